@@ -1,0 +1,44 @@
+"""pinxit: turns a folder of pictures into a model that paints.
+
+The names below are the same words as the commands. None is imported before it is used, so that
+`import pinxit` takes no time.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pinxit.data.load import load_pictures as load_pictures
+    from pinxit.data.pictures import Pictures as Pictures
+    from pinxit.evaluation import evaluate as evaluate
+    from pinxit.models.vae import Config as VAE  # noqa: F401
+    from pinxit.reports import report as report
+    from pinxit.runs import Run as Run
+    from pinxit.runs import load as load
+    from pinxit.training import train as train
+
+_WHERE = {
+    "load_pictures": "pinxit.data.load",
+    "Pictures": "pinxit.data.pictures",
+    "VAE": "pinxit.models.vae:Config",
+    "train": "pinxit.training",
+    "load": "pinxit.runs",
+    "Run": "pinxit.runs",
+    "evaluate": "pinxit.evaluation",
+    "report": "pinxit.reports",
+    "PinxitError": "pinxit.errors",
+    "UsageError": "pinxit.errors",
+}
+
+__all__ = [*_WHERE]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module 'pinxit' has no attribute '{name}'")
+    module, _, attribute = _WHERE[name].partition(":")
+    value = getattr(importlib.import_module(module), attribute or name)
+    globals()[name] = value
+    return value

@@ -1,0 +1,5 @@
+import sys
+
+from pinxit.cli import main
+
+sys.exit(main())

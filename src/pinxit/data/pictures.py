@@ -1,0 +1,183 @@
+"""`Pictures`: the one thing that sources give, models make and evaluators measure."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pinxit.data.batch import Batch, Facts
+from pinxit.errors import UsageError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A picture that a source could not give, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """uint8 pixels `[n, height, width, channel]`, with what is known of each picture.
+
+    `pixels` may be a memory-mapped array: take rows by index rather than copying it whole.
+    Lays itself out as a grid, saves itself, and shows itself in a notebook.
+    """
+
+    pixels: np.ndarray
+    names: Sequence[str] = ()  # of each picture, unique; empty for pictures that a model made
+    labels: np.ndarray | None = None  # int64 [n], -1 where a picture has none
+    label_names: tuple[str, ...] = ()
+    captions: dict[str, Sequence[str]] = field(default_factory=dict)  # language -> caption of each
+    splits: np.ndarray | None = None  # int8 [n], index into SPLITS
+    source: str = ""  # as the user named it
+    fingerprint: str = ""  # of the source's content and the settings; "" for made pictures
+    left_out: tuple[LeftOut, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.pixels.ndim != 4 or self.pixels.dtype != np.uint8:
+            raise UsageError(
+                "Pictures need a uint8 array [n, height, width, channel], "
+                f"not {self.pixels.dtype} {list(self.pixels.shape)}."
+            )
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return iter(self.pixels)
+
+    def __getitem__(self, index: Any) -> Pictures:
+        """Some of the pictures, by slice, index array or mask; one by its number."""
+        rows = np.arange(len(self))[index]
+        return self.take(np.atleast_1d(rows))
+
+    def take(self, rows: np.ndarray) -> Pictures:
+        """The pictures with these numbers, in this order, with all that is known of them."""
+        return dataclasses.replace(
+            self,
+            pixels=self.pixels[rows],
+            names=[self.names[i] for i in rows] if len(self.names) else (),
+            labels=None if self.labels is None else self.labels[rows],
+            captions={k: [v[i] for i in rows] for k, v in self.captions.items()},
+            splits=None if self.splits is None else self.splits[rows],
+        )
+
+    def rows_of(self, split: str) -> np.ndarray:
+        """Numbers of the pictures in one split: `train`, `validation`, `test` or `all`."""
+        if split == "all" or self.splits is None:
+            return np.arange(len(self))
+        if split not in SPLITS:
+            raise UsageError(f"no split '{split}'; there are: {', '.join(SPLITS)}, all.")
+        return np.flatnonzero(self.splits == SPLITS.index(split))
+
+    def split(self, name: str) -> Pictures:
+        """The pictures of one split. Copies them: use `rows_of` on arrays larger than memory."""
+        return self.take(self.rows_of(name))
+
+    @property
+    def height(self) -> int:
+        return self.pixels.shape[1]
+
+    @property
+    def width(self) -> int:
+        return self.pixels.shape[2]
+
+    @property
+    def channels(self) -> int:
+        return self.pixels.shape[3]
+
+    def batch(self, rows: np.ndarray) -> Batch:
+        """These rows as tensors, for a model."""
+        import torch
+
+        pixels = torch.from_numpy(np.ascontiguousarray(self.pixels[rows]))
+        labels = None if self.labels is None else torch.from_numpy(self.labels[rows])
+        return Batch(pixels, labels)
+
+    def facts(self, rows: np.ndarray | None = None, look_at: int = 4096) -> Facts:
+        """What a model must know of these pictures; pixel statistics from `look_at` of them."""
+        rows = np.arange(len(self)) if rows is None else rows
+        if len(rows) == 0:
+            raise UsageError("there are no pictures to learn from.")
+        some = self.pixels[np.sort(rows[:: max(1, len(rows) // look_at)])]
+        return Facts(
+            count=len(rows),
+            height=self.height,
+            width=self.width,
+            channels=self.channels,
+            label_names=self.label_names,
+            extremes=float(np.mean((some == 0) | (some == 255))),
+            near_extremes=float(np.mean((some < 32) | (some > 223))),
+            mean=float(some.mean() / 255),
+            std=float(some.std() / 255),
+            languages=tuple(self.captions),
+        )
+
+    # -- to look at ---------------------------------------------------------------------------
+
+    def image(self, number: int = 0) -> Image.Image:
+        """One picture as a Pillow image."""
+        from PIL import Image
+
+        pixels = self.pixels[number]
+        return Image.fromarray(pixels[..., 0] if self.channels == 1 else pixels)
+
+    def grid(self, columns: int | None = None, scale: int | None = None, gap: int = 2) -> Pictures:
+        """All pictures on one sheet, as a `Pictures` of one; `scale` enlarges small ones."""
+        n, h, w, c = self.pixels.shape
+        if n == 0:
+            raise UsageError("there are no pictures to lay out.")
+        columns = columns or max(1, round(math.sqrt(n * h / w)))
+        columns = min(columns, n)
+        rows = math.ceil(n / columns)
+        scale = scale or max(1, min(round(96 / max(h, w)), round(1600 / (columns * w))))
+        h, w = h * scale, w * scale
+        sheet = np.full((rows * (h + gap) + gap, columns * (w + gap) + gap, c), 255, np.uint8)
+        for i, picture in enumerate(self.pixels):
+            top, left = gap + i // columns * (h + gap), gap + i % columns * (w + gap)
+            sheet[top : top + h, left : left + w] = picture.repeat(scale, 0).repeat(scale, 1)
+        return Pictures(sheet[None])
+
+    def png(self) -> bytes:
+        """The picture, or the grid of all, as the bytes of a PNG file."""
+        sheet = self if len(self) == 1 else self.grid()
+        with io.BytesIO() as file:
+            sheet.image().save(file, "PNG")
+            return file.getvalue()
+
+    def save(self, path: str | Path) -> Path:
+        """Write the picture, or the grid of all, as PNG; or every pixel, to a `.npy` file."""
+        path = Path(path)
+        if path.suffix not in (".png", ".npy"):
+            raise UsageError(f"pictures are written as .png or .npy, not '{path.suffix}': {path}")
+        if path.suffix == ".npy":
+            with io.BytesIO() as file:
+                np.save(file, np.asarray(self.pixels))
+                content = file.getvalue()
+        else:
+            content = self.png()
+        from pinxit.data.files import write_atomically
+
+        return write_atomically(path, content)
+
+    def _repr_png_(self) -> bytes:
+        return self.png()
+
+    @classmethod
+    def concatenate(cls, parts: Iterable[Pictures]) -> Pictures:
+        """One `Pictures` of the pixels of several (of one size)."""
+        return cls(np.concatenate([part.pixels for part in parts]))

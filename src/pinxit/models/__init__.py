@@ -1,0 +1,38 @@
+"""The families. One is any module or package in this folder that has `Config` and `build`.
+
+Found by its name and nothing else: adding a file adds a family to the command line, the tests
+and the reports; deleting it removes it. Importing a family must not import torch, so that its
+options can be listed in no time; `build` may.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from types import ModuleType
+from typing import Any
+
+from pinxit.errors import UsageError, did_you_mean
+
+SHARED = {"contract", "blocks"}  # what the families share; all else here is a family
+
+
+def families() -> tuple[str, ...]:
+    """The names of all families, in the order of the alphabet."""
+    return tuple(sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name not in SHARED))
+
+
+def family(name: str) -> ModuleType:
+    """The module of a family: its `Config`, its `build(config, facts)` and its paper.
+
+    Raises UsageError for a name that no family has.
+    """
+    if name not in families():
+        known = ", ".join(families())
+        raise UsageError(f"no family '{name}'; there are: {known}.{did_you_mean(name, families())}")
+    return importlib.import_module(f"{__name__}.{name}")
+
+
+def family_of(config: Any) -> str:
+    """The name of the family that a `Config` belongs to."""
+    return type(config).__module__.removeprefix(f"{__name__}.").split(".")[0]

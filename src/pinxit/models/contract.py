@@ -1,0 +1,159 @@
+"""What every family is, and the abilities that a family may have.
+
+A family's module has
+    `Config`                 a frozen dataclass; a comment beside a field is its help text;
+                             `Config.resolve(facts)` gives one with every open choice made
+    `build(config, facts)`   the model: a torch module that is a `Model`
+    `ABILITIES`              names of the protocols below that its model has
+
+Abilities have distinct names, since a run-time check of a protocol sees names only.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, runtime_checkable
+
+from pinxit.data.batch import Batch, Facts
+from pinxit.errors import PinxitError, UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from jaxtyping import Float, Float32
+    from torch import Tensor
+
+    from pinxit.data.pictures import Pictures
+
+
+class Loss(NamedTuple):
+    """The scalar to minimise, and its parts under the paper's names, in `unit`."""
+
+    total: Tensor  # scalar
+    parts: dict[str, Tensor]  # scalars, detached
+    unit: str = "nats per picture"
+
+
+class Posterior(NamedTuple):
+    """The diagonal Gaussian q(z given x) of each picture."""
+
+    mean: Float32[np.ndarray, "n latent"]
+    std: Float32[np.ndarray, "n latent"]
+
+
+class Elbo(NamedTuple):
+    """The two terms of the evidence lower bound, one number each picture, in nats."""
+
+    distortion: Float[Tensor, " batch"]  # -log p(x given z)
+    rate: Float[Tensor, "batch latent"]  # KL(q(z given x) to p(z)), by latent
+
+
+@runtime_checkable
+class Model(Protocol):
+    """A torch module that can be trained; `progress` runs from 0 to 1 over the training budget."""
+
+    config: Any
+    facts: Facts
+
+    def loss(self, batch: Batch, progress: float = 1.0) -> Loss: ...
+    def parameters(self) -> Iterator[Any]: ...
+    def state_dict(self) -> dict[str, Any]: ...
+
+
+@runtime_checkable
+class Samples(Protocol):
+    """New pictures out of nothing; picture i of a seed does not depend on how many are drawn."""
+
+    def sample(
+        self, n: int, *, seed: int = 0, temperature: float = 1.0, label: str | None = None
+    ) -> Pictures: ...
+
+
+@runtime_checkable
+class Reconstructs(Protocol):
+    """Pictures through the model's bottleneck and back; deterministic."""
+
+    def reconstruct(self, pictures: Pictures) -> Pictures: ...
+
+
+@runtime_checkable
+class Encodes(Protocol):
+    """Pictures to Gaussian latents and latents `[n, latent]` to pictures; deterministic."""
+
+    def encode(self, pictures: Pictures) -> Posterior: ...
+    def decode(self, z: np.ndarray, labels: np.ndarray | None = None) -> Pictures: ...
+
+
+@runtime_checkable
+class Embeds(Protocol):
+    """One vector a picture, `[n, dim]` float32; deterministic."""
+
+    def embed(self, pictures: Pictures) -> np.ndarray: ...
+
+
+@runtime_checkable
+class Scores(Protocol):
+    """log p(x), or a lower bound of it, in nats for each picture `[n]`; higher is more usual."""
+
+    def score(self, pictures: Pictures, *, samples: int = 1, seed: int = 0) -> np.ndarray: ...
+
+
+@runtime_checkable
+class Bounds(Protocol):
+    """An ELBO with its terms, and importance weights log p(x, z) - log q(z given x)."""
+
+    def observe(
+        self, batch: Batch, generator: torch.Generator | None = None
+    ) -> Float[Tensor, "batch channel height width"]: ...
+    def elbo(
+        self, x: Tensor, labels: Tensor | None, generator: torch.Generator | None = None
+    ) -> Elbo: ...
+    def log_weights(
+        self,
+        x: Tensor,
+        labels: Tensor | None,
+        samples: int,
+        generator: torch.Generator | None = None,
+    ) -> Float[Tensor, "batch samples"]: ...
+
+
+ABILITIES: dict[str, type] = {
+    "sample": Samples,
+    "reconstruct": Reconstructs,
+    "encode": Encodes,
+    "embed": Embeds,
+    "score": Scores,
+    "elbo": Bounds,
+}
+
+
+def abilities(model: object) -> tuple[str, ...]:
+    """What a model can do, by the names above."""
+    return tuple(name for name, protocol in ABILITIES.items() if isinstance(model, protocol))
+
+
+def require(model: Any, ability: str) -> Any:
+    """The model itself, or a PinxitError that says which families can do what was asked."""
+    from pinxit.models import families, family, family_of
+
+    if isinstance(model, ABILITIES[ability]):
+        return model
+    able = [name for name in families() if ability in family(name).ABILITIES]
+    raise PinxitError(
+        f"a run of the family '{family_of(model.config)}' cannot {ability}; "
+        f"these families can: {', '.join(able) or 'none'}."
+    )
+
+
+C = TypeVar("C")
+
+
+def from_record(kind: type[C], record: dict[str, Any]) -> C:
+    """A frozen configuration from JSON; an unknown key is an error that suggests the near one."""
+    known = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
+    for key in record:
+        if key not in known:
+            raise UsageError(f"{kind.__qualname__} has no '{key}'.{did_you_mean(key, known)}")
+    values = {k: tuple(v) if isinstance(v, list) else v for k, v in record.items()}
+    return kind(**values)
