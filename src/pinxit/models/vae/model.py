@@ -1,0 +1,238 @@
+"""The variational autoencoder as a torch module."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+from pinxit.data.batch import Batch, Facts
+from pinxit.data.pictures import Pictures
+from pinxit.errors import UsageError
+from pinxit.models.blocks import CHUNK, in_chunks, mix, picture_noise, to_pixels, to_unit
+from pinxit.models.contract import Elbo, Loss, Posterior
+from pinxit.models.vae import Config
+from pinxit.models.vae.likelihoods import Bernoulli, Gaussian, likelihood
+from pinxit.models.vae.networks import networks
+from pinxit.models.vae.priors import log_normal, prior
+
+X = Float[Tensor, "batch channel height width"]
+Z = Float[Tensor, "batch latent"]
+Labels = Int64[Tensor, " batch"] | None
+
+
+class VAE(nn.Module):
+    """encoder -> (mean, log-variance) -> z -> decoder -> parameters of the likelihood."""
+
+    def __init__(self, config: Config, facts: Facts) -> None:
+        super().__init__()
+        assert config.latent_dim is not None, "a resolved configuration"
+        self.config = config
+        self.facts = facts
+        self.latent_dim: int = config.latent_dim
+        self.likelihood = likelihood(config, facts)
+        self.prior = prior(config.prior, self.latent_dim)
+        self.encoder, self.decoder = networks(config, facts, self.likelihood.outputs)
+        self.bits_per_dim = self.likelihood.eight_bit
+
+    # -- the equations ------------------------------------------------------------------------
+
+    def observe(self, batch: Batch, generator: torch.Generator | None = None) -> X:
+        """The pictures as the likelihood sees them: binarized, dequantized or 8-bit."""
+        return self.likelihood.observe(batch.pixels, generator)
+
+    def posterior(self, x: X, labels: Labels = None) -> tuple[Z, Z]:
+        """Mean and log-variance of q(z given x)."""
+        centred = (x - self.facts.mean) / max(self.facts.std, 0.05)
+        mean, logvar = self.encoder(centred, labels).float().chunk(2, -1)
+        return mean, logvar.clamp(-12, 8)  # exp stays finite; trained models are far within
+
+    def parameters_of(self, z: Z, labels: Labels = None) -> Float[Tensor, "b o h w"]:
+        """The parameters of p(x given z)."""
+        p = self.decoder(z, labels).float()
+        # a gaussian's decoder begins at the mean picture's grey, not at black
+        return p + self.facts.mean if isinstance(self.likelihood, Gaussian) else p
+
+    def elbo(self, x: X, labels: Labels, generator: torch.Generator | None = None) -> Elbo:
+        """Distortion and rate of each picture with one reparameterised sample z (eq. 10)."""
+        mean, logvar = self.posterior(x, labels)
+        noise = torch.randn(mean.shape, generator=generator, device=mean.device)
+        z = mean + (0.5 * logvar).exp() * noise
+        distortion = -self.likelihood.log_prob(self.parameters_of(z, labels), x)
+        return Elbo(distortion, self.prior.kl(mean, logvar, z))
+
+    def loss(self, batch: Batch, progress: float = 1.0) -> Loss:
+        """-ELBO with the KL weighted by beta: summed over dimensions, averaged over the batch."""
+        x = self.observe(batch)
+        distortion, rate = self.elbo(x, self._hidden_some(batch.labels))
+        reconstruction, kl = distortion.mean(), rate.sum(1).mean()
+        parts = {"elbo": -(reconstruction + kl), "reconstruction": reconstruction, "kl": kl}
+        if self.bits_per_dim:
+            parts["bits_per_dim"] = (reconstruction + kl) / (self.facts.dims * math.log(2))
+        total = reconstruction + self._beta(progress) * self._free(rate)
+        return Loss(total, {name: part.detach() for name, part in parts.items()})
+
+    def _beta(self, progress: float) -> float:
+        rising = self.training and progress < self.config.kl_warmup
+        return self.config.beta * (progress / self.config.kl_warmup if rising else 1.0)
+
+    def _free(self, rate: Float[Tensor, "batch latent"]) -> Float[Tensor, ""]:
+        """KL that counts: a latent's mean over the batch, less than free_bits being free."""
+        if self.config.free_bits == 0:
+            return rate.sum(1).mean()
+        return rate.mean(0).clamp(min=self.config.free_bits).sum()
+
+    def _hidden_some(self, labels: Labels) -> Labels:
+        """Labels with a share of them hidden while training (-1)."""
+        if self.config.condition == "none" or labels is None:
+            return None
+        if not self.training:
+            return labels
+        hidden = torch.rand(labels.shape, device=labels.device) < self.config.condition_dropout
+        return labels.masked_fill(hidden, -1)
+
+    def log_weights(
+        self, x: X, labels: Labels, samples: int, generator: torch.Generator | None = None
+    ) -> Float[Tensor, "batch samples"]:
+        """log p(x, z) - log q(z given x) at samples of q: their log-mean-exp estimates log p(x).
+
+        (Burda 2015, eq. 8.) The slow, obvious way: every sample through the whole decoder.
+        """
+        noise = torch.randn(
+            (len(x), samples, self.latent_dim), generator=generator, device=x.device
+        )
+        return self._log_weights(x, labels, noise)
+
+    def _log_weights(
+        self, x: X, labels: Labels, noise: Float[Tensor, "batch samples latent"]
+    ) -> Float[Tensor, "batch samples"]:
+        mean, logvar = self.posterior(x, labels)
+        z = (mean[:, None] + (0.5 * logvar[:, None]).exp() * noise).flatten(0, 1)
+        repeated = None if labels is None else labels.repeat_interleave(noise.shape[1])
+        p = self.parameters_of(z, repeated).unflatten(0, noise.shape[:2])
+        log_q = (log_normal(noise) - 0.5 * logvar[:, None]).sum(-1)
+        log_p_z = self.prior.log_prob(z).unflatten(0, noise.shape[:2])
+        return self.likelihood.log_prob(p, x[:, None]) + log_p_z - log_q
+
+    # -- abilities ----------------------------------------------------------------------------
+
+    @torch.inference_mode()
+    def sample(
+        self,
+        n: int,
+        *,
+        seed: int = 0,
+        temperature: float = 1.0,
+        label: str | None = None,
+        start: int = 0,
+    ) -> Pictures:
+        """`n` new pictures: the mean of p(x given z), z from the prior.
+
+        Picture i is a function of (seed, start + i) alone. `temperature` scales the noise that z
+        is made from: 0 is one picture, below 1 plainer ones. Raises UsageError for a bad number
+        or a label that the pictures had not.
+        """
+        if n < 1:
+            raise UsageError(f"the number of pictures must be at least 1, not {n}.")
+        if not 0 <= temperature < math.inf:
+            raise UsageError(f"temperature must be 0 or more, not {temperature}.")
+        labels = self._asked_for(label, n)
+        noise = temperature * picture_noise(n, (self.latent_dim,), seed, start)
+        return self._paint(self.prior.transform, noise, labels)
+
+    def _asked_for(self, label: str | None, n: int) -> np.ndarray | None:
+        if label is None:
+            return None
+        if self.config.condition == "none":
+            raise UsageError(
+                "this model was trained without labels; train with --condition label to ask for one"
+            )
+        return np.full(n, self.facts.label_index(label))
+
+    @torch.inference_mode()
+    def encode(self, pictures: Pictures) -> Posterior:
+        """Mean and standard deviation of q(z given x), `[n, latent]`; no chance in it."""
+        mean, std = in_chunks(self._encode, *self._rows(pictures))
+        return Posterior(mean.cpu().numpy(), std.cpu().numpy())
+
+    def _encode(self, pixels: Tensor, labels: Labels) -> tuple[Z, Z]:
+        x = self._still(pixels.to(self.device))
+        mean, logvar = self.posterior(x, None if labels is None else labels.to(self.device))
+        return mean, (0.5 * logvar).exp()
+
+    def _still(self, pixels: Tensor) -> X:
+        """The pictures without the chance of `observe`: what is expected of it."""
+        if isinstance(self.likelihood, Bernoulli) and self.likelihood.dynamic:
+            return to_unit(pixels)
+        if isinstance(self.likelihood, Gaussian):
+            return (pixels.permute(0, 3, 1, 2) + 0.5) / 256
+        return self.likelihood.observe(pixels)
+
+    @torch.inference_mode()
+    def decode(self, z: np.ndarray, labels: np.ndarray | None = None) -> Pictures:
+        """Latents `[n, latent]` to pictures: the mean of p(x given z)."""
+        z = np.asarray(z, np.float32)
+        if z.ndim != 2 or z.shape[1] != self.latent_dim:
+            raise UsageError(f"latents are [n, {self.latent_dim}], not {list(z.shape)}.")
+        return self._paint(lambda rows: rows, torch.from_numpy(z), labels)
+
+    def _paint(self, to_z: Any, noise: Tensor, labels: np.ndarray | None) -> Pictures:
+        def paint(rows: Tensor, labels: Labels) -> Tensor:
+            p = self.parameters_of(to_z(rows.to(self.device)), labels)
+            return to_pixels(self.likelihood.mean(p)).cpu()
+
+        given = None if labels is None else torch.as_tensor(labels, device=self.device)
+        return Pictures(in_chunks(paint, noise, given)[0].numpy())
+
+    def reconstruct(self, pictures: Pictures) -> Pictures:
+        """Each picture through the mean of its latent and back."""
+        labels = pictures.labels if self.config.condition == "label" else None
+        return self.decode(self.encode(pictures).mean, labels)
+
+    def embed(self, pictures: Pictures) -> np.ndarray:
+        """The mean of q(z given x), `[n, latent]`."""
+        return self.encode(pictures).mean
+
+    @torch.inference_mode()
+    def score(self, pictures: Pictures, *, samples: int = 1, seed: int = 0) -> np.ndarray:
+        """Lower bound of log p(x) in nats, `[n]`: the ELBO for one sample, IW-`samples` above.
+
+        Each picture has a generator of its own, so a score does not depend on the neighbours.
+        """
+        pixels, labels = self._rows(pictures)
+        generator = torch.Generator(self.device)
+
+        def observed(i: int) -> Tensor:
+            generator.manual_seed(mix(seed, i))
+            return self.observe(Batch(pixels[i : i + 1].to(self.device)), generator)
+
+        x = torch.cat([observed(i) for i in range(len(pixels))])
+        noise = picture_noise(len(x), (samples, self.latent_dim), seed + 1).to(self.device)
+
+        def weigh(x: Tensor, labels: Labels, noise: Tensor) -> Tensor:
+            weights = self._log_weights(x, labels, noise).double()
+            return weights.logsumexp(1) - math.log(samples)
+
+        at_once = max(1, CHUNK // samples)
+        return in_chunks(weigh, x, labels, noise, size=at_once)[0].cpu().numpy()
+
+    def _rows(self, pictures: Pictures) -> tuple[Tensor, Labels]:
+        """Pixels and, for a model that sees them, labels."""
+        expected = (self.facts.height, self.facts.width, self.facts.channels)
+        if pictures.pixels.shape[1:] != expected:
+            raise UsageError(
+                f"this model takes pictures of {'x'.join(map(str, expected))} "
+                f"(height, width, channels), not {'x'.join(map(str, pictures.pixels.shape[1:]))}."
+            )
+        pixels = torch.from_numpy(np.array(pictures.pixels))
+        if self.config.condition == "none" or pictures.labels is None:
+            return pixels, None
+        return pixels, torch.from_numpy(pictures.labels)
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
