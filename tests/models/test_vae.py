@@ -1,0 +1,296 @@
+"""The VAE's equations against other ways to the same numbers."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from conftest import blobs
+from pinxit.data.batch import Batch, Facts
+from pinxit.data.pictures import Pictures
+from pinxit.errors import UsageError
+from pinxit.models.vae import Config, build
+from pinxit.models.vae.priors import FlowPrior, StandardPrior
+
+TINY = {"latent_dim": 3, "width": 16, "depth": 1}
+
+
+def tiny(**options):
+    torch.manual_seed(0)
+    return build(Config(**{**TINY, "network": "mlp", **options}), blobs().facts())
+
+
+# -- KL ------------------------------------------------------------------------------------------
+
+
+@given(mean=st.floats(-5, 5), logvar=st.floats(-8, 4))
+@settings(max_examples=100, deadline=None)
+def test_closed_form_kl_is_that_of_torch_distributions(mean, logvar):
+    q = torch.distributions.Normal(mean, math.exp(logvar / 2))
+    known = torch.distributions.kl_divergence(q, torch.distributions.Normal(0.0, 1.0))
+    m, s = torch.tensor([[mean]]), torch.tensor([[logvar]])
+    assert StandardPrior().kl(m, s, m).item() == pytest.approx(known.item(), rel=1e-4, abs=1e-5)
+
+
+def test_flow_prior_begins_as_standard_and_its_kl_estimate_is_unbiased():
+    torch.manual_seed(0)
+    mean, logvar = torch.randn(1, 4), torch.randn(1, 4)
+    z = mean + (logvar / 2).exp() * torch.randn(200_000, 4)
+    estimate = FlowPrior(4, width=8).kl(mean, logvar, z).mean(0)
+    assert torch.allclose(estimate, StandardPrior().kl(mean, logvar, mean)[0], atol=0.03)
+
+
+def scrambled_flow(latent_dim: int) -> FlowPrior:
+    flow = FlowPrior(latent_dim, width=16)
+    for parameter in flow.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    return flow
+
+
+def test_flow_inverts_and_its_log_determinant_is_that_of_autograd():
+    torch.manual_seed(0)
+    flow, noise = scrambled_flow(5), torch.randn(7, 5)
+    z = flow.transform(noise)
+    back, log_det = flow.inverse(z)
+    assert torch.allclose(back, noise, atol=1e-4)
+    for i in range(7):
+        jacobian = torch.autograd.functional.jacobian(lambda row: flow.inverse(row[None])[0], z[i])
+        known = torch.linalg.slogdet(jacobian[0]).logabsdet
+        assert log_det[i].sum().item() == pytest.approx(known.item(), abs=1e-4)
+
+
+def test_flow_prior_integrates_to_one():
+    torch.manual_seed(0)
+    flow = scrambled_flow(2)
+    axis = torch.linspace(-25, 25, 1001)
+    z = torch.cartesian_prod(axis, axis)
+    with torch.no_grad():
+        total = flow.log_prob(z).double().exp().sum() * (axis[1] - axis[0]) ** 2
+    assert total.item() == pytest.approx(1, abs=0.01)
+
+
+# -- the bound -----------------------------------------------------------------------------------
+
+
+def test_loss_sums_over_dimensions_and_averages_over_the_batch_only():
+    model, pictures = tiny(likelihood="bernoulli", binarize="static"), blobs(6)
+    torch.manual_seed(5)
+    together = model.loss(pictures.batch(np.arange(6)))
+    x = model.observe(pictures.batch(np.arange(6)))
+    mean, logvar = model.posterior(x)
+    torch.manual_seed(5)
+    z = mean + (logvar / 2).exp() * torch.randn(mean.shape)
+    by_hand = 0.0
+    for i in range(6):
+        logits = model.parameters_of(z[i : i + 1])[0]
+        p = torch.distributions.Bernoulli(logits=logits)
+        q = torch.distributions.Normal(mean[i], (logvar[i] / 2).exp())
+        kl = torch.distributions.kl_divergence(q, torch.distributions.Normal(0.0, 1.0)).sum()
+        by_hand += (kl - p.log_prob(x[i]).sum()).item() / 6
+    assert together.total.item() == pytest.approx(by_hand, rel=1e-5)
+    assert together.parts["elbo"].item() == pytest.approx(-by_hand, rel=1e-5)
+    assert together.unit == "nats per picture"
+
+
+def test_beta_warm_up_and_free_bits_weigh_the_kl_only():
+    pictures = blobs(32).batch(np.arange(32))
+
+    def total_and_parts(progress: float, **options):
+        model = tiny(likelihood="bernoulli", binarize="static", **options).train()
+        torch.manual_seed(1)
+        loss = model.loss(pictures, progress)
+        return loss.total.item(), {k: v.item() for k, v in loss.parts.items()}
+
+    total, parts = total_and_parts(1.0, beta=3.0)
+    assert total == pytest.approx(parts["reconstruction"] + 3 * parts["kl"], rel=1e-5)
+    total, parts = total_and_parts(0.1, kl_warmup=0.4)
+    assert total == pytest.approx(parts["reconstruction"] + 0.25 * parts["kl"], rel=1e-5)
+    total, parts = total_and_parts(1.0, free_bits=50.0)
+    assert total == pytest.approx(parts["reconstruction"] + 3 * 50, rel=1e-5)
+
+
+def test_gradients_of_the_reparameterised_sample_are_those_of_finite_differences():
+    model, batch = tiny(likelihood="gaussian", sigma=0.3).double(), blobs(4)
+    x = (torch.from_numpy(batch.pixels).permute(0, 3, 1, 2) / 256).double()
+    noise = torch.randn(4, 3, dtype=torch.float64)
+
+    def negative_elbo(mean, logvar):
+        z = mean + (logvar / 2).exp() * noise
+        parameters = model.decoder(z, None) + model.facts.mean
+        return -model.likelihood.log_prob(parameters, x) + model.prior.kl(mean, logvar, z).sum(1)
+
+    mean = torch.randn(4, 3, dtype=torch.float64, requires_grad=True)
+    logvar = torch.randn(4, 3, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(negative_elbo, (mean, logvar))
+
+
+@pytest.mark.parametrize("prior", ["standard", "flow"])
+def test_more_importance_samples_tighten_the_bound(prior):
+    model, pictures = tiny(likelihood="bernoulli", prior=prior), blobs(200)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        x = model.observe(pictures.batch(np.arange(200)), generator)
+        elbo = model.elbo(x, None, generator)
+        bounds = [-(elbo.distortion + elbo.rate.sum(1)).mean().item()]
+        for samples in (5, 50):
+            w = model.log_weights(x, None, samples, generator)
+            bounds.append((w.logsumexp(1) - math.log(samples)).mean().item())
+    assert bounds[0] < bounds[1] < bounds[2]
+
+
+def ppca(data: np.ndarray, latent: int) -> tuple[np.ndarray, float, float]:
+    """Closed-form maximum likelihood of probabilistic PCA (Tipping & Bishop 1999, eq. 7, 8, 3).
+
+    Returns the covariance C = W W' + sigma^2 I, sigma, and the mean log-likelihood.
+    """
+    d = data.shape[1]
+    covariance = np.cov(data.T, bias=True)
+    values, vectors = np.linalg.eigh(covariance)
+    values, vectors = values[::-1], vectors[:, ::-1]
+    noise = values[latent:].mean()
+    w = vectors[:, :latent] * np.sqrt(values[:latent] - noise)
+    c = w @ w.T + noise * np.eye(d)
+    log_likelihood = -0.5 * (
+        d * math.log(2 * math.pi)
+        + np.linalg.slogdet(c)[1]
+        + np.trace(np.linalg.solve(c, covariance))
+    )
+    return c, math.sqrt(noise), log_likelihood
+
+
+def test_linear_vae_trained_to_convergence_is_probabilistic_pca():
+    """Lucas 2019: at its optimum a linear VAE has PPCA's likelihood, and its ELBO is tight."""
+    random = np.random.default_rng(0)
+    data = 0.5 + random.normal(size=(600, 3)) @ (0.12 * random.normal(size=(3, 12)))
+    data = (data + 0.04 * random.normal(size=data.shape)).astype(np.float32)
+    _, sigma, known = ppca(data, 3)
+    facts = Facts(600, 3, 4, 1, mean=0.5, std=float(data.std()))
+    torch.manual_seed(0)
+    model = build(Config(network="linear", latent_dim=3, likelihood="gaussian"), facts)
+    x = torch.from_numpy(data).view(-1, 1, 3, 4)
+    optimizer = torch.optim.Adam(model.parameters(), lr=2e-2)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 2500)
+    for _ in range(2500):
+        optimizer.zero_grad()
+        elbo = model.elbo(x, None)
+        (elbo.distortion + elbo.rate.sum(1)).mean().backward()
+        optimizer.step()
+        schedule.step()
+    to_unit_scale = 12 * math.log(256)  # the model's density is that of 8-bit values
+    with torch.no_grad():
+        w = model.log_weights(x, None, 2000, torch.Generator().manual_seed(1)).double()
+        estimate = (w.logsumexp(1) - math.log(2000)).numpy() + to_unit_scale
+        # the exact log-likelihood of the trained model itself
+        weight = model.decoder.last.weight.double()
+        mean = (model.decoder.last.bias + facts.mean).double()
+        c = weight @ weight.T + model.likelihood.sigma.double() ** 2 * torch.eye(12)
+        exact = torch.distributions.MultivariateNormal(mean, c).log_prob(x.flatten(1).double())
+    assert np.abs(estimate - exact.numpy()).max() < 0.05  # picture by picture
+    assert exact.mean().item() == pytest.approx(known, abs=0.05)
+    assert exact.mean().item() <= known + 1e-6  # nothing beats the maximum
+    assert model.likelihood.sigma.item() == pytest.approx(sigma, rel=0.03)
+
+
+# -- sizes, labels, choices ----------------------------------------------------------------------
+
+
+@given(
+    height=st.integers(8, 70),
+    width=st.integers(8, 70),
+    channels=st.sampled_from([1, 3]),
+    network=st.sampled_from(["mlp", "conv"]),
+)
+@settings(max_examples=12, deadline=None)
+def test_any_size_goes_through(height, width, channels, network):
+    facts = Facts(100, height, width, channels)
+    model = build(Config(latent_dim=4, width=4, depth=1, network=network), facts).eval()
+    pixels = np.random.default_rng(0).integers(0, 256, (2, height, width, channels), np.uint8)
+    assert model.reconstruct(Pictures(pixels)).pixels.shape == pixels.shape
+    assert math.isfinite(model.loss(Pictures(pixels).batch(np.arange(2))).total.item())
+
+
+def test_the_largest_size_goes_through():
+    model = build(Config(latent_dim=4, width=2, network="conv"), Facts(100, 256, 256, 3))
+    assert model.sample(1).pixels.shape == (1, 256, 256, 3)
+
+
+def test_a_condition_changes_the_picture_and_can_be_left_out():
+    model = tiny(condition="label").eval()
+    torch.nn.init.normal_(model.decoder.labels.table.weight)
+    one, other = model.sample(2, label="north-west"), model.sample(2, label="3")
+    assert not np.array_equal(one.pixels, other.pixels)
+    assert not np.array_equal(one.pixels, model.sample(2).pixels)
+    with pytest.raises(UsageError, match="no label 'nort-west'; there are: north-west"):
+        model.sample(2, label="nort-west")
+    with pytest.raises(UsageError, match="trained without labels"):
+        tiny().sample(2, label="north-west")
+
+
+def test_dropped_labels_are_those_of_no_label():
+    model = tiny(condition="label", condition_dropout=1.0).train()
+    assert (model._hidden_some(torch.tensor([0, 1, 2])) == -1).all()
+    embedding = model.encoder.labels
+    assert torch.equal(embedding(torch.tensor([-1]), 1), embedding(None, 1))
+
+
+@pytest.mark.parametrize(
+    ("facts", "likelihood", "binarize"),
+    [
+        (Facts(100, 28, 28, 1, extremes=0.82, near_extremes=0.9), "bernoulli", "dynamic"),
+        (Facts(100, 28, 28, 1, extremes=1.0, near_extremes=1.0), "bernoulli", "static"),
+        (Facts(100, 28, 28, 1, extremes=0.5, near_extremes=0.6), "gaussian", "dynamic"),
+        (Facts(100, 28, 28, 3, extremes=1.0, near_extremes=1.0), "gaussian", "static"),
+    ],
+)
+def test_auto_chooses_the_likelihood_from_the_pictures(facts, likelihood, binarize):
+    config = Config().resolve(facts)
+    assert (config.likelihood, config.binarize) == (likelihood, binarize)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"latent_dim": 0}, "latent_dim must be at least 1"),
+        ({"beta": -1.0}, "beta must be 0 or more"),
+        ({"kl_warmup": 1.5}, "kl_warmup is a share from 0 to 1"),
+        ({"sigma": 0.0}, "sigma must be above 0"),
+    ],
+)
+def test_bad_options_are_refused(options, words):
+    with pytest.raises(UsageError, match=words):
+        Config(**options)
+
+
+def test_options_that_the_pictures_do_not_allow_are_refused():
+    bare = Facts(100, 8, 8, 1)
+    with pytest.raises(UsageError, match="needs pictures with labels"):
+        Config(condition="label").resolve(bare)
+    with pytest.raises(UsageError, match="--sigma is the gaussian's"):
+        Config(likelihood="bernoulli", sigma=1.0).resolve(bare)
+
+
+def test_encoding_another_size_is_refused():
+    with pytest.raises(UsageError, match="takes pictures of 8x8x1"):
+        tiny().encode(blobs(2, 9, 8))
+    with pytest.raises(UsageError, match=r"latents are \[n, 3\]"):
+        tiny().decode(np.zeros((2, 4)))
+
+
+def test_score_is_the_elbo_for_one_sample_and_rises_with_more():
+    model, pictures = tiny(likelihood="bernoulli", binarize="static").eval(), blobs(64)
+    scores = {k: model.score(pictures, samples=k, seed=3) for k in (1, 64)}
+    assert scores[64].mean() > scores[1].mean()
+    elbo = model.elbo(model.observe(pictures.batch(np.arange(64))), None)
+    expected = -(elbo.distortion + elbo.rate.sum(1)).mean().item()
+    assert scores[1].mean() == pytest.approx(expected, abs=1.5)
+    assert np.array_equal(model.score(pictures[:5], samples=1, seed=3), scores[1][:5])
+
+
+def test_batch_carries_itself_to_a_device():
+    batch = Batch(torch.zeros(2, 8, 8, 1, dtype=torch.uint8), torch.tensor([0, 1]))
+    assert len(batch.to("cpu")) == 2

@@ -1,0 +1,209 @@
+"""The suite that every family passes the day its file arrives."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load, save
+
+from conftest import blobs
+from pinxit.errors import PinxitError, UsageError
+from pinxit.models import families, family, family_of
+from pinxit.models.contract import ABILITIES, Model, abilities, from_record, require
+from pinxit.models.vae import Config as AnyConfig
+
+FAMILIES = families()
+
+
+@pytest.fixture(params=FAMILIES, scope="module")
+def module(request):
+    return family(request.param)
+
+
+@pytest.fixture(scope="module")
+def model(module):
+    torch.manual_seed(0)
+    return module.build(module.Config(), blobs().facts())
+
+
+def fresh(module):
+    torch.manual_seed(0)
+    return module.build(module.Config(), blobs().facts())
+
+
+def can(model, ability):
+    if ability not in abilities(model):
+        pytest.skip(f"{family_of(model.config)} does not {ability}")
+
+
+def test_there_are_families():
+    assert "vae" in FAMILIES
+
+
+def test_states_what_it_is(module):
+    assert module.__doc__
+    assert any(digit.isdigit() for digit in module.__doc__), "names the paper with its year"
+    assert dataclasses.is_dataclass(module.Config)
+    assert module.Config.__dataclass_params__.frozen
+    assert set(module.ABILITIES) <= set(ABILITIES)
+
+
+def test_is_a_model_with_the_abilities_it_states(module, model):
+    assert isinstance(model, Model)
+    assert isinstance(model, torch.nn.Module)
+    assert set(abilities(model)) == set(module.ABILITIES)
+    assert family(family_of(model.config)) is module
+
+
+def test_resolved_configuration_has_no_open_choice_and_survives_json(module):
+    import json
+
+    config = module.Config().resolve(blobs().facts())
+    assert "auto" not in dataclasses.asdict(config).values()
+    record = json.loads(json.dumps(dataclasses.asdict(config)))
+    assert from_record(module.Config, record) == config
+    assert config.resolve(blobs().facts()) == config
+
+
+def test_unknown_key_suggests_the_near_one(module):
+    name = dataclasses.fields(module.Config)[0].name
+    with pytest.raises(UsageError, match=f"Did you mean '{name}'"):
+        from_record(module.Config, {name + "s": 1})
+
+
+def test_every_option_says_what_it_is(module):
+    """A comment beside or above each field is its help text."""
+    import inspect
+
+    lines = inspect.getsource(module.Config).splitlines()
+    for field in dataclasses.fields(module.Config):
+        at = next(i for i, line in enumerate(lines) if line.strip().startswith(f"{field.name}:"))
+        assert "#" in lines[at] or "#" in lines[at - 1], f"{field.name} has no help"
+
+
+def test_loss_is_a_finite_scalar_with_named_parts_and_a_unit(model):
+    loss = model.loss(blobs().batch(np.arange(16)))
+    assert loss.total.shape == ()
+    assert loss.total.isfinite()
+    assert loss.parts
+    assert all(part.shape == () and not part.requires_grad for part in loss.parts.values())
+    assert loss.unit
+
+
+def test_every_parameter_learns_within_two_steps(module):
+    """The second step reaches what stands behind layers that begin at zero."""
+    model = fresh(module).train()
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    for _ in range(3):
+        optimizer.zero_grad()
+        model.loss(blobs().batch(np.arange(32))).total.backward()
+        optimizer.step()
+    still = [name for name, p in model.named_parameters() if torch.equal(p, before[name])]
+    assert not still
+
+
+def test_loss_falls(module):
+    model, pictures = fresh(module).train(), blobs()
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    losses = []
+    for step in range(60):
+        torch.manual_seed(step)
+        optimizer.zero_grad()
+        loss = model.loss(pictures.batch(np.arange(48))).total
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert np.mean(losses[-10:]) < np.mean(losses[:10])
+
+
+def test_the_same_chance_gives_the_same_loss(model):
+    batch = blobs().batch(np.arange(16))
+    torch.manual_seed(7)
+    first = model.loss(batch).total
+    torch.manual_seed(7)
+    assert torch.equal(first, model.loss(batch).total)
+
+
+def test_saved_and_loaded_it_gives_the_same(module, model):
+    other = module.build(from_record(module.Config, dataclasses.asdict(model.config)), model.facts)
+    other.load_state_dict(load(save(model.state_dict())))
+    batch = blobs().batch(np.arange(16))
+    losses = []
+    for each in (model, other):
+        torch.manual_seed(7)
+        losses.append(each.loss(batch).total)
+    assert torch.equal(*losses)
+
+
+def test_sampling_is_repeatable_and_picture_7_is_the_same_in_any_batch(model):
+    can(model, "sample")
+    many = model.sample(70, seed=0).pixels
+    assert many.shape == (70, *blobs().pixels.shape[1:])
+    assert np.array_equal(many, model.sample(70, seed=0).pixels)
+    assert np.array_equal(many[:8], model.sample(8, seed=0).pixels)
+    assert not np.array_equal(many[:8], model.sample(8, seed=1).pixels)
+    for n in (0, -3):
+        with pytest.raises(UsageError, match="at least 1"):
+            model.sample(n)
+    for temperature in (-0.5, float("nan"), float("inf")):
+        with pytest.raises(UsageError, match="temperature"):
+            model.sample(2, temperature=temperature)
+
+
+def test_reconstruction_is_deterministic_and_of_the_same_shape(model):
+    can(model, "reconstruct")
+    pictures = blobs()
+    all_of_them = model.reconstruct(pictures).pixels
+    assert all_of_them.shape == pictures.pixels.shape
+    assert np.array_equal(all_of_them[5:9], model.reconstruct(pictures[5:9]).pixels)
+
+
+def test_encoding_is_deterministic_and_decodes(model):
+    can(model, "encode")
+    pictures = blobs()
+    posterior = model.encode(pictures)
+    assert posterior.mean.shape == posterior.std.shape
+    assert (posterior.std > 0).all()
+    assert np.array_equal(posterior.mean[3:4], model.encode(pictures[3:4]).mean)
+    assert len(model.decode(posterior.mean[:5])) == 5
+
+
+def test_embedding_is_one_vector_a_picture(model):
+    can(model, "embed")
+    vectors = model.embed(blobs())
+    assert vectors.dtype == np.float32
+    assert vectors.shape[0] == len(blobs())
+    assert np.array_equal(vectors[2:4], model.embed(blobs()[2:4]))
+
+
+def test_scores_are_finite_and_do_not_depend_on_neighbours(model):
+    can(model, "score")
+    scores = model.score(blobs())
+    assert scores.shape == (len(blobs()),)
+    assert np.isfinite(scores).all()
+    assert np.array_equal(scores[:4], model.score(blobs()[:4]))
+
+
+def test_elbo_is_below_the_importance_weighted_bounds(model):
+    can(model, "elbo")
+    pictures = blobs(96)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        x = model.observe(pictures.batch(np.arange(96)), generator)
+        elbo = model.elbo(x, None, generator)
+        weights = model.log_weights(x, None, 50, generator)
+    one = -(elbo.distortion + elbo.rate.sum(1)).mean()
+    fifty = (weights.logsumexp(1) - np.log(50)).mean()
+    assert one < fifty
+
+
+def test_what_a_model_cannot_do_names_the_families_that_can():
+    class Nothing:
+        config = AnyConfig()
+
+    with pytest.raises(PinxitError, match=r"cannot sample; these families can: .*vae"):
+        require(Nothing(), "sample")
