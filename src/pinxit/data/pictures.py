@@ -46,6 +46,7 @@ class Pictures:
     source: str = ""  # as the user named it
     fingerprint: str = ""  # of the source's content and the settings; "" for made pictures
     left_out: tuple[LeftOut, ...] = ()
+    notes: tuple[str, ...] = ()  # choices made in reading the source, for people
 
     def __post_init__(self) -> None:
         if self.pixels.ndim != 4 or self.pixels.dtype != np.uint8:

@@ -1,0 +1,44 @@
+"""Captions as sources write them: `caption`, `caption_en`, `text_fr`, or a `.txt` file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+UNDETERMINED = "und"  # the language of a caption that names none, as BCP 47 has it
+
+_COLUMN = re.compile(r"(caption|text)(?:_([a-z]{2,3}))?")
+
+
+def caption_columns(columns: Iterable[str]) -> dict[str, str]:
+    """The column of each language's caption; `caption` is preferred to `text`.
+
+    >>> caption_columns(["caption_en", "caption_fr", "label"])
+    {'en': 'caption_en', 'fr': 'caption_fr'}
+    """
+    found: dict[str, str] = {}
+    for column in sorted(columns):  # "caption" comes before "text"
+        if match := _COLUMN.fullmatch(column):
+            found.setdefault(match[2] or UNDETERMINED, column)
+    return found
+
+
+def captions_in(row: Mapping[str, Any]) -> dict[str, str]:
+    """The captions of a record by language; of several in one language, the first."""
+    captions = {}
+    for language, column in caption_columns(row).items():
+        value = row[column]
+        if isinstance(value, list | tuple):
+            value = value[0] if value else None
+        if isinstance(value, str) and value.strip():
+            captions[language] = " ".join(value.split())
+    return captions
+
+
+def language_in(name: str) -> tuple[str, str]:
+    """The stem and language of a caption file: `cat.fr.txt` is the French caption of `cat`."""
+    stem = name.removesuffix(".txt")
+    if match := re.fullmatch(r"(.+)\.([a-z]{2,3})", stem):
+        return match[1], match[2]
+    return stem, UNDETERMINED

@@ -1,0 +1,274 @@
+"""`load_pictures`: whatever DATA is, to pixels in memory-mapped uint8, once."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import heapq
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+
+from pinxit.data import cache as kept
+from pinxit.data.decode import Fit, Unreadable, decode, is_grey, measure, quiet
+from pinxit.data.decoding import Shape, decoded
+from pinxit.data.labels import number_labels
+from pinxit.data.pictures import LeftOut, Pictures
+from pinxit.data.progress import say
+from pinxit.data.records import Record, Source
+from pinxit.data.sizes import Size, choose_size, parse_size, size_text
+from pinxit.data.sources import open_source
+from pinxit.data.splits import assign_splits, chance, with_training
+from pinxit.errors import PinxitError, UsageError
+
+Color = Literal["auto", "grey", "rgb"]
+Data = str | Path | Sequence[str | Path] | Pictures
+
+# Decoded pixels are kept as one array. Beyond this many bytes a source must be read as a stream
+# of shards; this function is the place where such a reader would take over.
+MAX_BYTES = 16 << 30
+SAMPLE = 1_024  # pictures that are looked at to choose a size and grey or colour
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """How a source is to be read."""
+
+    size: tuple[int, int] | None  # height, width; None is chosen from the pictures
+    fit: Fit
+    color: Color
+    limit: int | None
+    seed: int
+
+    def __post_init__(self) -> None:
+        if self.fit not in get_args(Fit):
+            raise UsageError(f"fit is 'crop' or 'pad', not '{self.fit}'.")
+        if self.color not in get_args(Color):
+            raise UsageError(f"color is 'auto', 'grey' or 'rgb', not '{self.color}'.")
+        if self.limit is not None and self.limit < 1:
+            raise UsageError(f"limit is a number of pictures, 1 or more, not {self.limit}.")
+
+
+def load_pictures(
+    source: Data,
+    *,
+    size: Size = None,
+    fit: Fit = "crop",
+    color: Color = "auto",
+    strict: bool = False,
+    limit: int | None = None,
+    seed: int = 0,
+    cache: bool = True,
+    progress: bool = True,
+) -> Pictures:
+    """The pictures of a source, with their labels, captions and splits.
+
+    `source` is what `pinxit sources` lists, a list of picture files, or `Pictures`, which are
+    returned as they are. `size` is `64`, `"96x64"` (width x height) or `(height, width)`; without
+    it pictures of one size keep it. Pictures of other proportions are cropped, or padded with
+    their corners' colour. `limit` takes that many pictures, by chance of `seed` and their names.
+    A picture that cannot be read is left out, with its reason in `left_out`; with `strict` it is
+    an error. Decoded pixels are cached until the source changes.
+
+    Raises UsageError where the source or a setting means nothing, PinxitError where it cannot be
+    read or nothing in it can.
+    """
+    if isinstance(source, Pictures):
+        return source
+    wanted = Wanted(parse_size(size), fit, color, limit, seed)
+    found = open_source(source, seed=seed)
+    if found.at_size is not None:
+        found = found.at_size(wanted.size)
+    pictures = _from_cache(found, wanted, progress) if cache and found.cached else None
+    pictures = pictures or _read(found, wanted, progress)
+    pictures = dataclasses.replace(pictures, source=found.text)
+    if pictures.left_out and strict:
+        raise PinxitError(left_out_text(pictures))
+    if pictures.left_out and progress:
+        say(left_out_text(pictures))
+    return pictures
+
+
+def left_out_text(pictures: Pictures, most: int = 3) -> str:
+    """`2 pictures of photos left out: a.png (truncated), b.jpg (the file is empty)`."""
+    left = pictures.left_out
+    some = ", ".join(f"{item.name} ({item.reason})" for item in left[:most])
+    more = f" and {len(left) - most:,} more" if len(left) > most else ""
+    one = "1 picture" if len(left) == 1 else f"{len(left):,} pictures"
+    return f"{one} of {pictures.source} left out: {some}{more}"
+
+
+def _from_cache(source: Source, wanted: Wanted, progress: bool) -> Pictures:
+    limited = (wanted.limit, wanted.seed if wanted.limit else None)
+    key = kept.cache_key(source.key(), wanted.size, wanted.fit, wanted.color, *limited)
+    pictures = kept.stored(key)
+    if pictures is None:
+        with kept.Folder(key) as folder:
+            folder.keep(_read(source, wanted, progress, folder))
+        pictures = kept.stored(key)
+        if pictures is None:
+            raise PinxitError(f"{kept.cache_folder()} was changed while it was written; try again.")
+    return pictures
+
+
+def _read(
+    source: Source, wanted: Wanted, progress: bool, folder: kept.Folder | None = None
+) -> Pictures:
+    records, left_out = _listed(source)
+    labels, label_names = number_labels(records)
+    names = _unique([record.name for record in records])
+    rows = _limited(names, wanted)
+    with quiet():
+        shape, notes = _chosen(source, [records[i] for i in rows], wanted, left_out)
+        if progress:
+            for note in notes:
+                say(f"{source.text}: {note}")
+        good: list[int] = []
+        blocks = decoded(source.text, records, rows, shape, good, left_out, progress)
+        if folder is not None:
+            pixels = folder.write_pixels(blocks, len(rows), shape.dims)
+        else:
+            pixels = np.concatenate([np.empty((0, *shape.dims), np.uint8), *blocks])
+    if not good:
+        raise PinxitError(_nothing(source, left_out))
+    given = [record.split for record in records]
+    splits = with_training(assign_splits(names, given)[good], given)
+    pictures = Pictures(
+        pixels,
+        names=[names[i] for i in good],
+        labels=None if labels is None else labels[good],
+        label_names=label_names,
+        captions=_captions([records[i] for i in good]),
+        splits=splits,
+        left_out=tuple(left_out),
+        notes=tuple(notes),
+    )
+    return dataclasses.replace(pictures, fingerprint=_fingerprint(pictures))
+
+
+def _listed(source: Source) -> tuple[list[Record], list[LeftOut]]:
+    records, left_out = [], []
+    for item in source.records():
+        (records if isinstance(item, Record) else left_out).append(item)
+    if not records:
+        raise PinxitError(_nothing(source, left_out))
+    return records, left_out
+
+
+def _nothing(source: Source, left_out: Sequence[LeftOut]) -> str:
+    if not left_out:
+        return f"there is no picture in {source.text}."
+    first = left_out[0]
+    return f"no picture of {source.text} can be read: {first.name} ({first.reason})" + (
+        f" and {len(left_out) - 1:,} more." if len(left_out) > 1 else "."
+    )
+
+
+def _unique(names: list[str]) -> list[str]:
+    if len(set(names)) == len(names):
+        return names
+    taken = set(names)
+    seen: dict[str, int] = {}
+    unique = []
+    for name in names:
+        number = seen.get(name, 0) + 1
+        given = name
+        while number > 1 and (given := f"{name}#{number}") in taken:
+            number += 1
+        seen[name] = number
+        taken.add(given)
+        unique.append(given)
+    return unique
+
+
+def _limited(names: list[str], wanted: Wanted) -> list[int]:
+    """The rows to read: all, or the `limit` whose names' chances are smallest, in their order."""
+    if wanted.limit is None or wanted.limit >= len(names):
+        return list(range(len(names)))
+    chances = [chance(name, f"limit {wanted.seed}") for name in names]
+    return sorted(heapq.nsmallest(wanted.limit, range(len(names)), key=chances.__getitem__))
+
+
+def _chosen(
+    source: Source, records: Sequence[Record], wanted: Wanted, left_out: list[LeftOut]
+) -> tuple[Shape, list[str]]:
+    """The shape that pictures become, and lines that say what was chosen."""
+    notes: list[str] = []
+    sample = [records[i] for i in _spread(len(records))]
+    size = wanted.size
+    if size is None:
+        sizes = [found for record in sample if (found := _measured(record)) is not None]
+        if not sizes:
+            sizes = [found for record in records if (found := _measured(record)) is not None][:1]
+        if not sizes:
+            reasons = [*left_out, *(r for rec in records[:1] if (r := _reason(rec)) is not None)]
+            raise PinxitError(_nothing(source, reasons))
+        size, note = choose_size(sizes)
+        notes += [note] if note else []
+    channels = {"grey": 1, "rgb": 3}.get(wanted.color) or (1 if _all_grey(sample, size) else 3)
+    shape = Shape(*size, channels, wanted.fit)
+    total = len(records) * int(np.prod(shape.dims))
+    if total > MAX_BYTES:
+        raise PinxitError(
+            f"{source.text} has {len(records):,} pictures: at {size_text(size)} they take "
+            f"{total / 2**30:.1f} GiB, more than the {MAX_BYTES >> 30} that are kept. "
+            "A smaller --size or a --limit takes less."
+        )
+    return shape, notes
+
+
+def _spread(count: int, runs: int = 16) -> list[int]:
+    """Rows to look at: all of few, else runs of neighbours (which sources read fast together)."""
+    if count <= SAMPLE:
+        return list(range(count))
+    starts = np.linspace(0, count - SAMPLE // runs, runs).astype(int)
+    return sorted({int(s) + i for s in starts for i in range(SAMPLE // runs)})
+
+
+def _measured(record: Record) -> tuple[int, int] | None:
+    try:
+        return measure(record.read)
+    except Unreadable:
+        return None
+
+
+def _reason(record: Record) -> LeftOut | None:
+    try:
+        measure(record.read)
+    except Unreadable as error:
+        return LeftOut(record.name, str(error))
+    return None
+
+
+def _all_grey(sample: Sequence[Record], size: tuple[int, int]) -> bool:
+    small = min(size[0], 32), min(size[1], 32)  # enough to see colour, and quick
+
+    def grey(record: Record) -> bool:
+        try:
+            return is_grey(decode(record.read, *small, 3, "crop"))
+        except Unreadable:
+            return True
+
+    step = max(1, len(sample) // 256)
+    return all(grey(record) for record in sample[::step])
+
+
+def _captions(records: Sequence[Record]) -> dict[str, Sequence[str]]:
+    languages = sorted({language for record in records for language in record.captions})
+    return {k: [record.captions.get(k, "") for record in records] for k in languages}
+
+
+def _fingerprint(pictures: Pictures) -> str:
+    """Of everything that a model could learn from, the same on any machine."""
+    digest = hashlib.blake2b(repr(pictures.pixels.shape).encode(), digest_size=16)
+    for start in range(0, len(pictures), 4096):
+        digest.update(np.ascontiguousarray(pictures.pixels[start : start + 4096]).data)
+    for array in (pictures.labels, pictures.splits):
+        digest.update(b"-" if array is None else array.tobytes())
+    known = [list(pictures.names), list(pictures.label_names), pictures.captions]
+    digest.update(json.dumps(known, sort_keys=True).encode())
+    return digest.hexdigest()

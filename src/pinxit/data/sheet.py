@@ -1,0 +1,116 @@
+"""A contact sheet: pictures with a line or two under each."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pinxit.data.pictures import Pictures
+from pinxit.errors import UsageError
+
+if TYPE_CHECKING:
+    from PIL.ImageFont import FreeTypeFont, ImageFont
+
+CELL = 96  # pixels: small pictures are enlarged about to this
+GAP = 10
+LINES = 2  # of text under a picture, at most
+TEXT = 11  # pixels
+
+
+def texts_under(pictures: Pictures, language: str | None = None) -> list[str]:
+    """What to write under each picture: its caption, else its label, else its name.
+
+    `language` chooses among captions; without it the first is taken.
+    Raises UsageError where there are no captions in that language.
+    """
+    if language is not None and language not in pictures.captions:
+        known = ", ".join(pictures.captions) or "none"
+        raise UsageError(f"no captions in '{language}'; there are: {known}.")
+    captions = pictures.captions.get(language or next(iter(pictures.captions), ""), [])
+    texts = []
+    for i in range(len(pictures)):
+        label = -1 if pictures.labels is None else int(pictures.labels[i])
+        caption = captions[i] if len(captions) else ""
+        name = pictures.names[i].rsplit("/", 1)[-1] if len(pictures.names) else ""
+        texts.append(caption or (pictures.label_names[label] if label >= 0 else name))
+    return texts
+
+
+def contact_sheet(pictures: Pictures, texts: Sequence[str], columns: int | None = None) -> bytes:
+    """The bytes of a PNG: the pictures in rows, each with its text, small ones enlarged.
+
+    Raises UsageError where there are none.
+    """
+    from PIL import Image, ImageDraw
+
+    if len(pictures) == 0:
+        raise UsageError("there are no pictures to show.")
+    scale = max(1, round(CELL / max(pictures.height, pictures.width)))
+    height, width = pictures.height * scale, pictures.width * scale
+    across = max(width, CELL)
+    columns = min(columns or max(1, round(math.sqrt(1.4 * len(pictures)))), len(pictures))
+    font = _font()
+    wrapped = [_wrapped(text, across, font) for text in texts]
+    line = TEXT + 3
+    below = max(len(lines) for lines in wrapped) * line
+    down = math.ceil(len(pictures) / columns)
+    step_x, step_y = across + GAP, height + below + GAP
+    sheet = Image.new("RGB", (columns * step_x + GAP, down * step_y + GAP), "white")
+    pen = ImageDraw.Draw(sheet)
+    for i, lines in enumerate(wrapped):
+        left, top = GAP + i % columns * step_x, GAP + i // columns * step_y
+        at = left + (across - width) // 2
+        image = pictures.image(i).resize((width, height), Image.Resampling.NEAREST)
+        sheet.paste(image, (at, top))
+        # a hairline, so that a picture on white has an edge
+        pen.rectangle((at - 1, top - 1, at + width, top + height), outline=(225, 225, 225))
+        for row, text in enumerate(lines):
+            y = top + height + 3 + row * line
+            pen.text((left + across / 2, y), text, font=font, fill=(60, 60, 60), anchor="ma")
+    with io.BytesIO() as file:
+        sheet.save(file, "PNG")
+        return file.getvalue()
+
+
+def spread(count: int, most: int) -> np.ndarray:
+    """Rows, at most so many, at even distances over all."""
+    return np.unique(np.linspace(0, count - 1, min(most, count)).round().astype(int))
+
+
+def _font() -> FreeTypeFont | ImageFont:
+    """DejaVu Sans as matplotlib carries it (accents, Greek, Cyrillic), else Pillow's own."""
+    from PIL import ImageFont
+
+    found = importlib.util.find_spec("matplotlib")  # found, not imported: that takes a while
+    for folder in (found.submodule_search_locations or []) if found else []:
+        file = Path(folder) / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf"
+        if file.is_file():
+            return ImageFont.truetype(str(file), TEXT)
+    return ImageFont.load_default(TEXT)
+
+
+def _wrapped(text: str, width: int, font: FreeTypeFont | ImageFont) -> list[str]:
+    """The text in lines that fit, the last with an ellipsis where more would follow."""
+    lines: list[str] = []
+    for word in text.encode("utf-8", "replace").decode().split():
+        if lines and font.getlength(f"{lines[-1]} {word}") <= width:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(word)
+    if len(lines) > LINES:
+        lines = [*lines[: LINES - 1], f"{lines[LINES - 1]}…"]
+    return [_cut(line, width, font) for line in lines]
+
+
+def _cut(line: str, width: int, font: FreeTypeFont | ImageFont) -> str:
+    if font.getlength(line) <= width:
+        return line
+    while line and font.getlength(f"{line}…") > width:
+        line = line[:-1]
+    return f"{line}…".replace("……", "…")

@@ -1,0 +1,183 @@
+"""A folder of pictures, by the `imagefolder` convention.
+
+Subfolders are labels. Captions are in `metadata.jsonl` or `metadata.csv`, by `file_name`, or in a
+`.txt` beside a picture. Where the topmost folders are `train`, `validation` (`val`) and `test`,
+they are the splits.
+"""
+
+from __future__ import annotations
+
+import csv
+import functools
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from pinxit.data.captions import captions_in, language_in
+from pinxit.data.decode import SUFFIXES
+from pinxit.data.pictures import LeftOut
+from pinxit.data.records import Kind, Record, Source, file_key, reader
+from pinxit.data.splits import split_named
+from pinxit.errors import UsageError
+
+METADATA = ("metadata.jsonl", "metadata.csv")
+# formats that people have pictures in and that are not read: told, rather than passed over
+UNREAD = (".heic", ".heif", ".avif", ".svg", ".psd", ".dng", ".nef", ".cr2", ".arw", ".jxl")
+NO_CAPTIONS = ("readme", "license", "licence", "labels", "classes", "notes", "requirements")
+
+
+@dataclass
+class Listing:
+    """The files of a folder that matter, as paths within it."""
+
+    pictures: list[str] = field(default_factory=list)
+    metadata: list[str] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
+    left_out: list[LeftOut] = field(default_factory=list)
+
+
+def find(text: str, seed: int) -> Source | None:
+    root = Path(text).expanduser()
+    if not root.is_dir():
+        return None
+
+    @functools.cache
+    def listing() -> Listing:
+        found = list_folder(root)
+        if not found.pictures and not found.left_out:
+            raise UsageError(f"there is no picture in {text}; looked for {', '.join(SUFFIXES)}.")
+        return found
+
+    def key() -> str:
+        found = listing()
+        names = [*found.pictures, *found.metadata, *found.texts]
+        unread = "|".join(left.name for left in found.left_out)
+        return file_key(root, [root / name for name in names]) + unread
+
+    return Source(text, key, lambda: _records(root, listing()))
+
+
+def list_folder(root: Path) -> Listing:
+    """Every file in a folder that matters, in the order of the names; hidden ones do not."""
+    found = Listing()
+
+    def unreadable(error: OSError) -> None:
+        folder = Path(error.filename).relative_to(root).as_posix()
+        found.left_out.append(LeftOut(f"{folder}/", f"cannot be opened: {error.strerror}"))
+
+    for folder, folders, files in os.walk(root, onerror=unreadable):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        within = Path(folder).relative_to(root)
+        for name in sorted(files):
+            if not name.startswith("."):
+                _sort_in(found, name, (within / name).as_posix())
+    return found
+
+
+def _sort_in(found: Listing, name: str, path: str) -> None:
+    suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122 (quicker than a Path, for millions)
+    if suffix in SUFFIXES:
+        found.pictures.append(path)
+    elif name.lower() in METADATA:
+        found.metadata.append(path)
+    elif suffix == ".txt" and not name.lower().startswith(NO_CAPTIONS):
+        found.texts.append(path)
+    elif suffix in UNREAD:
+        reason = f"{suffix[1:].upper()} is not read; save it as PNG or JPEG"
+        found.left_out.append(LeftOut(path, reason))
+
+
+def _records(root: Path, found: Listing) -> Iterator[Record | LeftOut]:
+    yield from found.left_out
+    told: dict[str, dict[str, Any]] = {}
+    for name in found.metadata:
+        yield from _metadata(root, name, told)
+    written: dict[str, dict[str, str]] = {}
+    for name in found.texts:
+        yield from _text(root, name, written)
+
+    has_splits = _has_splits(found.pictures)
+    labels = _folder_labels(found.pictures, has_splits)
+    for name in found.pictures:
+        row = told.pop(name, {})
+        stem = str(PurePosixPath(name).with_suffix(""))
+        label = row.get("label")
+        split = row.get("split") or (name.split("/")[0] if has_splits else "")
+        yield Record(
+            name,
+            reader(root / name),
+            label=labels.get(name) if label in (None, "") else str(label),
+            captions={**written.pop(stem, {}), **captions_in(row)},
+            split=split_named(str(split)),
+        )
+    for name in told:
+        yield LeftOut(name, "in the metadata, but there is no such picture")
+    for stem in written:
+        yield LeftOut(f"{stem}.txt", "a caption beside no picture")
+
+
+def _has_splits(names: list[str]) -> bool:
+    tops = {name.split("/")[0] if "/" in name else "" for name in names}
+    return bool(tops) and all(split_named(top) is not None for top in tops)
+
+
+def _folder_labels(names: list[str], has_splits: bool) -> dict[str, str]:
+    """The folder that each picture lies in, where there are at least two; one says nothing."""
+    labels = {}
+    for name in names:
+        folders = name.split("/")[1 if has_splits else 0 : -1]
+        if folders:
+            labels[name] = folders[-1]
+    return labels if len(set(labels.values())) > 1 else {}
+
+
+def _metadata(root: Path, name: str, told: dict[str, dict[str, Any]]) -> Iterator[LeftOut]:
+    """Add the rows of a metadata file to `told`, under the picture's path within the root."""
+    try:
+        # `utf-8-sig`: spreadsheets begin a file with a byte order mark
+        lines = (root / name).read_text("utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        yield LeftOut(name, f"cannot be read: {getattr(error, 'strerror', None) or error}")
+        return
+    rows = csv.DictReader(lines) if name.lower().endswith(".csv") else _json_rows(lines)
+    for number, row in enumerate(rows, 1):
+        file = row.get("file_name") if isinstance(row, dict) else None
+        if not isinstance(file, str) or not file:
+            yield LeftOut(f"{name}, record {number}", "not a record with a file_name")
+            continue
+        path = os.path.normpath(PurePosixPath(name).parent / file.replace("\\", "/"))
+        told[Path(path).as_posix()] = row
+
+
+def _json_rows(lines: list[str]) -> Iterator[Any]:
+    for line in lines:
+        if line.strip():
+            try:
+                yield json.loads(line)
+            except ValueError:
+                yield None
+
+
+def _text(root: Path, name: str, written: dict[str, dict[str, str]]) -> Iterator[LeftOut]:
+    stem, language = language_in(name)
+    try:
+        caption = (root / name).read_text("utf-8-sig")
+    except (OSError, UnicodeDecodeError):
+        yield LeftOut(name, "a caption that is not UTF-8 text")
+        return
+    if caption.strip():
+        written.setdefault(stem, {})[language] = " ".join(caption.split())
+
+
+KIND = Kind(
+    data="FOLDER/",
+    says="Pictures. Subfolders are labels, or splits if named train, validation, test. "
+    "Captions: metadata.jsonl or .csv with file_name and caption (caption_en, caption_fr), "
+    "or a .txt beside each picture.",
+    examples=("photos/", "~/glyphs"),
+    find=find,
+    rank=2,
+)

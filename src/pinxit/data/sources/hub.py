@@ -1,0 +1,142 @@
+"""`hf:owner/name[:split]`: a set from the Hugging Face hub, through `datasets`.
+
+`datasets` fetches the files and verifies them; the pictures are decoded as all others are.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pinxit.data.cache import cache_folder
+from pinxit.data.captions import captions_in
+from pinxit.data.decode import Unreadable
+from pinxit.data.files import write_atomically
+from pinxit.data.records import Kind, Record, Source
+from pinxit.data.splits import split_named
+from pinxit.errors import PinxitError, UsageError
+
+PATIENCE = 5.0  # seconds to ask the hub whether a set has changed
+
+
+def find(text: str, seed: int) -> Source | None:
+    if not text.startswith("hf:"):
+        return None
+    match = re.fullmatch(r"hf:([\w.-]+/[\w.-]+)(?::([\w.-]+))?", text)
+    if match is None:
+        raise UsageError(f"a set on the hub is hf:owner/name or hf:owner/name:split, not '{text}'.")
+    return hub_source(match[1], match[2])
+
+
+def hub_source(name: str, split: str | None, otherwise: str = "") -> Source:
+    """The pictures of a set on the hub; `otherwise` is told where it cannot be had."""
+    text = f"hf:{name}" + (f":{split}" if split else "")
+    otherwise = otherwise or (
+        f"{text} cannot be had: there is no network, and it has not been fetched before. "
+        "Fetch it once with a network, or give a file or folder of this machine."
+    )
+    return Source(
+        text,
+        functools.partial(_key, name, split),
+        functools.partial(_records, name, split, otherwise),
+    )
+
+
+def _key(name: str, split: str | None) -> str:
+    """The set's newest revision; without network, the one that was seen last."""
+    seen = cache_folder() / "hub" / f"{name.replace('/', '--')}.revision"
+    if not os.environ.get("HF_HUB_OFFLINE"):
+        from huggingface_hub import HfApi
+
+        try:
+            revision = HfApi().dataset_info(name, timeout=PATIENCE).sha or ""
+            write_atomically(seen, revision)
+            return f"{name} {split} {revision}"
+        except Exception:  # whatever fails, `datasets` may still have it; it tells if it has not
+            pass
+    revision = seen.read_text() if seen.is_file() else ""
+    return f"{name} {split} {revision}"
+
+
+def _records(name: str, split: str | None, otherwise: str) -> Iterator[Record]:
+    from datasets import Image
+
+    parts = _fetched(name, split, otherwise)
+    for part, rows in parts.items():
+        column, label, class_names = _features(name, rows)
+        pictures = rows.select_columns([column]).cast_column(column, Image(decode=False))
+        texts = rows.remove_columns([c for c in rows.column_names if not _is_text(c, label)])
+        for i, row in enumerate(texts):
+            rank = row.get(label) if isinstance(row.get(label), int) else None
+            named = rank is not None and 0 <= rank < len(class_names)
+            yield Record(
+                f"{part}-{i:06d}",
+                functools.partial(_picture, pictures, i, column),
+                label=class_names[rank] if named and rank is not None else _name(row.get(label)),
+                rank=rank,
+                captions=captions_in(row),
+                split=split_named(part),
+            )
+
+
+def _fetched(name: str, split: str | None, otherwise: str) -> dict[str, Any]:
+    from datasets import load_dataset
+    from datasets.exceptions import DatasetNotFoundError
+
+    try:
+        found = load_dataset(name, split=split)
+    except DatasetNotFoundError as error:
+        # the hub's own offline error is of this class too, and says so
+        if "offline" in str(error).lower() or "reach" in str(error).lower():
+            raise PinxitError(otherwise) from None
+        raise PinxitError(
+            f"hf:{name}: the hub has no such set, or it is private "
+            "(then log in with: hf auth login)."
+        ) from None
+    except (ConnectionError, OSError, TimeoutError):
+        raise PinxitError(otherwise) from None
+    except ValueError as error:
+        raise PinxitError(f"hf:{name}: {str(error).splitlines()[0]}") from None
+    return {split: found} if split else dict(found)  # type: ignore[arg-type]
+
+
+def _features(name: str, rows: Any) -> tuple[str, str, tuple[str, ...]]:
+    """The picture column, the label column ("" for none) and its classes' names."""
+    kinds = {column: type(feature).__name__ for column, feature in rows.features.items()}
+    images = [column for column, kind in kinds.items() if kind == "Image"]
+    if not images:
+        raise PinxitError(f"hf:{name} has no column of pictures; it has: {', '.join(kinds)}.")
+    classes = [column for column, kind in kinds.items() if kind == "ClassLabel"]
+    label = "label" if "label" in kinds else (classes[0] if classes else "")
+    names = tuple(rows.features[label].names) if label in classes else ()
+    return images[0], label, names
+
+
+def _is_text(column: str, label: str) -> bool:
+    return column == label or re.fullmatch(r"(caption|text)(_[a-z]{2,3})?", column) is not None
+
+
+def _name(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _picture(pictures: Any, i: int, column: str) -> bytes:
+    value = pictures[i][column]
+    if value and value.get("bytes") is not None:
+        return value["bytes"]
+    if value and value.get("path"):
+        return Path(value["path"]).read_bytes()
+    raise Unreadable("the row has no picture")
+
+
+KIND = Kind(
+    data="hf:OWNER/NAME[:SPLIT]",
+    says="A set on the Hugging Face hub with a column of pictures, fetched by `datasets`.",
+    examples=("hf:ylecun/mnist", "hf:uoft-cs/cifar10:train"),
+    find=find,
+    rank=0,
+)
