@@ -13,7 +13,7 @@ from pinxit.data.pictures import SPLITS, Pictures
 
 
 def look(
-    data: Positional[tuple[str, ...]],
+    data: Annotated[Positional[tuple[str, ...]], arg(metavar="DATA")],
     number: Annotated[int, arg(aliases=("-n",))] = 64,
     size: str | None = None,
     fit: Literal["crop", "pad"] = "crop",
@@ -44,15 +44,17 @@ def look(
     from pinxit.data.sheet import contact_sheet, spread, texts_under
     from pinxit.errors import UsageError
 
+    if not data:
+        raise UsageError("say what to look at: pinxit look DATA. See: pinxit sources")
     if number < 1:
         raise UsageError(f"a sheet has 1 picture or more, not {number}.")
-    path = _free(out) if out is not None else None
+    _check(out)
     pictures = load_pictures(
         data, size=size, fit=fit, color=color, limit=limit, seed=seed, strict=strict, progress=True
     )
     shown = pictures[spread(len(pictures), number)]
     sheet = contact_sheet(shown, texts_under(shown, language))
-    path = _write(path or Path(f"look-{_plain(pictures.source)}.png"), sheet)
+    path = _write(out or Path(f"look-{_plain(pictures.source)}.png"), sheet)
     print(_as_json(pictures, path) if json else _as_text(pictures, path))
 
 
@@ -71,10 +73,11 @@ def sources(json: bool = False) -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 1, 0))
-    for column in ("DATA", "what it is", "for example"):
-        table.add_column(column, overflow="fold", min_width=16)
+    table.add_column("DATA", overflow="fold", max_width=28)
+    table.add_column("what it is, and examples", overflow="fold")
     for kind in kinds():
-        table.add_row(kind.data, kind.says, "\n".join(kind.examples))
+        examples = " · ".join(kind.examples)
+        table.add_row(kind.data, f"{kind.says}\n  such as  {examples}")
     console = Console(markup=False, highlight=False)
     console.print(table)
     console.print(_own())
@@ -97,12 +100,11 @@ def _write(path: Path, content: bytes) -> Path:
     return write_atomically(path, content)
 
 
-def _free(path: Path) -> Path:
+def _check(out: Path | None) -> None:
     from pinxit.errors import UsageError
 
-    if path.suffix.lower() != ".png":
-        raise UsageError(f"the sheet is a PNG: {path} should end in .png.")
-    return path
+    if out is not None and out.suffix.lower() != ".png":
+        raise UsageError(f"the sheet is a PNG: {out} should end in .png.")
 
 
 def _plain(source: str) -> str:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from jaxtyping import UInt8
     from PIL.Image import Image
 
-FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "BMP", "GIF", "TIFF")  # MPO: what some phones call JPEG
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 MAX_PIXELS = 89_478_485  # Pillow's own bound: a quarter of a GiB at 3 bytes a pixel
 MIN_SIDE = 2  # below this a picture has nothing to show
@@ -153,7 +153,7 @@ def _upright(image: Image) -> Image:
 
 def _reduced_while_decoding(image: Image, height: int, width: int) -> Image:
     """A JPEG far too large is decoded at a half, quarter or eighth, still twice what is needed."""
-    if image.format in ("JPEG", "MPO"):
+    if image.format in ("JPEG", "MPO"):  # MPO: a JPEG with several pictures, as phones write
         scale = 2 * max(height, width) / min(image.size)
         if scale < 1:
             image.draft(None, (round(image.width * scale), round(image.height * scale)))

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
 CELL = 96  # pixels: small pictures are enlarged about to this
 GAP = 10
-LINES = 2  # of text under a picture, at most
+LINES = 5  # of text under a picture, at most
 TEXT = 11  # pixels
+LINE = TEXT + 3
 
 
 def texts_under(pictures: Pictures, language: str | None = None) -> list[str]:
@@ -54,24 +55,21 @@ def contact_sheet(pictures: Pictures, texts: Sequence[str], columns: int | None 
     scale = max(1, round(CELL / max(pictures.height, pictures.width)))
     height, width = pictures.height * scale, pictures.width * scale
     across = max(width, CELL)
-    columns = min(columns or max(1, round(math.sqrt(1.4 * len(pictures)))), len(pictures))
+    columns = min(columns or _columns(len(pictures)), len(pictures))
     font = _font()
     wrapped = [_wrapped(text, across, font) for text in texts]
-    line = TEXT + 3
-    below = max(len(lines) for lines in wrapped) * line
-    down = math.ceil(len(pictures) / columns)
-    step_x, step_y = across + GAP, height + below + GAP
-    sheet = Image.new("RGB", (columns * step_x + GAP, down * step_y + GAP), "white")
+    tops = _tops(wrapped, columns, height)
+    sheet = Image.new("RGB", (columns * (across + GAP) + GAP, tops[-1]), "white")
     pen = ImageDraw.Draw(sheet)
     for i, lines in enumerate(wrapped):
-        left, top = GAP + i % columns * step_x, GAP + i // columns * step_y
+        left, top = GAP + i % columns * (across + GAP), tops[i // columns]
         at = left + (across - width) // 2
         image = pictures.image(i).resize((width, height), Image.Resampling.NEAREST)
         sheet.paste(image, (at, top))
         # a hairline, so that a picture on white has an edge
         pen.rectangle((at - 1, top - 1, at + width, top + height), outline=(225, 225, 225))
         for row, text in enumerate(lines):
-            y = top + height + 3 + row * line
+            y = top + height + 3 + row * LINE
             pen.text((left + across / 2, y), text, font=font, fill=(60, 60, 60), anchor="ma")
     with io.BytesIO() as file:
         sheet.save(file, "PNG")
@@ -81,6 +79,21 @@ def contact_sheet(pictures: Pictures, texts: Sequence[str], columns: int | None 
 def spread(count: int, most: int) -> np.ndarray:
     """Rows, at most so many, at even distances over all."""
     return np.unique(np.linspace(0, count - 1, min(most, count)).round().astype(int))
+
+
+def _columns(count: int) -> int:
+    """A sheet somewhat wider than high, of those the one whose last row is fullest."""
+    wide = max(1, round(math.sqrt(1.3 * count)))
+    return min(range(max(1, wide - 2), wide + 2), key=lambda n: (-count % n, abs(n - wide)))
+
+
+def _tops(wrapped: Sequence[Sequence[str]], columns: int, height: int) -> list[int]:
+    """Where each row of pictures begins, and where the last one ends, in pixels."""
+    tops = [GAP]
+    for start in range(0, len(wrapped), columns):
+        lines = max(len(lines) for lines in wrapped[start : start + columns])
+        tops.append(tops[-1] + height + lines * LINE + GAP)
+    return tops
 
 
 def _font() -> FreeTypeFont | ImageFont:

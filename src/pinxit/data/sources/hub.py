@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -49,17 +49,40 @@ def hub_source(name: str, split: str | None, otherwise: str = "") -> Source:
 def _key(name: str, split: str | None) -> str:
     """The set's newest revision; without network, the one that was seen last."""
     seen = cache_folder() / "hub" / f"{name.replace('/', '--')}.revision"
-    if not os.environ.get("HF_HUB_OFFLINE"):
-        from huggingface_hub import HfApi
-
-        try:
-            revision = HfApi().dataset_info(name, timeout=PATIENCE).sha or ""
+    revision = _revision(name)
+    if revision is not None:
+        with contextlib.suppress(OSError):  # a folder that cannot be written is told of later
             write_atomically(seen, revision)
-            return f"{name} {split} {revision}"
-        except Exception:  # whatever fails, `datasets` may still have it; it tells if it has not
-            pass
-    revision = seen.read_text() if seen.is_file() else ""
-    return f"{name} {split} {revision}"
+    elif seen.is_file():
+        revision = seen.read_text()
+    return f"{name} {split} {revision or ''}"
+
+
+def _revision(name: str) -> str | None:
+    """The set's newest revision, "" where the hub knows none, or None without network."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        return HfApi().dataset_info(name, timeout=PATIENCE).sha or ""
+    except HfHubHTTPError:  # it answered: there is no such set, or it is private
+        return ""
+    except Exception:  # the kinds of failure to reach it are those of several libraries
+        return None
+
+
+@contextlib.contextmanager
+def _without_network() -> Iterator[None]:
+    """`datasets` looks into its own cache at once, instead of retrying for half a minute."""
+    import datasets.config
+    import huggingface_hub.constants
+
+    before = datasets.config.HF_HUB_OFFLINE, huggingface_hub.constants.HF_HUB_OFFLINE
+    datasets.config.HF_HUB_OFFLINE = huggingface_hub.constants.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        datasets.config.HF_HUB_OFFLINE, huggingface_hub.constants.HF_HUB_OFFLINE = before
 
 
 def _records(name: str, split: str | None, otherwise: str) -> Iterator[Record]:
@@ -87,18 +110,22 @@ def _fetched(name: str, split: str | None, otherwise: str) -> dict[str, Any]:
     from datasets import load_dataset
     from datasets.exceptions import DatasetNotFoundError
 
+    offline = _revision(name) is None
     try:
-        found = load_dataset(name, split=split)
-    except DatasetNotFoundError as error:
-        # the hub's own offline error is of this class too, and says so
-        if "offline" in str(error).lower() or "reach" in str(error).lower():
+        with _without_network() if offline else contextlib.nullcontext():
+            found = load_dataset(name, split=split)
+    except DatasetNotFoundError:
+        if offline:
             raise PinxitError(otherwise) from None
         raise PinxitError(
             f"hf:{name}: the hub has no such set, or it is private "
             "(then log in with: hf auth login)."
         ) from None
-    except (ConnectionError, OSError, TimeoutError):
-        raise PinxitError(otherwise) from None
+    except (ConnectionError, OSError) as error:
+        if offline:
+            raise PinxitError(otherwise) from None
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise PinxitError(f"hf:{name} cannot be fetched: {reason}") from None
     except ValueError as error:
         raise PinxitError(f"hf:{name}: {str(error).splitlines()[0]}") from None
     return {split: found} if split else dict(found)  # type: ignore[arg-type]
