@@ -21,7 +21,7 @@ from pinxit.errors import PinxitError, UsageError, did_you_mean
 if TYPE_CHECKING:
     import numpy as np
     import torch
-    from jaxtyping import Float, Float32
+    from jaxtyping import Float, Float32, Float64
     from torch import Tensor
 
     from pinxit.data.pictures import Pictures
@@ -47,6 +47,14 @@ class Elbo(NamedTuple):
 
     distortion: Float[Tensor, " batch"]  # -log p(x given z)
     rate: Float[Tensor, "batch latent"]  # KL(q(z given x) to p(z)), by latent
+
+
+class ImportanceEstimate(NamedTuple):
+    """log p(x) by importance sampling (Burda 2015, eq. 8), one float64 number each picture."""
+
+    log_likelihood: Float64[Tensor, " batch"]  # log-mean-exp of the weights, nats
+    error: Float64[Tensor, " batch"]  # its Monte Carlo standard error, nats
+    effective: Float64[Tensor, " batch"]  # effective samples, (sum w)^2 / sum w^2
 
 
 @runtime_checkable
@@ -116,6 +124,26 @@ class Bounds(Protocol):
         samples: int,
         generator: torch.Generator | None = None,
     ) -> Float[Tensor, "batch samples"]: ...
+
+
+@runtime_checkable
+class FastImportance(Protocol):
+    """The same estimate as from `log_weights`, by a faster way; None where it does not apply."""
+
+    def importance_log_likelihood(
+        self,
+        x: Tensor,
+        labels: Tensor | None,
+        samples: int,
+        generator: torch.Generator | None = None,
+    ) -> ImportanceEstimate | None: ...
+
+
+@runtime_checkable
+class Priors(Protocol):
+    """A prior other than N(0, I): noise `[n, latent]` to latents. Without it they are the same."""
+
+    def from_noise(self, noise: np.ndarray) -> np.ndarray: ...
 
 
 ABILITIES: dict[str, type] = {

@@ -1,0 +1,85 @@
+"""The figures of an evaluation: what each is called, its unit, and which way is better.
+
+An evaluator yields (name, value). A value is a number, or a list for a curve; the standard error
+of the figure `x` is the figure `x_error`. `evaluation.json` holds
+
+    figures   {name: number}, the names of `FIGURES` and their errors
+    curves    {name: [numbers]}, the names of `CURVES`
+    protocol  how they were measured: split, counts, samples, feature space, seed, date, machine
+    warnings  [text], what to be wary of
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+Value = float | list[float]
+Named = tuple[str, Value]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A number that an evaluation gives."""
+
+    title: str
+    unit: str
+    better: Literal["higher", "lower", "near 1", ""]
+    group: str
+
+
+FIGURES = {
+    "log_likelihood": Figure("log-likelihood (IW)", "nats", "higher", "likelihood"),
+    "log_likelihood_bits_per_dim": Figure("the same", "bits/dim", "lower", "likelihood"),
+    "elbo": Figure("ELBO", "nats", "higher", "likelihood"),
+    "elbo_bits_per_dim": Figure("the same", "bits/dim", "lower", "likelihood"),
+    "distortion": Figure("distortion, -log p(x|z)", "nats", "lower", "likelihood"),
+    "rate": Figure("rate, KL(q(z|x) to p(z))", "nats", "", "likelihood"),
+    "effective_samples": Figure("effective samples (median)", "samples", "higher", "likelihood"),
+    "latents": Figure("latents", "", "", "latents"),
+    "active_units": Figure("active units", "latents", "higher", "latents"),
+    "psnr": Figure("PSNR", "dB", "higher", "reconstruction"),
+    "ssim": Figure("SSIM", "", "higher", "reconstruction"),
+    "mse": Figure("mean squared error", "of 0..1", "lower", "reconstruction"),
+    "sharpness_reconstructions": Figure("reconstructions", "of data", "near 1", "sharpness"),
+    "sharpness_samples": Figure("samples", "of data", "near 1", "sharpness"),
+    "frechet_samples": Figure("samples to test", "", "lower", "Frechet distance"),
+    "frechet_reconstructions": Figure("reconstructions to test", "", "lower", "Frechet distance"),
+    "frechet_floor": Figure("training to test (floor)", "", "", "Frechet distance"),
+    "frechet_blurred": Figure("blurred test to test (yardstick)", "", "", "Frechet distance"),
+    "fid_samples": Figure("FID of samples (Inception)", "", "lower", "Frechet distance"),
+    "precision": Figure("precision", "", "higher", "samples"),
+    "recall": Figure("recall", "", "higher", "samples"),
+    "density": Figure("density", "", "near 1", "samples"),
+    "coverage": Figure("coverage", "", "higher", "samples"),
+    "memorised": Figure("nearer to training than 1 % of test", "share", "", "samples"),
+}
+
+CURVES = {
+    "kl_per_latent": "KL of each latent, nats",
+    "mean_variance": "variance over the pictures of each latent's posterior mean",
+    "frequencies": "spatial frequency, cycles a pixel",
+    "spectrum_data": "power of the test pictures at each frequency",
+    "spectrum_reconstructions": "power of the reconstructions over that of the data",
+    "spectrum_samples": "power of the samples over that of the data",
+}
+
+
+def split_up(named: Iterable[Named]) -> tuple[dict[str, float], dict[str, list[float]]]:
+    """What evaluators yielded, as figures and curves."""
+    figures: dict[str, float] = {}
+    curves: dict[str, list[float]] = {}
+    for name, value in named:
+        if isinstance(value, list):
+            curves[name] = [float(number) for number in value]
+        else:
+            figures[name] = float(value)
+    return figures, curves
+
+
+def groups(figures: dict[str, float]) -> Iterator[tuple[str, list[str]]]:
+    """The names of the figures that there are, in the order of `FIGURES`, by group."""
+    present = [name for name in FIGURES if name in figures]
+    for group in dict.fromkeys(FIGURES[name].group for name in present):
+        yield group, [name for name in present if FIGURES[name].group == group]

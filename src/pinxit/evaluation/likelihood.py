@@ -1,0 +1,212 @@
+"""How likely held-out pictures are: the ELBO with its parts, and importance-weighted estimates.
+
+All in nats a picture unless said. Chance is a function of (seed, chunk of pictures) alone, so
+neither memory nor the number of pictures asked for changes a picture's estimate.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float64
+from torch import Tensor
+
+from pinxit.data.pictures import Pictures
+from pinxit.evaluation.figures import Named
+from pinxit.models.blocks import mix
+from pinxit.models.contract import FastImportance, ImportanceEstimate
+from pinxit.sampling.inputs import labels_for, spread
+
+CHUNK = 100  # pictures that share a generator
+TILE = 4_000_000  # numbers of x that are decoded at once on a CPU; more do not fit its caches
+FLOPS = 6e12  # what a default estimate may cost: about a minute of two CPU cores
+COUNTS = (20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000)
+
+Told = Callable[[int, int], None]  # pictures done, pictures in all
+
+
+@dataclass(frozen=True)
+class Bound:
+    """The two terms of the ELBO over some pictures."""
+
+    distortion: Float64[np.ndarray, " n"]  # -log p(x given z), one z a picture
+    rate: Float64[np.ndarray, "n latent"]  # KL(q(z given x) to p(z))
+
+    @property
+    def elbo(self) -> Float64[np.ndarray, " n"]:
+        return -(self.distortion + self.rate.sum(1))
+
+
+class RunningWeights:
+    """log-mean-exp of importance weights that come in parts, in float64.
+
+    Holds max w, sum exp(w - max) and sum exp(2 (w - max)) of each picture's log-weights w.
+    """
+
+    def __init__(self, pictures: int, device: Any = "cpu") -> None:
+        self.count = 0
+        self.top = torch.full((pictures,), -math.inf, dtype=torch.float64, device=device)
+        self.sum = torch.zeros_like(self.top)
+        self.squares = torch.zeros_like(self.top)
+
+    def add(self, log_weights: Float[Tensor, "batch samples"]) -> None:
+        w = log_weights.double()
+        top = torch.maximum(self.top, w.amax(1))
+        shrink = (self.top - top).exp()  # 0 at first
+        scaled = (w - top[:, None]).exp()
+        self.sum = self.sum * shrink + scaled.sum(1)
+        self.squares = self.squares * shrink.square() + scaled.square().sum(1)
+        self.top, self.count = top, self.count + w.shape[1]
+
+    def estimate(self) -> ImportanceEstimate:
+        """log (1/k sum w), its standard error by the delta method, (sum w)^2 / sum w^2.
+
+        var(log mean w) is near var(w) / (k (E w)^2) = sum w^2 / (sum w)^2 - 1/k, times k / (k-1).
+        """
+        k = self.count
+        share = self.squares / self.sum.square()
+        variance = (share - 1 / k).clamp(min=0) * (k / max(1, k - 1))
+        error = variance.sqrt() if k > 1 else torch.full_like(share, math.nan)
+        return ImportanceEstimate(self.top + self.sum.log() - math.log(k), error, 1 / share)
+
+
+@torch.inference_mode()
+def bound(model: Any, pictures: Pictures, seed: int = 0, told: Told | None = None) -> Bound:
+    """Distortion and rate of each picture, with one sample of q(z given x)."""
+    parts = []
+    for start, x, labels, generator in _observed(model, pictures, seed):
+        parts.append(model.elbo(x, labels, generator))
+        if told:
+            told(min(start + CHUNK, len(pictures)), len(pictures))
+    return Bound(
+        torch.cat([part.distortion for part in parts]).double().cpu().numpy(),
+        torch.cat([part.rate for part in parts]).double().cpu().numpy(),
+    )
+
+
+@torch.inference_mode()
+def importance(
+    model: Any,
+    pictures: Pictures,
+    samples: int,
+    seed: int = 0,
+    told: Told | None = None,
+) -> tuple[Float64[np.ndarray, " n"], Float64[np.ndarray, " n"], Float64[np.ndarray, " n"]]:
+    """log p(x) of each picture by `samples` importance samples, its Monte Carlo standard error,
+    and effective samples: the IW-k bound of Burda 2015 (eq. 8), which rises to log p(x) with k."""
+    parts = []
+    for start, x, labels, generator in _observed(model, pictures, seed):
+        parts.append(estimate(model, x, labels, samples, generator))
+        if told:
+            told(min(start + CHUNK, len(pictures)), len(pictures))
+    columns = [torch.cat(column).cpu().numpy() for column in zip(*parts, strict=True)]
+    return columns[0], columns[1], columns[2]
+
+
+def estimate(
+    model: Any, x: Tensor, labels: Tensor | None, samples: int, generator: torch.Generator
+) -> ImportanceEstimate:
+    """The estimate of a few pictures, by the model's own faster way where it has one.
+
+    Else from `log_weights` in tiles as large as memory allows, kept as running sums: memory does
+    not grow with `samples`.
+    """
+    if isinstance(model, FastImportance):
+        fast = model.importance_log_likelihood(x, labels, samples, generator)
+        if fast is not None:
+            return fast
+    rows = max(1, tile(x.device) // x[0].numel())
+    running, at_once = [], max(1, min(len(x), rows // 50))
+    for start in range(0, len(x), at_once):
+        some = slice(start, start + at_once)
+        sums = RunningWeights(len(x[some]), x.device)
+        step = max(1, rows // len(x[some]))
+        while sums.count < samples:
+            many = min(step, samples - sums.count)
+            chosen = None if labels is None else labels[some]
+            sums.add(model.log_weights(x[some], chosen, many, generator))
+        running.append(sums.estimate())
+    return ImportanceEstimate(*(torch.cat(column) for column in zip(*running, strict=True)))
+
+
+def tile(device: torch.device) -> int:
+    """Numbers of x to decode at once."""
+    if device.type != "cuda":
+        return TILE
+    return int(torch.cuda.get_device_properties(device).total_memory // 256)
+
+
+def _observed(
+    model: Any, pictures: Pictures, seed: int
+) -> Iterator[tuple[int, Tensor, Tensor | None, torch.Generator]]:
+    """Chunks of the pictures as the likelihood sees them, each with its generator."""
+    device = next(model.parameters()).device
+    for start in range(0, len(pictures), CHUNK):
+        some = pictures[start : start + CHUNK]
+        batch = some.batch(np.arange(len(some))).to(device)
+        generator = torch.Generator(device).manual_seed(mix(seed, start))
+        labels = None if labels_for(model, some) is None else batch.labels
+        yield start, model.observe(batch, generator), labels, generator
+
+
+def affordable(model: Any, pictures: Pictures, samples: int) -> int:
+    """How many pictures a default estimate takes: a round number, about a minute on two cores.
+
+    From the model's operations, not from a clock, so that it is the same on every run.
+    """
+    from torch.utils.flop_counter import FlopCounterMode
+
+    few = 8
+    _, x, labels, generator = next(_observed(model, pictures[:1], 0))
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model.log_weights(x, labels, few, generator)
+    each = max(1, counter.get_total_flops()) / few * samples
+    within = [count for count in COUNTS if count * each <= FLOPS * speed(x.device)]
+    return min(len(pictures), within[-1] if within else COUNTS[0])
+
+
+def speed(device: torch.device) -> float:
+    """A rough factor over two CPU cores."""
+    return 100.0 if device.type == "cuda" else 1.0
+
+
+def bound_figures(model: Any, found: Bound) -> Iterator[Named]:
+    """ELBO, distortion and rate with standard errors over the pictures; KL by latent."""
+    yield from _with_error("elbo", found.elbo)
+    yield "distortion", float(found.distortion.mean())
+    yield "rate", float(found.rate.sum(1).mean())
+    if model.bits_per_dim:
+        yield from _with_error("elbo_bits_per_dim", -found.elbo / _nats_per_bit(model))
+    yield "kl_per_latent", found.rate.mean(0).tolist()
+
+
+def importance_figures(
+    model: Any, pictures: Pictures, samples: int, seed: int = 0, told: Told | None = None
+) -> Iterator[Named]:
+    """The IW log-likelihood: its standard error over pictures, and that of the sampling alone."""
+    log_p, error, effective = importance(model, pictures, samples, seed, told)
+    yield from _with_error("log_likelihood", log_p)
+    yield "log_likelihood_sampling_error", float(np.sqrt((error**2).sum()) / len(error))
+    if model.bits_per_dim:
+        yield from _with_error("log_likelihood_bits_per_dim", -log_p / _nats_per_bit(model))
+    yield "effective_samples", float(np.median(effective))
+
+
+def chosen(model: Any, pictures: Pictures, samples: int, limit: int | None) -> Pictures:
+    """The pictures whose likelihood is estimated: `limit`, or as many as are affordable."""
+    return spread(pictures, limit or affordable(model, pictures, samples))
+
+
+def _nats_per_bit(model: Any) -> float:
+    return model.facts.dims * math.log(2)
+
+
+def _with_error(name: str, values: Float64[np.ndarray, " n"]) -> Iterator[Named]:
+    yield name, float(values.mean())
+    if len(values) > 1:
+        yield f"{name}_error", float(values.std(ddof=1) / math.sqrt(len(values)))

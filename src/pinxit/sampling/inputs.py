@@ -1,0 +1,86 @@
+"""The pictures that a command is given, as its run's model takes them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pinxit.data.batch import Facts
+from pinxit.data.load import load_pictures
+from pinxit.data.pictures import Pictures
+from pinxit.errors import PinxitError
+from pinxit.runs import Run
+
+
+def run_pictures(run: Run, *, progress: bool = True) -> Pictures:
+    """All pictures of the data that a run learned from, as it saw them.
+
+    Raises PinxitError where they are not there any more.
+    """
+    record: dict[str, Any] = run.config.get("data") or {}
+    if not record.get("source"):
+        raise PinxitError(f"{run.path} does not say what it learned from; name DATA.")
+    options = {k: record[k] for k in ("fit", "limit", "seed") if record.get(k) is not None}
+    return _converted(record["source"], run.facts, progress, **options)
+
+
+def given_pictures(run: Run, data: Sequence[str | Path] | Pictures) -> Pictures:
+    """DATA or picture files at the run's size and channels.
+
+    Raises UsageError where DATA means nothing, PinxitError where no picture can be read.
+    """
+    if isinstance(data, Pictures):
+        return data
+    record: dict[str, Any] = run.config.get("data") or {}
+    source = data[0] if len(data) == 1 else list(data)
+    fit = record.get("fit") or "crop"
+    return _converted(source, run.facts, True, fit=fit)
+
+
+def _converted(source: Any, facts: Facts, progress: bool, **options: Any) -> Pictures:
+    size = (facts.height, facts.width)
+    color = "grey" if facts.channels == 1 else "rgb"
+    return load_pictures(source, size=size, color=color, progress=progress, **options)
+
+
+def held_out(pictures: Pictures) -> tuple[Pictures, str]:
+    """The test split; where it is empty all pictures, and a line that says so."""
+    rows = pictures.rows_of("test") if pictures.splits is not None else np.arange(0)
+    if len(rows):
+        return pictures.take(rows), ""
+    return pictures, (
+        f"{pictures.source or 'the data'} has no test split: these are all its {len(pictures):,} "
+        "pictures, and the model may have learned from them"
+    )
+
+
+def sees_labels(model: Any) -> bool:
+    """Whether a model was built to be told the label."""
+    return getattr(model.config, "condition", "none") == "label"
+
+
+def labels_for(model: Any, pictures: Pictures) -> np.ndarray | None:
+    """The labels to give a model with these pictures: None for a model that sees none."""
+    return pictures.labels if sees_labels(model) else None
+
+
+def for_model(model: Any, pictures: Pictures) -> Pictures:
+    """The pictures, labels numbered by the model's own names where it sees them; -1 for others."""
+    names = model.facts.label_names
+    if pictures.labels is None or pictures.label_names == names or not sees_labels(model):
+        return pictures
+    numbers = {name: i for i, name in enumerate(names)}
+    table = np.array([numbers.get(name, -1) for name in pictures.label_names] + [-1], np.int64)
+    labels = table[pictures.labels]  # -1, none, takes the last
+    return dataclasses.replace(pictures, labels=labels, label_names=names)
+
+
+def spread(pictures: Pictures, most: int | None) -> Pictures:
+    """At most `most` of the pictures, at even distances over all."""
+    if most is None or len(pictures) <= most:
+        return pictures
+    return pictures.take(np.linspace(0, len(pictures) - 1, most).round().astype(int))
