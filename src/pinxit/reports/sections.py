@@ -1,0 +1,215 @@
+"""What the page shows, one function a section; each returns None where there is nothing to show."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pinxit.data.pictures import Pictures
+from pinxit.reports.images import (
+    CRISP,
+    Image,
+    as_rgba,
+    cells_of,
+    error_map,
+    of_array,
+    opened,
+    sheet,
+    shrunk,
+    wall,
+)
+from pinxit.reports.material import Material, evenly
+from pinxit.reports.words import number
+
+LONGEST = 96  # pixels a side of a picture in the page; larger ones are made smaller
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page: `key` is its anchor and the name of its template."""
+
+    key: str
+    title: str
+    values: dict[str, Any] = field(default_factory=dict)
+
+
+Maker = Callable[[Material], Section | None]
+
+
+def painted(material: Material) -> Section | None:
+    """New pictures of a fixed seed, by label where the model knows labels, and as it learned."""
+    samples = material.samples
+    if samples is None:
+        return None
+    small = small_pixels(samples)
+    columns, many = _wall_size(small)
+    values = {
+        "wall": wall(small[:many], columns, f"{many} new pictures that the model painted, seed 0"),
+        "count": many,
+        "small": shown_small(samples),
+        "by_label": _by_label(material),
+        "strip": _as_it_learned(material),
+    }
+    return Section("painted", "What it paints", values)
+
+
+def _wall_size(pixels: np.ndarray) -> tuple[int, int]:
+    """Columns and number of pictures: 12 x 6 small ones, fewer where they are large."""
+    columns = 12 if max(pixels.shape[1:3]) <= 32 else 8
+    rows = 6 if columns == 12 else 4
+    return columns, min(columns * rows, len(pixels))
+
+
+def _by_label(material: Material, most: int = 12, each: int = 10) -> list[tuple[str, Image]]:
+    names = material.run.facts.label_names
+    if getattr(material.model.config, "condition", "none") != "label":
+        return []
+    rows = []
+    for name in names[:most]:
+        made = small_pixels(material.model.sample(each, seed=0, label=name))
+        rows.append((name, wall(made, each, f"{each} new pictures with the label {name}")))
+    return rows
+
+
+def _as_it_learned(material: Material, most: int = 6) -> list[tuple[str, Image]]:
+    """`samples/step-*.png`, from the first to the last at growing distances."""
+    files = sorted(material.run.path.glob("samples/step-*.png"), key=_step)
+    if len(files) < 2:
+        return []
+    places = np.geomspace(1, len(files), most).round().astype(int) - 1
+    strip = []
+    for place in sorted(set(places.tolist())):
+        step = f"{_step(files[place]):,}"
+        alt = f"Samples of fixed seeds after step {step}"
+        strip.append((f"step {step}", _first_row(files[place], material, alt)))
+    return strip
+
+
+def _first_row(file: Path, material: Material, alt: str, each: int = 12) -> Image:
+    """The first pictures of a sheet that was written while training."""
+    facts = material.run.facts
+    array = opened(file, grey=facts.channels == 1)
+    cells = cells_of(array, facts.height, facts.width)
+    if cells is None:
+        return of_array(array, alt, crisp=False)
+    small = shrunk(cells[:each], LONGEST)
+    return wall(small, each, alt)
+
+
+def _step(file: Any) -> int:
+    digits = "".join(c for c in file.stem if c.isdigit())
+    return int(digits or 0)
+
+
+def reconstructed(material: Material, most: int = 12) -> Section | None:
+    """Originals, what the model makes of them, and where the two differ."""
+    made, seen = material.reconstructions, material.seen
+    if made is None or seen is None:
+        return None
+    error = root_mean_square(seen.pixels, made.pixels)
+    rows = evenly(np.arange(len(seen)), most)
+    full = float(np.quantile(_absolute(seen.pixels[rows], made.pixels[rows]), 0.995))
+    full = max(full, 1.0)
+    cells = [
+        (
+            triple(seen.pixels[i], made.pixels[i], full, _described(seen, int(i))),
+            f"{number(decibels(float(error[i])), 3)} dB",
+        )
+        for i in rows
+    ]
+    values = {
+        "cells": cells,
+        "split": material.split,
+        "count": len(seen),
+        "full": number(full, 2),
+        "error": number(float(np.sqrt(np.mean(error**2))), 3),
+        "psnr": number(float(np.mean([decibels(e) for e in error.tolist()])), 3),
+    }
+    return Section("reconstructed", "Through the model and back", values)
+
+
+def triple(original: np.ndarray, made: np.ndarray, full: float, what: str) -> Image:
+    """Original over reconstruction over |error|, as one image."""
+    pair = small_pixels(Pictures(np.stack([original, made])))
+    column = np.stack([as_rgba(pair[0]), as_rgba(pair[1]), error_map(pair[0], pair[1], full)])
+    crisp = max(original.shape[:2]) <= CRISP
+    alt = f"{what}: the original, its reconstruction and their absolute difference"
+    return of_array(sheet(column, 1), alt, crisp)
+
+
+def unusual(material: Material, most: int = 12) -> Section | None:
+    """The pictures that the model finds least likely, and a few that it finds most."""
+    seen = material.seen
+    if seen is None or not material.can("score") or len(seen) < 3:
+        return None
+    few = seen[evenly(np.arange(len(seen)), 500)]
+    scores = np.asarray(material.model.score(few, seed=0), float)
+    order = np.argsort(scores)
+    shown = min(most, len(few) // 2)
+    values = {
+        "least": _cells(few, scores, order[:shown]),
+        "most": _cells(few, scores, order[::-1][: min(6, shown)]),
+        "count": len(few),
+        "split": material.split,
+        "median": number(float(np.median(scores)), 4),
+        "small": shown_small(few),
+    }
+    return Section("unusual", "The unusual ones", values)
+
+
+def _cells(
+    pictures: Pictures, scores: np.ndarray, rows: np.ndarray
+) -> list[tuple[Image, str, str]]:
+    cells = []
+    for i in rows.tolist():
+        image = wall(small_pixels(pictures[i]), 1, _described(pictures, i))
+        cells.append((image, number(float(scores[i]), 4), _named(pictures, i)))
+    return cells
+
+
+def _named(pictures: Pictures, row: int) -> str:
+    """A picture's name, its folders left out."""
+    return str(pictures.names[row]).rsplit("/", 1)[-1] if len(pictures.names) else f"no. {row}"
+
+
+def _described(pictures: Pictures, row: int) -> str:
+    """`Picture cat-7.png, label cat`, for those who hear the page."""
+    name = f"Picture {_named(pictures, row)}"
+    if pictures.labels is not None and pictures.label_names and pictures.labels[row] >= 0:
+        return f"{name}, label {pictures.label_names[pictures.labels[row]]}"
+    return name
+
+
+# -- pixels ----------------------------------------------------------------------------------
+
+
+def small_pixels(pictures: Pictures) -> np.ndarray:
+    """The pixels, made smaller where they would make the page heavy."""
+    return shrunk(pictures.pixels, LONGEST)
+
+
+def shown_small(pictures: Pictures) -> bool:
+    """Whether `small_pixels` made them smaller, which a caption then says."""
+    return max(pictures.height, pictures.width) > LONGEST
+
+
+def _absolute(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return np.abs(a.astype(np.float32) - b.astype(np.float32)).mean(-1)
+
+
+def root_mean_square(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Root of the mean squared error of each picture, in grey levels: `[n]`."""
+    error = np.empty(len(a))
+    for i in range(len(a)):  # one by one: memory stays small
+        error[i] = np.sqrt(np.mean((a[i].astype(np.float32) - b[i]) ** 2))
+    return error
+
+
+def decibels(error: float) -> float:
+    """PSNR, 10 log10(255^2 / MSE), of a root mean squared error in grey levels, in dB."""
+    return -20 * math.log10(max(error, 1e-3) / 255)
