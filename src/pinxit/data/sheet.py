@@ -56,7 +56,7 @@ def contact_sheet(pictures: Pictures, texts: Sequence[str], columns: int | None 
     height, width = pictures.height * scale, pictures.width * scale
     across = max(width, CELL)
     columns = min(columns or _columns(len(pictures)), len(pictures))
-    font = _font()
+    font = text_font()
     wrapped = [_wrapped(text, across, font) for text in texts]
     tops = _tops(wrapped, columns, height)
     sheet = Image.new("RGB", (columns * (across + GAP) + GAP, tops[-1]), "white")
@@ -84,7 +84,7 @@ def spread(count: int, most: int) -> np.ndarray:
 def _columns(count: int) -> int:
     """A sheet somewhat wider than high, of those the one whose last row is fullest."""
     wide = max(1, round(math.sqrt(1.3 * count)))
-    return min(range(max(1, wide - 2), wide + 2), key=lambda n: (-count % n, abs(n - wide)))
+    return min(range(max(1, wide - 2), wide + 2), key=lambda n: (-count % n, abs(n - wide), -n))
 
 
 def _tops(wrapped: Sequence[Sequence[str]], columns: int, height: int) -> list[int]:
@@ -96,7 +96,7 @@ def _tops(wrapped: Sequence[Sequence[str]], columns: int, height: int) -> list[i
     return tops
 
 
-def _font() -> FreeTypeFont | ImageFont:
+def text_font(size: int = TEXT) -> FreeTypeFont | ImageFont:
     """DejaVu Sans as matplotlib carries it (accents, Greek, Cyrillic), else Pillow's own."""
     from PIL import ImageFont
 
@@ -104,8 +104,8 @@ def _font() -> FreeTypeFont | ImageFont:
     for folder in (found.submodule_search_locations or []) if found else []:
         file = Path(folder) / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf"
         if file.is_file():
-            return ImageFont.truetype(str(file), TEXT)
-    return ImageFont.load_default(TEXT)
+            return ImageFont.truetype(str(file), size)
+    return ImageFont.load_default(size)
 
 
 def _wrapped(text: str, width: int, font: FreeTypeFont | ImageFont) -> list[str]:

@@ -188,6 +188,12 @@ class VAE(nn.Module):
         given = None if labels is None else torch.as_tensor(labels, device=self.device)
         return Pictures(in_chunks(paint, noise, given)[0].numpy())
 
+    @torch.inference_mode()
+    def from_noise(self, noise: np.ndarray) -> np.ndarray:
+        """Standard normal noise `[n, latent]` to latents of the prior, as `sample` makes them."""
+        rows = torch.from_numpy(np.asarray(noise, np.float32)).to(self.device)
+        return self.prior.transform(rows).cpu().numpy()
+
     def reconstruct(self, pictures: Pictures) -> Pictures:
         """Each picture through the mean of its latent and back."""
         labels = pictures.labels if self.config.condition == "label" else None
