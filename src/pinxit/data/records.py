@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pinxit.data.pictures import LeftOut
-from pinxit.errors import PinxitError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -62,24 +61,30 @@ def file_key(root: Path, files: Iterable[Path]) -> str:
     """A key of files' content: of their bytes where they are few, else of their sizes and times.
 
     The change time is among the times: it cannot be set back, so that a file replaced by one of
-    the same size and modification time is noticed. Raises PinxitError where a file is gone.
+    the same size and modification time is noticed. A file that is gone, such as what a dangling
+    link names, is part of the key as such: its reader tells of it.
     """
-    try:
-        stats = [(file, file.stat()) for file in files]
-    except OSError as error:
-        raise PinxitError(f"{error.filename}: {error.strerror}.") from None
-    hashed = len(stats) <= HASHED_FILES and sum(s.st_size for _, s in stats) <= HASHED_BYTES
+    stats = [(file, _stat(file)) for file in files]
+    size = sum(stat.st_size for _, stat in stats if stat)
+    hashed = len(stats) <= HASHED_FILES and size <= HASHED_BYTES
     digest = hashlib.blake2b(b"" if hashed else os.fsencode(root.resolve()), digest_size=16)
     for file, stat in stats:
         name = os.fsencode(file.relative_to(root).as_posix())
         # lengths first, so that no two lists of files give the same bytes
-        digest.update(f"{len(name)} {stat.st_size} ".encode() + name)
-        content = _bytes_or_none(file) if hashed else None
-        if content is None:
-            digest.update(f"{stat.st_mtime_ns} {stat.st_ctime_ns} {stat.st_ino}".encode())
-        else:
+        digest.update(f"{len(name)} {stat.st_size if stat else 'gone'} ".encode() + name)
+        content = _bytes_or_none(file) if hashed and stat else None
+        if content is not None:
             digest.update(content)
+        elif stat is not None:
+            digest.update(f"{stat.st_mtime_ns} {stat.st_ctime_ns} {stat.st_ino}".encode())
     return digest.hexdigest()
+
+
+def _stat(file: Path) -> os.stat_result | None:
+    try:
+        return file.stat()
+    except OSError:
+        return None
 
 
 def reader(file: Path) -> Callable[[], bytes]:
