@@ -60,6 +60,15 @@ def find(text: str, seed: int) -> Source | None:
     return Source(text, key, lambda: _records(root, listing()))
 
 
+def has_pictures(root: Path) -> bool:
+    """Whether picture files lie in a folder or in those directly within it."""
+    return any(
+        path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+        for pattern in ("*.*", "*/*.*")
+        for path in root.glob(pattern)
+    )
+
+
 def list_folder(root: Path) -> Listing:
     """Every file in a folder that matters, in the order of the names; hidden ones do not."""
     found = Listing()

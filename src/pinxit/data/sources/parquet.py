@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pinxit.data.captions import caption_columns, captions_in
 from pinxit.data.decode import Unreadable
 from pinxit.data.records import Kind, Record, Source, file_key
+from pinxit.data.sources.folder import has_pictures
 from pinxit.data.splits import split_in, split_named
 from pinxit.errors import PinxitError
 
@@ -27,7 +28,8 @@ def find(text: str, seed: int) -> Source | None:
     path = Path(text).expanduser()
     if path.is_dir():
         files = sorted([*path.glob("*.parquet"), *path.glob("data/*.parquet")])
-        return parquet_files(text, path, files) if files else None
+        # among pictures, one such file is something else, such as their vectors
+        return parquet_files(text, path, files) if files and not has_pictures(path) else None
     if path.is_file() and path.suffix.lower() == ".parquet":
         return parquet_files(text, path.parent, [path])
     return None

@@ -14,6 +14,7 @@ from pinxit.data.captions import UNDETERMINED, captions_in
 from pinxit.data.decode import SUFFIXES, Unreadable
 from pinxit.data.pictures import LeftOut
 from pinxit.data.records import Kind, Record, Source, file_key
+from pinxit.data.sources.folder import has_pictures
 from pinxit.data.splits import split_in, split_named
 from pinxit.errors import PinxitError, UsageError
 
@@ -26,7 +27,8 @@ def find(text: str, seed: int) -> Source | None:
         raise UsageError(f"{text}: a compressed shard cannot be read in parts; gunzip it first.")
     if path.is_dir():
         files = sorted(path.glob("*.tar"))
-        return shards(text, path, files) if files else None
+        # among pictures, one such file is something else, such as their vectors
+        return shards(text, path, files) if files and not has_pictures(path) else None
     if path.is_file() and path.suffix.lower() == ".tar":
         return shards(text, path.parent, [path])
     return None
@@ -67,8 +69,8 @@ def _members(shard: Path) -> Iterator[tarfile.TarInfo | LeftOut]:
                     continue
                 if member.offset_data + member.size > size:
                     yield LeftOut(f"{shard.name}/{member.name}", "the shard is truncated there")
-                else:
-                    yield member
+                    return
+                yield member
     except tarfile.ReadError as error:
         if "unexpected end" not in str(error):
             raise PinxitError(f"{shard} is no tar file: {error}.") from None

@@ -1,0 +1,148 @@
+"""What `load_pictures` chooses, and what it keeps."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+import pinxit
+from pinxit.data.labels import number_labels
+from pinxit.data.load import _unique, load_pictures
+from pinxit.data.records import Record
+from pinxit.data.sizes import choose_size, parse_size
+
+
+@pytest.fixture
+def folder(tmp_path):
+    def write(sizes, grey=False):
+        for i, (height, width) in enumerate(sizes):
+            channels = () if grey else (3,)
+            pixels = np.random.default_rng(i).integers(0, 256, (height, width, *channels), np.uint8)
+            Image.fromarray(pixels).save(tmp_path / f"{i:04d}.png")
+        return str(tmp_path)
+
+    return write
+
+
+def load(source, **settings):
+    return load_pictures(source, progress=False, **settings)
+
+
+def test_pictures_are_given_back_as_they_are():
+    digits = load("digits")
+    assert pinxit.load_pictures(digits, size=99) is digits
+
+
+def test_pictures_of_one_size_keep_it(folder):
+    assert load(folder([(20, 30)] * 3)).pixels.shape == (3, 20, 30, 3)
+
+
+def test_pictures_of_many_sizes_get_one_and_it_is_said(folder, capsys):
+    root = folder([(90, 50), (50, 80), (110, 45)])
+    pictures = load_pictures(root)
+    assert pictures.pixels.shape == (3, 32, 32, 3)
+    assert pictures.notes == (
+        "pictures from 80 x 50 to 45 x 110: made 32 x 32; --size chooses another",
+    )
+    assert "made 32 x 32" in capsys.readouterr().err
+    assert load(root, size="48x24").pixels.shape == (3, 24, 48, 3)
+    assert load(root, size=48).notes == ()
+
+
+@pytest.mark.parametrize(
+    ("found", "chosen"),
+    [
+        ([(256, 200)], (256, 200)),
+        ([(300, 300)], (64, 64)),
+        ([(40, 900), (41, 900)], (32, 32)),
+        ([(3, 3), (4, 4)], (8, 8)),
+    ],
+)
+def test_sizes_that_are_chosen(found, chosen):
+    assert choose_size(found)[0] == chosen
+
+
+@given(st.integers(4, 4096), st.integers(4, 4096))
+def test_a_size_is_read_as_it_is_written(height, width):
+    assert parse_size(f"{width}x{height}") == (height, width) == parse_size((height, width))
+
+
+def test_grey_is_chosen_where_all_are_grey(folder, tmp_path):
+    root = folder([(8, 8)] * 4, grey=True)
+    assert load(root).channels == 1
+    assert load(root, color="rgb").channels == 3
+    Image.new("RGB", (8, 8), (90, 100, 110)).save(tmp_path / "tinted.png")
+    assert load(root).channels == 3
+    assert load(root, color="grey").channels == 1
+
+
+def test_a_split_does_not_depend_on_size_colour_or_limit(folder):
+    root = folder([(8, 8)] * 60)
+    whole = load(root)
+    known = dict(zip(whole.names, whole.splits.tolist(), strict=True))
+    for settings in ({"size": 16}, {"color": "grey"}, {"limit": 25}):
+        other = load(root, **settings)
+        assert dict(zip(other.names, other.splits.tolist(), strict=True)).items() <= known.items()
+
+
+def test_a_limit_takes_some_by_seed_and_more_of_the_same(folder):
+    root = folder([(8, 8)] * 40)
+    ten, twenty = load(root, limit=10), load(root, limit=20)
+    assert len(ten) == 10
+    assert set(ten.names) < set(twenty.names)
+    assert list(ten.names) == sorted(ten.names)
+    assert set(load(root, limit=10, seed=1).names) != set(ten.names)
+    assert len(load(root, limit=999)) == 40
+
+
+def test_the_order_and_what_is_known_hold_whatever_is_left_out(folder, tmp_path):
+    root = folder([(8, 8)] * 300)
+    bad = [0, 63, 64, 199, 299]
+    for i in bad:
+        (tmp_path / f"{i:04d}.png").write_bytes(b"bad")
+    for i in range(300):
+        (tmp_path / f"{i:04d}.txt").write_text(f"number {i}")
+    pictures = load(root)
+    good = [i for i in range(300) if i not in bad]
+    assert list(pictures.names) == [f"{i:04d}.png" for i in good]
+    assert pictures.captions["und"] == [f"number {i}" for i in good]
+    assert [left.name for left in pictures.left_out] == [f"{i:04d}.png" for i in bad]
+    for row, i in ((0, 1), (100, good[100]), (294, 298)):
+        expected = np.random.default_rng(i).integers(0, 256, (8, 8, 3), np.uint8)
+        assert (pictures.pixels[row] == expected).all()
+
+
+def records(*labels):
+    return [Record(str(i), bytes, *label) for i, label in enumerate(labels)]
+
+
+def test_labels_are_numbered():
+    assert number_labels(records((None,), (None,))) == (None, ())
+    labels, names = number_labels(records(("b",), (None,), ("a",)))
+    assert (labels.tolist(), names) == ([1, -1, 0], ("a", "b"))
+    labels, names = number_labels(records(("10",), ("9",)))
+    assert (labels.tolist(), names) == ([1, 0], ("9", "10"))
+    # a class without pictures keeps its place; one without a name is called by its number
+    labels, names = number_labels(records(("cow", 3), (None, 1), (None, -1)))
+    assert (labels.tolist(), names) == ([3, 1, -1], ("0", "1", "2", "cow"))
+    labels, names = number_labels(records((None, 5_000), (None, 70)))
+    assert (labels.tolist(), names) == ([1, 0], ("70", "5000"))
+
+
+@given(st.lists(st.sampled_from(["a", "a#2", "b"]), max_size=8))
+def test_names_become_unique_and_the_first_keeps_its_own(names):
+    unique = _unique(list(names))
+    assert len(set(unique)) == len(unique)
+    assert set(names) <= set(unique)
+
+
+def test_loading_imports_no_torch():
+    code = "import sys, pinxit; pinxit.load_pictures('digits'); print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

@@ -1,0 +1,520 @@
+"""Every source, each written here as others write it, and read back."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import struct
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from test_decode import encoded
+
+from pinxit.data.load import load_pictures
+from pinxit.data.pictures import SPLITS
+from pinxit.data.sources import hub, kinds, open_source, shapes
+from pinxit.errors import PinxitError, UsageError
+
+random = np.random.default_rng(0)
+TWELVE = random.integers(0, 256, (12, 6, 6, 3), dtype=np.uint8)
+GREY = np.ascontiguousarray(TWELVE[..., 0])
+
+
+def load(source, **settings):
+    return load_pictures(source, progress=False, **settings)
+
+
+def png(i: int) -> bytes:
+    return encoded(Image.fromarray(TWELVE[i]))
+
+
+def put(root: Path, name: str, i: int) -> None:
+    (root / name).parent.mkdir(parents=True, exist_ok=True)
+    (root / name).write_bytes(png(i))
+
+
+def label_of(pictures, name: str) -> str | None:
+    label = int(pictures.labels[list(pictures.names).index(name)])
+    return None if label < 0 else pictures.label_names[label]
+
+
+def split_of(pictures) -> list[str]:
+    return [SPLITS[i] for i in pictures.splits]
+
+
+# -- a folder ---------------------------------------------------------------------------------
+
+
+def test_subfolders_are_labels(tmp_path):
+    put(tmp_path, "cats/a b.png", 0)
+    put(tmp_path, "été/b.png", 1)
+    put(tmp_path, "loose.png", 2)
+    put(tmp_path, ".hidden/c.png", 3)
+    pictures = load(str(tmp_path))
+    assert list(pictures.names) == ["loose.png", "cats/a b.png", "été/b.png"]
+    assert pictures.label_names == ("cats", "été")
+    assert pictures.labels.tolist() == [-1, 0, 1]
+    assert (pictures.pixels == TWELVE[[2, 0, 1]]).all()
+
+
+def test_one_subfolder_is_no_label_and_numbers_count_as_numbers(tmp_path):
+    put(tmp_path / "one", "images/a.png", 0)
+    assert load(str(tmp_path / "one")).labels is None
+    for i in range(11):
+        put(tmp_path / "many", f"{i}/x.png", i)
+    assert load(str(tmp_path / "many")).label_names == tuple(str(i) for i in range(11))
+
+
+def test_topmost_folders_can_be_the_splits(tmp_path):
+    for i, name in enumerate(["train/a/1", "train/b/2", "val/a/3", "test/a/4", "test/b/5"]):
+        put(tmp_path, f"{name}.png", i)
+    pictures = load(str(tmp_path))
+    assert pictures.label_names == ("a", "b")
+    assert dict(zip(pictures.names, split_of(pictures), strict=True)) == {
+        "train/a/1.png": "train",
+        "train/b/2.png": "train",
+        "val/a/3.png": "validation",
+        "test/a/4.png": "test",
+        "test/b/5.png": "test",
+    }
+
+
+def test_captions_beside_and_in_metadata(tmp_path):
+    for i in range(4):
+        put(tmp_path, f"{i}.png", i)
+    (tmp_path / "0.txt").write_text("\ufeffa red\n  house \n")
+    (tmp_path / "1.en.txt").write_text("a cat")
+    (tmp_path / "1.fr.txt").write_text("un chat")
+    rows = [
+        {"file_name": "2.png", "caption_en": "a dog", "caption_fr": "un chien", "label": "pet"},
+        {"file_name": "3.png", "text": "a tree", "split": "test", "label": "plant"},
+    ]
+    (tmp_path / "metadata.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    pictures = load(str(tmp_path))
+    assert pictures.captions == {
+        "en": ["", "a cat", "a dog", ""],
+        "fr": ["", "un chat", "un chien", ""],
+        "und": ["a red house", "", "", "a tree"],
+    }
+    assert [label_of(pictures, f"{i}.png") for i in range(4)] == [None, None, "pet", "plant"]
+    assert split_of(pictures)[3] == "test"
+    assert pictures.left_out == ()
+
+
+def test_metadata_csv_in_a_subfolder_names_files_from_there(tmp_path):
+    put(tmp_path, "train/a b.png", 0)
+    with (tmp_path / "train" / "metadata.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerows([["file_name", "caption"], ["a b.png", 'a "quoted", caption']])
+    assert load(str(tmp_path)).captions == {"und": ['a "quoted", caption']}
+
+
+def test_a_name_that_is_no_unicode(tmp_path):
+    (tmp_path / "caf\udce9.png").write_bytes(png(0))
+    (tmp_path / "b\udce9.png").write_bytes(b"")
+    for _ in range(2):  # decoded, then from the cache
+        pictures = load_pictures(str(tmp_path))
+        assert list(pictures.names) == ["caf\udce9.png"]
+        assert pictures.left_out[0].name == "b\udce9.png"
+
+
+def test_files_one_by_one(tmp_path):
+    for i in range(2):
+        put(tmp_path, f"{i}.png", i)
+    both = load([tmp_path / "1.png", str(tmp_path / "0.png")])
+    assert (both.pixels == TWELVE[[1, 0]]).all()
+    assert both.source == "2 files"
+    one = load(tmp_path / "0.png")
+    assert (one.pixels == TWELVE[:1]).all()
+    assert split_of(one) == ["train"]
+
+
+# -- arrays -----------------------------------------------------------------------------------
+
+
+def idx_bytes(values: np.ndarray) -> bytes:
+    head = bytes([0, 0, 8, values.ndim]) + struct.pack(f">{values.ndim}I", *values.shape)
+    return head + values.tobytes()
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_an_idx_folder(tmp_path, zipped):
+    labels = np.arange(12, dtype=np.uint8) % 3
+    for part, rows in (("train", slice(8)), ("t10k", slice(8, 12))):
+        for kind, values in (("images-idx3", GREY[rows]), ("labels-idx1", labels[rows])):
+            content = idx_bytes(values)
+            name = f"{part}-{kind}-ubyte" + (".gz" if zipped else "")
+            (tmp_path / name).write_bytes(gzip.compress(content) if zipped else content)
+    pictures = load(str(tmp_path))
+    order = [*range(8, 12), *range(8)]  # t10k is before train
+    assert (pictures.pixels[..., 0] == GREY[order]).all()
+    assert pictures.labels.tolist() == labels[order].tolist()
+    assert split_of(pictures)[:4] == ["test"] * 4
+    assert "test" not in split_of(pictures)[4:]
+    assert pictures.names[0] == "t10k-00000"
+
+
+@pytest.mark.parametrize(
+    ("images", "expected"),
+    [
+        (TWELVE, TWELVE),
+        (GREY, GREY[..., None]),
+        (GREY[..., None], GREY[..., None]),
+        (TWELVE.transpose(0, 3, 1, 2), TWELVE),
+        (TWELVE / 255, TWELVE),
+        (TWELVE.astype(np.float32), TWELVE),
+        (GREY.astype(np.uint16) * 257, GREY[..., None]),
+        (GREY.astype(np.int64), GREY[..., None]),
+        (GREY > 99, ((GREY > 99) * 255)[..., None]),
+    ],
+    ids=["rgb", "grey", "1", "first", "unit", "float", "16", "int", "bool"],
+)
+def test_arrays_in_any_usual_form(tmp_path, images, expected):
+    np.save(tmp_path / "a.npy", images)
+    pictures = load(str(tmp_path / "a.npy"))
+    assert (pictures.pixels == expected).all()
+
+
+def test_npz_with_labels_splits_and_captions(tmp_path):
+    split = np.array(["train"] * 8 + ["validation"] * 2 + ["test"] * 2)
+    labels = np.arange(12) % 4
+    words = np.array([f"number {i}" for i in range(12)])
+    np.savez(tmp_path / "a.npz", images=GREY, labels=labels, split=split, caption_en=words)
+    pictures = load(str(tmp_path / "a.npz"))
+    assert split_of(pictures) == split.tolist()
+    assert pictures.labels.tolist() == labels.tolist()
+    assert pictures.captions == {"en": words.tolist()}
+
+
+def test_npz_as_keras_has_it(tmp_path):
+    np.savez(
+        tmp_path / "k.npz",
+        x_train=GREY[:9],
+        y_train=np.arange(9),
+        x_test=GREY[9:],
+        y_test=[0, 1, 2],
+    )
+    pictures = load(str(tmp_path / "k.npz"))
+    assert split_of(pictures)[9:] == ["test"] * 3
+    assert pictures.labels.tolist() == [*range(9), 0, 1, 2]
+    assert (pictures.pixels[..., 0] == GREY).all()
+
+
+def test_what_pictures_save_is_read_back(tmp_path):
+    first = load("digits", limit=20)
+    first.save(tmp_path / "d.npy")
+    assert (load(str(tmp_path / "d.npy")).pixels == first.pixels).all()
+
+
+# -- parquet and shards -------------------------------------------------------------------------
+
+
+def image_column(rows) -> pa.Array:
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    return pa.array([{"bytes": png(i), "path": f"{i}.png"} for i in rows], kind)
+
+
+def test_a_parquet_with_all_that_it_may_have(tmp_path):
+    table = pa.table(
+        {
+            "image": image_column(range(12)),
+            "label": [i % 3 for i in range(12)],
+            "label_name": [("ant", "bee", "cow")[i % 3] for i in range(12)],
+            "caption_en": [f"picture {i}" for i in range(12)],
+            "caption_fr": [f"image {i}" for i in range(12)],
+            "split": ["train"] * 10 + ["test"] * 2,
+        }
+    )
+    pq.write_table(table, tmp_path / "a.parquet", row_group_size=5)
+    pictures = load(str(tmp_path / "a.parquet"))
+    assert (pictures.pixels == TWELVE).all()
+    assert pictures.label_names == ("ant", "bee", "cow")
+    assert pictures.labels.tolist() == [i % 3 for i in range(12)]
+    assert pictures.captions["fr"][7] == "image 7"
+    assert split_of(pictures)[10:] == ["test", "test"]
+    assert pictures.names[3] == "3.png"
+
+
+def test_a_folder_of_parquet_as_the_hub_writes_it(tmp_path):
+    features = {"label": {"names": ["no", "yes"], "_type": "ClassLabel"}}
+    told = {"huggingface": json.dumps({"info": {"features": features}})}
+    (tmp_path / "data").mkdir()
+    for name, rows in (("train-00000-of-00001", range(8)), ("test-00000-of-00001", range(8, 12))):
+        table = pa.table({"img": image_column(rows), "label": [i % 2 for i in rows]})
+        pq.write_table(table.replace_schema_metadata(told), tmp_path / "data" / f"{name}.parquet")
+    pictures = load(str(tmp_path))
+    assert pictures.label_names == ("no", "yes")
+    assert split_of(pictures)[:4] == ["test"] * 4  # files in the order of their names
+    assert (pictures.pixels == TWELVE[[8, 9, 10, 11, *range(8)]]).all()
+
+
+def test_a_parquet_among_pictures_does_not_hide_them(tmp_path):
+    put(tmp_path, "cats/a.png", 0)
+    pq.write_table(pa.table({"vector": [[0.5, 1.0]]}), tmp_path / "embeddings.parquet")
+    assert list(load(str(tmp_path)).names) == ["cats/a.png"]
+
+
+def test_a_parquet_of_plain_bytes(tmp_path):
+    pq.write_table(pa.table({"picture": [png(i) for i in range(3)]}), tmp_path / "a.parquet")
+    pictures = load(str(tmp_path / "a.parquet"))
+    assert (pictures.pixels == TWELVE[:3]).all()
+    assert len(set(pictures.names)) == 3
+
+
+def write_shard(path: Path, files: dict[str, bytes]) -> None:
+    with tarfile.open(path, "w") as tar:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+
+
+def test_webdataset_shards(tmp_path):
+    write_shard(
+        tmp_path / "train-0000.tar",
+        {
+            "000.png": png(0),
+            "000.cls": b"1",
+            "000.txt": b"a cat",
+            "001.json": b'{"label": 0, "caption_fr": "un chien"}',
+            "001.png": png(1),
+            "sub/002.fr.txt": "un \u00e9l\u00e9phant".encode(),
+            "sub/002.png": png(2),
+            "003.txt": b"no picture here",
+        },
+    )
+    write_shard(tmp_path / "test-0000.tar", {"000.png": png(3)})
+    pictures = load(str(tmp_path))
+    assert list(pictures.names) == [
+        "test-0000/000",
+        "train-0000/000",
+        "train-0000/001",
+        "train-0000/sub/002",
+    ]
+    assert (pictures.pixels == TWELVE[[3, 0, 1, 2]]).all()
+    assert pictures.labels.tolist() == [-1, 1, 0, -1]
+    assert pictures.captions == {
+        "fr": ["", "", "un chien", "un éléphant"],
+        "und": ["", "a cat", "", ""],
+    }
+    assert split_of(pictures)[0] == "test"
+
+
+def test_a_shard_that_is_cut_off_gives_what_it_has(tmp_path):
+    shard = tmp_path / "a.tar"
+    write_shard(shard, {f"{i}.bmp": encoded(Image.fromarray(TWELVE[i]), "BMP") for i in range(4)})
+    with shard.open("r+b") as file:
+        file.truncate(512 * 2 * 3 + 512 + 40)  # each is a header and a block; the last is cut
+    pictures = load(str(shard))
+    assert (pictures.pixels == TWELVE[:3]).all()
+    assert [left.reason for left in pictures.left_out] == ["the shard is truncated there"]
+    (tmp_path / "b.tar").write_bytes(b"words" * 300)
+    with pytest.raises(PinxitError, match="is no tar file"):
+        load(str(tmp_path / "b.tar"))
+    (tmp_path / "c.tar.gz").write_bytes(b"")
+    with pytest.raises(UsageError, match="gunzip it first"):
+        load(str(tmp_path / "c.tar.gz"))
+
+
+# -- the hub and names --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def no_network(monkeypatch, tmp_path):
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", True)
+
+
+@pytest.mark.usefixtures("no_network")
+def test_the_hub_without_network():
+    with pytest.raises(PinxitError, match=r"^hf:nobody/nothing cannot be had: there is no network"):
+        load("hf:nobody/nothing")
+    with pytest.raises(UsageError, match=r"hf:owner/name or hf:owner/name:split, not 'hf:nobody'"):
+        load("hf:nobody")
+
+
+@pytest.mark.usefixtures("no_network")
+def test_a_name_without_network_says_both_ways(monkeypatch):
+    monkeypatch.delenv("PINXIT_DATA", raising=False)
+    with pytest.raises(PinxitError, match=r"PINXIT_DATA names, or .*datasets/ylecun/mnist"):
+        load("mnist")
+    with pytest.raises(PinxitError, match=r"'omniglot' .* put omniglot.npz or omniglot28.npz in"):
+        load("omniglot")
+
+
+def test_a_set_from_the_hub(monkeypatch):
+    import datasets
+
+    features = datasets.Features(
+        {"img": datasets.Image(), "label": datasets.ClassLabel(names=["no", "yes"]), "x": None}
+        | {"x": datasets.Value("int64"), "caption_fr": datasets.Value("string")}
+    )
+
+    def part(rows):
+        return datasets.Dataset.from_dict(
+            {
+                "img": [{"bytes": png(i), "path": None} for i in rows],
+                "label": [i % 2 for i in rows],
+                "x": list(rows),
+                "caption_fr": [f"image {i}" for i in rows],
+            },
+            features=features,
+        )
+
+    whole = datasets.DatasetDict({"train": part(range(9)), "test": part(range(9, 12))})
+    asked = []
+
+    def load_dataset(name, split=None):
+        asked.append((name, split))
+        return whole[split] if split else whole
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    monkeypatch.setattr(hub, "_revision", lambda name: "abc")
+    pictures = load("hf:some/set")
+    assert (pictures.pixels == TWELVE).all()
+    assert pictures.label_names == ("no", "yes")
+    assert pictures.captions["fr"][4] == "image 4"
+    assert split_of(pictures)[9:] == ["test"] * 3
+    assert len(load("hf:some/set:test")) == 3
+    monkeypatch.setattr(hub, "_revision", lambda name: None)  # the network is gone
+    assert len(load("hf:some/set")) == 12
+    assert asked == [("some/set", None), ("some/set", "test")]
+    monkeypatch.setattr(hub, "_revision", lambda name: "def")  # and the set has changed
+    load("hf:some/set")
+    assert len(asked) == 3
+
+
+def test_names_are_looked_for_under_pinxit_data(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("PINXIT_DATA", str(tmp_path / "sets"))
+    (tmp_path / "sets" / "fashion-mnist").mkdir(parents=True)
+    for kind, values in (("images-idx3", GREY[:2]), ("labels-idx1", np.array([9, 0], np.uint8))):
+        (tmp_path / "sets" / "fashion-mnist" / f"train-{kind}-ubyte").write_bytes(idx_bytes(values))
+    np.savez(tmp_path / "sets" / "own.npz", images=GREY)
+    fashion = load("fashion-mnist")
+    assert fashion.source == "fashion-mnist"
+    assert [fashion.label_names[i] for i in fashion.labels] == ["Ankle boot", "T-shirt/top"]
+    assert len(load("own")) == 12
+    with pytest.raises(UsageError, match="Did you mean 'own'"):
+        load("owm")
+    # a folder of a known name goes by its path
+    monkeypatch.chdir(tmp_path)
+    put(tmp_path, "own/a.png", 0)
+    assert len(load("own")) == 12
+    assert "the folder here is ./own" in capsys.readouterr().err
+    assert len(load("./own")) == len(load("own/")) == len(load(Path("own"))) == 1
+
+
+def test_digits_need_nothing():
+    digits = load("digits")
+    assert digits.pixels.shape == (1797, 8, 8, 1)
+    assert digits.pixels.max() == 255
+    assert set(np.unique(digits.pixels)) == {round(i * 255 / 16) for i in range(17)}
+    assert digits.label_names == tuple("0123456789")
+    assert set(split_of(digits)) == set(SPLITS)
+
+
+# -- shapes -------------------------------------------------------------------------------------
+
+
+def test_shapes_are_the_same_for_a_seed_whatever_the_count_and_size():
+    few, many = load("shapes:5", seed=3), load("shapes:9", seed=3)
+    assert (few.pixels == many.pixels[:5]).all()
+    assert few.captions["fr"] == many.captions["fr"][:5]
+    assert (load("shapes:5", seed=4).pixels != few.pixels).any()
+    large = load("shapes:5", seed=3, size=128)
+    assert large.pixels.shape == (5, 128, 128, 3)
+    halved = large.pixels.reshape(5, 64, 2, 64, 2, 3).mean((2, 4))
+    assert abs(halved - few.pixels).mean() < 2
+    assert load("shapes:3", size="96x64").pixels.shape == (3, 64, 96, 3)
+
+
+@given(st.integers(0, 10_000), st.integers(0, 10_000))
+def test_a_scene_is_what_its_caption_says(seed, number):
+    scene = shapes.scene(seed, number)
+    assert scene == shapes.scene_named(f"shapes-{seed}-{number:06d}")
+    captions = scene.captions()
+    for thing in scene.things:
+        assert thing.english in captions["en"]
+        assert thing.french in captions["fr"]
+        assert 0 < thing.x < 1
+        assert 0 < thing.y < 1
+    if " above " in captions["en"]:
+        assert scene.things[0].y < scene.things[1].y
+        assert " au-dessus d'un" in captions["fr"]
+    if " to the right of " in captions["en"]:
+        assert scene.things[0].x > scene.things[1].x
+        assert " à droite d'un" in captions["fr"]
+    for one in scene.things:
+        for other in scene.things:
+            reach = shapes.SIZES[one.size][2] + shapes.SIZES[other.size][2]
+            apart = max(abs(one.x - other.x), abs(one.y - other.y))
+            assert one is other or apart >= reach
+
+
+def test_french_agrees():
+    french = shapes.Thing("star", "green", "small", (0, 0), 0.1, 0.1)
+    assert french.french == "une petite étoile verte"
+    assert shapes.Scene((french,)).captions()["fr"] == "une petite étoile verte en haut à gauche"
+    french = shapes.Thing("square", "purple", "large", (1, 1), 0.5, 0.5)
+    assert french.french == "un grand carré violet"
+    assert shapes.Thing("cross", "orange", "large", (1, 1), 0.5, 0.5).french == (
+        "une grande croix orange"
+    )
+
+
+def test_a_shape_has_its_colour_where_its_factors_say():
+    drawn = shapes.draw(0, 1, (96, 96))
+    for thing in shapes.scene(0, 1).things:
+        colour = shapes.COLOURS[thing.colour][2]
+        assert (drawn[int(thing.y * 96), int(thing.x * 96)] == colour).all()
+
+
+def test_how_many_shapes():
+    assert len(load("shapes:1_0")) == 10
+    for text in ("shapes:many", "shapes:0", "shapes:-3"):
+        with pytest.raises(UsageError, match="shapes:5000; not"):
+            open_source(text)
+
+
+def test_every_kind_explains_itself():
+    for kind in kinds():
+        assert kind.data
+        assert kind.says.endswith(".")
+        assert kind.examples
+    assert {"digits", "shapes", "mnist"} <= {name for kind in kinds() for name in kind.names()}
+    ranks = [kind.rank for kind in kinds()]
+    assert ranks == sorted(ranks)
+
+
+# -- real sets ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "labels", "languages", "splits"),
+    [
+        ("mnist", (70_000, 28, 28, 1), 10, (), (None, None, 10_000)),
+        ("mnist-static", (70_000, 28, 28, 1), 10, (), (50_000, 10_000, 10_000)),
+        ("omniglot", (32_460, 28, 28, 1), 1_623, (), (None, None, 8_115)),
+        ("emoji", (3_783, 64, 64, 3), 0, ("en", "fr"), (None, None, 383)),
+        ("clothing", (3_781, 64, 64, 3), 10, ("en", "fr"), (3_068, 341, 372)),
+    ],
+)
+def test_real_sets(real_data, monkeypatch, name, shape, labels, languages, splits):
+    monkeypatch.setenv("PINXIT_DATA", str(real_data))
+    pictures = load(name)
+    assert pictures.pixels.shape == shape
+    assert len(pictures.label_names) == labels
+    assert tuple(pictures.captions) == languages
+    assert pictures.left_out == ()
+    for count, split in zip(splits, SPLITS, strict=True):
+        assert count is None or len(pictures.rows_of(split)) == count
