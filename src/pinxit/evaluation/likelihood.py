@@ -7,8 +7,7 @@ neither memory nor the number of pictures asked for changes a picture's estimate
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -18,28 +17,13 @@ from torch import Tensor
 
 from pinxit.data.pictures import Pictures
 from pinxit.evaluation.figures import Named
-from pinxit.models.blocks import mix
 from pinxit.models.contract import FastImportance, ImportanceEstimate
-from pinxit.sampling.inputs import labels_for, spread
+from pinxit.sampling.bounds import CHUNK, Bound, Told, observed
+from pinxit.sampling.inputs import spread
 
-CHUNK = 100  # pictures that share a generator
-TILE = 4_000_000  # numbers of x that are decoded at once on a CPU; more do not fit its caches
-FLOPS = 6e12  # what a default estimate may cost: about a minute of two CPU cores
+TILE = 1_000_000  # numbers of x decoded at once on a CPU: more do not fit its caches
+FLOPS = 6e12  # what a default estimate may cost: one to two minutes of two CPU cores
 COUNTS = (20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000)
-
-Told = Callable[[int, int], None]  # pictures done, pictures in all
-
-
-@dataclass(frozen=True)
-class Bound:
-    """The two terms of the ELBO over some pictures."""
-
-    distortion: Float64[np.ndarray, " n"]  # -log p(x given z), one z a picture
-    rate: Float64[np.ndarray, "n latent"]  # KL(q(z given x) to p(z))
-
-    @property
-    def elbo(self) -> Float64[np.ndarray, " n"]:
-        return -(self.distortion + self.rate.sum(1))
 
 
 class RunningWeights:
@@ -76,20 +60,6 @@ class RunningWeights:
 
 
 @torch.inference_mode()
-def bound(model: Any, pictures: Pictures, seed: int = 0, told: Told | None = None) -> Bound:
-    """Distortion and rate of each picture, with one sample of q(z given x)."""
-    parts = []
-    for start, x, labels, generator in _observed(model, pictures, seed):
-        parts.append(model.elbo(x, labels, generator))
-        if told:
-            told(min(start + CHUNK, len(pictures)), len(pictures))
-    return Bound(
-        torch.cat([part.distortion for part in parts]).double().cpu().numpy(),
-        torch.cat([part.rate for part in parts]).double().cpu().numpy(),
-    )
-
-
-@torch.inference_mode()
 def importance(
     model: Any,
     pictures: Pictures,
@@ -100,7 +70,7 @@ def importance(
     """log p(x) of each picture by `samples` importance samples, its Monte Carlo standard error,
     and effective samples: the IW-k bound of Burda 2015 (eq. 8), which rises to log p(x) with k."""
     parts = []
-    for start, x, labels, generator in _observed(model, pictures, seed):
+    for start, x, labels, generator in observed(model, pictures, seed):
         parts.append(estimate(model, x, labels, samples, generator))
         if told:
             told(min(start + CHUNK, len(pictures)), len(pictures))
@@ -116,10 +86,9 @@ def estimate(
     Else from `log_weights` in tiles as large as memory allows, kept as running sums: memory does
     not grow with `samples`.
     """
-    if isinstance(model, FastImportance):
-        fast = model.importance_log_likelihood(x, labels, samples, generator)
-        if fast is not None:
-            return fast
+    fast = _by_its_own_way(model, x, labels, samples, generator)
+    if fast is not None:
+        return fast
     rows = max(1, tile(x.device) // x[0].numel())
     running, at_once = [], max(1, min(len(x), rows // 50))
     for start in range(0, len(x), at_once):
@@ -134,24 +103,19 @@ def estimate(
     return ImportanceEstimate(*(torch.cat(column) for column in zip(*running, strict=True)))
 
 
+def _by_its_own_way(
+    model: Any, x: Tensor, labels: Tensor | None, samples: int, generator: torch.Generator
+) -> ImportanceEstimate | None:
+    if not isinstance(model, FastImportance):
+        return None
+    return model.importance_log_likelihood(x, labels, samples, generator)
+
+
 def tile(device: torch.device) -> int:
     """Numbers of x to decode at once."""
     if device.type != "cuda":
         return TILE
     return int(torch.cuda.get_device_properties(device).total_memory // 256)
-
-
-def _observed(
-    model: Any, pictures: Pictures, seed: int
-) -> Iterator[tuple[int, Tensor, Tensor | None, torch.Generator]]:
-    """Chunks of the pictures as the likelihood sees them, each with its generator."""
-    device = next(model.parameters()).device
-    for start in range(0, len(pictures), CHUNK):
-        some = pictures[start : start + CHUNK]
-        batch = some.batch(np.arange(len(some))).to(device)
-        generator = torch.Generator(device).manual_seed(mix(seed, start))
-        labels = None if labels_for(model, some) is None else batch.labels
-        yield start, model.observe(batch, generator), labels, generator
 
 
 def affordable(model: Any, pictures: Pictures, samples: int) -> int:
@@ -162,7 +126,7 @@ def affordable(model: Any, pictures: Pictures, samples: int) -> int:
     from torch.utils.flop_counter import FlopCounterMode
 
     few = 8
-    _, x, labels, generator = next(_observed(model, pictures[:1], 0))
+    _, x, labels, generator = next(observed(model, pictures[:1], 0))
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model.log_weights(x, labels, few, generator)
     each = max(1, counter.get_total_flops()) / few * samples

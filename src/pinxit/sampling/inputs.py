@@ -12,6 +12,7 @@ import numpy as np
 from pinxit.data.batch import Facts
 from pinxit.data.load import load_pictures
 from pinxit.data.pictures import Pictures
+from pinxit.data.sheet import spread as rows_spread
 from pinxit.errors import PinxitError
 from pinxit.runs import Run
 
@@ -83,4 +84,4 @@ def spread(pictures: Pictures, most: int | None) -> Pictures:
     """At most `most` of the pictures, at even distances over all."""
     if most is None or len(pictures) <= most:
         return pictures
-    return pictures.take(np.linspace(0, len(pictures) - 1, most).round().astype(int))
+    return pictures.take(rows_spread(len(pictures), most))

@@ -1,0 +1,172 @@
+"""Ways through the latent space: between two latents, along one, and which ones matter."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from jaxtyping import Float32
+
+from pinxit.data.pictures import Pictures
+from pinxit.errors import UsageError
+from pinxit.models.contract import Bounds, Posterior, Priors, require
+from pinxit.sampling.inputs import labels_for, spread
+
+ACTIVE = 0.01  # of the variance over x of E[z given x] (Burda 2015, sec. 5)
+REACH = 3.0  # a traversal goes from -REACH to REACH
+
+Way = Literal["spherical", "linear"]
+Latents = Float32[np.ndarray, "n latent"]
+
+
+def interpolate(
+    a: Float32[np.ndarray, " latent"],
+    b: Float32[np.ndarray, " latent"],
+    steps: int,
+    path: Way = "spherical",
+) -> Latents:
+    """`steps` latents from `a` to `b`, both included.
+
+    Spherical (Shoemake 1985; White 2016) keeps to the lengths that a Gaussian's samples have,
+    where a straight line passes nearer to 0. Latents of different lengths change length evenly.
+    Raises UsageError for fewer than 2 steps.
+    """
+    if steps < 2:
+        raise UsageError(f"an interpolation has at least 2 steps, not {steps}.")
+    t = np.linspace(0, 1, steps)[:, None]
+    if path == "linear":
+        return ((1 - t) * a + t * b).astype(np.float32)
+    return _spherical(a.astype(np.float64), b.astype(np.float64), t).astype(np.float32)
+
+
+def _spherical(a: np.ndarray, b: np.ndarray, t: np.ndarray) -> np.ndarray:
+    """|.| (sin((1-t) w) a/|a| + sin(t w) b/|b|) / sin w, w the angle between a and b."""
+    lengths = np.linalg.norm(a), np.linalg.norm(b)
+    if min(lengths) == 0:
+        return (1 - t) * a + t * b
+    one, two = a / lengths[0], b / lengths[1]
+    angle = np.arctan2(np.linalg.norm(one - two), np.linalg.norm(one + two)) * 2
+    if angle < 1e-6 or np.pi - angle < 1e-6:  # the same direction, or opposite: no one circle
+        return (1 - t) * a + t * b
+    direction = (np.sin((1 - t) * angle) * one + np.sin(t * angle) * two) / np.sin(angle)
+    return ((1 - t) * lengths[0] + t * lengths[1]) * direction
+
+
+def between_pictures(model: Any, pair: Pictures, steps: int, path: Way = "spherical") -> Pictures:
+    """The way from the first of two pictures to the second.
+
+    Raises UsageError for other than two pictures, PinxitError where the model has no latents.
+    """
+    require(model, "encode")
+    if len(pair) != 2:
+        raise UsageError(f"an interpolation goes from one picture to another, not {len(pair)}.")
+    mean = model.encode(pair).mean
+    labels = labels_for(model, pair)
+    z = interpolate(mean[0], mean[1], steps, path)
+    if labels is None:
+        return model.decode(z)
+    first = np.arange(steps) < steps / 2  # a label is one or the other: it changes halfway
+    return model.decode(z, np.where(first, labels[0], labels[1]))
+
+
+def between_seeds(
+    model: Any, seeds: tuple[int, int], steps: int, path: Way = "spherical"
+) -> Pictures:
+    """The way from the first sample of one seed to the first sample of another.
+
+    The noise that samples are made from is interpolated, then taken to latents by the prior.
+    """
+    from pinxit.models.blocks import picture_noise
+
+    require(model, "encode")
+    size = latent_dim(model)
+    ends = [picture_noise(1, (size,), seed)[0].numpy() for seed in seeds]
+    noise = interpolate(ends[0], ends[1], steps, path)
+    return model.decode(model.from_noise(noise) if isinstance(model, Priors) else noise)
+
+
+def latent_dim(model: Any) -> int:
+    """Numbers in a picture's latent."""
+    return int(model.config.latent_dim)
+
+
+class Activity(NamedTuple):
+    """What each latent does over some pictures."""
+
+    variance: Float32[np.ndarray, " latent"]  # over x of E[z given x]
+    rate: Float32[np.ndarray, " latent"]  # KL(q(z given x) to p(z)), mean over x, nats
+
+    @property
+    def active(self) -> np.ndarray:
+        """Which latents are active units (Burda 2015, sec. 5)."""
+        return self.variance > ACTIVE
+
+    @property
+    def order(self) -> np.ndarray:
+        """Numbers of the latents, the most active (highest KL) first."""
+        return np.argsort(-self.rate, kind="stable")
+
+
+def activity(model: Any, pictures: Pictures, posterior: Posterior | None = None) -> Activity:
+    """How active each latent is: the model's own KL where it has one, else that to N(0, I)."""
+    require(model, "encode")
+    if posterior is None:
+        posterior = encoded(model, pictures)
+    rate = _own_rate(model, pictures) if isinstance(model, Bounds) else gaussian_kl(posterior)
+    return Activity(posterior.mean.var(0), rate.mean(0))
+
+
+def encoded(model: Any, pictures: Pictures) -> Posterior:
+    """q(z given x) of each picture; PinxitError where the model has no latents."""
+    return require(model, "encode").encode(pictures)
+
+
+def gaussian_kl(posterior: Posterior) -> Latents:
+    """1/2 (sigma^2 + mu^2 - 1) - log sigma of each latent, in nats (Kingma & Welling 2013)."""
+    mean, std = posterior
+    return 0.5 * (std**2 + mean**2 - 1) - np.log(std)
+
+
+def _own_rate(model: Any, pictures: Pictures, most: int = 1_000) -> Latents:
+    from pinxit.sampling.bounds import bound
+
+    return bound(model, spread(pictures, most)).rate.astype(np.float32)
+
+
+class Traversal(NamedTuple):
+    """Pictures along single latents: row r goes along latent `latents[r]`."""
+
+    pictures: Pictures  # [rows * steps]
+    latents: list[int]
+    rate: list[float]  # nats
+    steps: int
+
+
+def traverse(
+    model: Any, pictures: Pictures, latents: int = 8, start: Pictures | None = None, steps: int = 11
+) -> Traversal:
+    """Each of the most active latents from -3 to 3, all others as the picture `start` has them.
+
+    `pictures` tell which latents are active. Without `start` the others are as the most typical
+    of `pictures` has them. Raises UsageError for more latents than there are.
+    """
+    posterior = encoded(model, pictures)
+    size = posterior.mean.shape[1]
+    if not 1 <= latents <= size:
+        raise UsageError(f"this model has {size} latents; {latents} cannot be shown.")
+    found = activity(model, pictures, posterior)
+    rows = found.order[:latents]
+    if start is None:
+        start = pictures[typical(posterior.mean)]
+    centre = model.encode(start).mean[0]
+    z = np.tile(centre, (latents, steps, 1))
+    z[np.arange(latents), :, rows] = np.linspace(-REACH, REACH, steps)
+    labels = labels_for(model, start)
+    labels = None if labels is None else np.repeat(labels[:1], latents * steps)
+    made = model.decode(z.reshape(-1, size).astype(np.float32), labels)
+    return Traversal(made, rows.tolist(), found.rate[rows].tolist(), steps)
+
+
+def typical(mean: Latents) -> int:
+    """The picture whose latent is nearest to the median of all."""
+    return int(np.argmin(((mean - np.median(mean, 0)) ** 2).sum(1)))

@@ -1,0 +1,99 @@
+"""What commands draw: pictures side by side, in rows with a text, and as an animation."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+
+from pinxit.data.pictures import Pictures
+from pinxit.data.sheet import contact_sheet, text_font
+
+GAP = 2  # pixels between pictures
+MARGIN = 8
+
+
+def scale_for(pictures: Pictures, across: int, cell: int = 96, most: int = 1_600) -> int:
+    """How much small pictures are enlarged on a sheet of so many across."""
+    largest = max(pictures.height, pictures.width)
+    return max(1, min(round(cell / largest), most // max(1, across * pictures.width)))
+
+
+def enlarged(pictures: Pictures, scale: int) -> np.ndarray:
+    """uint8 `[n, height, width, channel]`, each pixel a square of `scale`."""
+    return np.asarray(pictures.pixels).repeat(scale, 1).repeat(scale, 2)
+
+
+def pairs(originals: Pictures, made: Pictures, columns: int | None = None) -> Pictures:
+    """Each original with what was made of it at its right, touching: a `Pictures` of one."""
+    both = np.concatenate([originals.pixels, made.pixels], 2)
+    side = Pictures(both)
+    columns = columns or max(1, min(8, round(len(side) ** 0.5)))
+    return side.grid(columns, scale=scale_for(originals, 2 * columns), gap=6)
+
+
+def strip(made: Pictures, ends: Pictures | None = None, columns: int = 12) -> Pictures:
+    """Pictures in a row (more rows where they are many), between the originals at its ends."""
+    if ends is not None:
+        made = Pictures.concatenate([ends[:1], made, ends[1:2]])
+    return made.grid(min(len(made), columns), gap=GAP)
+
+
+def rows_with_text(pictures: Pictures, columns: int, texts: Sequence[str]) -> bytes:
+    """The bytes of a PNG: rows of `columns` pictures, each with its text at the left."""
+    from PIL import Image, ImageDraw
+
+    font = text_font(13)
+    scale = scale_for(pictures, columns, cell=64)
+    tiles = enlarged(pictures, scale)
+    _, h, w, c = tiles.shape
+    left = MARGIN + 12 + int(max(max(map(font.getlength, t.split("\n"))) for t in texts))
+    size = left + columns * (w + GAP) + MARGIN, MARGIN + len(texts) * (h + GAP + 2) + MARGIN
+    sheet = Image.new("RGB", size, "white")
+    pen = ImageDraw.Draw(sheet)
+    for i, tile in enumerate(tiles):
+        row, column = divmod(i, columns)
+        at = left + column * (w + GAP), MARGIN + row * (h + GAP + 2)
+        sheet.paste(Image.fromarray(tile[..., 0] if c == 1 else tile), at)
+        if column == 0:
+            middle = at[1] + h / 2
+            pen.multiline_text(
+                (MARGIN, middle), texts[row], font=font, fill=(60, 60, 60), anchor="lm", spacing=3
+            )
+    with io.BytesIO() as file:
+        sheet.save(file, "PNG")
+        return file.getvalue()
+
+
+def scored(
+    pictures: Pictures,
+    scores: np.ndarray,
+    most: int = 48,
+    first: Literal["lowest", "highest"] = "lowest",
+) -> bytes:
+    """The bytes of a PNG: the pictures of lowest (or highest) score, each score under its own."""
+    order = np.argsort(scores if first == "lowest" else -scores, kind="stable")[:most]
+    texts = [f"{scores[i]:,.1f}{_named(pictures, int(i))}" for i in order]
+    return contact_sheet(pictures.take(order), texts)
+
+
+def _named(pictures: Pictures, row: int) -> str:
+    if pictures.labels is not None and pictures.labels[row] >= 0:
+        return f" {pictures.label_names[pictures.labels[row]]}"
+    return f" {pictures.names[row].rsplit('/', 1)[-1]}" if len(pictures.names) else ""
+
+
+def animation(pictures: Pictures, seconds: float = 3.0, there_and_back: bool = True) -> bytes:
+    """The bytes of an animated GIF, without end; small pictures are enlarged."""
+    from PIL import Image
+
+    tiles = enlarged(pictures, max(1, round(256 / max(pictures.height, pictures.width))))
+    if there_and_back:
+        tiles = np.concatenate([tiles, tiles[-2:0:-1]])
+    frames = [Image.fromarray(t[..., 0] if t.shape[-1] == 1 else t) for t in tiles]
+    each = max(20, round(1000 * seconds / len(frames)))
+    with io.BytesIO() as file:
+        frames[0].save(file, "GIF", save_all=True, append_images=frames[1:], duration=each, loop=0)
+        return file.getvalue()
