@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from pinxit.data.pictures import SPLITS, Pictures
+if TYPE_CHECKING:
+    from pinxit.data.pictures import Pictures
 
 
 def look(
@@ -117,6 +118,8 @@ def _plain(source: str) -> str:
 
 def counts(pictures: Pictures) -> dict[str, dict[str, int]]:
     """How many pictures each split and each label has."""
+    from pinxit.data.pictures import SPLITS
+
     splits = {name: len(pictures.rows_of(name)) for name in SPLITS}
     labels = {}
     if pictures.labels is not None:
