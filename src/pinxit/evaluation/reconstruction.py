@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float64
@@ -38,9 +39,9 @@ def ssim(originals: Pictures, made: Pictures) -> Float64[np.ndarray, " n"]:
     smaller = min(originals.height, originals.width)
     if smaller < 3:
         return np.full(len(originals), np.nan)
-    if smaller >= 11:
-        options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
-    else:
+    options: dict[str, Any] = {"gaussian_weights": True, "sigma": 1.5}
+    options["use_sample_covariance"] = False
+    if smaller < 11:
         options = {"win_size": min(7, smaller - 1 + smaller % 2)}
     values = [
         structural_similarity(a, b, data_range=255, channel_axis=-1, **options)

@@ -53,8 +53,8 @@ def _mean_power(pictures: Pictures | Iterable[np.ndarray]) -> Float64[np.ndarray
 
     total, count = np.zeros((1, 1)), 0
     for chunk in _chunks(pictures):
-        waves = dctn(chunk.astype(np.float32), axes=(1, 2), norm="ortho")
-        total = total + np.square(waves, dtype=np.float64).mean(-1).sum(0)
+        waves = np.asarray(dctn(chunk.astype(np.float32), axes=(1, 2), norm="ortho"))
+        total = total + np.square(waves.astype(np.float64)).mean(-1).sum(0)
         count += len(chunk)
     return total / max(1, count)
 
