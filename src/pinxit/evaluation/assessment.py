@@ -1,0 +1,229 @@
+"""`evaluate`: every figure that a run's model and its data allow, with how it was measured."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pinxit.data.pictures import Pictures
+from pinxit.errors import PinxitError, UsageError
+from pinxit.evaluation.figures import Named, split_up
+from pinxit.evaluation.telling import Teller
+from pinxit.models.contract import ABILITIES
+from pinxit.runs import Run
+
+if TYPE_CHECKING:
+    from pinxit.sampling.bounds import Bound
+
+MOST = 10_000  # test pictures that are looked at
+MADE = 5_000  # pictures on each side of a distance
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is to be measured, and how closely."""
+
+    importance_samples: int = 5_000  # 0: no importance-weighted likelihood
+    limit: int | None = None  # test pictures for it; None: about a minute of work on two cores
+    count: int = MADE  # pictures on each side of a distance, at most
+    distances: bool = True
+    fid: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.importance_samples < 0:
+            raise UsageError(f"importance samples are 0 or more, not {self.importance_samples}.")
+        if self.limit is not None and self.limit < 1:
+            raise UsageError(f"limit is a number of pictures, 1 or more, not {self.limit}.")
+        if self.count < 2:
+            raise UsageError(f"distances need 2 pictures or more, not {self.count}.")
+
+
+@dataclass
+class Assessment:
+    """A model, the pictures it is judged by, and what is found; each stage yields its figures."""
+
+    model: Any
+    pictures: Pictures  # the whole data: its training split teaches the feature space
+    wanted: Wanted
+    teller: Teller
+    protocol: dict[str, Any] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+    def figures(self) -> Iterator[Named]:
+        """All that can be measured."""
+        if self.can("elbo"):
+            yield from self.likelihood()
+        if self.can("encode"):
+            yield from self.latents()
+        yield from self.detail()
+        if self.wanted.distances:
+            yield from self.distances()
+
+    def can(self, ability: str) -> bool:
+        return isinstance(self.model, ABILITIES[ability])
+
+    @cached_property
+    def test(self) -> Pictures:
+        """The test split, at most 10,000 of it."""
+        from pinxit.sampling.inputs import for_model, held_out, spread
+
+        found, warning = held_out(self.pictures)
+        self.warnings += [warning] if warning else []
+        self.protocol["split"] = "all, there being no test split" if warning else "test"
+        found = spread(for_model(self.model, found), MOST)
+        self.protocol["test_pictures"] = len(found)
+        return found
+
+    @cached_property
+    def reconstructions(self) -> Pictures | None:
+        if not self.can("reconstruct"):
+            return None
+        with self.teller.stage("reconstructions"):
+            return self.model.reconstruct(self.test)
+
+    @cached_property
+    def samples(self) -> Pictures | None:
+        """As many as distances want, of each label as often as the test pictures have it."""
+        from pinxit.sampling.draws import draw_like
+
+        if not self.can("sample"):
+            return None
+        count = min(self.wanted.count, len(self.test))
+        self.protocol["samples"] = count
+        with self.teller.stage(f"{count:,} samples"):
+            return draw_like(self.model, self.test, count, self.wanted.seed)
+
+    @cached_property
+    def bound(self) -> Bound:
+        from pinxit.sampling.bounds import bound
+
+        with self.teller.stage(f"ELBO of {len(self.test):,} pictures") as told:
+            return bound(self.model, self.test, self.wanted.seed, told)
+
+    def likelihood(self) -> Iterator[Named]:
+        """The ELBO of all test pictures, and the importance-weighted estimate of some."""
+        from pinxit.evaluation import likelihood as measure
+        from pinxit.evaluation.protocol import observed_as
+
+        self.protocol["likelihood"] = observed_as(self.model)
+        yield from measure.bound_figures(self.model, self.bound)
+        k = self.wanted.importance_samples
+        if k == 0:
+            return
+        few = measure.chosen(self.model, self.test, k, self.wanted.limit)
+        self.protocol["importance"] = {"samples": k, "pictures": len(few)}
+        with self.teller.stage(f"likelihood of {len(few):,} pictures, {k:,} samples each") as told:
+            yield from measure.importance_figures(self.model, few, k, self.wanted.seed, told)
+
+    def latents(self) -> Iterator[Named]:
+        """KL by latent, active units; a warning where the latents are not used."""
+        from pinxit.evaluation.latents import collapse, latent_figures
+        from pinxit.sampling.latents import Activity, activity, encoded
+
+        posterior = encoded(self.model, self.test)
+        if self.can("elbo"):
+            found = Activity(posterior.mean.var(0), self.bound.rate.mean(0))
+        else:
+            found = activity(self.model, self.test, posterior)
+        self.warnings += collapse(found, self.test, self.reconstructions)
+        yield from latent_figures(found)
+
+    def detail(self) -> Iterator[Named]:
+        """Error of the reconstructions; sharpness of reconstructions and samples."""
+        from pinxit.evaluation.reconstruction import reconstruction_figures
+        from pinxit.evaluation.sharpness import sharpness_figures
+
+        if self.reconstructions is not None:
+            with self.teller.stage("PSNR and SSIM"):
+                yield from reconstruction_figures(self.test, self.reconstructions)
+        if self.reconstructions is not None or self.samples is not None:
+            yield from sharpness_figures(self.test, self.reconstructions, self.samples)
+
+    def distances(self) -> Iterator[Named]:
+        """Frechet distances, neighbourhoods and copies, in the data's own feature space."""
+        from pinxit.evaluation.comparison import Comparison
+        from pinxit.evaluation.features import FEWEST, feature_space
+
+        made = {"samples": self.samples, "reconstructions": self.reconstructions}
+        made = {name: pictures for name, pictures in made.items() if pictures is not None}
+        if not made:
+            return
+        if len(self.test) < FEWEST:
+            self.warnings.append(f"no distances: {len(self.test)} test pictures are too few")
+            return
+        with self.teller.stage("feature space") as told:
+            space = feature_space(self.pictures, told)
+        self.protocol["feature_space"] = space.facts
+        with self.teller.stage("distances"):
+            comparison = Comparison(space, self.pictures, self.test, self.wanted.count)
+            self.protocol["distances"] = comparison.counts()
+            yield from comparison.figures(made)
+        if self.wanted.fid and self.samples is not None:
+            from pinxit.evaluation.inception import fid
+
+            with self.teller.stage("FID"):
+                yield "fid_samples", fid(self.samples, self.test)
+
+
+def evaluate(
+    run: Run | str | Path,
+    data: str | Path | Sequence[str | Path] | Pictures | None = None,
+    *,
+    importance_samples: int = 5_000,
+    limit: int | None = None,
+    count: int = MADE,
+    distances: bool = True,
+    fid: bool = False,
+    seed: int = 0,
+    device: str | None = None,
+    progress: bool = True,
+    write: bool = True,
+) -> dict[str, Any]:
+    """How good a run is, on the test split of its data, or of `data`: evaluation.json's content.
+
+    `figures` {name: number}, `curves` {name: numbers}, `protocol`, `warnings`; see
+    `pinxit.evaluation.figures`. `limit` is how many test pictures the importance-weighted
+    likelihood takes (None: about a minute's work of two cores). Figures are the same for a seed.
+
+    Raises UsageError for bad numbers, PinxitError where the run or the data cannot be read.
+    """
+    wanted = Wanted(importance_samples, limit, count, distances, fid, seed)
+    run = run if isinstance(run, Run) else Run(Path(run))
+    run.config  # noqa: B018 (a folder that is no run says so before torch is imported)
+    from pinxit.evaluation.protocol import circumstances
+    from pinxit.sampling.inputs import given_pictures, run_pictures
+
+    begun = time.monotonic()
+    if data is None:
+        pictures = run_pictures(run, progress=progress)
+    else:
+        pictures = given_pictures(run, [data] if isinstance(data, str | Path) else data)
+    model = run.load(device or _device())
+    with Teller(progress) as teller:
+        judged = Assessment(model, pictures, wanted, teller)
+        judged.protocol.update(data=pictures.source, fingerprint=pictures.fingerprint, seed=seed)
+        figures, curves = split_up(judged.figures())
+    if not figures:
+        raise PinxitError(f"there is nothing to measure of a run of the family '{run.family}'.")
+    judged.protocol.update(circumstances(next(model.parameters()).device))
+    judged.protocol["seconds"] = round(time.monotonic() - begun, 1)
+    found = {
+        "figures": figures,
+        "curves": curves,
+        "protocol": judged.protocol,
+        "warnings": judged.warnings,
+    }
+    if write:
+        run.write("evaluation.json", found)
+    return found
+
+
+def _device() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"

@@ -1,0 +1,64 @@
+"""How figures were measured: what must be known to compare them or to measure them again."""
+
+from __future__ import annotations
+
+import datetime
+import platform
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("pinxit", "torch", "numpy", "scikit-image", "scipy")
+
+
+def circumstances(device: Any) -> dict[str, Any]:
+    """Date, machine and versions."""
+    return {
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "machine": machine(device),
+        "versions": versions(),
+    }
+
+
+def machine(device: Any) -> dict[str, Any]:
+    """The processor, torch's threads, and the accelerator where one was used."""
+    import torch
+
+    found = {"processor": _processor(), "threads": torch.get_num_threads(), "device": str(device)}
+    if torch.device(device).type == "cuda":
+        found["accelerator"] = torch.cuda.get_device_name(device)
+    return found
+
+
+def _processor() -> str:
+    information = Path("/proc/cpuinfo")
+    if information.is_file():
+        for line in information.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def versions() -> dict[str, str]:
+    """Of Python and the packages that the figures depend on."""
+    found = {"python": sys.version.split()[0]}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def observed_as(model: Any) -> str:
+    """What the likelihood is over, in words."""
+    kind = getattr(model.config, "likelihood", "")
+    if kind == "bernoulli":
+        how = getattr(model.config, "binarize", "")
+        if how == "dynamic":
+            return "bernoulli; each test picture binarized once, pixels drawn by their grey value"
+        return "bernoulli; pixels cut at one half"
+    if kind == "gaussian":
+        return "gaussian; densities of (value + u) / 256 less log 256 a dimension: 8-bit values"
+    return f"{kind}; 8-bit values" if kind else "as the model observes"
