@@ -37,6 +37,7 @@ def report(
     from pinxit.reports.material import open_material
     from pinxit.reports.page import render
     from pinxit.reports.sections import Maker, painted, reconstructed, unusual
+    from pinxit.reports.spectrum import sharp
     from pinxit.reports.tables import judged, repeated
 
     run = run if isinstance(run, Run) else Run(Path(run))
@@ -46,7 +47,7 @@ def report(
     material = open_material(run, pictures, umap=umap)
     makers: tuple[Maker, ...] = (
         *(painted, reconstructed, blurry),
-        *(traversed, mapped, priced),
+        *(sharp, traversed, mapped, priced),
         *(unusual, trained, judged, repeated),
     )
     sections = [section for make in makers if (section := make(material)) is not None]

@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 
 from pinxit.reports.images import CRISP, Image, as_rgba, error_map, of_array, shrunk, wall
-from pinxit.reports.material import Material, evenly
+from pinxit.reports.material import Material, even
 from pinxit.reports.remedies import remedies
-from pinxit.reports.sections import LONGEST, Section, root_mean_square
+from pinxit.reports.sections import LONGEST, Section
 from pinxit.reports.words import number
+from pinxit.sampling.inputs import labels_for
 
 DRAWS = 24  # posterior samples of the picture that is shown
 SHOWN = 6
@@ -47,17 +48,22 @@ def blurry(material: Material) -> Section | None:
         "split_name": material.split,
         "sigma": _sigma(material),
         "detail": material.detail,
-        "bound": material.bound,
+        "terms": _terms(material),
         "remedies": remedies(material),
     }
     return Section("blurry", "Why is it blurry?", values)
 
 
+def _terms(material: Material) -> tuple[float, float]:
+    """Distortion and rate, nats a picture."""
+    assert material.bound is not None
+    return float(material.bound.distortion.mean()), float(material.bound.rate.sum(1).mean())
+
+
 def _one_to_show(material: Material) -> int:
     """A picture with more error than most, so that what is lost can be seen; never the worst."""
-    assert material.seen is not None and material.reconstructions is not None
-    error = root_mean_square(material.seen.pixels, material.reconstructions.pixels)
-    return int(np.argsort(error)[int(0.8 * (len(error) - 1))])
+    assert material.errors is not None
+    return int(np.argsort(material.errors)[int(0.8 * (len(material.errors) - 1))])
 
 
 def _decodings(material: Material, row: int, draws: int, seed: int = 0) -> np.ndarray:
@@ -65,7 +71,7 @@ def _decodings(material: Material, row: int, draws: int, seed: int = 0) -> np.nd
     assert material.seen is not None and material.posterior is not None
     mean, std = material.posterior.mean[row], material.posterior.std[row]
     noise = np.random.default_rng([seed, row]).standard_normal((draws, len(mean)))
-    labels = material.labels_of(material.seen[row])
+    labels = labels_for(material.model, material.seen[row])
     z = (mean + std * noise).astype(np.float32)
     return material.model.decode(z, None if labels is None else labels.repeat(draws)).pixels
 
@@ -127,7 +133,7 @@ def _around(material: Material, row: int) -> dict[str, Any] | None:
 def _split(material: Material, pictures: int = 48, draws: int = 16) -> Split:
     """The split of the squared error above, over some pictures."""
     assert material.seen is not None
-    rows = evenly(np.arange(len(material.seen)), pictures)
+    rows = even(len(material.seen), pictures)
     missing, left_open = [], []
     for row in rows.tolist():
         made = _decodings(material, row, draws, seed=1).astype(np.float32)

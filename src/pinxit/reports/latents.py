@@ -7,52 +7,37 @@ from typing import Any
 import numpy as np
 
 from pinxit.data.pictures import Pictures
+from pinxit.evaluation.latents import collapse
 from pinxit.reports import charts
 from pinxit.reports.charts import Group
 from pinxit.reports.images import Image, wall
-from pinxit.reports.material import ACTIVE, Material
+from pinxit.reports.material import Material, even
 from pinxit.reports.sections import Section, shown_small, small_pixels
 from pinxit.reports.words import number
+from pinxit.sampling.inputs import sees_labels
+from pinxit.sampling.latents import ACTIVE, traverse
 
-REACH, STEPS = 3.0, 13  # a traversal: from -3 to 3 in steps of one half
+ROWS, STEPS = 8, 13  # of a traversal: from -3 to 3 in steps of one half
 PLANE = 13  # pictures a side of the decoded plane
 COLOURS = 10
 
 
-def traversed(material: Material, most: int = 8) -> Section | None:
+def traversed(material: Material) -> Section | None:
     """Each of the most active latents from -3 to 3, the others as one picture has them."""
-    posterior, seen = material.posterior, material.seen
-    if posterior is None or seen is None:
+    if material.posterior is None or material.seen is None:
         return None
-    variance, rate = posterior.mean.var(0), material.rates
-    order = np.argsort(-(variance if rate is None else rate))[:most]
-    start = _typical(posterior.mean)
-    values = np.linspace(-REACH, REACH, STEPS)
-    z = np.repeat(posterior.mean[start][None], len(order) * STEPS, 0)
-    z[np.arange(len(z)), np.repeat(order, STEPS)] = np.tile(values, len(order))
-    made = _decoded(material, z, seen[start])
-    small = small_pixels(made)
+    most = min(ROWS, material.posterior.mean.shape[1])
+    # activity is measured anew on these few, and they are enough to rank the latents
+    few = material.seen[even(len(material.seen), 200)]
+    found = traverse(material.model, few, most, steps=STEPS)
+    small = small_pixels(found.pictures)
     rows = []
-    for i, latent in enumerate(order.tolist()):
+    for i, (latent, rate) in enumerate(zip(found.latents, found.rate, strict=True)):
         alt = f"Latent {latent} from -3 to 3: {STEPS} pictures"
         image = wall(small[i * STEPS : (i + 1) * STEPS], STEPS, alt)
-        cost = "" if rate is None else f"{number(float(rate[latent]), 2)} nats"
-        rows.append((image, latent, cost))
-    values_shown = {"rows": rows, "small": shown_small(made)}
-    return Section("traversed", "What the latents do", values_shown)
-
-
-def _typical(mean: np.ndarray) -> int:
-    """The picture nearest to the middle of all."""
-    return int(np.argmin(((mean - np.median(mean, 0)) ** 2).sum(1)))
-
-
-def _decoded(material: Material, z: np.ndarray, like: Pictures) -> Pictures:
-    """Latents to pictures, with the label of `like` where the model needs one."""
-    labels = material.labels_of(like)
-    return material.model.decode(
-        z.astype(np.float32), None if labels is None else np.repeat(labels[:1], len(z))
-    )
+        rows.append((image, latent, f"{number(rate, 2)} nats"))
+    values = {"rows": rows, "small": shown_small(found.pictures)}
+    return Section("traversed", "What the latents do", values)
 
 
 def mapped(material: Material) -> Section | None:
@@ -73,7 +58,7 @@ def mapped(material: Material) -> Section | None:
         "share": number(100 * share, 2),
         "count": len(vectors),
         "dim": vectors.shape[1],
-        "conditional": material.labels_of(seen) is not None,
+        "conditional": sees_labels(material.model),
         "plane": _plane(material, pca, places),
     }
     return Section("mapped", "A map of the latent space", values)
@@ -128,26 +113,25 @@ def _plane(material: Material, pca: Any, places: np.ndarray) -> Image | None:
     """The plane of the map, decoded at even places (after Kingma & Welling 2013, fig. 4)."""
     if material.posterior is None or material.seen is None:
         return None
-    if material.labels_of(material.seen) is not None:
+    if sees_labels(material.model):
         return None  # one label for the whole plane would say little
     side = PLANE if material.run.facts.dims <= 3 * 64 * 64 else 7
     low, high = np.percentile(places, 2, axis=0), np.percentile(places, 98, axis=0)
     across = np.linspace(low[0], high[0], side)
     up = np.linspace(high[1], low[1], side)
     grid = np.stack(np.meshgrid(across, up), -1).reshape(-1, 2)
-    made = _decoded(material, pca.inverse_transform(grid), material.seen[:1])
+    made = material.model.decode(pca.inverse_transform(grid).astype(np.float32))
     alt = f"{side} by {side} pictures decoded from the plane of the map"
     return wall(small_pixels(made), side, alt)
 
 
 def priced(material: Material) -> Section | None:
     """KL of each latent, and which are active."""
-    rate, posterior = material.rates, material.posterior
-    if rate is None or posterior is None:
+    found = material.activity
+    if found is None:
         return None
-    variance = posterior.mean.var(0)
-    order = np.argsort(-rate)
-    active = variance > ACTIVE
+    rate, variance = found.rate, found.variance
+    order, active = found.order, found.active
     styles = [0 if active[i] else 9 for i in order]
     count = int(active.sum())
     in_order = bool(np.all(active[order][:count]))
@@ -174,6 +158,6 @@ def priced(material: Material) -> Section | None:
         "latents": len(rate),
         "total": number(float(rate.sum()), 3),
         "largest": number(float(rate.max()), 3),
-        "collapsed": count == 0 or float(rate.sum()) < 0.1,
+        "warnings": list(collapse(found, material.seen, material.reconstructions)),
     }
     return Section("priced", "What each latent costs", values)

@@ -11,13 +11,16 @@ import numpy as np
 
 from pinxit.data.pictures import Pictures
 from pinxit.errors import PinxitError
+from pinxit.evaluation.reconstruction import mean_squared_errors
 from pinxit.models.contract import ABILITIES
 from pinxit.runs import Run
+from pinxit.sampling.inputs import for_model, run_pictures, sees_labels
+from pinxit.sampling.latents import Activity, gaussian_kl
 
 if TYPE_CHECKING:
     from pinxit.models.contract import Posterior
+    from pinxit.sampling.bounds import Bound
 
-ACTIVE = 0.01  # of the variance over x of E[z given x], above which a latent is active (Burda 2015)
 NUMBERS = 12_000_000  # pixels' values that are looked at: a report is made in seconds
 
 
@@ -37,14 +40,12 @@ class Material:
 
     @cached_property
     def evaluation(self) -> dict[str, Any]:
+        """evaluation.json, as `pinxit.evaluation.figures` describes it."""
         return self.run.evaluation()
 
-    @cached_property
+    @property
     def figures(self) -> dict[str, float]:
-        """The single numbers of evaluation.json, by name."""
-        from pinxit.reports.tables import figures_of
-
-        return figures_of(self.evaluation)
+        return self.evaluation.get("figures") or {}
 
     @cached_property
     def split(self) -> str:
@@ -61,7 +62,8 @@ class Material:
             return None
         rows = self.pictures.rows_of(self.split)
         most = int(np.clip(NUMBERS // self.run.facts.dims, 48, 1000))
-        return self.pictures.take(evenly(rows, most))
+        seen = self.pictures.take(rows[even(len(rows), most)])
+        return seen if self.model is None else for_model(self.model, seen)
 
     @cached_property
     def posterior(self) -> Posterior | None:
@@ -71,28 +73,28 @@ class Material:
         return self.model.encode(self.seen)
 
     @cached_property
-    def bound(self) -> tuple[float, np.ndarray] | None:
-        """-log p(x given z), and KL by latent `[latent]`, in nats, averaged over `seen`."""
+    def bound(self) -> Bound | None:
+        """The two terms of the ELBO of `seen`, in nats."""
         if self.seen is None or not self.can("elbo"):
             return None
-        import torch
+        from pinxit.sampling.bounds import bound
 
-        rows = evenly(np.arange(len(self.seen)), 512)
-        generator = torch.Generator().manual_seed(0)
-        distortion, rate = 0.0, 0.0
-        with torch.inference_mode():
-            for chunk in np.array_split(rows, -(-len(rows) // 64)):
-                batch = self.seen.batch(chunk)
-                labels = None if self.labels_of(self.seen) is None else batch.labels
-                terms = self.model.elbo(self.model.observe(batch, generator), labels, generator)
-                distortion = distortion + terms.distortion.double().sum().item()
-                rate = rate + terms.rate.double().sum(0).numpy()
-        return distortion / len(rows), np.asarray(rate) / len(rows)
+        return bound(self.model, self.seen)
 
-    @property
-    def rates(self) -> np.ndarray | None:
-        """KL by latent in nats, `[latent]`."""
-        return None if self.bound is None else self.bound[1]
+    @cached_property
+    def activity(self) -> Activity | None:
+        """What each latent does and costs over `seen`."""
+        if self.posterior is None:
+            return None
+        rate = gaussian_kl(self.posterior) if self.bound is None else self.bound.rate
+        return Activity(self.posterior.mean.var(0), rate.mean(0))
+
+    @cached_property
+    def errors(self) -> np.ndarray | None:
+        """Mean squared error of each reconstruction of `seen`, black being 0 and white 1."""
+        if self.reconstructions is None or self.seen is None:
+            return None
+        return mean_squared_errors(self.seen, self.reconstructions)
 
     @cached_property
     def reconstructions(self) -> Pictures | None:
@@ -110,13 +112,33 @@ class Material:
         return self.model.sample(few, seed=0)
 
     @cached_property
-    def detail(self) -> dict[str, float] | None:
-        return None
+    def spectra(self) -> dict[str, Any]:
+        """What is known of the sharpness: curves and figures of `evaluation.sharpness`."""
+        curves = self.evaluation.get("curves") or {}
+        if "spectrum_data" in curves:
+            return {**curves, **self.figures}
+        if self.seen is None or len(self.seen) < 2:
+            return {}
+        from pinxit.evaluation.sharpness import sharpness_figures
 
-    def labels_of(self, pictures: Pictures) -> np.ndarray | None:
-        """Labels to decode with, for a model that sees them."""
-        conditional = getattr(self.model.config, "condition", "none") == "label"
-        return pictures.labels if conditional else None
+        return dict(sharpness_figures(self.seen, self.reconstructions, self._like_the_data()))
+
+    def _like_the_data(self) -> Pictures | None:
+        """Samples to hold against the data; labels that the model sees as often as there."""
+        if not self.can("sample") or self.seen is None or self.samples is None:
+            return None
+        if not sees_labels(self.model):
+            return self.samples
+        from pinxit.sampling.draws import draw_like
+
+        return draw_like(self.model, self.seen, len(self.samples), seed=0)
+
+    @property
+    def detail(self) -> dict[str, float]:
+        """Power in the upper half of frequencies over the data's, of what the model makes."""
+        kinds = ("reconstructions", "samples")
+        found = {kind: self.spectra.get(f"sharpness_{kind}") for kind in kinds}
+        return {kind: value for kind, value in found.items() if value is not None}
 
 
 def open_material(run: Run, pictures: Pictures | None = None, *, umap: bool = False) -> Material:
@@ -134,7 +156,7 @@ def open_material(run: Run, pictures: Pictures | None = None, *, umap: bool = Fa
         material.missing.append(f"No weights: {error}")
     if pictures is None:
         try:
-            material.pictures = _open_data(run)
+            material.pictures = run_pictures(run, progress=False)
         except PinxitError as error:
             material.missing.append(
                 f"The pictures it learned from could not be opened ({error}) so nothing here "
@@ -145,22 +167,6 @@ def open_material(run: Run, pictures: Pictures | None = None, *, umap: bool = Fa
     return material
 
 
-def _open_data(run: Run) -> Pictures:
-    from pinxit.data.load import load_pictures
-
-    record = run.config.get("data") or {}
-    if not record.get("source"):
-        raise PinxitError("config.json names no source.")
-    options = {k: record[k] for k in ("size", "fit", "color", "limit", "seed") if record.get(k)}
-    pictures = load_pictures(record["source"], **options, progress=False)
-    facts = run.facts
-    if pictures.pixels.shape[1:] != (facts.height, facts.width, facts.channels):
-        raise PinxitError(f"{record['source']} now has pictures of another size.")
-    return pictures
-
-
-def evenly(rows: np.ndarray, most: int) -> np.ndarray:
-    """At most `most` of the rows, at even distances, in their order."""
-    if len(rows) <= most:
-        return rows
-    return rows[np.linspace(0, len(rows) - 1, most).round().astype(int)]
+def even(count: int, most: int) -> np.ndarray:
+    """At most `most` of the numbers below `count`, at even distances."""
+    return np.linspace(0, count - 1, min(count, most)).round().astype(int)

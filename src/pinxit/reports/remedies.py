@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from pinxit.reports.material import ACTIVE, Material
+from pinxit.reports.material import Material
 from pinxit.reports.words import number
 
 
@@ -53,10 +53,10 @@ def _longer(material: Material, known: dict[str, Any]) -> Remedy | None:
 
 
 def _latents(material: Material, known: dict[str, Any]) -> Remedy | None:
-    if "latent_dim" not in known or material.posterior is None:
+    found = material.activity
+    if "latent_dim" not in known or found is None:
         return None
-    variance = material.posterior.mean.var(0)
-    active, count = int((variance > ACTIVE).sum()), len(variance)
+    active, count = int(found.active.sum()), len(found.active)
     here = f"{active} of {count} latents are active"
     if active >= 0.9 * count:
         return Remedy(
@@ -69,7 +69,7 @@ def _latents(material: Material, known: dict[str, Any]) -> Remedy | None:
 def _beta(material: Material, known: dict[str, Any]) -> Remedy | None:
     if "beta" not in known or material.bound is None:
         return None
-    rate = number(float(material.bound[1].sum()), 3)
+    rate = number(float(material.bound.rate.sum(1).mean()), 3)
     here = f"β is {known['beta']:g}; the code costs {rate} nats a picture"
     effect = "the code may cost more: sharper reconstructions, a worse ELBO, weaker samples"
     return Remedy(f"`--beta {known['beta'] / 2:g}`", here, effect, known["beta"] >= 1)
@@ -91,7 +91,7 @@ def _likelihood(material: Material, known: dict[str, Any]) -> Remedy | None:
 
 
 def _prior(material: Material, known: dict[str, Any]) -> Remedy | None:
-    if known.get("prior") != "standard" or material.detail is None:
+    if known.get("prior") != "standard" or not material.detail:
         return None
     made, back = material.detail.get("samples"), material.detail.get("reconstructions")
     if made is None or back is None:

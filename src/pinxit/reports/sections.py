@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from pinxit.data.pictures import Pictures
+from pinxit.evaluation.reconstruction import psnr
 from pinxit.reports.images import (
     CRISP,
     Image,
@@ -23,8 +24,9 @@ from pinxit.reports.images import (
     shrunk,
     wall,
 )
-from pinxit.reports.material import Material, evenly
+from pinxit.reports.material import Material, even
 from pinxit.reports.words import number
+from pinxit.sampling.inputs import sees_labels
 
 LONGEST = 96  # pixels a side of a picture in the page; larger ones are made smaller
 
@@ -67,7 +69,7 @@ def _wall_size(pixels: np.ndarray) -> tuple[int, int]:
 
 def _by_label(material: Material, most: int = 12, each: int = 10) -> list[tuple[str, Image]]:
     names = material.run.facts.label_names
-    if getattr(material.model.config, "condition", "none") != "label":
+    if not sees_labels(material.model):
         return []
     rows = []
     for name in names[:most]:
@@ -111,14 +113,15 @@ def reconstructed(material: Material, most: int = 12) -> Section | None:
     made, seen = material.reconstructions, material.seen
     if made is None or seen is None:
         return None
-    error = root_mean_square(seen.pixels, made.pixels)
-    rows = evenly(np.arange(len(seen)), most)
+    errors = material.errors
+    assert errors is not None
+    rows, decibels = even(len(seen), most), psnr(errors)
     full = float(np.quantile(_absolute(seen.pixels[rows], made.pixels[rows]), 0.995))
     full = max(full, 1.0)
     cells = [
         (
             triple(seen.pixels[i], made.pixels[i], full, _described(seen, int(i))),
-            f"{number(decibels(float(error[i])), 3)} dB",
+            f"{number(float(decibels[i]), 3)} dB",
         )
         for i in rows
     ]
@@ -127,8 +130,8 @@ def reconstructed(material: Material, most: int = 12) -> Section | None:
         "split": material.split,
         "count": len(seen),
         "full": number(full, 2),
-        "error": number(float(np.sqrt(np.mean(error**2))), 3),
-        "psnr": number(float(np.mean([decibels(e) for e in error.tolist()])), 3),
+        "error": number(255 * math.sqrt(errors.mean()), 3),
+        "psnr": number(float(decibels.mean()), 3),
     }
     return Section("reconstructed", "Through the model and back", values)
 
@@ -147,7 +150,7 @@ def unusual(material: Material, most: int = 12) -> Section | None:
     seen = material.seen
     if seen is None or not material.can("score") or len(seen) < 3:
         return None
-    few = seen[evenly(np.arange(len(seen)), 500)]
+    few = seen[even(len(seen), 500)]
     scores = np.asarray(material.model.score(few, seed=0), float)
     order = np.argsort(scores)
     shown = min(most, len(few) // 2)
@@ -200,16 +203,3 @@ def shown_small(pictures: Pictures) -> bool:
 
 def _absolute(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.abs(a.astype(np.float32) - b.astype(np.float32)).mean(-1)
-
-
-def root_mean_square(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Root of the mean squared error of each picture, in grey levels: `[n]`."""
-    error = np.empty(len(a))
-    for i in range(len(a)):  # one by one: memory stays small
-        error[i] = np.sqrt(np.mean((a[i].astype(np.float32) - b[i]) ** 2))
-    return error
-
-
-def decibels(error: float) -> float:
-    """PSNR, 10 log10(255^2 / MSE), of a root mean squared error in grey levels, in dB."""
-    return -20 * math.log10(max(error, 1e-3) / 255)

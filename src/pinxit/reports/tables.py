@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
+from pinxit.evaluation.figures import FIGURES, groups
 from pinxit.reports.material import Material
 from pinxit.reports.sections import Section
-from pinxit.reports.words import plain, value
+from pinxit.reports.words import number, plain, value
 
 SETTINGS = {
     "model": "The model",
@@ -15,10 +17,44 @@ SETTINGS = {
     "data": "The data",
     "versions": "Versions",
 }
+BETTER = {"higher": "higher is better", "lower": "lower is better", "near 1": "best near 1", "": ""}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One figure of the evaluation's table."""
+
+    group: str  # empty where it is that of the row above
+    name: str
+    value: str
+    error: str
+    unit: str
+    better: str
 
 
 def judged(material: Material) -> Section | None:
-    return None
+    """The table of `pinxit evaluate`, with its warnings and its protocol."""
+    figures = material.figures
+    if not figures:
+        return None
+    values = {
+        "rows": [row for group, names in groups(figures) for row in _rows(group, names, figures)],
+        "warnings": list(material.evaluation.get("warnings") or []),
+        "protocol": rows_of(material.evaluation.get("protocol") or {}),
+    }
+    return Section("judged", "How good it is", values)
+
+
+def _rows(group: str, names: list[str], figures: Mapping[str, float]) -> list[Row]:
+    rows = []
+    for name in names:
+        known, error = FIGURES[name], figures.get(f"{name}_error")
+        margin = "" if error is None else f"± {number(error, 2)}"
+        shown = group if name == names[0] else ""
+        title = known.title if known.title != "the same" else f"{rows[-1].name}, the same"
+        text = number(figures[name], 4)
+        rows.append(Row(shown, title, text, margin, known.unit, BETTER[known.better]))
+    return rows
 
 
 def repeated(material: Material) -> Section:
@@ -30,8 +66,9 @@ def repeated(material: Material) -> Section:
 
 def _command(config: Mapping[str, Any]) -> str:
     """What was typed; where it was made from Python, the nearest command."""
-    if config.get("command"):
-        return str(config["command"])
+    command = config.get("command")
+    if command:
+        return str(command) if isinstance(command, str) else " ".join(map(str, command))
     source = (config.get("data") or {}).get("source") or "DATA"
     return f"pinxit train {config['family']} {source}"
 
@@ -46,7 +83,3 @@ def rows_of(record: Mapping[str, Any], before: str = "") -> list[tuple[str, str]
         else:
             rows.append((name, value(entry)))
     return rows
-
-
-def figures_of(evaluation: Mapping[str, Any]) -> dict[str, float]:
-    return {}

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pinxit.evaluation.figures import FIGURES
+from pinxit.evaluation.reconstruction import psnr
 from pinxit.models import family
-from pinxit.reports.material import ACTIVE, Material
-from pinxit.reports.sections import root_mean_square
+from pinxit.reports.material import Material
+from pinxit.reports.tables import BETTER
 from pinxit.reports.words import duration, number
 
 
@@ -51,17 +53,43 @@ def tiles(material: Material) -> list[Tile]:
     """Likelihood, reconstruction, activity and how much was seen: whatever is known."""
     found = [*_evaluated(material), _validation(material), _active(material), _error(material)]
     found += _seen(material)
-    names: set[str] = set()
-    return [t for t in found if t is not None and not (t.name in names or names.add(t.name))]
+    return [tile for tile in found if tile is not None]
+
+
+# where the table's own name needs its group beside it
+NAMES = {
+    "log_likelihood_bits_per_dim": "log-likelihood (IW)",
+    "elbo_bits_per_dim": "ELBO",
+    "sharpness_samples": "detail in samples",
+    "frechet_samples": "Fréchet distance of samples",
+}
+# figures of the evaluation to see first: the first of each row that there is
+FIRST = (
+    ("log_likelihood", "elbo"),
+    ("log_likelihood_bits_per_dim", "elbo_bits_per_dim"),
+    ("psnr",),
+    ("sharpness_samples",),
+    ("frechet_samples",),
+)
 
 
 def _evaluated(material: Material) -> list[Tile]:
-    return []
+    names = [next((n for n in row if n in material.figures), None) for row in FIRST]
+    return [_figure(name, material.figures) for name in names if name is not None]
+
+
+def _figure(name: str, figures: dict[str, float]) -> Tile:
+    known = FIGURES[name]
+    title = NAMES.get(name, known.title)
+    error = figures.get(f"{name}_error")
+    parts = [f"± {number(error, 2)}"] if error else []
+    parts += [BETTER[known.better]] if known.better else []
+    return Tile(title, number(figures[name], 4), known.unit, ", ".join(parts))
 
 
 def _validation(material: Material) -> Tile | None:
     """The best ELBO on validation pictures, where nothing was evaluated."""
-    if any(name.startswith(("elbo", "nll", "log_likelihood")) for name in material.figures):
+    if "elbo" in material.figures:
         return None
     values = [row["val_elbo"] for row in material.run.metrics() if "val_elbo" in row]
     if not values:
@@ -70,19 +98,17 @@ def _validation(material: Material) -> Tile | None:
 
 
 def _active(material: Material) -> Tile | None:
-    if material.posterior is None:
+    found = material.activity
+    if found is None:
         return None
-    variance = material.posterior.mean.var(0)
-    active = int((variance > ACTIVE).sum())
-    return Tile("active latents", str(active), f"of {len(variance)}")
+    return Tile("active latents", str(int(found.active.sum())), f"of {len(found.active)}")
 
 
 def _error(material: Material) -> Tile | None:
-    if material.reconstructions is None or material.seen is None:
+    if material.errors is None or "psnr" in material.figures:
         return None
-    error = root_mean_square(material.seen.pixels, material.reconstructions.pixels)
-    note = f"root mean square, {material.split} pictures"
-    return Tile("reconstruction error", number(float((error**2).mean() ** 0.5), 3), "of 255", note)
+    text = number(float(psnr(material.errors).mean()), 3)
+    return Tile("PSNR", text, "dB", f"reconstructions of {material.split} pictures")
 
 
 def _seen(material: Material) -> list[Tile]:
