@@ -1,25 +1,116 @@
-"""`pinxit evaluate` and `pinxit report`."""
+"""`pinxit evaluate`."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from tyro.conf import Positional, arg
 
+RunFolder = Annotated[Positional[Path], arg(metavar="RUN")]
+Data = Annotated[Positional[tuple[str, ...]], arg(metavar="[DATA ...]")]
 
-def report(
-    run: Annotated[Positional[Path], arg(metavar="RUN")],
-    out: Annotated[Path | None, arg(aliases=("-o",))] = None,
-    umap: bool = False,
+
+def evaluate(
+    run: RunFolder,
+    data: Data = (),
+    importance_samples: int = 5_000,
+    limit: int | None = None,
+    count: int = 5_000,
+    distances: bool = True,
+    fid: bool = False,
+    seed: int = 0,
+    device: str | None = None,
+    json: bool = False,
 ) -> None:
-    """One HTML page that shows a run; it opens without a network.
+    """How good a run is, on the test split: a table, and evaluation.json in the run's folder.
 
     Args:
         run: the run's folder
-        out: the page; without it report.html in the run's folder
-        umap: also a map of the latents by UMAP (needs umap-learn; takes ten seconds or more)
+        data: DATA; without it the run's own. Its test split is judged
+        importance_samples: for each picture's log-likelihood; 0 leaves it out
+        limit: test pictures for that; without it as many as take two cores about a minute or two
+        count: pictures on each side of a distance, at most
+        distances: of samples and reconstructions to the test pictures; they need a feature space,
+            learned once for a data set
+        fid: measure FID too (the extra `fid`, and Inception's weights)
+        seed: of the chance
+        device: cpu or cuda; without it cuda where there is one
+        json: print evaluation.json in place of the table
     """
-    from pinxit.reports import report
+    from pinxit.evaluation import evaluate as judge
 
-    print(report(run, out, umap=umap))
+    given = None if not data else data[0] if len(data) == 1 else list(data)
+    found = judge(
+        run,
+        given,
+        importance_samples=importance_samples,
+        limit=limit,
+        count=count,
+        distances=distances,
+        fid=fid,
+        seed=seed,
+        device=device,
+    )
+    if json:
+        import json as writer
+
+        print(writer.dumps(found, indent=2, ensure_ascii=False))
+        return
+    _print_table(found)
+    print(run / "evaluation.json")
+
+
+def _print_table(found: dict[str, Any]) -> None:
+    """The figures by group, each with its standard error; then how they were measured."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from pinxit.evaluation.figures import FIGURES, groups
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("figure")
+    table.add_column("value", justify="right")
+    table.add_column("unit")
+    table.add_column("better")
+    for group, names in groups(found["figures"]):
+        table.add_row(f"[bold]{group}[/bold]")
+        for name in names:
+            figure = FIGURES[name]
+            shown = _shown(found["figures"], name)
+            table.add_row(f"  {figure.title}", shown, figure.unit, figure.better)
+    console = Console(highlight=False)
+    console.print(table)
+    console.print()
+    for line in _protocol(found["protocol"]):
+        console.print(line, markup=False, soft_wrap=True)
+    for warning in found["warnings"]:
+        console.print(f"warning: {warning}", markup=False, soft_wrap=True, style="yellow")
+
+
+def _shown(figures: dict[str, float], name: str) -> str:
+    value = figures[name]
+    text = f"{value:,.0f}" if float(value).is_integer() else f"{value:,.4g}"
+    if abs(value) >= 10 and not float(value).is_integer():
+        text = f"{value:,.2f}"
+    error = figures.get(f"{name}_error")
+    return text if error is None else f"{text} ± {error:.2g}"
+
+
+def _protocol(protocol: dict[str, Any]) -> list[str]:
+    """How it was measured, in a few lines."""
+    lines = [
+        f"{protocol['data'] or 'the pictures'}: {protocol['test_pictures']:,} pictures, "
+        f"split: {protocol['split']}; seed {protocol['seed']}; {protocol['seconds']:.0f} s"
+    ]
+    if "likelihood" in protocol:
+        lines.append(f"likelihood: {protocol['likelihood']}")
+    if found := protocol.get("importance"):
+        lines.append(f"IW: {found['samples']:,} samples for each of {found['pictures']:,} pictures")
+    if space := protocol.get("feature_space"):
+        lines.append(
+            f"distances: {protocol['distances']['pictures']:,} pictures a side, in "
+            f"{space['features']} features of a network that tells the {space['task']} of these "
+            f"pictures ({space['accuracy']:.1%} right; {space['identity']}); not FID"
+        )
+    return lines

@@ -118,7 +118,9 @@ class Assessment:
         few = measure.chosen(self.model, self.test, k, self.wanted.limit)
         self.protocol["importance"] = {"samples": k, "pictures": len(few)}
         with self.teller.stage(f"likelihood of {len(few):,} pictures, {k:,} samples each") as told:
-            yield from measure.importance_figures(self.model, few, k, self.wanted.seed, told)
+            found = list(measure.importance_figures(self.model, few, k, self.wanted.seed, told))
+        self.warnings += measure.loose(dict(found), k)
+        yield from found
 
     def latents(self) -> Iterator[Named]:
         """KL by latent, active units; a warning where the latents are not used."""

@@ -46,7 +46,7 @@ FIGURES = {
     "sharpness_samples": Figure("samples", "of data", "near 1", "sharpness"),
     "frechet_samples": Figure("samples to test", "", "lower", "Frechet distance"),
     "frechet_reconstructions": Figure("reconstructions to test", "", "lower", "Frechet distance"),
-    "frechet_floor": Figure("training to test (floor)", "", "", "Frechet distance"),
+    "frechet_floor": Figure("training to test (floor for samples)", "", "", "Frechet distance"),
     "frechet_blurred": Figure("blurred test to test (yardstick)", "", "", "Frechet distance"),
     "fid_samples": Figure("FID of samples (Inception)", "", "lower", "Frechet distance"),
     "precision": Figure("precision", "", "higher", "samples"),

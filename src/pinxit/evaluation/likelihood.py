@@ -7,7 +7,7 @@ neither memory nor the number of pictures asked for changes a picture's estimate
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from pinxit.data.pictures import Pictures
-from pinxit.evaluation.figures import Named
+from pinxit.evaluation.figures import Named, Value
 from pinxit.models.contract import FastImportance, ImportanceEstimate
 from pinxit.sampling.bounds import CHUNK, Bound, Told, observed
 from pinxit.sampling.inputs import spread
@@ -159,6 +159,16 @@ def importance_figures(
     if model.bits_per_dim:
         yield from _with_error("log_likelihood_bits_per_dim", -log_p / _nats_per_bit(model))
     yield "effective_samples", float(np.median(effective))
+
+
+def loose(figures: Mapping[str, Value], samples: int) -> Iterator[str]:
+    """A line where few samples carry most pictures' estimates: the bound is then not tight."""
+    effective = figures["effective_samples"]
+    if samples >= 100 and isinstance(effective, float) and effective < 10:
+        yield (
+            f"the importance-weighted likelihood is a loose bound: of {samples:,} samples only "
+            f"{effective:.1f} count for the median picture; the true value is likely higher"
+        )
 
 
 def chosen(model: Any, pictures: Pictures, samples: int, limit: int | None) -> Pictures:

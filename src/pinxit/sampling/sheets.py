@@ -27,11 +27,18 @@ def enlarged(pictures: Pictures, scale: int) -> np.ndarray:
 
 
 def pairs(originals: Pictures, made: Pictures, columns: int | None = None) -> Pictures:
-    """Each original with what was made of it at its right, touching: a `Pictures` of one."""
-    both = np.concatenate([originals.pixels, made.pixels], 2)
-    side = Pictures(both)
-    columns = columns or max(1, min(8, round(len(side) ** 0.5)))
-    return side.grid(columns, scale=scale_for(originals, 2 * columns), gap=6)
+    """Each original with what was made of it at its right: a `Pictures` of one."""
+    columns = min(columns or _even_columns(len(originals)), len(originals))
+    scale = scale_for(originals, 2 * columns)
+    left, right = enlarged(originals, scale), enlarged(made, scale)
+    line = np.full((*left.shape[:2], 1, left.shape[3]), 255, np.uint8)
+    return Pictures(np.concatenate([left, line, right], 2)).grid(columns, scale=1, gap=8)
+
+
+def _even_columns(count: int) -> int:
+    """Pairs a row, about as many as rows are high, of those the number that fills the last."""
+    wide = max(1, min(8, round((0.7 * count) ** 0.5)))
+    return min(range(max(1, wide - 1), wide + 3), key=lambda n: (-count % n, abs(n - wide)))
 
 
 def strip(made: Pictures, ends: Pictures | None = None, columns: int = 12) -> Pictures:
@@ -75,14 +82,18 @@ def scored(
 ) -> bytes:
     """The bytes of a PNG: the pictures of lowest (or highest) score, each score under its own."""
     order = np.argsort(scores if first == "lowest" else -scores, kind="stable")[:most]
-    texts = [f"{scores[i]:,.1f}{_named(pictures, int(i))}" for i in order]
+    texts = [f"{_named(pictures, int(i))} {_minus(float(scores[i]))}" for i in order]
     return contact_sheet(pictures.take(order), texts)
+
+
+def _minus(number: float) -> str:
+    return f"{number:,.1f}".replace("-", "\N{MINUS SIGN}")
 
 
 def _named(pictures: Pictures, row: int) -> str:
     if pictures.labels is not None and pictures.labels[row] >= 0:
-        return f" {pictures.label_names[pictures.labels[row]]}"
-    return f" {pictures.names[row].rsplit('/', 1)[-1]}" if len(pictures.names) else ""
+        return f"{pictures.label_names[pictures.labels[row]]}:"
+    return f"{pictures.names[row].rsplit('/', 1)[-1]}:" if len(pictures.names) else ""
 
 
 def animation(pictures: Pictures, seconds: float = 3.0, there_and_back: bool = True) -> bytes:
