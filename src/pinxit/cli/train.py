@@ -1,0 +1,216 @@
+"""`pinxit train FAMILY DATA`: a model from pictures, in a time you choose."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+from tyro.conf import Positional, arg
+
+from pinxit.errors import UsageError
+from pinxit.models import families, family
+from pinxit.training.settings import Settings
+
+if TYPE_CHECKING:
+    from pinxit.training import Prepared
+
+FLAT = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagConversionOff)
+
+
+def overview() -> str:
+    """The page that `pinxit train --help` prints."""
+    first = {name: (family(name).__doc__ or "").strip().splitlines()[0] for name in families()}
+    return "\n".join(
+        [
+            "usage: pinxit train FAMILY DATA [options]",
+            "       pinxit train --resume RUN [--minutes N | --steps N | --epochs N]",
+            "",
+            "families:",
+            *(f"  {name:<10} {text}" for name, text in first.items()),
+            "",
+            "  pinxit train FAMILY --help    its options",
+            "  pinxit sources                what DATA may be",
+        ]
+    )
+
+
+def train_command(words: list[str]) -> int:
+    """Chooses the options by the family that the first word names."""
+    if not words or words[0] in ("-h", "--help"):
+        print(overview())
+        return 0 if words else 2
+    if any(word.split("=")[0] == "--resume" for word in words):
+        return tyro.cli(
+            resume, args=words, prog="pinxit train", config=(tyro.conf.OmitArgPrefixes,)
+        )
+    if words[0].startswith("-"):
+        raise UsageError(f"the family comes first: pinxit train vae DATA {' '.join(words)}")
+    return tyro.cli(
+        _of_family(words[0]), args=words[1:], prog=f"pinxit train {words[0]}", config=FLAT[:1]
+    )
+
+
+def parsed(words: list[str]) -> Any:
+    """What the words of `pinxit train FAMILY ...` mean, with nothing done."""
+    return tyro.cli(
+        _of_family(words[0], lambda **chosen: chosen),
+        args=words[1:],
+        prog=f"pinxit train {words[0]}",
+        config=FLAT[:1],
+    )
+
+
+def _of_family(name: str, then: Any = None) -> Any:
+    """The command of one family: its own options, then those of training and of reading."""
+    kind = family(name).Config
+    default = kind()
+    then = then or _train
+
+    def command(
+        data: Positional[tuple[str, ...]],
+        model: Any = default,
+        training: Settings = Settings(),  # noqa: B008 (frozen)
+        out: Annotated[Path | None, arg(aliases=["-o"])] = None,
+        size: str | None = None,
+        fit: Literal["crop", "pad"] = "crop",
+        color: Literal["auto", "grey", "rgb"] = "auto",
+        strict: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
+        limit: int | None = None,
+        dry_run: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
+        report: bool = True,
+    ) -> int:
+        """Train a model on pictures.
+
+        Args:
+            data: what to learn from: a folder, a file, a known name (see: pinxit sources)
+            model: the family's own options
+            training: options of training
+            out: folder of the run; None: runs/<data>-<family>
+            size: pixels, 64 or 96x64 (width x height); None: the pictures' own, or chosen
+            fit: what is done with pictures of other proportions
+            color: auto looks at the pictures
+            strict: a picture that cannot be read is an error, not left out
+            limit: take this many pictures, chosen by the seed
+            dry_run: print what would be trained, and how fast, and stop
+            report: make report.html at the end
+        """
+        if not data:
+            raise UsageError(f"no DATA to learn from: pinxit train {name} DATA (pinxit sources).")
+        reading = {"size": size, "fit": fit, "color": color, "strict": strict, "limit": limit}
+        source = data[0] if len(data) == 1 else list(data)
+        return then(
+            data=source,
+            model=model,
+            training=training,
+            out=out,
+            reading=reading,
+            dry_run=dry_run,
+            report=report,
+        )
+
+    command.__annotations__["model"] = kind
+    return command
+
+
+def _train(
+    *,
+    data: Any,
+    model: Any,
+    training: Settings,
+    out: Path | None,
+    reading: dict[str, Any],
+    dry_run: bool,
+    report: bool,
+) -> int:
+    from pinxit.training import create, prepare, run_session
+    from pinxit.training.schedule import Clock
+
+    clock = Clock()
+    reading["seed"] = training.seed
+    prepared = prepare(model, data, training, reading)
+    _announce(prepared)
+    if dry_run:
+        return _dry(prepared)
+    command = shlex.join(["pinxit", *sys.argv[1:]])
+    run = create(prepared, out, reading, command)
+    run_session(run, prepared.pictures, prepared.settings, clock)
+    return _finish(run, report)
+
+
+def resume(
+    resume: Path,
+    minutes: float | None = None,
+    steps: int | None = None,
+    epochs: float | None = None,
+    data: str | None = None,
+    report: bool = True,
+) -> int:
+    """Go on with a run from its last checkpoint.
+
+    Args:
+        resume: folder of the run
+        minutes: a new budget, all sessions counted
+        steps: a new budget, all sessions counted
+        epochs: a new budget, all sessions counted
+        data: the pictures, where they have moved or changed
+        report: make report.html at the end
+    """
+    from pinxit.training import resume as go_on
+
+    run = go_on(resume, data, minutes=minutes, steps=steps, epochs=epochs)
+    return _finish(run, report)
+
+
+def _announce(prepared: Prepared) -> None:
+    """The choices that were made, on standard error."""
+    import dataclasses
+
+    facts = prepared.model.facts
+    color = "grey" if facts.channels == 1 else "colour"
+    chosen = {**dataclasses.asdict(prepared.config), **dataclasses.asdict(prepared.settings)}
+    shown = ["network", "latent_dim", "width", "depth", "likelihood", "batch_size"]
+    shown += ["learning_rate"]
+    parameters = sum(p.numel() for p in prepared.model.parameters())
+    words = [f"{k.replace('_', ' ')} {chosen[k]}" for k in shown if k in chosen]
+    print(
+        f"{facts.count:,} training pictures of {facts.width} x {facts.height}, {color}; "
+        f"{prepared.family} of {parameters:,} parameters: {', '.join(words)}",
+        file=sys.stderr,
+    )
+
+
+def _dry(prepared: Prepared) -> int:
+    import dataclasses
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from pinxit.training.plan import plan
+
+    planned = plan(prepared.model, prepared.pictures, prepared.settings)
+    table = Table(box=None, show_header=False)
+    rows = {**dataclasses.asdict(prepared.config), **dataclasses.asdict(prepared.settings)}
+    for key, value in rows.items():
+        if value is not None:
+            table.add_row(key.replace("_", " "), str(value))
+    table.add_row("", "")
+    for key, text in planned.lines():
+        table.add_row(key, text)
+    Console().print(table)
+    return 0
+
+
+def _finish(run: Any, report: bool) -> int:
+    """The paths of what was made, the run's last."""
+    grids = sorted((run.path / "samples").glob("step-*.png"))
+    if grids:
+        print(grids[-1])
+    if report:
+        from pinxit.reports import report as make_report
+
+        print(make_report(run))
+    print(run.path)
+    return 0

@@ -1,0 +1,90 @@
+"""How a model is trained: the options that every family shares. Imports no torch."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from pinxit.data.batch import Facts
+from pinxit.errors import UsageError
+
+DEFAULT_MINUTES = 5.0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Training settings; the budget is one of minutes, steps and epochs."""
+
+    # minutes to train, by the clock, all of training counted; None with no other budget: 5
+    minutes: float | None = None
+    # steps to train
+    steps: int | None = None
+    # times to see every training picture
+    epochs: float | None = None
+    # pictures a step; None: chosen from size and number of pictures
+    batch_size: int | None = None
+    # AdamW's, at its highest; None: chosen from the number of parameters
+    learning_rate: float | None = None
+    # AdamW's decoupled weight decay, on matrices only
+    weight_decay: float = 0.01
+    # steps over which the learning rate rises to its highest
+    warmup: int = 200
+    # decay of the running average of the weights, which is what is kept
+    ema: float = 0.999
+    # gradient norms above this many times their running mean are cut to it; 0: never
+    clip: float = 4.0
+    # of matrix products; auto measures once and takes the faster
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    # of all chance: weights, order of pictures, noise
+    seed: int = 0
+    # processes or accelerators that share each batch
+    devices: int = 1
+    # times to evaluate on validation pictures, and to draw samples, over the budget
+    evaluations: int = 20
+    # seconds between checkpoints
+    checkpoint_seconds: float = 30.0
+    # updates skipped in a row, for a loss that is not finite, after which training stops
+    patience: int = 20
+    # write event files for TensorBoard
+    tensorboard: bool = True
+
+    def __post_init__(self) -> None:
+        budgets = [b for b in ("minutes", "steps", "epochs") if getattr(self, b) is not None]
+        if len(budgets) > 1:
+            raise UsageError(f"one budget at a time, not {' and '.join(budgets)}.")
+        positive = ["minutes", "steps", "epochs", "batch_size", "learning_rate", "devices"]
+        for name in [*positive, "evaluations", "patience"]:
+            value = getattr(self, name)
+            if value is not None and not 0 < value < math.inf:
+                raise UsageError(f"{name} must be above 0, not {value}.")
+        for name in ("weight_decay", "warmup", "clip", "checkpoint_seconds"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise UsageError(f"{name} must be 0 or more, not {getattr(self, name)}.")
+        if not 0 <= self.ema < 1:
+            raise UsageError(f"ema is a decay from 0 to below 1, not {self.ema}.")
+
+    @property
+    def seconds(self) -> float | None:
+        """The budget in seconds; None where it is one of steps or epochs."""
+        if self.steps or self.epochs:
+            return None
+        return 60 * (self.minutes or DEFAULT_MINUTES)
+
+    def total_steps(self, pictures: int, batch: int) -> int | None:
+        """The budget in steps; None where it is one of minutes."""
+        if self.steps:
+            return self.steps
+        return math.ceil(self.epochs * pictures / batch) if self.epochs else None
+
+
+def chosen_batch(facts: Facts) -> int:
+    """A power of two near 1/256 of the pictures, 64 to 256; fewer of large pictures."""
+    most = 256 if facts.dims <= 4096 else 128 if facts.dims <= 3 * 64 * 64 else 32
+    wanted = 2 ** round(math.log2(max(1, facts.count / 256)))
+    return min(facts.count, most, max(64, wanted))
+
+
+def chosen_learning_rate(parameters: int) -> float:
+    """2e-3 for up to 2 million parameters, falling with their square root."""
+    return round(2e-3 * min(1.0, math.sqrt(2e6 / parameters)), 6)
