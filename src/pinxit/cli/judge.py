@@ -1,4 +1,4 @@
-"""`pinxit evaluate`."""
+"""`pinxit evaluate` and `pinxit report`."""
 
 from __future__ import annotations
 
@@ -114,3 +114,20 @@ def _protocol(protocol: dict[str, Any]) -> list[str]:
             f"pictures ({space['accuracy']:.1%} right; {space['identity']}); not FID"
         )
     return lines
+
+
+def report(
+    run: RunFolder,
+    out: Annotated[Path | None, arg(aliases=("-o",))] = None,
+    umap: bool = False,
+) -> None:
+    """One HTML page that shows a run; it opens without a network.
+
+    Args:
+        run: the run's folder
+        out: the page; without it report.html in the run's folder
+        umap: also a map of the latents by UMAP (needs umap-learn; takes ten seconds or more)
+    """
+    from pinxit.reports import report
+
+    print(report(run, out, umap=umap))

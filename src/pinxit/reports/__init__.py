@@ -48,7 +48,7 @@ def report(
     makers: tuple[Maker, ...] = (
         *(painted, reconstructed, blurry),
         *(sharp, traversed, mapped, priced),
-        *(unusual, trained, judged, repeated),
+        *(unusual, judged, trained, repeated),
     )
     sections = [section for make in makers if (section := make(material)) is not None]
     return write_atomically(path, render(material, sections))

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from pinxit.reports.images import CRISP, Image, as_rgba, error_map, of_array, shrunk, wall
-from pinxit.reports.material import Material, even
+from pinxit.reports.material import NUMBERS, Material, even
 from pinxit.reports.remedies import remedies
 from pinxit.reports.sections import LONGEST, Section
 from pinxit.reports.words import number
@@ -31,7 +31,7 @@ class Split:
     """Root of the mean squared error in grey levels, in its two parts."""
 
     total: float
-    missing: float  # original against the mean of its decodings
+    lost: float  # original against the mean of its decodings
     open: float  # decodings against their own mean
 
 
@@ -47,6 +47,7 @@ def blurry(material: Material) -> Section | None:
         "split": _split(material),
         "split_name": material.split,
         "sigma": _sigma(material),
+        "ink": getattr(material.model.config, "likelihood", "") == "bernoulli",
         "detail": material.detail,
         "terms": _terms(material),
         "remedies": remedies(material),
@@ -66,20 +67,21 @@ def _one_to_show(material: Material) -> int:
     return int(np.argsort(material.errors)[int(0.8 * (len(material.errors) - 1))])
 
 
-def _decodings(material: Material, row: int, draws: int, seed: int = 0) -> np.ndarray:
-    """f(z) at `draws` samples of q(z given x): uint8 `[draws, h, w, c]`."""
+def _decodings(material: Material, rows: np.ndarray, draws: int, seed: int) -> np.ndarray:
+    """f(z) at `draws` samples of q(z given x) of each picture: uint8 `[rows, draws, h, w, c]`."""
     assert material.seen is not None and material.posterior is not None
-    mean, std = material.posterior.mean[row], material.posterior.std[row]
-    noise = np.random.default_rng([seed, row]).standard_normal((draws, len(mean)))
-    labels = labels_for(material.model, material.seen[row])
-    z = (mean + std * noise).astype(np.float32)
-    return material.model.decode(z, None if labels is None else labels.repeat(draws)).pixels
+    mean, std = (part[rows][:, None] for part in material.posterior)
+    noise = np.random.default_rng(seed).standard_normal((len(rows), draws, mean.shape[-1]))
+    z = (mean + std * noise).astype(np.float32).reshape(len(rows) * draws, -1)
+    labels = labels_for(material.model, material.seen[rows])
+    pixels = material.model.decode(z, None if labels is None else labels.repeat(draws)).pixels
+    return pixels.reshape(len(rows), draws, *pixels.shape[1:])
 
 
 def _drawn(material: Material, row: int) -> dict[str, Any]:
     """Original, decoder's mean, several posterior samples, their average, where they differ."""
     assert material.seen is not None and material.reconstructions is not None
-    made = _decodings(material, row, DRAWS)
+    made = _decodings(material, np.array([row]), DRAWS, seed=0)[0]
     average = made.astype(np.float32).mean(0)
     spread = made.astype(np.float32).std(0)
     full = max(float(spread.max()), 1.0)
@@ -105,16 +107,13 @@ def _one(pixels: np.ndarray, alt: str) -> Image:
 
 
 def _around(material: Material, row: int) -> dict[str, Any] | None:
-    """The pictures with the nearest codes, their plain average, and the decoder's answer.
-
-    Near is measured in the posterior's own standard deviations: codes that the noise of q mixes.
-    """
+    """The pictures with the nearest codes, their plain average, and the decoder's answer."""
     seen, posterior = material.seen, material.posterior
     assert seen is not None and posterior is not None and material.reconstructions is not None
     if len(seen) < 4 * NEIGHBOURS:
         return None
-    apart = (posterior.mean - posterior.mean[row]) / np.maximum(posterior.std[row], 1e-3)
-    near = np.argsort((apart**2).sum(1))[: NEIGHBOURS + 1]
+    apart = np.square(posterior.mean - posterior.mean[row]).sum(1)
+    near = np.argsort(apart)[: NEIGHBOURS + 1]
     near = np.concatenate([[row], near[near != row]])[: NEIGHBOURS + 1]
     average = seen.pixels[near].astype(np.float32).mean(0).round().astype(np.uint8)
     others = wall(
@@ -130,18 +129,21 @@ def _around(material: Material, row: int) -> dict[str, Any] | None:
     }
 
 
-def _split(material: Material, pictures: int = 48, draws: int = 16) -> Split:
-    """The split of the squared error above, over some pictures."""
+def _split(material: Material, draws: int = 16) -> Split:
+    """The split of the squared error above, over as many pictures as take a moment."""
     assert material.seen is not None
-    rows = even(len(material.seen), pictures)
-    missing, left_open = [], []
-    for row in rows.tolist():
-        made = _decodings(material, row, draws, seed=1).astype(np.float32)
+    most = int(np.clip(NUMBERS // draws // material.run.facts.dims, 8, 48))
+    rows = even(len(material.seen), most)
+    lost, left_open = [], []
+    for row, some in zip(rows, _decodings(material, rows, draws, seed=1), strict=True):
+        made = some.astype(np.float32)
         average = made.mean(0)
-        left_open.append(np.mean((made - average) ** 2) * draws / (draws - 1))
-        error = np.mean((material.seen.pixels[row] - average) ** 2)
-        missing.append(max(error - left_open[-1] / draws, 0.0))
-    parts = float(np.mean(missing)), float(np.mean(left_open))
+        variance = float(made.var(0, ddof=1).mean())
+        # the average of a few draws has a variance of its own, which is not what was lost
+        error = np.mean((material.seen.pixels[row] - average) ** 2) - variance / draws
+        lost.append(max(float(error), 0.0))
+        left_open.append(variance)
+    parts = float(np.mean(lost)), float(np.mean(left_open))
     return Split(float(np.sqrt(sum(parts))), float(np.sqrt(parts[0])), float(np.sqrt(parts[1])))
 
 

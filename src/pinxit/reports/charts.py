@@ -9,7 +9,7 @@ width of a phone.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -96,10 +96,12 @@ def lines(
     seen = y_range or (min(min(c.y) for c in curves), max(max(c.y) for c in curves))
     y = _scale(seen, HEIGHT - BOTTOM, TOP, log_y, margin=0.0 if y_range else 0.04)
     drawn = [_frame(x, y, x_title, y_title)]
-    for curve in curves:
-        dash = " dashed" if curve.dashed else ""
-        drawn.append(f'<path class="line s{curve.style}{dash}" d="{_path(curve, x, y)}"/>')
-    return _svg(drawn, label)
+    paths = [
+        f'<path class="line s{curve.style}{" dashed" if curve.dashed else ""}" '
+        f'd="{_path(curve, x, y)}"/>'
+        for curve in curves
+    ]
+    return _svg([*drawn, _clipped(paths)], label)
 
 
 def bars(
@@ -208,6 +210,14 @@ def _scale(values: Sequence[float], start: float, end: float, log: bool, margin:
     return Scale(low - room, high + room, start, end, log)
 
 
+def _clipped(paths: Sequence[str]) -> str:
+    """What leaves the axes is not drawn; there is room for half a stroke."""
+    width, height = WIDTH - LEFT - RIGHT + 4, HEIGHT - TOP - BOTTOM + 4
+    box = f"{LEFT - 2} {TOP - 2} {width} {height}"
+    place = f'x="{LEFT - 2}" y="{TOP - 2}" width="{width}" height="{height}"'
+    return f'<svg {place} viewBox="{box}">{"".join(paths)}</svg>'
+
+
 def _path(curve: Line, x: Scale, y: Scale) -> str:
     if len(curve.x) == 1:  # a dot, by the round ends of its stroke
         return f"M{x(curve.x[0]):.1f} {y(curve.y[0]):.1f}h.1"
@@ -243,8 +253,8 @@ def _tick_text(scale: Scale) -> list[str]:
     if scale.log and all(
         tick > 0 and math.log10(tick) == round(math.log10(tick)) for tick in ticks
     ):
-        short: Callable[[float], str] = lambda t: number(t, 1) if 0.001 <= t < 1e5 else _power(t)  # noqa: E731
-        return [short(tick) for tick in ticks]
+        far = max(ticks) >= 1e5 or min(ticks) < 1e-3
+        return [_power(tick) if far else number(tick, 1) for tick in ticks]
     largest = max(map(abs, ticks), default=0.0)
     if largest >= 10_000:
         return [f"{number(tick / 1000, 4)}k" if tick else "0" for tick in ticks]

@@ -12,7 +12,7 @@ from pinxit.reports import charts
 from pinxit.reports.charts import Group
 from pinxit.reports.images import Image, wall
 from pinxit.reports.material import Material, even
-from pinxit.reports.sections import Section, shown_small, small_pixels
+from pinxit.reports.sections import THUMB, Section, shown_small, small_pixels
 from pinxit.reports.words import number
 from pinxit.sampling.inputs import sees_labels
 from pinxit.sampling.latents import ACTIVE, traverse
@@ -30,13 +30,13 @@ def traversed(material: Material) -> Section | None:
     # activity is measured anew on these few, and they are enough to rank the latents
     few = material.seen[even(len(material.seen), 200)]
     found = traverse(material.model, few, most, steps=STEPS)
-    small = small_pixels(found.pictures)
+    small = small_pixels(found.pictures, THUMB)
     rows = []
     for i, (latent, rate) in enumerate(zip(found.latents, found.rate, strict=True)):
         alt = f"Latent {latent} from -3 to 3: {STEPS} pictures"
         image = wall(small[i * STEPS : (i + 1) * STEPS], STEPS, alt)
         rows.append((image, latent, f"{number(rate, 2)} nats"))
-    values = {"rows": rows, "small": shown_small(found.pictures)}
+    values = {"rows": rows, "small": shown_small(found.pictures, THUMB)}
     return Section("traversed", "What the latents do", values)
 
 
@@ -122,7 +122,7 @@ def _plane(material: Material, pca: Any, places: np.ndarray) -> Image | None:
     grid = np.stack(np.meshgrid(across, up), -1).reshape(-1, 2)
     made = material.model.decode(pca.inverse_transform(grid).astype(np.float32))
     alt = f"{side} by {side} pictures decoded from the plane of the map"
-    return wall(small_pixels(made), side, alt)
+    return wall(small_pixels(made, THUMB), side, alt)
 
 
 def priced(material: Material) -> Section | None:

@@ -84,9 +84,6 @@ def _likelihood(material: Material, known: dict[str, Any]) -> Remedy | None:
         here = "a gaussian: one σ for every pixel"
         effect = "each pixel its own width and several guesses; slower; its mean is still a mean"
         return Remedy("`--likelihood discretized-logistic`", here, effect)
-    if kind == "bernoulli":
-        here = "bernoulli: what is shown is the probability of ink"
-        return Remedy("none needed", here, "grey is doubt, not blur: cut at ½ it is sharp", False)
     return None
 
 

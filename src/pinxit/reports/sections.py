@@ -29,6 +29,7 @@ from pinxit.reports.words import number
 from pinxit.sampling.inputs import sees_labels
 
 LONGEST = 96  # pixels a side of a picture in the page; larger ones are made smaller
+THUMB = 48  # likewise of one of many in a row
 
 
 @dataclass(frozen=True)
@@ -67,13 +68,13 @@ def _wall_size(pixels: np.ndarray) -> tuple[int, int]:
     return columns, min(columns * rows, len(pixels))
 
 
-def _by_label(material: Material, most: int = 12, each: int = 10) -> list[tuple[str, Image]]:
+def _by_label(material: Material, most: int = 12, each: int = 8) -> list[tuple[str, Image]]:
     names = material.run.facts.label_names
     if not sees_labels(material.model):
         return []
     rows = []
     for name in names[:most]:
-        made = small_pixels(material.model.sample(each, seed=0, label=name))
+        made = small_pixels(material.model.sample(each, seed=0, label=name), THUMB)
         rows.append((name, wall(made, each, f"{each} new pictures with the label {name}")))
     return rows
 
@@ -99,7 +100,7 @@ def _first_row(file: Path, material: Material, alt: str, each: int = 12) -> Imag
     cells = cells_of(array, facts.height, facts.width)
     if cells is None:
         return of_array(array, alt, crisp=False)
-    small = shrunk(cells[:each], LONGEST)
+    small = shrunk(cells[:each], THUMB)
     return wall(small, each, alt)
 
 
@@ -191,14 +192,14 @@ def _described(pictures: Pictures, row: int) -> str:
 # -- pixels ----------------------------------------------------------------------------------
 
 
-def small_pixels(pictures: Pictures) -> np.ndarray:
+def small_pixels(pictures: Pictures, longest: int = LONGEST) -> np.ndarray:
     """The pixels, made smaller where they would make the page heavy."""
-    return shrunk(pictures.pixels, LONGEST)
+    return shrunk(pictures.pixels, longest)
 
 
-def shown_small(pictures: Pictures) -> bool:
+def shown_small(pictures: Pictures, longest: int = LONGEST) -> bool:
     """Whether `small_pixels` made them smaller, which a caption then says."""
-    return max(pictures.height, pictures.width) > LONGEST
+    return max(pictures.height, pictures.width) > longest
 
 
 def _absolute(a: np.ndarray, b: np.ndarray) -> np.ndarray:

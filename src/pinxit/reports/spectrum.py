@@ -28,11 +28,15 @@ def sharp(material: Material) -> Section | None:
         for kind, style in KINDS.items()
         if f"spectrum_{kind}" in spectra
     ]
+    if not ratios:
+        return None
     powers = [Line("data", at[keep].tolist(), data[keep].tolist(), 9, dashed=True)] + [
         Line(ratio.name, ratio.x, (np.asarray(ratio.y) * data[keep]).tolist(), ratio.style)
         for ratio in ratios
     ]
     said = [f"{kind} have {number(value, 2)}" for kind, value in material.detail.items()]
+    even = Line("the data", [float(at[keep].min()), float(at.max())], [1, 1], 9, dashed=True)
+    top = max(1.1, *(min(2.0, max(ratio.y)) * 1.05 for ratio in ratios))
     values: dict[str, Any] = {
         "figures": " and ".join(said),
         "power": charts.lines(
@@ -44,13 +48,11 @@ def sharp(material: Material) -> Section | None:
         ),
         "power_curves": powers,
         "ratio": charts.lines(
-            [Line("the data", [float(at[keep].min()), float(at.max())], [1, 1], 9, True), *ratios],
-            label="Power over the data's: " + ", ".join(said),
+            [even, *ratios],
+            label="Power over the data’s: " + ", ".join(said),
             x_title="frequency, 1 is the finest",
-            y_title="share of the data\u2019s power",
-            y_range=(0.0, max(1.1, *(min(2.0, max(r.y)) * 1.05 for r in ratios)))
-            if ratios
-            else None,
+            y_title="share of the data’s power",
+            y_range=(0.0, top),
         ),
         "ratio_curves": ratios,
     }

@@ -52,7 +52,7 @@ def _rows(group: str, names: list[str], figures: Mapping[str, float]) -> list[Ro
         margin = "" if error is None else f"± {number(error, 2)}"
         shown = group if name == names[0] else ""
         title = known.title if known.title != "the same" else f"{rows[-1].name}, the same"
-        text = number(figures[name], 4)
+        text = number(figures[name], 4 if abs(figures[name]) >= 10 else 3)
         rows.append(Row(shown, title, text, margin, known.unit, BETTER[known.better]))
     return rows
 

@@ -84,7 +84,12 @@ def _figure(name: str, figures: dict[str, float]) -> Tile:
     error = figures.get(f"{name}_error")
     parts = [f"± {number(error, 2)}"] if error else []
     parts += [BETTER[known.better]] if known.better else []
-    return Tile(title, number(figures[name], 4), known.unit, ", ".join(parts))
+    return Tile(
+        title,
+        number(figures[name], 4 if abs(figures[name]) >= 100 else 3),
+        known.unit,
+        ", ".join(parts),
+    )
 
 
 def _validation(material: Material) -> Tile | None:
@@ -119,7 +124,7 @@ def _seen(material: Material) -> list[Tile]:
     epochs = seen / max(1, material.run.facts.count)
     note = f"{number(epochs, 2)} times each" if epochs >= 1.5 else ""
     tile = Tile("pictures seen", _short(seen), "", note)
-    if not last.get("seconds"):
+    if not last.get("seconds") or material.figures:
         return [tile]
     return [tile, Tile("speed", _short(seen / last["seconds"]), "pictures/s", "while training")]
 
