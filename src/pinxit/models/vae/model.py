@@ -14,8 +14,9 @@ from pinxit.data.batch import Batch, Facts
 from pinxit.data.pictures import Pictures
 from pinxit.errors import UsageError
 from pinxit.models.blocks import CHUNK, in_chunks, mix, picture_noise, to_pixels, to_unit
-from pinxit.models.contract import Elbo, Loss, Posterior
+from pinxit.models.contract import Elbo, ImportanceEstimate, Loss, Posterior
 from pinxit.models.vae import Config
+from pinxit.models.vae.importance import importance_log_likelihood
 from pinxit.models.vae.likelihoods import Bernoulli, Gaussian, likelihood
 from pinxit.models.vae.networks import networks
 from pinxit.models.vae.priors import log_normal, prior
@@ -117,6 +118,12 @@ class VAE(nn.Module):
         log_q = (log_normal(noise) - 0.5 * logvar[:, None]).sum(-1)
         log_p_z = self.prior.log_prob(z).unflatten(0, noise.shape[:2])
         return self.likelihood.log_prob(p, x[:, None]) + log_p_z - log_q
+
+    def importance_log_likelihood(
+        self, x: X, labels: Labels, samples: int, generator: torch.Generator | None = None
+    ) -> ImportanceEstimate | None:
+        """The estimate from `log_weights`, several times faster; None where that cannot be."""
+        return importance_log_likelihood(self, x, labels, samples, generator)
 
     # -- abilities ----------------------------------------------------------------------------
 
