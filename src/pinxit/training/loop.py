@@ -33,6 +33,7 @@ class State:
 
     step: int = 0
     seconds: float = 0.0  # of training, over all sessions
+    progress: float = 0.0  # of the last step
     skipped: int = 0
     skipped_in_a_row: int = 0
     norm: float = 0.0  # running mean of the gradient norm
@@ -45,11 +46,16 @@ class Step:
 
     number: int  # counted from 1
     progress: float
+    before: float  # progress of the step before
     loss: Tensor
     parts: dict[str, Tensor]
     learning_rate: float
     norm: float
     skipped: bool
+
+    def passed(self, marks: int) -> bool:
+        """Whether this step went past one of so many even marks over the budget."""
+        return math.floor(self.progress * marks) > math.floor(self.before * marks)
 
 
 @dataclass
@@ -116,7 +122,9 @@ def training(
             _clip(parameters, norm, settings.clip * state.norm)
             optimizer.step()
             decay = average_decay(settings.ema, state.step)
-            torch._foreach_lerp_(trainer.average, [p.detach() for p in parameters], 1 - decay)
+            torch._foreach_lerp_(  # pyright: ignore[reportPrivateImportUsage]
+                trainer.average, [p.detach() for p in parameters], 1 - decay
+            )
             state.norm = (
                 norm if state.norm == 0 else 0.99 * state.norm + 0.01 * min(norm, 4 * state.norm)
             )
@@ -124,13 +132,16 @@ def training(
         state.step += 1
         state.skipped += not finite
         state.skipped_in_a_row = 0 if finite else state.skipped_in_a_row + 1
-        yield Step(state.step, now, loss.total.detach(), loss.parts, rate, norm, not finite)
+        before, state.progress = state.progress, now
+        yield Step(state.step, now, before, loss.total.detach(), loss.parts, rate, norm, not finite)
 
 
 def _clip(parameters: list[nn.Parameter], norm: float, most: float) -> None:
     """Scale gradients down to the norm `most` where theirs is above; 0 is no bound."""
     if 0 < most < norm:
-        torch._foreach_mul_([p.grad for p in parameters if p.grad is not None], most / norm)
+        torch._foreach_mul_(  # pyright: ignore[reportPrivateImportUsage]
+            [p.grad for p in parameters if p.grad is not None], most / norm
+        )
 
 
 def adamw(model: nn.Module, settings: Settings) -> torch.optim.AdamW:

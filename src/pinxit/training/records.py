@@ -1,5 +1,7 @@
 """What a training leaves behind as it goes: metrics.csv, TensorBoard, sample grids."""
 
+# pyright: reportAttributeAccessIssue=false  (classes that protobuf makes at run time)
+
 from __future__ import annotations
 
 import csv
@@ -60,7 +62,10 @@ class EventFile:
     """Scalars for TensorBoard, by its own writer: torch's takes seconds to import."""
 
     def __init__(self, folder: Path, step: int) -> None:
-        from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+        from tensorboard.compat.proto.event_pb2 import (
+            Event,
+            SessionLog,
+        )
         from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
         self.writer, self.event = EventFileWriter(str(folder)), Event
@@ -69,7 +74,9 @@ class EventFile:
             self.writer.add_event(Event(wall_time=time.time(), step=step, session_log=purge))
 
     def add(self, row: dict[str, float], step: int) -> None:
-        from tensorboard.compat.proto.summary_pb2 import Summary
+        from tensorboard.compat.proto.summary_pb2 import (
+            Summary,
+        )
 
         values = [Summary.Value(tag=name, simple_value=value) for name, value in row.items()]
         event = self.event(wall_time=time.time(), step=step, summary=Summary(value=values))

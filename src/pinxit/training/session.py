@@ -5,7 +5,6 @@ Runs the loop, and decides when to report, evaluate, draw, checkpoint and stop.
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import signal
 import time
@@ -127,17 +126,15 @@ class Session:
 
     def _train(self, state: State) -> None:
         checkpointed = time.perf_counter()
-        marks = _Marks(self.settings.evaluations, self.progress(state))
-        reports = _Marks(ROWS, self.progress(state))
         if state.step == 0:
             self.checkpoint()
         steps = training(self.trainer, self.pictures, self.rows, self.settings, self.progress)
         for step in steps:
             self._watch(step, state)
-            passed = marks.passed(step.progress)
+            passed = step.passed(self.settings.evaluations)
             if passed:
                 self.evaluate(step)
-            if passed or reports.passed(step.progress):
+            if passed or step.passed(ROWS):
                 self.record(step, validated=passed)
             self.told.step(step, self.latest)
             if self._agree_to_stop():
@@ -256,31 +253,17 @@ class Session:
             self.run.write("config.json", config)
 
 
-class _Marks:
-    """Even marks over a budget: `passed` is true where a step went past the next one."""
-
-    def __init__(self, count: int, progress: float) -> None:
-        self.count = count
-        self.next = math.floor(progress * count) + 1
-
-    def passed(self, progress: float) -> bool:
-        if progress * self.count < self.next:
-            return False
-        self.next = math.floor(progress * self.count) + 1
-        return True
-
-
 @contextmanager
 def averaged(trainer: Trainer) -> Iterator[None]:
     """The model in evaluation mode with the averaged weights in place of its own."""
     parameters = [p.detach() for p in trainer.parameters]
     own = [p.clone() for p in parameters]
-    torch._foreach_copy_(parameters, trainer.average)
+    torch._foreach_copy_(parameters, trainer.average)  # pyright: ignore[reportPrivateImportUsage]
     trainer.module.eval()
     try:
         yield
     finally:
-        torch._foreach_copy_(parameters, own)
+        torch._foreach_copy_(parameters, own)  # pyright: ignore[reportPrivateImportUsage]
         trainer.module.train()
 
 
@@ -304,10 +287,3 @@ def _stopping(stop: Callable[[], None]) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def settled(settings: Settings, **chosen: Any) -> Settings:
-    """Settings with what was left open filled in."""
-    return dataclasses.replace(
-        settings, **{k: v for k, v in chosen.items() if getattr(settings, k) is None}
-    )
