@@ -143,6 +143,19 @@ def test_more_importance_samples_tighten_the_bound(prior):
     assert bounds[0] < bounds[1] < bounds[2]
 
 
+def test_importance_weighted_loss_is_the_bound_of_log_weights_and_comes_late():
+    batch = blobs(32).batch(np.arange(32))
+    model = tiny(likelihood="bernoulli", binarize="static", importance_samples=7).train()
+    torch.manual_seed(3)
+    loss = model.loss(batch, 0.7)
+    torch.manual_seed(3)
+    weights = model.log_weights(model.observe(batch), None, 7)
+    bound = (weights.logsumexp(1) - math.log(7)).mean().item()
+    assert loss.total.item() == pytest.approx(-bound, rel=1e-5)
+    assert loss.parts["elbo"].item() == pytest.approx(weights.mean().item(), rel=1e-5)
+    assert "iw_7" not in model.loss(batch, 0.5).parts
+
+
 def ppca(data: np.ndarray, latent: int) -> tuple[np.ndarray, float, float]:
     """Closed-form maximum likelihood of probabilistic PCA (Tipping & Bishop 1999, eq. 7, 8, 3).
 

@@ -1,6 +1,7 @@
 """What a training leaves behind as it goes: metrics.csv, TensorBoard, sample grids."""
 
-# pyright: reportAttributeAccessIssue=false  (classes that protobuf makes at run time)
+# pyright: reportAttributeAccessIssue=false
+# (protobuf makes its classes at run time)
 
 from __future__ import annotations
 

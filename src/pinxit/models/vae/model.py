@@ -67,15 +67,32 @@ class VAE(nn.Module):
         return Elbo(distortion, self.prior.kl(mean, logvar, z))
 
     def loss(self, batch: Batch, progress: float = 1.0) -> Loss:
-        """-ELBO with the KL weighted by beta: summed over dimensions, averaged over the batch."""
-        x = self.observe(batch)
-        distortion, rate = self.elbo(x, self._hidden_some(batch.labels))
-        reconstruction, kl = distortion.mean(), rate.sum(1).mean()
+        """-ELBO with the KL weighted by beta: summed over dimensions, averaged over the batch.
+
+        With `importance_samples` above 1 the bound is the importance-weighted one, from
+        `importance_from` of the budget on.
+        """
+        x, labels = self.observe(batch), self._hidden_some(batch.labels)
+        samples = self.config.importance_samples
+        if samples > 1 and progress >= self.config.importance_from:
+            return self._importance_weighted_loss(x, labels, samples, self._beta(progress))
+        distortion, rate = self.elbo(x, labels)
+        total = distortion.mean() + self._beta(progress) * self._free(rate)
+        return Loss(total, self._parts(distortion.mean(), rate.sum(1).mean()))
+
+    def _importance_weighted_loss(self, x: X, labels: Labels, samples: int, beta: float) -> Loss:
+        noise = torch.randn(len(x), samples, self.latent_dim, device=x.device)
+        log_p_x, log_p_z, log_q = self._log_terms(x, labels, noise)
+        weights = log_p_x + beta * (log_p_z - log_q)
+        bound = (weights.logsumexp(1) - math.log(samples)).mean()
+        parts = self._parts(-log_p_x.mean(), (log_q - log_p_z).mean())
+        return Loss(-bound, {**parts, f"iw_{samples}": bound.detach()})
+
+    def _parts(self, reconstruction: Tensor, kl: Tensor) -> dict[str, Tensor]:
         parts = {"elbo": -(reconstruction + kl), "reconstruction": reconstruction, "kl": kl}
         if self.bits_per_dim:
             parts["bits_per_dim"] = (reconstruction + kl) / (self.facts.dims * math.log(2))
-        total = reconstruction + self._beta(progress) * self._free(rate)
-        return Loss(total, {name: part.detach() for name, part in parts.items()})
+        return {name: part.detach() for name, part in parts.items()}
 
     def _beta(self, progress: float) -> float:
         rising = self.training and progress < self.config.kl_warmup
@@ -111,13 +128,20 @@ class VAE(nn.Module):
     def _log_weights(
         self, x: X, labels: Labels, noise: Float[Tensor, "batch samples latent"]
     ) -> Float[Tensor, "batch samples"]:
+        log_p_x, log_p_z, log_q = self._log_terms(x, labels, noise)
+        return log_p_x + log_p_z - log_q
+
+    def _log_terms(
+        self, x: X, labels: Labels, noise: Float[Tensor, "batch samples latent"]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """log p(x given z), log p(z), log q(z given x), each `[batch, samples]`."""
         mean, logvar = self.posterior(x, labels)
         z = (mean[:, None] + (0.5 * logvar[:, None]).exp() * noise).flatten(0, 1)
         repeated = None if labels is None else labels.repeat_interleave(noise.shape[1])
         p = self.parameters_of(z, repeated).unflatten(0, noise.shape[:2])
         log_q = (log_normal(noise) - 0.5 * logvar[:, None]).sum(-1)
         log_p_z = self.prior.log_prob(z).unflatten(0, noise.shape[:2])
-        return self.likelihood.log_prob(p, x[:, None]) + log_p_z - log_q
+        return self.likelihood.log_prob(p, x[:, None]), log_p_z, log_q
 
     def importance_log_likelihood(
         self, x: X, labels: Labels, samples: int, generator: torch.Generator | None = None

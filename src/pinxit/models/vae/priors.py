@@ -40,7 +40,7 @@ class FlowPrior(nn.Module):
     Begins as the identity: the prior begins as N(0, I).
     """
 
-    def __init__(self, latent_dim: int, width: int = 128, couplings: int = 4) -> None:
+    def __init__(self, latent_dim: int, width: int = 128, couplings: int = 8) -> None:
         super().__init__()
         halves = torch.arange(latent_dim) % 2
         self.register_buffer("kept", torch.stack([halves, 1 - halves]).float())
