@@ -250,6 +250,16 @@ def test_evaluate_on_other_pictures_says_so_where_there_is_no_test_split(at, qui
     assert "frechet_floor" not in found["figures"]
 
 
+def test_evaluate_tells_that_the_data_has_changed(at, quick, tmp_path):
+    config = json.loads((at / "run" / "config.json").read_text())
+    config["data"]["fingerprint"] = "another"
+    run = Run(tmp_path / "changed")
+    run.write("model.safetensors", (at / "run" / "model.safetensors").read_bytes())
+    run.write("config.json", config)
+    found = pinxit.evaluate(run, importance_samples=0, distances=False, progress=False)
+    assert any("has changed since" in warning for warning in found["warnings"])
+
+
 def test_evaluate_without_distances_trains_no_feature_space(at, monkeypatch, capsys):
     monkeypatch.setattr(features, "feature_space", None)
     words = ["--no-distances", "--importance-samples", 0, "--json"]

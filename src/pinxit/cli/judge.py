@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from tyro.conf import Positional, arg
-
-RunFolder = Annotated[Positional[Path], arg(metavar="RUN")]
-Data = Annotated[Positional[tuple[str, ...]], arg(metavar="[DATA ...]")]
+from pinxit.cli.given import Data, Out, RunFolder, print_json
 
 
 def evaluate(
@@ -53,9 +49,7 @@ def evaluate(
         device=device,
     )
     if json:
-        import json as writer
-
-        print(writer.dumps(found, indent=2, ensure_ascii=False))
+        print_json(found)
         return
     _print_table(found)
     print(run / "evaluation.json")
@@ -118,7 +112,7 @@ def _protocol(protocol: dict[str, Any]) -> list[str]:
 
 def report(
     run: RunFolder,
-    out: Annotated[Path | None, arg(aliases=("-o",))] = None,
+    out: Out = None,
     umap: bool = False,
 ) -> None:
     """One HTML page that shows a run; it opens without a network.

@@ -208,6 +208,7 @@ def evaluate(
     model = run.load(device or _device())
     with Teller(progress) as teller:
         judged = Assessment(model, pictures, wanted, teller)
+        judged.warnings += _changed(run, pictures) if data is None else []
         judged.protocol.update(data=pictures.source, fingerprint=pictures.fingerprint, seed=seed)
         figures, curves = split_up(judged.figures())
     if not figures:
@@ -223,6 +224,14 @@ def evaluate(
     if write:
         run.write("evaluation.json", found)
     return found
+
+
+def _changed(run: Run, pictures: Pictures) -> list[str]:
+    """A line where the run's data is not what it learned from any more."""
+    learned = (run.config.get("data") or {}).get("fingerprint")
+    if not learned or learned == pictures.fingerprint:
+        return []
+    return [f"{pictures.source} has changed since the run learned from it: its splits may differ"]
 
 
 def _device() -> str:
