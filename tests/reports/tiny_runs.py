@@ -31,7 +31,12 @@ def make_run(folder: Path, pictures: Pictures, steps: int = 30, **options) -> Ru
         optimizer.zero_grad()
         loss.total.backward()
         optimizer.step()
-        row = {"step": step, "pictures": step * len(rows), "seconds": step / 10, "lr": 3e-3}
+        row = {
+            "step": step,
+            "pictures": step * len(rows),
+            "seconds": step / 10,
+            "learning_rate": 3e-3,
+        }
         row |= {"loss": loss.total.item(), **{k: v.item() for k, v in loss.parts.items()}}
         if step % 5 == 0:
             row |= {f"val_{k}": row[k] + 1 for k in ("loss", *loss.parts)}

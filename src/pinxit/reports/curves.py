@@ -11,7 +11,7 @@ from pinxit.reports.sections import Section
 from pinxit.reports.words import plain
 
 # what a row of metrics.csv tells besides the loss and its parts
-BOOKKEEPING = {"step", "pictures", "seconds", "progress", "lr", "grad_norm", "skipped", "epoch"}
+BOOKKEEPING = {"step", "pictures", "seconds", "progress", "learning_rate", "grad_norm", "skipped"}
 CUT = 0.04  # of the training, that the value axis need not hold
 
 Rows = list[dict[str, float]]
@@ -24,8 +24,8 @@ def trained(material: Material) -> Section | None:
         return None
     x = "pictures" if "pictures" in rows[-1] else "step"
     drawn = [_learning(rows, name, x) for name in _parts(rows)]
-    if any("lr" in row for row in rows):
-        drawn.append(_single(rows, "lr", x, "learning rate"))
+    if any("learning_rate" in row for row in rows):
+        drawn.append(_single(rows, "learning_rate", x, "learning rate"))
     charts_made = [chart for chart in drawn if chart is not None]
     skipped = sum(row.get("skipped", 0.0) for row in rows[-1:])
     values = {"charts": charts_made, "skipped": int(skipped)}

@@ -14,6 +14,7 @@ from pinxit.reports.words import number, plain, value
 SETTINGS = {
     "model": "The model",
     "training": "Training",
+    "trained": "What it took",
     "data": "The data",
     "versions": "Versions",
 }
@@ -51,7 +52,7 @@ def _rows(group: str, names: list[str], figures: Mapping[str, float]) -> list[Ro
         known, error = FIGURES[name], figures.get(f"{name}_error")
         margin = "" if error is None else f"± {number(error, 2)}"
         shown = group if name == names[0] else ""
-        title = known.title if known.title != "the same" else f"{rows[-1].name}, the same"
+        title = known.title if known.title != "the same" else rows[-1].name
         text = number(figures[name], 4 if abs(figures[name]) >= 10 else 3)
         rows.append(Row(shown, title, text, margin, known.unit, BETTER[known.better]))
     return rows

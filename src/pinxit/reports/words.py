@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-SHORT = {"elbo": "ELBO", "kl": "KL", "psnr": "PSNR", "ssim": "SSIM", "mse": "MSE", "lr": "rate"}
+SHORT = {"elbo": "ELBO", "kl": "KL", "psnr": "PSNR", "ssim": "SSIM", "mse": "MSE"}
 
 
 def number(value: float, digits: int = 3) -> str:
