@@ -1,0 +1,55 @@
+"""The literature's plain MLPs, in place of our residual ones."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+from torch import Tensor, nn
+
+from pinxit.data.batch import Facts
+from pinxit.models.vae import Config, build
+from pinxit.models.vae.networks import MLPDecoder
+
+
+class PlainEncoder(nn.Module):
+    """784-200-200-50, say: to means and log-variances."""
+
+    def __init__(self, dims: int, hidden: tuple[int, ...], latent: int, act: type) -> None:
+        super().__init__()
+        self.body = _stack((dims, *hidden), act)
+        self.last = nn.Linear(hidden[-1], 2 * latent)
+
+    def forward(self, x: Tensor, labels: Any) -> Tensor:
+        return self.last(self.body(x.flatten(1)))
+
+
+class PlainDecoder(MLPDecoder):
+    """Its mirror."""
+
+    def __init__(self, shape: tuple[int, ...], hidden: tuple[int, ...], latent: int, act: type):
+        nn.Module.__init__(self)
+        self.shape = shape
+        self.body = _stack((latent, *reversed(hidden)), act)
+        self.last = nn.Linear(hidden[0], shape[0] * shape[1] * shape[2])
+
+    def hidden(self, z: Tensor, labels: Any) -> Tensor:
+        return self.body(z)
+
+
+def _stack(sizes: tuple[int, ...], act: type) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for inputs, outputs in pairwise(sizes):
+        layers += [nn.Linear(inputs, outputs), act()]
+    return nn.Sequential(*layers)
+
+
+def plain_vae(
+    facts: Facts, hidden: tuple[int, ...], latent: int, act: type = nn.Tanh, **options: Any
+) -> Any:
+    """Our VAE with plain MLPs of these widths for its two halves."""
+    model = build(Config(network="mlp", latent_dim=latent, width=1, depth=1, **options), facts)
+    shape = (model.likelihood.outputs, facts.height, facts.width)
+    model.encoder = PlainEncoder(facts.dims, hidden, latent, act)
+    model.decoder = PlainDecoder(shape, hidden, latent, act)
+    return model

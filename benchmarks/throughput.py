@@ -1,0 +1,65 @@
+"""Training throughput as a share of the machine's matrix-product rate in the same precision."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from benchmarks.measure import Loop, noise_pictures, training_speed
+from benchmarks.tables import Table
+from pinxit.models.vae import Config, build
+from pinxit.training.settings import chosen_batch
+
+# name, height, width, channels, the model's options
+MODELS: tuple[tuple[str, int, int, int, dict[str, Any]], ...] = (
+    ("mlp as chosen for MNIST", 28, 28, 1, {"likelihood": "bernoulli"}),
+    ("mlp of width 2048", 28, 28, 1, {"likelihood": "bernoulli", "width": 2048}),
+    ("conv on 28 x 28", 28, 28, 1, {"likelihood": "bernoulli", "network": "conv"}),
+    ("conv on 64 x 64, colour", 64, 64, 3, {"likelihood": "gaussian"}),
+)
+
+
+def throughput(quick: bool) -> Iterator[Table]:
+    """One table: pictures a second, FLOPs a picture, share of the matrix rate."""
+    rows = []
+    for name, height, width, channels, options in MODELS:
+        pictures = noise_pictures(2_000 if quick else 20_000, height, width, channels)
+        model = build(Config(**options), pictures.facts())
+        batch = chosen_batch(noise_facts(pictures, 60_000))
+        loop = Loop(model, pictures, batch_size=batch)
+        speed = training_speed(loop, 0.5 if quick else 5.0, 2 if quick else 5)
+        gflops = speed.flops * speed.pictures_per_second / 1e9
+        rows.append(
+            (
+                name,
+                speed.precision,
+                float(batch),
+                speed.pictures_per_second,
+                speed.flops / 1e6,
+                gflops,
+                speed.matrix_rate / 1e9,
+                f"{speed.share:.0%}",
+            )
+        )
+    yield Table(
+        "Training throughput (must: 35 % of the matrix rate; goal: 60 %)",
+        (
+            "model",
+            "precision",
+            "batch",
+            "pictures/s",
+            "MFLOP/picture",
+            "GFLOP/s",
+            "matrix GFLOP/s",
+            "share",
+        ),
+        tuple(rows),
+        ("The whole loop: batches, loss, gradients, AdamW, running average. FLOPs of the model.",),
+    )
+
+
+def noise_facts(pictures: Any, count: int) -> Any:
+    """The facts of so many such pictures."""
+    import dataclasses
+
+    return dataclasses.replace(pictures.facts(), count=count)
