@@ -1,0 +1,79 @@
+"""The benchmarks' pure functions; what they measure is measured by running them."""
+
+from __future__ import annotations
+
+import importlib
+import json
+
+import pytest
+import torch
+
+from benchmarks.__main__ import PARTS
+from benchmarks.measure import Loop, noise_pictures, seconds_of
+from benchmarks.networks import plain_vae
+from benchmarks.tables import Table, median, ratio, shown, with_ratios
+
+
+def test_ratios_are_to_one_row_and_none_without_numbers():
+    rows = with_ratios([("ours", 30.0), ("peer", 10.0), ("failed", None)], 1, to=1)
+    assert [row[2] for row in rows] == [3.0, 1.0, None]
+    assert ratio(1.0, 0.0) is None
+    assert ratio("x", 1.0) is None
+
+
+def test_a_table_is_aligned_text_and_json():
+    table = Table("t", ("name", "s"), (("a", 1234.5), ("long", None), ("b", 0.1234)), ("note",))
+    assert table.text().splitlines() == [
+        *("t", "", "name      s", "----  -----", "a     1,234", "long", "b     0.123", "", "note")
+    ]
+    assert json.loads(json.dumps(table.to_json()))["rows"][1] == ["long", None]
+    with pytest.raises(ValueError, match="2 cells for 1 columns"):
+        Table("t", ("name",), (("a", 1.0),))
+
+
+def test_numbers_are_shown_with_three_digits():
+    assert [shown(x) for x in (0.1234, 1.234, 12.34, 123.4, 12345.6, None, "x")] == [
+        *("0.123", "1.23", "12.3", "123", "12,346", "", "x")
+    ]
+
+
+def test_the_median_is_of_something():
+    assert median([3.0, 1.0, 2.0]) == 2.0
+    with pytest.raises(ValueError, match="needs a value"):
+        median([])
+
+
+def test_a_process_that_fails_is_no_measurement():
+    import sys
+
+    assert seconds_of([sys.executable, "-c", ""]) > 0
+    with pytest.raises(RuntimeError, match="deliberately"):
+        seconds_of([sys.executable, "-c", "raise SystemExit('deliberately')"])
+
+
+def test_every_part_is_there():
+    for name in PARTS:
+        assert callable(getattr(importlib.import_module(f"benchmarks.{name}"), name))
+
+
+def test_the_loop_that_is_timed_counts_the_flops_of_its_matrix_products():
+    pictures = noise_pictures(64, 8, 8)
+    model = plain_vae(pictures.facts(), (20, 10), 5, torch.nn.Tanh, likelihood="bernoulli")
+    loop = Loop(model, pictures, batch_size=16, precision="fp32")
+    assert loop.train(3) > 0
+    forward = 2 * (64 * 20 + 20 * 10 + 10 * 10 + 5 * 10 + 10 * 20 + 20 * 64)
+    first = 2 * 64 * 20  # no gradient is asked for the pictures
+    assert loop.flops() == 3 * forward - first
+
+
+def test_the_plain_vae_is_one_that_the_fast_likelihood_applies_to():
+    pictures = noise_pictures(8, 8, 8)
+    model = plain_vae(pictures.facts(), (20, 10), 5, torch.nn.Tanh, likelihood="bernoulli")
+    import numpy as np
+
+    x = model.observe(pictures.batch(np.arange(3)), torch.Generator().manual_seed(0))
+    noise = torch.randn(3, 80, 5, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        assert model._log_weights(x, None, noise).shape == (3, 80)
+    found = model.importance_log_likelihood(x, None, 80, torch.Generator().manual_seed(0))
+    assert found.log_likelihood.isfinite().all()
