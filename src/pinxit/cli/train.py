@@ -125,18 +125,24 @@ def _train(
     dry_run: bool,
     report: bool,
 ) -> int:
-    from pinxit.training import create, prepare, run_session
+    from pinxit.training import create, prepare, refuse_taken, run_session
     from pinxit.training.schedule import Clock
 
     clock = Clock()
+    refuse_taken(None if dry_run else out)
     reading["seed"] = training.seed
     prepared = prepare(model, data, training, reading)
-    _announce(prepared)
+    from pinxit.training.devices import set_up_fabric
+
+    fabric = set_up_fabric(prepared.settings)
+    prepared = prepared.shared_by(fabric.world_size)
+    if fabric.is_global_zero:
+        _announce(prepared)
     if dry_run:
-        return _dry(prepared)
+        return _dry(prepared, fabric)
     command = shlex.join(["pinxit", *sys.argv[1:]])
-    run = create(prepared, out, reading, command)
-    run_session(run, prepared.pictures, prepared.settings, clock)
+    run = create(prepared, out, reading, fabric, command)
+    run_session(run, prepared.pictures, prepared.settings, fabric, clock)
     return _finish(run, report)
 
 
@@ -182,7 +188,8 @@ def _announce(prepared: Prepared) -> None:
     )
 
 
-def _dry(prepared: Prepared) -> int:
+def _dry(prepared: Prepared, fabric: Any) -> int:
+    """Print the configuration and what it will cost; every process measures, the first tells."""
     import dataclasses
 
     from rich.console import Console
@@ -190,7 +197,9 @@ def _dry(prepared: Prepared) -> int:
 
     from pinxit.training.plan import plan
 
-    planned = plan(prepared.model, prepared.pictures, prepared.settings)
+    planned = plan(prepared.model, prepared.pictures, prepared.settings, fabric)
+    if not fabric.is_global_zero:
+        return 0
     table = Table(box=None, show_header=False)
     rows = {**dataclasses.asdict(prepared.config), **dataclasses.asdict(prepared.settings)}
     for key, value in rows.items():
@@ -205,6 +214,10 @@ def _dry(prepared: Prepared) -> int:
 
 def _finish(run: Any, report: bool) -> int:
     """The paths of what was made, the run's last."""
+    from pinxit.training.devices import leads
+
+    if not leads():
+        return 0
     grids = sorted((run.path / "samples").glob("step-*.png"))
     if grids:
         print(grids[-1])

@@ -12,9 +12,13 @@ def write_atomically(path: str | Path, content: bytes | str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     content = content.encode() if isinstance(content, str) else content
-    with beside.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
+    try:
+        with beside.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except BaseException:  # a full disk, an interrupt: no half of a file stays
+        beside.unlink(missing_ok=True)
+        raise
     return path

@@ -26,7 +26,7 @@ def run_pictures(run: Run, *, progress: bool = True) -> Pictures:
     if not record.get("source"):
         raise PinxitError(f"{run.path} does not say what it learned from; name DATA.")
     options = {k: record[k] for k in ("fit", "limit", "seed") if record.get(k) is not None}
-    return _converted(record["source"], run.facts, progress, **options)
+    return _converted(record.get("files") or record["source"], run.facts, progress, **options)
 
 
 def given_pictures(run: Run, data: Sequence[str | Path] | Pictures) -> Pictures:

@@ -18,8 +18,14 @@ from pinxit.errors import PinxitError, UsageError
 from pinxit.training.settings import Settings, chosen_batch, chosen_learning_rate
 
 if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
     from pinxit.data.pictures import Pictures
     from pinxit.runs import Run
+    from pinxit.training.schedule import Clock
+
+
+BUDGETS = ("minutes", "steps", "epochs")
 
 
 @dataclass(frozen=True)
@@ -31,6 +37,13 @@ class Prepared:
     settings: Settings
     pictures: Pictures
     model: Any
+    files: list[str]  # where DATA was several files
+
+    def shared_by(self, processes: int) -> Prepared:
+        """The same with a batch of equal shares for so many processes."""
+        batch = max(1, (self.settings.batch_size or 1) // processes) * processes
+        settings = dataclasses.replace(self.settings, batch_size=batch)
+        return dataclasses.replace(self, settings=settings)
 
 
 def prepare(
@@ -61,7 +74,13 @@ def prepare(
         batch_size=min(facts.count, settings.batch_size or chosen_batch(facts)),
         learning_rate=settings.learning_rate or chosen_learning_rate(parameters),
     )
-    return Prepared(family_of(config), config, settings, loaded, built)
+    return Prepared(family_of(config), config, settings, loaded, built, _files(pictures))
+
+
+def _files(pictures: Any) -> list[str]:
+    """The files, where DATA is several: their source's text does not name them."""
+    several = isinstance(pictures, list | tuple) and len(pictures) > 1
+    return [str(file) for file in pictures] if several else []
 
 
 def train(
@@ -72,112 +91,164 @@ def train(
     reading: dict[str, Any] | None = None,
     quiet: bool = False,
     command: str | None = None,
-    clock: Any = None,
     **settings: Any,
 ) -> Run:
     """Train a model and return its run folder.
 
     `model` is a family's configuration (`pinxit.VAE(latent_dim=64)`) or its name, `pictures` are
-    `Pictures` or what DATA may be. The settings are those of `training.settings.Settings`:
-    `minutes=5`, `steps=`, `epochs=`, ... With steps or epochs the weights are the same at each
-    run, and a run that was killed and resumed has those of one that was not, bit for bit (same
-    machine, same threads); with minutes the schedule follows the clock, which never runs alike.
+    `Pictures` or what DATA may be, `reading` options of `load_pictures`. The settings are those
+    of `training.settings.Settings`: `minutes=5`, `steps=`, `epochs=`, ... With steps or epochs
+    the weights are the same at each run, and a run that was killed and resumed has those of one
+    that was not, bit for bit (same machine, same threads); with minutes the schedule follows the
+    clock, which never runs alike.
 
     Raises UsageError for what cannot be, PinxitError where training fails.
     """
+    from pinxit.models.contract import from_record
     from pinxit.training.schedule import Clock
 
-    clock = clock or Clock()
-    prepared = prepare(model, pictures, Settings(**settings), reading)
-    run = create(prepared, out, reading or {}, command)
-    return run_session(run, prepared.pictures, prepared.settings, clock, quiet, resumed=False)
+    clock = Clock()
+    chosen = from_record(Settings, settings)
+    refuse_taken(out)
+    reading = {"progress": not quiet, **(reading or {})}
+    prepared = prepare(model, pictures, chosen, reading)
+    from pinxit.training.devices import set_up_fabric
+
+    fabric = set_up_fabric(chosen)
+    prepared = prepared.shared_by(fabric.world_size)
+    run = create(prepared, out, reading, fabric, command)
+    return run_session(run, prepared.pictures, prepared.settings, fabric, clock, quiet)
 
 
 def resume(
-    run: Any, pictures: Any = None, *, quiet: bool = False, clock: Any = None, **settings: Any
+    run: Run | str | Path, pictures: Any = None, *, quiet: bool = False, **settings: Any
 ) -> Run:
     """Go on with a run from its last checkpoint; `minutes`, `steps` or `epochs` change the budget.
 
-    The pictures are read again as they were, unless given. Raises UsageError for a run that is
-    finished and no larger budget, or whose pictures have changed.
+    Other settings are changed for this session. The pictures are read again as they were, unless
+    given. Raises UsageError for a run that is finished and no larger budget, or whose pictures
+    have changed.
     """
     from pinxit.models.contract import from_record
     from pinxit.runs import Run
     from pinxit.training.schedule import Clock
 
-    clock = clock or Clock()
+    clock = Clock()
     run = run if isinstance(run, Run) else Run(Path(run))
     config = run.config
     kept = {**config["training"], **{k: v for k, v in settings.items() if v is not None}}
-    budget = [b for b in ("minutes", "steps", "epochs") if settings.get(b)]
+    budget = [b for b in BUDGETS if settings.get(b)]
     if budget:
-        kept |= {b: None for b in ("minutes", "steps", "epochs") if b not in budget}
+        kept |= {b: None for b in BUDGETS if b not in budget}
     elif config.get("finished"):
         raise UsageError(
             f"{run.path} is finished; to train it further give a larger budget: "
             f"pinxit train --resume {run.path} --epochs N (or --minutes, --steps)."
         )
-    data = _reopened(run, pictures)
-    if budget:
-        run.write("config.json", {**config, "training": kept, "finished": False})
-    run = Run(run.path)
-    return run_session(run, data, from_record(Settings, kept), clock, quiet, resumed=True)
+    chosen = from_record(Settings, kept)
+    data = _reopened(run, pictures, quiet)
+    from pinxit.training.devices import set_up_fabric
+
+    fabric = set_up_fabric(chosen)
+    if fabric.is_global_zero:
+        now = {**config["training"], **{b: kept[b] for b in BUDGETS}}
+        seen = {**config["data"], "fingerprint": data.fingerprint}
+        if pictures is not None:
+            seen |= {"source": data.source, "files": _files(pictures)}
+        _written(run, {**config, "training": now, "data": seen, "finished": False})
+    return run_session(Run(run.path), data, chosen, fabric, clock, quiet, resumed=True)
 
 
-def _reopened(run: Run, pictures: Any) -> Pictures:
+def _reopened(run: Run, pictures: Any, quiet: bool) -> Pictures:
     """The run's pictures once more, held against the fingerprint of those that it began with."""
     from pinxit.data.load import load_pictures
 
     record, facts = run.config["data"], run.facts
-    if pictures is None and not record["source"]:
+    source = (record.get("files") or record["source"]) if pictures is None else pictures
+    if pictures is None and not source:
         raise UsageError(f"{run.path} learned from pictures given in Python; give them again.")
     reading = {k: record[k] for k in ("fit", "limit", "seed") if record.get(k) is not None}
-    loaded = load_pictures(
-        pictures if pictures is not None else record["source"],
-        size=(facts.height, facts.width),
-        color="grey" if facts.channels == 1 else "rgb",
-        **reading,
-    )
+    size, color = (facts.height, facts.width), "grey" if facts.channels == 1 else "rgb"
+    try:
+        loaded = load_pictures(source, size=size, color=color, progress=not quiet, **reading)
+    except PinxitError as error:
+        if pictures is not None:
+            raise
+        raise type(error)(f"{error}\nIf the pictures of {run.path} have moved: --data") from None
+    if loaded.pixels.shape[1:] != (*size, facts.channels):
+        shape, wanted = loaded.pixels.shape[1:], (*size, facts.channels)
+        raise UsageError(
+            f"{run.path} learned from pictures of {'x'.join(map(str, wanted))} "
+            f"(height, width, channels), not {'x'.join(map(str, shape))}."
+        )
     if loaded.fingerprint != record["fingerprint"] and pictures is None:
         raise UsageError(
-            f"the pictures of {record['source']} have changed since {run.path} began.\n"
+            f"the pictures of {loaded.source} have changed since {run.path} began.\n"
             "Go on with them as they are now by --data, or train anew."
         )
     return loaded
 
 
-def create(
-    prepared: Prepared, out: str | Path | None, reading: dict[str, Any], command: str | None = None
-) -> Run:
-    """The run folder with its config.json. A folder that holds a run is never overwritten."""
-    from pinxit.runs import FORMAT, Run, free_name
-
-    pictures, settings = prepared.pictures, prepared.settings
-    path = Path(out) if out else free_name(pictures.source or "pictures", prepared.family)
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+def refuse_taken(out: str | Path | None) -> None:
+    """Raises UsageError where a folder to write a run to holds something already."""
+    path = Path(out) if out else None
+    if path is None or not path.exists() or (path.is_dir() and not any(path.iterdir())):
+        return
+    if (path / "config.json").is_file():
         raise UsageError(
-            f"{path} is there already and is never overwritten; "
+            f"{path} holds a run already and is never overwritten; "
             f"name another with --out, or go on with it: pinxit train --resume {path}"
         )
+    raise UsageError(f"{path} is there already and is no run; name another folder with --out.")
+
+
+def create(
+    prepared: Prepared,
+    out: str | Path | None,
+    reading: dict[str, Any],
+    fabric: Fabric,
+    command: str | None = None,
+) -> Run:
+    """The run folder with its config.json, made by the first process for all.
+
+    Raises UsageError for a folder that is taken, PinxitError for one that cannot be written.
+    """
+    from pinxit.runs import Run, free_name
+
+    if not fabric.is_global_zero:
+        return Run(Path(fabric.broadcast("")))
+    refuse_taken(out)
+    path = Path(out) if out else free_name(prepared.pictures.source, prepared.family)
+    _written(Run(path), _config(prepared, reading, command))
+    return Run(Path(fabric.broadcast(str(path))))
+
+
+def _config(prepared: Prepared, reading: dict[str, Any], command: str | None) -> dict[str, Any]:
+    """What config.json says when training begins."""
+    from pinxit.runs import FORMAT
+
+    pictures = prepared.pictures
     kept = {k: reading[k] for k in ("fit", "limit", "seed") if reading.get(k) is not None}
-    config = {
+    return {
         "format": FORMAT,
         "family": prepared.family,
         "model": dataclasses.asdict(prepared.config),
-        "training": dataclasses.asdict(settings),
-        "facts": pictures.facts(pictures.rows_of("train")).to_json(),
-        "data": {"source": pictures.source, "fingerprint": pictures.fingerprint, **kept},
+        "training": dataclasses.asdict(prepared.settings),
+        "facts": prepared.model.facts.to_json(),
+        "data": {"source": pictures.source, "fingerprint": pictures.fingerprint}
+        | {"files": prepared.files, **kept},
         "versions": versions(),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": command,
         "finished": False,
     }
-    run = Run(path)
+
+
+def _written(run: Run, config: dict[str, Any]) -> None:
     try:
         run.write("config.json", config)
     except OSError as error:
-        raise PinxitError(f"cannot write to {path}: {error.strerror}.") from None
-    return run
+        raise PinxitError(f"cannot write to {run.path}: {error.strerror or error}.") from None
 
 
 def versions() -> dict[str, str]:
@@ -190,28 +261,34 @@ def run_session(
     run: Run,
     pictures: Pictures,
     settings: Settings,
-    clock: Any,
+    fabric: Fabric,
+    clock: Clock,
     quiet: bool = False,
     resumed: bool = False,
 ) -> Run:
     """One session, then the card. Ctrl-C leaves a checkpoint and says how to go on."""
     from pinxit.runs import Run
     from pinxit.training.card import write_card
-    from pinxit.training.session import Session, set_up_fabric
+    from pinxit.training.session import Session
 
-    session = Session(run, pictures, settings, set_up_fabric(settings), clock, quiet)
+    session = Session(run, pictures, settings, fabric, clock, quiet)
     try:
         session.go(resumed)
+        run = Run(run.path)
+        if session.leads and not session.stopped:
+            write_card(run)
     except OSError as error:
-        raise PinxitError(f"cannot write to {run.path}: {error.strerror or error}.") from None
-    run = Run(run.path)
+        raise PinxitError(
+            f"cannot write to {run.path}: {error.strerror or error}. When it can be written again, "
+            f"go on with: pinxit train --resume {run.path}"
+        ) from None
     if session.stopped:
+        if not session.leads:
+            raise SystemExit(0)  # another code has the launcher kill the first process
         print(
             f"stopped at step {session.trainer.state.step:,}; "
             f"go on with: pinxit train --resume {run.path}",
             file=sys.stderr,
         )
         raise KeyboardInterrupt
-    if session.leads:
-        write_card(run)
     return run

@@ -13,6 +13,7 @@ def write_card(run: Run) -> None:
     trained: dict[str, Any] = config.get("trained", {})
     color = "grey" if facts.channels == 1 else "colour"
     best = trained.get("best_validation_loss")
+    unit = trained.get("unit") or ""
     lines = [
         f"# {run.name}",
         "",
@@ -23,7 +24,7 @@ def write_card(run: Run) -> None:
         f"Trained {trained.get('seconds', 0) / 60:.1f} minutes: {trained.get('steps', 0):,} steps, "
         f"{trained.get('pictures', 0):,} pictures seen, "
         f"{trained.get('skipped', 0)} updates skipped."
-        + (f" Best validation loss: {best:.2f} nats per picture." if best is not None else ""),
+        + (f" Best validation loss: {best:.5g} {unit}." if best is not None else ""),
         "",
         "## Use",
         "",

@@ -53,6 +53,12 @@ def load_checkpoint(folder: Path, trainer: Trainer) -> str | None:
     raise PinxitError(f"no checkpoint in {folder}: there is nothing to go on from; train anew.")
 
 
+def remove_unfinished(run: Path) -> None:
+    """Remove what a kill left of files that were being written beside their place."""
+    for part in run.rglob(".*.part"):
+        part.unlink(missing_ok=True)
+
+
 def _tensors(trainer: Trainer) -> dict[str, Tensor]:
     tensors = {f"model.{k}": v for k, v in trainer.module.state_dict().items()}
     for (name, p), average in zip(_named(trainer), trainer.average, strict=True):

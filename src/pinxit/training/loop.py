@@ -33,7 +33,6 @@ class State:
 
     step: int = 0
     seconds: float = 0.0  # of training, over all sessions
-    progress: float = 0.0  # of the last step
     skipped: int = 0
     skipped_in_a_row: int = 0
     norm: float = 0.0  # running mean of the gradient norm
@@ -45,10 +44,11 @@ class Step:
     """What happened at a step. `parts` stay tensors: reading each would wait for the device."""
 
     number: int  # counted from 1
-    progress: float
-    before: float  # progress of the step before
-    loss: Tensor
+    progress: float  # share of the budget that is spent, this step counted
+    before: float  # the same without it
+    loss: Tensor  # over the whole batch; parts are of this process's share
     parts: dict[str, Tensor]
+    unit: str
     learning_rate: float
     norm: float
     skipped: bool
@@ -77,7 +77,9 @@ class Trainer:
         return list(self.module.parameters())
 
 
-def batches(pictures: Pictures, rows: np.ndarray, trainer: Trainer, size: int, seed: int):
+def batches(
+    pictures: Pictures, rows: np.ndarray, trainer: Trainer, size: int, seed: int
+) -> Iterator[Batch]:
     """This process's share of each batch, gathered one ahead by a thread."""
     fabric = trainer.fabric
     chosen = order(len(rows), size, seed, trainer.state.step)
@@ -102,38 +104,51 @@ def training(
     progress: Callable[[State], float],
 ) -> Iterator[Step]:
     """Train until `progress(state)` reaches 1, on the pictures with these row numbers."""
-    state, optimizer, parameters = trainer.state, trainer.optimizer, trainer.parameters
+    state, optimizer = trainer.state, trainer.optimizer
     assert settings.batch_size and settings.learning_rate, "resolved settings"
     source = batches(pictures, rows, trainer, settings.batch_size, settings.seed)
-    rank = trainer.fabric.global_rank
-    while (now := progress(state)) < 1:
+    now = progress(state)
+    while now < 1:
         batch = next(source)
-        torch.manual_seed(mix(mix(settings.seed, state.step), rank))
+        torch.manual_seed(mix(mix(settings.seed, state.step), trainer.fabric.global_rank))
         rate = learning_rate(settings.learning_rate, state.step, settings.warmup, now)
         for group in optimizer.param_groups:
             group["lr"] = rate
         loss = trainer.model.loss(batch, now)
         trainer.fabric.backward(loss.total)
-        norm = float(
-            torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
-        )
-        finite = math.isfinite(norm)  # a loss that is not finite has no finite gradient
+        total, norm = _measured(trainer, loss.total.detach())
+        finite = math.isfinite(norm)
         if finite:
-            _clip(parameters, norm, settings.clip * state.norm)
-            optimizer.step()
-            decay = average_decay(settings.ema, state.step)
-            torch._foreach_lerp_(  # pyright: ignore[reportPrivateImportUsage]
-                trainer.average, [p.detach() for p in parameters], 1 - decay
-            )
-            state.norm = (
-                norm if state.norm == 0 else 0.99 * state.norm + 0.01 * min(norm, 4 * state.norm)
-            )
+            _update(trainer, norm, settings)
         optimizer.zero_grad()
         state.step += 1
         state.skipped += not finite
         state.skipped_in_a_row = 0 if finite else state.skipped_in_a_row + 1
-        before, state.progress = state.progress, now
-        yield Step(state.step, now, before, loss.total.detach(), loss.parts, rate, norm, not finite)
+        before, now = now, progress(state)
+        yield Step(
+            state.step, now, before, total, loss.parts, loss.unit, rate, norm, skipped=not finite
+        )
+
+
+def _measured(trainer: Trainer, loss: Tensor) -> tuple[Tensor, float]:
+    """The whole batch's loss and the gradient's norm; not finite where either is not."""
+    if trainer.fabric.world_size > 1:
+        loss = trainer.fabric.all_reduce(loss)  # type: ignore[assignment]
+    norm = torch.nn.utils.get_total_norm([p.grad for p in trainer.parameters if p.grad is not None])
+    return loss, float(norm + 0 * loss)  # the one wait for the device in a step
+
+
+def _update(trainer: Trainer, norm: float, settings: Settings) -> None:
+    """One step of the optimizer on clipped gradients, and of the running average."""
+    state, parameters = trainer.state, trainer.parameters
+    _clip(parameters, norm, settings.clip * state.norm)
+    trainer.optimizer.step()
+    decay = average_decay(settings.ema, state.step)
+    torch._foreach_lerp_(  # pyright: ignore[reportPrivateImportUsage]
+        trainer.average, [p.detach() for p in parameters], 1 - decay
+    )
+    kept = min(norm, 4 * state.norm)  # one wild step hardly moves the mean
+    state.norm = norm if state.norm == 0 else 0.99 * state.norm + 0.01 * kept
 
 
 def _clip(parameters: list[nn.Parameter], norm: float, most: float) -> None:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
+from pinxit.data.batch import Batch
 from pinxit.data.pictures import Pictures
 from pinxit.training.loop import adamw
 from pinxit.training.precision import matrix_rate
 from pinxit.training.progress import duration
-from pinxit.training.session import set_up_fabric
 from pinxit.training.settings import Settings
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 TIMED = 8  # steps that are timed, after two that are not
 
@@ -30,7 +34,7 @@ class Plan:
     steps: int
     epochs: float
     seconds: float
-    memory: int  # bytes: weights, gradients, optimizer, average, and a batch of activations
+    memory: int  # bytes: weights, gradients, optimizer, average, and what backward keeps
 
     @property
     def share(self) -> float:
@@ -55,45 +59,61 @@ class Plan:
         ]
 
 
-def plan(model: Any, pictures: Pictures, settings: Settings) -> Plan:
+def plan(model: Any, pictures: Pictures, settings: Settings, fabric: Fabric) -> Plan:
     """Measure a few real steps of a model with settled settings. Nothing is written."""
-    from torch.utils.flop_counter import FlopCounterMode
-
     assert settings.batch_size, "settled settings"
-    rows = pictures.rows_of("train")
-    batch = pictures.batch(rows[torch.arange(settings.batch_size).numpy() % len(rows)])
-    counter = FlopCounterMode(display=False)
-    with counter:
-        model.loss(batch, 1.0).total.backward()
+    rows, size = pictures.rows_of("train"), settings.batch_size
     parameters = sum(p.numel() for p in model.parameters())
-    fabric = set_up_fabric(settings)
     model, optimizer = fabric.setup(model, adamw(model, settings))
     model.mark_forward_method("loss")
-    batch = batch.to(fabric.device)
-    speed = settings.batch_size / _seconds_a_step(fabric, model, optimizer, batch)
+    batch = pictures.batch(rows[np.arange(size) % len(rows)]).to(fabric.device)
+    flops, kept = _flops_and_memory(fabric, model, batch)
+    optimizer.zero_grad()
+    speed = size / _seconds_a_step(fabric, model, optimizer, batch)
     low = "bf16" in str(fabric._precision.precision)
-    total = settings.total_steps(len(rows), settings.batch_size)
-    seconds = settings.seconds
-    steps = total or max(1, round(speed * (seconds or 0) / settings.batch_size))
+    steps = settings.total_steps(len(rows), size) or 0
+    steps = steps or max(1, round(speed * (settings.seconds or 0) / size))
     return Plan(
         parameters=parameters,
-        flops=counter.get_total_flops() / settings.batch_size,
+        flops=flops / size,
         pictures_per_second=speed,
-        matrix_rate=matrix_rate(torch.bfloat16 if low else torch.float32),
+        matrix_rate=matrix_rate(torch.bfloat16 if low else torch.float32, fabric.device.type),
         precision="bf16" if low else "fp32",
         steps=steps,
-        epochs=steps * settings.batch_size / len(rows),
-        seconds=seconds or steps * settings.batch_size / speed,
-        memory=20 * parameters + 4 * pictures.pixels[0].size * settings.batch_size * 40,
+        epochs=steps * size / len(rows),
+        seconds=settings.seconds or steps * size / speed,
+        memory=5 * 4 * parameters + kept,
     )
 
 
-def _seconds_a_step(fabric: Any, model: Any, optimizer: Any, batch: Any) -> float:
+def _flops_and_memory(fabric: Any, model: Any, batch: Batch) -> tuple[int, int]:
+    """Of one forward and backward pass: operations, and bytes of what autograd keeps between."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    kept: dict[int, int] = {}  # a tensor that two operations keep is one
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with FlopCounterMode(display=False) as counter:
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            loss = model.loss(batch, 1.0).total
+        fabric.backward(loss)
+    for parameter in model.parameters():
+        kept.pop(parameter.untyped_storage().data_ptr(), None)
+    return counter.get_total_flops(), sum(kept.values())
+
+
+def _seconds_a_step(fabric: Any, model: Any, optimizer: Any, batch: Batch) -> float:
     times = []
     for _ in range(TIMED + 2):
         start = time.perf_counter()
         fabric.backward(model.loss(batch, 1.0).total)
         optimizer.step()
         optimizer.zero_grad()
+        if fabric.device.type == "cuda":
+            torch.cuda.synchronize()
         times.append(time.perf_counter() - start)
     return sorted(times[2:])[TIMED // 2]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from pinxit.training.loop import Step
@@ -53,20 +54,29 @@ class Progress:
     def _line(self, step: Step, seconds: float, validation: float | None) -> str:
         assert self.first
         gone = step.progress - self.first[0]
-        left = duration(seconds * (1 - step.progress) / gone) if gone > 0 else "?"
+        left = duration(seconds * max(0.0, 1 - step.progress) / gone) if gone > 0 else "?"
         speed = (step.number - self.first[1]) * self.batch / seconds
         parts = "  ".join(f"{name} {float(value):.4g}" for name, value in step.parts.items())
         valid = "" if validation is None else f"  validation {validation:.4g}"
         skipped = "  (not finite: skipped)" if step.skipped else ""
         return (
-            f"{step.progress:4.0%}  step {step.number:,}  {parts}{valid}  "
+            f"{step.progress:4.0%}  step {step.number:,}  {parts}{valid} {step.unit}  "
             f"{speed:,.0f} pictures/s  {left} left{skipped}"
         )
 
     def say(self, line: str) -> None:
         """A line that stays."""
-        if not self.quiet:
+        if self.live:
+            self.live.console.print(line, markup=False, highlight=False)
+        elif not self.quiet:
             print(line, file=sys.stderr, flush=True)
+
+    def end(self, step: Step, trained: Mapping[str, Any]) -> None:
+        """The last line: what was done, in how long, and how well."""
+        best = trained["best_validation_loss"]
+        kept = "" if best is None else f"; best validation {best:.5g}"
+        value = f"loss {float(step.loss):.5g}{kept} {step.unit}"
+        self.say(f"{step.number:,} steps in {duration(trained['seconds'])}: {value}")
 
     def stop(self) -> None:
         if self.live:

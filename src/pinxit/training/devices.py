@@ -1,0 +1,65 @@
+"""Devices, processes and precision, by Lightning Fabric.
+
+With `devices` above 1 Fabric starts the same command once more for each; every process then takes
+its share of each batch, and the first one writes. Over several machines `torchrun` starts them.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import torch
+
+from pinxit.errors import UsageError
+from pinxit.training.precision import faster_precision
+from pinxit.training.settings import Settings
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+
+def set_up_fabric(settings: Settings) -> Fabric:
+    """The device that there is, as many processes as were asked for, and the faster precision.
+
+    Raises UsageError where there are fewer accelerators than asked for.
+    """
+    from lightning_fabric import Fabric
+
+    device = chosen_device()
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", settings.devices))  # set by torchrun
+    if device == "cuda" and here > torch.cuda.device_count():
+        raise UsageError(
+            f"devices is {here}, but this machine has {torch.cuda.device_count()} accelerators."
+        )
+    machines = int(os.environ.get("WORLD_SIZE", here)) // here if _by_torchrun() else 1
+    precision = settings.precision
+    if precision == "auto":
+        precision = faster_precision(device)
+    fabric = Fabric(
+        accelerator=device,
+        devices=here,
+        num_nodes=machines,
+        strategy="ddp" if here * machines > 1 else "auto",
+        precision="bf16-mixed" if precision == "bf16" else "32-true",
+    )
+    if here * machines > 1:
+        fabric.launch()
+    return fabric
+
+
+def chosen_device() -> str:
+    """`cuda`, `mps` (with one process) or `cpu`."""
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def leads() -> bool:
+    """Whether this is the only process, or the first: the one that writes and tells."""
+    together = torch.distributed.is_available() and torch.distributed.is_initialized()
+    return not together or torch.distributed.get_rank() == 0
+
+
+def _by_torchrun() -> bool:
+    return "LOCAL_WORLD_SIZE" in os.environ
