@@ -60,24 +60,22 @@ def _rows(file: Path, upto: float) -> list[dict[str, str]]:
 
 
 class EventFile:
-    """Scalars for TensorBoard, by its own writer: torch's takes seconds to import."""
+    """Scalars for TensorBoard, by its own writer: torch's takes seconds to import.
+
+    `step` is where the session begins: events after it, of a session before, are forgotten.
+    """
 
     def __init__(self, folder: Path, step: int) -> None:
-        from tensorboard.compat.proto.event_pb2 import (
-            Event,
-            SessionLog,
-        )
+        from tensorboard.compat.proto.event_pb2 import Event, SessionLog
         from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
         self.writer, self.event = EventFileWriter(str(folder)), Event
         if step:  # what an earlier session wrote beyond its last checkpoint does not count
             purge = SessionLog(status=SessionLog.START)
-            self.writer.add_event(Event(wall_time=time.time(), step=step, session_log=purge))
+            self.writer.add_event(Event(wall_time=time.time(), step=step + 1, session_log=purge))
 
     def add(self, row: dict[str, float], step: int) -> None:
-        from tensorboard.compat.proto.summary_pb2 import (
-            Summary,
-        )
+        from tensorboard.compat.proto.summary_pb2 import Summary
 
         values = [Summary.Value(tag=name, simple_value=value) for name, value in row.items()]
         event = self.event(wall_time=time.time(), step=step, summary=Summary(value=values))

@@ -91,6 +91,7 @@ class Session:
         try:
             if resumed:
                 self._go_on(state)
+            self.begun = state.step
             if self.leads:
                 self.metrics = Metrics(self.run.path / "metrics.csv", state.step)
             with asking_to_stop(self._ask) if self.leads else nullcontext():
@@ -183,7 +184,7 @@ class Session:
         self.metrics.add(row)
         if self.settings.tensorboard:
             if self.events is None:
-                self.events = EventFile(self.run.path / "tensorboard", step.number - 1)
+                self.events = EventFile(self.run.path / "tensorboard", self.begun)
             self.events.add(row, step.number)
 
     def _row(self, step: Step) -> dict[str, float]:

@@ -10,7 +10,7 @@ import torch
 
 from pinxit.data.pictures import Pictures
 from pinxit.models.blocks import mix
-from pinxit.training.loop import Trainer
+from pinxit.training.loop import Trainer, seed_chance
 
 
 @contextmanager
@@ -33,7 +33,7 @@ def validate(
     """`loss` and its parts on these rows: averaged weights, fp32, the same noise at each call."""
     totals: dict[str, float] = {}
     with averaged(trainer), torch.no_grad(), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(mix(seed, -2))
+        seed_chance(mix(seed, -2), pictures.batch(rows[:1]).to(trainer.fabric.device))
         for start in range(0, len(rows), size):
             some = rows[start : start + size]
             batch = pictures.batch(some).to(trainer.fabric.device)

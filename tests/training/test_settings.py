@@ -1,0 +1,64 @@
+"""Settings that cannot be, and the choices that are made for those left open."""
+
+from __future__ import annotations
+
+import pytest
+
+from conftest import blobs
+from pinxit.data.batch import Facts
+from pinxit.errors import UsageError
+from pinxit.training import train
+from pinxit.training.settings import Settings, chosen_batch, chosen_learning_rate
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"minutes": 0}, "minutes must be above 0"),
+        ({"minutes": -1.0}, "minutes must be above 0"),
+        ({"minutes": float("nan")}, "minutes must be above 0"),
+        ({"steps": 0}, "steps must be above 0"),
+        ({"epochs": -3}, "epochs must be above 0"),
+        ({"batch_size": 0}, "batch_size must be above 0"),
+        ({"learning_rate": 0.0}, "learning_rate must be above 0"),
+        ({"learning_rate": float("inf")}, "learning_rate must be above 0"),
+        ({"devices": 0}, "devices must be above 0"),
+        ({"evaluations": 0}, "evaluations must be above 0"),
+        ({"patience": 0}, "patience must be above 0"),
+        ({"warmup": -1}, "warmup must be 0 or more"),
+        ({"clip": -0.5}, "clip must be 0 or more"),
+        ({"weight_decay": float("nan")}, "weight_decay must be 0 or more"),
+        ({"ema": 1.0}, "ema is a decay"),
+        ({"minutes": 5, "steps": 100}, "one budget at a time, not minutes and steps"),
+        ({"steps": 5, "epochs": 1}, "one budget at a time, not steps and epochs"),
+    ],
+)
+def test_what_cannot_be_is_said(wrong, said):
+    with pytest.raises(UsageError, match=said):
+        Settings(**wrong)
+
+
+def test_an_unknown_setting_suggests_the_near_one(tmp_path):
+    with pytest.raises(UsageError, match=r"no 'learning_rat'\. Did you mean 'learning_rate'"):
+        train("vae", blobs(), out=tmp_path / "run", learning_rat=1e-3)
+    assert not (tmp_path / "run").exists()
+
+
+def test_budgets():
+    assert Settings().seconds == 300
+    assert Settings(minutes=0.5).seconds == 30
+    assert Settings(steps=7).seconds is None
+    assert Settings(steps=7).total_steps(1000, 10) == 7
+    assert Settings(epochs=1.5).total_steps(1000, 64) == 24, "1,500 pictures, rounded up"
+    assert Settings(minutes=1).total_steps(1000, 10) is None
+
+
+def test_the_batch_grows_with_the_pictures_and_shrinks_with_their_size():
+    sizes = [chosen_batch(Facts(n, 28, 28, 1)) for n in (10, 1_000, 30_000, 1_000_000)]
+    assert sizes == [10, 64, 128, 256]
+    assert chosen_batch(Facts(1_000_000, 256, 256, 3)) == 32
+
+
+def test_the_learning_rate_falls_with_the_parameters():
+    assert chosen_learning_rate(10_000) == 2e-3
+    assert chosen_learning_rate(8_000_000) == 1e-3
