@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import time
-from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -94,7 +93,7 @@ class Session:
             self.begun = state.step
             if self.leads:
                 self.metrics = Metrics(self.run.path / "metrics.csv", state.step)
-            with asking_to_stop(self._ask) if self.leads else nullcontext():
+            with asking_to_stop(self._ask):  # of several processes the leader's word counts
                 self.trainer.module.train()
                 self._train(state)
                 self._finish(state)
