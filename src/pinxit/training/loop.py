@@ -114,7 +114,8 @@ def training(
         rate = learning_rate(settings.learning_rate, state.step, settings.warmup, now)
         for group in optimizer.param_groups:
             group["lr"] = rate
-        loss = trainer.model.loss(batch, now)
+        with trainer.fabric.autocast():  # Fabric wraps `forward` in it, not a marked method
+            loss = trainer.model.loss(batch, now)
         trainer.fabric.backward(loss.total)
         total, norm = _measured(trainer, loss.total.detach())
         finite = math.isfinite(norm)

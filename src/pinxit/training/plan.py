@@ -98,7 +98,8 @@ def _flops_and_memory(fabric: Any, model: Any, batch: Batch) -> tuple[int, int]:
         return tensor
 
     with FlopCounterMode(display=False) as counter:
-        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        hooks = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
+        with hooks, fabric.autocast():
             loss = model.loss(batch, 1.0).total
         fabric.backward(loss)
     for parameter in model.parameters():
@@ -110,7 +111,9 @@ def _seconds_a_step(fabric: Any, model: Any, optimizer: Any, batch: Batch) -> fl
     times = []
     for _ in range(TIMED + 2):
         start = time.perf_counter()
-        fabric.backward(model.loss(batch, 1.0).total)
+        with fabric.autocast():
+            loss = model.loss(batch, 1.0).total
+        fabric.backward(loss)
         optimizer.step()
         optimizer.zero_grad()
         if fabric.device.type == "cuda":

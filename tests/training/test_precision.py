@@ -1,0 +1,50 @@
+"""Precision is chosen by measuring, and what must be exact stays in fp32."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from conftest import blobs
+from pinxit import VAE
+from pinxit.training import precision, train
+
+
+@pytest.mark.parametrize(
+    ("fp32", "bf16", "chosen"), [(1.0, 0.4, "bf16"), (1.0, 100.0, "fp32"), (1.0, 1.0, "fp32")]
+)
+def test_the_faster_is_taken_and_fp32_where_there_is_nothing_to_win(
+    monkeypatch, fp32, bf16, chosen
+):
+    seconds = {torch.float32: fp32, torch.bfloat16: bf16}
+    monkeypatch.setattr(precision, "seconds_of_product", lambda side, dtype, **_: seconds[dtype])
+    assert precision.faster_precision("cpu") == chosen
+    assert precision.faster_precision("mps") == "fp32"
+
+
+def test_a_slow_product_is_not_repeated(monkeypatch):
+    """bf16 without hardware for it may be a hundred times slower."""
+    calls, product = [], torch.matmul
+    monkeypatch.setattr(torch, "matmul", lambda a, b: calls.append(1) or product(a, b))
+    precision.seconds_of_product(64, torch.float32, repeats=5, most=1e-9)
+    assert len(calls) == 1
+    precision.seconds_of_product(64, torch.float32, repeats=5, most=10.0)
+    assert len(calls) == 6
+
+
+def test_in_bf16_weights_moments_and_averages_stay_fp32(tmp_path):
+    config = VAE(latent_dim=2, width=16, depth=1, likelihood="bernoulli")
+    products = []
+
+    def seen(module, inputs, output):
+        if isinstance(module, torch.nn.Linear) and module.training:
+            products.append(output.dtype)
+
+    handle = torch.nn.modules.module.register_module_forward_hook(seen)
+    run = train(config, blobs(), out=tmp_path / "run", steps=3, precision="bf16", quiet=True)
+    handle.remove()
+    assert set(products) == {torch.bfloat16}
+    state = load_file(run.path / "checkpoint" / "state.safetensors")
+    assert {tensor.dtype for tensor in state.values()} == {torch.float32}
+    assert all(row["loss"] > 0 for row in run.metrics())
