@@ -1,0 +1,50 @@
+"""What the README says runs: its commands, in order, and its Python."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pinxit.cli import main
+
+README = Path(__file__).parent.parent / "README.md"
+
+
+def commands() -> list[str]:
+    blocks = re.findall(r"```console\n(.*?)```", README.read_text(), re.DOTALL)
+    return re.findall(r"^\$ pinxit (.+)$", "\n".join(blocks), re.MULTILINE)
+
+
+def test_commands_run_in_order(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    assert len(commands()) >= 10
+    for words in commands():
+        code = main(shlex.split(words))
+        out, err = capfd.readouterr()
+        assert code == 0, f"pinxit {words}: {err}"
+        last = out.strip().splitlines()[-1]
+        if words.split()[0] not in ("sources", "evaluate"):
+            assert Path(last).exists(), f"pinxit {words}: the last line is no path: {last}"
+
+
+def test_python_runs(tmp_path, monkeypatch):
+    block = re.search(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+    assert block
+    random = np.random.default_rng(0)
+    (tmp_path / "photos").mkdir()
+    for i in range(24):
+        pixels = random.integers(0, 256, (64, 64, 3), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "photos" / f"{i}.png")
+    monkeypatch.chdir(tmp_path)
+    exec(block[1].replace("minutes=5", "steps=2"), {})
+    assert (tmp_path / "new.png").is_file()
+
+
+@pytest.mark.parametrize("path", re.findall(r"\]\(([^)#:]+)\)", README.read_text()))
+def test_what_it_links_to_is_there(path):
+    assert (README.parent / path).exists()
