@@ -32,8 +32,6 @@ _WHERE = {
     "UsageError": "pinxit.errors",
 }
 
-__all__ = [*_WHERE]
-
 
 def __getattr__(name: str) -> Any:
     if name not in _WHERE:
@@ -42,3 +40,7 @@ def __getattr__(name: str) -> Any:
     value = getattr(importlib.import_module(module), attribute or name)
     globals()[name] = value
     return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_WHERE})

@@ -78,7 +78,7 @@ def _umap(vectors: np.ndarray) -> np.ndarray:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        from umap import UMAP
+        from umap import UMAP  # pyright: ignore[reportMissingImports]: an extra
 
         near = min(15, len(vectors) - 1)
         made = UMAP(n_neighbors=near, random_state=0, n_jobs=1).fit_transform(vectors)
