@@ -11,7 +11,7 @@ from safetensors.torch import load, save
 
 from conftest import blobs
 from pinxit.errors import PinxitError, UsageError
-from pinxit.models import families, family, family_of
+from pinxit.models import families, family, family_of, make
 from pinxit.models.contract import ABILITIES, Model, abilities, from_record, require
 from pinxit.models.vae import Config as AnyConfig
 
@@ -25,13 +25,11 @@ def module(request):
 
 @pytest.fixture(scope="module")
 def model(module):
-    torch.manual_seed(0)
-    return module.build(module.Config(), blobs().facts())
+    return fresh(module)
 
 
 def fresh(module):
-    torch.manual_seed(0)
-    return module.build(module.Config(), blobs().facts())
+    return make(module.Config(), blobs(), np.arange(48))[0]
 
 
 def can(model, ability):

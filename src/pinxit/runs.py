@@ -2,6 +2,7 @@
 
     config.json        family, model and training settings, facts of the data, versions
     model.safetensors  the weights to use
+    prepared.safetensors  what was taken from the pictures before training (a palette), if anything
     checkpoint/        all that resuming needs
     metrics.csv        one row a report of training
     samples/           grids from fixed latents, as it learned
@@ -72,10 +73,19 @@ class Run:
     def weights(self) -> Path:
         return self.path / "model.safetensors"
 
+    @property
+    def prepared(self) -> Path:
+        return self.path / "prepared.safetensors"
+
     def build(self) -> Any:
-        """The model with fresh weights."""
+        """The model with fresh weights, and what was taken from the pictures before training."""
         module = family(self.family)
-        return module.build(from_record(module.Config, self.config["model"]), self.facts)
+        model = module.build(from_record(module.Config, self.config["model"]), self.facts)
+        if self.prepared.is_file():
+            from safetensors.torch import load_file
+
+            model.load_state_dict(load_file(self.prepared), strict=False)
+        return model
 
     def load(self, device: str | torch.device = "cpu") -> Any:
         """The model with its weights, in evaluation mode.

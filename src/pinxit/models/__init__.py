@@ -10,11 +10,16 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pinxit.errors import UsageError, did_you_mean
 
-SHARED = {"contract", "blocks"}  # what the families share; all else here is a family
+if TYPE_CHECKING:
+    import numpy as np
+
+    from pinxit.data.pictures import Pictures
+
+SHARED = {"contract", "blocks", "transformer"}  # what the families share; all else here is a family
 
 
 def families() -> tuple[str, ...]:
@@ -36,3 +41,26 @@ def family(name: str) -> ModuleType:
 def family_of(config: Any) -> str:
     """The name of the family that a `Config` belongs to."""
     return type(config).__module__.removeprefix(f"{__name__}.").split(".")[0]
+
+
+def make(
+    config: Any, pictures: Pictures, rows: np.ndarray, seed: int = 0
+) -> tuple[Any, dict[str, Any]]:
+    """A model for these training pictures, its weights fresh of the seed, and what was prepared.
+
+    The tensors (none for most families) are in the model already; a run folder keeps them, so
+    that the model can be built again without the pictures. Raises UsageError for what cannot be.
+    """
+    import torch
+
+    from pinxit.models.blocks import mix
+
+    module = family(family_of(config))
+    facts = pictures.facts(rows)
+    config, prepared = config.resolve(facts), {}
+    if hasattr(module, "prepare"):
+        config, prepared = module.prepare(config, facts, pictures, rows, seed)
+    torch.manual_seed(mix(seed, -1))
+    model = module.build(config, facts)
+    model.load_state_dict(prepared, strict=False)
+    return model, prepared

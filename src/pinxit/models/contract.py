@@ -5,6 +5,9 @@ A family's module has
                              `Config.resolve(facts)` gives one with every open choice made
     `build(config, facts)`   the model: a torch module that is a `Model`
     `ABILITIES`              names of the protocols below that its model has
+and, where it must look at the pictures themselves before it is built (a palette, say),
+    `prepare(config, facts, pictures, rows, seed)`   the resolved configuration once more, and
+                             tensors for buffers of the model; `rows` are the training pictures
 
 Abilities have distinct names, since a run-time check of a protocol sees names only.
 """
@@ -21,7 +24,7 @@ from pinxit.errors import PinxitError, UsageError, did_you_mean
 if TYPE_CHECKING:
     import numpy as np
     import torch
-    from jaxtyping import Float, Float32, Float64
+    from jaxtyping import Bool, Float, Float32, Float64
     from torch import Tensor
 
     from pinxit.data.pictures import Pictures
@@ -108,6 +111,23 @@ class Scores(Protocol):
 
 
 @runtime_checkable
+class Completes(Protocol):
+    """Pictures whose `missing` pixels are painted anew; all others come back as they were.
+
+    Picture i is a function of (seed, i), itself and its mask alone.
+    """
+
+    def complete(
+        self,
+        pictures: Pictures,
+        missing: Bool[np.ndarray, "n height width"],
+        *,
+        seed: int = 0,
+        temperature: float = 1.0,
+    ) -> Pictures: ...
+
+
+@runtime_checkable
 class Bounds(Protocol):
     """An ELBO with its terms, and importance weights log p(x, z) - log q(z given x)."""
 
@@ -152,6 +172,7 @@ ABILITIES: dict[str, type] = {
     "encode": Encodes,
     "embed": Embeds,
     "score": Scores,
+    "complete": Completes,
     "elbo": Bounds,
 }
 

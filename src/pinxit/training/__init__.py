@@ -37,6 +37,7 @@ class Prepared:
     settings: Settings
     pictures: Pictures
     model: Any
+    tensors: dict[str, Any]  # of the model, taken from the pictures: a palette
     files: list[str]  # where DATA was several files
 
     def shared_by(self, processes: int) -> Prepared:
@@ -55,26 +56,21 @@ def prepare(
     `reading` are options of `load_pictures`. Raises UsageError for what cannot be.
     """
     from pinxit.data.load import load_pictures
-    from pinxit.models import family, family_of
+    from pinxit.models import family, family_of, make
 
     config = family(model).Config() if isinstance(model, str) else model
-    module = family(family_of(config))
     loaded = load_pictures(pictures, **(reading or {}))
-    facts = loaded.facts(loaded.rows_of("train"))
-    config = config.resolve(facts)
-    import torch
-
-    from pinxit.models.blocks import mix
-
-    torch.manual_seed(mix(settings.seed, -1))
-    built = module.build(config, facts)
+    built, tensors = make(config, loaded, loaded.rows_of("train"), settings.seed)
+    facts = built.facts
     parameters = sum(p.numel() for p in built.parameters())
     settings = dataclasses.replace(
         settings,
         batch_size=min(facts.count, settings.batch_size or chosen_batch(facts)),
         learning_rate=settings.learning_rate or chosen_learning_rate(parameters),
     )
-    return Prepared(family_of(config), config, settings, loaded, built, _files(pictures))
+    return Prepared(
+        family_of(config), built.config, settings, loaded, built, tensors, _files(pictures)
+    )
 
 
 def _files(pictures: Any) -> list[str]:
@@ -219,7 +215,7 @@ def create(
         return Run(Path(fabric.broadcast("")))
     refuse_taken(out)
     path = Path(out) if out else free_name(prepared.pictures.source, prepared.family)
-    _written(Run(path), _config(prepared, reading, command))
+    _written(Run(path), _config(prepared, reading, command), prepared.tensors)
     return Run(Path(fabric.broadcast(str(path))))
 
 
@@ -244,8 +240,12 @@ def _config(prepared: Prepared, reading: dict[str, Any], command: str | None) ->
     }
 
 
-def _written(run: Run, config: dict[str, Any]) -> None:
+def _written(run: Run, config: dict[str, Any], tensors: dict[str, Any] | None = None) -> None:
     try:
+        if tensors:
+            from safetensors.torch import save
+
+            run.write(run.prepared.name, save(tensors))
         run.write("config.json", config)
     except OSError as error:
         raise PinxitError(f"cannot write to {run.path}: {error.strerror or error}.") from None

@@ -1,0 +1,130 @@
+"""The transformer that the families share (Vaswani 2017; pre-norm as in Radford 2019, He 2021).
+
+    h = h + attention(norm(h));  h = h + mlp(norm(h))
+
+Nothing else: positions, embeddings and heads are the families' own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+Norm = Literal["layer", "rms"]
+Activation = Literal["gelu", "quick_gelu"]
+Hidden = Float[Tensor, "batch length width"]
+Rotation = tuple[Float[Tensor, "length half"], Float[Tensor, "length half"]]  # cosines, sines
+
+
+def norm(kind: Norm, width: int, eps: float = 1e-5) -> nn.Module:
+    """LayerNorm, or RMSNorm (no mean, no bias: iGPT's)."""
+    return nn.LayerNorm(width, eps) if kind == "layer" else nn.RMSNorm(width, eps)
+
+
+def quick_gelu(x: Tensor) -> Tensor:
+    """x sigmoid(1.702 x), the approximation that iGPT was trained with."""
+    return x * torch.sigmoid(1.702 * x)
+
+
+@dataclass
+class KeysAndValues:
+    """A layer's cache of fixed shape: `[batch, heads, context, head]`, filled from the left."""
+
+    keys: Tensor
+    values: Tensor
+
+    @classmethod
+    def empty(cls, batch: int, heads: int, context: int, head: int, like: Tensor) -> KeysAndValues:
+        shape = (batch, heads, context, head)
+        return cls(like.new_zeros(shape), like.new_zeros(shape))
+
+    def put(self, at: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Write from position `at` on; returns all up to the last written, as views."""
+        end = at + keys.shape[2]
+        self.keys[:, :, at:end], self.values[:, :, at:end] = keys, values
+        return self.keys[:, :, :end], self.values[:, :, :end]
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention, softmax(q k^T / sqrt(head)) v (Vaswani 2017, eq. 1)."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+
+    def forward(
+        self,
+        h: Hidden,
+        causal: bool = False,
+        rotation: Rotation | None = None,
+        cache: KeysAndValues | None = None,
+        at: int = 0,
+    ) -> Hidden:
+        """`causal`: a position sees itself and those before. With a `cache` the rows of `h` stand
+        at `at` and after, and see all that was put there before: one row, or from `at` 0 on."""
+        qkv = self.qkv(h).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        q, k, v = qkv.unbind(0)  # each [batch, heads, length, head]
+        if rotation is not None:
+            q, k = rotated(q, rotation), rotated(k, rotation)
+        if cache is not None:
+            k, v = cache.put(at, k, v)
+        mixed = F.scaled_dot_product_attention(q, k, v, is_causal=causal and q.shape[2] > 1)
+        return self.out(mixed.transpose(1, 2).flatten(2))
+
+
+def rotations(length: int, head: int, base: float = 10_000.0) -> Rotation:
+    """Cosines and sines of rotary positions (Su 2021, eq. 34), `[length, head / 2]` each."""
+    rates = base ** (-torch.arange(0, head, 2).float() / head)
+    angles = torch.arange(length).float()[:, None] * rates
+    return angles.cos(), angles.sin()
+
+
+def rotated(x: Float[Tensor, "b n length head"], rotation: Rotation) -> Tensor:
+    """Pairs (i, i + head / 2) turned by their position's angles."""
+    cos, sin = rotation
+    a, b = x.chunk(2, -1)
+    return torch.cat((a * cos - b * sin, b * cos + a * sin), -1)
+
+
+class Block(nn.Module):
+    """One pre-norm layer: attention, then a two-layer perceptron of `ratio` times the width."""
+
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        ratio: float = 4.0,
+        normalised: Norm = "layer",
+        activation: Activation = "gelu",
+        eps: float = 1e-5,
+    ) -> None:
+        super().__init__()
+        self.norm1 = norm(normalised, width, eps)
+        self.attention = Attention(width, heads)
+        self.norm2 = norm(normalised, width, eps)
+        self.up = nn.Linear(width, int(ratio * width))
+        self.down = nn.Linear(int(ratio * width), width)
+        self.activation = F.gelu if activation == "gelu" else quick_gelu
+
+    def forward(
+        self,
+        h: Hidden,
+        causal: bool = False,
+        rotation: Rotation | None = None,
+        cache: KeysAndValues | None = None,
+        at: int = 0,
+    ) -> Hidden:
+        h = h + self.attention(self.norm1(h), causal, rotation, cache, at)
+        return h + self.down(self.activation(self.up(self.norm2(h))))
+
+
+def heads_of(width: int) -> int:
+    """Heads of 64 numbers, or of 32 in networks below 512 wide, one at least."""
+    return max(1, width // (64 if width >= 512 else 32))
