@@ -186,6 +186,51 @@ def test_scores_are_finite_and_do_not_depend_on_neighbours(model):
     assert np.array_equal(scores[:4], model.score(blobs()[:4]))
 
 
+def missing_corners(pictures):
+    """Another rectangle is missing of each picture, at least half a side."""
+    missing = np.zeros(pictures.pixels.shape[:3], bool)
+    for i in range(len(pictures)):
+        missing[i, i % 4 :, (i // 4) % 4 :] = True
+    return missing
+
+
+def test_completing_keeps_what_is_known_and_paints_the_rest(model):
+    can(model, "complete")
+    pictures = blobs()
+    missing = missing_corners(pictures)
+    made = model.complete(pictures, missing, seed=0)
+    assert made.pixels.dtype == np.uint8
+    assert made.pixels.shape == pictures.pixels.shape
+    assert np.array_equal(made.pixels[~missing], pictures.pixels[~missing])
+    assert not np.array_equal(made.pixels[missing], pictures.pixels[missing])
+
+
+def test_completing_is_repeatable_and_does_not_see_the_neighbours_nor_what_is_missing(model):
+    can(model, "complete")
+    pictures = blobs()
+    missing = missing_corners(pictures)
+    made = model.complete(pictures, missing, seed=3).pixels
+    assert np.array_equal(made[:5], model.complete(pictures[:5], missing[:5], seed=3).pixels)
+    hidden = dataclasses.replace(pictures, pixels=np.where(missing[..., None], 77, pictures.pixels))
+    assert np.array_equal(made, model.complete(hidden, missing, seed=3).pixels)
+
+
+def test_completing_everything_and_nothing(model):
+    can(model, "complete")
+    pictures = blobs(5)
+    everything = np.ones(pictures.pixels.shape[:3], bool)
+    assert model.complete(pictures, everything, seed=0).pixels.shape == pictures.pixels.shape
+    assert np.array_equal(model.complete(pictures, ~everything).pixels, pictures.pixels)
+
+
+def test_a_mask_of_another_shape_is_refused(model):
+    can(model, "complete")
+    with pytest.raises(UsageError, match="mask"):
+        model.complete(blobs(5), np.ones((5, 4, 4), bool))
+    with pytest.raises(UsageError, match="mask"):
+        model.complete(blobs(5), np.ones((4, 8, 8), bool))
+
+
 def test_elbo_is_below_the_importance_weighted_bounds(model):
     can(model, "elbo")
     pictures = blobs(96)

@@ -86,6 +86,15 @@ def test_metrics_leave_out_what_a_row_has_not(run):
     assert run.metrics() == [{"step": 1, "loss": 3.5}, {"step": 2, "loss": 3.25, "val_loss": 3.0}]
 
 
+@pytest.mark.parametrize("cut", ["3,3.", "3,3.125,2.", "3", "3,1e-"])
+def test_a_row_that_is_being_written_or_was_cut_short_is_not_read(run, cut):
+    whole = "step,loss,val_loss\n1,3.5,\n2,3.25,3.0\n"
+    run.write("metrics.csv", whole)
+    expected = run.metrics()
+    run.write("metrics.csv", whole + cut)
+    assert run.metrics() == expected
+
+
 def test_evaluation_is_empty_before_it_was_made(run):
     assert run.evaluation() == {}
     run.write("evaluation.json", {"figures": {"elbo": -1.5}})

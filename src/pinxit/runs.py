@@ -113,8 +113,9 @@ class Run:
         file = self.path / "metrics.csv"
         if not file.is_file():
             return []
-        with file.open(newline="") as lines:
-            return [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(lines)]
+        lines = file.read_text().splitlines(keepends=True)
+        whole = [line for line in lines if line.endswith("\n")]  # a kill may cut the last one short
+        return [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(whole)]
 
     def evaluation(self) -> dict[str, Any]:
         """What evaluation.json says; empty before `pinxit evaluate`."""

@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 
 from conftest import blobs
 from pinxit import VAE
-from pinxit.training import precision, train
+from pinxit.training import devices, precision, resume, train
 
 
 @pytest.mark.parametrize(
@@ -31,6 +31,19 @@ def test_a_slow_product_is_not_repeated(monkeypatch):
     assert len(calls) == 1
     precision.seconds_of_product(64, torch.float32, repeats=5, most=10.0)
     assert len(calls) == 6
+
+
+def test_it_is_chosen_once_for_a_run_whatever_a_later_measurement_says(tmp_path, monkeypatch):
+    """The two may be as fast as each other; weights of both are not those of one."""
+    config = VAE(latent_dim=2, width=16, depth=1, likelihood="bernoulli")
+    monkeypatch.setattr(devices, "faster_precision", lambda device: "fp32")
+    run = train(config, blobs(), out=tmp_path / "run", steps=2, quiet=True)
+    assert run.config["training"]["precision"] == "fp32"
+    measured = []
+    monkeypatch.setattr(devices, "faster_precision", lambda device: measured.append(1) or "bf16")
+    run = resume(run, blobs(), steps=4, quiet=True)
+    assert run.config["training"]["precision"] == "fp32"
+    assert not measured
 
 
 def test_in_bf16_weights_moments_and_averages_stay_fp32(tmp_path):

@@ -29,6 +29,8 @@ from pinxit.training.settings import Settings, chosen_batch, chosen_learning_rat
         ({"clip": -0.5}, "clip must be 0 or more"),
         ({"weight_decay": float("nan")}, "weight_decay must be 0 or more"),
         ({"ema": 1.0}, "ema is a decay"),
+        ({"seed": -1}, "seed must be 0 or more"),
+        ({"precision": "fp16"}, "precision is auto, fp32 or bf16, not 'fp16'"),
         ({"minutes": 5, "steps": 100}, "one budget at a time, not minutes and steps"),
         ({"steps": 5, "epochs": 1}, "one budget at a time, not steps and epochs"),
     ],

@@ -15,6 +15,7 @@ def evaluate(
     count: int = 5_000,
     distances: bool = True,
     fid: bool = False,
+    probe: int = 10_000,
     seed: int = 0,
     device: str | None = None,
     json: bool = False,
@@ -30,6 +31,7 @@ def evaluate(
         distances: of samples and reconstructions to the test pictures; they need a feature space,
             learned once for a data set
         fid: measure FID too (the extra `fid`, and Inception's weights)
+        probe: training pictures that a linear probe on the features learns from; 0 leaves it out
         seed: of the chance
         device: cpu or cuda; without it cuda where there is one
         json: print evaluation.json in place of the table
@@ -45,6 +47,7 @@ def evaluate(
         count=count,
         distances=distances,
         fid=fid,
+        probe=probe,
         seed=seed,
         device=device,
     )

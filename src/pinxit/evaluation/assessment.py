@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 MOST = 10_000  # test pictures that are looked at
 MADE = 5_000  # pictures on each side of a distance
+PROBED = 10_000  # training pictures of a probe
+EXACT = 2_000  # pictures whose likelihood is exact, where no limit is given
+COMPLETED = 512  # pictures that are completed
 
 
 @dataclass(frozen=True)
@@ -33,12 +36,15 @@ class Wanted:
     distances: bool = True
     fid: bool = False
     seed: int = 0
+    probe: int = PROBED  # training pictures that a probe learns from; 0: none
 
     def __post_init__(self) -> None:
         if self.importance_samples < 0:
             raise UsageError(f"importance samples are 0 or more, not {self.importance_samples}.")
         if self.limit is not None and self.limit < 1:
             raise UsageError(f"limit is a number of pictures, 1 or more, not {self.limit}.")
+        if self.probe < 0:
+            raise UsageError(f"a probe learns from 0 pictures or more, not {self.probe}.")
         if self.count < 2:
             raise UsageError(f"distances need 2 pictures or more, not {self.count}.")
 
@@ -58,9 +64,15 @@ class Assessment:
         """All that can be measured."""
         if self.can("elbo"):
             yield from self.likelihood()
+        elif self.can("score"):
+            yield from self.exact()
         if self.can("encode"):
             yield from self.latents()
         yield from self.detail()
+        if self.can("complete"):
+            yield from self.completion()
+        if self.can("embed") and self.wanted.probe:
+            yield from self.probe()
         if self.wanted.distances:
             yield from self.distances()
 
@@ -122,6 +134,20 @@ class Assessment:
         self.warnings += measure.loose(dict(found), k)
         yield from found
 
+    def exact(self) -> Iterator[Named]:
+        """The log-likelihood of a model that gives it exactly."""
+        from pinxit.evaluation.likelihood import exact_figures
+        from pinxit.evaluation.protocol import observed_as
+        from pinxit.sampling.inputs import spread
+
+        few = spread(self.test, self.wanted.limit or EXACT)
+        self.protocol["likelihood"] = f"exact, of {len(few):,} pictures; {observed_as(self.model)}"
+        with self.teller.stage(f"likelihood of {len(few):,} pictures"):
+            try:
+                yield from exact_figures(self.model, few, self.wanted.seed)
+            except PinxitError as error:  # of this family, but trained to another end
+                self.warnings.append(f"no likelihood: {error}")
+
     def latents(self) -> Iterator[Named]:
         """KL by latent, active units; a warning where the latents are not used."""
         from pinxit.evaluation.latents import collapse, latent_figures
@@ -143,8 +169,30 @@ class Assessment:
         if self.reconstructions is not None:
             with self.teller.stage("PSNR and SSIM"):
                 yield from reconstruction_figures(self.test, self.reconstructions)
+        if hasattr(self.model, "palette_psnr") and not self.model.lossless:
+            yield "palette_psnr", self.model.palette_psnr(self.test)
         if self.reconstructions is not None or self.samples is not None:
             yield from sharpness_figures(self.test, self.reconstructions, self.samples)
+
+    def completion(self) -> Iterator[Named]:
+        """Error of completed pictures by how much is missing."""
+        from pinxit.evaluation.completion import completion_figures
+        from pinxit.sampling.inputs import spread
+
+        few = spread(self.test, COMPLETED)
+        with self.teller.stage("completions"):
+            yield from completion_figures(self.model, few, self.wanted.seed)
+
+    def probe(self) -> Iterator[Named]:
+        """What the features know of the labels, where there are any."""
+        from pinxit.evaluation.probe import labelled, probe_figures
+
+        train = labelled(self.pictures.split("train"), self.wanted.probe)
+        test = labelled(self.test, MOST)
+        if train is None or test is None or self.pictures.splits is None:
+            return
+        with self.teller.stage(f"linear probe on {len(train):,} pictures"):
+            yield from probe_figures(self.model, train, test)
 
     def distances(self) -> Iterator[Named]:
         """Frechet distances, neighbourhoods and copies, in the data's own feature space."""
@@ -181,6 +229,7 @@ def evaluate(
     count: int = MADE,
     distances: bool = True,
     fid: bool = False,
+    probe: int = PROBED,
     seed: int = 0,
     device: str | None = None,
     progress: bool = True,
@@ -190,11 +239,12 @@ def evaluate(
 
     `figures` {name: number}, `curves` {name: numbers}, `protocol`, `warnings`; see
     `pinxit.evaluation.figures`. `limit` is how many test pictures the importance-weighted
-    likelihood takes (None: about a minute's work of two cores). Figures are the same for a seed.
+    likelihood takes (None: about a minute's work of two cores), `probe` how many training
+    pictures a linear probe on the features learns from (0: none). Figures are the same for a seed.
 
     Raises UsageError for bad numbers, PinxitError where the run or the data cannot be read.
     """
-    wanted = Wanted(importance_samples, limit, count, distances, fid, seed)
+    wanted = Wanted(importance_samples, limit, count, distances, fid, seed, probe)
     run = run if isinstance(run, Run) else Run(Path(run))
     run.config  # noqa: B018 (a folder that is no run says so before torch is imported)
     from pinxit.evaluation.protocol import circumstances

@@ -29,6 +29,9 @@ class Figure:
     group: str
 
 
+COMPLETED = "squared error of completions"
+PROBED = "labels from features"
+
 FIGURES = {
     "log_likelihood": Figure("log-likelihood (IW)", "nats", "higher", "likelihood"),
     "log_likelihood_bits_per_dim": Figure("the same", "bits/dim", "lower", "likelihood"),
@@ -42,6 +45,17 @@ FIGURES = {
     "psnr": Figure("PSNR", "dB", "higher", "reconstruction"),
     "ssim": Figure("SSIM", "", "higher", "reconstruction"),
     "mse": Figure("mean squared error", "of 0..1", "lower", "reconstruction"),
+    "masked_mse_50": Figure("50 % of patches missing", "of 0..1", "lower", COMPLETED),
+    "masked_mse_75": Figure("75 %", "of 0..1", "lower", COMPLETED),
+    "masked_mse_85": Figure("85 %", "of 0..1", "lower", COMPLETED),
+    "masked_mse_95": Figure("95 %", "of 0..1", "lower", COMPLETED),
+    "masked_mse_half": Figure("lower half", "of 0..1", "lower", COMPLETED),
+    "masked_mse_guess": Figure("mean of the rest (yardstick)", "of 0..1", "", COMPLETED),
+    "probe_accuracy": Figure("linear probe", "share", "higher", PROBED),
+    "probe_layer": Figure("its layer", "", "", PROBED),
+    "neighbour_accuracy": Figure("20 nearest neighbours", "share", "higher", PROBED),
+    "probe_pictures": Figure("learned from", "pictures", "", PROBED),
+    "palette_psnr": Figure("PSNR of the palette alone", "dB", "higher", "reconstruction"),
     "sharpness_reconstructions": Figure("reconstructions", "of data", "near 1", "sharpness"),
     "sharpness_samples": Figure("samples", "of data", "near 1", "sharpness"),
     "frechet_samples": Figure("samples to test", "", "lower", "Frechet distance"),
@@ -57,6 +71,7 @@ FIGURES = {
 }
 
 CURVES = {
+    "probe_by_layer": "accuracy of a linear probe on the features after each layer",
     "kl_per_latent": "KL of each latent, nats",
     "mean_variance": "variance over the pictures of each latent's posterior mean",
     "frequencies": "spatial frequency, cycles a pixel",

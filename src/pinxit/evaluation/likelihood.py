@@ -184,3 +184,14 @@ def _with_error(name: str, values: Float64[np.ndarray, " n"]) -> Iterator[Named]
     yield name, float(values.mean())
     if len(values) > 1:
         yield f"{name}_error", float(values.std(ddof=1) / math.sqrt(len(values)))
+
+
+def exact_figures(model: Any, pictures: Pictures, seed: int = 0) -> Iterator[Named]:
+    """The mean log-likelihood of a model that scores exactly, and its standard error.
+
+    In bits per dimension too where the model's values are all 256.
+    """
+    scores = np.asarray(model.score(pictures, seed=seed), np.float64)
+    yield from _with_error("log_likelihood", scores)
+    if getattr(model, "bits_per_dim", False):
+        yield from _with_error("log_likelihood_bits_per_dim", -scores / _nats_per_bit(model))

@@ -61,4 +61,6 @@ def observed_as(model: Any) -> str:
         return "bernoulli; pixels cut at one half"
     if kind == "gaussian":
         return "gaussian; densities of (value + u) / 256 less log 256 a dimension: 8-bit values"
+    if not kind and getattr(model.config, "binarize", "none") == "dynamic":
+        return "each test picture binarized once, pixels drawn by their grey value"
     return f"{kind}; 8-bit values" if kind else "as the model observes"

@@ -15,7 +15,7 @@ Abilities have distinct names, since a run-time check of a protocol sees names o
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from pinxit.data.batch import Batch, Facts
@@ -24,7 +24,7 @@ from pinxit.errors import PinxitError, UsageError, did_you_mean
 if TYPE_CHECKING:
     import numpy as np
     import torch
-    from jaxtyping import Bool, Float, Float32, Float64
+    from jaxtyping import Bool, Float, Float32, Float64, Int64
     from torch import Tensor
 
     from pinxit.data.pictures import Pictures
@@ -128,6 +128,92 @@ class Completes(Protocol):
 
 
 @runtime_checkable
+class Tokenizes(Protocol):
+    """Pictures to a grid of integers below `vocabulary`, and back; deterministic."""
+
+    vocabulary: int
+
+    def tokenize(self, pictures: Pictures) -> Int64[np.ndarray, "n rows columns"]: ...
+    def detokenize(self, tokens: Int64[np.ndarray, "n rows columns"]) -> Pictures: ...
+
+
+class Worded(NamedTuple):
+    """A text that a model wrote, and its log-probability in nats."""
+
+    text: str
+    log_prob: float
+
+
+@runtime_checkable
+class Draws(Protocol):
+    """A picture from each caption; picture i is a function of (seed, start + i) and its caption.
+
+    `language` is None where it is to be told from the words. `guidance` above 1 follows the caption
+    more closely (Ho & Salimans 2022). `drawing` yields the same pictures as they grow, the last
+    being whole.
+    """
+
+    def draw(
+        self,
+        captions: Sequence[str],
+        *,
+        seed: int = 0,
+        temperature: float = 1.0,
+        guidance: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        language: str | None = None,
+        start: int = 0,
+    ) -> Pictures: ...
+    def drawing(
+        self,
+        captions: Sequence[str],
+        *,
+        seed: int = 0,
+        temperature: float = 1.0,
+        guidance: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        language: str | None = None,
+        start: int = 0,
+    ) -> Iterator[Pictures]: ...
+
+
+@runtime_checkable
+class Captions(Protocol):
+    """Each picture in words, the best found first. Raises UsageError for an unknown language."""
+
+    def caption(
+        self, pictures: Pictures, *, language: str | None = None, beams: int = 4, count: int = 1
+    ) -> list[list[Worded]]: ...
+
+
+@runtime_checkable
+class Edits(Protocol):
+    """Each picture changed as its instruction says."""
+
+    def edit(
+        self,
+        pictures: Pictures,
+        instructions: Sequence[str],
+        *,
+        seed: int = 0,
+        temperature: float = 1.0,
+        guidance: float = 1.0,
+        language: str | None = None,
+    ) -> Pictures: ...
+
+
+@runtime_checkable
+class Translates(Protocol):
+    """Each text in another language, the best found."""
+
+    def translate(
+        self, texts: Sequence[str], *, source: str, target: str, beams: int = 4
+    ) -> list[Worded]: ...
+
+
+@runtime_checkable
 class Bounds(Protocol):
     """An ELBO with its terms, and importance weights log p(x, z) - log q(z given x)."""
 
@@ -173,6 +259,11 @@ ABILITIES: dict[str, type] = {
     "embed": Embeds,
     "score": Scores,
     "complete": Completes,
+    "tokenize": Tokenizes,
+    "draw": Draws,
+    "caption": Captions,
+    "edit": Edits,
+    "translate": Translates,
     "elbo": Bounds,
 }
 

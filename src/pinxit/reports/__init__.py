@@ -32,6 +32,7 @@ def report(
     no such run, PinxitError where UMAP is asked for and not installed.
     """
     from pinxit.reports.blurry import blurry
+    from pinxit.reports.completed import completed, generative
     from pinxit.reports.curves import trained
     from pinxit.reports.latents import mapped, priced, traversed
     from pinxit.reports.material import open_material
@@ -46,7 +47,7 @@ def report(
         raise UsageError(f"{path} is a folder; name the HTML file to write, as {path}/report.html.")
     material = open_material(run, pictures, umap=umap)
     makers: tuple[Maker, ...] = (
-        *(painted, reconstructed, blurry),
+        *(painted, reconstructed, completed, generative, blurry),
         *(sharp, traversed, mapped, priced),
         *(unusual, judged, trained, repeated),
     )

@@ -74,6 +74,30 @@ def rows_with_text(pictures: Pictures, columns: int, texts: Sequence[str]) -> by
         return file.getvalue()
 
 
+def columns_with_titles(columns: Sequence[tuple[str, Pictures]]) -> bytes:
+    """The bytes of a PNG: each column's title, and under it its pictures, one a row."""
+    from PIL import Image, ImageDraw
+
+    font = text_font(12)
+    scale = scale_for(columns[0][1], len(columns), cell=80)
+    tiles = [enlarged(pictures, scale) for _, pictures in columns]
+    rows, h, w, c = tiles[0].shape
+    across = max(w, *(int(font.getlength(title)) + 6 for title, _ in columns)) + 2 * GAP
+    top = MARGIN + 18
+    size = 2 * MARGIN + len(columns) * across, top + rows * (h + 2 * GAP) + MARGIN
+    sheet = Image.new("RGB", size, "white")
+    pen = ImageDraw.Draw(sheet)
+    for column, (title, _) in enumerate(columns):
+        left = MARGIN + column * across
+        pen.text((left + across / 2, MARGIN), title, font=font, fill=(60, 60, 60), anchor="ma")
+        for row, tile in enumerate(tiles[column]):
+            at = left + (across - w) // 2, top + row * (h + 2 * GAP)
+            sheet.paste(Image.fromarray(tile[..., 0] if c == 1 else tile), at)
+    with io.BytesIO() as file:
+        sheet.save(file, "PNG")
+        return file.getvalue()
+
+
 def scored(
     pictures: Pictures,
     scores: np.ndarray,

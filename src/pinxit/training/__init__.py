@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pinxit.errors import PinxitError, UsageError
-from pinxit.training.settings import Settings, chosen_batch, chosen_learning_rate
+from pinxit.training.settings import BUDGETS, Settings, chosen_batch, chosen_learning_rate
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from pinxit.data.pictures import Pictures
     from pinxit.runs import Run
     from pinxit.training.schedule import Clock
-
-
-BUDGETS = ("minutes", "steps", "epochs")
 
 
 @dataclass(frozen=True)
@@ -57,6 +54,7 @@ def prepare(
     """
     from pinxit.data.load import load_pictures
     from pinxit.models import family, family_of, make
+    from pinxit.training.devices import settled_precision
 
     config = family(model).Config() if isinstance(model, str) else model
     loaded = load_pictures(pictures, **(reading or {}))
@@ -67,6 +65,7 @@ def prepare(
         settings,
         batch_size=min(facts.count, settings.batch_size or chosen_batch(facts)),
         learning_rate=settings.learning_rate or chosen_learning_rate(parameters),
+        precision=settled_precision(settings),  # a session that goes on must not choose another
     )
     return Prepared(
         family_of(config), built.config, settings, loaded, built, tensors, _files(pictures)
@@ -110,7 +109,7 @@ def train(
     prepared = prepare(model, pictures, chosen, reading)
     from pinxit.training.devices import set_up_fabric
 
-    fabric = set_up_fabric(chosen)
+    fabric = set_up_fabric(prepared.settings)
     prepared = prepared.shared_by(fabric.world_size)
     run = create(prepared, out, reading, fabric, command)
     return run_session(run, prepared.pictures, prepared.settings, fabric, clock, quiet)
@@ -125,29 +124,19 @@ def resume(
     given. Raises UsageError for a run that is finished and no larger budget, or whose pictures
     have changed.
     """
-    from pinxit.models.contract import from_record
     from pinxit.runs import Run
+    from pinxit.training.resuming import reopened, settings_to_go_on
     from pinxit.training.schedule import Clock
 
     clock = Clock()
     run = run if isinstance(run, Run) else Run(Path(run))
-    config = run.config
-    kept = {**config["training"], **{k: v for k, v in settings.items() if v is not None}}
-    budget = [b for b in BUDGETS if settings.get(b)]
-    if budget:
-        kept |= {b: None for b in BUDGETS if b not in budget}
-    elif config.get("finished"):
-        raise UsageError(
-            f"{run.path} is finished; to train it further give a larger budget: "
-            f"pinxit train --resume {run.path} --epochs N (or --minutes, --steps)."
-        )
-    chosen = from_record(Settings, kept)
-    data = _reopened(run, pictures, quiet)
+    config, chosen = run.config, settings_to_go_on(run, settings)
+    data = reopened(run, pictures, quiet)
     from pinxit.training.devices import set_up_fabric
 
     fabric = set_up_fabric(chosen)
     if fabric.is_global_zero:
-        now = {**config["training"], **{b: kept[b] for b in BUDGETS}}
+        now = {**config["training"], **{b: getattr(chosen, b) for b in BUDGETS}}
         seen = {**config["data"], "fingerprint": data.fingerprint}
         if pictures is not None:
             seen |= {"source": data.source, "files": _files(pictures)}
@@ -155,41 +144,17 @@ def resume(
     return run_session(Run(run.path), data, chosen, fabric, clock, quiet, resumed=True)
 
 
-def _reopened(run: Run, pictures: Any, quiet: bool) -> Pictures:
-    """The run's pictures once more, held against the fingerprint of those that it began with."""
-    from pinxit.data.load import load_pictures
-
-    record, facts = run.config["data"], run.facts
-    source = (record.get("files") or record["source"]) if pictures is None else pictures
-    if pictures is None and not source:
-        raise UsageError(f"{run.path} learned from pictures given in Python; give them again.")
-    reading = {k: record[k] for k in ("fit", "limit", "seed") if record.get(k) is not None}
-    size, color = (facts.height, facts.width), "grey" if facts.channels == 1 else "rgb"
-    try:
-        loaded = load_pictures(source, size=size, color=color, progress=not quiet, **reading)
-    except PinxitError as error:
-        if pictures is not None:
-            raise
-        raise type(error)(f"{error}\nIf the pictures of {run.path} have moved: --data") from None
-    if loaded.pixels.shape[1:] != (*size, facts.channels):
-        shape, wanted = loaded.pixels.shape[1:], (*size, facts.channels)
-        raise UsageError(
-            f"{run.path} learned from pictures of {'x'.join(map(str, wanted))} "
-            f"(height, width, channels), not {'x'.join(map(str, shape))}."
-        )
-    if loaded.fingerprint != record["fingerprint"] and pictures is None:
-        raise UsageError(
-            f"the pictures of {loaded.source} have changed since {run.path} began.\n"
-            "Go on with them as they are now by --data, or train anew."
-        )
-    return loaded
-
-
 def refuse_taken(out: str | Path | None) -> None:
-    """Raises UsageError where a folder to write a run to holds something already."""
+    """Raises UsageError where a folder to write a run to holds something already.
+
+    PinxitError where that cannot be seen.
+    """
     path = Path(out) if out else None
-    if path is None or not path.exists() or (path.is_dir() and not any(path.iterdir())):
-        return
+    try:
+        if path is None or not path.exists() or (path.is_dir() and not any(path.iterdir())):
+            return
+    except OSError as error:
+        raise PinxitError(f"cannot write to {path}: {error.strerror or error}.") from None
     if (path / "config.json").is_file():
         raise UsageError(
             f"{path} holds a run already and is never overwritten; "

@@ -46,11 +46,21 @@ def load_checkpoint(folder: Path, trainer: Trainer) -> str | None:
         except Exception as error:  # safetensors, JSON and the disk each have their own
             reasons.append(f"{folder / name} is damaged ({error})")
             continue
-        _restore(trainer, tensors, record)
+        try:
+            _restore(trainer, tensors, record)
+        except (KeyError, RuntimeError):
+            raise PinxitError(
+                f"{folder / name} is of another model than config.json says; train anew."
+            ) from None
         return f"{reasons[0]}; going on from the one before." if reasons else None
     if reasons:
         raise PinxitError(f"{reasons[0]}, and there is no older checkpoint; train anew.")
     raise PinxitError(f"no checkpoint in {folder}: there is nothing to go on from; train anew.")
+
+
+def has_checkpoint(folder: Path) -> bool:
+    """Whether there is one, readable or not."""
+    return any((folder / name).is_file() for name in (NAME, BEFORE))
 
 
 def remove_unfinished(run: Path) -> None:

@@ -13,7 +13,7 @@ import torch
 
 from pinxit.errors import UsageError
 from pinxit.training.precision import faster_precision
-from pinxit.training.settings import Settings
+from pinxit.training.settings import Precision, Settings
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -33,19 +33,23 @@ def set_up_fabric(settings: Settings) -> Fabric:
             f"devices is {here}, but this machine has {torch.cuda.device_count()} accelerators."
         )
     machines = int(os.environ.get("WORLD_SIZE", here)) // here if _by_torchrun() else 1
-    precision = settings.precision
-    if precision == "auto":
-        precision = faster_precision(device)
     fabric = Fabric(
         accelerator=device,
         devices=here,
         num_nodes=machines,
         strategy="ddp" if here * machines > 1 else "auto",
-        precision="bf16-mixed" if precision == "bf16" else "32-true",
+        precision="bf16-mixed" if settled_precision(settings) == "bf16" else "32-true",
     )
     if here * machines > 1:
         fabric.launch()
     return fabric
+
+
+def settled_precision(settings: Settings) -> Precision:
+    """`bf16` or `fp32`; where the settings leave it open, the one that is measured to be faster."""
+    if settings.precision != "auto":
+        return settings.precision
+    return faster_precision(chosen_device())
 
 
 def chosen_device() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Literal
 
 import torch
 
@@ -30,7 +31,7 @@ def matrix_rate(dtype: torch.dtype = torch.float32, device: str = "cpu") -> floa
     return 2 * side**3 / seconds_of_product(side, dtype, device)
 
 
-def faster_precision(device: str = "cpu") -> str:
+def faster_precision(device: str = "cpu") -> Literal["bf16", "fp32"]:
     """`bf16` or `fp32`: on a CUDA device by what it supports, on a CPU by one measurement."""
     if device == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported() else "fp32"

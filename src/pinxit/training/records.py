@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pinxit.data.files import write_atomically
+from pinxit.data.missing import block_of, by_ratio, shown_missing
 from pinxit.data.pictures import Pictures
 from pinxit.models.contract import abilities
 from pinxit.runs import Run
@@ -86,12 +87,25 @@ class EventFile:
 
 
 def draw(model: Any, run: Run, step: int, shown: Pictures, n: int = 36) -> Path | None:
-    """Grids of what the model makes now: samples of seed 0, and reconstructions of `shown`."""
+    """Grids of what the model makes now: samples of seed 0, and reconstructions of `shown`.
+
+    Of a model that only completes: `shown` with 3 patches in 4 missing, completed, and whole.
+    """
     able, path = abilities(model), None
     if "reconstruct" in able and len(shown):
         pairs = Pictures.concatenate([shown, model.reconstruct(shown)])
         grid = pairs.grid(columns=len(shown))
         grid.save(run.path / "samples" / f"reconstruct-{step:07d}.png")
+    if "complete" in able and "sample" not in able and len(shown):
+        path = _completed(model, shown).save(run.path / "samples" / f"step-{step:07d}.png")
     if "sample" in able:
         path = model.sample(n, seed=0).save(run.path / "samples" / f"step-{step:07d}.png")
     return path
+
+
+def _completed(model: Any, shown: Pictures, ratio: float = 0.75) -> Pictures:
+    """Three rows: what is given, what is made of it, the truth."""
+    missing = by_ratio(shown, ratio, block_of(model))
+    made = model.complete(shown, missing, seed=0)
+    rows = Pictures.concatenate([shown_missing(shown, missing), made, shown])
+    return rows.grid(columns=len(shown))

@@ -15,7 +15,12 @@ from pinxit.data.pictures import Pictures
 from pinxit.errors import PinxitError
 from pinxit.models.blocks import mix
 from pinxit.runs import Run
-from pinxit.training.checkpoint import load_checkpoint, remove_unfinished, save_checkpoint
+from pinxit.training.checkpoint import (
+    has_checkpoint,
+    load_checkpoint,
+    remove_unfinished,
+    save_checkpoint,
+)
 from pinxit.training.devices import set_up_fabric as set_up_fabric
 from pinxit.training.loop import State, Step, Trainer, adamw, training
 from pinxit.training.progress import Progress
@@ -106,7 +111,10 @@ class Session:
         self.asked = True
 
     def _go_on(self, state: State) -> None:
-        word = load_checkpoint(self.run.path / "checkpoint", self.trainer)
+        folder, word = self.run.path / "checkpoint", None
+        # a run that was killed before its first checkpoint has trained nothing yet
+        if has_checkpoint(folder) or self.run.weights.is_file():
+            word = load_checkpoint(folder, self.trainer)
         if self.leads:
             remove_unfinished(self.run.path)
         self.clock.before += state.seconds
@@ -132,6 +140,11 @@ class Session:
             if time.perf_counter() - checkpointed >= self.settings.checkpoint_seconds:
                 self.checkpoint()
                 checkpointed = time.perf_counter()
+        if state.step == 0:
+            raise PinxitError(
+                f"{60 * (self.settings.minutes or 0):.2g} s were over before the first step; "
+                f"go on with: pinxit train --resume {self.run.path} --minutes N"
+            )
 
     def _watch(self, step: Step, state: State) -> None:
         """Tell of updates that were skipped, and stop after too many in a row."""
@@ -160,7 +173,8 @@ class Session:
             better = self.validation["loss"] < state.best or not self.run.weights.is_file()
         with averaged(self.trainer):
             if better:
-                state.best = self.validation.get("loss", math.inf)
+                best = self.validation.get("loss", math.inf)
+                state.best = best if math.isfinite(best) else math.inf
                 self.keep()
             # a picture of what it makes now: the averaged weights, best or not
             numbers = self.valid[:SHOWN] if len(self.valid) else self.rows[:SHOWN]

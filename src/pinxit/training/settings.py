@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from pinxit.data.batch import Facts
 from pinxit.errors import UsageError
 
 DEFAULT_MINUTES = 5.0
+BUDGETS = ("minutes", "steps", "epochs")
+
+Precision = Literal["auto", "fp32", "bf16"]
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,7 @@ class Settings:
     # gradient norms above this many times their running mean are cut to it; 0: never
     clip: float = 4.0
     # of matrix products; auto measures once and takes the faster
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    precision: Precision = "auto"
     # of all chance: weights, order of pictures, noise
     seed: int = 0
     # processes or accelerators that share each batch
@@ -50,19 +53,21 @@ class Settings:
     tensorboard: bool = True
 
     def __post_init__(self) -> None:
-        budgets = [b for b in ("minutes", "steps", "epochs") if getattr(self, b) is not None]
+        budgets = [b for b in BUDGETS if getattr(self, b) is not None]
         if len(budgets) > 1:
             raise UsageError(f"one budget at a time, not {' and '.join(budgets)}.")
-        positive = ["minutes", "steps", "epochs", "batch_size", "learning_rate", "devices"]
+        positive = [*BUDGETS, "batch_size", "learning_rate", "devices"]
         for name in [*positive, "evaluations", "patience"]:
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise UsageError(f"{name} must be above 0, not {value}.")
-        for name in ("weight_decay", "warmup", "clip", "checkpoint_seconds"):
+        for name in ("weight_decay", "warmup", "clip", "checkpoint_seconds", "seed"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise UsageError(f"{name} must be 0 or more, not {getattr(self, name)}.")
         if not 0 <= self.ema < 1:
             raise UsageError(f"ema is a decay from 0 to below 1, not {self.ema}.")
+        if self.precision not in get_args(Precision):
+            raise UsageError(f"precision is auto, fp32 or bf16, not '{self.precision}'.")
 
     @property
     def seconds(self) -> float | None:

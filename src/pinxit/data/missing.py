@@ -1,0 +1,113 @@
+"""Which pixels of pictures are missing: by a share of patches, a half, a box or a mask's file.
+
+A mask is bool `[n, height, width]`, True where a pixel is missing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from pinxit.data.pictures import Pictures
+from pinxit.errors import UsageError
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool
+
+    Missing = Bool[np.ndarray, "n height width"]
+
+Half = Literal["lower", "upper", "left", "right"]
+UNSEEN = 128  # the grey that missing pixels are shown in
+
+
+def block_of(model: Any) -> int:
+    """Pixels a side of what a model completes as one: a patch, a token's block."""
+    return getattr(model, "block", 1)
+
+
+def by_ratio(pictures: Pictures, ratio: float, block: int, seed: int = 0) -> Missing:
+    """A share of each picture's patches, drawn by a generator of (seed, its number).
+
+    Of the patches exactly round((1 - ratio) * patches) are left, one at least.
+    Raises UsageError where the ratio is not between 0 and 1.
+    """
+    if not 0 < ratio < 1:
+        raise UsageError(f"the share that is missing lies between 0 and 1, not {ratio:g}.")
+    rows, columns = pictures.height // block, pictures.width // block
+    left = min(max(1, round((1 - ratio) * rows * columns)), rows * columns - 1)
+    missing = np.ones((len(pictures), rows * columns), bool)
+    for i in range(len(pictures)):
+        chosen = np.random.default_rng([seed, i]).permutation(rows * columns)[:left]
+        missing[i, chosen] = False
+    return missing.reshape(-1, rows, columns).repeat(block, 1).repeat(block, 2)
+
+
+def by_half(pictures: Pictures, half: Half) -> Missing:
+    """One half of each picture."""
+    missing = _nothing(pictures)
+    h, w = pictures.height // 2, pictures.width // 2
+    where = {
+        "lower": np.s_[:, h:],
+        "upper": np.s_[:, :h],
+        "left": np.s_[:, :, :w],
+        "right": np.s_[:, :, w:],
+    }
+    missing[where[half]] = True
+    return missing
+
+
+def by_box(pictures: Pictures, box: tuple[int, int, int, int]) -> Missing:
+    """A rectangle: left, top, width and height in pixels of the model's size.
+
+    Raises UsageError where it does not lie in the picture.
+    """
+    left, top, width, height = box
+    inside = left >= 0 and top >= 0 and width > 0 and height > 0
+    if not inside or left + width > pictures.width or top + height > pictures.height:
+        raise UsageError(
+            f"the box {left} {top} {width} {height} (left, top, width, height) does not lie in "
+            f"pictures of {pictures.width} x {pictures.height}."
+        )
+    missing = _nothing(pictures)
+    missing[:, top : top + height, left : left + width] = True
+    return missing
+
+
+def by_mask(pictures: Pictures, mask: Pictures) -> Missing:
+    """A mask's picture, white where pixels are missing, for every picture.
+
+    Raises UsageError where the mask is all black.
+    """
+    missing = mask.pixels[0].mean(-1) > 127
+    if not missing.any():
+        raise UsageError("the mask is all black: nothing is missing. White is what to paint.")
+    return np.broadcast_to(missing, (len(pictures), *missing.shape)).copy()
+
+
+def mask_size(file: Path) -> tuple[int, int]:
+    """Width and height of a mask's file. Raises UsageError where it is no picture."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(file) as image:
+            return image.size
+    except (OSError, UnidentifiedImageError) as error:
+        raise UsageError(f"the mask {file} cannot be read: {error}.") from None
+
+
+def shown_missing(pictures: Pictures, missing: Missing) -> Pictures:
+    """The pictures with grey in place of what is missing."""
+    pixels = np.where(missing[..., None], np.uint8(UNSEEN), pictures.pixels)
+    return dataclasses.replace(pictures, pixels=pixels)
+
+
+def pasted(pictures: Pictures, made: np.ndarray, missing: Missing) -> np.ndarray:
+    """What was made where pixels are missing, the pictures' own elsewhere."""
+    return np.where(missing[..., None], made, pictures.pixels)
+
+
+def _nothing(pictures: Pictures) -> Missing:
+    return np.zeros((len(pictures), pictures.height, pictures.width), bool)

@@ -1,0 +1,92 @@
+"""Image tokenizer: a picture as a few integers (van den Oord 2017; Mentzer 2023).
+
+    x -> encoder -> a grid of vectors -> each rounded to one of a finite set -> decoder -> x
+
+The set is a product of levels (finite scalar quantization, the default: nothing to learn, no code
+dies) or a learned codebook (vector quantization, by running averages). The grid of integers is
+what families that paint token by token learn from.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from pinxit.data.batch import Facts
+from pinxit.errors import UsageError
+
+if TYPE_CHECKING:
+    from pinxit.models.tokenizer.model import Tokenizer
+
+ABILITIES = ("reconstruct", "tokenize", "embed")
+
+# Mentzer 2023, table 1: levels of each dimension for about so many codes
+LEVELS = {240: (8, 6, 5), 1000: (8, 5, 5, 5), 4375: (7, 5, 5, 5, 5), 64: (4, 4, 4), 16: (4, 4)}
+
+
+@dataclass(frozen=True)
+class Config:
+    """An image tokenizer: what is None is chosen from the pictures."""
+
+    # pixels a side of what one token stands for; None: a grid of at most 16 x 16 tokens
+    factor: int | None = None
+    # fsq rounds each number of a vector to a few levels; vq takes the nearest of a codebook
+    quantizer: Literal["fsq", "vq"] = "fsq"
+    # levels of each number (fsq); their product is the number of codes
+    levels: tuple[int, ...] = (8, 5, 5, 5)
+    # codes in the codebook (vq)
+    codes: int = 1024
+    # numbers in a code's vector (vq)
+    code_dim: int = 16
+    # weight of the encoder's commitment to its code (vq; van den Oord 2017, eq. 3)
+    commitment: float = 0.25
+    # channels of the networks; None: chosen
+    width: int | None = None
+    # residual blocks in each half
+    depth: int = 4
+    # share of the absolute error in the loss; the rest is the squared error's
+    absolute: float = 0.5
+
+    def __post_init__(self) -> None:
+        for name in ("factor", "codes", "code_dim", "width", "depth"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UsageError(f"{name} must be at least 1, not {value}.")
+        if not self.levels or min(self.levels) < 2:
+            raise UsageError(f"levels are 2 or more each, as 8 5 5 5, not {self.levels}.")
+        if not 0 <= self.absolute <= 1:
+            raise UsageError(f"absolute is a share from 0 to 1, not {self.absolute}.")
+        if not 0 <= self.commitment < math.inf:
+            raise UsageError(f"commitment must be 0 or more, not {self.commitment}.")
+
+    @property
+    def vocabulary(self) -> int:
+        """Number of codes."""
+        return math.prod(self.levels) if self.quantizer == "fsq" else self.codes
+
+    def resolve(self, facts: Facts) -> Config:
+        """The same with every open choice made from the pictures.
+
+        Raises UsageError for a factor that does not divide the pictures' sides.
+        """
+        common = math.gcd(facts.height, facts.width)
+        factors = [n for n in range(1, common + 1) if common % n == 0]
+        if self.factor is not None and self.factor not in factors:
+            raise UsageError(
+                f"factor {self.factor} does not divide pictures of {facts.width} x "
+                f"{facts.height}; these do: {', '.join(map(str, factors))}."
+            )
+        fits = [n for n in factors if (facts.height // n) * (facts.width // n) <= 256]
+        factor = self.factor or (fits[0] if fits else factors[-1])
+        return dataclasses.replace(
+            self, factor=factor, width=self.width or (64 if facts.dims <= 256 else 128)
+        )
+
+
+def build(config: Config, facts: Facts) -> Tokenizer:
+    """The model of a configuration, for pictures with these facts."""
+    from pinxit.models.tokenizer.model import Tokenizer
+
+    return Tokenizer(config.resolve(facts), facts)

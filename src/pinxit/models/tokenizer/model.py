@@ -1,0 +1,143 @@
+"""The tokenizer as a torch module."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32, Int64
+from torch import Tensor, nn
+
+from pinxit.data.batch import Batch, Facts
+from pinxit.data.pictures import Pictures
+from pinxit.errors import UsageError
+from pinxit.models.blocks import ResidualConv, in_chunks, to_pixels, to_unit
+from pinxit.models.contract import Loss
+from pinxit.models.tokenizer import Config
+from pinxit.models.tokenizer.quantizers import Quantized, quantizer
+
+X = Float[Tensor, "batch channel height width"]
+Grid = Int64[Tensor, "batch rows columns"]
+
+
+class Tokenizer(nn.Module):
+    """Space to depth, residual blocks on the grid, rounding, and the same way back.
+
+    All blocks work on the grid of tokens: few large products, where convolutions at the
+    picture's own resolution would be many small ones.
+    """
+
+    def __init__(self, config: Config, facts: Facts) -> None:
+        super().__init__()
+        assert config.factor is not None
+        assert config.width is not None, "a resolved configuration"
+        self.config, self.facts = config, facts
+        self.block: int = config.factor
+        self.vocabulary = config.vocabulary
+        self.grid = (facts.height // self.block, facts.width // self.block)
+        self.quantizer = quantizer(config)
+        width, numbers = config.width, facts.channels * self.block**2
+        self.encoder = nn.Sequential(
+            nn.PixelUnshuffle(self.block),
+            nn.Conv2d(numbers, width, 1),
+            *(ResidualConv(width) for _ in range(config.depth)),
+            nn.SiLU(),
+            nn.Conv2d(width, self.quantizer.dim, 1),
+        )
+        self.decoder = nn.Sequential(
+            nn.Conv2d(self.quantizer.dim, width, 3, padding=1),
+            *(ResidualConv(width) for _ in range(config.depth)),
+            nn.SiLU(),
+            nn.Conv2d(width, numbers, 1),
+            nn.PixelShuffle(self.block),
+        )
+
+    # -- the equations ------------------------------------------------------------------------
+
+    def quantized(self, x: X) -> Quantized:
+        """A vector and a code for each place of the grid, `[batch, rows, columns, ...]`."""
+        centred = (x - self.facts.mean) / max(self.facts.std, 0.05)
+        return self.quantizer(self.encoder(centred).permute(0, 2, 3, 1).float())
+
+    def painted(self, vectors: Float[Tensor, "batch rows columns dim"]) -> X:
+        """Vectors of codes to pictures from 0 to 1."""
+        made = self.decoder(vectors.permute(0, 3, 1, 2)).float()
+        return made * max(self.facts.std, 0.05) + self.facts.mean
+
+    def loss(self, batch: Batch, progress: float = 1.0) -> Loss:
+        """Squared and absolute error of the pixels' values (0 to 1), and the commitment."""
+        x = to_unit(batch.pixels)
+        found = self.quantized(x)
+        wrong = self.painted(found.vectors) - x
+        squared, absolute = wrong.square().mean(), wrong.abs().mean()
+        share = self.config.absolute
+        total = (1 - share) * squared + share * absolute
+        total = total + self.config.commitment * found.commitment
+        parts = {
+            "squared_error": squared,
+            "absolute_error": absolute,
+            "perplexity": perplexity(found.codes, self.vocabulary),
+        }
+        if self.config.quantizer == "vq":
+            parts["commitment"] = found.commitment
+        return Loss(total, {name: part.detach() for name, part in parts.items()}, "error per pixel")
+
+    # -- abilities ----------------------------------------------------------------------------
+
+    @torch.inference_mode()
+    def tokenize(self, pictures: Pictures) -> Int64[np.ndarray, "n rows columns"]:
+        """The codes of each picture, row by row from the top left."""
+        pixels = self._checked(pictures)
+
+        def codes(rows: Tensor) -> Tensor:
+            return self.quantized(to_unit(rows.to(self.device))).codes.cpu()
+
+        return in_chunks(codes, pixels)[0].numpy()
+
+    @torch.inference_mode()
+    def detokenize(self, tokens: Int64[np.ndarray, "n rows columns"]) -> Pictures:
+        """Codes to pictures. Raises UsageError for codes that do not exist or another grid."""
+        tokens = np.asarray(tokens, np.int64)
+        if tokens.ndim != 3 or tokens.shape[1:] != self.grid:
+            raise UsageError(
+                f"tokens are [n, {self.grid[0]}, {self.grid[1]}], not {list(tokens.shape)}."
+            )
+        if tokens.size and not 0 <= tokens.min() <= tokens.max() < self.vocabulary:
+            raise UsageError(f"codes are numbers from 0 to {self.vocabulary - 1}.")
+
+        def paint(rows: Tensor) -> Tensor:
+            return to_pixels(self.painted(self.quantizer.vectors(rows.to(self.device)))).cpu()
+
+        return Pictures(in_chunks(paint, torch.from_numpy(tokens))[0].numpy())
+
+    def reconstruct(self, pictures: Pictures) -> Pictures:
+        """Each picture through its codes and back."""
+        return self.detokenize(self.tokenize(pictures))
+
+    @torch.inference_mode()
+    def embed(self, pictures: Pictures) -> Float32[np.ndarray, "n dim"]:
+        """The codes' vectors, one after another."""
+        tokens = torch.from_numpy(self.tokenize(pictures)).to(self.device)
+        return self.quantizer.vectors(tokens).flatten(1).float().cpu().numpy()
+
+    def _checked(self, pictures: Pictures) -> Tensor:
+        expected = (self.facts.height, self.facts.width, self.facts.channels)
+        if pictures.pixels.shape[1:] != expected:
+            raise UsageError(
+                f"this model takes pictures of {'x'.join(map(str, expected))} "
+                f"(height, width, channels), not {'x'.join(map(str, pictures.pixels.shape[1:]))}."
+            )
+        return torch.from_numpy(np.array(pictures.pixels))
+
+    @property
+    def device(self) -> Any:
+        return next(self.parameters()).device
+
+
+def perplexity(codes: Int64[Tensor, "*places"], vocabulary: int) -> Float[Tensor, ""]:
+    """exp of the entropy of the codes' use: how many codes it is as if were used evenly."""
+    share = torch.bincount(codes.flatten(), minlength=vocabulary).float()
+    share = share / share.sum()
+    return torch.exp(-(share * share.clamp(min=math.exp(-40)).log()).sum())
