@@ -48,22 +48,25 @@ def peers(quick: bool) -> Iterator[Table]:
 def _all_made(pictures: Pictures, minutes: float) -> Iterator[Made]:
     """Ours in a tenth of the time, the peer's one epoch, ours in full, the peer as long."""
     yield _ours(pictures, minutes / 10)
+    yield _ours(pictures, minutes / 10, prior="flow")
     one = _pythae(pictures, epochs=1)
     yield one
     yield _ours(pictures, minutes)
+    yield _ours(pictures, minutes, prior="flow")
     yield _pythae(pictures, epochs=max(2, round(60 * minutes / one.seconds)))
 
 
-def _ours(pictures: Pictures, minutes: float) -> Made:
+def _ours(pictures: Pictures, minutes: float, prior: str = "standard") -> Made:
     from pinxit.runs import load
 
-    out = _empty(FOLDER / f"ours-{60 * minutes:g}s")
+    out = _empty(FOLDER / f"ours-{60 * minutes:g}s-{prior}")
     limit = ["--limit", str(len(pictures))] if len(pictures) < 70_000 else []
     command = [*PINXIT, "train", "vae", "fashion-mnist", "--minutes", f"{minutes:g}", *limit]
-    seconds = seconds_of([*command, "--latent-dim", str(LATENT), "--no-report", "-o", str(out)])
+    options = ["--latent-dim", str(LATENT), "--prior", prior]
+    seconds = seconds_of([*command, *options, "--no-report", "-o", str(out)])
     model = load(out)
     test = pictures.split("test")
-    name = f"pinxit, {60 * minutes:g} s"
+    name = f"pinxit, {60 * minutes:g} s" + (", flow prior" if prior == "flow" else "")
     return Made(name, 60 * minutes, seconds, model.sample(MADE), model.reconstruct(test))
 
 

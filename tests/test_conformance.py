@@ -23,18 +23,19 @@ def module(request):
     return family(request.param)
 
 
-@pytest.fixture(scope="module")
-def model(module):
-    return fresh(module)
+@pytest.fixture(params=FAMILIES, scope="module")
+def model(request):
+    return fresh(family(request.param))
 
 
 def fresh(module):
     return make(module.Config(), blobs(), np.arange(48))[0]
 
 
-def can(model, ability):
-    if ability not in abilities(model):
-        pytest.skip(f"{family_of(model.config)} does not {ability}")
+def of_all_that(ability):
+    """For every family that has an ability."""
+    able = [name for name in FAMILIES if ability in family(name).ABILITIES]
+    return pytest.mark.parametrize("model", able, indirect=True)
 
 
 def test_there_are_families():
@@ -49,11 +50,11 @@ def test_states_what_it_is(module):
     assert set(module.ABILITIES) <= set(ABILITIES)
 
 
-def test_is_a_model_with_the_abilities_it_states(module, model):
+def test_is_a_model_with_the_abilities_it_states(model):
+    module = family(family_of(model.config))
     assert isinstance(model, Model)
     assert isinstance(model, torch.nn.Module)
     assert set(abilities(model)) == set(module.ABILITIES)
-    assert family(family_of(model.config)) is module
 
 
 def test_resolved_configuration_has_no_open_choice_and_survives_json(module):
@@ -126,7 +127,8 @@ def test_the_same_chance_gives_the_same_loss(model):
     assert torch.equal(first, model.loss(batch).total)
 
 
-def test_saved_and_loaded_it_gives_the_same(module, model):
+def test_saved_and_loaded_it_gives_the_same(model):
+    module = family(family_of(model.config))
     other = module.build(from_record(module.Config, dataclasses.asdict(model.config)), model.facts)
     other.load_state_dict(load(save(model.state_dict())))
     batch = blobs().batch(np.arange(16))
@@ -137,8 +139,8 @@ def test_saved_and_loaded_it_gives_the_same(module, model):
     assert torch.equal(*losses)
 
 
+@of_all_that("sample")
 def test_sampling_is_repeatable_and_picture_7_is_the_same_in_any_batch(model):
-    can(model, "sample")
     many = model.sample(70, seed=0).pixels
     assert many.shape == (70, *blobs().pixels.shape[1:])
     assert np.array_equal(many, model.sample(70, seed=0).pixels)
@@ -152,16 +154,16 @@ def test_sampling_is_repeatable_and_picture_7_is_the_same_in_any_batch(model):
             model.sample(2, temperature=temperature)
 
 
+@of_all_that("reconstruct")
 def test_reconstruction_is_deterministic_and_of_the_same_shape(model):
-    can(model, "reconstruct")
     pictures = blobs()
     all_of_them = model.reconstruct(pictures).pixels
     assert all_of_them.shape == pictures.pixels.shape
     assert np.array_equal(all_of_them[5:9], model.reconstruct(pictures[5:9]).pixels)
 
 
+@of_all_that("encode")
 def test_encoding_is_deterministic_and_decodes(model):
-    can(model, "encode")
     pictures = blobs()
     posterior = model.encode(pictures)
     assert posterior.mean.shape == posterior.std.shape
@@ -170,16 +172,16 @@ def test_encoding_is_deterministic_and_decodes(model):
     assert len(model.decode(posterior.mean[:5])) == 5
 
 
+@of_all_that("embed")
 def test_embedding_is_one_vector_a_picture(model):
-    can(model, "embed")
     vectors = model.embed(blobs())
     assert vectors.dtype == np.float32
     assert vectors.shape[0] == len(blobs())
     assert np.array_equal(vectors[2:4], model.embed(blobs()[2:4]))
 
 
+@of_all_that("score")
 def test_scores_are_finite_and_do_not_depend_on_neighbours(model):
-    can(model, "score")
     scores = model.score(blobs())
     assert scores.shape == (len(blobs()),)
     assert np.isfinite(scores).all()
@@ -194,8 +196,8 @@ def missing_corners(pictures):
     return missing
 
 
+@of_all_that("complete")
 def test_completing_keeps_what_is_known_and_paints_the_rest(model):
-    can(model, "complete")
     pictures = blobs()
     missing = missing_corners(pictures)
     made = model.complete(pictures, missing, seed=0)
@@ -205,8 +207,8 @@ def test_completing_keeps_what_is_known_and_paints_the_rest(model):
     assert not np.array_equal(made.pixels[missing], pictures.pixels[missing])
 
 
+@of_all_that("complete")
 def test_completing_is_repeatable_and_does_not_see_the_neighbours_nor_what_is_missing(model):
-    can(model, "complete")
     pictures = blobs()
     missing = missing_corners(pictures)
     made = model.complete(pictures, missing, seed=3).pixels
@@ -215,24 +217,24 @@ def test_completing_is_repeatable_and_does_not_see_the_neighbours_nor_what_is_mi
     assert np.array_equal(made, model.complete(hidden, missing, seed=3).pixels)
 
 
+@of_all_that("complete")
 def test_completing_everything_and_nothing(model):
-    can(model, "complete")
     pictures = blobs(5)
     everything = np.ones(pictures.pixels.shape[:3], bool)
     assert model.complete(pictures, everything, seed=0).pixels.shape == pictures.pixels.shape
     assert np.array_equal(model.complete(pictures, ~everything).pixels, pictures.pixels)
 
 
+@of_all_that("complete")
 def test_a_mask_of_another_shape_is_refused(model):
-    can(model, "complete")
     with pytest.raises(UsageError, match="mask"):
         model.complete(blobs(5), np.ones((5, 4, 4), bool))
     with pytest.raises(UsageError, match="mask"):
         model.complete(blobs(5), np.ones((4, 8, 8), bool))
 
 
+@of_all_that("elbo")
 def test_elbo_is_below_the_importance_weighted_bounds(model):
-    can(model, "elbo")
     pictures = blobs(96)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():

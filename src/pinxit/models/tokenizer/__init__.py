@@ -54,8 +54,8 @@ class Config:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UsageError(f"{name} must be at least 1, not {value}.")
-        if not self.levels or min(self.levels) < 2:
-            raise UsageError(f"levels are 2 or more each, as 8 5 5 5, not {self.levels}.")
+        if not self.levels or min(self.levels) < 3:
+            raise UsageError(f"levels are 3 or more each, as 8 5 5 5, not {self.levels}.")
         if not 0 <= self.absolute <= 1:
             raise UsageError(f"absolute is a share from 0 to 1, not {self.absolute}.")
         if not 0 <= self.commitment < math.inf:

@@ -2,11 +2,11 @@
 
 The weights are those of `VAE.log_weights`. What is done otherwise, for one picture x at a time:
 
-- s = 2x - 1 is multiplied into the last layer, so that it gives margins m = s l of the logits l:
-  log p(x given z) = -sum of softplus(-m), in which nothing large cancels;
+- 1 - 2x is multiplied into the last layer, so that it gives margins m = (1 - 2x) l of the logits
+  l: log p(x given z) = -sum of log(1 + exp(m)), in which nothing large cancels;
 - log2 e is multiplied into it as well: exp2 is twice as fast as exp;
-- softplus(-m) = -min(m, 0) + log(1 + exp(-|m|)), and the logarithm is taken of products of many
-  factors of 1 to 2 rather than of each;
+- the logarithm is taken of products of many 1 + 2^m rather than of each; a sample whose pixels
+  are so unlikely that a product overflows is done again, one logarithm each;
 - every pass over the margins is in place, on a tile that stays in the caches;
 - each core has its own picture.
 """
@@ -20,6 +20,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, TypeVar
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
@@ -33,8 +34,8 @@ if TYPE_CHECKING:
 
 FEWEST = 64  # samples a picture; with fewer the obvious way is as fast
 ROWS = {"cpu": 1024, "cuda": 65536}  # samples a tile: on a CPU its margins stay in the L3 cache
-FACTORS = 112  # a product of so many numbers from 1 to 2 is below the largest float32, 2^128
-NONE = 126.0  # the margin of an output that is no pixel: 2^-126 added to 1 is 1
+FACTORS = 112  # in a product: it overflows where they together cost 128 bits
+NONE = -126.0  # the margin of an output that is no pixel: 2^-126 added to 1 is 1
 
 
 def importance_log_likelihood(
@@ -128,14 +129,15 @@ class Weights:
         dims = last.out_features
         self.products = math.ceil(dims / FACTORS)
         outputs = self.products * math.ceil(dims / self.products)
-        self.scales = math.log2(math.e) * (2 * x.flatten(1) - 1)
+        self.scales = math.log2(math.e) * (1 - 2 * x.flatten(1))
         self.weight = last.weight.t().contiguous()
         self.bias = last.bias
         self.dims, self.picture = dims, -1
         # of one picture: the last layer that gives margins, filled up with outputs of no effect
         self.margin_weight = x.new_zeros(last.in_features, outputs)
         self.margin_bias = x.new_full((outputs,), NONE)
-        self.margins, self.negative = x.new_empty(2, rows, outputs)
+        self.odds, self.one = torch.empty_like(self.margin_bias), x.new_ones(())
+        self.margins = x.new_empty(rows, outputs)
         self.noise = x.new_empty(rows, model.latent_dim)
         self.generator = torch.Generator(x.device)
 
@@ -162,12 +164,21 @@ class Weights:
         scale = self.scales[picture]
         torch.mul(self.weight, scale, out=self.margin_weight[:, : self.dims])
         torch.mul(self.bias, scale, out=self.margin_bias[: self.dims])
+        torch.exp2(self.margin_bias, out=self.odds)
         self.picture = picture
 
     def _log_prob(self, h: Float[Tensor, "samples width"]) -> Float[Tensor, " samples"]:
-        """-sum of softplus(-m): margins m are in units of log 2."""
-        m, negative = self.margins[: len(h)], self.negative[: len(h)]
-        torch.addmm(self.margin_bias, h, self.margin_weight, out=m)
-        missed = torch.clamp(m, max=0, out=negative).sum(1)
-        factors = m.abs_().neg_().exp2_().add_(1).unflatten(1, (self.products, -1))
-        return math.log(2) * missed - factors.prod(2).log_().sum(1)
+        """-sum of log(1 + 2^m): margins m are in units of log 2."""
+        m = self.margins[: len(h)]
+        torch.mm(h, self.margin_weight, out=m).exp2_()
+        torch.addcmul(self.one, m, self.odds, out=m)  # the bias: 2^(m + b) = 2^m 2^b
+        cost = m.unflatten(1, (self.products, -1)).prod(2).log_().sum(1)
+        over = ~cost.isfinite()
+        if over.any():
+            cost[over] = self._careful(h[over])
+        return -cost
+
+    def _careful(self, h: Float[Tensor, "samples width"]) -> Float[Tensor, " samples"]:
+        """The same where a product overflows."""
+        margins = torch.addmm(self.margin_bias, h, self.margin_weight)
+        return F.softplus(math.log(2) * margins).sum(1)

@@ -1,0 +1,372 @@
+"""iGPT as a torch module."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Float32, Int64, UInt8
+from torch import Tensor, nn
+
+from pinxit.data.batch import Batch, Facts
+from pinxit.data.missing import pasted
+from pinxit.data.pictures import Pictures
+from pinxit.errors import PinxitError, UsageError
+from pinxit.models.blocks import LabelEmbedding, in_chunks, mix
+from pinxit.models.contract import Loss
+from pinxit.models.igpt import Config
+from pinxit.models.igpt.generation import Asked, Chances, filling, uniforms
+from pinxit.models.igpt.palette import (
+    COLORS,
+    Tokens,
+    blocks_of,
+    nearest,
+    pixels_of,
+    unprepared,
+)
+from pinxit.models.transformer import Block, norm, rotations
+
+Labels = Int64[Tensor, " batch"] | None
+Logits = Float[Tensor, "batch tokens colors"]
+Missing = Bool[np.ndarray, "n height width"]
+
+
+class IGPT(nn.Module):
+    """A palette, and a transformer over the numbers of its colours in raster order."""
+
+    def __init__(self, config: Config, facts: Facts) -> None:
+        super().__init__()
+        assert config.block and config.width and config.depth and config.heads, "resolved"
+        self.config, self.facts = config, facts
+        self.block: int = config.block
+        self.rows, self.columns = facts.height // self.block, facts.width // self.block
+        self.tokens = self.rows * self.columns
+        self.causal = self.left_to_right = config.objective == "autoregressive"
+        colors = config.colors or (256 if config.palette == "levels" else COLORS)
+        numbers, width = facts.channels * self.block**2, config.width
+        self.register_buffer("palette", unprepared(config.palette, colors, numbers))
+        self.register_buffer("exact", torch.tensor(config.palette == "binary"))
+        self.embedding = nn.Embedding(colors, width)
+        self.places = (
+            nn.Parameter(torch.empty(self.tokens, width)) if config.positions == "learned" else None
+        )
+        classes = len(facts.label_names) if config.condition == "label" else 0
+        self.start = LabelEmbedding(classes, width)  # of no label: the start token
+        self.hidden_token = None if self.causal else nn.Parameter(torch.empty(width))
+        self.layers = nn.ModuleList(
+            Block(width, config.heads, 4.0, config.norm, config.activation)
+            for _ in range(config.depth)
+        )
+        self.norm = norm(config.norm, width)
+        self.head = nn.Linear(width, colors, bias=False)
+        self.drop = nn.Dropout(config.dropout)
+        self._start()
+
+    palette: Tensor
+    exact: Tensor
+
+    def _start(self) -> None:
+        """Normal weights of deviation 0.02, those that end a branch smaller (Radford 2019)."""
+        for module in self.modules():
+            if isinstance(module, nn.Linear | nn.Embedding):
+                nn.init.normal_(module.weight, std=0.02)
+            if isinstance(module, nn.Linear) and module.bias is not None:
+                nn.init.zeros_(module.bias)
+        for token in (self.places, self.hidden_token):
+            if token is not None:
+                nn.init.normal_(token, std=0.02)
+        for layer in self.layers:
+            assert isinstance(layer, Block)
+            for last in (layer.attention.out, layer.down):
+                nn.init.normal_(last.weight, std=0.02 / math.sqrt(2 * len(self.layers)))
+
+    # -- pictures and tokens ------------------------------------------------------------------
+
+    @property
+    def lossless(self) -> bool:
+        """Whether the palette holds every block of the training pictures exactly."""
+        return bool(self.exact)
+
+    @property
+    def bits_per_dim(self) -> bool:
+        """Whether a score is one of pictures, not of what the palette makes of them."""
+        return self.lossless
+
+    def tokens_of(self, pixels: UInt8[Tensor, "b h w c"]) -> Tokens:
+        """The tokens of pictures, row by row; a binary palette's pixels by the nearer."""
+        return nearest(blocks_of(pixels, self.block), self.palette, self.config.palette)
+
+    def observed(
+        self, pixels: UInt8[Tensor, "b h w c"], generator: torch.Generator | None = None
+    ) -> UInt8[Tensor, "b h w c"]:
+        """The pictures whose likelihood it is: with `dynamic` binarization pixels are drawn."""
+        if self.config.binarize != "dynamic":
+            return pixels
+        chance = torch.rand(pixels.shape, generator=generator, device=pixels.device)
+        return (chance * 255 < pixels).to(torch.uint8) * 255
+
+    def pictures_of(self, tokens: Tokens) -> UInt8[Tensor, "b h w c"]:
+        """The palette's colours in their places; a token below 0 is mid-grey."""
+        blocks = self.palette[tokens.clamp(min=0)]
+        blocks = torch.where(tokens[..., None] < 0, torch.full_like(blocks[:1, :1], 128), blocks)
+        return pixels_of(blocks, self.rows, self.block)
+
+    def palette_psnr(self, pictures: Pictures) -> float:
+        """Decibels between pictures and what the palette makes of them; infinite where equal."""
+        made = (
+            self.pictures_of(self.tokens_of(self._checked(pictures).to(self.device))).cpu().numpy()
+        )
+        wrong = np.square(made.astype(np.float32) - pictures.pixels).mean() / 255**2
+        return math.inf if wrong == 0 else float(-10 * np.log10(wrong))
+
+    # -- the equations ------------------------------------------------------------------------
+
+    def logits(
+        self, tokens: Tokens, labels: Labels = None, hidden: Bool[Tensor, "b t"] | None = None
+    ) -> Logits:
+        """For each place the scores of all colours.
+
+        Autoregressive: from the tokens before it. BERT: from all but those `hidden`.
+        """
+        return self.head(self.norm(self._last(tokens, labels, hidden)))
+
+    def _last(
+        self, tokens: Tokens, labels: Labels, hidden: Bool[Tensor, "b t"] | None
+    ) -> Float[Tensor, "batch tokens width"]:
+        h = self.entered(tokens, labels, hidden)
+        for layer in self.layers:
+            h = self.drop(layer(h, self.causal, self.rotation(h.shape[1])))
+        return h
+
+    def entered(
+        self, tokens: Tokens, labels: Labels = None, hidden: Bool[Tensor, "b t"] | None = None
+    ) -> Float[Tensor, "batch tokens width"]:
+        """What the first layer sees: the start or label, then each token but the last; or, of
+        BERT, each token or in its place the hidden one, with the label added."""
+        start = self.start(labels, len(tokens))[:, None]
+        if self.causal:
+            h = torch.cat((start, self.embedding(tokens[:, :-1])), 1)
+        else:
+            assert self.hidden_token is not None
+            h = self.embedding(tokens)
+            if hidden is not None:
+                h = torch.where(hidden[..., None], self.hidden_token.to(h.dtype), h)
+            h = h + start
+        return h if self.places is None else h + self.places
+
+    def rotation(self, length: int) -> tuple[Tensor, Tensor] | None:
+        """Angles of rotary positions, where these are rotary."""
+        if self.places is not None:
+            return None
+        assert self.config.width and self.config.heads
+        cos, sin = rotations(length, self.config.width // self.config.heads)
+        return cos.to(self.device), sin.to(self.device)
+
+    def loss(self, batch: Batch, progress: float = 1.0) -> Loss:
+        """-log p(x) in nats per picture; of BERT the nats of a hidden token (sections 2.1, 2.2)."""
+        tokens = self.tokens_of(self.observed(batch.pixels))
+        labels = self._seen(batch.labels)
+        if self.causal:
+            return self._negative_log_likelihood(tokens, labels)
+        count = min(max(1, round(self.config.mask_ratio * self.tokens)), self.tokens)
+        chosen = torch.rand(tokens.shape, device=tokens.device).argsort(1)[:, :count]
+        hidden = torch.zeros_like(tokens, dtype=torch.bool).scatter_(1, chosen, True)
+        scores = self.head(self.norm(self._last(tokens, labels, hidden)[hidden]))
+        nll = F.cross_entropy(scores.float(), tokens[hidden])
+        return Loss(nll, {"masked_nll": nll.detach()}, "nats per masked token")
+
+    def _negative_log_likelihood(self, tokens: Tokens, labels: Labels) -> Loss:
+        scores = self.logits(tokens, labels).float()
+        nll = F.cross_entropy(scores.flatten(0, 1), tokens.flatten()) * self.tokens
+        parts = {"nll": nll.detach()}
+        if self.lossless:
+            parts["bits_per_dim"] = nll.detach() / (self.facts.dims * math.log(2))
+        return Loss(nll, parts)
+
+    def _seen(self, labels: Labels) -> Labels:
+        """The labels that the model may see; some hidden in training."""
+        if self.config.condition == "none" or labels is None:
+            return None
+        if not self.training:
+            return labels
+        dropped = torch.rand(labels.shape, device=labels.device) < self.config.condition_dropout
+        return torch.where(dropped, -1, labels)
+
+    def log_likelihood(self, tokens: Tokens, labels: Labels = None) -> Float[Tensor, " batch"]:
+        """log p of pictures of tokens, in nats: the sum of log p(x_t given x_1 .. x_(t-1)).
+
+        Raises PinxitError of a model trained as BERT is: it has no likelihood.
+        """
+        if not self.causal:
+            raise PinxitError(
+                "a model of --objective bert has no likelihood: it knows each token from all "
+                "others. Train one with --objective autoregressive."
+            )
+        log_p = self.logits(tokens, labels).float().log_softmax(-1)
+        return log_p.gather(-1, tokens[..., None])[..., 0].sum(1)
+
+    # -- abilities ----------------------------------------------------------------------------
+
+    def sample(
+        self,
+        n: int,
+        *,
+        seed: int = 0,
+        temperature: float = 1.0,
+        label: str | None = None,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        start: int = 0,
+    ) -> Pictures:
+        """`n` new pictures, token by token; picture i is a function of (seed, start + i) alone.
+
+        `temperature` 0 takes the likeliest token each time; `top_k` and `top_p` keep the likeliest
+        tokens alone, so many or of so much probability. Raises UsageError for a bad number or an
+        unknown label.
+        """
+        options = {"top_k": top_k, "top_p": top_p, "start": start}
+        *_, last = self.growing(n, seed=seed, temperature=temperature, label=label, **options)
+        return last
+
+    def growing(
+        self,
+        n: int,
+        *,
+        seed: int = 0,
+        temperature: float = 1.0,
+        label: str | None = None,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        start: int = 0,
+    ) -> Iterator[Pictures]:
+        """The same as they grow, row by row of tokens; grey where nothing is painted yet."""
+        if n < 1:
+            raise UsageError(f"the number of pictures must be at least 1, not {n}.")
+        chances = Chances(temperature, top_k, top_p)
+        labels = self._asked_for(label, n)
+        known = torch.full((n, self.tokens), -1)
+        for tokens in filling(
+            self, Asked(known, labels, uniforms(n, self.tokens, seed, start)), chances
+        ):
+            yield Pictures(self.pictures_of(tokens.to(self.device)).cpu().numpy())
+
+    def complete(
+        self,
+        pictures: Pictures,
+        missing: Missing,
+        *,
+        seed: int = 0,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+    ) -> Pictures:
+        """The missing pixels, painted token by token; a block with a missing pixel is missing.
+
+        An autoregressive model sees what stands before a token in raster order and nothing after
+        it, so it completes lower halves well and upper ones blindly; BERT sees all that is known.
+        """
+        options = {"top_k": top_k, "top_p": top_p}
+        *_, last = self.completing(pictures, missing, seed=seed, temperature=temperature, **options)
+        return last
+
+    def completing(
+        self,
+        pictures: Pictures,
+        missing: Missing,
+        *,
+        seed: int = 0,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+    ) -> Iterator[Pictures]:
+        """The same as they grow."""
+        chances = Chances(temperature, top_k, top_p)
+        pixels = self._checked(pictures)
+        expected = tuple(pixels.shape[:3])
+        if tuple(missing.shape) != expected:
+            raise UsageError(f"the mask is {list(missing.shape)}, the pictures {list(expected)}.")
+        marks = torch.from_numpy(np.array(missing))[..., None].to(torch.uint8)
+        unknown = blocks_of(marks, self.block).bool().any(-1)
+        known = torch.where(unknown, -1, self.tokens_of(pixels.to(self.device)).cpu())
+        labels = self._labels_of(pictures)
+        for tokens in filling(
+            self, Asked(known, labels, uniforms(len(known), self.tokens, seed)), chances
+        ):
+            made = self.pictures_of(tokens.to(self.device)).cpu().numpy()
+            yield Pictures(pasted(pictures, made, missing))
+
+    @torch.inference_mode()
+    def score(
+        self, pictures: Pictures, *, samples: int = 1, seed: int = 0
+    ) -> Float32[np.ndarray, " n"]:
+        """log p(x) of each picture in nats, exactly: `samples` changes nothing.
+
+        With `dynamic` binarization pixels are drawn by (seed, i). Where the palette is not
+        lossless the score is of what it makes of the pictures.
+        """
+        pixels = self._checked(pictures)
+        tokens = torch.cat([self._drawn(pixels[i : i + 1], seed, i) for i in range(len(pixels))])
+
+        def score(tokens: Tensor, labels: Tensor | None) -> Tensor:
+            chosen = None if labels is None else labels.to(self.device)
+            return self.log_likelihood(tokens.to(self.device), chosen).cpu()
+
+        return in_chunks(score, tokens, self._labels_of(pictures))[0].numpy()
+
+    def _drawn(self, pixels: Tensor, seed: int, number: int) -> Tokens:
+        generator = torch.Generator().manual_seed(mix(seed, number))
+        return self.tokens_of(self.observed(pixels, generator).to(self.device)).cpu()
+
+    @torch.inference_mode()
+    def embed(self, pictures: Pictures, layer: int | None = None) -> Float32[np.ndarray, "n width"]:
+        """The mean over the places of a layer's output; the middle layer's unless said, where the
+        paper finds the best features (its section 4.1)."""
+        layer = len(self.layers) // 2 if layer is None else layer
+        if not 0 <= layer <= len(self.layers):
+            raise UsageError(f"layers are numbered 0 to {len(self.layers)}, not {layer}.")
+        return self.hidden(pictures)[layer]
+
+    @torch.inference_mode()
+    def hidden(self, pictures: Pictures) -> Float32[np.ndarray, "layers n width"]:
+        """The mean over the places of what enters the first layer, and of each layer's output."""
+
+        def means(pixels: Tensor) -> Tensor:
+            h = self.entered(self.tokens_of(pixels.to(self.device)))
+            found = [h.mean(1)]
+            for layer in self.layers:
+                h = layer(h, self.causal, self.rotation(h.shape[1]))
+                found.append(h.mean(1))
+            return torch.stack(found, 1).float().cpu()
+
+        return in_chunks(means, self._checked(pictures))[0].transpose(0, 1).contiguous().numpy()
+
+    def _asked_for(self, label: str | None, n: int) -> Tensor | None:
+        if label is None:
+            return None
+        if self.config.condition == "none":
+            raise UsageError(
+                "this model was trained without labels; train with --condition label to ask for one"
+            )
+        return torch.full((n,), self.facts.label_index(label))
+
+    def _labels_of(self, pictures: Pictures) -> Tensor | None:
+        if self.config.condition == "none" or pictures.labels is None:
+            return None
+        return torch.from_numpy(np.array(pictures.labels))
+
+    def _checked(self, pictures: Pictures) -> Tensor:
+        expected = (self.facts.height, self.facts.width, self.facts.channels)
+        if pictures.pixels.shape[1:] != expected:
+            raise UsageError(
+                f"this model takes pictures of {'x'.join(map(str, expected))} "
+                f"(height, width, channels), not {'x'.join(map(str, pictures.pixels.shape[1:]))}."
+            )
+        return torch.from_numpy(np.array(pictures.pixels))
+
+    @property
+    def device(self) -> Any:
+        return self.head.weight.device
