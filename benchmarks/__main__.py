@@ -16,6 +16,8 @@ PARTS = {
     "startup": "from a fresh process to an answer",
     "throughput": "training, as a share of the machine's matrix products",
     "likelihood": "10,000 test pictures by 5,000 importance samples each",
+    "masked": "masked autoencoder: a step, beside all patches and beside transformers",
+    "generation": "iGPT: tokens a second, beside transformers and beside its products",
     "peers": "Fashion-MNIST beside pythae (needs the extra `benchmark`)",
 }
 
@@ -28,7 +30,7 @@ def benchmarks(
     """Measure this machine, ours and peers; without names, all parts.
 
     Args:
-        names: startup, throughput, likelihood, peers
+        names: startup, throughput, likelihood, masked, generation, peers
         quick: a try of each part, in less than a minute: no result
         json_file: write all tables there as well
     """

@@ -118,7 +118,7 @@ def test_what_cannot_be_is_refused():
     facts = blobs().facts()
     with pytest.raises(UsageError, match="does not divide pictures of 8 x 8; these do: 1, 2, 4, 8"):
         Config(factor=3).resolve(facts)
-    with pytest.raises(UsageError, match="levels are 2 or more"):
+    with pytest.raises(UsageError, match="levels are 3 or more"):
         Config(levels=(8, 1))
     model = small(factor=2)
     with pytest.raises(UsageError, match="tokens are"):

@@ -11,7 +11,7 @@ from PIL import Image
 
 from pinxit.cli import main
 from pinxit.errors import UsageError
-from pinxit.reports.comparison import compared, curve, drawn
+from pinxit.reports.comparison import by_layer, compared, curve, drawn
 from pinxit.runs import Run
 
 
@@ -79,3 +79,16 @@ def test_the_command_prints_and_draws(runs, tmp_path, capsys):
 def test_a_run_that_was_not_evaluated_says_so(runs, tmp_path):
     with pytest.raises(UsageError, match="not evaluated yet: pinxit evaluate"):
         compared([*runs, run_of(tmp_path / "d", 0.5)])
+
+
+def test_probes_by_layer_are_drawn_together(runs, tmp_path, capsys):
+    with pytest.raises(UsageError, match="none of these runs"):
+        by_layer(runs)
+    for run, layers in zip(runs, ([0.2, 0.5, 0.4], [0.2, 0.3]), strict=False):
+        run.write("evaluation.json", {"figures": {"psnr": 1}, "curves": {"probe_by_layer": layers}})
+    words = [*(str(run.path) for run in runs), "--figure", "probe_by_layer"]
+    assert main(["compare", *words]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:2] == ["b: 0.200 0.500 0.400", "a: 0.200 0.300"]
+    assert (tmp_path / "probe_by_layer.png").read_bytes().startswith(b"\x89PNG")
+    assert main(["compare", *words, "--against", "mask_ratio"]) == 2

@@ -25,19 +25,34 @@ def compare(
     Args:
         runs: folders of two runs or more, each with its evaluation.json
         figure: draw this figure of evaluation.json, as probe_accuracy ...
-        against: ... against this option of the runs, as mask_ratio
+        against: ... against this option of the runs, as mask_ratio; for probe_by_layer leave it
+            out: that is a curve by itself
         out: the curve's PNG; else FIGURE-AGAINST.png beside the first run
         json: print the figures, or the curve's points, as JSON
     """
     if len(runs) < 2:
         raise UsageError(f"compare takes two runs or more, not {len(runs)}.")
-    if (figure is None) != (against is None):
-        raise UsageError("a curve needs both: --figure probe_accuracy --against mask_ratio")
+    by_itself = figure == "probe_by_layer"
+    if (figure is None or by_itself) != (against is None):
+        raise UsageError(
+            "a curve needs both, as --figure probe_accuracy --against mask_ratio; "
+            "--figure probe_by_layer stands alone."
+        )
     where = checked(out, ".png")
-    from pinxit.reports.comparison import compared, curve, drawn
+    from pinxit.reports.comparison import by_layer, compared, curve, drawn, drawn_by_layer
     from pinxit.runs import Run
 
     opened = [Run(path) for path in runs]
+    if by_itself:
+        curves = by_layer(opened)
+        where = written(where or runs[0].parent / "probe_by_layer.png", drawn_by_layer(curves))
+        if json:
+            print_json({"path": str(where), "curves": curves})
+            return
+        for name, values in curves.items():
+            print(f"{name}: {' '.join(f'{value:.3f}' for value in values)}")
+        print(where)
+        return
     if figure is not None and against is not None:
         points = curve(opened, figure, against)
         where = written(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from pinxit.cli.given import Data, Out, RunFolder, print_json
@@ -16,6 +17,7 @@ def evaluate(
     distances: bool = True,
     fid: bool = False,
     probe: int = 10_000,
+    features: Path | None = None,
     seed: int = 0,
     device: str | None = None,
     json: bool = False,
@@ -32,6 +34,8 @@ def evaluate(
             learned once for a data set
         fid: measure FID too (the extra `fid`, and Inception's weights)
         probe: training pictures that a linear probe on the features learns from; 0 leaves it out
+        features: a run whose frozen encoder is the feature space of the distances, as a masked
+            autoencoder's; without it a small network, learned once for a data set
         seed: of the chance
         device: cpu or cuda; without it cuda where there is one
         json: print evaluation.json in place of the table
@@ -48,6 +52,7 @@ def evaluate(
         distances=distances,
         fid=fid,
         probe=probe,
+        features=features,
         seed=seed,
         device=device,
     )
@@ -105,10 +110,15 @@ def _protocol(protocol: dict[str, Any]) -> list[str]:
     if found := protocol.get("importance"):
         lines.append(f"IW: {found['samples']:,} samples for each of {found['pictures']:,} pictures")
     if space := protocol.get("feature_space"):
+        network = (
+            f"the encoder of the run {space['run']} ({space['family']}; {space['identity']})"
+            if "run" in space
+            else f"a network that tells the {space['task']} of these pictures "
+            f"({space['accuracy']:.1%} right; {space['identity']})"
+        )
         lines.append(
             f"distances: {protocol['distances']['pictures']:,} pictures a side, in "
-            f"{space['features']} features of a network that tells the {space['task']} of these "
-            f"pictures ({space['accuracy']:.1%} right; {space['identity']}); not FID"
+            f"{space['features']} features of {network}; not FID"
         )
     return lines
 

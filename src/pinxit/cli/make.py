@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from tyro.conf import FlagCreatePairsOff
 
 from pinxit.cli.given import (
     Data,
@@ -24,7 +26,9 @@ from pinxit.cli.given import (
     tried,
     written,
 )
+from pinxit.cli.watching import watched
 from pinxit.errors import UsageError
+from pinxit.models import family_of
 
 
 def sample(
@@ -33,6 +37,9 @@ def sample(
     seed: int = 0,
     temperature: float = 1.0,
     label: str | None = None,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    watch: Annotated[bool, FlagCreatePairsOff] = False,
     out: Out = None,
 ) -> None:
     """New pictures out of nothing.
@@ -43,13 +50,37 @@ def sample(
         seed: of the chance; picture 7 of a seed is the same however many are made
         temperature: of the noise: 1 as learned, below 1 plainer pictures, 0 one picture
         label: which kind of picture, for a run trained with --condition label
-        out: .png for a grid or .npy for all pixels; else sample-*.png in the run's folder
+        top_k: draw from so many of the likeliest tokens alone, of a model that paints by tokens
+        top_p: draw from the likeliest tokens of so much probability together, likewise
+        watch: show the pictures in the terminal as they grow, of a model that paints by tokens
+        out: .png for a grid, .npy for all pixels, .gif for the grid as it grows; else sample-*.png
+            in the run's folder
     """
-    where = checked(out, ".png", ".npy")
+    where = checked(out, ".png", ".npy", ".gif")
     model = model_of(run, "sample")
-    pictures = model.sample(number, seed=seed, temperature=temperature, label=label)
+    options = {"seed": seed, "temperature": temperature, "label": label}
+    options |= {k: v for k, v in (("top_k", top_k), ("top_p", top_p)) if v is not None}
+    grows = hasattr(model, "growing")
+    by_tokens = ["--top-k"] * (top_k is not None) + ["--top-p"] * (top_p is not None)
+    by_tokens += ["--watch"] * watch + ["-o *.gif"] * (where is not None and where.suffix == ".gif")
+    if by_tokens and not grows:
+        raise UsageError(
+            f"{', '.join(by_tokens)}: for a model that paints token by token, as igpt; a run of "
+            f"the family '{family_of(model.config)}' paints all at once."
+        )
+    if where is not None and where.suffix == ".gif":
+        from pinxit.sampling.sheets import growing_grid
+
+        print(written(where, growing_grid(model.growing(number, **options))))
+        return
+    if watch:
+        pictures = watched(model.growing(number, **options))
+    else:
+        pictures = model.sample(number, **options)
     name = f"sample-seed{seed}-n{number}"
     name += f"-t{temperature:g}" if temperature != 1 else ""
+    name += f"-k{top_k}" if top_k else ""
+    name += f"-p{top_p:g}" if top_p else ""
     name += f"-{plain(label)}" if label is not None else ""
     where = where or run / f"{name}.png"
     print(tried(where, pictures.save))

@@ -37,6 +37,7 @@ class Wanted:
     fid: bool = False
     seed: int = 0
     probe: int = PROBED  # training pictures that a probe learns from; 0: none
+    features: Path | None = None  # a run whose encoder is the feature space of the distances
 
     def __post_init__(self) -> None:
         if self.importance_samples < 0:
@@ -197,7 +198,7 @@ class Assessment:
     def distances(self) -> Iterator[Named]:
         """Frechet distances, neighbourhoods and copies, in the data's own feature space."""
         from pinxit.evaluation.comparison import Comparison
-        from pinxit.evaluation.features import FEWEST, feature_space
+        from pinxit.evaluation.features import FEWEST, encoder_space, feature_space
 
         made = {"samples": self.samples, "reconstructions": self.reconstructions}
         made = {name: pictures for name, pictures in made.items() if pictures is not None}
@@ -207,7 +208,8 @@ class Assessment:
             self.warnings.append(f"no distances: {len(self.test)} test pictures are too few")
             return
         with self.teller.stage("feature space") as told:
-            space = feature_space(self.pictures, told)
+            features = self.wanted.features
+            space = encoder_space(features) if features else feature_space(self.pictures, told)
         self.protocol["feature_space"] = space.facts
         with self.teller.stage("distances"):
             comparison = Comparison(space, self.pictures, self.test, self.wanted.count)
@@ -230,6 +232,7 @@ def evaluate(
     distances: bool = True,
     fid: bool = False,
     probe: int = PROBED,
+    features: str | Path | None = None,
     seed: int = 0,
     device: str | None = None,
     progress: bool = True,
@@ -240,17 +243,22 @@ def evaluate(
     `figures` {name: number}, `curves` {name: numbers}, `protocol`, `warnings`; see
     `pinxit.evaluation.figures`. `limit` is how many test pictures the importance-weighted
     likelihood takes (None: about a minute's work of two cores), `probe` how many training
-    pictures a linear probe on the features learns from (0: none). Figures are the same for a seed.
+    pictures a linear probe on the features learns from (0: none); `features` is a run whose frozen
+    encoder is the feature space of the distances (None: a small network, learned once for a data
+    set). Figures are the same for a seed.
 
     Raises UsageError for bad numbers, PinxitError where the run or the data cannot be read.
     """
-    wanted = Wanted(importance_samples, limit, count, distances, fid, seed, probe)
+    space = None if features is None else Path(features)
+    wanted = Wanted(importance_samples, limit, count, distances, fid, seed, probe, space)
     run = run if isinstance(run, Run) else Run(Path(run))
     run.config  # noqa: B018 (a folder that is no run says so before torch is imported)
     from pinxit.evaluation.protocol import circumstances
     from pinxit.sampling.inputs import given_pictures, run_pictures
 
     begun = time.monotonic()
+    if space is not None:
+        Run(space).config  # noqa: B018 (before any work)
     if data is None:
         pictures = run_pictures(run, progress=progress)
     else:

@@ -17,7 +17,7 @@ from pinxit.evaluation.distance import (
     memorised,
     neighbourhood_figures,
 )
-from pinxit.evaluation.features import FeatureSpace
+from pinxit.evaluation.features import EncoderSpace, FeatureSpace
 from pinxit.evaluation.figures import Named
 from pinxit.sampling.inputs import spread
 
@@ -28,7 +28,7 @@ MEMORY = 10_000  # training pictures among which the nearest is looked for
 class Comparison:
     """Distances to the test pictures; as many pictures on each side, `count` at most."""
 
-    space: FeatureSpace
+    space: FeatureSpace | EncoderSpace
     pictures: Pictures  # with the training split
     test: Pictures
     count: int

@@ -83,6 +83,39 @@ class FeatureSpace:
         return np.concatenate(parts)
 
 
+@dataclass(frozen=True)
+class EncoderSpace:
+    """The features of a trained run's frozen encoder (`embed`), in place of such a network."""
+
+    model: Any
+    facts: dict[str, Any]
+
+    def embed(self, pictures: Pictures, chunk: int = 500) -> Float32[np.ndarray, "n width"]:
+        """The features of each picture; the model has its own chunks."""
+        return self.model.embed(pictures)
+
+
+def encoder_space(folder: Path) -> EncoderSpace:
+    """The feature space of a run, a masked autoencoder's above all.
+
+    Raises PinxitError where it is no run, or of a family that embeds nothing.
+    """
+    from pinxit.models.contract import require
+    from pinxit.runs import Run
+
+    run = Run(folder)
+    model = require(run.load(), "embed")
+    width = model.embed(_blank(model)).shape[1]
+    content = (folder / "model.safetensors").read_bytes()
+    facts = {"run": run.name, "family": run.family, "features": width, "identity": _id(content)}
+    return EncoderSpace(model, facts)
+
+
+def _blank(model: Any) -> Pictures:
+    facts = model.facts
+    return Pictures(np.zeros((1, facts.height, facts.width, facts.channels), np.uint8))
+
+
 def feature_space(pictures: Pictures, told: Told | None = None) -> FeatureSpace:
     """The feature space of a data set: from the cache, or trained now (under a minute).
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pinxit.errors import UsageError, did_you_mean
@@ -56,19 +56,58 @@ def curve(runs: Sequence[Run], figure: str, against: str) -> list[tuple[float, f
     return points
 
 
+def by_layer(runs: Sequence[Run]) -> dict[str, list[float]]:
+    """The linear probe's accuracy after each layer, of each run that has it.
+
+    Raises UsageError where none has.
+    """
+    found = {}
+    for run in runs:
+        run.config  # noqa: B018 (a folder that is no run says so)
+        layers = run.evaluation().get("curves", {}).get("probe_by_layer")
+        if layers:
+            found[run.name] = layers
+    if not found:
+        raise UsageError("none of these runs has a probe by layer: igpt has, evaluated on labels.")
+    return found
+
+
+def drawn_by_layer(curves: Mapping[str, Sequence[float]]) -> bytes:
+    """The bytes of a PNG: each run's curve over its layers (Chen 2020, fig. 2)."""
+
+    def draw(axes: Any) -> None:
+        for name, values in curves.items():
+            axes.plot(range(len(values)), values, marker="o", label=name)
+        axes.set_xlabel("layers passed")
+        axes.set_ylabel("linear probe, share right")
+        axes.legend(frameon=False)
+
+    return _sheet(draw)
+
+
 def drawn(points: Sequence[tuple[float, float]], figure: str, against: str) -> bytes:
     """The bytes of a PNG: the curve, with each value beside its point."""
+
+    def draw(axes: Any) -> None:
+        axes.plot(*zip(*points, strict=True), marker="o", color="#c84028")
+        for x, y in points:
+            axes.annotate(
+                f"{y:.3g}", (x, y), xytext=(0, 7), textcoords="offset points", ha="center"
+            )
+        what = FIGURES[figure]
+        axes.set_xlabel(against.replace("_", " "))
+        axes.set_ylabel(f"{what.title}{f', {what.unit}' if what.unit else ''}")
+        axes.margins(y=0.15)
+
+    return _sheet(draw)
+
+
+def _sheet(draw: Callable[[Any], None]) -> bytes:
     from matplotlib.figure import Figure
 
     sheet: Any = Figure(figsize=(6, 3.6), dpi=150, layout="constrained")
     axes = sheet.add_subplot()
-    axes.plot(*zip(*points, strict=True), marker="o", color="#c84028")
-    for x, y in points:
-        axes.annotate(f"{y:.3g}", (x, y), xytext=(0, 7), textcoords="offset points", ha="center")
-    what = FIGURES[figure]
-    axes.set_xlabel(against.replace("_", " "))
-    axes.set_ylabel(f"{what.title}{f', {what.unit}' if what.unit else ''}")
-    axes.margins(y=0.15)
+    draw(axes)
     axes.spines[["top", "right"]].set_visible(False)
     with io.BytesIO() as file:
         sheet.savefig(file, format="png")

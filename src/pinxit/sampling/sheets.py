@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import numpy as np
@@ -132,3 +132,12 @@ def animation(pictures: Pictures, seconds: float = 3.0, there_and_back: bool = T
     with io.BytesIO() as file:
         frames[0].save(file, "GIF", save_all=True, append_images=frames[1:], duration=each, loop=0)
         return file.getvalue()
+
+
+def growing_grid(growing: Iterable[Pictures], seconds: float = 3.0, most: int = 60) -> bytes:
+    """The bytes of an animated GIF: a grid of pictures as they grow, then a while as they are."""
+    grids = [pictures.grid() for pictures in growing]
+    step = -(-len(grids) // most)
+    kept = grids[-1::-step][::-1]
+    still = round(len(kept) / 2) + 1
+    return animation(Pictures.concatenate([*kept, *[kept[-1]] * still]), seconds, False)

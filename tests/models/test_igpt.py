@@ -1,0 +1,391 @@
+"""iGPT: palettes that hold, probabilities that sum to one, fast steps equal to slow ones."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from conftest import blobs
+from pinxit.data.batch import Facts
+from pinxit.data.missing import by_half
+from pinxit.data.pictures import Pictures
+from pinxit.errors import PinxitError, UsageError
+from pinxit.models import make
+from pinxit.models.igpt import Config, build
+from pinxit.models.igpt.generation import (
+    AT_ONCE,
+    Asked,
+    Chances,
+    filling,
+    painting,
+    painting_slowly,
+    uniforms,
+)
+from pinxit.models.igpt.palette import blocks_of, nearest, pixels_of
+
+TINY = {"width": 16, "depth": 2, "heads": 2}
+VARIANTS = [
+    {},
+    {"positions": "rotary"},
+    {"norm": "layer", "activation": "gelu"},
+    {"condition": "label"},
+]
+
+
+def black_and_white(n: int = 96, height: int = 8, width: int = 8) -> Pictures:
+    pictures = blobs(n, height, width)
+    pixels = np.where(pictures.pixels > 90, 255, 0).astype(np.uint8)
+    return dataclasses.replace(pictures, pixels=pixels)
+
+
+def tiny(pictures: Pictures | None = None, **options):
+    pictures = pictures or black_and_white()
+    made = make(Config(**{**TINY, **options}), pictures, np.arange(len(pictures) // 2))[0]
+    with torch.no_grad():  # weights that matter: fresh ones give all colours about the same chance
+        for name, parameter in made.named_parameters():
+            generator = torch.Generator().manual_seed(len(name))
+            parameter.add_(0.3 * torch.randn(parameter.shape, generator=generator))
+    return made.eval()
+
+
+# -- palettes -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("block", [1, 2])
+def test_black_and_white_is_lossless(block):
+    pictures = black_and_white()
+    model = tiny(pictures, block=block)
+    assert model.config.palette == "binary"
+    assert model.lossless
+    assert len(model.palette) == 2 ** (block * block)
+    tokens = model.tokens_of(torch.from_numpy(pictures.pixels.copy()))
+    assert tokens.shape == (96, 64 // block**2)
+    assert np.array_equal(model.pictures_of(tokens).numpy(), pictures.pixels)
+    assert model.palette_psnr(pictures) == math.inf
+
+
+def test_few_grey_levels_are_lossless_and_many_are_not():
+    pictures = blobs()
+    model = tiny(pictures)
+    assert model.config.palette == "levels"
+    assert model.lossless
+    few = tiny(pictures, colors=4)
+    assert len(few.palette) == 4
+    assert not few.lossless
+    assert 10 < few.palette_psnr(pictures) < 60
+    assert few.palette.min() == 0
+    assert tiny(pictures, colors=16).palette_psnr(pictures) > few.palette_psnr(pictures)
+
+
+def test_clusters_are_repeatable_by_seed_and_the_nearest_is_taken():
+    pictures = blobs(60, channels=3)
+    config = Config(**TINY, palette="kmeans", block=2, colors=20)
+    first, second, other = (make(config, pictures, np.arange(60), seed)[0] for seed in (0, 0, 1))
+    assert torch.equal(first.palette, second.palette)
+    assert not torch.equal(first.palette, other.palette)
+    blocks = blocks_of(torch.from_numpy(pictures.pixels[:5].copy()), 2)
+    slow = [
+        [int(((block.float() - c.float()) ** 2).sum()) for c in first.palette]
+        for block in blocks.flatten(0, 1)
+    ]
+    found = nearest(blocks, first.palette, "kmeans").flatten().tolist()
+    assert all(row[token] == min(row) for row, token in zip(slow, found, strict=True))
+
+
+def test_blocks_and_pixels_are_inverses():
+    pixels = torch.randint(256, (4, 6, 9, 3)).to(torch.uint8)
+    assert torch.equal(pixels_of(blocks_of(pixels, 3), 2, 3), pixels)
+
+
+def test_a_clustered_palette_is_near_the_pictures():
+    pictures = blobs(60, channels=3)
+    model = make(Config(**TINY, block=2, colors=64), pictures, np.arange(60))[0]
+    assert model.config.palette == "kmeans"
+    assert model.palette_psnr(pictures) > 25
+
+
+# -- likelihood ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("height", "width", "block"), [(2, 4, 1), (3, 3, 1), (2, 4, 2)])
+@pytest.mark.parametrize("positions", ["learned", "rotary"])
+@torch.no_grad()
+def test_the_probabilities_of_all_pictures_sum_to_one(height, width, block, positions):
+    every = np.array(list(itertools.product((0, 255), repeat=height * width)), np.uint8)
+    pictures = Pictures(every.reshape(-1, height, width, 1), splits=np.zeros(len(every), np.int8))
+    model = tiny(pictures, block=block, positions=positions)
+    scores = model.score(pictures)
+    assert scores.std() > 0.5
+    assert np.exp(scores.astype(np.float64)).sum() == pytest.approx(1, abs=1e-4)
+
+
+@torch.no_grad()
+def test_the_loss_is_minus_the_mean_score():
+    pictures = black_and_white(40)
+    model = tiny(pictures)
+    loss = model.loss(pictures.batch(np.arange(40)))
+    assert loss.unit == "nats per picture"
+    assert loss.total.item() == pytest.approx(-model.score(pictures).mean(), rel=1e-5)
+    assert loss.parts["bits_per_dim"].item() == pytest.approx(
+        loss.total.item() / 64 / math.log(2), rel=1e-5
+    )
+
+
+def test_a_token_s_scores_see_only_those_before_it():
+    model = tiny()
+    tokens = torch.randint(len(model.palette), (1, model.tokens))
+    with torch.no_grad():
+        before = model.logits(tokens)
+        changed = tokens.clone()
+        changed[0, 9] = (changed[0, 9] + 1) % len(model.palette)
+        after = model.logits(changed)
+    assert torch.equal(before[:, :10], after[:, :10])
+    assert not torch.equal(before[:, 10], after[:, 10])
+
+
+def test_dynamic_binarization_draws_by_grey_and_scores_by_seed():
+    grey = Pictures(np.full((400, 4, 4, 1), 64, np.uint8), splits=np.zeros(400, np.int8))
+    model = make(Config(**TINY, binarize="dynamic"), grey, np.arange(400))[0].eval()
+    pixels = torch.from_numpy(grey.pixels.copy())
+    seen = model.observed(pixels)
+    assert set(seen.unique().tolist()) == {0, 255}
+    assert (seen > 0).float().mean().item() == pytest.approx(64 / 255, abs=0.02)
+    black = torch.zeros_like(pixels)
+    assert torch.equal(model.observed(black), black)
+    assert torch.equal(model.observed(black + 255), black + 255)
+    assert np.array_equal(model.score(grey[:9], seed=1), model.score(grey[:9], seed=1))
+
+
+# -- BERT ---------------------------------------------------------------------------------------
+
+
+def test_bert_never_sees_the_hidden_tokens():
+    model = tiny(objective="bert")
+    tokens = torch.randint(len(model.palette), (3, model.tokens))
+    hidden = torch.rand(tokens.shape) < 0.3
+    seen = []
+    model.embedding.register_forward_hook(lambda _, __, out: seen.append(out) or out.retain_grad())
+    model.logits(tokens, None, hidden).square().sum().backward()
+    gradient = seen[0].grad.abs().sum(-1)
+    assert gradient[hidden].max() == 0
+    assert gradient[~hidden].min() > 0
+
+
+def test_bert_has_no_likelihood_and_says_so():
+    with pytest.raises(PinxitError, match="no likelihood"):
+        tiny(objective="bert").score(black_and_white(2))
+
+
+@torch.no_grad()
+def test_bert_sees_both_sides_and_completes_any_part():
+    pictures = black_and_white(5)
+    model = tiny(pictures, objective="bert")
+    missing = by_half(pictures, "upper")
+    made = model.complete(pictures, missing, seed=0).pixels
+    assert np.array_equal(made[~missing], pictures.pixels[~missing])
+    other = dataclasses.replace(pictures, pixels=255 - pictures.pixels)
+    assert not np.array_equal(model.complete(other, missing).pixels[missing], made[missing])
+
+
+# -- generation ---------------------------------------------------------------------------------
+
+
+def asked(model, n: int = AT_ONCE, seed: int = 0) -> Asked:
+    known = torch.full((n, model.tokens), -1)
+    known[1::2, : model.tokens // 2] = 1
+    labels = torch.arange(n) % 5 - 1 if model.config.condition == "label" else None
+    return Asked(known, labels, uniforms(n, model.tokens, seed))
+
+
+@pytest.mark.parametrize("options", VARIANTS, ids=str)
+@pytest.mark.parametrize(
+    "chances",
+    [Chances(0.0), Chances(), Chances(0.7, top_k=3), Chances(1.3, top_p=0.8)],
+    ids=["greedy", "plain", "top-k", "top-p"],
+)
+@torch.inference_mode()
+def test_fast_steps_paint_what_whole_passes_paint(options, chances):
+    model = tiny(**options)
+    wanted = asked(model)
+    *_, fast = painting(model, wanted, chances)
+    slow = painting_slowly(model, wanted, chances)
+    # a chance that falls on a boundary to within rounding may go either way; then all after it
+    assert (fast == slow).all(1).float().mean() > 0.9
+    if chances.temperature == 0:
+        assert torch.equal(fast, slow)
+    assert torch.equal(fast[1, : model.tokens // 2], wanted.known[1, : model.tokens // 2])
+
+
+@torch.inference_mode()
+def test_sampled_pictures_have_the_model_s_distribution():
+    every = np.array(list(itertools.product((0, 255), repeat=4)), np.uint8).reshape(-1, 2, 2, 1)
+    pictures = Pictures(every, splits=np.zeros(16, np.int8))
+    model = tiny(pictures, block=1)
+    p = np.exp(model.score(pictures).astype(np.float64))
+    made = model.sample(4096, seed=0).pixels.reshape(-1, 4) > 127
+    counts = np.bincount(made @ np.array([8, 4, 2, 1]), minlength=16)
+    chi2 = ((counts - 4096 * p) ** 2 / (4096 * p)).sum()
+    assert chi2 < 37.7, "15 degrees of freedom: above it once in a thousand seeds"
+
+
+def test_rows_come_one_after_another_and_the_last_is_the_sample():
+    model = tiny()
+    grown = list(model.growing(3, seed=2))
+    assert len(grown) == model.rows
+    for row, picture in enumerate(grown[:-1], 1):
+        below = picture.pixels[:, row * model.block :]
+        assert (below == 128).all()
+        assert np.array_equal(
+            picture.pixels[:, : row * model.block], grown[-1].pixels[:, : row * model.block]
+        )
+    assert np.array_equal(grown[-1].pixels, model.sample(3, seed=2).pixels)
+
+
+def test_sampling_from_a_start_is_the_same_pictures():
+    model = tiny()
+    assert np.array_equal(
+        model.sample(7, seed=1).pixels[4:], model.sample(3, seed=1, start=4).pixels
+    )
+
+
+def test_a_label_changes_the_picture_and_an_unknown_one_is_refused():
+    model = tiny(condition="label")
+    one, two = (model.sample(8, label=name).pixels for name in ("north-west", "south-east"))
+    assert not np.array_equal(one, two)
+    with pytest.raises(UsageError, match="no label 'east'"):
+        model.sample(2, label="east")
+    with pytest.raises(UsageError, match="without labels"):
+        tiny().sample(2, label="north-west")
+
+
+def test_chances_keep_the_likeliest_and_never_none():
+    scores = torch.log(torch.tensor([0.5, 0.3, 0.15, 0.05]))
+    assert torch.allclose(
+        Chances(top_k=2).probabilities(scores), torch.tensor([0.625, 0.375, 0, 0])
+    )
+    assert (Chances(top_p=0.79).probabilities(scores) > 0).tolist() == [True, True, False, False]
+    assert (Chances(top_p=0.81).probabilities(scores) > 0).tolist() == [True, True, True, False]
+    assert (Chances(top_p=1e-6).probabilities(scores) > 0).tolist() == [True, False, False, False]
+    chance = torch.linspace(0, 0.9999, 1000)
+    picked = Chances().pick(scores.expand(1000, 4), chance)
+    assert torch.allclose(
+        picked.bincount(minlength=4) / 1000, torch.tensor([0.5, 0.3, 0.15, 0.05]), atol=0.002
+    )
+    for options in ({"top_k": 0}, {"top_p": 0.0}, {"top_p": 1.5}, {"temperature": -1}):
+        with pytest.raises(UsageError):
+            Chances(**options)
+
+
+@torch.inference_mode()
+def test_what_is_known_is_never_asked_for():
+    model = tiny()
+    known = torch.zeros(3, model.tokens, dtype=torch.long)
+    *_, last = filling(model, Asked(known, None, uniforms(3, model.tokens, 0)), Chances())
+    assert torch.equal(last, known)
+
+
+# -- features -----------------------------------------------------------------------------------
+
+
+def test_features_come_from_every_layer():
+    model, pictures = tiny(), black_and_white(5)
+    layers = model.hidden(pictures)
+    assert layers.shape == (3, 5, 16)
+    assert np.array_equal(model.embed(pictures), layers[1])
+    assert np.array_equal(model.embed(pictures, layer=2), layers[2])
+    with pytest.raises(UsageError, match="numbered 0 to 2"):
+        model.embed(pictures, layer=3)
+
+
+# -- the paper's own ----------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def test_the_network_is_that_of_transformers():
+    peers = pytest.importorskip("benchmarks.peer_transformers")
+    pytest.importorskip("transformers")
+    model = tiny()
+    peer = peers.image_gpt_of(model).eval()
+    tokens = torch.randint(len(model.palette), (4, model.tokens))
+    first = torch.full((4, 1), len(model.palette))
+    theirs = peer(input_ids=torch.cat((first, tokens[:, :-1]), 1)).logits
+    ours = model.logits(tokens)
+    assert ours.std() > 0.5
+    assert torch.allclose(ours, theirs, atol=1e-5)
+
+
+# -- learning and refusing ----------------------------------------------------------------------
+
+
+def test_it_learns_more_than_each_pixel_s_own_chance():
+    pictures = black_and_white(1200)
+    rows = np.arange(900)
+    model = make(Config(block=2, width=32, depth=2), pictures, rows)[0].train()
+    optimizer = torch.optim.Adam(model.parameters(), 3e-3)
+    for step in range(150):
+        optimizer.zero_grad()
+        model.loss(pictures.batch(rows[step % 6 :: 6])).total.backward()
+        optimizer.step()
+    ones = (pictures.pixels[rows] > 127).mean(0).clip(1e-3, 1 - 1e-3)
+    test = pictures[900:]
+    alone = np.where(test.pixels > 127, np.log(ones), np.log(1 - ones)).sum((1, 2, 3)).mean()
+    assert model.eval().score(test).mean() > 0.6 * alone
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"block": 3}, "does not divide pictures of 8 x 8; these do and fit: 1, 2, 4, 8"),
+        ({"mask_ratio": 1.0}, "between 0 and 1"),
+        ({"mask_ratio": 0}, "between 0 and 1"),
+        ({"width": 16, "heads": 3}, "does not divide width"),
+        ({"colors": 1}, "at least 2"),
+        ({"palette": "binary", "block": 4}, "2\\^16 colours"),
+        ({"palette": "levels", "block": 2}, "single grey pixels"),
+        ({"palette": "kmeans", "binarize": "dynamic"}, "goes with --palette binary"),
+        ({"palette": "binary", "block": 1, "colors": 7}, "has 2 colours, not 7"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_a_line(options, words):
+    with pytest.raises(UsageError, match=words):
+        Config(**options).resolve(blobs().facts())
+
+
+def test_more_colours_than_the_pictures_have_are_refused():
+    pictures = black_and_white()
+    with pytest.raises(UsageError, match="300 colours were asked for, and the pictures have"):
+        make(Config(palette="kmeans", block=2, colors=300), pictures, np.arange(48))
+
+
+def test_a_picture_larger_than_the_context_says_what_fits():
+    facts = Facts(96, 64, 64, 3)
+    with pytest.raises(UsageError, match=r"4,096 tokens; .* Blocks that fit: 2, 4, 8"):
+        Config(block=1).resolve(facts)
+    with pytest.raises(UsageError, match="smaller --size"):
+        Config().resolve(Facts(96, 251, 257, 1))
+
+
+@pytest.mark.parametrize(
+    ("facts", "block", "palette"),
+    [
+        (Facts(96, 8, 8, 1), 1, "levels"),
+        (Facts(96, 28, 28, 1), 2, "kmeans"),
+        (Facts(96, 28, 28, 1, extremes=1.0), 2, "binary"),
+        (Facts(96, 32, 32, 3), 2, "kmeans"),
+        (Facts(96, 64, 64, 3), 4, "kmeans"),
+    ],
+)
+def test_block_and_palette_are_chosen_from_the_pictures(facts, block, palette):
+    config = Config().resolve(facts)
+    assert (config.block, config.palette) == (block, palette)
+
+
+def test_a_family_without_pictures_builds_with_a_palette_of_its_own():
+    model = build(Config(**TINY, palette="kmeans", block=2, colors=32), blobs().facts())
+    assert model.palette.shape == (32, 4)
+    assert not model.lossless

@@ -1,0 +1,268 @@
+"""The masked autoencoder: masks that count, patches that come back, the paper's own network."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from conftest import blobs
+from pinxit.data.batch import Facts
+from pinxit.data.missing import by_ratio
+from pinxit.errors import UsageError
+from pinxit.evaluation.completion import guessed, masked_error
+from pinxit.models import make
+from pinxit.models.mae import Config, build
+from pinxit.models.mae.masking import (
+    gathered,
+    order,
+    patchify,
+    positions,
+    restoring,
+    seen_count,
+    unpatchify,
+)
+
+KINDS = ("random", "block", "grid")
+TINY = {"width": 16, "depth": 2, "heads": 2, "decoder_width": 8, "decoder_heads": 2, "patch": 2}
+CPU = torch.device("cpu")
+
+
+def tiny(facts: Facts | None = None, **options):
+    torch.manual_seed(0)
+    return build(Config(**{**TINY, **options}), facts or blobs().facts()).eval()
+
+
+sides = st.integers(1, 6)
+
+
+@given(rows=sides, columns=sides, patch=st.integers(1, 5), channels=st.sampled_from([1, 3]))
+def test_unpatchify_inverts_patchify_for_all_sizes(rows, columns, patch, channels):
+    random = torch.Generator().manual_seed(rows * columns)
+    shape = (3, rows * patch, columns * patch, channels)
+    pixels = torch.randint(256, shape, generator=random).to(torch.uint8)
+    patches = patchify(pixels, patch)
+    assert patches.shape == (3, rows * columns, patch * patch * channels)
+    assert torch.equal(unpatchify(patches, rows, patch), pixels)
+    assert torch.equal(
+        patches[1, columns - 1], pixels[1, :patch, (columns - 1) * patch :].flatten()
+    )
+
+
+@settings(deadline=None)
+@given(
+    kind=st.sampled_from(KINDS),
+    rows=st.integers(1, 9),
+    columns=st.integers(2, 9),
+    ratio=st.floats(0.01, 0.99),
+)
+def test_masking_keeps_exactly_the_stated_count_and_restores_order(kind, rows, columns, ratio):
+    patches = rows * columns
+    count = seen_count(patches, ratio)
+    assert count == min(max(1, round((1 - ratio) * patches)), patches - 1)
+    shuffled = order(kind, 5, rows, columns, CPU)
+    assert torch.equal(shuffled.sort(1).values, torch.arange(patches).expand(5, -1))
+    seen = shuffled[:, :count]
+    assert all(len(set(row)) == count for row in seen.tolist())
+    content = torch.arange(5 * patches).view(5, patches, 1)
+    assert torch.equal(gathered(gathered(content, shuffled), restoring(shuffled)), content)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_masks_differ_between_pictures(kind):
+    shuffled = order(kind, 64, 8, 8, CPU)[:, :16].sort(1).values
+    assert len({tuple(row) for row in shuffled.tolist()}) > 3
+
+
+def test_a_grid_of_a_quarter_is_every_second_patch_of_every_second_row():
+    seen = order("grid", 20, 8, 8, CPU)[:, :16]
+    for rows, columns in zip((seen // 8).tolist(), (seen % 8).tolist(), strict=True):
+        assert len({r % 2 for r in rows}) == len({c % 2 for c in columns}) == 1
+
+
+def test_what_a_block_mask_hides_lies_together():
+    def neighbours(kind: str) -> float:
+        hidden = torch.ones(200, 144, dtype=torch.bool)
+        hidden.scatter_(1, order(kind, 200, 12, 12, CPU)[:, :72], False)
+        hidden = hidden.view(-1, 12, 12)
+        return float((hidden[:, 1:] == hidden[:, :-1]).float().mean())
+
+    assert neighbours("random") < 0.6
+    assert neighbours("block") > 0.8
+
+
+def test_positions_are_waves_of_column_and_row():
+    slow = torch.zeros(6, 8)
+    for row in range(2):
+        for column in range(3):
+            for i, place in enumerate((column, row)):
+                for k in range(2):
+                    angle = torch.tensor(place / 10_000 ** (k / 2))
+                    slow[3 * row + column, 4 * i + k] = angle.sin()
+                    slow[3 * row + column, 4 * i + 2 + k] = angle.cos()
+    assert torch.allclose(positions(2, 3, 8), slow, atol=1e-6)
+
+
+def test_positions_are_those_of_transformers():
+    peer = pytest.importorskip("transformers.models.vit_mae.modeling_vit_mae")
+    if not hasattr(peer, "build_2d_sinusoidal_position_embedding"):
+        pytest.skip("this version of transformers builds its positions elsewhere")
+    theirs = peer.build_2d_sinusoidal_position_embedding(5, 5, 16)
+    theirs = torch.cat((theirs[:, 8:], theirs[:, :8]), 1)  # columns first, as its models have them
+    assert torch.allclose(positions(5, 5, 16), theirs, atol=1e-6)
+
+
+@pytest.mark.parametrize("norm_pixels", [False, True])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_network_is_that_of_transformers(norm_pixels, channels):
+    peers = pytest.importorskip("benchmarks.peer_transformers")
+    pytest.importorskip("transformers")
+    facts = Facts(96, 8, 8, channels, mean=0.0, std=1.0)
+    model = tiny(facts, norm_pixels=norm_pixels)
+    with torch.no_grad():  # weights that matter: fresh ones have gains of 1 and no biases
+        for parameter in model.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    peer = peers.vit_mae_of(model).eval()
+    pixels = torch.from_numpy(blobs(5, channels=channels).pixels.copy())
+    noise = torch.rand(5, 16)
+    shuffled, x = noise.argsort(1), pixels.permute(0, 3, 1, 2).float() / 255
+    with torch.no_grad():
+        theirs = peer(pixel_values=x, noise=noise)
+        latent = peer.vit(pixel_values=x, noise=noise).last_hidden_state
+        patches = patchify(pixels, 2)
+        seen = shuffled[:, :4]
+        ours = model.encoded(model.values(gathered(patches, seen)), seen)
+        painted = model.decoded(ours, shuffled)
+        loss = model.loss_of(patches, shuffled).total
+    assert torch.allclose(ours, latent, atol=1e-5)
+    assert torch.allclose(painted, theirs.logits, atol=1e-5)
+    assert torch.allclose(loss, theirs.loss, atol=1e-5)
+
+
+@pytest.mark.parametrize("norm_pixels", [False, True])
+@torch.no_grad()
+def test_the_loss_is_that_of_a_loop_over_hidden_patches(norm_pixels):
+    model = tiny(norm_pixels=norm_pixels)
+    patches = patchify(torch.from_numpy(blobs(4).pixels.copy()), 2)
+    shuffled = order("random", 4, 4, 4, CPU)
+    made = model.decoded(
+        model.encoded(model.values(gathered(patches, shuffled[:, :4])), shuffled[:, :4]), shuffled
+    )
+    errors = []
+    for i in range(4):
+        for patch in shuffled[i, 4:].tolist():
+            truth = patches[i, patch].double() / 255
+            guess = made[i, patch].double()
+            if norm_pixels:
+                truth = (truth - truth.mean()) / (truth.var() + 1e-6).sqrt()
+            else:
+                guess = guess * model.scale + model.centre
+            errors += ((truth - guess) ** 2).tolist()
+    assert model.loss_of(patches, shuffled).total.item() == pytest.approx(np.mean(errors), rel=1e-5)
+
+
+def test_the_encoder_does_not_see_hidden_patches():
+    model = tiny()
+    values = torch.randn(2, 16, 4, requires_grad=True)
+    shuffled = order("random", 2, 4, 4, CPU)
+    seen, hidden = shuffled[:, :4], shuffled[:, 4:]
+    model.decoded(model.encoded(gathered(values, seen), seen), shuffled).sum().backward()
+    assert gathered(values.grad, hidden).abs().max() == 0
+    assert gathered(values.grad, seen).abs().min() > 0
+
+
+def test_features_are_differentiable_and_their_mean_is_the_embedding():
+    model, pictures = tiny(), blobs(3)
+    x = torch.from_numpy(pictures.pixels.copy()).permute(0, 3, 1, 2).float() / 255
+    x.requires_grad_(True)
+    tokens = model.features(x)
+    assert tokens.shape == (3, 16, 16)
+    tokens.square().sum().backward()
+    assert x.grad.abs().sum() > 0
+    mean = tokens.mean(1).detach().numpy()
+    assert np.allclose(model.embed(pictures), mean, atol=1e-6)
+    assert not np.allclose(model.embed(pictures, layer=1), mean, atol=1e-3)
+
+
+@pytest.mark.parametrize(("height", "width", "channels"), [(8, 8, 3), (6, 10, 1), (12, 4, 3)])
+def test_pictures_of_any_shape_are_completed(height, width, channels):
+    pictures = blobs(6, height, width, channels)
+    model = tiny(pictures.facts())
+    missing = by_ratio(pictures, 0.5, 2)
+    made = model.complete(pictures, missing)
+    assert np.array_equal(made.pixels[~missing], pictures.pixels[~missing])
+
+
+def test_a_plain_mae_gives_one_answer_whatever_the_seed():
+    model, pictures = tiny(), blobs(4)
+    missing = by_ratio(pictures, 0.75, 2)
+    answers = [
+        model.complete(pictures, missing, seed=s, temperature=t) for s, t in ((0, 1), (5, 0))
+    ]
+    assert np.array_equal(answers[0].pixels, answers[1].pixels)
+
+
+def test_unmasking_is_a_function_of_seed_and_number():
+    model = tiny()
+    made = model.unmask(5, seed=3, steps=4).pixels
+    assert np.array_equal(made[:2], model.unmask(2, seed=3, steps=4).pixels)
+    assert not np.array_equal(made[0], made[1])
+    with pytest.raises(UsageError, match="1 or more"):
+        model.unmask(0)
+
+
+@pytest.mark.parametrize("masking", KINDS)
+def test_it_learns_more_than_the_mean_of_what_is_left(masking):
+    pictures = blobs(1200)
+    config = Config(masking=masking, mask_ratio=0.5, width=48, depth=2, decoder_width=32)
+    model = make(config, pictures, np.arange(600))[0].train()
+    optimizer = torch.optim.Adam(model.parameters(), 2e-3)
+    torch.manual_seed(0)
+    for step in range(400):
+        optimizer.zero_grad()
+        rows = np.arange(600)[step % 10 :: 10]
+        model.loss(pictures.batch(rows)).total.backward()
+        optimizer.step()
+    model.eval()
+    test = pictures.split("test")
+    missing = by_ratio(test, 0.5, 2)
+    made = model.complete(test, missing).pixels
+    assert masked_error(test, made, missing) < 0.4 * masked_error(
+        test, guessed(test, missing), missing
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"patch": 3}, "does not divide pictures of 8 x 8 into patches; these do: 1, 2, 4"),
+        ({"patch": 8}, "these do: 1, 2, 4"),
+        ({"mask_ratio": 0.0}, "between 0 and 1"),
+        ({"mask_ratio": 1.0}, "between 0 and 1"),
+        ({"mask_ratio": 1.2}, "between 0 and 1"),
+        ({"width": 10}, "multiple of 4"),
+        ({"width": 16, "heads": 3}, "heads 3 does not divide width 16"),
+        ({"decoder_depth": 0}, "at least 1"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_a_line(options, words):
+    with pytest.raises(UsageError, match=words):
+        Config(**options).resolve(blobs().facts())
+
+
+def test_pictures_of_another_size_are_refused():
+    with pytest.raises(UsageError, match="takes pictures of 8x8x1"):
+        tiny().embed(blobs(2, 6, 6))
+
+
+@pytest.mark.parametrize(
+    ("size", "patch"),
+    [((8, 8), 2), ((28, 28), 4), ((32, 32), 4), ((64, 64), 8), ((7, 5), 1), ((9, 6), 3)],
+)
+def test_the_patch_is_chosen_from_the_size(size, patch):
+    facts = dataclasses.replace(blobs().facts(), height=size[0], width=size[1])
+    assert Config().resolve(facts).patch == patch
