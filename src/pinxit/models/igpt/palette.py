@@ -117,10 +117,14 @@ def _clusters(blocks: np.ndarray, colors: int, seed: int) -> Palette:
     from sklearn.cluster import MiniBatchKMeans
 
     means = MiniBatchKMeans(
-        colors, batch_size=8_192, n_init=1, max_iter=20, random_state=seed % 2**32
+        colors,
+        batch_size=8_192,
+        n_init=1,  # pyright: ignore[reportArgumentType]
+        max_iter=20,
+        random_state=seed % 2**32,
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of clusters that ended up alike
         means.fit(blocks.astype(np.float32))
-    centres = means.cluster_centers_.clip(0, 255).round().astype(np.uint8)
-    return torch.from_numpy(centres)
+    centres = np.asarray(means.cluster_centers_)
+    return torch.from_numpy(centres.clip(0, 255).round().astype(np.uint8))
