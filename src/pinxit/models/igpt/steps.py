@@ -3,14 +3,16 @@
 The numbers are those of `IGPT.logits`, in another order of operations:
 
 - keys and values of all steps lie in a cache of fixed shape;
-- gains and biases of norms are multiplied into the matrices behind them;
-- x sigmoid(1.702 x) is silu(1.702 x) / 1.702: the factors go into the matrices too;
+- a column is a sequence: `[width, batch]` is what tall matrices are multiplied by fastest;
+- gains and biases of norms are multiplied into the matrices behind them. What a layer norm takes
+  away, the mean, is taken from all that is added to the residual stream, so that an RMS is left;
+- 1 / sqrt(head) is in the queries' matrix; x sigmoid(1.702 x) is silu(1.702 x) / 1.702, and the
+  factors are in the matrices before and behind;
 - no module is called: a small batch's products take as long as a few calls from Python.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -24,14 +26,17 @@ if TYPE_CHECKING:
     from pinxit.models.igpt.model import IGPT
 
 QUICK = 1.702
-Hidden = Float[Tensor, "batch width"]
+Columns = Float[Tensor, "width batch"]
 
 
 class Linear(NamedTuple):
-    """x A + b; A is `[inputs, outputs]`."""
+    """A x + b of columns x; A is `[outputs, inputs]`, b `[outputs, 1]`."""
 
     matrix: Tensor
     bias: Tensor
+
+    def __call__(self, x: Columns) -> Columns:
+        return torch.addmm(self.bias, self.matrix, x)
 
 
 class Layer(NamedTuple):
@@ -48,71 +53,77 @@ class Steps:
 
     def __init__(self, model: IGPT, batch: int) -> None:
         assert model.config.width and model.config.heads, "a resolved configuration"
-        self.width, self.heads = model.config.width, model.config.heads
-        head = self.width // self.heads
-        self.layers = [_layer(layer) for layer in model.layers]  # type: ignore[arg-type]
-        self.normalised = _normalised(model.norm, self.width)
-        self.quick = model.config.activation == "quick_gelu"
+        self.width, self.heads, self.batch = model.config.width, model.config.heads, batch
+        assert isinstance(model.norm, nn.LayerNorm | nn.RMSNorm)
+        self.centred = isinstance(model.norm, nn.LayerNorm)
+        self.eps = torch.as_tensor(model.norm.eps, device=model.device)
+        self.layers = [_layer(layer, self.heads, self.centred) for layer in model.layers]  # type: ignore[arg-type]
+        self.activation = F.silu if model.config.activation == "quick_gelu" else F.gelu
         self.head = _folded(model.norm, model.head.weight, None)
         self.places, self.rotation = model.places, model.rotation(model.tokens)
-        shape = (len(self.layers), 2, batch, self.heads, model.tokens, head)
+        shape = (len(self.layers), 2, batch * self.heads, model.tokens, self.width // self.heads)
         self.cache = model.head.weight.new_zeros(shape)
 
-    def __call__(self, h: Hidden, t: int, wanted: bool = True) -> Float[Tensor, "batch c"] | None:
+    def __call__(
+        self, h: Float[Tensor, "batch width"], t: int, wanted: bool = True
+    ) -> Float[Tensor, "batch colors"] | None:
         """The scores of the token at position `t`, of which `h` is what is before it.
 
         Positions come one after another. Scores that are not `wanted` are not made.
         """
-        if self.places is not None:
-            h = h + self.places[t]
+        h = h if self.places is None else h + self.places[t]
+        x = (h - h.mean(1, keepdim=True) if self.centred else h).t().contiguous()
         for layer, cache in zip(self.layers, self.cache, strict=True):
-            h = self._after(layer, cache, h, t)
+            x = x + layer.out(self._mixed(layer.qkv(self._normalised(x)), cache, t))
+            x = x + layer.down(self.activation(layer.up(self._normalised(x))))
         if not wanted:
             return None
-        return torch.addmm(self.head.bias, self.normalised(h), self.head.matrix)
+        return torch.addmm(self.head.bias.t(), self._normalised(x).t(), self.head.matrix.t())
 
-    def _after(self, layer: Layer, cache: Tensor, h: Hidden, t: int) -> Hidden:
-        batch = len(h)
-        qkv = torch.addmm(layer.qkv.bias, self.normalised(h), layer.qkv.matrix)
-        qkv = qkv.view(batch, 3, self.heads, -1)
+    def _normalised(self, x: Columns) -> Columns:
+        norms = torch.linalg.vector_norm(x, dim=0)
+        return x * torch.addcmul(self.eps, norms, norms, value=1 / self.width).rsqrt_()
+
+    def _mixed(self, qkv: Columns, cache: Tensor, t: int) -> Columns:
+        """What attention takes from all positions up to this one."""
+        qkv = qkv.view(3, self.heads, -1, self.batch).permute(0, 3, 1, 2)  # 3 batch heads head
         if self.rotation is not None:
             cos, sin = self.rotation
-            turned = rotated(qkv[:, :2], (cos[t], sin[t]))
-            qkv = torch.cat((turned, qkv[:, 2:]), 1)
-        cache[:, :, :, t] = qkv[:, 1:].transpose(0, 1)
-        keys, values = cache[:, :, :, : t + 1].unbind(0)
-        mixed = F.scaled_dot_product_attention(qkv[:, 0].unsqueeze(2), keys, values)
-        h = h + torch.addmm(layer.out.bias, mixed.view(batch, -1), layer.out.matrix)
-        wide = torch.addmm(layer.up.bias, self.normalised(h), layer.up.matrix)
-        wide = F.silu(wide, inplace=True) if self.quick else F.gelu(wide)
-        return h + torch.addmm(layer.down.bias, wide, layer.down.matrix)
+            qkv = torch.cat((rotated(qkv[:2], (cos[t], sin[t])), qkv[2:]))
+        cache.view(2, self.batch, self.heads, -1, qkv.shape[-1])[:, :, :, t] = qkv[1:]
+        query = qkv[0].reshape(self.batch * self.heads, 1, -1)
+        keys, values = cache[:, :, : t + 1].unbind(0)
+        shares = torch.bmm(query, keys.transpose(1, 2)).softmax(-1)
+        return torch.bmm(shares, values).view(self.batch, -1).t()
 
 
-def _layer(block: Block) -> Layer:
+def _layer(block: Block, heads: int, centred: bool) -> Layer:
     qkv = _folded(block.norm1, block.attention.qkv.weight, block.attention.qkv.bias)
+    width = qkv.matrix.shape[1]
+    scale = torch.ones_like(qkv.bias)
+    scale[:width] = (width // heads) ** -0.5
+    qkv = Linear(qkv.matrix * scale, qkv.bias * scale)
+    out, down = (_ending(part, centred) for part in (block.attention.out, block.down))
     up = _folded(block.norm2, block.up.weight, block.up.bias)
-    down = Linear(block.down.weight.t().contiguous(), block.down.bias)
     if block.activation is not F.gelu:
         up = Linear(QUICK * up.matrix, QUICK * up.bias)
         down = Linear(down.matrix / QUICK, down.bias)
-    out = Linear(block.attention.out.weight.t().contiguous(), block.attention.out.bias)
     return Layer(qkv, out, up, down)
 
 
 def _folded(norm: nn.Module, weight: Tensor, bias: Tensor | None) -> Linear:
     """A linear layer behind a norm's gain and bias, as one behind the bare norm."""
     assert isinstance(norm, nn.LayerNorm | nn.RMSNorm)
-    shift = getattr(norm, "bias", None)
-    total = weight.new_zeros(len(weight)) if bias is None else bias
-    if shift is not None:
-        total = total + weight @ shift
     assert norm.weight is not None
-    return Linear((weight * norm.weight).t().contiguous(), total)
-
-
-def _normalised(norm: nn.Module, width: int) -> Callable[[Tensor], Tensor]:
-    """The bare norm: no gain, no bias."""
+    total = weight.new_zeros(len(weight)) if bias is None else bias
     if isinstance(norm, nn.LayerNorm):
-        return lambda h: F.layer_norm(h, (width,), eps=norm.eps)
-    assert isinstance(norm, nn.RMSNorm)
-    return lambda h: F.rms_norm(h, (width,), eps=norm.eps)
+        total = total + weight @ norm.bias
+    return Linear(weight * norm.weight, total[:, None])
+
+
+def _ending(layer: nn.Linear, centred: bool) -> Linear:
+    """A branch's last layer; what it adds has no mean where norms would take it away."""
+    matrix, bias = layer.weight, layer.bias[:, None]
+    if centred:
+        matrix, bias = matrix - matrix.mean(0), bias - bias.mean()
+    return Linear(matrix, bias)
