@@ -103,16 +103,16 @@ def _peer(model: IGPT) -> Callable[[], object]:
 
 
 def _products(model: IGPT, step: float, rounds: int) -> Table:
-    """A step beside nothing but its matrix products, into buffers that are there already."""
+    """A step beside nothing but its matrix products, of the shapes that are fastest here."""
     device, width, heads = model.device, 256, 8
     colors, tokens = len(model.palette), model.tokens
     sizes = [(width, 3 * width), (width, width), (width, 4 * width), (4 * width, width)] * 6
     sizes.append((width, colors))
     work = [
         (
-            torch.randn(BATCH, a, device=device),
-            torch.randn(a, b, device=device),
-            torch.empty(BATCH, b, device=device),
+            torch.randn(b, a, device=device),
+            torch.randn(a, BATCH, device=device),
+            torch.empty(b, BATCH, device=device),
         )
         for a, b in sizes
     ]
@@ -122,8 +122,8 @@ def _products(model: IGPT, step: float, rounds: int) -> Table:
 
     @torch.inference_mode()
     def linear() -> None:
-        for x, matrix, out in work:
-            torch.mm(x, matrix, out=out)
+        for matrix, x, out in work:
+            torch.mm(matrix, x, out=out)
 
     @torch.inference_mode()
     def attention() -> None:

@@ -48,6 +48,19 @@ class Layer(NamedTuple):
     down: Linear
 
 
+class Cache(NamedTuple):
+    """A layer's keys and values of fixed shape, and views of them as products want them."""
+
+    whole: Tensor  # two batch heads tokens head
+    keys: Tensor  # batch-and-heads head tokens
+    values: Tensor  # batch-and-heads tokens head
+
+    @classmethod
+    def empty(cls, whole: Tensor) -> Cache:
+        keys, values = whole.flatten(1, 2)
+        return cls(whole, keys.transpose(1, 2), values)
+
+
 class Steps:
     """The steps of a batch of sequences, from the first position on."""
 
@@ -61,8 +74,8 @@ class Steps:
         self.activation = F.silu if model.config.activation == "quick_gelu" else F.gelu
         self.head = _folded(model.norm, model.head.weight, None)
         self.places, self.rotation = model.places, model.rotation(model.tokens)
-        shape = (len(self.layers), 2, batch * self.heads, model.tokens, self.width // self.heads)
-        self.cache = model.head.weight.new_zeros(shape)
+        shape = (2, batch, self.heads, model.tokens, self.width // self.heads)
+        self.caches = [Cache.empty(model.head.weight.new_empty(shape)) for _ in self.layers]
 
     def __call__(
         self, h: Float[Tensor, "batch width"], t: int, wanted: bool = True
@@ -73,7 +86,7 @@ class Steps:
         """
         h = h if self.places is None else h + self.places[t]
         x = (h - h.mean(1, keepdim=True) if self.centred else h).t().contiguous()
-        for layer, cache in zip(self.layers, self.cache, strict=True):
+        for layer, cache in zip(self.layers, self.caches, strict=True):
             x = x + layer.out(self._mixed(layer.qkv(self._normalised(x)), cache, t))
             x = x + layer.down(self.activation(layer.up(self._normalised(x))))
         if not wanted:
@@ -84,17 +97,17 @@ class Steps:
         norms = torch.linalg.vector_norm(x, dim=0)
         return x * torch.addcmul(self.eps, norms, norms, value=1 / self.width).rsqrt_()
 
-    def _mixed(self, qkv: Columns, cache: Tensor, t: int) -> Columns:
+    def _mixed(self, qkv: Columns, cache: Cache, t: int) -> Columns:
         """What attention takes from all positions up to this one."""
         qkv = qkv.view(3, self.heads, -1, self.batch).permute(0, 3, 1, 2)  # 3 batch heads head
         if self.rotation is not None:
             cos, sin = self.rotation
             qkv = torch.cat((rotated(qkv[:2], (cos[t], sin[t])), qkv[2:]))
-        cache.view(2, self.batch, self.heads, -1, qkv.shape[-1])[:, :, :, t] = qkv[1:]
-        query = qkv[0].reshape(self.batch * self.heads, 1, -1)
-        keys, values = cache[:, :, : t + 1].unbind(0)
-        shares = torch.bmm(query, keys.transpose(1, 2)).softmax(-1)
-        return torch.bmm(shares, values).view(self.batch, -1).t()
+        query, new = qkv.split((1, 2))
+        cache.whole.select(3, t).copy_(new)
+        query = query.reshape(self.batch * self.heads, 1, -1)
+        shares = torch.bmm(query, cache.keys.narrow(2, 0, t + 1)).softmax(-1)
+        return torch.bmm(shares, cache.values.narrow(1, 0, t + 1)).view(self.batch, -1).t()
 
 
 def _layer(block: Block, heads: int, centred: bool) -> Layer:
