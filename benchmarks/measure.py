@@ -95,7 +95,7 @@ class Loop:
     """A model in pinxit's own training loop."""
 
     def __init__(self, model: Any, pictures: Pictures, **settings: Any) -> None:
-        from pinxit.training.loop import Trainer, adamw, training
+        from pinxit.training.loop import Trainer, optimizer_of, training
         from pinxit.training.session import set_up_fabric
         from pinxit.training.settings import Settings, chosen_learning_rate
 
@@ -105,7 +105,7 @@ class Loop:
         self.pictures, self.rows = pictures, pictures.rows_of("train")
         fabric = set_up_fabric(self.settings)
         average = [p.detach().clone().to(fabric.device) for p in model.parameters()]
-        wrapped, optimizer = fabric.setup(model, adamw(model, self.settings))
+        wrapped, optimizer = fabric.setup(model, optimizer_of(model, self.settings))
         wrapped.mark_forward_method("loss")
         self.trainer = Trainer(fabric, wrapped, optimizer, average)
         self.goal = 1.0

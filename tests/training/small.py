@@ -10,7 +10,7 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from pinxit.models.contract import Loss
-from pinxit.training.loop import State, Step, Trainer, adamw, training
+from pinxit.training.loop import State, Step, Trainer, optimizer_of, training
 from pinxit.training.settings import Settings
 
 SETTINGS: dict[str, Any] = {"batch_size": 8, "learning_rate": 1e-2, "warmup": 0}
@@ -38,7 +38,9 @@ class Regression(nn.Module):
 
 def trainer(model: nn.Module, state: State | None = None, **settings: Any) -> Trainer:
     fabric = Fabric(accelerator="cpu")
-    wrapped, optimizer = fabric.setup(model, adamw(model, Settings(**{**SETTINGS, **settings})))
+    wrapped, optimizer = fabric.setup(
+        model, optimizer_of(model, Settings(**{**SETTINGS, **settings}))
+    )
     wrapped.mark_forward_method("loss")
     average = [p.detach().clone() for p in model.parameters()]
     return Trainer(fabric, wrapped, optimizer, average, state or State())

@@ -9,7 +9,7 @@ import torch
 from small import SETTINGS, Regression, steps, trainer
 
 from conftest import blobs
-from pinxit.training.loop import State, adamw, training
+from pinxit.training.loop import State, optimizer_of, training
 from pinxit.training.schedule import average_decay
 from pinxit.training.settings import Settings
 
@@ -123,7 +123,7 @@ def test_a_wild_gradient_is_cut_to_a_few_times_the_usual_norm():
 
 
 def test_vectors_and_scalars_do_not_decay():
-    groups = adamw(Regression(), Settings(weight_decay=0.3)).param_groups
+    groups = optimizer_of(Regression(), Settings(weight_decay=0.3)).param_groups
     assert [(g["weight_decay"], [p.ndim for p in g["params"]]) for g in groups] == [
         (0.3, [2]),
         (0.0, [1]),

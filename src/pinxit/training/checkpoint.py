@@ -96,7 +96,7 @@ def _restore(trainer: Trainer, tensors: dict[str, Tensor], record: dict[str, Any
     for (name, p), average in zip(_named(trainer), trainer.average, strict=True):
         average.copy_(tensors[f"average.{name}"])
         kept = {}
-        for key in ("step", "exp_avg", "exp_avg_sq"):
+        for key in ("step", "exp_avg", "exp_avg_sq", "momentum"):
             tensor = tensors.get(f"optimizer.{key}.{name}")
             if tensor is not None:
                 # a fused optimizer keeps its count where the parameter is

@@ -19,7 +19,9 @@ from torch import Tensor, nn
 
 from pinxit.data.batch import Batch
 from pinxit.data.pictures import Pictures
+from pinxit.errors import UsageError
 from pinxit.models.blocks import mix
+from pinxit.training.muon import FASTER, Muon, hidden_matrices
 from pinxit.training.schedule import average_decay, learning_rate, order
 from pinxit.training.settings import Settings
 
@@ -113,7 +115,7 @@ def training(
         seed_chance(mix(mix(settings.seed, state.step), trainer.fabric.global_rank), batch)
         rate = learning_rate(settings.learning_rate, state.step, settings.warmup, now)
         for group in optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group.get("faster", 1.0)
         with trainer.fabric.autocast():  # Fabric wraps `forward` in it, not a marked method
             loss = trainer.model.loss(batch, now)
         trainer.fabric.backward(loss.total)
@@ -173,13 +175,22 @@ def _clip(parameters: list[nn.Parameter], norm: float, most: float) -> None:
         )
 
 
-def adamw(model: nn.Module, settings: Settings) -> torch.optim.AdamW:
-    """AdamW (Loshchilov 2017); vectors and scalars (biases, sigma) do not decay."""
-    decaying = [p for p in model.parameters() if p.ndim > 1]
-    others = [p for p in model.parameters() if p.ndim <= 1]
+def optimizer_of(model: nn.Module, settings: Settings) -> torch.optim.Optimizer:
+    """AdamW (Loshchilov 2017), with Muon for the matrices of transformer layers where asked.
+
+    Vectors and scalars (biases, sigma) do not decay.
+    """
+    matrices = [] if settings.optimizer == "adamw" else hidden_matrices(model)
+    if settings.optimizer == "muon" and not matrices:
+        raise UsageError("--optimizer muon is for models with transformer layers; this has none.")
+    turned = {id(p) for p in matrices}
+    rest = [p for p in model.parameters() if id(p) not in turned]
+    decay = settings.weight_decay
     groups = [
-        {"params": decaying, "weight_decay": settings.weight_decay},
-        {"params": others, "weight_decay": 0.0},
+        {"params": [p for p in rest if p.ndim > 1], "weight_decay": decay, "muon": False},
+        {"params": [p for p in rest if p.ndim <= 1], "weight_decay": 0.0, "muon": False},
+        {"params": matrices, "weight_decay": decay / FASTER, "muon": True, "faster": FASTER},
     ]
     groups = [group for group in groups if group["params"]]
-    return torch.optim.AdamW(groups, lr=settings.learning_rate or 1e-3, fused=True)
+    kind = Muon if matrices else torch.optim.AdamW
+    return kind(groups, lr=settings.learning_rate or 1e-3, fused=True)

@@ -11,7 +11,7 @@ import torch
 
 from pinxit.data.batch import Batch
 from pinxit.data.pictures import Pictures
-from pinxit.training.loop import adamw
+from pinxit.training.loop import optimizer_of
 from pinxit.training.precision import matrix_rate
 from pinxit.training.progress import duration
 from pinxit.training.settings import Settings
@@ -64,7 +64,7 @@ def plan(model: Any, pictures: Pictures, settings: Settings, fabric: Fabric) -> 
     assert settings.batch_size, "settled settings"
     rows, size = pictures.rows_of("train"), settings.batch_size
     parameters = sum(p.numel() for p in model.parameters())
-    model, optimizer = fabric.setup(model, adamw(model, settings))
+    model, optimizer = fabric.setup(model, optimizer_of(model, settings))
     model.mark_forward_method("loss")
     batch = pictures.batch(rows[np.arange(size) % len(rows)]).to(fabric.device)
     flops, kept = _flops_and_memory(fabric, model, batch)

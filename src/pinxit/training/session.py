@@ -22,7 +22,7 @@ from pinxit.training.checkpoint import (
     save_checkpoint,
 )
 from pinxit.training.devices import set_up_fabric as set_up_fabric
-from pinxit.training.loop import State, Step, Trainer, adamw, training
+from pinxit.training.loop import State, Step, Trainer, optimizer_of, training
 from pinxit.training.progress import Progress
 from pinxit.training.records import EventFile, Metrics, draw
 from pinxit.training.schedule import Clock
@@ -253,7 +253,7 @@ def trainer_of(run: Run, settings: Settings, fabric: Fabric) -> Trainer:
     """The model with fresh weights of the seed, its optimizer and its average, on the device."""
     torch.manual_seed(mix(settings.seed, -1))
     module = run.build()
-    optimizer = adamw(module, settings)
+    optimizer = optimizer_of(module, settings)
     model, optimizer = fabric.setup(module, optimizer)
     model.mark_forward_method("loss")
     average = [p.detach().clone() for p in model.module.parameters()]

@@ -13,6 +13,7 @@ DEFAULT_MINUTES = 5.0
 BUDGETS = ("minutes", "steps", "epochs")
 
 Precision = Literal["auto", "fp32", "bf16"]
+Optimizer = Literal["auto", "adamw", "muon"]
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,10 @@ class Settings:
     epochs: float | None = None
     # pictures a step; None: chosen from size and number of pictures
     batch_size: int | None = None
-    # AdamW's, at its highest; None: chosen from the number of parameters
+    # muon for the matrices of transformer layers and adamw for the rest; auto: muon where there are
+    # such layers
+    optimizer: Optimizer = "auto"
+    # AdamW's, at its highest; None: chosen from the number of parameters. Muon's is 7 times that
     learning_rate: float | None = None
     # AdamW's decoupled weight decay, on matrices only
     weight_decay: float = 0.01
@@ -68,6 +72,8 @@ class Settings:
             raise UsageError(f"ema is a decay from 0 to below 1, not {self.ema}.")
         if self.precision not in get_args(Precision):
             raise UsageError(f"precision is auto, fp32 or bf16, not '{self.precision}'.")
+        if self.optimizer not in get_args(Optimizer):
+            raise UsageError(f"optimizer is auto, adamw or muon, not '{self.optimizer}'.")
 
     @property
     def seconds(self) -> float | None:
