@@ -35,6 +35,7 @@ def report(
     from pinxit.reports.completed import completed, generative
     from pinxit.reports.curves import trained
     from pinxit.reports.latents import mapped, priced, traversed
+    from pinxit.reports.layered import layered
     from pinxit.reports.material import open_material
     from pinxit.reports.page import render
     from pinxit.reports.sections import Maker, painted, reconstructed, unusual
@@ -49,7 +50,7 @@ def report(
     makers: tuple[Maker, ...] = (
         *(painted, reconstructed, completed, generative, blurry),
         *(sharp, traversed, mapped, priced),
-        *(unusual, judged, trained, repeated),
+        *(layered, unusual, judged, trained, repeated),
     )
     sections = [section for make in makers if (section := make(material)) is not None]
     return write_atomically(path, render(material, sections))
