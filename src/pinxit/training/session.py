@@ -67,6 +67,7 @@ class Session:
         self.last: Step | None = None
         self.evaluated: int | None = None  # the step that was evaluated last
         self.validation: dict[str, float] = {}
+        self.evaluating = 0.0  # seconds that evaluations took in this session
 
     @property
     def leads(self) -> bool:
@@ -129,7 +130,7 @@ class Session:
         for step in steps:
             self.last = step
             self._watch(step, state)
-            passed = step.passed(self.settings.evaluations)
+            passed = step.passed(self.settings.evaluations) and self._affordable(step)
             if passed:
                 self.evaluate()
             if passed or step.passed(ROWS):
@@ -159,10 +160,21 @@ class Session:
                 "Train again with a lower --learning-rate, or --precision fp32."
             )
 
+    def _affordable(self, step: Step) -> bool:
+        """Whether evaluations took less than a tenth of a budget of minutes so far; the last one,
+        and those of a budget of steps, are always made."""
+        counted = self.total is not None or step.progress >= 1
+        return counted or self.evaluating <= 0.1 * self.trainer.state.seconds
+
     def evaluate(self) -> None:
         """Validate, keep the weights if they are the best, and draw."""
         if not self.leads:
             return
+        begun = time.perf_counter()
+        self._evaluate()
+        self.evaluating += time.perf_counter() - begun
+
+    def _evaluate(self) -> None:
         state = self.trainer.state
         self.evaluated, better = state.step, True
         if len(self.valid):

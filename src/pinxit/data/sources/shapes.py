@@ -56,6 +56,18 @@ PLACES = {
     (2, 1): ("at the bottom", "en bas"),
     (2, 2): ("at the bottom right", "en bas à droite"),
 }
+# forms in colours that no training picture shows: every form and every colour is seen, these pairs
+# are not. Scenes with one of them are the test split
+HELD_OUT = frozenset(
+    {
+        ("circle", "green"),
+        ("square", "orange"),
+        ("triangle", "black"),
+        ("star", "blue"),
+        ("cross", "purple"),
+        ("diamond", "red"),
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -88,6 +100,11 @@ class Scene:
     """The objects of a picture, no two of which overlap."""
 
     things: tuple[Thing, ...]
+
+    @property
+    def held_out(self) -> bool:
+        """Whether it shows a form in a colour that training pictures do not."""
+        return any((thing.form, thing.colour) in HELD_OUT for thing in self.things)
 
     def captions(self) -> dict[str, str]:
         """What is seen, in English and French."""
@@ -202,7 +219,7 @@ def shapes(text: str, count: int, seed: int, size: str | tuple[int, int] | None 
     drawn = parse_size(size) or SIZE
     return Source(
         text,
-        lambda: f"shapes 1 {count} {seed} {drawn}",
+        lambda: f"shapes 2 {count} {seed} {drawn}",
         lambda: _records(count, seed, drawn),
         at_size=lambda asked: shapes(text, count, seed, asked),
     )
@@ -216,13 +233,15 @@ def _records(count: int, seed: int, size: tuple[int, int]) -> Iterator[Record]:
             functools.partial(draw, seed, number, size),
             label=shown.things[0].form if len(shown.things) == 1 else None,
             captions=shown.captions(),
+            split="test" if shown.held_out else None,
         )
 
 
 KIND = Kind(
     data="shapes[:COUNT]",
     says="Drawn scenes with captions in English and French and known factors, at any --size; "
-    "--seed draws others. A scene of one object has its form as label. Needs nothing.",
+    "--seed draws others. A scene of one object has its form as label; six "
+    "forms in colours of their own are for the test split alone. Needs nothing.",
     examples=("shapes", "shapes:20000"),
     find=find,
     names=lambda: ("shapes",),
