@@ -164,13 +164,18 @@ def scene_named(name: str) -> Scene:
 
 
 def draw(seed: int, number: int, size: tuple[int, int]) -> np.ndarray:
+    """The picture of scene `number` of a seed."""
+    return draw_scene(scene(seed, number), size)
+
+
+def draw_scene(shown: Scene, size: tuple[int, int]) -> np.ndarray:
     """The picture of a scene on white, uint8 `[height, width, 3]`."""
     from PIL import Image, ImageDraw
 
     height, width = size
     sheet = Image.new("RGB", (width * FINER, height * FINER), "white")
     pen = ImageDraw.Draw(sheet)
-    for thing in scene(seed, number).things:
+    for thing in shown.things:
         radius = SIZES[thing.size][2] * min(sheet.size)
         centre = thing.x * sheet.width, thing.y * sheet.height
         colour = COLOURS[thing.colour][2]
