@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pinxit.data.load import load_pictures as load_pictures
+    from pinxit.data.templates import captions_from_labels as captions_from_labels
     from pinxit.data.pictures import Pictures as Pictures
     from pinxit.evaluation import evaluate as evaluate
     from pinxit.models.vae import Config as VAE  # noqa: F401
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 _WHERE = {
     "load_pictures": "pinxit.data.load",
+    "captions_from_labels": "pinxit.data.templates",
     "Pictures": "pinxit.data.pictures",
     "VAE": "pinxit.models.vae:Config",
     "train": "pinxit.training",

@@ -26,6 +26,7 @@ def set_up_fabric(settings: Settings) -> Fabric:
     """
     from lightning_fabric import Fabric
 
+    keep_freed_memory()
     device = chosen_device()
     here = int(os.environ.get("LOCAL_WORLD_SIZE", settings.devices))  # set by torchrun
     if device == "cuda" and here > torch.cuda.device_count():
@@ -43,6 +44,23 @@ def set_up_fabric(settings: Settings) -> Fabric:
     if here * machines > 1:
         fabric.launch()
     return fabric
+
+
+def keep_freed_memory() -> None:
+    """Have glibc keep what a step frees for the next step, where it is glibc.
+
+    It gives arrays of 32 MB and more back to the system as they are freed, and gets them again with
+    a page fault for every 4 KB: 20,000 a step, a twentieth to a tenth of its time.
+    """
+    import ctypes
+
+    mmap_max, trim_threshold = -4, -1  # malloc.h: M_MMAP_MAX, M_TRIM_THRESHOLD
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):  # another libc: it has its own ways
+        return
+    mallopt(mmap_max, 0)
+    mallopt(trim_threshold, 2**31 - 1)
 
 
 def settled_precision(settings: Settings) -> Precision:
