@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pinxit.data.load import load_pictures as load_pictures
-    from pinxit.data.templates import captions_from_labels as captions_from_labels
     from pinxit.data.pictures import Pictures as Pictures
+    from pinxit.data.templates import captions_from_labels as captions_from_labels
     from pinxit.evaluation import evaluate as evaluate
+    from pinxit.models.igpt import Config as IGPT  # noqa: F401
+    from pinxit.models.mae import Config as MAE  # noqa: F401
+    from pinxit.models.tokenizer import Config as ImageTokenizer  # noqa: F401
     from pinxit.models.vae import Config as VAE  # noqa: F401
     from pinxit.reports import report as report
     from pinxit.runs import Run as Run
@@ -25,6 +28,9 @@ _WHERE = {
     "captions_from_labels": "pinxit.data.templates",
     "Pictures": "pinxit.data.pictures",
     "VAE": "pinxit.models.vae:Config",
+    "MAE": "pinxit.models.mae:Config",
+    "IGPT": "pinxit.models.igpt:Config",
+    "ImageTokenizer": "pinxit.models.tokenizer:Config",
     "train": "pinxit.training",
     "load": "pinxit.runs",
     "Run": "pinxit.runs",

@@ -61,7 +61,7 @@ def test_it_says_what_the_family_is_about(run, page):
     said = {
         "mae": ("Is this a generative image model?", "the seed has nothing to decide", "0 of 255"),
         "igpt": ("What its layers know", "upper half given", "exact, of 40 pictures"),
-        "tokenizer": ("Reconstruct",),
+        "tokenizer": ("An image tokenizer", "PSNR"),
     }
     for text in said[run.family]:
         assert text in page.words, text

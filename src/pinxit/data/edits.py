@@ -32,17 +32,14 @@ def edit(seed: int, number: int) -> Edit:
     """Edit `number` of a seed: a colour, size or form changed, a thing taken away or added."""
     random = np.random.default_rng((seed, number, 1))
     before = scene(seed, number)
-    kinds = [_recoloured, _resized, _reshaped]
-    if len(before.things) > 1:
-        kinds.append(_without)
-    if len(before.things) < 3:
-        kinds.append(_with)
     named = [thing for thing in before.things if _alone(thing, before)]
-    kind = kinds[int(random.integers(len(kinds)))] if named else _with
-    if not named and len(before.things) == 3:  # three alike, one in a hundred thousand
+    if not named:  # all alike, once in thousands of scenes
         return _recoloured_all(before)
-    thing = named[int(random.integers(len(named)))] if named else before.things[0]
-    return kind(before, thing, random)
+    kinds = [_recoloured, _resized, _reshaped]
+    kinds += [_without] if len(before.things) > 1 else []
+    kinds += [_with] if len(before.things) < 3 else []
+    kind = kinds[int(random.integers(len(kinds)))]
+    return kind(before, named[int(random.integers(len(named)))], random)
 
 
 def the(thing: Thing) -> tuple[str, str]:

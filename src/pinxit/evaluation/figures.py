@@ -33,7 +33,7 @@ COMPLETED = "squared error of completions"
 PROBED = "labels from features"
 
 FIGURES = {
-    "log_likelihood": Figure("log-likelihood (IW)", "nats", "higher", "likelihood"),
+    "log_likelihood": Figure("log-likelihood", "nats", "higher", "likelihood"),
     "log_likelihood_bits_per_dim": Figure("the same", "bits/dim", "lower", "likelihood"),
     "elbo": Figure("ELBO", "nats", "higher", "likelihood"),
     "elbo_bits_per_dim": Figure("the same", "bits/dim", "lower", "likelihood"),

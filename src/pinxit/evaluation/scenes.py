@@ -12,6 +12,7 @@ import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -86,8 +87,6 @@ def _spots(light: np.ndarray, ink: np.ndarray, least: float) -> Iterator[np.ndar
     A core is where ink of one colour covers pixels nearly whole. Ink that white is mixed with
     keeps its direction from white, and so tells its colour.
     """
-    from scipy import ndimage
-
     full = 255.0 - np.array([rgb for *_, rgb in COLOURS.values()])
     depth = np.linalg.norm(255 - light, axis=-1)
     like = (255 - light) @ (full / np.linalg.norm(full, axis=1, keepdims=True)).T
@@ -95,12 +94,12 @@ def _spots(light: np.ndarray, ink: np.ndarray, least: float) -> Iterator[np.ndar
     whole = ink & (depth > 0.75 * np.linalg.norm(full, axis=1)[nearest])
     cores, count = np.zeros(ink.shape, int), 0
     for colour in np.unique(nearest[whole]):
-        parts, many = ndimage.label(whole & (nearest == colour))
+        parts, many = _labelled(whole & (nearest == colour), corners=False)
         for number in range(1, many + 1):
             if (parts == number).sum() >= 0.8 * least:
                 count += 1
                 cores[parts == number] = count
-    spots, many = ndimage.label(ink, np.ones((3, 3)))
+    spots, many = _labelled(ink, corners=True)
     owner = None
     for number in range(1, many + 1):
         spot = spots == number
@@ -109,9 +108,24 @@ def _spots(light: np.ndarray, ink: np.ndarray, least: float) -> Iterator[np.ndar
             yield spot
             continue
         if owner is None:
-            _, at = ndimage.distance_transform_edt(cores == 0, return_indices=True)
-            owner = cores[tuple(at)]
+            owner = cores[_nearest(cores > 0)]
         yield from (spot & (owner == core) for core in inside)
+
+
+def _labelled(mask: np.ndarray, corners: bool) -> tuple[np.ndarray, int]:
+    """Connected parts numbered from 1, and how many; `corners`: they may meet at corners."""
+    from scipy import ndimage
+
+    found: Any = ndimage.label(mask, np.ones((3, 3)) if corners else None)
+    return found
+
+
+def _nearest(mask: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Of every place the nearest one in a mask, as indices."""
+    from scipy import ndimage
+
+    found: Any = ndimage.distance_transform_edt(~mask, return_distances=False, return_indices=True)
+    return tuple(found)
 
 
 def _coloured(light: Float[np.ndarray, "height width 3"], spot: np.ndarray) -> tuple[str, Cover]:

@@ -58,7 +58,7 @@ def tiles(material: Material) -> list[Tile]:
 
 # where the table's own name needs its group beside it
 NAMES = {
-    "log_likelihood_bits_per_dim": "log-likelihood (IW)",
+    "log_likelihood_bits_per_dim": "log-likelihood",
     "elbo_bits_per_dim": "ELBO",
     "sharpness_samples": "detail in samples",
     "frechet_samples": "Fréchet distance of samples",

@@ -81,7 +81,7 @@ def orthogonal(matrices: Matrices) -> Matrices:
     return x.transpose(1, 2) if tall else x
 
 
-def hidden_matrices(model: nn.Module) -> list[nn.Parameter]:
+def hidden_matrices(model: nn.Module) -> list[Tensor]:
     """The weights of the linear layers of the model's transformer blocks."""
     blocks = [module for module in model.modules() if isinstance(module, Block)]
     return [
