@@ -19,7 +19,12 @@ if TYPE_CHECKING:
 
     from pinxit.data.pictures import Pictures
 
-SHARED = {"contract", "blocks", "transformer"}  # what the families share; all else here is a family
+SHARED = {
+    "contract",
+    "blocks",
+    "given",
+    "transformer",
+}  # what the families share; all else here is a family
 
 
 def families() -> tuple[str, ...]:

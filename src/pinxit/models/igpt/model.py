@@ -18,6 +18,7 @@ from pinxit.data.pictures import Pictures
 from pinxit.errors import PinxitError, UsageError
 from pinxit.models.blocks import LabelEmbedding, in_chunks, mix
 from pinxit.models.contract import Loss
+from pinxit.models.given import class_of, pixels_for, refuse_other_shape
 from pinxit.models.igpt import Config
 from pinxit.models.igpt.generation import Asked, Chances, filling, uniforms
 from pinxit.models.igpt.palette import (
@@ -117,9 +118,8 @@ class IGPT(nn.Module):
 
     def palette_psnr(self, pictures: Pictures) -> float:
         """Decibels between pictures and what the palette makes of them; infinite where equal."""
-        made = (
-            self.pictures_of(self.tokens_of(self._checked(pictures).to(self.device))).cpu().numpy()
-        )
+        tokens = self.tokens_of(pixels_for(self.facts, pictures).to(self.device))
+        made = self.pictures_of(tokens).cpu().numpy()
         wrong = np.square(made.astype(np.float32) - pictures.pixels).mean() / 255**2
         return math.inf if wrong == 0 else float(-10 * np.log10(wrong))
 
@@ -247,7 +247,7 @@ class IGPT(nn.Module):
         if n < 1:
             raise UsageError(f"the number of pictures must be at least 1, not {n}.")
         chances = Chances(temperature, top_k, top_p)
-        labels = self._asked_for(label, n)
+        labels = None if label is None else self._labels(label, n)
         known = torch.full((n, self.tokens), -1)
         for tokens in filling(
             self, Asked(known, labels, uniforms(n, self.tokens, seed, start)), chances
@@ -285,10 +285,8 @@ class IGPT(nn.Module):
     ) -> Iterator[Pictures]:
         """The same as they grow."""
         chances = Chances(temperature, top_k, top_p)
-        pixels = self._checked(pictures)
-        expected = tuple(pixels.shape[:3])
-        if tuple(missing.shape) != expected:
-            raise UsageError(f"the mask is {list(missing.shape)}, the pictures {list(expected)}.")
+        pixels = pixels_for(self.facts, pictures)
+        refuse_other_shape(pictures, missing)
         marks = torch.from_numpy(np.array(missing))[..., None].to(torch.uint8)
         unknown = blocks_of(marks, self.block).bool().any(-1)
         known = torch.where(unknown, -1, self.tokens_of(pixels.to(self.device)).cpu())
@@ -308,7 +306,7 @@ class IGPT(nn.Module):
         With `dynamic` binarization pixels are drawn by (seed, i). Where the palette is not
         lossless the score is of what it makes of the pictures.
         """
-        pixels = self._checked(pictures)
+        pixels = pixels_for(self.facts, pictures)
         tokens = torch.cat([self._drawn(pixels[i : i + 1], seed, i) for i in range(len(pixels))])
 
         def score(tokens: Tensor, labels: Tensor | None) -> Tensor:
@@ -342,30 +340,20 @@ class IGPT(nn.Module):
                 found.append(h.mean(1))
             return torch.stack(found, 1).float().cpu()
 
-        return in_chunks(means, self._checked(pictures))[0].transpose(0, 1).contiguous().numpy()
+        return (
+            in_chunks(means, pixels_for(self.facts, pictures))[0]
+            .transpose(0, 1)
+            .contiguous()
+            .numpy()
+        )
 
-    def _asked_for(self, label: str | None, n: int) -> Tensor | None:
-        if label is None:
-            return None
-        if self.config.condition == "none":
-            raise UsageError(
-                "this model was trained without labels; train with --condition label to ask for one"
-            )
-        return torch.full((n,), self.facts.label_index(label))
+    def _labels(self, label: str, n: int) -> Tensor:
+        return torch.full((n,), class_of(self.config, self.facts, label))
 
     def _labels_of(self, pictures: Pictures) -> Tensor | None:
         if self.config.condition == "none" or pictures.labels is None:
             return None
         return torch.from_numpy(np.array(pictures.labels))
-
-    def _checked(self, pictures: Pictures) -> Tensor:
-        expected = (self.facts.height, self.facts.width, self.facts.channels)
-        if pictures.pixels.shape[1:] != expected:
-            raise UsageError(
-                f"this model takes pictures of {'x'.join(map(str, expected))} "
-                f"(height, width, channels), not {'x'.join(map(str, pictures.pixels.shape[1:]))}."
-            )
-        return torch.from_numpy(np.array(pictures.pixels))
 
     @property
     def device(self) -> Any:

@@ -16,6 +16,7 @@ from pinxit.data.pictures import Pictures
 from pinxit.errors import UsageError
 from pinxit.models.blocks import in_chunks, mix
 from pinxit.models.contract import Loss
+from pinxit.models.given import pixels_for, refuse_other_shape
 from pinxit.models.mae import Config
 from pinxit.models.mae.masking import (
     Order,
@@ -165,7 +166,7 @@ class MaskedAutoencoder(nn.Module):
             x = rows.to(self.device).permute(0, 3, 1, 2).float() / 255
             return self.features(x, layer).mean(1).float().cpu()
 
-        return in_chunks(mean, self._checked(pictures))[0].numpy()
+        return in_chunks(mean, pixels_for(self.facts, pictures))[0].numpy()
 
     @torch.inference_mode()
     def complete(
@@ -184,10 +185,8 @@ class MaskedAutoencoder(nn.Module):
         """
         if not 0 <= temperature < math.inf:
             raise UsageError(f"temperature must be 0 or more, not {temperature}.")
-        pixels = self._checked(pictures)
-        expected = tuple(pixels.shape[:3])
-        if tuple(missing.shape) != expected:
-            raise UsageError(f"the mask is {list(missing.shape)}, the pictures {list(expected)}.")
+        pixels = pixels_for(self.facts, pictures)
+        refuse_other_shape(pictures, missing)
         made = np.array(pictures.pixels)
         hidden = patchify(torch.from_numpy(np.array(missing))[..., None], self.block).any(-1)
         counts = hidden.sum(1)
@@ -253,15 +252,6 @@ class MaskedAutoencoder(nn.Module):
 
     def _in_pixels(self, by_patch: np.ndarray) -> np.ndarray:
         return by_patch.repeat(self.block, 1).repeat(self.block, 2)
-
-    def _checked(self, pictures: Pictures) -> Tensor:
-        expected = (self.facts.height, self.facts.width, self.facts.channels)
-        if pictures.pixels.shape[1:] != expected:
-            raise UsageError(
-                f"this model takes pictures of {'x'.join(map(str, expected))} "
-                f"(height, width, channels), not {'x'.join(map(str, pictures.pixels.shape[1:]))}."
-            )
-        return torch.from_numpy(np.array(pictures.pixels))
 
     @property
     def device(self) -> Any:

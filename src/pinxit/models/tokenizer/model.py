@@ -15,6 +15,7 @@ from pinxit.data.pictures import Pictures
 from pinxit.errors import UsageError
 from pinxit.models.blocks import ResidualConv, in_chunks, to_pixels, to_unit
 from pinxit.models.contract import Loss
+from pinxit.models.given import pixels_for
 from pinxit.models.tokenizer import Config
 from pinxit.models.tokenizer.quantizers import Quantized, quantizer
 
@@ -89,7 +90,7 @@ class Tokenizer(nn.Module):
     @torch.inference_mode()
     def tokenize(self, pictures: Pictures) -> Int64[np.ndarray, "n rows columns"]:
         """The codes of each picture, row by row from the top left."""
-        pixels = self._checked(pictures)
+        pixels = pixels_for(self.facts, pictures)
 
         def codes(rows: Tensor) -> Tensor:
             return self.quantized(to_unit(rows.to(self.device))).codes.cpu()
@@ -121,15 +122,6 @@ class Tokenizer(nn.Module):
         """The codes' vectors, one after another."""
         tokens = torch.from_numpy(self.tokenize(pictures)).to(self.device)
         return self.quantizer.vectors(tokens).flatten(1).float().cpu().numpy()
-
-    def _checked(self, pictures: Pictures) -> Tensor:
-        expected = (self.facts.height, self.facts.width, self.facts.channels)
-        if pictures.pixels.shape[1:] != expected:
-            raise UsageError(
-                f"this model takes pictures of {'x'.join(map(str, expected))} "
-                f"(height, width, channels), not {'x'.join(map(str, pictures.pixels.shape[1:]))}."
-            )
-        return torch.from_numpy(np.array(pictures.pixels))
 
     @property
     def device(self) -> Any:

@@ -15,6 +15,7 @@ from pinxit.data.pictures import Pictures
 from pinxit.errors import UsageError
 from pinxit.models.blocks import CHUNK, in_chunks, mix, picture_noise, to_pixels, to_unit
 from pinxit.models.contract import Elbo, ImportanceEstimate, Loss, Posterior
+from pinxit.models.given import class_of, pixels_for
 from pinxit.models.vae import Config
 from pinxit.models.vae.importance import importance_log_likelihood
 from pinxit.models.vae.likelihoods import Bernoulli, Gaussian, likelihood
@@ -176,13 +177,7 @@ class VAE(nn.Module):
         return self._paint(self.prior.transform, noise, labels)
 
     def _asked_for(self, label: str | None, n: int) -> np.ndarray | None:
-        if label is None:
-            return None
-        if self.config.condition == "none":
-            raise UsageError(
-                "this model was trained without labels; train with --condition label to ask for one"
-            )
-        return np.full(n, self.facts.label_index(label))
+        return None if label is None else np.full(n, class_of(self.config, self.facts, label))
 
     @torch.inference_mode()
     def encode(self, pictures: Pictures) -> Posterior:
@@ -259,13 +254,7 @@ class VAE(nn.Module):
 
     def _rows(self, pictures: Pictures) -> tuple[Tensor, Labels]:
         """Pixels and, for a model that sees them, labels."""
-        expected = (self.facts.height, self.facts.width, self.facts.channels)
-        if pictures.pixels.shape[1:] != expected:
-            raise UsageError(
-                f"this model takes pictures of {'x'.join(map(str, expected))} "
-                f"(height, width, channels), not {'x'.join(map(str, pictures.pixels.shape[1:]))}."
-            )
-        pixels = torch.from_numpy(np.array(pictures.pixels))
+        pixels = pixels_for(self.facts, pictures)
         if self.config.condition == "none" or pictures.labels is None:
             return pixels, None
         return pixels, torch.from_numpy(pictures.labels)
