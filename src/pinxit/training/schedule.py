@@ -25,8 +25,9 @@ class Clock:
 
 
 def learning_rate(highest: float, step: int, warmup: int, progress: float) -> float:
-    """A linear rise over `warmup` steps, times half a cosine over the budget (Loshchilov 2016)."""
-    rise = min(1.0, (step + 1) / warmup) if warmup else 1.0
+    """A linear rise over `warmup` steps or a tenth of the budget, whichever is sooner over, times
+    half a cosine over the budget (Loshchilov 2016)."""
+    rise = min(1.0, max((step + 1) / warmup, 10 * progress)) if warmup else 1.0
     return highest * rise * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
 
 

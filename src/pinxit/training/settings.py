@@ -35,7 +35,7 @@ class Settings:
     learning_rate: float | None = None
     # AdamW's decoupled weight decay, on matrices only
     weight_decay: float = 0.01
-    # steps over which the learning rate rises to its highest
+    # steps over which the learning rate rises to its highest; at most a tenth of the budget
     warmup: int = 200
     # decay of the running average of the weights, which is what is kept
     ema: float = 0.999
