@@ -14,9 +14,10 @@ from benchmarks.measure import Loop, matrix_rate, noise_pictures
 from benchmarks.tables import Cell, Table, median, ratio
 from pinxit.data.batch import Facts
 from pinxit.data.pictures import Pictures
+from pinxit.models.blocks import gathered
 from pinxit.models.contract import Loss
 from pinxit.models.mae import Config
-from pinxit.models.mae.masking import gathered, seen_count
+from pinxit.models.mae.masking import seen_count
 from pinxit.models.mae.model import MaskedAutoencoder
 
 # name, side, patch, the model's other options
@@ -45,7 +46,7 @@ class AllPatches(MaskedAutoencoder):
         for layer in self.encoder:
             h = layer(h)
         raster = torch.arange(self.patches, device=patches.device).expand(len(patches), -1)
-        made = self.decoded(self.norm(h), raster, hidden)
+        made = gathered(self.decoded(self.norm(h), raster), hidden)
         error = (made.float() - self.targets(gathered(patches, hidden))).square().mean()
         return Loss(error, {"masked_error": error.detach()}, "squared error per pixel")
 
@@ -65,7 +66,12 @@ def _saved(pictures: dict[int, Pictures], rounds: int, seconds: float, batch: in
         config = Config(patch=patch, **options)
         facts = pictures[side].facts()
         loops = [
-            Loop(kind(config.resolve(facts), facts), pictures[side], batch_size=batch)
+            Loop(
+                kind(config.resolve(facts), facts),
+                pictures[side],
+                batch_size=batch,
+                optimizer="adamw",
+            )
             for kind in (MaskedAutoencoder, AllPatches)
         ]
         ours, all_of_them = alternately([loop.train for loop in loops], rounds, seconds)
@@ -99,7 +105,7 @@ def _beside(pictures: Pictures, rounds: int, seconds: float, batch: int) -> Tabl
     config = Config(patch=2, **MODELS[0][3])
     facts = pictures.facts()
     model = MaskedAutoencoder(config.resolve(facts), facts)
-    loop = Loop(model, pictures, batch_size=batch)
+    loop = Loop(model, pictures, batch_size=batch, optimizer="adamw")
     found = {
         name: _peer(model, pictures, 4, bf16)(2) for name, bf16 in (("fp32", False), ("bf16", True))
     }

@@ -16,9 +16,9 @@ from pinxit.data.missing import by_ratio
 from pinxit.errors import UsageError
 from pinxit.evaluation.completion import guessed, masked_error
 from pinxit.models import make
+from pinxit.models.blocks import gathered
 from pinxit.models.mae import Config, build
 from pinxit.models.mae.masking import (
-    gathered,
     order,
     patchify,
     positions,
@@ -163,6 +163,16 @@ def test_the_loss_is_that_of_a_loop_over_hidden_patches(norm_pixels):
                 guess = guess * model.scale + model.centre
             errors += ((truth - guess) ** 2).tolist()
     assert model.loss_of(patches, shuffled).total.item() == pytest.approx(np.mean(errors), rel=1e-5)
+
+
+def test_a_decoder_asked_for_hidden_patches_gives_those_of_the_whole():
+    model = tiny()
+    patches = patchify(torch.from_numpy(blobs(4).pixels.copy()), 2)
+    shuffled = order("random", 4, 4, 4, CPU)
+    seen, hidden = shuffled[:, :4], shuffled[:, 4:]
+    tokens = model.encoded(model.values(gathered(patches, seen)), seen)
+    whole = gathered(model.decoded(tokens, shuffled), hidden)
+    assert torch.allclose(model.decoded(tokens, shuffled, hidden_only=True), whole, atol=1e-6)
 
 
 def test_the_encoder_does_not_see_hidden_patches():

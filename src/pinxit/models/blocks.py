@@ -6,8 +6,10 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int64, UInt8
+from jaxtyping import Float, Int64, Shaped, UInt8
 from torch import Tensor, nn
+
+Chosen = Int64[Tensor, "batch some"]  # places in a sequence
 
 CHUNK = 64  # pictures a chunk; a picture's slot and its chunk's shape never depend on the request
 
@@ -55,6 +57,13 @@ def _padded(rows: Tensor, size: int) -> Tensor:
     if missing == 0:
         return rows
     return torch.cat([rows, rows[-1:].expand(missing, *rows.shape[1:])])
+
+
+def gathered(
+    rows: Shaped[Tensor, "batch all width"], chosen: Chosen
+) -> Shaped[Tensor, "batch some width"]:
+    """Some places of each sequence, in the order asked for."""
+    return rows.gather(1, chosen[..., None].expand(-1, -1, rows.shape[-1]))
 
 
 def to_unit(

@@ -66,9 +66,13 @@ class Attention(nn.Module):
         rotation: Rotation | None = None,
         cache: KeysAndValues | None = None,
         at: int = 0,
+        since: int = 0,
     ) -> Hidden:
         """`causal`: a position sees itself and those before. With a `cache` the rows of `h` stand
-        at `at` and after, and see all that was put there before: one row, or from `at` 0 on."""
+        at `at` and after, and see all that was put there before: one row, or from `at` 0 on.
+        Positions before `since` are seen, but do not ask and are not returned."""
+        if since:
+            return self.out(self._asked(h, since).transpose(1, 2).flatten(2))
         qkv = self.qkv(h).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         q, k, v = qkv.unbind(0)  # each [batch, heads, length, head]
         if rotation is not None:
@@ -77,6 +81,15 @@ class Attention(nn.Module):
             k, v = cache.put(at, k, v)
         mixed = F.scaled_dot_product_attention(q, k, v, is_causal=causal and q.shape[2] > 1)
         return self.out(mixed.transpose(1, 2).flatten(2))
+
+    def _asked(self, h: Hidden, since: int) -> Float[Tensor, "batch heads some head"]:
+        width = h.shape[-1]
+        weight, bias = self.qkv.weight, self.qkv.bias
+        q = F.linear(h[:, since:], weight[:width], bias[:width])
+        kv = F.linear(h, weight[width:], bias[width:])
+        q = q.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        k, v = kv.unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+        return F.scaled_dot_product_attention(q, k, v)
 
 
 def rotations(length: int, head: int, base: float = 10_000.0) -> Rotation:
@@ -120,8 +133,10 @@ class Block(nn.Module):
         rotation: Rotation | None = None,
         cache: KeysAndValues | None = None,
         at: int = 0,
+        since: int = 0,
     ) -> Hidden:
-        h = h + self.attention(self.norm1(h), causal, rotation, cache, at)
+        """As `Attention.forward`; a last layer of which only the end is wanted costs less."""
+        h = h[:, since:] + self.attention(self.norm1(h), causal, rotation, cache, at, since)
         return h + self.down(self.activation(self.up(self.norm2(h))))
 
 

@@ -83,11 +83,6 @@ def restoring(shuffled: Order) -> Order:
     return shuffled.argsort(1)
 
 
-def gathered(patches: Patches, chosen: Int64[Tensor, "batch some"]) -> Patches:
-    """Some patches of each picture, in the order asked for."""
-    return patches.gather(1, chosen[..., None].expand(-1, -1, patches.shape[-1]))
-
-
 def positions(rows: int, columns: int, width: int) -> Float[Tensor, "patches width"]:
     """Sines and cosines of the column, then of the row (Vaswani 2017, 3.5; He 2021, app. A.1)."""
     rates = 10_000.0 ** (-torch.arange(width // 4).double() / (width // 4))

@@ -14,13 +14,12 @@ from pinxit.data.batch import Batch, Facts
 from pinxit.data.missing import pasted
 from pinxit.data.pictures import Pictures
 from pinxit.errors import UsageError
-from pinxit.models.blocks import in_chunks, mix
+from pinxit.models.blocks import gathered, in_chunks, mix
 from pinxit.models.contract import Loss
 from pinxit.models.given import pixels_for, refuse_other_shape
 from pinxit.models.mae import Config
 from pinxit.models.mae.masking import (
     Order,
-    gathered,
     order,
     patchify,
     positions,
@@ -96,19 +95,21 @@ class MaskedAutoencoder(nn.Module):
             h = layer(h)
         return h
 
-    def decoded(self, tokens: Tokens, shuffled: Order, wanted: Order | None = None) -> Values:
-        """Every patch as the decoder has it, in raster order, or those `wanted` alone.
+    def decoded(self, tokens: Tokens, shuffled: Order, hidden_only: bool = False) -> Values:
+        """Every patch as the decoder has it, in raster order, or those hidden, as they are ordered.
 
-        `tokens` are of the class and of the first patches of the order `shuffled`.
+        `tokens` are of the class and of the first patches of the order `shuffled`. The decoder
+        works in that order too: attention asks for none, and the hidden ones stand together.
         """
         known = self.narrow(tokens)
         holes = self.hole.expand(len(known), shuffled.shape[1] - known.shape[1] + 1, -1)
-        h = gathered(torch.cat((known[:, 1:], holes), 1), restoring(shuffled))
-        h = torch.cat((known[:, :1], h + self.decoder_places), 1)
-        for layer in self.decoder:
+        h = torch.cat((known[:, 1:], holes), 1) + self.decoder_places[shuffled]
+        h = torch.cat((known[:, :1], h), 1)
+        for layer in self.decoder[:-1]:
             h = layer(h)
-        h = h[:, 1:] if wanted is None else gathered(h[:, 1:], wanted)
-        return self.head(self.decoder_norm(h))
+        h = self.decoder[-1](h, since=known.shape[1] if hidden_only else 1)
+        made = self.head(self.decoder_norm(h))
+        return made if hidden_only else gathered(made, restoring(shuffled))
 
     def values(self, patches: Tensor) -> Values:
         """Patches of pixels (0 to 255) as the encoder sees them."""
@@ -137,7 +138,7 @@ class MaskedAutoencoder(nn.Module):
         count = seen_count(self.patches, self.config.mask_ratio)
         seen, hidden = shuffled[:, :count], shuffled[:, count:]
         tokens = self.encoded(self.values(gathered(patches, seen)), seen)
-        made = self.decoded(tokens, shuffled, hidden)
+        made = self.decoded(tokens, shuffled, hidden_only=True)
         wrong = made.float() - self.targets(gathered(patches, hidden))
         if self.config.norm_pixels:
             error = wrong.square().mean()
