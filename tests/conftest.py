@@ -41,7 +41,10 @@ def real_data() -> Path:
 
 
 def blobs(n: int = 96, height: int = 8, width: int = 8, channels: int = 1, seed: int = 0):
-    """Pictures of one soft blob each, with its quadrant as label: easy to learn, hard to guess."""
+    """Pictures of one soft blob each, with its quadrant as label: easy to learn, hard to guess.
+
+    The captions say the quadrant in English and French; the picture before is the mirror image.
+    """
     random = np.random.default_rng(seed)
     y, x = np.mgrid[0:height, 0:width]
     cy = random.uniform(0.1, 0.9, (n, 1, 1)) * height
@@ -53,8 +56,15 @@ def blobs(n: int = 96, height: int = 8, width: int = 8, channels: int = 1, seed:
     labels = (2 * (cy[:, 0, 0] > height / 2) + (cx[:, 0, 0] > width / 2)).astype(np.int64)
     splits = np.zeros(n, np.int8)
     splits[n // 2 : 3 * n // 4], splits[3 * n // 4 :] = 1, 2
+    english = ("top left", "top right", "bottom left", "bottom right")
+    french = ("en haut à gauche", "en haut à droite", "en bas à gauche", "en bas à droite")
     return Pictures(
         pixels,
+        captions={
+            "en": [f"a blob at the {english[i]}" for i in labels],
+            "fr": [f"une tache {french[i]}" for i in labels],
+        },
+        before=np.ascontiguousarray(pixels[:, :, ::-1]),
         names=[f"blob-{i:03d}" for i in range(n)],
         labels=labels,
         label_names=("north-west", "north-east", "south-west", "south-east"),

@@ -18,24 +18,43 @@ from pinxit.models.vae import Config as AnyConfig
 FAMILIES = families()
 
 
+def configs_of(name):
+    """Those that between them can do all that a family can."""
+    module = family(name)
+    return module.variants() if hasattr(module, "variants") else (module.Config(),)
+
+
+def fresh(config):
+    return make(config, blobs(), np.arange(48))[0]
+
+
+def told(config):
+    number = configs_of(family_of(config)).index(config)
+    return family_of(config) + (f"-{number}" if number else "")
+
+
+CONFIGS = [config for name in FAMILIES for config in configs_of(name)]
+
+
 @pytest.fixture(params=FAMILIES, scope="module")
 def module(request):
     return family(request.param)
 
 
-@pytest.fixture(params=FAMILIES, scope="module")
+@pytest.fixture(params=CONFIGS, ids=told)
+def config(request):
+    return request.param
+
+
+@pytest.fixture(params=CONFIGS, ids=told, scope="module")
 def model(request):
-    return fresh(family(request.param))
-
-
-def fresh(module):
-    return make(module.Config(), blobs(), np.arange(48))[0]
+    return fresh(request.param)
 
 
 def of_all_that(ability):
-    """For every family that has an ability."""
-    able = [name for name in FAMILIES if ability in family(name).ABILITIES]
-    return pytest.mark.parametrize("model", able, indirect=True)
+    """For every configuration of which the model has an ability."""
+    able = [config for config in CONFIGS if ability in abilities(fresh(config))]
+    return pytest.mark.parametrize("model", able, ids=told, indirect=True)
 
 
 def test_there_are_families():
@@ -54,7 +73,15 @@ def test_is_a_model_with_the_abilities_it_states(model):
     module = family(family_of(model.config))
     assert isinstance(model, Model)
     assert isinstance(model, torch.nn.Module)
-    assert set(abilities(model)) == set(module.ABILITIES)
+    assert abilities(model)
+    assert set(abilities(model)) <= set(module.ABILITIES)
+
+
+def test_a_familys_models_have_all_abilities_it_states(module):
+    configs = configs_of(module.__name__.split(".")[-1])
+    assert {name for config in configs for name in abilities(fresh(config))} == set(
+        module.ABILITIES
+    )
 
 
 def test_resolved_configuration_has_no_open_choice_and_survives_json(module):
@@ -92,9 +119,9 @@ def test_loss_is_a_finite_scalar_with_named_parts_and_a_unit(model):
     assert loss.unit
 
 
-def test_every_parameter_learns_within_two_steps(module):
+def test_every_parameter_learns_within_two_steps(config):
     """The second step reaches what stands behind layers that begin at zero."""
-    model = fresh(module).train()
+    model = fresh(config).train()
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     for _ in range(3):
@@ -105,8 +132,8 @@ def test_every_parameter_learns_within_two_steps(module):
     assert not still
 
 
-def test_loss_falls(module):
-    model, pictures = fresh(module).train(), blobs()
+def test_loss_falls(config):
+    model, pictures = fresh(config).train(), blobs()
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     losses = []
     for step in range(60):
@@ -130,7 +157,7 @@ def test_the_same_chance_gives_the_same_loss(model):
 def test_saved_and_loaded_it_gives_the_same(model):
     module = family(family_of(model.config))
     other = module.build(from_record(module.Config, dataclasses.asdict(model.config)), model.facts)
-    other.load_state_dict(load(save(model.state_dict())))
+    other.load_state_dict(load(save(model.state_dict())))  # all that is kept is a tensor
     batch = blobs().batch(np.arange(16))
     losses = []
     for each in (model, other):
@@ -231,6 +258,70 @@ def test_a_mask_of_another_shape_is_refused(model):
         model.complete(blobs(5), np.ones((5, 4, 4), bool))
     with pytest.raises(UsageError, match="mask"):
         model.complete(blobs(5), np.ones((4, 8, 8), bool))
+
+
+CAPTIONS = ["a blob at the top left", "une tache en bas à droite", "a blob", "en haut", "top right"]
+
+
+@of_all_that("draw")
+def test_drawing_is_repeatable_and_does_not_see_the_other_captions(model):
+    made = model.draw(CAPTIONS, seed=1).pixels
+    assert made.shape == (5, *blobs().pixels.shape[1:])
+    assert np.array_equal(made[:2], model.draw(CAPTIONS[:2], seed=1).pixels)
+    assert np.array_equal(made[3:], model.draw(CAPTIONS[3:], seed=1, start=3).pixels)
+    assert not np.array_equal(made, model.draw(CAPTIONS, seed=2).pixels)
+    *_, last = model.drawing(CAPTIONS, seed=1)
+    assert np.array_equal(last.pixels, made)
+
+
+@of_all_that("draw")
+def test_drawing_refuses_what_cannot_be(model):
+    for wrong, reason in (
+        ([""], "empty"),
+        ([], "nothing to draw"),
+        (["blob " * 300], "pieces"),
+    ):
+        with pytest.raises(UsageError, match=reason):
+            model.draw(wrong)
+    with pytest.raises(UsageError, match=r"no language 'de'.*en, fr"):
+        model.draw(["ein Fleck"], language="de")
+    with pytest.raises(UsageError, match="guidance"):
+        model.draw(CAPTIONS, guidance=-1)
+    with pytest.raises(UsageError, match="temperature"):
+        model.draw(CAPTIONS, temperature=float("nan"))
+
+
+@of_all_that("edit")
+def test_editing_is_repeatable_and_does_not_see_the_neighbours(model):
+    pictures = blobs(5)
+    made = model.edit(pictures, CAPTIONS, seed=1).pixels
+    assert made.shape == pictures.pixels.shape
+    assert np.array_equal(made[:2], model.edit(pictures[:2], CAPTIONS[:2], seed=1).pixels)
+    with pytest.raises(UsageError, match="5 pictures and 2 instructions"):
+        model.edit(pictures, CAPTIONS[:2])
+
+
+@of_all_that("caption")
+def test_captions_are_ranked_and_do_not_depend_on_neighbours(model):
+    pictures = blobs(5)
+    found = model.caption(pictures, language="fr", beams=3, count=2)
+    assert [len(texts) for texts in found] == [2] * 5
+    assert all(isinstance(said.text, str) and said.log_prob < 0 for row in found for said in row)
+    few = model.caption(pictures[1:3], language="fr", beams=3, count=2)
+    assert [[said.text for said in row] for row in few] == [
+        [said.text for said in row] for row in found[1:3]
+    ]
+    with pytest.raises(UsageError, match="no language 'de'"):
+        model.caption(pictures, language="de")
+
+
+@of_all_that("translate")
+def test_translating_gives_one_text_for_each(model):
+    found = model.translate(["a blob", "a blob at the top"], source="en", target="fr")
+    assert len(found) == 2
+    assert all(said.log_prob < 0 for said in found)
+    with pytest.raises(UsageError, match="no language 'de'"):
+        model.translate(["a blob"], source="en", target="de")
 
 
 @of_all_that("elbo")

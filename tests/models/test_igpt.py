@@ -26,7 +26,7 @@ from pinxit.models.igpt.generation import (
     painting_slowly,
     uniforms,
 )
-from pinxit.models.igpt.palette import blocks_of, nearest, pixels_of
+from pinxit.models.palette import blocks_of, nearest, pixels_of
 
 TINY = {"width": 16, "depth": 2, "heads": 2}
 VARIANTS = [

@@ -12,7 +12,8 @@ Nothing here imports torch: the command line reads these declarations for its he
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pinxit.errors import UsageError
@@ -72,10 +73,14 @@ class Batch:
 
     pixels: UInt8[Tensor, "batch height width channel"]
     labels: Int64[Tensor, " batch"] | None = None
+    captions: Mapping[str, Sequence[str]] = field(default_factory=dict)  # by language; "" for none
+    # the picture that each was made from, where it was
+    before: UInt8[Tensor, "batch height width channel"] | None = None
 
     def __len__(self) -> int:
         return len(self.pixels)
 
     def to(self, device: Any) -> Batch:
         labels = None if self.labels is None else self.labels.to(device)
-        return Batch(self.pixels.to(device), labels)
+        before = None if self.before is None else self.before.to(device)
+        return Batch(self.pixels.to(device), labels, self.captions, before)

@@ -42,6 +42,7 @@ class Pictures:
     labels: np.ndarray | None = None  # int64 [n], -1 where a picture has none
     label_names: tuple[str, ...] = ()
     captions: dict[str, Sequence[str]] = field(default_factory=dict)  # language -> caption of each
+    before: np.ndarray | None = None  # uint8 as pixels: what each was made from, by its caption
     splits: np.ndarray | None = None  # int8 [n], index into SPLITS
     source: str = ""  # as the user named it
     fingerprint: str = ""  # of the source's content and the settings; "" for made pictures
@@ -53,6 +54,11 @@ class Pictures:
             raise UsageError(
                 "Pictures need a uint8 array [n, height, width, channel], "
                 f"not {self.pixels.dtype} {list(self.pixels.shape)}."
+            )
+        if self.before is not None and self.before.shape != self.pixels.shape:
+            raise UsageError(
+                f"the pictures before are {list(self.before.shape)}, those after "
+                f"{list(self.pixels.shape)}."
             )
 
     def __len__(self) -> int:
@@ -74,6 +80,7 @@ class Pictures:
             names=[self.names[i] for i in rows] if len(self.names) else (),
             labels=None if self.labels is None else self.labels[rows],
             captions={k: [v[i] for i in rows] for k, v in self.captions.items()},
+            before=None if self.before is None else self.before[rows],
             splits=None if self.splits is None else self.splits[rows],
         )
 
@@ -107,7 +114,9 @@ class Pictures:
 
         pixels = torch.from_numpy(np.ascontiguousarray(self.pixels[rows]))
         labels = None if self.labels is None else torch.from_numpy(self.labels[rows])
-        return Batch(pixels, labels)
+        captions = {name: [texts[i] for i in rows] for name, texts in self.captions.items()}
+        before = None if self.before is None else torch.from_numpy(np.array(self.before[rows]))
+        return Batch(pixels, labels, captions, before)
 
     def facts(self, rows: np.ndarray | None = None, look_at: int = 4096) -> Facts:
         """What a model must know of these pictures; pixel statistics from `look_at` of them."""

@@ -19,12 +19,8 @@ if TYPE_CHECKING:
 
     from pinxit.data.pictures import Pictures
 
-SHARED = {
-    "contract",
-    "blocks",
-    "given",
-    "transformer",
-}  # what the families share; all else here is a family
+# what the families share; all else here is a family
+SHARED = {"contract", "blocks", "chances", "given", "kept", "palette", "transformer"}
 
 
 def families() -> tuple[str, ...]:
@@ -49,12 +45,13 @@ def family_of(config: Any) -> str:
 
 
 def make(
-    config: Any, pictures: Pictures, rows: np.ndarray, seed: int = 0
+    config: Any, pictures: Pictures, rows: np.ndarray, seed: int = 0, tokenizer: Any = None
 ) -> tuple[Any, dict[str, Any]]:
     """A model for these training pictures, its weights fresh of the seed, and what was prepared.
 
     The tensors (none for most families) are in the model already; a run folder keeps them, so
-    that the model can be built again without the pictures. Raises UsageError for what cannot be.
+    that the model can be built again without the pictures. `tokenizer` is the image tokenizer that
+    the configuration names, loaded. Raises UsageError for what cannot be.
     """
     import torch
 
@@ -64,7 +61,8 @@ def make(
     facts = pictures.facts(rows)
     config, prepared = config.resolve(facts), {}
     if hasattr(module, "prepare"):
-        config, prepared = module.prepare(config, facts, pictures, rows, seed)
+        named = {} if tokenizer is None else {"tokenizer": tokenizer}
+        config, prepared = module.prepare(config, facts, pictures, rows, seed, **named)
     torch.manual_seed(mix(seed, -1))
     model = module.build(config, facts)
     model.load_state_dict(prepared, strict=False)

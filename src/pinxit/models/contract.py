@@ -7,7 +7,10 @@ A family's module has
     `ABILITIES`              names of the protocols below that its model has
 and, where it must look at the pictures themselves before it is built (a palette, say),
     `prepare(config, facts, pictures, rows, seed)`   the resolved configuration once more, and
-                             tensors for buffers of the model; `rows` are the training pictures
+                             tensors for buffers of the model; `rows` are the training pictures.
+                             A `Config` with `tokens` is given that run's model as `tokenizer`
+    `variants()`             configurations between them able to do all of `ABILITIES`, where one
+                             is not
 
 Abilities have distinct names, since a run-time check of a protocol sees names only.
 """

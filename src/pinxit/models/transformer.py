@@ -8,16 +8,17 @@ Nothing else: positions, embeddings and heads are the families' own.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 Norm = Literal["layer", "rms"]
 Activation = Literal["gelu", "quick_gelu"]
 Hidden = Float[Tensor, "batch length width"]
+Seen = Bool[Tensor, "batch length"]
 Rotation = tuple[Float[Tensor, "length half"], Float[Tensor, "length half"]]  # cosines, sines
 
 
@@ -67,10 +68,12 @@ class Attention(nn.Module):
         cache: KeysAndValues | None = None,
         at: int = 0,
         since: int = 0,
+        seen: Seen | None = None,
     ) -> Hidden:
         """`causal`: a position sees itself and those before. With a `cache` the rows of `h` stand
         at `at` and after, and see all that was put there before: one row, or from `at` 0 on.
-        Positions before `since` are seen, but do not ask and are not returned."""
+        Positions before `since` are seen, but do not ask and are not returned. Positions that are
+        not `seen` (padding) are seen by none."""
         if since:
             return self.out(self._asked(h, since).transpose(1, 2).flatten(2))
         qkv = self.qkv(h).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
@@ -79,7 +82,8 @@ class Attention(nn.Module):
             q, k = rotated(q, rotation), rotated(k, rotation)
         if cache is not None:
             k, v = cache.put(at, k, v)
-        mixed = F.scaled_dot_product_attention(q, k, v, is_causal=causal and q.shape[2] > 1)
+        mask = None if seen is None else seen[:, None, None, :]
+        mixed = F.scaled_dot_product_attention(q, k, v, mask, is_causal=causal and q.shape[2] > 1)
         return self.out(mixed.transpose(1, 2).flatten(2))
 
     def _asked(self, h: Hidden, since: int) -> Float[Tensor, "batch heads some head"]:
@@ -134,10 +138,80 @@ class Block(nn.Module):
         cache: KeysAndValues | None = None,
         at: int = 0,
         since: int = 0,
+        seen: Seen | None = None,
     ) -> Hidden:
         """As `Attention.forward`; a last layer of which only the end is wanted costs less."""
-        h = h[:, since:] + self.attention(self.norm1(h), causal, rotation, cache, at, since)
+        h = h[:, since:] + self.attention(self.norm1(h), causal, rotation, cache, at, since, seen)
+        return self.perceptron(h)
+
+    def perceptron(self, h: Hidden) -> Hidden:
+        """The second half of the layer."""
         return h + self.down(self.activation(self.up(self.norm2(h))))
+
+
+class Source(NamedTuple):
+    """What a decoder's layer keeps of the source: its keys and values, and which are no padding."""
+
+    keys: Float[Tensor, "batch heads length head"]
+    values: Float[Tensor, "batch heads length head"]
+    seen: Seen
+
+    def take(self, rows: Tensor) -> Source:
+        """Of these rows of the batch."""
+        return Source(self.keys[rows], self.values[rows], self.seen[rows])
+
+
+class CrossAttention(nn.Module):
+    """Queries of the target, keys and values of the source (Vaswani 2017, 3.2.3)."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.q = nn.Linear(width, width)
+        self.kv = nn.Linear(width, 2 * width)
+        self.out = nn.Linear(width, width)
+
+    def source(self, encoded: Hidden, seen: Seen) -> Source:
+        """To be computed once, however long the target grows."""
+        kv = self.kv(encoded).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        return Source(kv[0], kv[1], seen)
+
+    def forward(self, h: Hidden, source: Source) -> Hidden:
+        mask = source.seen[:, None, None, :]
+        mixed = F.scaled_dot_product_attention(self._asked(h), source.keys, source.values, mask)
+        return self.out(mixed.transpose(1, 2).flatten(2))
+
+    def weights(self, h: Hidden, source: Source) -> Float[Tensor, "batch heads target length"]:
+        """What each position of the target looks at in the source; sums to one."""
+        q = self._asked(h)
+        scores = q @ source.keys.transpose(2, 3) / q.shape[-1] ** 0.5
+        return scores.masked_fill(~source.seen[:, None, None, :], -torch.inf).softmax(-1)
+
+    def _asked(self, h: Hidden) -> Float[Tensor, "batch heads length head"]:
+        return self.q(h).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+
+class DecoderBlock(nn.Module):
+    """One pre-norm layer of a decoder: what came before, then the source, then a perceptron."""
+
+    def __init__(self, width: int, heads: int, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.before = Block(width, heads, eps=eps)
+        self.norm = nn.LayerNorm(width, eps)
+        self.cross = CrossAttention(width, heads)
+
+    def forward(
+        self, h: Hidden, source: Source, cache: KeysAndValues | None = None, at: int = 0
+    ) -> Hidden:
+        own = self.before
+        h = h + own.attention(own.norm1(h), True, None, cache, at)
+        h = h + self.cross(self.norm(h), source)
+        return own.perceptron(h)
+
+    def looking(self, h: Hidden, source: Source) -> Float[Tensor, "batch heads target length"]:
+        """The weights of its cross-attention."""
+        h = h + self.before.attention(self.before.norm1(h), True)
+        return self.cross.weights(self.norm(h), source)
 
 
 def heads_of(width: int) -> int:

@@ -58,7 +58,9 @@ def prepare(
 
     config = family(model).Config() if isinstance(model, str) else model
     loaded = load_pictures(pictures, **(reading or {}))
-    built, tensors = make(config, loaded, loaded.rows_of("train"), settings.seed)
+    built, tensors = make(
+        config, loaded, loaded.rows_of("train"), settings.seed, _tokenizer(config)
+    )
     facts = built.facts
     parameters = sum(p.numel() for p in built.parameters())
     settings = dataclasses.replace(
@@ -70,6 +72,20 @@ def prepare(
     return Prepared(
         family_of(config), built.config, settings, loaded, built, tensors, _files(pictures)
     )
+
+
+def _tokenizer(config: Any) -> Any:
+    """The model of the run that a configuration's `tokens` names, if it names one.
+
+    Raises UsageError where there is no such run, PinxitError where it is no tokenizer.
+    """
+    named = getattr(config, "tokens", None)
+    if named is None:
+        return None
+    from pinxit.models.contract import require
+    from pinxit.runs import Run
+
+    return require(Run(Path(named)).load(), "tokenize")
 
 
 def _files(pictures: Any) -> list[str]:

@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from pinxit.models.transformer import Block
+from pinxit.models.transformer import Block, CrossAttention
 
 MOMENTUM = 0.95
 FASTER = 7.0  # the learning rate of matrices over that of the rest: 0.02 beside 3e-3
@@ -83,7 +83,7 @@ def orthogonal(matrices: Matrices) -> Matrices:
 
 def hidden_matrices(model: nn.Module) -> list[Tensor]:
     """The weights of the linear layers of the model's transformer blocks."""
-    blocks = [module for module in model.modules() if isinstance(module, Block)]
+    blocks = [module for module in model.modules() if isinstance(module, Block | CrossAttention)]
     return [
         layer.weight
         for block in blocks

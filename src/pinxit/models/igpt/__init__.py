@@ -126,9 +126,11 @@ def prepare(
 
     Raises UsageError where more colours are asked for than there are.
     """
-    from pinxit.models.igpt.palette import found
+    from pinxit.models.palette import Wanted, found
 
-    palette, exact = found(config, pictures, rows, seed)
+    assert config.block and config.palette != "auto", "a resolved configuration"
+    wanted = Wanted(config.palette, config.block, config.colors)
+    palette, exact = found(wanted, pictures, rows, seed)
     config = dataclasses.replace(config, colors=len(palette))
     return config, {"palette": palette, "exact": exact}
 

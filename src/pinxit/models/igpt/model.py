@@ -17,11 +17,12 @@ from pinxit.data.missing import pasted
 from pinxit.data.pictures import Pictures
 from pinxit.errors import PinxitError, UsageError
 from pinxit.models.blocks import LabelEmbedding, in_chunks, mix
+from pinxit.models.chances import Chances, uniforms
 from pinxit.models.contract import Loss
 from pinxit.models.given import class_of, pixels_for, refuse_other_shape
 from pinxit.models.igpt import Config
-from pinxit.models.igpt.generation import Asked, Chances, filling, uniforms
-from pinxit.models.igpt.palette import (
+from pinxit.models.igpt.generation import Asked, filling
+from pinxit.models.palette import (
     COLORS,
     Tokens,
     blocks_of,

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Int64
+from jaxtyping import Float, Float32, Int64, UInt8
 from torch import Tensor, nn
 
 from pinxit.data.batch import Batch, Facts
@@ -67,6 +67,14 @@ class Tokenizer(nn.Module):
         made = self.decoder(vectors.permute(0, 3, 1, 2)).float()
         return made * max(self.facts.std, 0.05) + self.facts.mean
 
+    def codes_of(self, pixels: UInt8[Tensor, "batch h w c"]) -> Grid:
+        """The codes of pictures, row by row from the top left."""
+        return self.quantized(to_unit(pixels)).codes
+
+    def pictures_of(self, codes: Grid) -> UInt8[Tensor, "batch h w c"]:
+        """Codes to pictures."""
+        return to_pixels(self.painted(self.quantizer.vectors(codes)))
+
     def loss(self, batch: Batch, progress: float = 1.0) -> Loss:
         """Squared and absolute error of the pixels' values (0 to 1), and the commitment."""
         x = to_unit(batch.pixels)
@@ -93,7 +101,7 @@ class Tokenizer(nn.Module):
         pixels = pixels_for(self.facts, pictures)
 
         def codes(rows: Tensor) -> Tensor:
-            return self.quantized(to_unit(rows.to(self.device))).codes.cpu()
+            return self.codes_of(rows.to(self.device)).cpu()
 
         return in_chunks(codes, pixels)[0].numpy()
 
@@ -109,7 +117,7 @@ class Tokenizer(nn.Module):
             raise UsageError(f"codes are numbers from 0 to {self.vocabulary - 1}.")
 
         def paint(rows: Tensor) -> Tensor:
-            return to_pixels(self.painted(self.quantizer.vectors(rows.to(self.device)))).cpu()
+            return self.pictures_of(rows.to(self.device)).cpu()
 
         return Pictures(in_chunks(paint, torch.from_numpy(tokens))[0].numpy())
 

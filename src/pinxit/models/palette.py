@@ -6,6 +6,8 @@ A block is its p x p pixels row by row, a pixel's channels last; a palette is ui
 
 from __future__ import annotations
 
+from typing import Literal, NamedTuple
+
 import numpy as np
 import torch
 from einops import rearrange
@@ -14,13 +16,20 @@ from torch import Tensor
 
 from pinxit.data.pictures import Pictures
 from pinxit.errors import UsageError
-from pinxit.models.igpt import Config
 
 Palette = UInt8[Tensor, "colors numbers"]
 Tokens = Int64[Tensor, "batch tokens"]
 
 COLORS = 512  # as in the paper
 LOOKED_AT = 200_000  # blocks that the clusters are found from
+
+
+class Wanted(NamedTuple):
+    """What palette is asked for."""
+
+    kind: Literal["binary", "levels", "kmeans"]
+    block: int  # pixels a side
+    colors: int | None = None  # None: as many as there are, 512 at most
 
 
 def blocks_of(pixels: UInt8[Tensor, "b h w c"], block: int) -> UInt8[Tensor, "b tokens numbers"]:
@@ -59,42 +68,41 @@ def unprepared(kind: str, colors: int, numbers: int) -> Palette:
 
 
 def found(
-    config: Config, pictures: Pictures, rows: np.ndarray, seed: int
+    wanted: Wanted, pictures: Pictures, rows: np.ndarray, seed: int
 ) -> tuple[Palette, Tensor]:
     """The palette of these pictures, and whether it holds all that was looked at exactly.
 
     The same for the same seed. Raises UsageError where more colours are asked for than there are.
     """
-    assert config.block, "a resolved configuration"
-    if config.palette == "binary":
-        numbers = config.block**2 * pictures.channels
+    if wanted.kind == "binary":
+        numbers = wanted.block**2 * pictures.channels
         return unprepared("binary", 0, numbers), torch.tensor(True)
-    looked = _looked_at(config, pictures, rows, seed)
+    looked = _looked_at(wanted, pictures, rows, seed)
     distinct, counts = np.unique(looked, axis=0, return_counts=True)
-    if config.colors is not None and config.colors > len(distinct):
-        what = "grey levels" if config.palette == "levels" else "different blocks"
+    if wanted.colors is not None and wanted.colors > len(distinct):
+        what = "grey levels" if wanted.kind == "levels" else "different blocks"
         raise UsageError(
-            f"{config.colors} colours were asked for, and the pictures have {len(distinct)} "
+            f"{wanted.colors} colours were asked for, and the pictures have {len(distinct)} "
             f"{what}; leave --colors out, or ask for fewer."
         )
-    colors = config.colors or (256 if config.palette == "levels" else COLORS)
+    colors = wanted.colors or (256 if wanted.kind == "levels" else COLORS)
     if len(distinct) <= colors:
         return torch.from_numpy(distinct), torch.tensor(True)
-    if config.palette == "levels":
+    if wanted.kind == "levels":
         return _quantiles(distinct[:, 0], counts, colors), torch.tensor(False)
     return _clusters(looked, colors, seed), torch.tensor(False)
 
 
-def _looked_at(config: Config, pictures: Pictures, rows: np.ndarray, seed: int) -> np.ndarray:
+def _looked_at(wanted: Wanted, pictures: Pictures, rows: np.ndarray, seed: int) -> np.ndarray:
     """Blocks of the training pictures, at most so many."""
     random = np.random.default_rng(seed)
-    if config.palette == "kmeans":
-        tokens = pictures.height * pictures.width // config.block**2  # type: ignore[operator]
+    if wanted.kind == "kmeans":
+        tokens = pictures.height * pictures.width // wanted.block**2
         most = max(1, LOOKED_AT // min(tokens, 64))
         rows = np.sort(random.permutation(rows)[:most])
-    blocks = blocks_of(torch.from_numpy(np.array(pictures.pixels[rows])), config.block or 1)
+    blocks = blocks_of(torch.from_numpy(np.array(pictures.pixels[rows])), wanted.block)
     flat = blocks.flatten(0, 1).numpy()
-    if config.palette == "levels" or len(flat) <= LOOKED_AT:
+    if wanted.kind == "levels" or len(flat) <= LOOKED_AT:
         return flat
     return flat[random.choice(len(flat), LOOKED_AT, replace=False)]
 

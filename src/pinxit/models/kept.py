@@ -1,0 +1,162 @@
+"""What a model keeps beside its own weights: the words it reads, and a frozen image tokenizer.
+
+Both travel within the model's tensors, so that a run's folder is all that is needed: JSON as the
+bytes of one tensor, a tokenizer's weights as tensors that do not learn.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+import torch
+from jaxtyping import Int64, UInt8
+from torch import Tensor, nn
+
+from pinxit.data.batch import Facts
+from pinxit.data.words import Words
+from pinxit.errors import UsageError
+from pinxit.models.palette import blocks_of, nearest, pixels_of, unprepared
+
+Codes = Int64[Tensor, "batch codes"]
+Pixels = UInt8[Tensor, "batch height width channel"]
+
+
+def as_tensor(record: Any) -> UInt8[Tensor, " bytes"]:
+    """JSON as the bytes of a tensor."""
+    return torch.frombuffer(bytearray(json.dumps(record).encode()), dtype=torch.uint8)
+
+
+class Kept(nn.Module):
+    """A record that is saved and loaded with the weights, however long it is."""
+
+    def __init__(self, record: Any = None) -> None:
+        super().__init__()
+        self.record = record
+
+    def get_extra_state(self) -> Tensor:
+        return as_tensor(self.record)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        self.record = json.loads(bytes(state.cpu().tolist()))
+
+
+class KeptWords(Kept):
+    """The words of a model; of bytes alone before any are learned."""
+
+    def __init__(self, languages: tuple[str, ...]) -> None:
+        super().__init__()
+        self.words = bytes_alone(languages)
+        self.record = self.words.to_json()
+
+    def set_extra_state(self, state: Tensor) -> None:
+        super().set_extra_state(state)
+        self.words = Words.from_json(self.record)
+
+
+def bytes_alone(languages: tuple[str, ...]) -> Words:
+    """Words of which each piece is a byte."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    pieces = Tokenizer(models.BPE({letter: i for i, letter in enumerate(alphabet)}, []))
+    pieces.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # pyright: ignore[reportAttributeAccessIssue]
+    pieces.decoder = decoders.ByteLevel()  # pyright: ignore[reportAttributeAccessIssue]
+    return Words(pieces, languages, {name: (0,) * len(alphabet) for name in languages})
+
+
+class PaletteCodes(nn.Module):
+    """Pictures as the nearest colours of a palette, block by block."""
+
+    palette: Tensor
+
+    def __init__(self, facts: Facts, block: int, colors: int) -> None:
+        super().__init__()
+        self.block = block
+        self.grid = (facts.height // block, facts.width // block)
+        numbers = facts.channels * block**2
+        self.register_buffer("palette", unprepared("kmeans", colors, numbers))
+
+    def codes_of(self, pixels: Pixels) -> Codes:
+        """Row by row from the top left."""
+        return nearest(blocks_of(pixels, self.block), self.palette, "kmeans")
+
+    def pictures_of(self, codes: Codes) -> Pixels:
+        """The palette's colours in their places; a code below 0 is mid-grey."""
+        blocks = self.palette[codes.clamp(min=0)]
+        blocks = torch.where(codes[..., None] < 0, torch.full_like(blocks[:1, :1], 128), blocks)
+        return pixels_of(blocks, self.grid[0], self.block)
+
+
+class TokenizerCodes(Kept):
+    """Pictures as the codes of an image tokenizer that does not learn any more.
+
+    Its networks are built as it is loaded, from its own configuration.
+    """
+
+    def __init__(self, facts: Facts, block: int) -> None:
+        super().__init__()
+        self.grid = (facts.height // block, facts.width // block)
+        self.inner: Any = None
+
+    def set_extra_state(self, state: Tensor) -> None:
+        from pinxit.models import family
+        from pinxit.models.contract import from_record
+
+        super().set_extra_state(state)
+        module = family(self.record["family"])
+        config = from_record(module.Config, self.record["config"])
+        self.inner = frozen(module.build(config, Facts.from_json(self.record["facts"])))
+
+    def train(self, mode: bool = True) -> TokenizerCodes:
+        """It stays in evaluation mode."""
+        return super().train(False)
+
+    def codes_of(self, pixels: Pixels) -> Codes:
+        """Row by row from the top left."""
+        with torch.no_grad(), torch.autocast(pixels.device.type, enabled=False):
+            return self.inner.codes_of(pixels).flatten(1)
+
+    def pictures_of(self, codes: Codes) -> Pixels:
+        """The tokenizer's picture; where a code is below 0, mid-grey."""
+        known = self.inner.pictures_of(codes.clamp(min=0).unflatten(1, self.grid))
+        if bool((codes >= 0).all()):
+            return known
+        block = known.shape[1] // self.grid[0]
+        unknown = (codes < 0).unflatten(1, self.grid)
+        unknown = unknown.repeat_interleave(block, 1).repeat_interleave(block, 2)
+        return torch.where(unknown[..., None], torch.full_like(known, 128), known)
+
+
+def tokenizer_tensors(model: Any) -> dict[str, Tensor]:
+    """What `TokenizerCodes` loads, of a tokenizer."""
+    from pinxit.models import family_of
+
+    record = {
+        "family": family_of(model.config),
+        "config": dataclasses.asdict(model.config),
+        "facts": model.facts.to_json(),
+    }
+    inner = {f"inner.{name}": tensor.cpu() for name, tensor in model.state_dict().items()}
+    return {"_extra_state": as_tensor(record), **inner}
+
+
+def fits(model: Any, facts: Facts) -> None:
+    """Raises UsageError where a tokenizer is of pictures of another size or number of channels."""
+    own = (model.facts.height, model.facts.width, model.facts.channels)
+    if own != (facts.height, facts.width, facts.channels):
+        raise UsageError(
+            f"the tokenizer is of pictures of {'x'.join(map(str, own))} (height, width, channels), "
+            f"these are {facts.height}x{facts.width}x{facts.channels}; read them with the --size "
+            "and --color that it was trained with."
+        )
+
+
+def frozen(module: nn.Module) -> nn.Module:
+    """The same with buffers in place of parameters: nothing of it learns or is averaged."""
+    for part in module.modules():
+        for name, parameter in list(part.named_parameters(recurse=False)):
+            del part._parameters[name]
+            part.register_buffer(name, parameter.detach())
+    return module.eval()

@@ -1,0 +1,293 @@
+"""The four directions: what each can do. Picture i is a function of (seed, start + i), its caption
+and, of an edit, the picture before: chunks are of one size and texts padded to one length."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+
+from pinxit.data.pictures import Pictures
+from pinxit.data.words import END, PAD
+from pinxit.errors import UsageError
+from pinxit.models.chances import Chances, uniforms
+from pinxit.models.contract import Worded
+from pinxit.models.given import pixels_for
+from pinxit.models.seq2seq.model import Read, Seq2Seq, Tokens
+from pinxit.models.seq2seq.search import Found, beam_search, by_chance
+from pinxit.models.seq2seq.steps import Steps, painting
+
+AT_ONCE = 16  # sources together
+
+
+class _Painting(Seq2Seq):
+    """What drawing and editing share."""
+
+    @torch.inference_mode()
+    def _growing(
+        self,
+        before: Pictures | None,
+        texts: Sequence[str],
+        seed: int,
+        chances: Chances,
+        guidance: float,
+        language: str | None,
+        start: int,
+    ) -> Iterator[Pictures]:
+        if not 0 <= guidance < math.inf:
+            raise UsageError(f"guidance is 0 or more, not {guidance}.")
+        assert self.codes is not None
+        if not texts:
+            raise UsageError("there is nothing to draw: no words are given.")
+        pixels = None if before is None else pixels_for(self.facts, before)
+        words = self._words(texts, language)
+        chance = uniforms(len(texts), self.steps, seed, start)[:, 0]
+        codes = torch.full((len(texts), self.steps), -1)
+        for at in range(0, len(texts), AT_ONCE):
+            rows = (torch.arange(AT_ONCE) + at).clamp(max=len(texts) - 1)
+            few = None if pixels is None else pixels[rows].to(self.device)
+            read = self._read(words[rows].to(self.device), few, guidance)
+            chosen = chance[rows].to(self.device)
+            for made in painting(self, read, chosen, chances, guidance):
+                codes[at : at + AT_ONCE] = made[: len(texts) - at].cpu()
+                shown = self.codes.pictures_of(codes.to(self.device))
+                yield Pictures(shown.cpu().numpy())
+
+    def _words(self, texts: Sequence[str], language: str | None) -> Tokens:
+        """Texts of one length for all. Raises UsageError for an empty one or a language unknown."""
+        said = [text.strip() for text in texts]
+        if not all(said):
+            raise UsageError("a text is empty: say what the picture is to show.")
+        languages = [language or self.words.language_of(text) for text in said]
+        return padded(self.tokens_of(said, languages), self.length)
+
+    def _read(self, words: Tokens, pixels: Tensor | None, guidance: float) -> Read:
+        if guidance != 1:
+            none = padded(torch.full((len(words), 1), END, device=self.device), self.length)
+            words = torch.cat((words, none))
+            pixels = None if pixels is None else pixels.repeat(2, 1, 1, 1)
+        return self.read(words, pixels)
+
+
+class Drawing(_Painting):
+    """Words to a picture."""
+
+    def draw(
+        self,
+        captions: Sequence[str],
+        *,
+        seed: int = 0,
+        temperature: float = 1.0,
+        guidance: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        language: str | None = None,
+        start: int = 0,
+    ) -> Pictures:
+        """A picture of each caption, code by code.
+
+        `temperature` 0 takes the likeliest code each time; `top_k` and `top_p` keep the likeliest
+        alone; `guidance` above 1 follows the words more closely, 0 paints without them. The
+        language is told from the words unless given. Raises UsageError for words that are empty
+        or too many, for numbers that cannot be and for a language that the model has not seen.
+        """
+        options = {"top_k": top_k, "top_p": top_p, "language": language, "start": start}
+        *_, last = self.drawing(
+            captions, seed=seed, temperature=temperature, guidance=guidance, **options
+        )
+        return last
+
+    def drawing(
+        self,
+        captions: Sequence[str],
+        *,
+        seed: int = 0,
+        temperature: float = 1.0,
+        guidance: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        language: str | None = None,
+        start: int = 0,
+    ) -> Iterator[Pictures]:
+        """The same as they grow, row by row of codes; grey where nothing is painted yet."""
+        chances = Chances(temperature, top_k, top_p)
+        return self._growing(None, captions, seed, chances, guidance, language, start)
+
+
+class Editing(_Painting):
+    """A picture and words to a picture."""
+
+    def edit(
+        self,
+        pictures: Pictures,
+        instructions: Sequence[str],
+        *,
+        seed: int = 0,
+        temperature: float = 1.0,
+        guidance: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        language: str | None = None,
+        start: int = 0,
+    ) -> Pictures:
+        """Each picture changed as its instruction says; options as of `draw`."""
+        options = {"top_k": top_k, "top_p": top_p, "language": language, "start": start}
+        *_, last = self.editing(
+            pictures,
+            instructions,
+            seed=seed,
+            temperature=temperature,
+            guidance=guidance,
+            **options,
+        )
+        return last
+
+    def editing(
+        self,
+        pictures: Pictures,
+        instructions: Sequence[str],
+        *,
+        seed: int = 0,
+        temperature: float = 1.0,
+        guidance: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        language: str | None = None,
+        start: int = 0,
+    ) -> Iterator[Pictures]:
+        """The same as they grow."""
+        if len(pictures) != len(instructions):
+            raise UsageError(
+                f"there are {len(pictures)} pictures and {len(instructions)} instructions."
+            )
+        chances = Chances(temperature, top_k, top_p)
+        return self._growing(pictures, instructions, seed, chances, guidance, language, start)
+
+
+class _Wording(Seq2Seq):
+    """What captioning and translating share."""
+
+    def _step(self, read: Read) -> _Decoded:
+        return _Decoded(self, Steps(self, read))
+
+    def _worded(self, found: Found) -> Worded:
+        return Worded(self.words.decode(found.tokens).strip(), found.log_p)
+
+    def _searched(
+        self, read: Read, mark: int, beams: int, count: int, penalty: float
+    ) -> list[list[Worded]]:
+        if not 1 <= count <= beams:
+            raise UsageError(f"{count} texts of {beams} beams: ask for 1 to {beams}.")
+        n = len(read.hidden)
+        start = torch.full((n,), mark, device=self.device)
+        step = self._step(
+            Read(read.hidden.repeat_interleave(beams, 0), read.seen.repeat_interleave(beams, 0))
+        )
+        found = beam_search(step, start, self.length - 2, beams, penalty)
+        return [[self._worded(one) for one in row[:count]] for row in found]
+
+
+class _Decoded:
+    """Log-probabilities of the next piece: marks other than END cannot come."""
+
+    def __init__(self, model: Seq2Seq, steps: Steps) -> None:
+        self.steps = steps
+        self.never = torch.arange(model.head.out_features, device=model.device)
+        self.never = (self.never < model.words.first) & (self.never != END)
+
+    def __call__(self, token: Tensor, t: int, rows: Int64[Tensor, " n"] | None) -> Tensor:
+        if rows is not None:
+            self.steps.take(rows)
+        return self.steps(token, t).masked_fill(self.never, -math.inf).log_softmax(-1)
+
+
+class Captioning(_Wording):
+    """A picture to words."""
+
+    @torch.inference_mode()
+    def caption(
+        self,
+        pictures: Pictures,
+        *,
+        language: str | None = None,
+        beams: int = 4,
+        count: int = 1,
+        temperature: float | None = None,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        seed: int = 0,
+        length_penalty: float = 0.6,
+    ) -> list[list[Worded]]:
+        """For each picture `count` texts, the best first, in a language (the first unless given).
+
+        By beam search; with a `temperature` by chance of (seed, i), the likeliest first.
+        """
+        language = language or preferred(self.words.languages)
+        mark, made = self.words.mark(language), []
+        pixels = pixels_for(self.facts, pictures)
+        for at in range(0, len(pixels), AT_ONCE):
+            rows = (torch.arange(AT_ONCE) + at).clamp(max=len(pixels) - 1)
+            read = self.read(None, pixels[rows].to(self.device))
+            if temperature is None:
+                texts = self._searched(read, mark, beams, count, length_penalty)
+            else:
+                chances = Chances(temperature, top_k, top_p)
+                texts = self._drawn(read, mark, count, chances, seed, at)
+            made += texts[: len(pixels) - at]
+        return made
+
+    def _drawn(
+        self, read: Read, mark: int, count: int, chances: Chances, seed: int, at: int
+    ) -> list[list[Worded]]:
+        n = len(read.hidden)
+        columns = []
+        for k in range(count):
+            chance = uniforms(n, self.length - 1, seed + 1_000_003 * k, at)[:, 0].to(self.device)
+            start = torch.full((n,), mark, device=self.device)
+            columns.append(by_chance(self._step(read), start, chance, chances))
+        return [
+            sorted((self._worded(one) for one in row), key=lambda said: -said.log_prob)
+            for row in zip(*columns, strict=True)
+        ]
+
+
+class Translating(_Wording):
+    """Words to words."""
+
+    @torch.inference_mode()
+    def translate(
+        self,
+        texts: Sequence[str],
+        *,
+        source: str,
+        target: str,
+        beams: int = 4,
+        length_penalty: float = 0.6,
+    ) -> list[Worded]:
+        """Each text in another language, the best found by beam search."""
+        if not all(text.strip() for text in texts):
+            raise UsageError("a text is empty: there is nothing to translate.")
+        mark, made = self.words.mark(target), []
+        tokens = self.tokens_of([text.strip() for text in texts], [source] * len(texts))
+        tokens = padded(tokens, self.length)
+        for at in range(0, len(tokens), AT_ONCE):
+            rows = (torch.arange(AT_ONCE) + at).clamp(max=len(tokens) - 1)
+            found = self._searched(self.read(tokens[rows], None), mark, beams, 1, length_penalty)
+            made += [row[0] for row in found[: len(tokens) - at]]
+        return made
+
+
+def preferred(languages: Sequence[str]) -> str:
+    """English where it is there, else the first."""
+    return "en" if "en" in languages else languages[0]
+
+
+def padded(tokens: Tokens, length: int) -> Tokens:
+    """The same with PAD up to a length."""
+    return torch.nn.functional.pad(tokens, (0, length - tokens.shape[1]), value=PAD)
+
+
+CLASSES = {"draw": Drawing, "caption": Captioning, "edit": Editing, "translate": Translating}

@@ -1,0 +1,260 @@
+"""Sequence to sequence as a torch module: what is read, what is written, and the loss."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from jaxtyping import Bool, Float, Int64, UInt8
+from torch import Tensor, nn
+
+from pinxit.data.batch import Batch, Facts
+from pinxit.data.words import END, PAD, Words
+from pinxit.errors import UsageError
+from pinxit.models.contract import Loss
+from pinxit.models.kept import KeptWords, PaletteCodes, TokenizerCodes
+from pinxit.models.seq2seq import Config
+from pinxit.models.transformer import Block, DecoderBlock, Source
+
+Pixels = UInt8[Tensor, "batch height width channel"]
+Tokens = Int64[Tensor, "batch length"]  # of words: PAD where a text is over
+Hidden = Float[Tensor, "batch length width"]
+Logits = Float[Tensor, "batch length vocabulary"]
+
+
+class Read(NamedTuple):
+    """A source as the encoder has it."""
+
+    hidden: Hidden
+    seen: Bool[Tensor, "batch length"]  # False: padding
+
+
+class Seq2Seq(nn.Module):
+    """An encoder of the source, a decoder of the target. Subclasses add what a direction can do."""
+
+    def __init__(self, config: Config, facts: Facts) -> None:
+        super().__init__()
+        assert config.width and config.heads and config.patch, "a resolved configuration"
+        self.config, self.facts = config, facts
+        width = config.width
+        self.kept = KeptWords(facts.languages)
+        self.length = (config.length or 1) + 2  # a language's mark, and the end
+        self.codes = _codes_of(config, facts) if config.has_codes else None
+        self.reads_words = config.source != "picture"
+        self.reads_picture = config.source != "words"
+        self.paints = config.target == "picture"
+        vocabulary = 2 + len(facts.languages) + config.pieces
+        if self.reads_words or not self.paints:
+            self.word = nn.Embedding(vocabulary, width)
+        if self.reads_words:
+            self.word_places = nn.Parameter(torch.empty(self.length, width))
+        self._picture_in(width)
+        self.encoder = nn.ModuleList(Block(width, config.heads) for _ in range(config.depth))
+        self.encoder_norm = nn.LayerNorm(width)
+        if self.paints:
+            assert self.codes is not None and config.colors
+            self.steps = self.codes.grid[0] * self.codes.grid[1]
+            self.code = nn.Embedding(config.colors, width)
+            self.start = nn.Parameter(torch.empty(width))
+        else:
+            self.steps = self.length - 1
+        self.places = nn.Parameter(torch.empty(self.steps, width))
+        self.decoder = nn.ModuleList(
+            DecoderBlock(width, config.heads) for _ in range(config.decoder_depth)
+        )
+        self.norm = nn.LayerNorm(width)
+        self.head = nn.Linear(width, config.colors if self.paints else vocabulary, bias=False)  # type: ignore[arg-type]
+        self.drop = nn.Dropout(config.dropout)
+        self._begin()
+
+    def _picture_in(self, width: int) -> None:
+        """What reads a picture: patches, or codes."""
+        if not self.reads_picture:
+            return
+        config, facts, side = self.config, self.facts, self.config.patch or 1
+        if config.read == "codes":
+            assert self.codes is not None and config.colors
+            count = self.codes.grid[0] * self.codes.grid[1]
+            self.code_in = nn.Embedding(config.colors, width)
+        else:
+            count = (facts.height // side) * (facts.width // side)
+            self.patch_in = nn.Linear(facts.channels * side**2, width)
+        self.picture_places = nn.Parameter(torch.empty(count, width))
+
+    def _begin(self) -> None:
+        """Normal weights of deviation 0.02 (Radford 2019), biases of 0."""
+        for module in self.modules():
+            if isinstance(module, nn.Linear | nn.Embedding):
+                nn.init.normal_(module.weight, std=0.02)
+            if isinstance(module, nn.Linear) and module.bias is not None:
+                nn.init.zeros_(module.bias)
+        for name, parameter in self.named_parameters():
+            if name.endswith("places") or name == "start":
+                nn.init.normal_(parameter, std=0.02)
+
+    @property
+    def words(self) -> Words:
+        """The pieces and languages of its captions."""
+        return self.kept.words
+
+    # -- words ---------------------------------------------------------------------------------
+
+    def tokens_of(
+        self, texts: Sequence[str | None], languages: Sequence[str], cut: bool = False
+    ) -> Tokens:
+        """Texts as `mark, pieces, END`, padded to the longest; None is `END` alone: no words.
+
+        Raises UsageError for a text that is too long, unless it may be cut.
+        """
+        most, rows = self.length - 2, []
+        for text, language in zip(texts, languages, strict=True):
+            found = [] if text is None else self.words.encode(text)
+            if len(found) > most and not cut:
+                raise UsageError(
+                    f"this text has {len(found)} pieces of words and the model reads {most}: "
+                    f"'{_short(text or '')}'. Say it in fewer words."
+                )
+            mark = [] if text is None else [self.words.mark(language)]
+            rows.append([*mark, *found[:most], END])
+        longest = max(map(len, rows))
+        padded = [row + [PAD] * (longest - len(row)) for row in rows]
+        return torch.tensor(padded, device=self.device)
+
+    # -- the equations -------------------------------------------------------------------------
+
+    def read(self, words: Tokens | None, pixels: Pixels | None) -> Read:
+        """The source through the encoder: words, a picture, or words and then a picture."""
+        parts, seen = [], []
+        if words is not None:
+            parts.append(self.word(words) + self.word_places[: words.shape[1]])
+            seen.append(words != PAD)
+        if pixels is not None:
+            h = self._patches(pixels) + self.picture_places
+            parts.append(h)
+            seen.append(torch.ones(h.shape[:2], dtype=torch.bool, device=h.device))
+        h, mask = torch.cat(parts, 1), torch.cat(seen, 1)
+        for layer in self.encoder:
+            h = self.drop(layer(h, seen=mask))
+        return Read(self.encoder_norm(h), mask)
+
+    def _patches(self, pixels: Pixels) -> Hidden:
+        if self.config.read == "codes":
+            assert self.codes is not None
+            return self.code_in(self.codes.codes_of(pixels))
+        side = self.config.patch
+        x = (pixels.float() / 255 - self.facts.mean) / max(self.facts.std, 0.05)
+        return self.patch_in(rearrange(x, "b (h p) (w q) c -> b (h w) (p q c)", p=side, q=side))
+
+    def sources(self, read: Read) -> list[Source]:
+        """Each decoder layer's keys and values of the source: computed once for all tokens."""
+        return [layer.cross.source(read.hidden, read.seen) for layer in self._layers]
+
+    @property
+    def _layers(self) -> list[DecoderBlock]:
+        return list(self.decoder)  # type: ignore[arg-type]
+
+    def entered(self, before: Tokens) -> Hidden:
+        """What the decoder sees: of a picture the start and then the codes `before`; of words
+        these, the language's mark being the first."""
+        if not self.paints:
+            h = self.word(before)
+        else:
+            start = self.start.expand(len(before), 1, -1)
+            h = torch.cat((start, self.code(before)), 1)
+        return h + self.places[: h.shape[1]]
+
+    def logits(self, read: Read, before: Tokens) -> Logits:
+        """Scores of the token at each place, from those before it and all of the source."""
+        h = self.entered(before)
+        for layer, source in zip(self._layers, self.sources(read), strict=True):
+            h = self.drop(layer(h, source))
+        return self.head(self.norm(h))
+
+    def looking(self, read: Read, before: Tokens) -> Float[Tensor, "batch length source"]:
+        """Where in the source each place looks: cross-attention, its mean over layers and heads."""
+        h, found = self.entered(before), []
+        for layer, source in zip(self._layers, self.sources(read), strict=True):
+            found.append(layer.looking(h, source).mean(1))
+            h = layer(h, source)
+        return torch.stack(found).mean(0)
+
+    def loss(self, batch: Batch, progress: float = 1.0) -> Loss:
+        """-log p(target given source), teacher-forced: nats a picture, or nats a caption."""
+        said, other = self._chosen(batch.captions, len(batch))
+        words = None
+        if self.reads_words:
+            words = self.tokens_of(self._hidden_some(said.texts), said.languages, cut=True)
+        pixels = (
+            (batch.before if self.reads_words else batch.pixels) if self.reads_picture else None
+        )
+        read = self.read(words, pixels)
+        if self.paints:
+            return self._painting_loss(read, batch.pixels)
+        told = other if self.reads_words else said
+        return self._wording_loss(read, self.tokens_of(told.texts, told.languages, cut=True))
+
+    def _painting_loss(self, read: Read, pixels: Pixels) -> Loss:
+        assert self.codes is not None
+        codes = self.codes.codes_of(pixels)
+        scores = self.logits(read, codes[:, :-1]).float()
+        nll = F.cross_entropy(scores.flatten(0, 1), codes.flatten()) * self.steps
+        return Loss(nll, {"nll": nll.detach()})
+
+    def _wording_loss(self, read: Read, tokens: Tokens) -> Loss:
+        scores, due = self.logits(read, tokens[:, :-1]).float(), tokens[:, 1:].clone()
+        due[tokens[:, 0] == END] = PAD  # a picture without words teaches none
+        each = F.cross_entropy(
+            scores.flatten(0, 1), due.flatten(), ignore_index=PAD, reduction="sum"
+        )
+        nll = each / len(tokens)
+        count = (due != PAD).sum().clamp(min=1)
+        parts = {"nll": nll.detach(), "nll_per_piece": (each / count).detach()}
+        return Loss(nll, parts, "nats per caption")
+
+    def _chosen(self, captions: Mapping[str, Sequence[str]], rows: int) -> tuple[Said, Said]:
+        """For each picture a caption of chance among its languages, and one in another of them."""
+        if not captions:
+            raise UsageError("these pictures have no captions to learn from.")
+        chance = torch.rand(rows, 2).tolist()
+        first, second = Said([], []), Said([], [])
+        for i, (a, b) in enumerate(chance):
+            has = [name for name in captions if name in self.words.languages and captions[name][i]]
+            one = has[int(a * len(has))] if has else None
+            rest = [name for name in has if name != one]
+            another = rest[int(b * len(rest))] if rest else None
+            for said, name in ((first, one), (second, another)):
+                said.texts.append(None if name is None else captions[name][i])
+                said.languages.append(name or self.words.languages[0])
+        return first, second
+
+    def _hidden_some(self, texts: list[str | None]) -> list[str | None]:
+        """In training, words are hidden now and then: what is then painted guides (Ho 2022)."""
+        if not (self.training and self.paints):
+            return texts
+        hidden = (torch.rand(len(texts)) < self.config.caption_dropout).tolist()
+        return [None if gone else text for text, gone in zip(texts, hidden, strict=True)]
+
+    @property
+    def device(self) -> Any:
+        return next(self.parameters()).device
+
+
+class Said(NamedTuple):
+    """A text for each picture, None where it has none, and its language."""
+
+    texts: list[str | None]
+    languages: list[str]
+
+
+def _codes_of(config: Config, facts: Facts) -> PaletteCodes | TokenizerCodes:
+    assert config.block, "a resolved configuration"
+    if config.tokens is not None:
+        return TokenizerCodes(facts, config.block)
+    return PaletteCodes(facts, config.block, config.colors or 512)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 40 else text[:37] + "..."

@@ -1,0 +1,97 @@
+"""Decoding token by token: the source is read once, keys and values of the target are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from pinxit.models.chances import Chances
+from pinxit.models.transformer import KeysAndValues
+
+if TYPE_CHECKING:
+    from pinxit.models.seq2seq.model import Read, Seq2Seq
+
+Scores = Float[Tensor, "n vocabulary"]
+
+
+class Steps:
+    """The decoder one place at a time: `steps(token, t)` gives what `logits` has at place `t`."""
+
+    def __init__(self, model: Seq2Seq, read: Read) -> None:
+        self.model, self.sources = model, model.sources(read)
+        config = model.config
+        assert config.width and config.heads, "a resolved configuration"
+        batch, head = len(read.hidden), config.width // config.heads
+        self.caches = [
+            KeysAndValues.empty(batch, config.heads, model.steps, head, read.hidden)
+            for _ in self.sources
+        ]
+
+    def __call__(self, token: Int64[Tensor, " n"] | None, t: int) -> Scores:
+        """`token` is what stands before place `t`: a mark or piece, a code, None at the start."""
+        model = self.model
+        if model.paints:
+            size = len(self.sources[0].seen)
+            h = model.start.expand(size, -1) if token is None else model.code(token)
+        else:
+            h = model.word(token)
+        h = (h + model.places[t])[:, None]
+        for layer, source, cache in zip(model._layers, self.sources, self.caches, strict=True):
+            h = layer(h, source, cache, t)
+        return model.head(model.norm(h[:, 0])).float()
+
+    def take(self, rows: Int64[Tensor, " n"]) -> None:
+        """Go on with these rows of the batch, some of them perhaps several times."""
+        self.sources = [source.take(rows) for source in self.sources]
+        self.caches = [KeysAndValues(c.keys[rows], c.values[rows]) for c in self.caches]
+
+
+def painting(
+    model: Seq2Seq,
+    read: Read,
+    chance: Float[Tensor, "n codes"],
+    chances: Chances,
+    guidance: float = 1.0,
+) -> Iterator[Int64[Tensor, "n codes"]]:
+    """Code after code; yields after each row, -1 for those to come.
+
+    With a guidance other than 1 the second half of `read` is of the same sources without words,
+    and scores are s_without + guidance (s_with - s_without) (Ho & Salimans 2022, eq. 6).
+    """
+    steps, n = Steps(model, read), len(chance)
+    assert model.codes is not None
+    columns = model.codes.grid[1]
+    codes = torch.full(chance.shape, -1, device=chance.device)
+    token = None
+    for t in range(model.steps):
+        scores = steps(token, t)
+        if guidance != 1:
+            given, free = scores[:n], scores[n:]
+            scores = free + guidance * (given - free)
+        codes[:, t] = chances.pick(scores, chance[:, t])
+        token = codes[:, t] if guidance == 1 else codes[:, t].repeat(2)
+        if (t + 1) % columns == 0:
+            yield codes
+
+
+def painting_slowly(
+    model: Seq2Seq,
+    read: Read,
+    chance: Float[Tensor, "n codes"],
+    chances: Chances,
+    guidance: float = 1.0,
+) -> Int64[Tensor, "n codes"]:
+    """The same by a whole pass of the decoder for each code: the reference."""
+    n = len(chance)
+    codes = torch.empty(n, 0, dtype=torch.long)
+    for t in range(model.steps):
+        before = codes if guidance == 1 else codes.repeat(2, 1)
+        scores = model.logits(read, before)[:, t].float()
+        if guidance != 1:
+            scores = scores[n:] + guidance * (scores[:n] - scores[n:])
+        codes = torch.cat((codes, chances.pick(scores, chance[:, t])[:, None]), 1)
+    return codes

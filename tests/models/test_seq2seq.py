@@ -1,0 +1,327 @@
+"""Sequence to sequence: what each place sees, fast ways against slow ones, and what is kept."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load, save
+
+from conftest import blobs
+from pinxit.data.words import END, PAD
+from pinxit.errors import UsageError
+from pinxit.models import make
+from pinxit.models.chances import Chances, uniforms
+from pinxit.models.seq2seq import Config, build
+from pinxit.models.seq2seq.directions import padded
+from pinxit.models.seq2seq.search import beam_search, by_chance, penalised
+from pinxit.models.seq2seq.steps import Steps, painting, painting_slowly
+from pinxit.models.tokenizer import Config as TokenizerConfig
+
+SMALL = {"width": 32, "heads": 2, "depth": 2, "decoder_depth": 2, "block": 2, "colors": 8}
+TEXTS = ["a blob at the top left", "une tache en bas à droite", "a blob"]
+
+
+def tiny(source="words", target="picture", **options):
+    config = Config(source=source, target=target, **{**SMALL, **options})
+    return make(config, blobs(), np.arange(48))[0].eval()
+
+
+def read_of(model, texts=TEXTS):
+    words = padded(model.tokens_of(texts, ["en", "fr", "en"]), model.length)
+    return model.read(words if model.reads_words else None, pixels_of(model))
+
+
+def pixels_of(model):
+    return torch.from_numpy(blobs(3).pixels.copy()) if model.reads_picture else None
+
+
+# -- what each place sees
+
+
+@pytest.mark.parametrize("target", ["picture", "words"])
+def test_no_place_of_the_target_sees_its_future(target):
+    model = tiny("words", target)
+    before = torch.randint(2, 8, (3, 6))
+    entered = model.entered(before).detach().requires_grad_()
+    model.entered = lambda _: entered
+    scores = model.logits(read_of(model), before)
+    for t in range(scores.shape[1]):
+        (slope,) = torch.autograd.grad(scores[:, t].sum(), entered, retain_graph=True)
+        assert slope[:, t + 1 :].abs().max() == 0 if t + 1 < scores.shape[1] else True
+        assert slope[:, : t + 1].abs().amax((0, 2)).min() > 0
+
+
+def test_padding_of_the_source_is_not_seen():
+    model = tiny()
+    short = model.tokens_of(TEXTS[2:], ["en"])
+    codes = torch.randint(8, (1, model.steps - 1))
+    alone = model.logits(model.read(short, None), codes)
+    beside = model.logits(model.read(padded(short, model.length), None), codes)
+    assert torch.allclose(alone, beside, atol=1e-5)
+    embedded = model.word(padded(short, model.length)).detach().requires_grad_()
+    model.word.forward = lambda _: embedded
+    model.logits(model.read(padded(short, model.length), None), codes).sum().backward()
+    count = short.shape[1]
+    assert embedded.grad[:, count:].abs().max() == 0
+    assert embedded.grad[:, :count].abs().amax(2).min() > 0
+
+
+def test_both_sources_are_seen():
+    model = tiny("both", "picture")
+    words = model.tokens_of(TEXTS, ["en", "fr", "en"])
+    pixels = torch.from_numpy(blobs(3).pixels.copy())
+    codes = torch.randint(8, (3, model.steps - 1))
+    scores = model.logits(model.read(words, pixels), codes)
+    assert not torch.allclose(scores, model.logits(model.read(words, 255 - pixels), codes))
+    assert not torch.allclose(scores, model.logits(model.read(words.flip(0), pixels), codes))
+
+
+def test_cross_attention_is_a_distribution_over_what_is_seen():
+    model = tiny()
+    read = read_of(model)
+    weights = model.looking(read, torch.randint(8, (3, model.steps - 1)))
+    assert torch.allclose(weights.sum(-1), torch.ones(3, model.steps), atol=1e-5)
+    assert weights[2][:, ~read.seen[2]].max() == 0
+
+
+# -- the loss, and fast ways against slow ones
+
+
+def test_the_teacher_forced_loss_of_a_picture_is_that_of_a_loop():
+    model, batch = tiny(), blobs().batch(np.arange(3))
+    torch.manual_seed(5)
+    loss = model.loss(batch).total.item()
+    torch.manual_seed(5)
+    said, _ = model._chosen(batch.captions, 3)
+    read = model.read(model.tokens_of(said.texts, said.languages), None)
+    codes, total = model.codes.codes_of(batch.pixels), 0.0
+    for i, t in itertools.product(range(3), range(model.steps)):
+        log_p = model.logits(read, codes[:, :t])[i, t].log_softmax(-1)
+        total -= log_p[codes[i, t]].item() / 3
+    assert loss == pytest.approx(total, rel=1e-5)
+
+
+def test_the_teacher_forced_loss_of_words_is_that_of_a_loop():
+    model, batch = tiny("picture", "words"), blobs().batch(np.arange(3))
+    torch.manual_seed(5)
+    loss = model.loss(batch).total.item()
+    torch.manual_seed(5)
+    said, _ = model._chosen(batch.captions, 3)
+    total = 0.0
+    for i in range(3):
+        read = model.read(None, batch.pixels[i : i + 1])
+        tokens = model.tokens_of(said.texts[i : i + 1], said.languages[i : i + 1])
+        for t in range(tokens.shape[1] - 1):
+            log_p = model.logits(read, tokens[:, : t + 1])[0, -1].log_softmax(-1)
+            total -= log_p[tokens[0, t + 1]].item() / 3
+    assert loss == pytest.approx(total, rel=1e-5)
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("guidance", [1.0, 2.5])
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_painting_with_a_cache_is_painting_without(guidance, temperature):
+    model, chances = tiny(), Chances(temperature)
+    words = padded(model.tokens_of(TEXTS, ["en", "fr", "en"]), model.length)
+    read = model._read(words, None, guidance)
+    chance = uniforms(3, model.steps, 0)[:, 0]
+    *_, fast = painting(model, read, chance, chances, guidance)
+    assert torch.equal(fast, painting_slowly(model, read, chance, chances, guidance))
+
+
+def test_guidance_of_1_is_none():
+    """The scores with guidance are s_0 + g (s_1 - s_0): at 1 those of the words alone."""
+    model = tiny()
+    plain = model.draw(TEXTS, temperature=0)
+    near = model.draw(TEXTS, temperature=0, guidance=1 + 1e-6)
+    assert np.array_equal(plain.pixels, near.pixels)
+    strong = [model.draw(TEXTS, seed=s, guidance=8).pixels for s in range(3)]
+    assert not np.array_equal(strong, [model.draw(TEXTS, seed=s).pixels for s in range(3)])
+
+
+@torch.inference_mode()
+def test_words_with_a_cache_are_words_without_also_after_taking_rows():
+    model = tiny("picture", "words")
+    read = read_of(model)
+    tokens = torch.randint(model.words.first, 40, (3, 5))
+    steps, order = Steps(model, read), torch.tensor([2, 0, 0])
+    for t in range(3):
+        assert torch.allclose(
+            steps(tokens[:, t], t), model.logits(read, tokens[:, : t + 1])[:, t], atol=1e-5
+        )
+    steps.take(order)
+    moved = tokens[order]
+    read = type(read)(read.hidden[order], read.seen[order])
+    for t in range(3, 5):
+        assert torch.allclose(
+            steps(moved[:, t], t), model.logits(read, moved[:, : t + 1])[:, t], atol=1e-5
+        )
+
+
+# -- the search
+
+
+class Table:
+    """A language of few tokens, whose probabilities hang on all that was said before."""
+
+    def __init__(self, vocabulary, rows=1):
+        self.vocabulary = vocabulary
+        self.said = [()] * rows
+
+    def log_p(self, said):
+        random = np.random.default_rng((len(said), *said))
+        return torch.from_numpy(random.normal(0, 2, self.vocabulary)).float().log_softmax(0)
+
+    def __call__(self, token, t, rows):
+        if rows is not None:
+            self.said = [self.said[i] for i in rows.tolist()]
+        self.said = [(*said, one) for said, one in zip(self.said, token.tolist(), strict=True)]
+        return torch.stack([self.log_p(said) for said in self.said])
+
+
+def all_texts(table, start, length):
+    """Every text of at most so many tokens, with its log-probability."""
+    for count in range(length + 1):
+        others = [v for v in range(table.vocabulary) if v != END]
+        for text in itertools.product(others, repeat=count):
+            said, total = (start,), 0.0
+            for token in (*text, END):
+                total += float(table.log_p(said)[token])
+                said = (*said, token)
+            yield text, total
+
+
+@pytest.mark.parametrize("penalty", [0.0, 0.6, 2.0])
+def test_a_beam_as_wide_as_all_there_is_finds_the_true_maximum(penalty):
+    vocabulary, length, wide = 4, 3, 4**3
+    found = beam_search(Table(vocabulary, 2 * wide), torch.tensor([0, 2]), length, wide, penalty)
+    for start, row in zip((0, 2), found, strict=True):
+        texts = list(all_texts(Table(vocabulary), start, length))
+        ranked = sorted(texts, key=lambda t: -penalised(t[1], len(t[0]) + 1, penalty))
+        assert row[0].tokens == ranked[0][0]
+        assert row[0].log_p == pytest.approx(ranked[0][1], abs=1e-4)
+        assert [f.tokens for f in row[:5]] == [text for text, _ in ranked[:5]]
+
+
+def test_one_beam_is_the_likeliest_token_each_time():
+    table, said, total = Table(5), (0,), 0.0
+    while said[-1] != END and len(said) <= 6:
+        log_p = table.log_p(said)
+        said = (*said, int(log_p.argmax()))
+    (found,) = beam_search(Table(5, 1), torch.tensor([0]), 12, 1)[0]
+    for token, before in ((said[i], said[:i]) for i in range(1, len(said))):
+        total += float(table.log_p(before)[token])
+    if said[-1] == END:
+        assert found.tokens == said[1:-1]
+        assert found.log_p == pytest.approx(total, abs=1e-4)
+
+
+def test_texts_of_chance_come_as_often_as_they_are_likely():
+    n = 4_000
+    chance = uniforms(n, 3, 0)[:, 0]
+    found = by_chance(Table(3, n), torch.zeros(n, dtype=torch.long), chance, Chances())
+    likely = {text: math.exp(p) for text, p in all_texts(Table(3), 0, 1)}
+    for text, p in likely.items():
+        if len(text) <= 1:
+            share = sum(f.tokens == text for f in found) / n
+            assert share == pytest.approx(p, abs=4 * math.sqrt(p * (1 - p) / n) + 1e-3)
+            assert all(
+                f.log_p == pytest.approx(math.log(p), abs=1e-4) for f in found if f.tokens == text
+            )
+
+
+# -- what is kept, and what cannot be
+
+
+def test_any_text_is_read_and_marks_are_never_written():
+    model = tiny("picture", "words")
+    for said in model.caption(blobs(2), beams=2, count=2)[0]:
+        assert said.text == said.text.strip()
+    tokens = model.tokens_of(["日本 🎩 é", None], ["en", "en"])
+    assert tokens[1, 0] == END
+    assert (tokens[1, 1:] == PAD).all()
+    assert model.words.decode(tokens[0].tolist()) == "日本 🎩 é"
+
+
+def test_a_frozen_tokenizer_is_kept_whole_and_does_not_learn():
+    tokenizer = make(
+        TokenizerConfig(factor=2, levels=(4, 4), width=8, depth=1), blobs(), np.arange(48)
+    )[0].eval()
+    config = Config(tokens="runs/any", **{**SMALL, "block": None, "colors": None})
+    model = make(config, blobs(), np.arange(48), tokenizer=tokenizer)[0]
+    assert (model.config.block, model.config.colors) == (2, 16)
+    tokens = tokenizer.tokenize(blobs(3))
+    pixels = torch.from_numpy(blobs(3).pixels.copy())
+    assert np.array_equal(model.codes.codes_of(pixels), tokens.reshape(3, -1))
+    drawn = model.codes.pictures_of(torch.from_numpy(tokens.reshape(3, -1)))
+    assert np.array_equal(drawn, tokenizer.detokenize(tokens).pixels)
+    assert not [name for name, _ in model.named_parameters() if name.startswith("codes")]
+    again = build(model.config, model.facts)
+    again.load_state_dict(load(save(model.state_dict())))
+    assert np.array_equal(again.codes.codes_of(pixels), tokens.reshape(3, -1))
+    assert np.array_equal(again.draw(TEXTS).pixels, model.eval().draw(TEXTS).pixels)
+    assert not again.train().codes.training
+
+
+def test_a_tokenizer_of_other_pictures_is_refused():
+    other = make(TokenizerConfig(factor=2, width=8, depth=1), blobs(height=4, width=4), range(48))
+    with pytest.raises(UsageError, match=r"4x4x1.*8x8x1"):
+        make(Config(tokens="runs/any"), blobs(), np.arange(48), tokenizer=other[0])
+
+
+def test_pictures_without_captions_or_pairs_are_refused():
+    mute = dataclasses.replace(blobs(), captions={})
+    with pytest.raises(UsageError, match="these pictures have none"):
+        make(Config(), mute, np.arange(48))
+    single = dataclasses.replace(blobs(), before=None)
+    with pytest.raises(UsageError, match="pairs of pictures"):
+        make(Config(source="both"), single, np.arange(48))
+    english = dataclasses.replace(blobs(), captions={"en": blobs().captions["en"]})
+    with pytest.raises(UsageError, match="two languages"):
+        make(Config(source="words", target="words"), english, np.arange(48))
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"source": "picture", "target": "picture"}, "there is no picture to picture"),
+        ({"source": "both", "target": "words"}, "there is no both to words"),
+        ({"caption_dropout": 1.0}, "caption_dropout"),
+        ({"pieces": 100}, "256"),
+        ({"heads": 5, "width": 32}, "does not divide"),
+        ({"depth": 0}, "at least 1"),
+    ],
+)
+def test_configurations_that_cannot_be(options, reason):
+    with pytest.raises(UsageError, match=reason):
+        Config(**options)
+
+
+def test_sides_that_do_not_divide_name_those_that_do():
+    with pytest.raises(UsageError, match="these do: 1, 2, 4, 8"):
+        tiny(block=3)
+    with pytest.raises(UsageError, match="patch 5"):
+        tiny("picture", "words", patch=5)
+
+
+def test_captions_are_taken_in_every_language_and_pairs_are_of_two():
+    model, batch = tiny("words", "words"), blobs().batch(np.arange(40))
+    first, second = model._chosen(batch.captions, 40)
+    assert set(first.languages) == {"en", "fr"}
+    assert all(a != b for a, b in zip(first.languages, second.languages, strict=True))
+    some = {"en": ["a blob"] * 2, "fr": ["", "une tache"]}
+    first, second = model._chosen(some, 2)
+    assert (first.languages[0], second.texts[0]) == ("en", None)
+
+
+def test_reading_codes_in_place_of_patches():
+    model = tiny("picture", "words", read="codes")
+    assert model.caption(blobs(2), language="fr")[0][0].log_prob < 0
+    loss = model.train().loss(blobs().batch(np.arange(8)))
+    loss.total.backward()
+    assert model.code_in.weight.grad.abs().sum() > 0
