@@ -11,8 +11,9 @@ import torch
 from benchmarks.measure import median_seconds
 from benchmarks.tables import Cell, Table, median, with_ratios
 from pinxit.data.batch import Facts
+from pinxit.models.chances import Chances, uniforms
 from pinxit.models.igpt import Config, build
-from pinxit.models.igpt.generation import Asked, Chances, painting, painting_slowly, uniforms
+from pinxit.models.igpt.generation import Asked, painting, painting_slowly
 from pinxit.models.igpt.model import IGPT
 
 BATCH = 16

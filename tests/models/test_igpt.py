@@ -16,15 +16,14 @@ from pinxit.data.missing import by_half
 from pinxit.data.pictures import Pictures
 from pinxit.errors import PinxitError, UsageError
 from pinxit.models import make
+from pinxit.models.chances import Chances, uniforms
 from pinxit.models.igpt import Config, build
 from pinxit.models.igpt.generation import (
     AT_ONCE,
     Asked,
-    Chances,
     filling,
     painting,
     painting_slowly,
-    uniforms,
 )
 from pinxit.models.palette import blocks_of, nearest, pixels_of
 

@@ -77,7 +77,7 @@ def _print(figures: dict[str, list[float | None]], names: list[str]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from pinxit.evaluation.figures import FIGURES
+    from pinxit.evaluation.figures import figure
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("figure")
@@ -86,7 +86,7 @@ def _print(figures: dict[str, list[float | None]], names: list[str]) -> None:
     table.add_column("unit")
     table.add_column("better")
     for name, values in figures.items():
-        what = FIGURES[name]
+        what = figure(name)
         there = [value for value in values if value is not None]
         best = {"higher": max, "lower": min}.get(what.better)
         top = best(there) if best and len(there) > 1 else None

@@ -68,7 +68,7 @@ def _print_table(found: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from pinxit.evaluation.figures import FIGURES, groups
+    from pinxit.evaluation.figures import figure, groups
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("figure")
@@ -78,9 +78,9 @@ def _print_table(found: dict[str, Any]) -> None:
     for group, names in groups(found["figures"]):
         table.add_row(f"[bold]{group}[/bold]")
         for name in names:
-            figure = FIGURES[name]
+            known = figure(name)
             shown = _shown(found["figures"], name)
-            table.add_row(f"  {figure.title}", shown, figure.unit, figure.better)
+            table.add_row(f"  {known.title}", shown, known.unit, known.better)
     console = Console(highlight=False)
     console.print(table)
     console.print()

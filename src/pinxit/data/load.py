@@ -17,6 +17,7 @@ from pinxit.data import cache as kept
 from pinxit.data.decode import Fit, Unreadable, decode, is_grey, measure, quiet
 from pinxit.data.decoding import Shape, decoded
 from pinxit.data.labels import number_labels
+from pinxit.data.pairs import joined, together
 from pinxit.data.pictures import LeftOut, Pictures
 from pinxit.data.progress import say
 from pinxit.data.records import Record, Source
@@ -85,7 +86,7 @@ def load_pictures(
         found = found.at_size(wanted.size)
     pictures = _from_cache(found, wanted, progress) if cache and found.cached else None
     pictures = pictures or _read(found, wanted, progress)
-    pictures = dataclasses.replace(pictures, source=found.text)
+    pictures = joined(dataclasses.replace(pictures, source=found.text))
     if pictures.left_out and strict:
         raise PinxitError(left_out_text(pictures))
     if pictures.left_out and progress:
@@ -189,7 +190,7 @@ def _limited(names: list[str], wanted: Wanted) -> list[int]:
     """The rows to read: all, or the `limit` whose names' chances are smallest, in their order."""
     if wanted.limit is None or wanted.limit >= len(names):
         return list(range(len(names)))
-    chances = [chance(name, f"limit {wanted.seed}") for name in names]
+    chances = [chance(together(name), f"limit {wanted.seed}") for name in names]
     return sorted(heapq.nsmallest(wanted.limit, range(len(names)), key=chances.__getitem__))
 
 

@@ -114,7 +114,7 @@ class Pictures:
 
         pixels = torch.from_numpy(np.ascontiguousarray(self.pixels[rows]))
         labels = None if self.labels is None else torch.from_numpy(self.labels[rows])
-        captions = {name: [texts[i] for i in rows] for name, texts in self.captions.items()}
+        captions = {name: [texts[int(i)] for i in rows] for name, texts in self.captions.items()}
         before = None if self.before is None else torch.from_numpy(np.array(self.before[rows]))
         return Batch(pixels, labels, captions, before)
 

@@ -24,6 +24,7 @@ MADE = 5_000  # pictures on each side of a distance
 PROBED = 10_000  # training pictures of a probe
 EXACT = 2_000  # pictures whose likelihood is exact, where no limit is given
 COMPLETED = 512  # pictures that are completed
+DRAWN = 512  # captions that are drawn, pictures that are edited or put in words
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,7 @@ class Assessment:
             yield from self.exact()
         if self.can("encode"):
             yield from self.latents()
+        yield from self.worded()
         yield from self.detail()
         if self.can("complete"):
             yield from self.completion()
@@ -104,12 +106,55 @@ class Assessment:
         """As many as distances want, of each label as often as the test pictures have it."""
         from pinxit.sampling.draws import draw_like
 
+        if self.can("draw"):
+            return self.drawn
         if not self.can("sample"):
             return None
         count = min(self.wanted.count, len(self.test))
         self.protocol["samples"] = count
         with self.teller.stage(f"{count:,} samples"):
             return draw_like(self.model, self.test, count, self.wanted.seed)
+
+    @cached_property
+    def told(self) -> tuple[Pictures, list[str]]:
+        """Test pictures with words, and a caption of each, its languages in turn."""
+        from pinxit.evaluation.worded import told_in_turn
+        from pinxit.sampling.inputs import spread
+
+        few = spread(self.test, min(self.wanted.limit or DRAWN, self.wanted.count))
+        rows, texts = told_in_turn(few, self.model.words.languages)
+        if not texts:
+            raise PinxitError("the test pictures have no captions in a language of the model.")
+        self.protocol["captions"] = len(texts)
+        return few.take(rows), texts
+
+    @cached_property
+    def drawn(self) -> Pictures:
+        """A picture of each caption; of a model that edits, of each picture before."""
+        asked, texts = self.told
+        with self.teller.stage(f"drawing {len(texts):,} captions"):
+            if self.can("draw"):
+                return self.model.draw(texts, seed=self.wanted.seed)
+            assert asked.before is not None
+            before = Pictures(asked.before)
+            return self.model.edit(before, texts, seed=self.wanted.seed, temperature=0.0)
+
+    def worded(self) -> Iterator[Named]:
+        """Pictures of words, and words of pictures."""
+        from pinxit.evaluation import worded
+
+        if self.can("draw"):
+            yield from worded.drawing_figures(self.drawn, self.told[0])
+        if self.can("edit"):
+            if self.test.before is None:
+                raise PinxitError("these are no pairs of pictures; edits are judged by pairs.")
+            yield from worded.editing_figures(self.drawn, self.told[0])
+        if self.can("caption"):
+            with self.teller.stage(f"captions of {len(self.told[0]):,} pictures"):
+                yield from worded.captioning_figures(self.model, self.told[0])
+        if self.can("translate"):
+            with self.teller.stage(f"translations of {len(self.told[0]):,} captions"):
+                yield from worded.translating_figures(self.model, self.told[0])
 
     @cached_property
     def bound(self) -> Bound:
@@ -198,7 +243,13 @@ class Assessment:
     def distances(self) -> Iterator[Named]:
         """Frechet distances, neighbourhoods and copies, in the data's own feature space."""
         from pinxit.evaluation.comparison import Comparison
-        from pinxit.evaluation.features import FEWEST, encoder_space, feature_space
+        from pinxit.evaluation.features import (
+            FEWEST,
+            FeatureSpace,
+            encoder_space,
+            feature_space,
+        )
+        from pinxit.evaluation.worded import label_figures
 
         made = {"samples": self.samples, "reconstructions": self.reconstructions}
         made = {name: pictures for name, pictures in made.items() if pictures is not None}
@@ -211,6 +262,8 @@ class Assessment:
             features = self.wanted.features
             space = encoder_space(features) if features else feature_space(self.pictures, told)
         self.protocol["feature_space"] = space.facts
+        if self.can("draw") and isinstance(space, FeatureSpace):
+            yield from label_figures(space, self.drawn, self.told[0])
         with self.teller.stage("distances"):
             comparison = Comparison(space, self.pictures, self.test, self.wanted.count)
             self.protocol["distances"] = comparison.counts()

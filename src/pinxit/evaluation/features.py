@@ -82,6 +82,16 @@ class FeatureSpace:
             parts.append(self.network.features(_seen(pixels, self.network.side)).numpy())
         return np.concatenate(parts)
 
+    @torch.inference_mode()
+    def told(self, pictures: Pictures, chunk: int = 500) -> Int64[np.ndarray, " n"]:
+        """The class that the network takes each picture for."""
+        self.network.eval()
+        parts = [np.empty(0, np.int64)]
+        for start in range(0, len(pictures), chunk):
+            pixels = torch.from_numpy(np.array(pictures.pixels[start : start + chunk]))
+            parts.append(self.network(_seen(pixels, self.network.side)).argmax(1).numpy())
+        return np.concatenate(parts)
+
 
 @dataclass(frozen=True)
 class EncoderSpace:

@@ -1,7 +1,7 @@
 """The figures of an evaluation: what each is called, its unit, and which way is better.
 
-An evaluator yields (name, value). A value is a number, or a list for a curve; the standard error
-of the figure `x` is the figure `x_error`. `evaluation.json` holds
+An evaluator yields (name, value), a figure by language as `name:fr`. A value is a number, or a list
+for a curve; the standard error of the figure `x` is the figure `x_error`. `evaluation.json` holds
 
     figures   {name: number}, the names of `FIGURES` and their errors
     curves    {name: [numbers]}, the names of `CURVES`
@@ -11,6 +11,7 @@ of the figure `x` is the figure `x_error`. `evaluation.json` holds
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -29,6 +30,9 @@ class Figure:
     group: str
 
 
+DRAWN = "drawn as the words say"
+WORDED = "words"
+EDITED = "edited as the words say"
 COMPLETED = "squared error of completions"
 PROBED = "labels from features"
 
@@ -45,6 +49,28 @@ FIGURES = {
     "psnr": Figure("PSNR", "dB", "higher", "reconstruction"),
     "ssim": Figure("SSIM", "", "higher", "reconstruction"),
     "mse": Figure("mean squared error", "of 0..1", "lower", "reconstruction"),
+    "drawn_exact": Figure("all of it right", "share", "higher", DRAWN),
+    "drawn_things": Figure("each form in its colour and size", "share", "higher", DRAWN),
+    "drawn_where": Figure("and where it is said", "share", "higher", DRAWN),
+    "drawn_count": Figure("as many things", "share", "higher", DRAWN),
+    "drawn_forms": Figure("forms", "share", "higher", DRAWN),
+    "drawn_colours": Figure("colours", "share", "higher", DRAWN),
+    "drawn_sizes": Figure("sizes", "share", "higher", DRAWN),
+    "reader_exact": Figure("of the true pictures (yardstick)", "share", "", DRAWN),
+    "drawn_label": Figure("label told by a classifier", "share", "higher", DRAWN),
+    "true_label": Figure("of the true pictures (yardstick)", "share", "", DRAWN),
+    "caption_exact": Figure("exact match", "share", "higher", WORDED),
+    "bleu": Figure("BLEU", "of 100", "higher", WORDED),
+    "chrf": Figure("chrF", "of 100", "higher", WORDED),
+    "recall_1": Figure("its picture the likeliest of 100", "share", "higher", WORDED),
+    "recall_5": Figure("among 5", "share", "higher", WORDED),
+    "recall_10": Figure("among 10", "share", "higher", WORDED),
+    "edited_exact": Figure("the change and nothing else", "share", "higher", EDITED),
+    "edited_asked": Figure("the change made", "share", "higher", EDITED),
+    "edited_kept": Figure("all else kept", "share", "higher", EDITED),
+    "edit_reader_exact": Figure("of the true pictures (yardstick)", "share", "", EDITED),
+    "edited_psnr": Figure("PSNR to the true picture after", "dB", "higher", EDITED),
+    "unedited_psnr": Figure("of the picture before (yardstick)", "dB", "", EDITED),
     "masked_mse_50": Figure("50 % of patches missing", "of 0..1", "lower", COMPLETED),
     "masked_mse_75": Figure("75 %", "of 0..1", "lower", COMPLETED),
     "masked_mse_85": Figure("85 %", "of 0..1", "lower", COMPLETED),
@@ -93,8 +119,26 @@ def split_up(named: Iterable[Named]) -> tuple[dict[str, float], dict[str, list[f
     return figures, curves
 
 
+def figure(name: str) -> Figure:
+    """What a name is; of `name:fr` with the language in its title."""
+    known, _, language = name.partition(":")
+    found = FIGURES[known]
+    return dataclasses.replace(found, title=f"{found.title} ({language})") if language else found
+
+
+def ordered(names: Iterable[str]) -> list[str]:
+    """The names of figures among these, errors left out, in the order of `FIGURES`."""
+    order = {name: i for i, name in enumerate(FIGURES)}
+    known = [
+        name
+        for name in dict.fromkeys(names)
+        if name.partition(":")[0] in order and not name.endswith("_error")
+    ]
+    return sorted(known, key=lambda name: order[name.partition(":")[0]])
+
+
 def groups(figures: dict[str, float]) -> Iterator[tuple[str, list[str]]]:
     """The names of the figures that there are, in the order of `FIGURES`, by group."""
-    present = [name for name in FIGURES if name in figures]
-    for group in dict.fromkeys(FIGURES[name].group for name in present):
-        yield group, [name for name in present if FIGURES[name].group == group]
+    present = ordered(figures)
+    for group in dict.fromkeys(figure(name).group for name in present):
+        yield group, [name for name in present if figure(name).group == group]

@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pinxit.errors import UsageError, did_you_mean
-from pinxit.evaluation.figures import FIGURES
+from pinxit.evaluation.figures import figure as known_figure
+from pinxit.evaluation.figures import ordered
 from pinxit.runs import Run
 
 
@@ -23,7 +24,7 @@ def compared(runs: Sequence[Run]) -> dict[str, list[float | None]]:
         if not figures:
             raise UsageError(f"{run.path} is not evaluated yet: pinxit evaluate {run.path}")
         found.append(figures)
-    names = [name for name in FIGURES if any(name in figures for figures in found)]
+    names = ordered(name for figures in found for name in figures)
     return {name: [figures.get(name) for figures in found] for name in names}
 
 
@@ -94,7 +95,7 @@ def drawn(points: Sequence[tuple[float, float]], figure: str, against: str) -> b
             axes.annotate(
                 f"{y:.3g}", (x, y), xytext=(0, 7), textcoords="offset points", ha="center"
             )
-        what = FIGURES[figure]
+        what = known_figure(figure)
         axes.set_xlabel(against.replace("_", " "))
         axes.set_ylabel(f"{what.title}{f', {what.unit}' if what.unit else ''}")
         axes.margins(y=0.15)

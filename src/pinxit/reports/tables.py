@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pinxit.evaluation.figures import FIGURES, groups
+from pinxit.evaluation.figures import figure, groups
 from pinxit.reports.material import Material
 from pinxit.reports.sections import Section
 from pinxit.reports.words import number, plain, value
@@ -49,7 +49,7 @@ def judged(material: Material) -> Section | None:
 def _rows(group: str, names: list[str], figures: Mapping[str, float]) -> list[Row]:
     rows = []
     for name in names:
-        known, error = FIGURES[name], figures.get(f"{name}_error")
+        known, error = figure(name), figures.get(f"{name}_error")
         margin = "" if error is None else f"± {number(error, 2)}"
         shown = group if name == names[0] else ""
         title = known.title if known.title != "the same" else rows[-1].name

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pinxit.evaluation.figures import FIGURES
+from pinxit.evaluation.figures import figure
 from pinxit.evaluation.reconstruction import psnr
 from pinxit.models import family
 from pinxit.reports.material import Material
@@ -67,6 +67,9 @@ NAMES = {
 FIRST = (
     ("log_likelihood", "elbo"),
     ("log_likelihood_bits_per_dim", "elbo_bits_per_dim"),
+    ("drawn_exact", "drawn_label"),
+    ("edited_exact", "edited_psnr"),
+    ("caption_exact", "caption_exact:en", "chrf:en", "chrf:fr"),
     ("psnr",),
     ("sharpness_samples",),
     ("frechet_samples",),
@@ -79,7 +82,7 @@ def _evaluated(material: Material) -> list[Tile]:
 
 
 def _figure(name: str, figures: dict[str, float]) -> Tile:
-    known = FIGURES[name]
+    known = figure(name)
     title = NAMES.get(name, known.title)
     error = figures.get(f"{name}_error")
     parts = [f"± {number(error, 2)}"] if error else []

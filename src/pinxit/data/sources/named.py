@@ -83,6 +83,14 @@ def find(text: str, seed: int) -> Source | None:
     return _from_hub(text, known)
 
 
+def on_disk(name: str) -> Path:
+    """The file or folder of a well-known set. Raises PinxitError where it is not there."""
+    path = _on_disk(SETS[name])
+    if path is None:
+        raise PinxitError(_missing(name, SETS[name]))
+    return path
+
+
 def _on_disk(known: WellKnown) -> Path | None:
     folder = data_folder()
     found = [folder / name for name in known.files] if folder else []

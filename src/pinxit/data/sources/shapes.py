@@ -209,14 +209,23 @@ def _outline(thing: Thing) -> list[tuple[float, float]]:
 
 
 def find(text: str, seed: int) -> Source | None:
-    if text == "shapes":
-        return shapes(text, COUNT, seed)
-    if not text.startswith("shapes:"):
+    count = counted(text, "shapes")
+    return None if count is None else shapes(text, count, seed)
+
+
+def counted(text: str, name: str) -> int | None:
+    """How many `name` or `name:5000` asks for; None for another text.
+
+    Raises UsageError for what is no number.
+    """
+    if text == name:
+        return COUNT
+    if not text.startswith(f"{name}:"):
         return None
-    number = text.removeprefix("shapes:").replace("_", "").replace(",", "")
+    number = text.removeprefix(f"{name}:").replace("_", "").replace(",", "")
     if not number.isdecimal() or int(number) == 0:
-        raise UsageError(f"how many shapes is a number, as in shapes:5000; not '{text}'.")
-    return shapes(text, int(number), seed)
+        raise UsageError(f"how many {name} is a number, as in {name}:5000; not '{text}'.")
+    return int(number)
 
 
 def shapes(text: str, count: int, seed: int, size: str | tuple[int, int] | None = None) -> Source:

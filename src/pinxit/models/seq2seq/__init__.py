@@ -118,8 +118,8 @@ class Config:
             )
         if self.ability == "translate" and len(facts.languages) < 2:
             raise UsageError(
-                f"to translate, captions in two languages are needed; these are in "
-                f"{facts.languages[0]} alone."
+                "to translate, captions in two languages are needed; these are in "
+                f"{' '.join(facts.languages)} alone."
             )
         width = self.width or (96 if facts.dims <= 256 else 192)
         return dataclasses.replace(
@@ -156,7 +156,7 @@ def prepare(
             "to learn edits, pairs of pictures are needed, as of `shapes-edits` or `emoji-edits`; "
             "these are single pictures."
         )
-    told = {name: [texts[i] for i in rows] for name, texts in pictures.captions.items()}
+    told = {name: [texts[int(i)] for i in rows] for name, texts in pictures.captions.items()}
     words = train_words(told, config.pieces)
     tensors = {"kept._extra_state": as_tensor(words.to_json())}
     config = dataclasses.replace(

@@ -6,8 +6,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 import torch
-from jaxtyping import Int64
+from jaxtyping import Float32, Int64
 from torch import Tensor
 
 from pinxit.data.pictures import Pictures
@@ -238,6 +239,23 @@ class Captioning(_Wording):
                 texts = self._drawn(read, mark, count, chances, seed, at)
             made += texts[: len(pixels) - at]
         return made
+
+    @torch.inference_mode()
+    def rated(
+        self, pictures: Pictures, texts: Sequence[str], language: str
+    ) -> Float32[np.ndarray, "pictures texts"]:
+        """log p(text given picture), in nats, of every text for every picture."""
+        pixels = pixels_for(self.facts, pictures)
+        tokens = self.tokens_of(list(texts), [language] * len(texts), cut=True)
+        due = tokens[:, 1:]
+        rows = []
+        for picture in pixels:
+            one = self.read(None, picture[None].to(self.device))
+            read = Read(one.hidden.expand(len(texts), -1, -1), one.seen.expand(len(texts), -1))
+            log_p = self.logits(read, tokens[:, :-1]).float().log_softmax(-1)
+            each = log_p.gather(-1, due[..., None])[..., 0]
+            rows.append(each.masked_fill(due == PAD, 0).sum(1).cpu())
+        return torch.stack(rows).numpy()
 
     def _drawn(
         self, read: Read, mark: int, count: int, chances: Chances, seed: int, at: int

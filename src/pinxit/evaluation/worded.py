@@ -1,0 +1,207 @@
+"""How well pictures follow words and words follow pictures.
+
+Of drawn scenes an independent reader says what a picture shows (`evaluation.scenes`); elsewhere a
+classifier, and BLEU and chrF (Papineni 2002; Popovic 2015) against the captions that are there.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pinxit.data.edits import Edit, edit
+from pinxit.data.pictures import Pictures
+from pinxit.data.sources.shapes import Scene, Thing, scene_named
+from pinxit.evaluation.figures import Named
+from pinxit.evaluation.scenes import agreement, read_scene
+
+if TYPE_CHECKING:
+    from pinxit.evaluation.features import FeatureSpace
+
+AMONG = 100  # pictures of which a caption's own is to be found
+ATTRIBUTES = ("exact", "things", "where", "count", "forms", "colours", "sizes")
+
+
+def told_in_turn(pictures: Pictures, languages: Sequence[str]) -> tuple[np.ndarray, list[str]]:
+    """For each picture its caption in one of the languages, in turn; those without are left out.
+
+    Returns the pictures' rows and their captions.
+    """
+    rows, texts = [], []
+    for i in range(len(pictures)):
+        has = [name for name in languages if pictures.captions.get(name, [""] * (i + 1))[i]]
+        if has:
+            rows.append(i)
+            texts.append(pictures.captions[has[i % len(has)]][i])
+    return np.array(rows, int), texts
+
+
+def share(name: str, found: Sequence[bool]) -> Iterator[Named]:
+    """A share and its standard error."""
+    p = float(np.mean(found))
+    yield name, p
+    yield f"{name}_error", math.sqrt(p * (1 - p) / len(found))
+
+
+# -- drawing
+
+
+def scenes_of(pictures: Pictures) -> list[Scene] | None:
+    """The scenes that pictures of `shapes` show; None for other pictures."""
+    if not all(re.fullmatch(r"shapes-\d+-\d+", name) for name in pictures.names):
+        return None
+    return [scene_named(name) for name in pictures.names] or None
+
+
+def drawing_figures(drawn: Pictures, asked: Pictures) -> Iterator[Named]:
+    """What of the captions of drawn scenes is there, by attribute; for other pictures nothing.
+
+    `where` is among those whose things are right alone. `reader_exact` is the same of the true
+    pictures: what the reader itself misses.
+    """
+    scenes = scenes_of(asked)
+    if scenes is None:
+        return
+    found = [
+        agreement(scene, read_scene(picture)) for scene, picture in zip(scenes, drawn, strict=True)
+    ]
+    for name in ATTRIBUTES:
+        counted = [one for one in found if one.things] if name == "where" else found
+        if counted:
+            yield from share(f"drawn_{name}", [getattr(one, name) for one in counted])
+    true = [
+        agreement(scene, read_scene(picture)).exact
+        for scene, picture in zip(scenes, asked, strict=True)
+    ]
+    yield from share("reader_exact", true)
+
+
+def label_figures(space: FeatureSpace, drawn: Pictures, asked: Pictures) -> Iterator[Named]:
+    """How often a classifier, which never saw what was drawn, tells the label that was meant."""
+    labels = asked.labels
+    if labels is None or space.facts.get("task") != "label":
+        return
+    known = labels >= 0
+    if known.any():
+        yield from share("drawn_label", (space.told(drawn) == labels)[known].tolist())
+        yield from share("true_label", (space.told(asked) == labels)[known].tolist())
+
+
+# -- words
+
+
+def wording_figures(written: Sequence[str], true: Sequence[str], language: str) -> Iterator[Named]:
+    """Exact matches, BLEU and chrF of texts in one language."""
+    import sacrebleu
+
+    yield from share(
+        f"caption_exact:{language}", [a == b for a, b in zip(written, true, strict=True)]
+    )
+    yield f"bleu:{language}", sacrebleu.corpus_bleu(list(written), [list(true)]).score
+    yield f"chrf:{language}", sacrebleu.corpus_chrf(list(written), [list(true)]).score
+
+
+def captioning_figures(model: Any, pictures: Pictures) -> Iterator[Named]:
+    """Of each language: how near the captions are, and whether a caption finds its picture."""
+    for language in model.words.languages:
+        texts = pictures.captions.get(language)
+        rows = np.array([i for i, text in enumerate(texts or ()) if text], int)
+        if texts is None or len(rows) == 0:
+            continue
+        some, true = pictures.take(rows), [texts[int(i)] for i in rows]
+        written = [row[0].text for row in model.caption(some, language=language)]
+        yield from wording_figures(written, true, language)
+        yield from retrieval_figures(model, some[:AMONG], true[:AMONG], language)
+
+
+def retrieval_figures(
+    model: Any, pictures: Pictures, texts: Sequence[str], language: str
+) -> Iterator[Named]:
+    """Whether a caption's own picture is among the 1, 5 and 10 in which it is the likeliest.
+
+    Pictures with the same caption count as its own.
+    """
+    rated = model.rated(pictures, texts, language)
+    places = ranks(rated, texts)
+    for k in (1, 5, 10):
+        yield from share(f"recall_{k}:{language}", [place < k for place in places])
+
+
+def ranks(rated: np.ndarray, texts: Sequence[str]) -> list[int]:
+    """For each text how many pictures of other texts it is likelier in than in its own."""
+    said = np.array(texts)
+    return [int(((rated[:, i] > rated[i, i]) & (said != said[i])).sum()) for i in range(len(texts))]
+
+
+def translating_figures(model: Any, pictures: Pictures) -> Iterator[Named]:
+    """Of each language: how near texts translated into it are to its captions."""
+    for target in model.words.languages:
+        written, true = [], []
+        for source in model.words.languages:
+            if source == target:
+                continue
+            pairs = [
+                (a, b)
+                for a, b in zip(pictures.captions[source], pictures.captions[target], strict=True)
+                if a and b
+            ]
+            found = model.translate([a for a, _ in pairs], source=source, target=target)
+            written += [said.text for said in found]
+            true += [b for _, b in pairs]
+        if written:
+            yield from wording_figures(written, true, target)
+
+
+# -- edits
+
+
+def edits_of(pictures: Pictures) -> list[Edit] | None:
+    """The edits that pairs of `shapes-edits` show; None for other pictures."""
+    found = [re.fullmatch(r"edit-(\d+)-(\d+)", name) for name in pictures.names]
+    if not found or not all(found):
+        return None
+    return [edit(int(one[1]), int(one[2])) for one in found if one]
+
+
+def editing_figures(edited: Pictures, asked: Pictures) -> Iterator[Named]:
+    """Whether the change was made, and all else was kept; in decibels for any pictures."""
+    edits = edits_of(asked)
+    if edits is not None:
+        made = [changes(one, read_scene(p)) for one, p in zip(edits, edited, strict=True)]
+        true = [changes(one, read_scene(p)) for one, p in zip(edits, asked, strict=True)]
+        yield from share("edited_exact", [all(one) for one in made])
+        yield from share("edited_asked", [one[0] for one in made])
+        yield from share("edited_kept", [one[1] for one in made])
+        yield from share("edit_reader_exact", [all(one) for one in true])
+    assert asked.before is not None
+    yield "edited_psnr", decibels(edited.pixels, asked.pixels)
+    yield "unedited_psnr", decibels(asked.before, asked.pixels)
+
+
+def changes(asked: Edit, shown: Scene) -> tuple[bool, bool]:
+    """Whether a scene has what an edit changes as it should be, and all else as it was."""
+    before, after, there = (things(scene) for scene in (asked.before, asked.after, shown))
+    kept, new = before & after, after - before
+    gone = before - after
+    rest = there - kept
+    return rest == new and not (rest & gone), (there & kept) == kept
+
+
+def things(scene: Scene) -> Counter[tuple[Any, ...]]:
+    """What a scene has, by form, colour, size and place."""
+
+    def factors(thing: Thing) -> tuple[Any, ...]:
+        return thing.form, thing.colour, thing.size, thing.place
+
+    return Counter(factors(thing) for thing in scene.things)
+
+
+def decibels(a: np.ndarray, b: np.ndarray) -> float:
+    """PSNR over all pixels of all pictures."""
+    wrong = float(np.square(a.astype(np.float32) - b.astype(np.float32)).mean())
+    return 10 * math.log10(255**2 / max(wrong, 1e-9))

@@ -1,0 +1,99 @@
+"""Words and pictures judged: what is right is told from what is not."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from conftest import blobs
+from pinxit.data.edits import edit
+from pinxit.data.load import load_pictures
+from pinxit.data.pictures import Pictures
+from pinxit.data.sources.shapes import Scene, scene
+from pinxit.evaluation.figures import figure, groups, ordered
+from pinxit.evaluation.worded import (
+    changes,
+    drawing_figures,
+    editing_figures,
+    ranks,
+    told_in_turn,
+    wording_figures,
+)
+
+
+@pytest.fixture(scope="module")
+def shapes():
+    return load_pictures("shapes:60", size=64, progress=False, cache=False)
+
+
+def test_true_pictures_are_drawn_right_and_others_are_not(shapes):
+    found = dict(drawing_figures(Pictures(shapes.pixels), shapes))
+    assert found["drawn_exact"] == found["reader_exact"] > 0.95
+    wrong = dict(drawing_figures(Pictures(np.roll(shapes.pixels, 1, 0)), shapes))
+    assert wrong["drawn_exact"] < 0.1
+    assert wrong["drawn_count"] > wrong["drawn_exact"]
+    assert wrong["drawn_exact_error"] < 0.05
+
+
+def test_pictures_that_are_no_scenes_have_no_such_figures():
+    assert not dict(drawing_figures(blobs(), blobs()))
+
+
+def test_captions_are_taken_in_turn_and_pictures_without_are_left_out():
+    pictures = dataclasses.replace(
+        blobs(3), captions={"en": ["one", "", "three"], "fr": ["un", "", "trois"]}
+    )
+    rows, texts = told_in_turn(pictures, ("en", "fr"))
+    assert rows.tolist() == [0, 2]
+    assert texts == ["one", "three"]
+    assert told_in_turn(pictures, ("fr",))[1] == ["un", "trois"]
+
+
+def test_words_that_match_and_words_that_do_not():
+    true = ["a small red circle above a star", "two blue squares and a cross"]
+    same = dict(wording_figures(true, true, "en"))
+    assert same["caption_exact:en"] == 1
+    assert same["bleu:en"] == pytest.approx(100)
+    assert same["chrf:en"] == pytest.approx(100)
+    near = dict(wording_figures(["a small red circle above a cross", true[1]], true, "en"))
+    assert near["caption_exact:en"] == 0.5
+    assert 50 < near["bleu:en"] < 100
+    far = dict(wording_figures(["something else", "entirely so"], true, "en"))
+    assert far["bleu:en"] < 5
+
+
+def test_a_caption_finds_its_picture_by_likelihood_and_twins_count():
+    rated = np.array([[3.0, 0.0, 2.0], [1.0, 1.0, 5.0], [2.0, 3.0, 4.0]])
+    assert ranks(rated, ["a", "b", "c"]) == [0, 1, 1]
+    assert ranks(rated, ["a", "b", "b"]) == [0, 0, 0]
+
+
+def test_an_edit_is_the_change_and_nothing_else():
+    pairs = load_pictures("shapes-edits:30", size=64, progress=False, cache=False)
+    made = dict(editing_figures(Pictures(pairs.pixels), pairs))
+    assert made["edited_exact"] == made["edit_reader_exact"] > 0.9
+    assert made["edited_psnr"] > 60
+    none = dict(editing_figures(Pictures(pairs.before), pairs))
+    assert none["edited_exact"] == 0
+    assert none["edited_asked"] == 0
+    assert none["edited_kept"] > 0.9
+    assert none["edited_psnr"] == none["unedited_psnr"] < 40
+
+
+def test_changes_tell_what_was_asked_from_what_was_kept():
+    made = next(edit(0, i) for i in range(100) if len(edit(0, i).before.things) == 3)
+    assert changes(made, made.after) == (True, True)
+    assert changes(made, made.before)[0] is False
+    kept = [thing for thing in made.after.things if thing in made.before.things]
+    less = Scene(tuple(thing for thing in made.after.things if thing is not kept[0]))
+    assert changes(made, less)[1] is False
+    assert changes(made, scene(99, 99)) == (False, False)
+
+
+def test_figures_by_language_are_told_apart_and_errors_are_none():
+    names = ["bleu:fr", "psnr", "bleu:en", "recall_1:fr_error", "drawn_exact_error", "unknown"]
+    assert ordered(names) == ["psnr", "bleu:fr", "bleu:en"]
+    assert figure("bleu:fr").title == "BLEU (fr)"
+    assert [group for group, _ in groups(dict.fromkeys(names, 1.0))] == ["reconstruction", "words"]
