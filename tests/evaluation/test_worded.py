@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from conftest import blobs
+from pinxit.data.captions import told_in_turn
 from pinxit.data.edits import edit
 from pinxit.data.load import load_pictures
 from pinxit.data.pictures import Pictures
@@ -18,7 +19,6 @@ from pinxit.evaluation.worded import (
     drawing_figures,
     editing_figures,
     ranks,
-    told_in_turn,
     wording_figures,
 )
 

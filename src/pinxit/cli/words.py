@@ -189,8 +189,10 @@ def caption(
     if temperature is None and (top_k is not None or top_p is not None):
         raise UsageError("--top-k and --top-p are of chance: give a --temperature too.")
     model = model_of(run, "caption")
+    from pinxit.models.seq2seq.directions import preferred
     from pinxit.sampling.inputs import spread
 
+    language = language or preferred(model.words.languages)
     pictures = spread(pictures_of(model, run, data), number)
     found = model.caption(
         pictures,

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from pinxit.data.pictures import Pictures
 
 UNDETERMINED = "und"  # the language of a caption that names none, as BCP 47 has it
 
@@ -42,3 +47,17 @@ def language_in(name: str) -> tuple[str, str]:
     if match := re.fullmatch(r"(.+)\.([a-z]{2,3})", stem):
         return match[1], match[2]
     return stem, UNDETERMINED
+
+
+def told_in_turn(pictures: Pictures, languages: Sequence[str]) -> tuple[np.ndarray, list[str]]:
+    """For each picture its caption in one of the languages, in turn; those without are left out.
+
+    Returns the pictures' rows and their captions.
+    """
+    rows, texts = [], []
+    for i in range(len(pictures)):
+        has = [name for name in languages if pictures.captions.get(name, [""] * (i + 1))[i]]
+        if has:
+            rows.append(i)
+            texts.append(pictures.captions[has[i % len(has)]][i])
+    return np.array(rows, int), texts

@@ -118,7 +118,7 @@ class Assessment:
     @cached_property
     def told(self) -> tuple[Pictures, list[str]]:
         """Test pictures with words, and a caption of each, its languages in turn."""
-        from pinxit.evaluation.worded import told_in_turn
+        from pinxit.data.captions import told_in_turn
         from pinxit.sampling.inputs import spread
 
         few = spread(self.test, min(self.wanted.limit or DRAWN, self.wanted.count))

@@ -27,20 +27,6 @@ AMONG = 100  # pictures of which a caption's own is to be found
 ATTRIBUTES = ("exact", "things", "where", "count", "forms", "colours", "sizes")
 
 
-def told_in_turn(pictures: Pictures, languages: Sequence[str]) -> tuple[np.ndarray, list[str]]:
-    """For each picture its caption in one of the languages, in turn; those without are left out.
-
-    Returns the pictures' rows and their captions.
-    """
-    rows, texts = [], []
-    for i in range(len(pictures)):
-        has = [name for name in languages if pictures.captions.get(name, [""] * (i + 1))[i]]
-        if has:
-            rows.append(i)
-            texts.append(pictures.captions[has[i % len(has)]][i])
-    return np.array(rows, int), texts
-
-
 def share(name: str, found: Sequence[bool]) -> Iterator[Named]:
     """A share and its standard error."""
     p = float(np.mean(found))

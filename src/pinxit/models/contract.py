@@ -10,7 +10,7 @@ and, where it must look at the pictures themselves before it is built (a palette
                              tensors for buffers of the model; `rows` are the training pictures.
                              A `Config` with `tokens` is given that run's model as `tokenizer`
     `variants()`             configurations between them able to do all of `ABILITIES`, where one
-                             is not
+                             is not; and `DIRECTIONS`, each ability's source and target
 
 Abilities have distinct names, since a run-time check of a protocol sees names only.
 """
@@ -282,9 +282,16 @@ def require(model: Any, ability: str) -> Any:
 
     if isinstance(model, ABILITIES[ability]):
         return model
-    able = [name for name in families() if ability in family(name).ABILITIES]
+    name = family_of(model.config)
+    able = [other for other in families() if ability in family(other).ABILITIES]
+    if name in able:  # a family of several directions
+        source, target = family(name).DIRECTIONS[ability]
+        raise PinxitError(
+            f"this run of the family '{name}' can {', '.join(abilities(model))} and cannot "
+            f"{ability}; one that can is trained with --source {source} --target {target}."
+        )
     raise PinxitError(
-        f"a run of the family '{family_of(model.config)}' cannot {ability}; "
+        f"a run of the family '{name}' cannot {ability}; "
         f"these families can: {', '.join(able) or 'none'}."
     )
 

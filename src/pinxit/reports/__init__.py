@@ -41,6 +41,7 @@ def report(
     from pinxit.reports.sections import Maker, painted, reconstructed, unusual
     from pinxit.reports.spectrum import sharp
     from pinxit.reports.tables import judged, repeated
+    from pinxit.reports.worded import attended, worded
 
     run = run if isinstance(run, Run) else Run(Path(run))
     path = run.path / "report.html" if out is None else Path(out)
@@ -48,7 +49,7 @@ def report(
         raise UsageError(f"{path} is a folder; name the HTML file to write, as {path}/report.html.")
     material = open_material(run, pictures, umap=umap)
     makers: tuple[Maker, ...] = (
-        *(painted, reconstructed, completed, generative, blurry),
+        *(painted, worded, attended, reconstructed, completed, generative, blurry),
         *(sharp, traversed, mapped, priced),
         *(layered, unusual, judged, trained, repeated),
     )

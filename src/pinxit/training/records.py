@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from pinxit.data.captions import told_in_turn
 from pinxit.data.files import write_atomically
 from pinxit.data.missing import block_of, by_ratio, shown_missing
 from pinxit.data.pictures import Pictures
@@ -98,9 +99,45 @@ def draw(model: Any, run: Run, step: int, shown: Pictures, n: int = 36) -> Path 
         grid.save(run.path / "samples" / f"reconstruct-{step:07d}.png")
     if "complete" in able and "sample" not in able and len(shown):
         path = _completed(model, shown).save(run.path / "samples" / f"step-{step:07d}.png")
+    worded = {"draw": _drawn, "edit": _edited, "caption": _told}
+    for name in worded.keys() & set(able):
+        path = worded[name](model, shown, run.path / "samples", f"step-{step:07d}")
     if "sample" in able:
         path = model.sample(n, seed=0).save(run.path / "samples" / f"step-{step:07d}.png")
     return path
+
+
+def _drawn(model: Any, shown: Pictures, folder: Path, name: str) -> Path | None:
+    """Two rows: what is drawn of captions, and the pictures that have them; the captions beside."""
+    rows, texts = told_in_turn(shown, model.words.languages)
+    some = shown.take(rows)
+    if not texts:
+        return None
+    write_atomically(folder / "captions.txt", "\n".join(texts) + "\n")
+    pictures = Pictures.concatenate([model.draw(texts, seed=0), some])
+    return pictures.grid(columns=len(texts)).save(folder / f"{name}.png")
+
+
+def _edited(model: Any, shown: Pictures, folder: Path, name: str) -> Path | None:
+    """Three rows: before, edited, the truth; what was asked for beside."""
+    rows, texts = told_in_turn(shown, model.words.languages)
+    some = shown.take(rows)
+    if not texts or some.before is None:
+        return None
+    write_atomically(folder / "captions.txt", "\n".join(texts) + "\n")
+    before = Pictures(some.before)
+    made = model.edit(before, texts, seed=0, temperature=0.0)
+    rows = Pictures.concatenate([before, made, some])
+    return rows.grid(columns=len(texts)).save(folder / f"{name}.png")
+
+
+def _told(model: Any, shown: Pictures, folder: Path, name: str) -> Path:
+    """What is said of the pictures in each language, as text."""
+    lines = []
+    for language in model.words.languages:
+        for i, row in enumerate(model.caption(shown, language=language, beams=1)):
+            lines.append(f"{shown.names[i] if len(shown.names) else i}\t{language}\t{row[0].text}")
+    return write_atomically(folder / f"{name}.txt", "\n".join(lines) + "\n")
 
 
 def _completed(model: Any, shown: Pictures, ratio: float = 0.75) -> Pictures:

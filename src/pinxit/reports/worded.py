@@ -1,0 +1,178 @@
+"""Words and pictures: captions beside pictures, right and wrong ones, and what looks at what."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from pinxit.data.captions import told_in_turn
+from pinxit.data.pictures import Pictures
+from pinxit.data.words import END
+from pinxit.evaluation.scenes import agreement, read_scene
+from pinxit.evaluation.worded import changes, edits_of, scenes_of
+from pinxit.reports.images import ERROR_COLOUR, Image, wall
+from pinxit.reports.material import Material, even
+from pinxit.reports.sections import LONGEST, Section, small_pixels
+
+MANY = 10  # captions
+EACH = 4  # pictures of each
+LOOKED_AT = 4_000  # training pictures among which the nearest is sought
+WORDS = 16  # of which it is drawn where they look
+
+
+def worded(material: Material) -> Section | None:
+    """Captions with what was made of them, and the truth."""
+    ways = {"draw": _drawn, "edit": _edited, "caption": _captioned, "translate": _translated}
+    way = next((name for name in ways if material.can(name)), None)
+    if way is None or material.seen is None:
+        return None
+    rows, texts = told_in_turn(material.seen, material.model.words.languages)
+    chosen = even(len(rows), MANY)
+    if len(rows) == 0 or (way == "edit" and material.seen.before is None):
+        return None
+    some = material.seen.take(rows[chosen])
+    values = ways[way](material, some, [texts[i] for i in chosen])
+    return Section("worded", "Words and pictures", {"way": way, "split": material.split, **values})
+
+
+def _drawn(material: Material, some: Pictures, texts: list[str]) -> dict[str, Any]:
+    made = material.model.draw([text for text in texts for _ in range(EACH)], seed=0)
+    scenes, near = scenes_of(some), _nearest(material, made[::EACH])
+    rows = []
+    for i, text in enumerate(texts):
+        few = made[EACH * i : EACH * (i + 1)]
+        right = None
+        if scenes is not None:
+            right = sum(agreement(scenes[i], read_scene(p)).exact for p in few)
+        rows.append(
+            {
+                "text": text,
+                "made": _wall(few, f"{EACH} pictures drawn of: {text}"),
+                "truth": _wall(some[i], f"The picture of the data with the caption: {text}"),
+                "near": None if near is None else _wall(near[i], "The nearest training picture"),
+                "right": right,
+            }
+        )
+    return {"rows": rows, "each": EACH, "read": scenes is not None}
+
+
+def _nearest(material: Material, made: Pictures) -> Pictures | None:
+    """The training picture that differs least from each, in squares of pixels."""
+    assert material.pictures is not None
+    rows = material.pictures.rows_of("train")
+    rows = rows[even(len(rows), LOOKED_AT)]
+    if len(rows) == 0 or material.pictures.pixels.shape[1:] != made.pixels.shape[1:]:
+        return None
+    known = material.pictures.pixels[rows].reshape(len(rows), -1).astype(np.float32)
+    new = made.pixels.reshape(len(made), -1).astype(np.float32)
+    apart = (known**2).sum(1) - 2 * new @ known.T
+    return material.pictures.take(rows[apart.argmin(1)])
+
+
+def _edited(material: Material, some: Pictures, texts: list[str]) -> dict[str, Any]:
+    assert some.before is not None
+    before, edits = Pictures(some.before), edits_of(some)
+    made = material.model.edit(before, texts, seed=0, temperature=0.0)
+    rows = [
+        {
+            "text": text,
+            "before": _wall(before[i], "The picture before"),
+            "made": _wall(made[i], f"Edited: {text}"),
+            "truth": _wall(some[i], "The true picture after"),
+            "right": None if edits is None else all(changes(edits[i], read_scene(made.pixels[i]))),
+        }
+        for i, text in enumerate(texts)
+    ]
+    return {"rows": rows, "read": edits is not None}
+
+
+def _captioned(material: Material, some: Pictures, texts: list[str]) -> dict[str, Any]:
+    languages = material.model.words.languages
+    written = {name: material.model.caption(some, language=name) for name in languages}
+    rows = []
+    for i in range(len(some)):
+        said = []
+        for name in languages:
+            best, true = written[name][i][0], some.captions.get(name, [""] * len(some))[i]
+            said.append((name, best.text, f"{best.log_prob:.2f}", true, best.text == true))
+        rows.append({"truth": _wall(some[i], f"Picture {i + 1}"), "said": said})
+    return {"rows": rows}
+
+
+def _translated(material: Material, some: Pictures, texts: list[str]) -> dict[str, Any]:
+    first, second = material.model.words.languages[:2]
+    rows = []
+    for source, target in ((first, second), (second, first)):
+        given = [text for text in some.captions[source] if text]
+        true = [b for a, b in zip(some.captions[source], some.captions[target], strict=True) if a]
+        made = material.model.translate(given, source=source, target=target)
+        for a, said, b in zip(given, made, true, strict=True):
+            rows.append((source, a, target, said.text, b, said.text == b))
+    return {"rows": rows}
+
+
+def attended(material: Material) -> Section | None:
+    """Where each word looks in the picture, or each place of the picture among the words."""
+    if material.seen is None or not (material.can("caption") or material.can("draw")):
+        return None
+    rows, texts = told_in_turn(material.seen, material.model.words.languages)
+    if len(rows) == 0:
+        return None
+    first = material.seen.take(rows[even(len(rows), 3)])
+    shown = [texts[i] for i in even(len(rows), 3)]
+    with torch.inference_mode():
+        look = _words_looking if material.can("caption") else _looked_at
+        figures = [look(material.model, first[i], shown[i]) for i in range(len(first))]
+    return Section(
+        "attended", "What looks at what", {"figures": figures, "draws": material.can("draw")}
+    )
+
+
+def _words_looking(model: Any, picture: Pictures, text: str) -> list[tuple[str, Image]]:
+    """Each piece of the true caption, and the picture where its cross-attention lies."""
+    language = model.words.language_of(text)
+    tokens = model.tokens_of([text], [language], cut=True)
+    pixels = torch.from_numpy(np.array(picture.pixels)).to(model.device)
+    weights = model.looking(model.read(None, pixels), tokens[:, :-1])[0].cpu().numpy()
+    side = model.config.patch if model.config.read == "patches" else model.config.block
+    grid = (picture.height // side, picture.width // side)
+    pieces = [model.words.decode([n]) for n in tokens[0, 1:].tolist() if n != END]
+    return [
+        (piece, _lit(picture, weights[t].reshape(grid), f"Where '{piece}' looks"))
+        for t, piece in enumerate(pieces[:WORDS])
+    ]
+
+
+def _looked_at(model: Any, picture: Pictures, text: str) -> list[tuple[str, Image]]:
+    """The picture of the data, and for each piece of its caption the places that look at it."""
+    language = model.words.language_of(text)
+    tokens = model.tokens_of([text], [language], cut=True)
+    pixels = torch.from_numpy(np.array(picture.pixels)).to(model.device)
+    codes = model.codes.codes_of(pixels)
+    weights = model.looking(model.read(tokens, None), codes[:, :-1])[0].cpu().numpy()
+    found = []
+    for s, number in enumerate(tokens[0].tolist()[: WORDS + 1]):
+        piece = model.words.decode([number])
+        if piece:
+            lit = _lit(picture, weights[:, s].reshape(model.codes.grid), f"What looks at '{piece}'")
+            found.append((piece, lit))
+    return found
+
+
+def _lit(picture: Pictures, weights: np.ndarray, alt: str) -> Image:
+    """The picture, the more in one colour the larger the weights are."""
+    strength = weights / max(float(weights.max()), 1e-9)
+    h, w = picture.height // strength.shape[0], picture.width // strength.shape[1]
+    alpha = 0.75 * strength.repeat(h, 0).repeat(w, 1)[..., None]
+    shown = picture.pixels[0].repeat(3, -1) if picture.channels == 1 else picture.pixels[0]
+    mixed = shown * (1 - alpha) + np.array(ERROR_COLOUR) * alpha
+    return _wall(Pictures(mixed.round().astype(np.uint8)[None]), alt)
+
+
+def _wall(pictures: Pictures, alt: str) -> Image:
+    """In a row; small pictures enlarged."""
+    small = small_pixels(pictures, LONGEST)
+    scale = max(1, 64 // max(small.shape[1:3]))
+    return wall(small.repeat(scale, 1).repeat(scale, 2), len(pictures), alt)
