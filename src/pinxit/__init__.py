@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pinxit.evaluation import evaluate as evaluate
     from pinxit.models.igpt import Config as IGPT  # noqa: F401
     from pinxit.models.mae import Config as MAE  # noqa: F401
+    from pinxit.models.seq2seq import Config as Seq2Seq  # noqa: F401
     from pinxit.models.tokenizer import Config as ImageTokenizer  # noqa: F401
     from pinxit.models.vae import Config as VAE  # noqa: F401
     from pinxit.reports import report as report
@@ -30,6 +31,7 @@ _WHERE = {
     "VAE": "pinxit.models.vae:Config",
     "MAE": "pinxit.models.mae:Config",
     "IGPT": "pinxit.models.igpt:Config",
+    "Seq2Seq": "pinxit.models.seq2seq:Config",
     "ImageTokenizer": "pinxit.models.tokenizer:Config",
     "train": "pinxit.training",
     "load": "pinxit.runs",

@@ -21,6 +21,7 @@ def look(
     color: Literal["auto", "grey", "rgb"] = "auto",
     language: str | None = None,
     limit: int | None = None,
+    captions: str | None = None,
     seed: int = 0,
     strict: bool = False,
     out: Annotated[Path | None, arg(aliases=("-o",))] = None,
@@ -36,6 +37,7 @@ def look(
         color: grey if every picture is, unless said
         language: of the captions under the pictures, such as fr
         limit: read so many pictures only, by chance of the seed
+        captions: `labels` makes captions of labels by the shipped templates; or a file of templates
         seed: of what there is of chance
         strict: a picture that is left out is an error
         out: the sheet's PNG; without it look-<data>.png
@@ -51,7 +53,15 @@ def look(
         raise UsageError(f"a sheet has 1 picture or more, not {number}.")
     _check(out)
     pictures = load_pictures(
-        data, size=size, fit=fit, color=color, limit=limit, seed=seed, strict=strict, progress=True
+        data,
+        size=size,
+        fit=fit,
+        color=color,
+        limit=limit,
+        captions=captions,
+        seed=seed,
+        strict=strict,
+        progress=True,
     )
     shown = pictures[spread(len(pictures), number)]
     sheet = contact_sheet(shown, texts_under(shown, language))

@@ -79,6 +79,7 @@ def _of_family(name: str, then: Any = None) -> Any:
         color: Literal["auto", "grey", "rgb"] = "auto",
         strict: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
         limit: int | None = None,
+        captions: str | None = None,
         dry_run: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
         report: bool = True,
     ) -> int:
@@ -94,12 +95,15 @@ def _of_family(name: str, then: Any = None) -> Any:
             color: auto looks at the pictures
             strict: a picture that cannot be read is an error, not left out
             limit: take this many pictures, chosen by the seed
+            captions: `labels` makes captions of labels, as "a photo of a sneaker", by the shipped
+                templates; or a file of templates. Pictures that have captions keep them
             dry_run: print what would be trained, and how fast, and stop
             report: make report.html at the end
         """
         if not data:
             raise UsageError(f"no DATA to learn from: pinxit train {name} DATA (pinxit sources).")
         reading = {"size": size, "fit": fit, "color": color, "strict": strict, "limit": limit}
+        reading |= {"captions": captions}
         source = data[0] if len(data) == 1 else list(data)
         return then(
             data=source,

@@ -24,6 +24,7 @@ from pinxit.data.records import Record, Source
 from pinxit.data.sizes import Size, choose_size, parse_size, size_text
 from pinxit.data.sources import open_source
 from pinxit.data.splits import assign_splits, chance, with_training
+from pinxit.data.templates import captions_from_labels
 from pinxit.errors import PinxitError, UsageError
 
 Color = Literal["auto", "grey", "rgb"]
@@ -63,6 +64,7 @@ def load_pictures(
     strict: bool = False,
     limit: int | None = None,
     seed: int = 0,
+    captions: str | Path | None = None,
     cache: bool = True,
     progress: bool = True,
 ) -> Pictures:
@@ -72,7 +74,8 @@ def load_pictures(
     returned as they are. `size` is `64`, `"96x64"` (width x height) or `(height, width)`; without
     it pictures of one size keep it. Pictures of other proportions are cropped, or padded with
     their corners' colour. `limit` takes that many pictures, by chance of `seed` and their names.
-    A picture that cannot be read is left out, with its reason in `left_out`; with `strict` it is
+    `captions` is `labels`, or a file of templates, for captions made of labels. A picture that
+    cannot be read is left out, with its reason in `left_out`; with `strict` it is
     an error. Decoded pixels are cached until the source changes.
 
     Raises UsageError where the source or a setting means nothing, PinxitError where it cannot be
@@ -87,6 +90,9 @@ def load_pictures(
     pictures = _from_cache(found, wanted, progress) if cache and found.cached else None
     pictures = pictures or _read(found, wanted, progress)
     pictures = joined(dataclasses.replace(pictures, source=found.text))
+    if captions is not None:
+        file = None if str(captions) == "labels" else captions
+        pictures = captions_from_labels(pictures, file)
     if pictures.left_out and strict:
         raise PinxitError(left_out_text(pictures))
     if pictures.left_out and progress:

@@ -25,7 +25,8 @@ def run_pictures(run: Run, *, progress: bool = True) -> Pictures:
     record: dict[str, Any] = run.config.get("data") or {}
     if not record.get("source"):
         raise PinxitError(f"{run.path} does not say what it learned from; name DATA.")
-    options = {k: record[k] for k in ("fit", "limit", "seed") if record.get(k) is not None}
+    known = ("fit", "limit", "seed", "captions")
+    options = {k: record[k] for k in known if record.get(k) is not None}
     return _converted(record.get("files") or record["source"], run.facts, progress, **options)
 
 
@@ -39,7 +40,8 @@ def given_pictures(run: Run, data: Sequence[str | Path] | Pictures) -> Pictures:
     record: dict[str, Any] = run.config.get("data") or {}
     source = data[0] if len(data) == 1 else list(data)
     fit = record.get("fit") or "crop"
-    return _converted(source, run.facts, True, fit=fit)
+    made = {"captions": record["captions"]} if record.get("captions") else {}
+    return _converted(source, run.facts, True, fit=fit, **made)
 
 
 def _converted(source: Any, facts: Facts, progress: bool, **options: Any) -> Pictures:

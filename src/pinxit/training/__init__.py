@@ -205,7 +205,8 @@ def _config(prepared: Prepared, reading: dict[str, Any], command: str | None) ->
     from pinxit.runs import FORMAT
 
     pictures = prepared.pictures
-    kept = {k: reading[k] for k in ("fit", "limit", "seed") if reading.get(k) is not None}
+    known = ("fit", "limit", "seed", "captions")
+    kept = {k: reading[k] for k in known if reading.get(k) is not None}
     return {
         "format": FORMAT,
         "family": prepared.family,

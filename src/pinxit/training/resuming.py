@@ -55,7 +55,8 @@ def reopened(run: Run, pictures: Any, quiet: bool) -> Pictures:
     source = (record.get("files") or record["source"]) if pictures is None else pictures
     if pictures is None and not source:
         raise UsageError(f"{run.path} learned from pictures given in Python; give them again.")
-    reading = {k: record[k] for k in ("fit", "limit", "seed") if record.get(k) is not None}
+    known = ("fit", "limit", "seed", "captions")
+    reading = {k: record[k] for k in known if record.get(k) is not None}
     size, color = (facts.height, facts.width), "grey" if facts.channels == 1 else "rgb"
     try:
         loaded = load_pictures(source, size=size, color=color, progress=not quiet, **reading)
