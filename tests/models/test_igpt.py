@@ -26,6 +26,7 @@ from pinxit.models.igpt.generation import (
     painting_slowly,
 )
 from pinxit.models.palette import blocks_of, nearest, pixels_of
+from pinxit.models.tokenizer import Config as TokenizerConfig
 
 TINY = {"width": 16, "depth": 2, "heads": 2}
 VARIANTS = [
@@ -388,3 +389,33 @@ def test_a_family_without_pictures_builds_with_a_palette_of_its_own():
     model = build(Config(**TINY, palette="kmeans", block=2, colors=32), blobs().facts())
     assert model.palette.shape == (32, 4)
     assert not model.lossless
+
+
+def test_the_codes_of_a_tokenizer_in_place_of_a_palette():
+    config = TokenizerConfig(factor=2, levels=(4, 4), width=8, depth=1)
+    tokenizer = make(config, blobs(), np.arange(48))[0].eval()
+    small = {"width": 16, "depth": 1, "heads": 1}
+    model = make(Config(tokens="runs/any", **small), blobs(), np.arange(48), tokenizer=tokenizer)[0]
+    model.eval()
+    assert (model.config.block, model.config.colors) == (2, 16)
+    assert not model.lossless
+    pixels = torch.from_numpy(blobs(3).pixels.copy())
+    codes = tokenizer.tokenize(blobs(3))
+    assert np.array_equal(model.tokens_of(pixels).numpy(), codes.reshape(3, -1))
+    assert np.array_equal(
+        model.pictures_of(model.tokens_of(pixels)), tokenizer.detokenize(codes).pixels
+    )
+    assert model.sample(2).pixels.shape == (2, 8, 8, 1)
+    pictures, missing = blobs(3), np.zeros((3, 8, 8), bool)
+    missing[:, 4:] = True
+    made = model.complete(pictures, missing, seed=1)
+    assert np.array_equal(made.pixels[:, :4], pictures.pixels[:, :4])
+    other = dataclasses.replace(
+        pictures, pixels=np.where(missing[..., None], 9, pictures.pixels).astype(np.uint8)
+    )
+    assert np.array_equal(model.complete(other, missing, seed=1).pixels, made.pixels)
+    again = build(model.config, model.facts)
+    again.load_state_dict(model.state_dict())
+    assert np.array_equal(again.eval().sample(2).pixels, model.sample(2).pixels)
+    with pytest.raises(UsageError, match="place of a palette"):
+        Config(tokens="runs/any", palette="binary").resolve(model.facts)

@@ -70,6 +70,10 @@ class Assessment:
             yield from self.exact()
         if self.can("encode"):
             yield from self.latents()
+        if self.can("tokenize"):
+            from pinxit.evaluation.codes import code_figures
+
+            yield from code_figures(self.model, self.test)
         yield from self.worded()
         yield from self.detail()
         if self.can("complete"):

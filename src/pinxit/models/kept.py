@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from pinxit.data.batch import Facts
 from pinxit.data.words import Words
 from pinxit.errors import UsageError
-from pinxit.models.palette import blocks_of, nearest, pixels_of, unprepared
+from pinxit.models.palette import blocks_of, coloured, nearest, unprepared
 
 Codes = Int64[Tensor, "batch codes"]
 Pixels = UInt8[Tensor, "batch height width channel"]
@@ -84,9 +84,7 @@ class PaletteCodes(nn.Module):
 
     def pictures_of(self, codes: Codes) -> Pixels:
         """The palette's colours in their places; a code below 0 is mid-grey."""
-        blocks = self.palette[codes.clamp(min=0)]
-        blocks = torch.where(codes[..., None] < 0, torch.full_like(blocks[:1, :1], 128), blocks)
-        return pixels_of(blocks, self.grid[0], self.block)
+        return coloured(codes, self.palette, self.grid[0], self.block)
 
 
 class TokenizerCodes(Kept):
@@ -129,21 +127,16 @@ class TokenizerCodes(Kept):
         return torch.where(unknown[..., None], torch.full_like(known, 128), known)
 
 
-def tokenizer_tensors(model: Any) -> dict[str, Tensor]:
-    """What `TokenizerCodes` loads, of a tokenizer."""
+def of_tokenizer(named: str, model: Any, facts: Facts) -> tuple[int, int, dict[str, Tensor]]:
+    """Of an image tokenizer: pixels a side of a code, how many codes, and what `TokenizerCodes`
+    loads.
+
+    Raises UsageError where it is of pictures of another size or number of channels.
+    """
     from pinxit.models import family_of
 
-    record = {
-        "family": family_of(model.config),
-        "config": dataclasses.asdict(model.config),
-        "facts": model.facts.to_json(),
-    }
-    inner = {f"inner.{name}": tensor.cpu() for name, tensor in model.state_dict().items()}
-    return {"_extra_state": as_tensor(record), **inner}
-
-
-def fits(model: Any, facts: Facts) -> None:
-    """Raises UsageError where a tokenizer is of pictures of another size or number of channels."""
+    if model is None:
+        raise UsageError(f"the tokenizer of {named} was not loaded.")
     own = (model.facts.height, model.facts.width, model.facts.channels)
     if own != (facts.height, facts.width, facts.channels):
         raise UsageError(
@@ -151,6 +144,14 @@ def fits(model: Any, facts: Facts) -> None:
             f"these are {facts.height}x{facts.width}x{facts.channels}; read them with the --size "
             "and --color that it was trained with."
         )
+    record = {
+        "family": family_of(model.config),
+        "config": dataclasses.asdict(model.config),
+        "facts": model.facts.to_json(),
+    }
+    inner = {f"inner.{name}": tensor.cpu() for name, tensor in model.state_dict().items()}
+    tensors = {"_extra_state": as_tensor(record), **inner}
+    return facts.height // model.grid[0], model.vocabulary, tensors
 
 
 def frozen(module: nn.Module) -> nn.Module:

@@ -56,6 +56,13 @@ def nearest(blocks: UInt8[Tensor, "b tokens numbers"], palette: Palette, kind: s
     return (colors.square().sum(1) - 2 * x @ colors.T).argmin(-1)
 
 
+def coloured(tokens: Tokens, palette: Palette, rows: int, block: int) -> UInt8[Tensor, "b h w c"]:
+    """The palette's colours in their places; a token below 0 is mid-grey."""
+    blocks = palette[tokens.clamp(min=0)]
+    blocks = torch.where(tokens[..., None] < 0, torch.full_like(blocks[:1, :1], 128), blocks)
+    return pixels_of(blocks, rows, block)
+
+
 def unprepared(kind: str, colors: int, numbers: int) -> Palette:
     """A palette without pictures: all binary blocks, even levels, or colours of chance."""
     if kind == "binary":

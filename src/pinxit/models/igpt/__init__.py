@@ -38,6 +38,8 @@ class Config:
     # binary: every block of black and white, nothing is lost; levels: the grey levels of single
     # pixels; kmeans: the centres of so many clusters of blocks
     palette: Literal["auto", "binary", "levels", "kmeans"] = "auto"
+    # run of an image tokenizer whose codes are the tokens, in place of a palette's colours
+    tokens: str | None = None
     # tokens there are; None: 512, or all that the pictures have where those are fewer
     colors: int | None = None
     # dynamic draws each pixel anew as black or white with its grey value as probability, static
@@ -95,6 +97,8 @@ class Config:
         """
         if self.condition == "label" and not facts.label_names:
             raise UsageError("--condition label needs pictures with labels; these have none.")
+        if self.tokens is not None:
+            return self._of_a_tokenizer(facts)
         binarize = self.binarize
         if binarize == "auto":
             binarize = "static" if facts.extremes == 1 and self.palette != "kmeans" else "none"
@@ -106,13 +110,26 @@ class Config:
         if palette == "binary" and binarize == "none":
             binarize = "static"
         _possible(palette, block, binarize, self.colors, facts)
-        width = self.width or (128 if facts.dims <= 256 else 192)
         return dataclasses.replace(
-            self,
+            self._sized(facts),
             block=block,
             palette=palette,
             binarize=binarize,
             colors=2 ** (block**2 * facts.channels) if palette == "binary" else self.colors,
+        )
+
+    def _of_a_tokenizer(self, facts: Facts) -> Config:
+        """Its codes' number and block are known when it is loaded, in `prepare`."""
+        if self.palette not in ("auto", "kmeans") or self.binarize not in ("auto", "none"):
+            raise UsageError(
+                "--tokens takes the place of a palette: leave out --palette, --binarize."
+            )
+        return dataclasses.replace(self._sized(facts), palette="kmeans", binarize="none")
+
+    def _sized(self, facts: Facts) -> Config:
+        width = self.width or (128 if facts.dims <= 256 else 192)
+        return dataclasses.replace(
+            self,
             width=width,
             depth=self.depth or (4 if facts.dims <= 256 else 6),
             heads=self.heads or _heads(width),
@@ -120,12 +137,24 @@ class Config:
 
 
 def prepare(
-    config: Config, facts: Facts, pictures: Pictures, rows: np.ndarray, seed: int
+    config: Config,
+    facts: Facts,
+    pictures: Pictures,
+    rows: np.ndarray,
+    seed: int,
+    tokenizer: Any = None,
 ) -> tuple[Config, dict[str, Any]]:
-    """The palette of the training pictures, for the model's buffers.
+    """The palette of the training pictures, or the frozen tokenizer, for the model's buffers.
 
-    Raises UsageError where more colours are asked for than there are.
+    Raises UsageError where more colours are asked for than there are, or the tokenizer is of other
+    pictures.
     """
+    if config.tokens is not None:
+        from pinxit.models.kept import of_tokenizer
+
+        block, colors, tensors = of_tokenizer(config.tokens, tokenizer, facts)
+        config = dataclasses.replace(config, block=block, colors=colors)
+        return config, {f"codes.{name}": tensor for name, tensor in tensors.items()}
     from pinxit.models.palette import Wanted, found
 
     assert config.block and config.palette != "auto", "a resolved configuration"

@@ -22,12 +22,13 @@ from pinxit.models.contract import Loss
 from pinxit.models.given import class_of, pixels_for, refuse_other_shape
 from pinxit.models.igpt import Config
 from pinxit.models.igpt.generation import Asked, filling
+from pinxit.models.kept import TokenizerCodes
 from pinxit.models.palette import (
     COLORS,
     Tokens,
     blocks_of,
+    coloured,
     nearest,
-    pixels_of,
     unprepared,
 )
 from pinxit.models.transformer import Block, norm, rotations
@@ -50,7 +51,11 @@ class IGPT(nn.Module):
         self.causal = self.left_to_right = config.objective == "autoregressive"
         colors = config.colors or (256 if config.palette == "levels" else COLORS)
         numbers, width = facts.channels * self.block**2, config.width
-        self.register_buffer("palette", unprepared(config.palette, colors, numbers))
+        self.codes = None
+        if config.tokens is not None:
+            self.codes = TokenizerCodes(facts, self.block)
+        else:
+            self.register_buffer("palette", unprepared(config.palette, colors, numbers))
         self.register_buffer("exact", torch.tensor(config.palette == "binary"))
         self.embedding = nn.Embedding(colors, width)
         self.places = (
@@ -100,6 +105,8 @@ class IGPT(nn.Module):
 
     def tokens_of(self, pixels: UInt8[Tensor, "b h w c"]) -> Tokens:
         """The tokens of pictures, row by row; a binary palette's pixels by the nearer."""
+        if self.codes is not None:
+            return self.codes.codes_of(pixels)
         return nearest(blocks_of(pixels, self.block), self.palette, self.config.palette)
 
     def observed(
@@ -112,10 +119,10 @@ class IGPT(nn.Module):
         return (chance * 255 < pixels).to(torch.uint8) * 255
 
     def pictures_of(self, tokens: Tokens) -> UInt8[Tensor, "b h w c"]:
-        """The palette's colours in their places; a token below 0 is mid-grey."""
-        blocks = self.palette[tokens.clamp(min=0)]
-        blocks = torch.where(tokens[..., None] < 0, torch.full_like(blocks[:1, :1], 128), blocks)
-        return pixels_of(blocks, self.rows, self.block)
+        """What the tokens stand for, in their places; a token below 0 is mid-grey."""
+        if self.codes is not None:
+            return self.codes.pictures_of(tokens)
+        return coloured(tokens, self.palette, self.rows, self.block)
 
     def palette_psnr(self, pictures: Pictures) -> float:
         """Decibels between pictures and what the palette makes of them; infinite where equal."""
@@ -290,7 +297,13 @@ class IGPT(nn.Module):
         refuse_other_shape(pictures, missing)
         marks = torch.from_numpy(np.array(missing))[..., None].to(torch.uint8)
         unknown = blocks_of(marks, self.block).bool().any(-1)
-        known = torch.where(unknown, -1, self.tokens_of(pixels.to(self.device)).cpu())
+        if self.codes is not None:  # a code sees its neighbours: they must not tell what is missing
+            hidden = marks.bool().to(self.device)
+            grey = round(255 * self.facts.mean)
+            given = torch.where(hidden, grey, pixels.to(self.device)).to(torch.uint8)
+        else:
+            given = pixels.to(self.device)
+        known = torch.where(unknown, -1, self.tokens_of(given).cpu())
         labels = self._labels_of(pictures)
         for tokens in filling(
             self, Asked(known, labels, uniforms(len(known), self.tokens, seed)), chances

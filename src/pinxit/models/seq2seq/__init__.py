@@ -187,14 +187,10 @@ def _codes(
     tokenizer: Any,
 ) -> tuple[Config, dict[str, Any]]:
     if config.tokens is not None:
-        if tokenizer is None:
-            raise UsageError(f"the tokenizer of {config.tokens} was not loaded.")
-        from pinxit.models.kept import fits, tokenizer_tensors
+        from pinxit.models.kept import of_tokenizer
 
-        fits(tokenizer, facts)
-        block, codes = facts.height // tokenizer.grid[0], tokenizer.vocabulary
-        config = dataclasses.replace(config, block=block, colors=codes)
-        return config, tokenizer_tensors(tokenizer)
+        block, colors, tensors = of_tokenizer(config.tokens, tokenizer, facts)
+        return dataclasses.replace(config, block=block, colors=colors), tensors
     from pinxit.models.palette import Wanted, found
 
     assert config.block, "a resolved configuration"
