@@ -19,7 +19,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, runtime_checkable
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    NamedTuple,
+    Protocol,
+    TypedDict,
+    TypeVar,
+    Unpack,
+    runtime_checkable,
+)
 
 from pinxit.data.batch import Batch, Facts
 from pinxit.errors import PinxitError, UsageError, did_you_mean
@@ -147,39 +156,27 @@ class Worded(NamedTuple):
     log_prob: float
 
 
+class Painting(TypedDict, total=False):
+    """How a picture is painted from words; each of these may be left out."""
+
+    seed: int  # of the chance; 0
+    temperature: float  # 1 as learned, below 1 plainer, 0 the likeliest
+    guidance: float  # above 1 follows the words more closely (Ho & Salimans 2022), 0 not at all; 1
+    top_k: int | None  # draw from so many of the likeliest codes alone; None: all
+    top_p: float | None  # draw from the likeliest codes of so much probability; None: all
+    language: str | None  # of the words; None: told from them
+    start: int  # the first picture's number: picture i is a function of (seed, start + i); 0
+
+
 @runtime_checkable
 class Draws(Protocol):
     """A picture from each caption; picture i is a function of (seed, start + i) and its caption.
 
-    `language` is None where it is to be told from the words. `guidance` above 1 follows the caption
-    more closely (Ho & Salimans 2022). `drawing` yields the same pictures as they grow, the last
-    being whole.
+    `drawing` yields the same pictures as they grow, the last being whole.
     """
 
-    def draw(
-        self,
-        captions: Sequence[str],
-        *,
-        seed: int = 0,
-        temperature: float = 1.0,
-        guidance: float = 1.0,
-        top_k: int | None = None,
-        top_p: float | None = None,
-        language: str | None = None,
-        start: int = 0,
-    ) -> Pictures: ...
-    def drawing(
-        self,
-        captions: Sequence[str],
-        *,
-        seed: int = 0,
-        temperature: float = 1.0,
-        guidance: float = 1.0,
-        top_k: int | None = None,
-        top_p: float | None = None,
-        language: str | None = None,
-        start: int = 0,
-    ) -> Iterator[Pictures]: ...
+    def draw(self, captions: Sequence[str], **how: Unpack[Painting]) -> Pictures: ...
+    def drawing(self, captions: Sequence[str], **how: Unpack[Painting]) -> Iterator[Pictures]: ...
 
 
 @runtime_checkable
@@ -193,18 +190,14 @@ class Captions(Protocol):
 
 @runtime_checkable
 class Edits(Protocol):
-    """Each picture changed as its instruction says."""
+    """Each picture changed as its instruction says; `editing` yields them as they grow."""
 
     def edit(
-        self,
-        pictures: Pictures,
-        instructions: Sequence[str],
-        *,
-        seed: int = 0,
-        temperature: float = 1.0,
-        guidance: float = 1.0,
-        language: str | None = None,
+        self, pictures: Pictures, instructions: Sequence[str], **how: Unpack[Painting]
     ) -> Pictures: ...
+    def editing(
+        self, pictures: Pictures, instructions: Sequence[str], **how: Unpack[Painting]
+    ) -> Iterator[Pictures]: ...
 
 
 @runtime_checkable

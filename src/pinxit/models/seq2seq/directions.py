@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import Unpack
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from pinxit.data.pictures import Pictures
 from pinxit.data.words import END, PAD
 from pinxit.errors import UsageError
 from pinxit.models.chances import Chances, uniforms
-from pinxit.models.contract import Worded
+from pinxit.models.contract import Painting, Worded
 from pinxit.models.given import pixels_for
 from pinxit.models.seq2seq.model import Read, Seq2Seq, Tokens
 from pinxit.models.seq2seq.search import Found, beam_search, by_chance
@@ -27,33 +28,48 @@ AT_ONCE = 16  # sources together
 class _Painting(Seq2Seq):
     """What drawing and editing share."""
 
-    @torch.inference_mode()
     def _growing(
         self,
         before: Pictures | None,
         texts: Sequence[str],
-        seed: int,
-        chances: Chances,
-        guidance: float,
-        language: str | None,
-        start: int,
+        *,
+        seed: int = 0,
+        temperature: float = 1.0,
+        guidance: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        language: str | None = None,
+        start: int = 0,
     ) -> Iterator[Pictures]:
+        """What cannot be is refused here, before the first picture is asked for."""
+        chances = Chances(temperature, top_k, top_p)
         if not 0 <= guidance < math.inf:
             raise UsageError(f"guidance is 0 or more, not {guidance}.")
-        assert self.codes is not None
         if not texts:
             raise UsageError("there is nothing to draw: no words are given.")
         pixels = None if before is None else pixels_for(self.facts, before)
         words = self._words(texts, language)
         chance = uniforms(len(texts), self.steps, seed, start)[:, 0]
-        codes = torch.full((len(texts), self.steps), -1)
-        for at in range(0, len(texts), AT_ONCE):
-            rows = (torch.arange(AT_ONCE) + at).clamp(max=len(texts) - 1)
+        return self._painted(pixels, words, chance, chances, guidance)
+
+    @torch.inference_mode()
+    def _painted(
+        self,
+        pixels: Tensor | None,
+        words: Tokens,
+        chance: Tensor,
+        chances: Chances,
+        guidance: float,
+    ) -> Iterator[Pictures]:
+        assert self.codes is not None
+        n = len(words)
+        codes = torch.full((n, self.steps), -1)
+        for at in range(0, n, AT_ONCE):
+            rows = (torch.arange(AT_ONCE) + at).clamp(max=n - 1)
             few = None if pixels is None else pixels[rows].to(self.device)
-            read = self._read(words[rows].to(self.device), few, guidance)
-            chosen = chance[rows].to(self.device)
-            for made in painting(self, read, chosen, chances, guidance):
-                codes[at : at + AT_ONCE] = made[: len(texts) - at].cpu()
+            read = self._read(words[rows], few, guidance)
+            for made in painting(self, read, chance[rows].to(self.device), chances, guidance):
+                codes[at : at + AT_ONCE] = made[: n - at].cpu()
                 shown = self.codes.pictures_of(codes.to(self.device))
                 yield Pictures(shown.cpu().numpy())
 
@@ -76,96 +92,42 @@ class _Painting(Seq2Seq):
 class Drawing(_Painting):
     """Words to a picture."""
 
-    def draw(
-        self,
-        captions: Sequence[str],
-        *,
-        seed: int = 0,
-        temperature: float = 1.0,
-        guidance: float = 1.0,
-        top_k: int | None = None,
-        top_p: float | None = None,
-        language: str | None = None,
-        start: int = 0,
-    ) -> Pictures:
-        """A picture of each caption, code by code.
+    def draw(self, captions: Sequence[str], **how: Unpack[Painting]) -> Pictures:
+        """A picture of each caption, code by code; `how` as `Painting` says.
 
-        `temperature` 0 takes the likeliest code each time; `top_k` and `top_p` keep the likeliest
-        alone; `guidance` above 1 follows the words more closely, 0 paints without them. The
-        language is told from the words unless given. Raises UsageError for words that are empty
-        or too many, for numbers that cannot be and for a language that the model has not seen.
+        Raises UsageError for words that are empty or too many, for numbers that cannot be and for
+        a language that the model has not seen.
         """
-        options = {"top_k": top_k, "top_p": top_p, "language": language, "start": start}
-        *_, last = self.drawing(
-            captions, seed=seed, temperature=temperature, guidance=guidance, **options
-        )
+        *_, last = self.drawing(captions, **how)
         return last
 
-    def drawing(
-        self,
-        captions: Sequence[str],
-        *,
-        seed: int = 0,
-        temperature: float = 1.0,
-        guidance: float = 1.0,
-        top_k: int | None = None,
-        top_p: float | None = None,
-        language: str | None = None,
-        start: int = 0,
-    ) -> Iterator[Pictures]:
+    def drawing(self, captions: Sequence[str], **how: Unpack[Painting]) -> Iterator[Pictures]:
         """The same as they grow, row by row of codes; grey where nothing is painted yet."""
-        chances = Chances(temperature, top_k, top_p)
-        return self._growing(None, captions, seed, chances, guidance, language, start)
+        return self._growing(None, captions, **how)
 
 
 class Editing(_Painting):
     """A picture and words to a picture."""
 
     def edit(
-        self,
-        pictures: Pictures,
-        instructions: Sequence[str],
-        *,
-        seed: int = 0,
-        temperature: float = 1.0,
-        guidance: float = 1.0,
-        top_k: int | None = None,
-        top_p: float | None = None,
-        language: str | None = None,
-        start: int = 0,
+        self, pictures: Pictures, instructions: Sequence[str], **how: Unpack[Painting]
     ) -> Pictures:
-        """Each picture changed as its instruction says; options as of `draw`."""
-        options = {"top_k": top_k, "top_p": top_p, "language": language, "start": start}
-        *_, last = self.editing(
-            pictures,
-            instructions,
-            seed=seed,
-            temperature=temperature,
-            guidance=guidance,
-            **options,
-        )
+        """Each picture changed as its instruction says; `how` as `Painting` says.
+
+        Raises UsageError as `draw` does, and where not each picture has its instruction.
+        """
+        *_, last = self.editing(pictures, instructions, **how)
         return last
 
     def editing(
-        self,
-        pictures: Pictures,
-        instructions: Sequence[str],
-        *,
-        seed: int = 0,
-        temperature: float = 1.0,
-        guidance: float = 1.0,
-        top_k: int | None = None,
-        top_p: float | None = None,
-        language: str | None = None,
-        start: int = 0,
+        self, pictures: Pictures, instructions: Sequence[str], **how: Unpack[Painting]
     ) -> Iterator[Pictures]:
         """The same as they grow."""
         if len(pictures) != len(instructions):
             raise UsageError(
                 f"there are {len(pictures)} pictures and {len(instructions)} instructions."
             )
-        chances = Chances(temperature, top_k, top_p)
-        return self._growing(pictures, instructions, seed, chances, guidance, language, start)
+        return self._growing(pictures, instructions, **how)
 
 
 class _Wording(Seq2Seq):
