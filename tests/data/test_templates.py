@@ -24,11 +24,13 @@ south-east = { en = "bottom right" }
 """
 
 
+def wordless(count: int):
+    return dataclasses.replace(blobs(count), captions={})
+
+
 def labelled(*names: str):
-    count = len(names)
-    return dataclasses.replace(
-        blobs(count + 1), labels=np.arange(-1, count, dtype=np.int64), label_names=names
-    )
+    labels = np.arange(-1, len(names), dtype=np.int64)
+    return dataclasses.replace(wordless(len(labels)), labels=labels, label_names=names)
 
 
 def test_clothes_and_animals_have_their_articles():
@@ -47,7 +49,7 @@ def test_clothes_and_animals_have_their_articles():
 def test_a_file_of_one_s_own(tmp_path):
     file = tmp_path / "labels.toml"
     file.write_text(OWN)
-    pictures = blobs(4)
+    pictures = wordless(4)
     captions = captions_from_labels(pictures, file).captions
     wanted = ["top left", "top right", "bottom left", "bottom right"]
     assert list(captions["en"]) == [f"a blob in the {wanted[k]}" for k in pictures.labels]
@@ -69,6 +71,6 @@ def test_captions_that_are_there_stay():
 
 def test_without_labels_or_words_it_says_so():
     with pytest.raises(UsageError, match="neither captions nor labels"):
-        captions_from_labels(dataclasses.replace(blobs(2), labels=None))
+        captions_from_labels(dataclasses.replace(wordless(2), labels=None))
     with pytest.raises(UsageError, match="no captions are shipped for the labels north-west"):
-        captions_from_labels(blobs(2))
+        captions_from_labels(wordless(2))

@@ -277,8 +277,9 @@ def require(model: Any, ability: str) -> Any:
         return model
     name = family_of(model.config)
     able = [other for other in families() if ability in family(other).ABILITIES]
-    if name in able:  # a family of several directions
-        source, target = family(name).DIRECTIONS[ability]
+    directions = getattr(family(name), "DIRECTIONS", {})
+    if ability in directions:  # the family can, trained in another direction
+        source, target = directions[ability]
         raise PinxitError(
             f"this run of the family '{name}' can {', '.join(abilities(model))} and cannot "
             f"{ability}; one that can is trained with --source {source} --target {target}."
