@@ -9,6 +9,7 @@ import torch
 from conftest import blobs
 from pinxit.errors import UsageError
 from pinxit.models import make
+from pinxit.models.blocks import ResidualConv
 from pinxit.models.igpt import Config
 from pinxit.models.vae import Config as VAE
 from pinxit.training.loop import optimizer_of
@@ -64,14 +65,28 @@ def test_steps_are_those_of_torch():
         assert 0.95 < moved.norm() / peer.norm() < 1.05
 
 
-def test_auto_takes_it_where_there_are_transformer_layers_and_nowhere_else():
+def test_a_convolution_turns_as_the_matrix_of_its_kernels():
+    torch.manual_seed(0)
+    conv = ResidualConv(8)
+    settings = Settings(optimizer="muon", learning_rate=0.1, weight_decay=0.0)
+    optimizer = optimizer_of(conv, settings)
+    before = conv.inner.weight.detach().clone()
+    conv.inner.weight.grad = torch.randn(8, 8, 3, 3)
+    optimizer.step()
+    moved = (before - conv.inner.weight.detach()) / 0.1
+    wanted = orthogonal(conv.inner.weight.grad.flatten(1)[None])[0]
+    assert torch.allclose(moved.flatten(1), wanted, atol=1e-4)
+
+
+def test_auto_takes_it_where_there_are_such_layers_and_nowhere_else():
     def kinds(one, **options):
         return sum(group["muon"] for group in optimizer_of(one, Settings(**options)).param_groups)
 
     assert [kinds(model(), optimizer=name) for name in ("auto", "muon", "adamw")] == [1, 1, 0]
     vae = make(VAE(), blobs(), np.arange(48))[0]
     assert kinds(vae) == 0
-    with pytest.raises(UsageError, match="has none"):
+    assert kinds(make(VAE(network="conv"), blobs(), np.arange(48))[0]) == 1
+    with pytest.raises(UsageError, match="has neither"):
         kinds(vae, optimizer="muon")
     with pytest.raises(UsageError, match="auto, adamw or muon"):
         Settings(optimizer="sgd")  # type: ignore[arg-type]

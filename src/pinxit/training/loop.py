@@ -176,13 +176,16 @@ def _clip(parameters: list[nn.Parameter], norm: float, most: float) -> None:
 
 
 def optimizer_of(model: nn.Module, settings: Settings) -> torch.optim.Optimizer:
-    """AdamW (Loshchilov 2017), with Muon for the matrices of transformer layers where asked.
+    """AdamW (Loshchilov 2017), with Muon for the hidden matrices where asked.
 
     Vectors and scalars (biases, sigma) do not decay.
     """
     matrices = [] if settings.optimizer == "adamw" else hidden_matrices(model)
     if settings.optimizer == "muon" and not matrices:
-        raise UsageError("--optimizer muon is for models with transformer layers; this has none.")
+        raise UsageError(
+            "--optimizer muon is for models with transformer layers or residual convolutions; "
+            "this has neither."
+        )
     turned = {id(p) for p in matrices}
     rest = [p for p in model.parameters() if id(p) not in turned]
     decay = settings.weight_decay

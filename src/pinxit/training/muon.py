@@ -1,7 +1,8 @@
 """Muon beside AdamW, as one optimizer (Jordan 2024, "Muon: an optimizer for hidden layers").
 
-The matrices of transformer layers move by their momentum with all its singular values near one;
-all else (embeddings, heads, norms, biases) moves by AdamW. torch.optim.Muon is not taken: its
+The matrices of transformer layers and of residual convolutions (each output channel's kernel a row)
+move by their momentum with all its singular values near one; all else (embeddings, heads, norms,
+biases) moves by AdamW. torch.optim.Muon is not taken: its
 products are in bf16, which a CPU without bf16 units does 30 times slower than fp32, and it wants a
 second optimizer for the rest.
 """
@@ -16,6 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from pinxit.models.blocks import ResidualConv
 from pinxit.models.transformer import Block, CrossAttention
 
 MOMENTUM = 0.95
@@ -49,8 +51,9 @@ class Muon(torch.optim.AdamW):
             if p.grad is not None:
                 alike[p.shape].append(p)
         for shape, parameters in alike.items():
-            updates = orthogonal(torch.stack([self._momentum(p) for p in parameters]))
-            rate = group["lr"] * max(1.0, shape[0] / shape[1]) ** 0.5
+            rows = torch.stack([self._momentum(p).flatten(1) for p in parameters])
+            updates = orthogonal(rows).unflatten(2, shape[1:])
+            rate = group["lr"] * max(1.0, rows.shape[1] / rows.shape[2]) ** 0.5
             for p, update in zip(parameters, updates, strict=True):
                 p.mul_(1 - group["lr"] * group["weight_decay"])
                 p.add_(update.to(p.dtype), alpha=-rate)
@@ -82,11 +85,12 @@ def orthogonal(matrices: Matrices) -> Matrices:
 
 
 def hidden_matrices(model: nn.Module) -> list[Tensor]:
-    """The weights of the linear layers of the model's transformer blocks."""
-    blocks = [module for module in model.modules() if isinstance(module, Block | CrossAttention)]
-    return [
-        layer.weight
-        for block in blocks
+    """The weights of the linear layers in transformer blocks and of residual convolutions."""
+    found = {
+        id(layer.weight): layer.weight
+        for block in model.modules()
+        if isinstance(block, Block | CrossAttention | ResidualConv)
         for layer in block.modules()
-        if isinstance(layer, nn.Linear)
-    ]
+        if isinstance(layer, nn.Linear | nn.Conv2d)
+    }
+    return list(found.values())
