@@ -28,8 +28,8 @@ class Settings:
     epochs: float | None = None
     # pictures a step; None: chosen from size and number of pictures
     batch_size: int | None = None
-    # muon for the matrices of transformer layers and residual convolutions, adamw for the rest; auto:
-    # muon where there are such layers
+    # muon for the matrices of transformer layers and residual convolutions, adamw for the rest;
+    # auto: muon where there are such layers
     optimizer: Optimizer = "auto"
     # AdamW's, at its highest; None: chosen from the number of parameters. Muon's is 7 times that
     learning_rate: float | None = None
