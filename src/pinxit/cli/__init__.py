@@ -30,6 +30,8 @@ COMMANDS = {
     "evaluate": ("pinxit.cli.judge", "how good a run is: a table and evaluation.json"),
     "compare": ("pinxit.cli.compare", "the figures of several runs side by side, or as a curve"),
     "report": ("pinxit.cli.judge", "one HTML page that shows a run"),
+    "serve": ("pinxit.cli.serve", "runs behind the OpenAI API, and a page to play with them"),
+    "mcp": ("pinxit.cli.serve", "runs as tools of the Model Context Protocol"),
     "look": ("pinxit.cli.data", "a contact sheet of pictures, and what is known of them"),
     "sources": ("pinxit.cli.data", "what DATA may be, with examples"),
 }

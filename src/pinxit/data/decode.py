@@ -191,6 +191,11 @@ def _scaled(values: np.ndarray, mode: str) -> UInt8[np.ndarray, "height width"]:
     return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
 
 
+def at_size(image: Image, width: int, height: int, fit: Fit) -> Image:
+    """A picture at another size, as `decode` has it."""
+    return _fitted(image, height, width, fit)
+
+
 def _fitted(image: Image, height: int, width: int, fit: Fit) -> Image:
     if image.size == (width, height):
         return image

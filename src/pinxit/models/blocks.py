@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int64, Shaped, UInt8
 from torch import Tensor, nn
+
+from pinxit.errors import UsageError
+from pinxit.models.contract import Seed
 
 Chosen = Int64[Tensor, "batch some"]  # places in a sequence
 
@@ -22,14 +25,26 @@ def mix(seed: int, number: int) -> int:
     return (z ^ (z >> 31)) >> 1
 
 
+def seeds_of(seed: Seed, n: int, start: int = 0) -> Sequence[int]:
+    """A seed for each of `n` pictures: mixed from (seed, start + i), or as they are given.
+
+    Raises UsageError for as many seeds as there are not pictures.
+    """
+    if isinstance(seed, int):
+        return [mix(seed, start + i) for i in range(n)]
+    if len(seed) != n:
+        raise UsageError(f"there are {n} pictures and {len(seed)} seeds.")
+    return seed
+
+
 def picture_noise(
-    n: int, shape: tuple[int, ...], seed: int, start: int = 0
+    n: int, shape: tuple[int, ...], seed: Seed, start: int = 0
 ) -> Float[Tensor, "n ..."]:
-    """Standard normal noise with a generator for each picture: row i is a function of (seed, i)."""
+    """Standard normal noise with a generator for each picture: row i is a function of its seed."""
     generator = torch.Generator()
     rows = torch.empty(n, *shape)
-    for i in range(n):
-        generator.manual_seed(mix(seed, start + i))
+    for i, one in enumerate(seeds_of(seed, n, start)):
+        generator.manual_seed(one)
         rows[i].normal_(generator=generator)
     return rows
 

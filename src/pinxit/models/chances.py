@@ -10,7 +10,8 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from pinxit.errors import UsageError
-from pinxit.models.blocks import mix
+from pinxit.models.blocks import seeds_of
+from pinxit.models.contract import Seed
 
 
 @dataclass(frozen=True)
@@ -52,11 +53,11 @@ class Chances:
         return (upto <= chance[..., None] * upto[..., -1:]).sum(-1)
 
 
-def uniforms(n: int, tokens: int, seed: int, start: int = 0) -> Float[Tensor, "n two tokens"]:
-    """Numbers from 0 to 1 with a generator for each picture: row i is a function of (seed, i)."""
+def uniforms(n: int, tokens: int, seed: Seed, start: int = 0) -> Float[Tensor, "n two tokens"]:
+    """Numbers from 0 to 1 with a generator for each picture: row i is a function of its seed."""
     generator = torch.Generator()
     rows = torch.empty(n, 2, tokens)
-    for i in range(n):
-        generator.manual_seed(mix(seed, start + i))
+    for i, one in enumerate(seeds_of(seed, n, start)):
+        generator.manual_seed(one)
         rows[i].uniform_(generator=generator)
     return rows

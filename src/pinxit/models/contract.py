@@ -24,6 +24,7 @@ from typing import (
     Any,
     NamedTuple,
     Protocol,
+    TypeAlias,
     TypedDict,
     TypeVar,
     Unpack,
@@ -40,6 +41,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from pinxit.data.pictures import Pictures
+
+
+# a number, from which picture i has `mix(number, start + i)`; or the seed of each picture itself
+Seed: TypeAlias = int | Sequence[int]
 
 
 class Loss(NamedTuple):
@@ -89,7 +94,7 @@ class Samples(Protocol):
     """New pictures out of nothing; picture i of a seed does not depend on how many are drawn."""
 
     def sample(
-        self, n: int, *, seed: int = 0, temperature: float = 1.0, label: str | None = None
+        self, n: int, *, seed: Seed = 0, temperature: float = 1.0, label: str | None = None
     ) -> Pictures: ...
 
 
@@ -134,7 +139,7 @@ class Completes(Protocol):
         pictures: Pictures,
         missing: Bool[np.ndarray, "n height width"],
         *,
-        seed: int = 0,
+        seed: Seed = 0,
         temperature: float = 1.0,
     ) -> Pictures: ...
 
@@ -159,7 +164,7 @@ class Worded(NamedTuple):
 class Painting(TypedDict, total=False):
     """How a picture is painted from words; each of these may be left out."""
 
-    seed: int  # of the chance; 0
+    seed: Seed  # of the chance; 0
     temperature: float  # 1 as learned, below 1 plainer, 0 the likeliest
     guidance: float  # above 1 follows the words more closely (Ho & Salimans 2022), 0 not at all; 1
     top_k: int | None  # draw from so many of the likeliest codes alone; None: all

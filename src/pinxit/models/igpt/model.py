@@ -18,7 +18,7 @@ from pinxit.data.pictures import Pictures
 from pinxit.errors import PinxitError, UsageError
 from pinxit.models.blocks import LabelEmbedding, in_chunks, mix
 from pinxit.models.chances import Chances, uniforms
-from pinxit.models.contract import Loss
+from pinxit.models.contract import Loss, Seed
 from pinxit.models.given import class_of, pixels_for, refuse_other_shape
 from pinxit.models.igpt import Config
 from pinxit.models.igpt.generation import Asked, filling
@@ -223,7 +223,7 @@ class IGPT(nn.Module):
         self,
         n: int,
         *,
-        seed: int = 0,
+        seed: Seed = 0,
         temperature: float = 1.0,
         label: str | None = None,
         top_k: int | None = None,
@@ -244,7 +244,7 @@ class IGPT(nn.Module):
         self,
         n: int,
         *,
-        seed: int = 0,
+        seed: Seed = 0,
         temperature: float = 1.0,
         label: str | None = None,
         top_k: int | None = None,
@@ -267,7 +267,7 @@ class IGPT(nn.Module):
         pictures: Pictures,
         missing: Missing,
         *,
-        seed: int = 0,
+        seed: Seed = 0,
         temperature: float = 1.0,
         top_k: int | None = None,
         top_p: float | None = None,
@@ -286,7 +286,7 @@ class IGPT(nn.Module):
         pictures: Pictures,
         missing: Missing,
         *,
-        seed: int = 0,
+        seed: Seed = 0,
         temperature: float = 1.0,
         top_k: int | None = None,
         top_p: float | None = None,

@@ -15,7 +15,7 @@ from pinxit.data.missing import pasted
 from pinxit.data.pictures import Pictures
 from pinxit.errors import UsageError
 from pinxit.models.blocks import gathered, in_chunks, mix
-from pinxit.models.contract import Loss
+from pinxit.models.contract import Loss, Seed
 from pinxit.models.given import pixels_for, refuse_other_shape
 from pinxit.models.mae import Config
 from pinxit.models.mae.masking import (
@@ -175,7 +175,7 @@ class MaskedAutoencoder(nn.Module):
         pictures: Pictures,
         missing: Bool[np.ndarray, "n height width"],
         *,
-        seed: int = 0,
+        seed: Seed = 0,
         temperature: float = 1.0,
     ) -> Pictures:
         """The missing pixels as the decoder paints them: the mean of what could be there.

@@ -16,7 +16,7 @@ from pinxit.data.pictures import Pictures
 from pinxit.data.words import END, PAD
 from pinxit.errors import UsageError
 from pinxit.models.chances import Chances, uniforms
-from pinxit.models.contract import Painting, Worded
+from pinxit.models.contract import Painting, Seed, Worded
 from pinxit.models.given import pixels_for
 from pinxit.models.seq2seq.model import Read, Seq2Seq, Tokens
 from pinxit.models.seq2seq.search import Found, beam_search, by_chance
@@ -33,7 +33,7 @@ class _Painting(Seq2Seq):
         before: Pictures | None,
         texts: Sequence[str],
         *,
-        seed: int = 0,
+        seed: Seed = 0,
         temperature: float = 1.0,
         guidance: float = 1.0,
         top_k: int | None = None,

@@ -14,7 +14,7 @@ from pinxit.data.batch import Batch, Facts
 from pinxit.data.pictures import Pictures
 from pinxit.errors import UsageError
 from pinxit.models.blocks import CHUNK, in_chunks, mix, picture_noise, to_pixels, to_unit
-from pinxit.models.contract import Elbo, ImportanceEstimate, Loss, Posterior
+from pinxit.models.contract import Elbo, ImportanceEstimate, Loss, Posterior, Seed
 from pinxit.models.given import class_of, pixels_for
 from pinxit.models.vae import Config
 from pinxit.models.vae.importance import importance_log_likelihood
@@ -157,7 +157,7 @@ class VAE(nn.Module):
         self,
         n: int,
         *,
-        seed: int = 0,
+        seed: Seed = 0,
         temperature: float = 1.0,
         label: str | None = None,
         start: int = 0,

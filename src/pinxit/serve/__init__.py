@@ -1,0 +1,1 @@
+"""Finished runs behind an API that programs speak already, and a page where a person plays."""

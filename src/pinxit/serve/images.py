@@ -1,0 +1,239 @@
+"""Pictures that others send, checked before they are decoded, and pictures as others want them."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import io
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Bool, UInt8
+
+from pinxit.data.decode import Unreadable, decode
+from pinxit.data.pictures import Pictures
+from pinxit.serve.refusals import Refusal, short
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from pinxit.data.batch import Facts
+
+MOST_BYTES = 20 * 2**20  # of one picture
+MOST_PIXELS = 40_000_000
+SIDES = (16, 2048)  # least and most pixels a side that may be asked for
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF")
+MEDIA = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
+
+Mask = Bool[np.ndarray, "height width"]  # True: to be painted anew
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A picture that was sent: its bytes, known to be whole, and its size as it is shown."""
+
+    content: bytes
+    width: int
+    height: int
+    has_alpha: bool = False
+
+    def fitted(self, facts: Facts) -> UInt8[np.ndarray, "height width channel"]:
+        """As a model takes it: cropped to its proportions, resampled, in its channels."""
+        try:
+            return decode(
+                lambda: self.content, facts.height, facts.width, facts.channels, fit="crop"
+            )
+        except Unreadable as error:
+            raise Refusal(
+                f"the picture {error}.", param="image", code="invalid_image_format"
+            ) from None
+
+
+def received(content: bytes, param: str = "image") -> Sent:
+    """Bytes that are a picture. Raises Refusal for any that are not one, or are too large a one."""
+    from PIL import Image, ImageOps
+
+    if not content:
+        raise Refusal("the picture is empty.", param=param, code="empty_image_file")
+    if len(content) > MOST_BYTES:
+        raise Refusal(
+            f"the picture has {len(content) / 2**20:.0f} MiB, more than {MOST_BYTES // 2**20}.",
+            status=413,
+            param=param,
+            code="image_file_too_large",
+        )
+    try:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+            if image.width * image.height > MOST_PIXELS:
+                raise _too_large(image.width, image.height, param)
+            if min(image.size) < 2:
+                raise Refusal(
+                    f"a picture of {image.width} x {image.height} shows nothing.",
+                    param=param,
+                    code="image_too_small",
+                )
+            image.load()
+            upright = ImageOps.exif_transpose(image)
+            holes = image.mode in ("RGBA", "LA") and image.getchannel("A").getextrema()[0] == 0
+            return Sent(content, upright.width, upright.height, holes)
+    except Image.DecompressionBombError:
+        raise _too_large(0, 0, param) from None
+    except Refusal:
+        raise
+    except Exception:  # decoders raise nearly anything on malformed bytes
+        raise Refusal(
+            "this is no whole picture that can be read (PNG, JPEG, WebP or GIF).",
+            param=param,
+            code="invalid_image_format",
+        ) from None
+
+
+def _too_large(width: int, height: int, param: str) -> Refusal:
+    size = f"a picture of {width} x {height} pixels" if width else "the picture"
+    return Refusal(
+        f"{size} is larger than the {MOST_PIXELS // 10**6} megapixels that are decoded.",
+        param=param,
+        code="image_too_large",
+    )
+
+
+def from_data_url(url: str, param: str) -> Sent:
+    """A picture of a `data:` URL. Raises Refusal for any other and for what is broken in it."""
+    match = re.match(r"data:([\w.+-]+/[\w.+-]+)?((?:;[\w.+=-]+)*?);base64,", url, re.IGNORECASE)
+    if match is None:
+        raise Refusal(
+            f"'{short(url)}' is no data URL of a picture (data:image/png;base64,...).",
+            param=param,
+            code="invalid_image_url",
+        )
+    return received(from_base64(url[match.end() :], param), param)
+
+
+def from_base64(text: str, param: str) -> bytes:
+    """The bytes of base64. Raises Refusal where it is none."""
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise Refusal(
+            "the picture's base64 is broken.", param=param, code="invalid_base64_image"
+        ) from None
+
+
+def mask_of(content: bytes, over: Sent, facts: Facts, param: str = "mask") -> Mask:
+    """Where a picture is to be painted anew, at a model's size: where the mask's alpha is 0.
+
+    Raises Refusal for a mask of another size than its picture, or one without alpha.
+    """
+    from PIL import Image
+
+    sent = received(content, param)
+    if (sent.width, sent.height) != (over.width, over.height):
+        raise Refusal(
+            f"the mask is {sent.width}x{sent.height}, its picture {over.width}x{over.height}.",
+            param=param,
+            code="invalid_image_size",
+        )
+    with Image.open(io.BytesIO(content)) as image:
+        if not image.has_transparency_data:
+            raise Refusal(
+                "the mask has no alpha channel: what is transparent is painted anew.",
+                param=param,
+                code="invalid_image_mode",
+            )
+        alpha = np.asarray(image.convert("RGBA"))[..., 3]
+    shown = Image.fromarray(np.where(alpha < 128, 255, 0).astype(np.uint8))
+    with io.BytesIO() as file:
+        shown.save(file, "PNG")
+        small = decode(file.getvalue, facts.height, facts.width, 1, fit="crop")[..., 0]
+    missing = small > 0
+    if not missing.any():
+        raise Refusal("the mask is opaque everywhere: nothing is to be painted.", param=param)
+    return missing
+
+
+def kept_outside(made: Image, over: Sent, mask: bytes) -> Image:
+    """What was made where the mask is transparent, elsewhere the picture's own pixels, exactly.
+
+    The answer is of the picture's size.
+    """
+    from PIL import Image, ImageOps
+
+    with Image.open(io.BytesIO(over.content)) as image:
+        base = ImageOps.exif_transpose(image).convert("RGB")
+    with Image.open(io.BytesIO(mask)) as image:
+        alpha = np.asarray(ImageOps.exif_transpose(image).convert("RGBA"))[..., 3]
+    new = np.asarray(_covering(made.convert("RGB"), base))
+    return Image.fromarray(np.where((alpha < 128)[..., None], new, np.asarray(base)))
+
+
+def _covering(made: Image, base: Image) -> Image:
+    """A model's picture laid back over the middle that was cropped out of a larger one."""
+    scale = min(base.width / made.width, base.height / made.height)
+    inner = made.resize((max(1, round(made.width * scale)), max(1, round(made.height * scale))))
+    sheet = base.copy()
+    sheet.paste(inner, ((base.width - inner.width) // 2, (base.height - inner.height) // 2))
+    return sheet
+
+
+def size_of(text: str | None, param: str = "size") -> tuple[int, int] | None:
+    """`256x128` as width and height; None for `auto`: the model's own size.
+
+    Raises Refusal for anything else, and for sides that are too small or large.
+    """
+    if text is None or text == "auto":
+        return None
+    match = re.fullmatch(r"([0-9]{1,5})x([0-9]{1,5})", text, re.ASCII)
+    least, most = SIDES
+    if match is None or not all(least <= int(side) <= most for side in match.groups()):
+        raise Refusal(
+            f"size is 'auto' or WIDTHxHEIGHT, {least} to {most} pixels a side, "
+            f"not '{short(text)}'.",
+            param=param,
+            code="invalid_value",
+        )
+    return int(match[1]), int(match[2])
+
+
+def image_of(pixels: UInt8[np.ndarray, "height width channel"]) -> Image:
+    """Pixels as a Pillow image."""
+    return Pictures(np.ascontiguousarray(pixels)[None]).image()
+
+
+def resampled(image: Image, size: tuple[int, int] | None) -> Image:
+    """At the size asked for: as large as fits, the rest in the colour of the corners."""
+    from pinxit.data.decode import at_size
+
+    return image if size is None or image.size == size else at_size(image, *size, fit="pad")
+
+
+def encoded(image: Image, kind: str = "png", compression: int | None = None) -> bytes:
+    """The bytes of a file; `compression` is the quality of JPEG and WebP, 0 to 100."""
+    with io.BytesIO() as file:
+        if kind == "png":
+            image.save(file, "PNG", compress_level=1)
+        elif kind == "jpeg":
+            quality = 95 if compression is None else min(compression, 95)
+            image.convert("RGB").save(file, "JPEG", quality=quality)
+        else:
+            image.save(file, "WEBP", quality=90 if compression is None else compression, method=2)
+        return file.getvalue()
+
+
+def cut_out(image: Image) -> Image:
+    """The plain ground around what is drawn made transparent: what is like the corner and
+    touches the edge. A picture without a plain ground stays as it is."""
+    from PIL import Image
+    from scipy import ndimage
+
+    pixels = np.asarray(image.convert("RGB"))
+    near = np.abs(pixels.astype(int) - pixels[0, 0].astype(int)).max(-1) <= 24
+    regions = np.zeros(near.shape, np.int32)
+    ndimage.label(near, output=regions)
+    edge = np.concatenate([regions[0], regions[-1], regions[:, 0], regions[:, -1]])
+    ground = np.isin(regions, np.unique(edge[edge > 0]))
+    if (edge > 0).mean() < 0.8:
+        return image
+    alpha = np.where(ground, 0, 255).astype(np.uint8)
+    return Image.fromarray(np.dstack([pixels, alpha]), "RGBA")
