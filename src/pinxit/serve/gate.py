@@ -18,7 +18,16 @@ from pinxit.serve.refusals import error_body
 log = logging.getLogger("pinxit.serve")
 
 MOST_BODY = 64 * 2**20  # bytes of a request
-OPEN = ("/healthz", "/readyz", "/health")  # paths that need no key
+# paths that need no key: the page asks for one itself
+OPEN = (
+    "/healthz",
+    "/readyz",
+    "/health",
+    "/",
+    "/favicon.ico",
+    "/studio/page.js",
+    "/studio/page.css",
+)
 ROUTES = ("/v1/responses", "/v1/images", "/v1/models", "/v1/files", "/v1/chat", "/v1/embeddings")
 
 

@@ -192,7 +192,7 @@ class Choice:
             yield [row[0].text for row in found]
 
         rows = [source.fitted(by.facts)]
-        return (await _finished(by, ("caption", chosen, beams), task, rows))[0]
+        return (await finish(by, ("caption", chosen, beams), task, rows))[0]
 
     async def embed(self, sources: Sequence[Sent]) -> tuple[Served, list[np.ndarray]]:
         """A vector of each picture."""
@@ -202,15 +202,16 @@ class Choice:
             yield list(by.model.embed(Pictures(np.stack(rows))))
 
         rows = [source.fitted(by.facts) for source in sources]
-        return by, await _finished(by, "embed", task, rows)
+        return by, await finish(by, "embed", task, rows)
 
 
 # -- each ability as a task: rows of all requests of a batch to their results ---------------------
 
 
-async def _finished(
+async def finish(
     by: Served, kind: Any, task: Task, rows: Sequence[Any], growing: Growing | None = None
 ) -> list[Any]:
+    """The results of a task of this run's worker. Raises Refusal for what the model refuses."""
     shown = None if growing is None else (lambda results: growing(list(results)))
     try:
         return await finished(by.worker, Job((by.name, kind), task, rows, shown))
@@ -232,7 +233,7 @@ async def _drawn(by: Served, ask: Ask, growing: Growing | None, action: str) -> 
             yield list(pictures.pixels)
 
     rows = [(text, seed) for seed in seeds(ask)]
-    return Painted(await _finished(by, ("draw", ask.how), task, rows, growing), by, action, text)
+    return Painted(await finish(by, ("draw", ask.how), task, rows, growing), by, action, text)
 
 
 async def _edited(by: Served, ask: Ask, growing: Growing | None) -> Painted:
@@ -248,7 +249,7 @@ async def _edited(by: Served, ask: Ask, growing: Growing | None) -> Painted:
 
     rows = [(before, text, seed) for seed in seeds(ask)]
     kind = ("edit", tuple(sorted(how.items())))
-    return Painted(await _finished(by, kind, task, rows, growing), by, "edit", text)
+    return Painted(await finish(by, kind, task, rows, growing), by, "edit", text)
 
 
 async def _completed(by: Served, ask: Ask, mask: Mask, growing: Growing | None) -> Painted:
@@ -268,7 +269,7 @@ async def _completed(by: Served, ask: Ask, mask: Mask, growing: Growing | None) 
     before = ask.source.fitted(by.facts)
     rows = [(before, mask, seed) for seed in seeds(ask)]
     kind = ("complete", tuple(sorted(how.items())))
-    made = await _finished(by, kind, task, rows, growing)
+    made = await finish(by, kind, task, rows, growing)
     return Painted(made, by, "edit", f"{ask.text} ({by.name} paints what fits and reads no words)")
 
 
@@ -291,7 +292,7 @@ async def _sampled(by: Served, ask: Ask, growing: Growing | None) -> Painted:
         yield list(by.model.sample(len(rows), **options).pixels)
 
     kind = ("sample", label, watched, tuple(sorted(how.items())))
-    made = await _finished(by, kind, task, seeds(ask), growing)
+    made = await finish(by, kind, task, seeds(ask), growing)
     said = label if label else f"{ask.text} ({by.name} paints out of nothing and reads no words)"
     return Painted(made, by, "generate", said)
 
@@ -306,7 +307,7 @@ async def _varied(by: Served, ask: Ask) -> Painted:
         yield list(by.model.decode(z.astype(np.float32)).pixels)
 
     before = ask.source.fitted(by.facts)
-    made = await _finished(by, "vary", task, [(before, seed) for seed in seeds(ask)])
+    made = await finish(by, "vary", task, [(before, seed) for seed in seeds(ask)])
     return Painted(made, by, "edit", f"{ask.text} ({by.name} varies pictures and reads no words)")
 
 
@@ -316,7 +317,7 @@ async def _reconstructed(by: Served, ask: Ask) -> Painted:
     def task(rows: Sequence[np.ndarray]) -> Iterator[list[np.ndarray]]:
         yield list(by.model.reconstruct(Pictures(np.stack(rows))).pixels)
 
-    made = await _finished(by, "reconstruct", task, [ask.source.fitted(by.facts)] * ask.n)
+    made = await finish(by, "reconstruct", task, [ask.source.fitted(by.facts)] * ask.n)
     return Painted(made, by, "edit", f"{ask.text} ({by.name} gives pictures back, no others)")
 
 
@@ -356,3 +357,35 @@ def stages(choice: Choice, ask: Ask) -> int:
     if block and by is not None and hasattr(model, "growing"):
         return by.facts.height // int(block)
     return len(STEPS) + 1
+
+
+# -- latents, for a page that moves them ----------------------------------------------------------
+
+
+async def decoded(by: Served, z: np.ndarray) -> np.ndarray:
+    """One latent as a picture."""
+
+    def task(rows: Sequence[np.ndarray]) -> Iterator[list[np.ndarray]]:
+        yield list(by.model.decode(np.stack(rows)).pixels)
+
+    return (await finish(by, "decode", task, [z]))[0]
+
+
+async def latents_of(by: Served, seed: int) -> tuple[list[float], list[int]]:
+    """A latent of the prior, and the latents' numbers, those first that move a picture most."""
+
+    def task(rows: Sequence[int]) -> Iterator[list[tuple[list[float], list[int]]]]:
+        yield [_moving(by.model, row) for row in rows]
+
+    return (await finish(by, "latents", task, [seed]))[0]
+
+
+def _moving(model: Any, seed: int) -> tuple[list[float], list[int]]:
+    size = int(model.config.latent_dim)
+    noise = np.random.default_rng(seed).standard_normal((1, size)).astype(np.float32)
+    transform = getattr(model, "from_noise", lambda rows: rows)  # as Priors has it
+    z = transform(noise)[0]
+    ends = np.concatenate([z + 2 * np.eye(size, dtype=np.float32), z - 2 * np.eye(size)])
+    made = model.decode(ends.astype(np.float32)).pixels.astype(np.float32).reshape(2, size, -1)
+    moved = np.square(made[0] - made[1]).mean(-1)
+    return [float(v) for v in z], [int(i) for i in np.argsort(-moved, kind="stable")]
