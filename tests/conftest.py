@@ -77,3 +77,29 @@ def blobs(n: int = 96, height: int = 8, width: int = 8, channels: int = 1, seed:
 @pytest.fixture
 def facts() -> Facts:
     return blobs().facts()
+
+
+# -- a server, for the tests of tests/serve -------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def runs(tmp_path_factory):
+    from served import make_runs
+
+    return make_runs(tmp_path_factory.mktemp("served"))
+
+
+@pytest.fixture(scope="session")
+def base(runs, tmp_path_factory):
+    """The address of a server of all the runs."""
+    from served import serving
+
+    with serving(runs.values(), tmp_path_factory.mktemp("store") / "serve.sqlite") as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def client(base):
+    from served import client as client_of
+
+    return client_of(base)

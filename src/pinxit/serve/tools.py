@@ -15,8 +15,7 @@ from typing import Any
 from mcp.server.mcpserver import Image, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 
-from pinxit.data.pictures import Pictures
-from pinxit.serve.images import Sent, from_base64, received
+from pinxit.serve.images import Sent, encoded, from_base64, image_of, kept_outside, received
 from pinxit.serve.painters import Ask, Choice, Painted, Painters, load
 from pinxit.serve.refusals import Refusal
 
@@ -138,13 +137,16 @@ async def _done(work: Any) -> Any:
 
 
 def _shown(painted: Painted, ask: Ask) -> list[Image | str]:
-    pictures = [Image(data=_png(pixels), format="png") for pixels in painted.pixels]
+    pictures = [Image(data=_png(pixels, ask), format="png") for pixels in painted.pixels]
     return [*pictures, f"seed {ask.seed}, by {painted.by.name}: {painted.said}"]
 
 
-def _png(pixels: Any) -> bytes:
-    times = max(1, -(-LEAST // max(pixels.shape[:2])))
-    return Pictures(pixels[None].repeat(times, 1).repeat(times, 2)).png()
+def _png(pixels: Any, ask: Ask) -> bytes:
+    image = image_of(pixels)
+    if ask.mask is not None and ask.source is not None:
+        image = kept_outside(image, ask.source, ask.mask)
+    times = max(1, -(-LEAST // max(image.size)))
+    return encoded(image.resize((image.width * times, image.height * times), 0))
 
 
 def _picture(text: str) -> Sent:

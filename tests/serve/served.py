@@ -1,0 +1,91 @@
+"""A real server over tiny runs, for the tests of this folder."""
+
+from __future__ import annotations
+
+import base64
+import io
+import socket
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+from PIL import Image
+
+
+def make_runs(folder: Path) -> dict[str, Path]:
+    """A VAE, an iGPT, and sequence to sequence in the three directions of pictures."""
+    import pinxit
+    from conftest import blobs
+
+    pictures = blobs(channels=1)
+    small = {"width": 16, "heads": 2, "depth": 1, "decoder_depth": 1, "length": 16}
+    made = {
+        "blobs-vae": pinxit.VAE(network="mlp", latent_dim=4, width=16, depth=1),
+        "blobs-igpt": pinxit.IGPT(width=16, depth=1, heads=2, colors=4),
+        "blobs-painter": pinxit.Seq2Seq(source="words", target="picture", colors=4, **small),
+        "blobs-editor": pinxit.Seq2Seq(source="both", target="picture", colors=4, **small),
+        "blobs-captions": pinxit.Seq2Seq(source="picture", target="words", **small),
+    }
+    for name, config in made.items():
+        pinxit.train(config, pictures, out=folder / name, steps=3, batch_size=8, quiet=True)
+    return {name: folder / name for name in made}
+
+
+@contextmanager
+def serving(runs, store, **how):
+    """The address of a server in a thread of this process, ready to answer."""
+    import uvicorn
+
+    from pinxit.serve.app import Settings, application
+    from pinxit.serve.painters import Painters, load
+    from pinxit.serve.store import Store
+
+    waiting, aliases = how.pop("waiting", 256), how.pop("aliases", None)
+    painters = Painters(load(list(runs), "cpu", waiting), aliases)
+    app = application(painters, Store(str(store)), Settings(**how))
+    listening = socket.socket()
+    listening.bind(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=2))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    try:
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(10)
+
+
+def client(base: str, key: str = "not-needed"):
+    from openai import OpenAI
+
+    return OpenAI(base_url=f"{base}/v1", api_key=key, max_retries=0, timeout=60)
+
+
+def picture(size=(8, 8), mode="RGB", kind="PNG") -> bytes:
+    image = Image.new("RGB", size, (200, 180, 90))
+    image.paste((40, 60, 200), (0, 0, size[0] // 2, size[1] // 2))
+    with io.BytesIO() as file:
+        image.convert(mode).save(file, kind)
+        return file.getvalue()
+
+
+def mask(size=(8, 8), box=(0, 4, 8, 8)) -> bytes:
+    """Transparent in a box: what is to be painted anew."""
+    image = Image.new("RGBA", size, (0, 0, 0, 255))
+    image.paste((0, 0, 0, 0), box)
+    with io.BytesIO() as file:
+        image.save(file, "PNG")
+        return file.getvalue()
+
+
+def data_url(content: bytes, media: str = "image/png") -> str:
+    return f"data:{media};base64,{base64.b64encode(content).decode()}"
+
+
+def opened(text: str) -> Image.Image:
+    image = Image.open(io.BytesIO(base64.b64decode(text, validate=True)))
+    image.load()
+    return image
