@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import numpy as np
 import pytest
@@ -97,3 +98,31 @@ def test_figures_by_language_are_told_apart_and_errors_are_none():
     assert ordered(names) == ["psnr", "bleu:fr", "bleu:en"]
     assert figure("bleu:fr").title == "BLEU (fr)"
     assert [group for group, _ in groups(dict.fromkeys(names, 1.0))] == ["reconstruction", "words"]
+
+
+def test_a_scene_may_be_told_in_any_order():
+    from pinxit.data.sources.shapes import scene
+    from pinxit.evaluation.worded import in_any_order
+
+    for number in range(40):
+        shown = scene(0, number)
+        for language in ("en", "fr"):
+            accepted = in_any_order(shown, language)
+            assert shown.captions()[language] in accepted
+            assert len(accepted) <= math.factorial(len(shown.things))
+    two = next(one for one in (scene(0, i) for i in range(40)) if len(one.things) == 2)
+    mirrored = {"above": "below", "to the left of": "to the right of"}
+    pairs = {**mirrored, **{b: a for a, b in mirrored.items()}}
+    a, b = two.things
+    (said,) = (way for way in pairs if f" {way} " in two.captions()["en"])
+    assert in_any_order(two, "en") == {
+        f"{a.english} {said} {b.english}",
+        f"{b.english} {pairs[said]} {a.english}",
+    }
+
+
+def test_a_caption_in_another_order_counts_as_exact():
+    accepted = [frozenset({"a and b", "b and a"})]
+    found = dict(wording_figures(["b and a"], ["a and b"], "en", accepted))
+    assert found["caption_exact:en"] == 1
+    assert dict(wording_figures(["b and a"], ["a and b"], "en"))["caption_exact:en"] == 0

@@ -6,6 +6,7 @@ classifier, and BLEU and chrF (Papineni 2002; Popovic 2015) against the captions
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections import Counter
@@ -32,6 +33,12 @@ def share(name: str, found: Sequence[bool]) -> Iterator[Named]:
     p = float(np.mean(found))
     yield name, p
     yield f"{name}_error", math.sqrt(p * (1 - p) / len(found))
+
+
+def in_any_order(scene: Scene, language: str) -> frozenset[str]:
+    """The captions of a scene whichever of its things is named first: a picture does not tell."""
+    orders = itertools.permutations(scene.things)
+    return frozenset(Scene(order).captions()[language] for order in orders)
 
 
 # -- drawing
@@ -81,12 +88,21 @@ def label_figures(space: FeatureSpace, drawn: Pictures, asked: Pictures) -> Iter
 # -- words
 
 
-def wording_figures(written: Sequence[str], true: Sequence[str], language: str) -> Iterator[Named]:
-    """Exact matches, BLEU and chrF of texts in one language."""
+def wording_figures(
+    written: Sequence[str],
+    true: Sequence[str],
+    language: str,
+    accepted: Sequence[frozenset[str]] | None = None,
+) -> Iterator[Named]:
+    """Exact matches, BLEU and chrF of texts in one language.
+
+    `accepted` are all the texts that are as right as the true one, where there are several.
+    """
     import sacrebleu
 
+    right = [frozenset([text]) for text in true] if accepted is None else accepted
     yield from share(
-        f"caption_exact:{language}", [a == b for a, b in zip(written, true, strict=True)]
+        f"caption_exact:{language}", [a in b for a, b in zip(written, right, strict=True)]
     )
     yield f"bleu:{language}", sacrebleu.corpus_bleu(list(written), [list(true)]).score
     yield f"chrf:{language}", sacrebleu.corpus_chrf(list(written), [list(true)]).score
@@ -101,7 +117,9 @@ def captioning_figures(model: Any, pictures: Pictures) -> Iterator[Named]:
             continue
         some, true = pictures.take(rows), [texts[int(i)] for i in rows]
         written = [row[0].text for row in model.caption(some, language=language)]
-        yield from wording_figures(written, true, language)
+        scenes = scenes_of(some)
+        accepted = None if scenes is None else [in_any_order(one, language) for one in scenes]
+        yield from wording_figures(written, true, language, accepted)
         yield from retrieval_figures(model, some[:AMONG], true[:AMONG], language)
 
 

@@ -68,7 +68,8 @@ def run(paths: Sequence[Path], wishes: Wishes) -> None:
 
 def _listening(host: str, port: int) -> socket.socket:
     kind = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(kind, socket.SOCK_STREAM)
+    # named TCP: else asyncio leaves Nagle's delay on, and a request waits 40 ms for its answer
+    listening = socket.socket(kind, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))
