@@ -62,6 +62,7 @@ def run(paths: Sequence[Path], wishes: Wishes) -> None:
     config = uvicorn.Config(
         app, log_level="warning", access_log=False, timeout_graceful_shutdown=GRACE
     )
+    listening.listen(2048)  # whoever reads the address may ask at once
     _said(painters, wishes, listening.getsockname()[1])
     uvicorn.Server(config).run(sockets=[listening])
 
