@@ -151,7 +151,7 @@ async def _load(base: str, clients: int, seconds: float) -> dict[int, int]:
             found[status] = found.get(status, 0) + 1
             asked += 1
             if status == 429:
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(1.0)  # as Retry-After says
         writer.close()
 
     await asyncio.gather(*(one(number) for number in range(clients)))
