@@ -19,6 +19,7 @@ from pinxit.serve.answers import Answer, plain
 from pinxit.serve.conversation import Sources, new_id, understood
 from pinxit.serve.fields import Chat, Embed, Respond, json_of
 from pinxit.serve.images import received
+from pinxit.serve.lists import whole_list
 from pinxit.serve.painters import ROUTER, Painters
 from pinxit.serve.pictures_api import _form, media_of
 from pinxit.serve.refusals import Refusal, short, unknown_model
@@ -81,16 +82,7 @@ class Files:
     async def all(self, limit: int = 100) -> Response:
         found = await asyncio.to_thread(self.store.files, max(1, min(limit, 1000)))
         data = [_file(one) for one in found]
-        ends = [data[0]["id"], data[-1]["id"]] if data else [None, None]
-        return JSONResponse(
-            {
-                "object": "list",
-                "data": data,
-                "first_id": ends[0],
-                "last_id": ends[1],
-                "has_more": False,
-            }
-        )
+        return JSONResponse(whole_list(data))
 
     async def one(self, file_id: str) -> Response:
         return JSONResponse(_file(await self._found(file_id)))

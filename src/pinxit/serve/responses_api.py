@@ -13,6 +13,7 @@ from fastapi.responses import JSONResponse, Response
 from pinxit.serve.answers import RUNNING, Answer, Event, events, plain
 from pinxit.serve.conversation import Sources, Turn, checked_mask, understood
 from pinxit.serve.fields import Respond, json_of
+from pinxit.serve.lists import whole_list
 from pinxit.serve.painters import Choice, Painters
 from pinxit.serve.refusals import Refusal, short
 from pinxit.serve.store import Store
@@ -63,16 +64,7 @@ class Responses:
         given = (await self._found(response_id))[1]
         data = given if order == "asc" else given[::-1]
         data = data[: max(1, min(limit, 100))]
-        ends = [data[0].get("id"), data[-1].get("id")] if data else [None, None]
-        return JSONResponse(
-            {
-                "object": "list",
-                "data": data,
-                "first_id": ends[0],
-                "last_id": ends[1],
-                "has_more": False,
-            }
-        )
+        return JSONResponse(whole_list(data))
 
     async def delete(self, response_id: str) -> Response:
         if not await asyncio.to_thread(self.store.forget, response_id):
