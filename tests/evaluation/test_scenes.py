@@ -67,8 +67,9 @@ def test_what_differs_is_told_by_attribute():
 
 def test_combinations_that_are_held_out_are_in_no_training_picture():
     pictures = load_pictures("shapes:400", size=16, progress=False)
-    assert {form for form, _ in HELD_OUT} == set(FORMS)
-    assert {colour for _, colour in HELD_OUT} <= set(COLOURS)
+    assert {form for *_, form in HELD_OUT} == set(FORMS)
+    assert {colour for _, colour, _ in HELD_OUT} == set(COLOURS)
+    assert len({(colour, form) for _, colour, form in HELD_OUT}) == len(HELD_OUT)
     for split, held_out in (("train", False), ("validation", False), ("test", True)):
         part = pictures.split(split)
         assert len(part) > 5

@@ -9,6 +9,8 @@ import math
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from safetensors.torch import load, save
 
 from conftest import blobs
@@ -17,10 +19,12 @@ from pinxit.errors import UsageError
 from pinxit.models import make
 from pinxit.models.chances import Chances, uniforms
 from pinxit.models.seq2seq import Config, build
+from pinxit.models.seq2seq.codes import Around, shared
 from pinxit.models.seq2seq.directions import padded
 from pinxit.models.seq2seq.search import beam_search, by_chance, penalised
 from pinxit.models.seq2seq.steps import Steps, painting, painting_slowly
 from pinxit.models.tokenizer import Config as TokenizerConfig
+from pinxit.models.tokenizer.quantizers import FSQ
 
 SMALL = {"width": 32, "heads": 2, "depth": 2, "decoder_depth": 2, "block": 2, "colors": 8}
 TEXTS = ["a blob at the top left", "une tache en bas à droite", "a blob"]
@@ -54,6 +58,53 @@ def test_no_place_of_the_target_sees_its_future(target):
         (slope,) = torch.autograd.grad(scores[:, t].sum(), entered, retain_graph=True)
         assert slope[:, t + 1 :].abs().max() == 0 if t + 1 < scores.shape[1] else True
         assert slope[:, : t + 1].abs().amax((0, 2)).min() > 0
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("source", ["words", "both"])
+def test_a_code_changes_the_scores_of_those_after_it_alone(source):
+    model, read = tiny(source), read_of(tiny(source))
+    before = torch.randint(8, (3, model.steps - 1))
+    scores = model.logits(read, before)
+    for t in (0, 5, 14):
+        other = before.clone()
+        other[:, t] = (other[:, t] + 1) % 8
+        changed = (model.logits(read, other) != scores).any(-1).any(0)
+        assert not changed[: t + 1].any()
+        assert changed[t + 1 :].all()
+
+
+def test_the_codes_around_a_place_are_those_before_it_on_the_grid():
+    near = Around(6, (), (2, 3), 4).near.tolist()
+    none = 6
+    assert near[0] == [none] * 4
+    assert near[1] == [0, none, none, none]
+    assert near[3] == [2, 0, none, 1]
+    assert near[5] == [4, 2, 1, none]
+
+
+@torch.inference_mode()
+def test_what_is_seen_around_a_place_is_a_sum_of_one_vector_of_each_table():
+    around, codes = Around(6, (), (2, 3), 4), torch.tensor([[5, 3, 0, 2]])
+    tables = torch.cat((around.vectors(), around.edge), 1)
+    seen = around(codes)
+    assert seen.shape == (1, 5, 4)
+    for place, near in enumerate(around.near[:5].tolist()):
+        known = [codes[0, at].item() if at < 6 else 6 for at in near]
+        slow = sum(tables[j, code] for j, code in enumerate(known))
+        assert torch.allclose(seen[0, place], slow, atol=1e-6)
+    assert torch.equal(around(codes, since=2), seen[:, 2:])
+
+
+@given(levels=st.lists(st.integers(3, 7), min_size=1, max_size=4).map(tuple))
+@settings(max_examples=20, deadline=None)
+def test_codes_share_the_vectors_of_their_digits_and_pairs_of_digits(levels):
+    fsq, told = FSQ(levels), shared(levels)
+    digits = (fsq.vectors(torch.arange(len(told))) * (fsq.levels // 2)).round()
+    n = len(levels)
+    assert (told.sum(1) == n + n * (n - 1) // 2).all()
+    alike = (digits[:, None] == digits[None]).sum(-1)  # digits that two codes have in common
+    assert torch.equal(told @ told.T, alike + alike * (alike - 1) / 2)
 
 
 def test_padding_of_the_source_is_not_seen():
@@ -266,6 +317,32 @@ def test_a_frozen_tokenizer_is_kept_whole_and_does_not_learn():
     assert np.array_equal(again.codes.codes_of(pixels), tokens.reshape(3, -1))
     assert np.array_equal(again.draw(TEXTS).pixels, model.eval().draw(TEXTS).pixels)
     assert not again.train().codes.training
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("source", ["words", "both"])
+def test_codes_told_by_their_digits_are_painted_with_a_cache_as_without(source):
+    quantized = TokenizerConfig(factor=2, levels=(4, 3), width=8, depth=1)
+    tokenizer = make(quantized, blobs(), np.arange(48))[0].eval()
+    config = Config(source, tokens="runs/any", **{**SMALL, "block": None, "colors": None})
+    model = make(config, blobs(), np.arange(48), tokenizer=tokenizer)[0].eval()
+    assert model.config.levels == (4, 3)
+    assert model.head.weight.shape == (1, 4 + 3 + 12, 32)
+    words = padded(model.tokens_of(TEXTS, ["en", "fr", "en"]), model.length)
+    read, chance = model._read(words, pixels_of(model), 2.0), uniforms(3, model.steps, 0)[:, 0]
+    *_, fast = painting(model, read, chance, Chances(), 2.0)
+    assert torch.equal(fast, painting_slowly(model, read, chance, Chances(), 2.0))
+
+
+def test_a_picture_read_patch_by_code_stands_beside_what_is_painted():
+    model = tiny("both", patch=2)
+    assert model.beside is not None
+    read = model._read(
+        padded(model.tokens_of(TEXTS, ["en"] * 3), model.length), pixels_of(model), 2
+    )
+    assert model.beside_of(read).shape == (6, model.steps, 32)
+    assert tiny("both", patch=4).beside is None
+    assert tiny("words").beside is None
 
 
 def test_a_tokenizer_of_other_pictures_is_refused():

@@ -45,6 +45,18 @@ def test_rounding_gives_the_vector_of_its_code(levels, seed):
     assert found.codes.max() < np.prod(levels)
 
 
+@given(levels=st.lists(st.integers(3, 9), min_size=1, max_size=4).map(tuple))
+def test_noise_moves_one_number_by_one_level_and_leaves_the_code(levels):
+    fsq = FSQ(levels, noise=1.0).train()
+    z = 3 * torch.randn(200, len(levels))
+    found, quiet = fsq(z), fsq.eval()(z)
+    assert torch.equal(found.codes, quiet.codes)
+    steps = ((found.vectors - quiet.vectors) * (fsq.levels // 2)).round().abs()
+    assert (steps.sum(-1) <= 1).all(), "an outermost level may stay"
+    assert steps.sum() > 50
+    assert (found.vectors.abs() <= 1 + 1e-6).all()
+
+
 def test_every_level_can_be_reached():
     fsq = FSQ((8, 5))
     line = torch.linspace(-9, 9, 400)

@@ -116,11 +116,13 @@ class ResidualLinear(nn.Module):
 
 
 class ResidualConv(nn.Module):
-    """h + W2 act(W1 act(h)), W1 of 3 x 3 and W2 of 1 x 1; no normalisation (after Child 2020)."""
+    """h + W2 act(W1 act(h)), W1 of 3 x 3 and W2 of 1 x 1; no normalisation (after Child 2020).
 
-    def __init__(self, channels: int) -> None:
+    With a `kernel` of 1 each place is by itself."""
+
+    def __init__(self, channels: int, kernel: int = 3) -> None:
         super().__init__()
-        self.inner = nn.Conv2d(channels, channels, 3, padding=1)
+        self.inner = nn.Conv2d(channels, channels, kernel, padding=kernel // 2)
         self.outer = zeroed(nn.Conv2d(channels, channels, 1))
 
     def forward(self, h: Float[Tensor, "batch c h w"]) -> Float[Tensor, "batch c h w"]:

@@ -103,6 +103,21 @@ def rotations(length: int, head: int, base: float = 10_000.0) -> Rotation:
     return angles.cos(), angles.sin()
 
 
+def axial(rows: int, columns: int, head: int) -> Rotation:
+    """Rotary positions on a grid, row by row: the first half of the pairs turn with the row, the
+    others with the column, by 90 degrees a place down to 3 (Su 2021, in two dimensions)."""
+    upright = head // 4
+    parts = []
+    for count, place in (
+        (upright, torch.arange(rows).repeat_interleave(columns)),
+        (head // 2 - upright, torch.arange(columns).repeat(rows)),
+    ):
+        rates = torch.pi / 2 * 30 ** (-torch.arange(count).float() / max(1, count))
+        parts.append(place.float()[:, None] * rates)
+    angles = torch.cat(parts, 1)
+    return angles.cos(), angles.sin()
+
+
 def rotated(x: Float[Tensor, "b n length head"], rotation: Rotation) -> Tensor:
     """Pairs (i, i + head / 2) turned by their position's angles."""
     cos, sin = rotation
@@ -201,16 +216,23 @@ class DecoderBlock(nn.Module):
         self.cross = CrossAttention(width, heads)
 
     def forward(
-        self, h: Hidden, source: Source, cache: KeysAndValues | None = None, at: int = 0
+        self,
+        h: Hidden,
+        source: Source,
+        rotation: Rotation | None = None,
+        cache: KeysAndValues | None = None,
+        at: int = 0,
     ) -> Hidden:
         own = self.before
-        h = h + own.attention(own.norm1(h), True, None, cache, at)
+        h = h + own.attention(own.norm1(h), True, rotation, cache, at)
         h = h + self.cross(self.norm(h), source)
         return own.perceptron(h)
 
-    def looking(self, h: Hidden, source: Source) -> Float[Tensor, "batch heads target length"]:
+    def looking(
+        self, h: Hidden, source: Source, rotation: Rotation | None = None
+    ) -> Float[Tensor, "batch heads target length"]:
         """The weights of its cross-attention."""
-        h = h + self.before.attention(self.before.norm1(h), True)
+        h = h + self.before.attention(self.before.norm1(h), True, rotation)
         return self.cross.weights(self.norm(h), source)
 
 

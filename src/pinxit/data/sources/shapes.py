@@ -56,18 +56,18 @@ PLACES = {
     (2, 1): ("at the bottom", "en bas"),
     (2, 2): ("at the bottom right", "en bas à droite"),
 }
-# forms in colours that no training picture shows: every form and every colour is seen, these pairs
-# are not. Scenes with one of them are the test split
+# things that no training picture shows: every form is seen in every colour, and every size, but not
+# in these colours and sizes at once. Scenes with one of them are the test split
 HELD_OUT = frozenset(
     {
-        ("circle", "green"),
-        ("square", "orange"),
-        ("triangle", "black"),
-        ("star", "blue"),
-        ("cross", "purple"),
-        ("diamond", "red"),
+        ("small", "green", "circle"), ("large", "pink", "circle"),
+        ("small", "blue", "square"), ("large", "orange", "square"),
+        ("small", "black", "triangle"), ("large", "yellow", "triangle"),
+        ("small", "red", "star"), ("large", "blue", "star"),
+        ("small", "purple", "cross"), ("large", "black", "cross"),
+        ("small", "green", "diamond"), ("large", "red", "diamond"),
     }
-)
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -103,8 +103,8 @@ class Scene:
 
     @property
     def held_out(self) -> bool:
-        """Whether it shows a form in a colour that training pictures do not."""
-        return any((thing.form, thing.colour) in HELD_OUT for thing in self.things)
+        """Whether it shows a thing that training pictures do not."""
+        return any((thing.size, thing.colour, thing.form) in HELD_OUT for thing in self.things)
 
     def captions(self) -> dict[str, str]:
         """What is seen, in English and French."""
@@ -233,7 +233,7 @@ def shapes(text: str, count: int, seed: int, size: str | tuple[int, int] | None 
     drawn = parse_size(size) or SIZE
     return Source(
         text,
-        lambda: f"shapes 2 {count} {seed} {drawn}",
+        lambda: f"shapes 3 {count} {seed} {drawn}",
         lambda: _records(count, seed, drawn),
         at_size=lambda asked: shapes(text, count, seed, asked),
     )
@@ -254,8 +254,8 @@ def _records(count: int, seed: int, size: tuple[int, int]) -> Iterator[Record]:
 KIND = Kind(
     data="shapes[:COUNT]",
     says="Drawn scenes with captions in English and French and known factors, at any --size; "
-    "--seed draws others. A scene of one object has its form as label; six "
-    "forms in colours of their own are for the test split alone. Needs nothing.",
+    "--seed draws others. A scene of one object has its form as label; "
+    "twelve things, as a small red star, are for the test split alone. Needs nothing.",
     examples=("shapes", "shapes:20000"),
     find=find,
     names=lambda: ("shapes",),

@@ -22,7 +22,7 @@ def _pairs(text: str, count: int, seed: int, size: str | tuple[int, int] | None)
     drawn = parse_size(size) or SIZE
     return Source(
         text,
-        lambda: f"shapes-edits 1 {count} {seed} {drawn}",
+        lambda: f"shapes-edits 2 {count} {seed} {drawn}",
         lambda: _records(count, seed, drawn),
         at_size=lambda asked: _pairs(text, count, seed, asked),
     )

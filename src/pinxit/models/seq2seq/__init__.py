@@ -54,6 +54,8 @@ class Config:
     block: int | None = None
     # colours of the palette, or codes of the tokenizer; None: as many as there are, 512 at most
     colors: int | None = None
+    # levels of each digit of a code; None: those of the tokenizer
+    levels: tuple[int, ...] | None = None
     # how a picture is read: patch by patch, or as codes
     read: Literal["patches", "codes"] = "patches"
     # pixels a side of a patch; None: chosen
@@ -190,12 +192,13 @@ def _codes(
         from pinxit.models.kept import of_tokenizer
 
         block, colors, tensors = of_tokenizer(config.tokens, tokenizer, facts)
-        return dataclasses.replace(config, block=block, colors=colors), tensors
+        levels = getattr(tokenizer, "levels", ())
+        return dataclasses.replace(config, block=block, colors=colors, levels=levels), tensors
     from pinxit.models.palette import Wanted, found
 
     assert config.block, "a resolved configuration"
     palette, _ = found(Wanted("kmeans", config.block, config.colors), pictures, rows, seed)
-    return dataclasses.replace(config, colors=len(palette)), {"palette": palette}
+    return dataclasses.replace(config, colors=len(palette), levels=()), {"palette": palette}
 
 
 def _longest(words: Words, captions: Mapping[str, Sequence[str]]) -> int:

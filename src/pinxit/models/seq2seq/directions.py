@@ -158,7 +158,7 @@ class _Decoded:
 
     def __init__(self, model: Seq2Seq, steps: Steps) -> None:
         self.steps = steps
-        self.never = torch.arange(model.head.out_features, device=model.device)
+        self.never = torch.arange(model.vocabulary, device=model.device)
         self.never = (self.never < model.words.first) & (self.never != END)
 
     def __call__(self, token: Tensor, t: int, rows: Int64[Tensor, " n"] | None) -> Tensor:

@@ -17,7 +17,8 @@ from pinxit.errors import UsageError
 from pinxit.models.contract import Loss
 from pinxit.models.kept import KeptWords, PaletteCodes, TokenizerCodes
 from pinxit.models.seq2seq import Config
-from pinxit.models.transformer import Block, DecoderBlock, Source
+from pinxit.models.seq2seq.codes import Around, Vectors
+from pinxit.models.transformer import Block, DecoderBlock, Rotation, Source, axial
 
 Pixels = UInt8[Tensor, "batch height width channel"]
 Tokens = Int64[Tensor, "batch length"]  # of words: PAD where a text is over
@@ -35,6 +36,11 @@ class Read(NamedTuple):
 class Seq2Seq(nn.Module):
     """An encoder of the source, a decoder of the target. Subclasses add what a direction can do."""
 
+    head: nn.Module
+    cosines: Tensor
+    sines: Tensor
+    beside: nn.Linear | None
+
     def __init__(self, config: Config, facts: Facts) -> None:
         super().__init__()
         assert config.width and config.heads and config.patch, "a resolved configuration"
@@ -46,27 +52,33 @@ class Seq2Seq(nn.Module):
         self.reads_words = config.source != "picture"
         self.reads_picture = config.source != "words"
         self.paints = config.target == "picture"
-        vocabulary = 2 + len(facts.languages) + config.pieces
+        self.vocabulary = 2 + len(facts.languages) + config.pieces  # of words
         if self.reads_words or not self.paints:
-            self.word = nn.Embedding(vocabulary, width)
+            self.word = nn.Embedding(self.vocabulary, width)
         if self.reads_words:
             self.word_places = nn.Parameter(torch.empty(self.length, width))
         self._picture_in(width)
         self.encoder = nn.ModuleList(Block(width, config.heads) for _ in range(config.depth))
         self.encoder_norm = nn.LayerNorm(width)
+        self.beside = None
         if self.paints:
             assert self.codes is not None and config.colors
             self.steps = self.codes.grid[0] * self.codes.grid[1]
-            self.code = nn.Embedding(config.colors, width)
-            self.start = nn.Parameter(torch.empty(width))
+            self.around = Around(config.colors, config.levels or (), self.codes.grid, width)
+            self.head = Vectors(config.colors, config.levels or (), width)
+            turns = axial(*self.codes.grid, width // config.heads)
+            self.register_buffer("cosines", turns[0], persistent=False)
+            self.register_buffer("sines", turns[1], persistent=False)
+            if self.reads_picture and len(self.picture_places) == self.steps:  # place by place
+                self.beside = nn.Linear(width, width)
         else:
             self.steps = self.length - 1
+            self.head = nn.Linear(width, self.vocabulary, bias=False)
         self.places = nn.Parameter(torch.empty(self.steps, width))
         self.decoder = nn.ModuleList(
             DecoderBlock(width, config.heads) for _ in range(config.decoder_depth)
         )
         self.norm = nn.LayerNorm(width)
-        self.head = nn.Linear(width, config.colors if self.paints else vocabulary, bias=False)  # type: ignore[arg-type]
         self.drop = nn.Dropout(config.dropout)
         self._begin()
 
@@ -78,7 +90,7 @@ class Seq2Seq(nn.Module):
         if config.read == "codes":
             assert self.codes is not None and config.colors
             count = self.codes.grid[0] * self.codes.grid[1]
-            self.code_in = nn.Embedding(config.colors, width)
+            self.code_in = Vectors(config.colors, config.levels or (), width)
         else:
             count = (facts.height // side) * (facts.width // side)
             self.patch_in = nn.Linear(facts.channels * side**2, width)
@@ -92,7 +104,7 @@ class Seq2Seq(nn.Module):
             if isinstance(module, nn.Linear) and module.bias is not None:
                 nn.init.zeros_(module.bias)
         for name, parameter in self.named_parameters():
-            if name.endswith("places") or name == "start":
+            if name.endswith("places"):
                 nn.init.normal_(parameter, std=0.02)
 
     @property
@@ -143,7 +155,7 @@ class Seq2Seq(nn.Module):
     def _patches(self, pixels: Pixels) -> Hidden:
         if self.config.read == "codes":
             assert self.codes is not None
-            return self.code_in(self.codes.codes_of(pixels))
+            return F.embedding(self.codes.codes_of(pixels), self.code_in()[0])
         side = self.config.patch
         x = (pixels.float() / 255 - self.facts.mean) / max(self.facts.std, 0.05)
         return self.patch_in(rearrange(x, "b (h p) (w q) c -> b (h w) (p q c)", p=side, q=side))
@@ -157,28 +169,40 @@ class Seq2Seq(nn.Module):
         return list(self.decoder)  # type: ignore[arg-type]
 
     def entered(self, before: Tokens) -> Hidden:
-        """What the decoder sees: of a picture the start and then the codes `before`; of words
-        these, the language's mark being the first."""
-        if not self.paints:
-            h = self.word(before)
-        else:
-            start = self.start.expand(len(before), 1, -1)
-            h = torch.cat((start, self.code(before)), 1)
+        """What the decoder sees: of a picture the codes around each place that come before it; of
+        words these, the language's mark being the first."""
+        h = self.around(before) if self.paints else self.word(before)
         return h + self.places[: h.shape[1]]
+
+    def beside_of(self, read: Read) -> Hidden | None:
+        """Of a picture read in as many patches as codes are painted: what stood at each place,
+        so that what an edit keeps need not be looked for."""
+        return self.beside(read.hidden[:, -self.steps :]) if self.beside is not None else None
+
+    def turned(self, since: int, end: int) -> Rotation | None:
+        """The rotary positions of places of a picture."""
+        return (self.cosines[since:end], self.sines[since:end]) if self.paints else None
+
+    def _places(self, read: Read, before: Tokens) -> tuple[Hidden, Rotation | None]:
+        h, beside = self.entered(before), self.beside_of(read)
+        if beside is not None:
+            h = h + beside[:, : h.shape[1]]
+        return h, self.turned(0, h.shape[1])
 
     def logits(self, read: Read, before: Tokens) -> Logits:
         """Scores of the token at each place, from those before it and all of the source."""
-        h = self.entered(before)
+        h, turn = self._places(read, before)
         for layer, source in zip(self._layers, self.sources(read), strict=True):
-            h = self.drop(layer(h, source))
-        return self.head(self.norm(h))
+            h = self.drop(layer(h, source, turn))
+        h = self.norm(h)
+        return h @ self.head()[0].T if self.paints else self.head(h)
 
     def looking(self, read: Read, before: Tokens) -> Float[Tensor, "batch length source"]:
         """Where in the source each place looks: cross-attention, its mean over layers and heads."""
-        h, found = self.entered(before), []
+        (h, turn), found = self._places(read, before), []
         for layer, source in zip(self._layers, self.sources(read), strict=True):
-            found.append(layer.looking(h, source).mean(1))
-            h = layer(h, source)
+            found.append(layer.looking(h, source, turn).mean(1))
+            h = layer(h, source, turn)
         return torch.stack(found).mean(0)
 
     def loss(self, batch: Batch, progress: float = 1.0) -> Loss:

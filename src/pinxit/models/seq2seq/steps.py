@@ -30,24 +30,37 @@ class Steps:
             KeysAndValues.empty(batch, config.heads, model.steps, head, read.hidden)
             for _ in self.sources
         ]
+        self.beside = model.beside_of(read)
+        if model.paints:
+            self.entering, self.leaving = model.around.table(), model.head()[0]
+            self.painted = torch.empty(batch, 0, dtype=torch.long, device=read.hidden.device)
 
     def __call__(self, token: Int64[Tensor, " n"] | None, t: int) -> Scores:
         """`token` is what stands before place `t`: a mark or piece, a code, None at the start."""
         model = self.model
-        if model.paints:
-            size = len(self.sources[0].seen)
-            h = model.start.expand(size, -1) if token is None else model.code(token)
+        if not model.paints:
+            h = model.word(token)[:, None]
         else:
-            h = model.word(token)
-        h = (h + model.places[t])[:, None]
+            if token is not None:
+                self.painted = torch.cat((self.painted, token[:, None]), 1)
+            h = model.around(self.painted, self.entering, since=t)
+        h = h + model.places[t]
+        if self.beside is not None:
+            h = h + self.beside[:, t : t + 1]
+        turn = model.turned(t, t + 1)
         for layer, source, cache in zip(model._layers, self.sources, self.caches, strict=True):
-            h = layer(h, source, cache, t)
-        return model.head(model.norm(h[:, 0])).float()
+            h = layer(h, source, turn, cache, t)
+        h = model.norm(h[:, 0])
+        return (h @ self.leaving.T if model.paints else model.head(h)).float()
 
     def take(self, rows: Int64[Tensor, " n"]) -> None:
         """Go on with these rows of the batch, some of them perhaps several times."""
         self.sources = [source.take(rows) for source in self.sources]
         self.caches = [KeysAndValues(c.keys[rows], c.values[rows]) for c in self.caches]
+        if self.model.paints:
+            self.painted = self.painted[rows]
+        if self.beside is not None:
+            self.beside = self.beside[rows]
 
 
 def painting(

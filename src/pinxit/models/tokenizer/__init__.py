@@ -36,26 +36,35 @@ class Config:
     quantizer: Literal["fsq", "vq"] = "fsq"
     # levels of each number (fsq); their product is the number of codes
     levels: tuple[int, ...] = (8, 5, 5, 5)
+    # share of codes that are moved by one level in training (fsq): near codes, which what paints
+    # takes for one another, come to look alike
+    noise: float = 0.1
     # codes in the codebook (vq)
     codes: int = 1024
     # numbers in a code's vector (vq)
     code_dim: int = 16
     # weight of the encoder's commitment to its code (vq; van den Oord 2017, eq. 3)
     commitment: float = 0.25
+    # pixels around its patch that a code is told by too
+    margin: int = 1
     # channels of the networks; None: chosen
     width: int | None = None
     # residual blocks in each half
-    depth: int = 4
+    depth: int = 3
     # share of the absolute error in the loss; the rest is the squared error's
-    absolute: float = 0.5
+    absolute: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("factor", "codes", "code_dim", "width", "depth"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UsageError(f"{name} must be at least 1, not {value}.")
+        if self.margin < 0:
+            raise UsageError(f"margin is 0 pixels or more, not {self.margin}.")
         if not self.levels or min(self.levels) < 3:
             raise UsageError(f"levels are 3 or more each, as 8 5 5 5, not {self.levels}.")
+        if not 0 <= self.noise <= 1:
+            raise UsageError(f"noise is a share from 0 to 1, not {self.noise}.")
         if not 0 <= self.absolute <= 1:
             raise UsageError(f"absolute is a share from 0 to 1, not {self.absolute}.")
         if not 0 <= self.commitment < math.inf:
@@ -81,7 +90,7 @@ class Config:
         fits = [n for n in factors if (facts.height // n) * (facts.width // n) <= 256]
         factor = self.factor or (fits[0] if fits else factors[-1])
         return dataclasses.replace(
-            self, factor=factor, width=self.width or (64 if facts.dims <= 256 else 128)
+            self, factor=factor, width=self.width or (64 if facts.dims <= 3 * 64 * 64 else 128)
         )
 
 

@@ -24,9 +24,10 @@ Grid = Int64[Tensor, "batch rows columns"]
 
 
 class Tokenizer(nn.Module):
-    """Space to depth, residual blocks on the grid, rounding, and the same way back.
+    """A code for each patch, told by the patch and its margin alone; the decoder sees them all.
 
-    All blocks work on the grid of tokens: few large products, where convolutions at the
+    A code that hangs on what is far away cannot be foretold from the codes around it, and so not
+    painted. All blocks work on the grid of codes: few large products, where convolutions at the
     picture's own resolution would be many small ones.
     """
 
@@ -37,15 +38,17 @@ class Tokenizer(nn.Module):
         self.config, self.facts = config, facts
         self.block: int = config.factor
         self.vocabulary = config.vocabulary
+        # of each digit of a code; a codebook's codes have none
+        self.levels = config.levels if config.quantizer == "fsq" else ()
         self.grid = (facts.height // self.block, facts.width // self.block)
         self.quantizer = quantizer(config)
         width, numbers = config.width, facts.channels * self.block**2
+        patch, margin = self.block + 2 * config.margin, config.margin
         self.encoder = nn.Sequential(
-            nn.PixelUnshuffle(self.block),
-            nn.Conv2d(numbers, width, 1),
-            *(ResidualConv(width) for _ in range(config.depth)),
+            nn.Conv2d(facts.channels, 2 * width, patch, stride=self.block, padding=margin),
+            *(ResidualConv(2 * width, kernel=1) for _ in range(config.depth)),
             nn.SiLU(),
-            nn.Conv2d(width, self.quantizer.dim, 1),
+            nn.Conv2d(2 * width, self.quantizer.dim, 1),
         )
         self.decoder = nn.Sequential(
             nn.Conv2d(self.quantizer.dim, width, 3, padding=1),

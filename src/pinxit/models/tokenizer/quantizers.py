@@ -29,9 +29,9 @@ class FSQ(nn.Module):
     levels: Tensor
     places: Tensor
 
-    def __init__(self, levels: tuple[int, ...]) -> None:
+    def __init__(self, levels: tuple[int, ...], noise: float = 0.0) -> None:
         super().__init__()
-        self.dim = len(levels)
+        self.dim, self.noise = len(levels), noise
         counts = torch.tensor(levels)
         self.register_buffer("levels", counts, persistent=False)
         places = torch.cat([torch.ones(1, dtype=torch.long), counts.cumprod(0)[:-1]])
@@ -45,11 +45,20 @@ class FSQ(nn.Module):
 
     def forward(self, z: Vectors) -> Quantized:
         bounded = self.bounded(z)
-        rounded = bounded + (bounded.round() - bounded).detach()
-        half = self.levels // 2
-        digits = (rounded.detach() + half).long()
-        codes = (digits * self.places).sum(-1)
+        half, whole = self.levels // 2, bounded.detach().round()
+        codes = ((whole + half).long() * self.places).sum(-1)
+        if self.training and self.noise:
+            whole = self.moved(whole)
+        rounded = bounded + (whole - bounded).detach()
         return Quantized(rounded / half, codes, z.new_zeros(()))
+
+    def moved(self, whole: Vectors) -> Vectors:
+        """A share `noise` of the vectors with one number a level higher or lower."""
+        which = F.one_hot(torch.randint(self.dim, whole.shape[:-1], device=whole.device), self.dim)
+        step = torch.randint(2, whole.shape[:-1], device=whole.device) * 2 - 1
+        step = step * (torch.rand(whole.shape[:-1], device=whole.device) < self.noise)
+        half = self.levels // 2
+        return (whole + step[..., None] * which).clamp(-half, self.levels - 1 - half)
 
     def vectors(self, codes: Codes) -> Vectors:
         """The rounded vectors of codes, each number from -1 to 1."""
@@ -125,5 +134,5 @@ class VQ(nn.Module):
 def quantizer(config: Config) -> FSQ | VQ:
     """The quantizer of a configuration; it has `dim`, the numbers in a vector."""
     if config.quantizer == "fsq":
-        return FSQ(config.levels)
+        return FSQ(config.levels, config.noise)
     return VQ(config.codes, config.code_dim)
