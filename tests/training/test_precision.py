@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from conftest import blobs
 from pinxit import VAE
+from pinxit.models import make
 from pinxit.training import devices, precision, resume, train
 
 
@@ -23,6 +25,27 @@ def test_the_faster_is_taken_and_fp32_where_there_is_nothing_to_win(
     assert precision.faster_precision("mps") == "fp32"
 
 
+@pytest.mark.parametrize(("model_bf16", "chosen"), [(0.5, "bf16"), (2.0, "fp32")])
+def test_of_a_model_its_own_step_decides(monkeypatch, model_bf16, chosen):
+    """A small model may be slower in bf16 although products are faster."""
+    seconds = {torch.float32: 1.0, torch.bfloat16: 0.1}
+    monkeypatch.setattr(precision, "seconds_of_product", lambda side, dtype, **_: seconds[dtype])
+    assert precision.faster_precision("cpu", lambda bf16: model_bf16 if bf16 else 1.0) == chosen
+
+
+def test_to_measure_a_step_changes_neither_the_model_nor_chance():
+    pictures = blobs()
+    config = VAE(latent_dim=2, width=16, depth=1, likelihood="bernoulli")
+    model, _ = make(config, pictures, np.arange(48))
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    state = torch.get_rng_state()
+    for bf16 in (False, True):
+        assert precision.seconds_of_step(model, pictures.batch(np.arange(8)), bf16) > 0
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+    assert all(p.grad is None for p in model.parameters())
+
+
 def test_a_slow_product_is_not_repeated(monkeypatch):
     """bf16 without hardware for it may be a hundred times slower."""
     calls, product = [], torch.matmul
@@ -36,11 +59,11 @@ def test_a_slow_product_is_not_repeated(monkeypatch):
 def test_it_is_chosen_once_for_a_run_whatever_a_later_measurement_says(tmp_path, monkeypatch):
     """The two may be as fast as each other; weights of both are not those of one."""
     config = VAE(latent_dim=2, width=16, depth=1, likelihood="bernoulli")
-    monkeypatch.setattr(devices, "faster_precision", lambda device: "fp32")
+    monkeypatch.setattr(devices, "faster_precision", lambda *_: "fp32")
     run = train(config, blobs(), out=tmp_path / "run", steps=2, quiet=True)
     assert run.config["training"]["precision"] == "fp32"
     measured = []
-    monkeypatch.setattr(devices, "faster_precision", lambda device: measured.append(1) or "bf16")
+    monkeypatch.setattr(devices, "faster_precision", lambda *_: measured.append(1) or "bf16")
     run = resume(run, blobs(), steps=4, quiet=True)
     assert run.config["training"]["precision"] == "fp32"
     assert not measured

@@ -55,19 +55,24 @@ def prepare(
     from pinxit.data.load import load_pictures
     from pinxit.models import family, family_of, make
     from pinxit.training.devices import settled_precision
+    from pinxit.training.precision import seconds_of_step
 
     config = family(model).Config() if isinstance(model, str) else model
     loaded = load_pictures(pictures, **(reading or {}))
-    built, tensors = make(
-        config, loaded, loaded.rows_of("train"), settings.seed, _tokenizer(config)
-    )
+    rows = loaded.rows_of("train")
+    built, tensors = make(config, loaded, rows, settings.seed, _tokenizer(config))
     facts = built.facts
     parameters = sum(p.numel() for p in built.parameters())
+    batch = min(facts.count, settings.batch_size or chosen_batch(facts))
+
+    def step(bf16: bool) -> float:
+        return seconds_of_step(built, loaded.batch(rows[:batch]), bf16)
+
     settings = dataclasses.replace(
         settings,
-        batch_size=min(facts.count, settings.batch_size or chosen_batch(facts)),
+        batch_size=batch,
         learning_rate=settings.learning_rate or chosen_learning_rate(parameters),
-        precision=settled_precision(settings),  # a session that goes on must not choose another
+        precision=settled_precision(settings, step),  # a session that goes on must not choose again
     )
     return Prepared(
         family_of(config), built.config, settings, loaded, built, tensors, _files(pictures)

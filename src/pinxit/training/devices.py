@@ -7,6 +7,7 @@ its share of each batch, and the first one writes. Over several machines `torchr
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
@@ -63,11 +64,13 @@ def keep_freed_memory() -> None:
     mallopt(trim_threshold, 2**31 - 1)
 
 
-def settled_precision(settings: Settings) -> Precision:
-    """`bf16` or `fp32`; where the settings leave it open, the one that is measured to be faster."""
+def settled_precision(settings: Settings, step: Callable[[bool], float] | None = None) -> Precision:
+    """`bf16` or `fp32`; where the settings leave it open, the one that is measured to be faster.
+
+    `step(bf16)` is the seconds of the model's step, if there is a model."""
     if settings.precision != "auto":
         return settings.precision
-    return faster_precision(chosen_device())
+    return faster_precision(chosen_device(), step)
 
 
 def chosen_device() -> str:
