@@ -22,7 +22,7 @@ from pinxit.models.seq2seq import Config, build
 from pinxit.models.seq2seq.codes import Around, shared
 from pinxit.models.seq2seq.directions import padded
 from pinxit.models.seq2seq.search import beam_search, by_chance, penalised
-from pinxit.models.seq2seq.steps import Steps, painting, painting_slowly
+from pinxit.models.seq2seq.steps import Steps, likeliest, painting, painting_slowly
 from pinxit.models.tokenizer import Config as TokenizerConfig
 from pinxit.models.tokenizer.quantizers import FSQ
 
@@ -182,7 +182,39 @@ def test_painting_with_a_cache_is_painting_without(guidance, temperature):
     read = model._read(words, None, guidance)
     chance = uniforms(3, model.steps, 0)[:, 0]
     *_, fast = painting(model, read, chance, chances, guidance)
-    assert torch.equal(fast, painting_slowly(model, read, chance, chances, guidance))
+    assert torch.equal(fast.codes, painting_slowly(model, read, chance, chances, guidance))
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("guidance", [1.0, 2.5])
+def test_of_several_tries_the_likeliest_is_kept(guidance):
+    model = tiny()
+    words = padded(model.tokens_of(TEXTS, ["en", "fr", "en"]), model.length)
+    read, plain = model._read(words, None, guidance), model._read(words, None, 1.0)
+    several = torch.stack([uniforms(3, model.steps, seed)[:, 0] for seed in range(5)])
+    *_, best = likeliest(model, read, several, Chances(), guidance)
+    each = [painting_slowly(model, read, one, Chances(), guidance) for one in several]
+    log_p = torch.stack([_log_p(model, plain, codes) for codes in each])
+    for i, k in enumerate(log_p.argmax(0).tolist()):
+        assert torch.equal(best.codes[i], each[k][i])
+    assert torch.allclose(best.log_p, log_p.amax(0), rtol=1e-4)
+    assert len(set(log_p.argmax(0).tolist())) > 1, "not always the same try"
+
+
+def _log_p(model, read, codes):
+    """log p(codes given source) of each picture, by one pass."""
+    scores = model.logits(read, codes[:, :-1]).log_softmax(-1)
+    return scores.gather(2, codes[..., None])[..., 0].sum(1)
+
+
+def test_tries_are_of_each_pictures_own_seed_and_the_first_is_what_one_try_gives():
+    model = tiny()
+    alone, grown = model.draw(TEXTS[:1], seed=5), list(model.drawing(TEXTS[:1], seed=5, tries=3))
+    assert np.array_equal(grown[-2].pixels, alone.pixels)
+    together = model.draw([*TEXTS[:1], "another"], seed=5, tries=3)
+    assert np.array_equal(together.pixels[0], grown[-1].pixels[0])
+    with pytest.raises(UsageError, match="tries are 1 or more"):
+        model.draw(TEXTS[:1], tries=0)
 
 
 def test_guidance_of_1_is_none():
@@ -331,7 +363,7 @@ def test_codes_told_by_their_digits_are_painted_with_a_cache_as_without(source):
     words = padded(model.tokens_of(TEXTS, ["en", "fr", "en"]), model.length)
     read, chance = model._read(words, pixels_of(model), 2.0), uniforms(3, model.steps, 0)[:, 0]
     *_, fast = painting(model, read, chance, Chances(), 2.0)
-    assert torch.equal(fast, painting_slowly(model, read, chance, Chances(), 2.0))
+    assert torch.equal(fast.codes, painting_slowly(model, read, chance, Chances(), 2.0))
 
 
 def test_a_picture_read_patch_by_code_stands_beside_what_is_painted():

@@ -18,6 +18,9 @@ def evaluate(
     fid: bool = False,
     probe: int = 10_000,
     features: Path | None = None,
+    temperature: float | None = None,
+    guidance: float = 1.0,
+    tries: int = 1,
     seed: int = 0,
     device: str | None = None,
     json: bool = False,
@@ -36,6 +39,9 @@ def evaluate(
         probe: training pictures that a linear probe on the features learns from; 0 leaves it out
         features: a run whose frozen encoder is the feature space of the distances, as a masked
             autoencoder's; without it a small network, learned once for a data set
+        temperature: of pictures painted from words; without it 1, and of edits 0
+        guidance: of pictures painted from words
+        tries: paint each picture so often and keep the likeliest
         seed: of the chance
         device: cpu or cuda; without it cuda where there is one
         json: print evaluation.json in place of the table
@@ -53,6 +59,9 @@ def evaluate(
         fid=fid,
         probe=probe,
         features=features,
+        temperature=temperature,
+        guidance=guidance,
+        tries=tries,
         seed=seed,
         device=device,
     )

@@ -46,6 +46,7 @@ def draw(
     temperature: float = 1.0,
     top_k: int | None = None,
     top_p: float | None = None,
+    tries: int = 1,
     seed: int = 0,
     watch: Annotated[bool, Flag] = False,
     out: Out = None,
@@ -61,6 +62,7 @@ def draw(
         temperature: 1 as learned, below 1 plainer, 0 the likeliest
         top_k: draw from so many of the likeliest codes alone
         top_p: draw from the likeliest codes of so much probability together
+        tries: paint each so often and keep the likeliest
         seed: of the chance; picture 7 of a seed is the same however many are drawn
         watch: show the pictures in the terminal as they grow
         out: .png for a grid, .npy for all pixels, .gif for the grid as it grows; else draw-*.png in
@@ -78,11 +80,13 @@ def draw(
         guidance=guidance,
         top_k=top_k,
         top_p=top_p,
+        tries=tries,
         language=language,
     )
     name = f"draw-{_short(texts)}-n{number}" + (f"-seed{seed}" if seed else "")
     name += f"-g{guidance:g}" if guidance != 1 else ""
     name += f"-t{temperature:g}" if temperature != 1 else ""
+    name += f"-of{tries}" if tries != 1 else ""
     _painted(growing, where or run / f"{name}.png", watch, number if len(texts) > 1 else None)
 
 
@@ -96,6 +100,7 @@ def edit(
     temperature: float = 0.0,
     top_k: int | None = None,
     top_p: float | None = None,
+    tries: int = 1,
     seed: int = 0,
     watch: Annotated[bool, Flag] = False,
     out: Out = None,
@@ -112,6 +117,7 @@ def edit(
         temperature: 0 the likeliest, 1 as learned
         top_k: draw from so many of the likeliest codes alone
         top_p: draw from the likeliest codes of so much probability together
+        tries: paint each so often and keep the likeliest
         seed: of the chance
         watch: show the picture in the terminal as it grows
         out: .png, .npy for all pixels, .gif for the picture as it grows; else edit-*.png in the
@@ -131,6 +137,7 @@ def edit(
         guidance=guidance,
         top_k=top_k,
         top_p=top_p,
+        tries=tries,
         language=language,
     )
     name = f"edit-{plain(picture.stem)}-{_short((text,))}" + (f"-seed{seed}" if seed else "")

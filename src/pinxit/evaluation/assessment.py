@@ -13,7 +13,7 @@ from pinxit.data.pictures import Pictures
 from pinxit.errors import PinxitError, UsageError
 from pinxit.evaluation.figures import Named, split_up
 from pinxit.evaluation.telling import Teller
-from pinxit.models.contract import ABILITIES
+from pinxit.models.contract import ABILITIES, Painting
 from pinxit.runs import Run
 
 if TYPE_CHECKING:
@@ -39,6 +39,9 @@ class Wanted:
     seed: int = 0
     probe: int = PROBED  # training pictures that a probe learns from; 0: none
     features: Path | None = None  # a run whose encoder is the feature space of the distances
+    temperature: float | None = None  # of pictures painted from words; None: 1, of edits 0
+    guidance: float = 1.0
+    tries: int = 1
 
     def __post_init__(self) -> None:
         if self.importance_samples < 0:
@@ -136,12 +139,19 @@ class Assessment:
     def drawn(self) -> Pictures:
         """A picture of each caption; of a model that edits, of each picture before."""
         asked, texts = self.told
+        wanted, edits = self.wanted, not self.can("draw")
+        how: Painting = {
+            "temperature": float(not edits) if wanted.temperature is None else wanted.temperature,
+            "guidance": wanted.guidance,
+            "tries": wanted.tries,
+            "seed": wanted.seed,
+        }
+        self.protocol["painting"] = dict(how)
         with self.teller.stage(f"drawing {len(texts):,} captions"):
-            if self.can("draw"):
-                return self.model.draw(texts, seed=self.wanted.seed)
+            if not edits:
+                return self.model.draw(texts, **how)
             assert asked.before is not None
-            before = Pictures(asked.before)
-            return self.model.edit(before, texts, seed=self.wanted.seed, temperature=0.0)
+            return self.model.edit(Pictures(asked.before), texts, **how)
 
     def worded(self) -> Iterator[Named]:
         """Pictures of words, and words of pictures."""
@@ -290,6 +300,9 @@ def evaluate(
     fid: bool = False,
     probe: int = PROBED,
     features: str | Path | None = None,
+    temperature: float | None = None,
+    guidance: float = 1.0,
+    tries: int = 1,
     seed: int = 0,
     device: str | None = None,
     progress: bool = True,
@@ -302,12 +315,16 @@ def evaluate(
     likelihood takes (None: about a minute's work of two cores), `probe` how many training
     pictures a linear probe on the features learns from (0: none); `features` is a run whose frozen
     encoder is the feature space of the distances (None: a small network, learned once for a data
-    set). Figures are the same for a seed.
+    set). `temperature` (None: 1, of edits 0), `guidance` and `tries` are how pictures are painted
+    from words. Figures are the same for a seed.
 
     Raises UsageError for bad numbers, PinxitError where the run or the data cannot be read.
     """
     space = None if features is None else Path(features)
-    wanted = Wanted(importance_samples, limit, count, distances, fid, seed, probe, space)
+    wanted = Wanted(
+        importance_samples, limit, count, distances, fid, seed, probe, space,
+        temperature, guidance, tries,
+    )  # fmt: skip
     run = run if isinstance(run, Run) else Run(Path(run))
     run.config  # noqa: B018 (a folder that is no run says so before torch is imported)
     from pinxit.evaluation.protocol import circumstances

@@ -171,6 +171,7 @@ class Painting(TypedDict, total=False):
     top_p: float | None  # draw from the likeliest codes of so much probability; None: all
     language: str | None  # of the words; None: told from them
     start: int  # the first picture's number: picture i is a function of (seed, start + i); 0
+    tries: int  # painted so often, the likeliest kept (as Ramesh 2021 chose among many); 1
 
 
 @runtime_checkable

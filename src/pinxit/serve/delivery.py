@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 INLINE = 256 * 256  # pixels above which a picture is encoded beside the event loop
 
-HOW = ("guidance", "temperature", "top_k", "top_p")
+HOW = ("guidance", "temperature", "top_k", "top_p", "tries")
 
 
 def how_of(options: Options) -> tuple[tuple[str, Any], ...]:

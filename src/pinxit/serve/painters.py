@@ -64,7 +64,7 @@ class Ask:
     seed: int = 0
     source: Sent | None = None
     mask: bytes | None = None  # transparent where the source is to be painted anew
-    how: tuple[tuple[str, Any], ...] = ()  # temperature, guidance, top_k, top_p
+    how: tuple[tuple[str, Any], ...] = ()  # temperature, guidance, top_k, top_p, tries
 
 
 @dataclass(frozen=True)

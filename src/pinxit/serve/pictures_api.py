@@ -35,7 +35,7 @@ TYPED = ("1024x1024", "1024x1536", "1536x1024")  # sizes that older clients' typ
 MOST_PICTURES = 16
 NUMBERS = (
     "n", "partial_images", "output_compression", "stream", "seed", "guidance", "temperature",
-    "top_k", "top_p",
+    "top_k", "top_p", "tries",
 )  # fmt: skip
 
 

@@ -15,12 +15,13 @@ from torch import Tensor
 from pinxit.data.pictures import Pictures
 from pinxit.data.words import END, PAD
 from pinxit.errors import UsageError
+from pinxit.models.blocks import mix, seeds_of
 from pinxit.models.chances import Chances, uniforms
 from pinxit.models.contract import Painting, Seed, Worded
 from pinxit.models.given import pixels_for
 from pinxit.models.seq2seq.model import Read, Seq2Seq, Tokens
 from pinxit.models.seq2seq.search import Found, beam_search, by_chance
-from pinxit.models.seq2seq.steps import Steps, painting
+from pinxit.models.seq2seq.steps import Steps, likeliest
 
 AT_ONCE = 16  # sources together
 
@@ -40,16 +41,21 @@ class _Painting(Seq2Seq):
         top_p: float | None = None,
         language: str | None = None,
         start: int = 0,
+        tries: int = 1,
     ) -> Iterator[Pictures]:
         """What cannot be is refused here, before the first picture is asked for."""
         chances = Chances(temperature, top_k, top_p)
         if not 0 <= guidance < math.inf:
             raise UsageError(f"guidance is 0 or more, not {guidance}.")
+        if tries < 1:
+            raise UsageError(f"tries are 1 or more, not {tries}.")
         if not texts:
             raise UsageError("there is nothing to draw: no words are given.")
         pixels = None if before is None else pixels_for(self.facts, before)
         words = self._words(texts, language)
-        chance = uniforms(len(texts), self.steps, seed, start)[:, 0]
+        seeds = seeds_of(seed, len(texts), start)
+        several = [seeds, *([mix(one, k) for one in seeds] for k in range(1, tries))]
+        chance = torch.stack([uniforms(len(texts), self.steps, each)[:, 0] for each in several])
         return self._painted(pixels, words, chance, chances, guidance)
 
     @torch.inference_mode()
@@ -57,10 +63,11 @@ class _Painting(Seq2Seq):
         self,
         pixels: Tensor | None,
         words: Tokens,
-        chance: Tensor,
+        chance: Float32[Tensor, "tries n codes"],
         chances: Chances,
         guidance: float,
     ) -> Iterator[Pictures]:
+        """Of several tries the likeliest; the first is what is seen to grow."""
         assert self.codes is not None
         n = len(words)
         codes = torch.full((n, self.steps), -1)
@@ -68,8 +75,9 @@ class _Painting(Seq2Seq):
             rows = (torch.arange(AT_ONCE) + at).clamp(max=n - 1)
             few = None if pixels is None else pixels[rows].to(self.device)
             read = self._read(words[rows], few, guidance)
-            for made in painting(self, read, chance[rows].to(self.device), chances, guidance):
-                codes[at : at + AT_ONCE] = made[: n - at].cpu()
+            several = chance[:, rows].to(self.device)
+            for made in likeliest(self, read, several, chances, guidance):
+                codes[at : at + AT_ONCE] = made.codes[: n - at].cpu()
                 shown = self.codes.pictures_of(codes.to(self.device))
                 yield Pictures(shown.cpu().numpy())
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from jaxtyping import Float, Int64
@@ -16,6 +16,21 @@ if TYPE_CHECKING:
     from pinxit.models.seq2seq.model import Read, Seq2Seq
 
 Scores = Float[Tensor, "n vocabulary"]
+
+
+class Painted(NamedTuple):
+    """Pictures as far as they are painted."""
+
+    codes: Int64[Tensor, "n codes"]  # -1 for those to come
+    log_p: Float[Tensor, " n"]  # of the codes given the source, as learned: temperature 1, unguided
+
+    def likelier(self, other: Painted) -> Painted:
+        """Of each picture the likelier of two; this one where they are as likely."""
+        better = other.log_p > self.log_p
+        return Painted(
+            torch.where(better[:, None], other.codes, self.codes),
+            torch.where(better, other.log_p, self.log_p),
+        )
 
 
 class Steps:
@@ -69,8 +84,8 @@ def painting(
     chance: Float[Tensor, "n codes"],
     chances: Chances,
     guidance: float = 1.0,
-) -> Iterator[Int64[Tensor, "n codes"]]:
-    """Code after code; yields after each row, -1 for those to come.
+) -> Iterator[Painted]:
+    """Code after code; yields after each row.
 
     With a guidance other than 1 the second half of `read` is of the same sources without words,
     and scores are s_without + guidance (s_with - s_without) (Ho & Salimans 2022, eq. 6).
@@ -79,16 +94,36 @@ def painting(
     assert model.codes is not None
     columns = model.codes.grid[1]
     codes = torch.full(chance.shape, -1, device=chance.device)
-    token = None
+    log_p, token = chance.new_zeros(n), None
     for t in range(model.steps):
-        scores = steps(token, t)
+        scores = given = steps(token, t)
         if guidance != 1:
             given, free = scores[:n], scores[n:]
             scores = free + guidance * (given - free)
         codes[:, t] = chances.pick(scores, chance[:, t])
+        log_p = log_p + given.log_softmax(-1).gather(1, codes[:, t : t + 1])[:, 0]
         token = codes[:, t] if guidance == 1 else codes[:, t].repeat(2)
         if (t + 1) % columns == 0:
-            yield codes
+            yield Painted(codes, log_p)
+
+
+def likeliest(
+    model: Seq2Seq,
+    read: Read,
+    several: Float[Tensor, "tries n codes"],
+    chances: Chances,
+    guidance: float = 1.0,
+) -> Iterator[Painted]:
+    """Painted once for each chance: yields as the first try grows, then the likeliest of all."""
+    first, *others = several
+    best = None
+    for best in painting(model, read, first, chances, guidance):
+        yield best
+    for one in others:
+        *_, another = painting(model, read, one, chances, guidance)
+        best = another if best is None else best.likelier(another)
+    if others and best is not None:
+        yield best
 
 
 def painting_slowly(
