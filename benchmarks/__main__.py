@@ -18,6 +18,7 @@ PARTS = {
     "likelihood": "10,000 test pictures by 5,000 importance samples each",
     "masked": "masked autoencoder: a step, beside all patches and beside transformers",
     "generation": "iGPT: tokens a second, beside transformers and beside its products",
+    "drawing": "a picture from words: one, and many together",
     "serve": "the server on loopback: what the API adds, batching, overload, memory, kills",
     "peers": "Fashion-MNIST beside pythae (needs the extra `benchmark`)",
 }
@@ -31,7 +32,7 @@ def benchmarks(
     """Measure this machine, ours and peers; without names, all parts.
 
     Args:
-        names: startup, throughput, likelihood, masked, generation, serve, peers
+        names: startup, throughput, likelihood, masked, generation, drawing, serve, peers
         quick: a try of each part, in less than a minute: no result
         json_file: write all tables there as well
     """

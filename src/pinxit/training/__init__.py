@@ -54,7 +54,7 @@ def prepare(
     """
     from pinxit.data.load import load_pictures
     from pinxit.models import family, family_of, make
-    from pinxit.training.devices import settled_precision
+    from pinxit.training.devices import chosen_device, settled_precision
     from pinxit.training.precision import seconds_of_step
 
     config = family(model).Config() if isinstance(model, str) else model
@@ -63,7 +63,8 @@ def prepare(
     built, tensors = make(config, loaded, rows, settings.seed, _tokenizer(config))
     facts = built.facts
     parameters = sum(p.numel() for p in built.parameters())
-    batch = min(facts.count, settings.batch_size or chosen_batch(facts))
+    fit = getattr(family(family_of(config)), "BATCH", None) if chosen_device() == "cpu" else None
+    batch = min(facts.count, settings.batch_size or chosen_batch(facts, fit))
 
     def step(bf16: bool) -> float:
         return seconds_of_step(built, loaded.batch(rows[:batch]), bf16)

@@ -89,11 +89,12 @@ class Settings:
         return math.ceil(self.epochs * pictures / batch) if self.epochs else None
 
 
-def chosen_batch(facts: Facts) -> int:
-    """A power of two near 1/256 of the pictures, 64 to 256; fewer of large pictures."""
+def chosen_batch(facts: Facts, fit: int | None = None) -> int:
+    """A power of two near 1/256 of the pictures, 64 to 256; fewer of large pictures, and no more
+    than `fit`."""
     most = 256 if facts.dims <= 4096 else 128 if facts.dims <= 3 * 64 * 64 else 32
     wanted = 2 ** round(math.log2(max(1, facts.count / 256)))
-    return min(facts.count, most, max(64, wanted))
+    return min(facts.count, most, max(64, wanted), fit or most)
 
 
 def chosen_learning_rate(parameters: int) -> float:

@@ -35,6 +35,7 @@ DIRECTIONS = {
 }
 ABILITIES = tuple(DIRECTIONS)
 
+BATCH = 32  # pictures a step on a CPU, at most: small networks and many steps win
 LONGEST = 256  # pieces of a text, where the length is chosen
 FEW = 64  # patches that are enough where the patch is chosen
 CODES = 256  # likewise, codes of a palette
@@ -68,9 +69,9 @@ class Config:
     # numbers a token has; None: chosen
     width: int | None = None
     # layers of the encoder
-    depth: int = 3
+    depth: int = 2
     # layers of the decoder
-    decoder_depth: int = 4
+    decoder_depth: int = 3
     # attention heads; None: chosen
     heads: int | None = None
     # share of the numbers in each layer's output that are dropped in training
@@ -123,7 +124,7 @@ class Config:
                 "to translate, captions in two languages are needed; these are in "
                 f"{' '.join(facts.languages)} alone."
             )
-        width = self.width or (96 if facts.dims <= 256 else 192)
+        width = self.width or (96 if facts.dims <= 3 * 32 * 32 else 192)
         return dataclasses.replace(
             self,
             block=_side("block", self.block, facts, CODES) if self.tokens is None else self.block,
