@@ -18,7 +18,7 @@ from pinxit.models.contract import Loss
 from pinxit.models.kept import KeptWords, PaletteCodes, TokenizerCodes
 from pinxit.models.seq2seq import Config
 from pinxit.models.seq2seq.codes import Around, Vectors
-from pinxit.models.transformer import Block, DecoderBlock, Rotation, Source, axial
+from pinxit.models.transformer import Block, DecoderBlock, Rotation, Source, axial, rotations
 
 Pixels = UInt8[Tensor, "batch height width channel"]
 Tokens = Int64[Tensor, "batch length"]  # of words: PAD where a text is over
@@ -37,8 +37,8 @@ class Seq2Seq(nn.Module):
     """An encoder of the source, a decoder of the target. Subclasses add what a direction can do."""
 
     head: nn.Module
-    cosines: Tensor
-    sines: Tensor
+    read_turns: Tensor  # rotary positions of what is read, words and then a picture
+    turns: Tensor  # and of what is written: cosines and sines, `[2, length, half]`
     beside: nn.Linear | None
 
     def __init__(self, config: Config, facts: Facts) -> None:
@@ -55,9 +55,13 @@ class Seq2Seq(nn.Module):
         self.vocabulary = 2 + len(facts.languages) + config.pieces  # of words
         if self.reads_words or not self.paints:
             self.word = nn.Embedding(self.vocabulary, width)
+        turned = []
         if self.reads_words:
             self.word_places = nn.Parameter(torch.empty(self.length, width))
-        self._picture_in(width)
+            turned.append(torch.stack(rotations(self.length, width // config.heads)))
+        if self.reads_picture:
+            turned.append(torch.stack(axial(*self._picture_in(width), width // config.heads)))
+        self.register_buffer("read_turns", torch.cat(turned, 1), persistent=False)
         self.encoder = nn.ModuleList(Block(width, config.heads) for _ in range(config.depth))
         self.encoder_norm = nn.LayerNorm(width)
         self.beside = None
@@ -67,13 +71,13 @@ class Seq2Seq(nn.Module):
             self.around = Around(config.colors, config.levels or (), self.codes.grid, width)
             self.head = Vectors(config.colors, config.levels or (), width)
             turns = axial(*self.codes.grid, width // config.heads)
-            self.register_buffer("cosines", turns[0], persistent=False)
-            self.register_buffer("sines", turns[1], persistent=False)
             if self.reads_picture and len(self.picture_places) == self.steps:  # place by place
                 self.beside = nn.Linear(width, width)
         else:
             self.steps = self.length - 1
             self.head = nn.Linear(width, self.vocabulary, bias=False)
+            turns = rotations(self.steps, width // config.heads)
+        self.register_buffer("turns", torch.stack(turns), persistent=False)
         self.places = nn.Parameter(torch.empty(self.steps, width))
         self.decoder = nn.ModuleList(
             DecoderBlock(width, config.heads) for _ in range(config.decoder_depth)
@@ -82,19 +86,18 @@ class Seq2Seq(nn.Module):
         self.drop = nn.Dropout(config.dropout)
         self._begin()
 
-    def _picture_in(self, width: int) -> None:
-        """What reads a picture: patches, or codes."""
-        if not self.reads_picture:
-            return
+    def _picture_in(self, width: int) -> tuple[int, int]:
+        """What reads a picture: patches, or codes. Returns their rows and columns."""
         config, facts, side = self.config, self.facts, self.config.patch or 1
         if config.read == "codes":
             assert self.codes is not None and config.colors
-            count = self.codes.grid[0] * self.codes.grid[1]
+            grid = self.codes.grid
             self.code_in = Vectors(config.colors, config.levels or (), width)
         else:
-            count = (facts.height // side) * (facts.width // side)
+            grid = facts.height // side, facts.width // side
             self.patch_in = nn.Linear(facts.channels * side**2, width)
-        self.picture_places = nn.Parameter(torch.empty(count, width))
+        self.picture_places = nn.Parameter(torch.empty(grid[0] * grid[1], width))
+        return grid
 
     def _begin(self) -> None:
         """Normal weights of deviation 0.02 (Radford 2019), biases of 0."""
@@ -139,17 +142,19 @@ class Seq2Seq(nn.Module):
 
     def read(self, words: Tokens | None, pixels: Pixels | None) -> Read:
         """The source through the encoder: words, a picture, or words and then a picture."""
-        parts, seen = [], []
+        parts, seen, turns = [], [], self.read_turns
         if words is not None:
-            parts.append(self.word(words) + self.word_places[: words.shape[1]])
+            length = words.shape[1]
+            parts.append(self.word(words) + self.word_places[:length])
             seen.append(words != PAD)
+            turns = torch.cat((turns[:, :length], turns[:, self.length :]), 1)
         if pixels is not None:
             h = self._patches(pixels) + self.picture_places
             parts.append(h)
             seen.append(torch.ones(h.shape[:2], dtype=torch.bool, device=h.device))
         h, mask = torch.cat(parts, 1), torch.cat(seen, 1)
         for layer in self.encoder:
-            h = self.drop(layer(h, seen=mask))
+            h = self.drop(layer(h, rotation=(turns[0], turns[1]), seen=mask))
         return Read(self.encoder_norm(h), mask)
 
     def _patches(self, pixels: Pixels) -> Hidden:
@@ -179,11 +184,11 @@ class Seq2Seq(nn.Module):
         so that what an edit keeps need not be looked for."""
         return self.beside(read.hidden[:, -self.steps :]) if self.beside is not None else None
 
-    def turned(self, since: int, end: int) -> Rotation | None:
-        """The rotary positions of places of a picture."""
-        return (self.cosines[since:end], self.sines[since:end]) if self.paints else None
+    def turned(self, since: int, end: int) -> Rotation:
+        """The rotary positions of places of the target."""
+        return self.turns[0, since:end], self.turns[1, since:end]
 
-    def _places(self, read: Read, before: Tokens) -> tuple[Hidden, Rotation | None]:
+    def _places(self, read: Read, before: Tokens) -> tuple[Hidden, Rotation]:
         h, beside = self.entered(before), self.beside_of(read)
         if beside is not None:
             h = h + beside[:, : h.shape[1]]
