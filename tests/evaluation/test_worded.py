@@ -16,10 +16,10 @@ from pinxit.data.pictures import Pictures
 from pinxit.data.sources.shapes import Scene, scene
 from pinxit.evaluation.figures import figure, groups, ordered
 from pinxit.evaluation.worded import (
+    all_alike,
     changes,
     drawing_figures,
     editing_figures,
-    ranks,
     wording_figures,
 )
 
@@ -65,10 +65,10 @@ def test_words_that_match_and_words_that_do_not():
     assert far["bleu:en"] < 5
 
 
-def test_a_caption_finds_its_picture_by_likelihood_and_twins_count():
-    rated = np.array([[3.0, 0.0, 2.0], [1.0, 1.0, 5.0], [2.0, 3.0, 4.0]])
-    assert ranks(rated, ["a", "b", "c"]) == [0, 1, 1]
-    assert ranks(rated, ["a", "b", "b"]) == [0, 0, 0]
+def test_one_caption_for_all_pictures_is_told():
+    (line,) = all_alike({"captions_told_apart:en": 0.1, "captions_told_apart:fr": 0.9})
+    assert "(en)" in line
+    assert "10%" in line
 
 
 def test_an_edit_is_the_change_and_nothing_else():

@@ -22,6 +22,7 @@ from pinxit.training import resume, train
 
 TINY = pinxit.VAE(latent_dim=2, width=16, depth=1, likelihood="bernoulli")
 SHORT = {"steps": 40, "batch_size": 16, "evaluations": 4, "checkpoint_seconds": 0, "warmup": 5}
+SHORT |= {"precision": "fp32"}  # to measure which is faster takes steps of its own
 
 
 def trained(path, pictures=None, config=TINY, **settings) -> Run:

@@ -17,6 +17,7 @@ from pinxit.models.contract import ABILITIES, Painting
 from pinxit.runs import Run
 
 if TYPE_CHECKING:
+    from pinxit.evaluation.neighbours import Embed
     from pinxit.sampling.bounds import Bound
 
 MOST = 10_000  # test pictures that are looked at
@@ -136,6 +137,17 @@ class Assessment:
         return few.take(rows), texts
 
     @cached_property
+    def known(self) -> Pictures:
+        """Training pictures among which a nearest neighbour is looked for."""
+        from pinxit.evaluation.comparison import MEMORY
+        from pinxit.sampling.inputs import rows_spread
+
+        if self.pictures.splits is None:
+            return self.pictures[:0]
+        rows = self.pictures.rows_of("train")
+        return self.pictures.take(rows[rows_spread(len(rows), MEMORY)])
+
+    @cached_property
     def drawn(self) -> Pictures:
         """A picture of each caption; of a model that edits, of each picture before."""
         asked, texts = self.told
@@ -165,7 +177,9 @@ class Assessment:
             yield from worded.editing_figures(self.drawn, self.told[0])
         if self.can("caption"):
             with self.teller.stage(f"captions of {len(self.told[0]):,} pictures"):
-                yield from worded.captioning_figures(self.model, self.told[0])
+                found = list(worded.captioning_figures(self.model, self.told[0], self.known))
+            self.warnings += worded.all_alike(dict(found))
+            yield from found
         if self.can("translate"):
             with self.teller.stage(f"translations of {len(self.told[0]):,} captions"):
                 yield from worded.translating_figures(self.model, self.told[0])
@@ -276,6 +290,8 @@ class Assessment:
             features = self.wanted.features
             space = encoder_space(features) if features else feature_space(self.pictures, told)
         self.protocol["feature_space"] = space.facts
+        if self.can("draw"):
+            yield from self.looked_up(space.embed)
         if self.can("draw") and isinstance(space, FeatureSpace):
             yield from label_figures(space, self.drawn, self.told[0])
         with self.teller.stage("distances"):
@@ -287,6 +303,18 @@ class Assessment:
 
             with self.teller.stage("FID"):
                 yield "fid_samples", fid(self.samples, self.test)
+
+    def looked_up(self, embed: Embed) -> Iterator[Named]:
+        """Whether a drawn picture is nearest to the true one, and what looking up reaches."""
+        from pinxit.evaluation.neighbours import found_again, neighbours_pictures
+
+        true, texts = self.told
+        if len(set(texts)) < len(texts) // 2:
+            return  # captions of labels: there is no picture that is a text's own
+        yield from found_again("drawn_recall", embed, self.drawn, true, texts)
+        there = neighbours_pictures(texts, self.known)
+        if there is not None:
+            yield from found_again("neighbour_recall", embed, there, true, texts)
 
 
 def evaluate(

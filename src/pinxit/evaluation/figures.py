@@ -12,7 +12,8 @@ for a curve; the standard error of the figure `x` is the figure `x_error`. `eval
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -63,9 +64,19 @@ FIGURES = {
     "reader_exact": Figure("of the true pictures (yardstick)", "share", "", DRAWN),
     "drawn_label": Figure("label told by a classifier", "share", "higher", DRAWN),
     "true_label": Figure("of the true pictures (yardstick)", "share", "", DRAWN),
+    "drawn_recall_1": Figure("its true picture the nearest of 100", "share", "higher", DRAWN),
+    "drawn_recall_5": Figure("among the 5 nearest", "share", "higher", DRAWN),
+    "drawn_recall_10": Figure("among the 10 nearest", "share", "higher", DRAWN),
+    "neighbour_recall_1": Figure(
+        "nearest caption's training picture (yardstick)", "share", "", DRAWN
+    ),
+    "neighbour_recall_5": Figure("among the 5 nearest (yardstick)", "share", "", DRAWN),
+    "neighbour_recall_10": Figure("among the 10 nearest (yardstick)", "share", "", DRAWN),
     "caption_exact": Figure("exact match", "share", "higher", WORDED),
     "bleu": Figure("BLEU", "of 100", "higher", WORDED),
     "chrf": Figure("chrF", "of 100", "higher", WORDED),
+    "neighbour_chrf": Figure("chrF of the nearest picture's (yardstick)", "of 100", "", WORDED),
+    "captions_told_apart": Figure("different captions, of true ones", "share", "near 1", WORDED),
     "recall_1": Figure("its picture the likeliest", "share", "higher", WORDED),
     "recall_5": Figure("among the 5 likeliest", "share", "higher", WORDED),
     "recall_10": Figure("among the 10 likeliest", "share", "higher", WORDED),
@@ -109,6 +120,13 @@ CURVES = {
     "spectrum_reconstructions": "power of the reconstructions over that of the data",
     "spectrum_samples": "power of the samples over that of the data",
 }
+
+
+def share(name: str, found: Sequence[bool]) -> Iterator[Named]:
+    """A share and its standard error."""
+    p = sum(map(bool, found)) / len(found)
+    yield name, p
+    yield f"{name}_error", math.sqrt(p * (1 - p) / len(found))
 
 
 def split_up(named: Iterable[Named]) -> tuple[dict[str, float], dict[str, list[float]]]:

@@ -10,7 +10,7 @@ import itertools
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,21 +18,15 @@ import numpy as np
 from pinxit.data.edits import Edit, edit
 from pinxit.data.pictures import Pictures
 from pinxit.data.sources.shapes import Scene, Thing, scene_named
-from pinxit.evaluation.figures import Named
+from pinxit.evaluation.figures import Named, share
+from pinxit.evaluation.neighbours import AMONG, neighbours_captions, recalls
 from pinxit.evaluation.scenes import agreement, read_scene
 
 if TYPE_CHECKING:
     from pinxit.evaluation.features import FeatureSpace
 
-AMONG = 100  # pictures of which a caption's own is to be found
+ALIKE = 0.2  # of the true ones: where fewer different captions are written, that is told
 ATTRIBUTES = ("exact", "things", "where", "count", "forms", "colours", "sizes")
-
-
-def share(name: str, found: Sequence[bool]) -> Iterator[Named]:
-    """A share and its standard error."""
-    p = float(np.mean(found))
-    yield name, p
-    yield f"{name}_error", math.sqrt(p * (1 - p) / len(found))
 
 
 def in_any_order(scene: Scene, language: str) -> frozenset[str]:
@@ -108,8 +102,11 @@ def wording_figures(
     yield f"chrf:{language}", sacrebleu.corpus_chrf(list(written), [list(true)]).score
 
 
-def captioning_figures(model: Any, pictures: Pictures) -> Iterator[Named]:
-    """Of each language: how near the captions are, and whether a caption finds its picture."""
+def captioning_figures(model: Any, pictures: Pictures, known: Pictures) -> Iterator[Named]:
+    """Of each language: how near the captions are, and whether a caption finds its picture.
+
+    `known` are the training pictures: the caption of the nearest of them is a yardstick.
+    """
     for language in model.words.languages:
         texts = pictures.captions.get(language)
         rows = np.array([i for i, text in enumerate(texts or ()) if text], int)
@@ -120,26 +117,33 @@ def captioning_figures(model: Any, pictures: Pictures) -> Iterator[Named]:
         scenes = scenes_of(some)
         accepted = None if scenes is None else [in_any_order(one, language) for one in scenes]
         yield from wording_figures(written, true, language, accepted)
-        yield from retrieval_figures(model, some[:AMONG], true[:AMONG], language)
+        yield f"captions_told_apart:{language}", len(set(written)) / len(set(true))
+        yield from _looked_up(some, known, true, language)
+        few = true[:AMONG]
+        rated = model.rated(some[:AMONG], few, language)
+        yield from recalls("recall", rated, few, f":{language}")
 
 
-def retrieval_figures(
-    model: Any, pictures: Pictures, texts: Sequence[str], language: str
+def _looked_up(
+    pictures: Pictures, known: Pictures, true: Sequence[str], language: str
 ) -> Iterator[Named]:
-    """Whether a caption's own picture is among the 1, 5 and 10 in which it is the likeliest.
+    """What the nearest neighbour's captions reach."""
+    import sacrebleu
 
-    Pictures with the same caption count as its own.
-    """
-    rated = model.rated(pictures, texts, language)
-    places = ranks(rated, texts)
-    for k in (1, 5, 10):
-        yield from share(f"recall_{k}:{language}", [place < k for place in places])
+    found = neighbours_captions(pictures, known, language)
+    if found is not None:
+        yield f"neighbour_chrf:{language}", sacrebleu.corpus_chrf(found, [list(true)]).score
 
 
-def ranks(rated: np.ndarray, texts: Sequence[str]) -> list[int]:
-    """For each text how many pictures of other texts it is likelier in than in its own."""
-    said = np.array(texts)
-    return [int(((rated[:, i] > rated[i, i]) & (said != said[i])).sum()) for i in range(len(texts))]
+def all_alike(figures: Mapping[str, Any]) -> Iterator[str]:
+    """A line for each language in which most pictures have the same few captions."""
+    for name, value in figures.items():
+        kind, _, language = name.partition(":")
+        if kind == "captions_told_apart" and value < ALIKE:
+            yield (
+                f"the captions ({language}) hardly depend on the picture: {value:.0%} as many "
+                "different ones as the true ones are"
+            )
 
 
 def translating_figures(model: Any, pictures: Pictures) -> Iterator[Named]:

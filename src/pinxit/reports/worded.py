@@ -10,6 +10,7 @@ import torch
 from pinxit.data.captions import told_in_turn
 from pinxit.data.pictures import Pictures
 from pinxit.data.words import END
+from pinxit.evaluation.neighbours import nearest_picture
 from pinxit.evaluation.scenes import agreement, read_scene
 from pinxit.evaluation.worded import changes, edits_of, scenes_of
 from pinxit.reports.images import ERROR_COLOUR, Image, wall
@@ -65,10 +66,8 @@ def _nearest(material: Material, made: Pictures) -> Pictures | None:
     rows = rows[even(len(rows), LOOKED_AT)]
     if len(rows) == 0 or material.pictures.pixels.shape[1:] != made.pixels.shape[1:]:
         return None
-    known = material.pictures.pixels[rows].reshape(len(rows), -1).astype(np.float32)
-    new = made.pixels.reshape(len(made), -1).astype(np.float32)
-    apart = (known**2).sum(1) - 2 * new @ known.T
-    return material.pictures.take(rows[apart.argmin(1)])
+    known = material.pictures.take(rows)
+    return known.take(nearest_picture(made, known))
 
 
 def _edited(material: Material, some: Pictures, texts: list[str]) -> dict[str, Any]:

@@ -1,0 +1,98 @@
+"""The nearest neighbour: what one would give who only looked things up. A yardstick, and a check.
+
+A model of words and pictures has learned something where it does better than the training picture
+with the nearest caption, or the caption of the nearest training picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+from jaxtyping import Float, Int64
+
+from pinxit.data.pictures import Pictures
+from pinxit.evaluation.figures import Named, share
+
+AMONG = 100  # pictures of which a caption's own is to be found
+
+Embed = Callable[[Pictures], Float[np.ndarray, "n features"]]
+
+
+def nearest_picture(
+    made: Pictures, known: Pictures, chunk: int = 500
+) -> Int64[np.ndarray, " made"]:
+    """For each picture the row of the known one that differs least, in squares of pixels."""
+    given = known.pixels.reshape(len(known), -1).astype(np.float32)
+    squares, found = (given**2).sum(1), []
+    for at in range(0, len(made), chunk):
+        new = made.pixels[at : at + chunk].reshape(-1, given.shape[1]).astype(np.float32)
+        found.append((squares - 2 * new @ given.T).argmin(1))
+    return np.concatenate(found)
+
+
+def nearest_text(texts: Sequence[str], known: Sequence[str]) -> Int64[np.ndarray, " texts"]:
+    """For each text the row of the known one that shares most runs of 1 to 4 letters, rare ones
+    counting more (cosine of tf-idf)."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    weigh = TfidfVectorizer(analyzer="char_wb", ngram_range=(1, 4), sublinear_tf=True)
+    given = weigh.fit_transform(known)
+    alike = weigh.transform(texts) @ given.T
+    return np.asarray(alike.todense()).argmax(1)
+
+
+def neighbours_captions(pictures: Pictures, known: Pictures, language: str) -> list[str] | None:
+    """The caption of each picture's nearest known one; None where no known one has any."""
+    texts = known.captions.get(language, ())
+    rows = np.array([i for i, text in enumerate(texts) if text], int)
+    if len(rows) == 0:
+        return None
+    return [texts[int(rows[i])] for i in nearest_picture(pictures, known.take(rows))]
+
+
+def neighbours_pictures(texts: Sequence[str], known: Pictures) -> Pictures | None:
+    """The known picture with the caption nearest to each text, in any language."""
+    told = [
+        (text, i) for all_of in known.captions.values() for i, text in enumerate(all_of) if text
+    ]
+    if not told:
+        return None
+    rows = [told[int(i)][1] for i in nearest_text(texts, [text for text, _ in told])]
+    return known.take(np.array(rows))
+
+
+def ranks(rated: np.ndarray, texts: Sequence[str]) -> list[int]:
+    """For each text how many pictures of other texts it is likelier in than in its own.
+
+    `rated` is `[pictures, texts]`, higher for the likelier.
+    """
+    said = np.array(texts)
+    return [int(((rated[:, i] > rated[i, i]) & (said != said[i])).sum()) for i in range(len(texts))]
+
+
+def recalls(
+    name: str, rated: np.ndarray, texts: Sequence[str], ending: str = ""
+) -> Iterator[Named]:
+    """Whether a text's own picture is among the 1, 5 and 10 that are rated highest for it.
+
+    Pictures with the same text count as its own.
+    """
+    places = ranks(rated, texts)
+    for k in (1, 5, 10):
+        yield from share(f"{name}_{k}{ending}", [place < k for place in places])
+
+
+def found_again(
+    name: str, embed: Embed, made: Pictures, true: Pictures, texts: Sequence[str]
+) -> Iterator[Named]:
+    """Whether a text's true picture is among the 1, 5 and 10 nearest to what was made of it, of
+    the true pictures of the first texts, by the cosine of features less their mean."""
+    there, new = embed(true[:AMONG]), embed(made[:AMONG])
+    middle = there.mean(0)
+    there, new = (_unit(rows - middle) for rows in (there, new))
+    yield from recalls(name, there @ new.T, texts[:AMONG])
+
+
+def _unit(rows: Float[np.ndarray, "n features"]) -> Float[np.ndarray, "n features"]:
+    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)
