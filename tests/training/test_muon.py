@@ -21,11 +21,12 @@ def model():
     return make(Config(width=16, depth=2, heads=2), blobs(), np.arange(48))[0]
 
 
+@pytest.mark.parametrize("bf16", [False, True])
 @pytest.mark.parametrize("shape", [(3, 8, 8), (2, 16, 4), (2, 4, 16)])
-def test_singular_values_are_near_one_and_directions_stay(shape):
+def test_singular_values_are_near_one_and_directions_stay(shape, bf16):
     torch.manual_seed(0)
     matrices = torch.randn(shape)
-    found = orthogonal(matrices)
+    found = orthogonal(matrices, bf16).float()
     values = torch.linalg.svdvals(found)
     assert values.min() > 0.3, "those that were near zero are on their way"
     assert values.median() > 0.65
@@ -36,10 +37,13 @@ def test_singular_values_are_near_one_and_directions_stay(shape):
     assert cosine.min() > 0.95
 
 
-def test_steps_are_those_of_torch():
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_steps_are_those_of_torch(precision):
     torch.manual_seed(0)
     ours, theirs, start = model(), model(), model()  # of one seed
-    settings = Settings(optimizer="muon", learning_rate=1e-3, weight_decay=0.01)
+    settings = Settings(
+        optimizer="muon", learning_rate=1e-3, weight_decay=0.01, precision=precision
+    )
     mine = optimizer_of(ours, settings)
     for group in mine.param_groups:  # as the loop sets them
         group["lr"] = 1e-3 * group.get("faster", 1.0)

@@ -192,7 +192,8 @@ def optimizer_of(model: nn.Module, settings: Settings) -> torch.optim.Optimizer:
     groups = [
         {"params": [p for p in rest if p.ndim > 1], "weight_decay": decay, "muon": False},
         {"params": [p for p in rest if p.ndim <= 1], "weight_decay": 0.0, "muon": False},
-        {"params": matrices, "weight_decay": decay / FASTER, "muon": True, "faster": FASTER},
+        {"params": matrices, "weight_decay": decay / FASTER, "muon": True, "faster": FASTER}
+        | {"bf16": settings.precision == "bf16"},
     ]
     groups = [group for group in groups if group["params"]]
     kind = Muon if matrices else torch.optim.AdamW
