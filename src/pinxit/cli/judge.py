@@ -20,6 +20,7 @@ def evaluate(
     features: Path | None = None,
     temperature: float | None = None,
     guidance: float = 1.0,
+    top_p: float | None = None,
     tries: int = 1,
     seed: int = 0,
     device: str | None = None,
@@ -41,6 +42,7 @@ def evaluate(
             autoencoder's; without it a small network, learned once for a data set
         temperature: of pictures painted from words; without it 1, and of edits 0
         guidance: of pictures painted from words
+        top_p: paint them from the likeliest codes of so much probability alone
         tries: paint each picture so often and keep the likeliest
         seed: of the chance
         device: cpu or cuda; without it cuda where there is one
@@ -61,6 +63,7 @@ def evaluate(
         features=features,
         temperature=temperature,
         guidance=guidance,
+        top_p=top_p,
         tries=tries,
         seed=seed,
         device=device,

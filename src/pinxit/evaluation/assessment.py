@@ -42,6 +42,7 @@ class Wanted:
     features: Path | None = None  # a run whose encoder is the feature space of the distances
     temperature: float | None = None  # of pictures painted from words; None: 1, of edits 0
     guidance: float = 1.0
+    top_p: float | None = None
     tries: int = 1
 
     def __post_init__(self) -> None:
@@ -155,6 +156,7 @@ class Assessment:
         how: Painting = {
             "temperature": float(not edits) if wanted.temperature is None else wanted.temperature,
             "guidance": wanted.guidance,
+            "top_p": wanted.top_p,
             "tries": wanted.tries,
             "seed": wanted.seed,
         }
@@ -330,6 +332,7 @@ def evaluate(
     features: str | Path | None = None,
     temperature: float | None = None,
     guidance: float = 1.0,
+    top_p: float | None = None,
     tries: int = 1,
     seed: int = 0,
     device: str | None = None,
@@ -343,15 +346,15 @@ def evaluate(
     likelihood takes (None: about a minute's work of two cores), `probe` how many training
     pictures a linear probe on the features learns from (0: none); `features` is a run whose frozen
     encoder is the feature space of the distances (None: a small network, learned once for a data
-    set). `temperature` (None: 1, of edits 0), `guidance` and `tries` are how pictures are painted
-    from words. Figures are the same for a seed.
+    set). `temperature` (None: 1, of edits 0), `guidance`, `top_p` and `tries` are how pictures are
+    painted from words. Figures are the same for a seed.
 
     Raises UsageError for bad numbers, PinxitError where the run or the data cannot be read.
     """
     space = None if features is None else Path(features)
     wanted = Wanted(
         importance_samples, limit, count, distances, fid, seed, probe, space,
-        temperature, guidance, tries,
+        temperature, guidance, top_p, tries,
     )  # fmt: skip
     run = run if isinstance(run, Run) else Run(Path(run))
     run.config  # noqa: B018 (a folder that is no run says so before torch is imported)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 ABILITIES = ("reconstruct", "tokenize", "embed")
 
+BATCH = 64  # pictures a step on a CPU, at most: many steps win
+
 # Mentzer 2023, table 1: levels of each dimension for about so many codes
 LEVELS = {240: (8, 6, 5), 1000: (8, 5, 5, 5), 4375: (7, 5, 5, 5, 5), 64: (4, 4, 4), 16: (4, 4)}
 
