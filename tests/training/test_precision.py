@@ -25,12 +25,28 @@ def test_the_faster_is_taken_and_fp32_where_there_is_nothing_to_win(
     assert precision.faster_precision("mps") == "fp32"
 
 
+@pytest.mark.parametrize("product_bf16", [0.1, 1.5])
 @pytest.mark.parametrize(("model_bf16", "chosen"), [(0.5, "bf16"), (2.0, "fp32")])
-def test_of_a_model_its_own_step_decides(monkeypatch, model_bf16, chosen):
-    """A small model may be slower in bf16 although products are faster."""
-    seconds = {torch.float32: 1.0, torch.bfloat16: 0.1}
+def test_of_a_model_its_own_step_decides(monkeypatch, product_bf16, model_bf16, chosen):
+    """A small model may be slower in bf16 although products are faster, and a small product of
+    bf16 may seem slower where a model's are not."""
+    seconds = {torch.float32: 1.0, torch.bfloat16: product_bf16}
     monkeypatch.setattr(precision, "seconds_of_product", lambda side, dtype, **_: seconds[dtype])
     assert precision.faster_precision("cpu", lambda bf16: model_bf16 if bf16 else 1.0) == chosen
+
+
+def test_where_bf16_is_emulated_no_step_is_tried_in_it(monkeypatch):
+    seconds = {torch.float32: 1.0, torch.bfloat16: 100.0}
+    monkeypatch.setattr(precision, "seconds_of_product", lambda side, dtype, **_: seconds[dtype])
+    tried = []
+    assert precision.faster_precision("cpu", lambda bf16: tried.append(bf16) or 0.0) == "fp32"
+    assert not tried
+
+
+def test_what_the_machine_does_for_a_moment_does_not_decide(monkeypatch):
+    monkeypatch.setattr(precision, "seconds_of_product", lambda *_, **__: 1.0)
+    times = {True: iter([9.0, 1.0]), False: iter([2.0, 2.0])}
+    assert precision.faster_precision("cpu", lambda bf16: next(times[bf16])) == "bf16"
 
 
 def test_to_measure_a_step_changes_neither_the_model_nor_chance():
