@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -15,7 +16,10 @@ from conftest import blobs
 from pinxit.cli import main
 from pinxit.data.load import load_pictures
 from pinxit.evaluation import evaluate
+from pinxit.evaluation.assessment import Assessment, Wanted
+from pinxit.evaluation.telling import Teller
 from pinxit.reports import report
+from pinxit.runs import Run
 
 TINY = {"width": 32, "heads": 2, "depth": 1, "decoder_depth": 1}
 WAYS = {
@@ -60,6 +64,22 @@ def test_drawing_writes_a_grid_all_pixels_and_an_animation(runs, tmp_path, capsy
     assert Image.open(gif).n_frames >= 2
 
 
+def test_words_that_no_caption_has_are_told(runs, capsys):
+    assert main(["draw", str(runs / "draw"), "blob, xylophone", "-n", "1"]) == 0
+    assert "the model learned from: xylophone; it can only guess." in capsys.readouterr().err
+    assert main(["draw", str(runs / "draw"), "blob", "-n", "1"]) == 0
+    assert "guess" not in capsys.readouterr().err
+
+
+def test_drawings_are_looked_for_among_the_true_pictures(runs):
+    told = {"en": [f"blob {i}" for i in range(len(blobs()))]}
+    pictures = dataclasses.replace(blobs(), captions=told)
+    judged = Assessment(Run(runs / "draw").load(), pictures, Wanted(), Teller(False))
+    found = dict(judged.looked_up(lambda some: some.pixels.reshape(len(some), -1).astype(float)))
+    for name in ("drawn_recall", "neighbour_recall"):
+        assert 0 <= found[f"{name}_1"] <= found[f"{name}_5"] <= found[f"{name}_10"] <= 1
+
+
 def test_drawing_refuses_what_cannot_be_in_a_line_or_two(runs, capsys):
     run = runs / "draw"
     assert "say what to draw" in refused(capsys, "draw", run)
@@ -77,7 +97,13 @@ def test_an_edit_takes_a_picture_of_any_size_and_writes_one(runs, tmp_path, caps
     picture = tmp_path / "mine.png"
     Image.fromarray(np.full((30, 20), 90, np.uint8)).save(picture)
     assert main(["edit", str(runs / "edit"), str(picture), "a blob"]) == 0
-    assert Image.open(capsys.readouterr().out.strip()).size[0] >= 8
+    shown = capsys.readouterr()
+    assert Image.open(shown.out.strip()).size[0] >= 8
+    assert "mine.png is 20 x 30; read as 8 x 8." in shown.err
+    colourful = tmp_path / "red.png"
+    Image.fromarray(np.full((8, 8, 3), (200, 30, 30), np.uint8)).save(colourful)
+    assert main(["edit", str(runs / "edit"), str(colourful), "a blob"]) == 0
+    assert "red.png is 8 x 8; read as grey." in capsys.readouterr().err
     assert "no picture file" in refused(capsys, "edit", runs / "edit", tmp_path / "none.png", "x")
     assert "required" in _usage(capsys, "edit", runs / "edit")
 

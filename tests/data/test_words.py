@@ -69,3 +69,14 @@ def test_they_travel_as_json_and_are_repeatable(words):
 def test_without_captions_there_are_no_words():
     with pytest.raises(UsageError, match="no captions"):
         train_words({"en": ["", ""]})
+
+
+def test_words_that_stood_in_no_caption_are_told(words):
+    assert words.strange("a zebra, a hovercraft") == ["zebra", "hovercraft"]
+    assert words.strange("star: red, a circle!") == [], "wherever they stand"
+    assert words.strange("") == []
+
+
+def test_no_word_of_the_captions_is_strange(words):
+    told = captions()
+    assert not [text for texts in told.values() for text in texts if words.strange(text)]

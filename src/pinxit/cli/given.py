@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -36,7 +36,9 @@ def pictures_of(model: Any, run: Path, data: tuple[str, ...], split: str = "test
     from pinxit.sampling.inputs import for_model, given_pictures, held_out, run_pictures
 
     if data:
-        return for_model(model, given_pictures(Run(run), data))
+        pictures = given_pictures(Run(run), data)
+        _say_converted(run, [Path(one) for one in data])
+        return for_model(model, pictures)
     pictures = run_pictures(Run(run))
     if split == "test":
         pictures, warning = held_out(pictures)
@@ -58,7 +60,30 @@ def files_of(run: Path, files: tuple[Path, ...]) -> Pictures:
     for file, pictures in zip(files, each, strict=True):
         if len(pictures) != 1:
             raise UsageError(f"{file} is not one picture but {len(pictures)}.")
+    _say_converted(run, files)
     return Pictures.concatenate(each)
+
+
+def _say_converted(run: Path, files: Sequence[Path]) -> None:
+    """Say of picture files that are not as the run's pictures are what they were read as."""
+    from pinxit.data.decode import SUFFIXES, decode, is_grey, measure
+    from pinxit.data.progress import say
+    from pinxit.data.records import reader
+    from pinxit.data.sizes import size_text
+    from pinxit.runs import Run
+
+    facts = Run(run).facts
+    own = facts.height, facts.width
+    for file in files:
+        if file.suffix.lower() not in SUFFIXES or not file.is_file():
+            continue  # a folder, or another source: its pictures are of any size
+        size, read = measure(reader(file)), []
+        if size != own:
+            read.append(size_text(own))
+        if facts.channels == 1 and not is_grey(decode(reader(file), *own, 3, "crop")):
+            read.append("grey")
+        if read:
+            say(f"{file.name} is {size_text(size)}; read as {', '.join(read)}.")
 
 
 def checked(out: Path | None, *endings: str) -> Path | None:

@@ -25,6 +25,7 @@ from pinxit.cli.given import (
     written,
 )
 from pinxit.cli.watching import watched
+from pinxit.data.progress import say
 from pinxit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ def draw(
         raise UsageError('say what to draw: pinxit draw RUN "a small red circle"')
     where = checked(out, ".png", ".npy", ".gif")
     model = model_of(run, "draw")
+    _warn(model, texts)
     growing = model.drawing(
         [text for text in texts for _ in range(number)],
         seed=seed,
@@ -126,6 +128,7 @@ def edit(
     at_least(1, number, "pictures")
     where = checked(out, ".png", ".npy", ".gif")
     model = model_of(run, "edit")
+    _warn(model, (text,))
     import numpy as np
 
     before = files_of(run, (picture,)).take(np.zeros(number, int))
@@ -142,6 +145,13 @@ def edit(
     )
     name = f"edit-{plain(picture.stem)}-{_short((text,))}" + (f"-seed{seed}" if seed else "")
     _painted(growing, where or run / f"{name}.png", watch, None)
+
+
+def _warn(model: Any, texts: tuple[str, ...]) -> None:
+    """Say which words the model cannot know."""
+    strange = list(dict.fromkeys(word for text in texts for word in model.words.strange(text)))
+    if strange:
+        say(f"in no caption that the model learned from: {', '.join(strange)}; it can only guess.")
 
 
 def _painted(growing: Iterator[Pictures], where: Path, watch: bool, columns: int | None) -> None:
@@ -244,6 +254,7 @@ def translate(
     if not texts:
         raise UsageError('say what to translate: pinxit translate RUN "a red circle" --to fr')
     model = model_of(run, "translate")
+    _warn(model, texts)
     read = source or model.words.language_of(" ".join(texts))
     target = target or _other(model, read)
     found = model.translate(texts, source=read, target=target, beams=beams)

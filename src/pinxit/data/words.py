@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -68,6 +69,17 @@ class Words:
         found = np.array(self.pieces.encode(text).ids, int)
         scores = [float(self._log_shares[language][found].sum()) for language in self.languages]
         return self.languages[int(np.argmax(scores))]
+
+    def strange(self, text: str) -> list[str]:
+        """The words of a text that surely stood in no caption: pieces of theirs stood in none."""
+        seen = np.sum(list(self.counts.values()), 0)
+
+        def known(word: str) -> bool:
+            return bool(seen[self.pieces.encode(word).ids].all())
+
+        # pieces within a text begin with their space
+        words = re.findall(r"\w+", text)
+        return [word for word in words if not known(word) and not known(f" {word}")]
 
     @cached_property
     def _log_shares(self) -> dict[str, np.ndarray]:
