@@ -374,6 +374,9 @@ def test_a_picture_read_patch_by_code_stands_beside_what_is_painted():
     )
     assert model.beside_of(read).shape == (6, model.steps, 32)
     assert tiny("both", patch=4).beside is None
+    assert tiny("both").config.read == "codes", "most of an edit is to copy"
+    assert tiny("both").beside is not None
+    assert tiny("picture", "words").config.read == "patches"
     assert tiny("words").beside is None
 
 

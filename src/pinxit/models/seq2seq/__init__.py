@@ -57,8 +57,9 @@ class Config:
     colors: int | None = None
     # levels of each digit of a code; None: those of the tokenizer
     levels: tuple[int, ...] | None = None
-    # how a picture is read: patch by patch, or as codes
-    read: Literal["patches", "codes"] = "patches"
+    # how a picture is read: patch by patch, or as codes. None: as codes where a picture is painted
+    # of it and no patch is asked for, since most of an edit is to copy
+    read: Literal["patches", "codes"] | None = None
     # pixels a side of a patch; None: chosen
     patch: int | None = None
     # different pieces of words at most
@@ -124,9 +125,11 @@ class Config:
                 "to translate, captions in two languages are needed; these are in "
                 f"{' '.join(facts.languages)} alone."
             )
+        copies = self.target == "picture" and self.patch is None
         width = self.width or (96 if facts.dims <= 3 * 32 * 32 else 192)
         return dataclasses.replace(
             self,
+            read=self.read or ("codes" if copies else "patches"),
             block=_side("block", self.block, facts, CODES) if self.tokens is None else self.block,
             patch=_side("patch", self.patch, facts, FEW),
             width=width,
