@@ -14,15 +14,17 @@ from hypothesis import strategies as st
 from safetensors.torch import load, save
 
 from conftest import blobs
+from pinxit.data.pictures import Pictures
 from pinxit.data.words import END, PAD
 from pinxit.errors import UsageError
 from pinxit.models import make
+from pinxit.models.blocks import mix
 from pinxit.models.chances import Chances, uniforms
 from pinxit.models.seq2seq import Config, build
 from pinxit.models.seq2seq.codes import Around, shared
 from pinxit.models.seq2seq.directions import padded
 from pinxit.models.seq2seq.search import beam_search, by_chance, penalised
-from pinxit.models.seq2seq.steps import Steps, likeliest, painting, painting_slowly
+from pinxit.models.seq2seq.steps import Steps, best_of, painting, painting_slowly
 from pinxit.models.tokenizer import Config as TokenizerConfig
 from pinxit.models.tokenizer.quantizers import FSQ
 
@@ -192,13 +194,55 @@ def test_of_several_tries_the_likeliest_is_kept(guidance):
     words = padded(model.tokens_of(TEXTS, ["en", "fr", "en"]), model.length)
     read, plain = model._read(words, None, guidance), model._read(words, None, 1.0)
     several = torch.stack([uniforms(3, model.steps, seed)[:, 0] for seed in range(5)])
-    *_, best = likeliest(model, read, several, Chances(), guidance)
+    *_, best = best_of(model, read, several, Chances(), guidance)
     each = [painting_slowly(model, read, one, Chances(), guidance) for one in several]
     log_p = torch.stack([_log_p(model, plain, codes) for codes in each])
     for i, k in enumerate(log_p.argmax(0).tolist()):
         assert torch.equal(best.codes[i], each[k][i])
     assert torch.allclose(best.log_p, log_p.amax(0), rtol=1e-4)
     assert len(set(log_p.argmax(0).tolist())) > 1, "not always the same try"
+
+
+def test_a_judge_keeps_what_it_would_describe_by_the_words():
+    model, judge = tiny(), tiny("picture", "words")
+    drawn = [
+        model.draw(TEXTS, seed=[mix(5 + i, k) if k else 5 + i for i in range(3)]) for k in range(4)
+    ]
+    languages = [model.words.language_of(text) for text in TEXTS]
+    rated = np.stack([judge.fits(one, TEXTS, languages) for one in drawn])
+    best = model.draw(TEXTS, seed=[5, 6, 7], tries=4, judge=judge)
+    for i, k in enumerate(rated.argmax(0).tolist()):
+        assert np.array_equal(best.pixels[i], drawn[k].pixels[i])
+    assert (rated.max(0) > rated.min(0)).all()
+
+
+def test_what_a_judge_says_is_the_sum_over_pieces_whatever_stands_beside_it():
+    judge, pictures = tiny("picture", "words"), blobs(3)
+    together = judge.fits(pictures, TEXTS, ["en", "fr", "en"])
+    for i, (text, language) in enumerate(zip(TEXTS, ("en", "fr", "en"), strict=True)):
+        alone = judge.fits(pictures[i], [text], [language])[0]
+        assert alone == together[i]
+        assert judge.rated(pictures[i], [text], language)[0, 0] == pytest.approx(alone, rel=1e-4)
+    words = judge.tokens_of(TEXTS[:1], ["en"])[0].tolist()
+    steps, log_p = Steps(judge, judge.read(None, pixels_of(judge)[:1])), 0.0
+    with torch.inference_mode():
+        for t, (token, due) in enumerate(itertools.pairwise(words)):
+            log_p += float(steps(torch.tensor([token]), t).log_softmax(-1)[0, due])
+    shown = Pictures(pixels_of(judge)[:1].numpy())
+    assert judge.fits(shown, TEXTS[:1], ["en"])[0] == pytest.approx(log_p, rel=1e-4)
+
+
+def test_what_is_no_judge_is_refused():
+    model, judge = tiny(), tiny("picture", "words")
+    with pytest.raises(UsageError, match="give tries"):
+        model.draw(TEXTS, judge=judge)
+    with pytest.raises(UsageError, match="a model that captions"):
+        model.draw(TEXTS, judge=model, tries=2)
+    judge.facts = dataclasses.replace(judge.facts, height=16)
+    with pytest.raises(UsageError, match="sees pictures of 16x8x1"):
+        model.draw(TEXTS, judge=judge, tries=2)
+    with pytest.raises(UsageError, match="no caption"):
+        tiny("both").edit(blobs(3), TEXTS, judge=tiny("picture", "words"), tries=2)
 
 
 def _log_p(model, read, codes):

@@ -22,6 +22,7 @@ def evaluate(
     guidance: float = 1.0,
     top_p: float | None = None,
     tries: int = 1,
+    judge: Path | None = None,
     seed: int = 0,
     device: str | None = None,
     json: bool = False,
@@ -43,15 +44,16 @@ def evaluate(
         temperature: of pictures painted from words; without it 1, and of edits 0
         guidance: of pictures painted from words
         top_p: paint them from the likeliest codes of so much probability alone
-        tries: paint each picture so often and keep the likeliest
+        tries: paint each picture so often and keep the likeliest, or what the judge prefers
+        judge: a run that captions pictures: kept is what it would most likely describe by the words
         seed: of the chance
         device: cpu or cuda; without it cuda where there is one
         json: print evaluation.json in place of the table
     """
-    from pinxit.evaluation import evaluate as judge
+    from pinxit.evaluation import evaluate as assess
 
     given = None if not data else data[0] if len(data) == 1 else list(data)
-    found = judge(
+    found = assess(
         run,
         given,
         importance_samples=importance_samples,
@@ -65,6 +67,7 @@ def evaluate(
         guidance=guidance,
         top_p=top_p,
         tries=tries,
+        judge=judge,
         seed=seed,
         device=device,
     )

@@ -48,6 +48,7 @@ def draw(
     top_k: int | None = None,
     top_p: float | None = None,
     tries: int = 1,
+    judge: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None,
     seed: int = 0,
     watch: Annotated[bool, Flag] = False,
     out: Out = None,
@@ -63,7 +64,8 @@ def draw(
         temperature: 1 as learned, below 1 plainer, 0 the likeliest
         top_k: draw from so many of the likeliest codes alone
         top_p: draw from the likeliest codes of so much probability together
-        tries: paint each so often and keep the likeliest
+        tries: paint each so often and keep the likeliest, or what the judge prefers
+        judge: a run that captions pictures: kept is what it would most likely describe by the text
         seed: of the chance; picture 7 of a seed is the same however many are drawn
         watch: show the pictures in the terminal as they grow
         out: .png for a grid, .npy for all pixels, .gif for the grid as it grows; else draw-*.png in
@@ -83,12 +85,14 @@ def draw(
         top_k=top_k,
         top_p=top_p,
         tries=tries,
+        judge=None if judge is None else model_of(judge, "caption"),
         language=language,
     )
     name = f"draw-{_short(texts)}-n{number}" + (f"-seed{seed}" if seed else "")
     name += f"-g{guidance:g}" if guidance != 1 else ""
     name += f"-t{temperature:g}" if temperature != 1 else ""
     name += f"-of{tries}" if tries != 1 else ""
+    name += f"-judged-by-{plain(judge.name)}" if judge is not None else ""
     _painted(growing, where or run / f"{name}.png", watch, number if len(texts) > 1 else None)
 
 

@@ -13,7 +13,7 @@ from pinxit.data.pictures import Pictures
 from pinxit.errors import PinxitError, UsageError
 from pinxit.evaluation.figures import Named, split_up
 from pinxit.evaluation.telling import Teller
-from pinxit.models.contract import ABILITIES, Painting
+from pinxit.models.contract import ABILITIES, Painting, require
 from pinxit.runs import Run
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ class Wanted:
     guidance: float = 1.0
     top_p: float | None = None
     tries: int = 1
+    judge: Path | None = None  # a run that captions, which chooses among the tries
 
     def __post_init__(self) -> None:
         if self.importance_samples < 0:
@@ -160,7 +161,9 @@ class Assessment:
             "tries": wanted.tries,
             "seed": wanted.seed,
         }
-        self.protocol["painting"] = dict(how)
+        self.protocol["painting"] = {**how, "judge": wanted.judge and str(wanted.judge)}
+        if wanted.judge is not None:
+            how["judge"] = require(Run(wanted.judge).load(), "caption")
         with self.teller.stage(f"drawing {len(texts):,} captions"):
             if not edits:
                 return self.model.draw(texts, **how)
@@ -334,6 +337,7 @@ def evaluate(
     guidance: float = 1.0,
     top_p: float | None = None,
     tries: int = 1,
+    judge: str | Path | None = None,
     seed: int = 0,
     device: str | None = None,
     progress: bool = True,
@@ -346,15 +350,15 @@ def evaluate(
     likelihood takes (None: about a minute's work of two cores), `probe` how many training
     pictures a linear probe on the features learns from (0: none); `features` is a run whose frozen
     encoder is the feature space of the distances (None: a small network, learned once for a data
-    set). `temperature` (None: 1, of edits 0), `guidance`, `top_p` and `tries` are how pictures are
-    painted from words. Figures are the same for a seed.
+    set). `temperature` (None: 1, of edits 0), `guidance`, `top_p`, `tries` and `judge` (a run that
+    captions) are how pictures are painted from words. Figures are the same for a seed.
 
     Raises UsageError for bad numbers, PinxitError where the run or the data cannot be read.
     """
     space = None if features is None else Path(features)
     wanted = Wanted(
         importance_samples, limit, count, distances, fid, seed, probe, space,
-        temperature, guidance, top_p, tries,
+        temperature, guidance, top_p, tries, None if judge is None else Path(judge),
     )  # fmt: skip
     run = run if isinstance(run, Run) else Run(Path(run))
     run.config  # noqa: B018 (a folder that is no run says so before torch is imported)

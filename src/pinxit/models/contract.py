@@ -171,7 +171,9 @@ class Painting(TypedDict, total=False):
     top_p: float | None  # draw from the likeliest codes of so much probability; None: all
     language: str | None  # of the words; None: told from them
     start: int  # the first picture's number: picture i is a function of (seed, start + i); 0
-    tries: int  # painted so often, the likeliest kept (as Ramesh 2021 chose among many); 1
+    tries: int  # painted so often, the best kept (as Ramesh 2021 chose among many); 1
+    judge: Captions | None  # a model that captions: the best is what it would most likely describe
+    # by the words that were given. None: the best is the likeliest
 
 
 @runtime_checkable
@@ -187,11 +189,17 @@ class Draws(Protocol):
 
 @runtime_checkable
 class Captions(Protocol):
-    """Each picture in words, the best found first. Raises UsageError for an unknown language."""
+    """Each picture in words, the best found first; `fits` is log p of a text given its picture.
+
+    Raises UsageError for an unknown language.
+    """
 
     def caption(
         self, pictures: Pictures, *, language: str | None = None, beams: int = 4, count: int = 1
     ) -> list[list[Worded]]: ...
+    def fits(
+        self, pictures: Pictures, texts: Sequence[str], languages: Sequence[str]
+    ) -> Float32[np.ndarray, " n"]: ...
 
 
 @runtime_checkable

@@ -5,23 +5,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Unpack
+from functools import partial
+from typing import Any, Unpack, cast
 
 import numpy as np
 import torch
 from jaxtyping import Float32, Int64
 from torch import Tensor
 
+from pinxit.data.batch import Facts
 from pinxit.data.pictures import Pictures
 from pinxit.data.words import END, PAD
 from pinxit.errors import UsageError
-from pinxit.models.blocks import mix, seeds_of
+from pinxit.models.blocks import in_chunks, mix, seeds_of
 from pinxit.models.chances import Chances, uniforms
-from pinxit.models.contract import Painting, Seed, Worded
+from pinxit.models.contract import Captions, Painting, Seed, Worded
 from pinxit.models.given import pixels_for
-from pinxit.models.seq2seq.model import Read, Seq2Seq, Tokens
+from pinxit.models.seq2seq.model import Read, Said, Seq2Seq, Tokens
 from pinxit.models.seq2seq.search import Found, beam_search, by_chance
-from pinxit.models.seq2seq.steps import Steps, likeliest
+from pinxit.models.seq2seq.steps import Painted, Steps, best_of
 
 AT_ONCE = 16  # sources together
 
@@ -42,6 +44,7 @@ class _Painting(Seq2Seq):
         language: str | None = None,
         start: int = 0,
         tries: int = 1,
+        judge: Captions | None = None,
     ) -> Iterator[Pictures]:
         """What cannot be is refused here, before the first picture is asked for."""
         chances = Chances(temperature, top_k, top_p)
@@ -51,43 +54,59 @@ class _Painting(Seq2Seq):
             raise UsageError(f"tries are 1 or more, not {tries}.")
         if not texts:
             raise UsageError("there is nothing to draw: no words are given.")
+        if judge is not None:
+            refuse_judge(judge, self.facts, tries)
         pixels = None if before is None else pixels_for(self.facts, before)
-        words = self._words(texts, language)
+        said = self._said(texts, language)
         seeds = seeds_of(seed, len(texts), start)
         several = [seeds, *([mix(one, k) for one in seeds] for k in range(1, tries))]
         chance = torch.stack([uniforms(len(texts), self.steps, each)[:, 0] for each in several])
-        return self._painted(pixels, words, chance, chances, guidance)
+        return self._painted(pixels, said, chance, chances, guidance, judge)
 
     @torch.inference_mode()
     def _painted(
         self,
         pixels: Tensor | None,
-        words: Tokens,
+        said: Said,
         chance: Float32[Tensor, "tries n codes"],
         chances: Chances,
         guidance: float,
+        judge: Captions | None,
     ) -> Iterator[Pictures]:
-        """Of several tries the likeliest; the first is what is seen to grow."""
+        """Of several tries the best; the first is what is seen to grow."""
         assert self.codes is not None
-        n = len(words)
+        n = len(said.texts)
+        words = padded(self.tokens_of(said.texts, said.languages), self.length)
         codes = torch.full((n, self.steps), -1)
         for at in range(0, n, AT_ONCE):
             rows = (torch.arange(AT_ONCE) + at).clamp(max=n - 1)
             few = None if pixels is None else pixels[rows].to(self.device)
             read = self._read(words[rows], few, guidance)
             several = chance[:, rows].to(self.device)
-            for made in likeliest(self, read, several, chances, guidance):
+            rated = None if judge is None else partial(self._judged, judge, said, rows.tolist())
+            for made in best_of(self, read, several, chances, guidance, rated):
                 codes[at : at + AT_ONCE] = made.codes[: n - at].cpu()
                 shown = self.codes.pictures_of(codes.to(self.device))
                 yield Pictures(shown.cpu().numpy())
 
-    def _words(self, texts: Sequence[str], language: str | None) -> Tokens:
-        """Texts of one length for all. Raises UsageError for an empty one or a language unknown."""
+    def _judged(
+        self, judge: Captions, said: Said, rows: Sequence[int], made: Painted
+    ) -> Float32[Tensor, " n"]:
+        """How likely the judge would say of each picture what was asked for."""
+        assert self.codes is not None
+        pictures = Pictures(self.codes.pictures_of(made.codes).cpu().numpy())
+        texts, languages = ([all_of[i] or "" for i in rows] for all_of in said)
+        return torch.from_numpy(judge.fits(pictures, texts, languages)).to(made.codes.device)
+
+    def _said(self, texts: Sequence[str], language: str | None) -> Said:
+        """Texts and their languages. Raises UsageError for an empty one, one that is too long or a
+        language unknown."""
         said = [text.strip() for text in texts]
         if not all(said):
             raise UsageError("a text is empty: say what the picture is to show.")
         languages = [language or self.words.language_of(text) for text in said]
-        return padded(self.tokens_of(said, languages), self.length)
+        self.tokens_of(said, languages)
+        return Said(list(said), languages)
 
     def _read(self, words: Tokens, pixels: Tensor | None, guidance: float) -> Read:
         if guidance != 1:
@@ -135,6 +154,8 @@ class Editing(_Painting):
             raise UsageError(
                 f"there are {len(pictures)} pictures and {len(instructions)} instructions."
             )
+        if how.get("judge") is not None:
+            raise UsageError("an instruction is no caption: edits have no judge.")
         return self._growing(pictures, instructions, **how)
 
 
@@ -217,15 +238,31 @@ class Captioning(_Wording):
         """log p(text given picture), in nats, of every text for every picture."""
         pixels = pixels_for(self.facts, pictures)
         tokens = self.tokens_of(list(texts), [language] * len(texts), cut=True)
-        due = tokens[:, 1:]
         rows = []
         for picture in pixels:
             one = self.read(None, picture[None].to(self.device))
             read = Read(one.hidden.expand(len(texts), -1, -1), one.seen.expand(len(texts), -1))
-            log_p = self.logits(read, tokens[:, :-1]).float().log_softmax(-1)
-            each = log_p.gather(-1, due[..., None])[..., 0]
-            rows.append(each.masked_fill(due == PAD, 0).sum(1).cpu())
+            rows.append(self._log_p(read, tokens).cpu())
         return torch.stack(rows).numpy()
+
+    @torch.inference_mode()
+    def fits(
+        self, pictures: Pictures, texts: Sequence[str], languages: Sequence[str]
+    ) -> Float32[np.ndarray, " n"]:
+        """log p(text given picture), in nats, of each picture and its own text."""
+        pixels = pixels_for(self.facts, pictures)
+        tokens = padded(self.tokens_of(list(texts), languages, cut=True), self.length)
+
+        def each(some: Tensor, told: Tokens) -> Tensor:
+            return self._log_p(self.read(None, some.to(self.device)), told).cpu()
+
+        return in_chunks(each, pixels, tokens, size=AT_ONCE)[0].numpy()
+
+    def _log_p(self, read: Read, tokens: Tokens) -> Float32[Tensor, " n"]:
+        due = tokens[:, 1:]
+        log_p = self.logits(read, tokens[:, :-1]).float().log_softmax(-1)
+        each = log_p.gather(-1, due[..., None])[..., 0]
+        return each.masked_fill(due == PAD, 0).sum(1)
 
     def _drawn(
         self, read: Read, mark: int, count: int, chances: Chances, seed: int, at: int
@@ -266,6 +303,20 @@ class Translating(_Wording):
             found = self._searched(self.read(tokens[rows], None), mark, beams, 1, length_penalty)
             made += [row[0] for row in found[: len(tokens) - at]]
         return made
+
+
+def refuse_judge(judge: Captions, facts: Facts, tries: int) -> None:
+    """Raises UsageError for what is no judge of such pictures, or has nothing to choose from."""
+    if not isinstance(judge, Captions):
+        raise UsageError("a judge is a model that captions: seq2seq with --source picture.")
+    own, seen = ((one.height, one.width, one.channels) for one in (facts, cast(Any, judge).facts))
+    if own != seen:
+        raise UsageError(
+            f"the judge sees pictures of {'x'.join(map(str, seen))} (height, width, channels), "
+            f"these are {'x'.join(map(str, own))}."
+        )
+    if tries < 2:
+        raise UsageError("a judge chooses among several: give tries, 2 or more.")
 
 
 def preferred(languages: Sequence[str]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -24,13 +24,8 @@ class Painted(NamedTuple):
     codes: Int64[Tensor, "n codes"]  # -1 for those to come
     log_p: Float[Tensor, " n"]  # of the codes given the source, as learned: temperature 1, unguided
 
-    def likelier(self, other: Painted) -> Painted:
-        """Of each picture the likelier of two; this one where they are as likely."""
-        better = other.log_p > self.log_p
-        return Painted(
-            torch.where(better[:, None], other.codes, self.codes),
-            torch.where(better, other.log_p, self.log_p),
-        )
+
+Rated = Callable[[Painted], Float[Tensor, " n"]]  # of each picture, higher the better
 
 
 class Steps:
@@ -107,23 +102,40 @@ def painting(
             yield Painted(codes, log_p)
 
 
-def likeliest(
+def best_of(
     model: Seq2Seq,
     read: Read,
     several: Float[Tensor, "tries n codes"],
     chances: Chances,
     guidance: float = 1.0,
+    rated: Rated | None = None,
 ) -> Iterator[Painted]:
-    """Painted once for each chance: yields as the first try grows, then the likeliest of all."""
+    """Painted once for each chance: yields as the first try grows, then the best of each picture.
+
+    The best are the likeliest, or those that are `rated` highest; the first of equals.
+    """
     first, *others = several
     best = None
     for best in painting(model, read, first, chances, guidance):
         yield best
+    if best is None or not others:
+        return
+    rated = rated or _likelihood
+    most = rated(best)
     for one in others:
         *_, another = painting(model, read, one, chances, guidance)
-        best = another if best is None else best.likelier(another)
-    if others and best is not None:
-        yield best
+        value = rated(another)
+        better = value > most
+        most = torch.where(better, value, most)
+        best = Painted(
+            torch.where(better[:, None], another.codes, best.codes),
+            torch.where(better, another.log_p, best.log_p),
+        )
+    yield best
+
+
+def _likelihood(painted: Painted) -> Float[Tensor, " n"]:
+    return painted.log_p
 
 
 def painting_slowly(
