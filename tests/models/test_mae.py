@@ -21,11 +21,11 @@ from pinxit.models.mae import Config, build
 from pinxit.models.mae.masking import (
     order,
     patchify,
-    positions,
     restoring,
     seen_count,
     unpatchify,
 )
+from pinxit.models.transformer import positions
 
 KINDS = ("random", "block", "grid")
 TINY = {"width": 16, "depth": 2, "heads": 2, "decoder_width": 8, "decoder_heads": 2, "patch": 2}

@@ -14,6 +14,9 @@ import pytest
 from PIL import Image
 from served import data_url, mask, opened, picture
 
+import pinxit
+from pinxit.models.blocks import mix
+
 
 def test_pictures_from_words_differ_and_a_seed_repeats_them(client):
     asked = {"model": "gpt-image-1", "prompt": "a blob", "n": 2, "extra_body": {"seed": 9}}
@@ -21,6 +24,20 @@ def test_pictures_from_words_differ_and_a_seed_repeats_them(client):
     assert len(one.data) == 2
     assert one.data[0].b64_json != one.data[1].b64_json
     assert [d.b64_json for d in one.data] == [d.b64_json for d in two.data]
+
+
+def test_of_several_tries_the_captioning_run_chooses(client, runs):
+    """What comes is what the command line's `--judge` keeps; a run that answers alone has none."""
+    asked: dict = {"prompt": "a blob at the top left", "extra_body": {"seed": 3, "tries": 4}}
+    painter, captions = (pinxit.load(runs[f"blobs-{name}"]) for name in ("painter", "captions"))
+    for name, judge in (("pinxit", captions), ("blobs-painter", None)):
+        found = client.images.generate(model=name, n=4, **asked)
+        seeds = [mix(3, i) for i in range(4)]
+        text = found.data[0].revised_prompt
+        wanted = painter.draw([text] * 4, seed=seeds, tries=4, judge=judge)
+        for one, pixels in zip(found.data, wanted.pixels, strict=True):
+            shown = opened(one.b64_json).resize(pixels.shape[1::-1], 0).convert("L")
+            assert np.array_equal(np.asarray(shown), pixels[..., 0])
 
 
 @pytest.mark.parametrize("kind", ["png", "jpeg", "webp"])

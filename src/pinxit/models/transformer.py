@@ -136,6 +136,16 @@ def axial(rows: int, columns: int, head: int) -> Rotation:
     return angles.cos(), angles.sin()
 
 
+def positions(rows: int, columns: int, width: int) -> Float[Tensor, "patches width"]:
+    """Sines and cosines of the column, then of the row (Vaswani 2017, 3.5; He 2021, app. A.1)."""
+    rates = 10_000.0 ** (-torch.arange(width // 4).double() / (width // 4))
+    row, column = torch.meshgrid(
+        torch.arange(rows).double(), torch.arange(columns).double(), indexing="ij"
+    )
+    parts = [place.flatten()[:, None] * rates for place in (column, row)]
+    return torch.cat([wave for part in parts for wave in (part.sin(), part.cos())], 1).float()
+
+
 def rotated(x: Float[Tensor, "*rows length head"], rotation: Rotation) -> Tensor:
     """Pairs (i, i + head / 2) turned by their position's angles."""
     cos, sin = rotation

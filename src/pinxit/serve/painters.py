@@ -157,17 +157,30 @@ class Choice:
             if by := self.able("edit"):
                 return await _edited(by, ask, growing)
             if by := self.able("draw"):  # the words of all turns together
-                return await _drawn(by, ask, growing, "edit")
+                return await _drawn(by, ask, growing, "edit", self.judge(by, ask))
             if by := self.able("encode"):
                 return await _varied(by, ask)
         if by := self.able("draw"):
-            return await _drawn(by, ask, growing, "generate")
+            return await _drawn(by, ask, growing, "generate", self.judge(by, ask))
         if by := self.able("sample"):
             return await _sampled(by, ask, growing)
         if ask.source is not None and (by := self.able("reconstruct")):
             return await _reconstructed(by, ask)
         names = ", ".join(f"{one.name} ({', '.join(one.abilities)})" for one in self.among)
         raise Refusal(f"no model here makes new pictures: {names}.", param="model")
+
+    def judge(self, by: Served, ask: Ask) -> Served | None:
+        """Of several tries: a run among these that captions such pictures, in all its languages."""
+        if dict(ask.how).get("tries", 1) < 2:
+            return None
+        own = by.facts.height, by.facts.width, by.facts.channels
+        for one in self.among:
+            if "caption" not in one.abilities:
+                continue
+            alike = own == (one.facts.height, one.facts.width, one.facts.channels)
+            if alike and set(by.model.words.languages) <= set(one.model.words.languages):
+                return one
+        return None
 
     async def vary(self, ask: Ask) -> Painted:
         """Pictures near another one."""
@@ -224,16 +237,20 @@ def seeds(ask: Ask) -> list[int]:
     return [mix(ask.seed, i) for i in range(ask.n)]
 
 
-async def _drawn(by: Served, ask: Ask, growing: Growing | None, action: str) -> Painted:
+async def _drawn(
+    by: Served, ask: Ask, growing: Growing | None, action: str, judge: Served | None
+) -> Painted:
     text = readable(by.model, caption_of(ask.text))
+    how: dict[str, Any] = dict(ask.how) | ({} if judge is None else {"judge": judge.model})
 
     def task(rows: Sequence[tuple[str, int]]) -> Iterator[list[np.ndarray]]:
         texts, each = [text for text, _ in rows], [seed for _, seed in rows]
-        for pictures in by.model.drawing(texts, seed=each, **dict(ask.how)):
+        for pictures in by.model.drawing(texts, seed=each, **how):
             yield list(pictures.pixels)
 
     rows = [(text, seed) for seed in seeds(ask)]
-    return Painted(await finish(by, ("draw", ask.how), task, rows, growing), by, action, text)
+    kind = ("draw", ask.how, judge and judge.name)
+    return Painted(await finish(by, kind, task, rows, growing), by, action, text)
 
 
 async def _edited(by: Served, ask: Ask, growing: Growing | None) -> Painted:

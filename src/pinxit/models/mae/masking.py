@@ -81,13 +81,3 @@ def _outside(
 def restoring(shuffled: Order) -> Order:
     """The inverse permutation: where in the order each patch stands."""
     return shuffled.argsort(1)
-
-
-def positions(rows: int, columns: int, width: int) -> Float[Tensor, "patches width"]:
-    """Sines and cosines of the column, then of the row (Vaswani 2017, 3.5; He 2021, app. A.1)."""
-    rates = 10_000.0 ** (-torch.arange(width // 4).double() / (width // 4))
-    row, column = torch.meshgrid(
-        torch.arange(rows).double(), torch.arange(columns).double(), indexing="ij"
-    )
-    parts = [place.flatten()[:, None] * rates for place in (column, row)]
-    return torch.cat([wave for part in parts for wave in (part.sin(), part.cos())], 1).float()

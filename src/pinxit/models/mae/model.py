@@ -22,12 +22,11 @@ from pinxit.models.mae.masking import (
     Order,
     order,
     patchify,
-    positions,
     restoring,
     seen_count,
     unpatchify,
 )
-from pinxit.models.transformer import Block
+from pinxit.models.transformer import Block, positions
 
 EPS = 1e-6  # of layer norms and of a patch's variance, as in the paper's code
 AT_ONCE = 16  # pictures, in `complete`: those with as many patches seen go together

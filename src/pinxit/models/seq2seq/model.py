@@ -18,12 +18,22 @@ from pinxit.models.contract import Loss
 from pinxit.models.kept import KeptWords, PaletteCodes, TokenizerCodes
 from pinxit.models.seq2seq import Config
 from pinxit.models.seq2seq.codes import Around, Vectors
-from pinxit.models.transformer import Block, DecoderBlock, Rotation, Source, axial, rotations
+from pinxit.models.transformer import (
+    Block,
+    DecoderBlock,
+    Rotation,
+    Source,
+    axial,
+    positions,
+    rotations,
+)
 
 Pixels = UInt8[Tensor, "batch height width channel"]
 Tokens = Int64[Tensor, "batch length"]  # of words: PAD where a text is over
 Hidden = Float[Tensor, "batch length width"]
 Logits = Float[Tensor, "batch length vocabulary"]
+
+PLACED = 0.2  # of the sines that the places of a picture begin with: about as large as its patches
 
 
 class Read(NamedTuple):
@@ -96,6 +106,7 @@ class Seq2Seq(nn.Module):
         else:
             grid = facts.height // side, facts.width // side
             self.patch_in = nn.Linear(facts.channels * side**2, width)
+        self._read_grid = grid
         self.picture_places = nn.Parameter(torch.empty(grid[0] * grid[1], width))
         return grid
 
@@ -109,6 +120,10 @@ class Seq2Seq(nn.Module):
         for name, parameter in self.named_parameters():
             if name.endswith("places"):
                 nn.init.normal_(parameter, std=0.02)
+        if self.reads_picture:  # which of two things is further left is hard to learn from noise
+            with torch.no_grad():
+                waves = PLACED * positions(*self._read_grid, self.picture_places.shape[1])
+                self.picture_places[:, : waves.shape[1]] = waves  # of a width in fours, all
 
     @property
     def words(self) -> Words:
