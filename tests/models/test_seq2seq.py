@@ -23,10 +23,12 @@ from pinxit.models.chances import Chances, uniforms
 from pinxit.models.seq2seq import Config, build
 from pinxit.models.seq2seq.codes import Around, shared
 from pinxit.models.seq2seq.directions import padded
+from pinxit.models.seq2seq.model import PLACED
 from pinxit.models.seq2seq.search import beam_search, by_chance, penalised
 from pinxit.models.seq2seq.steps import Steps, best_of, painting, painting_slowly
 from pinxit.models.tokenizer import Config as TokenizerConfig
 from pinxit.models.tokenizer.quantizers import FSQ
+from pinxit.models.transformer import positions
 
 SMALL = {"width": 32, "heads": 2, "depth": 2, "decoder_depth": 2, "block": 2, "colors": 8}
 TEXTS = ["a blob at the top left", "une tache en bas à droite", "a blob"]
@@ -473,6 +475,17 @@ def test_captions_are_taken_in_every_language_and_pairs_are_of_two():
     some = {"en": ["a blob"] * 2, "fr": ["", "une tache"]}
     first, second = model._chosen(some, 2)
     assert (first.languages[0], second.texts[0]) == ("en", None)
+
+
+@pytest.mark.parametrize(("width", "waves"), [(32, 32), (18, 16)])
+def test_the_places_of_a_picture_begin_as_sines_of_row_and_column(width, waves):
+    model = tiny("picture", "words", width=width, heads=1)
+    rows, columns = (
+        model.facts.height // model.config.patch,
+        model.facts.width // model.config.patch,
+    )
+    wanted = PLACED * positions(rows, columns, width)
+    torch.testing.assert_close(model.picture_places[:, :waves], wanted)
 
 
 def test_reading_codes_in_place_of_patches():
