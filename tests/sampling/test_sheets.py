@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from conftest import blobs
+from pinxit.data.pictures import Pictures
 from pinxit.sampling import sheets, tables
 
 
@@ -80,3 +81,10 @@ def test_csv_quotes_what_needs_it():
     text = tables.csv_text([{"name": 'a,"b".png', "log_likelihood": -1.5}])
     assert text == 'name,log_likelihood\n"a,""b"".png",-1.5\n'
     assert tables.csv_text([]).strip() == ""
+
+
+def test_pictures_on_white_are_parted_by_grey_and_others_by_white():
+    light, dark = (Pictures(np.full((3, 4, 4, 1), level, np.uint8)) for level in (255, 0))
+    assert light.grid(3, scale=1).pixels[0, 0, 0] == 200
+    assert (light.grid(3, scale=1).pixels[0, 2:6, 2:6] == 255).all()
+    assert dark.grid(3, scale=1).pixels[0, 0, 0] == 255

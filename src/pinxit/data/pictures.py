@@ -156,11 +156,17 @@ class Pictures:
         rows = math.ceil(n / columns)
         scale = scale or max(1, min(round(96 / max(h, w)), round(1600 / (columns * w))))
         h, w = h * scale, w * scale
-        sheet = np.full((rows * (h + gap) + gap, columns * (w + gap) + gap, c), 255, np.uint8)
+        size = rows * (h + gap) + gap, columns * (w + gap) + gap, c
+        sheet = np.full(size, self._between(), np.uint8)
         for i, picture in enumerate(self.pixels):
             top, left = gap + i // columns * (h + gap), gap + i % columns * (w + gap)
             sheet[top : top + h, left : left + w] = picture.repeat(scale, 0).repeat(scale, 1)
         return Pictures(sheet[None])
+
+    def _between(self) -> int:
+        """White, between pictures on white grey: where one ends must be seen."""
+        edges = self.pixels[:, [0, -1]].ravel(), self.pixels[:, :, [0, -1]].ravel()
+        return 200 if float(np.median(np.concatenate(edges))) > 250 else 255
 
     def png(self) -> bytes:
         """The picture, or the grid of all, as the bytes of a PNG file."""
