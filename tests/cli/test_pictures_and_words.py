@@ -80,6 +80,18 @@ def test_drawings_are_looked_for_among_the_true_pictures(runs):
         assert 0 <= found[f"{name}_1"] <= found[f"{name}_5"] <= found[f"{name}_10"] <= 1
 
 
+def test_a_captioning_run_judges_drawings_also_where_they_are_measured(runs, capsys):
+    run, judge = str(runs / "draw"), str(runs / "caption")
+    assert main(["draw", run, "a blob", "-n", "2", "--tries", "3", "--judge", judge]) == 0
+    assert capsys.readouterr().out.strip().endswith("-of3-judged-by-caption.png")
+    assert "give tries, 2 or more" in refused(capsys, "draw", run, "a blob", "--judge", judge)
+    assert "cannot caption" in refused(capsys, "draw", run, "a", "--tries", "2", "--judge", run)
+    found = evaluate(
+        run, blobs(), distances=False, tries=2, judge=judge, progress=False, write=False
+    )
+    assert found["protocol"]["painting"]["judge"] == judge
+
+
 def test_drawing_refuses_what_cannot_be_in_a_line_or_two(runs, capsys):
     run = runs / "draw"
     assert "say what to draw" in refused(capsys, "draw", run)
