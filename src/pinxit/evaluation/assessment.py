@@ -311,15 +311,9 @@ class Assessment:
 
     def looked_up(self, embed: Embed) -> Iterator[Named]:
         """Whether a drawn picture is nearest to the true one, and what looking up reaches."""
-        from pinxit.evaluation.neighbours import found_again, neighbours_pictures
+        from pinxit.evaluation.neighbours import looking_up_figures
 
-        true, texts = self.told
-        if len(set(texts)) < len(texts) // 2:
-            return  # captions of labels: there is no picture that is a text's own
-        yield from found_again("drawn_recall", embed, self.drawn, true, texts)
-        there = neighbours_pictures(texts, self.known)
-        if there is not None:
-            yield from found_again("neighbour_recall", embed, there, true, texts)
+        yield from looking_up_figures(embed, self.drawn, *self.told, self.known)
 
 
 def evaluate(

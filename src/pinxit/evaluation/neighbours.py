@@ -94,5 +94,18 @@ def found_again(
     yield from recalls(name, there @ new.T, texts[:AMONG])
 
 
+def looking_up_figures(
+    embed: Embed, drawn: Pictures, true: Pictures, texts: Sequence[str], known: Pictures
+) -> Iterator[Named]:
+    """Whether drawings are nearest to their true pictures, and the same of the known picture with
+    the nearest caption. Nothing for captions of labels: there no picture is a text's own."""
+    if len(set(texts)) < len(texts) // 2:
+        return
+    yield from found_again("drawn_recall", embed, drawn, true, texts)
+    there = neighbours_pictures(texts, known)
+    if there is not None:
+        yield from found_again("neighbour_recall", embed, there, true, texts)
+
+
 def _unit(rows: Float[np.ndarray, "n features"]) -> Float[np.ndarray, "n features"]:
     return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)
