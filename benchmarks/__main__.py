@@ -15,10 +15,10 @@ from tyro.conf import Positional, arg
 PARTS = {
     "startup": "from a fresh process to an answer",
     "throughput": "training, as a share of the machine's matrix products",
-    "likelihood": "10,000 test pictures by 5,000 importance samples each",
+    "likelihood": "10,000 test images by 5,000 importance samples each",
     "masked": "masked autoencoder: a step, beside all patches and beside transformers",
     "generation": "iGPT: tokens a second, beside transformers and beside its products",
-    "drawing": "a picture from words: one, and many together",
+    "drawing": "an image from words: one, and many together",
     "serve": "the server on loopback: what the API adds, batching, overload, memory, kills",
     "peers": "Fashion-MNIST beside pythae (needs the extra `benchmark`)",
 }

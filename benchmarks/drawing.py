@@ -1,4 +1,4 @@
-"""A picture of a caption: how long one takes, and many together."""
+"""An image of a caption: how long one takes, and many together."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ CAPTION = "a small red circle above a large blue square"
 
 
 def drawing(quick: bool) -> Iterator[Table]:
-    """One table: 32 x 32 pictures of 64 codes by a model of the default size.
+    """One table: 32 x 32 images of 64 codes by a model of the default size.
 
     Its weights are of chance, which takes as long as learned ones.
     """
-    from pinxit.data.load import load_pictures
+    from pinxit.data.load import load_images
     from pinxit.models import family, make
 
-    pictures = load_pictures("shapes:200", size="32", progress=False)
-    rows = pictures.rows_of("train")
-    tokenizer = make(family("tokenizer").Config(factor=4), pictures, rows)[0].eval()
+    images = load_images("shapes:200", size="32", progress=False)
+    rows = images.rows_of("train")
+    tokenizer = make(family("tokenizer").Config(factor=4), images, rows)[0].eval()
     config = family("seq2seq").Config(tokens="a tokenizer", depth=2, decoder_depth=3)
-    model = make(config, pictures, rows, tokenizer=tokenizer)[0].eval()
+    model = make(config, images, rows, tokenizer=tokenizer)[0].eval()
     asked = {
         "one": partial(model.draw, [CAPTION]),
         "one, with guidance": partial(model.draw, [CAPTION], guidance=2.0),
@@ -33,7 +33,7 @@ def drawing(quick: bool) -> Iterator[Table]:
     }
     times = 3 if quick else 21
     yield Table(
-        "Milliseconds of pictures of 64 codes from words, warm (must, of one: 150; goal: 30)",
-        ("pictures", "median"),
+        "Milliseconds of images of 64 codes from words, warm (must, of one: 150; goal: 30)",
+        ("images", "median"),
         tuple((name, 1000 * median_seconds(draw, times)) for name, draw in asked.items()),
     )

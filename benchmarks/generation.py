@@ -57,7 +57,7 @@ def _rates(model: IGPT, seconds: dict[str, float]) -> Table:
     rows.append(("pinxit, a whole pass for each token", BATCH * model.tokens / taken, None))
     peer = 1 if len(seconds) > 1 else 0
     return Table(
-        f"Painting {BATCH} pictures of {model.tokens} tokens, 6 layers of 256 "
+        f"Painting {BATCH} images of {model.tokens} tokens, 6 layers of 256 "
         "(must: 2.5 times generate; goal: 6)",
         ("way", "tokens/s", "ms a step", "times"),
         with_ratios(rows, 1, to=peer),

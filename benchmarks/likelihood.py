@@ -1,4 +1,4 @@
-"""Test log-likelihood by 5,000 importance samples a picture: time, and the slow way beside it."""
+"""Test log-likelihood by 5,000 importance samples an image: time, and the slow way beside it."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from typing import Any
 
 import torch
 
-from benchmarks.measure import Loop, noise_pictures
+from benchmarks.measure import Loop, noise_images
 from benchmarks.networks import plain_vae
 from benchmarks.tables import Table, ratio
-from pinxit.data.pictures import Pictures
+from pinxit.data.images import Images
 from pinxit.evaluation.likelihood import RunningWeights, importance
 from pinxit.models.vae import Config, build
 
 SAMPLES = 5_000
-SLOW = 4  # pictures that the slow way is timed on
+SLOW = 4  # images that the slow way is timed on
 TILE = 250  # its samples at once: it holds what it decodes
 
 
 def likelihood(quick: bool) -> Iterator[Table]:
-    """One table, a row a network: seconds for all test pictures, and the figures' agreement."""
-    pictures = _mnist()
-    facts, test = pictures.facts(pictures.rows_of("train")), pictures.split("test")
+    """One table, a row a network: seconds for all test images, and the figures' agreement."""
+    images = _mnist()
+    facts, test = images.facts(images.rows_of("train")), images.split("test")
     some = test[:: len(test) // 20][:20] if quick else test
     options: dict[str, Any] = {"likelihood": "bernoulli", "binarize": "dynamic"}
     rows = []
@@ -35,12 +35,12 @@ def likelihood(quick: bool) -> Iterator[Table]:
         ),
     ):
         steps = 100 if quick else 4_000
-        Loop(model, pictures, precision="fp32").train(steps, of=steps)
+        Loop(model, images, precision="fp32").train(steps, of=steps)
         rows.append(_row(name, model.eval(), some, len(test)))
     yield Table(
-        f"Likelihood of {len(test):,} test pictures, {SAMPLES:,} samples each "
+        f"Likelihood of {len(test):,} test images, {SAMPLES:,} samples each "
         "(must: 240 s; goal: 100 s, on 2 cores)",
-        ("network", "pictures timed", "pictures/s", "seconds for all", "slow way / ours", "nats"),
+        ("network", "images timed", "images/s", "seconds for all", "slow way / ours", "nats"),
         tuple(rows),
         (
             "The slow way is `log_weights`, tile by tile, with as many threads.",
@@ -49,7 +49,7 @@ def likelihood(quick: bool) -> Iterator[Table]:
     )
 
 
-def _row(name: str, model: Any, some: Pictures, count: int) -> tuple[str | float | None, ...]:
+def _row(name: str, model: Any, some: Images, count: int) -> tuple[str | float | None, ...]:
     importance(model, some[:2], SAMPLES)
     start = time.perf_counter()
     log_p = importance(model, some, SAMPLES)[0]
@@ -59,11 +59,11 @@ def _row(name: str, model: Any, some: Pictures, count: int) -> tuple[str | float
 
 
 @torch.inference_mode()
-def _slow_seconds(model: Any, pictures: Pictures) -> float:
+def _slow_seconds(model: Any, images: Images) -> float:
     import numpy as np
 
     generator = torch.Generator().manual_seed(0)
-    x = model.observe(pictures.batch(np.arange(len(pictures))), generator)
+    x = model.observe(images.batch(np.arange(len(images))), generator)
     sums = RunningWeights(len(x))
     start = time.perf_counter()
     while sums.count < SAMPLES:
@@ -71,17 +71,17 @@ def _slow_seconds(model: Any, pictures: Pictures) -> float:
     return time.perf_counter() - start
 
 
-def _mnist() -> Pictures:
-    """MNIST where it can be had; without it pictures of chance, which take as long."""
-    from pinxit.data.load import load_pictures
+def _mnist() -> Images:
+    """MNIST where it can be had; without it images of chance, which take as long."""
+    from pinxit.data.load import load_images
     from pinxit.errors import PinxitError
 
     try:
-        return load_pictures("mnist")
+        return load_images("mnist")
     except PinxitError:
         import dataclasses
 
         import numpy as np
 
-        noise = noise_pictures(20_000, 28, 28)
+        noise = noise_images(20_000, 28, 28)
         return dataclasses.replace(noise, splits=np.repeat([0, 2], 10_000).astype(np.int8))

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.measure import Loop, matrix_rate, noise_pictures
+from benchmarks.measure import Loop, matrix_rate, noise_images
 from benchmarks.tables import Cell, Table, median, ratio
 from pinxit.data.batch import Facts
-from pinxit.data.pictures import Pictures
+from pinxit.data.images import Images
 from pinxit.models.blocks import gathered
 from pinxit.models.contract import Loss
 from pinxit.models.mae import Config
@@ -53,22 +53,22 @@ class AllPatches(MaskedAutoencoder):
 
 def masked(quick: bool) -> Iterator[Table]:
     """Tables: 75 % hidden against all patches; ours against transformers' ViTMAE."""
-    pictures = {side: noise_pictures(2_000, side, side, 3) for side in (32, 64)}
+    images = {side: noise_images(2_000, side, side, 3) for side in (32, 64)}
     rounds, seconds, batch = (1, 0.5, 4) if quick else (5, 4.0, 64)
-    yield _saved(pictures, rounds, seconds, batch)
+    yield _saved(images, rounds, seconds, batch)
     if importlib.util.find_spec("transformers"):
-        yield _beside(pictures[32], rounds, seconds, batch)
+        yield _beside(images[32], rounds, seconds, batch)
 
 
-def _saved(pictures: dict[int, Pictures], rounds: int, seconds: float, batch: int) -> Table:
+def _saved(images: dict[int, Images], rounds: int, seconds: float, batch: int) -> Table:
     rows: list[tuple[Cell, ...]] = []
     for name, side, patch, options in MODELS:
         config = Config(patch=patch, **options)
-        facts = pictures[side].facts()
+        facts = images[side].facts()
         loops = [
             Loop(
                 kind(config.resolve(facts), facts),
-                pictures[side],
+                images[side],
                 batch_size=batch,
                 optimizer="adamw",
             )
@@ -89,8 +89,8 @@ def _saved(pictures: dict[int, Pictures], rounds: int, seconds: float, batch: in
     return Table(
         "A training step with 75 % of the patches hidden (must: 2.8 times as fast; goal: 4.0)",
         (
-            "pictures and encoder",
-            "pictures/s",
+            "images and encoder",
+            "images/s",
             "mask tokens in the encoder",
             "times",
             "of FLOPs",
@@ -101,16 +101,16 @@ def _saved(pictures: dict[int, Pictures], rounds: int, seconds: float, batch: in
     )
 
 
-def _beside(pictures: Pictures, rounds: int, seconds: float, batch: int) -> Table:
+def _beside(images: Images, rounds: int, seconds: float, batch: int) -> Table:
     config = Config(patch=2, **MODELS[0][3])
-    facts = pictures.facts()
+    facts = images.facts()
     model = MaskedAutoencoder(config.resolve(facts), facts)
-    loop = Loop(model, pictures, batch_size=batch, optimizer="adamw")
+    loop = Loop(model, images, batch_size=batch, optimizer="adamw")
     found = {
-        name: _peer(model, pictures, 4, bf16)(2) for name, bf16 in (("fp32", False), ("bf16", True))
+        name: _peer(model, images, 4, bf16)(2) for name, bf16 in (("fp32", False), ("bf16", True))
     }
     faster = min(found, key=found.__getitem__)
-    peer = _peer(model, pictures, batch, faster == "bf16")
+    peer = _peer(model, images, batch, faster == "bf16")
     ours, theirs = alternately([loop.train, peer], rounds, seconds)
     rows = (
         ("pinxit, " + ("bf16" if loop.bf16 else "fp32"), batch / ours, ratio(theirs, ours)),
@@ -119,14 +119,14 @@ def _beside(pictures: Pictures, rounds: int, seconds: float, batch: int) -> Tabl
     return Table(
         "Training a masked autoencoder, 32 x 32, patch 2, 192 x 6 and 128 x 2 "
         "(must: 1.2 times; goal: 2)",
-        ("trainer", "pictures/s", "times the peer's faster"),
+        ("trainer", "images/s", "times the peer's faster"),
         rows,
-        ("The same weights, batch and fused AdamW; the peer's pictures lie ready as floats.",),
+        ("The same weights, batch and fused AdamW; the peer's images lie ready as floats.",),
     )
 
 
 def _peer(
-    model: MaskedAutoencoder, pictures: Pictures, batch: int, bf16: bool
+    model: MaskedAutoencoder, images: Images, batch: int, bf16: bool
 ) -> Callable[[int], float]:
     """Training steps of the peer, timed; as the documentation has it."""
     from benchmarks.peer_transformers import vit_mae_of
@@ -134,7 +134,7 @@ def _peer(
     device = "cuda" if torch.cuda.is_available() else "cpu"
     peer = vit_mae_of(model).to(device).train()
     optimizer = torch.optim.AdamW(peer.parameters(), 1e-3, fused=True)
-    pixels = torch.from_numpy(np.array(pictures.pixels)).permute(0, 3, 1, 2)
+    pixels = torch.from_numpy(np.array(images.pixels)).permute(0, 3, 1, 2)
     x = ((pixels.float() / 255 - model.centre) / model.scale).contiguous().to(device)
 
     def train(steps: int) -> float:

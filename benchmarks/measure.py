@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.tables import median
-from pinxit.data.pictures import Pictures
+from pinxit.data.images import Images
 
 PINXIT = (sys.executable, "-m", "pinxit.cli")
 
@@ -67,34 +67,32 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def noise_pictures(
-    count: int, height: int, width: int, channels: int = 1, seed: int = 0
-) -> Pictures:
-    """Pictures of chance, half of them ink: for clocks, which do not see what is on a picture."""
+def noise_images(count: int, height: int, width: int, channels: int = 1, seed: int = 0) -> Images:
+    """Images of chance, half of them ink: for clocks, which do not see what is on an image."""
     random = np.random.default_rng(seed)
     pixels = random.integers(0, 256, (count, height, width, channels), np.uint8)
-    return Pictures(np.where(pixels < 128, 0, pixels), splits=np.zeros(count, np.int8))
+    return Images(np.where(pixels < 128, 0, pixels), splits=np.zeros(count, np.int8))
 
 
 @dataclass(frozen=True)
 class Speed:
     """Of the training loop."""
 
-    pictures_per_second: float
-    flops: float  # a picture, forward and backward
+    images_per_second: float
+    flops: float  # an image, forward and backward
     matrix_rate: float  # floating-point operations a second, same precision
     precision: str
 
     @property
     def share(self) -> float:
         """Model FLOPs over what the machine's matrix products reach."""
-        return self.flops * self.pictures_per_second / self.matrix_rate
+        return self.flops * self.images_per_second / self.matrix_rate
 
 
 class Loop:
     """A model in pinxit's own training loop."""
 
-    def __init__(self, model: Any, pictures: Pictures, **settings: Any) -> None:
+    def __init__(self, model: Any, images: Images, **settings: Any) -> None:
         from pinxit.training.loop import Trainer, optimizer_of, training
         from pinxit.training.session import set_up_fabric
         from pinxit.training.settings import Settings, chosen_learning_rate
@@ -102,7 +100,7 @@ class Loop:
         parameters = sum(p.numel() for p in model.parameters())
         options = {"learning_rate": chosen_learning_rate(parameters), "batch_size": 256}
         self.settings = Settings(**{"steps": 1, **options, **settings})
-        self.pictures, self.rows = pictures, pictures.rows_of("train")
+        self.images, self.rows = images, images.rows_of("train")
         fabric = set_up_fabric(self.settings)
         average = [p.detach().clone().to(fabric.device) for p in model.parameters()]
         wrapped, optimizer = fabric.setup(model, optimizer_of(model, self.settings))
@@ -111,7 +109,7 @@ class Loop:
         self.goal = 1.0
         # the learning rate's schedule is that of a budget of `goal` steps
         self.steps = training(
-            self.trainer, pictures, self.rows, self.settings, lambda s: s.step / (self.goal + 1)
+            self.trainer, images, self.rows, self.settings, lambda s: s.step / (self.goal + 1)
         )
 
     @property
@@ -131,11 +129,11 @@ class Loop:
         return time.perf_counter() - start
 
     def flops(self) -> float:
-        """A picture, forward and backward, as PyTorch counts matrix products and convolutions."""
+        """An image, forward and backward, as PyTorch counts matrix products and convolutions."""
         from torch.utils.flop_counter import FlopCounterMode
 
         size = self.settings.batch_size or 1
-        batch = self.pictures.batch(self.rows[:size]).to(self.trainer.fabric.device)
+        batch = self.images.batch(self.rows[:size]).to(self.trainer.fabric.device)
         with FlopCounterMode(display=False) as counter:
             self.trainer.fabric.backward(self.trainer.model.loss(batch, 1.0).total)
         self.trainer.optimizer.zero_grad()

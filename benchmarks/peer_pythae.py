@@ -36,7 +36,7 @@ def main() -> None:
     np.save(given.folder / "reconstructions.npy", _pixels(_reconstructed(model, test)))
     told = {
         "seconds": seconds,
-        "pictures": given.epochs * len(train),
+        "images": given.epochs * len(train),
         "parameters": sum(p.numel() for p in model.parameters()),
         "version": version("pythae"),
     }

@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def vit_mae_of(model: Any) -> Any:
-    """A ViTMAEForPreTraining that computes what our masked autoencoder of square pictures does.
+    """A ViTMAEForPreTraining that computes what our masked autoencoder of square images does.
 
     Its pixel values are ours less `centre`, by `scale`.
     """

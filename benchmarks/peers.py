@@ -11,14 +11,14 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.measure import PINXIT, Loop, noise_pictures, seconds_of, training_speed
+from benchmarks.measure import PINXIT, Loop, noise_images, seconds_of, training_speed
 from benchmarks.networks import plain_vae
 from benchmarks.tables import Cell, Table, median, with_ratios
-from pinxit.data.pictures import Pictures
+from pinxit.data.images import Images
 from pinxit.errors import PinxitError
 
 LATENT = 64  # both
-MADE = 5_000  # pictures on each side of a distance
+MADE = 5_000  # images on each side of a distance
 FOLDER = Path("build/benchmarks")
 
 
@@ -29,58 +29,58 @@ class Made:
     name: str
     seconds: float  # of training; ours counts from the start of the process
     process: float  # of the whole process, its imports and writing too
-    samples: Pictures
-    reconstructions: Pictures
+    samples: Images
+    reconstructions: Images
 
 
 def peers(quick: bool) -> Iterator[Table]:
-    """Tables: Frechet distances with times; pictures of both; training throughput of both."""
+    """Tables: Frechet distances with times; images of both; training throughput of both."""
     if importlib.util.find_spec("pythae") is None:
         raise PinxitError("the peer is not installed: pip install -e '.[benchmark]'")
-    from pinxit.data.load import load_pictures
+    from pinxit.data.load import load_images
 
-    pictures = load_pictures("fashion-mnist", limit=6_000 if quick else None)
+    images = load_images("fashion-mnist", limit=6_000 if quick else None)
     minutes = 0.15 if quick else 3.0
-    yield _distances(pictures, list(_all_made(pictures, minutes)))
+    yield _distances(images, list(_all_made(images, minutes)))
     yield _throughput(quick)
 
 
-def _all_made(pictures: Pictures, minutes: float) -> Iterator[Made]:
+def _all_made(images: Images, minutes: float) -> Iterator[Made]:
     """Ours in a tenth of the time, the peer's one epoch, ours in full, the peer as long."""
-    yield _ours(pictures, minutes / 10)
-    yield _ours(pictures, minutes / 10, prior="flow")
-    one = _pythae(pictures, epochs=1)
+    yield _ours(images, minutes / 10)
+    yield _ours(images, minutes / 10, prior="flow")
+    one = _pythae(images, epochs=1)
     yield one
-    yield _ours(pictures, minutes)
-    yield _ours(pictures, minutes, prior="flow")
-    yield _pythae(pictures, epochs=max(2, round(60 * minutes / one.seconds)))
+    yield _ours(images, minutes)
+    yield _ours(images, minutes, prior="flow")
+    yield _pythae(images, epochs=max(2, round(60 * minutes / one.seconds)))
 
 
-def _ours(pictures: Pictures, minutes: float, prior: str = "standard") -> Made:
+def _ours(images: Images, minutes: float, prior: str = "standard") -> Made:
     from pinxit.runs import load
 
     out = _empty(FOLDER / f"ours-{60 * minutes:g}s-{prior}")
-    limit = ["--limit", str(len(pictures))] if len(pictures) < 70_000 else []
+    limit = ["--limit", str(len(images))] if len(images) < 70_000 else []
     command = [*PINXIT, "train", "vae", "fashion-mnist", "--minutes", f"{minutes:g}", *limit]
     options = ["--latent-dim", str(LATENT), "--prior", prior]
     seconds = seconds_of([*command, *options, "--no-report", "-o", str(out)])
     model = load(out)
-    test = pictures.split("test")
+    test = images.split("test")
     name = f"pinxit, {60 * minutes:g} s" + (", flow prior" if prior == "flow" else "")
     return Made(name, 60 * minutes, seconds, model.sample(MADE), model.reconstruct(test))
 
 
-def _pythae(pictures: Pictures, epochs: int) -> Made:
+def _pythae(images: Images, epochs: int) -> Made:
     folder = _empty(FOLDER / f"pythae-{epochs}")
     folder.mkdir(parents=True)
     for split in ("train", "test"):
-        np.save(folder / f"{split}.npy", pictures.split(split).pixels)
+        np.save(folder / f"{split}.npy", images.split(split).pixels)
     command = [sys.executable, "-m", "benchmarks.peer_pythae", str(folder)]
     options = ["--latent-dim", str(LATENT), "--epochs", str(epochs), "--samples", str(MADE)]
     seconds = seconds_of([*command, *options])
     told = json.loads((folder / "told.json").read_text())
     name = f"pythae {told['version']}, {epochs} epoch{'s' if epochs > 1 else ''}"
-    made = [Pictures(np.load(folder / f"{n}.npy")) for n in ("samples", "reconstructions")]
+    made = [Images(np.load(folder / f"{n}.npy")) for n in ("samples", "reconstructions")]
     return Made(name, told["seconds"], seconds, *made)
 
 
@@ -91,12 +91,12 @@ def _empty(folder: Path) -> Path:
     return folder
 
 
-def _distances(pictures: Pictures, all_made: list[Made]) -> Table:
+def _distances(images: Images, all_made: list[Made]) -> Table:
     from pinxit.evaluation.comparison import Comparison
     from pinxit.evaluation.features import feature_space
 
-    test = pictures.split("test")
-    comparison = Comparison(feature_space(pictures), pictures, test, MADE)
+    test = images.split("test")
+    comparison = Comparison(feature_space(images), images, test, MADE)
     rows: list[tuple[Cell, ...]] = []
     floor = 0.0
     for made in all_made:
@@ -109,7 +109,7 @@ def _distances(pictures: Pictures, all_made: list[Made]) -> Table:
     with_samples = with_ratios(rows, 3, to=len(rows) - 1)
     accuracy = comparison.space.facts.get("accuracy")
     return Table(
-        "Fashion-MNIST: Frechet distance to the test pictures, lower is better",
+        "Fashion-MNIST: Frechet distance to the test images, lower is better",
         (
             "model",
             "training s",
@@ -121,19 +121,19 @@ def _distances(pictures: Pictures, all_made: list[Made]) -> Table:
         ),
         with_ratios(with_samples, 4, to=len(rows) - 1),
         (
-            f"Both of {LATENT} latents; {MADE:,} pictures on each side; features of a small "
-            f"classifier ({accuracy:.1%} right), not FID. Training to test pictures: {floor:.3f}.",
+            f"Both of {LATENT} latents; {MADE:,} images on each side; features of a small "
+            f"classifier ({accuracy:.1%} right), not FID. Training to test images: {floor:.3f}.",
             f"pinxit's training time counts from the process's start. Sheets are in {FOLDER}/.",
         ),
     )
 
 
-def _sheet(made: Made, test: Pictures) -> None:
-    """Samples above; below, test pictures over their reconstructions."""
+def _sheet(made: Made, test: Images) -> None:
+    """Samples above; below, test images over their reconstructions."""
     few = 12
     parts = [made.samples[:36], test[:few], made.reconstructions[:few]]
     name = made.name.replace(" ", "-").replace(",", "")
-    Pictures.concatenate(parts).grid(columns=few).save(FOLDER / f"{name}.png")
+    Images.concatenate(parts).grid(columns=few).save(FOLDER / f"{name}.png")
 
 
 def _throughput(quick: bool) -> Table:
@@ -141,22 +141,20 @@ def _throughput(quick: bool) -> Table:
     from torch import nn
 
     count = 5_000 if quick else 30_000
-    pictures = noise_pictures(count, 28, 28)
-    wholly = Pictures(pictures.pixels, splits=np.repeat([0, 2], [count - 10, 10]).astype(np.int8))
+    images = noise_images(count, 28, 28)
+    wholly = Images(images.pixels, splits=np.repeat([0, 2], [count - 10, 10]).astype(np.int8))
     theirs, ours, share = [], [], 0.0
     for _ in range(1 if quick else 3):
         made = _pythae(wholly, epochs=1)
         theirs.append((count - 10) / made.seconds)
-        model = plain_vae(
-            pictures.facts(), (512,), LATENT, nn.ReLU, likelihood="gaussian", sigma=1.0
-        )
-        speed = training_speed(Loop(model, pictures, batch_size=64), 2.0, 1)
-        ours.append(speed.pictures_per_second)
+        model = plain_vae(images.facts(), (512,), LATENT, nn.ReLU, likelihood="gaussian", sigma=1.0)
+        speed = training_speed(Loop(model, images, batch_size=64), 2.0, 1)
+        ours.append(speed.images_per_second)
         share = speed.share
     rows = (("pinxit's loop", median(ours)), ("pythae's trainer", median(theirs)))
     return Table(
         "Training throughput of the same MLP, 784-512-64, in batches of 64",
-        ("trainer", "pictures/s", "ratio"),
+        ("trainer", "images/s", "ratio"),
         with_ratios(rows, 1, to=1),
         (
             f"pinxit: {share:.0%} of the matrix rate at this small batch; its own default is 256.",

@@ -33,7 +33,7 @@ def serve(quick: bool) -> Iterator[Table]:
         server = Server(run, Path(folder) / "serve.sqlite")
         try:
             yield _added(server, 30 if quick else 300)
-            yield _batching(server, "a VAE, 1 ms a picture", 2.0 if quick else 15.0)
+            yield _batching(server, "a VAE, 1 ms an image", 2.0 if quick else 15.0)
             yield _memory(server, *((20, 200) if quick else (100, 10_000)))
         finally:
             server.stop(signal.SIGTERM)
@@ -165,8 +165,8 @@ def _batching(server: Server, what: str, seconds: float) -> Table:
         rates[clients] = found.get(200, 0) / seconds
     rows = tuple((f"{n}", rate, rate / rates[1]) for n, rate in rates.items())
     return Table(
-        f"Pictures per second of {what}, by clients (32 over 1: must 3 x, goal 8 x)",
-        ("clients", "pictures/s", "over one client"),
+        f"Images per second of {what}, by clients (32 over 1: must 3 x, goal 8 x)",
+        ("clients", "images/s", "over one client"),
         rows,
         ("The clients run on the same cores as the server.",),
     )
@@ -176,7 +176,7 @@ def _overload(server: Server, seconds: float) -> Table:
     found = asyncio.run(_load(server.base, 512, seconds))
     other = sum(count for status, count in found.items() if status not in (200, 429))
     return Table(
-        f"{seconds:.0f} s of 512 clients, where 256 pictures may wait (other: must 0)",
+        f"{seconds:.0f} s of 512 clients, where 256 images may wait (other: must 0)",
         ("answer", "count"),
         (("200", found.get(200, 0)), ("429", found.get(429, 0)), ("other", other)),
     )

@@ -45,7 +45,7 @@ def startup(quick: bool) -> Iterator[Table]:
             ("the last sample grid", median(columns[1])),
             ("the end of the process", median(columns[2])),
         ),
-        ("An empty cache of pictures; no report.",),
+        ("An empty cache of images; no report.",),
     )
 
 

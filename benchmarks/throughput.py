@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from benchmarks.measure import Loop, noise_pictures, training_speed
+from benchmarks.measure import Loop, noise_images, training_speed
 from benchmarks.tables import Table
 from pinxit.models.vae import Config, build
 from pinxit.training.settings import chosen_batch
@@ -20,21 +20,21 @@ MODELS: tuple[tuple[str, int, int, int, dict[str, Any]], ...] = (
 
 
 def throughput(quick: bool) -> Iterator[Table]:
-    """One table: pictures a second, FLOPs a picture, share of the matrix rate."""
+    """One table: images a second, FLOPs an image, share of the matrix rate."""
     rows = []
     for name, height, width, channels, options in MODELS:
-        pictures = noise_pictures(2_000 if quick else 20_000, height, width, channels)
-        model = build(Config(**options), pictures.facts())
-        batch = chosen_batch(noise_facts(pictures, 60_000))
-        loop = Loop(model, pictures, batch_size=batch)
+        images = noise_images(2_000 if quick else 20_000, height, width, channels)
+        model = build(Config(**options), images.facts())
+        batch = chosen_batch(noise_facts(images, 60_000))
+        loop = Loop(model, images, batch_size=batch)
         speed = training_speed(loop, 0.5 if quick else 5.0, 2 if quick else 5)
-        gflops = speed.flops * speed.pictures_per_second / 1e9
+        gflops = speed.flops * speed.images_per_second / 1e9
         rows.append(
             (
                 name,
                 speed.precision,
                 float(batch),
-                speed.pictures_per_second,
+                speed.images_per_second,
                 speed.flops / 1e6,
                 gflops,
                 speed.matrix_rate / 1e9,
@@ -47,8 +47,8 @@ def throughput(quick: bool) -> Iterator[Table]:
             "model",
             "precision",
             "batch",
-            "pictures/s",
-            "MFLOP/picture",
+            "images/s",
+            "MFLOP/image",
             "GFLOP/s",
             "matrix GFLOP/s",
             "share",
@@ -58,8 +58,8 @@ def throughput(quick: bool) -> Iterator[Table]:
     )
 
 
-def noise_facts(pictures: Any, count: int) -> Any:
-    """The facts of so many such pictures."""
+def noise_facts(images: Any, count: int) -> Any:
+    """The facts of so many such images."""
     import dataclasses
 
-    return dataclasses.replace(pictures.facts(), count=count)
+    return dataclasses.replace(images.facts(), count=count)

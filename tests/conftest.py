@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pinxit.data.batch import Facts
-from pinxit.data.pictures import Pictures
+from pinxit.data.images import Images
 
 # before any process of a test imports torch
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -30,10 +30,10 @@ def _own_cache(tmp_path_factory, monkeypatch):
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
-    """The folder of real picture sets; skips where PINXIT_DATA does not name one."""
+    """The folder of real image sets; skips where PINXIT_DATA does not name one."""
     folder = os.environ.get("PINXIT_DATA")
     if not folder:
-        pytest.skip("PINXIT_DATA is not set: the real picture sets are not here")
+        pytest.skip("PINXIT_DATA is not set: the real image sets are not here")
     path = Path(folder).resolve()
     if not (path / "mnist").is_dir():
         pytest.skip(f"PINXIT_DATA names a folder without mnist/: {path}")
@@ -41,9 +41,9 @@ def real_data() -> Path:
 
 
 def blobs(n: int = 96, height: int = 8, width: int = 8, channels: int = 1, seed: int = 0):
-    """Pictures of one soft blob each, with its quadrant as label: easy to learn, hard to guess.
+    """Images of one soft blob each, with its quadrant as label: easy to learn, hard to guess.
 
-    The captions say the quadrant in English and French; the picture before is the mirror image.
+    The captions say the quadrant in English and French; the image before is the mirror image.
     """
     random = np.random.default_rng(seed)
     y, x = np.mgrid[0:height, 0:width]
@@ -58,7 +58,7 @@ def blobs(n: int = 96, height: int = 8, width: int = 8, channels: int = 1, seed:
     splits[n // 2 : 3 * n // 4], splits[3 * n // 4 :] = 1, 2
     english = ("top left", "top right", "bottom left", "bottom right")
     french = ("en haut à gauche", "en haut à droite", "en bas à gauche", "en bas à droite")
-    return Pictures(
+    return Images(
         pixels,
         captions={
             "en": [f"a blob at the {english[i]}" for i in labels],

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from benchmarks.__main__ import PARTS
-from benchmarks.measure import Loop, noise_pictures, seconds_of
+from benchmarks.measure import Loop, noise_images, seconds_of
 from benchmarks.networks import plain_vae
 from benchmarks.tables import Table, median, ratio, shown, with_ratios
 
@@ -57,21 +57,21 @@ def test_every_part_is_there():
 
 
 def test_the_loop_that_is_timed_counts_the_flops_of_its_matrix_products():
-    pictures = noise_pictures(64, 8, 8)
-    model = plain_vae(pictures.facts(), (20, 10), 5, torch.nn.Tanh, likelihood="bernoulli")
-    loop = Loop(model, pictures, batch_size=16, precision="fp32")
+    images = noise_images(64, 8, 8)
+    model = plain_vae(images.facts(), (20, 10), 5, torch.nn.Tanh, likelihood="bernoulli")
+    loop = Loop(model, images, batch_size=16, precision="fp32")
     assert loop.train(3) > 0
     forward = 2 * (64 * 20 + 20 * 10 + 10 * 10 + 5 * 10 + 10 * 20 + 20 * 64)
-    first = 2 * 64 * 20  # no gradient is asked for the pictures
+    first = 2 * 64 * 20  # no gradient is asked for the images
     assert loop.flops() == 3 * forward - first
 
 
 def test_the_plain_vae_is_one_that_the_fast_likelihood_applies_to():
-    pictures = noise_pictures(8, 8, 8)
-    model = plain_vae(pictures.facts(), (20, 10), 5, torch.nn.Tanh, likelihood="bernoulli")
+    images = noise_images(8, 8, 8)
+    model = plain_vae(images.facts(), (20, 10), 5, torch.nn.Tanh, likelihood="bernoulli")
     import numpy as np
 
-    x = model.observe(pictures.batch(np.arange(3)), torch.Generator().manual_seed(0))
+    x = model.observe(images.batch(np.arange(3)), torch.Generator().manual_seed(0))
     noise = torch.randn(3, 80, 5, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         assert model._log_weights(x, None, noise).shape == (3, 80)

@@ -133,13 +133,13 @@ def test_every_parameter_learns_within_two_steps(config):
 
 
 def test_loss_falls(config):
-    model, pictures = fresh(config).train(), blobs()
+    model, images = fresh(config).train(), blobs()
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     losses = []
     for step in range(60):
         torch.manual_seed(step)
         optimizer.zero_grad()
-        loss = model.loss(pictures.batch(np.arange(48))).total
+        loss = model.loss(images.batch(np.arange(48))).total
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
@@ -167,7 +167,7 @@ def test_saved_and_loaded_it_gives_the_same(model):
 
 
 @of_all_that("sample")
-def test_sampling_is_repeatable_and_picture_7_is_the_same_in_any_batch(model):
+def test_sampling_is_repeatable_and_image_7_is_the_same_in_any_batch(model):
     many = model.sample(70, seed=0).pixels
     assert many.shape == (70, *blobs().pixels.shape[1:])
     assert np.array_equal(many, model.sample(70, seed=0).pixels)
@@ -183,24 +183,24 @@ def test_sampling_is_repeatable_and_picture_7_is_the_same_in_any_batch(model):
 
 @of_all_that("reconstruct")
 def test_reconstruction_is_deterministic_and_of_the_same_shape(model):
-    pictures = blobs()
-    all_of_them = model.reconstruct(pictures).pixels
-    assert all_of_them.shape == pictures.pixels.shape
-    assert np.array_equal(all_of_them[5:9], model.reconstruct(pictures[5:9]).pixels)
+    images = blobs()
+    all_of_them = model.reconstruct(images).pixels
+    assert all_of_them.shape == images.pixels.shape
+    assert np.array_equal(all_of_them[5:9], model.reconstruct(images[5:9]).pixels)
 
 
 @of_all_that("encode")
 def test_encoding_is_deterministic_and_decodes(model):
-    pictures = blobs()
-    posterior = model.encode(pictures)
+    images = blobs()
+    posterior = model.encode(images)
     assert posterior.mean.shape == posterior.std.shape
     assert (posterior.std > 0).all()
-    assert np.array_equal(posterior.mean[3:4], model.encode(pictures[3:4]).mean)
+    assert np.array_equal(posterior.mean[3:4], model.encode(images[3:4]).mean)
     assert len(model.decode(posterior.mean[:5])) == 5
 
 
 @of_all_that("embed")
-def test_embedding_is_one_vector_a_picture(model):
+def test_embedding_is_one_vector_an_image(model):
     vectors = model.embed(blobs())
     assert vectors.dtype == np.float32
     assert vectors.shape[0] == len(blobs())
@@ -215,41 +215,41 @@ def test_scores_are_finite_and_do_not_depend_on_neighbours(model):
     assert np.array_equal(scores[:4], model.score(blobs()[:4]))
 
 
-def missing_corners(pictures):
-    """Another rectangle is missing of each picture, at least half a side."""
-    missing = np.zeros(pictures.pixels.shape[:3], bool)
-    for i in range(len(pictures)):
+def missing_corners(images):
+    """Another rectangle is missing of each image, at least half a side."""
+    missing = np.zeros(images.pixels.shape[:3], bool)
+    for i in range(len(images)):
         missing[i, i % 4 :, (i // 4) % 4 :] = True
     return missing
 
 
 @of_all_that("complete")
 def test_completing_keeps_what_is_known_and_paints_the_rest(model):
-    pictures = blobs()
-    missing = missing_corners(pictures)
-    made = model.complete(pictures, missing, seed=0)
+    images = blobs()
+    missing = missing_corners(images)
+    made = model.complete(images, missing, seed=0)
     assert made.pixels.dtype == np.uint8
-    assert made.pixels.shape == pictures.pixels.shape
-    assert np.array_equal(made.pixels[~missing], pictures.pixels[~missing])
-    assert not np.array_equal(made.pixels[missing], pictures.pixels[missing])
+    assert made.pixels.shape == images.pixels.shape
+    assert np.array_equal(made.pixels[~missing], images.pixels[~missing])
+    assert not np.array_equal(made.pixels[missing], images.pixels[missing])
 
 
 @of_all_that("complete")
 def test_completing_is_repeatable_and_does_not_see_the_neighbours_nor_what_is_missing(model):
-    pictures = blobs()
-    missing = missing_corners(pictures)
-    made = model.complete(pictures, missing, seed=3).pixels
-    assert np.array_equal(made[:5], model.complete(pictures[:5], missing[:5], seed=3).pixels)
-    hidden = dataclasses.replace(pictures, pixels=np.where(missing[..., None], 77, pictures.pixels))
+    images = blobs()
+    missing = missing_corners(images)
+    made = model.complete(images, missing, seed=3).pixels
+    assert np.array_equal(made[:5], model.complete(images[:5], missing[:5], seed=3).pixels)
+    hidden = dataclasses.replace(images, pixels=np.where(missing[..., None], 77, images.pixels))
     assert np.array_equal(made, model.complete(hidden, missing, seed=3).pixels)
 
 
 @of_all_that("complete")
 def test_completing_everything_and_nothing(model):
-    pictures = blobs(5)
-    everything = np.ones(pictures.pixels.shape[:3], bool)
-    assert model.complete(pictures, everything, seed=0).pixels.shape == pictures.pixels.shape
-    assert np.array_equal(model.complete(pictures, ~everything).pixels, pictures.pixels)
+    images = blobs(5)
+    everything = np.ones(images.pixels.shape[:3], bool)
+    assert model.complete(images, everything, seed=0).pixels.shape == images.pixels.shape
+    assert np.array_equal(model.complete(images, ~everything).pixels, images.pixels)
 
 
 @of_all_that("complete")
@@ -293,26 +293,26 @@ def test_drawing_refuses_what_cannot_be(model):
 
 @of_all_that("edit")
 def test_editing_is_repeatable_and_does_not_see_the_neighbours(model):
-    pictures = blobs(5)
-    made = model.edit(pictures, CAPTIONS, seed=1).pixels
-    assert made.shape == pictures.pixels.shape
-    assert np.array_equal(made[:2], model.edit(pictures[:2], CAPTIONS[:2], seed=1).pixels)
-    with pytest.raises(UsageError, match="5 pictures and 2 instructions"):
-        model.edit(pictures, CAPTIONS[:2])
+    images = blobs(5)
+    made = model.edit(images, CAPTIONS, seed=1).pixels
+    assert made.shape == images.pixels.shape
+    assert np.array_equal(made[:2], model.edit(images[:2], CAPTIONS[:2], seed=1).pixels)
+    with pytest.raises(UsageError, match="5 images and 2 instructions"):
+        model.edit(images, CAPTIONS[:2])
 
 
 @of_all_that("caption")
 def test_captions_are_ranked_and_do_not_depend_on_neighbours(model):
-    pictures = blobs(5)
-    found = model.caption(pictures, language="fr", beams=3, count=2)
+    images = blobs(5)
+    found = model.caption(images, language="fr", beams=3, count=2)
     assert [len(texts) for texts in found] == [2] * 5
     assert all(isinstance(said.text, str) and said.log_prob < 0 for row in found for said in row)
-    few = model.caption(pictures[1:3], language="fr", beams=3, count=2)
+    few = model.caption(images[1:3], language="fr", beams=3, count=2)
     assert [[said.text for said in row] for row in few] == [
         [said.text for said in row] for row in found[1:3]
     ]
     with pytest.raises(UsageError, match="no language 'de'"):
-        model.caption(pictures, language="de")
+        model.caption(images, language="de")
 
 
 @of_all_that("translate")
@@ -326,10 +326,10 @@ def test_translating_gives_one_text_for_each(model):
 
 @of_all_that("elbo")
 def test_elbo_is_below_the_importance_weighted_bounds(model):
-    pictures = blobs(96)
+    images = blobs(96)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
-        x = model.observe(pictures.batch(np.arange(96)), generator)
+        x = model.observe(images.batch(np.arange(96)), generator)
         elbo = model.elbo(x, None, generator)
         weights = model.log_weights(x, None, 50, generator)
     one = -(elbo.distortion + elbo.rate.sum(1)).mean()

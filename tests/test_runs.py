@@ -111,8 +111,8 @@ def test_evaluation_is_empty_before_it_was_made(run):
         ("some/blobs.npz", "blobs-vae"),
         ("hf:owner/flowers", "flowers-vae"),
         ("été", "été-vae"),
-        ("..", "pictures-vae"),
-        ("", "pictures-vae"),
+        ("..", "images-vae"),
+        ("", "images-vae"),
     ],
 )
 def test_a_name_comes_from_the_data(source, name, tmp_path):

@@ -1,4 +1,4 @@
-"""pinxit: turns a folder of pictures into a model that paints.
+"""pinxit: turns a folder of images into a model that paints.
 
 The names below are the same words as the commands. None is imported before it is used, so that
 `import pinxit` takes no time.
@@ -10,8 +10,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pinxit.data.load import load_pictures as load_pictures
-    from pinxit.data.pictures import Pictures as Pictures
+    from pinxit.data.images import Images as Images
+    from pinxit.data.load import load_images as load_images
     from pinxit.data.templates import captions_from_labels as captions_from_labels
     from pinxit.evaluation import evaluate as evaluate
     from pinxit.models.igpt import Config as IGPT  # noqa: F401
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from pinxit.training import train as train
 
 _WHERE = {
-    "load_pictures": "pinxit.data.load",
+    "load_images": "pinxit.data.load",
     "captions_from_labels": "pinxit.data.templates",
-    "Pictures": "pinxit.data.pictures",
+    "Images": "pinxit.data.images",
     "VAE": "pinxit.models.vae:Config",
     "MAE": "pinxit.models.mae:Config",
     "IGPT": "pinxit.models.igpt:Config",

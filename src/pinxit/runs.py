@@ -2,7 +2,7 @@
 
     config.json        family, model and training settings, facts of the data, versions
     model.safetensors  the weights to use
-    prepared.safetensors  what was taken from the pictures before training (a palette), if anything
+    prepared.safetensors  what was taken from the images before training (a palette), if anything
     checkpoint/        all that resuming needs
     metrics.csv        one row a report of training
     samples/           grids from fixed latents, as it learned
@@ -78,7 +78,7 @@ class Run:
         return self.path / "prepared.safetensors"
 
     def build(self) -> Any:
-        """The model with fresh weights, and what was taken from the pictures before training."""
+        """The model with fresh weights, and what was taken from the images before training."""
         module = family(self.family)
         model = module.build(from_record(module.Config, self.config["model"]), self.facts)
         if self.prepared.is_file():
@@ -137,7 +137,7 @@ def load(run: str | Path, device: str = "cpu") -> Any:
 def free_name(source: str, family_name: str, root: Path = Path("runs")) -> Path:
     """`runs/<data>-<family>`, with a number behind it where that is taken."""
     data = re.sub(r"\.(npz|npy|parquet|tar)$", "", source.rstrip("/").split("/")[-1])
-    data = re.sub(r"[^\w.-]+", "-", data).strip("-.") or "pictures"
+    data = re.sub(r"[^\w.-]+", "-", data).strip("-.") or "images"
     first = root / f"{data}-{family_name}"
     return first if not first.exists() else _numbered(first)
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from pinxit.cli import main
-from pinxit.data.pictures import Pictures
+from pinxit.data.images import Images
 from pinxit.data.sheet import contact_sheet, spread, texts_under
 from pinxit.errors import UsageError
 
@@ -29,7 +29,7 @@ def photos(tmp_path, monkeypatch):
 def test_look_tells_what_there_is_and_ends_with_the_path(photos, capsys):
     assert main(["look", "my photos"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "my photos: 8 pictures of 12 x 12, colour"
+    assert lines[0] == "my photos: 8 images of 12 x 12, colour"
     assert "  labels (2): a 4, b 4" in lines
     assert lines[-3:] == ["  left out: 1", "    a/bad.png: the file is empty", "look-my-photos.png"]
     assert any(line.startswith("  splits: train ") for line in lines)
@@ -51,9 +51,9 @@ def test_look_as_json(photos, capsys):
     ("words", "code", "text"),
     [
         (["look"], 2, "say what to look at"),
-        (["look", "my photos", "--strict"], 1, "1 picture of my photos left out: a/bad.png"),
+        (["look", "my photos", "--strict"], 1, "1 image of my photos left out: a/bad.png"),
         (["look", "my photos", "-o", "a.jpg"], 2, "should end in .png"),
-        (["look", "my photos", "-n", "0"], 2, "1 picture or more"),
+        (["look", "my photos", "-n", "0"], 2, "1 image or more"),
         (["look", "my photos", "--size", "huge"], 2, "a size is '64'"),
         (["look", "my photos", "--language", "fr"], 2, "no captions in 'fr'; there are: none"),
         (["look", "my fotos"], 2, "no source 'my fotos'"),
@@ -69,7 +69,7 @@ def test_look_refuses_in_a_line(capsys, words, code, text):
 
 def test_look_at_files(photos, capsys):
     assert main(["look", str(photos / "a" / "0.png"), str(photos / "b" / "1.png")]) == 0
-    assert "2 files: 2 pictures of 12 x 12" in capsys.readouterr().out
+    assert "2 files: 2 images of 12 x 12" in capsys.readouterr().out
 
 
 def test_sources_lists_every_kind(capsys):
@@ -91,12 +91,12 @@ def test_sources_lists_every_kind(capsys):
     assert {"data", "says", "examples"} == set(json.loads(capsys.readouterr().out)[0])
 
 
-def pictures(n: int, **known) -> Pictures:
-    return Pictures(np.full((n, 8, 16, 1), 90, np.uint8), [f"d/{i}.png" for i in range(n)], **known)
+def images(n: int, **known) -> Images:
+    return Images(np.full((n, 8, 16, 1), 90, np.uint8), [f"d/{i}.png" for i in range(n)], **known)
 
 
-def test_under_a_picture_is_its_caption_else_its_label_else_its_name():
-    some = pictures(
+def test_under_an_image_is_its_caption_else_its_label_else_its_name():
+    some = images(
         3,
         labels=np.array([0, 0, -1]),
         label_names=("été",),
@@ -109,11 +109,11 @@ def test_under_a_picture_is_its_caption_else_its_label_else_its_name():
 
 
 @pytest.mark.parametrize("n", [1, 2, 7, 64])
-def test_a_sheet_holds_every_picture_enlarged(n):
+def test_a_sheet_holds_every_image_enlarged(n):
     import io
 
     words = "a caption so long that it has to be broken and in the end cut off somewhere " * 3
-    sheet = Image.open(io.BytesIO(contact_sheet(pictures(n), [words, *["é"] * (n - 1)])))
+    sheet = Image.open(io.BytesIO(contact_sheet(images(n), [words, *["é"] * (n - 1)])))
     shown = (np.asarray(sheet) == 90).all(-1).sum()
     assert shown >= n * 8 * 16 * 36  # six times as large
     assert shown < n * 8 * 16 * 36 * 1.05

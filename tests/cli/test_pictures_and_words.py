@@ -14,7 +14,7 @@ from PIL import Image
 import pinxit
 from conftest import blobs
 from pinxit.cli import main
-from pinxit.data.load import load_pictures
+from pinxit.data.load import load_images
 from pinxit.evaluation import evaluate
 from pinxit.evaluation.assessment import Assessment, Wanted
 from pinxit.evaluation.telling import Teller
@@ -23,9 +23,9 @@ from pinxit.runs import Run
 
 TINY = {"width": 32, "heads": 2, "depth": 1, "decoder_depth": 1}
 WAYS = {
-    "draw": ("words", "picture"),
-    "edit": ("both", "picture"),
-    "caption": ("picture", "words"),
+    "draw": ("words", "image"),
+    "edit": ("both", "image"),
+    "caption": ("image", "words"),
     "translate": ("words", "words"),
 }
 
@@ -71,10 +71,10 @@ def test_words_that_no_caption_has_are_told(runs, capsys):
     assert "guess" not in capsys.readouterr().err
 
 
-def test_drawings_are_looked_for_among_the_true_pictures(runs):
+def test_drawings_are_looked_for_among_the_true_images(runs):
     told = {"en": [f"blob {i}" for i in range(len(blobs()))]}
-    pictures = dataclasses.replace(blobs(), captions=told)
-    judged = Assessment(Run(runs / "draw").load(), pictures, Wanted(), Teller(False))
+    images = dataclasses.replace(blobs(), captions=told)
+    judged = Assessment(Run(runs / "draw").load(), images, Wanted(), Teller(False))
     found = dict(judged.looked_up(lambda some: some.pixels.reshape(len(some), -1).astype(float)))
     for name in ("drawn_recall", "neighbour_recall"):
         assert 0 <= found[f"{name}_1"] <= found[f"{name}_5"] <= found[f"{name}_10"] <= 1
@@ -102,13 +102,13 @@ def test_drawing_refuses_what_cannot_be_in_a_line_or_two(runs, capsys):
     assert "1 or more" in refused(capsys, "draw", run, "x", "-n", "0")
     other = refused(capsys, "draw", runs / "caption", "x")
     assert "can caption and cannot draw" in other
-    assert "--source words --target picture" in other
+    assert "--source words --target image" in other
 
 
-def test_an_edit_takes_a_picture_of_any_size_and_writes_one(runs, tmp_path, capsys):
-    picture = tmp_path / "mine.png"
-    Image.fromarray(np.full((30, 20), 90, np.uint8)).save(picture)
-    assert main(["edit", str(runs / "edit"), str(picture), "a blob"]) == 0
+def test_an_edit_takes_an_image_of_any_size_and_writes_one(runs, tmp_path, capsys):
+    image = tmp_path / "mine.png"
+    Image.fromarray(np.full((30, 20), 90, np.uint8)).save(image)
+    assert main(["edit", str(runs / "edit"), str(image), "a blob"]) == 0
     shown = capsys.readouterr()
     assert Image.open(shown.out.strip()).size[0] >= 8
     assert "mine.png is 20 x 30; read as 8 x 8." in shown.err
@@ -116,7 +116,7 @@ def test_an_edit_takes_a_picture_of_any_size_and_writes_one(runs, tmp_path, caps
     Image.fromarray(np.full((8, 8, 3), (200, 30, 30), np.uint8)).save(colourful)
     assert main(["edit", str(runs / "edit"), str(colourful), "a blob"]) == 0
     assert "red.png is 8 x 8; read as grey." in capsys.readouterr().err
-    assert "no picture file" in refused(capsys, "edit", runs / "edit", tmp_path / "none.png", "x")
+    assert "no image file" in refused(capsys, "edit", runs / "edit", tmp_path / "none.png", "x")
     assert "required" in _usage(capsys, "edit", runs / "edit")
 
 
@@ -130,22 +130,22 @@ def _usage(capsys, *words):
 
 def test_captions_in_a_language_as_text_and_as_json(runs, capsys):
     run = str(runs / "caption")
-    picture = str(runs / "one.png")
-    Image.fromarray(blobs(1).pixels[0, ..., 0]).save(picture)
-    assert main(["caption", run, picture, "--language", "fr"]) == 0
+    image = str(runs / "one.png")
+    Image.fromarray(blobs(1).pixels[0, ..., 0]).save(image)
+    assert main(["caption", run, image, "--language", "fr"]) == 0
     assert "one.png: " in capsys.readouterr().out
-    assert main(["caption", run, picture, "--count", "2", "--json"]) == 0
+    assert main(["caption", run, image, "--count", "2", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["language"] == "en"
-    first, second = found["pictures"][0]["captions"]
+    first, second = found["images"][0]["captions"]
     assert first["log_prob"] < 0
     assert first["text"] != second["text"]
     chance = ["--temperature", "1", "--seed", "3", "--json"]
-    assert main(["caption", run, picture, *chance]) == 0
+    assert main(["caption", run, image, *chance]) == 0
     drawn = capsys.readouterr().out
-    assert main(["caption", run, picture, *chance]) == 0
+    assert main(["caption", run, image, *chance]) == 0
     assert capsys.readouterr().out == drawn
-    assert "give a --temperature" in refused(capsys, "caption", run, picture, "--top-k", "3")
+    assert "give a --temperature" in refused(capsys, "caption", run, image, "--top-k", "3")
 
 
 def test_translating_tells_the_language_or_is_told(runs, capsys):
@@ -168,7 +168,7 @@ def test_every_direction_is_judged_and_shown(runs, name):
         "translate": "chrf:fr",
     }
     assert expected[name] in found
-    page = report(runs / name, pictures=blobs()).read_text()
+    page = report(runs / name, images=blobs()).read_text()
     assert 'id="worded"' in page
     assert ('id="attended"' in page) == (name in ("draw", "caption"))
 
@@ -186,7 +186,7 @@ def test_training_says_what_is_missing(tmp_path, capsys):
     for i in range(8):
         Image.fromarray(np.full((8, 8), 20 * i, np.uint8)).save(folder / f"{i}.png")
     out = tmp_path / "run"
-    assert "these pictures have none" in refused(capsys, "train", "seq2seq", folder, "-o", out)
+    assert "these images have none" in refused(capsys, "train", "seq2seq", folder, "-o", out)
     assert "no run at" in refused(
         capsys, "train", "seq2seq", "shapes:20", "--tokens", tmp_path / "none", "-o", out
     )
@@ -195,6 +195,6 @@ def test_training_says_what_is_missing(tmp_path, capsys):
 
 @pytest.mark.skipif("PINXIT_DATA" not in os.environ, reason="PINXIT_DATA names no data folder")
 def test_labels_become_captions():
-    pictures = load_pictures("fashion-mnist", captions="labels", limit=30, progress=False)
-    assert set(pictures.captions) == {"en", "fr"}
-    assert all(text.startswith("une photo d") for text in pictures.captions["fr"])
+    images = load_images("fashion-mnist", captions="labels", limit=30, progress=False)
+    assert set(images.captions) == {"en", "fr"}
+    assert all(text.startswith("une photo d") for text in images.captions["fr"])

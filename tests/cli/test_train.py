@@ -46,7 +46,7 @@ def test_a_familys_help_shows_all_of_its_options_and_of_training_with_their_text
         assert f"--{field.name.replace('_', '-')}" in out
     assert "--model." not in out
     assert "--training." not in out
-    assert "pictures a step; None" in out, "a comment is an option's help"
+    assert "images a step; None" in out, "a comment is an option's help"
 
 
 def test_words_become_settings():
@@ -66,7 +66,7 @@ def test_it_trains_and_prints_the_grid_and_last_the_run(tmp_path, capsys):
         "runs/digits-vae/samples/step-0000006.png",
         "runs/digits-vae",
     ]
-    assert "1,537 training pictures of 8 x 8, grey; vae of" in err
+    assert "1,537 training images of 8 x 8, grey; vae of" in err
     assert "latent dim 2, width 16" in err
     assert (tmp_path / "runs/digits-vae/model.safetensors").is_file()
     out, _ = told(["train", "vae", "digits", *QUICK], capsys)
@@ -92,7 +92,7 @@ def test_a_dry_run_says_what_would_be_and_writes_nothing(tmp_path, capsys):
     assert lines["likelihood"] == "gaussian"
     assert lines["batch size"] == "64"
     assert lines["parameters"] == "572,001"
-    assert lines["expected speed"].endswith("pictures/s")
+    assert lines["expected speed"].endswith("images/s")
     assert lines["of the matrix rate"].startswith(tuple("123456789"))
     assert lines["budget"].startswith("1 min 00 s: ")
     assert lines["memory"].endswith("MiB")
@@ -100,7 +100,7 @@ def test_a_dry_run_says_what_would_be_and_writes_nothing(tmp_path, capsys):
 
 
 def test_the_plans_flops_are_those_of_its_matrix_products():
-    """6 operations a weight of a matrix and picture, less the first layer's gradient of x."""
+    """6 operations a weight of a matrix and image, less the first layer's gradient of x."""
     import torch
     from lightning_fabric import Fabric
 

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from test_decode import encoded, forged_png
 
-from pinxit.data.load import load_pictures
+from pinxit.data.load import load_images
 from pinxit.data.sources import open_source
 from pinxit.errors import PinxitError, UsageError
 
@@ -24,7 +24,7 @@ def noise(seed: int = 0, size: int = 16) -> Image.Image:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Three good pictures, to which a test adds what is bad."""
+    """Three good images, to which a test adds what is bad."""
     root = tmp_path / "photos"
     root.mkdir()
     for i in range(3):
@@ -33,20 +33,20 @@ def folder(tmp_path: Path) -> Path:
 
 
 def load(folder: Path, **settings):
-    return load_pictures(str(folder), progress=False, **settings)
+    return load_images(str(folder), progress=False, **settings)
 
 
 def reasons(folder: Path, **settings) -> dict[str, str]:
-    pictures = load(folder, **settings)
-    assert len(pictures) == 3
-    assert [name for name in pictures.names if "good" in name] == list(pictures.names)
-    return {left.name: left.reason for left in pictures.left_out}
+    images = load(folder, **settings)
+    assert len(images) == 3
+    assert [name for name in images.names if "good" in name] == list(images.names)
+    return {left.name: left.reason for left in images.left_out}
 
 
 BAD = {
     "half.png": (encoded(noise())[:300], "truncated"),
     "nothing.png": (b"", "the file is empty"),
-    "words.jpg": (b"words, and nothing but words", "not a picture, whatever its name says"),
+    "words.jpg": (b"words, and nothing but words", "not an image, whatever its name says"),
     "dot.png": (encoded(Image.new("RGB", (1, 1))), "1 x 1 pixels: too small"),
     "vast.png": (
         forged_png(30_000, 30_000),
@@ -67,7 +67,7 @@ def test_each_bad_file_is_named_with_its_reason_and_the_others_load(folder):
 @pytest.mark.parametrize("name", BAD)
 def test_strict_makes_it_an_error(folder, name):
     (folder / name).write_bytes(BAD[name][0])
-    with pytest.raises(PinxitError, match=f"1 picture of .* left out: {name}"):
+    with pytest.raises(PinxitError, match=f"1 image of .* left out: {name}"):
         load(folder, strict=True)
 
 
@@ -82,10 +82,10 @@ def test_what_can_be_converted_is_not_left_out(folder):
         ]
     ):
         image.save(folder / name, **options)
-        pictures = load(folder)
-        assert len(pictures) == 4 + seed
-        assert name in pictures.names
-        assert pictures.left_out == ()
+        images = load(folder)
+        assert len(images) == 4 + seed
+        assert name in images.names
+        assert images.left_out == ()
 
 
 def test_a_file_that_cannot_be_opened(folder, monkeypatch):
@@ -105,18 +105,18 @@ def test_a_file_that_cannot_be_opened(folder, monkeypatch):
     }
 
 
-def test_a_folder_with_no_picture(tmp_path):
+def test_a_folder_with_no_image(tmp_path):
     (tmp_path / "notes.txt").write_text("nothing here")
-    with pytest.raises(UsageError, match=r"there is no picture in .*; looked for \.png"):
+    with pytest.raises(UsageError, match=r"there is no image in .*; looked for \.png"):
         load(tmp_path)
 
 
-def test_a_folder_with_only_bad_pictures(tmp_path):
+def test_a_folder_with_only_bad_images(tmp_path):
     (tmp_path / "a.png").write_bytes(b"")
     (tmp_path / "b.png").write_bytes(b"words")
-    with pytest.raises(PinxitError, match=r"no picture of .* can be read: a.png \(the file is"):
+    with pytest.raises(PinxitError, match=r"no image of .* can be read: a.png \(the file is"):
         load(tmp_path)
-    with pytest.raises(PinxitError, match=r"no picture of .* can be read"):
+    with pytest.raises(PinxitError, match=r"no image of .* can be read"):
         load(tmp_path, size=8, color="rgb")
 
 
@@ -129,10 +129,10 @@ def test_captions_for_files_that_are_not_there(folder):
     )
     (folder / "ghost.txt").write_text("a ghost")
     assert reasons(folder) == {
-        "lost.png": "in the metadata, but there is no such picture",
+        "lost.png": "in the metadata, but there is no such image",
         "metadata.jsonl, record 3": "not a record with a file_name",
         "metadata.jsonl, record 4": "not a record with a file_name",
-        "ghost.txt": "a caption beside no picture",
+        "ghost.txt": "a caption beside no image",
     }
     assert load(folder).captions == {"und": ["a cat", "", ""]}
 
@@ -174,11 +174,11 @@ def test_an_idx_file_that_is_cut_off_and_labels_that_do_not_fit(tmp_path):
     file.write_bytes(whole)
     labels = b"\0\0\x08\x01" + struct.pack(">I", 3) + bytes(3)
     (tmp_path / "train-labels-idx1-ubyte").write_bytes(labels)
-    with pytest.raises(PinxitError, match="has 3 labels for the 4 pictures"):
+    with pytest.raises(PinxitError, match="has 3 labels for the 4 images"):
         load(tmp_path)
 
 
-def test_a_parquet_without_pictures(tmp_path):
+def test_a_parquet_without_images(tmp_path):
     file = tmp_path / "table.parquet"
     pq.write_table(pa.table({"name": ["a"], "label": [1]}), file)
     with pytest.raises(PinxitError, match=r"has no `image` column .* it has: name, label"):
@@ -199,15 +199,15 @@ def test_a_parquet_row_that_names_a_file_elsewhere_is_not_followed(tmp_path):
         pa.struct([("bytes", pa.binary()), ("path", pa.string())]),
     )
     pq.write_table(pa.table({"image": image}), inside / "x.parquet")
-    pictures = load(inside / "x.parquet")
-    assert list(pictures.names) == ["own.png"]
-    assert [left.reason for left in pictures.left_out] == [
+    images = load(inside / "x.parquet")
+    assert list(images.names) == ["own.png"]
+    assert [left.reason for left in images.left_out] == [
         "names a file outside the parquet's folder",
-        "the row has no picture",
+        "the row has no image",
     ]
 
 
-def test_arrays_that_are_no_pictures(tmp_path):
+def test_arrays_that_are_no_images(tmp_path):
     file = tmp_path / "a.npz"
     for arrays, text in [
         ({"faces": np.zeros((2, 4, 4), np.uint8)}, "has no `images`; it has: faces"),
@@ -235,16 +235,16 @@ def test_an_unknown_name_suggests_the_near_one():
 def test_a_file_of_no_known_kind(tmp_path):
     file = tmp_path / "film.mp4"
     file.write_bytes(b"0")
-    with pytest.raises(UsageError, match=r"is no picture and holds none that pinxit reads"):
+    with pytest.raises(UsageError, match=r"is no image and holds none that pinxit reads"):
         open_source(file)
 
 
-def test_several_files_must_be_there_and_be_pictures(tmp_path, folder):
+def test_several_files_must_be_there_and_be_images(tmp_path, folder):
     good = next(folder.iterdir())
     with pytest.raises(UsageError, match=r"absent.png is not there"):
-        load_pictures([good, tmp_path / "absent.png"])
+        load_images([good, tmp_path / "absent.png"])
     with pytest.raises(UsageError, match=r"is a folder; name one alone"):
-        load_pictures([good, folder])
+        load_images([good, folder])
 
 
 @pytest.mark.parametrize(

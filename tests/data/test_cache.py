@@ -44,7 +44,7 @@ def decoded(monkeypatch) -> list[str]:
 
 
 def again(folder, **settings):
-    return load.load_pictures(str(folder), progress=False, **settings)
+    return load.load_images(str(folder), progress=False, **settings)
 
 
 def test_the_second_time_is_a_memory_map_of_the_first(folder, decoded):
@@ -166,9 +166,9 @@ class Free:
     free = 100
 
 
-def test_two_processes_at_once_both_get_the_pictures(folder):
+def test_two_processes_at_once_both_get_the_images(folder):
     code = (
-        "import sys, pinxit; p = pinxit.load_pictures(sys.argv[1]);"
+        "import sys, pinxit; p = pinxit.load_images(sys.argv[1]);"
         "print(p.fingerprint, len(p), 'torch' in sys.modules)"
     )
     running = [

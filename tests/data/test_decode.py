@@ -1,4 +1,4 @@
-"""One picture's bytes to pixels: every kind of file, held against what it must look like."""
+"""One image's bytes to pixels: every kind of file, held against what it must look like."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_every_format_is_read(kind):
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_an_orientation_tag_turns_the_pixels(orientation):
-    # where the top left quarter of the stored picture is seen, by tag (EXIF 2.3, 4.6.4 A)
+    # where the top left quarter of the stored image is seen, by tag (EXIF 2.3, 4.6.4 A)
     seen = {1: (0, 0), 2: (0, 1), 3: (1, 1), 4: (1, 0), 5: (0, 0), 6: (0, 1), 7: (1, 1), 8: (1, 0)}
     stored = np.zeros((32, 48), np.uint8)
     stored[:16, :24] = 255
@@ -149,7 +149,7 @@ def test_crop_keeps_the_middle_and_pad_keeps_all():
 
 @pytest.mark.parametrize(("height", "width"), [(4, 4), (64, 64), (7, 13)])
 @pytest.mark.parametrize("fit", ["crop", "pad"])
-def test_a_flat_picture_stays_flat_at_any_size(height, width, fit):
+def test_a_flat_image_stays_flat_at_any_size(height, width, fit):
     content = encoded(Image.new("RGB", (33, 21), (10, 120, 240)))
     assert (pixels_of(content, height, width, 3, fit) == [10, 120, 240]).all()
 
@@ -171,12 +171,12 @@ def test_grey_is_told_from_colour():
     assert not is_grey(grey)
 
 
-def test_what_is_no_picture_says_so():
+def test_what_is_no_image_says_so():
     whole = encoded(
         Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 40, 3), np.uint8))
     )
     assert reason(b"") == "the file is empty"
-    assert reason(b"these are words, not a picture") == "not a picture, whatever its name says"
+    assert reason(b"these are words, not an image") == "not an image, whatever its name says"
     assert reason(whole[: len(whole) // 2]) == "truncated"
     assert reason(encoded(Image.new("RGB", (1, 1)))) == "1 x 1 pixels: too small"
     assert "too small" in reason(encoded(Image.new("RGB", (900, 1))))

@@ -1,4 +1,4 @@
-"""What `load_pictures` chooses, and what it keeps."""
+"""What `load_images` chooses, and what it keeps."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from PIL import Image
 
 import pinxit
 from pinxit.data.labels import number_labels
-from pinxit.data.load import _unique, load_pictures
+from pinxit.data.load import _unique, load_images
 from pinxit.data.records import Record
 from pinxit.data.sizes import choose_size, parse_size
 
@@ -31,24 +31,24 @@ def folder(tmp_path):
 
 
 def load(source, **settings):
-    return load_pictures(source, progress=False, **settings)
+    return load_images(source, progress=False, **settings)
 
 
-def test_pictures_are_given_back_as_they_are():
+def test_images_are_given_back_as_they_are():
     digits = load("digits")
-    assert pinxit.load_pictures(digits, size=99) is digits
+    assert pinxit.load_images(digits, size=99) is digits
 
 
-def test_pictures_of_one_size_keep_it(folder):
+def test_images_of_one_size_keep_it(folder):
     assert load(folder([(20, 30)] * 3)).pixels.shape == (3, 20, 30, 3)
 
 
-def test_pictures_of_many_sizes_get_one_and_it_is_said(folder, capsys):
+def test_images_of_many_sizes_get_one_and_it_is_said(folder, capsys):
     root = folder([(90, 50), (50, 80), (110, 45)])
-    pictures = load_pictures(root)
-    assert pictures.pixels.shape == (3, 32, 32, 3)
-    assert pictures.notes == (
-        "pictures from 80 x 50 to 45 x 110: made 32 x 32; --size chooses another",
+    images = load_images(root)
+    assert images.pixels.shape == (3, 32, 32, 3)
+    assert images.notes == (
+        "images from 80 x 50 to 45 x 110: made 32 x 32; --size chooses another",
     )
     assert "made 32 x 32" in capsys.readouterr().err
     assert load(root, size="48x24").pixels.shape == (3, 24, 48, 3)
@@ -108,14 +108,14 @@ def test_the_order_and_what_is_known_hold_whatever_is_left_out(folder, tmp_path)
         (tmp_path / f"{i:04d}.png").write_bytes(b"bad")
     for i in range(300):
         (tmp_path / f"{i:04d}.txt").write_text(f"number {i}")
-    pictures = load(root)
+    images = load(root)
     good = [i for i in range(300) if i not in bad]
-    assert list(pictures.names) == [f"{i:04d}.png" for i in good]
-    assert pictures.captions["und"] == [f"number {i}" for i in good]
-    assert [left.name for left in pictures.left_out] == [f"{i:04d}.png" for i in bad]
+    assert list(images.names) == [f"{i:04d}.png" for i in good]
+    assert images.captions["und"] == [f"number {i}" for i in good]
+    assert [left.name for left in images.left_out] == [f"{i:04d}.png" for i in bad]
     for row, i in ((0, 1), (100, good[100]), (294, 298)):
         expected = np.random.default_rng(i).integers(0, 256, (8, 8, 3), np.uint8)
-        assert (pictures.pixels[row] == expected).all()
+        assert (images.pixels[row] == expected).all()
 
 
 def records(*labels):
@@ -128,7 +128,7 @@ def test_labels_are_numbered():
     assert (labels.tolist(), names) == ([1, -1, 0], ("a", "b"))
     labels, names = number_labels(records(("10",), ("9",)))
     assert (labels.tolist(), names) == ([1, 0], ("9", "10"))
-    # a class without pictures keeps its place; one without a name is called by its number
+    # a class without images keeps its place; one without a name is called by its number
     labels, names = number_labels(records(("cow", 3), (None, 1), (None, -1)))
     assert (labels.tolist(), names) == ([3, 1, -1], ("0", "1", "2", "cow"))
     labels, names = number_labels(records((None, 5_000), (None, 70)))
@@ -143,6 +143,6 @@ def test_names_become_unique_and_the_first_keeps_its_own(names):
 
 
 def test_loading_imports_no_torch():
-    code = "import sys, pinxit; pinxit.load_pictures('digits'); print('torch' in sys.modules)"
+    code = "import sys, pinxit; pinxit.load_images('digits'); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

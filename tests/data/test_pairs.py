@@ -1,4 +1,4 @@
-"""Pictures before and after: of folders, of drawn scenes and of emoji."""
+"""Images before and after: of folders, of drawn scenes and of emoji."""
 
 from __future__ import annotations
 
@@ -9,57 +9,57 @@ import pytest
 from PIL import Image
 
 from pinxit.data.edits import edit
-from pinxit.data.load import load_pictures
+from pinxit.data.load import load_images
 from pinxit.data.sources.emoji_edits import instruction, who
 from pinxit.data.sources.shapes import draw_scene
 from pinxit.evaluation.scenes import agreement, read_scene
 
 
-def picture(value, path):
+def image(value, path):
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.full((8, 8, 3), value, np.uint8)).save(path)
 
 
 def test_a_folder_of_pairs(tmp_path):
     for i in range(6):
-        picture(10 * i, tmp_path / f"pair{i}" / "before.png")
-        picture(10 * i + 5, tmp_path / f"pair{i}" / "after.png")
+        image(10 * i, tmp_path / f"pair{i}" / "before.png")
+        image(10 * i + 5, tmp_path / f"pair{i}" / "after.png")
         (tmp_path / f"pair{i}" / "after.en.txt").write_text(f"brighter {i}")
-    picture(200, tmp_path / "alone.png")
-    pictures = load_pictures(tmp_path, progress=False, color="grey")
-    assert list(pictures.names) == [f"pair{i}" for i in range(6)]
-    assert (pictures.pixels[:, 0, 0, 0] == pictures.before[:, 0, 0, 0] + 5).all()
-    assert pictures.captions["en"][3] == "brighter 3"
-    assert pictures.labels is None
-    assert [item.reason for item in pictures.left_out] == ["one of no pair"]
-    some = pictures.take(np.array([4, 1]))
+    image(200, tmp_path / "alone.png")
+    images = load_images(tmp_path, progress=False, color="grey")
+    assert list(images.names) == [f"pair{i}" for i in range(6)]
+    assert (images.pixels[:, 0, 0, 0] == images.before[:, 0, 0, 0] + 5).all()
+    assert images.captions["en"][3] == "brighter 3"
+    assert images.labels is None
+    assert [item.reason for item in images.left_out] == ["one of no pair"]
+    some = images.take(np.array([4, 1]))
     assert some.before[:, 0, 0, 0].tolist() == [40, 10]
-    batch = pictures.batch(np.array([2]))
+    batch = images.batch(np.array([2]))
     assert batch.before[0, 0, 0, 0] == 20
     assert batch.captions == {"en": ["brighter 2"]}
 
 
-def test_single_pictures_stay_as_they_are(tmp_path):
+def test_single_images_stay_as_they_are(tmp_path):
     for name in ("a", "before", "after"):
-        picture(7, tmp_path / f"{name}.png")
-    assert load_pictures(tmp_path, progress=False).before is None
+        image(7, tmp_path / f"{name}.png")
+    assert load_images(tmp_path, progress=False).before is None
 
 
 def test_pairs_of_drawn_scenes_are_those_of_the_edits():
-    pictures = load_pictures("shapes-edits:40", size=64, progress=False, cache=False)
-    assert len(pictures) == 40
+    images = load_images("shapes-edits:40", size=64, progress=False, cache=False)
+    assert len(images) == 40
     for i in (0, 17, 39):
         made = edit(0, i)
-        assert np.array_equal(pictures.before[i], draw_scene(made.before, (64, 64)))
-        assert np.array_equal(pictures.pixels[i], draw_scene(made.after, (64, 64)))
-        assert pictures.captions["fr"][i] == made.instruction["fr"]
-        assert (pictures.splits[i] == 2) >= made.held_out
-        assert agreement(made.after, read_scene(pictures.pixels[i])).things
+        assert np.array_equal(images.before[i], draw_scene(made.before, (64, 64)))
+        assert np.array_equal(images.pixels[i], draw_scene(made.after, (64, 64)))
+        assert images.captions["fr"][i] == made.instruction["fr"]
+        assert (images.splits[i] == 2) >= made.held_out
+        assert agreement(made.after, read_scene(images.pixels[i])).things
 
 
 def test_a_limit_keeps_pairs_together():
-    pictures = load_pictures("shapes-edits:40", size=32, limit=20, progress=False, cache=False)
-    assert len(pictures) == 10
+    images = load_images("shapes-edits:40", size=32, limit=20, progress=False, cache=False)
+    assert len(images) == 10
 
 
 def row(emoji, variant=""):
@@ -81,9 +81,9 @@ def test_what_is_asked_of_emoji():
 
 @pytest.mark.skipif("PINXIT_DATA" not in os.environ, reason="PINXIT_DATA names no data folder")
 def test_pairs_of_emoji():
-    pictures = load_pictures("emoji-edits", size=16, progress=False)
-    assert len(pictures) > 1_000
-    assert set(pictures.captions) == {"en", "fr"}
-    assert "make it a woman" in pictures.captions["en"]
-    different = (pictures.pixels != pictures.before).any((1, 2, 3))
+    images = load_images("emoji-edits", size=16, progress=False)
+    assert len(images) > 1_000
+    assert set(images.captions) == {"en", "fr"}
+    assert "make it a woman" in images.captions["en"]
+    different = (images.pixels != images.before).any((1, 2, 3))
     assert different.mean() > 0.9

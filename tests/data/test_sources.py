@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from test_decode import encoded
 
-from pinxit.data.load import load_pictures
-from pinxit.data.pictures import SPLITS
+from pinxit.data.images import SPLITS
+from pinxit.data.load import load_images
 from pinxit.data.sources import hub, kinds, open_source, shapes
 from pinxit.errors import PinxitError, UsageError
 
@@ -30,7 +30,7 @@ GREY = np.ascontiguousarray(TWELVE[..., 0])
 
 
 def load(source, **settings):
-    return load_pictures(source, progress=False, **settings)
+    return load_images(source, progress=False, **settings)
 
 
 def png(i: int) -> bytes:
@@ -42,13 +42,13 @@ def put(root: Path, name: str, i: int) -> None:
     (root / name).write_bytes(png(i))
 
 
-def label_of(pictures, name: str) -> str | None:
-    label = int(pictures.labels[list(pictures.names).index(name)])
-    return None if label < 0 else pictures.label_names[label]
+def label_of(images, name: str) -> str | None:
+    label = int(images.labels[list(images.names).index(name)])
+    return None if label < 0 else images.label_names[label]
 
 
-def split_of(pictures) -> list[str]:
-    return [SPLITS[i] for i in pictures.splits]
+def split_of(images) -> list[str]:
+    return [SPLITS[i] for i in images.splits]
 
 
 # -- a folder ---------------------------------------------------------------------------------
@@ -59,11 +59,11 @@ def test_subfolders_are_labels(tmp_path):
     put(tmp_path, "été/b.png", 1)
     put(tmp_path, "loose.png", 2)
     put(tmp_path, ".hidden/c.png", 3)
-    pictures = load(str(tmp_path))
-    assert list(pictures.names) == ["loose.png", "cats/a b.png", "été/b.png"]
-    assert pictures.label_names == ("cats", "été")
-    assert pictures.labels.tolist() == [-1, 0, 1]
-    assert (pictures.pixels == TWELVE[[2, 0, 1]]).all()
+    images = load(str(tmp_path))
+    assert list(images.names) == ["loose.png", "cats/a b.png", "été/b.png"]
+    assert images.label_names == ("cats", "été")
+    assert images.labels.tolist() == [-1, 0, 1]
+    assert (images.pixels == TWELVE[[2, 0, 1]]).all()
 
 
 def test_one_subfolder_is_no_label_and_numbers_count_as_numbers(tmp_path):
@@ -77,9 +77,9 @@ def test_one_subfolder_is_no_label_and_numbers_count_as_numbers(tmp_path):
 def test_topmost_folders_can_be_the_splits(tmp_path):
     for i, name in enumerate(["train/a/1", "train/b/2", "val/a/3", "test/a/4", "test/b/5"]):
         put(tmp_path, f"{name}.png", i)
-    pictures = load(str(tmp_path))
-    assert pictures.label_names == ("a", "b")
-    assert dict(zip(pictures.names, split_of(pictures), strict=True)) == {
+    images = load(str(tmp_path))
+    assert images.label_names == ("a", "b")
+    assert dict(zip(images.names, split_of(images), strict=True)) == {
         "train/a/1.png": "train",
         "train/b/2.png": "train",
         "val/a/3.png": "validation",
@@ -99,15 +99,15 @@ def test_captions_beside_and_in_metadata(tmp_path):
         {"file_name": "3.png", "text": "a tree", "split": "test", "label": "plant"},
     ]
     (tmp_path / "metadata.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
-    pictures = load(str(tmp_path))
-    assert pictures.captions == {
+    images = load(str(tmp_path))
+    assert images.captions == {
         "en": ["", "a cat", "a dog", ""],
         "fr": ["", "un chat", "un chien", ""],
         "und": ["a red house", "", "", "a tree"],
     }
-    assert [label_of(pictures, f"{i}.png") for i in range(4)] == [None, None, "pet", "plant"]
-    assert split_of(pictures)[3] == "test"
-    assert pictures.left_out == ()
+    assert [label_of(images, f"{i}.png") for i in range(4)] == [None, None, "pet", "plant"]
+    assert split_of(images)[3] == "test"
+    assert images.left_out == ()
 
 
 def test_metadata_csv_in_a_subfolder_names_files_from_there(tmp_path):
@@ -122,9 +122,9 @@ def test_a_name_that_is_no_unicode(tmp_path):
     (tmp_path / "caf\udce9.png").write_bytes(png(0))
     (tmp_path / "b\udce9.png").write_bytes(b"")
     for _ in range(2):  # decoded, then from the cache
-        pictures = load_pictures(str(tmp_path))
-        assert list(pictures.names) == ["caf\udce9.png"]
-        assert pictures.left_out[0].name == "b\udce9.png"
+        images = load_images(str(tmp_path))
+        assert list(images.names) == ["caf\udce9.png"]
+        assert images.left_out[0].name == "b\udce9.png"
 
 
 def test_files_one_by_one(tmp_path):
@@ -154,13 +154,13 @@ def test_an_idx_folder(tmp_path, zipped):
             content = idx_bytes(values)
             name = f"{part}-{kind}-ubyte" + (".gz" if zipped else "")
             (tmp_path / name).write_bytes(gzip.compress(content) if zipped else content)
-    pictures = load(str(tmp_path))
+    images = load(str(tmp_path))
     order = [*range(8, 12), *range(8)]  # t10k is before train
-    assert (pictures.pixels[..., 0] == GREY[order]).all()
-    assert pictures.labels.tolist() == labels[order].tolist()
-    assert split_of(pictures)[:4] == ["test"] * 4
-    assert "test" not in split_of(pictures)[4:]
-    assert pictures.names[0] == "t10k-00000"
+    assert (images.pixels[..., 0] == GREY[order]).all()
+    assert images.labels.tolist() == labels[order].tolist()
+    assert split_of(images)[:4] == ["test"] * 4
+    assert "test" not in split_of(images)[4:]
+    assert images.names[0] == "t10k-00000"
 
 
 @pytest.mark.parametrize(
@@ -180,8 +180,8 @@ def test_an_idx_folder(tmp_path, zipped):
 )
 def test_arrays_in_any_usual_form(tmp_path, images, expected):
     np.save(tmp_path / "a.npy", images)
-    pictures = load(str(tmp_path / "a.npy"))
-    assert (pictures.pixels == expected).all()
+    images = load(str(tmp_path / "a.npy"))
+    assert (images.pixels == expected).all()
 
 
 def test_npz_with_labels_splits_and_captions(tmp_path):
@@ -189,10 +189,10 @@ def test_npz_with_labels_splits_and_captions(tmp_path):
     labels = np.arange(12) % 4
     words = np.array([f"number {i}" for i in range(12)])
     np.savez(tmp_path / "a.npz", images=GREY, labels=labels, split=split, caption_en=words)
-    pictures = load(str(tmp_path / "a.npz"))
-    assert split_of(pictures) == split.tolist()
-    assert pictures.labels.tolist() == labels.tolist()
-    assert pictures.captions == {"en": words.tolist()}
+    images = load(str(tmp_path / "a.npz"))
+    assert split_of(images) == split.tolist()
+    assert images.labels.tolist() == labels.tolist()
+    assert images.captions == {"en": words.tolist()}
 
 
 def test_npz_as_keras_has_it(tmp_path):
@@ -203,13 +203,13 @@ def test_npz_as_keras_has_it(tmp_path):
         x_test=GREY[9:],
         y_test=[0, 1, 2],
     )
-    pictures = load(str(tmp_path / "k.npz"))
-    assert split_of(pictures)[9:] == ["test"] * 3
-    assert pictures.labels.tolist() == [*range(9), 0, 1, 2]
-    assert (pictures.pixels[..., 0] == GREY).all()
+    images = load(str(tmp_path / "k.npz"))
+    assert split_of(images)[9:] == ["test"] * 3
+    assert images.labels.tolist() == [*range(9), 0, 1, 2]
+    assert (images.pixels[..., 0] == GREY).all()
 
 
-def test_what_pictures_save_is_read_back(tmp_path):
+def test_what_images_save_is_read_back(tmp_path):
     first = load("digits", limit=20)
     first.save(tmp_path / "d.npy")
     assert (load(str(tmp_path / "d.npy")).pixels == first.pixels).all()
@@ -229,19 +229,19 @@ def test_a_parquet_with_all_that_it_may_have(tmp_path):
             "image": image_column(range(12)),
             "label": [i % 3 for i in range(12)],
             "label_name": [("ant", "bee", "cow")[i % 3] for i in range(12)],
-            "caption_en": [f"picture {i}" for i in range(12)],
+            "caption_en": [f"image {i}" for i in range(12)],
             "caption_fr": [f"image {i}" for i in range(12)],
             "split": ["train"] * 10 + ["test"] * 2,
         }
     )
     pq.write_table(table, tmp_path / "a.parquet", row_group_size=5)
-    pictures = load(str(tmp_path / "a.parquet"))
-    assert (pictures.pixels == TWELVE).all()
-    assert pictures.label_names == ("ant", "bee", "cow")
-    assert pictures.labels.tolist() == [i % 3 for i in range(12)]
-    assert pictures.captions["fr"][7] == "image 7"
-    assert split_of(pictures)[10:] == ["test", "test"]
-    assert pictures.names[3] == "3.png"
+    images = load(str(tmp_path / "a.parquet"))
+    assert (images.pixels == TWELVE).all()
+    assert images.label_names == ("ant", "bee", "cow")
+    assert images.labels.tolist() == [i % 3 for i in range(12)]
+    assert images.captions["fr"][7] == "image 7"
+    assert split_of(images)[10:] == ["test", "test"]
+    assert images.names[3] == "3.png"
 
 
 def test_a_folder_of_parquet_as_the_hub_writes_it(tmp_path):
@@ -251,23 +251,23 @@ def test_a_folder_of_parquet_as_the_hub_writes_it(tmp_path):
     for name, rows in (("train-00000-of-00001", range(8)), ("test-00000-of-00001", range(8, 12))):
         table = pa.table({"img": image_column(rows), "label": [i % 2 for i in rows]})
         pq.write_table(table.replace_schema_metadata(told), tmp_path / "data" / f"{name}.parquet")
-    pictures = load(str(tmp_path))
-    assert pictures.label_names == ("no", "yes")
-    assert split_of(pictures)[:4] == ["test"] * 4  # files in the order of their names
-    assert (pictures.pixels == TWELVE[[8, 9, 10, 11, *range(8)]]).all()
+    images = load(str(tmp_path))
+    assert images.label_names == ("no", "yes")
+    assert split_of(images)[:4] == ["test"] * 4  # files in the order of their names
+    assert (images.pixels == TWELVE[[8, 9, 10, 11, *range(8)]]).all()
 
 
-def test_a_parquet_among_pictures_does_not_hide_them(tmp_path):
+def test_a_parquet_among_images_does_not_hide_them(tmp_path):
     put(tmp_path, "cats/a.png", 0)
     pq.write_table(pa.table({"vector": [[0.5, 1.0]]}), tmp_path / "embeddings.parquet")
     assert list(load(str(tmp_path)).names) == ["cats/a.png"]
 
 
 def test_a_parquet_of_plain_bytes(tmp_path):
-    pq.write_table(pa.table({"picture": [png(i) for i in range(3)]}), tmp_path / "a.parquet")
-    pictures = load(str(tmp_path / "a.parquet"))
-    assert (pictures.pixels == TWELVE[:3]).all()
-    assert len(set(pictures.names)) == 3
+    pq.write_table(pa.table({"image": [png(i) for i in range(3)]}), tmp_path / "a.parquet")
+    images = load(str(tmp_path / "a.parquet"))
+    assert (images.pixels == TWELVE[:3]).all()
+    assert len(set(images.names)) == 3
 
 
 def write_shard(path: Path, files: dict[str, bytes]) -> None:
@@ -289,24 +289,24 @@ def test_webdataset_shards(tmp_path):
             "001.png": png(1),
             "sub/002.fr.txt": "un \u00e9l\u00e9phant".encode(),
             "sub/002.png": png(2),
-            "003.txt": b"no picture here",
+            "003.txt": b"no image here",
         },
     )
     write_shard(tmp_path / "test-0000.tar", {"000.png": png(3)})
-    pictures = load(str(tmp_path))
-    assert list(pictures.names) == [
+    images = load(str(tmp_path))
+    assert list(images.names) == [
         "test-0000/000",
         "train-0000/000",
         "train-0000/001",
         "train-0000/sub/002",
     ]
-    assert (pictures.pixels == TWELVE[[3, 0, 1, 2]]).all()
-    assert pictures.labels.tolist() == [-1, 1, 0, -1]
-    assert pictures.captions == {
+    assert (images.pixels == TWELVE[[3, 0, 1, 2]]).all()
+    assert images.labels.tolist() == [-1, 1, 0, -1]
+    assert images.captions == {
         "fr": ["", "", "un chien", "un éléphant"],
         "und": ["", "a cat", "", ""],
     }
-    assert split_of(pictures)[0] == "test"
+    assert split_of(images)[0] == "test"
 
 
 def test_a_shard_that_is_cut_off_gives_what_it_has(tmp_path):
@@ -314,9 +314,9 @@ def test_a_shard_that_is_cut_off_gives_what_it_has(tmp_path):
     write_shard(shard, {f"{i}.bmp": encoded(Image.fromarray(TWELVE[i]), "BMP") for i in range(4)})
     with shard.open("r+b") as file:
         file.truncate(512 * 2 * 3 + 512 + 40)  # each is a header and a block; the last is cut
-    pictures = load(str(shard))
-    assert (pictures.pixels == TWELVE[:3]).all()
-    assert [left.reason for left in pictures.left_out] == ["the shard is truncated there"]
+    images = load(str(shard))
+    assert (images.pixels == TWELVE[:3]).all()
+    assert [left.reason for left in images.left_out] == ["the shard is truncated there"]
     (tmp_path / "b.tar").write_bytes(b"words" * 300)
     with pytest.raises(PinxitError, match="is no tar file"):
         load(str(tmp_path / "b.tar"))
@@ -380,11 +380,11 @@ def test_a_set_from_the_hub(monkeypatch):
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
     monkeypatch.setattr(hub, "_revision", lambda name: "abc")
-    pictures = load("hf:some/set")
-    assert (pictures.pixels == TWELVE).all()
-    assert pictures.label_names == ("no", "yes")
-    assert pictures.captions["fr"][4] == "image 4"
-    assert split_of(pictures)[9:] == ["test"] * 3
+    images = load("hf:some/set")
+    assert (images.pixels == TWELVE).all()
+    assert images.label_names == ("no", "yes")
+    assert images.captions["fr"][4] == "image 4"
+    assert split_of(images)[9:] == ["test"] * 3
     assert len(load("hf:some/set:test")) == 3
     monkeypatch.setattr(hub, "_revision", lambda name: None)  # the network is gone
     assert len(load("hf:some/set")) == 12
@@ -511,10 +511,10 @@ def test_every_kind_explains_itself():
 )
 def test_real_sets(real_data, monkeypatch, name, shape, labels, languages, splits):
     monkeypatch.setenv("PINXIT_DATA", str(real_data))
-    pictures = load(name)
-    assert pictures.pixels.shape == shape
-    assert len(pictures.label_names) == labels
-    assert tuple(pictures.captions) == languages
-    assert pictures.left_out == ()
+    images = load(name)
+    assert images.pixels.shape == shape
+    assert len(images.label_names) == labels
+    assert tuple(images.captions) == languages
+    assert images.left_out == ()
     for count, split in zip(splits, SPLITS, strict=True):
-        assert count is None or len(pictures.rows_of(split)) == count
+        assert count is None or len(images.rows_of(split)) == count

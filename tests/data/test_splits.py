@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pinxit.data.pictures import SPLITS
+from pinxit.data.images import SPLITS
 from pinxit.data.splits import assign_splits, chance, split_in, split_named, with_training
 
 names = st.lists(st.text(min_size=1, max_size=12), unique=True, min_size=1, max_size=40)
@@ -26,7 +26,7 @@ def test_order_moves_nothing(names, random):
 
 
 @given(names, st.text(min_size=13, max_size=20))
-def test_adding_a_picture_moves_no_other(names, another):
+def test_adding_an_image_moves_no_other(names, another):
     before = by_name(names, [None] * len(names))
     after = by_name([another, *names], [None] * (len(names) + 1))
     assert {name: after[name] for name in names} == before
@@ -58,7 +58,7 @@ def test_composed_and_decomposed_letters_are_one_name():
     assert chance("caf\u00e9.png") != chance("cafe.png")
 
 
-def test_a_source_of_one_picture_can_be_trained_on():
+def test_a_source_of_one_image_can_be_trained_on():
     name = next(f"{i}" for i in range(99) if chance(f"{i}") < 0.1)
     splits = assign_splits([name], [None])
     assert splits.tolist() == [2]

@@ -38,7 +38,7 @@ def test_clothes_and_animals_have_their_articles():
     assert captions["en"][8] == "a photo of a sneaker"
     assert captions["fr"][8] == "une photo d'une basket"
     assert captions["en"][10] == "a photo of an ankle boot"
-    assert captions["en"][0] == captions["fr"][0] == "", "a picture without a label"
+    assert captions["en"][0] == captions["fr"][0] == "", "an image without a label"
     captions = captions_from_labels(labelled("bird", "frog")).captions
     assert captions["fr"][1:] == ["une photo d'un oiseau", "une photo d'une grenouille"]
     captions = captions_from_labels(labelled(*map(str, range(10)))).captions
@@ -49,24 +49,24 @@ def test_clothes_and_animals_have_their_articles():
 def test_a_file_of_one_s_own(tmp_path):
     file = tmp_path / "labels.toml"
     file.write_text(OWN)
-    pictures = wordless(4)
-    captions = captions_from_labels(pictures, file).captions
+    images = wordless(4)
+    captions = captions_from_labels(images, file).captions
     wanted = ["top left", "top right", "bottom left", "bottom right"]
-    assert list(captions["en"]) == [f"a blob in the {wanted[k]}" for k in pictures.labels]
+    assert list(captions["en"]) == [f"a blob in the {wanted[k]}" for k in images.labels]
     file.write_text(OWN.replace("south-east", "south-easter"))
     with pytest.raises(UsageError, match=r"no words for 'south-east'.*Did you mean 'south-easter'"):
-        captions_from_labels(pictures, file)
+        captions_from_labels(images, file)
     file.write_text("[mine")
     with pytest.raises(UsageError, match="cannot be read"):
-        captions_from_labels(pictures, file)
+        captions_from_labels(images, file)
     file.write_text("mine = 3")
     with pytest.raises(UsageError, match="needs `template` and `labels`"):
-        captions_from_labels(pictures, file)
+        captions_from_labels(images, file)
 
 
 def test_captions_that_are_there_stay():
-    pictures = dataclasses.replace(blobs(2), captions={"en": ["one", "two"]})
-    assert captions_from_labels(pictures) is pictures
+    images = dataclasses.replace(blobs(2), captions={"en": ["one", "two"]})
+    assert captions_from_labels(images) is images
 
 
 def test_without_labels_or_words_it_says_so():

@@ -15,7 +15,7 @@ class Fake:
     def __init__(self, codes):
         self.codes = np.asarray(codes)
 
-    def tokenize(self, pictures):
+    def tokenize(self, images):
         return self.codes
 
 

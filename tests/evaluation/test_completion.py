@@ -1,4 +1,4 @@
-"""Error of completed pictures, and what features know of labels."""
+"""Error of completed images, and what features know of labels."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class Completer:
     def __init__(self, wrong: int) -> None:
         self.wrong = wrong
 
-    def complete(self, pictures, missing, *, seed=0, temperature=1.0):
-        raised = np.minimum(pictures.pixels.astype(int) + self.wrong, 255).astype(np.uint8)
-        pixels = np.where(missing[..., None], raised, pictures.pixels)
-        return dataclasses.replace(pictures, pixels=pixels)
+    def complete(self, images, missing, *, seed=0, temperature=1.0):
+        raised = np.minimum(images.pixels.astype(int) + self.wrong, 255).astype(np.uint8)
+        pixels = np.where(missing[..., None], raised, images.pixels)
+        return dataclasses.replace(images, pixels=pixels)
 
 
 def test_the_error_is_of_the_missing_pixels_alone():
@@ -43,16 +43,16 @@ def test_a_model_that_paints_left_to_right_is_judged_by_the_lower_half():
 
 
 def test_the_yardstick_is_the_mean_of_what_is_left():
-    pictures = blobs(2)
-    missing = by_half(pictures, "lower")
-    made = guessed(pictures, missing)
+    images = blobs(2)
+    missing = by_half(images, "lower")
+    made = guessed(images, missing)
     for i in range(2):
-        assert (made[i, 4:] == round(float(pictures.pixels[i, :4].mean()))).all()
+        assert (made[i, 4:] == round(float(images.pixels[i, :4].mean()))).all()
     loop = [
         (float(a) - float(b)) ** 2
-        for a, b in zip(pictures.pixels[missing].ravel(), made[missing].ravel(), strict=True)
+        for a, b in zip(images.pixels[missing].ravel(), made[missing].ravel(), strict=True)
     ]
-    assert masked_error(pictures, made, missing) == pytest.approx(np.mean(loop) / 255**2, rel=1e-5)
+    assert masked_error(images, made, missing) == pytest.approx(np.mean(loop) / 255**2, rel=1e-5)
 
 
 def two_groups(n, random, apart):
@@ -70,29 +70,29 @@ def test_probe_and_neighbours_tell_what_can_be_told_and_no_more():
 
 
 class Embedder:
-    def embed(self, pictures):
-        return self.hidden(pictures)[-1]
+    def embed(self, images):
+        return self.hidden(images)[-1]
 
-    def hidden(self, pictures):
+    def hidden(self, images):
         """The second layer knows the labels, the others nothing."""
-        random = np.random.default_rng(len(pictures))
-        noise = random.normal(size=(3, len(pictures), 4)).astype(np.float32)
-        noise[1, :, 0] += 20 * pictures.labels
+        random = np.random.default_rng(len(images))
+        noise = random.normal(size=(3, len(images), 4)).astype(np.float32)
+        noise[1, :, 0] += 20 * images.labels
         return noise
 
 
 def test_the_probe_by_depth_finds_the_layer_that_knows():
-    pictures = blobs(400)
-    found = dict(probe_figures(Embedder(), pictures.split("train"), pictures.split("test")))
+    images = blobs(400)
+    found = dict(probe_figures(Embedder(), images.split("train"), images.split("test")))
     assert found["probe_layer"] == 1
     assert found["probe_accuracy"] == found["probe_by_layer"][1] > 0.95
     assert max(found["probe_by_layer"][0], found["probe_by_layer"][2]) < 0.6
-    assert found["probe_pictures"] == 200
+    assert found["probe_images"] == 200
 
 
 def test_without_two_classes_there_is_no_probe():
-    pictures = blobs()
-    assert labelled(dataclasses.replace(pictures, labels=None), 5) is None
-    assert labelled(dataclasses.replace(pictures, labels=pictures.labels * 0), 5) is None
-    some = dataclasses.replace(pictures, labels=np.where(pictures.labels == 0, -1, pictures.labels))
+    images = blobs()
+    assert labelled(dataclasses.replace(images, labels=None), 5) is None
+    assert labelled(dataclasses.replace(images, labels=images.labels * 0), 5) is None
+    some = dataclasses.replace(images, labels=np.where(images.labels == 0, -1, images.labels))
     assert (labelled(some, None).labels > 0).all()

@@ -71,42 +71,42 @@ def model():
 
 
 @pytest.fixture(scope="module")
-def pictures():
+def images():
     return blobs(60, 4, 4)
 
 
 @pytest.fixture(scope="module")
-def exact(model, pictures):
+def exact(model, images):
     with torch.no_grad():
-        return model.exact(model.observe(pictures.batch(np.arange(60)))).double().numpy()
+        return model.exact(model.observe(images.batch(np.arange(60)))).double().numpy()
 
 
-def test_the_estimate_is_the_exact_log_likelihood_within_its_own_error(model, pictures, exact):
-    found, error, _ = measure.importance(model, pictures, 2_000)
+def test_the_estimate_is_the_exact_log_likelihood_within_its_own_error(model, images, exact):
+    found, error, _ = measure.importance(model, images, 2_000)
     assert np.abs((found - exact) / error).max() < 5
     assert abs(np.mean(found - exact)) < 4 * np.sqrt((error**2).sum()) / len(error)
 
 
-def test_the_error_is_as_large_as_estimates_differ(model, pictures, exact):
+def test_the_error_is_as_large_as_estimates_differ(model, images, exact):
     """z-scores over seeds have variance one: the delta method's error is of the right size."""
     scores = []
     for seed in range(20):
-        found, error, _ = measure.importance(model, pictures, 500, seed)
+        found, error, _ = measure.importance(model, images, 500, seed)
         scores.append((found - exact) / error)
     assert 0.75 < np.std(scores) < 1.3
 
 
-def test_elbo_is_below_iw_5_below_iw_50_below_exact(model, pictures, exact):
+def test_elbo_is_below_iw_5_below_iw_50_below_exact(model, images, exact):
     def mean(k: int) -> float:
-        return float(np.mean([measure.importance(model, pictures, k, s)[0] for s in range(40)]))
+        return float(np.mean([measure.importance(model, images, k, s)[0] for s in range(40)]))
 
-    elbo = float(np.mean([bounds.bound(model, pictures, s).elbo for s in range(40)]))
+    elbo = float(np.mean([bounds.bound(model, images, s).elbo for s in range(40)]))
     assert elbo < mean(5) < mean(50) < exact.mean() + 0.01
     assert mean(5) - elbo > 0.1  # the model is one where the bounds are apart
 
 
-def test_distortion_and_rate_make_the_elbo(model, pictures):
-    found = bounds.bound(model, pictures)
+def test_distortion_and_rate_make_the_elbo(model, images):
+    found = bounds.bound(model, images)
     assert np.allclose(found.elbo, -found.distortion - found.rate.sum(1))
     figures = dict(measure.bound_figures(model, found))
     assert figures["elbo"] == pytest.approx(-figures["distortion"] - figures["rate"])
@@ -145,47 +145,47 @@ def test_one_sample_has_no_known_error():
     assert running.estimate().error.isnan().all()
 
 
-def test_a_picture_does_not_depend_on_those_after_it(model, pictures, monkeypatch):
+def test_an_image_does_not_depend_on_those_after_it(model, images, monkeypatch):
     monkeypatch.setattr(bounds, "CHUNK", 20)
-    many = measure.importance(model, pictures, 10, seed=3)[0]
-    some = measure.importance(model, pictures[:40], 10, seed=3)[0]
+    many = measure.importance(model, images, 10, seed=3)[0]
+    some = measure.importance(model, images[:40], 10, seed=3)[0]
     assert np.array_equal(many[:40], some)
-    assert not np.array_equal(many, measure.importance(model, pictures, 10, seed=4)[0])
-    # chunks have chance of their own: equal pictures in two chunks are estimated apart
-    twice = pictures.take(np.concatenate([np.arange(20), np.arange(20)]))
+    assert not np.array_equal(many, measure.importance(model, images, 10, seed=4)[0])
+    # chunks have chance of their own: equal images in two chunks are estimated apart
+    twice = images.take(np.concatenate([np.arange(20), np.arange(20)]))
     found = measure.importance(model, twice, 10, seed=3)[0]
     assert not np.allclose(found[:20], found[20:])
 
 
-def test_memory_does_not_grow_with_samples(model, pictures, monkeypatch):
+def test_memory_does_not_grow_with_samples(model, images, monkeypatch):
     seen = []
     monkeypatch.setattr(measure, "TILE", DIMS * 200)
     own = model.log_weights
     monkeypatch.setattr(
         model, "log_weights", lambda x, y, k, g=None: (seen.append(len(x) * k), own(x, y, k, g))[1]
     )
-    found, _, effective = measure.importance(model, pictures, 1_000)
+    found, _, effective = measure.importance(model, images, 1_000)
     assert max(seen) <= 200
     assert sum(seen) == 60 * 1_000
     assert np.isfinite(found).all()
     assert (effective > 1).all()
 
 
-def test_a_models_own_faster_way_is_used_where_it_applies(model, pictures, monkeypatch):
+def test_a_models_own_faster_way_is_used_where_it_applies(model, images, monkeypatch):
     given = ImportanceEstimate(*(torch.full((60,), v, dtype=torch.float64) for v in (7, 0.1, 3)))
     own = LinearGaussian()
     own.importance_log_likelihood = lambda x, labels, samples, generator=None: given
-    assert (measure.importance(own, pictures, 10)[0] == 7).all()
+    assert (measure.importance(own, images, 10)[0] == 7).all()
     own.importance_log_likelihood = lambda x, labels, samples, generator=None: None
-    found = measure.importance(own, pictures, 10)[0]
-    assert np.array_equal(found, measure.importance(model, pictures, 10)[0])
+    found = measure.importance(own, images, 10)[0]
+    assert np.array_equal(found, measure.importance(model, images, 10)[0])
 
 
-def test_how_many_pictures_are_affordable(model, pictures, monkeypatch):
-    assert measure.affordable(model, pictures, 5_000) == 60  # tiny: all
+def test_how_many_images_are_affordable(model, images, monkeypatch):
+    assert measure.affordable(model, images, 5_000) == 60  # tiny: all
     monkeypatch.setattr(measure, "FLOPS", 1.0)
-    assert measure.affordable(model, pictures, 5_000) == 20  # huge: never fewer
-    assert len(measure.chosen(model, pictures, 5_000, 7)) == 7
+    assert measure.affordable(model, images, 5_000) == 20  # huge: never fewer
+    assert len(measure.chosen(model, images, 5_000, 7)) == 7
 
 
 def test_a_loose_bound_is_told():

@@ -9,7 +9,7 @@ from scipy.linalg import sqrtm
 from scipy.ndimage import gaussian_filter
 
 from conftest import blobs
-from pinxit.data.pictures import Pictures
+from pinxit.data.images import Images
 from pinxit.evaluation import distance, features, sharpness
 from pinxit.evaluation.comparison import Comparison
 from pinxit.evaluation.figures import CURVES, FIGURES, groups, split_up
@@ -23,9 +23,9 @@ from pinxit.evaluation.reconstruction import (
 from pinxit.sampling.latents import Activity
 
 
-def noise(n=50, height=16, width=16, channels=1, seed=0) -> Pictures:
+def noise(n=50, height=16, width=16, channels=1, seed=0) -> Images:
     random = np.random.default_rng(seed)
-    return Pictures(random.integers(0, 256, (n, height, width, channels), dtype=np.uint8))
+    return Images(random.integers(0, 256, (n, height, width, channels), dtype=np.uint8))
 
 
 # -- latents ---------------------------------------------------------------------------------
@@ -45,18 +45,18 @@ def test_collapse_is_told():
     weak = Activity(np.array([0.02, 0.0]), np.array([0.01, 0.0]))
     assert "0.01 nats" in next(collapse(weak))
     alive = Activity(np.ones(3), np.ones(3))
-    pictures = noise()
-    still = Pictures(np.repeat(pictures.pixels[:1], 50, 0))
-    assert "hardly depend" in next(collapse(alive, pictures, still))
-    assert not list(collapse(alive, pictures, pictures))
+    images = noise()
+    still = Images(np.repeat(images.pixels[:1], 50, 0))
+    assert "hardly depend" in next(collapse(alive, images, still))
+    assert not list(collapse(alive, images, images))
 
 
 # -- reconstruction --------------------------------------------------------------------------
 
 
 def test_psnr_of_a_known_error():
-    black = Pictures(np.zeros((2, 8, 8, 1), np.uint8))
-    grey = Pictures(np.stack([np.full((8, 8, 1), 51), np.full((8, 8, 1), 0)]).astype(np.uint8))
+    black = Images(np.zeros((2, 8, 8, 1), np.uint8))
+    grey = Images(np.stack([np.full((8, 8, 1), 51), np.full((8, 8, 1), 0)]).astype(np.uint8))
     errors = mean_squared_errors(black, grey)
     assert errors == pytest.approx([0.04, 0])
     assert psnr(errors)[0] == pytest.approx(10 * np.log10(1 / 0.04))
@@ -65,23 +65,23 @@ def test_psnr_of_a_known_error():
 
 @pytest.mark.parametrize(("height", "width"), [(3, 3), (8, 8), (9, 30), (16, 16)])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_ssim_is_one_for_equal_pictures_and_less_for_others(height, width, channels):
-    pictures = noise(4, height, width, channels)
-    assert ssim(pictures, pictures) == pytest.approx(np.ones(4))
-    assert (ssim(pictures, noise(4, height, width, channels, seed=1)) < 0.9).all()
+def test_ssim_is_one_for_equal_images_and_less_for_others(height, width, channels):
+    images = noise(4, height, width, channels)
+    assert ssim(images, images) == pytest.approx(np.ones(4))
+    assert (ssim(images, noise(4, height, width, channels, seed=1)) < 0.9).all()
 
 
-def test_pictures_too_small_for_ssim_leave_it_out():
-    pictures = noise(4, 2, 2)
-    assert "ssim" not in dict(reconstruction_figures(pictures, pictures))
+def test_images_too_small_for_ssim_leave_it_out():
+    images = noise(4, 2, 2)
+    assert "ssim" not in dict(reconstruction_figures(images, images))
 
 
 # -- sharpness -------------------------------------------------------------------------------
 
 
-def test_equal_pictures_are_as_sharp():
-    pictures = noise()
-    same = dict(sharpness.sharpness_figures(pictures, pictures, pictures))
+def test_equal_images_are_as_sharp():
+    images = noise()
+    same = dict(sharpness.sharpness_figures(images, images, images))
     assert same["sharpness_samples"] == 1
     assert same["spectrum_reconstructions"] == pytest.approx([1] * 8)
 
@@ -91,11 +91,11 @@ def test_a_blur_lowers_power_by_its_transfer_function_squared(height):
     """A Gaussian blur's transfer function is exp(-2 (pi f s)^2); here it is the sampled kernel's,
     which mirrors at the edges as the cosine transform does, so the ratio is exact."""
     sigma, width = 0.7, 16
-    # smooth and unrounded, in place of 8-bit pictures: what is tested is the spectrum
+    # smooth and unrounded, in place of 8-bit images: what is tested is the spectrum
     random = np.random.default_rng(0)
-    pictures = [random.normal(0, 20, (height, width, 1)) for _ in range(40)]
-    soft = [gaussian_filter(p, (sigma, sigma, 0), mode="reflect", truncate=8) for p in pictures]
-    before, after = sharpness.spectrum(pictures), sharpness.spectrum(soft)
+    images = [random.normal(0, 20, (height, width, 1)) for _ in range(40)]
+    soft = [gaussian_filter(p, (sigma, sigma, 0), mode="reflect", truncate=8) for p in images]
+    before, after = sharpness.spectrum(images), sharpness.spectrum(soft)
     kernel = np.arange(-6, 7)
     weights = np.exp(-0.5 * (kernel / sigma) ** 2)
     weights /= weights.sum()
@@ -105,7 +105,7 @@ def test_a_blur_lowers_power_by_its_transfer_function_squared(height):
         return (weights[None] * np.cos(2 * np.pi * f[:, None] * kernel[None])).sum(1)
 
     gain = np.outer(transfer(height), transfer(width)) ** 2
-    power = np.mean([dctn(p[..., 0].astype(np.float32), norm="ortho") ** 2 for p in pictures], 0)
+    power = np.mean([dctn(p[..., 0].astype(np.float32), norm="ortho") ** 2 for p in images], 0)
     radius = np.hypot(np.arange(height)[:, None] / (2 * height), np.arange(width) / (2 * width))
     upper = (radius >= 0.25) & (radius <= 0.5)
     expected = (power * gain)[upper].sum() / power[upper].sum()
@@ -124,14 +124,14 @@ def test_a_wave_has_its_power_at_its_frequency():
     assert found.upper == pytest.approx(1000**2, rel=1e-4)
 
 
-def test_the_mean_of_a_picture_is_no_detail():
-    flat = Pictures(np.full((3, 8, 8, 3), 200, np.uint8))
+def test_the_mean_of_an_image_is_no_detail():
+    flat = Images(np.full((3, 8, 8, 3), 200, np.uint8))
     assert sharpness.spectrum(flat).power == pytest.approx(np.zeros(4), abs=1e-3)
 
 
-def test_any_iterable_of_pictures_will_do():
-    pictures = noise(5)
-    one, other = sharpness.spectrum(pictures), sharpness.spectrum(iter(pictures))
+def test_any_iterable_of_images_will_do():
+    images = noise(5)
+    one, other = sharpness.spectrum(images), sharpness.spectrum(iter(images))
     assert one.power == pytest.approx(other.power)
 
 
@@ -190,7 +190,7 @@ def test_neighbourhood_figures_are_those_of_the_obvious_way():
     assert found == pytest.approx(obvious_neighbourhoods(real, made, 3))
 
 
-def test_copies_of_training_pictures_are_seen():
+def test_copies_of_training_images_are_seen():
     random = np.random.default_rng(0)
     train, test, new = (random.normal(size=(300, 8)) for _ in range(3))
     assert distance.memorised(train, test, new) < 0.05
@@ -206,39 +206,39 @@ def quick(monkeypatch):
 
 
 def test_a_feature_space_is_trained_once_and_kept(quick, monkeypatch):
-    pictures = blobs(200)
-    space = features.feature_space(pictures)
+    images = blobs(200)
+    space = features.feature_space(images)
     assert space.facts["task"] == "label"
     assert space.facts["accuracy"] > 0.4  # of four labels
-    vectors = space.embed(pictures)
+    vectors = space.embed(images)
     assert vectors.shape == (200, features.WIDTH)
     monkeypatch.setattr(features, "_trained", None)  # a second training would fail
-    again = features.feature_space(pictures)
+    again = features.feature_space(images)
     assert again.facts == space.facts
-    assert np.array_equal(again.embed(pictures), vectors)
+    assert np.array_equal(again.embed(images), vectors)
 
 
 def test_a_damaged_feature_space_is_made_again(quick):
     from pinxit.data.cache import cache_folder
 
-    pictures = blobs(64, seed=5)
-    first = features.feature_space(pictures)
+    images = blobs(64, seed=5)
+    first = features.feature_space(images)
     for file in (cache_folder() / "features").glob("*.safetensors"):
         file.write_bytes(file.read_bytes()[:-8])
-    assert features.feature_space(pictures).facts["identity"] == first.facts["identity"]
+    assert features.feature_space(images).facts["identity"] == first.facts["identity"]
 
 
-def test_other_pictures_have_another_space_also_without_a_fingerprint(quick):
+def test_other_images_have_another_space_also_without_a_fingerprint(quick):
     spaces = [features.feature_space(noise(30, seed=seed)) for seed in (0, 1)]
     assert spaces[0].facts["identity"] != spaces[1].facts["identity"]
     assert spaces[0].facts["task"] == "quarter turns"
 
 
 @pytest.mark.parametrize(("height", "width", "channels"), [(2, 2, 1), (20, 70, 3), (96, 96, 1)])
-def test_a_feature_space_takes_pictures_of_any_size(quick, monkeypatch, height, width, channels):
+def test_a_feature_space_takes_images_of_any_size(quick, monkeypatch, height, width, channels):
     monkeypatch.setattr(features, "STEPS", 2)
-    pictures = noise(10, height, width, channels)
-    vectors = features.feature_space(pictures).embed(pictures)
+    images = noise(10, height, width, channels)
+    vectors = features.feature_space(images).embed(images)
     assert np.isfinite(vectors).all()
 
 
@@ -252,14 +252,14 @@ def test_training_a_feature_space_leaves_the_chance_of_others_alone(quick):
     assert torch.equal(torch.rand(1), expected)
 
 
-def test_a_blur_is_farther_than_the_training_pictures(quick):
-    pictures = blobs(400, 16, 16)
-    pictures.pixels[:, ::2] = 0  # stripes: detail that a blur takes away
-    space = features.feature_space(pictures)
-    test = pictures.split("test")
-    comparison = Comparison(space, pictures, test, 100)
-    shuffled = Pictures(test.pixels[::-1].copy())
-    found = dict(comparison.figures({"samples": pictures.split("train"), "copies": shuffled}))
+def test_a_blur_is_farther_than_the_training_images(quick):
+    images = blobs(400, 16, 16)
+    images.pixels[:, ::2] = 0  # stripes: detail that a blur takes away
+    space = features.feature_space(images)
+    test = images.split("test")
+    comparison = Comparison(space, images, test, 100)
+    shuffled = Images(test.pixels[::-1].copy())
+    found = dict(comparison.figures({"samples": images.split("train"), "copies": shuffled}))
     assert found["frechet_copies"] == pytest.approx(0, abs=1e-5)
     assert found["frechet_blurred"] > found["frechet_floor"]
     assert found["memorised"] > 0.9

@@ -7,33 +7,31 @@ import dataclasses
 import numpy as np
 
 from conftest import blobs
-from pinxit.data.load import load_pictures
-from pinxit.data.pictures import Pictures
+from pinxit.data.images import Images
+from pinxit.data.load import load_images
 from pinxit.evaluation.neighbours import (
     found_again,
-    nearest_picture,
+    nearest_image,
     nearest_text,
     neighbours_captions,
-    neighbours_pictures,
+    neighbours_images,
     ranks,
 )
 
 
-def as_they_are(pictures: Pictures) -> np.ndarray:
-    return pictures.pixels.reshape(len(pictures), -1).astype(float)
+def as_they_are(images: Images) -> np.ndarray:
+    return images.pixels.reshape(len(images), -1).astype(float)
 
 
-def test_the_nearest_picture_is_that_of_a_loop():
+def test_the_nearest_image_is_that_of_a_loop():
     random = np.random.default_rng(0)
-    made, known = (
-        Pictures(random.integers(0, 256, (n, 6, 5, 3), dtype=np.uint8)) for n in (23, 40)
-    )
+    made, known = (Images(random.integers(0, 256, (n, 6, 5, 3), dtype=np.uint8)) for n in (23, 40))
     slowly = [
         min(range(40), key=lambda k: np.square(a.astype(int) - known.pixels[k]).sum())
         for a in made.pixels
     ]
-    assert nearest_picture(made, known, chunk=7).tolist() == slowly
-    assert nearest_picture(known, known).tolist() == list(range(40))
+    assert nearest_image(made, known, chunk=7).tolist() == slowly
+    assert nearest_image(known, known).tolist() == list(range(40))
 
 
 def test_the_nearest_text_shares_the_rarest_words():
@@ -43,7 +41,7 @@ def test_the_nearest_text_shares_the_rarest_words():
     ]  # fmt: skip
 
 
-def test_captions_and_pictures_are_looked_up_where_there_are_any():
+def test_captions_and_images_are_looked_up_where_there_are_any():
     known = dataclasses.replace(
         blobs(4), captions={"en": ["one", "", "three", "four"], "fr": ["", "", "", ""]}
     )
@@ -51,24 +49,24 @@ def test_captions_and_pictures_are_looked_up_where_there_are_any():
     assert neighbours_captions(known[1], known, "en") != [""], "the nearest that has words"
     assert neighbours_captions(known[1], known, "fr") is None
     assert neighbours_captions(known[1], known, "de") is None
-    found = neighbours_pictures(["four", "thre"], known)
+    found = neighbours_images(["four", "thre"], known)
     assert found is not None
     assert np.array_equal(found.pixels, known.pixels[[3, 2]])
-    assert neighbours_pictures(["four"], dataclasses.replace(known, captions={})) is None
+    assert neighbours_images(["four"], dataclasses.replace(known, captions={})) is None
 
 
-def test_a_caption_finds_its_picture_by_what_is_rated_highest_and_twins_count():
+def test_a_caption_finds_its_image_by_what_is_rated_highest_and_twins_count():
     rated = np.array([[3.0, 0.0, 2.0], [1.0, 1.0, 5.0], [2.0, 3.0, 4.0]])
     assert ranks(rated, ["a", "b", "c"]) == [0, 1, 1]
     assert ranks(rated, ["a", "b", "b"]) == [0, 0, 0]
 
 
-def test_true_pictures_are_found_again_and_others_by_chance():
-    shapes = load_pictures("shapes:60", size=16, progress=False, cache=False)
+def test_true_images_are_found_again_and_others_by_chance():
+    shapes = load_images("shapes:60", size=16, progress=False, cache=False)
     texts = shapes.captions["en"]
     same = dict(found_again("x", as_they_are, shapes, shapes, texts))
     assert same["x_1"] == 1
-    rolled = Pictures(np.roll(shapes.pixels, 1, 0))
+    rolled = Images(np.roll(shapes.pixels, 1, 0))
     wrong = dict(found_again("x", as_they_are, rolled, shapes, texts))
     assert wrong["x_1"] < 0.1
     assert wrong["x_1"] <= wrong["x_5"] <= wrong["x_10"] < 0.5

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from pinxit.data.load import load_pictures
+from pinxit.data.load import load_images
 from pinxit.data.sources.shapes import COLOURS, FORMS, HELD_OUT, Scene, draw, scene, scene_named
 from pinxit.evaluation.scenes import agreement, read_scene
 
 
 @pytest.mark.parametrize(("side", "most"), [(64, 0.005), (32, 0.01)])
-def test_true_pictures_are_read_right(side, most):
+def test_true_images_are_read_right(side, most):
     wrong = 0
     for number in range(200):
         found = agreement(scene(5, number), read_scene(draw(5, number, (side, side))))
@@ -65,12 +65,12 @@ def test_what_differs_is_told_by_attribute():
     assert not agreement(asked, swapped).where
 
 
-def test_combinations_that_are_held_out_are_in_no_training_picture():
-    pictures = load_pictures("shapes:400", size=16, progress=False)
+def test_combinations_that_are_held_out_are_in_no_training_image():
+    images = load_images("shapes:400", size=16, progress=False)
     assert {form for *_, form in HELD_OUT} == set(FORMS)
     assert {colour for _, colour, _ in HELD_OUT} == set(COLOURS)
     assert len({(colour, form) for _, colour, form in HELD_OUT}) == len(HELD_OUT)
     for split, held_out in (("train", False), ("validation", False), ("test", True)):
-        part = pictures.split(split)
+        part = images.split(split)
         assert len(part) > 5
         assert all(scene_named(name).held_out == held_out for name in part.names)

@@ -1,4 +1,4 @@
-"""Words and pictures judged: what is right is told from what is not."""
+"""Words and images judged: what is right is told from what is not."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pytest
 from conftest import blobs
 from pinxit.data.captions import told_in_turn
 from pinxit.data.edits import edit
-from pinxit.data.load import load_pictures
-from pinxit.data.pictures import Pictures
+from pinxit.data.images import Images
+from pinxit.data.load import load_images
 from pinxit.data.sources.shapes import Scene, scene
 from pinxit.evaluation.figures import figure, groups, ordered
 from pinxit.evaluation.worded import (
@@ -26,30 +26,30 @@ from pinxit.evaluation.worded import (
 
 @pytest.fixture(scope="module")
 def shapes():
-    return load_pictures("shapes:60", size=64, progress=False, cache=False)
+    return load_images("shapes:60", size=64, progress=False, cache=False)
 
 
-def test_true_pictures_are_drawn_right_and_others_are_not(shapes):
-    found = dict(drawing_figures(Pictures(shapes.pixels), shapes))
+def test_true_images_are_drawn_right_and_others_are_not(shapes):
+    found = dict(drawing_figures(Images(shapes.pixels), shapes))
     assert found["drawn_exact"] == found["reader_exact"] > 0.95
-    wrong = dict(drawing_figures(Pictures(np.roll(shapes.pixels, 1, 0)), shapes))
+    wrong = dict(drawing_figures(Images(np.roll(shapes.pixels, 1, 0)), shapes))
     assert wrong["drawn_exact"] < 0.1
     assert wrong["drawn_count"] > wrong["drawn_exact"]
     assert wrong["drawn_exact_error"] < 0.05
 
 
-def test_pictures_that_are_no_scenes_have_no_such_figures():
+def test_images_that_are_no_scenes_have_no_such_figures():
     assert not dict(drawing_figures(blobs(), blobs()))
 
 
-def test_captions_are_taken_in_turn_and_pictures_without_are_left_out():
-    pictures = dataclasses.replace(
+def test_captions_are_taken_in_turn_and_images_without_are_left_out():
+    images = dataclasses.replace(
         blobs(3), captions={"en": ["one", "", "three"], "fr": ["un", "", "trois"]}
     )
-    rows, texts = told_in_turn(pictures, ("en", "fr"))
+    rows, texts = told_in_turn(images, ("en", "fr"))
     assert rows.tolist() == [0, 2]
     assert texts == ["one", "three"]
-    assert told_in_turn(pictures, ("fr",))[1] == ["un", "trois"]
+    assert told_in_turn(images, ("fr",))[1] == ["un", "trois"]
 
 
 def test_words_that_match_and_words_that_do_not():
@@ -65,18 +65,18 @@ def test_words_that_match_and_words_that_do_not():
     assert far["bleu:en"] < 5
 
 
-def test_one_caption_for_all_pictures_is_told():
+def test_one_caption_for_all_images_is_told():
     (line,) = all_alike({"captions_told_apart:en": 0.1, "captions_told_apart:fr": 0.9})
     assert "(en)" in line
     assert "10%" in line
 
 
 def test_an_edit_is_the_change_and_nothing_else():
-    pairs = load_pictures("shapes-edits:30", size=64, progress=False, cache=False)
-    made = dict(editing_figures(Pictures(pairs.pixels), pairs))
+    pairs = load_images("shapes-edits:30", size=64, progress=False, cache=False)
+    made = dict(editing_figures(Images(pairs.pixels), pairs))
     assert made["edited_exact"] == made["edit_reader_exact"] > 0.9
     assert made["edited_psnr"] > 60
-    none = dict(editing_figures(Pictures(pairs.before), pairs))
+    none = dict(editing_figures(Images(pairs.before), pairs))
     assert none["edited_exact"] == 0
     assert none["edited_asked"] == 0
     assert none["edited_kept"] > 0.9

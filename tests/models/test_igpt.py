@@ -12,8 +12,8 @@ import torch
 
 from conftest import blobs
 from pinxit.data.batch import Facts
+from pinxit.data.images import Images
 from pinxit.data.missing import by_half
-from pinxit.data.pictures import Pictures
 from pinxit.errors import PinxitError, UsageError
 from pinxit.models import make
 from pinxit.models.chances import Chances, uniforms
@@ -37,15 +37,15 @@ VARIANTS = [
 ]
 
 
-def black_and_white(n: int = 96, height: int = 8, width: int = 8) -> Pictures:
-    pictures = blobs(n, height, width)
-    pixels = np.where(pictures.pixels > 90, 255, 0).astype(np.uint8)
-    return dataclasses.replace(pictures, pixels=pixels)
+def black_and_white(n: int = 96, height: int = 8, width: int = 8) -> Images:
+    images = blobs(n, height, width)
+    pixels = np.where(images.pixels > 90, 255, 0).astype(np.uint8)
+    return dataclasses.replace(images, pixels=pixels)
 
 
-def tiny(pictures: Pictures | None = None, **options):
-    pictures = pictures or black_and_white()
-    made = make(Config(**{**TINY, **options}), pictures, np.arange(len(pictures) // 2))[0]
+def tiny(images: Images | None = None, **options):
+    images = images or black_and_white()
+    made = make(Config(**{**TINY, **options}), images, np.arange(len(images) // 2))[0]
     with torch.no_grad():  # weights that matter: fresh ones give all colours about the same chance
         for name, parameter in made.named_parameters():
             generator = torch.Generator().manual_seed(len(name))
@@ -58,37 +58,37 @@ def tiny(pictures: Pictures | None = None, **options):
 
 @pytest.mark.parametrize("block", [1, 2])
 def test_black_and_white_is_lossless(block):
-    pictures = black_and_white()
-    model = tiny(pictures, block=block)
+    images = black_and_white()
+    model = tiny(images, block=block)
     assert model.config.palette == "binary"
     assert model.lossless
     assert len(model.palette) == 2 ** (block * block)
-    tokens = model.tokens_of(torch.from_numpy(pictures.pixels.copy()))
+    tokens = model.tokens_of(torch.from_numpy(images.pixels.copy()))
     assert tokens.shape == (96, 64 // block**2)
-    assert np.array_equal(model.pictures_of(tokens).numpy(), pictures.pixels)
-    assert model.palette_psnr(pictures) == math.inf
+    assert np.array_equal(model.images_of(tokens).numpy(), images.pixels)
+    assert model.palette_psnr(images) == math.inf
 
 
 def test_few_grey_levels_are_lossless_and_many_are_not():
-    pictures = blobs()
-    model = tiny(pictures)
+    images = blobs()
+    model = tiny(images)
     assert model.config.palette == "levels"
     assert model.lossless
-    few = tiny(pictures, colors=4)
+    few = tiny(images, colors=4)
     assert len(few.palette) == 4
     assert not few.lossless
-    assert 10 < few.palette_psnr(pictures) < 60
+    assert 10 < few.palette_psnr(images) < 60
     assert few.palette.min() == 0
-    assert tiny(pictures, colors=16).palette_psnr(pictures) > few.palette_psnr(pictures)
+    assert tiny(images, colors=16).palette_psnr(images) > few.palette_psnr(images)
 
 
 def test_clusters_are_repeatable_by_seed_and_the_nearest_is_taken():
-    pictures = blobs(60, channels=3)
+    images = blobs(60, channels=3)
     config = Config(**TINY, palette="kmeans", block=2, colors=20)
-    first, second, other = (make(config, pictures, np.arange(60), seed)[0] for seed in (0, 0, 1))
+    first, second, other = (make(config, images, np.arange(60), seed)[0] for seed in (0, 0, 1))
     assert torch.equal(first.palette, second.palette)
     assert not torch.equal(first.palette, other.palette)
-    blocks = blocks_of(torch.from_numpy(pictures.pixels[:5].copy()), 2)
+    blocks = blocks_of(torch.from_numpy(images.pixels[:5].copy()), 2)
     slow = [
         [int(((block.float() - c.float()) ** 2).sum()) for c in first.palette]
         for block in blocks.flatten(0, 1)
@@ -102,11 +102,11 @@ def test_blocks_and_pixels_are_inverses():
     assert torch.equal(pixels_of(blocks_of(pixels, 3), 2, 3), pixels)
 
 
-def test_a_clustered_palette_is_near_the_pictures():
-    pictures = blobs(60, channels=3)
-    model = make(Config(**TINY, block=2, colors=64), pictures, np.arange(60))[0]
+def test_a_clustered_palette_is_near_the_images():
+    images = blobs(60, channels=3)
+    model = make(Config(**TINY, block=2, colors=64), images, np.arange(60))[0]
     assert model.config.palette == "kmeans"
-    assert model.palette_psnr(pictures) > 25
+    assert model.palette_psnr(images) > 25
 
 
 # -- likelihood ---------------------------------------------------------------------------------
@@ -115,22 +115,22 @@ def test_a_clustered_palette_is_near_the_pictures():
 @pytest.mark.parametrize(("height", "width", "block"), [(2, 4, 1), (3, 3, 1), (2, 4, 2)])
 @pytest.mark.parametrize("positions", ["learned", "rotary"])
 @torch.no_grad()
-def test_the_probabilities_of_all_pictures_sum_to_one(height, width, block, positions):
+def test_the_probabilities_of_all_images_sum_to_one(height, width, block, positions):
     every = np.array(list(itertools.product((0, 255), repeat=height * width)), np.uint8)
-    pictures = Pictures(every.reshape(-1, height, width, 1), splits=np.zeros(len(every), np.int8))
-    model = tiny(pictures, block=block, positions=positions)
-    scores = model.score(pictures)
+    images = Images(every.reshape(-1, height, width, 1), splits=np.zeros(len(every), np.int8))
+    model = tiny(images, block=block, positions=positions)
+    scores = model.score(images)
     assert scores.std() > 0.5
     assert np.exp(scores.astype(np.float64)).sum() == pytest.approx(1, abs=1e-4)
 
 
 @torch.no_grad()
 def test_the_loss_is_minus_the_mean_score():
-    pictures = black_and_white(40)
-    model = tiny(pictures)
-    loss = model.loss(pictures.batch(np.arange(40)))
-    assert loss.unit == "nats per picture"
-    assert loss.total.item() == pytest.approx(-model.score(pictures).mean(), rel=1e-5)
+    images = black_and_white(40)
+    model = tiny(images)
+    loss = model.loss(images.batch(np.arange(40)))
+    assert loss.unit == "nats per image"
+    assert loss.total.item() == pytest.approx(-model.score(images).mean(), rel=1e-5)
     assert loss.parts["bits_per_dim"].item() == pytest.approx(
         loss.total.item() / 64 / math.log(2), rel=1e-5
     )
@@ -149,7 +149,7 @@ def test_a_token_s_scores_see_only_those_before_it():
 
 
 def test_dynamic_binarization_draws_by_grey_and_scores_by_seed():
-    grey = Pictures(np.full((400, 4, 4, 1), 64, np.uint8), splits=np.zeros(400, np.int8))
+    grey = Images(np.full((400, 4, 4, 1), 64, np.uint8), splits=np.zeros(400, np.int8))
     model = make(Config(**TINY, binarize="dynamic"), grey, np.arange(400))[0].eval()
     pixels = torch.from_numpy(grey.pixels.copy())
     seen = model.observed(pixels)
@@ -183,12 +183,12 @@ def test_bert_has_no_likelihood_and_says_so():
 
 @torch.no_grad()
 def test_bert_sees_both_sides_and_completes_any_part():
-    pictures = black_and_white(5)
-    model = tiny(pictures, objective="bert")
-    missing = by_half(pictures, "upper")
-    made = model.complete(pictures, missing, seed=0).pixels
-    assert np.array_equal(made[~missing], pictures.pixels[~missing])
-    other = dataclasses.replace(pictures, pixels=255 - pictures.pixels)
+    images = black_and_white(5)
+    model = tiny(images, objective="bert")
+    missing = by_half(images, "upper")
+    made = model.complete(images, missing, seed=0).pixels
+    assert np.array_equal(made[~missing], images.pixels[~missing])
+    other = dataclasses.replace(images, pixels=255 - images.pixels)
     assert not np.array_equal(model.complete(other, missing).pixels[missing], made[missing])
 
 
@@ -222,11 +222,11 @@ def test_fast_steps_paint_what_whole_passes_paint(options, chances):
 
 
 @torch.inference_mode()
-def test_sampled_pictures_have_the_model_s_distribution():
+def test_sampled_images_have_the_model_s_distribution():
     every = np.array(list(itertools.product((0, 255), repeat=4)), np.uint8).reshape(-1, 2, 2, 1)
-    pictures = Pictures(every, splits=np.zeros(16, np.int8))
-    model = tiny(pictures, block=1)
-    p = np.exp(model.score(pictures).astype(np.float64))
+    images = Images(every, splits=np.zeros(16, np.int8))
+    model = tiny(images, block=1)
+    p = np.exp(model.score(images).astype(np.float64))
     made = model.sample(4096, seed=0).pixels.reshape(-1, 4) > 127
     counts = np.bincount(made @ np.array([8, 4, 2, 1]), minlength=16)
     chi2 = ((counts - 4096 * p) ** 2 / (4096 * p)).sum()
@@ -237,23 +237,23 @@ def test_rows_come_one_after_another_and_the_last_is_the_sample():
     model = tiny()
     grown = list(model.growing(3, seed=2))
     assert len(grown) == model.rows
-    for row, picture in enumerate(grown[:-1], 1):
-        below = picture.pixels[:, row * model.block :]
+    for row, image in enumerate(grown[:-1], 1):
+        below = image.pixels[:, row * model.block :]
         assert (below == 128).all()
         assert np.array_equal(
-            picture.pixels[:, : row * model.block], grown[-1].pixels[:, : row * model.block]
+            image.pixels[:, : row * model.block], grown[-1].pixels[:, : row * model.block]
         )
     assert np.array_equal(grown[-1].pixels, model.sample(3, seed=2).pixels)
 
 
-def test_sampling_from_a_start_is_the_same_pictures():
+def test_sampling_from_a_start_is_the_same_images():
     model = tiny()
     assert np.array_equal(
         model.sample(7, seed=1).pixels[4:], model.sample(3, seed=1, start=4).pixels
     )
 
 
-def test_a_label_changes_the_picture_and_an_unknown_one_is_refused():
+def test_a_label_changes_the_image_and_an_unknown_one_is_refused():
     model = tiny(condition="label")
     one, two = (model.sample(8, label=name).pixels for name in ("north-west", "south-east"))
     assert not np.array_equal(one, two)
@@ -293,13 +293,13 @@ def test_what_is_known_is_never_asked_for():
 
 
 def test_features_come_from_every_layer():
-    model, pictures = tiny(), black_and_white(5)
-    layers = model.hidden(pictures)
+    model, images = tiny(), black_and_white(5)
+    layers = model.hidden(images)
     assert layers.shape == (3, 5, 16)
-    assert np.array_equal(model.embed(pictures), layers[1])
-    assert np.array_equal(model.embed(pictures, layer=2), layers[2])
+    assert np.array_equal(model.embed(images), layers[1])
+    assert np.array_equal(model.embed(images, layer=2), layers[2])
     with pytest.raises(UsageError, match="numbered 0 to 2"):
-        model.embed(pictures, layer=3)
+        model.embed(images, layer=3)
 
 
 # -- the paper's own ----------------------------------------------------------------------------
@@ -323,16 +323,16 @@ def test_the_network_is_that_of_transformers():
 
 
 def test_it_learns_more_than_each_pixel_s_own_chance():
-    pictures = black_and_white(1200)
+    images = black_and_white(1200)
     rows = np.arange(900)
-    model = make(Config(block=2, width=32, depth=2), pictures, rows)[0].train()
+    model = make(Config(block=2, width=32, depth=2), images, rows)[0].train()
     optimizer = torch.optim.Adam(model.parameters(), 3e-3)
     for step in range(150):
         optimizer.zero_grad()
-        model.loss(pictures.batch(rows[step % 6 :: 6])).total.backward()
+        model.loss(images.batch(rows[step % 6 :: 6])).total.backward()
         optimizer.step()
-    ones = (pictures.pixels[rows] > 127).mean(0).clip(1e-3, 1 - 1e-3)
-    test = pictures[900:]
+    ones = (images.pixels[rows] > 127).mean(0).clip(1e-3, 1 - 1e-3)
+    test = images[900:]
     alone = np.where(test.pixels > 127, np.log(ones), np.log(1 - ones)).sum((1, 2, 3)).mean()
     assert model.eval().score(test).mean() > 0.6 * alone
 
@@ -340,7 +340,7 @@ def test_it_learns_more_than_each_pixel_s_own_chance():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"block": 3}, "does not divide pictures of 8 x 8; these do and fit: 1, 2, 4, 8"),
+        ({"block": 3}, "does not divide images of 8 x 8; these do and fit: 1, 2, 4, 8"),
         ({"mask_ratio": 1.0}, "between 0 and 1"),
         ({"mask_ratio": 0}, "between 0 and 1"),
         ({"width": 16, "heads": 3}, "does not divide width"),
@@ -356,13 +356,13 @@ def test_what_cannot_be_is_refused_in_a_line(options, words):
         Config(**options).resolve(blobs().facts())
 
 
-def test_more_colours_than_the_pictures_have_are_refused():
-    pictures = black_and_white()
-    with pytest.raises(UsageError, match="300 colours were asked for, and the pictures have"):
-        make(Config(palette="kmeans", block=2, colors=300), pictures, np.arange(48))
+def test_more_colours_than_the_images_have_are_refused():
+    images = black_and_white()
+    with pytest.raises(UsageError, match="300 colours were asked for, and the images have"):
+        make(Config(palette="kmeans", block=2, colors=300), images, np.arange(48))
 
 
-def test_a_picture_larger_than_the_context_says_what_fits():
+def test_an_image_larger_than_the_context_says_what_fits():
     facts = Facts(96, 64, 64, 3)
     with pytest.raises(UsageError, match=r"4,096 tokens; .* Blocks that fit: 2, 4, 8"):
         Config(block=1).resolve(facts)
@@ -380,12 +380,12 @@ def test_a_picture_larger_than_the_context_says_what_fits():
         (Facts(96, 64, 64, 3), 4, "kmeans"),
     ],
 )
-def test_block_and_palette_are_chosen_from_the_pictures(facts, block, palette):
+def test_block_and_palette_are_chosen_from_the_images(facts, block, palette):
     config = Config().resolve(facts)
     assert (config.block, config.palette) == (block, palette)
 
 
-def test_a_family_without_pictures_builds_with_a_palette_of_its_own():
+def test_a_family_without_images_builds_with_a_palette_of_its_own():
     model = build(Config(**TINY, palette="kmeans", block=2, colors=32), blobs().facts())
     assert model.palette.shape == (32, 4)
     assert not model.lossless
@@ -403,15 +403,15 @@ def test_the_codes_of_a_tokenizer_in_place_of_a_palette():
     codes = tokenizer.tokenize(blobs(3))
     assert np.array_equal(model.tokens_of(pixels).numpy(), codes.reshape(3, -1))
     assert np.array_equal(
-        model.pictures_of(model.tokens_of(pixels)), tokenizer.detokenize(codes).pixels
+        model.images_of(model.tokens_of(pixels)), tokenizer.detokenize(codes).pixels
     )
     assert model.sample(2).pixels.shape == (2, 8, 8, 1)
-    pictures, missing = blobs(3), np.zeros((3, 8, 8), bool)
+    images, missing = blobs(3), np.zeros((3, 8, 8), bool)
     missing[:, 4:] = True
-    made = model.complete(pictures, missing, seed=1)
-    assert np.array_equal(made.pixels[:, :4], pictures.pixels[:, :4])
+    made = model.complete(images, missing, seed=1)
+    assert np.array_equal(made.pixels[:, :4], images.pixels[:, :4])
     other = dataclasses.replace(
-        pictures, pixels=np.where(missing[..., None], 9, pictures.pixels).astype(np.uint8)
+        images, pixels=np.where(missing[..., None], 9, images.pixels).astype(np.uint8)
     )
     assert np.array_equal(model.complete(other, missing, seed=1).pixels, made.pixels)
     again = build(model.config, model.facts)

@@ -81,7 +81,7 @@ def test_the_estimate_is_the_integral_within_its_own_error():
     model = tiny(latent_dim=2, gain=0.4)  # its posterior is near enough to the true one
     x = black_and_white(model)
     found = model.importance_log_likelihood(x, None, 4000, torch.Generator().manual_seed(3))
-    known = torch.stack([exact(model, picture) for picture in x])
+    known = torch.stack([exact(model, image) for image in x])
     assert (found.error < 0.1).all()
     assert ((found.log_likelihood - known).abs() < 5 * found.error + 1e-3).all()
     assert ((found.effective > 1) & (found.effective <= 4000)).all()
@@ -130,8 +130,8 @@ def test_it_says_where_it_does_not_apply():
 @torch.no_grad()
 def test_more_samples_raise_the_bound():
     """IW-k grows with k (Burda 2015, theorem 1), here from the ELBO on."""
-    model, pictures = tiny(), blobs(40)
-    x = model.observe(pictures.batch(np.arange(40)))
+    model, images = tiny(), blobs(40)
+    x = model.observe(images.batch(np.arange(40)))
     generator = torch.Generator().manual_seed(0)
     elbo = model.elbo(x, None, generator)
     bounds = [-(elbo.distortion + elbo.rate.sum(1)).mean().item()]

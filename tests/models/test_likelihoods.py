@@ -11,7 +11,7 @@ import torch
 from pinxit.models.vae.likelihoods import Bernoulli, DiscretizedLogistic, Gaussian
 
 
-def test_bernoulli_sums_to_one_over_all_pictures():
+def test_bernoulli_sums_to_one_over_all_images():
     logits = torch.randn(1, 1, 2, 3)
     every = torch.tensor(list(itertools.product([0.0, 1.0], repeat=6))).view(-1, 1, 2, 3)
     total = Bernoulli(1, dynamic=True).log_prob(logits, every).double().logsumexp(0)
@@ -61,7 +61,7 @@ def test_dequantized_gaussian_bounds_the_probability_of_the_value():
     assert bound.item() == pytest.approx(exact.item(), abs=0.01)
 
 
-def test_learned_sigma_finds_the_pictures_spread():
+def test_learned_sigma_finds_the_images_spread():
     """The maximum-likelihood sigma is the root mean square of the residuals (Rybkin 2020)."""
     torch.manual_seed(0)
     likelihood = Gaussian(1, None, start=0.3)

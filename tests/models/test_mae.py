@@ -73,7 +73,7 @@ def test_masking_keeps_exactly_the_stated_count_and_restores_order(kind, rows, c
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_masks_differ_between_pictures(kind):
+def test_masks_differ_between_images(kind):
     shuffled = order(kind, 64, 8, 8, CPU)[:, :16].sort(1).values
     assert len({tuple(row) for row in shuffled.tolist()}) > 3
 
@@ -186,33 +186,31 @@ def test_the_encoder_does_not_see_hidden_patches():
 
 
 def test_features_are_differentiable_and_their_mean_is_the_embedding():
-    model, pictures = tiny(), blobs(3)
-    x = torch.from_numpy(pictures.pixels.copy()).permute(0, 3, 1, 2).float() / 255
+    model, images = tiny(), blobs(3)
+    x = torch.from_numpy(images.pixels.copy()).permute(0, 3, 1, 2).float() / 255
     x.requires_grad_(True)
     tokens = model.features(x)
     assert tokens.shape == (3, 16, 16)
     tokens.square().sum().backward()
     assert x.grad.abs().sum() > 0
     mean = tokens.mean(1).detach().numpy()
-    assert np.allclose(model.embed(pictures), mean, atol=1e-6)
-    assert not np.allclose(model.embed(pictures, layer=1), mean, atol=1e-3)
+    assert np.allclose(model.embed(images), mean, atol=1e-6)
+    assert not np.allclose(model.embed(images, layer=1), mean, atol=1e-3)
 
 
 @pytest.mark.parametrize(("height", "width", "channels"), [(8, 8, 3), (6, 10, 1), (12, 4, 3)])
-def test_pictures_of_any_shape_are_completed(height, width, channels):
-    pictures = blobs(6, height, width, channels)
-    model = tiny(pictures.facts())
-    missing = by_ratio(pictures, 0.5, 2)
-    made = model.complete(pictures, missing)
-    assert np.array_equal(made.pixels[~missing], pictures.pixels[~missing])
+def test_images_of_any_shape_are_completed(height, width, channels):
+    images = blobs(6, height, width, channels)
+    model = tiny(images.facts())
+    missing = by_ratio(images, 0.5, 2)
+    made = model.complete(images, missing)
+    assert np.array_equal(made.pixels[~missing], images.pixels[~missing])
 
 
 def test_a_plain_mae_gives_one_answer_whatever_the_seed():
-    model, pictures = tiny(), blobs(4)
-    missing = by_ratio(pictures, 0.75, 2)
-    answers = [
-        model.complete(pictures, missing, seed=s, temperature=t) for s, t in ((0, 1), (5, 0))
-    ]
+    model, images = tiny(), blobs(4)
+    missing = by_ratio(images, 0.75, 2)
+    answers = [model.complete(images, missing, seed=s, temperature=t) for s, t in ((0, 1), (5, 0))]
     assert np.array_equal(answers[0].pixels, answers[1].pixels)
 
 
@@ -227,18 +225,18 @@ def test_unmasking_is_a_function_of_seed_and_number():
 
 @pytest.mark.parametrize("masking", KINDS)
 def test_it_learns_more_than_the_mean_of_what_is_left(masking):
-    pictures = blobs(1200)
+    images = blobs(1200)
     config = Config(masking=masking, mask_ratio=0.5, width=48, depth=2, decoder_width=32)
-    model = make(config, pictures, np.arange(600))[0].train()
+    model = make(config, images, np.arange(600))[0].train()
     optimizer = torch.optim.Adam(model.parameters(), 2e-3)
     torch.manual_seed(0)
     for step in range(400):
         optimizer.zero_grad()
         rows = np.arange(600)[step % 10 :: 10]
-        model.loss(pictures.batch(rows)).total.backward()
+        model.loss(images.batch(rows)).total.backward()
         optimizer.step()
     model.eval()
-    test = pictures.split("test")
+    test = images.split("test")
     missing = by_ratio(test, 0.5, 2)
     made = model.complete(test, missing).pixels
     assert masked_error(test, made, missing) < 0.6 * masked_error(
@@ -249,7 +247,7 @@ def test_it_learns_more_than_the_mean_of_what_is_left(masking):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"patch": 3}, "does not divide pictures of 8 x 8 into patches; these do: 1, 2, 4"),
+        ({"patch": 3}, "does not divide images of 8 x 8 into patches; these do: 1, 2, 4"),
         ({"patch": 8}, "these do: 1, 2, 4"),
         ({"mask_ratio": 0.0}, "between 0 and 1"),
         ({"mask_ratio": 1.0}, "between 0 and 1"),
@@ -264,8 +262,8 @@ def test_what_cannot_be_is_refused_in_a_line(options, words):
         Config(**options).resolve(blobs().facts())
 
 
-def test_pictures_of_another_size_are_refused():
-    with pytest.raises(UsageError, match="takes pictures of 8x8x1"):
+def test_images_of_another_size_are_refused():
+    with pytest.raises(UsageError, match="takes images of 8x8x1"):
         tiny().embed(blobs(2, 6, 6))
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load, save
 
 from conftest import blobs
-from pinxit.data.pictures import Pictures
+from pinxit.data.images import Images
 from pinxit.data.words import END, PAD
 from pinxit.errors import UsageError
 from pinxit.models import make
@@ -34,7 +34,7 @@ SMALL = {"width": 32, "heads": 2, "depth": 2, "decoder_depth": 2, "block": 2, "c
 TEXTS = ["a blob at the top left", "une tache en bas à droite", "a blob"]
 
 
-def tiny(source="words", target="picture", **options):
+def tiny(source="words", target="image", **options):
     config = Config(source=source, target=target, **{**SMALL, **options})
     return make(config, blobs(), np.arange(48))[0].eval()
 
@@ -45,13 +45,13 @@ def read_of(model, texts=TEXTS):
 
 
 def pixels_of(model):
-    return torch.from_numpy(blobs(3).pixels.copy()) if model.reads_picture else None
+    return torch.from_numpy(blobs(3).pixels.copy()) if model.reads_image else None
 
 
 # -- what each place sees
 
 
-@pytest.mark.parametrize("target", ["picture", "words"])
+@pytest.mark.parametrize("target", ["image", "words"])
 def test_no_place_of_the_target_sees_its_future(target):
     model = tiny("words", target)
     before = torch.randint(2, 8, (3, 6))
@@ -127,7 +127,7 @@ def test_padding_of_the_source_is_not_seen():
 
 
 def test_both_sources_are_seen():
-    model = tiny("both", "picture")
+    model = tiny("both", "image")
     words = model.tokens_of(TEXTS, ["en", "fr", "en"])
     pixels = torch.from_numpy(blobs(3).pixels.copy())
     codes = torch.randint(8, (3, model.steps - 1))
@@ -147,7 +147,7 @@ def test_cross_attention_is_a_distribution_over_what_is_seen():
 # -- the loss, and fast ways against slow ones
 
 
-def test_the_teacher_forced_loss_of_a_picture_is_that_of_a_loop():
+def test_the_teacher_forced_loss_of_an_image_is_that_of_a_loop():
     model, batch = tiny(), blobs().batch(np.arange(3))
     torch.manual_seed(5)
     loss = model.loss(batch).total.item()
@@ -162,7 +162,7 @@ def test_the_teacher_forced_loss_of_a_picture_is_that_of_a_loop():
 
 
 def test_the_teacher_forced_loss_of_words_is_that_of_a_loop():
-    model, batch = tiny("picture", "words"), blobs().batch(np.arange(3))
+    model, batch = tiny("image", "words"), blobs().batch(np.arange(3))
     torch.manual_seed(5)
     loss = model.loss(batch).total.item()
     torch.manual_seed(5)
@@ -206,7 +206,7 @@ def test_of_several_tries_the_likeliest_is_kept(guidance):
 
 
 def test_a_judge_keeps_what_it_would_describe_by_the_words():
-    model, judge = tiny(), tiny("picture", "words")
+    model, judge = tiny(), tiny("image", "words")
     drawn = [
         model.draw(TEXTS, seed=[mix(5 + i, k) if k else 5 + i for i in range(3)]) for k in range(4)
     ]
@@ -219,41 +219,41 @@ def test_a_judge_keeps_what_it_would_describe_by_the_words():
 
 
 def test_what_a_judge_says_is_the_sum_over_pieces_whatever_stands_beside_it():
-    judge, pictures = tiny("picture", "words"), blobs(3)
-    together = judge.fits(pictures, TEXTS, ["en", "fr", "en"])
+    judge, images = tiny("image", "words"), blobs(3)
+    together = judge.fits(images, TEXTS, ["en", "fr", "en"])
     for i, (text, language) in enumerate(zip(TEXTS, ("en", "fr", "en"), strict=True)):
-        alone = judge.fits(pictures[i], [text], [language])[0]
+        alone = judge.fits(images[i], [text], [language])[0]
         assert alone == together[i]
-        assert judge.rated(pictures[i], [text], language)[0, 0] == pytest.approx(alone, rel=1e-4)
+        assert judge.rated(images[i], [text], language)[0, 0] == pytest.approx(alone, rel=1e-4)
     words = judge.tokens_of(TEXTS[:1], ["en"])[0].tolist()
     steps, log_p = Steps(judge, judge.read(None, pixels_of(judge)[:1])), 0.0
     with torch.inference_mode():
         for t, (token, due) in enumerate(itertools.pairwise(words)):
             log_p += float(steps(torch.tensor([token]), t).log_softmax(-1)[0, due])
-    shown = Pictures(pixels_of(judge)[:1].numpy())
+    shown = Images(pixels_of(judge)[:1].numpy())
     assert judge.fits(shown, TEXTS[:1], ["en"])[0] == pytest.approx(log_p, rel=1e-4)
 
 
 def test_what_is_no_judge_is_refused():
-    model, judge = tiny(), tiny("picture", "words")
+    model, judge = tiny(), tiny("image", "words")
     with pytest.raises(UsageError, match="give tries"):
         model.draw(TEXTS, judge=judge)
     with pytest.raises(UsageError, match="a model that captions"):
         model.draw(TEXTS, judge=model, tries=2)
     judge.facts = dataclasses.replace(judge.facts, height=16)
-    with pytest.raises(UsageError, match="sees pictures of 16x8x1"):
+    with pytest.raises(UsageError, match="sees images of 16x8x1"):
         model.draw(TEXTS, judge=judge, tries=2)
     with pytest.raises(UsageError, match="no caption"):
-        tiny("both").edit(blobs(3), TEXTS, judge=tiny("picture", "words"), tries=2)
+        tiny("both").edit(blobs(3), TEXTS, judge=tiny("image", "words"), tries=2)
 
 
 def _log_p(model, read, codes):
-    """log p(codes given source) of each picture, by one pass."""
+    """log p(codes given source) of each image, by one pass."""
     scores = model.logits(read, codes[:, :-1]).log_softmax(-1)
     return scores.gather(2, codes[..., None])[..., 0].sum(1)
 
 
-def test_tries_are_of_each_pictures_own_seed_and_the_first_is_what_one_try_gives():
+def test_tries_are_of_each_images_own_seed_and_the_first_is_what_one_try_gives():
     model = tiny()
     alone, grown = model.draw(TEXTS[:1], seed=5), list(model.drawing(TEXTS[:1], seed=5, tries=3))
     assert np.array_equal(grown[-2].pixels, alone.pixels)
@@ -275,7 +275,7 @@ def test_guidance_of_1_is_none():
 
 @torch.inference_mode()
 def test_words_with_a_cache_are_words_without_also_after_taking_rows():
-    model = tiny("picture", "words")
+    model = tiny("image", "words")
     read = read_of(model)
     tokens = torch.randint(model.words.first, 40, (3, 5))
     steps, order = Steps(model, read), torch.tensor([2, 0, 0])
@@ -368,7 +368,7 @@ def test_texts_of_chance_come_as_often_as_they_are_likely():
 
 
 def test_any_text_is_read_and_marks_are_never_written():
-    model = tiny("picture", "words")
+    model = tiny("image", "words")
     for said in model.caption(blobs(2), beams=2, count=2)[0]:
         assert said.text == said.text.strip()
     tokens = model.tokens_of(["日本 🎩 é", None], ["en", "en"])
@@ -387,7 +387,7 @@ def test_a_frozen_tokenizer_is_kept_whole_and_does_not_learn():
     tokens = tokenizer.tokenize(blobs(3))
     pixels = torch.from_numpy(blobs(3).pixels.copy())
     assert np.array_equal(model.codes.codes_of(pixels), tokens.reshape(3, -1))
-    drawn = model.codes.pictures_of(torch.from_numpy(tokens.reshape(3, -1)))
+    drawn = model.codes.images_of(torch.from_numpy(tokens.reshape(3, -1)))
     assert np.array_equal(drawn, tokenizer.detokenize(tokens).pixels)
     assert not [name for name, _ in model.named_parameters() if name.startswith("codes")]
     again = build(model.config, model.facts)
@@ -412,7 +412,7 @@ def test_codes_told_by_their_digits_are_painted_with_a_cache_as_without(source):
     assert torch.equal(fast.codes, painting_slowly(model, read, chance, Chances(), 2.0))
 
 
-def test_a_picture_read_patch_by_code_stands_beside_what_is_painted():
+def test_an_image_read_patch_by_code_stands_beside_what_is_painted():
     model = tiny("both", patch=2)
     assert model.beside is not None
     read = model._read(
@@ -422,22 +422,22 @@ def test_a_picture_read_patch_by_code_stands_beside_what_is_painted():
     assert tiny("both", patch=4).beside is None
     assert tiny("both").config.read == "codes", "most of an edit is to copy"
     assert tiny("both").beside is not None
-    assert tiny("picture", "words").config.read == "patches"
+    assert tiny("image", "words").config.read == "patches"
     assert tiny("words").beside is None
 
 
-def test_a_tokenizer_of_other_pictures_is_refused():
+def test_a_tokenizer_of_other_images_is_refused():
     other = make(TokenizerConfig(factor=2, width=8, depth=1), blobs(height=4, width=4), range(48))
     with pytest.raises(UsageError, match=r"4x4x1.*8x8x1"):
         make(Config(tokens="runs/any"), blobs(), np.arange(48), tokenizer=other[0])
 
 
-def test_pictures_without_captions_or_pairs_are_refused():
+def test_images_without_captions_or_pairs_are_refused():
     mute = dataclasses.replace(blobs(), captions={})
-    with pytest.raises(UsageError, match="these pictures have none"):
+    with pytest.raises(UsageError, match="these images have none"):
         make(Config(), mute, np.arange(48))
     single = dataclasses.replace(blobs(), before=None)
-    with pytest.raises(UsageError, match="pairs of pictures"):
+    with pytest.raises(UsageError, match="pairs of images"):
         make(Config(source="both"), single, np.arange(48))
     english = dataclasses.replace(blobs(), captions={"en": blobs().captions["en"]})
     with pytest.raises(UsageError, match="two languages"):
@@ -447,7 +447,7 @@ def test_pictures_without_captions_or_pairs_are_refused():
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"source": "picture", "target": "picture"}, "there is no picture to picture"),
+        ({"source": "image", "target": "image"}, "there is no image to image"),
         ({"source": "both", "target": "words"}, "there is no both to words"),
         ({"caption_dropout": 1.0}, "caption_dropout"),
         ({"pieces": 100}, "256"),
@@ -464,7 +464,7 @@ def test_sides_that_do_not_divide_name_those_that_do():
     with pytest.raises(UsageError, match="these do: 1, 2, 4, 8"):
         tiny(block=3)
     with pytest.raises(UsageError, match="patch 5"):
-        tiny("picture", "words", patch=5)
+        tiny("image", "words", patch=5)
 
 
 def test_captions_are_taken_in_every_language_and_pairs_are_of_two():
@@ -478,18 +478,18 @@ def test_captions_are_taken_in_every_language_and_pairs_are_of_two():
 
 
 @pytest.mark.parametrize(("width", "waves"), [(32, 32), (18, 16)])
-def test_the_places_of_a_picture_begin_as_sines_of_row_and_column(width, waves):
-    model = tiny("picture", "words", width=width, heads=1)
+def test_the_places_of_an_image_begin_as_sines_of_row_and_column(width, waves):
+    model = tiny("image", "words", width=width, heads=1)
     rows, columns = (
         model.facts.height // model.config.patch,
         model.facts.width // model.config.patch,
     )
     wanted = PLACED * positions(rows, columns, width)
-    torch.testing.assert_close(model.picture_places[:, :waves], wanted)
+    torch.testing.assert_close(model.image_places[:, :waves], wanted)
 
 
 def test_reading_codes_in_place_of_patches():
-    model = tiny("picture", "words", read="codes")
+    model = tiny("image", "words", read="codes")
     assert model.caption(blobs(2), language="fr")[0][0].log_prob < 0
     loss = model.train().loss(blobs().batch(np.arange(8)))
     loss.total.backward()

@@ -95,13 +95,13 @@ def test_the_codebook_follows_the_vectors_and_dead_codes_are_revived():
 
 @pytest.mark.parametrize("kind", ["fsq", "vq"])
 def test_tokens_decode_to_the_reconstruction(kind):
-    model, pictures = small(quantizer=kind, factor=2, codes=32), blobs(9)
-    tokens = model.tokenize(pictures)
+    model, images = small(quantizer=kind, factor=2, codes=32), blobs(9)
+    tokens = model.tokenize(images)
     assert tokens.shape == (9, 4, 4)
     assert tokens.max() < model.vocabulary
     made = model.detokenize(tokens).pixels
-    assert np.array_equal(made, model.reconstruct(pictures).pixels)
-    assert np.array_equal(tokens[3:5], model.tokenize(pictures[3:5]))
+    assert np.array_equal(made, model.reconstruct(images).pixels)
+    assert np.array_equal(tokens[3:5], model.tokenize(images[3:5]))
 
 
 @pytest.mark.parametrize("kind", ["fsq", "vq"])
@@ -128,7 +128,7 @@ def test_perplexity_counts_codes_as_if_used_evenly():
 
 def test_what_cannot_be_is_refused():
     facts = blobs().facts()
-    with pytest.raises(UsageError, match="does not divide pictures of 8 x 8; these do: 1, 2, 4, 8"):
+    with pytest.raises(UsageError, match="does not divide images of 8 x 8; these do: 1, 2, 4, 8"):
         Config(factor=3).resolve(facts)
     with pytest.raises(UsageError, match="levels are 3 or more"):
         Config(levels=(8, 1))
@@ -137,5 +137,5 @@ def test_what_cannot_be_is_refused():
         model.detokenize(np.zeros((1, 8, 8), int))
     with pytest.raises(UsageError, match="numbers from 0 to 999"):
         model.detokenize(np.full((1, 4, 4), 1000))
-    with pytest.raises(UsageError, match="takes pictures of 8x8x1"):
+    with pytest.raises(UsageError, match="takes images of 8x8x1"):
         model.tokenize(blobs(2, 16, 16))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from conftest import blobs
 from pinxit.data.batch import Batch, Facts
-from pinxit.data.pictures import Pictures
+from pinxit.data.images import Images
 from pinxit.errors import UsageError
 from pinxit.models.vae import Config, build
 from pinxit.models.vae.priors import FlowPrior, StandardPrior
@@ -78,10 +78,10 @@ def test_flow_prior_integrates_to_one():
 
 
 def test_loss_sums_over_dimensions_and_averages_over_the_batch_only():
-    model, pictures = tiny(likelihood="bernoulli", binarize="static"), blobs(6)
+    model, images = tiny(likelihood="bernoulli", binarize="static"), blobs(6)
     torch.manual_seed(5)
-    together = model.loss(pictures.batch(np.arange(6)))
-    x = model.observe(pictures.batch(np.arange(6)))
+    together = model.loss(images.batch(np.arange(6)))
+    x = model.observe(images.batch(np.arange(6)))
     mean, logvar = model.posterior(x)
     torch.manual_seed(5)
     z = mean + (logvar / 2).exp() * torch.randn(mean.shape)
@@ -94,16 +94,16 @@ def test_loss_sums_over_dimensions_and_averages_over_the_batch_only():
         by_hand += (kl - p.log_prob(x[i]).sum()).item() / 6
     assert together.total.item() == pytest.approx(by_hand, rel=1e-5)
     assert together.parts["elbo"].item() == pytest.approx(-by_hand, rel=1e-5)
-    assert together.unit == "nats per picture"
+    assert together.unit == "nats per image"
 
 
 def test_beta_warm_up_and_free_bits_weigh_the_kl_only():
-    pictures = blobs(32).batch(np.arange(32))
+    images = blobs(32).batch(np.arange(32))
 
     def total_and_parts(progress: float, **options):
         model = tiny(likelihood="bernoulli", binarize="static", **options).train()
         torch.manual_seed(1)
-        loss = model.loss(pictures, progress)
+        loss = model.loss(images, progress)
         return loss.total.item(), {k: v.item() for k, v in loss.parts.items()}
 
     total, parts = total_and_parts(1.0, beta=3.0)
@@ -131,10 +131,10 @@ def test_gradients_of_the_reparameterised_sample_are_those_of_finite_differences
 
 @pytest.mark.parametrize("prior", ["standard", "flow"])
 def test_more_importance_samples_tighten_the_bound(prior):
-    model, pictures = tiny(likelihood="bernoulli", prior=prior), blobs(200)
+    model, images = tiny(likelihood="bernoulli", prior=prior), blobs(200)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
-        x = model.observe(pictures.batch(np.arange(200)), generator)
+        x = model.observe(images.batch(np.arange(200)), generator)
         elbo = model.elbo(x, None, generator)
         bounds = [-(elbo.distortion + elbo.rate.sum(1)).mean().item()]
         for samples in (5, 50):
@@ -203,7 +203,7 @@ def test_linear_vae_trained_to_convergence_is_probabilistic_pca():
         mean = (model.decoder.last.bias + facts.mean).double()
         c = weight @ weight.T + model.likelihood.sigma.double() ** 2 * torch.eye(12)
         exact = torch.distributions.MultivariateNormal(mean, c).log_prob(x.flatten(1).double())
-    assert np.abs(estimate - exact.numpy()).max() < 0.05  # picture by picture
+    assert np.abs(estimate - exact.numpy()).max() < 0.05  # image by image
     assert exact.mean().item() == pytest.approx(known, abs=0.05)
     assert exact.mean().item() <= known + 1e-6  # nothing beats the maximum
     assert model.likelihood.sigma.item() == pytest.approx(sigma, rel=0.03)
@@ -223,8 +223,8 @@ def test_any_size_goes_through(height, width, channels, network):
     facts = Facts(100, height, width, channels)
     model = build(Config(latent_dim=4, width=4, depth=1, network=network), facts).eval()
     pixels = np.random.default_rng(0).integers(0, 256, (2, height, width, channels), np.uint8)
-    assert model.reconstruct(Pictures(pixels)).pixels.shape == pixels.shape
-    assert math.isfinite(model.loss(Pictures(pixels).batch(np.arange(2))).total.item())
+    assert model.reconstruct(Images(pixels)).pixels.shape == pixels.shape
+    assert math.isfinite(model.loss(Images(pixels).batch(np.arange(2))).total.item())
 
 
 def test_the_largest_size_goes_through():
@@ -232,7 +232,7 @@ def test_the_largest_size_goes_through():
     assert model.sample(1).pixels.shape == (1, 256, 256, 3)
 
 
-def test_a_condition_changes_the_picture_and_can_be_left_out():
+def test_a_condition_changes_the_image_and_can_be_left_out():
     model = tiny(condition="label").eval()
     torch.nn.init.normal_(model.decoder.labels.table.weight)
     one, other = model.sample(2, label="north-west"), model.sample(2, label="3")
@@ -260,7 +260,7 @@ def test_dropped_labels_are_those_of_no_label():
         (Facts(100, 28, 28, 3, extremes=1.0, near_extremes=1.0), "gaussian", "static"),
     ],
 )
-def test_auto_chooses_the_likelihood_from_the_pictures(facts, likelihood, binarize):
+def test_auto_chooses_the_likelihood_from_the_images(facts, likelihood, binarize):
     config = Config().resolve(facts)
     assert (config.likelihood, config.binarize) == (likelihood, binarize)
 
@@ -279,29 +279,29 @@ def test_bad_options_are_refused(options, words):
         Config(**options)
 
 
-def test_options_that_the_pictures_do_not_allow_are_refused():
+def test_options_that_the_images_do_not_allow_are_refused():
     bare = Facts(100, 8, 8, 1)
-    with pytest.raises(UsageError, match="needs pictures with labels"):
+    with pytest.raises(UsageError, match="needs images with labels"):
         Config(condition="label").resolve(bare)
     with pytest.raises(UsageError, match="--sigma is the gaussian's"):
         Config(likelihood="bernoulli", sigma=1.0).resolve(bare)
 
 
 def test_encoding_another_size_is_refused():
-    with pytest.raises(UsageError, match="takes pictures of 8x8x1"):
+    with pytest.raises(UsageError, match="takes images of 8x8x1"):
         tiny().encode(blobs(2, 9, 8))
     with pytest.raises(UsageError, match=r"latents are \[n, 3\]"):
         tiny().decode(np.zeros((2, 4)))
 
 
 def test_score_is_the_elbo_for_one_sample_and_rises_with_more():
-    model, pictures = tiny(likelihood="bernoulli", binarize="static").eval(), blobs(64)
-    scores = {k: model.score(pictures, samples=k, seed=3) for k in (1, 64)}
+    model, images = tiny(likelihood="bernoulli", binarize="static").eval(), blobs(64)
+    scores = {k: model.score(images, samples=k, seed=3) for k in (1, 64)}
     assert scores[64].mean() > scores[1].mean()
-    elbo = model.elbo(model.observe(pictures.batch(np.arange(64))), None)
+    elbo = model.elbo(model.observe(images.batch(np.arange(64))), None)
     expected = -(elbo.distortion + elbo.rate.sum(1)).mean().item()
     assert scores[1].mean() == pytest.approx(expected, abs=1.5)
-    assert np.array_equal(model.score(pictures[:5], samples=1, seed=3), scores[1][:5])
+    assert np.array_equal(model.score(images[:5], samples=1, seed=3), scores[1][:5])
 
 
 def test_batch_carries_itself_to_a_device():

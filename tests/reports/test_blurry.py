@@ -14,9 +14,9 @@ from pinxit.reports.remedies import remedies
 
 @pytest.fixture(scope="module")
 def material(tmp_path_factory):
-    pictures = blobs(n=64)
-    run = make_run(tmp_path_factory.mktemp("blurry"), pictures, steps=80)
-    return open_material(run, pictures)
+    images = blobs(n=64)
+    run = make_run(tmp_path_factory.mktemp("blurry"), images, steps=80)
+    return open_material(run, images)
 
 
 def test_the_two_parts_add_up_to_the_error_of_sampled_reconstructions(material):
@@ -32,7 +32,7 @@ def test_the_two_parts_add_up_to_the_error_of_sampled_reconstructions(material):
     assert split.open > 0.1
 
 
-def test_decodings_of_a_picture_do_vary_and_are_its_own(material):
+def test_decodings_of_an_image_do_vary_and_are_its_own(material):
     made = _decodings(material, np.array([0, 1]), 50, seed=0).astype(float)
     assert made.std(1).max() > 1
     own = np.square(made.mean(1) - material.reconstructions.pixels[:2]).mean()

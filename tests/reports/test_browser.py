@@ -27,10 +27,10 @@ def browser():
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory) -> str:
-    pictures = blobs(height=8, width=10, channels=3)
-    run = make_run(tmp_path_factory.mktemp("browser") / "a-long-name-of-a-run", pictures)
+    images = blobs(height=8, width=10, channels=3)
+    run = make_run(tmp_path_factory.mktemp("browser") / "a-long-name-of-a-run", images)
     evaluate(run)
-    return report(run, pictures=pictures).as_uri()
+    return report(run, images=images).as_uri()
 
 
 @pytest.fixture(params=[(375, "light"), (375, "dark"), (1280, "light")], ids=str)
@@ -58,7 +58,7 @@ def test_it_shows_itself_without_a_network(opened, address):
     assert [url for url in asked if not url.startswith("data:")] == [address]
     widths = page.eval_on_selector_all("img", "all => all.map(i => i.naturalWidth)")
     assert len(widths) > 30
-    assert min(widths) > 0, "a picture could not be decoded"
+    assert min(widths) > 0, "an image could not be decoded"
 
 
 def test_nothing_is_wider_than_the_screen(opened):

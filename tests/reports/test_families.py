@@ -60,7 +60,7 @@ def test_it_is_well_formed_and_whole(page):
 def test_it_says_what_the_family_is_about(run, page):
     said = {
         "mae": ("Is this a generative image model?", "the seed has nothing to decide", "0 of 255"),
-        "igpt": ("What its layers know", "upper half given", "exact, of 40 pictures"),
+        "igpt": ("What its layers know", "upper half given", "exact, of 40 images"),
         "tokenizer": ("An image tokenizer", "PSNR"),
     }
     for text in said[run.family]:

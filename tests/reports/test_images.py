@@ -1,4 +1,4 @@
-"""Pictures in the page are the pictures: decoded again they are equal."""
+"""Images in the page are the images: decoded again they are equal."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from pinxit.data.pictures import Pictures
+from pinxit.data.images import Images
 from pinxit.reports.images import cells_of, error_map, png_uri, sheet, shrunk, wall, with_alpha
 
 
@@ -32,7 +32,7 @@ def test_a_png_holds_every_value(channels):
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_a_wall_is_the_pictures_with_transparent_gaps(channels):
+def test_a_wall_is_the_images_with_transparent_gaps(channels):
     pixels = some(5, 8, 6, channels)
     image = wall(pixels, 3, "five")
     array = decoded(image.uri)
@@ -40,14 +40,14 @@ def test_a_wall_is_the_pictures_with_transparent_gaps(channels):
     assert np.array_equal(array[:8, 7:13, :channels], pixels[1])
     assert np.array_equal(array[9:, 7:13, :channels], pixels[4])
     assert (array[8, :, channels] == 0).all()
-    assert (array[9:, 14:, channels] == 0).all(), "no sixth picture"
+    assert (array[9:, 14:, channels] == 0).all(), "no sixth image"
 
 
 @pytest.mark.parametrize(("height", "width", "channels"), [(8, 8, 1), (28, 20, 1), (16, 16, 3)])
 @pytest.mark.parametrize("n", [4, 16, 30])
 def test_a_sheet_written_while_training_is_read_back(n, height, width, channels):
     pixels = some(n, height, width, channels)
-    laid = Pictures(pixels).grid().pixels[0]
+    laid = Images(pixels).grid().pixels[0]
     cells = cells_of(laid, height, width)
     assert cells is not None
     assert np.array_equal(cells[:n], pixels)
@@ -65,7 +65,7 @@ def test_an_error_map_is_nothing_where_equal_and_full_at_its_scale():
     assert strength.tolist() == [[255, 127], [255, 0]]
 
 
-def test_large_pictures_are_made_smaller_and_small_ones_are_left():
+def test_large_images_are_made_smaller_and_small_ones_are_left():
     assert shrunk(some(2, 100, 50, 3), 40).shape == (2, 40, 20, 3)
     assert shrunk(some(2, 100, 50, 1), 40).shape == (2, 40, 20, 1)
     pixels = some(2, 10, 10, 1)

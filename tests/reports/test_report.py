@@ -66,18 +66,18 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):
-    """A run of grey pictures with labels, evaluated, and its pictures."""
-    pictures = blobs()
-    run = make_run(tmp_path_factory.mktemp("runs") / "blobs-vae", pictures)
+    """A run of grey images with labels, evaluated, and its images."""
+    images = blobs()
+    run = make_run(tmp_path_factory.mktemp("runs") / "blobs-vae", images)
     evaluate(run)
-    return run, pictures
+    return run, images
 
 
 @pytest.fixture(scope="module")
 def page(tiny, tmp_path_factory) -> Path:
     """The report of `tiny`."""
-    run, pictures = tiny
-    return report(run, tmp_path_factory.mktemp("page") / "report.html", pictures=pictures)
+    run, images = tiny
+    return report(run, tmp_path_factory.mktemp("page") / "report.html", images=images)
 
 
 @pytest.fixture
@@ -110,14 +110,14 @@ def test_nothing_is_fetched(page):
     assert not read.of("script")
 
 
-def test_every_picture_is_told_in_words(page):
+def test_every_image_is_told_in_words(page):
     read = Page(page)
     assert len(read.of("img")) > 30
     for attrs in read.of("img"):
         assert attrs["alt"]
         assert int(attrs["width"] or 0) > 0
     for attrs in read.of("svg"):
-        # a chart has its words; the clipped part within it is a part of that picture
+        # a chart has its words; the clipped part within it is a part of that image
         assert attrs.get("aria-label") or "x" in attrs
 
 
@@ -148,10 +148,10 @@ def test_no_number_is_missing(page):
 
 def test_figures_protocol_warnings_and_command_are_told(page):
     words = Page(page).words
-    for text in ("−99.5", "± 0.25", "21.5", "the samples were few", "pictures 24"):
+    for text in ("−99.5", "± 0.25", "21.5", "the samples were few", "images 24"):
         assert text in words, text
     assert "pinxit train vae blobs --steps 30" in words
-    assert "learned from 48 pictures of blobs, 8 × 8 pixels in grey, with 4 labels" in words
+    assert "learned from 48 images of blobs, 8 × 8 pixels in grey, with 4 labels" in words
 
 
 def test_a_whole_run_is_small_and_misses_nothing(page):
@@ -167,18 +167,18 @@ def test_without_data_it_shows_samples_and_says_why_not_more(bare):
 
 
 def test_without_weights_it_shows_the_curves(tiny, tmp_path):
-    run, pictures = tiny
+    run, images = tiny
     for name in ("config.json", "metrics.csv"):
         (tmp_path / name).write_bytes((run.path / name).read_bytes())
-    read = Page(report(tmp_path, pictures=pictures))
+    read = Page(report(tmp_path, images=images))
     assert read.sections == ["trained", "repeated"]
     assert "No weights" in read.words
 
 
 def test_without_labels_or_evaluation_it_measures_for_itself(tmp_path):
-    pictures = without_labels(blobs())
-    run = make_run(tmp_path, pictures)
-    read = Page(report(run, pictures=pictures))
+    images = without_labels(blobs())
+    run = make_run(tmp_path, images)
+    read = Page(report(run, images=images))
     assert read.sections == [name for name in ALL if name != "judged"]
     assert "only colour the map" not in read.words
     assert "with 4 labels" not in read.words
@@ -188,11 +188,11 @@ def test_without_labels_or_evaluation_it_measures_for_itself(tmp_path):
 
 @pytest.mark.parametrize("likelihood", ["gaussian", "discretized-logistic", "bernoulli"])
 def test_colour_labels_given_and_a_flow_prior(tmp_path, likelihood):
-    pictures = blobs(height=9, width=12, channels=3)
+    images = blobs(height=9, width=12, channels=3)
     options = {"likelihood": likelihood, "condition": "label", "prior": "flow"}
-    run = make_run(tmp_path, pictures, steps=10, **options)
+    run = make_run(tmp_path, images, steps=10, **options)
     evaluate(run)
-    read = Page(report(run, pictures=pictures))
+    read = Page(report(run, images=images))
     assert read.sections == ALL
     assert "By label" in read.words
     assert "north-west" in read.words
@@ -200,32 +200,32 @@ def test_colour_labels_given_and_a_flow_prior(tmp_path, likelihood):
     assert ("probability of ink" in read.words) == (likelihood == "bernoulli")
 
 
-def test_pictures_without_any_variance(tmp_path):
-    pictures = constant(blobs())
-    read = Page(report(make_run(tmp_path, pictures, steps=5), pictures=pictures))
+def test_images_without_any_variance(tmp_path):
+    images = constant(blobs())
+    read = Page(report(make_run(tmp_path, images, steps=5), images=images))
     assert not re.search(r"\bnan\b", read.html.lower())
     assert read.wrong == []
 
 
-def test_two_pictures_are_enough(tmp_path):
-    pictures = blobs(n=8)
-    run = make_run(tmp_path, pictures, steps=5)
-    some = pictures.take(np.array([0, 1]))
-    assert "painted" in Page(report(run, pictures=some)).sections
+def test_two_images_are_enough(tmp_path):
+    images = blobs(n=8)
+    run = make_run(tmp_path, images, steps=5)
+    some = images.take(np.array([0, 1]))
+    assert "painted" in Page(report(run, images=some)).sections
 
 
 def test_names_with_markup_stay_names(tmp_path):
-    pictures = blobs()
-    names = [f'<b onload="x">{name}</b>&' for name in pictures.names]
-    odd = type(pictures)(
-        pictures.pixels,
+    images = blobs()
+    names = [f'<b onload="x">{name}</b>&' for name in images.names]
+    odd = type(images)(
+        images.pixels,
         names=names,
-        labels=pictures.labels,
+        labels=images.labels,
         label_names=("<i>", "a & b", '"', "'"),
-        splits=pictures.splits,
+        splits=images.splits,
         source="<script>alert(1)</script>",
     )
-    read = Page(report(make_run(tmp_path, odd, steps=5), pictures=odd))
+    read = Page(report(make_run(tmp_path, odd, steps=5), images=odd))
     assert read.wrong == []
     assert not read.of("script")
     assert not read.of("b")
@@ -233,17 +233,17 @@ def test_names_with_markup_stay_names(tmp_path):
 
 
 def test_the_same_run_gives_the_same_page(tiny, tmp_path):
-    run, pictures = tiny
-    pages = [report(run, tmp_path / name, pictures=pictures) for name in ("a.html", "b.html")]
+    run, images = tiny
+    pages = [report(run, tmp_path / name, images=images) for name in ("a.html", "b.html")]
     one, two = (re.sub(r'class="kicker">[^<]*<', "<", page.read_text()) for page in pages)
     assert one == two
 
 
 def test_it_opens_the_data_by_itself_and_the_command_prints_the_path(tmp_path, capsys):
-    from pinxit.data.load import load_pictures
+    from pinxit.data.load import load_images
 
-    pictures = load_pictures("digits", progress=False)
-    run = make_run(tmp_path / "digits-vae", pictures, steps=5)
+    images = load_images("digits", progress=False)
+    run = make_run(tmp_path / "digits-vae", images, steps=5)
     assert main(["report", str(run.path)]) == 0
     path = Path(capsys.readouterr().out.splitlines()[-1])
     assert path == run.path / "report.html"
@@ -262,7 +262,7 @@ def test_what_cannot_be_done_is_said(tmp_path, tiny, monkeypatch):
 
 
 def test_a_run_is_never_changed_by_its_report(tiny, tmp_path):
-    run, pictures = tiny
+    run, images = tiny
     before = {p: p.read_bytes() for p in run.path.rglob("*") if p.is_file()}
-    report(Run(run.path), tmp_path / "x.html", pictures=pictures)
+    report(Run(run.path), tmp_path / "x.html", images=images)
     assert before == {p: p.read_bytes() for p in run.path.rglob("*") if p.is_file()}

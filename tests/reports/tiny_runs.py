@@ -8,32 +8,32 @@ from pathlib import Path
 
 import numpy as np
 
-from pinxit.data.pictures import Pictures
+from pinxit.data.images import Images
 from pinxit.models import vae
 from pinxit.runs import Run
 
 
-def make_run(folder: Path, pictures: Pictures, steps: int = 30, **options) -> Run:
+def make_run(folder: Path, images: Images, steps: int = 30, **options) -> Run:
     """A VAE of 4 latents after a few steps, with all that a run folder holds but figures."""
     import torch
     from safetensors.torch import save_file
 
     torch.manual_seed(0)
-    rows = pictures.rows_of("train")
-    facts = pictures.facts(rows)
+    rows = images.rows_of("train")
+    facts = images.facts(rows)
     options = {"network": "mlp", "latent_dim": 4, "width": 16, "depth": 1} | options
     config = vae.Config(**options).resolve(facts)
     model = vae.build(config, facts)
     optimizer = torch.optim.Adam(model.parameters(), 3e-3)
     run, table = Run(folder), []
     for step in range(1, steps + 1):
-        loss = model.loss(pictures.batch(rows))
+        loss = model.loss(images.batch(rows))
         optimizer.zero_grad()
         loss.total.backward()
         optimizer.step()
         row = {
             "step": step,
-            "pictures": step * len(rows),
+            "images": step * len(rows),
             "seconds": step / 10,
             "learning_rate": 3e-3,
         }
@@ -54,9 +54,9 @@ def make_run(folder: Path, pictures: Pictures, steps: int = 30, **options) -> Ru
             "model": dataclasses.asdict(config),
             "facts": facts.to_json(),
             "training": {"steps": steps, "batch_size": len(rows), "minutes": None},
-            "data": {"source": pictures.source, "fingerprint": pictures.fingerprint},
+            "data": {"source": images.source, "fingerprint": images.fingerprint},
             "versions": {"pinxit": "0.1.0"},
-            "command": f"pinxit train vae {pictures.source} --steps {steps}",
+            "command": f"pinxit train vae {images.source} --steps {steps}",
         },
     )
     return run
@@ -81,13 +81,13 @@ def evaluate(run: Run) -> None:
         "spectrum_samples": [1.0, 0.8, 0.5, 0.3],
     }
     record = {"figures": figures, "curves": curves, "warnings": ["the samples were few"]}
-    run.write("evaluation.json", record | {"protocol": {"split": "test", "pictures": 24}})
+    run.write("evaluation.json", record | {"protocol": {"split": "test", "images": 24}})
 
 
-def without_labels(pictures: Pictures) -> Pictures:
-    return dataclasses.replace(pictures, labels=None, label_names=())
+def without_labels(images: Images) -> Images:
+    return dataclasses.replace(images, labels=None, label_names=())
 
 
-def constant(pictures: Pictures) -> Pictures:
+def constant(images: Images) -> Images:
     """The same with every pixel of one grey: no detail, no variance."""
-    return dataclasses.replace(pictures, pixels=np.full_like(pictures.pixels, 90))
+    return dataclasses.replace(images, pixels=np.full_like(images.pixels, 90))

@@ -24,11 +24,11 @@ from pinxit.runs import Run
 
 def make_run(path: Path, source: Path, **options) -> Path:
     """A run folder as training leaves it, with weights that were hardly trained."""
-    pictures = pinxit.load_pictures(source, progress=False)
+    images = pinxit.load_images(source, progress=False)
     vae = family("vae")
     torch.manual_seed(0)
     config = vae.Config(latent_dim=4, network="mlp", width=16, depth=1, **options)
-    facts = pictures.facts(pictures.rows_of("train"))
+    facts = images.facts(images.rows_of("train"))
     model = vae.build(config, facts)
     run = Run(path)
     run.write("model.safetensors", save(model.state_dict()))
@@ -39,7 +39,7 @@ def make_run(path: Path, source: Path, **options) -> Path:
             "family": "vae",
             "model": dataclasses.asdict(model.config),
             "facts": facts.to_json(),
-            "data": {"source": str(source), "fingerprint": pictures.fingerprint},
+            "data": {"source": str(source), "fingerprint": images.fingerprint},
         },
     )
     return path
@@ -47,14 +47,14 @@ def make_run(path: Path, source: Path, **options) -> Path:
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """A data file, two runs (one that sees labels) and some picture files."""
+    """A data file, two runs (one that sees labels) and some image files."""
     place = tmp_path_factory.mktemp("place")
-    pictures = blobs(120)
+    images = blobs(120)
     np.savez(
         place / "blobs.npz",
-        images=pictures.pixels,
-        labels=np.array(pictures.label_names)[pictures.labels],
-        split=np.array(["train", "validation", "test"])[pictures.splits],
+        images=images.pixels,
+        labels=np.array(images.label_names)[images.labels],
+        split=np.array(["train", "validation", "test"])[images.splits],
     )
     make_run(place / "run", place / "blobs.npz")
     make_run(place / "labelled", place / "blobs.npz", condition="label")
@@ -128,21 +128,21 @@ def test_no_run(at, capsys):
     assert "has no config.json" in refused(capsys, "evaluate", ".")
 
 
-def test_reconstruct_takes_the_test_split_or_any_pictures(at, capsys):
+def test_reconstruct_takes_the_test_split_or_any_images(at, capsys):
     out = printed(capsys, "reconstruct", at / "run")
     assert out[-1] == str(at / "run" / "reconstruct-test-n30.png")
     out = printed(capsys, "reconstruct", at / "run", at / "0.png", at / "1.png", at / "2.png")
     assert out[-1].endswith("reconstruct-3-files-n3.png")
     out = printed(capsys, "reconstruct", at / "run", at / "blobs.npz", "-n", 5, "--json")
     found = json.loads("\n".join(out))
-    assert len(found["pictures"]) == 5
-    assert found["psnr"] == pytest.approx(np.mean([p["psnr"] for p in found["pictures"]]))
+    assert len(found["images"]) == 5
+    assert found["psnr"] == pytest.approx(np.mean([p["psnr"] for p in found["images"]]))
     assert Path(found["path"]).is_file()
     assert "1 or more" in refused(capsys, "reconstruct", at / "run", "-n", 0)
     assert "none.png" in refused(capsys, "reconstruct", at / "run", at / "none.png")
 
 
-def test_interpolate_between_pictures_and_seeds(at, capsys):
+def test_interpolate_between_images_and_seeds(at, capsys):
     run = at / "run"
     assert printed(capsys, "interpolate", run, at / "0.png", at / "1.png")[-1].endswith("0-1.png")
     assert printed(capsys, "interpolate", run, at / "0.png", at / "0.png")[-1].endswith("0-0.png")
@@ -161,8 +161,8 @@ def test_interpolate_between_pictures_and_seeds(at, capsys):
         ([], "--seeds 0 1"),
         (["{}/0.png"], "not 1"),
         (["{}/0.png", "{}/1.png", "{}/2.png"], "not 3"),
-        (["{}/0.png", "{}/1.png", "--seeds", "0", "1"], "two picture files"),
-        (["{}/0.png", "{}/none.png"], "no picture file"),
+        (["{}/0.png", "{}/1.png", "--seeds", "0", "1"], "two image files"),
+        (["{}/0.png", "{}/none.png"], "no image file"),
         (["--seeds", "0", "1", "--steps", "1"], "2 or more"),
     ],
 )
@@ -174,7 +174,7 @@ def test_interpolate_refuses(at, capsys, words, says):
 def test_traverse(at, capsys):
     path = printed(capsys, "traverse", at / "run", "--latents", 3)[-1]
     assert path.endswith("traverse-3.png")
-    words = ["--latents", 2, "--picture", at / "1.png", "--json"]
+    words = ["--latents", 2, "--image", at / "1.png", "--json"]
     found = json.loads("\n".join(printed(capsys, "traverse", at / "labelled", *words)))
     assert found["path"].endswith("traverse-2-1.png")
     assert len(found["latents"]) == 2
@@ -190,8 +190,8 @@ def test_embed(at, capsys):
     found = json.loads("\n".join(printed(capsys, "embed", at / "run", at / "0.png", "--json")))
     assert (found["count"], found["dim"]) == (1, 4)
     model = pinxit.load(at / "run")
-    pictures = pinxit.load_pictures(at / "blobs.npz")
-    assert np.array_equal(np.array(table["vector"].to_pylist(), np.float32), model.embed(pictures))
+    images = pinxit.load_images(at / "blobs.npz")
+    assert np.array_equal(np.array(table["vector"].to_pylist(), np.float32), model.embed(images))
 
 
 def test_score_puts_the_most_unusual_first(at, capsys):
@@ -218,14 +218,14 @@ def test_evaluate_prints_a_table_and_writes_the_same_figures(at, quick, capsys):
     out = printed(capsys, "evaluate", at / "run", "--importance-samples", 20)
     assert out[-1] == str(at / "run" / "evaluation.json")
     text = "\n".join(out)
-    for part in ("log-likelihood", "active units", "PSNR", "of data", "not FID", "30 pictures"):
+    for part in ("log-likelihood", "active units", "PSNR", "of data", "not FID", "30 images"):
         assert part in text
     found = Run(at / "run").evaluation()
     figures, protocol = found["figures"], found["protocol"]
     assert f"{figures['elbo']:,.2f}" in text
     assert figures["log_likelihood"] > figures["elbo"]
     assert protocol["split"] == "test"
-    assert protocol["importance"] == {"samples": 20, "pictures": 30}
+    assert protocol["importance"] == {"samples": 20, "images": 30}
     assert {"date", "machine", "versions", "feature_space", "likelihood"} <= set(protocol)
     assert len(found["curves"]["kl_per_latent"]) == figures["latents"] == 4
     assert len(found["curves"]["frequencies"]) == len(found["curves"]["spectrum_samples"])
@@ -236,14 +236,14 @@ def test_evaluate_again_gives_the_same_figures(at, quick):
     first, again = (pinxit.evaluate(at / "labelled", **options) for _ in range(2))
     assert first["figures"] == again["figures"]
     assert first["curves"] == again["curves"]
-    assert first["protocol"]["importance"]["pictures"] == 5
+    assert first["protocol"]["importance"]["images"] == 5
     assert not (at / "labelled" / "evaluation.json").exists()
 
 
-def test_evaluate_on_other_pictures_says_so_where_there_is_no_test_split(at, quick):
-    pictures = dataclasses.replace(blobs(40, seed=7), splits=None)
+def test_evaluate_on_other_images_says_so_where_there_is_no_test_split(at, quick):
+    images = dataclasses.replace(blobs(40, seed=7), splits=None)
     options = {"importance_samples": 0, "progress": False, "write": False}
-    found = pinxit.evaluate(at / "run", pictures, **options)
+    found = pinxit.evaluate(at / "run", images, **options)
     assert "no test split" in found["warnings"][0]
     assert found["protocol"]["split"] != "test"
     assert "log_likelihood" not in found["figures"]
@@ -273,7 +273,7 @@ def test_evaluate_without_distances_trains_no_feature_space(at, monkeypatch, cap
     [
         (["--importance-samples", "-1"], "0 or more"),
         (["--limit", "0"], "1 or more"),
-        (["--count", "1"], "2 pictures or more"),
+        (["--count", "1"], "2 images or more"),
         (["no-such-data"], "no-such-data"),
     ],
 )

@@ -11,7 +11,7 @@ from PIL import Image
 import pinxit
 from conftest import blobs
 from pinxit.cli import main
-from pinxit.data.pictures import Pictures
+from pinxit.data.images import Images
 from pinxit.models import families, family
 from pinxit.sampling.completions import ratios_of
 from pinxit.sampling.sheets import columns_with_titles
@@ -28,8 +28,8 @@ def run(request, tmp_path_factory):
 
 
 @pytest.fixture
-def picture(tmp_path):
-    """A picture file of the digits' size."""
+def image(tmp_path):
+    """An image file of the digits' size."""
     path = tmp_path / "one.png"
     return blobs(1).save(path)
 
@@ -53,16 +53,16 @@ def test_without_a_choice_it_takes_what_the_family_can(run, capsys):
     code, out, _ = completed(capsys, run, "-n", 3)
     assert code == 0
     lines = out.strip().splitlines()
-    assert "3 pictures" in lines[0]
+    assert "3 images" in lines[0]
     assert opened(lines[-1]).std() > 5
 
 
 @pytest.mark.parametrize(
     "how", [["--ratio", 0.5], ["--half", "left"], ["--box", 2, 2, 4, 4]], ids=lambda how: how[0]
 )
-def test_all_pixels_that_are_known_come_back(run, how, picture, tmp_path, capsys):
+def test_all_pixels_that_are_known_come_back(run, how, image, tmp_path, capsys):
     out = tmp_path / "made.npy"
-    code, _, err = completed(capsys, run, picture, *how, "-o", out)
+    code, _, err = completed(capsys, run, image, *how, "-o", out)
     assert code == 0, err
     made, given = np.load(out), blobs(1).pixels
     assert made.shape == given.shape
@@ -70,12 +70,12 @@ def test_all_pixels_that_are_known_come_back(run, how, picture, tmp_path, capsys
     assert changed <= {"--ratio": 0.5, "--half": 0.5, "--box": 16 / 64}[how[0]]
 
 
-def test_a_mask_of_another_size_is_resized_with_a_word(run, picture, tmp_path, capsys):
+def test_a_mask_of_another_size_is_resized_with_a_word(run, image, tmp_path, capsys):
     white = np.zeros((1, 16, 16, 1), np.uint8)
     white[:, 8:] = 255
-    mask = Pictures(white).save(tmp_path / "mask.png")
+    mask = Images(white).save(tmp_path / "mask.png")
     out = tmp_path / "made.npy"
-    code, _, err = completed(capsys, run, picture, "--mask", mask, "-o", out)
+    code, _, err = completed(capsys, run, image, "--mask", mask, "-o", out)
     assert code == 0, err
     assert "the mask is 16 x 16: resized to 8 x 8" in err
     assert np.array_equal(np.load(out)[0, :4], blobs(1).pixels[0, :4])

@@ -67,13 +67,13 @@ def test_fewer_than_two_steps_are_refused():
         latents.interpolate(np.zeros(2), np.ones(2), 1)
 
 
-def test_between_pictures_begins_and_ends_at_their_reconstructions(model):
+def test_between_images_begins_and_ends_at_their_reconstructions(model):
     pair = blobs()[3:5]
-    made = latents.between_pictures(model, pair, 6)
+    made = latents.between_images(model, pair, 6)
     expected = model.reconstruct(pair)
     assert np.array_equal(made.pixels[[0, -1]], expected.pixels)
     with pytest.raises(UsageError, match="not 1"):
-        latents.between_pictures(model, pair[:1], 6)
+        latents.between_images(model, pair[:1], 6)
 
 
 @pytest.mark.parametrize("prior", ["standard", "flow"])
@@ -87,7 +87,7 @@ def test_between_seeds_begins_and_ends_at_their_samples(prior):
 def test_a_label_changes_halfway():
     model = tiny(condition="label")
     pair = blobs()[[0, 1]]
-    made = latents.between_pictures(model, pair, 4)
+    made = latents.between_images(model, pair, 4)
     z = latents.interpolate(*model.encode(pair).mean, 4)
     expected = model.decode(z, pair.labels[[0, 0, 1, 1]])
     assert np.array_equal(made.pixels, expected.pixels)
@@ -103,25 +103,25 @@ def test_kl_in_closed_form_is_torchs():
 
 
 def test_a_models_own_kl_is_that_of_its_posterior(model):
-    pictures = blobs()
-    own = latents.activity(model, pictures)
-    posterior = model.encode(pictures)
+    images = blobs()
+    own = latents.activity(model, images)
+    posterior = model.encode(images)
     assert np.allclose(own.variance, posterior.mean.var(0))
-    # the model's own sees dequantized pictures: a little noise apart
+    # the model's own sees dequantized images: a little noise apart
     assert np.allclose(own.rate, latents.gaussian_kl(posterior).mean(0), rtol=0.05, atol=1e-3)
     assert sorted(own.order) == list(range(5))
     assert (np.diff(own.rate[own.order]) <= 0).all()
 
 
 def test_traversal_moves_one_latent_at_a_time_the_most_active_first(model):
-    pictures = blobs()
-    found = latents.traverse(model, pictures, 3, start=pictures[4], steps=7)
-    rates = latents.activity(model, pictures).rate
+    images = blobs()
+    found = latents.traverse(model, images, 3, start=images[4], steps=7)
+    rates = latents.activity(model, images).rate
     assert found.latents == np.argsort(-rates)[:3].tolist()
-    assert len(found.pictures) == 21
-    z = np.repeat(model.encode(pictures[4]).mean, 7, 0)
+    assert len(found.images) == 21
+    z = np.repeat(model.encode(images[4]).mean, 7, 0)
     z[:, found.latents[1]] = np.linspace(-3, 3, 7)
-    assert np.array_equal(found.pictures.pixels[7:14], model.decode(z).pixels)
+    assert np.array_equal(found.images.pixels[7:14], model.decode(z).pixels)
 
 
 @pytest.mark.parametrize("number", [0, 6])
@@ -137,7 +137,7 @@ def test_parts_are_whole_and_in_proportion():
 
 def test_samples_have_the_labels_of_the_data(monkeypatch):
     model = tiny(condition="label")
-    pictures = blobs()
+    images = blobs()
     asked = {}
     own = model.sample
 
@@ -146,10 +146,10 @@ def test_samples_have_the_labels_of_the_data(monkeypatch):
         return own(n, seed=seed, label=label)
 
     monkeypatch.setattr(model, "sample", sample)
-    made = draws.draw_like(model, pictures, 40)
+    made = draws.draw_like(model, images, 40)
     assert len(made) == 40
-    share = np.bincount(pictures.labels, minlength=4) / len(pictures)
-    for name, expected in zip(pictures.label_names, share, strict=True):
+    share = np.bincount(images.labels, minlength=4) / len(images)
+    for name, expected in zip(images.label_names, share, strict=True):
         assert abs(asked[name][0] / 40 - expected) < 1 / 40
     assert len({seed for _, seed in asked.values()}) == len(asked)  # each label its own chance
 
@@ -161,10 +161,10 @@ def test_a_model_without_labels_samples_as_ever(model):
 
 def test_labels_are_given_to_models_that_see_them_by_name():
     seeing, blind = tiny(condition="label"), tiny()
-    pictures = blobs(8)
-    names = (*pictures.label_names[::-1][:3], "elsewhere")  # reordered, one unknown
-    other = pictures.__class__(
-        pictures.pixels, labels=np.array([0, 1, 2, 3, -1, 0, 1, 2]), label_names=names
+    images = blobs(8)
+    names = (*images.label_names[::-1][:3], "elsewhere")  # reordered, one unknown
+    other = images.__class__(
+        images.pixels, labels=np.array([0, 1, 2, 3, -1, 0, 1, 2]), label_names=names
     )
     fitted = for_model(seeing, other)
     assert fitted.labels.tolist() == [3, 2, 1, -1, -1, 3, 2, 1]
@@ -173,11 +173,11 @@ def test_labels_are_given_to_models_that_see_them_by_name():
     assert for_model(blind, other) is other
 
 
-def test_held_out_pictures_are_the_test_split_or_said_not_to_be():
-    pictures = blobs(40)
-    found, warning = held_out(pictures)
+def test_held_out_images_are_the_test_split_or_said_not_to_be():
+    images = blobs(40)
+    found, warning = held_out(images)
     assert (len(found), warning) == (10, "")
-    found, warning = held_out(pictures.split("train"))
+    found, warning = held_out(images.split("train"))
     assert len(found) == 20
     assert "no test split" in warning
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from conftest import blobs
-from pinxit.data.pictures import Pictures
+from pinxit.data.images import Images
 from pinxit.sampling import sheets, tables
 
 
@@ -56,23 +56,23 @@ def test_an_animation_goes_there_and_back_without_end():
 
 
 def test_the_lowest_score_comes_first():
-    pictures = blobs(5)
+    images = blobs(5)
     scores = np.array([0.0, -5, 3, -1, 2])
-    lowest = opened(sheets.scored(pictures, scores, most=1))
-    alone = opened(sheets.scored(pictures[1:2], scores[1:2]))
+    lowest = opened(sheets.scored(images, scores, most=1))
+    alone = opened(sheets.scored(images[1:2], scores[1:2]))
     assert lowest.tobytes() == alone.tobytes()
-    assert lowest.tobytes() != opened(sheets.scored(pictures, scores, 1, "highest")).tobytes()
+    assert lowest.tobytes() != opened(sheets.scored(images, scores, 1, "highest")).tobytes()
 
 
 def test_embeddings_as_parquet():
-    pictures = blobs(6)
+    images = blobs(6)
     vectors = np.arange(18, dtype=np.float32).reshape(6, 3)
-    table = pq.read_table(io.BytesIO(tables.embeddings(pictures, vectors)))
+    table = pq.read_table(io.BytesIO(tables.embeddings(images, vectors)))
     assert table.column_names == ["name", "label", "split", "vector"]
-    assert table["name"].to_pylist() == list(pictures.names)
+    assert table["name"].to_pylist() == list(images.names)
     assert np.array_equal(np.array(table["vector"].to_pylist()), vectors)
-    assert table["label"][0].as_py() in pictures.label_names
-    bare = pictures.__class__(pictures.pixels)
+    assert table["label"][0].as_py() in images.label_names
+    bare = images.__class__(images.pixels)
     found = pq.read_table(io.BytesIO(tables.embeddings(bare, vectors)))
     assert found.column_names == ["name", "vector"]
 
@@ -83,8 +83,8 @@ def test_csv_quotes_what_needs_it():
     assert tables.csv_text([]).strip() == ""
 
 
-def test_pictures_on_white_are_parted_by_grey_and_others_by_white():
-    light, dark = (Pictures(np.full((3, 4, 4, 1), level, np.uint8)) for level in (255, 0))
+def test_images_on_white_are_parted_by_grey_and_others_by_white():
+    light, dark = (Images(np.full((3, 4, 4, 1), level, np.uint8)) for level in (255, 0))
     assert light.grid(3, scale=1).pixels[0, 0, 0] == 200
     assert (light.grid(3, scale=1).pixels[0, 2:6, 2:6] == 255).all()
     assert dark.grid(3, scale=1).pixels[0, 0, 0] == 255

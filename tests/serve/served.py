@@ -14,21 +14,21 @@ from PIL import Image
 
 
 def make_runs(folder: Path) -> dict[str, Path]:
-    """A VAE, an iGPT, and sequence to sequence in the three directions of pictures."""
+    """A VAE, an iGPT, and sequence to sequence in the three directions of images."""
     import pinxit
     from conftest import blobs
 
-    pictures = blobs(channels=1)
+    images = blobs(channels=1)
     small = {"width": 16, "heads": 2, "depth": 1, "decoder_depth": 1, "length": 16}
     made = {
         "blobs-vae": pinxit.VAE(network="mlp", latent_dim=4, width=16, depth=1),
         "blobs-igpt": pinxit.IGPT(width=16, depth=1, heads=2, colors=4),
-        "blobs-painter": pinxit.Seq2Seq(source="words", target="picture", colors=4, **small),
-        "blobs-editor": pinxit.Seq2Seq(source="both", target="picture", colors=4, **small),
-        "blobs-captions": pinxit.Seq2Seq(source="picture", target="words", **small),
+        "blobs-painter": pinxit.Seq2Seq(source="words", target="image", colors=4, **small),
+        "blobs-editor": pinxit.Seq2Seq(source="both", target="image", colors=4, **small),
+        "blobs-captions": pinxit.Seq2Seq(source="image", target="words", **small),
     }
     for name, config in made.items():
-        pinxit.train(config, pictures, out=folder / name, steps=3, batch_size=8, quiet=True)
+        pinxit.train(config, images, out=folder / name, steps=3, batch_size=8, quiet=True)
     return {name: folder / name for name in made}
 
 
@@ -64,7 +64,7 @@ def client(base: str, key: str = "not-needed"):
     return OpenAI(base_url=f"{base}/v1", api_key=key, max_retries=0, timeout=60)
 
 
-def picture(size=(8, 8), mode="RGB", kind="PNG") -> bytes:
+def make_png(size=(8, 8), mode="RGB", kind="PNG") -> bytes:
     image = Image.new("RGB", size, (200, 180, 90))
     image.paste((40, 60, 200), (0, 0, size[0] // 2, size[1] // 2))
     with io.BytesIO() as file:

@@ -8,7 +8,7 @@ import httpx
 import openai
 import pytest
 from served import client as client_of
-from served import data_url, picture, serving
+from served import data_url, make_png, serving
 
 from pinxit.cli import main
 from pinxit.serve.gate import Rules
@@ -73,11 +73,11 @@ def test_bodies_that_are_too_large_are_refused_by_their_length_or_as_they_come(l
     assert httpx.get(f"{locked}/healthz").status_code == 200
 
 
-def test_the_log_holds_neither_keys_nor_words_nor_pictures(locked, caplog):
+def test_the_log_holds_neither_keys_nor_words_nor_images(locked, caplog):
     caplog.set_level(logging.INFO, "pinxit.serve")
     parts = [
         {"type": "input_text", "text": "a word of mine"},
-        {"type": "input_image", "image_url": data_url(picture())},
+        {"type": "input_image", "image_url": data_url(make_png())},
     ]
     client_of(locked, KEY).responses.create(
         model="gpt-5", input=[{"role": "user", "content": parts}]

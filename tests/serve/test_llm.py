@@ -1,4 +1,4 @@
-"""A language model between the user and our pictures: a real small HTTP server plays it."""
+"""A language model between the user and our images: a real small HTTP server plays it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import openai
 import pytest
 from served import client as client_of
-from served import data_url, opened, picture, serving
+from served import data_url, make_png, opened, serving
 
 from pinxit.serve.llm import LanguageModel
 
@@ -73,8 +73,8 @@ def _empty():
     Script.script, Script.asked = [], []
 
 
-def test_it_calls_our_pictures_as_tools_and_then_talks(talking):
-    Script.script = [call("draw_picture", caption="a blob at the top left"), say("Here it is.")]
+def test_it_calls_our_images_as_tools_and_then_talks(talking):
+    Script.script = [call("draw_image", caption="a blob at the top left"), say("Here it is.")]
     response = talking.responses.create(model="gpt-5", input="Surprise me", tools=DRAW)
     drawn, message = response.output
     assert drawn.revised_prompt == "a blob at the top left"
@@ -82,15 +82,15 @@ def test_it_calls_our_pictures_as_tools_and_then_talks(talking):
     assert message.content[0].text == response.output_text == "Here it is."
     first, second = Script.asked
     assert first["model"] == "little"
-    assert [tool["function"]["name"] for tool in first["tools"]] == ["draw_picture"]
+    assert [tool["function"]["name"] for tool in first["tools"]] == ["draw_image"]
     assert second["messages"][-1]["role"] == "tool"
-    assert second["messages"][-1]["tool_call_id"] == "call_draw_picture"
+    assert second["messages"][-1]["tool_call_id"] == "call_draw_image"
 
 
-def test_it_knows_the_turns_before_and_edits_their_picture(talking):
-    Script.script = [call("draw_picture", caption="a cat")]
+def test_it_knows_the_turns_before_and_edits_their_image(talking):
+    Script.script = [call("draw_image", caption="a cat")]
     first = talking.responses.create(model="gpt-5", input="A cat, please", tools=DRAW)
-    Script.script = [call("edit_picture", instruction="add a hat")]
+    Script.script = [call("edit_image", instruction="add a hat")]
     follow = talking.responses.create(
         model="gpt-5", input="and a hat", previous_response_id=first.id, tools=DRAW
     )
@@ -101,9 +101,9 @@ def test_it_knows_the_turns_before_and_edits_their_picture(talking):
     assert said[-1] == "and a hat"
 
 
-def test_it_sees_a_picture_by_our_words(talking):
-    Script.script = [call("describe_picture", language="fr"), say("Une tache.")]
-    image = {"type": "input_image", "image_url": data_url(picture())}
+def test_it_sees_an_image_by_our_words(talking):
+    Script.script = [call("describe_image", language="fr"), say("Une tache.")]
+    image = {"type": "input_image", "image_url": data_url(make_png())}
     parts = [{"type": "input_text", "text": "Qu'est-ce ?"}, image]
     response = talking.responses.create(model="gpt-5", input=[{"role": "user", "content": parts}])
     assert response.output_text == "Une tache."
@@ -113,13 +113,13 @@ def test_it_sees_a_picture_by_our_words(talking):
 
 
 def test_a_forced_tool_is_forced_once(talking):
-    Script.script = [call("draw_picture", caption="a blob"), say("There.")]
+    Script.script = [call("draw_image", caption="a blob"), say("There.")]
     talking.responses.create(model="gpt-5", input="x", tools=DRAW, tool_choice="required")
     assert [asked["tool_choice"] for asked in Script.asked] == ["required", "auto"]
 
 
 def test_what_it_does_wrong_is_told_to_it(talking):
-    wrong = call("draw_picture")
+    wrong = call("draw_image")
     wrong["tool_calls"][0]["function"]["arguments"] = "no json"
     Script.script = [wrong, call("fly"), say("Sorry.")]
     response = talking.responses.create(model="gpt-5", input="x", tools=DRAW)

@@ -12,13 +12,13 @@ import numpy as np
 import openai
 import pytest
 from PIL import Image
-from served import data_url, mask, opened, picture
+from served import data_url, make_png, mask, opened
 
 import pinxit
 from pinxit.models.blocks import mix
 
 
-def test_pictures_from_words_differ_and_a_seed_repeats_them(client):
+def test_images_from_words_differ_and_a_seed_repeats_them(client):
     asked = {"model": "gpt-image-1", "prompt": "a blob", "n": 2, "extra_body": {"seed": 9}}
     one, two = client.images.generate(**asked), client.images.generate(**asked)
     assert len(one.data) == 2
@@ -50,7 +50,7 @@ def test_size_and_format_are_as_asked_and_the_answer_says_that_it_is_resampled(c
 
 
 def test_an_edit_under_a_mask_keeps_every_other_pixel(client):
-    sent = picture((20, 12))
+    sent = make_png((20, 12))
     found = client.images.edit(
         image=sent, mask=mask((20, 12), (8, 4, 14, 12)), prompt="what fits", n=2
     )
@@ -63,35 +63,35 @@ def test_an_edit_under_a_mask_keeps_every_other_pixel(client):
     assert (after != before)[~kept].any()
 
 
-def test_edits_take_one_picture_or_several_and_json(client, base):
-    for image in (picture(), [picture()], [picture(), picture((4, 4))]):
+def test_edits_take_one_image_or_several_and_json(client, base):
+    for image in (make_png(), [make_png()], [make_png(), make_png((4, 4))]):
         found = client.images.edit(image=image, prompt="a hat", size="16x16")
         assert opened(found.data[0].b64_json).size == (16, 16)
     body = {
         "model": "gpt-image-1",
         "prompt": "a hat",
-        "images": [{"image_url": data_url(picture())}],
+        "images": [{"image_url": data_url(make_png())}],
     }
     answer = httpx.post(f"{base}/v1/images/edits", json=body)
     assert answer.status_code == 200, answer.text
 
 
-def test_a_stream_ends_with_the_whole_picture(client):
+def test_a_stream_ends_with_the_whole_image(client):
     events = list(client.images.generate(prompt="a blob", stream=True, partial_images=2))
     kinds = [event.type for event in events]
     assert kinds == [*["image_generation.partial_image"] * 2, "image_generation.completed"]
     assert opened(events[-1].b64_json).size == (8, 8)
 
 
-def test_a_url_serves_the_picture(client):
+def test_a_url_serves_the_image(client):
     found = client.images.generate(prompt="a blob", response_format="url")
     answer = httpx.get(found.data[0].url)
     assert answer.headers["content-type"] == "image/png"
     assert Image.open(io.BytesIO(answer.content)).size == (8, 8)
 
 
-def test_variations_are_near_their_picture_and_differ(client):
-    asked = {"image": picture(), "n": 2, "model": "blobs-vae"}
+def test_variations_are_near_their_image_and_differ(client):
+    asked = {"image": make_png(), "n": 2, "model": "blobs-vae"}
     with pytest.warns(DeprecationWarning, match="deprecated"):
         found = client.images.create_variation(**asked)
     assert found.data[0].b64_json != found.data[1].b64_json
@@ -106,8 +106,8 @@ def test_models_are_runs_with_abilities_and_names_that_stand_for_them(client):
         client.models.retrieve("org/none:v1")
 
 
-def test_chat_reads_pictures_and_paints(client):
-    image = {"type": "image_url", "image_url": {"url": data_url(picture())}}
+def test_chat_reads_images_and_paints(client):
+    image = {"type": "image_url", "image_url": {"url": data_url(make_png())}}
     message = {"role": "user", "content": [{"type": "text", "text": "What is this?"}, image]}
     said = client.chat.completions.create(model="gpt-4o", messages=[message])
     assert said.choices[0].message.content
@@ -117,7 +117,7 @@ def test_chat_reads_pictures_and_paints(client):
     drawn = client.chat.completions.create(
         model="gpt-4o", messages=[{"role": "user", "content": "Draw a blob"}]
     )
-    assert drawn.choices[0].message.content.startswith("![picture](data:image/png;base64,")
+    assert drawn.choices[0].message.content.startswith("![image](data:image/png;base64,")
 
 
 def test_embeddings_are_the_models_own(client, runs):
@@ -125,13 +125,13 @@ def test_embeddings_are_the_models_own(client, runs):
     from pinxit.serve.images import received
 
     model = pinxit.load(runs["blobs-vae"])
-    own = model.embed(pinxit.Pictures(received(picture()).fitted(model.facts)[None]))[0]
+    own = model.embed(pinxit.Images(received(make_png()).fitted(model.facts)[None]))[0]
     found = client.embeddings.create(
-        model="blobs-vae", input=[data_url(picture())] * 2, encoding_format="float"
+        model="blobs-vae", input=[data_url(make_png())] * 2, encoding_format="float"
     )
     np.testing.assert_allclose(found.data[1].embedding, own, rtol=1e-5)
     with pytest.raises(openai.BadRequestError, match="cannot embed"):
-        client.embeddings.create(model="blobs-painter", input=[data_url(picture())])
+        client.embeddings.create(model="blobs-painter", input=[data_url(make_png())])
 
 
 # -- broken input ---------------------------------------------------------------------------------
@@ -156,14 +156,14 @@ def bomb(side: int = 20_000) -> bytes:
 BROKEN = [
     (b"", "empty_image_file"),
     (b"hello", "invalid_image_format"),
-    (picture((64, 64))[:90], "invalid_image_format"),
+    (make_png((64, 64))[:90], "invalid_image_format"),
     (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "invalid_image_format"),
     (bomb(), "image_too_large"),
 ]
 
 
 @pytest.mark.parametrize(("content", "code"), BROKEN)
-def test_broken_pictures_are_refused(client, content, code):
+def test_broken_images_are_refused(client, content, code):
     with pytest.raises(openai.BadRequestError) as told:
         client.images.edit(image=("../../x.png", content, "image/png"), prompt="x")
     assert (told.value.param, told.value.code) == ("image", code)
@@ -182,13 +182,13 @@ def test_other_urls_are_refused(client, url):
 
 @pytest.mark.parametrize(("holes", "code"), [
     (mask((4, 4), (0, 0, 2, 2)), "invalid_image_size"),
-    (picture((8, 8)), "invalid_image_mode"),
+    (make_png((8, 8)), "invalid_image_mode"),
     (b"no mask", "invalid_image_format"),
     (mask((8, 8), (0, 0, 0, 0)), None),
 ])  # fmt: skip
 def test_masks_that_do_not_fit_are_refused(client, holes, code):
     with pytest.raises(openai.BadRequestError) as told:
-        client.images.edit(image=picture(), mask=holes, prompt="x")
+        client.images.edit(image=make_png(), mask=holes, prompt="x")
     assert (told.value.param, told.value.code) == ("mask", code)
 
 
@@ -230,9 +230,9 @@ def test_unknown_routes_and_ways_are_errors_in_json(base):
     assert json.loads(wrong.text)["error"]["type"] == "invalid_request_error"
 
 
-def test_a_picture_of_any_mode_is_read(client):
+def test_an_image_of_any_mode_is_read(client):
     for mode in ("L", "1", "P", "LA", "RGBA", "CMYK"):
         kind = "TIFF" if mode == "CMYK" else "PNG"
-        content = picture(mode=mode, kind="JPEG" if kind == "TIFF" else kind)
+        content = make_png(mode=mode, kind="JPEG" if kind == "TIFF" else kind)
         found = client.images.edit(image=content, prompt="x")
         assert base64.b64decode(found.data[0].b64_json)

@@ -1,4 +1,4 @@
-"""/v1/responses with the official client: pictures, words, turns, streams, the store."""
+"""/v1/responses with the official client: images, words, turns, streams, the store."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 
 import openai
 import pytest
-from served import data_url, opened, picture
+from served import data_url, make_png, opened
 
 CAT = "Generate an image of gray tabby cat hugging an otter with an orange scarf"
 DRAW = [{"type": "image_generation"}]
@@ -18,10 +18,10 @@ def call_of(response):
     return next(one for one in response.output if one.type == "image_generation_call")
 
 
-def with_picture(text: str):
+def with_image(text: str):
     parts = [
         {"type": "input_text", "text": text},
-        {"type": "input_image", "image_url": data_url(picture())},
+        {"type": "input_image", "image_url": data_url(make_png())},
     ]
     return [{"role": "user", "content": parts}]
 
@@ -45,7 +45,7 @@ assert hats[0].action == "edit", hats[0].action
     assert done.returncode == 0, done.stderr.decode()
 
 
-def test_a_picture_is_as_was_asked_for_and_the_answer_says_how_it_came(client):
+def test_an_image_is_as_was_asked_for_and_the_answer_says_how_it_came(client):
     tool = {"type": "image_generation", "size": "64x32", "output_format": "webp", "seed": 5}
     response = client.responses.create(
         model="blobs-painter",
@@ -62,7 +62,7 @@ def test_a_picture_is_as_was_asked_for_and_the_answer_says_how_it_came(client):
     assert response.usage.total_tokens == response.usage.input_tokens + response.usage.output_tokens
 
 
-def test_the_same_seed_gives_the_same_picture_as_the_model_itself(client, runs):
+def test_the_same_seed_gives_the_same_image_as_the_model_itself(client, runs):
     import numpy as np
 
     import pinxit
@@ -78,28 +78,28 @@ def test_the_same_seed_gives_the_same_picture_as_the_model_itself(client, runs):
 @pytest.mark.parametrize(
     ("prompt", "language"), [("What is in this image?", "en"), ("Décris cette image.", "fr")]
 )
-def test_a_picture_without_the_tool_gives_words_in_the_prompts_language(
+def test_an_image_without_the_tool_gives_words_in_the_prompts_language(
     client, runs, prompt, language
 ):
     import pinxit
     from pinxit.serve.images import received
 
-    response = client.responses.create(model="gpt-4o", input=with_picture(prompt))
+    response = client.responses.create(model="gpt-4o", input=with_image(prompt))
     model = pinxit.load(runs["blobs-captions"])
-    pixels = received(picture()).fitted(model.facts)
-    said = model.caption(pinxit.Pictures(pixels[None]), language=language)[0][0].text
+    pixels = received(make_png()).fitted(model.facts)
+    said = model.caption(pinxit.Images(pixels[None]), language=language)[0][0].text
     assert response.output_text == said
     assert [one.type for one in response.output] == ["message"]
 
 
-def test_a_question_about_a_picture_is_answered_in_words_though_the_tool_is_offered(client):
+def test_a_question_about_an_image_is_answered_in_words_though_the_tool_is_offered(client):
     response = client.responses.create(
-        model="gpt-5", input=with_picture("What is in this image?"), tools=DRAW
+        model="gpt-5", input=with_image("What is in this image?"), tools=DRAW
     )
     assert response.output[0].type == "message"
     forced = client.responses.create(
         model="gpt-5",
-        input=with_picture("What is in this image?"),
+        input=with_image("What is in this image?"),
         tools=DRAW,
         tool_choice="required",
     )
@@ -126,13 +126,13 @@ def test_a_stream_tells_all_and_its_answer_is_kept(client):
 
 
 def test_words_are_streamed_piece_by_piece(client):
-    with client.responses.stream(model="gpt-5", input=with_picture("Describe.")) as stream:
+    with client.responses.stream(model="gpt-5", input=with_image("Describe.")) as stream:
         pieces = [one.delta for one in stream if one.type == "response.output_text.delta"]
         final = stream.get_final_response()
     assert "".join(pieces) == final.output_text
 
 
-def test_a_turn_may_name_a_picture_by_its_id_alone_or_bring_it(client):
+def test_a_turn_may_name_an_image_by_its_id_alone_or_bring_it(client):
     first = client.responses.create(model="gpt-5", input=CAT, tools=DRAW)
     call = call_of(first)
     by_id = [{"role": "user", "content": "a hat"}, {"type": "image_generation_call", "id": call.id}]
@@ -142,9 +142,9 @@ def test_a_turn_may_name_a_picture_by_its_id_alone_or_bring_it(client):
     assert call_of(again).action == "edit"
 
 
-def test_a_picture_may_come_as_a_file(client):
-    sent = client.files.create(file=picture(), purpose="vision")
-    assert client.files.content(sent.id).read() == picture()
+def test_an_image_may_come_as_a_file(client):
+    sent = client.files.create(file=make_png(), purpose="vision")
+    assert client.files.content(sent.id).read() == make_png()
     parts = [
         {"type": "input_text", "text": "What is this?"},
         {"type": "input_image", "file_id": sent.id},

@@ -23,7 +23,7 @@ from pinxit.serve.store import Store
 DRAW = [{"type": "image_generation"}]
 
 
-def body(name: str = "resp_1", content: bytes = b"picture") -> dict:
+def body(name: str = "resp_1", content: bytes = b"image") -> dict:
     result = base64.b64encode(content).decode()
     item = {"id": f"ig_{name}", "type": "image_generation_call", "result": result}
     return {"id": name, "output": [item], "metadata": {"text": "é\u0000"}}
@@ -71,10 +71,10 @@ def test_what_is_kept_comes_back_whole(store):
     store.keep(body(), given)
     store.keep(body(), given)
     assert store.response("resp_1") == (body(), given)
-    assert store.picture("ig_resp_1") == b"picture"
+    assert store.image("ig_resp_1") == b"image"
     assert store.forget("resp_1")
     assert not store.forget("resp_1")
-    assert store.response("resp_1") is store.picture("ig_resp_1") is None
+    assert store.response("resp_1") is store.image("ig_resp_1") is None
 
 
 def test_files_come_back_newest_first(store):
@@ -94,7 +94,7 @@ def test_what_is_too_old_goes(tmp_path):
     store.keep(body(), [])
     time.sleep(0.2)
     store.prune()
-    assert store.response("resp_1") is store.picture("ig_resp_1") is None
+    assert store.response("resp_1") is store.image("ig_resp_1") is None
 
 
 def test_above_its_size_the_oldest_go_and_the_newest_stay(tmp_path):
@@ -102,9 +102,9 @@ def test_above_its_size_the_oldest_go_and_the_newest_stay(tmp_path):
     for number in range(60):
         store.keep(body(f"resp_{number}", bytes(50_000)), [])
     store.prune()
-    assert store.picture("ig_resp_0") is None
-    assert store.picture("ig_resp_59") is not None
-    left = sum(store.picture(f"ig_resp_{number}") is not None for number in range(60))
+    assert store.image("ig_resp_0") is None
+    assert store.image("ig_resp_59") is not None
+    left = sum(store.image(f"ig_resp_{number}") is not None for number in range(60))
     assert 1 <= left <= 20
 
 

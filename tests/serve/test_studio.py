@@ -5,11 +5,11 @@ from __future__ import annotations
 import shutil
 
 import pytest
-from served import picture
+from served import make_png
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-dev-shm-usage"]
-ONLY = {"mimeType": "image/png", "name": "picture.png"}
+ONLY = {"mimeType": "image/png", "name": "image.png"}
 
 
 @pytest.fixture(scope="module")
@@ -52,8 +52,8 @@ def tab(page, run: str, name: str):
     page.wait_for_selector(f"#{name}:not([hidden])")
 
 
-def pictures(page, name: str, count: int):
-    """Waits until so many pictures are there, whole."""
+def images(page, name: str, count: int):
+    """Waits until so many images are there, whole."""
     page.wait_for_function(
         "([name, n]) => { const all = [...document.querySelectorAll(`#${name} .out img`)];"
         "return all.length === n && all.every((one) => one.complete && one.naturalWidth > 0); }",
@@ -63,7 +63,7 @@ def pictures(page, name: str, count: int):
 
 
 def send(page, name: str):
-    file = {**ONLY, "buffer": picture((16, 16))}
+    file = {**ONLY, "buffer": make_png((16, 16))}
     page.set_input_files(f"#{name} [name=file]", files=[file])
 
 
@@ -77,11 +77,11 @@ def test_only_what_a_run_can_do_is_shown(page):
     assert names() == ["Draw", "Report"]
 
 
-def test_draw_grows_a_picture_that_says_how_to_repeat_it(page):
+def test_draw_grows_an_image_that_says_how_to_repeat_it(page):
     tab(page, "blobs-painter", "draw")
     page.fill("#draw [name=text]", 'a "blob"')
     page.click("#draw form button")
-    pictures(page, "draw", 1)
+    images(page, "draw", 1)
     page.click("#draw summary")
     assert "pinxit draw" in page.inner_text("#draw .command")
     assert "client.images.generate" in page.inner_text("#draw .code")
@@ -90,17 +90,17 @@ def test_draw_grows_a_picture_that_says_how_to_repeat_it(page):
 
 def test_nothing_is_a_wall_of_samples_and_a_click_brings_others(page):
     tab(page, "blobs-vae", "sample")
-    pictures(page, "sample", 24)
+    images(page, "sample", 24)
     first = page.get_attribute("#sample .out img >> nth=0", "src")
     page.fill("#sample [name=seed]", "5")
     page.click("#sample form button")
     page.wait_for_function(
         "(old) => document.querySelector('#sample .out img').src !== old", arg=first
     )
-    pictures(page, "sample", 24)
+    images(page, "sample", 24)
 
 
-def test_a_slider_moves_the_picture_in_less_than_250_ms(page):
+def test_a_slider_moves_the_image_in_less_than_250_ms(page):
     tab(page, "blobs-vae", "encode")
     page.wait_for_selector("#moved[data-ms]")
     times = []
@@ -128,7 +128,7 @@ def test_complete_paints_what_the_brush_marks(page):
     for key in ("ArrowDown", "ArrowDown", "Space"):
         page.keyboard.press(key)
     page.click("#complete form button:not([type])")
-    pictures(page, "complete", 4)
+    images(page, "complete", 4)
 
 
 def test_caption_tells_both_languages_and_where_words_look(page):
@@ -145,16 +145,16 @@ def test_caption_tells_both_languages_and_where_words_look(page):
         words.first.hover()
 
 
-def test_edit_is_a_conversation_about_one_picture(page):
+def test_edit_is_a_conversation_about_one_image(page):
     tab(page, "blobs-editor", "edit")
     send(page, "edit")
     page.click("#edit form button")
-    pictures(page, "edit", 1)
+    images(page, "edit", 1)
     page.wait_for_function(
         "document.querySelector('#edit .code').textContent.includes('responses.create')"
     )
     page.click("#edit form button")
-    pictures(page, "edit", 2)
+    images(page, "edit", 2)
 
 
 def test_it_works_by_keyboard_and_shows_the_report(page):
@@ -170,7 +170,7 @@ def test_what_goes_wrong_is_said(page):
     tab(page, "blobs-editor", "edit")
     page.click("#edit form button")
     page.wait_for_selector("#wrong:not([hidden])")
-    assert "needs a picture" in page.inner_text("#wrong")
+    assert "needs an image" in page.inner_text("#wrong")
 
 
 def test_the_documentation_needs_no_script(page, base):

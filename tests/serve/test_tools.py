@@ -15,7 +15,7 @@ import pytest
 from mcp import Client, StdioServerParameters
 from mcp.client.stdio import stdio_client
 from PIL import Image
-from served import picture
+from served import make_png
 
 from pinxit.serve.painters import Painters, load
 from pinxit.serve.tools import tools_of
@@ -44,15 +44,15 @@ def shown(result):
     return Image.open(io.BytesIO(content))
 
 
-SENT = base64.b64encode(picture()).decode()
+SENT = base64.b64encode(make_png()).decode()
 
 
 def test_each_ability_is_a_tool_and_a_seed_repeats(server):
     calls = [("draw", {"caption": "a blob", "seed": 3})] * 2 + [
         ("sample", {"n": 2, "seed": 1}),
-        ("edit", {"picture": SENT, "instruction": "turn it"}),
-        ("caption", {"picture": SENT, "language": "fr"}),
-        ("vary", {"picture": SENT, "n": 2}),
+        ("edit", {"image": SENT, "instruction": "turn it"}),
+        ("caption", {"image": SENT, "language": "fr"}),
+        ("vary", {"image": SENT, "n": 2}),
     ]
     names, found = asked(server, *calls)
     assert names == {"draw", "sample", "edit", "complete", "caption", "vary"}
@@ -66,16 +66,16 @@ def test_each_ability_is_a_tool_and_a_seed_repeats(server):
 
 def test_a_completion_leaves_what_is_outside_its_box(server):
     box = {"left": 0, "top": 4, "width": 8, "height": 4}
-    _, (result,) = asked(server, ("complete", {"picture": SENT, **box}))
+    _, (result,) = asked(server, ("complete", {"image": SENT, **box}))
     made = np.asarray(shown(result).convert("RGB"))[16::32, 16::32]
-    before = np.asarray(Image.open(io.BytesIO(picture())))
+    before = np.asarray(Image.open(io.BytesIO(make_png())))
     assert (made[:4] == before[:4]).all()
 
 
 @pytest.mark.parametrize(("name", "given", "says"), [
     ("draw", {"caption": "x", "n": 0}, "1 to 10"),
-    ("caption", {"picture": "no base64!"}, "base64"),
-    ("complete", {"picture": SENT, "left": 0, "top": 0, "width": 9, "height": 1}, "does not lie"),
+    ("caption", {"image": "no base64!"}, "base64"),
+    ("complete", {"image": SENT, "left": 0, "top": 0, "width": 9, "height": 1}, "does not lie"),
 ])  # fmt: skip
 def test_what_cannot_be_is_told(server, name, given, says):
     _, (result,) = asked(server, (name, given))

@@ -122,7 +122,7 @@ def test_a_job_whose_client_left_while_it_waited_is_not_done(worker):
     assert not isinstance(last.done.exception(), Gone)
 
 
-def test_a_picture_does_not_depend_on_what_is_done_with_it(runs, tmp_path):
+def test_an_image_does_not_depend_on_what_is_done_with_it(runs, tmp_path):
     """Thirty-two requests at once, of which each is asked again alone."""
     with serving([runs["blobs-painter"], runs["blobs-vae"]], tmp_path / "s.sqlite") as base:
         asked = [

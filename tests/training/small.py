@@ -17,7 +17,7 @@ SETTINGS: dict[str, Any] = {"batch_size": 8, "learning_rate": 1e-2, "warmup": 0}
 
 
 class Regression(nn.Module):
-    """Learns the mean picture from noisy ones; `change` may spoil the loss of a call."""
+    """Learns the mean image from noisy ones; `change` may spoil the loss of a call."""
 
     def __init__(self, numbers: int = 64, change: Any = None) -> None:
         super().__init__()
@@ -46,8 +46,8 @@ def trainer(model: nn.Module, state: State | None = None, **settings: Any) -> Tr
     return Trainer(fabric, wrapped, optimizer, average, state or State())
 
 
-def steps(of: Trainer, pictures: Any, total: int, **settings: Any) -> list[Step]:
+def steps(of: Trainer, images: Any, total: int, **settings: Any) -> list[Step]:
     """All steps of a budget."""
     chosen = Settings(**{**SETTINGS, "steps": total, **settings})
-    rows = np.arange(len(pictures))
-    return list(training(of, pictures, rows, chosen, lambda state: state.step / total))
+    rows = np.arange(len(images))
+    return list(training(of, images, rows, chosen, lambda state: state.step / total))

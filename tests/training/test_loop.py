@@ -14,11 +14,11 @@ from pinxit.training.schedule import average_decay
 from pinxit.training.settings import Settings
 
 
-def test_the_loss_falls_to_that_of_the_mean_picture():
+def test_the_loss_falls_to_that_of_the_mean_image():
     model = Regression()
     done = steps(trainer(model), blobs(), 600)
     x = torch.from_numpy(blobs().pixels).flatten(1).float() / 255
-    best = x.var(0, correction=0).sum() + 64 * 0.01  # spread of the pictures, and the noise
+    best = x.var(0, correction=0).sum() + 64 * 0.01  # spread of the images, and the noise
     last = sum(float(step.loss) for step in done[-100:]) / 100
     assert float(done[0].loss) > 1.3 * best
     assert last == pytest.approx(float(best), rel=0.05)
@@ -77,10 +77,10 @@ def test_a_step_is_a_function_of_its_number_and_the_weights_alone():
 
 def _on(of, more):
     """So many more steps, of a budget of 100."""
-    chosen, pictures, end = Settings(**SETTINGS, steps=100), blobs(), of.state.step + more
-    rows = pictures.rows_of("all")
+    chosen, images, end = Settings(**SETTINGS, steps=100), blobs(), of.state.step + more
+    rows = images.rows_of("all")
     return list(
-        training(of, pictures, rows, chosen, lambda s: 1.0 if s.step >= end else s.step / 100)
+        training(of, images, rows, chosen, lambda s: 1.0 if s.step >= end else s.step / 100)
     )
 
 

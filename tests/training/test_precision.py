@@ -50,13 +50,13 @@ def test_what_the_machine_does_for_a_moment_does_not_decide(monkeypatch):
 
 
 def test_to_measure_a_step_changes_neither_the_model_nor_chance():
-    pictures = blobs()
+    images = blobs()
     config = VAE(latent_dim=2, width=16, depth=1, likelihood="bernoulli")
-    model, _ = make(config, pictures, np.arange(48))
+    model, _ = make(config, images, np.arange(48))
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     state = torch.get_rng_state()
     for bf16 in (False, True):
-        assert precision.seconds_of_step(model, pictures.batch(np.arange(8)), bf16) > 0
+        assert precision.seconds_of_step(model, images.batch(np.arange(8)), bf16) > 0
     assert torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
     assert all(p.grad is None for p in model.parameters())

@@ -44,7 +44,7 @@ def test_two_processes_train_one_run_and_a_ctrl_c_to_both_is_resumed_exactly(tmp
     assert run.config["training"]["batch_size"] == 32, "equal shares"
     assert run.config["finished"] is True
     rows = run.metrics()
-    assert rows[-1]["pictures"] == 32 * STEPS
+    assert rows[-1]["images"] == 32 * STEPS
     assert rows[-1]["val_loss"] < rows[0]["loss"] - 5, "it learned"
 
     stopped = tmp_path / "stopped"

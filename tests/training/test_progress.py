@@ -13,7 +13,7 @@ def step(number: int, total: int, skipped: bool = False) -> Step:
     parts = {"elbo": torch.tensor(-81.25), "kl": torch.tensor(24.5)}
     loss = torch.tensor(81.25)
     place = number / total, (number - 1) / total
-    return Step(number, *place, loss, parts, "nats per picture", 1e-3, 2.0, skipped)
+    return Step(number, *place, loss, parts, "nats per image", 1e-3, 2.0, skipped)
 
 
 def test_plain_lines_at_intervals_where_there_is_no_terminal(monkeypatch, capsys):
@@ -27,10 +27,10 @@ def test_plain_lines_at_intervals_where_there_is_no_terminal(monkeypatch, capsys
     lines = err.splitlines()
     assert out == ""
     assert len(lines) == 5, "one every ten seconds"
-    assert lines[0].startswith("  5%  step 10  elbo -81.25  kl 24.5 nats per picture  ")
+    assert lines[0].startswith("  5%  step 10  elbo -81.25  kl 24.5 nats per image  ")
     assert "validation" not in lines[0]
     assert "validation 82" in lines[-1]
-    assert "98 pictures/s" in lines[-1]
+    assert "98 images/s" in lines[-1]
     assert "2 min 33 s left" in lines[-1]
     assert "\x1b" not in err
 

@@ -100,7 +100,7 @@ def uninterrupted(tmp_path_factory) -> Path:
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [str(run / f"samples/step-{STEPS:07d}.png"), str(run)]
-    assert re.search(rf"{STEPS} steps in .*best validation .* nats per picture", done.stderr)
+    assert re.search(rf"{STEPS} steps in .*best validation .* nats per image", done.stderr)
     return run
 
 

@@ -21,7 +21,7 @@ SHORT = {"batch_size": 16, "evaluations": 4, "checkpoint_seconds": 0, "warmup": 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory) -> Run:
-    """A finished run of 20 steps, each of 16 of 48 pictures."""
+    """A finished run of 20 steps, each of 16 of 48 images."""
     return train(TINY, blobs(), out=tmp_path_factory.mktemp("runs") / "whole", steps=20, **SHORT)
 
 
@@ -98,7 +98,7 @@ def test_a_checkpoint_of_another_model_is_said(run):
 
 
 def test_a_budget_that_is_over_before_the_first_step_is_said(tmp_path, monkeypatch):
-    """Opening the pictures is part of the time that was given."""
+    """Opening the images is part of the time that was given."""
     with pytest.raises(PinxitError, match=r"0\.0001 s were over before .*\n?.*--resume .*run"):
         train(TINY, blobs(), out=tmp_path / "run", minutes=1e-4 / 60, **SHORT)
     run = Run(tmp_path / "run")

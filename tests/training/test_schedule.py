@@ -33,7 +33,7 @@ def test_the_average_remembers_about_a_tenth_of_the_steps_at_first():
 
 @given(n=st.integers(1, 40), batch=st.integers(1, 60), seed=st.integers(0, 5))
 @settings(max_examples=60, deadline=None)
-def test_every_epoch_is_each_picture_exactly_once(n, batch, seed):
+def test_every_epoch_is_each_image_exactly_once(n, batch, seed):
     steps = math.ceil(3 * n / batch)
     drawn = np.concatenate(list(itertools.islice(order(n, batch, seed, 0), steps)))
     assert len(drawn) == steps * batch

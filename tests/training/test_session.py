@@ -25,9 +25,9 @@ SHORT = {"steps": 40, "batch_size": 16, "evaluations": 4, "checkpoint_seconds": 
 SHORT |= {"precision": "fp32"}  # to measure which is faster takes steps of its own
 
 
-def trained(path, pictures=None, config=TINY, **settings) -> Run:
-    pictures = blobs() if pictures is None else pictures
-    return train(config, pictures, out=path, quiet=True, **{**SHORT, **settings})
+def trained(path, images=None, config=TINY, **settings) -> Run:
+    images = blobs() if images is None else images
+    return train(config, images, out=path, quiet=True, **{**SHORT, **settings})
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def test_a_run_folder_holds_everything_a_model_is(run):
     assert config["training"]["learning_rate"], "resolved"
     assert config["data"]["fingerprint"] == "blobs"
     assert config["trained"]["steps"] == 40
-    assert config["trained"]["pictures"] == 640
+    assert config["trained"]["images"] == 640
     assert config["trained"]["skipped"] == 0
     assert {p.name for p in run.path.iterdir()} == {
         *("config.json", "model.safetensors", "checkpoint", "metrics.csv", "samples"),
@@ -60,7 +60,7 @@ def test_metrics_have_a_row_a_report_and_validation_at_the_marks(run):
     rows = run.metrics()
     assert [row["step"] for row in rows] == list(range(1, 41))
     assert [row["step"] for row in rows if "val_loss" in row] == [10, 20, 30, 40]
-    assert all(row["pictures"] == 16 * row["step"] for row in rows)
+    assert all(row["images"] == 16 * row["step"] for row in rows)
     assert rows[-1]["progress"] == 1
     last = rows[-1]
     assert last["elbo"] == pytest.approx(-last["reconstruction"] - last["kl"], abs=1e-3)
@@ -71,7 +71,7 @@ def test_metrics_have_a_row_a_report_and_validation_at_the_marks(run):
 
 def test_the_card_tells_the_facts(run):
     card = (run.path / "README.md").read_text()
-    for fact in ("blobs", "48 training", "8 x 8", "40 steps", "nats per picture", "latent_dim"):
+    for fact in ("blobs", "48 training", "8 x 8", "40 steps", "nats per image", "latent_dim"):
         assert fact in card
 
 
@@ -91,10 +91,10 @@ def test_the_best_weights_are_kept_not_the_last(tmp_path, monkeypatch):
     assert run.config["trained"]["best_validation_loss"] == 3.0
 
 
-def test_without_validation_pictures_the_last_average_is_kept(tmp_path):
-    pictures = blobs()
-    pictures = pinxit.Pictures(pictures.pixels, source="x", fingerprint="x")
-    run = trained(tmp_path / "run", pictures)
+def test_without_validation_images_the_last_average_is_kept(tmp_path):
+    images = blobs()
+    images = pinxit.Images(images.pixels, source="x", fingerprint="x")
+    run = trained(tmp_path / "run", images)
     state = load_file(run.path / "checkpoint" / "state.safetensors")
     kept = load_file(run.weights)
     assert all(torch.equal(state[f"average.{name}"], kept[name]) for name in kept)
@@ -191,19 +191,19 @@ def test_resuming_a_run_is_refused_where_it_makes_no_sense(run, tmp_path):
         resume(run.path, blobs())
     with pytest.raises(UsageError, match="there is no such folder"):
         resume(tmp_path / "nothing")
-    with pytest.raises(UsageError, match="learned from pictures of 8x8x1"):
+    with pytest.raises(UsageError, match="learned from images of 8x8x1"):
         resume(run.path, blobs(height=10), steps=50)
     with pytest.raises(UsageError, match=r"no source 'blobs'[^\n]*\n.*have moved: --data"):
         resume(run.path, steps=50)
     assert Run(run.path).config["finished"] is True
 
 
-def test_pictures_that_have_changed_are_seen_and_may_be_given(tmp_path):
+def test_images_that_have_changed_are_seen_and_may_be_given(tmp_path):
     folder = tmp_path / "photos"
-    for i, picture in enumerate(blobs(24)):
-        pinxit.Pictures(picture[None]).save(folder / f"{i}.png")
+    for i, image in enumerate(blobs(24)):
+        pinxit.Images(image[None]).save(folder / f"{i}.png")
     made = trained(tmp_path / "run", str(folder), steps=5)
-    pinxit.Pictures(255 - blobs(1).pixels).save(folder / "new.png")
+    pinxit.Images(255 - blobs(1).pixels).save(folder / "new.png")
     with pytest.raises(UsageError, match=r"have changed since.*\n.*--data"):
         resume(made.path, steps=10, quiet=True)
     again = resume(made.path, str(folder), steps=10, quiet=True)
@@ -213,7 +213,7 @@ def test_pictures_that_have_changed_are_seen_and_may_be_given(tmp_path):
 
 
 def test_several_files_are_found_again(tmp_path):
-    files = [pinxit.Pictures(p[None]).save(tmp_path / f"{i}.png") for i, p in enumerate(blobs(12))]
+    files = [pinxit.Images(p[None]).save(tmp_path / f"{i}.png") for i, p in enumerate(blobs(12))]
     made = trained(tmp_path / "run", files, steps=3)
     assert resume(made.path, steps=6, quiet=True).config["trained"]["steps"] == 6
 
@@ -274,7 +274,7 @@ def test_training_leaves_the_signals_as_they_were(tmp_path):
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
 
 
-def test_pictures_are_not_changed_by_training(tmp_path):
-    pictures = blobs()
-    trained(tmp_path / "run", pictures, steps=3)
-    assert np.array_equal(pictures.pixels, blobs().pixels)
+def test_images_are_not_changed_by_training(tmp_path):
+    images = blobs()
+    trained(tmp_path / "run", images, steps=3)
+    assert np.array_equal(images.pixels, blobs().pixels)

@@ -51,11 +51,11 @@ def test_budgets():
     assert Settings(minutes=0.5).seconds == 30
     assert Settings(steps=7).seconds is None
     assert Settings(steps=7).total_steps(1000, 10) == 7
-    assert Settings(epochs=1.5).total_steps(1000, 64) == 24, "1,500 pictures, rounded up"
+    assert Settings(epochs=1.5).total_steps(1000, 64) == 24, "1,500 images, rounded up"
     assert Settings(minutes=1).total_steps(1000, 10) is None
 
 
-def test_the_batch_grows_with_the_pictures_and_shrinks_with_their_size():
+def test_the_batch_grows_with_the_images_and_shrinks_with_their_size():
     sizes = [chosen_batch(Facts(n, 28, 28, 1)) for n in (10, 1_000, 30_000, 1_000_000)]
     assert sizes == [10, 64, 128, 256]
     assert chosen_batch(Facts(1_000_000, 256, 256, 3)) == 32

@@ -1,4 +1,4 @@
-"""`pinxit complete`: the missing part of pictures, painted."""
+"""`pinxit complete`: the missing part of images, painted."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from pinxit.cli.given import (
     at_least,
     called,
     checked,
+    images_of,
     many,
     model_of,
-    pictures_of,
     plain,
     tried,
     written,
@@ -27,8 +27,8 @@ from pinxit.data.missing import Half
 from pinxit.errors import UsageError
 
 if TYPE_CHECKING:
+    from pinxit.data.images import Images
     from pinxit.data.missing import Missing
-    from pinxit.data.pictures import Pictures
 
 
 def complete(
@@ -46,25 +46,25 @@ def complete(
     alone: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
     out: Out = None,
 ) -> None:
-    """The missing part of pictures, painted; what is known comes back as it was.
+    """The missing part of images, painted; what is known comes back as it was.
 
     Args:
         run: the run's folder
-        data: DATA or picture files; without it the test split of the run's own data
+        data: DATA or image files; without it the test split of the run's own data
         ratio: this share of the patches is missing, drawn by the seed
         half: this half is missing; without any choice the lower one or three patches in four
         box: left, top, width and height in pixels are missing
-        mask: a picture, white where pixels are missing
+        mask: an image, white where pixels are missing
         compare: mask ratios in per cent, as 75,85,95: one sheet with all of them
-        number: pictures on the sheet, at even distances over all
-        each: completions of each picture, for a model that has several
+        number: images on the sheet, at even distances over all
+        each: completions of each image, for a model that has several
         seed: of the chance
         temperature: 1 as learned, below 1 plainer
-        alone: only the completed pictures, without what was given and the truth
+        alone: only the completed images, without what was given and the truth
         out: the sheet's PNG, or .npy for all pixels; else complete-*.png in the run's folder
     """
-    at_least(1, number, "pictures on the sheet")
-    at_least(1, each, "completions of each picture")
+    at_least(1, number, "images on the sheet")
+    at_least(1, each, "completions of each image")
     if not 0 <= temperature < math.inf:
         raise UsageError(f"temperature must be 0 or more, not {temperature}.")
     given = {"ratio": ratio, "half": half, "box": box, "mask": mask, "compare": compare}
@@ -77,65 +77,65 @@ def complete(
     from pinxit.sampling.inputs import spread
     from pinxit.sampling.sheets import columns_with_titles
 
-    pictures = spread(pictures_of(model, run, data), number)
-    name = f"complete-{called(data)}-n{len(pictures)}" + (f"-seed{seed}" if seed else "")
+    images = spread(images_of(model, run, data), number)
+    name = f"complete-{called(data)}-n{len(images)}" + (f"-seed{seed}" if seed else "")
     if compare is not None:
         ratios = completions.ratios_of(compare)
         where = where or run / f"{name}-compare-{plain(compare)}.png"
-        columns = completions.compared(model, pictures, ratios, seed)
+        columns = completions.compared(model, images, ratios, seed)
         print(written(where, columns_with_titles(columns)))
         return
-    missing, how = _missing(model, run, pictures, ratio, half, box, mask, seed)
+    missing, how = _missing(model, run, images, ratio, half, box, mask, seed)
     made = completions.several(
-        model, pictures, missing, each=each, seed=seed, temperature=temperature
+        model, images, missing, each=each, seed=seed, temperature=temperature
     )
     where = where or run / f"{name}-{how}.png"
-    print(f"{many(len(pictures), 'picture')}, {missing.mean():.0%} of the pixels missing")
+    print(f"{many(len(images), 'image')}, {missing.mean():.0%} of the pixels missing")
     if alone or where.suffix == ".npy":
-        from pinxit.data.pictures import Pictures
+        from pinxit.data.images import Images
 
-        print(tried(where, Pictures.concatenate(made).save))
+        print(tried(where, Images.concatenate(made).save))
         return
-    columns = completions.side_by_side(pictures, missing, made)
+    columns = completions.side_by_side(images, missing, made)
     print(written(where, columns_with_titles(columns)))
 
 
 def _missing(
     model: Any,
     run: Path,
-    pictures: Pictures,
+    images: Images,
     ratio: float | None,
     half: Half | None,
     box: tuple[int, int, int, int] | None,
     mask: Path | None,
     seed: int,
 ) -> tuple[Missing, str]:
-    """The mask of each picture, and what to call it in a file's name."""
+    """The mask of each image, and what to call it in a file's name."""
     from pinxit.data import missing
 
     if mask is not None:
-        return missing.by_mask(pictures, _mask(run, mask, pictures)), plain(mask.stem)
+        return missing.by_mask(images, _mask(run, mask, images)), plain(mask.stem)
     if box is not None:
-        return missing.by_box(pictures, box), "box-" + "-".join(map(str, box))
+        return missing.by_box(images, box), "box-" + "-".join(map(str, box))
     if half is None and ratio is None:
         # a model that paints from the top left has nothing to go by where the top is missing
         half, ratio = ("lower", None) if getattr(model, "left_to_right", False) else (None, 0.75)
     if half is not None:
-        return missing.by_half(pictures, half), half
+        return missing.by_half(images, half), half
     assert ratio is not None
-    return missing.by_ratio(pictures, ratio, missing.block_of(model), seed), f"{ratio:g}"
+    return missing.by_ratio(images, ratio, missing.block_of(model), seed), f"{ratio:g}"
 
 
-def _mask(run: Path, file: Path, pictures: Pictures) -> Pictures:
-    """The mask as the pictures are read: cropped or padded alike, and resized with a word."""
+def _mask(run: Path, file: Path, images: Images) -> Images:
+    """The mask as the images are read: cropped or padded alike, and resized with a word."""
     from pinxit.data.missing import mask_size
     from pinxit.data.progress import say
     from pinxit.runs import Run
-    from pinxit.sampling.inputs import given_pictures
+    from pinxit.sampling.inputs import given_images
 
     if not file.is_file():
         raise UsageError(f"there is no mask {file}.")
     width, height = mask_size(file)
-    if (width, height) != (pictures.width, pictures.height):
-        say(f"the mask is {width} x {height}: resized to {pictures.width} x {pictures.height}")
-    return given_pictures(Run(run), [file])
+    if (width, height) != (images.width, images.height):
+        say(f"the mask is {width} x {height}: resized to {images.width} x {images.height}")
+    return given_images(Run(run), [file])

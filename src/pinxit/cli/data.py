@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from tyro.conf import Positional, arg
 
 if TYPE_CHECKING:
-    from pinxit.data.pictures import Pictures
+    from pinxit.data.images import Images
 
 
 def look(
@@ -27,32 +27,32 @@ def look(
     out: Annotated[Path | None, arg(aliases=("-o",))] = None,
     json: bool = False,
 ) -> None:
-    """A contact sheet of pictures, and what is known of them.
+    """A contact sheet of images, and what is known of them.
 
     Args:
-        data: what `pinxit sources` lists, or picture files
-        number: pictures on the sheet, taken at even distances
-        size: 64, or 96x64 for width x height; without it chosen from the pictures
+        data: what `pinxit sources` lists, or image files
+        number: images on the sheet, taken at even distances
+        size: 64, or 96x64 for width x height; without it chosen from the images
         fit: crop the middle out, or pad with the colour of the corners
-        color: grey if every picture is, unless said
-        language: of the captions under the pictures, such as fr
-        limit: read so many pictures only, by chance of the seed
+        color: grey if every image is, unless said
+        language: of the captions under the images, such as fr
+        limit: read so many images only, by chance of the seed
         captions: `labels` makes captions of labels by the shipped templates; or a file of templates
         seed: of what there is of chance
-        strict: a picture that is left out is an error
+        strict: an image that is left out is an error
         out: the sheet's PNG; without it look-<data>.png
         json: print what is known as JSON
     """
-    from pinxit.data.load import load_pictures
+    from pinxit.data.load import load_images
     from pinxit.data.sheet import contact_sheet, spread, texts_under
     from pinxit.errors import UsageError
 
     if not data:
         raise UsageError("say what to look at: pinxit look DATA. See: pinxit sources")
     if number < 1:
-        raise UsageError(f"a sheet has 1 picture or more, not {number}.")
+        raise UsageError(f"a sheet has 1 image or more, not {number}.")
     _check(out)
-    pictures = load_pictures(
+    images = load_images(
         data,
         size=size,
         fit=fit,
@@ -63,10 +63,10 @@ def look(
         strict=strict,
         progress=True,
     )
-    shown = pictures[spread(len(pictures), number)]
+    shown = images[spread(len(images), number)]
     sheet = contact_sheet(shown, texts_under(shown, language))
-    path = _write(out or Path(f"look-{_plain(pictures.source)}.png"), sheet)
-    print(_as_json(pictures, path) if json else _as_text(pictures, path))
+    path = _write(out or Path(f"look-{_plain(images.source)}.png"), sheet)
+    print(_as_json(images, path) if json else _as_text(images, path))
 
 
 def sources(json: bool = False) -> None:
@@ -101,7 +101,7 @@ def _own() -> str:
     folder = data_folder()
     return (
         f"PINXIT_DATA is {folder or 'not set'}. "
-        f"Decoded pictures are kept in {cache_folder()} (PINXIT_CACHE)."
+        f"Decoded images are kept in {cache_folder()} (PINXIT_CACHE)."
     )
 
 
@@ -123,44 +123,44 @@ def _plain(source: str) -> str:
     import re
 
     stem = re.sub(r"\.\w+$", "", source.rstrip("/").rsplit("/", 1)[-1])
-    return re.sub(r"[^\w-]+", "-", stem).strip("-") or "pictures"
+    return re.sub(r"[^\w-]+", "-", stem).strip("-") or "images"
 
 
-def counts(pictures: Pictures) -> dict[str, dict[str, int]]:
-    """How many pictures each split and each label has."""
-    from pinxit.data.pictures import SPLITS
+def counts(images: Images) -> dict[str, dict[str, int]]:
+    """How many images each split and each label has."""
+    from pinxit.data.images import SPLITS
 
-    splits = {name: len(pictures.rows_of(name)) for name in SPLITS}
+    splits = {name: len(images.rows_of(name)) for name in SPLITS}
     labels = {}
-    if pictures.labels is not None:
-        for i, name in enumerate(pictures.label_names):
-            labels[name] = int((pictures.labels == i).sum())
-        if none := int((pictures.labels < 0).sum()):
+    if images.labels is not None:
+        for i, name in enumerate(images.label_names):
+            labels[name] = int((images.labels == i).sum())
+        if none := int((images.labels < 0).sum()):
             labels["(none)"] = none
     return {"splits": splits, "labels": labels}
 
 
-def _as_text(pictures: Pictures, path: Path) -> str:
-    return "\n".join([*_lines(pictures), str(path)])
+def _as_text(images: Images, path: Path) -> str:
+    return "\n".join([*_lines(images), str(path)])
 
 
-def _lines(pictures: Pictures, most: int = 20) -> Iterator[str]:
-    color = "grey" if pictures.channels == 1 else "colour"
-    size = f"{pictures.width} x {pictures.height}"
-    yield f"{pictures.source}: {_many(len(pictures), 'picture')} of {size}, {color}"
-    for note in pictures.notes:
+def _lines(images: Images, most: int = 20) -> Iterator[str]:
+    color = "grey" if images.channels == 1 else "colour"
+    size = f"{images.width} x {images.height}"
+    yield f"{images.source}: {_many(len(images), 'image')} of {size}, {color}"
+    for note in images.notes:
         yield f"  {note}"
-    known = counts(pictures)
+    known = counts(images)
     yield "  splits: " + ", ".join(f"{k} {v:,}" for k, v in known["splits"].items())
     if known["labels"]:
-        yield f"  labels ({len(pictures.label_names):,}): {_some(known['labels'], most)}"
-    for language, captions in pictures.captions.items():
+        yield f"  labels ({len(images.label_names):,}): {_some(known['labels'], most)}"
+    for language, captions in images.captions.items():
         has = sum(bool(caption) for caption in captions)
         example = next((caption for caption in captions if caption), "")
         yield f"  captions ({language}): {has:,}, such as “{example}”"
-    if pictures.left_out:
-        yield f"  left out: {len(pictures.left_out):,}"
-        yield from (f"    {left.name}: {left.reason}" for left in pictures.left_out)
+    if images.left_out:
+        yield f"  left out: {len(images.left_out):,}"
+        yield from (f"    {left.name}: {left.reason}" for left in images.left_out)
 
 
 def _some(labels: dict[str, int], most: int) -> str:
@@ -172,19 +172,19 @@ def _many(count: int, thing: str) -> str:
     return f"{count:,} {thing}" + ("" if count == 1 else "s")
 
 
-def _as_json(pictures: Pictures, path: Path) -> str:
+def _as_json(images: Images, path: Path) -> str:
     return _dumped(
         {
-            "source": pictures.source,
-            "count": len(pictures),
-            "height": pictures.height,
-            "width": pictures.width,
-            "channels": pictures.channels,
-            **counts(pictures),
-            "captions": {k: sum(map(bool, v)) for k, v in pictures.captions.items()},
-            "left_out": [{"name": x.name, "reason": x.reason} for x in pictures.left_out],
-            "notes": list(pictures.notes),
-            "fingerprint": pictures.fingerprint,
+            "source": images.source,
+            "count": len(images),
+            "height": images.height,
+            "width": images.width,
+            "channels": images.channels,
+            **counts(images),
+            "captions": {k: sum(map(bool, v)) for k, v in images.captions.items()},
+            "left_out": [{"name": x.name, "reason": x.reason} for x in images.left_out],
+            "notes": list(images.notes),
+            "fingerprint": images.fingerprint,
             "sheet": str(path),
         }
     )

@@ -1,4 +1,4 @@
-"""What commands are given, a run and pictures, and where what they make goes."""
+"""What commands are given, a run and images, and where what they make goes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tyro.conf import Positional, arg
 from pinxit.errors import PinxitError, UsageError
 
 if TYPE_CHECKING:
-    from pinxit.data.pictures import Pictures
+    from pinxit.data.images import Images
 
 RunFolder = Annotated[Positional[Path], arg(metavar="RUN")]
 Data = Annotated[Positional[tuple[str, ...]], arg(metavar="[DATA ...]")]
@@ -29,43 +29,43 @@ def model_of(run: Path, ability: str) -> Any:
     return require(Run(run).load(), ability)
 
 
-def pictures_of(model: Any, run: Path, data: tuple[str, ...], split: str = "test") -> Pictures:
-    """The pictures asked for; without any the run's own, of its test split or all."""
+def images_of(model: Any, run: Path, data: tuple[str, ...], split: str = "test") -> Images:
+    """The images asked for; without any the run's own, of its test split or all."""
     from pinxit.data.progress import say
     from pinxit.runs import Run
-    from pinxit.sampling.inputs import for_model, given_pictures, held_out, run_pictures
+    from pinxit.sampling.inputs import for_model, given_images, held_out, run_images
 
     if data:
-        pictures = given_pictures(Run(run), data)
+        images = given_images(Run(run), data)
         _say_converted(run, [Path(one) for one in data])
-        return for_model(model, pictures)
-    pictures = run_pictures(Run(run))
+        return for_model(model, images)
+    images = run_images(Run(run))
     if split == "test":
-        pictures, warning = held_out(pictures)
+        images, warning = held_out(images)
         if warning:
             say(warning)
-    return for_model(model, pictures)
+    return for_model(model, images)
 
 
-def files_of(run: Path, files: tuple[Path, ...]) -> Pictures:
-    """Picture files, each of which must be there and readable; in their order, with repeats."""
-    from pinxit.data.pictures import Pictures
+def files_of(run: Path, files: tuple[Path, ...]) -> Images:
+    """Image files, each of which must be there and readable; in their order, with repeats."""
+    from pinxit.data.images import Images
     from pinxit.runs import Run
-    from pinxit.sampling.inputs import given_pictures
+    from pinxit.sampling.inputs import given_images
 
     for file in files:
         if not file.is_file():
-            raise UsageError(f"there is no picture file {file}.")
-    each = [given_pictures(Run(run), [file]) for file in files]
-    for file, pictures in zip(files, each, strict=True):
-        if len(pictures) != 1:
-            raise UsageError(f"{file} is not one picture but {len(pictures)}.")
+            raise UsageError(f"there is no image file {file}.")
+    each = [given_images(Run(run), [file]) for file in files]
+    for file, images in zip(files, each, strict=True):
+        if len(images) != 1:
+            raise UsageError(f"{file} is not one image but {len(images)}.")
     _say_converted(run, files)
-    return Pictures.concatenate(each)
+    return Images.concatenate(each)
 
 
 def _say_converted(run: Path, files: Sequence[Path]) -> None:
-    """Say of picture files that are not as the run's pictures are what they were read as."""
+    """Say of image files that are not as the run's images are what they were read as."""
     from pinxit.data.decode import SUFFIXES, decode, is_grey, measure
     from pinxit.data.progress import say
     from pinxit.data.records import reader
@@ -76,7 +76,7 @@ def _say_converted(run: Path, files: Sequence[Path]) -> None:
     own = facts.height, facts.width
     for file in files:
         if file.suffix.lower() not in SUFFIXES or not file.is_file():
-            continue  # a folder, or another source: its pictures are of any size
+            continue  # a folder, or another source: its images are of any size
         size, read = measure(reader(file)), []
         if size != own:
             read.append(size_text(own))
@@ -116,7 +116,7 @@ def tried(path: Path, write: Callable[[Path], object]) -> Path:
 
 
 def called(data: tuple[str, ...], split: str = "test") -> str:
-    """What the pictures are called in a file's name."""
+    """What the images are called in a file's name."""
     if not data:
         return split
     return plain(Path(data[0]).stem if len(data) == 1 else f"{len(data)}-files")
@@ -126,17 +126,17 @@ def plain(text: str) -> str:
     """A text as part of a file's name."""
     import re
 
-    return re.sub(r"[^\w.-]+", "-", text).strip("-.") or "pictures"
+    return re.sub(r"[^\w.-]+", "-", text).strip("-.") or "images"
 
 
 def many(count: int, thing: str) -> str:
-    """`1 picture`, `1,200 pictures`."""
+    """`1 image`, `1,200 images`."""
     return f"{count:,} {thing}" + ("" if count == 1 else "s")
 
 
-def names_of(pictures: Pictures) -> list[str]:
-    """The pictures' names, or their numbers where they have none."""
-    return list(pictures.names) or [str(i) for i in range(len(pictures))]
+def names_of(images: Images) -> list[str]:
+    """The images' names, or their numbers where they have none."""
+    return list(images.names) or [str(i) for i in range(len(images))]
 
 
 def print_json(record: Any) -> None:

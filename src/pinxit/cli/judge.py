@@ -32,20 +32,20 @@ def evaluate(
     Args:
         run: the run's folder
         data: DATA; without it the run's own. Its test split is judged
-        importance_samples: for each picture's log-likelihood; 0 leaves it out
-        limit: test pictures for that; without it as many as take two cores about a minute or two
-        count: pictures on each side of a distance, at most
-        distances: of samples and reconstructions to the test pictures; they need a feature space,
+        importance_samples: for each image's log-likelihood; 0 leaves it out
+        limit: test images for that; without it as many as take two cores about a minute or two
+        count: images on each side of a distance, at most
+        distances: of samples and reconstructions to the test images; they need a feature space,
             learned once for a data set
         fid: measure FID too (the extra `fid`, and Inception's weights)
-        probe: training pictures that a linear probe on the features learns from; 0 leaves it out
+        probe: training images that a linear probe on the features learns from; 0 leaves it out
         features: a run whose frozen encoder is the feature space of the distances, as a masked
             autoencoder's; without it a small network, learned once for a data set
-        temperature: of pictures painted from words; without it 1, and of edits 0
-        guidance: of pictures painted from words
+        temperature: of images painted from words; without it 1, and of edits 0
+        guidance: of images painted from words
         top_p: paint them from the likeliest codes of so much probability alone
-        tries: paint each picture so often and keep the likeliest, or what the judge prefers
-        judge: a run that captions pictures: kept is what it would most likely describe by the words
+        tries: paint each image so often and keep the likeliest, or what the judge prefers
+        judge: a run that captions images: kept is what it would most likely describe by the words
         seed: of the chance
         device: cpu or cuda; without it cuda where there is one
         json: print evaluation.json in place of the table
@@ -117,22 +117,22 @@ def _shown(figures: dict[str, float], name: str) -> str:
 def _protocol(protocol: dict[str, Any]) -> list[str]:
     """How it was measured, in a few lines."""
     lines = [
-        f"{protocol['data'] or 'the pictures'}: {protocol['test_pictures']:,} pictures, "
+        f"{protocol['data'] or 'the images'}: {protocol['test_images']:,} images, "
         f"split: {protocol['split']}; seed {protocol['seed']}; {protocol['seconds']:.0f} s"
     ]
     if "likelihood" in protocol:
         lines.append(f"likelihood: {protocol['likelihood']}")
     if found := protocol.get("importance"):
-        lines.append(f"IW: {found['samples']:,} samples for each of {found['pictures']:,} pictures")
+        lines.append(f"IW: {found['samples']:,} samples for each of {found['images']:,} images")
     if space := protocol.get("feature_space"):
         network = (
             f"the encoder of the run {space['run']} ({space['family']}; {space['identity']})"
             if "run" in space
-            else f"a network that tells the {space['task']} of these pictures "
+            else f"a network that tells the {space['task']} of these images "
             f"({space['accuracy']:.1%} right; {space['identity']})"
         )
         lines.append(
-            f"distances: {protocol['distances']['pictures']:,} pictures a side, in "
+            f"distances: {protocol['distances']['images']:,} images a side, in "
             f"{space['features']} features of {network}; not FID"
         )
     return lines

@@ -47,16 +47,16 @@ def serve(
             ~/.local/share/pinxit/serve.sqlite
         store_days: what is older is deleted
         store_mebibytes: what is oldest is deleted above this size
-        waiting: pictures that may wait for one model; more are answered 429
+        waiting: images that may wait for one model; more are answered 429
         llm: URL of an OpenAI-compatible language model that talks and calls the runs as tools
         llm_model: its name there; the first that it lists unless given
         allow_host: other names by which this server may be asked
-        allow_remote: hosts of pictures that may be fetched; else none
+        allow_remote: hosts of images that may be fetched; else none
         device: cpu, cuda, ...
         studio: the page at /
     """
     _checked(runs)
-    at_least(1, waiting, "pictures that may wait")
+    at_least(1, waiting, "images that may wait")
     key = api_key or os.environ.get("PINXIT_API_KEY") or None
     if host not in LOCAL and key is None and not insist:
         raise UsageError(

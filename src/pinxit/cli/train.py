@@ -1,4 +1,4 @@
-"""`pinxit train FAMILY DATA`: a model from pictures, in a time you choose."""
+"""`pinxit train FAMILY DATA`: a model from images, in a time you choose."""
 
 from __future__ import annotations
 
@@ -83,20 +83,20 @@ def _of_family(name: str, then: Any = None) -> Any:
         dry_run: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
         report: bool = True,
     ) -> int:
-        """Train a model on pictures.
+        """Train a model on images.
 
         Args:
             data: what to learn from: a folder, a file, a known name (see: pinxit sources)
             model: the family's own options
             training: options of training
             out: folder of the run; None: runs/<data>-<family>
-            size: pixels, 64 or 96x64 (width x height); None: the pictures' own, or chosen
-            fit: what is done with pictures of other proportions
-            color: auto looks at the pictures
-            strict: a picture that cannot be read is an error, not left out
-            limit: take this many pictures, chosen by the seed
+            size: pixels, 64 or 96x64 (width x height); None: the images' own, or chosen
+            fit: what is done with images of other proportions
+            color: auto looks at the images
+            strict: an image that cannot be read is an error, not left out
+            limit: take this many images, chosen by the seed
             captions: `labels` makes captions of labels, as "a photo of a sneaker", by the shipped
-                templates; or a file of templates. Pictures that have captions keep them
+                templates; or a file of templates. Images that have captions keep them
             dry_run: print what would be trained, and how fast, and stop
             report: make report.html at the end
         """
@@ -146,7 +146,7 @@ def _train(
         return _dry(prepared, fabric)
     command = shlex.join(["pinxit", *sys.argv[1:]])
     run = create(prepared, out, reading, fabric, command)
-    run_session(run, prepared.pictures, prepared.settings, fabric, clock)
+    run_session(run, prepared.images, prepared.settings, fabric, clock)
     return _finish(run, report)
 
 
@@ -165,7 +165,7 @@ def resume(
         minutes: a new budget, all sessions counted
         steps: a new budget, all sessions counted
         epochs: a new budget, all sessions counted
-        data: the pictures, where they have moved or changed
+        data: the images, where they have moved or changed
         report: make report.html at the end
     """
     from pinxit.training import resume as go_on
@@ -186,7 +186,7 @@ def _announce(prepared: Prepared) -> None:
     parameters = sum(p.numel() for p in prepared.model.parameters())
     words = [f"{k.replace('_', ' ')} {chosen[k]}" for k in shown if k in chosen]
     print(
-        f"{facts.count:,} training pictures of {facts.width} x {facts.height}, {color}; "
+        f"{facts.count:,} training images of {facts.width} x {facts.height}, {color}; "
         f"{prepared.family} of {parameters:,} parameters: {', '.join(words)}",
         file=sys.stderr,
     )
@@ -201,7 +201,7 @@ def _dry(prepared: Prepared, fabric: Any) -> int:
 
     from pinxit.training.plan import plan
 
-    planned = plan(prepared.model, prepared.pictures, prepared.settings, fabric)
+    planned = plan(prepared.model, prepared.images, prepared.settings, fabric)
     if not fabric.is_global_zero:
         return 0
     table = Table(box=None, show_header=False)

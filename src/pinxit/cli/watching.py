@@ -1,4 +1,4 @@
-"""Pictures in the terminal as they grow: two pixels a character, one above the other."""
+"""Images in the terminal as they grow: two pixels a character, one above the other."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from pinxit.data.pictures import Pictures
+    from pinxit.data.images import Images
 
 UPPER = "\N{UPPER HALF BLOCK}"
-GAP = 2  # characters between pictures
+GAP = 2  # characters between images
 
 
-def watched(growing: Iterator[Pictures], width: int | None = None) -> Pictures:
-    """Show pictures on stderr as they come, as many as fit in a line; returns the last.
+def watched(growing: Iterator[Images], width: int | None = None) -> Images:
+    """Show images on stderr as they come, as many as fit in a line; returns the last.
 
     Where stderr is no terminal nothing is shown.
     """
@@ -28,28 +28,28 @@ def watched(growing: Iterator[Pictures], width: int | None = None) -> Pictures:
         for last in growing:
             if console.is_terminal:
                 live.update(in_characters(last, console.width), refresh=True)
-    assert last is not None, "there is one picture or more"
+    assert last is not None, "there is one image or more"
     if console.is_terminal:
         console.print(in_characters(last, console.width))
     return last
 
 
-def in_characters(pictures: Pictures, across: int) -> Text:
-    """The first pictures side by side, each character two of their pixels."""
+def in_characters(images: Images, across: int) -> Text:
+    """The first images side by side, each character two of their pixels."""
     import numpy as np
     from rich.text import Text
 
-    step = max(1, -(-pictures.width // max(1, across)))  # of a picture wider than the terminal
-    few = pictures.pixels[: max(1, (across + GAP) // (-(-pictures.width // step) + GAP))]
+    step = max(1, -(-images.width // max(1, across)))  # of an image wider than the terminal
+    few = images.pixels[: max(1, (across + GAP) // (-(-images.width // step) + GAP))]
     few = few[:, ::step, ::step]
     few = np.broadcast_to(few, (*few.shape[:3], 3))
     if few.shape[1] % 2:
         few = np.concatenate([few, few[:, -1:]], 1)
     text = Text(no_wrap=True)
     for row in range(0, few.shape[1], 2):
-        for number, picture in enumerate(few):
+        for number, image in enumerate(few):
             text.append(" " * GAP if number else "")
-            for above, below in zip(picture[row].tolist(), picture[row + 1].tolist(), strict=True):
+            for above, below in zip(image[row].tolist(), image[row + 1].tolist(), strict=True):
                 text.append(UPPER, f"{_color(above)} on {_color(below)}")
         text.append("\n")
     text.right_crop(1)

@@ -1,4 +1,4 @@
-"""`pinxit draw`, `edit`, `caption` and `translate`: pictures and words."""
+"""`pinxit draw`, `edit`, `caption` and `translate`: images and words."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from pinxit.cli.given import (
     at_least,
     checked,
     files_of,
+    images_of,
     model_of,
     names_of,
-    pictures_of,
     plain,
     print_json,
     tried,
@@ -29,12 +29,12 @@ from pinxit.data.progress import say
 from pinxit.errors import UsageError
 
 if TYPE_CHECKING:
-    from pinxit.data.pictures import Pictures
+    from pinxit.data.images import Images
     from pinxit.models.contract import Worded
 
 Texts = Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar='"WORDS" ...')]
 Text = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar='"WORDS"')]
-File = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="PICTURE")]
+File = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="IMAGE")]
 Flag = tyro.conf.FlagCreatePairsOff
 
 
@@ -53,25 +53,25 @@ def draw(
     watch: Annotated[bool, Flag] = False,
     out: Out = None,
 ) -> None:
-    """Pictures from words.
+    """Images from words.
 
     Args:
         run: the run's folder
-        texts: what the pictures are to show; of several texts each has its row
-        number: how many pictures of each text
+        texts: what the images are to show; of several texts each has its row
+        number: how many images of each text
         language: of the words; told from them unless given
         guidance: above 1 follows the words more closely, 0 paints without them
         temperature: 1 as learned, below 1 plainer, 0 the likeliest
         top_k: draw from so many of the likeliest codes alone
         top_p: draw from the likeliest codes of so much probability together
         tries: paint each so often and keep the likeliest, or what the judge prefers
-        judge: a run that captions pictures: kept is what it would most likely describe by the text
-        seed: of the chance; picture 7 of a seed is the same however many are drawn
-        watch: show the pictures in the terminal as they grow
+        judge: a run that captions images: kept is what it would most likely describe by the text
+        seed: of the chance; image 7 of a seed is the same however many are drawn
+        watch: show the images in the terminal as they grow
         out: .png for a grid, .npy for all pixels, .gif for the grid as it grows; else draw-*.png in
             the run's folder
     """
-    at_least(1, number, "pictures of each text")
+    at_least(1, number, "images of each text")
     if not texts:
         raise UsageError('say what to draw: pinxit draw RUN "a small red circle"')
     where = checked(out, ".png", ".npy", ".gif")
@@ -98,7 +98,7 @@ def draw(
 
 def edit(
     run: RunFolder,
-    picture: File,
+    image: File,
     text: Text,
     number: Number = 1,
     language: str | None = None,
@@ -111,13 +111,13 @@ def edit(
     watch: Annotated[bool, Flag] = False,
     out: Out = None,
 ) -> None:
-    """A picture changed as words say.
+    """An image changed as words say.
 
     Args:
         run: the run's folder
-        picture: the picture's file
+        image: the image's file
         text: what is to be changed, as "make the circle green"
-        number: how many pictures; with --temperature above 0 they differ
+        number: how many images; with --temperature above 0 they differ
         language: of the words; told from them unless given
         guidance: above 1 follows the words more closely
         temperature: 0 the likeliest, 1 as learned
@@ -125,17 +125,17 @@ def edit(
         top_p: draw from the likeliest codes of so much probability together
         tries: paint each so often and keep the likeliest
         seed: of the chance
-        watch: show the picture in the terminal as it grows
-        out: .png, .npy for all pixels, .gif for the picture as it grows; else edit-*.png in the
+        watch: show the image in the terminal as it grows
+        out: .png, .npy for all pixels, .gif for the image as it grows; else edit-*.png in the
             run's folder
     """
-    at_least(1, number, "pictures")
+    at_least(1, number, "images")
     where = checked(out, ".png", ".npy", ".gif")
     model = model_of(run, "edit")
     _warn(model, (text,))
     import numpy as np
 
-    before = files_of(run, (picture,)).take(np.zeros(number, int))
+    before = files_of(run, (image,)).take(np.zeros(number, int))
     growing = model.editing(
         before,
         [text] * number,
@@ -147,7 +147,7 @@ def edit(
         tries=tries,
         language=language,
     )
-    name = f"edit-{plain(picture.stem)}-{_short((text,))}" + (f"-seed{seed}" if seed else "")
+    name = f"edit-{plain(image.stem)}-{_short((text,))}" + (f"-seed{seed}" if seed else "")
     _painted(growing, where or run / f"{name}.png", watch, None)
 
 
@@ -158,7 +158,7 @@ def _warn(model: Any, texts: tuple[str, ...]) -> None:
         say(f"in no caption that the model learned from: {', '.join(strange)}; it can only guess.")
 
 
-def _painted(growing: Iterator[Pictures], where: Path, watch: bool, columns: int | None) -> None:
+def _painted(growing: Iterator[Images], where: Path, watch: bool, columns: int | None) -> None:
     """Write what grows: the last of it, or all as an animation."""
     if where.suffix == ".gif":
         from pinxit.sampling.sheets import growing_grid
@@ -166,12 +166,12 @@ def _painted(growing: Iterator[Pictures], where: Path, watch: bool, columns: int
         print(written(where, growing_grid(growing)))
         return
     if watch:
-        pictures = watched(growing)
+        images = watched(growing)
     else:
-        *_, pictures = growing
+        *_, images = growing
     if columns is not None and where.suffix == ".png":
-        pictures = pictures.grid(columns)
-    print(tried(where, pictures.save))
+        images = images.grid(columns)
+    print(tried(where, images.save))
 
 
 def caption(
@@ -188,14 +188,14 @@ def caption(
     seed: int = 0,
     json: Annotated[bool, Flag] = False,
 ) -> None:
-    """Pictures in words, with the log-probability of each text in nats.
+    """Images in words, with the log-probability of each text in nats.
 
     Args:
         run: the run's folder
-        data: DATA or picture files; without it the test split of the run's own data
+        data: DATA or image files; without it the test split of the run's own data
         language: to write in; English unless given, or the first that the model knows
-        number: pictures, at even distances over all
-        count: texts of each picture, the best first
+        number: images, at even distances over all
+        count: texts of each image, the best first
         beams: texts that beam search keeps while they grow
         length_penalty: 0 prefers short texts, above 0 longer ones (Wu 2016)
         temperature: draw by chance in place of beam search: 1 as learned, 0 the likeliest piece
@@ -204,8 +204,8 @@ def caption(
         seed: of the chance
         json: print JSON
     """
-    at_least(1, number, "pictures")
-    at_least(1, count, "texts of each picture")
+    at_least(1, number, "images")
+    at_least(1, count, "texts of each image")
     at_least(1, beams, "beams")
     if temperature is None and (top_k is not None or top_p is not None):
         raise UsageError("--top-k and --top-p are of chance: give a --temperature too.")
@@ -214,9 +214,9 @@ def caption(
     from pinxit.sampling.inputs import spread
 
     language = language or preferred(model.words.languages)
-    pictures = spread(pictures_of(model, run, data), number)
+    images = spread(images_of(model, run, data), number)
     found = model.caption(
-        pictures,
+        images,
         language=language,
         beams=max(beams, count),
         count=count,
@@ -226,10 +226,10 @@ def caption(
         seed=seed,
         length_penalty=length_penalty,
     )
-    named = list(zip(names_of(pictures), found, strict=True))
+    named = list(zip(names_of(images), found, strict=True))
     if json:
         rows = [{"name": name, "captions": [_record(said) for said in row]} for name, row in named]
-        print_json({"language": language, "pictures": rows})
+        print_json({"language": language, "images": rows})
         return
     for name, row in named:
         for said in row:

@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Facts:
-    """What a model must know of its pictures to be built, and to be loaded again without them."""
+    """What a model must know of its images to be built, and to be loaded again without them."""
 
-    count: int  # training pictures
+    count: int  # training images
     height: int
     width: int
     channels: int  # 1 grey, 3 colour
-    label_names: tuple[str, ...] = ()  # empty where pictures have no labels
+    label_names: tuple[str, ...] = ()  # empty where images have no labels
     extremes: float = 0.0  # share of the training pixels' values that are 0 or 255
     near_extremes: float = 0.0  # share that are below 32 or above 223
     mean: float = 0.5  # of all pixel values, on a scale of 0 to 1
@@ -40,7 +40,7 @@ class Facts:
 
     @property
     def dims(self) -> int:
-        """Numbers in a picture: height x width x channels."""
+        """Numbers in an image: height x width x channels."""
         return self.height * self.width * self.channels
 
     def to_json(self) -> dict[str, Any]:
@@ -63,7 +63,7 @@ class Facts:
         if label.isdigit() and int(label) < len(self.label_names):
             return int(label)
         if not self.label_names:
-            raise UsageError("these pictures have no labels, so none can be asked for.")
+            raise UsageError("these images have no labels, so none can be asked for.")
         raise UsageError(f"no label '{label}'; there are: {', '.join(self.label_names)}.")
 
 
@@ -74,7 +74,7 @@ class Batch:
     pixels: UInt8[Tensor, "batch height width channel"]
     labels: Int64[Tensor, " batch"] | None = None
     captions: Mapping[str, Sequence[str]] = field(default_factory=dict)  # by language; "" for none
-    # the picture that each was made from, where it was
+    # the image that each was made from, where it was
     before: UInt8[Tensor, "batch height width channel"] | None = None
 
     def __len__(self) -> int:

@@ -1,4 +1,4 @@
-"""Decoded pictures on disk: one folder a source and settings, written whole or not at all.
+"""Decoded images on disk: one folder a source and settings, written whole or not at all.
 
     pixels.npy    uint8 [n, height, width, channel], read as a memory map
     labels.npy    int64 [n], where there are labels
@@ -23,7 +23,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from pinxit.data.pictures import LeftOut, Pictures
+from pinxit.data.images import Images, LeftOut
 from pinxit.errors import PinxitError
 
 VERSION = 1  # raised when decoding or the folder's form changes, so that old ones are not read
@@ -42,8 +42,8 @@ def cache_key(*parts: object) -> str:
     return hashlib.blake2b(repr((VERSION, *parts)).encode(), digest_size=12).hexdigest()
 
 
-def stored(key: str) -> Pictures | None:
-    """The pictures kept under a key, pixels memory-mapped; None where there are none, or no whole
+def stored(key: str) -> Images | None:
+    """The images kept under a key, pixels memory-mapped; None where there are none, or no whole
     ones."""
     folder = cache_folder() / key
     try:
@@ -55,7 +55,7 @@ def stored(key: str) -> Pictures | None:
         return None
     if len(pixels) != len(facts["names"]) or len(splits) != len(pixels):
         return None
-    return Pictures(
+    return Images(
         pixels,
         names=facts["names"],
         labels=labels,
@@ -81,7 +81,7 @@ class Folder:
             )
         except OSError as error:
             raise PinxitError(
-                f"decoded pictures cannot be kept in {self.final.parent}: {error.strerror}. "
+                f"decoded images cannot be kept in {self.final.parent}: {error.strerror}. "
                 "PINXIT_CACHE may name another folder."
             ) from None
 
@@ -96,7 +96,7 @@ class Folder:
     ) -> np.ndarray:
         """Write blocks `[k, height, width, channel]` one after another; the memory map of all.
 
-        `expected` is how many pictures may come; fewer do where some cannot be decoded.
+        `expected` is how many images may come; fewer do where some cannot be decoded.
         """
         self._check_room(expected * int(np.prod(shape)))
         count = 0
@@ -113,21 +113,21 @@ class Folder:
             os.fsync(file.fileno())
         return np.load(self.part / "pixels.npy", mmap_mode="r") if count else np.empty((0, *shape))
 
-    def keep(self, pictures: Pictures) -> None:
+    def keep(self, images: Images) -> None:
         """Write what is known beside the pixels, and give the folder its name."""
         facts = {
-            "names": list(pictures.names),
-            "labelled": pictures.labels is not None,
-            "label_names": list(pictures.label_names),
-            "captions": {k: list(v) for k, v in pictures.captions.items()},
-            "fingerprint": pictures.fingerprint,
-            "left_out": [[left.name, left.reason] for left in pictures.left_out],
-            "notes": list(pictures.notes),
+            "names": list(images.names),
+            "labelled": images.labels is not None,
+            "label_names": list(images.label_names),
+            "captions": {k: list(v) for k, v in images.captions.items()},
+            "fingerprint": images.fingerprint,
+            "left_out": [[left.name, left.reason] for left in images.left_out],
+            "notes": list(images.notes),
         }
-        if pictures.labels is not None:
-            _save(self.part / "labels.npy", pictures.labels)
-        if pictures.splits is not None:
-            _save(self.part / "splits.npy", pictures.splits)
+        if images.labels is not None:
+            _save(self.part / "labels.npy", images.labels)
+        if images.splits is not None:
+            _save(self.part / "splits.npy", images.splits)
         with (self.part / "facts.json").open("w") as file:
             json.dump(facts, file)  # ASCII, so that names that are no Unicode survive
             file.flush()
@@ -149,7 +149,7 @@ class Folder:
         free = shutil.disk_usage(self.part).free
         if wanted > free:
             raise PinxitError(
-                f"decoded, these pictures take {wanted / 2**30:.1f} GiB; "
+                f"decoded, these images take {wanted / 2**30:.1f} GiB; "
                 f"{self.final.parent} has {free / 2**30:.1f} free. A smaller --size or a --limit "
                 "takes less; PINXIT_CACHE may name another folder."
             )

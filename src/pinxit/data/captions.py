@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from pinxit.data.pictures import Pictures
+    from pinxit.data.images import Images
 
 UNDETERMINED = "und"  # the language of a caption that names none, as BCP 47 has it
 
@@ -49,15 +49,15 @@ def language_in(name: str) -> tuple[str, str]:
     return stem, UNDETERMINED
 
 
-def told_in_turn(pictures: Pictures, languages: Sequence[str]) -> tuple[np.ndarray, list[str]]:
-    """For each picture its caption in one of the languages, in turn; those without are left out.
+def told_in_turn(images: Images, languages: Sequence[str]) -> tuple[np.ndarray, list[str]]:
+    """For each image its caption in one of the languages, in turn; those without are left out.
 
-    Returns the pictures' rows and their captions.
+    Returns the images' rows and their captions.
     """
     rows, texts = [], []
-    for i in range(len(pictures)):
-        has = [name for name in languages if pictures.captions.get(name, [""] * (i + 1))[i]]
+    for i in range(len(images)):
+        has = [name for name in languages if images.captions.get(name, [""] * (i + 1))[i]]
         if has:
             rows.append(i)
-            texts.append(pictures.captions[has[i % len(has)]][i])
+            texts.append(images.captions[has[i % len(has)]][i])
     return np.array(rows, int), texts

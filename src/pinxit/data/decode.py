@@ -1,6 +1,6 @@
-"""One picture's bytes to uint8 pixels of the wanted size.
+"""One image's bytes to uint8 pixels of the wanted size.
 
-Orientation tags are honoured, alpha is composited on white, 16-bit, CMYK and palette pictures are
+Orientation tags are honoured, alpha is composited on white, 16-bit, CMYK and palette images are
 converted, of an animation the first frame is taken. What the header says is checked before any
 pixel is decoded.
 """
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 MAX_PIXELS = 89_478_485  # Pillow's own bound: a quarter of a GiB at 3 bytes a pixel
-MIN_SIDE = 2  # below this a picture has nothing to show
-GREY_TOLERANCE = 2  # levels between channels that JPEG's rounding may leave in a grey picture
+MIN_SIDE = 2  # below this an image has nothing to show
+GREY_TOLERANCE = 2  # levels between channels that JPEG's rounding may leave in a grey image
 
 Fit = Literal["crop", "pad"]
 
@@ -32,16 +32,16 @@ _SIXTEEN_BIT = ("I;16", "I;16B", "I;16L", "I;16N")
 
 
 class Unreadable(Exception):
-    """A picture cannot be read; the text is the reason."""
+    """An image cannot be read; the text is the reason."""
 
 
 def decode(
     read: Callable[[], bytes | np.ndarray], height: int, width: int, channels: int, fit: Fit
 ) -> UInt8[np.ndarray, "height width channel"]:
-    """One picture at the wanted size and number of channels (1 grey, 3 colour).
+    """One image at the wanted size and number of channels (1 grey, 3 colour).
 
     `crop` cuts the middle out to the wanted proportions, `pad` keeps all and fills with the colour
-    of the picture's corners. A picture that has the wanted size already is not resampled.
+    of the image's corners. An image that has the wanted size already is not resampled.
     Raises Unreadable.
     """
     with _reasons():
@@ -64,7 +64,7 @@ def measure(read: Callable[[], bytes | np.ndarray]) -> tuple[int, int]:
 
 
 def is_grey(pixels: UInt8[np.ndarray, "height width 3"]) -> bool:
-    """Whether a picture's three channels are one, to within JPEG's rounding."""
+    """Whether an image's three channels are one, to within JPEG's rounding."""
     signed = pixels.astype(np.int16)
     return bool(np.ptp(signed, axis=-1).max() <= GREY_TOLERANCE)
 
@@ -105,7 +105,7 @@ def _open(content: bytes | np.ndarray) -> Image:
     try:
         return _sensible(Image.open(io.BytesIO(content), formats=FORMATS))
     except UnidentifiedImageError:
-        raise Unreadable("not a picture, whatever its name says") from None
+        raise Unreadable("not an image, whatever its name says") from None
     except Image.DecompressionBombError as error:
         raise Unreadable(_too_large(_pixels_in(str(error)))) from None
 
@@ -153,7 +153,7 @@ def _upright(image: Image) -> Image:
 
 def _reduced_while_decoding(image: Image, height: int, width: int) -> Image:
     """A JPEG far too large is decoded at a half, quarter or eighth, still twice what is needed."""
-    if image.format in ("JPEG", "MPO"):  # MPO: a JPEG with several pictures, as phones write
+    if image.format in ("JPEG", "MPO"):  # MPO: a JPEG with several images, as phones write
         scale = 2 * max(height, width) / min(image.size)
         if scale < 1:
             image.draft(None, (round(image.width * scale), round(image.height * scale)))
@@ -192,7 +192,7 @@ def _scaled(values: np.ndarray, mode: str) -> UInt8[np.ndarray, "height width"]:
 
 
 def at_size(image: Image, width: int, height: int, fit: Fit) -> Image:
-    """A picture at another size, as `decode` has it."""
+    """An image at another size, as `decode` has it."""
     return _fitted(image, height, width, fit)
 
 
@@ -202,7 +202,7 @@ def _fitted(image: Image, height: int, width: int, fit: Fit) -> Image:
     if fit == "pad":
         return _padded(image, height, width)
     scale = max(height / image.height, width / image.width)
-    across, down = width / scale, height / scale  # of the picture, what is kept
+    across, down = width / scale, height / scale  # of the image, what is kept
     left, top = (image.width - across) / 2, (image.height - down) / 2
     return _resized(image, width, height, (left, top, left + across, top + down))
 

@@ -1,4 +1,4 @@
-"""Many pictures decoded at once, by threads, in their order."""
+"""Many images decoded at once, by threads, in their order."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pinxit.data.decode import Fit, Unreadable, decode
-from pinxit.data.pictures import LeftOut
+from pinxit.data.images import LeftOut
 from pinxit.data.progress import track
 from pinxit.data.records import Record
 
@@ -23,7 +23,7 @@ Decoded = tuple[Sequence[int], list[np.ndarray | LeftOut]]
 
 @dataclass(frozen=True)
 class Shape:
-    """What every picture becomes."""
+    """What every image becomes."""
 
     height: int
     width: int

@@ -24,7 +24,7 @@ class Edit:
 
     @property
     def held_out(self) -> bool:
-        """Whether either scene shows what no training picture does."""
+        """Whether either scene shows what no training image does."""
         return self.before.held_out or self.after.held_out
 
 
@@ -74,7 +74,7 @@ def _recoloured(before: Scene, thing: Thing, random: np.random.Generator) -> Edi
 
 def _resized(before: Scene, thing: Thing, random: np.random.Generator) -> Edit:
     size = _other(SIZES, thing.size, random)
-    # a larger thing stays within its ninth of the picture
+    # a larger thing stays within its ninth of the image
     room = 1 / 6 - SIZES[size][2]
     middle = [(cell + 0.5) / 3 for cell in thing.place]
     y, x = (

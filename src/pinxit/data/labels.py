@@ -12,7 +12,7 @@ from pinxit.data.records import Record
 def number_labels(records: Sequence[Record]) -> tuple[np.ndarray | None, tuple[str, ...]]:
     """Class number of each record, int64 `[n]` with -1 for none, and the classes' names.
 
-    Labels that the source numbers keep their numbers (a class without pictures keeps its place)
+    Labels that the source numbers keep their numbers (a class without images keeps its place)
     unless these are sparse. Others are numbered in the order of their names; names that are all
     numbers, in numerical order. (None, ()) where no record has a label.
     """

@@ -1,4 +1,4 @@
-"""`load_pictures`: whatever DATA is, to pixels in memory-mapped uint8, once."""
+"""`load_images`: whatever DATA is, to pixels in memory-mapped uint8, once."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ import numpy as np
 from pinxit.data import cache as kept
 from pinxit.data.decode import Fit, Unreadable, decode, is_grey, measure, quiet
 from pinxit.data.decoding import Shape, decoded
+from pinxit.data.images import Images, LeftOut
 from pinxit.data.labels import number_labels
 from pinxit.data.pairs import joined, together
-from pinxit.data.pictures import LeftOut, Pictures
 from pinxit.data.progress import say
 from pinxit.data.records import Record, Source
 from pinxit.data.sizes import Size, choose_size, parse_size, size_text
@@ -28,19 +28,19 @@ from pinxit.data.templates import captions_from_labels
 from pinxit.errors import PinxitError, UsageError
 
 Color = Literal["auto", "grey", "rgb"]
-Data = str | Path | Sequence[str | Path] | Pictures
+Data = str | Path | Sequence[str | Path] | Images
 
 # Decoded pixels are kept as one array. Beyond this many bytes a source must be read as a stream
 # of shards; this function is the place where such a reader would take over.
 MAX_BYTES = 16 << 30
-SAMPLE = 1_024  # pictures that are looked at to choose a size and grey or colour
+SAMPLE = 1_024  # images that are looked at to choose a size and grey or colour
 
 
 @dataclass(frozen=True)
 class Wanted:
     """How a source is to be read."""
 
-    size: tuple[int, int] | None  # height, width; None is chosen from the pictures
+    size: tuple[int, int] | None  # height, width; None is chosen from the images
     fit: Fit
     color: Color
     limit: int | None
@@ -52,10 +52,10 @@ class Wanted:
         if self.color not in get_args(Color):
             raise UsageError(f"color is 'auto', 'grey' or 'rgb', not '{self.color}'.")
         if self.limit is not None and self.limit < 1:
-            raise UsageError(f"limit is a number of pictures, 1 or more, not {self.limit}.")
+            raise UsageError(f"limit is a number of images, 1 or more, not {self.limit}.")
 
 
-def load_pictures(
+def load_images(
     source: Data,
     *,
     size: Size = None,
@@ -67,64 +67,64 @@ def load_pictures(
     captions: str | Path | None = None,
     cache: bool = True,
     progress: bool = True,
-) -> Pictures:
-    """The pictures of a source, with their labels, captions and splits.
+) -> Images:
+    """The images of a source, with their labels, captions and splits.
 
-    `source` is what `pinxit sources` lists, a list of picture files, or `Pictures`, which are
+    `source` is what `pinxit sources` lists, a list of image files, or `Images`, which are
     returned as they are. `size` is `64`, `"96x64"` (width x height) or `(height, width)`; without
-    it pictures of one size keep it. Pictures of other proportions are cropped, or padded with
-    their corners' colour. `limit` takes that many pictures, by chance of `seed` and their names.
-    `captions` is `labels`, or a file of templates, for captions made of labels. A picture that
+    it images of one size keep it. Images of other proportions are cropped, or padded with
+    their corners' colour. `limit` takes that many images, by chance of `seed` and their names.
+    `captions` is `labels`, or a file of templates, for captions made of labels. An image that
     cannot be read is left out, with its reason in `left_out`; with `strict` it is
     an error. Decoded pixels are cached until the source changes.
 
     Raises UsageError where the source or a setting means nothing, PinxitError where it cannot be
     read or nothing in it can.
     """
-    if isinstance(source, Pictures):
+    if isinstance(source, Images):
         return source
     wanted = Wanted(parse_size(size), fit, color, limit, seed)
     found = open_source(source, seed=seed)
     if found.at_size is not None:
         found = found.at_size(wanted.size)
-    pictures = _from_cache(found, wanted, progress) if cache and found.cached else None
-    pictures = pictures or _read(found, wanted, progress)
-    pictures = joined(dataclasses.replace(pictures, source=found.text))
+    images = _from_cache(found, wanted, progress) if cache and found.cached else None
+    images = images or _read(found, wanted, progress)
+    images = joined(dataclasses.replace(images, source=found.text))
     if captions is not None:
         file = None if str(captions) == "labels" else captions
-        pictures = captions_from_labels(pictures, file)
-    if pictures.left_out and strict:
-        raise PinxitError(left_out_text(pictures))
-    if pictures.left_out and progress:
-        say(left_out_text(pictures))
-    return pictures
+        images = captions_from_labels(images, file)
+    if images.left_out and strict:
+        raise PinxitError(left_out_text(images))
+    if images.left_out and progress:
+        say(left_out_text(images))
+    return images
 
 
-def left_out_text(pictures: Pictures, most: int = 3) -> str:
-    """`2 pictures of photos left out: a.png (truncated), b.jpg (the file is empty)`."""
-    left = pictures.left_out
+def left_out_text(images: Images, most: int = 3) -> str:
+    """`2 images of photos left out: a.png (truncated), b.jpg (the file is empty)`."""
+    left = images.left_out
     some = ", ".join(f"{item.name} ({item.reason})" for item in left[:most])
     more = f" and {len(left) - most:,} more" if len(left) > most else ""
-    one = "1 picture" if len(left) == 1 else f"{len(left):,} pictures"
-    return f"{one} of {pictures.source} left out: {some}{more}"
+    one = "1 image" if len(left) == 1 else f"{len(left):,} images"
+    return f"{one} of {images.source} left out: {some}{more}"
 
 
-def _from_cache(source: Source, wanted: Wanted, progress: bool) -> Pictures:
+def _from_cache(source: Source, wanted: Wanted, progress: bool) -> Images:
     limited = (wanted.limit, wanted.seed if wanted.limit else None)
     key = kept.cache_key(source.key(), wanted.size, wanted.fit, wanted.color, *limited)
-    pictures = kept.stored(key)
-    if pictures is None:
+    images = kept.stored(key)
+    if images is None:
         with kept.Folder(key) as folder:
             folder.keep(_read(source, wanted, progress, folder))
-        pictures = kept.stored(key)
-        if pictures is None:
+        images = kept.stored(key)
+        if images is None:
             raise PinxitError(f"{kept.cache_folder()} was changed while it was written; try again.")
-    return pictures
+    return images
 
 
 def _read(
     source: Source, wanted: Wanted, progress: bool, folder: kept.Folder | None = None
-) -> Pictures:
+) -> Images:
     records, left_out = _listed(source)
     labels, label_names = number_labels(records)
     names = _unique([record.name for record in records])
@@ -144,7 +144,7 @@ def _read(
         raise PinxitError(_nothing(source, left_out))
     given = [record.split for record in records]
     splits = with_training(assign_splits(names, given)[good], given)
-    pictures = Pictures(
+    images = Images(
         pixels,
         names=[names[i] for i in good],
         labels=None if labels is None else labels[good],
@@ -154,7 +154,7 @@ def _read(
         left_out=tuple(left_out),
         notes=tuple(notes),
     )
-    return dataclasses.replace(pictures, fingerprint=_fingerprint(pictures))
+    return dataclasses.replace(images, fingerprint=_fingerprint(images))
 
 
 def _listed(source: Source) -> tuple[list[Record], list[LeftOut]]:
@@ -168,9 +168,9 @@ def _listed(source: Source) -> tuple[list[Record], list[LeftOut]]:
 
 def _nothing(source: Source, left_out: Sequence[LeftOut]) -> str:
     if not left_out:
-        return f"there is no picture in {source.text}."
+        return f"there is no image in {source.text}."
     first = left_out[0]
-    return f"no picture of {source.text} can be read: {first.name} ({first.reason})" + (
+    return f"no image of {source.text} can be read: {first.name} ({first.reason})" + (
         f" and {len(left_out) - 1:,} more." if len(left_out) > 1 else "."
     )
 
@@ -203,7 +203,7 @@ def _limited(names: list[str], wanted: Wanted) -> list[int]:
 def _chosen(
     source: Source, records: Sequence[Record], wanted: Wanted, left_out: list[LeftOut]
 ) -> tuple[Shape, list[str]]:
-    """The shape that pictures become, and lines that say what was chosen."""
+    """The shape that images become, and lines that say what was chosen."""
     notes: list[str] = []
     sample = [records[i] for i in _spread(len(records))]
     size = wanted.size
@@ -221,7 +221,7 @@ def _chosen(
     total = len(records) * int(np.prod(shape.dims))
     if total > MAX_BYTES:
         raise PinxitError(
-            f"{source.text} has {len(records):,} pictures: at {size_text(size)} they take "
+            f"{source.text} has {len(records):,} images: at {size_text(size)} they take "
             f"{total / 2**30:.1f} GiB, more than the {MAX_BYTES >> 30} that are kept. "
             "A smaller --size or a --limit takes less."
         )
@@ -269,13 +269,13 @@ def _captions(records: Sequence[Record]) -> dict[str, Sequence[str]]:
     return {k: [record.captions.get(k, "") for record in records] for k in languages}
 
 
-def _fingerprint(pictures: Pictures) -> str:
+def _fingerprint(images: Images) -> str:
     """Of everything that a model could learn from, the same on any machine."""
-    digest = hashlib.blake2b(repr(pictures.pixels.shape).encode(), digest_size=16)
-    for start in range(0, len(pictures), 4096):
-        digest.update(np.ascontiguousarray(pictures.pixels[start : start + 4096]).data)
-    for array in (pictures.labels, pictures.splits):
+    digest = hashlib.blake2b(repr(images.pixels.shape).encode(), digest_size=16)
+    for start in range(0, len(images), 4096):
+        digest.update(np.ascontiguousarray(images.pixels[start : start + 4096]).data)
+    for array in (images.labels, images.splits):
         digest.update(b"-" if array is None else array.tobytes())
-    known = [list(pictures.names), list(pictures.label_names), pictures.captions]
+    known = [list(images.names), list(images.label_names), images.captions]
     digest.update(json.dumps(known, sort_keys=True).encode())
     return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""Which pixels of pictures are missing: by a share of patches, a half, a box or a mask's file.
+"""Which pixels of images are missing: by a share of patches, a half, a box or a mask's file.
 
 A mask is bool `[n, height, width]`, True where a pixel is missing.
 """
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from pinxit.data.pictures import Pictures
+from pinxit.data.images import Images
 from pinxit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -28,27 +28,27 @@ def block_of(model: Any) -> int:
     return getattr(model, "block", 1)
 
 
-def by_ratio(pictures: Pictures, ratio: float, block: int, seed: int = 0) -> Missing:
-    """A share of each picture's patches, drawn by a generator of (seed, its number).
+def by_ratio(images: Images, ratio: float, block: int, seed: int = 0) -> Missing:
+    """A share of each image's patches, drawn by a generator of (seed, its number).
 
     Of the patches exactly round((1 - ratio) * patches) are left, one at least.
     Raises UsageError where the ratio is not between 0 and 1.
     """
     if not 0 < ratio < 1:
         raise UsageError(f"the share that is missing lies between 0 and 1, not {ratio:g}.")
-    rows, columns = pictures.height // block, pictures.width // block
+    rows, columns = images.height // block, images.width // block
     left = min(max(1, round((1 - ratio) * rows * columns)), rows * columns - 1)
-    missing = np.ones((len(pictures), rows * columns), bool)
-    for i in range(len(pictures)):
+    missing = np.ones((len(images), rows * columns), bool)
+    for i in range(len(images)):
         chosen = np.random.default_rng([seed, i]).permutation(rows * columns)[:left]
         missing[i, chosen] = False
     return missing.reshape(-1, rows, columns).repeat(block, 1).repeat(block, 2)
 
 
-def by_half(pictures: Pictures, half: Half) -> Missing:
-    """One half of each picture."""
-    missing = _nothing(pictures)
-    h, w = pictures.height // 2, pictures.width // 2
+def by_half(images: Images, half: Half) -> Missing:
+    """One half of each image."""
+    missing = _nothing(images)
+    h, w = images.height // 2, images.width // 2
     where = {
         "lower": np.s_[:, h:],
         "upper": np.s_[:, :h],
@@ -59,36 +59,36 @@ def by_half(pictures: Pictures, half: Half) -> Missing:
     return missing
 
 
-def by_box(pictures: Pictures, box: tuple[int, int, int, int]) -> Missing:
+def by_box(images: Images, box: tuple[int, int, int, int]) -> Missing:
     """A rectangle: left, top, width and height in pixels of the model's size.
 
-    Raises UsageError where it does not lie in the picture.
+    Raises UsageError where it does not lie in the image.
     """
     left, top, width, height = box
     inside = left >= 0 and top >= 0 and width > 0 and height > 0
-    if not inside or left + width > pictures.width or top + height > pictures.height:
+    if not inside or left + width > images.width or top + height > images.height:
         raise UsageError(
             f"the box {left} {top} {width} {height} (left, top, width, height) does not lie in "
-            f"pictures of {pictures.width} x {pictures.height}."
+            f"images of {images.width} x {images.height}."
         )
-    missing = _nothing(pictures)
+    missing = _nothing(images)
     missing[:, top : top + height, left : left + width] = True
     return missing
 
 
-def by_mask(pictures: Pictures, mask: Pictures) -> Missing:
-    """A mask's picture, white where pixels are missing, for every picture.
+def by_mask(images: Images, mask: Images) -> Missing:
+    """A mask's image, white where pixels are missing, for every image.
 
     Raises UsageError where the mask is all black.
     """
     missing = mask.pixels[0].mean(-1) > 127
     if not missing.any():
         raise UsageError("the mask is all black: nothing is missing. White is what to paint.")
-    return np.broadcast_to(missing, (len(pictures), *missing.shape)).copy()
+    return np.broadcast_to(missing, (len(images), *missing.shape)).copy()
 
 
 def mask_size(file: Path) -> tuple[int, int]:
-    """Width and height of a mask's file. Raises UsageError where it is no picture."""
+    """Width and height of a mask's file. Raises UsageError where it is no image."""
     from PIL import Image, UnidentifiedImageError
 
     try:
@@ -98,16 +98,16 @@ def mask_size(file: Path) -> tuple[int, int]:
         raise UsageError(f"the mask {file} cannot be read: {error}.") from None
 
 
-def shown_missing(pictures: Pictures, missing: Missing) -> Pictures:
-    """The pictures with grey in place of what is missing."""
-    pixels = np.where(missing[..., None], np.uint8(UNSEEN), pictures.pixels)
-    return dataclasses.replace(pictures, pixels=pixels)
+def shown_missing(images: Images, missing: Missing) -> Images:
+    """The images with grey in place of what is missing."""
+    pixels = np.where(missing[..., None], np.uint8(UNSEEN), images.pixels)
+    return dataclasses.replace(images, pixels=pixels)
 
 
-def pasted(pictures: Pictures, made: np.ndarray, missing: Missing) -> np.ndarray:
-    """What was made where pixels are missing, the pictures' own elsewhere."""
-    return np.where(missing[..., None], made, pictures.pixels)
+def pasted(images: Images, made: np.ndarray, missing: Missing) -> np.ndarray:
+    """What was made where pixels are missing, the images' own elsewhere."""
+    return np.where(missing[..., None], made, images.pixels)
 
 
-def _nothing(pictures: Pictures) -> Missing:
-    return np.zeros((len(pictures), pictures.height, pictures.width), bool)
+def _nothing(images: Images) -> Missing:
+    return np.zeros((len(images), images.height, images.width), bool)

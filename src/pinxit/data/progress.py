@@ -1,4 +1,4 @@
-"""What is told while pictures are read: nothing where it is quick, a bar on a terminal, lines
+"""What is told while images are read: nothing where it is quick, a bar on a terminal, lines
 elsewhere. All of it on stderr."""
 
 from __future__ import annotations

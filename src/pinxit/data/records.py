@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pinxit.data.pictures import LeftOut
+from pinxit.data.images import LeftOut
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,7 +21,7 @@ HASHED_FILES = 2_000  # and up to this many files
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One picture that has not been read yet, and what its source says of it."""
+    """One image that has not been read yet, and what its source says of it."""
 
     name: str  # within the source, `/` between folders
     # the file's bytes, or pixels [h, w] or [h, w, c]; called in a worker thread
@@ -34,12 +34,12 @@ class Record:
 
 @dataclass(frozen=True)
 class Source:
-    """Pictures that can be listed without being decoded."""
+    """Images that can be listed without being decoded."""
 
     text: str  # as the user named it
     key: Callable[[], str]  # of the content, found cheaply
     records: Callable[[], Iterator[Record | LeftOut]]
-    # a source that draws its pictures draws them at a size (height, width); None for its own
+    # a source that draws its images draws them at a size (height, width); None for its own
     at_size: Callable[[tuple[int, int] | None], Source] | None = None
     cached: bool = True  # a few files are not worth a cache
 

@@ -1,4 +1,4 @@
-"""A contact sheet: pictures with a line or two under each."""
+"""A contact sheet: images with a line or two under each."""
 
 from __future__ import annotations
 
@@ -11,51 +11,51 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pinxit.data.pictures import Pictures
+from pinxit.data.images import Images
 from pinxit.errors import UsageError
 
 if TYPE_CHECKING:
     from PIL.ImageFont import FreeTypeFont, ImageFont
 
-CELL = 96  # pixels: small pictures are enlarged about to this
+CELL = 96  # pixels: small images are enlarged about to this
 GAP = 10
-LINES = 5  # of text under a picture, at most
+LINES = 5  # of text under an image, at most
 TEXT = 11  # pixels
 LINE = TEXT + 3
 
 
-def texts_under(pictures: Pictures, language: str | None = None) -> list[str]:
-    """What to write under each picture: its caption, else its label, else its name.
+def texts_under(images: Images, language: str | None = None) -> list[str]:
+    """What to write under each image: its caption, else its label, else its name.
 
     `language` chooses among captions; without it the first is taken.
     Raises UsageError where there are no captions in that language.
     """
-    if language is not None and language not in pictures.captions:
-        known = ", ".join(pictures.captions) or "none"
+    if language is not None and language not in images.captions:
+        known = ", ".join(images.captions) or "none"
         raise UsageError(f"no captions in '{language}'; there are: {known}.")
-    captions = pictures.captions.get(language or next(iter(pictures.captions), ""), [])
+    captions = images.captions.get(language or next(iter(images.captions), ""), [])
     texts = []
-    for i in range(len(pictures)):
-        label = -1 if pictures.labels is None else int(pictures.labels[i])
+    for i in range(len(images)):
+        label = -1 if images.labels is None else int(images.labels[i])
         caption = captions[i] if len(captions) else ""
-        name = pictures.names[i].rsplit("/", 1)[-1] if len(pictures.names) else ""
-        texts.append(caption or (pictures.label_names[label] if label >= 0 else name))
+        name = images.names[i].rsplit("/", 1)[-1] if len(images.names) else ""
+        texts.append(caption or (images.label_names[label] if label >= 0 else name))
     return texts
 
 
-def contact_sheet(pictures: Pictures, texts: Sequence[str], columns: int | None = None) -> bytes:
-    """The bytes of a PNG: the pictures in rows, each with its text, small ones enlarged.
+def contact_sheet(images: Images, texts: Sequence[str], columns: int | None = None) -> bytes:
+    """The bytes of a PNG: the images in rows, each with its text, small ones enlarged.
 
     Raises UsageError where there are none.
     """
     from PIL import Image, ImageDraw
 
-    if len(pictures) == 0:
-        raise UsageError("there are no pictures to show.")
-    scale = max(1, round(CELL / max(pictures.height, pictures.width)))
-    height, width = pictures.height * scale, pictures.width * scale
+    if len(images) == 0:
+        raise UsageError("there are no images to show.")
+    scale = max(1, round(CELL / max(images.height, images.width)))
+    height, width = images.height * scale, images.width * scale
     across = max(width, CELL)
-    columns = min(columns or _columns(len(pictures)), len(pictures))
+    columns = min(columns or _columns(len(images)), len(images))
     font = text_font()
     wrapped = [_wrapped(text, across, font) for text in texts]
     tops = _tops(wrapped, columns, height)
@@ -64,9 +64,9 @@ def contact_sheet(pictures: Pictures, texts: Sequence[str], columns: int | None 
     for i, lines in enumerate(wrapped):
         left, top = GAP + i % columns * (across + GAP), tops[i // columns]
         at = left + (across - width) // 2
-        image = pictures.image(i).resize((width, height), Image.Resampling.NEAREST)
+        image = images.to_pil(i).resize((width, height), Image.Resampling.NEAREST)
         sheet.paste(image, (at, top))
-        # a hairline, so that a picture on white has an edge
+        # a hairline, so that an image on white has an edge
         pen.rectangle((at - 1, top - 1, at + width, top + height), outline=(225, 225, 225))
         for row, text in enumerate(lines):
             y = top + height + 3 + row * LINE
@@ -88,7 +88,7 @@ def _columns(count: int) -> int:
 
 
 def _tops(wrapped: Sequence[Sequence[str]], columns: int, height: int) -> list[int]:
-    """Where each row of pictures begins, and where the last one ends, in pixels."""
+    """Where each row of images begins, and where the last one ends, in pixels."""
     tops = [GAP]
     for start in range(0, len(wrapped), columns):
         lines = max(len(lines) for lines in wrapped[start : start + columns])

@@ -1,4 +1,4 @@
-"""The size and the number of channels that pictures are decoded to."""
+"""The size and the number of channels that images are decoded to."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pinxit.errors import UsageError
 
 Size = int | str | tuple[int, int] | None
 
-LARGEST_OWN = 256  # pixels; pictures of one size up to this keep it
-LARGEST_CHOSEN = 64  # what pictures of many sizes become, at most, unless a size is asked for
+LARGEST_OWN = 256  # pixels; images of one size up to this keep it
+LARGEST_CHOSEN = 64  # what images of many sizes become, at most, unless a size is asked for
 SMALLEST, LARGEST = 4, 4096  # what may be asked for
 
 
@@ -44,9 +44,9 @@ def size_text(size: tuple[int, int]) -> str:
 
 
 def choose_size(found: Sequence[tuple[int, int]]) -> tuple[tuple[int, int], str]:
-    """A size (height, width) for pictures of these sizes, and a line that says why.
+    """A size (height, width) for images of these sizes, and a line that says why.
 
-    Pictures of one size up to 256 keep it. Others become squares: the power of two below the
+    Images of one size up to 256 keep it. Others become squares: the power of two below the
     median shorter side, from 8 to 64.
     """
     sizes = sorted(set(found))
@@ -58,8 +58,8 @@ def choose_size(found: Sequence[tuple[int, int]]) -> tuple[tuple[int, int], str]
 
 
 def sizes_text(found: Sequence[tuple[int, int]]) -> str:
-    """`pictures of 640 x 480`, or the smallest and the largest of many."""
+    """`images of 640 x 480`, or the smallest and the largest of many."""
     by_area = sorted(set(found), key=lambda size: (size[0] * size[1], size))
     if len(by_area) == 1:
-        return f"pictures of {size_text(by_area[0])}"
-    return f"pictures from {size_text(by_area[0])} to {size_text(by_area[-1])}"
+        return f"images of {size_text(by_area[0])}"
+    return f"images from {size_text(by_area[0])} to {size_text(by_area[-1])}"

@@ -1,4 +1,4 @@
-"""Train, validation and test: settled by a picture's name, never by its place in the source."""
+"""Train, validation and test: settled by an image's name, never by its place in the source."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pinxit.data.pictures import SPLITS
+from pinxit.data.images import SPLITS
 
 TEST_SHARE = 0.10
 VALIDATION_SHARE = 0.05
@@ -49,11 +49,11 @@ def _key(salt: str) -> bytes:
 
 
 def assign_splits(names: Sequence[str], given: Sequence[str | None]) -> np.ndarray:
-    """The split of each picture, int8 `[n]`, index into `SPLITS`.
+    """The split of each image, int8 `[n]`, index into `SPLITS`.
 
     Where the source says it, that holds. Else the name's hash does: 10 % test, 5 % validation. A
-    source that has no test (or no validation) split gives that share of its training pictures.
-    Adding a picture moves no other.
+    source that has no test (or no validation) split gives that share of its training images.
+    Adding an image moves no other.
     """
     has_test = "test" in given
     has_validation = "validation" in given
@@ -66,7 +66,7 @@ def assign_splits(names: Sequence[str], given: Sequence[str | None]) -> np.ndarr
 
 def with_training(splits: np.ndarray, given: Sequence[str | None]) -> np.ndarray:
     """The splits, or all `train` where the source gives none and chance left nothing to train on,
-    as it may in a source of one or two pictures."""
+    as it may in a source of one or two images."""
     train = SPLITS.index("train")
     if any(given) or (splits == train).any():
         return splits
@@ -74,7 +74,7 @@ def with_training(splits: np.ndarray, given: Sequence[str | None]) -> np.ndarray
 
 
 def _by_chance(share: float, has_test: bool, has_validation: bool) -> int:
-    # the two shares lie side by side, so that which splits exist moves as few pictures as it can
+    # the two shares lie side by side, so that which splits exist moves as few images as it can
     if not has_test and share < TEST_SHARE:
         return SPLITS.index("test")
     if not has_validation and TEST_SHARE <= share < TEST_SHARE + VALIDATION_SHARE:

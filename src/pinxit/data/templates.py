@@ -1,4 +1,4 @@
-"""Captions for pictures that have labels only, by a template for each language."""
+"""Captions for images that have labels only, by a template for each language."""
 
 from __future__ import annotations
 
@@ -8,32 +8,32 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pinxit.data.pictures import Pictures
+from pinxit.data.images import Images
 from pinxit.errors import UsageError, did_you_mean
 
 SHIPPED = Path(__file__).with_name("label_captions.toml")
 
 
-def captions_from_labels(pictures: Pictures, file: str | Path | None = None) -> Pictures:
-    """The same pictures, each with a caption of its label in every language of the templates.
+def captions_from_labels(images: Images, file: str | Path | None = None) -> Images:
+    """The same images, each with a caption of its label in every language of the templates.
 
     Those of MNIST, Fashion-MNIST and CIFAR-10 are shipped and found by the labels' names; others
-    stand in a `file` of the same form. Pictures that have captions keep them. A picture without a
+    stand in a `file` of the same form. Images that have captions keep them. An image without a
     label has empty ones.
 
-    Raises UsageError where the pictures have no labels, or a label has no words.
+    Raises UsageError where the images have no labels, or a label has no words.
     """
-    if pictures.captions:
-        return pictures
-    if pictures.labels is None or not pictures.label_names:
-        raise UsageError("these pictures have neither captions nor labels to make them from.")
+    if images.captions:
+        return images
+    if images.labels is None or not images.label_names:
+        raise UsageError("these images have neither captions nor labels to make them from.")
     templates = _read(SHIPPED if file is None else Path(file))
-    name, found = _fitting(templates, pictures.label_names, file)
+    name, found = _fitting(templates, images.label_names, file)
     captions = {}
     for language, template in found["template"].items():
-        each = [_said(found, label, language, template, name) for label in pictures.label_names]
-        captions[language] = [each[k] if k >= 0 else "" for k in pictures.labels.tolist()]
-    return dataclasses.replace(pictures, captions=captions)
+        each = [_said(found, label, language, template, name) for label in images.label_names]
+        captions[language] = [each[k] if k >= 0 else "" for k in images.labels.tolist()]
+    return dataclasses.replace(images, captions=captions)
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pinxit.data.pictures import Pictures
+from pinxit.data.images import Images
 from pinxit.errors import PinxitError, UsageError
 from pinxit.evaluation.figures import Named, split_up
 from pinxit.evaluation.telling import Teller
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from pinxit.evaluation.neighbours import Embed
     from pinxit.sampling.bounds import Bound
 
-MOST = 10_000  # test pictures that are looked at
-MADE = 5_000  # pictures on each side of a distance
-PROBED = 10_000  # training pictures of a probe
-EXACT = 2_000  # pictures whose likelihood is exact, where no limit is given
-COMPLETED = 512  # pictures that are completed
-DRAWN = 512  # captions that are drawn, pictures that are edited or put in words
+MOST = 10_000  # test images that are looked at
+MADE = 5_000  # images on each side of a distance
+PROBED = 10_000  # training images of a probe
+EXACT = 2_000  # images whose likelihood is exact, where no limit is given
+COMPLETED = 512  # images that are completed
+DRAWN = 512  # captions that are drawn, images that are edited or put in words
 
 
 @dataclass(frozen=True)
@@ -33,14 +33,14 @@ class Wanted:
     """What is to be measured, and how closely."""
 
     importance_samples: int = 5_000  # 0: no importance-weighted likelihood
-    limit: int | None = None  # test pictures for it; None: about a minute of work on two cores
-    count: int = MADE  # pictures on each side of a distance, at most
+    limit: int | None = None  # test images for it; None: about a minute of work on two cores
+    count: int = MADE  # images on each side of a distance, at most
     distances: bool = True
     fid: bool = False
     seed: int = 0
-    probe: int = PROBED  # training pictures that a probe learns from; 0: none
+    probe: int = PROBED  # training images that a probe learns from; 0: none
     features: Path | None = None  # a run whose encoder is the feature space of the distances
-    temperature: float | None = None  # of pictures painted from words; None: 1, of edits 0
+    temperature: float | None = None  # of images painted from words; None: 1, of edits 0
     guidance: float = 1.0
     top_p: float | None = None
     tries: int = 1
@@ -50,19 +50,19 @@ class Wanted:
         if self.importance_samples < 0:
             raise UsageError(f"importance samples are 0 or more, not {self.importance_samples}.")
         if self.limit is not None and self.limit < 1:
-            raise UsageError(f"limit is a number of pictures, 1 or more, not {self.limit}.")
+            raise UsageError(f"limit is a number of images, 1 or more, not {self.limit}.")
         if self.probe < 0:
-            raise UsageError(f"a probe learns from 0 pictures or more, not {self.probe}.")
+            raise UsageError(f"a probe learns from 0 images or more, not {self.probe}.")
         if self.count < 2:
-            raise UsageError(f"distances need 2 pictures or more, not {self.count}.")
+            raise UsageError(f"distances need 2 images or more, not {self.count}.")
 
 
 @dataclass
 class Assessment:
-    """A model, the pictures it is judged by, and what is found; each stage yields its figures."""
+    """A model, the images it is judged by, and what is found; each stage yields its figures."""
 
     model: Any
-    pictures: Pictures  # the whole data: its training split teaches the feature space
+    images: Images  # the whole data: its training split teaches the feature space
     wanted: Wanted
     teller: Teller
     protocol: dict[str, Any] = field(default_factory=dict)
@@ -93,27 +93,27 @@ class Assessment:
         return isinstance(self.model, ABILITIES[ability])
 
     @cached_property
-    def test(self) -> Pictures:
+    def test(self) -> Images:
         """The test split, at most 10,000 of it."""
         from pinxit.sampling.inputs import for_model, held_out, spread
 
-        found, warning = held_out(self.pictures)
+        found, warning = held_out(self.images)
         self.warnings += [warning] if warning else []
         self.protocol["split"] = "all, there being no test split" if warning else "test"
         found = spread(for_model(self.model, found), MOST)
-        self.protocol["test_pictures"] = len(found)
+        self.protocol["test_images"] = len(found)
         return found
 
     @cached_property
-    def reconstructions(self) -> Pictures | None:
+    def reconstructions(self) -> Images | None:
         if not self.can("reconstruct"):
             return None
         with self.teller.stage("reconstructions"):
             return self.model.reconstruct(self.test)
 
     @cached_property
-    def samples(self) -> Pictures | None:
-        """As many as distances want, of each label as often as the test pictures have it."""
+    def samples(self) -> Images | None:
+        """As many as distances want, of each label as often as the test images have it."""
         from pinxit.sampling.draws import draw_like
 
         if self.can("draw"):
@@ -126,32 +126,32 @@ class Assessment:
             return draw_like(self.model, self.test, count, self.wanted.seed)
 
     @cached_property
-    def told(self) -> tuple[Pictures, list[str]]:
-        """Test pictures with words, and a caption of each, its languages in turn."""
+    def told(self) -> tuple[Images, list[str]]:
+        """Test images with words, and a caption of each, its languages in turn."""
         from pinxit.data.captions import told_in_turn
         from pinxit.sampling.inputs import spread
 
         few = spread(self.test, min(self.wanted.limit or DRAWN, self.wanted.count))
         rows, texts = told_in_turn(few, self.model.words.languages)
         if not texts:
-            raise PinxitError("the test pictures have no captions in a language of the model.")
+            raise PinxitError("the test images have no captions in a language of the model.")
         self.protocol["captions"] = len(texts)
         return few.take(rows), texts
 
     @cached_property
-    def known(self) -> Pictures:
-        """Training pictures among which a nearest neighbour is looked for."""
+    def known(self) -> Images:
+        """Training images among which a nearest neighbour is looked for."""
         from pinxit.evaluation.comparison import MEMORY
         from pinxit.sampling.inputs import rows_spread
 
-        if self.pictures.splits is None:
-            return self.pictures[:0]
-        rows = self.pictures.rows_of("train")
-        return self.pictures.take(rows[rows_spread(len(rows), MEMORY)])
+        if self.images.splits is None:
+            return self.images[:0]
+        rows = self.images.rows_of("train")
+        return self.images.take(rows[rows_spread(len(rows), MEMORY)])
 
     @cached_property
-    def drawn(self) -> Pictures:
-        """A picture of each caption; of a model that edits, of each picture before."""
+    def drawn(self) -> Images:
+        """An image of each caption; of a model that edits, of each image before."""
         asked, texts = self.told
         wanted, edits = self.wanted, not self.can("draw")
         how: Painting = {
@@ -168,20 +168,20 @@ class Assessment:
             if not edits:
                 return self.model.draw(texts, **how)
             assert asked.before is not None
-            return self.model.edit(Pictures(asked.before), texts, **how)
+            return self.model.edit(Images(asked.before), texts, **how)
 
     def worded(self) -> Iterator[Named]:
-        """Pictures of words, and words of pictures."""
+        """Images of words, and words of images."""
         from pinxit.evaluation import worded
 
         if self.can("draw"):
             yield from worded.drawing_figures(self.drawn, self.told[0])
         if self.can("edit"):
             if self.test.before is None:
-                raise PinxitError("these are no pairs of pictures; edits are judged by pairs.")
+                raise PinxitError("these are no pairs of images; edits are judged by pairs.")
             yield from worded.editing_figures(self.drawn, self.told[0])
         if self.can("caption"):
-            with self.teller.stage(f"captions of {len(self.told[0]):,} pictures"):
+            with self.teller.stage(f"captions of {len(self.told[0]):,} images"):
                 found = list(worded.captioning_figures(self.model, self.told[0], self.known))
             self.warnings += worded.all_alike(dict(found))
             yield from found
@@ -193,11 +193,11 @@ class Assessment:
     def bound(self) -> Bound:
         from pinxit.sampling.bounds import bound
 
-        with self.teller.stage(f"ELBO of {len(self.test):,} pictures") as told:
+        with self.teller.stage(f"ELBO of {len(self.test):,} images") as told:
             return bound(self.model, self.test, self.wanted.seed, told)
 
     def likelihood(self) -> Iterator[Named]:
-        """The ELBO of all test pictures, and the importance-weighted estimate of some."""
+        """The ELBO of all test images, and the importance-weighted estimate of some."""
         from pinxit.evaluation import likelihood as measure
         from pinxit.evaluation.protocol import observed_as
 
@@ -207,8 +207,8 @@ class Assessment:
         if k == 0:
             return
         few = measure.chosen(self.model, self.test, k, self.wanted.limit)
-        self.protocol["importance"] = {"samples": k, "pictures": len(few)}
-        with self.teller.stage(f"likelihood of {len(few):,} pictures, {k:,} samples each") as told:
+        self.protocol["importance"] = {"samples": k, "images": len(few)}
+        with self.teller.stage(f"likelihood of {len(few):,} images, {k:,} samples each") as told:
             found = list(measure.importance_figures(self.model, few, k, self.wanted.seed, told))
         self.warnings += measure.loose(dict(found), k)
         yield from found
@@ -220,8 +220,8 @@ class Assessment:
         from pinxit.sampling.inputs import spread
 
         few = spread(self.test, self.wanted.limit or EXACT)
-        self.protocol["likelihood"] = f"exact, of {len(few):,} pictures; {observed_as(self.model)}"
-        with self.teller.stage(f"likelihood of {len(few):,} pictures"):
+        self.protocol["likelihood"] = f"exact, of {len(few):,} images; {observed_as(self.model)}"
+        with self.teller.stage(f"likelihood of {len(few):,} images"):
             try:
                 yield from exact_figures(self.model, few, self.wanted.seed)
             except PinxitError as error:  # of this family, but trained to another end
@@ -254,7 +254,7 @@ class Assessment:
             yield from sharpness_figures(self.test, self.reconstructions, self.samples)
 
     def completion(self) -> Iterator[Named]:
-        """Error of completed pictures by how much is missing."""
+        """Error of completed images by how much is missing."""
         from pinxit.evaluation.completion import completion_figures
         from pinxit.sampling.inputs import spread
 
@@ -266,11 +266,11 @@ class Assessment:
         """What the features know of the labels, where there are any."""
         from pinxit.evaluation.probe import labelled, probe_figures
 
-        train = labelled(self.pictures.split("train"), self.wanted.probe)
+        train = labelled(self.images.split("train"), self.wanted.probe)
         test = labelled(self.test, MOST)
-        if train is None or test is None or self.pictures.splits is None:
+        if train is None or test is None or self.images.splits is None:
             return
-        with self.teller.stage(f"linear probe on {len(train):,} pictures"):
+        with self.teller.stage(f"linear probe on {len(train):,} images"):
             yield from probe_figures(self.model, train, test)
 
     def distances(self) -> Iterator[Named]:
@@ -285,22 +285,22 @@ class Assessment:
         from pinxit.evaluation.worded import label_figures
 
         made = {"samples": self.samples, "reconstructions": self.reconstructions}
-        made = {name: pictures for name, pictures in made.items() if pictures is not None}
+        made = {name: images for name, images in made.items() if images is not None}
         if not made:
             return
         if len(self.test) < FEWEST:
-            self.warnings.append(f"no distances: {len(self.test)} test pictures are too few")
+            self.warnings.append(f"no distances: {len(self.test)} test images are too few")
             return
         with self.teller.stage("feature space") as told:
             features = self.wanted.features
-            space = encoder_space(features) if features else feature_space(self.pictures, told)
+            space = encoder_space(features) if features else feature_space(self.images, told)
         self.protocol["feature_space"] = space.facts
         if self.can("draw"):
             yield from self.looked_up(space.embed)
         if self.can("draw") and isinstance(space, FeatureSpace):
             yield from label_figures(space, self.drawn, self.told[0])
         with self.teller.stage("distances"):
-            comparison = Comparison(space, self.pictures, self.test, self.wanted.count)
+            comparison = Comparison(space, self.images, self.test, self.wanted.count)
             self.protocol["distances"] = comparison.counts()
             yield from comparison.figures(made)
         if self.wanted.fid and self.samples is not None:
@@ -310,7 +310,7 @@ class Assessment:
                 yield "fid_samples", fid(self.samples, self.test)
 
     def looked_up(self, embed: Embed) -> Iterator[Named]:
-        """Whether a drawn picture is nearest to the true one, and what looking up reaches."""
+        """Whether a drawn image is nearest to the true one, and what looking up reaches."""
         from pinxit.evaluation.neighbours import looking_up_figures
 
         yield from looking_up_figures(embed, self.drawn, *self.told, self.known)
@@ -318,7 +318,7 @@ class Assessment:
 
 def evaluate(
     run: Run | str | Path,
-    data: str | Path | Sequence[str | Path] | Pictures | None = None,
+    data: str | Path | Sequence[str | Path] | Images | None = None,
     *,
     importance_samples: int = 5_000,
     limit: int | None = None,
@@ -340,12 +340,12 @@ def evaluate(
     """How good a run is, on the test split of its data, or of `data`: evaluation.json's content.
 
     `figures` {name: number}, `curves` {name: numbers}, `protocol`, `warnings`; see
-    `pinxit.evaluation.figures`. `limit` is how many test pictures the importance-weighted
+    `pinxit.evaluation.figures`. `limit` is how many test images the importance-weighted
     likelihood takes (None: about a minute's work of two cores), `probe` how many training
-    pictures a linear probe on the features learns from (0: none); `features` is a run whose frozen
+    images a linear probe on the features learns from (0: none); `features` is a run whose frozen
     encoder is the feature space of the distances (None: a small network, learned once for a data
     set). `temperature` (None: 1, of edits 0), `guidance`, `top_p`, `tries` and `judge` (a run that
-    captions) are how pictures are painted from words. Figures are the same for a seed.
+    captions) are how images are painted from words. Figures are the same for a seed.
 
     Raises UsageError for bad numbers, PinxitError where the run or the data cannot be read.
     """
@@ -357,20 +357,20 @@ def evaluate(
     run = run if isinstance(run, Run) else Run(Path(run))
     run.config  # noqa: B018 (a folder that is no run says so before torch is imported)
     from pinxit.evaluation.protocol import circumstances
-    from pinxit.sampling.inputs import given_pictures, run_pictures
+    from pinxit.sampling.inputs import given_images, run_images
 
     begun = time.monotonic()
     if space is not None:
         Run(space).config  # noqa: B018 (before any work)
     if data is None:
-        pictures = run_pictures(run, progress=progress)
+        images = run_images(run, progress=progress)
     else:
-        pictures = given_pictures(run, [data] if isinstance(data, str | Path) else data)
+        images = given_images(run, [data] if isinstance(data, str | Path) else data)
     model = run.load(device or _device())
     with Teller(progress) as teller:
-        judged = Assessment(model, pictures, wanted, teller)
-        judged.warnings += _changed(run, pictures) if data is None else []
-        judged.protocol.update(data=pictures.source, fingerprint=pictures.fingerprint, seed=seed)
+        judged = Assessment(model, images, wanted, teller)
+        judged.warnings += _changed(run, images) if data is None else []
+        judged.protocol.update(data=images.source, fingerprint=images.fingerprint, seed=seed)
         figures, curves = split_up(judged.figures())
     if not figures:
         raise PinxitError(f"there is nothing to measure of a run of the family '{run.family}'.")
@@ -387,12 +387,12 @@ def evaluate(
     return found
 
 
-def _changed(run: Run, pictures: Pictures) -> list[str]:
+def _changed(run: Run, images: Images) -> list[str]:
     """A line where the run's data is not what it learned from any more."""
     learned = (run.config.get("data") or {}).get("fingerprint")
-    if not learned or learned == pictures.fingerprint:
+    if not learned or learned == images.fingerprint:
         return []
-    return [f"{pictures.source} has changed since the run learned from it: its splits may differ"]
+    return [f"{images.source} has changed since the run learned from it: its splits may differ"]
 
 
 def _device() -> str:

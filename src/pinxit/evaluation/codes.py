@@ -7,17 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from pinxit.data.pictures import Pictures
+from pinxit.data.images import Images
 from pinxit.evaluation.figures import Named
 
 
-def code_figures(model: Any, pictures: Pictures) -> Iterator[Named]:
-    """How many codes pictures use, and how evenly: exp of the entropy of their use.
+def code_figures(model: Any, images: Images) -> Iterator[Named]:
+    """How many codes images use, and how evenly: exp of the entropy of their use.
 
-    `code_bits` is that entropy for all codes of a picture: what it would take to store one without
+    `code_bits` is that entropy for all codes of an image: what it would take to store one without
     a model of which codes follow which.
     """
-    codes = model.tokenize(pictures)
+    codes = model.tokenize(images)
     counts = np.bincount(codes.ravel(), minlength=model.vocabulary)
     share = counts[counts > 0] / counts.sum()
     entropy = float(-(share * np.log(share)).sum())

@@ -1,4 +1,4 @@
-"""Samples and reconstructions against the test pictures, in one feature space."""
+"""Samples and reconstructions against the test images, in one feature space."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from pinxit.data.pictures import Pictures
+from pinxit.data.images import Images
 from pinxit.evaluation.distance import (
     blurred,
     frechet_distance,
@@ -21,19 +21,19 @@ from pinxit.evaluation.features import EncoderSpace, FeatureSpace
 from pinxit.evaluation.figures import Named
 from pinxit.sampling.inputs import spread
 
-MEMORY = 10_000  # training pictures among which the nearest is looked for
+MEMORY = 10_000  # training images among which the nearest is looked for
 
 
 @dataclass
 class Comparison:
-    """Distances to the test pictures; as many pictures on each side, `count` at most."""
+    """Distances to the test images; as many images on each side, `count` at most."""
 
     space: FeatureSpace | EncoderSpace
-    pictures: Pictures  # with the training split
-    test: Pictures
+    images: Images  # with the training split
+    test: Images
     count: int
 
-    def figures(self, made: Mapping[str, Pictures]) -> Iterator[Named]:
+    def figures(self, made: Mapping[str, Images]) -> Iterator[Named]:
         """Frechet distances of what was `made`, with a floor and a yardstick; for `samples` also
         precision, recall, density, coverage and the share that looks memorised."""
         real = gaussian(self.real)
@@ -51,7 +51,7 @@ class Comparison:
                 yield "memorised", memorised(self.train, self.real, features["samples"])
 
     @cached_property
-    def few(self) -> Pictures:
+    def few(self) -> Images:
         return spread(self.test, self.count)
 
     @cached_property
@@ -60,13 +60,13 @@ class Comparison:
 
     @cached_property
     def train(self) -> np.ndarray:
-        """Features of training pictures; none where the data has no splits."""
-        if self.pictures.splits is None:
-            return self.space.embed(self.pictures[:0])
-        rows = self.pictures.rows_of("train")
+        """Features of training images; none where the data has no splits."""
+        if self.images.splits is None:
+            return self.space.embed(self.images[:0])
+        rows = self.images.rows_of("train")
         some = np.random.default_rng(0).permutation(rows)[:MEMORY]
-        return self.space.embed(self.pictures.take(np.sort(some)))
+        return self.space.embed(self.images.take(np.sort(some)))
 
     def counts(self) -> dict[str, Any]:
         """For the protocol."""
-        return {"pictures": len(self.few), "training_pictures": len(self.train)}
+        return {"images": len(self.few), "training_images": len(self.train)}

@@ -1,4 +1,4 @@
-"""How near made pictures are to real ones as a whole, in a stated feature space.
+"""How near made images are to real ones as a whole, in a stated feature space.
 
 `[n, features]` arrays in, numbers out: the functions do not care where the features come from.
 """
@@ -11,11 +11,11 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Float64
 
-from pinxit.data.pictures import Pictures
+from pinxit.data.images import Images
 from pinxit.evaluation.figures import Named
 
 NEIGHBOURS = 5  # Naeem 2020
-MOST = 3_000  # pictures whose neighbours are found
+MOST = 3_000  # images whose neighbours are found
 BLUR = 1.0  # pixels: standard deviation of the blur that is the yardstick
 
 Rows = Float[np.ndarray, "n features"]
@@ -54,7 +54,7 @@ def _root(matrix: Float64[np.ndarray, "n n"]) -> Float64[np.ndarray, "n n"]:
 def neighbourhood_figures(real: Rows, made: Rows, k: int = NEIGHBOURS) -> Iterator[Named]:
     """Precision and recall (Kynkaanniemi 2019), density and coverage (Naeem 2020).
 
-    A picture's neighbourhood is the ball to its k-th nearest neighbour among its own kind.
+    An image's neighbourhood is the ball to its k-th nearest neighbour among its own kind.
     """
     real, made = _few(real), _few(made)
     k = min(k, len(real) - 1, len(made) - 1)
@@ -70,9 +70,9 @@ def neighbourhood_figures(real: Rows, made: Rows, k: int = NEIGHBOURS) -> Iterat
 
 
 def memorised(train: Rows, test: Rows, made: Rows) -> float:
-    """Share of samples nearer to a training picture than the nearest 1 % of test pictures are.
+    """Share of samples nearer to a training image than the nearest 1 % of test images are.
 
-    About 0.01 for samples that are as new as the test pictures; far above for copies.
+    About 0.01 for samples that are as new as the test images; far above for copies.
     """
     own = _distances(_few(test), train).min(1)
     return float((_distances(_few(made), train).min(1) < np.quantile(own, 0.01)).mean())
@@ -83,7 +83,7 @@ def _few(rows: Rows) -> Rows:
 
 
 def _radius(rows: Rows, k: int) -> np.ndarray:
-    return np.partition(_distances(rows, rows), k, axis=1)[:, k]  # 0 is the picture itself
+    return np.partition(_distances(rows, rows), k, axis=1)[:, k]  # 0 is the image itself
 
 
 def _distances(a: Rows, b: Rows) -> np.ndarray:
@@ -94,9 +94,9 @@ def _distances(a: Rows, b: Rows) -> np.ndarray:
     return torch.cdist(one, two, compute_mode="donot_use_mm_for_euclid_dist").numpy()
 
 
-def blurred(pictures: Pictures, sigma: float = BLUR) -> Pictures:
-    """The pictures behind a Gaussian blur: the yardstick of what a distance means."""
+def blurred(images: Images, sigma: float = BLUR) -> Images:
+    """The images behind a Gaussian blur: the yardstick of what a distance means."""
     from scipy.ndimage import gaussian_filter
 
-    soft = [gaussian_filter(one.astype(np.float32), (sigma, sigma, 0)) for one in pictures.pixels]
-    return Pictures(np.stack(soft).round().clip(0, 255).astype(np.uint8))
+    soft = [gaussian_filter(one.astype(np.float32), (sigma, sigma, 0)) for one in images.pixels]
+    return Images(np.stack(soft).round().clip(0, 255).astype(np.uint8))

@@ -1,7 +1,7 @@
 """A frozen feature space to measure distances in: a small network, trained once for a data set.
 
-Where there are labels it learns to tell them, else by how many quarter turns a picture was turned
-(Gidaris 2018). The features are the means over the picture of its last 64 channels. Trained from
+Where there are labels it learns to tell them, else by how many quarter turns an image was turned
+(Gidaris 2018). The features are the means over the image of its last 64 channels. Trained from
 a fixed seed on the training split, kept in the cache by the data's fingerprint: distances of all
 runs on one data set compare. They do not compare with FID, nor between data sets.
 """
@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from pinxit.data.cache import cache_folder
 from pinxit.data.files import write_atomically
-from pinxit.data.pictures import Pictures
+from pinxit.data.images import Images
 from pinxit.errors import UsageError
 from pinxit.models.blocks import to_unit
 
@@ -31,7 +31,7 @@ VERSION = 1  # raised when anything below changes what the features are
 WIDTH = 64  # features
 LARGEST = 64  # pixels a side that the network sees
 STEPS, BATCH, RATE = 500, 128, 3e-3
-FEWEST = 8  # training pictures
+FEWEST = 8  # training images
 
 Told = Callable[[int, int], None]
 
@@ -70,25 +70,25 @@ class FeatureSpace:
     """The trained network and what is known of it."""
 
     network: Features
-    facts: dict[str, Any]  # task, accuracy on held-out pictures, training pictures, identity
+    facts: dict[str, Any]  # task, accuracy on held-out images, training images, identity
 
     @torch.inference_mode()
-    def embed(self, pictures: Pictures, chunk: int = 500) -> Float32[np.ndarray, "n 64"]:
-        """The features of each picture."""
+    def embed(self, images: Images, chunk: int = 500) -> Float32[np.ndarray, "n 64"]:
+        """The features of each image."""
         self.network.eval()
         parts = [np.empty((0, WIDTH), np.float32)]
-        for start in range(0, len(pictures), chunk):
-            pixels = torch.from_numpy(np.array(pictures.pixels[start : start + chunk]))
+        for start in range(0, len(images), chunk):
+            pixels = torch.from_numpy(np.array(images.pixels[start : start + chunk]))
             parts.append(self.network.features(_seen(pixels, self.network.side)).numpy())
         return np.concatenate(parts)
 
     @torch.inference_mode()
-    def told(self, pictures: Pictures, chunk: int = 500) -> Int64[np.ndarray, " n"]:
-        """The class that the network takes each picture for."""
+    def told(self, images: Images, chunk: int = 500) -> Int64[np.ndarray, " n"]:
+        """The class that the network takes each image for."""
         self.network.eval()
         parts = [np.empty(0, np.int64)]
-        for start in range(0, len(pictures), chunk):
-            pixels = torch.from_numpy(np.array(pictures.pixels[start : start + chunk]))
+        for start in range(0, len(images), chunk):
+            pixels = torch.from_numpy(np.array(images.pixels[start : start + chunk]))
             parts.append(self.network(_seen(pixels, self.network.side)).argmax(1).numpy())
         return np.concatenate(parts)
 
@@ -100,9 +100,9 @@ class EncoderSpace:
     model: Any
     facts: dict[str, Any]
 
-    def embed(self, pictures: Pictures, chunk: int = 500) -> Float32[np.ndarray, "n width"]:
-        """The features of each picture; the model has its own chunks."""
-        return self.model.embed(pictures)
+    def embed(self, images: Images, chunk: int = 500) -> Float32[np.ndarray, "n width"]:
+        """The features of each image; the model has its own chunks."""
+        return self.model.embed(images)
 
 
 def encoder_space(folder: Path) -> EncoderSpace:
@@ -121,27 +121,27 @@ def encoder_space(folder: Path) -> EncoderSpace:
     return EncoderSpace(model, facts)
 
 
-def _blank(model: Any) -> Pictures:
+def _blank(model: Any) -> Images:
     facts = model.facts
-    return Pictures(np.zeros((1, facts.height, facts.width, facts.channels), np.uint8))
+    return Images(np.zeros((1, facts.height, facts.width, facts.channels), np.uint8))
 
 
-def feature_space(pictures: Pictures, told: Told | None = None) -> FeatureSpace:
+def feature_space(images: Images, told: Told | None = None) -> FeatureSpace:
     """The feature space of a data set: from the cache, or trained now (under a minute).
 
-    Raises UsageError where there are too few pictures to learn from.
+    Raises UsageError where there are too few images to learn from.
     """
-    rows = pictures.rows_of("train")
-    rows = rows if len(rows) >= FEWEST else np.arange(len(pictures))
+    rows = images.rows_of("train")
+    rows = rows if len(rows) >= FEWEST else np.arange(len(images))
     if len(rows) < FEWEST:
-        raise UsageError(f"a feature space needs {FEWEST} pictures or more, not {len(rows)}.")
-    file = cache_folder() / "features" / f"{_key(pictures, rows)}.safetensors"
-    return _kept(file) or _trained(pictures, rows, file, told)
+        raise UsageError(f"a feature space needs {FEWEST} images or more, not {len(rows)}.")
+    file = cache_folder() / "features" / f"{_key(images, rows)}.safetensors"
+    return _kept(file) or _trained(images, rows, file, told)
 
 
-def _key(pictures: Pictures, rows: np.ndarray) -> str:
-    content = pictures.fingerprint or hashlib.blake2b(pictures.pixels[rows].tobytes()).hexdigest()
-    wanted = (VERSION, content, pictures.pixels.shape[1:], len(rows), STEPS, BATCH, RATE)
+def _key(images: Images, rows: np.ndarray) -> str:
+    content = images.fingerprint or hashlib.blake2b(images.pixels[rows].tobytes()).hexdigest()
+    wanted = (VERSION, content, images.pixels.shape[1:], len(rows), STEPS, BATCH, RATE)
     return hashlib.blake2b(repr(wanted).encode(), digest_size=12).hexdigest()
 
 
@@ -163,28 +163,28 @@ def _id(content: bytes) -> str:
     return hashlib.blake2b(content, digest_size=8).hexdigest()
 
 
-def _trained(pictures: Pictures, rows: np.ndarray, file: Path, told: Told | None) -> FeatureSpace:
+def _trained(images: Images, rows: np.ndarray, file: Path, told: Told | None) -> FeatureSpace:
     from safetensors.torch import save
 
-    labelled = pictures.labels is not None and len(np.unique(pictures.labels[rows])) > 1
-    labelled = labelled and bool((pictures.labels[rows] >= 0).any())  # type: ignore[index]
+    labelled = images.labels is not None and len(np.unique(images.labels[rows])) > 1
+    labelled = labelled and bool((images.labels[rows] >= 0).any())  # type: ignore[index]
     if labelled:
-        rows = rows[pictures.labels[rows] >= 0]  # type: ignore[index]
-    classes = len(pictures.label_names) if labelled else 4
-    side = min(LARGEST, max(pictures.height, pictures.width))
+        rows = rows[images.labels[rows] >= 0]  # type: ignore[index]
+    classes = len(images.label_names) if labelled else 4
+    side = min(LARGEST, max(images.height, images.width))
     side += -side % -(-side // 16)  # a multiple of the fold
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        network = Features(pictures.channels, side, classes)
-        _fit(network, pictures, rows, labelled, told)
+        network = Features(images.channels, side, classes)
+        _fit(network, images, rows, labelled, told)
     network.eval()
     content = save(network.state_dict())
     facts = {
         "task": "label" if labelled else "quarter turns",
-        "accuracy": _accuracy(network, pictures, labelled),
-        "training_pictures": len(rows),
+        "accuracy": _accuracy(network, images, labelled),
+        "training_images": len(rows),
         "features": WIDTH,
-        "channels": pictures.channels,
+        "channels": images.channels,
         "side": side,
         "classes": classes,
         "version": VERSION,
@@ -196,16 +196,16 @@ def _trained(pictures: Pictures, rows: np.ndarray, file: Path, told: Told | None
 
 
 def _fit(
-    network: Features, pictures: Pictures, rows: np.ndarray, labelled: bool, told: Told | None
+    network: Features, images: Images, rows: np.ndarray, labelled: bool, told: Told | None
 ) -> None:
-    """AdamW with one cycle of its rate; each step a random batch of the training pictures."""
+    """AdamW with one cycle of its rate; each step a random batch of the training images."""
     random = np.random.default_rng(0)
     optimizer = torch.optim.AdamW(network.parameters(), RATE, weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=STEPS)
     network.train()
     for step in range(STEPS):
         some = np.sort(random.choice(rows, min(BATCH, len(rows)), replace=len(rows) < BATCH))
-        x, target = _task(network, pictures, some, labelled, random)
+        x, target = _task(network, images, some, labelled, random)
         loss = F.cross_entropy(network(x), target, label_smoothing=0.05)
         optimizer.zero_grad()
         loss.backward()
@@ -217,13 +217,13 @@ def _fit(
 
 def _task(
     network: Features,
-    pictures: Pictures,
+    images: Images,
     rows: np.ndarray,
     labelled: bool,
     random: np.random.Generator,
 ) -> tuple[Float[Tensor, "b c side side"], Int64[Tensor, " b"]]:
-    """Pictures and what is to be told of them: the label, or quarter turns."""
-    batch = pictures.batch(rows)
+    """Images and what is to be told of them: the label, or quarter turns."""
+    batch = images.batch(rows)
     x = _seen(batch.pixels, network.side)
     if labelled:
         assert batch.labels is not None
@@ -242,17 +242,17 @@ def _seen(pixels: UInt8[Tensor, "b h w c"], side: int) -> Float[Tensor, "b c sid
 
 
 @torch.inference_mode()
-def _accuracy(network: Features, pictures: Pictures, labelled: bool, most: int = 2_000) -> float:
-    """Share of held-out pictures (of the training ones, where none are) that it tells right."""
-    rows = pictures.rows_of("test")
-    rows = (rows if len(rows) else np.arange(len(pictures)))[:most]
-    if labelled and pictures.labels is not None:
-        rows = rows[pictures.labels[rows] >= 0]
+def _accuracy(network: Features, images: Images, labelled: bool, most: int = 2_000) -> float:
+    """Share of held-out images (of the training ones, where none are) that it tells right."""
+    rows = images.rows_of("test")
+    rows = (rows if len(rows) else np.arange(len(images)))[:most]
+    if labelled and images.labels is not None:
+        rows = rows[images.labels[rows] >= 0]
     if len(rows) == 0:
         return float("nan")
     random = np.random.default_rng(1)
     right = 0
     for chunk in np.array_split(rows, -(-len(rows) // 500)):
-        x, target = _task(network, pictures, chunk, labelled, random)
+        x, target = _task(network, images, chunk, labelled, random)
         right += int((network(x).argmax(1) == target).sum())
     return right / len(rows)

@@ -13,26 +13,26 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from pinxit.data.pictures import Pictures
+from pinxit.data.images import Images
 from pinxit.errors import PinxitError
 
 
 class _InColour(Dataset):
     """uint8 `[3, height, width]`, as torch-fidelity takes them."""
 
-    def __init__(self, pictures: Pictures) -> None:
-        self.pictures = pictures
+    def __init__(self, images: Images) -> None:
+        self.images = images
 
     def __len__(self) -> int:
-        return len(self.pictures)
+        return len(self.images)
 
     def __getitem__(self, row: int) -> torch.Tensor:
-        pixels = np.array(self.pictures.pixels[row])
+        pixels = np.array(self.images.pixels[row])
         return torch.from_numpy(pixels).permute(2, 0, 1).expand(3, -1, -1)
 
 
-def fid(made: Pictures, real: Pictures) -> float:
-    """Frechet distance of Inception-v3's features (2,048) of made pictures and real ones.
+def fid(made: Images, real: Images) -> float:
+    """Frechet distance of Inception-v3's features (2,048) of made images and real ones.
 
     Raises PinxitError where torch-fidelity is not installed or the weights cannot be had.
     """

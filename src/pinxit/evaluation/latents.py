@@ -6,15 +6,15 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from pinxit.data.pictures import Pictures
+from pinxit.data.images import Images
 from pinxit.evaluation.figures import Named
 from pinxit.sampling.latents import ACTIVE, Activity
 
-NEARLY_NOTHING = 0.1  # nats: a code that says less tells no two pictures apart
+NEARLY_NOTHING = 0.1  # nats: a code that says less tells no two images apart
 
 
 def latent_figures(found: Activity) -> Iterator[Named]:
-    """Active units: latents whose posterior mean varies over the pictures by more than 0.01.
+    """Active units: latents whose posterior mean varies over the images by more than 0.01.
 
     A_u = Cov_x(E[z_u given x]) > 0.01 (Burda 2015, sec. 5).
     """
@@ -25,23 +25,23 @@ def latent_figures(found: Activity) -> Iterator[Named]:
 
 
 def collapse(
-    found: Activity, originals: Pictures | None = None, reconstructions: Pictures | None = None
+    found: Activity, originals: Images | None = None, reconstructions: Images | None = None
 ) -> Iterator[str]:
     """A line for each sign that the latents are not used (posterior collapse, Bowman 2016)."""
     if not found.active.any():
         yield (
             f"posterior collapse: none of the {len(found.variance)} latents is active (variance "
-            f"of its mean over the pictures above {ACTIVE}); a smaller beta or --kl-warmup helps"
+            f"of its mean over the images above {ACTIVE}); a smaller beta or --kl-warmup helps"
         )
     elif found.rate.sum() < NEARLY_NOTHING:
-        yield f"posterior collapse: the latents hold {found.rate.sum():.2g} nats a picture in all"
+        yield f"posterior collapse: the latents hold {found.rate.sum():.2g} nats an image in all"
     if originals is None or reconstructions is None or len(originals) < 2:
         return
     share = variety(reconstructions) / max(variety(originals), 1e-9)
     if share < 0.01:
-        yield f"reconstructions hardly depend on the picture: {share:.2%} of the data's variance"
+        yield f"reconstructions hardly depend on the image: {share:.2%} of the data's variance"
 
 
-def variety(pictures: Pictures) -> float:
-    """Variance over the pictures of each pixel, averaged; in squared grey levels."""
-    return float(np.asarray(pictures.pixels, np.float32).var(0).mean())
+def variety(images: Images) -> float:
+    """Variance over the images of each pixel, averaged; in squared grey levels."""
+    return float(np.asarray(images.pixels, np.float32).var(0).mean())

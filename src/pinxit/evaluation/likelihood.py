@@ -1,7 +1,7 @@
-"""How likely held-out pictures are: the ELBO with its parts, and importance-weighted estimates.
+"""How likely held-out images are: the ELBO with its parts, and importance-weighted estimates.
 
-All in nats a picture unless said. Chance is a function of (seed, chunk of pictures) alone, so
-neither memory nor the number of pictures asked for changes a picture's estimate.
+All in nats an image unless said. Chance is a function of (seed, chunk of images) alone, so
+neither memory nor the number of images asked for changes an image's estimate.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from pinxit.data.pictures import Pictures
+from pinxit.data.images import Images
 from pinxit.evaluation.figures import Named, Value
 from pinxit.models.contract import FastImportance, ImportanceEstimate
 from pinxit.sampling.bounds import CHUNK, Bound, Told, observed
@@ -29,12 +29,12 @@ COUNTS = (20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000)
 class RunningWeights:
     """log-mean-exp of importance weights that come in parts, in float64.
 
-    Holds max w, sum exp(w - max) and sum exp(2 (w - max)) of each picture's log-weights w.
+    Holds max w, sum exp(w - max) and sum exp(2 (w - max)) of each image's log-weights w.
     """
 
-    def __init__(self, pictures: int, device: Any = "cpu") -> None:
+    def __init__(self, images: int, device: Any = "cpu") -> None:
         self.count = 0
-        self.top = torch.full((pictures,), -math.inf, dtype=torch.float64, device=device)
+        self.top = torch.full((images,), -math.inf, dtype=torch.float64, device=device)
         self.sum = torch.zeros_like(self.top)
         self.squares = torch.zeros_like(self.top)
 
@@ -62,18 +62,18 @@ class RunningWeights:
 @torch.inference_mode()
 def importance(
     model: Any,
-    pictures: Pictures,
+    images: Images,
     samples: int,
     seed: int = 0,
     told: Told | None = None,
 ) -> tuple[Float64[np.ndarray, " n"], Float64[np.ndarray, " n"], Float64[np.ndarray, " n"]]:
-    """log p(x) of each picture by `samples` importance samples, its Monte Carlo standard error,
+    """log p(x) of each image by `samples` importance samples, its Monte Carlo standard error,
     and effective samples: the IW-k bound of Burda 2015 (eq. 8), which rises to log p(x) with k."""
     parts = []
-    for start, x, labels, generator in observed(model, pictures, seed):
+    for start, x, labels, generator in observed(model, images, seed):
         parts.append(estimate(model, x, labels, samples, generator))
         if told:
-            told(min(start + CHUNK, len(pictures)), len(pictures))
+            told(min(start + CHUNK, len(images)), len(images))
     columns = [torch.cat(column).cpu().numpy() for column in zip(*parts, strict=True)]
     return columns[0], columns[1], columns[2]
 
@@ -81,7 +81,7 @@ def importance(
 def estimate(
     model: Any, x: Tensor, labels: Tensor | None, samples: int, generator: torch.Generator
 ) -> ImportanceEstimate:
-    """The estimate of a few pictures, by the model's own faster way where it has one.
+    """The estimate of a few images, by the model's own faster way where it has one.
 
     Else from `log_weights` in tiles as large as memory allows, kept as running sums: memory does
     not grow with `samples`.
@@ -118,20 +118,20 @@ def tile(device: torch.device) -> int:
     return int(torch.cuda.get_device_properties(device).total_memory // 256)
 
 
-def affordable(model: Any, pictures: Pictures, samples: int) -> int:
-    """How many pictures a default estimate takes: a round number, about a minute on two cores.
+def affordable(model: Any, images: Images, samples: int) -> int:
+    """How many images a default estimate takes: a round number, about a minute on two cores.
 
     From the model's operations, not from a clock, so that it is the same on every run.
     """
     from torch.utils.flop_counter import FlopCounterMode
 
     few = 8
-    _, x, labels, generator = next(observed(model, pictures[:1], 0))
+    _, x, labels, generator = next(observed(model, images[:1], 0))
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model.log_weights(x, labels, few, generator)
     each = max(1, counter.get_total_flops()) / few * samples
     within = [count for count in COUNTS if count * each <= FLOPS * speed(x.device)]
-    return min(len(pictures), within[-1] if within else COUNTS[0])
+    return min(len(images), within[-1] if within else COUNTS[0])
 
 
 def speed(device: torch.device) -> float:
@@ -140,7 +140,7 @@ def speed(device: torch.device) -> float:
 
 
 def bound_figures(model: Any, found: Bound) -> Iterator[Named]:
-    """ELBO, distortion and rate with standard errors over the pictures; KL by latent."""
+    """ELBO, distortion and rate with standard errors over the images; KL by latent."""
     yield from _with_error("elbo", found.elbo)
     yield "distortion", float(found.distortion.mean())
     yield "rate", float(found.rate.sum(1).mean())
@@ -150,10 +150,10 @@ def bound_figures(model: Any, found: Bound) -> Iterator[Named]:
 
 
 def importance_figures(
-    model: Any, pictures: Pictures, samples: int, seed: int = 0, told: Told | None = None
+    model: Any, images: Images, samples: int, seed: int = 0, told: Told | None = None
 ) -> Iterator[Named]:
-    """The IW log-likelihood: its standard error over pictures, and that of the sampling alone."""
-    log_p, error, effective = importance(model, pictures, samples, seed, told)
+    """The IW log-likelihood: its standard error over images, and that of the sampling alone."""
+    log_p, error, effective = importance(model, images, samples, seed, told)
     yield from _with_error("log_likelihood", log_p)
     yield "log_likelihood_sampling_error", float(np.sqrt((error**2).sum()) / len(error))
     if model.bits_per_dim:
@@ -162,18 +162,18 @@ def importance_figures(
 
 
 def loose(figures: Mapping[str, Value], samples: int) -> Iterator[str]:
-    """A line where few samples carry most pictures' estimates: the bound is then not tight."""
+    """A line where few samples carry most images' estimates: the bound is then not tight."""
     effective = figures["effective_samples"]
     if samples >= 100 and isinstance(effective, float) and effective < 10:
         yield (
             f"the importance-weighted likelihood is a loose bound: of {samples:,} samples only "
-            f"{effective:.1f} count for the median picture; the true value is likely higher"
+            f"{effective:.1f} count for the median image; the true value is likely higher"
         )
 
 
-def chosen(model: Any, pictures: Pictures, samples: int, limit: int | None) -> Pictures:
-    """The pictures whose likelihood is estimated: `limit`, or as many as are affordable."""
-    return spread(pictures, limit or affordable(model, pictures, samples))
+def chosen(model: Any, images: Images, samples: int, limit: int | None) -> Images:
+    """The images whose likelihood is estimated: `limit`, or as many as are affordable."""
+    return spread(images, limit or affordable(model, images, samples))
 
 
 def _nats_per_bit(model: Any) -> float:
@@ -186,12 +186,12 @@ def _with_error(name: str, values: Float64[np.ndarray, " n"]) -> Iterator[Named]
         yield f"{name}_error", float(values.std(ddof=1) / math.sqrt(len(values)))
 
 
-def exact_figures(model: Any, pictures: Pictures, seed: int = 0) -> Iterator[Named]:
+def exact_figures(model: Any, images: Images, seed: int = 0) -> Iterator[Named]:
     """The mean log-likelihood of a model that scores exactly, and its standard error.
 
     In bits per dimension too where the model's values are all 256.
     """
-    scores = np.asarray(model.score(pictures, seed=seed), np.float64)
+    scores = np.asarray(model.score(images, seed=seed), np.float64)
     yield from _with_error("log_likelihood", scores)
     if getattr(model, "bits_per_dim", False):
         yield from _with_error("log_likelihood_bits_per_dim", -scores / _nats_per_bit(model))

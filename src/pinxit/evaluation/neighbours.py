@@ -1,7 +1,7 @@
 """The nearest neighbour: what one would give who only looked things up. A yardstick, and a check.
 
-A model of words and pictures has learned something where it does better than the training picture
-with the nearest caption, or the caption of the nearest training picture.
+A model of words and images has learned something where it does better than the training image
+with the nearest caption, or the caption of the nearest training image.
 """
 
 from __future__ import annotations
@@ -11,18 +11,16 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from jaxtyping import Float, Int64
 
-from pinxit.data.pictures import Pictures
+from pinxit.data.images import Images
 from pinxit.evaluation.figures import Named, share
 
-AMONG = 100  # pictures of which a caption's own is to be found
+AMONG = 100  # images of which a caption's own is to be found
 
-Embed = Callable[[Pictures], Float[np.ndarray, "n features"]]
+Embed = Callable[[Images], Float[np.ndarray, "n features"]]
 
 
-def nearest_picture(
-    made: Pictures, known: Pictures, chunk: int = 500
-) -> Int64[np.ndarray, " made"]:
-    """For each picture the row of the known one that differs least, in squares of pixels."""
+def nearest_image(made: Images, known: Images, chunk: int = 500) -> Int64[np.ndarray, " made"]:
+    """For each image the row of the known one that differs least, in squares of pixels."""
     given = known.pixels.reshape(len(known), -1).astype(np.float32)
     squares, found = (given**2).sum(1), []
     for at in range(0, len(made), chunk):
@@ -42,17 +40,17 @@ def nearest_text(texts: Sequence[str], known: Sequence[str]) -> Int64[np.ndarray
     return np.asarray(alike.todense()).argmax(1)
 
 
-def neighbours_captions(pictures: Pictures, known: Pictures, language: str) -> list[str] | None:
-    """The caption of each picture's nearest known one; None where no known one has any."""
+def neighbours_captions(images: Images, known: Images, language: str) -> list[str] | None:
+    """The caption of each image's nearest known one; None where no known one has any."""
     texts = known.captions.get(language, ())
     rows = np.array([i for i, text in enumerate(texts) if text], int)
     if len(rows) == 0:
         return None
-    return [texts[int(rows[i])] for i in nearest_picture(pictures, known.take(rows))]
+    return [texts[int(rows[i])] for i in nearest_image(images, known.take(rows))]
 
 
-def neighbours_pictures(texts: Sequence[str], known: Pictures) -> Pictures | None:
-    """The known picture with the caption nearest to each text, in any language."""
+def neighbours_images(texts: Sequence[str], known: Images) -> Images | None:
+    """The known image with the caption nearest to each text, in any language."""
     told = [
         (text, i) for all_of in known.captions.values() for i, text in enumerate(all_of) if text
     ]
@@ -63,9 +61,9 @@ def neighbours_pictures(texts: Sequence[str], known: Pictures) -> Pictures | Non
 
 
 def ranks(rated: np.ndarray, texts: Sequence[str]) -> list[int]:
-    """For each text how many pictures of other texts it is likelier in than in its own.
+    """For each text how many images of other texts it is likelier in than in its own.
 
-    `rated` is `[pictures, texts]`, higher for the likelier.
+    `rated` is `[images, texts]`, higher for the likelier.
     """
     said = np.array(texts)
     return [int(((rated[:, i] > rated[i, i]) & (said != said[i])).sum()) for i in range(len(texts))]
@@ -74,9 +72,9 @@ def ranks(rated: np.ndarray, texts: Sequence[str]) -> list[int]:
 def recalls(
     name: str, rated: np.ndarray, texts: Sequence[str], ending: str = ""
 ) -> Iterator[Named]:
-    """Whether a text's own picture is among the 1, 5 and 10 that are rated highest for it.
+    """Whether a text's own image is among the 1, 5 and 10 that are rated highest for it.
 
-    Pictures with the same text count as its own.
+    Images with the same text count as its own.
     """
     places = ranks(rated, texts)
     for k in (1, 5, 10):
@@ -84,10 +82,10 @@ def recalls(
 
 
 def found_again(
-    name: str, embed: Embed, made: Pictures, true: Pictures, texts: Sequence[str]
+    name: str, embed: Embed, made: Images, true: Images, texts: Sequence[str]
 ) -> Iterator[Named]:
-    """Whether a text's true picture is among the 1, 5 and 10 nearest to what was made of it, of
-    the true pictures of the first texts, by the cosine of features less their mean."""
+    """Whether a text's true image is among the 1, 5 and 10 nearest to what was made of it, of
+    the true images of the first texts, by the cosine of features less their mean."""
     there, new = embed(true[:AMONG]), embed(made[:AMONG])
     middle = there.mean(0)
     there, new = (_unit(rows - middle) for rows in (there, new))
@@ -95,14 +93,14 @@ def found_again(
 
 
 def looking_up_figures(
-    embed: Embed, drawn: Pictures, true: Pictures, texts: Sequence[str], known: Pictures
+    embed: Embed, drawn: Images, true: Images, texts: Sequence[str], known: Images
 ) -> Iterator[Named]:
-    """Whether drawings are nearest to their true pictures, and the same of the known picture with
-    the nearest caption. Nothing for captions of labels: there no picture is a text's own."""
+    """Whether drawings are nearest to their true images, and the same of the known image with
+    the nearest caption. Nothing for captions of labels: there no image is a text's own."""
     if len(set(texts)) < len(texts) // 2:
         return
     yield from found_again("drawn_recall", embed, drawn, true, texts)
-    there = neighbours_pictures(texts, known)
+    there = neighbours_images(texts, known)
     if there is not None:
         yield from found_again("neighbour_recall", embed, there, true, texts)
 

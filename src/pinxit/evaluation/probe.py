@@ -1,7 +1,7 @@
 """What a model's features know of the labels: a linear probe, and the nearest neighbours.
 
 The features are frozen (`embed`); the probe is multinomial logistic regression on features
-scaled to unit variance, fitted on training pictures and judged on test pictures (Chen 2020,
+scaled to unit variance, fitted on training images and judged on test images (Chen 2020,
 section 2.4; He 2021, section 4.1).
 """
 
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, Int64
 
-from pinxit.data.pictures import Pictures
+from pinxit.data.images import Images
 from pinxit.evaluation.figures import Named
 from pinxit.sampling.inputs import spread
 
@@ -25,11 +25,11 @@ Features = Float32[np.ndarray, "n width"]
 Labels = Int64[np.ndarray, " n"]
 
 
-def labelled(pictures: Pictures, most: int | None) -> Pictures | None:
-    """At most so many of the pictures that have labels; None where they are of one class."""
-    if pictures.labels is None:
+def labelled(images: Images, most: int | None) -> Images | None:
+    """At most so many of the images that have labels; None where they are of one class."""
+    if images.labels is None:
         return None
-    known = pictures.take(np.flatnonzero(pictures.labels >= 0))
+    known = images.take(np.flatnonzero(images.labels >= 0))
     if len(known) == 0 or len(np.unique(known.labels)) < 2:  # type: ignore[arg-type]
         return None
     return spread(known, most)
@@ -38,7 +38,7 @@ def labelled(pictures: Pictures, most: int | None) -> Pictures | None:
 def probe_accuracy(
     train: Features, labels: Labels, test: Features, truth: Labels, *, penalty: float = PENALTY
 ) -> float:
-    """Share of the test pictures that a linear classifier on the features tells right."""
+    """Share of the test images that a linear classifier on the features tells right."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -53,7 +53,7 @@ def probe_accuracy(
 
 
 def neighbour_accuracy(train: Features, labels: Labels, test: Features, truth: Labels) -> float:
-    """Share that the vote of the 20 nearest training pictures by cosine tells right."""
+    """Share that the vote of the 20 nearest training images by cosine tells right."""
     from sklearn.neighbors import KNeighborsClassifier
     from sklearn.preprocessing import normalize
 
@@ -62,10 +62,10 @@ def neighbour_accuracy(train: Features, labels: Labels, test: Features, truth: L
     return float((voters.predict(normalize(test)) == truth).mean())
 
 
-def probe_figures(model: Any, train: Pictures, test: Pictures) -> Iterator[Named]:
+def probe_figures(model: Any, train: Images, test: Images) -> Iterator[Named]:
     """Both accuracies on `embed`; by layer too, where the model gives its features by layer."""
     assert train.labels is not None and test.labels is not None
-    yield "probe_pictures", float(len(train))
+    yield "probe_images", float(len(train))
     seen, tried = model.embed(train), model.embed(test)
     yield "neighbour_accuracy", neighbour_accuracy(seen, train.labels, tried, test.labels)
     if not hasattr(model, "hidden"):

@@ -57,10 +57,10 @@ def observed_as(model: Any) -> str:
     if kind == "bernoulli":
         how = getattr(model.config, "binarize", "")
         if how == "dynamic":
-            return "bernoulli; each test picture binarized once, pixels drawn by their grey value"
+            return "bernoulli; each test image binarized once, pixels drawn by their grey value"
         return "bernoulli; pixels cut at one half"
     if kind == "gaussian":
         return "gaussian; densities of (value + u) / 256 less log 256 a dimension: 8-bit values"
     if not kind and getattr(model.config, "binarize", "none") == "dynamic":
-        return "each test picture binarized once, pixels drawn by their grey value"
+        return "each test image binarized once, pixels drawn by their grey value"
     return f"{kind}; 8-bit values" if kind else "as the model observes"

@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
-from pinxit.data.pictures import Pictures
+from pinxit.data.images import Images
 from pinxit.evaluation.figures import Named
 from pinxit.sampling.inputs import spread
 
-SSIM_COUNT = 1_000  # pictures: it is taken one by one
+SSIM_COUNT = 1_000  # images: it is taken one by one
 
 
-def mean_squared_errors(originals: Pictures, made: Pictures) -> Float64[np.ndarray, " n"]:
-    """Of each picture, on a scale where black is 0 and white is 1."""
+def mean_squared_errors(originals: Images, made: Images) -> Float64[np.ndarray, " n"]:
+    """Of each image, on a scale where black is 0 and white is 1."""
     errors = np.empty(len(originals))
     for i, (a, b) in enumerate(zip(originals.pixels, made.pixels, strict=True)):
         errors[i] = np.mean(np.square(a.astype(np.float32) - b))
@@ -24,14 +24,14 @@ def mean_squared_errors(originals: Pictures, made: Pictures) -> Float64[np.ndarr
 
 
 def psnr(errors: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
-    """10 log10(1 / MSE) of each picture, in dB; one without error counts as 8-bit rounding."""
+    """10 log10(1 / MSE) of each image, in dB; one without error counts as 8-bit rounding."""
     return -10 * np.log10(np.maximum(errors, 1 / 12 / 255**2))
 
 
-def ssim(originals: Pictures, made: Pictures) -> Float64[np.ndarray, " n"]:
-    """Structural similarity of each picture (Wang 2004), 1 for equal ones.
+def ssim(originals: Images, made: Images) -> Float64[np.ndarray, " n"]:
+    """Structural similarity of each image (Wang 2004), 1 for equal ones.
 
-    With the paper's Gaussian window of 11 x 11; pictures smaller than that take an even window
+    With the paper's Gaussian window of 11 x 11; images smaller than that take an even window
     of the largest odd side up to 7 that fits.
     """
     from skimage.metrics import structural_similarity
@@ -50,8 +50,8 @@ def ssim(originals: Pictures, made: Pictures) -> Float64[np.ndarray, " n"]:
     return np.array(values, np.float64)
 
 
-def reconstruction_figures(originals: Pictures, made: Pictures) -> Iterator[Named]:
-    """PSNR, SSIM (of up to 1,000) and mean squared error, averaged over the pictures."""
+def reconstruction_figures(originals: Images, made: Images) -> Iterator[Named]:
+    """PSNR, SSIM (of up to 1,000) and mean squared error, averaged over the images."""
     errors = mean_squared_errors(originals, made)
     yield "mse", float(errors.mean())
     yield "psnr", float(psnr(errors).mean())

@@ -1,6 +1,6 @@
-"""Which scene a picture shows, read from its pixels: the judge of what a model draws.
+"""Which scene an image shows, read from its pixels: the judge of what a model draws.
 
-It knows the forms by their geometry and shares no code with what draws them. A picture is white
+It knows the forms by their geometry and shares no code with what draws them. An image is white
 with spots of ink; each spot is told by the colour of its core and by the form and size that cover
 the same pixels best.
 """
@@ -63,9 +63,9 @@ def _middle(form: str) -> tuple[float, float]:
 
 
 def read_scene(pixels: Pixels) -> Scene:
-    """The things that a picture shows, from the top left on.
+    """The things that an image shows, from the top left on.
 
-    Raises nothing: a picture of chance is read as whatever it is nearest to, or as no thing.
+    Raises nothing: an image of chance is read as whatever it is nearest to, or as no thing.
     """
     from scipy import ndimage
 
@@ -181,7 +181,7 @@ def _covered(form: str, radius: float, at: tuple[float, float], shape: tuple[int
 
 @dataclass(frozen=True)
 class Agreement:
-    """What of a caption a picture shows; `exact` is all of it."""
+    """What of a caption an image shows; `exact` is all of it."""
 
     count: bool  # as many things
     forms: bool
@@ -193,7 +193,7 @@ class Agreement:
 
 
 def agreement(asked: Scene, shown: Scene) -> Agreement:
-    """Whether a picture read as `shown` is what the caption of `asked` says."""
+    """Whether an image read as `shown` is what the caption of `asked` says."""
 
     def same(*names: str) -> bool:
         counted = [

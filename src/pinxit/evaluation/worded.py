@@ -1,6 +1,6 @@
-"""How well pictures follow words and words follow pictures.
+"""How well images follow words and words follow images.
 
-Of drawn scenes an independent reader says what a picture shows (`evaluation.scenes`); elsewhere a
+Of drawn scenes an independent reader says what an image shows (`evaluation.scenes`); elsewhere a
 classifier, and BLEU and chrF (Papineni 2002; Popovic 2015) against the captions that are there.
 """
 
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pinxit.data.edits import Edit, edit
-from pinxit.data.pictures import Pictures
+from pinxit.data.images import Images
 from pinxit.data.sources.shapes import Scene, Thing, scene_named
 from pinxit.evaluation.figures import Named, share
 from pinxit.evaluation.neighbours import AMONG, neighbours_captions, recalls
@@ -30,7 +30,7 @@ ATTRIBUTES = ("exact", "things", "where", "count", "forms", "colours", "sizes")
 
 
 def in_any_order(scene: Scene, language: str) -> frozenset[str]:
-    """The captions of a scene whichever of its things is named first: a picture does not tell."""
+    """The captions of a scene whichever of its things is named first: an image does not tell."""
     orders = itertools.permutations(scene.things)
     return frozenset(Scene(order).captions()[language] for order in orders)
 
@@ -38,37 +38,37 @@ def in_any_order(scene: Scene, language: str) -> frozenset[str]:
 # -- drawing
 
 
-def scenes_of(pictures: Pictures) -> list[Scene] | None:
-    """The scenes that pictures of `shapes` show; None for other pictures."""
-    if not all(re.fullmatch(r"shapes-\d+-\d+", name) for name in pictures.names):
+def scenes_of(images: Images) -> list[Scene] | None:
+    """The scenes that images of `shapes` show; None for other images."""
+    if not all(re.fullmatch(r"shapes-\d+-\d+", name) for name in images.names):
         return None
-    return [scene_named(name) for name in pictures.names] or None
+    return [scene_named(name) for name in images.names] or None
 
 
-def drawing_figures(drawn: Pictures, asked: Pictures) -> Iterator[Named]:
-    """What of the captions of drawn scenes is there, by attribute; for other pictures nothing.
+def drawing_figures(drawn: Images, asked: Images) -> Iterator[Named]:
+    """What of the captions of drawn scenes is there, by attribute; for other images nothing.
 
     `where` is among those whose things are right alone. `reader_exact` is the same of the true
-    pictures: what the reader itself misses.
+    images: what the reader itself misses.
     """
     scenes = scenes_of(asked)
     if scenes is None:
         return
     found = [
-        agreement(scene, read_scene(picture)) for scene, picture in zip(scenes, drawn, strict=True)
+        agreement(scene, read_scene(image)) for scene, image in zip(scenes, drawn, strict=True)
     ]
     for name in ATTRIBUTES:
         counted = [one for one in found if one.things] if name == "where" else found
         if counted:
             yield from share(f"drawn_{name}", [getattr(one, name) for one in counted])
     true = [
-        agreement(scene, read_scene(picture)).exact
-        for scene, picture in zip(scenes, asked, strict=True)
+        agreement(scene, read_scene(image)).exact
+        for scene, image in zip(scenes, asked, strict=True)
     ]
     yield from share("reader_exact", true)
 
 
-def label_figures(space: FeatureSpace, drawn: Pictures, asked: Pictures) -> Iterator[Named]:
+def label_figures(space: FeatureSpace, drawn: Images, asked: Images) -> Iterator[Named]:
     """How often a classifier, which never saw what was drawn, tells the label that was meant."""
     labels = asked.labels
     if labels is None or space.facts.get("task") != "label":
@@ -102,17 +102,17 @@ def wording_figures(
     yield f"chrf:{language}", sacrebleu.corpus_chrf(list(written), [list(true)]).score
 
 
-def captioning_figures(model: Any, pictures: Pictures, known: Pictures) -> Iterator[Named]:
-    """Of each language: how near the captions are, and whether a caption finds its picture.
+def captioning_figures(model: Any, images: Images, known: Images) -> Iterator[Named]:
+    """Of each language: how near the captions are, and whether a caption finds its image.
 
-    `known` are the training pictures: the caption of the nearest of them is a yardstick.
+    `known` are the training images: the caption of the nearest of them is a yardstick.
     """
     for language in model.words.languages:
-        texts = pictures.captions.get(language)
+        texts = images.captions.get(language)
         rows = np.array([i for i, text in enumerate(texts or ()) if text], int)
         if texts is None or len(rows) == 0:
             continue
-        some, true = pictures.take(rows), [texts[int(i)] for i in rows]
+        some, true = images.take(rows), [texts[int(i)] for i in rows]
         written = [row[0].text for row in model.caption(some, language=language)]
         scenes = scenes_of(some)
         accepted = None if scenes is None else [in_any_order(one, language) for one in scenes]
@@ -125,28 +125,28 @@ def captioning_figures(model: Any, pictures: Pictures, known: Pictures) -> Itera
 
 
 def _looked_up(
-    pictures: Pictures, known: Pictures, true: Sequence[str], language: str
+    images: Images, known: Images, true: Sequence[str], language: str
 ) -> Iterator[Named]:
     """What the nearest neighbour's captions reach."""
     import sacrebleu
 
-    found = neighbours_captions(pictures, known, language)
+    found = neighbours_captions(images, known, language)
     if found is not None:
         yield f"neighbour_chrf:{language}", sacrebleu.corpus_chrf(found, [list(true)]).score
 
 
 def all_alike(figures: Mapping[str, Any]) -> Iterator[str]:
-    """A line for each language in which most pictures have the same few captions."""
+    """A line for each language in which most images have the same few captions."""
     for name, value in figures.items():
         kind, _, language = name.partition(":")
         if kind == "captions_told_apart" and value < ALIKE:
             yield (
-                f"the captions ({language}) hardly depend on the picture: {value:.0%} as many "
+                f"the captions ({language}) hardly depend on the image: {value:.0%} as many "
                 "different ones as the true ones are"
             )
 
 
-def translating_figures(model: Any, pictures: Pictures) -> Iterator[Named]:
+def translating_figures(model: Any, images: Images) -> Iterator[Named]:
     """Of each language: how near texts translated into it are to its captions."""
     for target in model.words.languages:
         written, true = [], []
@@ -155,7 +155,7 @@ def translating_figures(model: Any, pictures: Pictures) -> Iterator[Named]:
                 continue
             pairs = [
                 (a, b)
-                for a, b in zip(pictures.captions[source], pictures.captions[target], strict=True)
+                for a, b in zip(images.captions[source], images.captions[target], strict=True)
                 if a and b
             ]
             found = model.translate([a for a, _ in pairs], source=source, target=target)
@@ -168,16 +168,16 @@ def translating_figures(model: Any, pictures: Pictures) -> Iterator[Named]:
 # -- edits
 
 
-def edits_of(pictures: Pictures) -> list[Edit] | None:
-    """The edits that pairs of `shapes-edits` show; None for other pictures."""
-    found = [re.fullmatch(r"edit-(\d+)-(\d+)", name) for name in pictures.names]
+def edits_of(images: Images) -> list[Edit] | None:
+    """The edits that pairs of `shapes-edits` show; None for other images."""
+    found = [re.fullmatch(r"edit-(\d+)-(\d+)", name) for name in images.names]
     if not found or not all(found):
         return None
     return [edit(int(one[1]), int(one[2])) for one in found if one]
 
 
-def editing_figures(edited: Pictures, asked: Pictures) -> Iterator[Named]:
-    """Whether the change was made, and all else was kept; in decibels for any pictures."""
+def editing_figures(edited: Images, asked: Images) -> Iterator[Named]:
+    """Whether the change was made, and all else was kept; in decibels for any images."""
     edits = edits_of(asked)
     if edits is not None:
         made = [changes(one, read_scene(p)) for one, p in zip(edits, edited, strict=True)]
@@ -210,6 +210,6 @@ def things(scene: Scene) -> Counter[tuple[Any, ...]]:
 
 
 def decibels(a: np.ndarray, b: np.ndarray) -> float:
-    """PSNR over all pixels of all pictures."""
+    """PSNR over all pixels of all images."""
     wrong = float(np.square(a.astype(np.float32) - b.astype(np.float32)).mean())
     return 10 * math.log10(255**2 / max(wrong, 1e-9))

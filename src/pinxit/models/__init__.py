@@ -17,7 +17,7 @@ from pinxit.errors import UsageError, did_you_mean
 if TYPE_CHECKING:
     import numpy as np
 
-    from pinxit.data.pictures import Pictures
+    from pinxit.data.images import Images
 
 # what the families share; all else here is a family
 SHARED = {"contract", "blocks", "chances", "given", "kept", "palette", "transformer"}
@@ -45,12 +45,12 @@ def family_of(config: Any) -> str:
 
 
 def make(
-    config: Any, pictures: Pictures, rows: np.ndarray, seed: int = 0, tokenizer: Any = None
+    config: Any, images: Images, rows: np.ndarray, seed: int = 0, tokenizer: Any = None
 ) -> tuple[Any, dict[str, Any]]:
-    """A model for these training pictures, its weights fresh of the seed, and what was prepared.
+    """A model for these training images, its weights fresh of the seed, and what was prepared.
 
     The tensors (none for most families) are in the model already; a run folder keeps them, so
-    that the model can be built again without the pictures. `tokenizer` is the image tokenizer that
+    that the model can be built again without the images. `tokenizer` is the image tokenizer that
     the configuration names, loaded. Raises UsageError for what cannot be.
     """
     import torch
@@ -58,11 +58,11 @@ def make(
     from pinxit.models.blocks import mix
 
     module = family(family_of(config))
-    facts = pictures.facts(rows)
+    facts = images.facts(rows)
     config, prepared = config.resolve(facts), {}
     if hasattr(module, "prepare"):
         named = {} if tokenizer is None else {"tokenizer": tokenizer}
-        config, prepared = module.prepare(config, facts, pictures, rows, seed, **named)
+        config, prepared = module.prepare(config, facts, images, rows, seed, **named)
     torch.manual_seed(mix(seed, -1))
     model = module.build(config, facts)
     model.load_state_dict(prepared, strict=False)

@@ -1,4 +1,4 @@
-"""What the families share: chance per picture, work in equal chunks, residual blocks."""
+"""What the families share: chance per image, work in equal chunks, residual blocks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pinxit.models.contract import Seed
 
 Chosen = Int64[Tensor, "batch some"]  # places in a sequence
 
-CHUNK = 64  # pictures a chunk; a picture's slot and its chunk's shape never depend on the request
+CHUNK = 64  # images a chunk; an image's slot and its chunk's shape never depend on the request
 
 
 def mix(seed: int, number: int) -> int:
@@ -26,21 +26,21 @@ def mix(seed: int, number: int) -> int:
 
 
 def seeds_of(seed: Seed, n: int, start: int = 0) -> Sequence[int]:
-    """A seed for each of `n` pictures: mixed from (seed, start + i), or as they are given.
+    """A seed for each of `n` images: mixed from (seed, start + i), or as they are given.
 
-    Raises UsageError for as many seeds as there are not pictures.
+    Raises UsageError for as many seeds as there are not images.
     """
     if isinstance(seed, int):
         return [mix(seed, start + i) for i in range(n)]
     if len(seed) != n:
-        raise UsageError(f"there are {n} pictures and {len(seed)} seeds.")
+        raise UsageError(f"there are {n} images and {len(seed)} seeds.")
     return seed
 
 
-def picture_noise(
+def image_noise(
     n: int, shape: tuple[int, ...], seed: Seed, start: int = 0
 ) -> Float[Tensor, "n ..."]:
-    """Standard normal noise with a generator for each picture: row i is a function of its seed."""
+    """Standard normal noise with a generator for each image: row i is a function of its seed."""
     generator = torch.Generator()
     rows = torch.empty(n, *shape)
     for i, one in enumerate(seeds_of(seed, n, start)):
@@ -54,7 +54,7 @@ def in_chunks(
 ) -> list[Tensor]:
     """`function` over rows in chunks of exactly `size`, the last one padded with its last row.
 
-    A matrix product's rounding depends on its shape, so equal shapes make a picture's result
+    A matrix product's rounding depends on its shape, so equal shapes make an image's result
     the same bit for bit whatever stands beside it. Returns a list: one tensor an output.
     """
     first = next(row for row in rows if row is not None)

@@ -1,4 +1,4 @@
-"""How tokens are drawn from scores: temperature, top-k, top-p, and chance by picture."""
+"""How tokens are drawn from scores: temperature, top-k, top-p, and chance by image."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Chances:
 
 
 def uniforms(n: int, tokens: int, seed: Seed, start: int = 0) -> Float[Tensor, "n two tokens"]:
-    """Numbers from 0 to 1 with a generator for each picture: row i is a function of its seed."""
+    """Numbers from 0 to 1 with a generator for each image: row i is a function of its seed."""
     generator = torch.Generator()
     rows = torch.empty(n, 2, tokens)
     for i, one in enumerate(seeds_of(seed, n, start)):

@@ -5,9 +5,9 @@ A family's module has
                              `Config.resolve(facts)` gives one with every open choice made
     `build(config, facts)`   the model: a torch module that is a `Model`
     `ABILITIES`              names of the protocols below that its model has
-and, where it must look at the pictures themselves before it is built (a palette, say),
-    `prepare(config, facts, pictures, rows, seed)`   the resolved configuration once more, and
-                             tensors for buffers of the model; `rows` are the training pictures.
+and, where it must look at the images themselves before it is built (a palette, say),
+    `prepare(config, facts, images, rows, seed)`   the resolved configuration once more, and
+                             tensors for buffers of the model; `rows` are the training images.
                              A `Config` with `tokens` is given that run's model as `tokenizer`
     `variants()`             configurations between them able to do all of `ABILITIES`, where one
                              is not; and `DIRECTIONS`, each ability's source and target
@@ -40,10 +40,10 @@ if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Float32, Float64, Int64
     from torch import Tensor
 
-    from pinxit.data.pictures import Pictures
+    from pinxit.data.images import Images
 
 
-# a number, from which picture i has `mix(number, start + i)`; or the seed of each picture itself
+# a number, from which image i has `mix(number, start + i)`; or the seed of each image itself
 Seed: TypeAlias = int | Sequence[int]
 
 
@@ -52,25 +52,25 @@ class Loss(NamedTuple):
 
     total: Tensor  # scalar
     parts: dict[str, Tensor]  # scalars, detached
-    unit: str = "nats per picture"
+    unit: str = "nats per image"
 
 
 class Posterior(NamedTuple):
-    """The diagonal Gaussian q(z given x) of each picture."""
+    """The diagonal Gaussian q(z given x) of each image."""
 
     mean: Float32[np.ndarray, "n latent"]
     std: Float32[np.ndarray, "n latent"]
 
 
 class Elbo(NamedTuple):
-    """The two terms of the evidence lower bound, one number each picture, in nats."""
+    """The two terms of the evidence lower bound, one number each image, in nats."""
 
     distortion: Float[Tensor, " batch"]  # -log p(x given z)
     rate: Float[Tensor, "batch latent"]  # KL(q(z given x) to p(z)), by latent
 
 
 class ImportanceEstimate(NamedTuple):
-    """log p(x) by importance sampling (Burda 2015, eq. 8), one float64 number each picture."""
+    """log p(x) by importance sampling (Burda 2015, eq. 8), one float64 number each image."""
 
     log_likelihood: Float64[Tensor, " batch"]  # log-mean-exp of the weights, nats
     error: Float64[Tensor, " batch"]  # its Monte Carlo standard error, nats
@@ -91,67 +91,67 @@ class Model(Protocol):
 
 @runtime_checkable
 class Samples(Protocol):
-    """New pictures out of nothing; picture i of a seed does not depend on how many are drawn."""
+    """New images out of nothing; image i of a seed does not depend on how many are drawn."""
 
     def sample(
         self, n: int, *, seed: Seed = 0, temperature: float = 1.0, label: str | None = None
-    ) -> Pictures: ...
+    ) -> Images: ...
 
 
 @runtime_checkable
 class Reconstructs(Protocol):
-    """Pictures through the model's bottleneck and back; deterministic."""
+    """Images through the model's bottleneck and back; deterministic."""
 
-    def reconstruct(self, pictures: Pictures) -> Pictures: ...
+    def reconstruct(self, images: Images) -> Images: ...
 
 
 @runtime_checkable
 class Encodes(Protocol):
-    """Pictures to Gaussian latents and latents `[n, latent]` to pictures; deterministic."""
+    """Images to Gaussian latents and latents `[n, latent]` to images; deterministic."""
 
-    def encode(self, pictures: Pictures) -> Posterior: ...
-    def decode(self, z: np.ndarray, labels: np.ndarray | None = None) -> Pictures: ...
+    def encode(self, images: Images) -> Posterior: ...
+    def decode(self, z: np.ndarray, labels: np.ndarray | None = None) -> Images: ...
 
 
 @runtime_checkable
 class Embeds(Protocol):
-    """One vector a picture, `[n, dim]` float32; deterministic."""
+    """One vector an image, `[n, dim]` float32; deterministic."""
 
-    def embed(self, pictures: Pictures) -> np.ndarray: ...
+    def embed(self, images: Images) -> np.ndarray: ...
 
 
 @runtime_checkable
 class Scores(Protocol):
-    """log p(x), or a lower bound of it, in nats for each picture `[n]`; higher is more usual."""
+    """log p(x), or a lower bound of it, in nats for each image `[n]`; higher is more usual."""
 
-    def score(self, pictures: Pictures, *, samples: int = 1, seed: int = 0) -> np.ndarray: ...
+    def score(self, images: Images, *, samples: int = 1, seed: int = 0) -> np.ndarray: ...
 
 
 @runtime_checkable
 class Completes(Protocol):
-    """Pictures whose `missing` pixels are painted anew; all others come back as they were.
+    """Images whose `missing` pixels are painted anew; all others come back as they were.
 
-    Picture i is a function of (seed, i), itself and its mask alone.
+    Image i is a function of (seed, i), itself and its mask alone.
     """
 
     def complete(
         self,
-        pictures: Pictures,
+        images: Images,
         missing: Bool[np.ndarray, "n height width"],
         *,
         seed: Seed = 0,
         temperature: float = 1.0,
-    ) -> Pictures: ...
+    ) -> Images: ...
 
 
 @runtime_checkable
 class Tokenizes(Protocol):
-    """Pictures to a grid of integers below `vocabulary`, and back; deterministic."""
+    """Images to a grid of integers below `vocabulary`, and back; deterministic."""
 
     vocabulary: int
 
-    def tokenize(self, pictures: Pictures) -> Int64[np.ndarray, "n rows columns"]: ...
-    def detokenize(self, tokens: Int64[np.ndarray, "n rows columns"]) -> Pictures: ...
+    def tokenize(self, images: Images) -> Int64[np.ndarray, "n rows columns"]: ...
+    def detokenize(self, tokens: Int64[np.ndarray, "n rows columns"]) -> Images: ...
 
 
 class Worded(NamedTuple):
@@ -162,7 +162,7 @@ class Worded(NamedTuple):
 
 
 class Painting(TypedDict, total=False):
-    """How a picture is painted from words; each of these may be left out."""
+    """How an image is painted from words; each of these may be left out."""
 
     seed: Seed  # of the chance; 0
     temperature: float  # 1 as learned, below 1 plainer, 0 the likeliest
@@ -170,7 +170,7 @@ class Painting(TypedDict, total=False):
     top_k: int | None  # draw from so many of the likeliest codes alone; None: all
     top_p: float | None  # draw from the likeliest codes of so much probability; None: all
     language: str | None  # of the words; None: told from them
-    start: int  # the first picture's number: picture i is a function of (seed, start + i); 0
+    start: int  # the first image's number: image i is a function of (seed, start + i); 0
     tries: int  # painted so often, the best kept (as Ramesh 2021 chose among many); 1
     judge: Captions | None  # a model that captions: the best is what it would most likely describe
     # by the words that were given. None: the best is the likeliest
@@ -178,40 +178,40 @@ class Painting(TypedDict, total=False):
 
 @runtime_checkable
 class Draws(Protocol):
-    """A picture from each caption; picture i is a function of (seed, start + i) and its caption.
+    """An image from each caption; image i is a function of (seed, start + i) and its caption.
 
-    `drawing` yields the same pictures as they grow, the last being whole.
+    `drawing` yields the same images as they grow, the last being whole.
     """
 
-    def draw(self, captions: Sequence[str], **how: Unpack[Painting]) -> Pictures: ...
-    def drawing(self, captions: Sequence[str], **how: Unpack[Painting]) -> Iterator[Pictures]: ...
+    def draw(self, captions: Sequence[str], **how: Unpack[Painting]) -> Images: ...
+    def drawing(self, captions: Sequence[str], **how: Unpack[Painting]) -> Iterator[Images]: ...
 
 
 @runtime_checkable
 class Captions(Protocol):
-    """Each picture in words, the best found first; `fits` is log p of a text given its picture.
+    """Each image in words, the best found first; `fits` is log p of a text given its image.
 
     Raises UsageError for an unknown language.
     """
 
     def caption(
-        self, pictures: Pictures, *, language: str | None = None, beams: int = 4, count: int = 1
+        self, images: Images, *, language: str | None = None, beams: int = 4, count: int = 1
     ) -> list[list[Worded]]: ...
     def fits(
-        self, pictures: Pictures, texts: Sequence[str], languages: Sequence[str]
+        self, images: Images, texts: Sequence[str], languages: Sequence[str]
     ) -> Float32[np.ndarray, " n"]: ...
 
 
 @runtime_checkable
 class Edits(Protocol):
-    """Each picture changed as its instruction says; `editing` yields them as they grow."""
+    """Each image changed as its instruction says; `editing` yields them as they grow."""
 
     def edit(
-        self, pictures: Pictures, instructions: Sequence[str], **how: Unpack[Painting]
-    ) -> Pictures: ...
+        self, images: Images, instructions: Sequence[str], **how: Unpack[Painting]
+    ) -> Images: ...
     def editing(
-        self, pictures: Pictures, instructions: Sequence[str], **how: Unpack[Painting]
-    ) -> Iterator[Pictures]: ...
+        self, images: Images, instructions: Sequence[str], **how: Unpack[Painting]
+    ) -> Iterator[Images]: ...
 
 
 @runtime_checkable

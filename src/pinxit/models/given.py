@@ -1,4 +1,4 @@
-"""What a model is given, checked: pictures of its size, masks of theirs, labels that it knows."""
+"""What a model is given, checked: images of its size, masks of theirs, labels that it knows."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from pinxit.data.batch import Facts
-from pinxit.data.pictures import Pictures
+from pinxit.data.images import Images
 from pinxit.errors import UsageError
 
 if TYPE_CHECKING:
     from pinxit.data.missing import Missing
 
 
-def pixels_for(facts: Facts, pictures: Pictures) -> UInt8[Tensor, "n height width channel"]:
+def pixels_for(facts: Facts, images: Images) -> UInt8[Tensor, "n height width channel"]:
     """The pixels as a tensor. Raises UsageError where they are not of the model's size."""
     expected = (facts.height, facts.width, facts.channels)
-    if pictures.pixels.shape[1:] != expected:
+    if images.pixels.shape[1:] != expected:
         raise UsageError(
-            f"this model takes pictures of {'x'.join(map(str, expected))} "
-            f"(height, width, channels), not {'x'.join(map(str, pictures.pixels.shape[1:]))}."
+            f"this model takes images of {'x'.join(map(str, expected))} "
+            f"(height, width, channels), not {'x'.join(map(str, images.pixels.shape[1:]))}."
         )
-    return torch.from_numpy(np.array(pictures.pixels))
+    return torch.from_numpy(np.array(images.pixels))
 
 
-def refuse_other_shape(pictures: Pictures, missing: Missing) -> None:
-    """Raises UsageError where a mask is not of its pictures' number and size."""
-    expected = pictures.pixels.shape[:3]
+def refuse_other_shape(images: Images, missing: Missing) -> None:
+    """Raises UsageError where a mask is not of its images' number and size."""
+    expected = images.pixels.shape[:3]
     if tuple(missing.shape) != expected:
-        raise UsageError(f"the mask is {list(missing.shape)}, the pictures {list(expected)}.")
+        raise UsageError(f"the mask is {list(missing.shape)}, the images {list(expected)}.")
 
 
 def class_of(config: Any, facts: Facts, label: str) -> int:

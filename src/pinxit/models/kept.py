@@ -67,7 +67,7 @@ def bytes_alone(languages: tuple[str, ...]) -> Words:
 
 
 class PaletteCodes(nn.Module):
-    """Pictures as the nearest colours of a palette, block by block."""
+    """Images as the nearest colours of a palette, block by block."""
 
     palette: Tensor
 
@@ -82,13 +82,13 @@ class PaletteCodes(nn.Module):
         """Row by row from the top left."""
         return nearest(blocks_of(pixels, self.block), self.palette, "kmeans")
 
-    def pictures_of(self, codes: Codes) -> Pixels:
+    def images_of(self, codes: Codes) -> Pixels:
         """The palette's colours in their places; a code below 0 is mid-grey."""
         return coloured(codes, self.palette, self.grid[0], self.block)
 
 
 class TokenizerCodes(Kept):
-    """Pictures as the codes of an image tokenizer that does not learn any more.
+    """Images as the codes of an image tokenizer that does not learn any more.
 
     Its networks are built as it is loaded, from its own configuration.
     """
@@ -116,9 +116,9 @@ class TokenizerCodes(Kept):
         with torch.no_grad(), torch.autocast(pixels.device.type, enabled=False):
             return self.inner.codes_of(pixels).flatten(1)
 
-    def pictures_of(self, codes: Codes) -> Pixels:
-        """The tokenizer's picture; where a code is below 0, mid-grey."""
-        known = self.inner.pictures_of(codes.clamp(min=0).unflatten(1, self.grid))
+    def images_of(self, codes: Codes) -> Pixels:
+        """The tokenizer's image; where a code is below 0, mid-grey."""
+        known = self.inner.images_of(codes.clamp(min=0).unflatten(1, self.grid))
         if bool((codes >= 0).all()):
             return known
         block = known.shape[1] // self.grid[0]
@@ -131,7 +131,7 @@ def of_tokenizer(named: str, model: Any, facts: Facts) -> tuple[int, int, dict[s
     """Of an image tokenizer: pixels a side of a code, how many codes, and what `TokenizerCodes`
     loads.
 
-    Raises UsageError where it is of pictures of another size or number of channels.
+    Raises UsageError where it is of images of another size or number of channels.
     """
     from pinxit.models import family_of
 
@@ -140,7 +140,7 @@ def of_tokenizer(named: str, model: Any, facts: Facts) -> tuple[int, int, dict[s
     own = (model.facts.height, model.facts.width, model.facts.channels)
     if own != (facts.height, facts.width, facts.channels):
         raise UsageError(
-            f"the tokenizer is of pictures of {'x'.join(map(str, own))} (height, width, channels), "
+            f"the tokenizer is of images of {'x'.join(map(str, own))} (height, width, channels), "
             f"these are {facts.height}x{facts.width}x{facts.channels}; read them with the --size "
             "and --color that it was trained with."
         )

@@ -14,7 +14,7 @@ from einops import rearrange
 from jaxtyping import Int64, UInt8
 from torch import Tensor
 
-from pinxit.data.pictures import Pictures
+from pinxit.data.images import Images
 from pinxit.errors import UsageError
 
 Palette = UInt8[Tensor, "colors numbers"]
@@ -64,7 +64,7 @@ def coloured(tokens: Tokens, palette: Palette, rows: int, block: int) -> UInt8[T
 
 
 def unprepared(kind: str, colors: int, numbers: int) -> Palette:
-    """A palette without pictures: all binary blocks, even levels, or colours of chance."""
+    """A palette without images: all binary blocks, even levels, or colours of chance."""
     if kind == "binary":
         bits = torch.arange(2**numbers)[:, None] >> torch.arange(numbers) & 1
         return (255 * bits).to(torch.uint8)
@@ -74,22 +74,20 @@ def unprepared(kind: str, colors: int, numbers: int) -> Palette:
     return torch.randint(256, (colors, numbers), generator=random).to(torch.uint8)
 
 
-def found(
-    wanted: Wanted, pictures: Pictures, rows: np.ndarray, seed: int
-) -> tuple[Palette, Tensor]:
-    """The palette of these pictures, and whether it holds all that was looked at exactly.
+def found(wanted: Wanted, images: Images, rows: np.ndarray, seed: int) -> tuple[Palette, Tensor]:
+    """The palette of these images, and whether it holds all that was looked at exactly.
 
     The same for the same seed. Raises UsageError where more colours are asked for than there are.
     """
     if wanted.kind == "binary":
-        numbers = wanted.block**2 * pictures.channels
+        numbers = wanted.block**2 * images.channels
         return unprepared("binary", 0, numbers), torch.tensor(True)
-    looked = _looked_at(wanted, pictures, rows, seed)
+    looked = _looked_at(wanted, images, rows, seed)
     distinct, counts = np.unique(looked, axis=0, return_counts=True)
     if wanted.colors is not None and wanted.colors > len(distinct):
         what = "grey levels" if wanted.kind == "levels" else "different blocks"
         raise UsageError(
-            f"{wanted.colors} colours were asked for, and the pictures have {len(distinct)} "
+            f"{wanted.colors} colours were asked for, and the images have {len(distinct)} "
             f"{what}; leave --colors out, or ask for fewer."
         )
     colors = wanted.colors or (256 if wanted.kind == "levels" else COLORS)
@@ -100,14 +98,14 @@ def found(
     return _clusters(looked, colors, seed), torch.tensor(False)
 
 
-def _looked_at(wanted: Wanted, pictures: Pictures, rows: np.ndarray, seed: int) -> np.ndarray:
-    """Blocks of the training pictures, at most so many."""
+def _looked_at(wanted: Wanted, images: Images, rows: np.ndarray, seed: int) -> np.ndarray:
+    """Blocks of the training images, at most so many."""
     random = np.random.default_rng(seed)
     if wanted.kind == "kmeans":
-        tokens = pictures.height * pictures.width // wanted.block**2
+        tokens = images.height * images.width // wanted.block**2
         most = max(1, LOOKED_AT // min(tokens, 64))
         rows = np.sort(random.permutation(rows)[:most])
-    blocks = blocks_of(torch.from_numpy(np.array(pictures.pixels[rows])), wanted.block)
+    blocks = blocks_of(torch.from_numpy(np.array(images.pixels[rows])), wanted.block)
     flat = blocks.flatten(0, 1).numpy()
     if wanted.kind == "levels" or len(flat) <= LOOKED_AT:
         return flat

@@ -14,19 +14,19 @@ from pinxit.errors import UsageError
 from pinxit.runs import Run
 
 if TYPE_CHECKING:
-    from pinxit.data.pictures import Pictures
+    from pinxit.data.images import Images
 
 
 def report(
     run: str | Path | Run,
     out: str | Path | None = None,
     *,
-    pictures: Pictures | None = None,
+    images: Images | None = None,
     umap: bool = False,
 ) -> Path:
     """Write the page of a run and return its path: `out`, or `report.html` in the run's folder.
 
-    `pictures` are the run's data where they are at hand; else they are opened from what
+    `images` are the run's data where they are at hand; else they are opened from what
     config.json says, and without them all is shown that does not need them. `umap` adds a map of
     the latents by UMAP to the one by PCA (ten seconds or more). Raises UsageError where there is
     no such run, PinxitError where UMAP is asked for and not installed.
@@ -47,7 +47,7 @@ def report(
     path = run.path / "report.html" if out is None else Path(out)
     if path.is_dir():
         raise UsageError(f"{path} is a folder; name the HTML file to write, as {path}/report.html.")
-    material = open_material(run, pictures, umap=umap)
+    material = open_material(run, images, umap=umap)
     makers: tuple[Maker, ...] = (
         *(painted, worded, attended, reconstructed, completed, generative, blurry),
         *(sharp, traversed, mapped, priced),

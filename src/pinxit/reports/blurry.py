@@ -1,6 +1,6 @@
 """Why is it blurry? Shown on the run itself, for models that maximise an evidence lower bound.
 
-A picture's squared error splits in two (f is the decoder's mean, z of the posterior):
+An image's squared error splits in two (f is the decoder's mean, z of the posterior):
 
     E |x - f(z)|^2 = |x - E f(z)|^2 + E |f(z) - E f(z)|^2
 
@@ -21,7 +21,7 @@ from pinxit.reports.sections import LONGEST, Section
 from pinxit.reports.words import number
 from pinxit.sampling.inputs import labels_for
 
-DRAWS = 24  # posterior samples of the picture that is shown
+DRAWS = 24  # posterior samples of the image that is shown
 SHOWN = 6
 NEIGHBOURS = 6
 
@@ -36,7 +36,7 @@ class Split:
 
 
 def blurry(material: Material) -> Section | None:
-    """One picture's posterior samples, its neighbours' average, sigma, the spectrum, remedies."""
+    """One image's posterior samples, its neighbours' average, sigma, the spectrum, remedies."""
     seen, posterior = material.seen, material.posterior
     if seen is None or posterior is None or not material.can("elbo") or len(seen) < 2:
         return None
@@ -56,19 +56,19 @@ def blurry(material: Material) -> Section | None:
 
 
 def _terms(material: Material) -> tuple[float, float]:
-    """Distortion and rate, nats a picture."""
+    """Distortion and rate, nats an image."""
     assert material.bound is not None
     return float(material.bound.distortion.mean()), float(material.bound.rate.sum(1).mean())
 
 
 def _one_to_show(material: Material) -> int:
-    """A picture with more error than most, so that what is lost can be seen; never the worst."""
+    """An image with more error than most, so that what is lost can be seen; never the worst."""
     assert material.errors is not None
     return int(np.argsort(material.errors)[int(0.8 * (len(material.errors) - 1))])
 
 
 def _decodings(material: Material, rows: np.ndarray, draws: int, seed: int) -> np.ndarray:
-    """f(z) at `draws` samples of q(z given x) of each picture: uint8 `[rows, draws, h, w, c]`."""
+    """f(z) at `draws` samples of q(z given x) of each image: uint8 `[rows, draws, h, w, c]`."""
     assert material.seen is not None and material.posterior is not None
     mean, std = (part[rows][:, None] for part in material.posterior)
     noise = np.random.default_rng(seed).standard_normal((len(rows), draws, mean.shape[-1]))
@@ -107,7 +107,7 @@ def _one(pixels: np.ndarray, alt: str) -> Image:
 
 
 def _around(material: Material, row: int) -> dict[str, Any] | None:
-    """The pictures with the nearest codes, their plain average, and the decoder's answer."""
+    """The images with the nearest codes, their plain average, and the decoder's answer."""
     seen, posterior = material.seen, material.posterior
     assert seen is not None and posterior is not None and material.reconstructions is not None
     if len(seen) < 4 * NEIGHBOURS:
@@ -119,18 +119,18 @@ def _around(material: Material, row: int) -> dict[str, Any] | None:
     others = wall(
         shrunk(seen.pixels[near], LONGEST),
         NEIGHBOURS + 1,
-        f"A picture and the {NEIGHBOURS} whose codes are nearest to its own",
+        f"An image and the {NEIGHBOURS} whose codes are nearest to its own",
     )
     return {
         "others": others,
-        "average": _one(average, f"The average of these {NEIGHBOURS + 1} pictures"),
+        "average": _one(average, f"The average of these {NEIGHBOURS + 1} images"),
         "decoded": _one(material.reconstructions.pixels[row], "What the decoder makes of its code"),
         "count": NEIGHBOURS + 1,
     }
 
 
 def _split(material: Material, draws: int = 16) -> Split:
-    """The split of the squared error above, over as many pictures as take a moment."""
+    """The split of the squared error above, over as many images as take a moment."""
     assert material.seen is not None
     most = int(np.clip(NUMBERS // draws // material.run.facts.dims, 8, 48))
     rows = even(len(material.seen), most)

@@ -1,4 +1,4 @@
-"""Completed pictures, and how far completing is from painting anew."""
+"""Completed images, and how far completing is from painting anew."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from pinxit.data.images import Images
 from pinxit.data.missing import block_of, by_half, by_ratio, shown_missing
-from pinxit.data.pictures import Pictures
 from pinxit.evaluation.completion import masked_error
 from pinxit.reports.images import Image, wall
 from pinxit.reports.material import Material, even
@@ -15,7 +15,7 @@ from pinxit.reports.sections import THUMB, Section, shown_small, small_pixels
 from pinxit.reports.words import number
 
 RATIOS = (0.75, 0.85, 0.95)
-MANY = 8  # pictures in a row
+MANY = 8  # images in a row
 SEEDS = 6
 STEPS = 8  # of iterative unmasking
 
@@ -38,7 +38,7 @@ def completed(material: Material) -> Section | None:
     return Section("completed", "The missing part", values)
 
 
-def _by_ratio(model: Any, few: Pictures) -> list[tuple[str, Image, str]]:
+def _by_ratio(model: Any, few: Images) -> list[tuple[str, Image, str]]:
     """A figure a ratio: rows of what is given, what is made, the truth (He 2021, fig. 2)."""
     figures = []
     for ratio in RATIOS:
@@ -46,24 +46,24 @@ def _by_ratio(model: Any, few: Pictures) -> list[tuple[str, Image, str]]:
         made = model.complete(few, missing, seed=0)
         error = masked_error(few, made.pixels, missing)
         rows = [shown_missing(few, missing), made, few]
-        words = f"{len(few)} pictures with {ratio:.0%} of their patches missing, completed, whole"
+        words = f"{len(few)} images with {ratio:.0%} of their patches missing, completed, whole"
         figures.append((f"{ratio:.0%} missing", _rows(rows, words), number(error, 3)))
     return figures
 
 
-def _halves(model: Any, few: Pictures) -> list[tuple[str, Image, str]]:
+def _halves(model: Any, few: Images) -> list[tuple[str, Image, str]]:
     """The upper half given, several completions below each other (Chen 2020, fig. 1)."""
     few = few[: MANY // 2 * 2]
     missing = by_half(few, "lower")
     made = [model.complete(few, missing, seed=seed) for seed in range(4)]
     error = masked_error(few, made[0].pixels, missing)
     rows = [shown_missing(few, missing), *made, few]
-    words = f"{len(few)} pictures of which the upper half is given, four completions, and the truth"
+    words = f"{len(few)} images of which the upper half is given, four completions, and the truth"
     return [("upper half given", _rows(rows, words), number(error, 3))]
 
 
 def generative(material: Material) -> Section | None:
-    """Is a model that only completes a generative one? Pictures and numbers."""
+    """Is a model that only completes a generative one? Images and numbers."""
     seen, model = material.seen, material.model
     if seen is None or not hasattr(model, "unmask"):
         return None
@@ -71,25 +71,25 @@ def generative(material: Material) -> Section | None:
     missing = by_ratio(few, 0.75, block_of(model))
     answers = [model.complete(few[:1], missing[:1], seed=seed) for seed in range(SEEDS)]
     spread = np.stack([one.pixels for one in answers]).astype(float).std(0).mean()
-    one = Pictures.concatenate([shown_missing(few[:1], missing[:1]), *answers])
+    one = Images.concatenate([shown_missing(few[:1], missing[:1]), *answers])
     everything = np.ones((1, seen.height, seen.width), bool)
     nothing = model.complete(seen[:1], everything, seed=0)
     average = seen.pixels.astype(float).mean(0)
-    pictures = model.unmask(24, seed=0, steps=STEPS)
+    images = model.unmask(24, seed=0, steps=STEPS)
     values = {
-        "answers": _rows([one], f"A masked picture and {SEEDS} answers of different seeds"),
+        "answers": _rows([one], f"A masked image and {SEEDS} answers of different seeds"),
         "seeds": SEEDS,
         "spread": number(float(spread), 2),
-        "nothing": wall(small_pixels(nothing, THUMB), 1, "What it makes of no picture at all"),
+        "nothing": wall(small_pixels(nothing, THUMB), 1, "What it makes of no image at all"),
         "mean": wall(
-            small_pixels(Pictures(average.round().astype(np.uint8)[None]), THUMB),
+            small_pixels(Images(average.round().astype(np.uint8)[None]), THUMB),
             1,
-            "The average of the pictures",
+            "The average of the images",
         ),
         "apart": number(float(np.abs(nothing.pixels[0] - average).mean()), 2),
         "deviation": number(float(np.abs(seen.pixels - average).mean()), 2),
         "unmasked": wall(
-            small_pixels(pictures, THUMB), 12, "Pictures by iterative unmasking from nothing"
+            small_pixels(images, THUMB), 12, "Images by iterative unmasking from nothing"
         ),
         "steps": STEPS,
         "errors": [
@@ -101,9 +101,9 @@ def generative(material: Material) -> Section | None:
     return Section("generative", "Is this a generative image model?", values)
 
 
-def _rows(rows: list[Pictures], words: str) -> Image:
-    """Rows of pictures of one length."""
-    return wall(small_pixels(Pictures.concatenate(rows), THUMB), len(rows[0]), words)
+def _rows(rows: list[Images], words: str) -> Image:
+    """Rows of images of one length."""
+    return wall(small_pixels(Images.concatenate(rows), THUMB), len(rows[0]), words)
 
 
 def _number(value: float | None) -> str | None:

@@ -11,18 +11,18 @@ from pinxit.reports.sections import Section
 from pinxit.reports.words import plain
 
 # what a row of metrics.csv tells besides the loss and its parts
-BOOKKEEPING = {"step", "pictures", "seconds", "progress", "learning_rate", "grad_norm", "skipped"}
+BOOKKEEPING = {"step", "images", "seconds", "progress", "learning_rate", "grad_norm", "skipped"}
 CUT = 0.04  # of the training, that the value axis need not hold
 
 Rows = list[dict[str, float]]
 
 
 def trained(material: Material) -> Section | None:
-    """Loss, its parts and the learning rate over the pictures seen."""
+    """Loss, its parts and the learning rate over the images seen."""
     rows = material.run.metrics()
     if len(rows) < 2:
         return None
-    x = "pictures" if "pictures" in rows[-1] else "step"
+    x = "images" if "images" in rows[-1] else "step"
     drawn = [_learning(rows, name, x) for name in _parts(rows)]
     if any("learning_rate" in row for row in rows):
         drawn.append(_single(rows, "learning_rate", x, "learning rate"))
@@ -59,7 +59,7 @@ def _learning(rows: Rows, name: str, x: str) -> dict[str, Any] | None:
     label = f"{plain(name)} while training" + "".join(
         f"; {c.name} ends at {c.y[-1]:.4g}" for c in curves
     )
-    chart = charts.lines(kept, label=label, x_title=f"{x} seen" if x == "pictures" else x)
+    chart = charts.lines(kept, label=label, x_title=f"{x} seen" if x == "images" else x)
     cut = any(len(k.x) < len(c.x) for k, c in zip(kept, curves, strict=True))
     return {"title": plain(name), "chart": chart, "curves": kept, "cut": cut}
 
@@ -69,7 +69,7 @@ def _single(rows: Rows, name: str, x: str, title: str) -> dict[str, Any] | None:
     if len(curve.x) < 2:
         return None
     label = f"{title} while training"
-    chart = charts.lines([curve], label=label, x_title=f"{x} seen" if x == "pictures" else x)
+    chart = charts.lines([curve], label=label, x_title=f"{x} seen" if x == "images" else x)
     return {"title": title, "chart": chart, "curves": [], "cut": False}
 
 

@@ -1,4 +1,4 @@
-"""Pictures as they stand in the page: PNG in base64, at their own size, enlarged by the browser."""
+"""Images as they stand in the page: PNG in base64, at their own size, enlarged by the browser."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 ERROR_COLOUR = (200, 64, 40)
-CRISP = 64  # pictures up to this many pixels a side are enlarged without smoothing
+CRISP = 64  # images up to this many pixels a side are enlarged without smoothing
 
 
 @dataclass(frozen=True)
@@ -40,14 +40,14 @@ def with_alpha(pixels: np.ndarray) -> np.ndarray:
 
 
 def sheet(pixels: np.ndarray, columns: int) -> np.ndarray:
-    """Pictures `[n, h, w, c]` of c = 2 or 4 (with opacity) in rows, the gaps transparent."""
+    """Images `[n, h, w, c]` of c = 2 or 4 (with opacity) in rows, the gaps transparent."""
     n, h, w, c = pixels.shape
     columns = min(columns, n)
     rows, gap = -(-n // columns), max(1, max(h, w) // 14)
     out = np.zeros((rows * (h + gap) - gap, columns * (w + gap) - gap, c), np.uint8)
-    for i, picture in enumerate(pixels):
+    for i, image in enumerate(pixels):
         top, left = i // columns * (h + gap), i % columns * (w + gap)
-        out[top : top + h, left : left + w] = picture
+        out[top : top + h, left : left + w] = image
     return out
 
 
@@ -61,14 +61,14 @@ def shrunk(pixels: np.ndarray, longest: int) -> np.ndarray:
     scale = longest / max(h, w)
     size = (max(1, round(w * scale)), max(1, round(h * scale)))
     made = []
-    for picture in pixels:
-        image = Pillow.fromarray(np.ascontiguousarray(picture[..., 0] if c == 1 else picture))
+    for image in pixels:
+        image = Pillow.fromarray(np.ascontiguousarray(image[..., 0] if c == 1 else image))
         made.append(np.asarray(image.resize(size, Pillow.Resampling.LANCZOS)))
     return np.stack(made).reshape(n, size[1], size[0], c)
 
 
 def wall(pixels: np.ndarray, columns: int, alt: str) -> Image:
-    """Pictures uint8 `[n, h, w, c]` in rows, as one image."""
+    """Images uint8 `[n, h, w, c]` in rows, as one image."""
     return of_array(sheet(with_alpha(pixels), columns), alt, crisp=max(pixels.shape[1:3]) <= CRISP)
 
 
@@ -94,7 +94,7 @@ def as_rgba(pixels: np.ndarray) -> np.ndarray:
 
 
 def opened(path: Path, grey: bool) -> np.ndarray:
-    """A picture file as uint8 `[height, width, channel]`."""
+    """An image file as uint8 `[height, width, channel]`."""
     from PIL import Image as Pillow
 
     with Pillow.open(path) as image:
@@ -103,9 +103,9 @@ def opened(path: Path, grey: bool) -> np.ndarray:
 
 
 def cells_of(array: np.ndarray, height: int, width: int, gap: int = 2) -> np.ndarray | None:
-    """The pictures of a sheet that `Pictures.grid` laid out, at their own size `[n, h, w, c]`.
+    """The images of a sheet that `Images.grid` laid out, at their own size `[n, h, w, c]`.
 
-    None where the sheet is not one of pictures of this size.
+    None where the sheet is not one of images of this size.
     """
     down, across = array.shape[0] - gap, array.shape[1] - gap
     for scale in range(32, 0, -1):

@@ -1,4 +1,4 @@
-"""The latent space: what each latent does, where the pictures lie in it, what each one costs."""
+"""The latent space: what each latent does, where the images lie in it, what each one costs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from pinxit.data.pictures import Pictures
+from pinxit.data.images import Images
 from pinxit.evaluation.latents import collapse
 from pinxit.reports import charts
 from pinxit.reports.charts import Group
@@ -18,30 +18,30 @@ from pinxit.sampling.inputs import sees_labels
 from pinxit.sampling.latents import ACTIVE, traverse
 
 ROWS, STEPS = 8, 13  # of a traversal: from -3 to 3 in steps of one half
-PLANE = 13  # pictures a side of the decoded plane
+PLANE = 13  # images a side of the decoded plane
 COLOURS = 10
 
 
 def traversed(material: Material) -> Section | None:
-    """Each of the most active latents from -3 to 3, the others as one picture has them."""
+    """Each of the most active latents from -3 to 3, the others as one image has them."""
     if material.posterior is None or material.seen is None:
         return None
     most = min(ROWS, material.posterior.mean.shape[1])
     # activity is measured anew on these few, and they are enough to rank the latents
     few = material.seen[even(len(material.seen), 200)]
     found = traverse(material.model, few, most, steps=STEPS)
-    small = small_pixels(found.pictures, THUMB)
+    small = small_pixels(found.images, THUMB)
     rows = []
     for i, (latent, rate) in enumerate(zip(found.latents, found.rate, strict=True)):
-        alt = f"Latent {latent} from -3 to 3: {STEPS} pictures"
+        alt = f"Latent {latent} from -3 to 3: {STEPS} images"
         image = wall(small[i * STEPS : (i + 1) * STEPS], STEPS, alt)
         rows.append((image, latent, f"{number(rate, 2)} nats"))
-    values = {"rows": rows, "small": shown_small(found.pictures, THUMB)}
+    values = {"rows": rows, "small": shown_small(found.images, THUMB)}
     return Section("traversed", "What the latents do", values)
 
 
 def mapped(material: Material) -> Section | None:
-    """The pictures in two dimensions, by PCA (and UMAP where it is installed)."""
+    """The images in two dimensions, by PCA (and UMAP where it is installed)."""
     seen, vectors = material.seen, _vectors(material)
     if vectors is None or seen is None or len(vectors) < 5 or vectors.shape[1] < 2:
         return None
@@ -85,16 +85,16 @@ def _umap(vectors: np.ndarray) -> np.ndarray:
     return np.asarray(made)
 
 
-def _map(method: str, places: np.ndarray, seen: Pictures) -> dict[str, Any]:
+def _map(method: str, places: np.ndarray, seen: Images) -> dict[str, Any]:
     groups = _groups(places, seen)
     coloured = [group for group in groups if group.style is not None]
-    label = f"{len(places)} pictures by {method}" + (
+    label = f"{len(places)} images by {method}" + (
         ", coloured by label: " + ", ".join(g.name for g in coloured) if coloured else ""
     )
     return {"method": method, "chart": charts.scatter(groups, label=label), "groups": coloured}
 
 
-def _groups(places: np.ndarray, seen: Pictures) -> list[Group]:
+def _groups(places: np.ndarray, seen: Images) -> list[Group]:
     """The most frequent labels in colours, all others in grey."""
     if seen.labels is None or not seen.label_names:
         return [Group("all", places)]
@@ -121,7 +121,7 @@ def _plane(material: Material, pca: Any, places: np.ndarray) -> Image | None:
     up = np.linspace(high[1], low[1], side)
     grid = np.stack(np.meshgrid(across, up), -1).reshape(-1, 2)
     made = material.model.decode(pca.inverse_transform(grid).astype(np.float32))
-    alt = f"{side} by {side} pictures decoded from the plane of the map"
+    alt = f"{side} by {side} images decoded from the plane of the map"
     return wall(small_pixels(made, THUMB), side, alt)
 
 
@@ -148,7 +148,7 @@ def priced(material: Material) -> Section | None:
         "dots": charts.dots(
             variance[order].tolist(),
             styles,
-            label="Variance over the pictures of each latent's posterior mean, with the threshold",
+            label="Variance over the images of each latent's posterior mean, with the threshold",
             x_title="latents, in the same order",
             y_title="variance of E[z | x]",
             threshold=ACTIVE,

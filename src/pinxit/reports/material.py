@@ -1,4 +1,4 @@
-"""What a report is made from: a run, its model, its pictures, and what was measured of them."""
+"""What a report is made from: a run, its model, its images, and what was measured of them."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pinxit.data.pictures import Pictures
+from pinxit.data.images import Images
 from pinxit.errors import PinxitError
 from pinxit.evaluation.reconstruction import mean_squared_errors
 from pinxit.models.contract import ABILITIES
 from pinxit.runs import Run
-from pinxit.sampling.inputs import for_model, run_pictures, sees_labels
+from pinxit.sampling.inputs import for_model, run_images, sees_labels
 from pinxit.sampling.latents import Activity, gaussian_kl
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class Material:
 
     run: Run
     model: Any = None  # None where there are no weights
-    pictures: Pictures | None = None  # the whole data; None where it cannot be opened
+    images: Images | None = None  # the whole data; None where it cannot be opened
     missing: list[str] = field(default_factory=list)
     umap: bool = False  # a second map, by UMAP
 
@@ -49,20 +49,20 @@ class Material:
 
     @cached_property
     def split(self) -> str:
-        """The split that is looked at: test, or the next best that has pictures."""
-        if self.pictures is None:
+        """The split that is looked at: test, or the next best that has images."""
+        if self.images is None:
             return ""
-        named = (s for s in ("test", "validation", "train") if len(self.pictures.rows_of(s)))
-        return next(named, "all") if self.pictures.splits is not None else "all"
+        named = (s for s in ("test", "validation", "train") if len(self.images.rows_of(s)))
+        return next(named, "all") if self.images.splits is not None else "all"
 
     @cached_property
-    def seen(self) -> Pictures | None:
-        """Pictures of that split, evenly from all of it, as many as can be looked at quickly."""
-        if self.pictures is None:
+    def seen(self) -> Images | None:
+        """Images of that split, evenly from all of it, as many as can be looked at quickly."""
+        if self.images is None:
             return None
-        rows = self.pictures.rows_of(self.split)
+        rows = self.images.rows_of(self.split)
         most = int(np.clip(NUMBERS // self.run.facts.dims, 48, 1000))
-        seen = self.pictures.take(rows[even(len(rows), most)])
+        seen = self.images.take(rows[even(len(rows), most)])
         return seen if self.model is None else for_model(self.model, seen)
 
     @cached_property
@@ -97,15 +97,15 @@ class Material:
         return mean_squared_errors(self.seen, self.reconstructions)
 
     @cached_property
-    def reconstructions(self) -> Pictures | None:
-        """The pictures of `seen`, through the model and back."""
+    def reconstructions(self) -> Images | None:
+        """The images of `seen`, through the model and back."""
         if self.seen is None or not self.can("reconstruct"):
             return None
         return self.model.reconstruct(self.seen)
 
     @cached_property
-    def samples(self) -> Pictures | None:
-        """New pictures of seed 0, as many as `seen` has up to 256."""
+    def samples(self) -> Images | None:
+        """New images of seed 0, as many as `seen` has up to 256."""
         if not self.can("sample"):
             return None
         few = int(np.clip(NUMBERS // 4 // self.run.facts.dims, 36, 256))
@@ -123,7 +123,7 @@ class Material:
 
         return dict(sharpness_figures(self.seen, self.reconstructions, self._like_the_data()))
 
-    def _like_the_data(self) -> Pictures | None:
+    def _like_the_data(self) -> Images | None:
         """Samples to hold against the data; labels that the model sees as often as there."""
         if not self.can("sample") or self.seen is None or self.samples is None:
             return None
@@ -141,25 +141,25 @@ class Material:
         return {kind: value for kind, value in found.items() if value is not None}
 
 
-def open_material(run: Run, pictures: Pictures | None = None, *, umap: bool = False) -> Material:
+def open_material(run: Run, images: Images | None = None, *, umap: bool = False) -> Material:
     """All that can be opened of a run, with a line for whatever cannot.
 
     Raises UsageError where the folder is no run, PinxitError for UMAP that is not installed.
     """
     if umap and importlib.util.find_spec("umap") is None:
         raise PinxitError("UMAP needs umap-learn: pip install 'pinxit[umap]'")
-    material = Material(run, pictures=pictures, umap=umap)
+    material = Material(run, images=images, umap=umap)
     run.config  # noqa: B018 (a folder that is no run says so)
     try:
         material.model = run.load()
     except PinxitError as error:
         material.missing.append(f"No weights: {error}")
-    if pictures is None:
+    if images is None:
         try:
-            material.pictures = run_pictures(run, progress=False)
+            material.images = run_images(run, progress=False)
         except PinxitError as error:
             material.missing.append(
-                f"The pictures it learned from could not be opened ({error}) so nothing here "
+                f"The images it learned from could not be opened ({error}) so nothing here "
                 "is compared with them."
             )
     if not material.evaluation:

@@ -1,4 +1,4 @@
-"""What may make the pictures sharper, judged by what was measured on this run.
+"""What may make the images sharper, judged by what was measured on this run.
 
 A remedy is named only where the family has the setting it turns.
 """
@@ -44,10 +44,8 @@ def _longer(material: Material, known: dict[str, Any]) -> Remedy | None:
     gain = early - values[-1]
     if name == "val_loss" and best < 0.7 * len(values) and values[-1] > values[best] * 1.01:
         here = f"validation was best at {number(100 * (best + 1) / len(values), 2)} % of training"
-        return Remedy(
-            "more pictures, or a smaller `--width`", here, "it overfits: longer is no help"
-        )
-    here = f"the last quarter won {number(max(gain, 0.0), 2)} nats a picture"
+        return Remedy("more images, or a smaller `--width`", here, "it overfits: longer is no help")
+    here = f"the last quarter won {number(max(gain, 0.0), 2)} nats an image"
     hopeful = gain > 0.005 * abs(values[-1])
     return Remedy("`--minutes` more", here, "details are learned last", hopeful)
 
@@ -70,7 +68,7 @@ def _beta(material: Material, known: dict[str, Any]) -> Remedy | None:
     if "beta" not in known or material.bound is None:
         return None
     rate = number(float(material.bound.rate.sum(1).mean()), 3)
-    here = f"β is {known['beta']:g}; the code costs {rate} nats a picture"
+    here = f"β is {known['beta']:g}; the code costs {rate} nats an image"
     effect = "the code may cost more: sharper reconstructions, a worse ELBO, weaker samples"
     return Remedy(f"`--beta {known['beta'] / 2:g}`", here, effect, known["beta"] >= 1)
 
@@ -94,5 +92,5 @@ def _prior(material: Material, known: dict[str, Any]) -> Remedy | None:
     if made is None or back is None:
         return None
     here = f"samples have {number(made, 2)} of the data’s detail, reconstructions {number(back, 2)}"
-    effect = "draws codes from where the pictures’ codes lie: better samples, same reconstructions"
+    effect = "draws codes from where the images’ codes lie: better samples, same reconstructions"
     return Remedy("`--prior flow`", here, effect, abs(made - back) > 0.1)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from pinxit.data.pictures import Pictures
+from pinxit.data.images import Images
 from pinxit.evaluation.reconstruction import psnr
 from pinxit.reports.images import (
     CRISP,
@@ -28,7 +28,7 @@ from pinxit.reports.material import Material, even
 from pinxit.reports.words import number
 from pinxit.sampling.inputs import sees_labels
 
-LONGEST = 96  # pixels a side of a picture in the page; larger ones are made smaller
+LONGEST = 96  # pixels a side of an image in the page; larger ones are made smaller
 THUMB = 48  # likewise of one of many in a row
 
 
@@ -45,14 +45,14 @@ Maker = Callable[[Material], Section | None]
 
 
 def painted(material: Material) -> Section | None:
-    """New pictures of a fixed seed, by label where the model knows labels, and as it learned."""
+    """New images of a fixed seed, by label where the model knows labels, and as it learned."""
     samples = material.samples
     if samples is None:
         return None
     small = small_pixels(samples)
     columns, many = _wall_size(small)
     values = {
-        "wall": wall(small[:many], columns, f"{many} new pictures that the model painted, seed 0"),
+        "wall": wall(small[:many], columns, f"{many} new images that the model painted, seed 0"),
         "count": many,
         "small": shown_small(samples),
         "by_label": _by_label(material),
@@ -62,7 +62,7 @@ def painted(material: Material) -> Section | None:
 
 
 def _wall_size(pixels: np.ndarray) -> tuple[int, int]:
-    """Columns and number of pictures: 12 x 6 small ones, fewer where they are large."""
+    """Columns and number of images: 12 x 6 small ones, fewer where they are large."""
     columns = 12 if max(pixels.shape[1:3]) <= 32 else 8
     rows = 6 if columns == 12 else 4
     return columns, min(columns * rows, len(pixels))
@@ -75,7 +75,7 @@ def _by_label(material: Material, most: int = 12, each: int = 8) -> list[tuple[s
     rows = []
     for name in names[:most]:
         made = small_pixels(material.model.sample(each, seed=0, label=name), THUMB)
-        rows.append((name, wall(made, each, f"{each} new pictures with the label {name}")))
+        rows.append((name, wall(made, each, f"{each} new images with the label {name}")))
     return rows
 
 
@@ -94,7 +94,7 @@ def _as_it_learned(material: Material, most: int = 6) -> list[tuple[str, Image]]
 
 
 def _first_row(file: Path, material: Material, alt: str, each: int = 12) -> Image:
-    """The first pictures of a sheet that was written while training."""
+    """The first images of a sheet that was written while training."""
     facts = material.run.facts
     array = opened(file, grey=facts.channels == 1)
     cells = cells_of(array, facts.height, facts.width)
@@ -139,7 +139,7 @@ def reconstructed(material: Material, most: int = 12) -> Section | None:
 
 def triple(original: np.ndarray, made: np.ndarray, full: float, what: str) -> Image:
     """Original over reconstruction over |error|, as one image."""
-    pair = small_pixels(Pictures(np.stack([original, made])))
+    pair = small_pixels(Images(np.stack([original, made])))
     column = np.stack([as_rgba(pair[0]), as_rgba(pair[1]), error_map(pair[0], pair[1], full)])
     crisp = max(original.shape[:2]) <= CRISP
     alt = f"{what}: the original, its reconstruction and their absolute difference"
@@ -147,7 +147,7 @@ def triple(original: np.ndarray, made: np.ndarray, full: float, what: str) -> Im
 
 
 def unusual(material: Material, most: int = 12) -> Section | None:
-    """The pictures that the model finds least likely, and a few that it finds most."""
+    """The images that the model finds least likely, and a few that it finds most."""
     seen = material.seen
     if seen is None or not material.can("score") or len(seen) < 3:
         return None
@@ -166,40 +166,38 @@ def unusual(material: Material, most: int = 12) -> Section | None:
     return Section("unusual", "The unusual ones", values)
 
 
-def _cells(
-    pictures: Pictures, scores: np.ndarray, rows: np.ndarray
-) -> list[tuple[Image, str, str]]:
+def _cells(images: Images, scores: np.ndarray, rows: np.ndarray) -> list[tuple[Image, str, str]]:
     cells = []
     for i in rows.tolist():
-        image = wall(small_pixels(pictures[i]), 1, _described(pictures, i))
-        cells.append((image, number(float(scores[i]), 4), _named(pictures, i)))
+        image = wall(small_pixels(images[i]), 1, _described(images, i))
+        cells.append((image, number(float(scores[i]), 4), _named(images, i)))
     return cells
 
 
-def _named(pictures: Pictures, row: int) -> str:
-    """A picture's name, its folders left out."""
-    return str(pictures.names[row]).rsplit("/", 1)[-1] if len(pictures.names) else f"no. {row}"
+def _named(images: Images, row: int) -> str:
+    """An image's name, its folders left out."""
+    return str(images.names[row]).rsplit("/", 1)[-1] if len(images.names) else f"no. {row}"
 
 
-def _described(pictures: Pictures, row: int) -> str:
-    """`Picture cat-7.png, label cat`, for those who hear the page."""
-    name = f"Picture {_named(pictures, row)}"
-    if pictures.labels is not None and pictures.label_names and pictures.labels[row] >= 0:
-        return f"{name}, label {pictures.label_names[pictures.labels[row]]}"
+def _described(images: Images, row: int) -> str:
+    """`Image cat-7.png, label cat`, for those who hear the page."""
+    name = f"Image {_named(images, row)}"
+    if images.labels is not None and images.label_names and images.labels[row] >= 0:
+        return f"{name}, label {images.label_names[images.labels[row]]}"
     return name
 
 
 # -- pixels ----------------------------------------------------------------------------------
 
 
-def small_pixels(pictures: Pictures, longest: int = LONGEST) -> np.ndarray:
+def small_pixels(images: Images, longest: int = LONGEST) -> np.ndarray:
     """The pixels, made smaller where they would make the page heavy."""
-    return shrunk(pictures.pixels, longest)
+    return shrunk(images.pixels, longest)
 
 
-def shown_small(pictures: Pictures, longest: int = LONGEST) -> bool:
+def shown_small(images: Images, longest: int = LONGEST) -> bool:
     """Whether `small_pixels` made them smaller, which a caption then says."""
-    return max(pictures.height, pictures.width) > longest
+    return max(images.height, images.width) > longest
 
 
 def _absolute(a: np.ndarray, b: np.ndarray) -> np.ndarray:

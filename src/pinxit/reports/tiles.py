@@ -27,11 +27,11 @@ def lead(material: Material) -> str:
     run, facts = material.run, material.run.facts
     kind = (family(run.family).__doc__ or run.family).strip().splitlines()[0].split(" (")[0]
     kind = kind[0].lower() + kind[1:]
-    source = (run.config.get("data") or {}).get("source", "pictures")
+    source = (run.config.get("data") or {}).get("source", "images")
     article = "An" if kind[0] in "aeiou" else "A"
     colour = "grey" if facts.channels == 1 else "colour"
     text = (
-        f"{article} {kind} that learned from {facts.count:,} pictures of {source}, "
+        f"{article} {kind} that learned from {facts.count:,} images of {source}, "
         f"{facts.width} × {facts.height} pixels in {colour}"
     )
     if facts.label_names:
@@ -96,13 +96,13 @@ def _figure(name: str, figures: dict[str, float]) -> Tile:
 
 
 def _validation(material: Material) -> Tile | None:
-    """The best ELBO on validation pictures, where nothing was evaluated."""
+    """The best ELBO on validation images, where nothing was evaluated."""
     if "elbo" in material.figures:
         return None
     values = [row["val_elbo"] for row in material.run.metrics() if "val_elbo" in row]
     if not values:
         return None
-    return Tile("ELBO, validation", number(max(values), 4), "nats", "a picture; higher is better")
+    return Tile("ELBO, validation", number(max(values), 4), "nats", "an image; higher is better")
 
 
 def _active(material: Material) -> Tile | None:
@@ -116,20 +116,20 @@ def _error(material: Material) -> Tile | None:
     if material.errors is None or "psnr" in material.figures:
         return None
     text = number(float(psnr(material.errors).mean()), 3)
-    return Tile("PSNR", text, "dB", f"reconstructions of {material.split} pictures")
+    return Tile("PSNR", text, "dB", f"reconstructions of {material.split} images")
 
 
 def _seen(material: Material) -> list[Tile]:
     rows = material.run.metrics()
-    if not rows or "pictures" not in rows[-1]:
+    if not rows or "images" not in rows[-1]:
         return []
-    seen, last = rows[-1]["pictures"], rows[-1]
+    seen, last = rows[-1]["images"], rows[-1]
     epochs = seen / max(1, material.run.facts.count)
     note = f"{number(epochs, 2)} times each" if epochs >= 1.5 else ""
-    tile = Tile("pictures seen", _short(seen), "", note)
+    tile = Tile("images seen", _short(seen), "", note)
     if not last.get("seconds") or material.figures:
         return [tile]
-    return [tile, Tile("speed", _short(seen / last["seconds"]), "pictures/s", "while training")]
+    return [tile, Tile("speed", _short(seen / last["seconds"]), "images/s", "while training")]
 
 
 def _short(count: float) -> str:

@@ -1,4 +1,4 @@
-"""Words and pictures: captions beside pictures, right and wrong ones, and what looks at what."""
+"""Words and images: captions beside images, right and wrong ones, and what looks at what."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import numpy as np
 import torch
 
 from pinxit.data.captions import told_in_turn
-from pinxit.data.pictures import Pictures
+from pinxit.data.images import Images
 from pinxit.data.words import END
-from pinxit.evaluation.neighbours import nearest_picture
+from pinxit.evaluation.neighbours import nearest_image
 from pinxit.evaluation.scenes import agreement, read_scene
 from pinxit.evaluation.worded import changes, edits_of, scenes_of
 from pinxit.reports.images import ERROR_COLOUR, Image, wall
@@ -18,8 +18,8 @@ from pinxit.reports.material import Material, even
 from pinxit.reports.sections import LONGEST, Section, small_pixels
 
 MANY = 10  # captions
-EACH = 4  # pictures of each
-LOOKED_AT = 4_000  # training pictures among which the nearest is sought
+EACH = 4  # images of each
+LOOKED_AT = 4_000  # training images among which the nearest is sought
 WORDS = 16  # of which it is drawn where they look
 
 
@@ -35,10 +35,10 @@ def worded(material: Material) -> Section | None:
         return None
     some = material.seen.take(rows[chosen])
     values = ways[way](material, some, [texts[i] for i in chosen])
-    return Section("worded", "Words and pictures", {"way": way, "split": material.split, **values})
+    return Section("worded", "Words and images", {"way": way, "split": material.split, **values})
 
 
-def _drawn(material: Material, some: Pictures, texts: list[str]) -> dict[str, Any]:
+def _drawn(material: Material, some: Images, texts: list[str]) -> dict[str, Any]:
     made = material.model.draw([text for text in texts for _ in range(EACH)], seed=0)
     scenes, near = scenes_of(some), _nearest(material, made[::EACH])
     rows = []
@@ -50,36 +50,36 @@ def _drawn(material: Material, some: Pictures, texts: list[str]) -> dict[str, An
         rows.append(
             {
                 "text": text,
-                "made": _wall(few, f"{EACH} pictures drawn of: {text}"),
-                "truth": _wall(some[i], f"The picture of the data with the caption: {text}"),
-                "near": None if near is None else _wall(near[i], "The nearest training picture"),
+                "made": _wall(few, f"{EACH} images drawn of: {text}"),
+                "truth": _wall(some[i], f"The image of the data with the caption: {text}"),
+                "near": None if near is None else _wall(near[i], "The nearest training image"),
                 "right": right,
             }
         )
     return {"rows": rows, "each": EACH, "read": scenes is not None}
 
 
-def _nearest(material: Material, made: Pictures) -> Pictures | None:
-    """The training picture that differs least from each, in squares of pixels."""
-    assert material.pictures is not None
-    rows = material.pictures.rows_of("train")
+def _nearest(material: Material, made: Images) -> Images | None:
+    """The training image that differs least from each, in squares of pixels."""
+    assert material.images is not None
+    rows = material.images.rows_of("train")
     rows = rows[even(len(rows), LOOKED_AT)]
-    if len(rows) == 0 or material.pictures.pixels.shape[1:] != made.pixels.shape[1:]:
+    if len(rows) == 0 or material.images.pixels.shape[1:] != made.pixels.shape[1:]:
         return None
-    known = material.pictures.take(rows)
-    return known.take(nearest_picture(made, known))
+    known = material.images.take(rows)
+    return known.take(nearest_image(made, known))
 
 
-def _edited(material: Material, some: Pictures, texts: list[str]) -> dict[str, Any]:
+def _edited(material: Material, some: Images, texts: list[str]) -> dict[str, Any]:
     assert some.before is not None
-    before, edits = Pictures(some.before), edits_of(some)
+    before, edits = Images(some.before), edits_of(some)
     made = material.model.edit(before, texts, seed=0, temperature=0.0)
     rows = [
         {
             "text": text,
-            "before": _wall(before[i], "The picture before"),
+            "before": _wall(before[i], "The image before"),
             "made": _wall(made[i], f"Edited: {text}"),
-            "truth": _wall(some[i], "The true picture after"),
+            "truth": _wall(some[i], "The true image after"),
             "right": None if edits is None else all(changes(edits[i], read_scene(made.pixels[i]))),
         }
         for i, text in enumerate(texts)
@@ -87,7 +87,7 @@ def _edited(material: Material, some: Pictures, texts: list[str]) -> dict[str, A
     return {"rows": rows, "read": edits is not None}
 
 
-def _captioned(material: Material, some: Pictures, texts: list[str]) -> dict[str, Any]:
+def _captioned(material: Material, some: Images, texts: list[str]) -> dict[str, Any]:
     languages = material.model.words.languages
     written = {name: material.model.caption(some, language=name) for name in languages}
     rows = []
@@ -96,11 +96,11 @@ def _captioned(material: Material, some: Pictures, texts: list[str]) -> dict[str
         for name in languages:
             best, true = written[name][i][0], some.captions.get(name, [""] * len(some))[i]
             said.append((name, best.text, f"{best.log_prob:.2f}", true, best.text == true))
-        rows.append({"truth": _wall(some[i], f"Picture {i + 1}"), "said": said})
+        rows.append({"truth": _wall(some[i], f"Image {i + 1}"), "said": said})
     return {"rows": rows}
 
 
-def _translated(material: Material, some: Pictures, texts: list[str]) -> dict[str, Any]:
+def _translated(material: Material, some: Images, texts: list[str]) -> dict[str, Any]:
     first, second = material.model.words.languages[:2]
     rows = []
     for source, target in ((first, second), (second, first)):
@@ -113,7 +113,7 @@ def _translated(material: Material, some: Pictures, texts: list[str]) -> dict[st
 
 
 def attended(material: Material) -> Section | None:
-    """Where each word looks in the picture, or each place of the picture among the words."""
+    """Where each word looks in the image, or each place of the image among the words."""
     if material.seen is None or not (material.can("caption") or material.can("draw")):
         return None
     rows, texts = told_in_turn(material.seen, material.model.words.languages)
@@ -129,49 +129,49 @@ def attended(material: Material) -> Section | None:
     )
 
 
-def _words_looking(model: Any, picture: Pictures, text: str) -> list[tuple[str, Image]]:
-    """Each piece of the true caption, and the picture where its cross-attention lies."""
+def _words_looking(model: Any, image: Images, text: str) -> list[tuple[str, Image]]:
+    """Each piece of the true caption, and the image where its cross-attention lies."""
     language = model.words.language_of(text)
     tokens = model.tokens_of([text], [language], cut=True)
-    pixels = torch.from_numpy(np.array(picture.pixels)).to(model.device)
+    pixels = torch.from_numpy(np.array(image.pixels)).to(model.device)
     weights = model.looking(model.read(None, pixels), tokens[:, :-1])[0].cpu().numpy()
     side = model.config.patch if model.config.read == "patches" else model.config.block
-    grid = (picture.height // side, picture.width // side)
+    grid = (image.height // side, image.width // side)
     pieces = [model.words.decode([n]) for n in tokens[0, 1:].tolist() if n != END]
     return [
-        (piece, _lit(picture, weights[t].reshape(grid), f"Where '{piece}' looks"))
+        (piece, _lit(image, weights[t].reshape(grid), f"Where '{piece}' looks"))
         for t, piece in enumerate(pieces[:WORDS])
     ]
 
 
-def _looked_at(model: Any, picture: Pictures, text: str) -> list[tuple[str, Image]]:
-    """The picture of the data, and for each piece of its caption the places that look at it."""
+def _looked_at(model: Any, image: Images, text: str) -> list[tuple[str, Image]]:
+    """The image of the data, and for each piece of its caption the places that look at it."""
     language = model.words.language_of(text)
     tokens = model.tokens_of([text], [language], cut=True)
-    pixels = torch.from_numpy(np.array(picture.pixels)).to(model.device)
+    pixels = torch.from_numpy(np.array(image.pixels)).to(model.device)
     codes = model.codes.codes_of(pixels)
     weights = model.looking(model.read(tokens, None), codes[:, :-1])[0].cpu().numpy()
     found = []
     for s, number in enumerate(tokens[0].tolist()[: WORDS + 1]):
         piece = model.words.decode([number])
         if piece:
-            lit = _lit(picture, weights[:, s].reshape(model.codes.grid), f"What looks at '{piece}'")
+            lit = _lit(image, weights[:, s].reshape(model.codes.grid), f"What looks at '{piece}'")
             found.append((piece, lit))
     return found
 
 
-def _lit(picture: Pictures, weights: np.ndarray, alt: str) -> Image:
-    """The picture, the more in one colour the larger the weights are."""
+def _lit(image: Images, weights: np.ndarray, alt: str) -> Image:
+    """The image, the more in one colour the larger the weights are."""
     strength = weights / max(float(weights.max()), 1e-9)
-    h, w = picture.height // strength.shape[0], picture.width // strength.shape[1]
+    h, w = image.height // strength.shape[0], image.width // strength.shape[1]
     alpha = 0.75 * strength.repeat(h, 0).repeat(w, 1)[..., None]
-    shown = picture.pixels[0].repeat(3, -1) if picture.channels == 1 else picture.pixels[0]
+    shown = image.pixels[0].repeat(3, -1) if image.channels == 1 else image.pixels[0]
     mixed = shown * (1 - alpha) + np.array(ERROR_COLOUR) * alpha
-    return _wall(Pictures(mixed.round().astype(np.uint8)[None]), alt)
+    return _wall(Images(mixed.round().astype(np.uint8)[None]), alt)
 
 
-def _wall(pictures: Pictures, alt: str) -> Image:
-    """In a row; small pictures enlarged."""
-    small = small_pixels(pictures, LONGEST)
+def _wall(images: Images, alt: str) -> Image:
+    """In a row; small images enlarged."""
+    small = small_pixels(images, LONGEST)
     scale = max(1, 64 // max(small.shape[1:3]))
-    return wall(small.repeat(scale, 1).repeat(scale, 2), len(pictures), alt)
+    return wall(small.repeat(scale, 1).repeat(scale, 2), len(images), alt)

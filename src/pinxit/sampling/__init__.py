@@ -1,1 +1,1 @@
-"""From seeds, pictures and latents to pictures: what every command, page and server uses."""
+"""From seeds, images and latents to images: what every command, page and server uses."""

@@ -1,4 +1,4 @@
-"""The ELBO's terms of given pictures. Chance is a function of (seed, chunk of pictures) alone."""
+"""The ELBO's terms of given images. Chance is a function of (seed, chunk of images) alone."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from pinxit.data.pictures import Pictures
+from pinxit.data.images import Images
 from pinxit.models.blocks import mix
 from pinxit.sampling.inputs import labels_for
 
-CHUNK = 100  # pictures that share a generator
+CHUNK = 100  # images that share a generator
 
-Told = Callable[[int, int], None]  # pictures done, pictures in all
+Told = Callable[[int, int], None]  # images done, images in all
 
 
 @dataclass(frozen=True)
 class Bound:
-    """The two terms of the ELBO over some pictures, in nats."""
+    """The two terms of the ELBO over some images, in nats."""
 
-    distortion: Float64[np.ndarray, " n"]  # -log p(x given z), one z a picture
+    distortion: Float64[np.ndarray, " n"]  # -log p(x given z), one z an image
     rate: Float64[np.ndarray, "n latent"]  # KL(q(z given x) to p(z))
 
     @property
@@ -33,13 +33,13 @@ class Bound:
 
 
 @torch.inference_mode()
-def bound(model: Any, pictures: Pictures, seed: int = 0, told: Told | None = None) -> Bound:
-    """Distortion and rate of each picture, with one sample of q(z given x)."""
+def bound(model: Any, images: Images, seed: int = 0, told: Told | None = None) -> Bound:
+    """Distortion and rate of each image, with one sample of q(z given x)."""
     parts = []
-    for start, x, labels, generator in observed(model, pictures, seed):
+    for start, x, labels, generator in observed(model, images, seed):
         parts.append(model.elbo(x, labels, generator))
         if told:
-            told(min(start + CHUNK, len(pictures)), len(pictures))
+            told(min(start + CHUNK, len(images)), len(images))
     return Bound(
         torch.cat([part.distortion for part in parts]).double().cpu().numpy(),
         torch.cat([part.rate for part in parts]).double().cpu().numpy(),
@@ -47,12 +47,12 @@ def bound(model: Any, pictures: Pictures, seed: int = 0, told: Told | None = Non
 
 
 def observed(
-    model: Any, pictures: Pictures, seed: int
+    model: Any, images: Images, seed: int
 ) -> Iterator[tuple[int, Tensor, Tensor | None, torch.Generator]]:
-    """Chunks of the pictures as the likelihood sees them: first row, x, labels, generator."""
+    """Chunks of the images as the likelihood sees them: first row, x, labels, generator."""
     device = next(model.parameters()).device
-    for start in range(0, len(pictures), CHUNK):
-        some = pictures[start : start + CHUNK]
+    for start in range(0, len(images), CHUNK):
+        some = images[start : start + CHUNK]
         batch = some.batch(np.arange(len(some))).to(device)
         generator = torch.Generator(device).manual_seed(mix(seed, start))
         labels = None if labels_for(model, some) is None else batch.labels

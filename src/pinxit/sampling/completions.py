@@ -1,52 +1,52 @@
-"""Pictures with a part missing, and what a model paints there, side by side."""
+"""Images with a part missing, and what a model paints there, side by side."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from pinxit.data.images import Images
 from pinxit.data.missing import block_of, by_ratio, shown_missing
-from pinxit.data.pictures import Pictures
 from pinxit.errors import UsageError
 from pinxit.models.blocks import mix
 
 if TYPE_CHECKING:
     from pinxit.data.missing import Missing
 
-Columns = list[tuple[str, Pictures]]
+Columns = list[tuple[str, Images]]
 
 
 def several(
     model: Any,
-    pictures: Pictures,
+    images: Images,
     missing: Missing,
     *,
     each: int = 1,
     seed: int = 0,
     temperature: float = 1.0,
-) -> list[Pictures]:
-    """`each` completions of every picture: the first of `seed`, others of seeds made from it."""
+) -> list[Images]:
+    """`each` completions of every image: the first of `seed`, others of seeds made from it."""
     seeds = [seed, *(mix(seed, k) for k in range(1, each))]
-    return [model.complete(pictures, missing, seed=one, temperature=temperature) for one in seeds]
+    return [model.complete(images, missing, seed=one, temperature=temperature) for one in seeds]
 
 
-def side_by_side(pictures: Pictures, missing: Missing, made: Sequence[Pictures]) -> Columns:
+def side_by_side(images: Images, missing: Missing, made: Sequence[Images]) -> Columns:
     """What is given, each completion, and the truth."""
     titles = ["completed"] if len(made) == 1 else [f"no. {k}" for k in range(1, len(made) + 1)]
     return [
-        ("given", shown_missing(pictures, missing)),
+        ("given", shown_missing(images, missing)),
         *zip(titles, made, strict=True),
-        ("truth", pictures),
+        ("truth", images),
     ]
 
 
-def compared(model: Any, pictures: Pictures, ratios: Sequence[float], seed: int = 0) -> Columns:
+def compared(model: Any, images: Images, ratios: Sequence[float], seed: int = 0) -> Columns:
     """The truth, then what is given and what is made of it at each ratio (He 2021, fig. 2)."""
-    columns: Columns = [("truth", pictures)]
+    columns: Columns = [("truth", images)]
     for ratio in ratios:
-        missing = by_ratio(pictures, ratio, block_of(model), seed)
-        made = model.complete(pictures, missing, seed=seed)
-        columns += [(f"{ratio:.0%} masked", shown_missing(pictures, missing)), ("made", made)]
+        missing = by_ratio(images, ratio, block_of(model), seed)
+        made = model.complete(images, missing, seed=seed)
+        columns += [(f"{ratio:.0%} masked", shown_missing(images, missing)), ("made", made)]
     return columns
 
 

@@ -1,4 +1,4 @@
-"""New pictures as the data has them: of each label as often as it occurs there."""
+"""New images as the data has them: of each label as often as it occurs there."""
 
 from __future__ import annotations
 
@@ -6,29 +6,29 @@ from typing import Any
 
 import numpy as np
 
-from pinxit.data.pictures import Pictures
+from pinxit.data.images import Images
 from pinxit.models.blocks import mix
 from pinxit.models.contract import require
 from pinxit.sampling.inputs import for_model, sees_labels
 
 
-def draw_like(model: Any, pictures: Pictures, n: int, seed: int = 0) -> Pictures:
-    """`n` samples; of a model that sees labels, with the label frequencies of `pictures`.
+def draw_like(model: Any, images: Images, n: int, seed: int = 0) -> Images:
+    """`n` samples; of a model that sees labels, with the label frequencies of `images`.
 
     Raises PinxitError where the model cannot sample.
     """
     require(model, "sample")
-    pictures = for_model(model, pictures)
-    if not sees_labels(model) or pictures.labels is None or (pictures.labels < 0).all():
+    images = for_model(model, images)
+    if not sees_labels(model) or images.labels is None or (images.labels < 0).all():
         return model.sample(n, seed=seed)
     names = model.facts.label_names
-    found = np.bincount(pictures.labels[pictures.labels >= 0], minlength=len(names))
+    found = np.bincount(images.labels[images.labels >= 0], minlength=len(names))
     parts = [
         model.sample(int(count), seed=mix(seed, label), label=names[label])
         for label, count in enumerate(apportioned(found, n))
         if count
     ]
-    return Pictures.concatenate(parts)
+    return Images.concatenate(parts)
 
 
 def apportioned(counts: np.ndarray, n: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The pictures that a command is given, as its run's model takes them."""
+"""The images that a command is given, as its run's model takes them."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 
 from pinxit.data.batch import Facts
-from pinxit.data.load import load_pictures
-from pinxit.data.pictures import Pictures
+from pinxit.data.images import Images
+from pinxit.data.load import load_images
 from pinxit.data.sheet import spread as rows_spread
 from pinxit.errors import PinxitError
 from pinxit.runs import Run
 
 
-def run_pictures(run: Run, *, progress: bool = True) -> Pictures:
-    """All pictures of the data that a run learned from, as it saw them.
+def run_images(run: Run, *, progress: bool = True) -> Images:
+    """All images of the data that a run learned from, as it saw them.
 
     Raises PinxitError where they are not there any more.
     """
@@ -30,12 +30,12 @@ def run_pictures(run: Run, *, progress: bool = True) -> Pictures:
     return _converted(record.get("files") or record["source"], run.facts, progress, **options)
 
 
-def given_pictures(run: Run, data: Sequence[str | Path] | Pictures) -> Pictures:
-    """DATA or picture files at the run's size and channels.
+def given_images(run: Run, data: Sequence[str | Path] | Images) -> Images:
+    """DATA or image files at the run's size and channels.
 
-    Raises UsageError where DATA means nothing, PinxitError where no picture can be read.
+    Raises UsageError where DATA means nothing, PinxitError where no image can be read.
     """
-    if isinstance(data, Pictures):
+    if isinstance(data, Images):
         return data
     record: dict[str, Any] = run.config.get("data") or {}
     source = data[0] if len(data) == 1 else list(data)
@@ -44,20 +44,20 @@ def given_pictures(run: Run, data: Sequence[str | Path] | Pictures) -> Pictures:
     return _converted(source, run.facts, True, fit=fit, **made)
 
 
-def _converted(source: Any, facts: Facts, progress: bool, **options: Any) -> Pictures:
+def _converted(source: Any, facts: Facts, progress: bool, **options: Any) -> Images:
     size = (facts.height, facts.width)
     color = "grey" if facts.channels == 1 else "rgb"
-    return load_pictures(source, size=size, color=color, progress=progress, **options)
+    return load_images(source, size=size, color=color, progress=progress, **options)
 
 
-def held_out(pictures: Pictures) -> tuple[Pictures, str]:
-    """The test split; where it is empty all pictures, and a line that says so."""
-    rows = pictures.rows_of("test") if pictures.splits is not None else np.arange(0)
+def held_out(images: Images) -> tuple[Images, str]:
+    """The test split; where it is empty all images, and a line that says so."""
+    rows = images.rows_of("test") if images.splits is not None else np.arange(0)
     if len(rows):
-        return pictures.take(rows), ""
-    return pictures, (
-        f"{pictures.source or 'the data'} has no test split: these are all its {len(pictures):,} "
-        "pictures, and the model may have learned from them"
+        return images.take(rows), ""
+    return images, (
+        f"{images.source or 'the data'} has no test split: these are all its {len(images):,} "
+        "images, and the model may have learned from them"
     )
 
 
@@ -66,24 +66,24 @@ def sees_labels(model: Any) -> bool:
     return getattr(model.config, "condition", "none") == "label"
 
 
-def labels_for(model: Any, pictures: Pictures) -> np.ndarray | None:
-    """The labels to give a model with these pictures: None for a model that sees none."""
-    return pictures.labels if sees_labels(model) else None
+def labels_for(model: Any, images: Images) -> np.ndarray | None:
+    """The labels to give a model with these images: None for a model that sees none."""
+    return images.labels if sees_labels(model) else None
 
 
-def for_model(model: Any, pictures: Pictures) -> Pictures:
-    """The pictures, labels numbered by the model's own names where it sees them; -1 for others."""
+def for_model(model: Any, images: Images) -> Images:
+    """The images, labels numbered by the model's own names where it sees them; -1 for others."""
     names = model.facts.label_names
-    if pictures.labels is None or pictures.label_names == names or not sees_labels(model):
-        return pictures
+    if images.labels is None or images.label_names == names or not sees_labels(model):
+        return images
     numbers = {name: i for i, name in enumerate(names)}
-    table = np.array([numbers.get(name, -1) for name in pictures.label_names] + [-1], np.int64)
-    labels = table[pictures.labels]  # -1, none, takes the last
-    return dataclasses.replace(pictures, labels=labels, label_names=names)
+    table = np.array([numbers.get(name, -1) for name in images.label_names] + [-1], np.int64)
+    labels = table[images.labels]  # -1, none, takes the last
+    return dataclasses.replace(images, labels=labels, label_names=names)
 
 
-def spread(pictures: Pictures, most: int | None) -> Pictures:
-    """At most `most` of the pictures, at even distances over all."""
-    if most is None or len(pictures) <= most:
-        return pictures
-    return pictures.take(rows_spread(len(pictures), most))
+def spread(images: Images, most: int | None) -> Images:
+    """At most `most` of the images, at even distances over all."""
+    if most is None or len(images) <= most:
+        return images
+    return images.take(rows_spread(len(images), most))

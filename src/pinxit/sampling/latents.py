@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from jaxtyping import Float32
 
-from pinxit.data.pictures import Pictures
+from pinxit.data.images import Images
 from pinxit.errors import UsageError
 from pinxit.models.contract import Bounds, Posterior, Priors, require
 from pinxit.sampling.inputs import labels_for, spread
@@ -52,14 +52,14 @@ def _spherical(a: np.ndarray, b: np.ndarray, t: np.ndarray) -> np.ndarray:
     return ((1 - t) * lengths[0] + t * lengths[1]) * direction
 
 
-def between_pictures(model: Any, pair: Pictures, steps: int, path: Way = "spherical") -> Pictures:
-    """The way from the first of two pictures to the second.
+def between_images(model: Any, pair: Images, steps: int, path: Way = "spherical") -> Images:
+    """The way from the first of two images to the second.
 
-    Raises UsageError for other than two pictures, PinxitError where the model has no latents.
+    Raises UsageError for other than two images, PinxitError where the model has no latents.
     """
     require(model, "encode")
     if len(pair) != 2:
-        raise UsageError(f"an interpolation goes from one picture to another, not {len(pair)}.")
+        raise UsageError(f"an interpolation goes from one image to another, not {len(pair)}.")
     mean = model.encode(pair).mean
     labels = labels_for(model, pair)
     z = interpolate(mean[0], mean[1], steps, path)
@@ -71,27 +71,27 @@ def between_pictures(model: Any, pair: Pictures, steps: int, path: Way = "spheri
 
 def between_seeds(
     model: Any, seeds: tuple[int, int], steps: int, path: Way = "spherical"
-) -> Pictures:
+) -> Images:
     """The way from the first sample of one seed to the first sample of another.
 
     The noise that samples are made from is interpolated, then taken to latents by the prior.
     """
-    from pinxit.models.blocks import picture_noise
+    from pinxit.models.blocks import image_noise
 
     require(model, "encode")
     size = latent_dim(model)
-    ends = [picture_noise(1, (size,), seed)[0].numpy() for seed in seeds]
+    ends = [image_noise(1, (size,), seed)[0].numpy() for seed in seeds]
     noise = interpolate(ends[0], ends[1], steps, path)
     return model.decode(model.from_noise(noise) if isinstance(model, Priors) else noise)
 
 
 def latent_dim(model: Any) -> int:
-    """Numbers in a picture's latent."""
+    """Numbers in an image's latent."""
     return int(model.config.latent_dim)
 
 
 class Activity(NamedTuple):
-    """What each latent does over some pictures."""
+    """What each latent does over some images."""
 
     variance: Float32[np.ndarray, " latent"]  # over x of E[z given x]
     rate: Float32[np.ndarray, " latent"]  # KL(q(z given x) to p(z)), mean over x, nats
@@ -107,18 +107,18 @@ class Activity(NamedTuple):
         return np.argsort(-self.rate, kind="stable")
 
 
-def activity(model: Any, pictures: Pictures, posterior: Posterior | None = None) -> Activity:
+def activity(model: Any, images: Images, posterior: Posterior | None = None) -> Activity:
     """How active each latent is: the model's own KL where it has one, else that to N(0, I)."""
     require(model, "encode")
     if posterior is None:
-        posterior = encoded(model, pictures)
-    rate = _own_rate(model, pictures) if isinstance(model, Bounds) else gaussian_kl(posterior)
+        posterior = encoded(model, images)
+    rate = _own_rate(model, images) if isinstance(model, Bounds) else gaussian_kl(posterior)
     return Activity(posterior.mean.var(0), rate.mean(0))
 
 
-def encoded(model: Any, pictures: Pictures) -> Posterior:
-    """q(z given x) of each picture; PinxitError where the model has no latents."""
-    return require(model, "encode").encode(pictures)
+def encoded(model: Any, images: Images) -> Posterior:
+    """q(z given x) of each image; PinxitError where the model has no latents."""
+    return require(model, "encode").encode(images)
 
 
 def gaussian_kl(posterior: Posterior) -> Latents:
@@ -127,37 +127,37 @@ def gaussian_kl(posterior: Posterior) -> Latents:
     return 0.5 * (std**2 + mean**2 - 1) - np.log(std)
 
 
-def _own_rate(model: Any, pictures: Pictures, most: int = 1_000) -> Latents:
+def _own_rate(model: Any, images: Images, most: int = 1_000) -> Latents:
     from pinxit.sampling.bounds import bound
 
-    return bound(model, spread(pictures, most)).rate.astype(np.float32)
+    return bound(model, spread(images, most)).rate.astype(np.float32)
 
 
 class Traversal(NamedTuple):
-    """Pictures along single latents: row r goes along latent `latents[r]`."""
+    """Images along single latents: row r goes along latent `latents[r]`."""
 
-    pictures: Pictures  # [rows * steps]
+    images: Images  # [rows * steps]
     latents: list[int]
     rate: list[float]  # nats
     steps: int
 
 
 def traverse(
-    model: Any, pictures: Pictures, latents: int = 8, start: Pictures | None = None, steps: int = 11
+    model: Any, images: Images, latents: int = 8, start: Images | None = None, steps: int = 11
 ) -> Traversal:
-    """Each of the most active latents from -3 to 3, all others as the picture `start` has them.
+    """Each of the most active latents from -3 to 3, all others as the image `start` has them.
 
-    `pictures` tell which latents are active. Without `start` the others are as the most typical
-    of `pictures` has them. Raises UsageError for more latents than there are.
+    `images` tell which latents are active. Without `start` the others are as the most typical
+    of `images` has them. Raises UsageError for more latents than there are.
     """
-    posterior = encoded(model, pictures)
+    posterior = encoded(model, images)
     size = posterior.mean.shape[1]
     if not 1 <= latents <= size:
         raise UsageError(f"this model has {size} latents; {latents} cannot be shown.")
-    found = activity(model, pictures, posterior)
+    found = activity(model, images, posterior)
     rows = found.order[:latents]
     if start is None:
-        start = pictures[typical(posterior.mean)]
+        start = images[typical(posterior.mean)]
     centre = model.encode(start).mean[0]
     z = np.tile(centre, (latents, steps, 1))
     z[np.arange(latents), :, rows] = np.linspace(-REACH, REACH, steps)
@@ -168,5 +168,5 @@ def traverse(
 
 
 def typical(mean: Latents) -> int:
-    """The picture whose latent is nearest to the median of all."""
+    """The image whose latent is nearest to the median of all."""
     return int(np.argmin(((mean - np.median(mean, 0)) ** 2).sum(1)))

@@ -1,4 +1,4 @@
-"""Which pictures a model finds unusual."""
+"""Which images a model finds unusual."""
 
 from __future__ import annotations
 
@@ -8,38 +8,38 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
-from pinxit.data.pictures import Pictures
+from pinxit.data.images import Images
 from pinxit.models.blocks import mix
 from pinxit.models.contract import require
 
-AT_ONCE = 100_000  # latents that the model is given at once: memory does not grow with pictures
+AT_ONCE = 100_000  # latents that the model is given at once: memory does not grow with images
 
 
 def scores(
-    model: Any, pictures: Pictures, samples: int = 1, seed: int = 0
+    model: Any, images: Images, samples: int = 1, seed: int = 0
 ) -> Float64[np.ndarray, " n"]:
-    """Lower bound of log p(x) of each picture in nats: the ELBO for 1 sample, IW-k for more.
+    """Lower bound of log p(x) of each image in nats: the ELBO for 1 sample, IW-k for more.
 
     Raises PinxitError where the model has no likelihood.
     """
     require(model, "score")
     chunk = max(10, min(1_000, AT_ONCE // samples))
     parts = [
-        model.score(pictures[start : start + chunk], samples=samples, seed=mix(seed, start))
-        for start in range(0, len(pictures), chunk)
+        model.score(images[start : start + chunk], samples=samples, seed=mix(seed, start))
+        for start in range(0, len(images), chunk)
     ]
     return np.concatenate(parts).astype(np.float64)
 
 
-def table(model: Any, pictures: Pictures, found: Float64[np.ndarray, " n"]) -> list[dict[str, Any]]:
-    """A row a picture, most unusual first: name, label, nats, and bits per dimension where the
+def table(model: Any, images: Images, found: Float64[np.ndarray, " n"]) -> list[dict[str, Any]]:
+    """A row an image, most unusual first: name, label, nats, and bits per dimension where the
     likelihood is over 8-bit values."""
     rows = []
     for i in np.argsort(found, kind="stable").tolist():
-        row: dict[str, Any] = {"name": pictures.names[i] if len(pictures.names) else str(i)}
-        if pictures.labels is not None:
-            label = int(pictures.labels[i])
-            row["label"] = pictures.label_names[label] if label >= 0 else ""
+        row: dict[str, Any] = {"name": images.names[i] if len(images.names) else str(i)}
+        if images.labels is not None:
+            label = int(images.labels[i])
+            row["label"] = images.label_names[label] if label >= 0 else ""
         row["log_likelihood"] = round(float(found[i]), 4)
         if getattr(model, "bits_per_dim", False):
             row["bits_per_dim"] = round(-float(found[i]) / (model.facts.dims * math.log(2)), 5)

@@ -1,4 +1,4 @@
-"""What commands draw: pictures side by side, in rows with a text, and as an animation."""
+"""What commands draw: images side by side, in rows with a text, and as an animation."""
 
 from __future__ import annotations
 
@@ -8,31 +8,31 @@ from typing import Literal
 
 import numpy as np
 
-from pinxit.data.pictures import Pictures
+from pinxit.data.images import Images
 from pinxit.data.sheet import contact_sheet, text_font
 
-GAP = 2  # pixels between pictures
+GAP = 2  # pixels between images
 MARGIN = 8
 
 
-def scale_for(pictures: Pictures, across: int, cell: int = 96, most: int = 1_600) -> int:
-    """How much small pictures are enlarged on a sheet of so many across."""
-    largest = max(pictures.height, pictures.width)
-    return max(1, min(round(cell / largest), most // max(1, across * pictures.width)))
+def scale_for(images: Images, across: int, cell: int = 96, most: int = 1_600) -> int:
+    """How much small images are enlarged on a sheet of so many across."""
+    largest = max(images.height, images.width)
+    return max(1, min(round(cell / largest), most // max(1, across * images.width)))
 
 
-def enlarged(pictures: Pictures, scale: int) -> np.ndarray:
+def enlarged(images: Images, scale: int) -> np.ndarray:
     """uint8 `[n, height, width, channel]`, each pixel a square of `scale`."""
-    return np.asarray(pictures.pixels).repeat(scale, 1).repeat(scale, 2)
+    return np.asarray(images.pixels).repeat(scale, 1).repeat(scale, 2)
 
 
-def pairs(originals: Pictures, made: Pictures, columns: int | None = None) -> Pictures:
-    """Each original with what was made of it at its right: a `Pictures` of one."""
+def pairs(originals: Images, made: Images, columns: int | None = None) -> Images:
+    """Each original with what was made of it at its right: a `Images` of one."""
     columns = min(columns or _even_columns(len(originals)), len(originals))
     scale = scale_for(originals, 2 * columns)
     left, right = enlarged(originals, scale), enlarged(made, scale)
     line = np.full((*left.shape[:2], 1, left.shape[3]), 255, np.uint8)
-    return Pictures(np.concatenate([left, line, right], 2)).grid(columns, scale=1, gap=8)
+    return Images(np.concatenate([left, line, right], 2)).grid(columns, scale=1, gap=8)
 
 
 def _even_columns(count: int) -> int:
@@ -41,20 +41,20 @@ def _even_columns(count: int) -> int:
     return min(range(max(1, wide - 1), wide + 3), key=lambda n: (-count % n, abs(n - wide)))
 
 
-def strip(made: Pictures, ends: Pictures | None = None, columns: int = 12) -> Pictures:
-    """Pictures in a row (more rows where they are many), between the originals at its ends."""
+def strip(made: Images, ends: Images | None = None, columns: int = 12) -> Images:
+    """Images in a row (more rows where they are many), between the originals at its ends."""
     if ends is not None:
-        made = Pictures.concatenate([ends[:1], made, ends[1:2]])
+        made = Images.concatenate([ends[:1], made, ends[1:2]])
     return made.grid(min(len(made), columns), gap=GAP)
 
 
-def rows_with_text(pictures: Pictures, columns: int, texts: Sequence[str]) -> bytes:
-    """The bytes of a PNG: rows of `columns` pictures, each with its text at the left."""
+def rows_with_text(images: Images, columns: int, texts: Sequence[str]) -> bytes:
+    """The bytes of a PNG: rows of `columns` images, each with its text at the left."""
     from PIL import Image, ImageDraw
 
     font = text_font(13)
-    scale = scale_for(pictures, columns, cell=64)
-    tiles = enlarged(pictures, scale)
+    scale = scale_for(images, columns, cell=64)
+    tiles = enlarged(images, scale)
     _, h, w, c = tiles.shape
     left = MARGIN + 12 + int(max(max(map(font.getlength, t.split("\n"))) for t in texts))
     size = left + columns * (w + GAP) + MARGIN, MARGIN + len(texts) * (h + GAP + 2) + MARGIN
@@ -74,13 +74,13 @@ def rows_with_text(pictures: Pictures, columns: int, texts: Sequence[str]) -> by
         return file.getvalue()
 
 
-def columns_with_titles(columns: Sequence[tuple[str, Pictures]]) -> bytes:
-    """The bytes of a PNG: each column's title, and under it its pictures, one a row."""
+def columns_with_titles(columns: Sequence[tuple[str, Images]]) -> bytes:
+    """The bytes of a PNG: each column's title, and under it its images, one a row."""
     from PIL import Image, ImageDraw
 
     font = text_font(12)
     scale = scale_for(columns[0][1], len(columns), cell=80)
-    tiles = [enlarged(pictures, scale) for _, pictures in columns]
+    tiles = [enlarged(images, scale) for _, images in columns]
     rows, h, w, c = tiles[0].shape
     across = max(w, *(int(font.getlength(title)) + 6 for title, _ in columns)) + 2 * GAP
     top = MARGIN + 18
@@ -99,32 +99,32 @@ def columns_with_titles(columns: Sequence[tuple[str, Pictures]]) -> bytes:
 
 
 def scored(
-    pictures: Pictures,
+    images: Images,
     scores: np.ndarray,
     most: int = 48,
     first: Literal["lowest", "highest"] = "lowest",
 ) -> bytes:
-    """The bytes of a PNG: the pictures of lowest (or highest) score, each score under its own."""
+    """The bytes of a PNG: the images of lowest (or highest) score, each score under its own."""
     order = np.argsort(scores if first == "lowest" else -scores, kind="stable")[:most]
-    texts = [f"{_named(pictures, int(i))} {_minus(float(scores[i]))}" for i in order]
-    return contact_sheet(pictures.take(order), texts)
+    texts = [f"{_named(images, int(i))} {_minus(float(scores[i]))}" for i in order]
+    return contact_sheet(images.take(order), texts)
 
 
 def _minus(number: float) -> str:
     return f"{number:,.1f}".replace("-", "\N{MINUS SIGN}")
 
 
-def _named(pictures: Pictures, row: int) -> str:
-    if pictures.labels is not None and pictures.labels[row] >= 0:
-        return f"{pictures.label_names[pictures.labels[row]]}:"
-    return f"{pictures.names[row].rsplit('/', 1)[-1]}:" if len(pictures.names) else ""
+def _named(images: Images, row: int) -> str:
+    if images.labels is not None and images.labels[row] >= 0:
+        return f"{images.label_names[images.labels[row]]}:"
+    return f"{images.names[row].rsplit('/', 1)[-1]}:" if len(images.names) else ""
 
 
-def animation(pictures: Pictures, seconds: float = 3.0, there_and_back: bool = True) -> bytes:
-    """The bytes of an animated GIF, without end; small pictures are enlarged."""
+def animation(images: Images, seconds: float = 3.0, there_and_back: bool = True) -> bytes:
+    """The bytes of an animated GIF, without end; small images are enlarged."""
     from PIL import Image
 
-    tiles = enlarged(pictures, max(1, round(256 / max(pictures.height, pictures.width))))
+    tiles = enlarged(images, max(1, round(256 / max(images.height, images.width))))
     if there_and_back:
         tiles = np.concatenate([tiles, tiles[-2:0:-1]])
     frames = [Image.fromarray(t[..., 0] if t.shape[-1] == 1 else t) for t in tiles]
@@ -134,10 +134,10 @@ def animation(pictures: Pictures, seconds: float = 3.0, there_and_back: bool = T
         return file.getvalue()
 
 
-def growing_grid(growing: Iterable[Pictures], seconds: float = 3.0, most: int = 60) -> bytes:
-    """The bytes of an animated GIF: a grid of pictures as they grow, then a while as they are."""
-    grids = [pictures.grid() for pictures in growing]
+def growing_grid(growing: Iterable[Images], seconds: float = 3.0, most: int = 60) -> bytes:
+    """The bytes of an animated GIF: a grid of images as they grow, then a while as they are."""
+    grids = [images.grid() for images in growing]
     step = -(-len(grids) // most)
     kept = grids[-1::-step][::-1]
     still = round(len(kept) / 2) + 1
-    return animation(Pictures.concatenate([*kept, *[kept[-1]] * still]), seconds, False)
+    return animation(Images.concatenate([*kept, *[kept[-1]] * still]), seconds, False)

@@ -10,21 +10,21 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
-from pinxit.data.pictures import SPLITS, Pictures
+from pinxit.data.images import SPLITS, Images
 
 
-def embeddings(pictures: Pictures, vectors: Float32[np.ndarray, "n dim"]) -> bytes:
+def embeddings(images: Images, vectors: Float32[np.ndarray, "n dim"]) -> bytes:
     """The bytes of a parquet file: name, label and split (where known), vector of float32."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    names = pictures.names if len(pictures.names) else [str(i) for i in range(len(pictures))]
+    names = images.names if len(images.names) else [str(i) for i in range(len(images))]
     columns: dict[str, Any] = {"name": pa.array([str(name) for name in names])}
-    if pictures.labels is not None:
-        labels = [pictures.label_names[i] if i >= 0 else None for i in pictures.labels.tolist()]
+    if images.labels is not None:
+        labels = [images.label_names[i] if i >= 0 else None for i in images.labels.tolist()]
         columns["label"] = pa.array(labels, pa.string())
-    if pictures.splits is not None:
-        columns["split"] = pa.array([SPLITS[i] for i in pictures.splits.tolist()])
+    if images.splits is not None:
+        columns["split"] = pa.array([SPLITS[i] for i in images.splits.tolist()])
     flat = pa.array(np.ascontiguousarray(vectors, np.float32).ravel())
     columns["vector"] = pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])
     with io.BytesIO() as file:

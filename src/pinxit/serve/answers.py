@@ -81,11 +81,11 @@ class Answer:
         self.emit("response.incomplete", response=self.body)
 
     def _usage(self) -> dict[str, Any]:
-        """Tokens are words, and of pictures the codes or steps that they took."""
+        """Tokens are words, and of images the codes or steps that they took."""
         read = sum(len(said.text.split()) for said in self.turn.talk.texts)
         texts = [part["text"] for item in self.body["output"] for part in item.get("content", [])]
-        pictures = len(self.body["output"]) - len(texts)
-        written = sum(len(text.split()) for text in texts) + pictures
+        images = len(self.body["output"]) - len(texts)
+        written = sum(len(text.split()) for text in texts) + images
         return {
             "input_tokens": read,
             "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
@@ -97,9 +97,9 @@ class Answer:
     # -- items ----------------------------------------------------------------------------------
 
     async def paint(self, text: str | None = None, edits: bool | None = None) -> Painted:
-        """An item with a picture, told from its first stage to the last."""
+        """An item with an image, told from its first stage to the last."""
         tool = self.turn.tool or Tool(type="image_generation")
-        source = self.turn.source if self.turn.tool else self.turn.talk.picture
+        source = self.turn.source if self.turn.tool else self.turn.talk.image
         source = None if edits is False else source
         ask = self._asked(text, tool, source)
         wanted = Wanted.of(tool, size_left_open(source, ask.mask))
@@ -118,8 +118,8 @@ class Answer:
         self.emit("response.image_generation_call.generating", **at)
         quality = tool.quality if tool.quality in ("low", "medium", "high") else "high"
 
-        async def shown(number: int, pictures: list[np.ndarray]) -> None:
-            file = await wanted.file(pictures[0], ask)
+        async def shown(number: int, images: list[np.ndarray]) -> None:
+            file = await wanted.file(images[0], ask)
             self.emit(
                 "response.image_generation_call.partial_image",
                 **at,
@@ -141,7 +141,7 @@ class Answer:
             quality=quality,
             revised_prompt=painted.said,
             result=file.base64,
-            seed=ask.seed,  # these three are ours: what repeats the picture, and how it came
+            seed=ask.seed,  # these three are ours: what repeats the image, and how it came
             painted_by=painted.by.name,
             resampled_from=file.resampled_from,
             **file.facts,
@@ -181,17 +181,17 @@ class Answer:
         self.emit("response.output_item.done", output_index=index, item=item)
 
     async def describe(self) -> str:
-        """The conversation's picture in words; where no run here has any, a line that says so."""
+        """The conversation's image in words; where no run here has any, a line that says so."""
         talk = self.turn.talk
-        if talk.picture is None:
+        if talk.image is None:
             return self.about()
-        text = await self.choice.describe(talk.picture, language_of(talk.prompt))
+        text = await self.choice.describe(talk.image, language_of(talk.prompt))
         if text is not None:
             return text
         names = ", ".join(one.name for one in self.choice.among)
         return (
-            f"I see a picture of {talk.picture.width} x {talk.picture.height} pixels, and no model "
-            f"here puts pictures into words ({names})."
+            f"I see an image of {talk.image.width} x {talk.image.height} pixels, and no model "
+            f"here puts images into words ({names})."
         )
 
     def about(self) -> str:
@@ -200,7 +200,7 @@ class Answer:
         names = ", ".join(one.name for one in self.choice.among)
         return (
             f"Hello. I paint, with {names}: {', '.join(cans)}. "
-            "Offer the image_generation tool to get a picture, or send one to have it described."
+            "Offer the image_generation tool to get an image, or send one to have it described."
         )
 
 
@@ -232,7 +232,7 @@ async def events(
         except asyncio.CancelledError:
             answer.cancel()
         except Exception:
-            answer.fail("server_error", "the picture could not be made.")
+            answer.fail("server_error", "the image could not be made.")
             raise
         finally:
             queue.put_nowait(None)

@@ -21,7 +21,7 @@ from pinxit.serve.conversation import Sources
 from pinxit.serve.gate import Figures, Gate, Rules, log
 from pinxit.serve.more_api import Chats, Embeddings, Files, Models
 from pinxit.serve.painters import Painters
-from pinxit.serve.pictures_api import Pictures
+from pinxit.serve.pictures_api import ImageRoutes
 from pinxit.serve.refusals import Refusal, error_body
 from pinxit.serve.responses_api import Responses
 from pinxit.serve.store import Store
@@ -51,7 +51,7 @@ def application(painters: Painters, store: Store, settings: Settings | None = No
 
     app = FastAPI(
         title="pinxit",
-        description="Pictures from words, from nothing and from pictures, by the OpenAI API.",
+        description="Images from words, from nothing and from images, by the OpenAI API.",
         lifespan=life,
         exception_handlers=_handlers(),
         docs_url=None,
@@ -70,7 +70,7 @@ def application(painters: Painters, store: Store, settings: Settings | None = No
 def _add_routes(app: FastAPI, painters: Painters, store: Store, settings: Settings) -> None:
     sources, work = settings.sources, settings.work
     responses = Responses(painters, store, sources, work)
-    pictures = Pictures(painters, store, sources)
+    images = ImageRoutes(painters, store, sources)
     models, files = Models(painters), Files(store)
     chats, embeddings = Chats(painters, store, sources, work), Embeddings(painters, sources)
     add = _Adding(app)
@@ -79,9 +79,9 @@ def _add_routes(app: FastAPI, painters: Painters, store: Store, settings: Settin
     add.delete("/v1/responses/{response_id}", responses.delete)
     add.get("/v1/responses/{response_id}/input_items", responses.items)
     add.post("/v1/responses/{response_id}/cancel", responses.cancel)
-    add.post("/v1/images/generations", pictures.generate, fields.Generate)
-    add.post("/v1/images/edits", pictures.edit, fields.EditPictures, form=True)
-    add.post("/v1/images/variations", pictures.vary, fields.Vary, form=True, only_form=True)
+    add.post("/v1/images/generations", images.generate, fields.Generate)
+    add.post("/v1/images/edits", images.edit, fields.EditImages, form=True)
+    add.post("/v1/images/variations", images.vary, fields.Vary, form=True, only_form=True)
     add.get("/v1/models", models.all)
     add.get("/v1/models/{model_id:path}", models.one)
     add.post("/v1/files", files.create, form=True, only_form=True)

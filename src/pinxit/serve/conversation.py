@@ -1,4 +1,4 @@
-"""What a request to /v1/responses holds: words, pictures, what went before, and the tool."""
+"""What a request to /v1/responses holds: words, images, what went before, and the tool."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ class Said(NamedTuple):
 
 @dataclass(frozen=True)
 class Talk:
-    """A conversation, oldest first, and its last picture."""
+    """A conversation, oldest first, and its last image."""
 
     texts: list[Said] = field(default_factory=list)
-    picture: Sent | None = None
+    image: Sent | None = None
 
     @property
     def prompt(self) -> str:
@@ -58,18 +58,18 @@ class Turn:
 
     @property
     def paints(self) -> bool:
-        """Whether the answer is a picture, where no language model decides."""
+        """Whether the answer is an image, where no language model decides."""
         if self.tool is None or self.choice == "none":
             return False
         if self.choice == "image" or self.tool.action in ("generate", "edit"):
             return True
-        return not (self.talk.picture and asks_for_words(self.talk.prompt))
+        return not (self.talk.image and asks_for_words(self.talk.prompt))
 
     @property
     def source(self) -> Sent | None:
-        """The picture that is to be changed; None where a new one is asked for."""
+        """The image that is to be changed; None where a new one is asked for."""
         assert self.tool is not None
-        return None if self.tool.action == "generate" else self.talk.picture
+        return None if self.tool.action == "generate" else self.talk.image
 
 
 def new_id(kind: str) -> str:
@@ -88,26 +88,26 @@ def understood(request: Respond, store: Store, sources: Sources) -> Turn:
             "tool_choice asks for a tool that 'tools' does not have.", param="tool_choice"
         )
     given = _items(request)
-    texts, picture = _before(request.previous_response_id, store, sources)
+    texts, image = _before(request.previous_response_id, store, sources)
     for number, item in enumerate(given):
         text, own = _read(item, f"input[{number}]", store, sources)
         texts += text
-        picture = own or picture
-    if not any(said.text.strip() for said in texts) and picture is None:
-        raise Refusal("the input has neither words nor a picture.", param="input")
-    if tool is not None and tool.action == "edit" and picture is None:
-        raise Refusal("there is no picture to edit.", param="tools[0].action")
-    mask = _mask_of(tool, picture, store, sources)
+        image = own or image
+    if not any(said.text.strip() for said in texts) and image is None:
+        raise Refusal("the input has neither words nor an image.", param="input")
+    if tool is not None and tool.action == "edit" and image is None:
+        raise Refusal("there is no image to edit.", param="tools[0].action")
+    mask = _mask_of(tool, image, store, sources)
     seed = next((s for s in (tool and tool.seed, request.seed) if s is not None), None)
     seed = secrets.randbelow(2**31) if seed is None else seed
-    return Turn(request, Talk(texts, picture), given, tool, choice, mask, seed)
+    return Turn(request, Talk(texts, image), given, tool, choice, mask, seed)
 
 
 @dataclass(frozen=True)
 class Sources:
-    """Where pictures may come from."""
+    """Where images may come from."""
 
-    allowed: tuple[str, ...] = ()  # hosts of remote pictures
+    allowed: tuple[str, ...] = ()  # hosts of remote images
 
     def of_url(self, url: str, param: str) -> Sent:
         if re.match(r"https?:", url, re.IGNORECASE):
@@ -115,11 +115,11 @@ class Sources:
         return from_data_url(url, param)
 
     def of(self, one: Url, param: str, store: Store) -> Sent:
-        """A picture by URL or by the id of a file. Raises Refusal where neither is there."""
+        """An image by URL or by the id of a file. Raises Refusal where neither is there."""
         if one.image_url is not None:
             return self.of_url(one.image_url, f"{param}.image_url")
         if one.file_id is None:
-            raise Refusal("a picture is by 'image_url' or 'file_id'.", param=param)
+            raise Refusal("an image is by 'image_url' or 'file_id'.", param=param)
         stored = store.file(one.file_id)
         if stored is None:
             raise Refusal(
@@ -193,7 +193,7 @@ def _named(item: dict[str, Any]) -> dict[str, Any]:
 def _read(
     item: dict[str, Any], param: str, store: Store, sources: Sources
 ) -> tuple[list[Said], Sent | None]:
-    """The texts and the last picture of one item."""
+    """The texts and the last image of one item."""
     kind = item.get("type")
     if kind == "message":
         if item.get("role") not in ROLES:
@@ -212,7 +212,7 @@ def _content(
     parts = item.get("content")
     if not isinstance(parts, list):
         raise Refusal("content is a text or a list of parts.", param=param)
-    texts, picture = [], None
+    texts, image = [], None
     for number, part in enumerate(parts):
         here = f"{param}[{number}]"
         kind = part.get("type") if isinstance(part, dict) else None
@@ -221,46 +221,44 @@ def _content(
                 raise Refusal("a text is a string of characters.", param=f"{here}.text")
             texts.append(part["text"])
         elif kind == "input_image":
-            picture = sources.of(fields_of(part, Url, here), here, store)
+            image = sources.of(fields_of(part, Url, here), here, store)
         elif kind != "refusal":
             raise Refusal(f"a part '{short(kind)}' is not read here.", param=f"{here}.type")
     text = "\n".join(texts)
-    return ([Said(item["role"], text)] if text.strip() else []), picture
+    return ([Said(item["role"], text)] if text.strip() else []), image
 
 
 def _called(item: dict[str, Any], param: str, store: Store) -> Sent | None:
-    """The picture of an image_generation_call: sent back whole, or by its id alone."""
+    """The image of an image_generation_call: sent back whole, or by its id alone."""
     result, name = item.get("result"), item.get("id")
     if isinstance(result, str) and result:
         return received(from_base64(result, f"{param}.result"), f"{param}.result")
-    content = store.picture(name) if isinstance(name, str) else None
+    content = store.image(name) if isinstance(name, str) else None
     if content is not None:
         return received(content, f"{param}.id")
     if item["type"] == "item_reference" and isinstance(name, str) and name.startswith("msg_"):
         return None
     raise Refusal(
-        f"there is no picture '{short(name)}' here.",
+        f"there is no image '{short(name)}' here.",
         status=404,
         param=f"{param}.id",
         code="image_file_not_found",
     )
 
 
-def _mask_of(
-    tool: Tool | None, picture: Sent | None, store: Store, sources: Sources
-) -> bytes | None:
+def _mask_of(tool: Tool | None, image: Sent | None, store: Store, sources: Sources) -> bytes | None:
     if tool is None or tool.input_image_mask is None:
         return None
     param = "tools[0].input_image_mask"
-    if picture is None:
-        raise Refusal("a mask needs a picture.", param=param)
+    if image is None:
+        raise Refusal("a mask needs an image.", param=param)
     return sources.of(tool.input_image_mask, param, store).content
 
 
 def _before(name: str | None, store: Store, sources: Sources) -> tuple[list[Said], Sent | None]:
-    """What was said in the responses before, and the last picture in them."""
+    """What was said in the responses before, and the last image in them."""
     texts: list[Said] = []
-    picture: Sent | None = None
+    image: Sent | None = None
     chain = list(_chain(name, store))
     for body, given in reversed(chain):
         for item in [*given, *body["output"]]:
@@ -269,8 +267,8 @@ def _before(name: str | None, store: Store, sources: Sources) -> tuple[list[Said
             except Refusal:  # what a file's id stood for may be gone since
                 continue
             texts += said
-            picture = own or picture
-    return texts, picture
+            image = own or image
+    return texts, image
 
 
 def _chain(name: str | None, store: Store) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
@@ -291,6 +289,6 @@ def _chain(name: str | None, store: Store) -> Iterator[tuple[dict[str, Any], lis
 
 
 def checked_mask(turn: Turn, facts: Any) -> None:
-    """Raises Refusal for a mask that does not fit its picture, before any work."""
-    if turn.mask is not None and turn.talk.picture is not None:
-        mask_of(turn.mask, turn.talk.picture, facts, "tools[0].input_image_mask")
+    """Raises Refusal for a mask that does not fit its image, before any work."""
+    if turn.mask is not None and turn.talk.image is not None:
+        mask_of(turn.mask, turn.talk.image, facts, "tools[0].input_image_mask")

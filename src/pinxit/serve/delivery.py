@@ -1,4 +1,4 @@
-"""Pictures as an answer holds them: at the size, format and ground that was asked for."""
+"""Images as an answer holds them: at the size, format and ground that was asked for."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pinxit.serve.painters import Ask
 if TYPE_CHECKING:
     pass
 
-INLINE = 256 * 256  # pixels above which a picture is encoded beside the event loop
+INLINE = 256 * 256  # pixels above which an image is encoded beside the event loop
 
 HOW = ("guidance", "temperature", "top_k", "top_p", "tries")
 
@@ -30,7 +30,7 @@ def how_of(options: Options) -> tuple[tuple[str, Any], ...]:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a request asks of its pictures' files."""
+    """What a request asks of its images' files."""
 
     size: tuple[int, int] | None
     kind: str = "png"
@@ -48,7 +48,7 @@ class Wanted:
         )
 
     async def file(self, pixels: np.ndarray, ask: Ask) -> File:
-        """One picture as a file."""
+        """One image as a file."""
         large = self.size is not None and self.size[0] * self.size[1] > INLINE
         large = large or ask.mask is not None
         return (
@@ -69,7 +69,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class File:
-    """A picture's file and what it is."""
+    """An image's file and what it is."""
 
     content: bytes
     size: tuple[int, int]
@@ -83,7 +83,7 @@ class File:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """The fields that every answer has of a picture."""
+        """The fields that every answer has of an image."""
         return {
             "size": f"{self.size[0]}x{self.size[1]}",
             "background": "transparent" if self.transparent else "opaque",
@@ -97,7 +97,7 @@ class File:
 
 
 class Growth:
-    """Pictures as they grow, from a worker's thread to the event loop: so many of its stages."""
+    """Images as they grow, from a worker's thread to the event loop: so many of its stages."""
 
     def __init__(self, stages: int, wanted: int) -> None:
         self.loop = asyncio.get_running_loop()
@@ -105,10 +105,10 @@ class Growth:
         self._due = {max(1, round(k * stages / (wanted + 1))) for k in range(1, wanted + 1)}
         self._stage = 0
 
-    def __call__(self, pictures: Sequence[np.ndarray]) -> None:
+    def __call__(self, images: Sequence[np.ndarray]) -> None:
         self._stage += 1
         if self._stage in self._due:
-            self._put([picture.copy() for picture in pictures])
+            self._put([image.copy() for image in images])
 
     def end(self, *_: Any) -> None:
         self._put(None)
@@ -125,8 +125,8 @@ async def watching(
     task.add_done_callback(growth.end)
     number = 0
     try:
-        while (pictures := await growth.queue.get()) is not None:
-            await shown(number, pictures)
+        while (images := await growth.queue.get()) is not None:
+            await shown(number, images)
             number += 1
         return await task
     finally:
@@ -134,5 +134,5 @@ async def watching(
 
 
 def size_left_open(source: Sent | None, mask: bytes | None) -> tuple[int, int] | None:
-    """Of an edit under a mask the picture's own size, else the model's."""
+    """Of an edit under a mask the image's own size, else the model's."""
     return (source.width, source.height) if source is not None and mask is not None else None

@@ -25,7 +25,7 @@ class Fields(BaseModel):
 
 
 class Options(Fields):
-    """How pictures are wanted."""
+    """How images are wanted."""
 
     size: StrictStr | None = None
     quality: Literal["auto", "low", "medium", "high", "xhigh", "max", "standard", "hd"] | None = (
@@ -56,13 +56,13 @@ class Generate(Options):
 
 
 class Url(Fields):
-    """A picture by data URL or by file id."""
+    """An image by data URL or by file id."""
 
     image_url: StrictStr | None = None
     file_id: StrictStr | None = None
 
 
-class EditPictures(Generate):
+class EditImages(Generate):
     """POST /v1/images/edits as JSON; as multipart the same fields and files."""
 
     images: Annotated[list[Url], Field(max_length=16)] = []
@@ -125,7 +125,7 @@ class Chat(Fields):
 
 
 class Embed(Fields):
-    """POST /v1/embeddings: each input is a picture's data URL (an extension)."""
+    """POST /v1/embeddings: each input is an image's data URL (an extension)."""
 
     model: StrictStr | None = None
     input: StrictStr | Annotated[list[StrictStr], Field(min_length=1, max_length=64)]

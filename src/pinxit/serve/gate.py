@@ -135,7 +135,7 @@ class Gate:
         return right and scheme.lower() == b"bearer"
 
     def _noted(self, scope: Scope, number: str, status: int, seconds: float) -> None:
-        """One line of JSON a request: no key, no words, no picture."""
+        """One line of JSON a request: no key, no words, no image."""
         path = scope["path"]
         route = next((one for one in ROUTES if path.startswith(one)), "other")
         self.figures.requests.labels(route, status).inc()

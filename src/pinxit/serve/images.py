@@ -1,4 +1,4 @@
-"""Pictures that others send, checked before they are decoded, and pictures as others want them."""
+"""Images that others send, checked before they are decoded, and images as others want them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 
 from pinxit.data.decode import Unreadable, decode
-from pinxit.data.pictures import Pictures
+from pinxit.data.images import Images
 from pinxit.serve.refusals import Refusal, short
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from pinxit.data.batch import Facts
 
-MOST_BYTES = 20 * 2**20  # of one picture
+MOST_BYTES = 20 * 2**20  # of one image
 MOST_PIXELS = 40_000_000
 SIDES = (16, 2048)  # least and most pixels a side that may be asked for
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF")
@@ -32,7 +32,7 @@ Mask = Bool[np.ndarray, "height width"]  # True: to be painted anew
 
 @dataclass(frozen=True)
 class Sent:
-    """A picture that was sent: its bytes, known to be whole, and its size as it is shown."""
+    """An image that was sent: its bytes, known to be whole, and its size as it is shown."""
 
     content: bytes
     width: int
@@ -47,19 +47,19 @@ class Sent:
             )
         except Unreadable as error:
             raise Refusal(
-                f"the picture {error}.", param="image", code="invalid_image_format"
+                f"the image {error}.", param="image", code="invalid_image_format"
             ) from None
 
 
 def received(content: bytes, param: str = "image") -> Sent:
-    """Bytes that are a picture. Raises Refusal for any that are not one, or are too large a one."""
+    """Bytes that are an image. Raises Refusal for any that are not one, or are too large a one."""
     from PIL import Image, ImageOps
 
     if not content:
-        raise Refusal("the picture is empty.", param=param, code="empty_image_file")
+        raise Refusal("the image is empty.", param=param, code="empty_image_file")
     if len(content) > MOST_BYTES:
         raise Refusal(
-            f"the picture has {len(content) / 2**20:.0f} MiB, more than {MOST_BYTES // 2**20}.",
+            f"the image has {len(content) / 2**20:.0f} MiB, more than {MOST_BYTES // 2**20}.",
             status=413,
             param=param,
             code="image_file_too_large",
@@ -70,7 +70,7 @@ def received(content: bytes, param: str = "image") -> Sent:
                 raise _too_large(image.width, image.height, param)
             if min(image.size) < 2:
                 raise Refusal(
-                    f"a picture of {image.width} x {image.height} shows nothing.",
+                    f"an image of {image.width} x {image.height} shows nothing.",
                     param=param,
                     code="image_too_small",
                 )
@@ -84,14 +84,14 @@ def received(content: bytes, param: str = "image") -> Sent:
         raise
     except Exception:  # decoders raise nearly anything on malformed bytes
         raise Refusal(
-            "this is no whole picture that can be read (PNG, JPEG, WebP or GIF).",
+            "this is no whole image that can be read (PNG, JPEG, WebP or GIF).",
             param=param,
             code="invalid_image_format",
         ) from None
 
 
 def _too_large(width: int, height: int, param: str) -> Refusal:
-    size = f"a picture of {width} x {height} pixels" if width else "the picture"
+    size = f"an image of {width} x {height} pixels" if width else "the image"
     return Refusal(
         f"{size} is larger than the {MOST_PIXELS // 10**6} megapixels that are decoded.",
         param=param,
@@ -100,11 +100,11 @@ def _too_large(width: int, height: int, param: str) -> Refusal:
 
 
 def from_data_url(url: str, param: str) -> Sent:
-    """A picture of a `data:` URL. Raises Refusal for any other and for what is broken in it."""
+    """An image of a `data:` URL. Raises Refusal for any other and for what is broken in it."""
     match = re.match(r"data:([\w.+-]+/[\w.+-]+)?((?:;[\w.+=-]+)*?);base64,", url, re.IGNORECASE)
     if match is None:
         raise Refusal(
-            f"'{short(url)}' is no data URL of a picture (data:image/png;base64,...).",
+            f"'{short(url)}' is no data URL of an image (data:image/png;base64,...).",
             param=param,
             code="invalid_image_url",
         )
@@ -117,21 +117,21 @@ def from_base64(text: str, param: str) -> bytes:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
         raise Refusal(
-            "the picture's base64 is broken.", param=param, code="invalid_base64_image"
+            "the image's base64 is broken.", param=param, code="invalid_base64_image"
         ) from None
 
 
 def mask_of(content: bytes, over: Sent, facts: Facts, param: str = "mask") -> Mask:
-    """Where a picture is to be painted anew, at a model's size: where the mask's alpha is 0.
+    """Where an image is to be painted anew, at a model's size: where the mask's alpha is 0.
 
-    Raises Refusal for a mask of another size than its picture, or one without alpha.
+    Raises Refusal for a mask of another size than its image, or one without alpha.
     """
     from PIL import Image
 
     sent = received(content, param)
     if (sent.width, sent.height) != (over.width, over.height):
         raise Refusal(
-            f"the mask is {sent.width}x{sent.height}, its picture {over.width}x{over.height}.",
+            f"the mask is {sent.width}x{sent.height}, its image {over.width}x{over.height}.",
             param=param,
             code="invalid_image_size",
         )
@@ -154,9 +154,9 @@ def mask_of(content: bytes, over: Sent, facts: Facts, param: str = "mask") -> Ma
 
 
 def kept_outside(made: Image, over: Sent, mask: bytes) -> Image:
-    """What was made where the mask is transparent, elsewhere the picture's own pixels, exactly.
+    """What was made where the mask is transparent, elsewhere the image's own pixels, exactly.
 
-    The answer is of the picture's size.
+    The answer is of the image's size.
     """
     from PIL import Image, ImageOps
 
@@ -169,7 +169,7 @@ def kept_outside(made: Image, over: Sent, mask: bytes) -> Image:
 
 
 def _covering(made: Image, base: Image) -> Image:
-    """A model's picture laid back over the middle that was cropped out of a larger one."""
+    """A model's image laid back over the middle that was cropped out of a larger one."""
     scale = min(base.width / made.width, base.height / made.height)
     inner = made.resize((max(1, round(made.width * scale)), max(1, round(made.height * scale))))
     sheet = base.copy()
@@ -198,7 +198,7 @@ def size_of(text: str | None, param: str = "size") -> tuple[int, int] | None:
 
 def image_of(pixels: UInt8[np.ndarray, "height width channel"]) -> Image:
     """Pixels as a Pillow image."""
-    return Pictures(np.ascontiguousarray(pixels)[None]).image()
+    return Images(np.ascontiguousarray(pixels)[None]).to_pil()
 
 
 def resampled(image: Image, size: tuple[int, int] | None) -> Image:
@@ -223,7 +223,7 @@ def encoded(image: Image, kind: str = "png", compression: int | None = None) -> 
 
 def cut_out(image: Image) -> Image:
     """The plain ground around what is drawn made transparent: what is like the corner and
-    touches the edge. A picture without a plain ground stays as it is."""
+    touches the edge. An image without a plain ground stays as it is."""
     from PIL import Image
     from scipy import ndimage
 

@@ -1,4 +1,4 @@
-"""A language model that talks with the user and calls our pictures as tools.
+"""A language model that talks with the user and calls our images as tools.
 
 Any server of the chat-completions API will do. It is given the conversation and up to three tools
 (draw, edit, describe), and is asked again with what each gave, until it has said its say.
@@ -32,18 +32,18 @@ def _tool(name: str, says: str, **fields: str) -> dict[str, Any]:
 
 
 DRAW = _tool(
-    "draw_picture",
-    "Paint a new picture; the user sees it.",
-    caption="what the picture is to show, in a few plain words",
+    "draw_image",
+    "Paint a new image; the user sees it.",
+    caption="what the image is to show, in a few plain words",
 )
 EDIT = _tool(
-    "edit_picture",
-    "Change the last picture of the conversation; the user sees the new one.",
+    "edit_image",
+    "Change the last image of the conversation; the user sees the new one.",
     instruction="what is to be changed, in a few plain words",
 )
 DESCRIBE = _tool(
-    "describe_picture",
-    "What the last picture of the conversation shows, in words.",
+    "describe_image",
+    "What the last image of the conversation shows, in words.",
     language="the language of the words, as en or fr",
 )
 
@@ -89,8 +89,8 @@ class LanguageModel:
             {"role": "system" if said.role == "developer" else said.role, "content": said.text}
             for said in turn.talk.texts
         ]
-        if turn.talk.picture is not None:
-            note = "The conversation has a picture: edit_picture and describe_picture are of it."
+        if turn.talk.image is not None:
+            note = "The conversation has an image: edit_image and describe_image are of it."
             told.insert(len(told) - 1 if told else 0, {"role": "system", "content": note})
         return told
 
@@ -136,10 +136,10 @@ def _unfit(why: str) -> Refusal:
 def _offered(answer: Answer) -> tuple[list[dict[str, Any]], Any]:
     """The tools of this turn, and the one that must be called, if any."""
     turn, choice = answer.turn, answer.choice
-    picture = turn.talk.picture is not None
+    image = turn.talk.image is not None
     paints = turn.tool is not None and turn.choice != "none"
-    tools = [DRAW] * paints + [EDIT] * (paints and picture)
-    tools += [DESCRIBE] * (picture and choice.able("caption") is not None)
+    tools = [DRAW] * paints + [EDIT] * (paints and image)
+    tools += [DESCRIBE] * (image and choice.able("caption") is not None)
     if paints and turn.choice == "image":
         return tools, "required"
     return tools, None
@@ -162,13 +162,13 @@ async def _called(answer: Answer, call: dict[str, Any]) -> dict[str, Any]:
 
 async def _done(answer: Answer, name: str, given: dict[str, Any]) -> str:
     prompt = answer.turn.talk.prompt
-    if name == "draw_picture":
+    if name == "draw_image":
         painted = await answer.paint(str(given.get("caption") or prompt), edits=False)
         return f"painted, and shown to the user: {painted.said}"
-    if name == "edit_picture":
+    if name == "edit_image":
         painted = await answer.paint(str(given.get("instruction") or prompt))
         return f"changed, and shown to the user: {painted.said}"
-    if name == "describe_picture" and answer.turn.talk.picture is not None:
+    if name == "describe_image" and answer.turn.talk.image is not None:
         language = str(given.get("language") or language_of(prompt))
-        return await answer.choice.describe(answer.turn.talk.picture, language) or "unknown"
+        return await answer.choice.describe(answer.turn.talk.image, language) or "unknown"
     return f"there is no tool '{name}'"

@@ -62,7 +62,7 @@ class Models:
 
 @dataclass(frozen=True)
 class Files:
-    """/v1/files, for pictures."""
+    """/v1/files, for images."""
 
     store: Store
 
@@ -75,7 +75,7 @@ class Files:
             raise Refusal("'purpose' is a word, as vision.", param="purpose")
         content = await file.read()
         await asyncio.to_thread(received, content, "file")
-        name = re.sub(r"[^\w. -]+", "_", (file.filename or "picture").replace("\\", "/"))[-100:]
+        name = re.sub(r"[^\w. -]+", "_", (file.filename or "image").replace("\\", "/"))[-100:]
         kept = await asyncio.to_thread(self.store.keep_file, new_id("file"), name, purpose, content)
         return JSONResponse(_file(kept))
 
@@ -121,9 +121,9 @@ def _file(stored: Stored) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Chats:
-    """/v1/chat/completions for clients that know only that: pictures in, words out.
+    """/v1/chat/completions for clients that know only that: images in, words out.
 
-    A request to paint is answered with a picture as a Markdown data URL.
+    A request to paint is answered with an image as a Markdown data URL.
     """
 
     painters: Painters
@@ -139,7 +139,7 @@ class Chats:
             model=fields.model, input=items, tools=[{"type": "image_generation"}], store=False
         )
         turn = await asyncio.to_thread(understood, asked, self.store, self.sources)
-        if not _wants_a_picture(turn.talk.prompt):
+        if not _wants_a_image(turn.talk.prompt):
             turn = type(turn)(**{**vars(turn), "tool": None})
         answer = Answer(turn, choice, lambda _: None)
         await while_connected(request, self._worked(answer))
@@ -173,7 +173,7 @@ class Chats:
         answer.finish()
 
 
-def _wants_a_picture(prompt: str) -> bool:
+def _wants_a_image(prompt: str) -> bool:
     from pinxit.serve.speech import caption_of
 
     return caption_of(prompt) != prompt.strip()
@@ -200,7 +200,7 @@ def _as_item(message: dict[str, Any], number: int) -> dict[str, Any]:
 def _as_text(item: dict[str, Any]) -> str:
     if item["type"] == "message":
         return "".join(part["text"] for part in item["content"])
-    return f"![picture](data:image/{item['output_format']};base64,{item['result']})"
+    return f"![image](data:image/{item['output_format']};base64,{item['result']})"
 
 
 async def _chunks(record: dict[str, Any], text: str) -> AsyncIterator[bytes]:
@@ -220,7 +220,7 @@ async def _chunks(record: dict[str, Any], text: str) -> AsyncIterator[bytes]:
 
 @dataclass(frozen=True)
 class Embeddings:
-    """/v1/embeddings of pictures, by data URL: an extension."""
+    """/v1/embeddings of images, by data URL: an extension."""
 
     painters: Painters
     sources: Sources

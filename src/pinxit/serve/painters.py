@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from pinxit.data.batch import Facts
-from pinxit.data.pictures import Pictures
+from pinxit.data.images import Images
 from pinxit.errors import PinxitError, UsageError
 from pinxit.models.blocks import mix
 from pinxit.models.contract import abilities, require
@@ -31,7 +31,7 @@ IMAGE_NAMES = (
     "dall-e-2", "dall-e-3",
 )  # fmt: skip
 STEPS = (1 / 3, 2 / 3)  # of the way from the prior's middle, where a VAE's growth is asked for
-NEAR = 0.6  # of the prior's deviation, by which a variation leaves its picture's latent
+NEAR = 0.6  # of the prior's deviation, by which a variation leaves its image's latent
 
 Growing = Callable[[list[np.ndarray]], None]
 
@@ -57,7 +57,7 @@ class Served:
 
 @dataclass(frozen=True)
 class Ask:
-    """A picture that is asked for."""
+    """An image that is asked for."""
 
     text: str = ""
     n: int = 1
@@ -69,7 +69,7 @@ class Ask:
 
 @dataclass(frozen=True)
 class Painted:
-    """Pictures that were made, by whom, from which words."""
+    """Images that were made, by whom, from which words."""
 
     pixels: list[np.ndarray]
     by: Served
@@ -143,12 +143,12 @@ class Choice:
         assert found is not None
         return found
 
-    # -- pictures -------------------------------------------------------------------------------
+    # -- images -------------------------------------------------------------------------------
 
     async def paint(self, ask: Ask, growing: Growing | None = None) -> Painted:
-        """A picture from words, from nothing, or from another picture: by the run that can best.
+        """An image from words, from nothing, or from another image: by the run that can best.
 
-        Raises Refusal where no run here makes pictures.
+        Raises Refusal where no run here makes images.
         """
         if ask.mask is not None and (by := self.able("complete")) and ask.source:
             mask = mask_of(ask.mask, ask.source, by.facts)
@@ -167,10 +167,10 @@ class Choice:
         if ask.source is not None and (by := self.able("reconstruct")):
             return await _reconstructed(by, ask)
         names = ", ".join(f"{one.name} ({', '.join(one.abilities)})" for one in self.among)
-        raise Refusal(f"no model here makes new pictures: {names}.", param="model")
+        raise Refusal(f"no model here makes new images: {names}.", param="model")
 
     def judge(self, by: Served, ask: Ask) -> Served | None:
-        """Of several tries: a run among these that captions such pictures, in all its languages."""
+        """Of several tries: a run among these that captions such images, in all its languages."""
         if dict(ask.how).get("tries", 1) < 2:
             return None
         own = by.facts.height, by.facts.width, by.facts.channels
@@ -183,7 +183,7 @@ class Choice:
         return None
 
     async def vary(self, ask: Ask) -> Painted:
-        """Pictures near another one."""
+        """Images near another one."""
         if by := self.able("encode"):
             return await _varied(by, ask)
         if by := self.able("reconstruct"):
@@ -193,7 +193,7 @@ class Choice:
     # -- words and numbers ----------------------------------------------------------------------
 
     async def describe(self, source: Sent, language: str, beams: int = 4) -> str | None:
-        """A picture in words; None where no run here has them."""
+        """An image in words; None where no run here has them."""
         by = self.able("caption")
         if by is None:
             return None
@@ -201,18 +201,18 @@ class Choice:
         chosen = language if language in known else ("en" if "en" in known else known[0])
 
         def task(rows: Sequence[np.ndarray]) -> Iterator[list[str]]:
-            found = by.model.caption(Pictures(np.stack(rows)), language=chosen, beams=beams)
+            found = by.model.caption(Images(np.stack(rows)), language=chosen, beams=beams)
             yield [row[0].text for row in found]
 
         rows = [source.fitted(by.facts)]
         return (await finish(by, ("caption", chosen, beams), task, rows))[0]
 
     async def embed(self, sources: Sequence[Sent]) -> tuple[Served, list[np.ndarray]]:
-        """A vector of each picture."""
+        """A vector of each image."""
         by = self.required("embed")
 
         def task(rows: Sequence[np.ndarray]) -> Iterator[list[np.ndarray]]:
-            yield list(by.model.embed(Pictures(np.stack(rows))))
+            yield list(by.model.embed(Images(np.stack(rows))))
 
         rows = [source.fitted(by.facts) for source in sources]
         return by, await finish(by, "embed", task, rows)
@@ -233,7 +233,7 @@ async def finish(
 
 
 def seeds(ask: Ask) -> list[int]:
-    """Of each picture: the same as `--seed` gives the command line."""
+    """Of each image: the same as `--seed` gives the command line."""
     return [mix(ask.seed, i) for i in range(ask.n)]
 
 
@@ -245,8 +245,8 @@ async def _drawn(
 
     def task(rows: Sequence[tuple[str, int]]) -> Iterator[list[np.ndarray]]:
         texts, each = [text for text, _ in rows], [seed for _, seed in rows]
-        for pictures in by.model.drawing(texts, seed=each, **how):
-            yield list(pictures.pixels)
+        for images in by.model.drawing(texts, seed=each, **how):
+            yield list(images.pixels)
 
     rows = [(text, seed) for seed in seeds(ask)]
     kind = ("draw", ask.how, judge and judge.name)
@@ -259,10 +259,10 @@ async def _edited(by: Served, ask: Ask, growing: Growing | None) -> Painted:
     how = dict(ask.how) if ask.how or ask.n > 1 else {"temperature": 0.0}
 
     def task(rows: Sequence[tuple[np.ndarray, str, int]]) -> Iterator[list[np.ndarray]]:
-        given = Pictures(np.stack([row[0] for row in rows]))
+        given = Images(np.stack([row[0] for row in rows]))
         texts, each = [row[1] for row in rows], [row[2] for row in rows]
-        for pictures in by.model.editing(given, texts, seed=each, **how):
-            yield list(pictures.pixels)
+        for images in by.model.editing(given, texts, seed=each, **how):
+            yield list(images.pixels)
 
     rows = [(before, text, seed) for seed in seeds(ask)]
     kind = ("edit", tuple(sorted(how.items())))
@@ -275,11 +275,11 @@ async def _completed(by: Served, ask: Ask, mask: Mask, growing: Growing | None) 
     grows = hasattr(by.model, "completing")
 
     def task(rows: Sequence[tuple[np.ndarray, np.ndarray, int]]) -> Iterator[list[np.ndarray]]:
-        given = Pictures(np.stack([row[0] for row in rows]))
+        given = Images(np.stack([row[0] for row in rows]))
         missing, each = np.stack([row[1] for row in rows]), [row[2] for row in rows]
         if grows:
-            for pictures in by.model.completing(given, missing, seed=each, **how):
-                yield list(pictures.pixels)
+            for images in by.model.completing(given, missing, seed=each, **how):
+                yield list(images.pixels)
         else:
             yield list(by.model.complete(given, missing, seed=each, **how).pixels)
 
@@ -298,8 +298,8 @@ async def _sampled(by: Served, ask: Ask, growing: Growing | None) -> Painted:
     def task(rows: Sequence[int]) -> Iterator[list[np.ndarray]]:
         options: dict[str, Any] = {"seed": rows, **how, **({"label": label} if label else {})}
         if watched and hasattr(by.model, "growing"):
-            for pictures in by.model.growing(len(rows), **options):
-                yield list(pictures.pixels)
+            for images in by.model.growing(len(rows), **options):
+                yield list(images.pixels)
             return
         if watched:
             whole = how.get("temperature", 1.0)
@@ -318,24 +318,24 @@ async def _varied(by: Served, ask: Ask) -> Painted:
     assert ask.source is not None
 
     def task(rows: Sequence[tuple[np.ndarray, int]]) -> Iterator[list[np.ndarray]]:
-        found = by.model.encode(Pictures(np.stack([row[0] for row in rows]))).mean
+        found = by.model.encode(Images(np.stack([row[0] for row in rows]))).mean
         noise = [np.random.default_rng(row[1]).standard_normal(found.shape[1]) for row in rows]
         z = np.sqrt(1 - NEAR**2) * found + NEAR * np.stack(noise)
         yield list(by.model.decode(z.astype(np.float32)).pixels)
 
     before = ask.source.fitted(by.facts)
     made = await finish(by, "vary", task, [(before, seed) for seed in seeds(ask)])
-    return Painted(made, by, "edit", f"{ask.text} ({by.name} varies pictures and reads no words)")
+    return Painted(made, by, "edit", f"{ask.text} ({by.name} varies images and reads no words)")
 
 
 async def _reconstructed(by: Served, ask: Ask) -> Painted:
     assert ask.source is not None
 
     def task(rows: Sequence[np.ndarray]) -> Iterator[list[np.ndarray]]:
-        yield list(by.model.reconstruct(Pictures(np.stack(rows))).pixels)
+        yield list(by.model.reconstruct(Images(np.stack(rows))).pixels)
 
     made = await finish(by, "reconstruct", task, [ask.source.fitted(by.facts)] * ask.n)
-    return Painted(made, by, "edit", f"{ask.text} ({by.name} gives pictures back, no others)")
+    return Painted(made, by, "edit", f"{ask.text} ({by.name} gives images back, no others)")
 
 
 def label_in(by: Served, text: str) -> str | None:
@@ -361,7 +361,7 @@ def readable(model: Any, text: str) -> str:
 
 
 def stages(choice: Choice, ask: Ask) -> int:
-    """In about how many stages a picture grows before it is whole."""
+    """In about how many stages an image grows before it is whole."""
     by = choice.able("complete") if ask.mask is not None else None
     if by is None:
         wanted = ("edit", "draw", "encode") if ask.source is not None else ("draw", "sample")
@@ -380,7 +380,7 @@ def stages(choice: Choice, ask: Ask) -> int:
 
 
 async def decoded(by: Served, z: np.ndarray) -> np.ndarray:
-    """One latent as a picture."""
+    """One latent as an image."""
 
     def task(rows: Sequence[np.ndarray]) -> Iterator[list[np.ndarray]]:
         yield list(by.model.decode(np.stack(rows)).pixels)
@@ -389,7 +389,7 @@ async def decoded(by: Served, z: np.ndarray) -> np.ndarray:
 
 
 async def latents_of(by: Served, seed: int) -> tuple[list[float], list[int]]:
-    """A latent of the prior, and the latents' numbers, those first that move a picture most."""
+    """A latent of the prior, and the latents' numbers, those first that move an image most."""
 
     def task(rows: Sequence[int]) -> Iterator[list[tuple[list[float], list[int]]]]:
         yield [_moving(by.model, row) for row in rows]

@@ -17,7 +17,7 @@ from starlette.datastructures import FormData, UploadFile
 from pinxit.serve.conversation import Sources, new_id
 from pinxit.serve.delivery import File, Growth, Wanted, how_of, watching
 from pinxit.serve.fields import (
-    EditPictures,
+    EditImages,
     Generate,
     Options,
     Vary,
@@ -32,7 +32,7 @@ from pinxit.serve.store import Store
 from pinxit.serve.streams import streamed, while_connected
 
 TYPED = ("1024x1024", "1024x1536", "1536x1024")  # sizes that older clients' types know
-MOST_PICTURES = 16
+MOST_IMAGES = 16
 NUMBERS = (
     "n", "partial_images", "output_compression", "stream", "seed", "guidance", "temperature",
     "top_k", "top_p", "tries",
@@ -40,7 +40,7 @@ NUMBERS = (
 
 
 @dataclass(frozen=True)
-class Pictures:
+class ImageRoutes:
     """The three routes."""
 
     painters: Painters
@@ -54,19 +54,19 @@ class Pictures:
     async def edit(self, request: Request) -> Response:
         fields, sources, mask = await self._sent(request)
         if not sources:
-            raise Refusal("there is no picture to edit.", param="image")
+            raise Refusal("there is no image to edit.", param="image")
         source = sources[0]
         if mask is None and source.has_alpha:
-            mask = source.content  # as dall-e-2 had it: a picture may be its own mask
+            mask = source.content  # as dall-e-2 had it: an image may be its own mask
         ask = self._ask(fields, source, mask)
         return await self._painted(request, fields, ask, "image_edit")
 
     async def vary(self, request: Request) -> Response:
         form = await _form(request)
         fields = fields_of(numbers_in(_texts(form), *NUMBERS), Vary)
-        source = (await _pictures(form))[:1]
+        source = (await _images(form))[:1]
         if not source:
-            raise Refusal("there is no picture to vary.", param="image")
+            raise Refusal("there is no image to vary.", param="image")
         ask = self._ask(fields, source[0])
         choice = self.painters.named(fields.model)
         wanted = Wanted.of(fields, (source[0].width, source[0].height))
@@ -86,9 +86,9 @@ class Pictures:
         seed = secrets.randbelow(2**31) if fields.seed is None else fields.seed
         return Ask(text, fields.n or 1, seed, source, mask, how_of(fields))
 
-    async def _sent(self, request: Request) -> tuple[EditPictures, list[Sent], bytes | None]:
+    async def _sent(self, request: Request) -> tuple[EditImages, list[Sent], bytes | None]:
         if request.headers.get("content-type", "").startswith("application/json"):
-            fields = await json_of(request, EditPictures)
+            fields = await json_of(request, EditImages)
             named = enumerate(fields.images)
             sources = [
                 await asyncio.to_thread(self.sources.of, one, f"images[{i}]", self.store)
@@ -100,9 +100,9 @@ class Pictures:
                 mask = sent.content
             return fields, sources, mask
         form = await _form(request)
-        fields = fields_of(numbers_in(_texts(form), *NUMBERS), EditPictures)
+        fields = fields_of(numbers_in(_texts(form), *NUMBERS), EditImages)
         masks = [one for one in form.getlist("mask") if isinstance(one, UploadFile)]
-        return fields, await _pictures(form), await masks[0].read() if masks else None
+        return fields, await _images(form), await masks[0].read() if masks else None
 
     # -- what goes out --------------------------------------------------------------------------
 
@@ -116,7 +116,7 @@ class Pictures:
             await asyncio.to_thread(mask_of, ask.mask, source, facts)
         if fields.stream:
             if ask.n != 1:
-                raise Refusal("a stream is of one picture.", param="n")
+                raise Refusal("a stream is of one image.", param="n")
             return streamed(self._events(fields, ask, wanted, kind))
         painted = await while_connected(request, choice.paint(ask))
         return await self._answer(request, fields, ask, wanted, painted)
@@ -156,8 +156,8 @@ class Pictures:
         choice = self.painters.named(fields.model)
         queue: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
 
-        async def shown(number: int, pictures: list[np.ndarray]) -> None:
-            file = await wanted.file(pictures[0], ask)
+        async def shown(number: int, images: list[np.ndarray]) -> None:
+            file = await wanted.file(images[0], ask)
             queue.put_nowait(
                 {
                     "type": f"{kind}.partial_image",
@@ -233,11 +233,11 @@ def _texts(form: FormData) -> dict[str, str]:
     return {name: value for name, value in form.items() if isinstance(value, str)}
 
 
-async def _pictures(form: FormData) -> list[Sent]:
-    """The pictures of a form, under `image` or `image[]`, whatever their names and types say."""
+async def _images(form: FormData) -> list[Sent]:
+    """The images of a form, under `image` or `image[]`, whatever their names and types say."""
     found = [*form.getlist("image"), *form.getlist("image[]")]
-    if len(found) > MOST_PICTURES:
-        raise Refusal(f"{len(found)} pictures: {MOST_PICTURES} at most.", param="image")
+    if len(found) > MOST_IMAGES:
+        raise Refusal(f"{len(found)} images: {MOST_IMAGES} at most.", param="image")
     if any(isinstance(one, str) for one in found):
         raise Refusal("'image' is a text: send a file.", param="image")
     contents = [await one.read() for one in found if isinstance(one, UploadFile)]
@@ -245,7 +245,7 @@ async def _pictures(form: FormData) -> list[Sent]:
 
 
 def media_of(content: bytes) -> str:
-    """The media type of a picture's first bytes."""
+    """The media type of an image's first bytes."""
     heads = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpeg", b"RIFF": "webp"}
     kind = next((kind for head, kind in heads.items() if content.startswith(head)), None)
     return MEDIA.get(kind or "", "application/octet-stream")

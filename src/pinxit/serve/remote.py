@@ -1,4 +1,4 @@
-"""Pictures from elsewhere: refused unless their host is on a list, and never from a private one."""
+"""Images from elsewhere: refused unless their host is on a list, and never from a private one."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def fetched(url: str, allowed: tuple[str, ...], param: str) -> bytes:
 
 def _refused(why: str, url: str, param: str) -> Refusal:
     return Refusal(
-        f"the picture at '{short(url)}' is not fetched: {why}.",
+        f"the image at '{short(url)}' is not fetched: {why}.",
         param=param,
         code="invalid_image_url",
     )
@@ -43,13 +43,13 @@ def _asked(url: str, allowed: tuple[str, ...], param: str) -> bytes | str:
     if parts.scheme not in ("http", "https") or parts.username is not None:
         raise _refused("this is no plain http(s) URL", url, param)
     if host not in allowed and "*" not in allowed:
-        raise _refused("remote pictures are off (see --allow-remote)", url, param)
+        raise _refused("remote images are off (see --allow-remote)", url, param)
     address = _public(host, url, param)
     try:
         return _read(parts.scheme, host, address, port, url, param)
     except (OSError, http.client.HTTPException):
         raise Refusal(
-            f"the picture at '{short(url)}' could not be fetched.",
+            f"the image at '{short(url)}' could not be fetched.",
             param=param,
             code="failed_to_download_image",
         ) from None

@@ -46,7 +46,7 @@ class Wishes:
 def run(paths: Sequence[Path], wishes: Wishes) -> None:
     """Serve until a signal. Raises PinxitError for a run that cannot be loaded, a port taken."""
     # a worker gives up the interpreter at each operation, and by Python's own 5 ms waits as long to
-    # have it back from a busy event loop: under a flood of refusals it painted 5 pictures/s of 156
+    # have it back from a busy event loop: under a flood of refusals it painted 5 images/s of 156
     sys.setswitchinterval(5e-4)
     listening = _listening(wishes.host, wishes.port)
     store = Store(wishes.store, wishes.days, wishes.mebibytes)

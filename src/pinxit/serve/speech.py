@@ -41,13 +41,13 @@ _ENGLISH = re.compile(
 
 
 def caption_of(prompt: str) -> str:
-    """The prompt without its lead-in: what the picture is to show."""
+    """The prompt without its lead-in: what the image is to show."""
     found = _LEAD.sub("", prompt, count=1).strip()
     return found or prompt.strip()
 
 
 def asks_for_words(prompt: str) -> bool:
-    """Whether a prompt about a picture wants an answer in words rather than a picture."""
+    """Whether a prompt about an image wants an answer in words rather than an image."""
     return bool(_ASKS.search(prompt)) and not _PAINTS.search(prompt)
 
 

@@ -1,4 +1,4 @@
-"""Responses, their pictures and sent files: in SQLite, or in any database by its URL.
+"""Responses, their images and sent files: in SQLite, or in any database by its URL.
 
 What was answered is committed before, so a kill at any moment loses nothing of it.
 """
@@ -28,11 +28,11 @@ _responses = sql.Table(
     sql.Column("id", sql.String(80), primary_key=True),
     sql.Column("created", sql.Float, index=True, nullable=False),
     sql.Column("given", sql.Text, nullable=False),  # the input items, as JSON
-    sql.Column("body", sql.Text, nullable=False),  # the response, as JSON without its pictures
+    sql.Column("body", sql.Text, nullable=False),  # the response, as JSON without its images
     sql.Column("size", sql.Integer, nullable=False),
 )
-_pictures = sql.Table(
-    "pictures",
+_images = sql.Table(
+    "images",
     _tables,
     sql.Column("id", sql.String(80), primary_key=True),
     sql.Column("response", sql.String(80), index=True, nullable=False),
@@ -50,7 +50,7 @@ _files = sql.Table(
     sql.Column("content", sql.LargeBinary, nullable=False),
     sql.Column("size", sql.Integer, nullable=False),
 )
-_ALL = (_responses, _pictures, _files)
+_ALL = (_responses, _images, _files)
 
 
 @dataclass(frozen=True)
@@ -108,19 +108,19 @@ class Store:
     def keep(self, body: dict[str, Any], given: list[dict[str, Any]]) -> None:
         """A response and the items it was given, whole or not at all."""
         now = time.time()
-        bare, pictures = _without_pictures(body)
+        bare, images = _without_images(body)
         text, asked = json.dumps(bare), json.dumps(given)
         with self.engine.begin() as connection:
-            connection.execute(sql.delete(_pictures).where(_pictures.c.response == body["id"]))
+            connection.execute(sql.delete(_images).where(_images.c.response == body["id"]))
             connection.execute(sql.delete(_responses).where(_responses.c.id == body["id"]))
             connection.execute(
                 sql.insert(_responses).values(
                     id=body["id"], created=now, given=asked, body=text, size=len(text) + len(asked)
                 )
             )
-            for name, content in pictures.items():
+            for name, content in images.items():
                 connection.execute(
-                    sql.insert(_pictures).values(
+                    sql.insert(_images).values(
                         id=name,
                         response=body["id"],
                         created=now,
@@ -138,28 +138,28 @@ class Store:
             ).first()
             if row is None:
                 return None
-            pictures = connection.execute(
-                sql.select(_pictures.c.id, _pictures.c.content).where(_pictures.c.response == name)
+            images = connection.execute(
+                sql.select(_images.c.id, _images.c.content).where(_images.c.response == name)
             ).all()
         body, given = json.loads(row.body), json.loads(row.given)
-        results = {one.id: base64.b64encode(one.content).decode() for one in pictures}
+        results = {one.id: base64.b64encode(one.content).decode() for one in images}
         for item in body.get("output", []):
             if item.get("id") in results:
                 item["result"] = results[item["id"]]
         return body, given
 
-    def picture(self, name: str) -> bytes | None:
-        """The bytes of a picture that a response made, by its id."""
+    def image(self, name: str) -> bytes | None:
+        """The bytes of an image that a response made, by its id."""
         with self.engine.connect() as connection:
             row = connection.execute(
-                sql.select(_pictures.c.content).where(_pictures.c.id == name)
+                sql.select(_images.c.content).where(_images.c.id == name)
             ).first()
         return None if row is None else bytes(row.content)
 
     def forget(self, name: str) -> bool:
-        """Delete a response and its pictures; False where there is none."""
+        """Delete a response and its images; False where there is none."""
         with self.engine.begin() as connection:
-            connection.execute(sql.delete(_pictures).where(_pictures.c.response == name))
+            connection.execute(sql.delete(_images).where(_images.c.response == name))
             gone = connection.execute(sql.delete(_responses).where(_responses.c.id == name))
         return gone.rowcount > 0
 
@@ -230,15 +230,15 @@ def _after(connection: sql.Connection, table: sql.Table, when: float, rows: int 
     return max(when, *(row.created for row in connection.execute(query)))
 
 
-def _without_pictures(body: dict[str, Any]) -> tuple[dict[str, Any], dict[str, bytes]]:
-    pictures: dict[str, bytes] = {}
+def _without_images(body: dict[str, Any]) -> tuple[dict[str, Any], dict[str, bytes]]:
+    images: dict[str, bytes] = {}
     output = []
     for item in body["output"]:
         if item.get("type") == "image_generation_call" and item.get("result"):
-            pictures[item["id"]] = base64.b64decode(item["result"])
+            images[item["id"]] = base64.b64decode(item["result"])
             item = {**item, "result": None}
         output.append(item)
-    return {**body, "output": output}, pictures
+    return {**body, "output": output}, images
 
 
 def _with_driver(url: str) -> str:

@@ -1,6 +1,6 @@
 """The abilities of served runs as tools of the Model Context Protocol.
 
-Only what the runs can do is offered. Pictures go both ways as base64 in the protocol's own parts.
+Only what the runs can do is offered. Images go both ways as base64 in the protocol's own parts.
 """
 
 from __future__ import annotations
@@ -19,9 +19,7 @@ from pinxit.serve.images import Sent, encoded, from_base64, image_of, kept_outsi
 from pinxit.serve.painters import Ask, Choice, Painted, Painters, load
 from pinxit.serve.refusals import Refusal
 
-LEAST = (
-    256  # pixels a side that a picture is enlarged to, by whole numbers: small ones are not seen
-)
+LEAST = 256  # pixels a side that an image is enlarged to, by whole numbers: small ones are not seen
 WAITING = 64
 
 
@@ -63,13 +61,13 @@ def _about(painters: Painters) -> str:
         f"{one.name} ({one.facts.width} x {one.facts.height}: {', '.join(one.abilities)})"
         for one in painters.served.values()
     ]
-    return "Pictures by small models trained on their user's own pictures: " + "; ".join(each)
+    return "Images by small models trained on their user's own images: " + "; ".join(each)
 
 
 def _add_draw(server: MCPServer, choice: Choice) -> None:
     @server.tool()
     async def draw(caption: str, n: int = 1, seed: int | None = None) -> list[Image | str]:
-        """Paint new pictures from a caption. `seed` repeats a picture; without it chance."""
+        """Paint new images from a caption. `seed` repeats an image; without it chance."""
         return await _painted(choice, Ask(caption, _few(n), _seed(seed)))
 
 
@@ -78,7 +76,7 @@ def _add_sample(server: MCPServer, choice: Choice) -> None:
     async def sample(
         n: int = 1, seed: int | None = None, label: str = "", temperature: float = 1.0
     ) -> list[Image | str]:
-        """New pictures out of nothing; `label` chooses a class where the model knows classes."""
+        """New images out of nothing; `label` chooses a class where the model knows classes."""
         by = choice.able("sample")
         assert by is not None
         ask = Ask(label, _few(n), _seed(seed), how=(("temperature", temperature),))
@@ -87,16 +85,16 @@ def _add_sample(server: MCPServer, choice: Choice) -> None:
 
 def _add_edit(server: MCPServer, choice: Choice) -> None:
     @server.tool()
-    async def edit(picture: str, instruction: str, seed: int | None = None) -> list[Image | str]:
-        """Change a picture (base64) as an instruction says."""
-        ask = Ask(instruction, 1, _seed(seed), _picture(picture))
+    async def edit(image: str, instruction: str, seed: int | None = None) -> list[Image | str]:
+        """Change an image (base64) as an instruction says."""
+        ask = Ask(instruction, 1, _seed(seed), _image(image))
         return await _painted(choice, ask)
 
 
 def _add_complete(server: MCPServer, choice: Choice) -> None:
     @server.tool()
     async def complete(
-        picture: str,
+        image: str,
         left: int,
         top: int,
         width: int,
@@ -104,24 +102,24 @@ def _add_complete(server: MCPServer, choice: Choice) -> None:
         n: int = 1,
         seed: int | None = None,
     ) -> list[Image | str]:
-        """Paint a rectangle of a picture (base64) anew, in its pixels; the rest stays."""
-        source = _picture(picture)
+        """Paint a rectangle of an image (base64) anew, in its pixels; the rest stays."""
+        source = _image(image)
         mask = _hole(source, (left, top, left + width, top + height))
         return await _painted(choice, Ask("", _few(n), _seed(seed), source, mask))
 
 
 def _add_caption(server: MCPServer, choice: Choice) -> None:
     @server.tool()
-    async def caption(picture: str, language: str = "en") -> str:
-        """A picture (base64) in words."""
-        return await _done(choice.describe(_picture(picture), language)) or ""
+    async def caption(image: str, language: str = "en") -> str:
+        """An image (base64) in words."""
+        return await _done(choice.describe(_image(image), language)) or ""
 
 
 def _add_vary(server: MCPServer, choice: Choice) -> None:
     @server.tool()
-    async def vary(picture: str, n: int = 1, seed: int | None = None) -> list[Image | str]:
-        """Pictures near another one (base64)."""
-        ask = Ask("", _few(n), _seed(seed), _picture(picture))
+    async def vary(image: str, n: int = 1, seed: int | None = None) -> list[Image | str]:
+        """Images near another one (base64)."""
+        ask = Ask("", _few(n), _seed(seed), _image(image))
         return _shown(await _done(choice.vary(ask)), ask)
 
 
@@ -137,8 +135,8 @@ async def _done(work: Any) -> Any:
 
 
 def _shown(painted: Painted, ask: Ask) -> list[Image | str]:
-    pictures = [Image(data=_png(pixels, ask), format="png") for pixels in painted.pixels]
-    return [*pictures, f"seed {ask.seed}, by {painted.by.name}: {painted.said}"]
+    images = [Image(data=_png(pixels, ask), format="png") for pixels in painted.pixels]
+    return [*images, f"seed {ask.seed}, by {painted.by.name}: {painted.said}"]
 
 
 def _png(pixels: Any, ask: Ask) -> bytes:
@@ -149,22 +147,22 @@ def _png(pixels: Any, ask: Ask) -> bytes:
     return encoded(image.resize((image.width * times, image.height * times), 0))
 
 
-def _picture(text: str) -> Sent:
+def _image(text: str) -> Sent:
     try:
         bare = re.sub(r"^data:[\w/+.-]+;base64,", "", text.strip())
-        return received(from_base64(bare, "picture"), "picture")
+        return received(from_base64(bare, "image"), "image")
     except Refusal as error:
         raise ToolError(str(error)) from None
 
 
 def _hole(source: Sent, box: tuple[int, int, int, int]) -> bytes:
-    """A mask of the picture's size, transparent in a box. Raises ToolError for one outside."""
+    """A mask of the image's size, transparent in a box. Raises ToolError for one outside."""
     from PIL import Image as Pillow
 
     left, top, right, bottom = box
     if not (0 <= left < right <= source.width and 0 <= top < bottom <= source.height):
         raise ToolError(
-            f"the box {box} does not lie in a picture of {source.width} x {source.height}."
+            f"the box {box} does not lie in an image of {source.width} x {source.height}."
         )
     mask = Pillow.new("RGBA", (source.width, source.height), (0, 0, 0, 255))
     mask.paste((0, 0, 0, 0), box)
@@ -175,7 +173,7 @@ def _hole(source: Sent, box: tuple[int, int, int, int]) -> bytes:
 
 def _few(n: int) -> int:
     if not 1 <= n <= 10:
-        raise ToolError(f"pictures: 1 to 10, not {n}.")
+        raise ToolError(f"images: 1 to 10, not {n}.")
     return n
 
 

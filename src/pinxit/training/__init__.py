@@ -1,6 +1,6 @@
 """Training: a visible loop, and the session that runs it.
 
-`train` makes a run from a family's configuration and pictures; `resume` goes on with one.
+`train` makes a run from a family's configuration and images; `resume` goes on with one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pinxit.training.settings import BUDGETS, Settings, chosen_batch, chosen_lea
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-    from pinxit.data.pictures import Pictures
+    from pinxit.data.images import Images
     from pinxit.runs import Run
     from pinxit.training.schedule import Clock
 
@@ -32,9 +32,9 @@ class Prepared:
     family: str
     config: Any
     settings: Settings
-    pictures: Pictures
+    images: Images
     model: Any
-    tensors: dict[str, Any]  # of the model, taken from the pictures: a palette
+    tensors: dict[str, Any]  # of the model, taken from the images: a palette
     files: list[str]  # where DATA was several files
 
     def shared_by(self, processes: int) -> Prepared:
@@ -45,20 +45,20 @@ class Prepared:
 
 
 def prepare(
-    model: Any, pictures: Any, settings: Settings, reading: dict[str, Any] | None = None
+    model: Any, images: Any, settings: Settings, reading: dict[str, Any] | None = None
 ) -> Prepared:
-    """Open the pictures and make every open choice.
+    """Open the images and make every open choice.
 
-    `model` is a family's name or its `Config`, `pictures` are `Pictures` or what DATA may be,
-    `reading` are options of `load_pictures`. Raises UsageError for what cannot be.
+    `model` is a family's name or its `Config`, `images` are `Images` or what DATA may be,
+    `reading` are options of `load_images`. Raises UsageError for what cannot be.
     """
-    from pinxit.data.load import load_pictures
+    from pinxit.data.load import load_images
     from pinxit.models import family, family_of, make
     from pinxit.training.devices import chosen_device, settled_precision
     from pinxit.training.precision import seconds_of_step
 
     config = family(model).Config() if isinstance(model, str) else model
-    loaded = load_pictures(pictures, **(reading or {}))
+    loaded = load_images(images, **(reading or {}))
     rows = loaded.rows_of("train")
     built, tensors = make(config, loaded, rows, settings.seed, _tokenizer(config))
     facts = built.facts
@@ -76,7 +76,7 @@ def prepare(
         precision=settled_precision(settings, step),  # a session that goes on must not choose again
     )
     return Prepared(
-        family_of(config), built.config, settings, loaded, built, tensors, _files(pictures)
+        family_of(config), built.config, settings, loaded, built, tensors, _files(images)
     )
 
 
@@ -94,15 +94,15 @@ def _tokenizer(config: Any) -> Any:
     return require(Run(Path(named)).load(), "tokenize")
 
 
-def _files(pictures: Any) -> list[str]:
+def _files(images: Any) -> list[str]:
     """The files, where DATA is several: their source's text does not name them."""
-    several = isinstance(pictures, list | tuple) and len(pictures) > 1
-    return [str(file) for file in pictures] if several else []
+    several = isinstance(images, list | tuple) and len(images) > 1
+    return [str(file) for file in images] if several else []
 
 
 def train(
     model: Any,
-    pictures: Any,
+    images: Any,
     *,
     out: str | Path | None = None,
     reading: dict[str, Any] | None = None,
@@ -112,8 +112,8 @@ def train(
 ) -> Run:
     """Train a model and return its run folder.
 
-    `model` is a family's configuration (`pinxit.VAE(latent_dim=64)`) or its name, `pictures` are
-    `Pictures` or what DATA may be, `reading` options of `load_pictures`. The settings are those
+    `model` is a family's configuration (`pinxit.VAE(latent_dim=64)`) or its name, `images` are
+    `Images` or what DATA may be, `reading` options of `load_images`. The settings are those
     of `training.settings.Settings`: `minutes=5`, `steps=`, `epochs=`, ... With steps or epochs
     the weights are the same at each run, and a run that was killed and resumed has those of one
     that was not, bit for bit (same machine, same threads); with minutes the schedule follows the
@@ -128,22 +128,22 @@ def train(
     chosen = from_record(Settings, settings)
     refuse_taken(out)
     reading = {"progress": not quiet, **(reading or {})}
-    prepared = prepare(model, pictures, chosen, reading)
+    prepared = prepare(model, images, chosen, reading)
     from pinxit.training.devices import set_up_fabric
 
     fabric = set_up_fabric(prepared.settings)
     prepared = prepared.shared_by(fabric.world_size)
     run = create(prepared, out, reading, fabric, command)
-    return run_session(run, prepared.pictures, prepared.settings, fabric, clock, quiet)
+    return run_session(run, prepared.images, prepared.settings, fabric, clock, quiet)
 
 
 def resume(
-    run: Run | str | Path, pictures: Any = None, *, quiet: bool = False, **settings: Any
+    run: Run | str | Path, images: Any = None, *, quiet: bool = False, **settings: Any
 ) -> Run:
     """Go on with a run from its last checkpoint; `minutes`, `steps` or `epochs` change the budget.
 
-    Other settings are changed for this session. The pictures are read again as they were, unless
-    given. Raises UsageError for a run that is finished and no larger budget, or whose pictures
+    Other settings are changed for this session. The images are read again as they were, unless
+    given. Raises UsageError for a run that is finished and no larger budget, or whose images
     have changed.
     """
     from pinxit.runs import Run
@@ -153,15 +153,15 @@ def resume(
     clock = Clock()
     run = run if isinstance(run, Run) else Run(Path(run))
     config, chosen = run.config, settings_to_go_on(run, settings)
-    data = reopened(run, pictures, quiet)
+    data = reopened(run, images, quiet)
     from pinxit.training.devices import set_up_fabric
 
     fabric = set_up_fabric(chosen)
     if fabric.is_global_zero:
         now = {**config["training"], **{b: getattr(chosen, b) for b in BUDGETS}}
         seen = {**config["data"], "fingerprint": data.fingerprint}
-        if pictures is not None:
-            seen |= {"source": data.source, "files": _files(pictures)}
+        if images is not None:
+            seen |= {"source": data.source, "files": _files(images)}
         _written(run, {**config, "training": now, "data": seen, "finished": False})
     return run_session(Run(run.path), data, chosen, fabric, clock, quiet, resumed=True)
 
@@ -201,7 +201,7 @@ def create(
     if not fabric.is_global_zero:
         return Run(Path(fabric.broadcast("")))
     refuse_taken(out)
-    path = Path(out) if out else free_name(prepared.pictures.source, prepared.family)
+    path = Path(out) if out else free_name(prepared.images.source, prepared.family)
     _written(Run(path), _config(prepared, reading, command), prepared.tensors)
     return Run(Path(fabric.broadcast(str(path))))
 
@@ -210,7 +210,7 @@ def _config(prepared: Prepared, reading: dict[str, Any], command: str | None) ->
     """What config.json says when training begins."""
     from pinxit.runs import FORMAT
 
-    pictures = prepared.pictures
+    images = prepared.images
     known = ("fit", "limit", "seed", "captions")
     kept = {k: reading[k] for k in known if reading.get(k) is not None}
     return {
@@ -219,7 +219,7 @@ def _config(prepared: Prepared, reading: dict[str, Any], command: str | None) ->
         "model": dataclasses.asdict(prepared.config),
         "training": dataclasses.asdict(prepared.settings),
         "facts": prepared.model.facts.to_json(),
-        "data": {"source": pictures.source, "fingerprint": pictures.fingerprint}
+        "data": {"source": images.source, "fingerprint": images.fingerprint}
         | {"files": prepared.files, **kept},
         "versions": versions(),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -247,7 +247,7 @@ def versions() -> dict[str, str]:
 
 def run_session(
     run: Run,
-    pictures: Pictures,
+    images: Images,
     settings: Settings,
     fabric: Fabric,
     clock: Clock,
@@ -259,7 +259,7 @@ def run_session(
     from pinxit.training.card import write_card
     from pinxit.training.session import Session
 
-    session = Session(run, pictures, settings, fabric, clock, quiet)
+    session = Session(run, images, settings, fabric, clock, quiet)
     try:
         session.go(resumed)
         run = Run(run.path)

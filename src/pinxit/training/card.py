@@ -18,11 +18,11 @@ def write_card(run: Run) -> None:
         f"# {run.name}",
         "",
         f"A `{config['family']}` model made with pinxit {config['versions']['pinxit']} from "
-        f"`{config['data']['source'] or 'pictures given in Python'}`: {facts.count:,} training "
-        f"pictures of {facts.width} x {facts.height}, {color}.",
+        f"`{config['data']['source'] or 'images given in Python'}`: {facts.count:,} training "
+        f"images of {facts.width} x {facts.height}, {color}.",
         "",
         f"Trained {trained.get('seconds', 0) / 60:.1f} minutes: {trained.get('steps', 0):,} steps, "
-        f"{trained.get('pictures', 0):,} pictures seen, "
+        f"{trained.get('images', 0):,} images seen, "
         f"{trained.get('skipped', 0)} updates skipped."
         + (f" Best validation loss: {best:.5g} {unit}." if best is not None else ""),
         "",
@@ -47,7 +47,7 @@ def write_card(run: Run) -> None:
         "",
         "## Limits",
         "",
-        "It knows its training pictures and nothing else: what they lack or lean towards, it",
+        "It knows its training images and nothing else: what they lack or lean towards, it",
         "lacks and leans towards. Figures, where measured: `evaluation.json`, `report.html`.",
         "",
     ]

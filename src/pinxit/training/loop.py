@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from pinxit.data.batch import Batch
-from pinxit.data.pictures import Pictures
+from pinxit.data.images import Images
 from pinxit.errors import UsageError
 from pinxit.models.blocks import mix
 from pinxit.training.muon import FASTER, Muon, hidden_matrices
@@ -80,7 +80,7 @@ class Trainer:
 
 
 def batches(
-    pictures: Pictures, rows: np.ndarray, trainer: Trainer, size: int, seed: int
+    images: Images, rows: np.ndarray, trainer: Trainer, size: int, seed: int
 ) -> Iterator[Batch]:
     """This process's share of each batch, gathered one ahead by a thread."""
     fabric = trainer.fabric
@@ -88,7 +88,7 @@ def batches(
     share = slice(fabric.global_rank, None, fabric.world_size)
 
     def gather(numbers: np.ndarray) -> Batch:
-        return pictures.batch(rows[numbers[share]])
+        return images.batch(rows[numbers[share]])
 
     with ThreadPoolExecutor(1) as thread:
         ahead = thread.submit(gather, next(chosen))
@@ -100,15 +100,15 @@ def batches(
 
 def training(
     trainer: Trainer,
-    pictures: Pictures,
+    images: Images,
     rows: np.ndarray,
     settings: Settings,
     progress: Callable[[State], float],
 ) -> Iterator[Step]:
-    """Train until `progress(state)` reaches 1, on the pictures with these row numbers."""
+    """Train until `progress(state)` reaches 1, on the images with these row numbers."""
     state, optimizer = trainer.state, trainer.optimizer
     assert settings.batch_size and settings.learning_rate, "resolved settings"
-    source = batches(pictures, rows, trainer, settings.batch_size, settings.seed)
+    source = batches(images, rows, trainer, settings.batch_size, settings.seed)
     now = progress(state)
     while now < 1:
         batch = next(source)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from pinxit.data.batch import Batch
-from pinxit.data.pictures import Pictures
+from pinxit.data.images import Images
 from pinxit.training.loop import optimizer_of
 from pinxit.training.precision import matrix_rate
 from pinxit.training.progress import duration
@@ -27,8 +27,8 @@ class Plan:
     """What `--dry-run` prints."""
 
     parameters: int
-    flops: float  # a picture, forward and backward, as PyTorch counts matrix products
-    pictures_per_second: float  # timed on a few steps
+    flops: float  # an image, forward and backward, as PyTorch counts matrix products
+    images_per_second: float  # timed on a few steps
     matrix_rate: float  # floating-point operations a second of one large product, same precision
     precision: str
     steps: int
@@ -39,14 +39,14 @@ class Plan:
     @property
     def share(self) -> float:
         """Model FLOPs over the matrix rate."""
-        return self.flops * self.pictures_per_second / self.matrix_rate
+        return self.flops * self.images_per_second / self.matrix_rate
 
     def lines(self) -> list[tuple[str, str]]:
         """For a table: name and text."""
         return [
             ("parameters", f"{self.parameters:,}"),
-            ("FLOPs per picture", f"{self.flops / 1e6:,.1f} million, forward and backward"),
-            ("expected speed", f"{self.pictures_per_second:,.0f} pictures/s"),
+            ("FLOPs per image", f"{self.flops / 1e6:,.1f} million, forward and backward"),
+            ("expected speed", f"{self.images_per_second:,.0f} images/s"),
             (
                 "of the matrix rate",
                 f"{self.share:.0%} of {self.matrix_rate / 1e9:,.0f} GFLOP/s in {self.precision}",
@@ -59,14 +59,14 @@ class Plan:
         ]
 
 
-def plan(model: Any, pictures: Pictures, settings: Settings, fabric: Fabric) -> Plan:
+def plan(model: Any, images: Images, settings: Settings, fabric: Fabric) -> Plan:
     """Measure a few real steps of a model with settled settings. Nothing is written."""
     assert settings.batch_size, "settled settings"
-    rows, size = pictures.rows_of("train"), settings.batch_size
+    rows, size = images.rows_of("train"), settings.batch_size
     parameters = sum(p.numel() for p in model.parameters())
     model, optimizer = fabric.setup(model, optimizer_of(model, settings))
     model.mark_forward_method("loss")
-    batch = pictures.batch(rows[np.arange(size) % len(rows)]).to(fabric.device)
+    batch = images.batch(rows[np.arange(size) % len(rows)]).to(fabric.device)
     flops, kept = _flops_and_memory(fabric, model, batch)
     optimizer.zero_grad()
     speed = size / _seconds_a_step(fabric, model, optimizer, batch)
@@ -76,7 +76,7 @@ def plan(model: Any, pictures: Pictures, settings: Settings, fabric: Fabric) -> 
     return Plan(
         parameters=parameters,
         flops=flops / size,
-        pictures_per_second=speed,
+        images_per_second=speed,
         matrix_rate=matrix_rate(torch.bfloat16 if low else torch.float32, fabric.device.type),
         precision="bf16" if low else "fp32",
         steps=steps,

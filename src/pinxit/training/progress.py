@@ -23,7 +23,7 @@ def duration(seconds: float) -> str:
 
 
 class Progress:
-    """Parts of the loss, pictures per second and time left, on standard error."""
+    """Parts of the loss, images per second and time left, on standard error."""
 
     def __init__(self, batch: int, quiet: bool = False) -> None:
         self.batch, self.quiet = batch, quiet
@@ -61,7 +61,7 @@ class Progress:
         skipped = "  (not finite: skipped)" if step.skipped else ""
         return (
             f"{step.progress:4.0%}  step {step.number:,}  {parts}{valid} {step.unit}  "
-            f"{speed:,.0f} pictures/s  {left} left{skipped}"
+            f"{speed:,.0f} images/s  {left} left{skipped}"
         )
 
     def say(self, line: str) -> None:

@@ -1,4 +1,4 @@
-"""What a session that goes on begins with: its settings as they are now, its pictures as before."""
+"""What a session that goes on begins with: its settings as they are now, its images as before."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pinxit.models.contract import from_record
 from pinxit.training.settings import BUDGETS, Settings
 
 if TYPE_CHECKING:
-    from pinxit.data.pictures import Pictures
+    from pinxit.data.images import Images
     from pinxit.runs import Run
 
 
@@ -44,35 +44,35 @@ def _refuse_spent(run: Run, settings: Settings) -> None:
         )
 
 
-def reopened(run: Run, pictures: Any, quiet: bool) -> Pictures:
-    """The run's pictures once more, held against the fingerprint of those that it began with.
+def reopened(run: Run, images: Any, quiet: bool) -> Images:
+    """The run's images once more, held against the fingerprint of those that it began with.
 
     Raises UsageError where they have changed or are of another size, and no others are given.
     """
-    from pinxit.data.load import load_pictures
+    from pinxit.data.load import load_images
 
     record, facts = run.config["data"], run.facts
-    source = (record.get("files") or record["source"]) if pictures is None else pictures
-    if pictures is None and not source:
-        raise UsageError(f"{run.path} learned from pictures given in Python; give them again.")
+    source = (record.get("files") or record["source"]) if images is None else images
+    if images is None and not source:
+        raise UsageError(f"{run.path} learned from images given in Python; give them again.")
     known = ("fit", "limit", "seed", "captions")
     reading = {k: record[k] for k in known if record.get(k) is not None}
     size, color = (facts.height, facts.width), "grey" if facts.channels == 1 else "rgb"
     try:
-        loaded = load_pictures(source, size=size, color=color, progress=not quiet, **reading)
+        loaded = load_images(source, size=size, color=color, progress=not quiet, **reading)
     except PinxitError as error:
-        if pictures is not None:
+        if images is not None:
             raise
-        raise type(error)(f"{error}\nIf the pictures of {run.path} have moved: --data") from None
+        raise type(error)(f"{error}\nIf the images of {run.path} have moved: --data") from None
     if loaded.pixels.shape[1:] != (*size, facts.channels):
         shape, wanted = loaded.pixels.shape[1:], (*size, facts.channels)
         raise UsageError(
-            f"{run.path} learned from pictures of {'x'.join(map(str, wanted))} "
+            f"{run.path} learned from images of {'x'.join(map(str, wanted))} "
             f"(height, width, channels), not {'x'.join(map(str, shape))}."
         )
-    if loaded.fingerprint != record["fingerprint"] and pictures is None:
+    if loaded.fingerprint != record["fingerprint"] and images is None:
         raise UsageError(
-            f"the pictures of {loaded.source} have changed since {run.path} began.\n"
+            f"the images of {loaded.source} have changed since {run.path} began.\n"
             "Go on with them as they are now by --data, or train anew."
         )
     return loaded

@@ -1,4 +1,4 @@
-"""What changes over a budget: its progress, the learning rate, the order of pictures."""
+"""What changes over a budget: its progress, the learning rate, the order of images."""
 
 from __future__ import annotations
 

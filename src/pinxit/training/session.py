@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from pinxit.data.pictures import Pictures
+from pinxit.data.images import Images
 from pinxit.errors import PinxitError
 from pinxit.models.blocks import mix
 from pinxit.runs import Run
@@ -33,8 +33,8 @@ from pinxit.training.validation import averaged, validate
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-VALIDATION = 2048  # pictures at most that the best weights are chosen by
-SHOWN = 12  # pictures whose reconstructions are drawn as it learns
+VALIDATION = 2048  # images at most that the best weights are chosen by
+SHOWN = 12  # images whose reconstructions are drawn as it learns
 ROWS = 200  # of metrics.csv over a budget
 
 
@@ -44,15 +44,15 @@ class Session:
     def __init__(
         self,
         run: Run,
-        pictures: Pictures,
+        images: Images,
         settings: Settings,
         fabric: Fabric,
         clock: Clock,
         quiet: bool = False,
     ) -> None:
-        self.run, self.pictures, self.settings, self.fabric = run, pictures, settings, fabric
-        self.rows = pictures.rows_of("train")
-        valid = pictures.rows_of("validation") if pictures.splits is not None else self.rows[:0]
+        self.run, self.images, self.settings, self.fabric = run, images, settings, fabric
+        self.rows = images.rows_of("train")
+        valid = images.rows_of("validation") if images.splits is not None else self.rows[:0]
         self.valid = valid[:VALIDATION]
         self.trainer = trainer_of(run, settings, fabric)
         self.clock, self.budget = clock, settings.seconds
@@ -126,7 +126,7 @@ class Session:
         checkpointed = time.perf_counter()
         if state.step == 0:
             self.checkpoint()
-        steps = training(self.trainer, self.pictures, self.rows, self.settings, self.progress)
+        steps = training(self.trainer, self.images, self.rows, self.settings, self.progress)
         for step in steps:
             self.last = step
             self._watch(step, state)
@@ -179,7 +179,7 @@ class Session:
         self.evaluated, better = state.step, True
         if len(self.valid):
             self.validation = validate(
-                self.trainer, self.pictures, self.valid, self.batch, self.settings.seed
+                self.trainer, self.images, self.valid, self.batch, self.settings.seed
             )
             # the first is kept even where it is not a number: there are weights from then on
             better = self.validation["loss"] < state.best or not self.run.weights.is_file()
@@ -188,9 +188,9 @@ class Session:
                 best = self.validation.get("loss", math.inf)
                 state.best = best if math.isfinite(best) else math.inf
                 self.keep()
-            # a picture of what it makes now: the averaged weights, best or not
+            # an image of what it makes now: the averaged weights, best or not
             numbers = self.valid[:SHOWN] if len(self.valid) else self.rows[:SHOWN]
-            draw(self.trainer.module, self.run, state.step, self.pictures.take(numbers))
+            draw(self.trainer.module, self.run, state.step, self.images.take(numbers))
 
     def keep(self) -> None:
         """Write model.safetensors from the weights that the model has now."""
@@ -217,7 +217,7 @@ class Session:
         state = self.trainer.state
         row = {
             "step": step.number,
-            "pictures": step.number * self.batch,
+            "images": step.number * self.batch,
             "seconds": round(state.seconds, 3),
             "progress": round(step.progress, 6),
             "learning_rate": step.learning_rate,
@@ -250,7 +250,7 @@ class Session:
     def _conclude(self, state: State, finished: bool) -> None:
         trained: dict[str, Any] = {
             "steps": state.step,
-            "pictures": state.step * self.batch,
+            "images": state.step * self.batch,
             "seconds": round(state.seconds, 1),
             "skipped": state.skipped,
             "best_validation_loss": None if math.isinf(state.best) else state.best,

@@ -24,9 +24,9 @@ class Settings:
     minutes: float | None = None
     # steps to train
     steps: int | None = None
-    # times to see every training picture
+    # times to see every training image
     epochs: float | None = None
-    # pictures a step; None: chosen from size and number of pictures
+    # images a step; None: chosen from size and number of images
     batch_size: int | None = None
     # muon for the matrices of transformer layers and residual convolutions, adamw for the rest;
     # auto: muon where there are such layers
@@ -43,11 +43,11 @@ class Settings:
     clip: float = 4.0
     # of matrix products; auto measures once and takes the faster
     precision: Precision = "auto"
-    # of all chance: weights, order of pictures, noise
+    # of all chance: weights, order of images, noise
     seed: int = 0
     # processes or accelerators that share each batch
     devices: int = 1
-    # times to evaluate on validation pictures, and to draw samples, over the budget
+    # times to evaluate on validation images, and to draw samples, over the budget
     evaluations: int = 20
     # seconds between checkpoints
     checkpoint_seconds: float = 30.0
@@ -82,15 +82,15 @@ class Settings:
             return None
         return 60 * (self.minutes or DEFAULT_MINUTES)
 
-    def total_steps(self, pictures: int, batch: int) -> int | None:
+    def total_steps(self, images: int, batch: int) -> int | None:
         """The budget in steps; None where it is one of minutes."""
         if self.steps:
             return self.steps
-        return math.ceil(self.epochs * pictures / batch) if self.epochs else None
+        return math.ceil(self.epochs * images / batch) if self.epochs else None
 
 
 def chosen_batch(facts: Facts, fit: int | None = None) -> int:
-    """A power of two near 1/256 of the pictures, 64 to 256; fewer of large pictures, and no more
+    """A power of two near 1/256 of the images, 64 to 256; fewer of large images, and no more
     than `fit`."""
     most = 256 if facts.dims <= 4096 else 128 if facts.dims <= 3 * 64 * 64 else 32
     wanted = 2 ** round(math.log2(max(1, facts.count / 256)))

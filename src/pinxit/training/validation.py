@@ -1,4 +1,4 @@
-"""How good the averaged weights are, on pictures that training does not see."""
+"""How good the averaged weights are, on images that training does not see."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
-from pinxit.data.pictures import Pictures
+from pinxit.data.images import Images
 from pinxit.models.blocks import mix
 from pinxit.training.loop import Trainer, seed_chance
 
@@ -28,15 +28,15 @@ def averaged(trainer: Trainer) -> Iterator[None]:
 
 
 def validate(
-    trainer: Trainer, pictures: Pictures, rows: np.ndarray, size: int, seed: int
+    trainer: Trainer, images: Images, rows: np.ndarray, size: int, seed: int
 ) -> dict[str, float]:
     """`loss` and its parts on these rows: averaged weights, fp32, the same noise at each call."""
     totals: dict[str, float] = {}
     with averaged(trainer), torch.no_grad(), torch.random.fork_rng(devices=[]):
-        seed_chance(mix(seed, -2), pictures.batch(rows[:1]).to(trainer.fabric.device))
+        seed_chance(mix(seed, -2), images.batch(rows[:1]).to(trainer.fabric.device))
         for start in range(0, len(rows), size):
             some = rows[start : start + size]
-            batch = pictures.batch(some).to(trainer.fabric.device)
+            batch = images.batch(some).to(trainer.fabric.device)
             loss = trainer.module.loss(batch, 1.0)  # type: ignore[operator]
             for name, value in {"loss": loss.total, **loss.parts}.items():
                 totals[name] = totals.get(name, 0.0) + float(value) * len(some)

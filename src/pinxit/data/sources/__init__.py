@@ -1,7 +1,7 @@
 """What DATA may be. A source is any module in this folder that has a `KIND`.
 
 Adding a file adds a source to every command and to `pinxit sources`; deleting it removes it.
-None imports anything heavy before its pictures are listed.
+None imports anything heavy before its images are listed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def kinds() -> tuple[Kind, ...]:
 
 
 def open_source(data: str | Path | Sequence[str | Path], *, seed: int = 0) -> Source:
-    """The source that DATA means: a name, a path, or several picture files.
+    """The source that DATA means: a name, a path, or several image files.
 
     Raises UsageError where it means nothing; for a name, with the near one.
     """
@@ -43,7 +43,7 @@ def open_source(data: str | Path | Sequence[str | Path], *, seed: int = 0) -> So
 
 def _unknown(text: str) -> str:
     if Path(text).expanduser().exists():
-        return f"{text} is no picture and holds none that pinxit reads. See: pinxit sources"
+        return f"{text} is no image and holds none that pinxit reads. See: pinxit sources"
     names = [name for kind in kinds() for name in kind.names()]
     return (
         f"no source '{text}': no such file or folder, and no known name."

@@ -29,7 +29,7 @@ def find(text: str, seed: int) -> Source | None:
 
 
 def array_file(text: str, path: Path, label_names: Sequence[str] = ()) -> Source:
-    """The pictures of a `.npz` or `.npy`; `label_names` names the classes of its numbers."""
+    """The images of a `.npz` or `.npy`; `label_names` names the classes of its numbers."""
 
     def records() -> Iterator[Record]:
         return _records(path, tuple(label_names))
@@ -102,7 +102,7 @@ def _column(
     column = np.asarray(column)
     if column.shape not in ((count,), (count, 1)):
         raise PinxitError(
-            f"{path}: `{names[0]}` has the shape {list(column.shape)} for {count:,} pictures."
+            f"{path}: `{names[0]}` has the shape {list(column.shape)} for {count:,} images."
         )
     return column.reshape(count)
 
@@ -119,16 +119,16 @@ def _label(
 
 
 def as_pixels(images: np.ndarray, path: Path | str = "the array") -> np.ndarray:
-    """Pictures as uint8 `[n, h, w]` or `[n, h, w, c]`, from any of the usual forms.
+    """Images as uint8 `[n, h, w]` or `[n, h, w, c]`, from any of the usual forms.
 
     Channels may come first; floats run from 0 to 1 or to 255, 16-bit integers over their range.
-    Raises PinxitError for what cannot be pictures.
+    Raises PinxitError for what cannot be images.
     """
     if images.ndim == 4 and images.shape[1] in (1, 3) and images.shape[3] not in (1, 3, 4):
         images = images.transpose(0, 2, 3, 1)
     if not (images.ndim == 3 or (images.ndim == 4 and images.shape[3] in (1, 3, 4))):
         raise PinxitError(
-            f"{path}: pictures are [n, height, width] or [n, height, width, 1, 3 or 4], "
+            f"{path}: images are [n, height, width] or [n, height, width, 1, 3 or 4], "
             f"not {list(images.shape)}."
         )
     if images.dtype == np.uint8:
@@ -138,11 +138,11 @@ def as_pixels(images: np.ndarray, path: Path | str = "the array") -> np.ndarray:
     if images.dtype == np.uint16:
         return np.rint(images / 257).astype(np.uint8)
     if images.dtype.kind not in "iuf" or images.size == 0:
-        raise PinxitError(f"{path}: pictures are numbers, not {images.dtype}.")
+        raise PinxitError(f"{path}: images are numbers, not {images.dtype}.")
     low, high = float(images.min()), float(images.max())
     if not (low >= 0 and high <= 255):
         raise PinxitError(
-            f"{path}: values run from {low:g} to {high:g}; pictures run from 0 to 1 or to 255."
+            f"{path}: values run from {low:g} to {high:g}; images run from 0 to 1 or to 255."
         )
     scale = 255 if images.dtype.kind == "f" and high <= 1 else 1
     return np.rint(images * scale).astype(np.uint8)

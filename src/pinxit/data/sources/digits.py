@@ -1,4 +1,4 @@
-"""scikit-learn's handwritten digits: 1,797 pictures of 8 x 8, embedded, no network."""
+"""scikit-learn's handwritten digits: 1,797 images of 8 x 8, embedded, no network."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def _records() -> Iterator[Record]:
     images, labels = load_digits(return_X_y=True)
     # ink runs from 0 to 16, since each pixel counts the black ones in a block of 4 x 4
     pixels = np.rint(np.asarray(images).reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)
-    for i, (picture, label) in enumerate(zip(pixels, np.asarray(labels), strict=True)):
-        yield Record(f"digit-{i:04d}", functools.partial(np.copy, picture), rank=int(label))
+    for i, (image, label) in enumerate(zip(pixels, np.asarray(labels), strict=True)):
+        yield Record(f"digit-{i:04d}", functools.partial(np.copy, image), rank=int(label))
 
 
 KIND = Kind(

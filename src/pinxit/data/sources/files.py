@@ -1,4 +1,4 @@
-"""One or more picture files, named one by one."""
+"""One or more image files, named one by one."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pinxit.data.decode import SUFFIXES
-from pinxit.data.pictures import LeftOut
+from pinxit.data.images import LeftOut
 from pinxit.data.records import Kind, Record, Source, file_key, reader
 from pinxit.errors import UsageError
 
 
 def several(paths: Sequence[Path]) -> Source:
-    """A source of these files. Raises UsageError where one is not there or is no picture file."""
+    """A source of these files. Raises UsageError where one is not there or is no image file."""
     paths = [path.expanduser() for path in paths]
     for path in paths:
         if not path.is_file():
             reason = "is a folder; name one alone" if path.is_dir() else "is not there"
             raise UsageError(f"{path} {reason}.")
         if path.suffix.lower() not in SUFFIXES:
-            raise UsageError(f"{path} is no picture file; those are: {', '.join(SUFFIXES)}.")
+            raise UsageError(f"{path} is no image file; those are: {', '.join(SUFFIXES)}.")
 
     def records() -> Iterator[Record | LeftOut]:
         for path in paths:
@@ -42,7 +42,7 @@ def find(text: str, seed: int) -> Source | None:
 
 KIND = Kind(
     data="FILE.png [FILE.jpg ...]",
-    says="Picture files: png, jpg, webp, bmp, gif (its first frame), tiff.",
+    says="Image files: png, jpg, webp, bmp, gif (its first frame), tiff.",
     examples=("portrait.jpg", "a.png b.png"),
     find=find,
 )

@@ -1,7 +1,7 @@
-"""A folder of pictures, by the `imagefolder` convention.
+"""A folder of images, by the `imagefolder` convention.
 
 Subfolders are labels. Captions are in `metadata.jsonl` or `metadata.csv`, by `file_name`, or in a
-`.txt` beside a picture. Where the topmost folders are `train`, `validation` (`val`) and `test`,
+`.txt` beside an image. Where the topmost folders are `train`, `validation` (`val`) and `test`,
 they are the splits.
 """
 
@@ -18,13 +18,13 @@ from typing import Any
 
 from pinxit.data.captions import captions_in, language_in
 from pinxit.data.decode import SUFFIXES
-from pinxit.data.pictures import LeftOut
+from pinxit.data.images import LeftOut
 from pinxit.data.records import Kind, Record, Source, file_key, reader
 from pinxit.data.splits import split_named
 from pinxit.errors import UsageError
 
 METADATA = ("metadata.jsonl", "metadata.csv")
-# formats that people have pictures in and that are not read: told, rather than passed over
+# formats that people have images in and that are not read: told, rather than passed over
 UNREAD = (".heic", ".heif", ".avif", ".svg", ".psd", ".dng", ".nef", ".cr2", ".arw", ".jxl")
 NO_CAPTIONS = ("readme", "license", "licence", "labels", "classes", "notes", "requirements")
 
@@ -33,7 +33,7 @@ NO_CAPTIONS = ("readme", "license", "licence", "labels", "classes", "notes", "re
 class Listing:
     """The files of a folder that matter, as paths within it."""
 
-    pictures: list[str] = field(default_factory=list)
+    images: list[str] = field(default_factory=list)
     metadata: list[str] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
     left_out: list[LeftOut] = field(default_factory=list)
@@ -47,21 +47,21 @@ def find(text: str, seed: int) -> Source | None:
     @functools.cache
     def listing() -> Listing:
         found = list_folder(root)
-        if not found.pictures and not found.left_out:
-            raise UsageError(f"there is no picture in {text}; looked for {', '.join(SUFFIXES)}.")
+        if not found.images and not found.left_out:
+            raise UsageError(f"there is no image in {text}; looked for {', '.join(SUFFIXES)}.")
         return found
 
     def key() -> str:
         found = listing()
-        names = [*found.pictures, *found.metadata, *found.texts]
+        names = [*found.images, *found.metadata, *found.texts]
         unread = "|".join(left.name for left in found.left_out)
         return file_key(root, [root / name for name in names]) + unread
 
     return Source(text, key, lambda: _records(root, listing()))
 
 
-def has_pictures(root: Path) -> bool:
-    """Whether picture files lie in a folder or in those directly within it."""
+def has_images(root: Path) -> bool:
+    """Whether image files lie in a folder or in those directly within it."""
     return any(
         path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
         for pattern in ("*.*", "*/*.*")
@@ -89,7 +89,7 @@ def list_folder(root: Path) -> Listing:
 def _sort_in(found: Listing, name: str, path: str) -> None:
     suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122 (quicker than a Path, for millions)
     if suffix in SUFFIXES:
-        found.pictures.append(path)
+        found.images.append(path)
     elif name.lower() in METADATA:
         found.metadata.append(path)
     elif suffix == ".txt" and not name.lower().startswith(NO_CAPTIONS):
@@ -108,9 +108,9 @@ def _records(root: Path, found: Listing) -> Iterator[Record | LeftOut]:
     for name in found.texts:
         yield from _text(root, name, written)
 
-    has_splits = _has_splits(found.pictures)
-    labels = _folder_labels(found.pictures, has_splits)
-    for name in found.pictures:
+    has_splits = _has_splits(found.images)
+    labels = _folder_labels(found.images, has_splits)
+    for name in found.images:
         row = told.pop(name, {})
         stem = str(PurePosixPath(name).with_suffix(""))
         label = row.get("label")
@@ -123,9 +123,9 @@ def _records(root: Path, found: Listing) -> Iterator[Record | LeftOut]:
             split=split_named(str(split)),
         )
     for name in told:
-        yield LeftOut(name, "in the metadata, but there is no such picture")
+        yield LeftOut(name, "in the metadata, but there is no such image")
     for stem in written:
-        yield LeftOut(f"{stem}.txt", "a caption beside no picture")
+        yield LeftOut(f"{stem}.txt", "a caption beside no image")
 
 
 def _has_splits(names: list[str]) -> bool:
@@ -134,7 +134,7 @@ def _has_splits(names: list[str]) -> bool:
 
 
 def _folder_labels(names: list[str], has_splits: bool) -> dict[str, str]:
-    """The folder that each picture lies in, where there are at least two; one says nothing."""
+    """The folder that each image lies in, where there are at least two; one says nothing."""
     labels = {}
     for name in names:
         folders = name.split("/")[1 if has_splits else 0 : -1]
@@ -144,7 +144,7 @@ def _folder_labels(names: list[str], has_splits: bool) -> dict[str, str]:
 
 
 def _metadata(root: Path, name: str, told: dict[str, dict[str, Any]]) -> Iterator[LeftOut]:
-    """Add the rows of a metadata file to `told`, under the picture's path within the root."""
+    """Add the rows of a metadata file to `told`, under the image's path within the root."""
     try:
         # `utf-8-sig`: spreadsheets begin a file with a byte order mark
         lines = (root / name).read_text("utf-8-sig").splitlines()
@@ -183,9 +183,9 @@ def _text(root: Path, name: str, written: dict[str, dict[str, str]]) -> Iterator
 
 KIND = Kind(
     data="FOLDER/",
-    says="Pictures. Subfolders are labels, or splits if named train, validation, test. "
+    says="Images. Subfolders are labels, or splits if named train, validation, test. "
     "Captions: metadata.jsonl or .csv with file_name and caption (caption_en, caption_fr), "
-    "or a .txt beside each picture.",
+    "or a .txt beside each image.",
     examples=("photos/", "~/glyphs"),
     find=find,
     rank=2,

@@ -1,6 +1,6 @@
 """`hf:owner/name[:split]`: a set from the Hugging Face hub, through `datasets`.
 
-`datasets` fetches the files and verifies them; the pictures are decoded as all others are.
+`datasets` fetches the files and verifies them; the images are decoded as all others are.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def find(text: str, seed: int) -> Source | None:
 
 
 def hub_source(name: str, split: str | None, otherwise: str = "") -> Source:
-    """The pictures of a set on the hub; `otherwise` is told where it cannot be had."""
+    """The images of a set on the hub; `otherwise` is told where it cannot be had."""
     text = f"hf:{name}" + (f":{split}" if split else "")
     otherwise = otherwise or (
         f"{text} cannot be had: there is no network, and it has not been fetched before. "
@@ -91,14 +91,14 @@ def _records(name: str, split: str | None, otherwise: str) -> Iterator[Record]:
     parts = _fetched(name, split, otherwise)
     for part, rows in parts.items():
         column, label, class_names = _features(name, rows)
-        pictures = rows.select_columns([column]).cast_column(column, Image(decode=False))
+        images = rows.select_columns([column]).cast_column(column, Image(decode=False))
         texts = rows.remove_columns([c for c in rows.column_names if not _is_text(c, label)])
         for i, row in enumerate(texts):
             rank = row.get(label) if isinstance(row.get(label), int) else None
             named = rank is not None and 0 <= rank < len(class_names)
             yield Record(
                 f"{part}-{i:06d}",
-                functools.partial(_picture, pictures, i, column),
+                functools.partial(_image, images, i, column),
                 label=class_names[rank] if named and rank is not None else _name(row.get(label)),
                 rank=rank,
                 captions=captions_in(row),
@@ -132,11 +132,11 @@ def _fetched(name: str, split: str | None, otherwise: str) -> dict[str, Any]:
 
 
 def _features(name: str, rows: Any) -> tuple[str, str, tuple[str, ...]]:
-    """The picture column, the label column ("" for none) and its classes' names."""
+    """The image column, the label column ("" for none) and its classes' names."""
     kinds = {column: type(feature).__name__ for column, feature in rows.features.items()}
     images = [column for column, kind in kinds.items() if kind == "Image"]
     if not images:
-        raise PinxitError(f"hf:{name} has no column of pictures; it has: {', '.join(kinds)}.")
+        raise PinxitError(f"hf:{name} has no column of images; it has: {', '.join(kinds)}.")
     classes = [column for column, kind in kinds.items() if kind == "ClassLabel"]
     label = "label" if "label" in kinds else (classes[0] if classes else "")
     names = tuple(rows.features[label].names) if label in classes else ()
@@ -151,18 +151,18 @@ def _name(value: Any) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _picture(pictures: Any, i: int, column: str) -> bytes:
-    value = pictures[i][column]
+def _image(images: Any, i: int, column: str) -> bytes:
+    value = images[i][column]
     if value and value.get("bytes") is not None:
         return value["bytes"]
     if value and value.get("path"):
         return Path(value["path"]).read_bytes()
-    raise Unreadable("the row has no picture")
+    raise Unreadable("the row has no image")
 
 
 KIND = Kind(
     data="hf:OWNER/NAME[:SPLIT]",
-    says="A set on the Hugging Face hub with a column of pictures, fetched by `datasets`.",
+    says="A set on the Hugging Face hub with a column of images, fetched by `datasets`.",
     examples=("hf:ylecun/mnist", "hf:uoft-cs/cifar10:train"),
     find=find,
     rank=0,

@@ -18,7 +18,7 @@ from pinxit.data.records import Kind, Record, Source, file_key
 from pinxit.data.splits import split_in
 from pinxit.errors import PinxitError
 
-_UINT8 = 8  # the type that pictures and labels have
+_UINT8 = 8  # the type that images and labels have
 
 
 def find(text: str, seed: int) -> Source | None:
@@ -27,7 +27,7 @@ def find(text: str, seed: int) -> Source | None:
 
 
 def idx_folder(text: str, root: Path, label_names: Sequence[str] = ()) -> Source:
-    """The pictures of a folder with `train-images-idx3-ubyte[.gz]` and its companions."""
+    """The images of a folder with `train-images-idx3-ubyte[.gz]` and its companions."""
     images = _image_files(root)
     files = [file for image in images for file in (image, _labels_file(image)) if file]
     return Source(
@@ -51,10 +51,10 @@ def _labels_file(images: Path) -> Path | None:
 
 def _records(text: str, files: Sequence[Path], label_names: tuple[str, ...]) -> Iterator[Record]:
     for file in files:
-        pictures = read_idx(file, 3)
-        labels = _labels(file, len(pictures))
+        images = read_idx(file, 3)
+        labels = _labels(file, len(images))
         part = file.name.split("-images")[0]
-        for i, pixels in enumerate(pictures):
+        for i, pixels in enumerate(images):
             rank = None if labels is None else int(labels[i])
             known = rank is not None and rank < len(label_names)
             yield Record(
@@ -73,7 +73,7 @@ def _labels(images: Path, count: int) -> np.ndarray | None:
     labels = read_idx(file, 1)
     if len(labels) != count:
         raise PinxitError(
-            f"{file} has {len(labels):,} labels for the {count:,} pictures of {images.name}; "
+            f"{file} has {len(labels):,} labels for the {count:,} images of {images.name}; "
             "fetch both again."
         )
     return labels
@@ -91,7 +91,7 @@ def read_idx(file: Path, dimensions: int) -> np.ndarray:
     if content[2] != _UINT8 or content[3] != dimensions:
         raise PinxitError(
             f"{file}: its header says type {content[2]} in {content[3]} dimensions; "
-            f"pictures and labels are bytes (type 8) in 3 and 1, and this should have {dimensions}."
+            f"images and labels are bytes (type 8) in 3 and 1, and this should have {dimensions}."
         )
     shape = tuple(int(n) for n in np.frombuffer(content, ">u4", dimensions, offset=4))
     wanted = int(np.prod(shape, dtype=object)) if shape else 0
@@ -119,7 +119,7 @@ def _same(pixels: np.ndarray) -> np.ndarray:
 
 KIND = Kind(
     data="FOLDER/ of *-idx3-ubyte[.gz]",
-    says="The MNIST family's own files: pictures and labels, gzipped or plain.",
+    says="The MNIST family's own files: images and labels, gzipped or plain.",
     examples=("data/mnist/", "data/kmnist/"),
     find=find,
 )

@@ -1,4 +1,4 @@
-"""Parquet, a file or a folder of them: an `image` column with bytes, as the hub keeps pictures."""
+"""Parquet, a file or a folder of them: an `image` column with bytes, as the hub keeps images."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pinxit.data.captions import caption_columns, captions_in
 from pinxit.data.decode import Unreadable
 from pinxit.data.records import Kind, Record, Source, file_key
-from pinxit.data.sources.folder import has_pictures
+from pinxit.data.sources.folder import has_images
 from pinxit.data.splits import split_in, split_named
 from pinxit.errors import PinxitError
 
@@ -28,15 +28,15 @@ def find(text: str, seed: int) -> Source | None:
     path = Path(text).expanduser()
     if path.is_dir():
         files = sorted([*path.glob("*.parquet"), *path.glob("data/*.parquet")])
-        # among pictures, one such file is something else, such as their vectors
-        return parquet_files(text, path, files) if files and not has_pictures(path) else None
+        # among images, one such file is something else, such as their vectors
+        return parquet_files(text, path, files) if files and not has_images(path) else None
     if path.is_file() and path.suffix.lower() == ".parquet":
         return parquet_files(text, path.parent, [path])
     return None
 
 
 def parquet_files(text: str, root: Path, files: Sequence[Path]) -> Source:
-    """The pictures of parquet files, in the order of the files."""
+    """The images of parquet files, in the order of the files."""
 
     def records() -> Iterator[Record]:
         for file in files:
@@ -54,13 +54,13 @@ class Groups:
         self.lock = threading.Lock()
 
     def read(self, group: int, row: int) -> bytes:
-        """One picture's bytes. Raises Unreadable where the row has none."""
+        """One image's bytes. Raises Unreadable where the row has none."""
         value = self._group(group)[row].as_py()
         content = value.get("bytes") if isinstance(value, dict) else value
         if content is None and isinstance(value, dict) and value.get("path"):
             return self._beside(value["path"])
         if content is None:
-            raise Unreadable("the row has no picture")
+            raise Unreadable("the row has no image")
         return content
 
     def _group(self, group: int) -> pa.ChunkedArray | pa.Array:
@@ -118,13 +118,13 @@ def _records(path: Path, named: bool) -> Iterator[Record]:
 
 
 def image_column(schema: pa.Schema, path: Path | str) -> str:
-    """The column that holds pictures: `image`, `img`, or the one that can. Raises PinxitError."""
+    """The column that holds images: `image`, `img`, or the one that can. Raises PinxitError."""
     able = [field.name for field in schema if _holds_bytes(field.type)]
     for name in ("image", "img", *(able if len(able) == 1 else [])):
         if name in able:
             return name
     raise PinxitError(
-        f"{path} has no `image` column with pictures' bytes; "
+        f"{path} has no `image` column with images' bytes; "
         f"it has: {', '.join(schema.names) or 'no columns'}."
     )
 

@@ -56,7 +56,7 @@ PLACES = {
     (2, 1): ("at the bottom", "en bas"),
     (2, 2): ("at the bottom right", "en bas à droite"),
 }
-# things that no training picture shows: every form is seen in every colour, and every size, but not
+# things that no training image shows: every form is seen in every colour, and every size, but not
 # in these colours and sizes at once. Scenes with one of them are the test split
 HELD_OUT = frozenset(
     {
@@ -97,13 +97,13 @@ class Thing:
 
 @dataclass(frozen=True)
 class Scene:
-    """The objects of a picture, no two of which overlap."""
+    """The objects of an image, no two of which overlap."""
 
     things: tuple[Thing, ...]
 
     @property
     def held_out(self) -> bool:
-        """Whether it shows a thing that training pictures do not."""
+        """Whether it shows a thing that training images do not."""
         return any((thing.size, thing.colour, thing.form) in HELD_OUT for thing in self.things)
 
     def captions(self) -> dict[str, str]:
@@ -153,23 +153,23 @@ def scene(seed: int, number: int) -> Scene:
 
 
 def scene_named(name: str) -> Scene:
-    """The scene of a picture's name, `shapes-<seed>-<number>`, with its factors.
+    """The scene of an image's name, `shapes-<seed>-<number>`, with its factors.
 
     Raises UsageError for another name.
     """
     match = re.fullmatch(r"shapes-(\d+)-(\d+)", name)
     if match is None:
-        raise UsageError(f"'{name}' is no picture of shapes.")
+        raise UsageError(f"'{name}' is no image of shapes.")
     return scene(int(match[1]), int(match[2]))
 
 
 def draw(seed: int, number: int, size: tuple[int, int]) -> np.ndarray:
-    """The picture of scene `number` of a seed."""
+    """The image of scene `number` of a seed."""
     return draw_scene(scene(seed, number), size)
 
 
 def draw_scene(shown: Scene, size: tuple[int, int]) -> np.ndarray:
-    """The picture of a scene on white, uint8 `[height, width, 3]`."""
+    """The image of a scene on white, uint8 `[height, width, 3]`."""
     from PIL import Image, ImageDraw
 
     height, width = size

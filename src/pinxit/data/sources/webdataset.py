@@ -12,9 +12,9 @@ from typing import Any
 
 from pinxit.data.captions import UNDETERMINED, captions_in
 from pinxit.data.decode import SUFFIXES, Unreadable
-from pinxit.data.pictures import LeftOut
+from pinxit.data.images import LeftOut
 from pinxit.data.records import Kind, Record, Source, file_key
-from pinxit.data.sources.folder import has_pictures
+from pinxit.data.sources.folder import has_images
 from pinxit.data.splits import split_in, split_named
 from pinxit.errors import PinxitError, UsageError
 
@@ -27,15 +27,15 @@ def find(text: str, seed: int) -> Source | None:
         raise UsageError(f"{text}: a compressed shard cannot be read in parts; gunzip it first.")
     if path.is_dir():
         files = sorted(path.glob("*.tar"))
-        # among pictures, one such file is something else, such as their vectors
-        return shards(text, path, files) if files and not has_pictures(path) else None
+        # among images, one such file is something else, such as their vectors
+        return shards(text, path, files) if files and not has_images(path) else None
     if path.is_file() and path.suffix.lower() == ".tar":
         return shards(text, path.parent, [path])
     return None
 
 
 def shards(text: str, root: Path, files: Sequence[Path]) -> Source:
-    """The pictures of tar files; a file that begins with `train-` and so on names its split."""
+    """The images of tar files; a file that begins with `train-` and so on names its split."""
 
     def records() -> Iterator[Record | LeftOut]:
         for file in files:
@@ -45,7 +45,7 @@ def shards(text: str, root: Path, files: Sequence[Path]) -> Source:
 
 
 def _records(shard: Path) -> Iterator[Record | LeftOut]:
-    """The samples of one shard. Its headers are read, not its pictures."""
+    """The samples of one shard. Its headers are read, not its images."""
     key, files = "", {}
     for member in _members(shard):
         if isinstance(member, LeftOut):
@@ -80,8 +80,8 @@ def _members(shard: Path) -> Iterator[tarfile.TarInfo | LeftOut]:
 
 
 def _sample(shard: Path, key: str, files: dict[str, tarfile.TarInfo]) -> Iterator[Record]:
-    picture = next((m for ext, m in files.items() if f".{ext}" in SUFFIXES), None)
-    if picture is None:
+    image = next((m for ext, m in files.items() if f".{ext}" in SUFFIXES), None)
+    if image is None:
         return
     texts = {
         ext: _read(shard, m.offset_data, m.size)
@@ -94,7 +94,7 @@ def _sample(shard: Path, key: str, files: dict[str, tarfile.TarInfo]) -> Iterato
     numbered = label is not None and label.lstrip("-").isdecimal()
     yield Record(
         f"{shard.stem}/{key}",
-        functools.partial(_picture, shard, picture.offset_data, picture.size),
+        functools.partial(_image, shard, image.offset_data, image.size),
         label=row.get("label_name") if numbered else label,
         rank=int(label) if numbered and label is not None else None,
         captions={**captions_in(row), **_captions(texts)},
@@ -129,7 +129,7 @@ def _read(shard: Path, offset: int, size: int) -> bytes:
         return file.read(size)
 
 
-def _picture(shard: Path, offset: int, size: int) -> bytes:
+def _image(shard: Path, offset: int, size: int) -> bytes:
     content = _read(shard, offset, size)
     if len(content) < size:
         raise Unreadable("the shard is truncated there")

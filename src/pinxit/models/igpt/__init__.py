@@ -1,4 +1,4 @@
-"""iGPT, pictures as sequences of tokens (Chen et al. 2020, "Generative Pretraining from Pixels").
+"""iGPT, images as sequences of tokens (Chen et al. 2020, "Generative Pretraining from Pixels").
 
     x -> blocks of pixels -> the nearest colours of a palette: x_1 .. x_T, row by row -> transformer
 
@@ -19,7 +19,7 @@ from pinxit.errors import UsageError
 if TYPE_CHECKING:
     import numpy as np
 
-    from pinxit.data.pictures import Pictures
+    from pinxit.data.images import Images
     from pinxit.models.igpt.model import IGPT
 
 ABILITIES = ("sample", "complete", "score", "embed")
@@ -31,7 +31,7 @@ BITS = 9  # of a binary block: 512 tokens
 
 @dataclass(frozen=True)
 class Config:
-    """iGPT: what is None or `auto` is chosen from the pictures."""
+    """iGPT: what is None or `auto` is chosen from the images."""
 
     # pixels a side of what one token stands for; None: the smallest that makes at most 256 tokens
     block: int | None = None
@@ -40,7 +40,7 @@ class Config:
     palette: Literal["auto", "binary", "levels", "kmeans"] = "auto"
     # run of an image tokenizer whose codes are the tokens, in place of a palette's colours
     tokens: str | None = None
-    # tokens there are; None: 512, or all that the pictures have where those are fewer
+    # tokens there are; None: 512, or all that the images have where those are fewer
     colors: int | None = None
     # dynamic draws each pixel anew as black or white with its grey value as probability, static
     # cuts at one half; auto: static where all pixels are 0 or 255
@@ -63,9 +63,9 @@ class Config:
     activation: Literal["gelu", "quick_gelu"] = "quick_gelu"
     # share of the numbers in each layer's output that are dropped in training
     dropout: float = 0.0
-    # label: the first token is the picture's label
+    # label: the first token is the image's label
     condition: Literal["none", "label"] = "none"
-    # share of training pictures whose label is hidden, so that one model also paints without
+    # share of training images whose label is hidden, so that one model also paints without
     condition_dropout: float = 0.1
 
     def __post_init__(self) -> None:
@@ -90,13 +90,13 @@ class Config:
             raise UsageError(f"heads {self.heads} does not divide width {self.width}.")
 
     def resolve(self, facts: Facts) -> Config:
-        """The same with every choice made that the pictures' facts decide.
+        """The same with every choice made that the images' facts decide.
 
-        `colors` of a palette that is taken from the pictures stays open until `prepare`.
-        Raises UsageError for a block that does not divide the pictures, or makes too many tokens.
+        `colors` of a palette that is taken from the images stays open until `prepare`.
+        Raises UsageError for a block that does not divide the images, or makes too many tokens.
         """
         if self.condition == "label" and not facts.label_names:
-            raise UsageError("--condition label needs pictures with labels; these have none.")
+            raise UsageError("--condition label needs images with labels; these have none.")
         if self.tokens is not None:
             return self._of_a_tokenizer(facts)
         binarize = self.binarize
@@ -139,15 +139,15 @@ class Config:
 def prepare(
     config: Config,
     facts: Facts,
-    pictures: Pictures,
+    images: Images,
     rows: np.ndarray,
     seed: int,
     tokenizer: Any = None,
 ) -> tuple[Config, dict[str, Any]]:
-    """The palette of the training pictures, or the frozen tokenizer, for the model's buffers.
+    """The palette of the training images, or the frozen tokenizer, for the model's buffers.
 
     Raises UsageError where more colours are asked for than there are, or the tokenizer is of other
-    pictures.
+    images.
     """
     if config.tokens is not None:
         from pinxit.models.kept import of_tokenizer
@@ -159,13 +159,13 @@ def prepare(
 
     assert config.block and config.palette != "auto", "a resolved configuration"
     wanted = Wanted(config.palette, config.block, config.colors)
-    palette, exact = found(wanted, pictures, rows, seed)
+    palette, exact = found(wanted, images, rows, seed)
     config = dataclasses.replace(config, colors=len(palette))
     return config, {"palette": palette, "exact": exact}
 
 
 def build(config: Config, facts: Facts) -> IGPT:
-    """The model of a configuration, for pictures with these facts."""
+    """The model of a configuration, for images with these facts."""
     from pinxit.models.igpt.model import IGPT
 
     return IGPT(config.resolve(facts), facts)
@@ -193,16 +193,16 @@ def _block(asked: int | None, facts: Facts, binary: bool) -> int:
     names = ", ".join(map(str, fit)) or "none; choose another --size"
     if asked is not None and asked not in divide:
         raise UsageError(
-            f"block {asked} does not divide pictures of {size}; these do and fit: {names}."
+            f"block {asked} does not divide images of {size}; these do and fit: {names}."
         )
     if asked is not None and tokens[asked] > CONTEXT:
         raise UsageError(
-            f"pictures of {size} in blocks of {asked} are {tokens[asked]:,} tokens; the context "
+            f"images of {size} in blocks of {asked} are {tokens[asked]:,} tokens; the context "
             f"holds {CONTEXT:,}. Blocks that fit: {names}."
         )
     if not fit:
         raise UsageError(
-            f"pictures of {size} do not fit a context of {CONTEXT:,} tokens in blocks of "
+            f"images of {size} do not fit a context of {CONTEXT:,} tokens in blocks of "
             f"{', '.join(map(str, divide))} pixels; choose a smaller --size."
         )
     return asked or next((n for n in fit if tokens[n] <= ENOUGH), fit[-1])

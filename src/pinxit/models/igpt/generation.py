@@ -1,7 +1,7 @@
-"""Token by token to whole pictures: what to ask for, the obvious way, and the fast one.
+"""Token by token to whole images: what to ask for, the obvious way, and the fast one.
 
 All ways take the same uniform numbers, one a token, and pick by the inverse of the distribution
-function: a picture is a function of its numbers alone.
+function: an image is a function of its numbers alone.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pinxit.models.igpt.steps import Steps
 if TYPE_CHECKING:
     from pinxit.models.igpt.model import IGPT
 
-AT_ONCE = 32  # pictures; always as many, so that a picture's neighbours do not change its rounding
+AT_ONCE = 32  # images; always as many, so that an image's neighbours do not change its rounding
 STEPS = 16  # of a BERT's iterative unmasking
 
 Tokens = Int64[Tensor, "n tokens"]
@@ -37,7 +37,7 @@ class Asked(NamedTuple):
 def filling(model: IGPT, asked: Asked, chances: Chances) -> Iterator[Tokens]:
     """All tokens as they come: after each row of them (a BERT: each step), -1 for those to come.
 
-    Pictures go together in equal numbers, the last ones filled up.
+    Images go together in equal numbers, the last ones filled up.
     """
     n, way = len(asked.known), painting if model.causal else unmasking
     tokens = asked.known.clone()
@@ -58,7 +58,7 @@ def painting(model: IGPT, asked: Asked, chances: Chances) -> Iterator[Tokens]:
     device = model.device
     tokens, chance = asked.known.to(device), asked.chance[:, 0].to(device)
     tokens = tokens.clone()
-    due = (asked.known < 0).any(0).tolist()  # where no picture has a token to paint, none is picked
+    due = (asked.known < 0).any(0).tolist()  # where no image has a token to paint, none is picked
     last = max((t for t, any_due in enumerate(due) if any_due), default=-1)
     labels = None if asked.labels is None else asked.labels.to(device)
     steps = Steps(model, len(tokens))
@@ -88,7 +88,7 @@ def painting_slowly(model: IGPT, asked: Asked, chances: Chances) -> Tokens:
 def unmasking(model: IGPT, asked: Asked, chances: Chances) -> Iterator[Tokens]:
     """A BERT's way: all that is hidden is drawn at once, a few of it are kept, and so on.
 
-    Which are kept is chance: a picture's order is that of its own numbers.
+    Which are kept is chance: an image's order is that of its own numbers.
     """
     device = model.device
     tokens, (chance, order) = asked.known.to(device).clone(), asked.chance.to(device).unbind(1)

@@ -13,8 +13,8 @@ from jaxtyping import Bool, Float, Float32, Int64, UInt8
 from torch import Tensor, nn
 
 from pinxit.data.batch import Batch, Facts
+from pinxit.data.images import Images
 from pinxit.data.missing import pasted
-from pinxit.data.pictures import Pictures
 from pinxit.errors import PinxitError, UsageError
 from pinxit.models.blocks import LabelEmbedding, in_chunks, mix
 from pinxit.models.chances import Chances, uniforms
@@ -91,20 +91,20 @@ class IGPT(nn.Module):
             for last in (layer.attention.out, layer.down):
                 nn.init.normal_(last.weight, std=0.02 / math.sqrt(2 * len(self.layers)))
 
-    # -- pictures and tokens ------------------------------------------------------------------
+    # -- images and tokens ------------------------------------------------------------------
 
     @property
     def lossless(self) -> bool:
-        """Whether the palette holds every block of the training pictures exactly."""
+        """Whether the palette holds every block of the training images exactly."""
         return bool(self.exact)
 
     @property
     def bits_per_dim(self) -> bool:
-        """Whether a score is one of pictures, not of what the palette makes of them."""
+        """Whether a score is one of images, not of what the palette makes of them."""
         return self.lossless
 
     def tokens_of(self, pixels: UInt8[Tensor, "b h w c"]) -> Tokens:
-        """The tokens of pictures, row by row; a binary palette's pixels by the nearer."""
+        """The tokens of images, row by row; a binary palette's pixels by the nearer."""
         if self.codes is not None:
             return self.codes.codes_of(pixels)
         return nearest(blocks_of(pixels, self.block), self.palette, self.config.palette)
@@ -112,23 +112,23 @@ class IGPT(nn.Module):
     def observed(
         self, pixels: UInt8[Tensor, "b h w c"], generator: torch.Generator | None = None
     ) -> UInt8[Tensor, "b h w c"]:
-        """The pictures whose likelihood it is: with `dynamic` binarization pixels are drawn."""
+        """The images whose likelihood it is: with `dynamic` binarization pixels are drawn."""
         if self.config.binarize != "dynamic":
             return pixels
         chance = torch.rand(pixels.shape, generator=generator, device=pixels.device)
         return (chance * 255 < pixels).to(torch.uint8) * 255
 
-    def pictures_of(self, tokens: Tokens) -> UInt8[Tensor, "b h w c"]:
+    def images_of(self, tokens: Tokens) -> UInt8[Tensor, "b h w c"]:
         """What the tokens stand for, in their places; a token below 0 is mid-grey."""
         if self.codes is not None:
-            return self.codes.pictures_of(tokens)
+            return self.codes.images_of(tokens)
         return coloured(tokens, self.palette, self.rows, self.block)
 
-    def palette_psnr(self, pictures: Pictures) -> float:
-        """Decibels between pictures and what the palette makes of them; infinite where equal."""
-        tokens = self.tokens_of(pixels_for(self.facts, pictures).to(self.device))
-        made = self.pictures_of(tokens).cpu().numpy()
-        wrong = np.square(made.astype(np.float32) - pictures.pixels).mean() / 255**2
+    def palette_psnr(self, images: Images) -> float:
+        """Decibels between images and what the palette makes of them; infinite where equal."""
+        tokens = self.tokens_of(pixels_for(self.facts, images).to(self.device))
+        made = self.images_of(tokens).cpu().numpy()
+        wrong = np.square(made.astype(np.float32) - images.pixels).mean() / 255**2
         return math.inf if wrong == 0 else float(-10 * np.log10(wrong))
 
     # -- the equations ------------------------------------------------------------------------
@@ -175,7 +175,7 @@ class IGPT(nn.Module):
         return cos.to(self.device), sin.to(self.device)
 
     def loss(self, batch: Batch, progress: float = 1.0) -> Loss:
-        """-log p(x) in nats per picture; of BERT the nats of a hidden token (sections 2.1, 2.2)."""
+        """-log p(x) in nats per image; of BERT the nats of a hidden token (sections 2.1, 2.2)."""
         tokens = self.tokens_of(self.observed(batch.pixels))
         labels = self._seen(batch.labels)
         if self.causal:
@@ -205,7 +205,7 @@ class IGPT(nn.Module):
         return torch.where(dropped, -1, labels)
 
     def log_likelihood(self, tokens: Tokens, labels: Labels = None) -> Float[Tensor, " batch"]:
-        """log p of pictures of tokens, in nats: the sum of log p(x_t given x_1 .. x_(t-1)).
+        """log p of images of tokens, in nats: the sum of log p(x_t given x_1 .. x_(t-1)).
 
         Raises PinxitError of a model trained as BERT is: it has no likelihood.
         """
@@ -229,8 +229,8 @@ class IGPT(nn.Module):
         top_k: int | None = None,
         top_p: float | None = None,
         start: int = 0,
-    ) -> Pictures:
-        """`n` new pictures, token by token; picture i is a function of (seed, start + i) alone.
+    ) -> Images:
+        """`n` new images, token by token; image i is a function of (seed, start + i) alone.
 
         `temperature` 0 takes the likeliest token each time; `top_k` and `top_p` keep the likeliest
         tokens alone, so many or of so much probability. Raises UsageError for a bad number or an
@@ -250,51 +250,51 @@ class IGPT(nn.Module):
         top_k: int | None = None,
         top_p: float | None = None,
         start: int = 0,
-    ) -> Iterator[Pictures]:
+    ) -> Iterator[Images]:
         """The same as they grow, row by row of tokens; grey where nothing is painted yet."""
         if n < 1:
-            raise UsageError(f"the number of pictures must be at least 1, not {n}.")
+            raise UsageError(f"the number of images must be at least 1, not {n}.")
         chances = Chances(temperature, top_k, top_p)
         labels = None if label is None else self._labels(label, n)
         known = torch.full((n, self.tokens), -1)
         for tokens in filling(
             self, Asked(known, labels, uniforms(n, self.tokens, seed, start)), chances
         ):
-            yield Pictures(self.pictures_of(tokens.to(self.device)).cpu().numpy())
+            yield Images(self.images_of(tokens.to(self.device)).cpu().numpy())
 
     def complete(
         self,
-        pictures: Pictures,
+        images: Images,
         missing: Missing,
         *,
         seed: Seed = 0,
         temperature: float = 1.0,
         top_k: int | None = None,
         top_p: float | None = None,
-    ) -> Pictures:
+    ) -> Images:
         """The missing pixels, painted token by token; a block with a missing pixel is missing.
 
         An autoregressive model sees what stands before a token in raster order and nothing after
         it, so it completes lower halves well and upper ones blindly; BERT sees all that is known.
         """
         options = {"top_k": top_k, "top_p": top_p}
-        *_, last = self.completing(pictures, missing, seed=seed, temperature=temperature, **options)
+        *_, last = self.completing(images, missing, seed=seed, temperature=temperature, **options)
         return last
 
     def completing(
         self,
-        pictures: Pictures,
+        images: Images,
         missing: Missing,
         *,
         seed: Seed = 0,
         temperature: float = 1.0,
         top_k: int | None = None,
         top_p: float | None = None,
-    ) -> Iterator[Pictures]:
+    ) -> Iterator[Images]:
         """The same as they grow."""
         chances = Chances(temperature, top_k, top_p)
-        pixels = pixels_for(self.facts, pictures)
-        refuse_other_shape(pictures, missing)
+        pixels = pixels_for(self.facts, images)
+        refuse_other_shape(images, missing)
         marks = torch.from_numpy(np.array(missing))[..., None].to(torch.uint8)
         unknown = blocks_of(marks, self.block).bool().any(-1)
         if self.codes is not None:  # a code sees its neighbours: they must not tell what is missing
@@ -304,46 +304,46 @@ class IGPT(nn.Module):
         else:
             given = pixels.to(self.device)
         known = torch.where(unknown, -1, self.tokens_of(given).cpu())
-        labels = self._labels_of(pictures)
+        labels = self._labels_of(images)
         for tokens in filling(
             self, Asked(known, labels, uniforms(len(known), self.tokens, seed)), chances
         ):
-            made = self.pictures_of(tokens.to(self.device)).cpu().numpy()
-            yield Pictures(pasted(pictures, made, missing))
+            made = self.images_of(tokens.to(self.device)).cpu().numpy()
+            yield Images(pasted(images, made, missing))
 
     @torch.inference_mode()
     def score(
-        self, pictures: Pictures, *, samples: int = 1, seed: int = 0
+        self, images: Images, *, samples: int = 1, seed: int = 0
     ) -> Float32[np.ndarray, " n"]:
-        """log p(x) of each picture in nats, exactly: `samples` changes nothing.
+        """log p(x) of each image in nats, exactly: `samples` changes nothing.
 
         With `dynamic` binarization pixels are drawn by (seed, i). Where the palette is not
-        lossless the score is of what it makes of the pictures.
+        lossless the score is of what it makes of the images.
         """
-        pixels = pixels_for(self.facts, pictures)
+        pixels = pixels_for(self.facts, images)
         tokens = torch.cat([self._drawn(pixels[i : i + 1], seed, i) for i in range(len(pixels))])
 
         def score(tokens: Tensor, labels: Tensor | None) -> Tensor:
             chosen = None if labels is None else labels.to(self.device)
             return self.log_likelihood(tokens.to(self.device), chosen).cpu()
 
-        return in_chunks(score, tokens, self._labels_of(pictures))[0].numpy()
+        return in_chunks(score, tokens, self._labels_of(images))[0].numpy()
 
     def _drawn(self, pixels: Tensor, seed: int, number: int) -> Tokens:
         generator = torch.Generator().manual_seed(mix(seed, number))
         return self.tokens_of(self.observed(pixels, generator).to(self.device)).cpu()
 
     @torch.inference_mode()
-    def embed(self, pictures: Pictures, layer: int | None = None) -> Float32[np.ndarray, "n width"]:
+    def embed(self, images: Images, layer: int | None = None) -> Float32[np.ndarray, "n width"]:
         """The mean over the places of a layer's output; the middle layer's unless said, where the
         paper finds the best features (its section 4.1)."""
         layer = len(self.layers) // 2 if layer is None else layer
         if not 0 <= layer <= len(self.layers):
             raise UsageError(f"layers are numbered 0 to {len(self.layers)}, not {layer}.")
-        return self.hidden(pictures)[layer]
+        return self.hidden(images)[layer]
 
     @torch.inference_mode()
-    def hidden(self, pictures: Pictures) -> Float32[np.ndarray, "layers n width"]:
+    def hidden(self, images: Images) -> Float32[np.ndarray, "layers n width"]:
         """The mean over the places of what enters the first layer, and of each layer's output."""
 
         def means(pixels: Tensor) -> Tensor:
@@ -355,19 +355,16 @@ class IGPT(nn.Module):
             return torch.stack(found, 1).float().cpu()
 
         return (
-            in_chunks(means, pixels_for(self.facts, pictures))[0]
-            .transpose(0, 1)
-            .contiguous()
-            .numpy()
+            in_chunks(means, pixels_for(self.facts, images))[0].transpose(0, 1).contiguous().numpy()
         )
 
     def _labels(self, label: str, n: int) -> Tensor:
         return torch.full((n,), class_of(self.config, self.facts, label))
 
-    def _labels_of(self, pictures: Pictures) -> Tensor | None:
-        if self.config.condition == "none" or pictures.labels is None:
+    def _labels_of(self, images: Images) -> Tensor | None:
+        if self.config.condition == "none" or images.labels is None:
             return None
-        return torch.from_numpy(np.array(pictures.labels))
+        return torch.from_numpy(np.array(images.labels))
 
     @property
     def device(self) -> Any:

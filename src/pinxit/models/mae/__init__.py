@@ -2,7 +2,7 @@
 
     a few patches -> encoder (those alone) -> decoder (mask tokens at all other places) -> pixels
 
-trained on the squared error of the patches that were not seen. It learns what pictures are like,
+trained on the squared error of the patches that were not seen. It learns what images are like,
 and completes them with the average of what could be there: no chance, hence nothing to sample.
 """
 
@@ -26,7 +26,7 @@ MANY = 100  # patches that are enough where the patch is chosen: training time g
 
 @dataclass(frozen=True)
 class Config:
-    """A masked autoencoder: what is None is chosen from the pictures."""
+    """A masked autoencoder: what is None is chosen from the images."""
 
     # pixels a side of a patch; None: the smallest that divides and makes at most 100 patches
     patch: int | None = None
@@ -63,7 +63,7 @@ class Config:
             _fits(width, getattr(self, width), heads, getattr(self, heads))
 
     def resolve(self, facts: Facts) -> Config:
-        """The same with every open choice made from the pictures.
+        """The same with every open choice made from the images.
 
         Raises UsageError for a patch that does not divide them, or is all of them.
         """
@@ -83,7 +83,7 @@ class Config:
 
 
 def build(config: Config, facts: Facts) -> MaskedAutoencoder:
-    """The model of a configuration, for pictures with these facts."""
+    """The model of a configuration, for images with these facts."""
     from pinxit.models.mae.model import MaskedAutoencoder
 
     return MaskedAutoencoder(config.resolve(facts), facts)
@@ -110,7 +110,7 @@ def _patch(asked: int | None, facts: Facts) -> int:
     divide = [n for n in count if common % n == 0 and count[n] > 1]
     if asked is not None and asked not in divide:
         raise UsageError(
-            f"patch {asked} does not divide pictures of {facts.width} x {facts.height} into "
+            f"patch {asked} does not divide images of {facts.width} x {facts.height} into "
             f"patches; these do: {', '.join(map(str, divide))}."
         )
     fit = [n for n in divide if n > 1 and count[n] <= MANY]

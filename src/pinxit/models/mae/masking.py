@@ -1,6 +1,6 @@
-"""Patches of pictures, which of them are hidden, and where they stand.
+"""Patches of images, which of them are hidden, and where they stand.
 
-A mask is made by ordering the patches of each picture by a score: the first are seen. So exactly
+A mask is made by ordering the patches of each image by a score: the first are seen. So exactly
 the stated count is seen, whatever the kind of masking.
 """
 
@@ -36,7 +36,7 @@ def seen_count(patches: int, ratio: float) -> int:
 
 
 def order(kind: Masking, batch: int, rows: int, columns: int, device: torch.device) -> Order:
-    """The patches of each picture in an order of chance; those seen are the first of it."""
+    """The patches of each image in an order of chance; those seen are the first of it."""
     noise = torch.rand(batch, rows * columns, device=device)
     if kind == "random":
         return noise.argsort(1)

@@ -11,8 +11,8 @@ from jaxtyping import Bool, Float, Float32, Int64
 from torch import Tensor, nn
 
 from pinxit.data.batch import Batch, Facts
+from pinxit.data.images import Images
 from pinxit.data.missing import pasted
-from pinxit.data.pictures import Pictures
 from pinxit.errors import UsageError
 from pinxit.models.blocks import gathered, in_chunks, mix
 from pinxit.models.contract import Loss, Seed
@@ -29,7 +29,7 @@ from pinxit.models.mae.masking import (
 from pinxit.models.transformer import Block, positions
 
 EPS = 1e-6  # of layer norms and of a patch's variance, as in the paper's code
-AT_ONCE = 16  # pictures, in `complete`: those with as many patches seen go together
+AT_ONCE = 16  # images, in `complete`: those with as many patches seen go together
 
 Values = Float[Tensor, "batch patches numbers"]
 Tokens = Float[Tensor, "batch patches width"]
@@ -146,10 +146,10 @@ class MaskedAutoencoder(nn.Module):
         return Loss(error, {"masked_error": error.detach()}, "squared error per pixel")
 
     def features(self, x: Float[Tensor, "batch c h w"], layer: int | None = None) -> Tokens:
-        """A token for each patch of whole pictures (0 to 1), after a layer or after the last norm.
+        """A token for each patch of whole images (0 to 1), after a layer or after the last norm.
 
         Gradients pass: a distance of these tokens is a perceptual loss, their mean over the
-        patches a feature space for distances between sets of pictures.
+        patches a feature space for distances between sets of images.
         """
         patches = patchify(x.permute(0, 2, 3, 1), self.block)
         values = (patches - self.centre) / self.scale
@@ -159,24 +159,24 @@ class MaskedAutoencoder(nn.Module):
     # -- abilities ----------------------------------------------------------------------------
 
     @torch.inference_mode()
-    def embed(self, pictures: Pictures, layer: int | None = None) -> Float32[np.ndarray, "n width"]:
+    def embed(self, images: Images, layer: int | None = None) -> Float32[np.ndarray, "n width"]:
         """The mean over all patches of `features`, nothing masked."""
 
         def mean(rows: Tensor) -> Tensor:
             x = rows.to(self.device).permute(0, 3, 1, 2).float() / 255
             return self.features(x, layer).mean(1).float().cpu()
 
-        return in_chunks(mean, pixels_for(self.facts, pictures))[0].numpy()
+        return in_chunks(mean, pixels_for(self.facts, images))[0].numpy()
 
     @torch.inference_mode()
     def complete(
         self,
-        pictures: Pictures,
+        images: Images,
         missing: Bool[np.ndarray, "n height width"],
         *,
         seed: Seed = 0,
         temperature: float = 1.0,
-    ) -> Pictures:
+    ) -> Images:
         """The missing pixels as the decoder paints them: the mean of what could be there.
 
         A patch with a missing pixel is not seen at all. `seed` and `temperature` change nothing:
@@ -185,9 +185,9 @@ class MaskedAutoencoder(nn.Module):
         """
         if not 0 <= temperature < math.inf:
             raise UsageError(f"temperature must be 0 or more, not {temperature}.")
-        pixels = pixels_for(self.facts, pictures)
-        refuse_other_shape(pictures, missing)
-        made = np.array(pictures.pixels)
+        pixels = pixels_for(self.facts, images)
+        refuse_other_shape(images, missing)
+        made = np.array(images.pixels)
         hidden = patchify(torch.from_numpy(np.array(missing))[..., None], self.block).any(-1)
         counts = hidden.sum(1)
         for count in counts.unique().tolist():
@@ -195,10 +195,10 @@ class MaskedAutoencoder(nn.Module):
                 rows = (counts == count).nonzero()[:, 0]
                 painted = self._painted(pixels[rows], hidden[rows], int(count))
                 made[rows.numpy()] = painted.numpy()
-        return Pictures(pasted(pictures, made, missing))
+        return Images(pasted(images, made, missing))
 
     def _painted(self, pixels: Tensor, hidden: Bool[Tensor, "n patches"], count: int) -> Tensor:
-        """Pictures of which equally many patches are hidden, whole."""
+        """Images of which equally many patches are hidden, whole."""
         shuffled = hidden.int().argsort(stable=True, dim=1)  # those seen first
 
         def paint(rows: Tensor, shuffled: Order) -> Tensor:
@@ -222,17 +222,15 @@ class MaskedAutoencoder(nn.Module):
         variance, mean = torch.var_mean(known.float() / 255, -1, keepdim=True)
         return values * (variance + EPS).sqrt().mean(1, keepdim=True) + mean.mean(1, keepdim=True)
 
-    def unmask(
-        self, n: int, *, seed: int = 0, steps: int = 8, temperature: float = 0.5
-    ) -> Pictures:
-        """Pictures from nothing by iterative unmasking: the nearest to sampling that it comes.
+    def unmask(self, n: int, *, seed: int = 0, steps: int = 8, temperature: float = 0.5) -> Images:
+        """Images from nothing by iterative unmasking: the nearest to sampling that it comes.
 
         In each step all is painted, and a few more patches, drawn by (seed, i), are kept for good.
         A painted patch is a mean, so each that is kept is moved in its brightness by chance
-        (`temperature` times the pictures' deviation); else all pictures would be one.
+        (`temperature` times the images' deviation); else all images would be one.
         """
         if n < 1 or steps < 1:
-            raise UsageError(f"pictures and steps are 1 or more each, not {n} and {steps}.")
+            raise UsageError(f"images and steps are 1 or more each, not {n} and {steps}.")
         facts, shape = self.facts, (n, self.rows, self.columns)
         pixels = np.zeros((n, facts.height, facts.width, facts.channels), np.uint8)
         random = [np.random.default_rng(mix(seed, i)) for i in range(n)]
@@ -240,9 +238,9 @@ class MaskedAutoencoder(nn.Module):
         moves = np.stack([one.normal(size=shape[1:]) for one in random]) * 255 * self.scale
         hidden = np.ones(shape, bool)
         for step in range(1, steps + 1):
-            made = self.complete(Pictures(pixels), self._in_pixels(hidden)).pixels
+            made = self.complete(Images(pixels), self._in_pixels(hidden)).pixels
             if step == steps:
-                return Pictures(made)
+                return Images(made)
             kept = hidden & (ranks < round(self.patches * step / steps))
             move = self._in_pixels(np.where(kept, temperature * moves, 0))[..., None]
             keep = self._in_pixels(kept)[..., None]

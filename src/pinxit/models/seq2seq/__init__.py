@@ -1,10 +1,10 @@
-"""Sequence to sequence (Vaswani et al. 2017, "Attention Is All You Need"), of words and pictures.
+"""Sequence to sequence (Vaswani et al. 2017, "Attention Is All You Need"), of words and images.
 
     the whole source -> encoder -> decoder: the target left to right, each token from those before
                                             and, by cross-attention, from all of the source
 
-One family, four directions: a caption to a picture (draw), a picture to a caption (caption), a
-picture and what to change to a picture (edit), a text to another language (translate). Painted are
+One family, four directions: a caption to an image (draw), an image to a caption (caption), a
+image and what to change to an image (edit), a text to another language (translate). Painted are
 the codes of an image tokenizer or of a palette; read are patches or codes, and pieces of words.
 """
 
@@ -22,20 +22,20 @@ from pinxit.errors import UsageError
 if TYPE_CHECKING:
     import numpy as np
 
-    from pinxit.data.pictures import Pictures
+    from pinxit.data.images import Images
     from pinxit.data.words import Words
     from pinxit.models.seq2seq.model import Seq2Seq
 
 # what a model can do, by what it reads and what it writes
 DIRECTIONS = {
-    "draw": ("words", "picture"),
-    "caption": ("picture", "words"),
-    "edit": ("both", "picture"),
+    "draw": ("words", "image"),
+    "caption": ("image", "words"),
+    "edit": ("both", "image"),
     "translate": ("words", "words"),
 }
 ABILITIES = tuple(DIRECTIONS)
 
-BATCH = 32  # pictures a step on a CPU, at most: small networks and many steps win
+BATCH = 32  # images a step on a CPU, at most: small networks and many steps win
 LONGEST = 256  # pieces of a text, where the length is chosen
 FEW = 64  # patches that are enough where the patch is chosen
 CODES = 256  # likewise, codes of a palette
@@ -43,12 +43,12 @@ CODES = 256  # likewise, codes of a palette
 
 @dataclass(frozen=True)
 class Config:
-    """Sequence to sequence: what is None is chosen from the pictures and their captions."""
+    """Sequence to sequence: what is None is chosen from the images and their captions."""
 
-    # what is read: words, a picture, or both (a picture, and in words what to change)
-    source: Literal["words", "picture", "both"] = "words"
+    # what is read: words, an image, or both (an image, and in words what to change)
+    source: Literal["words", "image", "both"] = "words"
     # what is written
-    target: Literal["words", "picture"] = "picture"
+    target: Literal["words", "image"] = "image"
     # run of an image tokenizer, whose codes are painted; None: the colours of a palette
     tokens: str | None = None
     # pixels a side of what one colour of the palette stands for; None: chosen
@@ -57,7 +57,7 @@ class Config:
     colors: int | None = None
     # levels of each digit of a code; None: those of the tokenizer
     levels: tuple[int, ...] | None = None
-    # how a picture is read: patch by patch, or as codes. None: as codes where a picture is painted
+    # how an image is read: patch by patch, or as codes. None: as codes where an image is painted
     # of it and no patch is asked for, since most of an edit is to copy
     read: Literal["patches", "codes"] | None = None
     # pixels a side of a patch; None: chosen
@@ -77,7 +77,7 @@ class Config:
     heads: int | None = None
     # share of the numbers in each layer's output that are dropped in training
     dropout: float = 0.0
-    # share of training pictures whose words are hidden, for guidance
+    # share of training images whose words are hidden, for guidance
     caption_dropout: float = 0.1
 
     def __post_init__(self) -> None:
@@ -107,25 +107,25 @@ class Config:
 
     @property
     def has_codes(self) -> bool:
-        """Whether pictures are codes on one side."""
-        return self.target == "picture" or (self.source == "picture" and self.read == "codes")
+        """Whether images are codes on one side."""
+        return self.target == "image" or (self.source == "image" and self.read == "codes")
 
     def resolve(self, facts: Facts) -> Config:
-        """The same with every choice made that the pictures' facts decide.
+        """The same with every choice made that the images' facts decide.
 
         Raises UsageError where there are no captions, or a side that does not divide.
         """
         if not facts.languages:
             raise UsageError(
-                "seq2seq learns from captions, and these pictures have none. A text file beside "
-                "each picture is one; `pinxit sources` says what else."
+                "seq2seq learns from captions, and these images have none. A text file beside "
+                "each image is one; `pinxit sources` says what else."
             )
         if self.ability == "translate" and len(facts.languages) < 2:
             raise UsageError(
                 "to translate, captions in two languages are needed; these are in "
                 f"{' '.join(facts.languages)} alone."
             )
-        copies = self.target == "picture" and self.patch is None
+        copies = self.target == "image" and self.patch is None
         width = self.width or (96 if facts.dims <= 3 * 32 * 32 else 192)
         return dataclasses.replace(
             self,
@@ -145,34 +145,34 @@ def variants() -> tuple[Config, ...]:
 def prepare(
     config: Config,
     facts: Facts,
-    pictures: Pictures,
+    images: Images,
     rows: np.ndarray,
     seed: int,
     tokenizer: Any = None,
 ) -> tuple[Config, dict[str, Any]]:
     """Words of the training captions, and the palette or the frozen tokenizer.
 
-    Raises UsageError where the tokenizer is of other pictures, or there are none to edit.
+    Raises UsageError where the tokenizer is of other images, or there are none to edit.
     """
     from pinxit.data.words import train_words
     from pinxit.models.kept import as_tensor
 
-    if config.ability == "edit" and pictures.before is None:
+    if config.ability == "edit" and images.before is None:
         raise UsageError(
-            "to learn edits, pairs of pictures are needed, as of `shapes-edits` or `emoji-edits`; "
-            "these are single pictures."
+            "to learn edits, pairs of images are needed, as of `shapes-edits` or `emoji-edits`; "
+            "these are single images."
         )
-    told = {name: [texts[int(i)] for i in rows] for name, texts in pictures.captions.items()}
+    told = {name: [texts[int(i)] for i in rows] for name, texts in images.captions.items()}
     words = train_words(told, config.pieces)
     tensors = {"kept._extra_state": as_tensor(words.to_json())}
     config = dataclasses.replace(
         config,
         pieces=words.pieces.get_vocab_size(),
-        length=config.length or _longest(words, pictures.captions),
+        length=config.length or _longest(words, images.captions),
     )
     if not config.has_codes:
         return config, tensors
-    config, codes = _codes(config, facts, pictures, rows, seed, tokenizer)
+    config, codes = _codes(config, facts, images, rows, seed, tokenizer)
     return config, tensors | {f"codes.{name}": tensor for name, tensor in codes.items()}
 
 
@@ -187,7 +187,7 @@ def build(config: Config, facts: Facts) -> Seq2Seq:
 def _codes(
     config: Config,
     facts: Facts,
-    pictures: Pictures,
+    images: Images,
     rows: np.ndarray,
     seed: int,
     tokenizer: Any,
@@ -201,7 +201,7 @@ def _codes(
     from pinxit.models.palette import Wanted, found
 
     assert config.block, "a resolved configuration"
-    palette, _ = found(Wanted("kmeans", config.block, config.colors), pictures, rows, seed)
+    palette, _ = found(Wanted("kmeans", config.block, config.colors), images, rows, seed)
     return dataclasses.replace(config, colors=len(palette), levels=()), {"palette": palette}
 
 
@@ -222,7 +222,7 @@ def _side(name: str, asked: int | None, facts: Facts, most: int) -> int:
     divide = [n for n in count if common % n == 0]
     if asked is not None and asked not in divide:
         raise UsageError(
-            f"{name} {asked} does not divide pictures of {facts.width} x {facts.height}; these "
+            f"{name} {asked} does not divide images of {facts.width} x {facts.height}; these "
             f"do: {', '.join(map(str, divide))}."
         )
     return asked or next((n for n in divide if n > 1 and count[n] <= most), divide[-1])

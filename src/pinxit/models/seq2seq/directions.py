@@ -1,5 +1,5 @@
-"""The four directions: what each can do. Picture i is a function of (seed, start + i), its caption
-and, of an edit, the picture before: chunks are of one size and texts padded to one length."""
+"""The four directions: what each can do. Image i is a function of (seed, start + i), its caption
+and, of an edit, the image before: chunks are of one size and texts padded to one length."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from jaxtyping import Float32, Int64
 from torch import Tensor
 
 from pinxit.data.batch import Facts
-from pinxit.data.pictures import Pictures
+from pinxit.data.images import Images
 from pinxit.data.words import END, PAD
 from pinxit.errors import UsageError
 from pinxit.models.blocks import in_chunks, mix, seeds_of
@@ -33,7 +33,7 @@ class _Painting(Seq2Seq):
 
     def _growing(
         self,
-        before: Pictures | None,
+        before: Images | None,
         texts: Sequence[str],
         *,
         seed: Seed = 0,
@@ -45,8 +45,8 @@ class _Painting(Seq2Seq):
         start: int = 0,
         tries: int = 1,
         judge: Captions | None = None,
-    ) -> Iterator[Pictures]:
-        """What cannot be is refused here, before the first picture is asked for."""
+    ) -> Iterator[Images]:
+        """What cannot be is refused here, before the first image is asked for."""
         chances = Chances(temperature, top_k, top_p)
         if not 0 <= guidance < math.inf:
             raise UsageError(f"guidance is 0 or more, not {guidance}.")
@@ -72,7 +72,7 @@ class _Painting(Seq2Seq):
         chances: Chances,
         guidance: float,
         judge: Captions | None,
-    ) -> Iterator[Pictures]:
+    ) -> Iterator[Images]:
         """Of several tries the best; the first is what is seen to grow."""
         assert self.codes is not None
         n = len(said.texts)
@@ -86,24 +86,24 @@ class _Painting(Seq2Seq):
             rated = None if judge is None else partial(self._judged, judge, said, rows.tolist())
             for made in best_of(self, read, several, chances, guidance, rated):
                 codes[at : at + AT_ONCE] = made.codes[: n - at].cpu()
-                shown = self.codes.pictures_of(codes.to(self.device))
-                yield Pictures(shown.cpu().numpy())
+                shown = self.codes.images_of(codes.to(self.device))
+                yield Images(shown.cpu().numpy())
 
     def _judged(
         self, judge: Captions, said: Said, rows: Sequence[int], made: Painted
     ) -> Float32[Tensor, " n"]:
-        """How likely the judge would say of each picture what was asked for."""
+        """How likely the judge would say of each image what was asked for."""
         assert self.codes is not None
-        pictures = Pictures(self.codes.pictures_of(made.codes).cpu().numpy())
+        images = Images(self.codes.images_of(made.codes).cpu().numpy())
         texts, languages = ([all_of[i] or "" for i in rows] for all_of in said)
-        return torch.from_numpy(judge.fits(pictures, texts, languages)).to(made.codes.device)
+        return torch.from_numpy(judge.fits(images, texts, languages)).to(made.codes.device)
 
     def _said(self, texts: Sequence[str], language: str | None) -> Said:
         """Texts and their languages. Raises UsageError for an empty one, one that is too long or a
         language unknown."""
         said = [text.strip() for text in texts]
         if not all(said):
-            raise UsageError("a text is empty: say what the picture is to show.")
+            raise UsageError("a text is empty: say what the image is to show.")
         languages = [language or self.words.language_of(text) for text in said]
         self.tokens_of(said, languages)
         return Said(list(said), languages)
@@ -117,10 +117,10 @@ class _Painting(Seq2Seq):
 
 
 class Drawing(_Painting):
-    """Words to a picture."""
+    """Words to an image."""
 
-    def draw(self, captions: Sequence[str], **how: Unpack[Painting]) -> Pictures:
-        """A picture of each caption, code by code; `how` as `Painting` says.
+    def draw(self, captions: Sequence[str], **how: Unpack[Painting]) -> Images:
+        """An image of each caption, code by code; `how` as `Painting` says.
 
         Raises UsageError for words that are empty or too many, for numbers that cannot be and for
         a language that the model has not seen.
@@ -128,35 +128,33 @@ class Drawing(_Painting):
         *_, last = self.drawing(captions, **how)
         return last
 
-    def drawing(self, captions: Sequence[str], **how: Unpack[Painting]) -> Iterator[Pictures]:
+    def drawing(self, captions: Sequence[str], **how: Unpack[Painting]) -> Iterator[Images]:
         """The same as they grow, row by row of codes; grey where nothing is painted yet."""
         return self._growing(None, captions, **how)
 
 
 class Editing(_Painting):
-    """A picture and words to a picture."""
+    """An image and words to an image."""
 
-    def edit(
-        self, pictures: Pictures, instructions: Sequence[str], **how: Unpack[Painting]
-    ) -> Pictures:
-        """Each picture changed as its instruction says; `how` as `Painting` says.
+    def edit(self, images: Images, instructions: Sequence[str], **how: Unpack[Painting]) -> Images:
+        """Each image changed as its instruction says; `how` as `Painting` says.
 
-        Raises UsageError as `draw` does, and where not each picture has its instruction.
+        Raises UsageError as `draw` does, and where not each image has its instruction.
         """
-        *_, last = self.editing(pictures, instructions, **how)
+        *_, last = self.editing(images, instructions, **how)
         return last
 
     def editing(
-        self, pictures: Pictures, instructions: Sequence[str], **how: Unpack[Painting]
-    ) -> Iterator[Pictures]:
+        self, images: Images, instructions: Sequence[str], **how: Unpack[Painting]
+    ) -> Iterator[Images]:
         """The same as they grow."""
-        if len(pictures) != len(instructions):
+        if len(images) != len(instructions):
             raise UsageError(
-                f"there are {len(pictures)} pictures and {len(instructions)} instructions."
+                f"there are {len(images)} images and {len(instructions)} instructions."
             )
         if how.get("judge") is not None:
             raise UsageError("an instruction is no caption: edits have no judge.")
-        return self._growing(pictures, instructions, **how)
+        return self._growing(images, instructions, **how)
 
 
 class _Wording(Seq2Seq):
@@ -197,12 +195,12 @@ class _Decoded:
 
 
 class Captioning(_Wording):
-    """A picture to words."""
+    """An image to words."""
 
     @torch.inference_mode()
     def caption(
         self,
-        pictures: Pictures,
+        images: Images,
         *,
         language: str | None = None,
         beams: int = 4,
@@ -213,13 +211,13 @@ class Captioning(_Wording):
         seed: int = 0,
         length_penalty: float = 0.6,
     ) -> list[list[Worded]]:
-        """For each picture `count` texts, the best first, in a language (the first unless given).
+        """For each image `count` texts, the best first, in a language (the first unless given).
 
         By beam search; with a `temperature` by chance of (seed, i), the likeliest first.
         """
         language = language or preferred(self.words.languages)
         mark, made = self.words.mark(language), []
-        pixels = pixels_for(self.facts, pictures)
+        pixels = pixels_for(self.facts, images)
         for at in range(0, len(pixels), AT_ONCE):
             rows = (torch.arange(AT_ONCE) + at).clamp(max=len(pixels) - 1)
             read = self.read(None, pixels[rows].to(self.device))
@@ -233,24 +231,24 @@ class Captioning(_Wording):
 
     @torch.inference_mode()
     def rated(
-        self, pictures: Pictures, texts: Sequence[str], language: str
-    ) -> Float32[np.ndarray, "pictures texts"]:
-        """log p(text given picture), in nats, of every text for every picture."""
-        pixels = pixels_for(self.facts, pictures)
+        self, images: Images, texts: Sequence[str], language: str
+    ) -> Float32[np.ndarray, "images texts"]:
+        """log p(text given image), in nats, of every text for every image."""
+        pixels = pixels_for(self.facts, images)
         tokens = self.tokens_of(list(texts), [language] * len(texts), cut=True)
         rows = []
-        for picture in pixels:
-            one = self.read(None, picture[None].to(self.device))
+        for image in pixels:
+            one = self.read(None, image[None].to(self.device))
             read = Read(one.hidden.expand(len(texts), -1, -1), one.seen.expand(len(texts), -1))
             rows.append(self._log_p(read, tokens).cpu())
         return torch.stack(rows).numpy()
 
     @torch.inference_mode()
     def fits(
-        self, pictures: Pictures, texts: Sequence[str], languages: Sequence[str]
+        self, images: Images, texts: Sequence[str], languages: Sequence[str]
     ) -> Float32[np.ndarray, " n"]:
-        """log p(text given picture), in nats, of each picture and its own text."""
-        pixels = pixels_for(self.facts, pictures)
+        """log p(text given image), in nats, of each image and its own text."""
+        pixels = pixels_for(self.facts, images)
         tokens = padded(self.tokens_of(list(texts), languages, cut=True), self.length)
 
         def each(some: Tensor, told: Tokens) -> Tensor:
@@ -306,13 +304,13 @@ class Translating(_Wording):
 
 
 def refuse_judge(judge: Captions, facts: Facts, tries: int) -> None:
-    """Raises UsageError for what is no judge of such pictures, or has nothing to choose from."""
+    """Raises UsageError for what is no judge of such images, or has nothing to choose from."""
     if not isinstance(judge, Captions):
-        raise UsageError("a judge is a model that captions: seq2seq with --source picture.")
+        raise UsageError("a judge is a model that captions: seq2seq with --source image.")
     own, seen = ((one.height, one.width, one.channels) for one in (facts, cast(Any, judge).facts))
     if own != seen:
         raise UsageError(
-            f"the judge sees pictures of {'x'.join(map(str, seen))} (height, width, channels), "
+            f"the judge sees images of {'x'.join(map(str, seen))} (height, width, channels), "
             f"these are {'x'.join(map(str, own))}."
         )
     if tries < 2:

@@ -33,7 +33,7 @@ Tokens = Int64[Tensor, "batch length"]  # of words: PAD where a text is over
 Hidden = Float[Tensor, "batch length width"]
 Logits = Float[Tensor, "batch length vocabulary"]
 
-PLACED = 0.2  # of the sines that the places of a picture begin with: about as large as its patches
+PLACED = 0.2  # of the sines that the places of an image begin with: about as large as its patches
 
 
 class Read(NamedTuple):
@@ -47,7 +47,7 @@ class Seq2Seq(nn.Module):
     """An encoder of the source, a decoder of the target. Subclasses add what a direction can do."""
 
     head: nn.Module
-    read_turns: Tensor  # rotary positions of what is read, words and then a picture
+    read_turns: Tensor  # rotary positions of what is read, words and then an image
     turns: Tensor  # and of what is written: cosines and sines, `[2, length, half]`
     beside: nn.Linear | None
 
@@ -59,9 +59,9 @@ class Seq2Seq(nn.Module):
         self.kept = KeptWords(facts.languages)
         self.length = (config.length or 1) + 2  # a language's mark, and the end
         self.codes = _codes_of(config, facts) if config.has_codes else None
-        self.reads_words = config.source != "picture"
-        self.reads_picture = config.source != "words"
-        self.paints = config.target == "picture"
+        self.reads_words = config.source != "image"
+        self.reads_image = config.source != "words"
+        self.paints = config.target == "image"
         self.vocabulary = 2 + len(facts.languages) + config.pieces  # of words
         if self.reads_words or not self.paints:
             self.word = nn.Embedding(self.vocabulary, width)
@@ -69,8 +69,8 @@ class Seq2Seq(nn.Module):
         if self.reads_words:
             self.word_places = nn.Parameter(torch.empty(self.length, width))
             turned.append(torch.stack(rotations(self.length, width // config.heads)))
-        if self.reads_picture:
-            turned.append(torch.stack(axial(*self._picture_in(width), width // config.heads)))
+        if self.reads_image:
+            turned.append(torch.stack(axial(*self._image_in(width), width // config.heads)))
         self.register_buffer("read_turns", torch.cat(turned, 1), persistent=False)
         self.encoder = nn.ModuleList(Block(width, config.heads) for _ in range(config.depth))
         self.encoder_norm = nn.LayerNorm(width)
@@ -81,7 +81,7 @@ class Seq2Seq(nn.Module):
             self.around = Around(config.colors, config.levels or (), self.codes.grid, width)
             self.head = Vectors(config.colors, config.levels or (), width)
             turns = axial(*self.codes.grid, width // config.heads)
-            if self.reads_picture and len(self.picture_places) == self.steps:  # place by place
+            if self.reads_image and len(self.image_places) == self.steps:  # place by place
                 self.beside = nn.Linear(width, width)
         else:
             self.steps = self.length - 1
@@ -96,8 +96,8 @@ class Seq2Seq(nn.Module):
         self.drop = nn.Dropout(config.dropout)
         self._begin()
 
-    def _picture_in(self, width: int) -> tuple[int, int]:
-        """What reads a picture: patches, or codes. Returns their rows and columns."""
+    def _image_in(self, width: int) -> tuple[int, int]:
+        """What reads an image: patches, or codes. Returns their rows and columns."""
         config, facts, side = self.config, self.facts, self.config.patch or 1
         if config.read == "codes":
             assert self.codes is not None and config.colors
@@ -107,7 +107,7 @@ class Seq2Seq(nn.Module):
             grid = facts.height // side, facts.width // side
             self.patch_in = nn.Linear(facts.channels * side**2, width)
         self._read_grid = grid
-        self.picture_places = nn.Parameter(torch.empty(grid[0] * grid[1], width))
+        self.image_places = nn.Parameter(torch.empty(grid[0] * grid[1], width))
         return grid
 
     def _begin(self) -> None:
@@ -120,10 +120,10 @@ class Seq2Seq(nn.Module):
         for name, parameter in self.named_parameters():
             if name.endswith("places"):
                 nn.init.normal_(parameter, std=0.02)
-        if self.reads_picture:  # which of two things is further left is hard to learn from noise
+        if self.reads_image:  # which of two things is further left is hard to learn from noise
             with torch.no_grad():
-                waves = PLACED * positions(*self._read_grid, self.picture_places.shape[1])
-                self.picture_places[:, : waves.shape[1]] = waves  # of a width in fours, all
+                waves = PLACED * positions(*self._read_grid, self.image_places.shape[1])
+                self.image_places[:, : waves.shape[1]] = waves  # of a width in fours, all
 
     @property
     def words(self) -> Words:
@@ -156,7 +156,7 @@ class Seq2Seq(nn.Module):
     # -- the equations -------------------------------------------------------------------------
 
     def read(self, words: Tokens | None, pixels: Pixels | None) -> Read:
-        """The source through the encoder: words, a picture, or words and then a picture."""
+        """The source through the encoder: words, an image, or words and then an image."""
         parts, seen, turns = [], [], self.read_turns
         if words is not None:
             length = words.shape[1]
@@ -164,7 +164,7 @@ class Seq2Seq(nn.Module):
             seen.append(words != PAD)
             turns = torch.cat((turns[:, :length], turns[:, self.length :]), 1)
         if pixels is not None:
-            h = self._patches(pixels) + self.picture_places
+            h = self._patches(pixels) + self.image_places
             parts.append(h)
             seen.append(torch.ones(h.shape[:2], dtype=torch.bool, device=h.device))
         h, mask = torch.cat(parts, 1), torch.cat(seen, 1)
@@ -189,13 +189,13 @@ class Seq2Seq(nn.Module):
         return list(self.decoder)  # type: ignore[arg-type]
 
     def entered(self, before: Tokens) -> Hidden:
-        """What the decoder sees: of a picture the codes around each place that come before it; of
+        """What the decoder sees: of an image the codes around each place that come before it; of
         words these, the language's mark being the first."""
         h = self.around(before) if self.paints else self.word(before)
         return h + self.places[: h.shape[1]]
 
     def beside_of(self, read: Read) -> Hidden | None:
-        """Of a picture read in as many patches as codes are painted: what stood at each place,
+        """Of an image read in as many patches as codes are painted: what stood at each place,
         so that what an edit keeps need not be looked for."""
         return self.beside(read.hidden[:, -self.steps :]) if self.beside is not None else None
 
@@ -226,14 +226,12 @@ class Seq2Seq(nn.Module):
         return torch.stack(found).mean(0)
 
     def loss(self, batch: Batch, progress: float = 1.0) -> Loss:
-        """-log p(target given source), teacher-forced: nats a picture, or nats a caption."""
+        """-log p(target given source), teacher-forced: nats an image, or nats a caption."""
         said, other = self._chosen(batch.captions, len(batch))
         words = None
         if self.reads_words:
             words = self.tokens_of(self._hidden_some(said.texts), said.languages, cut=True)
-        pixels = (
-            (batch.before if self.reads_words else batch.pixels) if self.reads_picture else None
-        )
+        pixels = (batch.before if self.reads_words else batch.pixels) if self.reads_image else None
         read = self.read(words, pixels)
         if self.paints:
             return self._painting_loss(read, batch.pixels)
@@ -249,7 +247,7 @@ class Seq2Seq(nn.Module):
 
     def _wording_loss(self, read: Read, tokens: Tokens) -> Loss:
         scores, due = self.logits(read, tokens[:, :-1]).float(), tokens[:, 1:].clone()
-        due[tokens[:, 0] == END] = PAD  # a picture without words teaches none
+        due[tokens[:, 0] == END] = PAD  # an image without words teaches none
         each = F.cross_entropy(
             scores.flatten(0, 1), due.flatten(), ignore_index=PAD, reduction="sum"
         )
@@ -259,9 +257,9 @@ class Seq2Seq(nn.Module):
         return Loss(nll, parts, "nats per caption")
 
     def _chosen(self, captions: Mapping[str, Sequence[str]], rows: int) -> tuple[Said, Said]:
-        """For each picture a caption of chance among its languages, and one in another of them."""
+        """For each image a caption of chance among its languages, and one in another of them."""
         if not captions:
-            raise UsageError("these pictures have no captions to learn from.")
+            raise UsageError("these images have no captions to learn from.")
         chance = torch.rand(rows, 2).tolist()
         first, second = Said([], []), Said([], [])
         for i, (a, b) in enumerate(chance):
@@ -287,7 +285,7 @@ class Seq2Seq(nn.Module):
 
 
 class Said(NamedTuple):
-    """A text for each picture, None where it has none, and its language."""
+    """A text for each image, None where it has none, and its language."""
 
     texts: list[str | None]
     languages: list[str]

@@ -19,13 +19,13 @@ Scores = Float[Tensor, "n vocabulary"]
 
 
 class Painted(NamedTuple):
-    """Pictures as far as they are painted."""
+    """Images as far as they are painted."""
 
     codes: Int64[Tensor, "n codes"]  # -1 for those to come
     log_p: Float[Tensor, " n"]  # of the codes given the source, as learned: temperature 1, unguided
 
 
-Rated = Callable[[Painted], Float[Tensor, " n"]]  # of each picture, higher the better
+Rated = Callable[[Painted], Float[Tensor, " n"]]  # of each image, higher the better
 
 
 class Steps:
@@ -110,7 +110,7 @@ def best_of(
     guidance: float = 1.0,
     rated: Rated | None = None,
 ) -> Iterator[Painted]:
-    """Painted once for each chance: yields as the first try grows, then the best of each picture.
+    """Painted once for each chance: yields as the first try grows, then the best of each image.
 
     The best are the likeliest, or those that are `rated` highest; the first of equals.
     """

@@ -1,4 +1,4 @@
-"""Image tokenizer: a picture as a few integers (van den Oord 2017; Mentzer 2023).
+"""Image tokenizer: an image as a few integers (van den Oord 2017; Mentzer 2023).
 
     x -> encoder -> a grid of vectors -> each rounded to one of a finite set -> decoder -> x
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 ABILITIES = ("reconstruct", "tokenize", "embed")
 
-BATCH = 64  # pictures a step on a CPU, at most: many steps win
+BATCH = 64  # images a step on a CPU, at most: many steps win
 
 # Mentzer 2023, table 1: levels of each dimension for about so many codes
 LEVELS = {240: (8, 6, 5), 1000: (8, 5, 5, 5), 4375: (7, 5, 5, 5, 5), 64: (4, 4, 4), 16: (4, 4)}
@@ -30,7 +30,7 @@ LEVELS = {240: (8, 6, 5), 1000: (8, 5, 5, 5), 4375: (7, 5, 5, 5, 5), 64: (4, 4, 
 
 @dataclass(frozen=True)
 class Config:
-    """An image tokenizer: what is None is chosen from the pictures."""
+    """An image tokenizer: what is None is chosen from the images."""
 
     # pixels a side of what one token stands for; None: a grid of at most 16 x 16 tokens
     factor: int | None = None
@@ -78,15 +78,15 @@ class Config:
         return math.prod(self.levels) if self.quantizer == "fsq" else self.codes
 
     def resolve(self, facts: Facts) -> Config:
-        """The same with every open choice made from the pictures.
+        """The same with every open choice made from the images.
 
-        Raises UsageError for a factor that does not divide the pictures' sides.
+        Raises UsageError for a factor that does not divide the images' sides.
         """
         common = math.gcd(facts.height, facts.width)
         factors = [n for n in range(1, common + 1) if common % n == 0]
         if self.factor is not None and self.factor not in factors:
             raise UsageError(
-                f"factor {self.factor} does not divide pictures of {facts.width} x "
+                f"factor {self.factor} does not divide images of {facts.width} x "
                 f"{facts.height}; these do: {', '.join(map(str, factors))}."
             )
         fits = [n for n in factors if (facts.height // n) * (facts.width // n) <= 256]
@@ -97,7 +97,7 @@ class Config:
 
 
 def build(config: Config, facts: Facts) -> Tokenizer:
-    """The model of a configuration, for pictures with these facts."""
+    """The model of a configuration, for images with these facts."""
     from pinxit.models.tokenizer.model import Tokenizer
 
     return Tokenizer(config.resolve(facts), facts)

@@ -11,7 +11,7 @@ from jaxtyping import Float, Float32, Int64, UInt8
 from torch import Tensor, nn
 
 from pinxit.data.batch import Batch, Facts
-from pinxit.data.pictures import Pictures
+from pinxit.data.images import Images
 from pinxit.errors import UsageError
 from pinxit.models.blocks import ResidualConv, in_chunks, to_pixels, to_unit
 from pinxit.models.contract import Loss
@@ -28,7 +28,7 @@ class Tokenizer(nn.Module):
 
     A code that hangs on what is far away cannot be foretold from the codes around it, and so not
     painted. All blocks work on the grid of codes: few large products, where convolutions at the
-    picture's own resolution would be many small ones.
+    image's own resolution would be many small ones.
     """
 
     def __init__(self, config: Config, facts: Facts) -> None:
@@ -66,16 +66,16 @@ class Tokenizer(nn.Module):
         return self.quantizer(self.encoder(centred).permute(0, 2, 3, 1).float())
 
     def painted(self, vectors: Float[Tensor, "batch rows columns dim"]) -> X:
-        """Vectors of codes to pictures from 0 to 1."""
+        """Vectors of codes to images from 0 to 1."""
         made = self.decoder(vectors.permute(0, 3, 1, 2)).float()
         return made * max(self.facts.std, 0.05) + self.facts.mean
 
     def codes_of(self, pixels: UInt8[Tensor, "batch h w c"]) -> Grid:
-        """The codes of pictures, row by row from the top left."""
+        """The codes of images, row by row from the top left."""
         return self.quantized(to_unit(pixels)).codes
 
-    def pictures_of(self, codes: Grid) -> UInt8[Tensor, "batch h w c"]:
-        """Codes to pictures."""
+    def images_of(self, codes: Grid) -> UInt8[Tensor, "batch h w c"]:
+        """Codes to images."""
         return to_pixels(self.painted(self.quantizer.vectors(codes)))
 
     def loss(self, batch: Batch, progress: float = 1.0) -> Loss:
@@ -99,9 +99,9 @@ class Tokenizer(nn.Module):
     # -- abilities ----------------------------------------------------------------------------
 
     @torch.inference_mode()
-    def tokenize(self, pictures: Pictures) -> Int64[np.ndarray, "n rows columns"]:
-        """The codes of each picture, row by row from the top left."""
-        pixels = pixels_for(self.facts, pictures)
+    def tokenize(self, images: Images) -> Int64[np.ndarray, "n rows columns"]:
+        """The codes of each image, row by row from the top left."""
+        pixels = pixels_for(self.facts, images)
 
         def codes(rows: Tensor) -> Tensor:
             return self.codes_of(rows.to(self.device)).cpu()
@@ -109,8 +109,8 @@ class Tokenizer(nn.Module):
         return in_chunks(codes, pixels)[0].numpy()
 
     @torch.inference_mode()
-    def detokenize(self, tokens: Int64[np.ndarray, "n rows columns"]) -> Pictures:
-        """Codes to pictures. Raises UsageError for codes that do not exist or another grid."""
+    def detokenize(self, tokens: Int64[np.ndarray, "n rows columns"]) -> Images:
+        """Codes to images. Raises UsageError for codes that do not exist or another grid."""
         tokens = np.asarray(tokens, np.int64)
         if tokens.ndim != 3 or tokens.shape[1:] != self.grid:
             raise UsageError(
@@ -120,18 +120,18 @@ class Tokenizer(nn.Module):
             raise UsageError(f"codes are numbers from 0 to {self.vocabulary - 1}.")
 
         def paint(rows: Tensor) -> Tensor:
-            return self.pictures_of(rows.to(self.device)).cpu()
+            return self.images_of(rows.to(self.device)).cpu()
 
-        return Pictures(in_chunks(paint, torch.from_numpy(tokens))[0].numpy())
+        return Images(in_chunks(paint, torch.from_numpy(tokens))[0].numpy())
 
-    def reconstruct(self, pictures: Pictures) -> Pictures:
-        """Each picture through its codes and back."""
-        return self.detokenize(self.tokenize(pictures))
+    def reconstruct(self, images: Images) -> Images:
+        """Each image through its codes and back."""
+        return self.detokenize(self.tokenize(images))
 
     @torch.inference_mode()
-    def embed(self, pictures: Pictures) -> Float32[np.ndarray, "n dim"]:
+    def embed(self, images: Images) -> Float32[np.ndarray, "n dim"]:
         """The codes' vectors, one after another."""
-        tokens = torch.from_numpy(self.tokenize(pictures)).to(self.device)
+        tokens = torch.from_numpy(self.tokenize(images)).to(self.device)
         return self.quantizer.vectors(tokens).flatten(1).float().cpu().numpy()
 
     @property

@@ -6,7 +6,7 @@ trained to maximise the evidence lower bound (their eq. 3),
 
     log p(x) >= E_q [log p(x given z)] - KL(q(z given x) to N(0, I)).
 
-The encoder is amortised: one network gives every picture's mu and log sigma^2.
+The encoder is amortised: one network gives every image's mu and log sigma^2.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ ABILITIES = ("sample", "reconstruct", "encode", "embed", "score", "elbo")
 
 @dataclass(frozen=True)
 class Config:
-    """A variational autoencoder: what is None or `auto` is chosen from the pictures."""
+    """A variational autoencoder: what is None or `auto` is chosen from the images."""
 
-    # numbers in a picture's latent z; None: chosen from size and number of pictures
+    # numbers in an image's latent z; None: chosen from size and number of images
     latent_dim: int | None = None
-    # linear is probabilistic PCA; auto: mlp up to 784 numbers a picture, conv above
+    # linear is probabilistic PCA; auto: mlp up to 784 numbers an image, conv above
     network: Literal["auto", "mlp", "conv", "linear"] = "auto"
     # hidden units (mlp) or channels at the finest resolution (conv); None: chosen
     width: int | None = None
     # residual blocks in each half (mlp), or at each resolution (conv); None: chosen
     depth: int | None = None
-    # what p(x given z) is; auto: bernoulli for black-and-white pictures, gaussian for others
+    # what p(x given z) is; auto: bernoulli for black-and-white images, gaussian for others
     likelihood: Literal["auto", "bernoulli", "gaussian", "discretized-logistic"] = "auto"
     # for bernoulli: dynamic draws each pixel anew with its grey value as probability, static
     # cuts at one half; auto: static where all pixels are 0 or 255
@@ -59,9 +59,9 @@ class Config:
     importance_samples: int = 1
     # share of the budget after which importance_samples are drawn; before, one
     importance_from: float = 0.6
-    # label: both halves see the picture's label
+    # label: both halves see the image's label
     condition: Literal["none", "label"] = "none"
-    # share of training pictures whose label is hidden, so that one model also paints without
+    # share of training images whose label is hidden, so that one model also paints without
     condition_dropout: float = 0.1
 
     def __post_init__(self) -> None:
@@ -81,12 +81,12 @@ class Config:
             raise UsageError(f"sigma must be above 0, not {self.sigma}.")
 
     def resolve(self, facts: Facts) -> Config:
-        """The same with every open choice made from the pictures.
+        """The same with every open choice made from the images.
 
-        Raises UsageError where the pictures do not allow what was asked.
+        Raises UsageError where the images do not allow what was asked.
         """
         if self.condition == "label" and not facts.label_names:
-            raise UsageError("--condition label needs pictures with labels; these have none.")
+            raise UsageError("--condition label needs images with labels; these have none.")
         likelihood = self.likelihood
         if likelihood == "auto":
             likelihood = "bernoulli" if _black_and_white(facts) else "gaussian"
@@ -110,14 +110,14 @@ class Config:
 
 
 def _black_and_white(facts: Facts) -> bool:
-    """Grey pictures of ink on paper: at least 3 in 4 pixels nearly black or nearly white."""
+    """Grey images of ink on paper: at least 3 in 4 pixels nearly black or nearly white."""
     return facts.channels == 1 and facts.extremes > 0.5 and facts.near_extremes >= 0.85
 
 
 def _latent_dim(facts: Facts) -> int:
-    """About the square root of what a picture holds, a power of two from 8 to 256."""
+    """About the square root of what an image holds, a power of two from 8 to 256."""
     wanted = 2 * math.sqrt(facts.dims)
-    if facts.count < 1000:  # few pictures fill few dimensions
+    if facts.count < 1000:  # few images fill few dimensions
         wanted = min(wanted, 32)
     return int(min(256, max(8, 2 ** round(math.log2(wanted)))))
 
@@ -130,7 +130,7 @@ def _width(network: str, facts: Facts) -> int:
 
 
 def build(config: Config, facts: Facts) -> VAE:
-    """The model of a configuration, for pictures with these facts."""
+    """The model of a configuration, for images with these facts."""
     from pinxit.models.vae.model import VAE
 
     return VAE(config.resolve(facts), facts)

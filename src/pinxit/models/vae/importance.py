@@ -1,6 +1,6 @@
 """Importance weights of a Bernoulli decoder, with little besides its matrix products.
 
-The weights are those of `VAE.log_weights`. What is done otherwise, for one picture x at a time:
+The weights are those of `VAE.log_weights`. What is done otherwise, for one image x at a time:
 
 - 1 - 2x is multiplied into the last layer, so that it gives margins m = (1 - 2x) l of the logits
   l: log p(x given z) = -sum of log(1 + exp(m)), in which nothing large cancels;
@@ -8,7 +8,7 @@ The weights are those of `VAE.log_weights`. What is done otherwise, for one pict
 - the logarithm is taken of products of many 1 + 2^m rather than of each; a sample whose pixels
   are so unlikely that a product overflows is done again, one logarithm each;
 - every pass over the margins is in place, on a tile that stays in the caches;
-- each core has its own picture.
+- each core has its own image.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from pinxit.models.vae.priors import log_normal
 if TYPE_CHECKING:
     from pinxit.models.vae.model import VAE
 
-FEWEST = 64  # samples a picture; with fewer the obvious way is as fast
+FEWEST = 64  # samples an image; with fewer the obvious way is as fast
 ROWS = {"cpu": 1024, "cuda": 65536}  # samples a tile: on a CPU its margins stay in the L3 cache
 FACTORS = 112  # in a product: it overflows where they together cost 128 bits
 NONE = -126.0  # the margin of an output that is no pixel: 2^-126 added to 1 is 1
@@ -45,9 +45,9 @@ def importance_log_likelihood(
     samples: int,
     generator: torch.Generator | None = None,
 ) -> ImportanceEstimate | None:
-    """log p(x) of pictures of 0 and 1 from `samples` importance samples (Burda 2015, eq. 8), nats.
+    """log p(x) of images of 0 and 1 from `samples` importance samples (Burda 2015, eq. 8), nats.
 
-    Each picture has a seed of its own, drawn from `generator`. None where the model is not a
+    Each image has a seed of its own, drawn from `generator`. None where the model is not a
     Bernoulli MLP, or the samples are too few to gain anything.
     """
     if samples < FEWEST or not applies(model):
@@ -63,10 +63,10 @@ def importance_log_likelihood(
             free.put(Weights(model, x, labels, posterior, rows))
 
     @torch.inference_mode()
-    def estimate(picture: int) -> ImportanceEstimate:
+    def estimate(image: int) -> ImportanceEstimate:
         weigh = free.get()
         try:
-            return estimate_of(weigh.drawn(picture, samples, seeds[picture]))
+            return estimate_of(weigh.drawn(image, samples, seeds[image]))
         finally:
             free.put(weigh)
 
@@ -80,7 +80,7 @@ T = TypeVar("T")
 def _on_threads(work: Callable[[int], T], count: int, workers: int) -> list[T]:
     """`work` of 0 .. count - 1 on threads of one core each.
 
-    Pictures are many and alike: cores that each do their own need not wait for one another
+    Images are many and alike: cores that each do their own need not wait for one another
     after every operation, as the threads of one operation do.
     """
     if workers == 1:
@@ -111,7 +111,7 @@ def estimate_of(log_weights: Float[Tensor, " samples"]) -> ImportanceEstimate:
 
 
 class Weights:
-    """log p(x, z) - log q(z given x) of many samples of one picture of a batch.
+    """log p(x, z) - log q(z given x) of many samples of one image of a batch.
 
     `posterior` is its mean and log-variance; buffers for `rows` samples are made once.
     """
@@ -132,8 +132,8 @@ class Weights:
         self.scales = math.log2(math.e) * (1 - 2 * x.flatten(1))
         self.weight = last.weight.t().contiguous()
         self.bias = last.bias
-        self.dims, self.picture = dims, -1
-        # of one picture: the last layer that gives margins, filled up with outputs of no effect
+        self.dims, self.image = dims, -1
+        # of one image: the last layer that gives margins, filled up with outputs of no effect
         self.margin_weight = x.new_zeros(last.in_features, outputs)
         self.margin_bias = x.new_full((outputs,), NONE)
         self.odds, self.one = torch.empty_like(self.margin_bias), x.new_ones(())
@@ -141,31 +141,31 @@ class Weights:
         self.noise = x.new_empty(rows, model.latent_dim)
         self.generator = torch.Generator(x.device)
 
-    def drawn(self, picture: int, samples: int, seed: int) -> Float[Tensor, " samples"]:
+    def drawn(self, image: int, samples: int, seed: int) -> Float[Tensor, " samples"]:
         """The log-weights of `samples` samples that a seed draws."""
         self.generator.manual_seed(seed)
         starts = range(0, samples, len(self.noise))
         tiles = (self.noise[: samples - start] for start in starts)
-        return torch.cat([self(picture, tile.normal_(generator=self.generator)) for tile in tiles])
+        return torch.cat([self(image, tile.normal_(generator=self.generator)) for tile in tiles])
 
     def __call__(
-        self, picture: int, noise: Float[Tensor, "samples latent"]
+        self, image: int, noise: Float[Tensor, "samples latent"]
     ) -> Float[Tensor, " samples"]:
-        """The log-weights at z = mean + std * noise of the picture with this number."""
-        if picture != self.picture:
-            self._turn_to(picture)
-        z = torch.addcmul(self.mean[picture], self.std[picture], noise)
-        labels = None if self.labels is None else self.labels[picture].expand(len(noise))
-        log_q = log_normal(noise).sum(-1) - 0.5 * self.logvar[picture].sum()
+        """The log-weights at z = mean + std * noise of the image with this number."""
+        if image != self.image:
+            self._turn_to(image)
+        z = torch.addcmul(self.mean[image], self.std[image], noise)
+        labels = None if self.labels is None else self.labels[image].expand(len(noise))
+        log_q = log_normal(noise).sum(-1) - 0.5 * self.logvar[image].sum()
         log_p_x = self._log_prob(self.hidden(z, labels))
         return log_p_x + self.prior.log_prob(z) - log_q
 
-    def _turn_to(self, picture: int) -> None:
-        scale = self.scales[picture]
+    def _turn_to(self, image: int) -> None:
+        scale = self.scales[image]
         torch.mul(self.weight, scale, out=self.margin_weight[:, : self.dims])
         torch.mul(self.bias, scale, out=self.margin_bias[: self.dims])
         torch.exp2(self.margin_bias, out=self.odds)
-        self.picture = picture
+        self.image = image
 
     def _log_prob(self, h: Float[Tensor, "samples width"]) -> Float[Tensor, " samples"]:
         """-sum of log(1 + 2^m): margins m are in units of log 2."""

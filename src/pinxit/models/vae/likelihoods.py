@@ -2,11 +2,11 @@
 
 | likelihood           | over                     | observed as                        |
 | -------------------- | ------------------------ | ---------------------------------- |
-| bernoulli            | pixels of 0 or 1         | binarized pictures                 |
+| bernoulli            | pixels of 0 or 1         | binarized images                 |
 | gaussian             | densities, dequantized   | (value + u) / 256, u ~ U[0, 1)     |
 | discretized-logistic | 8-bit values             | value / 255                        |
 
-All log-probabilities are in nats a picture: summed over pixels and channels.
+All log-probabilities are in nats an image: summed over pixels and channels.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Observed = Float[Tensor, "*batch channel height width"]
 class Bernoulli(nn.Module):
     """log p(x) = sum of x l - log(1 + exp l), for logits l (Kingma & Welling 2013, app. C.1)."""
 
-    eight_bit = False  # bits per dimension are those of 8-bit pictures for the others
+    eight_bit = False  # bits per dimension are those of 8-bit images for the others
 
     def __init__(self, channels: int, dynamic: bool) -> None:
         super().__init__()

@@ -11,9 +11,9 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from pinxit.data.batch import Batch, Facts
-from pinxit.data.pictures import Pictures
+from pinxit.data.images import Images
 from pinxit.errors import UsageError
-from pinxit.models.blocks import CHUNK, in_chunks, mix, picture_noise, to_pixels, to_unit
+from pinxit.models.blocks import CHUNK, image_noise, in_chunks, mix, to_pixels, to_unit
 from pinxit.models.contract import Elbo, ImportanceEstimate, Loss, Posterior, Seed
 from pinxit.models.given import class_of, pixels_for
 from pinxit.models.vae import Config
@@ -44,7 +44,7 @@ class VAE(nn.Module):
     # -- the equations ------------------------------------------------------------------------
 
     def observe(self, batch: Batch, generator: torch.Generator | None = None) -> X:
-        """The pictures as the likelihood sees them: binarized, dequantized or 8-bit."""
+        """The images as the likelihood sees them: binarized, dequantized or 8-bit."""
         return self.likelihood.observe(batch.pixels, generator)
 
     def posterior(self, x: X, labels: Labels = None) -> tuple[Z, Z]:
@@ -56,11 +56,11 @@ class VAE(nn.Module):
     def parameters_of(self, z: Z, labels: Labels = None) -> Float[Tensor, "b o h w"]:
         """The parameters of p(x given z)."""
         p = self.decoder(z, labels).float()
-        # a gaussian's decoder begins at the mean picture's grey, not at black
+        # a gaussian's decoder begins at the mean image's grey, not at black
         return p + self.facts.mean if isinstance(self.likelihood, Gaussian) else p
 
     def elbo(self, x: X, labels: Labels, generator: torch.Generator | None = None) -> Elbo:
-        """Distortion and rate of each picture with one reparameterised sample z (eq. 10)."""
+        """Distortion and rate of each image with one reparameterised sample z (eq. 10)."""
         mean, logvar = self.posterior(x, labels)
         noise = torch.randn(mean.shape, generator=generator, device=mean.device)
         z = mean + (0.5 * logvar).exp() * noise
@@ -161,28 +161,28 @@ class VAE(nn.Module):
         temperature: float = 1.0,
         label: str | None = None,
         start: int = 0,
-    ) -> Pictures:
-        """`n` new pictures: the mean of p(x given z), z from the prior.
+    ) -> Images:
+        """`n` new images: the mean of p(x given z), z from the prior.
 
-        Picture i is a function of (seed, start + i) alone. `temperature` scales the noise that z
-        is made from: 0 is one picture, below 1 plainer ones. Raises UsageError for a bad number
-        or a label that the pictures had not.
+        Image i is a function of (seed, start + i) alone. `temperature` scales the noise that z
+        is made from: 0 is one image, below 1 plainer ones. Raises UsageError for a bad number
+        or a label that the images had not.
         """
         if n < 1:
-            raise UsageError(f"the number of pictures must be at least 1, not {n}.")
+            raise UsageError(f"the number of images must be at least 1, not {n}.")
         if not 0 <= temperature < math.inf:
             raise UsageError(f"temperature must be 0 or more, not {temperature}.")
         labels = self._asked_for(label, n)
-        noise = temperature * picture_noise(n, (self.latent_dim,), seed, start)
+        noise = temperature * image_noise(n, (self.latent_dim,), seed, start)
         return self._paint(self.prior.transform, noise, labels)
 
     def _asked_for(self, label: str | None, n: int) -> np.ndarray | None:
         return None if label is None else np.full(n, class_of(self.config, self.facts, label))
 
     @torch.inference_mode()
-    def encode(self, pictures: Pictures) -> Posterior:
+    def encode(self, images: Images) -> Posterior:
         """Mean and standard deviation of q(z given x), `[n, latent]`; no chance in it."""
-        mean, std = in_chunks(self._encode, *self._rows(pictures))
+        mean, std = in_chunks(self._encode, *self._rows(images))
         return Posterior(mean.cpu().numpy(), std.cpu().numpy())
 
     def _encode(self, pixels: Tensor, labels: Labels) -> tuple[Z, Z]:
@@ -191,7 +191,7 @@ class VAE(nn.Module):
         return mean, (0.5 * logvar).exp()
 
     def _still(self, pixels: Tensor) -> X:
-        """The pictures without the chance of `observe`: what is expected of it."""
+        """The images without the chance of `observe`: what is expected of it."""
         if isinstance(self.likelihood, Bernoulli) and self.likelihood.dynamic:
             return to_unit(pixels)
         if isinstance(self.likelihood, Gaussian):
@@ -199,20 +199,20 @@ class VAE(nn.Module):
         return self.likelihood.observe(pixels)
 
     @torch.inference_mode()
-    def decode(self, z: np.ndarray, labels: np.ndarray | None = None) -> Pictures:
-        """Latents `[n, latent]` to pictures: the mean of p(x given z)."""
+    def decode(self, z: np.ndarray, labels: np.ndarray | None = None) -> Images:
+        """Latents `[n, latent]` to images: the mean of p(x given z)."""
         z = np.asarray(z, np.float32)
         if z.ndim != 2 or z.shape[1] != self.latent_dim:
             raise UsageError(f"latents are [n, {self.latent_dim}], not {list(z.shape)}.")
         return self._paint(lambda rows: rows, torch.from_numpy(z), labels)
 
-    def _paint(self, to_z: Any, noise: Tensor, labels: np.ndarray | None) -> Pictures:
+    def _paint(self, to_z: Any, noise: Tensor, labels: np.ndarray | None) -> Images:
         def paint(rows: Tensor, labels: Labels) -> Tensor:
             p = self.parameters_of(to_z(rows.to(self.device)), labels)
             return to_pixels(self.likelihood.mean(p)).cpu()
 
         given = None if labels is None else torch.as_tensor(labels, device=self.device)
-        return Pictures(in_chunks(paint, noise, given)[0].numpy())
+        return Images(in_chunks(paint, noise, given)[0].numpy())
 
     @torch.inference_mode()
     def from_noise(self, noise: np.ndarray) -> np.ndarray:
@@ -220,22 +220,22 @@ class VAE(nn.Module):
         rows = torch.from_numpy(np.asarray(noise, np.float32)).to(self.device)
         return self.prior.transform(rows).cpu().numpy()
 
-    def reconstruct(self, pictures: Pictures) -> Pictures:
-        """Each picture through the mean of its latent and back."""
-        labels = pictures.labels if self.config.condition == "label" else None
-        return self.decode(self.encode(pictures).mean, labels)
+    def reconstruct(self, images: Images) -> Images:
+        """Each image through the mean of its latent and back."""
+        labels = images.labels if self.config.condition == "label" else None
+        return self.decode(self.encode(images).mean, labels)
 
-    def embed(self, pictures: Pictures) -> np.ndarray:
+    def embed(self, images: Images) -> np.ndarray:
         """The mean of q(z given x), `[n, latent]`."""
-        return self.encode(pictures).mean
+        return self.encode(images).mean
 
     @torch.inference_mode()
-    def score(self, pictures: Pictures, *, samples: int = 1, seed: int = 0) -> np.ndarray:
+    def score(self, images: Images, *, samples: int = 1, seed: int = 0) -> np.ndarray:
         """Lower bound of log p(x) in nats, `[n]`: the ELBO for one sample, IW-`samples` above.
 
-        Each picture has a generator of its own, so a score does not depend on the neighbours.
+        Each image has a generator of its own, so a score does not depend on the neighbours.
         """
-        pixels, labels = self._rows(pictures)
+        pixels, labels = self._rows(images)
         generator = torch.Generator(self.device)
 
         def observed(i: int) -> Tensor:
@@ -243,7 +243,7 @@ class VAE(nn.Module):
             return self.observe(Batch(pixels[i : i + 1].to(self.device)), generator)
 
         x = torch.cat([observed(i) for i in range(len(pixels))])
-        noise = picture_noise(len(x), (samples, self.latent_dim), seed + 1).to(self.device)
+        noise = image_noise(len(x), (samples, self.latent_dim), seed + 1).to(self.device)
 
         def weigh(x: Tensor, labels: Labels, noise: Tensor) -> Tensor:
             weights = self._log_weights(x, labels, noise).double()
@@ -252,12 +252,12 @@ class VAE(nn.Module):
         at_once = max(1, CHUNK // samples)
         return in_chunks(weigh, x, labels, noise, size=at_once)[0].cpu().numpy()
 
-    def _rows(self, pictures: Pictures) -> tuple[Tensor, Labels]:
+    def _rows(self, images: Images) -> tuple[Tensor, Labels]:
         """Pixels and, for a model that sees them, labels."""
-        pixels = pixels_for(self.facts, pictures)
-        if self.config.condition == "none" or pictures.labels is None:
+        pixels = pixels_for(self.facts, images)
+        if self.config.condition == "none" or images.labels is None:
             return pixels, None
-        return pixels, torch.from_numpy(pictures.labels)
+        return pixels, torch.from_numpy(images.labels)
 
     @property
     def device(self) -> torch.device:

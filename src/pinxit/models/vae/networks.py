@@ -1,4 +1,4 @@
-"""The encoder's and the decoder's networks: picture to vector, vector to picture.
+"""The encoder's and the decoder's networks: image to vector, vector to image.
 
 An encoder maps x `[batch, channel, height, width]` to `[batch, 2 latent]` (mean, log-variance),
 a decoder z `[batch, latent]` to `[batch, outputs, height, width]`.
@@ -74,7 +74,7 @@ class MLPDecoder(nn.Module):
 
 
 class LinearEncoder(nn.Module):
-    """mu(x) = W x + b and one log-variance a latent for all pictures: all that PPCA needs."""
+    """mu(x) = W x + b and one log-variance a latent for all images: all that PPCA needs."""
 
     def __init__(self, size: Size, facts: Facts) -> None:
         super().__init__()
@@ -99,9 +99,9 @@ class LinearDecoder(nn.Module):
 
 
 class Pyramid:
-    """Resolutions and channels of the conv networks, for pictures of 8 to 256 pixels a side.
+    """Resolutions and channels of the conv networks, for images of 8 to 256 pixels a side.
 
-    Each level halves the picture until the shorter side is 4 to 7; sides that do not divide are
+    Each level halves the image until the shorter side is 4 to 7; sides that do not divide are
     padded and the padding is cut off again.
     """
 

@@ -1,7 +1,7 @@
 """p(z): N(0, I), or N(0, I) behind a learned invertible map.
 
 A trained encoder does not fill N(0, I): the aggregated posterior has holes and corners, and what
-is drawn in a hole decodes to no picture (Hoffman & Johnson 2016, "ELBO surgery"). A prior that is
+is drawn in a hole decodes to no image (Hoffman & Johnson 2016, "ELBO surgery"). A prior that is
 learned with the model closes the gap.
 """
 

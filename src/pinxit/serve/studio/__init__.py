@@ -17,7 +17,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from pydantic import Field, StrictInt, StrictStr
 
-from pinxit.data.pictures import Pictures
+from pinxit.data.images import Images
 from pinxit.models.blocks import mix
 from pinxit.serve.conversation import Sources
 from pinxit.serve.fields import Fields, json_of
@@ -48,10 +48,10 @@ class Latent(Fields):
 
 
 class Shown(Fields):
-    """A picture to put into words."""
+    """An image to put into words."""
 
     run: StrictStr
-    picture: StrictStr
+    image: StrictStr
 
 
 def add_studio(app: FastAPI, painters: Painters) -> None:
@@ -93,10 +93,10 @@ class Studio:
         by = self._served(asked.run, "sample")
         ask = Ask(asked.label, asked.n, asked.seed, how=(("temperature", asked.temperature),))
         painted = await Choice([by]).paint(ask)
-        return JSONResponse({"pictures": [_png(pixels) for pixels in painted.pixels]})
+        return JSONResponse({"images": [_png(pixels) for pixels in painted.pixels]})
 
     async def latents(self, run: str, seed: int = 0) -> Response:
-        """A latent of the prior, and the latents by how much they move a picture."""
+        """A latent of the prior, and the latents by how much they move an image."""
         by = self._served(run, "encode")
         z, order = await latents_of(by, mix(abs(seed) % 2**53, 0))
         return JSONResponse({"z": z, "order": order})
@@ -110,13 +110,11 @@ class Studio:
         return Response(base64.b64decode(_png(pixels)), media_type="image/png")
 
     async def captions(self, request: Request) -> Response:
-        """A picture in each language, and where each word looked."""
+        """An image in each language, and where each word looked."""
         asked = await json_of(request, Shown)
         by = self._served(asked.run, "caption")
-        source = Sources().of_url(asked.picture, "picture")
-        return JSONResponse(
-            {"picture": _png(source.fitted(by.facts)), **await looked_at(by, source)}
-        )
+        source = Sources().of_url(asked.image, "image")
+        return JSONResponse({"image": _png(source.fitted(by.facts)), **await looked_at(by, source)})
 
     async def report(self, run: str) -> Response:
         by = self._served(run)
@@ -153,7 +151,7 @@ def _record(by: Served) -> dict[str, Any]:
 
 
 def _png(pixels: np.ndarray) -> str:
-    return base64.b64encode(Pictures(np.ascontiguousarray(pixels)[None]).png()).decode()
+    return base64.b64encode(Images(np.ascontiguousarray(pixels)[None]).png()).decode()
 
 
 async def _nothing() -> Response:

@@ -1,4 +1,4 @@
-"""Captions with where each of their words looked in the picture."""
+"""Captions with where each of their words looked in the image."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ from typing import Any
 import numpy as np
 import torch
 
-from pinxit.data.pictures import Pictures
+from pinxit.data.images import Images
 from pinxit.serve.images import Sent
 from pinxit.serve.painters import Served, finish
 
 
 async def looked_at(by: Served, source: Sent) -> dict[str, Any]:
-    """Of each language the caption and, piece by piece, the weight on each part of the picture."""
+    """Of each language the caption and, piece by piece, the weight on each part of the image."""
 
     def task(rows: Sequence[np.ndarray]) -> Iterator[list[dict[str, Any]]]:
-        yield [_told(by.model, Pictures(row[None])) for row in rows]
+        yield [_told(by.model, Images(row[None])) for row in rows]
 
     return (await finish(by, "looking", task, [source.fitted(by.facts)]))[0]
 
 
 @torch.inference_mode()
-def _told(model: Any, picture: Pictures) -> dict[str, Any]:
-    pixels = torch.from_numpy(np.array(picture.pixels)).to(model.device)
+def _told(model: Any, image: Images) -> dict[str, Any]:
+    pixels = torch.from_numpy(np.array(image.pixels)).to(model.device)
     read = model.read(None, pixels)
     rows, columns = _grid(model)
     found = []
     for language in model.words.languages:
-        said = model.caption(picture, language=language)[0][0]
+        said = model.caption(image, language=language)[0][0]
         tokens = model.tokens_of([said.text], [language], cut=True)
         weights = model.looking(read, tokens[:, :-1])[0].cpu().numpy()
         pieces = tokens[0, 1:-1].tolist()

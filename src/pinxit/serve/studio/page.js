@@ -78,7 +78,7 @@ function loaded(source) {
   return new Promise((done, failed) => {
     const image = new Image();
     image.onload = () => done(image);
-    image.onerror = () => failed(new Error("this is no picture that can be shown."));
+    image.onerror = () => failed(new Error("this is no image that can be shown."));
     image.src = source;
   });
 }
@@ -115,13 +115,13 @@ submitted("draw", async () => {
 async function wall() {
   const { temperature, seed, label } = fields("sample");
   const body = { run: run.name, n: 24, seed: +seed, temperature: +temperature, label };
-  const { pictures } = await (await asked("/studio/data/wall", json(body))).json();
+  const { images } = await (await asked("/studio/data/wall", json(body))).json();
   out("sample").replaceChildren();
-  pictures.forEach((picture, i) => made(out("sample"), {
+  images.forEach((image, i) => made(out("sample"), {
     alt: `sample ${i} of seed ${seed}`,
     command: `pinxit sample ${run.path} -n ${i + 1} --seed ${seed} --temperature ${temperature}` + (label ? ` --label ${quoted(label)}` : ""),
-    code: `client.images.generate(model=${quoted(run.name)}, prompt=${quoted(label || "a picture")}, n=${Math.min(i + 1, 10)},\n    extra_body={"seed": ${seed}, "temperature": ${temperature}})`,
-  })(picture));
+    code: `client.images.generate(model=${quoted(run.name)}, prompt=${quoted(label || "an image")}, n=${Math.min(i + 1, 10)},\n    extra_body={"seed": ${seed}, "temperature": ${temperature}})`,
+  })(image));
 }
 
 submitted("sample", async () => {
@@ -202,12 +202,12 @@ for (const id of ["#z-seed", "#z-to"]) $(id).addEventListener("change", () => gu
 
 // -- complete ---------------------------------------------------------------------------------------
 
-const hole = { picture: null, mask: null, at: [0, 0] };
+const hole = { image: null, mask: null, at: [0, 0] };
 const canvas = $("#mask");
 
 function paint() {
   const pen = canvas.getContext("2d");
-  pen.drawImage(hole.picture, 0, 0);
+  pen.drawImage(hole.image, 0, 0);
   pen.drawImage(hole.mask, 0, 0);
 }
 
@@ -215,10 +215,10 @@ async function chosen(source) {
   const image = await loaded(source);
   const side = Math.min(image.width, image.height), scale = Math.min(1, 512 / side);
   canvas.width = canvas.height = Math.max(1, Math.round(side * scale));
-  hole.picture = document.createElement("canvas");
+  hole.image = document.createElement("canvas");
   hole.mask = document.createElement("canvas");
-  for (const one of [hole.picture, hole.mask]) one.width = one.height = canvas.width;
-  hole.picture.getContext("2d").drawImage(image, (image.width - side) / 2, (image.height - side) / 2, side, side, 0, 0, canvas.width, canvas.width);
+  for (const one of [hole.image, hole.mask]) one.width = one.height = canvas.width;
+  hole.image.getContext("2d").drawImage(image, (image.width - side) / 2, (image.height - side) / 2, side, side, 0, 0, canvas.width, canvas.width);
   hole.at = [canvas.width / 2, canvas.width / 2];
   paint();
 }
@@ -236,11 +236,11 @@ const where = (event) => {
   const box = canvas.getBoundingClientRect();
   return [(event.clientX - box.left) / box.width * canvas.width, (event.clientY - box.top) / box.height * canvas.height];
 };
-canvas.addEventListener("pointerdown", (event) => { if (hole.picture) { canvas.setPointerCapture(event.pointerId); brushed(...where(event)); } });
-canvas.addEventListener("pointermove", (event) => { if (hole.picture && event.buttons) brushed(...where(event)); });
+canvas.addEventListener("pointerdown", (event) => { if (hole.image) { canvas.setPointerCapture(event.pointerId); brushed(...where(event)); } });
+canvas.addEventListener("pointermove", (event) => { if (hole.image && event.buttons) brushed(...where(event)); });
 canvas.addEventListener("keydown", (event) => {
   const moves = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
-  if (!hole.picture || !(event.key in moves || event.key === " ")) return;
+  if (!hole.image || !(event.key in moves || event.key === " ")) return;
   event.preventDefault();
   if (event.key === " ") return brushed(...hole.at);
   hole.at = hole.at.map((v, i) => Math.max(0, Math.min(canvas.width, v + moves[event.key][i] * canvas.width / 16)));
@@ -250,9 +250,9 @@ form("complete").elements.file.addEventListener("change", (event) => guarded(asy
 }));
 form("complete").elements.own.addEventListener("click", () => guarded(async () => {
   const by = run.abilities.includes("sample") ? run : runs.find((one) => one.abilities.includes("sample"));
-  if (!by) throw new Error("no run here makes pictures out of nothing: choose a file.");
+  if (!by) throw new Error("no run here makes images out of nothing: choose a file.");
   const body = { run: by.name, n: 1, seed: Math.floor(Math.random() * 1e6) };
-  await chosen(url((await (await asked("/studio/data/wall", json(body))).json()).pictures[0]));
+  await chosen(url((await (await asked("/studio/data/wall", json(body))).json()).images[0]));
 }));
 form("complete").elements.half.addEventListener("click", () => {
   if (!hole.mask) return;
@@ -262,10 +262,10 @@ form("complete").elements.half.addEventListener("click", () => {
 });
 form("complete").elements.clear.addEventListener("click", () => {
   hole.mask?.getContext("2d").clearRect(0, 0, canvas.width, canvas.width);
-  if (hole.picture) paint();
+  if (hole.image) paint();
 });
 submitted("complete", async () => {
-  if (!hole.picture) throw new Error("choose a picture first.");
+  if (!hole.image) throw new Error("choose an image first.");
   const { seed } = fields("complete");
   const alpha = document.createElement("canvas");
   alpha.width = alpha.height = canvas.width;
@@ -274,22 +274,22 @@ submitted("complete", async () => {
   pen.globalCompositeOperation = "destination-out";
   pen.drawImage(hole.mask, 0, 0);
   const body = { model: run.name, prompt: "what is missing", n: 4, seed: +seed,
-    images: [{ image_url: hole.picture.toDataURL() }], mask: { image_url: alpha.toDataURL() } };
+    images: [{ image_url: hole.image.toDataURL() }], mask: { image_url: alpha.toDataURL() } };
   const { data } = await (await asked("/v1/images/edits", json(body))).json();
   out("complete").replaceChildren();
   data.forEach((one, i) => made(out("complete"), {
     alt: `completion ${i + 1}`,
-    command: `pinxit complete ${run.path} picture.png --mask mask.png --each 4 --seed ${seed}`,
-    code: `client.images.edit(model=${quoted(run.name)}, image=open("picture.png", "rb"), mask=open("mask.png", "rb"),\n    prompt="what is missing", n=4, extra_body={"seed": ${seed}})`,
+    command: `pinxit complete ${run.path} image.png --mask mask.png --each 4 --seed ${seed}`,
+    code: `client.images.edit(model=${quoted(run.name)}, image=open("image.png", "rb"), mask=open("mask.png", "rb"),\n    prompt="what is missing", n=4, extra_body={"seed": ${seed}})`,
   })(one.b64_json));
 });
 
 // -- caption ----------------------------------------------------------------------------------------
 
 submitted("caption", async () => {
-  const picture = await opened(form("caption").elements.file.files[0]);
-  const found = await (await asked("/studio/data/captions", json({ run: run.name, picture }))).json();
-  const image = await loaded(url(found.picture)), sheet = $("#looked");
+  const image = await opened(form("caption").elements.file.files[0]);
+  const found = await (await asked("/studio/data/captions", json({ run: run.name, image }))).json();
+  const image = await loaded(url(found.image)), sheet = $("#looked");
   sheet.width = image.width * 8;
   sheet.height = image.height * 8;
   const pen = sheet.getContext("2d");
@@ -323,19 +323,19 @@ submitted("caption", async () => {
   }));
 });
 
-// -- edit: a conversation about one picture -----------------------------------------------------------
+// -- edit: a conversation about one image -----------------------------------------------------------
 
-const talk = { previous: null, picture: null };
+const talk = { previous: null, image: null };
 form("edit").elements.file.addEventListener("change", (event) => guarded(async () => {
   talk.previous = null;
-  talk.picture = event.target.files[0] ? await opened(event.target.files[0]) : null;
+  talk.image = event.target.files[0] ? await opened(event.target.files[0]) : null;
   out("edit").replaceChildren();
 }));
 submitted("edit", async () => {
   const { text } = fields("edit");
-  if (!talk.previous && !talk.picture) throw new Error("an edit needs a picture: choose one.");
+  if (!talk.previous && !talk.image) throw new Error("an edit needs an image: choose one.");
   const content = [{ type: "input_text", text }];
-  if (!talk.previous) content.push({ type: "input_image", image_url: talk.picture });
+  if (!talk.previous) content.push({ type: "input_image", image_url: talk.image });
   const body = { model: run.name, input: [{ role: "user", content }], stream: true,
     previous_response_id: talk.previous, tools: [{ type: "image_generation", partial_images: 3, action: "edit" }] };
   const line = document.createElement("li"), said = document.createElement("p");
@@ -345,7 +345,7 @@ submitted("edit", async () => {
   const previous = talk.previous ? `, previous_response_id=${quoted(talk.previous)}` : "";
   const show = made(line, {
     alt: text,
-    command: `pinxit edit ${run.path} picture.png ${quoted(text)}`,
+    command: `pinxit edit ${run.path} image.png ${quoted(text)}`,
     code: `client.responses.create(model=${quoted(run.name)}, input=${quoted(text)}${previous},\n    tools=[{"type": "image_generation"}])`,
   });
   for await (const event of events(await asked("/v1/responses", json(body)))) {

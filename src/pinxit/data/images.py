@@ -1,4 +1,4 @@
-"""`Pictures`: the one thing that sources give, models make and evaluators measure."""
+"""`Images`: the one thing that sources give, models make and evaluators measure."""
 
 from __future__ import annotations
 
@@ -23,41 +23,41 @@ SPLITS = ("train", "validation", "test")
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A picture that a source could not give, and why."""
+    """An image that a source could not give, and why."""
 
     name: str
     reason: str
 
 
 @dataclass(frozen=True)
-class Pictures:
-    """uint8 pixels `[n, height, width, channel]`, with what is known of each picture.
+class Images:
+    """uint8 pixels `[n, height, width, channel]`, with what is known of each image.
 
     `pixels` may be a memory-mapped array: take rows by index rather than copying it whole.
     Lays itself out as a grid, saves itself, and shows itself in a notebook.
     """
 
     pixels: np.ndarray
-    names: Sequence[str] = ()  # of each picture, unique; empty for pictures that a model made
-    labels: np.ndarray | None = None  # int64 [n], -1 where a picture has none
+    names: Sequence[str] = ()  # of each image, unique; empty for images that a model made
+    labels: np.ndarray | None = None  # int64 [n], -1 where an image has none
     label_names: tuple[str, ...] = ()
     captions: dict[str, Sequence[str]] = field(default_factory=dict)  # language -> caption of each
     before: np.ndarray | None = None  # uint8 as pixels: what each was made from, by its caption
     splits: np.ndarray | None = None  # int8 [n], index into SPLITS
     source: str = ""  # as the user named it
-    fingerprint: str = ""  # of the source's content and the settings; "" for made pictures
+    fingerprint: str = ""  # of the source's content and the settings; "" for made images
     left_out: tuple[LeftOut, ...] = ()
     notes: tuple[str, ...] = ()  # choices made in reading the source, for people
 
     def __post_init__(self) -> None:
         if self.pixels.ndim != 4 or self.pixels.dtype != np.uint8:
             raise UsageError(
-                "Pictures need a uint8 array [n, height, width, channel], "
+                "Images need a uint8 array [n, height, width, channel], "
                 f"not {self.pixels.dtype} {list(self.pixels.shape)}."
             )
         if self.before is not None and self.before.shape != self.pixels.shape:
             raise UsageError(
-                f"the pictures before are {list(self.before.shape)}, those after "
+                f"the images before are {list(self.before.shape)}, those after "
                 f"{list(self.pixels.shape)}."
             )
 
@@ -67,13 +67,13 @@ class Pictures:
     def __iter__(self) -> Iterator[np.ndarray]:
         return iter(self.pixels)
 
-    def __getitem__(self, index: Any) -> Pictures:
-        """Some of the pictures, by slice, index array or mask; one by its number."""
+    def __getitem__(self, index: Any) -> Images:
+        """Some of the images, by slice, index array or mask; one by its number."""
         rows = np.arange(len(self))[index]
         return self.take(np.atleast_1d(rows))
 
-    def take(self, rows: np.ndarray) -> Pictures:
-        """The pictures with these numbers, in this order, with all that is known of them."""
+    def take(self, rows: np.ndarray) -> Images:
+        """The images with these numbers, in this order, with all that is known of them."""
         return dataclasses.replace(
             self,
             pixels=self.pixels[rows],
@@ -85,15 +85,15 @@ class Pictures:
         )
 
     def rows_of(self, split: str) -> np.ndarray:
-        """Numbers of the pictures in one split: `train`, `validation`, `test` or `all`."""
+        """Numbers of the images in one split: `train`, `validation`, `test` or `all`."""
         if split == "all" or self.splits is None:
             return np.arange(len(self))
         if split not in SPLITS:
             raise UsageError(f"no split '{split}'; there are: {', '.join(SPLITS)}, all.")
         return np.flatnonzero(self.splits == SPLITS.index(split))
 
-    def split(self, name: str) -> Pictures:
-        """The pictures of one split. Copies them: use `rows_of` on arrays larger than memory."""
+    def split(self, name: str) -> Images:
+        """The images of one split. Copies them: use `rows_of` on arrays larger than memory."""
         return self.take(self.rows_of(name))
 
     @property
@@ -119,10 +119,10 @@ class Pictures:
         return Batch(pixels, labels, captions, before)
 
     def facts(self, rows: np.ndarray | None = None, look_at: int = 4096) -> Facts:
-        """What a model must know of these pictures; pixel statistics from `look_at` of them."""
+        """What a model must know of these images; pixel statistics from `look_at` of them."""
         rows = np.arange(len(self)) if rows is None else rows
         if len(rows) == 0:
-            raise UsageError("there are no pictures to learn from.")
+            raise UsageError("there are no images to learn from.")
         some = self.pixels[np.sort(rows[:: max(1, len(rows) // look_at)])]
         return Facts(
             count=len(rows),
@@ -139,18 +139,18 @@ class Pictures:
 
     # -- to look at ---------------------------------------------------------------------------
 
-    def image(self, number: int = 0) -> Image.Image:
-        """One picture as a Pillow image."""
+    def to_pil(self, index: int = 0) -> Image.Image:
+        """One image as a Pillow image."""
         from PIL import Image
 
-        pixels = self.pixels[number]
+        pixels = self.pixels[index]
         return Image.fromarray(pixels[..., 0] if self.channels == 1 else pixels)
 
-    def grid(self, columns: int | None = None, scale: int | None = None, gap: int = 2) -> Pictures:
-        """All pictures on one sheet, as a `Pictures` of one; `scale` enlarges small ones."""
+    def grid(self, columns: int | None = None, scale: int | None = None, gap: int = 2) -> Images:
+        """All images on one sheet, as a `Images` of one; `scale` enlarges small ones."""
         n, h, w, c = self.pixels.shape
         if n == 0:
-            raise UsageError("there are no pictures to lay out.")
+            raise UsageError("there are no images to lay out.")
         columns = columns or max(1, round(math.sqrt(n * h / w)))
         columns = min(columns, n)
         rows = math.ceil(n / columns)
@@ -158,28 +158,28 @@ class Pictures:
         h, w = h * scale, w * scale
         size = rows * (h + gap) + gap, columns * (w + gap) + gap, c
         sheet = np.full(size, self._between(), np.uint8)
-        for i, picture in enumerate(self.pixels):
+        for i, image in enumerate(self.pixels):
             top, left = gap + i // columns * (h + gap), gap + i % columns * (w + gap)
-            sheet[top : top + h, left : left + w] = picture.repeat(scale, 0).repeat(scale, 1)
-        return Pictures(sheet[None])
+            sheet[top : top + h, left : left + w] = image.repeat(scale, 0).repeat(scale, 1)
+        return Images(sheet[None])
 
     def _between(self) -> int:
-        """White, between pictures on white grey: where one ends must be seen."""
+        """White, between images on white grey: where one ends must be seen."""
         edges = self.pixels[:, [0, -1]].ravel(), self.pixels[:, :, [0, -1]].ravel()
         return 200 if float(np.median(np.concatenate(edges))) > 250 else 255
 
     def png(self) -> bytes:
-        """The picture, or the grid of all, as the bytes of a PNG file."""
+        """The image, or the grid of all, as the bytes of a PNG file."""
         sheet = self if len(self) == 1 else self.grid()
         with io.BytesIO() as file:
-            sheet.image().save(file, "PNG")
+            sheet.to_pil().save(file, "PNG")
             return file.getvalue()
 
     def save(self, path: str | Path) -> Path:
-        """Write the picture, or the grid of all, as PNG; or every pixel, to a `.npy` file."""
+        """Write the image, or the grid of all, as PNG; or every pixel, to a `.npy` file."""
         path = Path(path)
         if path.suffix not in (".png", ".npy"):
-            raise UsageError(f"pictures are written as .png or .npy, not '{path.suffix}': {path}")
+            raise UsageError(f"images are written as .png or .npy, not '{path.suffix}': {path}")
         if path.suffix == ".npy":
             with io.BytesIO() as file:
                 np.save(file, np.asarray(self.pixels))
@@ -194,6 +194,6 @@ class Pictures:
         return self.png()
 
     @classmethod
-    def concatenate(cls, parts: Iterable[Pictures]) -> Pictures:
-        """One `Pictures` of the pixels of several (of one size)."""
+    def concatenate(cls, parts: Iterable[Images]) -> Images:
+        """One `Images` of the pixels of several (of one size)."""
         return cls(np.concatenate([part.pixels for part in parts]))
