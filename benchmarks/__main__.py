@@ -37,7 +37,7 @@ def benchmarks(
         json_file: write all tables there as well
     """
     from benchmarks.measure import machine
-    from pinxit.data.files import write_atomically
+    from pinxit.data.atomic_write import write_atomically
     from pinxit.errors import PinxitError, UsageError, did_you_mean
 
     try:

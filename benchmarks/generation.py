@@ -11,10 +11,12 @@ import torch
 from benchmarks.measure import median_seconds
 from benchmarks.tables import Cell, Table, median, with_ratios
 from pinxit.data.batch import Facts
-from pinxit.models.chances import Chances, uniforms
-from pinxit.models.igpt import Config, build
-from pinxit.models.igpt.generation import Asked, painting, painting_slowly
+from pinxit.models.igpt import build
+from pinxit.models.igpt.config import Config
+from pinxit.models.igpt.generate import Asked, painting, painting_slowly
 from pinxit.models.igpt.model import IGPT
+from pinxit.nn.rng import uniforms
+from pinxit.nn.token_sampling import Chances
 
 BATCH = 16
 

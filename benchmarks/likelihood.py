@@ -13,7 +13,8 @@ from benchmarks.networks import plain_vae
 from benchmarks.tables import Table, ratio
 from pinxit.data.images import Images
 from pinxit.evaluation.likelihood import RunningWeights, importance
-from pinxit.models.vae import Config, build
+from pinxit.models.vae import build
+from pinxit.models.vae.config import Config
 
 SAMPLES = 5_000
 SLOW = 4  # images that the slow way is timed on

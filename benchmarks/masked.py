@@ -14,11 +14,11 @@ from benchmarks.measure import Loop, matrix_rate, noise_images
 from benchmarks.tables import Cell, Table, median, ratio
 from pinxit.data.batch import Facts
 from pinxit.data.images import Images
-from pinxit.models.blocks import gathered
-from pinxit.models.contract import Loss
-from pinxit.models.mae import Config
+from pinxit.models.mae.config import Config
 from pinxit.models.mae.masking import seen_count
 from pinxit.models.mae.model import MaskedAutoencoder
+from pinxit.models.protocols import Loss
+from pinxit.nn.pixels import gathered
 
 # name, side, patch, the model's other options
 MODELS: tuple[tuple[str, int, int, dict[str, Any]], ...] = (

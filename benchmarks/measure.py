@@ -93,7 +93,8 @@ class Loop:
     """A model in pinxit's own training loop."""
 
     def __init__(self, model: Any, images: Images, **settings: Any) -> None:
-        from pinxit.training.loop import Trainer, optimizer_of, training
+        from pinxit.training.loop import Trainer, training
+        from pinxit.training.optimizers import optimizer_of
         from pinxit.training.session import set_up_fabric
         from pinxit.training.settings import Settings, chosen_learning_rate
 

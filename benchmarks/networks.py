@@ -8,7 +8,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from pinxit.data.batch import Facts
-from pinxit.models.vae import Config, build
+from pinxit.models.vae import build
+from pinxit.models.vae.config import Config
 from pinxit.models.vae.networks import MLPDecoder
 
 

@@ -92,8 +92,8 @@ def _empty(folder: Path) -> Path:
 
 
 def _distances(images: Images, all_made: list[Made]) -> Table:
-    from pinxit.evaluation.comparison import Comparison
-    from pinxit.evaluation.features import feature_space
+    from pinxit.evaluation.feature_space import feature_space
+    from pinxit.evaluation.sample_quality import Comparison
 
     test = images.split("test")
     comparison = Comparison(feature_space(images), images, test, MADE)

@@ -7,7 +7,8 @@ from typing import Any
 
 from benchmarks.measure import Loop, noise_images, training_speed
 from benchmarks.tables import Table
-from pinxit.models.vae import Config, build
+from pinxit.models.vae import build
+from pinxit.models.vae.config import Config
 from pinxit.training.settings import chosen_batch
 
 # name, height, width, channels, the model's options

@@ -9,11 +9,12 @@ import pytest
 import torch
 from safetensors.torch import load, save
 
-from conftest import blobs
 from pinxit.errors import PinxitError, UsageError
 from pinxit.models import families, family, family_of, make
-from pinxit.models.contract import ABILITIES, Model, abilities, from_record, require
-from pinxit.models.vae import Config as AnyConfig
+from pinxit.models.config import from_record
+from pinxit.models.protocols import ABILITIES, Model, abilities, require
+from pinxit.models.vae.config import Config as AnyConfig
+from tests.builders import blobs
 
 FAMILIES = families()
 

@@ -16,7 +16,7 @@ from pinxit.cli import COMMANDS
 from pinxit.cli.train import parsed
 from pinxit.data.sources.named import SETS
 from pinxit.errors import UsageError
-from pinxit.evaluation.figures import FIGURES
+from pinxit.evaluation.metrics import FIGURES
 
 FOLDER = Path(__file__).parent.parent / "recipes"
 RECIPES = sorted(FOLDER.glob("*.toml"))

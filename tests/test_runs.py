@@ -9,10 +9,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from conftest import blobs
 from pinxit.errors import PinxitError, UsageError
 from pinxit.models import family
 from pinxit.runs import FORMAT, Run, free_name, load
+from tests.builders import blobs
 
 
 @pytest.fixture

@@ -11,22 +11,22 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pinxit.data.images import Images as Images
+    from pinxit.data.label_captions import captions_from_labels as captions_from_labels
     from pinxit.data.load import load_images as load_images
-    from pinxit.data.templates import captions_from_labels as captions_from_labels
     from pinxit.evaluation import evaluate as evaluate
-    from pinxit.models.igpt import Config as IGPT  # noqa: F401
-    from pinxit.models.mae import Config as MAE  # noqa: F401
-    from pinxit.models.seq2seq import Config as Seq2Seq  # noqa: F401
-    from pinxit.models.tokenizer import Config as ImageTokenizer  # noqa: F401
-    from pinxit.models.vae import Config as VAE  # noqa: F401
+    from pinxit.models.igpt.config import Config as IGPT  # noqa: F401
+    from pinxit.models.mae.config import Config as MAE  # noqa: F401
+    from pinxit.models.seq2seq.config import Config as Seq2Seq  # noqa: F401
+    from pinxit.models.tokenizer.config import Config as ImageTokenizer  # noqa: F401
+    from pinxit.models.vae.config import Config as VAE  # noqa: F401
     from pinxit.reports import report as report
     from pinxit.runs import Run as Run
     from pinxit.runs import load as load
-    from pinxit.training import train as train
+    from pinxit.training.api import train as train
 
 _WHERE = {
     "load_images": "pinxit.data.load",
-    "captions_from_labels": "pinxit.data.templates",
+    "captions_from_labels": "pinxit.data.label_captions",
     "Images": "pinxit.data.images",
     "VAE": "pinxit.models.vae:Config",
     "MAE": "pinxit.models.mae:Config",

@@ -21,11 +21,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pinxit.data.atomic_write import write_atomically
 from pinxit.data.batch import Facts
-from pinxit.data.files import write_atomically
 from pinxit.errors import PinxitError, UsageError
 from pinxit.models import family
-from pinxit.models.contract import from_record
+from pinxit.models.config import from_record
 
 if TYPE_CHECKING:
     import torch

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from pinxit.cli import main
+from pinxit.data.contact_sheet import contact_sheet, spread, texts_under
 from pinxit.data.images import Images
-from pinxit.data.sheet import contact_sheet, spread, texts_under
 from pinxit.errors import UsageError
 
 

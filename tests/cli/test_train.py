@@ -104,10 +104,10 @@ def test_the_plans_flops_are_those_of_its_matrix_products():
     import torch
     from lightning_fabric import Fabric
 
-    from conftest import blobs
     from pinxit import VAE
-    from pinxit.training import prepare
-    from pinxit.training.plan import plan
+    from pinxit.training.dry_run import plan
+    from pinxit.training.prepare import prepare
+    from tests.builders import blobs
 
     config = VAE(latent_dim=2, width=16, depth=1, likelihood="bernoulli")
     prepared = prepare(config, blobs(), Settings(steps=10))

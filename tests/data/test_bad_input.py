@@ -11,11 +11,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
-from test_decode import encoded, forged_png
 
 from pinxit.data.load import load_images
 from pinxit.data.sources import open_source
 from pinxit.errors import PinxitError, UsageError
+from tests.data.test_decode import encoded, forged_png
 
 
 def noise(seed: int = 0, size: int = 16) -> Image.Image:

@@ -17,12 +17,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from test_decode import encoded
 
 from pinxit.data.images import SPLITS
 from pinxit.data.load import load_images
-from pinxit.data.sources import hub, kinds, open_source, shapes
+from pinxit.data.scenes import scene as scenes
+from pinxit.data.sources import hub, kinds, open_source
 from pinxit.errors import PinxitError, UsageError
+from tests.data.test_decode import encoded
 
 random = np.random.default_rng(0)
 TWELVE = random.integers(0, 256, (12, 6, 6, 3), dtype=np.uint8)
@@ -440,8 +441,8 @@ def test_shapes_are_the_same_for_a_seed_whatever_the_count_and_size():
 
 @given(st.integers(0, 10_000), st.integers(0, 10_000))
 def test_a_scene_is_what_its_caption_says(seed, number):
-    scene = shapes.scene(seed, number)
-    assert scene == shapes.scene_named(f"shapes-{seed}-{number:06d}")
+    scene = scenes.scene(seed, number)
+    assert scene == scenes.scene_named(f"shapes-{seed}-{number:06d}")
     captions = scene.captions()
     for thing in scene.things:
         assert thing.english in captions["en"]
@@ -456,26 +457,26 @@ def test_a_scene_is_what_its_caption_says(seed, number):
         assert " à droite d'un" in captions["fr"]
     for one in scene.things:
         for other in scene.things:
-            reach = shapes.SIZES[one.size][2] + shapes.SIZES[other.size][2]
+            reach = scenes.SIZES[one.size][2] + scenes.SIZES[other.size][2]
             apart = max(abs(one.x - other.x), abs(one.y - other.y))
             assert one is other or apart >= reach
 
 
 def test_french_agrees():
-    french = shapes.Thing("star", "green", "small", (0, 0), 0.1, 0.1)
+    french = scenes.Thing("star", "green", "small", (0, 0), 0.1, 0.1)
     assert french.french == "une petite étoile verte"
-    assert shapes.Scene((french,)).captions()["fr"] == "une petite étoile verte en haut à gauche"
-    french = shapes.Thing("square", "purple", "large", (1, 1), 0.5, 0.5)
+    assert scenes.Scene((french,)).captions()["fr"] == "une petite étoile verte en haut à gauche"
+    french = scenes.Thing("square", "purple", "large", (1, 1), 0.5, 0.5)
     assert french.french == "un grand carré violet"
-    assert shapes.Thing("cross", "orange", "large", (1, 1), 0.5, 0.5).french == (
+    assert scenes.Thing("cross", "orange", "large", (1, 1), 0.5, 0.5).french == (
         "une grande croix orange"
     )
 
 
 def test_a_shape_has_its_colour_where_its_factors_say():
-    drawn = shapes.draw(0, 1, (96, 96))
-    for thing in shapes.scene(0, 1).things:
-        colour = shapes.COLOURS[thing.colour][2]
+    drawn = scenes.draw(0, 1, (96, 96))
+    for thing in scenes.scene(0, 1).things:
+        colour = scenes.COLOURS[thing.colour][2]
         assert (drawn[int(thing.y * 96), int(thing.x * 96)] == colour).all()
 
 

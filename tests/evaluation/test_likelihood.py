@@ -11,11 +11,11 @@ import torch
 from torch import nn
 from torch.distributions import MultivariateNormal, Normal
 
-from conftest import blobs
 from pinxit.data.batch import Facts
 from pinxit.evaluation import likelihood as measure
-from pinxit.models.contract import Elbo, ImportanceEstimate
-from pinxit.sampling import bounds
+from pinxit.models.protocols import Elbo, ImportanceEstimate
+from pinxit.sampling import elbo as bounds
+from tests.builders import blobs
 
 DIMS, LATENT, SIGMA = 16, 3, 0.3
 

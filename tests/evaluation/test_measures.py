@@ -8,19 +8,21 @@ from scipy.fft import dctn, idctn
 from scipy.linalg import sqrtm
 from scipy.ndimage import gaussian_filter
 
-from conftest import blobs
 from pinxit.data.images import Images
-from pinxit.evaluation import distance, features, sharpness
-from pinxit.evaluation.comparison import Comparison
-from pinxit.evaluation.figures import CURVES, FIGURES, groups, split_up
+from pinxit.evaluation import feature_space as features
+from pinxit.evaluation import frechet as distance
+from pinxit.evaluation import power_spectrum as sharpness
 from pinxit.evaluation.latents import collapse, latent_figures
+from pinxit.evaluation.metrics import CURVES, FIGURES, groups, split_up
 from pinxit.evaluation.reconstruction import (
     mean_squared_errors,
     psnr,
     reconstruction_figures,
     ssim,
 )
+from pinxit.evaluation.sample_quality import Comparison
 from pinxit.sampling.latents import Activity
+from tests.builders import blobs
 
 
 def noise(n=50, height=16, width=16, channels=1, seed=0) -> Images:

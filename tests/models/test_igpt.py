@@ -10,23 +10,20 @@ import numpy as np
 import pytest
 import torch
 
-from conftest import blobs
 from pinxit.data.batch import Facts
 from pinxit.data.images import Images
-from pinxit.data.missing import by_half
+from pinxit.data.masks import by_half
 from pinxit.errors import PinxitError, UsageError
 from pinxit.models import make
-from pinxit.models.chances import Chances, uniforms
-from pinxit.models.igpt import Config, build
-from pinxit.models.igpt.generation import (
-    AT_ONCE,
-    Asked,
-    filling,
-    painting,
-    painting_slowly,
-)
-from pinxit.models.palette import blocks_of, nearest, pixels_of
-from pinxit.models.tokenizer import Config as TokenizerConfig
+from pinxit.models.igpt import build
+from pinxit.models.igpt.config import Config
+from pinxit.models.igpt.generate import AT_ONCE, Asked, filling, painting, painting_slowly
+from pinxit.models.tokenizer.config import Config as TokenizerConfig
+from pinxit.nn.palette import nearest
+from pinxit.nn.pixels import blocks_of, pixels_of
+from pinxit.nn.rng import uniforms
+from pinxit.nn.token_sampling import Chances
+from tests.builders import blobs
 
 TINY = {"width": 16, "depth": 2, "heads": 2}
 VARIANTS = [

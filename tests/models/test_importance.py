@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from conftest import blobs
 from pinxit.data.batch import Facts
 from pinxit.evaluation.likelihood import RunningWeights
-from pinxit.models.contract import FastImportance
-from pinxit.models.vae import Config, build
+from pinxit.models.protocols import FastImportance
+from pinxit.models.vae import build
+from pinxit.models.vae.config import Config
 from pinxit.models.vae.importance import FEWEST, Weights, applies, estimate_of
+from tests.builders import blobs
 
 TINY = {"latent_dim": 3, "width": 16, "depth": 1, "network": "mlp", "likelihood": "bernoulli"}
 

@@ -10,22 +10,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conftest import blobs
 from pinxit.data.batch import Facts
-from pinxit.data.missing import by_ratio
+from pinxit.data.masks import by_ratio
 from pinxit.errors import UsageError
-from pinxit.evaluation.completion import guessed, masked_error
+from pinxit.evaluation.inpainting import guessed, masked_error
 from pinxit.models import make
-from pinxit.models.blocks import gathered
-from pinxit.models.mae import Config, build
-from pinxit.models.mae.masking import (
-    order,
-    patchify,
-    restoring,
-    seen_count,
-    unpatchify,
-)
-from pinxit.models.transformer import positions
+from pinxit.models.mae import build
+from pinxit.models.mae.config import Config
+from pinxit.models.mae.masking import order, restoring, seen_count
+from pinxit.nn.pixels import gathered, patchify, unpatchify
+from pinxit.nn.positions import positions
+from tests.builders import blobs
 
 KINDS = ("random", "block", "grid")
 TINY = {"width": 16, "depth": 2, "heads": 2, "decoder_width": 8, "decoder_heads": 2, "patch": 2}

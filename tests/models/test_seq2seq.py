@@ -13,22 +13,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load, save
 
-from conftest import blobs
 from pinxit.data.images import Images
-from pinxit.data.words import END, PAD
+from pinxit.data.text_tokenizer import END, PAD
 from pinxit.errors import UsageError
 from pinxit.models import make
-from pinxit.models.blocks import mix
-from pinxit.models.chances import Chances, uniforms
-from pinxit.models.seq2seq import Config, build
-from pinxit.models.seq2seq.codes import Around, shared
-from pinxit.models.seq2seq.directions import padded
-from pinxit.models.seq2seq.model import PLACED
-from pinxit.models.seq2seq.search import beam_search, by_chance, penalised
-from pinxit.models.seq2seq.steps import Steps, best_of, painting, painting_slowly
-from pinxit.models.tokenizer import Config as TokenizerConfig
+from pinxit.models.seq2seq import build
+from pinxit.models.seq2seq.cached_decoder import Steps
+from pinxit.models.seq2seq.code_embeddings import Around, shared
+from pinxit.models.seq2seq.config import Config
+from pinxit.models.seq2seq.generate import best_of, padded, painting, painting_slowly
+from pinxit.models.seq2seq.sources import PLACED
+from pinxit.models.tokenizer.config import Config as TokenizerConfig
 from pinxit.models.tokenizer.quantizers import FSQ
-from pinxit.models.transformer import positions
+from pinxit.nn.beam_search import beam_search, by_chance, penalised
+from pinxit.nn.positions import positions
+from pinxit.nn.rng import mix, uniforms
+from pinxit.nn.token_sampling import Chances
+from tests.builders import blobs
 
 SMALL = {"width": 32, "heads": 2, "depth": 2, "decoder_depth": 2, "block": 2, "colors": 8}
 TEXTS = ["a blob at the top left", "une tache en bas à droite", "a blob"]

@@ -10,12 +10,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conftest import blobs
 from pinxit.errors import UsageError
 from pinxit.models import make
-from pinxit.models.tokenizer import Config
+from pinxit.models.tokenizer.config import Config
 from pinxit.models.tokenizer.model import perplexity
 from pinxit.models.tokenizer.quantizers import FSQ, VQ
+from tests.builders import blobs
 
 
 def small(**options):

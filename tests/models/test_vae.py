@@ -10,12 +10,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conftest import blobs
 from pinxit.data.batch import Batch, Facts
 from pinxit.data.images import Images
 from pinxit.errors import UsageError
-from pinxit.models.vae import Config, build
+from pinxit.models.vae import build
+from pinxit.models.vae.config import Config
 from pinxit.models.vae.priors import FlowPrior, StandardPrior
+from tests.builders import blobs
 
 TINY = {"latent_dim": 3, "width": 16, "depth": 1}
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import shutil
 
 import pytest
-from tiny_runs import evaluate, make_run
 
-from conftest import blobs
 from pinxit.reports import report
+from tests.builders import blobs, evaluate, make_run
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-dev-shm-usage"]

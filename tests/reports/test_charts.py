@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pinxit.reports import charts
 from pinxit.reports.charts import Group, Line, Scale, linear_ticks
-from pinxit.reports.words import duration, number, plain, value
+from pinxit.reports.formatting import duration, number, plain, value
 
 finite = st.floats(-1e6, 1e6)
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 
 import pytest
-from test_report import Page
 
 import pinxit
 from pinxit.evaluation import evaluate
 from pinxit.models import family
 from pinxit.reports import report
 from pinxit.runs import Run
+from tests.reports.test_report import Page
 
 
 @pytest.fixture(scope="module", params=["mae", "igpt", "tokenizer"])

@@ -10,13 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_runs import constant, evaluate, make_run, without_labels
 
-from conftest import blobs
 from pinxit.cli import main
 from pinxit.errors import PinxitError, UsageError
 from pinxit.reports import report
 from pinxit.runs import Run
+from tests.builders import blobs, constant, evaluate, make_run, without_labels
 
 VOID = {"meta", "link", "img", "br", "hr", "input"}
 ALL = ["painted", "reconstructed", "blurry", "sharp", "traversed", "mapped", "priced", "unusual"]

@@ -9,12 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from conftest import blobs
 from pinxit.errors import UsageError
 from pinxit.models import family
-from pinxit.models.contract import Posterior
-from pinxit.sampling import draws, latents
+from pinxit.models.protocols import Posterior
+from pinxit.sampling import label_matched as draws
+from pinxit.sampling import latents
 from pinxit.sampling.inputs import for_model, held_out, labels_for, spread
+from tests.builders import blobs
 
 VAE = family("vae")
 

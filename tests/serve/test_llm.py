@@ -8,10 +8,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import openai
 import pytest
-from served import client as client_of
-from served import data_url, make_png, opened, serving
 
-from pinxit.serve.llm import LanguageModel
+from pinxit.serve.dialogue.llm import LanguageModel
+from tests.serve.server import client as client_of
+from tests.serve.server import data_url, make_png, opened, serving
 
 DRAW = [{"type": "image_generation"}]
 

@@ -8,7 +8,8 @@ import sys
 
 import openai
 import pytest
-from served import data_url, make_png, opened
+
+from tests.serve.server import data_url, make_png, opened
 
 CAT = "Generate an image of gray tabby cat hugging an otter with an orange scarf"
 DRAW = [{"type": "image_generation"}]
@@ -82,7 +83,7 @@ def test_an_image_without_the_tool_gives_words_in_the_prompts_language(
     client, runs, prompt, language
 ):
     import pinxit
-    from pinxit.serve.images import received
+    from pinxit.serve.media.uploads import received
 
     response = client.responses.create(model="gpt-4o", input=with_image(prompt))
     model = pinxit.load(runs["blobs-captions"])

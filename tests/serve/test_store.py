@@ -14,11 +14,11 @@ from pathlib import Path
 
 import openai
 import pytest
-from served import client as client_of
-from served import serving
 
 from pinxit.errors import PinxitError, UsageError
 from pinxit.serve.store import Store
+from tests.serve.server import client as client_of
+from tests.serve.server import serving
 
 DRAW = [{"type": "image_generation"}]
 

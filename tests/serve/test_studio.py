@@ -5,7 +5,8 @@ from __future__ import annotations
 import shutil
 
 import pytest
-from served import make_png
+
+from tests.serve.server import make_png
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-dev-shm-usage"]

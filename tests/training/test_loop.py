@@ -6,12 +6,13 @@ import math
 
 import pytest
 import torch
-from small import SETTINGS, Regression, steps, trainer
 
-from conftest import blobs
-from pinxit.training.loop import State, optimizer_of, training
+from pinxit.training.loop import State, training
+from pinxit.training.optimizers import optimizer_of
 from pinxit.training.schedule import average_decay
 from pinxit.training.settings import Settings
+from tests.builders import blobs
+from tests.training.trainers import SETTINGS, Regression, steps, trainer
 
 
 def test_the_loss_falls_to_that_of_the_mean_image():

@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from conftest import blobs
 from pinxit.errors import UsageError
 from pinxit.models import make
-from pinxit.models.blocks import ResidualConv
-from pinxit.models.igpt import Config
-from pinxit.models.vae import Config as VAE
-from pinxit.training.loop import optimizer_of
+from pinxit.models.igpt.config import Config
+from pinxit.models.vae.config import Config as VAE
+from pinxit.nn.layers import ResidualConv
 from pinxit.training.muon import FASTER, hidden_matrices, orthogonal
+from pinxit.training.optimizers import optimizer_of
 from pinxit.training.settings import Settings
+from tests.builders import blobs
 
 
 def model():

@@ -7,10 +7,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from conftest import blobs
 from pinxit import VAE
 from pinxit.models import make
-from pinxit.training import devices, precision, resume, train
+from pinxit.training import devices, precision
+from pinxit.training.api import resume, train
+from tests.builders import blobs
 
 
 @pytest.mark.parametrize(

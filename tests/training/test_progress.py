@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import torch
 
+from pinxit.console import duration
 from pinxit.training import progress
 from pinxit.training.loop import Step
-from pinxit.training.progress import Progress, duration
+from pinxit.training.progress import Progress
 
 
 def step(number: int, total: int, skipped: bool = False) -> Step:

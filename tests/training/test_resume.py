@@ -1,215 +1,138 @@
-"""Resuming is exact: killed at any moment, a run ends with the weights of one that was not.
-
-Real processes, forked from one that has imported everything already: a start costs milliseconds.
-"""
+"""What a session that goes on is refused, and what it makes of a run that has little."""
 
 from __future__ import annotations
 
-import hashlib
-import multiprocessing
-import os
-import random
-import re
+import json
+import math
 import shutil
-import signal
-import subprocess
-import sys
-import time
-from multiprocessing.process import BaseProcess
-from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file
 
-STEPS = 300
-TRAIN = ["train", "vae", "digits", "--steps", str(STEPS), "--width", "32", "--latent-dim", "4"]
-TRAIN += ["--depth", "1", "--batch-size", "32", "--evaluations", "8", "--checkpoint-seconds", "0"]
-TRAIN += ["--no-report"]
+import pinxit
+from pinxit.errors import PinxitError, UsageError
+from pinxit.runs import Run
+from pinxit.training import session
+from pinxit.training.api import resume, train
+from pinxit.training.run_folder import refuse_taken
+from tests.builders import blobs
 
-FORKS = multiprocessing.get_context("forkserver")
-HEAVY = ["torch", "torch._dynamo", "lightning_fabric", "sklearn.datasets", "pinxit.cli.train"]
-FORKS.set_forkserver_preload([*HEAVY, "pinxit.training.session", "pinxit.models.vae.model"])
-
-
-def command(words: list[str], said: str) -> None:
-    """`pinxit ...` in a forked process, what it says going to a file."""
-    from pinxit.cli import main
-
-    file = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    os.dup2(file, 1)
-    os.dup2(file, 2)
-    sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w", buffering=1)
-    sys.argv = ["pinxit", *words]
-    import torch
-
-    torch.set_num_threads(1)
-    code = main(words)
-    sys.stdout.flush()
-    os._exit(code)
-
-
-def start(words: list[str], said: Path) -> BaseProcess:
-    process = FORKS.Process(target=command, args=(words, str(said)))
-    process.start()
-    return process
-
-
-def finish(words: list[str], said: Path, code: int = 0) -> str:
-    process = start(words, said)
-    process.join(240)
-    assert process.exitcode == code, said.read_text()
-    return said.read_text()
-
-
-def go_on(run: Path) -> list[str]:
-    return ["train", "--resume", str(run), "--no-report"]
-
-
-def weights(run: Path) -> str:
-    return hashlib.sha256((run / "model.safetensors").read_bytes()).hexdigest()
-
-
-def rows(run: Path) -> list[str]:
-    """metrics.csv without what the clock says."""
-    lines = [line.split(",") for line in (run / "metrics.csv").read_text().splitlines()]
-    seconds = lines[0].index("seconds")
-    return [",".join(cells[:seconds] + cells[seconds + 1 :]) for cells in lines]
-
-
-def same(run: Path, whole: Path) -> bool:
-    """Equal weights, equal metrics, and equal state in the last checkpoint."""
-    names = {"model.safetensors"} | {f"samples/{file.name}" for file in (run / "samples").iterdir()}
-    equal = [(run / name).read_bytes() == (whole / name).read_bytes() for name in names]
-    return all(equal) and rows(run) == rows(whole)
-
-
-def wait_for(condition, process: BaseProcess, seconds: float = 120) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition() and process.is_alive() and time.monotonic() < deadline:
-        time.sleep(0.0005)
+TINY = pinxit.VAE(latent_dim=2, width=16, depth=1, likelihood="bernoulli")
+SHORT = {"batch_size": 16, "evaluations": 4, "checkpoint_seconds": 0, "warmup": 5, "quiet": True}
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory) -> Path:
-    """By the real command, in a process of its own."""
-    run = tmp_path_factory.mktemp("runs") / "whole"
-    done = subprocess.run(
-        [sys.executable, "-m", "pinxit.cli", *TRAIN, "--out", str(run)],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
+def whole(tmp_path_factory) -> Run:
+    """A finished run of 20 steps, each of 16 of 48 images."""
+    return train(TINY, blobs(), out=tmp_path_factory.mktemp("runs") / "whole", steps=20, **SHORT)
+
+
+@pytest.fixture
+def run(whole, tmp_path) -> Run:
+    return Run(shutil.copytree(whole.path, tmp_path / "run"))
+
+
+def contents(run: Run) -> dict[str, bytes]:
+    return {str(file): file.read_bytes() for file in run.path.rglob("*") if file.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("budget", "said"),
+    [
+        ({}, "is finished; to train it further give a larger budget"),
+        ({"steps": 20}, "is finished after 20 steps in .* minutes, which is this budget or more"),
+        ({"steps": 7}, "this budget or more"),
+        ({"epochs": 6}, "this budget or more"),
+        ({"minutes": 1e-5}, "this budget or more"),
+        ({"steps": 0}, "steps must be above 0"),
+        ({"minutes": 0}, "minutes must be above 0"),
+        ({"minutes": 5, "steps": 50}, "one budget at a time, not minutes and steps"),
+        ({"steps": 50, "warmups": 1}, r"no 'warmups'\. Did you mean 'warmup'"),
+        ({"steps": 50, "precision": "half"}, "precision is auto, fp32 or bf16"),
+    ],
+)
+def test_what_cannot_be_is_said_and_the_run_is_left_as_it_is(run, budget, said):
+    before = contents(run)
+    with pytest.raises(UsageError, match=said):
+        resume(run.path, blobs(), quiet=True, **budget)
+    assert contents(run) == before
+
+
+@pytest.mark.parametrize(
+    ("budget", "steps"), [({"steps": 21}, 21), ({"epochs": 7}, 21), ({"minutes": 0.02}, None)]
+)
+def test_any_larger_budget_takes_a_finished_run_further(run, budget, steps):
+    seconds = run.config["trained"]["seconds"]
+    if "minutes" in budget:
+        budget = {"minutes": budget["minutes"] + seconds / 60}
+    again = resume(run.path, blobs(), quiet=True, **budget)
+    kept = {name: again.config["training"][name] for name in ("minutes", "steps", "epochs")}
+    assert {name: value for name, value in kept.items() if value is not None} == budget
+    assert again.config["finished"] is True
+    assert again.config["trained"]["steps"] == (steps or pytest.approx(1e4, abs=1e4 - 21))
+    if "minutes" in budget:
+        # told to a tenth of a second
+        assert 60 * budget["minutes"] - 0.1 < again.config["trained"]["seconds"] < seconds + 10
+
+
+def test_a_run_killed_before_its_first_checkpoint_begins_anew(whole, tmp_path):
+    run = Run(tmp_path / "run")
+    run.write("config.json", {**whole.config, "finished": False})
+    again = resume(run.path, blobs(), quiet=True)
+    assert again.weights.read_bytes() == whole.weights.read_bytes()
+    assert again.config["finished"] is True
+
+
+def test_a_run_whose_checkpoint_was_taken_away_is_not_trained_over(run):
+    shutil.rmtree(run.path / "checkpoint")
+    before = run.weights.read_bytes()
+    with pytest.raises(PinxitError, match="nothing to go on from; train anew"):
+        resume(run.path, blobs(), steps=30, quiet=True)
+    assert run.weights.read_bytes() == before
+
+
+def test_a_checkpoint_of_another_model_is_said(run):
+    config = json.loads((run.path / "config.json").read_text())
+    for change in ({"width": 17}, {"depth": 2}, {"depth": 3, "width": 8}):
+        run.write("config.json", {**config, "model": {**config["model"], **change}})
+        with pytest.raises(PinxitError, match=r"is of another model than config\.json"):
+            resume(run.path, blobs(), steps=30, quiet=True)
+
+
+def test_a_budget_that_is_over_before_the_first_step_is_said(tmp_path, monkeypatch):
+    """Opening the images is part of the time that was given."""
+    with pytest.raises(PinxitError, match=r"0\.0001 s were over before .*\n?.*--resume .*run"):
+        train(TINY, blobs(), out=tmp_path / "run", minutes=1e-4 / 60, **SHORT)
+    run = Run(tmp_path / "run")
+    assert run.config["finished"] is False
+    assert resume(run.path, blobs(), quiet=True, steps=3).config["trained"]["steps"] == 3
+
+
+def test_a_validation_loss_that_is_no_number_does_not_stand_for_the_best(tmp_path, monkeypatch):
+    losses = iter([math.nan, 9.0, math.nan, 8.0])
+    monkeypatch.setattr(session, "validate", lambda *_: {"loss": next(losses)})
+    kept, keep = [], session.Session.keep
+    monkeypatch.setattr(
+        session.Session, "keep", lambda self: kept.append(self.trainer.state.step) or keep(self)
     )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == [str(run / f"samples/step-{STEPS:07d}.png"), str(run)]
-    assert re.search(rf"{STEPS} steps in .*best validation .* nats per image", done.stderr)
-    return run
+    run = train(TINY, blobs(), out=tmp_path / "run", steps=20, **SHORT)
+    assert kept == [5, 10, 20]
+    assert run.config["trained"]["best_validation_loss"] == 8.0
+    assert [row["val_loss"] for row in run.metrics() if "val_loss" in row] == [9.0, 8.0]
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_killed_at_random_moments_and_resumed_it_ends_the_same(uninterrupted, tmp_path, seed):
-    """With a checkpoint after every step, most moments are in the middle of writing one."""
-    run, chance, said = tmp_path / "killed", random.Random(seed), tmp_path / "said"
-    words, kills = [*TRAIN, "--out", str(run)], 0
-    state = run / "checkpoint" / "state.safetensors"
-    for _ in range(5):
-        process = start(words, said)
-        before = state.stat().st_mtime_ns if state.is_file() else 0
-        wait_for(lambda b=before: state.is_file() and state.stat().st_mtime_ns > b, process)
-        time.sleep(chance.uniform(0, 0.3))
-        if process.is_alive():
-            process.kill()
-            kills += 1
-        process.join()
-        words = go_on(run)
-    assert kills >= 2, "the run ended before it could be killed: nothing was tested"
-    if '"finished": false' in (run / "config.json").read_text():
-        finish(words, said)
-    assert same(run, uninterrupted)
-    assert not list(run.rglob(".*.part")), "what the kills left half written is gone"
+def test_without_one_number_config_json_stays_json(tmp_path, monkeypatch):
+    monkeypatch.setattr(session, "validate", lambda *_: {"loss": math.nan})
+    run = train(TINY, blobs(), out=tmp_path / "run", steps=4, **SHORT)
+    assert run.config["trained"]["best_validation_loss"] is None
+    assert load_file(run.weights), "there are weights all the same"
+    resume(run.path, blobs(), steps=6, quiet=True)
 
 
-def test_killed_in_the_middle_of_each_kind_of_write(uninterrupted, tmp_path):
-    """The process kills itself between a file's bytes and its rename: at the 2nd, 10th, 35th, ...
+def test_a_place_that_may_not_be_looked_into_is_said(tmp_path, monkeypatch):
+    def refused(self):
+        raise PermissionError(13, "Permission denied")
 
-    The 2nd is the first checkpoint: the run then has none to go on from.
-    """
-    run, said = tmp_path / "killed", tmp_path / "said"
-    words = [*TRAIN, "--out", str(run)]
-    for number in (2, 10, 35, 61, 93):
-        process = FORKS.Process(target=killed_at, args=(words, str(said), number))
-        process.start()
-        process.join(120)
-        assert process.exitcode == -signal.SIGKILL, said.read_text()
-        words = go_on(run)
-    finish(words, said)
-    assert same(run, uninterrupted)
-
-
-def killed_at(words: list[str], said: str, number: int) -> None:
-    """The command, until so many files have reached the disk but not yet their names."""
-    fsync, count = os.fsync, [0]
-
-    def counted(file: int) -> None:
-        fsync(file)
-        count[0] += 1
-        if count[0] == number:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    os.fsync = counted
-    command(words, said)
-
-
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
-def test_it_stops_cleanly_and_says_how_to_go_on(uninterrupted, tmp_path, sent):
-    run, said = tmp_path / "stopped", tmp_path / "said"
-    process = start([*TRAIN, "--out", str(run)], said)
-    wait_for((run / "samples" / "step-0000038.png").is_file, process)
-    os.kill(process.pid or 0, sent)
-    process.join(120)
-    assert process.exitcode == 130
-    assert f"go on with: pinxit train --resume {run}" in said.read_text()
-    assert "Traceback" not in said.read_text()
-    assert '"finished": false' in (run / "config.json").read_text()
-    assert (run / "model.safetensors").is_file()
-    finish(go_on(run), said)
-    assert same(run, uninterrupted)
-
-
-def test_a_damaged_checkpoint_is_told_and_the_one_before_is_used(uninterrupted, tmp_path):
-    run, said = tmp_path / "damaged", tmp_path / "said"
-    process = start([*TRAIN, "--out", str(run)], said)
-    wait_for((run / "checkpoint" / "state.before.safetensors").is_file, process)
-    os.kill(process.pid or 0, signal.SIGINT)
-    process.join(120)
-    state = run / "checkpoint" / "state.safetensors"
-    state.write_bytes(state.read_bytes()[:1000])
-    told = finish(go_on(run), said)
-    assert "is damaged" in told
-    assert "going on from the one before" in told
-    assert same(run, uninterrupted)
-
-
-def test_two_damaged_checkpoints_are_an_error(uninterrupted, tmp_path):
-    run = tmp_path / "ruined"
-    shutil.copytree(uninterrupted, run)
-    for file in (run / "checkpoint").iterdir():
-        file.write_bytes(b"not a checkpoint")
-    more = [*go_on(run), "--steps", str(STEPS + 5)]
-    told = finish(more, tmp_path / "said", code=1)
-    assert "is damaged" in told
-    assert "train anew" in told
-    shutil.rmtree(run / "checkpoint")
-    assert "nothing to go on from" in finish(more, tmp_path / "said2", code=1)
-    assert weights(run) == weights(uninterrupted), "its weights are left alone"
-
-
-def test_a_finished_run_says_so_and_takes_a_larger_budget(uninterrupted, tmp_path):
-    run = tmp_path / "further"
-    shutil.copytree(uninterrupted, run)
-    assert "is finished" in finish(["train", "--resume", str(run)], tmp_path / "said", code=2)
-    finish([*go_on(run), "--steps", str(STEPS + 20)], tmp_path / "said2")
-    assert weights(run) != weights(uninterrupted)
-
-
-def test_a_run_is_never_overwritten(uninterrupted, tmp_path):
-    told = finish([*TRAIN, "--out", str(uninterrupted)], tmp_path / "said", code=2)
-    assert "never overwritten" in told
+    monkeypatch.setattr(type(tmp_path), "exists", refused)
+    with pytest.raises(PinxitError, match=r"cannot write to .*: Permission denied"):
+        refuse_taken(tmp_path / "run")

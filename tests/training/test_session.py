@@ -14,11 +14,11 @@ import torch
 from safetensors.torch import load_file
 
 import pinxit
-from conftest import blobs
 from pinxit.errors import PinxitError, UsageError
 from pinxit.models.vae.model import VAE
 from pinxit.runs import Run
-from pinxit.training import resume, train
+from pinxit.training.api import resume, train
+from tests.builders import blobs
 
 TINY = pinxit.VAE(latent_dim=2, width=16, depth=1, likelihood="bernoulli")
 SHORT = {"steps": 40, "batch_size": 16, "evaluations": 4, "checkpoint_seconds": 0, "warmup": 5}
@@ -244,7 +244,7 @@ def test_tensorboard_reads_the_same_curves(run):
 def test_tensorboard_forgets_what_an_earlier_session_wrote_beyond_its_checkpoint(tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    from pinxit.training.records import EventFile
+    from pinxit.training.metrics_log import EventFile
 
     first = EventFile(tmp_path, 0)
     for step in range(1, 8):
@@ -260,7 +260,7 @@ def test_tensorboard_forgets_what_an_earlier_session_wrote_beyond_its_checkpoint
 
 
 def test_a_model_that_cannot_sample_trains_without_grids(tmp_path, monkeypatch):
-    monkeypatch.setattr("pinxit.training.records.abilities", lambda model: ())
+    monkeypatch.setattr("pinxit.training.previews.abilities", lambda model: ())
     run = trained(tmp_path / "run", steps=4)
     assert not (run.path / "samples").exists()
     assert run.weights.is_file()

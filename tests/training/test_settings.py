@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from conftest import blobs
 from pinxit.data.batch import Facts
 from pinxit.errors import UsageError
-from pinxit.training import train
+from pinxit.training.api import train
 from pinxit.training.settings import Settings, chosen_batch, chosen_learning_rate
+from tests.builders import blobs
 
 
 @pytest.mark.parametrize(

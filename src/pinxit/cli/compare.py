@@ -7,7 +7,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from pinxit.cli.given import Out, checked, print_json, written
+from pinxit.cli.common import Out, checked, print_json, written
 from pinxit.errors import UsageError
 
 Runs = Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN RUN ...")]
@@ -39,7 +39,7 @@ def compare(
             "--figure probe_by_layer stands alone."
         )
     where = checked(out, ".png")
-    from pinxit.reports.comparison import by_layer, compared, curve, drawn, drawn_by_layer
+    from pinxit.reports.compare_runs import by_layer, compared, curve, drawn, drawn_by_layer
     from pinxit.runs import Run
 
     opened = [Run(path) for path in runs]
@@ -77,7 +77,7 @@ def _print(figures: dict[str, list[float | None]], names: list[str]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from pinxit.evaluation.figures import figure
+    from pinxit.evaluation.metrics import figure
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("figure")

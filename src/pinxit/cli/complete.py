@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from pinxit.cli.given import (
+from pinxit.cli.common import (
     Data,
     Number,
     Out,
@@ -23,12 +23,12 @@ from pinxit.cli.given import (
     tried,
     written,
 )
-from pinxit.data.missing import Half
+from pinxit.data.masks import Half
 from pinxit.errors import UsageError
 
 if TYPE_CHECKING:
     from pinxit.data.images import Images
-    from pinxit.data.missing import Missing
+    from pinxit.data.masks import Missing
 
 
 def complete(
@@ -73,9 +73,9 @@ def complete(
         raise UsageError(f"one of --ratio, --half, --box, --mask, --compare, not {chosen}.")
     where = checked(out, ".png", ".npy")
     model = model_of(run, "complete")
-    from pinxit.sampling import completions
+    from pinxit.sampling import inpainting as completions
+    from pinxit.sampling.grids import columns_with_titles
     from pinxit.sampling.inputs import spread
-    from pinxit.sampling.sheets import columns_with_titles
 
     images = spread(images_of(model, run, data), number)
     name = f"complete-{called(data)}-n{len(images)}" + (f"-seed{seed}" if seed else "")
@@ -111,7 +111,7 @@ def _missing(
     seed: int,
 ) -> tuple[Missing, str]:
     """The mask of each image, and what to call it in a file's name."""
-    from pinxit.data import missing
+    from pinxit.data import masks as missing
 
     if mask is not None:
         return missing.by_mask(images, _mask(run, mask, images)), plain(mask.stem)
@@ -128,8 +128,8 @@ def _missing(
 
 def _mask(run: Path, file: Path, images: Images) -> Images:
     """The mask as the images are read: cropped or padded alike, and resized with a word."""
-    from pinxit.data.missing import mask_size
-    from pinxit.data.progress import say
+    from pinxit.console import say
+    from pinxit.data.masks import mask_size
     from pinxit.runs import Run
     from pinxit.sampling.inputs import given_images
 

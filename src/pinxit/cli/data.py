@@ -43,8 +43,8 @@ def look(
         out: the sheet's PNG; without it look-<data>.png
         json: print what is known as JSON
     """
+    from pinxit.data.contact_sheet import contact_sheet, spread, texts_under
     from pinxit.data.load import load_images
-    from pinxit.data.sheet import contact_sheet, spread, texts_under
     from pinxit.errors import UsageError
 
     if not data:
@@ -106,7 +106,7 @@ def _own() -> str:
 
 
 def _write(path: Path, content: bytes) -> Path:
-    from pinxit.data.files import write_atomically
+    from pinxit.data.atomic_write import write_atomically
 
     return write_atomically(path, content)
 

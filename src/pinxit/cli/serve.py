@@ -8,7 +8,7 @@ from typing import Annotated
 
 import tyro
 
-from pinxit.cli.given import at_least
+from pinxit.cli.common import at_least
 from pinxit.errors import PinxitError, UsageError
 
 Runs = Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN ...")]
@@ -63,7 +63,7 @@ def serve(
             f"{host} is reached from other machines: give an --api-key, or --insist on none."
         )
     _installed()
-    from pinxit.serve.running import Wishes, run
+    from pinxit.serve.server import Wishes, run
 
     run(
         runs,
@@ -106,7 +106,7 @@ def mcp(
     if http and host not in LOCAL:
         raise UsageError(f"{host} is reached from other machines, and this has no key: use serve.")
     _installed()
-    from pinxit.serve.tools import run
+    from pinxit.serve.mcp_server import run
 
     run(runs, http=http, host=host, port=port, device=device)
 

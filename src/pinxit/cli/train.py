@@ -15,7 +15,7 @@ from pinxit.models import families, family
 from pinxit.training.settings import Settings
 
 if TYPE_CHECKING:
-    from pinxit.training import Prepared
+    from pinxit.training.prepare import Prepared
 
 FLAT = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagConversionOff)
 
@@ -129,7 +129,9 @@ def _train(
     dry_run: bool,
     report: bool,
 ) -> int:
-    from pinxit.training import create, prepare, refuse_taken, run_session
+    from pinxit.training.api import run_session
+    from pinxit.training.prepare import prepare
+    from pinxit.training.run_folder import create, refuse_taken
     from pinxit.training.schedule import Clock
 
     clock = Clock()
@@ -168,7 +170,7 @@ def resume(
         data: the images, where they have moved or changed
         report: make report.html at the end
     """
-    from pinxit.training import resume as go_on
+    from pinxit.training.api import resume as go_on
 
     run = go_on(resume, data, minutes=minutes, steps=steps, epochs=epochs)
     return _finish(run, report)
@@ -199,7 +201,7 @@ def _dry(prepared: Prepared, fabric: Any) -> int:
     from rich.console import Console
     from rich.table import Table
 
-    from pinxit.training.plan import plan
+    from pinxit.training.dry_run import plan
 
     planned = plan(prepared.model, prepared.images, prepared.settings, fabric)
     if not fabric.is_global_zero:

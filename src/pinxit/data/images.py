@@ -186,7 +186,7 @@ class Images:
                 content = file.getvalue()
         else:
             content = self.png()
-        from pinxit.data.files import write_atomically
+        from pinxit.data.atomic_write import write_atomically
 
         return write_atomically(path, content)
 

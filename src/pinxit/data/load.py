@@ -13,18 +13,18 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from pinxit.console import say
 from pinxit.data import cache as kept
 from pinxit.data.decode import Fit, Unreadable, decode, is_grey, measure, quiet
-from pinxit.data.decoding import Shape, decoded
+from pinxit.data.edit_pairs import joined, together
 from pinxit.data.images import Images, LeftOut
+from pinxit.data.label_captions import captions_from_labels
 from pinxit.data.labels import number_labels
-from pinxit.data.pairs import joined, together
-from pinxit.data.progress import say
+from pinxit.data.parallel_decode import Shape, decoded
 from pinxit.data.records import Record, Source
 from pinxit.data.sizes import Size, choose_size, parse_size, size_text
 from pinxit.data.sources import open_source
 from pinxit.data.splits import assign_splits, chance, with_training
-from pinxit.data.templates import captions_from_labels
 from pinxit.errors import PinxitError, UsageError
 
 Color = Literal["auto", "grey", "rgb"]

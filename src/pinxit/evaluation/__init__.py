@@ -1,5 +1,5 @@
 """How good a model is: likelihood, latents, reconstruction, sharpness and distances."""
 
-from pinxit.evaluation.assessment import evaluate
+from pinxit.evaluation.runner import evaluate
 
 __all__ = ["evaluate"]

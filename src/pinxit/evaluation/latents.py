@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from pinxit.data.images import Images
-from pinxit.evaluation.figures import Named
+from pinxit.evaluation.metrics import Named
 from pinxit.sampling.latents import ACTIVE, Activity
 
 NEARLY_NOTHING = 0.1  # nats: a code that says less tells no two images apart

@@ -16,9 +16,9 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from pinxit.data.images import Images
-from pinxit.evaluation.figures import Named, Value
-from pinxit.models.contract import FastImportance, ImportanceEstimate
-from pinxit.sampling.bounds import CHUNK, Bound, Told, observed
+from pinxit.evaluation.metrics import Named, Value
+from pinxit.models.protocols import FastImportance, ImportanceEstimate
+from pinxit.sampling.elbo import CHUNK, Bound, Told, observed
 from pinxit.sampling.inputs import spread
 
 TILE = 1_000_000  # numbers of x decoded at once on a CPU: more do not fit its caches

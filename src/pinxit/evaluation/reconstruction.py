@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from pinxit.data.images import Images
-from pinxit.evaluation.figures import Named
+from pinxit.evaluation.metrics import Named
 from pinxit.sampling.inputs import spread
 
 SSIM_COUNT = 1_000  # images: it is taken one by one

@@ -1,4 +1,4 @@
-"""The families. One is any module or package in this folder that has `Config` and `build`.
+"""The model families: every package in this folder is one.
 
 Found by its name and nothing else: adding a file adds a family to the command line, the tests
 and the reports; deleting it removes it. Importing a family must not import torch, so that its
@@ -19,13 +19,10 @@ if TYPE_CHECKING:
 
     from pinxit.data.images import Images
 
-# what the families share; all else here is a family
-SHARED = {"contract", "blocks", "chances", "given", "kept", "palette", "transformer"}
-
 
 def families() -> tuple[str, ...]:
     """The names of all families, in the order of the alphabet."""
-    return tuple(sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name not in SHARED))
+    return tuple(sorted(m.name for m in pkgutil.iter_modules(__path__) if m.ispkg))
 
 
 def family(name: str) -> ModuleType:
@@ -55,7 +52,7 @@ def make(
     """
     import torch
 
-    from pinxit.models.blocks import mix
+    from pinxit.nn.rng import mix
 
     module = family(family_of(config))
     facts = images.facts(rows)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pinxit.data.files import write_atomically
+from pinxit.data.atomic_write import write_atomically
 from pinxit.errors import UsageError
 from pinxit.runs import Run
 
@@ -31,17 +31,21 @@ def report(
     the latents by UMAP to the one by PCA (ten seconds or more). Raises UsageError where there is
     no such run, PinxitError where UMAP is asked for and not installed.
     """
-    from pinxit.reports.blurry import blurry
-    from pinxit.reports.completed import completed, generative
-    from pinxit.reports.curves import trained
+    from pinxit.reports.attention_maps import attended
+    from pinxit.reports.context import open_material
+    from pinxit.reports.inpainting import completed, generative
     from pinxit.reports.latents import mapped, priced, traversed
-    from pinxit.reports.layered import layered
-    from pinxit.reports.material import open_material
+    from pinxit.reports.layer_probe import layered
+    from pinxit.reports.metrics_table import judged, repeated
+    from pinxit.reports.outliers import unusual
     from pinxit.reports.page import render
-    from pinxit.reports.sections import Maker, painted, reconstructed, unusual
+    from pinxit.reports.reconstructions import reconstructed
+    from pinxit.reports.samples import painted
+    from pinxit.reports.sections import Maker
     from pinxit.reports.spectrum import sharp
-    from pinxit.reports.tables import judged, repeated
-    from pinxit.reports.worded import attended, worded
+    from pinxit.reports.text_and_images import worded
+    from pinxit.reports.training_curves import trained
+    from pinxit.reports.why_blurry import blurry
 
     run = run if isinstance(run, Run) else Run(Path(run))
     path = run.path / "report.html" if out is None else Path(out)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from markupsafe import Markup, escape
 
-from pinxit.reports.words import number
+from pinxit.reports.formatting import number
 
 WIDTH, HEIGHT = 400.0, 250.0
 LEFT, RIGHT, TOP, BOTTOM = 50.0, 10.0, 12.0, 38.0

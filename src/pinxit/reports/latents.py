@@ -10,10 +10,10 @@ from pinxit.data.images import Images
 from pinxit.evaluation.latents import collapse
 from pinxit.reports import charts
 from pinxit.reports.charts import Group
+from pinxit.reports.context import Material, even
+from pinxit.reports.formatting import number
 from pinxit.reports.images import Image, wall
-from pinxit.reports.material import Material, even
 from pinxit.reports.sections import THUMB, Section, shown_small, small_pixels
-from pinxit.reports.words import number
 from pinxit.sampling.inputs import sees_labels
 from pinxit.sampling.latents import ACTIVE, traverse
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup, escape
 
-from pinxit.reports.material import Material
+from pinxit.reports.context import Material
+from pinxit.reports.formatting import number
 from pinxit.reports.sections import Section
-from pinxit.reports.tiles import lead, tiles
-from pinxit.reports.words import number
+from pinxit.reports.summary import lead, tiles
 
 if TYPE_CHECKING:
     from jinja2 import Environment

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from pinxit.reports.material import Material
-from pinxit.reports.words import number
+from pinxit.reports.context import Material
+from pinxit.reports.formatting import number
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ import numpy as np
 
 from pinxit.reports import charts
 from pinxit.reports.charts import Line
-from pinxit.reports.material import Material
+from pinxit.reports.context import Material
+from pinxit.reports.formatting import number
 from pinxit.reports.sections import Section
-from pinxit.reports.words import number
 
 KINDS = {"reconstructions": 0, "samples": 1}
 

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from pinxit.data.batch import Facts
+from pinxit.data.contact_sheet import spread as rows_spread
 from pinxit.data.images import Images
 from pinxit.data.load import load_images
-from pinxit.data.sheet import spread as rows_spread
 from pinxit.errors import PinxitError
 from pinxit.runs import Run
 

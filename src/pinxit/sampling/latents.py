@@ -9,7 +9,7 @@ from jaxtyping import Float32
 
 from pinxit.data.images import Images
 from pinxit.errors import UsageError
-from pinxit.models.contract import Bounds, Posterior, Priors, require
+from pinxit.models.protocols import Bounds, Posterior, Priors, require
 from pinxit.sampling.inputs import labels_for, spread
 
 ACTIVE = 0.01  # of the variance over x of E[z given x] (Burda 2015, sec. 5)
@@ -76,7 +76,7 @@ def between_seeds(
 
     The noise that samples are made from is interpolated, then taken to latents by the prior.
     """
-    from pinxit.models.blocks import image_noise
+    from pinxit.nn.rng import image_noise
 
     require(model, "encode")
     size = latent_dim(model)
@@ -128,7 +128,7 @@ def gaussian_kl(posterior: Posterior) -> Latents:
 
 
 def _own_rate(model: Any, images: Images, most: int = 1_000) -> Latents:
-    from pinxit.sampling.bounds import bound
+    from pinxit.sampling.elbo import bound
 
     return bound(model, spread(images, most)).rate.astype(np.float32)
 

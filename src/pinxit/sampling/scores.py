@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Float64
 
 from pinxit.data.images import Images
-from pinxit.models.blocks import mix
-from pinxit.models.contract import require
+from pinxit.models.protocols import require
+from pinxit.nn.rng import mix
 
 AT_ONCE = 100_000  # latents that the model is given at once: memory does not grow with images
 

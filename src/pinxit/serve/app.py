@@ -15,17 +15,22 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
 from pinxit.errors import PinxitError
-from pinxit.serve import fields
-from pinxit.serve.answers import Answer, plain
-from pinxit.serve.conversation import Sources
-from pinxit.serve.gate import Figures, Gate, Rules, log
-from pinxit.serve.more_api import Chats, Embeddings, Files, Models
-from pinxit.serve.painters import Painters
-from pinxit.serve.pictures_api import ImageRoutes
-from pinxit.serve.refusals import Refusal, error_body
-from pinxit.serve.responses_api import Responses
+from pinxit.serve import schemas as fields
+from pinxit.serve.api.chat import Chats
+from pinxit.serve.api.embeddings import Embeddings
+from pinxit.serve.api.files import Files
+from pinxit.serve.api.images import ImageRoutes
+from pinxit.serve.api.models import Models
+from pinxit.serve.api.openapi import _Adding
+from pinxit.serve.api.responses import Responses
+from pinxit.serve.api.sse import Left
+from pinxit.serve.dialogue.response import Answer, plain
+from pinxit.serve.errors import Refusal, error_body
+from pinxit.serve.inference.router import Painters
+from pinxit.serve.media.sources import Sources
+from pinxit.serve.metrics import Figures
+from pinxit.serve.middleware import Gate, Rules, log
 from pinxit.serve.store import Store
-from pinxit.serve.streams import Left
 
 
 @dataclass(frozen=True)
@@ -61,7 +66,7 @@ def application(painters: Painters, store: Store, settings: Settings | None = No
     _add_routes(app, painters, store, settings)
     _add_health(app, store, figures)
     if settings.studio:
-        from pinxit.serve.studio import add_studio
+        from pinxit.serve.studio.routes import add_studio
 
         add_studio(app, painters)
     return app
@@ -91,100 +96,6 @@ def _add_routes(app: FastAPI, painters: Painters, store: Store, settings: Settin
     add.delete("/v1/files/{file_id}", files.delete)
     add.post("/v1/chat/completions", chats.create, fields.Chat)
     add.post("/v1/embeddings", embeddings.create, fields.Embed)
-
-
-@dataclass(frozen=True)
-class _Adding:
-    """Routes with what the OpenAPI document says of their bodies and errors."""
-
-    app: FastAPI
-
-    def get(self, path: str, run: Any, name: str | None = None) -> None:
-        self._add("GET", path, run, None, name)
-
-    def delete(self, path: str, run: Any) -> None:
-        self._add("DELETE", path, run, None, None)
-
-    def post(
-        self, path: str, run: Any, kind: type[fields.Fields] | None = None, *,
-        form: bool = False, only_form: bool = False,
-    ) -> None:  # fmt: skip
-        body: dict[str, Any] = {}
-        if kind is not None and not only_form:
-            body["application/json"] = {"schema": _schema(kind)}
-        if form:
-            body["multipart/form-data"] = {"schema": _form_schema(kind)}
-        self._add("POST", path, run, body or None, None)
-
-    def _add(
-        self, method: str, path: str, run: Any, body: dict[str, Any] | None, name: str | None
-    ) -> None:
-        extra = {"requestBody": {"content": body, "required": True}} if body else None
-        kind = f"{type(run.__self__).__name__} {run.__name__}"
-        self.app.add_api_route(
-            path,
-            run,
-            methods=[method],
-            name=name or kind.lower().replace(" ", "_"),
-            openapi_extra=extra,
-            responses=_errors(),
-            response_class=JSONResponse,
-            response_model=None,
-            tags=["openai"],
-        )
-
-
-def _schema(kind: type[fields.Fields]) -> dict[str, Any]:
-    """A body's schema, with what it refers to written out in its place."""
-    schema = kind.model_json_schema()
-    named = schema.pop("$defs", {})
-
-    def whole(part: Any) -> Any:
-        if isinstance(part, dict):
-            if "$ref" in part:
-                return whole(named[part["$ref"].rsplit("/", 1)[-1]])
-            return {name: whole(value) for name, value in part.items()}
-        return [whole(one) for one in part] if isinstance(part, list) else part
-
-    return whole(schema)
-
-
-def _form_schema(kind: type[fields.Fields] | None) -> dict[str, Any]:
-    file = {"type": "string", "format": "binary"}
-    if kind is None:
-        named = {"file": file, "purpose": {"type": "string", "minLength": 1}}
-        return {"type": "object", "properties": named, "required": ["file", "purpose"]}
-    schema = _schema(kind)
-    own = {name: one for name, one in schema["properties"].items() if name != "images"}
-    required = [*schema.get("required", []), "image"]
-    return {
-        "type": "object",
-        "properties": {**own, "image": file, "mask": file},
-        "required": required,
-    }
-
-
-def _errors() -> dict[int | str, dict[str, Any]]:
-    keys = {name: {"type": ["string", "null"]} for name in ("param", "code")}
-    text = {"type": "string"}
-    one = {
-        "type": "object",
-        "properties": {"message": text, "type": text, **keys},
-        "required": ["message", "type", "param", "code"],
-    }
-    schema = {"type": "object", "properties": {"error": one}, "required": ["error"]}
-    content = {"application/json": {"schema": schema}}
-    said = {
-        400: "Something in the request cannot be.",
-        401: "The key is missing or wrong.",
-        403: "The host name is not served.",
-        404: "What is named is not there.",
-        413: "The request is too large.",
-        415: "The body is of another type.",
-        422: "Something in the request cannot be.",
-        429: "Too many wait.",
-    }
-    return {status: {"description": text, "content": content} for status, text in said.items()}
 
 
 def _add_health(app: FastAPI, store: Store, figures: Figures) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
+import secrets
 import threading
 import time
 from dataclasses import dataclass
@@ -265,3 +266,8 @@ def _careful(connection: Any, _: Any) -> None:
     cursor.execute("PRAGMA synchronous=NORMAL")
     cursor.execute("PRAGMA busy_timeout=10000")
     cursor.close()
+
+
+def new_id(kind: str) -> str:
+    """`resp_...`, `ig_...`: not to be guessed."""
+    return f"{kind}_{secrets.token_hex(16)}"

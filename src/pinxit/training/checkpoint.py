@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pinxit.data.files import write_atomically
+from pinxit.data.atomic_write import write_atomically
 from pinxit.errors import PinxitError
 from pinxit.training.loop import Trainer
 

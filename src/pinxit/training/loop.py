@@ -19,9 +19,7 @@ from torch import Tensor, nn
 
 from pinxit.data.batch import Batch
 from pinxit.data.images import Images
-from pinxit.errors import UsageError
-from pinxit.models.blocks import mix
-from pinxit.training.muon import FASTER, Muon, hidden_matrices
+from pinxit.nn.rng import mix
 from pinxit.training.schedule import average_decay, learning_rate, order
 from pinxit.training.settings import Settings
 
@@ -173,28 +171,3 @@ def _clip(parameters: list[nn.Parameter], norm: float, most: float) -> None:
         torch._foreach_mul_(  # pyright: ignore[reportPrivateImportUsage]
             [p.grad for p in parameters if p.grad is not None], most / norm
         )
-
-
-def optimizer_of(model: nn.Module, settings: Settings) -> torch.optim.Optimizer:
-    """AdamW (Loshchilov 2017), with Muon for the hidden matrices where asked.
-
-    Vectors and scalars (biases, sigma) do not decay.
-    """
-    matrices = [] if settings.optimizer == "adamw" else hidden_matrices(model)
-    if settings.optimizer == "muon" and not matrices:
-        raise UsageError(
-            "--optimizer muon is for models with transformer layers or residual convolutions; "
-            "this has neither."
-        )
-    turned = {id(p) for p in matrices}
-    rest = [p for p in model.parameters() if id(p) not in turned]
-    decay = settings.weight_decay
-    groups = [
-        {"params": [p for p in rest if p.ndim > 1], "weight_decay": decay, "muon": False},
-        {"params": [p for p in rest if p.ndim <= 1], "weight_decay": 0.0, "muon": False},
-        {"params": matrices, "weight_decay": decay / FASTER, "muon": True, "faster": FASTER}
-        | {"bf16": settings.precision == "bf16"},
-    ]
-    groups = [group for group in groups if group["params"]]
-    kind = Muon if matrices else torch.optim.AdamW
-    return kind(groups, lr=settings.learning_rate or 1e-3, fused=True)

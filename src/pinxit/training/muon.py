@@ -17,8 +17,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from pinxit.models.blocks import ResidualConv
-from pinxit.models.transformer import Block, CrossAttention
+from pinxit.nn.attention import CrossAttention
+from pinxit.nn.layers import ResidualConv
+from pinxit.nn.transformer import Block
 
 MOMENTUM = 0.95
 FASTER = 7.0  # the learning rate of matrices over that of the rest: 0.02 beside 3e-3

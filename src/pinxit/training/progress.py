@@ -7,19 +7,10 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from pinxit.console import duration
 from pinxit.training.loop import Step
 
 PLAIN_SECONDS = 10.0  # between plain lines
-
-
-def duration(seconds: float) -> str:
-    """`4 s`, `1 min 05 s`, `2 h 10 min`."""
-    whole = max(0, round(seconds))
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
 class Progress:

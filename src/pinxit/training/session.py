@@ -13,7 +13,7 @@ import torch
 
 from pinxit.data.images import Images
 from pinxit.errors import PinxitError
-from pinxit.models.blocks import mix
+from pinxit.nn.rng import mix
 from pinxit.runs import Run
 from pinxit.training.checkpoint import (
     has_checkpoint,
@@ -22,9 +22,11 @@ from pinxit.training.checkpoint import (
     save_checkpoint,
 )
 from pinxit.training.devices import set_up_fabric as set_up_fabric
-from pinxit.training.loop import State, Step, Trainer, optimizer_of, training
+from pinxit.training.loop import State, Step, Trainer, training
+from pinxit.training.metrics_log import EventFile, Metrics
+from pinxit.training.optimizers import optimizer_of
+from pinxit.training.previews import draw
 from pinxit.training.progress import Progress
-from pinxit.training.records import EventFile, Metrics, draw
 from pinxit.training.schedule import Clock
 from pinxit.training.settings import Settings
 from pinxit.training.signals import asking_to_stop

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from pinxit.data.images import Images
-from pinxit.models.blocks import mix
+from pinxit.nn.rng import mix
 from pinxit.training.loop import Trainer, seed_chance
 
 

@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from pinxit.data.atomic_write import write_atomically
 from pinxit.data.cache import cache_folder
 from pinxit.data.captions import captions_in
 from pinxit.data.decode import Unreadable
-from pinxit.data.files import write_atomically
 from pinxit.data.records import Kind, Record, Source
 from pinxit.data.splits import split_named
 from pinxit.errors import PinxitError, UsageError

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pinxit.data.progress import say
+from pinxit.console import say
 from pinxit.data.records import Kind, Source
 from pinxit.errors import PinxitError
 

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from pinxit.data.edits import edit
 from pinxit.data.records import Kind, Record, Source
+from pinxit.data.scenes.edits import edit
+from pinxit.data.scenes.scene import SIZE, draw_scene
 from pinxit.data.sizes import parse_size
-from pinxit.data.sources.shapes import COUNT, SIZE, counted, draw_scene
+from pinxit.data.sources.shapes import COUNT, counted
 
 
 def find(text: str, seed: int) -> Source | None:

@@ -14,24 +14,21 @@ from torch import Tensor, nn
 
 from pinxit.data.batch import Batch, Facts
 from pinxit.data.images import Images
-from pinxit.data.missing import pasted
+from pinxit.data.masks import pasted
 from pinxit.errors import PinxitError, UsageError
-from pinxit.models.blocks import LabelEmbedding, in_chunks, mix
-from pinxit.models.chances import Chances, uniforms
-from pinxit.models.contract import Loss, Seed
-from pinxit.models.given import class_of, pixels_for, refuse_other_shape
-from pinxit.models.igpt import Config
-from pinxit.models.igpt.generation import Asked, filling
-from pinxit.models.kept import TokenizerCodes
-from pinxit.models.palette import (
-    COLORS,
-    Tokens,
-    blocks_of,
-    coloured,
-    nearest,
-    unprepared,
-)
-from pinxit.models.transformer import Block, norm, rotations
+from pinxit.models.igpt.config import Config
+from pinxit.models.igpt.generate import Asked, filling
+from pinxit.models.image_codecs import TokenizerCodes
+from pinxit.models.inputs import class_of, pixels_for, refuse_other_shape
+from pinxit.models.protocols import Loss
+from pinxit.nn.chunking import in_chunks
+from pinxit.nn.layers import LabelEmbedding
+from pinxit.nn.palette import COLORS, Tokens, coloured, nearest, unprepared
+from pinxit.nn.pixels import blocks_of
+from pinxit.nn.positions import rotations
+from pinxit.nn.rng import Seed, mix, uniforms
+from pinxit.nn.token_sampling import Chances
+from pinxit.nn.transformer import Block, norm
 
 Labels = Int64[Tensor, " batch"] | None
 Logits = Float[Tensor, "batch tokens colors"]

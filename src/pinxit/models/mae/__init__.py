@@ -8,78 +8,15 @@ and completes them with the average of what could be there: no chance, hence not
 
 from __future__ import annotations
 
-import dataclasses
-import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from pinxit.data.batch import Facts
-from pinxit.errors import UsageError
+from pinxit.models.mae.config import Config as Config
 
 if TYPE_CHECKING:
     from pinxit.models.mae.model import MaskedAutoencoder
 
 ABILITIES = ("complete", "embed")
-
-MANY = 100  # patches that are enough where the patch is chosen: training time grows with them
-
-
-@dataclass(frozen=True)
-class Config:
-    """A masked autoencoder: what is None is chosen from the images."""
-
-    # pixels a side of a patch; None: the smallest that divides and makes at most 100 patches
-    patch: int | None = None
-    # share of the patches that the encoder does not see
-    mask_ratio: float = 0.75
-    # which they are: anywhere, in a few rectangles, or in a regular pattern
-    masking: Literal["random", "block", "grid"] = "random"
-    # predict each patch less its mean and by its deviation: better features, paler completions
-    norm_pixels: bool = False
-    # numbers a patch has in the encoder; None: chosen
-    width: int | None = None
-    # layers of the encoder; None: chosen
-    depth: int | None = None
-    # attention heads of the encoder; None: chosen
-    heads: int | None = None
-    # numbers a patch has in the decoder; None: chosen
-    decoder_width: int | None = None
-    # layers of the decoder
-    decoder_depth: int = 2
-    # attention heads of the decoder; None: chosen
-    decoder_heads: int | None = None
-
-    def __post_init__(self) -> None:
-        if not 0 < self.mask_ratio < 1:
-            raise UsageError(
-                f"mask_ratio lies between 0 and 1 (0.75 hides 3 patches in 4), "
-                f"not {self.mask_ratio:g}."
-            )
-        for name in ("patch", "depth", "heads", "decoder_depth", "decoder_heads"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UsageError(f"{name} must be at least 1, not {value}.")
-        for width, heads in (("width", "heads"), ("decoder_width", "decoder_heads")):
-            _fits(width, getattr(self, width), heads, getattr(self, heads))
-
-    def resolve(self, facts: Facts) -> Config:
-        """The same with every open choice made from the images.
-
-        Raises UsageError for a patch that does not divide them, or is all of them.
-        """
-        patch = _patch(self.patch, facts)
-        small = facts.dims <= 256
-        width = self.width or (96 if small else 192)
-        decoder_width = self.decoder_width or (64 if small else 128)
-        return dataclasses.replace(
-            self,
-            patch=patch,
-            width=width,
-            depth=self.depth or (3 if small else 6),
-            heads=self.heads or _heads(width),
-            decoder_width=decoder_width,
-            decoder_heads=self.decoder_heads or _heads(decoder_width),
-        )
 
 
 def build(config: Config, facts: Facts) -> MaskedAutoencoder:
@@ -87,31 +24,3 @@ def build(config: Config, facts: Facts) -> MaskedAutoencoder:
     from pinxit.models.mae.model import MaskedAutoencoder
 
     return MaskedAutoencoder(config.resolve(facts), facts)
-
-
-def _fits(width_name: str, width: int | None, heads_name: str, heads: int | None) -> None:
-    if width is None:
-        return
-    if width < 4 or width % 4:  # sine and cosine of rows and of columns
-        raise UsageError(f"{width_name} is a multiple of 4, not {width}.")
-    if heads is not None and width % heads:
-        raise UsageError(f"{heads_name} {heads} does not divide {width_name} {width}.")
-
-
-def _heads(width: int) -> int:
-    """Heads of 32 numbers or somewhat more: the nearest count that divides the width."""
-    most = max(1, width // (64 if width >= 512 else 32))
-    return next(heads for heads in range(most, 0, -1) if width % heads == 0)
-
-
-def _patch(asked: int | None, facts: Facts) -> int:
-    common = math.gcd(facts.height, facts.width)
-    count = {n: (facts.height // n) * (facts.width // n) for n in range(1, common + 1)}
-    divide = [n for n in count if common % n == 0 and count[n] > 1]
-    if asked is not None and asked not in divide:
-        raise UsageError(
-            f"patch {asked} does not divide images of {facts.width} x {facts.height} into "
-            f"patches; these do: {', '.join(map(str, divide))}."
-        )
-    fit = [n for n in divide if n > 1 and count[n] <= MANY]
-    return asked or (fit[0] if fit else divide[-1])

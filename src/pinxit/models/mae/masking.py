@@ -9,25 +9,13 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-from einops import rearrange
-from jaxtyping import Float, Int64, Shaped
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 Masking = Literal["random", "block", "grid"]
 Order = Int64[Tensor, "batch patches"]
-Patches = Shaped[Tensor, "batch patches numbers"]
 
 RECTANGLES = 3  # of block masking
-
-
-def patchify(pixels: Shaped[Tensor, "b h w c"], patch: int) -> Patches:
-    """Patches row by row from the top left; each its pixels row by row, a pixel's channels last."""
-    return rearrange(pixels, "b (h p) (w q) c -> b (h w) (p q c)", p=patch, q=patch)
-
-
-def unpatchify(patches: Patches, rows: int, patch: int) -> Shaped[Tensor, "b h w c"]:
-    """The inverse of `patchify`; `rows` of patches stand on one another."""
-    return rearrange(patches, "b (h w) (p q c) -> b (h p) (w q) c", h=rows, p=patch, q=patch)
 
 
 def seen_count(patches: int, ratio: float) -> int:

@@ -12,21 +12,17 @@ from torch import Tensor, nn
 
 from pinxit.data.batch import Batch, Facts
 from pinxit.data.images import Images
-from pinxit.data.missing import pasted
+from pinxit.data.masks import pasted
 from pinxit.errors import UsageError
-from pinxit.models.blocks import gathered, in_chunks, mix
-from pinxit.models.contract import Loss, Seed
-from pinxit.models.given import pixels_for, refuse_other_shape
-from pinxit.models.mae import Config
-from pinxit.models.mae.masking import (
-    Order,
-    order,
-    patchify,
-    restoring,
-    seen_count,
-    unpatchify,
-)
-from pinxit.models.transformer import Block, positions
+from pinxit.models.inputs import pixels_for, refuse_other_shape
+from pinxit.models.mae.config import Config
+from pinxit.models.mae.masking import Order, order, restoring, seen_count
+from pinxit.models.protocols import Loss
+from pinxit.nn.chunking import in_chunks
+from pinxit.nn.pixels import gathered, patchify, unpatchify
+from pinxit.nn.positions import positions
+from pinxit.nn.rng import Seed, mix
+from pinxit.nn.transformer import Block
 
 EPS = 1e-6  # of layer norms and of a patch's variance, as in the paper's code
 AT_ONCE = 16  # images, in `complete`: those with as many patches seen go together

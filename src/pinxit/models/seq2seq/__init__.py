@@ -10,170 +10,20 @@ the codes of an image tokenizer or of a palette; read are patches or codes, and 
 
 from __future__ import annotations
 
-import dataclasses
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
 from pinxit.data.batch import Facts
-from pinxit.errors import UsageError
+from pinxit.models.seq2seq.config import DIRECTIONS as DIRECTIONS
+from pinxit.models.seq2seq.config import Config as Config
+from pinxit.models.seq2seq.config import variants as variants
+from pinxit.models.seq2seq.prepare import prepare as prepare
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    from pinxit.data.images import Images
-    from pinxit.data.words import Words
     from pinxit.models.seq2seq.model import Seq2Seq
 
-# what a model can do, by what it reads and what it writes
-DIRECTIONS = {
-    "draw": ("words", "image"),
-    "caption": ("image", "words"),
-    "edit": ("both", "image"),
-    "translate": ("words", "words"),
-}
 ABILITIES = tuple(DIRECTIONS)
 
 BATCH = 32  # images a step on a CPU, at most: small networks and many steps win
-LONGEST = 256  # pieces of a text, where the length is chosen
-FEW = 64  # patches that are enough where the patch is chosen
-CODES = 256  # likewise, codes of a palette
-
-
-@dataclass(frozen=True)
-class Config:
-    """Sequence to sequence: what is None is chosen from the images and their captions."""
-
-    # what is read: words, an image, or both (an image, and in words what to change)
-    source: Literal["words", "image", "both"] = "words"
-    # what is written
-    target: Literal["words", "image"] = "image"
-    # run of an image tokenizer, whose codes are painted; None: the colours of a palette
-    tokens: str | None = None
-    # pixels a side of what one colour of the palette stands for; None: chosen
-    block: int | None = None
-    # colours of the palette, or codes of the tokenizer; None: as many as there are, 512 at most
-    colors: int | None = None
-    # levels of each digit of a code; None: those of the tokenizer
-    levels: tuple[int, ...] | None = None
-    # how an image is read: patch by patch, or as codes. None: as codes where an image is painted
-    # of it and no patch is asked for, since most of an edit is to copy
-    read: Literal["patches", "codes"] | None = None
-    # pixels a side of a patch; None: chosen
-    patch: int | None = None
-    # different pieces of words at most
-    pieces: int = 2_048
-    # pieces that a text may have; None: half as many again as the longest has, 256 at most. Longer
-    # ones are cut in training, and refused afterwards
-    length: int | None = None
-    # numbers a token has; None: chosen
-    width: int | None = None
-    # layers of the encoder
-    depth: int = 2
-    # layers of the decoder
-    decoder_depth: int = 3
-    # attention heads; None: chosen
-    heads: int | None = None
-    # share of the numbers in each layer's output that are dropped in training
-    dropout: float = 0.0
-    # share of training images whose words are hidden, for guidance
-    caption_dropout: float = 0.1
-
-    def __post_init__(self) -> None:
-        if (self.source, self.target) not in DIRECTIONS.values():
-            ways = "; ".join(f"{a} to {b}" for a, b in DIRECTIONS.values())
-            raise UsageError(f"there is no {self.source} to {self.target}; there are: {ways}.")
-        for name in ("block", "patch", "length", "width", "depth", "decoder_depth", "heads"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UsageError(f"{name} must be at least 1, not {value}.")
-        if self.colors is not None and self.colors < 2:
-            raise UsageError(f"colors must be at least 2, not {self.colors}.")
-        if self.pieces < 256:
-            raise UsageError(f"pieces are 256 (the bytes) or more, not {self.pieces}.")
-        if not 0 <= self.dropout < 1:
-            raise UsageError(f"dropout is a share below 1, not {self.dropout}.")
-        if not 0 <= self.caption_dropout < 1:
-            raise UsageError(f"caption_dropout is a share below 1, not {self.caption_dropout}.")
-        if self.width is not None and self.heads is not None and self.width % self.heads:
-            raise UsageError(f"heads {self.heads} does not divide width {self.width}.")
-
-    @property
-    def ability(self) -> str:
-        """`draw`, `caption`, `edit` or `translate`."""
-        pair = (self.source, self.target)
-        return next(name for name, way in DIRECTIONS.items() if way == pair)
-
-    @property
-    def has_codes(self) -> bool:
-        """Whether images are codes on one side."""
-        return self.target == "image" or (self.source == "image" and self.read == "codes")
-
-    def resolve(self, facts: Facts) -> Config:
-        """The same with every choice made that the images' facts decide.
-
-        Raises UsageError where there are no captions, or a side that does not divide.
-        """
-        if not facts.languages:
-            raise UsageError(
-                "seq2seq learns from captions, and these images have none. A text file beside "
-                "each image is one; `pinxit sources` says what else."
-            )
-        if self.ability == "translate" and len(facts.languages) < 2:
-            raise UsageError(
-                "to translate, captions in two languages are needed; these are in "
-                f"{' '.join(facts.languages)} alone."
-            )
-        copies = self.target == "image" and self.patch is None
-        width = self.width or (96 if facts.dims <= 3 * 32 * 32 else 192)
-        return dataclasses.replace(
-            self,
-            read=self.read or ("codes" if copies else "patches"),
-            block=_side("block", self.block, facts, CODES) if self.tokens is None else self.block,
-            patch=_side("patch", self.patch, facts, FEW),
-            width=width,
-            heads=self.heads or _heads(width),
-        )
-
-
-def variants() -> tuple[Config, ...]:
-    """A configuration for each direction."""
-    return tuple(Config(source=a, target=b) for a, b in DIRECTIONS.values())  # type: ignore[arg-type]
-
-
-def prepare(
-    config: Config,
-    facts: Facts,
-    images: Images,
-    rows: np.ndarray,
-    seed: int,
-    tokenizer: Any = None,
-) -> tuple[Config, dict[str, Any]]:
-    """Words of the training captions, and the palette or the frozen tokenizer.
-
-    Raises UsageError where the tokenizer is of other images, or there are none to edit.
-    """
-    from pinxit.data.words import train_words
-    from pinxit.models.kept import as_tensor
-
-    if config.ability == "edit" and images.before is None:
-        raise UsageError(
-            "to learn edits, pairs of images are needed, as of `shapes-edits` or `emoji-edits`; "
-            "these are single images."
-        )
-    told = {name: [texts[int(i)] for i in rows] for name, texts in images.captions.items()}
-    words = train_words(told, config.pieces)
-    tensors = {"kept._extra_state": as_tensor(words.to_json())}
-    config = dataclasses.replace(
-        config,
-        pieces=words.pieces.get_vocab_size(),
-        length=config.length or _longest(words, images.captions),
-    )
-    if not config.has_codes:
-        return config, tensors
-    config, codes = _codes(config, facts, images, rows, seed, tokenizer)
-    return config, tensors | {f"codes.{name}": tensor for name, tensor in codes.items()}
 
 
 def build(config: Config, facts: Facts) -> Seq2Seq:
@@ -182,47 +32,3 @@ def build(config: Config, facts: Facts) -> Seq2Seq:
 
     config = config.resolve(facts)
     return CLASSES[config.ability](config, facts)
-
-
-def _codes(
-    config: Config,
-    facts: Facts,
-    images: Images,
-    rows: np.ndarray,
-    seed: int,
-    tokenizer: Any,
-) -> tuple[Config, dict[str, Any]]:
-    if config.tokens is not None:
-        from pinxit.models.kept import of_tokenizer
-
-        block, colors, tensors = of_tokenizer(config.tokens, tokenizer, facts)
-        levels = getattr(tokenizer, "levels", ())
-        return dataclasses.replace(config, block=block, colors=colors, levels=levels), tensors
-    from pinxit.models.palette import Wanted, found
-
-    assert config.block, "a resolved configuration"
-    palette, _ = found(Wanted("kmeans", config.block, config.colors), images, rows, seed)
-    return dataclasses.replace(config, colors=len(palette), levels=()), {"palette": palette}
-
-
-def _longest(words: Words, captions: Mapping[str, Sequence[str]]) -> int:
-    longest = max((len(words.encode(t)) for texts in captions.values() for t in texts), default=1)
-    return min(longest + longest // 2 + 8, LONGEST)
-
-
-def _heads(width: int) -> int:
-    """Heads of 32 numbers or somewhat more: the nearest count that divides the width."""
-    most = max(1, width // (64 if width >= 512 else 32))
-    return next(heads for heads in range(most, 0, -1) if width % heads == 0)
-
-
-def _side(name: str, asked: int | None, facts: Facts, most: int) -> int:
-    common = math.gcd(facts.height, facts.width)
-    count = {n: (facts.height // n) * (facts.width // n) for n in range(1, common + 1)}
-    divide = [n for n in count if common % n == 0]
-    if asked is not None and asked not in divide:
-        raise UsageError(
-            f"{name} {asked} does not divide images of {facts.width} x {facts.height}; these "
-            f"do: {', '.join(map(str, divide))}."
-        )
-    return asked or next((n for n in divide if n > 1 and count[n] <= most), divide[-1])

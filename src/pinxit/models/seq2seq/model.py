@@ -3,44 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from einops import rearrange
-from jaxtyping import Bool, Float, Int64, UInt8
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from pinxit.data.batch import Batch, Facts
-from pinxit.data.words import END, PAD, Words
+from pinxit.data.text_tokenizer import END, PAD, Words
 from pinxit.errors import UsageError
-from pinxit.models.contract import Loss
-from pinxit.models.kept import KeptWords, PaletteCodes, TokenizerCodes
-from pinxit.models.seq2seq import Config
-from pinxit.models.seq2seq.codes import Around, Vectors
-from pinxit.models.transformer import (
-    Block,
-    DecoderBlock,
-    Rotation,
-    Source,
-    axial,
-    positions,
-    rotations,
-)
-
-Pixels = UInt8[Tensor, "batch height width channel"]
-Tokens = Int64[Tensor, "batch length"]  # of words: PAD where a text is over
-Hidden = Float[Tensor, "batch length width"]
-Logits = Float[Tensor, "batch length vocabulary"]
-
-PLACED = 0.2  # of the sines that the places of an image begin with: about as large as its patches
-
-
-class Read(NamedTuple):
-    """A source as the encoder has it."""
-
-    hidden: Hidden
-    seen: Bool[Tensor, "batch length"]  # False: padding
+from pinxit.models.protocols import Loss
+from pinxit.models.saved_state import KeptWords
+from pinxit.models.seq2seq.caption_batch import Said, _short
+from pinxit.models.seq2seq.code_embeddings import Around, Vectors
+from pinxit.models.seq2seq.config import Config
+from pinxit.models.seq2seq.sources import PLACED, Hidden, Logits, Pixels, Read, Tokens
+from pinxit.models.seq2seq.targets import _codes_of
+from pinxit.nn.attention import Source
+from pinxit.nn.positions import Rotation, axial, positions, rotations
+from pinxit.nn.transformer import Block, DecoderBlock
 
 
 class Seq2Seq(nn.Module):
@@ -282,21 +265,3 @@ class Seq2Seq(nn.Module):
     @property
     def device(self) -> Any:
         return next(self.parameters()).device
-
-
-class Said(NamedTuple):
-    """A text for each image, None where it has none, and its language."""
-
-    texts: list[str | None]
-    languages: list[str]
-
-
-def _codes_of(config: Config, facts: Facts) -> PaletteCodes | TokenizerCodes:
-    assert config.block, "a resolved configuration"
-    if config.tokens is not None:
-        return TokenizerCodes(facts, config.block)
-    return PaletteCodes(facts, config.block, config.colors or 512)
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= 40 else text[:37] + "..."

@@ -9,13 +9,10 @@ what families that paint token by token learn from.
 
 from __future__ import annotations
 
-import dataclasses
-import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from pinxit.data.batch import Facts
-from pinxit.errors import UsageError
+from pinxit.models.tokenizer.config import Config as Config
 
 if TYPE_CHECKING:
     from pinxit.models.tokenizer.model import Tokenizer
@@ -23,77 +20,6 @@ if TYPE_CHECKING:
 ABILITIES = ("reconstruct", "tokenize", "embed")
 
 BATCH = 64  # images a step on a CPU, at most: many steps win
-
-# Mentzer 2023, table 1: levels of each dimension for about so many codes
-LEVELS = {240: (8, 6, 5), 1000: (8, 5, 5, 5), 4375: (7, 5, 5, 5, 5), 64: (4, 4, 4), 16: (4, 4)}
-
-
-@dataclass(frozen=True)
-class Config:
-    """An image tokenizer: what is None is chosen from the images."""
-
-    # pixels a side of what one token stands for; None: a grid of at most 16 x 16 tokens
-    factor: int | None = None
-    # fsq rounds each number of a vector to a few levels; vq takes the nearest of a codebook
-    quantizer: Literal["fsq", "vq"] = "fsq"
-    # levels of each number (fsq); their product is the number of codes
-    levels: tuple[int, ...] = (8, 5, 5, 5)
-    # share of codes that are moved by one level in training (fsq): near codes, which what paints
-    # takes for one another, come to look alike
-    noise: float = 0.1
-    # codes in the codebook (vq)
-    codes: int = 1024
-    # numbers in a code's vector (vq)
-    code_dim: int = 16
-    # weight of the encoder's commitment to its code (vq; van den Oord 2017, eq. 3)
-    commitment: float = 0.25
-    # pixels around its patch that a code is told by too
-    margin: int = 1
-    # channels of the networks; None: chosen
-    width: int | None = None
-    # residual blocks in each half
-    depth: int = 3
-    # share of the absolute error in the loss; the rest is the squared error's
-    absolute: float = 0.0
-
-    def __post_init__(self) -> None:
-        for name in ("factor", "codes", "code_dim", "width", "depth"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UsageError(f"{name} must be at least 1, not {value}.")
-        if self.margin < 0:
-            raise UsageError(f"margin is 0 pixels or more, not {self.margin}.")
-        if not self.levels or min(self.levels) < 3:
-            raise UsageError(f"levels are 3 or more each, as 8 5 5 5, not {self.levels}.")
-        if not 0 <= self.noise <= 1:
-            raise UsageError(f"noise is a share from 0 to 1, not {self.noise}.")
-        if not 0 <= self.absolute <= 1:
-            raise UsageError(f"absolute is a share from 0 to 1, not {self.absolute}.")
-        if not 0 <= self.commitment < math.inf:
-            raise UsageError(f"commitment must be 0 or more, not {self.commitment}.")
-
-    @property
-    def vocabulary(self) -> int:
-        """Number of codes."""
-        return math.prod(self.levels) if self.quantizer == "fsq" else self.codes
-
-    def resolve(self, facts: Facts) -> Config:
-        """The same with every open choice made from the images.
-
-        Raises UsageError for a factor that does not divide the images' sides.
-        """
-        common = math.gcd(facts.height, facts.width)
-        factors = [n for n in range(1, common + 1) if common % n == 0]
-        if self.factor is not None and self.factor not in factors:
-            raise UsageError(
-                f"factor {self.factor} does not divide images of {facts.width} x "
-                f"{facts.height}; these do: {', '.join(map(str, factors))}."
-            )
-        fits = [n for n in factors if (facts.height // n) * (facts.width // n) <= 256]
-        factor = self.factor or (fits[0] if fits else factors[-1])
-        return dataclasses.replace(
-            self, factor=factor, width=self.width or (64 if facts.dims <= 3 * 64 * 64 else 128)
-        )
 
 
 def build(config: Config, facts: Facts) -> Tokenizer:

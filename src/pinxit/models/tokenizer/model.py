@@ -13,11 +13,13 @@ from torch import Tensor, nn
 from pinxit.data.batch import Batch, Facts
 from pinxit.data.images import Images
 from pinxit.errors import UsageError
-from pinxit.models.blocks import ResidualConv, in_chunks, to_pixels, to_unit
-from pinxit.models.contract import Loss
-from pinxit.models.given import pixels_for
-from pinxit.models.tokenizer import Config
+from pinxit.models.inputs import pixels_for
+from pinxit.models.protocols import Loss
+from pinxit.models.tokenizer.config import Config
 from pinxit.models.tokenizer.quantizers import Quantized, quantizer
+from pinxit.nn.chunking import in_chunks
+from pinxit.nn.layers import ResidualConv
+from pinxit.nn.pixels import to_pixels, to_unit
 
 X = Float[Tensor, "batch channel height width"]
 Grid = Int64[Tensor, "batch rows columns"]

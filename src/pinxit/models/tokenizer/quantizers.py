@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from pinxit.models.tokenizer import Config
+from pinxit.models.tokenizer.config import Config
 
 Vectors = Float[Tensor, "... dim"]
 Codes = Int64[Tensor, "..."]

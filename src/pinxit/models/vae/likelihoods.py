@@ -19,7 +19,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from pinxit.data.batch import Facts
-from pinxit.models.vae import Config
+from pinxit.models.vae.config import Config
 
 Parameters = Float[Tensor, "*batch outputs height width"]
 Observed = Float[Tensor, "*batch channel height width"]

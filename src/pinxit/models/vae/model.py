@@ -13,14 +13,16 @@ from torch import Tensor, nn
 from pinxit.data.batch import Batch, Facts
 from pinxit.data.images import Images
 from pinxit.errors import UsageError
-from pinxit.models.blocks import CHUNK, image_noise, in_chunks, mix, to_pixels, to_unit
-from pinxit.models.contract import Elbo, ImportanceEstimate, Loss, Posterior, Seed
-from pinxit.models.given import class_of, pixels_for
-from pinxit.models.vae import Config
+from pinxit.models.inputs import class_of, pixels_for
+from pinxit.models.protocols import Elbo, ImportanceEstimate, Loss, Posterior
+from pinxit.models.vae.config import Config
 from pinxit.models.vae.importance import importance_log_likelihood
 from pinxit.models.vae.likelihoods import Bernoulli, Gaussian, likelihood
 from pinxit.models.vae.networks import networks
 from pinxit.models.vae.priors import log_normal, prior
+from pinxit.nn.chunking import CHUNK, in_chunks
+from pinxit.nn.pixels import to_pixels, to_unit
+from pinxit.nn.rng import Seed, image_noise, mix
 
 X = Float[Tensor, "batch channel height width"]
 Z = Float[Tensor, "batch latent"]

@@ -15,8 +15,8 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from pinxit.data.batch import Facts
-from pinxit.models.blocks import LabelEmbedding, ResidualConv, ResidualLinear
-from pinxit.models.vae import Config
+from pinxit.models.vae.config import Config
+from pinxit.nn.layers import LabelEmbedding, ResidualConv, ResidualLinear
 
 Labels = Int64[Tensor, " batch"] | None
 

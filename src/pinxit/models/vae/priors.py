@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from pinxit.models.blocks import zeroed
+from pinxit.nn.layers import zeroed
 
 Z = Float[Tensor, "batch latent"]
 

@@ -1,0 +1,146 @@
+"""What commands are given, a run and images, and where what they make goes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from tyro.conf import Positional, arg
+
+from pinxit.errors import PinxitError, UsageError
+
+if TYPE_CHECKING:
+    from pinxit.data.images import Images
+
+RunFolder = Annotated[Positional[Path], arg(metavar="RUN")]
+Data = Annotated[Positional[tuple[str, ...]], arg(metavar="[DATA ...]")]
+Files = Annotated[Positional[tuple[Path, ...]], arg(metavar="[A B]")]
+Number = Annotated[int, arg(aliases=("-n",))]
+Out = Annotated[Path | None, arg(aliases=("-o",))]
+
+
+def model_of(run: Path, ability: str) -> Any:
+    """The run's model, which can do what is asked."""
+    from pinxit.models.protocols import require
+    from pinxit.runs import Run
+
+    Run(run).config  # noqa: B018 (a folder that is no run says so before torch is imported)
+    return require(Run(run).load(), ability)
+
+
+def images_of(model: Any, run: Path, data: tuple[str, ...], split: str = "test") -> Images:
+    """The images asked for; without any the run's own, of its test split or all."""
+    from pinxit.console import say
+    from pinxit.runs import Run
+    from pinxit.sampling.inputs import for_model, given_images, held_out, run_images
+
+    if data:
+        images = given_images(Run(run), data)
+        _say_converted(run, [Path(one) for one in data])
+        return for_model(model, images)
+    images = run_images(Run(run))
+    if split == "test":
+        images, warning = held_out(images)
+        if warning:
+            say(warning)
+    return for_model(model, images)
+
+
+def files_of(run: Path, files: tuple[Path, ...]) -> Images:
+    """Image files, each of which must be there and readable; in their order, with repeats."""
+    from pinxit.data.images import Images
+    from pinxit.runs import Run
+    from pinxit.sampling.inputs import given_images
+
+    for file in files:
+        if not file.is_file():
+            raise UsageError(f"there is no image file {file}.")
+    each = [given_images(Run(run), [file]) for file in files]
+    for file, images in zip(files, each, strict=True):
+        if len(images) != 1:
+            raise UsageError(f"{file} is not one image but {len(images)}.")
+    _say_converted(run, files)
+    return Images.concatenate(each)
+
+
+def _say_converted(run: Path, files: Sequence[Path]) -> None:
+    """Say of image files that are not as the run's images are what they were read as."""
+    from pinxit.console import say
+    from pinxit.data.decode import SUFFIXES, decode, is_grey, measure
+    from pinxit.data.records import reader
+    from pinxit.data.sizes import size_text
+    from pinxit.runs import Run
+
+    facts = Run(run).facts
+    own = facts.height, facts.width
+    for file in files:
+        if file.suffix.lower() not in SUFFIXES or not file.is_file():
+            continue  # a folder, or another source: its images are of any size
+        size, read = measure(reader(file)), []
+        if size != own:
+            read.append(size_text(own))
+        if facts.channels == 1 and not is_grey(decode(reader(file), *own, 3, "crop")):
+            read.append("grey")
+        if read:
+            say(f"{file.name} is {size_text(size)}; read as {', '.join(read)}.")
+
+
+def checked(out: Path | None, *endings: str) -> Path | None:
+    """What `--out` says, refused before any work where its ending is none of these."""
+    if out is not None and out.suffix not in endings:
+        raise UsageError(f"--out ends in {' or '.join(endings)}, not '{out.suffix}': {out}")
+    return out
+
+
+def at_least(least: int, number: int, what: str) -> None:
+    """UsageError where a number is too small."""
+    if number < least:
+        raise UsageError(f"{what}: {least} or more, not {number}.")
+
+
+def written(path: Path, content: bytes | str) -> Path:
+    """Write a file whole or not at all; PinxitError where that cannot be."""
+    from pinxit.data.atomic_write import write_atomically
+
+    return tried(path, lambda where: write_atomically(where, content))
+
+
+def tried(path: Path, write: Callable[[Path], object]) -> Path:
+    """The path, after `write` has written there."""
+    try:
+        write(path)
+    except OSError as error:
+        raise PinxitError(f"{path} cannot be written: {error.strerror or error}.") from None
+    return path
+
+
+def called(data: tuple[str, ...], split: str = "test") -> str:
+    """What the images are called in a file's name."""
+    if not data:
+        return split
+    return plain(Path(data[0]).stem if len(data) == 1 else f"{len(data)}-files")
+
+
+def plain(text: str) -> str:
+    """A text as part of a file's name."""
+    import re
+
+    return re.sub(r"[^\w.-]+", "-", text).strip("-.") or "images"
+
+
+def many(count: int, thing: str) -> str:
+    """`1 image`, `1,200 images`."""
+    return f"{count:,} {thing}" + ("" if count == 1 else "s")
+
+
+def names_of(images: Images) -> list[str]:
+    """The images' names, or their numbers where they have none."""
+    return list(images.names) or [str(i) for i in range(len(images))]
+
+
+def print_json(record: Any) -> None:
+    """On stdout, for other programs."""
+    import json
+
+    print(json.dumps(record, indent=2, ensure_ascii=False))

@@ -1,0 +1,87 @@
+"""`pinxit embed` and `pinxit score`."""
+
+from __future__ import annotations
+
+from pinxit.cli.common import (
+    Data,
+    Out,
+    RunFolder,
+    at_least,
+    called,
+    checked,
+    images_of,
+    many,
+    model_of,
+    print_json,
+    written,
+)
+
+
+def embed(
+    run: RunFolder,
+    data: Data = (),
+    out: Out = None,
+    json: bool = False,
+) -> None:
+    """A vector for each image, as parquet: name, vector, and label and split where known.
+
+    Args:
+        run: the run's folder
+        data: DATA or image files; without it all of the run's own data
+        out: the parquet file; else embeddings-*.parquet in the run's folder
+        json: print what was written as JSON
+    """
+    where = checked(out, ".parquet")
+    model = model_of(run, "embed")
+    from pinxit.sampling.exports import embeddings
+
+    images = images_of(model, run, data, split="all")
+    vectors = model.embed(images)
+    where = where or run / f"embeddings-{called(data, 'all')}.parquet"
+    written(where, embeddings(images, vectors))
+    if json:
+        print_json({"path": str(where), "count": len(vectors), "dim": vectors.shape[1]})
+        return
+    print(f"{many(len(vectors), 'vector')} of {vectors.shape[1]} numbers")
+    print(where)
+
+
+def score(
+    run: RunFolder,
+    data: Data = (),
+    samples: int = 1,
+    seed: int = 0,
+    out: Out = None,
+    json: bool = False,
+) -> None:
+    """Log-likelihood of each image, most unusual first: a CSV, and a sheet of the most unusual.
+
+    Args:
+        run: the run's folder
+        data: DATA or image files; without it the test split of the run's own data
+        samples: 1 for the ELBO, more for the tighter importance-weighted bound
+        seed: of the chance
+        out: the CSV file (the sheet stands beside it as .png); else scores-*.csv in the run's
+            folder
+        json: print the scores as JSON
+    """
+    at_least(1, samples, "samples")
+    where = checked(out, ".csv")
+    model = model_of(run, "score")
+    from pinxit.sampling.grids import scored
+    from pinxit.sampling.scores import scores, table
+
+    images = images_of(model, run, data)
+    found = scores(model, images, samples, seed)
+    where = where or run / f"scores-{called(data)}-k{samples}.csv"
+    rows = table(model, images, found)
+    from pinxit.sampling.exports import csv_text
+
+    written(where, csv_text(rows))
+    sheet = written(where.with_suffix(".png"), scored(images, found))
+    if json:
+        print_json({"path": str(where), "sheet": str(sheet), "scores": rows})
+        return
+    print(f"{many(len(found), 'image')}: {found.mean():.1f} nats on average")
+    print(f"most unusual: {sheet}")
+    print(where)

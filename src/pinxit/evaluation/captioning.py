@@ -1,0 +1,109 @@
+"""Captions and translations: exact match, BLEU, chrF (Papineni 2002; Popovic 2015), retrieval."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pinxit.data.images import Images
+from pinxit.data.scenes.scene import Scene
+from pinxit.evaluation.metrics import Named, share
+from pinxit.evaluation.retrieval import AMONG, neighbours_captions, recalls
+
+if TYPE_CHECKING:
+    pass
+from pinxit.evaluation.text_to_image import scenes_of
+
+ALIKE = 0.2  # of the true ones: where fewer different captions are written, that is told
+
+
+def in_any_order(scene: Scene, language: str) -> frozenset[str]:
+    """The captions of a scene whichever of its things is named first: an image does not tell."""
+    orders = itertools.permutations(scene.things)
+    return frozenset(Scene(order).captions()[language] for order in orders)
+
+
+def wording_figures(
+    written: Sequence[str],
+    true: Sequence[str],
+    language: str,
+    accepted: Sequence[frozenset[str]] | None = None,
+) -> Iterator[Named]:
+    """Exact matches, BLEU and chrF of texts in one language.
+
+    `accepted` are all the texts that are as right as the true one, where there are several.
+    """
+    import sacrebleu
+
+    right = [frozenset([text]) for text in true] if accepted is None else accepted
+    yield from share(
+        f"caption_exact:{language}", [a in b for a, b in zip(written, right, strict=True)]
+    )
+    yield f"bleu:{language}", sacrebleu.corpus_bleu(list(written), [list(true)]).score
+    yield f"chrf:{language}", sacrebleu.corpus_chrf(list(written), [list(true)]).score
+
+
+def captioning_figures(model: Any, images: Images, known: Images) -> Iterator[Named]:
+    """Of each language: how near the captions are, and whether a caption finds its image.
+
+    `known` are the training images: the caption of the nearest of them is a yardstick.
+    """
+    for language in model.words.languages:
+        texts = images.captions.get(language)
+        rows = np.array([i for i, text in enumerate(texts or ()) if text], int)
+        if texts is None or len(rows) == 0:
+            continue
+        some, true = images.take(rows), [texts[int(i)] for i in rows]
+        written = [row[0].text for row in model.caption(some, language=language)]
+        scenes = scenes_of(some)
+        accepted = None if scenes is None else [in_any_order(one, language) for one in scenes]
+        yield from wording_figures(written, true, language, accepted)
+        yield f"captions_told_apart:{language}", len(set(written)) / len(set(true))
+        yield from _looked_up(some, known, true, language)
+        few = true[:AMONG]
+        rated = model.rated(some[:AMONG], few, language)
+        yield from recalls("recall", rated, few, f":{language}")
+
+
+def _looked_up(
+    images: Images, known: Images, true: Sequence[str], language: str
+) -> Iterator[Named]:
+    """What the nearest neighbour's captions reach."""
+    import sacrebleu
+
+    found = neighbours_captions(images, known, language)
+    if found is not None:
+        yield f"neighbour_chrf:{language}", sacrebleu.corpus_chrf(found, [list(true)]).score
+
+
+def all_alike(figures: Mapping[str, Any]) -> Iterator[str]:
+    """A line for each language in which most images have the same few captions."""
+    for name, value in figures.items():
+        kind, _, language = name.partition(":")
+        if kind == "captions_told_apart" and value < ALIKE:
+            yield (
+                f"the captions ({language}) hardly depend on the image: {value:.0%} as many "
+                "different ones as the true ones are"
+            )
+
+
+def translating_figures(model: Any, images: Images) -> Iterator[Named]:
+    """Of each language: how near texts translated into it are to its captions."""
+    for target in model.words.languages:
+        written, true = [], []
+        for source in model.words.languages:
+            if source == target:
+                continue
+            pairs = [
+                (a, b)
+                for a, b in zip(images.captions[source], images.captions[target], strict=True)
+                if a and b
+            ]
+            found = model.translate([a for a, _ in pairs], source=source, target=target)
+            written += [said.text for said in found]
+            true += [b for _, b in pairs]
+        if written:
+            yield from wording_figures(written, true, target)

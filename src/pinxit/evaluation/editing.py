@@ -1,0 +1,67 @@
+"""How well edits follow their instruction: on drawn scenes by a scene reader, elsewhere by PSNR."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pinxit.data.images import Images
+from pinxit.data.scenes.edits import Edit, edit
+from pinxit.data.scenes.scene import Scene, Thing
+from pinxit.evaluation.metrics import Named, share
+from pinxit.evaluation.scene_reader import read_scene
+
+if TYPE_CHECKING:
+    pass
+
+
+def edits_of(images: Images) -> list[Edit] | None:
+    """The edits that pairs of `shapes-edits` show; None for other images."""
+    found = [re.fullmatch(r"edit-(\d+)-(\d+)", name) for name in images.names]
+    if not found or not all(found):
+        return None
+    return [edit(int(one[1]), int(one[2])) for one in found if one]
+
+
+def editing_figures(edited: Images, asked: Images) -> Iterator[Named]:
+    """Whether the change was made, and all else was kept; in decibels for any images."""
+    edits = edits_of(asked)
+    if edits is not None:
+        made = [changes(one, read_scene(p)) for one, p in zip(edits, edited, strict=True)]
+        true = [changes(one, read_scene(p)) for one, p in zip(edits, asked, strict=True)]
+        yield from share("edited_exact", [all(one) for one in made])
+        yield from share("edited_asked", [one[0] for one in made])
+        yield from share("edited_kept", [one[1] for one in made])
+        yield from share("edit_reader_exact", [all(one) for one in true])
+    assert asked.before is not None
+    yield "edited_psnr", decibels(edited.pixels, asked.pixels)
+    yield "unedited_psnr", decibels(asked.before, asked.pixels)
+
+
+def changes(asked: Edit, shown: Scene) -> tuple[bool, bool]:
+    """Whether a scene has what an edit changes as it should be, and all else as it was."""
+    before, after, there = (things(scene) for scene in (asked.before, asked.after, shown))
+    kept, new = before & after, after - before
+    gone = before - after
+    rest = there - kept
+    return rest == new and not (rest & gone), (there & kept) == kept
+
+
+def things(scene: Scene) -> Counter[tuple[Any, ...]]:
+    """What a scene has, by form, colour, size and place."""
+
+    def factors(thing: Thing) -> tuple[Any, ...]:
+        return thing.form, thing.colour, thing.size, thing.place
+
+    return Counter(factors(thing) for thing in scene.things)
+
+
+def decibels(a: np.ndarray, b: np.ndarray) -> float:
+    """PSNR over all pixels of all images."""
+    wrong = float(np.square(a.astype(np.float32) - b.astype(np.float32)).mean())
+    return 10 * math.log10(255**2 / max(wrong, 1e-9))

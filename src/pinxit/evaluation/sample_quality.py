@@ -1,0 +1,72 @@
+"""Samples and reconstructions against the test images, in one feature space."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from pinxit.data.images import Images
+from pinxit.evaluation.feature_space import EncoderSpace, FeatureSpace
+from pinxit.evaluation.frechet import (
+    blurred,
+    frechet_distance,
+    gaussian,
+    memorised,
+    neighbourhood_figures,
+)
+from pinxit.evaluation.metrics import Named
+from pinxit.sampling.inputs import spread
+
+MEMORY = 10_000  # training images among which the nearest is looked for
+
+
+@dataclass
+class Comparison:
+    """Distances to the test images; as many images on each side, `count` at most."""
+
+    space: FeatureSpace | EncoderSpace
+    images: Images  # with the training split
+    test: Images
+    count: int
+
+    def figures(self, made: Mapping[str, Images]) -> Iterator[Named]:
+        """Frechet distances of what was `made`, with a floor and a yardstick; for `samples` also
+        precision, recall, density, coverage and the share that looks memorised."""
+        real = gaussian(self.real)
+        features = {name: self.space.embed(spread(p, self.count)) for name, p in made.items()}
+        for name, rows in features.items():
+            yield f"frechet_{name}", frechet_distance(gaussian(rows), real)
+        soft = self.space.embed(blurred(self.few))
+        yield "frechet_blurred", frechet_distance(gaussian(soft), real)
+        if len(self.train) >= len(self.real):
+            floor = gaussian(self.train[:: len(self.train) // len(self.real)][: len(self.real)])
+            yield "frechet_floor", frechet_distance(floor, real)
+        if "samples" in features:
+            yield from neighbourhood_figures(self.real, features["samples"])
+            if len(self.train):
+                yield "memorised", memorised(self.train, self.real, features["samples"])
+
+    @cached_property
+    def few(self) -> Images:
+        return spread(self.test, self.count)
+
+    @cached_property
+    def real(self) -> np.ndarray:
+        return self.space.embed(self.few)
+
+    @cached_property
+    def train(self) -> np.ndarray:
+        """Features of training images; none where the data has no splits."""
+        if self.images.splits is None:
+            return self.space.embed(self.images[:0])
+        rows = self.images.rows_of("train")
+        some = np.random.default_rng(0).permutation(rows)[:MEMORY]
+        return self.space.embed(self.images.take(np.sort(some)))
+
+    def counts(self) -> dict[str, Any]:
+        """For the protocol."""
+        return {"images": len(self.few), "training_images": len(self.train)}

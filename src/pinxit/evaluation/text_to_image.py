@@ -1,0 +1,71 @@
+"""How well images follow words and words follow images.
+
+Of drawn scenes an independent reader says what an image shows (`evaluation.scenes`); elsewhere a
+classifier, and BLEU and chrF (Papineni 2002; Popovic 2015) against the captions that are there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from pinxit.data.images import Images
+from pinxit.data.scenes.scene import Scene, scene_named
+from pinxit.evaluation.metrics import Named, share
+from pinxit.evaluation.scene_reader import agreement, read_scene
+
+if TYPE_CHECKING:
+    from pinxit.evaluation.feature_space import FeatureSpace
+
+ATTRIBUTES = ("exact", "things", "where", "count", "forms", "colours", "sizes")
+
+
+# -- drawing
+
+
+def scenes_of(images: Images) -> list[Scene] | None:
+    """The scenes that images of `shapes` show; None for other images."""
+    if not all(re.fullmatch(r"shapes-\d+-\d+", name) for name in images.names):
+        return None
+    return [scene_named(name) for name in images.names] or None
+
+
+def drawing_figures(drawn: Images, asked: Images) -> Iterator[Named]:
+    """What of the captions of drawn scenes is there, by attribute; for other images nothing.
+
+    `where` is among those whose things are right alone. `reader_exact` is the same of the true
+    images: what the reader itself misses.
+    """
+    scenes = scenes_of(asked)
+    if scenes is None:
+        return
+    found = [
+        agreement(scene, read_scene(image)) for scene, image in zip(scenes, drawn, strict=True)
+    ]
+    for name in ATTRIBUTES:
+        counted = [one for one in found if one.things] if name == "where" else found
+        if counted:
+            yield from share(f"drawn_{name}", [getattr(one, name) for one in counted])
+    true = [
+        agreement(scene, read_scene(image)).exact
+        for scene, image in zip(scenes, asked, strict=True)
+    ]
+    yield from share("reader_exact", true)
+
+
+def label_figures(space: FeatureSpace, drawn: Images, asked: Images) -> Iterator[Named]:
+    """How often a classifier, which never saw what was drawn, tells the label that was meant."""
+    labels = asked.labels
+    if labels is None or space.facts.get("task") != "label":
+        return
+    known = labels >= 0
+    if known.any():
+        yield from share("drawn_label", (space.told(drawn) == labels)[known].tolist())
+        yield from share("true_label", (space.told(asked) == labels)[known].tolist())
+
+
+# -- words
+
+
+# -- edits

@@ -1,0 +1,36 @@
+"""Model configurations from and to JSON, and choices that families share."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    TypeVar,
+)
+
+from pinxit.errors import UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    pass
+if TYPE_CHECKING:
+    pass
+
+
+C = TypeVar("C")
+
+
+def from_record(kind: type[C], record: dict[str, Any]) -> C:
+    """A frozen configuration from JSON; an unknown key is an error that suggests the near one."""
+    known = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
+    for key in record:
+        if key not in known:
+            raise UsageError(f"{kind.__qualname__} has no '{key}'.{did_you_mean(key, known)}")
+    values = {k: tuple(v) if isinstance(v, list) else v for k, v in record.items()}
+    return kind(**values)
+
+
+def _heads(width: int) -> int:
+    """Heads of 32 numbers or somewhat more: the nearest count that divides the width."""
+    most = max(1, width // (64 if width >= 512 else 32))
+    return next(heads for heads in range(most, 0, -1) if width % heads == 0)

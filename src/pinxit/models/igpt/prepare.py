@@ -1,0 +1,42 @@
+"""What is fitted to the training data before the model is built: the palette."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from pinxit.data.batch import Facts
+from pinxit.models.igpt.config import Config
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from pinxit.data.images import Images
+
+
+def prepare(
+    config: Config,
+    facts: Facts,
+    images: Images,
+    rows: np.ndarray,
+    seed: int,
+    tokenizer: Any = None,
+) -> tuple[Config, dict[str, Any]]:
+    """The palette of the training images, or the frozen tokenizer, for the model's buffers.
+
+    Raises UsageError where more colours are asked for than there are, or the tokenizer is of other
+    images.
+    """
+    if config.tokens is not None:
+        from pinxit.models.image_codecs import of_tokenizer
+
+        block, colors, tensors = of_tokenizer(config.tokens, tokenizer, facts)
+        config = dataclasses.replace(config, block=block, colors=colors)
+        return config, {f"codes.{name}": tensor for name, tensor in tensors.items()}
+    from pinxit.nn.palette import Wanted, found
+
+    assert config.block and config.palette != "auto", "a resolved configuration"
+    wanted = Wanted(config.palette, config.block, config.colors)
+    palette, exact = found(wanted, images, rows, seed)
+    config = dataclasses.replace(config, colors=len(palette))
+    return config, {"palette": palette, "exact": exact}

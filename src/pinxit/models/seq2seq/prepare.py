@@ -1,0 +1,77 @@
+"""What is fitted to the training data before the model is built: text tokenizer and palette."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from pinxit.data.batch import Facts
+from pinxit.errors import UsageError
+from pinxit.models.seq2seq.config import LONGEST, Config
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from pinxit.data.images import Images
+    from pinxit.data.text_tokenizer import Words
+
+
+def prepare(
+    config: Config,
+    facts: Facts,
+    images: Images,
+    rows: np.ndarray,
+    seed: int,
+    tokenizer: Any = None,
+) -> tuple[Config, dict[str, Any]]:
+    """Words of the training captions, and the palette or the frozen tokenizer.
+
+    Raises UsageError where the tokenizer is of other images, or there are none to edit.
+    """
+    from pinxit.data.text_tokenizer import train_words
+    from pinxit.models.saved_state import as_tensor
+
+    if config.ability == "edit" and images.before is None:
+        raise UsageError(
+            "to learn edits, pairs of images are needed, as of `shapes-edits` or `emoji-edits`; "
+            "these are single images."
+        )
+    told = {name: [texts[int(i)] for i in rows] for name, texts in images.captions.items()}
+    words = train_words(told, config.pieces)
+    tensors = {"kept._extra_state": as_tensor(words.to_json())}
+    config = dataclasses.replace(
+        config,
+        pieces=words.pieces.get_vocab_size(),
+        length=config.length or _longest(words, images.captions),
+    )
+    if not config.has_codes:
+        return config, tensors
+    config, codes = _codes(config, facts, images, rows, seed, tokenizer)
+    return config, tensors | {f"codes.{name}": tensor for name, tensor in codes.items()}
+
+
+def _codes(
+    config: Config,
+    facts: Facts,
+    images: Images,
+    rows: np.ndarray,
+    seed: int,
+    tokenizer: Any,
+) -> tuple[Config, dict[str, Any]]:
+    if config.tokens is not None:
+        from pinxit.models.image_codecs import of_tokenizer
+
+        block, colors, tensors = of_tokenizer(config.tokens, tokenizer, facts)
+        levels = getattr(tokenizer, "levels", ())
+        return dataclasses.replace(config, block=block, colors=colors, levels=levels), tensors
+    from pinxit.nn.palette import Wanted, found
+
+    assert config.block, "a resolved configuration"
+    palette, _ = found(Wanted("kmeans", config.block, config.colors), images, rows, seed)
+    return dataclasses.replace(config, colors=len(palette), levels=()), {"palette": palette}
+
+
+def _longest(words: Words, captions: Mapping[str, Sequence[str]]) -> int:
+    longest = max((len(words.encode(t)) for texts in captions.values() for t in texts), default=1)
+    return min(longest + longest // 2 + 8, LONGEST)

@@ -1,0 +1,62 @@
+"""Images with a part missing, and what a model paints there, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from pinxit.data.images import Images
+from pinxit.data.masks import block_of, by_ratio, shown_missing
+from pinxit.errors import UsageError
+from pinxit.nn.rng import mix
+
+if TYPE_CHECKING:
+    from pinxit.data.masks import Missing
+
+Columns = list[tuple[str, Images]]
+
+
+def several(
+    model: Any,
+    images: Images,
+    missing: Missing,
+    *,
+    each: int = 1,
+    seed: int = 0,
+    temperature: float = 1.0,
+) -> list[Images]:
+    """`each` completions of every image: the first of `seed`, others of seeds made from it."""
+    seeds = [seed, *(mix(seed, k) for k in range(1, each))]
+    return [model.complete(images, missing, seed=one, temperature=temperature) for one in seeds]
+
+
+def side_by_side(images: Images, missing: Missing, made: Sequence[Images]) -> Columns:
+    """What is given, each completion, and the truth."""
+    titles = ["completed"] if len(made) == 1 else [f"no. {k}" for k in range(1, len(made) + 1)]
+    return [
+        ("given", shown_missing(images, missing)),
+        *zip(titles, made, strict=True),
+        ("truth", images),
+    ]
+
+
+def compared(model: Any, images: Images, ratios: Sequence[float], seed: int = 0) -> Columns:
+    """The truth, then what is given and what is made of it at each ratio (He 2021, fig. 2)."""
+    columns: Columns = [("truth", images)]
+    for ratio in ratios:
+        missing = by_ratio(images, ratio, block_of(model), seed)
+        made = model.complete(images, missing, seed=seed)
+        columns += [(f"{ratio:.0%} masked", shown_missing(images, missing)), ("made", made)]
+    return columns
+
+
+def ratios_of(text: str) -> tuple[float, ...]:
+    """`75,85,95` or `0.75,0.85`: shares between 0 and 1. Raises UsageError for anything else."""
+    try:
+        numbers = [float(word) for word in text.replace("%", "").split(",")]
+    except ValueError:
+        numbers = []
+    shares = tuple(number / 100 if number >= 1 else number for number in numbers)
+    if not shares or not all(0 < share < 1 for share in shares):
+        raise UsageError(f"mask ratios are numbers as 75,85,95 (per cent), not '{text}'.")
+    return shares

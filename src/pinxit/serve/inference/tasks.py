@@ -1,0 +1,190 @@
+"""Each ability as a task of a model's worker: the rows of a batch to their results."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from pinxit.data.images import Images
+from pinxit.errors import PinxitError
+from pinxit.nn.rng import mix
+from pinxit.serve.errors import Refusal
+from pinxit.serve.inference.batching import Job, Task, finished
+from pinxit.serve.inference.registry import Served
+from pinxit.serve.inference.requests import Ask, Growing, Painted
+from pinxit.serve.media.uploads import Mask
+from pinxit.serve.prompts import caption_of
+
+STEPS = (1 / 3, 2 / 3)  # of the way from the prior's middle, where a VAE's growth is asked for
+
+NEAR = 0.6  # of the prior's deviation, by which a variation leaves its image's latent
+
+
+async def finish(
+    by: Served, kind: Any, task: Task, rows: Sequence[Any], growing: Growing | None = None
+) -> list[Any]:
+    """The results of a task of this run's worker. Raises Refusal for what the model refuses."""
+    shown = None if growing is None else (lambda results: growing(list(results)))
+    try:
+        return await finished(by.worker, Job((by.name, kind), task, rows, shown))
+    except PinxitError as error:
+        raise Refusal(str(error)) from None
+
+
+def seeds(ask: Ask) -> list[int]:
+    """Of each image: the same as `--seed` gives the command line."""
+    return [mix(ask.seed, i) for i in range(ask.n)]
+
+
+async def _drawn(
+    by: Served, ask: Ask, growing: Growing | None, action: str, judge: Served | None
+) -> Painted:
+    text = readable(by.model, caption_of(ask.text))
+    how: dict[str, Any] = dict(ask.how) | ({} if judge is None else {"judge": judge.model})
+
+    def task(rows: Sequence[tuple[str, int]]) -> Iterator[list[np.ndarray]]:
+        texts, each = [text for text, _ in rows], [seed for _, seed in rows]
+        for images in by.model.drawing(texts, seed=each, **how):
+            yield list(images.pixels)
+
+    rows = [(text, seed) for seed in seeds(ask)]
+    kind = ("draw", ask.how, judge and judge.name)
+    return Painted(await finish(by, kind, task, rows, growing), by, action, text)
+
+
+async def _edited(by: Served, ask: Ask, growing: Growing | None) -> Painted:
+    assert ask.source is not None
+    text, before = readable(by.model, ask.text), ask.source.fitted(by.facts)
+    how = dict(ask.how) if ask.how or ask.n > 1 else {"temperature": 0.0}
+
+    def task(rows: Sequence[tuple[np.ndarray, str, int]]) -> Iterator[list[np.ndarray]]:
+        given = Images(np.stack([row[0] for row in rows]))
+        texts, each = [row[1] for row in rows], [row[2] for row in rows]
+        for images in by.model.editing(given, texts, seed=each, **how):
+            yield list(images.pixels)
+
+    rows = [(before, text, seed) for seed in seeds(ask)]
+    kind = ("edit", tuple(sorted(how.items())))
+    return Painted(await finish(by, kind, task, rows, growing), by, "edit", text)
+
+
+async def _completed(by: Served, ask: Ask, mask: Mask, growing: Growing | None) -> Painted:
+    assert ask.source is not None
+    how = {name: value for name, value in ask.how if name == "temperature"}
+    grows = hasattr(by.model, "completing")
+
+    def task(rows: Sequence[tuple[np.ndarray, np.ndarray, int]]) -> Iterator[list[np.ndarray]]:
+        given = Images(np.stack([row[0] for row in rows]))
+        missing, each = np.stack([row[1] for row in rows]), [row[2] for row in rows]
+        if grows:
+            for images in by.model.completing(given, missing, seed=each, **how):
+                yield list(images.pixels)
+        else:
+            yield list(by.model.complete(given, missing, seed=each, **how).pixels)
+
+    before = ask.source.fitted(by.facts)
+    rows = [(before, mask, seed) for seed in seeds(ask)]
+    kind = ("complete", tuple(sorted(how.items())))
+    made = await finish(by, kind, task, rows, growing)
+    return Painted(made, by, "edit", f"{ask.text} ({by.name} paints what fits and reads no words)")
+
+
+async def _sampled(by: Served, ask: Ask, growing: Growing | None) -> Painted:
+    label = label_in(by, ask.text)
+    how = {name: value for name, value in ask.how if name == "temperature"}
+    watched = growing is not None
+
+    def task(rows: Sequence[int]) -> Iterator[list[np.ndarray]]:
+        options: dict[str, Any] = {"seed": rows, **how, **({"label": label} if label else {})}
+        if watched and hasattr(by.model, "growing"):
+            for images in by.model.growing(len(rows), **options):
+                yield list(images.pixels)
+            return
+        if watched:
+            whole = how.get("temperature", 1.0)
+            for step in STEPS:
+                some = {**options, "temperature": step * whole}
+                yield list(by.model.sample(len(rows), **some).pixels)
+        yield list(by.model.sample(len(rows), **options).pixels)
+
+    kind = ("sample", label, watched, tuple(sorted(how.items())))
+    made = await finish(by, kind, task, seeds(ask), growing)
+    said = label if label else f"{ask.text} ({by.name} paints out of nothing and reads no words)"
+    return Painted(made, by, "generate", said)
+
+
+async def _varied(by: Served, ask: Ask) -> Painted:
+    assert ask.source is not None
+
+    def task(rows: Sequence[tuple[np.ndarray, int]]) -> Iterator[list[np.ndarray]]:
+        found = by.model.encode(Images(np.stack([row[0] for row in rows]))).mean
+        noise = [np.random.default_rng(row[1]).standard_normal(found.shape[1]) for row in rows]
+        z = np.sqrt(1 - NEAR**2) * found + NEAR * np.stack(noise)
+        yield list(by.model.decode(z.astype(np.float32)).pixels)
+
+    before = ask.source.fitted(by.facts)
+    made = await finish(by, "vary", task, [(before, seed) for seed in seeds(ask)])
+    return Painted(made, by, "edit", f"{ask.text} ({by.name} varies images and reads no words)")
+
+
+async def _reconstructed(by: Served, ask: Ask) -> Painted:
+    assert ask.source is not None
+
+    def task(rows: Sequence[np.ndarray]) -> Iterator[list[np.ndarray]]:
+        yield list(by.model.reconstruct(Images(np.stack(rows))).pixels)
+
+    made = await finish(by, "reconstruct", task, [ask.source.fitted(by.facts)] * ask.n)
+    return Painted(made, by, "edit", f"{ask.text} ({by.name} gives images back, no others)")
+
+
+def label_in(by: Served, text: str) -> str | None:
+    """A label that the model is told and the text names, the longest first."""
+    if getattr(by.model.config, "condition", "none") != "label":
+        return None
+    said = f" {text.lower()} "
+    for name in sorted(by.facts.label_names, key=len, reverse=True):
+        if f" {name.lower()} " in said.replace(",", " ").replace(".", " "):
+            return name
+    return None
+
+
+def readable(model: Any, text: str) -> str:
+    """As much of a text as a model reads: its first words, where it is longer."""
+    most, words = model.length - 2, model.words
+    text = " ".join(text.split()) or "?"
+    text = text[: 40 * most]
+    while len(words.encode(text)) > most:
+        cut = text[: int(len(text) * 0.9)]
+        text = cut.rsplit(" ", 1)[0] if " " in cut else cut
+    return text
+
+
+async def decoded(by: Served, z: np.ndarray) -> np.ndarray:
+    """One latent as an image."""
+
+    def task(rows: Sequence[np.ndarray]) -> Iterator[list[np.ndarray]]:
+        yield list(by.model.decode(np.stack(rows)).pixels)
+
+    return (await finish(by, "decode", task, [z]))[0]
+
+
+async def latents_of(by: Served, seed: int) -> tuple[list[float], list[int]]:
+    """A latent of the prior, and the latents' numbers, those first that move an image most."""
+
+    def task(rows: Sequence[int]) -> Iterator[list[tuple[list[float], list[int]]]]:
+        yield [_moving(by.model, row) for row in rows]
+
+    return (await finish(by, "latents", task, [seed]))[0]
+
+
+def _moving(model: Any, seed: int) -> tuple[list[float], list[int]]:
+    size = int(model.config.latent_dim)
+    noise = np.random.default_rng(seed).standard_normal((1, size)).astype(np.float32)
+    transform = getattr(model, "from_noise", lambda rows: rows)  # as Priors has it
+    z = transform(noise)[0]
+    ends = np.concatenate([z + 2 * np.eye(size, dtype=np.float32), z - 2 * np.eye(size)])
+    made = model.decode(ends.astype(np.float32)).pixels.astype(np.float32).reshape(2, size, -1)
+    moved = np.square(made[0] - made[1]).mean(-1)
+    return [float(v) for v in z], [int(i) for i in np.argsort(-moved, kind="stable")]

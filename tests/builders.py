@@ -1,0 +1,145 @@
+"""Small images and tiny runs, for all tests."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+
+from pinxit.data.images import Images
+from pinxit.models import vae
+from pinxit.runs import Run
+
+
+def blobs(n: int = 96, height: int = 8, width: int = 8, channels: int = 1, seed: int = 0):
+    """Images of one soft blob each, with its quadrant as label: easy to learn, hard to guess.
+
+    The captions say the quadrant in English and French; the image before is the mirror image.
+    """
+    random = np.random.default_rng(seed)
+    y, x = np.mgrid[0:height, 0:width]
+    cy = random.uniform(0.1, 0.9, (n, 1, 1)) * height
+    cx = random.uniform(0.1, 0.9, (n, 1, 1)) * width
+    spread = (min(height, width) / 4) ** 2
+    grey = np.exp(-((y - cy) ** 2 + (x - cx) ** 2) / spread)
+    tint = random.uniform(0.4, 1, (n, 1, 1, channels))
+    pixels = (255 * grey[..., None] * tint).astype(np.uint8)
+    labels = (2 * (cy[:, 0, 0] > height / 2) + (cx[:, 0, 0] > width / 2)).astype(np.int64)
+    splits = np.zeros(n, np.int8)
+    splits[n // 2 : 3 * n // 4], splits[3 * n // 4 :] = 1, 2
+    english = ("top left", "top right", "bottom left", "bottom right")
+    french = ("en haut à gauche", "en haut à droite", "en bas à gauche", "en bas à droite")
+    return Images(
+        pixels,
+        captions={
+            "en": [f"a blob at the {english[i]}" for i in labels],
+            "fr": [f"une tache {french[i]}" for i in labels],
+        },
+        before=np.ascontiguousarray(pixels[:, :, ::-1]),
+        names=[f"blob-{i:03d}" for i in range(n)],
+        labels=labels,
+        label_names=("north-west", "north-east", "south-west", "south-east"),
+        splits=splits,
+        source="blobs",
+        fingerprint="blobs",
+    )
+
+
+def make_run(folder: Path, images: Images, steps: int = 30, **options) -> Run:
+    """A VAE of 4 latents after a few steps, with all that a run folder holds but figures."""
+    import torch
+    from safetensors.torch import save_file
+
+    torch.manual_seed(0)
+    rows = images.rows_of("train")
+    facts = images.facts(rows)
+    options = {"network": "mlp", "latent_dim": 4, "width": 16, "depth": 1} | options
+    config = vae.Config(**options).resolve(facts)
+    model = vae.build(config, facts)
+    optimizer = torch.optim.Adam(model.parameters(), 3e-3)
+    run, table = Run(folder), []
+    for step in range(1, steps + 1):
+        loss = model.loss(images.batch(rows))
+        optimizer.zero_grad()
+        loss.total.backward()
+        optimizer.step()
+        row = {
+            "step": step,
+            "images": step * len(rows),
+            "seconds": step / 10,
+            "learning_rate": 3e-3,
+        }
+        row |= {"loss": loss.total.item(), **{k: v.item() for k, v in loss.parts.items()}}
+        if step % 5 == 0:
+            row |= {f"val_{k}": row[k] + 1 for k in ("loss", *loss.parts)}
+            with torch.no_grad():
+                model.eval().sample(16, seed=0).grid().save(folder / f"samples/step-{step:06d}.png")
+            model.train()
+        table.append(row)
+    _write_table(folder / "metrics.csv", table)
+    save_file(model.state_dict(), folder / "model.safetensors")
+    run.write(
+        "config.json",
+        {
+            "format": 1,
+            "family": "vae",
+            "model": dataclasses.asdict(config),
+            "facts": facts.to_json(),
+            "training": {"steps": steps, "batch_size": len(rows), "minutes": None},
+            "data": {"source": images.source, "fingerprint": images.fingerprint},
+            "versions": {"pinxit": "0.1.0"},
+            "command": f"pinxit train vae {images.source} --steps {steps}",
+        },
+    )
+    return run
+
+
+def _write_table(path: Path, rows: list[dict]) -> None:
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, names)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def evaluate(run: Run) -> None:
+    """An evaluation.json in the shape that `pinxit.evaluation.metrics` describes."""
+    figures = {"log_likelihood": -99.5, "log_likelihood_error": 0.25, "elbo": -101.25}
+    figures |= {"psnr": 21.5, "sharpness_samples": 0.5, "sharpness_reconstructions": 0.75}
+    curves = {
+        "frequencies": [0.0625, 0.1875, 0.3125, 0.4375],
+        "spectrum_data": [100.0, 10.0, 1.0, 0.1],
+        "spectrum_reconstructions": [1.0, 0.9, 0.6, 0.4],
+        "spectrum_samples": [1.0, 0.8, 0.5, 0.3],
+    }
+    record = {"figures": figures, "curves": curves, "warnings": ["the samples were few"]}
+    run.write("evaluation.json", record | {"protocol": {"split": "test", "images": 24}})
+
+
+def without_labels(images: Images) -> Images:
+    return dataclasses.replace(images, labels=None, label_names=())
+
+
+def constant(images: Images) -> Images:
+    """The same with every pixel of one grey: no detail, no variance."""
+    return dataclasses.replace(images, pixels=np.full_like(images.pixels, 90))
+
+
+def train_runs(folder: Path) -> dict[str, Path]:
+    """A VAE, an iGPT, and sequence to sequence in the three directions of images."""
+    import pinxit
+
+    images = blobs(channels=1)
+    small = {"width": 16, "heads": 2, "depth": 1, "decoder_depth": 1, "length": 16}
+    made = {
+        "blobs-vae": pinxit.VAE(network="mlp", latent_dim=4, width=16, depth=1),
+        "blobs-igpt": pinxit.IGPT(width=16, depth=1, heads=2, colors=4),
+        "blobs-painter": pinxit.Seq2Seq(source="words", target="image", colors=4, **small),
+        "blobs-editor": pinxit.Seq2Seq(source="both", target="image", colors=4, **small),
+        "blobs-captions": pinxit.Seq2Seq(source="image", target="words", **small),
+    }
+    for name, config in made.items():
+        pinxit.train(config, images, out=folder / name, steps=3, batch_size=8, quiet=True)
+    return {name: folder / name for name in made}

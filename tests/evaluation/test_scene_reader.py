@@ -1,0 +1,76 @@
+"""The reader of scenes against the drawer, which shares no code with it."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from pinxit.data.load import load_images
+from pinxit.data.scenes.scene import COLOURS, FORMS, HELD_OUT, Scene, draw, scene, scene_named
+from pinxit.evaluation.scene_reader import agreement, read_scene
+
+
+@pytest.mark.parametrize(("side", "most"), [(64, 0.005), (32, 0.01)])
+def test_true_images_are_read_right(side, most):
+    wrong = 0
+    for number in range(200):
+        found = agreement(scene(5, number), read_scene(draw(5, number, (side, side))))
+        wrong += not found.exact
+    assert wrong <= most * 200
+
+
+def test_places_are_read_to_a_pixel():
+    for number in range(40):
+        truth = {thing.place: thing for thing in scene(6, number).things}
+        for thing in read_scene(draw(6, number, (96, 64))).things:
+            assert abs(thing.x - truth[thing.place].x) < 1.5 / 64
+            assert abs(thing.y - truth[thing.place].y) < 1.5 / 96
+
+
+def test_a_little_blur_and_noise_do_no_harm():
+    random = np.random.default_rng(0)
+    right = 0
+    for number in range(60):
+        soft = ndimage.gaussian_filter(draw(7, number, (64, 64)).astype(float), (0.7, 0.7, 0))
+        noisy = np.clip(soft + random.normal(scale=6, size=soft.shape), 0, 255).astype(np.uint8)
+        right += agreement(scene(7, number), read_scene(noisy)).exact
+    assert right >= 57
+
+
+def test_nothing_and_chance_are_read_as_something():
+    assert read_scene(np.full((32, 32, 3), 255, np.uint8)).things == ()
+    random = np.random.default_rng(0)
+    read_scene(random.integers(0, 256, (32, 32, 3), np.uint8))
+
+
+def test_what_differs_is_told_by_attribute():
+    asked = next(scene(0, i) for i in range(99) if len(scene(0, i).things) == 2)
+    first, second = asked.things
+    other = dataclasses.replace(first, colour="pink" if first.colour != "pink" else "red")
+    recoloured = agreement(asked, Scene((other, second)))
+    assert (recoloured.forms, recoloured.colours, recoloured.exact) == (True, False, False)
+    assert agreement(asked, asked).exact
+    assert agreement(asked, Scene((second, first))).exact, "the order is the caption's alone"
+    assert not agreement(asked, Scene((first,))).count
+    swapped = Scene(
+        (
+            dataclasses.replace(first, x=second.x, y=second.y, place=second.place),
+            dataclasses.replace(second, x=first.x, y=first.y, place=first.place),
+        )
+    )
+    assert agreement(asked, swapped).things
+    assert not agreement(asked, swapped).where
+
+
+def test_combinations_that_are_held_out_are_in_no_training_image():
+    images = load_images("shapes:400", size=16, progress=False)
+    assert {form for *_, form in HELD_OUT} == set(FORMS)
+    assert {colour for _, colour, _ in HELD_OUT} == set(COLOURS)
+    assert len({(colour, form) for _, colour, form in HELD_OUT}) == len(HELD_OUT)
+    for split, held_out in (("train", False), ("validation", False), ("test", True)):
+        part = images.split(split)
+        assert len(part) > 5
+        assert all(scene_named(name).held_out == held_out for name in part.names)

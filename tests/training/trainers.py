@@ -1,0 +1,54 @@
+"""A model whose loss a test decides, and trainers around it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+
+from pinxit.models.protocols import Loss
+from pinxit.training.loop import State, Step, Trainer, training
+from pinxit.training.optimizers import optimizer_of
+from pinxit.training.settings import Settings
+
+SETTINGS: dict[str, Any] = {"batch_size": 8, "learning_rate": 1e-2, "warmup": 0}
+
+
+class Regression(nn.Module):
+    """Learns the mean image from noisy ones; `change` may spoil the loss of a call."""
+
+    def __init__(self, numbers: int = 64, change: Any = None) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1, numbers))
+        self.bias = nn.Parameter(torch.zeros(1))
+        self.change, self.calls, self.seen = change, 0, []
+
+    def loss(self, batch: Any, progress: float = 1.0) -> Loss:
+        x = batch.pixels.flatten(1).float() / 255
+        noisy = x + 0.1 * torch.randn(x.shape)
+        total = (noisy - self.weight - self.bias).square().sum(1).mean()
+        self.calls += 1
+        self.seen.append(progress)
+        if self.change is not None:
+            total = self.change(self.calls, total)
+        return Loss(total, {"error": total.detach()}, "squared error")
+
+
+def trainer(model: nn.Module, state: State | None = None, **settings: Any) -> Trainer:
+    fabric = Fabric(accelerator="cpu")
+    wrapped, optimizer = fabric.setup(
+        model, optimizer_of(model, Settings(**{**SETTINGS, **settings}))
+    )
+    wrapped.mark_forward_method("loss")
+    average = [p.detach().clone() for p in model.parameters()]
+    return Trainer(fabric, wrapped, optimizer, average, state or State())
+
+
+def steps(of: Trainer, images: Any, total: int, **settings: Any) -> list[Step]:
+    """All steps of a budget."""
+    chosen = Settings(**{**SETTINGS, "steps": total, **settings})
+    rows = np.arange(len(images))
+    return list(training(of, images, rows, chosen, lambda state: state.step / total))
