@@ -17,13 +17,13 @@ def drawing(quick: bool) -> Iterator[Table]:
     Its weights are of chance, which takes as long as learned ones.
     """
     from pinxit.data.load import load_images
-    from pinxit.models import family, make
+    from pinxit.models import build_model, get_family
 
     images = load_images("shapes:200", size="32", progress=False)
-    rows = images.rows_of("train")
-    tokenizer = make(family("tokenizer").Config(factor=4), images, rows)[0].eval()
-    config = family("seq2seq").Config(tokens="a tokenizer", depth=2, decoder_depth=3)
-    model = make(config, images, rows, tokenizer=tokenizer)[0].eval()
+    rows = images.split_indices("train")
+    tokenizer = build_model(get_family("tokenizer").Config(factor=4), images, rows)[0].eval()
+    config = get_family("seq2seq").Config(tokens="a tokenizer", depth=2, decoder_depth=3)
+    model = build_model(config, images, rows, tokenizer=tokenizer)[0].eval()
     asked = {
         "one": partial(model.draw, [CAPTION]),
         "one, with guidance": partial(model.draw, [CAPTION], guidance=2.0),

@@ -10,13 +10,13 @@ import torch
 
 from benchmarks.measure import median_seconds
 from benchmarks.tables import Cell, Table, median, with_ratios
-from pinxit.data.batch import Facts
+from pinxit.data.batch import DatasetInfo
 from pinxit.models.igpt import build
 from pinxit.models.igpt.config import Config
 from pinxit.models.igpt.generate import Asked, painting, painting_slowly
 from pinxit.models.igpt.model import IGPT
-from pinxit.nn.rng import uniforms
-from pinxit.nn.token_sampling import Chances
+from pinxit.nn.rng import per_image_uniform
+from pinxit.nn.token_sampling import SamplingParams
 
 BATCH = 16
 
@@ -25,7 +25,8 @@ def generation(quick: bool) -> Iterator[Table]:
     """Tables: tokens a second of all ways; a step's time and its products'."""
     side = 8 if quick else 32  # in blocks of 2: 16 or 256 tokens
     model = build(
-        Config(block=2, palette="kmeans", width=256, depth=6, heads=8), Facts(50_000, side, side, 3)
+        Config(block=2, palette="kmeans", width=256, depth=6, heads=8),
+        DatasetInfo(50_000, side, side, 3),
     ).eval()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = model.to(device)
@@ -70,16 +71,16 @@ def _rates(model: IGPT, seconds: dict[str, float]) -> Table:
 @torch.inference_mode()
 def _paint(model: IGPT) -> None:
     known = torch.full((BATCH, model.tokens), -1)
-    asked = Asked(known, None, uniforms(BATCH, model.tokens, 0))
-    for _ in painting(model, asked, Chances()):
+    asked = Asked(known, None, per_image_uniform(BATCH, model.tokens, 0))
+    for _ in painting(model, asked, SamplingParams()):
         pass
 
 
 @torch.inference_mode()
 def _slowly(model: IGPT) -> None:
     known = torch.full((BATCH, model.tokens), -1, device=model.device)
-    chance = uniforms(BATCH, model.tokens, 0).to(model.device)
-    painting_slowly(model, Asked(known, None, chance), Chances())
+    chance = per_image_uniform(BATCH, model.tokens, 0).to(model.device)
+    painting_slowly(model, Asked(known, None, chance), SamplingParams())
 
 
 def _peer(model: IGPT) -> Callable[[], object]:
@@ -143,18 +144,26 @@ def _products(model: IGPT, step: float, rounds: int) -> Table:
 
         return median_seconds(work, rounds) / 50
 
-    plain, attended = many(linear), many(attention)
+    linear_seconds, attention_seconds = many(linear), many(attention)
     rows = (
-        ("the step", 1000 * step, step / (plain + attended)),
-        ("its products", 1000 * (plain + attended), 1.0),
-        ("of these the layers' and the head's", 1000 * plain, plain / (plain + attended)),
-        ("of these attention's", 1000 * attended, attended / (plain + attended)),
+        ("the step", 1000 * step, step / (linear_seconds + attention_seconds)),
+        ("its products", 1000 * (linear_seconds + attention_seconds), 1.0),
+        (
+            "of these the layers' and the head's",
+            1000 * linear_seconds,
+            linear_seconds / (linear_seconds + attention_seconds),
+        ),
+        (
+            "of these attention's",
+            1000 * attention_seconds,
+            attention_seconds / (linear_seconds + attention_seconds),
+        ),
     )
     return Table(
         "A step of painting and its matrix products alone (must: 3 times; goal: 1.5)",
         ("what", "ms", "times its products"),
         rows,
-        (f"Over the layers' and the head's products alone: {step / plain:.2f} times.",),
+        (f"Over the layers' and the head's products alone: {step / linear_seconds:.2f} times.",),
     )
 
 

@@ -24,15 +24,15 @@ TILE = 250  # its samples at once: it holds what it decodes
 def likelihood(quick: bool) -> Iterator[Table]:
     """One table, a row a network: seconds for all test images, and the figures' agreement."""
     images = _mnist()
-    facts, test = images.facts(images.rows_of("train")), images.split("test")
+    info, test = images.info(images.split_indices("train")), images.split("test")
     some = test[:: len(test) // 20][:20] if quick else test
     options: dict[str, Any] = {"likelihood": "bernoulli", "binarize": "dynamic"}
     rows = []
     for name, model in (
-        ("784-200-200-50", plain_vae(facts, (200, 200), 50, **options)),
+        ("784-200-200-50", plain_vae(info, (200, 200), 50, **options)),
         (
             "residual mlp, width 200, depth 1",
-            build(Config(network="mlp", latent_dim=50, width=200, depth=1, **options), facts),
+            build(Config(network="mlp", latent_dim=50, width=200, depth=1, **options), info),
         ),
     ):
         steps = 100 if quick else 4_000

@@ -12,13 +12,13 @@ import torch
 
 from benchmarks.measure import Loop, matrix_rate, noise_images
 from benchmarks.tables import Cell, Table, median, ratio
-from pinxit.data.batch import Facts
+from pinxit.data.batch import DatasetInfo
 from pinxit.data.images import Images
 from pinxit.models.mae.config import Config
 from pinxit.models.mae.masking import seen_count
 from pinxit.models.mae.model import MaskedAutoencoder
 from pinxit.models.protocols import Loss
-from pinxit.nn.pixels import gathered
+from pinxit.nn.pixels import gather_tokens
 
 # name, side, patch, the model's other options
 MODELS: tuple[tuple[str, int, int, dict[str, Any]], ...] = (
@@ -31,8 +31,8 @@ MODELS: tuple[tuple[str, int, int, dict[str, Any]], ...] = (
 class AllPatches(MaskedAutoencoder):
     """The same network with mask tokens in the encoder: it works on every patch (as SimMIM)."""
 
-    def __init__(self, config: Config, facts: Facts) -> None:
-        super().__init__(config, facts)
+    def __init__(self, config: Config, info: DatasetInfo) -> None:
+        super().__init__(config, info)
         assert config.width
         self.blank = torch.nn.Parameter(0.02 * torch.randn(config.width))
 
@@ -40,14 +40,14 @@ class AllPatches(MaskedAutoencoder):
         count = seen_count(self.patches, self.config.mask_ratio)
         seen, hidden = shuffled[:, :count], shuffled[:, count:]
         h = self.blank.expand(len(patches), self.patches, -1).clone()
-        known = self.embedding(self.values(gathered(patches, seen)))
+        known = self.embedding(self.values(gather_tokens(patches, seen)))
         h = h.scatter(1, seen[..., None].expand_as(known), known.to(h.dtype)) + self.places
         h = torch.cat((self.summary.expand(len(h), 1, -1), h), 1)
         for layer in self.encoder:
             h = layer(h)
         raster = torch.arange(self.patches, device=patches.device).expand(len(patches), -1)
-        made = gathered(self.decoded(self.norm(h), raster), hidden)
-        error = (made.float() - self.targets(gathered(patches, hidden))).square().mean()
+        made = gather_tokens(self.decoded(self.norm(h), raster), hidden)
+        error = (made.float() - self.targets(gather_tokens(patches, hidden))).square().mean()
         return Loss(error, {"masked_error": error.detach()}, "squared error per pixel")
 
 
@@ -64,10 +64,10 @@ def _saved(images: dict[int, Images], rounds: int, seconds: float, batch: int) -
     rows: list[tuple[Cell, ...]] = []
     for name, side, patch, options in MODELS:
         config = Config(patch=patch, **options)
-        facts = images[side].facts()
+        info = images[side].info()
         loops = [
             Loop(
-                kind(config.resolve(facts), facts),
+                kind(config.resolve(info), info),
                 images[side],
                 batch_size=batch,
                 optimizer="adamw",
@@ -103,8 +103,8 @@ def _saved(images: dict[int, Images], rounds: int, seconds: float, batch: int) -
 
 def _beside(images: Images, rounds: int, seconds: float, batch: int) -> Table:
     config = Config(patch=2, **MODELS[0][3])
-    facts = images.facts()
-    model = MaskedAutoencoder(config.resolve(facts), facts)
+    info = images.info()
+    model = MaskedAutoencoder(config.resolve(info), info)
     loop = Loop(model, images, batch_size=batch, optimizer="adamw")
     found = {
         name: _peer(model, images, 4, bf16)(2) for name, bf16 in (("fp32", False), ("bf16", True))

@@ -94,17 +94,17 @@ class Loop:
 
     def __init__(self, model: Any, images: Images, **settings: Any) -> None:
         from pinxit.training.loop import Trainer, training
-        from pinxit.training.optimizers import optimizer_of
+        from pinxit.training.optimizers import build_optimizer
         from pinxit.training.session import set_up_fabric
         from pinxit.training.settings import Settings, chosen_learning_rate
 
         parameters = sum(p.numel() for p in model.parameters())
         options = {"learning_rate": chosen_learning_rate(parameters), "batch_size": 256}
         self.settings = Settings(**{"steps": 1, **options, **settings})
-        self.images, self.rows = images, images.rows_of("train")
+        self.images, self.rows = images, images.split_indices("train")
         fabric = set_up_fabric(self.settings)
         average = [p.detach().clone().to(fabric.device) for p in model.parameters()]
-        wrapped, optimizer = fabric.setup(model, optimizer_of(model, self.settings))
+        wrapped, optimizer = fabric.setup(model, build_optimizer(model, self.settings))
         wrapped.mark_forward_method("loss")
         self.trainer = Trainer(fabric, wrapped, optimizer, average)
         self.goal = 1.0

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from pinxit.data.batch import Facts
+from pinxit.data.batch import DatasetInfo
 from pinxit.models.vae import build
 from pinxit.models.vae.config import Config
 from pinxit.models.vae.networks import MLPDecoder
@@ -46,11 +46,11 @@ def _stack(sizes: tuple[int, ...], act: type) -> nn.Sequential:
 
 
 def plain_vae(
-    facts: Facts, hidden: tuple[int, ...], latent: int, act: type = nn.Tanh, **options: Any
+    info: DatasetInfo, hidden: tuple[int, ...], latent: int, act: type = nn.Tanh, **options: Any
 ) -> Any:
     """Our VAE with plain MLPs of these widths for its two halves."""
-    model = build(Config(network="mlp", latent_dim=latent, width=1, depth=1, **options), facts)
-    shape = (model.likelihood.outputs, facts.height, facts.width)
-    model.encoder = PlainEncoder(facts.dims, hidden, latent, act)
+    model = build(Config(network="mlp", latent_dim=latent, width=1, depth=1, **options), info)
+    shape = (model.likelihood.outputs, info.height, info.width)
+    model.encoder = PlainEncoder(info.dims, hidden, latent, act)
     model.decoder = PlainDecoder(shape, hidden, latent, act)
     return model

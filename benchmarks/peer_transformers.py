@@ -14,12 +14,12 @@ def vit_mae_of(model: Any) -> Any:
     """
     from transformers import ViTMAEConfig, ViTMAEForPreTraining
 
-    config, facts = model.config, model.facts
+    config, info = model.config, model.info
     peer = ViTMAEForPreTraining(
         ViTMAEConfig(
-            image_size=facts.height,
+            image_size=info.height,
             patch_size=config.patch,
-            num_channels=facts.channels,
+            num_channels=info.channels,
             hidden_size=config.width,
             num_hidden_layers=config.depth,
             num_attention_heads=config.heads,
@@ -34,7 +34,7 @@ def vit_mae_of(model: Any) -> Any:
         )
     )
     ours = {name: tensor.detach() for name, tensor in model.state_dict().items()}
-    first = ours["embedding.weight"].unflatten(1, (config.patch, config.patch, facts.channels))
+    first = ours["embedding.weight"].unflatten(1, (config.patch, config.patch, info.channels))
     theirs = {
         "vit.embeddings.cls_token": ours["summary"][None, None],
         "vit.embeddings.patch_embeddings.projection.weight": first.permute(0, 3, 1, 2),

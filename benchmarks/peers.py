@@ -147,7 +147,7 @@ def _throughput(quick: bool) -> Table:
     for _ in range(1 if quick else 3):
         made = _pythae(wholly, epochs=1)
         theirs.append((count - 10) / made.seconds)
-        model = plain_vae(images.facts(), (512,), LATENT, nn.ReLU, likelihood="gaussian", sigma=1.0)
+        model = plain_vae(images.info(), (512,), LATENT, nn.ReLU, likelihood="gaussian", sigma=1.0)
         speed = training_speed(Loop(model, images, batch_size=64), 2.0, 1)
         ours.append(speed.images_per_second)
         share = speed.share

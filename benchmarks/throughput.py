@@ -25,7 +25,7 @@ def throughput(quick: bool) -> Iterator[Table]:
     rows = []
     for name, height, width, channels, options in MODELS:
         images = noise_images(2_000 if quick else 20_000, height, width, channels)
-        model = build(Config(**options), images.facts())
+        model = build(Config(**options), images.info())
         batch = chosen_batch(noise_facts(images, 60_000))
         loop = Loop(model, images, batch_size=batch)
         speed = training_speed(loop, 0.5 if quick else 5.0, 2 if quick else 5)
@@ -63,4 +63,4 @@ def noise_facts(images: Any, count: int) -> Any:
     """The facts of so many such images."""
     import dataclasses
 
-    return dataclasses.replace(images.facts(), count=count)
+    return dataclasses.replace(images.info(), count=count)

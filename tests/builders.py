@@ -53,11 +53,11 @@ def make_run(folder: Path, images: Images, steps: int = 30, **options) -> Run:
     from safetensors.torch import save_file
 
     torch.manual_seed(0)
-    rows = images.rows_of("train")
-    facts = images.facts(rows)
+    rows = images.split_indices("train")
+    info = images.info(rows)
     options = {"network": "mlp", "latent_dim": 4, "width": 16, "depth": 1} | options
-    config = vae.Config(**options).resolve(facts)
-    model = vae.build(config, facts)
+    config = vae.Config(**options).resolve(info)
+    model = vae.build(config, info)
     optimizer = torch.optim.Adam(model.parameters(), 3e-3)
     run, table = Run(folder), []
     for step in range(1, steps + 1):
@@ -86,7 +86,7 @@ def make_run(folder: Path, images: Images, steps: int = 30, **options) -> Run:
             "format": 1,
             "family": "vae",
             "model": dataclasses.asdict(config),
-            "facts": facts.to_json(),
+            "dataset_info": info.to_json(),
             "training": {"steps": steps, "batch_size": len(rows), "minutes": None},
             "data": {"source": images.source, "fingerprint": images.fingerprint},
             "versions": {"pinxit": "0.1.0"},

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pinxit.data.batch import Facts
+from pinxit.data.batch import DatasetInfo
+from tests.builders import blobs
 
 # before any process of a test imports torch
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -39,8 +40,8 @@ def real_data() -> Path:
 
 
 @pytest.fixture
-def facts() -> Facts:
-    return blobs().facts()
+def info() -> DatasetInfo:
+    return blobs().info()
 
 
 # -- a server, for the tests of tests/serve -------------------------------------------------------

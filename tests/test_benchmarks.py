@@ -58,7 +58,7 @@ def test_every_part_is_there():
 
 def test_the_loop_that_is_timed_counts_the_flops_of_its_matrix_products():
     images = noise_images(64, 8, 8)
-    model = plain_vae(images.facts(), (20, 10), 5, torch.nn.Tanh, likelihood="bernoulli")
+    model = plain_vae(images.info(), (20, 10), 5, torch.nn.Tanh, likelihood="bernoulli")
     loop = Loop(model, images, batch_size=16, precision="fp32")
     assert loop.train(3) > 0
     forward = 2 * (64 * 20 + 20 * 10 + 10 * 10 + 5 * 10 + 10 * 20 + 20 * 64)
@@ -68,7 +68,7 @@ def test_the_loop_that_is_timed_counts_the_flops_of_its_matrix_products():
 
 def test_the_plain_vae_is_one_that_the_fast_likelihood_applies_to():
     images = noise_images(8, 8, 8)
-    model = plain_vae(images.facts(), (20, 10), 5, torch.nn.Tanh, likelihood="bernoulli")
+    model = plain_vae(images.info(), (20, 10), 5, torch.nn.Tanh, likelihood="bernoulli")
     import numpy as np
 
     x = model.observe(images.batch(np.arange(3)), torch.Generator().manual_seed(0))

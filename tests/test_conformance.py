@@ -10,23 +10,23 @@ import torch
 from safetensors.torch import load, save
 
 from pinxit.errors import PinxitError, UsageError
-from pinxit.models import families, family, family_of, make
-from pinxit.models.config import from_record
+from pinxit.models import build_model, family_of, get_family, list_families
+from pinxit.models.config import config_from_dict
 from pinxit.models.protocols import ABILITIES, Model, abilities, require
 from pinxit.models.vae.config import Config as AnyConfig
 from tests.builders import blobs
 
-FAMILIES = families()
+FAMILIES = list_families()
 
 
 def configs_of(name):
     """Those that between them can do all that a family can."""
-    module = family(name)
+    module = get_family(name)
     return module.variants() if hasattr(module, "variants") else (module.Config(),)
 
 
 def fresh(config):
-    return make(config, blobs(), np.arange(48))[0]
+    return build_model(config, blobs(), np.arange(48))[0]
 
 
 def told(config):
@@ -39,7 +39,7 @@ CONFIGS = [config for name in FAMILIES for config in configs_of(name)]
 
 @pytest.fixture(params=FAMILIES, scope="module")
 def module(request):
-    return family(request.param)
+    return get_family(request.param)
 
 
 @pytest.fixture(params=CONFIGS, ids=told)
@@ -71,7 +71,7 @@ def test_states_what_it_is(module):
 
 
 def test_is_a_model_with_the_abilities_it_states(model):
-    module = family(family_of(model.config))
+    module = get_family(family_of(model.config))
     assert isinstance(model, Model)
     assert isinstance(model, torch.nn.Module)
     assert abilities(model)
@@ -88,17 +88,17 @@ def test_a_familys_models_have_all_abilities_it_states(module):
 def test_resolved_configuration_has_no_open_choice_and_survives_json(module):
     import json
 
-    config = module.Config().resolve(blobs().facts())
+    config = module.Config().resolve(blobs().info())
     assert "auto" not in dataclasses.asdict(config).values()
     record = json.loads(json.dumps(dataclasses.asdict(config)))
-    assert from_record(module.Config, record) == config
-    assert config.resolve(blobs().facts()) == config
+    assert config_from_dict(module.Config, record) == config
+    assert config.resolve(blobs().info()) == config
 
 
 def test_unknown_key_suggests_the_near_one(module):
     name = dataclasses.fields(module.Config)[0].name
     with pytest.raises(UsageError, match=f"Did you mean '{name}'"):
-        from_record(module.Config, {name + "s": 1})
+        config_from_dict(module.Config, {name + "s": 1})
 
 
 def test_every_option_says_what_it_is(module):
@@ -156,8 +156,10 @@ def test_the_same_chance_gives_the_same_loss(model):
 
 
 def test_saved_and_loaded_it_gives_the_same(model):
-    module = family(family_of(model.config))
-    other = module.build(from_record(module.Config, dataclasses.asdict(model.config)), model.facts)
+    module = get_family(family_of(model.config))
+    other = module.build(
+        config_from_dict(module.Config, dataclasses.asdict(model.config)), model.info
+    )
     other.load_state_dict(load(save(model.state_dict())))  # all that is kept is a tensor
     batch = blobs().batch(np.arange(16))
     losses = []
@@ -271,7 +273,7 @@ def test_drawing_is_repeatable_and_does_not_see_the_other_captions(model):
     assert np.array_equal(made[:2], model.draw(CAPTIONS[:2], seed=1).pixels)
     assert np.array_equal(made[3:], model.draw(CAPTIONS[3:], seed=1, start=3).pixels)
     assert not np.array_equal(made, model.draw(CAPTIONS, seed=2).pixels)
-    *_, last = model.drawing(CAPTIONS, seed=1)
+    *_, last = model.draw_stream(CAPTIONS, seed=1)
     assert np.array_equal(last.pixels, made)
 
 

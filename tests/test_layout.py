@@ -64,7 +64,7 @@ def modules_after(code: str) -> set[str]:
         "import pinxit",
         "import pinxit; pinxit.VAE(latent_dim=3)",
         "from pinxit.cli import overview; overview()",
-        "from pinxit.models import families, family; [family(f) for f in families()]",
+        "import pinxit.models as m; list(map(m.get_family, m.list_families()))",
     ],
 )
 def test_nothing_heavy_is_imported_before_it_is_needed(code):

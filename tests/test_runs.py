@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from pinxit.errors import PinxitError, UsageError
-from pinxit.models import family
+from pinxit.models import get_family
 from pinxit.runs import FORMAT, Run, free_name, load
 from tests.builders import blobs
 
@@ -18,14 +18,14 @@ from tests.builders import blobs
 @pytest.fixture
 def run(tmp_path) -> Run:
     """An untrained model's run folder."""
-    facts = blobs().facts()
-    module = family("vae")
-    config = module.Config(latent_dim=2, width=8, depth=1).resolve(facts)
+    info = blobs().info()
+    module = get_family("vae")
+    config = module.Config(latent_dim=2, width=8, depth=1).resolve(info)
     run = Run(tmp_path / "run")
     record = {"format": FORMAT, "family": "vae", "model": dataclasses.asdict(config)}
-    run.write("config.json", {**record, "facts": facts.to_json()})
+    run.write("config.json", {**record, "dataset_info": info.to_json()})
     torch.manual_seed(0)
-    save_file(module.build(config, facts).state_dict(), run.weights)
+    save_file(module.build(config, info).state_dict(), run.weights)
     return Run(run.path)
 
 
@@ -33,7 +33,7 @@ def test_a_run_loads_as_it_was_written(run):
     model = load(run.path)
     assert not model.training
     assert model.config.latent_dim == 2
-    assert model.facts == blobs().facts()
+    assert model.info == blobs().info()
     again = load(str(run.path))
     assert (model.sample(2, seed=3).pixels == again.sample(2, seed=3).pixels).all()
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """`4 s`, `1 min 05 s`, `2 h 10 min`."""
     whole = max(0, round(seconds))
     if whole < 60:
@@ -26,7 +26,7 @@ QUIET_SECONDS = 1.0  # seconds that pass before anything is shown
 LINE_SECONDS = 10.0  # seconds between lines where stderr is no terminal
 
 
-def say(text: str) -> None:
+def echo(text: str) -> None:
     """One line on stderr; a name that is no Unicode is shown as well as can be."""
     encoding = sys.stderr.encoding or "utf-8"
     print(text.encode(encoding, "replace").decode(encoding), file=sys.stderr)
@@ -47,7 +47,7 @@ def _with_lines(items: Iterable[tuple[int, T]], total: int, what: str) -> Iterat
     for number, item in items:
         done += number
         if time.monotonic() - told > LINE_SECONDS:
-            say(f"{what}: {done:,} of {total:,}")
+            echo(f"{what}: {done:,} of {total:,}")
             told = time.monotonic()
         yield item
 
@@ -78,21 +78,21 @@ def _with_bar(items: Iterable[tuple[int, T]], total: int, what: str) -> Iterator
             yield item
 
 
-Told = Callable[[int, int], None]  # done, in all
+ProgressCallback = Callable[[int, int], None]  # done, in all
 
 LONG_STAGE_SECONDS = 15.0  # seconds: a stage that is expected to take longer says so
 
 STAGE_LINE_SECONDS = 30.0  # seconds between lines where stderr is no terminal
 
 
-class Teller:
+class StageProgress:
     """Says which stage goes on: a bar on a terminal, lines elsewhere, nothing when not `show`."""
 
     def __init__(self, show: bool = True) -> None:
         self.show = show
         self._bar: Any = None
 
-    def __enter__(self) -> Teller:
+    def __enter__(self) -> StageProgress:
         if self.show:
             self._bar = _bar()
         if self._bar is not None:
@@ -104,7 +104,7 @@ class Teller:
             self._bar.stop()
 
     @contextmanager
-    def stage(self, what: str) -> Iterator[Told]:
+    def stage(self, what: str) -> Iterator[ProgressCallback]:
         """A stage; what it yields is to be told how many are done, and of how many."""
         if self._bar is None:
             yield _Lines(what, self.show).told
@@ -136,14 +136,14 @@ class _Lines:
         if not self.said and now - self.begun > 1.0:  # the first second holds warming up too
             self.said = True
             if left > LONG_STAGE_SECONDS:
-                say(f"{self.what}: {lasting(left)} to go")
+                echo(f"{self.what}: {format_duration_short(left)} to go")
             self.last = now
         elif self.said and self.after_first and now - self.last > STAGE_LINE_SECONDS:
-            say(f"{self.what}: {done:,} of {total:,}, {lasting(left)} to go")
+            echo(f"{self.what}: {done:,} of {total:,}, {format_duration_short(left)} to go")
             self.last = now
 
 
-def lasting(seconds: float) -> str:
+def format_duration_short(seconds: float) -> str:
     """`40 s` or `12 min`."""
     return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
 

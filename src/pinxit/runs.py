@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pinxit.data.atomic_write import write_atomically
-from pinxit.data.batch import Facts
+from pinxit.data.batch import DatasetInfo
 from pinxit.errors import PinxitError, UsageError
-from pinxit.models import family
-from pinxit.models.config import from_record
+from pinxit.models import get_family
+from pinxit.models.config import config_from_dict
 
 if TYPE_CHECKING:
     import torch
@@ -66,8 +66,8 @@ class Run:
         return self.config["family"]
 
     @cached_property
-    def facts(self) -> Facts:
-        return Facts.from_json(self.config["facts"])
+    def info(self) -> DatasetInfo:
+        return DatasetInfo.from_json(self.config["dataset_info"])
 
     @property
     def weights(self) -> Path:
@@ -79,8 +79,8 @@ class Run:
 
     def build(self) -> Any:
         """The model with fresh weights, and what was taken from the images before training."""
-        module = family(self.family)
-        model = module.build(from_record(module.Config, self.config["model"]), self.facts)
+        module = get_family(self.family)
+        model = module.build(config_from_dict(module.Config, self.config["model"]), self.info)
         if self.prepared.is_file():
             from safetensors.torch import load_file
 

@@ -17,7 +17,7 @@ from safetensors.torch import save
 import pinxit
 from pinxit.cli import main
 from pinxit.evaluation import feature_space as features
-from pinxit.models import family
+from pinxit.models import get_family
 from pinxit.runs import Run
 from tests.builders import blobs
 
@@ -25,11 +25,11 @@ from tests.builders import blobs
 def make_run(path: Path, source: Path, **options) -> Path:
     """A run folder as training leaves it, with weights that were hardly trained."""
     images = pinxit.load_images(source, progress=False)
-    vae = family("vae")
+    vae = get_family("vae")
     torch.manual_seed(0)
     config = vae.Config(latent_dim=4, network="mlp", width=16, depth=1, **options)
-    facts = images.facts(images.rows_of("train"))
-    model = vae.build(config, facts)
+    info = images.info(images.split_indices("train"))
+    model = vae.build(config, info)
     run = Run(path)
     run.write("model.safetensors", save(model.state_dict()))
     run.write(
@@ -38,7 +38,7 @@ def make_run(path: Path, source: Path, **options) -> Path:
             "format": 1,
             "family": "vae",
             "model": dataclasses.asdict(model.config),
-            "facts": facts.to_json(),
+            "dataset_info": info.to_json(),
             "data": {"source": str(source), "fingerprint": images.fingerprint},
         },
     )

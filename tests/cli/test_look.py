@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from pinxit.cli import main
-from pinxit.data.contact_sheet import contact_sheet, spread, texts_under
+from pinxit.data.contact_sheet import cell_texts, contact_sheet, evenly_spaced_indices
 from pinxit.data.images import Images
 from pinxit.errors import UsageError
 
@@ -42,7 +42,7 @@ def test_look_as_json(photos, capsys):
     known = json.loads(capsys.readouterr().out)
     assert known["count"] == 8 == sum(known["splits"].values())
     assert known["labels"] == {"a": 4, "b": 4}
-    assert known["left_out"] == [{"name": "a/bad.png", "reason": "the file is empty"}]
+    assert known["skipped"] == [{"name": "a/bad.png", "reason": "the file is empty"}]
     assert known["sheet"] == "out/s.png"
     assert (photos.parent / "out" / "s.png").is_file()
 
@@ -102,10 +102,10 @@ def test_under_an_image_is_its_caption_else_its_label_else_its_name():
         label_names=("été",),
         captions={"en": ["one", "", ""], "fr": ["un", "", ""]},
     )
-    assert texts_under(some) == ["one", "été", "2.png"]
-    assert texts_under(some, "fr")[0] == "un"
+    assert cell_texts(some) == ["one", "été", "2.png"]
+    assert cell_texts(some, "fr")[0] == "un"
     with pytest.raises(UsageError, match="no captions in 'de'; there are: en, fr"):
-        texts_under(some, "de")
+        cell_texts(some, "de")
 
 
 @pytest.mark.parametrize("n", [1, 2, 7, 64])
@@ -120,5 +120,5 @@ def test_a_sheet_holds_every_image_enlarged(n):
 
 
 def test_what_is_shown_is_spread_over_all():
-    assert spread(5, 64).tolist() == [0, 1, 2, 3, 4]
-    assert spread(100, 3).tolist() == [0, 50, 99]
+    assert evenly_spaced_indices(5, 64).tolist() == [0, 1, 2, 3, 4]
+    assert evenly_spaced_indices(100, 3).tolist() == [0, 50, 99]

@@ -13,7 +13,7 @@ from PIL import Image
 
 import pinxit
 from pinxit.cli import main
-from pinxit.console import Teller
+from pinxit.console import StageProgress
 from pinxit.data.load import load_images
 from pinxit.evaluation import evaluate
 from pinxit.evaluation.runner import Assessment, Wanted
@@ -74,7 +74,7 @@ def test_words_that_no_caption_has_are_told(runs, capsys):
 def test_drawings_are_looked_for_among_the_true_images(runs):
     told = {"en": [f"blob {i}" for i in range(len(blobs()))]}
     images = dataclasses.replace(blobs(), captions=told)
-    judged = Assessment(Run(runs / "draw").load(), images, Wanted(), Teller(False))
+    judged = Assessment(Run(runs / "draw").load(), images, Wanted(), StageProgress(False))
     found = dict(judged.looked_up(lambda some: some.pixels.reshape(len(some), -1).astype(float)))
     for name in ("drawn_recall", "neighbour_recall"):
         assert 0 <= found[f"{name}_1"] <= found[f"{name}_5"] <= found[f"{name}_10"] <= 1

@@ -9,7 +9,7 @@ import pytest
 
 from pinxit.cli import main
 from pinxit.cli.train import parsed
-from pinxit.models import families, family
+from pinxit.models import get_family, list_families
 from pinxit.training.settings import Settings
 
 QUICK = ["--steps", "6", "--width", "16", "--depth", "1", "--latent-dim", "2", "--no-report"]
@@ -33,16 +33,16 @@ def told(words, capsys, code=0):
 
 def test_help_lists_the_families(capsys):
     out, _ = told(["train", "--help"], capsys)
-    for name in families():
+    for name in list_families():
         assert f"  {name} " in out
     assert "--resume RUN" in out
     assert told(["train"], capsys, 2)[0] == out
 
 
-@pytest.mark.parametrize("name", families())
+@pytest.mark.parametrize("name", list_families())
 def test_a_familys_help_shows_all_of_its_options_and_of_training_with_their_texts(name, capsys):
     out, _ = told(["train", name, "--help"], capsys)
-    for field in [*dataclasses.fields(family(name).Config), *dataclasses.fields(Settings)]:
+    for field in [*dataclasses.fields(get_family(name).Config), *dataclasses.fields(Settings)]:
         assert f"--{field.name.replace('_', '-')}" in out
     assert "--model." not in out
     assert "--training." not in out
@@ -53,7 +53,7 @@ def test_words_become_settings():
     words = "vae photos --latent-dim 3 --steps 7 --size 32 --condition label -o runs/x --dry-run"
     found = parsed(words.split())
     assert found["data"] == "photos"
-    assert found["model"] == family("vae").Config(latent_dim=3, condition="label")
+    assert found["model"] == get_family("vae").Config(latent_dim=3, condition="label")
     assert found["training"] == Settings(steps=7)
     assert found["reading"]["size"] == "32"
     assert str(found["out"]) == "runs/x"

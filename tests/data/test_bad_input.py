@@ -40,7 +40,7 @@ def reasons(folder: Path, **settings) -> dict[str, str]:
     images = load(folder, **settings)
     assert len(images) == 3
     assert [name for name in images.names if "good" in name] == list(images.names)
-    return {left.name: left.reason for left in images.left_out}
+    return {left.name: left.reason for left in images.skipped}
 
 
 BAD = {
@@ -85,7 +85,7 @@ def test_what_can_be_converted_is_not_left_out(folder):
         images = load(folder)
         assert len(images) == 4 + seed
         assert name in images.names
-        assert images.left_out == ()
+        assert images.skipped == ()
 
 
 def test_a_file_that_cannot_be_opened(folder, monkeypatch):
@@ -201,7 +201,7 @@ def test_a_parquet_row_that_names_a_file_elsewhere_is_not_followed(tmp_path):
     pq.write_table(pa.table({"image": image}), inside / "x.parquet")
     images = load(inside / "x.parquet")
     assert list(images.names) == ["own.png"]
-    assert [left.reason for left in images.left_out] == [
+    assert [left.reason for left in images.skipped] == [
         "names a file outside the parquet's folder",
         "the row has no image",
     ]

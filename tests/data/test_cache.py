@@ -30,7 +30,7 @@ def folder(tmp_path: Path, monkeypatch) -> Path:
 
 
 @pytest.fixture
-def decoded(monkeypatch) -> list[str]:
+def decode_all(monkeypatch) -> list[str]:
     """The sources that were decoded, rather than found in the cache."""
     seen = []
     read = load._read
@@ -47,9 +47,9 @@ def again(folder, **settings):
     return load.load_images(str(folder), progress=False, **settings)
 
 
-def test_the_second_time_is_a_memory_map_of_the_first(folder, decoded):
+def test_the_second_time_is_a_memory_map_of_the_first(folder, decode_all):
     first, second = again(folder), again(folder)
-    assert len(decoded) == 1
+    assert len(decode_all) == 1
     assert isinstance(second.pixels, np.memmap)
     assert second.fingerprint == first.fingerprint
     assert (second.pixels == first.pixels).all()
@@ -59,19 +59,19 @@ def test_the_second_time_is_a_memory_map_of_the_first(folder, decoded):
     assert plain.fingerprint == second.fingerprint
 
 
-def test_settings_are_kept_apart(folder, decoded):
+def test_settings_are_kept_apart(folder, decode_all):
     for settings_ in ({}, {"size": 4}, {"color": "rgb"}, {"fit": "pad"}, {"limit": 5}):
         again(folder, **settings_)
-    assert len(decoded) == 5
+    assert len(decode_all) == 5
     again(folder, limit=5)
-    assert len(decoded) == 5
+    assert len(decode_all) == 5
     again(folder, limit=5, seed=1)
-    assert len(decoded) == 6
+    assert len(decode_all) == 6
 
 
 @pytest.mark.parametrize("hashed", [True, False])
 def test_a_changed_file_is_noticed_though_size_and_time_are_the_same(
-    folder, decoded, hashed, monkeypatch
+    folder, decode_all, hashed, monkeypatch
 ):
     if not hashed:
         monkeypatch.setattr(records, "HASHED_BYTES", 0)
@@ -82,18 +82,18 @@ def test_a_changed_file_is_noticed_though_size_and_time_are_the_same(
     os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     assert (file.stat().st_size, file.stat().st_mtime_ns) == (stat.st_size, stat.st_mtime_ns)
     after = again(folder)
-    assert len(decoded) == 2
+    assert len(decode_all) == 2
     assert (after.pixels[3] == [200, 0, 0]).all()
     assert after.fingerprint != before.fingerprint
 
 
-def test_a_file_added_removed_or_renamed_is_noticed(folder, decoded):
+def test_a_file_added_removed_or_renamed_is_noticed(folder, decode_all):
     again(folder)
     Image.new("RGB", (8, 8)).save(folder / "new.bmp")
     assert len(again(folder)) == 13
     (folder / "new.bmp").unlink()
     assert len(again(folder)) == 12
-    assert len(decoded) == 2  # what it was before is known already
+    assert len(decode_all) == 2  # what it was before is known already
     (folder / "00.bmp").rename(folder / "zero.bmp")
     assert "zero.bmp" in again(folder).names
     (folder / "01.txt").write_text("a caption")
@@ -118,14 +118,14 @@ def test_any_byte_that_changes_changes_the_key(content, data):
 
 @pytest.mark.parametrize("damage", ["facts.json", "pixels.npy", "splits.npy"])
 @pytest.mark.parametrize("how", ["removed", "cut"])
-def test_a_damaged_cache_is_made_anew(folder, decoded, damage, how):
+def test_a_damaged_cache_is_made_anew(folder, decode_all, damage, how):
     whole = np.array(again(folder).pixels)
-    file = next(cache.cache_folder().glob(f"*/{damage}"))
+    file = next(cache.cache_dir().glob(f"*/{damage}"))
     file.unlink() if how == "removed" else file.write_bytes(file.read_bytes()[:-20])
     assert (again(folder).pixels == whole).all()
-    assert len(decoded) == 2
+    assert len(decode_all) == 2
     again(folder)
-    assert len(decoded) == 2
+    assert len(decode_all) == 2
 
 
 def test_a_failure_leaves_nothing_behind(folder, monkeypatch):
@@ -135,13 +135,13 @@ def test_a_failure_leaves_nothing_behind(folder, monkeypatch):
     monkeypatch.setattr(load, "_fingerprint", fail)
     with pytest.raises(RuntimeError):
         again(folder)
-    assert list(cache.cache_folder().iterdir()) == []
+    assert list(cache.cache_dir().iterdir()) == []
 
 
 def test_folders_of_killed_processes_are_swept(folder):
-    stale = cache.cache_folder() / ".old.x.part"
+    stale = cache.cache_dir() / ".old.x.part"
     stale.mkdir(parents=True)
-    fresh = cache.cache_folder() / ".new.x.part"
+    fresh = cache.cache_dir() / ".new.x.part"
     fresh.mkdir()
     os.utime(stale, (0, 0))
     again(folder)
@@ -180,4 +180,4 @@ def test_two_processes_at_once_both_get_the_images(folder):
     said = {process.communicate(timeout=60)[0] for process in running}
     assert len(said) == 1
     assert said.pop().split()[1:] == ["12", "False"]  # and torch was not imported
-    assert len(list(cache.cache_folder().iterdir())) == 1
+    assert len(list(cache.cache_dir().iterdir())) == 1

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
-from pinxit.data.decode import Unreadable, decode, is_grey, measure, quiet
+from pinxit.data.decode import UnreadableImage, decode, ignore_pillow_warnings, is_grey, read_size
 
 
 def encoded(image: Image.Image, kind: str = "PNG", **options) -> bytes:
@@ -43,7 +43,7 @@ def forged_png(width: int, height: int) -> bytes:
 
 
 def reason(content: bytes) -> str:
-    with quiet(), pytest.raises(Unreadable) as error:
+    with ignore_pillow_warnings(), pytest.raises(UnreadableImage) as error:
         pixels_of(content, 8, 8)
     return str(error.value)
 
@@ -56,7 +56,7 @@ two_sides = st.tuples(st.integers(2, 20), st.integers(2, 20))
 def test_a_colour_png_of_the_wanted_size_comes_back_bit_for_bit(pixels):
     content = encoded(Image.fromarray(pixels))
     assert (pixels_of(content, *pixels.shape) == pixels).all()
-    assert measure(lambda: content) == pixels.shape[:2]
+    assert read_size(lambda: content) == pixels.shape[:2]
 
 
 @settings(deadline=None, max_examples=40)
@@ -79,13 +79,13 @@ def test_every_format_is_read(kind):
 def test_an_orientation_tag_turns_the_pixels(orientation):
     # where the top left quarter of the stored image is seen, by tag (EXIF 2.3, 4.6.4 A)
     seen = {1: (0, 0), 2: (0, 1), 3: (1, 1), 4: (1, 0), 5: (0, 0), 6: (0, 1), 7: (1, 1), 8: (1, 0)}
-    stored = np.zeros((32, 48), np.uint8)
-    stored[:16, :24] = 255
+    load_cached = np.zeros((32, 48), np.uint8)
+    load_cached[:16, :24] = 255
     exif = Image.Exif()
     exif[0x0112] = orientation
-    content = encoded(Image.fromarray(stored), "JPEG", exif=exif, quality=95)
+    content = encoded(Image.fromarray(load_cached), "JPEG", exif=exif, quality=95)
     height, width = (48, 32) if orientation >= 5 else (32, 48)
-    assert measure(lambda: content) == (height, width)
+    assert read_size(lambda: content) == (height, width)
     shown = pixels_of(content, height, width, 1)[..., 0]
     quarters = shown.reshape(2, height // 2, 2, width // 2).mean((1, 3))
     assert np.unravel_index(quarters.argmax(), (2, 2)) == seen[orientation]
@@ -201,5 +201,5 @@ def test_damage_anywhere_gives_pixels_or_a_reason_and_never_another_error(at, va
     noise = np.random.default_rng(1).integers(0, 255, (16, 16, 3), np.uint8)
     content = bytearray(encoded(Image.fromarray(noise), kind))
     content[at % len(content)] = value
-    with quiet(), contextlib.suppress(Unreadable):
+    with ignore_pillow_warnings(), contextlib.suppress(UnreadableImage):
         assert pixels_of(bytes(content), 8, 8).shape == (8, 8, 3)

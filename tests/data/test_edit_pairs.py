@@ -31,7 +31,7 @@ def test_a_folder_of_pairs(tmp_path):
     assert (images.pixels[:, 0, 0, 0] == images.before[:, 0, 0, 0] + 5).all()
     assert images.captions["en"][3] == "brighter 3"
     assert images.labels is None
-    assert [item.reason for item in images.left_out] == ["one of no pair"]
+    assert [item.reason for item in images.skipped] == ["one of no pair"]
     some = images.take(np.array([4, 1]))
     assert some.before[:, 0, 0, 0].tolist() == [40, 10]
     batch = images.batch(np.array([2]))

@@ -112,7 +112,7 @@ def test_the_order_and_what_is_known_hold_whatever_is_left_out(folder, tmp_path)
     good = [i for i in range(300) if i not in bad]
     assert list(images.names) == [f"{i:04d}.png" for i in good]
     assert images.captions["und"] == [f"number {i}" for i in good]
-    assert [left.name for left in images.left_out] == [f"{i:04d}.png" for i in bad]
+    assert [left.name for left in images.skipped] == [f"{i:04d}.png" for i in bad]
     for row, i in ((0, 1), (100, good[100]), (294, 298)):
         expected = np.random.default_rng(i).integers(0, 256, (8, 8, 3), np.uint8)
         assert (images.pixels[row] == expected).all()

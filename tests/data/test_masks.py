@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pinxit.data.images import Images
-from pinxit.data.masks import by_box, by_half, by_mask, by_ratio, mask_size, pasted, shown_missing
+from pinxit.data.masks import (
+    box_mask,
+    composite,
+    half_mask,
+    mask_from_image,
+    random_patch_mask,
+    read_mask_size,
+    show_masked,
+)
 from pinxit.errors import UsageError
 from tests.builders import blobs
 
@@ -22,7 +30,7 @@ from tests.builders import blobs
 )
 def test_exactly_the_stated_number_of_patches_is_missing(rows, columns, block, ratio, seed):
     images = Images(np.zeros((3, rows * block, columns * block, 1), np.uint8))
-    missing = by_ratio(images, ratio, block, seed)
+    missing = random_patch_mask(images, ratio, block, seed)
     patches = missing.reshape(3, rows, block, columns, block).transpose(0, 1, 3, 2, 4)
     whole = patches.reshape(3, rows * columns, -1)
     assert (whole.all(-1) == whole.any(-1)).all(), "a patch is missing whole or not at all"
@@ -31,51 +39,51 @@ def test_exactly_the_stated_number_of_patches_is_missing(rows, columns, block, r
 
 
 def test_an_image_s_mask_is_a_function_of_the_seed_and_its_number():
-    many = by_ratio(blobs(), 0.75, 2, seed=1)
-    assert np.array_equal(many[:3], by_ratio(blobs()[:3], 0.75, 2, seed=1))
+    many = random_patch_mask(blobs(), 0.75, 2, seed=1)
+    assert np.array_equal(many[:3], random_patch_mask(blobs()[:3], 0.75, 2, seed=1))
     assert not np.array_equal(many[0], many[1])
-    assert not np.array_equal(many, by_ratio(blobs(), 0.75, 2, seed=2))
+    assert not np.array_equal(many, random_patch_mask(blobs(), 0.75, 2, seed=2))
 
 
 @pytest.mark.parametrize("ratio", [0, 1, 1.2, -0.5, float("nan")])
 def test_a_ratio_that_leaves_nothing_to_do_is_refused(ratio):
     with pytest.raises(UsageError, match="between 0 and 1"):
-        by_ratio(blobs(), ratio, 2)
+        random_patch_mask(blobs(), ratio, 2)
 
 
 def test_halves_are_halves():
     for half, part in {"lower": np.s_[:, 4:], "left": np.s_[:, :, :4]}.items():
-        missing = by_half(blobs(), half)
+        missing = half_mask(blobs(), half)
         assert missing[part].all()
         assert missing.mean() == 0.5
 
 
 def test_a_box_lies_where_it_is_said():
-    missing = by_box(blobs(3), (1, 2, 5, 4))
+    missing = box_mask(blobs(3), (1, 2, 5, 4))
     assert missing[:, 2:6, 1:6].all()
     assert missing[0].sum() == 20
     for box in ((5, 0, 4, 1), (-1, 0, 3, 3), (0, 0, 0, 3), (0, 7, 1, 2)):
         with pytest.raises(UsageError, match="does not lie in images of 8 x 8"):
-            by_box(blobs(3), box)
+            box_mask(blobs(3), box)
 
 
 def test_white_is_missing_and_an_all_black_mask_is_refused(tmp_path):
     mask = Images(np.zeros((1, 8, 8, 1), np.uint8))
     with pytest.raises(UsageError, match="White is what to paint"):
-        by_mask(blobs(2), mask)
+        mask_from_image(blobs(2), mask)
     mask.pixels[0, :3] = 255
-    assert by_mask(blobs(2), mask).sum() == 2 * 24
-    assert mask_size(mask.save(tmp_path / "mask.png")) == (8, 8)
+    assert mask_from_image(blobs(2), mask).sum() == 2 * 24
+    assert read_mask_size(mask.save(tmp_path / "mask.png")) == (8, 8)
     (tmp_path / "text.png").write_text("no image")
     with pytest.raises(UsageError, match="cannot be read"):
-        mask_size(tmp_path / "text.png")
+        read_mask_size(tmp_path / "text.png")
 
 
 def test_what_is_known_is_pasted_and_what_is_missing_shows_grey():
-    images, missing = blobs(2), by_half(blobs(2), "upper")
-    made = pasted(images, np.full_like(images.pixels, 9), missing)
+    images, missing = blobs(2), half_mask(blobs(2), "upper")
+    made = composite(images, np.full_like(images.pixels, 9), missing)
     assert (made[:, :4] == 9).all()
     assert np.array_equal(made[:, 4:], images.pixels[:, 4:])
-    shown = shown_missing(images, missing)
+    shown = show_masked(images, missing)
     assert (shown.pixels[:, :4] == 128).all()
     assert np.array_equal(shown.pixels[:, 4:], images.pixels[:, 4:])

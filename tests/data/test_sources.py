@@ -108,7 +108,7 @@ def test_captions_beside_and_in_metadata(tmp_path):
     }
     assert [label_of(images, f"{i}.png") for i in range(4)] == [None, None, "pet", "plant"]
     assert split_of(images)[3] == "test"
-    assert images.left_out == ()
+    assert images.skipped == ()
 
 
 def test_metadata_csv_in_a_subfolder_names_files_from_there(tmp_path):
@@ -125,7 +125,7 @@ def test_a_name_that_is_no_unicode(tmp_path):
     for _ in range(2):  # decoded, then from the cache
         images = load_images(str(tmp_path))
         assert list(images.names) == ["caf\udce9.png"]
-        assert images.left_out[0].name == "b\udce9.png"
+        assert images.skipped[0].name == "b\udce9.png"
 
 
 def test_files_one_by_one(tmp_path):
@@ -317,7 +317,7 @@ def test_a_shard_that_is_cut_off_gives_what_it_has(tmp_path):
         file.truncate(512 * 2 * 3 + 512 + 40)  # each is a header and a block; the last is cut
     images = load(str(shard))
     assert (images.pixels == TWELVE[:3]).all()
-    assert [left.reason for left in images.left_out] == ["the shard is truncated there"]
+    assert [left.reason for left in images.skipped] == ["the shard is truncated there"]
     (tmp_path / "b.tar").write_bytes(b"words" * 300)
     with pytest.raises(PinxitError, match="is no tar file"):
         load(str(tmp_path / "b.tar"))
@@ -516,6 +516,6 @@ def test_real_sets(real_data, monkeypatch, name, shape, labels, languages, split
     assert images.pixels.shape == shape
     assert len(images.label_names) == labels
     assert tuple(images.captions) == languages
-    assert images.left_out == ()
+    assert images.skipped == ()
     for count, split in zip(splits, SPLITS, strict=True):
-        assert count is None or len(images.rows_of(split)) == count
+        assert count is None or len(images.split_indices(split)) == count

@@ -8,7 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pinxit.data.images import SPLITS
-from pinxit.data.splits import assign_splits, chance, split_in, split_named, with_training
+from pinxit.data.splits import (
+    assign_splits,
+    ensure_training_split,
+    hash_fraction,
+    parse_split,
+    split_from_filename,
+)
 
 names = st.lists(st.text(min_size=1, max_size=12), unique=True, min_size=1, max_size=40)
 words = st.sampled_from([None, "train", "validation", "test"])
@@ -54,16 +60,16 @@ def test_shares_are_as_said():
 
 
 def test_composed_and_decomposed_letters_are_one_name():
-    assert chance("caf\u00e9.png") == chance("cafe\u0301.png")
-    assert chance("caf\u00e9.png") != chance("cafe.png")
+    assert hash_fraction("caf\u00e9.png") == hash_fraction("cafe\u0301.png")
+    assert hash_fraction("caf\u00e9.png") != hash_fraction("cafe.png")
 
 
 def test_a_source_of_one_image_can_be_trained_on():
-    name = next(f"{i}" for i in range(99) if chance(f"{i}") < 0.1)
+    name = next(f"{i}" for i in range(99) if hash_fraction(f"{i}") < 0.1)
     splits = assign_splits([name], [None])
     assert splits.tolist() == [2]
-    assert with_training(splits, [None]).tolist() == [0]
-    assert with_training(splits, ["test"]).tolist() == [2]  # there the source has said it
+    assert ensure_training_split(splits, [None]).tolist() == [0]
+    assert ensure_training_split(splits, ["test"]).tolist() == [2]  # there the source has said it
 
 
 @pytest.mark.parametrize(
@@ -77,11 +83,11 @@ def test_a_source_of_one_image_can_be_trained_on():
     ],
 )
 def test_a_files_name_tells_its_split(file, split):
-    assert split_in(file) == split
+    assert split_from_filename(file) == split
 
 
 def test_words_for_splits():
-    assert [split_named(w) for w in ("Valid", "dev", "testing", "cats")] == [
+    assert [parse_split(w) for w in ("Valid", "dev", "testing", "cats")] == [
         "validation",
         "validation",
         "test",

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from pinxit.data.masks import by_half
+from pinxit.data.masks import half_mask
 from pinxit.evaluation.inpainting import completion_figures, guessed, masked_error
 from pinxit.evaluation.linear_probe import (
     labelled,
@@ -49,7 +49,7 @@ def test_a_model_that_paints_left_to_right_is_judged_by_the_lower_half():
 
 def test_the_yardstick_is_the_mean_of_what_is_left():
     images = blobs(2)
-    missing = by_half(images, "lower")
+    missing = half_mask(images, "lower")
     made = guessed(images, missing)
     for i in range(2):
         assert (made[i, 4:] == round(float(images.pixels[i, :4].mean()))).all()

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.distributions import MultivariateNormal, Normal
 
-from pinxit.data.batch import Facts
+from pinxit.data.batch import DatasetInfo
 from pinxit.evaluation import likelihood as measure
 from pinxit.models.protocols import Elbo, ImportanceEstimate
 from pinxit.sampling import elbo as bounds
@@ -34,7 +34,7 @@ class LinearGaussian(nn.Module):
         self.w = nn.Parameter(0.4 * torch.randn(DIMS, LATENT, generator=generator))
         self.b = nn.Parameter(torch.full((DIMS,), 0.3))
         self.config = SimpleNamespace(latent_dim=LATENT)
-        self.facts = Facts(count=8, height=4, width=4, channels=1)
+        self.info = DatasetInfo(count=8, height=4, width=4, channels=1)
 
     def observe(self, batch, generator=None):
         return batch.pixels.permute(0, 3, 1, 2).float() / 255

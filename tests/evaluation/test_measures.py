@@ -221,19 +221,19 @@ def test_a_feature_space_is_trained_once_and_kept(quick, monkeypatch):
 
 
 def test_a_damaged_feature_space_is_made_again(quick):
-    from pinxit.data.cache import cache_folder
+    from pinxit.data.cache import cache_dir
 
     images = blobs(64, seed=5)
     first = features.feature_space(images)
-    for file in (cache_folder() / "features").glob("*.safetensors"):
+    for file in (cache_dir() / "features").glob("*.safetensors"):
         file.write_bytes(file.read_bytes()[:-8])
-    assert features.feature_space(images).facts["identity"] == first.facts["identity"]
+    assert features.feature_space(images).info["identity"] == first.info["identity"]
 
 
 def test_other_images_have_another_space_also_without_a_fingerprint(quick):
     spaces = [features.feature_space(noise(30, seed=seed)) for seed in (0, 1)]
-    assert spaces[0].facts["identity"] != spaces[1].facts["identity"]
-    assert spaces[0].facts["task"] == "quarter turns"
+    assert spaces[0].info["identity"] != spaces[1].info["identity"]
+    assert spaces[0].info["task"] == "quarter turns"
 
 
 @pytest.mark.parametrize(("height", "width", "channels"), [(2, 2, 1), (20, 70, 3), (96, 96, 1)])

@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from pinxit.data.captions import told_in_turn
+from pinxit.data.captions import captions_round_robin
 from pinxit.data.images import Images
 from pinxit.data.load import load_images
 from pinxit.data.scenes.edits import edit
@@ -42,10 +42,10 @@ def test_captions_are_taken_in_turn_and_images_without_are_left_out():
     images = dataclasses.replace(
         blobs(3), captions={"en": ["one", "", "three"], "fr": ["un", "", "trois"]}
     )
-    rows, texts = told_in_turn(images, ("en", "fr"))
+    rows, texts = captions_round_robin(images, ("en", "fr"))
     assert rows.tolist() == [0, 2]
     assert texts == ["one", "three"]
-    assert told_in_turn(images, ("fr",))[1] == ["un", "trois"]
+    assert captions_round_robin(images, ("fr",))[1] == ["un", "trois"]
 
 
 def test_words_that_match_and_words_that_do_not():

@@ -10,19 +10,19 @@ import numpy as np
 import pytest
 import torch
 
-from pinxit.data.batch import Facts
+from pinxit.data.batch import DatasetInfo
 from pinxit.data.images import Images
-from pinxit.data.masks import by_half
+from pinxit.data.masks import half_mask
 from pinxit.errors import PinxitError, UsageError
-from pinxit.models import make
+from pinxit.models import build_model
 from pinxit.models.igpt import build
 from pinxit.models.igpt.config import Config
 from pinxit.models.igpt.generate import AT_ONCE, Asked, filling, painting, painting_slowly
 from pinxit.models.tokenizer.config import Config as TokenizerConfig
 from pinxit.nn.palette import nearest
 from pinxit.nn.pixels import blocks_of, pixels_of
-from pinxit.nn.rng import uniforms
-from pinxit.nn.token_sampling import Chances
+from pinxit.nn.rng import per_image_uniform
+from pinxit.nn.token_sampling import SamplingParams
 from tests.builders import blobs
 
 TINY = {"width": 16, "depth": 2, "heads": 2}
@@ -42,7 +42,7 @@ def black_and_white(n: int = 96, height: int = 8, width: int = 8) -> Images:
 
 def tiny(images: Images | None = None, **options):
     images = images or black_and_white()
-    made = make(Config(**{**TINY, **options}), images, np.arange(len(images) // 2))[0]
+    made = build_model(Config(**{**TINY, **options}), images, np.arange(len(images) // 2))[0]
     with torch.no_grad():  # weights that matter: fresh ones give all colours about the same chance
         for name, parameter in made.named_parameters():
             generator = torch.Generator().manual_seed(len(name))
@@ -82,7 +82,9 @@ def test_few_grey_levels_are_lossless_and_many_are_not():
 def test_clusters_are_repeatable_by_seed_and_the_nearest_is_taken():
     images = blobs(60, channels=3)
     config = Config(**TINY, palette="kmeans", block=2, colors=20)
-    first, second, other = (make(config, images, np.arange(60), seed)[0] for seed in (0, 0, 1))
+    first, second, other = (
+        build_model(config, images, np.arange(60), seed)[0] for seed in (0, 0, 1)
+    )
     assert torch.equal(first.palette, second.palette)
     assert not torch.equal(first.palette, other.palette)
     blocks = blocks_of(torch.from_numpy(images.pixels[:5].copy()), 2)
@@ -101,7 +103,7 @@ def test_blocks_and_pixels_are_inverses():
 
 def test_a_clustered_palette_is_near_the_images():
     images = blobs(60, channels=3)
-    model = make(Config(**TINY, block=2, colors=64), images, np.arange(60))[0]
+    model = build_model(Config(**TINY, block=2, colors=64), images, np.arange(60))[0]
     assert model.config.palette == "kmeans"
     assert model.palette_psnr(images) > 25
 
@@ -147,7 +149,7 @@ def test_a_token_s_scores_see_only_those_before_it():
 
 def test_dynamic_binarization_draws_by_grey_and_scores_by_seed():
     grey = Images(np.full((400, 4, 4, 1), 64, np.uint8), splits=np.zeros(400, np.int8))
-    model = make(Config(**TINY, binarize="dynamic"), grey, np.arange(400))[0].eval()
+    model = build_model(Config(**TINY, binarize="dynamic"), grey, np.arange(400))[0].eval()
     pixels = torch.from_numpy(grey.pixels.copy())
     seen = model.observed(pixels)
     assert set(seen.unique().tolist()) == {0, 255}
@@ -182,7 +184,7 @@ def test_bert_has_no_likelihood_and_says_so():
 def test_bert_sees_both_sides_and_completes_any_part():
     images = black_and_white(5)
     model = tiny(images, objective="bert")
-    missing = by_half(images, "upper")
+    missing = half_mask(images, "upper")
     made = model.complete(images, missing, seed=0).pixels
     assert np.array_equal(made[~missing], images.pixels[~missing])
     other = dataclasses.replace(images, pixels=255 - images.pixels)
@@ -196,13 +198,18 @@ def asked(model, n: int = AT_ONCE, seed: int = 0) -> Asked:
     known = torch.full((n, model.tokens), -1)
     known[1::2, : model.tokens // 2] = 1
     labels = torch.arange(n) % 5 - 1 if model.config.condition == "label" else None
-    return Asked(known, labels, uniforms(n, model.tokens, seed))
+    return Asked(known, labels, per_image_uniform(n, model.tokens, seed))
 
 
 @pytest.mark.parametrize("options", VARIANTS, ids=str)
 @pytest.mark.parametrize(
     "chances",
-    [Chances(0.0), Chances(), Chances(0.7, top_k=3), Chances(1.3, top_p=0.8)],
+    [
+        SamplingParams(0.0),
+        SamplingParams(),
+        SamplingParams(0.7, top_k=3),
+        SamplingParams(1.3, top_p=0.8),
+    ],
     ids=["greedy", "plain", "top-k", "top-p"],
 )
 @torch.inference_mode()
@@ -232,7 +239,7 @@ def test_sampled_images_have_the_model_s_distribution():
 
 def test_rows_come_one_after_another_and_the_last_is_the_sample():
     model = tiny()
-    grown = list(model.growing(3, seed=2))
+    grown = list(model.sample_stream(3, seed=2))
     assert len(grown) == model.rows
     for row, image in enumerate(grown[:-1], 1):
         below = image.pixels[:, row * model.block :]
@@ -263,26 +270,43 @@ def test_a_label_changes_the_image_and_an_unknown_one_is_refused():
 def test_chances_keep_the_likeliest_and_never_none():
     scores = torch.log(torch.tensor([0.5, 0.3, 0.15, 0.05]))
     assert torch.allclose(
-        Chances(top_k=2).probabilities(scores), torch.tensor([0.625, 0.375, 0, 0])
+        SamplingParams(top_k=2).filtered_probs(scores), torch.tensor([0.625, 0.375, 0, 0])
     )
-    assert (Chances(top_p=0.79).probabilities(scores) > 0).tolist() == [True, True, False, False]
-    assert (Chances(top_p=0.81).probabilities(scores) > 0).tolist() == [True, True, True, False]
-    assert (Chances(top_p=1e-6).probabilities(scores) > 0).tolist() == [True, False, False, False]
+    assert (SamplingParams(top_p=0.79).filtered_probs(scores) > 0).tolist() == [
+        True,
+        True,
+        False,
+        False,
+    ]
+    assert (SamplingParams(top_p=0.81).filtered_probs(scores) > 0).tolist() == [
+        True,
+        True,
+        True,
+        False,
+    ]
+    assert (SamplingParams(top_p=1e-6).filtered_probs(scores) > 0).tolist() == [
+        True,
+        False,
+        False,
+        False,
+    ]
     chance = torch.linspace(0, 0.9999, 1000)
-    picked = Chances().pick(scores.expand(1000, 4), chance)
+    picked = SamplingParams().sample(scores.expand(1000, 4), chance)
     assert torch.allclose(
         picked.bincount(minlength=4) / 1000, torch.tensor([0.5, 0.3, 0.15, 0.05]), atol=0.002
     )
     for options in ({"top_k": 0}, {"top_p": 0.0}, {"top_p": 1.5}, {"temperature": -1}):
         with pytest.raises(UsageError):
-            Chances(**options)
+            SamplingParams(**options)
 
 
 @torch.inference_mode()
 def test_what_is_known_is_never_asked_for():
     model = tiny()
     known = torch.zeros(3, model.tokens, dtype=torch.long)
-    *_, last = filling(model, Asked(known, None, uniforms(3, model.tokens, 0)), Chances())
+    *_, last = filling(
+        model, Asked(known, None, per_image_uniform(3, model.tokens, 0)), SamplingParams()
+    )
     assert torch.equal(last, known)
 
 
@@ -322,7 +346,7 @@ def test_the_network_is_that_of_transformers():
 def test_it_learns_more_than_each_pixel_s_own_chance():
     images = black_and_white(1200)
     rows = np.arange(900)
-    model = make(Config(block=2, width=32, depth=2), images, rows)[0].train()
+    model = build_model(Config(block=2, width=32, depth=2), images, rows)[0].train()
     optimizer = torch.optim.Adam(model.parameters(), 3e-3)
     for step in range(150):
         optimizer.zero_grad()
@@ -350,49 +374,51 @@ def test_it_learns_more_than_each_pixel_s_own_chance():
 )
 def test_what_cannot_be_is_refused_in_a_line(options, words):
     with pytest.raises(UsageError, match=words):
-        Config(**options).resolve(blobs().facts())
+        Config(**options).resolve(blobs().info())
 
 
 def test_more_colours_than_the_images_have_are_refused():
     images = black_and_white()
     with pytest.raises(UsageError, match="300 colours were asked for, and the images have"):
-        make(Config(palette="kmeans", block=2, colors=300), images, np.arange(48))
+        build_model(Config(palette="kmeans", block=2, colors=300), images, np.arange(48))
 
 
 def test_an_image_larger_than_the_context_says_what_fits():
-    facts = Facts(96, 64, 64, 3)
+    info = DatasetInfo(96, 64, 64, 3)
     with pytest.raises(UsageError, match=r"4,096 tokens; .* Blocks that fit: 2, 4, 8"):
-        Config(block=1).resolve(facts)
+        Config(block=1).resolve(info)
     with pytest.raises(UsageError, match="smaller --size"):
-        Config().resolve(Facts(96, 251, 257, 1))
+        Config().resolve(DatasetInfo(96, 251, 257, 1))
 
 
 @pytest.mark.parametrize(
-    ("facts", "block", "palette"),
+    ("info", "block", "palette"),
     [
-        (Facts(96, 8, 8, 1), 1, "levels"),
-        (Facts(96, 28, 28, 1), 2, "kmeans"),
-        (Facts(96, 28, 28, 1, extremes=1.0), 2, "binary"),
-        (Facts(96, 32, 32, 3), 2, "kmeans"),
-        (Facts(96, 64, 64, 3), 4, "kmeans"),
+        (DatasetInfo(96, 8, 8, 1), 1, "levels"),
+        (DatasetInfo(96, 28, 28, 1), 2, "kmeans"),
+        (DatasetInfo(96, 28, 28, 1, binary_fraction=1.0), 2, "binary"),
+        (DatasetInfo(96, 32, 32, 3), 2, "kmeans"),
+        (DatasetInfo(96, 64, 64, 3), 4, "kmeans"),
     ],
 )
-def test_block_and_palette_are_chosen_from_the_images(facts, block, palette):
-    config = Config().resolve(facts)
+def test_block_and_palette_are_chosen_from_the_images(info, block, palette):
+    config = Config().resolve(info)
     assert (config.block, config.palette) == (block, palette)
 
 
 def test_a_family_without_images_builds_with_a_palette_of_its_own():
-    model = build(Config(**TINY, palette="kmeans", block=2, colors=32), blobs().facts())
+    model = build(Config(**TINY, palette="kmeans", block=2, colors=32), blobs().info())
     assert model.palette.shape == (32, 4)
     assert not model.lossless
 
 
 def test_the_codes_of_a_tokenizer_in_place_of_a_palette():
     config = TokenizerConfig(factor=2, levels=(4, 4), width=8, depth=1)
-    tokenizer = make(config, blobs(), np.arange(48))[0].eval()
+    tokenizer = build_model(config, blobs(), np.arange(48))[0].eval()
     small = {"width": 16, "depth": 1, "heads": 1}
-    model = make(Config(tokens="runs/any", **small), blobs(), np.arange(48), tokenizer=tokenizer)[0]
+    model = build_model(
+        Config(tokens="runs/any", **small), blobs(), np.arange(48), tokenizer=tokenizer
+    )[0]
     model.eval()
     assert (model.config.block, model.config.colors) == (2, 16)
     assert not model.lossless
@@ -411,8 +437,8 @@ def test_the_codes_of_a_tokenizer_in_place_of_a_palette():
         images, pixels=np.where(missing[..., None], 9, images.pixels).astype(np.uint8)
     )
     assert np.array_equal(model.complete(other, missing, seed=1).pixels, made.pixels)
-    again = build(model.config, model.facts)
+    again = build(model.config, model.info)
     again.load_state_dict(model.state_dict())
     assert np.array_equal(again.eval().sample(2).pixels, model.sample(2).pixels)
     with pytest.raises(UsageError, match="place of a palette"):
-        Config(tokens="runs/any", palette="binary").resolve(model.facts)
+        Config(tokens="runs/any", palette="binary").resolve(model.info)

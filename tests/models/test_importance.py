@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from pinxit.data.batch import Facts
+from pinxit.data.batch import DatasetInfo
 from pinxit.evaluation.likelihood import RunningWeights
-from pinxit.models.protocols import FastImportance
+from pinxit.models.protocols import FastImportanceSampling
 from pinxit.models.vae import build
 from pinxit.models.vae.config import Config
 from pinxit.models.vae.importance import FEWEST, Weights, applies, estimate_of
@@ -22,8 +22,8 @@ TINY = {"latent_dim": 3, "width": 16, "depth": 1, "network": "mlp", "likelihood"
 def tiny(size: tuple[int, int] = (8, 8), channels: int = 1, gain: float = 1.0, **options):
     """A model with weights that matter: untrained ones would give logits near 0."""
     torch.manual_seed(0)
-    facts = Facts(96, *size, channels, label_names=("a", "b", "c", "d"))
-    model = build(Config(**{**TINY, "binarize": "static", **options}), facts).eval()
+    info = DatasetInfo(96, *size, channels, label_names=("a", "b", "c", "d"))
+    model = build(Config(**{**TINY, "binarize": "static", **options}), info).eval()
     for name, parameter in model.named_parameters():
         if not name.startswith("prior") and parameter.ndim:
             torch.nn.init.normal_(parameter, std=gain / math.sqrt(parameter[0].numel()))
@@ -34,7 +34,7 @@ def tiny(size: tuple[int, int] = (8, 8), channels: int = 1, gain: float = 1.0, *
 
 def black_and_white(model, n: int = 5):
     generator = torch.Generator().manual_seed(1)
-    shape = (n, model.facts.channels, model.facts.height, model.facts.width)
+    shape = (n, model.info.channels, model.info.height, model.info.width)
     return (torch.rand(shape, generator=generator) < 0.3).float()
 
 
@@ -120,7 +120,7 @@ def test_chance_is_of_the_generator_alone_and_threads_change_nothing():
 def test_it_says_where_it_does_not_apply():
     x = black_and_white(tiny())
     generator = torch.Generator()
-    assert isinstance(tiny(), FastImportance)
+    assert isinstance(tiny(), FastImportanceSampling)
     assert tiny().importance_log_likelihood(x, None, FEWEST - 1, generator) is None
     for options in ({"network": "conv"}, {"likelihood": "gaussian"}, {"network": "linear"}):
         model = tiny(**{**options, "binarize": "auto"})

@@ -10,16 +10,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pinxit.data.batch import Facts
-from pinxit.data.masks import by_ratio
+from pinxit.data.batch import DatasetInfo
+from pinxit.data.masks import random_patch_mask
 from pinxit.errors import UsageError
 from pinxit.evaluation.inpainting import guessed, masked_error
-from pinxit.models import make
+from pinxit.models import build_model
 from pinxit.models.mae import build
 from pinxit.models.mae.config import Config
 from pinxit.models.mae.masking import order, restoring, seen_count
-from pinxit.nn.pixels import gathered, patchify, unpatchify
-from pinxit.nn.positions import positions
+from pinxit.nn.pixels import gather_tokens, patchify, unpatchify
+from pinxit.nn.positions import sincos_2d_pos_embed
 from tests.builders import blobs
 
 KINDS = ("random", "block", "grid")
@@ -27,9 +27,9 @@ TINY = {"width": 16, "depth": 2, "heads": 2, "decoder_width": 8, "decoder_heads"
 CPU = torch.device("cpu")
 
 
-def tiny(facts: Facts | None = None, **options):
+def tiny(info: DatasetInfo | None = None, **options):
     torch.manual_seed(0)
-    return build(Config(**{**TINY, **options}), facts or blobs().facts()).eval()
+    return build(Config(**{**TINY, **options}), info or blobs().info()).eval()
 
 
 sides = st.integers(1, 6)
@@ -64,7 +64,9 @@ def test_masking_keeps_exactly_the_stated_count_and_restores_order(kind, rows, c
     seen = shuffled[:, :count]
     assert all(len(set(row)) == count for row in seen.tolist())
     content = torch.arange(5 * patches).view(5, patches, 1)
-    assert torch.equal(gathered(gathered(content, shuffled), restoring(shuffled)), content)
+    assert torch.equal(
+        gather_tokens(gather_tokens(content, shuffled), restoring(shuffled)), content
+    )
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -99,7 +101,7 @@ def test_positions_are_waves_of_column_and_row():
                     angle = torch.tensor(place / 10_000 ** (k / 2))
                     slow[3 * row + column, 4 * i + k] = angle.sin()
                     slow[3 * row + column, 4 * i + 2 + k] = angle.cos()
-    assert torch.allclose(positions(2, 3, 8), slow, atol=1e-6)
+    assert torch.allclose(sincos_2d_pos_embed(2, 3, 8), slow, atol=1e-6)
 
 
 def test_positions_are_those_of_transformers():
@@ -108,7 +110,7 @@ def test_positions_are_those_of_transformers():
         pytest.skip("this version of transformers builds its positions elsewhere")
     theirs = peer.build_2d_sinusoidal_position_embedding(5, 5, 16)
     theirs = torch.cat((theirs[:, 8:], theirs[:, :8]), 1)  # columns first, as its models have them
-    assert torch.allclose(positions(5, 5, 16), theirs, atol=1e-6)
+    assert torch.allclose(sincos_2d_pos_embed(5, 5, 16), theirs, atol=1e-6)
 
 
 @pytest.mark.parametrize("norm_pixels", [False, True])
@@ -116,8 +118,8 @@ def test_positions_are_those_of_transformers():
 def test_the_network_is_that_of_transformers(norm_pixels, channels):
     peers = pytest.importorskip("benchmarks.peer_transformers")
     pytest.importorskip("transformers")
-    facts = Facts(96, 8, 8, channels, mean=0.0, std=1.0)
-    model = tiny(facts, norm_pixels=norm_pixels)
+    info = DatasetInfo(96, 8, 8, channels, mean=0.0, std=1.0)
+    model = tiny(info, norm_pixels=norm_pixels)
     with torch.no_grad():  # weights that matter: fresh ones have gains of 1 and no biases
         for parameter in model.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
@@ -130,7 +132,7 @@ def test_the_network_is_that_of_transformers(norm_pixels, channels):
         latent = peer.vit(pixel_values=x, noise=noise).last_hidden_state
         patches = patchify(pixels, 2)
         seen = shuffled[:, :4]
-        ours = model.encoded(model.values(gathered(patches, seen)), seen)
+        ours = model.encoded(model.values(gather_tokens(patches, seen)), seen)
         painted = model.decoded(ours, shuffled)
         loss = model.loss_of(patches, shuffled).total
     assert torch.allclose(ours, latent, atol=1e-5)
@@ -145,7 +147,8 @@ def test_the_loss_is_that_of_a_loop_over_hidden_patches(norm_pixels):
     patches = patchify(torch.from_numpy(blobs(4).pixels.copy()), 2)
     shuffled = order("random", 4, 4, 4, CPU)
     made = model.decoded(
-        model.encoded(model.values(gathered(patches, shuffled[:, :4])), shuffled[:, :4]), shuffled
+        model.encoded(model.values(gather_tokens(patches, shuffled[:, :4])), shuffled[:, :4]),
+        shuffled,
     )
     errors = []
     for i in range(4):
@@ -165,8 +168,8 @@ def test_a_decoder_asked_for_hidden_patches_gives_those_of_the_whole():
     patches = patchify(torch.from_numpy(blobs(4).pixels.copy()), 2)
     shuffled = order("random", 4, 4, 4, CPU)
     seen, hidden = shuffled[:, :4], shuffled[:, 4:]
-    tokens = model.encoded(model.values(gathered(patches, seen)), seen)
-    whole = gathered(model.decoded(tokens, shuffled), hidden)
+    tokens = model.encoded(model.values(gather_tokens(patches, seen)), seen)
+    whole = gather_tokens(model.decoded(tokens, shuffled), hidden)
     assert torch.allclose(model.decoded(tokens, shuffled, hidden_only=True), whole, atol=1e-6)
 
 
@@ -175,9 +178,9 @@ def test_the_encoder_does_not_see_hidden_patches():
     values = torch.randn(2, 16, 4, requires_grad=True)
     shuffled = order("random", 2, 4, 4, CPU)
     seen, hidden = shuffled[:, :4], shuffled[:, 4:]
-    model.decoded(model.encoded(gathered(values, seen), seen), shuffled).sum().backward()
-    assert gathered(values.grad, hidden).abs().max() == 0
-    assert gathered(values.grad, seen).abs().min() > 0
+    model.decoded(model.encoded(gather_tokens(values, seen), seen), shuffled).sum().backward()
+    assert gather_tokens(values.grad, hidden).abs().max() == 0
+    assert gather_tokens(values.grad, seen).abs().min() > 0
 
 
 def test_features_are_differentiable_and_their_mean_is_the_embedding():
@@ -196,15 +199,15 @@ def test_features_are_differentiable_and_their_mean_is_the_embedding():
 @pytest.mark.parametrize(("height", "width", "channels"), [(8, 8, 3), (6, 10, 1), (12, 4, 3)])
 def test_images_of_any_shape_are_completed(height, width, channels):
     images = blobs(6, height, width, channels)
-    model = tiny(images.facts())
-    missing = by_ratio(images, 0.5, 2)
+    model = tiny(images.info())
+    missing = random_patch_mask(images, 0.5, 2)
     made = model.complete(images, missing)
     assert np.array_equal(made.pixels[~missing], images.pixels[~missing])
 
 
 def test_a_plain_mae_gives_one_answer_whatever_the_seed():
     model, images = tiny(), blobs(4)
-    missing = by_ratio(images, 0.75, 2)
+    missing = random_patch_mask(images, 0.75, 2)
     answers = [model.complete(images, missing, seed=s, temperature=t) for s, t in ((0, 1), (5, 0))]
     assert np.array_equal(answers[0].pixels, answers[1].pixels)
 
@@ -222,7 +225,7 @@ def test_unmasking_is_a_function_of_seed_and_number():
 def test_it_learns_more_than_the_mean_of_what_is_left(masking):
     images = blobs(1200)
     config = Config(masking=masking, mask_ratio=0.5, width=48, depth=2, decoder_width=32)
-    model = make(config, images, np.arange(600))[0].train()
+    model = build_model(config, images, np.arange(600))[0].train()
     optimizer = torch.optim.Adam(model.parameters(), 2e-3)
     torch.manual_seed(0)
     for step in range(400):
@@ -232,7 +235,7 @@ def test_it_learns_more_than_the_mean_of_what_is_left(masking):
         optimizer.step()
     model.eval()
     test = images.split("test")
-    missing = by_ratio(test, 0.5, 2)
+    missing = random_patch_mask(test, 0.5, 2)
     made = model.complete(test, missing).pixels
     assert masked_error(test, made, missing) < 0.6 * masked_error(
         test, guessed(test, missing), missing
@@ -254,7 +257,7 @@ def test_it_learns_more_than_the_mean_of_what_is_left(masking):
 )
 def test_what_cannot_be_is_refused_in_a_line(options, words):
     with pytest.raises(UsageError, match=words):
-        Config(**options).resolve(blobs().facts())
+        Config(**options).resolve(blobs().info())
 
 
 def test_images_of_another_size_are_refused():
@@ -267,5 +270,5 @@ def test_images_of_another_size_are_refused():
     [((8, 8), 2), ((28, 28), 4), ((32, 32), 4), ((64, 64), 8), ((7, 5), 1), ((9, 6), 3)],
 )
 def test_the_patch_is_chosen_from_the_size(size, patch):
-    facts = dataclasses.replace(blobs().facts(), height=size[0], width=size[1])
-    assert Config().resolve(facts).patch == patch
+    info = dataclasses.replace(blobs().info(), height=size[0], width=size[1])
+    assert Config().resolve(info).patch == patch

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from safetensors.torch import load, save
 
 from pinxit.data.images import Images
-from pinxit.data.text_tokenizer import END, PAD
+from pinxit.data.text_tokenizer import EOS, PAD
 from pinxit.errors import UsageError
-from pinxit.models import make
+from pinxit.models import build_model
 from pinxit.models.seq2seq import build
 from pinxit.models.seq2seq.cached_decoder import Steps
 from pinxit.models.seq2seq.code_embeddings import Around, shared
@@ -26,9 +26,9 @@ from pinxit.models.seq2seq.sources import PLACED
 from pinxit.models.tokenizer.config import Config as TokenizerConfig
 from pinxit.models.tokenizer.quantizers import FSQ
 from pinxit.nn.beam_search import beam_search, by_chance, penalised
-from pinxit.nn.positions import positions
-from pinxit.nn.rng import mix, uniforms
-from pinxit.nn.token_sampling import Chances
+from pinxit.nn.positions import sincos_2d_pos_embed
+from pinxit.nn.rng import mix_seed, per_image_uniform
+from pinxit.nn.token_sampling import SamplingParams
 from tests.builders import blobs
 
 SMALL = {"width": 32, "heads": 2, "depth": 2, "decoder_depth": 2, "block": 2, "colors": 8}
@@ -37,7 +37,7 @@ TEXTS = ["a blob at the top left", "une tache en bas à droite", "a blob"]
 
 def tiny(source="words", target="image", **options):
     config = Config(source=source, target=target, **{**SMALL, **options})
-    return make(config, blobs(), np.arange(48))[0].eval()
+    return build_model(config, blobs(), np.arange(48))[0].eval()
 
 
 def read_of(model, texts=TEXTS):
@@ -182,10 +182,10 @@ def test_the_teacher_forced_loss_of_words_is_that_of_a_loop():
 @pytest.mark.parametrize("guidance", [1.0, 2.5])
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
 def test_painting_with_a_cache_is_painting_without(guidance, temperature):
-    model, chances = tiny(), Chances(temperature)
+    model, chances = tiny(), SamplingParams(temperature)
     words = padded(model.tokens_of(TEXTS, ["en", "fr", "en"]), model.length)
     read = model._read(words, None, guidance)
-    chance = uniforms(3, model.steps, 0)[:, 0]
+    chance = per_image_uniform(3, model.steps, 0)[:, 0]
     *_, fast = painting(model, read, chance, chances, guidance)
     assert torch.equal(fast.codes, painting_slowly(model, read, chance, chances, guidance))
 
@@ -196,9 +196,9 @@ def test_of_several_tries_the_likeliest_is_kept(guidance):
     model = tiny()
     words = padded(model.tokens_of(TEXTS, ["en", "fr", "en"]), model.length)
     read, plain = model._read(words, None, guidance), model._read(words, None, 1.0)
-    several = torch.stack([uniforms(3, model.steps, seed)[:, 0] for seed in range(5)])
-    *_, best = best_of(model, read, several, Chances(), guidance)
-    each = [painting_slowly(model, read, one, Chances(), guidance) for one in several]
+    several = torch.stack([per_image_uniform(3, model.steps, seed)[:, 0] for seed in range(5)])
+    *_, best = best_of(model, read, several, SamplingParams(), guidance)
+    each = [painting_slowly(model, read, one, SamplingParams(), guidance) for one in several]
     log_p = torch.stack([_log_p(model, plain, codes) for codes in each])
     for i, k in enumerate(log_p.argmax(0).tolist()):
         assert torch.equal(best.codes[i], each[k][i])
@@ -209,10 +209,11 @@ def test_of_several_tries_the_likeliest_is_kept(guidance):
 def test_a_judge_keeps_what_it_would_describe_by_the_words():
     model, judge = tiny(), tiny("image", "words")
     drawn = [
-        model.draw(TEXTS, seed=[mix(5 + i, k) if k else 5 + i for i in range(3)]) for k in range(4)
+        model.draw(TEXTS, seed=[mix_seed(5 + i, k) if k else 5 + i for i in range(3)])
+        for k in range(4)
     ]
-    languages = [model.words.language_of(text) for text in TEXTS]
-    rated = np.stack([judge.fits(one, TEXTS, languages) for one in drawn])
+    languages = [model.words.detect_language(text) for text in TEXTS]
+    rated = np.stack([judge.caption_log_prob(one, TEXTS, languages) for one in drawn])
     best = model.draw(TEXTS, seed=[5, 6, 7], tries=4, judge=judge)
     for i, k in enumerate(rated.argmax(0).tolist()):
         assert np.array_equal(best.pixels[i], drawn[k].pixels[i])
@@ -221,18 +222,20 @@ def test_a_judge_keeps_what_it_would_describe_by_the_words():
 
 def test_what_a_judge_says_is_the_sum_over_pieces_whatever_stands_beside_it():
     judge, images = tiny("image", "words"), blobs(3)
-    together = judge.fits(images, TEXTS, ["en", "fr", "en"])
+    together = judge.caption_log_prob(images, TEXTS, ["en", "fr", "en"])
     for i, (text, language) in enumerate(zip(TEXTS, ("en", "fr", "en"), strict=True)):
-        alone = judge.fits(images[i], [text], [language])[0]
+        alone = judge.caption_log_prob(images[i], [text], [language])[0]
         assert alone == together[i]
-        assert judge.rated(images[i], [text], language)[0, 0] == pytest.approx(alone, rel=1e-4)
+        assert judge.caption_log_prob_matrix(images[i], [text], language)[0, 0] == pytest.approx(
+            alone, rel=1e-4
+        )
     words = judge.tokens_of(TEXTS[:1], ["en"])[0].tolist()
     steps, log_p = Steps(judge, judge.read(None, pixels_of(judge)[:1])), 0.0
     with torch.inference_mode():
         for t, (token, due) in enumerate(itertools.pairwise(words)):
             log_p += float(steps(torch.tensor([token]), t).log_softmax(-1)[0, due])
     shown = Images(pixels_of(judge)[:1].numpy())
-    assert judge.fits(shown, TEXTS[:1], ["en"])[0] == pytest.approx(log_p, rel=1e-4)
+    assert judge.caption_log_prob(shown, TEXTS[:1], ["en"])[0] == pytest.approx(log_p, rel=1e-4)
 
 
 def test_what_is_no_judge_is_refused():
@@ -241,7 +244,7 @@ def test_what_is_no_judge_is_refused():
         model.draw(TEXTS, judge=judge)
     with pytest.raises(UsageError, match="a model that captions"):
         model.draw(TEXTS, judge=model, tries=2)
-    judge.facts = dataclasses.replace(judge.facts, height=16)
+    judge.info = dataclasses.replace(judge.info, height=16)
     with pytest.raises(UsageError, match="sees images of 16x8x1"):
         model.draw(TEXTS, judge=judge, tries=2)
     with pytest.raises(UsageError, match="no caption"):
@@ -256,7 +259,10 @@ def _log_p(model, read, codes):
 
 def test_tries_are_of_each_images_own_seed_and_the_first_is_what_one_try_gives():
     model = tiny()
-    alone, grown = model.draw(TEXTS[:1], seed=5), list(model.drawing(TEXTS[:1], seed=5, tries=3))
+    alone, grown = (
+        model.draw(TEXTS[:1], seed=5),
+        list(model.draw_stream(TEXTS[:1], seed=5, tries=3)),
+    )
     assert np.array_equal(grown[-2].pixels, alone.pixels)
     together = model.draw([*TEXTS[:1], "another"], seed=5, tries=3)
     assert np.array_equal(together.pixels[0], grown[-1].pixels[0])
@@ -317,10 +323,10 @@ class Table:
 def all_texts(table, start, length):
     """Every text of at most so many tokens, with its log-probability."""
     for count in range(length + 1):
-        others = [v for v in range(table.vocabulary) if v != END]
+        others = [v for v in range(table.vocabulary) if v != EOS]
         for text in itertools.product(others, repeat=count):
             said, total = (start,), 0.0
-            for token in (*text, END):
+            for token in (*text, EOS):
                 total += float(table.log_p(said)[token])
                 said = (*said, token)
             yield text, total
@@ -340,21 +346,21 @@ def test_a_beam_as_wide_as_all_there_is_finds_the_true_maximum(penalty):
 
 def test_one_beam_is_the_likeliest_token_each_time():
     table, said, total = Table(5), (0,), 0.0
-    while said[-1] != END and len(said) <= 6:
+    while said[-1] != EOS and len(said) <= 6:
         log_p = table.log_p(said)
         said = (*said, int(log_p.argmax()))
     (found,) = beam_search(Table(5, 1), torch.tensor([0]), 12, 1)[0]
     for token, before in ((said[i], said[:i]) for i in range(1, len(said))):
         total += float(table.log_p(before)[token])
-    if said[-1] == END:
+    if said[-1] == EOS:
         assert found.tokens == said[1:-1]
         assert found.log_p == pytest.approx(total, abs=1e-4)
 
 
 def test_texts_of_chance_come_as_often_as_they_are_likely():
     n = 4_000
-    chance = uniforms(n, 3, 0)[:, 0]
-    found = by_chance(Table(3, n), torch.zeros(n, dtype=torch.long), chance, Chances())
+    chance = per_image_uniform(n, 3, 0)[:, 0]
+    found = by_chance(Table(3, n), torch.zeros(n, dtype=torch.long), chance, SamplingParams())
     likely = {text: math.exp(p) for text, p in all_texts(Table(3), 0, 1)}
     for text, p in likely.items():
         if len(text) <= 1:
@@ -373,17 +379,17 @@ def test_any_text_is_read_and_marks_are_never_written():
     for said in model.caption(blobs(2), beams=2, count=2)[0]:
         assert said.text == said.text.strip()
     tokens = model.tokens_of(["日本 🎩 é", None], ["en", "en"])
-    assert tokens[1, 0] == END
+    assert tokens[1, 0] == EOS
     assert (tokens[1, 1:] == PAD).all()
     assert model.words.decode(tokens[0].tolist()) == "日本 🎩 é"
 
 
 def test_a_frozen_tokenizer_is_kept_whole_and_does_not_learn():
-    tokenizer = make(
+    tokenizer = build_model(
         TokenizerConfig(factor=2, levels=(4, 4), width=8, depth=1), blobs(), np.arange(48)
     )[0].eval()
     config = Config(tokens="runs/any", **{**SMALL, "block": None, "colors": None})
-    model = make(config, blobs(), np.arange(48), tokenizer=tokenizer)[0]
+    model = build_model(config, blobs(), np.arange(48), tokenizer=tokenizer)[0]
     assert (model.config.block, model.config.colors) == (2, 16)
     tokens = tokenizer.tokenize(blobs(3))
     pixels = torch.from_numpy(blobs(3).pixels.copy())
@@ -391,7 +397,7 @@ def test_a_frozen_tokenizer_is_kept_whole_and_does_not_learn():
     drawn = model.codes.images_of(torch.from_numpy(tokens.reshape(3, -1)))
     assert np.array_equal(drawn, tokenizer.detokenize(tokens).pixels)
     assert not [name for name, _ in model.named_parameters() if name.startswith("codes")]
-    again = build(model.config, model.facts)
+    again = build(model.config, model.info)
     again.load_state_dict(load(save(model.state_dict())))
     assert np.array_equal(again.codes.codes_of(pixels), tokens.reshape(3, -1))
     assert np.array_equal(again.draw(TEXTS).pixels, model.eval().draw(TEXTS).pixels)
@@ -402,15 +408,18 @@ def test_a_frozen_tokenizer_is_kept_whole_and_does_not_learn():
 @pytest.mark.parametrize("source", ["words", "both"])
 def test_codes_told_by_their_digits_are_painted_with_a_cache_as_without(source):
     quantized = TokenizerConfig(factor=2, levels=(4, 3), width=8, depth=1)
-    tokenizer = make(quantized, blobs(), np.arange(48))[0].eval()
+    tokenizer = build_model(quantized, blobs(), np.arange(48))[0].eval()
     config = Config(source, tokens="runs/any", **{**SMALL, "block": None, "colors": None})
-    model = make(config, blobs(), np.arange(48), tokenizer=tokenizer)[0].eval()
+    model = build_model(config, blobs(), np.arange(48), tokenizer=tokenizer)[0].eval()
     assert model.config.levels == (4, 3)
     assert model.head.weight.shape == (1, 4 + 3 + 12, 32)
     words = padded(model.tokens_of(TEXTS, ["en", "fr", "en"]), model.length)
-    read, chance = model._read(words, pixels_of(model), 2.0), uniforms(3, model.steps, 0)[:, 0]
-    *_, fast = painting(model, read, chance, Chances(), 2.0)
-    assert torch.equal(fast.codes, painting_slowly(model, read, chance, Chances(), 2.0))
+    read, chance = (
+        model._read(words, pixels_of(model), 2.0),
+        per_image_uniform(3, model.steps, 0)[:, 0],
+    )
+    *_, fast = painting(model, read, chance, SamplingParams(), 2.0)
+    assert torch.equal(fast.codes, painting_slowly(model, read, chance, SamplingParams(), 2.0))
 
 
 def test_an_image_read_patch_by_code_stands_beside_what_is_painted():
@@ -428,21 +437,23 @@ def test_an_image_read_patch_by_code_stands_beside_what_is_painted():
 
 
 def test_a_tokenizer_of_other_images_is_refused():
-    other = make(TokenizerConfig(factor=2, width=8, depth=1), blobs(height=4, width=4), range(48))
+    other = build_model(
+        TokenizerConfig(factor=2, width=8, depth=1), blobs(height=4, width=4), range(48)
+    )
     with pytest.raises(UsageError, match=r"4x4x1.*8x8x1"):
-        make(Config(tokens="runs/any"), blobs(), np.arange(48), tokenizer=other[0])
+        build_model(Config(tokens="runs/any"), blobs(), np.arange(48), tokenizer=other[0])
 
 
 def test_images_without_captions_or_pairs_are_refused():
     mute = dataclasses.replace(blobs(), captions={})
     with pytest.raises(UsageError, match="these images have none"):
-        make(Config(), mute, np.arange(48))
+        build_model(Config(), mute, np.arange(48))
     single = dataclasses.replace(blobs(), before=None)
     with pytest.raises(UsageError, match="pairs of images"):
-        make(Config(source="both"), single, np.arange(48))
+        build_model(Config(source="both"), single, np.arange(48))
     english = dataclasses.replace(blobs(), captions={"en": blobs().captions["en"]})
     with pytest.raises(UsageError, match="two languages"):
-        make(Config(source="words", target="words"), english, np.arange(48))
+        build_model(Config(source="words", target="words"), english, np.arange(48))
 
 
 @pytest.mark.parametrize(
@@ -482,10 +493,10 @@ def test_captions_are_taken_in_every_language_and_pairs_are_of_two():
 def test_the_places_of_an_image_begin_as_sines_of_row_and_column(width, waves):
     model = tiny("image", "words", width=width, heads=1)
     rows, columns = (
-        model.facts.height // model.config.patch,
-        model.facts.width // model.config.patch,
+        model.info.height // model.config.patch,
+        model.info.width // model.config.patch,
     )
-    wanted = PLACED * positions(rows, columns, width)
+    wanted = PLACED * sincos_2d_pos_embed(rows, columns, width)
     torch.testing.assert_close(model.image_places[:, :waves], wanted)
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pinxit.errors import UsageError
-from pinxit.models import make
+from pinxit.models import build_model
 from pinxit.models.tokenizer.config import Config
 from pinxit.models.tokenizer.model import perplexity
 from pinxit.models.tokenizer.quantizers import FSQ, VQ
@@ -20,7 +20,7 @@ from tests.builders import blobs
 
 def small(**options):
     options = {"width": 16, "depth": 1, **options}
-    return make(Config(**options), blobs(), np.arange(48))[0].eval()
+    return build_model(Config(**options), blobs(), np.arange(48))[0].eval()
 
 
 @given(levels=st.lists(st.integers(3, 9), min_size=1, max_size=4).map(tuple))
@@ -127,9 +127,9 @@ def test_perplexity_counts_codes_as_if_used_evenly():
 
 
 def test_what_cannot_be_is_refused():
-    facts = blobs().facts()
+    info = blobs().info()
     with pytest.raises(UsageError, match="does not divide images of 8 x 8; these do: 1, 2, 4, 8"):
-        Config(factor=3).resolve(facts)
+        Config(factor=3).resolve(info)
     with pytest.raises(UsageError, match="levels are 3 or more"):
         Config(levels=(8, 1))
     model = small(factor=2)

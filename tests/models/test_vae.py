@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pinxit.data.batch import Batch, Facts
+from pinxit.data.batch import Batch, DatasetInfo
 from pinxit.data.images import Images
 from pinxit.errors import UsageError
 from pinxit.models.vae import build
@@ -23,7 +23,7 @@ TINY = {"latent_dim": 3, "width": 16, "depth": 1}
 
 def tiny(**options):
     torch.manual_seed(0)
-    return build(Config(**{**TINY, "network": "mlp", **options}), blobs().facts())
+    return build(Config(**{**TINY, "network": "mlp", **options}), blobs().info())
 
 
 # -- KL ------------------------------------------------------------------------------------------
@@ -122,7 +122,7 @@ def test_gradients_of_the_reparameterised_sample_are_those_of_finite_differences
 
     def negative_elbo(mean, logvar):
         z = mean + (logvar / 2).exp() * noise
-        parameters = model.decoder(z, None) + model.facts.mean
+        parameters = model.decoder(z, None) + model.info.mean
         return -model.likelihood.log_prob(parameters, x) + model.prior.kl(mean, logvar, z).sum(1)
 
     mean = torch.randn(4, 3, dtype=torch.float64, requires_grad=True)
@@ -183,9 +183,9 @@ def test_linear_vae_trained_to_convergence_is_probabilistic_pca():
     data = 0.5 + random.normal(size=(600, 3)) @ (0.12 * random.normal(size=(3, 12)))
     data = (data + 0.04 * random.normal(size=data.shape)).astype(np.float32)
     _, sigma, known = ppca(data, 3)
-    facts = Facts(600, 3, 4, 1, mean=0.5, std=float(data.std()))
+    info = DatasetInfo(600, 3, 4, 1, mean=0.5, std=float(data.std()))
     torch.manual_seed(0)
-    model = build(Config(network="linear", latent_dim=3, likelihood="gaussian"), facts)
+    model = build(Config(network="linear", latent_dim=3, likelihood="gaussian"), info)
     x = torch.from_numpy(data).view(-1, 1, 3, 4)
     optimizer = torch.optim.Adam(model.parameters(), lr=2e-2)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 2500)
@@ -201,7 +201,7 @@ def test_linear_vae_trained_to_convergence_is_probabilistic_pca():
         estimate = (w.logsumexp(1) - math.log(2000)).numpy() + to_unit_scale
         # the exact log-likelihood of the trained model itself
         weight = model.decoder.last.weight.double()
-        mean = (model.decoder.last.bias + facts.mean).double()
+        mean = (model.decoder.last.bias + info.mean).double()
         c = weight @ weight.T + model.likelihood.sigma.double() ** 2 * torch.eye(12)
         exact = torch.distributions.MultivariateNormal(mean, c).log_prob(x.flatten(1).double())
     assert np.abs(estimate - exact.numpy()).max() < 0.05  # image by image
@@ -221,15 +221,15 @@ def test_linear_vae_trained_to_convergence_is_probabilistic_pca():
 )
 @settings(max_examples=12, deadline=None)
 def test_any_size_goes_through(height, width, channels, network):
-    facts = Facts(100, height, width, channels)
-    model = build(Config(latent_dim=4, width=4, depth=1, network=network), facts).eval()
+    info = DatasetInfo(100, height, width, channels)
+    model = build(Config(latent_dim=4, width=4, depth=1, network=network), info).eval()
     pixels = np.random.default_rng(0).integers(0, 256, (2, height, width, channels), np.uint8)
     assert model.reconstruct(Images(pixels)).pixels.shape == pixels.shape
     assert math.isfinite(model.loss(Images(pixels).batch(np.arange(2))).total.item())
 
 
 def test_the_largest_size_goes_through():
-    model = build(Config(latent_dim=4, width=2, network="conv"), Facts(100, 256, 256, 3))
+    model = build(Config(latent_dim=4, width=2, network="conv"), DatasetInfo(100, 256, 256, 3))
     assert model.sample(1).pixels.shape == (1, 256, 256, 3)
 
 
@@ -253,16 +253,32 @@ def test_dropped_labels_are_those_of_no_label():
 
 
 @pytest.mark.parametrize(
-    ("facts", "likelihood", "binarize"),
+    ("info", "likelihood", "binarize"),
     [
-        (Facts(100, 28, 28, 1, extremes=0.82, near_extremes=0.9), "bernoulli", "dynamic"),
-        (Facts(100, 28, 28, 1, extremes=1.0, near_extremes=1.0), "bernoulli", "static"),
-        (Facts(100, 28, 28, 1, extremes=0.5, near_extremes=0.6), "gaussian", "dynamic"),
-        (Facts(100, 28, 28, 3, extremes=1.0, near_extremes=1.0), "gaussian", "static"),
+        (
+            DatasetInfo(100, 28, 28, 1, binary_fraction=0.82, near_binary_fraction=0.9),
+            "bernoulli",
+            "dynamic",
+        ),
+        (
+            DatasetInfo(100, 28, 28, 1, binary_fraction=1.0, near_binary_fraction=1.0),
+            "bernoulli",
+            "static",
+        ),
+        (
+            DatasetInfo(100, 28, 28, 1, binary_fraction=0.5, near_binary_fraction=0.6),
+            "gaussian",
+            "dynamic",
+        ),
+        (
+            DatasetInfo(100, 28, 28, 3, binary_fraction=1.0, near_binary_fraction=1.0),
+            "gaussian",
+            "static",
+        ),
     ],
 )
-def test_auto_chooses_the_likelihood_from_the_images(facts, likelihood, binarize):
-    config = Config().resolve(facts)
+def test_auto_chooses_the_likelihood_from_the_images(info, likelihood, binarize):
+    config = Config().resolve(info)
     assert (config.likelihood, config.binarize) == (likelihood, binarize)
 
 
@@ -281,7 +297,7 @@ def test_bad_options_are_refused(options, words):
 
 
 def test_options_that_the_images_do_not_allow_are_refused():
-    bare = Facts(100, 8, 8, 1)
+    bare = DatasetInfo(100, 8, 8, 1)
     with pytest.raises(UsageError, match="needs images with labels"):
         Config(condition="label").resolve(bare)
     with pytest.raises(UsageError, match="--sigma is the gaussian's"):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from pinxit.nn.attention import attended
-from pinxit.nn.positions import axial, rotated, rotations
+from pinxit.nn.attention import attention
+from pinxit.nn.positions import apply_rotary, axial_rotary_cache, rotary_cache
 
 
 def plainly(q, k, v, mask, causal):
@@ -26,7 +26,7 @@ def test_attention_is_that_of_the_paper_in_either_precision(causal, bf16, traini
     q, k, v = (torch.randn(2, 3, 7, 8, requires_grad=training) for _ in range(3))
     mask = None if causal else torch.rand(2, 1, 1, 7) > 0.3
     with torch.set_grad_enabled(training), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-        found = attended(q, k, v, mask, causal)
+        found = attention(q, k, v, mask, causal)
     exact = not bf16 or training  # in training in fp32, whatever the layers around it do
     assert found.dtype == (torch.float32 if exact else torch.bfloat16)
     wanted = plainly(q, k, v, mask, causal)
@@ -38,10 +38,10 @@ def test_attention_is_that_of_the_paper_in_either_precision(causal, bf16, traini
             torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize("rotation", [rotations(12, 8), axial(3, 4, 8)])
+@pytest.mark.parametrize("rotation", [rotary_cache(12, 8), axial_rotary_cache(3, 4, 8)])
 def test_pairs_are_turned_as_complex_numbers_are(rotation):
     torch.manual_seed(0)
     x = torch.randn(2, 3, 12, 8)
     pairs = torch.complex(x[..., :4], x[..., 4:]) * torch.complex(*rotation)
     wanted = torch.cat((pairs.real, pairs.imag), -1)
-    torch.testing.assert_close(rotated(x, rotation), wanted)
+    torch.testing.assert_close(apply_rotary(x, rotation), wanted)

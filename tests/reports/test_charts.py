@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pinxit.reports import charts
 from pinxit.reports.charts import Group, Line, Scale, linear_ticks
-from pinxit.reports.formatting import duration, number, plain, value
+from pinxit.reports.formatting import format_duration, number, plain, value
 
 finite = st.floats(-1e6, 1e6)
 
@@ -109,7 +109,7 @@ def test_numbers_as_people_read_them(given_, told):
 
 
 def test_words():
-    assert [duration(s) for s in (4.25, 61, 300, 7800)] == [
+    assert [format_duration(s) for s in (4.25, 61, 300, 7800)] == [
         "4.2 s",
         "1 min 1 s",
         "5 min",

@@ -8,7 +8,7 @@ import pytest
 
 import pinxit
 from pinxit.evaluation import evaluate
-from pinxit.models import family
+from pinxit.models import get_family
 from pinxit.reports import report
 from pinxit.runs import Run
 from tests.reports.test_report import Page
@@ -18,7 +18,7 @@ from tests.reports.test_report import Page
 def run(request, tmp_path_factory) -> Run:
     out = tmp_path_factory.mktemp("runs") / request.param
     options = {} if request.param == "tokenizer" else {"width": 32, "depth": 2}
-    config = family(request.param).Config(**options)
+    config = get_family(request.param).Config(**options)
     made = pinxit.train(config, "digits", out=out, steps=30, batch_size=32, quiet=True)
     evaluate(made, limit=40, count=64, probe=200, progress=False)
     return made

@@ -11,19 +11,19 @@ from PIL import Image
 import pinxit
 from pinxit.cli import main
 from pinxit.data.images import Images
-from pinxit.models import families, family
+from pinxit.models import get_family, list_families
 from pinxit.sampling.grids import columns_with_titles
 from pinxit.sampling.inpainting import ratios_of
 from tests.builders import blobs
 
-COMPLETING = [name for name in families() if "complete" in family(name).ABILITIES]
+COMPLETING = [name for name in list_families() if "complete" in get_family(name).ABILITIES]
 
 
 @pytest.fixture(scope="module", params=COMPLETING)
 def run(request, tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / request.param
     return pinxit.train(
-        family(request.param).Config(), "digits", out=out, steps=2, batch_size=16, quiet=True
+        get_family(request.param).Config(), "digits", out=out, steps=2, batch_size=16, quiet=True
     ).path
 
 

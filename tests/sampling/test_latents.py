@@ -10,20 +10,20 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from pinxit.errors import UsageError
-from pinxit.models import family
+from pinxit.models import get_family
 from pinxit.models.protocols import Posterior
 from pinxit.sampling import label_matched as draws
 from pinxit.sampling import latents
-from pinxit.sampling.inputs import for_model, held_out, labels_for, spread
+from pinxit.sampling.inputs import evenly_spaced, for_model, held_out, labels_for
 from tests.builders import blobs
 
-VAE = family("vae")
+VAE = get_family("vae")
 
 
 def tiny(**options):
     torch.manual_seed(0)
     config = VAE.Config(latent_dim=5, network="mlp", width=16, depth=1, **options)
-    model = VAE.build(config, blobs().facts())
+    model = VAE.build(config, blobs().info())
     with torch.no_grad():
         for p in model.parameters():
             p.add_(0.1 * torch.randn_like(p))
@@ -184,7 +184,7 @@ def test_held_out_images_are_the_test_split_or_said_not_to_be():
 
 
 def test_spread_is_even_and_takes_both_ends():
-    names = spread(blobs(96), 5).names
+    names = evenly_spaced(blobs(96), 5).names
     assert [names[0], names[-1]] == ["blob-000", "blob-095"]
     assert len(names) == 5
-    assert len(spread(blobs(96), None)) == 96
+    assert len(evenly_spaced(blobs(96), None)) == 96

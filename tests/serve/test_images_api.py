@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 import pinxit
-from pinxit.nn.rng import mix
+from pinxit.nn.rng import mix_seed
 from tests.serve.server import data_url, make_png, mask, opened
 
 
@@ -32,7 +32,7 @@ def test_of_several_tries_the_captioning_run_chooses(client, runs):
     painter, captions = (pinxit.load(runs[f"blobs-{name}"]) for name in ("painter", "captions"))
     for name, judge in (("pinxit", captions), ("blobs-painter", None)):
         found = client.images.generate(model=name, n=4, **asked)
-        seeds = [mix(3, i) for i in range(4)]
+        seeds = [mix_seed(3, i) for i in range(4)]
         text = found.data[0].revised_prompt
         wanted = painter.draw([text] * 4, seed=seeds, tries=4, judge=judge)
         for one, pixels in zip(found.data, wanted.pixels, strict=True):
@@ -125,7 +125,7 @@ def test_embeddings_are_the_models_own(client, runs):
     from pinxit.serve.media.uploads import received
 
     model = pinxit.load(runs["blobs-vae"])
-    own = model.embed(pinxit.Images(received(make_png()).fitted(model.facts)[None]))[0]
+    own = model.embed(pinxit.Images(received(make_png()).fitted(model.info)[None]))[0]
     found = client.embeddings.create(
         model="blobs-vae", input=[data_url(make_png())] * 2, encoding_format="float"
     )

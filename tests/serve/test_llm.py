@@ -49,7 +49,7 @@ def call(name, **given):
     return {"role": "assistant", "content": None, "tool_calls": [one]}
 
 
-def say(text):
+def echo(text):
     return {"role": "assistant", "content": text}
 
 
@@ -74,7 +74,7 @@ def _empty():
 
 
 def test_it_calls_our_images_as_tools_and_then_talks(talking):
-    Script.script = [call("draw_image", caption="a blob at the top left"), say("Here it is.")]
+    Script.script = [call("draw_image", caption="a blob at the top left"), echo("Here it is.")]
     response = talking.responses.create(model="gpt-5", input="Surprise me", tools=DRAW)
     drawn, message = response.output
     assert drawn.revised_prompt == "a blob at the top left"
@@ -102,7 +102,7 @@ def test_it_knows_the_turns_before_and_edits_their_image(talking):
 
 
 def test_it_sees_an_image_by_our_words(talking):
-    Script.script = [call("describe_image", language="fr"), say("Une tache.")]
+    Script.script = [call("describe_image", language="fr"), echo("Une tache.")]
     image = {"type": "input_image", "image_url": data_url(make_png())}
     parts = [{"type": "input_text", "text": "Qu'est-ce ?"}, image]
     response = talking.responses.create(model="gpt-5", input=[{"role": "user", "content": parts}])
@@ -113,7 +113,7 @@ def test_it_sees_an_image_by_our_words(talking):
 
 
 def test_a_forced_tool_is_forced_once(talking):
-    Script.script = [call("draw_image", caption="a blob"), say("There.")]
+    Script.script = [call("draw_image", caption="a blob"), echo("There.")]
     talking.responses.create(model="gpt-5", input="x", tools=DRAW, tool_choice="required")
     assert [asked["tool_choice"] for asked in Script.asked] == ["required", "auto"]
 
@@ -121,7 +121,7 @@ def test_a_forced_tool_is_forced_once(talking):
 def test_what_it_does_wrong_is_told_to_it(talking):
     wrong = call("draw_image")
     wrong["tool_calls"][0]["function"]["arguments"] = "no json"
-    Script.script = [wrong, call("fly"), say("Sorry.")]
+    Script.script = [wrong, call("fly"), echo("Sorry.")]
     response = talking.responses.create(model="gpt-5", input="x", tools=DRAW)
     assert response.output_text == "Sorry."
     told = [asked["messages"][-1]["content"] for asked in Script.asked[1:]]
@@ -129,7 +129,7 @@ def test_what_it_does_wrong_is_told_to_it(talking):
 
 
 def test_without_the_tool_it_talks_alone_and_streams(talking):
-    Script.script = [say("Hello there.")]
+    Script.script = [echo("Hello there.")]
     events = list(talking.responses.create(model="gpt-5", input="Hi", stream=True))
     assert events[-1].response.output_text == "Hello there."
     assert "tools" not in Script.asked[0]

@@ -87,7 +87,7 @@ def test_an_image_without_the_tool_gives_words_in_the_prompts_language(
 
     response = client.responses.create(model="gpt-4o", input=with_image(prompt))
     model = pinxit.load(runs["blobs-captions"])
-    pixels = received(make_png()).fitted(model.facts)
+    pixels = received(make_png()).fitted(model.info)
     said = model.caption(pinxit.Images(pixels[None]), language=language)[0][0].text
     assert response.output_text == said
     assert [one.type for one in response.output] == ["message"]

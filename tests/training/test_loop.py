@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from pinxit.training.loop import State, training
-from pinxit.training.optimizers import optimizer_of
+from pinxit.training.optimizers import build_optimizer
 from pinxit.training.schedule import average_decay
 from pinxit.training.settings import Settings
 from tests.builders import blobs
@@ -79,7 +79,7 @@ def test_a_step_is_a_function_of_its_number_and_the_weights_alone():
 def _on(of, more):
     """So many more steps, of a budget of 100."""
     chosen, images, end = Settings(**SETTINGS, steps=100), blobs(), of.state.step + more
-    rows = images.rows_of("all")
+    rows = images.split_indices("all")
     return list(
         training(of, images, rows, chosen, lambda s: 1.0 if s.step >= end else s.step / 100)
     )
@@ -124,7 +124,7 @@ def test_a_wild_gradient_is_cut_to_a_few_times_the_usual_norm():
 
 
 def test_vectors_and_scalars_do_not_decay():
-    groups = optimizer_of(Regression(), Settings(weight_decay=0.3)).param_groups
+    groups = build_optimizer(Regression(), Settings(weight_decay=0.3)).param_groups
     assert [(g["weight_decay"], [p.ndim for p in g["params"]]) for g in groups] == [
         (0.3, [2]),
         (0.0, [1]),

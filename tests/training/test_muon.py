@@ -7,18 +7,18 @@ import pytest
 import torch
 
 from pinxit.errors import UsageError
-from pinxit.models import make
+from pinxit.models import build_model
 from pinxit.models.igpt.config import Config
 from pinxit.models.vae.config import Config as VAE
 from pinxit.nn.layers import ResidualConv
 from pinxit.training.muon import FASTER, hidden_matrices, orthogonal
-from pinxit.training.optimizers import optimizer_of
+from pinxit.training.optimizers import build_optimizer
 from pinxit.training.settings import Settings
 from tests.builders import blobs
 
 
 def model():
-    return make(Config(width=16, depth=2, heads=2), blobs(), np.arange(48))[0]
+    return build_model(Config(width=16, depth=2, heads=2), blobs(), np.arange(48))[0]
 
 
 @pytest.mark.parametrize("bf16", [False, True])
@@ -44,7 +44,7 @@ def test_steps_are_those_of_torch(precision):
     settings = Settings(
         optimizer="muon", learning_rate=1e-3, weight_decay=0.01, precision=precision
     )
-    mine = optimizer_of(ours, settings)
+    mine = build_optimizer(ours, settings)
     for group in mine.param_groups:  # as the loop sets them
         group["lr"] = 1e-3 * group.get("faster", 1.0)
     matrices = hidden_matrices(theirs)
@@ -73,7 +73,7 @@ def test_a_convolution_turns_as_the_matrix_of_its_kernels():
     torch.manual_seed(0)
     conv = ResidualConv(8)
     settings = Settings(optimizer="muon", learning_rate=0.1, weight_decay=0.0)
-    optimizer = optimizer_of(conv, settings)
+    optimizer = build_optimizer(conv, settings)
     before = conv.inner.weight.detach().clone()
     conv.inner.weight.grad = torch.randn(8, 8, 3, 3)
     optimizer.step()
@@ -84,12 +84,14 @@ def test_a_convolution_turns_as_the_matrix_of_its_kernels():
 
 def test_auto_takes_it_where_there_are_such_layers_and_nowhere_else():
     def kinds(one, **options):
-        return sum(group["muon"] for group in optimizer_of(one, Settings(**options)).param_groups)
+        return sum(
+            group["muon"] for group in build_optimizer(one, Settings(**options)).param_groups
+        )
 
     assert [kinds(model(), optimizer=name) for name in ("auto", "muon", "adamw")] == [1, 1, 0]
-    vae = make(VAE(), blobs(), np.arange(48))[0]
+    vae = build_model(VAE(), blobs(), np.arange(48))[0]
     assert kinds(vae) == 0
-    assert kinds(make(VAE(network="conv"), blobs(), np.arange(48))[0]) == 1
+    assert kinds(build_model(VAE(network="conv"), blobs(), np.arange(48))[0]) == 1
     with pytest.raises(UsageError, match="has neither"):
         kinds(vae, optimizer="muon")
     with pytest.raises(UsageError, match="auto, adamw or muon"):
@@ -98,6 +100,6 @@ def test_auto_takes_it_where_there_are_such_layers_and_nowhere_else():
 
 def test_every_parameter_is_in_one_group():
     one = model()
-    groups = optimizer_of(one, Settings()).param_groups
+    groups = build_optimizer(one, Settings()).param_groups
     parameters = [id(p) for group in groups for p in group["params"]]
     assert sorted(parameters) == sorted(id(p) for p in one.parameters())

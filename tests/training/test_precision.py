@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 
 from pinxit import VAE
-from pinxit.models import make
+from pinxit.models import build_model
 from pinxit.training import devices, precision
 from pinxit.training.api import resume, train
 from tests.builders import blobs
@@ -53,7 +53,7 @@ def test_what_the_machine_does_for_a_moment_does_not_decide(monkeypatch):
 def test_to_measure_a_step_changes_neither_the_model_nor_chance():
     images = blobs()
     config = VAE(latent_dim=2, width=16, depth=1, likelihood="bernoulli")
-    model, _ = make(config, images, np.arange(48))
+    model, _ = build_model(config, images, np.arange(48))
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     state = torch.get_rng_state()
     for bf16 in (False, True):

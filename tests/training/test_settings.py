@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pinxit.data.batch import Facts
+from pinxit.data.batch import DatasetInfo
 from pinxit.errors import UsageError
 from pinxit.training.api import train
 from pinxit.training.settings import Settings, chosen_batch, chosen_learning_rate
@@ -56,9 +56,9 @@ def test_budgets():
 
 
 def test_the_batch_grows_with_the_images_and_shrinks_with_their_size():
-    sizes = [chosen_batch(Facts(n, 28, 28, 1)) for n in (10, 1_000, 30_000, 1_000_000)]
+    sizes = [chosen_batch(DatasetInfo(n, 28, 28, 1)) for n in (10, 1_000, 30_000, 1_000_000)]
     assert sizes == [10, 64, 128, 256]
-    assert chosen_batch(Facts(1_000_000, 256, 256, 3)) == 32
+    assert chosen_batch(DatasetInfo(1_000_000, 256, 256, 3)) == 32
 
 
 def test_the_learning_rate_falls_with_the_parameters():

@@ -11,7 +11,7 @@ from torch import nn
 
 from pinxit.models.protocols import Loss
 from pinxit.training.loop import State, Step, Trainer, training
-from pinxit.training.optimizers import optimizer_of
+from pinxit.training.optimizers import build_optimizer
 from pinxit.training.settings import Settings
 
 SETTINGS: dict[str, Any] = {"batch_size": 8, "learning_rate": 1e-2, "warmup": 0}
@@ -40,7 +40,7 @@ class Regression(nn.Module):
 def trainer(model: nn.Module, state: State | None = None, **settings: Any) -> Trainer:
     fabric = Fabric(accelerator="cpu")
     wrapped, optimizer = fabric.setup(
-        model, optimizer_of(model, Settings(**{**SETTINGS, **settings}))
+        model, build_optimizer(model, Settings(**{**SETTINGS, **settings}))
     )
     wrapped.mark_forward_method("loss")
     average = [p.detach().clone() for p in model.parameters()]

@@ -19,7 +19,7 @@ from pinxit.cli.common import (
 from pinxit.errors import UsageError
 
 if TYPE_CHECKING:
-    from pinxit.models.protocols import Worded
+    from pinxit.models.protocols import ScoredText
 from pinxit.cli.draw import Flag, Texts, _warn
 
 
@@ -60,10 +60,10 @@ def caption(
         raise UsageError("--top-k and --top-p are of chance: give a --temperature too.")
     model = model_of(run, "caption")
     from pinxit.models.seq2seq.image_to_text import preferred
-    from pinxit.sampling.inputs import spread
+    from pinxit.sampling.inputs import evenly_spaced
 
     language = language or preferred(model.words.languages)
-    images = spread(images_of(model, run, data), number)
+    images = evenly_spaced(images_of(model, run, data), number)
     found = model.caption(
         images,
         language=language,
@@ -108,7 +108,7 @@ def translate(
         raise UsageError('say what to translate: pinxit translate RUN "a red circle" --to fr')
     model = model_of(run, "translate")
     _warn(model, texts)
-    read = source or model.words.language_of(" ".join(texts))
+    read = source or model.words.detect_language(" ".join(texts))
     target = target or _other(model, read)
     found = model.translate(texts, source=read, target=target, beams=beams)
     if json:
@@ -126,5 +126,5 @@ def _other(model: Any, source: str) -> str:
     return others[0]
 
 
-def _record(said: Worded) -> dict[str, Any]:
+def _record(said: ScoredText) -> dict[str, Any]:
     return {"text": said.text, "log_prob": round(said.log_prob, 4)}

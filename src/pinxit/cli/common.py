@@ -31,7 +31,7 @@ def model_of(run: Path, ability: str) -> Any:
 
 def images_of(model: Any, run: Path, data: tuple[str, ...], split: str = "test") -> Images:
     """The images asked for; without any the run's own, of its test split or all."""
-    from pinxit.console import say
+    from pinxit.console import echo
     from pinxit.runs import Run
     from pinxit.sampling.inputs import for_model, given_images, held_out, run_images
 
@@ -43,7 +43,7 @@ def images_of(model: Any, run: Path, data: tuple[str, ...], split: str = "test")
     if split == "test":
         images, warning = held_out(images)
         if warning:
-            say(warning)
+            echo(warning)
     return for_model(model, images)
 
 
@@ -66,24 +66,24 @@ def files_of(run: Path, files: tuple[Path, ...]) -> Images:
 
 def _say_converted(run: Path, files: Sequence[Path]) -> None:
     """Say of image files that are not as the run's images are what they were read as."""
-    from pinxit.console import say
-    from pinxit.data.decode import SUFFIXES, decode, is_grey, measure
+    from pinxit.console import echo
+    from pinxit.data.decode import SUFFIXES, decode, is_grey, read_size
     from pinxit.data.records import reader
-    from pinxit.data.sizes import size_text
+    from pinxit.data.sizes import format_size
     from pinxit.runs import Run
 
-    facts = Run(run).facts
-    own = facts.height, facts.width
+    info = Run(run).info
+    own = info.height, info.width
     for file in files:
         if file.suffix.lower() not in SUFFIXES or not file.is_file():
             continue  # a folder, or another source: its images are of any size
-        size, read = measure(reader(file)), []
+        size, read = read_size(reader(file)), []
         if size != own:
-            read.append(size_text(own))
-        if facts.channels == 1 and not is_grey(decode(reader(file), *own, 3, "crop")):
+            read.append(format_size(own))
+        if info.channels == 1 and not is_grey(decode(reader(file), *own, 3, "crop")):
             read.append("grey")
         if read:
-            say(f"{file.name} is {size_text(size)}; read as {', '.join(read)}.")
+            echo(f"{file.name} is {format_size(size)}; read as {', '.join(read)}.")
 
 
 def checked(out: Path | None, *endings: str) -> Path | None:

@@ -75,9 +75,9 @@ def complete(
     model = model_of(run, "complete")
     from pinxit.sampling import inpainting as completions
     from pinxit.sampling.grids import columns_with_titles
-    from pinxit.sampling.inputs import spread
+    from pinxit.sampling.inputs import evenly_spaced
 
-    images = spread(images_of(model, run, data), number)
+    images = evenly_spaced(images_of(model, run, data), number)
     name = f"complete-{called(data)}-n{len(images)}" + (f"-seed{seed}" if seed else "")
     if compare is not None:
         ratios = completions.ratios_of(compare)
@@ -114,28 +114,30 @@ def _missing(
     from pinxit.data import masks as missing
 
     if mask is not None:
-        return missing.by_mask(images, _mask(run, mask, images)), plain(mask.stem)
+        return missing.mask_from_image(images, _mask(run, mask, images)), plain(mask.stem)
     if box is not None:
-        return missing.by_box(images, box), "box-" + "-".join(map(str, box))
+        return missing.box_mask(images, box), "box-" + "-".join(map(str, box))
     if half is None and ratio is None:
         # a model that paints from the top left has nothing to go by where the top is missing
         half, ratio = ("lower", None) if getattr(model, "left_to_right", False) else (None, 0.75)
     if half is not None:
-        return missing.by_half(images, half), half
+        return missing.half_mask(images, half), half
     assert ratio is not None
-    return missing.by_ratio(images, ratio, missing.block_of(model), seed), f"{ratio:g}"
+    return missing.random_patch_mask(
+        images, ratio, missing.patch_size_of(model), seed
+    ), f"{ratio:g}"
 
 
 def _mask(run: Path, file: Path, images: Images) -> Images:
     """The mask as the images are read: cropped or padded alike, and resized with a word."""
-    from pinxit.console import say
-    from pinxit.data.masks import mask_size
+    from pinxit.console import echo
+    from pinxit.data.masks import read_mask_size
     from pinxit.runs import Run
     from pinxit.sampling.inputs import given_images
 
     if not file.is_file():
         raise UsageError(f"there is no mask {file}.")
-    width, height = mask_size(file)
+    width, height = read_mask_size(file)
     if (width, height) != (images.width, images.height):
-        say(f"the mask is {width} x {height}: resized to {images.width} x {images.height}")
+        echo(f"the mask is {width} x {height}: resized to {images.width} x {images.height}")
     return given_images(Run(run), [file])

@@ -43,7 +43,7 @@ def look(
         out: the sheet's PNG; without it look-<data>.png
         json: print what is known as JSON
     """
-    from pinxit.data.contact_sheet import contact_sheet, spread, texts_under
+    from pinxit.data.contact_sheet import cell_texts, contact_sheet, evenly_spaced_indices
     from pinxit.data.load import load_images
     from pinxit.errors import UsageError
 
@@ -63,8 +63,8 @@ def look(
         strict=strict,
         progress=True,
     )
-    shown = images[spread(len(images), number)]
-    sheet = contact_sheet(shown, texts_under(shown, language))
+    shown = images[evenly_spaced_indices(len(images), number)]
+    sheet = contact_sheet(shown, cell_texts(shown, language))
     path = _write(out or Path(f"look-{_plain(images.source)}.png"), sheet)
     print(_as_json(images, path) if json else _as_text(images, path))
 
@@ -95,13 +95,13 @@ def sources(json: bool = False) -> None:
 
 
 def _own() -> str:
-    from pinxit.data.cache import cache_folder
+    from pinxit.data.cache import cache_dir
     from pinxit.data.sources.named import data_folder
 
     folder = data_folder()
     return (
         f"PINXIT_DATA is {folder or 'not set'}. "
-        f"Decoded images are kept in {cache_folder()} (PINXIT_CACHE)."
+        f"Decoded images are kept in {cache_dir()} (PINXIT_CACHE)."
     )
 
 
@@ -130,7 +130,7 @@ def counts(images: Images) -> dict[str, dict[str, int]]:
     """How many images each split and each label has."""
     from pinxit.data.images import SPLITS
 
-    splits = {name: len(images.rows_of(name)) for name in SPLITS}
+    splits = {name: len(images.split_indices(name)) for name in SPLITS}
     labels = {}
     if images.labels is not None:
         for i, name in enumerate(images.label_names):
@@ -158,9 +158,9 @@ def _lines(images: Images, most: int = 20) -> Iterator[str]:
         has = sum(bool(caption) for caption in captions)
         example = next((caption for caption in captions if caption), "")
         yield f"  captions ({language}): {has:,}, such as “{example}”"
-    if images.left_out:
-        yield f"  left out: {len(images.left_out):,}"
-        yield from (f"    {left.name}: {left.reason}" for left in images.left_out)
+    if images.skipped:
+        yield f"  left out: {len(images.skipped):,}"
+        yield from (f"    {left.name}: {left.reason}" for left in images.skipped)
 
 
 def _some(labels: dict[str, int], most: int) -> str:
@@ -182,7 +182,7 @@ def _as_json(images: Images, path: Path) -> str:
             "channels": images.channels,
             **counts(images),
             "captions": {k: sum(map(bool, v)) for k, v in images.captions.items()},
-            "left_out": [{"name": x.name, "reason": x.reason} for x in images.left_out],
+            "skipped": [{"name": x.name, "reason": x.reason} for x in images.skipped],
             "notes": list(images.notes),
             "fingerprint": images.fingerprint,
             "sheet": str(path),

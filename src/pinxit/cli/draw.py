@@ -21,7 +21,7 @@ from pinxit.cli.common import (
     written,
 )
 from pinxit.cli.terminal import watched
-from pinxit.console import say
+from pinxit.console import echo
 from pinxit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def draw(
     where = checked(out, ".png", ".npy", ".gif")
     model = model_of(run, "draw")
     _warn(model, texts)
-    growing = model.drawing(
+    growing = model.draw_stream(
         [text for text in texts for _ in range(number)],
         seed=seed,
         temperature=temperature,
@@ -131,7 +131,7 @@ def edit(
     import numpy as np
 
     before = files_of(run, (image,)).take(np.zeros(number, int))
-    growing = model.editing(
+    growing = model.edit_stream(
         before,
         [text] * number,
         seed=seed,
@@ -148,9 +148,11 @@ def edit(
 
 def _warn(model: Any, texts: tuple[str, ...]) -> None:
     """Say which words the model cannot know."""
-    strange = list(dict.fromkeys(word for text in texts for word in model.words.strange(text)))
+    strange = list(
+        dict.fromkeys(word for text in texts for word in model.words.unknown_words(text))
+    )
     if strange:
-        say(f"in no caption that the model learned from: {', '.join(strange)}; it can only guess.")
+        echo(f"in no caption that the model learned from: {', '.join(strange)}; it can only guess.")
 
 
 def _painted(growing: Iterator[Images], where: Path, watch: bool, columns: int | None) -> None:

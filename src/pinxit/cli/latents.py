@@ -87,11 +87,11 @@ def traverse(
     where = checked(out, ".png")
     model = model_of(run, "encode")
     from pinxit.sampling.grids import rows_with_text
-    from pinxit.sampling.inputs import spread
+    from pinxit.sampling.inputs import evenly_spaced
     from pinxit.sampling.latents import traverse as along
 
     start = None if image is None else files_of(run, (image,))
-    found = along(model, spread(images_of(model, run, ()), 2_000), latents, start, steps)
+    found = along(model, evenly_spaced(images_of(model, run, ()), 2_000), latents, start, steps)
     rows = list(zip(found.latents, found.rate, strict=True))
     texts = [f"z{number}\n{rate:.2f} nats" for number, rate in rows]
     name = f"traverse-{latents}" + (f"-{plain(image.stem)}" if image else "")

@@ -68,9 +68,13 @@ def sample(
     if where is not None and where.suffix == ".gif":
         from pinxit.sampling.grids import growing_grid
 
-        print(written(where, growing_grid(model.growing(number, **options))))
+        print(written(where, growing_grid(model.sample_stream(number, **options))))
         return
-    images = watched(model.growing(number, **options)) if watch else model.sample(number, **options)
+    images = (
+        watched(model.sample_stream(number, **options))
+        if watch
+        else model.sample(number, **options)
+    )
     name = f"sample-seed{seed}-n{number}"
     name += f"-t{temperature:g}" if temperature != 1 else ""
     name += f"-k{top_k}" if top_k else ""
@@ -101,9 +105,9 @@ def reconstruct(
     model = model_of(run, "reconstruct")
     from pinxit.evaluation.reconstruction import mean_squared_errors, psnr
     from pinxit.sampling.grids import pairs
-    from pinxit.sampling.inputs import spread
+    from pinxit.sampling.inputs import evenly_spaced
 
-    images = spread(images_of(model, run, data), number)
+    images = evenly_spaced(images_of(model, run, data), number)
     made = model.reconstruct(images)
     where = where or run / f"reconstruct-{called(data)}-n{len(images)}.png"
     errors = psnr(mean_squared_errors(images, made)).tolist()

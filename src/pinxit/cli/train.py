@@ -11,7 +11,7 @@ import tyro
 from tyro.conf import Positional, arg
 
 from pinxit.errors import UsageError
-from pinxit.models import families, family
+from pinxit.models import get_family, list_families
 from pinxit.training.settings import Settings
 
 if TYPE_CHECKING:
@@ -22,7 +22,9 @@ FLAT = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagConversionOff)
 
 def overview() -> str:
     """The page that `pinxit train --help` prints."""
-    first = {name: (family(name).__doc__ or "").strip().splitlines()[0] for name in families()}
+    first = {
+        name: (get_family(name).__doc__ or "").strip().splitlines()[0] for name in list_families()
+    }
     return "\n".join(
         [
             "usage: pinxit train FAMILY DATA [options]",
@@ -65,7 +67,7 @@ def parsed(words: list[str]) -> Any:
 
 def _of_family(name: str, then: Any = None) -> Any:
     """The command of one family: its own options, then those of training and of reading."""
-    kind = family(name).Config
+    kind = get_family(name).Config
     default = kind()
     then = then or _train
 
@@ -180,15 +182,15 @@ def _announce(prepared: Prepared) -> None:
     """The choices that were made, on standard error."""
     import dataclasses
 
-    facts = prepared.model.facts
-    color = "grey" if facts.channels == 1 else "colour"
+    info = prepared.model.info
+    color = "grey" if info.channels == 1 else "colour"
     chosen = {**dataclasses.asdict(prepared.config), **dataclasses.asdict(prepared.settings)}
     shown = ["network", "latent_dim", "width", "depth", "likelihood", "batch_size"]
     shown += ["learning_rate"]
     parameters = sum(p.numel() for p in prepared.model.parameters())
     words = [f"{k.replace('_', ' ')} {chosen[k]}" for k in shown if k in chosen]
     print(
-        f"{facts.count:,} training images of {facts.width} x {facts.height}, {color}; "
+        f"{info.count:,} training images of {info.width} x {info.height}, {color}; "
         f"{prepared.family} of {parameters:,} parameters: {', '.join(words)}",
         file=sys.stderr,
     )

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Facts:
+class DatasetInfo:
     """What a model must know of its images to be built, and to be loaded again without them."""
 
     count: int  # training images
@@ -32,8 +32,8 @@ class Facts:
     width: int
     channels: int  # 1 grey, 3 colour
     label_names: tuple[str, ...] = ()  # empty where images have no labels
-    extremes: float = 0.0  # share of the training pixels' values that are 0 or 255
-    near_extremes: float = 0.0  # share that are below 32 or above 223
+    binary_fraction: float = 0.0  # share of the training pixels' values that are 0 or 255
+    near_binary_fraction: float = 0.0  # share that are below 32 or above 223
     mean: float = 0.5  # of all pixel values, on a scale of 0 to 1
     std: float = 0.25  # likewise
     languages: tuple[str, ...] = ()  # of the captions
@@ -47,7 +47,7 @@ class Facts:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, record: dict[str, Any]) -> Facts:
+    def from_json(cls, record: dict[str, Any]) -> DatasetInfo:
         record = dict(record)
         for name in ("label_names", "languages"):
             record[name] = tuple(record.get(name, ()))

@@ -23,14 +23,14 @@ from typing import BinaryIO
 
 import numpy as np
 
-from pinxit.data.images import Images, LeftOut
+from pinxit.data.images import Images, SkippedFile
 from pinxit.errors import PinxitError
 
-VERSION = 1  # raised when decoding or the folder's form changes, so that old ones are not read
+VERSION = 2  # raised when decoding or the folder's form changes, so that old ones are not read
 STALE = 24 * 3600  # seconds after which a half-written folder is some killed process's
 
 
-def cache_folder() -> Path:
+def cache_dir() -> Path:
     """`$PINXIT_CACHE`, else `pinxit` in the user's cache folder as XDG has it."""
     if own := os.environ.get("PINXIT_CACHE"):
         return Path(own)
@@ -42,10 +42,10 @@ def cache_key(*parts: object) -> str:
     return hashlib.blake2b(repr((VERSION, *parts)).encode(), digest_size=12).hexdigest()
 
 
-def stored(key: str) -> Images | None:
+def load_cached(key: str) -> Images | None:
     """The images kept under a key, pixels memory-mapped; None where there are none, or no whole
     ones."""
-    folder = cache_folder() / key
+    folder = cache_dir() / key
     try:
         facts = json.loads((folder / "facts.json").read_text())
         pixels = np.load(folder / "pixels.npy", mmap_mode="r")
@@ -63,16 +63,16 @@ def stored(key: str) -> Images | None:
         captions=facts["captions"],
         splits=splits,
         fingerprint=facts["fingerprint"],
-        left_out=tuple(LeftOut(*pair) for pair in facts["left_out"]),
+        skipped=tuple(SkippedFile(*pair) for pair in facts["skipped"]),
         notes=tuple(facts["notes"]),
     )
 
 
-class Folder:
+class CacheWriter:
     """A folder of the cache being written; a context that removes what was not kept."""
 
     def __init__(self, key: str) -> None:
-        self.final = cache_folder() / key
+        self.final = cache_dir() / key
         try:
             self.final.parent.mkdir(parents=True, exist_ok=True)
             _sweep(self.final.parent)
@@ -85,7 +85,7 @@ class Folder:
                 "PINXIT_CACHE may name another folder."
             ) from None
 
-    def __enter__(self) -> Folder:
+    def __enter__(self) -> CacheWriter:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -121,7 +121,7 @@ class Folder:
             "label_names": list(images.label_names),
             "captions": {k: list(v) for k, v in images.captions.items()},
             "fingerprint": images.fingerprint,
-            "left_out": [[left.name, left.reason] for left in images.left_out],
+            "skipped": [[left.name, left.reason] for left in images.skipped],
             "notes": list(images.notes),
         }
         if images.labels is not None:
@@ -140,7 +140,7 @@ class Folder:
                 self.part.rename(self.final)
                 return
             except OSError:  # there is one: another process's, whole, or one that was damaged
-                if stored(self.final.name) is not None:
+                if load_cached(self.final.name) is not None:
                     return
                 shutil.rmtree(self.final, ignore_errors=True)
         raise PinxitError(f"{self.final} cannot be written; remove it and try again.")

@@ -29,7 +29,7 @@ def caption_columns(columns: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def captions_in(row: Mapping[str, Any]) -> dict[str, str]:
+def parse_captions(row: Mapping[str, Any]) -> dict[str, str]:
     """The captions of a record by language; of several in one language, the first."""
     captions = {}
     for language, column in caption_columns(row).items():
@@ -41,7 +41,7 @@ def captions_in(row: Mapping[str, Any]) -> dict[str, str]:
     return captions
 
 
-def language_in(name: str) -> tuple[str, str]:
+def parse_caption_filename(name: str) -> tuple[str, str]:
     """The stem and language of a caption file: `cat.fr.txt` is the French caption of `cat`."""
     stem = name.removesuffix(".txt")
     if match := re.fullmatch(r"(.+)\.([a-z]{2,3})", stem):
@@ -49,7 +49,7 @@ def language_in(name: str) -> tuple[str, str]:
     return stem, UNDETERMINED
 
 
-def told_in_turn(images: Images, languages: Sequence[str]) -> tuple[np.ndarray, list[str]]:
+def captions_round_robin(images: Images, languages: Sequence[str]) -> tuple[np.ndarray, list[str]]:
     """For each image its caption in one of the languages, in turn; those without are left out.
 
     Returns the images' rows and their captions.

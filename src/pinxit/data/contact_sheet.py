@@ -24,7 +24,7 @@ TEXT = 11  # pixels
 LINE = TEXT + 3
 
 
-def texts_under(images: Images, language: str | None = None) -> list[str]:
+def cell_texts(images: Images, language: str | None = None) -> list[str]:
     """What to write under each image: its caption, else its label, else its name.
 
     `language` chooses among captions; without it the first is taken.
@@ -56,7 +56,7 @@ def contact_sheet(images: Images, texts: Sequence[str], columns: int | None = No
     height, width = images.height * scale, images.width * scale
     across = max(width, CELL)
     columns = min(columns or _columns(len(images)), len(images))
-    font = text_font()
+    font = load_font()
     wrapped = [_wrapped(text, across, font) for text in texts]
     tops = _tops(wrapped, columns, height)
     sheet = Image.new("RGB", (columns * (across + GAP) + GAP, tops[-1]), "white")
@@ -76,7 +76,7 @@ def contact_sheet(images: Images, texts: Sequence[str], columns: int | None = No
         return file.getvalue()
 
 
-def spread(count: int, most: int) -> np.ndarray:
+def evenly_spaced_indices(count: int, most: int) -> np.ndarray:
     """Rows, at most so many, at even distances over all."""
     return np.unique(np.linspace(0, count - 1, min(most, count)).round().astype(int))
 
@@ -96,7 +96,7 @@ def _tops(wrapped: Sequence[Sequence[str]], columns: int, height: int) -> list[i
     return tops
 
 
-def text_font(size: int = TEXT) -> FreeTypeFont | ImageFont:
+def load_font(size: int = TEXT) -> FreeTypeFont | ImageFont:
     """DejaVu Sans as matplotlib carries it (accents, Greek, Cyrillic), else Pillow's own."""
     from PIL import ImageFont
 

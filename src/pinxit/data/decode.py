@@ -31,7 +31,7 @@ _ORIENTATION = 0x0112  # the EXIF tag
 _SIXTEEN_BIT = ("I;16", "I;16B", "I;16L", "I;16N")
 
 
-class Unreadable(Exception):
+class UnreadableImage(Exception):
     """An image cannot be read; the text is the reason."""
 
 
@@ -55,7 +55,7 @@ def decode(
         return np.asarray(image, np.uint8).reshape(height, width, channels)
 
 
-def measure(read: Callable[[], bytes | np.ndarray]) -> tuple[int, int]:
+def read_size(read: Callable[[], bytes | np.ndarray]) -> tuple[int, int]:
     """Height and width, the right way up, from the header alone. Raises Unreadable."""
     with _reasons():
         image = _open(read())
@@ -78,14 +78,14 @@ def _reasons() -> Iterator[None]:
     """Whatever goes wrong in a file that others wrote becomes a reason, in words."""
     try:
         yield
-    except Unreadable:
+    except UnreadableImage:
         raise
     except OSError as error:
         if error.errno is not None:
-            raise Unreadable(f"cannot be opened: {error.strerror}") from None
-        raise Unreadable(_broken(str(error))) from None
+            raise UnreadableImage(f"cannot be opened: {error.strerror}") from None
+        raise UnreadableImage(_broken(str(error))) from None
     except Exception as error:  # decoders raise nearly anything on malformed bytes
-        raise Unreadable(_broken(str(error) or type(error).__name__)) from None
+        raise UnreadableImage(_broken(str(error) or type(error).__name__)) from None
 
 
 def _broken(text: str) -> str:
@@ -101,21 +101,21 @@ def _open(content: bytes | np.ndarray) -> Image:
         pixels = content[..., 0] if content.ndim == 3 and content.shape[2] == 1 else content
         return _sensible(Image.fromarray(np.ascontiguousarray(pixels)))
     if not content:
-        raise Unreadable("the file is empty")
+        raise UnreadableImage("the file is empty")
     try:
         return _sensible(Image.open(io.BytesIO(content), formats=FORMATS))
     except UnidentifiedImageError:
-        raise Unreadable("not an image, whatever its name says") from None
+        raise UnreadableImage("not an image, whatever its name says") from None
     except Image.DecompressionBombError as error:
-        raise Unreadable(_too_large(_pixels_in(str(error)))) from None
+        raise UnreadableImage(_too_large(_pixels_in(str(error)))) from None
 
 
 def _sensible(image: Image) -> Image:
     width, height = image.size
     if width * height > MAX_PIXELS:
-        raise Unreadable(f"{width:,} x {height:,} pixels: {_too_large(width * height)}")
+        raise UnreadableImage(f"{width:,} x {height:,} pixels: {_too_large(width * height)}")
     if min(width, height) < MIN_SIDE:
-        raise Unreadable(f"{width} x {height} pixels: too small")
+        raise UnreadableImage(f"{width} x {height} pixels: too small")
     return image
 
 
@@ -128,7 +128,7 @@ def _pixels_in(text: str) -> int:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def ignore_pillow_warnings() -> Iterator[None]:
     """Pillow's warnings are silenced: of what is refused the reason is told instead.
 
     Filters are the process's own: enter this once around all threads, not in each.
@@ -191,7 +191,7 @@ def _scaled(values: np.ndarray, mode: str) -> UInt8[np.ndarray, "height width"]:
     return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
 
 
-def at_size(image: Image, width: int, height: int, fit: Fit) -> Image:
+def resize_to(image: Image, width: int, height: int, fit: Fit) -> Image:
     """An image at another size, as `decode` has it."""
     return _fitted(image, height, width, fit)
 

@@ -10,16 +10,16 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
-from pinxit.data.images import Images, LeftOut
+from pinxit.data.images import Images, SkippedFile
 
 
-def together(name: str) -> str:
+def pair_key(name: str) -> str:
     """What both images of a pair are called alike; any other image's own name."""
     path = PurePosixPath(name)
     return str(path.parent) if path.stem in ("before", "after") else name
 
 
-def joined(images: Images) -> Images:
+def join_pairs(images: Images) -> Images:
     """One image a pair, the one after it, with the other as `before`; all else is left out.
 
     The same images where there is no pair among them. Copies the pixels.
@@ -34,12 +34,12 @@ def joined(images: Images) -> Images:
         return images
     before, after = np.array(list(pairs.values())).T
     single = sorted(set(range(len(images))) - {*before.tolist(), *after.tolist()})
-    left = tuple(LeftOut(images.names[i], "one of no pair") for i in single)
+    left = tuple(SkippedFile(images.names[i], "one of no pair") for i in single)
     kept = dataclasses.replace(images, labels=None, label_names=()).take(after)
     return dataclasses.replace(
         kept,
         names=list(pairs),
         before=np.asarray(images.pixels)[before],
-        left_out=(*images.left_out, *left),
+        skipped=(*images.skipped, *left),
         notes=(*images.notes, f"{len(after):,} pairs, before and after"),
     )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pinxit.data.batch import Batch, Facts
+from pinxit.data.batch import Batch, DatasetInfo
 from pinxit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ SPLITS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
-class LeftOut:
+class SkippedFile:
     """An image that a source could not give, and why."""
 
     name: str
@@ -46,7 +46,7 @@ class Images:
     splits: np.ndarray | None = None  # int8 [n], index into SPLITS
     source: str = ""  # as the user named it
     fingerprint: str = ""  # of the source's content and the settings; "" for made images
-    left_out: tuple[LeftOut, ...] = ()
+    skipped: tuple[SkippedFile, ...] = ()
     notes: tuple[str, ...] = ()  # choices made in reading the source, for people
 
     def __post_init__(self) -> None:
@@ -84,7 +84,7 @@ class Images:
             splits=None if self.splits is None else self.splits[rows],
         )
 
-    def rows_of(self, split: str) -> np.ndarray:
+    def split_indices(self, split: str) -> np.ndarray:
         """Numbers of the images in one split: `train`, `validation`, `test` or `all`."""
         if split == "all" or self.splits is None:
             return np.arange(len(self))
@@ -94,7 +94,7 @@ class Images:
 
     def split(self, name: str) -> Images:
         """The images of one split. Copies them: use `rows_of` on arrays larger than memory."""
-        return self.take(self.rows_of(name))
+        return self.take(self.split_indices(name))
 
     @property
     def height(self) -> int:
@@ -118,20 +118,20 @@ class Images:
         before = None if self.before is None else torch.from_numpy(np.array(self.before[rows]))
         return Batch(pixels, labels, captions, before)
 
-    def facts(self, rows: np.ndarray | None = None, look_at: int = 4096) -> Facts:
+    def info(self, rows: np.ndarray | None = None, look_at: int = 4096) -> DatasetInfo:
         """What a model must know of these images; pixel statistics from `look_at` of them."""
         rows = np.arange(len(self)) if rows is None else rows
         if len(rows) == 0:
             raise UsageError("there are no images to learn from.")
         some = self.pixels[np.sort(rows[:: max(1, len(rows) // look_at)])]
-        return Facts(
+        return DatasetInfo(
             count=len(rows),
             height=self.height,
             width=self.width,
             channels=self.channels,
             label_names=self.label_names,
-            extremes=float(np.mean((some == 0) | (some == 255))),
-            near_extremes=float(np.mean((some < 32) | (some > 223))),
+            binary_fraction=float(np.mean((some == 0) | (some == 255))),
+            near_binary_fraction=float(np.mean((some < 32) | (some > 223))),
             mean=float(some.mean() / 255),
             std=float(some.std() / 255),
             languages=tuple(self.captions),

@@ -13,18 +13,25 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from pinxit.console import say
+from pinxit.console import echo
 from pinxit.data import cache as kept
-from pinxit.data.decode import Fit, Unreadable, decode, is_grey, measure, quiet
-from pinxit.data.edit_pairs import joined, together
-from pinxit.data.images import Images, LeftOut
+from pinxit.data.decode import (
+    Fit,
+    UnreadableImage,
+    decode,
+    ignore_pillow_warnings,
+    is_grey,
+    read_size,
+)
+from pinxit.data.edit_pairs import join_pairs, pair_key
+from pinxit.data.images import Images, SkippedFile
 from pinxit.data.label_captions import captions_from_labels
 from pinxit.data.labels import number_labels
-from pinxit.data.parallel_decode import Shape, decoded
+from pinxit.data.parallel_decode import ImageShape, decode_all
 from pinxit.data.records import Record, Source
-from pinxit.data.sizes import Size, choose_size, parse_size, size_text
+from pinxit.data.sizes import Size, choose_size, format_size, parse_size
 from pinxit.data.sources import open_source
-from pinxit.data.splits import assign_splits, chance, with_training
+from pinxit.data.splits import assign_splits, ensure_training_split, hash_fraction
 from pinxit.errors import PinxitError, UsageError
 
 Color = Literal["auto", "grey", "rgb"]
@@ -75,7 +82,7 @@ def load_images(
     it images of one size keep it. Images of other proportions are cropped, or padded with
     their corners' colour. `limit` takes that many images, by chance of `seed` and their names.
     `captions` is `labels`, or a file of templates, for captions made of labels. An image that
-    cannot be read is left out, with its reason in `left_out`; with `strict` it is
+    cannot be read is left out, with its reason in `skipped`; with `strict` it is
     an error. Decoded pixels are cached until the source changes.
 
     Raises UsageError where the source or a setting means nothing, PinxitError where it cannot be
@@ -89,20 +96,20 @@ def load_images(
         found = found.at_size(wanted.size)
     images = _from_cache(found, wanted, progress) if cache and found.cached else None
     images = images or _read(found, wanted, progress)
-    images = joined(dataclasses.replace(images, source=found.text))
+    images = join_pairs(dataclasses.replace(images, source=found.text))
     if captions is not None:
         file = None if str(captions) == "labels" else captions
         images = captions_from_labels(images, file)
-    if images.left_out and strict:
-        raise PinxitError(left_out_text(images))
-    if images.left_out and progress:
-        say(left_out_text(images))
+    if images.skipped and strict:
+        raise PinxitError(skipped_summary(images))
+    if images.skipped and progress:
+        echo(skipped_summary(images))
     return images
 
 
-def left_out_text(images: Images, most: int = 3) -> str:
+def skipped_summary(images: Images, most: int = 3) -> str:
     """`2 images of photos left out: a.png (truncated), b.jpg (the file is empty)`."""
-    left = images.left_out
+    left = images.skipped
     some = ", ".join(f"{item.name} ({item.reason})" for item in left[:most])
     more = f" and {len(left) - most:,} more" if len(left) > most else ""
     one = "1 image" if len(left) == 1 else f"{len(left):,} images"
@@ -112,38 +119,38 @@ def left_out_text(images: Images, most: int = 3) -> str:
 def _from_cache(source: Source, wanted: Wanted, progress: bool) -> Images:
     limited = (wanted.limit, wanted.seed if wanted.limit else None)
     key = kept.cache_key(source.key(), wanted.size, wanted.fit, wanted.color, *limited)
-    images = kept.stored(key)
+    images = kept.load_cached(key)
     if images is None:
-        with kept.Folder(key) as folder:
+        with kept.CacheWriter(key) as folder:
             folder.keep(_read(source, wanted, progress, folder))
-        images = kept.stored(key)
+        images = kept.load_cached(key)
         if images is None:
-            raise PinxitError(f"{kept.cache_folder()} was changed while it was written; try again.")
+            raise PinxitError(f"{kept.cache_dir()} was changed while it was written; try again.")
     return images
 
 
 def _read(
-    source: Source, wanted: Wanted, progress: bool, folder: kept.Folder | None = None
+    source: Source, wanted: Wanted, progress: bool, folder: kept.CacheWriter | None = None
 ) -> Images:
-    records, left_out = _listed(source)
+    records, skipped = _listed(source)
     labels, label_names = number_labels(records)
     names = _unique([record.name for record in records])
     rows = _limited(names, wanted)
-    with quiet():
-        shape, notes = _chosen(source, [records[i] for i in rows], wanted, left_out)
+    with ignore_pillow_warnings():
+        shape, notes = _chosen(source, [records[i] for i in rows], wanted, skipped)
         if progress:
             for note in notes:
-                say(f"{source.text}: {note}")
+                echo(f"{source.text}: {note}")
         good: list[int] = []
-        blocks = decoded(source.text, records, rows, shape, good, left_out, progress)
+        blocks = decode_all(source.text, records, rows, shape, good, skipped, progress)
         if folder is not None:
             pixels = folder.write_pixels(blocks, len(rows), shape.dims)
         else:
             pixels = np.concatenate([np.empty((0, *shape.dims), np.uint8), *blocks])
     if not good:
-        raise PinxitError(_nothing(source, left_out))
+        raise PinxitError(_nothing(source, skipped))
     given = [record.split for record in records]
-    splits = with_training(assign_splits(names, given)[good], given)
+    splits = ensure_training_split(assign_splits(names, given)[good], given)
     images = Images(
         pixels,
         names=[names[i] for i in good],
@@ -151,27 +158,27 @@ def _read(
         label_names=label_names,
         captions=_captions([records[i] for i in good]),
         splits=splits,
-        left_out=tuple(left_out),
+        skipped=tuple(skipped),
         notes=tuple(notes),
     )
     return dataclasses.replace(images, fingerprint=_fingerprint(images))
 
 
-def _listed(source: Source) -> tuple[list[Record], list[LeftOut]]:
-    records, left_out = [], []
+def _listed(source: Source) -> tuple[list[Record], list[SkippedFile]]:
+    records, skipped = [], []
     for item in source.records():
-        (records if isinstance(item, Record) else left_out).append(item)
+        (records if isinstance(item, Record) else skipped).append(item)
     if not records:
-        raise PinxitError(_nothing(source, left_out))
-    return records, left_out
+        raise PinxitError(_nothing(source, skipped))
+    return records, skipped
 
 
-def _nothing(source: Source, left_out: Sequence[LeftOut]) -> str:
-    if not left_out:
+def _nothing(source: Source, skipped: Sequence[SkippedFile]) -> str:
+    if not skipped:
         return f"there is no image in {source.text}."
-    first = left_out[0]
+    first = skipped[0]
     return f"no image of {source.text} can be read: {first.name} ({first.reason})" + (
-        f" and {len(left_out) - 1:,} more." if len(left_out) > 1 else "."
+        f" and {len(skipped) - 1:,} more." if len(skipped) > 1 else "."
     )
 
 
@@ -196,13 +203,13 @@ def _limited(names: list[str], wanted: Wanted) -> list[int]:
     """The rows to read: all, or the `limit` whose names' chances are smallest, in their order."""
     if wanted.limit is None or wanted.limit >= len(names):
         return list(range(len(names)))
-    chances = [chance(together(name), f"limit {wanted.seed}") for name in names]
+    chances = [hash_fraction(pair_key(name), f"limit {wanted.seed}") for name in names]
     return sorted(heapq.nsmallest(wanted.limit, range(len(names)), key=chances.__getitem__))
 
 
 def _chosen(
-    source: Source, records: Sequence[Record], wanted: Wanted, left_out: list[LeftOut]
-) -> tuple[Shape, list[str]]:
+    source: Source, records: Sequence[Record], wanted: Wanted, skipped: list[SkippedFile]
+) -> tuple[ImageShape, list[str]]:
     """The shape that images become, and lines that say what was chosen."""
     notes: list[str] = []
     sample = [records[i] for i in _spread(len(records))]
@@ -212,16 +219,16 @@ def _chosen(
         if not sizes:
             sizes = [found for record in records if (found := _measured(record)) is not None][:1]
         if not sizes:
-            reasons = [*left_out, *(r for rec in records[:1] if (r := _reason(rec)) is not None)]
+            reasons = [*skipped, *(r for rec in records[:1] if (r := _reason(rec)) is not None)]
             raise PinxitError(_nothing(source, reasons))
         size, note = choose_size(sizes)
         notes += [note] if note else []
     channels = {"grey": 1, "rgb": 3}.get(wanted.color) or (1 if _all_grey(sample, size) else 3)
-    shape = Shape(*size, channels, wanted.fit)
+    shape = ImageShape(*size, channels, wanted.fit)
     total = len(records) * int(np.prod(shape.dims))
     if total > MAX_BYTES:
         raise PinxitError(
-            f"{source.text} has {len(records):,} images: at {size_text(size)} they take "
+            f"{source.text} has {len(records):,} images: at {format_size(size)} they take "
             f"{total / 2**30:.1f} GiB, more than the {MAX_BYTES >> 30} that are kept. "
             "A smaller --size or a --limit takes less."
         )
@@ -238,16 +245,16 @@ def _spread(count: int, runs: int = 16) -> list[int]:
 
 def _measured(record: Record) -> tuple[int, int] | None:
     try:
-        return measure(record.read)
-    except Unreadable:
+        return read_size(record.read)
+    except UnreadableImage:
         return None
 
 
-def _reason(record: Record) -> LeftOut | None:
+def _reason(record: Record) -> SkippedFile | None:
     try:
-        measure(record.read)
-    except Unreadable as error:
-        return LeftOut(record.name, str(error))
+        read_size(record.read)
+    except UnreadableImage as error:
+        return SkippedFile(record.name, str(error))
     return None
 
 
@@ -257,7 +264,7 @@ def _all_grey(sample: Sequence[Record], size: tuple[int, int]) -> bool:
     def grey(record: Record) -> bool:
         try:
             return is_grey(decode(record.read, *small, 3, "crop"))
-        except Unreadable:
+        except UnreadableImage:
             return True
 
     step = max(1, len(sample) // 256)

@@ -23,12 +23,12 @@ Half = Literal["lower", "upper", "left", "right"]
 UNSEEN = 128  # the grey that missing pixels are shown in
 
 
-def block_of(model: Any) -> int:
+def patch_size_of(model: Any) -> int:
     """Pixels a side of what a model completes as one: a patch, a token's block."""
     return getattr(model, "block", 1)
 
 
-def by_ratio(images: Images, ratio: float, block: int, seed: int = 0) -> Missing:
+def random_patch_mask(images: Images, ratio: float, block: int, seed: int = 0) -> Missing:
     """A share of each image's patches, drawn by a generator of (seed, its number).
 
     Of the patches exactly round((1 - ratio) * patches) are left, one at least.
@@ -45,7 +45,7 @@ def by_ratio(images: Images, ratio: float, block: int, seed: int = 0) -> Missing
     return missing.reshape(-1, rows, columns).repeat(block, 1).repeat(block, 2)
 
 
-def by_half(images: Images, half: Half) -> Missing:
+def half_mask(images: Images, half: Half) -> Missing:
     """One half of each image."""
     missing = _nothing(images)
     h, w = images.height // 2, images.width // 2
@@ -59,7 +59,7 @@ def by_half(images: Images, half: Half) -> Missing:
     return missing
 
 
-def by_box(images: Images, box: tuple[int, int, int, int]) -> Missing:
+def box_mask(images: Images, box: tuple[int, int, int, int]) -> Missing:
     """A rectangle: left, top, width and height in pixels of the model's size.
 
     Raises UsageError where it does not lie in the image.
@@ -76,7 +76,7 @@ def by_box(images: Images, box: tuple[int, int, int, int]) -> Missing:
     return missing
 
 
-def by_mask(images: Images, mask: Images) -> Missing:
+def mask_from_image(images: Images, mask: Images) -> Missing:
     """A mask's image, white where pixels are missing, for every image.
 
     Raises UsageError where the mask is all black.
@@ -87,7 +87,7 @@ def by_mask(images: Images, mask: Images) -> Missing:
     return np.broadcast_to(missing, (len(images), *missing.shape)).copy()
 
 
-def mask_size(file: Path) -> tuple[int, int]:
+def read_mask_size(file: Path) -> tuple[int, int]:
     """Width and height of a mask's file. Raises UsageError where it is no image."""
     from PIL import Image, UnidentifiedImageError
 
@@ -98,13 +98,13 @@ def mask_size(file: Path) -> tuple[int, int]:
         raise UsageError(f"the mask {file} cannot be read: {error}.") from None
 
 
-def shown_missing(images: Images, missing: Missing) -> Images:
+def show_masked(images: Images, missing: Missing) -> Images:
     """The images with grey in place of what is missing."""
     pixels = np.where(missing[..., None], np.uint8(UNSEEN), images.pixels)
     return dataclasses.replace(images, pixels=pixels)
 
 
-def pasted(images: Images, made: np.ndarray, missing: Missing) -> np.ndarray:
+def composite(images: Images, made: np.ndarray, missing: Missing) -> np.ndarray:
     """What was made where pixels are missing, the images' own elsewhere."""
     return np.where(missing[..., None], made, images.pixels)
 

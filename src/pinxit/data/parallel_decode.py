@@ -11,18 +11,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from pinxit.console import track
-from pinxit.data.decode import Fit, Unreadable, decode
-from pinxit.data.images import LeftOut
+from pinxit.data.decode import Fit, UnreadableImage, decode
+from pinxit.data.images import SkippedFile
 from pinxit.data.records import Record
 
 BLOCK_BYTES = 4 << 20  # of pixels, that a thread decodes before it hands them over
 
 
-Decoded = tuple[Sequence[int], list[np.ndarray | LeftOut]]
+Decoded = tuple[Sequence[int], list[np.ndarray | SkippedFile]]
 
 
 @dataclass(frozen=True)
-class Shape:
+class ImageShape:
     """What every image becomes."""
 
     height: int
@@ -35,13 +35,13 @@ class Shape:
         return self.height, self.width, self.channels
 
 
-def decoded(
+def decode_all(
     what: str,
     records: Sequence[Record],
     rows: Sequence[int],
-    shape: Shape,
+    shape: ImageShape,
     good: list[int],
-    left_out: list[LeftOut],
+    skipped: list[SkippedFile],
     progress: bool,
 ) -> Iterator[np.ndarray]:
     """Blocks of pixels in the order of `rows`; `good` gets the rows that could be decoded."""
@@ -51,8 +51,8 @@ def decoded(
     for chunk, pixels in track(results, len(rows), f"decoding {what}", progress):
         block = []
         for row, result in zip(chunk, pixels, strict=True):
-            if isinstance(result, LeftOut):
-                left_out.append(result)
+            if isinstance(result, SkippedFile):
+                skipped.append(result)
             else:
                 good.append(row)
                 block.append(result)
@@ -61,11 +61,11 @@ def decoded(
 
 
 def _in_order(
-    records: Sequence[Record], chunks: list[Sequence[int]], shape: Shape
+    records: Sequence[Record], chunks: list[Sequence[int]], shape: ImageShape
 ) -> Iterator[tuple[int, Decoded]]:
     """Chunks decoded by threads (Pillow frees the interpreter's lock), a few in flight at once."""
     workers = min(16, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 4)
-    flying: deque[tuple[Sequence[int], Future[list[np.ndarray | LeftOut]]]] = deque()
+    flying: deque[tuple[Sequence[int], Future[list[np.ndarray | SkippedFile]]]] = deque()
     pool = ThreadPoolExecutor(workers, thread_name_prefix="pinxit-decode")
     try:
         for chunk in chunks:
@@ -80,12 +80,12 @@ def _in_order(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _decode_all(records: Sequence[Record], shape: Shape) -> list[np.ndarray | LeftOut]:
+def _decode_all(records: Sequence[Record], shape: ImageShape) -> list[np.ndarray | SkippedFile]:
     return [_decode_one(record, shape) for record in records]
 
 
-def _decode_one(record: Record, shape: Shape) -> np.ndarray | LeftOut:
+def _decode_one(record: Record, shape: ImageShape) -> np.ndarray | SkippedFile:
     try:
         return decode(record.read, *shape.dims, shape.fit)
-    except Unreadable as error:
-        return LeftOut(record.name, str(error))
+    except UnreadableImage as error:
+        return SkippedFile(record.name, str(error))

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pinxit.data.images import LeftOut
+from pinxit.data.images import SkippedFile
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,7 +38,7 @@ class Source:
 
     text: str  # as the user named it
     key: Callable[[], str]  # of the content, found cheaply
-    records: Callable[[], Iterator[Record | LeftOut]]
+    records: Callable[[], Iterator[Record | SkippedFile]]
     # a source that draws its images draws them at a size (height, width); None for its own
     at_size: Callable[[tuple[int, int] | None], Source] | None = None
     cached: bool = True  # a few files are not worth a cache

@@ -33,12 +33,12 @@ def parse_size(size: Size) -> tuple[int, int] | None:
         pair = (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
     if not all(SMALLEST <= side <= LARGEST for side in pair):
         raise UsageError(
-            f"a size has sides of {SMALLEST} to {LARGEST:,} pixels, not {size_text(pair)}."
+            f"a size has sides of {SMALLEST} to {LARGEST:,} pixels, not {format_size(pair)}."
         )
     return pair
 
 
-def size_text(size: tuple[int, int]) -> str:
+def format_size(size: tuple[int, int]) -> str:
     """(height, width) as people write it: width x height."""
     return f"{size[1]} x {size[0]}"
 
@@ -54,12 +54,12 @@ def choose_size(found: Sequence[tuple[int, int]]) -> tuple[tuple[int, int], str]
         return sizes[0], ""
     median = float(np.median([min(size) for size in found]))
     side = int(2 ** np.floor(np.log2(max(8, min(LARGEST_CHOSEN, median)))))
-    return (side, side), f"{sizes_text(found)}: made {side} x {side}; --size chooses another"
+    return (side, side), f"{describe_sizes(found)}: made {side} x {side}; --size chooses another"
 
 
-def sizes_text(found: Sequence[tuple[int, int]]) -> str:
+def describe_sizes(found: Sequence[tuple[int, int]]) -> str:
     """`images of 640 x 480`, or the smallest and the largest of many."""
     by_area = sorted(set(found), key=lambda size: (size[0] * size[1], size))
     if len(by_area) == 1:
-        return f"images of {size_text(by_area[0])}"
-    return f"images from {size_text(by_area[0])} to {size_text(by_area[-1])}"
+        return f"images of {format_size(by_area[0])}"
+    return f"images from {format_size(by_area[0])} to {format_size(by_area[-1])}"

@@ -27,17 +27,17 @@ _WORDS = {
 }
 
 
-def split_named(word: str) -> str | None:
+def parse_split(word: str) -> str | None:
     """The split that a word names: `val`, `valid` and `dev` are the validation split."""
     return _WORDS.get(word.lower())
 
 
-def split_in(file_name: str) -> str | None:
+def split_from_filename(file_name: str) -> str | None:
     """The split that a file's name begins with, as in `train-00000-of-00002.parquet`."""
-    return split_named(re.split(r"[-_.\s]", file_name)[0])
+    return parse_split(re.split(r"[-_.\s]", file_name)[0])
 
 
-def chance(name: str, salt: str = "split") -> float:
+def hash_fraction(name: str, salt: str = "split") -> float:
     """A number in [0, 1) that a name always has. Names are compared in Unicode's form C."""
     name = unicodedata.normalize("NFC", name)
     digest = hashlib.blake2b(name.encode("utf-8", "surrogateescape"), digest_size=8, key=_key(salt))
@@ -60,11 +60,11 @@ def assign_splits(names: Sequence[str], given: Sequence[str | None]) -> np.ndarr
     splits = np.array([SPLITS.index(split or "train") for split in given], np.int8)
     for i, (name, split) in enumerate(zip(names, given, strict=True)):
         if split in (None, "train"):
-            splits[i] = _by_chance(chance(name), has_test, has_validation)
+            splits[i] = _by_chance(hash_fraction(name), has_test, has_validation)
     return splits
 
 
-def with_training(splits: np.ndarray, given: Sequence[str | None]) -> np.ndarray:
+def ensure_training_split(splits: np.ndarray, given: Sequence[str | None]) -> np.ndarray:
     """The splits, or all `train` where the source gives none and chance left nothing to train on,
     as it may in a source of one or two images."""
     train = SPLITS.index("train")

@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 SIZE = 2_048  # pieces, where the captions have as many
-PAD, END = 0, 1  # then one number for each language, then the pieces
+PAD, EOS = 0, 1  # then one number for each language, then the pieces
 
 
 @dataclass(frozen=True)
-class Words:
+class TextTokenizer:
     """The pieces that captions are made of, and the languages they came in."""
 
     pieces: Tokenizer
@@ -43,7 +43,7 @@ class Words:
         """The first piece's number: before it are the marks."""
         return 2 + len(self.languages)
 
-    def mark(self, language: str) -> int:
+    def language_token(self, language: str) -> int:
         """The number that a text of a language begins with. Raises UsageError for another one."""
         if language not in self.languages:
             known = ", ".join(self.languages) or "none"
@@ -61,7 +61,7 @@ class Words:
         """The text of pieces; marks among them are left out."""
         return self.pieces.decode([n - self.first for n in numbers if n >= self.first])
 
-    def language_of(self, text: str) -> str:
+    def detect_language(self, text: str) -> str:
         """The language that a text is most likely in, by how often its pieces stand in each.
 
         Naive Bayes with one added to every count; the first language where all are as likely.
@@ -70,7 +70,7 @@ class Words:
         scores = [float(self._log_shares[language][found].sum()) for language in self.languages]
         return self.languages[int(np.argmax(scores))]
 
-    def strange(self, text: str) -> list[str]:
+    def unknown_words(self, text: str) -> list[str]:
         """The words of a text that surely stood in no caption: pieces of theirs stood in none."""
         seen = np.sum(list(self.counts.values()), 0)
 
@@ -98,7 +98,7 @@ class Words:
         }
 
     @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> Words:
+    def from_json(cls, record: Mapping[str, Any]) -> TextTokenizer:
         """The same words again."""
         from tokenizers import Tokenizer
 
@@ -109,7 +109,7 @@ class Words:
         )
 
 
-def train_words(captions: Mapping[str, Sequence[str]], size: int = SIZE) -> Words:
+def train_text_tokenizer(captions: Mapping[str, Sequence[str]], size: int = SIZE) -> TextTokenizer:
     """Words for captions by language; the same for the same captions.
 
     `size` is the most pieces there may be, the 256 bytes among them. Raises UsageError where there
@@ -132,7 +132,7 @@ def train_words(captions: Mapping[str, Sequence[str]], size: int = SIZE) -> Word
     languages = tuple(sorted(spoken))
     pieces.train_from_iterator((text for name in languages for text in spoken[name]), trainer)
     counts = {name: _counted(pieces, spoken[name]) for name in languages}
-    return Words(pieces, languages, counts)
+    return TextTokenizer(pieces, languages, counts)
 
 
 def _counted(pieces: Tokenizer, texts: Sequence[str]) -> tuple[int, ...]:

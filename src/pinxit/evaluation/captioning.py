@@ -64,7 +64,7 @@ def captioning_figures(model: Any, images: Images, known: Images) -> Iterator[Na
         yield f"captions_told_apart:{language}", len(set(written)) / len(set(true))
         yield from _looked_up(some, known, true, language)
         few = true[:AMONG]
-        rated = model.rated(some[:AMONG], few, language)
+        rated = model.caption_log_prob_matrix(some[:AMONG], few, language)
         yield from recalls("recall", rated, few, f":{language}")
 
 

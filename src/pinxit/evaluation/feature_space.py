@@ -22,10 +22,10 @@ from jaxtyping import Float, Float32, Int64, UInt8
 from torch import Tensor, nn
 
 from pinxit.data.atomic_write import write_atomically
-from pinxit.data.cache import cache_folder
+from pinxit.data.cache import cache_dir
 from pinxit.data.images import Images
 from pinxit.errors import UsageError
-from pinxit.nn.pixels import to_unit
+from pinxit.nn.pixels import to_float
 
 VERSION = 1  # raised when anything below changes what the features are
 WIDTH = 64  # features
@@ -33,7 +33,7 @@ LARGEST = 64  # pixels a side that the network sees
 STEPS, BATCH, RATE = 500, 128, 3e-3
 FEWEST = 8  # training images
 
-Told = Callable[[int, int], None]
+ProgressCallback = Callable[[int, int], None]
 
 
 class Features(nn.Module):
@@ -126,16 +126,16 @@ def _blank(model: Any) -> Images:
     return Images(np.zeros((1, facts.height, facts.width, facts.channels), np.uint8))
 
 
-def feature_space(images: Images, told: Told | None = None) -> FeatureSpace:
+def feature_space(images: Images, told: ProgressCallback | None = None) -> FeatureSpace:
     """The feature space of a data set: from the cache, or trained now (under a minute).
 
     Raises UsageError where there are too few images to learn from.
     """
-    rows = images.rows_of("train")
+    rows = images.split_indices("train")
     rows = rows if len(rows) >= FEWEST else np.arange(len(images))
     if len(rows) < FEWEST:
         raise UsageError(f"a feature space needs {FEWEST} images or more, not {len(rows)}.")
-    file = cache_folder() / "features" / f"{_key(images, rows)}.safetensors"
+    file = cache_dir() / "features" / f"{_key(images, rows)}.safetensors"
     return _kept(file) or _trained(images, rows, file, told)
 
 
@@ -163,7 +163,9 @@ def _id(content: bytes) -> str:
     return hashlib.blake2b(content, digest_size=8).hexdigest()
 
 
-def _trained(images: Images, rows: np.ndarray, file: Path, told: Told | None) -> FeatureSpace:
+def _trained(
+    images: Images, rows: np.ndarray, file: Path, told: ProgressCallback | None
+) -> FeatureSpace:
     from safetensors.torch import save
 
     labelled = images.labels is not None and len(np.unique(images.labels[rows])) > 1
@@ -196,7 +198,11 @@ def _trained(images: Images, rows: np.ndarray, file: Path, told: Told | None) ->
 
 
 def _fit(
-    network: Features, images: Images, rows: np.ndarray, labelled: bool, told: Told | None
+    network: Features,
+    images: Images,
+    rows: np.ndarray,
+    labelled: bool,
+    told: ProgressCallback | None,
 ) -> None:
     """AdamW with one cycle of its rate; each step a random batch of the training images."""
     random = np.random.default_rng(0)
@@ -235,7 +241,7 @@ def _task(
 
 def _seen(pixels: UInt8[Tensor, "b h w c"], side: int) -> Float[Tensor, "b c side side"]:
     """As the network sees them: square, from -1 to 1."""
-    x = to_unit(pixels) * 2 - 1
+    x = to_float(pixels) * 2 - 1
     if x.shape[-2:] == (side, side):
         return x
     return F.interpolate(x, (side, side), mode="bilinear", antialias=True)
@@ -244,7 +250,7 @@ def _seen(pixels: UInt8[Tensor, "b h w c"], side: int) -> Float[Tensor, "b c sid
 @torch.inference_mode()
 def _accuracy(network: Features, images: Images, labelled: bool, most: int = 2_000) -> float:
     """Share of held-out images (of the training ones, where none are) that it tells right."""
-    rows = images.rows_of("test")
+    rows = images.split_indices("test")
     rows = (rows if len(rows) else np.arange(len(images)))[:most]
     if labelled and images.labels is not None:
         rows = rows[images.labels[rows] >= 0]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pinxit.data.images import Images
-from pinxit.data.masks import block_of, by_half, by_ratio, pasted
+from pinxit.data.masks import composite, half_mask, patch_size_of, random_patch_mask
 from pinxit.evaluation.metrics import Named
 
 if TYPE_CHECKING:
@@ -32,13 +32,13 @@ def completion_figures(model: Any, images: Images, seed: int = 0) -> Iterator[Na
     """
     if getattr(model, "left_to_right", False):
         few = images[:SLOW]
-        missing = by_half(few, "lower")
+        missing = half_mask(few, "lower")
         made = model.complete(few, missing, seed=seed)
         yield "masked_mse_half", masked_error(few, made.pixels, missing)
         yield "masked_mse_guess", masked_error(few, guessed(few, missing), missing)
         return
     for ratio in RATIOS:
-        missing = by_ratio(images, ratio, block_of(model), seed)
+        missing = random_patch_mask(images, ratio, patch_size_of(model), seed)
         made = model.complete(images, missing, seed=seed)
         yield f"masked_mse_{100 * ratio:.0f}", masked_error(images, made.pixels, missing)
         if ratio == 0.75:
@@ -51,4 +51,4 @@ def guessed(images: Images, missing: Missing) -> np.ndarray:
     count = np.maximum(known.sum((1, 2)), 1)
     mean = (images.pixels * known).sum((1, 2)) / count
     flat = np.broadcast_to(mean[:, None, None], images.pixels.shape)
-    return pasted(images, flat.round().astype(np.uint8), missing)
+    return composite(images, flat.round().astype(np.uint8), missing)

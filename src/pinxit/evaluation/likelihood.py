@@ -17,9 +17,9 @@ from torch import Tensor
 
 from pinxit.data.images import Images
 from pinxit.evaluation.metrics import Named, Value
-from pinxit.models.protocols import FastImportance, ImportanceEstimate
-from pinxit.sampling.elbo import CHUNK, Bound, Told, observed
-from pinxit.sampling.inputs import spread
+from pinxit.models.protocols import FastImportanceSampling, ImportanceEstimate
+from pinxit.sampling.elbo import CHUNK, Bound, ProgressCallback, observed
+from pinxit.sampling.inputs import evenly_spaced
 
 TILE = 1_000_000  # numbers of x decoded at once on a CPU: more do not fit its caches
 FLOPS = 6e12  # what a default estimate may cost: one to two minutes of two CPU cores
@@ -65,7 +65,7 @@ def importance(
     images: Images,
     samples: int,
     seed: int = 0,
-    told: Told | None = None,
+    told: ProgressCallback | None = None,
 ) -> tuple[Float64[np.ndarray, " n"], Float64[np.ndarray, " n"], Float64[np.ndarray, " n"]]:
     """log p(x) of each image by `samples` importance samples, its Monte Carlo standard error,
     and effective samples: the IW-k bound of Burda 2015 (eq. 8), which rises to log p(x) with k."""
@@ -106,7 +106,7 @@ def estimate(
 def _by_its_own_way(
     model: Any, x: Tensor, labels: Tensor | None, samples: int, generator: torch.Generator
 ) -> ImportanceEstimate | None:
-    if not isinstance(model, FastImportance):
+    if not isinstance(model, FastImportanceSampling):
         return None
     return model.importance_log_likelihood(x, labels, samples, generator)
 
@@ -150,7 +150,7 @@ def bound_figures(model: Any, found: Bound) -> Iterator[Named]:
 
 
 def importance_figures(
-    model: Any, images: Images, samples: int, seed: int = 0, told: Told | None = None
+    model: Any, images: Images, samples: int, seed: int = 0, told: ProgressCallback | None = None
 ) -> Iterator[Named]:
     """The IW log-likelihood: its standard error over images, and that of the sampling alone."""
     log_p, error, effective = importance(model, images, samples, seed, told)
@@ -173,11 +173,11 @@ def loose(figures: Mapping[str, Value], samples: int) -> Iterator[str]:
 
 def chosen(model: Any, images: Images, samples: int, limit: int | None) -> Images:
     """The images whose likelihood is estimated: `limit`, or as many as are affordable."""
-    return spread(images, limit or affordable(model, images, samples))
+    return evenly_spaced(images, limit or affordable(model, images, samples))
 
 
 def _nats_per_bit(model: Any) -> float:
-    return model.facts.dims * math.log(2)
+    return model.info.dims * math.log(2)
 
 
 def _with_error(name: str, values: Float64[np.ndarray, " n"]) -> Iterator[Named]:

@@ -15,7 +15,7 @@ from jaxtyping import Float32, Int64
 
 from pinxit.data.images import Images
 from pinxit.evaluation.metrics import Named
-from pinxit.sampling.inputs import spread
+from pinxit.sampling.inputs import evenly_spaced
 
 NEIGHBOURS = 20
 ITERATIONS = 300  # of L-BFGS
@@ -32,7 +32,7 @@ def labelled(images: Images, most: int | None) -> Images | None:
     known = images.take(np.flatnonzero(images.labels >= 0))
     if len(known) == 0 or len(np.unique(known.labels)) < 2:  # type: ignore[arg-type]
         return None
-    return spread(known, most)
+    return evenly_spaced(known, most)
 
 
 def probe_accuracy(

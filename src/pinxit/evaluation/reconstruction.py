@@ -10,7 +10,7 @@ from jaxtyping import Float64
 
 from pinxit.data.images import Images
 from pinxit.evaluation.metrics import Named
-from pinxit.sampling.inputs import spread
+from pinxit.sampling.inputs import evenly_spaced
 
 SSIM_COUNT = 1_000  # images: it is taken one by one
 
@@ -55,6 +55,6 @@ def reconstruction_figures(originals: Images, made: Images) -> Iterator[Named]:
     errors = mean_squared_errors(originals, made)
     yield "mse", float(errors.mean())
     yield "psnr", float(psnr(errors).mean())
-    similar = ssim(spread(originals, SSIM_COUNT), spread(made, SSIM_COUNT))
+    similar = ssim(evenly_spaced(originals, SSIM_COUNT), evenly_spaced(made, SSIM_COUNT))
     if np.isfinite(similar).all():
         yield "ssim", float(similar.mean())

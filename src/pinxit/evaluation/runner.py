@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pinxit.console import Teller
+from pinxit.console import StageProgress
 from pinxit.data.images import Images
 from pinxit.errors import PinxitError, UsageError
 from pinxit.evaluation.metrics import Named, split_up
@@ -64,7 +64,7 @@ class Assessment:
     model: Any
     images: Images  # the whole data: its training split teaches the feature space
     wanted: Wanted
-    teller: Teller
+    teller: StageProgress
     protocol: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 
@@ -95,12 +95,12 @@ class Assessment:
     @cached_property
     def test(self) -> Images:
         """The test split, at most 10,000 of it."""
-        from pinxit.sampling.inputs import for_model, held_out, spread
+        from pinxit.sampling.inputs import evenly_spaced, for_model, held_out
 
         found, warning = held_out(self.images)
         self.warnings += [warning] if warning else []
         self.protocol["split"] = "all, there being no test split" if warning else "test"
-        found = spread(for_model(self.model, found), MOST)
+        found = evenly_spaced(for_model(self.model, found), MOST)
         self.protocol["test_images"] = len(found)
         return found
 
@@ -128,11 +128,11 @@ class Assessment:
     @cached_property
     def told(self) -> tuple[Images, list[str]]:
         """Test images with words, and a caption of each, its languages in turn."""
-        from pinxit.data.captions import told_in_turn
-        from pinxit.sampling.inputs import spread
+        from pinxit.data.captions import captions_round_robin
+        from pinxit.sampling.inputs import evenly_spaced
 
-        few = spread(self.test, min(self.wanted.limit or DRAWN, self.wanted.count))
-        rows, texts = told_in_turn(few, self.model.words.languages)
+        few = evenly_spaced(self.test, min(self.wanted.limit or DRAWN, self.wanted.count))
+        rows, texts = captions_round_robin(few, self.model.words.languages)
         if not texts:
             raise PinxitError("the test images have no captions in a language of the model.")
         self.protocol["captions"] = len(texts)
@@ -141,13 +141,13 @@ class Assessment:
     @cached_property
     def known(self) -> Images:
         """Training images among which a nearest neighbour is looked for."""
+        from pinxit.data.contact_sheet import evenly_spaced_indices
         from pinxit.evaluation.sample_quality import MEMORY
-        from pinxit.sampling.inputs import rows_spread
 
         if self.images.splits is None:
             return self.images[:0]
-        rows = self.images.rows_of("train")
-        return self.images.take(rows[rows_spread(len(rows), MEMORY)])
+        rows = self.images.split_indices("train")
+        return self.images.take(rows[evenly_spaced_indices(len(rows), MEMORY)])
 
     @cached_property
     def drawn(self) -> Images:
@@ -217,9 +217,9 @@ class Assessment:
         """The log-likelihood of a model that gives it exactly."""
         from pinxit.evaluation.likelihood import exact_figures
         from pinxit.evaluation.provenance import observed_as
-        from pinxit.sampling.inputs import spread
+        from pinxit.sampling.inputs import evenly_spaced
 
-        few = spread(self.test, self.wanted.limit or EXACT)
+        few = evenly_spaced(self.test, self.wanted.limit or EXACT)
         self.protocol["likelihood"] = f"exact, of {len(few):,} images; {observed_as(self.model)}"
         with self.teller.stage(f"likelihood of {len(few):,} images"):
             try:
@@ -256,9 +256,9 @@ class Assessment:
     def completion(self) -> Iterator[Named]:
         """Error of completed images by how much is missing."""
         from pinxit.evaluation.inpainting import completion_figures
-        from pinxit.sampling.inputs import spread
+        from pinxit.sampling.inputs import evenly_spaced
 
-        few = spread(self.test, COMPLETED)
+        few = evenly_spaced(self.test, COMPLETED)
         with self.teller.stage("completions"):
             yield from completion_figures(self.model, few, self.wanted.seed)
 
@@ -367,7 +367,7 @@ def evaluate(
     else:
         images = given_images(run, [data] if isinstance(data, str | Path) else data)
     model = run.load(device or _device())
-    with Teller(progress) as teller:
+    with StageProgress(progress) as teller:
         judged = Assessment(model, images, wanted, teller)
         judged.warnings += _changed(run, images) if data is None else []
         judged.protocol.update(data=images.source, fingerprint=images.fingerprint, seed=seed)

@@ -19,7 +19,7 @@ from pinxit.evaluation.frechet import (
     neighbourhood_figures,
 )
 from pinxit.evaluation.metrics import Named
-from pinxit.sampling.inputs import spread
+from pinxit.sampling.inputs import evenly_spaced
 
 MEMORY = 10_000  # training images among which the nearest is looked for
 
@@ -37,7 +37,9 @@ class Comparison:
         """Frechet distances of what was `made`, with a floor and a yardstick; for `samples` also
         precision, recall, density, coverage and the share that looks memorised."""
         real = gaussian(self.real)
-        features = {name: self.space.embed(spread(p, self.count)) for name, p in made.items()}
+        features = {
+            name: self.space.embed(evenly_spaced(p, self.count)) for name, p in made.items()
+        }
         for name, rows in features.items():
             yield f"frechet_{name}", frechet_distance(gaussian(rows), real)
         soft = self.space.embed(blurred(self.few))
@@ -52,7 +54,7 @@ class Comparison:
 
     @cached_property
     def few(self) -> Images:
-        return spread(self.test, self.count)
+        return evenly_spaced(self.test, self.count)
 
     @cached_property
     def real(self) -> np.ndarray:
@@ -63,7 +65,7 @@ class Comparison:
         """Features of training images; none where the data has no splits."""
         if self.images.splits is None:
             return self.space.embed(self.images[:0])
-        rows = self.images.rows_of("train")
+        rows = self.images.split_indices("train")
         some = np.random.default_rng(0).permutation(rows)[:MEMORY]
         return self.space.embed(self.images.take(np.sort(some)))
 

@@ -20,19 +20,21 @@ if TYPE_CHECKING:
     from pinxit.data.images import Images
 
 
-def families() -> tuple[str, ...]:
+def list_families() -> tuple[str, ...]:
     """The names of all families, in the order of the alphabet."""
     return tuple(sorted(m.name for m in pkgutil.iter_modules(__path__) if m.ispkg))
 
 
-def family(name: str) -> ModuleType:
-    """The module of a family: its `Config`, its `build(config, facts)` and its paper.
+def get_family(name: str) -> ModuleType:
+    """The module of a family: its `Config`, its `build(config, info)` and its paper.
 
     Raises UsageError for a name that no family has.
     """
-    if name not in families():
-        known = ", ".join(families())
-        raise UsageError(f"no family '{name}'; there are: {known}.{did_you_mean(name, families())}")
+    if name not in list_families():
+        known = ", ".join(list_families())
+        raise UsageError(
+            f"no family '{name}'; there are: {known}.{did_you_mean(name, list_families())}"
+        )
     return importlib.import_module(f"{__name__}.{name}")
 
 
@@ -41,7 +43,7 @@ def family_of(config: Any) -> str:
     return type(config).__module__.removeprefix(f"{__name__}.").split(".")[0]
 
 
-def make(
+def build_model(
     config: Any, images: Images, rows: np.ndarray, seed: int = 0, tokenizer: Any = None
 ) -> tuple[Any, dict[str, Any]]:
     """A model for these training images, its weights fresh of the seed, and what was prepared.
@@ -52,15 +54,15 @@ def make(
     """
     import torch
 
-    from pinxit.nn.rng import mix
+    from pinxit.nn.rng import mix_seed
 
-    module = family(family_of(config))
-    facts = images.facts(rows)
-    config, prepared = config.resolve(facts), {}
+    module = get_family(family_of(config))
+    info = images.info(rows)
+    config, prepared = config.resolve(info), {}
     if hasattr(module, "prepare"):
         named = {} if tokenizer is None else {"tokenizer": tokenizer}
-        config, prepared = module.prepare(config, facts, images, rows, seed, **named)
-    torch.manual_seed(mix(seed, -1))
-    model = module.build(config, facts)
+        config, prepared = module.prepare(config, info, images, rows, seed, **named)
+    torch.manual_seed(mix_seed(seed, -1))
+    model = module.build(config, info)
     model.load_state_dict(prepared, strict=False)
     return model, prepared

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 C = TypeVar("C")
 
 
-def from_record(kind: type[C], record: dict[str, Any]) -> C:
+def config_from_dict(kind: type[C], record: dict[str, Any]) -> C:
     """A frozen configuration from JSON; an unknown key is an error that suggests the near one."""
     known = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
     for key in record:

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Int64, UInt8
 from torch import Tensor, nn
 
-from pinxit.data.batch import Facts
+from pinxit.data.batch import DatasetInfo
 from pinxit.errors import UsageError
 from pinxit.models.saved_state import Kept, as_tensor
 from pinxit.nn.palette import coloured, nearest, unprepared
@@ -28,11 +28,11 @@ class PaletteCodes(nn.Module):
 
     palette: Tensor
 
-    def __init__(self, facts: Facts, block: int, colors: int) -> None:
+    def __init__(self, info: DatasetInfo, block: int, colors: int) -> None:
         super().__init__()
         self.block = block
-        self.grid = (facts.height // block, facts.width // block)
-        numbers = facts.channels * block**2
+        self.grid = (info.height // block, info.width // block)
+        numbers = info.channels * block**2
         self.register_buffer("palette", unprepared("kmeans", colors, numbers))
 
     def codes_of(self, pixels: Pixels) -> Codes:
@@ -50,19 +50,21 @@ class TokenizerCodes(Kept):
     Its networks are built as it is loaded, from its own configuration.
     """
 
-    def __init__(self, facts: Facts, block: int) -> None:
+    def __init__(self, info: DatasetInfo, block: int) -> None:
         super().__init__()
-        self.grid = (facts.height // block, facts.width // block)
+        self.grid = (info.height // block, info.width // block)
         self.inner: Any = None
 
     def set_extra_state(self, state: Tensor) -> None:
-        from pinxit.models import family
-        from pinxit.models.config import from_record
+        from pinxit.models import get_family
+        from pinxit.models.config import config_from_dict
 
         super().set_extra_state(state)
-        module = family(self.record["family"])
-        config = from_record(module.Config, self.record["config"])
-        self.inner = frozen(module.build(config, Facts.from_json(self.record["facts"])))
+        module = get_family(self.record["family"])
+        config = config_from_dict(module.Config, self.record["config"])
+        self.inner = frozen(
+            module.build(config, DatasetInfo.from_json(self.record["dataset_info"]))
+        )
 
     def train(self, mode: bool = True) -> TokenizerCodes:
         """It stays in evaluation mode."""
@@ -84,7 +86,7 @@ class TokenizerCodes(Kept):
         return torch.where(unknown[..., None], torch.full_like(known, 128), known)
 
 
-def of_tokenizer(named: str, model: Any, facts: Facts) -> tuple[int, int, dict[str, Tensor]]:
+def of_tokenizer(named: str, model: Any, info: DatasetInfo) -> tuple[int, int, dict[str, Tensor]]:
     """Of an image tokenizer: pixels a side of a code, how many codes, and what `TokenizerCodes`
     loads.
 
@@ -94,21 +96,21 @@ def of_tokenizer(named: str, model: Any, facts: Facts) -> tuple[int, int, dict[s
 
     if model is None:
         raise UsageError(f"the tokenizer of {named} was not loaded.")
-    own = (model.facts.height, model.facts.width, model.facts.channels)
-    if own != (facts.height, facts.width, facts.channels):
+    own = (model.info.height, model.info.width, model.info.channels)
+    if own != (info.height, info.width, info.channels):
         raise UsageError(
             f"the tokenizer is of images of {'x'.join(map(str, own))} (height, width, channels), "
-            f"these are {facts.height}x{facts.width}x{facts.channels}; read them with the --size "
+            f"these are {info.height}x{info.width}x{info.channels}; read them with the --size "
             "and --color that it was trained with."
         )
     record = {
         "family": family_of(model.config),
         "config": dataclasses.asdict(model.config),
-        "facts": model.facts.to_json(),
+        "dataset_info": model.info.to_json(),
     }
     inner = {f"inner.{name}": tensor.cpu() for name, tensor in model.state_dict().items()}
     tensors = {"_extra_state": as_tensor(record), **inner}
-    return facts.height // model.grid[0], model.vocabulary, tensors
+    return info.height // model.grid[0], model.vocabulary, tensors
 
 
 def frozen(module: nn.Module) -> nn.Module:

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from pinxit.data.batch import Facts
+from pinxit.data.batch import DatasetInfo
 from pinxit.data.images import Images
 from pinxit.errors import UsageError
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from pinxit.data.masks import Missing
 
 
-def pixels_for(facts: Facts, images: Images) -> UInt8[Tensor, "n height width channel"]:
+def pixels_for(info: DatasetInfo, images: Images) -> UInt8[Tensor, "n height width channel"]:
     """The pixels as a tensor. Raises UsageError where they are not of the model's size."""
-    expected = (facts.height, facts.width, facts.channels)
+    expected = (info.height, info.width, info.channels)
     if images.pixels.shape[1:] != expected:
         raise UsageError(
             f"this model takes images of {'x'.join(map(str, expected))} "
@@ -35,7 +35,7 @@ def refuse_other_shape(images: Images, missing: Missing) -> None:
         raise UsageError(f"the mask is {list(missing.shape)}, the images {list(expected)}.")
 
 
-def class_of(config: Any, facts: Facts, label: str) -> int:
+def class_of(config: Any, info: DatasetInfo, label: str) -> int:
     """The class number of a label's name; `config.condition` says whether the model sees labels.
 
     Raises UsageError where it does not, or knows no such label.
@@ -44,4 +44,4 @@ def class_of(config: Any, facts: Facts, label: str) -> int:
         raise UsageError(
             "this model was trained without labels; train with --condition label to ask for one"
         )
-    return facts.label_index(label)
+    return info.label_index(label)

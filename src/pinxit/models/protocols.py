@@ -2,11 +2,11 @@
 
 A family's module has
     `Config`                 a frozen dataclass; a comment beside a field is its help text;
-                             `Config.resolve(facts)` gives one with every open choice made
-    `build(config, facts)`   the model: a torch module that is a `Model`
+                             `Config.resolve(info)` gives one with every open choice made
+    `build(config, info)`   the model: a torch module that is a `Model`
     `ABILITIES`              names of the protocols below that its model has
 and, where it must look at the images themselves before it is built (a palette, say),
-    `prepare(config, facts, images, rows, seed)`   the resolved configuration once more, and
+    `prepare(config, info, images, rows, seed)`   the resolved configuration once more, and
                              tensors for buffers of the model; `rows` are the training images.
                              A `Config` with `tokens` is given that run's model as `tokenizer`
     `variants()`             configurations between them able to do all of `ABILITIES`, where one
@@ -28,7 +28,7 @@ from typing import (
     runtime_checkable,
 )
 
-from pinxit.data.batch import Batch, Facts
+from pinxit.data.batch import Batch, DatasetInfo
 from pinxit.errors import PinxitError
 from pinxit.nn.rng import Seed
 
@@ -76,7 +76,7 @@ class Model(Protocol):
     """A torch module that can be trained; `progress` runs from 0 to 1 over the training budget."""
 
     config: Any
-    facts: Facts
+    info: DatasetInfo
 
     def loss(self, batch: Batch, progress: float = 1.0) -> Loss: ...
     def parameters(self) -> Iterator[Any]: ...
@@ -84,7 +84,7 @@ class Model(Protocol):
 
 
 @runtime_checkable
-class Samples(Protocol):
+class CanSample(Protocol):
     """New images out of nothing; image i of a seed does not depend on how many are drawn."""
 
     def sample(
@@ -93,14 +93,14 @@ class Samples(Protocol):
 
 
 @runtime_checkable
-class Reconstructs(Protocol):
+class CanReconstruct(Protocol):
     """Images through the model's bottleneck and back; deterministic."""
 
     def reconstruct(self, images: Images) -> Images: ...
 
 
 @runtime_checkable
-class Encodes(Protocol):
+class CanEncode(Protocol):
     """Images to Gaussian latents and latents `[n, latent]` to images; deterministic."""
 
     def encode(self, images: Images) -> Posterior: ...
@@ -108,21 +108,21 @@ class Encodes(Protocol):
 
 
 @runtime_checkable
-class Embeds(Protocol):
+class CanEmbed(Protocol):
     """One vector an image, `[n, dim]` float32; deterministic."""
 
     def embed(self, images: Images) -> np.ndarray: ...
 
 
 @runtime_checkable
-class Scores(Protocol):
+class CanScore(Protocol):
     """log p(x), or a lower bound of it, in nats for each image `[n]`; higher is more usual."""
 
     def score(self, images: Images, *, samples: int = 1, seed: int = 0) -> np.ndarray: ...
 
 
 @runtime_checkable
-class Completes(Protocol):
+class CanComplete(Protocol):
     """Images whose `missing` pixels are painted anew; all others come back as they were.
 
     Image i is a function of (seed, i), itself and its mask alone.
@@ -139,7 +139,7 @@ class Completes(Protocol):
 
 
 @runtime_checkable
-class Tokenizes(Protocol):
+class CanTokenize(Protocol):
     """Images to a grid of integers below `vocabulary`, and back; deterministic."""
 
     vocabulary: int
@@ -148,7 +148,7 @@ class Tokenizes(Protocol):
     def detokenize(self, tokens: Int64[np.ndarray, "n rows columns"]) -> Images: ...
 
 
-class Worded(NamedTuple):
+class ScoredText(NamedTuple):
     """A text that a model wrote, and its log-probability in nats."""
 
     text: str
@@ -166,23 +166,25 @@ class Painting(TypedDict, total=False):
     language: str | None  # of the words; None: told from them
     start: int  # the first image's number: image i is a function of (seed, start + i); 0
     tries: int  # painted so often, the best kept (as Ramesh 2021 chose among many); 1
-    judge: Captions | None  # a model that captions: the best is what it would most likely describe
+    judge: (
+        CanCaption | None
+    )  # a model that captions: the best is what it would most likely describe
     # by the words that were given. None: the best is the likeliest
 
 
 @runtime_checkable
-class Draws(Protocol):
+class CanDraw(Protocol):
     """An image from each caption; image i is a function of (seed, start + i) and its caption.
 
     `drawing` yields the same images as they grow, the last being whole.
     """
 
     def draw(self, captions: Sequence[str], **how: Unpack[Painting]) -> Images: ...
-    def drawing(self, captions: Sequence[str], **how: Unpack[Painting]) -> Iterator[Images]: ...
+    def draw_stream(self, captions: Sequence[str], **how: Unpack[Painting]) -> Iterator[Images]: ...
 
 
 @runtime_checkable
-class Captions(Protocol):
+class CanCaption(Protocol):
     """Each image in words, the best found first; `fits` is log p of a text given its image.
 
     Raises UsageError for an unknown language.
@@ -190,35 +192,35 @@ class Captions(Protocol):
 
     def caption(
         self, images: Images, *, language: str | None = None, beams: int = 4, count: int = 1
-    ) -> list[list[Worded]]: ...
-    def fits(
+    ) -> list[list[ScoredText]]: ...
+    def caption_log_prob(
         self, images: Images, texts: Sequence[str], languages: Sequence[str]
     ) -> Float32[np.ndarray, " n"]: ...
 
 
 @runtime_checkable
-class Edits(Protocol):
+class CanEdit(Protocol):
     """Each image changed as its instruction says; `editing` yields them as they grow."""
 
     def edit(
         self, images: Images, instructions: Sequence[str], **how: Unpack[Painting]
     ) -> Images: ...
-    def editing(
+    def edit_stream(
         self, images: Images, instructions: Sequence[str], **how: Unpack[Painting]
     ) -> Iterator[Images]: ...
 
 
 @runtime_checkable
-class Translates(Protocol):
+class CanTranslate(Protocol):
     """Each text in another language, the best found."""
 
     def translate(
         self, texts: Sequence[str], *, source: str, target: str, beams: int = 4
-    ) -> list[Worded]: ...
+    ) -> list[ScoredText]: ...
 
 
 @runtime_checkable
-class Bounds(Protocol):
+class HasELBO(Protocol):
     """An ELBO with its terms, and importance weights log p(x, z) - log q(z given x)."""
 
     def observe(
@@ -237,7 +239,7 @@ class Bounds(Protocol):
 
 
 @runtime_checkable
-class FastImportance(Protocol):
+class FastImportanceSampling(Protocol):
     """The same estimate as from `log_weights`, by a faster way; None where it does not apply."""
 
     def importance_log_likelihood(
@@ -250,25 +252,25 @@ class FastImportance(Protocol):
 
 
 @runtime_checkable
-class Priors(Protocol):
+class HasLearnedPrior(Protocol):
     """A prior other than N(0, I): noise `[n, latent]` to latents. Without it they are the same."""
 
     def from_noise(self, noise: np.ndarray) -> np.ndarray: ...
 
 
 ABILITIES: dict[str, type] = {
-    "sample": Samples,
-    "reconstruct": Reconstructs,
-    "encode": Encodes,
-    "embed": Embeds,
-    "score": Scores,
-    "complete": Completes,
-    "tokenize": Tokenizes,
-    "draw": Draws,
-    "caption": Captions,
-    "edit": Edits,
-    "translate": Translates,
-    "elbo": Bounds,
+    "sample": CanSample,
+    "reconstruct": CanReconstruct,
+    "encode": CanEncode,
+    "embed": CanEmbed,
+    "score": CanScore,
+    "complete": CanComplete,
+    "tokenize": CanTokenize,
+    "draw": CanDraw,
+    "caption": CanCaption,
+    "edit": CanEdit,
+    "translate": CanTranslate,
+    "elbo": HasELBO,
 }
 
 
@@ -279,13 +281,13 @@ def abilities(model: object) -> tuple[str, ...]:
 
 def require(model: Any, ability: str) -> Any:
     """The model itself, or a PinxitError that says which families can do what was asked."""
-    from pinxit.models import families, family, family_of
+    from pinxit.models import family_of, get_family, list_families
 
     if isinstance(model, ABILITIES[ability]):
         return model
     name = family_of(model.config)
-    able = [other for other in families() if ability in family(other).ABILITIES]
-    directions = getattr(family(name), "DIRECTIONS", {})
+    able = [other for other in list_families() if ability in get_family(other).ABILITIES]
+    directions = getattr(get_family(name), "DIRECTIONS", {})
     if ability in directions:  # the family can, trained in another direction
         source, target = directions[ability]
         raise PinxitError(

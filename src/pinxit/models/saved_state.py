@@ -9,7 +9,7 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor, nn
 
-from pinxit.data.text_tokenizer import Words
+from pinxit.data.text_tokenizer import TextTokenizer
 
 
 def as_tensor(record: Any) -> UInt8[Tensor, " bytes"]:
@@ -41,10 +41,10 @@ class KeptWords(Kept):
 
     def set_extra_state(self, state: Tensor) -> None:
         super().set_extra_state(state)
-        self.words = Words.from_json(self.record)
+        self.words = TextTokenizer.from_json(self.record)
 
 
-def bytes_alone(languages: tuple[str, ...]) -> Words:
+def bytes_alone(languages: tuple[str, ...]) -> TextTokenizer:
     """Words of which each piece is a byte."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
@@ -52,4 +52,4 @@ def bytes_alone(languages: tuple[str, ...]) -> Words:
     pieces = Tokenizer(models.BPE({letter: i for i, letter in enumerate(alphabet)}, []))
     pieces.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # pyright: ignore[reportAttributeAccessIssue]
     pieces.decoder = decoders.ByteLevel()  # pyright: ignore[reportAttributeAccessIssue]
-    return Words(pieces, languages, {name: (0,) * len(alphabet) for name in languages})
+    return TextTokenizer(pieces, languages, {name: (0,) * len(alphabet) for name in languages})

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from pinxit.nn.positions import Rotation, rotated
+from pinxit.nn.positions import RotaryCache, apply_rotary
 
 Hidden = Float[Tensor, "batch length width"]
 
@@ -18,14 +18,14 @@ Seen = Bool[Tensor, "batch length"]
 
 
 @dataclass
-class KeysAndValues:
+class KVCache:
     """A layer's cache of fixed shape: `[batch, heads, context, head]`, filled from the left."""
 
     keys: Tensor
     values: Tensor
 
     @classmethod
-    def empty(cls, batch: int, heads: int, context: int, head: int, like: Tensor) -> KeysAndValues:
+    def empty(cls, batch: int, heads: int, context: int, head: int, like: Tensor) -> KVCache:
         shape = (batch, heads, context, head)
         return cls(like.new_zeros(shape), like.new_zeros(shape))
 
@@ -49,8 +49,8 @@ class Attention(nn.Module):
         self,
         h: Hidden,
         causal: bool = False,
-        rotation: Rotation | None = None,
-        cache: KeysAndValues | None = None,
+        rotation: RotaryCache | None = None,
+        cache: KVCache | None = None,
         at: int = 0,
         since: int = 0,
         seen: Seen | None = None,
@@ -63,12 +63,12 @@ class Attention(nn.Module):
             return self.out(self._asked(h, since).transpose(1, 2).flatten(2))
         qkv = self.qkv(h).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         qk, v = qkv.split((2, 1))  # each [1 or 2, batch, heads, length, head]
-        q, k = (qk if rotation is None else rotated(qk, rotation)).unbind(0)
+        q, k = (qk if rotation is None else apply_rotary(qk, rotation)).unbind(0)
         v = v[0]
         if cache is not None:
             k, v = cache.put(at, k, v)
         mask = None if seen is None else seen[:, None, None, :]
-        mixed = attended(q, k, v, mask, causal and q.shape[2] > 1)
+        mixed = attention(q, k, v, mask, causal and q.shape[2] > 1)
         return self.out(mixed.transpose(1, 2).flatten(2))
 
     def _asked(self, h: Hidden, since: int) -> Float[Tensor, "batch heads some head"]:
@@ -78,10 +78,10 @@ class Attention(nn.Module):
         kv = F.linear(h, weight[width:], bias[width:])
         q = q.unflatten(-1, (self.heads, -1)).transpose(1, 2)
         k, v = kv.unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
-        return attended(q, k, v)
+        return attention(q, k, v)
 
 
-def attended(
+def attention(
     q: Float[Tensor, "b n t head"],
     k: Float[Tensor, "b n s head"],
     v: Float[Tensor, "b n s head"],
@@ -128,7 +128,7 @@ class CrossAttention(nn.Module):
 
     def forward(self, h: Hidden, source: Source) -> Hidden:
         mask = source.seen[:, None, None, :]
-        mixed = attended(self._asked(h), source.keys, source.values, mask)
+        mixed = attention(self._asked(h), source.keys, source.values, mask)
         return self.out(mixed.transpose(1, 2).flatten(2))
 
     def weights(self, h: Hidden, source: Source) -> Float[Tensor, "batch heads target length"]:

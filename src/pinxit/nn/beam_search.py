@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from pinxit.data.text_tokenizer import END
-from pinxit.nn.token_sampling import Chances
+from pinxit.data.text_tokenizer import EOS
+from pinxit.nn.token_sampling import SamplingParams
 
 LogP = Float[Tensor, "n vocabulary"]
 
@@ -61,7 +61,7 @@ def beam_search(
 
 def _end_alone(log_p: LogP) -> LogP:
     only = torch.full_like(log_p, -math.inf)
-    only[..., END] = log_p[..., END]
+    only[..., EOS] = log_p[..., EOS]
     return only
 
 
@@ -77,7 +77,7 @@ def _grown(
     n, device = len(done), tokens.device
     total = torch.full((n, beams), -math.inf)
     rows = torch.arange(n)[:, None].repeat(1, beams) * beams
-    token = torch.full((n, beams), END)
+    token = torch.full((n, beams), EOS)
     for i in range(n):
         kept = 0
         ranked = zip(best.values[i].tolist(), best.indices[i].tolist(), strict=True)
@@ -85,9 +85,9 @@ def _grown(
             beam, piece = divmod(at, vocabulary)
             if value == -math.inf:
                 break
-            if piece == END and rank < beams:
+            if piece == EOS and rank < beams:
                 done[i].append(Found(tuple(tokens[i * beams + beam, 1:].tolist()), value))
-            elif piece != END and kept < beams:
+            elif piece != EOS and kept < beams:
                 total[i, kept], rows[i, kept], token[i, kept] = value, i * beams + beam, piece
                 kept += 1
     return total.to(device), rows.flatten().to(device), token.flatten().to(device)
@@ -111,7 +111,10 @@ def _ranked(found: list[Found], penalty: float) -> list[Found]:
 
 
 def by_chance(
-    step: Step, start: Int64[Tensor, " n"], chance: Float[Tensor, "n places"], chances: Chances
+    step: Step,
+    start: Int64[Tensor, " n"],
+    chance: Float[Tensor, "n places"],
+    chances: SamplingParams,
 ) -> list[Found]:
     """For each row a text drawn token by token; `log_p` is the model's, whatever was drawn from."""
     n, length = chance.shape[0], chance.shape[1] - 1
@@ -121,11 +124,11 @@ def by_chance(
         known = step(tokens[:, -1], t, None)
         if t == length:
             known = _end_alone(known)
-        picked = torch.where(over, END, chances.pick(known, chance[:, t]))
+        picked = torch.where(over, EOS, chances.sample(known, chance[:, t]))
         log_p = log_p + torch.where(over, 0.0, known.gather(1, picked[:, None])[:, 0])
-        over = over | (picked == END)
+        over = over | (picked == EOS)
         tokens = torch.cat((tokens, picked[:, None]), 1)
         if bool(over.all()):
             break
-    texts = [row[1 : row.index(END, 1)] for row in tokens.tolist()]
+    texts = [row[1 : row.index(EOS, 1)] for row in tokens.tolist()]
     return [Found(tuple(text), value) for text, value in zip(texts, log_p.tolist(), strict=True)]

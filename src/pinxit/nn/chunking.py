@@ -10,7 +10,7 @@ from torch import Tensor
 CHUNK = 64  # images a chunk; an image's slot and its chunk's shape never depend on the request
 
 
-def in_chunks(
+def map_in_fixed_batches(
     function: Callable[..., Tensor | tuple[Tensor, ...]], *rows: Tensor | None, size: int = CHUNK
 ) -> list[Tensor]:
     """`function` over rows in chunks of exactly `size`, the last one padded with its last row.

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 
-def zeroed(layer: nn.Linear | nn.Conv2d) -> nn.Linear | nn.Conv2d:
+def zero_init(layer: nn.Linear | nn.Conv2d) -> nn.Linear | nn.Conv2d:
     """A layer that begins at zero: the last of a residual branch, which then begins as identity."""
     nn.init.zeros_(layer.weight)
     if layer.bias is not None:
@@ -22,7 +22,7 @@ class ResidualLinear(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.inner = nn.Linear(width, width)
-        self.outer = zeroed(nn.Linear(width, width))
+        self.outer = zero_init(nn.Linear(width, width))
 
     def forward(self, h: Float[Tensor, "batch width"]) -> Float[Tensor, "batch width"]:
         return h + self.outer(F.silu(self.inner(F.silu(h))))
@@ -36,7 +36,7 @@ class ResidualConv(nn.Module):
     def __init__(self, channels: int, kernel: int = 3) -> None:
         super().__init__()
         self.inner = nn.Conv2d(channels, channels, kernel, padding=kernel // 2)
-        self.outer = zeroed(nn.Conv2d(channels, channels, 1))
+        self.outer = zero_init(nn.Conv2d(channels, channels, 1))
 
     def forward(self, h: Float[Tensor, "batch c h w"]) -> Float[Tensor, "batch c h w"]:
         return h + self.outer(F.silu(self.inner(F.silu(h))))

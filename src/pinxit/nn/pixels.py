@@ -10,21 +10,21 @@ from torch import Tensor
 Chosen = Int64[Tensor, "batch some"]  # places in a sequence
 
 
-def gathered(
+def gather_tokens(
     rows: Shaped[Tensor, "batch all width"], chosen: Chosen
 ) -> Shaped[Tensor, "batch some width"]:
     """Some places of each sequence, in the order asked for."""
     return rows.gather(1, chosen[..., None].expand(-1, -1, rows.shape[-1]))
 
 
-def to_unit(
+def to_float(
     pixels: UInt8[Tensor, "batch height width channel"],
 ) -> Float[Tensor, "batch channel height width"]:
     """Pixels at rest to floats from 0 to 1, channels first."""
     return pixels.permute(0, 3, 1, 2).float().div_(255)
 
 
-def to_pixels(
+def to_uint8(
     x: Float[Tensor, "batch channel height width"],
 ) -> UInt8[Tensor, "batch height width channel"]:
     """Floats from 0 to 1 to pixels at rest, rounded to the nearest of 256."""

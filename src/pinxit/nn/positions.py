@@ -6,17 +6,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-Rotation = tuple[Float[Tensor, "length half"], Float[Tensor, "length half"]]  # cosines, sines
+RotaryCache = tuple[Float[Tensor, "length half"], Float[Tensor, "length half"]]  # cosines, sines
 
 
-def rotations(length: int, head: int, base: float = 10_000.0) -> Rotation:
+def rotary_cache(length: int, head: int, base: float = 10_000.0) -> RotaryCache:
     """Cosines and sines of rotary positions (Su 2021, eq. 34), `[length, head / 2]` each."""
     rates = base ** (-torch.arange(0, head, 2).float() / head)
     angles = torch.arange(length).float()[:, None] * rates
     return angles.cos(), angles.sin()
 
 
-def axial(rows: int, columns: int, head: int) -> Rotation:
+def axial_rotary_cache(rows: int, columns: int, head: int) -> RotaryCache:
     """Rotary positions on a grid, row by row: the first half of the pairs turn with the row, the
     others with the column, by 90 degrees a place down to 3 (Su 2021, in two dimensions)."""
     upright = head // 4
@@ -31,7 +31,7 @@ def axial(rows: int, columns: int, head: int) -> Rotation:
     return angles.cos(), angles.sin()
 
 
-def positions(rows: int, columns: int, width: int) -> Float[Tensor, "patches width"]:
+def sincos_2d_pos_embed(rows: int, columns: int, width: int) -> Float[Tensor, "patches width"]:
     """Sines and cosines of the column, then of the row (Vaswani 2017, 3.5; He 2021, app. A.1)."""
     rates = 10_000.0 ** (-torch.arange(width // 4).double() / (width // 4))
     row, column = torch.meshgrid(
@@ -41,7 +41,7 @@ def positions(rows: int, columns: int, width: int) -> Float[Tensor, "patches wid
     return torch.cat([wave for part in parts for wave in (part.sin(), part.cos())], 1).float()
 
 
-def rotated(x: Float[Tensor, "*rows length head"], rotation: Rotation) -> Tensor:
+def apply_rotary(x: Float[Tensor, "*rows length head"], rotation: RotaryCache) -> Tensor:
     """Pairs (i, i + head / 2) turned by their position's angles."""
     cos, sin = rotation
     a, b = x.chunk(2, -1)

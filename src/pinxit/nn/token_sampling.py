@@ -12,7 +12,7 @@ from pinxit.errors import UsageError
 
 
 @dataclass(frozen=True)
-class Chances:
+class SamplingParams:
     """How tokens are drawn. Raises UsageError for numbers that cannot be."""
 
     temperature: float = 1.0
@@ -27,7 +27,7 @@ class Chances:
         if self.top_p is not None and not 0 < self.top_p <= 1:
             raise UsageError(f"top_p is above 0 and at most 1, not {self.top_p}.")
 
-    def probabilities(self, scores: Float[Tensor, "... colors"]) -> Float[Tensor, "... colors"]:
+    def filtered_probs(self, scores: Float[Tensor, "... colors"]) -> Float[Tensor, "... colors"]:
         """What is drawn from, of scores; `temperature` above 0."""
         scores = scores.float() / self.temperature
         if self.top_k is not None and self.top_k < scores.shape[-1]:
@@ -40,11 +40,11 @@ class Chances:
         beyond = ranked.cumsum(-1) - ranked >= self.top_p  # the likeliest is never beyond
         return p.masked_fill(beyond.scatter(-1, order, beyond), 0)
 
-    def pick(
+    def sample(
         self, scores: Float[Tensor, "... colors"], chance: Float[Tensor, ...]
     ) -> Int64[Tensor, ...]:
         """A token each: the likeliest at temperature 0, else where `chance` falls."""
         if self.temperature == 0:
             return scores.argmax(-1)
-        upto = self.probabilities(scores).cumsum(-1)
+        upto = self.filtered_probs(scores).cumsum(-1)
         return (upto <= chance[..., None] * upto[..., -1:]).sum(-1)

@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from pinxit.nn.attention import Attention, CrossAttention, Hidden, KeysAndValues, Seen, Source
-from pinxit.nn.positions import Rotation
+from pinxit.nn.attention import Attention, CrossAttention, Hidden, KVCache, Seen, Source
+from pinxit.nn.positions import RotaryCache
 
 Norm = Literal["layer", "rms"]
 Activation = Literal["gelu", "quick_gelu"]
@@ -55,8 +55,8 @@ class Block(nn.Module):
         self,
         h: Hidden,
         causal: bool = False,
-        rotation: Rotation | None = None,
-        cache: KeysAndValues | None = None,
+        rotation: RotaryCache | None = None,
+        cache: KVCache | None = None,
         at: int = 0,
         since: int = 0,
         seen: Seen | None = None,
@@ -83,8 +83,8 @@ class DecoderBlock(nn.Module):
         self,
         h: Hidden,
         source: Source,
-        rotation: Rotation | None = None,
-        cache: KeysAndValues | None = None,
+        rotation: RotaryCache | None = None,
+        cache: KVCache | None = None,
         at: int = 0,
     ) -> Hidden:
         own = self.before
@@ -93,7 +93,7 @@ class DecoderBlock(nn.Module):
         return own.perceptron(h)
 
     def looking(
-        self, h: Hidden, source: Source, rotation: Rotation | None = None
+        self, h: Hidden, source: Source, rotation: RotaryCache | None = None
     ) -> Float[Tensor, "batch heads target length"]:
         """The weights of its cross-attention."""
         h = h + self.before.attention(self.before.norm1(h), True, rotation)

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from pinxit.data.captions import told_in_turn
+from pinxit.data.captions import captions_round_robin
 from pinxit.data.images import Images
-from pinxit.data.text_tokenizer import END
+from pinxit.data.text_tokenizer import EOS
 from pinxit.reports.context import Material, even
 from pinxit.reports.images import ERROR_COLOUR, Image
 from pinxit.reports.sections import Section
@@ -22,7 +22,7 @@ def attended(material: Material) -> Section | None:
     """Where each word looks in the image, or each place of the image among the words."""
     if material.seen is None or not (material.can("caption") or material.can("draw")):
         return None
-    rows, texts = told_in_turn(material.seen, material.model.words.languages)
+    rows, texts = captions_round_robin(material.seen, material.model.words.languages)
     if len(rows) == 0:
         return None
     first = material.seen.take(rows[even(len(rows), 3)])
@@ -37,13 +37,13 @@ def attended(material: Material) -> Section | None:
 
 def _words_looking(model: Any, image: Images, text: str) -> list[tuple[str, Image]]:
     """Each piece of the true caption, and the image where its cross-attention lies."""
-    language = model.words.language_of(text)
+    language = model.words.detect_language(text)
     tokens = model.tokens_of([text], [language], cut=True)
     pixels = torch.from_numpy(np.array(image.pixels)).to(model.device)
     weights = model.looking(model.read(None, pixels), tokens[:, :-1])[0].cpu().numpy()
     side = model.config.patch if model.config.read == "patches" else model.config.block
     grid = (image.height // side, image.width // side)
-    pieces = [model.words.decode([n]) for n in tokens[0, 1:].tolist() if n != END]
+    pieces = [model.words.decode([n]) for n in tokens[0, 1:].tolist() if n != EOS]
     return [
         (piece, _lit(image, weights[t].reshape(grid), f"Where '{piece}' looks"))
         for t, piece in enumerate(pieces[:WORDS])
@@ -52,7 +52,7 @@ def _words_looking(model: Any, image: Images, text: str) -> list[tuple[str, Imag
 
 def _looked_at(model: Any, image: Images, text: str) -> list[tuple[str, Image]]:
     """The image of the data, and for each piece of its caption the places that look at it."""
-    language = model.words.language_of(text)
+    language = model.words.detect_language(text)
     tokens = model.tokens_of([text], [language], cut=True)
     pixels = torch.from_numpy(np.array(image.pixels)).to(model.device)
     codes = model.codes.codes_of(pixels)

@@ -52,7 +52,7 @@ class Material:
         """The split that is looked at: test, or the next best that has images."""
         if self.images is None:
             return ""
-        named = (s for s in ("test", "validation", "train") if len(self.images.rows_of(s)))
+        named = (s for s in ("test", "validation", "train") if len(self.images.split_indices(s)))
         return next(named, "all") if self.images.splits is not None else "all"
 
     @cached_property
@@ -60,8 +60,8 @@ class Material:
         """Images of that split, evenly from all of it, as many as can be looked at quickly."""
         if self.images is None:
             return None
-        rows = self.images.rows_of(self.split)
-        most = int(np.clip(NUMBERS // self.run.facts.dims, 48, 1000))
+        rows = self.images.split_indices(self.split)
+        most = int(np.clip(NUMBERS // self.run.info.dims, 48, 1000))
         seen = self.images.take(rows[even(len(rows), most)])
         return seen if self.model is None else for_model(self.model, seen)
 
@@ -108,7 +108,7 @@ class Material:
         """New images of seed 0, as many as `seen` has up to 256."""
         if not self.can("sample"):
             return None
-        few = int(np.clip(NUMBERS // 4 // self.run.facts.dims, 36, 256))
+        few = int(np.clip(NUMBERS // 4 // self.run.info.dims, 36, 256))
         return self.model.sample(few, seed=0)
 
     @cached_property

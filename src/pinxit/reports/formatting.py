@@ -19,7 +19,7 @@ def number(value: float, digits: int = 3) -> str:
     return f"{value:,.{max(0, digits - 1 - size)}f}".replace("-", "−")
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """`48 s`, `5 min 2 s` or `2 h 10 min`."""
     whole = round(seconds)
     if whole < 60:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from pinxit.data.images import Images
-from pinxit.data.masks import block_of, by_half, by_ratio, shown_missing
+from pinxit.data.masks import half_mask, patch_size_of, random_patch_mask, show_masked
 from pinxit.evaluation.inpainting import masked_error
 from pinxit.reports.context import Material, even
 from pinxit.reports.formatting import number
@@ -42,10 +42,10 @@ def _by_ratio(model: Any, few: Images) -> list[tuple[str, Image, str]]:
     """A figure a ratio: rows of what is given, what is made, the truth (He 2021, fig. 2)."""
     figures = []
     for ratio in RATIOS:
-        missing = by_ratio(few, ratio, block_of(model))
+        missing = random_patch_mask(few, ratio, patch_size_of(model))
         made = model.complete(few, missing, seed=0)
         error = masked_error(few, made.pixels, missing)
-        rows = [shown_missing(few, missing), made, few]
+        rows = [show_masked(few, missing), made, few]
         words = f"{len(few)} images with {ratio:.0%} of their patches missing, completed, whole"
         figures.append((f"{ratio:.0%} missing", _rows(rows, words), number(error, 3)))
     return figures
@@ -54,10 +54,10 @@ def _by_ratio(model: Any, few: Images) -> list[tuple[str, Image, str]]:
 def _halves(model: Any, few: Images) -> list[tuple[str, Image, str]]:
     """The upper half given, several completions below each other (Chen 2020, fig. 1)."""
     few = few[: MANY // 2 * 2]
-    missing = by_half(few, "lower")
+    missing = half_mask(few, "lower")
     made = [model.complete(few, missing, seed=seed) for seed in range(4)]
     error = masked_error(few, made[0].pixels, missing)
-    rows = [shown_missing(few, missing), *made, few]
+    rows = [show_masked(few, missing), *made, few]
     words = f"{len(few)} images of which the upper half is given, four completions, and the truth"
     return [("upper half given", _rows(rows, words), number(error, 3))]
 
@@ -68,10 +68,10 @@ def generative(material: Material) -> Section | None:
     if seen is None or not hasattr(model, "unmask"):
         return None
     few = seen[even(len(seen), MANY)]
-    missing = by_ratio(few, 0.75, block_of(model))
+    missing = random_patch_mask(few, 0.75, patch_size_of(model))
     answers = [model.complete(few[:1], missing[:1], seed=seed) for seed in range(SEEDS)]
     spread = np.stack([one.pixels for one in answers]).astype(float).std(0).mean()
-    one = Images.concatenate([shown_missing(few[:1], missing[:1]), *answers])
+    one = Images.concatenate([show_masked(few[:1], missing[:1]), *answers])
     everything = np.ones((1, seen.height, seen.width), bool)
     nothing = model.complete(seen[:1], everything, seed=0)
     average = seen.pixels.astype(float).mean(0)

@@ -115,7 +115,7 @@ def _plane(material: Material, pca: Any, places: np.ndarray) -> Image | None:
         return None
     if sees_labels(material.model):
         return None  # one label for the whole plane would say little
-    side = PLANE if material.run.facts.dims <= 3 * 64 * 64 else 7
+    side = PLANE if material.run.info.dims <= 3 * 64 * 64 else 7
     low, high = np.percentile(places, 2, axis=0), np.percentile(places, 98, axis=0)
     across = np.linspace(low[0], high[0], side)
     up = np.linspace(high[1], low[1], side)

@@ -41,7 +41,7 @@ def judged(material: Material) -> Section | None:
     values = {
         "rows": [row for group, names in groups(figures) for row in _rows(group, names, figures)],
         "warnings": list(material.evaluation.get("warnings") or []),
-        "protocol": rows_of(material.evaluation.get("protocol") or {}),
+        "protocol": table_rows(material.evaluation.get("protocol") or {}),
     }
     return Section("judged", "How good it is", values)
 
@@ -61,7 +61,9 @@ def _rows(group: str, names: list[str], figures: Mapping[str, float]) -> list[Ro
 def repeated(material: Material) -> Section:
     """The command, and every setting that config.json holds."""
     config = material.run.config
-    tables = [(title, rows_of(config[key])) for key, title in SETTINGS.items() if config.get(key)]
+    tables = [
+        (title, table_rows(config[key])) for key, title in SETTINGS.items() if config.get(key)
+    ]
     return Section("repeated", "To make it again", {"command": _command(config), "tables": tables})
 
 
@@ -74,13 +76,13 @@ def _command(config: Mapping[str, Any]) -> str:
     return f"pinxit train {config['family']} {source}"
 
 
-def rows_of(record: Mapping[str, Any], before: str = "") -> list[tuple[str, str]]:
+def table_rows(record: Mapping[str, Any], before: str = "") -> list[tuple[str, str]]:
     """A record as rows of name and text, inner records flattened."""
     rows: list[tuple[str, str]] = []
     for key, entry in record.items():
         name = f"{before}{plain(str(key))}"
         if isinstance(entry, Mapping):
-            rows += rows_of(entry, f"{name}, ")
+            rows += table_rows(entry, f"{name}, ")
         else:
             rows.append((name, value(entry)))
     return rows

@@ -45,7 +45,7 @@ def _wall_size(pixels: np.ndarray) -> tuple[int, int]:
 
 
 def _by_label(material: Material, most: int = 12, each: int = 8) -> list[tuple[str, Image]]:
-    names = material.run.facts.label_names
+    names = material.run.info.label_names
     if not sees_labels(material.model):
         return []
     rows = []
@@ -71,9 +71,9 @@ def _as_it_learned(material: Material, most: int = 6) -> list[tuple[str, Image]]
 
 def _first_row(file: Path, material: Material, alt: str, each: int = 12) -> Image:
     """The first images of a sheet that was written while training."""
-    facts = material.run.facts
-    array = opened(file, grey=facts.channels == 1)
-    cells = cells_of(array, facts.height, facts.width)
+    info = material.run.info
+    array = opened(file, grey=info.channels == 1)
+    cells = cells_of(array, info.height, info.width)
     if cells is None:
         return of_array(array, alt, crisp=False)
     small = shrunk(cells[:each], THUMB)

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from pinxit.evaluation.metrics import figure
 from pinxit.evaluation.reconstruction import psnr
-from pinxit.models import family
+from pinxit.models import get_family
 from pinxit.reports.context import Material
-from pinxit.reports.formatting import duration, number
+from pinxit.reports.formatting import format_duration, number
 from pinxit.reports.metrics_table import BETTER
 
 
@@ -24,20 +24,20 @@ class Tile:
 
 def lead(material: Material) -> str:
     """What this is, in two or three sentences."""
-    run, facts = material.run, material.run.facts
-    kind = (family(run.family).__doc__ or run.family).strip().splitlines()[0].split(" (")[0]
+    run, info = material.run, material.run.info
+    kind = (get_family(run.family).__doc__ or run.family).strip().splitlines()[0].split(" (")[0]
     kind = kind[0].lower() + kind[1:]
     source = (run.config.get("data") or {}).get("source", "images")
     article = "An" if kind[0] in "aeiou" else "A"
-    colour = "grey" if facts.channels == 1 else "colour"
+    colour = "grey" if info.channels == 1 else "colour"
     text = (
-        f"{article} {kind} that learned from {facts.count:,} images of {source}, "
-        f"{facts.width} × {facts.height} pixels in {colour}"
+        f"{article} {kind} that learned from {info.count:,} images of {source}, "
+        f"{info.width} × {info.height} pixels in {colour}"
     )
-    if facts.label_names:
-        text += f", with {len(facts.label_names)} labels"
+    if info.label_names:
+        text += f", with {len(info.label_names)} labels"
     seconds = _seconds(material)
-    text += f", in {duration(seconds)}." if seconds else "."
+    text += f", in {format_duration(seconds)}." if seconds else "."
     if material.model is not None:
         weights = sum(p.numel() for p in material.model.parameters())
         text += f" It has {number(weights, 3)} weights."
@@ -124,7 +124,7 @@ def _seen(material: Material) -> list[Tile]:
     if not rows or "images" not in rows[-1]:
         return []
     seen, last = rows[-1]["images"], rows[-1]
-    epochs = seen / max(1, material.run.facts.count)
+    epochs = seen / max(1, material.run.info.count)
     note = f"{number(epochs, 2)} times each" if epochs >= 1.5 else ""
     tile = Tile("images seen", _short(seen), "", note)
     if not last.get("seconds") or material.figures:

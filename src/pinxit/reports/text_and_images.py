@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pinxit.data.captions import told_in_turn
+from pinxit.data.captions import captions_round_robin
 from pinxit.data.images import Images
 from pinxit.evaluation.editing import changes, edits_of
 from pinxit.evaluation.retrieval import nearest_image
@@ -25,7 +25,7 @@ def worded(material: Material) -> Section | None:
     way = next((name for name in ways if material.can(name)), None)
     if way is None or material.seen is None:
         return None
-    rows, texts = told_in_turn(material.seen, material.model.words.languages)
+    rows, texts = captions_round_robin(material.seen, material.model.words.languages)
     chosen = even(len(rows), MANY)
     if len(rows) == 0 or (way == "edit" and material.seen.before is None):
         return None
@@ -58,7 +58,7 @@ def _drawn(material: Material, some: Images, texts: list[str]) -> dict[str, Any]
 def _nearest(material: Material, made: Images) -> Images | None:
     """The training image that differs least from each, in squares of pixels."""
     assert material.images is not None
-    rows = material.images.rows_of("train")
+    rows = material.images.split_indices("train")
     rows = rows[even(len(rows), LOOKED_AT)]
     if len(rows) == 0 or material.images.pixels.shape[1:] != made.pixels.shape[1:]:
         return None

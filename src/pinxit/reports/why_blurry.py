@@ -132,7 +132,7 @@ def _around(material: Material, row: int) -> dict[str, Any] | None:
 def _split(material: Material, draws: int = 16) -> Split:
     """The split of the squared error above, over as many images as take a moment."""
     assert material.seen is not None
-    most = int(np.clip(NUMBERS // draws // material.run.facts.dims, 8, 48))
+    most = int(np.clip(NUMBERS // draws // material.run.info.dims, 8, 48))
     rows = even(len(material.seen), most)
     lost, left_open = [], []
     for row, some in zip(rows, _decodings(material, rows, draws, seed=1), strict=True):

@@ -12,12 +12,12 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from pinxit.data.images import Images
-from pinxit.nn.rng import mix
+from pinxit.nn.rng import mix_seed
 from pinxit.sampling.inputs import labels_for
 
 CHUNK = 100  # images that share a generator
 
-Told = Callable[[int, int], None]  # images done, images in all
+ProgressCallback = Callable[[int, int], None]  # images done, images in all
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Bound:
 
 
 @torch.inference_mode()
-def bound(model: Any, images: Images, seed: int = 0, told: Told | None = None) -> Bound:
+def bound(model: Any, images: Images, seed: int = 0, told: ProgressCallback | None = None) -> Bound:
     """Distortion and rate of each image, with one sample of q(z given x)."""
     parts = []
     for start, x, labels, generator in observed(model, images, seed):
@@ -54,6 +54,6 @@ def observed(
     for start in range(0, len(images), CHUNK):
         some = images[start : start + CHUNK]
         batch = some.batch(np.arange(len(some))).to(device)
-        generator = torch.Generator(device).manual_seed(mix(seed, start))
+        generator = torch.Generator(device).manual_seed(mix_seed(seed, start))
         labels = None if labels_for(model, some) is None else batch.labels
         yield start, model.observe(batch, generator), labels, generator

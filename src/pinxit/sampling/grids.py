@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from pinxit.data.contact_sheet import contact_sheet, text_font
+from pinxit.data.contact_sheet import contact_sheet, load_font
 from pinxit.data.images import Images
 
 GAP = 2  # pixels between images
@@ -52,7 +52,7 @@ def rows_with_text(images: Images, columns: int, texts: Sequence[str]) -> bytes:
     """The bytes of a PNG: rows of `columns` images, each with its text at the left."""
     from PIL import Image, ImageDraw
 
-    font = text_font(13)
+    font = load_font(13)
     scale = scale_for(images, columns, cell=64)
     tiles = enlarged(images, scale)
     _, h, w, c = tiles.shape
@@ -78,7 +78,7 @@ def columns_with_titles(columns: Sequence[tuple[str, Images]]) -> bytes:
     """The bytes of a PNG: each column's title, and under it its images, one a row."""
     from PIL import Image, ImageDraw
 
-    font = text_font(12)
+    font = load_font(12)
     scale = scale_for(columns[0][1], len(columns), cell=80)
     tiles = [enlarged(images, scale) for _, images in columns]
     rows, h, w, c = tiles[0].shape

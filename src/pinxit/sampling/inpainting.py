@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from pinxit.data.images import Images
-from pinxit.data.masks import block_of, by_ratio, shown_missing
+from pinxit.data.masks import patch_size_of, random_patch_mask, show_masked
 from pinxit.errors import UsageError
-from pinxit.nn.rng import mix
+from pinxit.nn.rng import mix_seed
 
 if TYPE_CHECKING:
     from pinxit.data.masks import Missing
@@ -26,7 +26,7 @@ def several(
     temperature: float = 1.0,
 ) -> list[Images]:
     """`each` completions of every image: the first of `seed`, others of seeds made from it."""
-    seeds = [seed, *(mix(seed, k) for k in range(1, each))]
+    seeds = [seed, *(mix_seed(seed, k) for k in range(1, each))]
     return [model.complete(images, missing, seed=one, temperature=temperature) for one in seeds]
 
 
@@ -34,7 +34,7 @@ def side_by_side(images: Images, missing: Missing, made: Sequence[Images]) -> Co
     """What is given, each completion, and the truth."""
     titles = ["completed"] if len(made) == 1 else [f"no. {k}" for k in range(1, len(made) + 1)]
     return [
-        ("given", shown_missing(images, missing)),
+        ("given", show_masked(images, missing)),
         *zip(titles, made, strict=True),
         ("truth", images),
     ]
@@ -44,9 +44,9 @@ def compared(model: Any, images: Images, ratios: Sequence[float], seed: int = 0)
     """The truth, then what is given and what is made of it at each ratio (He 2021, fig. 2)."""
     columns: Columns = [("truth", images)]
     for ratio in ratios:
-        missing = by_ratio(images, ratio, block_of(model), seed)
+        missing = random_patch_mask(images, ratio, patch_size_of(model), seed)
         made = model.complete(images, missing, seed=seed)
-        columns += [(f"{ratio:.0%} masked", shown_missing(images, missing)), ("made", made)]
+        columns += [(f"{ratio:.0%} masked", show_masked(images, missing)), ("made", made)]
     return columns
 
 

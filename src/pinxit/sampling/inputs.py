@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from pinxit.data.batch import Facts
-from pinxit.data.contact_sheet import spread as rows_spread
+from pinxit.data.batch import DatasetInfo
+from pinxit.data.contact_sheet import evenly_spaced_indices
 from pinxit.data.images import Images
 from pinxit.data.load import load_images
 from pinxit.errors import PinxitError
@@ -27,7 +27,7 @@ def run_images(run: Run, *, progress: bool = True) -> Images:
         raise PinxitError(f"{run.path} does not say what it learned from; name DATA.")
     known = ("fit", "limit", "seed", "captions")
     options = {k: record[k] for k in known if record.get(k) is not None}
-    return _converted(record.get("files") or record["source"], run.facts, progress, **options)
+    return _converted(record.get("files") or record["source"], run.info, progress, **options)
 
 
 def given_images(run: Run, data: Sequence[str | Path] | Images) -> Images:
@@ -41,18 +41,18 @@ def given_images(run: Run, data: Sequence[str | Path] | Images) -> Images:
     source = data[0] if len(data) == 1 else list(data)
     fit = record.get("fit") or "crop"
     made = {"captions": record["captions"]} if record.get("captions") else {}
-    return _converted(source, run.facts, True, fit=fit, **made)
+    return _converted(source, run.info, True, fit=fit, **made)
 
 
-def _converted(source: Any, facts: Facts, progress: bool, **options: Any) -> Images:
-    size = (facts.height, facts.width)
-    color = "grey" if facts.channels == 1 else "rgb"
+def _converted(source: Any, info: DatasetInfo, progress: bool, **options: Any) -> Images:
+    size = (info.height, info.width)
+    color = "grey" if info.channels == 1 else "rgb"
     return load_images(source, size=size, color=color, progress=progress, **options)
 
 
 def held_out(images: Images) -> tuple[Images, str]:
     """The test split; where it is empty all images, and a line that says so."""
-    rows = images.rows_of("test") if images.splits is not None else np.arange(0)
+    rows = images.split_indices("test") if images.splits is not None else np.arange(0)
     if len(rows):
         return images.take(rows), ""
     return images, (
@@ -73,7 +73,7 @@ def labels_for(model: Any, images: Images) -> np.ndarray | None:
 
 def for_model(model: Any, images: Images) -> Images:
     """The images, labels numbered by the model's own names where it sees them; -1 for others."""
-    names = model.facts.label_names
+    names = model.info.label_names
     if images.labels is None or images.label_names == names or not sees_labels(model):
         return images
     numbers = {name: i for i, name in enumerate(names)}
@@ -82,8 +82,8 @@ def for_model(model: Any, images: Images) -> Images:
     return dataclasses.replace(images, labels=labels, label_names=names)
 
 
-def spread(images: Images, most: int | None) -> Images:
+def evenly_spaced(images: Images, most: int | None) -> Images:
     """At most `most` of the images, at even distances over all."""
     if most is None or len(images) <= most:
         return images
-    return images.take(rows_spread(len(images), most))
+    return images.take(evenly_spaced_indices(len(images), most))

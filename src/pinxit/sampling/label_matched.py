@@ -8,7 +8,7 @@ import numpy as np
 
 from pinxit.data.images import Images
 from pinxit.models.protocols import require
-from pinxit.nn.rng import mix
+from pinxit.nn.rng import mix_seed
 from pinxit.sampling.inputs import for_model, sees_labels
 
 
@@ -21,10 +21,10 @@ def draw_like(model: Any, images: Images, n: int, seed: int = 0) -> Images:
     images = for_model(model, images)
     if not sees_labels(model) or images.labels is None or (images.labels < 0).all():
         return model.sample(n, seed=seed)
-    names = model.facts.label_names
+    names = model.info.label_names
     found = np.bincount(images.labels[images.labels >= 0], minlength=len(names))
     parts = [
-        model.sample(int(count), seed=mix(seed, label), label=names[label])
+        model.sample(int(count), seed=mix_seed(seed, label), label=names[label])
         for label, count in enumerate(apportioned(found, n))
         if count
     ]

@@ -9,8 +9,8 @@ from jaxtyping import Float32
 
 from pinxit.data.images import Images
 from pinxit.errors import UsageError
-from pinxit.models.protocols import Bounds, Posterior, Priors, require
-from pinxit.sampling.inputs import labels_for, spread
+from pinxit.models.protocols import HasELBO, HasLearnedPrior, Posterior, require
+from pinxit.sampling.inputs import evenly_spaced, labels_for
 
 ACTIVE = 0.01  # of the variance over x of E[z given x] (Burda 2015, sec. 5)
 REACH = 3.0  # a traversal goes from -REACH to REACH
@@ -76,13 +76,13 @@ def between_seeds(
 
     The noise that samples are made from is interpolated, then taken to latents by the prior.
     """
-    from pinxit.nn.rng import image_noise
+    from pinxit.nn.rng import per_image_normal
 
     require(model, "encode")
     size = latent_dim(model)
-    ends = [image_noise(1, (size,), seed)[0].numpy() for seed in seeds]
+    ends = [per_image_normal(1, (size,), seed)[0].numpy() for seed in seeds]
     noise = interpolate(ends[0], ends[1], steps, path)
-    return model.decode(model.from_noise(noise) if isinstance(model, Priors) else noise)
+    return model.decode(model.from_noise(noise) if isinstance(model, HasLearnedPrior) else noise)
 
 
 def latent_dim(model: Any) -> int:
@@ -112,7 +112,7 @@ def activity(model: Any, images: Images, posterior: Posterior | None = None) -> 
     require(model, "encode")
     if posterior is None:
         posterior = encoded(model, images)
-    rate = _own_rate(model, images) if isinstance(model, Bounds) else gaussian_kl(posterior)
+    rate = _own_rate(model, images) if isinstance(model, HasELBO) else gaussian_kl(posterior)
     return Activity(posterior.mean.var(0), rate.mean(0))
 
 
@@ -130,7 +130,7 @@ def gaussian_kl(posterior: Posterior) -> Latents:
 def _own_rate(model: Any, images: Images, most: int = 1_000) -> Latents:
     from pinxit.sampling.elbo import bound
 
-    return bound(model, spread(images, most)).rate.astype(np.float32)
+    return bound(model, evenly_spaced(images, most)).rate.astype(np.float32)
 
 
 class Traversal(NamedTuple):

@@ -10,7 +10,7 @@ from jaxtyping import Float64
 
 from pinxit.data.images import Images
 from pinxit.models.protocols import require
-from pinxit.nn.rng import mix
+from pinxit.nn.rng import mix_seed
 
 AT_ONCE = 100_000  # latents that the model is given at once: memory does not grow with images
 
@@ -25,7 +25,7 @@ def scores(
     require(model, "score")
     chunk = max(10, min(1_000, AT_ONCE // samples))
     parts = [
-        model.score(images[start : start + chunk], samples=samples, seed=mix(seed, start))
+        model.score(images[start : start + chunk], samples=samples, seed=mix_seed(seed, start))
         for start in range(0, len(images), chunk)
     ]
     return np.concatenate(parts).astype(np.float64)
@@ -42,6 +42,6 @@ def table(model: Any, images: Images, found: Float64[np.ndarray, " n"]) -> list[
             row["label"] = images.label_names[label] if label >= 0 else ""
         row["log_likelihood"] = round(float(found[i]), 4)
         if getattr(model, "bits_per_dim", False):
-            row["bits_per_dim"] = round(-float(found[i]) / (model.facts.dims * math.log(2)), 5)
+            row["bits_per_dim"] = round(-float(found[i]) / (model.info.dims * math.log(2)), 5)
         rows.append(row)
     return rows

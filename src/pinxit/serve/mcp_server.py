@@ -61,7 +61,7 @@ def tools_of(painters: Painters) -> MCPServer:
 
 def _about(painters: Painters) -> str:
     each = [
-        f"{one.name} ({one.facts.width} x {one.facts.height}: {', '.join(one.abilities)})"
+        f"{one.name} ({one.info.width} x {one.info.height}: {', '.join(one.abilities)})"
         for one in painters.served.values()
     ]
     return "Images by small models trained on their user's own images: " + "; ".join(each)

@@ -88,7 +88,7 @@ def _said(painters: Painters, wishes: Wishes, port: int) -> None:
     host = f"[{wishes.host}]" if ":" in wishes.host else wishes.host
     base = f"http://{host}:{port}"
     for one in painters.served.values():
-        size = f"{one.facts.width} x {one.facts.height}"
+        size = f"{one.info.width} x {one.info.height}"
         print(f"{one.name}: {one.run.family}, {size}, can {', '.join(one.abilities)}")
     print(f"export OPENAI_BASE_URL={base}/v1")
     key = "not-needed" if wishes.key is None else "(your key)"

@@ -40,11 +40,11 @@ def train(
 
     Raises UsageError for what cannot be, PinxitError where training fails.
     """
-    from pinxit.models.config import from_record
+    from pinxit.models.config import config_from_dict
     from pinxit.training.schedule import Clock
 
     clock = Clock()
-    chosen = from_record(Settings, settings)
+    chosen = config_from_dict(Settings, settings)
     refuse_taken(out)
     reading = {"progress": not quiet, **(reading or {})}
     prepared = prepare(model, images, chosen, reading)

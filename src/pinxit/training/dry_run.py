@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from pinxit.console import duration
+from pinxit.console import format_duration
 from pinxit.data.batch import Batch
 from pinxit.data.images import Images
-from pinxit.training.optimizers import optimizer_of
+from pinxit.training.optimizers import build_optimizer
 from pinxit.training.precision import matrix_rate
 from pinxit.training.settings import Settings
 
@@ -53,7 +53,7 @@ class Plan:
             ),
             (
                 "budget",
-                f"{duration(self.seconds)}: {self.steps:,} steps, {self.epochs:,.1f} epochs",
+                f"{format_duration(self.seconds)}: {self.steps:,} steps, {self.epochs:,.1f} epochs",
             ),
             ("memory", f"{self.memory / 2**20:,.0f} MiB"),
         ]
@@ -62,9 +62,9 @@ class Plan:
 def plan(model: Any, images: Images, settings: Settings, fabric: Fabric) -> Plan:
     """Measure a few real steps of a model with settled settings. Nothing is written."""
     assert settings.batch_size, "settled settings"
-    rows, size = images.rows_of("train"), settings.batch_size
+    rows, size = images.split_indices("train"), settings.batch_size
     parameters = sum(p.numel() for p in model.parameters())
-    model, optimizer = fabric.setup(model, optimizer_of(model, settings))
+    model, optimizer = fabric.setup(model, build_optimizer(model, settings))
     model.mark_forward_method("loss")
     batch = images.batch(rows[np.arange(size) % len(rows)]).to(fabric.device)
     flops, kept = _flops_and_memory(fabric, model, batch)

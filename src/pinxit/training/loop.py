@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from pinxit.data.batch import Batch
 from pinxit.data.images import Images
-from pinxit.nn.rng import mix
+from pinxit.nn.rng import mix_seed
 from pinxit.training.schedule import average_decay, learning_rate, order
 from pinxit.training.settings import Settings
 
@@ -110,7 +110,9 @@ def training(
     now = progress(state)
     while now < 1:
         batch = next(source)
-        seed_chance(mix(mix(settings.seed, state.step), trainer.fabric.global_rank), batch)
+        seed_chance(
+            mix_seed(mix_seed(settings.seed, state.step), trainer.fabric.global_rank), batch
+        )
         rate = learning_rate(settings.learning_rate, state.step, settings.warmup, now)
         for group in optimizer.param_groups:
             group["lr"] = rate * group.get("faster", 1.0)

@@ -9,17 +9,17 @@ from pinxit.runs import Run
 
 def write_card(run: Run) -> None:
     """Write README.md from config.json and the metrics."""
-    config, facts = run.config, run.facts
+    config, info = run.config, run.info
     trained: dict[str, Any] = config.get("trained", {})
-    color = "grey" if facts.channels == 1 else "colour"
+    color = "grey" if info.channels == 1 else "colour"
     best = trained.get("best_validation_loss")
     unit = trained.get("unit") or ""
     lines = [
         f"# {run.name}",
         "",
         f"A `{config['family']}` model made with pinxit {config['versions']['pinxit']} from "
-        f"`{config['data']['source'] or 'images given in Python'}`: {facts.count:,} training "
-        f"images of {facts.width} x {facts.height}, {color}.",
+        f"`{config['data']['source'] or 'images given in Python'}`: {info.count:,} training "
+        f"images of {info.width} x {info.height}, {color}.",
         "",
         f"Trained {trained.get('seconds', 0) / 60:.1f} minutes: {trained.get('steps', 0):,} steps, "
         f"{trained.get('images', 0):,} images seen, "

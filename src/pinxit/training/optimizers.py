@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     pass
 
 
-def optimizer_of(model: nn.Module, settings: Settings) -> torch.optim.Optimizer:
+def build_optimizer(model: nn.Module, settings: Settings) -> torch.optim.Optimizer:
     """AdamW (Loshchilov 2017), with Muon for the hidden matrices where asked.
 
     Vectors and scalars (biases, sigma) do not decay.

@@ -41,18 +41,20 @@ def prepare(
     `reading` are options of `load_images`. Raises UsageError for what cannot be.
     """
     from pinxit.data.load import load_images
-    from pinxit.models import family, family_of, make
+    from pinxit.models import build_model, family_of, get_family
     from pinxit.training.devices import chosen_device, settled_precision
     from pinxit.training.precision import seconds_of_step
 
-    config = family(model).Config() if isinstance(model, str) else model
+    config = get_family(model).Config() if isinstance(model, str) else model
     loaded = load_images(images, **(reading or {}))
-    rows = loaded.rows_of("train")
-    built, tensors = make(config, loaded, rows, settings.seed, _tokenizer(config))
-    facts = built.facts
+    rows = loaded.split_indices("train")
+    built, tensors = build_model(config, loaded, rows, settings.seed, _tokenizer(config))
+    info = built.info
     parameters = sum(p.numel() for p in built.parameters())
-    fit = getattr(family(family_of(config)), "BATCH", None) if chosen_device() == "cpu" else None
-    batch = min(facts.count, settings.batch_size or chosen_batch(facts, fit))
+    fit = (
+        getattr(get_family(family_of(config)), "BATCH", None) if chosen_device() == "cpu" else None
+    )
+    batch = min(info.count, settings.batch_size or chosen_batch(info, fit))
 
     def step(bf16: bool) -> float:
         return seconds_of_step(built, loaded.batch(rows[:batch]), bf16)

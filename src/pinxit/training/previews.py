@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from pinxit.data.atomic_write import write_atomically
-from pinxit.data.captions import told_in_turn
+from pinxit.data.captions import captions_round_robin
 from pinxit.data.images import Images
-from pinxit.data.masks import block_of, by_ratio, shown_missing
+from pinxit.data.masks import patch_size_of, random_patch_mask, show_masked
 from pinxit.models.protocols import abilities
 from pinxit.runs import Run
 
@@ -35,7 +35,7 @@ def draw(model: Any, run: Run, step: int, shown: Images, n: int = 36) -> Path | 
 
 def _drawn(model: Any, shown: Images, folder: Path, name: str) -> Path | None:
     """Two rows: what is drawn of captions, and the images that have them; the captions beside."""
-    rows, texts = told_in_turn(shown, model.words.languages)
+    rows, texts = captions_round_robin(shown, model.words.languages)
     some = shown.take(rows)
     if not texts:
         return None
@@ -46,7 +46,7 @@ def _drawn(model: Any, shown: Images, folder: Path, name: str) -> Path | None:
 
 def _edited(model: Any, shown: Images, folder: Path, name: str) -> Path | None:
     """Three rows: before, edited, the truth; what was asked for beside."""
-    rows, texts = told_in_turn(shown, model.words.languages)
+    rows, texts = captions_round_robin(shown, model.words.languages)
     some = shown.take(rows)
     if not texts or some.before is None:
         return None
@@ -68,7 +68,7 @@ def _told(model: Any, shown: Images, folder: Path, name: str) -> Path:
 
 def _completed(model: Any, shown: Images, ratio: float = 0.75) -> Images:
     """Three rows: what is given, what is made of it, the truth."""
-    missing = by_ratio(shown, ratio, block_of(model))
+    missing = random_patch_mask(shown, ratio, patch_size_of(model))
     made = model.complete(shown, missing, seed=0)
-    rows = Images.concatenate([shown_missing(shown, missing), made, shown])
+    rows = Images.concatenate([show_masked(shown, missing), made, shown])
     return rows.grid(columns=len(shown))

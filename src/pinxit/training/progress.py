@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from pinxit.console import duration
+from pinxit.console import format_duration
 from pinxit.training.loop import Step
 
 PLAIN_SECONDS = 10.0  # between plain lines
@@ -45,7 +45,7 @@ class Progress:
     def _line(self, step: Step, seconds: float, validation: float | None) -> str:
         assert self.first
         gone = step.progress - self.first[0]
-        left = duration(seconds * max(0.0, 1 - step.progress) / gone) if gone > 0 else "?"
+        left = format_duration(seconds * max(0.0, 1 - step.progress) / gone) if gone > 0 else "?"
         speed = (step.number - self.first[1]) * self.batch / seconds
         parts = "  ".join(f"{name} {float(value):.4g}" for name, value in step.parts.items())
         valid = "" if validation is None else f"  validation {validation:.4g}"
@@ -67,7 +67,7 @@ class Progress:
         best = trained["best_validation_loss"]
         kept = "" if best is None else f"; best validation {best:.5g}"
         value = f"loss {float(step.loss):.5g}{kept} {step.unit}"
-        self.say(f"{step.number:,} steps in {duration(trained['seconds'])}: {value}")
+        self.say(f"{step.number:,} steps in {format_duration(trained['seconds'])}: {value}")
 
     def stop(self) -> None:
         if self.live:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pinxit.errors import PinxitError, UsageError
-from pinxit.models.config import from_record
+from pinxit.models.config import config_from_dict
 from pinxit.training.settings import BUDGETS, Settings
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def settings_to_go_on(run: Run, changes: dict[str, Any]) -> Settings:
             f"{run.path} is finished; to train it further give a larger budget: "
             f"pinxit train --resume {run.path} --epochs N (or --minutes, --steps)."
         )
-    settings = from_record(Settings, kept)
+    settings = config_from_dict(Settings, kept)
     if run.config.get("finished"):
         _refuse_spent(run, settings)
     return settings
@@ -36,7 +36,7 @@ def settings_to_go_on(run: Run, changes: dict[str, Any]) -> Settings:
 def _refuse_spent(run: Run, settings: Settings) -> None:
     done = run.config.get("trained") or {}
     steps, seconds = done.get("steps", 0), done.get("seconds", 0.0)
-    total = settings.total_steps(run.facts.count, settings.batch_size or 1)
+    total = settings.total_steps(run.info.count, settings.batch_size or 1)
     if steps >= total if total is not None else seconds >= (settings.seconds or 0):
         raise UsageError(
             f"{run.path} is finished after {steps:,} steps in {seconds / 60:.2f} minutes, which "
@@ -51,21 +51,21 @@ def reopened(run: Run, images: Any, quiet: bool) -> Images:
     """
     from pinxit.data.load import load_images
 
-    record, facts = run.config["data"], run.facts
+    record, info = run.config["data"], run.info
     source = (record.get("files") or record["source"]) if images is None else images
     if images is None and not source:
         raise UsageError(f"{run.path} learned from images given in Python; give them again.")
     known = ("fit", "limit", "seed", "captions")
     reading = {k: record[k] for k in known if record.get(k) is not None}
-    size, color = (facts.height, facts.width), "grey" if facts.channels == 1 else "rgb"
+    size, color = (info.height, info.width), "grey" if info.channels == 1 else "rgb"
     try:
         loaded = load_images(source, size=size, color=color, progress=not quiet, **reading)
     except PinxitError as error:
         if images is not None:
             raise
         raise type(error)(f"{error}\nIf the images of {run.path} have moved: --data") from None
-    if loaded.pixels.shape[1:] != (*size, facts.channels):
-        shape, wanted = loaded.pixels.shape[1:], (*size, facts.channels)
+    if loaded.pixels.shape[1:] != (*size, info.channels):
+        shape, wanted = loaded.pixels.shape[1:], (*size, info.channels)
         raise UsageError(
             f"{run.path} learned from images of {'x'.join(map(str, wanted))} "
             f"(height, width, channels), not {'x'.join(map(str, shape))}."

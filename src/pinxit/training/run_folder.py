@@ -70,7 +70,7 @@ def _config(prepared: Prepared, reading: dict[str, Any], command: str | None) ->
         "family": prepared.family,
         "model": dataclasses.asdict(prepared.config),
         "training": dataclasses.asdict(prepared.settings),
-        "facts": prepared.model.facts.to_json(),
+        "dataset_info": prepared.model.info.to_json(),
         "data": {"source": images.source, "fingerprint": images.fingerprint}
         | {"files": prepared.files, **kept},
         "versions": versions(),

@@ -13,7 +13,7 @@ import torch
 
 from pinxit.data.images import Images
 from pinxit.errors import PinxitError
-from pinxit.nn.rng import mix
+from pinxit.nn.rng import mix_seed
 from pinxit.runs import Run
 from pinxit.training.checkpoint import (
     has_checkpoint,
@@ -24,7 +24,7 @@ from pinxit.training.checkpoint import (
 from pinxit.training.devices import set_up_fabric as set_up_fabric
 from pinxit.training.loop import State, Step, Trainer, training
 from pinxit.training.metrics_log import EventFile, Metrics
-from pinxit.training.optimizers import optimizer_of
+from pinxit.training.optimizers import build_optimizer
 from pinxit.training.previews import draw
 from pinxit.training.progress import Progress
 from pinxit.training.schedule import Clock
@@ -53,8 +53,8 @@ class Session:
         quiet: bool = False,
     ) -> None:
         self.run, self.images, self.settings, self.fabric = run, images, settings, fabric
-        self.rows = images.rows_of("train")
-        valid = images.rows_of("validation") if images.splits is not None else self.rows[:0]
+        self.rows = images.split_indices("train")
+        valid = images.split_indices("validation") if images.splits is not None else self.rows[:0]
         self.valid = valid[:VALIDATION]
         self.trainer = trainer_of(run, settings, fabric)
         self.clock, self.budget = clock, settings.seconds
@@ -265,9 +265,9 @@ class Session:
 
 def trainer_of(run: Run, settings: Settings, fabric: Fabric) -> Trainer:
     """The model with fresh weights of the seed, its optimizer and its average, on the device."""
-    torch.manual_seed(mix(settings.seed, -1))
+    torch.manual_seed(mix_seed(settings.seed, -1))
     module = run.build()
-    optimizer = optimizer_of(module, settings)
+    optimizer = build_optimizer(module, settings)
     model, optimizer = fabric.setup(module, optimizer)
     model.mark_forward_method("loss")
     average = [p.detach().clone() for p in model.module.parameters()]

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from pinxit.data.batch import Facts
+from pinxit.data.batch import DatasetInfo
 from pinxit.errors import UsageError
 
 DEFAULT_MINUTES = 5.0
@@ -89,12 +89,12 @@ class Settings:
         return math.ceil(self.epochs * images / batch) if self.epochs else None
 
 
-def chosen_batch(facts: Facts, fit: int | None = None) -> int:
+def chosen_batch(info: DatasetInfo, fit: int | None = None) -> int:
     """A power of two near 1/256 of the images, 64 to 256; fewer of large images, and no more
     than `fit`."""
-    most = 256 if facts.dims <= 4096 else 128 if facts.dims <= 3 * 64 * 64 else 32
-    wanted = 2 ** round(math.log2(max(1, facts.count / 256)))
-    return min(facts.count, most, max(64, wanted), fit or most)
+    most = 256 if info.dims <= 4096 else 128 if info.dims <= 3 * 64 * 64 else 32
+    wanted = 2 ** round(math.log2(max(1, info.count / 256)))
+    return min(info.count, most, max(64, wanted), fit or most)
 
 
 def chosen_learning_rate(parameters: int) -> float:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from pinxit.data.images import Images
-from pinxit.nn.rng import mix
+from pinxit.nn.rng import mix_seed
 from pinxit.training.loop import Trainer, seed_chance
 
 
@@ -33,7 +33,7 @@ def validate(
     """`loss` and its parts on these rows: averaged weights, fp32, the same noise at each call."""
     totals: dict[str, float] = {}
     with averaged(trainer), torch.no_grad(), torch.random.fork_rng(devices=[]):
-        seed_chance(mix(seed, -2), images.batch(rows[:1]).to(trainer.fabric.device))
+        seed_chance(mix_seed(seed, -2), images.batch(rows[:1]).to(trainer.fabric.device))
         for start in range(0, len(rows), size):
             some = rows[start : start + size]
             batch = images.batch(some).to(trainer.fabric.device)

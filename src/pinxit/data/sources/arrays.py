@@ -13,7 +13,7 @@ import numpy as np
 
 from pinxit.data.captions import caption_columns
 from pinxit.data.records import Kind, Record, Source, file_key
-from pinxit.data.splits import split_named
+from pinxit.data.splits import parse_split
 from pinxit.errors import PinxitError
 
 IMAGES = ("images", "image", "x", "pixels", "arr_0")
@@ -85,7 +85,7 @@ def _part(
             label=label,
             rank=rank,
             captions={k: str(v[i]) for k, v in captions.items() if v is not None and v[i]},
-            split=part or (None if splits is None else split_named(str(splits[i]))),
+            split=part or (None if splits is None else parse_split(str(splits[i]))),
         )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from pinxit.data.records import Kind, Record, Source, file_key
 from pinxit.data.sources.named import on_disk
-from pinxit.data.splits import split_named
+from pinxit.data.splits import parse_split
 from pinxit.errors import PinxitError
 
 # variant: English and French adjective of the skin
@@ -60,7 +60,7 @@ def _records(path: Path) -> Iterator[Record]:
 def _pair(
     name: str, before: dict[str, Any], after: dict[str, Any], asked: dict[str, str]
 ) -> Iterator[Record]:
-    split = split_named(str(after.get("split")))
+    split = parse_split(str(after.get("split")))
     yield Record(f"{name}/before", lambda: before["image"]["bytes"], split=split)
     yield Record(f"{name}/after", lambda: after["image"]["bytes"], captions=asked, split=split)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pinxit.data.decode import SUFFIXES
-from pinxit.data.images import LeftOut
+from pinxit.data.images import SkippedFile
 from pinxit.data.records import Kind, Record, Source, file_key, reader
 from pinxit.errors import UsageError
 
@@ -21,7 +21,7 @@ def several(paths: Sequence[Path]) -> Source:
         if path.suffix.lower() not in SUFFIXES:
             raise UsageError(f"{path} is no image file; those are: {', '.join(SUFFIXES)}.")
 
-    def records() -> Iterator[Record | LeftOut]:
+    def records() -> Iterator[Record | SkippedFile]:
         for path in paths:
             yield Record(path.as_posix(), reader(path))
 

@@ -16,11 +16,11 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from pinxit.data.captions import captions_in, language_in
+from pinxit.data.captions import parse_caption_filename, parse_captions
 from pinxit.data.decode import SUFFIXES
-from pinxit.data.images import LeftOut
+from pinxit.data.images import SkippedFile
 from pinxit.data.records import Kind, Record, Source, file_key, reader
-from pinxit.data.splits import split_named
+from pinxit.data.splits import parse_split
 from pinxit.errors import UsageError
 
 METADATA = ("metadata.jsonl", "metadata.csv")
@@ -36,7 +36,7 @@ class Listing:
     images: list[str] = field(default_factory=list)
     metadata: list[str] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
-    left_out: list[LeftOut] = field(default_factory=list)
+    skipped: list[SkippedFile] = field(default_factory=list)
 
 
 def find(text: str, seed: int) -> Source | None:
@@ -47,14 +47,14 @@ def find(text: str, seed: int) -> Source | None:
     @functools.cache
     def listing() -> Listing:
         found = list_folder(root)
-        if not found.images and not found.left_out:
+        if not found.images and not found.skipped:
             raise UsageError(f"there is no image in {text}; looked for {', '.join(SUFFIXES)}.")
         return found
 
     def key() -> str:
         found = listing()
         names = [*found.images, *found.metadata, *found.texts]
-        unread = "|".join(left.name for left in found.left_out)
+        unread = "|".join(left.name for left in found.skipped)
         return file_key(root, [root / name for name in names]) + unread
 
     return Source(text, key, lambda: _records(root, listing()))
@@ -75,7 +75,7 @@ def list_folder(root: Path) -> Listing:
 
     def unreadable(error: OSError) -> None:
         folder = Path(error.filename).relative_to(root).as_posix()
-        found.left_out.append(LeftOut(f"{folder}/", f"cannot be opened: {error.strerror}"))
+        found.skipped.append(SkippedFile(f"{folder}/", f"cannot be opened: {error.strerror}"))
 
     for folder, folders, files in os.walk(root, onerror=unreadable):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
@@ -96,11 +96,11 @@ def _sort_in(found: Listing, name: str, path: str) -> None:
         found.texts.append(path)
     elif suffix in UNREAD:
         reason = f"{suffix[1:].upper()} is not read; save it as PNG or JPEG"
-        found.left_out.append(LeftOut(path, reason))
+        found.skipped.append(SkippedFile(path, reason))
 
 
-def _records(root: Path, found: Listing) -> Iterator[Record | LeftOut]:
-    yield from found.left_out
+def _records(root: Path, found: Listing) -> Iterator[Record | SkippedFile]:
+    yield from found.skipped
     told: dict[str, dict[str, Any]] = {}
     for name in found.metadata:
         yield from _metadata(root, name, told)
@@ -119,18 +119,18 @@ def _records(root: Path, found: Listing) -> Iterator[Record | LeftOut]:
             name,
             reader(root / name),
             label=labels.get(name) if label in (None, "") else str(label),
-            captions={**written.pop(stem, {}), **captions_in(row)},
-            split=split_named(str(split)),
+            captions={**written.pop(stem, {}), **parse_captions(row)},
+            split=parse_split(str(split)),
         )
     for name in told:
-        yield LeftOut(name, "in the metadata, but there is no such image")
+        yield SkippedFile(name, "in the metadata, but there is no such image")
     for stem in written:
-        yield LeftOut(f"{stem}.txt", "a caption beside no image")
+        yield SkippedFile(f"{stem}.txt", "a caption beside no image")
 
 
 def _has_splits(names: list[str]) -> bool:
     tops = {name.split("/")[0] if "/" in name else "" for name in names}
-    return bool(tops) and all(split_named(top) is not None for top in tops)
+    return bool(tops) and all(parse_split(top) is not None for top in tops)
 
 
 def _folder_labels(names: list[str], has_splits: bool) -> dict[str, str]:
@@ -143,19 +143,19 @@ def _folder_labels(names: list[str], has_splits: bool) -> dict[str, str]:
     return labels if len(set(labels.values())) > 1 else {}
 
 
-def _metadata(root: Path, name: str, told: dict[str, dict[str, Any]]) -> Iterator[LeftOut]:
+def _metadata(root: Path, name: str, told: dict[str, dict[str, Any]]) -> Iterator[SkippedFile]:
     """Add the rows of a metadata file to `told`, under the image's path within the root."""
     try:
         # `utf-8-sig`: spreadsheets begin a file with a byte order mark
         lines = (root / name).read_text("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        yield LeftOut(name, f"cannot be read: {getattr(error, 'strerror', None) or error}")
+        yield SkippedFile(name, f"cannot be read: {getattr(error, 'strerror', None) or error}")
         return
     rows = csv.DictReader(lines) if name.lower().endswith(".csv") else _json_rows(lines)
     for number, row in enumerate(rows, 1):
         file = row.get("file_name") if isinstance(row, dict) else None
         if not isinstance(file, str) or not file:
-            yield LeftOut(f"{name}, record {number}", "not a record with a file_name")
+            yield SkippedFile(f"{name}, record {number}", "not a record with a file_name")
             continue
         path = os.path.normpath(PurePosixPath(name).parent / file.replace("\\", "/"))
         told[Path(path).as_posix()] = row
@@ -170,12 +170,12 @@ def _json_rows(lines: list[str]) -> Iterator[Any]:
                 yield None
 
 
-def _text(root: Path, name: str, written: dict[str, dict[str, str]]) -> Iterator[LeftOut]:
-    stem, language = language_in(name)
+def _text(root: Path, name: str, written: dict[str, dict[str, str]]) -> Iterator[SkippedFile]:
+    stem, language = parse_caption_filename(name)
     try:
         caption = (root / name).read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError):
-        yield LeftOut(name, "a caption that is not UTF-8 text")
+        yield SkippedFile(name, "a caption that is not UTF-8 text")
         return
     if caption.strip():
         written.setdefault(stem, {})[language] = " ".join(caption.split())

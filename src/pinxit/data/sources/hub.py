@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from pinxit.data.atomic_write import write_atomically
-from pinxit.data.cache import cache_folder
-from pinxit.data.captions import captions_in
-from pinxit.data.decode import Unreadable
+from pinxit.data.cache import cache_dir
+from pinxit.data.captions import parse_captions
+from pinxit.data.decode import UnreadableImage
 from pinxit.data.records import Kind, Record, Source
-from pinxit.data.splits import split_named
+from pinxit.data.splits import parse_split
 from pinxit.errors import PinxitError, UsageError
 
 PATIENCE = 5.0  # seconds to ask the hub whether a set has changed
@@ -48,7 +48,7 @@ def hub_source(name: str, split: str | None, otherwise: str = "") -> Source:
 
 def _key(name: str, split: str | None) -> str:
     """The set's newest revision; without network, the one that was seen last."""
-    seen = cache_folder() / "hub" / f"{name.replace('/', '--')}.revision"
+    seen = cache_dir() / "hub" / f"{name.replace('/', '--')}.revision"
     revision = _revision(name)
     if revision is not None:
         with contextlib.suppress(OSError):  # a folder that cannot be written is told of later
@@ -101,8 +101,8 @@ def _records(name: str, split: str | None, otherwise: str) -> Iterator[Record]:
                 functools.partial(_image, images, i, column),
                 label=class_names[rank] if named and rank is not None else _name(row.get(label)),
                 rank=rank,
-                captions=captions_in(row),
-                split=split_named(part),
+                captions=parse_captions(row),
+                split=parse_split(part),
             )
 
 
@@ -157,7 +157,7 @@ def _image(images: Any, i: int, column: str) -> bytes:
         return value["bytes"]
     if value and value.get("path"):
         return Path(value["path"]).read_bytes()
-    raise Unreadable("the row has no image")
+    raise UnreadableImage("the row has no image")
 
 
 KIND = Kind(

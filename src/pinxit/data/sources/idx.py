@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from pinxit.data.records import Kind, Record, Source, file_key
-from pinxit.data.splits import split_in
+from pinxit.data.splits import split_from_filename
 from pinxit.errors import PinxitError
 
 _UINT8 = 8  # the type that images and labels have
@@ -62,7 +62,7 @@ def _records(text: str, files: Sequence[Path], label_names: tuple[str, ...]) -> 
                 functools.partial(_same, pixels),
                 label=label_names[rank] if known and rank is not None else None,
                 rank=rank,
-                split=split_in(part),
+                split=split_from_filename(part),
             )
 
 

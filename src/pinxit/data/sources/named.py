@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pinxit.console import say
+from pinxit.console import echo
 from pinxit.data.records import Kind, Source
 from pinxit.errors import PinxitError
 
@@ -73,7 +73,7 @@ def find(text: str, seed: int) -> Source | None:
     if "/" in text or text not in names():
         return None
     if Path(text).is_dir():
-        say(f"{text}: the well-known set; the folder here is ./{text}")
+        echo(f"{text}: the well-known set; the folder here is ./{text}")
     known = SETS.get(text, WellKnown(tuple(f"{text}{suffix}" for suffix in FILES)))
     path = _on_disk(known)
     if path is not None:

@@ -10,11 +10,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pinxit.data.captions import caption_columns, captions_in
-from pinxit.data.decode import Unreadable
+from pinxit.data.captions import caption_columns, parse_captions
+from pinxit.data.decode import UnreadableImage
 from pinxit.data.records import Kind, Record, Source, file_key
 from pinxit.data.sources.folder import has_images
-from pinxit.data.splits import split_in, split_named
+from pinxit.data.splits import parse_split, split_from_filename
 from pinxit.errors import PinxitError
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Groups:
         if content is None and isinstance(value, dict) and value.get("path"):
             return self._beside(value["path"])
         if content is None:
-            raise Unreadable("the row has no image")
+            raise UnreadableImage("the row has no image")
         return content
 
     def _group(self, group: int) -> pa.ChunkedArray | pa.Array:
@@ -77,7 +77,7 @@ class Groups:
         file = (root / name).resolve()
         # a parquet that others wrote may name any file of this machine
         if not file.is_relative_to(root):
-            raise Unreadable("names a file outside the parquet's folder")
+            raise UnreadableImage("names a file outside the parquet's folder")
         return file.read_bytes()
 
 
@@ -108,8 +108,8 @@ def _records(path: Path, named: bool) -> Iterator[Record]:
                     f"{path.stem}/{name}" if named else str(name),
                     functools.partial(groups.read, group, i),
                     **_labelled(row, class_names),
-                    captions=captions_in(row),
-                    split=split_named(str(row.get("split"))) or split_in(path.name),
+                    captions=parse_captions(row),
+                    split=parse_split(str(row.get("split"))) or split_from_filename(path.name),
                 )
     except pa.ArrowException as error:
         raise PinxitError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None

@@ -10,12 +10,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from pinxit.data.captions import UNDETERMINED, captions_in
-from pinxit.data.decode import SUFFIXES, Unreadable
-from pinxit.data.images import LeftOut
+from pinxit.data.captions import UNDETERMINED, parse_captions
+from pinxit.data.decode import SUFFIXES, UnreadableImage
+from pinxit.data.images import SkippedFile
 from pinxit.data.records import Kind, Record, Source, file_key
 from pinxit.data.sources.folder import has_images
-from pinxit.data.splits import split_in, split_named
+from pinxit.data.splits import parse_split, split_from_filename
 from pinxit.errors import PinxitError, UsageError
 
 LARGEST_TEXT = 1 << 20  # bytes of a caption or record; beyond it is none
@@ -37,18 +37,18 @@ def find(text: str, seed: int) -> Source | None:
 def shards(text: str, root: Path, files: Sequence[Path]) -> Source:
     """The images of tar files; a file that begins with `train-` and so on names its split."""
 
-    def records() -> Iterator[Record | LeftOut]:
+    def records() -> Iterator[Record | SkippedFile]:
         for file in files:
             yield from _records(file)
 
     return Source(text, lambda: file_key(root, files), records)
 
 
-def _records(shard: Path) -> Iterator[Record | LeftOut]:
+def _records(shard: Path) -> Iterator[Record | SkippedFile]:
     """The samples of one shard. Its headers are read, not its images."""
     key, files = "", {}
     for member in _members(shard):
-        if isinstance(member, LeftOut):
+        if isinstance(member, SkippedFile):
             yield member
             continue
         folder, _, name = member.name.rpartition("/")
@@ -60,7 +60,7 @@ def _records(shard: Path) -> Iterator[Record | LeftOut]:
     yield from _sample(shard, key, files)
 
 
-def _members(shard: Path) -> Iterator[tarfile.TarInfo | LeftOut]:
+def _members(shard: Path) -> Iterator[tarfile.TarInfo | SkippedFile]:
     try:
         size = shard.stat().st_size
         with tarfile.open(shard, "r:") as tar:
@@ -68,13 +68,13 @@ def _members(shard: Path) -> Iterator[tarfile.TarInfo | LeftOut]:
                 if not member.isfile() or "/." in f"/{member.name.removeprefix('./')}":
                     continue
                 if member.offset_data + member.size > size:
-                    yield LeftOut(f"{shard.name}/{member.name}", "the shard is truncated there")
+                    yield SkippedFile(f"{shard.name}/{member.name}", "the shard is truncated there")
                     return
                 yield member
     except tarfile.ReadError as error:
         if "unexpected end" not in str(error):
             raise PinxitError(f"{shard} is no tar file: {error}.") from None
-        yield LeftOut(shard.name, "the shard is truncated; what comes before is read")
+        yield SkippedFile(shard.name, "the shard is truncated; what comes before is read")
     except OSError as error:
         raise PinxitError(f"{shard} cannot be opened: {error.strerror}.") from None
 
@@ -97,8 +97,8 @@ def _sample(shard: Path, key: str, files: dict[str, tarfile.TarInfo]) -> Iterato
         functools.partial(_image, shard, image.offset_data, image.size),
         label=row.get("label_name") if numbered else label,
         rank=int(label) if numbered and label is not None else None,
-        captions={**captions_in(row), **_captions(texts)},
-        split=split_named(str(row.get("split"))) or split_in(shard.name),
+        captions={**parse_captions(row), **_captions(texts)},
+        split=parse_split(str(row.get("split"))) or split_from_filename(shard.name),
     )
 
 
@@ -132,7 +132,7 @@ def _read(shard: Path, offset: int, size: int) -> bytes:
 def _image(shard: Path, offset: int, size: int) -> bytes:
     content = _read(shard, offset, size)
     if len(content) < size:
-        raise Unreadable("the shard is truncated there")
+        raise UnreadableImage("the shard is truncated there")
     return content
 
 

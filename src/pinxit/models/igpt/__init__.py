@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pinxit.data.batch import Facts
+from pinxit.data.batch import DatasetInfo
 from pinxit.models.igpt.config import Config as Config
 from pinxit.models.igpt.prepare import prepare as prepare
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 ABILITIES = ("sample", "complete", "score", "embed")
 
 
-def build(config: Config, facts: Facts) -> IGPT:
+def build(config: Config, info: DatasetInfo) -> IGPT:
     """The model of a configuration, for images with these facts."""
     from pinxit.models.igpt.model import IGPT
 
-    return IGPT(config.resolve(facts), facts)
+    return IGPT(config.resolve(info), info)

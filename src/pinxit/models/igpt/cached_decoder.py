@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from pinxit.nn.positions import rotated
+from pinxit.nn.positions import apply_rotary
 from pinxit.nn.transformer import Block
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ class Steps:
         qkv = qkv.view(3, self.heads, -1, self.batch).permute(0, 3, 1, 2)  # 3 batch heads head
         if self.rotation is not None:
             cos, sin = self.rotation
-            qkv = torch.cat((rotated(qkv[:2], (cos[t], sin[t])), qkv[2:]))
+            qkv = torch.cat((apply_rotary(qkv[:2], (cos[t], sin[t])), qkv[2:]))
         query, new = qkv.split((1, 2))
         cache.whole.select(3, t).copy_(new)
         query = query.reshape(self.batch * self.heads, 1, -1)

@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from pinxit.data.batch import Facts
+from pinxit.data.batch import DatasetInfo
 from pinxit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -81,49 +81,51 @@ class Config:
         if self.width is not None and self.heads is not None and self.width % self.heads:
             raise UsageError(f"heads {self.heads} does not divide width {self.width}.")
 
-    def resolve(self, facts: Facts) -> Config:
+    def resolve(self, info: DatasetInfo) -> Config:
         """The same with every choice made that the images' facts decide.
 
         `colors` of a palette that is taken from the images stays open until `prepare`.
         Raises UsageError for a block that does not divide the images, or makes too many tokens.
         """
-        if self.condition == "label" and not facts.label_names:
+        if self.condition == "label" and not info.label_names:
             raise UsageError("--condition label needs images with labels; these have none.")
         if self.tokens is not None:
-            return self._of_a_tokenizer(facts)
+            return self._of_a_tokenizer(info)
         binarize = self.binarize
         if binarize == "auto":
-            binarize = "static" if facts.extremes == 1 and self.palette != "kmeans" else "none"
+            binarize = (
+                "static" if info.binary_fraction == 1 and self.palette != "kmeans" else "none"
+            )
         binary = self.palette == "binary" or (self.palette == "auto" and binarize != "none")
-        block = _block(self.block, facts, binary)
+        block = _block(self.block, info, binary)
         palette = self.palette
         if palette == "auto":
-            palette = "binary" if binary else "levels" if _single(block, facts) else "kmeans"
+            palette = "binary" if binary else "levels" if _single(block, info) else "kmeans"
         if palette == "binary" and binarize == "none":
             binarize = "static"
-        _possible(palette, block, binarize, self.colors, facts)
+        _possible(palette, block, binarize, self.colors, info)
         return dataclasses.replace(
-            self._sized(facts),
+            self._sized(info),
             block=block,
             palette=palette,
             binarize=binarize,
-            colors=2 ** (block**2 * facts.channels) if palette == "binary" else self.colors,
+            colors=2 ** (block**2 * info.channels) if palette == "binary" else self.colors,
         )
 
-    def _of_a_tokenizer(self, facts: Facts) -> Config:
+    def _of_a_tokenizer(self, info: DatasetInfo) -> Config:
         """Its codes' number and block are known when it is loaded, in `prepare`."""
         if self.palette not in ("auto", "kmeans") or self.binarize not in ("auto", "none"):
             raise UsageError(
                 "--tokens takes the place of a palette: leave out --palette, --binarize."
             )
-        return dataclasses.replace(self._sized(facts), palette="kmeans", binarize="none")
+        return dataclasses.replace(self._sized(info), palette="kmeans", binarize="none")
 
-    def _sized(self, facts: Facts) -> Config:
-        width = self.width or (128 if facts.dims <= 256 else 192)
+    def _sized(self, info: DatasetInfo) -> Config:
+        width = self.width or (128 if info.dims <= 256 else 192)
         return dataclasses.replace(
             self,
             width=width,
-            depth=self.depth or (4 if facts.dims <= 256 else 6),
+            depth=self.depth or (4 if info.dims <= 256 else 6),
             heads=self.heads or _heads(width),
         )
 
@@ -134,19 +136,19 @@ def _heads(width: int) -> int:
     return next(heads for heads in range(most, 0, -1) if width % heads == 0)
 
 
-def _single(block: int, facts: Facts) -> bool:
-    return block == 1 and facts.channels == 1
+def _single(block: int, info: DatasetInfo) -> bool:
+    return block == 1 and info.channels == 1
 
 
-def _block(asked: int | None, facts: Facts, binary: bool) -> int:
+def _block(asked: int | None, info: DatasetInfo, binary: bool) -> int:
     """Pixels a side of a token's block."""
-    common = math.gcd(facts.height, facts.width)
+    common = math.gcd(info.height, info.width)
     divide = [n for n in range(1, common + 1) if common % n == 0]
-    tokens = {n: (facts.height // n) * (facts.width // n) for n in divide}
-    size = f"{facts.width} x {facts.height}"
+    tokens = {n: (info.height // n) * (info.width // n) for n in divide}
+    size = f"{info.width} x {info.height}"
     fit = [n for n in divide if tokens[n] <= CONTEXT]
     if binary:
-        fit = [n for n in fit if n**2 * facts.channels <= BITS]
+        fit = [n for n in fit if n**2 * info.channels <= BITS]
     names = ", ".join(map(str, fit)) or "none; choose another --size"
     if asked is not None and asked not in divide:
         raise UsageError(
@@ -165,9 +167,11 @@ def _block(asked: int | None, facts: Facts, binary: bool) -> int:
     return asked or next((n for n in fit if tokens[n] <= ENOUGH), fit[-1])
 
 
-def _possible(palette: str, block: int, binarize: str, colors: int | None, facts: Facts) -> None:
+def _possible(
+    palette: str, block: int, binarize: str, colors: int | None, info: DatasetInfo
+) -> None:
     """Raises UsageError for a palette that does not go with the block or the number of colours."""
-    bits = block**2 * facts.channels
+    bits = block**2 * info.channels
     if palette == "binary" and bits > BITS:
         raise UsageError(
             f"a binary palette of blocks of {block} pixels has 2^{bits} colours; "
@@ -175,7 +179,7 @@ def _possible(palette: str, block: int, binarize: str, colors: int | None, facts
         )
     if palette == "binary" and colors not in (None, 2**bits):
         raise UsageError(f"a binary palette here has {2**bits} colours, not {colors}.")
-    if palette == "levels" and not _single(block, facts):
+    if palette == "levels" and not _single(block, info):
         raise UsageError("--palette levels is of single grey pixels: --block 1 --color grey.")
     if palette == "levels" and colors is not None and colors > 256:
         raise UsageError(f"there are 256 grey levels, not {colors}.")

@@ -14,7 +14,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from pinxit.models.igpt.cached_decoder import Steps
-from pinxit.nn.token_sampling import Chances
+from pinxit.nn.token_sampling import SamplingParams
 
 if TYPE_CHECKING:
     from pinxit.models.igpt.model import IGPT
@@ -34,7 +34,7 @@ class Asked(NamedTuple):
 
 
 @torch.inference_mode()
-def filling(model: IGPT, asked: Asked, chances: Chances) -> Iterator[Tokens]:
+def filling(model: IGPT, asked: Asked, chances: SamplingParams) -> Iterator[Tokens]:
     """All tokens as they come: after each row of them (a BERT: each step), -1 for those to come.
 
     Images go together in equal numbers, the last ones filled up.
@@ -53,7 +53,7 @@ def filling(model: IGPT, asked: Asked, chances: Chances) -> Iterator[Tokens]:
             yield tokens.clone()
 
 
-def painting(model: IGPT, asked: Asked, chances: Chances) -> Iterator[Tokens]:
+def painting(model: IGPT, asked: Asked, chances: SamplingParams) -> Iterator[Tokens]:
     """Token after token in raster order with a cache of keys and values; yields after each row."""
     device = model.device
     tokens, chance = asked.known.to(device), asked.chance[:, 0].to(device)
@@ -66,7 +66,7 @@ def painting(model: IGPT, asked: Asked, chances: Chances) -> Iterator[Tokens]:
     for t in range(last + 1):
         scores = steps(h, t, wanted=due[t])
         if scores is not None:
-            picked = chances.pick(scores, chance[:, t])
+            picked = chances.sample(scores, chance[:, t])
             tokens[:, t] = torch.where(tokens[:, t] < 0, picked, tokens[:, t])
         if (t + 1) % model.columns == 0 or t == last:
             yield tokens
@@ -75,17 +75,17 @@ def painting(model: IGPT, asked: Asked, chances: Chances) -> Iterator[Tokens]:
         yield tokens
 
 
-def painting_slowly(model: IGPT, asked: Asked, chances: Chances) -> Tokens:
+def painting_slowly(model: IGPT, asked: Asked, chances: SamplingParams) -> Tokens:
     """The same by a whole forward pass for each token: the reference."""
     tokens = asked.known.clone()
     for t in range(model.tokens):
         scores = model.logits(tokens.clamp(min=0), asked.labels)[:, t]
-        picked = chances.pick(scores, asked.chance[:, 0, t])
+        picked = chances.sample(scores, asked.chance[:, 0, t])
         tokens[:, t] = torch.where(tokens[:, t] < 0, picked, tokens[:, t])
     return tokens
 
 
-def unmasking(model: IGPT, asked: Asked, chances: Chances) -> Iterator[Tokens]:
+def unmasking(model: IGPT, asked: Asked, chances: SamplingParams) -> Iterator[Tokens]:
     """A BERT's way: all that is hidden is drawn at once, a few of it are kept, and so on.
 
     Which are kept is chance: an image's order is that of its own numbers.
@@ -98,7 +98,7 @@ def unmasking(model: IGPT, asked: Asked, chances: Chances) -> Iterator[Tokens]:
     count = missing.sum(1, keepdim=True)
     for step in range(1, min(STEPS, model.tokens) + 1):
         hidden = tokens < 0
-        picked = chances.pick(model.logits(tokens.clamp(min=0), labels, hidden), chance)
+        picked = chances.sample(model.logits(tokens.clamp(min=0), labels, hidden), chance)
         kept = rank < (count * step / min(STEPS, model.tokens)).ceil()
         tokens = torch.where(hidden & kept, picked, tokens)
         yield tokens

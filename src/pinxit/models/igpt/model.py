@@ -12,22 +12,22 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Float32, Int64, UInt8
 from torch import Tensor, nn
 
-from pinxit.data.batch import Batch, Facts
+from pinxit.data.batch import Batch, DatasetInfo
 from pinxit.data.images import Images
-from pinxit.data.masks import pasted
+from pinxit.data.masks import composite
 from pinxit.errors import PinxitError, UsageError
 from pinxit.models.igpt.config import Config
 from pinxit.models.igpt.generate import Asked, filling
 from pinxit.models.image_codecs import TokenizerCodes
 from pinxit.models.inputs import class_of, pixels_for, refuse_other_shape
 from pinxit.models.protocols import Loss
-from pinxit.nn.chunking import in_chunks
+from pinxit.nn.chunking import map_in_fixed_batches
 from pinxit.nn.layers import LabelEmbedding
 from pinxit.nn.palette import COLORS, Tokens, coloured, nearest, unprepared
 from pinxit.nn.pixels import blocks_of
-from pinxit.nn.positions import rotations
-from pinxit.nn.rng import Seed, mix, uniforms
-from pinxit.nn.token_sampling import Chances
+from pinxit.nn.positions import rotary_cache
+from pinxit.nn.rng import Seed, mix_seed, per_image_uniform
+from pinxit.nn.token_sampling import SamplingParams
 from pinxit.nn.transformer import Block, norm
 
 Labels = Int64[Tensor, " batch"] | None
@@ -38,19 +38,19 @@ Missing = Bool[np.ndarray, "n height width"]
 class IGPT(nn.Module):
     """A palette, and a transformer over the numbers of its colours in raster order."""
 
-    def __init__(self, config: Config, facts: Facts) -> None:
+    def __init__(self, config: Config, info: DatasetInfo) -> None:
         super().__init__()
         assert config.block and config.width and config.depth and config.heads, "resolved"
-        self.config, self.facts = config, facts
+        self.config, self.info = config, info
         self.block: int = config.block
-        self.rows, self.columns = facts.height // self.block, facts.width // self.block
+        self.rows, self.columns = info.height // self.block, info.width // self.block
         self.tokens = self.rows * self.columns
         self.causal = self.left_to_right = config.objective == "autoregressive"
         colors = config.colors or (256 if config.palette == "levels" else COLORS)
-        numbers, width = facts.channels * self.block**2, config.width
+        numbers, width = info.channels * self.block**2, config.width
         self.codes = None
         if config.tokens is not None:
-            self.codes = TokenizerCodes(facts, self.block)
+            self.codes = TokenizerCodes(info, self.block)
         else:
             self.register_buffer("palette", unprepared(config.palette, colors, numbers))
         self.register_buffer("exact", torch.tensor(config.palette == "binary"))
@@ -58,7 +58,7 @@ class IGPT(nn.Module):
         self.places = (
             nn.Parameter(torch.empty(self.tokens, width)) if config.positions == "learned" else None
         )
-        classes = len(facts.label_names) if config.condition == "label" else 0
+        classes = len(info.label_names) if config.condition == "label" else 0
         self.start = LabelEmbedding(classes, width)  # of no label: the start token
         self.hidden_token = None if self.causal else nn.Parameter(torch.empty(width))
         self.layers = nn.ModuleList(
@@ -123,7 +123,7 @@ class IGPT(nn.Module):
 
     def palette_psnr(self, images: Images) -> float:
         """Decibels between images and what the palette makes of them; infinite where equal."""
-        tokens = self.tokens_of(pixels_for(self.facts, images).to(self.device))
+        tokens = self.tokens_of(pixels_for(self.info, images).to(self.device))
         made = self.images_of(tokens).cpu().numpy()
         wrong = np.square(made.astype(np.float32) - images.pixels).mean() / 255**2
         return math.inf if wrong == 0 else float(-10 * np.log10(wrong))
@@ -168,7 +168,7 @@ class IGPT(nn.Module):
         if self.places is not None:
             return None
         assert self.config.width and self.config.heads
-        cos, sin = rotations(length, self.config.width // self.config.heads)
+        cos, sin = rotary_cache(length, self.config.width // self.config.heads)
         return cos.to(self.device), sin.to(self.device)
 
     def loss(self, batch: Batch, progress: float = 1.0) -> Loss:
@@ -189,7 +189,7 @@ class IGPT(nn.Module):
         nll = F.cross_entropy(scores.flatten(0, 1), tokens.flatten()) * self.tokens
         parts = {"nll": nll.detach()}
         if self.lossless:
-            parts["bits_per_dim"] = nll.detach() / (self.facts.dims * math.log(2))
+            parts["bits_per_dim"] = nll.detach() / (self.info.dims * math.log(2))
         return Loss(nll, parts)
 
     def _seen(self, labels: Labels) -> Labels:
@@ -234,10 +234,10 @@ class IGPT(nn.Module):
         unknown label.
         """
         options = {"top_k": top_k, "top_p": top_p, "start": start}
-        *_, last = self.growing(n, seed=seed, temperature=temperature, label=label, **options)
+        *_, last = self.sample_stream(n, seed=seed, temperature=temperature, label=label, **options)
         return last
 
-    def growing(
+    def sample_stream(
         self,
         n: int,
         *,
@@ -251,11 +251,11 @@ class IGPT(nn.Module):
         """The same as they grow, row by row of tokens; grey where nothing is painted yet."""
         if n < 1:
             raise UsageError(f"the number of images must be at least 1, not {n}.")
-        chances = Chances(temperature, top_k, top_p)
+        chances = SamplingParams(temperature, top_k, top_p)
         labels = None if label is None else self._labels(label, n)
         known = torch.full((n, self.tokens), -1)
         for tokens in filling(
-            self, Asked(known, labels, uniforms(n, self.tokens, seed, start)), chances
+            self, Asked(known, labels, per_image_uniform(n, self.tokens, seed, start)), chances
         ):
             yield Images(self.images_of(tokens.to(self.device)).cpu().numpy())
 
@@ -275,10 +275,12 @@ class IGPT(nn.Module):
         it, so it completes lower halves well and upper ones blindly; BERT sees all that is known.
         """
         options = {"top_k": top_k, "top_p": top_p}
-        *_, last = self.completing(images, missing, seed=seed, temperature=temperature, **options)
+        *_, last = self.complete_stream(
+            images, missing, seed=seed, temperature=temperature, **options
+        )
         return last
 
-    def completing(
+    def complete_stream(
         self,
         images: Images,
         missing: Missing,
@@ -289,24 +291,24 @@ class IGPT(nn.Module):
         top_p: float | None = None,
     ) -> Iterator[Images]:
         """The same as they grow."""
-        chances = Chances(temperature, top_k, top_p)
-        pixels = pixels_for(self.facts, images)
+        chances = SamplingParams(temperature, top_k, top_p)
+        pixels = pixels_for(self.info, images)
         refuse_other_shape(images, missing)
         marks = torch.from_numpy(np.array(missing))[..., None].to(torch.uint8)
         unknown = blocks_of(marks, self.block).bool().any(-1)
         if self.codes is not None:  # a code sees its neighbours: they must not tell what is missing
             hidden = marks.bool().to(self.device)
-            grey = round(255 * self.facts.mean)
+            grey = round(255 * self.info.mean)
             given = torch.where(hidden, grey, pixels.to(self.device)).to(torch.uint8)
         else:
             given = pixels.to(self.device)
         known = torch.where(unknown, -1, self.tokens_of(given).cpu())
         labels = self._labels_of(images)
         for tokens in filling(
-            self, Asked(known, labels, uniforms(len(known), self.tokens, seed)), chances
+            self, Asked(known, labels, per_image_uniform(len(known), self.tokens, seed)), chances
         ):
             made = self.images_of(tokens.to(self.device)).cpu().numpy()
-            yield Images(pasted(images, made, missing))
+            yield Images(composite(images, made, missing))
 
     @torch.inference_mode()
     def score(
@@ -317,17 +319,17 @@ class IGPT(nn.Module):
         With `dynamic` binarization pixels are drawn by (seed, i). Where the palette is not
         lossless the score is of what it makes of the images.
         """
-        pixels = pixels_for(self.facts, images)
+        pixels = pixels_for(self.info, images)
         tokens = torch.cat([self._drawn(pixels[i : i + 1], seed, i) for i in range(len(pixels))])
 
         def score(tokens: Tensor, labels: Tensor | None) -> Tensor:
             chosen = None if labels is None else labels.to(self.device)
             return self.log_likelihood(tokens.to(self.device), chosen).cpu()
 
-        return in_chunks(score, tokens, self._labels_of(images))[0].numpy()
+        return map_in_fixed_batches(score, tokens, self._labels_of(images))[0].numpy()
 
     def _drawn(self, pixels: Tensor, seed: int, number: int) -> Tokens:
-        generator = torch.Generator().manual_seed(mix(seed, number))
+        generator = torch.Generator().manual_seed(mix_seed(seed, number))
         return self.tokens_of(self.observed(pixels, generator).to(self.device)).cpu()
 
     @torch.inference_mode()
@@ -352,11 +354,14 @@ class IGPT(nn.Module):
             return torch.stack(found, 1).float().cpu()
 
         return (
-            in_chunks(means, pixels_for(self.facts, images))[0].transpose(0, 1).contiguous().numpy()
+            map_in_fixed_batches(means, pixels_for(self.info, images))[0]
+            .transpose(0, 1)
+            .contiguous()
+            .numpy()
         )
 
     def _labels(self, label: str, n: int) -> Tensor:
-        return torch.full((n,), class_of(self.config, self.facts, label))
+        return torch.full((n,), class_of(self.config, self.info, label))
 
     def _labels_of(self, images: Images) -> Tensor | None:
         if self.config.condition == "none" or images.labels is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from pinxit.data.batch import Facts
+from pinxit.data.batch import DatasetInfo
 from pinxit.models.igpt.config import Config
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def prepare(
     config: Config,
-    facts: Facts,
+    info: DatasetInfo,
     images: Images,
     rows: np.ndarray,
     seed: int,
@@ -30,7 +30,7 @@ def prepare(
     if config.tokens is not None:
         from pinxit.models.image_codecs import of_tokenizer
 
-        block, colors, tensors = of_tokenizer(config.tokens, tokenizer, facts)
+        block, colors, tensors = of_tokenizer(config.tokens, tokenizer, info)
         config = dataclasses.replace(config, block=block, colors=colors)
         return config, {f"codes.{name}": tensor for name, tensor in tensors.items()}
     from pinxit.nn.palette import Wanted, found

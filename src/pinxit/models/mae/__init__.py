@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pinxit.data.batch import Facts
+from pinxit.data.batch import DatasetInfo
 from pinxit.models.mae.config import Config as Config
 
 if TYPE_CHECKING:
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 ABILITIES = ("complete", "embed")
 
 
-def build(config: Config, facts: Facts) -> MaskedAutoencoder:
+def build(config: Config, info: DatasetInfo) -> MaskedAutoencoder:
     """The model of a configuration, for images with these facts."""
     from pinxit.models.mae.model import MaskedAutoencoder
 
-    return MaskedAutoencoder(config.resolve(facts), facts)
+    return MaskedAutoencoder(config.resolve(info), info)

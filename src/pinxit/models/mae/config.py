@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from pinxit.data.batch import Facts
+from pinxit.data.batch import DatasetInfo
 from pinxit.errors import UsageError
 from pinxit.models.config import _heads
 
@@ -56,13 +56,13 @@ class Config:
         for width, heads in (("width", "heads"), ("decoder_width", "decoder_heads")):
             _fits(width, getattr(self, width), heads, getattr(self, heads))
 
-    def resolve(self, facts: Facts) -> Config:
+    def resolve(self, info: DatasetInfo) -> Config:
         """The same with every open choice made from the images.
 
         Raises UsageError for a patch that does not divide them, or is all of them.
         """
-        patch = _patch(self.patch, facts)
-        small = facts.dims <= 256
+        patch = _patch(self.patch, info)
+        small = info.dims <= 256
         width = self.width or (96 if small else 192)
         decoder_width = self.decoder_width or (64 if small else 128)
         return dataclasses.replace(
@@ -85,13 +85,13 @@ def _fits(width_name: str, width: int | None, heads_name: str, heads: int | None
         raise UsageError(f"{heads_name} {heads} does not divide {width_name} {width}.")
 
 
-def _patch(asked: int | None, facts: Facts) -> int:
-    common = math.gcd(facts.height, facts.width)
-    count = {n: (facts.height // n) * (facts.width // n) for n in range(1, common + 1)}
+def _patch(asked: int | None, info: DatasetInfo) -> int:
+    common = math.gcd(info.height, info.width)
+    count = {n: (info.height // n) * (info.width // n) for n in range(1, common + 1)}
     divide = [n for n in count if common % n == 0 and count[n] > 1]
     if asked is not None and asked not in divide:
         raise UsageError(
-            f"patch {asked} does not divide images of {facts.width} x {facts.height} into "
+            f"patch {asked} does not divide images of {info.width} x {info.height} into "
             f"patches; these do: {', '.join(map(str, divide))}."
         )
     fit = [n for n in divide if n > 1 and count[n] <= MANY]

@@ -10,18 +10,18 @@ import torch
 from jaxtyping import Bool, Float, Float32, Int64
 from torch import Tensor, nn
 
-from pinxit.data.batch import Batch, Facts
+from pinxit.data.batch import Batch, DatasetInfo
 from pinxit.data.images import Images
-from pinxit.data.masks import pasted
+from pinxit.data.masks import composite
 from pinxit.errors import UsageError
 from pinxit.models.inputs import pixels_for, refuse_other_shape
 from pinxit.models.mae.config import Config
 from pinxit.models.mae.masking import Order, order, restoring, seen_count
 from pinxit.models.protocols import Loss
-from pinxit.nn.chunking import in_chunks
-from pinxit.nn.pixels import gathered, patchify, unpatchify
-from pinxit.nn.positions import positions
-from pinxit.nn.rng import Seed, mix
+from pinxit.nn.chunking import map_in_fixed_batches
+from pinxit.nn.pixels import gather_tokens, patchify, unpatchify
+from pinxit.nn.positions import sincos_2d_pos_embed
+from pinxit.nn.rng import Seed, mix_seed
 from pinxit.nn.transformer import Block
 
 EPS = 1e-6  # of layer norms and of a patch's variance, as in the paper's code
@@ -34,16 +34,16 @@ Tokens = Float[Tensor, "batch patches width"]
 class MaskedAutoencoder(nn.Module):
     """A ViT over the visible patches, a light decoder over all."""
 
-    def __init__(self, config: Config, facts: Facts) -> None:
+    def __init__(self, config: Config, info: DatasetInfo) -> None:
         super().__init__()
         assert config.patch and config.width and config.heads and config.depth, "resolved"
         assert config.decoder_width and config.decoder_heads, "a resolved configuration"
-        self.config, self.facts = config, facts
+        self.config, self.info = config, info
         self.block: int = config.patch
-        self.rows, self.columns = facts.height // self.block, facts.width // self.block
+        self.rows, self.columns = info.height // self.block, info.width // self.block
         self.patches = self.rows * self.columns
-        self.centre, self.scale = facts.mean, max(facts.std, 0.05)
-        numbers, width, thin = facts.channels * self.block**2, config.width, config.decoder_width
+        self.centre, self.scale = info.mean, max(info.std, 0.05)
+        numbers, width, thin = info.channels * self.block**2, config.width, config.decoder_width
         self.embedding = nn.Linear(numbers, width)
         self.summary = nn.Parameter(torch.empty(width))  # the class token
         self.encoder = nn.ModuleList(
@@ -57,8 +57,10 @@ class MaskedAutoencoder(nn.Module):
         )
         self.decoder_norm = nn.LayerNorm(thin, EPS)
         self.head = nn.Linear(thin, numbers)
-        self.register_buffer("places", positions(self.rows, self.columns, width), False)
-        self.register_buffer("decoder_places", positions(self.rows, self.columns, thin), False)
+        self.register_buffer("places", sincos_2d_pos_embed(self.rows, self.columns, width), False)
+        self.register_buffer(
+            "decoder_places", sincos_2d_pos_embed(self.rows, self.columns, thin), False
+        )
         self._start()
 
     places: Tensor
@@ -104,7 +106,7 @@ class MaskedAutoencoder(nn.Module):
             h = layer(h)
         h = self.decoder[-1](h, since=known.shape[1] if hidden_only else 1)
         made = self.head(self.decoder_norm(h))
-        return made if hidden_only else gathered(made, restoring(shuffled))
+        return made if hidden_only else gather_tokens(made, restoring(shuffled))
 
     def values(self, patches: Tensor) -> Values:
         """Patches of pixels (0 to 255) as the encoder sees them."""
@@ -132,9 +134,9 @@ class MaskedAutoencoder(nn.Module):
         """The loss where the first patches of an order are seen."""
         count = seen_count(self.patches, self.config.mask_ratio)
         seen, hidden = shuffled[:, :count], shuffled[:, count:]
-        tokens = self.encoded(self.values(gathered(patches, seen)), seen)
+        tokens = self.encoded(self.values(gather_tokens(patches, seen)), seen)
         made = self.decoded(tokens, shuffled, hidden_only=True)
-        wrong = made.float() - self.targets(gathered(patches, hidden))
+        wrong = made.float() - self.targets(gather_tokens(patches, hidden))
         if self.config.norm_pixels:
             error = wrong.square().mean()
             return Loss(error, {"masked_error": error.detach()}, "squared deviations per pixel")
@@ -162,7 +164,7 @@ class MaskedAutoencoder(nn.Module):
             x = rows.to(self.device).permute(0, 3, 1, 2).float() / 255
             return self.features(x, layer).mean(1).float().cpu()
 
-        return in_chunks(mean, pixels_for(self.facts, images))[0].numpy()
+        return map_in_fixed_batches(mean, pixels_for(self.info, images))[0].numpy()
 
     @torch.inference_mode()
     def complete(
@@ -181,7 +183,7 @@ class MaskedAutoencoder(nn.Module):
         """
         if not 0 <= temperature < math.inf:
             raise UsageError(f"temperature must be 0 or more, not {temperature}.")
-        pixels = pixels_for(self.facts, images)
+        pixels = pixels_for(self.info, images)
         refuse_other_shape(images, missing)
         made = np.array(images.pixels)
         hidden = patchify(torch.from_numpy(np.array(missing))[..., None], self.block).any(-1)
@@ -191,7 +193,7 @@ class MaskedAutoencoder(nn.Module):
                 rows = (counts == count).nonzero()[:, 0]
                 painted = self._painted(pixels[rows], hidden[rows], int(count))
                 made[rows.numpy()] = painted.numpy()
-        return Images(pasted(images, made, missing))
+        return Images(composite(images, made, missing))
 
     def _painted(self, pixels: Tensor, hidden: Bool[Tensor, "n patches"], count: int) -> Tensor:
         """Images of which equally many patches are hidden, whole."""
@@ -201,13 +203,13 @@ class MaskedAutoencoder(nn.Module):
             patches = patchify(rows.to(self.device), self.block)
             shuffled = shuffled.to(self.device)
             seen = shuffled[:, : self.patches - count]
-            known = gathered(patches, seen)
+            known = gather_tokens(patches, seen)
             values = self.decoded(self.encoded(self.values(known), seen), shuffled)
             x = self._to_unit(values.float(), known)
             made = x.clamp(0, 1).mul(255).round().to(torch.uint8)
             return unpatchify(made, self.rows, self.block).cpu()
 
-        return in_chunks(paint, pixels, shuffled, size=AT_ONCE)[0]
+        return map_in_fixed_batches(paint, pixels, shuffled, size=AT_ONCE)[0]
 
     def _to_unit(self, values: Values, known: Tensor) -> Values:
         """What the decoder gave, on a scale of 0 to 1."""
@@ -227,9 +229,9 @@ class MaskedAutoencoder(nn.Module):
         """
         if n < 1 or steps < 1:
             raise UsageError(f"images and steps are 1 or more each, not {n} and {steps}.")
-        facts, shape = self.facts, (n, self.rows, self.columns)
-        pixels = np.zeros((n, facts.height, facts.width, facts.channels), np.uint8)
-        random = [np.random.default_rng(mix(seed, i)) for i in range(n)]
+        info, shape = self.info, (n, self.rows, self.columns)
+        pixels = np.zeros((n, info.height, info.width, info.channels), np.uint8)
+        random = [np.random.default_rng(mix_seed(seed, i)) for i in range(n)]
         ranks = np.stack([one.permutation(self.patches) for one in random]).reshape(shape)
         moves = np.stack([one.normal(size=shape[1:]) for one in random]) * 255 * self.scale
         hidden = np.ones(shape, bool)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pinxit.data.batch import Facts
+from pinxit.data.batch import DatasetInfo
 from pinxit.models.seq2seq.config import DIRECTIONS as DIRECTIONS
 from pinxit.models.seq2seq.config import Config as Config
 from pinxit.models.seq2seq.config import variants as variants
@@ -26,9 +26,9 @@ ABILITIES = tuple(DIRECTIONS)
 BATCH = 32  # images a step on a CPU, at most: small networks and many steps win
 
 
-def build(config: Config, facts: Facts) -> Seq2Seq:
+def build(config: Config, info: DatasetInfo) -> Seq2Seq:
     """The model of a configuration: one of four classes, each with what it can do."""
     from pinxit.models.seq2seq.directions import CLASSES
 
-    config = config.resolve(facts)
-    return CLASSES[config.ability](config, facts)
+    config = config.resolve(info)
+    return CLASSES[config.ability](config, info)

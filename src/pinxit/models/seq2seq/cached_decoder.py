@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from pinxit.nn.attention import KeysAndValues
+from pinxit.nn.attention import KVCache
 
 if TYPE_CHECKING:
     from pinxit.models.seq2seq.model import Seq2Seq
@@ -27,8 +27,7 @@ class Steps:
         assert config.width and config.heads, "a resolved configuration"
         batch, head = len(read.hidden), config.width // config.heads
         self.caches = [
-            KeysAndValues.empty(batch, config.heads, model.steps, head, read.hidden)
-            for _ in self.sources
+            KVCache.empty(batch, config.heads, model.steps, head, read.hidden) for _ in self.sources
         ]
         self.beside = model.beside_of(read)
         if model.paints:
@@ -56,7 +55,7 @@ class Steps:
     def take(self, rows: Int64[Tensor, " n"]) -> None:
         """Go on with these rows of the batch, some of them perhaps several times."""
         self.sources = [source.take(rows) for source in self.sources]
-        self.caches = [KeysAndValues(c.keys[rows], c.values[rows]) for c in self.caches]
+        self.caches = [KVCache(c.keys[rows], c.values[rows]) for c in self.caches]
         if self.model.paints:
             self.painted = self.painted[rows]
         if self.beside is not None:

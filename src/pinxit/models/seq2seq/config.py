@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from pinxit.data.batch import Facts
+from pinxit.data.batch import DatasetInfo
 from pinxit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -98,28 +98,28 @@ class Config:
         """Whether images are codes on one side."""
         return self.target == "image" or (self.source == "image" and self.read == "codes")
 
-    def resolve(self, facts: Facts) -> Config:
+    def resolve(self, info: DatasetInfo) -> Config:
         """The same with every choice made that the images' facts decide.
 
         Raises UsageError where there are no captions, or a side that does not divide.
         """
-        if not facts.languages:
+        if not info.languages:
             raise UsageError(
                 "seq2seq learns from captions, and these images have none. A text file beside "
                 "each image is one; `pinxit sources` says what else."
             )
-        if self.ability == "translate" and len(facts.languages) < 2:
+        if self.ability == "translate" and len(info.languages) < 2:
             raise UsageError(
                 "to translate, captions in two languages are needed; these are in "
-                f"{' '.join(facts.languages)} alone."
+                f"{' '.join(info.languages)} alone."
             )
         copies = self.target == "image" and self.patch is None
-        width = self.width or (96 if facts.dims <= 3 * 32 * 32 else 192)
+        width = self.width or (96 if info.dims <= 3 * 32 * 32 else 192)
         return dataclasses.replace(
             self,
             read=self.read or ("codes" if copies else "patches"),
-            block=_side("block", self.block, facts, CODES) if self.tokens is None else self.block,
-            patch=_side("patch", self.patch, facts, FEW),
+            block=_side("block", self.block, info, CODES) if self.tokens is None else self.block,
+            patch=_side("patch", self.patch, info, FEW),
             width=width,
             heads=self.heads or _heads(width),
         )
@@ -136,13 +136,13 @@ def _heads(width: int) -> int:
     return next(heads for heads in range(most, 0, -1) if width % heads == 0)
 
 
-def _side(name: str, asked: int | None, facts: Facts, most: int) -> int:
-    common = math.gcd(facts.height, facts.width)
-    count = {n: (facts.height // n) * (facts.width // n) for n in range(1, common + 1)}
+def _side(name: str, asked: int | None, info: DatasetInfo, most: int) -> int:
+    common = math.gcd(info.height, info.width)
+    count = {n: (info.height // n) * (info.width // n) for n in range(1, common + 1)}
     divide = [n for n in count if common % n == 0]
     if asked is not None and asked not in divide:
         raise UsageError(
-            f"{name} {asked} does not divide images of {facts.width} x {facts.height}; these "
+            f"{name} {asked} does not divide images of {info.width} x {info.height}; these "
             f"do: {', '.join(map(str, divide))}."
         )
     return asked or next((n for n in divide if n > 1 and count[n] <= most), divide[-1])

@@ -13,7 +13,7 @@ from pinxit.data.text_tokenizer import PAD
 from pinxit.models.seq2seq.cached_decoder import Steps
 from pinxit.models.seq2seq.model import Seq2Seq
 from pinxit.models.seq2seq.sources import Read, Tokens
-from pinxit.nn.token_sampling import Chances
+from pinxit.nn.token_sampling import SamplingParams
 
 if TYPE_CHECKING:
     from pinxit.models.seq2seq.model import Seq2Seq
@@ -35,14 +35,14 @@ class Painted(NamedTuple):
     log_p: Float[Tensor, " n"]  # of the codes given the source, as learned: temperature 1, unguided
 
 
-Rated = Callable[[Painted], Float[Tensor, " n"]]  # of each image, higher the better
+Scorer = Callable[[Painted], Float[Tensor, " n"]]  # of each image, higher the better
 
 
 def painting(
     model: Seq2Seq,
     read: Read,
     chance: Float[Tensor, "n codes"],
-    chances: Chances,
+    chances: SamplingParams,
     guidance: float = 1.0,
 ) -> Iterator[Painted]:
     """Code after code; yields after each row.
@@ -60,7 +60,7 @@ def painting(
         if guidance != 1:
             given, free = scores[:n], scores[n:]
             scores = free + guidance * (given - free)
-        codes[:, t] = chances.pick(scores, chance[:, t])
+        codes[:, t] = chances.sample(scores, chance[:, t])
         log_p = log_p + given.log_softmax(-1).gather(1, codes[:, t : t + 1])[:, 0]
         token = codes[:, t] if guidance == 1 else codes[:, t].repeat(2)
         if (t + 1) % columns == 0:
@@ -71,13 +71,13 @@ def best_of(
     model: Seq2Seq,
     read: Read,
     several: Float[Tensor, "tries n codes"],
-    chances: Chances,
+    chances: SamplingParams,
     guidance: float = 1.0,
-    rated: Rated | None = None,
+    scorer: Scorer | None = None,
 ) -> Iterator[Painted]:
     """Painted once for each chance: yields as the first try grows, then the best of each image.
 
-    The best are the likeliest, or those that are `rated` highest; the first of equals.
+    The best are the likeliest, or those that are `scorer` highest; the first of equals.
     """
     first, *others = several
     best = None
@@ -85,11 +85,11 @@ def best_of(
         yield best
     if best is None or not others:
         return
-    rated = rated or _likelihood
-    most = rated(best)
+    scorer = scorer or _likelihood
+    most = scorer(best)
     for one in others:
         *_, another = painting(model, read, one, chances, guidance)
-        value = rated(another)
+        value = scorer(another)
         better = value > most
         most = torch.where(better, value, most)
         best = Painted(
@@ -107,7 +107,7 @@ def painting_slowly(
     model: Seq2Seq,
     read: Read,
     chance: Float[Tensor, "n codes"],
-    chances: Chances,
+    chances: SamplingParams,
     guidance: float = 1.0,
 ) -> Int64[Tensor, "n codes"]:
     """The same by a whole pass of the decoder for each code: the reference."""
@@ -118,5 +118,5 @@ def painting_slowly(
         scores = model.logits(read, before)[:, t].float()
         if guidance != 1:
             scores = scores[n:] + guidance * (scores[:n] - scores[n:])
-        codes = torch.cat((codes, chances.pick(scores, chance[:, t])[:, None]), 1)
+        codes = torch.cat((codes, chances.sample(scores, chance[:, t])[:, None]), 1)
     return codes

@@ -11,18 +11,18 @@ from jaxtyping import Float32, Int64
 from torch import Tensor
 
 from pinxit.data.images import Images
-from pinxit.data.text_tokenizer import END, PAD
+from pinxit.data.text_tokenizer import EOS, PAD
 from pinxit.errors import UsageError
 from pinxit.models.inputs import pixels_for
-from pinxit.models.protocols import Worded
+from pinxit.models.protocols import ScoredText
 from pinxit.models.seq2seq.cached_decoder import Steps
 from pinxit.models.seq2seq.generate import AT_ONCE, padded
 from pinxit.models.seq2seq.model import Seq2Seq
 from pinxit.models.seq2seq.sources import Read, Tokens
 from pinxit.nn.beam_search import Found, beam_search, by_chance
-from pinxit.nn.chunking import in_chunks
-from pinxit.nn.rng import uniforms
-from pinxit.nn.token_sampling import Chances
+from pinxit.nn.chunking import map_in_fixed_batches
+from pinxit.nn.rng import per_image_uniform
+from pinxit.nn.token_sampling import SamplingParams
 
 
 class _Wording(Seq2Seq):
@@ -31,12 +31,12 @@ class _Wording(Seq2Seq):
     def _step(self, read: Read) -> _Decoded:
         return _Decoded(self, Steps(self, read))
 
-    def _worded(self, found: Found) -> Worded:
-        return Worded(self.words.decode(found.tokens).strip(), found.log_p)
+    def _worded(self, found: Found) -> ScoredText:
+        return ScoredText(self.words.decode(found.tokens).strip(), found.log_p)
 
     def _searched(
         self, read: Read, mark: int, beams: int, count: int, penalty: float
-    ) -> list[list[Worded]]:
+    ) -> list[list[ScoredText]]:
         if not 1 <= count <= beams:
             raise UsageError(f"{count} texts of {beams} beams: ask for 1 to {beams}.")
         n = len(read.hidden)
@@ -54,7 +54,7 @@ class _Decoded:
     def __init__(self, model: Seq2Seq, steps: Steps) -> None:
         self.steps = steps
         self.never = torch.arange(model.vocabulary, device=model.device)
-        self.never = (self.never < model.words.first) & (self.never != END)
+        self.never = (self.never < model.words.first) & (self.never != EOS)
 
     def __call__(self, token: Tensor, t: int, rows: Int64[Tensor, " n"] | None) -> Tensor:
         if rows is not None:
@@ -78,31 +78,31 @@ class Captioning(_Wording):
         top_p: float | None = None,
         seed: int = 0,
         length_penalty: float = 0.6,
-    ) -> list[list[Worded]]:
+    ) -> list[list[ScoredText]]:
         """For each image `count` texts, the best first, in a language (the first unless given).
 
         By beam search; with a `temperature` by chance of (seed, i), the likeliest first.
         """
         language = language or preferred(self.words.languages)
-        mark, made = self.words.mark(language), []
-        pixels = pixels_for(self.facts, images)
+        mark, made = self.words.language_token(language), []
+        pixels = pixels_for(self.info, images)
         for at in range(0, len(pixels), AT_ONCE):
             rows = (torch.arange(AT_ONCE) + at).clamp(max=len(pixels) - 1)
             read = self.read(None, pixels[rows].to(self.device))
             if temperature is None:
                 texts = self._searched(read, mark, beams, count, length_penalty)
             else:
-                chances = Chances(temperature, top_k, top_p)
+                chances = SamplingParams(temperature, top_k, top_p)
                 texts = self._drawn(read, mark, count, chances, seed, at)
             made += texts[: len(pixels) - at]
         return made
 
     @torch.inference_mode()
-    def rated(
+    def caption_log_prob_matrix(
         self, images: Images, texts: Sequence[str], language: str
     ) -> Float32[np.ndarray, "images texts"]:
         """log p(text given image), in nats, of every text for every image."""
-        pixels = pixels_for(self.facts, images)
+        pixels = pixels_for(self.info, images)
         tokens = self.tokens_of(list(texts), [language] * len(texts), cut=True)
         rows = []
         for image in pixels:
@@ -112,17 +112,17 @@ class Captioning(_Wording):
         return torch.stack(rows).numpy()
 
     @torch.inference_mode()
-    def fits(
+    def caption_log_prob(
         self, images: Images, texts: Sequence[str], languages: Sequence[str]
     ) -> Float32[np.ndarray, " n"]:
         """log p(text given image), in nats, of each image and its own text."""
-        pixels = pixels_for(self.facts, images)
+        pixels = pixels_for(self.info, images)
         tokens = padded(self.tokens_of(list(texts), languages, cut=True), self.length)
 
         def each(some: Tensor, told: Tokens) -> Tensor:
             return self._log_p(self.read(None, some.to(self.device)), told).cpu()
 
-        return in_chunks(each, pixels, tokens, size=AT_ONCE)[0].numpy()
+        return map_in_fixed_batches(each, pixels, tokens, size=AT_ONCE)[0].numpy()
 
     def _log_p(self, read: Read, tokens: Tokens) -> Float32[Tensor, " n"]:
         due = tokens[:, 1:]
@@ -131,12 +131,14 @@ class Captioning(_Wording):
         return each.masked_fill(due == PAD, 0).sum(1)
 
     def _drawn(
-        self, read: Read, mark: int, count: int, chances: Chances, seed: int, at: int
-    ) -> list[list[Worded]]:
+        self, read: Read, mark: int, count: int, chances: SamplingParams, seed: int, at: int
+    ) -> list[list[ScoredText]]:
         n = len(read.hidden)
         columns = []
         for k in range(count):
-            chance = uniforms(n, self.length - 1, seed + 1_000_003 * k, at)[:, 0].to(self.device)
+            chance = per_image_uniform(n, self.length - 1, seed + 1_000_003 * k, at)[:, 0].to(
+                self.device
+            )
             start = torch.full((n,), mark, device=self.device)
             columns.append(by_chance(self._step(read), start, chance, chances))
         return [
@@ -157,11 +159,11 @@ class Translating(_Wording):
         target: str,
         beams: int = 4,
         length_penalty: float = 0.6,
-    ) -> list[Worded]:
+    ) -> list[ScoredText]:
         """Each text in another language, the best found by beam search."""
         if not all(text.strip() for text in texts):
             raise UsageError("a text is empty: there is nothing to translate.")
-        mark, made = self.words.mark(target), []
+        mark, made = self.words.language_token(target), []
         tokens = self.tokens_of([text.strip() for text in texts], [source] * len(texts))
         tokens = padded(tokens, self.length)
         for at in range(0, len(tokens), AT_ONCE):

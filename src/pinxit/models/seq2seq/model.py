@@ -11,8 +11,8 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from pinxit.data.batch import Batch, Facts
-from pinxit.data.text_tokenizer import END, PAD, Words
+from pinxit.data.batch import Batch, DatasetInfo
+from pinxit.data.text_tokenizer import EOS, PAD, TextTokenizer
 from pinxit.errors import UsageError
 from pinxit.models.protocols import Loss
 from pinxit.models.saved_state import KeptWords
@@ -22,7 +22,7 @@ from pinxit.models.seq2seq.config import Config
 from pinxit.models.seq2seq.sources import PLACED, Hidden, Logits, Pixels, Read, Tokens
 from pinxit.models.seq2seq.targets import _codes_of
 from pinxit.nn.attention import Source
-from pinxit.nn.positions import Rotation, axial, positions, rotations
+from pinxit.nn.positions import RotaryCache, axial_rotary_cache, rotary_cache, sincos_2d_pos_embed
 from pinxit.nn.transformer import Block, DecoderBlock
 
 
@@ -34,26 +34,28 @@ class Seq2Seq(nn.Module):
     turns: Tensor  # and of what is written: cosines and sines, `[2, length, half]`
     beside: nn.Linear | None
 
-    def __init__(self, config: Config, facts: Facts) -> None:
+    def __init__(self, config: Config, info: DatasetInfo) -> None:
         super().__init__()
         assert config.width and config.heads and config.patch, "a resolved configuration"
-        self.config, self.facts = config, facts
+        self.config, self.info = config, info
         width = config.width
-        self.kept = KeptWords(facts.languages)
+        self.kept = KeptWords(info.languages)
         self.length = (config.length or 1) + 2  # a language's mark, and the end
-        self.codes = _codes_of(config, facts) if config.has_codes else None
+        self.codes = _codes_of(config, info) if config.has_codes else None
         self.reads_words = config.source != "image"
         self.reads_image = config.source != "words"
         self.paints = config.target == "image"
-        self.vocabulary = 2 + len(facts.languages) + config.pieces  # of words
+        self.vocabulary = 2 + len(info.languages) + config.pieces  # of words
         if self.reads_words or not self.paints:
             self.word = nn.Embedding(self.vocabulary, width)
         turned = []
         if self.reads_words:
             self.word_places = nn.Parameter(torch.empty(self.length, width))
-            turned.append(torch.stack(rotations(self.length, width // config.heads)))
+            turned.append(torch.stack(rotary_cache(self.length, width // config.heads)))
         if self.reads_image:
-            turned.append(torch.stack(axial(*self._image_in(width), width // config.heads)))
+            turned.append(
+                torch.stack(axial_rotary_cache(*self._image_in(width), width // config.heads))
+            )
         self.register_buffer("read_turns", torch.cat(turned, 1), persistent=False)
         self.encoder = nn.ModuleList(Block(width, config.heads) for _ in range(config.depth))
         self.encoder_norm = nn.LayerNorm(width)
@@ -63,13 +65,13 @@ class Seq2Seq(nn.Module):
             self.steps = self.codes.grid[0] * self.codes.grid[1]
             self.around = Around(config.colors, config.levels or (), self.codes.grid, width)
             self.head = Vectors(config.colors, config.levels or (), width)
-            turns = axial(*self.codes.grid, width // config.heads)
+            turns = axial_rotary_cache(*self.codes.grid, width // config.heads)
             if self.reads_image and len(self.image_places) == self.steps:  # place by place
                 self.beside = nn.Linear(width, width)
         else:
             self.steps = self.length - 1
             self.head = nn.Linear(width, self.vocabulary, bias=False)
-            turns = rotations(self.steps, width // config.heads)
+            turns = rotary_cache(self.steps, width // config.heads)
         self.register_buffer("turns", torch.stack(turns), persistent=False)
         self.places = nn.Parameter(torch.empty(self.steps, width))
         self.decoder = nn.ModuleList(
@@ -81,14 +83,14 @@ class Seq2Seq(nn.Module):
 
     def _image_in(self, width: int) -> tuple[int, int]:
         """What reads an image: patches, or codes. Returns their rows and columns."""
-        config, facts, side = self.config, self.facts, self.config.patch or 1
+        config, info, side = self.config, self.info, self.config.patch or 1
         if config.read == "codes":
             assert self.codes is not None and config.colors
             grid = self.codes.grid
             self.code_in = Vectors(config.colors, config.levels or (), width)
         else:
-            grid = facts.height // side, facts.width // side
-            self.patch_in = nn.Linear(facts.channels * side**2, width)
+            grid = info.height // side, info.width // side
+            self.patch_in = nn.Linear(info.channels * side**2, width)
         self._read_grid = grid
         self.image_places = nn.Parameter(torch.empty(grid[0] * grid[1], width))
         return grid
@@ -105,11 +107,11 @@ class Seq2Seq(nn.Module):
                 nn.init.normal_(parameter, std=0.02)
         if self.reads_image:  # which of two things is further left is hard to learn from noise
             with torch.no_grad():
-                waves = PLACED * positions(*self._read_grid, self.image_places.shape[1])
+                waves = PLACED * sincos_2d_pos_embed(*self._read_grid, self.image_places.shape[1])
                 self.image_places[:, : waves.shape[1]] = waves  # of a width in fours, all
 
     @property
-    def words(self) -> Words:
+    def words(self) -> TextTokenizer:
         """The pieces and languages of its captions."""
         return self.kept.words
 
@@ -118,7 +120,7 @@ class Seq2Seq(nn.Module):
     def tokens_of(
         self, texts: Sequence[str | None], languages: Sequence[str], cut: bool = False
     ) -> Tokens:
-        """Texts as `mark, pieces, END`, padded to the longest; None is `END` alone: no words.
+        """Texts as `mark, pieces, EOS`, padded to the longest; None is `EOS` alone: no words.
 
         Raises UsageError for a text that is too long, unless it may be cut.
         """
@@ -130,8 +132,8 @@ class Seq2Seq(nn.Module):
                     f"this text has {len(found)} pieces of words and the model reads {most}: "
                     f"'{_short(text or '')}'. Say it in fewer words."
                 )
-            mark = [] if text is None else [self.words.mark(language)]
-            rows.append([*mark, *found[:most], END])
+            mark = [] if text is None else [self.words.language_token(language)]
+            rows.append([*mark, *found[:most], EOS])
         longest = max(map(len, rows))
         padded = [row + [PAD] * (longest - len(row)) for row in rows]
         return torch.tensor(padded, device=self.device)
@@ -160,7 +162,7 @@ class Seq2Seq(nn.Module):
             assert self.codes is not None
             return F.embedding(self.codes.codes_of(pixels), self.code_in()[0])
         side = self.config.patch
-        x = (pixels.float() / 255 - self.facts.mean) / max(self.facts.std, 0.05)
+        x = (pixels.float() / 255 - self.info.mean) / max(self.info.std, 0.05)
         return self.patch_in(rearrange(x, "b (h p) (w q) c -> b (h w) (p q c)", p=side, q=side))
 
     def sources(self, read: Read) -> list[Source]:
@@ -182,11 +184,11 @@ class Seq2Seq(nn.Module):
         so that what an edit keeps need not be looked for."""
         return self.beside(read.hidden[:, -self.steps :]) if self.beside is not None else None
 
-    def turned(self, since: int, end: int) -> Rotation:
+    def turned(self, since: int, end: int) -> RotaryCache:
         """The rotary positions of places of the target."""
         return self.turns[0, since:end], self.turns[1, since:end]
 
-    def _places(self, read: Read, before: Tokens) -> tuple[Hidden, Rotation]:
+    def _places(self, read: Read, before: Tokens) -> tuple[Hidden, RotaryCache]:
         h, beside = self.entered(before), self.beside_of(read)
         if beside is not None:
             h = h + beside[:, : h.shape[1]]
@@ -230,7 +232,7 @@ class Seq2Seq(nn.Module):
 
     def _wording_loss(self, read: Read, tokens: Tokens) -> Loss:
         scores, due = self.logits(read, tokens[:, :-1]).float(), tokens[:, 1:].clone()
-        due[tokens[:, 0] == END] = PAD  # an image without words teaches none
+        due[tokens[:, 0] == EOS] = PAD  # an image without words teaches none
         each = F.cross_entropy(
             scores.flatten(0, 1), due.flatten(), ignore_index=PAD, reduction="sum"
         )

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pinxit.data.batch import Facts
+from pinxit.data.batch import DatasetInfo
 from pinxit.errors import UsageError
 from pinxit.models.seq2seq.config import LONGEST, Config
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     import numpy as np
 
     from pinxit.data.images import Images
-    from pinxit.data.text_tokenizer import Words
+    from pinxit.data.text_tokenizer import TextTokenizer
 
 
 def prepare(
     config: Config,
-    facts: Facts,
+    info: DatasetInfo,
     images: Images,
     rows: np.ndarray,
     seed: int,
@@ -29,7 +29,7 @@ def prepare(
 
     Raises UsageError where the tokenizer is of other images, or there are none to edit.
     """
-    from pinxit.data.text_tokenizer import train_words
+    from pinxit.data.text_tokenizer import train_text_tokenizer
     from pinxit.models.saved_state import as_tensor
 
     if config.ability == "edit" and images.before is None:
@@ -38,7 +38,7 @@ def prepare(
             "these are single images."
         )
     told = {name: [texts[int(i)] for i in rows] for name, texts in images.captions.items()}
-    words = train_words(told, config.pieces)
+    words = train_text_tokenizer(told, config.pieces)
     tensors = {"kept._extra_state": as_tensor(words.to_json())}
     config = dataclasses.replace(
         config,
@@ -47,13 +47,13 @@ def prepare(
     )
     if not config.has_codes:
         return config, tensors
-    config, codes = _codes(config, facts, images, rows, seed, tokenizer)
+    config, codes = _codes(config, info, images, rows, seed, tokenizer)
     return config, tensors | {f"codes.{name}": tensor for name, tensor in codes.items()}
 
 
 def _codes(
     config: Config,
-    facts: Facts,
+    info: DatasetInfo,
     images: Images,
     rows: np.ndarray,
     seed: int,
@@ -62,7 +62,7 @@ def _codes(
     if config.tokens is not None:
         from pinxit.models.image_codecs import of_tokenizer
 
-        block, colors, tensors = of_tokenizer(config.tokens, tokenizer, facts)
+        block, colors, tensors = of_tokenizer(config.tokens, tokenizer, info)
         levels = getattr(tokenizer, "levels", ())
         return dataclasses.replace(config, block=block, colors=colors, levels=levels), tensors
     from pinxit.nn.palette import Wanted, found
@@ -72,6 +72,6 @@ def _codes(
     return dataclasses.replace(config, colors=len(palette), levels=()), {"palette": palette}
 
 
-def _longest(words: Words, captions: Mapping[str, Sequence[str]]) -> int:
+def _longest(words: TextTokenizer, captions: Mapping[str, Sequence[str]]) -> int:
     longest = max((len(words.encode(t)) for texts in captions.values() for t in texts), default=1)
     return min(longest + longest // 2 + 8, LONGEST)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pinxit.data.batch import Facts
+from pinxit.data.batch import DatasetInfo
 from pinxit.models.image_codecs import PaletteCodes, TokenizerCodes
 from pinxit.models.seq2seq.config import Config
 
 
-def _codes_of(config: Config, facts: Facts) -> PaletteCodes | TokenizerCodes:
+def _codes_of(config: Config, info: DatasetInfo) -> PaletteCodes | TokenizerCodes:
     assert config.block, "a resolved configuration"
     if config.tokens is not None:
-        return TokenizerCodes(facts, config.block)
-    return PaletteCodes(facts, config.block, config.colors or 512)
+        return TokenizerCodes(info, config.block)
+    return PaletteCodes(info, config.block, config.colors or 512)

@@ -11,18 +11,18 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor
 
-from pinxit.data.batch import Facts
+from pinxit.data.batch import DatasetInfo
 from pinxit.data.images import Images
-from pinxit.data.text_tokenizer import END
+from pinxit.data.text_tokenizer import EOS
 from pinxit.errors import UsageError
 from pinxit.models.inputs import pixels_for
-from pinxit.models.protocols import Captions, Painting
+from pinxit.models.protocols import CanCaption, Painting
 from pinxit.models.seq2seq.caption_batch import Said
 from pinxit.models.seq2seq.generate import AT_ONCE, Painted, best_of, padded
 from pinxit.models.seq2seq.model import Seq2Seq
 from pinxit.models.seq2seq.sources import Read, Tokens
-from pinxit.nn.rng import Seed, mix, seeds_of, uniforms
-from pinxit.nn.token_sampling import Chances
+from pinxit.nn.rng import Seed, mix_seed, per_image_seeds, per_image_uniform
+from pinxit.nn.token_sampling import SamplingParams
 
 
 class _Painting(Seq2Seq):
@@ -41,10 +41,10 @@ class _Painting(Seq2Seq):
         language: str | None = None,
         start: int = 0,
         tries: int = 1,
-        judge: Captions | None = None,
+        judge: CanCaption | None = None,
     ) -> Iterator[Images]:
         """What cannot be is refused here, before the first image is asked for."""
-        chances = Chances(temperature, top_k, top_p)
+        chances = SamplingParams(temperature, top_k, top_p)
         if not 0 <= guidance < math.inf:
             raise UsageError(f"guidance is 0 or more, not {guidance}.")
         if tries < 1:
@@ -52,12 +52,14 @@ class _Painting(Seq2Seq):
         if not texts:
             raise UsageError("there is nothing to draw: no words are given.")
         if judge is not None:
-            refuse_judge(judge, self.facts, tries)
-        pixels = None if before is None else pixels_for(self.facts, before)
+            refuse_judge(judge, self.info, tries)
+        pixels = None if before is None else pixels_for(self.info, before)
         said = self._said(texts, language)
-        seeds = seeds_of(seed, len(texts), start)
-        several = [seeds, *([mix(one, k) for one in seeds] for k in range(1, tries))]
-        chance = torch.stack([uniforms(len(texts), self.steps, each)[:, 0] for each in several])
+        seeds = per_image_seeds(seed, len(texts), start)
+        several = [seeds, *([mix_seed(one, k) for one in seeds] for k in range(1, tries))]
+        chance = torch.stack(
+            [per_image_uniform(len(texts), self.steps, each)[:, 0] for each in several]
+        )
         return self._painted(pixels, said, chance, chances, guidance, judge)
 
     @torch.inference_mode()
@@ -66,9 +68,9 @@ class _Painting(Seq2Seq):
         pixels: Tensor | None,
         said: Said,
         chance: Float32[Tensor, "tries n codes"],
-        chances: Chances,
+        chances: SamplingParams,
         guidance: float,
-        judge: Captions | None,
+        judge: CanCaption | None,
     ) -> Iterator[Images]:
         """Of several tries the best; the first is what is seen to grow."""
         assert self.codes is not None
@@ -87,13 +89,15 @@ class _Painting(Seq2Seq):
                 yield Images(shown.cpu().numpy())
 
     def _judged(
-        self, judge: Captions, said: Said, rows: Sequence[int], made: Painted
+        self, judge: CanCaption, said: Said, rows: Sequence[int], made: Painted
     ) -> Float32[Tensor, " n"]:
         """How likely the judge would say of each image what was asked for."""
         assert self.codes is not None
         images = Images(self.codes.images_of(made.codes).cpu().numpy())
         texts, languages = ([all_of[i] or "" for i in rows] for all_of in said)
-        return torch.from_numpy(judge.fits(images, texts, languages)).to(made.codes.device)
+        return torch.from_numpy(judge.caption_log_prob(images, texts, languages)).to(
+            made.codes.device
+        )
 
     def _said(self, texts: Sequence[str], language: str | None) -> Said:
         """Texts and their languages. Raises UsageError for an empty one, one that is too long or a
@@ -101,13 +105,13 @@ class _Painting(Seq2Seq):
         said = [text.strip() for text in texts]
         if not all(said):
             raise UsageError("a text is empty: say what the image is to show.")
-        languages = [language or self.words.language_of(text) for text in said]
+        languages = [language or self.words.detect_language(text) for text in said]
         self.tokens_of(said, languages)
         return Said(list(said), languages)
 
     def _read(self, words: Tokens, pixels: Tensor | None, guidance: float) -> Read:
         if guidance != 1:
-            none = padded(torch.full((len(words), 1), END, device=self.device), self.length)
+            none = padded(torch.full((len(words), 1), EOS, device=self.device), self.length)
             words = torch.cat((words, none))
             pixels = None if pixels is None else pixels.repeat(2, 1, 1, 1)
         return self.read(words, pixels)
@@ -122,10 +126,10 @@ class Drawing(_Painting):
         Raises UsageError for words that are empty or too many, for numbers that cannot be and for
         a language that the model has not seen.
         """
-        *_, last = self.drawing(captions, **how)
+        *_, last = self.draw_stream(captions, **how)
         return last
 
-    def drawing(self, captions: Sequence[str], **how: Unpack[Painting]) -> Iterator[Images]:
+    def draw_stream(self, captions: Sequence[str], **how: Unpack[Painting]) -> Iterator[Images]:
         """The same as they grow, row by row of codes; grey where nothing is painted yet."""
         return self._growing(None, captions, **how)
 
@@ -138,10 +142,10 @@ class Editing(_Painting):
 
         Raises UsageError as `draw` does, and where not each image has its instruction.
         """
-        *_, last = self.editing(images, instructions, **how)
+        *_, last = self.edit_stream(images, instructions, **how)
         return last
 
-    def editing(
+    def edit_stream(
         self, images: Images, instructions: Sequence[str], **how: Unpack[Painting]
     ) -> Iterator[Images]:
         """The same as they grow."""
@@ -154,11 +158,11 @@ class Editing(_Painting):
         return self._growing(images, instructions, **how)
 
 
-def refuse_judge(judge: Captions, facts: Facts, tries: int) -> None:
+def refuse_judge(judge: CanCaption, info: DatasetInfo, tries: int) -> None:
     """Raises UsageError for what is no judge of such images, or has nothing to choose from."""
-    if not isinstance(judge, Captions):
+    if not isinstance(judge, CanCaption):
         raise UsageError("a judge is a model that captions: seq2seq with --source image.")
-    own, seen = ((one.height, one.width, one.channels) for one in (facts, cast(Any, judge).facts))
+    own, seen = ((one.height, one.width, one.channels) for one in (info, cast(Any, judge).info))
     if own != seen:
         raise UsageError(
             f"the judge sees images of {'x'.join(map(str, seen))} (height, width, channels), "

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pinxit.data.batch import Facts
+from pinxit.data.batch import DatasetInfo
 from pinxit.models.tokenizer.config import Config as Config
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ ABILITIES = ("reconstruct", "tokenize", "embed")
 BATCH = 64  # images a step on a CPU, at most: many steps win
 
 
-def build(config: Config, facts: Facts) -> Tokenizer:
+def build(config: Config, info: DatasetInfo) -> Tokenizer:
     """The model of a configuration, for images with these facts."""
     from pinxit.models.tokenizer.model import Tokenizer
 
-    return Tokenizer(config.resolve(facts), facts)
+    return Tokenizer(config.resolve(info), info)

@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from pinxit.data.batch import Facts
+from pinxit.data.batch import DatasetInfo
 from pinxit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -67,20 +67,20 @@ class Config:
         """Number of codes."""
         return math.prod(self.levels) if self.quantizer == "fsq" else self.codes
 
-    def resolve(self, facts: Facts) -> Config:
+    def resolve(self, info: DatasetInfo) -> Config:
         """The same with every open choice made from the images.
 
         Raises UsageError for a factor that does not divide the images' sides.
         """
-        common = math.gcd(facts.height, facts.width)
+        common = math.gcd(info.height, info.width)
         factors = [n for n in range(1, common + 1) if common % n == 0]
         if self.factor is not None and self.factor not in factors:
             raise UsageError(
-                f"factor {self.factor} does not divide images of {facts.width} x "
-                f"{facts.height}; these do: {', '.join(map(str, factors))}."
+                f"factor {self.factor} does not divide images of {info.width} x "
+                f"{info.height}; these do: {', '.join(map(str, factors))}."
             )
-        fits = [n for n in factors if (facts.height // n) * (facts.width // n) <= 256]
+        fits = [n for n in factors if (info.height // n) * (info.width // n) <= 256]
         factor = self.factor or (fits[0] if fits else factors[-1])
         return dataclasses.replace(
-            self, factor=factor, width=self.width or (64 if facts.dims <= 3 * 64 * 64 else 128)
+            self, factor=factor, width=self.width or (64 if info.dims <= 3 * 64 * 64 else 128)
         )

@@ -10,16 +10,16 @@ import torch
 from jaxtyping import Float, Float32, Int64, UInt8
 from torch import Tensor, nn
 
-from pinxit.data.batch import Batch, Facts
+from pinxit.data.batch import Batch, DatasetInfo
 from pinxit.data.images import Images
 from pinxit.errors import UsageError
 from pinxit.models.inputs import pixels_for
 from pinxit.models.protocols import Loss
 from pinxit.models.tokenizer.config import Config
 from pinxit.models.tokenizer.quantizers import Quantized, quantizer
-from pinxit.nn.chunking import in_chunks
+from pinxit.nn.chunking import map_in_fixed_batches
 from pinxit.nn.layers import ResidualConv
-from pinxit.nn.pixels import to_pixels, to_unit
+from pinxit.nn.pixels import to_float, to_uint8
 
 X = Float[Tensor, "batch channel height width"]
 Grid = Int64[Tensor, "batch rows columns"]
@@ -33,21 +33,21 @@ class Tokenizer(nn.Module):
     image's own resolution would be many small ones.
     """
 
-    def __init__(self, config: Config, facts: Facts) -> None:
+    def __init__(self, config: Config, info: DatasetInfo) -> None:
         super().__init__()
         assert config.factor is not None
         assert config.width is not None, "a resolved configuration"
-        self.config, self.facts = config, facts
+        self.config, self.info = config, info
         self.block: int = config.factor
         self.vocabulary = config.vocabulary
         # of each digit of a code; a codebook's codes have none
         self.levels = config.levels if config.quantizer == "fsq" else ()
-        self.grid = (facts.height // self.block, facts.width // self.block)
+        self.grid = (info.height // self.block, info.width // self.block)
         self.quantizer = quantizer(config)
-        width, numbers = config.width, facts.channels * self.block**2
+        width, numbers = config.width, info.channels * self.block**2
         patch, margin = self.block + 2 * config.margin, config.margin
         self.encoder = nn.Sequential(
-            nn.Conv2d(facts.channels, 2 * width, patch, stride=self.block, padding=margin),
+            nn.Conv2d(info.channels, 2 * width, patch, stride=self.block, padding=margin),
             *(ResidualConv(2 * width, kernel=1) for _ in range(config.depth)),
             nn.SiLU(),
             nn.Conv2d(2 * width, self.quantizer.dim, 1),
@@ -64,25 +64,25 @@ class Tokenizer(nn.Module):
 
     def quantized(self, x: X) -> Quantized:
         """A vector and a code for each place of the grid, `[batch, rows, columns, ...]`."""
-        centred = (x - self.facts.mean) / max(self.facts.std, 0.05)
+        centred = (x - self.info.mean) / max(self.info.std, 0.05)
         return self.quantizer(self.encoder(centred).permute(0, 2, 3, 1).float())
 
     def painted(self, vectors: Float[Tensor, "batch rows columns dim"]) -> X:
         """Vectors of codes to images from 0 to 1."""
         made = self.decoder(vectors.permute(0, 3, 1, 2)).float()
-        return made * max(self.facts.std, 0.05) + self.facts.mean
+        return made * max(self.info.std, 0.05) + self.info.mean
 
     def codes_of(self, pixels: UInt8[Tensor, "batch h w c"]) -> Grid:
         """The codes of images, row by row from the top left."""
-        return self.quantized(to_unit(pixels)).codes
+        return self.quantized(to_float(pixels)).codes
 
     def images_of(self, codes: Grid) -> UInt8[Tensor, "batch h w c"]:
         """Codes to images."""
-        return to_pixels(self.painted(self.quantizer.vectors(codes)))
+        return to_uint8(self.painted(self.quantizer.vectors(codes)))
 
     def loss(self, batch: Batch, progress: float = 1.0) -> Loss:
         """Squared and absolute error of the pixels' values (0 to 1), and the commitment."""
-        x = to_unit(batch.pixels)
+        x = to_float(batch.pixels)
         found = self.quantized(x)
         wrong = self.painted(found.vectors) - x
         squared, absolute = wrong.square().mean(), wrong.abs().mean()
@@ -103,12 +103,12 @@ class Tokenizer(nn.Module):
     @torch.inference_mode()
     def tokenize(self, images: Images) -> Int64[np.ndarray, "n rows columns"]:
         """The codes of each image, row by row from the top left."""
-        pixels = pixels_for(self.facts, images)
+        pixels = pixels_for(self.info, images)
 
         def codes(rows: Tensor) -> Tensor:
             return self.codes_of(rows.to(self.device)).cpu()
 
-        return in_chunks(codes, pixels)[0].numpy()
+        return map_in_fixed_batches(codes, pixels)[0].numpy()
 
     @torch.inference_mode()
     def detokenize(self, tokens: Int64[np.ndarray, "n rows columns"]) -> Images:
@@ -124,7 +124,7 @@ class Tokenizer(nn.Module):
         def paint(rows: Tensor) -> Tensor:
             return self.images_of(rows.to(self.device)).cpu()
 
-        return Images(in_chunks(paint, torch.from_numpy(tokens))[0].numpy())
+        return Images(map_in_fixed_batches(paint, torch.from_numpy(tokens))[0].numpy())
 
     def reconstruct(self, images: Images) -> Images:
         """Each image through its codes and back."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pinxit.data.batch import Facts
+from pinxit.data.batch import DatasetInfo
 from pinxit.models.vae.config import Config as Config
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 ABILITIES = ("sample", "reconstruct", "encode", "embed", "score", "elbo")
 
 
-def build(config: Config, facts: Facts) -> VAE:
+def build(config: Config, info: DatasetInfo) -> VAE:
     """The model of a configuration, for images with these facts."""
     from pinxit.models.vae.model import VAE
 
-    return VAE(config.resolve(facts), facts)
+    return VAE(config.resolve(info), info)

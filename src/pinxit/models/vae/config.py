@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from pinxit.data.batch import Facts
+from pinxit.data.batch import DatasetInfo
 from pinxit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -69,50 +69,50 @@ class Config:
         if self.sigma is not None and not 0 < self.sigma < math.inf:
             raise UsageError(f"sigma must be above 0, not {self.sigma}.")
 
-    def resolve(self, facts: Facts) -> Config:
+    def resolve(self, info: DatasetInfo) -> Config:
         """The same with every open choice made from the images.
 
         Raises UsageError where the images do not allow what was asked.
         """
-        if self.condition == "label" and not facts.label_names:
+        if self.condition == "label" and not info.label_names:
             raise UsageError("--condition label needs images with labels; these have none.")
         likelihood = self.likelihood
         if likelihood == "auto":
-            likelihood = "bernoulli" if _black_and_white(facts) else "gaussian"
+            likelihood = "bernoulli" if _black_and_white(info) else "gaussian"
         if likelihood != "gaussian" and self.sigma is not None:
             raise UsageError(f"--sigma is the gaussian's; the likelihood here is {likelihood}.")
         binarize = self.binarize
         if binarize == "auto":
-            binarize = "static" if facts.extremes == 1 else "dynamic"
+            binarize = "static" if info.binary_fraction == 1 else "dynamic"
         network = self.network
         if network == "auto":
-            network = "mlp" if facts.dims <= 784 else "conv"
+            network = "mlp" if info.dims <= 784 else "conv"
         return dataclasses.replace(
             self,
-            latent_dim=self.latent_dim or _latent_dim(facts),
+            latent_dim=self.latent_dim or _latent_dim(info),
             network=network,
-            width=self.width or _width(network, facts),
+            width=self.width or _width(network, info),
             depth=self.depth or {"mlp": 2, "conv": 1, "linear": 1}[network],
             likelihood=likelihood,
             binarize=binarize,
         )
 
 
-def _black_and_white(facts: Facts) -> bool:
+def _black_and_white(info: DatasetInfo) -> bool:
     """Grey images of ink on paper: at least 3 in 4 pixels nearly black or nearly white."""
-    return facts.channels == 1 and facts.extremes > 0.5 and facts.near_extremes >= 0.85
+    return info.channels == 1 and info.binary_fraction > 0.5 and info.near_binary_fraction >= 0.85
 
 
-def _latent_dim(facts: Facts) -> int:
+def _latent_dim(info: DatasetInfo) -> int:
     """About the square root of what an image holds, a power of two from 8 to 256."""
-    wanted = 2 * math.sqrt(facts.dims)
-    if facts.count < 1000:  # few images fill few dimensions
+    wanted = 2 * math.sqrt(info.dims)
+    if info.count < 1000:  # few images fill few dimensions
         wanted = min(wanted, 32)
     return int(min(256, max(8, 2 ** round(math.log2(wanted)))))
 
 
-def _width(network: str, facts: Facts) -> int:
+def _width(network: str, info: DatasetInfo) -> int:
     """Hidden units, or channels at the finest resolution."""
     if network == "conv":
-        return 32 if facts.dims <= 3 * 64 * 64 else 24
-    return 256 if facts.dims <= 256 else 512
+        return 32 if info.dims <= 3 * 64 * 64 else 24
+    return 256 if info.dims <= 256 else 512

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from pinxit.data.batch import Facts
+from pinxit.data.batch import DatasetInfo
 from pinxit.models.vae.config import Config
 
 Parameters = Float[Tensor, "*batch outputs height width"]
@@ -161,10 +161,10 @@ class DiscretizedLogistic(nn.Module):
 Likelihood = Bernoulli | Gaussian | DiscretizedLogistic
 
 
-def likelihood(config: Config, facts: Facts) -> Likelihood:
+def likelihood(config: Config, info: DatasetInfo) -> Likelihood:
     """The decoder's likelihood that a resolved configuration names."""
     if config.likelihood == "bernoulli":
-        return Bernoulli(facts.channels, dynamic=config.binarize == "dynamic")
+        return Bernoulli(info.channels, dynamic=config.binarize == "dynamic")
     if config.likelihood == "gaussian":
-        return Gaussian(facts.channels, config.sigma, start=max(facts.std, 0.02))
-    return DiscretizedLogistic(facts.channels, config.mixtures)
+        return Gaussian(info.channels, config.sigma, start=max(info.std, 0.02))
+    return DiscretizedLogistic(info.channels, config.mixtures)

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from pinxit.data.batch import Batch, Facts
+from pinxit.data.batch import Batch, DatasetInfo
 from pinxit.data.images import Images
 from pinxit.errors import UsageError
 from pinxit.models.inputs import class_of, pixels_for
@@ -20,9 +20,9 @@ from pinxit.models.vae.importance import importance_log_likelihood
 from pinxit.models.vae.likelihoods import Bernoulli, Gaussian, likelihood
 from pinxit.models.vae.networks import networks
 from pinxit.models.vae.priors import log_normal, prior
-from pinxit.nn.chunking import CHUNK, in_chunks
-from pinxit.nn.pixels import to_pixels, to_unit
-from pinxit.nn.rng import Seed, image_noise, mix
+from pinxit.nn.chunking import CHUNK, map_in_fixed_batches
+from pinxit.nn.pixels import to_float, to_uint8
+from pinxit.nn.rng import Seed, mix_seed, per_image_normal
 
 X = Float[Tensor, "batch channel height width"]
 Z = Float[Tensor, "batch latent"]
@@ -32,15 +32,15 @@ Labels = Int64[Tensor, " batch"] | None
 class VAE(nn.Module):
     """encoder -> (mean, log-variance) -> z -> decoder -> parameters of the likelihood."""
 
-    def __init__(self, config: Config, facts: Facts) -> None:
+    def __init__(self, config: Config, info: DatasetInfo) -> None:
         super().__init__()
         assert config.latent_dim is not None, "a resolved configuration"
         self.config = config
-        self.facts = facts
+        self.info = info
         self.latent_dim: int = config.latent_dim
-        self.likelihood = likelihood(config, facts)
+        self.likelihood = likelihood(config, info)
         self.prior = prior(config.prior, self.latent_dim)
-        self.encoder, self.decoder = networks(config, facts, self.likelihood.outputs)
+        self.encoder, self.decoder = networks(config, info, self.likelihood.outputs)
         self.bits_per_dim = self.likelihood.eight_bit
 
     # -- the equations ------------------------------------------------------------------------
@@ -51,7 +51,7 @@ class VAE(nn.Module):
 
     def posterior(self, x: X, labels: Labels = None) -> tuple[Z, Z]:
         """Mean and log-variance of q(z given x)."""
-        centred = (x - self.facts.mean) / max(self.facts.std, 0.05)
+        centred = (x - self.info.mean) / max(self.info.std, 0.05)
         mean, logvar = self.encoder(centred, labels).float().chunk(2, -1)
         return mean, logvar.clamp(-12, 8)  # exp stays finite; trained models are far within
 
@@ -59,7 +59,7 @@ class VAE(nn.Module):
         """The parameters of p(x given z)."""
         p = self.decoder(z, labels).float()
         # a gaussian's decoder begins at the mean image's grey, not at black
-        return p + self.facts.mean if isinstance(self.likelihood, Gaussian) else p
+        return p + self.info.mean if isinstance(self.likelihood, Gaussian) else p
 
     def elbo(self, x: X, labels: Labels, generator: torch.Generator | None = None) -> Elbo:
         """Distortion and rate of each image with one reparameterised sample z (eq. 10)."""
@@ -94,7 +94,7 @@ class VAE(nn.Module):
     def _parts(self, reconstruction: Tensor, kl: Tensor) -> dict[str, Tensor]:
         parts = {"elbo": -(reconstruction + kl), "reconstruction": reconstruction, "kl": kl}
         if self.bits_per_dim:
-            parts["bits_per_dim"] = (reconstruction + kl) / (self.facts.dims * math.log(2))
+            parts["bits_per_dim"] = (reconstruction + kl) / (self.info.dims * math.log(2))
         return {name: part.detach() for name, part in parts.items()}
 
     def _beta(self, progress: float) -> float:
@@ -175,16 +175,16 @@ class VAE(nn.Module):
         if not 0 <= temperature < math.inf:
             raise UsageError(f"temperature must be 0 or more, not {temperature}.")
         labels = self._asked_for(label, n)
-        noise = temperature * image_noise(n, (self.latent_dim,), seed, start)
+        noise = temperature * per_image_normal(n, (self.latent_dim,), seed, start)
         return self._paint(self.prior.transform, noise, labels)
 
     def _asked_for(self, label: str | None, n: int) -> np.ndarray | None:
-        return None if label is None else np.full(n, class_of(self.config, self.facts, label))
+        return None if label is None else np.full(n, class_of(self.config, self.info, label))
 
     @torch.inference_mode()
     def encode(self, images: Images) -> Posterior:
         """Mean and standard deviation of q(z given x), `[n, latent]`; no chance in it."""
-        mean, std = in_chunks(self._encode, *self._rows(images))
+        mean, std = map_in_fixed_batches(self._encode, *self._rows(images))
         return Posterior(mean.cpu().numpy(), std.cpu().numpy())
 
     def _encode(self, pixels: Tensor, labels: Labels) -> tuple[Z, Z]:
@@ -195,7 +195,7 @@ class VAE(nn.Module):
     def _still(self, pixels: Tensor) -> X:
         """The images without the chance of `observe`: what is expected of it."""
         if isinstance(self.likelihood, Bernoulli) and self.likelihood.dynamic:
-            return to_unit(pixels)
+            return to_float(pixels)
         if isinstance(self.likelihood, Gaussian):
             return (pixels.permute(0, 3, 1, 2) + 0.5) / 256
         return self.likelihood.observe(pixels)
@@ -211,10 +211,10 @@ class VAE(nn.Module):
     def _paint(self, to_z: Any, noise: Tensor, labels: np.ndarray | None) -> Images:
         def paint(rows: Tensor, labels: Labels) -> Tensor:
             p = self.parameters_of(to_z(rows.to(self.device)), labels)
-            return to_pixels(self.likelihood.mean(p)).cpu()
+            return to_uint8(self.likelihood.mean(p)).cpu()
 
         given = None if labels is None else torch.as_tensor(labels, device=self.device)
-        return Images(in_chunks(paint, noise, given)[0].numpy())
+        return Images(map_in_fixed_batches(paint, noise, given)[0].numpy())
 
     @torch.inference_mode()
     def from_noise(self, noise: np.ndarray) -> np.ndarray:
@@ -241,22 +241,22 @@ class VAE(nn.Module):
         generator = torch.Generator(self.device)
 
         def observed(i: int) -> Tensor:
-            generator.manual_seed(mix(seed, i))
+            generator.manual_seed(mix_seed(seed, i))
             return self.observe(Batch(pixels[i : i + 1].to(self.device)), generator)
 
         x = torch.cat([observed(i) for i in range(len(pixels))])
-        noise = image_noise(len(x), (samples, self.latent_dim), seed + 1).to(self.device)
+        noise = per_image_normal(len(x), (samples, self.latent_dim), seed + 1).to(self.device)
 
         def weigh(x: Tensor, labels: Labels, noise: Tensor) -> Tensor:
             weights = self._log_weights(x, labels, noise).double()
             return weights.logsumexp(1) - math.log(samples)
 
         at_once = max(1, CHUNK // samples)
-        return in_chunks(weigh, x, labels, noise, size=at_once)[0].cpu().numpy()
+        return map_in_fixed_batches(weigh, x, labels, noise, size=at_once)[0].cpu().numpy()
 
     def _rows(self, images: Images) -> tuple[Tensor, Labels]:
         """Pixels and, for a model that sees them, labels."""
-        pixels = pixels_for(self.facts, images)
+        pixels = pixels_for(self.info, images)
         if self.config.condition == "none" or images.labels is None:
             return pixels, None
         return pixels, torch.from_numpy(images.labels)

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from pinxit.data.batch import Facts
+from pinxit.data.batch import DatasetInfo
 from pinxit.models.vae.config import Config
 from pinxit.nn.layers import LabelEmbedding, ResidualConv, ResidualLinear
 
@@ -35,10 +35,10 @@ class Size:
 class MLPEncoder(nn.Module):
     """Flatten, one wide layer, residual blocks."""
 
-    def __init__(self, size: Size, facts: Facts) -> None:
+    def __init__(self, size: Size, info: DatasetInfo) -> None:
         super().__init__()
         width = size.width
-        self.first = nn.Linear(facts.dims, width)
+        self.first = nn.Linear(info.dims, width)
         self.labels = LabelEmbedding(size.classes, width) if size.classes else None
         self.blocks = nn.Sequential(*(ResidualLinear(width) for _ in range(size.depth)))
         self.last = nn.Linear(width, 2 * size.latent)
@@ -53,10 +53,10 @@ class MLPEncoder(nn.Module):
 class MLPDecoder(nn.Module):
     """The encoder's mirror."""
 
-    def __init__(self, size: Size, facts: Facts) -> None:
+    def __init__(self, size: Size, info: DatasetInfo) -> None:
         super().__init__()
         width = size.width
-        self.shape = (size.outputs, facts.height, facts.width)
+        self.shape = (size.outputs, info.height, info.width)
         self.first = nn.Linear(size.latent, width)
         self.labels = LabelEmbedding(size.classes, width) if size.classes else None
         self.blocks = nn.Sequential(*(ResidualLinear(width) for _ in range(size.depth)))
@@ -76,9 +76,9 @@ class MLPDecoder(nn.Module):
 class LinearEncoder(nn.Module):
     """mu(x) = W x + b and one log-variance a latent for all images: all that PPCA needs."""
 
-    def __init__(self, size: Size, facts: Facts) -> None:
+    def __init__(self, size: Size, info: DatasetInfo) -> None:
         super().__init__()
-        self.mean = nn.Linear(facts.dims, size.latent)
+        self.mean = nn.Linear(info.dims, size.latent)
         self.logvar = nn.Parameter(torch.zeros(size.latent))
 
     def forward(self, x: Float[Tensor, "b c h w"], labels: Labels) -> Float[Tensor, "b two_latent"]:
@@ -89,9 +89,9 @@ class LinearEncoder(nn.Module):
 class LinearDecoder(nn.Module):
     """m(z) = W z + b (Lucas 2019: with a gaussian of one variance, probabilistic PCA)."""
 
-    def __init__(self, size: Size, facts: Facts) -> None:
+    def __init__(self, size: Size, info: DatasetInfo) -> None:
         super().__init__()
-        self.shape = (size.outputs, facts.height, facts.width)
+        self.shape = (size.outputs, info.height, info.width)
         self.last = nn.Linear(size.latent, math.prod(self.shape))
 
     def forward(self, z: Float[Tensor, "b latent"], labels: Labels) -> Float[Tensor, "b o h w"]:
@@ -105,11 +105,11 @@ class Pyramid:
     padded and the padding is cut off again.
     """
 
-    def __init__(self, size: Size, facts: Facts) -> None:
-        self.levels = max(1, int(math.log2(max(8, min(facts.height, facts.width)) / 4)))
+    def __init__(self, size: Size, info: DatasetInfo) -> None:
+        self.levels = max(1, int(math.log2(max(8, min(info.height, info.width)) / 4)))
         step = 2**self.levels
-        self.height, self.width = math.ceil(facts.height / step), math.ceil(facts.width / step)
-        self.padding = (self.width * step - facts.width, self.height * step - facts.height)
+        self.height, self.width = math.ceil(info.height / step), math.ceil(info.width / step)
+        self.padding = (self.width * step - info.width, self.height * step - info.height)
         # the finest maps stay thin: channels double with each level, up to 8 times
         self.channels = [size.width * min(8, 2**level) for level in range(self.levels)]
 
@@ -122,11 +122,11 @@ class Pyramid:
 class ConvEncoder(nn.Module):
     """Space-to-depth and a 1 x 1 product at each level, then residual 3 x 3 blocks."""
 
-    def __init__(self, size: Size, facts: Facts) -> None:
+    def __init__(self, size: Size, info: DatasetInfo) -> None:
         super().__init__()
-        pyramid = Pyramid(size, facts)
+        pyramid = Pyramid(size, info)
         self.padding = pyramid.padding
-        before, layers = facts.channels, []
+        before, layers = info.channels, []
         for channels in pyramid.channels:
             layers += [nn.PixelUnshuffle(2), nn.Conv2d(4 * before, channels, 1)]
             layers += [ResidualConv(channels) for _ in range(size.depth)]
@@ -147,10 +147,10 @@ class ConvEncoder(nn.Module):
 class ConvDecoder(nn.Module):
     """The encoder's mirror: residual blocks, a 1 x 1 product and depth-to-space at each level."""
 
-    def __init__(self, size: Size, facts: Facts) -> None:
+    def __init__(self, size: Size, info: DatasetInfo) -> None:
         super().__init__()
-        pyramid = Pyramid(size, facts)
-        self.crop = (facts.height, facts.width)
+        pyramid = Pyramid(size, info)
+        self.crop = (info.height, info.width)
         self.shape = (pyramid.channels[-1], pyramid.height, pyramid.width)
         self.first = nn.Linear(size.latent, pyramid.numbers)
         self.labels = LabelEmbedding(size.classes, pyramid.channels[-1]) if size.classes else None
@@ -168,14 +168,14 @@ class ConvDecoder(nn.Module):
         return self.body(h)[..., : self.crop[0], : self.crop[1]]
 
 
-def networks(config: Config, facts: Facts, outputs: int) -> tuple[nn.Module, nn.Module]:
+def networks(config: Config, info: DatasetInfo, outputs: int) -> tuple[nn.Module, nn.Module]:
     """The encoder and the decoder that a resolved configuration names."""
     assert config.latent_dim and config.width and config.depth, "a resolved configuration"
-    classes = len(facts.label_names) if config.condition == "label" else 0
+    classes = len(info.label_names) if config.condition == "label" else 0
     size = Size(config.latent_dim, config.width, config.depth, outputs, classes)
     encoder, decoder = {
         "linear": (LinearEncoder, LinearDecoder),
         "mlp": (MLPEncoder, MLPDecoder),
         "conv": (ConvEncoder, ConvDecoder),
     }[config.network]
-    return encoder(size, facts), decoder(size, facts)
+    return encoder(size, info), decoder(size, info)

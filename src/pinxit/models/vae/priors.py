@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from pinxit.nn.layers import zeroed
+from pinxit.nn.layers import zero_init
 
 Z = Float[Tensor, "batch latent"]
 
@@ -50,7 +50,7 @@ class FlowPrior(nn.Module):
                 nn.SiLU(),
                 nn.Linear(width, width),
                 nn.SiLU(),
-                zeroed(nn.Linear(width, 2 * latent_dim)),
+                zero_init(nn.Linear(width, 2 * latent_dim)),
             )
             for _ in range(couplings)
         )

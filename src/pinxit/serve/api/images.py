@@ -106,8 +106,8 @@ class ImageRoutes:
         wanted = Wanted.of(fields, (source.width, source.height) if source else None)
         if ask.mask is not None and source is not None:
             able = choice.able("complete")
-            facts = (able or choice.among[0]).facts
-            await asyncio.to_thread(mask_of, ask.mask, source, facts)
+            info = (able or choice.among[0]).info
+            await asyncio.to_thread(mask_of, ask.mask, source, info)
         if fields.stream:
             if ask.n != 1:
                 raise Refusal("a stream is of one image.", param="n")

@@ -40,5 +40,5 @@ class Models:
         if served is None:
             target = self.painters.aliases[name]
             return {**record, "stands_for": "all runs" if target == ROUTER else target}
-        facts = served.facts
-        return {**record, "family": served.run.family, "size": f"{facts.width}x{facts.height}"}
+        info = served.info
+        return {**record, "family": served.run.family, "size": f"{info.width}x{info.height}"}

@@ -55,7 +55,7 @@ class Responses:
         """Raises Refusal for a mask that does not fit, before any stream is opened."""
         if turn.mask is not None:
             by = choice.able("complete") or choice.among[0]
-            checked_mask(turn, by.facts)
+            checked_mask(turn, by.info)
 
     async def read(self, response_id: str) -> Response:
         return JSONResponse((await self._found(response_id))[0])

@@ -254,7 +254,7 @@ def _chain(name: str | None, store: Store) -> Iterator[tuple[dict[str, Any], lis
         name = found[0].get("previous_response_id")
 
 
-def checked_mask(turn: Turn, facts: Any) -> None:
+def checked_mask(turn: Turn, info: Any) -> None:
     """Raises Refusal for a mask that does not fit its image, before any work."""
     if turn.mask is not None and turn.talk.image is not None:
-        mask_of(turn.mask, turn.talk.image, facts, "tools[0].input_image_mask")
+        mask_of(turn.mask, turn.talk.image, info, "tools[0].input_image_mask")

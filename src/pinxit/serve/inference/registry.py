@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pinxit.data.batch import Facts
+from pinxit.data.batch import DatasetInfo
 from pinxit.errors import UsageError
 from pinxit.models.protocols import abilities
 from pinxit.runs import Run
@@ -40,8 +40,8 @@ class Served:
         return abilities(self.model)
 
     @property
-    def facts(self) -> Facts:
-        return self.model.facts
+    def info(self) -> DatasetInfo:
+        return self.model.info
 
 
 def load(paths: Sequence[Path], device: str, waiting: int) -> list[Served]:

@@ -91,7 +91,7 @@ class Choice:
         Raises Refusal where no run here makes images.
         """
         if ask.mask is not None and (by := self.able("complete")) and ask.source:
-            mask = mask_of(ask.mask, ask.source, by.facts)
+            mask = mask_of(ask.mask, ask.source, by.info)
             return await _completed(by, ask, mask, growing)
         if ask.source is not None:
             if by := self.able("edit"):
@@ -113,11 +113,11 @@ class Choice:
         """Of several tries: a run among these that captions such images, in all its languages."""
         if dict(ask.how).get("tries", 1) < 2:
             return None
-        own = by.facts.height, by.facts.width, by.facts.channels
+        own = by.info.height, by.info.width, by.info.channels
         for one in self.among:
             if "caption" not in one.abilities:
                 continue
-            alike = own == (one.facts.height, one.facts.width, one.facts.channels)
+            alike = own == (one.info.height, one.info.width, one.info.channels)
             if alike and set(by.model.words.languages) <= set(one.model.words.languages):
                 return one
         return None
@@ -144,7 +144,7 @@ class Choice:
             found = by.model.caption(Images(np.stack(rows)), language=chosen, beams=beams)
             yield [row[0].text for row in found]
 
-        rows = [source.fitted(by.facts)]
+        rows = [source.fitted(by.info)]
         return (await finish(by, ("caption", chosen, beams), task, rows))[0]
 
     async def embed(self, sources: Sequence[Sent]) -> tuple[Served, list[np.ndarray]]:
@@ -154,7 +154,7 @@ class Choice:
         def task(rows: Sequence[np.ndarray]) -> Iterator[list[np.ndarray]]:
             yield list(by.model.embed(Images(np.stack(rows))))
 
-        rows = [source.fitted(by.facts) for source in sources]
+        rows = [source.fitted(by.info) for source in sources]
         return by, await finish(by, "embed", task, rows)
 
 
@@ -173,7 +173,7 @@ def stages(choice: Choice, ask: Ask) -> int:
         return int(codes.grid[0])
     block = getattr(model, "block", None)
     if block and by is not None and hasattr(model, "growing"):
-        return by.facts.height // int(block)
+        return by.info.height // int(block)
     return len(STEPS) + 1
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from pinxit.data.images import Images
 from pinxit.errors import PinxitError
-from pinxit.nn.rng import mix
+from pinxit.nn.rng import mix_seed
 from pinxit.serve.errors import Refusal
 from pinxit.serve.inference.batching import Job, Task, finished
 from pinxit.serve.inference.registry import Served
@@ -35,7 +35,7 @@ async def finish(
 
 def seeds(ask: Ask) -> list[int]:
     """Of each image: the same as `--seed` gives the command line."""
-    return [mix(ask.seed, i) for i in range(ask.n)]
+    return [mix_seed(ask.seed, i) for i in range(ask.n)]
 
 
 async def _drawn(
@@ -46,7 +46,7 @@ async def _drawn(
 
     def task(rows: Sequence[tuple[str, int]]) -> Iterator[list[np.ndarray]]:
         texts, each = [text for text, _ in rows], [seed for _, seed in rows]
-        for images in by.model.drawing(texts, seed=each, **how):
+        for images in by.model.draw_stream(texts, seed=each, **how):
             yield list(images.pixels)
 
     rows = [(text, seed) for seed in seeds(ask)]
@@ -56,13 +56,13 @@ async def _drawn(
 
 async def _edited(by: Served, ask: Ask, growing: Growing | None) -> Painted:
     assert ask.source is not None
-    text, before = readable(by.model, ask.text), ask.source.fitted(by.facts)
+    text, before = readable(by.model, ask.text), ask.source.fitted(by.info)
     how = dict(ask.how) if ask.how or ask.n > 1 else {"temperature": 0.0}
 
     def task(rows: Sequence[tuple[np.ndarray, str, int]]) -> Iterator[list[np.ndarray]]:
         given = Images(np.stack([row[0] for row in rows]))
         texts, each = [row[1] for row in rows], [row[2] for row in rows]
-        for images in by.model.editing(given, texts, seed=each, **how):
+        for images in by.model.edit_stream(given, texts, seed=each, **how):
             yield list(images.pixels)
 
     rows = [(before, text, seed) for seed in seeds(ask)]
@@ -79,12 +79,12 @@ async def _completed(by: Served, ask: Ask, mask: Mask, growing: Growing | None) 
         given = Images(np.stack([row[0] for row in rows]))
         missing, each = np.stack([row[1] for row in rows]), [row[2] for row in rows]
         if grows:
-            for images in by.model.completing(given, missing, seed=each, **how):
+            for images in by.model.complete_stream(given, missing, seed=each, **how):
                 yield list(images.pixels)
         else:
             yield list(by.model.complete(given, missing, seed=each, **how).pixels)
 
-    before = ask.source.fitted(by.facts)
+    before = ask.source.fitted(by.info)
     rows = [(before, mask, seed) for seed in seeds(ask)]
     kind = ("complete", tuple(sorted(how.items())))
     made = await finish(by, kind, task, rows, growing)
@@ -99,7 +99,7 @@ async def _sampled(by: Served, ask: Ask, growing: Growing | None) -> Painted:
     def task(rows: Sequence[int]) -> Iterator[list[np.ndarray]]:
         options: dict[str, Any] = {"seed": rows, **how, **({"label": label} if label else {})}
         if watched and hasattr(by.model, "growing"):
-            for images in by.model.growing(len(rows), **options):
+            for images in by.model.sample_stream(len(rows), **options):
                 yield list(images.pixels)
             return
         if watched:
@@ -124,7 +124,7 @@ async def _varied(by: Served, ask: Ask) -> Painted:
         z = np.sqrt(1 - NEAR**2) * found + NEAR * np.stack(noise)
         yield list(by.model.decode(z.astype(np.float32)).pixels)
 
-    before = ask.source.fitted(by.facts)
+    before = ask.source.fitted(by.info)
     made = await finish(by, "vary", task, [(before, seed) for seed in seeds(ask)])
     return Painted(made, by, "edit", f"{ask.text} ({by.name} varies images and reads no words)")
 
@@ -135,7 +135,7 @@ async def _reconstructed(by: Served, ask: Ask) -> Painted:
     def task(rows: Sequence[np.ndarray]) -> Iterator[list[np.ndarray]]:
         yield list(by.model.reconstruct(Images(np.stack(rows))).pixels)
 
-    made = await finish(by, "reconstruct", task, [ask.source.fitted(by.facts)] * ask.n)
+    made = await finish(by, "reconstruct", task, [ask.source.fitted(by.info)] * ask.n)
     return Painted(made, by, "edit", f"{ask.text} ({by.name} gives images back, no others)")
 
 
@@ -144,7 +144,7 @@ def label_in(by: Served, text: str) -> str | None:
     if getattr(by.model.config, "condition", "none") != "label":
         return None
     said = f" {text.lower()} "
-    for name in sorted(by.facts.label_names, key=len, reverse=True):
+    for name in sorted(by.info.label_names, key=len, reverse=True):
         if f" {name.lower()} " in said.replace(",", " ").replace(".", " "):
             return name
     return None

@@ -53,9 +53,9 @@ def image_of(pixels: UInt8[np.ndarray, "height width channel"]) -> Image:
 
 def resampled(image: Image, size: tuple[int, int] | None) -> Image:
     """At the size asked for: as large as fits, the rest in the colour of the corners."""
-    from pinxit.data.decode import at_size
+    from pinxit.data.decode import resize_to
 
-    return image if size is None or image.size == size else at_size(image, *size, fit="pad")
+    return image if size is None or image.size == size else resize_to(image, *size, fit="pad")
 
 
 def encoded(image: Image, kind: str = "png", compression: int | None = None) -> bytes:

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Bool, UInt8
 
-from pinxit.data.decode import Unreadable, decode
+from pinxit.data.decode import UnreadableImage, decode
 from pinxit.serve.errors import Refusal, short
 
 if TYPE_CHECKING:
-    from pinxit.data.batch import Facts
+    from pinxit.data.batch import DatasetInfo
 
 MOST_BYTES = 20 * 2**20  # of one image
 MOST_PIXELS = 40_000_000
@@ -36,13 +36,11 @@ class Sent:
     height: int
     has_alpha: bool = False
 
-    def fitted(self, facts: Facts) -> UInt8[np.ndarray, "height width channel"]:
+    def fitted(self, info: DatasetInfo) -> UInt8[np.ndarray, "height width channel"]:
         """As a model takes it: cropped to its proportions, resampled, in its channels."""
         try:
-            return decode(
-                lambda: self.content, facts.height, facts.width, facts.channels, fit="crop"
-            )
-        except Unreadable as error:
+            return decode(lambda: self.content, info.height, info.width, info.channels, fit="crop")
+        except UnreadableImage as error:
             raise Refusal(
                 f"the image {error}.", param="image", code="invalid_image_format"
             ) from None
@@ -118,7 +116,7 @@ def from_base64(text: str, param: str) -> bytes:
         ) from None
 
 
-def mask_of(content: bytes, over: Sent, facts: Facts, param: str = "mask") -> Mask:
+def mask_of(content: bytes, over: Sent, info: DatasetInfo, param: str = "mask") -> Mask:
     """Where an image is to be painted anew, at a model's size: where the mask's alpha is 0.
 
     Raises Refusal for a mask of another size than its image, or one without alpha.
@@ -143,7 +141,7 @@ def mask_of(content: bytes, over: Sent, facts: Facts, param: str = "mask") -> Ma
     shown = Image.fromarray(np.where(alpha < 128, 255, 0).astype(np.uint8))
     with io.BytesIO() as file:
         shown.save(file, "PNG")
-        small = decode(file.getvalue, facts.height, facts.width, 1, fit="crop")[..., 0]
+        small = decode(file.getvalue, info.height, info.width, 1, fit="crop")[..., 0]
     missing = small > 0
     if not missing.any():
         raise Refusal("the mask is opaque everywhere: nothing is to be painted.", param=param)

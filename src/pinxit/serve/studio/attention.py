@@ -20,7 +20,7 @@ async def looked_at(by: Served, source: Sent) -> dict[str, Any]:
     def task(rows: Sequence[np.ndarray]) -> Iterator[list[dict[str, Any]]]:
         yield [_told(by.model, Images(row[None])) for row in rows]
 
-    return (await finish(by, "looking", task, [source.fitted(by.facts)]))[0]
+    return (await finish(by, "looking", task, [source.fitted(by.info)]))[0]
 
 
 @torch.inference_mode()
@@ -46,7 +46,7 @@ def _grid(model: Any) -> tuple[int, int]:
     if model.config.read == "codes":
         return model.codes.grid
     side = model.config.patch
-    return model.facts.height // side, model.facts.width // side
+    return model.info.height // side, model.info.width // side
 
 
 def _scaled(weights: np.ndarray, rows: int, columns: int) -> list[float]:

@@ -14,7 +14,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response
 from pydantic import Field, StrictInt, StrictStr
 
 from pinxit.data.images import Images
-from pinxit.nn.rng import mix
+from pinxit.nn.rng import mix_seed
 from pinxit.serve.errors import Refusal, short
 from pinxit.serve.inference.registry import Served
 from pinxit.serve.inference.requests import Ask
@@ -99,7 +99,7 @@ class Studio:
     async def latents(self, run: str, seed: int = 0) -> Response:
         """A latent of the prior, and the latents by how much they move an image."""
         by = self._served(run, "encode")
-        z, order = await latents_of(by, mix(abs(seed) % 2**53, 0))
+        z, order = await latents_of(by, mix_seed(abs(seed) % 2**53, 0))
         return JSONResponse({"z": z, "order": order})
 
     async def decode(self, request: Request) -> Response:
@@ -115,7 +115,7 @@ class Studio:
         asked = await json_of(request, Shown)
         by = self._served(asked.run, "caption")
         source = Sources().of_url(asked.image, "image")
-        return JSONResponse({"image": _png(source.fitted(by.facts)), **await looked_at(by, source)})
+        return JSONResponse({"image": _png(source.fitted(by.info)), **await looked_at(by, source)})
 
     async def report(self, run: str) -> Response:
         by = self._served(run)
@@ -142,10 +142,10 @@ def _record(by: Served) -> dict[str, Any]:
         "name": by.name,
         "path": str(by.run.path) if not by.run.path.is_absolute() else by.run.path.name,
         "family": by.run.family,
-        "width": by.facts.width,
-        "height": by.facts.height,
+        "width": by.info.width,
+        "height": by.info.height,
         "abilities": by.abilities,
-        "labels": list(by.facts.label_names) if sees_labels else [],
+        "labels": list(by.info.label_names) if sees_labels else [],
         "languages": list(words.languages) if words is not None else [],
         "latents": getattr(by.model.config, "latent_dim", 0) if "encode" in by.abilities else 0,
     }
