@@ -22,12 +22,12 @@ def drawing(quick: bool) -> Iterator[Table]:
     images = load_images("shapes:200", size="32", progress=False)
     rows = images.split_indices("train")
     tokenizer = build_model(get_family("tokenizer").Config(factor=4), images, rows)[0].eval()
-    config = get_family("seq2seq").Config(tokens="a tokenizer", depth=2, decoder_depth=3)
+    config = get_family("seq2seq").Config(image_tokenizer="a tokenizer", depth=2, decoder_depth=3)
     model = build_model(config, images, rows, tokenizer=tokenizer)[0].eval()
     asked = {
         "one": partial(model.draw, [CAPTION]),
         "one, with guidance": partial(model.draw, [CAPTION], guidance=2.0),
-        "one, the likeliest of 8": partial(model.draw, [CAPTION], tries=8),
+        "one, the likeliest of 8": partial(model.draw, [CAPTION], best_of=8),
         "16 of one caption": partial(model.draw, [CAPTION] * 16),
         "64 of one caption": partial(model.draw, [CAPTION] * 64),
     }

@@ -25,7 +25,7 @@ def generation(quick: bool) -> Iterator[Table]:
     """Tables: tokens a second of all ways; a step's time and its products'."""
     side = 8 if quick else 32  # in blocks of 2: 16 or 256 tokens
     model = build(
-        Config(block=2, palette="kmeans", width=256, depth=6, heads=8),
+        Config(patch_size=2, palette="kmeans", width=256, depth=6, heads=8),
         DatasetInfo(50_000, side, side, 3),
     ).eval()
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -45,22 +45,22 @@ def generation(quick: bool) -> Iterator[Table]:
             found[name].append(time.perf_counter() - start)
     seconds = {name: median(times) for name, times in found.items()}
     yield _rates(model, seconds)
-    yield _products(model, seconds["pinxit"] / model.tokens, rounds)
+    yield _products(model, seconds["pinxit"] / model.seq_len, rounds)
 
 
 def _rates(model: IGPT, seconds: dict[str, float]) -> Table:
     rows: list[tuple[Cell, ...]] = [
-        (name, BATCH * model.tokens / taken, 1000 * taken / model.tokens)
+        (name, BATCH * model.seq_len / taken, 1000 * taken / model.seq_len)
         for name, taken in seconds.items()
     ]
     start = time.perf_counter()
     _slowly(model)
     _wait()
     taken = time.perf_counter() - start
-    rows.append(("pinxit, a whole pass for each token", BATCH * model.tokens / taken, None))
+    rows.append(("pinxit, a whole pass for each token", BATCH * model.seq_len / taken, None))
     peer = 1 if len(seconds) > 1 else 0
     return Table(
-        f"Painting {BATCH} images of {model.tokens} tokens, 6 layers of 256 "
+        f"Painting {BATCH} images of {model.seq_len} tokens, 6 layers of 256 "
         "(must: 2.5 times generate; goal: 6)",
         ("way", "tokens/s", "ms a step", "times"),
         with_ratios(rows, 1, to=peer),
@@ -70,16 +70,16 @@ def _rates(model: IGPT, seconds: dict[str, float]) -> Table:
 
 @torch.inference_mode()
 def _paint(model: IGPT) -> None:
-    known = torch.full((BATCH, model.tokens), -1)
-    asked = Asked(known, None, per_image_uniform(BATCH, model.tokens, 0))
+    known = torch.full((BATCH, model.seq_len), -1)
+    asked = Asked(known, None, per_image_uniform(BATCH, model.seq_len, 0))
     for _ in painting(model, asked, SamplingParams()):
         pass
 
 
 @torch.inference_mode()
 def _slowly(model: IGPT) -> None:
-    known = torch.full((BATCH, model.tokens), -1, device=model.device)
-    chance = per_image_uniform(BATCH, model.tokens, 0).to(model.device)
+    known = torch.full((BATCH, model.seq_len), -1, device=model.device)
+    chance = per_image_uniform(BATCH, model.seq_len, 0).to(model.device)
     painting_slowly(model, Asked(known, None, chance), SamplingParams())
 
 
@@ -93,13 +93,13 @@ def _peer(model: IGPT) -> Callable[[], object]:
         with torch.inference_mode():
             made = peer.generate(
                 input_ids=first,
-                max_new_tokens=model.tokens,
-                min_new_tokens=model.tokens,
+                max_new_tokens=model.seq_len,
+                min_new_tokens=model.seq_len,
                 do_sample=True,
                 top_k=0,
                 use_cache=True,
             )
-        if made.shape != (BATCH, model.tokens + 1):
+        if made.shape != (BATCH, model.seq_len + 1):
             raise RuntimeError(f"the peer made {tuple(made.shape)} tokens")
         return made
 
@@ -109,7 +109,7 @@ def _peer(model: IGPT) -> Callable[[], object]:
 def _products(model: IGPT, step: float, rounds: int) -> Table:
     """A step beside nothing but its matrix products, of the shapes that are fastest here."""
     device, width, heads = model.device, 256, 8
-    colors, tokens = len(model.palette), model.tokens
+    colors, tokens = len(model.palette), model.seq_len
     sizes = [(width, 3 * width), (width, width), (width, 4 * width), (4 * width, width)] * 6
     sizes.append((width, colors))
     work = [

@@ -63,7 +63,7 @@ def masked(quick: bool) -> Iterator[Table]:
 def _saved(images: dict[int, Images], rounds: int, seconds: float, batch: int) -> Table:
     rows: list[tuple[Cell, ...]] = []
     for name, side, patch, options in MODELS:
-        config = Config(patch=patch, **options)
+        config = Config(patch_size=patch, **options)
         info = images[side].info()
         loops = [
             Loop(
@@ -102,7 +102,7 @@ def _saved(images: dict[int, Images], rounds: int, seconds: float, batch: int) -
 
 
 def _beside(images: Images, rounds: int, seconds: float, batch: int) -> Table:
-    config = Config(patch=2, **MODELS[0][3])
+    config = Config(patch_size=2, **MODELS[0][3])
     info = images.info()
     model = MaskedAutoencoder(config.resolve(info), info)
     loop = Loop(model, images, batch_size=batch, optimizer="adamw")

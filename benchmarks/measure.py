@@ -93,23 +93,23 @@ class Loop:
     """A model in pinxit's own training loop."""
 
     def __init__(self, model: Any, images: Images, **settings: Any) -> None:
-        from pinxit.training.loop import Trainer, training
+        from pinxit.training.loop import TrainState, train_steps
         from pinxit.training.optimizers import build_optimizer
         from pinxit.training.session import set_up_fabric
-        from pinxit.training.settings import Settings, chosen_learning_rate
+        from pinxit.training.settings import TrainingSettings, default_learning_rate
 
         parameters = sum(p.numel() for p in model.parameters())
-        options = {"learning_rate": chosen_learning_rate(parameters), "batch_size": 256}
-        self.settings = Settings(**{"steps": 1, **options, **settings})
+        options = {"learning_rate": default_learning_rate(parameters), "batch_size": 256}
+        self.settings = TrainingSettings(**{"steps": 1, **options, **settings})
         self.images, self.rows = images, images.split_indices("train")
         fabric = set_up_fabric(self.settings)
         average = [p.detach().clone().to(fabric.device) for p in model.parameters()]
         wrapped, optimizer = fabric.setup(model, build_optimizer(model, self.settings))
         wrapped.mark_forward_method("loss")
-        self.trainer = Trainer(fabric, wrapped, optimizer, average)
+        self.trainer = TrainState(fabric, wrapped, optimizer, average)
         self.goal = 1.0
         # the learning rate's schedule is that of a budget of `goal` steps
-        self.steps = training(
+        self.steps = train_steps(
             self.trainer, images, self.rows, self.settings, lambda s: s.step / (self.goal + 1)
         )
 

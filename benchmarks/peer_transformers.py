@@ -18,7 +18,7 @@ def vit_mae_of(model: Any) -> Any:
     peer = ViTMAEForPreTraining(
         ViTMAEConfig(
             image_size=info.height,
-            patch_size=config.patch,
+            patch_size=config.patch_size,
             num_channels=info.channels,
             hidden_size=config.width,
             num_hidden_layers=config.depth,
@@ -29,12 +29,14 @@ def vit_mae_of(model: Any) -> Any:
             decoder_num_attention_heads=config.decoder_heads,
             decoder_intermediate_size=4 * config.decoder_width,
             mask_ratio=config.mask_ratio,
-            norm_pix_loss=config.norm_pixels,
+            norm_pix_loss=config.norm_pix_loss,
             layer_norm_eps=model.norm.eps,
         )
     )
     ours = {name: tensor.detach() for name, tensor in model.state_dict().items()}
-    first = ours["embedding.weight"].unflatten(1, (config.patch, config.patch, info.channels))
+    first = ours["embedding.weight"].unflatten(
+        1, (config.patch_size, config.patch_size, info.channels)
+    )
     theirs = {
         "vit.embeddings.cls_token": ours["summary"][None, None],
         "vit.embeddings.patch_embeddings.projection.weight": first.permute(0, 3, 1, 2),
@@ -65,7 +67,7 @@ def image_gpt_of(model: Any) -> Any:
     peer = ImageGPTForCausalImageModeling(
         ImageGPTConfig(
             vocab_size=colors + 1,
-            n_positions=model.tokens,
+            n_positions=model.seq_len,
             n_embd=config.width,
             n_layer=config.depth,
             n_head=config.heads,

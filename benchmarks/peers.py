@@ -103,7 +103,7 @@ def _distances(images: Images, all_made: list[Made]) -> Table:
         _sheet(made, test)
         wanted = {"samples": made.samples, "reconstructions": made.reconstructions}
         found = {k: v for k, v in comparison.figures(wanted) if isinstance(v, float)}
-        floor = found.get("frechet_floor", floor)
+        floor = found.get("frechet_train_test", floor)
         distances = [found["frechet_samples"], found["frechet_reconstructions"]]
         rows.append((made.name, made.seconds, made.process, *distances))
     with_samples = with_ratios(rows, 3, to=len(rows) - 1)

@@ -9,7 +9,7 @@ from benchmarks.measure import Loop, noise_images, training_speed
 from benchmarks.tables import Table
 from pinxit.models.vae import build
 from pinxit.models.vae.config import Config
-from pinxit.training.settings import chosen_batch
+from pinxit.training.settings import default_batch_size
 
 # name, height, width, channels, the model's options
 MODELS: tuple[tuple[str, int, int, int, dict[str, Any]], ...] = (
@@ -26,7 +26,7 @@ def throughput(quick: bool) -> Iterator[Table]:
     for name, height, width, channels, options in MODELS:
         images = noise_images(2_000 if quick else 20_000, height, width, channels)
         model = build(Config(**options), images.info())
-        batch = chosen_batch(noise_facts(images, 60_000))
+        batch = default_batch_size(noise_facts(images, 60_000))
         loop = Loop(model, images, batch_size=batch)
         speed = training_speed(loop, 0.5 if quick else 5.0, 2 if quick else 5)
         gflops = speed.flops * speed.images_per_second / 1e9

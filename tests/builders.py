@@ -114,7 +114,7 @@ def evaluate(run: Run) -> None:
         "spectrum_reconstructions": [1.0, 0.9, 0.6, 0.4],
         "spectrum_samples": [1.0, 0.8, 0.5, 0.3],
     }
-    record = {"figures": figures, "curves": curves, "warnings": ["the samples were few"]}
+    record = {"metrics": figures, "curves": curves, "warnings": ["the samples were few"]}
     run.write("evaluation.json", record | {"protocol": {"split": "test", "images": 24}})
 
 
@@ -132,13 +132,15 @@ def train_runs(folder: Path) -> dict[str, Path]:
     import pinxit
 
     images = blobs(channels=1)
-    small = {"width": 16, "heads": 2, "depth": 1, "decoder_depth": 1, "length": 16}
+    small = {"width": 16, "heads": 2, "depth": 1, "decoder_depth": 1, "max_text_tokens": 16}
     made = {
         "blobs-vae": pinxit.VAE(network="mlp", latent_dim=4, width=16, depth=1),
-        "blobs-igpt": pinxit.IGPT(width=16, depth=1, heads=2, colors=4),
-        "blobs-painter": pinxit.Seq2Seq(source="words", target="image", colors=4, **small),
-        "blobs-editor": pinxit.Seq2Seq(source="both", target="image", colors=4, **small),
-        "blobs-captions": pinxit.Seq2Seq(source="image", target="words", **small),
+        "blobs-igpt": pinxit.IGPT(width=16, depth=1, heads=2, palette_size=4),
+        "blobs-painter": pinxit.Seq2Seq(source="text", target="image", palette_size=4, **small),
+        "blobs-editor": pinxit.Seq2Seq(
+            source="image+text", target="image", palette_size=4, **small
+        ),
+        "blobs-captions": pinxit.Seq2Seq(source="image", target="text", **small),
     }
     for name, config in made.items():
         pinxit.train(config, images, out=folder / name, steps=3, batch_size=8, quiet=True)

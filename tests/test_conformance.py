@@ -307,10 +307,10 @@ def test_editing_is_repeatable_and_does_not_see_the_neighbours(model):
 @of_all_that("caption")
 def test_captions_are_ranked_and_do_not_depend_on_neighbours(model):
     images = blobs(5)
-    found = model.caption(images, language="fr", beams=3, count=2)
+    found = model.caption(images, language="fr", num_beams=3, num_captions=2)
     assert [len(texts) for texts in found] == [2] * 5
     assert all(isinstance(said.text, str) and said.log_prob < 0 for row in found for said in row)
-    few = model.caption(images[1:3], language="fr", beams=3, count=2)
+    few = model.caption(images[1:3], language="fr", num_beams=3, num_captions=2)
     assert [[said.text for said in row] for row in few] == [
         [said.text for said in row] for row in found[1:3]
     ]

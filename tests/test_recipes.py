@@ -16,7 +16,7 @@ from pinxit.cli import COMMANDS
 from pinxit.cli.train import parsed
 from pinxit.data.sources.named import SETS
 from pinxit.errors import UsageError
-from pinxit.evaluation.metrics import FIGURES
+from pinxit.evaluation.metrics import METRICS
 
 FOLDER = Path(__file__).parent.parent / "recipes"
 RECIPES = sorted(FOLDER.glob("*.toml"))
@@ -45,7 +45,7 @@ def test_recipe_has_what_it_should(path):
     assert set(record) - {"measured"} == KEYS
     assert 0 < record["minutes"] < 24 * 60
     named = {name.split(":")[0] for name in record.get("measured", {})}  # caption_exact:en
-    assert named <= {"machine", "date", "minutes", *FIGURES}
+    assert named <= {"machine", "date", "minutes", *METRICS}
     assert f"[{path.stem}]({path.name})" in (FOLDER / "README.md").read_text()
 
 

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 from pinxit.errors import PinxitError, UsageError
 from pinxit.models import get_family
-from pinxit.runs import FORMAT, Run, free_name, load
+from pinxit.runs import FORMAT, Run, default_run_path, load
 from tests.builders import blobs
 
 
@@ -97,8 +97,8 @@ def test_a_row_that_is_being_written_or_was_cut_short_is_not_read(run, cut):
 
 def test_evaluation_is_empty_before_it_was_made(run):
     assert run.evaluation() == {}
-    run.write("evaluation.json", {"figures": {"elbo": -1.5}})
-    assert run.evaluation()["figures"]["elbo"] == -1.5
+    run.write("evaluation.json", {"metrics": {"elbo": -1.5}})
+    assert run.evaluation()["metrics"]["elbo"] == -1.5
     assert json.loads((run.path / "evaluation.json").read_text())
 
 
@@ -116,11 +116,11 @@ def test_evaluation_is_empty_before_it_was_made(run):
     ],
 )
 def test_a_name_comes_from_the_data(source, name, tmp_path):
-    assert free_name(source, "vae", tmp_path).name == name
+    assert default_run_path(source, "vae", tmp_path).name == name
 
 
 def test_a_name_that_is_taken_gets_a_number(tmp_path):
     for expected in ("digits-vae", "digits-vae-2", "digits-vae-3"):
-        path = free_name("digits", "vae", tmp_path)
+        path = default_run_path("digits", "vae", tmp_path)
         assert path.name == expected
         path.mkdir()

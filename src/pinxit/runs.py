@@ -30,7 +30,7 @@ from pinxit.models.config import config_from_dict
 if TYPE_CHECKING:
     import torch
 
-FORMAT = 1  # raised when an older pinxit could not read the folder
+FORMAT = 2  # raised when an older pinxit could not read the folder
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ def load(run: str | Path, device: str = "cpu") -> Any:
     return Run(Path(run)).load(device)
 
 
-def free_name(source: str, family_name: str, root: Path = Path("runs")) -> Path:
+def default_run_path(source: str, family_name: str, root: Path = Path("runs")) -> Path:
     """`runs/<data>-<family>`, with a number behind it where that is taken."""
     data = re.sub(r"\.(npz|npy|parquet|tar)$", "", source.rstrip("/").split("/")[-1])
     data = re.sub(r"[^\w.-]+", "-", data).strip("-.") or "images"

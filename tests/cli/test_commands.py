@@ -221,7 +221,7 @@ def test_evaluate_prints_a_table_and_writes_the_same_figures(at, quick, capsys):
     for part in ("log-likelihood", "active units", "PSNR", "of data", "not FID", "30 images"):
         assert part in text
     found = Run(at / "run").evaluation()
-    figures, protocol = found["figures"], found["protocol"]
+    figures, protocol = found["metrics"], found["protocol"]
     assert f"{figures['elbo']:,.2f}" in text
     assert figures["log_likelihood"] > figures["elbo"]
     assert protocol["split"] == "test"
@@ -234,7 +234,7 @@ def test_evaluate_prints_a_table_and_writes_the_same_figures(at, quick, capsys):
 def test_evaluate_again_gives_the_same_figures(at, quick):
     options = {"importance_samples": 10, "limit": 5, "progress": False, "write": False}
     first, again = (pinxit.evaluate(at / "labelled", **options) for _ in range(2))
-    assert first["figures"] == again["figures"]
+    assert first["metrics"] == again["metrics"]
     assert first["curves"] == again["curves"]
     assert first["protocol"]["importance"]["images"] == 5
     assert not (at / "labelled" / "evaluation.json").exists()
@@ -246,8 +246,8 @@ def test_evaluate_on_other_images_says_so_where_there_is_no_test_split(at, quick
     found = pinxit.evaluate(at / "run", images, **options)
     assert "no test split" in found["warnings"][0]
     assert found["protocol"]["split"] != "test"
-    assert "log_likelihood" not in found["figures"]
-    assert "frechet_floor" not in found["figures"]
+    assert "log_likelihood" not in found["metrics"]
+    assert "frechet_train_test" not in found["metrics"]
 
 
 def test_evaluate_tells_that_the_data_has_changed(at, quick, tmp_path):
@@ -264,8 +264,8 @@ def test_evaluate_without_distances_trains_no_feature_space(at, monkeypatch, cap
     monkeypatch.setattr(features, "feature_space", None)
     words = ["--no-distances", "--importance-samples", 0, "--json"]
     found = json.loads("\n".join(printed(capsys, "evaluate", at / "run", *words)))
-    assert "frechet_samples" not in found["figures"]
-    assert "sharpness_samples" in found["figures"]
+    assert "frechet_samples" not in found["metrics"]
+    assert "sharpness_samples" in found["metrics"]
 
 
 @pytest.mark.parametrize(

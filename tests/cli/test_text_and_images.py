@@ -23,10 +23,10 @@ from tests.builders import blobs
 
 TINY = {"width": 32, "heads": 2, "depth": 1, "decoder_depth": 1}
 WAYS = {
-    "draw": ("words", "image"),
-    "edit": ("both", "image"),
-    "caption": ("image", "words"),
-    "translate": ("words", "words"),
+    "draw": ("text", "image"),
+    "edit": ("image+text", "image"),
+    "caption": ("image", "text"),
+    "translate": ("text", "text"),
 }
 
 
@@ -34,12 +34,12 @@ WAYS = {
 def runs(tmp_path_factory):
     """A run of each direction, and of the tokenizer that the first paints the codes of."""
     root = tmp_path_factory.mktemp("runs")
-    tokenizer = pinxit.ImageTokenizer(factor=4, levels=(4, 4), width=8, depth=1)
-    pinxit.train(tokenizer, blobs(), steps=2, evaluations=1, out=root / "tokenizer", quiet=True)
+    tokenizer = pinxit.ImageTokenizer(patch_size=4, fsq_levels=(4, 4), width=8, depth=1)
+    pinxit.train(tokenizer, blobs(), steps=2, num_evals=1, out=root / "tokenizer", quiet=True)
     for name, (source, target) in WAYS.items():
         tokens = str(root / "tokenizer") if name == "draw" else None
-        config = pinxit.Seq2Seq(source=source, target=target, tokens=tokens, **TINY)
-        pinxit.train(config, blobs(), steps=3, evaluations=1, out=root / name, quiet=True)
+        config = pinxit.Seq2Seq(source=source, target=target, image_tokenizer=tokens, **TINY)
+        pinxit.train(config, blobs(), steps=3, num_evals=1, out=root / name, quiet=True)
     shutil.rmtree(root / "tokenizer")  # all that is needed of it travels with the run
     return root
 
@@ -76,20 +76,24 @@ def test_drawings_are_looked_for_among_the_true_images(runs):
     images = dataclasses.replace(blobs(), captions=told)
     judged = Assessment(Run(runs / "draw").load(), images, Wanted(), StageProgress(False))
     found = dict(judged.looked_up(lambda some: some.pixels.reshape(len(some), -1).astype(float)))
-    for name in ("drawn_recall", "neighbour_recall"):
+    for name in ("t2i_recall_at", "nn_recall_at"):
         assert 0 <= found[f"{name}_1"] <= found[f"{name}_5"] <= found[f"{name}_10"] <= 1
 
 
 def test_a_captioning_run_judges_drawings_also_where_they_are_measured(runs, capsys):
-    run, judge = str(runs / "draw"), str(runs / "caption")
-    assert main(["draw", run, "a blob", "-n", "2", "--tries", "3", "--judge", judge]) == 0
+    run, reranker = str(runs / "draw"), str(runs / "caption")
+    assert main(["draw", run, "a blob", "-n", "2", "--best-of", "3", "--reranker", reranker]) == 0
     assert capsys.readouterr().out.strip().endswith("-of3-judged-by-caption.png")
-    assert "give tries, 2 or more" in refused(capsys, "draw", run, "a blob", "--judge", judge)
-    assert "cannot caption" in refused(capsys, "draw", run, "a", "--tries", "2", "--judge", run)
-    found = evaluate(
-        run, blobs(), distances=False, tries=2, judge=judge, progress=False, write=False
+    assert "a reranker needs best_of 2 or more" in refused(
+        capsys, "draw", run, "a blob", "--reranker", reranker
     )
-    assert found["protocol"]["painting"]["judge"] == judge
+    assert "but not caption" in refused(
+        capsys, "draw", run, "a", "--best-of", "2", "--reranker", run
+    )
+    found = evaluate(
+        run, blobs(), distances=False, best_of=2, reranker=reranker, progress=False, write=False
+    )
+    assert found["protocol"]["generation"]["reranker"] == reranker
 
 
 def test_drawing_refuses_what_cannot_be_in_a_line_or_two(runs, capsys):
@@ -101,8 +105,8 @@ def test_drawing_refuses_what_cannot_be_in_a_line_or_two(runs, capsys):
     assert "ends in" in refused(capsys, "draw", run, "x", "-o", "a.jpg")
     assert "1 or more" in refused(capsys, "draw", run, "x", "-n", "0")
     other = refused(capsys, "draw", runs / "caption", "x")
-    assert "can caption and cannot draw" in other
-    assert "--source words --target image" in other
+    assert "can caption, but not draw" in other
+    assert "--source text --target image" in other
 
 
 def test_an_edit_takes_an_image_of_any_size_and_writes_one(runs, tmp_path, capsys):
@@ -160,11 +164,11 @@ def test_translating_tells_the_language_or_is_told(runs, capsys):
 
 @pytest.mark.parametrize("name", WAYS)
 def test_every_direction_is_judged_and_shown(runs, name):
-    found = evaluate(runs / name, blobs(), distances=False, progress=False)["figures"]
+    found = evaluate(runs / name, blobs(), distances=False, progress=False)["metrics"]
     expected = {
         "draw": "sharpness_samples",
-        "edit": "edited_psnr",
-        "caption": "recall_1:fr",
+        "edit": "edit_psnr",
+        "caption": "caption_recall_at_1:fr",
         "translate": "chrf:fr",
     }
     assert expected[name] in found
@@ -188,7 +192,7 @@ def test_training_says_what_is_missing(tmp_path, capsys):
     out = tmp_path / "run"
     assert "these images have none" in refused(capsys, "train", "seq2seq", folder, "-o", out)
     assert "no run at" in refused(
-        capsys, "train", "seq2seq", "shapes:20", "--tokens", tmp_path / "none", "-o", out
+        capsys, "train", "seq2seq", "shapes:20", "--image-tokenizer", tmp_path / "none", "-o", out
     )
     assert not out.exists()
 

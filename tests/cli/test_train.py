@@ -10,7 +10,7 @@ import pytest
 from pinxit.cli import main
 from pinxit.cli.train import parsed
 from pinxit.models import get_family, list_families
-from pinxit.training.settings import Settings
+from pinxit.training.settings import TrainingSettings
 
 QUICK = ["--steps", "6", "--width", "16", "--depth", "1", "--latent-dim", "2", "--no-report"]
 
@@ -42,7 +42,10 @@ def test_help_lists_the_families(capsys):
 @pytest.mark.parametrize("name", list_families())
 def test_a_familys_help_shows_all_of_its_options_and_of_training_with_their_texts(name, capsys):
     out, _ = told(["train", name, "--help"], capsys)
-    for field in [*dataclasses.fields(get_family(name).Config), *dataclasses.fields(Settings)]:
+    for field in [
+        *dataclasses.fields(get_family(name).Config),
+        *dataclasses.fields(TrainingSettings),
+    ]:
         assert f"--{field.name.replace('_', '-')}" in out
     assert "--model." not in out
     assert "--training." not in out
@@ -54,7 +57,7 @@ def test_words_become_settings():
     found = parsed(words.split())
     assert found["data"] == "photos"
     assert found["model"] == get_family("vae").Config(latent_dim=3, condition="label")
-    assert found["training"] == Settings(steps=7)
+    assert found["training"] == TrainingSettings(steps=7)
     assert found["reading"]["size"] == "32"
     assert str(found["out"]) == "runs/x"
     assert found["dry_run"] is True
@@ -106,11 +109,11 @@ def test_the_plans_flops_are_those_of_its_matrix_products():
 
     from pinxit import VAE
     from pinxit.training.dry_run import plan
-    from pinxit.training.prepare import prepare
+    from pinxit.training.prepare import prepare_training
     from tests.builders import blobs
 
     config = VAE(latent_dim=2, width=16, depth=1, likelihood="bernoulli")
-    prepared = prepare(config, blobs(), Settings(steps=10))
+    prepared = prepare_training(config, blobs(), TrainingSettings(steps=10))
     matrices = sum(p.numel() for p in prepared.model.parameters() if p.ndim == 2)
     found = plan(prepared.model, blobs(), prepared.settings, Fabric(accelerator="cpu"))
     assert found.flops == 6 * matrices - 2 * 64 * 16

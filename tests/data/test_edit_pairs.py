@@ -12,7 +12,7 @@ from pinxit.data.load import load_images
 from pinxit.data.scenes.edits import edit
 from pinxit.data.scenes.scene import draw_scene
 from pinxit.data.sources.emoji_edits import instruction, who
-from pinxit.evaluation.scene_reader import agreement, read_scene
+from pinxit.evaluation.scene_reader import match_scenes, parse_scene
 
 
 def image(value, path):
@@ -54,7 +54,7 @@ def test_pairs_of_drawn_scenes_are_those_of_the_edits():
         assert np.array_equal(images.pixels[i], draw_scene(made.after, (64, 64)))
         assert images.captions["fr"][i] == made.instruction["fr"]
         assert (images.splits[i] == 2) >= made.held_out
-        assert agreement(made.after, read_scene(images.pixels[i])).things
+        assert match_scenes(made.after, parse_scene(images.pixels[i])).things
 
 
 def test_a_limit_keeps_pairs_together():

@@ -6,7 +6,7 @@ import pytest
 
 from pinxit.data.scenes.edits import edit, the
 from pinxit.data.scenes.scene import COLOURS, FORMS, SIZES, Thing, draw_scene
-from pinxit.evaluation.scene_reader import agreement, read_scene
+from pinxit.evaluation.scene_reader import match_scenes, parse_scene
 
 # gender and number of every noun, colour and size, checked by hand
 NOUNS = {
@@ -88,6 +88,6 @@ def test_an_edit_is_the_same_each_time_and_changes_one_thing():
 def test_what_is_asked_for_is_what_the_reader_sees():
     for number in range(60):
         one = edit(4, number)
-        shown = read_scene(draw_scene(one.after, (64, 64)))
-        assert agreement(one.after, shown).things, one.instruction
-        assert not agreement(one.before, shown).things, one.instruction
+        shown = parse_scene(draw_scene(one.after, (64, 64)))
+        assert match_scenes(one.after, shown).things, one.instruction
+        assert not match_scenes(one.before, shown).things, one.instruction

@@ -10,7 +10,7 @@ from tests.builders import blobs
 
 
 class Fake:
-    vocabulary = 8
+    vocab_size = 8
 
     def __init__(self, codes):
         self.codes = np.asarray(codes)
@@ -25,7 +25,7 @@ class Fake:
 )
 def test_codes_used_and_perplexity(codes, used, perplexity):
     found = dict(code_figures(Fake(codes), blobs(1)))
-    assert found["codes"] == 8
+    assert found["codebook_size"] == 8
     assert found["codes_used"] == used
     assert found["code_perplexity"] == pytest.approx(perplexity, rel=1e-4)
     assert found["code_bits"] == pytest.approx(4 * np.log2(perplexity), abs=1e-3)

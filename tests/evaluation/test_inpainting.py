@@ -19,9 +19,10 @@ from tests.builders import blobs
 
 
 class Completer:
-    """Paints every missing pixel so much brighter than it is."""
+    """Completes every missing pixel by so much brighter than it is."""
 
-    block = 2
+    left_to_right = False
+    patch_size = 2
 
     def __init__(self, wrong: int) -> None:
         self.wrong = wrong
@@ -44,7 +45,7 @@ def test_a_model_that_paints_left_to_right_is_judged_by_the_lower_half():
     model = Completer(51)
     model.left_to_right = True
     found = dict(completion_figures(model, blobs()))
-    assert set(found) == {"masked_mse_half", "masked_mse_guess"}
+    assert set(found) == {"masked_mse_half", "masked_mse_mean_fill"}
 
 
 def test_the_yardstick_is_the_mean_of_what_is_left():
@@ -76,9 +77,9 @@ def test_probe_and_neighbours_tell_what_can_be_told_and_no_more():
 
 class Embedder:
     def embed(self, images):
-        return self.hidden(images)[-1]
+        return self.hidden_states(images)[-1]
 
-    def hidden(self, images):
+    def hidden_states(self, images):
         """The second layer knows the labels, the others nothing."""
         random = np.random.default_rng(len(images))
         noise = random.normal(size=(3, len(images), 4)).astype(np.float32)
@@ -92,7 +93,7 @@ def test_the_probe_by_depth_finds_the_layer_that_knows():
     assert found["probe_layer"] == 1
     assert found["probe_accuracy"] == found["probe_by_layer"][1] > 0.95
     assert max(found["probe_by_layer"][0], found["probe_by_layer"][2]) < 0.6
-    assert found["probe_images"] == 200
+    assert found["probe_train_images"] == 200
 
 
 def test_without_two_classes_there_is_no_probe():

@@ -26,7 +26,8 @@ class LinearGaussian(nn.Module):
     log p(x) = log N(x; b, W W^T + s^2 I) (Tipping & Bishop 1999).
     """
 
-    bits_per_dim = True
+    eight_bit = True
+    likelihood_description = "gaussian"
 
     def __init__(self) -> None:
         super().__init__()

@@ -13,7 +13,7 @@ from pinxit.evaluation import feature_space as features
 from pinxit.evaluation import frechet as distance
 from pinxit.evaluation import power_spectrum as sharpness
 from pinxit.evaluation.latents import collapse, latent_figures
-from pinxit.evaluation.metrics import CURVES, FIGURES, groups, split_up
+from pinxit.evaluation.metrics import CURVES, METRICS, collect, groups
 from pinxit.evaluation.reconstruction import (
     mean_squared_errors,
     psnr,
@@ -227,13 +227,13 @@ def test_a_damaged_feature_space_is_made_again(quick):
     first = features.feature_space(images)
     for file in (cache_dir() / "features").glob("*.safetensors"):
         file.write_bytes(file.read_bytes()[:-8])
-    assert features.feature_space(images).info["identity"] == first.info["identity"]
+    assert features.feature_space(images).facts["identity"] == first.facts["identity"]
 
 
 def test_other_images_have_another_space_also_without_a_fingerprint(quick):
     spaces = [features.feature_space(noise(30, seed=seed)) for seed in (0, 1)]
-    assert spaces[0].info["identity"] != spaces[1].info["identity"]
-    assert spaces[0].info["task"] == "quarter turns"
+    assert spaces[0].facts["identity"] != spaces[1].facts["identity"]
+    assert spaces[0].facts["task"] == "quarter turns"
 
 
 @pytest.mark.parametrize(("height", "width", "channels"), [(2, 2, 1), (20, 70, 3), (96, 96, 1)])
@@ -263,14 +263,14 @@ def test_a_blur_is_farther_than_the_training_images(quick):
     shuffled = Images(test.pixels[::-1].copy())
     found = dict(comparison.figures({"samples": images.split("train"), "copies": shuffled}))
     assert found["frechet_copies"] == pytest.approx(0, abs=1e-5)
-    assert found["frechet_blurred"] > found["frechet_floor"]
-    assert found["memorised"] > 0.9
-    assert set(found) - {"frechet_copies"} <= set(FIGURES)
+    assert found["frechet_blur_baseline"] > found["frechet_train_test"]
+    assert found["memorisation"] > 0.9
+    assert set(found) - {"frechet_copies"} <= set(METRICS)
 
 
 def test_figures_and_curves_are_told_apart():
-    figures, curves = split_up([("elbo", 1), ("kl_per_latent", [1, 2]), ("psnr", 2.0)])
+    figures, curves = collect([("elbo", 1), ("kl_per_latent", [1, 2]), ("psnr", 2.0)])
     assert figures == {"elbo": 1.0, "psnr": 2.0}
     assert curves == {"kl_per_latent": [1.0, 2.0]}
     assert [name for name, _ in groups(figures)] == ["likelihood", "reconstruction"]
-    assert not set(CURVES) & set(FIGURES)
+    assert not set(CURVES) & set(METRICS)

@@ -10,14 +10,14 @@ from scipy import ndimage
 
 from pinxit.data.load import load_images
 from pinxit.data.scenes.scene import COLOURS, FORMS, HELD_OUT, Scene, draw, scene, scene_named
-from pinxit.evaluation.scene_reader import agreement, read_scene
+from pinxit.evaluation.scene_reader import match_scenes, parse_scene
 
 
 @pytest.mark.parametrize(("side", "most"), [(64, 0.005), (32, 0.01)])
 def test_true_images_are_read_right(side, most):
     wrong = 0
     for number in range(200):
-        found = agreement(scene(5, number), read_scene(draw(5, number, (side, side))))
+        found = match_scenes(scene(5, number), parse_scene(draw(5, number, (side, side))))
         wrong += not found.exact
     assert wrong <= most * 200
 
@@ -25,7 +25,7 @@ def test_true_images_are_read_right(side, most):
 def test_places_are_read_to_a_pixel():
     for number in range(40):
         truth = {thing.place: thing for thing in scene(6, number).things}
-        for thing in read_scene(draw(6, number, (96, 64))).things:
+        for thing in parse_scene(draw(6, number, (96, 64))).things:
             assert abs(thing.x - truth[thing.place].x) < 1.5 / 64
             assert abs(thing.y - truth[thing.place].y) < 1.5 / 96
 
@@ -36,33 +36,33 @@ def test_a_little_blur_and_noise_do_no_harm():
     for number in range(60):
         soft = ndimage.gaussian_filter(draw(7, number, (64, 64)).astype(float), (0.7, 0.7, 0))
         noisy = np.clip(soft + random.normal(scale=6, size=soft.shape), 0, 255).astype(np.uint8)
-        right += agreement(scene(7, number), read_scene(noisy)).exact
+        right += match_scenes(scene(7, number), parse_scene(noisy)).exact
     assert right >= 57
 
 
 def test_nothing_and_chance_are_read_as_something():
-    assert read_scene(np.full((32, 32, 3), 255, np.uint8)).things == ()
+    assert parse_scene(np.full((32, 32, 3), 255, np.uint8)).things == ()
     random = np.random.default_rng(0)
-    read_scene(random.integers(0, 256, (32, 32, 3), np.uint8))
+    parse_scene(random.integers(0, 256, (32, 32, 3), np.uint8))
 
 
 def test_what_differs_is_told_by_attribute():
     asked = next(scene(0, i) for i in range(99) if len(scene(0, i).things) == 2)
     first, second = asked.things
     other = dataclasses.replace(first, colour="pink" if first.colour != "pink" else "red")
-    recoloured = agreement(asked, Scene((other, second)))
-    assert (recoloured.forms, recoloured.colours, recoloured.exact) == (True, False, False)
-    assert agreement(asked, asked).exact
-    assert agreement(asked, Scene((second, first))).exact, "the order is the caption's alone"
-    assert not agreement(asked, Scene((first,))).count
+    recoloured = match_scenes(asked, Scene((other, second)))
+    assert (recoloured.shape, recoloured.color, recoloured.exact) == (True, False, False)
+    assert match_scenes(asked, asked).exact
+    assert match_scenes(asked, Scene((second, first))).exact, "the order is the caption's alone"
+    assert not match_scenes(asked, Scene((first,))).count
     swapped = Scene(
         (
             dataclasses.replace(first, x=second.x, y=second.y, place=second.place),
             dataclasses.replace(second, x=first.x, y=first.y, place=first.place),
         )
     )
-    assert agreement(asked, swapped).things
-    assert not agreement(asked, swapped).where
+    assert match_scenes(asked, swapped).objects
+    assert not match_scenes(asked, swapped).relations
 
 
 def test_combinations_that_are_held_out_are_in_no_training_image():

@@ -15,7 +15,7 @@ from pinxit.data.scenes.edits import edit
 from pinxit.data.scenes.scene import Scene, scene
 from pinxit.evaluation.captioning import all_alike, wording_figures
 from pinxit.evaluation.editing import changes, editing_figures
-from pinxit.evaluation.metrics import figure, groups, ordered
+from pinxit.evaluation.metrics import get_metric, groups, ordered
 from pinxit.evaluation.text_to_image import drawing_figures
 from tests.builders import blobs
 
@@ -27,11 +27,11 @@ def shapes():
 
 def test_true_images_are_drawn_right_and_others_are_not(shapes):
     found = dict(drawing_figures(Images(shapes.pixels), shapes))
-    assert found["drawn_exact"] == found["reader_exact"] > 0.95
+    assert found["t2i_exact"] == found["t2i_reader_ceiling"] > 0.95
     wrong = dict(drawing_figures(Images(np.roll(shapes.pixels, 1, 0)), shapes))
-    assert wrong["drawn_exact"] < 0.1
-    assert wrong["drawn_count"] > wrong["drawn_exact"]
-    assert wrong["drawn_exact_error"] < 0.05
+    assert wrong["t2i_exact"] < 0.1
+    assert wrong["t2i_count"] > wrong["t2i_exact"]
+    assert wrong["t2i_exact_error"] < 0.05
 
 
 def test_images_that_are_no_scenes_have_no_such_figures():
@@ -62,7 +62,7 @@ def test_words_that_match_and_words_that_do_not():
 
 
 def test_one_caption_for_all_images_is_told():
-    (line,) = all_alike({"captions_told_apart:en": 0.1, "captions_told_apart:fr": 0.9})
+    (line,) = all_alike({"distinct_caption_ratio:en": 0.1, "distinct_caption_ratio:fr": 0.9})
     assert "(en)" in line
     assert "10%" in line
 
@@ -70,13 +70,13 @@ def test_one_caption_for_all_images_is_told():
 def test_an_edit_is_the_change_and_nothing_else():
     pairs = load_images("shapes-edits:30", size=64, progress=False, cache=False)
     made = dict(editing_figures(Images(pairs.pixels), pairs))
-    assert made["edited_exact"] == made["edit_reader_exact"] > 0.9
-    assert made["edited_psnr"] > 60
+    assert made["edit_exact"] == made["edit_reader_ceiling"] > 0.9
+    assert made["edit_psnr"] > 60
     none = dict(editing_figures(Images(pairs.before), pairs))
-    assert none["edited_exact"] == 0
-    assert none["edited_asked"] == 0
-    assert none["edited_kept"] > 0.9
-    assert none["edited_psnr"] == none["unedited_psnr"] < 40
+    assert none["edit_exact"] == 0
+    assert none["edit_applied"] == 0
+    assert none["edit_preserved"] > 0.9
+    assert none["edit_psnr"] == none["identity_psnr"] < 40
 
 
 def test_changes_tell_what_was_asked_from_what_was_kept():
@@ -90,9 +90,16 @@ def test_changes_tell_what_was_asked_from_what_was_kept():
 
 
 def test_figures_by_language_are_told_apart_and_errors_are_none():
-    names = ["bleu:fr", "psnr", "bleu:en", "recall_1:fr_error", "drawn_exact_error", "unknown"]
+    names = [
+        "bleu:fr",
+        "psnr",
+        "bleu:en",
+        "caption_recall_at_1:fr_error",
+        "t2i_exact_error",
+        "unknown",
+    ]
     assert ordered(names) == ["psnr", "bleu:fr", "bleu:en"]
-    assert figure("bleu:fr").title == "BLEU (fr)"
+    assert get_metric("bleu:fr").title == "BLEU (fr)"
     assert [group for group, _ in groups(dict.fromkeys(names, 1.0))] == ["reconstruction", "words"]
 
 

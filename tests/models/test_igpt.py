@@ -28,7 +28,7 @@ from tests.builders import blobs
 TINY = {"width": 16, "depth": 2, "heads": 2}
 VARIANTS = [
     {},
-    {"positions": "rotary"},
+    {"pos_embed": "rotary"},
     {"norm": "layer", "activation": "gelu"},
     {"condition": "label"},
 ]
@@ -53,15 +53,15 @@ def tiny(images: Images | None = None, **options):
 # -- palettes -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("block", [1, 2])
-def test_black_and_white_is_lossless(block):
+@pytest.mark.parametrize("patch_size", [1, 2])
+def test_black_and_white_is_lossless(patch_size):
     images = black_and_white()
-    model = tiny(images, block=block)
+    model = tiny(images, patch_size=patch_size)
     assert model.config.palette == "binary"
-    assert model.lossless
-    assert len(model.palette) == 2 ** (block * block)
+    assert model.palette_is_exact
+    assert len(model.palette) == 2 ** (patch_size * patch_size)
     tokens = model.tokens_of(torch.from_numpy(images.pixels.copy()))
-    assert tokens.shape == (96, 64 // block**2)
+    assert tokens.shape == (96, 64 // patch_size**2)
     assert np.array_equal(model.images_of(tokens).numpy(), images.pixels)
     assert model.palette_psnr(images) == math.inf
 
@@ -70,18 +70,18 @@ def test_few_grey_levels_are_lossless_and_many_are_not():
     images = blobs()
     model = tiny(images)
     assert model.config.palette == "levels"
-    assert model.lossless
-    few = tiny(images, colors=4)
+    assert model.palette_is_exact
+    few = tiny(images, palette_size=4)
     assert len(few.palette) == 4
-    assert not few.lossless
+    assert not few.palette_is_exact
     assert 10 < few.palette_psnr(images) < 60
     assert few.palette.min() == 0
-    assert tiny(images, colors=16).palette_psnr(images) > few.palette_psnr(images)
+    assert tiny(images, palette_size=16).palette_psnr(images) > few.palette_psnr(images)
 
 
 def test_clusters_are_repeatable_by_seed_and_the_nearest_is_taken():
     images = blobs(60, channels=3)
-    config = Config(**TINY, palette="kmeans", block=2, colors=20)
+    config = Config(**TINY, palette="kmeans", patch_size=2, palette_size=20)
     first, second, other = (
         build_model(config, images, np.arange(60), seed)[0] for seed in (0, 0, 1)
     )
@@ -89,8 +89,8 @@ def test_clusters_are_repeatable_by_seed_and_the_nearest_is_taken():
     assert not torch.equal(first.palette, other.palette)
     blocks = blocks_of(torch.from_numpy(images.pixels[:5].copy()), 2)
     slow = [
-        [int(((block.float() - c.float()) ** 2).sum()) for c in first.palette]
-        for block in blocks.flatten(0, 1)
+        [int(((patch_size.float() - c.float()) ** 2).sum()) for c in first.palette]
+        for patch_size in blocks.flatten(0, 1)
     ]
     found = nearest(blocks, first.palette, "kmeans").flatten().tolist()
     assert all(row[token] == min(row) for row, token in zip(slow, found, strict=True))
@@ -103,7 +103,7 @@ def test_blocks_and_pixels_are_inverses():
 
 def test_a_clustered_palette_is_near_the_images():
     images = blobs(60, channels=3)
-    model = build_model(Config(**TINY, block=2, colors=64), images, np.arange(60))[0]
+    model = build_model(Config(**TINY, patch_size=2, palette_size=64), images, np.arange(60))[0]
     assert model.config.palette == "kmeans"
     assert model.palette_psnr(images) > 25
 
@@ -111,13 +111,13 @@ def test_a_clustered_palette_is_near_the_images():
 # -- likelihood ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("height", "width", "block"), [(2, 4, 1), (3, 3, 1), (2, 4, 2)])
-@pytest.mark.parametrize("positions", ["learned", "rotary"])
+@pytest.mark.parametrize(("height", "width", "patch_size"), [(2, 4, 1), (3, 3, 1), (2, 4, 2)])
+@pytest.mark.parametrize("pos_embed", ["learned", "rotary"])
 @torch.no_grad()
-def test_the_probabilities_of_all_images_sum_to_one(height, width, block, positions):
+def test_the_probabilities_of_all_images_sum_to_one(height, width, patch_size, pos_embed):
     every = np.array(list(itertools.product((0, 255), repeat=height * width)), np.uint8)
     images = Images(every.reshape(-1, height, width, 1), splits=np.zeros(len(every), np.int8))
-    model = tiny(images, block=block, positions=positions)
+    model = tiny(images, patch_size=patch_size, pos_embed=pos_embed)
     scores = model.score(images)
     assert scores.std() > 0.5
     assert np.exp(scores.astype(np.float64)).sum() == pytest.approx(1, abs=1e-4)
@@ -137,7 +137,7 @@ def test_the_loss_is_minus_the_mean_score():
 
 def test_a_token_s_scores_see_only_those_before_it():
     model = tiny()
-    tokens = torch.randint(len(model.palette), (1, model.tokens))
+    tokens = torch.randint(len(model.palette), (1, model.seq_len))
     with torch.no_grad():
         before = model.logits(tokens)
         changed = tokens.clone()
@@ -164,8 +164,8 @@ def test_dynamic_binarization_draws_by_grey_and_scores_by_seed():
 
 
 def test_bert_never_sees_the_hidden_tokens():
-    model = tiny(objective="bert")
-    tokens = torch.randint(len(model.palette), (3, model.tokens))
+    model = tiny(objective="masked")
+    tokens = torch.randint(len(model.palette), (3, model.seq_len))
     hidden = torch.rand(tokens.shape) < 0.3
     seen = []
     model.embedding.register_forward_hook(lambda _, __, out: seen.append(out) or out.retain_grad())
@@ -177,13 +177,13 @@ def test_bert_never_sees_the_hidden_tokens():
 
 def test_bert_has_no_likelihood_and_says_so():
     with pytest.raises(PinxitError, match="no likelihood"):
-        tiny(objective="bert").score(black_and_white(2))
+        tiny(objective="masked").score(black_and_white(2))
 
 
 @torch.no_grad()
 def test_bert_sees_both_sides_and_completes_any_part():
     images = black_and_white(5)
-    model = tiny(images, objective="bert")
+    model = tiny(images, objective="masked")
     missing = half_mask(images, "upper")
     made = model.complete(images, missing, seed=0).pixels
     assert np.array_equal(made[~missing], images.pixels[~missing])
@@ -195,10 +195,10 @@ def test_bert_sees_both_sides_and_completes_any_part():
 
 
 def asked(model, n: int = AT_ONCE, seed: int = 0) -> Asked:
-    known = torch.full((n, model.tokens), -1)
-    known[1::2, : model.tokens // 2] = 1
+    known = torch.full((n, model.seq_len), -1)
+    known[1::2, : model.seq_len // 2] = 1
     labels = torch.arange(n) % 5 - 1 if model.config.condition == "label" else None
-    return Asked(known, labels, per_image_uniform(n, model.tokens, seed))
+    return Asked(known, labels, per_image_uniform(n, model.seq_len, seed))
 
 
 @pytest.mark.parametrize("options", VARIANTS, ids=str)
@@ -222,14 +222,14 @@ def test_fast_steps_paint_what_whole_passes_paint(options, chances):
     assert (fast == slow).all(1).float().mean() > 0.9
     if chances.temperature == 0:
         assert torch.equal(fast, slow)
-    assert torch.equal(fast[1, : model.tokens // 2], wanted.known[1, : model.tokens // 2])
+    assert torch.equal(fast[1, : model.seq_len // 2], wanted.known[1, : model.seq_len // 2])
 
 
 @torch.inference_mode()
 def test_sampled_images_have_the_model_s_distribution():
     every = np.array(list(itertools.product((0, 255), repeat=4)), np.uint8).reshape(-1, 2, 2, 1)
     images = Images(every, splits=np.zeros(16, np.int8))
-    model = tiny(images, block=1)
+    model = tiny(images, patch_size=1)
     p = np.exp(model.score(images).astype(np.float64))
     made = model.sample(4096, seed=0).pixels.reshape(-1, 4) > 127
     counts = np.bincount(made @ np.array([8, 4, 2, 1]), minlength=16)
@@ -242,10 +242,10 @@ def test_rows_come_one_after_another_and_the_last_is_the_sample():
     grown = list(model.sample_stream(3, seed=2))
     assert len(grown) == model.rows
     for row, image in enumerate(grown[:-1], 1):
-        below = image.pixels[:, row * model.block :]
+        below = image.pixels[:, row * model.patch_size :]
         assert (below == 128).all()
         assert np.array_equal(
-            image.pixels[:, : row * model.block], grown[-1].pixels[:, : row * model.block]
+            image.pixels[:, : row * model.patch_size], grown[-1].pixels[:, : row * model.patch_size]
         )
     assert np.array_equal(grown[-1].pixels, model.sample(3, seed=2).pixels)
 
@@ -303,9 +303,9 @@ def test_chances_keep_the_likeliest_and_never_none():
 @torch.inference_mode()
 def test_what_is_known_is_never_asked_for():
     model = tiny()
-    known = torch.zeros(3, model.tokens, dtype=torch.long)
+    known = torch.zeros(3, model.seq_len, dtype=torch.long)
     *_, last = filling(
-        model, Asked(known, None, per_image_uniform(3, model.tokens, 0)), SamplingParams()
+        model, Asked(known, None, per_image_uniform(3, model.seq_len, 0)), SamplingParams()
     )
     assert torch.equal(last, known)
 
@@ -315,7 +315,7 @@ def test_what_is_known_is_never_asked_for():
 
 def test_features_come_from_every_layer():
     model, images = tiny(), black_and_white(5)
-    layers = model.hidden(images)
+    layers = model.hidden_states(images)
     assert layers.shape == (3, 5, 16)
     assert np.array_equal(model.embed(images), layers[1])
     assert np.array_equal(model.embed(images, layer=2), layers[2])
@@ -332,7 +332,7 @@ def test_the_network_is_that_of_transformers():
     pytest.importorskip("transformers")
     model = tiny()
     peer = peers.image_gpt_of(model).eval()
-    tokens = torch.randint(len(model.palette), (4, model.tokens))
+    tokens = torch.randint(len(model.palette), (4, model.seq_len))
     first = torch.full((4, 1), len(model.palette))
     theirs = peer(input_ids=torch.cat((first, tokens[:, :-1]), 1)).logits
     ours = model.logits(tokens)
@@ -346,7 +346,7 @@ def test_the_network_is_that_of_transformers():
 def test_it_learns_more_than_each_pixel_s_own_chance():
     images = black_and_white(1200)
     rows = np.arange(900)
-    model = build_model(Config(block=2, width=32, depth=2), images, rows)[0].train()
+    model = build_model(Config(patch_size=2, width=32, depth=2), images, rows)[0].train()
     optimizer = torch.optim.Adam(model.parameters(), 3e-3)
     for step in range(150):
         optimizer.zero_grad()
@@ -361,15 +361,15 @@ def test_it_learns_more_than_each_pixel_s_own_chance():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"block": 3}, "does not divide images of 8 x 8; these do and fit: 1, 2, 4, 8"),
+        ({"patch_size": 3}, "does not divide images of 8 x 8; these do and fit: 1, 2, 4, 8"),
         ({"mask_ratio": 1.0}, "between 0 and 1"),
         ({"mask_ratio": 0}, "between 0 and 1"),
         ({"width": 16, "heads": 3}, "does not divide width"),
-        ({"colors": 1}, "at least 2"),
-        ({"palette": "binary", "block": 4}, "2\\^16 colours"),
-        ({"palette": "levels", "block": 2}, "single grey pixels"),
+        ({"palette_size": 1}, "at least 2"),
+        ({"palette": "binary", "patch_size": 4}, "2\\^16 colours"),
+        ({"palette": "levels", "patch_size": 2}, "single grey pixels"),
         ({"palette": "kmeans", "binarize": "dynamic"}, "goes with --palette binary"),
-        ({"palette": "binary", "block": 1, "colors": 7}, "has 2 colours, not 7"),
+        ({"palette": "binary", "patch_size": 1, "palette_size": 7}, "has 2 colours, not 7"),
     ],
 )
 def test_what_cannot_be_is_refused_in_a_line(options, words):
@@ -380,19 +380,19 @@ def test_what_cannot_be_is_refused_in_a_line(options, words):
 def test_more_colours_than_the_images_have_are_refused():
     images = black_and_white()
     with pytest.raises(UsageError, match="300 colours were asked for, and the images have"):
-        build_model(Config(palette="kmeans", block=2, colors=300), images, np.arange(48))
+        build_model(Config(palette="kmeans", patch_size=2, palette_size=300), images, np.arange(48))
 
 
 def test_an_image_larger_than_the_context_says_what_fits():
     info = DatasetInfo(96, 64, 64, 3)
     with pytest.raises(UsageError, match=r"4,096 tokens; .* Blocks that fit: 2, 4, 8"):
-        Config(block=1).resolve(info)
+        Config(patch_size=1).resolve(info)
     with pytest.raises(UsageError, match="smaller --size"):
         Config().resolve(DatasetInfo(96, 251, 257, 1))
 
 
 @pytest.mark.parametrize(
-    ("info", "block", "palette"),
+    ("info", "patch_size", "palette"),
     [
         (DatasetInfo(96, 8, 8, 1), 1, "levels"),
         (DatasetInfo(96, 28, 28, 1), 2, "kmeans"),
@@ -401,27 +401,27 @@ def test_an_image_larger_than_the_context_says_what_fits():
         (DatasetInfo(96, 64, 64, 3), 4, "kmeans"),
     ],
 )
-def test_block_and_palette_are_chosen_from_the_images(info, block, palette):
+def test_block_and_palette_are_chosen_from_the_images(info, patch_size, palette):
     config = Config().resolve(info)
-    assert (config.block, config.palette) == (block, palette)
+    assert (config.patch_size, config.palette) == (patch_size, palette)
 
 
 def test_a_family_without_images_builds_with_a_palette_of_its_own():
-    model = build(Config(**TINY, palette="kmeans", block=2, colors=32), blobs().info())
+    model = build(Config(**TINY, palette="kmeans", patch_size=2, palette_size=32), blobs().info())
     assert model.palette.shape == (32, 4)
-    assert not model.lossless
+    assert not model.palette_is_exact
 
 
 def test_the_codes_of_a_tokenizer_in_place_of_a_palette():
-    config = TokenizerConfig(factor=2, levels=(4, 4), width=8, depth=1)
+    config = TokenizerConfig(patch_size=2, fsq_levels=(4, 4), width=8, depth=1)
     tokenizer = build_model(config, blobs(), np.arange(48))[0].eval()
     small = {"width": 16, "depth": 1, "heads": 1}
     model = build_model(
-        Config(tokens="runs/any", **small), blobs(), np.arange(48), tokenizer=tokenizer
+        Config(image_tokenizer="runs/any", **small), blobs(), np.arange(48), tokenizer=tokenizer
     )[0]
     model.eval()
-    assert (model.config.block, model.config.colors) == (2, 16)
-    assert not model.lossless
+    assert (model.config.patch_size, model.config.palette_size) == (2, 16)
+    assert not model.palette_is_exact
     pixels = torch.from_numpy(blobs(3).pixels.copy())
     codes = tokenizer.tokenize(blobs(3))
     assert np.array_equal(model.tokens_of(pixels).numpy(), codes.reshape(3, -1))
@@ -441,4 +441,4 @@ def test_the_codes_of_a_tokenizer_in_place_of_a_palette():
     again.load_state_dict(model.state_dict())
     assert np.array_equal(again.eval().sample(2).pixels, model.sample(2).pixels)
     with pytest.raises(UsageError, match="place of a palette"):
-        Config(tokens="runs/any", palette="binary").resolve(model.info)
+        Config(image_tokenizer="runs/any", palette="binary").resolve(model.info)

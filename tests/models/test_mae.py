@@ -23,7 +23,14 @@ from pinxit.nn.positions import sincos_2d_pos_embed
 from tests.builders import blobs
 
 KINDS = ("random", "block", "grid")
-TINY = {"width": 16, "depth": 2, "heads": 2, "decoder_width": 8, "decoder_heads": 2, "patch": 2}
+TINY = {
+    "width": 16,
+    "depth": 2,
+    "heads": 2,
+    "decoder_width": 8,
+    "decoder_heads": 2,
+    "patch_size": 2,
+}
 CPU = torch.device("cpu")
 
 
@@ -35,16 +42,16 @@ def tiny(info: DatasetInfo | None = None, **options):
 sides = st.integers(1, 6)
 
 
-@given(rows=sides, columns=sides, patch=st.integers(1, 5), channels=st.sampled_from([1, 3]))
-def test_unpatchify_inverts_patchify_for_all_sizes(rows, columns, patch, channels):
+@given(rows=sides, columns=sides, patch_size=st.integers(1, 5), channels=st.sampled_from([1, 3]))
+def test_unpatchify_inverts_patchify_for_all_sizes(rows, columns, patch_size, channels):
     random = torch.Generator().manual_seed(rows * columns)
-    shape = (3, rows * patch, columns * patch, channels)
+    shape = (3, rows * patch_size, columns * patch_size, channels)
     pixels = torch.randint(256, shape, generator=random).to(torch.uint8)
-    patches = patchify(pixels, patch)
-    assert patches.shape == (3, rows * columns, patch * patch * channels)
-    assert torch.equal(unpatchify(patches, rows, patch), pixels)
+    patches = patchify(pixels, patch_size)
+    assert patches.shape == (3, rows * columns, patch_size * patch_size * channels)
+    assert torch.equal(unpatchify(patches, rows, patch_size), pixels)
     assert torch.equal(
-        patches[1, columns - 1], pixels[1, :patch, (columns - 1) * patch :].flatten()
+        patches[1, columns - 1], pixels[1, :patch_size, (columns - 1) * patch_size :].flatten()
     )
 
 
@@ -113,13 +120,13 @@ def test_positions_are_those_of_transformers():
     assert torch.allclose(sincos_2d_pos_embed(5, 5, 16), theirs, atol=1e-6)
 
 
-@pytest.mark.parametrize("norm_pixels", [False, True])
+@pytest.mark.parametrize("norm_pix_loss", [False, True])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_the_network_is_that_of_transformers(norm_pixels, channels):
+def test_the_network_is_that_of_transformers(norm_pix_loss, channels):
     peers = pytest.importorskip("benchmarks.peer_transformers")
     pytest.importorskip("transformers")
     info = DatasetInfo(96, 8, 8, channels, mean=0.0, std=1.0)
-    model = tiny(info, norm_pixels=norm_pixels)
+    model = tiny(info, norm_pix_loss=norm_pix_loss)
     with torch.no_grad():  # weights that matter: fresh ones have gains of 1 and no biases
         for parameter in model.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
@@ -140,10 +147,10 @@ def test_the_network_is_that_of_transformers(norm_pixels, channels):
     assert torch.allclose(loss, theirs.loss, atol=1e-5)
 
 
-@pytest.mark.parametrize("norm_pixels", [False, True])
+@pytest.mark.parametrize("norm_pix_loss", [False, True])
 @torch.no_grad()
-def test_the_loss_is_that_of_a_loop_over_hidden_patches(norm_pixels):
-    model = tiny(norm_pixels=norm_pixels)
+def test_the_loss_is_that_of_a_loop_over_hidden_patches(norm_pix_loss):
+    model = tiny(norm_pix_loss=norm_pix_loss)
     patches = patchify(torch.from_numpy(blobs(4).pixels.copy()), 2)
     shuffled = order("random", 4, 4, 4, CPU)
     made = model.decoded(
@@ -155,7 +162,7 @@ def test_the_loss_is_that_of_a_loop_over_hidden_patches(norm_pixels):
         for patch in shuffled[i, 4:].tolist():
             truth = patches[i, patch].double() / 255
             guess = made[i, patch].double()
-            if norm_pixels:
+            if norm_pix_loss:
                 truth = (truth - truth.mean()) / (truth.var() + 1e-6).sqrt()
             else:
                 guess = guess * model.scale + model.centre
@@ -245,8 +252,8 @@ def test_it_learns_more_than_the_mean_of_what_is_left(masking):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"patch": 3}, "does not divide images of 8 x 8 into patches; these do: 1, 2, 4"),
-        ({"patch": 8}, "these do: 1, 2, 4"),
+        ({"patch_size": 3}, "does not divide images of 8 x 8 into patches; these do: 1, 2, 4"),
+        ({"patch_size": 8}, "these do: 1, 2, 4"),
         ({"mask_ratio": 0.0}, "between 0 and 1"),
         ({"mask_ratio": 1.0}, "between 0 and 1"),
         ({"mask_ratio": 1.2}, "between 0 and 1"),
@@ -266,9 +273,9 @@ def test_images_of_another_size_are_refused():
 
 
 @pytest.mark.parametrize(
-    ("size", "patch"),
+    ("size", "patch_size"),
     [((8, 8), 2), ((28, 28), 4), ((32, 32), 4), ((64, 64), 8), ((7, 5), 1), ((9, 6), 3)],
 )
-def test_the_patch_is_chosen_from_the_size(size, patch):
+def test_the_patch_is_chosen_from_the_size(size, patch_size):
     info = dataclasses.replace(blobs().info(), height=size[0], width=size[1])
-    assert Config().resolve(info).patch == patch
+    assert Config().resolve(info).patch_size == patch_size

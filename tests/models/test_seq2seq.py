@@ -31,11 +31,18 @@ from pinxit.nn.rng import mix_seed, per_image_uniform
 from pinxit.nn.token_sampling import SamplingParams
 from tests.builders import blobs
 
-SMALL = {"width": 32, "heads": 2, "depth": 2, "decoder_depth": 2, "block": 2, "colors": 8}
+SMALL = {
+    "width": 32,
+    "heads": 2,
+    "depth": 2,
+    "decoder_depth": 2,
+    "palette_patch_size": 2,
+    "palette_size": 8,
+}
 TEXTS = ["a blob at the top left", "une tache en bas à droite", "a blob"]
 
 
-def tiny(source="words", target="image", **options):
+def tiny(source="text", target="image", **options):
     config = Config(source=source, target=target, **{**SMALL, **options})
     return build_model(config, blobs(), np.arange(48))[0].eval()
 
@@ -52,9 +59,9 @@ def pixels_of(model):
 # -- what each place sees
 
 
-@pytest.mark.parametrize("target", ["image", "words"])
+@pytest.mark.parametrize("target", ["image", "text"])
 def test_no_place_of_the_target_sees_its_future(target):
-    model = tiny("words", target)
+    model = tiny("text", target)
     before = torch.randint(2, 8, (3, 6))
     entered = model.entered(before).detach().requires_grad_()
     model.entered = lambda _: entered
@@ -66,7 +73,7 @@ def test_no_place_of_the_target_sees_its_future(target):
 
 
 @torch.inference_mode()
-@pytest.mark.parametrize("source", ["words", "both"])
+@pytest.mark.parametrize("source", ["text", "image+text"])
 def test_a_code_changes_the_scores_of_those_after_it_alone(source):
     model, read = tiny(source), read_of(tiny(source))
     before = torch.randint(8, (3, model.steps - 1))
@@ -128,7 +135,7 @@ def test_padding_of_the_source_is_not_seen():
 
 
 def test_both_sources_are_seen():
-    model = tiny("both", "image")
+    model = tiny("image+text", "image")
     words = model.tokens_of(TEXTS, ["en", "fr", "en"])
     pixels = torch.from_numpy(blobs(3).pixels.copy())
     codes = torch.randint(8, (3, model.steps - 1))
@@ -163,7 +170,7 @@ def test_the_teacher_forced_loss_of_an_image_is_that_of_a_loop():
 
 
 def test_the_teacher_forced_loss_of_words_is_that_of_a_loop():
-    model, batch = tiny("image", "words"), blobs().batch(np.arange(3))
+    model, batch = tiny("image", "text"), blobs().batch(np.arange(3))
     torch.manual_seed(5)
     loss = model.loss(batch).total.item()
     torch.manual_seed(5)
@@ -184,7 +191,7 @@ def test_the_teacher_forced_loss_of_words_is_that_of_a_loop():
 def test_painting_with_a_cache_is_painting_without(guidance, temperature):
     model, chances = tiny(), SamplingParams(temperature)
     words = padded(model.tokens_of(TEXTS, ["en", "fr", "en"]), model.length)
-    read = model._read(words, None, guidance)
+    read = model._encode_source(words, None, guidance)
     chance = per_image_uniform(3, model.steps, 0)[:, 0]
     *_, fast = painting(model, read, chance, chances, guidance)
     assert torch.equal(fast.codes, painting_slowly(model, read, chance, chances, guidance))
@@ -195,7 +202,10 @@ def test_painting_with_a_cache_is_painting_without(guidance, temperature):
 def test_of_several_tries_the_likeliest_is_kept(guidance):
     model = tiny()
     words = padded(model.tokens_of(TEXTS, ["en", "fr", "en"]), model.length)
-    read, plain = model._read(words, None, guidance), model._read(words, None, 1.0)
+    read, plain = (
+        model._encode_source(words, None, guidance),
+        model._encode_source(words, None, 1.0),
+    )
     several = torch.stack([per_image_uniform(3, model.steps, seed)[:, 0] for seed in range(5)])
     *_, best = best_of(model, read, several, SamplingParams(), guidance)
     each = [painting_slowly(model, read, one, SamplingParams(), guidance) for one in several]
@@ -207,48 +217,48 @@ def test_of_several_tries_the_likeliest_is_kept(guidance):
 
 
 def test_a_judge_keeps_what_it_would_describe_by_the_words():
-    model, judge = tiny(), tiny("image", "words")
+    model, reranker = tiny(), tiny("image", "text")
     drawn = [
         model.draw(TEXTS, seed=[mix_seed(5 + i, k) if k else 5 + i for i in range(3)])
         for k in range(4)
     ]
-    languages = [model.words.detect_language(text) for text in TEXTS]
-    rated = np.stack([judge.caption_log_prob(one, TEXTS, languages) for one in drawn])
-    best = model.draw(TEXTS, seed=[5, 6, 7], tries=4, judge=judge)
+    languages = [model.text_tokenizer.detect_language(text) for text in TEXTS]
+    rated = np.stack([reranker.caption_log_prob(one, TEXTS, languages) for one in drawn])
+    best = model.draw(TEXTS, seed=[5, 6, 7], best_of=4, reranker=reranker)
     for i, k in enumerate(rated.argmax(0).tolist()):
         assert np.array_equal(best.pixels[i], drawn[k].pixels[i])
     assert (rated.max(0) > rated.min(0)).all()
 
 
 def test_what_a_judge_says_is_the_sum_over_pieces_whatever_stands_beside_it():
-    judge, images = tiny("image", "words"), blobs(3)
-    together = judge.caption_log_prob(images, TEXTS, ["en", "fr", "en"])
+    reranker, images = tiny("image", "text"), blobs(3)
+    together = reranker.caption_log_prob(images, TEXTS, ["en", "fr", "en"])
     for i, (text, language) in enumerate(zip(TEXTS, ("en", "fr", "en"), strict=True)):
-        alone = judge.caption_log_prob(images[i], [text], [language])[0]
+        alone = reranker.caption_log_prob(images[i], [text], [language])[0]
         assert alone == together[i]
-        assert judge.caption_log_prob_matrix(images[i], [text], language)[0, 0] == pytest.approx(
+        assert reranker.caption_log_prob_matrix(images[i], [text], language)[0, 0] == pytest.approx(
             alone, rel=1e-4
         )
-    words = judge.tokens_of(TEXTS[:1], ["en"])[0].tolist()
-    steps, log_p = Steps(judge, judge.read(None, pixels_of(judge)[:1])), 0.0
+    words = reranker.tokens_of(TEXTS[:1], ["en"])[0].tolist()
+    steps, log_p = Steps(reranker, reranker.read(None, pixels_of(reranker)[:1])), 0.0
     with torch.inference_mode():
         for t, (token, due) in enumerate(itertools.pairwise(words)):
             log_p += float(steps(torch.tensor([token]), t).log_softmax(-1)[0, due])
-    shown = Images(pixels_of(judge)[:1].numpy())
-    assert judge.caption_log_prob(shown, TEXTS[:1], ["en"])[0] == pytest.approx(log_p, rel=1e-4)
+    shown = Images(pixels_of(reranker)[:1].numpy())
+    assert reranker.caption_log_prob(shown, TEXTS[:1], ["en"])[0] == pytest.approx(log_p, rel=1e-4)
 
 
 def test_what_is_no_judge_is_refused():
-    model, judge = tiny(), tiny("image", "words")
-    with pytest.raises(UsageError, match="give tries"):
-        model.draw(TEXTS, judge=judge)
-    with pytest.raises(UsageError, match="a model that captions"):
-        model.draw(TEXTS, judge=model, tries=2)
-    judge.info = dataclasses.replace(judge.info, height=16)
-    with pytest.raises(UsageError, match="sees images of 16x8x1"):
-        model.draw(TEXTS, judge=judge, tries=2)
-    with pytest.raises(UsageError, match="no caption"):
-        tiny("both").edit(blobs(3), TEXTS, judge=tiny("image", "words"), tries=2)
+    model, reranker = tiny(), tiny("image", "text")
+    with pytest.raises(UsageError, match="best_of 2 or more"):
+        model.draw(TEXTS, reranker=reranker)
+    with pytest.raises(UsageError, match="a captioning model"):
+        model.draw(TEXTS, reranker=model, best_of=2)
+    reranker.info = dataclasses.replace(reranker.info, height=16)
+    with pytest.raises(UsageError, match="takes images of 16x8x1"):
+        model.draw(TEXTS, reranker=reranker, best_of=2)
+    with pytest.raises(UsageError, match="does not use reranker"):
+        tiny("image+text").edit(blobs(3), TEXTS, reranker=tiny("image", "text"), best_of=2)
 
 
 def _log_p(model, read, codes):
@@ -261,13 +271,13 @@ def test_tries_are_of_each_images_own_seed_and_the_first_is_what_one_try_gives()
     model = tiny()
     alone, grown = (
         model.draw(TEXTS[:1], seed=5),
-        list(model.draw_stream(TEXTS[:1], seed=5, tries=3)),
+        list(model.draw_stream(TEXTS[:1], seed=5, best_of=3)),
     )
     assert np.array_equal(grown[-2].pixels, alone.pixels)
-    together = model.draw([*TEXTS[:1], "another"], seed=5, tries=3)
+    together = model.draw([*TEXTS[:1], "another"], seed=5, best_of=3)
     assert np.array_equal(together.pixels[0], grown[-1].pixels[0])
-    with pytest.raises(UsageError, match="tries are 1 or more"):
-        model.draw(TEXTS[:1], tries=0)
+    with pytest.raises(UsageError, match="best_of must be at least 1"):
+        model.draw(TEXTS[:1], best_of=0)
 
 
 def test_guidance_of_1_is_none():
@@ -282,9 +292,9 @@ def test_guidance_of_1_is_none():
 
 @torch.inference_mode()
 def test_words_with_a_cache_are_words_without_also_after_taking_rows():
-    model = tiny("image", "words")
+    model = tiny("image", "text")
     read = read_of(model)
-    tokens = torch.randint(model.words.first, 40, (3, 5))
+    tokens = torch.randint(model.text_tokenizer.first, 40, (3, 5))
     steps, order = Steps(model, read), torch.tensor([2, 0, 0])
     for t in range(3):
         assert torch.allclose(
@@ -305,13 +315,13 @@ def test_words_with_a_cache_are_words_without_also_after_taking_rows():
 class Table:
     """A language of few tokens, whose probabilities hang on all that was said before."""
 
-    def __init__(self, vocabulary, rows=1):
-        self.vocabulary = vocabulary
+    def __init__(self, vocab_size, rows=1):
+        self.vocab_size = vocab_size
         self.said = [()] * rows
 
     def log_p(self, said):
         random = np.random.default_rng((len(said), *said))
-        return torch.from_numpy(random.normal(0, 2, self.vocabulary)).float().log_softmax(0)
+        return torch.from_numpy(random.normal(0, 2, self.vocab_size)).float().log_softmax(0)
 
     def __call__(self, token, t, rows):
         if rows is not None:
@@ -323,7 +333,7 @@ class Table:
 def all_texts(table, start, length):
     """Every text of at most so many tokens, with its log-probability."""
     for count in range(length + 1):
-        others = [v for v in range(table.vocabulary) if v != EOS]
+        others = [v for v in range(table.vocab_size) if v != EOS]
         for text in itertools.product(others, repeat=count):
             said, total = (start,), 0.0
             for token in (*text, EOS):
@@ -334,10 +344,10 @@ def all_texts(table, start, length):
 
 @pytest.mark.parametrize("penalty", [0.0, 0.6, 2.0])
 def test_a_beam_as_wide_as_all_there_is_finds_the_true_maximum(penalty):
-    vocabulary, length, wide = 4, 3, 4**3
-    found = beam_search(Table(vocabulary, 2 * wide), torch.tensor([0, 2]), length, wide, penalty)
+    vocab_size, length, wide = 4, 3, 4**3
+    found = beam_search(Table(vocab_size, 2 * wide), torch.tensor([0, 2]), length, wide, penalty)
     for start, row in zip((0, 2), found, strict=True):
-        texts = list(all_texts(Table(vocabulary), start, length))
+        texts = list(all_texts(Table(vocab_size), start, length))
         ranked = sorted(texts, key=lambda t: -penalised(t[1], len(t[0]) + 1, penalty))
         assert row[0].tokens == ranked[0][0]
         assert row[0].log_p == pytest.approx(ranked[0][1], abs=1e-4)
@@ -375,22 +385,24 @@ def test_texts_of_chance_come_as_often_as_they_are_likely():
 
 
 def test_any_text_is_read_and_marks_are_never_written():
-    model = tiny("image", "words")
-    for said in model.caption(blobs(2), beams=2, count=2)[0]:
+    model = tiny("image", "text")
+    for said in model.caption(blobs(2), num_beams=2, num_captions=2)[0]:
         assert said.text == said.text.strip()
     tokens = model.tokens_of(["日本 🎩 é", None], ["en", "en"])
     assert tokens[1, 0] == EOS
     assert (tokens[1, 1:] == PAD).all()
-    assert model.words.decode(tokens[0].tolist()) == "日本 🎩 é"
+    assert model.text_tokenizer.decode(tokens[0].tolist()) == "日本 🎩 é"
 
 
 def test_a_frozen_tokenizer_is_kept_whole_and_does_not_learn():
     tokenizer = build_model(
-        TokenizerConfig(factor=2, levels=(4, 4), width=8, depth=1), blobs(), np.arange(48)
+        TokenizerConfig(patch_size=2, fsq_levels=(4, 4), width=8, depth=1), blobs(), np.arange(48)
     )[0].eval()
-    config = Config(tokens="runs/any", **{**SMALL, "block": None, "colors": None})
+    config = Config(
+        image_tokenizer="runs/any", **{**SMALL, "palette_patch_size": None, "palette_size": None}
+    )
     model = build_model(config, blobs(), np.arange(48), tokenizer=tokenizer)[0]
-    assert (model.config.block, model.config.colors) == (2, 16)
+    assert (model.config.palette_patch_size, model.config.palette_size) == (2, 16)
     tokens = tokenizer.tokenize(blobs(3))
     pixels = torch.from_numpy(blobs(3).pixels.copy())
     assert np.array_equal(model.codes.codes_of(pixels), tokens.reshape(3, -1))
@@ -405,17 +417,21 @@ def test_a_frozen_tokenizer_is_kept_whole_and_does_not_learn():
 
 
 @torch.inference_mode()
-@pytest.mark.parametrize("source", ["words", "both"])
+@pytest.mark.parametrize("source", ["text", "image+text"])
 def test_codes_told_by_their_digits_are_painted_with_a_cache_as_without(source):
-    quantized = TokenizerConfig(factor=2, levels=(4, 3), width=8, depth=1)
+    quantized = TokenizerConfig(patch_size=2, fsq_levels=(4, 3), width=8, depth=1)
     tokenizer = build_model(quantized, blobs(), np.arange(48))[0].eval()
-    config = Config(source, tokens="runs/any", **{**SMALL, "block": None, "colors": None})
+    config = Config(
+        source,
+        image_tokenizer="runs/any",
+        **{**SMALL, "palette_patch_size": None, "palette_size": None},
+    )
     model = build_model(config, blobs(), np.arange(48), tokenizer=tokenizer)[0].eval()
-    assert model.config.levels == (4, 3)
+    assert model.config.fsq_levels == (4, 3)
     assert model.head.weight.shape == (1, 4 + 3 + 12, 32)
     words = padded(model.tokens_of(TEXTS, ["en", "fr", "en"]), model.length)
     read, chance = (
-        model._read(words, pixels_of(model), 2.0),
+        model._encode_source(words, pixels_of(model), 2.0),
         per_image_uniform(3, model.steps, 0)[:, 0],
     )
     *_, fast = painting(model, read, chance, SamplingParams(), 2.0)
@@ -423,25 +439,25 @@ def test_codes_told_by_their_digits_are_painted_with_a_cache_as_without(source):
 
 
 def test_an_image_read_patch_by_code_stands_beside_what_is_painted():
-    model = tiny("both", patch=2)
+    model = tiny("image+text", patch_size=2)
     assert model.beside is not None
-    read = model._read(
+    read = model._encode_source(
         padded(model.tokens_of(TEXTS, ["en"] * 3), model.length), pixels_of(model), 2
     )
     assert model.beside_of(read).shape == (6, model.steps, 32)
-    assert tiny("both", patch=4).beside is None
-    assert tiny("both").config.read == "codes", "most of an edit is to copy"
-    assert tiny("both").beside is not None
-    assert tiny("image", "words").config.read == "patches"
-    assert tiny("words").beside is None
+    assert tiny("image+text", patch_size=4).beside is None
+    assert tiny("image+text").config.source_encoding == "codes", "most of an edit is to copy"
+    assert tiny("image+text").beside is not None
+    assert tiny("image", "text").config.source_encoding == "patches"
+    assert tiny("text").beside is None
 
 
 def test_a_tokenizer_of_other_images_is_refused():
     other = build_model(
-        TokenizerConfig(factor=2, width=8, depth=1), blobs(height=4, width=4), range(48)
+        TokenizerConfig(patch_size=2, width=8, depth=1), blobs(height=4, width=4), range(48)
     )
     with pytest.raises(UsageError, match=r"4x4x1.*8x8x1"):
-        build_model(Config(tokens="runs/any"), blobs(), np.arange(48), tokenizer=other[0])
+        build_model(Config(image_tokenizer="runs/any"), blobs(), np.arange(48), tokenizer=other[0])
 
 
 def test_images_without_captions_or_pairs_are_refused():
@@ -450,19 +466,19 @@ def test_images_without_captions_or_pairs_are_refused():
         build_model(Config(), mute, np.arange(48))
     single = dataclasses.replace(blobs(), before=None)
     with pytest.raises(UsageError, match="pairs of images"):
-        build_model(Config(source="both"), single, np.arange(48))
+        build_model(Config(source="image+text"), single, np.arange(48))
     english = dataclasses.replace(blobs(), captions={"en": blobs().captions["en"]})
     with pytest.raises(UsageError, match="two languages"):
-        build_model(Config(source="words", target="words"), english, np.arange(48))
+        build_model(Config(source="text", target="text"), english, np.arange(48))
 
 
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
         ({"source": "image", "target": "image"}, "there is no image to image"),
-        ({"source": "both", "target": "words"}, "there is no both to words"),
+        ({"source": "image+text", "target": "text"}, "there is no image\\+text to text"),
         ({"caption_dropout": 1.0}, "caption_dropout"),
-        ({"pieces": 100}, "256"),
+        ({"vocab_size": 100}, "256"),
         ({"heads": 5, "width": 32}, "does not divide"),
         ({"depth": 0}, "at least 1"),
     ],
@@ -474,13 +490,13 @@ def test_configurations_that_cannot_be(options, reason):
 
 def test_sides_that_do_not_divide_name_those_that_do():
     with pytest.raises(UsageError, match="these do: 1, 2, 4, 8"):
-        tiny(block=3)
-    with pytest.raises(UsageError, match="patch 5"):
-        tiny("image", "words", patch=5)
+        tiny(palette_patch_size=3)
+    with pytest.raises(UsageError, match="patch_size 5"):
+        tiny("image", "text", patch_size=5)
 
 
 def test_captions_are_taken_in_every_language_and_pairs_are_of_two():
-    model, batch = tiny("words", "words"), blobs().batch(np.arange(40))
+    model, batch = tiny("text", "text"), blobs().batch(np.arange(40))
     first, second = model._chosen(batch.captions, 40)
     assert set(first.languages) == {"en", "fr"}
     assert all(a != b for a, b in zip(first.languages, second.languages, strict=True))
@@ -491,17 +507,17 @@ def test_captions_are_taken_in_every_language_and_pairs_are_of_two():
 
 @pytest.mark.parametrize(("width", "waves"), [(32, 32), (18, 16)])
 def test_the_places_of_an_image_begin_as_sines_of_row_and_column(width, waves):
-    model = tiny("image", "words", width=width, heads=1)
+    model = tiny("image", "text", width=width, heads=1)
     rows, columns = (
-        model.info.height // model.config.patch,
-        model.info.width // model.config.patch,
+        model.info.height // model.config.patch_size,
+        model.info.width // model.config.patch_size,
     )
     wanted = PLACED * sincos_2d_pos_embed(rows, columns, width)
     torch.testing.assert_close(model.image_places[:, :waves], wanted)
 
 
 def test_reading_codes_in_place_of_patches():
-    model = tiny("image", "words", read="codes")
+    model = tiny("image", "text", source_encoding="codes")
     assert model.caption(blobs(2), language="fr")[0][0].log_prob < 0
     loss = model.train().loss(blobs().batch(np.arange(8)))
     loss.total.backward()

@@ -34,7 +34,8 @@ def test_every_code_is_a_vector_and_every_vector_that_code(levels):
 
 
 @given(
-    levels=st.lists(st.integers(3, 9), min_size=1, max_size=4).map(tuple), seed=st.integers(0, 9)
+    levels=st.lists(st.integers(3, 9), min_size=1, max_size=4).map(tuple),
+    seed=st.integers(0, 9),
 )
 def test_rounding_gives_the_vector_of_its_code(levels, seed):
     fsq = FSQ(levels)
@@ -95,10 +96,10 @@ def test_the_codebook_follows_the_vectors_and_dead_codes_are_revived():
 
 @pytest.mark.parametrize("kind", ["fsq", "vq"])
 def test_tokens_decode_to_the_reconstruction(kind):
-    model, images = small(quantizer=kind, factor=2, codes=32), blobs(9)
+    model, images = small(quantizer=kind, patch_size=2, codebook_size=32), blobs(9)
     tokens = model.tokenize(images)
     assert tokens.shape == (9, 4, 4)
-    assert tokens.max() < model.vocabulary
+    assert tokens.max() < model.vocab_size
     made = model.detokenize(tokens).pixels
     assert np.array_equal(made, model.reconstruct(images).pixels)
     assert np.array_equal(tokens[3:5], model.tokenize(images[3:5]))
@@ -107,7 +108,7 @@ def test_tokens_decode_to_the_reconstruction(kind):
 @pytest.mark.parametrize("kind", ["fsq", "vq"])
 def test_it_learns_to_reconstruct(kind):
     torch.manual_seed(0)
-    model = small(quantizer=kind, factor=2, codes=64).train()
+    model = small(quantizer=kind, patch_size=2, codebook_size=64).train()
     optimizer = torch.optim.Adam(model.parameters(), 3e-3)
     batch = blobs().batch(np.arange(48))
     for _ in range(150):
@@ -129,10 +130,10 @@ def test_perplexity_counts_codes_as_if_used_evenly():
 def test_what_cannot_be_is_refused():
     info = blobs().info()
     with pytest.raises(UsageError, match="does not divide images of 8 x 8; these do: 1, 2, 4, 8"):
-        Config(factor=3).resolve(info)
-    with pytest.raises(UsageError, match="levels are 3 or more"):
-        Config(levels=(8, 1))
-    model = small(factor=2)
+        Config(patch_size=3).resolve(info)
+    with pytest.raises(UsageError, match="fsq_levels are 3 or more"):
+        Config(fsq_levels=(8, 1))
+    model = small(patch_size=2)
     with pytest.raises(UsageError, match="tokens are"):
         model.detokenize(np.zeros((1, 8, 8), int))
     with pytest.raises(UsageError, match="numbers from 0 to 999"):

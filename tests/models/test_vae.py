@@ -131,7 +131,7 @@ def test_gradients_of_the_reparameterised_sample_are_those_of_finite_differences
 
 
 @pytest.mark.parametrize("prior", ["standard", "flow"])
-def test_more_importance_samples_tighten_the_bound(prior):
+def test_more_iw_samples_tighten_the_bound(prior):
     model, images = tiny(likelihood="bernoulli", prior=prior), blobs(200)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
@@ -146,7 +146,7 @@ def test_more_importance_samples_tighten_the_bound(prior):
 
 def test_importance_weighted_loss_is_the_bound_of_log_weights_and_comes_late():
     batch = blobs(32).batch(np.arange(32))
-    model = tiny(likelihood="bernoulli", binarize="static", importance_samples=7).train()
+    model = tiny(likelihood="bernoulli", binarize="static", iw_samples=7).train()
     torch.manual_seed(3)
     loss = model.loss(batch, 0.7)
     torch.manual_seed(3)
@@ -246,7 +246,7 @@ def test_a_condition_changes_the_image_and_can_be_left_out():
 
 
 def test_dropped_labels_are_those_of_no_label():
-    model = tiny(condition="label", condition_dropout=1.0).train()
+    model = tiny(condition="label", label_dropout=1.0).train()
     assert (model._hidden_some(torch.tensor([0, 1, 2])) == -1).all()
     embedding = model.encoder.labels
     assert torch.equal(embedding(torch.tensor([-1]), 1), embedding(None, 1))

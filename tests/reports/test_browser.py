@@ -39,11 +39,11 @@ def opened(request, browser, address):
     page = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
     asked, said = [], []
 
-    def judge(route):
+    def reranker(route):
         asked.append(route.request.url)
         route.continue_() if route.request.url == address else route.abort()
 
-    page.route("**/*", judge)
+    page.route("**/*", reranker)
     page.on("console", lambda message: said.append(message.text))
     page.on("pageerror", lambda error: said.append(str(error)))
     page.goto(address)

@@ -20,7 +20,7 @@ def run_of(folder, ratio, **figures):
     model = {"mask_ratio": ratio, "kind": "random"}
     run.write("config.json", {"family": "vae", "model": model, "training": {"steps": 3}})
     if figures:
-        run.write("evaluation.json", {"figures": figures})
+        run.write("evaluation.json", {"metrics": figures})
     return Run(folder)
 
 
@@ -85,7 +85,7 @@ def test_probes_by_layer_are_drawn_together(runs, tmp_path, capsys):
     with pytest.raises(UsageError, match="none of these runs"):
         by_layer(runs)
     for run, layers in zip(runs, ([0.2, 0.5, 0.4], [0.2, 0.3]), strict=False):
-        run.write("evaluation.json", {"figures": {"psnr": 1}, "curves": {"probe_by_layer": layers}})
+        run.write("evaluation.json", {"metrics": {"psnr": 1}, "curves": {"probe_by_layer": layers}})
     words = [*(str(run.path) for run in runs), "--figure", "probe_by_layer"]
     assert main(["compare", *words]) == 0
     lines = capsys.readouterr().out.splitlines()

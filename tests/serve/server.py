@@ -17,14 +17,14 @@ def serving(runs, store, **how):
     """The address of a server in a thread of this process, ready to answer."""
     import uvicorn
 
-    from pinxit.serve.app import Settings, application
+    from pinxit.serve.app import ServerSettings, application
     from pinxit.serve.inference.registry import load
     from pinxit.serve.inference.router import Painters
     from pinxit.serve.store import Store
 
     waiting, aliases = how.pop("waiting", 256), how.pop("aliases", None)
     painters = Painters(load(list(runs), "cpu", waiting), aliases)
-    app = application(painters, Store(str(store)), Settings(**how))
+    app = application(painters, Store(str(store)), ServerSettings(**how))
     listening = socket.socket()
     listening.bind(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=2))

@@ -27,14 +27,14 @@ def test_images_from_words_differ_and_a_seed_repeats_them(client):
 
 
 def test_of_several_tries_the_captioning_run_chooses(client, runs):
-    """What comes is what the command line's `--judge` keeps; a run that answers alone has none."""
-    asked: dict = {"prompt": "a blob at the top left", "extra_body": {"seed": 3, "tries": 4}}
+    """The image is the one that `--reranker` keeps; a run that answers alone has no reranker."""
+    asked: dict = {"prompt": "a blob at the top left", "extra_body": {"seed": 3, "best_of": 4}}
     painter, captions = (pinxit.load(runs[f"blobs-{name}"]) for name in ("painter", "captions"))
-    for name, judge in (("pinxit", captions), ("blobs-painter", None)):
+    for name, reranker in (("pinxit", captions), ("blobs-painter", None)):
         found = client.images.generate(model=name, n=4, **asked)
         seeds = [mix_seed(3, i) for i in range(4)]
         text = found.data[0].revised_prompt
-        wanted = painter.draw([text] * 4, seed=seeds, tries=4, judge=judge)
+        wanted = painter.draw([text] * 4, seed=seeds, best_of=4, reranker=reranker)
         for one, pixels in zip(found.data, wanted.pixels, strict=True):
             shown = opened(one.b64_json).resize(pixels.shape[1::-1], 0).convert("L")
             assert np.array_equal(np.asarray(shown), pixels[..., 0])

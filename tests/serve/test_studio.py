@@ -33,11 +33,11 @@ def page(request, browser, base):
     opened.on("console", lambda message: said.append(message.text))
     opened.on("pageerror", lambda error: said.append(str(error)))
 
-    def judge(request):
+    def reranker(request):
         if not request.url.startswith((base, "data:", "blob:")):
             elsewhere.append(request.url)
 
-    opened.on("request", judge)
+    opened.on("request", reranker)
     opened.goto(base)
     opened.wait_for_selector("[role=tab]")
     yield opened

@@ -7,10 +7,10 @@ import math
 import pytest
 import torch
 
-from pinxit.training.loop import State, training
+from pinxit.training.loop import Counters, train_steps
 from pinxit.training.optimizers import build_optimizer
-from pinxit.training.schedule import average_decay
-from pinxit.training.settings import Settings
+from pinxit.training.schedule import ema_decay_at
+from pinxit.training.settings import TrainingSettings
 from tests.builders import blobs
 from tests.training.trainers import SETTINGS, Regression, steps, trainer
 
@@ -44,13 +44,13 @@ def test_the_model_is_told_how_far_the_budget_is():
 
 def test_the_running_average_is_its_recurrence():
     model, kept = Regression(), []
-    run = trainer(model, ema=0.9)
+    run = trainer(model, ema_decay=0.9)
     run.optimizer.register_step_post_hook(lambda *_: kept.append(model.weight.detach().clone()))
     expected = model.weight.detach().double().clone()
-    steps(run, blobs(), 30, ema=0.9)
+    steps(run, blobs(), 30, ema_decay=0.9)
     assert len(kept) == 30
     for step, weight in enumerate(kept):
-        decay = average_decay(0.9, step)
+        decay = ema_decay_at(0.9, step)
         expected = decay * expected + (1 - decay) * weight.double()
     assert torch.allclose(run.average[0].double(), expected, atol=1e-6)
 
@@ -69,7 +69,7 @@ def test_a_step_is_a_function_of_its_number_and_the_weights_alone():
     whole = [float(step.loss) for step in _on(first, 5)]
     other = Regression()
     other.load_state_dict(weights)
-    second = trainer(other, State(step=5, norm=norm))
+    second = trainer(other, Counters(step=5, norm=norm))
     for p, kept in zip(other.parameters(), moments, strict=True):
         second.optimizer.state[p] = kept
     assert [float(step.loss) for step in _on(second, 5)] == whole
@@ -78,10 +78,10 @@ def test_a_step_is_a_function_of_its_number_and_the_weights_alone():
 
 def _on(of, more):
     """So many more steps, of a budget of 100."""
-    chosen, images, end = Settings(**SETTINGS, steps=100), blobs(), of.state.step + more
+    chosen, images, end = TrainingSettings(**SETTINGS, steps=100), blobs(), of.state.step + more
     rows = images.split_indices("all")
     return list(
-        training(of, images, rows, chosen, lambda s: 1.0 if s.step >= end else s.step / 100)
+        train_steps(of, images, rows, chosen, lambda s: 1.0 if s.step >= end else s.step / 100)
     )
 
 
@@ -111,20 +111,20 @@ def test_an_update_that_is_not_finite_is_skipped_and_counted(kind):
 
 def test_a_wild_gradient_is_cut_to_a_few_times_the_usual_norm():
     model = Regression(change=lambda call, total: total * (1e4 if call == 6 else 1))
-    run, norms = trainer(model, clip=4.0), []
+    run, norms = trainer(model, grad_clip_factor=4.0), []
 
     def measure(*_):
         norms.append(float(torch.nn.utils.get_total_norm([p.grad for p in model.parameters()])))
 
     run.optimizer.register_step_pre_hook(measure)
-    done = steps(run, blobs(), 8, clip=4.0)
+    done = steps(run, blobs(), 8, grad_clip_factor=4.0)
     assert done[5].norm > 1000 * done[4].norm
     assert norms[5] <= 4.01 * max(norms[:5])
     assert norms[4] == pytest.approx(done[4].norm), "an ordinary one is left as it is"
 
 
 def test_vectors_and_scalars_do_not_decay():
-    groups = build_optimizer(Regression(), Settings(weight_decay=0.3)).param_groups
+    groups = build_optimizer(Regression(), TrainingSettings(weight_decay=0.3)).param_groups
     assert [(g["weight_decay"], [p.ndim for p in g["params"]]) for g in groups] == [
         (0.3, [2]),
         (0.0, [1]),

@@ -13,7 +13,7 @@ from pinxit.models.vae.config import Config as VAE
 from pinxit.nn.layers import ResidualConv
 from pinxit.training.muon import FASTER, hidden_matrices, orthogonal
 from pinxit.training.optimizers import build_optimizer
-from pinxit.training.settings import Settings
+from pinxit.training.settings import TrainingSettings
 from tests.builders import blobs
 
 
@@ -41,7 +41,7 @@ def test_singular_values_are_near_one_and_directions_stay(shape, bf16):
 def test_steps_are_those_of_torch(precision):
     torch.manual_seed(0)
     ours, theirs, start = model(), model(), model()  # of one seed
-    settings = Settings(
+    settings = TrainingSettings(
         optimizer="muon", learning_rate=1e-3, weight_decay=0.01, precision=precision
     )
     mine = build_optimizer(ours, settings)
@@ -72,7 +72,7 @@ def test_steps_are_those_of_torch(precision):
 def test_a_convolution_turns_as_the_matrix_of_its_kernels():
     torch.manual_seed(0)
     conv = ResidualConv(8)
-    settings = Settings(optimizer="muon", learning_rate=0.1, weight_decay=0.0)
+    settings = TrainingSettings(optimizer="muon", learning_rate=0.1, weight_decay=0.0)
     optimizer = build_optimizer(conv, settings)
     before = conv.inner.weight.detach().clone()
     conv.inner.weight.grad = torch.randn(8, 8, 3, 3)
@@ -85,7 +85,8 @@ def test_a_convolution_turns_as_the_matrix_of_its_kernels():
 def test_auto_takes_it_where_there_are_such_layers_and_nowhere_else():
     def kinds(one, **options):
         return sum(
-            group["muon"] for group in build_optimizer(one, Settings(**options)).param_groups
+            group["muon"]
+            for group in build_optimizer(one, TrainingSettings(**options)).param_groups
         )
 
     assert [kinds(model(), optimizer=name) for name in ("auto", "muon", "adamw")] == [1, 1, 0]
@@ -95,11 +96,11 @@ def test_auto_takes_it_where_there_are_such_layers_and_nowhere_else():
     with pytest.raises(UsageError, match="has neither"):
         kinds(vae, optimizer="muon")
     with pytest.raises(UsageError, match="auto, adamw or muon"):
-        Settings(optimizer="sgd")  # type: ignore[arg-type]
+        TrainingSettings(optimizer="sgd")  # type: ignore[arg-type]
 
 
 def test_every_parameter_is_in_one_group():
     one = model()
-    groups = build_optimizer(one, Settings()).param_groups
+    groups = build_optimizer(one, TrainingSettings()).param_groups
     parameters = [id(p) for group in groups for p in group["params"]]
     assert sorted(parameters) == sorted(id(p) for p in one.parameters())

@@ -22,8 +22,8 @@ def test_the_faster_is_taken_and_fp32_where_there_is_nothing_to_win(
 ):
     seconds = {torch.float32: fp32, torch.bfloat16: bf16}
     monkeypatch.setattr(precision, "seconds_of_product", lambda side, dtype, **_: seconds[dtype])
-    assert precision.faster_precision("cpu") == chosen
-    assert precision.faster_precision("mps") == "fp32"
+    assert precision.measure_precision("cpu") == chosen
+    assert precision.measure_precision("mps") == "fp32"
 
 
 @pytest.mark.parametrize("product_bf16", [0.1, 1.5])
@@ -33,21 +33,21 @@ def test_of_a_model_its_own_step_decides(monkeypatch, product_bf16, model_bf16, 
     bf16 may seem slower where a model's are not."""
     seconds = {torch.float32: 1.0, torch.bfloat16: product_bf16}
     monkeypatch.setattr(precision, "seconds_of_product", lambda side, dtype, **_: seconds[dtype])
-    assert precision.faster_precision("cpu", lambda bf16: model_bf16 if bf16 else 1.0) == chosen
+    assert precision.measure_precision("cpu", lambda bf16: model_bf16 if bf16 else 1.0) == chosen
 
 
 def test_where_bf16_is_emulated_no_step_is_tried_in_it(monkeypatch):
     seconds = {torch.float32: 1.0, torch.bfloat16: 100.0}
     monkeypatch.setattr(precision, "seconds_of_product", lambda side, dtype, **_: seconds[dtype])
     tried = []
-    assert precision.faster_precision("cpu", lambda bf16: tried.append(bf16) or 0.0) == "fp32"
+    assert precision.measure_precision("cpu", lambda bf16: tried.append(bf16) or 0.0) == "fp32"
     assert not tried
 
 
 def test_what_the_machine_does_for_a_moment_does_not_decide(monkeypatch):
     monkeypatch.setattr(precision, "seconds_of_product", lambda *_, **__: 1.0)
     times = {True: iter([9.0, 1.0]), False: iter([2.0, 2.0])}
-    assert precision.faster_precision("cpu", lambda bf16: next(times[bf16])) == "bf16"
+    assert precision.measure_precision("cpu", lambda bf16: next(times[bf16])) == "bf16"
 
 
 def test_to_measure_a_step_changes_neither_the_model_nor_chance():
@@ -76,11 +76,11 @@ def test_a_slow_product_is_not_repeated(monkeypatch):
 def test_it_is_chosen_once_for_a_run_whatever_a_later_measurement_says(tmp_path, monkeypatch):
     """The two may be as fast as each other; weights of both are not those of one."""
     config = VAE(latent_dim=2, width=16, depth=1, likelihood="bernoulli")
-    monkeypatch.setattr(devices, "faster_precision", lambda *_: "fp32")
+    monkeypatch.setattr(devices, "measure_precision", lambda *_: "fp32")
     run = train(config, blobs(), out=tmp_path / "run", steps=2, quiet=True)
     assert run.config["training"]["precision"] == "fp32"
     measured = []
-    monkeypatch.setattr(devices, "faster_precision", lambda *_: measured.append(1) or "bf16")
+    monkeypatch.setattr(devices, "measure_precision", lambda *_: measured.append(1) or "bf16")
     run = resume(run, blobs(), steps=4, quiet=True)
     assert run.config["training"]["precision"] == "fp32"
     assert not measured

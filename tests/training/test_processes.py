@@ -13,7 +13,7 @@ from pinxit.runs import Run
 
 STEPS = 120
 TRAIN = ["train", "vae", "digits", "--devices", "2", "--steps", str(STEPS), "--width", "32"]
-TRAIN += ["--depth", "1", "--batch-size", "33", "--warmup", "10", "--evaluations", "4"]
+TRAIN += ["--depth", "1", "--batch-size", "33", "--warmup-steps", "10", "--num-evals", "4"]
 TRAIN += ["--no-report"]
 
 

@@ -14,11 +14,17 @@ from pinxit.errors import PinxitError, UsageError
 from pinxit.runs import Run
 from pinxit.training import session
 from pinxit.training.api import resume, train
-from pinxit.training.run_folder import refuse_taken
+from pinxit.training.run_folder import check_output_dir
 from tests.builders import blobs
 
 TINY = pinxit.VAE(latent_dim=2, width=16, depth=1, likelihood="bernoulli")
-SHORT = {"batch_size": 16, "evaluations": 4, "checkpoint_seconds": 0, "warmup": 5, "quiet": True}
+SHORT = {
+    "batch_size": 16,
+    "num_evals": 4,
+    "checkpoint_seconds": 0,
+    "warmup_steps": 5,
+    "quiet": True,
+}
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +53,7 @@ def contents(run: Run) -> dict[str, bytes]:
         ({"steps": 0}, "steps must be above 0"),
         ({"minutes": 0}, "minutes must be above 0"),
         ({"minutes": 5, "steps": 50}, "one budget at a time, not minutes and steps"),
-        ({"steps": 50, "warmups": 1}, r"no 'warmups'\. Did you mean 'warmup'"),
+        ({"steps": 50, "warmup_stepss": 1}, r"no 'warmup_stepss'\. Did you mean 'warmup_steps'"),
         ({"steps": 50, "precision": "half"}, "precision is auto, fp32 or bf16"),
     ],
 )
@@ -135,4 +141,4 @@ def test_a_place_that_may_not_be_looked_into_is_said(tmp_path, monkeypatch):
 
     monkeypatch.setattr(type(tmp_path), "exists", refused)
     with pytest.raises(PinxitError, match=r"cannot write to .*: Permission denied"):
-        refuse_taken(tmp_path / "run")
+        check_output_dir(tmp_path / "run")

@@ -22,7 +22,7 @@ import pytest
 
 STEPS = 300
 TRAIN = ["train", "vae", "digits", "--steps", str(STEPS), "--width", "32", "--latent-dim", "4"]
-TRAIN += ["--depth", "1", "--batch-size", "32", "--evaluations", "8", "--checkpoint-seconds", "0"]
+TRAIN += ["--depth", "1", "--batch-size", "32", "--num-evals", "8", "--checkpoint-seconds", "0"]
 TRAIN += ["--no-report"]
 
 FORKS = multiprocessing.get_context("forkserver")

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pinxit.training.schedule import Clock, average_decay, learning_rate, order
+from pinxit.training.schedule import Clock, batch_order, ema_decay_at, learning_rate
 
 
 def test_the_learning_rate_rises_in_a_line_and_falls_as_half_a_cosine():
@@ -25,17 +25,17 @@ def test_the_learning_rate_rises_in_a_line_and_falls_as_half_a_cosine():
 
 
 def test_the_average_remembers_about_a_tenth_of_the_steps_at_first():
-    assert average_decay(0.999, 0) == 0.1
-    assert average_decay(0.999, 90) == 0.91
-    assert average_decay(0.999, 10**6) == 0.999
-    assert average_decay(0.0, 50) == 0, "no average was asked for"
+    assert ema_decay_at(0.999, 0) == 0.1
+    assert ema_decay_at(0.999, 90) == 0.91
+    assert ema_decay_at(0.999, 10**6) == 0.999
+    assert ema_decay_at(0.0, 50) == 0, "no average was asked for"
 
 
 @given(n=st.integers(1, 40), batch=st.integers(1, 60), seed=st.integers(0, 5))
 @settings(max_examples=60, deadline=None)
 def test_every_epoch_is_each_image_exactly_once(n, batch, seed):
     steps = math.ceil(3 * n / batch)
-    drawn = np.concatenate(list(itertools.islice(order(n, batch, seed, 0), steps)))
+    drawn = np.concatenate(list(itertools.islice(batch_order(n, batch, seed, 0), steps)))
     assert len(drawn) == steps * batch
     for epoch in range(3):
         assert sorted(drawn[epoch * n : (epoch + 1) * n]) == list(range(n))
@@ -44,15 +44,15 @@ def test_every_epoch_is_each_image_exactly_once(n, batch, seed):
 @given(n=st.integers(1, 40), batch=st.integers(1, 60), step=st.integers(0, 30))
 @settings(max_examples=60, deadline=None)
 def test_the_order_from_a_step_on_is_that_of_a_run_that_came_to_it(n, batch, step):
-    whole = list(itertools.islice(order(n, batch, 3, 0), step + 4))
-    resumed = list(itertools.islice(order(n, batch, 3, step), 4))
+    whole = list(itertools.islice(batch_order(n, batch, 3, 0), step + 4))
+    resumed = list(itertools.islice(batch_order(n, batch, 3, step), 4))
     assert all(np.array_equal(a, b) for a, b in zip(whole[step:], resumed, strict=True))
 
 
 def test_epochs_and_seeds_are_in_different_orders():
-    first, second = itertools.islice(order(32, 32, 0, 0), 2)
+    first, second = itertools.islice(batch_order(32, 32, 0, 0), 2)
     assert not np.array_equal(first, second)
-    assert not np.array_equal(first, next(order(32, 32, 1, 0)))
+    assert not np.array_equal(first, next(batch_order(32, 32, 1, 0)))
 
 
 def test_a_clock_goes_on_from_what_was_spent_before():

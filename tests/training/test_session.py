@@ -21,7 +21,7 @@ from pinxit.training.api import resume, train
 from tests.builders import blobs
 
 TINY = pinxit.VAE(latent_dim=2, width=16, depth=1, likelihood="bernoulli")
-SHORT = {"steps": 40, "batch_size": 16, "evaluations": 4, "checkpoint_seconds": 0, "warmup": 5}
+SHORT = {"steps": 40, "batch_size": 16, "num_evals": 4, "checkpoint_seconds": 0, "warmup_steps": 5}
 SHORT |= {"precision": "fp32"}  # to measure which is faster takes steps of its own
 
 
@@ -103,7 +103,7 @@ def test_without_validation_images_the_last_average_is_kept(tmp_path):
 
 
 def test_minutes_end_by_the_clock_and_the_schedule_with_them(tmp_path):
-    run = trained(tmp_path / "run", steps=None, minutes=0.02, warmup=0)
+    run = trained(tmp_path / "run", steps=None, minutes=0.02, warmup_steps=0)
     rows = run.metrics()
     assert 1.2 <= run.config["trained"]["seconds"] < 5
     assert rows[-1]["progress"] >= 1
@@ -139,7 +139,7 @@ def test_a_loss_that_is_not_finite_is_skipped_counted_and_told(tmp_path, monkeyp
 def test_too_many_in_a_row_stop_with_the_last_good_checkpoint_kept(tmp_path, monkeypatch):
     spoil(monkeypatch, range(13, 1000))
     with pytest.raises(PinxitError, match="5 updates in a row, up to step 17") as error:
-        trained(tmp_path / "run", patience=5)
+        trained(tmp_path / "run", max_skipped_updates=5)
     assert error.value.exit_code == 1
     state = load_file(tmp_path / "run" / "checkpoint" / "state.safetensors")
     assert all(tensor.isfinite().all() for tensor in state.values())

@@ -7,7 +7,7 @@ import pytest
 from pinxit.data.batch import DatasetInfo
 from pinxit.errors import UsageError
 from pinxit.training.api import train
-from pinxit.training.settings import Settings, chosen_batch, chosen_learning_rate
+from pinxit.training.settings import TrainingSettings, default_batch_size, default_learning_rate
 from tests.builders import blobs
 
 
@@ -23,12 +23,12 @@ from tests.builders import blobs
         ({"learning_rate": 0.0}, "learning_rate must be above 0"),
         ({"learning_rate": float("inf")}, "learning_rate must be above 0"),
         ({"devices": 0}, "devices must be above 0"),
-        ({"evaluations": 0}, "evaluations must be above 0"),
-        ({"patience": 0}, "patience must be above 0"),
-        ({"warmup": -1}, "warmup must be 0 or more"),
-        ({"clip": -0.5}, "clip must be 0 or more"),
+        ({"num_evals": 0}, "num_evals must be above 0"),
+        ({"max_skipped_updates": 0}, "max_skipped_updates must be above 0"),
+        ({"warmup_steps": -1}, "warmup_steps must be 0 or more"),
+        ({"grad_clip_factor": -0.5}, "grad_clip_factor must be 0 or more"),
         ({"weight_decay": float("nan")}, "weight_decay must be 0 or more"),
-        ({"ema": 1.0}, "ema is a decay"),
+        ({"ema_decay": 1.0}, "ema_decay is a decay"),
         ({"seed": -1}, "seed must be 0 or more"),
         ({"precision": "fp16"}, "precision is auto, fp32 or bf16, not 'fp16'"),
         ({"minutes": 5, "steps": 100}, "one budget at a time, not minutes and steps"),
@@ -37,7 +37,7 @@ from tests.builders import blobs
 )
 def test_what_cannot_be_is_said(wrong, said):
     with pytest.raises(UsageError, match=said):
-        Settings(**wrong)
+        TrainingSettings(**wrong)
 
 
 def test_an_unknown_setting_suggests_the_near_one(tmp_path):
@@ -47,20 +47,20 @@ def test_an_unknown_setting_suggests_the_near_one(tmp_path):
 
 
 def test_budgets():
-    assert Settings().seconds == 300
-    assert Settings(minutes=0.5).seconds == 30
-    assert Settings(steps=7).seconds is None
-    assert Settings(steps=7).total_steps(1000, 10) == 7
-    assert Settings(epochs=1.5).total_steps(1000, 64) == 24, "1,500 images, rounded up"
-    assert Settings(minutes=1).total_steps(1000, 10) is None
+    assert TrainingSettings().seconds == 300
+    assert TrainingSettings(minutes=0.5).seconds == 30
+    assert TrainingSettings(steps=7).seconds is None
+    assert TrainingSettings(steps=7).total_steps(1000, 10) == 7
+    assert TrainingSettings(epochs=1.5).total_steps(1000, 64) == 24, "1,500 images, rounded up"
+    assert TrainingSettings(minutes=1).total_steps(1000, 10) is None
 
 
 def test_the_batch_grows_with_the_images_and_shrinks_with_their_size():
-    sizes = [chosen_batch(DatasetInfo(n, 28, 28, 1)) for n in (10, 1_000, 30_000, 1_000_000)]
+    sizes = [default_batch_size(DatasetInfo(n, 28, 28, 1)) for n in (10, 1_000, 30_000, 1_000_000)]
     assert sizes == [10, 64, 128, 256]
-    assert chosen_batch(DatasetInfo(1_000_000, 256, 256, 3)) == 32
+    assert default_batch_size(DatasetInfo(1_000_000, 256, 256, 3)) == 32
 
 
 def test_the_learning_rate_falls_with_the_parameters():
-    assert chosen_learning_rate(10_000) == 2e-3
-    assert chosen_learning_rate(8_000_000) == 1e-3
+    assert default_learning_rate(10_000) == 2e-3
+    assert default_learning_rate(8_000_000) == 1e-3

@@ -10,11 +10,11 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from pinxit.models.protocols import Loss
-from pinxit.training.loop import State, Step, Trainer, training
+from pinxit.training.loop import Counters, Step, TrainState, train_steps
 from pinxit.training.optimizers import build_optimizer
-from pinxit.training.settings import Settings
+from pinxit.training.settings import TrainingSettings
 
-SETTINGS: dict[str, Any] = {"batch_size": 8, "learning_rate": 1e-2, "warmup": 0}
+SETTINGS: dict[str, Any] = {"batch_size": 8, "learning_rate": 1e-2, "warmup_steps": 0}
 
 
 class Regression(nn.Module):
@@ -37,18 +37,18 @@ class Regression(nn.Module):
         return Loss(total, {"error": total.detach()}, "squared error")
 
 
-def trainer(model: nn.Module, state: State | None = None, **settings: Any) -> Trainer:
+def trainer(model: nn.Module, state: Counters | None = None, **settings: Any) -> TrainState:
     fabric = Fabric(accelerator="cpu")
     wrapped, optimizer = fabric.setup(
-        model, build_optimizer(model, Settings(**{**SETTINGS, **settings}))
+        model, build_optimizer(model, TrainingSettings(**{**SETTINGS, **settings}))
     )
     wrapped.mark_forward_method("loss")
     average = [p.detach().clone() for p in model.parameters()]
-    return Trainer(fabric, wrapped, optimizer, average, state or State())
+    return TrainState(fabric, wrapped, optimizer, average, state or Counters())
 
 
-def steps(of: Trainer, images: Any, total: int, **settings: Any) -> list[Step]:
+def steps(of: TrainState, images: Any, total: int, **settings: Any) -> list[Step]:
     """All steps of a budget."""
-    chosen = Settings(**{**SETTINGS, "steps": total, **settings})
+    chosen = TrainingSettings(**{**SETTINGS, "steps": total, **settings})
     rows = np.arange(len(images))
-    return list(training(of, images, rows, chosen, lambda state: state.step / total))
+    return list(train_steps(of, images, rows, chosen, lambda state: state.step / total))

@@ -29,7 +29,7 @@ def caption(
     language: str | None = None,
     number: Number = 8,
     count: int = 1,
-    beams: int = 4,
+    num_beams: int = 4,
     length_penalty: float = 0.6,
     temperature: float | None = None,
     top_k: int | None = None,
@@ -55,20 +55,19 @@ def caption(
     """
     at_least(1, number, "images")
     at_least(1, count, "texts of each image")
-    at_least(1, beams, "beams")
+    at_least(1, num_beams, "beams")
     if temperature is None and (top_k is not None or top_p is not None):
         raise UsageError("--top-k and --top-p are of chance: give a --temperature too.")
     model = model_of(run, "caption")
-    from pinxit.models.seq2seq.image_to_text import preferred
     from pinxit.sampling.inputs import evenly_spaced
 
-    language = language or preferred(model.words.languages)
+    language = language or model.text_tokenizer.default_language
     images = evenly_spaced(images_of(model, run, data), number)
     found = model.caption(
         images,
         language=language,
-        beams=max(beams, count),
-        count=count,
+        num_beams=max(num_beams, count),
+        num_captions=count,
         temperature=temperature,
         top_k=top_k,
         top_p=top_p,
@@ -90,7 +89,7 @@ def translate(
     texts: Texts,
     source: Annotated[str | None, tyro.conf.arg(name="from")] = None,
     target: Annotated[str | None, tyro.conf.arg(name="to")] = None,
-    beams: int = 4,
+    num_beams: int = 4,
     json: Annotated[bool, Flag] = False,
 ) -> None:
     """Words in another language.
@@ -103,14 +102,14 @@ def translate(
         beams: texts that beam search keeps while they grow
         json: print JSON
     """
-    at_least(1, beams, "beams")
+    at_least(1, num_beams, "beams")
     if not texts:
         raise UsageError('say what to translate: pinxit translate RUN "a red circle" --to fr')
     model = model_of(run, "translate")
     _warn(model, texts)
-    read = source or model.words.detect_language(" ".join(texts))
+    read = source or model.text_tokenizer.detect_language(" ".join(texts))
     target = target or _other(model, read)
-    found = model.translate(texts, source=read, target=target, beams=beams)
+    found = model.translate(texts, source=read, target=target, num_beams=num_beams)
     if json:
         rows = [{"source": text, **_record(said)} for text, said in zip(texts, found, strict=True)]
         print_json({"from": read, "to": target, "texts": rows})
@@ -120,7 +119,7 @@ def translate(
 
 
 def _other(model: Any, source: str) -> str:
-    others = [name for name in model.words.languages if name != source]
+    others = [name for name in model.text_tokenizer.languages if name != source]
     if len(others) != 1:
         raise UsageError(f"translate to which language? --to {' or --to '.join(others)}")
     return others[0]

@@ -67,7 +67,7 @@ def compare(
         return
     figures = compared(opened)
     if json:
-        print_json({"runs": [str(path) for path in runs], "figures": figures})
+        print_json({"runs": [str(path) for path in runs], "metrics": figures})
         return
     _print(figures, [run.name for run in opened])
 
@@ -77,7 +77,7 @@ def _print(figures: dict[str, list[float | None]], names: list[str]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from pinxit.evaluation.metrics import figure
+    from pinxit.evaluation.metrics import get_metric
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("figure")
@@ -86,7 +86,7 @@ def _print(figures: dict[str, list[float | None]], names: list[str]) -> None:
     table.add_column("unit")
     table.add_column("better")
     for name, values in figures.items():
-        what = figure(name)
+        what = get_metric(name)
         there = [value for value in values if value is not None]
         best = {"higher": max, "lower": min}.get(what.better)
         top = best(there) if best and len(there) > 1 else None

@@ -119,7 +119,7 @@ def _missing(
         return missing.box_mask(images, box), "box-" + "-".join(map(str, box))
     if half is None and ratio is None:
         # a model that paints from the top left has nothing to go by where the top is missing
-        half, ratio = ("lower", None) if getattr(model, "left_to_right", False) else (None, 0.75)
+        half, ratio = ("lower", None) if model.left_to_right else (None, 0.75)
     if half is not None:
         return missing.half_mask(images, half), half
     assert ratio is not None

@@ -42,8 +42,8 @@ def draw(
     temperature: float = 1.0,
     top_k: int | None = None,
     top_p: float | None = None,
-    tries: int = 1,
-    judge: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None,
+    best_of: int = 1,
+    reranker: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None,
     seed: int = 0,
     watch: Annotated[bool, Flag] = False,
     out: Out = None,
@@ -79,15 +79,15 @@ def draw(
         guidance=guidance,
         top_k=top_k,
         top_p=top_p,
-        tries=tries,
-        judge=None if judge is None else model_of(judge, "caption"),
+        best_of=best_of,
+        reranker=None if reranker is None else model_of(reranker, "caption"),
         language=language,
     )
     name = f"draw-{_short(texts)}-n{number}" + (f"-seed{seed}" if seed else "")
     name += f"-g{guidance:g}" if guidance != 1 else ""
     name += f"-t{temperature:g}" if temperature != 1 else ""
-    name += f"-of{tries}" if tries != 1 else ""
-    name += f"-judged-by-{plain(judge.name)}" if judge is not None else ""
+    name += f"-of{best_of}" if best_of != 1 else ""
+    name += f"-judged-by-{plain(reranker.name)}" if reranker is not None else ""
     _painted(growing, where or run / f"{name}.png", watch, number if len(texts) > 1 else None)
 
 
@@ -101,7 +101,7 @@ def edit(
     temperature: float = 0.0,
     top_k: int | None = None,
     top_p: float | None = None,
-    tries: int = 1,
+    best_of: int = 1,
     seed: int = 0,
     watch: Annotated[bool, Flag] = False,
     out: Out = None,
@@ -139,7 +139,7 @@ def edit(
         guidance=guidance,
         top_k=top_k,
         top_p=top_p,
-        tries=tries,
+        best_of=best_of,
         language=language,
     )
     name = f"edit-{plain(image.stem)}-{_short((text,))}" + (f"-seed{seed}" if seed else "")
@@ -149,7 +149,7 @@ def edit(
 def _warn(model: Any, texts: tuple[str, ...]) -> None:
     """Say which words the model cannot know."""
     strange = list(
-        dict.fromkeys(word for text in texts for word in model.words.unknown_words(text))
+        dict.fromkeys(word for text in texts for word in model.text_tokenizer.unknown_words(text))
     )
     if strange:
         echo(f"in no caption that the model learned from: {', '.join(strange)}; it can only guess.")

@@ -21,8 +21,8 @@ def evaluate(
     temperature: float | None = None,
     guidance: float = 1.0,
     top_p: float | None = None,
-    tries: int = 1,
-    judge: Path | None = None,
+    best_of: int = 1,
+    reranker: Path | None = None,
     seed: int = 0,
     device: str | None = None,
     json: bool = False,
@@ -66,8 +66,8 @@ def evaluate(
         temperature=temperature,
         guidance=guidance,
         top_p=top_p,
-        tries=tries,
-        judge=judge,
+        best_of=best_of,
+        reranker=reranker,
         seed=seed,
         device=device,
     )
@@ -83,18 +83,18 @@ def _print_table(found: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from pinxit.evaluation.metrics import figure, groups
+    from pinxit.evaluation.metrics import get_metric, groups
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("figure")
     table.add_column("value", justify="right")
     table.add_column("unit")
     table.add_column("better")
-    for group, names in groups(found["figures"]):
+    for group, names in groups(found["metrics"]):
         table.add_row(f"[bold]{group}[/bold]")
         for name in names:
-            known = figure(name)
-            shown = _shown(found["figures"], name)
+            known = get_metric(name)
+            shown = _shown(found["metrics"], name)
             table.add_row(f"  {known.title}", shown, known.unit, known.better)
     console = Console(highlight=False)
     console.print(table)

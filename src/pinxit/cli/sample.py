@@ -55,9 +55,11 @@ def sample(
     """
     where = checked(out, ".png", ".npy", ".gif")
     model = model_of(run, "sample")
+    from pinxit.models.protocols import CanSampleStream
+
     options = {"seed": seed, "temperature": temperature, "label": label}
     options |= {k: v for k, v in (("top_k", top_k), ("top_p", top_p)) if v is not None}
-    grows = hasattr(model, "growing")
+    grows = isinstance(model, CanSampleStream)
     by_tokens = ["--top-k"] * (top_k is not None) + ["--top-p"] * (top_p is not None)
     by_tokens += ["--watch"] * watch + ["-o *.gif"] * (where is not None and where.suffix == ".gif")
     if by_tokens and not grows:

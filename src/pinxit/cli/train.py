@@ -12,10 +12,10 @@ from tyro.conf import Positional, arg
 
 from pinxit.errors import UsageError
 from pinxit.models import get_family, list_families
-from pinxit.training.settings import Settings
+from pinxit.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
-    from pinxit.training.prepare import Prepared
+    from pinxit.training.prepare import TrainingPlan
 
 FLAT = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagConversionOff)
 
@@ -74,7 +74,7 @@ def _of_family(name: str, then: Any = None) -> Any:
     def command(
         data: Positional[tuple[str, ...]],
         model: Any = default,
-        training: Settings = Settings(),  # noqa: B008 (frozen)
+        training: TrainingSettings = TrainingSettings(),  # noqa: B008 (frozen)
         out: Annotated[Path | None, arg(aliases=["-o"])] = None,
         size: str | None = None,
         fit: Literal["crop", "pad"] = "crop",
@@ -125,31 +125,31 @@ def _train(
     *,
     data: Any,
     model: Any,
-    training: Settings,
+    training: TrainingSettings,
     out: Path | None,
     reading: dict[str, Any],
     dry_run: bool,
     report: bool,
 ) -> int:
     from pinxit.training.api import run_session
-    from pinxit.training.prepare import prepare
-    from pinxit.training.run_folder import create, refuse_taken
+    from pinxit.training.prepare import prepare_training
+    from pinxit.training.run_folder import check_output_dir, create_run
     from pinxit.training.schedule import Clock
 
     clock = Clock()
-    refuse_taken(None if dry_run else out)
+    check_output_dir(None if dry_run else out)
     reading["seed"] = training.seed
-    prepared = prepare(model, data, training, reading)
+    prepared = prepare_training(model, data, training, reading)
     from pinxit.training.devices import set_up_fabric
 
     fabric = set_up_fabric(prepared.settings)
-    prepared = prepared.shared_by(fabric.world_size)
+    prepared = prepared.with_world_size(fabric.world_size)
     if fabric.is_global_zero:
         _announce(prepared)
     if dry_run:
         return _dry(prepared, fabric)
     command = shlex.join(["pinxit", *sys.argv[1:]])
-    run = create(prepared, out, reading, fabric, command)
+    run = create_run(prepared, out, reading, fabric, command)
     run_session(run, prepared.images, prepared.settings, fabric, clock)
     return _finish(run, report)
 
@@ -178,7 +178,7 @@ def resume(
     return _finish(run, report)
 
 
-def _announce(prepared: Prepared) -> None:
+def _announce(prepared: TrainingPlan) -> None:
     """The choices that were made, on standard error."""
     import dataclasses
 
@@ -196,7 +196,7 @@ def _announce(prepared: Prepared) -> None:
     )
 
 
-def _dry(prepared: Prepared, fabric: Any) -> int:
+def _dry(prepared: TrainingPlan, fabric: Any) -> int:
     """Print the configuration and what it will cost; every process measures, the first tells."""
     import dataclasses
 

@@ -14,13 +14,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pinxit.errors import UsageError
 
 if TYPE_CHECKING:
     from jaxtyping import Int64, UInt8
     from torch import Tensor
+
+# one seed, from which image i gets `mix_seed(seed, start + i)`; or the seed of each image
+Seed: TypeAlias = int | Sequence[int]
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ UNSEEN = 128  # the grey that missing pixels are shown in
 
 def patch_size_of(model: Any) -> int:
     """Pixels a side of what a model completes as one: a patch, a token's block."""
-    return getattr(model, "block", 1)
+    return model.patch_size
 
 
 def random_patch_mask(images: Images, ratio: float, block: int, seed: int = 0) -> Missing:

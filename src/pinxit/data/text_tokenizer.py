@@ -43,6 +43,11 @@ class TextTokenizer:
         """The first piece's number: before it are the marks."""
         return 2 + len(self.languages)
 
+    @property
+    def default_language(self) -> str:
+        """English where it is there, else the first."""
+        return "en" if "en" in self.languages else self.languages[0]
+
     def language_token(self, language: str) -> int:
         """The number that a text of a language begins with. Raises UsageError for another one."""
         if language not in self.languages:

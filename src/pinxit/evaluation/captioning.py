@@ -10,7 +10,7 @@ import numpy as np
 
 from pinxit.data.images import Images
 from pinxit.data.scenes.scene import Scene
-from pinxit.evaluation.metrics import Named, share
+from pinxit.evaluation.metrics import MetricValue, proportion
 from pinxit.evaluation.retrieval import AMONG, neighbours_captions, recalls
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def wording_figures(
     true: Sequence[str],
     language: str,
     accepted: Sequence[frozenset[str]] | None = None,
-) -> Iterator[Named]:
+) -> Iterator[MetricValue]:
     """Exact matches, BLEU and chrF of texts in one language.
 
     `accepted` are all the texts that are as right as the true one, where there are several.
@@ -39,19 +39,19 @@ def wording_figures(
     import sacrebleu
 
     right = [frozenset([text]) for text in true] if accepted is None else accepted
-    yield from share(
+    yield from proportion(
         f"caption_exact:{language}", [a in b for a, b in zip(written, right, strict=True)]
     )
     yield f"bleu:{language}", sacrebleu.corpus_bleu(list(written), [list(true)]).score
     yield f"chrf:{language}", sacrebleu.corpus_chrf(list(written), [list(true)]).score
 
 
-def captioning_figures(model: Any, images: Images, known: Images) -> Iterator[Named]:
+def captioning_figures(model: Any, images: Images, known: Images) -> Iterator[MetricValue]:
     """Of each language: how near the captions are, and whether a caption finds its image.
 
     `known` are the training images: the caption of the nearest of them is a yardstick.
     """
-    for language in model.words.languages:
+    for language in model.text_tokenizer.languages:
         texts = images.captions.get(language)
         rows = np.array([i for i, text in enumerate(texts or ()) if text], int)
         if texts is None or len(rows) == 0:
@@ -65,12 +65,12 @@ def captioning_figures(model: Any, images: Images, known: Images) -> Iterator[Na
         yield from _looked_up(some, known, true, language)
         few = true[:AMONG]
         rated = model.caption_log_prob_matrix(some[:AMONG], few, language)
-        yield from recalls("recall", rated, few, f":{language}")
+        yield from recalls("caption_recall_at", rated, few, f":{language}")
 
 
 def _looked_up(
     images: Images, known: Images, true: Sequence[str], language: str
-) -> Iterator[Named]:
+) -> Iterator[MetricValue]:
     """What the nearest neighbour's captions reach."""
     import sacrebleu
 
@@ -83,18 +83,18 @@ def all_alike(figures: Mapping[str, Any]) -> Iterator[str]:
     """A line for each language in which most images have the same few captions."""
     for name, value in figures.items():
         kind, _, language = name.partition(":")
-        if kind == "captions_told_apart" and value < ALIKE:
+        if kind == "distinct_caption_ratio" and value < ALIKE:
             yield (
                 f"the captions ({language}) hardly depend on the image: {value:.0%} as many "
                 "different ones as the true ones are"
             )
 
 
-def translating_figures(model: Any, images: Images) -> Iterator[Named]:
+def translating_figures(model: Any, images: Images) -> Iterator[MetricValue]:
     """Of each language: how near texts translated into it are to its captions."""
-    for target in model.words.languages:
+    for target in model.text_tokenizer.languages:
         written, true = [], []
-        for source in model.words.languages:
+        for source in model.text_tokenizer.languages:
             if source == target:
                 continue
             pairs = [

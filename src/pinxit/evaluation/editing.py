@@ -13,8 +13,8 @@ import numpy as np
 from pinxit.data.images import Images
 from pinxit.data.scenes.edits import Edit, edit
 from pinxit.data.scenes.scene import Scene, Thing
-from pinxit.evaluation.metrics import Named, share
-from pinxit.evaluation.scene_reader import read_scene
+from pinxit.evaluation.metrics import MetricValue, proportion
+from pinxit.evaluation.scene_reader import parse_scene
 
 if TYPE_CHECKING:
     pass
@@ -28,19 +28,19 @@ def edits_of(images: Images) -> list[Edit] | None:
     return [edit(int(one[1]), int(one[2])) for one in found if one]
 
 
-def editing_figures(edited: Images, asked: Images) -> Iterator[Named]:
+def editing_figures(edited: Images, asked: Images) -> Iterator[MetricValue]:
     """Whether the change was made, and all else was kept; in decibels for any images."""
     edits = edits_of(asked)
     if edits is not None:
-        made = [changes(one, read_scene(p)) for one, p in zip(edits, edited, strict=True)]
-        true = [changes(one, read_scene(p)) for one, p in zip(edits, asked, strict=True)]
-        yield from share("edited_exact", [all(one) for one in made])
-        yield from share("edited_asked", [one[0] for one in made])
-        yield from share("edited_kept", [one[1] for one in made])
-        yield from share("edit_reader_exact", [all(one) for one in true])
+        made = [changes(one, parse_scene(p)) for one, p in zip(edits, edited, strict=True)]
+        true = [changes(one, parse_scene(p)) for one, p in zip(edits, asked, strict=True)]
+        yield from proportion("edit_exact", [all(one) for one in made])
+        yield from proportion("edit_applied", [one[0] for one in made])
+        yield from proportion("edit_preserved", [one[1] for one in made])
+        yield from proportion("edit_reader_ceiling", [all(one) for one in true])
     assert asked.before is not None
-    yield "edited_psnr", decibels(edited.pixels, asked.pixels)
-    yield "unedited_psnr", decibels(asked.before, asked.pixels)
+    yield "edit_psnr", decibels(edited.pixels, asked.pixels)
+    yield "identity_psnr", decibels(asked.before, asked.pixels)
 
 
 def changes(asked: Edit, shown: Scene) -> tuple[bool, bool]:

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float, Float64
 
 from pinxit.data.images import Images
-from pinxit.evaluation.metrics import Named
+from pinxit.evaluation.metrics import MetricValue
 
 NEIGHBOURS = 5  # Naeem 2020
 MOST = 3_000  # images whose neighbours are found
@@ -51,7 +51,7 @@ def _root(matrix: Float64[np.ndarray, "n n"]) -> Float64[np.ndarray, "n n"]:
     return (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
 
 
-def neighbourhood_figures(real: Rows, made: Rows, k: int = NEIGHBOURS) -> Iterator[Named]:
+def neighbourhood_figures(real: Rows, made: Rows, k: int = NEIGHBOURS) -> Iterator[MetricValue]:
     """Precision and recall (Kynkaanniemi 2019), density and coverage (Naeem 2020).
 
     An image's neighbourhood is the ball to its k-th nearest neighbour among its own kind.

@@ -9,7 +9,7 @@ import numpy as np
 
 from pinxit.data.images import Images
 from pinxit.data.masks import composite, half_mask, patch_size_of, random_patch_mask
-from pinxit.evaluation.metrics import Named
+from pinxit.evaluation.metrics import MetricValue
 
 if TYPE_CHECKING:
     from pinxit.data.masks import Missing
@@ -24,25 +24,25 @@ def masked_error(originals: Images, made: np.ndarray, missing: Missing) -> float
     return float(np.square(wrong[missing]).mean() / 255**2)
 
 
-def completion_figures(model: Any, images: Images, seed: int = 0) -> Iterator[Named]:
+def completion_figures(model: Any, images: Images, seed: int = 0) -> Iterator[MetricValue]:
     """The error by ratio; of a model that paints left to right, of the lower half alone.
 
-    `masked_mse_guess` is the yardstick: the same as the first, with each image's missing pixels
+    `masked_mse_mean_fill` is the yardstick: the same as the first, with each image's missing pixels
     at the mean of those that are left.
     """
-    if getattr(model, "left_to_right", False):
+    if model.left_to_right:
         few = images[:SLOW]
         missing = half_mask(few, "lower")
         made = model.complete(few, missing, seed=seed)
         yield "masked_mse_half", masked_error(few, made.pixels, missing)
-        yield "masked_mse_guess", masked_error(few, guessed(few, missing), missing)
+        yield "masked_mse_mean_fill", masked_error(few, guessed(few, missing), missing)
         return
     for ratio in RATIOS:
         missing = random_patch_mask(images, ratio, patch_size_of(model), seed)
         made = model.complete(images, missing, seed=seed)
         yield f"masked_mse_{100 * ratio:.0f}", masked_error(images, made.pixels, missing)
         if ratio == 0.75:
-            yield "masked_mse_guess", masked_error(images, guessed(images, missing), missing)
+            yield "masked_mse_mean_fill", masked_error(images, guessed(images, missing), missing)
 
 
 def guessed(images: Images, missing: Missing) -> np.ndarray:

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 import numpy as np
 
 from pinxit.data.images import Images
-from pinxit.evaluation.metrics import Named
+from pinxit.evaluation.metrics import MetricValue
 from pinxit.sampling.latents import ACTIVE, Activity
 
 NEARLY_NOTHING = 0.1  # nats: a code that says less tells no two images apart
 
 
-def latent_figures(found: Activity) -> Iterator[Named]:
+def latent_figures(found: Activity) -> Iterator[MetricValue]:
     """Active units: latents whose posterior mean varies over the images by more than 0.01.
 
     A_u = Cov_x(E[z_u given x]) > 0.01 (Burda 2015, sec. 5).
@@ -21,7 +21,7 @@ def latent_figures(found: Activity) -> Iterator[Named]:
     yield "latents", len(found.variance)
     yield "active_units", int(found.active.sum())
     yield "kl_per_latent", found.rate.tolist()
-    yield "mean_variance", found.variance.tolist()
+    yield "posterior_mean_variance", found.variance.tolist()
 
 
 def collapse(

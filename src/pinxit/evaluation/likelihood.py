@@ -16,7 +16,7 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from pinxit.data.images import Images
-from pinxit.evaluation.metrics import Named, Value
+from pinxit.evaluation.metrics import MetricValue, Value
 from pinxit.models.protocols import FastImportanceSampling, ImportanceEstimate
 from pinxit.sampling.elbo import CHUNK, Bound, ProgressCallback, observed
 from pinxit.sampling.inputs import evenly_spaced
@@ -139,24 +139,24 @@ def speed(device: torch.device) -> float:
     return 100.0 if device.type == "cuda" else 1.0
 
 
-def bound_figures(model: Any, found: Bound) -> Iterator[Named]:
+def bound_figures(model: Any, found: Bound) -> Iterator[MetricValue]:
     """ELBO, distortion and rate with standard errors over the images; KL by latent."""
     yield from _with_error("elbo", found.elbo)
     yield "distortion", float(found.distortion.mean())
     yield "rate", float(found.rate.sum(1).mean())
-    if model.bits_per_dim:
+    if model.eight_bit:
         yield from _with_error("elbo_bits_per_dim", -found.elbo / _nats_per_bit(model))
     yield "kl_per_latent", found.rate.mean(0).tolist()
 
 
 def importance_figures(
     model: Any, images: Images, samples: int, seed: int = 0, told: ProgressCallback | None = None
-) -> Iterator[Named]:
+) -> Iterator[MetricValue]:
     """The IW log-likelihood: its standard error over images, and that of the sampling alone."""
     log_p, error, effective = importance(model, images, samples, seed, told)
     yield from _with_error("log_likelihood", log_p)
     yield "log_likelihood_sampling_error", float(np.sqrt((error**2).sum()) / len(error))
-    if model.bits_per_dim:
+    if model.eight_bit:
         yield from _with_error("log_likelihood_bits_per_dim", -log_p / _nats_per_bit(model))
     yield "effective_samples", float(np.median(effective))
 
@@ -180,18 +180,18 @@ def _nats_per_bit(model: Any) -> float:
     return model.info.dims * math.log(2)
 
 
-def _with_error(name: str, values: Float64[np.ndarray, " n"]) -> Iterator[Named]:
+def _with_error(name: str, values: Float64[np.ndarray, " n"]) -> Iterator[MetricValue]:
     yield name, float(values.mean())
     if len(values) > 1:
         yield f"{name}_error", float(values.std(ddof=1) / math.sqrt(len(values)))
 
 
-def exact_figures(model: Any, images: Images, seed: int = 0) -> Iterator[Named]:
+def exact_figures(model: Any, images: Images, seed: int = 0) -> Iterator[MetricValue]:
     """The mean log-likelihood of a model that scores exactly, and its standard error.
 
     In bits per dimension too where the model's values are all 256.
     """
     scores = np.asarray(model.score(images, seed=seed), np.float64)
     yield from _with_error("log_likelihood", scores)
-    if getattr(model, "bits_per_dim", False):
+    if model.eight_bit:
         yield from _with_error("log_likelihood_bits_per_dim", -scores / _nats_per_bit(model))

@@ -14,7 +14,8 @@ import numpy as np
 from jaxtyping import Float32, Int64
 
 from pinxit.data.images import Images
-from pinxit.evaluation.metrics import Named
+from pinxit.evaluation.metrics import MetricValue
+from pinxit.models.protocols import HasHiddenStates
 from pinxit.sampling.inputs import evenly_spaced
 
 NEIGHBOURS = 20
@@ -62,18 +63,18 @@ def neighbour_accuracy(train: Features, labels: Labels, test: Features, truth: L
     return float((voters.predict(normalize(test)) == truth).mean())
 
 
-def probe_figures(model: Any, train: Images, test: Images) -> Iterator[Named]:
+def probe_figures(model: Any, train: Images, test: Images) -> Iterator[MetricValue]:
     """Both accuracies on `embed`; by layer too, where the model gives its features by layer."""
     assert train.labels is not None and test.labels is not None
-    yield "probe_images", float(len(train))
+    yield "probe_train_images", float(len(train))
     seen, tried = model.embed(train), model.embed(test)
     yield "neighbour_accuracy", neighbour_accuracy(seen, train.labels, tried, test.labels)
-    if not hasattr(model, "hidden"):
+    if not isinstance(model, HasHiddenStates):
         yield "probe_accuracy", probe_accuracy(seen, train.labels, tried, test.labels)
         return
     layers = [
         probe_accuracy(a, train.labels, b, test.labels)
-        for a, b in zip(model.hidden(train), model.hidden(test), strict=True)
+        for a, b in zip(model.hidden_states(train), model.hidden_states(test), strict=True)
     ]
     yield "probe_by_layer", layers
     yield "probe_accuracy", max(layers)

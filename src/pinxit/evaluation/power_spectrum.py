@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from pinxit.data.images import Images
-from pinxit.evaluation.metrics import Named
+from pinxit.evaluation.metrics import MetricValue
 
 CHUNK = 256
 UPPER = 0.25  # cycles a pixel: half of the highest frequency that pixels can hold
@@ -81,7 +81,7 @@ def sharpness(made: Spectrum, data: Spectrum) -> float:
 
 def sharpness_figures(
     data: Images, reconstructions: Images | None, samples: Images | None
-) -> Iterator[Named]:
+) -> Iterator[MetricValue]:
     """The whole curve and the one figure, of reconstructions and of samples."""
     reference = spectrum(data)
     yield "frequencies", reference.frequencies.tolist()

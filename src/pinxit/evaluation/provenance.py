@@ -49,18 +49,3 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
-
-
-def observed_as(model: Any) -> str:
-    """What the likelihood is over, in words."""
-    kind = getattr(model.config, "likelihood", "")
-    if kind == "bernoulli":
-        how = getattr(model.config, "binarize", "")
-        if how == "dynamic":
-            return "bernoulli; each test image binarized once, pixels drawn by their grey value"
-        return "bernoulli; pixels cut at one half"
-    if kind == "gaussian":
-        return "gaussian; densities of (value + u) / 256 less log 256 a dimension: 8-bit values"
-    if not kind and getattr(model.config, "binarize", "none") == "dynamic":
-        return "each test image binarized once, pixels drawn by their grey value"
-    return f"{kind}; 8-bit values" if kind else "as the model observes"

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from pinxit.data.images import Images
-from pinxit.evaluation.metrics import Named
+from pinxit.evaluation.metrics import MetricValue
 from pinxit.sampling.inputs import evenly_spaced
 
 SSIM_COUNT = 1_000  # images: it is taken one by one
@@ -50,7 +50,7 @@ def ssim(originals: Images, made: Images) -> Float64[np.ndarray, " n"]:
     return np.array(values, np.float64)
 
 
-def reconstruction_figures(originals: Images, made: Images) -> Iterator[Named]:
+def reconstruction_figures(originals: Images, made: Images) -> Iterator[MetricValue]:
     """PSNR, SSIM (of up to 1,000) and mean squared error, averaged over the images."""
     errors = mean_squared_errors(originals, made)
     yield "mse", float(errors.mean())

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float, Int64
 
 from pinxit.data.images import Images
-from pinxit.evaluation.metrics import Named, share
+from pinxit.evaluation.metrics import MetricValue, proportion
 
 AMONG = 100  # images of which a caption's own is to be found
 
@@ -71,19 +71,19 @@ def ranks(rated: np.ndarray, texts: Sequence[str]) -> list[int]:
 
 def recalls(
     name: str, rated: np.ndarray, texts: Sequence[str], ending: str = ""
-) -> Iterator[Named]:
+) -> Iterator[MetricValue]:
     """Whether a text's own image is among the 1, 5 and 10 that are rated highest for it.
 
     Images with the same text count as its own.
     """
     places = ranks(rated, texts)
     for k in (1, 5, 10):
-        yield from share(f"{name}_{k}{ending}", [place < k for place in places])
+        yield from proportion(f"{name}_{k}{ending}", [place < k for place in places])
 
 
 def found_again(
     name: str, embed: Embed, made: Images, true: Images, texts: Sequence[str]
-) -> Iterator[Named]:
+) -> Iterator[MetricValue]:
     """Whether a text's true image is among the 1, 5 and 10 nearest to what was made of it, of
     the true images of the first texts, by the cosine of features less their mean."""
     there, new = embed(true[:AMONG]), embed(made[:AMONG])
@@ -94,15 +94,15 @@ def found_again(
 
 def looking_up_figures(
     embed: Embed, drawn: Images, true: Images, texts: Sequence[str], known: Images
-) -> Iterator[Named]:
+) -> Iterator[MetricValue]:
     """Whether drawings are nearest to their true images, and the same of the known image with
     the nearest caption. Nothing for captions of labels: there no image is a text's own."""
     if len(set(texts)) < len(texts) // 2:
         return
-    yield from found_again("drawn_recall", embed, drawn, true, texts)
+    yield from found_again("t2i_recall_at", embed, drawn, true, texts)
     there = neighbours_images(texts, known)
     if there is not None:
-        yield from found_again("neighbour_recall", embed, there, true, texts)
+        yield from found_again("nn_recall_at", embed, there, true, texts)
 
 
 def _unit(rows: Float[np.ndarray, "n features"]) -> Float[np.ndarray, "n features"]:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from pinxit.console import StageProgress
 from pinxit.data.images import Images
 from pinxit.errors import PinxitError, UsageError
-from pinxit.evaluation.metrics import Named, split_up
-from pinxit.models.protocols import ABILITIES, Painting, require
+from pinxit.evaluation.metrics import MetricValue, collect
+from pinxit.models.generation import GenerationParams
+from pinxit.models.protocols import ABILITIES, HasPalette, require
 from pinxit.runs import Run
 
 if TYPE_CHECKING:
@@ -43,8 +44,8 @@ class Wanted:
     temperature: float | None = None  # of images painted from words; None: 1, of edits 0
     guidance: float = 1.0
     top_p: float | None = None
-    tries: int = 1
-    judge: Path | None = None  # a run that captions, which chooses among the tries
+    best_of: int = 1
+    reranker: Path | None = None  # a run that captions, which chooses among the tries
 
     def __post_init__(self) -> None:
         if self.importance_samples < 0:
@@ -68,7 +69,7 @@ class Assessment:
     protocol: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 
-    def figures(self) -> Iterator[Named]:
+    def figures(self) -> Iterator[MetricValue]:
         """All that can be measured."""
         if self.can("elbo"):
             yield from self.likelihood()
@@ -132,7 +133,7 @@ class Assessment:
         from pinxit.sampling.inputs import evenly_spaced
 
         few = evenly_spaced(self.test, min(self.wanted.limit or DRAWN, self.wanted.count))
-        rows, texts = captions_round_robin(few, self.model.words.languages)
+        rows, texts = captions_round_robin(few, self.model.text_tokenizer.languages)
         if not texts:
             raise PinxitError("the test images have no captions in a language of the model.")
         self.protocol["captions"] = len(texts)
@@ -151,26 +152,29 @@ class Assessment:
 
     @cached_property
     def drawn(self) -> Images:
-        """An image of each caption; of a model that edits, of each image before."""
+        """An image for each caption; of a model that edits, for each image before the edit."""
         asked, texts = self.told
-        wanted, edits = self.wanted, not self.can("draw")
-        how: Painting = {
-            "temperature": float(not edits) if wanted.temperature is None else wanted.temperature,
-            "guidance": wanted.guidance,
-            "top_p": wanted.top_p,
-            "tries": wanted.tries,
+        wanted = self.wanted
+        params = GenerationParams(
+            seed=wanted.seed,
+            temperature=wanted.temperature,
+            guidance=wanted.guidance,
+            top_p=wanted.top_p,
+            best_of=wanted.best_of,
+            reranker=wanted.reranker and require(Run(wanted.reranker).load(), "caption"),
+        )
+        self.protocol["generation"] = {
+            **params.changed(),
             "seed": wanted.seed,
+            "reranker": wanted.reranker and str(wanted.reranker),
         }
-        self.protocol["painting"] = {**how, "judge": wanted.judge and str(wanted.judge)}
-        if wanted.judge is not None:
-            how["judge"] = require(Run(wanted.judge).load(), "caption")
         with self.teller.stage(f"drawing {len(texts):,} captions"):
-            if not edits:
-                return self.model.draw(texts, **how)
+            if self.can("draw"):
+                return self.model.draw(texts, params)
             assert asked.before is not None
-            return self.model.edit(Images(asked.before), texts, **how)
+            return self.model.edit(Images(asked.before), texts, params)
 
-    def worded(self) -> Iterator[Named]:
+    def worded(self) -> Iterator[MetricValue]:
         """Images of words, and words of images."""
         from pinxit.evaluation import captioning, editing, text_to_image
 
@@ -196,12 +200,11 @@ class Assessment:
         with self.teller.stage(f"ELBO of {len(self.test):,} images") as told:
             return bound(self.model, self.test, self.wanted.seed, told)
 
-    def likelihood(self) -> Iterator[Named]:
+    def likelihood(self) -> Iterator[MetricValue]:
         """The ELBO of all test images, and the importance-weighted estimate of some."""
         from pinxit.evaluation import likelihood as measure
-        from pinxit.evaluation.provenance import observed_as
 
-        self.protocol["likelihood"] = observed_as(self.model)
+        self.protocol["likelihood"] = self.model.likelihood_description
         yield from measure.bound_figures(self.model, self.bound)
         k = self.wanted.importance_samples
         if k == 0:
@@ -213,21 +216,22 @@ class Assessment:
         self.warnings += measure.loose(dict(found), k)
         yield from found
 
-    def exact(self) -> Iterator[Named]:
+    def exact(self) -> Iterator[MetricValue]:
         """The log-likelihood of a model that gives it exactly."""
         from pinxit.evaluation.likelihood import exact_figures
-        from pinxit.evaluation.provenance import observed_as
         from pinxit.sampling.inputs import evenly_spaced
 
         few = evenly_spaced(self.test, self.wanted.limit or EXACT)
-        self.protocol["likelihood"] = f"exact, of {len(few):,} images; {observed_as(self.model)}"
+        self.protocol["likelihood"] = (
+            f"exact, of {len(few):,} images; {self.model.likelihood_description}"
+        )
         with self.teller.stage(f"likelihood of {len(few):,} images"):
             try:
                 yield from exact_figures(self.model, few, self.wanted.seed)
             except PinxitError as error:  # of this family, but trained to another end
                 self.warnings.append(f"no likelihood: {error}")
 
-    def latents(self) -> Iterator[Named]:
+    def latents(self) -> Iterator[MetricValue]:
         """KL by latent, active units; a warning where the latents are not used."""
         from pinxit.evaluation.latents import collapse, latent_figures
         from pinxit.sampling.latents import Activity, activity, encoded
@@ -240,7 +244,7 @@ class Assessment:
         self.warnings += collapse(found, self.test, self.reconstructions)
         yield from latent_figures(found)
 
-    def detail(self) -> Iterator[Named]:
+    def detail(self) -> Iterator[MetricValue]:
         """Error of the reconstructions; sharpness of reconstructions and samples."""
         from pinxit.evaluation.power_spectrum import sharpness_figures
         from pinxit.evaluation.reconstruction import reconstruction_figures
@@ -248,12 +252,12 @@ class Assessment:
         if self.reconstructions is not None:
             with self.teller.stage("PSNR and SSIM"):
                 yield from reconstruction_figures(self.test, self.reconstructions)
-        if hasattr(self.model, "palette_psnr") and not self.model.lossless:
+        if isinstance(self.model, HasPalette) and not self.model.palette_is_exact:
             yield "palette_psnr", self.model.palette_psnr(self.test)
         if self.reconstructions is not None or self.samples is not None:
             yield from sharpness_figures(self.test, self.reconstructions, self.samples)
 
-    def completion(self) -> Iterator[Named]:
+    def completion(self) -> Iterator[MetricValue]:
         """Error of completed images by how much is missing."""
         from pinxit.evaluation.inpainting import completion_figures
         from pinxit.sampling.inputs import evenly_spaced
@@ -262,7 +266,7 @@ class Assessment:
         with self.teller.stage("completions"):
             yield from completion_figures(self.model, few, self.wanted.seed)
 
-    def probe(self) -> Iterator[Named]:
+    def probe(self) -> Iterator[MetricValue]:
         """What the features know of the labels, where there are any."""
         from pinxit.evaluation.linear_probe import labelled, probe_figures
 
@@ -273,7 +277,7 @@ class Assessment:
         with self.teller.stage(f"linear probe on {len(train):,} images"):
             yield from probe_figures(self.model, train, test)
 
-    def distances(self) -> Iterator[Named]:
+    def distances(self) -> Iterator[MetricValue]:
         """Frechet distances, neighbourhoods and copies, in the data's own feature space."""
         from pinxit.evaluation.feature_space import (
             FEWEST,
@@ -309,7 +313,7 @@ class Assessment:
             with self.teller.stage("FID"):
                 yield "fid_samples", fid(self.samples, self.test)
 
-    def looked_up(self, embed: Embed) -> Iterator[Named]:
+    def looked_up(self, embed: Embed) -> Iterator[MetricValue]:
         """Whether a drawn image is nearest to the true one, and what looking up reaches."""
         from pinxit.evaluation.retrieval import looking_up_figures
 
@@ -330,8 +334,8 @@ def evaluate(
     temperature: float | None = None,
     guidance: float = 1.0,
     top_p: float | None = None,
-    tries: int = 1,
-    judge: str | Path | None = None,
+    best_of: int = 1,
+    reranker: str | Path | None = None,
     seed: int = 0,
     device: str | None = None,
     progress: bool = True,
@@ -344,15 +348,15 @@ def evaluate(
     likelihood takes (None: about a minute's work of two cores), `probe` how many training
     images a linear probe on the features learns from (0: none); `features` is a run whose frozen
     encoder is the feature space of the distances (None: a small network, learned once for a data
-    set). `temperature` (None: 1, of edits 0), `guidance`, `top_p`, `tries` and `judge` (a run that
-    captions) are how images are painted from words. Figures are the same for a seed.
+    set). `temperature` (None: 1, of edits 0), `guidance`, `top_p`, `best_of` and `reranker` (a
+    captioning run) are how images are generated from text. Figures are the same for a seed.
 
     Raises UsageError for bad numbers, PinxitError where the run or the data cannot be read.
     """
     space = None if features is None else Path(features)
     wanted = Wanted(
         importance_samples, limit, count, distances, fid, seed, probe, space,
-        temperature, guidance, top_p, tries, None if judge is None else Path(judge),
+        temperature, guidance, top_p, best_of, None if reranker is None else Path(reranker),
     )  # fmt: skip
     run = run if isinstance(run, Run) else Run(Path(run))
     run.config  # noqa: B018 (a folder that is no run says so before torch is imported)
@@ -371,13 +375,13 @@ def evaluate(
         judged = Assessment(model, images, wanted, teller)
         judged.warnings += _changed(run, images) if data is None else []
         judged.protocol.update(data=images.source, fingerprint=images.fingerprint, seed=seed)
-        figures, curves = split_up(judged.figures())
+        figures, curves = collect(judged.figures())
     if not figures:
         raise PinxitError(f"there is nothing to measure of a run of the family '{run.family}'.")
     judged.protocol.update(circumstances(next(model.parameters()).device))
     judged.protocol["seconds"] = round(time.monotonic() - begun, 1)
     found = {
-        "figures": figures,
+        "metrics": figures,
         "curves": curves,
         "protocol": judged.protocol,
         "warnings": judged.warnings,

@@ -18,7 +18,7 @@ from pinxit.evaluation.frechet import (
     memorised,
     neighbourhood_figures,
 )
-from pinxit.evaluation.metrics import Named
+from pinxit.evaluation.metrics import MetricValue
 from pinxit.sampling.inputs import evenly_spaced
 
 MEMORY = 10_000  # training images among which the nearest is looked for
@@ -33,7 +33,7 @@ class Comparison:
     test: Images
     count: int
 
-    def figures(self, made: Mapping[str, Images]) -> Iterator[Named]:
+    def figures(self, made: Mapping[str, Images]) -> Iterator[MetricValue]:
         """Frechet distances of what was `made`, with a floor and a yardstick; for `samples` also
         precision, recall, density, coverage and the share that looks memorised."""
         real = gaussian(self.real)
@@ -43,14 +43,14 @@ class Comparison:
         for name, rows in features.items():
             yield f"frechet_{name}", frechet_distance(gaussian(rows), real)
         soft = self.space.embed(blurred(self.few))
-        yield "frechet_blurred", frechet_distance(gaussian(soft), real)
+        yield "frechet_blur_baseline", frechet_distance(gaussian(soft), real)
         if len(self.train) >= len(self.real):
             floor = gaussian(self.train[:: len(self.train) // len(self.real)][: len(self.real)])
-            yield "frechet_floor", frechet_distance(floor, real)
+            yield "frechet_train_test", frechet_distance(floor, real)
         if "samples" in features:
             yield from neighbourhood_figures(self.real, features["samples"])
             if len(self.train):
-                yield "memorised", memorised(self.train, self.real, features["samples"])
+                yield "memorisation", memorised(self.train, self.real, features["samples"])
 
     @cached_property
     def few(self) -> Images:

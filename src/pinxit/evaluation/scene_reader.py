@@ -62,7 +62,7 @@ def _middle(form: str) -> tuple[float, float]:
     return float(x[inside].mean()), float(y[inside].mean())
 
 
-def read_scene(pixels: Pixels) -> Scene:
+def parse_scene(pixels: Pixels) -> Scene:
     """The things that an image shows, from the top left on.
 
     Raises nothing: an image of chance is read as whatever it is nearest to, or as no thing.
@@ -180,19 +180,19 @@ def _covered(form: str, radius: float, at: tuple[float, float], shape: tuple[int
 
 
 @dataclass(frozen=True)
-class Agreement:
+class SceneMatch:
     """What of a caption an image shows; `exact` is all of it."""
 
     count: bool  # as many things
-    forms: bool
-    colours: bool
-    sizes: bool
-    things: bool  # each form in its colour and size
-    where: bool  # the place of one thing, the relation of two; of three nothing is said
+    shape: bool
+    color: bool
+    size: bool
+    objects: bool  # each form in its colour and size
+    relations: bool  # the place of one thing, the relation of two; of three nothing is said
     exact: bool
 
 
-def agreement(asked: Scene, shown: Scene) -> Agreement:
+def match_scenes(asked: Scene, shown: Scene) -> SceneMatch:
     """Whether an image read as `shown` is what the caption of `asked` says."""
 
     def same(*names: str) -> bool:
@@ -204,13 +204,13 @@ def agreement(asked: Scene, shown: Scene) -> Agreement:
 
     things = same("form", "colour", "size")
     where = things and _as_said(asked, shown)
-    return Agreement(
+    return SceneMatch(
         count=len(asked.things) == len(shown.things),
-        forms=same("form"),
-        colours=same("colour"),
-        sizes=same("size"),
-        things=things,
-        where=where,
+        shape=same("form"),
+        color=same("colour"),
+        size=same("size"),
+        objects=things,
+        relations=where,
         exact=things and where,
     )
 

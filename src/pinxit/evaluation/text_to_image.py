@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 from pinxit.data.images import Images
 from pinxit.data.scenes.scene import Scene, scene_named
-from pinxit.evaluation.metrics import Named, share
-from pinxit.evaluation.scene_reader import agreement, read_scene
+from pinxit.evaluation.metrics import MetricValue, proportion
+from pinxit.evaluation.scene_reader import match_scenes, parse_scene
 
 if TYPE_CHECKING:
     from pinxit.evaluation.feature_space import FeatureSpace
 
-ATTRIBUTES = ("exact", "things", "where", "count", "forms", "colours", "sizes")
+ATTRIBUTES = ("exact", "objects", "relations", "count", "shape", "color", "size")
 
 
 # -- drawing
@@ -31,38 +31,40 @@ def scenes_of(images: Images) -> list[Scene] | None:
     return [scene_named(name) for name in images.names] or None
 
 
-def drawing_figures(drawn: Images, asked: Images) -> Iterator[Named]:
+def drawing_figures(drawn: Images, asked: Images) -> Iterator[MetricValue]:
     """What of the captions of drawn scenes is there, by attribute; for other images nothing.
 
-    `where` is among those whose things are right alone. `reader_exact` is the same of the true
-    images: what the reader itself misses.
+    `t2i_relations` counts only images whose objects are right. `t2i_reader_ceiling` is
+    `t2i_exact` of the true images: what the scene reader itself gets wrong.
     """
     scenes = scenes_of(asked)
     if scenes is None:
         return
     found = [
-        agreement(scene, read_scene(image)) for scene, image in zip(scenes, drawn, strict=True)
+        match_scenes(scene, parse_scene(image)) for scene, image in zip(scenes, drawn, strict=True)
     ]
     for name in ATTRIBUTES:
-        counted = [one for one in found if one.things] if name == "where" else found
+        counted = [one for one in found if one.objects] if name == "relations" else found
         if counted:
-            yield from share(f"drawn_{name}", [getattr(one, name) for one in counted])
+            yield from proportion(f"t2i_{name}", [getattr(one, name) for one in counted])
     true = [
-        agreement(scene, read_scene(image)).exact
+        match_scenes(scene, parse_scene(image)).exact
         for scene, image in zip(scenes, asked, strict=True)
     ]
-    yield from share("reader_exact", true)
+    yield from proportion("t2i_reader_ceiling", true)
 
 
-def label_figures(space: FeatureSpace, drawn: Images, asked: Images) -> Iterator[Named]:
+def label_figures(space: FeatureSpace, drawn: Images, asked: Images) -> Iterator[MetricValue]:
     """How often a classifier, which never saw what was drawn, tells the label that was meant."""
     labels = asked.labels
     if labels is None or space.facts.get("task") != "label":
         return
     known = labels >= 0
     if known.any():
-        yield from share("drawn_label", (space.told(drawn) == labels)[known].tolist())
-        yield from share("true_label", (space.told(asked) == labels)[known].tolist())
+        yield from proportion(
+            "sample_label_accuracy", (space.told(drawn) == labels)[known].tolist()
+        )
+        yield from proportion("real_label_accuracy", (space.told(asked) == labels)[known].tolist())
 
 
 # -- words

@@ -110,7 +110,7 @@ def of_tokenizer(named: str, model: Any, info: DatasetInfo) -> tuple[int, int, d
     }
     inner = {f"inner.{name}": tensor.cpu() for name, tensor in model.state_dict().items()}
     tensors = {"_extra_state": as_tensor(record), **inner}
-    return info.height // model.grid[0], model.vocabulary, tensors
+    return info.height // model.grid[0], model.vocab_size, tensors
 
 
 def frozen(module: nn.Module) -> nn.Module:

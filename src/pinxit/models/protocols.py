@@ -1,36 +1,31 @@
-"""What every family is, and the abilities that a family may have.
+"""What every model family provides, and the abilities that a model may have.
 
-A family's module has
-    `Config`                 a frozen dataclass; a comment beside a field is its help text;
-                             `Config.resolve(info)` gives one with every open choice made
-    `build(config, info)`   the model: a torch module that is a `Model`
-    `ABILITIES`              names of the protocols below that its model has
-and, where it must look at the images themselves before it is built (a palette, say),
-    `prepare(config, info, images, rows, seed)`   the resolved configuration once more, and
-                             tensors for buffers of the model; `rows` are the training images.
-                             A `Config` with `tokens` is given that run's model as `tokenizer`
-    `variants()`             configurations between them able to do all of `ABILITIES`, where one
-                             is not; and `DIRECTIONS`, each ability's source and target
+A family is a package in `pinxit.models`. Its `__init__` has
 
-Abilities have distinct names, since a run-time check of a protocol sees names only.
+    Config                 a frozen dataclass; the comment above a field is its help text;
+                           `Config.resolve(info)` returns one with every open option chosen
+    build(config, info)    the model: a torch module that is a `Model`
+    ABILITIES              the names in `ABILITIES` below that its models have
+
+and, where something is fitted to the training images before the model is built (a palette, say),
+
+    prepare(config, info, images, rows, seed)   the config once more, and tensors for the model's
+                           buffers; a `Config` with `image_tokenizer` gets that run's model too
+    variants()             configs that together have all of `ABILITIES`, where one has not
+    DIRECTIONS             ability -> (source, target), where they decide what a model can do
+
+Abilities are protocols, checked by the names of their members (`isinstance`): a name means the
+same thing wherever it stands. Imports no torch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import (
-    TYPE_CHECKING,
-    Any,
-    NamedTuple,
-    Protocol,
-    TypedDict,
-    Unpack,
-    runtime_checkable,
-)
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 from pinxit.data.batch import Batch, DatasetInfo
 from pinxit.errors import PinxitError
-from pinxit.nn.rng import Seed
+from pinxit.models.generation import GenerationParams
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,6 +34,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from pinxit.data.images import Images
+    from pinxit.data.text_tokenizer import TextTokenizer
+
+# -- what models return ----------------------------------------------------------------------------
 
 
 class Loss(NamedTuple):
@@ -50,25 +48,42 @@ class Loss(NamedTuple):
 
 
 class Posterior(NamedTuple):
-    """The diagonal Gaussian q(z given x) of each image."""
+    """The diagonal Gaussian q(z|x) of each image."""
 
     mean: Float32[np.ndarray, "n latent"]
     std: Float32[np.ndarray, "n latent"]
 
 
 class Elbo(NamedTuple):
-    """The two terms of the evidence lower bound, one number each image, in nats."""
+    """The two terms of the evidence lower bound, per image, in nats."""
 
-    distortion: Float[Tensor, " batch"]  # -log p(x given z)
-    rate: Float[Tensor, "batch latent"]  # KL(q(z given x) to p(z)), by latent
+    distortion: Float[Tensor, " batch"]  # -log p(x|z)
+    rate: Float[Tensor, "batch latent"]  # KL(q(z|x) || p(z)), per latent
 
 
 class ImportanceEstimate(NamedTuple):
-    """log p(x) by importance sampling (Burda 2015, eq. 8), one float64 number each image."""
+    """log p(x) by importance sampling (Burda 2015, eq. 8), per image, float64."""
 
     log_likelihood: Float64[Tensor, " batch"]  # log-mean-exp of the weights, nats
     error: Float64[Tensor, " batch"]  # its Monte Carlo standard error, nats
-    effective: Float64[Tensor, " batch"]  # effective samples, (sum w)^2 / sum w^2
+    effective: Float64[Tensor, " batch"]  # effective sample size, (sum w)^2 / sum w^2
+
+
+class ScoredText(NamedTuple):
+    """A generated text and its log-probability in nats."""
+
+    text: str
+    log_prob: float
+
+
+class TokenAttention(NamedTuple):
+    """A text token and its cross-attention with each cell of an image."""
+
+    token: str
+    weights: Float32[np.ndarray, "rows columns"]  # mean over layers and heads
+
+
+# -- abilities -------------------------------------------------------------------------------------
 
 
 @runtime_checkable
@@ -85,11 +100,32 @@ class Model(Protocol):
 
 @runtime_checkable
 class CanSample(Protocol):
-    """New images out of nothing; image i of a seed does not depend on how many are drawn."""
+    """New images from nothing; image i is a function of (seed, start + i) alone."""
 
     def sample(
-        self, n: int, *, seed: Seed = 0, temperature: float = 1.0, label: str | None = None
+        self,
+        n: int,
+        params: GenerationParams | None = None,
+        *,
+        label: str | None = None,
+        **options: Any,
     ) -> Images: ...
+
+
+@runtime_checkable
+class CanSampleStream(CanSample, Protocol):
+    """`sample_stream` yields the images while they are generated; the last ones are complete."""
+
+    num_progress_steps: int  # how often it yields
+
+    def sample_stream(
+        self,
+        n: int,
+        params: GenerationParams | None = None,
+        *,
+        label: str | None = None,
+        **options: Any,
+    ) -> Iterator[Images]: ...
 
 
 @runtime_checkable
@@ -101,7 +137,9 @@ class CanReconstruct(Protocol):
 
 @runtime_checkable
 class CanEncode(Protocol):
-    """Images to Gaussian latents and latents `[n, latent]` to images; deterministic."""
+    """Images to Gaussian latents, and latents `[n, latent]` to images; deterministic."""
+
+    latent_dim: int
 
     def encode(self, images: Images) -> Posterior: ...
     def decode(self, z: np.ndarray, labels: np.ndarray | None = None) -> Images: ...
@@ -109,119 +147,197 @@ class CanEncode(Protocol):
 
 @runtime_checkable
 class CanEmbed(Protocol):
-    """One vector an image, `[n, dim]` float32; deterministic."""
+    """One feature vector per image, `[n, dim]` float32; deterministic."""
 
     def embed(self, images: Images) -> np.ndarray: ...
 
 
 @runtime_checkable
 class CanScore(Protocol):
-    """log p(x), or a lower bound of it, in nats for each image `[n]`; higher is more usual."""
+    """log p(x), or a lower bound of it, in nats per image `[n]`."""
+
+    eight_bit: bool  # over 8-bit values: bits per dimension are defined
+    likelihood_description: str  # what the likelihood is over, for the evaluation's protocol
 
     def score(self, images: Images, *, samples: int = 1, seed: int = 0) -> np.ndarray: ...
 
 
 @runtime_checkable
 class CanComplete(Protocol):
-    """Images whose `missing` pixels are painted anew; all others come back as they were.
+    """Fills in the pixels where `mask` is True; all other pixels are returned unchanged.
 
-    Image i is a function of (seed, i), itself and its mask alone.
+    Image i is a function of (seed, start + i), its own known pixels and its own mask.
     """
+
+    patch_size: int  # pixels a side that are completed as one
+    left_to_right: bool  # sees what stands before a patch in raster order only
 
     def complete(
         self,
         images: Images,
-        missing: Bool[np.ndarray, "n height width"],
-        *,
-        seed: Seed = 0,
-        temperature: float = 1.0,
+        mask: Bool[np.ndarray, "n height width"],
+        params: GenerationParams | None = None,
+        **options: Any,
+    ) -> Images: ...
+
+
+@runtime_checkable
+class CanCompleteStream(CanComplete, Protocol):
+    """`complete_stream` yields the images while they are completed."""
+
+    def complete_stream(
+        self,
+        images: Images,
+        mask: Bool[np.ndarray, "n height width"],
+        params: GenerationParams | None = None,
+        **options: Any,
+    ) -> Iterator[Images]: ...
+
+
+@runtime_checkable
+class CanUnmask(CanComplete, Protocol):
+    """Images from nothing by iterative unmasking: several rounds of completion."""
+
+    def unmask(
+        self, n: int, *, seed: int = 0, steps: int = 8, temperature: float = 0.5
     ) -> Images: ...
 
 
 @runtime_checkable
 class CanTokenize(Protocol):
-    """Images to a grid of integers below `vocabulary`, and back; deterministic."""
+    """Images to a grid of integers below `vocab_size`, and back; deterministic."""
 
-    vocabulary: int
+    vocab_size: int
 
     def tokenize(self, images: Images) -> Int64[np.ndarray, "n rows columns"]: ...
     def detokenize(self, tokens: Int64[np.ndarray, "n rows columns"]) -> Images: ...
 
 
-class ScoredText(NamedTuple):
-    """A text that a model wrote, and its log-probability in nats."""
+@runtime_checkable
+class HasText(Protocol):
+    """Reads or writes text, in the languages of its training captions."""
 
-    text: str
-    log_prob: float
+    text_tokenizer: TextTokenizer
+    max_text_tokens: int
 
-
-class Painting(TypedDict, total=False):
-    """How an image is painted from words; each of these may be left out."""
-
-    seed: Seed  # of the chance; 0
-    temperature: float  # 1 as learned, below 1 plainer, 0 the likeliest
-    guidance: float  # above 1 follows the words more closely (Ho & Salimans 2022), 0 not at all; 1
-    top_k: int | None  # draw from so many of the likeliest codes alone; None: all
-    top_p: float | None  # draw from the likeliest codes of so much probability; None: all
-    language: str | None  # of the words; None: told from them
-    start: int  # the first image's number: image i is a function of (seed, start + i); 0
-    tries: int  # painted so often, the best kept (as Ramesh 2021 chose among many); 1
-    judge: (
-        CanCaption | None
-    )  # a model that captions: the best is what it would most likely describe
-    # by the words that were given. None: the best is the likeliest
+    def truncate_text(self, text: str) -> str: ...
 
 
 @runtime_checkable
-class CanDraw(Protocol):
-    """An image from each caption; image i is a function of (seed, start + i) and its caption.
+class CanDraw(HasText, Protocol):
+    """An image for each caption; image i is a function of (seed, start + i) and its caption.
 
-    `drawing` yields the same images as they grow, the last being whole.
+    `language` None: detected from the text. `draw_stream` yields the same images while they are
+    generated, `num_progress_steps` times. `token_attention` is how much each cell of an image
+    attends to each token of its caption.
     """
 
-    def draw(self, captions: Sequence[str], **how: Unpack[Painting]) -> Images: ...
-    def draw_stream(self, captions: Sequence[str], **how: Unpack[Painting]) -> Iterator[Images]: ...
+    num_progress_steps: int
+
+    def draw(
+        self,
+        captions: Sequence[str],
+        params: GenerationParams | None = None,
+        *,
+        language: str | None = None,
+        **options: Any,
+    ) -> Images: ...
+    def draw_stream(
+        self,
+        captions: Sequence[str],
+        params: GenerationParams | None = None,
+        *,
+        language: str | None = None,
+        **options: Any,
+    ) -> Iterator[Images]: ...
+    def token_attention(
+        self, images: Images, texts: Sequence[str], language: str
+    ) -> list[list[TokenAttention]]: ...
 
 
 @runtime_checkable
-class CanCaption(Protocol):
-    """Each image in words, the best found first; `fits` is log p of a text given its image.
+class CanEdit(HasText, Protocol):
+    """Each image changed as its instruction says; the temperature is 0 by default."""
 
-    Raises UsageError for an unknown language.
-    """
-
-    def caption(
-        self, images: Images, *, language: str | None = None, beams: int = 4, count: int = 1
-    ) -> list[list[ScoredText]]: ...
-    def caption_log_prob(
-        self, images: Images, texts: Sequence[str], languages: Sequence[str]
-    ) -> Float32[np.ndarray, " n"]: ...
-
-
-@runtime_checkable
-class CanEdit(Protocol):
-    """Each image changed as its instruction says; `editing` yields them as they grow."""
+    num_progress_steps: int
 
     def edit(
-        self, images: Images, instructions: Sequence[str], **how: Unpack[Painting]
+        self,
+        images: Images,
+        instructions: Sequence[str],
+        params: GenerationParams | None = None,
+        *,
+        language: str | None = None,
+        **options: Any,
     ) -> Images: ...
     def edit_stream(
-        self, images: Images, instructions: Sequence[str], **how: Unpack[Painting]
+        self,
+        images: Images,
+        instructions: Sequence[str],
+        params: GenerationParams | None = None,
+        *,
+        language: str | None = None,
+        **options: Any,
     ) -> Iterator[Images]: ...
 
 
 @runtime_checkable
-class CanTranslate(Protocol):
-    """Each text in another language, the best found."""
+class CanCaption(HasText, Protocol):
+    """Texts for each image, the best first: by beam search, or sampled at a `temperature`.
+
+    `caption_log_prob` is log p(text|image) of each image and its own text, in nats;
+    `caption_log_prob_matrix` of every text for every image. `token_attention` is how much each
+    token of a text attends to each cell of its image. Raises UsageError for an unknown language.
+    """
+
+    info: DatasetInfo
+
+    def caption(
+        self,
+        images: Images,
+        params: GenerationParams | None = None,
+        *,
+        language: str | None = None,
+        num_beams: int = 4,
+        num_captions: int = 1,
+        length_penalty: float = 0.6,
+        **options: Any,
+    ) -> list[list[ScoredText]]: ...
+    def caption_log_prob(
+        self, images: Images, texts: Sequence[str], languages: Sequence[str]
+    ) -> Float32[np.ndarray, " n"]: ...
+    def caption_log_prob_matrix(
+        self, images: Images, texts: Sequence[str], language: str
+    ) -> Float32[np.ndarray, "images texts"]: ...
+    def token_attention(
+        self, images: Images, texts: Sequence[str], language: str
+    ) -> list[list[TokenAttention]]: ...
+
+
+@runtime_checkable
+class CanTranslate(HasText, Protocol):
+    """Each text in another language, by beam search."""
 
     def translate(
-        self, texts: Sequence[str], *, source: str, target: str, beams: int = 4
+        self,
+        texts: Sequence[str],
+        *,
+        source: str,
+        target: str,
+        num_beams: int = 4,
+        length_penalty: float = 0.6,
     ) -> list[ScoredText]: ...
+
+
+# -- what some models have beside an ability ---
 
 
 @runtime_checkable
 class HasELBO(Protocol):
-    """An ELBO with its terms, and importance weights log p(x, z) - log q(z given x)."""
+    """An ELBO with its terms, and importance weights log p(x, z) - log q(z|x)."""
+
+    eight_bit: bool
+    likelihood_description: str
 
     def observe(
         self, batch: Batch, generator: torch.Generator | None = None
@@ -240,7 +356,7 @@ class HasELBO(Protocol):
 
 @runtime_checkable
 class FastImportanceSampling(Protocol):
-    """The same estimate as from `log_weights`, by a faster way; None where it does not apply."""
+    """The estimate of `log_weights`, computed faster; None where that does not apply."""
 
     def importance_log_likelihood(
         self,
@@ -252,10 +368,33 @@ class FastImportanceSampling(Protocol):
 
 
 @runtime_checkable
-class HasLearnedPrior(Protocol):
-    """A prior other than N(0, I): noise `[n, latent]` to latents. Without it they are the same."""
+class HasLearnedPrior(CanEncode, Protocol):
+    """A prior other than N(0, I): standard normal noise `[n, latent]` to latents."""
 
     def from_noise(self, noise: np.ndarray) -> np.ndarray: ...
+
+
+@runtime_checkable
+class HasLabels(Protocol):
+    """`label_conditional`: the model sees each image's label, and can be asked for one."""
+
+    label_conditional: bool
+
+
+@runtime_checkable
+class HasPalette(Protocol):
+    """Tokens are palette colours; `palette_psnr` is what the palette alone loses, in dB."""
+
+    palette_is_exact: bool
+
+    def palette_psnr(self, images: Images) -> float: ...
+
+
+@runtime_checkable
+class HasHiddenStates(Protocol):
+    """The mean over positions of the first layer's input and of each layer's output."""
+
+    def hidden_states(self, images: Images) -> Float32[np.ndarray, "layers n width"]: ...
 
 
 ABILITIES: dict[str, type] = {
@@ -280,7 +419,7 @@ def abilities(model: object) -> tuple[str, ...]:
 
 
 def require(model: Any, ability: str) -> Any:
-    """The model itself, or a PinxitError that says which families can do what was asked."""
+    """The model itself. Raises PinxitError, naming the families that have the ability."""
     from pinxit.models import family_of, get_family, list_families
 
     if isinstance(model, ABILITIES[ability]):
@@ -291,10 +430,9 @@ def require(model: Any, ability: str) -> Any:
     if ability in directions:  # the family can, trained in another direction
         source, target = directions[ability]
         raise PinxitError(
-            f"this run of the family '{name}' can {', '.join(abilities(model))} and cannot "
-            f"{ability}; one that can is trained with --source {source} --target {target}."
+            f"this {name} run can {', '.join(abilities(model))}, but not {ability}; "
+            f"train one with --source {source} --target {target}."
         )
     raise PinxitError(
-        f"a run of the family '{name}' cannot {ability}; "
-        f"these families can: {', '.join(able) or 'none'}."
+        f"a {name} run cannot {ability}; these families can: {', '.join(able) or 'none'}."
     )

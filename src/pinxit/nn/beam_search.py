@@ -33,30 +33,30 @@ def penalised(log_p: float, length: int, penalty: float) -> float:
 
 
 def beam_search(
-    step: Step, start: Int64[Tensor, " n"], length: int, beams: int, penalty: float = 0.6
+    step: Step, start: Int64[Tensor, " n"], length: int, num_beams: int, penalty: float = 0.6
 ) -> list[list[Found]]:
-    """For each row the best texts found, at most `beams`, the best first.
+    """For each row the best texts found, at most `num_beams`, the best first.
 
-    A text is over at its END; at place `length` it must be. `step` sees `n * beams` rows. Stops
+    A text is over at its END; at place `length` it must be. `step` sees `n * num_beams` rows. Stops
     where nothing that is still growing could come before what is found.
     """
     n, device = len(start), start.device
-    tokens = start.repeat_interleave(beams)[:, None]
-    total = torch.full((n, beams), -math.inf, device=device)
+    tokens = start.repeat_interleave(num_beams)[:, None]
+    total = torch.full((n, num_beams), -math.inf, device=device)
     total[:, 0] = 0  # all beams of a row are the same at first: one is enough
     done: list[list[Found]] = [[] for _ in range(n)]
     rows = None
     for t in range(length + 1):
-        log_p = step(tokens[:, -1], t, rows).unflatten(0, (n, beams))
+        log_p = step(tokens[:, -1], t, rows).unflatten(0, (n, num_beams))
         if t == length:
             log_p = _end_alone(log_p)
         both = (total[..., None] + log_p).flatten(1)
-        best = both.topk(min(2 * beams, both.shape[1]), 1)
-        total, rows, token = _grown(best, log_p.shape[-1], tokens, done, beams, t)
-        if all(_settled(done[i], total[i], beams, length, penalty) for i in range(n)):
+        best = both.topk(min(2 * num_beams, both.shape[1]), 1)
+        total, rows, token = _grown(best, log_p.shape[-1], tokens, done, num_beams, t)
+        if all(_settled(done[i], total[i], num_beams, length, penalty) for i in range(n)):
             break
         tokens = torch.cat((tokens[rows], token[:, None]), 1)
-    return [_ranked(found, penalty)[:beams] for found in done]
+    return [_ranked(found, penalty)[:num_beams] for found in done]
 
 
 def _end_alone(log_p: LogP) -> LogP:
@@ -70,14 +70,14 @@ def _grown(
     vocabulary: int,
     tokens: Int64[Tensor, "rows t"],
     done: list[list[Found]],
-    beams: int,
+    num_beams: int,
     t: int,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Puts texts that are over into `done`; the others' totals, rows and tokens, best first."""
     n, device = len(done), tokens.device
-    total = torch.full((n, beams), -math.inf)
-    rows = torch.arange(n)[:, None].repeat(1, beams) * beams
-    token = torch.full((n, beams), EOS)
+    total = torch.full((n, num_beams), -math.inf)
+    rows = torch.arange(n)[:, None].repeat(1, num_beams) * num_beams
+    token = torch.full((n, num_beams), EOS)
     for i in range(n):
         kept = 0
         ranked = zip(best.values[i].tolist(), best.indices[i].tolist(), strict=True)
@@ -85,22 +85,24 @@ def _grown(
             beam, piece = divmod(at, vocabulary)
             if value == -math.inf:
                 break
-            if piece == EOS and rank < beams:
-                done[i].append(Found(tuple(tokens[i * beams + beam, 1:].tolist()), value))
-            elif piece != EOS and kept < beams:
-                total[i, kept], rows[i, kept], token[i, kept] = value, i * beams + beam, piece
+            if piece == EOS and rank < num_beams:
+                done[i].append(Found(tuple(tokens[i * num_beams + beam, 1:].tolist()), value))
+            elif piece != EOS and kept < num_beams:
+                total[i, kept], rows[i, kept], token[i, kept] = value, i * num_beams + beam, piece
                 kept += 1
     return total.to(device), rows.flatten().to(device), token.flatten().to(device)
 
 
-def _settled(found: list[Found], growing: Tensor, beams: int, length: int, penalty: float) -> bool:
+def _settled(
+    found: list[Found], growing: Tensor, num_beams: int, length: int, penalty: float
+) -> bool:
     """Whether no text that still grows can come among the best."""
     hope = float(growing.max())
     if hope == -math.inf:
         return True
-    if len(found) < beams:
+    if len(found) < num_beams:
         return False
-    worst = _ranked(found, penalty)[beams - 1]
+    worst = _ranked(found, penalty)[num_beams - 1]
     return penalised(worst.log_p, len(worst.tokens) + 1, penalty) >= penalised(
         hope, length + 1, penalty
     )

@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import (
-    TYPE_CHECKING,
-    TypeAlias,
-)
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from pinxit.data.batch import Seed
 from pinxit.errors import UsageError
-
-if TYPE_CHECKING:
-    import torch
-    from jaxtyping import Float
-    from torch import Tensor
 
 
 def mix_seed(seed: int, number: int) -> int:
@@ -62,7 +54,3 @@ def per_image_uniform(
         generator.manual_seed(one)
         rows[i].uniform_(generator=generator)
     return rows
-
-
-# a number, from which image i has `mix_seed(number, start + i)`; or the seed of each image itself
-Seed: TypeAlias = int | Sequence[int]

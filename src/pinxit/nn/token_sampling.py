@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from jaxtyping import Float, Int64
 from torch import Tensor
@@ -18,6 +19,11 @@ class SamplingParams:
     temperature: float = 1.0
     top_k: int | None = None
     top_p: float | None = None
+
+    @classmethod
+    def of(cls, params: Any) -> SamplingParams:
+        """Those of resolved `GenerationParams`."""
+        return cls(params.temperature, params.top_k, params.top_p)
 
     def __post_init__(self) -> None:
         if not 0 <= self.temperature < math.inf:

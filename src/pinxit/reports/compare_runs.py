@@ -7,8 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pinxit.errors import UsageError, did_you_mean
-from pinxit.evaluation.metrics import figure as known_figure
-from pinxit.evaluation.metrics import ordered
+from pinxit.evaluation.metrics import get_metric, ordered
 from pinxit.runs import Run
 
 
@@ -20,7 +19,7 @@ def compared(runs: Sequence[Run]) -> dict[str, list[float | None]]:
     found = []
     for run in runs:
         run.config  # noqa: B018 (a folder that is no run says so)
-        figures = run.evaluation().get("figures")
+        figures = run.evaluation().get("metrics")
         if not figures:
             raise UsageError(f"{run.path} is not evaluated yet: pinxit evaluate {run.path}")
         found.append(figures)
@@ -95,7 +94,7 @@ def drawn(points: Sequence[tuple[float, float]], figure: str, against: str) -> b
             axes.annotate(
                 f"{y:.3g}", (x, y), xytext=(0, 7), textcoords="offset points", ha="center"
             )
-        what = known_figure(figure)
+        what = get_metric(figure)
         axes.set_xlabel(against.replace("_", " "))
         axes.set_ylabel(f"{what.title}{f', {what.unit}' if what.unit else ''}")
         axes.margins(y=0.15)

@@ -45,7 +45,7 @@ class Material:
 
     @property
     def figures(self) -> dict[str, float]:
-        return self.evaluation.get("figures") or {}
+        return self.evaluation.get("metrics") or {}
 
     @cached_property
     def split(self) -> str:

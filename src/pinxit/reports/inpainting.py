@@ -9,6 +9,7 @@ import numpy as np
 from pinxit.data.images import Images
 from pinxit.data.masks import half_mask, patch_size_of, random_patch_mask, show_masked
 from pinxit.evaluation.inpainting import masked_error
+from pinxit.models.protocols import CanUnmask
 from pinxit.reports.context import Material, even
 from pinxit.reports.formatting import number
 from pinxit.reports.images import Image, wall
@@ -26,13 +27,13 @@ def completed(material: Material) -> Section | None:
     if seen is None or not material.can("complete"):
         return None
     few = seen[even(len(seen), MANY)]
-    left_to_right = getattr(material.model, "left_to_right", False)
+    left_to_right = material.model.left_to_right
     figures = _halves(material.model, few) if left_to_right else _by_ratio(material.model, few)
     values = {
         "left_to_right": left_to_right,
         "figures": figures,
         "split": material.split,
-        "guess": _number(material.figures.get("masked_mse_guess")),
+        "guess": _number(material.figures.get("masked_mse_mean_fill")),
         "small": shown_small(few, THUMB),
     }
     return Section("completed", "The missing part", values)
@@ -65,7 +66,7 @@ def _halves(model: Any, few: Images) -> list[tuple[str, Image, str]]:
 def generative(material: Material) -> Section | None:
     """Is a model that only completes a generative one? Images and numbers."""
     seen, model = material.seen, material.model
-    if seen is None or not hasattr(model, "unmask"):
+    if seen is None or not isinstance(model, CanUnmask):
         return None
     few = seen[even(len(seen), MANY)]
     missing = random_patch_mask(few, 0.75, patch_size_of(model))

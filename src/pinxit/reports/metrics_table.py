@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pinxit.evaluation.metrics import figure, groups
+from pinxit.evaluation.metrics import get_metric, groups
 from pinxit.reports.context import Material
 from pinxit.reports.formatting import number, plain, value
 from pinxit.reports.sections import Section
@@ -49,7 +49,7 @@ def judged(material: Material) -> Section | None:
 def _rows(group: str, names: list[str], figures: Mapping[str, float]) -> list[Row]:
     rows = []
     for name in names:
-        known, error = figure(name), figures.get(f"{name}_error")
+        known, error = get_metric(name), figures.get(f"{name}_error")
         margin = "" if error is None else f"± {number(error, 2)}"
         shown = group if name == names[0] else ""
         title = known.title if known.title != "the same" else rows[-1].name

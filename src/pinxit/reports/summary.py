@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pinxit.evaluation.metrics import figure
+from pinxit.evaluation.metrics import get_metric
 from pinxit.evaluation.reconstruction import psnr
 from pinxit.models import get_family
 from pinxit.reports.context import Material
@@ -67,8 +67,8 @@ NAMES = {
 FIRST = (
     ("log_likelihood", "elbo"),
     ("log_likelihood_bits_per_dim", "elbo_bits_per_dim"),
-    ("drawn_exact", "drawn_label"),
-    ("edited_exact", "edited_psnr"),
+    ("t2i_exact", "sample_label_accuracy"),
+    ("edit_exact", "edit_psnr"),
     ("caption_exact", "caption_exact:en", "chrf:en", "chrf:fr"),
     ("psnr",),
     ("sharpness_samples",),
@@ -82,7 +82,7 @@ def _evaluated(material: Material) -> list[Tile]:
 
 
 def _figure(name: str, figures: dict[str, float]) -> Tile:
-    known = figure(name)
+    known = get_metric(name)
     title = NAMES.get(name, known.title)
     error = figures.get(f"{name}_error")
     parts = [f"± {number(error, 2)}"] if error else []

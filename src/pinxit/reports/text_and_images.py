@@ -8,7 +8,7 @@ from pinxit.data.captions import captions_round_robin
 from pinxit.data.images import Images
 from pinxit.evaluation.editing import changes, edits_of
 from pinxit.evaluation.retrieval import nearest_image
-from pinxit.evaluation.scene_reader import agreement, read_scene
+from pinxit.evaluation.scene_reader import match_scenes, parse_scene
 from pinxit.evaluation.text_to_image import scenes_of
 from pinxit.reports.context import Material, even
 from pinxit.reports.images import Image, wall
@@ -25,7 +25,7 @@ def worded(material: Material) -> Section | None:
     way = next((name for name in ways if material.can(name)), None)
     if way is None or material.seen is None:
         return None
-    rows, texts = captions_round_robin(material.seen, material.model.words.languages)
+    rows, texts = captions_round_robin(material.seen, material.model.text_tokenizer.languages)
     chosen = even(len(rows), MANY)
     if len(rows) == 0 or (way == "edit" and material.seen.before is None):
         return None
@@ -42,7 +42,7 @@ def _drawn(material: Material, some: Images, texts: list[str]) -> dict[str, Any]
         few = made[EACH * i : EACH * (i + 1)]
         right = None
         if scenes is not None:
-            right = sum(agreement(scenes[i], read_scene(p)).exact for p in few)
+            right = sum(match_scenes(scenes[i], parse_scene(p)).exact for p in few)
         rows.append(
             {
                 "text": text,
@@ -76,7 +76,7 @@ def _edited(material: Material, some: Images, texts: list[str]) -> dict[str, Any
             "before": _wall(before[i], "The image before"),
             "made": _wall(made[i], f"Edited: {text}"),
             "truth": _wall(some[i], "The true image after"),
-            "right": None if edits is None else all(changes(edits[i], read_scene(made.pixels[i]))),
+            "right": None if edits is None else all(changes(edits[i], parse_scene(made.pixels[i]))),
         }
         for i, text in enumerate(texts)
     ]
@@ -84,7 +84,7 @@ def _edited(material: Material, some: Images, texts: list[str]) -> dict[str, Any
 
 
 def _captioned(material: Material, some: Images, texts: list[str]) -> dict[str, Any]:
-    languages = material.model.words.languages
+    languages = material.model.text_tokenizer.languages
     written = {name: material.model.caption(some, language=name) for name in languages}
     rows = []
     for i in range(len(some)):
@@ -97,7 +97,7 @@ def _captioned(material: Material, some: Images, texts: list[str]) -> dict[str, 
 
 
 def _translated(material: Material, some: Images, texts: list[str]) -> dict[str, Any]:
-    first, second = material.model.words.languages[:2]
+    first, second = material.model.text_tokenizer.languages[:2]
     rows = []
     for source, target in ((first, second), (second, first)):
         given = [text for text in some.captions[source] if text]

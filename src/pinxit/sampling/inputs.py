@@ -14,6 +14,7 @@ from pinxit.data.contact_sheet import evenly_spaced_indices
 from pinxit.data.images import Images
 from pinxit.data.load import load_images
 from pinxit.errors import PinxitError
+from pinxit.models.protocols import HasLabels
 from pinxit.runs import Run
 
 
@@ -63,7 +64,7 @@ def held_out(images: Images) -> tuple[Images, str]:
 
 def sees_labels(model: Any) -> bool:
     """Whether a model was built to be told the label."""
-    return getattr(model.config, "condition", "none") == "label"
+    return isinstance(model, HasLabels) and model.label_conditional
 
 
 def labels_for(model: Any, images: Images) -> np.ndarray | None:

@@ -41,7 +41,7 @@ def table(model: Any, images: Images, found: Float64[np.ndarray, " n"]) -> list[
             label = int(images.labels[i])
             row["label"] = images.label_names[label] if label >= 0 else ""
         row["log_likelihood"] = round(float(found[i]), 4)
-        if getattr(model, "bits_per_dim", False):
+        if model.eight_bit:
             row["bits_per_dim"] = round(-float(found[i]) / (model.info.dims * math.log(2)), 5)
         rows.append(row)
     return rows

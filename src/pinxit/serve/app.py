@@ -34,7 +34,7 @@ from pinxit.serve.store import Store
 
 
 @dataclass(frozen=True)
-class Settings:
+class ServerSettings:
     """How a server runs, beside its runs and its store."""
 
     rules: Rules = field(default_factory=Rules)
@@ -43,9 +43,11 @@ class Settings:
     studio: bool = True
 
 
-def application(painters: Painters, store: Store, settings: Settings | None = None) -> FastAPI:
+def application(
+    painters: Painters, store: Store, settings: ServerSettings | None = None
+) -> FastAPI:
     """The ASGI application. It stops its painters' workers when it is shut down."""
-    settings = settings or Settings()
+    settings = settings or ServerSettings()
     figures = Figures()
     figures.watch(painters)
 
@@ -72,7 +74,7 @@ def application(painters: Painters, store: Store, settings: Settings | None = No
     return app
 
 
-def _add_routes(app: FastAPI, painters: Painters, store: Store, settings: Settings) -> None:
+def _add_routes(app: FastAPI, painters: Painters, store: Store, settings: ServerSettings) -> None:
     sources, work = settings.sources, settings.work
     responses = Responses(painters, store, sources, work)
     images = ImageRoutes(painters, store, sources)

@@ -41,7 +41,7 @@ class Options(Fields):
     temperature: Positive | None = None
     top_k: Annotated[StrictInt, Field(ge=1, le=2**31)] | None = None
     top_p: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = None
-    tries: Annotated[StrictInt, Field(ge=1, le=16)] | None = None
+    best_of: Annotated[StrictInt, Field(ge=1, le=16)] | None = None
 
 
 class Generate(Options):

@@ -12,7 +12,7 @@ from pathlib import Path
 import uvicorn
 
 from pinxit.errors import PinxitError
-from pinxit.serve.app import Settings, application
+from pinxit.serve.app import ServerSettings, application
 from pinxit.serve.dialogue.llm import LanguageModel
 from pinxit.serve.dialogue.response import plain
 from pinxit.serve.inference.registry import load
@@ -55,7 +55,7 @@ def run(paths: Sequence[Path], wishes: Wishes) -> None:
     hosts = (*Rules().hosts, wishes.host, *wishes.hosts)
     if wishes.host in ("0.0.0.0", "::"):  # whatever name the machine is asked by
         hosts = ("*",)
-    settings = Settings(
+    settings = ServerSettings(
         Rules(wishes.key, hosts),
         Sources(wishes.remote),
         plain if wishes.llm is None else LanguageModel(wishes.llm, wishes.llm_model).answer,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pinxit.errors import PinxitError
-from pinxit.training.settings import BUDGETS, Settings
+from pinxit.training.settings import BUDGETS, TrainingSettings
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from pinxit.data.images import Images
     from pinxit.runs import Run
     from pinxit.training.schedule import Clock
-from pinxit.training.prepare import _files, prepare
-from pinxit.training.run_folder import _written, create, refuse_taken
+from pinxit.training.prepare import _files, prepare_training
+from pinxit.training.run_folder import _written, check_output_dir, create_run
 
 
 def train(
@@ -33,10 +33,10 @@ def train(
 
     `model` is a family's configuration (`pinxit.VAE(latent_dim=64)`) or its name, `images` are
     `Images` or what DATA may be, `reading` options of `load_images`. The settings are those
-    of `training.settings.Settings`: `minutes=5`, `steps=`, `epochs=`, ... With steps or epochs
-    the weights are the same at each run, and a run that was killed and resumed has those of one
-    that was not, bit for bit (same machine, same threads); with minutes the schedule follows the
-    clock, which never runs alike.
+    of `training.settings.TrainingSettings`: `minutes=5`, `steps=`, `epochs=`, ... With steps or
+    epochs the weights are the same at each run, and a run that was killed and resumed has the
+    weights of one that was not, bit for bit (same machine, same number of threads). With minutes
+    the schedule follows the clock, so two runs differ.
 
     Raises UsageError for what cannot be, PinxitError where training fails.
     """
@@ -44,15 +44,15 @@ def train(
     from pinxit.training.schedule import Clock
 
     clock = Clock()
-    chosen = config_from_dict(Settings, settings)
-    refuse_taken(out)
+    chosen = config_from_dict(TrainingSettings, settings)
+    check_output_dir(out)
     reading = {"progress": not quiet, **(reading or {})}
-    prepared = prepare(model, images, chosen, reading)
+    prepared = prepare_training(model, images, chosen, reading)
     from pinxit.training.devices import set_up_fabric
 
     fabric = set_up_fabric(prepared.settings)
-    prepared = prepared.shared_by(fabric.world_size)
-    run = create(prepared, out, reading, fabric, command)
+    prepared = prepared.with_world_size(fabric.world_size)
+    run = create_run(prepared, out, reading, fabric, command)
     return run_session(run, prepared.images, prepared.settings, fabric, clock, quiet)
 
 
@@ -88,7 +88,7 @@ def resume(
 def run_session(
     run: Run,
     images: Images,
-    settings: Settings,
+    settings: TrainingSettings,
     fabric: Fabric,
     clock: Clock,
     quiet: bool = False,

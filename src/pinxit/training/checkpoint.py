@@ -16,12 +16,12 @@ from torch import Tensor
 
 from pinxit.data.atomic_write import write_atomically
 from pinxit.errors import PinxitError
-from pinxit.training.loop import Trainer
+from pinxit.training.loop import TrainState
 
 NAME, BEFORE = "state.safetensors", "state.before.safetensors"
 
 
-def save_checkpoint(folder: Path, trainer: Trainer) -> Path:
+def save_checkpoint(folder: Path, trainer: TrainState) -> Path:
     """Write `folder/state.safetensors`; the last one becomes `state.before.safetensors`."""
     from safetensors.torch import save
 
@@ -32,7 +32,7 @@ def save_checkpoint(folder: Path, trainer: Trainer) -> Path:
     return write_atomically(file, content)
 
 
-def load_checkpoint(folder: Path, trainer: Trainer) -> str | None:
+def load_checkpoint(folder: Path, trainer: TrainState) -> str | None:
     """Put the newest readable checkpoint into the trainer; returns a word on a damaged one.
 
     Raises PinxitError where there is none that can be read.
@@ -69,7 +69,7 @@ def remove_unfinished(run: Path) -> None:
         part.unlink(missing_ok=True)
 
 
-def _tensors(trainer: Trainer) -> dict[str, Tensor]:
+def _tensors(trainer: TrainState) -> dict[str, Tensor]:
     tensors = {f"model.{k}": v for k, v in trainer.module.state_dict().items()}
     for (name, p), average in zip(_named(trainer), trainer.average, strict=True):
         tensors[f"average.{name}"] = average
@@ -78,7 +78,7 @@ def _tensors(trainer: Trainer) -> dict[str, Tensor]:
     return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
 
 
-def _named(trainer: Trainer) -> list[tuple[str, Any]]:
+def _named(trainer: TrainState) -> list[tuple[str, Any]]:
     return list(trainer.module.named_parameters())
 
 
@@ -90,7 +90,7 @@ def _read(file: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         return {name: opened.get_tensor(name) for name in opened.keys()}, record  # noqa: SIM118
 
 
-def _restore(trainer: Trainer, tensors: dict[str, Tensor], record: dict[str, Any]) -> None:
+def _restore(trainer: TrainState, tensors: dict[str, Tensor], record: dict[str, Any]) -> None:
     weights = {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
     trainer.module.load_state_dict(weights)
     for (name, p), average in zip(_named(trainer), trainer.average, strict=True):

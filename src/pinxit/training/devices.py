@@ -13,22 +13,22 @@ from typing import TYPE_CHECKING
 import torch
 
 from pinxit.errors import UsageError
-from pinxit.training.precision import faster_precision
-from pinxit.training.settings import Precision, Settings
+from pinxit.training.precision import measure_precision
+from pinxit.training.settings import Precision, TrainingSettings
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 
-def set_up_fabric(settings: Settings) -> Fabric:
+def set_up_fabric(settings: TrainingSettings) -> Fabric:
     """The device that there is, as many processes as were asked for, and the faster precision.
 
     Raises UsageError where there are fewer accelerators than asked for.
     """
     from lightning_fabric import Fabric
 
-    keep_freed_memory()
-    device = chosen_device()
+    tune_malloc()
+    device = default_device()
     here = int(os.environ.get("LOCAL_WORLD_SIZE", settings.devices))  # set by torchrun
     if device == "cuda" and here > torch.cuda.device_count():
         raise UsageError(
@@ -40,14 +40,14 @@ def set_up_fabric(settings: Settings) -> Fabric:
         devices=here,
         num_nodes=machines,
         strategy="ddp" if here * machines > 1 else "auto",
-        precision="bf16-mixed" if settled_precision(settings) == "bf16" else "32-true",
+        precision="bf16-mixed" if resolve_precision(settings) == "bf16" else "32-true",
     )
     if here * machines > 1:
         fabric.launch()
     return fabric
 
 
-def keep_freed_memory() -> None:
+def tune_malloc() -> None:
     """Have glibc keep what a step frees for the next step, where it is glibc.
 
     It gives arrays of 32 MB and more back to the system as they are freed, and gets them again with
@@ -64,16 +64,18 @@ def keep_freed_memory() -> None:
     mallopt(trim_threshold, 2**31 - 1)
 
 
-def settled_precision(settings: Settings, step: Callable[[bool], float] | None = None) -> Precision:
+def resolve_precision(
+    settings: TrainingSettings, step: Callable[[bool], float] | None = None
+) -> Precision:
     """`bf16` or `fp32`; where the settings leave it open, the one that is measured to be faster.
 
     `step(bf16)` is the seconds of the model's step, if there is a model."""
     if settings.precision != "auto":
         return settings.precision
-    return faster_precision(chosen_device(), step)
+    return measure_precision(default_device(), step)
 
 
-def chosen_device() -> str:
+def default_device() -> str:
     """`cuda`, `mps` (with one process) or `cpu`."""
     if torch.cuda.is_available():
         return "cuda"

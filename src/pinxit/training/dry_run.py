@@ -14,7 +14,7 @@ from pinxit.data.batch import Batch
 from pinxit.data.images import Images
 from pinxit.training.optimizers import build_optimizer
 from pinxit.training.precision import matrix_rate
-from pinxit.training.settings import Settings
+from pinxit.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -59,7 +59,7 @@ class Plan:
         ]
 
 
-def plan(model: Any, images: Images, settings: Settings, fabric: Fabric) -> Plan:
+def plan(model: Any, images: Images, settings: TrainingSettings, fabric: Fabric) -> Plan:
     """Measure a few real steps of a model with settled settings. Nothing is written."""
     assert settings.batch_size, "settled settings"
     rows, size = images.split_indices("train"), settings.batch_size

@@ -20,15 +20,15 @@ from torch import Tensor, nn
 from pinxit.data.batch import Batch
 from pinxit.data.images import Images
 from pinxit.nn.rng import mix_seed
-from pinxit.training.schedule import average_decay, learning_rate, order
-from pinxit.training.settings import Settings
+from pinxit.training.schedule import batch_order, ema_decay_at, learning_rate
+from pinxit.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 
 @dataclass
-class State:
+class Counters:
     """Counts that a checkpoint keeps beside the tensors."""
 
     step: int = 0
@@ -59,14 +59,14 @@ class Step:
 
 
 @dataclass
-class Trainer:
+class TrainState:
     """The parts of a training that a step changes."""
 
     fabric: Fabric
     model: Any  # as Fabric set it up
     optimizer: Any
     average: list[Tensor]  # running average of the parameters, in their order
-    state: State = field(default_factory=State)
+    state: Counters = field(default_factory=Counters)
 
     @property
     def module(self) -> nn.Module:
@@ -78,11 +78,11 @@ class Trainer:
 
 
 def batches(
-    images: Images, rows: np.ndarray, trainer: Trainer, size: int, seed: int
+    images: Images, rows: np.ndarray, trainer: TrainState, size: int, seed: int
 ) -> Iterator[Batch]:
     """This process's share of each batch, gathered one ahead by a thread."""
     fabric = trainer.fabric
-    chosen = order(len(rows), size, seed, trainer.state.step)
+    chosen = batch_order(len(rows), size, seed, trainer.state.step)
     share = slice(fabric.global_rank, None, fabric.world_size)
 
     def gather(numbers: np.ndarray) -> Batch:
@@ -96,12 +96,12 @@ def batches(
             yield batch.to(fabric.device)
 
 
-def training(
-    trainer: Trainer,
+def train_steps(
+    trainer: TrainState,
     images: Images,
     rows: np.ndarray,
-    settings: Settings,
-    progress: Callable[[State], float],
+    settings: TrainingSettings,
+    progress: Callable[[Counters], float],
 ) -> Iterator[Step]:
     """Train until `progress(state)` reaches 1, on the images with these row numbers."""
     state, optimizer = trainer.state, trainer.optimizer
@@ -110,10 +110,10 @@ def training(
     now = progress(state)
     while now < 1:
         batch = next(source)
-        seed_chance(
+        seed_generators(
             mix_seed(mix_seed(settings.seed, state.step), trainer.fabric.global_rank), batch
         )
-        rate = learning_rate(settings.learning_rate, state.step, settings.warmup, now)
+        rate = learning_rate(settings.learning_rate, state.step, settings.warmup_steps, now)
         for group in optimizer.param_groups:
             group["lr"] = rate * group.get("faster", 1.0)
         with trainer.fabric.autocast():  # Fabric wraps `forward` in it, not a marked method
@@ -133,7 +133,7 @@ def training(
         )
 
 
-def seed_chance(seed: int, batch: Batch) -> None:
+def seed_generators(seed: int, batch: Batch) -> None:
     """Set the generators that a model draws from.
 
     Not by `torch.manual_seed`: without a CUDA device that stores a stack trace at each call, for
@@ -146,7 +146,7 @@ def seed_chance(seed: int, batch: Batch) -> None:
         torch.mps.manual_seed(seed)
 
 
-def _measured(trainer: Trainer, loss: Tensor) -> tuple[Tensor, float]:
+def _measured(trainer: TrainState, loss: Tensor) -> tuple[Tensor, float]:
     """The whole batch's loss and the gradient's norm; not finite where either is not."""
     if trainer.fabric.world_size > 1:
         loss = trainer.fabric.all_reduce(loss)  # type: ignore[assignment]
@@ -154,12 +154,12 @@ def _measured(trainer: Trainer, loss: Tensor) -> tuple[Tensor, float]:
     return loss, float(norm + 0 * loss)  # the one wait for the device in a step
 
 
-def _update(trainer: Trainer, norm: float, settings: Settings) -> None:
+def _update(trainer: TrainState, norm: float, settings: TrainingSettings) -> None:
     """One step of the optimizer on clipped gradients, and of the running average."""
     state, parameters = trainer.state, trainer.parameters
-    _clip(parameters, norm, settings.clip * state.norm)
+    _clip(parameters, norm, settings.grad_clip_factor * state.norm)
     trainer.optimizer.step()
-    decay = average_decay(settings.ema, state.step)
+    decay = ema_decay_at(settings.ema_decay, state.step)
     torch._foreach_lerp_(  # pyright: ignore[reportPrivateImportUsage]
         trainer.average, [p.detach() for p in parameters], 1 - decay
     )

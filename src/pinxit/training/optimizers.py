@@ -9,13 +9,13 @@ from torch import nn
 
 from pinxit.errors import UsageError
 from pinxit.training.muon import FASTER, Muon, hidden_matrices
-from pinxit.training.settings import Settings
+from pinxit.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
     pass
 
 
-def build_optimizer(model: nn.Module, settings: Settings) -> torch.optim.Optimizer:
+def build_optimizer(model: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
     """AdamW (Loshchilov 2017), with Muon for the hidden matrices where asked.
 
     Vectors and scalars (biases, sigma) do not decay.

@@ -47,7 +47,7 @@ def seconds_of_step(model: Any, batch: Any, bf16: bool, repeats: int = 3) -> flo
     return min(times)
 
 
-def faster_precision(
+def measure_precision(
     device: str = "cpu", step: Callable[[bool], float] | None = None
 ) -> Literal["bf16", "fp32"]:
     """`bf16` or `fp32`: on a CUDA device by what it supports, on a CPU by measuring.

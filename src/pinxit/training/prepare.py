@@ -7,34 +7,34 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pinxit.training.settings import Settings, chosen_batch, chosen_learning_rate
+from pinxit.training.settings import TrainingSettings, default_batch_size, default_learning_rate
 
 if TYPE_CHECKING:
     from pinxit.data.images import Images
 
 
 @dataclass(frozen=True)
-class Prepared:
+class TrainingPlan:
     """All that a training needs, with every choice made."""
 
     family: str
     config: Any
-    settings: Settings
+    settings: TrainingSettings
     images: Images
     model: Any
     tensors: dict[str, Any]  # of the model, taken from the images: a palette
     files: list[str]  # where DATA was several files
 
-    def shared_by(self, processes: int) -> Prepared:
+    def with_world_size(self, processes: int) -> TrainingPlan:
         """The same with a batch of equal shares for so many processes."""
         batch = max(1, (self.settings.batch_size or 1) // processes) * processes
         settings = dataclasses.replace(self.settings, batch_size=batch)
         return dataclasses.replace(self, settings=settings)
 
 
-def prepare(
-    model: Any, images: Any, settings: Settings, reading: dict[str, Any] | None = None
-) -> Prepared:
+def prepare_training(
+    model: Any, images: Any, settings: TrainingSettings, reading: dict[str, Any] | None = None
+) -> TrainingPlan:
     """Open the images and make every open choice.
 
     `model` is a family's name or its `Config`, `images` are `Images` or what DATA may be,
@@ -42,7 +42,7 @@ def prepare(
     """
     from pinxit.data.load import load_images
     from pinxit.models import build_model, family_of, get_family
-    from pinxit.training.devices import chosen_device, settled_precision
+    from pinxit.training.devices import default_device, resolve_precision
     from pinxit.training.precision import seconds_of_step
 
     config = get_family(model).Config() if isinstance(model, str) else model
@@ -52,9 +52,9 @@ def prepare(
     info = built.info
     parameters = sum(p.numel() for p in built.parameters())
     fit = (
-        getattr(get_family(family_of(config)), "BATCH", None) if chosen_device() == "cpu" else None
+        getattr(get_family(family_of(config)), "BATCH", None) if default_device() == "cpu" else None
     )
-    batch = min(info.count, settings.batch_size or chosen_batch(info, fit))
+    batch = min(info.count, settings.batch_size or default_batch_size(info, fit))
 
     def step(bf16: bool) -> float:
         return seconds_of_step(built, loaded.batch(rows[:batch]), bf16)
@@ -62,10 +62,10 @@ def prepare(
     settings = dataclasses.replace(
         settings,
         batch_size=batch,
-        learning_rate=settings.learning_rate or chosen_learning_rate(parameters),
-        precision=settled_precision(settings, step),  # a session that goes on must not choose again
+        learning_rate=settings.learning_rate or default_learning_rate(parameters),
+        precision=resolve_precision(settings, step),  # a session that goes on must not choose again
     )
-    return Prepared(
+    return TrainingPlan(
         family_of(config), built.config, settings, loaded, built, tensors, _files(images)
     )
 
@@ -75,7 +75,7 @@ def _tokenizer(config: Any) -> Any:
 
     Raises UsageError where there is no such run, PinxitError where it is no tokenizer.
     """
-    named = getattr(config, "tokens", None)
+    named = getattr(config, "image_tokenizer", None)
     if named is None:
         return None
     from pinxit.models.protocols import require

@@ -35,7 +35,7 @@ def draw(model: Any, run: Run, step: int, shown: Images, n: int = 36) -> Path | 
 
 def _drawn(model: Any, shown: Images, folder: Path, name: str) -> Path | None:
     """Two rows: what is drawn of captions, and the images that have them; the captions beside."""
-    rows, texts = captions_round_robin(shown, model.words.languages)
+    rows, texts = captions_round_robin(shown, model.text_tokenizer.languages)
     some = shown.take(rows)
     if not texts:
         return None
@@ -46,7 +46,7 @@ def _drawn(model: Any, shown: Images, folder: Path, name: str) -> Path | None:
 
 def _edited(model: Any, shown: Images, folder: Path, name: str) -> Path | None:
     """Three rows: before, edited, the truth; what was asked for beside."""
-    rows, texts = captions_round_robin(shown, model.words.languages)
+    rows, texts = captions_round_robin(shown, model.text_tokenizer.languages)
     some = shown.take(rows)
     if not texts or some.before is None:
         return None
@@ -60,8 +60,8 @@ def _edited(model: Any, shown: Images, folder: Path, name: str) -> Path | None:
 def _told(model: Any, shown: Images, folder: Path, name: str) -> Path:
     """What is said of the images in each language, as text."""
     lines = []
-    for language in model.words.languages:
-        for i, row in enumerate(model.caption(shown, language=language, beams=1)):
+    for language in model.text_tokenizer.languages:
+        for i, row in enumerate(model.caption(shown, language=language, num_beams=1)):
             lines.append(f"{shown.names[i] if len(shown.names) else i}\t{language}\t{row[0].text}")
     return write_atomically(folder / f"{name}.txt", "\n".join(lines) + "\n")
 

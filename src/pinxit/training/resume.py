@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from pinxit.errors import PinxitError, UsageError
 from pinxit.models.config import config_from_dict
-from pinxit.training.settings import BUDGETS, Settings
+from pinxit.training.settings import BUDGETS, TrainingSettings
 
 if TYPE_CHECKING:
     from pinxit.data.images import Images
     from pinxit.runs import Run
 
 
-def settings_to_go_on(run: Run, changes: dict[str, Any]) -> Settings:
+def settings_to_go_on(run: Run, changes: dict[str, Any]) -> TrainingSettings:
     """The run's settings with these changed; a budget among them replaces the one it had.
 
     Raises UsageError for a finished run and no larger budget, or for settings that cannot be.
@@ -27,13 +27,13 @@ def settings_to_go_on(run: Run, changes: dict[str, Any]) -> Settings:
             f"{run.path} is finished; to train it further give a larger budget: "
             f"pinxit train --resume {run.path} --epochs N (or --minutes, --steps)."
         )
-    settings = config_from_dict(Settings, kept)
+    settings = config_from_dict(TrainingSettings, kept)
     if run.config.get("finished"):
         _refuse_spent(run, settings)
     return settings
 
 
-def _refuse_spent(run: Run, settings: Settings) -> None:
+def _refuse_spent(run: Run, settings: TrainingSettings) -> None:
     done = run.config.get("trained") or {}
     steps, seconds = done.get("steps", 0), done.get("seconds", 0.0)
     total = settings.total_steps(run.info.count, settings.batch_size or 1)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pinxit.errors import PinxitError, UsageError
-from pinxit.training.prepare import Prepared
+from pinxit.training.prepare import TrainingPlan
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pinxit.runs import Run
 
 
-def refuse_taken(out: str | Path | None) -> None:
+def check_output_dir(out: str | Path | None) -> None:
     """Raises UsageError where a folder to write a run to holds something already.
 
     PinxitError where that cannot be seen.
@@ -37,8 +37,8 @@ def refuse_taken(out: str | Path | None) -> None:
     raise UsageError(f"{path} is there already and is no run; name another folder with --out.")
 
 
-def create(
-    prepared: Prepared,
+def create_run(
+    prepared: TrainingPlan,
     out: str | Path | None,
     reading: dict[str, Any],
     fabric: Fabric,
@@ -48,17 +48,17 @@ def create(
 
     Raises UsageError for a folder that is taken, PinxitError for one that cannot be written.
     """
-    from pinxit.runs import Run, free_name
+    from pinxit.runs import Run, default_run_path
 
     if not fabric.is_global_zero:
         return Run(Path(fabric.broadcast("")))
-    refuse_taken(out)
-    path = Path(out) if out else free_name(prepared.images.source, prepared.family)
+    check_output_dir(out)
+    path = Path(out) if out else default_run_path(prepared.images.source, prepared.family)
     _written(Run(path), _config(prepared, reading, command), prepared.tensors)
     return Run(Path(fabric.broadcast(str(path))))
 
 
-def _config(prepared: Prepared, reading: dict[str, Any], command: str | None) -> dict[str, Any]:
+def _config(prepared: TrainingPlan, reading: dict[str, Any], command: str | None) -> dict[str, Any]:
     """What config.json says when training begins."""
     from pinxit.runs import FORMAT
 

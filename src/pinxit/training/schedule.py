@@ -31,12 +31,12 @@ def learning_rate(highest: float, step: int, warmup: int, progress: float) -> fl
     return highest * rise * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
 
 
-def average_decay(longest: float, step: int) -> float:
+def ema_decay_at(longest: float, step: int) -> float:
     """The running average's decay: short at first, so that it does not remember the beginning."""
     return min(longest, (1 + step) / (10 + step))
 
 
-def order(n: int, batch: int, seed: int, step: int) -> Iterator[np.ndarray]:
+def batch_order(n: int, batch: int, seed: int, step: int) -> Iterator[np.ndarray]:
     """Row numbers of each batch from `step` on, without end: a function of (seed, step) alone.
 
     Every epoch is a permutation of all n; a batch may take the end of one and begin the next.

@@ -22,15 +22,15 @@ from pinxit.training.checkpoint import (
     save_checkpoint,
 )
 from pinxit.training.devices import set_up_fabric as set_up_fabric
-from pinxit.training.loop import State, Step, Trainer, training
+from pinxit.training.loop import Counters, Step, TrainState, train_steps
 from pinxit.training.metrics_log import EventFile, Metrics
 from pinxit.training.optimizers import build_optimizer
 from pinxit.training.previews import draw
 from pinxit.training.progress import Progress
 from pinxit.training.schedule import Clock
-from pinxit.training.settings import Settings
-from pinxit.training.signals import asking_to_stop
-from pinxit.training.validation import averaged, validate
+from pinxit.training.settings import TrainingSettings
+from pinxit.training.signals import stop_on_signal
+from pinxit.training.validation import ema_weights, validate
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -47,7 +47,7 @@ class Session:
         self,
         run: Run,
         images: Images,
-        settings: Settings,
+        settings: TrainingSettings,
         fabric: Fabric,
         clock: Clock,
         quiet: bool = False,
@@ -76,7 +76,7 @@ class Session:
         """Whether this is the process that writes."""
         return self.fabric.is_global_zero
 
-    def progress(self, state: State) -> float:
+    def progress(self, state: Counters) -> float:
         """Share of the budget that is spent; of several processes the leader's clock counts."""
         state.seconds = self.clock.seconds
         if self.total is not None:
@@ -101,7 +101,7 @@ class Session:
             self.begun = state.step
             if self.leads:
                 self.metrics = Metrics(self.run.path / "metrics.csv", state.step)
-            with asking_to_stop(self._ask):  # of several processes the leader's word counts
+            with stop_on_signal(self._ask):  # of several processes the leader's word counts
                 self.trainer.module.train()
                 self._train(state)
                 self._finish(state)
@@ -113,7 +113,7 @@ class Session:
     def _ask(self) -> None:
         self.asked = True
 
-    def _go_on(self, state: State) -> None:
+    def _go_on(self, state: Counters) -> None:
         folder, word = self.run.path / "checkpoint", None
         # a run that was killed before its first checkpoint has trained nothing yet
         if has_checkpoint(folder) or self.run.weights.is_file():
@@ -124,15 +124,15 @@ class Session:
         if word:
             self.told.say(word)
 
-    def _train(self, state: State) -> None:
+    def _train(self, state: Counters) -> None:
         checkpointed = time.perf_counter()
         if state.step == 0:
             self.checkpoint()
-        steps = training(self.trainer, self.images, self.rows, self.settings, self.progress)
+        steps = train_steps(self.trainer, self.images, self.rows, self.settings, self.progress)
         for step in steps:
             self.last = step
             self._watch(step, state)
-            passed = step.passed(self.settings.evaluations) and self._affordable(step)
+            passed = step.passed(self.settings.num_evals) and self._affordable(step)
             if passed:
                 self.evaluate()
             if passed or step.passed(ROWS):
@@ -149,15 +149,16 @@ class Session:
                 f"go on with: pinxit train --resume {self.run.path} --minutes N"
             )
 
-    def _watch(self, step: Step, state: State) -> None:
+    def _watch(self, step: Step, state: Counters) -> None:
         """Tell of updates that were skipped, and stop after too many in a row."""
         if not step.skipped:
             return
         if state.skipped_in_a_row == 1:
             self.told.say(f"step {step.number}: the loss is not finite; this update is skipped.")
-        if state.skipped_in_a_row >= self.settings.patience:
+        if state.skipped_in_a_row >= self.settings.max_skipped_updates:
             raise PinxitError(
-                f"the loss was not finite for {self.settings.patience} updates in a row, up to "
+                "the loss was not finite for "
+                f"{self.settings.max_skipped_updates} updates in a row, up to "
                 f"step {step.number}; the last good checkpoint is kept in {self.run.path}.\n"
                 "Train again with a lower --learning-rate, or --precision fp32."
             )
@@ -185,7 +186,7 @@ class Session:
             )
             # the first is kept even where it is not a number: there are weights from then on
             better = self.validation["loss"] < state.best or not self.run.weights.is_file()
-        with averaged(self.trainer):
+        with ema_weights(self.trainer):
             if better:
                 best = self.validation.get("loss", math.inf)
                 state.best = best if math.isfinite(best) else math.inf
@@ -237,7 +238,7 @@ class Session:
         if self.leads:
             save_checkpoint(self.run.path / "checkpoint", self.trainer)
 
-    def _finish(self, state: State) -> None:
+    def _finish(self, state: Counters) -> None:
         """The last look, unless the last step had it, and the last checkpoint."""
         finished = not self.stopped
         if finished and self.evaluated != state.step:
@@ -249,7 +250,7 @@ class Session:
             self._conclude(state, finished)
         self.fabric.barrier()  # no process ends before the leader has written
 
-    def _conclude(self, state: State, finished: bool) -> None:
+    def _conclude(self, state: Counters, finished: bool) -> None:
         trained: dict[str, Any] = {
             "steps": state.step,
             "images": state.step * self.batch,
@@ -263,7 +264,7 @@ class Session:
             self.told.end(self.last, trained)
 
 
-def trainer_of(run: Run, settings: Settings, fabric: Fabric) -> Trainer:
+def trainer_of(run: Run, settings: TrainingSettings, fabric: Fabric) -> TrainState:
     """The model with fresh weights of the seed, its optimizer and its average, on the device."""
     torch.manual_seed(mix_seed(settings.seed, -1))
     module = run.build()
@@ -271,4 +272,4 @@ def trainer_of(run: Run, settings: Settings, fabric: Fabric) -> Trainer:
     model, optimizer = fabric.setup(module, optimizer)
     model.mark_forward_method("loss")
     average = [p.detach().clone() for p in model.module.parameters()]
-    return Trainer(fabric, model, optimizer, average, State())
+    return TrainState(fabric, model, optimizer, average, Counters())

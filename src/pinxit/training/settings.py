@@ -17,7 +17,7 @@ Optimizer = Literal["auto", "adamw", "muon"]
 
 
 @dataclass(frozen=True)
-class Settings:
+class TrainingSettings:
     """Training settings; the budget is one of minutes, steps and epochs."""
 
     # minutes to train, by the clock, all of training counted; None with no other budget: 5
@@ -36,11 +36,11 @@ class Settings:
     # AdamW's decoupled weight decay, on matrices only
     weight_decay: float = 0.01
     # steps over which the learning rate rises to its highest; at most a tenth of the budget
-    warmup: int = 200
+    warmup_steps: int = 200
     # decay of the running average of the weights, which is what is kept
-    ema: float = 0.999
+    ema_decay: float = 0.999
     # gradient norms above this many times their running mean are cut to it; 0: never
-    clip: float = 4.0
+    grad_clip_factor: float = 4.0
     # of matrix products; auto measures once and takes the faster
     precision: Precision = "auto"
     # of all chance: weights, order of images, noise
@@ -48,11 +48,11 @@ class Settings:
     # processes or accelerators that share each batch
     devices: int = 1
     # times to evaluate on validation images, and to draw samples, over the budget
-    evaluations: int = 20
+    num_evals: int = 20
     # seconds between checkpoints
     checkpoint_seconds: float = 30.0
     # updates skipped in a row, for a loss that is not finite, after which training stops
-    patience: int = 20
+    max_skipped_updates: int = 20
     # write event files for TensorBoard
     tensorboard: bool = True
 
@@ -61,15 +61,21 @@ class Settings:
         if len(budgets) > 1:
             raise UsageError(f"one budget at a time, not {' and '.join(budgets)}.")
         positive = [*BUDGETS, "batch_size", "learning_rate", "devices"]
-        for name in [*positive, "evaluations", "patience"]:
+        for name in [*positive, "num_evals", "max_skipped_updates"]:
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise UsageError(f"{name} must be above 0, not {value}.")
-        for name in ("weight_decay", "warmup", "clip", "checkpoint_seconds", "seed"):
+        for name in (
+            "weight_decay",
+            "warmup_steps",
+            "grad_clip_factor",
+            "checkpoint_seconds",
+            "seed",
+        ):
             if not 0 <= getattr(self, name) < math.inf:
                 raise UsageError(f"{name} must be 0 or more, not {getattr(self, name)}.")
-        if not 0 <= self.ema < 1:
-            raise UsageError(f"ema is a decay from 0 to below 1, not {self.ema}.")
+        if not 0 <= self.ema_decay < 1:
+            raise UsageError(f"ema_decay is a decay from 0 to below 1, not {self.ema_decay}.")
         if self.precision not in get_args(Precision):
             raise UsageError(f"precision is auto, fp32 or bf16, not '{self.precision}'.")
         if self.optimizer not in get_args(Optimizer):
@@ -89,7 +95,7 @@ class Settings:
         return math.ceil(self.epochs * images / batch) if self.epochs else None
 
 
-def chosen_batch(info: DatasetInfo, fit: int | None = None) -> int:
+def default_batch_size(info: DatasetInfo, fit: int | None = None) -> int:
     """A power of two near 1/256 of the images, 64 to 256; fewer of large images, and no more
     than `fit`."""
     most = 256 if info.dims <= 4096 else 128 if info.dims <= 3 * 64 * 64 else 32
@@ -97,6 +103,6 @@ def chosen_batch(info: DatasetInfo, fit: int | None = None) -> int:
     return min(info.count, most, max(64, wanted), fit or most)
 
 
-def chosen_learning_rate(parameters: int) -> float:
+def default_learning_rate(parameters: int) -> float:
     """2e-3 for up to 2 million parameters, falling with their square root."""
     return round(2e-3 * min(1.0, math.sqrt(2e6 / parameters)), 6)

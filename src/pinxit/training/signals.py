@@ -9,7 +9,7 @@ from typing import Any
 
 
 @contextmanager
-def asking_to_stop(stop: Callable[[], None]) -> Iterator[None]:
+def stop_on_signal(stop: Callable[[], None]) -> Iterator[None]:
     """SIGINT or SIGTERM calls `stop`; a SIGINT after that is the usual KeyboardInterrupt."""
 
     def ask(number: int, frame: Any) -> None:

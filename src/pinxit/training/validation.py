@@ -10,11 +10,11 @@ import torch
 
 from pinxit.data.images import Images
 from pinxit.nn.rng import mix_seed
-from pinxit.training.loop import Trainer, seed_chance
+from pinxit.training.loop import TrainState, seed_generators
 
 
 @contextmanager
-def averaged(trainer: Trainer) -> Iterator[None]:
+def ema_weights(trainer: TrainState) -> Iterator[None]:
     """The model in evaluation mode with the averaged weights in place of its own."""
     parameters = [p.detach() for p in trainer.parameters]
     own = [p.clone() for p in parameters]
@@ -28,12 +28,12 @@ def averaged(trainer: Trainer) -> Iterator[None]:
 
 
 def validate(
-    trainer: Trainer, images: Images, rows: np.ndarray, size: int, seed: int
+    trainer: TrainState, images: Images, rows: np.ndarray, size: int, seed: int
 ) -> dict[str, float]:
     """`loss` and its parts on these rows: averaged weights, fp32, the same noise at each call."""
     totals: dict[str, float] = {}
-    with averaged(trainer), torch.no_grad(), torch.random.fork_rng(devices=[]):
-        seed_chance(mix_seed(seed, -2), images.batch(rows[:1]).to(trainer.fabric.device))
+    with ema_weights(trainer), torch.no_grad(), torch.random.fork_rng(devices=[]):
+        seed_generators(mix_seed(seed, -2), images.batch(rows[:1]).to(trainer.fabric.device))
         for start in range(0, len(rows), size):
             some = rows[start : start + size]
             batch = images.batch(some).to(trainer.fabric.device)

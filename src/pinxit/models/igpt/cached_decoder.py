@@ -74,8 +74,8 @@ class Steps:
         self.layers = [_layer(layer, self.heads, self.centred) for layer in model.layers]  # type: ignore[arg-type]
         self.activation = F.silu if model.config.activation == "quick_gelu" else F.gelu
         self.head = _folded(model.norm, model.head.weight, None)
-        self.places, self.rotation = model.places, model.rotation(model.tokens)
-        shape = (2, batch, self.heads, model.tokens, self.width // self.heads)
+        self.places, self.rotation = model.places, model.rotation(model.seq_len)
+        shape = (2, batch, self.heads, model.seq_len, self.width // self.heads)
         self.caches = [Cache.empty(model.head.weight.new_empty(shape)) for _ in self.layers]
 
     def __call__(

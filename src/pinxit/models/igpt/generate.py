@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pinxit.models.igpt.model import IGPT
 
 AT_ONCE = 32  # images; always as many, so that an image's neighbours do not change its rounding
-STEPS = 16  # of a BERT's iterative unmasking
+UNMASK_STEPS = 16  # of a BERT's iterative unmasking
 
 Tokens = Int64[Tensor, "n tokens"]
 
@@ -78,7 +78,7 @@ def painting(model: IGPT, asked: Asked, chances: SamplingParams) -> Iterator[Tok
 def painting_slowly(model: IGPT, asked: Asked, chances: SamplingParams) -> Tokens:
     """The same by a whole forward pass for each token: the reference."""
     tokens = asked.known.clone()
-    for t in range(model.tokens):
+    for t in range(model.seq_len):
         scores = model.logits(tokens.clamp(min=0), asked.labels)[:, t]
         picked = chances.sample(scores, asked.chance[:, 0, t])
         tokens[:, t] = torch.where(tokens[:, t] < 0, picked, tokens[:, t])
@@ -96,9 +96,9 @@ def unmasking(model: IGPT, asked: Asked, chances: SamplingParams) -> Iterator[To
     missing = tokens < 0
     rank = torch.where(missing, order, 2.0).argsort(1).argsort(1)
     count = missing.sum(1, keepdim=True)
-    for step in range(1, min(STEPS, model.tokens) + 1):
+    for step in range(1, min(UNMASK_STEPS, model.seq_len) + 1):
         hidden = tokens < 0
         picked = chances.sample(model.logits(tokens.clamp(min=0), labels, hidden), chance)
-        kept = rank < (count * step / min(STEPS, model.tokens)).ceil()
+        kept = rank < (count * step / min(UNMASK_STEPS, model.seq_len)).ceil()
         tokens = torch.where(hidden & kept, picked, tokens)
         yield tokens

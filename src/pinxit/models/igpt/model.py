@@ -16,8 +16,9 @@ from pinxit.data.batch import Batch, DatasetInfo
 from pinxit.data.images import Images
 from pinxit.data.masks import composite
 from pinxit.errors import PinxitError, UsageError
+from pinxit.models.generation import TOKENS, GenerationParams, resolve_params
 from pinxit.models.igpt.config import Config
-from pinxit.models.igpt.generate import Asked, filling
+from pinxit.models.igpt.generate import UNMASK_STEPS, Asked, filling
 from pinxit.models.image_codecs import TokenizerCodes
 from pinxit.models.inputs import class_of, pixels_for, refuse_other_shape
 from pinxit.models.protocols import Loss
@@ -26,7 +27,7 @@ from pinxit.nn.layers import LabelEmbedding
 from pinxit.nn.palette import COLORS, Tokens, coloured, nearest, unprepared
 from pinxit.nn.pixels import blocks_of
 from pinxit.nn.positions import rotary_cache
-from pinxit.nn.rng import Seed, mix_seed, per_image_uniform
+from pinxit.nn.rng import mix_seed, per_image_uniform
 from pinxit.nn.token_sampling import SamplingParams
 from pinxit.nn.transformer import Block, norm
 
@@ -40,23 +41,25 @@ class IGPT(nn.Module):
 
     def __init__(self, config: Config, info: DatasetInfo) -> None:
         super().__init__()
-        assert config.block and config.width and config.depth and config.heads, "resolved"
+        assert config.patch_size and config.width and config.depth and config.heads, "resolved"
         self.config, self.info = config, info
-        self.block: int = config.block
-        self.rows, self.columns = info.height // self.block, info.width // self.block
-        self.tokens = self.rows * self.columns
+        self.patch_size: int = config.patch_size
+        self.rows, self.columns = info.height // self.patch_size, info.width // self.patch_size
+        self.seq_len = self.rows * self.columns
         self.causal = self.left_to_right = config.objective == "autoregressive"
-        colors = config.colors or (256 if config.palette == "levels" else COLORS)
-        numbers, width = info.channels * self.block**2, config.width
+        colors = config.palette_size or (256 if config.palette == "levels" else COLORS)
+        numbers, width = info.channels * self.patch_size**2, config.width
         self.codes = None
-        if config.tokens is not None:
-            self.codes = TokenizerCodes(info, self.block)
+        if config.image_tokenizer is not None:
+            self.codes = TokenizerCodes(info, self.patch_size)
         else:
             self.register_buffer("palette", unprepared(config.palette, colors, numbers))
         self.register_buffer("exact", torch.tensor(config.palette == "binary"))
         self.embedding = nn.Embedding(colors, width)
         self.places = (
-            nn.Parameter(torch.empty(self.tokens, width)) if config.positions == "learned" else None
+            nn.Parameter(torch.empty(self.seq_len, width))
+            if config.pos_embed == "learned"
+            else None
         )
         classes = len(info.label_names) if config.condition == "label" else 0
         self.start = LabelEmbedding(classes, width)  # of no label: the start token
@@ -91,20 +94,37 @@ class IGPT(nn.Module):
     # -- images and tokens ------------------------------------------------------------------
 
     @property
-    def lossless(self) -> bool:
+    def palette_is_exact(self) -> bool:
         """Whether the palette holds every block of the training images exactly."""
         return bool(self.exact)
 
     @property
-    def bits_per_dim(self) -> bool:
+    def label_conditional(self) -> bool:
+        """Whether the first token is the image's label."""
+        return self.config.condition == "label"
+
+    @property
+    def num_progress_steps(self) -> int:
+        """How often `sample_stream` yields."""
+        return self.rows if self.causal else min(UNMASK_STEPS, self.seq_len)
+
+    @property
+    def likelihood_description(self) -> str:
+        """What the likelihood is over, in words."""
+        if self.config.binarize == "dynamic":
+            return "each test image binarized once, pixels sampled by their grey value"
+        return "tokens of the palette"
+
+    @property
+    def eight_bit(self) -> bool:
         """Whether a score is one of images, not of what the palette makes of them."""
-        return self.lossless
+        return self.palette_is_exact
 
     def tokens_of(self, pixels: UInt8[Tensor, "b h w c"]) -> Tokens:
         """The tokens of images, row by row; a binary palette's pixels by the nearer."""
         if self.codes is not None:
             return self.codes.codes_of(pixels)
-        return nearest(blocks_of(pixels, self.block), self.palette, self.config.palette)
+        return nearest(blocks_of(pixels, self.patch_size), self.palette, self.config.palette)
 
     def observed(
         self, pixels: UInt8[Tensor, "b h w c"], generator: torch.Generator | None = None
@@ -119,7 +139,7 @@ class IGPT(nn.Module):
         """What the tokens stand for, in their places; a token below 0 is mid-grey."""
         if self.codes is not None:
             return self.codes.images_of(tokens)
-        return coloured(tokens, self.palette, self.rows, self.block)
+        return coloured(tokens, self.palette, self.rows, self.patch_size)
 
     def palette_psnr(self, images: Images) -> float:
         """Decibels between images and what the palette makes of them; infinite where equal."""
@@ -177,7 +197,7 @@ class IGPT(nn.Module):
         labels = self._seen(batch.labels)
         if self.causal:
             return self._negative_log_likelihood(tokens, labels)
-        count = min(max(1, round(self.config.mask_ratio * self.tokens)), self.tokens)
+        count = min(max(1, round(self.config.mask_ratio * self.seq_len)), self.seq_len)
         chosen = torch.rand(tokens.shape, device=tokens.device).argsort(1)[:, :count]
         hidden = torch.zeros_like(tokens, dtype=torch.bool).scatter_(1, chosen, True)
         scores = self.head(self.norm(self._last(tokens, labels, hidden)[hidden]))
@@ -186,9 +206,9 @@ class IGPT(nn.Module):
 
     def _negative_log_likelihood(self, tokens: Tokens, labels: Labels) -> Loss:
         scores = self.logits(tokens, labels).float()
-        nll = F.cross_entropy(scores.flatten(0, 1), tokens.flatten()) * self.tokens
+        nll = F.cross_entropy(scores.flatten(0, 1), tokens.flatten()) * self.seq_len
         parts = {"nll": nll.detach()}
-        if self.lossless:
+        if self.palette_is_exact:
             parts["bits_per_dim"] = nll.detach() / (self.info.dims * math.log(2))
         return Loss(nll, parts)
 
@@ -198,7 +218,7 @@ class IGPT(nn.Module):
             return None
         if not self.training:
             return labels
-        dropped = torch.rand(labels.shape, device=labels.device) < self.config.condition_dropout
+        dropped = torch.rand(labels.shape, device=labels.device) < self.config.label_dropout
         return torch.where(dropped, -1, labels)
 
     def log_likelihood(self, tokens: Tokens, labels: Labels = None) -> Float[Tensor, " batch"]:
@@ -219,13 +239,10 @@ class IGPT(nn.Module):
     def sample(
         self,
         n: int,
+        params: GenerationParams | None = None,
         *,
-        seed: Seed = 0,
-        temperature: float = 1.0,
         label: str | None = None,
-        top_k: int | None = None,
-        top_p: float | None = None,
-        start: int = 0,
+        **options: Any,
     ) -> Images:
         """`n` new images, token by token; image i is a function of (seed, start + i) alone.
 
@@ -233,69 +250,60 @@ class IGPT(nn.Module):
         tokens alone, so many or of so much probability. Raises UsageError for a bad number or an
         unknown label.
         """
-        options = {"top_k": top_k, "top_p": top_p, "start": start}
-        *_, last = self.sample_stream(n, seed=seed, temperature=temperature, label=label, **options)
+        *_, last = self.sample_stream(n, params, label=label, **options)
         return last
 
     def sample_stream(
         self,
         n: int,
+        params: GenerationParams | None = None,
         *,
-        seed: Seed = 0,
-        temperature: float = 1.0,
         label: str | None = None,
-        top_k: int | None = None,
-        top_p: float | None = None,
-        start: int = 0,
+        **options: Any,
     ) -> Iterator[Images]:
         """The same as they grow, row by row of tokens; grey where nothing is painted yet."""
         if n < 1:
             raise UsageError(f"the number of images must be at least 1, not {n}.")
-        chances = SamplingParams(temperature, top_k, top_p)
+        chosen = resolve_params(params, options, TOKENS)
+        chances = SamplingParams.of(chosen)
         labels = None if label is None else self._labels(label, n)
-        known = torch.full((n, self.tokens), -1)
+        known = torch.full((n, self.seq_len), -1)
         for tokens in filling(
-            self, Asked(known, labels, per_image_uniform(n, self.tokens, seed, start)), chances
+            self,
+            Asked(known, labels, per_image_uniform(n, self.seq_len, chosen.seed, chosen.start)),
+            chances,
         ):
             yield Images(self.images_of(tokens.to(self.device)).cpu().numpy())
 
     def complete(
         self,
         images: Images,
-        missing: Missing,
-        *,
-        seed: Seed = 0,
-        temperature: float = 1.0,
-        top_k: int | None = None,
-        top_p: float | None = None,
+        mask: Missing,
+        params: GenerationParams | None = None,
+        **options: Any,
     ) -> Images:
         """The missing pixels, painted token by token; a block with a missing pixel is missing.
 
         An autoregressive model sees what stands before a token in raster order and nothing after
         it, so it completes lower halves well and upper ones blindly; BERT sees all that is known.
         """
-        options = {"top_k": top_k, "top_p": top_p}
-        *_, last = self.complete_stream(
-            images, missing, seed=seed, temperature=temperature, **options
-        )
+        *_, last = self.complete_stream(images, mask, params, **options)
         return last
 
     def complete_stream(
         self,
         images: Images,
-        missing: Missing,
-        *,
-        seed: Seed = 0,
-        temperature: float = 1.0,
-        top_k: int | None = None,
-        top_p: float | None = None,
+        mask: Missing,
+        params: GenerationParams | None = None,
+        **options: Any,
     ) -> Iterator[Images]:
         """The same as they grow."""
-        chances = SamplingParams(temperature, top_k, top_p)
+        chosen = resolve_params(params, options, TOKENS)
+        chances = SamplingParams.of(chosen)
         pixels = pixels_for(self.info, images)
-        refuse_other_shape(images, missing)
-        marks = torch.from_numpy(np.array(missing))[..., None].to(torch.uint8)
-        unknown = blocks_of(marks, self.block).bool().any(-1)
+        refuse_other_shape(images, mask)
+        marks = torch.from_numpy(np.array(mask))[..., None].to(torch.uint8)
+        unknown = blocks_of(marks, self.patch_size).bool().any(-1)
         if self.codes is not None:  # a code sees its neighbours: they must not tell what is missing
             hidden = marks.bool().to(self.device)
             grey = round(255 * self.info.mean)
@@ -305,10 +313,16 @@ class IGPT(nn.Module):
         known = torch.where(unknown, -1, self.tokens_of(given).cpu())
         labels = self._labels_of(images)
         for tokens in filling(
-            self, Asked(known, labels, per_image_uniform(len(known), self.tokens, seed)), chances
+            self,
+            Asked(
+                known,
+                labels,
+                per_image_uniform(len(known), self.seq_len, chosen.seed, chosen.start),
+            ),
+            chances,
         ):
             made = self.images_of(tokens.to(self.device)).cpu().numpy()
-            yield Images(composite(images, made, missing))
+            yield Images(composite(images, made, mask))
 
     @torch.inference_mode()
     def score(
@@ -339,10 +353,10 @@ class IGPT(nn.Module):
         layer = len(self.layers) // 2 if layer is None else layer
         if not 0 <= layer <= len(self.layers):
             raise UsageError(f"layers are numbered 0 to {len(self.layers)}, not {layer}.")
-        return self.hidden(images)[layer]
+        return self.hidden_states(images)[layer]
 
     @torch.inference_mode()
-    def hidden(self, images: Images) -> Float32[np.ndarray, "layers n width"]:
+    def hidden_states(self, images: Images) -> Float32[np.ndarray, "layers n width"]:
         """The mean over the places of what enters the first layer, and of each layer's output."""
 
         def means(pixels: Tensor) -> Tensor:

@@ -27,16 +27,16 @@ def prepare(
     Raises UsageError where more colours are asked for than there are, or the tokenizer is of other
     images.
     """
-    if config.tokens is not None:
+    if config.image_tokenizer is not None:
         from pinxit.models.image_codecs import of_tokenizer
 
-        block, colors, tensors = of_tokenizer(config.tokens, tokenizer, info)
-        config = dataclasses.replace(config, block=block, colors=colors)
+        patch_size, palette_size, tensors = of_tokenizer(config.image_tokenizer, tokenizer, info)
+        config = dataclasses.replace(config, patch_size=patch_size, palette_size=palette_size)
         return config, {f"codes.{name}": tensor for name, tensor in tensors.items()}
     from pinxit.nn.palette import Wanted, found
 
-    assert config.block and config.palette != "auto", "a resolved configuration"
-    wanted = Wanted(config.palette, config.block, config.colors)
+    assert config.patch_size and config.palette != "auto", "a resolved configuration"
+    wanted = Wanted(config.palette, config.patch_size, config.palette_size)
     palette, exact = found(wanted, images, rows, seed)
-    config = dataclasses.replace(config, colors=len(palette))
+    config = dataclasses.replace(config, palette_size=len(palette))
     return config, {"palette": palette, "exact": exact}

@@ -23,13 +23,13 @@ class Config:
     """A masked autoencoder: what is None is chosen from the images."""
 
     # pixels a side of a patch; None: the smallest that divides and makes at most 100 patches
-    patch: int | None = None
+    patch_size: int | None = None
     # share of the patches that the encoder does not see
     mask_ratio: float = 0.75
     # which they are: anywhere, in a few rectangles, or in a regular pattern
     masking: Literal["random", "block", "grid"] = "random"
     # predict each patch less its mean and by its deviation: better features, paler completions
-    norm_pixels: bool = False
+    norm_pix_loss: bool = False
     # numbers a patch has in the encoder; None: chosen
     width: int | None = None
     # layers of the encoder; None: chosen
@@ -49,7 +49,7 @@ class Config:
                 f"mask_ratio lies between 0 and 1 (0.75 hides 3 patches in 4), "
                 f"not {self.mask_ratio:g}."
             )
-        for name in ("patch", "depth", "heads", "decoder_depth", "decoder_heads"):
+        for name in ("patch_size", "depth", "heads", "decoder_depth", "decoder_heads"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UsageError(f"{name} must be at least 1, not {value}.")
@@ -61,13 +61,13 @@ class Config:
 
         Raises UsageError for a patch that does not divide them, or is all of them.
         """
-        patch = _patch(self.patch, info)
+        patch_size = _choose_patch_size(self.patch_size, info)
         small = info.dims <= 256
         width = self.width or (96 if small else 192)
         decoder_width = self.decoder_width or (64 if small else 128)
         return dataclasses.replace(
             self,
-            patch=patch,
+            patch_size=patch_size,
             width=width,
             depth=self.depth or (3 if small else 6),
             heads=self.heads or _heads(width),
@@ -85,13 +85,13 @@ def _fits(width_name: str, width: int | None, heads_name: str, heads: int | None
         raise UsageError(f"{heads_name} {heads} does not divide {width_name} {width}.")
 
 
-def _patch(asked: int | None, info: DatasetInfo) -> int:
+def _choose_patch_size(asked: int | None, info: DatasetInfo) -> int:
     common = math.gcd(info.height, info.width)
     count = {n: (info.height // n) * (info.width // n) for n in range(1, common + 1)}
     divide = [n for n in count if common % n == 0 and count[n] > 1]
     if asked is not None and asked not in divide:
         raise UsageError(
-            f"patch {asked} does not divide images of {info.width} x {info.height} into "
+            f"patch_size {asked} does not divide images of {info.width} x {info.height} into "
             f"patches; these do: {', '.join(map(str, divide))}."
         )
     fit = [n for n in divide if n > 1 and count[n] <= MANY]

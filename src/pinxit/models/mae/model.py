@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from pinxit.data.batch import Batch, DatasetInfo
 from pinxit.data.images import Images
 from pinxit.data.masks import composite
 from pinxit.errors import UsageError
+from pinxit.models.generation import SEEDED, GenerationParams, resolve_params
 from pinxit.models.inputs import pixels_for, refuse_other_shape
 from pinxit.models.mae.config import Config
 from pinxit.models.mae.masking import Order, order, restoring, seen_count
@@ -21,7 +21,7 @@ from pinxit.models.protocols import Loss
 from pinxit.nn.chunking import map_in_fixed_batches
 from pinxit.nn.pixels import gather_tokens, patchify, unpatchify
 from pinxit.nn.positions import sincos_2d_pos_embed
-from pinxit.nn.rng import Seed, mix_seed
+from pinxit.nn.rng import mix_seed
 from pinxit.nn.transformer import Block
 
 EPS = 1e-6  # of layer norms and of a patch's variance, as in the paper's code
@@ -36,14 +36,18 @@ class MaskedAutoencoder(nn.Module):
 
     def __init__(self, config: Config, info: DatasetInfo) -> None:
         super().__init__()
-        assert config.patch and config.width and config.heads and config.depth, "resolved"
+        assert config.patch_size and config.width and config.heads and config.depth, "resolved"
         assert config.decoder_width and config.decoder_heads, "a resolved configuration"
         self.config, self.info = config, info
-        self.block: int = config.patch
-        self.rows, self.columns = info.height // self.block, info.width // self.block
+        self.patch_size: int = config.patch_size
+        self.rows, self.columns = info.height // self.patch_size, info.width // self.patch_size
         self.patches = self.rows * self.columns
         self.centre, self.scale = info.mean, max(info.std, 0.05)
-        numbers, width, thin = info.channels * self.block**2, config.width, config.decoder_width
+        numbers, width, thin = (
+            info.channels * self.patch_size**2,
+            config.width,
+            config.decoder_width,
+        )
         self.embedding = nn.Linear(numbers, width)
         self.summary = nn.Parameter(torch.empty(width))  # the class token
         self.encoder = nn.ModuleList(
@@ -65,6 +69,7 @@ class MaskedAutoencoder(nn.Module):
 
     places: Tensor
     decoder_places: Tensor
+    left_to_right = False
 
     def _start(self) -> None:
         """Xavier's uniform weights, small tokens (the paper's code)."""
@@ -114,7 +119,7 @@ class MaskedAutoencoder(nn.Module):
 
     def targets(self, patches: Tensor) -> Values:
         """What the decoder is to give for patches of pixels: as seen, or normalised by patch."""
-        if not self.config.norm_pixels:
+        if not self.config.norm_pix_loss:
             return self.values(patches)
         x = patches.float() / 255
         variance, mean = torch.var_mean(x, -1, keepdim=True)
@@ -123,12 +128,12 @@ class MaskedAutoencoder(nn.Module):
     def loss(self, batch: Batch, progress: float = 1.0) -> Loss:
         """Mean squared error of the pixels of patches that were not seen (He 2021, section 3).
 
-        Pixels are from 0 to 1, or with `norm_pixels` in deviations of their patch.
+        Pixels are from 0 to 1, or with `norm_pix_loss` in deviations of their patch.
         """
         size = len(batch.pixels)
         device = batch.pixels.device
         shuffled = order(self.config.masking, size, self.rows, self.columns, device)
-        return self.loss_of(patchify(batch.pixels, self.block), shuffled)
+        return self.loss_of(patchify(batch.pixels, self.patch_size), shuffled)
 
     def loss_of(self, patches: Tensor, shuffled: Order) -> Loss:
         """The loss where the first patches of an order are seen."""
@@ -137,7 +142,7 @@ class MaskedAutoencoder(nn.Module):
         tokens = self.encoded(self.values(gather_tokens(patches, seen)), seen)
         made = self.decoded(tokens, shuffled, hidden_only=True)
         wrong = made.float() - self.targets(gather_tokens(patches, hidden))
-        if self.config.norm_pixels:
+        if self.config.norm_pix_loss:
             error = wrong.square().mean()
             return Loss(error, {"masked_error": error.detach()}, "squared deviations per pixel")
         error = wrong.square().mean() * self.scale**2
@@ -149,7 +154,7 @@ class MaskedAutoencoder(nn.Module):
         Gradients pass: a distance of these tokens is a perceptual loss, their mean over the
         patches a feature space for distances between sets of images.
         """
-        patches = patchify(x.permute(0, 2, 3, 1), self.block)
+        patches = patchify(x.permute(0, 2, 3, 1), self.patch_size)
         values = (patches - self.centre) / self.scale
         hidden = self._hidden(values, None, layer)
         return (hidden if layer is not None else self.norm(hidden))[:, 1:]
@@ -170,50 +175,48 @@ class MaskedAutoencoder(nn.Module):
     def complete(
         self,
         images: Images,
-        missing: Bool[np.ndarray, "n height width"],
-        *,
-        seed: Seed = 0,
-        temperature: float = 1.0,
+        mask: Bool[np.ndarray, "n height width"],
+        params: GenerationParams | None = None,
+        **options: Any,
     ) -> Images:
         """The missing pixels as the decoder paints them: the mean of what could be there.
 
         A patch with a missing pixel is not seen at all. `seed` and `temperature` change nothing:
-        there is no chance in a masked autoencoder. With `norm_pixels` a patch's mean and deviation
-        are not known to the model, and those of the visible patches stand in.
+        there is no chance in a masked autoencoder. With `norm_pix_loss` a patch's mean and
+        deviation are not known to the model, and those of the visible patches stand in.
         """
-        if not 0 <= temperature < math.inf:
-            raise UsageError(f"temperature must be 0 or more, not {temperature}.")
+        resolve_params(params, options, SEEDED)  # refuses what it would not use
         pixels = pixels_for(self.info, images)
-        refuse_other_shape(images, missing)
+        refuse_other_shape(images, mask)
         made = np.array(images.pixels)
-        hidden = patchify(torch.from_numpy(np.array(missing))[..., None], self.block).any(-1)
+        hidden = patchify(torch.from_numpy(np.array(mask))[..., None], self.patch_size).any(-1)
         counts = hidden.sum(1)
         for count in counts.unique().tolist():
             if count:
                 rows = (counts == count).nonzero()[:, 0]
                 painted = self._painted(pixels[rows], hidden[rows], int(count))
                 made[rows.numpy()] = painted.numpy()
-        return Images(composite(images, made, missing))
+        return Images(composite(images, made, mask))
 
     def _painted(self, pixels: Tensor, hidden: Bool[Tensor, "n patches"], count: int) -> Tensor:
         """Images of which equally many patches are hidden, whole."""
         shuffled = hidden.int().argsort(stable=True, dim=1)  # those seen first
 
         def paint(rows: Tensor, shuffled: Order) -> Tensor:
-            patches = patchify(rows.to(self.device), self.block)
+            patches = patchify(rows.to(self.device), self.patch_size)
             shuffled = shuffled.to(self.device)
             seen = shuffled[:, : self.patches - count]
             known = gather_tokens(patches, seen)
             values = self.decoded(self.encoded(self.values(known), seen), shuffled)
             x = self._to_unit(values.float(), known)
             made = x.clamp(0, 1).mul(255).round().to(torch.uint8)
-            return unpatchify(made, self.rows, self.block).cpu()
+            return unpatchify(made, self.rows, self.patch_size).cpu()
 
         return map_in_fixed_batches(paint, pixels, shuffled, size=AT_ONCE)[0]
 
     def _to_unit(self, values: Values, known: Tensor) -> Values:
         """What the decoder gave, on a scale of 0 to 1."""
-        if not self.config.norm_pixels:
+        if not self.config.norm_pix_loss:
             return values * self.scale + self.centre
         if known.shape[1] == 0:
             return values * self.scale + self.centre
@@ -247,7 +250,7 @@ class MaskedAutoencoder(nn.Module):
         raise AssertionError("the last step returns")
 
     def _in_pixels(self, by_patch: np.ndarray) -> np.ndarray:
-        return by_patch.repeat(self.block, 1).repeat(self.block, 2)
+        return by_patch.repeat(self.patch_size, 1).repeat(self.patch_size, 2)
 
     @property
     def device(self) -> Any:

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 # what a model can do, by what it reads and what it writes
 DIRECTIONS = {
-    "draw": ("words", "image"),
-    "caption": ("image", "words"),
-    "edit": ("both", "image"),
-    "translate": ("words", "words"),
+    "draw": ("text", "image"),
+    "caption": ("image", "text"),
+    "edit": ("image+text", "image"),
+    "translate": ("text", "text"),
 }
 
 LONGEST = 256  # pieces of a text, where the length is chosen
@@ -34,27 +34,27 @@ class Config:
     """Sequence to sequence: what is None is chosen from the images and their captions."""
 
     # what is read: words, an image, or both (an image, and in words what to change)
-    source: Literal["words", "image", "both"] = "words"
+    source: Literal["text", "image", "image+text"] = "text"
     # what is written
-    target: Literal["words", "image"] = "image"
+    target: Literal["text", "image"] = "image"
     # run of an image tokenizer, whose codes are painted; None: the colours of a palette
-    tokens: str | None = None
+    image_tokenizer: str | None = None
     # pixels a side of what one colour of the palette stands for; None: chosen
-    block: int | None = None
+    palette_patch_size: int | None = None
     # colours of the palette, or codes of the tokenizer; None: as many as there are, 512 at most
-    colors: int | None = None
+    palette_size: int | None = None
     # levels of each digit of a code; None: those of the tokenizer
-    levels: tuple[int, ...] | None = None
+    fsq_levels: tuple[int, ...] | None = None
     # how an image is read: patch by patch, or as codes. None: as codes where an image is painted
     # of it and no patch is asked for, since most of an edit is to copy
-    read: Literal["patches", "codes"] | None = None
+    source_encoding: Literal["patches", "codes"] | None = None
     # pixels a side of a patch; None: chosen
-    patch: int | None = None
+    patch_size: int | None = None
     # different pieces of words at most
-    pieces: int = 2_048
+    vocab_size: int = 2_048
     # pieces that a text may have; None: half as many again as the longest has, 256 at most. Longer
     # ones are cut in training, and refused afterwards
-    length: int | None = None
+    max_text_tokens: int | None = None
     # numbers a token has; None: chosen
     width: int | None = None
     # layers of the encoder
@@ -72,14 +72,22 @@ class Config:
         if (self.source, self.target) not in DIRECTIONS.values():
             ways = "; ".join(f"{a} to {b}" for a, b in DIRECTIONS.values())
             raise UsageError(f"there is no {self.source} to {self.target}; there are: {ways}.")
-        for name in ("block", "patch", "length", "width", "depth", "decoder_depth", "heads"):
+        for name in (
+            "palette_patch_size",
+            "patch_size",
+            "max_text_tokens",
+            "width",
+            "depth",
+            "decoder_depth",
+            "heads",
+        ):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UsageError(f"{name} must be at least 1, not {value}.")
-        if self.colors is not None and self.colors < 2:
-            raise UsageError(f"colors must be at least 2, not {self.colors}.")
-        if self.pieces < 256:
-            raise UsageError(f"pieces are 256 (the bytes) or more, not {self.pieces}.")
+        if self.palette_size is not None and self.palette_size < 2:
+            raise UsageError(f"palette_size must be at least 2, not {self.palette_size}.")
+        if self.vocab_size < 256:
+            raise UsageError(f"vocab_size is 256 (the bytes) or more, not {self.vocab_size}.")
         if not 0 <= self.dropout < 1:
             raise UsageError(f"dropout is a share below 1, not {self.dropout}.")
         if not 0 <= self.caption_dropout < 1:
@@ -96,7 +104,9 @@ class Config:
     @property
     def has_codes(self) -> bool:
         """Whether images are codes on one side."""
-        return self.target == "image" or (self.source == "image" and self.read == "codes")
+        return self.target == "image" or (
+            self.source == "image" and self.source_encoding == "codes"
+        )
 
     def resolve(self, info: DatasetInfo) -> Config:
         """The same with every choice made that the images' facts decide.
@@ -113,13 +123,15 @@ class Config:
                 "to translate, captions in two languages are needed; these are in "
                 f"{' '.join(info.languages)} alone."
             )
-        copies = self.target == "image" and self.patch is None
+        copies = self.target == "image" and self.patch_size is None
         width = self.width or (96 if info.dims <= 3 * 32 * 32 else 192)
         return dataclasses.replace(
             self,
-            read=self.read or ("codes" if copies else "patches"),
-            block=_side("block", self.block, info, CODES) if self.tokens is None else self.block,
-            patch=_side("patch", self.patch, info, FEW),
+            source_encoding=self.source_encoding or ("codes" if copies else "patches"),
+            palette_patch_size=_side("palette_patch_size", self.palette_patch_size, info, CODES)
+            if self.image_tokenizer is None
+            else self.palette_patch_size,
+            patch_size=_side("patch_size", self.patch_size, info, FEW),
             width=width,
             heads=self.heads or _heads(width),
         )

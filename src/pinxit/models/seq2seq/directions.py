@@ -3,7 +3,12 @@ and, of an edit, the image before: chunks are of one size and texts padded to on
 
 from __future__ import annotations
 
-from pinxit.models.seq2seq.image_to_text import Captioning, Translating
-from pinxit.models.seq2seq.text_to_image import Drawing, Editing
+from pinxit.models.seq2seq.image_to_text import ImageCaptioning, Translation
+from pinxit.models.seq2seq.text_to_image import ImageEditing, TextToImage
 
-CLASSES = {"draw": Drawing, "caption": Captioning, "edit": Editing, "translate": Translating}
+CLASSES = {
+    "draw": TextToImage,
+    "caption": ImageCaptioning,
+    "edit": ImageEditing,
+    "translate": Translation,
+}

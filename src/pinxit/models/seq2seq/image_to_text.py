@@ -1,9 +1,14 @@
-"""Captioning and translation: text decoded by beam search or sampling."""
+"""Captioning and translation: text decoded by beam search or sampling.
+
+A text depends on its own source only: sources are decoded in batches of one size, and texts are
+padded to one length.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,8 +18,9 @@ from torch import Tensor
 from pinxit.data.images import Images
 from pinxit.data.text_tokenizer import EOS, PAD
 from pinxit.errors import UsageError
+from pinxit.models.generation import TOKENS, GenerationParams, resolve_params
 from pinxit.models.inputs import pixels_for
-from pinxit.models.protocols import ScoredText
+from pinxit.models.protocols import ScoredText, TokenAttention
 from pinxit.models.seq2seq.cached_decoder import Steps
 from pinxit.models.seq2seq.generate import AT_ONCE, padded
 from pinxit.models.seq2seq.model import Seq2Seq
@@ -25,130 +31,161 @@ from pinxit.nn.rng import per_image_uniform
 from pinxit.nn.token_sampling import SamplingParams
 
 
-class _Wording(Seq2Seq):
-    """What captioning and translating share."""
+class _TextDecoder(Seq2Seq):
+    """What captioning and translation share."""
 
-    def _step(self, read: Read) -> _Decoded:
-        return _Decoded(self, Steps(self, read))
+    def _next_token(self, source: Read) -> NextTokenLogProbs:
+        return NextTokenLogProbs(self, Steps(self, source))
 
-    def _worded(self, found: Found) -> ScoredText:
-        return ScoredText(self.words.decode(found.tokens).strip(), found.log_p)
+    def _scored_text(self, hypothesis: Found) -> ScoredText:
+        text = self.text_tokenizer.decode(hypothesis.tokens).strip()
+        return ScoredText(text, hypothesis.log_p)
 
-    def _searched(
-        self, read: Read, mark: int, beams: int, count: int, penalty: float
+    def _search(
+        self, source: Read, language_token: int, num_beams: int, num_texts: int, penalty: float
     ) -> list[list[ScoredText]]:
-        if not 1 <= count <= beams:
-            raise UsageError(f"{count} texts of {beams} beams: ask for 1 to {beams}.")
-        n = len(read.hidden)
-        start = torch.full((n,), mark, device=self.device)
-        step = self._step(
-            Read(read.hidden.repeat_interleave(beams, 0), read.seen.repeat_interleave(beams, 0))
+        if not 1 <= num_texts <= num_beams:
+            raise UsageError(f"{num_texts} texts from {num_beams} beams: ask for 1 to {num_beams}.")
+        n = len(source.hidden)
+        start = torch.full((n,), language_token, device=self.device)
+        repeated = Read(
+            source.hidden.repeat_interleave(num_beams, 0),
+            source.seen.repeat_interleave(num_beams, 0),
         )
-        found = beam_search(step, start, self.length - 2, beams, penalty)
-        return [[self._worded(one) for one in row[:count]] for row in found]
+        step = self._next_token(repeated)
+        found = beam_search(step, start, self.length - 2, num_beams, penalty)
+        return [[self._scored_text(one) for one in row[:num_texts]] for row in found]
 
 
-class _Decoded:
-    """Log-probabilities of the next piece: marks other than END cannot come."""
+class NextTokenLogProbs:
+    """Log-probabilities of the next token; special tokens other than EOS are impossible."""
 
-    def __init__(self, model: Seq2Seq, steps: Steps) -> None:
-        self.steps = steps
-        self.never = torch.arange(model.vocabulary, device=model.device)
-        self.never = (self.never < model.words.first) & (self.never != EOS)
+    def __init__(self, model: Seq2Seq, decoder: Steps) -> None:
+        self.decoder = decoder
+        token = torch.arange(model.vocab_size, device=model.device)
+        self.impossible = (token < model.text_tokenizer.first) & (token != EOS)
 
     def __call__(self, token: Tensor, t: int, rows: Int64[Tensor, " n"] | None) -> Tensor:
         if rows is not None:
-            self.steps.take(rows)
-        return self.steps(token, t).masked_fill(self.never, -math.inf).log_softmax(-1)
+            self.decoder.take(rows)
+        return self.decoder(token, t).masked_fill(self.impossible, -math.inf).log_softmax(-1)
 
 
-class Captioning(_Wording):
-    """An image to words."""
+class ImageCaptioning(_TextDecoder):
+    """An image to text."""
 
     @torch.inference_mode()
     def caption(
         self,
         images: Images,
+        params: GenerationParams | None = None,
         *,
         language: str | None = None,
-        beams: int = 4,
-        count: int = 1,
-        temperature: float | None = None,
-        top_k: int | None = None,
-        top_p: float | None = None,
-        seed: int = 0,
+        num_beams: int = 4,
+        num_captions: int = 1,
         length_penalty: float = 0.6,
+        **options: Any,
     ) -> list[list[ScoredText]]:
-        """For each image `count` texts, the best first, in a language (the first unless given).
+        """`num_captions` texts for each image, the best first.
 
-        By beam search; with a `temperature` by chance of (seed, i), the likeliest first.
+        `language` None: English where it was trained on it, else its first language.
+
+        By beam search; with a `temperature`, sampled from (seed, start + i) and sorted by their
+        log-probability. Raises UsageError for an unknown language or a bad number.
         """
-        language = language or preferred(self.words.languages)
-        mark, made = self.words.language_token(language), []
+        language = language or self.text_tokenizer.default_language
+        language_token = self.text_tokenizer.language_token(language)
+        chosen = resolve_params(params, options, TOKENS, temperature=None)
+        if chosen.temperature is None and (chosen.top_k or chosen.top_p):
+            raise UsageError("top_k and top_p need a temperature: beam search samples nothing.")
+        captions: list[list[ScoredText]] = []
         pixels = pixels_for(self.info, images)
-        for at in range(0, len(pixels), AT_ONCE):
-            rows = (torch.arange(AT_ONCE) + at).clamp(max=len(pixels) - 1)
-            read = self.read(None, pixels[rows].to(self.device))
-            if temperature is None:
-                texts = self._searched(read, mark, beams, count, length_penalty)
+        for start in range(0, len(pixels), AT_ONCE):
+            rows = (torch.arange(AT_ONCE) + start).clamp(max=len(pixels) - 1)
+            source = self.read(None, pixels[rows].to(self.device))
+            if chosen.temperature is None:
+                texts = self._search(
+                    source, language_token, num_beams, num_captions, length_penalty
+                )
             else:
-                chances = SamplingParams(temperature, top_k, top_p)
-                texts = self._drawn(read, mark, count, chances, seed, at)
-            made += texts[: len(pixels) - at]
-        return made
+                texts = self._sample_texts(source, language_token, num_captions, chosen, start)
+            captions += texts[: len(pixels) - start]
+        return captions
 
-    @torch.inference_mode()
-    def caption_log_prob_matrix(
-        self, images: Images, texts: Sequence[str], language: str
-    ) -> Float32[np.ndarray, "images texts"]:
-        """log p(text given image), in nats, of every text for every image."""
-        pixels = pixels_for(self.info, images)
-        tokens = self.tokens_of(list(texts), [language] * len(texts), cut=True)
-        rows = []
-        for image in pixels:
-            one = self.read(None, image[None].to(self.device))
-            read = Read(one.hidden.expand(len(texts), -1, -1), one.seen.expand(len(texts), -1))
-            rows.append(self._log_p(read, tokens).cpu())
-        return torch.stack(rows).numpy()
+    def _sample_texts(
+        self, source: Read, language_token: int, num_texts: int, params: GenerationParams, row: int
+    ) -> list[list[ScoredText]]:
+        n, sampling = len(source.hidden), SamplingParams.of(params)
+        assert isinstance(params.seed, int), "texts have one seed"
+        columns = []
+        for k in range(num_texts):
+            seed = params.seed + 1_000_003 * k
+            u = per_image_uniform(n, self.length - 1, seed, params.start + row)[:, 0]
+            start = torch.full((n,), language_token, device=self.device)
+            columns.append(by_chance(self._next_token(source), start, u.to(self.device), sampling))
+        return [
+            sorted((self._scored_text(one) for one in row), key=lambda text: -text.log_prob)
+            for row in zip(*columns, strict=True)
+        ]
 
     @torch.inference_mode()
     def caption_log_prob(
         self, images: Images, texts: Sequence[str], languages: Sequence[str]
     ) -> Float32[np.ndarray, " n"]:
-        """log p(text given image), in nats, of each image and its own text."""
+        """log p(text|image) of each image and its own text, in nats; long texts are truncated."""
         pixels = pixels_for(self.info, images)
         tokens = padded(self.tokens_of(list(texts), languages, cut=True), self.length)
 
-        def each(some: Tensor, told: Tokens) -> Tensor:
-            return self._log_p(self.read(None, some.to(self.device)), told).cpu()
+        def log_prob(pixels: Tensor, tokens: Tokens) -> Tensor:
+            return self._log_prob(self.read(None, pixels.to(self.device)), tokens).cpu()
 
-        return map_in_fixed_batches(each, pixels, tokens, size=AT_ONCE)[0].numpy()
+        return map_in_fixed_batches(log_prob, pixels, tokens, size=AT_ONCE)[0].numpy()
 
-    def _log_p(self, read: Read, tokens: Tokens) -> Float32[Tensor, " n"]:
-        due = tokens[:, 1:]
-        log_p = self.logits(read, tokens[:, :-1]).float().log_softmax(-1)
-        each = log_p.gather(-1, due[..., None])[..., 0]
-        return each.masked_fill(due == PAD, 0).sum(1)
+    @torch.inference_mode()
+    def caption_log_prob_matrix(
+        self, images: Images, texts: Sequence[str], language: str
+    ) -> Float32[np.ndarray, "images texts"]:
+        """log p(text|image) of every text for every image, in nats."""
+        pixels = pixels_for(self.info, images)
+        tokens = self.tokens_of(list(texts), [language] * len(texts), cut=True)
+        rows = []
+        for one_image in pixels:
+            source = self.read(None, one_image[None].to(self.device))
+            hidden = source.hidden.expand(len(texts), -1, -1)
+            repeated = Read(hidden, source.seen.expand(len(texts), -1))
+            rows.append(self._log_prob(repeated, tokens).cpu())
+        return torch.stack(rows).numpy()
 
-    def _drawn(
-        self, read: Read, mark: int, count: int, chances: SamplingParams, seed: int, at: int
-    ) -> list[list[ScoredText]]:
-        n = len(read.hidden)
-        columns = []
-        for k in range(count):
-            chance = per_image_uniform(n, self.length - 1, seed + 1_000_003 * k, at)[:, 0].to(
-                self.device
+    def _log_prob(self, source: Read, tokens: Tokens) -> Float32[Tensor, " n"]:
+        targets = tokens[:, 1:]
+        log_p = self.logits(source, tokens[:, :-1]).float().log_softmax(-1)
+        per_token = log_p.gather(-1, targets[..., None])[..., 0]
+        return per_token.masked_fill(targets == PAD, 0).sum(1)
+
+    @torch.inference_mode()
+    def token_attention(
+        self, images: Images, texts: Sequence[str], language: str
+    ) -> list[list[TokenAttention]]:
+        """For each image and its text: each token, and how much it attends to each image cell."""
+        pixels = pixels_for(self.info, images)
+        rows, columns = self.source_grid
+        found = []
+        for one_image, text in zip(pixels, texts, strict=True):
+            source = self.read(None, one_image[None].to(self.device))
+            tokens = self.tokens_of([text], [language], cut=True)
+            maps = self.looking(source, tokens[:, :-1])[0, :, -rows * columns :].cpu().numpy()
+            ids = tokens[0, 1:-1].tolist()
+            found.append(
+                [
+                    TokenAttention(self.text_tokenizer.decode([i]), cells.reshape(rows, columns))
+                    for i, cells in zip(ids, maps, strict=False)
+                ]
             )
-            start = torch.full((n,), mark, device=self.device)
-            columns.append(by_chance(self._step(read), start, chance, chances))
-        return [
-            sorted((self._worded(one) for one in row), key=lambda said: -said.log_prob)
-            for row in zip(*columns, strict=True)
-        ]
+        return found
 
 
-class Translating(_Wording):
-    """Words to words."""
+class Translation(_TextDecoder):
+    """Text to text."""
 
     @torch.inference_mode()
     def translate(
@@ -157,22 +194,22 @@ class Translating(_Wording):
         *,
         source: str,
         target: str,
-        beams: int = 4,
+        num_beams: int = 4,
         length_penalty: float = 0.6,
     ) -> list[ScoredText]:
-        """Each text in another language, the best found by beam search."""
+        """Each text in the `target` language, by beam search.
+
+        Raises UsageError for an empty text and for an unknown language.
+        """
         if not all(text.strip() for text in texts):
             raise UsageError("a text is empty: there is nothing to translate.")
-        mark, made = self.words.language_token(target), []
+        language_token = self.text_tokenizer.language_token(target)
         tokens = self.tokens_of([text.strip() for text in texts], [source] * len(texts))
         tokens = padded(tokens, self.length)
-        for at in range(0, len(tokens), AT_ONCE):
-            rows = (torch.arange(AT_ONCE) + at).clamp(max=len(tokens) - 1)
-            found = self._searched(self.read(tokens[rows], None), mark, beams, 1, length_penalty)
-            made += [row[0] for row in found[: len(tokens) - at]]
-        return made
-
-
-def preferred(languages: Sequence[str]) -> str:
-    """English where it is there, else the first."""
-    return "en" if "en" in languages else languages[0]
+        translations: list[ScoredText] = []
+        for start in range(0, len(tokens), AT_ONCE):
+            rows = (torch.arange(AT_ONCE) + start).clamp(max=len(tokens) - 1)
+            encoded = self.read(tokens[rows], None)
+            found = self._search(encoded, language_token, num_beams, 1, length_penalty)
+            translations += [row[0] for row in found[: len(tokens) - start]]
+        return translations

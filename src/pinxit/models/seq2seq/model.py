@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from pinxit.data.batch import Batch, DatasetInfo
 from pinxit.data.text_tokenizer import EOS, PAD, TextTokenizer
 from pinxit.errors import UsageError
+from pinxit.models.image_codecs import PaletteCodes, TokenizerCodes
 from pinxit.models.protocols import Loss
 from pinxit.models.saved_state import KeptWords
 from pinxit.models.seq2seq.caption_batch import Said, _short
@@ -33,21 +34,23 @@ class Seq2Seq(nn.Module):
     read_turns: Tensor  # rotary positions of what is read, words and then an image
     turns: Tensor  # and of what is written: cosines and sines, `[2, length, half]`
     beside: nn.Linear | None
+    codes: PaletteCodes | TokenizerCodes | None
+    source_grid: tuple[int, int]  # rows and columns of the image that is read
 
     def __init__(self, config: Config, info: DatasetInfo) -> None:
         super().__init__()
-        assert config.width and config.heads and config.patch, "a resolved configuration"
+        assert config.width and config.heads and config.patch_size, "a resolved configuration"
         self.config, self.info = config, info
         width = config.width
         self.kept = KeptWords(info.languages)
-        self.length = (config.length or 1) + 2  # a language's mark, and the end
+        self.length = (config.max_text_tokens or 1) + 2  # a language's mark, and the end
         self.codes = _codes_of(config, info) if config.has_codes else None
         self.reads_words = config.source != "image"
-        self.reads_image = config.source != "words"
+        self.reads_image = config.source != "text"
         self.paints = config.target == "image"
-        self.vocabulary = 2 + len(info.languages) + config.pieces  # of words
+        self.vocab_size = 2 + len(info.languages) + config.vocab_size  # of words
         if self.reads_words or not self.paints:
-            self.word = nn.Embedding(self.vocabulary, width)
+            self.word = nn.Embedding(self.vocab_size, width)
         turned = []
         if self.reads_words:
             self.word_places = nn.Parameter(torch.empty(self.length, width))
@@ -61,16 +64,18 @@ class Seq2Seq(nn.Module):
         self.encoder_norm = nn.LayerNorm(width)
         self.beside = None
         if self.paints:
-            assert self.codes is not None and config.colors
+            assert self.codes is not None and config.palette_size
             self.steps = self.codes.grid[0] * self.codes.grid[1]
-            self.around = Around(config.colors, config.levels or (), self.codes.grid, width)
-            self.head = Vectors(config.colors, config.levels or (), width)
+            self.around = Around(
+                config.palette_size, config.fsq_levels or (), self.codes.grid, width
+            )
+            self.head = Vectors(config.palette_size, config.fsq_levels or (), width)
             turns = axial_rotary_cache(*self.codes.grid, width // config.heads)
             if self.reads_image and len(self.image_places) == self.steps:  # place by place
                 self.beside = nn.Linear(width, width)
         else:
             self.steps = self.length - 1
-            self.head = nn.Linear(width, self.vocabulary, bias=False)
+            self.head = nn.Linear(width, self.vocab_size, bias=False)
             turns = rotary_cache(self.steps, width // config.heads)
         self.register_buffer("turns", torch.stack(turns), persistent=False)
         self.places = nn.Parameter(torch.empty(self.steps, width))
@@ -83,15 +88,15 @@ class Seq2Seq(nn.Module):
 
     def _image_in(self, width: int) -> tuple[int, int]:
         """What reads an image: patches, or codes. Returns their rows and columns."""
-        config, info, side = self.config, self.info, self.config.patch or 1
-        if config.read == "codes":
-            assert self.codes is not None and config.colors
+        config, info, side = self.config, self.info, self.config.patch_size or 1
+        if config.source_encoding == "codes":
+            assert self.codes is not None and config.palette_size
             grid = self.codes.grid
-            self.code_in = Vectors(config.colors, config.levels or (), width)
+            self.code_in = Vectors(config.palette_size, config.fsq_levels or (), width)
         else:
             grid = info.height // side, info.width // side
             self.patch_in = nn.Linear(info.channels * side**2, width)
-        self._read_grid = grid
+        self.source_grid = grid
         self.image_places = nn.Parameter(torch.empty(grid[0] * grid[1], width))
         return grid
 
@@ -107,13 +112,27 @@ class Seq2Seq(nn.Module):
                 nn.init.normal_(parameter, std=0.02)
         if self.reads_image:  # which of two things is further left is hard to learn from noise
             with torch.no_grad():
-                waves = PLACED * sincos_2d_pos_embed(*self._read_grid, self.image_places.shape[1])
+                waves = PLACED * sincos_2d_pos_embed(*self.source_grid, self.image_places.shape[1])
                 self.image_places[:, : waves.shape[1]] = waves  # of a width in fours, all
 
     @property
-    def words(self) -> TextTokenizer:
+    def text_tokenizer(self) -> TextTokenizer:
         """The pieces and languages of its captions."""
         return self.kept.words
+
+    @property
+    def max_text_tokens(self) -> int:
+        """Tokens that a text may have."""
+        return self.length - 2
+
+    def truncate_text(self, text: str) -> str:
+        """As many of the text's first words as the model reads."""
+        text = " ".join(text.split()) or "?"
+        text = text[: 40 * self.max_text_tokens]
+        while len(self.text_tokenizer.encode(text)) > self.max_text_tokens:
+            shorter = text[: int(len(text) * 0.9)]
+            text = shorter.rsplit(" ", 1)[0] if " " in shorter else shorter
+        return text
 
     # -- words ---------------------------------------------------------------------------------
 
@@ -126,13 +145,13 @@ class Seq2Seq(nn.Module):
         """
         most, rows = self.length - 2, []
         for text, language in zip(texts, languages, strict=True):
-            found = [] if text is None else self.words.encode(text)
+            found = [] if text is None else self.text_tokenizer.encode(text)
             if len(found) > most and not cut:
                 raise UsageError(
                     f"this text has {len(found)} pieces of words and the model reads {most}: "
                     f"'{_short(text or '')}'. Say it in fewer words."
                 )
-            mark = [] if text is None else [self.words.language_token(language)]
+            mark = [] if text is None else [self.text_tokenizer.language_token(language)]
             rows.append([*mark, *found[:most], EOS])
         longest = max(map(len, rows))
         padded = [row + [PAD] * (longest - len(row)) for row in rows]
@@ -158,10 +177,10 @@ class Seq2Seq(nn.Module):
         return Read(self.encoder_norm(h), mask)
 
     def _patches(self, pixels: Pixels) -> Hidden:
-        if self.config.read == "codes":
+        if self.config.source_encoding == "codes":
             assert self.codes is not None
             return F.embedding(self.codes.codes_of(pixels), self.code_in()[0])
-        side = self.config.patch
+        side = self.config.patch_size
         x = (pixels.float() / 255 - self.info.mean) / max(self.info.std, 0.05)
         return self.patch_in(rearrange(x, "b (h p) (w q) c -> b (h w) (p q c)", p=side, q=side))
 
@@ -248,13 +267,17 @@ class Seq2Seq(nn.Module):
         chance = torch.rand(rows, 2).tolist()
         first, second = Said([], []), Said([], [])
         for i, (a, b) in enumerate(chance):
-            has = [name for name in captions if name in self.words.languages and captions[name][i]]
+            has = [
+                name
+                for name in captions
+                if name in self.text_tokenizer.languages and captions[name][i]
+            ]
             one = has[int(a * len(has))] if has else None
             rest = [name for name in has if name != one]
             another = rest[int(b * len(rest))] if rest else None
             for said, name in ((first, one), (second, another)):
                 said.texts.append(None if name is None else captions[name][i])
-                said.languages.append(name or self.words.languages[0])
+                said.languages.append(name or self.text_tokenizer.languages[0])
         return first, second
 
     def _hidden_some(self, texts: list[str | None]) -> list[str | None]:

@@ -38,12 +38,12 @@ def prepare(
             "these are single images."
         )
     told = {name: [texts[int(i)] for i in rows] for name, texts in images.captions.items()}
-    words = train_text_tokenizer(told, config.pieces)
+    words = train_text_tokenizer(told, config.vocab_size)
     tensors = {"kept._extra_state": as_tensor(words.to_json())}
     config = dataclasses.replace(
         config,
-        pieces=words.pieces.get_vocab_size(),
-        length=config.length or _longest(words, images.captions),
+        vocab_size=words.pieces.get_vocab_size(),
+        max_text_tokens=config.max_text_tokens or _longest(words, images.captions),
     )
     if not config.has_codes:
         return config, tensors
@@ -59,17 +59,23 @@ def _codes(
     seed: int,
     tokenizer: Any,
 ) -> tuple[Config, dict[str, Any]]:
-    if config.tokens is not None:
+    if config.image_tokenizer is not None:
         from pinxit.models.image_codecs import of_tokenizer
 
-        block, colors, tensors = of_tokenizer(config.tokens, tokenizer, info)
+        block, colors, tensors = of_tokenizer(config.image_tokenizer, tokenizer, info)
         levels = getattr(tokenizer, "levels", ())
-        return dataclasses.replace(config, block=block, colors=colors, levels=levels), tensors
+        return dataclasses.replace(
+            config, palette_patch_size=block, palette_size=colors, fsq_levels=levels
+        ), tensors
     from pinxit.nn.palette import Wanted, found
 
-    assert config.block, "a resolved configuration"
-    palette, _ = found(Wanted("kmeans", config.block, config.colors), images, rows, seed)
-    return dataclasses.replace(config, colors=len(palette), levels=()), {"palette": palette}
+    assert config.palette_patch_size, "a resolved configuration"
+    palette, _ = found(
+        Wanted("kmeans", config.palette_patch_size, config.palette_size), images, rows, seed
+    )
+    return dataclasses.replace(config, palette_size=len(palette), fsq_levels=()), {
+        "palette": palette
+    }
 
 
 def _longest(words: TextTokenizer, captions: Mapping[str, Sequence[str]]) -> int:

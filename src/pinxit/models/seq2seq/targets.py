@@ -8,7 +8,7 @@ from pinxit.models.seq2seq.config import Config
 
 
 def _codes_of(config: Config, info: DatasetInfo) -> PaletteCodes | TokenizerCodes:
-    assert config.block, "a resolved configuration"
-    if config.tokens is not None:
-        return TokenizerCodes(info, config.block)
-    return PaletteCodes(info, config.block, config.colors or 512)
+    assert config.palette_patch_size, "a resolved configuration"
+    if config.image_tokenizer is not None:
+        return TokenizerCodes(info, config.palette_patch_size)
+    return PaletteCodes(info, config.palette_patch_size, config.palette_size or 512)

@@ -1,11 +1,14 @@
-"""Drawing and editing: image codes decoded token by token, with guidance and reranking."""
+"""Drawing and editing: image codes decoded token by token, with guidance and reranking.
+
+Image i is a function of (seed, start + i), its text and, of an edit, its source image: sources are
+decoded in batches of one size, and texts are padded to one length.
+"""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any, Unpack, cast
+from typing import Any
 
 import torch
 from jaxtyping import Float32
@@ -15,158 +18,199 @@ from pinxit.data.batch import DatasetInfo
 from pinxit.data.images import Images
 from pinxit.data.text_tokenizer import EOS
 from pinxit.errors import UsageError
+from pinxit.models.generation import GUIDED, GenerationParams, resolve_params
 from pinxit.models.inputs import pixels_for
-from pinxit.models.protocols import CanCaption, Painting
+from pinxit.models.protocols import CanCaption, TokenAttention
 from pinxit.models.seq2seq.caption_batch import Said
 from pinxit.models.seq2seq.generate import AT_ONCE, Painted, best_of, padded
 from pinxit.models.seq2seq.model import Seq2Seq
 from pinxit.models.seq2seq.sources import Read, Tokens
-from pinxit.nn.rng import Seed, mix_seed, per_image_seeds, per_image_uniform
+from pinxit.nn.rng import mix_seed, per_image_seeds, per_image_uniform
 from pinxit.nn.token_sampling import SamplingParams
 
 
-class _Painting(Seq2Seq):
+class _ImageDecoder(Seq2Seq):
     """What drawing and editing share."""
 
-    def _growing(
+    @property
+    def num_progress_steps(self) -> int:
+        """How often a stream yields: once for each row of codes."""
+        assert self.codes is not None
+        return self.codes.grid[0]
+
+    def _stream(
         self,
-        before: Images | None,
+        source_images: Images | None,
         texts: Sequence[str],
-        *,
-        seed: Seed = 0,
-        temperature: float = 1.0,
-        guidance: float = 1.0,
-        top_k: int | None = None,
-        top_p: float | None = None,
-        language: str | None = None,
-        start: int = 0,
-        tries: int = 1,
-        judge: CanCaption | None = None,
+        language: str | None,
+        params: GenerationParams,
     ) -> Iterator[Images]:
-        """What cannot be is refused here, before the first image is asked for."""
-        chances = SamplingParams(temperature, top_k, top_p)
-        if not 0 <= guidance < math.inf:
-            raise UsageError(f"guidance is 0 or more, not {guidance}.")
-        if tries < 1:
-            raise UsageError(f"tries are 1 or more, not {tries}.")
+        """Checks everything before the first image is asked for."""
         if not texts:
-            raise UsageError("there is nothing to draw: no words are given.")
-        if judge is not None:
-            refuse_judge(judge, self.info, tries)
-        pixels = None if before is None else pixels_for(self.info, before)
-        said = self._said(texts, language)
-        seeds = per_image_seeds(seed, len(texts), start)
-        several = [seeds, *([mix_seed(one, k) for one in seeds] for k in range(1, tries))]
-        chance = torch.stack(
-            [per_image_uniform(len(texts), self.steps, each)[:, 0] for each in several]
-        )
-        return self._painted(pixels, said, chance, chances, guidance, judge)
+            raise UsageError("no text: there is nothing to draw.")
+        if params.reranker is not None:
+            check_reranker(params.reranker, self.info)
+        pixels = None if source_images is None else pixels_for(self.info, source_images)
+        captions = self._captions(texts, language)
+        seeds = per_image_seeds(params.seed, len(texts), params.start)
+        candidates = [seeds, *([mix_seed(s, k) for s in seeds] for k in range(1, params.best_of))]
+        uniforms = [per_image_uniform(len(texts), self.steps, each)[:, 0] for each in candidates]
+        return self._generate(pixels, captions, torch.stack(uniforms), params)
 
     @torch.inference_mode()
-    def _painted(
+    def _generate(
         self,
         pixels: Tensor | None,
-        said: Said,
-        chance: Float32[Tensor, "tries n codes"],
-        chances: SamplingParams,
-        guidance: float,
-        judge: CanCaption | None,
+        captions: Said,
+        uniforms: Float32[Tensor, "candidates n codes"],
+        params: GenerationParams,
     ) -> Iterator[Images]:
-        """Of several tries the best; the first is what is seen to grow."""
+        """Yields the first candidate row by row, then the best candidate of each image."""
         assert self.codes is not None
-        n = len(said.texts)
-        words = padded(self.tokens_of(said.texts, said.languages), self.length)
+        n = len(captions.texts)
+        text_tokens = padded(self.tokens_of(captions.texts, captions.languages), self.length)
         codes = torch.full((n, self.steps), -1)
-        for at in range(0, n, AT_ONCE):
-            rows = (torch.arange(AT_ONCE) + at).clamp(max=n - 1)
-            few = None if pixels is None else pixels[rows].to(self.device)
-            read = self._read(words[rows], few, guidance)
-            several = chance[:, rows].to(self.device)
-            rated = None if judge is None else partial(self._judged, judge, said, rows.tolist())
-            for made in best_of(self, read, several, chances, guidance, rated):
-                codes[at : at + AT_ONCE] = made.codes[: n - at].cpu()
-                shown = self.codes.images_of(codes.to(self.device))
-                yield Images(shown.cpu().numpy())
+        for start in range(0, n, AT_ONCE):
+            rows = (torch.arange(AT_ONCE) + start).clamp(max=n - 1)
+            source_pixels = None if pixels is None else pixels[rows].to(self.device)
+            source = self._encode_source(text_tokens[rows], source_pixels, params.guidance)
+            scorer = None
+            if params.reranker is not None:
+                scorer = partial(self._rerank, params.reranker, captions, rows.tolist())
+            u = uniforms[:, rows].to(self.device)
+            sampling = SamplingParams.of(params)
+            for generated in best_of(self, source, u, sampling, params.guidance, scorer):
+                codes[start : start + AT_ONCE] = generated.codes[: n - start].cpu()
+                yield Images(self.codes.images_of(codes.to(self.device)).cpu().numpy())
 
-    def _judged(
-        self, judge: CanCaption, said: Said, rows: Sequence[int], made: Painted
+    def _rerank(
+        self, reranker: CanCaption, captions: Said, rows: Sequence[int], generated: Painted
     ) -> Float32[Tensor, " n"]:
-        """How likely the judge would say of each image what was asked for."""
+        """log p(caption | image) of each generated image, by the reranker."""
         assert self.codes is not None
-        images = Images(self.codes.images_of(made.codes).cpu().numpy())
-        texts, languages = ([all_of[i] or "" for i in rows] for all_of in said)
-        return torch.from_numpy(judge.caption_log_prob(images, texts, languages)).to(
-            made.codes.device
-        )
+        images = Images(self.codes.images_of(generated.codes).cpu().numpy())
+        texts, languages = ([column[i] or "" for i in rows] for column in captions)
+        scores = reranker.caption_log_prob(images, texts, languages)
+        return torch.from_numpy(scores).to(generated.codes.device)
 
-    def _said(self, texts: Sequence[str], language: str | None) -> Said:
-        """Texts and their languages. Raises UsageError for an empty one, one that is too long or a
-        language unknown."""
-        said = [text.strip() for text in texts]
-        if not all(said):
-            raise UsageError("a text is empty: say what the image is to show.")
-        languages = [language or self.words.detect_language(text) for text in said]
-        self.tokens_of(said, languages)
-        return Said(list(said), languages)
+    def _captions(self, texts: Sequence[str], language: str | None) -> Said:
+        """Raises UsageError for an empty text, one that is too long, or an unknown language."""
+        stripped = [text.strip() for text in texts]
+        if not all(stripped):
+            raise UsageError("a text is empty.")
+        languages = [language or self.text_tokenizer.detect_language(text) for text in stripped]
+        self.tokens_of(stripped, languages)
+        return Said(list(stripped), languages)
 
-    def _read(self, words: Tokens, pixels: Tensor | None, guidance: float) -> Read:
+    def _encode_source(self, text_tokens: Tokens, pixels: Tensor | None, guidance: float) -> Read:
+        """The encoded source; with guidance, the same sources without text follow in the batch."""
         if guidance != 1:
-            none = padded(torch.full((len(words), 1), EOS, device=self.device), self.length)
-            words = torch.cat((words, none))
+            empty = torch.full((len(text_tokens), 1), EOS, device=self.device)
+            text_tokens = torch.cat((text_tokens, padded(empty, self.length)))
             pixels = None if pixels is None else pixels.repeat(2, 1, 1, 1)
-        return self.read(words, pixels)
+        return self.read(text_tokens, pixels)
 
 
-class Drawing(_Painting):
-    """Words to an image."""
+class TextToImage(_ImageDecoder):
+    """A caption to an image."""
 
-    def draw(self, captions: Sequence[str], **how: Unpack[Painting]) -> Images:
-        """An image of each caption, code by code; `how` as `Painting` says.
+    def draw(
+        self,
+        captions: Sequence[str],
+        params: GenerationParams | None = None,
+        *,
+        language: str | None = None,
+        **options: Any,
+    ) -> Images:
+        """An image for each caption, code by code. `language` None: detected from each caption.
 
-        Raises UsageError for words that are empty or too many, for numbers that cannot be and for
-        a language that the model has not seen.
+        Raises UsageError for a caption that is empty or too long, for a language that the model
+        has not seen, and for generation parameters out of range.
         """
-        *_, last = self.draw_stream(captions, **how)
+        *_, last = self.draw_stream(captions, params, language=language, **options)
         return last
 
-    def draw_stream(self, captions: Sequence[str], **how: Unpack[Painting]) -> Iterator[Images]:
-        """The same as they grow, row by row of codes; grey where nothing is painted yet."""
-        return self._growing(None, captions, **how)
+    def draw_stream(
+        self,
+        captions: Sequence[str],
+        params: GenerationParams | None = None,
+        *,
+        language: str | None = None,
+        **options: Any,
+    ) -> Iterator[Images]:
+        """The same images after each row of codes; grey where nothing is generated yet."""
+        return self._stream(None, captions, language, resolve_params(params, options, DRAW))
+
+    @torch.inference_mode()
+    def token_attention(
+        self, images: Images, texts: Sequence[str], language: str
+    ) -> list[list[TokenAttention]]:
+        """For each image and its caption: how much each image cell attends to each token."""
+        assert self.codes is not None
+        codes = self.codes.codes_of(pixels_for(self.info, images).to(self.device))
+        attention = []
+        for one_image, text in zip(codes, texts, strict=True):
+            tokens = self.tokens_of([text], [language], cut=True)
+            maps = self.looking(self.read(tokens, None), one_image[None, :-1])[0].cpu().numpy()
+            names = [self.text_tokenizer.decode([i]) for i in tokens[0].tolist()]
+            pairs = zip(names, maps.T, strict=True)
+            attention.append(
+                [
+                    TokenAttention(name, cells.reshape(self.codes.grid))
+                    for name, cells in pairs
+                    if name
+                ]
+            )
+        return attention
 
 
-class Editing(_Painting):
-    """An image and words to an image."""
+class ImageEditing(_ImageDecoder):
+    """An image and an instruction to an image."""
 
-    def edit(self, images: Images, instructions: Sequence[str], **how: Unpack[Painting]) -> Images:
-        """Each image changed as its instruction says; `how` as `Painting` says.
+    def edit(
+        self,
+        images: Images,
+        instructions: Sequence[str],
+        params: GenerationParams | None = None,
+        *,
+        language: str | None = None,
+        **options: Any,
+    ) -> Images:
+        """Each image changed as its instruction says; temperature 0 by default.
 
-        Raises UsageError as `draw` does, and where not each image has its instruction.
+        Raises UsageError as `draw` does, and where images and instructions differ in number.
         """
-        *_, last = self.edit_stream(images, instructions, **how)
+        *_, last = self.edit_stream(images, instructions, params, language=language, **options)
         return last
 
     def edit_stream(
-        self, images: Images, instructions: Sequence[str], **how: Unpack[Painting]
+        self,
+        images: Images,
+        instructions: Sequence[str],
+        params: GenerationParams | None = None,
+        *,
+        language: str | None = None,
+        **options: Any,
     ) -> Iterator[Images]:
-        """The same as they grow."""
+        """The same images after each row of codes."""
         if len(images) != len(instructions):
-            raise UsageError(
-                f"there are {len(images)} images and {len(instructions)} instructions."
-            )
-        if how.get("judge") is not None:
-            raise UsageError("an instruction is no caption: edits have no judge.")
-        return self._growing(images, instructions, **how)
+            raise UsageError(f"{len(images)} images and {len(instructions)} instructions.")
+        chosen = resolve_params(params, options, GUIDED, temperature=0.0)
+        return self._stream(images, instructions, language, chosen)
 
 
-def refuse_judge(judge: CanCaption, info: DatasetInfo, tries: int) -> None:
-    """Raises UsageError for what is no judge of such images, or has nothing to choose from."""
-    if not isinstance(judge, CanCaption):
-        raise UsageError("a judge is a model that captions: seq2seq with --source image.")
-    own, seen = ((one.height, one.width, one.channels) for one in (info, cast(Any, judge).info))
-    if own != seen:
+DRAW = (*GUIDED, "reranker")  # an instruction is no caption: edits cannot be reranked
+
+
+def check_reranker(reranker: CanCaption, info: DatasetInfo) -> None:
+    """Raises UsageError where a model cannot caption, or captions images of another shape."""
+    if not isinstance(reranker, CanCaption):
         raise UsageError(
-            f"the judge sees images of {'x'.join(map(str, seen))} (height, width, channels), "
-            f"these are {'x'.join(map(str, own))}."
+            "a reranker is a captioning model: train one with --source image --target text."
         )
-    if tries < 2:
-        raise UsageError("a judge chooses among several: give tries, 2 or more.")
+    own, other = ((d.height, d.width, d.channels) for d in (info, reranker.info))
+    if own != other:
+        raise UsageError(
+            f"the reranker takes images of {'x'.join(map(str, other))} (height, width, channels), "
+            f"not {'x'.join(map(str, own))}."
+        )

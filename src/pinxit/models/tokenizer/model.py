@@ -35,19 +35,19 @@ class Tokenizer(nn.Module):
 
     def __init__(self, config: Config, info: DatasetInfo) -> None:
         super().__init__()
-        assert config.factor is not None
+        assert config.patch_size is not None
         assert config.width is not None, "a resolved configuration"
         self.config, self.info = config, info
-        self.block: int = config.factor
-        self.vocabulary = config.vocabulary
+        self.patch_size: int = config.patch_size
+        self.vocab_size = config.vocab_size
         # of each digit of a code; a codebook's codes have none
-        self.levels = config.levels if config.quantizer == "fsq" else ()
-        self.grid = (info.height // self.block, info.width // self.block)
+        self.levels = config.fsq_levels if config.quantizer == "fsq" else ()
+        self.grid = (info.height // self.patch_size, info.width // self.patch_size)
         self.quantizer = quantizer(config)
-        width, numbers = config.width, info.channels * self.block**2
-        patch, margin = self.block + 2 * config.margin, config.margin
+        width, numbers = config.width, info.channels * self.patch_size**2
+        patch, margin = self.patch_size + 2 * config.patch_overlap, config.patch_overlap
         self.encoder = nn.Sequential(
-            nn.Conv2d(info.channels, 2 * width, patch, stride=self.block, padding=margin),
+            nn.Conv2d(info.channels, 2 * width, patch, stride=self.patch_size, padding=margin),
             *(ResidualConv(2 * width, kernel=1) for _ in range(config.depth)),
             nn.SiLU(),
             nn.Conv2d(2 * width, self.quantizer.dim, 1),
@@ -57,7 +57,7 @@ class Tokenizer(nn.Module):
             *(ResidualConv(width) for _ in range(config.depth)),
             nn.SiLU(),
             nn.Conv2d(width, numbers, 1),
-            nn.PixelShuffle(self.block),
+            nn.PixelShuffle(self.patch_size),
         )
 
     # -- the equations ------------------------------------------------------------------------
@@ -86,13 +86,13 @@ class Tokenizer(nn.Module):
         found = self.quantized(x)
         wrong = self.painted(found.vectors) - x
         squared, absolute = wrong.square().mean(), wrong.abs().mean()
-        share = self.config.absolute
+        share = self.config.l1_weight
         total = (1 - share) * squared + share * absolute
         total = total + self.config.commitment * found.commitment
         parts = {
             "squared_error": squared,
             "absolute_error": absolute,
-            "perplexity": perplexity(found.codes, self.vocabulary),
+            "perplexity": perplexity(found.codes, self.vocab_size),
         }
         if self.config.quantizer == "vq":
             parts["commitment"] = found.commitment
@@ -118,8 +118,8 @@ class Tokenizer(nn.Module):
             raise UsageError(
                 f"tokens are [n, {self.grid[0]}, {self.grid[1]}], not {list(tokens.shape)}."
             )
-        if tokens.size and not 0 <= tokens.min() <= tokens.max() < self.vocabulary:
-            raise UsageError(f"codes are numbers from 0 to {self.vocabulary - 1}.")
+        if tokens.size and not 0 <= tokens.min() <= tokens.max() < self.vocab_size:
+            raise UsageError(f"codes are numbers from 0 to {self.vocab_size - 1}.")
 
         def paint(rows: Tensor) -> Tensor:
             return self.images_of(rows.to(self.device)).cpu()
@@ -141,8 +141,8 @@ class Tokenizer(nn.Module):
         return next(self.parameters()).device
 
 
-def perplexity(codes: Int64[Tensor, "*places"], vocabulary: int) -> Float[Tensor, ""]:
+def perplexity(codes: Int64[Tensor, "*places"], vocab_size: int) -> Float[Tensor, ""]:
     """exp of the entropy of the codes' use: how many codes it is as if were used evenly."""
-    share = torch.bincount(codes.flatten(), minlength=vocabulary).float()
+    share = torch.bincount(codes.flatten(), minlength=vocab_size).float()
     share = share / share.sum()
     return torch.exp(-(share * share.clamp(min=math.exp(-40)).log()).sum())

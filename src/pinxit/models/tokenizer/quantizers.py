@@ -134,5 +134,5 @@ class VQ(nn.Module):
 def quantizer(config: Config) -> FSQ | VQ:
     """The quantizer of a configuration; it has `dim`, the numbers in a vector."""
     if config.quantizer == "fsq":
-        return FSQ(config.levels, config.noise)
-    return VQ(config.codes, config.code_dim)
+        return FSQ(config.fsq_levels, config.code_noise)
+    return VQ(config.codebook_size, config.codebook_dim)

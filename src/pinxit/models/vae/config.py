@@ -45,27 +45,27 @@ class Config:
     prior: Literal["standard", "flow"] = "standard"
     # samples of z in the bound that is trained; above 1 it is the importance-weighted one, tighter
     # and dearer (Burda 2015, eq. 8)
-    importance_samples: int = 1
-    # share of the budget after which importance_samples are drawn; before, one
-    importance_from: float = 0.6
+    iw_samples: int = 1
+    # share of the budget after which iw_samples are drawn; before, one
+    iw_from: float = 0.6
     # label: both halves see the image's label
     condition: Literal["none", "label"] = "none"
     # share of training images whose label is hidden, so that one model also paints without
-    condition_dropout: float = 0.1
+    label_dropout: float = 0.1
 
     def __post_init__(self) -> None:
-        for name in ("latent_dim", "width", "depth", "mixtures", "importance_samples"):
+        for name in ("latent_dim", "width", "depth", "mixtures", "iw_samples"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UsageError(f"{name} must be at least 1, not {value}.")
         for name in ("beta", "free_bits"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise UsageError(f"{name} must be 0 or more, not {getattr(self, name)}.")
-        for name in ("kl_warmup", "condition_dropout", "importance_from"):
+        for name in ("kl_warmup", "label_dropout", "iw_from"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UsageError(f"{name} is a share from 0 to 1, not {getattr(self, name)}.")
-        if self.importance_samples > 1 and self.free_bits:
-            raise UsageError("free_bits and importance_samples above 1 do not go together.")
+        if self.iw_samples > 1 and self.free_bits:
+            raise UsageError("free_bits and iw_samples above 1 do not go together.")
         if self.sigma is not None and not 0 < self.sigma < math.inf:
             raise UsageError(f"sigma must be above 0, not {self.sigma}.")
 

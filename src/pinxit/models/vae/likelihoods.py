@@ -168,3 +168,14 @@ def likelihood(config: Config, info: DatasetInfo) -> Likelihood:
     if config.likelihood == "gaussian":
         return Gaussian(info.channels, config.sigma, start=max(info.std, 0.02))
     return DiscretizedLogistic(info.channels, config.mixtures)
+
+
+def describe(config: Config) -> str:
+    """What a resolved configuration's likelihood is over, in words."""
+    if config.likelihood == "bernoulli" and config.binarize == "dynamic":
+        return "bernoulli; each test image binarized once, pixels sampled by their grey value"
+    if config.likelihood == "bernoulli":
+        return "bernoulli; pixels binarized at one half"
+    if config.likelihood == "gaussian":
+        return "gaussian; density of (value + u) / 256, minus log 256 per dimension: 8-bit values"
+    return f"{config.likelihood}; 8-bit values"

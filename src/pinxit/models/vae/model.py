@@ -13,16 +13,17 @@ from torch import Tensor, nn
 from pinxit.data.batch import Batch, DatasetInfo
 from pinxit.data.images import Images
 from pinxit.errors import UsageError
+from pinxit.models.generation import SEEDED, GenerationParams, resolve_params
 from pinxit.models.inputs import class_of, pixels_for
 from pinxit.models.protocols import Elbo, ImportanceEstimate, Loss, Posterior
 from pinxit.models.vae.config import Config
 from pinxit.models.vae.importance import importance_log_likelihood
-from pinxit.models.vae.likelihoods import Bernoulli, Gaussian, likelihood
+from pinxit.models.vae.likelihoods import Bernoulli, Gaussian, describe, likelihood
 from pinxit.models.vae.networks import networks
 from pinxit.models.vae.priors import log_normal, prior
 from pinxit.nn.chunking import CHUNK, map_in_fixed_batches
 from pinxit.nn.pixels import to_float, to_uint8
-from pinxit.nn.rng import Seed, mix_seed, per_image_normal
+from pinxit.nn.rng import mix_seed, per_image_normal
 
 X = Float[Tensor, "batch channel height width"]
 Z = Float[Tensor, "batch latent"]
@@ -41,7 +42,9 @@ class VAE(nn.Module):
         self.likelihood = likelihood(config, info)
         self.prior = prior(config.prior, self.latent_dim)
         self.encoder, self.decoder = networks(config, info, self.likelihood.outputs)
-        self.bits_per_dim = self.likelihood.eight_bit
+        self.eight_bit = self.likelihood.eight_bit
+        self.label_conditional = config.condition == "label"
+        self.likelihood_description = describe(config)
 
     # -- the equations ------------------------------------------------------------------------
 
@@ -72,12 +75,12 @@ class VAE(nn.Module):
     def loss(self, batch: Batch, progress: float = 1.0) -> Loss:
         """-ELBO with the KL weighted by beta: summed over dimensions, averaged over the batch.
 
-        With `importance_samples` above 1 the bound is the importance-weighted one, from
-        `importance_from` of the budget on.
+        With `iw_samples` above 1 the bound is the importance-weighted one, from
+        `iw_from` of the budget on.
         """
         x, labels = self.observe(batch), self._hidden_some(batch.labels)
-        samples = self.config.importance_samples
-        if samples > 1 and progress >= self.config.importance_from:
+        samples = self.config.iw_samples
+        if samples > 1 and progress >= self.config.iw_from:
             return self._importance_weighted_loss(x, labels, samples, self._beta(progress))
         distortion, rate = self.elbo(x, labels)
         total = distortion.mean() + self._beta(progress) * self._free(rate)
@@ -93,7 +96,7 @@ class VAE(nn.Module):
 
     def _parts(self, reconstruction: Tensor, kl: Tensor) -> dict[str, Tensor]:
         parts = {"elbo": -(reconstruction + kl), "reconstruction": reconstruction, "kl": kl}
-        if self.bits_per_dim:
+        if self.eight_bit:
             parts["bits_per_dim"] = (reconstruction + kl) / (self.info.dims * math.log(2))
         return {name: part.detach() for name, part in parts.items()}
 
@@ -113,7 +116,7 @@ class VAE(nn.Module):
             return None
         if not self.training:
             return labels
-        hidden = torch.rand(labels.shape, device=labels.device) < self.config.condition_dropout
+        hidden = torch.rand(labels.shape, device=labels.device) < self.config.label_dropout
         return labels.masked_fill(hidden, -1)
 
     def log_weights(
@@ -158,11 +161,10 @@ class VAE(nn.Module):
     def sample(
         self,
         n: int,
+        params: GenerationParams | None = None,
         *,
-        seed: Seed = 0,
-        temperature: float = 1.0,
         label: str | None = None,
-        start: int = 0,
+        **options: Any,
     ) -> Images:
         """`n` new images: the mean of p(x given z), z from the prior.
 
@@ -172,10 +174,11 @@ class VAE(nn.Module):
         """
         if n < 1:
             raise UsageError(f"the number of images must be at least 1, not {n}.")
-        if not 0 <= temperature < math.inf:
-            raise UsageError(f"temperature must be 0 or more, not {temperature}.")
+        chosen = resolve_params(params, options, SEEDED)
         labels = self._asked_for(label, n)
-        noise = temperature * per_image_normal(n, (self.latent_dim,), seed, start)
+        assert chosen.temperature is not None, "resolved"
+        noise = per_image_normal(n, (self.latent_dim,), chosen.seed, chosen.start)
+        noise = chosen.temperature * noise
         return self._paint(self.prior.transform, noise, labels)
 
     def _asked_for(self, label: str | None, n: int) -> np.ndarray | None:

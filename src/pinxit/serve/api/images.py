@@ -29,7 +29,7 @@ TYPED = ("1024x1024", "1024x1536", "1536x1024")  # sizes that older clients' typ
 MOST_IMAGES = 16
 NUMBERS = (
     "n", "partial_images", "output_compression", "stream", "seed", "guidance", "temperature",
-    "top_k", "top_p", "tries",
+    "top_k", "top_p", "best_of",
 )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from pinxit.data.images import Images
 from pinxit.errors import UsageError
-from pinxit.models.protocols import require
+from pinxit.models.protocols import CanDraw, CanEdit, CanSampleStream, require
 from pinxit.serve.errors import Refusal, unknown_model
 from pinxit.serve.inference.registry import CHAT_NAMES, IMAGE_NAMES, Served
 from pinxit.serve.inference.requests import Ask, Growing, Painted
@@ -97,11 +97,11 @@ class Choice:
             if by := self.able("edit"):
                 return await _edited(by, ask, growing)
             if by := self.able("draw"):  # the words of all turns together
-                return await _drawn(by, ask, growing, "edit", self.judge(by, ask))
+                return await _drawn(by, ask, growing, "edit", self.find_reranker(by, ask))
             if by := self.able("encode"):
                 return await _varied(by, ask)
         if by := self.able("draw"):
-            return await _drawn(by, ask, growing, "generate", self.judge(by, ask))
+            return await _drawn(by, ask, growing, "generate", self.find_reranker(by, ask))
         if by := self.able("sample"):
             return await _sampled(by, ask, growing)
         if ask.source is not None and (by := self.able("reconstruct")):
@@ -109,16 +109,18 @@ class Choice:
         names = ", ".join(f"{one.name} ({', '.join(one.abilities)})" for one in self.among)
         raise Refusal(f"no model here makes new images: {names}.", param="model")
 
-    def judge(self, by: Served, ask: Ask) -> Served | None:
+    def find_reranker(self, by: Served, ask: Ask) -> Served | None:
         """Of several tries: a run among these that captions such images, in all its languages."""
-        if dict(ask.how).get("tries", 1) < 2:
+        if dict(ask.how).get("best_of", 1) < 2:
             return None
         own = by.info.height, by.info.width, by.info.channels
         for one in self.among:
             if "caption" not in one.abilities:
                 continue
             alike = own == (one.info.height, one.info.width, one.info.channels)
-            if alike and set(by.model.words.languages) <= set(one.model.words.languages):
+            if alike and set(by.model.text_tokenizer.languages) <= set(
+                one.model.text_tokenizer.languages
+            ):
                 return one
         return None
 
@@ -132,20 +134,22 @@ class Choice:
 
     # -- words and numbers ----------------------------------------------------------------------
 
-    async def describe(self, source: Sent, language: str, beams: int = 4) -> str | None:
+    async def describe(self, source: Sent, language: str, num_beams: int = 4) -> str | None:
         """An image in words; None where no run here has them."""
         by = self.able("caption")
         if by is None:
             return None
-        known = by.model.words.languages
-        chosen = language if language in known else ("en" if "en" in known else known[0])
+        text_tokenizer = by.model.text_tokenizer
+        chosen = (
+            language if language in text_tokenizer.languages else text_tokenizer.default_language
+        )
 
         def task(rows: Sequence[np.ndarray]) -> Iterator[list[str]]:
-            found = by.model.caption(Images(np.stack(rows)), language=chosen, beams=beams)
+            found = by.model.caption(Images(np.stack(rows)), language=chosen, num_beams=num_beams)
             yield [row[0].text for row in found]
 
         rows = [source.fitted(by.info)]
-        return (await finish(by, ("caption", chosen, beams), task, rows))[0]
+        return (await finish(by, ("caption", chosen, num_beams), task, rows))[0]
 
     async def embed(self, sources: Sequence[Sent]) -> tuple[Served, list[np.ndarray]]:
         """A vector of each image."""
@@ -168,13 +172,6 @@ def stages(choice: Choice, ask: Ask) -> int:
         wanted = ("edit", "draw", "encode") if ask.source is not None else ("draw", "sample")
         by = choice.able(*wanted)
     model = None if by is None else by.model
-    codes = getattr(model, "codes", None)
-    if codes is not None and hasattr(codes, "grid"):
-        return int(codes.grid[0])
-    block = getattr(model, "block", None)
-    if block and by is not None and hasattr(model, "growing"):
-        return by.info.height // int(block)
+    if isinstance(model, CanDraw | CanEdit | CanSampleStream):
+        return model.num_progress_steps
     return len(STEPS) + 1
-
-
-# -- latents, for a page that moves them ----------------------------------------------------------

@@ -9,6 +9,12 @@ import numpy as np
 
 from pinxit.data.images import Images
 from pinxit.errors import PinxitError
+from pinxit.models.protocols import (
+    CanCompleteStream,
+    CanSampleStream,
+    HasLabels,
+    HasLearnedPrior,
+)
 from pinxit.nn.rng import mix_seed
 from pinxit.serve.errors import Refusal
 from pinxit.serve.inference.batching import Job, Task, finished
@@ -39,10 +45,10 @@ def seeds(ask: Ask) -> list[int]:
 
 
 async def _drawn(
-    by: Served, ask: Ask, growing: Growing | None, action: str, judge: Served | None
+    by: Served, ask: Ask, growing: Growing | None, action: str, reranker: Served | None
 ) -> Painted:
-    text = readable(by.model, caption_of(ask.text))
-    how: dict[str, Any] = dict(ask.how) | ({} if judge is None else {"judge": judge.model})
+    text = by.model.truncate_text(caption_of(ask.text))
+    how: dict[str, Any] = dict(ask.how) | ({} if reranker is None else {"reranker": reranker.model})
 
     def task(rows: Sequence[tuple[str, int]]) -> Iterator[list[np.ndarray]]:
         texts, each = [text for text, _ in rows], [seed for _, seed in rows]
@@ -50,13 +56,13 @@ async def _drawn(
             yield list(images.pixels)
 
     rows = [(text, seed) for seed in seeds(ask)]
-    kind = ("draw", ask.how, judge and judge.name)
+    kind = ("draw", ask.how, reranker and reranker.name)
     return Painted(await finish(by, kind, task, rows, growing), by, action, text)
 
 
 async def _edited(by: Served, ask: Ask, growing: Growing | None) -> Painted:
     assert ask.source is not None
-    text, before = readable(by.model, ask.text), ask.source.fitted(by.info)
+    text, before = by.model.truncate_text(ask.text), ask.source.fitted(by.info)
     how = dict(ask.how) if ask.how or ask.n > 1 else {"temperature": 0.0}
 
     def task(rows: Sequence[tuple[np.ndarray, str, int]]) -> Iterator[list[np.ndarray]]:
@@ -73,7 +79,7 @@ async def _edited(by: Served, ask: Ask, growing: Growing | None) -> Painted:
 async def _completed(by: Served, ask: Ask, mask: Mask, growing: Growing | None) -> Painted:
     assert ask.source is not None
     how = {name: value for name, value in ask.how if name == "temperature"}
-    grows = hasattr(by.model, "completing")
+    grows = isinstance(by.model, CanCompleteStream)
 
     def task(rows: Sequence[tuple[np.ndarray, np.ndarray, int]]) -> Iterator[list[np.ndarray]]:
         given = Images(np.stack([row[0] for row in rows]))
@@ -98,7 +104,7 @@ async def _sampled(by: Served, ask: Ask, growing: Growing | None) -> Painted:
 
     def task(rows: Sequence[int]) -> Iterator[list[np.ndarray]]:
         options: dict[str, Any] = {"seed": rows, **how, **({"label": label} if label else {})}
-        if watched and hasattr(by.model, "growing"):
+        if watched and isinstance(by.model, CanSampleStream):
             for images in by.model.sample_stream(len(rows), **options):
                 yield list(images.pixels)
             return
@@ -141,24 +147,13 @@ async def _reconstructed(by: Served, ask: Ask) -> Painted:
 
 def label_in(by: Served, text: str) -> str | None:
     """A label that the model is told and the text names, the longest first."""
-    if getattr(by.model.config, "condition", "none") != "label":
+    if not (isinstance(by.model, HasLabels) and by.model.label_conditional):
         return None
     said = f" {text.lower()} "
     for name in sorted(by.info.label_names, key=len, reverse=True):
         if f" {name.lower()} " in said.replace(",", " ").replace(".", " "):
             return name
     return None
-
-
-def readable(model: Any, text: str) -> str:
-    """As much of a text as a model reads: its first words, where it is longer."""
-    most, words = model.length - 2, model.words
-    text = " ".join(text.split()) or "?"
-    text = text[: 40 * most]
-    while len(words.encode(text)) > most:
-        cut = text[: int(len(text) * 0.9)]
-        text = cut.rsplit(" ", 1)[0] if " " in cut else cut
-    return text
 
 
 async def decoded(by: Served, z: np.ndarray) -> np.ndarray:
@@ -182,8 +177,7 @@ async def latents_of(by: Served, seed: int) -> tuple[list[float], list[int]]:
 def _moving(model: Any, seed: int) -> tuple[list[float], list[int]]:
     size = int(model.config.latent_dim)
     noise = np.random.default_rng(seed).standard_normal((1, size)).astype(np.float32)
-    transform = getattr(model, "from_noise", lambda rows: rows)  # as Priors has it
-    z = transform(noise)[0]
+    z = (model.from_noise(noise) if isinstance(model, HasLearnedPrior) else noise)[0]
     ends = np.concatenate([z + 2 * np.eye(size, dtype=np.float32), z - 2 * np.eye(size)])
     made = model.decode(ends.astype(np.float32)).pixels.astype(np.float32).reshape(2, size, -1)
     moved = np.square(made[0] - made[1]).mean(-1)

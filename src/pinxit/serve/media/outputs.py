@@ -91,7 +91,7 @@ def cut_out(image: Image) -> Image:
 
 INLINE = 256 * 256  # pixels above which an image is encoded beside the event loop
 
-HOW = ("guidance", "temperature", "top_k", "top_p", "tries")
+HOW = ("guidance", "temperature", "top_k", "top_p", "best_of")
 
 
 def how_of(options: Options) -> tuple[tuple[str, Any], ...]:

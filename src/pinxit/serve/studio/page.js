@@ -287,8 +287,8 @@ submitted("complete", async () => {
 // -- caption ----------------------------------------------------------------------------------------
 
 submitted("caption", async () => {
-  const image = await opened(form("caption").elements.file.files[0]);
-  const found = await (await asked("/studio/data/captions", json({ run: run.name, image }))).json();
+  const upload = await opened(form("caption").elements.file.files[0]);
+  const found = await (await asked("/studio/data/captions", json({ run: run.name, image: upload }))).json();
   const image = await loaded(url(found.image)), sheet = $("#looked");
   sheet.width = image.width * 8;
   sheet.height = image.height * 8;

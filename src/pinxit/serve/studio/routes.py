@@ -14,6 +14,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response
 from pydantic import Field, StrictInt, StrictStr
 
 from pinxit.data.images import Images
+from pinxit.models.protocols import CanEncode, HasLabels, HasText
 from pinxit.nn.rng import mix_seed
 from pinxit.serve.errors import Refusal, short
 from pinxit.serve.inference.registry import Served
@@ -22,7 +23,7 @@ from pinxit.serve.inference.router import Choice, Painters
 from pinxit.serve.inference.tasks import decoded, latents_of
 from pinxit.serve.media.sources import Sources
 from pinxit.serve.schemas import Fields, json_of
-from pinxit.serve.studio.attention import looked_at
+from pinxit.serve.studio.attention import caption_attention
 
 HERE = Path(__file__).parent
 
@@ -115,7 +116,9 @@ class Studio:
         asked = await json_of(request, Shown)
         by = self._served(asked.run, "caption")
         source = Sources().of_url(asked.image, "image")
-        return JSONResponse({"image": _png(source.fitted(by.info)), **await looked_at(by, source)})
+        return JSONResponse(
+            {"image": _png(source.fitted(by.info)), **await caption_attention(by, source)}
+        )
 
     async def report(self, run: str) -> Response:
         by = self._served(run)
@@ -136,8 +139,8 @@ class Studio:
 
 
 def _record(by: Served) -> dict[str, Any]:
-    words = getattr(by.model, "words", None)
-    sees_labels = getattr(by.model.config, "condition", "none") == "label"
+    model = by.model
+    sees_labels = isinstance(model, HasLabels) and model.label_conditional
     return {
         "name": by.name,
         "path": str(by.run.path) if not by.run.path.is_absolute() else by.run.path.name,
@@ -146,8 +149,8 @@ def _record(by: Served) -> dict[str, Any]:
         "height": by.info.height,
         "abilities": by.abilities,
         "labels": list(by.info.label_names) if sees_labels else [],
-        "languages": list(words.languages) if words is not None else [],
-        "latents": getattr(by.model.config, "latent_dim", 0) if "encode" in by.abilities else 0,
+        "languages": list(model.text_tokenizer.languages) if isinstance(model, HasText) else [],
+        "latents": model.latent_dim if isinstance(model, CanEncode) else 0,
     }
 
 

@@ -1,0 +1,96 @@
+"""One set of parameters for everything that generates images: sample, draw, edit and complete.
+
+A model's methods take `GenerationParams`, keyword options, or both; options win:
+
+    model.sample(16, seed=0)
+    model.draw(["a red star"], GenerationParams(guidance=1.5), best_of=8)
+
+An option that a model does not use is an error, never ignored. Imports no torch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pinxit.data.batch import Seed
+from pinxit.errors import UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    from pinxit.models.protocols import CanCaption
+
+# what every generator takes, and what one that samples tokens takes beside it
+SEEDED = ("seed", "temperature", "start")
+TOKENS = (*SEEDED, "top_k", "top_p")
+GUIDED = (*TOKENS, "guidance", "best_of")
+
+
+@dataclass(frozen=True)
+class GenerationParams:
+    """How images are generated. Raises UsageError for a value out of range."""
+
+    # random seed; image i depends on (seed, start + i) only, not on how many are generated
+    seed: Seed = 0
+    # 1 samples from the model, below 1 less diverse, 0 the most likely; None: 1, for edits 0
+    temperature: float | None = None
+    # sample from the K most likely tokens only
+    top_k: int | None = None
+    # nucleus sampling: the smallest set of tokens whose probabilities sum to P
+    top_p: float | None = None
+    # classifier-free guidance scale: above 1 follows the text more closely, 0 ignores it
+    guidance: float = 1.0
+    # generate this many candidates for each image and keep the best
+    best_of: int = 1
+    # captioning run that chooses among the candidates: the one with the highest
+    # log p(caption | image); None: the most likely one
+    reranker: CanCaption | None = None
+    # number of the first image
+    start: int = 0
+
+    def __post_init__(self) -> None:
+        if self.temperature is not None and not 0 <= self.temperature < math.inf:
+            raise UsageError(f"temperature must be 0 or more, not {self.temperature}.")
+        if self.top_k is not None and self.top_k < 1:
+            raise UsageError(f"top_k must be at least 1, not {self.top_k}.")
+        if self.top_p is not None and not 0 < self.top_p <= 1:
+            raise UsageError(f"top_p must be above 0 and at most 1, not {self.top_p}.")
+        if not 0 <= self.guidance < math.inf:
+            raise UsageError(f"guidance must be 0 or more, not {self.guidance}.")
+        if self.best_of < 1:
+            raise UsageError(f"best_of must be at least 1, not {self.best_of}.")
+        if self.reranker is not None and self.best_of < 2:
+            raise UsageError("a reranker needs best_of 2 or more.")
+
+    def changed(self) -> dict[str, Any]:
+        """The parameters that differ from their defaults, by name."""
+        pairs = ((f.name, getattr(self, f.name), f.default) for f in dataclasses.fields(self))
+        return {name: value for name, value, default in pairs if value != default}
+
+
+def resolve_params(
+    params: GenerationParams | None,
+    options: Mapping[str, Any],
+    used: Collection[str],
+    temperature: float | None = 1.0,
+) -> GenerationParams:
+    """`params` with `options` put in, its temperature resolved (`temperature` where it is None).
+
+    `used` are the parameters that the caller uses. Raises UsageError for an option that does not
+    exist, and for one that is set but not used.
+    """
+    known = [field.name for field in dataclasses.fields(GenerationParams)]
+    for name in options:
+        if name not in known:
+            raise UsageError(f"no option '{name}'.{did_you_mean(name, known)}")
+    params = dataclasses.replace(params or GenerationParams(), **options)
+    unused = [name for name in params.changed() if name not in used]
+    if unused:
+        raise UsageError(
+            f"this model does not use {', '.join(unused)}; it uses {', '.join(sorted(used))}."
+        )
+    if params.temperature is None:
+        params = dataclasses.replace(params, temperature=temperature)
+    return params
