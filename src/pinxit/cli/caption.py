@@ -8,12 +8,12 @@ import tyro
 
 from pinxit.cli.common import (
     Data,
-    Number,
+    NumImages,
     RunFolder,
-    at_least,
-    images_of,
-    model_of,
-    names_of,
+    check_at_least,
+    image_names,
+    load_images_for,
+    load_model,
     print_json,
 )
 from pinxit.errors import UsageError
@@ -27,7 +27,7 @@ def caption(
     run: RunFolder,
     data: Data = (),
     language: str | None = None,
-    number: Number = 8,
+    number: NumImages = 8,
     count: int = 1,
     num_beams: int = 4,
     length_penalty: float = 0.6,
@@ -53,16 +53,16 @@ def caption(
         seed: of the chance
         json: print JSON
     """
-    at_least(1, number, "images")
-    at_least(1, count, "texts of each image")
-    at_least(1, num_beams, "beams")
+    check_at_least(1, number, "images")
+    check_at_least(1, count, "texts of each image")
+    check_at_least(1, num_beams, "beams")
     if temperature is None and (top_k is not None or top_p is not None):
         raise UsageError("--top-k and --top-p are of chance: give a --temperature too.")
-    model = model_of(run, "caption")
+    model = load_model(run, "caption")
     from pinxit.sampling.inputs import evenly_spaced
 
     language = language or model.text_tokenizer.default_language
-    images = evenly_spaced(images_of(model, run, data), number)
+    images = evenly_spaced(load_images_for(model, run, data), number)
     found = model.caption(
         images,
         language=language,
@@ -74,7 +74,7 @@ def caption(
         seed=seed,
         length_penalty=length_penalty,
     )
-    named = list(zip(names_of(images), found, strict=True))
+    named = list(zip(image_names(images), found, strict=True))
     if json:
         rows = [{"name": name, "captions": [_record(said) for said in row]} for name, row in named]
         print_json({"language": language, "images": rows})
@@ -102,10 +102,10 @@ def translate(
         beams: texts that beam search keeps while they grow
         json: print JSON
     """
-    at_least(1, num_beams, "beams")
+    check_at_least(1, num_beams, "beams")
     if not texts:
         raise UsageError('say what to translate: pinxit translate RUN "a red circle" --to fr')
-    model = model_of(run, "translate")
+    model = load_model(run, "translate")
     _warn(model, texts)
     read = source or model.text_tokenizer.detect_language(" ".join(texts))
     target = target or _other(model, read)

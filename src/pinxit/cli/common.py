@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 RunFolder = Annotated[Positional[Path], arg(metavar="RUN")]
 Data = Annotated[Positional[tuple[str, ...]], arg(metavar="[DATA ...]")]
 Files = Annotated[Positional[tuple[Path, ...]], arg(metavar="[A B]")]
-Number = Annotated[int, arg(aliases=("-n",))]
+NumImages = Annotated[int, arg(aliases=("-n",))]
 Out = Annotated[Path | None, arg(aliases=("-o",))]
 
 
-def model_of(run: Path, ability: str) -> Any:
+def load_model(run: Path, ability: str) -> Any:
     """The run's model, which can do what is asked."""
     from pinxit.models.protocols import require
     from pinxit.runs import Run
@@ -29,7 +29,7 @@ def model_of(run: Path, ability: str) -> Any:
     return require(Run(run).load(), ability)
 
 
-def images_of(model: Any, run: Path, data: tuple[str, ...], split: str = "test") -> Images:
+def load_images_for(model: Any, run: Path, data: tuple[str, ...], split: str = "test") -> Images:
     """The images asked for; without any the run's own, of its test split or all."""
     from pinxit.console import echo
     from pinxit.runs import Run
@@ -37,7 +37,7 @@ def images_of(model: Any, run: Path, data: tuple[str, ...], split: str = "test")
 
     if data:
         images = given_images(Run(run), data)
-        _say_converted(run, [Path(one) for one in data])
+        _report_conversion(run, [Path(one) for one in data])
         return for_model(model, images)
     images = run_images(Run(run))
     if split == "test":
@@ -47,7 +47,7 @@ def images_of(model: Any, run: Path, data: tuple[str, ...], split: str = "test")
     return for_model(model, images)
 
 
-def files_of(run: Path, files: tuple[Path, ...]) -> Images:
+def load_files(run: Path, files: tuple[Path, ...]) -> Images:
     """Image files, each of which must be there and readable; in their order, with repeats."""
     from pinxit.data.images import Images
     from pinxit.runs import Run
@@ -60,11 +60,11 @@ def files_of(run: Path, files: tuple[Path, ...]) -> Images:
     for file, images in zip(files, each, strict=True):
         if len(images) != 1:
             raise UsageError(f"{file} is not one image but {len(images)}.")
-    _say_converted(run, files)
+    _report_conversion(run, files)
     return Images.concatenate(each)
 
 
-def _say_converted(run: Path, files: Sequence[Path]) -> None:
+def _report_conversion(run: Path, files: Sequence[Path]) -> None:
     """Say of image files that are not as the run's images are what they were read as."""
     from pinxit.console import echo
     from pinxit.data.decode import SUFFIXES, decode, is_grey, read_size
@@ -86,27 +86,27 @@ def _say_converted(run: Path, files: Sequence[Path]) -> None:
             echo(f"{file.name} is {format_size(size)}; read as {', '.join(read)}.")
 
 
-def checked(out: Path | None, *endings: str) -> Path | None:
+def check_suffix(out: Path | None, *endings: str) -> Path | None:
     """What `--out` says, refused before any work where its ending is none of these."""
     if out is not None and out.suffix not in endings:
         raise UsageError(f"--out ends in {' or '.join(endings)}, not '{out.suffix}': {out}")
     return out
 
 
-def at_least(least: int, number: int, what: str) -> None:
+def check_at_least(least: int, number: int, what: str) -> None:
     """UsageError where a number is too small."""
     if number < least:
         raise UsageError(f"{what}: {least} or more, not {number}.")
 
 
-def written(path: Path, content: bytes | str) -> Path:
+def write_file(path: Path, content: bytes | str) -> Path:
     """Write a file whole or not at all; PinxitError where that cannot be."""
     from pinxit.data.atomic_write import write_atomically
 
-    return tried(path, lambda where: write_atomically(where, content))
+    return report_os_errors(path, lambda where: write_atomically(where, content))
 
 
-def tried(path: Path, write: Callable[[Path], object]) -> Path:
+def report_os_errors(path: Path, write: Callable[[Path], object]) -> Path:
     """The path, after `write` has written there."""
     try:
         write(path)
@@ -115,26 +115,26 @@ def tried(path: Path, write: Callable[[Path], object]) -> Path:
     return path
 
 
-def called(data: tuple[str, ...], split: str = "test") -> str:
+def data_slug(data: tuple[str, ...], split: str = "test") -> str:
     """What the images are called in a file's name."""
     if not data:
         return split
-    return plain(Path(data[0]).stem if len(data) == 1 else f"{len(data)}-files")
+    return slug(Path(data[0]).stem if len(data) == 1 else f"{len(data)}-files")
 
 
-def plain(text: str) -> str:
+def slug(text: str) -> str:
     """A text as part of a file's name."""
     import re
 
     return re.sub(r"[^\w.-]+", "-", text).strip("-.") or "images"
 
 
-def many(count: int, thing: str) -> str:
+def pluralize(count: int, thing: str) -> str:
     """`1 image`, `1,200 images`."""
     return f"{count:,} {thing}" + ("" if count == 1 else "s")
 
 
-def names_of(images: Images) -> list[str]:
+def image_names(images: Images) -> list[str]:
     """The images' names, or their numbers where they have none."""
     return list(images.names) or [str(i) for i in range(len(images))]
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from pinxit.cli.common import Out, checked, print_json, written
+from pinxit.cli.common import Out, check_suffix, print_json, write_file
 from pinxit.errors import UsageError
 
 Runs = Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN RUN ...")]
@@ -38,14 +38,14 @@ def compare(
             "a curve needs both, as --figure probe_accuracy --against mask_ratio; "
             "--figure probe_by_layer stands alone."
         )
-    where = checked(out, ".png")
+    where = check_suffix(out, ".png")
     from pinxit.reports.compare_runs import by_layer, compared, curve, drawn, drawn_by_layer
     from pinxit.runs import Run
 
     opened = [Run(path) for path in runs]
     if by_itself:
         curves = by_layer(opened)
-        where = written(where or runs[0].parent / "probe_by_layer.png", drawn_by_layer(curves))
+        where = write_file(where or runs[0].parent / "probe_by_layer.png", drawn_by_layer(curves))
         if json:
             print_json({"path": str(where), "curves": curves})
             return
@@ -55,7 +55,7 @@ def compare(
         return
     if figure is not None and against is not None:
         points = curve(opened, figure, against)
-        where = written(
+        where = write_file(
             where or runs[0].parent / f"{figure}-{against}.png", drawn(points, figure, against)
         )
         if json:

@@ -10,18 +10,18 @@ import tyro
 
 from pinxit.cli.common import (
     Data,
-    Number,
+    NumImages,
     Out,
     RunFolder,
-    at_least,
-    called,
-    checked,
-    images_of,
-    many,
-    model_of,
-    plain,
-    tried,
-    written,
+    check_at_least,
+    check_suffix,
+    data_slug,
+    load_images_for,
+    load_model,
+    pluralize,
+    report_os_errors,
+    slug,
+    write_file,
 )
 from pinxit.data.masks import Half
 from pinxit.errors import UsageError
@@ -39,7 +39,7 @@ def complete(
     box: tuple[int, int, int, int] | None = None,
     mask: Path | None = None,
     compare: str | None = None,
-    number: Number = 8,
+    number: NumImages = 8,
     each: int = 1,
     seed: int = 0,
     temperature: float = 1.0,
@@ -63,41 +63,41 @@ def complete(
         alone: only the completed images, without what was given and the truth
         out: the sheet's PNG, or .npy for all pixels; else complete-*.png in the run's folder
     """
-    at_least(1, number, "images on the sheet")
-    at_least(1, each, "completions of each image")
+    check_at_least(1, number, "images on the sheet")
+    check_at_least(1, each, "completions of each image")
     if not 0 <= temperature < math.inf:
         raise UsageError(f"temperature must be 0 or more, not {temperature}.")
     given = {"ratio": ratio, "half": half, "box": box, "mask": mask, "compare": compare}
     chosen = [f"--{name}" for name, value in given.items() if value is not None]
     if len(chosen) > 1:
         raise UsageError(f"one of --ratio, --half, --box, --mask, --compare, not {chosen}.")
-    where = checked(out, ".png", ".npy")
-    model = model_of(run, "complete")
+    where = check_suffix(out, ".png", ".npy")
+    model = load_model(run, "complete")
     from pinxit.sampling import inpainting as completions
     from pinxit.sampling.grids import columns_with_titles
     from pinxit.sampling.inputs import evenly_spaced
 
-    images = evenly_spaced(images_of(model, run, data), number)
-    name = f"complete-{called(data)}-n{len(images)}" + (f"-seed{seed}" if seed else "")
+    images = evenly_spaced(load_images_for(model, run, data), number)
+    name = f"complete-{data_slug(data)}-n{len(images)}" + (f"-seed{seed}" if seed else "")
     if compare is not None:
         ratios = completions.ratios_of(compare)
-        where = where or run / f"{name}-compare-{plain(compare)}.png"
+        where = where or run / f"{name}-compare-{slug(compare)}.png"
         columns = completions.compared(model, images, ratios, seed)
-        print(written(where, columns_with_titles(columns)))
+        print(write_file(where, columns_with_titles(columns)))
         return
     missing, how = _missing(model, run, images, ratio, half, box, mask, seed)
     made = completions.several(
         model, images, missing, each=each, seed=seed, temperature=temperature
     )
     where = where or run / f"{name}-{how}.png"
-    print(f"{many(len(images), 'image')}, {missing.mean():.0%} of the pixels missing")
+    print(f"{pluralize(len(images), 'image')}, {missing.mean():.0%} of the pixels missing")
     if alone or where.suffix == ".npy":
         from pinxit.data.images import Images
 
-        print(tried(where, Images.concatenate(made).save))
+        print(report_os_errors(where, Images.concatenate(made).save))
         return
     columns = completions.side_by_side(images, missing, made)
-    print(written(where, columns_with_titles(columns)))
+    print(write_file(where, columns_with_titles(columns)))
 
 
 def _missing(
@@ -114,7 +114,7 @@ def _missing(
     from pinxit.data import masks as missing
 
     if mask is not None:
-        return missing.mask_from_image(images, _mask(run, mask, images)), plain(mask.stem)
+        return missing.mask_from_image(images, _mask(run, mask, images)), slug(mask.stem)
     if box is not None:
         return missing.box_mask(images, box), "box-" + "-".join(map(str, box))
     if half is None and ratio is None:

@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from pinxit.cli.common import (
-    Number,
+    NumImages,
     Out,
     RunFolder,
-    at_least,
-    checked,
-    files_of,
-    model_of,
-    plain,
-    tried,
-    written,
+    check_at_least,
+    check_suffix,
+    load_files,
+    load_model,
+    report_os_errors,
+    slug,
+    write_file,
 )
-from pinxit.cli.terminal import watched
+from pinxit.cli.terminal import show_live
 from pinxit.console import echo
 from pinxit.errors import UsageError
 
@@ -36,7 +36,7 @@ Flag = tyro.conf.FlagCreatePairsOff
 def draw(
     run: RunFolder,
     texts: Texts,
-    number: Number = 16,
+    number: NumImages = 16,
     language: str | None = None,
     guidance: float = 1.0,
     temperature: float = 1.0,
@@ -66,11 +66,11 @@ def draw(
         out: .png for a grid, .npy for all pixels, .gif for the grid as it grows; else draw-*.png in
             the run's folder
     """
-    at_least(1, number, "images of each text")
+    check_at_least(1, number, "images of each text")
     if not texts:
         raise UsageError('say what to draw: pinxit draw RUN "a small red circle"')
-    where = checked(out, ".png", ".npy", ".gif")
-    model = model_of(run, "draw")
+    where = check_suffix(out, ".png", ".npy", ".gif")
+    model = load_model(run, "draw")
     _warn(model, texts)
     growing = model.draw_stream(
         [text for text in texts for _ in range(number)],
@@ -80,14 +80,14 @@ def draw(
         top_k=top_k,
         top_p=top_p,
         best_of=best_of,
-        reranker=None if reranker is None else model_of(reranker, "caption"),
+        reranker=None if reranker is None else load_model(reranker, "caption"),
         language=language,
     )
     name = f"draw-{_short(texts)}-n{number}" + (f"-seed{seed}" if seed else "")
     name += f"-g{guidance:g}" if guidance != 1 else ""
     name += f"-t{temperature:g}" if temperature != 1 else ""
     name += f"-of{best_of}" if best_of != 1 else ""
-    name += f"-judged-by-{plain(reranker.name)}" if reranker is not None else ""
+    name += f"-judged-by-{slug(reranker.name)}" if reranker is not None else ""
     _painted(growing, where or run / f"{name}.png", watch, number if len(texts) > 1 else None)
 
 
@@ -95,7 +95,7 @@ def edit(
     run: RunFolder,
     image: File,
     text: Text,
-    number: Number = 1,
+    number: NumImages = 1,
     language: str | None = None,
     guidance: float = 1.0,
     temperature: float = 0.0,
@@ -124,13 +124,13 @@ def edit(
         out: .png, .npy for all pixels, .gif for the image as it grows; else edit-*.png in the
             run's folder
     """
-    at_least(1, number, "images")
-    where = checked(out, ".png", ".npy", ".gif")
-    model = model_of(run, "edit")
+    check_at_least(1, number, "images")
+    where = check_suffix(out, ".png", ".npy", ".gif")
+    model = load_model(run, "edit")
     _warn(model, (text,))
     import numpy as np
 
-    before = files_of(run, (image,)).take(np.zeros(number, int))
+    before = load_files(run, (image,)).take(np.zeros(number, int))
     growing = model.edit_stream(
         before,
         [text] * number,
@@ -142,7 +142,7 @@ def edit(
         best_of=best_of,
         language=language,
     )
-    name = f"edit-{plain(image.stem)}-{_short((text,))}" + (f"-seed{seed}" if seed else "")
+    name = f"edit-{slug(image.stem)}-{_short((text,))}" + (f"-seed{seed}" if seed else "")
     _painted(growing, where or run / f"{name}.png", watch, None)
 
 
@@ -160,17 +160,17 @@ def _painted(growing: Iterator[Images], where: Path, watch: bool, columns: int |
     if where.suffix == ".gif":
         from pinxit.sampling.grids import growing_grid
 
-        print(written(where, growing_grid(growing)))
+        print(write_file(where, growing_grid(growing)))
         return
     if watch:
-        images = watched(growing)
+        images = show_live(growing)
     else:
         *_, images = growing
     if columns is not None and where.suffix == ".png":
         images = images.grid(columns)
-    print(tried(where, images.save))
+    print(report_os_errors(where, images.save))
 
 
 def _short(texts: tuple[str, ...]) -> str:
-    first = plain(texts[0])[:40].strip("-.")
+    first = slug(texts[0])[:40].strip("-.")
     return first if len(texts) == 1 else f"{first}-and-{len(texts) - 1}-more"

@@ -6,14 +6,14 @@ from pinxit.cli.common import (
     Data,
     Out,
     RunFolder,
-    at_least,
-    called,
-    checked,
-    images_of,
-    many,
-    model_of,
+    check_at_least,
+    check_suffix,
+    data_slug,
+    load_images_for,
+    load_model,
+    pluralize,
     print_json,
-    written,
+    write_file,
 )
 
 
@@ -31,18 +31,18 @@ def embed(
         out: the parquet file; else embeddings-*.parquet in the run's folder
         json: print what was written as JSON
     """
-    where = checked(out, ".parquet")
-    model = model_of(run, "embed")
+    where = check_suffix(out, ".parquet")
+    model = load_model(run, "embed")
     from pinxit.sampling.exports import embeddings
 
-    images = images_of(model, run, data, split="all")
+    images = load_images_for(model, run, data, split="all")
     vectors = model.embed(images)
-    where = where or run / f"embeddings-{called(data, 'all')}.parquet"
-    written(where, embeddings(images, vectors))
+    where = where or run / f"embeddings-{data_slug(data, 'all')}.parquet"
+    write_file(where, embeddings(images, vectors))
     if json:
         print_json({"path": str(where), "count": len(vectors), "dim": vectors.shape[1]})
         return
-    print(f"{many(len(vectors), 'vector')} of {vectors.shape[1]} numbers")
+    print(f"{pluralize(len(vectors), 'vector')} of {vectors.shape[1]} numbers")
     print(where)
 
 
@@ -65,23 +65,23 @@ def score(
             folder
         json: print the scores as JSON
     """
-    at_least(1, samples, "samples")
-    where = checked(out, ".csv")
-    model = model_of(run, "score")
+    check_at_least(1, samples, "samples")
+    where = check_suffix(out, ".csv")
+    model = load_model(run, "score")
     from pinxit.sampling.grids import scored
     from pinxit.sampling.scores import scores, table
 
-    images = images_of(model, run, data)
+    images = load_images_for(model, run, data)
     found = scores(model, images, samples, seed)
-    where = where or run / f"scores-{called(data)}-k{samples}.csv"
+    where = where or run / f"scores-{data_slug(data)}-k{samples}.csv"
     rows = table(model, images, found)
     from pinxit.sampling.exports import csv_text
 
-    written(where, csv_text(rows))
-    sheet = written(where.with_suffix(".png"), scored(images, found))
+    write_file(where, csv_text(rows))
+    sheet = write_file(where.with_suffix(".png"), scored(images, found))
     if json:
         print_json({"path": str(where), "sheet": str(sheet), "scores": rows})
         return
-    print(f"{many(len(found), 'image')}: {found.mean():.1f} nats on average")
+    print(f"{pluralize(len(found), 'image')}: {found.mean():.1f} nats on average")
     print(f"most unusual: {sheet}")
     print(where)

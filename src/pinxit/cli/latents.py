@@ -9,14 +9,14 @@ from pinxit.cli.common import (
     Files,
     Out,
     RunFolder,
-    at_least,
-    checked,
-    files_of,
-    images_of,
-    model_of,
-    plain,
+    check_at_least,
+    check_suffix,
+    load_files,
+    load_images_for,
+    load_model,
     print_json,
-    written,
+    slug,
+    write_file,
 )
 from pinxit.errors import UsageError
 
@@ -41,13 +41,13 @@ def interpolate(
         gif: an animation, there and back, in place of a strip
         out: .png or .gif; else interpolate-*.png (.gif) in the run's folder
     """
-    at_least(2, steps, "steps")
+    check_at_least(2, steps, "steps")
     if (seeds is None) == (not images) or (images and len(images) != 2):
         given = f", not {len(images)}" if images else ""
         raise UsageError(f"interpolate goes between two image files{given}, or --seeds 0 1.")
-    where = checked(out, ".png", ".gif")
+    where = check_suffix(out, ".png", ".gif")
     gif = gif if where is None else where.suffix == ".gif"
-    model = model_of(run, "encode")
+    model = load_model(run, "encode")
     from pinxit.sampling import grids as sheets
     from pinxit.sampling import latents
 
@@ -56,12 +56,12 @@ def interpolate(
         made = latents.between_seeds(model, seeds, steps, path)
         name = f"seeds-{seeds[0]}-{seeds[1]}"
     else:
-        ends = files_of(run, images)
+        ends = load_files(run, images)
         made = latents.between_images(model, ends, steps, path)
-        name = "-".join(plain(file.stem) for file in images)
+        name = "-".join(slug(file.stem) for file in images)
     name = f"interpolate-{name}" + (f"-{path}" if path != "spherical" else "")
     where = where or run / f"{name}{'.gif' if gif else '.png'}"
-    print(written(where, sheets.animation(made) if gif else sheets.strip(made, ends).png()))
+    print(write_file(where, sheets.animation(made) if gif else sheets.strip(made, ends).png()))
 
 
 def traverse(
@@ -82,24 +82,26 @@ def traverse(
         out: the sheet's PNG; else traverse-*.png in the run's folder
         json: print the latents and their KL as JSON
     """
-    at_least(1, latents, "latents")
-    at_least(2, steps, "steps")
-    where = checked(out, ".png")
-    model = model_of(run, "encode")
+    check_at_least(1, latents, "latents")
+    check_at_least(2, steps, "steps")
+    where = check_suffix(out, ".png")
+    model = load_model(run, "encode")
     from pinxit.sampling.grids import rows_with_text
     from pinxit.sampling.inputs import evenly_spaced
     from pinxit.sampling.latents import traverse as along
 
-    start = None if image is None else files_of(run, (image,))
-    found = along(model, evenly_spaced(images_of(model, run, ()), 2_000), latents, start, steps)
+    start = None if image is None else load_files(run, (image,))
+    found = along(
+        model, evenly_spaced(load_images_for(model, run, ()), 2_000), latents, start, steps
+    )
     rows = list(zip(found.latents, found.rate, strict=True))
     texts = [f"z{number}\n{rate:.2f} nats" for number, rate in rows]
-    name = f"traverse-{latents}" + (f"-{plain(image.stem)}" if image else "")
+    name = f"traverse-{latents}" + (f"-{slug(image.stem)}" if image else "")
     where = where or run / f"{name}.png"
     sheet = rows_with_text(found.images, found.steps, texts)
     if json:
-        written(where, sheet)
+        write_file(where, sheet)
         shown = [{"latent": number, "kl": rate} for number, rate in rows]
         print_json({"path": str(where), "latents": shown})
         return
-    print(written(where, sheet))
+    print(write_file(where, sheet))

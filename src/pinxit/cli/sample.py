@@ -1,4 +1,4 @@
-"""`pinxit sample`, `reconstruct`, `interpolate`, `traverse`, `embed` and `score`."""
+"""`pinxit sample` and `pinxit reconstruct`."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from tyro.conf import FlagCreatePairsOff
 
 from pinxit.cli.common import (
     Data,
-    Number,
+    NumImages,
     Out,
     RunFolder,
-    at_least,
-    called,
-    checked,
-    images_of,
-    many,
-    model_of,
-    names_of,
-    plain,
+    check_at_least,
+    check_suffix,
+    data_slug,
+    image_names,
+    load_images_for,
+    load_model,
+    pluralize,
     print_json,
-    tried,
-    written,
+    report_os_errors,
+    slug,
+    write_file,
 )
-from pinxit.cli.terminal import watched
+from pinxit.cli.terminal import show_live
 from pinxit.errors import UsageError
 from pinxit.models import family_of
 
 
 def sample(
     run: RunFolder,
-    number: Number = 64,
+    number: NumImages = 64,
     seed: int = 0,
     temperature: float = 1.0,
     label: str | None = None,
@@ -53,8 +53,8 @@ def sample(
         out: .png for a grid, .npy for all pixels, .gif for the grid as it grows; else sample-*.png
             in the run's folder
     """
-    where = checked(out, ".png", ".npy", ".gif")
-    model = model_of(run, "sample")
+    where = check_suffix(out, ".png", ".npy", ".gif")
+    model = load_model(run, "sample")
     from pinxit.models.protocols import CanSampleStream
 
     options = {"seed": seed, "temperature": temperature, "label": label}
@@ -70,10 +70,10 @@ def sample(
     if where is not None and where.suffix == ".gif":
         from pinxit.sampling.grids import growing_grid
 
-        print(written(where, growing_grid(model.sample_stream(number, **options))))
+        print(write_file(where, growing_grid(model.sample_stream(number, **options))))
         return
     images = (
-        watched(model.sample_stream(number, **options))
+        show_live(model.sample_stream(number, **options))
         if watch
         else model.sample(number, **options)
     )
@@ -81,15 +81,15 @@ def sample(
     name += f"-t{temperature:g}" if temperature != 1 else ""
     name += f"-k{top_k}" if top_k else ""
     name += f"-p{top_p:g}" if top_p else ""
-    name += f"-{plain(label)}" if label is not None else ""
+    name += f"-{slug(label)}" if label is not None else ""
     where = where or run / f"{name}.png"
-    print(tried(where, images.save))
+    print(report_os_errors(where, images.save))
 
 
 def reconstruct(
     run: RunFolder,
     data: Data = (),
-    number: Number = 32,
+    number: NumImages = 32,
     out: Out = None,
     json: bool = False,
 ) -> None:
@@ -102,23 +102,23 @@ def reconstruct(
         out: the sheet's PNG; else reconstruct-*.png in the run's folder
         json: print each image's error as JSON
     """
-    at_least(1, number, "images on the sheet")
-    where = checked(out, ".png")
-    model = model_of(run, "reconstruct")
+    check_at_least(1, number, "images on the sheet")
+    where = check_suffix(out, ".png")
+    model = load_model(run, "reconstruct")
     from pinxit.evaluation.reconstruction import mean_squared_errors, psnr
     from pinxit.sampling.grids import pairs
     from pinxit.sampling.inputs import evenly_spaced
 
-    images = evenly_spaced(images_of(model, run, data), number)
+    images = evenly_spaced(load_images_for(model, run, data), number)
     made = model.reconstruct(images)
-    where = where or run / f"reconstruct-{called(data)}-n{len(images)}.png"
+    where = where or run / f"reconstruct-{data_slug(data)}-n{len(images)}.png"
     errors = psnr(mean_squared_errors(images, made)).tolist()
     mean = sum(errors) / len(errors)
     if json:
-        each = zip(names_of(images), errors, strict=True)
+        each = zip(image_names(images), errors, strict=True)
         rows = [{"name": name, "psnr": error} for name, error in each]
-        written(where, pairs(images, made).png())
+        write_file(where, pairs(images, made).png())
         print_json({"path": str(where), "psnr": mean, "images": rows})
         return
-    print(f"{many(len(images), 'image')}, PSNR {mean:.1f} dB")
-    print(written(where, pairs(images, made).png()))
+    print(f"{pluralize(len(images), 'image')}, PSNR {mean:.1f} dB")
+    print(write_file(where, pairs(images, made).png()))

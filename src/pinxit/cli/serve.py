@@ -8,7 +8,7 @@ from typing import Annotated
 
 import tyro
 
-from pinxit.cli.common import at_least
+from pinxit.cli.common import check_at_least
 from pinxit.errors import PinxitError, UsageError
 
 Runs = Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN ...")]
@@ -56,7 +56,7 @@ def serve(
         studio: the page at /
     """
     _checked(runs)
-    at_least(1, waiting, "images that may wait")
+    check_at_least(1, waiting, "images that may wait")
     key = api_key or os.environ.get("PINXIT_API_KEY") or None
     if host not in LOCAL and key is None and not insist:
         raise UsageError(

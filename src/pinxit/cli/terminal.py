@@ -14,7 +14,7 @@ UPPER = "\N{UPPER HALF BLOCK}"
 GAP = 2  # characters between images
 
 
-def watched(growing: Iterator[Images], width: int | None = None) -> Images:
+def show_live(growing: Iterator[Images], width: int | None = None) -> Images:
     """Show images on stderr as they come, as many as fit in a line; returns the last.
 
     Where stderr is no terminal nothing is shown.
@@ -27,14 +27,14 @@ def watched(growing: Iterator[Images], width: int | None = None) -> Images:
     with Live(console=console, auto_refresh=False, transient=True) as live:
         for last in growing:
             if console.is_terminal:
-                live.update(in_characters(last, console.width), refresh=True)
+                live.update(to_half_blocks(last, console.width), refresh=True)
     assert last is not None, "there is one image or more"
     if console.is_terminal:
-        console.print(in_characters(last, console.width))
+        console.print(to_half_blocks(last, console.width))
     return last
 
 
-def in_characters(images: Images, across: int) -> Text:
+def to_half_blocks(images: Images, across: int) -> Text:
     """The first images side by side, each character two of their pixels."""
     import numpy as np
     from rich.text import Text
