@@ -17,7 +17,7 @@ from pinxit.data.images import Images
 from pinxit.models.mae.config import Config
 from pinxit.models.mae.masking import seen_count
 from pinxit.models.mae.model import MaskedAutoencoder
-from pinxit.models.protocols import Loss
+from pinxit.models.results import Loss
 from pinxit.nn.pixels import gather_tokens
 
 # name, side, patch, the model's other options

@@ -11,8 +11,9 @@ from safetensors.torch import load, save
 
 from pinxit.errors import PinxitError, UsageError
 from pinxit.models import build_model, family_of, get_family, list_families
+from pinxit.models.abilities import ABILITIES, abilities, require
 from pinxit.models.config import config_from_dict
-from pinxit.models.protocols import ABILITIES, Model, abilities, require
+from pinxit.models.protocols import Model
 from pinxit.models.vae.config import Config as AnyConfig
 from tests.builders import blobs
 

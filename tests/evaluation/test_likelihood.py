@@ -13,7 +13,7 @@ from torch.distributions import MultivariateNormal, Normal
 
 from pinxit.data.batch import DatasetInfo
 from pinxit.evaluation import likelihood as measure
-from pinxit.models.protocols import Elbo, ImportanceEstimate
+from pinxit.models.results import Elbo, ImportanceEstimate
 from pinxit.sampling import elbo as bounds
 from tests.builders import blobs
 

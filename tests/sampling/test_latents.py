@@ -11,7 +11,7 @@ from hypothesis.extra.numpy import arrays
 
 from pinxit.errors import UsageError
 from pinxit.models import get_family
-from pinxit.models.protocols import Posterior
+from pinxit.models.results import Posterior
 from pinxit.sampling import label_matched as draws
 from pinxit.sampling import latents
 from pinxit.sampling.inputs import evenly_spaced, for_model, held_out, labels_for

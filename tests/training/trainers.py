@@ -9,7 +9,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-from pinxit.models.protocols import Loss
+from pinxit.models.results import Loss
 from pinxit.training.loop import Counters, Step, TrainState, train_steps
 from pinxit.training.optimizers import build_optimizer
 from pinxit.training.settings import TrainingSettings

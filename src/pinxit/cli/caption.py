@@ -19,7 +19,7 @@ from pinxit.cli.common import (
 from pinxit.errors import UsageError
 
 if TYPE_CHECKING:
-    from pinxit.models.protocols import ScoredText
+    from pinxit.models.results import ScoredText
 from pinxit.cli.draw import Flag, Texts, _warn
 
 

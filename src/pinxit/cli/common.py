@@ -22,7 +22,7 @@ Out = Annotated[Path | None, arg(aliases=("-o",))]
 
 def load_model(run: Path, ability: str) -> Any:
     """The run's model, which can do what is asked."""
-    from pinxit.models.protocols import require
+    from pinxit.models.abilities import require
     from pinxit.runs import Run
 
     Run(run).config  # noqa: B018 (a folder that is no run says so before torch is imported)

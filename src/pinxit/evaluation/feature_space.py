@@ -110,7 +110,7 @@ def encoder_space(folder: Path) -> EncoderSpace:
 
     Raises PinxitError where it is no run, or of a family that embeds nothing.
     """
-    from pinxit.models.protocols import require
+    from pinxit.models.abilities import require
     from pinxit.runs import Run
 
     run = Run(folder)

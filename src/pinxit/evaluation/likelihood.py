@@ -17,7 +17,8 @@ from torch import Tensor
 
 from pinxit.data.images import Images
 from pinxit.evaluation.metrics import MetricValue, Value
-from pinxit.models.protocols import FastImportanceSampling, ImportanceEstimate
+from pinxit.models.protocols import FastImportanceSampling
+from pinxit.models.results import ImportanceEstimate
 from pinxit.sampling.elbo import CHUNK, Bound, ProgressCallback, observed
 from pinxit.sampling.inputs import evenly_spaced
 

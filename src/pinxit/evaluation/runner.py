@@ -13,8 +13,9 @@ from pinxit.console import StageProgress
 from pinxit.data.images import Images
 from pinxit.errors import PinxitError, UsageError
 from pinxit.evaluation.metrics import MetricValue, collect
+from pinxit.models.abilities import ABILITIES, require
 from pinxit.models.generation import GenerationParams
-from pinxit.models.protocols import ABILITIES, HasPalette, require
+from pinxit.models.protocols import HasPalette
 from pinxit.runs import Run
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ A family is a package in `pinxit.models`. Its `__init__` has
     Config                 a frozen dataclass; the comment above a field is its help text;
                            `Config.resolve(info)` returns one with every open option chosen
     build(config, info)    the model: a torch module that is a `Model`
-    ABILITIES              the names in `ABILITIES` below that its models have
+    ABILITIES              the names in `pinxit.models.abilities` that its models have
 
 and, where something is fitted to the training images before the model is built (a palette, say),
 
@@ -21,69 +21,27 @@ same thing wherever it stands. Imports no torch.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from pinxit.data.batch import Batch, DatasetInfo
-from pinxit.errors import PinxitError
 from pinxit.models.generation import GenerationParams
+from pinxit.models.results import (
+    Elbo,
+    ImportanceEstimate,
+    Loss,
+    Posterior,
+    ScoredText,
+    TokenAttention,
+)
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
-    from jaxtyping import Bool, Float, Float32, Float64, Int64
+    from jaxtyping import Bool, Float, Float32, Int64
     from torch import Tensor
 
     from pinxit.data.images import Images
     from pinxit.data.text_tokenizer import TextTokenizer
-
-# -- what models return ----------------------------------------------------------------------------
-
-
-class Loss(NamedTuple):
-    """The scalar to minimise, and its parts under the paper's names, in `unit`."""
-
-    total: Tensor  # scalar
-    parts: dict[str, Tensor]  # scalars, detached
-    unit: str = "nats per image"
-
-
-class Posterior(NamedTuple):
-    """The diagonal Gaussian q(z|x) of each image."""
-
-    mean: Float32[np.ndarray, "n latent"]
-    std: Float32[np.ndarray, "n latent"]
-
-
-class Elbo(NamedTuple):
-    """The two terms of the evidence lower bound, per image, in nats."""
-
-    distortion: Float[Tensor, " batch"]  # -log p(x|z)
-    rate: Float[Tensor, "batch latent"]  # KL(q(z|x) || p(z)), per latent
-
-
-class ImportanceEstimate(NamedTuple):
-    """log p(x) by importance sampling (Burda 2015, eq. 8), per image, float64."""
-
-    log_likelihood: Float64[Tensor, " batch"]  # log-mean-exp of the weights, nats
-    error: Float64[Tensor, " batch"]  # its Monte Carlo standard error, nats
-    effective: Float64[Tensor, " batch"]  # effective sample size, (sum w)^2 / sum w^2
-
-
-class ScoredText(NamedTuple):
-    """A generated text and its log-probability in nats."""
-
-    text: str
-    log_prob: float
-
-
-class TokenAttention(NamedTuple):
-    """A text token and its cross-attention with each cell of an image."""
-
-    token: str
-    weights: Float32[np.ndarray, "rows columns"]  # mean over layers and heads
-
-
-# -- abilities -------------------------------------------------------------------------------------
 
 
 @runtime_checkable
@@ -329,9 +287,6 @@ class CanTranslate(HasText, Protocol):
     ) -> list[ScoredText]: ...
 
 
-# -- what some models have beside an ability ---
-
-
 @runtime_checkable
 class HasELBO(Protocol):
     """An ELBO with its terms, and importance weights log p(x, z) - log q(z|x)."""
@@ -395,44 +350,3 @@ class HasHiddenStates(Protocol):
     """The mean over positions of the first layer's input and of each layer's output."""
 
     def hidden_states(self, images: Images) -> Float32[np.ndarray, "layers n width"]: ...
-
-
-ABILITIES: dict[str, type] = {
-    "sample": CanSample,
-    "reconstruct": CanReconstruct,
-    "encode": CanEncode,
-    "embed": CanEmbed,
-    "score": CanScore,
-    "complete": CanComplete,
-    "tokenize": CanTokenize,
-    "draw": CanDraw,
-    "caption": CanCaption,
-    "edit": CanEdit,
-    "translate": CanTranslate,
-    "elbo": HasELBO,
-}
-
-
-def abilities(model: object) -> tuple[str, ...]:
-    """What a model can do, by the names above."""
-    return tuple(name for name, protocol in ABILITIES.items() if isinstance(model, protocol))
-
-
-def require(model: Any, ability: str) -> Any:
-    """The model itself. Raises PinxitError, naming the families that have the ability."""
-    from pinxit.models import family_of, get_family, list_families
-
-    if isinstance(model, ABILITIES[ability]):
-        return model
-    name = family_of(model.config)
-    able = [other for other in list_families() if ability in get_family(other).ABILITIES]
-    directions = getattr(get_family(name), "DIRECTIONS", {})
-    if ability in directions:  # the family can, trained in another direction
-        source, target = directions[ability]
-        raise PinxitError(
-            f"this {name} run can {', '.join(abilities(model))}, but not {ability}; "
-            f"train one with --source {source} --target {target}."
-        )
-    raise PinxitError(
-        f"a {name} run cannot {ability}; these families can: {', '.join(able) or 'none'}."
-    )

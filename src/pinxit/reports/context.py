@@ -12,13 +12,13 @@ import numpy as np
 from pinxit.data.images import Images
 from pinxit.errors import PinxitError
 from pinxit.evaluation.reconstruction import mean_squared_errors
-from pinxit.models.protocols import ABILITIES
+from pinxit.models.abilities import ABILITIES
 from pinxit.runs import Run
 from pinxit.sampling.inputs import for_model, run_images, sees_labels
 from pinxit.sampling.latents import Activity, gaussian_kl
 
 if TYPE_CHECKING:
-    from pinxit.models.protocols import Posterior
+    from pinxit.models.results import Posterior
     from pinxit.sampling.elbo import Bound
 
 NUMBERS = 12_000_000  # pixels' values that are looked at: a report is made in seconds

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from pinxit.data.images import Images
-from pinxit.models.protocols import require
+from pinxit.models.abilities import require
 from pinxit.nn.rng import mix_seed
 from pinxit.sampling.inputs import for_model, sees_labels
 

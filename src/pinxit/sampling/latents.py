@@ -9,7 +9,9 @@ from jaxtyping import Float32
 
 from pinxit.data.images import Images
 from pinxit.errors import UsageError
-from pinxit.models.protocols import HasELBO, HasLearnedPrior, Posterior, require
+from pinxit.models.abilities import require
+from pinxit.models.protocols import HasELBO, HasLearnedPrior
+from pinxit.models.results import Posterior
 from pinxit.sampling.inputs import evenly_spaced, labels_for
 
 ACTIVE = 0.01  # of the variance over x of E[z given x] (Burda 2015, sec. 5)

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from pinxit.data.images import Images
-from pinxit.models.protocols import require
+from pinxit.models.abilities import require
 from pinxit.nn.rng import mix_seed
 
 AT_ONCE = 100_000  # latents that the model is given at once: memory does not grow with images

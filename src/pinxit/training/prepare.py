@@ -78,7 +78,7 @@ def _tokenizer(config: Any) -> Any:
     named = getattr(config, "image_tokenizer", None)
     if named is None:
         return None
-    from pinxit.models.protocols import require
+    from pinxit.models.abilities import require
     from pinxit.runs import Run
 
     return require(Run(Path(named)).load(), "tokenize")

@@ -9,7 +9,7 @@ from pinxit.data.atomic_write import write_atomically
 from pinxit.data.captions import captions_round_robin
 from pinxit.data.images import Images
 from pinxit.data.masks import patch_size_of, random_patch_mask, show_masked
-from pinxit.models.protocols import abilities
+from pinxit.models.abilities import abilities
 from pinxit.runs import Run
 
 

@@ -21,7 +21,7 @@ from pinxit.models.igpt.config import Config
 from pinxit.models.igpt.generate import UNMASK_STEPS, Asked, filling
 from pinxit.models.image_codecs import TokenizerCodes
 from pinxit.models.inputs import class_of, pixels_for, refuse_other_shape
-from pinxit.models.protocols import Loss
+from pinxit.models.results import Loss
 from pinxit.nn.chunking import map_in_fixed_batches
 from pinxit.nn.layers import LabelEmbedding
 from pinxit.nn.palette import COLORS, Tokens, coloured, nearest, unprepared

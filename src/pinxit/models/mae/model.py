@@ -17,7 +17,7 @@ from pinxit.models.generation import SEEDED, GenerationParams, resolve_params
 from pinxit.models.inputs import pixels_for, refuse_other_shape
 from pinxit.models.mae.config import Config
 from pinxit.models.mae.masking import Order, order, restoring, seen_count
-from pinxit.models.protocols import Loss
+from pinxit.models.results import Loss
 from pinxit.nn.chunking import map_in_fixed_batches
 from pinxit.nn.pixels import gather_tokens, patchify, unpatchify
 from pinxit.nn.positions import sincos_2d_pos_embed

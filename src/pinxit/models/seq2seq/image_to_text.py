@@ -20,7 +20,7 @@ from pinxit.data.text_tokenizer import EOS, PAD
 from pinxit.errors import UsageError
 from pinxit.models.generation import TOKENS, GenerationParams, resolve_params
 from pinxit.models.inputs import pixels_for
-from pinxit.models.protocols import ScoredText, TokenAttention
+from pinxit.models.results import ScoredText, TokenAttention
 from pinxit.models.seq2seq.cached_decoder import Steps
 from pinxit.models.seq2seq.generate import AT_ONCE, padded
 from pinxit.models.seq2seq.model import Seq2Seq

@@ -15,7 +15,7 @@ from pinxit.data.batch import Batch, DatasetInfo
 from pinxit.data.text_tokenizer import EOS, PAD, TextTokenizer
 from pinxit.errors import UsageError
 from pinxit.models.image_codecs import PaletteCodes, TokenizerCodes
-from pinxit.models.protocols import Loss
+from pinxit.models.results import Loss
 from pinxit.models.saved_state import KeptWords
 from pinxit.models.seq2seq.caption_batch import Said, _short
 from pinxit.models.seq2seq.code_embeddings import Around, Vectors

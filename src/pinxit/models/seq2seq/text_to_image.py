@@ -20,7 +20,8 @@ from pinxit.data.text_tokenizer import EOS
 from pinxit.errors import UsageError
 from pinxit.models.generation import GUIDED, GenerationParams, resolve_params
 from pinxit.models.inputs import pixels_for
-from pinxit.models.protocols import CanCaption, TokenAttention
+from pinxit.models.protocols import CanCaption
+from pinxit.models.results import TokenAttention
 from pinxit.models.seq2seq.caption_batch import Said
 from pinxit.models.seq2seq.generate import AT_ONCE, Painted, best_of, padded
 from pinxit.models.seq2seq.model import Seq2Seq

@@ -14,7 +14,7 @@ from pinxit.data.batch import Batch, DatasetInfo
 from pinxit.data.images import Images
 from pinxit.errors import UsageError
 from pinxit.models.inputs import pixels_for
-from pinxit.models.protocols import Loss
+from pinxit.models.results import Loss
 from pinxit.models.tokenizer.config import Config
 from pinxit.models.tokenizer.quantizers import Quantized, quantizer
 from pinxit.nn.chunking import map_in_fixed_batches

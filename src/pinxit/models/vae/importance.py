@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from pinxit.models.protocols import ImportanceEstimate
+from pinxit.models.results import ImportanceEstimate
 from pinxit.models.vae.likelihoods import Bernoulli
 from pinxit.models.vae.networks import Labels, MLPDecoder
 from pinxit.models.vae.priors import log_normal

@@ -15,7 +15,7 @@ from pinxit.data.images import Images
 from pinxit.errors import UsageError
 from pinxit.models.generation import SEEDED, GenerationParams, resolve_params
 from pinxit.models.inputs import class_of, pixels_for
-from pinxit.models.protocols import Elbo, ImportanceEstimate, Loss, Posterior
+from pinxit.models.results import Elbo, ImportanceEstimate, Loss, Posterior
 from pinxit.models.vae.config import Config
 from pinxit.models.vae.importance import importance_log_likelihood
 from pinxit.models.vae.likelihoods import Bernoulli, Gaussian, describe, likelihood

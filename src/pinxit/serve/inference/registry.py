@@ -10,7 +10,7 @@ from typing import Any
 
 from pinxit.data.batch import DatasetInfo
 from pinxit.errors import UsageError
-from pinxit.models.protocols import abilities
+from pinxit.models.abilities import abilities
 from pinxit.runs import Run
 from pinxit.serve.inference.batching import Worker
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from pinxit.data.images import Images
 from pinxit.errors import UsageError
-from pinxit.models.protocols import CanDraw, CanEdit, CanSampleStream, require
+from pinxit.models.abilities import require
+from pinxit.models.protocols import CanDraw, CanEdit, CanSampleStream
 from pinxit.serve.errors import Refusal, unknown_model
 from pinxit.serve.inference.registry import CHAT_NAMES, IMAGE_NAMES, Served
 from pinxit.serve.inference.requests import Ask, Growing, Painted

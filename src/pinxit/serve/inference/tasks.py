@@ -9,12 +9,7 @@ import numpy as np
 
 from pinxit.data.images import Images
 from pinxit.errors import PinxitError
-from pinxit.models.protocols import (
-    CanCompleteStream,
-    CanSampleStream,
-    HasLabels,
-    HasLearnedPrior,
-)
+from pinxit.models.protocols import CanCompleteStream, CanSampleStream, HasLabels, HasLearnedPrior
 from pinxit.nn.rng import mix_seed
 from pinxit.serve.errors import Refusal
 from pinxit.serve.inference.batching import Job, Task, finished
