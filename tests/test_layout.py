@@ -1,55 +1,135 @@
-"""The order of the rooms: a file may import only from the rooms above its own."""
+"""The layout of the package: the order of imports, no circles, and no family named outside models/."""
 
 from __future__ import annotations
 
 import ast
+import io
 import subprocess
 import sys
 import time
+import tokenize
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import pinxit
+from pinxit.models import list_families
 
-HOUSE = Path(pinxit.__file__).parent
-ROOMS = ["errors", "console", "data", "nn", "models", "runs", "training", "sampling"]
-ROOMS += ["evaluation", "reports", "serve", "cli"]
+PACKAGE = Path(pinxit.__file__).parent
+# a file imports from its own package and from those before it
+ORDER = [
+    "errors", "console", "data", "nn", "models", "runs", "training", "sampling", "evaluation",
+    "reports", "serve", "cli",
+]  # fmt: skip
+FILES = sorted(file for file in PACKAGE.rglob("*.py") if file != PACKAGE / "__init__.py")
+MAX_LINES = 400
 
 
-def room_of(file: Path) -> str:
-    return file.relative_to(HOUSE).parts[0].removesuffix(".py")
+def module_name(file: Path) -> str:
+    parts = list(file.relative_to(PACKAGE.parent).with_suffix("").parts)
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def imported_rooms(file: Path) -> set[str]:
-    rooms = set()
+MODULES = {module_name(file): file for file in FILES}
+
+
+def imported_modules(file: Path) -> Iterator[str]:
+    """Every pinxit module that a file imports: at the top, in functions, for type checking."""
     for node in ast.walk(ast.parse(file.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-            names = [node.module]
-            if node.module == "pinxit":
-                names = [f"pinxit.{alias.name}" for alias in node.names]
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "pinxit":
+            for alias in node.names:
+                full = f"{node.module}.{alias.name}"
+                yield full if full in MODULES or node.module == "pinxit" else str(node.module)
         elif isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        else:
-            continue
-        rooms |= {name.split(".")[1] for name in names if name.startswith("pinxit.")}
-    return rooms
+            yield from (a.name for a in node.names if a.name.startswith("pinxit."))
 
 
-FILES = sorted(file for file in HOUSE.rglob("*.py") if file != HOUSE / "__init__.py")
+def package_of(module: str) -> str:
+    return module.split(".")[1]
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(HOUSE)))
-def test_imports_run_one_way(file):
-    own = ROOMS.index(room_of(file))
-    below = {room for room in imported_rooms(file) if ROOMS.index(room) > own}
-    assert not below, f"{room_of(file)} imports from rooms below it: {below}"
+def circles(graph: dict[str, set[str]]) -> list[set[str]]:
+    """Sets of modules that import one another (strongly connected components, Tarjan 1972)."""
+    index: dict[str, int] = {}
+    low: dict[str, int] = {}
+    stack: list[str] = []
+    components: list[set[str]] = []
+
+    def visit(node: str) -> None:
+        index[node] = low[node] = len(index)
+        stack.append(node)
+        for other in graph[node]:
+            if other not in index:
+                visit(other)
+                low[node] = min(low[node], low[other])
+            elif other in stack:
+                low[node] = min(low[node], index[other])
+        if low[node] == index[node]:
+            component = set(stack[stack.index(node) :])
+            del stack[stack.index(node) :]
+            components.append(component)
+
+    for node in graph:
+        if node not in index:
+            visit(node)
+    return [component for component in components if len(component) > 1]
 
 
-def test_the_check_sees_an_import_from_below(tmp_path):
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))
+def test_imports_follow_the_order_of_packages(file):
+    own = ORDER.index(package_of(module_name(file)))
+    later = {name for name in imported_modules(file) if ORDER.index(package_of(name)) > own}
+    assert not later
+
+
+def test_an_import_against_the_order_is_detected(tmp_path):
     file = tmp_path / "wrong.py"
-    file.write_text("def f():\n    from pinxit.cli import main\n")
-    assert imported_rooms(file) == {"cli"}
+    file.write_text("def f():\n    from pinxit.cli import main\n    from pinxit import serve\n")
+    assert set(imported_modules(file)) == {"pinxit.cli", "pinxit.serve"}
+
+
+def test_no_modules_import_one_another():
+    graph = {
+        name: {m for m in imported_modules(file) if m in MODULES and m != name}
+        for name, file in MODULES.items()
+    }
+    assert circles(graph) == []
+
+
+def test_a_circle_is_detected():
+    graph = {"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"a"}}
+    assert circles(graph) == [{"b", "c"}]
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))
+def test_no_file_is_too_long(file):
+    assert len(file.read_text().splitlines()) <= MAX_LINES
+
+
+def family_names(source: str) -> set[str]:
+    """Families that code names: as a module, an identifier or a whole string."""
+    names = set()
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.NAME:
+            names.add(token.string)
+        elif token.type == tokenize.STRING:
+            names.add(token.string.strip("\"'"))
+    return names & set(list_families())
+
+
+OUTSIDE = [file for file in FILES if "models" not in file.relative_to(PACKAGE).parts]
+
+
+@pytest.mark.parametrize(
+    "file", [PACKAGE / "__init__.py", *OUTSIDE], ids=lambda file: str(file.relative_to(PACKAGE))
+)
+def test_no_family_is_named_outside_models(file):
+    assert not family_names(file.read_text())
+
+
+def test_a_named_family_is_detected():
+    assert family_names("from pinxit.models.vae import x\nname = 'igpt'\n") == {"vae", "igpt"}
 
 
 def modules_after(code: str) -> set[str]:
