@@ -1,4 +1,4 @@
-"""The layout of the package: the order of imports, no circles, and no family named outside models/."""
+"""The layout of the package: order of imports, no circles, no family named outside models/."""
 
 from __future__ import annotations
 
