@@ -13,6 +13,7 @@ import pytest
 import tyro
 
 from pinxit.cli import COMMANDS
+from pinxit.cli.common import PARSE
 from pinxit.cli.train import parsed
 from pinxit.data.sources.named import SETS
 from pinxit.errors import UsageError
@@ -32,7 +33,13 @@ def parse(line: str) -> None:
         parsed(words)
         return
     function = getattr(importlib.import_module(COMMANDS[command][0]), command)
-    tyro.cli(functools.wraps(function)(lambda *given, **named: None), args=words)
+    tyro.cli(functools.wraps(function)(lambda *given, **named: None), args=words, **PARSE)
+
+
+@pytest.fixture(autouse=True)
+def _load_no_model(monkeypatch):
+    """`--reranker RUN` names a run that a recipe trains: none is there to load."""
+    monkeypatch.setattr("pinxit.cli.common.load_reranker", lambda run: object())
 
 
 def recipe(path: Path) -> dict:
@@ -79,7 +86,7 @@ def test_a_recipe_uses_the_runs_that_it_trains_and_known_data(path):
         "pinxit train vae mnist --minuets 5",
         "pinxit train vae mnist --likelihood poisson",
         "pinxit sample runs/x --count 64",
-        "pinxit evaluate runs/x --importance-samples many",
+        "pinxit evaluate runs/x --iw-samples many",
     ],
 )
 def test_a_stale_command_would_be_seen(line, capsys):

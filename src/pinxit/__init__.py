@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pinxit.data.images import Images as Images
     from pinxit.data.label_captions import captions_from_labels as captions_from_labels
     from pinxit.data.load import load_images as load_images
-    from pinxit.evaluation import evaluate as evaluate
+    from pinxit.evaluation.runner import evaluate as evaluate
     from pinxit.models.igpt.config import Config as IGPT  # noqa: F401
     from pinxit.models.mae.config import Config as MAE  # noqa: F401
     from pinxit.models.seq2seq.config import Config as Seq2Seq  # noqa: F401
@@ -36,7 +36,7 @@ _WHERE = {
     "train": "pinxit.training",
     "load": "pinxit.runs",
     "Run": "pinxit.runs",
-    "evaluate": "pinxit.evaluation",
+    "evaluate": "pinxit.evaluation.runner",
     "report": "pinxit.reports",
     "PinxitError": "pinxit.errors",
     "UsageError": "pinxit.errors",

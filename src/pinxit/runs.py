@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from pinxit.data.atomic_write import write_atomically
 from pinxit.data.batch import DatasetInfo
@@ -106,7 +107,9 @@ class Run:
         except (RuntimeError, SafetensorError) as error:
             reason = str(error).splitlines()[0]
             raise PinxitError(f"{self.weights} does not fit config.json: {reason}") from None
-        return model.to(device).eval()
+        model = model.to(device).eval()
+        _RUN_OF_MODEL[model] = self
+        return model
 
     def metrics(self) -> list[dict[str, float]]:
         """The rows of metrics.csv; a cell that is empty is left out of its row."""
@@ -129,9 +132,17 @@ class Run:
         return write_atomically(self.path / name, content)
 
 
+_RUN_OF_MODEL: WeakKeyDictionary[Any, Run] = WeakKeyDictionary()
+
+
 def load(run: str | Path, device: str = "cpu") -> Any:
     """The model of a finished run, ready to use."""
     return Run(Path(run)).load(device)
+
+
+def run_of(model: object) -> Run | None:
+    """Return the run that a model was loaded from; None for any other object."""
+    return None if model is None else _RUN_OF_MODEL.get(model)
 
 
 def default_run_path(source: str, family_name: str, root: Path = Path("runs")) -> Path:

@@ -215,7 +215,7 @@ def quick(monkeypatch):
 
 
 def test_evaluate_prints_a_table_and_writes_the_same_figures(at, quick, capsys):
-    out = printed(capsys, "evaluate", at / "run", "--importance-samples", 20)
+    out = printed(capsys, "evaluate", at / "run", "--iw-samples", 20)
     assert out[-1] == str(at / "run" / "evaluation.json")
     text = "\n".join(out)
     for part in ("log-likelihood", "active units", "PSNR", "of data", "not FID", "30 images"):
@@ -232,7 +232,7 @@ def test_evaluate_prints_a_table_and_writes_the_same_figures(at, quick, capsys):
 
 
 def test_evaluate_again_gives_the_same_figures(at, quick):
-    options = {"importance_samples": 10, "limit": 5, "progress": False, "write": False}
+    options = {"iw_samples": 10, "likelihood_images": 5, "progress": False, "write": False}
     first, again = (pinxit.evaluate(at / "labelled", **options) for _ in range(2))
     assert first["metrics"] == again["metrics"]
     assert first["curves"] == again["curves"]
@@ -242,7 +242,7 @@ def test_evaluate_again_gives_the_same_figures(at, quick):
 
 def test_evaluate_on_other_images_says_so_where_there_is_no_test_split(at, quick):
     images = dataclasses.replace(blobs(40, seed=7), splits=None)
-    options = {"importance_samples": 0, "progress": False, "write": False}
+    options = {"iw_samples": 0, "progress": False, "write": False}
     found = pinxit.evaluate(at / "run", images, **options)
     assert "no test split" in found["warnings"][0]
     assert found["protocol"]["split"] != "test"
@@ -256,13 +256,13 @@ def test_evaluate_tells_that_the_data_has_changed(at, quick, tmp_path):
     run = Run(tmp_path / "changed")
     run.write("model.safetensors", (at / "run" / "model.safetensors").read_bytes())
     run.write("config.json", config)
-    found = pinxit.evaluate(run, importance_samples=0, distances=False, progress=False)
+    found = pinxit.evaluate(run, iw_samples=0, distances=False, progress=False)
     assert any("has changed since" in warning for warning in found["warnings"])
 
 
 def test_evaluate_without_distances_trains_no_feature_space(at, monkeypatch, capsys):
     monkeypatch.setattr(features, "feature_space", None)
-    words = ["--no-distances", "--importance-samples", 0, "--json"]
+    words = ["--no-distances", "--iw-samples", 0, "--json"]
     found = json.loads("\n".join(printed(capsys, "evaluate", at / "run", *words)))
     assert "frechet_samples" not in found["metrics"]
     assert "sharpness_samples" in found["metrics"]
@@ -271,9 +271,9 @@ def test_evaluate_without_distances_trains_no_feature_space(at, monkeypatch, cap
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["--importance-samples", "-1"], "0 or more"),
-        (["--limit", "0"], "1 or more"),
-        (["--count", "1"], "2 images or more"),
+        (["--iw-samples", "-1"], "0 or more"),
+        (["--likelihood-images", "0"], "1 or more"),
+        (["--max-images", "1"], "2 or more"),
         (["no-such-data"], "no-such-data"),
     ],
 )
@@ -285,7 +285,7 @@ def test_fid_says_what_it_needs(at, quick, monkeypatch, capsys):
     import sys
 
     monkeypatch.setitem(sys.modules, "torch_fidelity", None)
-    words = ["--fid", "--importance-samples", 0]
+    words = ["--fid", "--iw-samples", 0]
     assert "pip install 'pinxit[fid]'" in refused(capsys, "evaluate", at / "run", *words)
 
 

@@ -15,8 +15,9 @@ import pinxit
 from pinxit.cli import main
 from pinxit.console import StageProgress
 from pinxit.data.load import load_images
-from pinxit.evaluation import evaluate
-from pinxit.evaluation.runner import Assessment, Wanted
+from pinxit.evaluation.options import EvalOptions
+from pinxit.evaluation.runner import Assessment, evaluate
+from pinxit.models.generation import GenerationParams
 from pinxit.reports import report
 from pinxit.runs import Run
 from tests.builders import blobs
@@ -74,7 +75,7 @@ def test_words_that_no_caption_has_are_told(runs, capsys):
 def test_drawings_are_looked_for_among_the_true_images(runs):
     told = {"en": [f"blob {i}" for i in range(len(blobs()))]}
     images = dataclasses.replace(blobs(), captions=told)
-    judged = Assessment(Run(runs / "draw").load(), images, Wanted(), StageProgress(False))
+    judged = Assessment(Run(runs / "draw").load(), images, EvalOptions(), StageProgress(False))
     found = dict(judged.looked_up(lambda some: some.pixels.reshape(len(some), -1).astype(float)))
     for name in ("t2i_recall_at", "nn_recall_at"):
         assert 0 <= found[f"{name}_1"] <= found[f"{name}_5"] <= found[f"{name}_10"] <= 1
@@ -90,9 +91,9 @@ def test_a_captioning_run_judges_drawings_also_where_they_are_measured(runs, cap
     assert "but not caption" in refused(
         capsys, "draw", run, "a", "--best-of", "2", "--reranker", run
     )
-    found = evaluate(
-        run, blobs(), distances=False, best_of=2, reranker=reranker, progress=False, write=False
-    )
+    params = GenerationParams(best_of=2, reranker=pinxit.load(reranker))
+    options = EvalOptions(distances=False, generation=params)
+    found = evaluate(run, blobs(), options, progress=False, write=False)
     assert found["protocol"]["generation"]["reranker"] == reranker
 
 

@@ -65,11 +65,11 @@ def test_the_command_prints_and_draws(runs, tmp_path, capsys):
     table = capsys.readouterr().out
     assert "linear probe" in table
     assert "0.5" in table
-    assert main(["compare", *paths, "--figure", "psnr", "--against", "mask_ratio"]) == 2
+    assert main(["compare", *paths, "--metric", "psnr", "--against", "mask_ratio"]) == 2
     assert main(["compare", *paths[:1]]) == 2
-    assert main(["compare", *paths, "--figure", "psnr"]) == 2
+    assert main(["compare", *paths, "--metric", "psnr"]) == 2
     capsys.readouterr()
-    words = ["--figure", "probe_accuracy", "--against", "mask_ratio"]
+    words = ["--metric", "probe_accuracy", "--against", "mask_ratio"]
     assert main(["compare", *paths, *words, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["points"][1] == [0.75, 0.5]
@@ -86,7 +86,7 @@ def test_probes_by_layer_are_drawn_together(runs, tmp_path, capsys):
         by_layer(runs)
     for run, layers in zip(runs, ([0.2, 0.5, 0.4], [0.2, 0.3]), strict=False):
         run.write("evaluation.json", {"metrics": {"psnr": 1}, "curves": {"probe_by_layer": layers}})
-    words = [*(str(run.path) for run in runs), "--figure", "probe_by_layer"]
+    words = [*(str(run.path) for run in runs), "--metric", "probe_by_layer"]
     assert main(["compare", *words]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[:2] == ["b: 0.200 0.500 0.400", "a: 0.200 0.300"]

@@ -7,7 +7,7 @@ import re
 import pytest
 
 import pinxit
-from pinxit.evaluation import evaluate
+from pinxit.evaluation.runner import evaluate
 from pinxit.models import get_family
 from pinxit.reports import report
 from pinxit.runs import Run
@@ -20,7 +20,7 @@ def run(request, tmp_path_factory) -> Run:
     options = {} if request.param == "tokenizer" else {"width": 32, "depth": 2}
     config = get_family(request.param).Config(**options)
     made = pinxit.train(config, "digits", out=out, steps=30, batch_size=32, quiet=True)
-    evaluate(made, limit=40, count=64, probe=200, progress=False)
+    evaluate(made, likelihood_images=40, max_images=64, probe_train_size=200, progress=False)
     return made
 
 

@@ -114,4 +114,6 @@ def _dispatch(words: list[str]) -> int:
 
     import tyro
 
-    return tyro.cli(getattr(module, name), args=rest, prog=f"pinxit {name}") or 0
+    from pinxit.cli.common import PARSE
+
+    return tyro.cli(getattr(module, name), args=rest, prog=f"pinxit {name}", **PARSE) or 0

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from tyro.conf import Positional, arg
+from tyro.conf import OmitArgPrefixes, Positional, arg
+from tyro.constructors import (
+    ConstructorRegistry,
+    PrimitiveConstructorSpec,
+    PrimitiveTypeInfo,
+    StructConstructorSpec,
+    StructTypeInfo,
+)
 
 from pinxit.errors import PinxitError, UsageError
+from pinxit.models.generation import GenerationParams, Reranker
 
 if TYPE_CHECKING:
     from pinxit.data.images import Images
@@ -18,6 +27,50 @@ Data = Annotated[Positional[tuple[str, ...]], arg(metavar="[DATA ...]")]
 Files = Annotated[Positional[tuple[Path, ...]], arg(metavar="[A B]")]
 NumImages = Annotated[int, arg(aliases=("-n",))]
 Out = Annotated[Path | None, arg(aliases=("-o",))]
+
+
+# -- how tyro reads the shared dataclasses: tyro.cli(..., **PARSE) -----------------------------
+
+REGISTRY = ConstructorRegistry()
+PARSE: dict[str, Any] = {"config": (OmitArgPrefixes,), "registry": REGISTRY}
+
+
+@REGISTRY.primitive_rule
+def _reranker_rule(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Reranker] | None:
+    """`--reranker RUN` is the captioning model of a run; `--help` loads none."""
+    if info.type is not Reranker:
+        return None
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="RUN",
+        instance_from_str=lambda words: load_reranker(Path(words[0])),
+        is_instance=lambda value: value is not None,
+        str_from_instance=lambda model: [type(model).__name__],
+    )
+
+
+def load_reranker(run: Path) -> Reranker:
+    """Return the captioning model of a run. Raises PinxitError if it cannot caption."""
+    return load_model(run, "caption")
+
+
+class _GenerationFlags(GenerationParams):
+    """The same fields; a type of its own, so that tyro's rule for dataclasses applies to it."""
+
+
+@REGISTRY.struct_rule
+def _generation_rule(info: StructTypeInfo) -> StructConstructorSpec | None:
+    """The fields of `GenerationParams` as flags: one seed, and no `start`."""
+    if info.type is not GenerationParams:
+        return None
+    spec = ConstructorRegistry.get_struct_spec(dataclasses.replace(info, type=_GenerationFlags))
+    assert isinstance(spec, StructConstructorSpec)
+    fields = [field for field in spec.fields if field.name != "start"]
+    fields = [dataclasses.replace(f, type=int) if f.name == "seed" else f for f in fields]
+    return StructConstructorSpec(instantiate=GenerationParams, fields=tuple(fields))
+
+
+# -- runs and images ---------------------------------------------------------------------------
 
 
 def load_model(run: Path, ability: str) -> Any:

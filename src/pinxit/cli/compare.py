@@ -15,7 +15,7 @@ Runs = Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN RUN ...")]
 
 def compare(
     runs: Runs = (),
-    figure: str | None = None,
+    metric: str | None = None,
     against: str | None = None,
     out: Out = None,
     json: bool = False,
@@ -24,7 +24,7 @@ def compare(
 
     Args:
         runs: folders of two runs or more, each with its evaluation.json
-        figure: draw this figure of evaluation.json, as probe_accuracy ...
+        metric: plot this metric of evaluation.json, e.g. probe_accuracy ...
         against: ... against this option of the runs, as mask_ratio; for probe_by_layer leave it
             out: that is a curve by itself
         out: the curve's PNG; else FIGURE-AGAINST.png beside the first run
@@ -32,11 +32,11 @@ def compare(
     """
     if len(runs) < 2:
         raise UsageError(f"compare takes two runs or more, not {len(runs)}.")
-    by_itself = figure == "probe_by_layer"
-    if (figure is None or by_itself) != (against is None):
+    by_itself = metric == "probe_by_layer"
+    if (metric is None or by_itself) != (against is None):
         raise UsageError(
-            "a curve needs both, as --figure probe_accuracy --against mask_ratio; "
-            "--figure probe_by_layer stands alone."
+            "a curve needs both, as --metric probe_accuracy --against mask_ratio; "
+            "--metric probe_by_layer stands alone."
         )
     where = check_suffix(out, ".png")
     from pinxit.reports.compare_runs import by_layer, compared, curve, drawn, drawn_by_layer
@@ -53,10 +53,10 @@ def compare(
             print(f"{name}: {' '.join(f'{value:.3f}' for value in values)}")
         print(where)
         return
-    if figure is not None and against is not None:
-        points = curve(opened, figure, against)
+    if metric is not None and against is not None:
+        points = curve(opened, metric, against)
         where = write_file(
-            where or runs[0].parent / f"{figure}-{against}.png", drawn(points, figure, against)
+            where or runs[0].parent / f"{metric}-{against}.png", drawn(points, metric, against)
         )
         if json:
             print_json({"path": str(where), "points": points})

@@ -2,79 +2,36 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from pinxit.cli.common import Data, Out, RunFolder, print_json
+from pinxit.evaluation.options import EvalOptions
 
 
 def evaluate(
     run: RunFolder,
     data: Data = (),
-    importance_samples: int = 5_000,
-    limit: int | None = None,
-    count: int = 5_000,
-    distances: bool = True,
-    fid: bool = False,
-    probe: int = 10_000,
-    features: Path | None = None,
-    temperature: float | None = None,
-    guidance: float = 1.0,
-    top_p: float | None = None,
-    best_of: int = 1,
-    reranker: Path | None = None,
-    seed: int = 0,
+    options: EvalOptions = EvalOptions(),  # noqa: B008 (frozen)
     device: str | None = None,
     json: bool = False,
 ) -> None:
-    """How good a run is, on the test split: a table, and evaluation.json in the run's folder.
+    """Measure a run on the test split; write evaluation.json to the run's folder.
 
     Args:
         run: the run's folder
-        data: DATA; without it the run's own. Its test split is judged
-        importance_samples: for each image's log-likelihood; 0 leaves it out
-        limit: test images for that; without it as many as take two cores about a minute or two
-        count: images on each side of a distance, at most
-        distances: of samples and reconstructions to the test images; they need a feature space,
-            learned once for a data set
-        fid: measure FID too (the extra `fid`, and Inception's weights)
-        probe: training images that a linear probe on the features learns from; 0 leaves it out
-        features: a run whose frozen encoder is the feature space of the distances, as a masked
-            autoencoder's; without it a small network, learned once for a data set
-        temperature: of images painted from words; without it 1, and of edits 0
-        guidance: of images painted from words
-        top_p: paint them from the likeliest codes of so much probability alone
-        tries: paint each image so often and keep the likeliest, or what the judge prefers
-        judge: a run that captions images: kept is what it would most likely describe by the words
-        seed: of the chance
-        device: cpu or cuda; without it cuda where there is one
-        json: print evaluation.json in place of the table
+        data: DATA to evaluate on; without it the run's own. Its test split is used
+        options: options of the evaluation
+        device: cpu or cuda; without it cuda if there is one
+        json: print evaluation.json instead of the table
     """
-    from pinxit.evaluation import evaluate as assess
+    from pinxit.evaluation.runner import evaluate as evaluate_run
 
-    given = None if not data else data[0] if len(data) == 1 else list(data)
-    found = assess(
-        run,
-        given,
-        importance_samples=importance_samples,
-        limit=limit,
-        count=count,
-        distances=distances,
-        fid=fid,
-        probe=probe,
-        features=features,
-        temperature=temperature,
-        guidance=guidance,
-        top_p=top_p,
-        best_of=best_of,
-        reranker=reranker,
-        seed=seed,
-        device=device,
-    )
+    source = None if not data else data[0] if len(data) == 1 else list(data)
+    record = evaluate_run(run, source, options, device=device)
     if json:
-        print_json(found)
+        print_json(record)
         return
-    _print_table(found)
+    _print_table(record)
     print(run / "evaluation.json")
 
 

@@ -1,5 +1,1 @@
 """How good a model is: likelihood, latents, reconstruction, sharpness and distances."""
-
-from pinxit.evaluation.runner import evaluate
-
-__all__ = ["evaluate"]

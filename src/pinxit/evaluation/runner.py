@@ -11,52 +11,21 @@ from typing import TYPE_CHECKING, Any
 
 from pinxit.console import StageProgress
 from pinxit.data.images import Images
-from pinxit.errors import PinxitError, UsageError
+from pinxit.errors import PinxitError
 from pinxit.evaluation.metrics import MetricValue, collect
-from pinxit.models.abilities import ABILITIES, require
-from pinxit.models.generation import GenerationParams
+from pinxit.evaluation.options import EvalOptions, resolve_options
+from pinxit.models.abilities import ABILITIES
 from pinxit.models.protocols import HasPalette
-from pinxit.runs import Run
+from pinxit.runs import Run, run_of
 
 if TYPE_CHECKING:
     from pinxit.evaluation.retrieval import Embed
     from pinxit.sampling.elbo import Bound
 
 MOST = 10_000  # test images that are looked at
-MADE = 5_000  # images on each side of a distance
-PROBED = 10_000  # training images of a probe
 EXACT = 2_000  # images whose likelihood is exact, where no limit is given
 COMPLETED = 512  # images that are completed
 DRAWN = 512  # captions that are drawn, images that are edited or put in words
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What is to be measured, and how closely."""
-
-    importance_samples: int = 5_000  # 0: no importance-weighted likelihood
-    limit: int | None = None  # test images for it; None: about a minute of work on two cores
-    count: int = MADE  # images on each side of a distance, at most
-    distances: bool = True
-    fid: bool = False
-    seed: int = 0
-    probe: int = PROBED  # training images that a probe learns from; 0: none
-    features: Path | None = None  # a run whose encoder is the feature space of the distances
-    temperature: float | None = None  # of images painted from words; None: 1, of edits 0
-    guidance: float = 1.0
-    top_p: float | None = None
-    best_of: int = 1
-    reranker: Path | None = None  # a run that captions, which chooses among the tries
-
-    def __post_init__(self) -> None:
-        if self.importance_samples < 0:
-            raise UsageError(f"importance samples are 0 or more, not {self.importance_samples}.")
-        if self.limit is not None and self.limit < 1:
-            raise UsageError(f"limit is a number of images, 1 or more, not {self.limit}.")
-        if self.probe < 0:
-            raise UsageError(f"a probe learns from 0 images or more, not {self.probe}.")
-        if self.count < 2:
-            raise UsageError(f"distances need 2 images or more, not {self.count}.")
 
 
 @dataclass
@@ -65,7 +34,7 @@ class Assessment:
 
     model: Any
     images: Images  # the whole data: its training split teaches the feature space
-    wanted: Wanted
+    options: EvalOptions
     teller: StageProgress
     protocol: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
@@ -86,9 +55,9 @@ class Assessment:
         yield from self.detail()
         if self.can("complete"):
             yield from self.completion()
-        if self.can("embed") and self.wanted.probe:
+        if self.can("embed") and self.options.probe_train_size:
             yield from self.probe()
-        if self.wanted.distances:
+        if self.options.distances:
             yield from self.distances()
 
     def can(self, ability: str) -> bool:
@@ -122,10 +91,10 @@ class Assessment:
             return self.drawn
         if not self.can("sample"):
             return None
-        count = min(self.wanted.count, len(self.test))
+        count = min(self.options.max_images, len(self.test))
         self.protocol["samples"] = count
         with self.teller.stage(f"{count:,} samples"):
-            return draw_like(self.model, self.test, count, self.wanted.seed)
+            return draw_like(self.model, self.test, count, self.options.seed)
 
     @cached_property
     def told(self) -> tuple[Images, list[str]]:
@@ -133,7 +102,9 @@ class Assessment:
         from pinxit.data.captions import captions_round_robin
         from pinxit.sampling.inputs import evenly_spaced
 
-        few = evenly_spaced(self.test, min(self.wanted.limit or DRAWN, self.wanted.count))
+        few = evenly_spaced(
+            self.test, min(self.options.likelihood_images or DRAWN, self.options.max_images)
+        )
         rows, texts = captions_round_robin(few, self.model.text_tokenizer.languages)
         if not texts:
             raise PinxitError("the test images have no captions in a language of the model.")
@@ -155,19 +126,12 @@ class Assessment:
     def drawn(self) -> Images:
         """An image for each caption; of a model that edits, for each image before the edit."""
         asked, texts = self.told
-        wanted = self.wanted
-        params = GenerationParams(
-            seed=wanted.seed,
-            temperature=wanted.temperature,
-            guidance=wanted.guidance,
-            top_p=wanted.top_p,
-            best_of=wanted.best_of,
-            reranker=wanted.reranker and require(Run(wanted.reranker).load(), "caption"),
-        )
+        params = self.options.generation
+        reranker = run_of(params.reranker)
         self.protocol["generation"] = {
             **params.changed(),
-            "seed": wanted.seed,
-            "reranker": wanted.reranker and str(wanted.reranker),
+            "seed": params.seed,
+            "reranker": None if reranker is None else str(reranker.path),
         }
         with self.teller.stage(f"drawing {len(texts):,} captions"):
             if self.can("draw"):
@@ -199,7 +163,7 @@ class Assessment:
         from pinxit.sampling.elbo import bound
 
         with self.teller.stage(f"ELBO of {len(self.test):,} images") as told:
-            return bound(self.model, self.test, self.wanted.seed, told)
+            return bound(self.model, self.test, self.options.seed, told)
 
     def likelihood(self) -> Iterator[MetricValue]:
         """The ELBO of all test images, and the importance-weighted estimate of some."""
@@ -207,13 +171,13 @@ class Assessment:
 
         self.protocol["likelihood"] = self.model.likelihood_description
         yield from measure.bound_figures(self.model, self.bound)
-        k = self.wanted.importance_samples
+        k = self.options.iw_samples
         if k == 0:
             return
-        few = measure.chosen(self.model, self.test, k, self.wanted.limit)
+        few = measure.chosen(self.model, self.test, k, self.options.likelihood_images)
         self.protocol["importance"] = {"samples": k, "images": len(few)}
         with self.teller.stage(f"likelihood of {len(few):,} images, {k:,} samples each") as told:
-            found = list(measure.importance_figures(self.model, few, k, self.wanted.seed, told))
+            found = list(measure.importance_figures(self.model, few, k, self.options.seed, told))
         self.warnings += measure.loose(dict(found), k)
         yield from found
 
@@ -222,13 +186,13 @@ class Assessment:
         from pinxit.evaluation.likelihood import exact_figures
         from pinxit.sampling.inputs import evenly_spaced
 
-        few = evenly_spaced(self.test, self.wanted.limit or EXACT)
+        few = evenly_spaced(self.test, self.options.likelihood_images or EXACT)
         self.protocol["likelihood"] = (
             f"exact, of {len(few):,} images; {self.model.likelihood_description}"
         )
         with self.teller.stage(f"likelihood of {len(few):,} images"):
             try:
-                yield from exact_figures(self.model, few, self.wanted.seed)
+                yield from exact_figures(self.model, few, self.options.seed)
             except PinxitError as error:  # of this family, but trained to another end
                 self.warnings.append(f"no likelihood: {error}")
 
@@ -265,13 +229,13 @@ class Assessment:
 
         few = evenly_spaced(self.test, COMPLETED)
         with self.teller.stage("completions"):
-            yield from completion_figures(self.model, few, self.wanted.seed)
+            yield from completion_figures(self.model, few, self.options.seed)
 
     def probe(self) -> Iterator[MetricValue]:
         """What the features know of the labels, where there are any."""
         from pinxit.evaluation.linear_probe import labelled, probe_figures
 
-        train = labelled(self.images.split("train"), self.wanted.probe)
+        train = labelled(self.images.split("train"), self.options.probe_train_size)
         test = labelled(self.test, MOST)
         if train is None or test is None or self.images.splits is None:
             return
@@ -297,7 +261,7 @@ class Assessment:
             self.warnings.append(f"no distances: {len(self.test)} test images are too few")
             return
         with self.teller.stage("feature space") as told:
-            features = self.wanted.features
+            features = self.options.feature_run
             space = encoder_space(features) if features else feature_space(self.images, told)
         self.protocol["feature_space"] = space.facts
         if self.can("draw"):
@@ -305,10 +269,10 @@ class Assessment:
         if self.can("draw") and isinstance(space, FeatureSpace):
             yield from label_figures(space, self.drawn, self.told[0])
         with self.teller.stage("distances"):
-            comparison = Comparison(space, self.images, self.test, self.wanted.count)
+            comparison = Comparison(space, self.images, self.test, self.options.max_images)
             self.protocol["distances"] = comparison.counts()
             yield from comparison.figures(made)
-        if self.wanted.fid and self.samples is not None:
+        if self.options.fid and self.samples is not None:
             from pinxit.evaluation.fid import fid
 
             with self.teller.stage("FID"):
@@ -324,72 +288,56 @@ class Assessment:
 def evaluate(
     run: Run | str | Path,
     data: str | Path | Sequence[str | Path] | Images | None = None,
+    options: EvalOptions | None = None,
     *,
-    importance_samples: int = 5_000,
-    limit: int | None = None,
-    count: int = MADE,
-    distances: bool = True,
-    fid: bool = False,
-    probe: int = PROBED,
-    features: str | Path | None = None,
-    temperature: float | None = None,
-    guidance: float = 1.0,
-    top_p: float | None = None,
-    best_of: int = 1,
-    reranker: str | Path | None = None,
-    seed: int = 0,
     device: str | None = None,
     progress: bool = True,
     write: bool = True,
+    **changes: Any,
 ) -> dict[str, Any]:
-    """How good a run is, on the test split of its data, or of `data`: evaluation.json's content.
+    """Measure a run on the test split of its data, or of `data`.
 
-    `figures` {name: number}, `curves` {name: numbers}, `protocol`, `warnings`; see
-    `pinxit.evaluation.metrics`. `limit` is how many test images the importance-weighted
-    likelihood takes (None: about a minute's work of two cores), `probe` how many training
-    images a linear probe on the features learns from (0: none); `features` is a run whose frozen
-    encoder is the feature space of the distances (None: a small network, learned once for a data
-    set). `temperature` (None: 1, of edits 0), `guidance`, `top_p`, `best_of` and `reranker` (a
-    captioning run) are how images are generated from text. Figures are the same for a seed.
+    `changes` are fields of `EvalOptions` or of `GenerationParams`; they win over `options`.
+    Return the record that is written to the run's `evaluation.json` (unless `write` is False):
+    `metrics` {name: number}, `curves` {name: numbers}, `protocol`, `warnings`; see
+    `pinxit.evaluation.metrics`. The same seed gives the same values.
 
-    Raises UsageError for bad numbers, PinxitError where the run or the data cannot be read.
+    Raises UsageError for an unknown option or a bad value, PinxitError if the run or the data
+    cannot be read.
     """
-    space = None if features is None else Path(features)
-    wanted = Wanted(
-        importance_samples, limit, count, distances, fid, seed, probe, space,
-        temperature, guidance, top_p, best_of, None if reranker is None else Path(reranker),
-    )  # fmt: skip
+    options = resolve_options(options, changes)
     run = run if isinstance(run, Run) else Run(Path(run))
     run.config  # noqa: B018 (a folder that is no run says so before torch is imported)
     from pinxit.evaluation.provenance import circumstances
     from pinxit.sampling.inputs import given_images, run_images
 
     begun = time.monotonic()
-    if space is not None:
-        Run(space).config  # noqa: B018 (before any work)
+    if options.feature_run is not None:
+        Run(options.feature_run).config  # noqa: B018 (before any work)
     if data is None:
         images = run_images(run, progress=progress)
     else:
         images = given_images(run, [data] if isinstance(data, str | Path) else data)
     model = run.load(device or _device())
     with StageProgress(progress) as teller:
-        judged = Assessment(model, images, wanted, teller)
+        judged = Assessment(model, images, options, teller)
         judged.warnings += _changed(run, images) if data is None else []
-        judged.protocol.update(data=images.source, fingerprint=images.fingerprint, seed=seed)
+        judged.protocol.update(data=images.source, fingerprint=images.fingerprint)
+        judged.protocol["seed"] = options.seed
         figures, curves = collect(judged.figures())
     if not figures:
         raise PinxitError(f"there is nothing to measure of a run of the family '{run.family}'.")
     judged.protocol.update(circumstances(next(model.parameters()).device))
     judged.protocol["seconds"] = round(time.monotonic() - begun, 1)
-    found = {
+    record = {
         "metrics": figures,
         "curves": curves,
         "protocol": judged.protocol,
         "warnings": judged.warnings,
     }
     if write:
-        run.write("evaluation.json", found)
-    return found
+        run.write("evaluation.json", record)
+    return record
 
 
 def _changed(run: Run, images: Images) -> list[str]:

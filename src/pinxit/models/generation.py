@@ -12,20 +12,33 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from pinxit.data.batch import Seed
+from pinxit.data.batch import DatasetInfo, Seed
 from pinxit.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
-    from pinxit.models.protocols import CanCaption
+    import numpy as np
+    from jaxtyping import Float32
+
+    from pinxit.data.images import Images
 
 # what every generator takes, and what one that samples tokens takes beside it
 SEEDED = ("seed", "temperature", "start")
 TOKENS = (*SEEDED, "top_k", "top_p")
 GUIDED = (*TOKENS, "guidance", "best_of")
+
+
+class Reranker(Protocol):
+    """Rates images by log p(text | image), in nats: any model that captions (`CanCaption`)."""
+
+    info: DatasetInfo
+
+    def caption_log_prob(
+        self, images: Images, texts: Sequence[str], languages: Sequence[str]
+    ) -> Float32[np.ndarray, " n"]: ...
 
 
 @dataclass(frozen=True)
@@ -46,7 +59,7 @@ class GenerationParams:
     best_of: int = 1
     # captioning run that chooses among the candidates: the one with the highest
     # log p(caption | image); None: the most likely one
-    reranker: CanCaption | None = None
+    reranker: Reranker | None = None
     # number of the first image
     start: int = 0
 

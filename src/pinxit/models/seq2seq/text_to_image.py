@@ -18,7 +18,7 @@ from pinxit.data.batch import DatasetInfo
 from pinxit.data.images import Images
 from pinxit.data.text_tokenizer import EOS
 from pinxit.errors import UsageError
-from pinxit.models.generation import GUIDED, GenerationParams, resolve_params
+from pinxit.models.generation import GUIDED, GenerationParams, Reranker, resolve_params
 from pinxit.models.inputs import pixels_for
 from pinxit.models.protocols import CanCaption
 from pinxit.models.results import TokenAttention
@@ -85,7 +85,7 @@ class _ImageDecoder(Seq2Seq):
                 yield Images(self.codes.images_of(codes.to(self.device)).cpu().numpy())
 
     def _rerank(
-        self, reranker: CanCaption, captions: Said, rows: Sequence[int], generated: Painted
+        self, reranker: Reranker, captions: Said, rows: Sequence[int], generated: Painted
     ) -> Float32[Tensor, " n"]:
         """log p(caption | image) of each generated image, by the reranker."""
         assert self.codes is not None
@@ -203,7 +203,7 @@ class ImageEditing(_ImageDecoder):
 DRAW = (*GUIDED, "reranker")  # an instruction is no caption: edits cannot be reranked
 
 
-def check_reranker(reranker: CanCaption, info: DatasetInfo) -> None:
+def check_reranker(reranker: Reranker, info: DatasetInfo) -> None:
     """Raises UsageError where a model cannot caption, or captions images of another shape."""
     if not isinstance(reranker, CanCaption):
         raise UsageError(

@@ -1,0 +1,73 @@
+"""The options of `evaluate`: of the Python function and, flattened, of the command. No torch."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pinxit.errors import UsageError, did_you_mean
+from pinxit.models.generation import GenerationParams
+
+
+@dataclass(frozen=True)
+class EvalOptions:
+    """What `evaluate` measures, on how many images. Raises UsageError for a value out of range."""
+
+    # importance samples per image for the log-likelihood; 0 skips it
+    iw_samples: int = 5_000
+    # test images for the log-likelihood and for text; None: about a minute's work on two CPU
+    # cores, 2,000 where the likelihood is exact, 512 captions
+    likelihood_images: int | None = None
+    # images on each side of a distance; also the most samples and captions
+    max_images: int = 5_000
+    # Frechet distance, precision, recall and memorisation
+    distances: bool = True
+    # FID too; needs torch-fidelity (`pip install 'pinxit[fid]'`) and the Inception-v3 weights
+    fid: bool = False
+    # training images for the linear probe; 0 skips it
+    probe_train_size: int = 10_000
+    # run whose frozen encoder is the feature space of the distances; None: a small network
+    # trained once per data set
+    feature_run: Path | None = None
+    # how images are generated from text; its seed is the seed of the whole evaluation
+    generation: GenerationParams = field(default_factory=GenerationParams)
+
+    def __post_init__(self) -> None:
+        for name, least in (("iw_samples", 0), ("probe_train_size", 0), ("max_images", 2)):
+            if getattr(self, name) < least:
+                raise UsageError(f"{name} must be {least} or more, not {getattr(self, name)}.")
+        if self.likelihood_images is not None and self.likelihood_images < 1:
+            raise UsageError(f"likelihood_images must be 1 or more, not {self.likelihood_images}.")
+        if not isinstance(self.generation.seed, int):
+            raise UsageError("an evaluation has one seed, not one for each image.")
+
+    @property
+    def seed(self) -> int:
+        """The seed of the evaluation."""
+        assert isinstance(self.generation.seed, int)
+        return self.generation.seed
+
+
+def resolve_options(options: EvalOptions | None, changes: Mapping[str, Any]) -> EvalOptions:
+    """Return `options` with `changes` applied; those of `GenerationParams` go to `generation`.
+
+    Raises UsageError for an unknown name, with the nearest known one.
+    """
+    options = options or EvalOptions()
+    own, generation = (
+        [f.name for f in dataclasses.fields(kind)] for kind in (EvalOptions, GenerationParams)
+    )
+    for name in changes:
+        if name not in (*own, *generation):
+            raise UsageError(f"no option '{name}'.{did_you_mean(name, [*own, *generation])}")
+    changed = {name: value for name, value in changes.items() if name in own}
+    params = {name: value for name, value in changes.items() if name in generation}
+    if params:
+        base = changed.get("generation", options.generation)
+        changed["generation"] = dataclasses.replace(base, **params)
+    if changed.get("feature_run") is not None:
+        changed["feature_run"] = Path(changed["feature_run"])
+    return dataclasses.replace(options, **changed)
