@@ -12,7 +12,7 @@ from benchmarks.measure import Loop, noise_images
 from benchmarks.networks import plain_vae
 from benchmarks.tables import Table, ratio
 from pinxit.data.images import Images
-from pinxit.evaluation.likelihood import RunningWeights, importance
+from pinxit.evaluation.likelihood import RunningLogMeanExp, iw_log_likelihood
 from pinxit.models.vae import build
 from pinxit.models.vae.config import Config
 
@@ -51,9 +51,9 @@ def likelihood(quick: bool) -> Iterator[Table]:
 
 
 def _row(name: str, model: Any, some: Images, count: int) -> tuple[str | float | None, ...]:
-    importance(model, some[:2], SAMPLES)
+    iw_log_likelihood(model, some[:2], SAMPLES)
     start = time.perf_counter()
-    log_p = importance(model, some, SAMPLES)[0]
+    log_p = iw_log_likelihood(model, some, SAMPLES)[0]
     each = (time.perf_counter() - start) / len(some)
     slow = _slow_seconds(model, some[:SLOW]) / SLOW
     return name, float(len(some)), 1 / each, count * each, ratio(slow, each), float(log_p.mean())
@@ -65,7 +65,7 @@ def _slow_seconds(model: Any, images: Images) -> float:
 
     generator = torch.Generator().manual_seed(0)
     x = model.observe(images.batch(np.arange(len(images))), generator)
-    sums = RunningWeights(len(x))
+    sums = RunningLogMeanExp(len(x))
     start = time.perf_counter()
     while sums.count < SAMPLES:
         sums.add(model.log_weights(x, None, TILE, generator))

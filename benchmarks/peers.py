@@ -92,11 +92,11 @@ def _empty(folder: Path) -> Path:
 
 
 def _distances(images: Images, all_made: list[Made]) -> Table:
-    from pinxit.evaluation.feature_space import feature_space
-    from pinxit.evaluation.sample_quality import Comparison
+    from pinxit.evaluation.feature_space import get_feature_space
+    from pinxit.evaluation.sample_quality import SampleQuality
 
     test = images.split("test")
-    comparison = Comparison(feature_space(images), images, test, MADE)
+    comparison = SampleQuality(get_feature_space(images), images, test, MADE)
     rows: list[tuple[Cell, ...]] = []
     floor = 0.0
     for made in all_made:

@@ -261,7 +261,7 @@ def test_evaluate_tells_that_the_data_has_changed(at, quick, tmp_path):
 
 
 def test_evaluate_without_distances_trains_no_feature_space(at, monkeypatch, capsys):
-    monkeypatch.setattr(features, "feature_space", None)
+    monkeypatch.setattr(features, "get_feature_space", None)
     words = ["--no-distances", "--iw-samples", 0, "--json"]
     found = json.loads("\n".join(printed(capsys, "evaluate", at / "run", *words)))
     assert "frechet_samples" not in found["metrics"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pinxit.evaluation.codebook_usage import code_figures
+from pinxit.evaluation.codebook_usage import codebook_metrics
 from tests.builders import blobs
 
 
@@ -24,7 +24,7 @@ class Fake:
     [([[[3, 3], [3, 3]]], 1, 1.0), ([[[0, 1], [2, 3]]], 4, 4.0), ([[[0, 0], [0, 1]]], 2, 1.7548)],
 )
 def test_codes_used_and_perplexity(codes, used, perplexity):
-    found = dict(code_figures(Fake(codes), blobs(1)))
+    found = dict(codebook_metrics(Fake(codes), blobs(1)))
     assert found["codebook_size"] == 8
     assert found["codes_used"] == used
     assert found["code_perplexity"] == pytest.approx(perplexity, rel=1e-4)

@@ -83,7 +83,7 @@ def exact(model, images):
 
 
 def test_the_estimate_is_the_exact_log_likelihood_within_its_own_error(model, images, exact):
-    found, error, _ = measure.importance(model, images, 2_000)
+    found, error, _ = measure.iw_log_likelihood(model, images, 2_000)
     assert np.abs((found - exact) / error).max() < 5
     assert abs(np.mean(found - exact)) < 4 * np.sqrt((error**2).sum()) / len(error)
 
@@ -92,24 +92,26 @@ def test_the_error_is_as_large_as_estimates_differ(model, images, exact):
     """z-scores over seeds have variance one: the delta method's error is of the right size."""
     scores = []
     for seed in range(20):
-        found, error, _ = measure.importance(model, images, 500, seed)
+        found, error, _ = measure.iw_log_likelihood(model, images, 500, seed)
         scores.append((found - exact) / error)
     assert 0.75 < np.std(scores) < 1.3
 
 
 def test_elbo_is_below_iw_5_below_iw_50_below_exact(model, images, exact):
     def mean(k: int) -> float:
-        return float(np.mean([measure.importance(model, images, k, s)[0] for s in range(40)]))
+        return float(
+            np.mean([measure.iw_log_likelihood(model, images, k, s)[0] for s in range(40)])
+        )
 
-    elbo = float(np.mean([bounds.bound(model, images, s).elbo for s in range(40)]))
+    elbo = float(np.mean([bounds.elbo_terms(model, images, s).elbo for s in range(40)]))
     assert elbo < mean(5) < mean(50) < exact.mean() + 0.01
     assert mean(5) - elbo > 0.1  # the model is one where the bounds are apart
 
 
 def test_distortion_and_rate_make_the_elbo(model, images):
-    found = bounds.bound(model, images)
+    found = bounds.elbo_terms(model, images)
     assert np.allclose(found.elbo, -found.distortion - found.rate.sum(1))
-    figures = dict(measure.bound_figures(model, found))
+    figures = dict(measure.elbo_metrics(model, found))
     assert figures["elbo"] == pytest.approx(-figures["distortion"] - figures["rate"])
     assert figures["elbo_bits_per_dim"] == pytest.approx(-figures["elbo"] / (DIMS * math.log(2)))
     assert figures["elbo_error"] == pytest.approx(found.elbo.std(ddof=1) / math.sqrt(60))
@@ -118,7 +120,7 @@ def test_distortion_and_rate_make_the_elbo(model, images):
 def test_running_sums_are_the_sums_over_all_at_once():
     weights = 30 * torch.randn(7, 300, generator=torch.Generator().manual_seed(0)) - 2_000
     weights[:, 0] = -3_000  # the first part far below the others
-    running = measure.RunningWeights(7)
+    running = measure.RunningLogMeanExp(7)
     for part in weights.split([1, 9, 90, 200], 1):
         running.add(part)
     found = running.estimate()
@@ -132,7 +134,7 @@ def test_running_sums_are_the_sums_over_all_at_once():
 
 
 def test_equal_weights_have_no_error_and_all_samples_count():
-    running = measure.RunningWeights(2)
+    running = measure.RunningLogMeanExp(2)
     running.add(torch.full((2, 10), -100.0))
     found = running.estimate()
     assert found.log_likelihood.tolist() == [-100, -100]
@@ -141,31 +143,31 @@ def test_equal_weights_have_no_error_and_all_samples_count():
 
 
 def test_one_sample_has_no_known_error():
-    running = measure.RunningWeights(1)
+    running = measure.RunningLogMeanExp(1)
     running.add(torch.zeros(1, 1))
     assert running.estimate().error.isnan().all()
 
 
 def test_an_image_does_not_depend_on_those_after_it(model, images, monkeypatch):
-    monkeypatch.setattr(bounds, "CHUNK", 20)
-    many = measure.importance(model, images, 10, seed=3)[0]
-    some = measure.importance(model, images[:40], 10, seed=3)[0]
+    monkeypatch.setattr(bounds, "ELBO_BATCH", 20)
+    many = measure.iw_log_likelihood(model, images, 10, seed=3)[0]
+    some = measure.iw_log_likelihood(model, images[:40], 10, seed=3)[0]
     assert np.array_equal(many[:40], some)
-    assert not np.array_equal(many, measure.importance(model, images, 10, seed=4)[0])
+    assert not np.array_equal(many, measure.iw_log_likelihood(model, images, 10, seed=4)[0])
     # chunks have chance of their own: equal images in two chunks are estimated apart
     twice = images.take(np.concatenate([np.arange(20), np.arange(20)]))
-    found = measure.importance(model, twice, 10, seed=3)[0]
+    found = measure.iw_log_likelihood(model, twice, 10, seed=3)[0]
     assert not np.allclose(found[:20], found[20:])
 
 
 def test_memory_does_not_grow_with_samples(model, images, monkeypatch):
     seen = []
-    monkeypatch.setattr(measure, "TILE", DIMS * 200)
+    monkeypatch.setattr(measure, "CPU_TILE_VALUES", DIMS * 200)
     own = model.log_weights
     monkeypatch.setattr(
         model, "log_weights", lambda x, y, k, g=None: (seen.append(len(x) * k), own(x, y, k, g))[1]
     )
-    found, _, effective = measure.importance(model, images, 1_000)
+    found, _, effective = measure.iw_log_likelihood(model, images, 1_000)
     assert max(seen) <= 200
     assert sum(seen) == 60 * 1_000
     assert np.isfinite(found).all()
@@ -176,20 +178,20 @@ def test_a_models_own_faster_way_is_used_where_it_applies(model, images, monkeyp
     given = ImportanceEstimate(*(torch.full((60,), v, dtype=torch.float64) for v in (7, 0.1, 3)))
     own = LinearGaussian()
     own.importance_log_likelihood = lambda x, labels, samples, generator=None: given
-    assert (measure.importance(own, images, 10)[0] == 7).all()
+    assert (measure.iw_log_likelihood(own, images, 10)[0] == 7).all()
     own.importance_log_likelihood = lambda x, labels, samples, generator=None: None
-    found = measure.importance(own, images, 10)[0]
-    assert np.array_equal(found, measure.importance(model, images, 10)[0])
+    found = measure.iw_log_likelihood(own, images, 10)[0]
+    assert np.array_equal(found, measure.iw_log_likelihood(model, images, 10)[0])
 
 
 def test_how_many_images_are_affordable(model, images, monkeypatch):
-    assert measure.affordable(model, images, 5_000) == 60  # tiny: all
-    monkeypatch.setattr(measure, "FLOPS", 1.0)
-    assert measure.affordable(model, images, 5_000) == 20  # huge: never fewer
-    assert len(measure.chosen(model, images, 5_000, 7)) == 7
+    assert measure.default_num_images(model, images, 5_000) == 60  # tiny: all
+    monkeypatch.setattr(measure, "MAX_DEFAULT_FLOPS", 1.0)
+    assert measure.default_num_images(model, images, 5_000) == 20  # huge: never fewer
+    assert len(measure.select_images(model, images, 5_000, 7)) == 7
 
 
 def test_a_loose_bound_is_told():
-    assert not list(measure.loose({"effective_samples": 400.0}, 5_000))
-    (line,) = measure.loose({"effective_samples": 2.0}, 5_000)
+    assert not list(measure.ess_warnings({"effective_samples": 400.0}, 5_000))
+    (line,) = measure.ess_warnings({"effective_samples": 2.0}, 5_000)
     assert "loose" in line

@@ -9,12 +9,12 @@ import numpy as np
 from pinxit.data.images import Images
 from pinxit.data.load import load_images
 from pinxit.evaluation.retrieval import (
-    found_again,
-    nearest_image,
-    nearest_text,
-    neighbours_captions,
-    neighbours_images,
-    ranks,
+    image_recall,
+    images_of_nearest_captions,
+    nearest_captions,
+    nearest_images,
+    nearest_texts,
+    retrieval_ranks,
 )
 from tests.builders import blobs
 
@@ -30,13 +30,13 @@ def test_the_nearest_image_is_that_of_a_loop():
         min(range(40), key=lambda k: np.square(a.astype(int) - known.pixels[k]).sum())
         for a in made.pixels
     ]
-    assert nearest_image(made, known, chunk=7).tolist() == slowly
-    assert nearest_image(known, known).tolist() == list(range(40))
+    assert nearest_images(made, known, chunk=7).tolist() == slowly
+    assert nearest_images(known, known).tolist() == list(range(40))
 
 
 def test_the_nearest_text_shares_the_rarest_words():
     known = ["a red circle", "a blue circle", "un cercle bleu", "a rocket over a circle"]
-    assert nearest_text(["a rocket", "le cercle est bleu", "blue circles"], known).tolist() == [
+    assert nearest_texts(["a rocket", "le cercle est bleu", "blue circles"], known).tolist() == [
         3, 2, 1,
     ]  # fmt: skip
 
@@ -45,28 +45,28 @@ def test_captions_and_images_are_looked_up_where_there_are_any():
     known = dataclasses.replace(
         blobs(4), captions={"en": ["one", "", "three", "four"], "fr": ["", "", "", ""]}
     )
-    assert neighbours_captions(known[2], known, "en") == ["three"]
-    assert neighbours_captions(known[1], known, "en") != [""], "the nearest that has words"
-    assert neighbours_captions(known[1], known, "fr") is None
-    assert neighbours_captions(known[1], known, "de") is None
-    found = neighbours_images(["four", "thre"], known)
+    assert nearest_captions(known[2], known, "en") == ["three"]
+    assert nearest_captions(known[1], known, "en") != [""], "the nearest that has words"
+    assert nearest_captions(known[1], known, "fr") is None
+    assert nearest_captions(known[1], known, "de") is None
+    found = images_of_nearest_captions(["four", "thre"], known)
     assert found is not None
     assert np.array_equal(found.pixels, known.pixels[[3, 2]])
-    assert neighbours_images(["four"], dataclasses.replace(known, captions={})) is None
+    assert images_of_nearest_captions(["four"], dataclasses.replace(known, captions={})) is None
 
 
 def test_a_caption_finds_its_image_by_what_is_rated_highest_and_twins_count():
     rated = np.array([[3.0, 0.0, 2.0], [1.0, 1.0, 5.0], [2.0, 3.0, 4.0]])
-    assert ranks(rated, ["a", "b", "c"]) == [0, 1, 1]
-    assert ranks(rated, ["a", "b", "b"]) == [0, 0, 0]
+    assert retrieval_ranks(rated, ["a", "b", "c"]) == [0, 1, 1]
+    assert retrieval_ranks(rated, ["a", "b", "b"]) == [0, 0, 0]
 
 
 def test_true_images_are_found_again_and_others_by_chance():
     shapes = load_images("shapes:60", size=16, progress=False, cache=False)
     texts = shapes.captions["en"]
-    same = dict(found_again("x", as_they_are, shapes, shapes, texts))
+    same = dict(image_recall("x", as_they_are, shapes, shapes, texts))
     assert same["x_1"] == 1
     rolled = Images(np.roll(shapes.pixels, 1, 0))
-    wrong = dict(found_again("x", as_they_are, rolled, shapes, texts))
+    wrong = dict(image_recall("x", as_they_are, rolled, shapes, texts))
     assert wrong["x_1"] < 0.1
     assert wrong["x_1"] <= wrong["x_5"] <= wrong["x_10"] < 0.5

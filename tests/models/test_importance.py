@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from pinxit.data.batch import DatasetInfo
-from pinxit.evaluation.likelihood import RunningWeights
+from pinxit.evaluation.likelihood import RunningLogMeanExp
 from pinxit.models.protocols import FastImportanceSampling
 from pinxit.models.vae import build
 from pinxit.models.vae.config import Config
@@ -90,7 +90,7 @@ def test_the_estimate_is_the_integral_within_its_own_error():
 
 def test_estimate_of_weights_is_that_of_running_sums():
     log_weights = 3 * torch.randn(4, 500, generator=torch.Generator().manual_seed(0)) - 90
-    sums = RunningWeights(4)
+    sums = RunningLogMeanExp(4)
     sums.add(log_weights[:, :123])
     sums.add(log_weights[:, 123:])
     for known, *found in zip(sums.estimate(), *map(estimate_of, log_weights), strict=True):

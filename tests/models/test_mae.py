@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pinxit.data.batch import DatasetInfo
 from pinxit.data.masks import random_patch_mask
 from pinxit.errors import UsageError
-from pinxit.evaluation.inpainting import guessed, masked_error
+from pinxit.evaluation.inpainting import fill_with_mean, missing_pixel_mse
 from pinxit.models import build_model
 from pinxit.models.mae import build
 from pinxit.models.mae.config import Config
@@ -244,8 +244,8 @@ def test_it_learns_more_than_the_mean_of_what_is_left(masking):
     test = images.split("test")
     missing = random_patch_mask(test, 0.5, 2)
     made = model.complete(test, missing).pixels
-    assert masked_error(test, made, missing) < 0.6 * masked_error(
-        test, guessed(test, missing), missing
+    assert missing_pixel_mse(test, made, missing) < 0.6 * missing_pixel_mse(
+        test, fill_with_mean(test, missing), missing
     )
 
 

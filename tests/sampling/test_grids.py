@@ -24,8 +24,8 @@ def opened(content: bytes) -> Image.Image:
 def test_originals_stand_left_of_their_reconstructions(channels, count):
     originals = blobs(count, channels=channels)
     made = blobs(count, channels=channels, seed=1)
-    sheet = sheets.pairs(originals, made, columns=1).pixels[0]
-    scale = sheets.scale_for(originals, 2)
+    sheet = sheets.pair_grid(originals, made, columns=1).pixels[0]
+    scale = sheets.choose_scale(originals, 2)
     first = sheet[8 : 8 + 8 * scale : scale, 8 : 8 + 8 * scale : scale]
     assert np.array_equal(first, originals.pixels[0])
     right = 8 + 8 * scale + 1
@@ -35,7 +35,7 @@ def test_originals_stand_left_of_their_reconstructions(channels, count):
 
 def test_a_strip_stands_between_its_originals():
     made, ends = blobs(4), blobs(2, seed=1)
-    with_ends, without = sheets.strip(made, ends), sheets.strip(made)
+    with_ends, without = sheets.image_strip(made, ends), sheets.image_strip(made)
     assert with_ends.width > without.width
     assert with_ends.height == without.height
 
@@ -50,7 +50,7 @@ def test_rows_have_their_text(channels):
 
 
 def test_an_animation_goes_there_and_back_without_end():
-    gif = opened(sheets.animation(blobs(5)))
+    gif = opened(sheets.animated_gif(blobs(5)))
     assert (gif.format, gif.n_frames) == ("GIF", 8)
     assert gif.info["loop"] == 0
     assert gif.size == (256, 256)
@@ -59,29 +59,29 @@ def test_an_animation_goes_there_and_back_without_end():
 def test_the_lowest_score_comes_first():
     images = blobs(5)
     scores = np.array([0.0, -5, 3, -1, 2])
-    lowest = opened(sheets.scored(images, scores, most=1))
-    alone = opened(sheets.scored(images[1:2], scores[1:2]))
+    lowest = opened(sheets.score_sheet(images, scores, most=1))
+    alone = opened(sheets.score_sheet(images[1:2], scores[1:2]))
     assert lowest.tobytes() == alone.tobytes()
-    assert lowest.tobytes() != opened(sheets.scored(images, scores, 1, "highest")).tobytes()
+    assert lowest.tobytes() != opened(sheets.score_sheet(images, scores, 1, "highest")).tobytes()
 
 
 def test_embeddings_as_parquet():
     images = blobs(6)
     vectors = np.arange(18, dtype=np.float32).reshape(6, 3)
-    table = pq.read_table(io.BytesIO(tables.embeddings(images, vectors)))
+    table = pq.read_table(io.BytesIO(tables.embeddings_to_parquet(images, vectors)))
     assert table.column_names == ["name", "label", "split", "vector"]
     assert table["name"].to_pylist() == list(images.names)
     assert np.array_equal(np.array(table["vector"].to_pylist()), vectors)
     assert table["label"][0].as_py() in images.label_names
     bare = images.__class__(images.pixels)
-    found = pq.read_table(io.BytesIO(tables.embeddings(bare, vectors)))
+    found = pq.read_table(io.BytesIO(tables.embeddings_to_parquet(bare, vectors)))
     assert found.column_names == ["name", "vector"]
 
 
 def test_csv_quotes_what_needs_it():
-    text = tables.csv_text([{"name": 'a,"b".png', "log_likelihood": -1.5}])
+    text = tables.rows_to_csv([{"name": 'a,"b".png', "log_likelihood": -1.5}])
     assert text == 'name,log_likelihood\n"a,""b"".png",-1.5\n'
-    assert tables.csv_text([]).strip() == ""
+    assert tables.rows_to_csv([]).strip() == ""
 
 
 def test_images_on_white_are_parted_by_grey_and_others_by_white():

@@ -13,7 +13,7 @@ from pinxit.cli import main
 from pinxit.data.images import Images
 from pinxit.models import get_family, list_families
 from pinxit.sampling.grids import columns_with_titles
-from pinxit.sampling.inpainting import ratios_of
+from pinxit.sampling.inpainting import parse_mask_ratios
 from tests.builders import blobs
 
 COMPLETING = [name for name in list_families() if "complete" in get_family(name).ABILITIES]
@@ -127,8 +127,8 @@ def test_a_family_that_cannot_names_those_that_can(tmp_path, capsys):
 
 
 def test_ratios_are_per_cents_or_shares():
-    assert ratios_of("75, 85,95") == (0.75, 0.85, 0.95)
-    assert ratios_of("0.5") == (0.5,)
+    assert parse_mask_ratios("75, 85,95") == (0.75, 0.85, 0.95)
+    assert parse_mask_ratios("0.5") == (0.5,)
 
 
 def test_columns_stand_under_their_titles():

@@ -70,17 +70,17 @@ def test_fewer_than_two_steps_are_refused():
 
 def test_between_images_begins_and_ends_at_their_reconstructions(model):
     pair = blobs()[3:5]
-    made = latents.between_images(model, pair, 6)
+    made = latents.interpolate_images(model, pair, 6)
     expected = model.reconstruct(pair)
     assert np.array_equal(made.pixels[[0, -1]], expected.pixels)
     with pytest.raises(UsageError, match="not 1"):
-        latents.between_images(model, pair[:1], 6)
+        latents.interpolate_images(model, pair[:1], 6)
 
 
 @pytest.mark.parametrize("prior", ["standard", "flow"])
 def test_between_seeds_begins_and_ends_at_their_samples(prior):
     model = tiny(prior=prior)
-    made = latents.between_seeds(model, (3, 8), 5)
+    made = latents.interpolate_seeds(model, (3, 8), 5)
     assert np.array_equal(made.pixels[:1], model.sample(1, seed=3).pixels)
     assert np.array_equal(made.pixels[-1:], model.sample(1, seed=8).pixels)
 
@@ -88,7 +88,7 @@ def test_between_seeds_begins_and_ends_at_their_samples(prior):
 def test_a_label_changes_halfway():
     model = tiny(condition="label")
     pair = blobs()[[0, 1]]
-    made = latents.between_images(model, pair, 4)
+    made = latents.interpolate_images(model, pair, 4)
     z = latents.interpolate(*model.encode(pair).mean, 4)
     expected = model.decode(z, pair.labels[[0, 0, 1, 1]])
     assert np.array_equal(made.pixels, expected.pixels)
@@ -105,7 +105,7 @@ def test_kl_in_closed_form_is_torchs():
 
 def test_a_models_own_kl_is_that_of_its_posterior(model):
     images = blobs()
-    own = latents.activity(model, images)
+    own = latents.latent_activity(model, images)
     posterior = model.encode(images)
     assert np.allclose(own.variance, posterior.mean.var(0))
     # the model's own sees dequantized images: a little noise apart
@@ -117,7 +117,7 @@ def test_a_models_own_kl_is_that_of_its_posterior(model):
 def test_traversal_moves_one_latent_at_a_time_the_most_active_first(model):
     images = blobs()
     found = latents.traverse(model, images, 3, start=images[4], steps=7)
-    rates = latents.activity(model, images).rate
+    rates = latents.latent_activity(model, images).rate
     assert found.latents == np.argsort(-rates)[:3].tolist()
     assert len(found.images) == 21
     z = np.repeat(model.encode(images[4]).mean, 7, 0)
@@ -132,8 +132,8 @@ def test_more_latents_than_there_are_are_refused(model, number):
 
 
 def test_parts_are_whole_and_in_proportion():
-    assert draws.apportioned(np.array([1, 1, 1]), 4).tolist() == [2, 1, 1]
-    assert draws.apportioned(np.array([90, 10, 0]), 10).tolist() == [9, 1, 0]
+    assert draws.largest_remainder(np.array([1, 1, 1]), 4).tolist() == [2, 1, 1]
+    assert draws.largest_remainder(np.array([90, 10, 0]), 10).tolist() == [9, 1, 0]
 
 
 def test_samples_have_the_labels_of_the_data(monkeypatch):
@@ -147,7 +147,7 @@ def test_samples_have_the_labels_of_the_data(monkeypatch):
         return own(n, seed=seed, label=label)
 
     monkeypatch.setattr(model, "sample", sample)
-    made = draws.draw_like(model, images, 40)
+    made = draws.sample_with_label_frequencies(model, images, 40)
     assert len(made) == 40
     share = np.bincount(images.labels, minlength=4) / len(images)
     for name, expected in zip(images.label_names, share, strict=True):
@@ -156,7 +156,7 @@ def test_samples_have_the_labels_of_the_data(monkeypatch):
 
 
 def test_a_model_without_labels_samples_as_ever(model):
-    made = draws.draw_like(model, blobs(), 5, seed=2)
+    made = draws.sample_with_label_frequencies(model, blobs(), 5, seed=2)
     assert np.array_equal(made.pixels, model.sample(5, seed=2).pixels)
 
 

@@ -80,13 +80,13 @@ def complete(
     images = evenly_spaced(load_images_for(model, run, data), number)
     name = f"complete-{data_slug(data)}-n{len(images)}" + (f"-seed{seed}" if seed else "")
     if compare is not None:
-        ratios = completions.ratios_of(compare)
+        ratios = completions.parse_mask_ratios(compare)
         where = where or run / f"{name}-compare-{slug(compare)}.png"
-        columns = completions.compared(model, images, ratios, seed)
+        columns = completions.mask_ratio_columns(model, images, ratios, seed)
         print(write_file(where, columns_with_titles(columns)))
         return
     missing, how = _missing(model, run, images, ratio, half, box, mask, seed)
-    made = completions.several(
+    made = completions.complete_n_times(
         model, images, missing, each=each, seed=seed, temperature=temperature
     )
     where = where or run / f"{name}-{how}.png"
@@ -96,7 +96,7 @@ def complete(
 
         print(report_os_errors(where, Images.concatenate(made).save))
         return
-    columns = completions.side_by_side(images, missing, made)
+    columns = completions.comparison_columns(images, missing, made)
     print(write_file(where, columns_with_titles(columns)))
 
 

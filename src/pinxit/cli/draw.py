@@ -158,9 +158,9 @@ def _warn(model: Any, texts: tuple[str, ...]) -> None:
 def _painted(growing: Iterator[Images], where: Path, watch: bool, columns: int | None) -> None:
     """Write what grows: the last of it, or all as an animation."""
     if where.suffix == ".gif":
-        from pinxit.sampling.grids import growing_grid
+        from pinxit.sampling.grids import progress_gif
 
-        print(write_file(where, growing_grid(growing)))
+        print(write_file(where, progress_gif(growing)))
         return
     if watch:
         images = show_live(growing)

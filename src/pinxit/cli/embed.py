@@ -33,12 +33,12 @@ def embed(
     """
     where = check_suffix(out, ".parquet")
     model = load_model(run, "embed")
-    from pinxit.sampling.exports import embeddings
+    from pinxit.sampling.exports import embeddings_to_parquet
 
     images = load_images_for(model, run, data, split="all")
     vectors = model.embed(images)
     where = where or run / f"embeddings-{data_slug(data, 'all')}.parquet"
-    write_file(where, embeddings(images, vectors))
+    write_file(where, embeddings_to_parquet(images, vectors))
     if json:
         print_json({"path": str(where), "count": len(vectors), "dim": vectors.shape[1]})
         return
@@ -68,17 +68,17 @@ def score(
     check_at_least(1, samples, "samples")
     where = check_suffix(out, ".csv")
     model = load_model(run, "score")
-    from pinxit.sampling.grids import scored
-    from pinxit.sampling.scores import scores, table
+    from pinxit.sampling.grids import score_sheet
+    from pinxit.sampling.scores import score_images, score_rows
 
     images = load_images_for(model, run, data)
-    found = scores(model, images, samples, seed)
+    found = score_images(model, images, samples, seed)
     where = where or run / f"scores-{data_slug(data)}-k{samples}.csv"
-    rows = table(model, images, found)
-    from pinxit.sampling.exports import csv_text
+    rows = score_rows(model, images, found)
+    from pinxit.sampling.exports import rows_to_csv
 
-    write_file(where, csv_text(rows))
-    sheet = write_file(where.with_suffix(".png"), scored(images, found))
+    write_file(where, rows_to_csv(rows))
+    sheet = write_file(where.with_suffix(".png"), score_sheet(images, found))
     if json:
         print_json({"path": str(where), "sheet": str(sheet), "scores": rows})
         return

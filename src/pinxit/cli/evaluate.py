@@ -40,14 +40,14 @@ def _print_table(found: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from pinxit.evaluation.metrics import get_metric, groups
+    from pinxit.evaluation.metrics import get_metric, group_metrics
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("figure")
     table.add_column("value", justify="right")
     table.add_column("unit")
     table.add_column("better")
-    for group, names in groups(found["metrics"]):
+    for group, names in group_metrics(found["metrics"]):
         table.add_row(f"[bold]{group}[/bold]")
         for name in names:
             known = get_metric(name)

@@ -53,15 +53,19 @@ def interpolate(
 
     ends = None
     if seeds is not None:
-        made = latents.between_seeds(model, seeds, steps, path)
+        made = latents.interpolate_seeds(model, seeds, steps, path)
         name = f"seeds-{seeds[0]}-{seeds[1]}"
     else:
         ends = load_files(run, images)
-        made = latents.between_images(model, ends, steps, path)
+        made = latents.interpolate_images(model, ends, steps, path)
         name = "-".join(slug(file.stem) for file in images)
     name = f"interpolate-{name}" + (f"-{path}" if path != "spherical" else "")
     where = where or run / f"{name}{'.gif' if gif else '.png'}"
-    print(write_file(where, sheets.animation(made) if gif else sheets.strip(made, ends).png()))
+    print(
+        write_file(
+            where, sheets.animated_gif(made) if gif else sheets.image_strip(made, ends).png()
+        )
+    )
 
 
 def traverse(

@@ -68,9 +68,9 @@ def sample(
             f"the family '{family_of(model.config)}' paints all at once."
         )
     if where is not None and where.suffix == ".gif":
-        from pinxit.sampling.grids import growing_grid
+        from pinxit.sampling.grids import progress_gif
 
-        print(write_file(where, growing_grid(model.sample_stream(number, **options))))
+        print(write_file(where, progress_gif(model.sample_stream(number, **options))))
         return
     images = (
         show_live(model.sample_stream(number, **options))
@@ -105,20 +105,20 @@ def reconstruct(
     check_at_least(1, number, "images on the sheet")
     where = check_suffix(out, ".png")
     model = load_model(run, "reconstruct")
-    from pinxit.evaluation.reconstruction import mean_squared_errors, psnr
-    from pinxit.sampling.grids import pairs
+    from pinxit.evaluation.reconstruction import mse_per_image, psnr
+    from pinxit.sampling.grids import pair_grid
     from pinxit.sampling.inputs import evenly_spaced
 
     images = evenly_spaced(load_images_for(model, run, data), number)
     made = model.reconstruct(images)
     where = where or run / f"reconstruct-{data_slug(data)}-n{len(images)}.png"
-    errors = psnr(mean_squared_errors(images, made)).tolist()
+    errors = psnr(mse_per_image(images, made)).tolist()
     mean = sum(errors) / len(errors)
     if json:
         each = zip(image_names(images), errors, strict=True)
         rows = [{"name": name, "psnr": error} for name, error in each]
-        write_file(where, pairs(images, made).png())
+        write_file(where, pair_grid(images, made).png())
         print_json({"path": str(where), "psnr": mean, "images": rows})
         return
     print(f"{pluralize(len(images), 'image')}, PSNR {mean:.1f} dB")
-    print(write_file(where, pairs(images, made).png()))
+    print(write_file(where, pair_grid(images, made).png()))

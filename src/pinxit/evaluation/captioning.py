@@ -11,22 +11,22 @@ import numpy as np
 from pinxit.data.images import Images
 from pinxit.data.scenes.scene import Scene
 from pinxit.evaluation.metrics import MetricValue, proportion
-from pinxit.evaluation.retrieval import AMONG, neighbours_captions, recalls
+from pinxit.evaluation.retrieval import NUM_CANDIDATES, nearest_captions, recall_at_k
 
 if TYPE_CHECKING:
     pass
-from pinxit.evaluation.text_to_image import scenes_of
+from pinxit.evaluation.text_to_image import scenes_from_names
 
-ALIKE = 0.2  # of the true ones: where fewer different captions are written, that is told
+MIN_DISTINCT_RATIO = 0.2  # below this ratio of distinct captions to distinct references, warn
 
 
-def in_any_order(scene: Scene, language: str) -> frozenset[str]:
+def equivalent_captions(scene: Scene, language: str) -> frozenset[str]:
     """The captions of a scene whichever of its things is named first: an image does not tell."""
     orders = itertools.permutations(scene.things)
     return frozenset(Scene(order).captions()[language] for order in orders)
 
 
-def wording_figures(
+def text_metrics(
     written: Sequence[str],
     true: Sequence[str],
     language: str,
@@ -46,7 +46,7 @@ def wording_figures(
     yield f"chrf:{language}", sacrebleu.corpus_chrf(list(written), [list(true)]).score
 
 
-def captioning_figures(model: Any, images: Images, known: Images) -> Iterator[MetricValue]:
+def captioning_metrics(model: Any, images: Images, known: Images) -> Iterator[MetricValue]:
     """Of each language: how near the captions are, and whether a caption finds its image.
 
     `known` are the training images: the caption of the nearest of them is a yardstick.
@@ -58,39 +58,41 @@ def captioning_figures(model: Any, images: Images, known: Images) -> Iterator[Me
             continue
         some, true = images.take(rows), [texts[int(i)] for i in rows]
         written = [row[0].text for row in model.caption(some, language=language)]
-        scenes = scenes_of(some)
-        accepted = None if scenes is None else [in_any_order(one, language) for one in scenes]
-        yield from wording_figures(written, true, language, accepted)
-        yield f"captions_told_apart:{language}", len(set(written)) / len(set(true))
-        yield from _looked_up(some, known, true, language)
-        few = true[:AMONG]
-        rated = model.caption_log_prob_matrix(some[:AMONG], few, language)
-        yield from recalls("caption_recall_at", rated, few, f":{language}")
+        scenes = scenes_from_names(some)
+        accepted = (
+            None if scenes is None else [equivalent_captions(one, language) for one in scenes]
+        )
+        yield from text_metrics(written, true, language, accepted)
+        yield f"distinct_caption_ratio:{language}", len(set(written)) / len(set(true))
+        yield from _nn_baseline(some, known, true, language)
+        few = true[:NUM_CANDIDATES]
+        rated = model.caption_log_prob_matrix(some[:NUM_CANDIDATES], few, language)
+        yield from recall_at_k("caption_recall_at", rated, few, f":{language}")
 
 
-def _looked_up(
+def _nn_baseline(
     images: Images, known: Images, true: Sequence[str], language: str
 ) -> Iterator[MetricValue]:
     """What the nearest neighbour's captions reach."""
     import sacrebleu
 
-    found = neighbours_captions(images, known, language)
+    found = nearest_captions(images, known, language)
     if found is not None:
-        yield f"neighbour_chrf:{language}", sacrebleu.corpus_chrf(found, [list(true)]).score
+        yield f"nn_baseline_chrf:{language}", sacrebleu.corpus_chrf(found, [list(true)]).score
 
 
-def all_alike(figures: Mapping[str, Any]) -> Iterator[str]:
+def repetition_warnings(figures: Mapping[str, Any]) -> Iterator[str]:
     """A line for each language in which most images have the same few captions."""
     for name, value in figures.items():
         kind, _, language = name.partition(":")
-        if kind == "distinct_caption_ratio" and value < ALIKE:
+        if kind == "distinct_caption_ratio" and value < MIN_DISTINCT_RATIO:
             yield (
                 f"the captions ({language}) hardly depend on the image: {value:.0%} as many "
                 "different ones as the true ones are"
             )
 
 
-def translating_figures(model: Any, images: Images) -> Iterator[MetricValue]:
+def translation_metrics(model: Any, images: Images) -> Iterator[MetricValue]:
     """Of each language: how near texts translated into it are to its captions."""
     for target in model.text_tokenizer.languages:
         written, true = [], []
@@ -106,4 +108,4 @@ def translating_figures(model: Any, images: Images) -> Iterator[MetricValue]:
             written += [said.text for said in found]
             true += [b for _, b in pairs]
         if written:
-            yield from wording_figures(written, true, target)
+            yield from text_metrics(written, true, target)

@@ -11,7 +11,7 @@ from pinxit.data.images import Images
 from pinxit.evaluation.metrics import MetricValue
 
 
-def code_figures(model: Any, images: Images) -> Iterator[MetricValue]:
+def codebook_metrics(model: Any, images: Images) -> Iterator[MetricValue]:
     """How many codes images use, and how evenly: exp of the entropy of their use.
 
     `code_bits` is that entropy for all codes of an image: what it would take to store one without

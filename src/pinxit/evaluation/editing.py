@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     pass
 
 
-def edits_of(images: Images) -> list[Edit] | None:
+def edits_from_names(images: Images) -> list[Edit] | None:
     """The edits that pairs of `shapes-edits` show; None for other images."""
     found = [re.fullmatch(r"edit-(\d+)-(\d+)", name) for name in images.names]
     if not found or not all(found):
@@ -28,12 +28,12 @@ def edits_of(images: Images) -> list[Edit] | None:
     return [edit(int(one[1]), int(one[2])) for one in found if one]
 
 
-def editing_figures(edited: Images, asked: Images) -> Iterator[MetricValue]:
+def edit_metrics(edited: Images, asked: Images) -> Iterator[MetricValue]:
     """Whether the change was made, and all else was kept; in decibels for any images."""
-    edits = edits_of(asked)
+    edits = edits_from_names(asked)
     if edits is not None:
-        made = [changes(one, parse_scene(p)) for one, p in zip(edits, edited, strict=True)]
-        true = [changes(one, parse_scene(p)) for one, p in zip(edits, asked, strict=True)]
+        made = [check_edit(one, parse_scene(p)) for one, p in zip(edits, edited, strict=True)]
+        true = [check_edit(one, parse_scene(p)) for one, p in zip(edits, asked, strict=True)]
         yield from proportion("edit_exact", [all(one) for one in made])
         yield from proportion("edit_applied", [one[0] for one in made])
         yield from proportion("edit_preserved", [one[1] for one in made])
@@ -43,16 +43,16 @@ def editing_figures(edited: Images, asked: Images) -> Iterator[MetricValue]:
     yield "identity_psnr", decibels(asked.before, asked.pixels)
 
 
-def changes(asked: Edit, shown: Scene) -> tuple[bool, bool]:
+def check_edit(asked: Edit, shown: Scene) -> tuple[bool, bool]:
     """Whether a scene has what an edit changes as it should be, and all else as it was."""
-    before, after, there = (things(scene) for scene in (asked.before, asked.after, shown))
+    before, after, there = (count_objects(scene) for scene in (asked.before, asked.after, shown))
     kept, new = before & after, after - before
     gone = before - after
     rest = there - kept
     return rest == new and not (rest & gone), (there & kept) == kept
 
 
-def things(scene: Scene) -> Counter[tuple[Any, ...]]:
+def count_objects(scene: Scene) -> Counter[tuple[Any, ...]]:
     """What a scene has, by form, colour, size and place."""
 
     def factors(thing: Thing) -> tuple[Any, ...]:

@@ -28,7 +28,7 @@ class Gaussian(NamedTuple):
     covariance: Float64[np.ndarray, "features features"]
 
 
-def gaussian(features: Rows) -> Gaussian:
+def fit_gaussian(features: Rows) -> Gaussian:
     """The Gaussian with the features' mean and covariance, in float64."""
     rows = np.asarray(features, np.float64)
     return Gaussian(rows.mean(0), np.atleast_2d(np.cov(rows, rowvar=False)))
@@ -39,19 +39,19 @@ def frechet_distance(a: Gaussian, b: Gaussian) -> float:
 
     The root by symmetric eigen-decompositions, which stays real where A or B is singular.
     """
-    root = _root(a.covariance)
+    root = _matrix_sqrt(a.covariance)
     mixed = np.linalg.eigvalsh(root @ b.covariance @ root)
     trace = np.trace(a.covariance) + np.trace(b.covariance)
     trace -= 2 * np.sqrt(np.maximum(mixed, 0)).sum()
     return float(max(0.0, np.square(a.mean - b.mean).sum() + trace))
 
 
-def _root(matrix: Float64[np.ndarray, "n n"]) -> Float64[np.ndarray, "n n"]:
+def _matrix_sqrt(matrix: Float64[np.ndarray, "n n"]) -> Float64[np.ndarray, "n n"]:
     values, vectors = np.linalg.eigh(matrix)
     return (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
 
 
-def neighbourhood_figures(real: Rows, made: Rows, k: int = NEIGHBOURS) -> Iterator[MetricValue]:
+def prdc_metrics(real: Rows, made: Rows, k: int = NEIGHBOURS) -> Iterator[MetricValue]:
     """Precision and recall (Kynkaanniemi 2019), density and coverage (Naeem 2020).
 
     An image's neighbourhood is the ball to its k-th nearest neighbour among its own kind.
@@ -69,7 +69,7 @@ def neighbourhood_figures(real: Rows, made: Rows, k: int = NEIGHBOURS) -> Iterat
     yield "coverage", float(within.any(1).mean())
 
 
-def memorised(train: Rows, test: Rows, made: Rows) -> float:
+def memorisation_rate(train: Rows, test: Rows, made: Rows) -> float:
     """Share of samples nearer to a training image than the nearest 1 % of test images are.
 
     About 0.01 for samples that are as new as the test images; far above for copies.
@@ -94,7 +94,7 @@ def _distances(a: Rows, b: Rows) -> np.ndarray:
     return torch.cdist(one, two, compute_mode="donot_use_mm_for_euclid_dist").numpy()
 
 
-def blurred(images: Images, sigma: float = BLUR) -> Images:
+def blur(images: Images, sigma: float = BLUR) -> Images:
     """The images behind a Gaussian blur: the yardstick of what a distance means."""
     from scipy.ndimage import gaussian_filter
 

@@ -15,37 +15,40 @@ if TYPE_CHECKING:
     from pinxit.data.masks import Missing
 
 RATIOS = (0.5, 0.75, 0.85, 0.95)
-SLOW = 64  # images, of a model that paints one block after another
+MAX_AUTOREGRESSIVE_IMAGES = 64  # images, of a model that paints one block after another
 
 
-def masked_error(originals: Images, made: np.ndarray, missing: Missing) -> float:
+def missing_pixel_mse(originals: Images, made: np.ndarray, missing: Missing) -> float:
     """Mean squared error of the missing pixels' values, black being 0 and white 1."""
     wrong = originals.pixels.astype(np.float32) - made.astype(np.float32)
     return float(np.square(wrong[missing]).mean() / 255**2)
 
 
-def completion_figures(model: Any, images: Images, seed: int = 0) -> Iterator[MetricValue]:
+def inpainting_metrics(model: Any, images: Images, seed: int = 0) -> Iterator[MetricValue]:
     """The error by ratio; of a model that paints left to right, of the lower half alone.
 
     `masked_mse_mean_fill` is the yardstick: the same as the first, with each image's missing pixels
     at the mean of those that are left.
     """
     if model.left_to_right:
-        few = images[:SLOW]
+        few = images[:MAX_AUTOREGRESSIVE_IMAGES]
         missing = half_mask(few, "lower")
         made = model.complete(few, missing, seed=seed)
-        yield "masked_mse_half", masked_error(few, made.pixels, missing)
-        yield "masked_mse_mean_fill", masked_error(few, guessed(few, missing), missing)
+        yield "masked_mse_half", missing_pixel_mse(few, made.pixels, missing)
+        yield "masked_mse_mean_fill", missing_pixel_mse(few, fill_with_mean(few, missing), missing)
         return
     for ratio in RATIOS:
         missing = random_patch_mask(images, ratio, patch_size_of(model), seed)
         made = model.complete(images, missing, seed=seed)
-        yield f"masked_mse_{100 * ratio:.0f}", masked_error(images, made.pixels, missing)
+        yield f"masked_mse_{100 * ratio:.0f}", missing_pixel_mse(images, made.pixels, missing)
         if ratio == 0.75:
-            yield "masked_mse_mean_fill", masked_error(images, guessed(images, missing), missing)
+            yield (
+                "masked_mse_mean_fill",
+                missing_pixel_mse(images, fill_with_mean(images, missing), missing),
+            )
 
 
-def guessed(images: Images, missing: Missing) -> np.ndarray:
+def fill_with_mean(images: Images, missing: Missing) -> np.ndarray:
     """Missing pixels at the mean of the image's other pixels: what knowing nothing else gives."""
     known = ~missing[..., None]
     count = np.maximum(known.sum((1, 2)), 1)

@@ -19,15 +19,15 @@ from pinxit.data.images import Images
 from pinxit.evaluation.metrics import MetricValue, Value
 from pinxit.models.protocols import FastImportanceSampling
 from pinxit.models.results import ImportanceEstimate
-from pinxit.sampling.elbo import CHUNK, Bound, ProgressCallback, observed
+from pinxit.sampling.elbo import ELBO_BATCH, ElboTerms, ProgressCallback, observe_batches
 from pinxit.sampling.inputs import evenly_spaced
 
-TILE = 1_000_000  # numbers of x decoded at once on a CPU: more do not fit its caches
-FLOPS = 6e12  # what a default estimate may cost: one to two minutes of two CPU cores
-COUNTS = (20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000)
+CPU_TILE_VALUES = 1_000_000  # numbers of x decoded at once on a CPU: more do not fit its caches
+MAX_DEFAULT_FLOPS = 6e12  # what a default estimate may cost: one to two minutes of two CPU cores
+ROUND_COUNTS = (20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000)
 
 
-class RunningWeights:
+class RunningLogMeanExp:
     """log-mean-exp of importance weights that come in parts, in float64.
 
     Holds max w, sum exp(w - max) and sum exp(2 (w - max)) of each image's log-weights w.
@@ -61,7 +61,7 @@ class RunningWeights:
 
 
 @torch.inference_mode()
-def importance(
+def iw_log_likelihood(
     model: Any,
     images: Images,
     samples: int,
@@ -71,15 +71,15 @@ def importance(
     """log p(x) of each image by `samples` importance samples, its Monte Carlo standard error,
     and effective samples: the IW-k bound of Burda 2015 (eq. 8), which rises to log p(x) with k."""
     parts = []
-    for start, x, labels, generator in observed(model, images, seed):
-        parts.append(estimate(model, x, labels, samples, generator))
+    for start, x, labels, generator in observe_batches(model, images, seed):
+        parts.append(estimate_batch(model, x, labels, samples, generator))
         if told:
-            told(min(start + CHUNK, len(images)), len(images))
+            told(min(start + ELBO_BATCH, len(images)), len(images))
     columns = [torch.cat(column).cpu().numpy() for column in zip(*parts, strict=True)]
     return columns[0], columns[1], columns[2]
 
 
-def estimate(
+def estimate_batch(
     model: Any, x: Tensor, labels: Tensor | None, samples: int, generator: torch.Generator
 ) -> ImportanceEstimate:
     """The estimate of a few images, by the model's own faster way where it has one.
@@ -87,24 +87,24 @@ def estimate(
     Else from `log_weights` in tiles as large as memory allows, kept as running sums: memory does
     not grow with `samples`.
     """
-    fast = _by_its_own_way(model, x, labels, samples, generator)
+    fast = _fast_path(model, x, labels, samples, generator)
     if fast is not None:
         return fast
-    rows = max(1, tile(x.device) // x[0].numel())
+    rows = max(1, values_per_tile(x.device) // x[0].numel())
     running, at_once = [], max(1, min(len(x), rows // 50))
     for start in range(0, len(x), at_once):
         some = slice(start, start + at_once)
-        sums = RunningWeights(len(x[some]), x.device)
+        sums = RunningLogMeanExp(len(x[some]), x.device)
         step = max(1, rows // len(x[some]))
         while sums.count < samples:
             many = min(step, samples - sums.count)
-            chosen = None if labels is None else labels[some]
-            sums.add(model.log_weights(x[some], chosen, many, generator))
+            select_images = None if labels is None else labels[some]
+            sums.add(model.log_weights(x[some], select_images, many, generator))
         running.append(sums.estimate())
     return ImportanceEstimate(*(torch.cat(column) for column in zip(*running, strict=True)))
 
 
-def _by_its_own_way(
+def _fast_path(
     model: Any, x: Tensor, labels: Tensor | None, samples: int, generator: torch.Generator
 ) -> ImportanceEstimate | None:
     if not isinstance(model, FastImportanceSampling):
@@ -112,14 +112,14 @@ def _by_its_own_way(
     return model.importance_log_likelihood(x, labels, samples, generator)
 
 
-def tile(device: torch.device) -> int:
+def values_per_tile(device: torch.device) -> int:
     """Numbers of x to decode at once."""
     if device.type != "cuda":
-        return TILE
+        return CPU_TILE_VALUES
     return int(torch.cuda.get_device_properties(device).total_memory // 256)
 
 
-def affordable(model: Any, images: Images, samples: int) -> int:
+def default_num_images(model: Any, images: Images, samples: int) -> int:
     """How many images a default estimate takes: a round number, about a minute on two cores.
 
     From the model's operations, not from a clock, so that it is the same on every run.
@@ -127,20 +127,24 @@ def affordable(model: Any, images: Images, samples: int) -> int:
     from torch.utils.flop_counter import FlopCounterMode
 
     few = 8
-    _, x, labels, generator = next(observed(model, images[:1], 0))
+    _, x, labels, generator = next(observe_batches(model, images[:1], 0))
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model.log_weights(x, labels, few, generator)
     each = max(1, counter.get_total_flops()) / few * samples
-    within = [count for count in COUNTS if count * each <= FLOPS * speed(x.device)]
-    return min(len(images), within[-1] if within else COUNTS[0])
+    within = [
+        count
+        for count in ROUND_COUNTS
+        if count * each <= MAX_DEFAULT_FLOPS * relative_speed(x.device)
+    ]
+    return min(len(images), within[-1] if within else ROUND_COUNTS[0])
 
 
-def speed(device: torch.device) -> float:
+def relative_speed(device: torch.device) -> float:
     """A rough factor over two CPU cores."""
     return 100.0 if device.type == "cuda" else 1.0
 
 
-def bound_figures(model: Any, found: Bound) -> Iterator[MetricValue]:
+def elbo_metrics(model: Any, found: ElboTerms) -> Iterator[MetricValue]:
     """ELBO, distortion and rate with standard errors over the images; KL by latent."""
     yield from _with_error("elbo", found.elbo)
     yield "distortion", float(found.distortion.mean())
@@ -150,11 +154,11 @@ def bound_figures(model: Any, found: Bound) -> Iterator[MetricValue]:
     yield "kl_per_latent", found.rate.mean(0).tolist()
 
 
-def importance_figures(
+def iw_metrics(
     model: Any, images: Images, samples: int, seed: int = 0, told: ProgressCallback | None = None
 ) -> Iterator[MetricValue]:
     """The IW log-likelihood: its standard error over images, and that of the sampling alone."""
-    log_p, error, effective = importance(model, images, samples, seed, told)
+    log_p, error, effective = iw_log_likelihood(model, images, samples, seed, told)
     yield from _with_error("log_likelihood", log_p)
     yield "log_likelihood_sampling_error", float(np.sqrt((error**2).sum()) / len(error))
     if model.eight_bit:
@@ -162,7 +166,7 @@ def importance_figures(
     yield "effective_samples", float(np.median(effective))
 
 
-def loose(figures: Mapping[str, Value], samples: int) -> Iterator[str]:
+def ess_warnings(figures: Mapping[str, Value], samples: int) -> Iterator[str]:
     """A line where few samples carry most images' estimates: the bound is then not tight."""
     effective = figures["effective_samples"]
     if samples >= 100 and isinstance(effective, float) and effective < 10:
@@ -172,9 +176,9 @@ def loose(figures: Mapping[str, Value], samples: int) -> Iterator[str]:
         )
 
 
-def chosen(model: Any, images: Images, samples: int, limit: int | None) -> Images:
+def select_images(model: Any, images: Images, samples: int, limit: int | None) -> Images:
     """The images whose likelihood is estimated: `limit`, or as many as are affordable."""
-    return evenly_spaced(images, limit or affordable(model, images, samples))
+    return evenly_spaced(images, limit or default_num_images(model, images, samples))
 
 
 def _nats_per_bit(model: Any) -> float:
@@ -187,7 +191,7 @@ def _with_error(name: str, values: Float64[np.ndarray, " n"]) -> Iterator[Metric
         yield f"{name}_error", float(values.std(ddof=1) / math.sqrt(len(values)))
 
 
-def exact_figures(model: Any, images: Images, seed: int = 0) -> Iterator[MetricValue]:
+def exact_likelihood_metrics(model: Any, images: Images, seed: int = 0) -> Iterator[MetricValue]:
     """The mean log-likelihood of a model that scores exactly, and its standard error.
 
     In bits per dimension too where the model's values are all 256.

@@ -18,15 +18,15 @@ from pinxit.evaluation.metrics import MetricValue
 from pinxit.models.protocols import HasHiddenStates
 from pinxit.sampling.inputs import evenly_spaced
 
-NEIGHBOURS = 20
-ITERATIONS = 300  # of L-BFGS
+NUM_NEIGHBOURS = 20
+MAX_ITERATIONS = 300  # of L-BFGS
 PENALTY = 1.0  # sklearn's C
 
 Features = Float32[np.ndarray, "n width"]
 Labels = Int64[np.ndarray, " n"]
 
 
-def labelled(images: Images, most: int | None) -> Images | None:
+def select_labelled(images: Images, most: int | None) -> Images | None:
     """At most so many of the images that have labels; None where they are of one class."""
     if images.labels is None:
         return None
@@ -44,7 +44,7 @@ def probe_accuracy(
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    probe = make_pipeline(StandardScaler(), LogisticRegression(C=penalty, max_iter=ITERATIONS))
+    probe = make_pipeline(StandardScaler(), LogisticRegression(C=penalty, max_iter=MAX_ITERATIONS))
     import warnings
 
     with warnings.catch_warnings():
@@ -53,22 +53,22 @@ def probe_accuracy(
     return float((probe.predict(test) == truth).mean())
 
 
-def neighbour_accuracy(train: Features, labels: Labels, test: Features, truth: Labels) -> float:
+def knn_accuracy(train: Features, labels: Labels, test: Features, truth: Labels) -> float:
     """Share that the vote of the 20 nearest training images by cosine tells right."""
     from sklearn.neighbors import KNeighborsClassifier
     from sklearn.preprocessing import normalize
 
-    few = min(NEIGHBOURS, len(train))
+    few = min(NUM_NEIGHBOURS, len(train))
     voters = KNeighborsClassifier(few, algorithm="brute").fit(normalize(train), labels)
     return float((voters.predict(normalize(test)) == truth).mean())
 
 
-def probe_figures(model: Any, train: Images, test: Images) -> Iterator[MetricValue]:
+def probe_metrics(model: Any, train: Images, test: Images) -> Iterator[MetricValue]:
     """Both accuracies on `embed`; by layer too, where the model gives its features by layer."""
     assert train.labels is not None and test.labels is not None
     yield "probe_train_images", float(len(train))
     seen, tried = model.embed(train), model.embed(test)
-    yield "neighbour_accuracy", neighbour_accuracy(seen, train.labels, tried, test.labels)
+    yield "neighbour_accuracy", knn_accuracy(seen, train.labels, tried, test.labels)
     if not isinstance(model, HasHiddenStates):
         yield "probe_accuracy", probe_accuracy(seen, train.labels, tried, test.labels)
         return

@@ -148,7 +148,7 @@ def get_metric(name: str) -> Metric:
     return dataclasses.replace(found, title=f"{found.title} ({language})") if language else found
 
 
-def ordered(names: Iterable[str]) -> list[str]:
+def sort_metric_names(names: Iterable[str]) -> list[str]:
     """The names of figures among these, errors left out, in the order of `METRICS`."""
     order = {name: i for i, name in enumerate(METRICS)}
     known = [
@@ -159,8 +159,8 @@ def ordered(names: Iterable[str]) -> list[str]:
     return sorted(known, key=lambda name: order[name.partition(":")[0]])
 
 
-def groups(figures: dict[str, float]) -> Iterator[tuple[str, list[str]]]:
+def group_metrics(figures: dict[str, float]) -> Iterator[tuple[str, list[str]]]:
     """The names of the figures that there are, in the order of `METRICS`, by group."""
-    present = ordered(figures)
+    present = sort_metric_names(figures)
     for group in dict.fromkeys(get_metric(name).group for name in present):
         yield group, [name for name in present if get_metric(name).group == group]

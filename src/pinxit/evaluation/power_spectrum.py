@@ -17,7 +17,7 @@ from pinxit.data.images import Images
 from pinxit.evaluation.metrics import MetricValue
 
 CHUNK = 256
-UPPER = 0.25  # cycles a pixel: half of the highest frequency that pixels can hold
+HIGH_FREQUENCY = 0.25  # cycles a pixel: half of the highest frequency that pixels can hold
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Spectrum:
     upper: float  # total power of the modes from 0.25 to 0.5 cycles a pixel
 
 
-def spectrum(images: Images | Iterable[np.ndarray]) -> Spectrum:
+def power_spectrum(images: Images | Iterable[np.ndarray]) -> Spectrum:
     """Radial power spectrum of images `[height, width, channel]`, averaged over them.
 
     Colour images count as the mean of their channels' powers.
@@ -43,7 +43,7 @@ def spectrum(images: Images | Iterable[np.ndarray]) -> Spectrum:
     number[0, 0] = rings  # the image's mean is no detail
     count = np.bincount(number.ravel(), minlength=rings + 1)[:rings]
     total = np.bincount(number.ravel(), power.ravel(), minlength=rings + 1)[:rings]
-    upper = power[(radius >= UPPER) & (radius <= 0.5)].sum()
+    upper = power[(radius >= HIGH_FREQUENCY) & (radius <= 0.5)].sum()
     middle = (np.arange(rings) + 0.5) / (2 * rings)
     return Spectrum(middle, total / np.maximum(count, 1), float(upper))
 
@@ -68,7 +68,7 @@ def _chunks(images: Images | Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         yield image[None]
 
 
-def ratio(made: Spectrum, data: Spectrum) -> Float64[np.ndarray, " rings"]:
+def spectrum_ratio(made: Spectrum, data: Spectrum) -> Float64[np.ndarray, " rings"]:
     """Power of what was made over that of the data, ring by ring; 1 is as sharp as the data."""
     floor = 1e-9 * data.power.max() if data.power.max() > 0 else 1.0
     return (made.power + floor) / (data.power + floor)
@@ -79,17 +79,17 @@ def sharpness(made: Spectrum, data: Spectrum) -> float:
     return made.upper / data.upper if data.upper > 0 else float("nan")
 
 
-def sharpness_figures(
+def sharpness_metrics(
     data: Images, reconstructions: Images | None, samples: Images | None
 ) -> Iterator[MetricValue]:
     """The whole curve and the one figure, of reconstructions and of samples."""
-    reference = spectrum(data)
+    reference = power_spectrum(data)
     yield "frequencies", reference.frequencies.tolist()
     yield "spectrum_data", reference.power.tolist()
     for name, made in (("reconstructions", reconstructions), ("samples", samples)):
         if made is None:
             continue
-        found = spectrum(made)
-        yield f"spectrum_{name}", ratio(found, reference).tolist()
+        found = power_spectrum(made)
+        yield f"spectrum_{name}", spectrum_ratio(found, reference).tolist()
         if reference.upper > 0:
             yield f"sharpness_{name}", sharpness(found, reference)

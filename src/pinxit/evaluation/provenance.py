@@ -12,16 +12,16 @@ from typing import Any
 PACKAGES = ("pinxit", "torch", "numpy", "scikit-image", "scipy")
 
 
-def circumstances(device: Any) -> dict[str, Any]:
+def environment(device: Any) -> dict[str, Any]:
     """Date, machine and versions."""
     return {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "machine": machine(device),
-        "versions": versions(),
+        "machine": describe_machine(device),
+        "versions": package_versions(),
     }
 
 
-def machine(device: Any) -> dict[str, Any]:
+def describe_machine(device: Any) -> dict[str, Any]:
     """The processor, torch's threads, and the accelerator where one was used."""
     import torch
 
@@ -40,7 +40,7 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def versions() -> dict[str, str]:
+def package_versions() -> dict[str, str]:
     """Of Python and the packages that the figures depend on."""
     found = {"python": sys.version.split()[0]}
     for name in PACKAGES:

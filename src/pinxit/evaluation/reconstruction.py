@@ -12,10 +12,10 @@ from pinxit.data.images import Images
 from pinxit.evaluation.metrics import MetricValue
 from pinxit.sampling.inputs import evenly_spaced
 
-SSIM_COUNT = 1_000  # images: it is taken one by one
+MAX_SSIM_IMAGES = 1_000  # images: it is taken one by one
 
 
-def mean_squared_errors(originals: Images, made: Images) -> Float64[np.ndarray, " n"]:
+def mse_per_image(originals: Images, made: Images) -> Float64[np.ndarray, " n"]:
     """Of each image, on a scale where black is 0 and white is 1."""
     errors = np.empty(len(originals))
     for i, (a, b) in enumerate(zip(originals.pixels, made.pixels, strict=True)):
@@ -50,11 +50,11 @@ def ssim(originals: Images, made: Images) -> Float64[np.ndarray, " n"]:
     return np.array(values, np.float64)
 
 
-def reconstruction_figures(originals: Images, made: Images) -> Iterator[MetricValue]:
+def reconstruction_metrics(originals: Images, made: Images) -> Iterator[MetricValue]:
     """PSNR, SSIM (of up to 1,000) and mean squared error, averaged over the images."""
-    errors = mean_squared_errors(originals, made)
+    errors = mse_per_image(originals, made)
     yield "mse", float(errors.mean())
     yield "psnr", float(psnr(errors).mean())
-    similar = ssim(evenly_spaced(originals, SSIM_COUNT), evenly_spaced(made, SSIM_COUNT))
+    similar = ssim(evenly_spaced(originals, MAX_SSIM_IMAGES), evenly_spaced(made, MAX_SSIM_IMAGES))
     if np.isfinite(similar).all():
         yield "ssim", float(similar.mean())

@@ -14,12 +14,12 @@ from jaxtyping import Float, Int64
 from pinxit.data.images import Images
 from pinxit.evaluation.metrics import MetricValue, proportion
 
-AMONG = 100  # images of which a caption's own is to be found
+NUM_CANDIDATES = 100  # images of which a caption's own is to be found
 
 Embed = Callable[[Images], Float[np.ndarray, "n features"]]
 
 
-def nearest_image(made: Images, known: Images, chunk: int = 500) -> Int64[np.ndarray, " made"]:
+def nearest_images(made: Images, known: Images, chunk: int = 500) -> Int64[np.ndarray, " made"]:
     """For each image the row of the known one that differs least, in squares of pixels."""
     given = known.pixels.reshape(len(known), -1).astype(np.float32)
     squares, found = (given**2).sum(1), []
@@ -29,7 +29,7 @@ def nearest_image(made: Images, known: Images, chunk: int = 500) -> Int64[np.nda
     return np.concatenate(found)
 
 
-def nearest_text(texts: Sequence[str], known: Sequence[str]) -> Int64[np.ndarray, " texts"]:
+def nearest_texts(texts: Sequence[str], known: Sequence[str]) -> Int64[np.ndarray, " texts"]:
     """For each text the row of the known one that shares most runs of 1 to 4 letters, rare ones
     counting more (cosine of tf-idf)."""
     from sklearn.feature_extraction.text import TfidfVectorizer
@@ -40,27 +40,27 @@ def nearest_text(texts: Sequence[str], known: Sequence[str]) -> Int64[np.ndarray
     return np.asarray(alike.todense()).argmax(1)
 
 
-def neighbours_captions(images: Images, known: Images, language: str) -> list[str] | None:
+def nearest_captions(images: Images, known: Images, language: str) -> list[str] | None:
     """The caption of each image's nearest known one; None where no known one has any."""
     texts = known.captions.get(language, ())
     rows = np.array([i for i, text in enumerate(texts) if text], int)
     if len(rows) == 0:
         return None
-    return [texts[int(rows[i])] for i in nearest_image(images, known.take(rows))]
+    return [texts[int(rows[i])] for i in nearest_images(images, known.take(rows))]
 
 
-def neighbours_images(texts: Sequence[str], known: Images) -> Images | None:
+def images_of_nearest_captions(texts: Sequence[str], known: Images) -> Images | None:
     """The known image with the caption nearest to each text, in any language."""
     told = [
         (text, i) for all_of in known.captions.values() for i, text in enumerate(all_of) if text
     ]
     if not told:
         return None
-    rows = [told[int(i)][1] for i in nearest_text(texts, [text for text, _ in told])]
+    rows = [told[int(i)][1] for i in nearest_texts(texts, [text for text, _ in told])]
     return known.take(np.array(rows))
 
 
-def ranks(rated: np.ndarray, texts: Sequence[str]) -> list[int]:
+def retrieval_ranks(rated: np.ndarray, texts: Sequence[str]) -> list[int]:
     """For each text how many images of other texts it is likelier in than in its own.
 
     `rated` is `[images, texts]`, higher for the likelier.
@@ -69,40 +69,40 @@ def ranks(rated: np.ndarray, texts: Sequence[str]) -> list[int]:
     return [int(((rated[:, i] > rated[i, i]) & (said != said[i])).sum()) for i in range(len(texts))]
 
 
-def recalls(
+def recall_at_k(
     name: str, rated: np.ndarray, texts: Sequence[str], ending: str = ""
 ) -> Iterator[MetricValue]:
     """Whether a text's own image is among the 1, 5 and 10 that are rated highest for it.
 
     Images with the same text count as its own.
     """
-    places = ranks(rated, texts)
+    places = retrieval_ranks(rated, texts)
     for k in (1, 5, 10):
         yield from proportion(f"{name}_{k}{ending}", [place < k for place in places])
 
 
-def found_again(
+def image_recall(
     name: str, embed: Embed, made: Images, true: Images, texts: Sequence[str]
 ) -> Iterator[MetricValue]:
     """Whether a text's true image is among the 1, 5 and 10 nearest to what was made of it, of
     the true images of the first texts, by the cosine of features less their mean."""
-    there, new = embed(true[:AMONG]), embed(made[:AMONG])
+    there, new = embed(true[:NUM_CANDIDATES]), embed(made[:NUM_CANDIDATES])
     middle = there.mean(0)
     there, new = (_unit(rows - middle) for rows in (there, new))
-    yield from recalls(name, there @ new.T, texts[:AMONG])
+    yield from recall_at_k(name, there @ new.T, texts[:NUM_CANDIDATES])
 
 
-def looking_up_figures(
+def retrieval_metrics(
     embed: Embed, drawn: Images, true: Images, texts: Sequence[str], known: Images
 ) -> Iterator[MetricValue]:
     """Whether drawings are nearest to their true images, and the same of the known image with
     the nearest caption. Nothing for captions of labels: there no image is a text's own."""
     if len(set(texts)) < len(texts) // 2:
         return
-    yield from found_again("t2i_recall_at", embed, drawn, true, texts)
-    there = neighbours_images(texts, known)
+    yield from image_recall("t2i_recall_at", embed, drawn, true, texts)
+    there = images_of_nearest_captions(texts, known)
     if there is not None:
-        yield from found_again("nn_recall_at", embed, there, true, texts)
+        yield from image_recall("nn_recall_at", embed, there, true, texts)
 
 
 def _unit(rows: Float[np.ndarray, "n features"]) -> Float[np.ndarray, "n features"]:

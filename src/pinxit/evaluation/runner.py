@@ -20,7 +20,7 @@ from pinxit.runs import Run, run_of
 
 if TYPE_CHECKING:
     from pinxit.evaluation.retrieval import Embed
-    from pinxit.sampling.elbo import Bound
+    from pinxit.sampling.elbo import ElboTerms
 
 MOST = 10_000  # test images that are looked at
 EXACT = 2_000  # images whose likelihood is exact, where no limit is given
@@ -48,9 +48,9 @@ class Assessment:
         if self.can("encode"):
             yield from self.latents()
         if self.can("tokenize"):
-            from pinxit.evaluation.codebook_usage import code_figures
+            from pinxit.evaluation.codebook_usage import codebook_metrics
 
-            yield from code_figures(self.model, self.test)
+            yield from codebook_metrics(self.model, self.test)
         yield from self.worded()
         yield from self.detail()
         if self.can("complete"):
@@ -85,7 +85,7 @@ class Assessment:
     @cached_property
     def samples(self) -> Images | None:
         """As many as distances want, of each label as often as the test images have it."""
-        from pinxit.sampling.label_matched import draw_like
+        from pinxit.sampling.label_matched import sample_with_label_frequencies
 
         if self.can("draw"):
             return self.drawn
@@ -94,7 +94,7 @@ class Assessment:
         count = min(self.options.max_images, len(self.test))
         self.protocol["samples"] = count
         with self.teller.stage(f"{count:,} samples"):
-            return draw_like(self.model, self.test, count, self.options.seed)
+            return sample_with_label_frequencies(self.model, self.test, count, self.options.seed)
 
     @cached_property
     def told(self) -> tuple[Images, list[str]]:
@@ -115,12 +115,12 @@ class Assessment:
     def known(self) -> Images:
         """Training images among which a nearest neighbour is looked for."""
         from pinxit.data.contact_sheet import evenly_spaced_indices
-        from pinxit.evaluation.sample_quality import MEMORY
+        from pinxit.evaluation.sample_quality import MAX_TRAIN_IMAGES
 
         if self.images.splits is None:
             return self.images[:0]
         rows = self.images.split_indices("train")
-        return self.images.take(rows[evenly_spaced_indices(len(rows), MEMORY)])
+        return self.images.take(rows[evenly_spaced_indices(len(rows), MAX_TRAIN_IMAGES)])
 
     @cached_property
     def drawn(self) -> Images:
@@ -144,46 +144,46 @@ class Assessment:
         from pinxit.evaluation import captioning, editing, text_to_image
 
         if self.can("draw"):
-            yield from text_to_image.drawing_figures(self.drawn, self.told[0])
+            yield from text_to_image.text_to_image_metrics(self.drawn, self.told[0])
         if self.can("edit"):
             if self.test.before is None:
                 raise PinxitError("these are no pairs of images; edits are judged by pairs.")
-            yield from editing.editing_figures(self.drawn, self.told[0])
+            yield from editing.edit_metrics(self.drawn, self.told[0])
         if self.can("caption"):
             with self.teller.stage(f"captions of {len(self.told[0]):,} images"):
-                found = list(captioning.captioning_figures(self.model, self.told[0], self.known))
-            self.warnings += captioning.all_alike(dict(found))
+                found = list(captioning.captioning_metrics(self.model, self.told[0], self.known))
+            self.warnings += captioning.repetition_warnings(dict(found))
             yield from found
         if self.can("translate"):
             with self.teller.stage(f"translations of {len(self.told[0]):,} captions"):
-                yield from captioning.translating_figures(self.model, self.told[0])
+                yield from captioning.translation_metrics(self.model, self.told[0])
 
     @cached_property
-    def bound(self) -> Bound:
-        from pinxit.sampling.elbo import bound
+    def elbo_terms(self) -> ElboTerms:
+        from pinxit.sampling.elbo import elbo_terms
 
         with self.teller.stage(f"ELBO of {len(self.test):,} images") as told:
-            return bound(self.model, self.test, self.options.seed, told)
+            return elbo_terms(self.model, self.test, self.options.seed, told)
 
     def likelihood(self) -> Iterator[MetricValue]:
         """The ELBO of all test images, and the importance-weighted estimate of some."""
         from pinxit.evaluation import likelihood as measure
 
         self.protocol["likelihood"] = self.model.likelihood_description
-        yield from measure.bound_figures(self.model, self.bound)
+        yield from measure.elbo_metrics(self.model, self.elbo_terms)
         k = self.options.iw_samples
         if k == 0:
             return
-        few = measure.chosen(self.model, self.test, k, self.options.likelihood_images)
+        few = measure.select_images(self.model, self.test, k, self.options.likelihood_images)
         self.protocol["importance"] = {"samples": k, "images": len(few)}
         with self.teller.stage(f"likelihood of {len(few):,} images, {k:,} samples each") as told:
-            found = list(measure.importance_figures(self.model, few, k, self.options.seed, told))
-        self.warnings += measure.loose(dict(found), k)
+            found = list(measure.iw_metrics(self.model, few, k, self.options.seed, told))
+        self.warnings += measure.ess_warnings(dict(found), k)
         yield from found
 
     def exact(self) -> Iterator[MetricValue]:
         """The log-likelihood of a model that gives it exactly."""
-        from pinxit.evaluation.likelihood import exact_figures
+        from pinxit.evaluation.likelihood import exact_likelihood_metrics
         from pinxit.sampling.inputs import evenly_spaced
 
         few = evenly_spaced(self.test, self.options.likelihood_images or EXACT)
@@ -192,84 +192,86 @@ class Assessment:
         )
         with self.teller.stage(f"likelihood of {len(few):,} images"):
             try:
-                yield from exact_figures(self.model, few, self.options.seed)
+                yield from exact_likelihood_metrics(self.model, few, self.options.seed)
             except PinxitError as error:  # of this family, but trained to another end
                 self.warnings.append(f"no likelihood: {error}")
 
     def latents(self) -> Iterator[MetricValue]:
         """KL by latent, active units; a warning where the latents are not used."""
-        from pinxit.evaluation.latents import collapse, latent_figures
-        from pinxit.sampling.latents import Activity, activity, encoded
+        from pinxit.evaluation.latents import collapse_warnings, latent_metrics
+        from pinxit.sampling.latents import LatentActivity, encoded, latent_activity
 
         posterior = encoded(self.model, self.test)
         if self.can("elbo"):
-            found = Activity(posterior.mean.var(0), self.bound.rate.mean(0))
+            found = LatentActivity(posterior.mean.var(0), self.elbo_terms.rate.mean(0))
         else:
-            found = activity(self.model, self.test, posterior)
-        self.warnings += collapse(found, self.test, self.reconstructions)
-        yield from latent_figures(found)
+            found = latent_activity(self.model, self.test, posterior)
+        self.warnings += collapse_warnings(found, self.test, self.reconstructions)
+        yield from latent_metrics(found)
 
     def detail(self) -> Iterator[MetricValue]:
         """Error of the reconstructions; sharpness of reconstructions and samples."""
-        from pinxit.evaluation.power_spectrum import sharpness_figures
-        from pinxit.evaluation.reconstruction import reconstruction_figures
+        from pinxit.evaluation.power_spectrum import sharpness_metrics
+        from pinxit.evaluation.reconstruction import reconstruction_metrics
 
         if self.reconstructions is not None:
             with self.teller.stage("PSNR and SSIM"):
-                yield from reconstruction_figures(self.test, self.reconstructions)
+                yield from reconstruction_metrics(self.test, self.reconstructions)
         if isinstance(self.model, HasPalette) and not self.model.palette_is_exact:
             yield "palette_psnr", self.model.palette_psnr(self.test)
         if self.reconstructions is not None or self.samples is not None:
-            yield from sharpness_figures(self.test, self.reconstructions, self.samples)
+            yield from sharpness_metrics(self.test, self.reconstructions, self.samples)
 
     def completion(self) -> Iterator[MetricValue]:
         """Error of completed images by how much is missing."""
-        from pinxit.evaluation.inpainting import completion_figures
+        from pinxit.evaluation.inpainting import inpainting_metrics
         from pinxit.sampling.inputs import evenly_spaced
 
         few = evenly_spaced(self.test, COMPLETED)
         with self.teller.stage("completions"):
-            yield from completion_figures(self.model, few, self.options.seed)
+            yield from inpainting_metrics(self.model, few, self.options.seed)
 
     def probe(self) -> Iterator[MetricValue]:
         """What the features know of the labels, where there are any."""
-        from pinxit.evaluation.linear_probe import labelled, probe_figures
+        from pinxit.evaluation.linear_probe import probe_metrics, select_labelled
 
-        train = labelled(self.images.split("train"), self.options.probe_train_size)
-        test = labelled(self.test, MOST)
+        train = select_labelled(self.images.split("train"), self.options.probe_train_size)
+        test = select_labelled(self.test, MOST)
         if train is None or test is None or self.images.splits is None:
             return
         with self.teller.stage(f"linear probe on {len(train):,} images"):
-            yield from probe_figures(self.model, train, test)
+            yield from probe_metrics(self.model, train, test)
 
     def distances(self) -> Iterator[MetricValue]:
         """Frechet distances, neighbourhoods and copies, in the data's own feature space."""
         from pinxit.evaluation.feature_space import (
-            FEWEST,
+            MIN_IMAGES,
             FeatureSpace,
-            encoder_space,
-            feature_space,
+            get_encoder_space,
+            get_feature_space,
         )
-        from pinxit.evaluation.sample_quality import Comparison
-        from pinxit.evaluation.text_to_image import label_figures
+        from pinxit.evaluation.sample_quality import SampleQuality
+        from pinxit.evaluation.text_to_image import label_accuracy_metrics
 
         made = {"samples": self.samples, "reconstructions": self.reconstructions}
         made = {name: images for name, images in made.items() if images is not None}
         if not made:
             return
-        if len(self.test) < FEWEST:
+        if len(self.test) < MIN_IMAGES:
             self.warnings.append(f"no distances: {len(self.test)} test images are too few")
             return
         with self.teller.stage("feature space") as told:
             features = self.options.feature_run
-            space = encoder_space(features) if features else feature_space(self.images, told)
+            space = (
+                get_encoder_space(features) if features else get_feature_space(self.images, told)
+            )
         self.protocol["feature_space"] = space.facts
         if self.can("draw"):
             yield from self.looked_up(space.embed)
         if self.can("draw") and isinstance(space, FeatureSpace):
-            yield from label_figures(space, self.drawn, self.told[0])
+            yield from label_accuracy_metrics(space, self.drawn, self.told[0])
         with self.teller.stage("distances"):
-            comparison = Comparison(space, self.images, self.test, self.options.max_images)
+            comparison = SampleQuality(space, self.images, self.test, self.options.max_images)
             self.protocol["distances"] = comparison.counts()
             yield from comparison.figures(made)
         if self.options.fid and self.samples is not None:
@@ -280,9 +282,9 @@ class Assessment:
 
     def looked_up(self, embed: Embed) -> Iterator[MetricValue]:
         """Whether a drawn image is nearest to the true one, and what looking up reaches."""
-        from pinxit.evaluation.retrieval import looking_up_figures
+        from pinxit.evaluation.retrieval import retrieval_metrics
 
-        yield from looking_up_figures(embed, self.drawn, *self.told, self.known)
+        yield from retrieval_metrics(embed, self.drawn, *self.told, self.known)
 
 
 def evaluate(
@@ -308,7 +310,7 @@ def evaluate(
     options = resolve_options(options, changes)
     run = run if isinstance(run, Run) else Run(Path(run))
     run.config  # noqa: B018 (a folder that is no run says so before torch is imported)
-    from pinxit.evaluation.provenance import circumstances
+    from pinxit.evaluation.provenance import environment
     from pinxit.sampling.inputs import given_images, run_images
 
     begun = time.monotonic()
@@ -327,7 +329,7 @@ def evaluate(
         figures, curves = collect(judged.figures())
     if not figures:
         raise PinxitError(f"there is nothing to measure of a run of the family '{run.family}'.")
-    judged.protocol.update(circumstances(next(model.parameters()).device))
+    judged.protocol.update(environment(next(model.parameters()).device))
     judged.protocol["seconds"] = round(time.monotonic() - begun, 1)
     record = {
         "metrics": figures,

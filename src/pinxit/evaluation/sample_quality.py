@@ -12,20 +12,20 @@ import numpy as np
 from pinxit.data.images import Images
 from pinxit.evaluation.feature_space import EncoderSpace, FeatureSpace
 from pinxit.evaluation.frechet import (
-    blurred,
+    blur,
+    fit_gaussian,
     frechet_distance,
-    gaussian,
-    memorised,
-    neighbourhood_figures,
+    memorisation_rate,
+    prdc_metrics,
 )
 from pinxit.evaluation.metrics import MetricValue
 from pinxit.sampling.inputs import evenly_spaced
 
-MEMORY = 10_000  # training images among which the nearest is looked for
+MAX_TRAIN_IMAGES = 10_000  # training images among which the nearest is looked for
 
 
 @dataclass
-class Comparison:
+class SampleQuality:
     """Distances to the test images; as many images on each side, `count` at most."""
 
     space: FeatureSpace | EncoderSpace
@@ -36,21 +36,21 @@ class Comparison:
     def figures(self, made: Mapping[str, Images]) -> Iterator[MetricValue]:
         """Frechet distances of what was `made`, with a floor and a yardstick; for `samples` also
         precision, recall, density, coverage and the share that looks memorised."""
-        real = gaussian(self.real)
+        real = fit_gaussian(self.real)
         features = {
             name: self.space.embed(evenly_spaced(p, self.count)) for name, p in made.items()
         }
         for name, rows in features.items():
-            yield f"frechet_{name}", frechet_distance(gaussian(rows), real)
-        soft = self.space.embed(blurred(self.few))
-        yield "frechet_blur_baseline", frechet_distance(gaussian(soft), real)
+            yield f"frechet_{name}", frechet_distance(fit_gaussian(rows), real)
+        soft = self.space.embed(blur(self.few))
+        yield "frechet_blur_baseline", frechet_distance(fit_gaussian(soft), real)
         if len(self.train) >= len(self.real):
-            floor = gaussian(self.train[:: len(self.train) // len(self.real)][: len(self.real)])
+            floor = fit_gaussian(self.train[:: len(self.train) // len(self.real)][: len(self.real)])
             yield "frechet_train_test", frechet_distance(floor, real)
         if "samples" in features:
-            yield from neighbourhood_figures(self.real, features["samples"])
+            yield from prdc_metrics(self.real, features["samples"])
             if len(self.train):
-                yield "memorisation", memorised(self.train, self.real, features["samples"])
+                yield "memorisation", memorisation_rate(self.train, self.real, features["samples"])
 
     @cached_property
     def few(self) -> Images:
@@ -66,7 +66,7 @@ class Comparison:
         if self.images.splits is None:
             return self.space.embed(self.images[:0])
         rows = self.images.split_indices("train")
-        some = np.random.default_rng(0).permutation(rows)[:MEMORY]
+        some = np.random.default_rng(0).permutation(rows)[:MAX_TRAIN_IMAGES]
         return self.space.embed(self.images.take(np.sort(some)))
 
     def counts(self) -> dict[str, Any]:

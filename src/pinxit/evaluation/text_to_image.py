@@ -24,20 +24,20 @@ ATTRIBUTES = ("exact", "objects", "relations", "count", "shape", "color", "size"
 # -- drawing
 
 
-def scenes_of(images: Images) -> list[Scene] | None:
+def scenes_from_names(images: Images) -> list[Scene] | None:
     """The scenes that images of `shapes` show; None for other images."""
     if not all(re.fullmatch(r"shapes-\d+-\d+", name) for name in images.names):
         return None
     return [scene_named(name) for name in images.names] or None
 
 
-def drawing_figures(drawn: Images, asked: Images) -> Iterator[MetricValue]:
+def text_to_image_metrics(drawn: Images, asked: Images) -> Iterator[MetricValue]:
     """What of the captions of drawn scenes is there, by attribute; for other images nothing.
 
     `t2i_relations` counts only images whose objects are right. `t2i_reader_ceiling` is
     `t2i_exact` of the true images: what the scene reader itself gets wrong.
     """
-    scenes = scenes_of(asked)
+    scenes = scenes_from_names(asked)
     if scenes is None:
         return
     found = [
@@ -54,7 +54,9 @@ def drawing_figures(drawn: Images, asked: Images) -> Iterator[MetricValue]:
     yield from proportion("t2i_reader_ceiling", true)
 
 
-def label_figures(space: FeatureSpace, drawn: Images, asked: Images) -> Iterator[MetricValue]:
+def label_accuracy_metrics(
+    space: FeatureSpace, drawn: Images, asked: Images
+) -> Iterator[MetricValue]:
     """How often a classifier, which never saw what was drawn, tells the label that was meant."""
     labels = asked.labels
     if labels is None or space.facts.get("task") != "label":

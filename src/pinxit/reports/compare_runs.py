@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pinxit.errors import UsageError, did_you_mean
-from pinxit.evaluation.metrics import get_metric, ordered
+from pinxit.evaluation.metrics import get_metric, sort_metric_names
 from pinxit.runs import Run
 
 
@@ -23,7 +23,7 @@ def compared(runs: Sequence[Run]) -> dict[str, list[float | None]]:
         if not figures:
             raise UsageError(f"{run.path} is not evaluated yet: pinxit evaluate {run.path}")
         found.append(figures)
-    names = ordered(name for figures in found for name in figures)
+    names = sort_metric_names(name for figures in found for name in figures)
     return {name: [figures.get(name) for figures in found] for name in names}
 
 

@@ -11,15 +11,15 @@ import numpy as np
 
 from pinxit.data.images import Images
 from pinxit.errors import PinxitError
-from pinxit.evaluation.reconstruction import mean_squared_errors
+from pinxit.evaluation.reconstruction import mse_per_image
 from pinxit.models.abilities import ABILITIES
 from pinxit.runs import Run
 from pinxit.sampling.inputs import for_model, run_images, sees_labels
-from pinxit.sampling.latents import Activity, gaussian_kl
+from pinxit.sampling.latents import LatentActivity, gaussian_kl
 
 if TYPE_CHECKING:
     from pinxit.models.results import Posterior
-    from pinxit.sampling.elbo import Bound
+    from pinxit.sampling.elbo import ElboTerms
 
 NUMBERS = 12_000_000  # pixels' values that are looked at: a report is made in seconds
 
@@ -73,28 +73,28 @@ class Material:
         return self.model.encode(self.seen)
 
     @cached_property
-    def bound(self) -> Bound | None:
+    def elbo_terms(self) -> ElboTerms | None:
         """The two terms of the ELBO of `seen`, in nats."""
         if self.seen is None or not self.can("elbo"):
             return None
-        from pinxit.sampling.elbo import bound
+        from pinxit.sampling.elbo import elbo_terms
 
-        return bound(self.model, self.seen)
+        return elbo_terms(self.model, self.seen)
 
     @cached_property
-    def activity(self) -> Activity | None:
+    def activity(self) -> LatentActivity | None:
         """What each latent does and costs over `seen`."""
         if self.posterior is None:
             return None
-        rate = gaussian_kl(self.posterior) if self.bound is None else self.bound.rate
-        return Activity(self.posterior.mean.var(0), rate.mean(0))
+        rate = gaussian_kl(self.posterior) if self.elbo_terms is None else self.elbo_terms.rate
+        return LatentActivity(self.posterior.mean.var(0), rate.mean(0))
 
     @cached_property
     def errors(self) -> np.ndarray | None:
         """Mean squared error of each reconstruction of `seen`, black being 0 and white 1."""
         if self.reconstructions is None or self.seen is None:
             return None
-        return mean_squared_errors(self.seen, self.reconstructions)
+        return mse_per_image(self.seen, self.reconstructions)
 
     @cached_property
     def reconstructions(self) -> Images | None:
@@ -119,9 +119,9 @@ class Material:
             return {**curves, **self.figures}
         if self.seen is None or len(self.seen) < 2:
             return {}
-        from pinxit.evaluation.power_spectrum import sharpness_figures
+        from pinxit.evaluation.power_spectrum import sharpness_metrics
 
-        return dict(sharpness_figures(self.seen, self.reconstructions, self._like_the_data()))
+        return dict(sharpness_metrics(self.seen, self.reconstructions, self._like_the_data()))
 
     def _like_the_data(self) -> Images | None:
         """Samples to hold against the data; labels that the model sees as often as there."""
@@ -129,9 +129,9 @@ class Material:
             return None
         if not sees_labels(self.model):
             return self.samples
-        from pinxit.sampling.label_matched import draw_like
+        from pinxit.sampling.label_matched import sample_with_label_frequencies
 
-        return draw_like(self.model, self.seen, len(self.samples), seed=0)
+        return sample_with_label_frequencies(self.model, self.seen, len(self.samples), seed=0)
 
     @property
     def detail(self) -> dict[str, float]:

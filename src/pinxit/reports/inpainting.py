@@ -8,7 +8,7 @@ import numpy as np
 
 from pinxit.data.images import Images
 from pinxit.data.masks import half_mask, patch_size_of, random_patch_mask, show_masked
-from pinxit.evaluation.inpainting import masked_error
+from pinxit.evaluation.inpainting import missing_pixel_mse
 from pinxit.models.protocols import CanUnmask
 from pinxit.reports.context import Material, even
 from pinxit.reports.formatting import number
@@ -45,7 +45,7 @@ def _by_ratio(model: Any, few: Images) -> list[tuple[str, Image, str]]:
     for ratio in RATIOS:
         missing = random_patch_mask(few, ratio, patch_size_of(model))
         made = model.complete(few, missing, seed=0)
-        error = masked_error(few, made.pixels, missing)
+        error = missing_pixel_mse(few, made.pixels, missing)
         rows = [show_masked(few, missing), made, few]
         words = f"{len(few)} images with {ratio:.0%} of their patches missing, completed, whole"
         figures.append((f"{ratio:.0%} missing", _rows(rows, words), number(error, 3)))
@@ -57,7 +57,7 @@ def _halves(model: Any, few: Images) -> list[tuple[str, Image, str]]:
     few = few[: MANY // 2 * 2]
     missing = half_mask(few, "lower")
     made = [model.complete(few, missing, seed=seed) for seed in range(4)]
-    error = masked_error(few, made[0].pixels, missing)
+    error = missing_pixel_mse(few, made[0].pixels, missing)
     rows = [show_masked(few, missing), *made, few]
     words = f"{len(few)} images of which the upper half is given, four completions, and the truth"
     return [("upper half given", _rows(rows, words), number(error, 3))]

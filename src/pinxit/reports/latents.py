@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from pinxit.data.images import Images
-from pinxit.evaluation.latents import collapse
+from pinxit.evaluation.latents import collapse_warnings
 from pinxit.reports import charts
 from pinxit.reports.charts import Group
 from pinxit.reports.context import Material, even
@@ -15,7 +15,7 @@ from pinxit.reports.formatting import number
 from pinxit.reports.images import Image, wall
 from pinxit.reports.sections import THUMB, Section, shown_small, small_pixels
 from pinxit.sampling.inputs import sees_labels
-from pinxit.sampling.latents import ACTIVE, traverse
+from pinxit.sampling.latents import ACTIVE_UNIT_VARIANCE, traverse
 
 ROWS, STEPS = 8, 13  # of a traversal: from -3 to 3 in steps of one half
 PLANE = 13  # images a side of the decoded plane
@@ -151,13 +151,13 @@ def priced(material: Material) -> Section | None:
             label="Variance over the images of each latent's posterior mean, with the threshold",
             x_title="latents, in the same order",
             y_title="variance of E[z | x]",
-            threshold=ACTIVE,
-            threshold_text=f"active above {ACTIVE}",
+            threshold=ACTIVE_UNIT_VARIANCE,
+            threshold_text=f"active above {ACTIVE_UNIT_VARIANCE}",
         ),
         "active": count,
         "latents": len(rate),
         "total": number(float(rate.sum()), 3),
         "largest": number(float(rate.max()), 3),
-        "warnings": list(collapse(found, material.seen, material.reconstructions)),
+        "warnings": list(collapse_warnings(found, material.seen, material.reconstructions)),
     }
     return Section("priced", "What each latent costs", values)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pinxit.evaluation.metrics import get_metric, groups
+from pinxit.evaluation.metrics import get_metric, group_metrics
 from pinxit.reports.context import Material
 from pinxit.reports.formatting import number, plain, value
 from pinxit.reports.sections import Section
@@ -39,7 +39,9 @@ def judged(material: Material) -> Section | None:
     if not figures:
         return None
     values = {
-        "rows": [row for group, names in groups(figures) for row in _rows(group, names, figures)],
+        "rows": [
+            row for group, names in group_metrics(figures) for row in _rows(group, names, figures)
+        ],
         "warnings": list(material.evaluation.get("warnings") or []),
         "protocol": table_rows(material.evaluation.get("protocol") or {}),
     }

@@ -65,9 +65,9 @@ def _latents(material: Material, known: dict[str, Any]) -> Remedy | None:
 
 
 def _beta(material: Material, known: dict[str, Any]) -> Remedy | None:
-    if "beta" not in known or material.bound is None:
+    if "beta" not in known or material.elbo_terms is None:
         return None
-    rate = number(float(material.bound.rate.sum(1).mean()), 3)
+    rate = number(float(material.elbo_terms.rate.sum(1).mean()), 3)
     here = f"β is {known['beta']:g}; the code costs {rate} nats an image"
     effect = "the code may cost more: sharper reconstructions, a worse ELBO, weaker samples"
     return Remedy(f"`--beta {known['beta'] / 2:g}`", here, effect, known["beta"] >= 1)

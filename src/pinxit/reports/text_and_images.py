@@ -6,10 +6,10 @@ from typing import Any
 
 from pinxit.data.captions import captions_round_robin
 from pinxit.data.images import Images
-from pinxit.evaluation.editing import changes, edits_of
-from pinxit.evaluation.retrieval import nearest_image
+from pinxit.evaluation.editing import check_edit, edits_from_names
+from pinxit.evaluation.retrieval import nearest_images
 from pinxit.evaluation.scene_reader import match_scenes, parse_scene
-from pinxit.evaluation.text_to_image import scenes_of
+from pinxit.evaluation.text_to_image import scenes_from_names
 from pinxit.reports.context import Material, even
 from pinxit.reports.images import Image, wall
 from pinxit.reports.sections import LONGEST, Section, small_pixels
@@ -36,7 +36,7 @@ def worded(material: Material) -> Section | None:
 
 def _drawn(material: Material, some: Images, texts: list[str]) -> dict[str, Any]:
     made = material.model.draw([text for text in texts for _ in range(EACH)], seed=0)
-    scenes, near = scenes_of(some), _nearest(material, made[::EACH])
+    scenes, near = scenes_from_names(some), _nearest(material, made[::EACH])
     rows = []
     for i, text in enumerate(texts):
         few = made[EACH * i : EACH * (i + 1)]
@@ -63,12 +63,12 @@ def _nearest(material: Material, made: Images) -> Images | None:
     if len(rows) == 0 or material.images.pixels.shape[1:] != made.pixels.shape[1:]:
         return None
     known = material.images.take(rows)
-    return known.take(nearest_image(made, known))
+    return known.take(nearest_images(made, known))
 
 
 def _edited(material: Material, some: Images, texts: list[str]) -> dict[str, Any]:
     assert some.before is not None
-    before, edits = Images(some.before), edits_of(some)
+    before, edits = Images(some.before), edits_from_names(some)
     made = material.model.edit(before, texts, seed=0, temperature=0.0)
     rows = [
         {
@@ -76,7 +76,9 @@ def _edited(material: Material, some: Images, texts: list[str]) -> dict[str, Any
             "before": _wall(before[i], "The image before"),
             "made": _wall(made[i], f"Edited: {text}"),
             "truth": _wall(some[i], "The true image after"),
-            "right": None if edits is None else all(changes(edits[i], parse_scene(made.pixels[i]))),
+            "right": None
+            if edits is None
+            else all(check_edit(edits[i], parse_scene(made.pixels[i]))),
         }
         for i, text in enumerate(texts)
     ]

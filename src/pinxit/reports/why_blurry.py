@@ -57,8 +57,10 @@ def blurry(material: Material) -> Section | None:
 
 def _terms(material: Material) -> tuple[float, float]:
     """Distortion and rate, nats an image."""
-    assert material.bound is not None
-    return float(material.bound.distortion.mean()), float(material.bound.rate.sum(1).mean())
+    assert material.elbo_terms is not None
+    return float(material.elbo_terms.distortion.mean()), float(
+        material.elbo_terms.rate.sum(1).mean()
+    )
 
 
 def _one_to_show(material: Material) -> int:

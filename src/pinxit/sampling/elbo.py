@@ -15,13 +15,13 @@ from pinxit.data.images import Images
 from pinxit.nn.rng import mix_seed
 from pinxit.sampling.inputs import labels_for
 
-CHUNK = 100  # images that share a generator
+ELBO_BATCH = 100  # images that share a generator
 
 ProgressCallback = Callable[[int, int], None]  # images done, images in all
 
 
 @dataclass(frozen=True)
-class Bound:
+class ElboTerms:
     """The two terms of the ELBO over some images, in nats."""
 
     distortion: Float64[np.ndarray, " n"]  # -log p(x given z), one z an image
@@ -33,26 +33,28 @@ class Bound:
 
 
 @torch.inference_mode()
-def bound(model: Any, images: Images, seed: int = 0, told: ProgressCallback | None = None) -> Bound:
+def elbo_terms(
+    model: Any, images: Images, seed: int = 0, told: ProgressCallback | None = None
+) -> ElboTerms:
     """Distortion and rate of each image, with one sample of q(z given x)."""
     parts = []
-    for start, x, labels, generator in observed(model, images, seed):
+    for start, x, labels, generator in observe_batches(model, images, seed):
         parts.append(model.elbo(x, labels, generator))
         if told:
-            told(min(start + CHUNK, len(images)), len(images))
-    return Bound(
+            told(min(start + ELBO_BATCH, len(images)), len(images))
+    return ElboTerms(
         torch.cat([part.distortion for part in parts]).double().cpu().numpy(),
         torch.cat([part.rate for part in parts]).double().cpu().numpy(),
     )
 
 
-def observed(
+def observe_batches(
     model: Any, images: Images, seed: int
 ) -> Iterator[tuple[int, Tensor, Tensor | None, torch.Generator]]:
     """Chunks of the images as the likelihood sees them: first row, x, labels, generator."""
     device = next(model.parameters()).device
-    for start in range(0, len(images), CHUNK):
-        some = images[start : start + CHUNK]
+    for start in range(0, len(images), ELBO_BATCH):
+        some = images[start : start + ELBO_BATCH]
         batch = some.batch(np.arange(len(some))).to(device)
         generator = torch.Generator(device).manual_seed(mix_seed(seed, start))
         labels = None if labels_for(model, some) is None else batch.labels

@@ -13,7 +13,7 @@ from jaxtyping import Float32
 from pinxit.data.images import SPLITS, Images
 
 
-def embeddings(images: Images, vectors: Float32[np.ndarray, "n dim"]) -> bytes:
+def embeddings_to_parquet(images: Images, vectors: Float32[np.ndarray, "n dim"]) -> bytes:
     """The bytes of a parquet file: name, label and split (where known), vector of float32."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -32,7 +32,7 @@ def embeddings(images: Images, vectors: Float32[np.ndarray, "n dim"]) -> bytes:
         return file.getvalue()
 
 
-def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
+def rows_to_csv(rows: Sequence[Mapping[str, Any]]) -> str:
     """The rows as CSV, with a header."""
     with io.StringIO(newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]) if rows else [], lineterminator="\n")

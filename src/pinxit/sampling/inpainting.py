@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Columns = list[tuple[str, Images]]
 
 
-def several(
+def complete_n_times(
     model: Any,
     images: Images,
     missing: Missing,
@@ -30,7 +30,7 @@ def several(
     return [model.complete(images, missing, seed=one, temperature=temperature) for one in seeds]
 
 
-def side_by_side(images: Images, missing: Missing, made: Sequence[Images]) -> Columns:
+def comparison_columns(images: Images, missing: Missing, made: Sequence[Images]) -> Columns:
     """What is given, each completion, and the truth."""
     titles = ["completed"] if len(made) == 1 else [f"no. {k}" for k in range(1, len(made) + 1)]
     return [
@@ -40,7 +40,9 @@ def side_by_side(images: Images, missing: Missing, made: Sequence[Images]) -> Co
     ]
 
 
-def compared(model: Any, images: Images, ratios: Sequence[float], seed: int = 0) -> Columns:
+def mask_ratio_columns(
+    model: Any, images: Images, ratios: Sequence[float], seed: int = 0
+) -> Columns:
     """The truth, then what is given and what is made of it at each ratio (He 2021, fig. 2)."""
     columns: Columns = [("truth", images)]
     for ratio in ratios:
@@ -50,7 +52,7 @@ def compared(model: Any, images: Images, ratios: Sequence[float], seed: int = 0)
     return columns
 
 
-def ratios_of(text: str) -> tuple[float, ...]:
+def parse_mask_ratios(text: str) -> tuple[float, ...]:
     """`75,85,95` or `0.75,0.85`: shares between 0 and 1. Raises UsageError for anything else."""
     try:
         numbers = [float(word) for word in text.replace("%", "").split(",")]

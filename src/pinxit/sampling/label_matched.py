@@ -12,7 +12,7 @@ from pinxit.nn.rng import mix_seed
 from pinxit.sampling.inputs import for_model, sees_labels
 
 
-def draw_like(model: Any, images: Images, n: int, seed: int = 0) -> Images:
+def sample_with_label_frequencies(model: Any, images: Images, n: int, seed: int = 0) -> Images:
     """`n` samples; of a model that sees labels, with the label frequencies of `images`.
 
     Raises PinxitError where the model cannot sample.
@@ -25,13 +25,13 @@ def draw_like(model: Any, images: Images, n: int, seed: int = 0) -> Images:
     found = np.bincount(images.labels[images.labels >= 0], minlength=len(names))
     parts = [
         model.sample(int(count), seed=mix_seed(seed, label), label=names[label])
-        for label, count in enumerate(apportioned(found, n))
+        for label, count in enumerate(largest_remainder(found, n))
         if count
     ]
     return Images.concatenate(parts)
 
 
-def apportioned(counts: np.ndarray, n: int) -> np.ndarray:
+def largest_remainder(counts: np.ndarray, n: int) -> np.ndarray:
     """`n` in whole parts, in proportion to `counts` (largest remainders)."""
     exact = n * counts / counts.sum()
     parts = np.floor(exact).astype(int)

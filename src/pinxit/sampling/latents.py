@@ -14,10 +14,10 @@ from pinxit.models.protocols import HasELBO, HasLearnedPrior
 from pinxit.models.results import Posterior
 from pinxit.sampling.inputs import evenly_spaced, labels_for
 
-ACTIVE = 0.01  # of the variance over x of E[z given x] (Burda 2015, sec. 5)
-REACH = 3.0  # a traversal goes from -REACH to REACH
+ACTIVE_UNIT_VARIANCE = 0.01  # of the variance over x of E[z given x] (Burda 2015, sec. 5)
+TRAVERSAL_RANGE = 3.0  # a traversal goes from -REACH to REACH
 
-Way = Literal["spherical", "linear"]
+InterpolationPath = Literal["spherical", "linear"]
 Latents = Float32[np.ndarray, "n latent"]
 
 
@@ -25,7 +25,7 @@ def interpolate(
     a: Float32[np.ndarray, " latent"],
     b: Float32[np.ndarray, " latent"],
     steps: int,
-    path: Way = "spherical",
+    path: InterpolationPath = "spherical",
 ) -> Latents:
     """`steps` latents from `a` to `b`, both included.
 
@@ -54,7 +54,9 @@ def _spherical(a: np.ndarray, b: np.ndarray, t: np.ndarray) -> np.ndarray:
     return ((1 - t) * lengths[0] + t * lengths[1]) * direction
 
 
-def between_images(model: Any, pair: Images, steps: int, path: Way = "spherical") -> Images:
+def interpolate_images(
+    model: Any, pair: Images, steps: int, path: InterpolationPath = "spherical"
+) -> Images:
     """The way from the first of two images to the second.
 
     Raises UsageError for other than two images, PinxitError where the model has no latents.
@@ -71,8 +73,8 @@ def between_images(model: Any, pair: Images, steps: int, path: Way = "spherical"
     return model.decode(z, np.where(first, labels[0], labels[1]))
 
 
-def between_seeds(
-    model: Any, seeds: tuple[int, int], steps: int, path: Way = "spherical"
+def interpolate_seeds(
+    model: Any, seeds: tuple[int, int], steps: int, path: InterpolationPath = "spherical"
 ) -> Images:
     """The way from the first sample of one seed to the first sample of another.
 
@@ -92,7 +94,7 @@ def latent_dim(model: Any) -> int:
     return int(model.config.latent_dim)
 
 
-class Activity(NamedTuple):
+class LatentActivity(NamedTuple):
     """What each latent does over some images."""
 
     variance: Float32[np.ndarray, " latent"]  # over x of E[z given x]
@@ -101,7 +103,7 @@ class Activity(NamedTuple):
     @property
     def active(self) -> np.ndarray:
         """Which latents are active units (Burda 2015, sec. 5)."""
-        return self.variance > ACTIVE
+        return self.variance > ACTIVE_UNIT_VARIANCE
 
     @property
     def order(self) -> np.ndarray:
@@ -109,13 +111,15 @@ class Activity(NamedTuple):
         return np.argsort(-self.rate, kind="stable")
 
 
-def activity(model: Any, images: Images, posterior: Posterior | None = None) -> Activity:
+def latent_activity(
+    model: Any, images: Images, posterior: Posterior | None = None
+) -> LatentActivity:
     """How active each latent is: the model's own KL where it has one, else that to N(0, I)."""
     require(model, "encode")
     if posterior is None:
         posterior = encoded(model, images)
-    rate = _own_rate(model, images) if isinstance(model, HasELBO) else gaussian_kl(posterior)
-    return Activity(posterior.mean.var(0), rate.mean(0))
+    rate = _model_rate(model, images) if isinstance(model, HasELBO) else gaussian_kl(posterior)
+    return LatentActivity(posterior.mean.var(0), rate.mean(0))
 
 
 def encoded(model: Any, images: Images) -> Posterior:
@@ -129,10 +133,10 @@ def gaussian_kl(posterior: Posterior) -> Latents:
     return 0.5 * (std**2 + mean**2 - 1) - np.log(std)
 
 
-def _own_rate(model: Any, images: Images, most: int = 1_000) -> Latents:
-    from pinxit.sampling.elbo import bound
+def _model_rate(model: Any, images: Images, most: int = 1_000) -> Latents:
+    from pinxit.sampling.elbo import elbo_terms
 
-    return bound(model, evenly_spaced(images, most)).rate.astype(np.float32)
+    return elbo_terms(model, evenly_spaced(images, most)).rate.astype(np.float32)
 
 
 class Traversal(NamedTuple):
@@ -156,19 +160,19 @@ def traverse(
     size = posterior.mean.shape[1]
     if not 1 <= latents <= size:
         raise UsageError(f"this model has {size} latents; {latents} cannot be shown.")
-    found = activity(model, images, posterior)
+    found = latent_activity(model, images, posterior)
     rows = found.order[:latents]
     if start is None:
-        start = images[typical(posterior.mean)]
+        start = images[most_typical_image(posterior.mean)]
     centre = model.encode(start).mean[0]
     z = np.tile(centre, (latents, steps, 1))
-    z[np.arange(latents), :, rows] = np.linspace(-REACH, REACH, steps)
+    z[np.arange(latents), :, rows] = np.linspace(-TRAVERSAL_RANGE, TRAVERSAL_RANGE, steps)
     labels = labels_for(model, start)
     labels = None if labels is None else np.repeat(labels[:1], latents * steps)
     made = model.decode(z.reshape(-1, size).astype(np.float32), labels)
     return Traversal(made, rows.tolist(), found.rate[rows].tolist(), steps)
 
 
-def typical(mean: Latents) -> int:
+def most_typical_image(mean: Latents) -> int:
     """The image whose latent is nearest to the median of all."""
     return int(np.argmin(((mean - np.median(mean, 0)) ** 2).sum(1)))

@@ -12,10 +12,12 @@ from pinxit.data.images import Images
 from pinxit.models.abilities import require
 from pinxit.nn.rng import mix_seed
 
-AT_ONCE = 100_000  # latents that the model is given at once: memory does not grow with images
+MAX_LATENTS_PER_BATCH = (
+    100_000  # latents that the model is given at once: memory does not grow with images
+)
 
 
-def scores(
+def score_images(
     model: Any, images: Images, samples: int = 1, seed: int = 0
 ) -> Float64[np.ndarray, " n"]:
     """Lower bound of log p(x) of each image in nats: the ELBO for 1 sample, IW-k for more.
@@ -23,7 +25,7 @@ def scores(
     Raises PinxitError where the model has no likelihood.
     """
     require(model, "score")
-    chunk = max(10, min(1_000, AT_ONCE // samples))
+    chunk = max(10, min(1_000, MAX_LATENTS_PER_BATCH // samples))
     parts = [
         model.score(images[start : start + chunk], samples=samples, seed=mix_seed(seed, start))
         for start in range(0, len(images), chunk)
@@ -31,7 +33,9 @@ def scores(
     return np.concatenate(parts).astype(np.float64)
 
 
-def table(model: Any, images: Images, found: Float64[np.ndarray, " n"]) -> list[dict[str, Any]]:
+def score_rows(
+    model: Any, images: Images, found: Float64[np.ndarray, " n"]
+) -> list[dict[str, Any]]:
     """A row an image, most unusual first: name, label, nats, and bits per dimension where the
     likelihood is over 8-bit values."""
     rows = []
