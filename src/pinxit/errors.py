@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 
 class PinxitError(Exception):
@@ -18,7 +18,36 @@ class UsageError(PinxitError):
     exit_code = 2
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """` Did you mean 'mnist'?`, or nothing where no known word is near."""
-    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f" Did you mean '{near[0]}'?" if near else ""
+NEAR = 0.65  # similarity from 0 to 1 above which a word is taken for a misspelt one
+
+
+def did_you_mean(word: str, known: Iterable[str], synonyms: Mapping[str, str] | None = None) -> str:
+    """Return ` Did you mean 'mnist'?`, or nothing if no known word is near."""
+    near = nearest(word, known, synonyms)
+    return f" Did you mean '{near}'?" if near else ""
+
+
+def nearest(
+    word: str, known: Iterable[str], synonyms: Mapping[str, str] | None = None
+) -> str | None:
+    """Return the known word that `word` most likely stands for; None if none is near.
+
+    In this order: the same word but for case and hyphens, a synonym, the only word that begins so,
+    the most similar spelling.
+    """
+    plain = {_plain(name): name for name in known}
+    word = word.lower()
+    if _plain(word) in plain:
+        return plain[_plain(word)]
+    meant = (synonyms or {}).get(word.replace("_", "-"))
+    if meant is not None and _plain(meant) in plain:
+        return plain[_plain(meant)]
+    longer = [name for key, name in plain.items() if key.startswith(_plain(word))]
+    if len(longer) == 1 and len(_plain(word)) >= 3:
+        return longer[0]
+    near = difflib.get_close_matches(_plain(word), plain, n=1, cutoff=NEAR)
+    return plain[near[0]] if near else None
+
+
+def _plain(word: str) -> str:
+    return word.lower().replace("-", "").replace("_", "")

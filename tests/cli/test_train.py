@@ -8,7 +8,8 @@ import sys
 import pytest
 
 from pinxit.cli import main
-from pinxit.cli.train import parsed
+from pinxit.cli.parse import parse_words
+from pinxit.cli.train import family_command
 from pinxit.models import get_family, list_families
 from pinxit.training.settings import TrainingSettings
 
@@ -49,16 +50,16 @@ def test_a_familys_help_shows_all_of_its_options_and_of_training_with_their_text
         assert f"--{field.name.replace('_', '-')}" in out
     assert "--model." not in out
     assert "--training." not in out
-    assert "images a step; None" in out, "a comment is an option's help"
+    assert "(default: chosen from size and number of" in out, "a comment is an option's help"
 
 
 def test_words_become_settings():
-    words = "vae photos --latent-dim 3 --steps 7 --size 32 --condition label -o runs/x --dry-run"
-    found = parsed(words.split())
-    assert found["data"] == "photos"
+    words = "photos --latent-dim 3 --steps 7 --size 32 --condition label -o runs/x --dry-run"
+    found = parse_words("train vae", family_command("vae"), words.split())
+    assert found["data"] == ("photos",)
     assert found["model"] == get_family("vae").Config(latent_dim=3, condition="label")
     assert found["training"] == TrainingSettings(steps=7)
-    assert found["reading"]["size"] == "32"
+    assert found["size"] == "32"
     assert str(found["out"]) == "runs/x"
     assert found["dry_run"] is True
 
@@ -127,7 +128,7 @@ def test_the_plans_flops_are_those_of_its_matrix_products():
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["train", "vea", "digits"], "no family 'vea'.*Did you mean 'vae'"),
+        (["train", "vea", "digits"], "no family 'vea'.*Did you mean: pinxit train vae digits"),
         (["train", "--steps", "3", "vae", "digits"], "the family comes first"),
         (["train", "vae"], "no DATA to learn from"),
         (["train", "vae", "digit"], "no source 'digit'.*Did you mean 'digits'"),

@@ -1,7 +1,6 @@
-"""The command line: the only place that knows every room, and it is thin.
+"""The command line. `pinxit --help` is answered from the table below alone.
 
-`pinxit --help` is answered from the table below alone; a command's module is imported when it is
-called, torch only when it runs.
+A command's module is imported when the command is called, torch only when it runs.
 """
 
 from __future__ import annotations
@@ -11,58 +10,79 @@ import os
 import sys
 from collections.abc import Sequence
 
-from pinxit.errors import PinxitError, did_you_mean
+from pinxit.errors import PinxitError
 
-# command -> (module, what it does); the module has a function of the command's name
+# command -> its module, which has a function of the command's name, and what it does
+GROUPS = {
+    "train a model": {
+        "train": ("train", "train a model on images, in the minutes you choose"),
+        "runs": ("runs", "list your trained models"),
+        "look": ("data", "show a data set: a contact sheet, labels, captions, splits"),
+        "sources": ("data", "list what DATA may be, with examples"),
+    },
+    "generate images": {
+        "sample": ("sample", "generate new images"),
+        "draw": ("draw", "generate images from text"),
+        "edit": ("draw", "change an image as a text says"),
+        "complete": ("complete", "fill in the missing part of images"),
+        "reconstruct": ("sample", "encode images and decode them again"),
+        "interpolate": ("latents", "morph one image, or sample, into another"),
+        "traverse": ("latents", "vary single latents of a VAE"),
+    },
+    "describe images": {
+        "caption": ("caption", "describe images in words"),
+        "translate": ("caption", "translate texts into another language"),
+        "embed": ("embed", "compute a feature vector for each image"),
+        "score": ("embed", "compute the log-likelihood of each image"),
+    },
+    "measure and serve": {
+        "evaluate": ("evaluate", "measure how good a run is"),
+        "compare": ("compare", "compare the metrics of several runs"),
+        "report": ("evaluate", "write one HTML page that shows a run"),
+        "serve": ("serve", "serve runs by the OpenAI API, with a web page to try them"),
+        "mcp": ("serve", "serve runs as tools of the Model Context Protocol"),
+        "completion": ("completion", "print a completion script for bash, zsh or fish"),
+    },
+}
 COMMANDS = {
-    "train": ("pinxit.cli.train", "a model from images, in a time you choose"),
-    "sample": ("pinxit.cli.sample", "new images out of nothing"),
-    "reconstruct": ("pinxit.cli.sample", "images through the model and back, beside the originals"),
-    "draw": ("pinxit.cli.draw", "an image from words"),
-    "edit": ("pinxit.cli.draw", "an image changed as words say"),
-    "caption": ("pinxit.cli.caption", "images in words"),
-    "translate": ("pinxit.cli.caption", "words in another language"),
-    "complete": ("pinxit.cli.complete", "the missing part of images, painted"),
-    "interpolate": ("pinxit.cli.latents", "the way from one image, or seed, to another"),
-    "traverse": ("pinxit.cli.latents", "what each of the most active latents does"),
-    "embed": ("pinxit.cli.embed", "a vector for each image, as parquet"),
-    "score": ("pinxit.cli.embed", "log-likelihood of each image, most unusual first"),
-    "evaluate": ("pinxit.cli.evaluate", "how good a run is: a table and evaluation.json"),
-    "compare": ("pinxit.cli.compare", "the figures of several runs side by side, or as a curve"),
-    "report": ("pinxit.cli.evaluate", "one HTML page that shows a run"),
-    "serve": ("pinxit.cli.serve", "runs behind the OpenAI API, and a page to play with them"),
-    "mcp": ("pinxit.cli.serve", "runs as tools of the Model Context Protocol"),
-    "look": ("pinxit.cli.data", "a contact sheet of images, and what is known of them"),
-    "sources": ("pinxit.cli.data", "what DATA may be, with examples"),
+    name: (f"pinxit.cli.{module}", text)
+    for group in GROUPS.values()
+    for name, (module, text) in group.items()
 }
 
 
 def overview() -> str:
     """The page that `pinxit --help` prints."""
-    width = max(map(len, COMMANDS))
-    lines = [f"  {name:<{width}}  {text}" for name, (_, text) in COMMANDS.items()]
+    lines = [
+        "usage: pinxit COMMAND ...",
+        "",
+        "Train a generative model on a folder of images, then use and measure it.",
+        "",
+        "first steps:",
+        "  pinxit train vae digits --minutes 0.2",
+        "  pinxit sample runs/digits-vae",
+    ]
+    for title, group in GROUPS.items():
+        lines += ["", f"{title}:", *(f"  {name:<13}{text}" for name, (_, text) in group.items())]
     return "\n".join(
         [
-            "usage: pinxit COMMAND ... [--debug]",
-            "",
-            "Turns a folder of images into a model that paints.",
-            "",
             *lines,
             "",
-            "  pinxit COMMAND --help    its options",
-            "  pinxit --version         the version",
-            "",
-            "first steps: pinxit train vae digits --minutes 0.2",
+            "pinxit help COMMAND shows the options of a command, pinxit --version the version.",
         ]
     )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code: 0 done, 1 a failure, 2 bad usage, 130 interrupted."""
+    """Run one command and return its exit code.
+
+    0: done, 1: failed, 2: wrong usage, 130: interrupted, 141: the reader of a pipe has gone.
+    """
     words = list(sys.argv[1:] if argv is None else argv)
-    # a thread that waits for its turn beside other programs' work: by GNU OpenMP's own 300,000
-    # turns a training step took 210 ms beside two busy processes on two cores, so 7 (alone 2)
+    # how often a waiting OpenMP thread checks for work before it sleeps. With GNU OpenMP's default
+    # of 300,000 a training step took 210 ms beside two busy processes on two cores, with this 7 ms
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    _print_any_character()
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
     try:
@@ -75,7 +95,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("pinxit: interrupted.", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # the reader, `head` say, has gone
+    except BrokenPipeError:  # the reader, `head` for example, has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except Exception as error:
@@ -84,14 +104,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         first = (str(error).splitlines() or [""])[0]
         print(
             f"pinxit: {type(error).__name__}: {first}\n"
-            "pinxit: this should not happen; --debug shows where.",
+            "pinxit: this is a bug. Run the command again with --debug to see where.",
             file=sys.stderr,
         )
         return 1
 
 
+def _print_any_character() -> None:
+    """Replace characters that the console's encoding has not, instead of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        if reconfigure := getattr(stream, "reconfigure", None):
+            utf8 = (stream.encoding or "").lower().replace("-", "") == "utf8"
+            reconfigure(errors="surrogateescape" if utf8 else "replace")
+
+
 def _dispatch(words: list[str]) -> int:
-    if not words or words[0] in ("-h", "--help", "help"):
+    if words[:1] == ["help"]:
+        words = [*words[1:], "--help"]
+    if not words or words[0] in ("-h", "--help"):
         print(overview())
         return 0 if words else 2
     if words[0] in ("-V", "--version"):
@@ -99,21 +129,15 @@ def _dispatch(words: list[str]) -> int:
 
         print(f"pinxit {version('pinxit')}")
         return 0
-    name, rest = words[0], words[1:]
-    if name not in COMMANDS:
-        print(
-            f"pinxit: no command '{name}'.{did_you_mean(name, COMMANDS)} See: pinxit --help",
-            file=sys.stderr,
-        )
-        return 2
-    module = importlib.import_module(COMMANDS[name][0])
-    # a command may have a front of its own, for words that choose its options (`train FAMILY`)
-    front = getattr(module, f"{name}_command", None)
-    if front is not None:
-        return front(rest) or 0
+    command, rest = words[0], words[1:]
+    if command not in COMMANDS:
+        from pinxit.cli.suggest import unknown_command
+        from pinxit.models import list_families
 
-    import tyro
+        raise unknown_command(command, COMMANDS, list_families())
+    module = importlib.import_module(COMMANDS[command][0])
+    if special := getattr(module, f"{command}_command", None):
+        return special(rest)  # `train`: its options depend on the family
+    from pinxit.cli.parse import run_command
 
-    from pinxit.cli.common import PARSE
-
-    return tyro.cli(getattr(module, name), args=rest, prog=f"pinxit {name}", **PARSE) or 0
+    return run_command(command, getattr(module, command), rest)

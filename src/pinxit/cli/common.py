@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from tyro.conf import OmitArgPrefixes, Positional, arg
+from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional, arg
 from tyro.constructors import (
     ConstructorRegistry,
     PrimitiveConstructorSpec,
@@ -27,6 +27,10 @@ Data = Annotated[Positional[tuple[str, ...]], arg(metavar="[DATA ...]")]
 Files = Annotated[Positional[tuple[Path, ...]], arg(metavar="[A B]")]
 NumImages = Annotated[int, arg(aliases=("-n",))]
 Out = Annotated[Path | None, arg(aliases=("-o",))]
+Flag = Annotated[bool, FlagCreatePairsOff]  # off unless given; there is no --no-...
+Json = Flag
+Quiet = Flag
+Device = Literal["auto", "cpu", "cuda", "mps"]
 
 
 # -- how tyro reads the shared dataclasses: tyro.cli(..., **PARSE) -----------------------------

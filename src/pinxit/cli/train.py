@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 from tyro.conf import Positional, arg
 
+from pinxit.cli.parse import run_command
+from pinxit.cli.suggest import unknown_family
 from pinxit.errors import UsageError
 from pinxit.models import get_family, list_families
 from pinxit.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
     from pinxit.training.prepare import TrainingPlan
-
-FLAT = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagConversionOff)
 
 
 def overview() -> str:
@@ -40,36 +41,33 @@ def overview() -> str:
 
 
 def train_command(words: list[str]) -> int:
-    """Chooses the options by the family that the first word names."""
+    """Run `pinxit train WORDS`; the options depend on the family that comes first."""
     if not words or words[0] in ("-h", "--help"):
         print(overview())
         return 0 if words else 2
     if any(word.split("=")[0] == "--resume" for word in words):
-        return tyro.cli(
-            resume, args=words, prog="pinxit train", config=(tyro.conf.OmitArgPrefixes,)
-        )
-    if words[0].startswith("-"):
-        raise UsageError(f"the family comes first: pinxit train vae DATA {' '.join(words)}")
-    return tyro.cli(
-        _of_family(words[0]), args=words[1:], prog=f"pinxit train {words[0]}", config=FLAT[:1]
-    )
+        return run_command("train", resume, words)
+    family = check_family(words)
+    return run_command(f"train {family}", family_command(family), words[1:])
 
 
-def parsed(words: list[str]) -> Any:
-    """What the words of `pinxit train FAMILY ...` mean, with nothing done."""
-    return tyro.cli(
-        _of_family(words[0], lambda **chosen: chosen),
-        args=words[1:],
-        prog=f"pinxit train {words[0]}",
-        config=FLAT[:1],
-    )
+def check_family(words: Sequence[str]) -> str:
+    """The family that comes first. Raises UsageError with the command that was probably meant."""
+    family = words[0]
+    if family.startswith("-"):
+        raise UsageError(f"the family comes first: pinxit train vae DATA {shlex.join(words)}")
+    if family not in list_families():
+        from pinxit.data.sources import kinds
+
+        names = [name for kind in kinds() for name in kind.names()]
+        raise unknown_family(words, list_families(), names)
+    return family
 
 
-def _of_family(name: str, then: Any = None) -> Any:
+def family_command(name: str) -> Any:
     """The command of one family: its own options, then those of training and of reading."""
     kind = get_family(name).Config
     default = kind()
-    then = then or _train
 
     def command(
         data: Positional[tuple[str, ...]],
@@ -107,7 +105,7 @@ def _of_family(name: str, then: Any = None) -> Any:
         reading = {"size": size, "fit": fit, "color": color, "strict": strict, "limit": limit}
         reading |= {"captions": captions}
         source = data[0] if len(data) == 1 else list(data)
-        return then(
+        return _train(
             data=source,
             model=model,
             training=training,

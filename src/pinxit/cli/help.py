@@ -1,0 +1,105 @@
+"""The help page of a command: usage, examples, then its options in sections."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import textwrap
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from pinxit.cli.options import COMMON, SECTIONS, Option, read_docstring, read_options
+
+INDENT = 26  # the column where the text of an option begins
+MAX_WIDTH = 100
+
+HELP = Option("help", ("-h", "--help"), "flag", "show this page", "general", False, count=0)
+
+
+def page_width() -> int:
+    """Columns of a page: those of the terminal, within reason."""
+    return max(50, min(MAX_WIDTH, shutil.get_terminal_size().columns))
+
+
+def help_page(command: str, function: Callable[..., Any]) -> str:
+    """The page that `pinxit COMMAND --help` prints."""
+    options, docstring = read_options(function), read_docstring(function)
+    positional = [option for option in options if not option.flags]
+    usage = " ".join(["usage: pinxit", command, *(o.metavar for o in positional), "[options]"])
+    blocks = [usage, _fill(docstring.summary)]
+    blocks += [_fill(text) for text in docstring.description.split("\n\n") if text]
+    if docstring.examples:
+        blocks.append("\n".join(["examples:", *(f"  {line}" for line in docstring.examples)]))
+    if positional:
+        blocks.append("\n".join(["arguments:", *(_entry(o.metavar, o.help) for o in positional)]))
+    blocks += _sections([option for option in (*options, HELP) if option.flags])
+    return "\n\n".join(blocks)
+
+
+def _sections(options: list[Option]) -> Iterator[str]:
+    for section in SECTIONS:
+        group = [option for option in options if option.section == section]
+        if not group:
+            continue
+        lines = [_entry(_spelling(option), describe(option)) for option in _sorted(group)]
+        yield "\n".join([f"{section}:", *lines])
+
+
+def _sorted(options: list[Option]) -> list[Option]:
+    """What everybody needs first; the rest as it is declared, `--out` last."""
+    first = [option for name in COMMON[:-1] for option in options if option.name == name]
+    last = [option for option in options if option.name == COMMON[-1]]
+    return [*first, *(o for o in options if o not in (*first, *last)), *last]
+
+
+def _spelling(option: Option) -> str:
+    """`-o, --out PATH`; a flag that is on by default with the spelling that turns it off."""
+    off = [option.negative] if option.negative and option.default is True else []
+    return f"{', '.join([*option.flags, *off])} {option.metavar}".strip()
+
+
+def describe(option: Option) -> str:
+    """The text of an option with its default, as `dropout probability (default: 0.1)`."""
+    text, default = option.help, _default_text(option.default)
+    if option.default is None:
+        # a comment says what None means: "attention heads; None: chosen from width"
+        text, default = _split_default(text)
+    if not default or "(default: " in text:
+        return text
+    return f"{text} (default: {default})".strip()
+
+
+def _split_default(text: str) -> tuple[str, str]:
+    """A text without its clause that says what None means, and that clause."""
+    clause = re.search(r"(?:^|[;,.]? )None: (.*?)(?:[.;] (.*))?$", text)
+    if clause is None:
+        return text, ""
+    default, rest = clause.groups()
+    text = "; ".join(part for part in (text[: clause.start()], rest) if part)
+    return text, "chosen from the data" if default == "chosen" else default.rstrip(".")
+
+
+def _default_text(default: Any) -> str:
+    if isinstance(default, bool):
+        return "yes" if default else ""
+    if isinstance(default, float):
+        return f"{default:g}"
+    if isinstance(default, tuple):
+        return " ".join(map(str, default))
+    return str(default) if isinstance(default, int | str) else ""
+
+
+def _entry(left: str, text: str) -> str:
+    """An option at the left, its text at the right or, of a long option, below."""
+    width = page_width() - INDENT
+    lines = textwrap.wrap(text, width, break_on_hyphens=False) or [""]
+    left = f"  {left}"
+    if len(left) > INDENT - 2:
+        head = textwrap.wrap(left, page_width(), subsequent_indent="      ")
+        return "\n".join([*head, *(" " * INDENT + line for line in lines)])
+    first = f"{left:<{INDENT}}{lines[0]}".rstrip()
+    return "\n".join([first, *(" " * INDENT + line for line in lines[1:])])
+
+
+def _fill(text: str) -> str:
+    return textwrap.fill(" ".join(text.split()), page_width())

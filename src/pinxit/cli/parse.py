@@ -1,0 +1,188 @@
+"""From the words of a command line to the arguments of a command's function.
+
+The words are checked against the options first, so that errors are ours: one or two lines that
+say what is wrong and what to do. tyro then builds the values.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from pinxit.cli.common import PARSE
+from pinxit.cli.options import Kind, Option, read_options
+from pinxit.cli.suggest import unknown_option
+from pinxit.errors import UsageError, did_you_mean
+
+NUMBER = re.compile(r"-(?:\d|\.\d|inf|nan)")
+
+# what a value must be, for one and for several
+VALUES: dict[Kind, tuple[str, str]] = {
+    "integer": ("a whole number", "whole numbers"),
+    "number": ("a number", "numbers"),
+    "path": ("a path", "paths"),
+    "text": ("a value", "values"),
+    "choice": ("a choice", "choices"),
+}
+
+# an argument by its metavar: what it is
+ARGUMENTS = {
+    "RUN": "the folder of a trained run. List yours with: pinxit runs",
+    "DATA": "a folder of images or a known data set. List them with: pinxit sources",
+    "IMAGE": "an image file",
+}
+
+
+def run_command(command: str, function: Callable[..., Any], words: Sequence[str]) -> int:
+    """Run a command's function on the words behind its name; `--help` prints its page."""
+    if asks_for_help(words):
+        from pinxit.cli.help import help_page
+
+        print(help_page(command, function))
+        return 0
+    return function(**parse_words(command, function, words)) or 0
+
+
+def asks_for_help(words: Sequence[str]) -> bool:
+    return any(word in ("-h", "--help") for word in words)
+
+
+def parse_words(command: str, function: Callable[..., Any], words: Sequence[str]) -> dict[str, Any]:
+    """Return the keyword arguments that the words mean; nothing is run.
+
+    Raises UsageError for words that the command does not understand.
+    """
+    values = assign_words(command, read_options(function), words)
+    for option, given in values.items():
+        for value in given:
+            _check_value(option, value)
+    return _build_values(command, function, values)
+
+
+def assign_words(
+    command: str, options: Sequence[Option], words: Sequence[str]
+) -> dict[Option, list[str]]:
+    """The words of each option that is given; of one that is given twice the last."""
+    table = {
+        flag: option for option in options for flag in (*option.flags, option.negative) if flag
+    }
+    values: dict[Option, list[str]] = {}
+    positional: list[str] = []
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        if not _is_flag(word):
+            positional.append(word)
+            continue
+        flag, value = _split_flag(word, table)
+        if flag not in table:
+            raise unknown_option(flag, table, command)
+        option = table[flag]
+        values.pop(option, None)
+        if option.kind == "flag":
+            values[option] = [] if flag != option.negative else ["no"]
+            if value is not None:
+                raise UsageError(f"{flag} takes no value.")
+            continue
+        values[option] = [value] if value is not None else _take_values(option, rest)
+    return dict(_assign_positional(command, options, positional)) | values
+
+
+def _is_flag(word: str) -> bool:
+    return len(word) > 1 and word.startswith("-") and not NUMBER.match(word)
+
+
+def _split_flag(word: str, table: dict[str, Option]) -> tuple[str, str | None]:
+    """`--out=x` -> --out, x; `-n16` -> -n, 16; `--batch_size` -> --batch-size, None."""
+    if not word.startswith("--") and word[:2] in table and len(word) > 2:
+        return word[:2], word[2:].removeprefix("=")
+    flag, sign, value = word.partition("=")
+    return flag.replace("_", "-"), value if sign else None
+
+
+def _take_values(option: Option, rest: list[str]) -> list[str]:
+    """The values of an option, taken from the front of the remaining words."""
+    until = next((i for i, word in enumerate(rest) if _is_flag(word)), len(rest))
+    count = until if option.count is None else min(option.count, until)
+    values = rest[:count]
+    del rest[:count]
+    if len(values) < (option.count or 1):
+        what, several = _values_text(option)
+        if option.count in (None, 1):
+            raise UsageError(f"{option.flag} needs a value: {what}.")
+        raise UsageError(f"{option.flag} takes {option.count} {several}, not {len(values)}.")
+    return values
+
+
+def _assign_positional(
+    command: str, options: Sequence[Option], words: list[str]
+) -> Iterator[tuple[Option, list[str]]]:
+    """The words of each argument by position: one each, the others to the one of any number."""
+    arguments = [option for option in options if not option.flags]
+    spare = len(words) - sum(1 for option in arguments if option.required)
+    for option in arguments:
+        count = 1 if option.required else max(0, spare if option.count is None else min(1, spare))
+        if len(words) < count:
+            raise _missing(command, option)
+        if count:
+            yield option, words[:count]
+        words = words[count:]
+    if words:
+        raise UsageError(f"{command} has no place for '{words[0]}'. See: pinxit {command} --help")
+
+
+def _missing(command: str, option: Option) -> UsageError:
+    what = ARGUMENTS.get(option.metavar, option.help)
+    return UsageError(f"{command} needs {option.metavar}, {what}".rstrip("."))
+
+
+def _check_value(option: Option, value: str) -> None:
+    if option.kind == "choice" and value not in option.choices:
+        *most, last = option.choices
+        choices = f"{', '.join(most)} or {last}" if most else last
+        hint = did_you_mean(value, option.choices)
+        raise UsageError(f"{option.flag} is {choices}, not '{value}'.{hint}")
+    convert = {"integer": int, "number": float}.get(option.kind)
+    if convert is None:
+        return
+    try:
+        convert(value)
+    except ValueError:
+        what, several = _values_text(option)
+        what = what if option.count == 1 else several
+        raise UsageError(f"{option.flag} takes {what}, not '{value}'.") from None
+
+
+def _values_text(option: Option) -> tuple[str, str]:
+    if option.choices:
+        return " or ".join(option.choices), "choices"
+    return VALUES[option.kind]
+
+
+def _build_values(
+    command: str, function: Callable[..., Any], values: dict[Option, list[str]]
+) -> dict[str, Any]:
+    """Have tyro build the arguments; the words are known to be right."""
+    import tyro
+
+    def collect(**arguments: Any) -> dict[str, Any]:
+        return arguments
+
+    words: list[str] = []
+    for option, given in values.items():
+        flag = option.negative if given == ["no"] and option.kind == "flag" else option.flag
+        words += [*([flag] if option.flags else []), *(given if option.kind != "flag" else [])]
+    try:
+        return tyro.cli(
+            functools.wraps(function)(collect),
+            args=words,
+            prog=f"pinxit {command}",
+            console_outputs=False,
+            **PARSE,
+        )
+    except SystemExit:
+        raise UsageError(
+            f"these options are not understood: {' '.join(words)}. See: pinxit {command} --help"
+        ) from None

@@ -1,0 +1,99 @@
+"""What a user may have meant: common synonyms of commands, options and families."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from pinxit.errors import UsageError, did_you_mean, nearest
+
+COMMANDS = {
+    **dict.fromkeys(("generate", "gen", "create", "make", "unconditional"), "sample"),
+    **dict.fromkeys(("fit", "learn", "finetune", "fine-tune"), "train"),
+    **dict.fromkeys(("inpaint", "inpainting", "fill", "outpaint"), "complete"),
+    **dict.fromkeys(("autoencode", "reconstruction"), "reconstruct"),
+    **dict.fromkeys(("describe", "image2text", "img2txt", "img2text"), "caption"),
+    **dict.fromkeys(("text2image", "txt2img", "text2img", "t2i", "prompt"), "draw"),
+    **dict.fromkeys(("img2img", "change", "modify"), "edit"),
+    **dict.fromkeys(("web", "ui", "gui", "studio", "server", "api"), "serve"),
+    **dict.fromkeys(("test", "metrics", "fid", "benchmark"), "evaluate"),
+    **dict.fromkeys(("encode", "features", "embeddings"), "embed"),
+    **dict.fromkeys(("likelihood", "outliers", "anomaly"), "score"),
+    **dict.fromkeys(("morph", "blend", "interp"), "interpolate"),
+    **dict.fromkeys(("latents", "sweep"), "traverse"),
+    **dict.fromkeys(("show", "view", "inspect", "preview"), "look"),
+    **dict.fromkeys(("data", "datasets", "dataset"), "sources"),
+    **dict.fromkeys(("list", "ls", "models"), "runs"),
+    **dict.fromkeys(("page", "html"), "report"),
+    **dict.fromkeys(("completions", "autocomplete"), "completion"),
+}
+
+OPTIONS = {
+    "--lr": "--learning-rate",
+    **dict.fromkeys(("--bs", "--batch", "--batchsize"), "--batch-size"),
+    **dict.fromkeys(("--num-epochs", "--max-epochs", "--n-epochs"), "--epochs"),
+    **dict.fromkeys(("--num-steps", "--max-steps", "--iterations", "--iters"), "--steps"),
+    **dict.fromkeys(("--time", "--duration", "--budget"), "--minutes"),
+    **dict.fromkeys(("--resolution", "--image-size", "--img-size", "--res"), "--size"),
+    **dict.fromkeys(("--output", "--output-dir", "--outdir", "--save", "--to-file"), "--out"),
+    **dict.fromkeys(("--n", "--num", "--num-samples", "--count", "--number"), "-n"),
+    **dict.fromkeys(("--class", "--class-label", "--y"), "--label"),
+    **dict.fromkeys(("--cfg", "--cfg-scale", "--guidance-scale"), "--guidance"),
+    **dict.fromkeys(("--beams", "--beam-size", "--beam"), "--num-beams"),
+    **dict.fromkeys(("--temp", "--t"), "--temperature"),
+    **dict.fromkeys(("--gpu", "--cuda", "--cpu", "--gpus"), "--device"),
+    **dict.fromkeys(("--silent", "-q", "--no-progress"), "--quiet"),
+    **dict.fromkeys(("--force", "--replace"), "--overwrite"),
+    **dict.fromkeys(("--latent", "--latents", "--z-dim", "--latent-size"), "--latent-dim"),
+    **dict.fromkeys(("--hidden", "--dim", "--hidden-size", "--channels", "--embed-dim"), "--width"),
+    **dict.fromkeys(("--layers", "--num-layers", "--n-layers"), "--depth"),
+    **dict.fromkeys(("--num-heads", "--n-heads"), "--heads"),
+    **dict.fromkeys(("--wd", "--decay"), "--weight-decay"),
+    **dict.fromkeys(("--optim", "--opt"), "--optimizer"),
+    **dict.fromkeys(("--dtype", "--amp", "--fp16", "--bf16", "--mixed-precision"), "--precision"),
+    **dict.fromkeys(("--k",), "--top-k"),
+    **dict.fromkeys(("--p",), "--top-p"),
+    **dict.fromkeys(("--random-seed", "--manual-seed"), "--seed"),
+    **dict.fromkeys(("--lang",), "--language"),
+    **dict.fromkeys(("--show", "--watch"), "--live"),
+    **dict.fromkeys(("--judge", "--rerank"), "--reranker"),
+    **dict.fromkeys(("--tries", "--candidates"), "--best-of"),
+    **dict.fromkeys(("--continue", "--checkpoint"), "--resume"),
+}
+
+# kinds of generative models that pinxit has not
+OTHER_FAMILIES = ("diffusion", "ddpm", "ddim", "gan", "dcgan", "unet", "flow", "glow", "stylegan")
+
+
+def unknown_command(word: str, commands: Iterable[str], families: Sequence[str]) -> UsageError:
+    """The error for a command that does not exist."""
+    if word in families:
+        return UsageError(f"'{word}' is a family: pinxit train {word} DATA")
+    return UsageError(
+        f"no command '{word}'.{did_you_mean(word, commands, COMMANDS)} See: pinxit --help"
+    )
+
+
+def unknown_option(word: str, flags: Iterable[str], command: str) -> UsageError:
+    """The error for an option that a command does not have."""
+    hint = did_you_mean(word, flags, OPTIONS)
+    return UsageError(f"{command} has no option '{word}'.{hint} See: pinxit {command} --help")
+
+
+def unknown_family(
+    words: Sequence[str], families: Sequence[str], data_names: Iterable[str]
+) -> UsageError:
+    """The error for `pinxit train WORDS` whose first word is no family, with the whole command."""
+    word, rest = words[0], shlex.join(words[1:])
+    known = f"families: {', '.join(families)}."
+    if meant := nearest(word, families):
+        return UsageError(f"no family '{word}'. Did you mean: pinxit train {meant} {rest}".rstrip())
+    if word.lower() in OTHER_FAMILIES:
+        return UsageError(f"no {word.lower()} family; {known} See: pinxit train --help")
+    if Path(word).exists() or nearest(word.split(":")[0], data_names):
+        return UsageError(
+            f"the family comes before DATA. Did you mean: pinxit train vae {shlex.join(words)}\n"
+            f"{known[0].upper()}{known[1:]}"
+        )
+    return UsageError(f"no family '{word}'; {known} See: pinxit train --help")
