@@ -19,10 +19,10 @@ class PlainEncoder(nn.Module):
     def __init__(self, dims: int, hidden: tuple[int, ...], latent: int, act: type) -> None:
         super().__init__()
         self.body = _stack((dims, *hidden), act)
-        self.last = nn.Linear(hidden[-1], 2 * latent)
+        self.out_proj = nn.Linear(hidden[-1], 2 * latent)
 
     def forward(self, x: Tensor, labels: Any) -> Tensor:
-        return self.last(self.body(x.flatten(1)))
+        return self.out_proj(self.body(x.flatten(1)))
 
 
 class PlainDecoder(MLPDecoder):
@@ -32,9 +32,9 @@ class PlainDecoder(MLPDecoder):
         nn.Module.__init__(self)
         self.shape = shape
         self.body = _stack((latent, *reversed(hidden)), act)
-        self.last = nn.Linear(hidden[0], shape[0] * shape[1] * shape[2])
+        self.out_proj = nn.Linear(hidden[0], shape[0] * shape[1] * shape[2])
 
-    def hidden(self, z: Tensor, labels: Any) -> Tensor:
+    def forward_hidden(self, z: Tensor, labels: Any) -> Tensor:
         return self.body(z)
 
 
@@ -50,7 +50,7 @@ def plain_vae(
 ) -> Any:
     """Our VAE with plain MLPs of these widths for its two halves."""
     model = build(Config(network="mlp", latent_dim=latent, width=1, depth=1, **options), info)
-    shape = (model.likelihood.outputs, info.height, info.width)
+    shape = (model.likelihood.out_channels, info.height, info.width)
     model.encoder = PlainEncoder(info.dims, hidden, latent, act)
     model.decoder = PlainDecoder(shape, hidden, latent, act)
     return model

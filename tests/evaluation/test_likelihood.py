@@ -127,10 +127,10 @@ def test_running_sums_are_the_sums_over_all_at_once():
     w = weights.double()
     assert torch.allclose(found.log_likelihood, w.logsumexp(1) - math.log(300))
     share = torch.softmax(w, 1)
-    assert torch.allclose(found.effective, 1 / share.square().sum(1))
+    assert torch.allclose(found.ess, 1 / share.square().sum(1))
     relative = (w - w.amax(1, True)).exp()
     error = relative.std(1) / math.sqrt(300) / relative.mean(1)
-    assert torch.allclose(found.error, error)
+    assert torch.allclose(found.std_error, error)
 
 
 def test_equal_weights_have_no_error_and_all_samples_count():
@@ -138,14 +138,14 @@ def test_equal_weights_have_no_error_and_all_samples_count():
     running.add(torch.full((2, 10), -100.0))
     found = running.estimate()
     assert found.log_likelihood.tolist() == [-100, -100]
-    assert found.error.tolist() == [0, 0]
-    assert found.effective.tolist() == pytest.approx([10, 10])
+    assert found.std_error.tolist() == [0, 0]
+    assert found.ess.tolist() == pytest.approx([10, 10])
 
 
 def test_one_sample_has_no_known_error():
     running = measure.RunningLogMeanExp(1)
     running.add(torch.zeros(1, 1))
-    assert running.estimate().error.isnan().all()
+    assert running.estimate().std_error.isnan().all()
 
 
 def test_an_image_does_not_depend_on_those_after_it(model, images, monkeypatch):

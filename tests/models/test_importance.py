@@ -1,4 +1,4 @@
-"""The fast importance weights of a Bernoulli MLP against the slow, obvious ones and quadrature."""
+"""The fast importance weights of a Bernoulli MLP against the plain ones and quadrature."""
 
 from __future__ import annotations
 
@@ -13,14 +13,19 @@ from pinxit.evaluation.likelihood import RunningLogMeanExp
 from pinxit.models.protocols import FastImportanceSampling
 from pinxit.models.vae import build
 from pinxit.models.vae.config import Config
-from pinxit.models.vae.importance import FEWEST, Weights, applies, estimate_of
+from pinxit.models.vae.importance import (
+    MIN_SAMPLES,
+    ImportanceWeights,
+    estimate_from_weights,
+    supports_fast_importance,
+)
 from tests.builders import blobs
 
 TINY = {"latent_dim": 3, "width": 16, "depth": 1, "network": "mlp", "likelihood": "bernoulli"}
 
 
 def tiny(size: tuple[int, int] = (8, 8), channels: int = 1, gain: float = 1.0, **options):
-    """A model with weights that matter: untrained ones would give logits near 0."""
+    """A model with large weights: freshly initialised ones would give logits near 0."""
     torch.manual_seed(0)
     info = DatasetInfo(96, *size, channels, label_names=("a", "b", "c", "d"))
     model = build(Config(**{**TINY, "binarize": "static", **options}), info).eval()
@@ -40,8 +45,8 @@ def black_and_white(model, n: int = 5):
 
 def weights_of(model, x, labels, noise):
     posterior = model.posterior(x, labels)
-    weigh = Weights(model, x, labels, posterior, noise.shape[1])
-    return torch.stack([weigh(i, noise[i]) for i in range(len(x))])
+    weights = ImportanceWeights(x, labels, posterior, model.decoder, model.prior, noise.shape[1])
+    return torch.stack([weights(i, noise[i]) for i in range(len(x))])
 
 
 @pytest.mark.parametrize(
@@ -51,13 +56,13 @@ def weights_of(model, x, labels, noise):
         {"prior": "flow", "gain": 0.5},
         {"condition": "label"},
         {"size": (28, 28), "latent_dim": 50, "width": 200},
-        {"size": (9, 13), "channels": 3},  # 351 numbers: products of 88, one to spare
+        {"size": (9, 13), "channels": 3},  # 351 dimensions: products of 88 factors, one padded
         {"gain": 8.0},  # logits far beyond where a softplus is linear
     ],
     ids=["standard", "flow", "labels", "mnist", "odd", "extreme"],
 )
 @torch.no_grad()
-def test_the_same_noise_gives_the_weights_of_the_slow_way(options):
+def test_fast_weights_equal_plain_weights_for_the_same_noise(options):
     model = tiny(**options)
     x = black_and_white(model)
     labels = torch.tensor([0, 1, 2, 3, -1]) if model.config.condition == "label" else None
@@ -69,74 +74,75 @@ def test_the_same_noise_gives_the_weights_of_the_slow_way(options):
     assert torch.allclose(fast.double(), slow, rtol=0, atol=max(1e-3, tolerance))
 
 
-def exact(model, x) -> torch.Tensor:
+def log_p_by_quadrature(model, x) -> torch.Tensor:
     """log p(x) by the trapezoid rule over two latents."""
     axis = torch.linspace(-7, 7, 561)
     z = torch.cartesian_prod(axis, axis)
-    log_joint = model.prior.log_prob(z) + model.likelihood.log_prob(model.parameters_of(z), x)
+    log_joint = model.prior.log_prob(z) + model.likelihood.log_prob(model.decode_params(z), x)
     return log_joint.double().logsumexp(0) + 2 * math.log(axis[1] - axis[0])
 
 
 @torch.no_grad()
-def test_the_estimate_is_the_integral_within_its_own_error():
-    model = tiny(latent_dim=2, gain=0.4)  # its posterior is near enough to the true one
+def test_estimate_matches_the_integral_within_its_standard_error():
+    model = tiny(latent_dim=2, gain=0.4)  # q(z|x) is close enough to p(z|x)
     x = black_and_white(model)
-    found = model.importance_log_likelihood(x, None, 4000, torch.Generator().manual_seed(3))
-    known = torch.stack([exact(model, image) for image in x])
-    assert (found.error < 0.1).all()
-    assert ((found.log_likelihood - known).abs() < 5 * found.error + 1e-3).all()
-    assert ((found.effective > 1) & (found.effective <= 4000)).all()
+    estimate = model.importance_log_likelihood(x, None, 4000, torch.Generator().manual_seed(3))
+    expected = torch.stack([log_p_by_quadrature(model, image) for image in x])
+    assert (estimate.std_error < 0.1).all()
+    assert ((estimate.log_likelihood - expected).abs() < 5 * estimate.std_error + 1e-3).all()
+    assert ((estimate.ess > 1) & (estimate.ess <= 4000)).all()
 
 
-def test_estimate_of_weights_is_that_of_running_sums():
+def test_estimate_from_weights_equals_the_estimate_from_running_sums():
     log_weights = 3 * torch.randn(4, 500, generator=torch.Generator().manual_seed(0)) - 90
     sums = RunningLogMeanExp(4)
     sums.add(log_weights[:, :123])
     sums.add(log_weights[:, 123:])
-    for known, *found in zip(sums.estimate(), *map(estimate_of, log_weights), strict=True):
-        assert torch.allclose(torch.stack(found), known, rtol=1e-9)
+    estimates = map(estimate_from_weights, log_weights)
+    for expected, *per_image in zip(sums.estimate(), *estimates, strict=True):
+        assert torch.allclose(torch.stack(per_image), expected, rtol=1e-9)
 
 
 @torch.no_grad()
-def test_chance_is_of_the_generator_alone_and_threads_change_nothing():
+def test_estimates_depend_on_the_generator_and_not_on_threads():
     model = tiny()
     x = black_and_white(model, 7)
 
-    def estimate(threads: int) -> torch.Tensor:
+    def log_likelihood(threads: int) -> torch.Tensor:
         torch.set_num_threads(threads)
         try:
             generator = torch.Generator().manual_seed(5)
-            found = model.importance_log_likelihood(x, None, 2500, generator)
+            estimate = model.importance_log_likelihood(x, None, 2500, generator)
             assert torch.get_num_threads() == threads
         finally:
             torch.set_num_threads(1)
-        return found.log_likelihood
+        return estimate.log_likelihood
 
-    alone, together = estimate(1), estimate(3)
-    assert torch.allclose(alone, together, rtol=0, atol=1e-4)
-    assert alone.unique().numel() == 7
+    single, threaded = log_likelihood(1), log_likelihood(3)
+    assert torch.allclose(single, threaded, rtol=0, atol=1e-4)
+    assert single.unique().numel() == 7
 
 
-def test_it_says_where_it_does_not_apply():
+def test_fast_estimate_is_none_where_it_does_not_apply():
     x = black_and_white(tiny())
     generator = torch.Generator()
     assert isinstance(tiny(), FastImportanceSampling)
-    assert tiny().importance_log_likelihood(x, None, FEWEST - 1, generator) is None
+    assert tiny().importance_log_likelihood(x, None, MIN_SAMPLES - 1, generator) is None
     for options in ({"network": "conv"}, {"likelihood": "gaussian"}, {"network": "linear"}):
         model = tiny(**{**options, "binarize": "auto"})
-        assert not applies(model)
+        assert not supports_fast_importance(model.decoder, model.likelihood, 100)
         assert model.importance_log_likelihood(x, None, 100, generator) is None
 
 
 @torch.no_grad()
-def test_more_samples_raise_the_bound():
-    """IW-k grows with k (Burda 2015, theorem 1), here from the ELBO on."""
+def test_bound_rises_with_the_number_of_samples():
+    """IW-k grows with k (Burda 2015, theorem 1), starting at the ELBO."""
     model, images = tiny(), blobs(40)
     x = model.observe(images.batch(np.arange(40)))
     generator = torch.Generator().manual_seed(0)
     elbo = model.elbo(x, None, generator)
     bounds = [-(elbo.distortion + elbo.rate.sum(1)).mean().item()]
-    for samples in (FEWEST, 64 * FEWEST):
-        found = model.importance_log_likelihood(x, None, samples, generator)
-        bounds.append(found.log_likelihood.mean().item())
+    for samples in (MIN_SAMPLES, 64 * MIN_SAMPLES):
+        estimate = model.importance_log_likelihood(x, None, samples, generator)
+        bounds.append(estimate.log_likelihood.mean().item())
     assert bounds[0] < bounds[1] < bounds[2]

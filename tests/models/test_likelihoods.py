@@ -1,4 +1,4 @@
-"""Each likelihood is one: it sums or integrates to one, and its draws have its mean."""
+"""Each likelihood sums or integrates to one, and its samples have its mean."""
 
 from __future__ import annotations
 
@@ -13,45 +13,45 @@ from pinxit.models.vae.likelihoods import Bernoulli, DiscretizedLogistic, Gaussi
 
 def test_bernoulli_sums_to_one_over_all_images():
     logits = torch.randn(1, 1, 2, 3)
-    every = torch.tensor(list(itertools.product([0.0, 1.0], repeat=6))).view(-1, 1, 2, 3)
-    total = Bernoulli(1, dynamic=True).log_prob(logits, every).double().logsumexp(0)
+    images = torch.tensor(list(itertools.product([0.0, 1.0], repeat=6))).view(-1, 1, 2, 3)
+    total = Bernoulli(1, dynamic=True).log_prob(logits, images).double().logsumexp(0)
     assert total.item() == pytest.approx(0, abs=1e-5)
 
 
-@pytest.mark.parametrize("mixtures", [1, 4])
+@pytest.mark.parametrize("num_mixtures", [1, 4])
 @pytest.mark.parametrize("spread", [0.1, 1.0, 8.0])
-def test_discretized_logistic_sums_to_one_over_the_256_values(mixtures, spread):
+def test_discretized_logistic_sums_to_one_over_256_values(num_mixtures, spread):
     torch.manual_seed(0)
-    likelihood = DiscretizedLogistic(1, mixtures)
-    parameters = spread * torch.randn(5, likelihood.outputs, 1, 1)
+    likelihood = DiscretizedLogistic(1, num_mixtures)
+    params = spread * torch.randn(5, likelihood.out_channels, 1, 1)
     values = torch.arange(256).view(-1, 1, 1, 1, 1) / 255
-    total = likelihood.log_prob(parameters, values).double().logsumexp(0)
+    total = likelihood.log_prob(params, values).double().logsumexp(0)
     assert torch.allclose(total, torch.zeros(5, dtype=torch.float64), atol=2e-4)
 
 
 def test_discretized_logistic_stays_finite_far_from_its_means():
     likelihood = DiscretizedLogistic(1, 2)
-    parameters = torch.zeros(1, likelihood.outputs, 1, 1, requires_grad=True)
-    shifted = parameters + torch.tensor([0, 0, 50.0, 50.0, -9.0, -9.0]).view(1, 6, 1, 1)
+    params = torch.zeros(1, likelihood.out_channels, 1, 1, requires_grad=True)
+    shifted = params + torch.tensor([0, 0, 50.0, 50.0, -9.0, -9.0]).view(1, 6, 1, 1)
     log_p = likelihood.log_prob(shifted, torch.full((1, 1, 1, 1), 7 / 255))
     log_p.sum().backward()
     assert log_p.isfinite().all()
-    assert parameters.grad is not None
-    assert parameters.grad.isfinite().all()
+    assert params.grad is not None
+    assert params.grad.isfinite().all()
 
 
 @pytest.mark.parametrize("sigma", [0.02, 0.3])
 def test_gaussian_integrates_to_one_on_the_scale_of_8_bit_values(sigma):
-    likelihood = Gaussian(1, sigma, start=0.1)
+    likelihood = Gaussian(1, sigma, init_sigma=0.1)
     x = torch.linspace(-3, 4, 70_001)
     log_p = likelihood.log_prob(torch.full((1, 1, 1, 1), 0.4), x.view(-1, 1, 1, 1))
-    step = 7 / 70_000 * 256  # the density is of the value, 0 to 256
+    step = 7 / 70_000 * 256  # the density is over values 0 to 256
     assert log_p.double().exp().sum().item() * step == pytest.approx(1, abs=1e-4)
 
 
-def test_dequantized_gaussian_bounds_the_probability_of_the_value():
+def test_dequantized_gaussian_is_a_lower_bound_on_the_probability_of_the_value():
     """E_u log p(v + u) <= log of the integral over the value's bin (Theis 2015)."""
-    likelihood, mean = Gaussian(1, 0.05, start=0.1), torch.full((1, 1, 1, 1), 0.43)
+    likelihood, mean = Gaussian(1, 0.05, init_sigma=0.1), torch.full((1, 1, 1, 1), 0.43)
     pixels = torch.full((50_000, 1, 1, 1), 100, dtype=torch.uint8)
     generator = torch.Generator().manual_seed(0)
     bound = likelihood.log_prob(mean, likelihood.observe(pixels, generator)).mean()
@@ -61,10 +61,10 @@ def test_dequantized_gaussian_bounds_the_probability_of_the_value():
     assert bound.item() == pytest.approx(exact.item(), abs=0.01)
 
 
-def test_learned_sigma_finds_the_images_spread():
+def test_learned_sigma_converges_to_the_rmse():
     """The maximum-likelihood sigma is the root mean square of the residuals (Rybkin 2020)."""
     torch.manual_seed(0)
-    likelihood = Gaussian(1, None, start=0.3)
+    likelihood = Gaussian(1, None, init_sigma=0.3)
     x = 0.5 + 0.07 * torch.randn(256, 1, 8, 8)
     optimizer = torch.optim.Adam(likelihood.parameters(), lr=1e-2)
     for _ in range(400):
@@ -74,7 +74,7 @@ def test_learned_sigma_finds_the_images_spread():
     assert likelihood.sigma.item() == pytest.approx(0.07, rel=0.03)
 
 
-def test_dynamic_binarization_draws_each_pixel_with_its_grey_value():
+def test_dynamic_binarization_samples_pixels_by_their_grey_value():
     pixels = torch.tensor([0, 64, 128, 255], dtype=torch.uint8).view(1, 2, 2, 1)
     generator = torch.Generator().manual_seed(0)
     x = Bernoulli(1, dynamic=True).observe(pixels.expand(40_000, 2, 2, 1), generator)
@@ -84,7 +84,7 @@ def test_dynamic_binarization_draws_each_pixel_with_its_grey_value():
     assert (x[:, 0, 1, 1] == 1).all()
 
 
-def test_static_binarization_cuts_at_one_half_and_takes_no_chance():
+def test_static_binarization_thresholds_at_one_half():
     pixels = torch.tensor([0, 127, 128, 255], dtype=torch.uint8).view(1, 2, 2, 1)
     x = Bernoulli(1, dynamic=False).observe(pixels)
     assert x.flatten().tolist() == [0, 0, 1, 1]
@@ -92,21 +92,21 @@ def test_static_binarization_cuts_at_one_half_and_takes_no_chance():
 
 @pytest.mark.parametrize(
     "likelihood",
-    [Bernoulli(1, dynamic=True), Gaussian(1, 0.1, start=0.1), DiscretizedLogistic(1, 1)],
+    [Bernoulli(1, dynamic=True), Gaussian(1, 0.1, init_sigma=0.1), DiscretizedLogistic(1, 1)],
     ids=lambda likelihood: type(likelihood).__name__,
 )
-def test_draws_have_the_stated_mean(likelihood):
+def test_samples_have_the_stated_mean(likelihood):
     torch.manual_seed(1)
-    parameters = 0.1 * torch.randn(1, likelihood.outputs, 2, 2)
-    parameters[:, -1] -= 2  # the last logistic narrow enough to stay within 0 and 1
-    draws = likelihood.draw(parameters.expand(60_000, -1, -1, -1))
-    assert torch.allclose(draws.mean(0), likelihood.mean(parameters)[0], atol=0.01)
+    params = 0.1 * torch.randn(1, likelihood.out_channels, 2, 2)
+    params[:, -1] -= 2  # narrow logistics, which stay within 0 and 1
+    samples = likelihood.sample(params.expand(60_000, -1, -1, -1))
+    assert torch.allclose(samples.mean(0), likelihood.mean(params)[0], atol=0.01)
 
 
-def test_bits_per_dimension_of_a_uniform_likelihood_is_eight():
+def test_wide_discretized_logistic_is_uniform_over_the_inner_values():
     likelihood = DiscretizedLogistic(1, 1)
-    parameters = torch.tensor([0.0, 0.0, 12.0]).view(1, 3, 1, 1)  # so wide that it is flat inside
+    params = torch.tensor([0.0, 0.0, 12.0]).view(1, 3, 1, 1)  # wide: flat between the ends
     values = torch.arange(1, 255).view(-1, 1, 1, 1) / 255
-    log_p = likelihood.log_prob(parameters, values)
+    log_p = likelihood.log_prob(params, values)
     assert (log_p.max() - log_p.min()).item() < 0.01
     assert math.isfinite(log_p.sum().item())

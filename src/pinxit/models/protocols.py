@@ -323,6 +323,24 @@ class FastImportanceSampling(Protocol):
 
 
 @runtime_checkable
+class HasPixelLikelihood(Protocol):
+    """What a decoder's p(x|z) is over."""
+
+    @property
+    def binary_pixels(self) -> bool:
+        """Bernoulli: decoded images show probabilities."""
+        ...
+
+    @property
+    def decoder_sigma(self) -> float | None:
+        """Standard deviation of a Gaussian, pixels in [0, 1]; None: not a Gaussian."""
+        ...
+
+    @property
+    def decoder_sigma_is_learned(self) -> bool: ...
+
+
+@runtime_checkable
 class HasLearnedPrior(CanEncode, Protocol):
     """A prior other than N(0, I): standard normal noise `[n, latent]` to latents."""
 

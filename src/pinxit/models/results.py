@@ -36,8 +36,8 @@ class ImportanceEstimate(NamedTuple):
     """log p(x) by importance sampling (Burda 2015, eq. 8), per image, float64."""
 
     log_likelihood: Float64[Tensor, " batch"]  # log-mean-exp of the weights, nats
-    error: Float64[Tensor, " batch"]  # its Monte Carlo standard error, nats
-    effective: Float64[Tensor, " batch"]  # effective sample size, (sum w)^2 / sum w^2
+    std_error: Float64[Tensor, " batch"]  # its Monte Carlo standard error, nats
+    ess: Float64[Tensor, " batch"]  # effective sample size, (sum w)^2 / sum w^2
 
 
 class ScoredText(NamedTuple):

@@ -54,3 +54,12 @@ class LabelEmbedding(nn.Module):
         if labels is None:
             labels = torch.full((rows,), self.classes, device=self.table.weight.device)
         return self.table(torch.where(labels < 0, self.classes, labels))
+
+
+def drop_labels(
+    labels: Int64[Tensor, " batch"] | None, p: float, training: bool
+) -> Int64[Tensor, " batch"] | None:
+    """While `training`, replace each label by -1 ("none") with probability `p`."""
+    if labels is None or not training:
+        return labels
+    return labels.masked_fill(torch.rand(labels.shape, device=labels.device) < p, -1)

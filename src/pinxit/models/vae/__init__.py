@@ -1,12 +1,12 @@
 """Variational autoencoder (Kingma & Welling 2013, "Auto-Encoding Variational Bayes").
 
-    x -> q(z given x) = N(mu(x), diag sigma(x)^2) -> z = mu + sigma * e, e ~ N(0, I) -> p(x given z)
+    x -> q(z|x) = N(mu(x), diag sigma(x)^2) -> z = mu + sigma * eps, eps ~ N(0, I) -> p(x|z)
 
 trained to maximise the evidence lower bound (their eq. 3),
 
-    log p(x) >= E_q [log p(x given z)] - KL(q(z given x) to N(0, I)).
+    log p(x) >= E_q [log p(x|z)] - KL(q(z|x) || p(z)),  p(z) = N(0, I).
 
-The encoder is amortised: one network gives every image's mu and log sigma^2.
+Inference is amortized: one encoder network outputs mu and log sigma^2 of every image.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ from pinxit.models.vae.config import Config as Config
 if TYPE_CHECKING:
     from pinxit.models.vae.model import VAE
 
+PUBLIC_NAME = "VAE"
 ABILITIES = ("sample", "reconstruct", "encode", "embed", "score", "elbo")
 
 
 def build(config: Config, info: DatasetInfo) -> VAE:
-    """The model of a configuration, for images with these facts."""
+    """Build the model of a configuration, for images with this `info`."""
     from pinxit.models.vae.model import VAE
 
     return VAE(config.resolve(info), info)

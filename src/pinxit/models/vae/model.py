@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,11 +18,17 @@ from pinxit.models.generation import SEEDED, GenerationParams, resolve_params
 from pinxit.models.inputs import class_of, pixels_for
 from pinxit.models.results import Elbo, ImportanceEstimate, Loss, Posterior
 from pinxit.models.vae.config import Config
-from pinxit.models.vae.importance import importance_log_likelihood
-from pinxit.models.vae.likelihoods import Bernoulli, Gaussian, describe, likelihood
-from pinxit.models.vae.networks import networks
-from pinxit.models.vae.priors import log_normal, prior
+from pinxit.models.vae.importance import importance_log_likelihood, supports_fast_importance
+from pinxit.models.vae.likelihoods import (
+    Bernoulli,
+    Gaussian,
+    build_likelihood,
+    describe_likelihood,
+)
+from pinxit.models.vae.networks import build_networks
+from pinxit.models.vae.priors import build_prior, log_standard_normal
 from pinxit.nn.chunking import CHUNK, map_in_fixed_batches
+from pinxit.nn.layers import drop_labels
 from pinxit.nn.pixels import to_float, to_uint8
 from pinxit.nn.rng import mix_seed, per_image_normal
 
@@ -31,7 +38,7 @@ Labels = Int64[Tensor, " batch"] | None
 
 
 class VAE(nn.Module):
-    """encoder -> (mean, log-variance) -> z -> decoder -> parameters of the likelihood."""
+    """encoder -> (mean, log-variance) -> z -> decoder -> parameters of p(x|z)."""
 
     def __init__(self, config: Config, info: DatasetInfo) -> None:
         super().__init__()
@@ -39,92 +46,91 @@ class VAE(nn.Module):
         self.config = config
         self.info = info
         self.latent_dim: int = config.latent_dim
-        self.likelihood = likelihood(config, info)
-        self.prior = prior(config.prior, self.latent_dim)
-        self.encoder, self.decoder = networks(config, info, self.likelihood.outputs)
+        self.likelihood = build_likelihood(config, info)
+        self.prior = build_prior(config.prior, self.latent_dim)
+        self.encoder, self.decoder = build_networks(config, info, self.likelihood.out_channels)
         self.eight_bit = self.likelihood.eight_bit
         self.label_conditional = config.condition == "label"
-        self.likelihood_description = describe(config)
+        self.likelihood_description = describe_likelihood(config)
 
     # -- the equations ------------------------------------------------------------------------
 
     def observe(self, batch: Batch, generator: torch.Generator | None = None) -> X:
-        """The images as the likelihood sees them: binarized, dequantized or 8-bit."""
+        """Return the images as the likelihood takes them: binarized, dequantized or 8-bit."""
         return self.likelihood.observe(batch.pixels, generator)
 
     def posterior(self, x: X, labels: Labels = None) -> tuple[Z, Z]:
-        """Mean and log-variance of q(z given x)."""
-        centred = (x - self.info.mean) / max(self.info.std, 0.05)
-        mean, logvar = self.encoder(centred, labels).float().chunk(2, -1)
-        return mean, logvar.clamp(-12, 8)  # exp stays finite; trained models are far within
+        """Return the mean and log-variance of q(z|x)."""
+        standardized = (x - self.info.mean) / max(self.info.std, 0.05)
+        mean, logvar = self.encoder(standardized, labels).float().chunk(2, -1)
+        return mean, logvar.clamp(-12, 8)  # exp stays finite; trained models are well within
 
-    def parameters_of(self, z: Z, labels: Labels = None) -> Float[Tensor, "b o h w"]:
-        """The parameters of p(x given z)."""
-        p = self.decoder(z, labels).float()
-        # a gaussian's decoder begins at the mean image's grey, not at black
-        return p + self.info.mean if isinstance(self.likelihood, Gaussian) else p
+    def decode_params(self, z: Z, labels: Labels = None) -> Float[Tensor, "b o h w"]:
+        """Return the parameters of p(x|z)."""
+        params = self.decoder(z, labels).float()
+        # a Gaussian's mean starts at the grey of the mean image, not at black
+        return params + self.info.mean if isinstance(self.likelihood, Gaussian) else params
 
     def elbo(self, x: X, labels: Labels, generator: torch.Generator | None = None) -> Elbo:
-        """Distortion and rate of each image with one reparameterised sample z (eq. 10)."""
+        """Return distortion and rate of each image, with one reparameterized z (eq. 10)."""
         mean, logvar = self.posterior(x, labels)
         noise = torch.randn(mean.shape, generator=generator, device=mean.device)
         z = mean + (0.5 * logvar).exp() * noise
-        distortion = -self.likelihood.log_prob(self.parameters_of(z, labels), x)
+        distortion = -self.likelihood.log_prob(self.decode_params(z, labels), x)
         return Elbo(distortion, self.prior.kl(mean, logvar, z))
 
     def loss(self, batch: Batch, progress: float = 1.0) -> Loss:
         """-ELBO with the KL weighted by beta: summed over dimensions, averaged over the batch.
 
-        With `iw_samples` above 1 the bound is the importance-weighted one, from
-        `iw_from` of the budget on.
+        With `iw_samples` above 1 it is the importance-weighted bound, once `progress` reaches
+        `iw_from`.
         """
-        x, labels = self.observe(batch), self._hidden_some(batch.labels)
-        samples = self.config.iw_samples
-        if samples > 1 and progress >= self.config.iw_from:
-            return self._importance_weighted_loss(x, labels, samples, self._beta(progress))
+        x = self.observe(batch)
+        labels = drop_labels(self._visible(batch.labels), self.config.label_dropout, self.training)
+        num_samples = self.config.iw_samples
+        if num_samples > 1 and progress >= self.config.iw_from:
+            return self._importance_weighted_loss(x, labels, num_samples, self._beta(progress))
         distortion, rate = self.elbo(x, labels)
-        total = distortion.mean() + self._beta(progress) * self._free(rate)
-        return Loss(total, self._parts(distortion.mean(), rate.sum(1).mean()))
+        total = distortion.mean() + self._beta(progress) * self._kl_with_free_bits(rate)
+        return Loss(total, self._loss_parts(distortion.mean(), rate.sum(1).mean()))
 
-    def _importance_weighted_loss(self, x: X, labels: Labels, samples: int, beta: float) -> Loss:
-        noise = torch.randn(len(x), samples, self.latent_dim, device=x.device)
+    def _importance_weighted_loss(
+        self, x: X, labels: Labels, num_samples: int, beta: float
+    ) -> Loss:
+        noise = torch.randn(len(x), num_samples, self.latent_dim, device=x.device)
         log_p_x, log_p_z, log_q = self._log_terms(x, labels, noise)
         weights = log_p_x + beta * (log_p_z - log_q)
-        bound = (weights.logsumexp(1) - math.log(samples)).mean()
-        parts = self._parts(-log_p_x.mean(), (log_q - log_p_z).mean())
-        return Loss(-bound, {**parts, f"iw_{samples}": bound.detach()})
+        bound = (weights.logsumexp(1) - math.log(num_samples)).mean()
+        parts = self._loss_parts(-log_p_x.mean(), (log_q - log_p_z).mean())
+        return Loss(-bound, {**parts, f"iw_{num_samples}": bound.detach()})
 
-    def _parts(self, reconstruction: Tensor, kl: Tensor) -> dict[str, Tensor]:
+    def _loss_parts(self, reconstruction: Tensor, kl: Tensor) -> dict[str, Tensor]:
         parts = {"elbo": -(reconstruction + kl), "reconstruction": reconstruction, "kl": kl}
         if self.eight_bit:
             parts["bits_per_dim"] = (reconstruction + kl) / (self.info.dims * math.log(2))
         return {name: part.detach() for name, part in parts.items()}
 
     def _beta(self, progress: float) -> float:
-        rising = self.training and progress < self.config.kl_warmup
-        return self.config.beta * (progress / self.config.kl_warmup if rising else 1.0)
+        """The KL's weight, which rises linearly from 0 during the warm-up."""
+        warming_up = self.training and progress < self.config.kl_warmup
+        return self.config.beta * (progress / self.config.kl_warmup if warming_up else 1.0)
 
-    def _free(self, rate: Float[Tensor, "batch latent"]) -> Float[Tensor, ""]:
-        """KL that counts: a latent's mean over the batch, less than free_bits being free."""
+    def _kl_with_free_bits(self, rate: Float[Tensor, "batch latent"]) -> Float[Tensor, ""]:
+        """The KL; a latent's mean over the batch counts as `free_bits` at least (Kingma 2016)."""
         if self.config.free_bits == 0:
             return rate.sum(1).mean()
         return rate.mean(0).clamp(min=self.config.free_bits).sum()
 
-    def _hidden_some(self, labels: Labels) -> Labels:
-        """Labels with a share of them hidden while training (-1)."""
-        if self.config.condition == "none" or labels is None:
-            return None
-        if not self.training:
-            return labels
-        hidden = torch.rand(labels.shape, device=labels.device) < self.config.label_dropout
-        return labels.masked_fill(hidden, -1)
+    def _visible(self, labels: Any) -> Any:
+        """Labels, where the model is conditioned on them."""
+        return labels if self.label_conditional else None
 
     def log_weights(
         self, x: X, labels: Labels, samples: int, generator: torch.Generator | None = None
     ) -> Float[Tensor, "batch samples"]:
-        """log p(x, z) - log q(z given x) at samples of q: their log-mean-exp estimates log p(x).
+        """log p(x, z) - log q(z|x) at samples z of q; their log-mean-exp estimates log p(x).
 
-        (Burda 2015, eq. 8.) The slow, obvious way: every sample through the whole decoder.
+        (Burda 2015, eq. 8.) The reference: it decodes every sample.
         """
         noise = torch.randn(
             (len(x), samples, self.latent_dim), generator=generator, device=x.device
@@ -140,22 +146,43 @@ class VAE(nn.Module):
     def _log_terms(
         self, x: X, labels: Labels, noise: Float[Tensor, "batch samples latent"]
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """log p(x given z), log p(z), log q(z given x), each `[batch, samples]`."""
+        """log p(x|z), log p(z), log q(z|x), each `[batch, samples]`."""
         mean, logvar = self.posterior(x, labels)
         z = (mean[:, None] + (0.5 * logvar[:, None]).exp() * noise).flatten(0, 1)
         repeated = None if labels is None else labels.repeat_interleave(noise.shape[1])
-        p = self.parameters_of(z, repeated).unflatten(0, noise.shape[:2])
-        log_q = (log_normal(noise) - 0.5 * logvar[:, None]).sum(-1)
+        params = self.decode_params(z, repeated).unflatten(0, noise.shape[:2])
+        log_q = (log_standard_normal(noise) - 0.5 * logvar[:, None]).sum(-1)
         log_p_z = self.prior.log_prob(z).unflatten(0, noise.shape[:2])
-        return self.likelihood.log_prob(p, x[:, None]), log_p_z, log_q
+        return self.likelihood.log_prob(params, x[:, None]), log_p_z, log_q
 
     def importance_log_likelihood(
         self, x: X, labels: Labels, samples: int, generator: torch.Generator | None = None
     ) -> ImportanceEstimate | None:
-        """The estimate from `log_weights`, several times faster; None where that cannot be."""
-        return importance_log_likelihood(self, x, labels, samples, generator)
+        """The estimate from `log_weights`, several times faster; None where that does not apply."""
+        if not supports_fast_importance(self.decoder, self.likelihood, samples):
+            return None
+        with torch.inference_mode():
+            posterior = self.posterior(x, labels)
+        return importance_log_likelihood(
+            x, labels, samples, posterior, self.decoder, self.prior, generator
+        )
 
     # -- abilities ----------------------------------------------------------------------------
+
+    @property
+    def binary_pixels(self) -> bool:
+        """Whether p(x|z) is over binary pixels."""
+        return isinstance(self.likelihood, Bernoulli)
+
+    @property
+    def decoder_sigma(self) -> float | None:
+        """Standard deviation of a Gaussian p(x|z), on the scale 0 to 1; None: not Gaussian."""
+        return float(self.likelihood.sigma) if isinstance(self.likelihood, Gaussian) else None
+
+    @property
+    def decoder_sigma_is_learned(self) -> bool:
+        """Whether `decoder_sigma` is a parameter of the model."""
+        return self.config.sigma is None
 
     @torch.inference_mode()
     def sample(
@@ -166,37 +193,37 @@ class VAE(nn.Module):
         label: str | None = None,
         **options: Any,
     ) -> Images:
-        """`n` new images: the mean of p(x given z), z from the prior.
+        """Sample n images: the mean of p(x|z), with z from the prior.
 
-        Image i is a function of (seed, start + i) alone. `temperature` scales the noise that z
-        is made from: 0 is one image, below 1 plainer ones. Raises UsageError for a bad number
-        or a label that the images had not.
+        Image i is a function of (seed, start + i). `temperature` scales the noise: below 1 the
+        images are less diverse, at 0 all are the same. Raises UsageError for a value out of range
+        or an unknown label.
         """
         if n < 1:
             raise UsageError(f"the number of images must be at least 1, not {n}.")
-        chosen = resolve_params(params, options, SEEDED)
-        labels = self._asked_for(label, n)
-        assert chosen.temperature is not None, "resolved"
-        noise = per_image_normal(n, (self.latent_dim,), chosen.seed, chosen.start)
-        noise = chosen.temperature * noise
-        return self._paint(self.prior.transform, noise, labels)
+        resolved = resolve_params(params, options, SEEDED)
+        labels = self._label_batch(label, n)
+        assert resolved.temperature is not None, "resolved"
+        noise = per_image_normal(n, (self.latent_dim,), resolved.seed, resolved.start)
+        noise = resolved.temperature * noise
+        return self._decode_to_images(self.prior.transform, noise, labels)
 
-    def _asked_for(self, label: str | None, n: int) -> np.ndarray | None:
+    def _label_batch(self, label: str | None, n: int) -> np.ndarray | None:
         return None if label is None else np.full(n, class_of(self.config, self.info, label))
 
     @torch.inference_mode()
     def encode(self, images: Images) -> Posterior:
-        """Mean and standard deviation of q(z given x), `[n, latent]`; no chance in it."""
-        mean, std = map_in_fixed_batches(self._encode, *self._rows(images))
+        """Return the mean and standard deviation of q(z|x), `[n, latent]`; deterministic."""
+        mean, std = map_in_fixed_batches(self._encode, *self._pixels_and_labels(images))
         return Posterior(mean.cpu().numpy(), std.cpu().numpy())
 
     def _encode(self, pixels: Tensor, labels: Labels) -> tuple[Z, Z]:
-        x = self._still(pixels.to(self.device))
+        x = self._expected_observation(pixels.to(self.device))
         mean, logvar = self.posterior(x, None if labels is None else labels.to(self.device))
         return mean, (0.5 * logvar).exp()
 
-    def _still(self, pixels: Tensor) -> X:
-        """The images without the chance of `observe`: what is expected of it."""
+    def _expected_observation(self, pixels: Tensor) -> X:
+        """The expectation of `observe`, without its randomness."""
         if isinstance(self.likelihood, Bernoulli) and self.likelihood.dynamic:
             return to_float(pixels)
         if isinstance(self.likelihood, Gaussian):
@@ -205,64 +232,65 @@ class VAE(nn.Module):
 
     @torch.inference_mode()
     def decode(self, z: np.ndarray, labels: np.ndarray | None = None) -> Images:
-        """Latents `[n, latent]` to images: the mean of p(x given z)."""
+        """Decode latents `[n, latent]` to images: the mean of p(x|z).
+
+        Raises UsageError for an array of another shape.
+        """
         z = np.asarray(z, np.float32)
         if z.ndim != 2 or z.shape[1] != self.latent_dim:
-            raise UsageError(f"latents are [n, {self.latent_dim}], not {list(z.shape)}.")
-        return self._paint(lambda rows: rows, torch.from_numpy(z), labels)
+            raise UsageError(f"latents must be [n, {self.latent_dim}], not {list(z.shape)}.")
+        return self._decode_to_images(lambda rows: rows, torch.from_numpy(z), labels)
 
-    def _paint(self, to_z: Any, noise: Tensor, labels: np.ndarray | None) -> Images:
-        def paint(rows: Tensor, labels: Labels) -> Tensor:
-            p = self.parameters_of(to_z(rows.to(self.device)), labels)
-            return to_uint8(self.likelihood.mean(p)).cpu()
+    def _decode_to_images(
+        self, to_z: Callable[[Tensor], Tensor], noise: Tensor, labels: np.ndarray | None
+    ) -> Images:
+        def decode(rows: Tensor, labels: Labels) -> Tensor:
+            params = self.decode_params(to_z(rows.to(self.device)), labels)
+            return to_uint8(self.likelihood.mean(params)).cpu()
 
-        given = None if labels is None else torch.as_tensor(labels, device=self.device)
-        return Images(map_in_fixed_batches(paint, noise, given)[0].numpy())
+        on_device = None if labels is None else torch.as_tensor(labels, device=self.device)
+        return Images(map_in_fixed_batches(decode, noise, on_device)[0].numpy())
 
     @torch.inference_mode()
     def from_noise(self, noise: np.ndarray) -> np.ndarray:
-        """Standard normal noise `[n, latent]` to latents of the prior, as `sample` makes them."""
+        """Map standard normal noise `[n, latent]` to latents of the prior, as `sample` does."""
         rows = torch.from_numpy(np.asarray(noise, np.float32)).to(self.device)
         return self.prior.transform(rows).cpu().numpy()
 
     def reconstruct(self, images: Images) -> Images:
-        """Each image through the mean of its latent and back."""
-        labels = images.labels if self.config.condition == "label" else None
-        return self.decode(self.encode(images).mean, labels)
+        """Encode each image and decode the mean of q(z|x)."""
+        return self.decode(self.encode(images).mean, self._visible(images.labels))
 
     def embed(self, images: Images) -> np.ndarray:
-        """The mean of q(z given x), `[n, latent]`."""
+        """Return the mean of q(z|x), `[n, latent]`."""
         return self.encode(images).mean
 
     @torch.inference_mode()
     def score(self, images: Images, *, samples: int = 1, seed: int = 0) -> np.ndarray:
-        """Lower bound of log p(x) in nats, `[n]`: the ELBO for one sample, IW-`samples` above.
+        """Lower bound of log p(x) in nats, `[n]`: the ELBO for 1 sample, above it the IW bound.
 
-        Each image has a generator of its own, so a score does not depend on the neighbours.
+        Each image has its own generator: a score does not depend on the other images.
         """
-        pixels, labels = self._rows(images)
+        pixels, labels = self._pixels_and_labels(images)
         generator = torch.Generator(self.device)
 
-        def observed(i: int) -> Tensor:
+        def observe(i: int) -> Tensor:
             generator.manual_seed(mix_seed(seed, i))
             return self.observe(Batch(pixels[i : i + 1].to(self.device)), generator)
 
-        x = torch.cat([observed(i) for i in range(len(pixels))])
+        x = torch.cat([observe(i) for i in range(len(pixels))])
         noise = per_image_normal(len(x), (samples, self.latent_dim), seed + 1).to(self.device)
 
-        def weigh(x: Tensor, labels: Labels, noise: Tensor) -> Tensor:
+        def bound(x: Tensor, labels: Labels, noise: Tensor) -> Tensor:
             weights = self._log_weights(x, labels, noise).double()
             return weights.logsumexp(1) - math.log(samples)
 
-        at_once = max(1, CHUNK // samples)
-        return map_in_fixed_batches(weigh, x, labels, noise, size=at_once)[0].cpu().numpy()
+        batch_size = max(1, CHUNK // samples)
+        return map_in_fixed_batches(bound, x, labels, noise, size=batch_size)[0].cpu().numpy()
 
-    def _rows(self, images: Images) -> tuple[Tensor, Labels]:
-        """Pixels and, for a model that sees them, labels."""
-        pixels = pixels_for(self.info, images)
-        if self.config.condition == "none" or images.labels is None:
-            return pixels, None
-        return pixels, torch.from_numpy(images.labels)
+    def _pixels_and_labels(self, images: Images) -> tuple[Tensor, Labels]:
+        labels = self._visible(images.labels)
+        return pixels_for(self.info, images), None if labels is None else torch.from_numpy(labels)
 
     @property
     def device(self) -> torch.device:

@@ -1,7 +1,7 @@
-"""The encoder's and the decoder's networks: image to vector, vector to image.
+"""Encoder and decoder networks of the VAE: image to vector, vector to image.
 
-An encoder maps x `[batch, channel, height, width]` to `[batch, 2 latent]` (mean, log-variance),
-a decoder z `[batch, latent]` to `[batch, outputs, height, width]`.
+An encoder maps x `[batch, channel, height, width]` to mean and log-variance `[batch, 2 * latent]`,
+a decoder maps z `[batch, latent]` to `[batch, out_channels, height, width]`.
 """
 
 from __future__ import annotations
@@ -22,64 +22,67 @@ Labels = Int64[Tensor, " batch"] | None
 
 
 @dataclass(frozen=True)
-class Size:
-    """What both halves are built from."""
+class NetworkSize:
+    """Sizes that encoder and decoder share."""
 
-    latent: int
+    latent_dim: int
     width: int
     depth: int
-    outputs: int  # numbers a pixel that the likelihood needs
-    classes: int  # labels that both halves see; 0: none
+    out_channels: int  # likelihood parameters per pixel
+    num_classes: int  # 0: no label conditioning
+
+    def label_embedding(self, width: int) -> LabelEmbedding | None:
+        return LabelEmbedding(self.num_classes, width) if self.num_classes else None
 
 
 class MLPEncoder(nn.Module):
     """Flatten, one wide layer, residual blocks."""
 
-    def __init__(self, size: Size, info: DatasetInfo) -> None:
+    def __init__(self, size: NetworkSize, info: DatasetInfo) -> None:
         super().__init__()
-        width = size.width
-        self.first = nn.Linear(info.dims, width)
-        self.labels = LabelEmbedding(size.classes, width) if size.classes else None
-        self.blocks = nn.Sequential(*(ResidualLinear(width) for _ in range(size.depth)))
-        self.last = nn.Linear(width, 2 * size.latent)
+        self.in_proj = nn.Linear(info.dims, size.width)
+        self.label_embed = size.label_embedding(size.width)
+        self.blocks = nn.Sequential(*(ResidualLinear(size.width) for _ in range(size.depth)))
+        self.out_proj = nn.Linear(size.width, 2 * size.latent_dim)
 
     def forward(self, x: Float[Tensor, "b c h w"], labels: Labels) -> Float[Tensor, "b two_latent"]:
-        h = self.first(x.flatten(1))
-        if self.labels is not None:
-            h = h + self.labels(labels, len(h))
-        return self.last(F.silu(self.blocks(h)))
+        h = self.in_proj(x.flatten(1))
+        if self.label_embed is not None:
+            h = h + self.label_embed(labels, len(h))
+        return self.out_proj(F.silu(self.blocks(h)))
 
 
 class MLPDecoder(nn.Module):
-    """The encoder's mirror."""
+    """The mirror image of `MLPEncoder`."""
 
-    def __init__(self, size: Size, info: DatasetInfo) -> None:
+    def __init__(self, size: NetworkSize, info: DatasetInfo) -> None:
         super().__init__()
-        width = size.width
-        self.shape = (size.outputs, info.height, info.width)
-        self.first = nn.Linear(size.latent, width)
-        self.labels = LabelEmbedding(size.classes, width) if size.classes else None
-        self.blocks = nn.Sequential(*(ResidualLinear(width) for _ in range(size.depth)))
-        self.last = nn.Linear(width, math.prod(self.shape))
+        self.shape = (size.out_channels, info.height, info.width)
+        self.in_proj = nn.Linear(size.latent_dim, size.width)
+        self.label_embed = size.label_embedding(size.width)
+        self.blocks = nn.Sequential(*(ResidualLinear(size.width) for _ in range(size.depth)))
+        self.out_proj = nn.Linear(size.width, math.prod(self.shape))
 
-    def hidden(self, z: Float[Tensor, "b latent"], labels: Labels) -> Float[Tensor, "b width"]:
-        """All but the last layer, which is one matrix product."""
-        h = self.first(z)
-        if self.labels is not None:
-            h = h + self.labels(labels, len(h))
+    def forward_hidden(
+        self, z: Float[Tensor, "b latent"], labels: Labels
+    ) -> Float[Tensor, "b width"]:
+        """All layers but the last, which is one matrix product."""
+        h = self.in_proj(z)
+        if self.label_embed is not None:
+            h = h + self.label_embed(labels, len(h))
         return F.silu(self.blocks(h))
 
     def forward(self, z: Float[Tensor, "b latent"], labels: Labels) -> Float[Tensor, "b o h w"]:
-        return self.last(self.hidden(z, labels)).unflatten(1, self.shape)
+        return self.out_proj(self.forward_hidden(z, labels)).unflatten(1, self.shape)
 
 
 class LinearEncoder(nn.Module):
-    """mu(x) = W x + b and one log-variance a latent for all images: all that PPCA needs."""
+    """mu(x) = W x + b, and one log-variance per latent for all images: all that PPCA needs."""
 
-    def __init__(self, size: Size, info: DatasetInfo) -> None:
+    def __init__(self, size: NetworkSize, info: DatasetInfo) -> None:
         super().__init__()
-        self.mean = nn.Linear(info.dims, size.latent)
-        self.logvar = nn.Parameter(torch.zeros(size.latent))
+        self.mean = nn.Linear(info.dims, size.latent_dim)
+        self.logvar = nn.Parameter(torch.zeros(size.latent_dim))
 
     def forward(self, x: Float[Tensor, "b c h w"], labels: Labels) -> Float[Tensor, "b two_latent"]:
         mean = self.mean(x.flatten(1))
@@ -87,92 +90,94 @@ class LinearEncoder(nn.Module):
 
 
 class LinearDecoder(nn.Module):
-    """m(z) = W z + b (Lucas 2019: with a gaussian of one variance, probabilistic PCA)."""
+    """m(z) = W z + b. With a Gaussian of one variance: probabilistic PCA (Lucas 2019)."""
 
-    def __init__(self, size: Size, info: DatasetInfo) -> None:
+    def __init__(self, size: NetworkSize, info: DatasetInfo) -> None:
         super().__init__()
-        self.shape = (size.outputs, info.height, info.width)
-        self.last = nn.Linear(size.latent, math.prod(self.shape))
+        self.shape = (size.out_channels, info.height, info.width)
+        self.out_proj = nn.Linear(size.latent_dim, math.prod(self.shape))
 
     def forward(self, z: Float[Tensor, "b latent"], labels: Labels) -> Float[Tensor, "b o h w"]:
-        return self.last(z).unflatten(1, self.shape)
+        return self.out_proj(z).unflatten(1, self.shape)
 
 
-class Pyramid:
+class ResolutionPyramid:
     """Resolutions and channels of the conv networks, for images of 8 to 256 pixels a side.
 
-    Each level halves the image until the shorter side is 4 to 7; sides that do not divide are
-    padded and the padding is cut off again.
+    Each level halves the resolution until the shorter side is 4 to 7. Sides that 2^levels does not
+    divide are padded; the decoder crops the padding.
     """
 
-    def __init__(self, size: Size, info: DatasetInfo) -> None:
-        self.levels = max(1, int(math.log2(max(8, min(info.height, info.width)) / 4)))
-        step = 2**self.levels
-        self.height, self.width = math.ceil(info.height / step), math.ceil(info.width / step)
-        self.padding = (self.width * step - info.width, self.height * step - info.height)
-        # the finest maps stay thin: channels double with each level, up to 8 times
-        self.channels = [size.width * min(8, 2**level) for level in range(self.levels)]
+    def __init__(self, size: NetworkSize, info: DatasetInfo) -> None:
+        self.num_levels = max(1, int(math.log2(max(8, min(info.height, info.width)) / 4)))
+        factor = 2**self.num_levels
+        self.height, self.width = math.ceil(info.height / factor), math.ceil(info.width / factor)
+        self.padding = (self.width * factor - info.width, self.height * factor - info.height)
+        # channels double with each level, up to 8 times: the finest maps stay thin
+        self.channels = [size.width * min(8, 2**level) for level in range(self.num_levels)]
 
     @property
-    def numbers(self) -> int:
-        """Numbers at the coarsest level."""
+    def num_features(self) -> int:
+        """Number of features at the coarsest level."""
         return self.channels[-1] * self.height * self.width
 
 
 class ConvEncoder(nn.Module):
-    """Space-to-depth and a 1 x 1 product at each level, then residual 3 x 3 blocks."""
+    """At each level: space-to-depth, a 1 x 1 convolution, and residual 3 x 3 blocks."""
 
-    def __init__(self, size: Size, info: DatasetInfo) -> None:
+    def __init__(self, size: NetworkSize, info: DatasetInfo) -> None:
         super().__init__()
-        pyramid = Pyramid(size, info)
+        pyramid = ResolutionPyramid(size, info)
         self.padding = pyramid.padding
-        before, layers = info.channels, []
+        in_channels, layers = info.channels, []
         for channels in pyramid.channels:
-            layers += [nn.PixelUnshuffle(2), nn.Conv2d(4 * before, channels, 1)]
+            layers += [nn.PixelUnshuffle(2), nn.Conv2d(4 * in_channels, channels, 1)]
             layers += [ResidualConv(channels) for _ in range(size.depth)]
-            before = channels
-        self.body = nn.Sequential(*layers)
-        self.labels = LabelEmbedding(size.classes, before) if size.classes else None
-        self.last = nn.Linear(pyramid.numbers, 2 * size.latent)
+            in_channels = channels
+        self.blocks = nn.Sequential(*layers)
+        self.label_embed = size.label_embedding(in_channels)
+        self.out_proj = nn.Linear(pyramid.num_features, 2 * size.latent_dim)
 
     def forward(self, x: Float[Tensor, "b c h w"], labels: Labels) -> Float[Tensor, "b two_latent"]:
         if any(self.padding):
             x = F.pad(x, (0, self.padding[0], 0, self.padding[1]), mode="replicate")
-        h = self.body(x)
-        if self.labels is not None:
-            h = h + self.labels(labels, len(h))[:, :, None, None]
-        return self.last(F.silu(h).flatten(1))
+        h = self.blocks(x)
+        if self.label_embed is not None:
+            h = h + self.label_embed(labels, len(h))[:, :, None, None]
+        return self.out_proj(F.silu(h).flatten(1))
 
 
 class ConvDecoder(nn.Module):
-    """The encoder's mirror: residual blocks, a 1 x 1 product and depth-to-space at each level."""
+    """At each level: residual 3 x 3 blocks, a 1 x 1 convolution, and depth-to-space."""
 
-    def __init__(self, size: Size, info: DatasetInfo) -> None:
+    def __init__(self, size: NetworkSize, info: DatasetInfo) -> None:
         super().__init__()
-        pyramid = Pyramid(size, info)
+        pyramid = ResolutionPyramid(size, info)
         self.crop = (info.height, info.width)
         self.shape = (pyramid.channels[-1], pyramid.height, pyramid.width)
-        self.first = nn.Linear(size.latent, pyramid.numbers)
-        self.labels = LabelEmbedding(size.classes, pyramid.channels[-1]) if size.classes else None
+        self.in_proj = nn.Linear(size.latent_dim, pyramid.num_features)
+        self.label_embed = size.label_embedding(pyramid.channels[-1])
         layers: list[nn.Module] = []
-        after = [size.outputs, *pyramid.channels[:-1]]
-        for channels, finer in zip(pyramid.channels[::-1], after[::-1], strict=True):
+        out_channels = [size.out_channels, *pyramid.channels[:-1]]
+        for channels, finer in zip(pyramid.channels[::-1], out_channels[::-1], strict=True):
             layers += [ResidualConv(channels) for _ in range(size.depth)]
             layers += [nn.SiLU(), nn.Conv2d(channels, 4 * finer, 1), nn.PixelShuffle(2)]
-        self.body = nn.Sequential(*layers)
+        self.blocks = nn.Sequential(*layers)
 
     def forward(self, z: Float[Tensor, "b latent"], labels: Labels) -> Float[Tensor, "b o h w"]:
-        h = self.first(z).unflatten(1, self.shape)
-        if self.labels is not None:
-            h = h + self.labels(labels, len(h))[:, :, None, None]
-        return self.body(h)[..., : self.crop[0], : self.crop[1]]
+        h = self.in_proj(z).unflatten(1, self.shape)
+        if self.label_embed is not None:
+            h = h + self.label_embed(labels, len(h))[:, :, None, None]
+        return self.blocks(h)[..., : self.crop[0], : self.crop[1]]
 
 
-def networks(config: Config, info: DatasetInfo, outputs: int) -> tuple[nn.Module, nn.Module]:
-    """The encoder and the decoder that a resolved configuration names."""
+def build_networks(
+    config: Config, info: DatasetInfo, out_channels: int
+) -> tuple[nn.Module, nn.Module]:
+    """Return the encoder and the decoder of a resolved configuration."""
     assert config.latent_dim and config.width and config.depth, "a resolved configuration"
-    classes = len(info.label_names) if config.condition == "label" else 0
-    size = Size(config.latent_dim, config.width, config.depth, outputs, classes)
+    num_classes = len(info.label_names) if config.condition == "label" else 0
+    size = NetworkSize(config.latent_dim, config.width, config.depth, out_channels, num_classes)
     encoder, decoder = {
         "linear": (LinearEncoder, LinearDecoder),
         "mlp": (MLPEncoder, MLPDecoder),

@@ -1,8 +1,8 @@
 """p(z): N(0, I), or N(0, I) behind a learned invertible map.
 
-A trained encoder does not fill N(0, I): the aggregated posterior has holes and corners, and what
-is drawn in a hole decodes to no image (Hoffman & Johnson 2016, "ELBO surgery"). A prior that is
-learned with the model closes the gap.
+The encodings of all images together (the aggregated posterior) do not fill N(0, I). A sample of
+the prior that falls into a hole decodes to no image (Hoffman & Johnson 2016, "ELBO surgery"). A
+prior that is learned with the model closes the gap.
 """
 
 from __future__ import annotations
@@ -18,32 +18,39 @@ from pinxit.nn.layers import zero_init
 Z = Float[Tensor, "batch latent"]
 
 
+def log_standard_normal(u: Z) -> Z:
+    """log N(u; 0, 1), elementwise."""
+    return -0.5 * (u.square() + math.log(2 * math.pi))
+
+
 class StandardPrior(nn.Module):
-    """N(0, I): its KL from a diagonal Gaussian has a closed form."""
+    """N(0, I). Its KL from a diagonal Gaussian has a closed form."""
 
     def kl(self, mean: Z, logvar: Z, z: Z) -> Z:
         """1/2 (exp s - (1 + s) + mu^2), s = log sigma^2 (Kingma & Welling 2013, app. B)."""
         return 0.5 * (logvar.exp() - (1 + logvar) + mean.square())
 
     def log_prob(self, z: Z) -> Float[Tensor, " batch"]:
-        return log_normal(z).sum(-1)
+        return log_standard_normal(z).sum(-1)
 
     def transform(self, noise: Z) -> Z:
-        """Standard normal noise to a sample of the prior."""
+        """Map standard normal noise to a sample of the prior."""
         return noise
 
 
 class FlowPrior(nn.Module):
     """z = f(u), u ~ N(0, I), f of affine couplings (RealNVP, Dinh 2016, eq. 7-8).
 
-    Couplings move half the latents by amounts that the other half decides, each half in turn.
-    Begins as the identity: the prior begins as N(0, I).
+    Each coupling scales and shifts half of the latents by functions of the other half; the halves
+    alternate. Initialised as the identity, so that the prior starts as N(0, I).
     """
 
-    def __init__(self, latent_dim: int, width: int = 128, couplings: int = 8) -> None:
+    masks: Tensor
+
+    def __init__(self, latent_dim: int, width: int = 128, num_couplings: int = 8) -> None:
         super().__init__()
-        halves = torch.arange(latent_dim) % 2
-        self.register_buffer("kept", torch.stack([halves, 1 - halves]).float())
+        odd = torch.arange(latent_dim) % 2
+        self.register_buffer("masks", torch.stack([odd, 1 - odd]).float())
         self.nets = nn.ModuleList(
             nn.Sequential(
                 nn.Linear(latent_dim, width),
@@ -52,55 +59,51 @@ class FlowPrior(nn.Module):
                 nn.SiLU(),
                 zero_init(nn.Linear(width, 2 * latent_dim)),
             )
-            for _ in range(couplings)
+            for _ in range(num_couplings)
         )
 
-    kept: Tensor
+    def _scale_and_shift(self, i: int, z: Z) -> tuple[Z, Z]:
+        """Log-scale and shift of coupling i; 0 for the latents that it leaves as they are.
 
-    def _affine(self, number: int, z: Z) -> tuple[Z, Z]:
-        """Log-scale (bounded, so that the map stays well conditioned) and shift; 0 where kept."""
-        kept = self.kept[number % 2]
-        scale, shift = self.nets[number](z * kept).float().chunk(2, -1)
-        return 2 * torch.tanh(scale / 2) * (1 - kept), shift * (1 - kept)
+        The log-scale is bounded, so that the map stays well conditioned.
+        """
+        mask = self.masks[i % 2]
+        scale, shift = self.nets[i](z * mask).float().chunk(2, -1)
+        return 2 * torch.tanh(scale / 2) * (1 - mask), shift * (1 - mask)
 
     def inverse(self, z: Z) -> tuple[Z, Z]:
-        """u with z = f(u), and log |du/dz| of each latent (the map is diagonal within a half)."""
+        """Return u with z = f(u), and log |du/dz| per latent (each coupling is diagonal)."""
         log_det = torch.zeros_like(z)
-        for number in range(len(self.nets)):
-            scale, shift = self._affine(number, z)
+        for i in range(len(self.nets)):
+            scale, shift = self._scale_and_shift(i, z)
             z = z * scale.exp() + shift
             log_det = log_det + scale
         return z, log_det
 
     def transform(self, noise: Z) -> Z:
-        """f: standard normal noise to a sample of the prior."""
+        """f: map standard normal noise to a sample of the prior."""
         z = noise
-        for number in reversed(range(len(self.nets))):
-            scale, shift = self._affine(number, z)
+        for i in reversed(range(len(self.nets))):
+            scale, shift = self._scale_and_shift(i, z)
             z = (z - shift) * (-scale).exp()
         return z
 
-    def _log_prob(self, z: Z) -> Z:
+    def _log_prob_per_latent(self, z: Z) -> Z:
         u, log_det = self.inverse(z)
-        return log_normal(u) + log_det
+        return log_standard_normal(u) + log_det
 
     def kl(self, mean: Z, logvar: Z, z: Z) -> Z:
-        """log q(z) - log p(z) at the sample z: an unbiased estimate, latent by latent."""
-        entropy = -0.5 * (math.log(2 * math.pi) + 1 + logvar)  # E log q, in closed form
-        return entropy - self._log_prob(z)
+        """log q(z) - log p(z) at the sample z: an unbiased estimate, per latent."""
+        negative_entropy = -0.5 * (math.log(2 * math.pi) + 1 + logvar)  # E log q, in closed form
+        return negative_entropy - self._log_prob_per_latent(z)
 
     def log_prob(self, z: Z) -> Float[Tensor, " batch"]:
-        return self._log_prob(z).sum(-1)
+        return self._log_prob_per_latent(z).sum(-1)
 
 
 Prior = StandardPrior | FlowPrior
 
 
-def log_normal(u: Z) -> Z:
-    """log N(u; 0, 1), elementwise."""
-    return -0.5 * (u.square() + math.log(2 * math.pi))
-
-
-def prior(name: str, latent_dim: int) -> Prior:
-    """The prior of that name."""
+def build_prior(name: str, latent_dim: int) -> Prior:
+    """Return the prior with this name: `standard` or `flow`."""
     return FlowPrior(latent_dim) if name == "flow" else StandardPrior()
