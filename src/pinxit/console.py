@@ -1,101 +1,137 @@
-"""Progress bars, stages and durations on stderr: one place for loading, training and evaluating."""
+"""Output to the terminal: progress bars, stages and durations on stderr, results on stdout.
+
+Progress is shown by rich where stderr is a terminal, and as plain lines elsewhere.
+"""
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
-
-def format_duration(seconds: float) -> str:
-    """`4 s`, `1 min 05 s`, `2 h 10 min`."""
-    whole = max(0, round(seconds))
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
-
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.progress import Progress
 
 T = TypeVar("T")
 
-QUIET_SECONDS = 1.0  # seconds that pass before anything is shown
+ProgressCallback = Callable[[int, int], None]  # (number done, total)
 
-LINE_SECONDS = 10.0  # seconds between lines where stderr is no terminal
+BAR_DELAY_SECONDS = 1.0  # shorter work shows no progress bar
+LINE_SECONDS = 10.0  # between lines of `track` where stderr is no terminal
+ETA_DELAY_SECONDS = 1.0  # the first second includes warming up
+LONG_STAGE_SECONDS = 15.0  # a stage expected to take longer prints its time left
+STAGE_LINE_SECONDS = 30.0  # between lines of a stage where stderr is no terminal
+
+
+# -- text ------------------------------------------------------------------------------------------
+
+
+def out(text: str) -> None:
+    """Print a line to stdout. Characters that its encoding lacks are replaced by `?`."""
+    _print(text, sys.stdout)
 
 
 def echo(text: str) -> None:
-    """One line on stderr; a name that is no Unicode is shown as well as can be."""
-    encoding = sys.stderr.encoding or "utf-8"
-    print(text.encode(encoding, "replace").decode(encoding), file=sys.stderr)
+    """Print a line to stderr. Characters that its encoding lacks are replaced by `?`."""
+    _print(text, sys.stderr)
 
 
-def track(items: Iterable[tuple[int, T]], total: int, what: str, show: bool) -> Iterator[T]:
-    """The items as they come, each with the number of things that it is, told as they pass."""
+def out_json(record: Any) -> None:
+    """Print a record as JSON to stdout. All is ASCII where the encoding lacks a character."""
+    text = json.dumps(record, indent=2, ensure_ascii=False)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        text = json.dumps(record, indent=2)
+    print(text)
+
+
+def out_rich(*renderables: RenderableType) -> None:
+    """Print rich's tables and texts to stdout, without markup or highlighting."""
+    from rich.console import Console  # imported when it is needed: rich takes 40 ms
+
+    console = Console(markup=False, highlight=False)
+    with console.capture() as captured:
+        console.print(*renderables, sep="\n")
+    out(captured.get().rstrip("\n"))
+
+
+def _print(text: str, stream: TextIO) -> None:
+    encoding = stream.encoding or "utf-8"
+    print(text.encode(encoding, "replace").decode(encoding), file=stream)
+
+
+def format_duration(seconds: float) -> str:
+    """`4 s`, `1 min 5 s`, `5 min` or `2 h 10 min`."""
+    seconds = max(0, round(seconds))
+    minutes, hours = seconds // 60, seconds // 3600
+    if hours:
+        parts = ((hours, "h"), (minutes % 60, "min"))
+    else:
+        parts = ((minutes, "min"), (seconds % 60, "s"))
+    return " ".join(f"{number} {unit}" for number, unit in parts if number) or "0 s"
+
+
+# -- loading ---------------------------------------------------------------------------------------
+
+
+def track(items: Iterable[tuple[int, T]], total: int, label: str, show: bool) -> Iterator[T]:
+    """Yield the items, and show how far they are.
+
+    Each item comes with its size; the sizes add up to `total`.
+    """
     if not show:
         yield from (item for _, item in items)
     elif sys.stderr.isatty():
-        yield from _with_bar(items, total, what)
+        yield from _track_with_bar(items, total, label)
     else:
-        yield from _with_lines(items, total, what)
+        yield from _track_with_lines(items, total, label)
 
 
-def _with_lines(items: Iterable[tuple[int, T]], total: int, what: str) -> Iterator[T]:
-    done, told = 0, time.monotonic()
-    for number, item in items:
-        done += number
-        if time.monotonic() - told > LINE_SECONDS:
-            echo(f"{what}: {done:,} of {total:,}")
-            told = time.monotonic()
+def _track_with_lines(items: Iterable[tuple[int, T]], total: int, label: str) -> Iterator[T]:
+    done, last_line = 0, time.monotonic()
+    for size, item in items:
+        done += size
+        if time.monotonic() - last_line > LINE_SECONDS:
+            echo(f"{label}: {done:,} of {total:,}")
+            last_line = time.monotonic()
         yield item
 
 
-def _with_bar(items: Iterable[tuple[int, T]], total: int, what: str) -> Iterator[T]:
-    begun, done = time.monotonic(), 0
+def _track_with_bar(items: Iterable[tuple[int, T]], total: int, label: str) -> Iterator[T]:
+    start, done = time.monotonic(), 0
     items = iter(items)
-    for number, item in items:
-        done += number
+    for size, item in items:
+        done += size
         yield item
-        if time.monotonic() - begun > QUIET_SECONDS:
+        if time.monotonic() - start > BAR_DELAY_SECONDS:
             break
     else:
         return
-    from rich import progress
-    from rich.console import Console
-
-    columns = [
-        progress.TextColumn("{task.description}"),
-        progress.BarColumn(),
-        progress.MofNCompleteColumn(),
-        progress.TimeRemainingColumn(),
-    ]
-    with progress.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=total, completed=done)
-        for number, item in items:
-            bar.advance(task, number)
+    with _progress_bar() as bar:
+        task = bar.add_task(label, total=total, completed=done)
+        for size, item in items:
+            bar.advance(task, size)
             yield item
 
 
-ProgressCallback = Callable[[int, int], None]  # done, in all
-
-LONG_STAGE_SECONDS = 15.0  # seconds: a stage that is expected to take longer says so
-
-STAGE_LINE_SECONDS = 30.0  # seconds between lines where stderr is no terminal
+# -- stages ----------------------------------------------------------------------------------------
 
 
 class StageProgress:
-    """Says which stage goes on: a bar on a terminal, lines elsewhere, nothing when not `show`."""
+    """Shows the current stage: a bar on a terminal, lines elsewhere, nothing unless `show`."""
 
     def __init__(self, show: bool = True) -> None:
         self.show = show
-        self._bar: Any = None
+        self._bar: Progress | None = None
 
     def __enter__(self) -> StageProgress:
-        if self.show:
-            self._bar = _bar()
-        if self._bar is not None:
+        if self.show and sys.stderr.isatty():
+            self._bar = _progress_bar()
             self._bar.start()
         return self
 
@@ -104,57 +140,47 @@ class StageProgress:
             self._bar.stop()
 
     @contextmanager
-    def stage(self, what: str) -> Iterator[ProgressCallback]:
-        """A stage; what it yields is to be told how many are done, and of how many."""
+    def stage(self, label: str) -> Iterator[ProgressCallback]:
+        """Start a stage, and yield its progress callback."""
+        lines = _EtaLines(label, self.show, repeat=self._bar is None)
         if self._bar is None:
-            yield _Lines(what, self.show).told
+            yield lines.update
             return
-        task = self._bar.add_task(what, total=None)
-        lines = _Lines(what, self.show, after_first=False)
+        bar, task = self._bar, self._bar.add_task(label, total=None)
 
-        def told(done: int, total: int) -> None:
-            self._bar.update(task, completed=done, total=total)
-            lines.told(done, total)
+        def update(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+            lines.update(done, total)
 
-        yield told
-        self._bar.remove_task(task)
+        yield update
+        bar.remove_task(task)
 
 
-class _Lines:
-    """The expected time once it is known and long; then, where there is no bar, how far it is."""
+class _EtaLines:
+    """Prints the time left of a long stage once it can be estimated; then again with `repeat`."""
 
-    def __init__(self, what: str, show: bool, after_first: bool = True) -> None:
-        self.what, self.show, self.after_first = what, show, after_first
-        self.begun = self.last = time.monotonic()
-        self.said = False
+    def __init__(self, label: str, show: bool, repeat: bool) -> None:
+        self.label, self.show, self.repeat = label, show, repeat
+        self.start = self.last_line = time.monotonic()
+        self.estimated = False
 
-    def told(self, done: int, total: int) -> None:
+    def update(self, done: int, total: int) -> None:
         now = time.monotonic()
         if not self.show or done >= total:
             return
-        left = (now - self.begun) * (total - done) / done
-        if not self.said and now - self.begun > 1.0:  # the first second holds warming up too
-            self.said = True
+        left = (now - self.start) * (total - done) / done
+        if not self.estimated and now - self.start > ETA_DELAY_SECONDS:
+            self.estimated = True
             if left > LONG_STAGE_SECONDS:
-                echo(f"{self.what}: {format_duration_short(left)} to go")
-            self.last = now
-        elif self.said and self.after_first and now - self.last > STAGE_LINE_SECONDS:
-            echo(f"{self.what}: {done:,} of {total:,}, {format_duration_short(left)} to go")
-            self.last = now
+                echo(f"{self.label}: {format_duration(left)} left")
+            self.last_line = now
+        elif self.estimated and self.repeat and now - self.last_line > STAGE_LINE_SECONDS:
+            echo(f"{self.label}: {done:,} of {total:,}, {format_duration(left)} left")
+            self.last_line = now
 
 
-def format_duration_short(seconds: float) -> str:
-    """`40 s` or `12 min`."""
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
-
-
-def _bar() -> Any:
-    """rich's progress where stderr is a terminal."""
-    import sys
-
-    if not sys.stderr.isatty():
-        return None
-    from rich import progress
+def _progress_bar() -> Progress:
+    from rich import progress  # imported when a bar is shown: rich takes 40 ms
     from rich.console import Console
 
     return progress.Progress(

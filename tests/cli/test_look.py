@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from pinxit.cli import main
-from pinxit.data.contact_sheet import cell_texts, contact_sheet, evenly_spaced_indices
-from pinxit.data.images import Images
+from pinxit.data.contact_sheet import cell_texts, contact_sheet
+from pinxit.data.images import Images, evenly_spaced_indices
 from pinxit.errors import UsageError
 
 
@@ -29,9 +29,9 @@ def photos(tmp_path, monkeypatch):
 def test_look_tells_what_there_is_and_ends_with_the_path(photos, capsys):
     assert main(["look", "my photos"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "my photos: 8 images of 12 x 12, colour"
+    assert lines[0] == "my photos: 8 images, 12 x 12, RGB"
     assert "  labels (2): a 4, b 4" in lines
-    assert lines[-3:] == ["  left out: 1", "    a/bad.png: the file is empty", "look-my-photos.png"]
+    assert lines[-3:] == ["  skipped: 1", "    a/bad.png: the file is empty", "look-my-photos.png"]
     assert any(line.startswith("  splits: train ") for line in lines)
     with Image.open(lines[-1]) as sheet:
         assert sheet.format == "PNG"
@@ -40,7 +40,7 @@ def test_look_tells_what_there_is_and_ends_with_the_path(photos, capsys):
 def test_look_as_json(photos, capsys):
     assert main(["look", "my photos", "-n", "3", "-o", "out/s.png", "--json"]) == 0
     known = json.loads(capsys.readouterr().out)
-    assert known["count"] == 8 == sum(known["splits"].values())
+    assert known["num_images"] == 8 == sum(known["splits"].values())
     assert known["labels"] == {"a": 4, "b": 4}
     assert known["skipped"] == [{"name": "a/bad.png", "reason": "the file is empty"}]
     assert known["sheet"] == "out/s.png"
@@ -50,10 +50,10 @@ def test_look_as_json(photos, capsys):
 @pytest.mark.parametrize(
     ("words", "code", "text"),
     [
-        (["look"], 2, "say what to look at"),
+        (["look"], 2, "name the DATA to look at"),
         (["look", "my photos", "--strict"], 1, "1 image of my photos left out: a/bad.png"),
-        (["look", "my photos", "-o", "a.jpg"], 2, "should end in .png"),
-        (["look", "my photos", "-n", "0"], 2, "1 image or more"),
+        (["look", "my photos", "-o", "a.jpg"], 2, "--out ends in .png"),
+        (["look", "my photos", "-n", "0"], 2, "--num-images"),
         (["look", "my photos", "--size", "huge"], 2, "a size is '64'"),
         (["look", "my photos", "--language", "fr"], 2, "no captions in 'fr'; there are: none"),
         (["look", "my fotos"], 2, "no source 'my fotos'"),
@@ -69,7 +69,7 @@ def test_look_refuses_in_a_line(capsys, words, code, text):
 
 def test_look_at_files(photos, capsys):
     assert main(["look", str(photos / "a" / "0.png"), str(photos / "b" / "1.png")]) == 0
-    assert "2 files: 2 images of 12 x 12" in capsys.readouterr().out
+    assert "2 files: 2 images, 12 x 12" in capsys.readouterr().out
 
 
 def test_sources_lists_every_kind(capsys):
@@ -88,7 +88,7 @@ def test_sources_lists_every_kind(capsys):
     ):
         assert word in table
     assert main(["sources", "--json"]) == 0
-    assert {"data", "says", "examples"} == set(json.loads(capsys.readouterr().out)[0])
+    assert {"pattern", "description", "examples"} == set(json.loads(capsys.readouterr().out)[0])
 
 
 def images(n: int, **known) -> Images:

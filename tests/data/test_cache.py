@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pinxit.data import cache, load, records
-from pinxit.data.records import file_key
+from pinxit.data.records import hash_files
 from pinxit.errors import PinxitError
 
 
@@ -36,7 +36,7 @@ def decode_all(monkeypatch) -> list[str]:
     read = load._read
 
     def counted(source, *rest):
-        seen.append(source.text)
+        seen.append(source.name)
         return read(source, *rest)
 
     monkeypatch.setattr(load, "_read", counted)
@@ -74,7 +74,7 @@ def test_a_changed_file_is_noticed_though_size_and_time_are_the_same(
     folder, decode_all, hashed, monkeypatch
 ):
     if not hashed:
-        monkeypatch.setattr(records, "HASHED_BYTES", 0)
+        monkeypatch.setattr(records, "MAX_HASHED_BYTES", 0)
     before = again(folder)
     file = folder / "03.bmp"
     stat = file.stat()
@@ -107,13 +107,13 @@ def test_any_byte_that_changes_changes_the_key(content, data):
         root = Path(name)
         file = root / "a"
         file.write_bytes(content)
-        before = file_key(root, [file])
-        assert file_key(root, [file]) == before
+        before = hash_files(root, [file])
+        assert hash_files(root, [file]) == before
         at = data.draw(st.integers(0, len(content) - 1))
         changed = bytearray(content)
         changed[at] ^= data.draw(st.integers(1, 255))
         file.write_bytes(changed)
-        assert file_key(root, [file]) != before
+        assert hash_files(root, [file]) != before
 
 
 @pytest.mark.parametrize("damage", ["facts.json", "pixels.npy", "splits.npy"])

@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from pinxit.data.load import load_images
-from pinxit.data.scenes.edits import edit
-from pinxit.data.scenes.scene import draw_scene
-from pinxit.data.sources.emoji_edits import instruction, who
+from pinxit.data.scenes.edits import random_edit
+from pinxit.data.scenes.scene import render_scene
+from pinxit.data.sources.emoji_edits import detect_gender, instruction_between
 from pinxit.evaluation.scene_reader import match_scenes, parse_scene
 
 
@@ -49,12 +49,12 @@ def test_pairs_of_drawn_scenes_are_those_of_the_edits():
     images = load_images("shapes-edits:40", size=64, progress=False, cache=False)
     assert len(images) == 40
     for i in (0, 17, 39):
-        made = edit(0, i)
-        assert np.array_equal(images.before[i], draw_scene(made.before, (64, 64)))
-        assert np.array_equal(images.pixels[i], draw_scene(made.after, (64, 64)))
-        assert images.captions["fr"][i] == made.instruction["fr"]
-        assert (images.splits[i] == 2) >= made.held_out
-        assert match_scenes(made.after, parse_scene(images.pixels[i])).things
+        edit = random_edit(0, i)
+        assert np.array_equal(images.before[i], render_scene(edit.before, (64, 64)))
+        assert np.array_equal(images.pixels[i], render_scene(edit.after, (64, 64)))
+        assert images.captions["fr"][i] == edit.instruction["fr"]
+        assert (images.splits[i] == 2) >= edit.held_out
+        assert match_scenes(edit.after, parse_scene(images.pixels[i])).objects
 
 
 def test_a_limit_keeps_pairs_together():
@@ -67,16 +67,16 @@ def row(emoji, variant=""):
 
 
 def test_what_is_asked_of_emoji():
-    assert who("🏄‍♀️") == "woman"
-    assert who("👋🏿") == ""
-    assert who("👨‍👩‍👧") is None
+    assert detect_gender("🏄‍♀️") == "woman"
+    assert detect_gender("👋🏿") == ""
+    assert detect_gender("👨‍👩‍👧") is None
     dark = {"en": "make the skin dark", "fr": "rends la peau foncée"}
-    assert instruction(row("👋"), row("👋🏿", "dark skin tone")) == dark
-    assert instruction(row("👋🏿", "dark skin tone"), row("👋")) is None
-    assert instruction(row("🏄‍♀️"), row("🏄‍♂️"))["fr"] == "fais-en un homme"
-    assert instruction(row("🏄‍♀️"), row("🏄‍♂️", "dark skin tone")) is None
-    assert instruction(row("🏄"), row("🏄‍♀️"))["en"] == "make it a woman"
-    assert instruction(row("🏄‍♀️"), row("🏄")) is None
+    assert instruction_between(row("👋"), row("👋🏿", "dark skin tone")) == dark
+    assert instruction_between(row("👋🏿", "dark skin tone"), row("👋")) is None
+    assert instruction_between(row("🏄‍♀️"), row("🏄‍♂️"))["fr"] == "fais-en un homme"
+    assert instruction_between(row("🏄‍♀️"), row("🏄‍♂️", "dark skin tone")) is None
+    assert instruction_between(row("🏄"), row("🏄‍♀️"))["en"] == "make it a woman"
+    assert instruction_between(row("🏄‍♀️"), row("🏄")) is None
 
 
 @pytest.mark.skipif("PINXIT_DATA" not in os.environ, reason="PINXIT_DATA names no data folder")

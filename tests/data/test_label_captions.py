@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pinxit.data.label_captions import captions_from_labels
-from pinxit.data.sources.named import CLOTHES
+from pinxit.data.sources.named import FASHION_MNIST_LABELS
 from pinxit.errors import UsageError
 from tests.builders import blobs
 
@@ -34,7 +34,7 @@ def labelled(*names: str):
 
 
 def test_clothes_and_animals_have_their_articles():
-    captions = captions_from_labels(labelled(*CLOTHES)).captions
+    captions = captions_from_labels(labelled(*FASHION_MNIST_LABELS)).captions
     assert captions["en"][8] == "a photo of a sneaker"
     assert captions["fr"][8] == "une photo d'une basket"
     assert captions["en"][10] == "a photo of an ankle boot"

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import pinxit
-from pinxit.data.labels import number_labels
+from pinxit.data.labels import index_labels
 from pinxit.data.load import _unique, load_images
 from pinxit.data.records import Record
 from pinxit.data.sizes import choose_size, parse_size
@@ -123,15 +123,15 @@ def records(*labels):
 
 
 def test_labels_are_numbered():
-    assert number_labels(records((None,), (None,))) == (None, ())
-    labels, names = number_labels(records(("b",), (None,), ("a",)))
+    assert index_labels(records((None,), (None,))) == (None, ())
+    labels, names = index_labels(records(("b",), (None,), ("a",)))
     assert (labels.tolist(), names) == ([1, -1, 0], ("a", "b"))
-    labels, names = number_labels(records(("10",), ("9",)))
+    labels, names = index_labels(records(("10",), ("9",)))
     assert (labels.tolist(), names) == ([1, 0], ("9", "10"))
     # a class without images keeps its place; one without a name is called by its number
-    labels, names = number_labels(records(("cow", 3), (None, 1), (None, -1)))
+    labels, names = index_labels(records(("cow", 3), (None, 1), (None, -1)))
     assert (labels.tolist(), names) == ([3, 1, -1], ("0", "1", "2", "cow"))
-    labels, names = number_labels(records((None, 5_000), (None, 70)))
+    labels, names = index_labels(records((None, 5_000), (None, 70)))
     assert (labels.tolist(), names) == ([1, 0], ("70", "5000"))
 
 

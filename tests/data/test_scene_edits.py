@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pinxit.data.scenes.edits import edit, the
-from pinxit.data.scenes.scene import COLOURS, FORMS, SIZES, Thing, draw_scene
+from pinxit.data.scenes.edits import definite_phrases, random_edit
+from pinxit.data.scenes.scene import COLORS, SHAPES, SIZES, SceneObject, render_scene
 from pinxit.evaluation.scene_reader import match_scenes, parse_scene
 
 # gender and number of every noun, colour and size, checked by hand
@@ -31,11 +31,11 @@ SIZE = {"small": ("petit", "petite"), "large": ("grand", "grande")}
 
 
 def thing(form, colour, size="small"):
-    return Thing(form, colour, size, (1, 1), 0.5, 0.5)
+    return SceneObject(form, colour, size, (1, 1), 0.5, 0.5)
 
 
-@pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("colour", COLOURS)
+@pytest.mark.parametrize("form", SHAPES)
+@pytest.mark.parametrize("colour", COLORS)
 @pytest.mark.parametrize("size", SIZES)
 def test_the_thing_agrees_in_french(form, colour, size):
     words = {
@@ -45,7 +45,7 @@ def test_the_thing_agrees_in_french(form, colour, size):
         "rouge_f": ADJECTIVES[colour][1],
     }
     definite = NOUNS[form].format(**words)
-    assert the(thing(form, colour, size)) == (f"the {size} {colour} {form}", definite)
+    assert definite_phrases(thing(form, colour, size)) == (f"the {size} {colour} {form}", definite)
     article = {"le": "un", "la": "une"}[definite.split()[0]]
     indefinite = f"{article} {definite.split(' ', 1)[1]}"
     assert thing(form, colour, size).french == indefinite
@@ -53,7 +53,7 @@ def test_the_thing_agrees_in_french(form, colour, size):
 
 
 def verbs(number: int) -> tuple[str, str]:
-    asked = edit(0, number).instruction
+    asked = random_edit(0, number).instruction
     return asked["en"].split()[0], asked["fr"].split()[0]
 
 
@@ -70,24 +70,24 @@ def test_every_kind_of_edit_comes_up_in_both_languages():
 
 def test_an_edit_is_the_same_each_time_and_changes_one_thing():
     for number in range(200):
-        one = edit(3, number)
-        assert one == edit(3, number)
-        before, after = set(one.before.things), set(one.after.things)
+        one = random_edit(3, number)
+        assert one == random_edit(3, number)
+        before, after = set(one.before.objects), set(one.after.objects)
         if "everything" in one.instruction["en"]:
             assert len(before - after) == len(before) == len(after)
             continue
         assert len(before ^ after) in (1, 2), one.instruction
         assert len(before - after) <= 1
-        for thing in one.after.things:
+        for thing in one.after.objects:
             reach = SIZES[thing.size][2]
-            for at, cell in zip((thing.y, thing.x), thing.place, strict=True):
+            for at, cell in zip((thing.y, thing.x), thing.position, strict=True):
                 assert cell / 3 - 1e-9 <= at - reach
                 assert at + reach <= (cell + 1) / 3 + 1e-9
 
 
 def test_what_is_asked_for_is_what_the_reader_sees():
     for number in range(60):
-        one = edit(4, number)
-        shown = parse_scene(draw_scene(one.after, (64, 64)))
-        assert match_scenes(one.after, shown).things, one.instruction
-        assert not match_scenes(one.before, shown).things, one.instruction
+        one = random_edit(4, number)
+        shown = parse_scene(render_scene(one.after, (64, 64)))
+        assert match_scenes(one.after, shown).objects, one.instruction
+        assert not match_scenes(one.before, shown).objects, one.instruction

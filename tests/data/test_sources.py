@@ -21,7 +21,7 @@ from PIL import Image
 from pinxit.data.images import SPLITS
 from pinxit.data.load import load_images
 from pinxit.data.scenes import scene as scenes
-from pinxit.data.sources import hub, kinds, open_source
+from pinxit.data.sources import hub, list_source_types, open_source
 from pinxit.errors import PinxitError, UsageError
 from tests.data.test_decode import encoded
 
@@ -317,12 +317,12 @@ def test_a_shard_that_is_cut_off_gives_what_it_has(tmp_path):
         file.truncate(512 * 2 * 3 + 512 + 40)  # each is a header and a block; the last is cut
     images = load(str(shard))
     assert (images.pixels == TWELVE[:3]).all()
-    assert [left.reason for left in images.skipped] == ["the shard is truncated there"]
+    assert [file.reason for file in images.skipped] == ["the shard is truncated here"]
     (tmp_path / "b.tar").write_bytes(b"words" * 300)
-    with pytest.raises(PinxitError, match="is no tar file"):
+    with pytest.raises(PinxitError, match="is not a tar file"):
         load(str(tmp_path / "b.tar"))
     (tmp_path / "c.tar.gz").write_bytes(b"")
-    with pytest.raises(UsageError, match="gunzip it first"):
+    with pytest.raises(UsageError, match="run gunzip first"):
         load(str(tmp_path / "c.tar.gz"))
 
 
@@ -338,7 +338,7 @@ def no_network(monkeypatch, tmp_path):
 
 @pytest.mark.usefixtures("no_network")
 def test_the_hub_without_network():
-    with pytest.raises(PinxitError, match=r"^hf:nobody/nothing cannot be had: there is no network"):
+    with pytest.raises(PinxitError, match=r"^hf:nobody/nothing cannot be downloaded: there"):
         load("hf:nobody/nothing")
     with pytest.raises(UsageError, match=r"hf:owner/name or hf:owner/name:split, not 'hf:nobody'"):
         load("hf:nobody")
@@ -380,17 +380,17 @@ def test_a_set_from_the_hub(monkeypatch):
         return whole[split] if split else whole
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
-    monkeypatch.setattr(hub, "_revision", lambda name: "abc")
+    monkeypatch.setattr(hub, "_fetch_revision", lambda name: "abc")
     images = load("hf:some/set")
     assert (images.pixels == TWELVE).all()
     assert images.label_names == ("no", "yes")
     assert images.captions["fr"][4] == "image 4"
     assert split_of(images)[9:] == ["test"] * 3
     assert len(load("hf:some/set:test")) == 3
-    monkeypatch.setattr(hub, "_revision", lambda name: None)  # the network is gone
+    monkeypatch.setattr(hub, "_fetch_revision", lambda name: None)  # the network is gone
     assert len(load("hf:some/set")) == 12
     assert asked == [("some/set", None), ("some/set", "test")]
-    monkeypatch.setattr(hub, "_revision", lambda name: "def")  # and the set has changed
+    monkeypatch.setattr(hub, "_fetch_revision", lambda name: "def")  # and the set has changed
     load("hf:some/set")
     assert len(asked) == 3
 
@@ -411,7 +411,7 @@ def test_names_are_looked_for_under_pinxit_data(monkeypatch, tmp_path, capsys):
     monkeypatch.chdir(tmp_path)
     put(tmp_path, "own/a.png", 0)
     assert len(load("own")) == 12
-    assert "the folder here is ./own" in capsys.readouterr().err
+    assert "for the folder type ./own" in capsys.readouterr().err
     assert len(load("./own")) == len(load("own/")) == len(load(Path("own"))) == 1
 
 
@@ -441,60 +441,61 @@ def test_shapes_are_the_same_for_a_seed_whatever_the_count_and_size():
 
 @given(st.integers(0, 10_000), st.integers(0, 10_000))
 def test_a_scene_is_what_its_caption_says(seed, number):
-    scene = scenes.scene(seed, number)
-    assert scene == scenes.scene_named(f"shapes-{seed}-{number:06d}")
+    scene = scenes.random_scene(seed, number)
+    assert scene == scenes.scene_from_name(f"shapes-{seed}-{number:06d}")
     captions = scene.captions()
-    for thing in scene.things:
+    for thing in scene.objects:
         assert thing.english in captions["en"]
         assert thing.french in captions["fr"]
         assert 0 < thing.x < 1
         assert 0 < thing.y < 1
     if " above " in captions["en"]:
-        assert scene.things[0].y < scene.things[1].y
+        assert scene.objects[0].y < scene.objects[1].y
         assert " au-dessus d'un" in captions["fr"]
     if " to the right of " in captions["en"]:
-        assert scene.things[0].x > scene.things[1].x
+        assert scene.objects[0].x > scene.objects[1].x
         assert " à droite d'un" in captions["fr"]
-    for one in scene.things:
-        for other in scene.things:
+    for one in scene.objects:
+        for other in scene.objects:
             reach = scenes.SIZES[one.size][2] + scenes.SIZES[other.size][2]
             apart = max(abs(one.x - other.x), abs(one.y - other.y))
             assert one is other or apart >= reach
 
 
 def test_french_agrees():
-    french = scenes.Thing("star", "green", "small", (0, 0), 0.1, 0.1)
+    french = scenes.SceneObject("star", "green", "small", (0, 0), 0.1, 0.1)
     assert french.french == "une petite étoile verte"
     assert scenes.Scene((french,)).captions()["fr"] == "une petite étoile verte en haut à gauche"
-    french = scenes.Thing("square", "purple", "large", (1, 1), 0.5, 0.5)
+    french = scenes.SceneObject("square", "purple", "large", (1, 1), 0.5, 0.5)
     assert french.french == "un grand carré violet"
-    assert scenes.Thing("cross", "orange", "large", (1, 1), 0.5, 0.5).french == (
+    assert scenes.SceneObject("cross", "orange", "large", (1, 1), 0.5, 0.5).french == (
         "une grande croix orange"
     )
 
 
 def test_a_shape_has_its_colour_where_its_factors_say():
-    drawn = scenes.draw(0, 1, (96, 96))
-    for thing in scenes.scene(0, 1).things:
-        colour = scenes.COLOURS[thing.colour][2]
+    drawn = scenes.render_scene(scenes.random_scene(0, 1), (96, 96))
+    for thing in scenes.random_scene(0, 1).objects:
+        colour = scenes.COLORS[thing.color][2]
         assert (drawn[int(thing.y * 96), int(thing.x * 96)] == colour).all()
 
 
 def test_how_many_shapes():
     assert len(load("shapes:1_0")) == 10
     for text in ("shapes:many", "shapes:0", "shapes:-3"):
-        with pytest.raises(UsageError, match="shapes:5000; not"):
+        with pytest.raises(UsageError, match="must be a positive integer, as in shapes:5000"):
             open_source(text)
 
 
-def test_every_kind_explains_itself():
-    for kind in kinds():
-        assert kind.data
-        assert kind.says.endswith(".")
-        assert kind.examples
-    assert {"digits", "shapes", "mnist"} <= {name for kind in kinds() for name in kind.names()}
-    ranks = [kind.rank for kind in kinds()]
-    assert ranks == sorted(ranks)
+def test_every_source_type_describes_itself():
+    types = list_source_types()
+    for source_type in types:
+        assert source_type.pattern
+        assert source_type.description.endswith(".")
+        assert source_type.examples
+    assert {"digits", "shapes", "mnist"} <= {name for t in types for name in t.list_names()}
+    priorities = [source_type.priority for source_type in types]
+    assert priorities == sorted(priorities)
 
 
 # -- real sets ----------------------------------------------------------------------------------

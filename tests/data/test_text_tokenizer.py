@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pinxit.data.scenes.scene import scene
+from pinxit.data.scenes.scene import random_scene
 from pinxit.data.text_tokenizer import EOS, PAD, TextTokenizer, train_text_tokenizer
 from pinxit.errors import UsageError
 
 
 def captions(count: int = 300) -> dict[str, list[str]]:
-    found = [scene(0, i).captions() for i in range(count)]
+    found = [random_scene(0, i).captions() for i in range(count)]
     return {language: [one[language] for one in found] for language in ("fr", "en")}
 
 
@@ -54,7 +54,7 @@ def test_frequent_words_are_single_pieces(words):
 
 def test_languages_are_told_apart(words):
     assert words.languages == ("en", "fr")
-    held_out = [scene(1, i).captions() for i in range(200)]
+    held_out = [random_scene(1, i).captions() for i in range(200)]
     right = [words.detect_language(one[name]) == name for one in held_out for name in ("en", "fr")]
     assert sum(right) > 0.99 * len(right)
     assert words.language_token("en") != words.language_token("fr")

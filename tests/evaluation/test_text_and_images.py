@@ -11,8 +11,8 @@ import pytest
 from pinxit.data.captions import captions_round_robin
 from pinxit.data.images import Images
 from pinxit.data.load import load_images
-from pinxit.data.scenes.edits import edit
-from pinxit.data.scenes.scene import Scene, scene
+from pinxit.data.scenes.edits import random_edit
+from pinxit.data.scenes.scene import Scene, random_scene
 from pinxit.evaluation.captioning import repetition_warnings, text_metrics
 from pinxit.evaluation.editing import check_edit, edit_metrics
 from pinxit.evaluation.metrics import get_metric, group_metrics, sort_metric_names
@@ -82,13 +82,13 @@ def test_an_edit_is_the_change_and_nothing_else():
 
 
 def test_changes_tell_what_was_asked_from_what_was_kept():
-    made = next(edit(0, i) for i in range(100) if len(edit(0, i).before.things) == 3)
+    made = next(random_edit(0, i) for i in range(100) if len(random_edit(0, i).before.objects) == 3)
     assert check_edit(made, made.after) == (True, True)
     assert check_edit(made, made.before)[0] is False
-    kept = [thing for thing in made.after.things if thing in made.before.things]
-    less = Scene(tuple(thing for thing in made.after.things if thing is not kept[0]))
+    kept = [thing for thing in made.after.objects if thing in made.before.objects]
+    less = Scene(tuple(thing for thing in made.after.objects if thing is not kept[0]))
     assert check_edit(made, less)[1] is False
-    assert check_edit(made, scene(99, 99)) == (False, False)
+    assert check_edit(made, random_scene(99, 99)) == (False, False)
 
 
 def test_figures_by_language_are_told_apart_and_errors_are_none():
@@ -109,19 +109,19 @@ def test_figures_by_language_are_told_apart_and_errors_are_none():
 
 
 def test_a_scene_may_be_told_in_any_order():
-    from pinxit.data.scenes.scene import scene
+    from pinxit.data.scenes.scene import random_scene
     from pinxit.evaluation.captioning import equivalent_captions
 
     for number in range(40):
-        shown = scene(0, number)
+        shown = random_scene(0, number)
         for language in ("en", "fr"):
             accepted = equivalent_captions(shown, language)
             assert shown.captions()[language] in accepted
-            assert len(accepted) <= math.factorial(len(shown.things))
-    two = next(one for one in (scene(0, i) for i in range(40)) if len(one.things) == 2)
+            assert len(accepted) <= math.factorial(len(shown.objects))
+    two = next(one for one in (random_scene(0, i) for i in range(40)) if len(one.objects) == 2)
     mirrored = {"above": "below", "to the left of": "to the right of"}
     pairs = {**mirrored, **{b: a for a, b in mirrored.items()}}
-    a, b = two.things
+    a, b = two.objects
     (said,) = (way for way in pairs if f" {way} " in two.captions()["en"])
     assert equivalent_captions(two, "en") == {
         f"{a.english} {said} {b.english}",

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pinxit.reports import charts
 from pinxit.reports.charts import Group, Line, Scale, linear_ticks
-from pinxit.reports.formatting import format_duration, number, plain, value
+from pinxit.reports.formatting import number, plain, value
 
 finite = st.floats(-1e6, 1e6)
 
@@ -109,12 +109,6 @@ def test_numbers_as_people_read_them(given_, told):
 
 
 def test_words():
-    assert [format_duration(s) for s in (4.25, 61, 300, 7800)] == [
-        "4.2 s",
-        "1 min 1 s",
-        "5 min",
-        "2 h 10 min",
-    ]
     assert plain("kl_warmup") == "KL warmup"
     assert value(None) == "–"
     assert value([True, 0.1, "a"]) == "yes, 0.1, a"

@@ -14,7 +14,7 @@ from pinxit.models import get_family
 from pinxit.models.results import Posterior
 from pinxit.sampling import label_matched as draws
 from pinxit.sampling import latents
-from pinxit.sampling.inputs import evenly_spaced, for_model, held_out, labels_for
+from pinxit.sampling.inputs import for_model, held_out, labels_for
 from tests.builders import blobs
 
 VAE = get_family("vae")
@@ -184,7 +184,7 @@ def test_held_out_images_are_the_test_split_or_said_not_to_be():
 
 
 def test_spread_is_even_and_takes_both_ends():
-    names = evenly_spaced(blobs(96), 5).names
+    names = blobs(96).evenly_spaced(5).names
     assert [names[0], names[-1]] == ["blob-000", "blob-095"]
     assert len(names) == 5
-    assert len(evenly_spaced(blobs(96), None)) == 96
+    assert len(blobs(96).evenly_spaced(None)) == 96

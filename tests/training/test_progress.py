@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 
-from pinxit.console import format_duration
 from pinxit.training import progress
 from pinxit.training.loop import Step
 from pinxit.training.progress import Progress
@@ -53,9 +52,3 @@ def test_a_terminal_has_a_live_line_and_lines_that_stay(monkeypatch, capsys):
     told.stop()
     assert told.live is None
     assert "step 7: [not finite]" in capsys.readouterr().err
-
-
-def test_durations():
-    seconds = (0, 59.4, 61, 3599, 7261, -3)
-    expected = ["0 s", "59 s", "1 min 01 s", "59 min 59 s", "2 h 01 min", "0 s"]
-    assert [format_duration(s) for s in seconds] == expected

@@ -59,10 +59,9 @@ def caption(
     if temperature is None and (top_k is not None or top_p is not None):
         raise UsageError("--top-k and --top-p are of chance: give a --temperature too.")
     model = load_model(run, "caption")
-    from pinxit.sampling.inputs import evenly_spaced
 
     language = language or model.text_tokenizer.default_language
-    images = evenly_spaced(load_images_for(model, run, data), number)
+    images = load_images_for(model, run, data).evenly_spaced(number)
     found = model.caption(
         images,
         language=language,

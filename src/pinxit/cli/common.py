@@ -125,7 +125,6 @@ def _report_conversion(run: Path, files: Sequence[Path]) -> None:
     """Say of image files that are not as the run's images are what they were read as."""
     from pinxit.console import echo
     from pinxit.data.decode import SUFFIXES, decode, is_grey, read_size
-    from pinxit.data.records import reader
     from pinxit.data.sizes import format_size
     from pinxit.runs import Run
 
@@ -134,10 +133,10 @@ def _report_conversion(run: Path, files: Sequence[Path]) -> None:
     for file in files:
         if file.suffix.lower() not in SUFFIXES or not file.is_file():
             continue  # a folder, or another source: its images are of any size
-        size, read = read_size(reader(file)), []
+        size, read = read_size(file.read_bytes), []
         if size != own:
             read.append(format_size(own))
-        if info.channels == 1 and not is_grey(decode(reader(file), *own, 3, "crop")):
+        if info.channels == 1 and not is_grey(decode(file.read_bytes, *own, 3, "crop")):
             read.append("grey")
         if read:
             echo(f"{file.name} is {format_size(size)}; read as {', '.join(read)}.")
@@ -198,6 +197,6 @@ def image_names(images: Images) -> list[str]:
 
 def print_json(record: Any) -> None:
     """On stdout, for other programs."""
-    import json
+    from pinxit.console import out_json
 
-    print(json.dumps(record, indent=2, ensure_ascii=False))
+    out_json(record)

@@ -75,9 +75,8 @@ def complete(
     model = load_model(run, "complete")
     from pinxit.sampling import inpainting as completions
     from pinxit.sampling.grids import columns_with_titles
-    from pinxit.sampling.inputs import evenly_spaced
 
-    images = evenly_spaced(load_images_for(model, run, data), number)
+    images = load_images_for(model, run, data).evenly_spaced(number)
     name = f"complete-{data_slug(data)}-n{len(images)}" + (f"-seed{seed}" if seed else "")
     if compare is not None:
         ratios = completions.parse_mask_ratios(compare)

@@ -48,9 +48,9 @@ def all_options() -> dict[str, tuple[Option, ...]]:
 
 
 def _data_names() -> list[str]:
-    from pinxit.data.sources import kinds
+    from pinxit.data.sources import list_source_names
 
-    return sorted(name for kind in kinds() for name in kind.names())
+    return sorted(list_source_names())
 
 
 def _first_words() -> list[str]:

@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
+
+from pinxit.cli.common import (
+    Flag,
+    Json,
+    NumImages,
+    Out,
+    check_at_least,
+    check_suffix,
+    data_slug,
+    pluralize,
+    write_file,
+)
+from pinxit.console import out as print_line
+from pinxit.console import out_json, out_rich
+from pinxit.errors import UsageError
 
 if TYPE_CHECKING:
     from pinxit.data.images import Images
 
+MAX_LABELS_SHOWN = 20
+
 
 def look(
     data: Annotated[Positional[tuple[str, ...]], arg(metavar="DATA")],
-    number: Annotated[int, arg(aliases=("-n",))] = 64,
+    num_images: NumImages = 64,
     size: str | None = None,
     fit: Literal["crop", "pad"] = "crop",
     color: Literal["auto", "grey", "rgb"] = "auto",
@@ -23,35 +39,34 @@ def look(
     limit: int | None = None,
     captions: str | None = None,
     seed: int = 0,
-    strict: bool = False,
-    out: Annotated[Path | None, arg(aliases=("-o",))] = None,
-    json: bool = False,
+    strict: Flag = False,
+    out: Out = None,
+    json: Json = False,
 ) -> None:
-    """A contact sheet of images, and what is known of them.
+    """Describe a dataset, and write a contact sheet of its images.
 
     Args:
-        data: what `pinxit sources` lists, or image files
-        number: images on the sheet, taken at even distances
-        size: 64, or 96x64 for width x height; without it chosen from the images
-        fit: crop the middle out, or pad with the colour of the corners
-        color: grey if every image is, unless said
-        language: of the captions under the images, such as fr
-        limit: read so many images only, by chance of the seed
-        captions: `labels` makes captions of labels by the shipped templates; or a file of templates
-        seed: of what there is of chance
-        strict: an image that is left out is an error
-        out: the sheet's PNG; without it look-<data>.png
-        json: print what is known as JSON
+        data: a source (see: pinxit sources), or image files
+        num_images: maximum number of images on the sheet, evenly spaced over the dataset
+        size: image size: 64, or 96x64 for width x height (default: chosen from the images)
+        fit: crop the middle, or pad with the color of the corners, where the proportions differ
+        color: channels to read; auto: grey if every image is grey
+        language: language of the captions on the sheet, such as fr (default: the first)
+        limit: read at most this many images, selected by --seed
+        captions: captions for images that have labels: `labels` uses the built-in templates, a
+            file uses the templates in it
+        seed: random seed for --limit and for synthetic sources
+        strict: fail if any image cannot be read, instead of skipping it
+        out: PNG file of the sheet (default: look-DATA.png)
+        json: print the description as JSON
     """
-    from pinxit.data.contact_sheet import cell_texts, contact_sheet, evenly_spaced_indices
+    from pinxit.data.contact_sheet import cell_texts, contact_sheet
     from pinxit.data.load import load_images
-    from pinxit.errors import UsageError
 
     if not data:
-        raise UsageError("say what to look at: pinxit look DATA. See: pinxit sources")
-    if number < 1:
-        raise UsageError(f"a sheet has 1 image or more, not {number}.")
-    _check(out)
+        raise UsageError("name the DATA to look at: pinxit look DATA. See: pinxit sources")
+    check_at_least(1, num_images, "--num-images")
+    check_suffix(out, ".png")
     images = load_images(
         data,
         size=size,
@@ -63,132 +78,106 @@ def look(
         strict=strict,
         progress=True,
     )
-    shown = images[evenly_spaced_indices(len(images), number)]
+    shown = images.evenly_spaced(num_images)
     sheet = contact_sheet(shown, cell_texts(shown, language))
-    path = _write(out or Path(f"look-{_plain(images.source)}.png"), sheet)
-    print(_as_json(images, path) if json else _as_text(images, path))
+    path = write_file(out or Path(f"look-{data_slug(data)}.png"), sheet)
+    if json:
+        out_json(describe(images) | {"sheet": str(path)})
+    else:
+        print_line("\n".join([*_description_lines(images), str(path)]))
 
 
-def sources(json: bool = False) -> None:
-    """What DATA may be, with examples.
+def sources(json: Json = False) -> None:
+    """List what DATA can be, with examples.
 
     Args:
         json: print the list as JSON
     """
-    from pinxit.data.sources import kinds
+    from pinxit.data.sources import list_source_types
 
     if json:
-        print(_dumped([{"data": k.data, "says": k.says, "examples": k.examples} for k in kinds()]))
+        out_json(
+            [
+                {"pattern": t.pattern, "description": t.description, "examples": t.examples}
+                for t in list_source_types()
+            ]
+        )
         return
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 1, 0))
     table.add_column("DATA", overflow="fold", max_width=28)
-    table.add_column("what it is, and examples", overflow="fold")
-    for kind in kinds():
-        examples = " · ".join(kind.examples)
-        table.add_row(kind.data, f"{kind.says}\n  such as  {examples}")
-    console = Console(markup=False, highlight=False)
-    console.print(table)
-    console.print(_own())
+    table.add_column("description and examples", overflow="fold")
+    for source_type in list_source_types():
+        examples = "   ".join(source_type.examples)
+        table.add_row(source_type.pattern, f"{source_type.description}\n  {examples}")
+    out_rich(table, _folders())
 
 
-def _own() -> str:
+def _folders() -> str:
     from pinxit.data.cache import cache_dir
     from pinxit.data.sources.named import data_folder
 
-    folder = data_folder()
     return (
-        f"PINXIT_DATA is {folder or 'not set'}. "
-        f"Decoded images are kept in {cache_dir()} (PINXIT_CACHE)."
+        f"PINXIT_DATA is {data_folder() or 'not set'}. "
+        f"Decoded images are cached in {cache_dir()} (PINXIT_CACHE)."
     )
 
 
-def _write(path: Path, content: bytes) -> Path:
-    from pinxit.data.atomic_write import write_atomically
-
-    return write_atomically(path, content)
-
-
-def _check(out: Path | None) -> None:
-    from pinxit.errors import UsageError
-
-    if out is not None and out.suffix.lower() != ".png":
-        raise UsageError(f"the sheet is a PNG: {out} should end in .png.")
-
-
-def _plain(source: str) -> str:
-    """A source's name as part of a file's name."""
-    import re
-
-    stem = re.sub(r"\.\w+$", "", source.rstrip("/").rsplit("/", 1)[-1])
-    return re.sub(r"[^\w-]+", "-", stem).strip("-") or "images"
+def describe(images: Images) -> dict[str, Any]:
+    """Return what is known about images, for `look --json`."""
+    return {
+        "source": images.source,
+        "num_images": len(images),
+        "height": images.height,
+        "width": images.width,
+        "channels": images.channels,
+        "splits": count_splits(images),
+        "labels": count_labels(images),
+        "captions": {
+            language: sum(map(bool, captions)) for language, captions in images.captions.items()
+        },
+        "skipped": [{"name": file.name, "reason": file.reason} for file in images.skipped],
+        "notes": list(images.notes),
+        "fingerprint": images.fingerprint,
+    }
 
 
-def counts(images: Images) -> dict[str, dict[str, int]]:
-    """How many images each split and each label has."""
+def count_splits(images: Images) -> dict[str, int]:
+    """Return the number of images in each split."""
     from pinxit.data.images import SPLITS
 
-    splits = {name: len(images.split_indices(name)) for name in SPLITS}
-    labels = {}
-    if images.labels is not None:
-        for i, name in enumerate(images.label_names):
-            labels[name] = int((images.labels == i).sum())
-        if none := int((images.labels < 0).sum()):
-            labels["(none)"] = none
-    return {"splits": splits, "labels": labels}
+    return {name: len(images.split_indices(name)) for name in SPLITS}
 
 
-def _as_text(images: Images, path: Path) -> str:
-    return "\n".join([*_lines(images), str(path)])
+def count_labels(images: Images) -> dict[str, int]:
+    """Return the number of images of each label, `(none)` last; {} for images without labels."""
+    if images.labels is None:
+        return {}
+    counts = {name: int((images.labels == i).sum()) for i, name in enumerate(images.label_names)}
+    unlabeled = int((images.labels < 0).sum())
+    return counts | ({"(none)": unlabeled} if unlabeled else {})
 
 
-def _lines(images: Images, most: int = 20) -> Iterator[str]:
-    color = "grey" if images.channels == 1 else "colour"
+def _description_lines(images: Images) -> Iterator[str]:
+    color = "grey" if images.channels == 1 else "RGB"
     size = f"{images.width} x {images.height}"
-    yield f"{images.source}: {_many(len(images), 'image')} of {size}, {color}"
+    yield f"{images.source}: {pluralize(len(images), 'image')}, {size}, {color}"
     for note in images.notes:
         yield f"  {note}"
-    known = counts(images)
-    yield "  splits: " + ", ".join(f"{k} {v:,}" for k, v in known["splits"].items())
-    if known["labels"]:
-        yield f"  labels ({len(images.label_names):,}): {_some(known['labels'], most)}"
+    yield f"  splits: {_join_counts(count_splits(images))}"
+    if labels := count_labels(images):
+        yield f"  labels ({len(images.label_names):,}): {_join_counts(labels)}"
     for language, captions in images.captions.items():
-        has = sum(bool(caption) for caption in captions)
+        count = sum(bool(caption) for caption in captions)
         example = next((caption for caption in captions if caption), "")
-        yield f"  captions ({language}): {has:,}, such as “{example}”"
+        yield f'  captions ({language}): {count:,}, for example "{example}"'
     if images.skipped:
-        yield f"  left out: {len(images.skipped):,}"
-        yield from (f"    {left.name}: {left.reason}" for left in images.skipped)
+        yield f"  skipped: {len(images.skipped):,}"
+        yield from (f"    {file.name}: {file.reason}" for file in images.skipped)
 
 
-def _some(labels: dict[str, int], most: int) -> str:
-    shown = ", ".join(f"{k} {v:,}" for k, v in list(labels.items())[:most])
-    return shown + (f" and {len(labels) - most:,} more" if len(labels) > most else "")
-
-
-def _many(count: int, thing: str) -> str:
-    return f"{count:,} {thing}" + ("" if count == 1 else "s")
-
-
-def _as_json(images: Images, path: Path) -> str:
-    return _dumped(
-        {
-            "source": images.source,
-            "count": len(images),
-            "height": images.height,
-            "width": images.width,
-            "channels": images.channels,
-            **counts(images),
-            "captions": {k: sum(map(bool, v)) for k, v in images.captions.items()},
-            "skipped": [{"name": x.name, "reason": x.reason} for x in images.skipped],
-            "notes": list(images.notes),
-            "fingerprint": images.fingerprint,
-            "sheet": str(path),
-        }
-    )
-
-
-def _dumped(value: object) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False)
+def _join_counts(counts: dict[str, int]) -> str:
+    shown = ", ".join(f"{name} {n:,}" for name, n in list(counts.items())[:MAX_LABELS_SHOWN])
+    hidden = len(counts) - MAX_LABELS_SHOWN
+    return shown + (f" and {hidden:,} more" if hidden > 0 else "")

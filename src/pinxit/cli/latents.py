@@ -91,12 +91,11 @@ def traverse(
     where = check_suffix(out, ".png")
     model = load_model(run, "encode")
     from pinxit.sampling.grids import rows_with_text
-    from pinxit.sampling.inputs import evenly_spaced
     from pinxit.sampling.latents import traverse as along
 
     start = None if image is None else load_files(run, (image,))
     found = along(
-        model, evenly_spaced(load_images_for(model, run, ()), 2_000), latents, start, steps
+        model, load_images_for(model, run, ()).evenly_spaced(2_000), latents, start, steps
     )
     rows = list(zip(found.latents, found.rate, strict=True))
     texts = [f"z{number}\n{rate:.2f} nats" for number, rate in rows]

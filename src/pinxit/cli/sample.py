@@ -105,11 +105,11 @@ def reconstruct(
     check_at_least(1, number, "images on the sheet")
     where = check_suffix(out, ".png")
     model = load_model(run, "reconstruct")
-    from pinxit.evaluation.reconstruction import mse_per_image, psnr
+    from pinxit.data.psnr import psnr
+    from pinxit.evaluation.reconstruction import mse_per_image
     from pinxit.sampling.grids import pair_grid
-    from pinxit.sampling.inputs import evenly_spaced
 
-    images = evenly_spaced(load_images_for(model, run, data), number)
+    images = load_images_for(model, run, data).evenly_spaced(number)
     made = model.reconstruct(images)
     where = where or run / f"reconstruct-{data_slug(data)}-n{len(images)}.png"
     errors = psnr(mse_per_image(images, made)).tolist()

@@ -57,9 +57,9 @@ def check_family(words: Sequence[str]) -> str:
     if family.startswith("-"):
         raise UsageError(f"the family comes first: pinxit train vae DATA {shlex.join(words)}")
     if family not in list_families():
-        from pinxit.data.sources import kinds
+        from pinxit.data.sources import list_source_names
 
-        names = [name for kind in kinds() for name in kind.names()]
+        names = list_source_names()
         raise unknown_family(words, list_families(), names)
     return family
 

@@ -9,8 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from pinxit.data.images import Images
 from pinxit.errors import UsageError
 
@@ -74,11 +72,6 @@ def contact_sheet(images: Images, texts: Sequence[str], columns: int | None = No
     with io.BytesIO() as file:
         sheet.save(file, "PNG")
         return file.getvalue()
-
-
-def evenly_spaced_indices(count: int, most: int) -> np.ndarray:
-    """Rows, at most so many, at even distances over all."""
-    return np.unique(np.linspace(0, count - 1, min(most, count)).round().astype(int))
 
 
 def _columns(count: int) -> int:

@@ -29,6 +29,11 @@ class SkippedFile:
     reason: str
 
 
+def evenly_spaced_indices(count: int, max_count: int) -> np.ndarray:
+    """At most `max_count` evenly spaced indices below `count`, the first and last included."""
+    return np.linspace(0, count - 1, min(count, max_count)).round().astype(int)
+
+
 @dataclass(frozen=True)
 class Images:
     """uint8 pixels `[n, height, width, channel]`, with what is known of each image.
@@ -83,6 +88,12 @@ class Images:
             before=None if self.before is None else self.before[rows],
             splits=None if self.splits is None else self.splits[rows],
         )
+
+    def evenly_spaced(self, max_images: int | None) -> Images:
+        """At most `max_images` of the images, evenly spaced over all; None keeps all."""
+        if max_images is None or len(self) <= max_images:
+            return self
+        return self.take(evenly_spaced_indices(len(self), max_images))
 
     def split_indices(self, split: str) -> np.ndarray:
         """Numbers of the images in one split: `train`, `validation`, `test` or `all`."""

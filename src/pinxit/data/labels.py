@@ -1,4 +1,4 @@
-"""Labels as sources give them, names or numbers, to class numbers and their names."""
+"""Labels of sources, names or numbers, to class indices and class names."""
 
 from __future__ import annotations
 
@@ -9,35 +9,42 @@ import numpy as np
 from pinxit.data.records import Record
 
 
-def number_labels(records: Sequence[Record]) -> tuple[np.ndarray | None, tuple[str, ...]]:
-    """Class number of each record, int64 `[n]` with -1 for none, and the classes' names.
+def index_labels(records: Sequence[Record]) -> tuple[np.ndarray | None, tuple[str, ...]]:
+    """Return the class index of each record, int64 `[n]` with -1 for none, and the class names.
 
-    Labels that the source numbers keep their numbers (a class without images keeps its place)
-    unless these are sparse. Others are numbered in the order of their names; names that are all
-    numbers, in numerical order. (None, ()) where no record has a label.
+    Labels that the source numbers keep their numbers, unless these are sparse; a class without
+    images keeps its index. Other labels are sorted by name, or numerically where all names are
+    numbers. Returns (None, ()) where no record has a label.
     """
-    found = {(r.rank, r.label) for r in records if r.label is not None or r.rank is not None}
-    if not found:
+    labels = {
+        (r.label_index, r.label)
+        for r in records
+        if r.label is not None or r.label_index is not None
+    }
+    if not labels:
         return None, ()
-    if all(rank is not None for rank, _ in found):
-        numbers, names = _by_rank({int(rank or 0): label for rank, label in found})
-        labels = [numbers.get(r.rank, -1) if r.rank is not None else -1 for r in records]
+    if all(number is not None for number, _ in labels):
+        indices, names = _index_numbers({int(number or 0): name for number, name in labels})
+        by_record = [
+            -1 if r.label_index is None else indices.get(r.label_index, -1) for r in records
+        ]
     else:
-        names = tuple(sorted({str(label) for _, label in found}, key=_natural))
-        places = {name: i for i, name in enumerate(names)}
-        labels = [-1 if r.label is None else places[r.label] for r in records]
-    return np.array(labels, np.int64), names
+        names = tuple(sorted({str(name) for _, name in labels}, key=_sort_key))
+        index_of = {name: i for i, name in enumerate(names)}
+        by_record = [-1 if r.label is None else index_of[r.label] for r in records]
+    return np.array(by_record, np.int64), names
 
 
-def _by_rank(named: dict[int, str | None]) -> tuple[dict[int, int], tuple[str, ...]]:
-    ranks = sorted(rank for rank in named if rank >= 0)  # a negative number means no label
-    if not ranks:
+def _index_numbers(names: dict[int, str | None]) -> tuple[dict[int, int], tuple[str, ...]]:
+    """The class index of each number, and the class names; a negative number means no label."""
+    numbers = sorted(number for number in names if number >= 0)
+    if not numbers:
         return {}, ()
-    dense = ranks[-1] < 2 * len(ranks) + 10
-    ranks = list(range(ranks[-1] + 1)) if dense else ranks
-    names = tuple(named.get(rank) or str(rank) for rank in ranks)
-    return {rank: i for i, rank in enumerate(ranks)}, names
+    is_dense = numbers[-1] < 2 * len(numbers) + 10
+    numbers = list(range(numbers[-1] + 1)) if is_dense else numbers
+    class_names = tuple(names.get(number) or str(number) for number in numbers)
+    return {number: i for i, number in enumerate(numbers)}, class_names
 
 
-def _natural(name: str) -> tuple[int, int, str]:
+def _sort_key(name: str) -> tuple[int, int, str]:
     return (0, int(name), name) if name.isdecimal() else (1, 0, name)

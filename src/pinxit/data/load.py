@@ -26,7 +26,7 @@ from pinxit.data.decode import (
 from pinxit.data.edit_pairs import join_pairs, pair_key
 from pinxit.data.images import Images, SkippedFile
 from pinxit.data.label_captions import captions_from_labels
-from pinxit.data.labels import number_labels
+from pinxit.data.labels import index_labels
 from pinxit.data.parallel_decode import ImageShape, decode_all
 from pinxit.data.records import Record, Source
 from pinxit.data.sizes import Size, choose_size, format_size, parse_size
@@ -94,9 +94,9 @@ def load_images(
     found = open_source(source, seed=seed)
     if found.at_size is not None:
         found = found.at_size(wanted.size)
-    images = _from_cache(found, wanted, progress) if cache and found.cached else None
+    images = _from_cache(found, wanted, progress) if cache and found.use_cache else None
     images = images or _read(found, wanted, progress)
-    images = join_pairs(dataclasses.replace(images, source=found.text))
+    images = join_pairs(dataclasses.replace(images, source=found.name))
     if captions is not None:
         file = None if str(captions) == "labels" else captions
         images = captions_from_labels(images, file)
@@ -118,7 +118,7 @@ def skipped_summary(images: Images, most: int = 3) -> str:
 
 def _from_cache(source: Source, wanted: Wanted, progress: bool) -> Images:
     limited = (wanted.limit, wanted.seed if wanted.limit else None)
-    key = kept.cache_key(source.key(), wanted.size, wanted.fit, wanted.color, *limited)
+    key = kept.cache_key(source.compute_key(), wanted.size, wanted.fit, wanted.color, *limited)
     images = kept.load_cached(key)
     if images is None:
         with kept.CacheWriter(key) as folder:
@@ -133,16 +133,16 @@ def _read(
     source: Source, wanted: Wanted, progress: bool, folder: kept.CacheWriter | None = None
 ) -> Images:
     records, skipped = _listed(source)
-    labels, label_names = number_labels(records)
+    labels, label_names = index_labels(records)
     names = _unique([record.name for record in records])
     rows = _limited(names, wanted)
     with ignore_pillow_warnings():
         shape, notes = _chosen(source, [records[i] for i in rows], wanted, skipped)
         if progress:
             for note in notes:
-                echo(f"{source.text}: {note}")
+                echo(f"{source.name}: {note}")
         good: list[int] = []
-        blocks = decode_all(source.text, records, rows, shape, good, skipped, progress)
+        blocks = decode_all(source.name, records, rows, shape, good, skipped, progress)
         if folder is not None:
             pixels = folder.write_pixels(blocks, len(rows), shape.dims)
         else:
@@ -166,7 +166,7 @@ def _read(
 
 def _listed(source: Source) -> tuple[list[Record], list[SkippedFile]]:
     records, skipped = [], []
-    for item in source.records():
+    for item in source.list_records():
         (records if isinstance(item, Record) else skipped).append(item)
     if not records:
         raise PinxitError(_nothing(source, skipped))
@@ -175,9 +175,9 @@ def _listed(source: Source) -> tuple[list[Record], list[SkippedFile]]:
 
 def _nothing(source: Source, skipped: Sequence[SkippedFile]) -> str:
     if not skipped:
-        return f"there is no image in {source.text}."
+        return f"there is no image in {source.name}."
     first = skipped[0]
-    return f"no image of {source.text} can be read: {first.name} ({first.reason})" + (
+    return f"no image of {source.name} can be read: {first.name} ({first.reason})" + (
         f" and {len(skipped) - 1:,} more." if len(skipped) > 1 else "."
     )
 
@@ -228,7 +228,7 @@ def _chosen(
     total = len(records) * int(np.prod(shape.dims))
     if total > MAX_BYTES:
         raise PinxitError(
-            f"{source.text} has {len(records):,} images: at {format_size(size)} they take "
+            f"{source.name} has {len(records):,} images: at {format_size(size)} they take "
             f"{total / 2**30:.1f} GiB, more than the {MAX_BYTES >> 30} that are kept. "
             "A smaller --size or a --limit takes less."
         )

@@ -1,8 +1,7 @@
-"""What a source gives: records, lazily, and a key that changes when its content does."""
+"""What a source of images provides: records that are read lazily, and a key of its content."""
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -15,64 +14,66 @@ from pinxit.data.images import SkippedFile
 if TYPE_CHECKING:
     import numpy as np
 
-HASHED_BYTES = 8 << 20  # a source up to this size is told by its bytes, not its files' times
-HASHED_FILES = 2_000  # and up to this many files
+MAX_HASHED_BYTES = 8 << 20  # larger sources are identified by their files' sizes and times
+MAX_HASHED_FILES = 2_000  # likewise sources of more files
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One image that has not been read yet, and what its source says of it."""
+    """An image that has not been read yet, and what its source knows about it."""
 
-    name: str  # within the source, `/` between folders
-    # the file's bytes, or pixels [h, w] or [h, w, c]; called in a worker thread
+    name: str  # within the source, with `/` between folders
+    # returns the file's bytes, or pixels [height, width] or [height, width, channel]; is called
+    # in a worker thread
     read: Callable[[], bytes | np.ndarray]
     label: str | None = None
-    rank: int | None = None  # the label's number, where the source numbers its labels
-    captions: dict[str, str] = field(default_factory=dict)  # language -> caption
-    split: str | None = None  # of `SPLITS`; None where the source does not say
+    label_index: int | None = None  # where the source numbers its labels
+    captions: dict[str, str] = field(default_factory=dict)  # by language
+    split: str | None = None  # one of `SPLITS`; None where the source has no splits
 
 
 @dataclass(frozen=True)
 class Source:
     """Images that can be listed without being decoded."""
 
-    text: str  # as the user named it
-    key: Callable[[], str]  # of the content, found cheaply
-    records: Callable[[], Iterator[Record | SkippedFile]]
-    # a source that draws its images draws them at a size (height, width); None for its own
+    name: str  # as the user typed it
+    compute_key: Callable[[], str]  # changes when the content does; must be quick
+    list_records: Callable[[], Iterator[Record | SkippedFile]]
+    # returns the source rendered at a size (height, width), or at its default size for None;
+    # None for sources of files
     at_size: Callable[[tuple[int, int] | None], Source] | None = None
-    cached: bool = True  # a few files are not worth a cache
+    use_cache: bool = True
 
 
 @dataclass(frozen=True)
-class Kind:
-    """A kind of source. A module in `pinxit.data.sources` that has a `KIND` adds one."""
+class SourceType:
+    """A type of source. Each module in `pinxit.data.sources` with a `SOURCE_TYPE` adds one."""
 
-    data: str  # what DATA looks like
-    says: str  # in a line
+    pattern: str  # what DATA looks like
+    description: str
     examples: tuple[str, ...]
-    # the source that a text and a seed mean, or None where the text means nothing here
-    find: Callable[[str, int], Source | None]
-    names: Callable[[], Iterable[str]] = tuple  # the names it answers to
-    rank: int = 1  # asked in this order: 0 names, 1 files of a format, 2 what is left
+    # (DATA, seed) -> the source, or None where DATA does not match
+    open: Callable[[str, int], Source | None]
+    list_names: Callable[[], Iterable[str]] = tuple  # of sources that are opened by name
+    priority: int = 1  # lower is tried first: 0 names, 1 file formats, 2 any folder
 
 
-def file_key(root: Path, files: Iterable[Path]) -> str:
-    """A key of files' content: of their bytes where they are few, else of their sizes and times.
+def hash_files(root: Path, files: Iterable[Path]) -> str:
+    """Return a hash of files: of their bytes where they are few and small, else of their stats.
 
-    The change time is among the times: it cannot be set back, so that a file replaced by one of
-    the same size and modification time is noticed. A file that is gone, such as what a dangling
-    link names, is part of the key as such: its reader tells of it.
+    The stats include the change time. It cannot be set back, so a file that is replaced by one of
+    the same size and modification time changes the hash. A missing file, such as the target of a
+    dangling link, is hashed as missing; whoever reads it reports it.
     """
     stats = [(file, _stat(file)) for file in files]
     size = sum(stat.st_size for _, stat in stats if stat)
-    hashed = len(stats) <= HASHED_FILES and size <= HASHED_BYTES
-    digest = hashlib.blake2b(b"" if hashed else os.fsencode(root.resolve()), digest_size=16)
+    hash_content = len(stats) <= MAX_HASHED_FILES and size <= MAX_HASHED_BYTES
+    digest = hashlib.blake2b(b"" if hash_content else os.fsencode(root.resolve()), digest_size=16)
     for file, stat in stats:
         name = os.fsencode(file.relative_to(root).as_posix())
         # lengths first, so that no two lists of files give the same bytes
         digest.update(f"{len(name)} {stat.st_size if stat else 'gone'} ".encode() + name)
-        content = _bytes_or_none(file) if hashed and stat else None
+        content = _read_or_none(file) if hash_content and stat else None
         if content is not None:
             digest.update(content)
         elif stat is not None:
@@ -87,17 +88,8 @@ def _stat(file: Path) -> os.stat_result | None:
         return None
 
 
-def reader(file: Path) -> Callable[[], bytes]:
-    """Reads a file when it is called."""
-    return functools.partial(_read, file)
-
-
-def _read(file: Path) -> bytes:
-    return file.read_bytes()
-
-
-def _bytes_or_none(file: Path) -> bytes | None:
+def _read_or_none(file: Path) -> bytes | None:
     try:
         return file.read_bytes()
-    except OSError:  # unreadable: it is left out, with its reason, when it is decoded
+    except OSError:  # the file is skipped, with its reason, when it is decoded
         return None

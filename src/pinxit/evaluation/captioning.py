@@ -22,7 +22,7 @@ MIN_DISTINCT_RATIO = 0.2  # below this ratio of distinct captions to distinct re
 
 def equivalent_captions(scene: Scene, language: str) -> frozenset[str]:
     """The captions of a scene whichever of its things is named first: an image does not tell."""
-    orders = itertools.permutations(scene.things)
+    orders = itertools.permutations(scene.objects)
     return frozenset(Scene(order).captions()[language] for order in orders)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -11,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pinxit.data.images import Images
-from pinxit.data.scenes.edits import Edit, edit
-from pinxit.data.scenes.scene import Scene, Thing
+from pinxit.data.psnr import psnr
+from pinxit.data.scenes.edits import Edit, random_edit
+from pinxit.data.scenes.scene import Scene, SceneObject
 from pinxit.evaluation.metrics import MetricValue, proportion
 from pinxit.evaluation.scene_reader import parse_scene
 
@@ -25,7 +25,7 @@ def edits_from_names(images: Images) -> list[Edit] | None:
     found = [re.fullmatch(r"edit-(\d+)-(\d+)", name) for name in images.names]
     if not found or not all(found):
         return None
-    return [edit(int(one[1]), int(one[2])) for one in found if one]
+    return [random_edit(int(one[1]), int(one[2])) for one in found if one]
 
 
 def edit_metrics(edited: Images, asked: Images) -> Iterator[MetricValue]:
@@ -55,13 +55,13 @@ def check_edit(asked: Edit, shown: Scene) -> tuple[bool, bool]:
 def count_objects(scene: Scene) -> Counter[tuple[Any, ...]]:
     """What a scene has, by form, colour, size and place."""
 
-    def factors(thing: Thing) -> tuple[Any, ...]:
-        return thing.form, thing.colour, thing.size, thing.place
+    def factors(thing: SceneObject) -> tuple[Any, ...]:
+        return thing.shape, thing.color, thing.size, thing.position
 
-    return Counter(factors(thing) for thing in scene.things)
+    return Counter(factors(thing) for thing in scene.objects)
 
 
 def decibels(a: np.ndarray, b: np.ndarray) -> float:
     """PSNR over all pixels of all images."""
-    wrong = float(np.square(a.astype(np.float32) - b.astype(np.float32)).mean())
-    return 10 * math.log10(255**2 / max(wrong, 1e-9))
+    mse = float(np.square(a.astype(np.float32) - b.astype(np.float32)).mean())
+    return float(psnr(mse / 255**2, min_mse=1e-9 / 255**2))

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Float32, Int64, UInt8
 from torch import Tensor, nn
 
+from pinxit.console import ProgressCallback
 from pinxit.data.atomic_write import write_atomically
 from pinxit.data.cache import cache_dir
 from pinxit.data.images import Images
@@ -32,8 +32,6 @@ NUM_FEATURES = 64  # features
 MAX_INPUT_SIZE = 64  # pixels a side that the network sees
 STEPS, BATCH_SIZE, LEARNING_RATE = 500, 128, 3e-3
 MIN_IMAGES = 8  # training images
-
-ProgressCallback = Callable[[int, int], None]
 
 
 class FeatureNetwork(nn.Module):

@@ -15,12 +15,12 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
+from pinxit.console import ProgressCallback
 from pinxit.data.images import Images
 from pinxit.evaluation.metrics import MetricValue, Value
 from pinxit.models.protocols import FastImportanceSampling
 from pinxit.models.results import ImportanceEstimate
-from pinxit.sampling.elbo import ELBO_BATCH, ElboTerms, ProgressCallback, observe_batches
-from pinxit.sampling.inputs import evenly_spaced
+from pinxit.sampling.elbo import ELBO_BATCH, ElboTerms, observe_batches
 
 CPU_TILE_VALUES = 1_000_000  # numbers of x decoded at once on a CPU: more do not fit its caches
 MAX_DEFAULT_FLOPS = 6e12  # what a default estimate may cost: one to two minutes of two CPU cores
@@ -178,7 +178,7 @@ def ess_warnings(figures: Mapping[str, Value], samples: int) -> Iterator[str]:
 
 def select_images(model: Any, images: Images, samples: int, limit: int | None) -> Images:
     """The images whose likelihood is estimated: `limit`, or as many as are affordable."""
-    return evenly_spaced(images, limit or default_num_images(model, images, samples))
+    return images.evenly_spaced(limit or default_num_images(model, images, samples))
 
 
 def _nats_per_bit(model: Any) -> float:

@@ -16,7 +16,6 @@ from jaxtyping import Float32, Int64
 from pinxit.data.images import Images
 from pinxit.evaluation.metrics import MetricValue
 from pinxit.models.protocols import HasHiddenStates
-from pinxit.sampling.inputs import evenly_spaced
 
 NUM_NEIGHBOURS = 20
 MAX_ITERATIONS = 300  # of L-BFGS
@@ -33,7 +32,7 @@ def select_labelled(images: Images, most: int | None) -> Images | None:
     known = images.take(np.flatnonzero(images.labels >= 0))
     if len(known) == 0 or len(np.unique(known.labels)) < 2:  # type: ignore[arg-type]
         return None
-    return evenly_spaced(known, most)
+    return known.evenly_spaced(most)
 
 
 def probe_accuracy(

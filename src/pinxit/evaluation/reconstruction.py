@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Float64
 
 from pinxit.data.images import Images
+from pinxit.data.psnr import psnr
 from pinxit.evaluation.metrics import MetricValue
-from pinxit.sampling.inputs import evenly_spaced
 
 MAX_SSIM_IMAGES = 1_000  # images: it is taken one by one
 
@@ -21,11 +21,6 @@ def mse_per_image(originals: Images, made: Images) -> Float64[np.ndarray, " n"]:
     for i, (a, b) in enumerate(zip(originals.pixels, made.pixels, strict=True)):
         errors[i] = np.mean(np.square(a.astype(np.float32) - b))
     return errors / 255**2
-
-
-def psnr(errors: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
-    """10 log10(1 / MSE) of each image, in dB; one without error counts as 8-bit rounding."""
-    return -10 * np.log10(np.maximum(errors, 1 / 12 / 255**2))
 
 
 def ssim(originals: Images, made: Images) -> Float64[np.ndarray, " n"]:
@@ -55,6 +50,6 @@ def reconstruction_metrics(originals: Images, made: Images) -> Iterator[MetricVa
     errors = mse_per_image(originals, made)
     yield "mse", float(errors.mean())
     yield "psnr", float(psnr(errors).mean())
-    similar = ssim(evenly_spaced(originals, MAX_SSIM_IMAGES), evenly_spaced(made, MAX_SSIM_IMAGES))
+    similar = ssim(originals.evenly_spaced(MAX_SSIM_IMAGES), made.evenly_spaced(MAX_SSIM_IMAGES))
     if np.isfinite(similar).all():
         yield "ssim", float(similar.mean())

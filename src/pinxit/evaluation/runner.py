@@ -66,12 +66,12 @@ class Assessment:
     @cached_property
     def test(self) -> Images:
         """The test split, at most 10,000 of it."""
-        from pinxit.sampling.inputs import evenly_spaced, for_model, held_out
+        from pinxit.sampling.inputs import for_model, held_out
 
         found, warning = held_out(self.images)
         self.warnings += [warning] if warning else []
         self.protocol["split"] = "all, there being no test split" if warning else "test"
-        found = evenly_spaced(for_model(self.model, found), MOST)
+        found = for_model(self.model, found).evenly_spaced(MOST)
         self.protocol["test_images"] = len(found)
         return found
 
@@ -100,10 +100,9 @@ class Assessment:
     def told(self) -> tuple[Images, list[str]]:
         """Test images with words, and a caption of each, its languages in turn."""
         from pinxit.data.captions import captions_round_robin
-        from pinxit.sampling.inputs import evenly_spaced
 
-        few = evenly_spaced(
-            self.test, min(self.options.likelihood_images or DRAWN, self.options.max_images)
+        few = self.test.evenly_spaced(
+            min(self.options.likelihood_images or DRAWN, self.options.max_images)
         )
         rows, texts = captions_round_robin(few, self.model.text_tokenizer.languages)
         if not texts:
@@ -114,7 +113,7 @@ class Assessment:
     @cached_property
     def known(self) -> Images:
         """Training images among which a nearest neighbour is looked for."""
-        from pinxit.data.contact_sheet import evenly_spaced_indices
+        from pinxit.data.images import evenly_spaced_indices
         from pinxit.evaluation.sample_quality import MAX_TRAIN_IMAGES
 
         if self.images.splits is None:
@@ -184,9 +183,8 @@ class Assessment:
     def exact(self) -> Iterator[MetricValue]:
         """The log-likelihood of a model that gives it exactly."""
         from pinxit.evaluation.likelihood import exact_likelihood_metrics
-        from pinxit.sampling.inputs import evenly_spaced
 
-        few = evenly_spaced(self.test, self.options.likelihood_images or EXACT)
+        few = self.test.evenly_spaced(self.options.likelihood_images or EXACT)
         self.protocol["likelihood"] = (
             f"exact, of {len(few):,} images; {self.model.likelihood_description}"
         )
@@ -225,9 +223,8 @@ class Assessment:
     def completion(self) -> Iterator[MetricValue]:
         """Error of completed images by how much is missing."""
         from pinxit.evaluation.inpainting import inpainting_metrics
-        from pinxit.sampling.inputs import evenly_spaced
 
-        few = evenly_spaced(self.test, COMPLETED)
+        few = self.test.evenly_spaced(COMPLETED)
         with self.teller.stage("completions"):
             yield from inpainting_metrics(self.model, few, self.options.seed)
 

@@ -19,7 +19,6 @@ from pinxit.evaluation.frechet import (
     prdc_metrics,
 )
 from pinxit.evaluation.metrics import MetricValue
-from pinxit.sampling.inputs import evenly_spaced
 
 MAX_TRAIN_IMAGES = 10_000  # training images among which the nearest is looked for
 
@@ -37,9 +36,7 @@ class SampleQuality:
         """Frechet distances of what was `made`, with a floor and a yardstick; for `samples` also
         precision, recall, density, coverage and the share that looks memorised."""
         real = fit_gaussian(self.real)
-        features = {
-            name: self.space.embed(evenly_spaced(p, self.count)) for name, p in made.items()
-        }
+        features = {name: self.space.embed(p.evenly_spaced(self.count)) for name, p in made.items()}
         for name, rows in features.items():
             yield f"frechet_{name}", frechet_distance(fit_gaussian(rows), real)
         soft = self.space.embed(blur(self.few))
@@ -54,7 +51,7 @@ class SampleQuality:
 
     @cached_property
     def few(self) -> Images:
-        return evenly_spaced(self.test, self.count)
+        return self.test.evenly_spaced(self.count)
 
     @cached_property
     def real(self) -> np.ndarray:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from pinxit.data.scenes.scene import COLOURS, SIZES, Scene, Thing
+from pinxit.data.scenes.scene import COLORS, SIZES, Scene, SceneObject
 
 Pixels = UInt8[np.ndarray, "height width 3"]
 Cover = Float[np.ndarray, "height width"]
@@ -78,7 +78,7 @@ def parse_scene(pixels: Pixels) -> Scene:
         colour, cover = _coloured(light, near)
         if cover.sum() >= least:
             things.append(_formed(colour, cover))
-    return Scene(tuple(sorted(things, key=lambda thing: (thing.place, thing.x))))
+    return Scene(tuple(sorted(things, key=lambda thing: (thing.position, thing.x))))
 
 
 def _spots(light: np.ndarray, ink: np.ndarray, least: float) -> Iterator[np.ndarray]:
@@ -87,7 +87,7 @@ def _spots(light: np.ndarray, ink: np.ndarray, least: float) -> Iterator[np.ndar
     A core is where ink of one colour covers pixels nearly whole. Ink that white is mixed with
     keeps its direction from white, and so tells its colour.
     """
-    full = 255.0 - np.array([rgb for *_, rgb in COLOURS.values()])
+    full = 255.0 - np.array([rgb for *_, rgb in COLORS.values()])
     depth = np.linalg.norm(255 - light, axis=-1)
     like = (255 - light) @ (full / np.linalg.norm(full, axis=1, keepdims=True)).T
     nearest = like.argmax(-1)
@@ -134,13 +134,13 @@ def _coloured(light: Float[np.ndarray, "height width 3"], spot: np.ndarray) -> t
     depth = np.where(spot, np.linalg.norm(ink, axis=-1), 0)
     core = spot & (depth >= 0.85 * depth.max())
     seen = np.median(light[core], axis=0)
-    colour = min(COLOURS, key=lambda name: float(np.square(seen - COLOURS[name][2]).sum()))
+    colour = min(COLORS, key=lambda name: float(np.square(seen - COLORS[name][2]).sum()))
     full = np.median(ink[core], axis=0)
     cover = np.where(spot, (ink @ full) / max(1e-6, float(full @ full)), 0)
     return colour, np.clip(cover, 0, 1)
 
 
-def _formed(colour: str, cover: Cover) -> Thing:
+def _formed(colour: str, cover: Cover) -> SceneObject:
     """The form and size that cover the same pixels best, their centres of mass together."""
     height, width = cover.shape
     top, left, cover = _cropped(cover)
@@ -158,7 +158,7 @@ def _formed(colour: str, cover: Cover) -> Thing:
     form, size, at = found
     place = [(left + at[0]) / width, (top + at[1]) / height]
     across, down = np.clip(place, 0, 1 - 1e-9).tolist()
-    return Thing(form, colour, size, (int(3 * down), int(3 * across)), across, down)
+    return SceneObject(form, colour, size, (int(3 * down), int(3 * across)), across, down)
 
 
 def _cropped(cover: Cover) -> tuple[int, int, Cover]:
@@ -197,17 +197,17 @@ def match_scenes(asked: Scene, shown: Scene) -> SceneMatch:
 
     def same(*names: str) -> bool:
         counted = [
-            Counter(tuple(getattr(thing, name) for name in names) for thing in scene.things)
+            Counter(tuple(getattr(thing, name) for name in names) for thing in scene.objects)
             for scene in (asked, shown)
         ]
         return counted[0] == counted[1]
 
-    things = same("form", "colour", "size")
+    things = same("shape", "color", "size")
     where = things and _as_said(asked, shown)
     return SceneMatch(
-        count=len(asked.things) == len(shown.things),
-        shape=same("form"),
-        color=same("colour"),
+        count=len(asked.objects) == len(shown.objects),
+        shape=same("shape"),
+        color=same("color"),
         size=same("size"),
         objects=things,
         relations=where,
@@ -218,5 +218,5 @@ def match_scenes(asked: Scene, shown: Scene) -> SceneMatch:
 def _as_said(asked: Scene, shown: Scene) -> bool:
     """Whether an order of the things shown gives the caption that was asked for."""
     wanted = asked.captions()["en"]
-    orders = itertools.permutations(shown.things)
+    orders = itertools.permutations(shown.objects)
     return any(Scene(order).captions()["en"] == wanted for order in orders)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from pinxit.data.images import Images
-from pinxit.data.scenes.scene import Scene, scene_named
+from pinxit.data.scenes.scene import Scene, scene_from_name
 from pinxit.evaluation.metrics import MetricValue, proportion
 from pinxit.evaluation.scene_reader import match_scenes, parse_scene
 
@@ -28,7 +28,7 @@ def scenes_from_names(images: Images) -> list[Scene] | None:
     """The scenes that images of `shapes` show; None for other images."""
     if not all(re.fullmatch(r"shapes-\d+-\d+", name) for name in images.names):
         return None
-    return [scene_named(name) for name in images.names] or None
+    return [scene_from_name(name) for name in images.names] or None
 
 
 def text_to_image_metrics(drawn: Images, asked: Images) -> Iterator[MetricValue]:

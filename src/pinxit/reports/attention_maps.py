@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from pinxit.data.captions import captions_round_robin
-from pinxit.data.images import Images
+from pinxit.data.images import Images, evenly_spaced_indices
 from pinxit.models.protocols import CanCaption, CanDraw
-from pinxit.reports.context import Material, even
+from pinxit.reports.context import Material
 from pinxit.reports.images import ERROR_COLOUR, Image
 from pinxit.reports.sections import Section
 from pinxit.reports.text_and_images import _wall
@@ -22,8 +22,8 @@ def attended(material: Material) -> Section | None:
     rows, texts = captions_round_robin(material.seen, material.model.text_tokenizer.languages)
     if len(rows) == 0:
         return None
-    first = material.seen.take(rows[even(len(rows), 3)])
-    shown = [texts[i] for i in even(len(rows), 3)]
+    first = material.seen.take(rows[evenly_spaced_indices(len(rows), 3)])
+    shown = [texts[i] for i in evenly_spaced_indices(len(rows), 3)]
     figures = [_maps(material.model, first[i], shown[i]) for i in range(len(first))]
     return Section(
         "attended", "What looks at what", {"figures": figures, "draws": material.can("draw")}

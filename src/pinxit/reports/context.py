@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pinxit.data.images import Images
+from pinxit.data.images import Images, evenly_spaced_indices
 from pinxit.errors import PinxitError
 from pinxit.evaluation.reconstruction import mse_per_image
 from pinxit.models.abilities import ABILITIES
@@ -62,7 +62,7 @@ class Material:
             return None
         rows = self.images.split_indices(self.split)
         most = int(np.clip(NUMBERS // self.run.info.dims, 48, 1000))
-        seen = self.images.take(rows[even(len(rows), most)])
+        seen = self.images.take(rows[evenly_spaced_indices(len(rows), most)])
         return seen if self.model is None else for_model(self.model, seen)
 
     @cached_property
@@ -165,8 +165,3 @@ def open_material(run: Run, images: Images | None = None, *, umap: bool = False)
     if not material.evaluation:
         material.missing.append(f"Not evaluated yet: run `pinxit evaluate {run.path}`.")
     return material
-
-
-def even(count: int, most: int) -> np.ndarray:
-    """At most `most` of the numbers below `count`, at even distances."""
-    return np.linspace(0, count - 1, min(count, most)).round().astype(int)

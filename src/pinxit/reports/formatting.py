@@ -19,18 +19,6 @@ def number(value: float, digits: int = 3) -> str:
     return f"{value:,.{max(0, digits - 1 - size)}f}".replace("-", "−")
 
 
-def format_duration(seconds: float) -> str:
-    """`48 s`, `5 min 2 s` or `2 h 10 min`."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{number(seconds, 2)} s"
-    if whole < 3600:
-        minutes, rest = divmod(whole, 60)
-        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
-    hours, rest = divmod(round(whole / 60), 60)
-    return f"{hours} h {rest} min" if rest else f"{hours} h"
-
-
 def plain(name: str) -> str:
     """A key of a record as words: `kl_warmup` becomes `KL warmup`."""
     words = name.replace("_", " ").split()

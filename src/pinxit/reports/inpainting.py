@@ -10,7 +10,7 @@ from pinxit.data.images import Images
 from pinxit.data.masks import half_mask, patch_size_of, random_patch_mask, show_masked
 from pinxit.evaluation.inpainting import missing_pixel_mse
 from pinxit.models.protocols import CanUnmask
-from pinxit.reports.context import Material, even
+from pinxit.reports.context import Material
 from pinxit.reports.formatting import number
 from pinxit.reports.images import Image, wall
 from pinxit.reports.sections import THUMB, Section, shown_small, small_pixels
@@ -26,7 +26,7 @@ def completed(material: Material) -> Section | None:
     seen = material.seen
     if seen is None or not material.can("complete"):
         return None
-    few = seen[even(len(seen), MANY)]
+    few = seen.evenly_spaced(MANY)
     left_to_right = material.model.left_to_right
     figures = _halves(material.model, few) if left_to_right else _by_ratio(material.model, few)
     values = {
@@ -68,7 +68,7 @@ def generative(material: Material) -> Section | None:
     seen, model = material.seen, material.model
     if seen is None or not isinstance(model, CanUnmask):
         return None
-    few = seen[even(len(seen), MANY)]
+    few = seen.evenly_spaced(MANY)
     missing = random_patch_mask(few, 0.75, patch_size_of(model))
     answers = [model.complete(few[:1], missing[:1], seed=seed) for seed in range(SEEDS)]
     spread = np.stack([one.pixels for one in answers]).astype(float).std(0).mean()

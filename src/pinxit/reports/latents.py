@@ -10,7 +10,7 @@ from pinxit.data.images import Images
 from pinxit.evaluation.latents import collapse_warnings
 from pinxit.reports import charts
 from pinxit.reports.charts import Group
-from pinxit.reports.context import Material, even
+from pinxit.reports.context import Material
 from pinxit.reports.formatting import number
 from pinxit.reports.images import Image, wall
 from pinxit.reports.sections import THUMB, Section, shown_small, small_pixels
@@ -28,7 +28,7 @@ def traversed(material: Material) -> Section | None:
         return None
     most = min(ROWS, material.posterior.mean.shape[1])
     # activity is measured anew on these few, and they are enough to rank the latents
-    few = material.seen[even(len(material.seen), 200)]
+    few = material.seen.evenly_spaced(200)
     found = traverse(material.model, few, most, steps=STEPS)
     small = small_pixels(found.images, THUMB)
     rows = []

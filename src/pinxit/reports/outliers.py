@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pinxit.data.images import Images
-from pinxit.reports.context import Material, even
+from pinxit.reports.context import Material
 from pinxit.reports.formatting import number
 from pinxit.reports.images import (
     Image,
@@ -19,7 +19,7 @@ def unusual(material: Material, most: int = 12) -> Section | None:
     seen = material.seen
     if seen is None or not material.can("score") or len(seen) < 3:
         return None
-    few = seen[even(len(seen), 500)]
+    few = seen.evenly_spaced(500)
     scores = np.asarray(material.model.score(few, seed=0), float)
     order = np.argsort(scores)
     shown = min(most, len(few) // 2)

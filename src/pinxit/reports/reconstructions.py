@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 
-from pinxit.data.images import Images
-from pinxit.evaluation.reconstruction import psnr
-from pinxit.reports.context import Material, even
+from pinxit.data.images import Images, evenly_spaced_indices
+from pinxit.data.psnr import psnr
+from pinxit.reports.context import Material
 from pinxit.reports.formatting import number
 from pinxit.reports.images import (
     CRISP,
@@ -29,7 +29,7 @@ def reconstructed(material: Material, most: int = 12) -> Section | None:
         return None
     errors = material.errors
     assert errors is not None
-    rows, decibels = even(len(seen), most), psnr(errors)
+    rows, decibels = evenly_spaced_indices(len(seen), most), psnr(errors)
     full = float(np.quantile(_absolute(seen.pixels[rows], made.pixels[rows]), 0.995))
     full = max(full, 1.0)
     cells = [

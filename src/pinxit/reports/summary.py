@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pinxit.console import format_duration
+from pinxit.data.psnr import psnr
 from pinxit.evaluation.metrics import get_metric
-from pinxit.evaluation.reconstruction import psnr
 from pinxit.models import get_family
 from pinxit.reports.context import Material
-from pinxit.reports.formatting import format_duration, number
+from pinxit.reports.formatting import number
 from pinxit.reports.metrics_table import BETTER
 
 

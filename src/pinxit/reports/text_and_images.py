@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from pinxit.data.captions import captions_round_robin
-from pinxit.data.images import Images
+from pinxit.data.images import Images, evenly_spaced_indices
 from pinxit.evaluation.editing import check_edit, edits_from_names
 from pinxit.evaluation.retrieval import nearest_images
 from pinxit.evaluation.scene_reader import match_scenes, parse_scene
 from pinxit.evaluation.text_to_image import scenes_from_names
-from pinxit.reports.context import Material, even
+from pinxit.reports.context import Material
 from pinxit.reports.images import Image, wall
 from pinxit.reports.sections import LONGEST, Section, small_pixels
 
@@ -26,7 +26,7 @@ def worded(material: Material) -> Section | None:
     if way is None or material.seen is None:
         return None
     rows, texts = captions_round_robin(material.seen, material.model.text_tokenizer.languages)
-    chosen = even(len(rows), MANY)
+    chosen = evenly_spaced_indices(len(rows), MANY)
     if len(rows) == 0 or (way == "edit" and material.seen.before is None):
         return None
     some = material.seen.take(rows[chosen])
@@ -59,7 +59,7 @@ def _nearest(material: Material, made: Images) -> Images | None:
     """The training image that differs least from each, in squares of pixels."""
     assert material.images is not None
     rows = material.images.split_indices("train")
-    rows = rows[even(len(rows), LOOKED_AT)]
+    rows = rows[evenly_spaced_indices(len(rows), LOOKED_AT)]
     if len(rows) == 0 or material.images.pixels.shape[1:] != made.pixels.shape[1:]:
         return None
     known = material.images.take(rows)

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from pinxit.reports.context import NUMBERS, Material, even
+from pinxit.data.images import evenly_spaced_indices
+from pinxit.reports.context import NUMBERS, Material
 from pinxit.reports.formatting import number
 from pinxit.reports.images import CRISP, Image, as_rgba, error_map, of_array, shrunk, wall
 from pinxit.reports.remedies import remedies
@@ -135,7 +136,7 @@ def _split(material: Material, draws: int = 16) -> Split:
     """The split of the squared error above, over as many images as take a moment."""
     assert material.seen is not None
     most = int(np.clip(NUMBERS // draws // material.run.info.dims, 8, 48))
-    rows = even(len(material.seen), most)
+    rows = evenly_spaced_indices(len(material.seen), most)
     lost, left_open = [], []
     for row, some in zip(rows, _decodings(material, rows, draws, seed=1), strict=True):
         made = some.astype(np.float32)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,13 +11,12 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
+from pinxit.console import ProgressCallback
 from pinxit.data.images import Images
 from pinxit.nn.rng import mix_seed
 from pinxit.sampling.inputs import labels_for
 
 ELBO_BATCH = 100  # images that share a generator
-
-ProgressCallback = Callable[[int, int], None]  # images done, images in all
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from pinxit.data.batch import DatasetInfo
-from pinxit.data.contact_sheet import evenly_spaced_indices
 from pinxit.data.images import Images
 from pinxit.data.load import load_images
 from pinxit.errors import PinxitError
@@ -81,10 +80,3 @@ def for_model(model: Any, images: Images) -> Images:
     table = np.array([numbers.get(name, -1) for name in images.label_names] + [-1], np.int64)
     labels = table[images.labels]  # -1, none, takes the last
     return dataclasses.replace(images, labels=labels, label_names=names)
-
-
-def evenly_spaced(images: Images, most: int | None) -> Images:
-    """At most `most` of the images, at even distances over all."""
-    if most is None or len(images) <= most:
-        return images
-    return images.take(evenly_spaced_indices(len(images), most))

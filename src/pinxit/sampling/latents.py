@@ -12,7 +12,7 @@ from pinxit.errors import UsageError
 from pinxit.models.abilities import require
 from pinxit.models.protocols import HasELBO, HasLearnedPrior
 from pinxit.models.results import Posterior
-from pinxit.sampling.inputs import evenly_spaced, labels_for
+from pinxit.sampling.inputs import labels_for
 
 ACTIVE_UNIT_VARIANCE = 0.01  # of the variance over x of E[z given x] (Burda 2015, sec. 5)
 TRAVERSAL_RANGE = 3.0  # a traversal goes from -REACH to REACH
@@ -136,7 +136,7 @@ def gaussian_kl(posterior: Posterior) -> Latents:
 def _model_rate(model: Any, images: Images, most: int = 1_000) -> Latents:
     from pinxit.sampling.elbo import elbo_terms
 
-    return elbo_terms(model, evenly_spaced(images, most)).rate.astype(np.float32)
+    return elbo_terms(model, images.evenly_spaced(most)).rate.astype(np.float32)
 
 
 class Traversal(NamedTuple):

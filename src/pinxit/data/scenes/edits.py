@@ -1,22 +1,31 @@
-"""Edits of drawn scenes: a scene, what is asked for in English and French, and the scene after it.
+"""Edits of synthetic scenes: a scene, an instruction in English and French, the scene after it.
 
-Edit `i` of a seed begins at scene `i` of that seed and is a function of the two alone. A thing is
-named by its size, colour and form, so only things that this tells from all others are edited.
+An instruction names an object by its size, color and shape, so only objects that are the only
+ones of their kind in the scene are edited.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
-from pinxit.data.scenes.scene import COLOURS, FORMS, PLACES, SIZES, Scene, Thing, scene
+from pinxit.data.scenes.scene import (
+    COLORS,
+    POSITIONS,
+    SHAPES,
+    SIZES,
+    Scene,
+    SceneObject,
+    random_scene,
+)
 
 
 @dataclass(frozen=True)
 class Edit:
-    """What was, what is asked for by language, and what is then."""
+    """A scene, an instruction by language, and the scene after it."""
 
     before: Scene
     instruction: dict[str, str]
@@ -24,100 +33,111 @@ class Edit:
 
     @property
     def held_out(self) -> bool:
-        """Whether either scene shows what no training image does."""
+        """Whether one of the scenes belongs to the test split."""
         return self.before.held_out or self.after.held_out
 
 
-def edit(seed: int, number: int) -> Edit:
-    """Edit `number` of a seed: a colour, size or form changed, a thing taken away or added."""
-    random = np.random.default_rng((seed, number, 1))
-    before = scene(seed, number)
-    named = [thing for thing in before.things if _alone(thing, before)]
-    if not named:  # all alike, once in thousands of scenes
-        return _recoloured_all(before)
-    kinds = [_recoloured, _resized, _reshaped]
-    kinds += [_without] if len(before.things) > 1 else []
-    kinds += [_with] if len(before.things) < 3 else []
-    kind = kinds[int(random.integers(len(kinds)))]
-    return kind(before, named[int(random.integers(len(named)))], random)
+def random_edit(seed: int, index: int) -> Edit:
+    """Sample edit `index` of a seed: scene `index` of that seed with one object changed.
+
+    It is a function of (seed, index) alone. The object gets another color, size or shape, is
+    removed, or a new one is added.
+    """
+    rng = np.random.default_rng((seed, index, 1))
+    before = random_scene(seed, index)
+    candidates = [obj for obj in before.objects if _is_unique(obj, before)]
+    if not candidates:  # all objects are alike: one scene in thousands
+        return _recolor_all(before)
+    edits = [_recolor, _resize, _reshape]
+    edits += [_remove] if len(before.objects) > 1 else []
+    edits += [_add] if len(before.objects) < 3 else []
+    edit = edits[int(rng.integers(len(edits)))]
+    return edit(before, candidates[int(rng.integers(len(candidates)))], rng)
 
 
-def the(thing: Thing) -> tuple[str, str]:
-    """`the small red star`, `la petite étoile rouge`: the size stands between article and noun, so
-    no article loses its vowel."""
-    feminine = FORMS[thing.form][1]
-    english = thing.english.removeprefix("a ")
-    french = thing.french.split(" ", 1)[1]
-    return f"the {english}", f"{'la' if feminine else 'le'} {french}"
+def definite_phrases(obj: SceneObject) -> tuple[str, str]:
+    """An object in English and French: `the small red star`, `la petite étoile rouge`.
+
+    The French size stands between article and noun, and begins with a consonant: no elision.
+    """
+    article = "la" if SHAPES[obj.shape].feminine else "le"
+    english = obj.english.removeprefix("a ")
+    french = obj.french.split(" ", 1)[1]
+    return f"the {english}", f"{article} {french}"
 
 
-def _alone(thing: Thing, shown: Scene) -> bool:
-    return sum(other.english == thing.english for other in shown.things) == 1
+def _is_unique(obj: SceneObject, scene: Scene) -> bool:
+    return sum(other.english == obj.english for other in scene.objects) == 1
 
 
-def _replaced(before: Scene, thing: Thing, **changes: str) -> Scene:
-    changed = dataclasses.replace(thing, **changes)  # type: ignore[arg-type]
-    return Scene(tuple(changed if other is thing else other for other in before.things))
+def _choose_other(names: Iterable[str], current: str, rng: np.random.Generator) -> str:
+    others = [name for name in names if name != current]
+    return others[int(rng.integers(len(others)))]
 
 
-def _other(names: dict, but: str, random: np.random.Generator) -> str:
-    left = [name for name in names if name != but]
-    return left[int(random.integers(len(left)))]
+def _replace(scene: Scene, obj: SceneObject, new: SceneObject) -> Scene:
+    return Scene(tuple(new if other is obj else other for other in scene.objects))
 
 
-def _recoloured(before: Scene, thing: Thing, random: np.random.Generator) -> Edit:
-    colour = _other(COLOURS, thing.colour, random)
-    english, french = the(thing)
-    asked = {"en": f"make {english} {colour}", "fr": f"colorie {french} en {COLOURS[colour][0]}"}
-    return Edit(before, asked, _replaced(before, thing, colour=colour))
+def _recolor(before: Scene, obj: SceneObject, rng: np.random.Generator) -> Edit:
+    color = _choose_other(COLORS, obj.color, rng)
+    english, french = definite_phrases(obj)
+    instruction = {
+        "en": f"make {english} {color}",
+        "fr": f"colorie {french} en {COLORS[color].french}",
+    }
+    return Edit(before, instruction, _replace(before, obj, dataclasses.replace(obj, color=color)))
 
 
-def _resized(before: Scene, thing: Thing, random: np.random.Generator) -> Edit:
-    size = _other(SIZES, thing.size, random)
-    # a larger thing stays within its ninth of the image
-    room = 1 / 6 - SIZES[size][2]
-    middle = [(cell + 0.5) / 3 for cell in thing.place]
-    y, x = (
-        float(np.clip(at, centre - room, centre + room))
-        for at, centre in zip((thing.y, thing.x), middle, strict=True)
-    )
-    after = _replaced(before, thing, size=size)
-    things = (
-        dataclasses.replace(t, x=x, y=y) if t.place == thing.place else t for t in after.things
-    )
-    english, french = the(thing)
+def _resize(before: Scene, obj: SceneObject, rng: np.random.Generator) -> Edit:
+    size = _choose_other(SIZES, obj.size, rng)
+    slack = 1 / 6 - SIZES[size].radius  # a larger object is moved so that it stays in its cell
+    center_y, center_x = ((cell + 0.5) / 3 for cell in obj.position)
+    x = float(np.clip(obj.x, center_x - slack, center_x + slack))
+    y = float(np.clip(obj.y, center_y - slack, center_y + slack))
+    english, french = definite_phrases(obj)
     verb = "agrandis" if size == "large" else "rapetisse"
-    asked = {"en": f"make {english} {size}", "fr": f"{verb} {french}"}
-    return Edit(before, asked, Scene(tuple(things)))
+    instruction = {"en": f"make {english} {size}", "fr": f"{verb} {french}"}
+    resized = dataclasses.replace(obj, size=size, x=x, y=y)
+    return Edit(before, instruction, _replace(before, obj, resized))
 
 
-def _reshaped(before: Scene, thing: Thing, random: np.random.Generator) -> Edit:
-    form = _other(FORMS, thing.form, random)
-    english, french = the(thing)
-    asked = {"en": f"turn {english} into a {form}", "fr": f"change {french} en {FORMS[form][0]}"}
-    return Edit(before, asked, _replaced(before, thing, form=form))
+def _reshape(before: Scene, obj: SceneObject, rng: np.random.Generator) -> Edit:
+    shape = _choose_other(SHAPES, obj.shape, rng)
+    english, french = definite_phrases(obj)
+    instruction = {
+        "en": f"turn {english} into a {shape}",
+        "fr": f"change {french} en {SHAPES[shape].french}",
+    }
+    return Edit(before, instruction, _replace(before, obj, dataclasses.replace(obj, shape=shape)))
 
 
-def _without(before: Scene, thing: Thing, random: np.random.Generator) -> Edit:
-    english, french = the(thing)
-    asked = {"en": f"remove {english}", "fr": f"enlève {french}"}
-    return Edit(before, asked, Scene(tuple(t for t in before.things if t is not thing)))
+def _remove(before: Scene, obj: SceneObject, rng: np.random.Generator) -> Edit:
+    english, french = definite_phrases(obj)
+    instruction = {"en": f"remove {english}", "fr": f"enlève {french}"}
+    return Edit(before, instruction, Scene(tuple(o for o in before.objects if o is not obj)))
 
 
-def _with(before: Scene, thing: Thing, random: np.random.Generator) -> Edit:
-    """A thing more, in the middle of a place that is free."""
-    free = [place for place in PLACES if all(t.place != place for t in before.things)]
-    row, column = free[int(random.integers(len(free)))]
-    form, colour, size = (str(random.choice(list(names))) for names in (FORMS, COLOURS, SIZES))
-    new = Thing(form, colour, size, (row, column), (column + 0.5) / 3, (row + 0.5) / 3)
-    english, french = PLACES[(row, column)]
-    asked = {"en": f"add {new.english} {english}", "fr": f"ajoute {new.french} {french}"}
-    return Edit(before, asked, Scene((*before.things, new)))
+def _add(before: Scene, obj: SceneObject, rng: np.random.Generator) -> Edit:
+    """Add an object in the center of a free cell."""
+    free = [cell for cell in POSITIONS if all(other.position != cell for other in before.objects)]
+    row, column = free[int(rng.integers(len(free)))]
+    shape, color, size = (str(rng.choice(list(names))) for names in (SHAPES, COLORS, SIZES))
+    new = SceneObject(shape, color, size, (row, column), (column + 0.5) / 3, (row + 0.5) / 3)
+    english, french = POSITIONS[(row, column)]
+    instruction = {
+        "en": f"add {new.english} {english}",
+        "fr": f"ajoute {new.french} {french}",
+    }
+    return Edit(before, instruction, Scene((*before.objects, new)))
 
 
-def _recoloured_all(before: Scene) -> Edit:
-    """Of things that no name tells apart all are changed."""
-    colour = next(name for name in COLOURS if all(t.colour != name for t in before.things))
-    after = Scene(tuple(dataclasses.replace(t, colour=colour) for t in before.things))
-    asked = {"en": f"make everything {colour}", "fr": f"colorie tout en {COLOURS[colour][0]}"}
-    return Edit(before, asked, after)
+def _recolor_all(before: Scene) -> Edit:
+    """Recolor all objects, where no description names a single one."""
+    color = next(name for name in COLORS if all(obj.color != name for obj in before.objects))
+    after = Scene(tuple(dataclasses.replace(obj, color=color) for obj in before.objects))
+    instruction = {
+        "en": f"make everything {color}",
+        "fr": f"colorie tout en {COLORS[color].french}",
+    }
+    return Edit(before, instruction, after)

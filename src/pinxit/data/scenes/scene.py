@@ -1,46 +1,72 @@
-"""Drawn scenes: objects with a shape, colour, size and place, and their captions."""
+"""Synthetic scenes: objects with a shape, color, size and position, their captions and images."""
 
 from __future__ import annotations
 
 import math
 import re
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
+from PIL import Image, ImageDraw
 
 from pinxit.errors import UsageError
 
-SIZE = (64, 64)
+SIZE = (64, 64)  # pixels: height and width of an image, unless another size is given
 
-FINER = 4  # drawn so many times larger, then averaged: smooth edges
+SUPERSAMPLING = 4  # images are drawn this many times larger and averaged, which smooths the edges
 
-# English, French, and whether the French noun is feminine
-FORMS = {
-    "circle": ("cercle", False),
-    "square": ("carré", False),
-    "triangle": ("triangle", False),
-    "star": ("étoile", True),
-    "cross": ("croix", True),
-    "diamond": ("losange", False),
+
+class Shape(NamedTuple):
+    """The French noun of a shape and its gender."""
+
+    french: str
+    feminine: bool
+
+
+class Color(NamedTuple):
+    """The French adjectives of a color, and the color itself."""
+
+    french: str
+    french_feminine: str
+    rgb: tuple[int, int, int]
+
+
+class ObjectSize(NamedTuple):
+    """The French adjectives of a size, and the radius as a fraction of the image's shorter side."""
+
+    french: str
+    french_feminine: str
+    radius: float
+
+
+SHAPES = {
+    "circle": Shape("cercle", feminine=False),
+    "square": Shape("carré", feminine=False),
+    "triangle": Shape("triangle", feminine=False),
+    "star": Shape("étoile", feminine=True),
+    "cross": Shape("croix", feminine=True),
+    "diamond": Shape("losange", feminine=False),
 }
 
-# English: French masculine, feminine, and the colour as drawn
-COLOURS = {
-    "red": ("rouge", "rouge", (214, 40, 40)),
-    "green": ("vert", "verte", (34, 139, 70)),
-    "blue": ("bleu", "bleue", (36, 82, 196)),
-    "yellow": ("jaune", "jaune", (244, 196, 28)),
-    "orange": ("orange", "orange", (240, 120, 20)),
-    "purple": ("violet", "violette", (126, 48, 160)),
-    "pink": ("rose", "rose", (240, 130, 180)),
-    "black": ("noir", "noire", (28, 28, 30)),
+COLORS = {
+    "red": Color("rouge", "rouge", (214, 40, 40)),
+    "green": Color("vert", "verte", (34, 139, 70)),
+    "blue": Color("bleu", "bleue", (36, 82, 196)),
+    "yellow": Color("jaune", "jaune", (244, 196, 28)),
+    "orange": Color("orange", "orange", (240, 120, 20)),
+    "purple": Color("violet", "violette", (126, 48, 160)),
+    "pink": Color("rose", "rose", (240, 130, 180)),
+    "black": Color("noir", "noire", (28, 28, 30)),
 }
 
-# English: French masculine, feminine, and the radius as a share of the shorter side
-SIZES = {"small": ("petit", "petite", 0.085), "large": ("grand", "grande", 0.15)}
+SIZES = {
+    "small": ObjectSize("petit", "petite", 0.085),
+    "large": ObjectSize("grand", "grande", 0.15),
+}
 
-# rows and columns of the places where objects stand, in English and French
-PLACES = {
+# row and column in the 3 x 3 grid of cells: English and French
+POSITIONS = {
     (0, 0): ("at the top left", "en haut à gauche"),
     (0, 1): ("at the top", "en haut"),
     (0, 2): ("at the top right", "en haut à droite"),
@@ -52,8 +78,8 @@ PLACES = {
     (2, 2): ("at the bottom right", "en bas à droite"),
 }
 
-# things that no training image shows: every form is seen in every colour, and every size, but not
-# in these colours and sizes at once. Scenes with one of them are the test split
+# Combinations that only the test split has. In training every shape occurs in every color and in
+# every size, but not in these colors and sizes at once.
 HELD_OUT = frozenset(
     {
         ("small", "green", "circle"), ("large", "pink", "circle"),
@@ -67,131 +93,130 @@ HELD_OUT = frozenset(
 
 
 @dataclass(frozen=True)
-class Thing:
-    """One object: its factors."""
+class SceneObject:
+    """An object of a scene, by its factors of variation."""
 
-    form: str  # of FORMS
-    colour: str  # of COLOURS
-    size: str  # of SIZES
-    place: tuple[int, int]  # row and column among nine
-    x: float  # of its centre, from 0 at the left to 1
-    y: float  # from 0 at the top to 1
+    shape: str  # key of SHAPES
+    color: str  # key of COLORS
+    size: str  # key of SIZES
+    position: tuple[int, int]  # key of POSITIONS: the cell that the center lies in
+    x: float  # of the center, from 0 at the left edge to 1
+    y: float  # of the center, from 0 at the top edge to 1
 
     @property
     def english(self) -> str:
-        """`a small red star`; every size begins with a consonant, so the article is always `a`."""
-        return f"a {self.size} {self.colour} {self.form}"
+        """`a small red star`. Every size begins with a consonant, so the article is `a`."""
+        return f"a {self.size} {self.color} {self.shape}"
 
     @property
     def french(self) -> str:
-        """`une petite étoile rouge`: size before the noun, colour after it, both agreeing."""
-        noun, feminine = FORMS[self.form]
+        """`une petite étoile rouge`: size before the noun, color after it, both agreeing."""
+        noun, feminine = SHAPES[self.shape]
         gender = int(feminine)
         article = ("un", "une")[gender]
-        return f"{article} {SIZES[self.size][gender]} {noun} {COLOURS[self.colour][gender]}"
+        return f"{article} {SIZES[self.size][gender]} {noun} {COLORS[self.color][gender]}"
 
 
 @dataclass(frozen=True)
 class Scene:
-    """The objects of an image, no two of which overlap."""
+    """One to three objects that do not overlap."""
 
-    things: tuple[Thing, ...]
+    objects: tuple[SceneObject, ...]
 
     @property
     def held_out(self) -> bool:
-        """Whether it shows a thing that training images do not."""
-        return any((thing.size, thing.colour, thing.form) in HELD_OUT for thing in self.things)
+        """Whether an object has one of the combinations in `HELD_OUT`."""
+        return any((obj.size, obj.color, obj.shape) in HELD_OUT for obj in self.objects)
 
     def captions(self) -> dict[str, str]:
-        """What is seen, in English and French."""
-        first = self.things[0]
-        if len(self.things) == 1:
-            english, french = PLACES[first.place]
+        """Return the captions by language: `en` and `fr`.
+
+        They give the position of one object, the relation of two, and list three.
+        """
+        first = self.objects[0]
+        if len(self.objects) == 1:
+            english, french = POSITIONS[first.position]
             return {"en": f"{first.english} {english}", "fr": f"{first.french} {french}"}
-        if len(self.things) == 2:
-            english, french = _relation(*self.things)
-            second = self.things[1]
-            # every noun's article begins with a vowel: `de un` becomes `d'un`
+        if len(self.objects) == 2:
+            english, french = _relation(*self.objects)
+            second = self.objects[1]
+            # both French articles begin with a vowel: `de un` becomes `d'un`
             return {
                 "en": f"{first.english} {english} {second.english}",
                 "fr": f"{first.french} {french} d'{second.french}",
             }
-        a, b, c = self.things
+        a, b, c = self.objects
         return {
             "en": f"{a.english}, {b.english} and {c.english}",
             "fr": f"{a.french}, {b.french} et {c.french}",
         }
 
 
-def _relation(one: Thing, other: Thing) -> tuple[str, str]:
-    """Where the one is, seen from the other, along the axis on which they are further apart."""
-    right, down = one.x - other.x, one.y - other.y
+def _relation(first: SceneObject, second: SceneObject) -> tuple[str, str]:
+    """Where the first object is relative to the second, on the axis where they differ more."""
+    right, down = first.x - second.x, first.y - second.y
     if abs(down) > abs(right):
         return ("below", "en dessous") if down > 0 else ("above", "au-dessus")
     return ("to the right of", "à droite") if right > 0 else ("to the left of", "à gauche")
 
 
-def scene(seed: int, number: int) -> Scene:
-    """Scene `number` of a seed: forms, colours, sizes and places by chance, alike likely."""
-    random = np.random.default_rng((seed, number))
-    count = int(random.integers(1, 4))
-    cells = random.permutation(9)[:count]
-    things = []
-    for cell in cells:
-        row, column = divmod(int(cell), 3)
-        size = str(random.choice(list(SIZES)))
-        slack = 1 / 6 - SIZES[size][2]  # how far from its cell's middle it may stand
-        across, down = random.uniform(-slack, slack, 2)
-        form, colour = str(random.choice(list(FORMS))), str(random.choice(list(COLOURS)))
-        x, y = (column + 0.5) / 3 + across, (row + 0.5) / 3 + down
-        things.append(Thing(form, colour, size, (row, column), float(x), float(y)))
-    return Scene(tuple(things))
+def random_scene(seed: int, index: int) -> Scene:
+    """Sample scene `index` of a seed, with all factors uniformly distributed.
+
+    It is a function of (seed, index) alone.
+    """
+    rng = np.random.default_rng((seed, index))
+    count = int(rng.integers(1, 4))
+    return Scene(tuple(_random_object(rng, int(cell)) for cell in rng.permutation(9)[:count]))
 
 
-def scene_named(name: str) -> Scene:
-    """The scene of an image's name, `shapes-<seed>-<number>`, with its factors.
+def _random_object(rng: np.random.Generator, cell: int) -> SceneObject:
+    row, column = divmod(cell, 3)
+    size = str(rng.choice(list(SIZES)))
+    slack = 1 / 6 - SIZES[size].radius  # how far from the center of its cell it may be
+    dx, dy = rng.uniform(-slack, slack, 2)
+    shape, color = str(rng.choice(list(SHAPES))), str(rng.choice(list(COLORS)))
+    x, y = (column + 0.5) / 3 + dx, (row + 0.5) / 3 + dy
+    return SceneObject(shape, color, size, (row, column), float(x), float(y))
+
+
+def scene_from_name(name: str) -> Scene:
+    """Return the scene of an image of `shapes`, named `shapes-<seed>-<index>`.
 
     Raises UsageError for another name.
     """
     match = re.fullmatch(r"shapes-(\d+)-(\d+)", name)
     if match is None:
-        raise UsageError(f"'{name}' is no image of shapes.")
-    return scene(int(match[1]), int(match[2]))
+        raise UsageError(f"'{name}' is not an image of the source `shapes`.")
+    return random_scene(int(match[1]), int(match[2]))
 
 
-def draw(seed: int, number: int, size: tuple[int, int]) -> np.ndarray:
-    """The image of scene `number` of a seed."""
-    return draw_scene(scene(seed, number), size)
-
-
-def draw_scene(shown: Scene, size: tuple[int, int]) -> np.ndarray:
-    """The image of a scene on white, uint8 `[height, width, 3]`."""
-    from PIL import Image, ImageDraw
-
+def render_scene(scene: Scene, size: tuple[int, int]) -> np.ndarray:
+    """Draw a scene on white, at a size (height, width): uint8 `[height, width, 3]`."""
     height, width = size
-    sheet = Image.new("RGB", (width * FINER, height * FINER), "white")
-    pen = ImageDraw.Draw(sheet)
-    for thing in shown.things:
-        radius = SIZES[thing.size][2] * min(sheet.size)
-        centre = thing.x * sheet.width, thing.y * sheet.height
-        colour = COLOURS[thing.colour][2]
-        if thing.form == "circle":
-            pen.circle(centre, radius, fill=colour)
+    canvas = Image.new("RGB", (width * SUPERSAMPLING, height * SUPERSAMPLING), "white")
+    draw = ImageDraw.Draw(canvas)
+    for obj in scene.objects:
+        radius = SIZES[obj.size].radius * min(canvas.size)
+        x, y = obj.x * canvas.width, obj.y * canvas.height
+        fill = COLORS[obj.color].rgb
+        if obj.shape == "circle":
+            draw.circle((x, y), radius, fill=fill)
         else:
-            outline = [(centre[0] + radius * x, centre[1] + radius * y) for x, y in _outline(thing)]
-            pen.polygon(outline, fill=colour)
-    return np.asarray(sheet.reduce(FINER))
+            corners = [(x + radius * dx, y + radius * dy) for dx, dy in _corners(obj.shape)]
+            draw.polygon(corners, fill=fill)
+    return np.asarray(canvas.reduce(SUPERSAMPLING))
 
 
-def _outline(thing: Thing) -> list[tuple[float, float]]:
-    """Corners of a form in a circle of radius one; y grows downward."""
-    if thing.form == "square":
+def _corners(shape: str) -> list[tuple[float, float]]:
+    """The corners of a shape with radius 1 around the origin; y points down."""
+    if shape == "square":
         return [(-0.82, -0.82), (0.82, -0.82), (0.82, 0.82), (-0.82, 0.82)]
-    if thing.form == "triangle":
+    if shape == "triangle":
         return [(0.0, -0.95), (0.95, 0.75), (-0.95, 0.75)]
-    if thing.form == "diamond":
+    if shape == "diamond":
         return [(0.0, -1.0), (0.72, 0.0), (0.0, 1.0), (-0.72, 0.0)]
-    if thing.form == "star":
+    if shape == "star":
         radii = [1.0, 0.42] * 5
         return [
             (r * math.sin(math.pi * i / 5), -r * math.cos(math.pi * i / 5))

@@ -1,7 +1,7 @@
-"""What DATA may be. A source is any module in this folder that has a `KIND`.
+"""Sources of images: what DATA can be. A source type is a module here with a `SOURCE_TYPE`.
 
-Adding a file adds a source to every command and to `pinxit sources`; deleting it removes it.
-None imports anything heavy before its images are listed.
+Adding a module adds a source to every command and to `pinxit sources`; deleting it removes it.
+Modules import sklearn, pyarrow and `datasets` only when their images are listed.
 """
 
 from __future__ import annotations
@@ -11,41 +11,44 @@ import pkgutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from pinxit.data.records import Kind, Source
+from pinxit.data.records import Source, SourceType
+from pinxit.data.sources.files import image_files
 from pinxit.errors import UsageError, did_you_mean
 
 
-def kinds() -> tuple[Kind, ...]:
-    """Every kind of source, in the order in which they are asked."""
-    modules = sorted(module.name for module in pkgutil.iter_modules(__path__))
-    found = [importlib.import_module(f"{__name__}.{name}").KIND for name in modules]
-    return tuple(sorted(found, key=lambda kind: kind.rank))
+def list_source_types() -> tuple[SourceType, ...]:
+    """Return every type of source, in the order in which they are tried."""
+    names = sorted(module.name for module in pkgutil.iter_modules(__path__))
+    types = [importlib.import_module(f"{__name__}.{name}").SOURCE_TYPE for name in names]
+    return tuple(sorted(types, key=lambda source_type: source_type.priority))
+
+
+def list_source_names() -> list[str]:
+    """Return the names of all sources that are opened by name."""
+    return [name for source_type in list_source_types() for name in source_type.list_names()]
 
 
 def open_source(data: str | Path | Sequence[str | Path], *, seed: int = 0) -> Source:
-    """The source that DATA means: a name, a path, or several image files.
+    """Open the source that DATA names: a name, a path, or several image files.
 
-    Raises UsageError where it means nothing; for a name, with the near one.
+    Raises UsageError where there is none, with the closest known name.
     """
     if not isinstance(data, str | Path):
         if len(data) != 1:
-            from pinxit.data.sources.files import several
-
-            return several([Path(item) for item in data])
+            return image_files([Path(item) for item in data])
         data = data[0]
-    # a Path is never a name, though it looks like one
+    # a Path is never a name: `Path("mnist")` is the folder
     text = str(data) if isinstance(data, str) or data.is_absolute() else f"./{data}"
-    for kind in kinds():
-        if (source := kind.find(text, seed)) is not None:
+    for source_type in list_source_types():
+        if (source := source_type.open(text, seed)) is not None:
             return source
-    raise UsageError(_unknown(text))
+    raise UsageError(_describe_unknown(text))
 
 
-def _unknown(text: str) -> str:
+def _describe_unknown(text: str) -> str:
     if Path(text).expanduser().exists():
-        return f"{text} is no image and holds none that pinxit reads. See: pinxit sources"
-    names = [name for kind in kinds() for name in kind.names()]
+        return f"{text} is not an image and contains none that pinxit reads. See: pinxit sources"
     return (
-        f"no source '{text}': no such file or folder, and no known name."
-        f"{did_you_mean(text, names)} See: pinxit sources"
+        f"no source '{text}': there is no such file or folder, and no source of that name."
+        f"{did_you_mean(text, list_source_names())} See: pinxit sources"
     )

@@ -1,4 +1,4 @@
-"""NumPy files: `.npz` with `images` and maybe `labels` and `split`, or a `.npy` of pixels."""
+"""NumPy files: `.npz` with `images` and optionally labels, splits and captions, or `.npy`."""
 
 from __future__ import annotations
 
@@ -12,43 +12,35 @@ from typing import Any
 import numpy as np
 
 from pinxit.data.captions import caption_columns
-from pinxit.data.records import Kind, Record, Source, file_key
+from pinxit.data.records import Record, Source, SourceType, hash_files
 from pinxit.data.splits import parse_split
 from pinxit.errors import PinxitError
 
+# names of arrays, the first that a file has
 IMAGES = ("images", "image", "x", "pixels", "arr_0")
 LABELS = ("labels", "label", "y")
-SPLIT = ("split", "splits")
+SPLITS = ("split", "splits")
 
 
-def find(text: str, seed: int) -> Source | None:
-    path = Path(text).expanduser()
+def open_array_file(data: str, seed: int) -> Source | None:
+    path = Path(data).expanduser()
     if path.suffix.lower() not in (".npz", ".npy") or not path.is_file():
         return None
-    return array_file(text, path)
+    return Source(data, lambda: hash_files(path.parent, [path]), lambda: _list_records(path))
 
 
-def array_file(text: str, path: Path, label_names: Sequence[str] = ()) -> Source:
-    """The images of a `.npz` or `.npy`; `label_names` names the classes of its numbers."""
-
-    def records() -> Iterator[Record]:
-        return _records(path, tuple(label_names))
-
-    return Source(text, lambda: file_key(path.parent, [path]), records)
-
-
-def _records(path: Path, label_names: tuple[str, ...]) -> Iterator[Record]:
+def _list_records(path: Path) -> Iterator[Record]:
     if path.suffix.lower() == ".npy":
-        yield from _part(path, {"images": _load(path)}, "", label_names)
+        yield from _list_part(path, {"images": _load(path)}, "")
         return
     arrays = _load(path)
     # Keras has `x_train, y_train, x_test, y_test`
     parts = [part for part in ("train", "validation", "test") if f"x_{part}" in arrays]
     for part in parts:
-        named = {"images": arrays[f"x_{part}"], "labels": arrays.get(f"y_{part}")}
-        yield from _part(path, named, part, label_names)
+        part_arrays = {"images": arrays[f"x_{part}"], "labels": arrays.get(f"y_{part}")}
+        yield from _list_part(path, part_arrays, part)
     if not parts:
-        yield from _part(path, arrays, "", label_names)
+        yield from _list_part(path, arrays, "")
 
 
 def _load(path: Path) -> Any:
@@ -58,32 +50,34 @@ def _load(path: Path) -> Any:
         with np.load(path, allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays.files}
     except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        reason = "it holds Python objects" if "allow_pickle" in str(error) else "it is damaged"
-        raise PinxitError(f"{path} cannot be read: {reason}. Arrays of numbers can.") from None
+        # numpy takes a file of an unknown format for pickled objects
+        reason = "it contains Python objects, or it" if "allow_pickle" in str(error) else "it"
+        raise PinxitError(f"{path} cannot be read: {reason} is damaged.") from None
     except OSError as error:
         raise PinxitError(f"{path} cannot be opened: {error.strerror or error}.") from None
 
 
-def _part(
-    path: Path, arrays: Mapping[str, Any], part: str, label_names: tuple[str, ...]
-) -> Iterator[Record]:
+def _list_part(path: Path, arrays: Mapping[str, Any], part: str) -> Iterator[Record]:
+    """The records of some arrays of a file; `part` is their split, if they have a common one."""
     images = _first(arrays, IMAGES)
     if images is None:
-        raise PinxitError(f"{path} has no `images`; it has: {', '.join(arrays) or 'nothing'}.")
-    pixels = as_pixels(images, path)
+        raise PinxitError(
+            f"{path} has no array `images`; it has: {', '.join(arrays) or 'no arrays'}."
+        )
+    pixels = to_uint8(images, path)
     labels = _column(path, arrays, LABELS, len(pixels))
-    splits = _column(path, arrays, SPLIT, len(pixels))
+    splits = _column(path, arrays, SPLITS, len(pixels))
     captions = {
         language: _column(path, arrays, (column,), len(pixels))
         for language, column in caption_columns(arrays).items()
     }
     for i in range(len(pixels)):
-        label, rank = _label(labels, i, label_names)
+        label, label_index = _label(labels, i)
         yield Record(
             f"{part}-{i:06d}" if part else f"{i:06d}",
             functools.partial(pixels.__getitem__, i),
             label=label,
-            rank=rank,
+            label_index=label_index,
             captions={k: str(v[i]) for k, v in captions.items() if v is not None and v[i]},
             split=part or (None if splits is None else parse_split(str(splits[i]))),
         )
@@ -96,39 +90,36 @@ def _first(arrays: Mapping[str, Any], names: Sequence[str]) -> Any:
 def _column(
     path: Path, arrays: Mapping[str, Any], names: Sequence[str], count: int
 ) -> np.ndarray | None:
+    """The array with one value per image, or None. Raises PinxitError for another shape."""
     column = _first(arrays, names)
     if column is None:
         return None
     column = np.asarray(column)
     if column.shape not in ((count,), (count, 1)):
         raise PinxitError(
-            f"{path}: `{names[0]}` has the shape {list(column.shape)} for {count:,} images."
+            f"{path}: `{names[0]}` has shape {list(column.shape)}, but there are {count:,} images."
         )
     return column.reshape(count)
 
 
-def _label(
-    labels: np.ndarray | None, i: int, label_names: tuple[str, ...]
-) -> tuple[str | None, int | None]:
+def _label(labels: np.ndarray | None, i: int) -> tuple[str | None, int | None]:
+    """An image's label, as a name or as a number."""
     if labels is None:
         return None, None
-    if labels.dtype.kind in "iub":
-        rank = int(labels[i])
-        return (label_names[rank] if 0 <= rank < len(label_names) else None), rank
-    return str(labels[i]), None
+    return (None, int(labels[i])) if labels.dtype.kind in "iub" else (str(labels[i]), None)
 
 
-def as_pixels(images: np.ndarray, path: Path | str = "the array") -> np.ndarray:
-    """Images as uint8 `[n, h, w]` or `[n, h, w, c]`, from any of the usual forms.
+def to_uint8(images: np.ndarray, path: Path) -> np.ndarray:
+    """Convert images to uint8 `[n, height, width]` or `[n, height, width, channel]`.
 
-    Channels may come first; floats run from 0 to 1 or to 255, 16-bit integers over their range.
-    Raises PinxitError for what cannot be images.
+    Channels may come first. Floats run from 0 to 1 or to 255, 16-bit integers over their range.
+    Raises PinxitError for arrays of other shapes, types or ranges.
     """
     if images.ndim == 4 and images.shape[1] in (1, 3) and images.shape[3] not in (1, 3, 4):
         images = images.transpose(0, 2, 3, 1)
     if not (images.ndim == 3 or (images.ndim == 4 and images.shape[3] in (1, 3, 4))):
         raise PinxitError(
-            f"{path}: images are [n, height, width] or [n, height, width, 1, 3 or 4], "
+            f"{path}: images must be [n, height, width] or [n, height, width, 1, 3 or 4], "
             f"not {list(images.shape)}."
         )
     if images.dtype == np.uint8:
@@ -138,19 +129,20 @@ def as_pixels(images: np.ndarray, path: Path | str = "the array") -> np.ndarray:
     if images.dtype == np.uint16:
         return np.rint(images / 257).astype(np.uint8)
     if images.dtype.kind not in "iuf" or images.size == 0:
-        raise PinxitError(f"{path}: images are numbers, not {images.dtype}.")
+        raise PinxitError(f"{path}: images must be numbers, not {images.dtype}.")
     low, high = float(images.min()), float(images.max())
     if not (low >= 0 and high <= 255):
         raise PinxitError(
-            f"{path}: values run from {low:g} to {high:g}; images run from 0 to 1 or to 255."
+            f"{path}: pixel values must be 0 to 1 or 0 to 255; these are {low:g} to {high:g}."
         )
     scale = 255 if images.dtype.kind == "f" and high <= 1 else 1
     return np.rint(images * scale).astype(np.uint8)
 
 
-KIND = Kind(
-    data="FILE.npz, FILE.npy",
-    says="NumPy arrays: images [n, h, w] or [n, h, w, c], and maybe labels, split and captions.",
+SOURCE_TYPE = SourceType(
+    pattern="FILE.npz, FILE.npy",
+    description="NumPy arrays: images [n, h, w] or [n, h, w, c]; optionally labels, split, "
+    "caption_en, caption_fr.",
     examples=("omniglot28.npz", "samples.npy"),
-    find=find,
+    open=open_array_file,
 )

@@ -1,4 +1,4 @@
-"""scikit-learn's handwritten digits: 1,797 images of 8 x 8, embedded, no network."""
+"""scikit-learn's handwritten digits: 1,797 images of 8 x 8, part of its package."""
 
 from __future__ import annotations
 
@@ -7,28 +7,29 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from pinxit.data.records import Kind, Record, Source
+from pinxit.data.records import Record, Source, SourceType
 
 
-def find(text: str, seed: int) -> Source | None:
-    return Source(text, lambda: "digits 1", _records) if text == "digits" else None
+def open_digits(data: str, seed: int) -> Source | None:
+    return Source(data, lambda: "digits 1", _list_records) if data == "digits" else None
 
 
-def _records() -> Iterator[Record]:
-    from sklearn.datasets import load_digits
+def _list_records() -> Iterator[Record]:
+    from sklearn.datasets import load_digits  # sklearn takes a second to import
 
     images, labels = load_digits(return_X_y=True)
-    # ink runs from 0 to 16, since each pixel counts the black ones in a block of 4 x 4
+    # ink is 0 to 16: the number of black pixels in a block of 4 x 4
     pixels = np.rint(np.asarray(images).reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)
     for i, (image, label) in enumerate(zip(pixels, np.asarray(labels), strict=True)):
-        yield Record(f"digit-{i:04d}", functools.partial(np.copy, image), rank=int(label))
+        yield Record(f"digit-{i:04d}", functools.partial(np.copy, image), label_index=int(label))
 
 
-KIND = Kind(
-    data="digits",
-    says="Handwritten digits, 1,797 of 8 x 8 with labels. Needs nothing.",
+SOURCE_TYPE = SourceType(
+    pattern="digits",
+    description="1,797 handwritten digits of 8 x 8, with labels, from scikit-learn. "
+    "Needs no download.",
     examples=("digits",),
-    find=find,
-    names=lambda: ("digits",),
-    rank=0,
+    open=open_digits,
+    list_names=lambda: ("digits",),
+    priority=0,
 )

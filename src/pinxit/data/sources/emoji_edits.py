@@ -1,6 +1,6 @@
-"""Pairs of emoji that differ in skin tone or in being a man or a woman alone, and what to ask for.
+"""Pairs of emoji that differ only in skin tone or gender, with the instruction as caption.
 
-From the well-known set `emoji`, by its columns `base` and `variant`.
+Made from the set `emoji`, by its columns `base` and `variant`.
 """
 
 from __future__ import annotations
@@ -11,85 +11,96 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pinxit.data.records import Kind, Record, Source, file_key
-from pinxit.data.sources.named import on_disk
+from pinxit.data.records import Record, Source, SourceType, hash_files
+from pinxit.data.sources.named import find_named_set
 from pinxit.data.splits import parse_split
 from pinxit.errors import PinxitError
 
-# variant: English and French adjective of the skin
-TONES = {
+# variant: English and French adjective of the skin tone
+SKIN_TONES = {
     "light skin tone": ("light", "claire"),
     "medium-light skin tone": ("medium-light", "moyennement claire"),
     "medium skin tone": ("medium", "légèrement mate"),
     "medium-dark skin tone": ("medium-dark", "mate"),
     "dark skin tone": ("dark", "foncée"),
 }
-WHO = {"woman": ("♀", "👩"), "man": ("♂", "👨")}
-ASKED = {
+GENDER_SYMBOLS = {"woman": ("♀", "👩"), "man": ("♂", "👨")}
+GENDER_INSTRUCTIONS = {
     "woman": {"en": "make it a woman", "fr": "fais-en une femme"},
     "man": {"en": "make it a man", "fr": "fais-en un homme"},
 }
 
 
-def find(text: str, seed: int) -> Source | None:
-    if text != "emoji-edits":
+def open_emoji_edits(data: str, seed: int) -> Source | None:
+    if data != "emoji-edits":
         return None
-    path = on_disk("emoji")
-    return Source(text, lambda: f"emoji-edits 1 {file_key(path, [path])}", lambda: _records(path))
+    path = find_named_set("emoji")
+    return Source(
+        data, lambda: f"emoji-edits 1 {hash_files(path, [path])}", lambda: _list_records(path)
+    )
 
 
-def _records(path: Path) -> Iterator[Record]:
-    import pyarrow.parquet as pq
+def _list_records(path: Path) -> Iterator[Record]:
+    import pyarrow.parquet as pq  # takes 0.1 s
 
     columns = ["image", "caption_en", "emoji", "base", "variant", "split"]
     try:
         rows = pq.read_table(path, columns=columns).to_pylist()
     except (OSError, ValueError, KeyError) as error:
         raise PinxitError(f"{path} has no pairs of emoji: {str(error).splitlines()[0]}") from None
-    families: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    variants: dict[str, list[dict[str, Any]]] = defaultdict(list)  # by their base emoji
     for row in rows:
-        if row["variant"] in ("", *TONES) and who(row["emoji"]) is not None:
-            families[row["base"]].append(row)
-    for base, members in families.items():
+        if row["variant"] in ("", *SKIN_TONES) and detect_gender(row["emoji"]) is not None:
+            variants[row["base"]].append(row)
+    for base, members in variants.items():
         for number, (before, after) in enumerate(itertools.permutations(members, 2)):
-            asked = instruction(before, after)
-            if asked is not None:
-                yield from _pair(f"{base}-{number:03d}", before, after, asked)
+            instruction = instruction_between(before, after)
+            if instruction is not None:
+                yield from _pair(f"{base}-{number:03d}", before, after, instruction)
 
 
 def _pair(
-    name: str, before: dict[str, Any], after: dict[str, Any], asked: dict[str, str]
+    name: str, before: dict[str, Any], after: dict[str, Any], instruction: dict[str, str]
 ) -> Iterator[Record]:
     split = parse_split(str(after.get("split")))
     yield Record(f"{name}/before", lambda: before["image"]["bytes"], split=split)
-    yield Record(f"{name}/after", lambda: after["image"]["bytes"], captions=asked, split=split)
+    yield Record(
+        f"{name}/after", lambda: after["image"]["bytes"], captions=instruction, split=split
+    )
 
 
-def who(emoji: str) -> str | None:
-    """`woman`, `man` or `` for neither; None where there are several people."""
-    found = [
-        name for name, marks in WHO.items() for mark in marks for _ in range(emoji.count(mark))
+def detect_gender(emoji: str) -> str | None:
+    """Return `woman`, `man`, or `` where neither is shown; None where several people are."""
+    people = [
+        gender
+        for gender, symbols in GENDER_SYMBOLS.items()
+        for symbol in symbols
+        for _ in range(emoji.count(symbol))
     ]
-    return None if len(found) > 1 else "".join(found)
+    return None if len(people) > 1 else "".join(people)
 
 
-def instruction(before: dict[str, Any], after: dict[str, Any]) -> dict[str, str] | None:
-    """What turns one emoji into the other, by language; None where it is more than one thing."""
-    same_person = who(before["emoji"]) == who(after["emoji"])
+def instruction_between(before: dict[str, Any], after: dict[str, Any]) -> dict[str, str] | None:
+    """Return the instruction, by language, that turns one emoji into the other.
+
+    None where they differ in more than one thing, or where there is no instruction.
+    """
+    gender = detect_gender(after["emoji"])
+    same_gender = detect_gender(before["emoji"]) == gender
     if before["variant"] != after["variant"]:
-        if not same_person or after["variant"] == "":
+        if not same_gender or after["variant"] == "":
             return None
-        english, french = TONES[after["variant"]]
+        english, french = SKIN_TONES[after["variant"]]
         return {"en": f"make the skin {english}", "fr": f"rends la peau {french}"}
-    return None if same_person else ASKED.get(who(after["emoji"]) or "")
+    return None if same_gender else GENDER_INSTRUCTIONS.get(gender or "")
 
 
-KIND = Kind(
-    data="emoji-edits",
-    says="Pairs of emoji that differ in skin tone, or in a man's being a woman, with what is asked "
-    "for in English and French; of the set `emoji`.",
+SOURCE_TYPE = SourceType(
+    pattern="emoji-edits",
+    description="Pairs of emoji that differ only in skin tone or gender, with the instruction in "
+    "English and French. Made from the set `emoji`.",
     examples=("emoji-edits",),
-    find=find,
-    names=lambda: ("emoji-edits",),
-    rank=0,
+    open=open_emoji_edits,
+    list_names=lambda: ("emoji-edits",),
+    priority=0,
 )

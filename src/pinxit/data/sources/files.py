@@ -1,4 +1,4 @@
-"""One or more image files, named one by one."""
+"""One or more image files, each given by its path."""
 
 from __future__ import annotations
 
@@ -6,43 +6,44 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pinxit.data.decode import SUFFIXES
-from pinxit.data.images import SkippedFile
-from pinxit.data.records import Kind, Record, Source, file_key, reader
+from pinxit.data.records import Record, Source, SourceType, hash_files
 from pinxit.errors import UsageError
 
 
-def several(paths: Sequence[Path]) -> Source:
-    """A source of these files. Raises UsageError where one is not there or is no image file."""
-    paths = [path.expanduser() for path in paths]
-    for path in paths:
-        if not path.is_file():
-            reason = "is a folder; name one alone" if path.is_dir() else "is not there"
-            raise UsageError(f"{path} {reason}.")
-        if path.suffix.lower() not in SUFFIXES:
-            raise UsageError(f"{path} is no image file; those are: {', '.join(SUFFIXES)}.")
-
-    def records() -> Iterator[Record | SkippedFile]:
-        for path in paths:
-            yield Record(path.as_posix(), reader(path))
-
-    text = str(paths[0]) if len(paths) == 1 else f"{len(paths)} files"
-    return Source(text, lambda: _key(paths), records, cached=False)
-
-
-def _key(paths: Sequence[Path]) -> str:
-    return " ".join(file_key(path.parent, [path]) for path in paths)
-
-
-def find(text: str, seed: int) -> Source | None:
-    path = Path(text).expanduser()
+def open_file(data: str, seed: int) -> Source | None:
+    path = Path(data).expanduser()
     if path.is_file() and path.suffix.lower() in SUFFIXES:
-        return several([path])
+        return image_files([path])
     return None
 
 
-KIND = Kind(
-    data="FILE.png [FILE.jpg ...]",
-    says="Image files: png, jpg, webp, bmp, gif (its first frame), tiff.",
+def image_files(paths: Sequence[Path]) -> Source:
+    """Return the source of these files. Raises UsageError where one is missing or no image."""
+    paths = [path.expanduser() for path in paths]
+    for path in paths:
+        if path.is_dir():
+            raise UsageError(f"{path} is a folder; a folder must be the only DATA.")
+        if not path.is_file():
+            raise UsageError(f"{path} does not exist.")
+        if path.suffix.lower() not in SUFFIXES:
+            raise UsageError(f"{path} is not an image file ({', '.join(SUFFIXES)}).")
+
+    def list_records() -> Iterator[Record]:
+        for path in paths:
+            yield Record(path.as_posix(), path.read_bytes)
+
+    name = str(paths[0]) if len(paths) == 1 else f"{len(paths)} files"
+    # a few files are decoded faster than they are cached
+    return Source(name, lambda: _compute_key(paths), list_records, use_cache=False)
+
+
+def _compute_key(paths: Sequence[Path]) -> str:
+    return " ".join(hash_files(path.parent, [path]) for path in paths)
+
+
+SOURCE_TYPE = SourceType(
+    pattern="FILE.png [FILE.jpg ...]",
+    description="Image files: png, jpg, webp, bmp, tiff, gif (first frame).",
     examples=("portrait.jpg", "a.png b.png"),
-    find=find,
+    open=open_file,
 )

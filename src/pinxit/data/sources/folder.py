@@ -1,8 +1,8 @@
-"""A folder of images, by the `imagefolder` convention.
+"""A folder of images, by the conventions of `imagefolder` (`datasets`, torchvision).
 
-Subfolders are labels. Captions are in `metadata.jsonl` or `metadata.csv`, by `file_name`, or in a
-`.txt` beside an image. Where the topmost folders are `train`, `validation` (`val`) and `test`,
-they are the splits.
+Subfolders are labels; top-level folders that are all named `train`, `validation` (`val`) or `test`
+are splits. Captions are in `metadata.jsonl` or `metadata.csv`, by `file_name`, or in a `.txt`
+file next to each image.
 """
 
 from __future__ import annotations
@@ -19,49 +19,66 @@ from typing import Any
 from pinxit.data.captions import parse_caption_filename, parse_captions
 from pinxit.data.decode import SUFFIXES
 from pinxit.data.images import SkippedFile
-from pinxit.data.records import Kind, Record, Source, file_key, reader
+from pinxit.data.records import Record, Source, SourceType, hash_files
 from pinxit.data.splits import parse_split
 from pinxit.errors import UsageError
 
 METADATA = ("metadata.jsonl", "metadata.csv")
-# formats that people have images in and that are not read: told, rather than passed over
-UNREAD = (".heic", ".heif", ".avif", ".svg", ".psd", ".dng", ".nef", ".cr2", ".arw", ".jxl")
-NO_CAPTIONS = ("readme", "license", "licence", "labels", "classes", "notes", "requirements")
+# image formats that are not supported: these files are reported as skipped
+UNSUPPORTED = (
+    *(".heic", ".heif", ".avif", ".svg", ".psd", ".jxl"),
+    *(".dng", ".nef", ".cr2", ".arw"),
+)
+# beginnings of the names of text files that are no captions
+NOT_CAPTIONS = ("readme", "license", "licence", "labels", "classes", "notes", "requirements")
 
 
 @dataclass
 class Listing:
-    """The files of a folder that matter, as paths within it."""
+    """The relevant files of a folder, as paths relative to it."""
 
     images: list[str] = field(default_factory=list)
     metadata: list[str] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
     skipped: list[SkippedFile] = field(default_factory=list)
 
+    def add(self, name: str, path: str) -> None:
+        """Add a file where its name says that it is relevant."""
+        suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122 (faster, for millions of files)
+        if suffix in SUFFIXES:
+            self.images.append(path)
+        elif name.lower() in METADATA:
+            self.metadata.append(path)
+        elif suffix == ".txt" and not name.lower().startswith(NOT_CAPTIONS):
+            self.texts.append(path)
+        elif suffix in UNSUPPORTED:
+            reason = f"{suffix[1:].upper()} is not supported; convert it to PNG or JPEG"
+            self.skipped.append(SkippedFile(path, reason))
 
-def find(text: str, seed: int) -> Source | None:
-    root = Path(text).expanduser()
+
+def open_folder(data: str, seed: int) -> Source | None:
+    root = Path(data).expanduser()
     if not root.is_dir():
         return None
 
     @functools.cache
     def listing() -> Listing:
-        found = list_folder(root)
-        if not found.images and not found.skipped:
-            raise UsageError(f"there is no image in {text}; looked for {', '.join(SUFFIXES)}.")
-        return found
+        files = list_folder(root)
+        if not files.images and not files.skipped:
+            raise UsageError(f"no images in {data} ({', '.join(SUFFIXES)}).")
+        return files
 
-    def key() -> str:
-        found = listing()
-        names = [*found.images, *found.metadata, *found.texts]
-        unread = "|".join(left.name for left in found.skipped)
-        return file_key(root, [root / name for name in names]) + unread
+    def compute_key() -> str:
+        files = listing()
+        names = [*files.images, *files.metadata, *files.texts]
+        skipped = "|".join(file.name for file in files.skipped)
+        return hash_files(root, [root / name for name in names]) + skipped
 
-    return Source(text, key, lambda: _records(root, listing()))
+    return Source(data, compute_key, lambda: _list_records(root, listing()))
 
 
 def has_images(root: Path) -> bool:
-    """Whether image files lie in a folder or in those directly within it."""
+    """Whether a folder, or one of its subfolders, contains image files."""
     return any(
         path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
         for pattern in ("*.*", "*/*.*")
@@ -70,71 +87,59 @@ def has_images(root: Path) -> bool:
 
 
 def list_folder(root: Path) -> Listing:
-    """Every file in a folder that matters, in the order of the names; hidden ones do not."""
-    found = Listing()
+    """List the relevant files in a folder and its subfolders, sorted by name; no hidden ones."""
+    listing = Listing()
 
-    def unreadable(error: OSError) -> None:
+    def skip_folder(error: OSError) -> None:
         folder = Path(error.filename).relative_to(root).as_posix()
-        found.skipped.append(SkippedFile(f"{folder}/", f"cannot be opened: {error.strerror}"))
+        listing.skipped.append(SkippedFile(f"{folder}/", f"cannot be opened: {error.strerror}"))
 
-    for folder, folders, files in os.walk(root, onerror=unreadable):
+    for folder, folders, files in os.walk(root, onerror=skip_folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        within = Path(folder).relative_to(root)
+        relative = Path(folder).relative_to(root)
         for name in sorted(files):
             if not name.startswith("."):
-                _sort_in(found, name, (within / name).as_posix())
-    return found
+                listing.add(name, (relative / name).as_posix())
+    return listing
 
 
-def _sort_in(found: Listing, name: str, path: str) -> None:
-    suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122 (quicker than a Path, for millions)
-    if suffix in SUFFIXES:
-        found.images.append(path)
-    elif name.lower() in METADATA:
-        found.metadata.append(path)
-    elif suffix == ".txt" and not name.lower().startswith(NO_CAPTIONS):
-        found.texts.append(path)
-    elif suffix in UNREAD:
-        reason = f"{suffix[1:].upper()} is not read; save it as PNG or JPEG"
-        found.skipped.append(SkippedFile(path, reason))
+def _list_records(root: Path, listing: Listing) -> Iterator[Record | SkippedFile]:
+    yield from listing.skipped
+    rows: dict[str, dict[str, Any]] = {}  # metadata by image
+    for name in listing.metadata:
+        yield from _read_metadata(root, name, rows)
+    captions: dict[str, dict[str, str]] = {}  # from text files, by stem and language
+    for name in listing.texts:
+        yield from _read_caption(root, name, captions)
 
-
-def _records(root: Path, found: Listing) -> Iterator[Record | SkippedFile]:
-    yield from found.skipped
-    told: dict[str, dict[str, Any]] = {}
-    for name in found.metadata:
-        yield from _metadata(root, name, told)
-    written: dict[str, dict[str, str]] = {}
-    for name in found.texts:
-        yield from _text(root, name, written)
-
-    has_splits = _has_splits(found.images)
-    labels = _folder_labels(found.images, has_splits)
-    for name in found.images:
-        row = told.pop(name, {})
+    has_splits = _has_splits(listing.images)
+    labels = _folder_labels(listing.images, has_splits)
+    for name in listing.images:
+        row = rows.pop(name, {})
         stem = str(PurePosixPath(name).with_suffix(""))
         label = row.get("label")
         split = row.get("split") or (name.split("/")[0] if has_splits else "")
         yield Record(
             name,
-            reader(root / name),
+            (root / name).read_bytes,
             label=labels.get(name) if label in (None, "") else str(label),
-            captions={**written.pop(stem, {}), **parse_captions(row)},
+            captions={**captions.pop(stem, {}), **parse_captions(row)},
             split=parse_split(str(split)),
         )
-    for name in told:
-        yield SkippedFile(name, "in the metadata, but there is no such image")
-    for stem in written:
-        yield SkippedFile(f"{stem}.txt", "a caption beside no image")
+    for name in rows:
+        yield SkippedFile(name, "in the metadata, but the image does not exist")
+    for stem in captions:
+        yield SkippedFile(f"{stem}.txt", "a caption without an image")
 
 
 def _has_splits(names: list[str]) -> bool:
-    tops = {name.split("/")[0] if "/" in name else "" for name in names}
-    return bool(tops) and all(parse_split(top) is not None for top in tops)
+    """Whether all images are in top-level folders named after splits."""
+    top_folders = {name.split("/")[0] if "/" in name else "" for name in names}
+    return bool(top_folders) and all(parse_split(folder) is not None for folder in top_folders)
 
 
 def _folder_labels(names: list[str], has_splits: bool) -> dict[str, str]:
-    """The folder that each image lies in, where there are at least two; one says nothing."""
+    """The folder of each image, where there are at least two: a single one is no label."""
     labels = {}
     for name in names:
         folders = name.split("/")[1 if has_splits else 0 : -1]
@@ -143,25 +148,25 @@ def _folder_labels(names: list[str], has_splits: bool) -> dict[str, str]:
     return labels if len(set(labels.values())) > 1 else {}
 
 
-def _metadata(root: Path, name: str, told: dict[str, dict[str, Any]]) -> Iterator[SkippedFile]:
-    """Add the rows of a metadata file to `told`, under the image's path within the root."""
+def _read_metadata(root: Path, name: str, rows: dict[str, dict[str, Any]]) -> Iterator[SkippedFile]:
+    """Add the rows of a metadata file to `rows`, by the path of their image relative to root."""
     try:
-        # `utf-8-sig`: spreadsheets begin a file with a byte order mark
+        # `utf-8-sig`: spreadsheets write a byte order mark
         lines = (root / name).read_text("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         yield SkippedFile(name, f"cannot be read: {getattr(error, 'strerror', None) or error}")
         return
-    rows = csv.DictReader(lines) if name.lower().endswith(".csv") else _json_rows(lines)
-    for number, row in enumerate(rows, 1):
+    records = csv.DictReader(lines) if name.lower().endswith(".csv") else _parse_jsonl(lines)
+    for number, row in enumerate(records, 1):
         file = row.get("file_name") if isinstance(row, dict) else None
         if not isinstance(file, str) or not file:
             yield SkippedFile(f"{name}, record {number}", "not a record with a file_name")
             continue
         path = os.path.normpath(PurePosixPath(name).parent / file.replace("\\", "/"))
-        told[Path(path).as_posix()] = row
+        rows[Path(path).as_posix()] = row
 
 
-def _json_rows(lines: list[str]) -> Iterator[Any]:
+def _parse_jsonl(lines: list[str]) -> Iterator[Any]:
     for line in lines:
         if line.strip():
             try:
@@ -170,23 +175,26 @@ def _json_rows(lines: list[str]) -> Iterator[Any]:
                 yield None
 
 
-def _text(root: Path, name: str, written: dict[str, dict[str, str]]) -> Iterator[SkippedFile]:
+def _read_caption(
+    root: Path, name: str, captions: dict[str, dict[str, str]]
+) -> Iterator[SkippedFile]:
+    """Add the caption in a text file to `captions`, by the stem of its image and its language."""
     stem, language = parse_caption_filename(name)
     try:
         caption = (root / name).read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError):
-        yield SkippedFile(name, "a caption that is not UTF-8 text")
+        yield SkippedFile(name, "the caption is not UTF-8 text")
         return
     if caption.strip():
-        written.setdefault(stem, {})[language] = " ".join(caption.split())
+        captions.setdefault(stem, {})[language] = " ".join(caption.split())
 
 
-KIND = Kind(
-    data="FOLDER/",
-    says="Images. Subfolders are labels, or splits if named train, validation, test. "
-    "Captions: metadata.jsonl or .csv with file_name and caption (caption_en, caption_fr), "
-    "or a .txt beside each image.",
+SOURCE_TYPE = SourceType(
+    pattern="FOLDER/",
+    description="Images. Subfolders are labels, or splits where they are named train, validation "
+    "and test. Captions: metadata.jsonl or metadata.csv with file_name and caption (caption_en, "
+    "caption_fr), or a .txt file next to each image.",
     examples=("photos/", "~/glyphs"),
-    find=find,
-    rank=2,
+    open=open_folder,
+    priority=2,
 )

@@ -1,6 +1,6 @@
-"""`hf:owner/name[:split]`: a set from the Hugging Face hub, through `datasets`.
+"""`hf:owner/name[:split]`: a dataset on the Hugging Face Hub, downloaded by `datasets`.
 
-`datasets` fetches the files and verifies them; the images are decoded as all others are.
+`datasets` downloads and verifies the files; the images are decoded like those of other sources.
 """
 
 from __future__ import annotations
@@ -14,66 +14,71 @@ from typing import Any
 
 from pinxit.data.atomic_write import write_atomically
 from pinxit.data.cache import cache_dir
-from pinxit.data.captions import parse_captions
+from pinxit.data.captions import caption_columns, parse_captions
 from pinxit.data.decode import UnreadableImage
-from pinxit.data.records import Kind, Record, Source
+from pinxit.data.records import Record, Source, SourceType
 from pinxit.data.splits import parse_split
 from pinxit.errors import PinxitError, UsageError
 
-PATIENCE = 5.0  # seconds to ask the hub whether a set has changed
+REVISION_TIMEOUT_SECONDS = 5.0
 
 
-def find(text: str, seed: int) -> Source | None:
-    if not text.startswith("hf:"):
+def open_hub_dataset(data: str, seed: int) -> Source | None:
+    if not data.startswith("hf:"):
         return None
-    match = re.fullmatch(r"hf:([\w.-]+/[\w.-]+)(?::([\w.-]+))?", text)
+    match = re.fullmatch(r"hf:([\w.-]+/[\w.-]+)(?::([\w.-]+))?", data)
     if match is None:
-        raise UsageError(f"a set on the hub is hf:owner/name or hf:owner/name:split, not '{text}'.")
+        raise UsageError(
+            f"a dataset on the Hub is hf:owner/name or hf:owner/name:split, not '{data}'."
+        )
     return hub_source(match[1], match[2])
 
 
-def hub_source(name: str, split: str | None, otherwise: str = "") -> Source:
-    """The images of a set on the hub; `otherwise` is told where it cannot be had."""
-    text = f"hf:{name}" + (f":{split}" if split else "")
-    otherwise = otherwise or (
-        f"{text} cannot be had: there is no network, and it has not been fetched before. "
-        "Fetch it once with a network, or give a file or folder of this machine."
+def hub_source(name: str, split: str | None, offline_message: str = "") -> Source:
+    """Return the source of a dataset on the Hub.
+
+    `offline_message` is the error where there is neither a network nor an earlier download.
+    """
+    data = f"hf:{name}" + (f":{split}" if split else "")
+    offline_message = offline_message or (
+        f"{data} cannot be downloaded: there is no network, and no earlier download. "
+        "Download it once with a network, or use a local file or folder."
     )
     return Source(
-        text,
-        functools.partial(_key, name, split),
-        functools.partial(_records, name, split, otherwise),
+        data,
+        functools.partial(_compute_key, name, split),
+        functools.partial(_list_records, name, split, offline_message),
     )
 
 
-def _key(name: str, split: str | None) -> str:
-    """The set's newest revision; without network, the one that was seen last."""
-    seen = cache_dir() / "hub" / f"{name.replace('/', '--')}.revision"
-    revision = _revision(name)
+def _compute_key(name: str, split: str | None) -> str:
+    """The dataset's newest revision; without a network, the one of the last download."""
+    revision_file = cache_dir() / "hub" / f"{name.replace('/', '--')}.revision"
+    revision = _fetch_revision(name)
     if revision is not None:
-        with contextlib.suppress(OSError):  # a folder that cannot be written is told of later
-            write_atomically(seen, revision)
-    elif seen.is_file():
-        revision = seen.read_text()
+        with contextlib.suppress(OSError):  # whoever writes the images next reports it
+            write_atomically(revision_file, revision)
+    elif revision_file.is_file():
+        revision = revision_file.read_text()
     return f"{name} {split} {revision or ''}"
 
 
-def _revision(name: str) -> str | None:
-    """The set's newest revision, "" where the hub knows none, or None without network."""
-    from huggingface_hub import HfApi
+def _fetch_revision(name: str) -> str | None:
+    """The dataset's newest revision; "" where the Hub has none, None without a network."""
+    from huggingface_hub import HfApi  # takes 0.3 s
     from huggingface_hub.errors import HfHubHTTPError
 
     try:
-        return HfApi().dataset_info(name, timeout=PATIENCE).sha or ""
-    except HfHubHTTPError:  # it answered: there is no such set, or it is private
+        return HfApi().dataset_info(name, timeout=REVISION_TIMEOUT_SECONDS).sha or ""
+    except HfHubHTTPError:  # an answer: the dataset does not exist, or it is private
         return ""
-    except Exception:  # the kinds of failure to reach it are those of several libraries
+    except Exception:  # no connection: each of several libraries has its own exceptions
         return None
 
 
 @contextlib.contextmanager
-def _without_network() -> Iterator[None]:
-    """`datasets` looks into its own cache at once, instead of retrying for half a minute."""
+def _offline_mode() -> Iterator[None]:
+    """Make `datasets` use its own cache at once, instead of retrying for half a minute."""
     import datasets.config
     import huggingface_hub.constants
 
@@ -85,73 +90,72 @@ def _without_network() -> Iterator[None]:
         datasets.config.HF_HUB_OFFLINE, huggingface_hub.constants.HF_HUB_OFFLINE = before
 
 
-def _records(name: str, split: str | None, otherwise: str) -> Iterator[Record]:
-    from datasets import Image
+def _list_records(name: str, split: str | None, offline_message: str) -> Iterator[Record]:
+    from datasets import Image  # takes 1 s
 
-    parts = _fetched(name, split, otherwise)
-    for part, rows in parts.items():
-        column, label, class_names = _features(name, rows)
-        images = rows.select_columns([column]).cast_column(column, Image(decode=False))
-        texts = rows.remove_columns([c for c in rows.column_names if not _is_text(c, label)])
-        for i, row in enumerate(texts):
-            rank = row.get(label) if isinstance(row.get(label), int) else None
-            named = rank is not None and 0 <= rank < len(class_names)
+    for part, rows in _download(name, split, offline_message).items():
+        image_column, label_column, class_names = _find_columns(name, rows)
+        images = rows.select_columns([image_column])
+        images = images.cast_column(image_column, Image(decode=False))
+        keep = {label_column, *caption_columns(rows.column_names).values()}
+        others = rows.remove_columns([c for c in rows.column_names if c not in keep])
+        for i, row in enumerate(others):
+            label, label_index = _label(row.get(label_column), class_names)
             yield Record(
                 f"{part}-{i:06d}",
-                functools.partial(_image, images, i, column),
-                label=class_names[rank] if named and rank is not None else _name(row.get(label)),
-                rank=rank,
+                functools.partial(_read_image, images, i, image_column),
+                label=label,
+                label_index=label_index,
                 captions=parse_captions(row),
                 split=parse_split(part),
             )
 
 
-def _fetched(name: str, split: str | None, otherwise: str) -> dict[str, Any]:
+def _download(name: str, split: str | None, offline_message: str) -> dict[str, Any]:
+    """The rows of each split. Raises PinxitError where they cannot be downloaded."""
     from datasets import load_dataset
     from datasets.exceptions import DatasetNotFoundError
 
-    offline = _revision(name) is None
+    offline = _fetch_revision(name) is None
     try:
-        with _without_network() if offline else contextlib.nullcontext():
-            found = load_dataset(name, split=split)
+        with _offline_mode() if offline else contextlib.nullcontext():
+            dataset = load_dataset(name, split=split)
     except DatasetNotFoundError:
         if offline:
-            raise PinxitError(otherwise) from None
+            raise PinxitError(offline_message) from None
         raise PinxitError(
-            f"hf:{name}: the hub has no such set, or it is private "
-            "(then log in with: hf auth login)."
+            f"hf:{name} is not on the Hub, or it is private (then run: hf auth login)."
         ) from None
     except (ConnectionError, OSError) as error:
         if offline:
-            raise PinxitError(otherwise) from None
+            raise PinxitError(offline_message) from None
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise PinxitError(f"hf:{name} cannot be fetched: {reason}") from None
+        raise PinxitError(f"hf:{name} cannot be downloaded: {reason}") from None
     except ValueError as error:
         raise PinxitError(f"hf:{name}: {str(error).splitlines()[0]}") from None
-    return {split: found} if split else dict(found)  # type: ignore[arg-type]
+    return {split: dataset} if split else dict(dataset)  # type: ignore[arg-type]
 
 
-def _features(name: str, rows: Any) -> tuple[str, str, tuple[str, ...]]:
-    """The image column, the label column ("" for none) and its classes' names."""
-    kinds = {column: type(feature).__name__ for column, feature in rows.features.items()}
-    images = [column for column, kind in kinds.items() if kind == "Image"]
+def _find_columns(name: str, rows: Any) -> tuple[str, str, tuple[str, ...]]:
+    """The image column, the label column ("" for none) and the names of its classes."""
+    types = {column: type(feature).__name__ for column, feature in rows.features.items()}
+    images = [column for column, kind in types.items() if kind == "Image"]
     if not images:
-        raise PinxitError(f"hf:{name} has no column of images; it has: {', '.join(kinds)}.")
-    classes = [column for column, kind in kinds.items() if kind == "ClassLabel"]
-    label = "label" if "label" in kinds else (classes[0] if classes else "")
+        raise PinxitError(f"hf:{name} has no column of images; it has: {', '.join(types)}.")
+    classes = [column for column, kind in types.items() if kind == "ClassLabel"]
+    label = "label" if "label" in types else (classes[0] if classes else "")
     names = tuple(rows.features[label].names) if label in classes else ()
     return images[0], label, names
 
 
-def _is_text(column: str, label: str) -> bool:
-    return column == label or re.fullmatch(r"(caption|text)(_[a-z]{2,3})?", column) is not None
+def _label(value: Any, class_names: tuple[str, ...]) -> tuple[str | None, int | None]:
+    """A row's label and its number, as far as they are known."""
+    if isinstance(value, int):
+        return (class_names[value] if 0 <= value < len(class_names) else None), value
+    return (value if isinstance(value, str) else None), None
 
 
-def _name(value: Any) -> str | None:
-    return value if isinstance(value, str) else None
-
-
-def _image(images: Any, i: int, column: str) -> bytes:
+def _read_image(images: Any, i: int, column: str) -> bytes:
     value = images[i][column]
     if value and value.get("bytes") is not None:
         return value["bytes"]
@@ -160,10 +164,11 @@ def _image(images: Any, i: int, column: str) -> bytes:
     raise UnreadableImage("the row has no image")
 
 
-KIND = Kind(
-    data="hf:OWNER/NAME[:SPLIT]",
-    says="A set on the Hugging Face hub with a column of images, fetched by `datasets`.",
+SOURCE_TYPE = SourceType(
+    pattern="hf:OWNER/NAME[:SPLIT]",
+    description="A dataset on the Hugging Face Hub with a column of images, downloaded by "
+    "`datasets`.",
     examples=("hf:ylecun/mnist", "hf:uoft-cs/cifar10:train"),
-    find=find,
-    rank=0,
+    open=open_hub_dataset,
+    priority=0,
 )

@@ -1,6 +1,6 @@
-"""The MNIST family's own format: a folder of IDX files, gzipped or plain.
+"""A folder of IDX files, gzipped or plain: the format of MNIST and its relatives.
 
-An IDX file is a magic number (0, 0, type, number of dimensions), the dimensions as big-endian
+An IDX file has a magic number (0, 0, type, number of dimensions), the dimensions as big-endian
 32-bit integers, and the values. yann.lecun.com/exdb/mnist
 """
 
@@ -14,31 +14,40 @@ from pathlib import Path
 
 import numpy as np
 
-from pinxit.data.records import Kind, Record, Source, file_key
+from pinxit.data.records import Record, Source, SourceType, hash_files
 from pinxit.data.splits import split_from_filename
 from pinxit.errors import PinxitError
 
-_UINT8 = 8  # the type that images and labels have
+UINT8 = 8  # type code of unsigned bytes
 
 
-def find(text: str, seed: int) -> Source | None:
-    root = Path(text).expanduser()
-    return idx_folder(text, root) if root.is_dir() and _image_files(root) else None
+def open_idx_folder(data: str, seed: int) -> Source | None:
+    root = Path(data).expanduser()
+    return idx_folder(data, root) if has_idx_files(root) else None
 
 
-def idx_folder(text: str, root: Path, label_names: Sequence[str] = ()) -> Source:
-    """The images of a folder with `train-images-idx3-ubyte[.gz]` and its companions."""
+def has_idx_files(root: Path) -> bool:
+    """Whether a path is a folder with IDX files of images."""
+    return root.is_dir() and bool(_image_files(root))
+
+
+def idx_folder(data: str, root: Path, label_names: Sequence[str] = ()) -> Source:
+    """Return the source of a folder with `train-images-idx3-ubyte[.gz]` and so on.
+
+    `label_names` are the names of the labels 0, 1, ...
+    """
     images = _image_files(root)
     files = [file for image in images for file in (image, _labels_file(image)) if file]
     return Source(
-        text, lambda: file_key(root, files), lambda: _records(text, images, tuple(label_names))
+        data, lambda: hash_files(root, files), lambda: _list_records(images, tuple(label_names))
     )
 
 
 def _image_files(root: Path) -> list[Path]:
-    named = [*root.glob("*images*idx3-ubyte"), *root.glob("*images*idx3-ubyte.gz")]
-    plain = {file.name.removesuffix(".gz"): file for file in sorted(named, reverse=True)}
-    return [plain[name] for name in sorted(plain)]  # of a file and its gzip, one
+    """The files of images, sorted; of a file and its gzipped copy, the plain one."""
+    files = [*root.glob("*images*idx3-ubyte"), *root.glob("*images*idx3-ubyte.gz")]
+    by_name = {file.name.removesuffix(".gz"): file for file in sorted(files, reverse=True)}
+    return [by_name[name] for name in sorted(by_name)]
 
 
 def _labels_file(images: Path) -> Path | None:
@@ -49,77 +58,77 @@ def _labels_file(images: Path) -> Path | None:
     return None
 
 
-def _records(text: str, files: Sequence[Path], label_names: tuple[str, ...]) -> Iterator[Record]:
+def _list_records(files: Sequence[Path], label_names: tuple[str, ...]) -> Iterator[Record]:
     for file in files:
         images = read_idx(file, 3)
-        labels = _labels(file, len(images))
+        labels = _read_labels(file, len(images))
         part = file.name.split("-images")[0]
         for i, pixels in enumerate(images):
-            rank = None if labels is None else int(labels[i])
-            known = rank is not None and rank < len(label_names)
+            label_index = None if labels is None else int(labels[i])
+            has_name = label_index is not None and label_index < len(label_names)
             yield Record(
                 f"{part}-{i:05d}",
-                functools.partial(_same, pixels),
-                label=label_names[rank] if known and rank is not None else None,
-                rank=rank,
+                functools.partial(_identity, pixels),
+                label=label_names[label_index] if has_name and label_index is not None else None,
+                label_index=label_index,
                 split=split_from_filename(part),
             )
 
 
-def _labels(images: Path, count: int) -> np.ndarray | None:
+def _read_labels(images: Path, count: int) -> np.ndarray | None:
     file = _labels_file(images)
     if file is None:
         return None
     labels = read_idx(file, 1)
     if len(labels) != count:
         raise PinxitError(
-            f"{file} has {len(labels):,} labels for the {count:,} images of {images.name}; "
-            "fetch both again."
+            f"{file} has {len(labels):,} labels, but {images.name} has {count:,} images; "
+            "download both again."
         )
     return labels
 
 
 def read_idx(file: Path, dimensions: int) -> np.ndarray:
-    """The uint8 array that an IDX file holds, of that many dimensions.
+    """Read the uint8 array of an IDX file with that many dimensions.
 
-    Raises PinxitError where the file is cut off, is no IDX file, or its header lies.
+    Raises PinxitError where the file is truncated, is no IDX file, or contradicts its header.
     """
-    content = _content(file)
-    head = 4 + 4 * dimensions
-    if len(content) < head or content[:2] != b"\0\0":
-        raise PinxitError(f"{file} is no IDX file: it does not begin as one. Fetch it again.")
-    if content[2] != _UINT8 or content[3] != dimensions:
+    content = _read(file)
+    header_bytes = 4 + 4 * dimensions
+    if len(content) < header_bytes or content[:2] != b"\0\0":
+        raise PinxitError(f"{file} is not an IDX file; download it again.")
+    if content[2] != UINT8 or content[3] != dimensions:
         raise PinxitError(
-            f"{file}: its header says type {content[2]} in {content[3]} dimensions; "
-            f"images and labels are bytes (type 8) in 3 and 1, and this should have {dimensions}."
+            f"{file}: its header says type {content[2]} with {content[3]} dimensions; "
+            f"expected type {UINT8} (bytes) with {dimensions}."
         )
     shape = tuple(int(n) for n in np.frombuffer(content, ">u4", dimensions, offset=4))
-    wanted = int(np.prod(shape, dtype=object)) if shape else 0
-    if wanted != len(content) - head or wanted == 0:
+    expected = int(np.prod(shape, dtype=object)) if shape else 0
+    if expected != len(content) - header_bytes or expected == 0:
         raise PinxitError(
             f"{file}: its header says {' x '.join(f'{n:,}' for n in shape)} bytes, "
-            f"but {len(content) - head:,} follow it. Fetch it again."
+            f"but {len(content) - header_bytes:,} follow; download it again."
         )
-    return np.frombuffer(content, np.uint8, offset=head).reshape(shape)
+    return np.frombuffer(content, np.uint8, offset=header_bytes).reshape(shape)
 
 
-def _content(file: Path) -> bytes:
+def _read(file: Path) -> bytes:
     try:
         content = file.read_bytes()
         return gzip.decompress(content) if file.suffix == ".gz" else content
     except (EOFError, zlib.error, gzip.BadGzipFile):
-        raise PinxitError(f"{file} is truncated or damaged; fetch it again.") from None
+        raise PinxitError(f"{file} is truncated or damaged; download it again.") from None
     except OSError as error:
         raise PinxitError(f"{file} cannot be opened: {error.strerror}.") from None
 
 
-def _same(pixels: np.ndarray) -> np.ndarray:
+def _identity(pixels: np.ndarray) -> np.ndarray:
     return pixels
 
 
-KIND = Kind(
-    data="FOLDER/ of *-idx3-ubyte[.gz]",
-    says="The MNIST family's own files: images and labels, gzipped or plain.",
+SOURCE_TYPE = SourceType(
+    pattern="FOLDER/ of *-idx3-ubyte[.gz]",
+    description="IDX files of images and labels, gzipped or plain: the format of MNIST.",
     examples=("data/mnist/", "data/kmnist/"),
-    find=find,
+    open=open_idx_folder,
 )

@@ -1,4 +1,4 @@
-"""Well-known sets by name: under `$PINXIT_DATA`, else from the hub through `datasets`."""
+"""Well-known datasets by name: in the folder `$PINXIT_DATA`, else from the Hugging Face Hub."""
 
 from __future__ import annotations
 
@@ -8,22 +8,25 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pinxit.console import echo
-from pinxit.data.records import Kind, Source
+from pinxit.data.records import Source, SourceType
+from pinxit.data.sources import open_source
+from pinxit.data.sources.hub import hub_source
+from pinxit.data.sources.idx import has_idx_files, idx_folder
 from pinxit.errors import PinxitError
 
-FILES = (".npz", ".npy", ".parquet", ".tar")
+SUFFIXES = (".npz", ".npy", ".parquet", ".tar")  # of files in `$PINXIT_DATA` that have a name
 
 
 @dataclass(frozen=True)
-class WellKnown:
-    """Where a set is found."""
+class NamedSet:
+    """Where a dataset is found."""
 
-    files: tuple[str, ...]  # below `$PINXIT_DATA`, the first that is there
+    files: tuple[str, ...]  # in `$PINXIT_DATA`: the first that exists
     hub: str | None = None  # owner/name
-    label_names: tuple[str, ...] = ()  # where its files have numbers only
+    label_names: tuple[str, ...] = ()  # where its files have only numbers
 
 
-CLOTHES = (
+FASHION_MNIST_LABELS = (
     "T-shirt/top",
     "Trouser",
     "Pullover",
@@ -36,100 +39,90 @@ CLOTHES = (
     "Ankle boot",
 )
 SETS = {
-    "mnist": WellKnown(("mnist",), "ylecun/mnist"),
-    "fashion-mnist": WellKnown(
-        ("fashion-mnist",),
-        "zalando-datasets/fashion_mnist",
-        CLOTHES,
+    "mnist": NamedSet(("mnist",), "ylecun/mnist"),
+    "fashion-mnist": NamedSet(
+        ("fashion-mnist",), "zalando-datasets/fashion_mnist", FASHION_MNIST_LABELS
     ),
-    "mnist-static": WellKnown(("mnist-static.npz", "mnist-static-binary.npz")),
-    "omniglot": WellKnown(("omniglot.npz", "omniglot28.npz")),
-    "cifar10": WellKnown(("cifar10.parquet", "cifar10", "cifar10-jpeg.parquet"), "uoft-cs/cifar10"),
-    "emoji": WellKnown(("emoji.parquet", "emoji-noto.parquet")),
-    "clothing": WellKnown(("clothing.parquet",)),
+    "mnist-static": NamedSet(("mnist-static.npz", "mnist-static-binary.npz")),
+    "omniglot": NamedSet(("omniglot.npz", "omniglot28.npz")),
+    "cifar10": NamedSet(("cifar10.parquet", "cifar10", "cifar10-jpeg.parquet"), "uoft-cs/cifar10"),
+    "emoji": NamedSet(("emoji.parquet", "emoji-noto.parquet")),
+    "clothing": NamedSet(("clothing.parquet",)),
 }
 
 
 def data_folder() -> Path | None:
-    """`$PINXIT_DATA`, where sets that have been fetched are kept."""
+    """`$PINXIT_DATA`: the folder of downloaded datasets."""
     folder = os.environ.get("PINXIT_DATA")
     return Path(folder).expanduser() if folder else None
 
 
-def names() -> tuple[str, ...]:
-    """Every name that is known, and every one that `$PINXIT_DATA` adds."""
+def list_names() -> tuple[str, ...]:
+    """Return the names of the well-known sets and of the files in `$PINXIT_DATA`."""
     folder = data_folder()
-    own = _names_in(folder) if folder and folder.is_dir() else ()
-    return (*SETS, *(name for name in own if name not in SETS))
+    file_names = _file_names(folder) if folder and folder.is_dir() else ()
+    return (*SETS, *(name for name in file_names if name not in SETS))
 
 
-def _names_in(folder: Path) -> Iterable[str]:
+def _file_names(folder: Path) -> Iterable[str]:
     for entry in sorted(folder.iterdir()):
-        if entry.is_file() and entry.suffix in FILES:
+        if entry.is_file() and entry.suffix in SUFFIXES:
             yield entry.stem
 
 
-def find(text: str, seed: int) -> Source | None:
-    if "/" in text or text not in names():
+def open_named_set(data: str, seed: int) -> Source | None:
+    if "/" in data or data not in list_names():
         return None
-    if Path(text).is_dir():
-        echo(f"{text}: the well-known set; the folder here is ./{text}")
-    known = SETS.get(text, WellKnown(tuple(f"{text}{suffix}" for suffix in FILES)))
-    path = _on_disk(known)
+    if Path(data).is_dir():
+        echo(f"{data}: using the dataset of this name; for the folder type ./{data}")
+    named = SETS.get(data, NamedSet(tuple(f"{data}{suffix}" for suffix in SUFFIXES)))
+    path = _find_local(named)
     if path is not None:
-        return _opened(text, path, known)
-    if known.hub is None:
-        raise PinxitError(_missing(text, known))
-    return _from_hub(text, known)
+        return _open_local(data, path, named)
+    if named.hub is None:
+        raise PinxitError(_describe_missing(data, named))
+    source = hub_source(named.hub, None, offline_message=_describe_missing(data, named))
+    return replace(source, name=data)
 
 
-def on_disk(name: str) -> Path:
-    """The file or folder of a well-known set. Raises PinxitError where it is not there."""
-    path = _on_disk(SETS[name])
+def find_named_set(name: str) -> Path:
+    """Return the file or folder of a well-known set. Raises PinxitError where it is missing."""
+    path = _find_local(SETS[name])
     if path is None:
-        raise PinxitError(_missing(name, SETS[name]))
+        raise PinxitError(_describe_missing(name, SETS[name]))
     return path
 
 
-def _on_disk(known: WellKnown) -> Path | None:
+def _find_local(named: NamedSet) -> Path | None:
     folder = data_folder()
-    found = [folder / name for name in known.files] if folder else []
-    return next((path for path in found if path.exists()), None)
+    paths = [folder / name for name in named.files] if folder else []
+    return next((path for path in paths if path.exists()), None)
 
 
-def _opened(text: str, path: Path, known: WellKnown) -> Source:
-    from pinxit.data.sources import open_source
-    from pinxit.data.sources.idx import idx_folder
-
-    if path.is_dir() and known.label_names and any(path.glob("*images*idx3-ubyte*")):
-        return idx_folder(text, path, known.label_names)
-    return replace(open_source(path.absolute()), text=text)
+def _open_local(data: str, path: Path, named: NamedSet) -> Source:
+    if named.label_names and has_idx_files(path):
+        return idx_folder(data, path, named.label_names)
+    return replace(open_source(path.absolute()), name=data)
 
 
-def _from_hub(text: str, known: WellKnown) -> Source:
-    from pinxit.data.sources.hub import hub_source
-
-    return replace(hub_source(known.hub or "", None, otherwise=_missing(text, known)), text=text)
-
-
-def _missing(text: str, known: WellKnown) -> str:
-    where = f"put {' or '.join(known.files)} in the folder that PINXIT_DATA names"
-    if data_folder() is not None:
-        where = f"put {' or '.join(known.files)} in {data_folder()} (PINXIT_DATA)"
-    if known.hub is None:
-        return f"'{text}' is not on this machine, and not on the hub: {where}."
+def _describe_missing(data: str, named: NamedSet) -> str:
+    folder = data_folder()
+    where = "the folder that PINXIT_DATA names" if folder is None else f"{folder} (PINXIT_DATA)"
+    files = " or ".join(named.files)
+    if named.hub is None:
+        return f"'{data}' is not on this machine and not on the Hub: put {files} in {where}."
     return (
-        f"'{text}' is not on this machine: {where}, "
-        f"or let it be fetched from huggingface.co/datasets/{known.hub} with a network."
+        f"'{data}' is not on this machine: put {files} in {where}, "
+        f"or download it from huggingface.co/datasets/{named.hub} with a network."
     )
 
 
-KIND = Kind(
-    data="a well-known name",
-    says="mnist, fashion-mnist, cifar10, omniglot, emoji, clothing, mnist-static: from the folder "
-    "that PINXIT_DATA names, else from the hub. Other files in that folder go by name too.",
+SOURCE_TYPE = SourceType(
+    pattern="a well-known name",
+    description="mnist, fashion-mnist, cifar10, omniglot, emoji, clothing, mnist-static: from the "
+    "folder $PINXIT_DATA, else from the Hub. Other files in that folder have their name, too.",
     examples=("mnist", "fashion-mnist", "emoji"),
-    find=find,
-    names=names,
-    rank=0,
+    open=open_named_set,
+    list_names=list_names,
+    priority=0,
 )

@@ -1,4 +1,4 @@
-"""Parquet, a file or a folder of them: an `image` column with bytes, as the hub keeps images."""
+"""Parquet files with a column of encoded images, as the Hugging Face Hub stores datasets."""
 
 from __future__ import annotations
 
@@ -12,154 +12,168 @@ from typing import TYPE_CHECKING, Any
 
 from pinxit.data.captions import caption_columns, parse_captions
 from pinxit.data.decode import UnreadableImage
-from pinxit.data.records import Kind, Record, Source, file_key
+from pinxit.data.records import Record, Source, SourceType, hash_files
 from pinxit.data.sources.folder import has_images
 from pinxit.data.splits import parse_split, split_from_filename
 from pinxit.errors import PinxitError
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # pyarrow takes 0.1 s: functions below import it when a file is read
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-GROUPS_HELD = 2  # row groups in memory at once: threads read in order, so a neighbour or two
+MAX_CACHED_GROUPS = 2  # row groups in memory; rows are read in order, so neighbours suffice
 
 
-def find(text: str, seed: int) -> Source | None:
-    path = Path(text).expanduser()
+def open_parquet(data: str, seed: int) -> Source | None:
+    path = Path(data).expanduser()
     if path.is_dir():
         files = sorted([*path.glob("*.parquet"), *path.glob("data/*.parquet")])
-        # among images, one such file is something else, such as their vectors
-        return parquet_files(text, path, files) if files and not has_images(path) else None
+        # in a folder of images such a file is something else, embeddings for instance
+        return _parquet_files(data, path, files) if files and not has_images(path) else None
     if path.is_file() and path.suffix.lower() == ".parquet":
-        return parquet_files(text, path.parent, [path])
+        return _parquet_files(data, path.parent, [path])
     return None
 
 
-def parquet_files(text: str, root: Path, files: Sequence[Path]) -> Source:
-    """The images of parquet files, in the order of the files."""
-
-    def records() -> Iterator[Record]:
+def _parquet_files(data: str, root: Path, files: Sequence[Path]) -> Source:
+    def list_records() -> Iterator[Record]:
         for file in files:
-            yield from _records(file, named=len(files) > 1)
+            yield from _list_records(file, prefix=f"{file.stem}/" if len(files) > 1 else "")
 
-    return Source(text, lambda: file_key(root, files), records)
+    return Source(data, lambda: hash_files(root, files), list_records)
 
 
-class Groups:
-    """The image column of a file, row group by row group; a few are held. Safe among threads."""
+class ImageColumn:
+    """The images of a Parquet file, read by row group. Thread-safe."""
 
     def __init__(self, path: Path, file: pq.ParquetFile, column: str) -> None:
         self.path, self.file, self.column = path, file, column
-        self.held: OrderedDict[int, pa.Array] = OrderedDict()
-        self.lock = threading.Lock()
+        self._groups: OrderedDict[int, pa.Array] = OrderedDict()
+        self._lock = threading.Lock()
 
     def read(self, group: int, row: int) -> bytes:
-        """One image's bytes. Raises Unreadable where the row has none."""
-        value = self._group(group)[row].as_py()
+        """Return the bytes of an image. Raises UnreadableImage where the row has none."""
+        value = self._read_group(group)[row].as_py()
         content = value.get("bytes") if isinstance(value, dict) else value
         if content is None and isinstance(value, dict) and value.get("path"):
-            return self._beside(value["path"])
+            return self._read_linked(value["path"])
         if content is None:
             raise UnreadableImage("the row has no image")
         return content
 
-    def _group(self, group: int) -> pa.ChunkedArray | pa.Array:
-        with self.lock:
-            if group not in self.held:
-                self.held[group] = self.file.read_row_group(group, [self.column])[self.column]
-                while len(self.held) > GROUPS_HELD:
-                    self.held.popitem(last=False)
-            self.held.move_to_end(group)
-            return self.held[group]
+    def _read_group(self, group: int) -> pa.ChunkedArray | pa.Array:
+        with self._lock:
+            if group not in self._groups:
+                self._groups[group] = self.file.read_row_group(group, [self.column])[self.column]
+                while len(self._groups) > MAX_CACHED_GROUPS:
+                    self._groups.popitem(last=False)
+            self._groups.move_to_end(group)
+            return self._groups[group]
 
-    def _beside(self, name: str) -> bytes:
+    def _read_linked(self, name: str) -> bytes:
         root = self.path.parent.resolve()
         file = (root / name).resolve()
-        # a parquet that others wrote may name any file of this machine
+        # a downloaded Parquet file must not read any file of this machine
         if not file.is_relative_to(root):
-            raise UnreadableImage("names a file outside the parquet's folder")
+            raise UnreadableImage("names a file outside the folder of the Parquet file")
         return file.read_bytes()
 
 
-def _records(path: Path, named: bool) -> Iterator[Record]:
+def _list_records(path: Path, prefix: str) -> Iterator[Record]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         file = pq.ParquetFile(path)
-        schema = file.schema_arrow
-        column = image_column(schema, path)
-        groups = Groups(path, file, column)
-        class_names = _class_names(schema)
-        wanted = [
-            name
-            for name in ("label", "label_name", "split", *caption_columns(schema.names).values())
-            if name in schema.names
-        ]
-        if pa.types.is_struct(schema.field(column).type):
-            wanted.append(f"{column}.path")
-        for group in range(file.num_row_groups):
-            count = file.metadata.row_group(group).num_rows
-            rows = file.read_row_group(group, wanted).to_pylist() if wanted else [{}] * count
-            for i, row in enumerate(rows):
-                where = f"row-{group:03d}-{i:05d}"
-                name = (row.get(column) or {}).get("path") or where
-                yield Record(
-                    f"{path.stem}/{name}" if named else str(name),
-                    functools.partial(groups.read, group, i),
-                    **_labelled(row, class_names),
-                    captions=parse_captions(row),
-                    split=parse_split(str(row.get("split"))) or split_from_filename(path.name),
-                )
+        column = find_image_column(file.schema_arrow, path)
+        images = ImageColumn(path, file, column)
+        class_names = _class_names(file.schema_arrow)
+        for group, i, row in _read_rows(file, _other_columns(file.schema_arrow, column)):
+            name = (row.get(column) or {}).get("path") or f"row-{group:03d}-{i:05d}"
+            label, label_index = _label(row, class_names)
+            yield Record(
+                f"{prefix}{name}",
+                functools.partial(images.read, group, i),
+                label=label,
+                label_index=label_index,
+                captions=parse_captions(row),
+                split=parse_split(str(row.get("split"))) or split_from_filename(path.name),
+            )
     except pa.ArrowException as error:
         raise PinxitError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
     except OSError as error:
         raise PinxitError(f"{path} cannot be read: {error.strerror or error}") from None
 
 
-def image_column(schema: pa.Schema, path: Path | str) -> str:
-    """The column that holds images: `image`, `img`, or the one that can. Raises PinxitError."""
-    able = [field.name for field in schema if _holds_bytes(field.type)]
-    for name in ("image", "img", *(able if len(able) == 1 else [])):
-        if name in able:
+def find_image_column(schema: pa.Schema, path: Path) -> str:
+    """Return the column of images: `image`, `img`, or the only one with bytes.
+
+    Raises PinxitError where there is none.
+    """
+    candidates = [field.name for field in schema if _has_bytes(field.type)]
+    for name in ("image", "img", *(candidates if len(candidates) == 1 else [])):
+        if name in candidates:
             return name
     raise PinxitError(
-        f"{path} has no `image` column with images' bytes; "
+        f"{path} has no column `image` with the bytes of images; "
         f"it has: {', '.join(schema.names) or 'no columns'}."
     )
 
 
-def _holds_bytes(kind: pa.DataType) -> bool:
+def _has_bytes(column_type: pa.DataType) -> bool:
     import pyarrow as pa
 
-    if pa.types.is_struct(kind):
-        return "bytes" in [field.name for field in kind]
-    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+    if pa.types.is_struct(column_type):
+        return "bytes" in [field.name for field in column_type]
+    return pa.types.is_binary(column_type) or pa.types.is_large_binary(column_type)
+
+
+def _other_columns(schema: pa.Schema, image_column: str) -> list[str]:
+    """The columns of labels, splits, captions and names."""
+    import pyarrow as pa
+
+    names = ("label", "label_name", "split", *caption_columns(schema.names).values())
+    columns = [name for name in names if name in schema.names]
+    if pa.types.is_struct(schema.field(image_column).type):
+        columns.append(f"{image_column}.path")
+    return columns
+
+
+def _read_rows(
+    file: pq.ParquetFile, columns: list[str]
+) -> Iterator[tuple[int, int, dict[str, Any]]]:
+    """Each row's group, its index there, and its values."""
+    for group in range(file.num_row_groups):
+        num_rows = file.metadata.row_group(group).num_rows
+        rows = file.read_row_group(group, columns).to_pylist() if columns else [{}] * num_rows
+        for i, row in enumerate(rows):
+            yield group, i, row
 
 
 def _class_names(schema: pa.Schema) -> Sequence[str]:
-    """The names of the `label` column's classes, where the hub's `datasets` wrote the file."""
+    """The class names of the column `label`, in files that `datasets` wrote."""
     try:
-        told = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
-        return tuple(told["info"]["features"]["label"]["names"])
+        metadata = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
+        return tuple(metadata["info"]["features"]["label"]["names"])
     except (ValueError, KeyError, TypeError):
         return ()
 
 
-def _labelled(row: dict[str, Any], class_names: Sequence[str]) -> dict[str, Any]:
+def _label(row: dict[str, Any], class_names: Sequence[str]) -> tuple[str | None, int | None]:
+    """A row's label and its number, as far as they are known."""
     label, name = row.get("label"), row.get("label_name")
     if isinstance(label, int):
         if name is None and 0 <= label < len(class_names):
             name = class_names[label]
-        return {"rank": label, "label": name}
+        return name, label
     name = name if name is not None else label
-    return {"label": None if name is None else str(name)}
+    return (None if name is None else str(name)), None
 
 
-KIND = Kind(
-    data="FILE.parquet, FOLDER/ of them",
-    says="A column `image` (a struct with bytes, or bytes); maybe label, label_name, split, "
-    "caption or caption_en, caption_fr.",
+SOURCE_TYPE = SourceType(
+    pattern="FILE.parquet, FOLDER/ of them",
+    description="A column `image` (bytes, or a struct with bytes); optionally label, label_name, "
+    "split, caption or caption_en, caption_fr.",
     examples=("clothing.parquet", "data/"),
-    find=find,
+    open=open_parquet,
 )

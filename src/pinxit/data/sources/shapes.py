@@ -1,7 +1,7 @@
-"""Drawn scenes of one to three objects, with captions in English and French and known factors.
+"""Synthetic scenes of one to three objects, with captions in English and French.
 
-Unlimited and the same for a seed on any machine: scene `i` of a seed does not depend on how many
-are drawn, nor on the size they are drawn at.
+Any number of scenes: scene `i` of a seed does not depend on how many there are, nor on the size
+they are rendered at, and is the same on any machine.
 """
 
 from __future__ import annotations
@@ -9,64 +9,69 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator
 
-from pinxit.data.records import Kind, Record, Source
-from pinxit.data.scenes.scene import SIZE, draw, scene
-from pinxit.data.sizes import parse_size
+import numpy as np
+
+from pinxit.data.records import Record, Source, SourceType
+from pinxit.data.scenes.scene import SIZE, random_scene, render_scene
 from pinxit.errors import UsageError
 
-COUNT = 4_000  # scenes, unless `shapes:5000` asks for others
+DEFAULT_COUNT = 4_000  # scenes, unless given as in `shapes:5000`
 
 
-def find(text: str, seed: int) -> Source | None:
-    count = counted(text, "shapes")
-    return None if count is None else shapes(text, count, seed)
+def open_shapes(data: str, seed: int) -> Source | None:
+    count = parse_count(data, "shapes")
+    return None if count is None else _scenes(data, count, seed, None)
 
 
-def counted(text: str, name: str) -> int | None:
-    """How many `name` or `name:5000` asks for; None for another text.
+def parse_count(data: str, name: str) -> int | None:
+    """Return the count in `name` or `name:5000`, or None for other texts.
 
-    Raises UsageError for what is no number.
+    Raises UsageError where the count is not a positive integer.
     """
-    if text == name:
-        return COUNT
-    if not text.startswith(f"{name}:"):
+    if data == name:
+        return DEFAULT_COUNT
+    if not data.startswith(f"{name}:"):
         return None
-    number = text.removeprefix(f"{name}:").replace("_", "").replace(",", "")
-    if not number.isdecimal() or int(number) == 0:
-        raise UsageError(f"how many {name} is a number, as in {name}:5000; not '{text}'.")
-    return int(number)
+    count = data.removeprefix(f"{name}:").replace("_", "").replace(",", "")
+    if not count.isdecimal() or int(count) == 0:
+        raise UsageError(f"the count in '{data}' must be a positive integer, as in {name}:5000.")
+    return int(count)
 
 
-def shapes(text: str, count: int, seed: int, size: str | tuple[int, int] | None = None) -> Source:
-    """`count` scenes of a seed, drawn at a size (64 x 64 unless given)."""
-    drawn = parse_size(size) or SIZE
+def _scenes(data: str, count: int, seed: int, size: tuple[int, int] | None) -> Source:
+    height, width = size or SIZE
     return Source(
-        text,
-        lambda: f"shapes 3 {count} {seed} {drawn}",
-        lambda: _records(count, seed, drawn),
-        at_size=lambda asked: shapes(text, count, seed, asked),
+        data,
+        lambda: f"shapes 3 {count} {seed} {(height, width)}",
+        lambda: _list_records(count, seed, (height, width)),
+        at_size=lambda size: _scenes(data, count, seed, size),
     )
 
 
-def _records(count: int, seed: int, size: tuple[int, int]) -> Iterator[Record]:
-    for number in range(count):
-        shown = scene(seed, number)
+def _list_records(count: int, seed: int, size: tuple[int, int]) -> Iterator[Record]:
+    for i in range(count):
+        scene = random_scene(seed, i)
         yield Record(
-            f"shapes-{seed}-{number:06d}",
-            functools.partial(draw, seed, number, size),
-            label=shown.things[0].form if len(shown.things) == 1 else None,
-            captions=shown.captions(),
-            split="test" if shown.held_out else None,
+            f"shapes-{seed}-{i:06d}",
+            functools.partial(_render, seed, i, size),
+            label=scene.objects[0].shape if len(scene.objects) == 1 else None,
+            captions=scene.captions(),
+            split="test" if scene.held_out else None,
         )
 
 
-KIND = Kind(
-    data="shapes[:COUNT]",
-    says="Drawn scenes with captions in English and French and known factors, at any --size; "
-    "--seed draws others. A scene of one object has its form as label; "
-    "twelve things, as a small red star, are for the test split alone. Needs nothing.",
+def _render(seed: int, index: int, size: tuple[int, int]) -> np.ndarray:
+    return render_scene(random_scene(seed, index), size)
+
+
+SOURCE_TYPE = SourceType(
+    pattern="shapes[:COUNT]",
+    description="Synthetic scenes of one to three objects with captions in English and French, "
+    f"rendered at any --size; {DEFAULT_COUNT:,} by default, other ones with --seed. "
+    "A scene of one object has its shape as label. Twelve combinations of size, color and shape "
+    "occur in the test split only. Needs no download.",
     examples=("shapes", "shapes:20000"),
-    find=find,
-    names=lambda: ("shapes",),
-    rank=0,
+    open=open_shapes,
+    list_names=lambda: ("shapes",),
+    priority=0,
 )

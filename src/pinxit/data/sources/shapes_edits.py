@@ -1,4 +1,4 @@
-"""Pairs of drawn scenes, before and after an edit that is asked for in English and French."""
+"""Pairs of synthetic scenes: before and after an edit, with its instruction as caption."""
 
 from __future__ import annotations
 
@@ -7,53 +7,54 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from pinxit.data.records import Kind, Record, Source
-from pinxit.data.scenes.edits import edit
-from pinxit.data.scenes.scene import SIZE, draw_scene
-from pinxit.data.sizes import parse_size
-from pinxit.data.sources.shapes import COUNT, counted
+from pinxit.data.records import Record, Source, SourceType
+from pinxit.data.scenes.edits import random_edit
+from pinxit.data.scenes.scene import SIZE, render_scene
+from pinxit.data.sources.shapes import DEFAULT_COUNT, parse_count
 
 
-def find(text: str, seed: int) -> Source | None:
-    count = counted(text, "shapes-edits")
-    return None if count is None else _pairs(text, count, seed, None)
+def open_shapes_edits(data: str, seed: int) -> Source | None:
+    count = parse_count(data, "shapes-edits")
+    return None if count is None else _pairs(data, count, seed, None)
 
 
-def _pairs(text: str, count: int, seed: int, size: str | tuple[int, int] | None) -> Source:
-    drawn = parse_size(size) or SIZE
+def _pairs(data: str, count: int, seed: int, size: tuple[int, int] | None) -> Source:
+    height, width = size or SIZE
     return Source(
-        text,
-        lambda: f"shapes-edits 2 {count} {seed} {drawn}",
-        lambda: _records(count, seed, drawn),
-        at_size=lambda asked: _pairs(text, count, seed, asked),
+        data,
+        lambda: f"shapes-edits 2 {count} {seed} {(height, width)}",
+        lambda: _list_records(count, seed, (height, width)),
+        at_size=lambda size: _pairs(data, count, seed, size),
     )
 
 
-def _records(count: int, seed: int, size: tuple[int, int]) -> Iterator[Record]:
-    for number in range(count):
-        made = edit(seed, number)
-        split = "test" if made.held_out else None
-        name = f"edit-{seed}-{number:06d}"
-        yield Record(f"{name}/before", functools.partial(_drawn, seed, number, size, False))
+def _list_records(count: int, seed: int, size: tuple[int, int]) -> Iterator[Record]:
+    for i in range(count):
+        edit = random_edit(seed, i)
+        name = f"edit-{seed}-{i:06d}"
+        yield Record(f"{name}/before", functools.partial(_render_before, seed, i, size))
         yield Record(
             f"{name}/after",
-            functools.partial(_drawn, seed, number, size, True),
-            captions=made.instruction,
-            split=split,
+            functools.partial(_render_after, seed, i, size),
+            captions=edit.instruction,
+            split="test" if edit.held_out else None,
         )
 
 
-def _drawn(seed: int, number: int, size: tuple[int, int], after: bool) -> np.ndarray:
-    made = edit(seed, number)
-    return draw_scene(made.after if after else made.before, size)
+def _render_before(seed: int, index: int, size: tuple[int, int]) -> np.ndarray:
+    return render_scene(random_edit(seed, index).before, size)
 
 
-KIND = Kind(
-    data="shapes-edits[:COUNT]",
-    says=f"Pairs of drawn scenes ({COUNT:,} unless said), before and after what is asked for in "
-    "English and French. Needs nothing.",
+def _render_after(seed: int, index: int, size: tuple[int, int]) -> np.ndarray:
+    return render_scene(random_edit(seed, index).after, size)
+
+
+SOURCE_TYPE = SourceType(
+    pattern="shapes-edits[:COUNT]",
+    description="Pairs of synthetic scenes, before and after an edit, with its instruction in "
+    f"English and French; {DEFAULT_COUNT:,} by default. Needs no download.",
     examples=("shapes-edits", "shapes-edits:20000"),
-    find=find,
-    names=lambda: ("shapes-edits",),
-    rank=0,
+    open=open_shapes_edits,
+    list_names=lambda: ("shapes-edits",),
+    priority=0,
 )

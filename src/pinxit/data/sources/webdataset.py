@@ -1,5 +1,8 @@
-"""WebDataset: `.tar` shards in which the files of one sample share a name: `0001.jpg`, `0001.cls`,
-`0001.txt` (a caption; `0001.fr.txt` in French), `0001.json`."""
+"""WebDataset: `.tar` shards where the files of a sample share a name.
+
+A sample is `0001.jpg`, optionally with `0001.cls` (label), `0001.txt` (caption; `0001.fr.txt` in
+French) and `0001.json`.
+"""
 
 from __future__ import annotations
 
@@ -13,90 +16,92 @@ from typing import Any
 from pinxit.data.captions import UNDETERMINED, parse_captions
 from pinxit.data.decode import SUFFIXES, UnreadableImage
 from pinxit.data.images import SkippedFile
-from pinxit.data.records import Kind, Record, Source, file_key
+from pinxit.data.records import Record, Source, SourceType, hash_files
 from pinxit.data.sources.folder import has_images
 from pinxit.data.splits import parse_split, split_from_filename
 from pinxit.errors import PinxitError, UsageError
 
-LARGEST_TEXT = 1 << 20  # bytes of a caption or record; beyond it is none
+MAX_TEXT_BYTES = 1 << 20  # larger captions and JSON files are ignored
+TRUNCATED = "the shard is truncated here"
 
 
-def find(text: str, seed: int) -> Source | None:
-    path = Path(text).expanduser()
+def open_webdataset(data: str, seed: int) -> Source | None:
+    path = Path(data).expanduser()
     if path.is_file() and path.name.endswith((".tar.gz", ".tgz")):
-        raise UsageError(f"{text}: a compressed shard cannot be read in parts; gunzip it first.")
+        raise UsageError(f"{data}: compressed shards are not supported; run gunzip first.")
     if path.is_dir():
         files = sorted(path.glob("*.tar"))
-        # among images, one such file is something else, such as their vectors
-        return shards(text, path, files) if files and not has_images(path) else None
+        # in a folder of images such a file is something else, embeddings for instance
+        return _shards(data, path, files) if files and not has_images(path) else None
     if path.is_file() and path.suffix.lower() == ".tar":
-        return shards(text, path.parent, [path])
+        return _shards(data, path.parent, [path])
     return None
 
 
-def shards(text: str, root: Path, files: Sequence[Path]) -> Source:
-    """The images of tar files; a file that begins with `train-` and so on names its split."""
-
-    def records() -> Iterator[Record | SkippedFile]:
+def _shards(data: str, root: Path, files: Sequence[Path]) -> Source:
+    def list_records() -> Iterator[Record | SkippedFile]:
         for file in files:
-            yield from _records(file)
+            yield from _list_records(file)
 
-    return Source(text, lambda: file_key(root, files), records)
+    return Source(data, lambda: hash_files(root, files), list_records)
 
 
-def _records(shard: Path) -> Iterator[Record | SkippedFile]:
-    """The samples of one shard. Its headers are read, not its images."""
-    key, files = "", {}
-    for member in _members(shard):
+def _list_records(shard: Path) -> Iterator[Record | SkippedFile]:
+    """The samples of a shard. Reads its headers and texts, but not its images."""
+    sample, members = "", {}
+    for member in _list_members(shard):
         if isinstance(member, SkippedFile):
             yield member
             continue
         folder, _, name = member.name.rpartition("/")
         stem, _, extension = name.partition(".")
-        if (found := f"{folder}/{stem}".lstrip("/.")) != key:
-            yield from _sample(shard, key, files)
-            key, files = found, {}
-        files[extension.lower()] = member
-    yield from _sample(shard, key, files)
+        if (key := f"{folder}/{stem}".lstrip("/.")) != sample:
+            yield from _sample_record(shard, sample, members)
+            sample, members = key, {}
+        members[extension.lower()] = member
+    yield from _sample_record(shard, sample, members)
 
 
-def _members(shard: Path) -> Iterator[tarfile.TarInfo | SkippedFile]:
+def _list_members(shard: Path) -> Iterator[tarfile.TarInfo | SkippedFile]:
     try:
         size = shard.stat().st_size
         with tarfile.open(shard, "r:") as tar:
             for member in tar:
                 if not member.isfile() or "/." in f"/{member.name.removeprefix('./')}":
-                    continue
+                    continue  # a folder, or a hidden file
                 if member.offset_data + member.size > size:
-                    yield SkippedFile(f"{shard.name}/{member.name}", "the shard is truncated there")
+                    yield SkippedFile(f"{shard.name}/{member.name}", TRUNCATED)
                     return
                 yield member
     except tarfile.ReadError as error:
         if "unexpected end" not in str(error):
-            raise PinxitError(f"{shard} is no tar file: {error}.") from None
-        yield SkippedFile(shard.name, "the shard is truncated; what comes before is read")
+            raise PinxitError(f"{shard} is not a tar file: {error}.") from None
+        yield SkippedFile(shard.name, "the shard is truncated; its remaining images are missing")
     except OSError as error:
         raise PinxitError(f"{shard} cannot be opened: {error.strerror}.") from None
 
 
-def _sample(shard: Path, key: str, files: dict[str, tarfile.TarInfo]) -> Iterator[Record]:
-    image = next((m for ext, m in files.items() if f".{ext}" in SUFFIXES), None)
+def _sample_record(
+    shard: Path, sample: str, members: dict[str, tarfile.TarInfo]
+) -> Iterator[Record]:
+    """The record of a sample, if it has an image; `members` are its files by extension."""
+    image = next((m for extension, m in members.items() if f".{extension}" in SUFFIXES), None)
     if image is None:
         return
     texts = {
-        ext: _read(shard, m.offset_data, m.size)
-        for ext, m in files.items()
-        if (ext in ("cls", "json") or ext.endswith("txt")) and m.size <= LARGEST_TEXT
+        extension: _read(shard, m.offset_data, m.size)
+        for extension, m in members.items()
+        if (extension in ("cls", "json") or extension.endswith("txt")) and m.size <= MAX_TEXT_BYTES
     }
-    row = _json(texts.get("json"))
-    label = _text(texts["cls"]) if "cls" in texts else row.get("label")
+    row = _parse_json(texts.get("json"))
+    label = _decode(texts["cls"]) if "cls" in texts else row.get("label")
     label = None if label is None else str(label).strip()
-    numbered = label is not None and label.lstrip("-").isdecimal()
+    is_number = label is not None and label.lstrip("-").isdecimal()
     yield Record(
-        f"{shard.stem}/{key}",
-        functools.partial(_image, shard, image.offset_data, image.size),
-        label=row.get("label_name") if numbered else label,
-        rank=int(label) if numbered and label is not None else None,
+        f"{shard.stem}/{sample}",
+        functools.partial(_read_image, shard, image.offset_data, image.size),
+        label=row.get("label_name") if is_number else label,
+        label_index=int(label) if is_number and label is not None else None,
         captions={**parse_captions(row), **_captions(texts)},
         split=parse_split(str(row.get("split"))) or split_from_filename(shard.name),
     )
@@ -106,12 +111,12 @@ def _captions(texts: dict[str, bytes]) -> dict[str, str]:
     captions = {}
     for extension, content in texts.items():
         language, _, last = extension.rpartition(".")
-        if last == "txt" and (caption := " ".join(_text(content).split())):
+        if last == "txt" and (caption := " ".join(_decode(content).split())):
             captions[language or UNDETERMINED] = caption
     return captions
 
 
-def _json(content: bytes | None) -> dict[str, Any]:
+def _parse_json(content: bytes | None) -> dict[str, Any]:
     try:
         row = json.loads(content or b"{}")
     except ValueError:
@@ -119,7 +124,7 @@ def _json(content: bytes | None) -> dict[str, Any]:
     return row if isinstance(row, dict) else {}
 
 
-def _text(content: bytes) -> str:
+def _decode(content: bytes) -> str:
     return content.decode("utf-8", "replace")
 
 
@@ -129,17 +134,17 @@ def _read(shard: Path, offset: int, size: int) -> bytes:
         return file.read(size)
 
 
-def _image(shard: Path, offset: int, size: int) -> bytes:
+def _read_image(shard: Path, offset: int, size: int) -> bytes:
     content = _read(shard, offset, size)
     if len(content) < size:
-        raise UnreadableImage("the shard is truncated there")
+        raise UnreadableImage(TRUNCATED)
     return content
 
 
-KIND = Kind(
-    data="SHARD.tar, FOLDER/ of them",
-    says="WebDataset shards: 0001.jpg with 0001.cls, 0001.txt (or .en.txt, .fr.txt), 0001.json; "
-    "train-0000.tar is of the train split.",
+SOURCE_TYPE = SourceType(
+    pattern="SHARD.tar, FOLDER/ of them",
+    description="WebDataset shards: 0001.jpg with 0001.cls, 0001.txt (or .en.txt, .fr.txt) and "
+    "0001.json. A shard whose name begins with train-, validation- or test- belongs to that split.",
     examples=("train-0000.tar", "shards/"),
-    find=find,
+    open=open_webdataset,
 )

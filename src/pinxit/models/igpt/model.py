@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from pinxit.data.batch import Batch, DatasetInfo
 from pinxit.data.images import Images
 from pinxit.data.masks import composite
+from pinxit.data.psnr import psnr
 from pinxit.errors import PinxitError, UsageError
 from pinxit.models.generation import TOKENS, GenerationParams, resolve_params
 from pinxit.models.igpt.config import Config
@@ -145,8 +146,8 @@ class IGPT(nn.Module):
         """Decibels between images and what the palette makes of them; infinite where equal."""
         tokens = self.tokens_of(pixels_for(self.info, images).to(self.device))
         made = self.images_of(tokens).cpu().numpy()
-        wrong = np.square(made.astype(np.float32) - images.pixels).mean() / 255**2
-        return math.inf if wrong == 0 else float(-10 * np.log10(wrong))
+        mse = np.square(made.astype(np.float32) - images.pixels).mean() / 255**2
+        return float(psnr(mse, min_mse=0))
 
     # -- the equations ------------------------------------------------------------------------
 

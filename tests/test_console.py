@@ -1,0 +1,112 @@
+"""Progress lines, durations, and output to consoles of any encoding."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from pinxit import console
+from pinxit.console import StageProgress, format_duration, track
+
+
+class Clock:
+    """A clock that a test moves."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(console, "time", clock)
+    return clock
+
+
+def test_durations_are_in_the_two_largest_units():
+    durations = {
+        0: "0 s",
+        4.25: "4 s",
+        59.4: "59 s",
+        61: "1 min 1 s",
+        300: "5 min",
+        3599: "59 min 59 s",
+        7261: "2 h 1 min",
+        7800: "2 h 10 min",
+        -3: "0 s",
+    }
+    assert [format_duration(seconds) for seconds in durations] == list(durations.values())
+
+
+def test_tracked_items_pass_unchanged_with_a_line_every_ten_seconds(clock, capsys):
+    def items():
+        for i in range(5):
+            clock.now += 6
+            yield 20, i
+
+    assert list(track(items(), 100, "decoding mnist", show=True)) == [0, 1, 2, 3, 4]
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.splitlines() == ["decoding mnist: 40 of 100", "decoding mnist: 80 of 100"]
+    assert list(track(items(), 100, "decoding mnist", show=False)) == [0, 1, 2, 3, 4]
+    assert capsys.readouterr().err == ""
+
+
+def run_stage(clock, seconds_per_image: float, show: bool = True) -> None:
+    with StageProgress(show) as progress, progress.stage("likelihood") as update:
+        for done in range(1, 101):
+            clock.now += seconds_per_image
+            update(done, 100)
+
+
+def test_a_long_stage_prints_its_time_left_once_and_then_every_thirty_seconds(clock, capsys):
+    run_stage(clock, 2.0)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "likelihood: 3 min 18 s left"
+    assert lines[1] == "likelihood: 17 of 100, 2 min 46 s left"
+    assert 5 <= len(lines) <= 7
+
+
+def test_a_short_stage_prints_nothing(clock, capsys):
+    run_stage(clock, 0.1)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_stage_that_is_not_shown_prints_nothing(clock, capsys):
+    run_stage(clock, 2.0, show=False)
+    assert capsys.readouterr().err == ""
+
+
+PRINT_EVERYTHING = """
+from rich.table import Table
+from pinxit.console import echo, out, out_json, out_rich
+text = "caf\\u00e9 \\u732b \\udce9 end"
+table = Table("name")
+table.add_row(text)
+out(text); echo(text); out_json({"name": text}); out_rich(table)
+"""
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_no_character_fails_in_any_encoding(encoding):
+    process = subprocess.run(
+        [sys.executable, "-c", PRINT_EVERYTHING],
+        env=os.environ | {"PYTHONIOENCODING": encoding},
+        capture_output=True,
+        check=True,
+    )
+    out, err = process.stdout.decode(encoding), process.stderr.decode(encoding)
+    cafe = "caf?" if encoding == "ascii" else "café"
+    cat = "猫" if encoding == "utf-8" else "?"
+    lines = out.splitlines()
+    assert lines[0] == f"{cafe} {cat} ? end"
+    assert err.splitlines() == [lines[0]]
+    assert json.loads("".join(lines[1:4])) == {"name": "café 猫 \udce9 end"}
+    assert sum(f"{cafe} {cat} ? end" in line for line in lines[4:]) == 1
