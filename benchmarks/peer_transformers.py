@@ -83,7 +83,7 @@ def image_gpt_of(model: Any) -> Any:
     ours = {name: tensor.detach() for name, tensor in model.state_dict().items()}
     theirs = {
         "transformer.wte.weight": torch.cat(
-            (ours["embedding.weight"], ours["start.table.weight"][-1:])
+            (ours["embedding.weight"], ours["start.embedding.weight"][-1:])
         ),
         "transformer.wpe.weight": ours["places"],
         "transformer.ln_f.weight": ours["norm.weight"],

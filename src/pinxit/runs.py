@@ -2,7 +2,7 @@
 
     config.json        family, model and training settings, facts of the data, versions
     model.safetensors  the weights to use
-    prepared.safetensors  what was taken from the images before training (a palette), if anything
+    fitted.safetensors tensors fitted to the training data (a palette, a text tokenizer), if any
     checkpoint/        all that resuming needs
     metrics.csv        one row a report of training
     samples/           grids from fixed latents, as it learned
@@ -75,17 +75,19 @@ class Run:
         return self.path / "model.safetensors"
 
     @property
-    def prepared(self) -> Path:
-        return self.path / "prepared.safetensors"
+    def fitted_path(self) -> Path:
+        return self.path / "fitted.safetensors"
 
     def build(self) -> Any:
-        """The model with fresh weights, and what was taken from the images before training."""
+        """The model with initial weights and the tensors that were fitted to the training data."""
         module = get_family(self.family)
         model = module.build(config_from_dict(module.Config, self.config["model"]), self.info)
-        if self.prepared.is_file():
+        if self.fitted_path.is_file():
             from safetensors.torch import load_file
 
-            model.load_state_dict(load_file(self.prepared), strict=False)
+            from pinxit.models.saved_state import load_fitted
+
+            load_fitted(model, load_file(self.fitted_path))
         return model
 
     def load(self, device: str | torch.device = "cpu") -> Any:

@@ -19,8 +19,8 @@ from pinxit.models.igpt import build
 from pinxit.models.igpt.config import Config
 from pinxit.models.igpt.generate import AT_ONCE, Asked, filling, painting, painting_slowly
 from pinxit.models.tokenizer.config import Config as TokenizerConfig
-from pinxit.nn.palette import nearest
-from pinxit.nn.pixels import blocks_of, pixels_of
+from pinxit.nn.palette import quantize
+from pinxit.nn.pixels import patchify, unpatchify
 from pinxit.nn.rng import per_image_uniform
 from pinxit.nn.token_sampling import SamplingParams
 from tests.builders import blobs
@@ -87,18 +87,18 @@ def test_clusters_are_repeatable_by_seed_and_the_nearest_is_taken():
     )
     assert torch.equal(first.palette, second.palette)
     assert not torch.equal(first.palette, other.palette)
-    blocks = blocks_of(torch.from_numpy(images.pixels[:5].copy()), 2)
+    blocks = patchify(torch.from_numpy(images.pixels[:5].copy()), 2)
     slow = [
         [int(((patch_size.float() - c.float()) ** 2).sum()) for c in first.palette]
         for patch_size in blocks.flatten(0, 1)
     ]
-    found = nearest(blocks, first.palette, "kmeans").flatten().tolist()
+    found = quantize(blocks, first.palette, "kmeans").flatten().tolist()
     assert all(row[token] == min(row) for row, token in zip(slow, found, strict=True))
 
 
 def test_blocks_and_pixels_are_inverses():
     pixels = torch.randint(256, (4, 6, 9, 3)).to(torch.uint8)
-    assert torch.equal(pixels_of(blocks_of(pixels, 3), 2, 3), pixels)
+    assert torch.equal(unpatchify(patchify(pixels, 3), 2, 3), pixels)
 
 
 def test_a_clustered_palette_is_near_the_images():
@@ -379,7 +379,7 @@ def test_what_cannot_be_is_refused_in_a_line(options, words):
 
 def test_more_colours_than_the_images_have_are_refused():
     images = black_and_white()
-    with pytest.raises(UsageError, match="300 colours were asked for, and the images have"):
+    with pytest.raises(UsageError, match="--palette-size 300 is above the"):
         build_model(Config(palette="kmeans", patch_size=2, palette_size=300), images, np.arange(48))
 
 

@@ -25,7 +25,7 @@ from pinxit.models.seq2seq.generate import best_of, padded, painting, painting_s
 from pinxit.models.seq2seq.sources import PLACED
 from pinxit.models.tokenizer.config import Config as TokenizerConfig
 from pinxit.models.tokenizer.quantizers import FSQ
-from pinxit.nn.beam_search import beam_search, by_chance, penalised
+from pinxit.nn.beam_search import beam_search, length_normalized, sample_text
 from pinxit.nn.positions import sincos_2d_pos_embed
 from pinxit.nn.rng import mix_seed, per_image_uniform
 from pinxit.nn.token_sampling import SamplingParams
@@ -162,7 +162,7 @@ def test_the_teacher_forced_loss_of_an_image_is_that_of_a_loop():
     torch.manual_seed(5)
     said, _ = model._chosen(batch.captions, 3)
     read = model.read(model.tokens_of(said.texts, said.languages), None)
-    codes, total = model.codes.codes_of(batch.pixels), 0.0
+    codes, total = model.codes.encode(batch.pixels), 0.0
     for i, t in itertools.product(range(3), range(model.steps)):
         log_p = model.logits(read, codes[:, :t])[i, t].log_softmax(-1)
         total -= log_p[codes[i, t]].item() / 3
@@ -348,9 +348,9 @@ def test_a_beam_as_wide_as_all_there_is_finds_the_true_maximum(penalty):
     found = beam_search(Table(vocab_size, 2 * wide), torch.tensor([0, 2]), length, wide, penalty)
     for start, row in zip((0, 2), found, strict=True):
         texts = list(all_texts(Table(vocab_size), start, length))
-        ranked = sorted(texts, key=lambda t: -penalised(t[1], len(t[0]) + 1, penalty))
+        ranked = sorted(texts, key=lambda t: -length_normalized(t[1], len(t[0]) + 1, penalty))
         assert row[0].tokens == ranked[0][0]
-        assert row[0].log_p == pytest.approx(ranked[0][1], abs=1e-4)
+        assert row[0].log_prob == pytest.approx(ranked[0][1], abs=1e-4)
         assert [f.tokens for f in row[:5]] == [text for text, _ in ranked[:5]]
 
 
@@ -364,20 +364,22 @@ def test_one_beam_is_the_likeliest_token_each_time():
         total += float(table.log_p(before)[token])
     if said[-1] == EOS:
         assert found.tokens == said[1:-1]
-        assert found.log_p == pytest.approx(total, abs=1e-4)
+        assert found.log_prob == pytest.approx(total, abs=1e-4)
 
 
 def test_texts_of_chance_come_as_often_as_they_are_likely():
     n = 4_000
     chance = per_image_uniform(n, 3, 0)[:, 0]
-    found = by_chance(Table(3, n), torch.zeros(n, dtype=torch.long), chance, SamplingParams())
+    found = sample_text(Table(3, n), torch.zeros(n, dtype=torch.long), chance, SamplingParams())
     likely = {text: math.exp(p) for text, p in all_texts(Table(3), 0, 1)}
     for text, p in likely.items():
         if len(text) <= 1:
             share = sum(f.tokens == text for f in found) / n
             assert share == pytest.approx(p, abs=4 * math.sqrt(p * (1 - p) / n) + 1e-3)
             assert all(
-                f.log_p == pytest.approx(math.log(p), abs=1e-4) for f in found if f.tokens == text
+                f.log_prob == pytest.approx(math.log(p), abs=1e-4)
+                for f in found
+                if f.tokens == text
             )
 
 
@@ -405,13 +407,13 @@ def test_a_frozen_tokenizer_is_kept_whole_and_does_not_learn():
     assert (model.config.palette_patch_size, model.config.palette_size) == (2, 16)
     tokens = tokenizer.tokenize(blobs(3))
     pixels = torch.from_numpy(blobs(3).pixels.copy())
-    assert np.array_equal(model.codes.codes_of(pixels), tokens.reshape(3, -1))
-    drawn = model.codes.images_of(torch.from_numpy(tokens.reshape(3, -1)))
+    assert np.array_equal(model.codes.encode(pixels), tokens.reshape(3, -1))
+    drawn = model.codes.decode(torch.from_numpy(tokens.reshape(3, -1)))
     assert np.array_equal(drawn, tokenizer.detokenize(tokens).pixels)
     assert not [name for name, _ in model.named_parameters() if name.startswith("codes")]
     again = build(model.config, model.info)
     again.load_state_dict(load(save(model.state_dict())))
-    assert np.array_equal(again.codes.codes_of(pixels), tokens.reshape(3, -1))
+    assert np.array_equal(again.codes.encode(pixels), tokens.reshape(3, -1))
     assert np.array_equal(again.draw(TEXTS).pixels, model.eval().draw(TEXTS).pixels)
     assert not again.train().codes.training
 

@@ -236,7 +236,7 @@ def test_largest_image_size_is_sampled():
 
 def test_label_changes_the_image_and_is_optional():
     model = tiny(condition="label").eval()
-    torch.nn.init.normal_(model.decoder.label_embed.table.weight)
+    torch.nn.init.normal_(model.decoder.label_embed.embedding.weight)
     first, second = model.sample(2, label="north-west"), model.sample(2, label="3")
     assert not np.array_equal(first.pixels, second.pixels)
     assert not np.array_equal(first.pixels, model.sample(2).pixels)

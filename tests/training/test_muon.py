@@ -74,11 +74,11 @@ def test_a_convolution_turns_as_the_matrix_of_its_kernels():
     conv = ResidualConv(8)
     settings = TrainingSettings(optimizer="muon", learning_rate=0.1, weight_decay=0.0)
     optimizer = build_optimizer(conv, settings)
-    before = conv.inner.weight.detach().clone()
-    conv.inner.weight.grad = torch.randn(8, 8, 3, 3)
+    before = conv.conv1.weight.detach().clone()
+    conv.conv1.weight.grad = torch.randn(8, 8, 3, 3)
     optimizer.step()
-    moved = (before - conv.inner.weight.detach()) / 0.1
-    wanted = orthogonal(conv.inner.weight.grad.flatten(1)[None])[0]
+    moved = (before - conv.conv1.weight.detach()) / 0.1
+    wanted = orthogonal(conv.conv1.weight.grad.flatten(1)[None])[0]
     assert torch.allclose(moved.flatten(1), wanted, atol=1e-4)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 import sys
 from collections.abc import Sequence
@@ -115,8 +116,16 @@ def family_command(name: str) -> Any:
             report=report,
         )
 
-    command.__annotations__["model"] = kind
+    command.__annotations__["model"] = _hide_internal_fields(kind)
     return command
+
+
+def _hide_internal_fields(config_class: Any) -> Any:
+    """The same class; fields that training sets itself are no options of the command line."""
+    for field in dataclasses.fields(config_class):
+        if field.metadata.get("internal"):
+            config_class.__annotations__[field.name] = tyro.conf.Suppress[Any]
+    return config_class
 
 
 def _train(

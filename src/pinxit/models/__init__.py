@@ -46,23 +46,25 @@ def family_of(config: Any) -> str:
 def build_model(
     config: Any, images: Images, rows: np.ndarray, seed: int = 0, tokenizer: Any = None
 ) -> tuple[Any, dict[str, Any]]:
-    """A model for these training images, its weights fresh of the seed, and what was prepared.
+    """Build a model for training images, with initial weights from the seed.
 
-    The tensors (none for most families) are in the model already; a run folder keeps them, so
-    that the model can be built again without the images. `tokenizer` is the image tokenizer that
-    the configuration names, loaded. Raises UsageError for what cannot be.
+    Returns the model and the tensors that its family fitted to the images (a palette, a text
+    tokenizer; none for most families). They are in the model already; a run folder keeps them, so
+    that the model can be built without the images. `tokenizer` is the image tokenizer that the
+    configuration names, loaded. Raises UsageError if the configuration does not fit the images.
     """
     import torch
 
+    from pinxit.models.saved_state import load_fitted
     from pinxit.nn.rng import mix_seed
 
     module = get_family(family_of(config))
     info = images.info(rows)
-    config, prepared = config.resolve(info), {}
+    config, fitted = config.resolve(info), {}
     if hasattr(module, "prepare"):
         named = {} if tokenizer is None else {"tokenizer": tokenizer}
-        config, prepared = module.prepare(config, info, images, rows, seed, **named)
+        config, fitted = module.prepare(config, info, images, rows, seed, **named)
     torch.manual_seed(mix_seed(seed, -1))
     model = module.build(config, info)
-    model.load_state_dict(prepared, strict=False)
-    return model, prepared
+    load_fitted(model, fitted)
+    return model, fitted

@@ -30,7 +30,10 @@ def config_from_dict(kind: type[C], record: dict[str, Any]) -> C:
     return kind(**values)
 
 
-def _heads(width: int) -> int:
-    """Heads of 32 numbers or somewhat more: the nearest count that divides the width."""
+def choose_num_heads(width: int) -> int:
+    """The largest number of attention heads that divides `width` into heads of 32 or more.
+
+    Of 64 or more for a width of 512 and above.
+    """
     most = max(1, width // (64 if width >= 512 else 32))
     return next(heads for heads in range(most, 0, -1) if width % heads == 0)

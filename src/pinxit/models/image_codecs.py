@@ -1,13 +1,14 @@
-"""What a model keeps beside its own weights: the words it reads, and a frozen image tokenizer.
+"""Images as sequences of integer codes, and back: by a palette, or by a frozen image tokenizer.
 
-Both travel within the model's tensors, so that a run's folder is all that is needed: JSON as the
-bytes of one tensor, a tokenizer's weights as tensors that do not learn.
+A codec has `grid` (rows and columns of codes), `num_codes`, `encode(pixels)` and `decode(codes)`.
+Codes are in raster order; `decode` shows a code below 0, which is not generated yet, as mid-grey.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+import json
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from jaxtyping import Int64, UInt8
@@ -15,106 +16,139 @@ from torch import Tensor, nn
 
 from pinxit.data.batch import DatasetInfo
 from pinxit.errors import UsageError
-from pinxit.models.saved_state import Kept, as_tensor
-from pinxit.nn.palette import coloured, nearest, unprepared
-from pinxit.nn.pixels import blocks_of
+from pinxit.models import family_of, get_family
+from pinxit.models.config import config_from_dict
+from pinxit.nn.palette import MID_GREY, PaletteKind, dequantize, initial_palette, quantize
+from pinxit.nn.pixels import patchify
 
 Codes = Int64[Tensor, "batch codes"]
 Pixels = UInt8[Tensor, "batch height width channel"]
 
 
-class PaletteCodes(nn.Module):
-    """Images as the nearest colours of a palette, block by block."""
+class PaletteCodec(nn.Module):
+    """The code of a patch is its nearest palette color."""
 
     palette: Tensor
 
-    def __init__(self, info: DatasetInfo, block: int, colors: int) -> None:
+    def __init__(
+        self, info: DatasetInfo, patch_size: int, size: int, kind: PaletteKind = "kmeans"
+    ) -> None:
         super().__init__()
-        self.block = block
-        self.grid = (info.height // block, info.width // block)
-        numbers = info.channels * block**2
-        self.register_buffer("palette", unprepared("kmeans", colors, numbers))
+        self.patch_size, self.num_codes = patch_size, size
+        self.kind: PaletteKind = kind
+        self.grid = (info.height // patch_size, info.width // patch_size)
+        patch_dim = info.channels * patch_size**2
+        self.register_buffer("palette", initial_palette(kind, size, patch_dim))
 
-    def codes_of(self, pixels: Pixels) -> Codes:
-        """Row by row from the top left."""
-        return nearest(blocks_of(pixels, self.block), self.palette, "kmeans")
+    def encode(self, pixels: Pixels) -> Codes:
+        """The codes of images."""
+        return quantize(patchify(pixels, self.patch_size), self.palette, self.kind)
 
-    def images_of(self, codes: Codes) -> Pixels:
-        """The palette's colours in their places; a code below 0 is mid-grey."""
-        return coloured(codes, self.palette, self.grid[0], self.block)
+    def decode(self, codes: Codes) -> Pixels:
+        """The images of codes."""
+        return dequantize(codes, self.palette, self.grid[0], self.patch_size)
 
 
-class TokenizerCodes(Kept):
-    """Images as the codes of an image tokenizer that does not learn any more.
+class FrozenImageTokenizer(nn.Module):
+    """The codes of a trained image tokenizer. Its weights are buffers: nothing trains them.
 
-    Its networks are built as it is loaded, from its own configuration.
+    `spec` says how the tokenizer is built, see `pack_image_tokenizer`. It is part of the model's
+    configuration, so a model loads without the tokenizer's own run folder.
     """
 
-    def __init__(self, info: DatasetInfo, block: int) -> None:
+    def __init__(self, spec: dict[str, Any]) -> None:
         super().__init__()
-        self.grid = (info.height // block, info.width // block)
-        self.inner: Any = None
+        with torch.random.fork_rng(devices=[]):  # do not shift the draws of the trained weights
+            tokenizer = _build_tokenizer(spec)
+        self.grid: tuple[int, int] = tokenizer.grid
+        self.num_codes: int = tokenizer.vocab_size
+        self.tokenizer: Any = freeze(tokenizer)
 
-    def set_extra_state(self, state: Tensor) -> None:
-        from pinxit.models import get_family
-        from pinxit.models.config import config_from_dict
-
-        super().set_extra_state(state)
-        module = get_family(self.record["family"])
-        config = config_from_dict(module.Config, self.record["config"])
-        self.inner = frozen(
-            module.build(config, DatasetInfo.from_json(self.record["dataset_info"]))
-        )
-
-    def train(self, mode: bool = True) -> TokenizerCodes:
-        """It stays in evaluation mode."""
+    def train(self, mode: bool = True) -> FrozenImageTokenizer:
+        """Stay in evaluation mode."""
         return super().train(False)
 
-    def codes_of(self, pixels: Pixels) -> Codes:
-        """Row by row from the top left."""
+    def encode(self, pixels: Pixels) -> Codes:
+        """The codes of images, in float32."""
         with torch.no_grad(), torch.autocast(pixels.device.type, enabled=False):
-            return self.inner.codes_of(pixels).flatten(1)
+            return self.tokenizer.pixels_to_codes(pixels).flatten(1)
 
-    def images_of(self, codes: Codes) -> Pixels:
-        """The tokenizer's image; where a code is below 0, mid-grey."""
-        known = self.inner.images_of(codes.clamp(min=0).unflatten(1, self.grid))
+    def decode(self, codes: Codes) -> Pixels:
+        """The images of codes."""
+        pixels = self.tokenizer.codes_to_pixels(codes.clamp(min=0).unflatten(1, self.grid))
         if bool((codes >= 0).all()):
-            return known
-        block = known.shape[1] // self.grid[0]
-        unknown = (codes < 0).unflatten(1, self.grid)
-        unknown = unknown.repeat_interleave(block, 1).repeat_interleave(block, 2)
-        return torch.where(unknown[..., None], torch.full_like(known, 128), known)
+            return pixels
+        patch_size = pixels.shape[1] // self.grid[0]
+        missing = (codes < 0).unflatten(1, self.grid)
+        missing = missing.repeat_interleave(patch_size, 1).repeat_interleave(patch_size, 2)
+        return torch.where(missing[..., None], torch.full_like(pixels, MID_GREY), pixels)
 
 
-def of_tokenizer(named: str, model: Any, info: DatasetInfo) -> tuple[int, int, dict[str, Tensor]]:
-    """Of an image tokenizer: pixels a side of a code, how many codes, and what `TokenizerCodes`
-    loads.
+ImageCodec = PaletteCodec | FrozenImageTokenizer
 
-    Raises UsageError where it is of images of another size or number of channels.
+
+class ImageTokenizerModel(Protocol):
+    """What a codec needs of a trained image tokenizer, a torch module."""
+
+    config: Any
+    info: DatasetInfo
+    grid: tuple[int, int]
+    vocab_size: int
+    fsq_levels: tuple[int, ...]  # of each digit of a code; empty if codes have no digits
+
+    def pixels_to_codes(self, pixels: Pixels) -> Int64[Tensor, "batch rows columns"]: ...
+    def codes_to_pixels(self, codes: Int64[Tensor, "batch rows columns"]) -> Pixels: ...
+    def state_dict(self) -> dict[str, Any]: ...
+
+
+class PackedTokenizer(NamedTuple):
+    """A trained image tokenizer as the configuration and tensors of another model."""
+
+    spec: dict[str, Any]  # family, config and dataset info, as JSON
+    patch_size: int  # pixels per side of a code
+    num_codes: int
+    fsq_levels: tuple[int, ...]
+    tensors: dict[str, Tensor]  # the state dict of a `FrozenImageTokenizer`
+
+
+def pack_image_tokenizer(
+    run_name: str, tokenizer: ImageTokenizerModel | None, info: DatasetInfo
+) -> PackedTokenizer:
+    """Pack a trained image tokenizer for a model of images with these facts.
+
+    Raises UsageError if it is None, or was trained on images of another shape.
     """
-    from pinxit.models import family_of
-
-    if model is None:
-        raise UsageError(f"the tokenizer of {named} was not loaded.")
-    own = (model.info.height, model.info.width, model.info.channels)
-    if own != (info.height, info.width, info.channels):
+    if tokenizer is None:
+        raise UsageError(f"the image tokenizer {run_name} was not loaded.")
+    shapes = [f"{d.height}x{d.width}x{d.channels}" for d in (tokenizer.info, info)]
+    if shapes[0] != shapes[1]:
         raise UsageError(
-            f"the tokenizer is of images of {'x'.join(map(str, own))} (height, width, channels), "
-            f"these are {info.height}x{info.width}x{info.channels}; read them with the --size "
-            "and --color that it was trained with."
+            f"the image tokenizer takes images of {shapes[0]} (height, width, channels), not "
+            f"{shapes[1]}; load them with the --size and --color that it was trained with."
         )
-    record = {
-        "family": family_of(model.config),
-        "config": dataclasses.asdict(model.config),
-        "dataset_info": model.info.to_json(),
+    spec = {
+        "family": family_of(tokenizer.config),
+        "config": dataclasses.asdict(tokenizer.config),
+        "dataset_info": tokenizer.info.to_json(),
     }
-    inner = {f"inner.{name}": tensor.cpu() for name, tensor in model.state_dict().items()}
-    tensors = {"_extra_state": as_tensor(record), **inner}
-    return info.height // model.grid[0], model.vocab_size, tensors
+    tensors = {f"tokenizer.{name}": t.cpu() for name, t in tokenizer.state_dict().items()}
+    return PackedTokenizer(
+        json.loads(json.dumps(spec)),  # as config.json holds it: lists in place of tuples
+        info.height // tokenizer.grid[0],
+        tokenizer.vocab_size,
+        tokenizer.fsq_levels,
+        tensors,
+    )
 
 
-def frozen(module: nn.Module) -> nn.Module:
-    """The same with buffers in place of parameters: nothing of it learns or is averaged."""
+def _build_tokenizer(spec: dict[str, Any]) -> Any:
+    family = get_family(spec["family"])
+    config = config_from_dict(family.Config, spec["config"])
+    return family.build(config, DatasetInfo.from_json(spec["dataset_info"]))
+
+
+def freeze(module: nn.Module) -> nn.Module:
+    """Replace all parameters by buffers, in place: no optimizer or running average sees them."""
     for part in module.modules():
         for name, parameter in list(part.named_parameters(recurse=False)):
             del part._parameters[name]

@@ -1,24 +1,21 @@
-"""What a model is given, checked: images of its size, masks of theirs, labels that it knows."""
+"""Check what a model is given: images of its shape, masks of theirs, labels that it knows."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Bool, UInt8
 from torch import Tensor
 
 from pinxit.data.batch import DatasetInfo
 from pinxit.data.images import Images
 from pinxit.errors import UsageError
 
-if TYPE_CHECKING:
-    from pinxit.data.masks import Missing
 
-
-def pixels_for(info: DatasetInfo, images: Images) -> UInt8[Tensor, "n height width channel"]:
-    """The pixels as a tensor. Raises UsageError where they are not of the model's size."""
+def check_images(info: DatasetInfo, images: Images) -> UInt8[Tensor, "n height width channel"]:
+    """Return the pixels as a tensor. Raises UsageError if the model takes another shape."""
     expected = (info.height, info.width, info.channels)
     if images.pixels.shape[1:] != expected:
         raise UsageError(
@@ -28,17 +25,17 @@ def pixels_for(info: DatasetInfo, images: Images) -> UInt8[Tensor, "n height wid
     return torch.from_numpy(np.array(images.pixels))
 
 
-def refuse_other_shape(images: Images, missing: Missing) -> None:
-    """Raises UsageError where a mask is not of its images' number and size."""
+def check_mask(images: Images, mask: Bool[np.ndarray, "n height width"]) -> None:
+    """Raises UsageError if the mask does not have the number and size of the images."""
     expected = images.pixels.shape[:3]
-    if tuple(missing.shape) != expected:
-        raise UsageError(f"the mask is {list(missing.shape)}, the images {list(expected)}.")
+    if tuple(mask.shape) != expected:
+        raise UsageError(f"the mask has shape {list(mask.shape)}, the images {list(expected)}.")
 
 
-def class_of(config: Any, info: DatasetInfo, label: str) -> int:
-    """The class number of a label's name; `config.condition` says whether the model sees labels.
+def label_index(config: Any, info: DatasetInfo, label: str) -> int:
+    """The class number of a label's name.
 
-    Raises UsageError where it does not, or knows no such label.
+    Raises UsageError for an unknown label, and if the model was trained without labels.
     """
     if config.condition == "none":
         raise UsageError(

@@ -1,55 +1,71 @@
-"""Records that travel inside a model's state dict, as JSON."""
+"""State that travels inside a model's state dict: JSON records, and tensors fitted to the data."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from jaxtyping import UInt8
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from torch import Tensor, nn
 
 from pinxit.data.text_tokenizer import TextTokenizer
+from pinxit.errors import PinxitError, did_you_mean
 
 
-def as_tensor(record: Any) -> UInt8[Tensor, " bytes"]:
-    """JSON as the bytes of a tensor."""
+def json_to_tensor(record: Any) -> UInt8[Tensor, " bytes"]:
+    """A JSON record as a tensor of its bytes."""
     return torch.frombuffer(bytearray(json.dumps(record).encode()), dtype=torch.uint8)
 
 
-class Kept(nn.Module):
-    """A record that is saved and loaded with the weights, however long it is."""
+def load_fitted(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Load tensors that were fitted to the training data (a palette, a text tokenizer).
+
+    Raises PinxitError for a name that is not one of the model's buffers or JSON records.
+    """
+    learned = {name for name, _ in model.named_parameters()}
+    known = [name for name in model.state_dict() if name not in learned]
+    for name in tensors:
+        if name not in known:
+            raise PinxitError(
+                f"the model has no fitted tensor '{name}'.{did_you_mean(name, known)}"
+            )
+    model.load_state_dict(dict(tensors), strict=False)  # the names are checked above
+
+
+class JsonState(nn.Module):
+    """A JSON record that is saved and loaded with the weights, whatever its length."""
 
     def __init__(self, record: Any = None) -> None:
         super().__init__()
         self.record = record
 
     def get_extra_state(self) -> Tensor:
-        return as_tensor(self.record)
+        return json_to_tensor(self.record)
 
     def set_extra_state(self, state: Tensor) -> None:
         self.record = json.loads(bytes(state.cpu().tolist()))
 
 
-class KeptWords(Kept):
-    """The words of a model; of bytes alone before any are learned."""
+class TextTokenizerState(JsonState):
+    """A model's text tokenizer; a byte-level one until the fitted one is loaded."""
 
     def __init__(self, languages: tuple[str, ...]) -> None:
-        super().__init__()
-        self.words = bytes_alone(languages)
-        self.record = self.words.to_json()
+        tokenizer = byte_level_tokenizer(languages)
+        super().__init__(tokenizer.to_json())
+        self.tokenizer = tokenizer
 
     def set_extra_state(self, state: Tensor) -> None:
         super().set_extra_state(state)
-        self.words = TextTokenizer.from_json(self.record)
+        self.tokenizer = TextTokenizer.from_json(self.record)
 
 
-def bytes_alone(languages: tuple[str, ...]) -> TextTokenizer:
-    """Words of which each piece is a byte."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-
+def byte_level_tokenizer(languages: tuple[str, ...]) -> TextTokenizer:
+    """A text tokenizer whose tokens are bytes."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    pieces = Tokenizer(models.BPE({letter: i for i, letter in enumerate(alphabet)}, []))
-    pieces.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # pyright: ignore[reportAttributeAccessIssue]
-    pieces.decoder = decoders.ByteLevel()  # pyright: ignore[reportAttributeAccessIssue]
-    return TextTokenizer(pieces, languages, {name: (0,) * len(alphabet) for name in languages})
+    bpe = Tokenizer(models.BPE({letter: i for i, letter in enumerate(alphabet)}, []))
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # pyright: ignore[reportAttributeAccessIssue]
+    bpe.decoder = decoders.ByteLevel()  # pyright: ignore[reportAttributeAccessIssue]
+    return TextTokenizer(bpe, languages, {name: (0,) * len(alphabet) for name in languages})

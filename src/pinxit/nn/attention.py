@@ -13,84 +13,19 @@ from torch import Tensor, nn
 from pinxit.nn.positions import RotaryCache, apply_rotary
 
 Hidden = Float[Tensor, "batch length width"]
-
-Seen = Bool[Tensor, "batch length"]
-
-
-@dataclass
-class KVCache:
-    """A layer's cache of fixed shape: `[batch, heads, context, head]`, filled from the left."""
-
-    keys: Tensor
-    values: Tensor
-
-    @classmethod
-    def empty(cls, batch: int, heads: int, context: int, head: int, like: Tensor) -> KVCache:
-        shape = (batch, heads, context, head)
-        return cls(like.new_zeros(shape), like.new_zeros(shape))
-
-    def put(self, at: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Write from position `at` on; returns all up to the last written, as views."""
-        end = at + keys.shape[2]
-        self.keys[:, :, at:end], self.values[:, :, at:end] = keys, values
-        return self.keys[:, :, :end], self.values[:, :, :end]
-
-
-class Attention(nn.Module):
-    """Multi-head self-attention, softmax(q k^T / sqrt(head)) v (Vaswani 2017, eq. 1)."""
-
-    def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.qkv = nn.Linear(width, 3 * width)
-        self.out = nn.Linear(width, width)
-
-    def forward(
-        self,
-        h: Hidden,
-        causal: bool = False,
-        rotation: RotaryCache | None = None,
-        cache: KVCache | None = None,
-        at: int = 0,
-        since: int = 0,
-        seen: Seen | None = None,
-    ) -> Hidden:
-        """`causal`: a position sees itself and those before. With a `cache` the rows of `h` stand
-        at `at` and after, and see all that was put there before: one row, or from `at` 0 on.
-        Positions before `since` are seen, but do not ask and are not returned. Positions that are
-        not `seen` (padding) are seen by none."""
-        if since:
-            return self.out(self._asked(h, since).transpose(1, 2).flatten(2))
-        qkv = self.qkv(h).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        qk, v = qkv.split((2, 1))  # each [1 or 2, batch, heads, length, head]
-        q, k = (qk if rotation is None else apply_rotary(qk, rotation)).unbind(0)
-        v = v[0]
-        if cache is not None:
-            k, v = cache.put(at, k, v)
-        mask = None if seen is None else seen[:, None, None, :]
-        mixed = attention(q, k, v, mask, causal and q.shape[2] > 1)
-        return self.out(mixed.transpose(1, 2).flatten(2))
-
-    def _asked(self, h: Hidden, since: int) -> Float[Tensor, "batch heads some head"]:
-        width = h.shape[-1]
-        weight, bias = self.qkv.weight, self.qkv.bias
-        q = F.linear(h[:, since:], weight[:width], bias[:width])
-        kv = F.linear(h, weight[width:], bias[width:])
-        q = q.unflatten(-1, (self.heads, -1)).transpose(1, 2)
-        k, v = kv.unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
-        return attention(q, k, v)
+KeyMask = Bool[Tensor, "batch length"]  # False: padding, which no query attends to
 
 
 def attention(
-    q: Float[Tensor, "b n t head"],
-    k: Float[Tensor, "b n s head"],
-    v: Float[Tensor, "b n s head"],
+    q: Float[Tensor, "batch heads queries head_dim"],
+    k: Float[Tensor, "batch heads keys head_dim"],
+    v: Float[Tensor, "batch heads keys head_dim"],
     mask: Tensor | None = None,
     causal: bool = False,
-) -> Float[Tensor, "b n t head"]:
-    """softmax(q k^T / sqrt(head)) v (Vaswani 2017, eq. 1).
+) -> Float[Tensor, "batch heads queries head_dim"]:
+    """softmax(q k^T / sqrt(head_dim)) v (Vaswani 2017, eq. 1).
 
-    In training on a CPU in fp32: there the backward pass in bf16 takes 2 to 8 times as long.
+    Training on a CPU runs in float32: the backward pass in bfloat16 takes 2 to 8 times as long.
     """
     if q.device.type == "cpu" and torch.is_grad_enabled():
         with torch.autocast("cpu", enabled=False):
@@ -99,43 +34,117 @@ def attention(
     return F.scaled_dot_product_attention(q, k, v, mask, is_causal=causal)
 
 
-class Source(NamedTuple):
-    """What a decoder's layer keeps of the source: its keys and values, and which are no padding."""
+@dataclass
+class KVCache:
+    """One layer's keys and values, `[batch, heads, max_len, head_dim]`, filled from the left."""
 
-    keys: Float[Tensor, "batch heads length head"]
-    values: Float[Tensor, "batch heads length head"]
-    seen: Seen
+    keys: Tensor
+    values: Tensor
 
-    def take(self, rows: Tensor) -> Source:
-        """Of these rows of the batch."""
-        return Source(self.keys[rows], self.values[rows], self.seen[rows])
+    @classmethod
+    def empty(
+        cls, batch: int, num_heads: int, max_len: int, head_dim: int, like: Tensor
+    ) -> KVCache:
+        shape = (batch, num_heads, max_len, head_dim)
+        return cls(like.new_zeros(shape), like.new_zeros(shape))
+
+    def append(self, start_pos: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Write at `start_pos` and after; return views of everything up to the last position."""
+        end = start_pos + keys.shape[2]
+        self.keys[:, :, start_pos:end], self.values[:, :, start_pos:end] = keys, values
+        return self.keys[:, :, :end], self.values[:, :, :end]
+
+    def index_select(self, rows: Tensor) -> KVCache:
+        """The cache of these rows of the batch."""
+        return KVCache(self.keys[rows], self.values[rows])
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention (Vaswani 2017, 3.2.2)."""
+
+    def __init__(self, width: int, num_heads: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.qkv = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+
+    def forward(
+        self,
+        h: Hidden,
+        causal: bool = False,
+        rotary: RotaryCache | None = None,
+        cache: KVCache | None = None,
+        start_pos: int = 0,
+        key_mask: KeyMask | None = None,
+    ) -> Hidden:
+        """Attend from every position of `h`.
+
+        With a `cache`, `h` holds positions `start_pos` and after, which also attend to all cached
+        positions: either one position, or all from 0 on.
+        """
+        qkv = self.qkv(h).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
+        qk, v = qkv.split((2, 1))  # [2 or 1, batch, heads, length, head_dim]
+        q, k = (qk if rotary is None else apply_rotary(qk, rotary)).unbind(0)
+        v = v[0]
+        if cache is not None:
+            k, v = cache.append(start_pos, k, v)
+        mask = None if key_mask is None else key_mask[:, None, None, :]
+        mixed = attention(q, k, v, mask, causal and q.shape[2] > 1)
+        return self.out(mixed.transpose(1, 2).flatten(2))
+
+    def attend_from(self, h: Hidden, start: int) -> Float[Tensor, "batch queries width"]:
+        """Attend from the positions `start` and after to all positions: no mask, no rotary.
+
+        Returns the output of those positions only, and saves the queries of the others.
+        """
+        width = h.shape[-1]
+        weight, bias = self.qkv.weight, self.qkv.bias
+        q = F.linear(h[:, start:], weight[:width], bias[:width])
+        kv = F.linear(h, weight[width:], bias[width:])
+        q = q.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+        k, v = kv.unflatten(-1, (2, self.num_heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+        return self.out(attention(q, k, v).transpose(1, 2).flatten(2))
+
+
+class CrossKV(NamedTuple):
+    """Keys and values of the source for one decoder layer."""
+
+    keys: Float[Tensor, "batch heads length head_dim"]
+    values: Float[Tensor, "batch heads length head_dim"]
+    key_mask: KeyMask
+
+    def index_select(self, rows: Tensor) -> CrossKV:
+        """The keys and values of these rows of the batch."""
+        return CrossKV(self.keys[rows], self.values[rows], self.key_mask[rows])
 
 
 class CrossAttention(nn.Module):
     """Queries of the target, keys and values of the source (Vaswani 2017, 3.2.3)."""
 
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, width: int, num_heads: int) -> None:
         super().__init__()
-        self.heads = heads
+        self.num_heads = num_heads
         self.q = nn.Linear(width, width)
         self.kv = nn.Linear(width, 2 * width)
         self.out = nn.Linear(width, width)
 
-    def source(self, encoded: Hidden, seen: Seen) -> Source:
-        """To be computed once, however long the target grows."""
-        kv = self.kv(encoded).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        return Source(kv[0], kv[1], seen)
+    def project_source(self, encoded: Hidden, key_mask: KeyMask) -> CrossKV:
+        """Keys and values of the encoded source; compute them once for all target positions."""
+        kv = self.kv(encoded).unflatten(-1, (2, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
+        return CrossKV(kv[0], kv[1], key_mask)
 
-    def forward(self, h: Hidden, source: Source) -> Hidden:
-        mask = source.seen[:, None, None, :]
-        mixed = attention(self._asked(h), source.keys, source.values, mask)
+    def forward(self, h: Hidden, source: CrossKV) -> Hidden:
+        mask = source.key_mask[:, None, None, :]
+        mixed = attention(self._queries(h), source.keys, source.values, mask)
         return self.out(mixed.transpose(1, 2).flatten(2))
 
-    def weights(self, h: Hidden, source: Source) -> Float[Tensor, "batch heads target length"]:
-        """What each position of the target looks at in the source; sums to one."""
-        q = self._asked(h)
-        scores = q @ source.keys.transpose(2, 3) / q.shape[-1] ** 0.5
-        return scores.masked_fill(~source.seen[:, None, None, :], -torch.inf).softmax(-1)
+    def attention_weights(
+        self, h: Hidden, source: CrossKV
+    ) -> Float[Tensor, "batch heads target length"]:
+        """The softmax weights over the source for each target position; they sum to one."""
+        q = self._queries(h)
+        logits = q @ source.keys.transpose(2, 3) / q.shape[-1] ** 0.5
+        return logits.masked_fill(~source.key_mask[:, None, None, :], -torch.inf).softmax(-1)
 
-    def _asked(self, h: Hidden) -> Float[Tensor, "batch heads length head"]:
-        return self.q(h).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+    def _queries(self, h: Hidden) -> Float[Tensor, "batch heads length head_dim"]:
+        return self.q(h).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)

@@ -1,4 +1,8 @@
-"""Texts from a decoder: beam search with a length penalty (Wu 2016, eq. 14), or by chance."""
+"""Generate texts from next-token log-probabilities: beam search (Wu 2016) and sampling.
+
+A decoder is a function `step(token, t, rows)`, see `NextTokenFn`. Both searches return tokens
+without EOS, and their log-probability with it.
+"""
 
 from __future__ import annotations
 
@@ -13,124 +17,142 @@ from torch import Tensor
 from pinxit.data.text_tokenizer import EOS
 from pinxit.nn.token_sampling import SamplingParams
 
-LogP = Float[Tensor, "n vocabulary"]
+LogProbs = Float[Tensor, "rows vocab"]
+
+# (last token of each row, its position t, rows of the previous call to continue; None: all) ->
+# log-probabilities of the next token
+NextTokenFn = Callable[[Int64[Tensor, " rows"], int, Int64[Tensor, " rows"] | None], LogProbs]
 
 
-class Found(NamedTuple):
-    """Tokens without the end, and their log-probability with it, in nats."""
+class Hypothesis(NamedTuple):
+    """A generated text."""
 
-    tokens: tuple[int, ...]
-    log_p: float
-
-
-# (the last token of each row, its place, the rows to go on with; None: all) to log-probabilities
-Step = Callable[[Int64[Tensor, " n"], int, Int64[Tensor, " n"] | None], LogP]
+    tokens: tuple[int, ...]  # without EOS
+    log_prob: float  # with EOS, nats
 
 
-def penalised(log_p: float, length: int, penalty: float) -> float:
-    """What texts are ranked by: log p over ((5 + length) / 6)^penalty."""
-    return log_p / ((5 + length) / 6) ** penalty
+def length_normalized(log_prob: float, length: int, penalty: float) -> float:
+    """The score that ranks texts: log p / ((5 + length) / 6)^penalty (Wu 2016, eq. 14)."""
+    return log_prob / ((5 + length) / 6) ** penalty
 
 
 def beam_search(
-    step: Step, start: Int64[Tensor, " n"], length: int, num_beams: int, penalty: float = 0.6
-) -> list[list[Found]]:
-    """For each row the best texts found, at most `num_beams`, the best first.
+    step: NextTokenFn,
+    start: Int64[Tensor, " n"],
+    max_len: int,
+    num_beams: int,
+    penalty: float = 0.6,
+) -> list[list[Hypothesis]]:
+    """Search the best texts of each row; returns at most `num_beams` per row, best first.
 
-    A text is over at its END; at place `length` it must be. `step` sees `n * num_beams` rows. Stops
-    where nothing that is still growing could come before what is found.
+    `start` is the first token of each row. A text ends at EOS, which is forced after `max_len`
+    tokens. `step` gets `n * num_beams` rows. The search stops when no unfinished text can enter
+    the best `num_beams` any more.
     """
     n, device = len(start), start.device
     tokens = start.repeat_interleave(num_beams)[:, None]
-    total = torch.full((n, num_beams), -math.inf, device=device)
-    total[:, 0] = 0  # all beams of a row are the same at first: one is enough
-    done: list[list[Found]] = [[] for _ in range(n)]
+    scores = torch.full((n, num_beams), -math.inf, device=device)
+    scores[:, 0] = 0  # all beams of a row start equal: use one
+    finished: list[list[Hypothesis]] = [[] for _ in range(n)]
     rows = None
-    for t in range(length + 1):
-        log_p = step(tokens[:, -1], t, rows).unflatten(0, (n, num_beams))
-        if t == length:
-            log_p = _end_alone(log_p)
-        both = (total[..., None] + log_p).flatten(1)
-        best = both.topk(min(2 * num_beams, both.shape[1]), 1)
-        total, rows, token = _grown(best, log_p.shape[-1], tokens, done, num_beams, t)
-        if all(_settled(done[i], total[i], num_beams, length, penalty) for i in range(n)):
+    for t in range(max_len + 1):
+        log_probs = step(tokens[:, -1], t, rows).unflatten(0, (n, num_beams))
+        if t == max_len:
+            log_probs = _force_eos(log_probs)
+        candidates = (scores[..., None] + log_probs).flatten(1)
+        best = candidates.topk(min(2 * num_beams, candidates.shape[1]), 1)
+        scores, rows, next_token = _expand(best, log_probs.shape[-1], tokens, finished, num_beams)
+        if all(_is_done(finished[i], scores[i], num_beams, max_len, penalty) for i in range(n)):
             break
-        tokens = torch.cat((tokens[rows], token[:, None]), 1)
-    return [_ranked(found, penalty)[:num_beams] for found in done]
+        tokens = torch.cat((tokens[rows], next_token[:, None]), 1)
+    return [_rank(hypotheses, penalty)[:num_beams] for hypotheses in finished]
 
 
-def _end_alone(log_p: LogP) -> LogP:
-    only = torch.full_like(log_p, -math.inf)
-    only[..., EOS] = log_p[..., EOS]
-    return only
+def _force_eos(log_probs: LogProbs) -> LogProbs:
+    forced = torch.full_like(log_probs, -math.inf)
+    forced[..., EOS] = log_probs[..., EOS]
+    return forced
 
 
-def _grown(
+def _expand(
     best: torch.return_types.topk,
-    vocabulary: int,
+    vocab_size: int,
     tokens: Int64[Tensor, "rows t"],
-    done: list[list[Found]],
+    finished: list[list[Hypothesis]],
     num_beams: int,
-    t: int,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Puts texts that are over into `done`; the others' totals, rows and tokens, best first."""
-    n, device = len(done), tokens.device
-    total = torch.full((n, num_beams), -math.inf)
+    """Append the texts that end here to `finished`.
+
+    Returns the scores `[n, num_beams]`, the rows they continue and the next tokens of the others.
+    """
+    n, device = len(finished), tokens.device
+    scores = torch.full((n, num_beams), -math.inf)
     rows = torch.arange(n)[:, None].repeat(1, num_beams) * num_beams
-    token = torch.full((n, num_beams), EOS)
+    next_token = torch.full((n, num_beams), EOS)
     for i in range(n):
-        kept = 0
+        slot = 0
         ranked = zip(best.values[i].tolist(), best.indices[i].tolist(), strict=True)
-        for rank, (value, at) in enumerate(ranked):
-            beam, piece = divmod(at, vocabulary)
-            if value == -math.inf:
+        for rank, (score, index) in enumerate(ranked):
+            beam, token = divmod(index, vocab_size)
+            row = i * num_beams + beam
+            if score == -math.inf:
                 break
-            if piece == EOS and rank < num_beams:
-                done[i].append(Found(tuple(tokens[i * num_beams + beam, 1:].tolist()), value))
-            elif piece != EOS and kept < num_beams:
-                total[i, kept], rows[i, kept], token[i, kept] = value, i * num_beams + beam, piece
-                kept += 1
-    return total.to(device), rows.flatten().to(device), token.flatten().to(device)
+            if token == EOS and rank < num_beams:
+                finished[i].append(Hypothesis(tuple(tokens[row, 1:].tolist()), score))
+            elif token != EOS and slot < num_beams:
+                scores[i, slot], rows[i, slot], next_token[i, slot] = score, row, token
+                slot += 1
+    return scores.to(device), rows.flatten().to(device), next_token.flatten().to(device)
 
 
-def _settled(
-    found: list[Found], growing: Tensor, num_beams: int, length: int, penalty: float
+def _is_done(
+    finished: list[Hypothesis],
+    unfinished_scores: Float[Tensor, " beams"],
+    num_beams: int,
+    max_len: int,
+    penalty: float,
 ) -> bool:
-    """Whether no text that still grows can come among the best."""
-    hope = float(growing.max())
-    if hope == -math.inf:
+    """Whether no unfinished text can enter the best `num_beams`."""
+    best_unfinished = float(unfinished_scores.max())
+    if best_unfinished == -math.inf:
         return True
-    if len(found) < num_beams:
+    if len(finished) < num_beams:
         return False
-    worst = _ranked(found, penalty)[num_beams - 1]
-    return penalised(worst.log_p, len(worst.tokens) + 1, penalty) >= penalised(
-        hope, length + 1, penalty
-    )
+    bound = length_normalized(best_unfinished, max_len + 1, penalty)
+    return _score(_rank(finished, penalty)[num_beams - 1], penalty) >= bound
 
 
-def _ranked(found: list[Found], penalty: float) -> list[Found]:
-    return sorted(found, key=lambda f: -penalised(f.log_p, len(f.tokens) + 1, penalty))
+def _rank(hypotheses: list[Hypothesis], penalty: float) -> list[Hypothesis]:
+    return sorted(hypotheses, key=lambda hypothesis: -_score(hypothesis, penalty))
 
 
-def by_chance(
-    step: Step,
+def _score(hypothesis: Hypothesis, penalty: float) -> float:
+    return length_normalized(hypothesis.log_prob, len(hypothesis.tokens) + 1, penalty)
+
+
+def sample_text(
+    step: NextTokenFn,
     start: Int64[Tensor, " n"],
-    chance: Float[Tensor, "n places"],
-    chances: SamplingParams,
-) -> list[Found]:
-    """For each row a text drawn token by token; `log_p` is the model's, whatever was drawn from."""
-    n, length = chance.shape[0], chance.shape[1] - 1
-    tokens, log_p = start[:, None], torch.zeros(n, device=start.device)
-    over = torch.zeros(n, dtype=torch.bool, device=start.device)
-    for t in range(length + 1):
-        known = step(tokens[:, -1], t, None)
-        if t == length:
-            known = _end_alone(known)
-        picked = torch.where(over, EOS, chances.sample(known, chance[:, t]))
-        log_p = log_p + torch.where(over, 0.0, known.gather(1, picked[:, None])[:, 0])
-        over = over | (picked == EOS)
-        tokens = torch.cat((tokens, picked[:, None]), 1)
-        if bool(over.all()):
+    uniforms: Float[Tensor, "n positions"],
+    params: SamplingParams,
+) -> list[Hypothesis]:
+    """Sample one text for each row, token by token, with at most `positions - 1` tokens.
+
+    `log_prob` is the model's own, whatever distribution `params` samples from.
+    """
+    n, max_len = uniforms.shape[0], uniforms.shape[1] - 1
+    tokens, log_prob = start[:, None], torch.zeros(n, device=start.device)
+    finished = torch.zeros(n, dtype=torch.bool, device=start.device)
+    for t in range(max_len + 1):
+        log_probs = step(tokens[:, -1], t, None)
+        if t == max_len:
+            log_probs = _force_eos(log_probs)
+        token = torch.where(finished, EOS, params.sample(log_probs, uniforms[:, t]))
+        log_prob = log_prob + torch.where(finished, 0.0, log_probs.gather(1, token[:, None])[:, 0])
+        finished = finished | (token == EOS)
+        tokens = torch.cat((tokens, token[:, None]), 1)
+        if bool(finished.all()):
             break
     texts = [row[1 : row.index(EOS, 1)] for row in tokens.tolist()]
-    return [Found(tuple(text), value) for text, value in zip(texts, log_p.tolist(), strict=True)]
+    pairs = zip(texts, log_prob.tolist(), strict=True)
+    return [Hypothesis(tuple(text), value) for text, value in pairs]

@@ -1,4 +1,8 @@
-"""Run a function in batches of one fixed size, so that results do not depend on the batch."""
+"""Run a function in batches of one fixed size, so that results do not depend on the batch.
+
+The rounding of a matrix product depends on its shape. With equal shapes the result for an image
+is the same bit for bit, whatever else is in the batch.
+"""
 
 from __future__ import annotations
 
@@ -7,29 +11,32 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-CHUNK = 64  # images a chunk; an image's slot and its chunk's shape never depend on the request
+BATCH_SIZE = 64  # images
 
 
 def map_in_fixed_batches(
-    function: Callable[..., Tensor | tuple[Tensor, ...]], *rows: Tensor | None, size: int = CHUNK
+    function: Callable[..., Tensor | tuple[Tensor, ...]],
+    *inputs: Tensor | None,
+    batch_size: int = BATCH_SIZE,
 ) -> list[Tensor]:
-    """`function` over rows in chunks of exactly `size`, the last one padded with its last row.
+    """Apply `function` to the rows of `inputs` in batches of exactly `batch_size`.
 
-    A matrix product's rounding depends on its shape, so equal shapes make an image's result
-    the same bit for bit whatever stands beside it. Returns a list: one tensor an output.
+    The last batch is padded with copies of its last row; an input that is None is passed on as
+    None. Returns one tensor per output of `function`.
     """
-    first = next(row for row in rows if row is not None)
-    parts: list[tuple[Tensor, ...]] = []
-    for start in range(0, len(first), size):
-        chunk = [None if row is None else _padded(row[start : start + size], size) for row in rows]
-        result = function(*chunk)
-        result = result if isinstance(result, tuple) else (result,)
-        parts.append(tuple(r[: len(first) - start].clone() for r in result))
-    return [torch.cat(column) for column in zip(*parts, strict=True)]
+    first = next(tensor for tensor in inputs if tensor is not None)
+    batches: list[tuple[Tensor, ...]] = []
+    for start in range(0, len(first), batch_size):
+        rows = slice(start, start + batch_size)
+        batch = [None if x is None else _pad_rows(x[rows], batch_size) for x in inputs]
+        outputs = function(*batch)
+        outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+        batches.append(tuple(output[: len(first) - start].clone() for output in outputs))
+    return [torch.cat(column) for column in zip(*batches, strict=True)]
 
 
-def _padded(rows: Tensor, size: int) -> Tensor:
-    missing = size - len(rows)
+def _pad_rows(rows: Tensor, count: int) -> Tensor:
+    missing = count - len(rows)
     if missing == 0:
         return rows
     return torch.cat([rows, rows[-1:].expand(missing, *rows.shape[1:])])

@@ -1,4 +1,4 @@
-"""What the families share: chance per image, work in equal chunks, residual blocks."""
+"""Residual layers and the label embedding that several model families use."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 def zero_init(layer: nn.Linear | nn.Conv2d) -> nn.Linear | nn.Conv2d:
-    """A layer that begins at zero: the last of a residual branch, which then begins as identity."""
+    """Set a layer to zero. As the last layer of a residual branch it starts as the identity."""
     nn.init.zeros_(layer.weight)
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
@@ -17,43 +17,47 @@ def zero_init(layer: nn.Linear | nn.Conv2d) -> nn.Linear | nn.Conv2d:
 
 
 class ResidualLinear(nn.Module):
-    """h + W2 act(W1 act(h)): two matrix products, no normalisation (after He 2016)."""
+    """h + W2 silu(W1 silu(h)): two linear layers without normalization (after He 2016)."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.inner = nn.Linear(width, width)
-        self.outer = zero_init(nn.Linear(width, width))
+        self.linear1 = nn.Linear(width, width)
+        self.linear2 = zero_init(nn.Linear(width, width))
 
     def forward(self, h: Float[Tensor, "batch width"]) -> Float[Tensor, "batch width"]:
-        return h + self.outer(F.silu(self.inner(F.silu(h))))
+        return h + self.linear2(F.silu(self.linear1(F.silu(h))))
 
 
 class ResidualConv(nn.Module):
-    """h + W2 act(W1 act(h)), W1 of 3 x 3 and W2 of 1 x 1; no normalisation (after Child 2020).
+    """h + W2 silu(W1 silu(h)): W1 is k x k and W2 1 x 1, without normalization (after Child 2020).
 
-    With a `kernel` of 1 each place is by itself."""
+    With `kernel_size` 1 no pixel sees another.
+    """
 
-    def __init__(self, channels: int, kernel: int = 3) -> None:
+    def __init__(self, channels: int, kernel_size: int = 3) -> None:
         super().__init__()
-        self.inner = nn.Conv2d(channels, channels, kernel, padding=kernel // 2)
-        self.outer = zero_init(nn.Conv2d(channels, channels, 1))
+        self.conv1 = nn.Conv2d(channels, channels, kernel_size, padding=kernel_size // 2)
+        self.conv2 = zero_init(nn.Conv2d(channels, channels, 1))
 
     def forward(self, h: Float[Tensor, "batch c h w"]) -> Float[Tensor, "batch c h w"]:
-        return h + self.outer(F.silu(self.inner(F.silu(h))))
+        return h + self.conv2(F.silu(self.conv1(F.silu(h))))
 
 
 class LabelEmbedding(nn.Module):
-    """A vector a class, and one more for "none" (classifier-free dropout, Ho & Salimans 2022)."""
+    """A vector for each class, and one for "no label" (Ho & Salimans 2022).
 
-    def __init__(self, classes: int, width: int) -> None:
+    Labels below 0, and labels that are None, get the vector for "no label".
+    """
+
+    def __init__(self, num_classes: int, width: int) -> None:
         super().__init__()
-        self.classes = classes
-        self.table = nn.Embedding(classes + 1, width)
+        self.num_classes = num_classes
+        self.embedding = nn.Embedding(num_classes + 1, width)
 
     def forward(self, labels: Int64[Tensor, " batch"] | None, rows: int) -> Float[Tensor, "b w"]:
         if labels is None:
-            labels = torch.full((rows,), self.classes, device=self.table.weight.device)
-        return self.table(torch.where(labels < 0, self.classes, labels))
+            labels = torch.full((rows,), self.num_classes, device=self.embedding.weight.device)
+        return self.embedding(torch.where(labels < 0, self.num_classes, labels))
 
 
 def drop_labels(

@@ -1,11 +1,16 @@
-"""Colours that stand for blocks of pixels.
+"""Palettes: vector quantization of image patches by a fixed list of patches (Chen 2020, 3.1).
 
-A block is its p x p pixels row by row, a pixel's channels last; a palette is uint8
-`[colors, p * p * channels]`. A token is the number of the nearest colour.
+A palette is uint8 `[size, patch_dim]`; each row is one color: a patch as `patchify` orders its
+pixels. The token of a patch is the index of its nearest color.
+
+    binary    every patch of black and white pixels: 2^patch_dim colors
+    levels    grey levels of single pixels
+    kmeans    cluster centers of the training patches
 """
 
 from __future__ import annotations
 
+import warnings
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -15,117 +20,129 @@ from torch import Tensor
 
 from pinxit.data.images import Images
 from pinxit.errors import UsageError
-from pinxit.nn.pixels import blocks_of, pixels_of
+from pinxit.nn.pixels import patchify, unpatchify
 
-Palette = UInt8[Tensor, "colors numbers"]
+PaletteKind = Literal["binary", "levels", "kmeans"]
+Palette = UInt8[Tensor, "size patch_dim"]
 Tokens = Int64[Tensor, "batch tokens"]
 
-COLORS = 512  # as in the paper
-LOOKED_AT = 200_000  # blocks that the clusters are found from
+DEFAULT_PALETTE_SIZE = 512  # as in Chen 2020
+MAX_KMEANS_SAMPLES = 200_000  # patches
+MID_GREY = 128  # where a token is not known yet
 
 
-class Wanted(NamedTuple):
-    """What palette is asked for."""
+class PaletteSpec(NamedTuple):
+    """The palette to fit."""
 
-    kind: Literal["binary", "levels", "kmeans"]
-    block: int  # pixels a side
-    colors: int | None = None  # None: as many as there are, 512 at most
+    kind: PaletteKind
+    patch_size: int  # pixels per side
+    size: int | None = None  # None: as many colors as the images have, at most 512
 
 
-def nearest(blocks: UInt8[Tensor, "b tokens numbers"], palette: Palette, kind: str) -> Tokens:
-    """The number of each block's nearest colour; of equally near ones the first."""
+def quantize(
+    patches: UInt8[Tensor, "batch tokens patch_dim"], palette: Palette, kind: PaletteKind
+) -> Tokens:
+    """The index of each patch's nearest color; the first of equally near ones."""
     if kind == "binary":
-        powers = 2 ** torch.arange(blocks.shape[-1], device=blocks.device)
-        return ((blocks > 127) * powers).sum(-1)
+        powers = 2 ** torch.arange(patches.shape[-1], device=patches.device)
+        return ((patches > 127) * powers).sum(-1)
     if kind == "levels":
-        level = torch.arange(256, device=blocks.device)[:, None]
-        return (level - palette[:, 0].long()).abs().argmin(1)[blocks[..., 0].long()]
-    x, colors = blocks.float() - 128, palette.float() - 128
+        level = torch.arange(256, device=patches.device)[:, None]
+        return (level - palette[:, 0].long()).abs().argmin(1)[patches[..., 0].long()]
+    x, colors = patches.float() - 128, palette.float() - 128
     return (colors.square().sum(1) - 2 * x @ colors.T).argmin(-1)
 
 
-def coloured(tokens: Tokens, palette: Palette, rows: int, block: int) -> UInt8[Tensor, "b h w c"]:
-    """The palette's colours in their places; a token below 0 is mid-grey."""
-    blocks = palette[tokens.clamp(min=0)]
-    blocks = torch.where(tokens[..., None] < 0, torch.full_like(blocks[:1, :1], 128), blocks)
-    return pixels_of(blocks, rows, block)
+def dequantize(
+    tokens: Tokens, palette: Palette, rows: int, patch_size: int
+) -> UInt8[Tensor, "batch height width channel"]:
+    """Images of the tokens' colors, `rows` rows of patches each; mid-grey for tokens below 0."""
+    patches = palette[tokens.clamp(min=0)]
+    grey = torch.full_like(patches[:1, :1], MID_GREY)
+    return unpatchify(torch.where(tokens[..., None] < 0, grey, patches), rows, patch_size)
 
 
-def unprepared(kind: str, colors: int, numbers: int) -> Palette:
-    """A palette without images: all binary blocks, even levels, or colours of chance."""
+def initial_palette(kind: PaletteKind, size: int, patch_dim: int) -> Palette:
+    """The palette of a model before one is fitted; for `binary` it is the final one.
+
+    `levels` are evenly spaced, `kmeans` colors are random.
+    """
     if kind == "binary":
-        bits = torch.arange(2**numbers)[:, None] >> torch.arange(numbers) & 1
+        bits = torch.arange(2**patch_dim)[:, None] >> torch.arange(patch_dim) & 1
         return (255 * bits).to(torch.uint8)
     if kind == "levels":
-        return torch.linspace(0, 255, colors).round().to(torch.uint8)[:, None]
+        return torch.linspace(0, 255, size).round().to(torch.uint8)[:, None]
     random = torch.Generator().manual_seed(0)
-    return torch.randint(256, (colors, numbers), generator=random).to(torch.uint8)
+    return torch.randint(256, (size, patch_dim), generator=random).to(torch.uint8)
 
 
-def found(wanted: Wanted, images: Images, rows: np.ndarray, seed: int) -> tuple[Palette, Tensor]:
-    """The palette of these images, and whether it holds all that was looked at exactly.
+def fit_palette(
+    spec: PaletteSpec, images: Images, rows: np.ndarray, seed: int
+) -> tuple[Palette, Tensor]:
+    """Fit a palette to the images `rows`; the same seed gives the same palette.
 
-    The same for the same seed. Raises UsageError where more colours are asked for than there are.
+    Returns the palette, and a bool tensor: whether it holds every sampled patch exactly. Raises
+    UsageError if `spec.size` is above the number of distinct patches.
     """
-    if wanted.kind == "binary":
-        numbers = wanted.block**2 * images.channels
-        return unprepared("binary", 0, numbers), torch.tensor(True)
-    looked = _looked_at(wanted, images, rows, seed)
-    distinct, counts = np.unique(looked, axis=0, return_counts=True)
-    if wanted.colors is not None and wanted.colors > len(distinct):
-        what = "grey levels" if wanted.kind == "levels" else "different blocks"
+    if spec.kind == "binary":
+        patch_dim = spec.patch_size**2 * images.channels
+        return initial_palette("binary", 0, patch_dim), torch.tensor(True)
+    patches = _sample_patches(spec, images, rows, seed)
+    distinct, counts = np.unique(patches, axis=0, return_counts=True)
+    if spec.size is not None and spec.size > len(distinct):
+        what = "grey levels" if spec.kind == "levels" else "distinct patches"
         raise UsageError(
-            f"{wanted.colors} colours were asked for, and the images have {len(distinct)} "
-            f"{what}; leave --colors out, or ask for fewer."
+            f"--palette-size {spec.size} is above the {len(distinct)} {what} of these images; "
+            "choose a smaller one, or leave it out."
         )
-    colors = wanted.colors or (256 if wanted.kind == "levels" else COLORS)
-    if len(distinct) <= colors:
+    size = spec.size or (256 if spec.kind == "levels" else DEFAULT_PALETTE_SIZE)
+    if len(distinct) <= size:
         return torch.from_numpy(distinct), torch.tensor(True)
-    if wanted.kind == "levels":
-        return _quantiles(distinct[:, 0], counts, colors), torch.tensor(False)
-    return _clusters(looked, colors, seed), torch.tensor(False)
+    if spec.kind == "levels":
+        return _quantiles(distinct[:, 0], counts, size), torch.tensor(False)
+    return _kmeans(patches, size, seed), torch.tensor(False)
 
 
-def _looked_at(wanted: Wanted, images: Images, rows: np.ndarray, seed: int) -> np.ndarray:
-    """Blocks of the training images, at most so many."""
+def _sample_patches(
+    spec: PaletteSpec, images: Images, rows: np.ndarray, seed: int
+) -> UInt8[np.ndarray, "patches patch_dim"]:
+    """Patches of the training images, for k-means at most `MAX_KMEANS_SAMPLES`."""
     random = np.random.default_rng(seed)
-    if wanted.kind == "kmeans":
-        tokens = images.height * images.width // wanted.block**2
-        most = max(1, LOOKED_AT // min(tokens, 64))
-        rows = np.sort(random.permutation(rows)[:most])
-    blocks = blocks_of(torch.from_numpy(np.array(images.pixels[rows])), wanted.block)
-    flat = blocks.flatten(0, 1).numpy()
-    if wanted.kind == "levels" or len(flat) <= LOOKED_AT:
+    if spec.kind == "kmeans":
+        patches_per_image = images.height * images.width // spec.patch_size**2
+        max_images = max(1, MAX_KMEANS_SAMPLES // min(patches_per_image, 64))
+        rows = np.sort(random.permutation(rows)[:max_images])
+    patches = patchify(torch.from_numpy(np.array(images.pixels[rows])), spec.patch_size)
+    flat = patches.flatten(0, 1).numpy()
+    if spec.kind == "levels" or len(flat) <= MAX_KMEANS_SAMPLES:
         return flat
-    return flat[random.choice(len(flat), LOOKED_AT, replace=False)]
+    return flat[random.choice(len(flat), MAX_KMEANS_SAMPLES, replace=False)]
 
 
-def _quantiles(levels: np.ndarray, counts: np.ndarray, colors: int) -> Palette:
-    """Levels between which equally many pixels lie, black and white among them."""
-    share = np.cumsum(counts) / counts.sum()
-    at = np.searchsorted(share, np.linspace(0, 1, colors)).clip(0, len(levels) - 1)
-    chosen = np.unique(levels[at])
-    spare = np.setdiff1d(levels, chosen)  # a frequent level is more than one quantile
-    wanted = colors - len(chosen)
-    even = spare[np.linspace(0, len(spare) - 1, wanted).round().astype(int)] if wanted > 0 else []
-    return torch.from_numpy(np.union1d(chosen, even).astype(np.uint8))[:, None]
+def _quantiles(levels: np.ndarray, counts: np.ndarray, size: int) -> Palette:
+    """Levels with equally many pixels between them, black and white included."""
+    cumulative = np.cumsum(counts) / counts.sum()
+    indices = np.searchsorted(cumulative, np.linspace(0, 1, size)).clip(0, len(levels) - 1)
+    chosen = np.unique(levels[indices])
+    unused = np.setdiff1d(levels, chosen)
+    missing = size - len(chosen)  # a frequent level can be more than one quantile
+    fill = unused[np.linspace(0, len(unused) - 1, missing).round().astype(int)] if missing else []
+    return torch.from_numpy(np.union1d(chosen, fill).astype(np.uint8))[:, None]
 
 
-def _clusters(blocks: np.ndarray, colors: int, seed: int) -> Palette:
-    """k-means (the paper's section 3.1, by mini-batches: Sculley 2010)."""
-    import warnings
+def _kmeans(patches: np.ndarray, size: int, seed: int) -> Palette:
+    """k-means cluster centers (Chen 2020, 3.1) by mini-batches (Sculley 2010)."""
+    from sklearn.cluster import MiniBatchKMeans  # takes most of a second to import
 
-    from sklearn.cluster import MiniBatchKMeans
-
-    means = MiniBatchKMeans(
-        colors,
+    kmeans = MiniBatchKMeans(
+        size,
         batch_size=8_192,
         n_init=1,  # pyright: ignore[reportArgumentType]
         max_iter=20,
         random_state=seed % 2**32,
     )
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of clusters that ended up alike
-        means.fit(blocks.astype(np.float32))
-    centres = np.asarray(means.cluster_centers_)
-    return torch.from_numpy(centres.clip(0, 255).round().astype(np.uint8))
+        warnings.simplefilter("ignore")  # about clusters that are equal
+        kmeans.fit(patches.astype(np.float32))
+    centers = np.asarray(kmeans.cluster_centers_)
+    return torch.from_numpy(centers.clip(0, 255).round().astype(np.uint8))

@@ -1,10 +1,10 @@
-"""How tokens are drawn from scores: temperature, top-k, top-p, and chance by image."""
+"""Sample tokens from logits: temperature, top-k and top-p, with given uniform numbers."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Protocol
 
 from jaxtyping import Float, Int64
 from torch import Tensor
@@ -12,17 +12,29 @@ from torch import Tensor
 from pinxit.errors import UsageError
 
 
+class TokenOptions(Protocol):
+    """The generation parameters that token sampling uses."""
+
+    @property
+    def temperature(self) -> float | None: ...
+    @property
+    def top_k(self) -> int | None: ...
+    @property
+    def top_p(self) -> float | None: ...
+
+
 @dataclass(frozen=True)
 class SamplingParams:
-    """How tokens are drawn. Raises UsageError for numbers that cannot be."""
+    """The distribution that tokens are sampled from. Raises UsageError for a value out of range."""
 
     temperature: float = 1.0
-    top_k: int | None = None
-    top_p: float | None = None
+    top_k: int | None = None  # keep the K most likely tokens
+    top_p: float | None = None  # nucleus: the smallest set whose probabilities sum to P
 
     @classmethod
-    def of(cls, params: Any) -> SamplingParams:
-        """Those of resolved `GenerationParams`."""
+    def of(cls, params: TokenOptions) -> SamplingParams:
+        """Those of `GenerationParams` with a resolved temperature."""
+        assert params.temperature is not None, "a resolved temperature"
         return cls(params.temperature, params.top_k, params.top_p)
 
     def __post_init__(self) -> None:
@@ -31,26 +43,29 @@ class SamplingParams:
         if self.top_k is not None and self.top_k < 1:
             raise UsageError(f"top_k must be at least 1, not {self.top_k}.")
         if self.top_p is not None and not 0 < self.top_p <= 1:
-            raise UsageError(f"top_p is above 0 and at most 1, not {self.top_p}.")
+            raise UsageError(f"top_p must be above 0 and at most 1, not {self.top_p}.")
 
-    def filtered_probs(self, scores: Float[Tensor, "... colors"]) -> Float[Tensor, "... colors"]:
-        """What is drawn from, of scores; `temperature` above 0."""
-        scores = scores.float() / self.temperature
-        if self.top_k is not None and self.top_k < scores.shape[-1]:
-            least = scores.topk(self.top_k, -1).values[..., -1:]
-            scores = scores.masked_fill(scores < least, -math.inf)
-        p = scores.softmax(-1)
+    def filtered_probs(self, logits: Float[Tensor, "... vocab"]) -> Float[Tensor, "... vocab"]:
+        """Probabilities after temperature (above 0), top-k and top-p.
+
+        Those that top-p keeps are not normalized again: `sample` does not need it.
+        """
+        logits = logits.float() / self.temperature
+        if self.top_k is not None and self.top_k < logits.shape[-1]:
+            threshold = logits.topk(self.top_k, -1).values[..., -1:]
+            logits = logits.masked_fill(logits < threshold, -math.inf)
+        probs = logits.softmax(-1)
         if self.top_p is None or self.top_p == 1:
-            return p
-        ranked, order = p.sort(-1, descending=True)
-        beyond = ranked.cumsum(-1) - ranked >= self.top_p  # the likeliest is never beyond
-        return p.masked_fill(beyond.scatter(-1, order, beyond), 0)
+            return probs
+        ranked, order = probs.sort(-1, descending=True)
+        outside = ranked.cumsum(-1) - ranked >= self.top_p  # the most likely token stays
+        return probs.masked_fill(outside.scatter(-1, order, outside), 0)
 
     def sample(
-        self, scores: Float[Tensor, "... colors"], chance: Float[Tensor, ...]
+        self, logits: Float[Tensor, "... vocab"], uniforms: Float[Tensor, ...]
     ) -> Int64[Tensor, ...]:
-        """A token each: the likeliest at temperature 0, else where `chance` falls."""
+        """One token per row by inverse transform sampling; the most likely at temperature 0."""
         if self.temperature == 0:
-            return scores.argmax(-1)
-        upto = self.filtered_probs(scores).cumsum(-1)
-        return (upto <= chance[..., None] * upto[..., -1:]).sum(-1)
+            return logits.argmax(-1)
+        cdf = self.filtered_probs(logits).cumsum(-1)
+        return (cdf <= uniforms[..., None] * cdf[..., -1:]).sum(-1)

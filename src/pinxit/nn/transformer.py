@@ -1,8 +1,8 @@
-"""The transformer that the families share (Vaswani 2017; pre-norm as in Radford 2019, He 2021).
+"""Pre-norm transformer layers (Vaswani 2017; pre-norm as in Radford 2019 and He 2021).
 
     h = h + attention(norm(h));  h = h + mlp(norm(h))
 
-Nothing else: positions, embeddings and heads are the families' own.
+Positions, embeddings and heads belong to the model families.
 """
 
 from __future__ import annotations
@@ -14,92 +14,104 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from pinxit.nn.attention import Attention, CrossAttention, Hidden, KVCache, Seen, Source
+from pinxit.nn.attention import Attention, CrossAttention, CrossKV, Hidden, KeyMask, KVCache
 from pinxit.nn.positions import RotaryCache
 
-Norm = Literal["layer", "rms"]
+NormType = Literal["layer", "rms"]
 Activation = Literal["gelu", "quick_gelu"]
 
 
-def norm(kind: Norm, width: int, eps: float = 1e-5) -> nn.Module:
-    """LayerNorm, or RMSNorm (no mean, no bias: iGPT's)."""
-    return nn.LayerNorm(width, eps) if kind == "layer" else nn.RMSNorm(width, eps)
+def build_norm(norm_type: NormType, width: int, eps: float = 1e-5) -> nn.Module:
+    """LayerNorm, or RMSNorm without mean and bias (Zhang & Sennrich 2019), as in iGPT."""
+    return nn.LayerNorm(width, eps) if norm_type == "layer" else nn.RMSNorm(width, eps)
 
 
 def quick_gelu(x: Tensor) -> Tensor:
-    """x sigmoid(1.702 x), the approximation that iGPT was trained with."""
+    """x sigmoid(1.702 x), the approximation of GELU in iGPT's code."""
     return x * torch.sigmoid(1.702 * x)
 
 
 class Block(nn.Module):
-    """One pre-norm layer: attention, then a two-layer perceptron of `ratio` times the width."""
+    """One pre-norm layer: self-attention, then an MLP whose hidden layer is `mlp_ratio` x width."""
 
     def __init__(
         self,
         width: int,
-        heads: int,
-        ratio: float = 4.0,
-        normalised: Norm = "layer",
+        num_heads: int,
+        mlp_ratio: float = 4.0,
+        norm_type: NormType = "layer",
         activation: Activation = "gelu",
         eps: float = 1e-5,
     ) -> None:
         super().__init__()
-        self.norm1 = norm(normalised, width, eps)
-        self.attention = Attention(width, heads)
-        self.norm2 = norm(normalised, width, eps)
-        self.up = nn.Linear(width, int(ratio * width))
-        self.down = nn.Linear(int(ratio * width), width)
+        self.norm1 = build_norm(norm_type, width, eps)
+        self.attention = Attention(width, num_heads)
+        self.norm2 = build_norm(norm_type, width, eps)
+        self.up = nn.Linear(width, int(mlp_ratio * width))
+        self.down = nn.Linear(int(mlp_ratio * width), width)
         self.activation = F.gelu if activation == "gelu" else quick_gelu
 
     def forward(
         self,
         h: Hidden,
         causal: bool = False,
-        rotation: RotaryCache | None = None,
+        rotary: RotaryCache | None = None,
         cache: KVCache | None = None,
-        at: int = 0,
-        since: int = 0,
-        seen: Seen | None = None,
+        start_pos: int = 0,
+        key_mask: KeyMask | None = None,
     ) -> Hidden:
-        """As `Attention.forward`; a last layer of which only the end is wanted costs less."""
-        h = h[:, since:] + self.attention(self.norm1(h), causal, rotation, cache, at, since, seen)
-        return self.perceptron(h)
+        """Run the layer; the arguments are those of `Attention.forward`."""
+        residual = h[:]  # an autograd node of its own: gradients add up in a fixed order
+        mixed = self.attention(self.norm1(h), causal, rotary, cache, start_pos, key_mask)
+        return self.mlp(residual + mixed)
 
-    def perceptron(self, h: Hidden) -> Hidden:
+    def forward_from(self, h: Hidden, start: int) -> Float[Tensor, "batch queries width"]:
+        """Run the layer without mask and rotary; return the positions `start` and after only.
+
+        For a last layer of which only these are needed: it costs less than `forward`.
+        """
+        return self.mlp(h[:, start:] + self.attention.attend_from(self.norm1(h), start))
+
+    def mlp(self, h: Hidden) -> Hidden:
         """The second half of the layer."""
         return h + self.down(self.activation(self.up(self.norm2(h))))
 
 
 class DecoderBlock(nn.Module):
-    """One pre-norm layer of a decoder: what came before, then the source, then a perceptron."""
+    """One pre-norm decoder layer: causal self-attention, cross-attention, MLP."""
 
-    def __init__(self, width: int, heads: int, eps: float = 1e-5) -> None:
+    def __init__(self, width: int, num_heads: int, eps: float = 1e-5) -> None:
         super().__init__()
-        self.before = Block(width, heads, eps=eps)
+        self.self_block = Block(width, num_heads, eps=eps)
         self.norm = nn.LayerNorm(width, eps)
-        self.cross = CrossAttention(width, heads)
+        self.cross = CrossAttention(width, num_heads)
 
     def forward(
         self,
         h: Hidden,
-        source: Source,
-        rotation: RotaryCache | None = None,
+        source: CrossKV,
+        rotary: RotaryCache | None = None,
         cache: KVCache | None = None,
-        at: int = 0,
+        start_pos: int = 0,
     ) -> Hidden:
-        own = self.before
-        h = h + own.attention(own.norm1(h), True, rotation, cache, at)
+        """Run the layer; `cache` and `start_pos` are those of `Attention.forward`."""
+        h = self._attend_to_prefix(h, rotary, cache, start_pos)
         h = h + self.cross(self.norm(h), source)
-        return own.perceptron(h)
+        return self.self_block.mlp(h)
 
-    def looking(
-        self, h: Hidden, source: Source, rotation: RotaryCache | None = None
+    def cross_attention_map(
+        self, h: Hidden, source: CrossKV, rotary: RotaryCache | None = None
     ) -> Float[Tensor, "batch heads target length"]:
-        """The weights of its cross-attention."""
-        h = h + self.before.attention(self.before.norm1(h), True, rotation)
-        return self.cross.weights(self.norm(h), source)
+        """The cross-attention weights of each target position over the source."""
+        h = self._attend_to_prefix(h, rotary)
+        return self.cross.attention_weights(self.norm(h), source)
 
-
-def heads_of(width: int) -> int:
-    """Heads of 64 numbers, or of 32 in networks below 512 wide, one at least."""
-    return max(1, width // (64 if width >= 512 else 32))
+    def _attend_to_prefix(
+        self,
+        h: Hidden,
+        rotary: RotaryCache | None,
+        cache: KVCache | None = None,
+        start_pos: int = 0,
+    ) -> Hidden:
+        block = self.self_block
+        return h + block.attention(block.norm1(h), True, rotary, cache, start_pos)

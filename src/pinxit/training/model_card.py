@@ -43,7 +43,11 @@ def write_card(run: Run) -> None:
         "",
         "| setting | |",
         "| --- | --- |",
-        *(f"| {k} | {v} |" for k, v in {**config["model"], **config["training"]}.items()),
+        *(
+            f"| {k} | {v} |"
+            for k, v in {**config["model"], **config["training"]}.items()
+            if not isinstance(v, dict)
+        ),
         "",
         "## Limits",
         "",

@@ -85,7 +85,7 @@ def _written(run: Run, config: dict[str, Any], tensors: dict[str, Any] | None = 
         if tensors:
             from safetensors.torch import save
 
-            run.write(run.prepared.name, save(tensors))
+            run.write(run.fitted_path.name, save(tensors))
         run.write("config.json", config)
     except OSError as error:
         raise PinxitError(f"cannot write to {run.path}: {error.strerror or error}.") from None

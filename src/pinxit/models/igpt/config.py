@@ -5,14 +5,11 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Any, Literal
 
 from pinxit.data.batch import DatasetInfo
 from pinxit.errors import UsageError
-
-if TYPE_CHECKING:
-    pass
-
+from pinxit.models.config import choose_num_heads
 
 CONTEXT = 1_024  # tokens: attention's time grows with their square
 
@@ -32,6 +29,10 @@ class Config:
     palette: Literal["auto", "binary", "levels", "kmeans"] = "auto"
     # run of an image tokenizer whose codes are the tokens, in place of a palette's colours
     image_tokenizer: str | None = None
+    # how the image tokenizer is built (family, config, dataset info); set in training
+    image_tokenizer_spec: dict[str, Any] | None = dataclasses.field(
+        default=None, metadata={"internal": True}
+    )
     # tokens there are; None: 512, or all that the images have where those are fewer
     palette_size: int | None = None
     # dynamic draws each pixel anew as black or white with its grey value as probability, static
@@ -126,14 +127,8 @@ class Config:
             self,
             width=width,
             depth=self.depth or (4 if info.dims <= 256 else 6),
-            heads=self.heads or _heads(width),
+            heads=self.heads or choose_num_heads(width),
         )
-
-
-def _heads(width: int) -> int:
-    """Heads of 32 numbers or somewhat more: the nearest count that divides the width."""
-    most = max(1, width // (64 if width >= 512 else 32))
-    return next(heads for heads in range(most, 0, -1) if width % heads == 0)
 
 
 def _single(patch_size: int, info: DatasetInfo) -> bool:

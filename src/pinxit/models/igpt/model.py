@@ -20,17 +20,24 @@ from pinxit.errors import PinxitError, UsageError
 from pinxit.models.generation import TOKENS, GenerationParams, resolve_params
 from pinxit.models.igpt.config import Config
 from pinxit.models.igpt.generate import UNMASK_STEPS, Asked, filling
-from pinxit.models.image_codecs import TokenizerCodes
-from pinxit.models.inputs import class_of, pixels_for, refuse_other_shape
+from pinxit.models.image_codecs import FrozenImageTokenizer
+from pinxit.models.inputs import check_images, check_mask, label_index
 from pinxit.models.results import Loss
 from pinxit.nn.chunking import map_in_fixed_batches
 from pinxit.nn.layers import LabelEmbedding
-from pinxit.nn.palette import COLORS, Tokens, coloured, nearest, unprepared
-from pinxit.nn.pixels import blocks_of
+from pinxit.nn.palette import (
+    DEFAULT_PALETTE_SIZE,
+    PaletteKind,
+    Tokens,
+    dequantize,
+    initial_palette,
+    quantize,
+)
+from pinxit.nn.pixels import patchify
 from pinxit.nn.positions import rotary_cache
 from pinxit.nn.rng import mix_seed, per_image_uniform
 from pinxit.nn.token_sampling import SamplingParams
-from pinxit.nn.transformer import Block, norm
+from pinxit.nn.transformer import Block, build_norm
 
 Labels = Int64[Tensor, " batch"] | None
 Logits = Float[Tensor, "batch tokens colors"]
@@ -48,13 +55,16 @@ class IGPT(nn.Module):
         self.rows, self.columns = info.height // self.patch_size, info.width // self.patch_size
         self.seq_len = self.rows * self.columns
         self.causal = self.left_to_right = config.objective == "autoregressive"
-        colors = config.palette_size or (256 if config.palette == "levels" else COLORS)
+        assert config.palette != "auto", "a resolved configuration"
+        self.palette_kind: PaletteKind = config.palette
+        default = 256 if config.palette == "levels" else DEFAULT_PALETTE_SIZE
+        colors = config.palette_size or default
         numbers, width = info.channels * self.patch_size**2, config.width
         self.codes = None
-        if config.image_tokenizer is not None:
-            self.codes = TokenizerCodes(info, self.patch_size)
+        if config.image_tokenizer_spec is not None:
+            self.codes = FrozenImageTokenizer(config.image_tokenizer_spec)
         else:
-            self.register_buffer("palette", unprepared(config.palette, colors, numbers))
+            self.register_buffer("palette", initial_palette(self.palette_kind, colors, numbers))
         self.register_buffer("exact", torch.tensor(config.palette == "binary"))
         self.embedding = nn.Embedding(colors, width)
         self.places = (
@@ -69,7 +79,7 @@ class IGPT(nn.Module):
             Block(width, config.heads, 4.0, config.norm, config.activation)
             for _ in range(config.depth)
         )
-        self.norm = norm(config.norm, width)
+        self.norm = build_norm(config.norm, width)
         self.head = nn.Linear(width, colors, bias=False)
         self.drop = nn.Dropout(config.dropout)
         self._start()
@@ -124,8 +134,8 @@ class IGPT(nn.Module):
     def tokens_of(self, pixels: UInt8[Tensor, "b h w c"]) -> Tokens:
         """The tokens of images, row by row; a binary palette's pixels by the nearer."""
         if self.codes is not None:
-            return self.codes.codes_of(pixels)
-        return nearest(blocks_of(pixels, self.patch_size), self.palette, self.config.palette)
+            return self.codes.encode(pixels)
+        return quantize(patchify(pixels, self.patch_size), self.palette, self.palette_kind)
 
     def observed(
         self, pixels: UInt8[Tensor, "b h w c"], generator: torch.Generator | None = None
@@ -139,12 +149,12 @@ class IGPT(nn.Module):
     def images_of(self, tokens: Tokens) -> UInt8[Tensor, "b h w c"]:
         """What the tokens stand for, in their places; a token below 0 is mid-grey."""
         if self.codes is not None:
-            return self.codes.images_of(tokens)
-        return coloured(tokens, self.palette, self.rows, self.patch_size)
+            return self.codes.decode(tokens)
+        return dequantize(tokens, self.palette, self.rows, self.patch_size)
 
     def palette_psnr(self, images: Images) -> float:
         """Decibels between images and what the palette makes of them; infinite where equal."""
-        tokens = self.tokens_of(pixels_for(self.info, images).to(self.device))
+        tokens = self.tokens_of(check_images(self.info, images).to(self.device))
         made = self.images_of(tokens).cpu().numpy()
         mse = np.square(made.astype(np.float32) - images.pixels).mean() / 255**2
         return float(psnr(mse, min_mse=0))
@@ -301,10 +311,10 @@ class IGPT(nn.Module):
         """The same as they grow."""
         chosen = resolve_params(params, options, TOKENS)
         chances = SamplingParams.of(chosen)
-        pixels = pixels_for(self.info, images)
-        refuse_other_shape(images, mask)
+        pixels = check_images(self.info, images)
+        check_mask(images, mask)
         marks = torch.from_numpy(np.array(mask))[..., None].to(torch.uint8)
-        unknown = blocks_of(marks, self.patch_size).bool().any(-1)
+        unknown = patchify(marks, self.patch_size).bool().any(-1)
         if self.codes is not None:  # a code sees its neighbours: they must not tell what is missing
             hidden = marks.bool().to(self.device)
             grey = round(255 * self.info.mean)
@@ -334,7 +344,7 @@ class IGPT(nn.Module):
         With `dynamic` binarization pixels are drawn by (seed, i). Where the palette is not
         lossless the score is of what it makes of the images.
         """
-        pixels = pixels_for(self.info, images)
+        pixels = check_images(self.info, images)
         tokens = torch.cat([self._drawn(pixels[i : i + 1], seed, i) for i in range(len(pixels))])
 
         def score(tokens: Tensor, labels: Tensor | None) -> Tensor:
@@ -369,14 +379,14 @@ class IGPT(nn.Module):
             return torch.stack(found, 1).float().cpu()
 
         return (
-            map_in_fixed_batches(means, pixels_for(self.info, images))[0]
+            map_in_fixed_batches(means, check_images(self.info, images))[0]
             .transpose(0, 1)
             .contiguous()
             .numpy()
         )
 
     def _labels(self, label: str, n: int) -> Tensor:
-        return torch.full((n,), class_of(self.config, self.info, label))
+        return torch.full((n,), label_index(self.config, self.info, label))
 
     def _labels_of(self, images: Images) -> Tensor | None:
         if self.config.condition == "none" or images.labels is None:

@@ -28,15 +28,20 @@ def prepare(
     images.
     """
     if config.image_tokenizer is not None:
-        from pinxit.models.image_codecs import of_tokenizer
+        from pinxit.models.image_codecs import pack_image_tokenizer
 
-        patch_size, palette_size, tensors = of_tokenizer(config.image_tokenizer, tokenizer, info)
-        config = dataclasses.replace(config, patch_size=patch_size, palette_size=palette_size)
-        return config, {f"codes.{name}": tensor for name, tensor in tensors.items()}
-    from pinxit.nn.palette import Wanted, found
+        packed = pack_image_tokenizer(config.image_tokenizer, tokenizer, info)
+        config = dataclasses.replace(
+            config,
+            patch_size=packed.patch_size,
+            palette_size=packed.num_codes,
+            image_tokenizer_spec=packed.spec,
+        )
+        return config, {f"codes.{name}": tensor for name, tensor in packed.tensors.items()}
+    from pinxit.nn.palette import PaletteSpec, fit_palette
 
     assert config.patch_size and config.palette != "auto", "a resolved configuration"
-    wanted = Wanted(config.palette, config.patch_size, config.palette_size)
-    palette, exact = found(wanted, images, rows, seed)
+    spec = PaletteSpec(config.palette, config.patch_size, config.palette_size)
+    palette, exact = fit_palette(spec, images, rows, seed)
     config = dataclasses.replace(config, palette_size=len(palette))
     return config, {"palette": palette, "exact": exact}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pinxit.data.batch import DatasetInfo
 from pinxit.errors import UsageError
-from pinxit.models.config import _heads
+from pinxit.models.config import choose_num_heads
 
 if TYPE_CHECKING:
     pass
@@ -70,9 +70,9 @@ class Config:
             patch_size=patch_size,
             width=width,
             depth=self.depth or (3 if small else 6),
-            heads=self.heads or _heads(width),
+            heads=self.heads or choose_num_heads(width),
             decoder_width=decoder_width,
-            decoder_heads=self.decoder_heads or _heads(decoder_width),
+            decoder_heads=self.decoder_heads or choose_num_heads(decoder_width),
         )
 
 

@@ -14,7 +14,7 @@ from pinxit.data.images import Images
 from pinxit.data.masks import composite
 from pinxit.errors import UsageError
 from pinxit.models.generation import SEEDED, GenerationParams, resolve_params
-from pinxit.models.inputs import pixels_for, refuse_other_shape
+from pinxit.models.inputs import check_images, check_mask
 from pinxit.models.mae.config import Config
 from pinxit.models.mae.masking import Order, order, restoring, seen_count
 from pinxit.models.results import Loss
@@ -109,7 +109,9 @@ class MaskedAutoencoder(nn.Module):
         h = torch.cat((known[:, :1], h), 1)
         for layer in self.decoder[:-1]:
             h = layer(h)
-        h = self.decoder[-1](h, since=known.shape[1] if hidden_only else 1)
+        last = self.decoder[-1]
+        assert isinstance(last, Block)
+        h = last.forward_from(h, known.shape[1] if hidden_only else 1)
         made = self.head(self.decoder_norm(h))
         return made if hidden_only else gather_tokens(made, restoring(shuffled))
 
@@ -169,7 +171,7 @@ class MaskedAutoencoder(nn.Module):
             x = rows.to(self.device).permute(0, 3, 1, 2).float() / 255
             return self.features(x, layer).mean(1).float().cpu()
 
-        return map_in_fixed_batches(mean, pixels_for(self.info, images))[0].numpy()
+        return map_in_fixed_batches(mean, check_images(self.info, images))[0].numpy()
 
     @torch.inference_mode()
     def complete(
@@ -186,8 +188,8 @@ class MaskedAutoencoder(nn.Module):
         deviation are not known to the model, and those of the visible patches stand in.
         """
         resolve_params(params, options, SEEDED)  # refuses what it would not use
-        pixels = pixels_for(self.info, images)
-        refuse_other_shape(images, mask)
+        pixels = check_images(self.info, images)
+        check_mask(images, mask)
         made = np.array(images.pixels)
         hidden = patchify(torch.from_numpy(np.array(mask))[..., None], self.patch_size).any(-1)
         counts = hidden.sum(1)
@@ -212,7 +214,7 @@ class MaskedAutoencoder(nn.Module):
             made = x.clamp(0, 1).mul(255).round().to(torch.uint8)
             return unpatchify(made, self.rows, self.patch_size).cpu()
 
-        return map_in_fixed_batches(paint, pixels, shuffled, size=AT_ONCE)[0]
+        return map_in_fixed_batches(paint, pixels, shuffled, batch_size=AT_ONCE)[0]
 
     def _to_unit(self, values: Values, known: Tensor) -> Values:
         """What the decoder gave, on a scale of 0 to 1."""

@@ -54,8 +54,8 @@ class Steps:
 
     def take(self, rows: Int64[Tensor, " n"]) -> None:
         """Go on with these rows of the batch, some of them perhaps several times."""
-        self.sources = [source.take(rows) for source in self.sources]
-        self.caches = [KVCache(c.keys[rows], c.values[rows]) for c in self.caches]
+        self.sources = [source.index_select(rows) for source in self.sources]
+        self.caches = [cache.index_select(rows) for cache in self.caches]
         if self.model.paints:
             self.painted = self.painted[rows]
         if self.beside is not None:

@@ -5,14 +5,11 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Any, Literal
 
 from pinxit.data.batch import DatasetInfo
 from pinxit.errors import UsageError
-
-if TYPE_CHECKING:
-    pass
-
+from pinxit.models.config import choose_num_heads
 
 # what a model can do, by what it reads and what it writes
 DIRECTIONS = {
@@ -39,6 +36,10 @@ class Config:
     target: Literal["text", "image"] = "image"
     # run of an image tokenizer, whose codes are painted; None: the colours of a palette
     image_tokenizer: str | None = None
+    # how the image tokenizer is built (family, config, dataset info); set in training
+    image_tokenizer_spec: dict[str, Any] | None = dataclasses.field(
+        default=None, metadata={"internal": True}
+    )
     # pixels a side of what one colour of the palette stands for; None: chosen
     palette_patch_size: int | None = None
     # colours of the palette, or codes of the tokenizer; None: as many as there are, 512 at most
@@ -133,19 +134,13 @@ class Config:
             else self.palette_patch_size,
             patch_size=_side("patch_size", self.patch_size, info, FEW),
             width=width,
-            heads=self.heads or _heads(width),
+            heads=self.heads or choose_num_heads(width),
         )
 
 
 def variants() -> tuple[Config, ...]:
     """A configuration for each direction."""
     return tuple(Config(source=a, target=b) for a, b in DIRECTIONS.values())  # type: ignore[arg-type]
-
-
-def _heads(width: int) -> int:
-    """Heads of 32 numbers or somewhat more: the nearest count that divides the width."""
-    most = max(1, width // (64 if width >= 512 else 32))
-    return next(heads for heads in range(most, 0, -1) if width % heads == 0)
 
 
 def _side(name: str, asked: int | None, info: DatasetInfo, most: int) -> int:

@@ -19,13 +19,13 @@ from pinxit.data.images import Images
 from pinxit.data.text_tokenizer import EOS, PAD
 from pinxit.errors import UsageError
 from pinxit.models.generation import TOKENS, GenerationParams, resolve_params
-from pinxit.models.inputs import pixels_for
+from pinxit.models.inputs import check_images
 from pinxit.models.results import ScoredText, TokenAttention
 from pinxit.models.seq2seq.cached_decoder import Steps
 from pinxit.models.seq2seq.generate import AT_ONCE, padded
 from pinxit.models.seq2seq.model import Seq2Seq
 from pinxit.models.seq2seq.sources import Read, Tokens
-from pinxit.nn.beam_search import Found, beam_search, by_chance
+from pinxit.nn.beam_search import Hypothesis, beam_search, sample_text
 from pinxit.nn.chunking import map_in_fixed_batches
 from pinxit.nn.rng import per_image_uniform
 from pinxit.nn.token_sampling import SamplingParams
@@ -37,9 +37,9 @@ class _TextDecoder(Seq2Seq):
     def _next_token(self, source: Read) -> NextTokenLogProbs:
         return NextTokenLogProbs(self, Steps(self, source))
 
-    def _scored_text(self, hypothesis: Found) -> ScoredText:
+    def _scored_text(self, hypothesis: Hypothesis) -> ScoredText:
         text = self.text_tokenizer.decode(hypothesis.tokens).strip()
-        return ScoredText(text, hypothesis.log_p)
+        return ScoredText(text, hypothesis.log_prob)
 
     def _search(
         self, source: Read, language_token: int, num_beams: int, num_texts: int, penalty: float
@@ -99,7 +99,7 @@ class ImageCaptioning(_TextDecoder):
         if chosen.temperature is None and (chosen.top_k or chosen.top_p):
             raise UsageError("top_k and top_p need a temperature: beam search samples nothing.")
         captions: list[list[ScoredText]] = []
-        pixels = pixels_for(self.info, images)
+        pixels = check_images(self.info, images)
         for start in range(0, len(pixels), AT_ONCE):
             rows = (torch.arange(AT_ONCE) + start).clamp(max=len(pixels) - 1)
             source = self.read(None, pixels[rows].to(self.device))
@@ -122,7 +122,9 @@ class ImageCaptioning(_TextDecoder):
             seed = params.seed + 1_000_003 * k
             u = per_image_uniform(n, self.length - 1, seed, params.start + row)[:, 0]
             start = torch.full((n,), language_token, device=self.device)
-            columns.append(by_chance(self._next_token(source), start, u.to(self.device), sampling))
+            columns.append(
+                sample_text(self._next_token(source), start, u.to(self.device), sampling)
+            )
         return [
             sorted((self._scored_text(one) for one in row), key=lambda text: -text.log_prob)
             for row in zip(*columns, strict=True)
@@ -133,20 +135,20 @@ class ImageCaptioning(_TextDecoder):
         self, images: Images, texts: Sequence[str], languages: Sequence[str]
     ) -> Float32[np.ndarray, " n"]:
         """log p(text|image) of each image and its own text, in nats; long texts are truncated."""
-        pixels = pixels_for(self.info, images)
+        pixels = check_images(self.info, images)
         tokens = padded(self.tokens_of(list(texts), languages, cut=True), self.length)
 
         def log_prob(pixels: Tensor, tokens: Tokens) -> Tensor:
             return self._log_prob(self.read(None, pixels.to(self.device)), tokens).cpu()
 
-        return map_in_fixed_batches(log_prob, pixels, tokens, size=AT_ONCE)[0].numpy()
+        return map_in_fixed_batches(log_prob, pixels, tokens, batch_size=AT_ONCE)[0].numpy()
 
     @torch.inference_mode()
     def caption_log_prob_matrix(
         self, images: Images, texts: Sequence[str], language: str
     ) -> Float32[np.ndarray, "images texts"]:
         """log p(text|image) of every text for every image, in nats."""
-        pixels = pixels_for(self.info, images)
+        pixels = check_images(self.info, images)
         tokens = self.tokens_of(list(texts), [language] * len(texts), cut=True)
         rows = []
         for one_image in pixels:
@@ -167,7 +169,7 @@ class ImageCaptioning(_TextDecoder):
         self, images: Images, texts: Sequence[str], language: str
     ) -> list[list[TokenAttention]]:
         """For each image and its text: each token, and how much it attends to each image cell."""
-        pixels = pixels_for(self.info, images)
+        pixels = check_images(self.info, images)
         rows, columns = self.source_grid
         found = []
         for one_image, text in zip(pixels, texts, strict=True):

@@ -14,15 +14,15 @@ from torch import Tensor, nn
 from pinxit.data.batch import Batch, DatasetInfo
 from pinxit.data.text_tokenizer import EOS, PAD, TextTokenizer
 from pinxit.errors import UsageError
-from pinxit.models.image_codecs import PaletteCodes, TokenizerCodes
+from pinxit.models.image_codecs import FrozenImageTokenizer, PaletteCodec
 from pinxit.models.results import Loss
-from pinxit.models.saved_state import KeptWords
+from pinxit.models.saved_state import TextTokenizerState
 from pinxit.models.seq2seq.caption_batch import Said, _short
 from pinxit.models.seq2seq.code_embeddings import Around, Vectors
 from pinxit.models.seq2seq.config import Config
 from pinxit.models.seq2seq.sources import PLACED, Hidden, Logits, Pixels, Read, Tokens
 from pinxit.models.seq2seq.targets import _codes_of
-from pinxit.nn.attention import Source
+from pinxit.nn.attention import CrossKV
 from pinxit.nn.positions import RotaryCache, axial_rotary_cache, rotary_cache, sincos_2d_pos_embed
 from pinxit.nn.transformer import Block, DecoderBlock
 
@@ -34,7 +34,7 @@ class Seq2Seq(nn.Module):
     read_turns: Tensor  # rotary positions of what is read, words and then an image
     turns: Tensor  # and of what is written: cosines and sines, `[2, length, half]`
     beside: nn.Linear | None
-    codes: PaletteCodes | TokenizerCodes | None
+    codes: PaletteCodec | FrozenImageTokenizer | None
     source_grid: tuple[int, int]  # rows and columns of the image that is read
 
     def __init__(self, config: Config, info: DatasetInfo) -> None:
@@ -42,7 +42,7 @@ class Seq2Seq(nn.Module):
         assert config.width and config.heads and config.patch_size, "a resolved configuration"
         self.config, self.info = config, info
         width = config.width
-        self.kept = KeptWords(info.languages)
+        self.kept = TextTokenizerState(info.languages)
         self.length = (config.max_text_tokens or 1) + 2  # a language's mark, and the end
         self.codes = _codes_of(config, info) if config.has_codes else None
         self.reads_words = config.source != "image"
@@ -118,7 +118,7 @@ class Seq2Seq(nn.Module):
     @property
     def text_tokenizer(self) -> TextTokenizer:
         """The pieces and languages of its captions."""
-        return self.kept.words
+        return self.kept.tokenizer
 
     @property
     def max_text_tokens(self) -> int:
@@ -173,20 +173,20 @@ class Seq2Seq(nn.Module):
             seen.append(torch.ones(h.shape[:2], dtype=torch.bool, device=h.device))
         h, mask = torch.cat(parts, 1), torch.cat(seen, 1)
         for layer in self.encoder:
-            h = self.drop(layer(h, rotation=(turns[0], turns[1]), seen=mask))
+            h = self.drop(layer(h, rotary=(turns[0], turns[1]), key_mask=mask))
         return Read(self.encoder_norm(h), mask)
 
     def _patches(self, pixels: Pixels) -> Hidden:
         if self.config.source_encoding == "codes":
             assert self.codes is not None
-            return F.embedding(self.codes.codes_of(pixels), self.code_in()[0])
+            return F.embedding(self.codes.encode(pixels), self.code_in()[0])
         side = self.config.patch_size
         x = (pixels.float() / 255 - self.info.mean) / max(self.info.std, 0.05)
         return self.patch_in(rearrange(x, "b (h p) (w q) c -> b (h w) (p q c)", p=side, q=side))
 
-    def sources(self, read: Read) -> list[Source]:
+    def sources(self, read: Read) -> list[CrossKV]:
         """Each decoder layer's keys and values of the source: computed once for all tokens."""
-        return [layer.cross.source(read.hidden, read.seen) for layer in self._layers]
+        return [layer.cross.project_source(read.hidden, read.seen) for layer in self._layers]
 
     @property
     def _layers(self) -> list[DecoderBlock]:
@@ -225,7 +225,7 @@ class Seq2Seq(nn.Module):
         """Where in the source each place looks: cross-attention, its mean over layers and heads."""
         (h, turn), found = self._places(read, before), []
         for layer, source in zip(self._layers, self.sources(read), strict=True):
-            found.append(layer.looking(h, source, turn).mean(1))
+            found.append(layer.cross_attention_map(h, source, turn).mean(1))
             h = layer(h, source, turn)
         return torch.stack(found).mean(0)
 
@@ -244,7 +244,7 @@ class Seq2Seq(nn.Module):
 
     def _painting_loss(self, read: Read, pixels: Pixels) -> Loss:
         assert self.codes is not None
-        codes = self.codes.codes_of(pixels)
+        codes = self.codes.encode(pixels)
         scores = self.logits(read, codes[:, :-1]).float()
         nll = F.cross_entropy(scores.flatten(0, 1), codes.flatten()) * self.steps
         return Loss(nll, {"nll": nll.detach()})

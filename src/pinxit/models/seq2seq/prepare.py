@@ -30,7 +30,7 @@ def prepare(
     Raises UsageError where the tokenizer is of other images, or there are none to edit.
     """
     from pinxit.data.text_tokenizer import train_text_tokenizer
-    from pinxit.models.saved_state import as_tensor
+    from pinxit.models.saved_state import json_to_tensor
 
     if config.ability == "edit" and images.before is None:
         raise UsageError(
@@ -39,7 +39,7 @@ def prepare(
         )
     told = {name: [texts[int(i)] for i in rows] for name, texts in images.captions.items()}
     words = train_text_tokenizer(told, config.vocab_size)
-    tensors = {"kept._extra_state": as_tensor(words.to_json())}
+    tensors = {"kept._extra_state": json_to_tensor(words.to_json())}
     config = dataclasses.replace(
         config,
         vocab_size=words.pieces.get_vocab_size(),
@@ -60,18 +60,21 @@ def _codes(
     tokenizer: Any,
 ) -> tuple[Config, dict[str, Any]]:
     if config.image_tokenizer is not None:
-        from pinxit.models.image_codecs import of_tokenizer
+        from pinxit.models.image_codecs import pack_image_tokenizer
 
-        block, colors, tensors = of_tokenizer(config.image_tokenizer, tokenizer, info)
-        levels = getattr(tokenizer, "levels", ())
+        packed = pack_image_tokenizer(config.image_tokenizer, tokenizer, info)
         return dataclasses.replace(
-            config, palette_patch_size=block, palette_size=colors, fsq_levels=levels
-        ), tensors
-    from pinxit.nn.palette import Wanted, found
+            config,
+            palette_patch_size=packed.patch_size,
+            palette_size=packed.num_codes,
+            fsq_levels=packed.fsq_levels,
+            image_tokenizer_spec=packed.spec,
+        ), packed.tensors
+    from pinxit.nn.palette import PaletteSpec, fit_palette
 
     assert config.palette_patch_size, "a resolved configuration"
-    palette, _ = found(
-        Wanted("kmeans", config.palette_patch_size, config.palette_size), images, rows, seed
+    palette, _ = fit_palette(
+        PaletteSpec("kmeans", config.palette_patch_size, config.palette_size), images, rows, seed
     )
     return dataclasses.replace(config, palette_size=len(palette), fsq_levels=()), {
         "palette": palette

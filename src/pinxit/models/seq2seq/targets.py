@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pinxit.data.batch import DatasetInfo
-from pinxit.models.image_codecs import PaletteCodes, TokenizerCodes
+from pinxit.models.image_codecs import FrozenImageTokenizer, PaletteCodec
 from pinxit.models.seq2seq.config import Config
 
 
-def _codes_of(config: Config, info: DatasetInfo) -> PaletteCodes | TokenizerCodes:
+def _codes_of(config: Config, info: DatasetInfo) -> PaletteCodec | FrozenImageTokenizer:
     assert config.palette_patch_size, "a resolved configuration"
-    if config.image_tokenizer is not None:
-        return TokenizerCodes(info, config.palette_patch_size)
-    return PaletteCodes(info, config.palette_patch_size, config.palette_size or 512)
+    if config.image_tokenizer_spec is not None:
+        return FrozenImageTokenizer(config.image_tokenizer_spec)
+    return PaletteCodec(info, config.palette_patch_size, config.palette_size or 512)

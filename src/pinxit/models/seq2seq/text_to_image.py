@@ -19,7 +19,7 @@ from pinxit.data.images import Images
 from pinxit.data.text_tokenizer import EOS
 from pinxit.errors import UsageError
 from pinxit.models.generation import GUIDED, GenerationParams, Reranker, resolve_params
-from pinxit.models.inputs import pixels_for
+from pinxit.models.inputs import check_images
 from pinxit.models.protocols import CanCaption
 from pinxit.models.results import TokenAttention
 from pinxit.models.seq2seq.caption_batch import Said
@@ -51,7 +51,7 @@ class _ImageDecoder(Seq2Seq):
             raise UsageError("no text: there is nothing to draw.")
         if params.reranker is not None:
             check_reranker(params.reranker, self.info)
-        pixels = None if source_images is None else pixels_for(self.info, source_images)
+        pixels = None if source_images is None else check_images(self.info, source_images)
         captions = self._captions(texts, language)
         seeds = per_image_seeds(params.seed, len(texts), params.start)
         candidates = [seeds, *([mix_seed(s, k) for s in seeds] for k in range(1, params.best_of))]
@@ -82,14 +82,14 @@ class _ImageDecoder(Seq2Seq):
             sampling = SamplingParams.of(params)
             for generated in best_of(self, source, u, sampling, params.guidance, scorer):
                 codes[start : start + AT_ONCE] = generated.codes[: n - start].cpu()
-                yield Images(self.codes.images_of(codes.to(self.device)).cpu().numpy())
+                yield Images(self.codes.decode(codes.to(self.device)).cpu().numpy())
 
     def _rerank(
         self, reranker: Reranker, captions: Said, rows: Sequence[int], generated: Painted
     ) -> Float32[Tensor, " n"]:
         """log p(caption | image) of each generated image, by the reranker."""
         assert self.codes is not None
-        images = Images(self.codes.images_of(generated.codes).cpu().numpy())
+        images = Images(self.codes.decode(generated.codes).cpu().numpy())
         texts, languages = ([column[i] or "" for i in rows] for column in captions)
         scores = reranker.caption_log_prob(images, texts, languages)
         return torch.from_numpy(scores).to(generated.codes.device)
@@ -148,7 +148,7 @@ class TextToImage(_ImageDecoder):
     ) -> list[list[TokenAttention]]:
         """For each image and its caption: how much each image cell attends to each token."""
         assert self.codes is not None
-        codes = self.codes.codes_of(pixels_for(self.info, images).to(self.device))
+        codes = self.codes.encode(check_images(self.info, images).to(self.device))
         attention = []
         for one_image, text in zip(codes, texts, strict=True):
             tokens = self.tokens_of([text], [language], cut=True)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from pinxit.data.batch import Batch, DatasetInfo
 from pinxit.data.images import Images
 from pinxit.errors import UsageError
-from pinxit.models.inputs import pixels_for
+from pinxit.models.inputs import check_images
 from pinxit.models.results import Loss
 from pinxit.models.tokenizer.config import Config
 from pinxit.models.tokenizer.quantizers import Quantized, quantizer
@@ -41,14 +41,14 @@ class Tokenizer(nn.Module):
         self.patch_size: int = config.patch_size
         self.vocab_size = config.vocab_size
         # of each digit of a code; a codebook's codes have none
-        self.levels = config.fsq_levels if config.quantizer == "fsq" else ()
+        self.fsq_levels: tuple[int, ...] = config.fsq_levels if config.quantizer == "fsq" else ()
         self.grid = (info.height // self.patch_size, info.width // self.patch_size)
         self.quantizer = quantizer(config)
         width, numbers = config.width, info.channels * self.patch_size**2
         patch, margin = self.patch_size + 2 * config.patch_overlap, config.patch_overlap
         self.encoder = nn.Sequential(
             nn.Conv2d(info.channels, 2 * width, patch, stride=self.patch_size, padding=margin),
-            *(ResidualConv(2 * width, kernel=1) for _ in range(config.depth)),
+            *(ResidualConv(2 * width, kernel_size=1) for _ in range(config.depth)),
             nn.SiLU(),
             nn.Conv2d(2 * width, self.quantizer.dim, 1),
         )
@@ -72,11 +72,11 @@ class Tokenizer(nn.Module):
         made = self.decoder(vectors.permute(0, 3, 1, 2)).float()
         return made * max(self.info.std, 0.05) + self.info.mean
 
-    def codes_of(self, pixels: UInt8[Tensor, "batch h w c"]) -> Grid:
+    def pixels_to_codes(self, pixels: UInt8[Tensor, "batch h w c"]) -> Grid:
         """The codes of images, row by row from the top left."""
         return self.quantized(to_float(pixels)).codes
 
-    def images_of(self, codes: Grid) -> UInt8[Tensor, "batch h w c"]:
+    def codes_to_pixels(self, codes: Grid) -> UInt8[Tensor, "batch h w c"]:
         """Codes to images."""
         return to_uint8(self.painted(self.quantizer.vectors(codes)))
 
@@ -103,10 +103,10 @@ class Tokenizer(nn.Module):
     @torch.inference_mode()
     def tokenize(self, images: Images) -> Int64[np.ndarray, "n rows columns"]:
         """The codes of each image, row by row from the top left."""
-        pixels = pixels_for(self.info, images)
+        pixels = check_images(self.info, images)
 
         def codes(rows: Tensor) -> Tensor:
-            return self.codes_of(rows.to(self.device)).cpu()
+            return self.pixels_to_codes(rows.to(self.device)).cpu()
 
         return map_in_fixed_batches(codes, pixels)[0].numpy()
 
@@ -122,7 +122,7 @@ class Tokenizer(nn.Module):
             raise UsageError(f"codes are numbers from 0 to {self.vocab_size - 1}.")
 
         def paint(rows: Tensor) -> Tensor:
-            return self.images_of(rows.to(self.device)).cpu()
+            return self.codes_to_pixels(rows.to(self.device)).cpu()
 
         return Images(map_in_fixed_batches(paint, torch.from_numpy(tokens))[0].numpy())
 

@@ -15,7 +15,7 @@ from pinxit.data.batch import Batch, DatasetInfo
 from pinxit.data.images import Images
 from pinxit.errors import UsageError
 from pinxit.models.generation import SEEDED, GenerationParams, resolve_params
-from pinxit.models.inputs import class_of, pixels_for
+from pinxit.models.inputs import check_images, label_index
 from pinxit.models.results import Elbo, ImportanceEstimate, Loss, Posterior
 from pinxit.models.vae.config import Config
 from pinxit.models.vae.importance import importance_log_likelihood, supports_fast_importance
@@ -27,7 +27,7 @@ from pinxit.models.vae.likelihoods import (
 )
 from pinxit.models.vae.networks import build_networks
 from pinxit.models.vae.priors import build_prior, log_standard_normal
-from pinxit.nn.chunking import CHUNK, map_in_fixed_batches
+from pinxit.nn.chunking import BATCH_SIZE, map_in_fixed_batches
 from pinxit.nn.layers import drop_labels
 from pinxit.nn.pixels import to_float, to_uint8
 from pinxit.nn.rng import mix_seed, per_image_normal
@@ -209,7 +209,7 @@ class VAE(nn.Module):
         return self._decode_to_images(self.prior.transform, noise, labels)
 
     def _label_batch(self, label: str | None, n: int) -> np.ndarray | None:
-        return None if label is None else np.full(n, class_of(self.config, self.info, label))
+        return None if label is None else np.full(n, label_index(self.config, self.info, label))
 
     @torch.inference_mode()
     def encode(self, images: Images) -> Posterior:
@@ -285,12 +285,12 @@ class VAE(nn.Module):
             weights = self._log_weights(x, labels, noise).double()
             return weights.logsumexp(1) - math.log(samples)
 
-        batch_size = max(1, CHUNK // samples)
-        return map_in_fixed_batches(bound, x, labels, noise, size=batch_size)[0].cpu().numpy()
+        batch_size = max(1, BATCH_SIZE // samples)
+        return map_in_fixed_batches(bound, x, labels, noise, batch_size=batch_size)[0].cpu().numpy()
 
     def _pixels_and_labels(self, images: Images) -> tuple[Tensor, Labels]:
         labels = self._visible(images.labels)
-        return pixels_for(self.info, images), None if labels is None else torch.from_numpy(labels)
+        return check_images(self.info, images), None if labels is None else torch.from_numpy(labels)
 
     @property
     def device(self) -> torch.device:
