@@ -47,7 +47,8 @@ def test_a_familys_help_shows_all_of_its_options_and_of_training_with_their_text
         *dataclasses.fields(get_family(name).Config),
         *dataclasses.fields(TrainingSettings),
     ]:
-        assert f"--{field.name.replace('_', '-')}" in out
+        shown = not field.metadata.get("internal")
+        assert (f"--{field.name.replace('_', '-')}" in out) == shown
     assert "--model." not in out
     assert "--training." not in out
     assert "(default: chosen from size and number of" in out, "a comment is an option's help"
