@@ -1,4 +1,4 @@
-"""The page in a real browser: no network, no console errors, nothing wider than a phone."""
+"""The page in a browser: no requests, no console messages, no horizontal scrolling."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ def browser():
     if CHROMIUM is None:
         pytest.skip("chromium is not installed")
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with playwright.sync_playwright() as started:
-        opened = started.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield opened
-        opened.close()
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield browser
+        browser.close()
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory) -> str:
+def url(tmp_path_factory) -> str:
     images = blobs(height=8, width=10, channels=3)
     run = make_run(tmp_path_factory.mktemp("browser") / "a-long-name-of-a-run", images)
     evaluate(run)
@@ -33,58 +33,58 @@ def address(tmp_path_factory) -> str:
 
 
 @pytest.fixture(params=[(375, "light"), (375, "dark"), (1280, "light")], ids=str)
-def opened(request, browser, address):
-    """The page at a width and in a colour scheme, with all that it asked for and complained of."""
+def opened_page(request, browser, url):
+    """The page at a width and in a colour scheme, with its requests and console messages."""
     width, scheme = request.param
     page = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
-    asked, said = [], []
+    requests, messages = [], []
 
-    def reranker(route):
-        asked.append(route.request.url)
-        route.continue_() if route.request.url == address else route.abort()
+    def block_others(route):
+        requests.append(route.request.url)
+        route.continue_() if route.request.url == url else route.abort()
 
-    page.route("**/*", reranker)
-    page.on("console", lambda message: said.append(message.text))
-    page.on("pageerror", lambda error: said.append(str(error)))
-    page.goto(address)
-    yield page, asked, said, scheme
+    page.route("**/*", block_others)
+    page.on("console", lambda message: messages.append(message.text))
+    page.on("pageerror", lambda error: messages.append(str(error)))
+    page.goto(url)
+    yield page, requests, messages, scheme
     page.close()
 
 
-def test_it_shows_itself_without_a_network(opened, address):
-    page, asked, said, _ = opened
-    assert said == []
-    assert [url for url in asked if not url.startswith("data:")] == [address]
+def test_page_displays_without_network(opened_page, url):
+    page, requests, messages, _ = opened_page
+    assert messages == []
+    assert [request for request in requests if not request.startswith("data:")] == [url]
     widths = page.eval_on_selector_all("img", "all => all.map(i => i.naturalWidth)")
     assert len(widths) > 30
     assert min(widths) > 0, "an image could not be decoded"
 
 
-def test_nothing_is_wider_than_the_screen(opened):
-    page, _, _, _ = opened
+def test_page_is_not_wider_than_the_screen(opened_page):
+    page, _, _, _ = opened_page
     inner = page.evaluate("document.documentElement.clientWidth")
     assert page.evaluate("document.documentElement.scrollWidth") <= inner
-    # what is wider may scroll within its own box, and only there
-    outside = """all => all.filter(e => !e.closest('.scroll, pre, svg')
+    # wide tables scroll inside their own box
+    overflowing = """all => all.filter(e => !e.closest('.scroll, pre, svg')
         && e.getBoundingClientRect().right > innerWidth + 1).map(e => e.outerHTML.slice(0, 80))"""
-    assert page.eval_on_selector_all("body *", outside) == []
+    assert page.eval_on_selector_all("body *", overflowing) == []
 
 
-def test_text_can_be_read(opened):
-    """Contrast of at least 4.5 to 1 (WCAG 2.2, AA) for all text but that of charts."""
-    page, _, _, scheme = opened
-    colours = page.evaluate(
+def test_text_contrast_meets_wcag_aa(opened_page):
+    """At least 4.5 to 1 (WCAG 2.2) for all text outside charts."""
+    page, _, _, scheme = opened_page
+    colors = page.evaluate(
         """() => [...document.querySelectorAll('p, dt, dd, figcaption, td, th, a, h1, h2, h3, li')]
             .map(e => getComputedStyle(e).color)"""
     )
-    paper = page.evaluate("getComputedStyle(document.body).backgroundColor")
-    assert (luminance(paper) < 0.5) == (scheme == "dark")
-    assert min(contrast(colour, paper) for colour in set(colours)) >= 4.5
+    background = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert (luminance(background) < 0.5) == (scheme == "dark")
+    assert min(contrast(color, background) for color in set(colors)) >= 4.5
 
 
-def luminance(colour: str) -> float:
+def luminance(color: str) -> float:
     """Relative luminance of `rgb(r, g, b)` (WCAG 2.2)."""
-    parts = [int(part) / 255 for part in colour[colour.index("(") + 1 : -1].split(",")[:3]]
+    parts = [int(part) / 255 for part in color[color.index("(") + 1 : -1].split(",")[:3]]
     linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
     return sum(w * p for w, p in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
 
@@ -94,6 +94,6 @@ def contrast(a: str, b: str) -> float:
     return (high + 0.05) / (low + 0.05)
 
 
-def test_contrast_is_that_of_the_standard():
+def test_contrast_follows_the_definition_of_wcag():
     assert contrast("rgb(0, 0, 0)", "rgb(255, 255, 255)") == pytest.approx(21)
     assert contrast("rgb(119, 119, 119)", "rgb(255, 255, 255)") == pytest.approx(4.48, abs=0.01)

@@ -1,50 +1,72 @@
-"""What the section on blur measures is what it says."""
+"""The measurements of the section "Why is it blurry?" and its remedies."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from pinxit.reports.context import open_material
-from pinxit.reports.remedies import remedies
-from pinxit.reports.why_blurry import _decodings, _split
+from pinxit.reports.context import ReportContext, load_context
+from pinxit.reports.remedies import find_remedies
+from pinxit.reports.why_blurry import EncodedImages, decode_posterior_samples, decompose_error
 from tests.builders import blobs, make_run
 
 
 @pytest.fixture(scope="module")
-def material(tmp_path_factory):
+def context(tmp_path_factory) -> ReportContext:
     images = blobs(n=64)
     run = make_run(tmp_path_factory.mktemp("blurry"), images, steps=80)
-    return open_material(run, images)
+    return load_context(run, images)
 
 
-def test_the_two_parts_add_up_to_the_error_of_sampled_reconstructions(material):
-    split = _split(material)
-    assert split.total**2 == pytest.approx(split.lost**2 + split.open**2)
-    rows = np.arange(len(material.seen))
-    made = _decodings(material, rows, 100, seed=7).astype(np.float64)
-    errors = np.square(made - material.seen.pixels[:, None]).mean()
-    assert split.total == pytest.approx(np.sqrt(errors), rel=0.05)
-    average = made.mean(1, keepdims=True)
-    assert split.open == pytest.approx(np.sqrt(np.square(made - average).mean()), rel=0.1)
-    assert split.lost > 1
-    assert split.open > 0.1
+@pytest.fixture(scope="module")
+def encoded(context) -> EncodedImages:
+    encoded = EncodedImages.from_context(context)
+    assert encoded is not None
+    return encoded
 
 
-def test_decodings_of_an_image_do_vary_and_are_its_own(material):
-    made = _decodings(material, np.array([0, 1]), 50, seed=0).astype(float)
-    assert made.std(1).max() > 1
-    own = np.square(made.mean(1) - material.reconstructions.pixels[:2]).mean()
-    other = np.square(made.mean(1) - material.reconstructions.pixels[1::-1]).mean()
-    assert own < other / 2
+def test_squared_bias_and_variance_add_up_to_the_squared_error(encoded):
+    error = decompose_error(encoded, max_images=48)
+    assert error.rmse**2 == pytest.approx(error.bias**2 + error.std**2)
+    rows = np.arange(len(encoded.images))
+    decoded = decode_posterior_samples(encoded, rows, 100, seed=7).astype(np.float64)
+    mse = np.square(decoded - encoded.images.pixels[:, None]).mean()
+    assert error.rmse == pytest.approx(np.sqrt(mse), rel=0.05)
+    mean = decoded.mean(1, keepdims=True)
+    assert error.std == pytest.approx(np.sqrt(np.square(decoded - mean).mean()), rel=0.1)
+    assert error.bias > 1
+    assert error.std > 0.1
 
 
-def test_remedies_are_settings_that_the_family_has_and_follow_the_run(material):
-    found = {remedy.option: remedy for remedy in remedies(material)}
-    assert found["`--beta 0.5`"].hopeful
-    assert "of 4 latents are active" in " ".join(remedy.here for remedy in found.values())
-    known = set(vars(material.model.config)) | {"minutes"}
-    for option in found:
+def test_decoded_posterior_samples_vary_around_their_own_reconstruction(encoded):
+    decoded = decode_posterior_samples(encoded, np.array([0, 1]), 50, seed=0).astype(float)
+    assert decoded.std(1).max() > 1
+    reconstructions = encoded.reconstructions.pixels
+    same = np.square(decoded.mean(1) - reconstructions[:2]).mean()
+    other = np.square(decoded.mean(1) - reconstructions[1::-1]).mean()
+    assert same < other / 2
+
+
+def test_encoded_images_need_weights_and_data(context):
+    assert EncodedImages.from_context(ReportContext(context.run)) is None
+    assert EncodedImages.from_context(ReportContext(context.run, context.model)) is None
+
+
+def test_remedies_are_options_of_the_family_and_cite_the_run(context):
+    remedies = {remedy.option: remedy for remedy in find_remedies(context)}
+    assert remedies["`--beta 0.5`"].promising
+    assert "of 4 latents are active" in " ".join(r.evidence for r in remedies.values())
+    assert context.model is not None
+    options = set(vars(context.model.config)) | {"minutes"}
+    for option in remedies:
         for word in option.replace("`", " ").split():
             if word.startswith("--"):
-                assert word[2:].replace("-", "_") in known
+                assert word[2:].replace("-", "_") in options
+
+
+@pytest.mark.parametrize(("beta", "lowers_elbo"), [(1.0, True), (4.0, False)])
+def test_halving_beta_lowers_the_elbo_only_below_one(tmp_path, beta, lowers_elbo):
+    images = blobs(n=64)
+    context = load_context(make_run(tmp_path, images, steps=5, beta=beta), images)
+    effects = {remedy.option: remedy.effect for remedy in find_remedies(context)}
+    assert ("lower ELBO" in effects[f"`--beta {beta / 2:g}`"]) == lowers_elbo

@@ -39,13 +39,21 @@ def compare(
             "--metric probe_by_layer stands alone."
         )
     where = check_suffix(out, ".png")
-    from pinxit.reports.compare_runs import by_layer, compared, curve, drawn, drawn_by_layer
+    from pinxit.reports.compare_runs import (
+        collect_metrics,
+        layer_probe_curves,
+        metric_by_option,
+        plot_layer_probes,
+        plot_metric_by_option,
+    )
     from pinxit.runs import Run
 
     opened = [Run(path) for path in runs]
     if by_itself:
-        curves = by_layer(opened)
-        where = write_file(where or runs[0].parent / "probe_by_layer.png", drawn_by_layer(curves))
+        curves = layer_probe_curves(opened)
+        where = write_file(
+            where or runs[0].parent / "probe_by_layer.png", plot_layer_probes(curves)
+        )
         if json:
             print_json({"path": str(where), "curves": curves})
             return
@@ -54,9 +62,10 @@ def compare(
         print(where)
         return
     if metric is not None and against is not None:
-        points = curve(opened, metric, against)
+        points = metric_by_option(opened, metric, against)
         where = write_file(
-            where or runs[0].parent / f"{metric}-{against}.png", drawn(points, metric, against)
+            where or runs[0].parent / f"{metric}-{against}.png",
+            plot_metric_by_option(points, metric, against),
         )
         if json:
             print_json({"path": str(where), "points": points})
@@ -65,7 +74,7 @@ def compare(
             print(f"{against} {x:g}: {y:.4g}")
         print(where)
         return
-    figures = compared(opened)
+    figures = collect_metrics(opened)
     if json:
         print_json({"runs": [str(path) for path in runs], "metrics": figures})
         return

@@ -100,13 +100,13 @@ def report(
     out: Out = None,
     umap: bool = False,
 ) -> None:
-    """One HTML page that shows a run; it opens without a network.
+    """Write the report of a run: one self-contained HTML file.
 
     Args:
-        run: the run's folder
-        out: the page; without it report.html in the run's folder
-        umap: also a map of the latents by UMAP (needs umap-learn; takes ten seconds or more)
+        run: folder of the run
+        out: HTML file to write (default: report.html in the run's folder)
+        umap: add a map of the latents by UMAP (needs umap-learn, takes ten seconds or more)
     """
-    from pinxit.reports import report
+    from pinxit.reports import report as write_report
 
-    print(report(run, out, umap=umap))
+    print(write_report(run, out, umap=umap))

@@ -1,9 +1,9 @@
-"""Charts as inline SVG, drawn here by hand.
+"""Charts as inline SVG.
 
-Not by matplotlib: its import alone takes a second, its SVG is ten times the size, and its colours
-cannot follow the reader's light or dark setting. These use the page's CSS classes `s0` .. `s9`.
-A chart's own unit is a pixel of a 400-pixel-wide drawing, so that its text can be read at the
-width of a phone.
+Written by hand rather than by matplotlib, whose import takes a second, whose SVG is ten times as
+large, and whose colours cannot follow the reader's light or dark theme. Colours are the classes
+`s0` to `s9` of the page's CSS. The drawing is 400 units wide, so that its text stays readable on a
+phone.
 """
 
 from __future__ import annotations
@@ -13,37 +13,45 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float
 from markupsafe import Markup, escape
 
-from pinxit.reports.formatting import number
+from pinxit.reports.formatting import format_number
 
 WIDTH, HEIGHT = 400.0, 250.0
-LEFT, RIGHT, TOP, BOTTOM = 50.0, 10.0, 12.0, 38.0
+LEFT, RIGHT, TOP, BOTTOM = 50.0, 10.0, 12.0, 38.0  # margins around the axes
+FLOOR = HEIGHT - BOTTOM  # y of the horizontal axis
+SCATTER_SIDE = 400.0
+MIN_DOT_VALUE = 1e-6  # smaller values are drawn here: the axis is logarithmic
+NAME_HEIGHT, NAME_CHARACTER_WIDTH = 14.0, 8.5  # of the names in a scatter plot
+MAX_MEDOID_POINTS = 200  # points that the search for a medoid compares with
+
+Points = Float[np.ndarray, "n 2"]
 
 
 @dataclass(frozen=True)
-class Line:
-    """One curve of a chart."""
+class Curve:
+    """A curve of a line chart."""
 
     name: str
     x: Sequence[float]
     y: Sequence[float]
-    style: int = 0  # which of the page's colours
+    color: int = 0  # index of a colour of the page
     dashed: bool = False
 
 
 @dataclass(frozen=True)
-class Group:
-    """Points of one colour on a map, `[n, 2]`; `style` None is grey."""
+class PointGroup:
+    """Points of one colour in a scatter plot; color None is grey, without a name in the plot."""
 
     name: str
-    points: np.ndarray
-    style: int | None = None
+    points: Points
+    color: int | None = None
 
 
 @dataclass(frozen=True)
 class Scale:
-    """Values to places along an axis; a log scale takes positive values."""
+    """Maps values from [low, high] to drawing units from start to end, linearly or by their log."""
 
     low: float
     high: float
@@ -57,88 +65,86 @@ class Scale:
             value, low, high = math.log10(value), math.log10(low), math.log10(high)
         return self.start + (value - low) / ((high - low) or 1.0) * (self.end - self.start)
 
-    def ticks(self, about: int = 5) -> list[float]:
-        """Round numbers within the scale."""
+    def ticks(self, target: int = 5) -> list[float]:
+        """About `target` round numbers within the scale."""
         if not self.log:
-            return linear_ticks(self.low, self.high, about)
+            return linear_ticks(self.low, self.high, target)
         first = math.ceil(math.log10(self.low) - 1e-9)
         last = math.floor(math.log10(self.high) + 1e-9)
-        step = max(1, math.ceil((last - first) / about))
-        decades = [10.0**power for power in range(first, last + 1, step)]
-        return decades if len(decades) > 1 else linear_ticks(self.low, self.high, about - 1)
+        step = max(1, math.ceil((last - first) / target))
+        decades = [10.0**exponent for exponent in range(first, last + 1, step)]
+        return decades if len(decades) > 1 else linear_ticks(self.low, self.high, target - 1)
 
 
-def linear_ticks(low: float, high: float, about: int = 5) -> list[float]:
+def linear_ticks(low: float, high: float, target: int = 5) -> list[float]:
     """Multiples of 1, 2 or 5 times a power of ten, from `low` to `high`."""
     span = (high - low) or abs(high) or 1.0
-    raw = span / about
-    power = 10.0 ** math.floor(math.log10(raw))
-    step = power * next(m for m in (1, 2, 5, 10) if m * power >= raw * 0.999)
+    min_step = span / target
+    power = 10.0 ** math.floor(math.log10(min_step))
+    step = power * next(m for m in (1, 2, 5, 10) if m * power >= min_step * 0.999)
     first = math.ceil(low / step - 1e-9)
     return [k * step for k in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
-def lines(
-    curves: Sequence[Line],
+# -- charts ----------------------------------------------------------------------------------------
+
+
+def line_chart(
+    curves: Sequence[Curve],
     *,
     label: str,
     x_title: str,
     y_title: str = "",
-    log_x: bool = False,
     log_y: bool = False,
     y_range: tuple[float, float] | None = None,
 ) -> Markup:
-    """Curves over a common axis; points that are not finite (or, on a log axis, positive) go."""
-    curves = [kept for curve in curves if len((kept := _drawable(curve, log_x, log_y)).x)]
+    """Draw curves over common axes; points that are not finite (or positive, if log) are dropped.
+
+    Returns an empty string if no points are left.
+    """
+    curves = [_drop_undrawable_points(curve, log_y) for curve in curves]
+    curves = [curve for curve in curves if len(curve.x)]
     if not curves:
         return Markup("")
-    x = _scale([v for c in curves for v in c.x], LEFT, WIDTH - RIGHT, log_x, margin=0.0)
-    seen = y_range or (min(min(c.y) for c in curves), max(max(c.y) for c in curves))
-    y = _scale(seen, HEIGHT - BOTTOM, TOP, log_y, margin=0.0 if y_range else 0.04)
-    drawn = [_frame(x, y, x_title, y_title)]
+    x = _fit_scale([v for c in curves for v in c.x], LEFT, WIDTH - RIGHT)
+    values = y_range or [v for c in curves for v in c.y]
+    y = _fit_scale(values, FLOOR, TOP, log_y, margin=0.0 if y_range else 0.04)
     paths = [
-        f'<path class="line s{curve.style}{" dashed" if curve.dashed else ""}" '
-        f'd="{_path(curve, x, y)}"/>'
+        f'<path class="line s{curve.color}{" dashed" if curve.dashed else ""}" '
+        f'd="{_curve_path(curve, x, y)}"/>'
         for curve in curves
     ]
-    return _svg([*drawn, _clipped(paths)], label)
+    return _svg([_axes(x, y, x_title, y_title), _clip_to_axes(paths)], label)
 
 
-def bars(
+def bar_chart(
     values: Sequence[float],
-    styles: Sequence[int],
+    colors: Sequence[int],
     *,
     label: str,
     x_title: str,
     y_title: str = "",
-    cut: int | None = None,
-    cut_text: str = "",
+    mark_after: int | None = None,
+    mark_text: str = "",
 ) -> Markup:
-    """A bar for each value in the order given; a dashed line stands after the first `cut`."""
-    y = _scale((0.0, max(*values, 1e-9) * 1.05), HEIGHT - BOTTOM, TOP, False, margin=0.0)
+    """Draw a bar per value in the order given, and a dashed line after the first `mark_after`."""
+    y = Scale(0.0, max(*values, 1e-9) * 1.05, FLOOR, TOP)
     x = Scale(0.0, float(len(values)), LEFT, WIDTH - RIGHT)
-    width = (WIDTH - LEFT - RIGHT) / len(values)
-    drawn = [_frame(None, y, x_title, y_title)]
+    bar_width = 0.8 * (WIDTH - LEFT - RIGHT) / len(values)
     paths: dict[int, list[str]] = {}
-    for i, (value, style) in enumerate(zip(values, styles, strict=True)):
-        left, top = x(i) + width * 0.1, y(max(value, 0.0))
-        across, down = width * 0.8, HEIGHT - BOTTOM - top
-        paths.setdefault(style, []).append(
-            f"M{left:.1f} {top:.1f}h{across:.1f}v{down:.1f}h{-across:.1f}z"
-        )
-    drawn += [f'<path class="bar s{style}" d="{"".join(d)}"/>' for style, d in paths.items()]
-    if cut is not None:
-        place = x(cut)
-        anchor = "end" if place > WIDTH / 2 else "start"
-        aside = place - 5 if anchor == "end" else place + 5
-        drawn.append(f'<path class="mark" d="M{place:.1f} {TOP}V{HEIGHT - BOTTOM}"/>')
-        drawn.append(_text(aside, TOP + 10, cut_text, anchor, "note"))
-    return _svg(drawn, label)
+    for i, (value, color) in enumerate(zip(values, colors, strict=True)):
+        left, top = x(i) + bar_width / 8, y(max(value, 0.0))
+        path = f"M{left:.1f} {top:.1f}h{bar_width:.1f}v{FLOOR - top:.1f}h{-bar_width:.1f}z"
+        paths.setdefault(color, []).append(path)
+    parts = [_axes(None, y, x_title, y_title), *_paths_by_color(paths, "bar")]
+    if mark_after is not None:
+        parts.append(_vertical_mark(x(mark_after), mark_text))
+    return _svg(parts, label)
 
 
-def dots(
+def dot_plot(
     values: Sequence[float],
-    styles: Sequence[int],
+    colors: Sequence[int],
     *,
     label: str,
     x_title: str,
@@ -146,101 +152,126 @@ def dots(
     threshold: float,
     threshold_text: str,
 ) -> Markup:
-    """A point for each value on a log scale, with a dashed line at `threshold`."""
-    floor = 1e-6
-    raised = [max(float(value), floor) for value in values]
-    seen = (min([*raised, threshold]) * 0.7, max([*raised, threshold]) * 1.5)
-    y = _scale(seen, HEIGHT - BOTTOM, TOP, True, margin=0.0)
+    """Draw a dot per value on a log scale, and a dashed line at `threshold`."""
+    values = [max(float(value), MIN_DOT_VALUE) for value in values]
+    y = Scale(min([*values, threshold]) * 0.7, max([*values, threshold]) * 1.5, FLOOR, TOP, True)
     x = Scale(0.0, float(len(values)), LEFT, WIDTH - RIGHT)
-    drawn = [_frame(None, y, x_title, y_title)]
-    level = y(threshold)
-    drawn.append(f'<path class="mark" d="M{LEFT} {level:.1f}H{WIDTH - RIGHT}"/>')
-    drawn.append(_text(LEFT + 5, level - 5, threshold_text, "start", "note"))
     paths: dict[int, list[str]] = {}
-    for i, (value, style) in enumerate(zip(raised, styles, strict=True)):
-        paths.setdefault(style, []).append(f"M{x(i + 0.5):.1f} {y(value):.1f}h0")
-    drawn += [f'<path class="dot s{style}" d="{"".join(d)}"/>' for style, d in paths.items()]
-    return _svg(drawn, label)
+    for i, (value, color) in enumerate(zip(values, colors, strict=True)):
+        paths.setdefault(color, []).append(f"M{x(i + 0.5):.1f} {y(value):.1f}h0")
+    parts = [_axes(None, y, x_title, y_title), _horizontal_mark(y(threshold), threshold_text)]
+    return _svg([*parts, *_paths_by_color(paths, "dot")], label)
 
 
-def scatter(groups: Sequence[Group], *, label: str, names: bool = True) -> Markup:
-    """A map without axes, its proportions kept; each group's name stands at its median."""
-    every = np.concatenate([group.points for group in groups])
-    low, high = np.percentile(every, 0.5, axis=0), np.percentile(every, 99.5, axis=0)
+def scatter_plot(groups: Sequence[PointGroup], *, label: str) -> Markup:
+    """Draw points without axes at equal scales, the name of each coloured group at its medoid."""
+    points = np.concatenate([group.points for group in groups])
+    low, high = np.percentile(points, 0.5, axis=0), np.percentile(points, 99.5, axis=0)
     span = float(max((high - low).max(), 1e-9)) * 1.1
-    size = 400.0
-    middle = (low + high) / 2
-    drawn: list[str] = []
-    texts: list[str] = []
+    center = (low + high) / 2
+    paths: list[str] = []
+    names: list[tuple[float, float, str]] = []
     for group in groups:
-        places = np.clip((group.points - middle) / span + 0.5, 0.01, 0.99) * size
-        style = "other" if group.style is None else f"s{group.style}"
-        d = "".join(f"M{px:.0f} {size - py:.0f}h0" for px, py in places)
-        drawn.append(f'<path class="point {style}" d="{d}"/>')
-        if names and group.style is not None:
-            px, py = places[_central(places)]
-            texts.append(_text(px, size - py + 4, group.name, "middle", "place"))
-    return _svg([*drawn, *texts], label, size, size)
+        xy = np.clip((group.points - center) / span + 0.5, 0.01, 0.99) * SCATTER_SIDE
+        color = "other" if group.color is None else f"s{group.color}"
+        d = "".join(f"M{x:.0f} {SCATTER_SIDE - y:.0f}h0" for x, y in xy)
+        paths.append(f'<path class="point {color}" d="{d}"/>')
+        if group.color is not None:
+            x, y = xy[_medoid(xy)]
+            names.append((x, SCATTER_SIDE - y + 4, group.name))
+    texts = [_text(*name, "middle", "group-name") for name in _separate_names(names)]
+    return _svg([*paths, *texts], label, SCATTER_SIDE, SCATTER_SIDE)
 
 
-def _central(places: np.ndarray) -> int:
-    """The point that is nearest to all others of its group: where there are any, not between."""
-    some = places[:: max(1, len(places) // 200)]
-    apart = np.linalg.norm(places[:, None] - some[None], axis=-1)
-    return int(np.argmin(np.median(apart, axis=1)))
+def _medoid(points: Points) -> int:
+    """The point with the smallest median distance to the others of its group."""
+    others = points[:: max(1, len(points) // MAX_MEDOID_POINTS)]
+    distances = np.linalg.norm(points[:, None] - others[None], axis=-1)
+    return int(np.argmin(np.median(distances, axis=1)))
 
 
-# -- the parts -------------------------------------------------------------------------------
+def _separate_names(names: Sequence[tuple[float, float, str]]) -> list[tuple[float, float, str]]:
+    """Move names (x, y, text) down until none overlaps an earlier one."""
+    placed: list[tuple[float, float, str]] = []
+    for x, y, text in names:
+        while any(_overlap((x, y, text), other) for other in placed):
+            y += 1
+        placed.append((x, y, text))
+    return placed
 
 
-def _drawable(curve: Line, log_x: bool, log_y: bool) -> Line:
-    keep = [
+def _overlap(a: tuple[float, float, str], b: tuple[float, float, str]) -> bool:
+    """Whether two centered texts of the class `group-name` overlap."""
+    width = NAME_CHARACTER_WIDTH * (len(a[2]) + len(b[2])) / 2
+    return abs(a[0] - b[0]) < width and abs(a[1] - b[1]) < NAME_HEIGHT
+
+
+# -- parts of a chart ------------------------------------------------------------------------------
+
+
+def _drop_undrawable_points(curve: Curve, log_y: bool) -> Curve:
+    """Drop points that are not finite, or not positive on a log axis."""
+    points = [
         (float(x), float(y))
         for x, y in zip(curve.x, curve.y, strict=True)
-        if math.isfinite(x) and math.isfinite(y) and (not log_x or x > 0) and (not log_y or y > 0)
+        if math.isfinite(x) and math.isfinite(y) and (not log_y or y > 0)
     ]
-    return Line(curve.name, [x for x, _ in keep], [y for _, y in keep], curve.style, curve.dashed)
+    x, y = [x for x, _ in points], [y for _, y in points]
+    return Curve(curve.name, x, y, curve.color, curve.dashed)
 
 
-def _scale(values: Sequence[float], start: float, end: float, log: bool, margin: float) -> Scale:
+def _fit_scale(
+    values: Sequence[float], start: float, end: float, log: bool = False, margin: float = 0.0
+) -> Scale:
+    """A scale that holds all values; `margin` is a fraction of their range, unused if log."""
     low, high = float(min(values)), float(max(values))
     if low == high:
         low, high = (low / 2, high * 2) if log else (low - 0.5, high + 0.5)
-    room = 0.0 if log else (high - low) * margin
-    return Scale(low - room, high + room, start, end, log)
+    pad = 0.0 if log else (high - low) * margin
+    return Scale(low - pad, high + pad, start, end, log)
 
 
-def _clipped(paths: Sequence[str]) -> str:
-    """What leaves the axes is not drawn; there is room for half a stroke."""
-    width, height = WIDTH - LEFT - RIGHT + 4, HEIGHT - TOP - BOTTOM + 4
-    box = f"{LEFT - 2} {TOP - 2} {width} {height}"
-    place = f'x="{LEFT - 2}" y="{TOP - 2}" width="{width}" height="{height}"'
-    return f'<svg {place} viewBox="{box}">{"".join(paths)}</svg>'
-
-
-def _path(curve: Line, x: Scale, y: Scale) -> str:
-    if len(curve.x) == 1:  # a dot, by the round ends of its stroke
+def _curve_path(curve: Curve, x: Scale, y: Scale) -> str:
+    if len(curve.x) == 1:  # a dot: the stroke has round ends
         return f"M{x(curve.x[0]):.1f} {y(curve.y[0]):.1f}h.1"
-    places = [f"{x(a):.1f} {y(b):.1f}" for a, b in zip(curve.x, curve.y, strict=True)]
-    return "M" + "L".join(places)
+    points = [f"{x(a):.1f} {y(b):.1f}" for a, b in zip(curve.x, curve.y, strict=True)]
+    return "M" + "L".join(points)
 
 
-def _frame(x: Scale | None, y: Scale, x_title: str, y_title: str) -> str:
-    floor = HEIGHT - BOTTOM
-    parts = []
-    shown = _tick_text(y)
-    for tick, text in zip(y.ticks(), shown, strict=True):
-        place = y(tick)
-        parts.append(f'<path class="rule" d="M{LEFT} {place:.1f}H{WIDTH - RIGHT}"/>')
-        parts.append(_text(LEFT - 6, place + 4, text, "end"))
-    parts.append(f'<path class="axis" d="M{LEFT} {floor}H{WIDTH - RIGHT}"/>')
+def _paths_by_color(paths: dict[int, list[str]], style: str) -> list[str]:
+    return [f'<path class="{style} s{color}" d="{"".join(d)}"/>' for color, d in paths.items()]
+
+
+def _clip_to_axes(paths: Sequence[str]) -> str:
+    """Clip paths to the area inside the axes, plus half the width of a stroke."""
+    width, height = WIDTH - LEFT - RIGHT + 4, HEIGHT - TOP - BOTTOM + 4
+    view_box = f"{LEFT - 2} {TOP - 2} {width} {height}"
+    box = f'x="{LEFT - 2}" y="{TOP - 2}" width="{width}" height="{height}"'
+    return f'<svg {box} viewBox="{view_box}">{"".join(paths)}</svg>'
+
+
+def _vertical_mark(x: float, text: str) -> str:
+    """A dashed vertical line with a text beside it, on the side with more room."""
+    anchor, text_x = ("end", x - 5) if x > WIDTH / 2 else ("start", x + 5)
+    line = f'<path class="mark" d="M{x:.1f} {TOP}V{FLOOR}"/>'
+    return line + _text(text_x, TOP + 10, text, anchor, "note")
+
+
+def _horizontal_mark(y: float, text: str) -> str:
+    """A dashed horizontal line with a text above it."""
+    line = f'<path class="mark" d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}"/>'
+    return line + _text(LEFT + 5, y - 5, text, "start", "note")
+
+
+def _axes(x: Scale | None, y: Scale, x_title: str, y_title: str) -> str:
+    """Grid lines, axis, tick labels and titles; without `x` the horizontal axis has no ticks."""
+    parts = _y_ticks(y)
+    parts.append(f'<path class="axis" d="M{LEFT} {FLOOR}H{WIDTH - RIGHT}"/>')
     if x is not None:
-        for tick, text in zip(x.ticks(), _tick_text(x), strict=True):
-            anchor = "end" if x(tick) > WIDTH - RIGHT - 12 else "middle"
-            parts.append(_text(x(tick), floor + 16, text, anchor))
+        parts += _x_ticks(x)
     parts.append(_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 5, x_title, "middle", "title"))
     if y_title:
-        middle = (TOP + floor) / 2
+        middle = (TOP + FLOOR) / 2
         parts.append(
             f'<text class="title" text-anchor="middle" '
             f'transform="translate(11 {middle:.0f}) rotate(-90)">{escape(y_title)}</text>'
@@ -248,29 +279,52 @@ def _frame(x: Scale | None, y: Scale, x_title: str, y_title: str) -> str:
     return "".join(parts)
 
 
-def _tick_text(scale: Scale) -> list[str]:
+def _y_ticks(scale: Scale) -> list[str]:
+    parts = []
+    for tick, label in zip(scale.ticks(), _tick_labels(scale), strict=True):
+        y = scale(tick)
+        parts.append(f'<path class="gridline" d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}"/>')
+        parts.append(_text(LEFT - 6, y + 4, label, "end"))
+    return parts
+
+
+def _x_ticks(scale: Scale) -> list[str]:
+    parts = []
+    for tick, label in zip(scale.ticks(), _tick_labels(scale), strict=True):
+        x = scale(tick)
+        anchor = "end" if x > WIDTH - RIGHT - 12 else "middle"  # the last one stays inside
+        parts.append(_text(x, FLOOR + 16, label, anchor))
+    return parts
+
+
+def _tick_labels(scale: Scale) -> list[str]:
     ticks = scale.ticks()
-    if scale.log and all(
-        tick > 0 and math.log10(tick) == round(math.log10(tick)) for tick in ticks
-    ):
-        far = max(ticks) >= 1e5 or min(ticks) < 1e-3
-        return [_power(tick) if far else number(tick, 1) for tick in ticks]
+    if scale.log and all(_is_power_of_ten(tick) for tick in ticks):
+        use_exponents = max(ticks) >= 1e5 or min(ticks) < 1e-3
+        return [
+            _exponent_label(tick) if use_exponents else format_number(tick, 1) for tick in ticks
+        ]
     largest = max(map(abs, ticks), default=0.0)
     if largest >= 10_000:
-        return [f"{number(tick / 1000, 4)}k" if tick else "0" for tick in ticks]
+        return [f"{format_number(tick / 1000, 4)}k" if tick else "0" for tick in ticks]
     step = abs(ticks[1] - ticks[0]) if len(ticks) > 1 else largest or 1.0
-    places = max(0, -math.floor(math.log10(step) + 1e-9))
-    return [f"{tick + 0.0:,.{places}f}".replace("-", "−") for tick in ticks]
+    decimals = max(0, -math.floor(math.log10(step) + 1e-9))
+    return [f"{tick + 0.0:,.{decimals}f}".replace("-", "−") for tick in ticks]
 
 
-def _power(tick: float) -> str:
-    raised = str(round(math.log10(tick))).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
-    return f"10{raised}"
+def _is_power_of_ten(value: float) -> bool:
+    return value > 0 and math.log10(value) == round(math.log10(value))
+
+
+def _exponent_label(tick: float) -> str:
+    exponent = str(round(math.log10(tick)))
+    return "10" + exponent.translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
 
 
 def _text(x: float, y: float, text: str, anchor: str, style: str = "") -> str:
-    kind = f' class="{style}"' if style else ""
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{kind}>{escape(text)}</text>'
+    class_attribute = f' class="{style}"' if style else ""
+    position = f'x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"'
+    return f"<text {position}{class_attribute}>{escape(text)}</text>"
 
 
 def _svg(parts: Sequence[str], label: str, width: float = WIDTH, height: float = HEIGHT) -> Markup:

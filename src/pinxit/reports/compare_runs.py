@@ -1,114 +1,126 @@
-"""Several runs side by side: a table of their figures, or one figure against an option."""
+"""Compare evaluated runs: all their metrics, or one metric against an option."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from pinxit.errors import UsageError, did_you_mean
 from pinxit.evaluation.metrics import get_metric, sort_metric_names
 from pinxit.runs import Run
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
-def compared(runs: Sequence[Run]) -> dict[str, list[float | None]]:
-    """Each figure that any of the runs has, with one value a run, None where it has none.
+LINE_COLOR = "#c84028"
 
-    Raises UsageError where a run was not evaluated yet.
+
+def collect_metrics(runs: Sequence[Run]) -> dict[str, list[float | None]]:
+    """Return the metrics that any of the runs has, each with one value per run, or None.
+
+    Raises UsageError for a run that is not evaluated.
     """
-    found = []
-    for run in runs:
-        run.config  # noqa: B018 (a folder that is no run says so)
-        figures = run.evaluation().get("metrics")
-        if not figures:
-            raise UsageError(f"{run.path} is not evaluated yet: pinxit evaluate {run.path}")
-        found.append(figures)
-    names = sort_metric_names(name for figures in found for name in figures)
-    return {name: [figures.get(name) for figures in found] for name in names}
+    metrics = [_metrics_of(run) for run in runs]
+    names = sort_metric_names(name for of_run in metrics for name in of_run)
+    return {name: [of_run.get(name) for of_run in metrics] for name in names}
 
 
-def option_of(run: Run, name: str) -> float:
-    """The value of an option of the model or of its training.
+def _metrics_of(run: Run) -> dict[str, float]:
+    run.config  # noqa: B018 (raises for a folder that is no run)
+    metrics = run.evaluation().get("metrics")
+    if not metrics:
+        raise UsageError(f"{run.path} is not evaluated yet. Run: pinxit evaluate {run.path}")
+    return metrics
 
-    Raises UsageError where there is none, or where it is not a number.
+
+def get_numeric_option(run: Run, name: str) -> float:
+    """Return the value of a model or training option.
+
+    Raises UsageError if there is no such option or it is not a number.
     """
     options = {**run.config["training"], **run.config["model"]}
     if name not in options:
         raise UsageError(f"{run.path} has no option '{name}'.{did_you_mean(name, options)}")
     value = options[name]
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise UsageError(f"'{name}' is {value} in {run.path}: a curve needs numbers.")
+        raise UsageError(f"a curve needs numbers, but '{name}' is {value} in {run.path}.")
     return float(value)
 
 
-def curve(runs: Sequence[Run], figure: str, against: str) -> list[tuple[float, float]]:
-    """(option, figure) of each run that has it, in the option's order.
+def metric_by_option(runs: Sequence[Run], metric: str, option: str) -> list[tuple[float, float]]:
+    """Return (option, metric) of each run that has the metric, sorted by the option.
 
-    Raises UsageError where fewer than two runs have the figure.
+    Raises UsageError if fewer than two runs have it.
     """
-    known = compared(runs)
-    if figure not in known:
-        raise UsageError(f"no figure '{figure}' in these runs.{did_you_mean(figure, known)}")
-    pairs = zip(runs, known[figure], strict=True)
-    points = sorted((option_of(run, against), value) for run, value in pairs if value is not None)
+    metrics = collect_metrics(runs)
+    if metric not in metrics:
+        raise UsageError(f"no metric '{metric}' in these runs.{did_you_mean(metric, metrics)}")
+    pairs = zip(runs, metrics[metric], strict=True)
+    points = [(get_numeric_option(run, option), value) for run, value in pairs if value is not None]
     if len(points) < 2:
-        raise UsageError(f"a curve needs two runs with the figure '{figure}', not {len(points)}.")
-    return points
+        raise UsageError(f"a curve needs two runs with the metric '{metric}', not {len(points)}.")
+    return sorted(points)
 
 
-def by_layer(runs: Sequence[Run]) -> dict[str, list[float]]:
-    """The linear probe's accuracy after each layer, of each run that has it.
+def layer_probe_curves(runs: Sequence[Run]) -> dict[str, list[float]]:
+    """Return the linear probe accuracy after each layer, by run name, of the runs that have it.
 
-    Raises UsageError where none has.
+    Raises UsageError if none has.
     """
-    found = {}
-    for run in runs:
-        run.config  # noqa: B018 (a folder that is no run says so)
-        layers = run.evaluation().get("curves", {}).get("probe_by_layer")
-        if layers:
-            found[run.name] = layers
-    if not found:
-        raise UsageError("none of these runs has a probe by layer: igpt has, evaluated on labels.")
-    return found
+    curves = {run.name: layers for run in runs if (layers := _layer_probe_of(run))}
+    if not curves:
+        raise UsageError(
+            "none of these runs has the curve 'probe_by_layer': it needs a model with features of "
+            "every layer, evaluated on images with labels."
+        )
+    return curves
 
 
-def drawn_by_layer(curves: Mapping[str, Sequence[float]]) -> bytes:
-    """The bytes of a PNG: each run's curve over its layers (Chen 2020, fig. 2)."""
+def _layer_probe_of(run: Run) -> list[float] | None:
+    run.config  # noqa: B018 (raises for a folder that is no run)
+    return run.evaluation().get("curves", {}).get("probe_by_layer")
 
-    def draw(axes: Any) -> None:
-        for name, values in curves.items():
-            axes.plot(range(len(values)), values, marker="o", label=name)
-        axes.set_xlabel("layers passed")
-        axes.set_ylabel("linear probe, share right")
+
+# -- plots -----------------------------------------------------------------------------------------
+
+
+def plot_layer_probes(curves: Mapping[str, Sequence[float]]) -> bytes:
+    """Return a PNG with one curve per run over its layers (Chen 2020, fig. 2)."""
+
+    def draw(axes: Axes) -> None:
+        for name, accuracies in curves.items():
+            axes.plot(range(len(accuracies)), accuracies, marker="o", label=name)
+        axes.set_xlabel("layer")
+        axes.set_ylabel("linear probe accuracy")
         axes.legend(frameon=False)
 
-    return _sheet(draw)
+    return _plot_png(draw)
 
 
-def drawn(points: Sequence[tuple[float, float]], figure: str, against: str) -> bytes:
-    """The bytes of a PNG: the curve, with each value beside its point."""
+def plot_metric_by_option(points: Sequence[tuple[float, float]], metric: str, option: str) -> bytes:
+    """Return a PNG with the curve, each value beside its point."""
 
-    def draw(axes: Any) -> None:
-        axes.plot(*zip(*points, strict=True), marker="o", color="#c84028")
-        for x, y in points:
-            axes.annotate(
-                f"{y:.3g}", (x, y), xytext=(0, 7), textcoords="offset points", ha="center"
-            )
-        what = get_metric(figure)
-        axes.set_xlabel(against.replace("_", " "))
-        axes.set_ylabel(f"{what.title}{f', {what.unit}' if what.unit else ''}")
+    def draw(axes: Axes) -> None:
+        axes.plot(*zip(*points, strict=True), marker="o", color=LINE_COLOR)
+        for point in points:
+            text, offset = f"{point[1]:.3g}", (0, 7)
+            axes.annotate(text, point, xytext=offset, textcoords="offset points", ha="center")
+        known = get_metric(metric)
+        axes.set_xlabel(option.replace("_", " "))
+        axes.set_ylabel(f"{known.title}, {known.unit}" if known.unit else known.title)
         axes.margins(y=0.15)
 
-    return _sheet(draw)
+    return _plot_png(draw)
 
 
-def _sheet(draw: Callable[[Any], None]) -> bytes:
-    from matplotlib.figure import Figure
+def _plot_png(draw: Callable[[Axes], None]) -> bytes:
+    from matplotlib.figure import Figure  # heavy: a table of metrics does without
 
-    sheet: Any = Figure(figsize=(6, 3.6), dpi=150, layout="constrained")
-    axes = sheet.add_subplot()
+    figure = Figure(figsize=(6, 3.6), dpi=150, layout="constrained")
+    axes = figure.add_subplot()
     draw(axes)
     axes.spines[["top", "right"]].set_visible(False)
     with io.BytesIO() as file:
-        sheet.savefig(file, format="png")
+        figure.savefig(file, format="png")
         return file.getvalue()

@@ -1,167 +1,192 @@
-"""What a report is made from: a run, its model, its images, and what was measured of them."""
+"""The data of a report: a run, its model, its images and what was measured of them."""
 
 from __future__ import annotations
 
 import importlib.util
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from pinxit.data.images import Images, evenly_spaced_indices
 from pinxit.errors import PinxitError
+from pinxit.evaluation.power_spectrum import sharpness_metrics
 from pinxit.evaluation.reconstruction import mse_per_image
-from pinxit.models.abilities import ABILITIES
+from pinxit.models.protocols import (
+    CanEncode,
+    CanReconstruct,
+    CanSample,
+    HasELBO,
+    Model,
+)
+from pinxit.models.results import Posterior
 from pinxit.runs import Run
+from pinxit.sampling.elbo import ElboTerms, elbo_terms
 from pinxit.sampling.inputs import for_model, run_images, sees_labels
+from pinxit.sampling.label_matched import sample_with_label_frequencies
 from pinxit.sampling.latents import LatentActivity, gaussian_kl
 
-if TYPE_CHECKING:
-    from pinxit.models.results import Posterior
-    from pinxit.sampling.elbo import ElboTerms
-
-NUMBERS = 12_000_000  # pixels' values that are looked at: a report is made in seconds
+MAX_PIXEL_VALUES = 12_000_000  # pixel values that a report processes, so that it takes seconds
 
 
 @dataclass
-class Material:
-    """A run folder and what could be opened of it; what could not stands in `missing`."""
+class ReportContext:
+    """A run and everything of it that could be opened; `missing` has a line for what could not.
+
+    All measurements are lazy and cached: a section that is not shown costs nothing. Each is None
+    where the data is missing or the model lacks the ability.
+    """
 
     run: Run
-    model: Any = None  # None where there are no weights
-    images: Images | None = None  # the whole data; None where it cannot be opened
+    model: Model | None = None  # None: no weights
+    images: Images | None = None  # the run's data; None: could not be opened
     missing: list[str] = field(default_factory=list)
-    umap: bool = False  # a second map, by UMAP
-
-    def can(self, ability: str) -> bool:
-        """Whether the model has an ability of the contract."""
-        return isinstance(self.model, ABILITIES[ability])
+    umap: bool = False  # add a map of the latents by UMAP
 
     @cached_property
     def evaluation(self) -> dict[str, Any]:
-        """evaluation.json, as `pinxit.evaluation.metrics` describes it."""
+        """The content of evaluation.json; empty before `pinxit evaluate`."""
         return self.run.evaluation()
 
     @property
-    def figures(self) -> dict[str, float]:
+    def metrics(self) -> dict[str, float]:
+        """The metrics of evaluation.json."""
         return self.evaluation.get("metrics") or {}
+
+    @property
+    def curves(self) -> dict[str, list[float]]:
+        """The curves of evaluation.json."""
+        return self.evaluation.get("curves") or {}
+
+    @property
+    def model_options(self) -> dict[str, Any]:
+        """The model's configuration, as config.json has it."""
+        return self.run.config["model"]
 
     @cached_property
     def split(self) -> str:
-        """The split that is looked at: test, or the next best that has images."""
+        """The split that the report measures: test, else validation, else train, else "all"."""
         if self.images is None:
             return ""
-        named = (s for s in ("test", "validation", "train") if len(self.images.split_indices(s)))
-        return next(named, "all") if self.images.splits is not None else "all"
+        if self.images.splits is None:
+            return "all"
+        names = ("test", "validation", "train")
+        return next((name for name in names if len(self.images.split_indices(name))), "all")
 
     @cached_property
-    def seen(self) -> Images | None:
-        """Images of that split, evenly from all of it, as many as can be looked at quickly."""
+    def subset(self) -> Images | None:
+        """48 to 1,000 evenly spaced images of `split`: what the report measures."""
         if self.images is None:
             return None
         rows = self.images.split_indices(self.split)
-        most = int(np.clip(NUMBERS // self.run.info.dims, 48, 1000))
-        seen = self.images.take(rows[evenly_spaced_indices(len(rows), most)])
-        return seen if self.model is None else for_model(self.model, seen)
+        count = self.affordable_images(1, 48, 1000)
+        subset = self.images.take(rows[evenly_spaced_indices(len(rows), count)])
+        return subset if self.model is None else for_model(self.model, subset)
+
+    def affordable_images(self, cost: int, low: int, high: int) -> int:
+        """How many images to process when each counts `cost` times, between `low` and `high`."""
+        return int(np.clip(MAX_PIXEL_VALUES // cost // self.run.info.dims, low, high))
 
     @cached_property
     def posterior(self) -> Posterior | None:
-        """q(z given x) of `seen`."""
-        if self.seen is None or not self.can("encode"):
+        """q(z|x) of `subset`."""
+        if self.subset is None or not isinstance(self.model, CanEncode):
             return None
-        return self.model.encode(self.seen)
+        return self.model.encode(self.subset)
 
     @cached_property
     def elbo_terms(self) -> ElboTerms | None:
-        """The two terms of the ELBO of `seen`, in nats."""
-        if self.seen is None or not self.can("elbo"):
+        """Distortion and rate of `subset`, in nats per image."""
+        if self.subset is None or not isinstance(self.model, HasELBO):
             return None
-        from pinxit.sampling.elbo import elbo_terms
-
-        return elbo_terms(self.model, self.seen)
+        return elbo_terms(self.model, self.subset)
 
     @cached_property
     def activity(self) -> LatentActivity | None:
-        """What each latent does and costs over `seen`."""
+        """Variance of the posterior mean and KL of each latent over `subset`."""
         if self.posterior is None:
             return None
-        rate = gaussian_kl(self.posterior) if self.elbo_terms is None else self.elbo_terms.rate
+        terms = self.elbo_terms
+        rate = gaussian_kl(self.posterior) if terms is None else terms.rate
         return LatentActivity(self.posterior.mean.var(0), rate.mean(0))
 
     @cached_property
-    def errors(self) -> np.ndarray | None:
-        """Mean squared error of each reconstruction of `seen`, black being 0 and white 1."""
-        if self.reconstructions is None or self.seen is None:
+    def reconstructions(self) -> Images | None:
+        """The images of `subset`, encoded and decoded."""
+        if self.subset is None or not isinstance(self.model, CanReconstruct):
             return None
-        return mse_per_image(self.seen, self.reconstructions)
+        return self.model.reconstruct(self.subset)
 
     @cached_property
-    def reconstructions(self) -> Images | None:
-        """The images of `seen`, through the model and back."""
-        if self.seen is None or not self.can("reconstruct"):
+    def reconstruction_mse(self) -> np.ndarray | None:
+        """Mean squared error of each reconstruction, `[n]`, pixel values in [0, 1]."""
+        if self.reconstructions is None or self.subset is None:
             return None
-        return self.model.reconstruct(self.seen)
+        return mse_per_image(self.subset, self.reconstructions)
 
     @cached_property
     def samples(self) -> Images | None:
-        """New images of seed 0, as many as `seen` has up to 256."""
-        if not self.can("sample"):
+        """36 to 256 samples from seed 0."""
+        if not isinstance(self.model, CanSample):
             return None
-        few = int(np.clip(NUMBERS // 4 // self.run.info.dims, 36, 256))
-        return self.model.sample(few, seed=0)
+        return self.model.sample(self.affordable_images(4, 36, 256), seed=0)
 
     @cached_property
     def spectra(self) -> dict[str, Any]:
-        """What is known of the sharpness: curves and figures of `evaluation.sharpness`."""
-        curves = self.evaluation.get("curves") or {}
-        if "spectrum_data" in curves:
-            return {**curves, **self.figures}
-        if self.seen is None or len(self.seen) < 2:
+        """Power spectra and sharpness: those of evaluation.json, else measured on `subset`."""
+        if "spectrum_data" in self.curves:
+            return {**self.curves, **self.metrics}
+        if self.subset is None or len(self.subset) < 2:
             return {}
-        from pinxit.evaluation.power_spectrum import sharpness_metrics
+        samples = self._samples_with_label_frequencies()
+        return dict(sharpness_metrics(self.subset, self.reconstructions, samples))
 
-        return dict(sharpness_metrics(self.seen, self.reconstructions, self._like_the_data()))
-
-    def _like_the_data(self) -> Images | None:
-        """Samples to hold against the data; labels that the model sees as often as there."""
-        if not self.can("sample") or self.seen is None or self.samples is None:
+    def _samples_with_label_frequencies(self) -> Images | None:
+        if self.subset is None or self.samples is None:
             return None
         if not sees_labels(self.model):
             return self.samples
-        from pinxit.sampling.label_matched import sample_with_label_frequencies
-
-        return sample_with_label_frequencies(self.model, self.seen, len(self.samples), seed=0)
+        return sample_with_label_frequencies(self.model, self.subset, len(self.samples), seed=0)
 
     @property
-    def detail(self) -> dict[str, float]:
-        """Power in the upper half of frequencies over the data's, of what the model makes."""
+    def sharpness(self) -> dict[str, float]:
+        """Power in the upper half of frequencies relative to the data, by kind of image."""
         kinds = ("reconstructions", "samples")
-        found = {kind: self.spectra.get(f"sharpness_{kind}") for kind in kinds}
-        return {kind: value for kind, value in found.items() if value is not None}
+        values = {kind: self.spectra.get(f"sharpness_{kind}") for kind in kinds}
+        return {kind: value for kind, value in values.items() if value is not None}
 
 
-def open_material(run: Run, images: Images | None = None, *, umap: bool = False) -> Material:
-    """All that can be opened of a run, with a line for whatever cannot.
+def load_context(run: Run, images: Images | None = None, *, umap: bool = False) -> ReportContext:
+    """Open everything of a run that can be opened.
 
-    Raises UsageError where the folder is no run, PinxitError for UMAP that is not installed.
+    Raises UsageError if the folder is no run, PinxitError if `umap` is set and umap-learn is not
+    installed.
     """
     if umap and importlib.util.find_spec("umap") is None:
         raise PinxitError("UMAP needs umap-learn: pip install 'pinxit[umap]'")
-    material = Material(run, images=images, umap=umap)
-    run.config  # noqa: B018 (a folder that is no run says so)
-    try:
-        material.model = run.load()
-    except PinxitError as error:
-        material.missing.append(f"No weights: {error}")
+    run.config  # noqa: B018 (raises for a folder that is no run)
+    context = ReportContext(run, images=images, umap=umap)
+    _load_model(context)
     if images is None:
-        try:
-            material.images = run_images(run, progress=False)
-        except PinxitError as error:
-            material.missing.append(
-                f"The images it learned from could not be opened ({error}) so nothing here "
-                "is compared with them."
-            )
-    if not material.evaluation:
-        material.missing.append(f"Not evaluated yet: run `pinxit evaluate {run.path}`.")
-    return material
+        _load_images(context)
+    if not context.evaluation:
+        context.missing.append(f"Not evaluated yet. Run `pinxit evaluate {run.path}`.")
+    return context
+
+
+def _load_model(context: ReportContext) -> None:
+    try:
+        context.model = context.run.load()
+    except PinxitError as error:
+        context.missing.append(f"No weights: {error}")
+
+
+def _load_images(context: ReportContext) -> None:
+    try:
+        context.images = run_images(context.run, progress=False)
+    except PinxitError as error:
+        context.missing.append(
+            f"The training data could not be opened ({error}), so nothing in this report is "
+            "compared with it."
+        )

@@ -1,41 +1,66 @@
-"""Numbers as people read them."""
+"""Numbers and names as text."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
-SHORT = {"elbo": "ELBO", "kl": "KL", "psnr": "PSNR", "ssim": "SSIM", "mse": "MSE"}
+ACRONYMS = {
+    word.lower(): word
+    for word in ("ELBO", "EMA", "FID", "FSQ", "IW", "KL", "MSE", "NLL", "PSNR", "SSIM")
+}
+MAX_LIST_ENTRIES = 8
 
 
-def number(value: float, digits: int = 3) -> str:
-    """`value` to about `digits` significant figures, thousands apart; a dash where it is none."""
+def format_number(value: float, digits: int = 3) -> str:
+    """Format to about `digits` significant figures with thousands separators; nan becomes `–`."""
     if not math.isfinite(value):
         return "–"
     if value == int(value) and abs(value) < 1e15:
         return f"{int(value):,}".replace("-", "−")
-    size = math.floor(math.log10(abs(value)))
-    if size < -4:
+    exponent = math.floor(math.log10(abs(value)))
+    if exponent < -4:
         return f"{value:.{digits - 1}e}".replace("e-0", "e-").replace("-", "−")
-    return f"{value:,.{max(0, digits - 1 - size)}f}".replace("-", "−")
+    return f"{value:,.{max(0, digits - 1 - exponent)}f}".replace("-", "−")
 
 
-def plain(name: str) -> str:
-    """A key of a record as words: `kl_warmup` becomes `KL warmup`."""
-    words = name.replace("_", " ").split()
-    return " ".join(SHORT.get(word, word) for word in words)
+def format_count(count: float) -> str:
+    """Format a count: `12,300`, or `12.3 M` from a million on."""
+    return f"{format_number(count / 1e6, 3)} M" if count >= 1e6 else f"{round(count):,}"
 
 
-def value(anything: object) -> str:
-    """Any value of a record, as text for a table's cell."""
-    if anything is None:
+def format_key(key: str) -> str:
+    """Turn a key into words: `kl_warmup` becomes `KL warmup`."""
+    return " ".join(ACRONYMS.get(word, word) for word in key.replace("_", " ").split())
+
+
+def format_value(value: object) -> str:
+    """Format any JSON value for a table cell."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return "–"
-    if isinstance(anything, bool):
-        return "yes" if anything else "no"
-    if isinstance(anything, float) and not math.isfinite(anything):
-        return "–"
-    if isinstance(anything, (int, float)):
-        return number(anything) if anything == int(anything) else f"{anything:.6g}"
-    if isinstance(anything, (list, tuple)):
-        shown = ", ".join(value(one) for one in anything[:8])
-        return f"{shown}, … ({len(anything)})" if len(anything) > 8 else shown or "–"
-    return str(anything)
+    if isinstance(value, (int, float)):
+        return format_number(value) if value == int(value) else f"{value:.6g}"
+    if isinstance(value, (list, tuple)):
+        return _format_list(value)
+    return str(value)
+
+
+def _format_list(values: list | tuple) -> str:
+    text = ", ".join(format_value(entry) for entry in values[:MAX_LIST_ENTRIES])
+    if len(values) > MAX_LIST_ENTRIES:
+        return f"{text}, … ({len(values)})"
+    return text or "–"
+
+
+def flatten_record(record: Mapping[str, object], prefix: str = "") -> list[tuple[str, str]]:
+    """Turn a JSON record into rows of (name, text); nested records are flattened."""
+    rows: list[tuple[str, str]] = []
+    for key, value in record.items():
+        name = f"{prefix}{format_key(str(key))}"
+        if isinstance(value, Mapping):
+            rows += flatten_record(value, f"{name}, ")
+        else:
+            rows.append((name, format_value(value)))
+    return rows

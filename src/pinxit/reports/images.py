@@ -1,4 +1,8 @@
-"""Images as they stand in the page: PNG in base64, at their own size, enlarged by the browser."""
+"""Images inside the page: PNG in base64 at their own resolution, enlarged by the browser.
+
+Pixel arrays are uint8 `[n, height, width, channel]` for several images and
+`[height, width, channel]` for one.
+"""
 
 from __future__ import annotations
 
@@ -8,113 +12,122 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
-ERROR_COLOUR = (200, 64, 40)
-CRISP = 64  # images up to this many pixels a side are enlarged without smoothing
+ERROR_COLOR = (200, 64, 40)  # RGB of error maps and attention maps
+MAX_PIXELATED_SIDE = 64  # pixels; the browser enlarges larger images with smoothing
 
 
 @dataclass(frozen=True)
-class Image:
-    """An `<img>`: where its bytes are, what it shows in words, its size in its own pixels."""
+class InlineImage:
+    """An `<img>` element whose `uri` holds the image itself; width and height in image pixels."""
 
     uri: str
     alt: str
     width: int
     height: int
-    crisp: bool = True  # every pixel a square
+    pixelated: bool = True  # enlarge without smoothing
 
 
-def png_uri(array: np.ndarray) -> str:
-    """uint8 `[height, width, channel]`, of 1 to 4 channels, as a `data:` address."""
-    from PIL import Image as Pillow
+def inline_image(array: np.ndarray, alt: str, pixelated: bool = True) -> InlineImage:
+    """Embed one array of 1 to 4 channels."""
+    return InlineImage(encode_png_uri(array), alt, array.shape[1], array.shape[0], pixelated)
 
+
+def inline_grid(pixels: np.ndarray, columns: int, alt: str) -> InlineImage:
+    """Embed several images as one, row by row, with transparent gaps."""
+    return inline_image(image_grid(add_alpha(pixels), columns), alt, is_small(pixels[0]))
+
+
+def is_small(image: np.ndarray) -> bool:
+    """Whether an image is small enough to be enlarged without smoothing."""
+    return max(image.shape[:2]) <= MAX_PIXELATED_SIDE
+
+
+def encode_png_uri(array: np.ndarray) -> str:
+    """Encode uint8 `[height, width, channel]` of 1 to 4 channels as a `data:` URI."""
     flat = array[..., 0] if array.shape[-1] == 1 else array
     with io.BytesIO() as file:
-        Pillow.fromarray(np.ascontiguousarray(flat)).save(file, "PNG", optimize=True)
+        Image.fromarray(np.ascontiguousarray(flat)).save(file, "PNG", optimize=True)
         return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
 
 
-def with_alpha(pixels: np.ndarray) -> np.ndarray:
-    """`[..., channel]` with one more channel of full opacity; grey stays grey."""
+def add_alpha(pixels: np.ndarray) -> np.ndarray:
+    """Append an opaque alpha channel; grey images become 2 channels, colour images 4."""
     return np.concatenate([pixels, np.full_like(pixels[..., :1], 255)], axis=-1)
 
 
-def sheet(pixels: np.ndarray, columns: int) -> np.ndarray:
-    """Images `[n, h, w, c]` of c = 2 or 4 (with opacity) in rows, the gaps transparent."""
+def to_rgba(pixels: np.ndarray) -> np.ndarray:
+    """Convert grey or colour images `[..., c]` to opaque RGBA `[..., 4]`."""
+    rgb = np.repeat(pixels, 3, axis=-1) if pixels.shape[-1] == 1 else pixels
+    return add_alpha(rgb)
+
+
+def image_grid(pixels: np.ndarray, columns: int) -> np.ndarray:
+    """Lay images with an alpha channel, `[n, h, w, 2 or 4]`, out in rows with transparent gaps."""
     n, h, w, c = pixels.shape
     columns = min(columns, n)
     rows, gap = -(-n // columns), max(1, max(h, w) // 14)
-    out = np.zeros((rows * (h + gap) - gap, columns * (w + gap) - gap, c), np.uint8)
+    grid = np.zeros((rows * (h + gap) - gap, columns * (w + gap) - gap, c), np.uint8)
     for i, image in enumerate(pixels):
         top, left = i // columns * (h + gap), i % columns * (w + gap)
-        out[top : top + h, left : left + w] = image
-    return out
+        grid[top : top + h, left : left + w] = image
+    return grid
 
 
-def shrunk(pixels: np.ndarray, longest: int) -> np.ndarray:
-    """uint8 `[n, h, w, c]` made no larger than `longest` a side, so that the page stays small."""
-    from PIL import Image as Pillow
-
+def shrink(pixels: np.ndarray, max_side: int) -> np.ndarray:
+    """Resize images `[n, h, w, c]` so that no side exceeds `max_side`; keep smaller ones."""
     n, h, w, c = pixels.shape
-    if max(h, w) <= longest or n == 0:
+    if max(h, w) <= max_side or n == 0:
         return pixels
-    scale = longest / max(h, w)
+    scale = max_side / max(h, w)
     size = (max(1, round(w * scale)), max(1, round(h * scale)))
-    made = []
-    for image in pixels:
-        image = Pillow.fromarray(np.ascontiguousarray(image[..., 0] if c == 1 else image))
-        made.append(np.asarray(image.resize(size, Pillow.Resampling.LANCZOS)))
-    return np.stack(made).reshape(n, size[1], size[0], c)
+    resized = [_resize(image, size) for image in pixels]
+    return np.stack(resized).reshape(n, size[1], size[0], c)
 
 
-def wall(pixels: np.ndarray, columns: int, alt: str) -> Image:
-    """Images uint8 `[n, h, w, c]` in rows, as one image."""
-    return of_array(sheet(with_alpha(pixels), columns), alt, crisp=max(pixels.shape[1:3]) <= CRISP)
+def _resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    flat = np.ascontiguousarray(image[..., 0] if image.shape[-1] == 1 else image)
+    return np.asarray(Image.fromarray(flat).resize(size, Image.Resampling.LANCZOS))
 
 
-def of_array(array: np.ndarray, alt: str, crisp: bool = True) -> Image:
-    return Image(png_uri(array), alt, array.shape[1], array.shape[0], crisp)
+def error_map(original: np.ndarray, other: np.ndarray, full_scale: float) -> np.ndarray:
+    """Return the absolute error, averaged over channels, as RGBA `[..., h, w, 4]`.
 
-
-def error_map(original: np.ndarray, made: np.ndarray, full: float) -> np.ndarray:
-    """|error|, the channels' mean, as the opacity of one colour: uint8 `[..., h, w, 4]`.
-
-    `full` is the error (of 255) that is drawn at full strength.
+    The colour is `ERROR_COLOR`; the opacity is proportional to the error and reaches 1 at
+    `full_scale` (in grey levels, 0 to 255).
     """
-    error = np.abs(original.astype(np.float32) - made.astype(np.float32)).mean(-1)
-    strength = np.clip(error / max(full, 1e-6), 0, 1)
-    colour = np.broadcast_to(np.array(ERROR_COLOUR, np.uint8), (*strength.shape, 3))
-    return np.concatenate([colour, (strength * 255).astype(np.uint8)[..., None]], -1)
+    error = np.abs(original.astype(np.float32) - other.astype(np.float32)).mean(-1)
+    opacity = np.clip(error / max(full_scale, 1e-6), 0, 1)
+    color = np.broadcast_to(np.array(ERROR_COLOR, np.uint8), (*opacity.shape, 3))
+    return np.concatenate([color, (opacity * 255).astype(np.uint8)[..., None]], -1)
 
 
-def as_rgba(pixels: np.ndarray) -> np.ndarray:
-    """Grey or colour uint8 `[..., c]` as opaque RGBA."""
-    colour = np.repeat(pixels, 3, axis=-1) if pixels.shape[-1] == 1 else pixels
-    return with_alpha(colour)
-
-
-def opened(path: Path, grey: bool) -> np.ndarray:
-    """An image file as uint8 `[height, width, channel]`."""
-    from PIL import Image as Pillow
-
-    with Pillow.open(path) as image:
+def read_image(path: Path, grey: bool) -> np.ndarray:
+    """Read an image file as uint8 `[height, width, channel]`."""
+    with Image.open(path) as image:
         array = np.asarray(image.convert("L" if grey else "RGB"))
     return array[..., None] if grey else array
 
 
-def cells_of(array: np.ndarray, height: int, width: int, gap: int = 2) -> np.ndarray | None:
-    """The images of a sheet that `Images.grid` laid out, at their own size `[n, h, w, c]`.
+def split_grid(array: np.ndarray, height: int, width: int, gap: int = 2) -> np.ndarray | None:
+    """Cut a grid written by `Images.grid` into its images, `[n, h, w, c]` at their original size.
 
-    None where the sheet is not one of images of this size.
+    Returns None if the array is not a grid of images of this size.
     """
     down, across = array.shape[0] - gap, array.shape[1] - gap
-    for scale in range(32, 0, -1):
+    for scale in range(32, 0, -1):  # the grid enlarged its images by a whole number
         h, w = height * scale + gap, width * scale + gap
         if down % h or across % w or down <= 0 or across <= 0:
             continue
-        if (array[::h][: down // h] != 255).any() or (array[:, ::w][:, : across // w] != 255).any():
+        if _has_ink(array[::h][: down // h]) or _has_ink(array[:, ::w][:, : across // w]):
             continue
         inner = array[gap:, gap:].reshape(down // h, h, across // w, w, -1)
         cells = inner.transpose(0, 2, 1, 3, 4)[:, :, :-gap:scale, :-gap:scale]
         return cells.reshape(-1, height, width, array.shape[2])
     return None
+
+
+def _has_ink(gap_pixels: np.ndarray) -> bool:
+    """Whether pixels that should be a white gap are not all white."""
+    return bool((gap_pixels != 255).any())

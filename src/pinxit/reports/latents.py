@@ -1,163 +1,201 @@
-"""The latent space: what each latent does, where the images lie in it, what each one costs."""
+"""The sections on the latent space: traversals, a map, and the KL of each latent."""
 
 from __future__ import annotations
 
-from typing import Any
+import warnings
+from typing import TYPE_CHECKING
 
 import numpy as np
+from jaxtyping import Float
 
 from pinxit.data.images import Images
 from pinxit.evaluation.latents import collapse_warnings
-from pinxit.reports import charts
-from pinxit.reports.charts import Group
-from pinxit.reports.context import Material
-from pinxit.reports.formatting import number
-from pinxit.reports.images import Image, wall
-from pinxit.reports.sections import THUMB, Section, shown_small, small_pixels
+from pinxit.models.protocols import CanEmbed, CanEncode
+from pinxit.reports.charts import PointGroup, bar_chart, dot_plot, scatter_plot
+from pinxit.reports.context import ReportContext
+from pinxit.reports.formatting import format_number
+from pinxit.reports.images import InlineImage, inline_grid
+from pinxit.reports.sections import (
+    MAX_THUMBNAIL_SIDE,
+    Section,
+    is_shrunk,
+    shrink_images,
+)
 from pinxit.sampling.inputs import sees_labels
 from pinxit.sampling.latents import ACTIVE_UNIT_VARIANCE, traverse
 
-ROWS, STEPS = 8, 13  # of a traversal: from -3 to 3 in steps of one half
-PLANE = 13  # images a side of the decoded plane
-COLOURS = 10
-
-
-def traversed(material: Material) -> Section | None:
-    """Each of the most active latents from -3 to 3, the others as one image has them."""
-    if material.posterior is None or material.seen is None:
-        return None
-    most = min(ROWS, material.posterior.mean.shape[1])
-    # activity is measured anew on these few, and they are enough to rank the latents
-    few = material.seen.evenly_spaced(200)
-    found = traverse(material.model, few, most, steps=STEPS)
-    small = small_pixels(found.images, THUMB)
-    rows = []
-    for i, (latent, rate) in enumerate(zip(found.latents, found.rate, strict=True)):
-        alt = f"Latent {latent} from -3 to 3: {STEPS} images"
-        image = wall(small[i * STEPS : (i + 1) * STEPS], STEPS, alt)
-        rows.append((image, latent, f"{number(rate, 2)} nats"))
-    values = {"rows": rows, "small": shown_small(found.images, THUMB)}
-    return Section("traversed", "What the latents do", values)
-
-
-def mapped(material: Material) -> Section | None:
-    """The images in two dimensions, by PCA (and UMAP where it is installed)."""
-    seen, vectors = material.seen, _vectors(material)
-    if vectors is None or seen is None or len(vectors) < 5 or vectors.shape[1] < 2:
-        return None
+if TYPE_CHECKING:
     from sklearn.decomposition import PCA
 
-    pca = PCA(2, random_state=0)
-    places = pca.fit_transform(vectors)
-    share = float(pca.explained_variance_ratio_.sum())
-    maps = [_map("PCA", places, seen)]
-    if material.umap and len(vectors) >= 20:
-        maps.append(_map("UMAP", _umap(vectors), seen))
+MAX_LATENTS, NUM_STEPS = 8, 13  # of the traversals: from -3 to 3 in steps of 0.5
+NUM_RANKING_IMAGES = 200  # images by which the traversals rank the latents
+MIN_UMAP_IMAGES = 20
+MAX_COLORS = 10  # labels that have a color in the map
+PLANE_SIDE, SMALL_PLANE_SIDE = 13, 7  # images along a side of the decoded plane
+MAX_DIMS_OF_LARGE_PLANE = 3 * 64 * 64
+INACTIVE_COLOR = 9
+
+Points = Float[np.ndarray, "n 2"]
+
+
+# -- traversals ------------------------------------------------------------------------------------
+
+
+def traversals(context: ReportContext) -> Section | None:
+    """The most active latents, each from -3 to 3 while the others stay fixed."""
+    if context.posterior is None or context.subset is None:
+        return None
+    count = min(MAX_LATENTS, context.posterior.mean.shape[1])
+    images = context.subset.evenly_spaced(NUM_RANKING_IMAGES)
+    result = traverse(context.model, images, count, steps=NUM_STEPS)
+    pixels = shrink_images(result.images, MAX_THUMBNAIL_SIDE)
+    rows = []
+    for i, (latent, rate) in enumerate(zip(result.latents, result.rate, strict=True)):
+        alt = f"Latent {latent} from -3 to 3 in {NUM_STEPS} images"
+        image = inline_grid(pixels[i * NUM_STEPS : (i + 1) * NUM_STEPS], NUM_STEPS, alt)
+        rows.append((image, latent, f"{format_number(rate, 2)} nats"))
+    values = {"rows": rows, "shrunk": is_shrunk(result.images, MAX_THUMBNAIL_SIDE)}
+    return Section("traversals", "Latent traversals", values)
+
+
+# -- map -------------------------------------------------------------------------------------------
+
+
+def latent_map(context: ReportContext) -> Section | None:
+    """The images in two dimensions, by PCA of their latents or features and, optionally, UMAP."""
+    images, vectors = context.subset, _vectors(context)
+    if vectors is None or images is None or len(vectors) < 5 or vectors.shape[1] < 2:
+        return None
+    pca, points = _project_pca(vectors)
+    maps = [_map("PCA", points, images)]
+    if context.umap and len(vectors) >= MIN_UMAP_IMAGES:
+        maps.append(_map("UMAP", _project_umap(vectors), images))
+    space = "latent space" if context.posterior is not None else "feature space"
     values = {
+        "space": space,
         "maps": maps,
-        "share": number(100 * share, 2),
+        "explained": format_number(100 * float(pca.explained_variance_ratio_.sum()), 2),
         "count": len(vectors),
         "dim": vectors.shape[1],
-        "conditional": sees_labels(material.model),
-        "plane": _plane(material, pca, places),
+        "label_conditional": sees_labels(context.model),
+        "plane": _decoded_plane(context, pca, points),
     }
-    return Section("mapped", "A map of the latent space", values)
+    return Section("latent_map", f"Map of the {space}", values)
 
 
-def _vectors(material: Material) -> np.ndarray | None:
-    if material.posterior is not None:
-        return material.posterior.mean
-    if material.seen is not None and material.can("embed"):
-        return material.model.embed(material.seen)
+def _vectors(context: ReportContext) -> Float[np.ndarray, "n dim"] | None:
+    """The posterior means, else the model's features."""
+    if context.posterior is not None:
+        return context.posterior.mean
+    if context.subset is not None and isinstance(context.model, CanEmbed):
+        return context.model.embed(context.subset)
     return None
 
 
-def _umap(vectors: np.ndarray) -> np.ndarray:
-    """Two dimensions by UMAP (McInnes 2018)."""
-    import warnings
+def _project_pca(vectors: Float[np.ndarray, "n dim"]) -> tuple[PCA, Points]:
+    from sklearn.decomposition import PCA  # takes a second to import
 
+    pca = PCA(2, random_state=0)
+    return pca, pca.fit_transform(vectors)
+
+
+def _project_umap(vectors: Float[np.ndarray, "n dim"]) -> Points:
+    """Project to two dimensions by UMAP (McInnes 2018)."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        from umap import UMAP  # pyright: ignore[reportMissingImports]: an extra
+        from umap import UMAP  # pyright: ignore[reportMissingImports]: an optional extra
 
-        near = min(15, len(vectors) - 1)
-        made = UMAP(n_neighbors=near, random_state=0, n_jobs=1).fit_transform(vectors)
-    return np.asarray(made)
-
-
-def _map(method: str, places: np.ndarray, seen: Images) -> dict[str, Any]:
-    groups = _groups(places, seen)
-    coloured = [group for group in groups if group.style is not None]
-    label = f"{len(places)} images by {method}" + (
-        ", coloured by label: " + ", ".join(g.name for g in coloured) if coloured else ""
-    )
-    return {"method": method, "chart": charts.scatter(groups, label=label), "groups": coloured}
+        neighbors = min(15, len(vectors) - 1)
+        umap = UMAP(n_neighbors=neighbors, random_state=0, n_jobs=1)
+        return np.asarray(umap.fit_transform(vectors))
 
 
-def _groups(places: np.ndarray, seen: Images) -> list[Group]:
-    """The most frequent labels in colours, all others in grey."""
-    if seen.labels is None or not seen.label_names:
-        return [Group("all", places)]
-    counts = np.bincount(seen.labels[seen.labels >= 0], minlength=len(seen.label_names))
-    chosen = np.sort(np.argsort(-counts, kind="stable")[:COLOURS])
-    rest = places[~np.isin(seen.labels, chosen)]
-    groups = [Group("other", rest)] if len(rest) else []
-    for style, label in enumerate(chosen.tolist()):
-        points = places[seen.labels == label]
-        if len(points):
-            groups.append(Group(seen.label_names[label], points, style))
+def _map(method: str, points: Points, images: Images) -> dict[str, object]:
+    groups = _group_by_label(points, images)
+    legend = [group for group in groups if group.color is not None]
+    label = f"{len(points)} images by {method}"
+    if legend:
+        label += ", coloured by label: " + ", ".join(group.name for group in legend)
+    return {"method": method, "chart": scatter_plot(groups, label=label), "legend": legend}
+
+
+def _group_by_label(points: Points, images: Images) -> list[PointGroup]:
+    """One group for each of the most frequent labels; the other points in grey."""
+    if images.labels is None or not images.label_names:
+        return [PointGroup("all", points)]
+    counts = np.bincount(images.labels[images.labels >= 0], minlength=len(images.label_names))
+    frequent = np.sort(np.argsort(-counts, kind="stable")[:MAX_COLORS])
+    others = points[~np.isin(images.labels, frequent)]
+    groups = [PointGroup("other", others)] if len(others) else []
+    for color, label in enumerate(frequent.tolist()):
+        members = points[images.labels == label]
+        if len(members):
+            groups.append(PointGroup(images.label_names[label], members, color))
     return groups
 
 
-def _plane(material: Material, pca: Any, places: np.ndarray) -> Image | None:
-    """The plane of the map, decoded at even places (after Kingma & Welling 2013, fig. 4)."""
-    if material.posterior is None or material.seen is None:
+def _decoded_plane(context: ReportContext, pca: PCA, points: Points) -> InlineImage | None:
+    """Decode a regular grid of the PCA plane (as Kingma & Welling 2013, fig. 4)."""
+    model = context.model
+    # a label-conditional model would need one label for the whole plane
+    if not isinstance(model, CanEncode) or sees_labels(model):
         return None
-    if sees_labels(material.model):
-        return None  # one label for the whole plane would say little
-    side = PLANE if material.run.info.dims <= 3 * 64 * 64 else 7
-    low, high = np.percentile(places, 2, axis=0), np.percentile(places, 98, axis=0)
-    across = np.linspace(low[0], high[0], side)
-    up = np.linspace(high[1], low[1], side)
-    grid = np.stack(np.meshgrid(across, up), -1).reshape(-1, 2)
-    made = material.model.decode(pca.inverse_transform(grid).astype(np.float32))
+    large = context.run.info.dims <= MAX_DIMS_OF_LARGE_PLANE
+    side = PLANE_SIDE if large else SMALL_PLANE_SIDE
+    (left, bottom), (right, top) = np.percentile(points, (2, 98), axis=0)
+    x, y = np.linspace(left, right, side), np.linspace(top, bottom, side)
+    grid = np.stack(np.meshgrid(x, y), -1).reshape(-1, 2)
+    images = model.decode(pca.inverse_transform(grid).astype(np.float32))
     alt = f"{side} by {side} images decoded from the plane of the map"
-    return wall(small_pixels(made, THUMB), side, alt)
+    return inline_grid(shrink_images(images, MAX_THUMBNAIL_SIDE), side, alt)
 
 
-def priced(material: Material) -> Section | None:
-    """KL of each latent, and which are active."""
-    found = material.activity
-    if found is None:
+# -- KL --------------------------------------------------------------------------------------------
+
+
+def kl_per_latent(context: ReportContext) -> Section | None:
+    """KL and activity of each latent, with warnings of posterior collapse."""
+    activity = context.activity
+    if activity is None:
         return None
-    rate, variance = found.rate, found.variance
-    order, active = found.order, found.active
-    styles = [0 if active[i] else 9 for i in order]
-    count = int(active.sum())
-    in_order = bool(np.all(active[order][:count]))
+    colors = [0 if activity.active[i] else INACTIVE_COLOR for i in activity.order]
     values = {
-        "bars": charts.bars(
-            rate[order].tolist(),
-            styles,
-            label=f"KL of each of {len(rate)} latents, largest first; {count} are active",
-            x_title="latents, largest first",
-            y_title="KL, nats",
-            cut=count if in_order and 0 < count < len(rate) else None,
-            cut_text=f"{count} active",
-        ),
-        "dots": charts.dots(
-            variance[order].tolist(),
-            styles,
-            label="Variance over the images of each latent's posterior mean, with the threshold",
-            x_title="latents, in the same order",
-            y_title="variance of E[z | x]",
-            threshold=ACTIVE_UNIT_VARIANCE,
-            threshold_text=f"active above {ACTIVE_UNIT_VARIANCE}",
-        ),
-        "active": count,
-        "latents": len(rate),
-        "total": number(float(rate.sum()), 3),
-        "largest": number(float(rate.max()), 3),
-        "warnings": list(collapse_warnings(found, material.seen, material.reconstructions)),
+        "kl_chart": _kl_chart(context, colors),
+        "activity_chart": _activity_chart(context, colors),
+        "num_active": int(activity.active.sum()),
+        "num_latents": len(activity.rate),
+        "total": format_number(float(activity.rate.sum()), 3),
+        "largest": format_number(float(activity.rate.max()), 3),
+        "closed_form": context.model_options.get("prior") == "standard",
+        "warnings": list(collapse_warnings(activity, context.subset, context.reconstructions)),
     }
-    return Section("priced", "What each latent costs", values)
+    return Section("kl_per_latent", "KL per latent", values)
+
+
+def _kl_chart(context: ReportContext, colors: list[int]) -> str:
+    assert context.activity is not None
+    rate, order, active = context.activity.rate, context.activity.order, context.activity.active
+    count = int(active.sum())
+    active_first = bool(np.all(active[order][:count]))
+    return bar_chart(
+        rate[order].tolist(),
+        colors,
+        label=f"KL of each of {len(rate)} latents, largest first; {count} are active",
+        x_title="latents, largest KL first",
+        y_title="KL, nats",
+        mark_after=count if active_first and 0 < count < len(rate) else None,
+        mark_text=f"{count} active",
+    )
+
+
+def _activity_chart(context: ReportContext, colors: list[int]) -> str:
+    assert context.activity is not None
+    return dot_plot(
+        context.activity.variance[context.activity.order].tolist(),
+        colors,
+        label="Variance of each latent's posterior mean over the images, with the threshold",
+        x_title="latents, same order",
+        y_title="Var(E[z|x])",
+        threshold=ACTIVE_UNIT_VARIANCE,
+        threshold_text=f"active above {ACTIVE_UNIT_VARIANCE}",
+    )

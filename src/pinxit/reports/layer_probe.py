@@ -1,32 +1,33 @@
-"""What the layers of a model know of the labels."""
+"""The section with the accuracy of a linear probe on each layer's features."""
 
 from __future__ import annotations
 
-from pinxit.reports import charts
-from pinxit.reports.charts import Line
-from pinxit.reports.context import Material
-from pinxit.reports.formatting import number
+from pinxit.models.protocols import CanComplete
+from pinxit.reports.charts import Curve, line_chart
+from pinxit.reports.context import ReportContext
+from pinxit.reports.formatting import format_number
 from pinxit.reports.sections import Section
 
 
-def layered(material: Material) -> Section | None:
-    """The linear probe's accuracy after each layer (Chen 2020, fig. 2), where it was measured."""
-    layers = (material.evaluation.get("curves") or {}).get("probe_by_layer")
-    if not layers:
+def layer_probe(context: ReportContext) -> Section | None:
+    """Linear probe accuracy after each layer (Chen 2020, fig. 2), if it was evaluated."""
+    accuracies = context.curves.get("probe_by_layer")
+    if not accuracies:
         return None
-    best = max(range(len(layers)), key=layers.__getitem__)
-    curve = Line("linear probe", list(range(len(layers))), list(layers), 0)
+    model = context.model
+    best = max(range(len(accuracies)), key=accuracies.__getitem__)
+    curve = Curve("linear probe", list(range(len(accuracies))), list(accuracies), 0)
     values = {
-        "chart": charts.lines(
+        "chart": line_chart(
             [curve],
-            label=f"Linear probe's accuracy by layer, best after layer {best}",
-            x_title="layers passed",
-            y_title="share right",
+            label=f"Linear probe accuracy by layer, highest after layer {best}",
+            x_title="layer",
+            y_title="accuracy",
         ),
-        "best": best,
-        "count": len(layers) - 1,
-        "accuracy": number(100 * layers[best], 3),
-        "last": number(100 * layers[-1], 3),
-        "objective": getattr(material.model.config, "objective", ""),
+        "best_layer": best,
+        "num_layers": len(accuracies) - 1,
+        "best_accuracy": format_number(100 * accuracies[best], 3),
+        "last_accuracy": format_number(100 * accuracies[-1], 3),
+        "autoregressive": isinstance(model, CanComplete) and model.left_to_right,
     }
-    return Section("layered", "What its layers know", values)
+    return Section("layer_probe", "Linear probe by layer", values)

@@ -1,55 +1,54 @@
-"""The images with the lowest likelihood."""
+"""The section with the images of the lowest likelihood."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from pinxit.data.images import Images
-from pinxit.reports.context import Material
-from pinxit.reports.formatting import number
-from pinxit.reports.images import (
-    Image,
-    wall,
+from pinxit.models.protocols import CanScore, HasELBO
+from pinxit.reports.context import ReportContext
+from pinxit.reports.formatting import format_number
+from pinxit.reports.images import InlineImage, inline_grid
+from pinxit.reports.sections import (
+    Section,
+    describe_image,
+    image_name,
+    is_shrunk,
+    shrink_images,
 )
-from pinxit.reports.sections import Section, shown_small, small_pixels
+
+MAX_SCORED_IMAGES = 500
+NUM_LEAST_LIKELY, NUM_MOST_LIKELY = 12, 6
 
 
-def unusual(material: Material, most: int = 12) -> Section | None:
-    """The images that the model finds least likely, and a few that it finds most."""
-    seen = material.seen
-    if seen is None or not material.can("score") or len(seen) < 3:
+def outliers(context: ReportContext) -> Section | None:
+    """The images with the lowest log-likelihood, and a few with the highest."""
+    model = context.model
+    if context.subset is None or not isinstance(model, CanScore) or len(context.subset) < 3:
         return None
-    few = seen.evenly_spaced(500)
-    scores = np.asarray(material.model.score(few, seed=0), float)
+    images = context.subset.evenly_spaced(MAX_SCORED_IMAGES)
+    scores = np.asarray(model.score(images, seed=0), float)
     order = np.argsort(scores)
-    shown = min(most, len(few) // 2)
+    shown = min(NUM_LEAST_LIKELY, len(images) // 2)
     values = {
-        "least": _cells(few, scores, order[:shown]),
-        "most": _cells(few, scores, order[::-1][: min(6, shown)]),
-        "count": len(few),
-        "split": material.split,
-        "median": number(float(np.median(scores)), 4),
-        "small": shown_small(few),
+        "least_likely": _scored_images(images, scores, order[:shown]),
+        "most_likely": _scored_images(images, scores, order[::-1][: min(NUM_MOST_LIKELY, shown)]),
+        "count": len(images),
+        "split": context.split,
+        "median": format_number(float(np.median(scores)), 4),
+        "lower_bound": isinstance(model, HasELBO),
+        "likelihood": model.likelihood_description,
+        "shrunk": is_shrunk(images),
     }
-    return Section("unusual", "The unusual ones", values)
+    return Section("outliers", "Outliers (lowest likelihood)", values)
 
 
-def _cells(images: Images, scores: np.ndarray, rows: np.ndarray) -> list[tuple[Image, str, str]]:
+def _scored_images(
+    images: Images, scores: np.ndarray, rows: np.ndarray
+) -> list[tuple[InlineImage, str, str]]:
+    """Each image with its score in nats and its name."""
     cells = []
     for i in rows.tolist():
-        image = wall(small_pixels(images[i]), 1, _described(images, i))
-        cells.append((image, number(float(scores[i]), 4), _named(images, i)))
+        image = inline_grid(shrink_images(images[i]), 1, describe_image(images, i))
+        cells.append((image, format_number(float(scores[i]), 4), image_name(images, i)))
     return cells
-
-
-def _named(images: Images, row: int) -> str:
-    """An image's name, its folders left out."""
-    return str(images.names[row]).rsplit("/", 1)[-1] if len(images.names) else f"no. {row}"
-
-
-def _described(images: Images, row: int) -> str:
-    """`Image cat-7.png, label cat`, for those who hear the page."""
-    name = f"Image {_named(images, row)}"
-    if images.labels is not None and images.label_names and images.labels[row] >= 0:
-        return f"{name}, label {images.label_names[images.labels[row]]}"
-    return name

@@ -1,4 +1,4 @@
-"""Sections to one HTML file."""
+"""The page: its sections, rendered by Jinja templates into one HTML file."""
 
 from __future__ import annotations
 
@@ -7,23 +7,72 @@ from collections.abc import Sequence
 from datetime import datetime
 from functools import cache
 from importlib.metadata import version
-from typing import TYPE_CHECKING
 
+from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from pinxit.reports.context import Material
-from pinxit.reports.formatting import number
-from pinxit.reports.sections import Section
-from pinxit.reports.summary import lead, tiles
+from pinxit.reports.attention_maps import attention
+from pinxit.reports.context import ReportContext
+from pinxit.reports.formatting import format_number
+from pinxit.reports.inpainting import inpainting
+from pinxit.reports.is_generative import is_generative
+from pinxit.reports.latents import kl_per_latent, latent_map, traversals
+from pinxit.reports.layer_probe import layer_probe
+from pinxit.reports.metrics_table import evaluation
+from pinxit.reports.outliers import outliers
+from pinxit.reports.reconstructions import reconstructions
+from pinxit.reports.reproduce import reproduce
+from pinxit.reports.samples import samples
+from pinxit.reports.sections import Section, SectionBuilder
+from pinxit.reports.spectrum import spectrum
+from pinxit.reports.summary import describe_run, key_metrics
+from pinxit.reports.text_and_images import captions
+from pinxit.reports.training_curves import training_curves
+from pinxit.reports.why_blurry import why_blurry
 
-if TYPE_CHECKING:
-    from jinja2 import Environment
+# in the order of the page
+SECTIONS: tuple[SectionBuilder, ...] = (
+    samples,
+    captions,
+    attention,
+    reconstructions,
+    inpainting,
+    is_generative,
+    why_blurry,
+    spectrum,
+    traversals,
+    latent_map,
+    kl_per_latent,
+    layer_probe,
+    outliers,
+    evaluation,
+    training_curves,
+    reproduce,
+)
+
+
+def build_sections(context: ReportContext) -> list[Section]:
+    """Build the sections that the run has something to show in."""
+    sections = (build(context) for build in SECTIONS)
+    return [section for section in sections if section is not None]
+
+
+def render_page(context: ReportContext, sections: Sequence[Section]) -> str:
+    """Render one self-contained HTML document."""
+    template = _environment().get_template("page.html.j2")
+    return template.render(
+        name=context.run.name,
+        version=version("pinxit"),
+        created=datetime.now().strftime("%-d %B %Y, %H:%M"),
+        lead=describe_run(context),
+        key_metrics=key_metrics(context),
+        missing=context.missing,
+        sections=sections,
+    )
 
 
 @cache
 def _environment() -> Environment:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
     environment = Environment(
         loader=PackageLoader("pinxit.reports"),
         autoescape=True,
@@ -31,27 +80,10 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"code": as_code, "number": number}
+    environment.filters |= {"code": mark_code, "number": format_number}
     return environment
 
 
-def as_code(text: str) -> Markup:
-    """Words between backticks as code."""
+def mark_code(text: str) -> Markup:
+    """Escape a text and turn `backticks` into code elements."""
     return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
-
-
-def render(material: Material, sections: Sequence[Section]) -> str:
-    """The page: text of one HTML file that needs nothing else."""
-    return (
-        _environment()
-        .get_template("page.html.j2")
-        .render(
-            name=material.run.name,
-            version=version("pinxit"),
-            made=datetime.now().strftime("%-d %B %Y, %H:%M"),
-            lead=lead(material),
-            tiles=tiles(material),
-            missing=material.missing,
-            sections=sections,
-        )
-    )

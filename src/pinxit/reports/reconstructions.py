@@ -1,4 +1,4 @@
-"""Reconstructions beside their originals, with the error."""
+"""The section with reconstructions: originals, reconstructions and their difference."""
 
 from __future__ import annotations
 
@@ -8,56 +8,60 @@ import numpy as np
 
 from pinxit.data.images import Images, evenly_spaced_indices
 from pinxit.data.psnr import psnr
-from pinxit.reports.context import Material
-from pinxit.reports.formatting import number
+from pinxit.models.protocols import CanEncode
+from pinxit.reports.context import ReportContext
+from pinxit.reports.formatting import format_number
 from pinxit.reports.images import (
-    CRISP,
-    Image,
-    as_rgba,
+    InlineImage,
     error_map,
-    of_array,
-    sheet,
+    image_grid,
+    inline_image,
+    is_small,
+    to_rgba,
 )
-from pinxit.reports.outliers import _described
-from pinxit.reports.sections import Section, small_pixels
+from pinxit.reports.sections import Section, describe_image, shrink_images
+
+NUM_IMAGES = 12
+FULL_SCALE_QUANTILE = 0.995  # of the absolute errors: the error shown in full colour
 
 
-def reconstructed(material: Material, most: int = 12) -> Section | None:
-    """Originals, what the model makes of them, and where the two differ."""
-    made, seen = material.reconstructions, material.seen
-    if made is None or seen is None:
+def reconstructions(context: ReportContext) -> Section | None:
+    """Originals above their reconstructions and absolute errors, with the PSNR of each."""
+    originals, decoded = context.subset, context.reconstructions
+    mse = context.reconstruction_mse
+    if originals is None or decoded is None or mse is None:
         return None
-    errors = material.errors
-    assert errors is not None
-    rows, decibels = evenly_spaced_indices(len(seen), most), psnr(errors)
-    full = float(np.quantile(_absolute(seen.pixels[rows], made.pixels[rows]), 0.995))
-    full = max(full, 1.0)
-    cells = [
+    rows, decibels = evenly_spaced_indices(len(originals), NUM_IMAGES), psnr(mse)
+    full_scale = _full_scale(originals.pixels[rows], decoded.pixels[rows])
+    columns = [
         (
-            triple(seen.pixels[i], made.pixels[i], full, _described(seen, int(i))),
-            f"{number(float(decibels[i]), 3)} dB",
+            _comparison(originals, decoded, i, full_scale),
+            f"{format_number(float(decibels[i]), 3)} dB",
         )
-        for i in rows
+        for i in rows.tolist()
     ]
     values = {
-        "cells": cells,
-        "split": material.split,
-        "count": len(seen),
-        "full": number(full, 2),
-        "error": number(255 * math.sqrt(errors.mean()), 3),
-        "psnr": number(float(decibels.mean()), 3),
+        "columns": columns,
+        "split": context.split,
+        "count": len(originals),
+        "full_scale": format_number(full_scale, 2),
+        "rmse": format_number(255 * math.sqrt(mse.mean()), 3),
+        "psnr": format_number(float(decibels.mean()), 3),
+        "gaussian_posterior": isinstance(context.model, CanEncode),
     }
-    return Section("reconstructed", "Through the model and back", values)
+    return Section("reconstructions", "Reconstructions", values)
 
 
-def triple(original: np.ndarray, made: np.ndarray, full: float, what: str) -> Image:
-    """Original over reconstruction over |error|, as one image."""
-    pair = small_pixels(Images(np.stack([original, made])))
-    column = np.stack([as_rgba(pair[0]), as_rgba(pair[1]), error_map(pair[0], pair[1], full)])
-    crisp = max(original.shape[:2]) <= CRISP
-    alt = f"{what}: the original, its reconstruction and their absolute difference"
-    return of_array(sheet(column, 1), alt, crisp)
+def _full_scale(originals: np.ndarray, decoded: np.ndarray) -> float:
+    """The error in grey levels that error maps show in full colour, at least 1."""
+    errors = np.abs(originals.astype(np.float32) - decoded.astype(np.float32)).mean(-1)
+    return max(float(np.quantile(errors, FULL_SCALE_QUANTILE)), 1.0)
 
 
-def _absolute(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    return np.abs(a.astype(np.float32) - b.astype(np.float32)).mean(-1)
+def _comparison(originals: Images, decoded: Images, row: int, full_scale: float) -> InlineImage:
+    """Original, reconstruction and absolute error of one image, one above the other."""
+    a, b = shrink_images(Images(np.stack([originals.pixels[row], decoded.pixels[row]])))
+    stack = np.stack([to_rgba(a), to_rgba(b), error_map(a, b, full_scale)])
+    name = describe_image(originals, row)
+    alt = f"{name}: original, reconstruction and absolute error"
+    return inline_image(image_grid(stack, 1), alt, is_small(originals.pixels[row]))

@@ -1,96 +1,112 @@
-"""What may make the images sharper, judged by what was measured on this run.
+"""What may make reconstructions and samples sharper, given what was measured on the run.
 
-A remedy is named only where the family has the setting it turns.
+A remedy is listed only if the family has the option that it changes.
 """
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from pinxit.reports.context import Material
-from pinxit.reports.formatting import number
+from pinxit.reports.context import ReportContext
+from pinxit.reports.formatting import format_number
+
+Options = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Remedy:
-    """What to try, how this run stands, and what it buys or costs."""
+    """An option to change, what this run measured, and the effect to expect."""
 
     option: str
-    here: str
+    evidence: str
     effect: str
-    hopeful: bool = True  # whether this run's figures speak for it
+    promising: bool = True  # the evidence suggests that it helps this run
 
 
-def remedies(material: Material) -> list[Remedy]:
-    """The remedies for this run, the hopeful ones first."""
-    config = material.model.config
-    known = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
-    found = [maker(material, known) for maker in (_longer, _latents, _beta, _likelihood, _prior)]
-    return sorted((r for r in found if r is not None), key=lambda remedy: not remedy.hopeful)
+def find_remedies(context: ReportContext) -> list[Remedy]:
+    """The remedies that apply to the run, the promising ones first."""
+    options = context.model_options
+    rules = (_train_longer, _more_latents, _smaller_beta, _other_likelihood, _flow_prior)
+    remedies = [remedy for rule in rules if (remedy := rule(context, options)) is not None]
+    return sorted(remedies, key=lambda remedy: not remedy.promising)
 
 
-def _longer(material: Material, known: dict[str, Any]) -> Remedy | None:
-    rows = material.run.metrics()
-    name = "val_loss" if any("val_loss" in row for row in rows) else "loss"
-    values = [row[name] for row in rows if name in row]
-    if len(values) < 4:
+def _train_longer(context: ReportContext, options: Options) -> Remedy | None:
+    rows = context.run.metrics()
+    column = "val_loss" if any("val_loss" in row for row in rows) else "loss"
+    losses = [row[column] for row in rows if column in row]
+    if len(losses) < 4:
         return None
-    best = int(np.argmin(values))
-    early = float(np.mean(values[len(values) // 2 : 3 * len(values) // 4]))
-    gain = early - values[-1]
-    if name == "val_loss" and best < 0.7 * len(values) and values[-1] > values[best] * 1.01:
-        here = f"validation was best at {number(100 * (best + 1) / len(values), 2)} % of training"
-        return Remedy("more images, or a smaller `--width`", here, "it overfits: longer is no help")
-    here = f"the last quarter won {number(max(gain, 0.0), 2)} nats an image"
-    hopeful = gain > 0.005 * abs(values[-1])
-    return Remedy("`--minutes` more", here, "details are learned last", hopeful)
+    if column == "val_loss" and (remedy := _detect_overfitting(losses)):
+        return remedy
+    third_quarter = float(np.mean(losses[len(losses) // 2 : 3 * len(losses) // 4]))
+    gain = third_quarter - losses[-1]
+    kind = "validation loss" if column == "val_loss" else "training loss"
+    fall = format_number(max(gain, 0.0), 2)
+    evidence = f"the {kind} fell by {fall} nats per image in the last quarter of training"
+    promising = gain > 0.005 * abs(losses[-1])
+    return Remedy("higher `--minutes`", evidence, "fine details are learned last", promising)
 
 
-def _latents(material: Material, known: dict[str, Any]) -> Remedy | None:
-    found = material.activity
-    if "latent_dim" not in known or found is None:
+def _detect_overfitting(losses: list[float]) -> Remedy | None:
+    """Whether the validation loss has risen since long before the end of training."""
+    best = int(np.argmin(losses))
+    if best >= 0.7 * len(losses) or losses[-1] <= losses[best] * 1.01:
         return None
-    active, count = int(found.active.sum()), len(found.active)
-    here = f"{active} of {count} latents are active"
+    percent = format_number(100 * (best + 1) / len(losses), 2)
+    return Remedy(
+        "more images, or a smaller `--width`",
+        f"the validation loss was lowest after {percent} % of training",
+        "the model overfits; training longer does not help",
+    )
+
+
+def _more_latents(context: ReportContext, options: Options) -> Remedy | None:
+    if "latent_dim" not in options or context.activity is None:
+        return None
+    active, count = int(context.activity.active.sum()), len(context.activity.active)
+    evidence = f"{active} of {count} latents are active"
     if active >= 0.9 * count:
-        return Remedy(
-            f"`--latent-dim {2 * count}`", here, "a longer code holds more; samples may suffer"
-        )
-    effect = "idle latents are there already: more of them change nothing"
-    return Remedy("`--latent-dim` higher", here, effect, hopeful=False)
+        effect = "a larger z holds more detail; samples may get worse"
+        return Remedy(f"`--latent-dim {2 * count}`", evidence, effect)
+    effect = "none: the model does not use all the latents it has"
+    return Remedy("higher `--latent-dim`", evidence, effect, promising=False)
 
 
-def _beta(material: Material, known: dict[str, Any]) -> Remedy | None:
-    if "beta" not in known or material.elbo_terms is None:
+def _smaller_beta(context: ReportContext, options: Options) -> Remedy | None:
+    beta = options.get("beta")
+    if not beta or context.elbo_terms is None:
         return None
-    rate = number(float(material.elbo_terms.rate.sum(1).mean()), 3)
-    here = f"β is {known['beta']:g}; the code costs {rate} nats an image"
-    effect = "the code may cost more: sharper reconstructions, a worse ELBO, weaker samples"
-    return Remedy(f"`--beta {known['beta'] / 2:g}`", here, effect, known["beta"] >= 1)
+    kl = format_number(float(context.elbo_terms.rate.sum(1).mean()), 3)
+    evidence = f"β = {beta:g}; the KL is {kl} nats per image"
+    effect = "larger KL, sharper reconstructions, worse samples"
+    if beta <= 1:
+        effect += " and a lower ELBO"
+    return Remedy(f"`--beta {beta / 2:g}`", evidence, effect, promising=beta >= 1)
 
 
-def _likelihood(material: Material, known: dict[str, Any]) -> Remedy | None:
-    kind = known.get("likelihood")
-    if kind == "gaussian" and known.get("sigma") is not None:
-        here = f"σ is fixed at {number(known['sigma'], 3)}"
-        return Remedy("no `--sigma`", here, "a learned σ weighs detail as the data asks")
-    if kind == "gaussian":
-        here = "a gaussian: one σ for every pixel"
-        effect = "each pixel its own width and several guesses; slower; its mean is still a mean"
-        return Remedy("`--likelihood discretized-logistic`", here, effect)
-    return None
-
-
-def _prior(material: Material, known: dict[str, Any]) -> Remedy | None:
-    if known.get("prior") != "standard" or not material.detail:
+def _other_likelihood(context: ReportContext, options: Options) -> Remedy | None:
+    if options.get("likelihood") != "gaussian":
         return None
-    made, back = material.detail.get("samples"), material.detail.get("reconstructions")
-    if made is None or back is None:
+    if options.get("sigma") is not None:
+        evidence = f"σ is fixed at {format_number(options['sigma'], 3)}"
+        effect = "a learned σ balances reconstruction error and KL"
+        return Remedy("no `--sigma`", evidence, effect)
+    effect = "a mixture with its own scales for each pixel; slower; the image shown is still a mean"
+    return Remedy("`--likelihood discretized-logistic`", "one σ for all pixels", effect)
+
+
+def _flow_prior(context: ReportContext, options: Options) -> Remedy | None:
+    samples = context.sharpness.get("samples")
+    reconstructions = context.sharpness.get("reconstructions")
+    if options.get("prior") != "standard" or samples is None or reconstructions is None:
         return None
-    here = f"samples have {number(made, 2)} of the data’s detail, reconstructions {number(back, 2)}"
-    effect = "draws codes from where the images’ codes lie: better samples, same reconstructions"
-    return Remedy("`--prior flow`", here, effect, abs(made - back) > 0.1)
+    evidence = (
+        f"samples have {format_number(samples, 2)} of the data's high-frequency power, "
+        f"reconstructions {format_number(reconstructions, 2)}"
+    )
+    effect = "fits p(z) to the codes of the images (closes the prior hole): better samples"
+    return Remedy("`--prior flow`", evidence, effect, abs(samples - reconstructions) > 0.1)

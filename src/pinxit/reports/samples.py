@@ -1,85 +1,96 @@
-"""The samples of a run."""
+"""The section with samples: by label, and over the course of training."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from pinxit.reports.context import Material
+from pinxit.models.protocols import CanEncode, CanSample, HasELBO
+from pinxit.reports.context import ReportContext
 from pinxit.reports.images import (
-    Image,
-    cells_of,
-    of_array,
-    opened,
-    shrunk,
-    wall,
+    InlineImage,
+    inline_grid,
+    inline_image,
+    read_image,
+    shrink,
+    split_grid,
 )
-from pinxit.reports.sections import THUMB, Section, shown_small, small_pixels
+from pinxit.reports.sections import (
+    MAX_THUMBNAIL_SIDE,
+    Section,
+    is_shrunk,
+    shrink_images,
+)
 from pinxit.sampling.inputs import sees_labels
 
+MAX_LABELS = 12  # rows of samples by label
+IMAGES_PER_LABEL = 8
+MAX_TRAINING_STEPS = 6  # rows of samples over the course of training
+IMAGES_PER_STEP = 12
 
-def painted(material: Material) -> Section | None:
-    """New images of a fixed seed, by label where the model knows labels, and as it learned."""
-    samples = material.samples
-    if samples is None:
+Row = tuple[str, InlineImage]  # a caption and the images of a row
+
+
+def samples(context: ReportContext) -> Section | None:
+    """Samples from seed 0, samples for each label, and the samples saved during training."""
+    if context.samples is None:
         return None
-    small = small_pixels(samples)
-    columns, many = _wall_size(small)
+    pixels = shrink_images(context.samples)
+    columns, count = _grid_size(pixels)
     values = {
-        "wall": wall(small[:many], columns, f"{many} new images that the model painted, seed 0"),
-        "count": many,
-        "small": shown_small(samples),
-        "by_label": _by_label(material),
-        "strip": _as_it_learned(material),
+        "grid": inline_grid(pixels[:count], columns, f"{count} samples from seed 0"),
+        "count": count,
+        "has_latents": isinstance(context.model, CanEncode) and isinstance(context.model, HasELBO),
+        "shrunk": is_shrunk(context.samples),
+        "by_label": _samples_by_label(context),
+        "during_training": _samples_during_training(context),
     }
-    return Section("painted", "What it paints", values)
+    return Section("samples", "Samples", values)
 
 
-def _wall_size(pixels: np.ndarray) -> tuple[int, int]:
-    """Columns and number of images: 12 x 6 small ones, fewer where they are large."""
-    columns = 12 if max(pixels.shape[1:3]) <= 32 else 8
-    rows = 6 if columns == 12 else 4
+def _grid_size(pixels: np.ndarray) -> tuple[int, int]:
+    """Columns and number of images: 12 x 6 small ones, 8 x 4 large ones."""
+    columns, rows = (12, 6) if max(pixels.shape[1:3]) <= 32 else (8, 4)
     return columns, min(columns * rows, len(pixels))
 
 
-def _by_label(material: Material, most: int = 12, each: int = 8) -> list[tuple[str, Image]]:
-    names = material.run.info.label_names
-    if not sees_labels(material.model):
+def _samples_by_label(context: ReportContext) -> list[Row]:
+    model = context.model
+    if not isinstance(model, CanSample) or not sees_labels(model):
         return []
     rows = []
-    for name in names[:most]:
-        made = small_pixels(material.model.sample(each, seed=0, label=name), THUMB)
-        rows.append((name, wall(made, each, f"{each} new images with the label {name}")))
+    for name in context.run.info.label_names[:MAX_LABELS]:
+        images = model.sample(IMAGES_PER_LABEL, seed=0, label=name)
+        pixels = shrink_images(images, MAX_THUMBNAIL_SIDE)
+        alt = f"{IMAGES_PER_LABEL} samples for the label {name}"
+        rows.append((name, inline_grid(pixels, IMAGES_PER_LABEL, alt)))
     return rows
 
 
-def _as_it_learned(material: Material, most: int = 6) -> list[tuple[str, Image]]:
-    """`samples/step-*.png`, from the first to the last at growing distances."""
-    files = sorted(material.run.path.glob("samples/step-*.png"), key=_step)
+def _samples_during_training(context: ReportContext) -> list[Row]:
+    """The grids `samples/step-*.png`, from the first to the last, in a geometric progression."""
+    files = sorted(context.run.path.glob("samples/step-*.png"), key=_step_of)
     if len(files) < 2:
         return []
-    places = np.geomspace(1, len(files), most).round().astype(int) - 1
-    strip = []
-    for place in sorted(set(places.tolist())):
-        step = f"{_step(files[place]):,}"
-        alt = f"Samples of fixed seeds after step {step}"
-        strip.append((f"step {step}", _first_row(files[place], material, alt)))
-    return strip
+    indices = np.geomspace(1, len(files), MAX_TRAINING_STEPS).round().astype(int) - 1
+    rows = []
+    for file in (files[i] for i in sorted(set(indices.tolist()))):
+        step = f"{_step_of(file):,}"
+        rows.append((f"step {step}", _first_images(file, context, f"Samples after step {step}")))
+    return rows
 
 
-def _first_row(file: Path, material: Material, alt: str, each: int = 12) -> Image:
-    """The first images of a sheet that was written while training."""
-    info = material.run.info
-    array = opened(file, grey=info.channels == 1)
-    cells = cells_of(array, info.height, info.width)
-    if cells is None:
-        return of_array(array, alt, crisp=False)
-    small = shrunk(cells[:each], THUMB)
-    return wall(small, each, alt)
+def _first_images(file: Path, context: ReportContext, alt: str) -> InlineImage:
+    """The first images of a grid that was saved during training."""
+    info = context.run.info
+    array = read_image(file, grey=info.channels == 1)
+    images = split_grid(array, info.height, info.width)
+    if images is None:
+        return inline_image(array, alt, pixelated=False)
+    return inline_grid(shrink(images[:IMAGES_PER_STEP], MAX_THUMBNAIL_SIDE), IMAGES_PER_STEP, alt)
 
 
-def _step(file: Any) -> int:
-    digits = "".join(c for c in file.stem if c.isdigit())
-    return int(digits or 0)
+def _step_of(file: Path) -> int:
+    """The training step in a file name, `step-000500.png`."""
+    return int("".join(c for c in file.stem if c.isdigit()) or 0)

@@ -1,4 +1,4 @@
-"""What the page shows, one function a section; each returns None where there is nothing to show."""
+"""What the sections of the page share: their type, their size limits, small helpers for images."""
 
 from __future__ import annotations
 
@@ -9,35 +9,76 @@ from typing import Any
 import numpy as np
 
 from pinxit.data.images import Images
-from pinxit.reports.context import Material
+from pinxit.reports.context import ReportContext
 from pinxit.reports.images import (
-    shrunk,
+    InlineImage,
+    inline_grid,
+    inline_image,
+    is_small,
+    shrink,
+    to_rgba,
 )
 
-LONGEST = 96  # pixels a side of an image in the page; larger ones are made smaller
-THUMB = 48  # likewise of one of many in a row
+# limits that keep the file small
+MAX_IMAGE_SIDE = 96  # pixels of an image that stands alone
+MAX_THUMBNAIL_SIDE = 48  # pixels of an image in a grid of many
+MIN_ROW_HEIGHT = 64  # pixels; smaller images in tables are enlarged to about this
 
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the page: `key` is its anchor and the name of its template."""
+    """A part of the page.
+
+    `key` is its anchor and selects its template, `templates/sections/<key>.html.j2`, which is
+    rendered with `values`.
+    """
 
     key: str
     title: str
     values: dict[str, Any] = field(default_factory=dict)
 
 
-Maker = Callable[[Material], Section | None]
+# returns None where the run has nothing to show
+SectionBuilder = Callable[[ReportContext], Section | None]
 
 
-# -- pixels ----------------------------------------------------------------------------------
+def shrink_images(images: Images, max_side: int = MAX_IMAGE_SIDE) -> np.ndarray:
+    """Return the pixels, resized where they exceed `max_side`."""
+    return shrink(images.pixels, max_side)
 
 
-def small_pixels(images: Images, longest: int = LONGEST) -> np.ndarray:
-    """The pixels, made smaller where they would make the page heavy."""
-    return shrunk(images.pixels, longest)
+def is_shrunk(images: Images, max_side: int = MAX_IMAGE_SIDE) -> bool:
+    """Whether `shrink_images` resizes them; captions then say so."""
+    return max(images.height, images.width) > max_side
 
 
-def shown_small(images: Images, longest: int = LONGEST) -> bool:
-    """Whether `small_pixels` made them smaller, which a caption then says."""
-    return max(images.height, images.width) > longest
+def thumbnail_grid(rows: list[Images], alt: str) -> InlineImage:
+    """Embed rows of equal length as one grid of thumbnails."""
+    pixels = shrink_images(Images.concatenate(rows), MAX_THUMBNAIL_SIDE)
+    return inline_grid(pixels, len(rows[0]), alt)
+
+
+def image_row(images: Images, alt: str) -> InlineImage:
+    """Embed images in one row for a table, small ones enlarged by a whole number."""
+    pixels = shrink_images(images)
+    scale = max(1, MIN_ROW_HEIGHT // max(pixels.shape[1:3]))
+    return inline_grid(pixels.repeat(scale, 1).repeat(scale, 2), len(images), alt)
+
+
+def single_image(pixels: np.ndarray, alt: str) -> InlineImage:
+    """Embed one image `[h, w, c]`."""
+    small = shrink(pixels[None], MAX_IMAGE_SIDE)[0]
+    return inline_image(to_rgba(small), alt, is_small(pixels))
+
+
+def image_name(images: Images, row: int) -> str:
+    """The name of an image without its folders, else its row number."""
+    return str(images.names[row]).rsplit("/", 1)[-1] if len(images.names) else f"no. {row}"
+
+
+def describe_image(images: Images, row: int) -> str:
+    """The alternative text of an image: `Image cat-7.png, label cat`."""
+    name = f"Image {image_name(images, row)}"
+    if images.labels is not None and images.label_names and images.labels[row] >= 0:
+        return f"{name}, label {images.label_names[images.labels[row]]}"
+    return name

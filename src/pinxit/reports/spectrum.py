@@ -1,4 +1,4 @@
-"""How much fine detail there is, at each spatial frequency."""
+"""The section with power spectra: how much fine detail reconstructions and samples have."""
 
 from __future__ import annotations
 
@@ -6,54 +6,69 @@ from typing import Any
 
 import numpy as np
 
-from pinxit.reports import charts
-from pinxit.reports.charts import Line
-from pinxit.reports.context import Material
-from pinxit.reports.formatting import number
+from pinxit.reports.charts import Curve, line_chart
+from pinxit.reports.context import ReportContext
+from pinxit.reports.formatting import format_number
 from pinxit.reports.sections import Section
 
-KINDS = {"reconstructions": 0, "samples": 1}
+KINDS = {"reconstructions": 0, "samples": 1}  # kind of image -> color of its curve
+DATA_COLOR = 9
+MAX_RATIO = 2.0  # larger ratios leave the chart
+X_TITLE = "frequency (1: highest)"
 
 
-def sharp(material: Material) -> Section | None:
+def spectrum(context: ReportContext) -> Section | None:
     """Radial power spectra of the data, of reconstructions and of samples."""
-    spectra = material.spectra
-    if "spectrum_data" not in spectra:
+    if "spectrum_data" not in context.spectra:
         return None
-    at = 2 * np.asarray(spectra["frequencies"])  # as a share of the finest, half a cycle a pixel
-    data = np.asarray(spectra["spectrum_data"])
-    keep = at > 0
-    ratios = [
-        Line(kind, at[keep].tolist(), np.asarray(spectra[f"spectrum_{kind}"])[keep].tolist(), style)
-        for kind, style in KINDS.items()
-        if f"spectrum_{kind}" in spectra
-    ]
+    ratios = _ratio_curves(context.spectra)
     if not ratios:
         return None
-    powers = [Line("data", at[keep].tolist(), data[keep].tolist(), 9, dashed=True)] + [
-        Line(ratio.name, ratio.x, (np.asarray(ratio.y) * data[keep]).tolist(), ratio.style)
-        for ratio in ratios
-    ]
-    said = [f"{kind} have {number(value, 2)}" for kind, value in material.detail.items()]
-    even = Line("the data", [float(at[keep].min()), float(at.max())], [1, 1], 9, dashed=True)
-    top = max(1.1, *(min(2.0, max(ratio.y)) * 1.05 for ratio in ratios))
-    values: dict[str, Any] = {
-        "figures": " and ".join(said),
-        "power": charts.lines(
+    powers = _power_curves(context.spectra, ratios)
+    values = {
+        "sharpness": {kind: format_number(v, 2) for kind, v in context.sharpness.items()},
+        "power_chart": line_chart(
             powers,
-            label="Power over spatial frequency of " + ", ".join(p.name for p in powers),
-            x_title="frequency, 1 is the finest",
+            label="Power by spatial frequency: " + ", ".join(curve.name for curve in powers),
+            x_title=X_TITLE,
             y_title="power",
             log_y=True,
         ),
         "power_curves": powers,
-        "ratio": charts.lines(
-            [even, *ratios],
-            label="Power over the data’s: " + ", ".join(said),
-            x_title="frequency, 1 is the finest",
-            y_title="share of the data’s power",
-            y_range=(0.0, top),
-        ),
+        "ratio_chart": _ratio_chart(ratios),
         "ratio_curves": ratios,
     }
-    return Section("sharp", "How sharp it is", values)
+    return Section("spectrum", "Power spectrum", values)
+
+
+def _ratio_curves(spectra: dict[str, Any]) -> list[Curve]:
+    """Power relative to the data; frequencies relative to the highest, half a cycle per pixel."""
+    x = 2 * np.asarray(spectra["frequencies"])
+    positive = x > 0
+    return [
+        Curve(kind, x[positive].tolist(), np.asarray(values)[positive].tolist(), color)
+        for kind, color in KINDS.items()
+        if (values := spectra.get(f"spectrum_{kind}")) is not None
+    ]
+
+
+def _power_curves(spectra: dict[str, Any], ratios: list[Curve]) -> list[Curve]:
+    data = np.asarray(spectra["spectrum_data"])[np.asarray(spectra["frequencies"]) > 0]
+    curves = [Curve("data", ratios[0].x, data.tolist(), DATA_COLOR, dashed=True)]
+    for ratio in ratios:
+        power = (np.asarray(ratio.y) * data).tolist()
+        curves.append(Curve(ratio.name, ratio.x, power, ratio.color))
+    return curves
+
+
+def _ratio_chart(ratios: list[Curve]) -> str:
+    x = ratios[0].x
+    data = Curve("data", [min(x), max(x)], [1, 1], DATA_COLOR, dashed=True)
+    top = max(1.1, *(min(MAX_RATIO, max(ratio.y)) * 1.05 for ratio in ratios))
+    return line_chart(
+        [data, *ratios],
+        label="Power relative to the data: " + ", ".join(ratio.name for ratio in ratios),
+        x_title=X_TITLE,
+        y_title="power / power of the data",
+        y_range=(0.0, top),
+    )

@@ -1,71 +1,20 @@
-"""The head of the page: one paragraph from the facts, and the figures to see first."""
+"""The head of the page: what the run is, in a sentence, and its key metrics."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from pinxit.console import format_duration
 from pinxit.data.psnr import psnr
 from pinxit.evaluation.metrics import get_metric
 from pinxit.models import get_family
-from pinxit.reports.context import Material
-from pinxit.reports.formatting import number
+from pinxit.reports.context import ReportContext
+from pinxit.reports.formatting import format_count, format_number
 from pinxit.reports.metrics_table import BETTER
 
-
-@dataclass(frozen=True)
-class Tile:
-    """One key figure."""
-
-    name: str
-    figure: str
-    unit: str = ""
-    note: str = ""
-
-
-def lead(material: Material) -> str:
-    """What this is, in two or three sentences."""
-    run, info = material.run, material.run.info
-    kind = (get_family(run.family).__doc__ or run.family).strip().splitlines()[0].split(" (")[0]
-    kind = kind[0].lower() + kind[1:]
-    source = (run.config.get("data") or {}).get("source", "images")
-    article = "An" if kind[0] in "aeiou" else "A"
-    colour = "grey" if info.channels == 1 else "colour"
-    text = (
-        f"{article} {kind} that learned from {info.count:,} images of {source}, "
-        f"{info.width} × {info.height} pixels in {colour}"
-    )
-    if info.label_names:
-        text += f", with {len(info.label_names)} labels"
-    seconds = _seconds(material)
-    text += f", in {format_duration(seconds)}." if seconds else "."
-    if material.model is not None:
-        weights = sum(p.numel() for p in material.model.parameters())
-        text += f" It has {number(weights, 3)} weights."
-    return text
-
-
-def _seconds(material: Material) -> float:
-    rows = material.run.metrics()
-    return max((row.get("seconds", 0.0) for row in rows), default=0.0)
-
-
-def tiles(material: Material) -> list[Tile]:
-    """Likelihood, reconstruction, activity and how much was seen: whatever is known."""
-    found = [*_evaluated(material), _validation(material), _active(material), _error(material)]
-    found += _seen(material)
-    return [tile for tile in found if tile is not None]
-
-
-# where the table's own name needs its group beside it
-NAMES = {
-    "log_likelihood_bits_per_dim": "log-likelihood",
-    "elbo_bits_per_dim": "ELBO",
-    "sharpness_samples": "detail in samples",
-    "frechet_samples": "Fréchet distance of samples",
-}
-# figures of the evaluation to see first: the first of each row that there is
-FIRST = (
+# metrics to show, the first of each row that was evaluated
+KEY_METRICS = (
     ("log_likelihood", "elbo"),
     ("log_likelihood_bits_per_dim", "elbo_bits_per_dim"),
     ("t2i_exact", "sample_label_accuracy"),
@@ -75,64 +24,121 @@ FIRST = (
     ("sharpness_samples",),
     ("frechet_samples",),
 )
+# titles of metrics whose own title needs the heading of its group
+TITLES = {
+    "log_likelihood_bits_per_dim": "log-likelihood",
+    "elbo_bits_per_dim": "ELBO",
+    "sharpness_samples": "sharpness of samples",
+    "frechet_samples": "Fréchet distance of samples",
+}
 
 
-def _evaluated(material: Material) -> list[Tile]:
-    names = [next((n for n in row if n in material.figures), None) for row in FIRST]
-    return [_figure(name, material.figures) for name in names if name is not None]
+@dataclass(frozen=True)
+class KeyMetric:
+    """A number in the head of the page."""
+
+    title: str
+    value: str
+    unit: str = ""
+    note: str = ""
 
 
-def _figure(name: str, figures: dict[str, float]) -> Tile:
-    known = get_metric(name)
-    title = NAMES.get(name, known.title)
-    error = figures.get(f"{name}_error")
-    parts = [f"± {number(error, 2)}"] if error else []
-    parts += [BETTER[known.better]] if known.better else []
-    return Tile(
-        title,
-        number(figures[name], 4 if abs(figures[name]) >= 100 else 3),
-        known.unit,
-        ", ".join(parts),
-    )
+# -- the sentence ----------------------------------------------------------------------------------
 
 
-def _validation(material: Material) -> Tile | None:
-    """The best ELBO on validation images, where nothing was evaluated."""
-    if "elbo" in material.figures:
+def describe_run(context: ReportContext) -> str:
+    """The family, its training data and time, and the number of parameters."""
+    text = f"{_family_title(context)}, trained on {_describe_data(context)}"
+    seconds = max((row.get("seconds", 0.0) for row in context.run.metrics()), default=0.0)
+    if seconds:
+        text += f" in {format_duration(seconds)}"
+    if context.model is None:
+        return f"{text}."
+    count = sum(p.numel() for p in context.model.parameters())
+    return f"{text}. It has {format_count(count)} parameters."
+
+
+def _family_title(context: ReportContext) -> str:
+    """The name in the first line of the family's docstring, with source and target if it has."""
+    family, options = context.run.family, context.model_options
+    first_line = (get_family(family).__doc__ or family).strip().splitlines()[0]
+    title = re.split(r" \(|[,:]", first_line)[0]
+    if "source" in options and "target" in options:
+        title += f" ({options['source']} to {options['target']})"
+    return title
+
+
+def _describe_data(context: ReportContext) -> str:
+    run, info = context.run, context.run.info
+    source = (run.config.get("data") or {}).get("source") or "images"
+    color = "grey" if info.channels == 1 else "colour"
+    text = f"{info.count:,} images of {source} ({info.width} × {info.height} pixels, {color}"
+    return text + (f", {len(info.label_names)} labels)" if info.label_names else ")")
+
+
+# -- the metrics -----------------------------------------------------------------------------------
+
+
+def key_metrics(context: ReportContext) -> list[KeyMetric]:
+    """The most important evaluated metrics, and what is known without an evaluation."""
+    found = [
+        *_evaluated_metrics(context),
+        _validation_elbo(context),
+        _active_latents(context),
+        _reconstruction_psnr(context),
+        *_training_amount(context),
+    ]
+    return [metric for metric in found if metric is not None]
+
+
+def _evaluated_metrics(context: ReportContext) -> list[KeyMetric]:
+    names = [next((n for n in row if n in context.metrics), None) for row in KEY_METRICS]
+    return [_evaluated_metric(name, context.metrics) for name in names if name is not None]
+
+
+def _evaluated_metric(name: str, metrics: dict[str, float]) -> KeyMetric:
+    metric, value, error = get_metric(name), metrics[name], metrics.get(f"{name}_error")
+    notes = [f"± {format_number(error, 2)}"] if error else []
+    notes += [BETTER[metric.better]] if metric.better else []
+    text = format_number(value, 4 if abs(value) >= 100 else 3)
+    return KeyMetric(TITLES.get(name, metric.title), text, metric.unit, ", ".join(notes))
+
+
+def _validation_elbo(context: ReportContext) -> KeyMetric | None:
+    """The best validation ELBO of training, unless the ELBO was evaluated."""
+    values = [row["val_elbo"] for row in context.run.metrics() if "val_elbo" in row]
+    if "elbo" in context.metrics or not values:
         return None
-    values = [row["val_elbo"] for row in material.run.metrics() if "val_elbo" in row]
-    if not values:
+    return KeyMetric("validation ELBO", format_number(max(values), 4), "nats", BETTER["higher"])
+
+
+def _active_latents(context: ReportContext) -> KeyMetric | None:
+    if context.activity is None:
         return None
-    return Tile("ELBO, validation", number(max(values), 4), "nats", "an image; higher is better")
+    active = context.activity.active
+    kl = format_number(float(context.activity.rate.sum()), 3)
+    return KeyMetric("active latents", f"{active.sum()} of {len(active)}", "", f"KL {kl} nats")
 
 
-def _active(material: Material) -> Tile | None:
-    found = material.activity
-    if found is None:
+def _reconstruction_psnr(context: ReportContext) -> KeyMetric | None:
+    """The PSNR of reconstructions, unless it was evaluated."""
+    if context.reconstruction_mse is None or "psnr" in context.metrics:
         return None
-    return Tile("active latents", str(int(found.active.sum())), f"of {len(found.active)}")
+    text = format_number(float(psnr(context.reconstruction_mse).mean()), 3)
+    split = "all images" if context.split == "all" else f"{context.split} split"
+    return KeyMetric("PSNR of reconstructions", text, "dB", split)
 
 
-def _error(material: Material) -> Tile | None:
-    if material.errors is None or "psnr" in material.figures:
-        return None
-    text = number(float(psnr(material.errors).mean()), 3)
-    return Tile("PSNR", text, "dB", f"reconstructions of {material.split} images")
-
-
-def _seen(material: Material) -> list[Tile]:
-    rows = material.run.metrics()
+def _training_amount(context: ReportContext) -> list[KeyMetric]:
+    """Images seen during training; without an evaluation also the training speed."""
+    rows = context.run.metrics()
     if not rows or "images" not in rows[-1]:
         return []
-    seen, last = rows[-1]["images"], rows[-1]
-    epochs = seen / max(1, material.run.info.count)
-    note = f"{number(epochs, 2)} times each" if epochs >= 1.5 else ""
-    tile = Tile("images seen", _short(seen), "", note)
-    if not last.get("seconds") or material.figures:
-        return [tile]
-    return [tile, Tile("speed", _short(seen / last["seconds"]), "images/s", "while training")]
-
-
-def _short(count: float) -> str:
-    """12,300 as 12,300; 12,300,000 as 12.3 million."""
-    return f"{number(count / 1e6, 3)} M" if count >= 1e6 else f"{round(count):,}"
+    seen, seconds = rows[-1]["images"], rows[-1].get("seconds")
+    epochs = seen / max(1, context.run.info.count)
+    note = f"{format_number(epochs, 2)} epochs" if epochs >= 1.5 else ""
+    amount = KeyMetric("images seen", format_count(seen), "", note)
+    if not seconds or context.metrics:
+        return [amount]
+    speed = format_count(seen / seconds)
+    return [amount, KeyMetric("speed", speed, "images/s", "average over training")]

@@ -1,7 +1,8 @@
-"""Words and images: captions beside images, right and wrong ones, and what looks at what."""
+"""The section for models of text: captions, edits or translations beside the ground truth."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from pinxit.data.captions import captions_round_robin
@@ -10,108 +11,155 @@ from pinxit.evaluation.editing import check_edit, edits_from_names
 from pinxit.evaluation.retrieval import nearest_images
 from pinxit.evaluation.scene_reader import match_scenes, parse_scene
 from pinxit.evaluation.text_to_image import scenes_from_names
-from pinxit.reports.context import Material
-from pinxit.reports.images import Image, wall
-from pinxit.reports.sections import LONGEST, Section, small_pixels
+from pinxit.models.protocols import CanCaption, CanDraw, CanEdit, CanTranslate, HasText
+from pinxit.reports.context import ReportContext
+from pinxit.reports.sections import Section, image_row
 
-MANY = 10  # captions
-EACH = 4  # images of each
-LOOKED_AT = 4_000  # training images among which the nearest is sought
+NUM_CAPTIONS = 10
+IMAGES_PER_CAPTION = 4
+MAX_TRAINING_IMAGES = 4_000  # searched for the nearest neighbor of a sample
 
 
-def worded(material: Material) -> Section | None:
-    """Captions with what was made of them, and the truth."""
-    ways = {"draw": _drawn, "edit": _edited, "caption": _captioned, "translate": _translated}
-    way = next((name for name in ways if material.can(name)), None)
-    if way is None or material.seen is None:
+def captions(context: ReportContext) -> Section | None:
+    """Captions and images: what the model generates from one or the other, and the truth."""
+    model = context.model
+    if context.subset is None or not isinstance(model, HasText):
         return None
-    rows, texts = captions_round_robin(material.seen, material.model.text_tokenizer.languages)
-    chosen = evenly_spaced_indices(len(rows), MANY)
-    if len(rows) == 0 or (way == "edit" and material.seen.before is None):
+    rows, texts = captions_round_robin(context.subset, model.text_tokenizer.languages)
+    if len(rows) == 0:
         return None
-    some = material.seen.take(rows[chosen])
-    values = ways[way](material, some, [texts[i] for i in chosen])
-    return Section("worded", "Words and images", {"way": way, "split": material.split, **values})
+    chosen = evenly_spaced_indices(len(rows), NUM_CAPTIONS)
+    images, texts = context.subset.take(rows[chosen]), [texts[i] for i in chosen]
+    task = _run_task(context, images, texts)
+    if task is None:
+        return None
+    title, values = task
+    return Section("captions", title, {**values, "split": context.split})
 
 
-def _drawn(material: Material, some: Images, texts: list[str]) -> dict[str, Any]:
-    made = material.model.draw([text for text in texts for _ in range(EACH)], seed=0)
-    scenes, near = scenes_from_names(some), _nearest(material, made[::EACH])
+def _run_task(
+    context: ReportContext, images: Images, texts: list[str]
+) -> tuple[str, dict[str, Any]] | None:
+    """The title and template values for what the model can do with images and their captions."""
+    model = context.model
+    if isinstance(model, CanDraw):
+        return "Text to image", _draw(model, images, texts, _training_images(context))
+    if isinstance(model, CanEdit):
+        return None if images.before is None else ("Image editing", _edit(model, images, texts))
+    if isinstance(model, CanCaption):
+        return "Captioning", _caption(model, images)
+    if isinstance(model, CanTranslate):
+        return "Translation", _translate(model, images)
+    return None
+
+
+# -- text to image ---------------------------------------------------------------------------------
+
+
+def _draw(
+    model: CanDraw, images: Images, texts: Sequence[str], training: Images | None
+) -> dict[str, Any]:
+    repeated = [text for text in texts for _ in range(IMAGES_PER_CAPTION)]
+    generated = model.draw(repeated, seed=0)
+    correct = _count_correct(generated, images)
+    nearest = _nearest_training_images(generated[::IMAGES_PER_CAPTION], training)
     rows = []
     for i, text in enumerate(texts):
-        few = made[EACH * i : EACH * (i + 1)]
-        right = None
-        if scenes is not None:
-            right = sum(match_scenes(scenes[i], parse_scene(p)).exact for p in few)
-        rows.append(
-            {
-                "text": text,
-                "made": _wall(few, f"{EACH} images drawn of: {text}"),
-                "truth": _wall(some[i], f"The image of the data with the caption: {text}"),
-                "near": None if near is None else _wall(near[i], "The nearest training image"),
-                "right": right,
-            }
-        )
-    return {"rows": rows, "each": EACH, "read": scenes is not None}
-
-
-def _nearest(material: Material, made: Images) -> Images | None:
-    """The training image that differs least from each, in squares of pixels."""
-    assert material.images is not None
-    rows = material.images.split_indices("train")
-    rows = rows[evenly_spaced_indices(len(rows), LOOKED_AT)]
-    if len(rows) == 0 or material.images.pixels.shape[1:] != made.pixels.shape[1:]:
-        return None
-    known = material.images.take(rows)
-    return known.take(nearest_images(made, known))
-
-
-def _edited(material: Material, some: Images, texts: list[str]) -> dict[str, Any]:
-    assert some.before is not None
-    before, edits = Images(some.before), edits_from_names(some)
-    made = material.model.edit(before, texts, seed=0, temperature=0.0)
-    rows = [
-        {
+        first = i * IMAGES_PER_CAPTION
+        samples = generated[first : first + IMAGES_PER_CAPTION]
+        row = {
             "text": text,
-            "before": _wall(before[i], "The image before"),
-            "made": _wall(made[i], f"Edited: {text}"),
-            "truth": _wall(some[i], "The true image after"),
-            "right": None
-            if edits is None
-            else all(check_edit(edits[i], parse_scene(made.pixels[i]))),
+            "generated": image_row(samples, f"{IMAGES_PER_CAPTION} samples for: {text}"),
+            "truth": image_row(images[i], f"The data's image for: {text}"),
+            "nearest": None if nearest is None else image_row(nearest[i], "Nearest training image"),
+            "correct": None if correct is None else correct[i],
         }
-        for i, text in enumerate(texts)
-    ]
-    return {"rows": rows, "read": edits is not None}
+        rows.append(row)
+    return {
+        "task": "draw",
+        "rows": rows,
+        "per_caption": IMAGES_PER_CAPTION,
+        "checked": correct is not None,
+    }
 
 
-def _captioned(material: Material, some: Images, texts: list[str]) -> dict[str, Any]:
-    languages = material.model.text_tokenizer.languages
-    written = {name: material.model.caption(some, language=name) for name in languages}
+def _count_correct(generated: Images, images: Images) -> list[int] | None:
+    """How many samples of each caption show its scene; None if the images are not scenes."""
+    scenes = scenes_from_names(images)
+    if scenes is None:
+        return None
+    counts = []
+    for i, scene in enumerate(scenes):
+        samples = generated[i * IMAGES_PER_CAPTION : (i + 1) * IMAGES_PER_CAPTION]
+        counts.append(sum(match_scenes(scene, parse_scene(pixels)).exact for pixels in samples))
+    return counts
+
+
+def _training_images(context: ReportContext) -> Images | None:
+    if context.images is None:
+        return None
+    rows = context.images.split_indices("train")
+    return context.images.take(rows[evenly_spaced_indices(len(rows), MAX_TRAINING_IMAGES)])
+
+
+def _nearest_training_images(generated: Images, training: Images | None) -> Images | None:
+    """The training image with the smallest squared pixel distance to each generated image."""
+    if training is None or len(training) == 0:
+        return None
+    if training.pixels.shape[1:] != generated.pixels.shape[1:]:
+        return None
+    return training.take(nearest_images(generated, training))
+
+
+# -- editing ---------------------------------------------------------------------------------------
+
+
+def _edit(model: CanEdit, images: Images, texts: Sequence[str]) -> dict[str, Any]:
+    assert images.before is not None
+    before, edits = Images(images.before), edits_from_names(images)
+    edited = model.edit(before, texts, seed=0, temperature=0.0)
     rows = []
-    for i in range(len(some)):
-        said = []
+    for i, text in enumerate(texts):
+        correct = edits is not None and all(check_edit(edits[i], parse_scene(edited.pixels[i])))
+        row = {
+            "text": text,
+            "before": image_row(before[i], "Input image"),
+            "edited": image_row(edited[i], f"Edited image: {text}"),
+            "truth": image_row(images[i], "The data's edited image"),
+            "correct": correct,
+        }
+        rows.append(row)
+    return {"task": "edit", "rows": rows, "checked": edits is not None}
+
+
+# -- captioning ------------------------------------------------------------------------------------
+
+
+def _caption(model: CanCaption, images: Images) -> dict[str, Any]:
+    languages = model.text_tokenizer.languages
+    generated = {name: model.caption(images, language=name) for name in languages}
+    rows = []
+    for i in range(len(images)):
+        texts = []
         for name in languages:
-            best, true = written[name][i][0], some.captions.get(name, [""] * len(some))[i]
-            said.append((name, best.text, f"{best.log_prob:.2f}", true, best.text == true))
-        rows.append({"truth": _wall(some[i], f"Image {i + 1}"), "said": said})
-    return {"rows": rows}
+            best = generated[name][i][0]
+            truth = images.captions.get(name, [""] * len(images))[i]
+            log_prob = f"{best.log_prob:.2f}".replace("-", "−")
+            texts.append((name, best.text, log_prob, truth, best.text == truth))
+        rows.append({"image": image_row(images[i], f"Image {i + 1}"), "texts": texts})
+    return {"task": "caption", "rows": rows}
 
 
-def _translated(material: Material, some: Images, texts: list[str]) -> dict[str, Any]:
-    first, second = material.model.text_tokenizer.languages[:2]
+# -- translation -----------------------------------------------------------------------------------
+
+
+def _translate(model: CanTranslate, images: Images) -> dict[str, Any]:
+    first, second = model.text_tokenizer.languages[:2]
     rows = []
     for source, target in ((first, second), (second, first)):
-        given = [text for text in some.captions[source] if text]
-        true = [b for a, b in zip(some.captions[source], some.captions[target], strict=True) if a]
-        made = material.model.translate(given, source=source, target=target)
-        for a, said, b in zip(given, made, true, strict=True):
-            rows.append((source, a, target, said.text, b, said.text == b))
-    return {"rows": rows}
-
-
-def _wall(images: Images, alt: str) -> Image:
-    """In a row; small images enlarged."""
-    small = small_pixels(images, LONGEST)
-    scale = max(1, 64 // max(small.shape[1:3]))
-    return wall(small.repeat(scale, 1).repeat(scale, 2), len(images), alt)
+        pairs = zip(images.captions[source], images.captions[target], strict=True)
+        pairs = [(text, truth) for text, truth in pairs if text]
+        results = model.translate([text for text, _ in pairs], source=source, target=target)
+        for (text, truth), result in zip(pairs, results, strict=True):
+            rows.append((source, text, target, result.text, truth, result.text == truth))
+    return {"task": "translate", "rows": rows}

@@ -1,92 +1,128 @@
-"""The training's curves from metrics.csv."""
+"""The section with the training curves from metrics.csv."""
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
 
-from pinxit.reports import charts
-from pinxit.reports.charts import Line
-from pinxit.reports.context import Material
-from pinxit.reports.formatting import plain
+from markupsafe import Markup
+
+from pinxit.reports.charts import Curve, line_chart
+from pinxit.reports.context import ReportContext
+from pinxit.reports.formatting import format_key
 from pinxit.reports.sections import Section
 
-# what a row of metrics.csv tells besides the loss and its parts
-BOOKKEEPING = {"step", "images", "seconds", "progress", "learning_rate", "grad_norm", "skipped"}
-CUT = 0.04  # of the training, that the value axis need not hold
+# columns of metrics.csv that are neither the loss nor a part of it
+NON_LOSS_COLUMNS = {
+    "step",
+    "images",
+    "seconds",
+    "progress",
+    "learning_rate",
+    "grad_norm",
+    "skipped",
+}
+INITIAL_FRACTION = 0.04  # of training; its values may lie outside the chart
 
 Rows = list[dict[str, float]]
+X_TITLES = {"images": "images seen", "step": "step"}
 
 
-def trained(material: Material) -> Section | None:
-    """Loss, its parts and the learning rate over the images seen."""
-    rows = material.run.metrics()
+@dataclass(frozen=True)
+class CurveChart:
+    """A chart with its title; `truncated` if it leaves out the first values."""
+
+    title: str
+    svg: Markup
+    curves: list[Curve]
+    truncated: bool = False
+
+
+def training_curves(context: ReportContext) -> Section | None:
+    """The loss, its parts and the learning rate over the images seen."""
+    rows = context.run.metrics()
     if len(rows) < 2:
         return None
     x = "images" if "images" in rows[-1] else "step"
-    drawn = [_learning(rows, name, x) for name in _parts(rows)]
-    if any("learning_rate" in row for row in rows):
-        drawn.append(_single(rows, "learning_rate", x, "learning rate"))
-    charts_made = [chart for chart in drawn if chart is not None]
-    skipped = sum(row.get("skipped", 0.0) for row in rows[-1:])
-    values = {"charts": charts_made, "skipped": int(skipped)}
-    return Section("trained", "How it learned", values) if charts_made else None
+    charts = [_loss_chart(rows, name, x) for name in _loss_columns(rows)]
+    charts.append(_learning_rate_chart(rows, x))
+    charts = [chart for chart in charts if chart is not None]
+    if not charts:
+        return None
+    values = {
+        "charts": charts,
+        "skipped": int(rows[-1].get("skipped", 0.0)),
+        "has_validation": any("val_loss" in row for row in rows),
+        "unit": (context.run.config.get("trained") or {}).get("unit"),
+    }
+    return Section("training_curves", "Training curves", values)
 
 
-def _parts(rows: Rows) -> list[str]:
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    parts = [n for n in names if n not in BOOKKEEPING and not n.startswith(("val_", "ema_"))]
-    parts = [n for n in parts if not n.endswith(("_per_second", "_seconds"))]
-    # bits per dimension are the ELBO in another unit, and the ELBO most often the loss's mirror
-    hidden = {"bits_per_dim"} | ({"elbo"} if _mirrored(rows) else set())
-    return [name for name in parts if name not in hidden]
+def _loss_columns(rows: Rows) -> list[str]:
+    """The loss and its parts, without those that repeat the loss."""
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    return [
+        name
+        for name in columns
+        if name not in NON_LOSS_COLUMNS
+        and not name.startswith(("val_", "ema_"))
+        and not name.endswith(("_per_second", "_seconds"))
+        and not _repeats_loss(rows, name)
+    ]
 
 
-def _mirrored(rows: Rows) -> bool:
-    both = [(row["loss"], row["elbo"]) for row in rows if "loss" in row and "elbo" in row]
-    return all(abs(loss + elbo) <= 1e-4 * abs(loss) + 1e-4 for loss, elbo in both)
+def _repeats_loss(rows: Rows, name: str) -> bool:
+    """Whether a column is the loss, its negative (an ELBO), or the ELBO in another unit."""
+    if name == "bits_per_dim":
+        return True
+    pairs = [(row["loss"], row[name]) for row in rows if "loss" in row and name in row]
+    close = [abs(abs(loss) - abs(part)) <= 1e-4 * abs(loss) + 1e-4 for loss, part in pairs]
+    return name != "loss" and bool(close) and all(close)
 
 
-def _learning(rows: Rows, name: str, x: str) -> dict[str, Any] | None:
+def _loss_chart(rows: Rows, name: str, x: str) -> CurveChart | None:
+    """Training and validation values of a column."""
     curves = [
-        _line(rows, name, x, "training", 0),
-        _line(rows, f"val_{name}", x, "validation", 1),
+        _curve(rows, name, x, "training", 0),
+        _curve(rows, f"val_{name}", x, "validation", 1),
     ]
     curves = [curve for curve in curves if len(curve.x)]
     if not curves:
         return None
-    low, high = _range(curves)
-    kept = [Line(c.name, *_within(c, low, high), style=c.style) for c in curves]
-    label = f"{plain(name)} while training" + "".join(
-        f"; {c.name} ends at {c.y[-1]:.4g}" for c in curves
-    )
-    chart = charts.lines(kept, label=label, x_title=f"{x} seen" if x == "images" else x)
-    cut = any(len(k.x) < len(c.x) for k, c in zip(kept, curves, strict=True))
-    return {"title": plain(name), "chart": chart, "curves": kept, "cut": cut}
+    low, high = _value_range(curves)
+    inside = [_clip_curve(curve, low, high) for curve in curves]
+    final = "".join(f"; {curve.name} ends at {curve.y[-1]:.4g}" for curve in curves)
+    title = format_key(name)
+    svg = line_chart(inside, label=f"{title} during training{final}", x_title=X_TITLES[x])
+    truncated = any(len(a.x) < len(b.x) for a, b in zip(inside, curves, strict=True))
+    return CurveChart(title, svg, inside, truncated)
 
 
-def _single(rows: Rows, name: str, x: str, title: str) -> dict[str, Any] | None:
-    curve = _line(rows, name, x, title, 3)
+def _learning_rate_chart(rows: Rows, x: str) -> CurveChart | None:
+    curve = _curve(rows, "learning_rate", x, "learning rate", 3)
     if len(curve.x) < 2:
         return None
-    label = f"{title} while training"
-    chart = charts.lines([curve], label=label, x_title=f"{x} seen" if x == "images" else x)
-    return {"title": title, "chart": chart, "curves": [], "cut": False}
+    svg = line_chart([curve], label="learning rate during training", x_title=X_TITLES[x])
+    return CurveChart("learning rate", svg, [])
 
 
-def _line(rows: Rows, name: str, x: str, title: str, style: int) -> Line:
-    places = [(row[x], row[name]) for row in rows if name in row and x in row]
-    return Line(title, [a for a, _ in places], [b for _, b in places], style)
+def _curve(rows: Rows, column: str, x: str, name: str, color: int) -> Curve:
+    points = [(row[x], row[column]) for row in rows if column in row and x in row]
+    return Curve(name, [a for a, _ in points], [b for _, b in points], color)
 
 
-def _range(curves: list[Line]) -> tuple[float, float]:
-    """The values after the first moments, whose fall would flatten all that comes after."""
-    end = max(curve.x[-1] for curve in curves)
-    late = [b for c in curves for a, b in zip(c.x, c.y, strict=True) if a >= CUT * end and b == b]
-    every = late or [b for c in curves for b in c.y]
-    room = (max(every) - min(every)) * 0.05 or 1.0
-    return min(every) - room, max(every) + room
+def _value_range(curves: list[Curve]) -> tuple[float, float]:
+    """The range of the values after `INITIAL_FRACTION` of training, with a margin.
+
+    The first values are so large that they would flatten the rest of the curve.
+    """
+    start = INITIAL_FRACTION * max(curve.x[-1] for curve in curves)
+    points = [point for curve in curves for point in zip(curve.x, curve.y, strict=True)]
+    values = [y for x, y in points if x >= start and y == y] or [y for _, y in points]
+    margin = (max(values) - min(values)) * 0.05 or 1.0
+    return min(values) - margin, max(values) + margin
 
 
-def _within(curve: Line, low: float, high: float) -> tuple[list[float], list[float]]:
-    kept = [(a, b) for a, b in zip(curve.x, curve.y, strict=True) if low <= b <= high]
-    return [a for a, _ in kept], [b for _, b in kept]
+def _clip_curve(curve: Curve, low: float, high: float) -> Curve:
+    """The points of a curve between two values."""
+    points = [(x, y) for x, y in zip(curve.x, curve.y, strict=True) if low <= y <= high]
+    return Curve(curve.name, [x for x, _ in points], [y for _, y in points], curve.color)

@@ -1,10 +1,9 @@
-"""Why is it blurry? Shown on the run itself, for models that maximise an evidence lower bound.
+"""The section "Why is it blurry?", for models that maximize an evidence lower bound.
 
-An image's squared error splits in two (f is the decoder's mean, z of the posterior):
+With z ~ q(z|x) and the decoder's mean f(z), the expected squared error of a reconstruction is the
+squared bias plus the variance:
 
     E |x - f(z)|^2 = |x - E f(z)|^2 + E |f(z) - E f(z)|^2
-
-The first is what the code does not hold, the second what the posterior leaves open.
 """
 
 from __future__ import annotations
@@ -13,151 +12,165 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from jaxtyping import UInt8
 
-from pinxit.data.images import evenly_spaced_indices
-from pinxit.reports.context import NUMBERS, Material
-from pinxit.reports.formatting import number
-from pinxit.reports.images import CRISP, Image, as_rgba, error_map, of_array, shrunk, wall
-from pinxit.reports.remedies import remedies
-from pinxit.reports.sections import LONGEST, Section
+from pinxit.data.images import Images, evenly_spaced_indices
+from pinxit.models.protocols import CanEncode, HasPixelLikelihood, Model
+from pinxit.models.results import Posterior
+from pinxit.reports.context import ReportContext
+from pinxit.reports.formatting import format_number
+from pinxit.reports.images import (
+    InlineImage,
+    error_map,
+    inline_grid,
+    inline_image,
+    is_small,
+    shrink,
+)
+from pinxit.reports.remedies import find_remedies
+from pinxit.reports.sections import MAX_IMAGE_SIDE, Section, single_image
+from pinxit.sampling.elbo import ElboTerms
 from pinxit.sampling.inputs import labels_for
 
-DRAWS = 24  # posterior samples of the image that is shown
-SHOWN = 6
-NEIGHBOURS = 6
+NUM_SAMPLES = 24  # posterior samples of the image that is shown
+NUM_SHOWN_SAMPLES = 6
+NUM_NEIGHBORS = 6
+SAMPLES_PER_IMAGE = 16  # posterior samples by which the error is decomposed
+SHOWN_ERROR_QUANTILE = 0.8  # the image shown has a larger error than this share of images
 
 
 @dataclass(frozen=True)
-class Split:
-    """Root of the mean squared error in grey levels, in its two parts."""
+class ErrorDecomposition:
+    """Root mean squared error in grey levels (0 to 255) and its parts: rmse^2 = bias^2 + std^2."""
 
-    total: float
-    lost: float  # original against the mean of its decodings
-    open: float  # decodings against their own mean
+    rmse: float
+    bias: float  # original - mean of its decoded posterior samples
+    std: float  # of the decoded posterior samples
 
 
-def blurry(material: Material) -> Section | None:
-    """One image's posterior samples, its neighbours' average, sigma, the spectrum, remedies."""
-    seen, posterior = material.seen, material.posterior
-    if seen is None or posterior is None or not material.can("elbo") or len(seen) < 2:
+@dataclass(frozen=True)
+class EncodedImages:
+    """Images with their posterior, reconstruction and ELBO."""
+
+    model: CanEncode
+    images: Images
+    posterior: Posterior
+    reconstructions: Images
+    mse: np.ndarray
+    elbo_terms: ElboTerms
+
+    @classmethod
+    def from_context(cls, context: ReportContext) -> EncodedImages | None:
+        """Return None if anything is missing."""
+        if not isinstance(context.model, CanEncode) or context.subset is None:
+            return None
+        posterior, terms = context.posterior, context.elbo_terms
+        decoded, mse = context.reconstructions, context.reconstruction_mse
+        if posterior is None or terms is None or decoded is None or mse is None:
+            return None
+        return cls(context.model, context.subset, posterior, decoded, mse, terms)
+
+
+def why_blurry(context: ReportContext) -> Section | None:
+    """Posterior samples of an image, the images with similar codes, the error's parts, remedies."""
+    encoded, model = EncodedImages.from_context(context), context.model
+    if encoded is None or len(encoded.images) < 2:
         return None
-    row = _one_to_show(material)
+    row = _select_image(encoded.mse)
     values: dict[str, Any] = {
-        "drawn": _drawn(material, row),
-        "around": _around(material, row),
-        "split": _split(material),
-        "split_name": material.split,
-        "sigma": _sigma(material),
-        "ink": getattr(material.model.config, "likelihood", "") == "bernoulli",
-        "detail": material.detail,
-        "terms": _terms(material),
-        "remedies": remedies(material),
+        "posterior_samples": _show_posterior_samples(encoded, row),
+        "neighbors": _show_neighbors(encoded, row),
+        "error": decompose_error(encoded, context.affordable_images(SAMPLES_PER_IMAGE, 8, 48)),
+        "split": context.split,
+        "sigma": _describe_sigma(model),
+        "binary_pixels": isinstance(model, HasPixelLikelihood) and model.binary_pixels,
+        "sharpness": context.sharpness,
+        "distortion": float(encoded.elbo_terms.distortion.mean()),
+        "rate": float(encoded.elbo_terms.rate.sum(1).mean()),
+        "remedies": find_remedies(context),
     }
-    return Section("blurry", "Why is it blurry?", values)
+    return Section("why_blurry", "Why is it blurry?", values)
 
 
-def _terms(material: Material) -> tuple[float, float]:
-    """Distortion and rate, nats an image."""
-    assert material.elbo_terms is not None
-    return float(material.elbo_terms.distortion.mean()), float(
-        material.elbo_terms.rate.sum(1).mean()
-    )
+def _select_image(mse: np.ndarray) -> int:
+    """An image with a larger error than most, so that the loss is visible, but not the largest."""
+    return int(np.argsort(mse)[int(SHOWN_ERROR_QUANTILE * (len(mse) - 1))])
 
 
-def _one_to_show(material: Material) -> int:
-    """An image with more error than most, so that what is lost can be seen; never the worst."""
-    assert material.errors is not None
-    return int(np.argsort(material.errors)[int(0.8 * (len(material.errors) - 1))])
+def decode_posterior_samples(
+    encoded: EncodedImages, rows: np.ndarray, num_samples: int, seed: int
+) -> UInt8[np.ndarray, "rows samples height width channel"]:
+    """Decode samples z = mu + sigma * eps of q(z|x) for each row."""
+    mean, std = (part[rows][:, None] for part in encoded.posterior)
+    eps = np.random.default_rng(seed).standard_normal((len(rows), num_samples, mean.shape[-1]))
+    z = (mean + std * eps).astype(np.float32).reshape(len(rows) * num_samples, -1)
+    labels = labels_for(encoded.model, encoded.images[rows])
+    repeated = None if labels is None else labels.repeat(num_samples)
+    pixels = encoded.model.decode(z, repeated).pixels
+    return pixels.reshape(len(rows), num_samples, *pixels.shape[1:])
 
 
-def _decodings(material: Material, rows: np.ndarray, draws: int, seed: int) -> np.ndarray:
-    """f(z) at `draws` samples of q(z given x) of each image: uint8 `[rows, draws, h, w, c]`."""
-    assert material.seen is not None and material.posterior is not None
-    mean, std = (part[rows][:, None] for part in material.posterior)
-    noise = np.random.default_rng(seed).standard_normal((len(rows), draws, mean.shape[-1]))
-    z = (mean + std * noise).astype(np.float32).reshape(len(rows) * draws, -1)
-    labels = labels_for(material.model, material.seen[rows])
-    pixels = material.model.decode(z, None if labels is None else labels.repeat(draws)).pixels
-    return pixels.reshape(len(rows), draws, *pixels.shape[1:])
+def decompose_error(encoded: EncodedImages, max_images: int) -> ErrorDecomposition:
+    """Decompose the squared error of sampled reconstructions, averaged over images."""
+    rows = evenly_spaced_indices(len(encoded.images), max_images)
+    decoded = decode_posterior_samples(encoded, rows, SAMPLES_PER_IMAGE, seed=1)
+    squared_biases, variances = [], []
+    for row, samples in zip(rows, decoded.astype(np.float32), strict=True):
+        mean = samples.mean(0)
+        variance = float(samples.var(0, ddof=1).mean())
+        # the mean of a few samples has a variance of its own, which is not bias
+        squared_error = np.mean((encoded.images.pixels[row] - mean) ** 2)
+        squared_bias = squared_error - variance / SAMPLES_PER_IMAGE
+        squared_biases.append(max(float(squared_bias), 0.0))
+        variances.append(variance)
+    bias2, variance = float(np.mean(squared_biases)), float(np.mean(variances))
+    return ErrorDecomposition(*np.sqrt([bias2 + variance, bias2, variance]).tolist())
 
 
-def _drawn(material: Material, row: int) -> dict[str, Any]:
-    """Original, decoder's mean, several posterior samples, their average, where they differ."""
-    assert material.seen is not None and material.reconstructions is not None
-    made = _decodings(material, np.array([row]), DRAWS, seed=0)[0]
-    average = made.astype(np.float32).mean(0)
-    spread = made.astype(np.float32).std(0)
-    full = max(float(spread.max()), 1.0)
-    flat = np.zeros_like(spread)
-    parts = [
-        ("the original", _one(material.seen.pixels[row], "The original")),
-        ("the code’s mean", _one(material.reconstructions.pixels[row], "Decoded from the mean")),
+def _show_posterior_samples(encoded: EncodedImages, row: int) -> dict[str, Any]:
+    """Original, decoded mean, decoded samples, their mean and standard deviation."""
+    samples = decode_posterior_samples(encoded, np.array([row]), NUM_SAMPLES, seed=0)[0]
+    mean = samples.astype(np.float32).mean(0).round().astype(np.uint8)
+    std = samples.astype(np.float32).std(0)
+    full_scale = max(float(std.max()), 1.0)
+    decoded = encoded.reconstructions.pixels[row]
+    images = [
+        ("original", single_image(encoded.images.pixels[row], "Original")),
+        ("decoded posterior mean", single_image(decoded, "Decoded posterior mean")),
     ]
-    for i in range(SHOWN):
-        alt = f"Decoded from posterior sample {i + 1}"
-        parts.append((f"sample {i + 1}", _one(made[i], alt)))
-    rounded = average.round().astype(np.uint8)
-    parts.append((f"mean of {DRAWS} samples", _one(rounded, f"Average of {DRAWS} decodings")))
-    differ = shrunk(error_map(spread, flat, full)[None], LONGEST)[0]
-    crisp = max(material.seen.pixels.shape[1:3]) <= CRISP
-    parts.append(("where they differ", of_array(differ, "Where the samples differ", crisp)))
-    return {"parts": parts, "full": number(full, 2)}
+    for i in range(NUM_SHOWN_SAMPLES):
+        alt = f"Decoded posterior sample {i + 1}"
+        images.append((f"sample {i + 1}", single_image(samples[i], alt)))
+    images.append((f"mean of {NUM_SAMPLES} samples", single_image(mean, "Mean of the samples")))
+    images.append(("standard deviation", _std_map(std, full_scale)))
+    return {"images": images, "full_scale": format_number(full_scale, 2)}
 
 
-def _one(pixels: np.ndarray, alt: str) -> Image:
-    crisp = max(pixels.shape[:2]) <= CRISP
-    return of_array(as_rgba(shrunk(pixels[None], LONGEST)[0]), alt, crisp)
+def _std_map(std: np.ndarray, full_scale: float) -> InlineImage:
+    small = shrink(error_map(std, np.zeros_like(std), full_scale)[None], MAX_IMAGE_SIDE)[0]
+    return inline_image(small, "Standard deviation of the samples", is_small(std))
 
 
-def _around(material: Material, row: int) -> dict[str, Any] | None:
-    """The images with the nearest codes, their plain average, and the decoder's answer."""
-    seen, posterior = material.seen, material.posterior
-    assert seen is not None and posterior is not None and material.reconstructions is not None
-    if len(seen) < 4 * NEIGHBOURS:
+def _show_neighbors(encoded: EncodedImages, row: int) -> dict[str, Any] | None:
+    """The images with the nearest posterior means, their average, and the reconstruction."""
+    pixels, mean = encoded.images.pixels, encoded.posterior.mean
+    if len(pixels) < 4 * NUM_NEIGHBORS:
         return None
-    apart = np.square(posterior.mean - posterior.mean[row]).sum(1)
-    near = np.argsort(apart)[: NEIGHBOURS + 1]
-    near = np.concatenate([[row], near[near != row]])[: NEIGHBOURS + 1]
-    average = seen.pixels[near].astype(np.float32).mean(0).round().astype(np.uint8)
-    others = wall(
-        shrunk(seen.pixels[near], LONGEST),
-        NEIGHBOURS + 1,
-        f"An image and the {NEIGHBOURS} whose codes are nearest to its own",
-    )
+    nearest = np.argsort(np.square(mean - mean[row]).sum(1))[: NUM_NEIGHBORS + 1]
+    nearest = np.concatenate([[row], nearest[nearest != row]])[: NUM_NEIGHBORS + 1]
+    average = pixels[nearest].astype(np.float32).mean(0).round().astype(np.uint8)
+    alt = f"An image and the {NUM_NEIGHBORS} images with the nearest codes"
     return {
-        "others": others,
-        "average": _one(average, f"The average of these {NEIGHBOURS + 1} images"),
-        "decoded": _one(material.reconstructions.pixels[row], "What the decoder makes of its code"),
-        "count": NEIGHBOURS + 1,
+        "images": inline_grid(shrink(pixels[nearest], MAX_IMAGE_SIDE), NUM_NEIGHBORS + 1, alt),
+        "average": single_image(average, f"Average of these {NUM_NEIGHBORS + 1} images"),
+        "decoded": single_image(encoded.reconstructions.pixels[row], "Reconstruction"),
+        "count": NUM_NEIGHBORS,
     }
 
 
-def _split(material: Material, draws: int = 16) -> Split:
-    """The split of the squared error above, over as many images as take a moment."""
-    assert material.seen is not None
-    most = int(np.clip(NUMBERS // draws // material.run.info.dims, 8, 48))
-    rows = evenly_spaced_indices(len(material.seen), most)
-    lost, left_open = [], []
-    for row, some in zip(rows, _decodings(material, rows, draws, seed=1), strict=True):
-        made = some.astype(np.float32)
-        average = made.mean(0)
-        variance = float(made.var(0, ddof=1).mean())
-        # the average of a few draws has a variance of its own, which is not what was lost
-        error = np.mean((material.seen.pixels[row] - average) ** 2) - variance / draws
-        lost.append(max(float(error), 0.0))
-        left_open.append(variance)
-    parts = float(np.mean(lost)), float(np.mean(left_open))
-    return Split(float(np.sqrt(sum(parts))), float(np.sqrt(parts[0])), float(np.sqrt(parts[1])))
-
-
-def _sigma(material: Material) -> dict[str, Any] | None:
-    """A gaussian decoder's standard deviation, in grey levels."""
-    sigma = getattr(getattr(material.model, "likelihood", None), "sigma", None)
-    if sigma is None:
+def _describe_sigma(model: Model | None) -> dict[str, Any] | None:
+    """The standard deviation of a Gaussian p(x|z), in grey levels."""
+    if not isinstance(model, HasPixelLikelihood) or model.decoder_sigma is None:
         return None
-    size = float(sigma.detach() if hasattr(sigma, "detach") else sigma)
-    return {
-        "value": number(size, 3),
-        "levels": number(255 * size, 2),
-        "learned": getattr(material.model.config, "sigma", None) is None,
-    }
+    levels = format_number(255 * model.decoder_sigma, 2)
+    return {"levels": levels, "learned": model.decoder_sigma_is_learned}

@@ -177,7 +177,9 @@ class VAE(nn.Module):
     @property
     def decoder_sigma(self) -> float | None:
         """Standard deviation of a Gaussian p(x|z), on the scale 0 to 1; None: not Gaussian."""
-        return float(self.likelihood.sigma) if isinstance(self.likelihood, Gaussian) else None
+        if not isinstance(self.likelihood, Gaussian):
+            return None
+        return float(self.likelihood.sigma.detach())
 
     @property
     def decoder_sigma_is_learned(self) -> bool:

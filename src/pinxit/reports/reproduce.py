@@ -1,0 +1,42 @@
+"""The section with the command and all settings of the run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pinxit.reports.context import ReportContext
+from pinxit.reports.formatting import flatten_record
+from pinxit.reports.sections import Section
+
+# records of config.json -> heading
+SETTINGS = {
+    "model": "Model",
+    "training": "Training",
+    "trained": "Training summary",
+    "data": "Data",
+    "versions": "Versions",
+}
+
+
+def reproduce(context: ReportContext) -> Section:
+    """The command that trained the run, and every setting in config.json."""
+    config = context.run.config
+    tables = [
+        (title, flatten_record(config[key])) for key, title in SETTINGS.items() if config.get(key)
+    ]
+    values = {
+        "command": _command(config),
+        "tables": tables,
+        "recorded": bool(config.get("command")),
+    }
+    return Section("reproduce", "Reproduce this run", values)
+
+
+def _command(config: Mapping[str, Any]) -> str:
+    """The recorded command, or for a run trained from Python the nearest one."""
+    command = config.get("command")
+    if command:
+        return str(command) if isinstance(command, str) else " ".join(map(str, command))
+    source = (config.get("data") or {}).get("source") or "DATA"
+    return f"pinxit train {config['family']} {source}"
