@@ -294,7 +294,7 @@ def test_guidance_of_1_is_none():
 def test_words_with_a_cache_are_words_without_also_after_taking_rows():
     model = tiny("image", "text")
     read = read_of(model)
-    tokens = torch.randint(model.text_tokenizer.first, 40, (3, 5))
+    tokens = torch.randint(model.text_tokenizer.num_special_tokens, 40, (3, 5))
     steps, order = Steps(model, read), torch.tensor([2, 0, 0])
     for t in range(3):
         assert torch.allclose(

@@ -1,7 +1,7 @@
-"""Captions to integers and back: a byte-level BPE (Sennrich 2015; Radford 2019), trained on them.
+"""Byte-level BPE text tokenizer (Sennrich 2015; Radford 2019), trained on the captions.
 
-Any Unicode goes in and comes out unchanged, since the smallest pieces are bytes. Marks that are no
-text (padding, the end, a language) are numbers of their own, which no text can spell.
+Decoding an encoded text gives the same text, for any Unicode: the base tokens are bytes. Token ids
+start with special tokens, which no text encodes to: PAD, EOS, and one for each language.
 """
 
 from __future__ import annotations
@@ -12,44 +12,42 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from pinxit.errors import UsageError, did_you_mean
 
-if TYPE_CHECKING:
-    from tokenizers import Tokenizer
-
-SIZE = 2_048  # pieces, where the captions have as many
-PAD, EOS = 0, 1  # then one number for each language, then the pieces
+DEFAULT_VOCAB_SIZE = 2_048  # BPE tokens, without the special ones
+PAD, EOS = 0, 1  # followed by one language token per language, then the BPE tokens
 
 
 @dataclass(frozen=True)
 class TextTokenizer:
-    """The pieces that captions are made of, and the languages they came in."""
+    """Text to token ids and back, in the languages of the training captions."""
 
-    pieces: Tokenizer
+    bpe: Tokenizer
     languages: tuple[str, ...]
-    counts: dict[str, tuple[int, ...]]  # language -> how often each piece stood in its captions
+    token_counts: dict[str, tuple[int, ...]]  # language -> count of each BPE token in its captions
 
     @property
-    def size(self) -> int:
-        """All numbers that there are: marks and pieces."""
-        return self.first + self.pieces.get_vocab_size()
+    def vocab_size(self) -> int:
+        """Number of token ids, special tokens included."""
+        return self.num_special_tokens + self.bpe.get_vocab_size()
 
     @property
-    def first(self) -> int:
-        """The first piece's number: before it are the marks."""
+    def num_special_tokens(self) -> int:
+        """PAD, EOS and the language tokens; the first BPE token has this id."""
         return 2 + len(self.languages)
 
     @property
     def default_language(self) -> str:
-        """English where it is there, else the first."""
+        """English if the captions have it, else the first language."""
         return "en" if "en" in self.languages else self.languages[0]
 
     def language_token(self, language: str) -> int:
-        """The number that a text of a language begins with. Raises UsageError for another one."""
+        """The id of a language's token. Raises UsageError for an unknown language."""
         if language not in self.languages:
             known = ", ".join(self.languages) or "none"
             raise UsageError(
@@ -59,87 +57,97 @@ class TextTokenizer:
         return 2 + self.languages.index(language)
 
     def encode(self, text: str) -> list[int]:
-        """A text's pieces, without any mark."""
-        return [self.first + number for number in self.pieces.encode(text).ids]
+        """The token ids of a text, without special tokens."""
+        return [self.num_special_tokens + token for token in self.bpe.encode(text).ids]
 
-    def decode(self, numbers: Sequence[int]) -> str:
-        """The text of pieces; marks among them are left out."""
-        return self.pieces.decode([n - self.first for n in numbers if n >= self.first])
+    def decode(self, tokens: Sequence[int]) -> str:
+        """The text of token ids; special tokens are skipped."""
+        first = self.num_special_tokens
+        return self.bpe.decode([token - first for token in tokens if token >= first])
 
     def detect_language(self, text: str) -> str:
-        """The language that a text is most likely in, by how often its pieces stand in each.
+        """The most likely language of a text: naive Bayes over BPE tokens, add-one smoothing.
 
-        Naive Bayes with one added to every count; the first language where all are as likely.
+        The first language if all are equally likely.
         """
-        found = np.array(self.pieces.encode(text).ids, int)
-        scores = [float(self._log_shares[language][found].sum()) for language in self.languages]
-        return self.languages[int(np.argmax(scores))]
+        tokens = np.array(self.bpe.encode(text).ids, int)
+        log_probs = [float(self._log_frequencies[name][tokens].sum()) for name in self.languages]
+        return self.languages[int(np.argmax(log_probs))]
 
     def unknown_words(self, text: str) -> list[str]:
-        """The words of a text that surely stood in no caption: pieces of theirs stood in none."""
-        seen = np.sum(list(self.counts.values()), 0)
+        """The words of a text with a token that never occurs in the captions."""
+        total_counts = np.sum(list(self.token_counts.values()), 0)
 
-        def known(word: str) -> bool:
-            return bool(seen[self.pieces.encode(word).ids].all())
+        def is_known(word: str) -> bool:
+            return bool(total_counts[self.bpe.encode(word).ids].all())
 
-        # pieces within a text begin with their space
+        # a token inside a text includes the space before it
         words = re.findall(r"\w+", text)
-        return [word for word in words if not known(word) and not known(f" {word}")]
+        return [word for word in words if not is_known(word) and not is_known(f" {word}")]
 
     @cached_property
-    def _log_shares(self) -> dict[str, np.ndarray]:
-        shares = {}
-        for language, counts in self.counts.items():
-            added = np.array(counts) + 1
-            shares[language] = np.log(added) - math.log(added.sum())
-        return shares
+    def _log_frequencies(self) -> dict[str, np.ndarray]:
+        log_frequencies = {}
+        for language, counts in self.token_counts.items():
+            smoothed = np.array(counts) + 1
+            log_frequencies[language] = np.log(smoothed) - math.log(smoothed.sum())
+        return log_frequencies
 
     def to_json(self) -> dict[str, Any]:
-        """What `from_json` takes; it travels in a run's folder."""
+        """A record for `from_json`."""
         return {
-            "pieces": json.loads(self.pieces.to_str()),
+            "bpe": json.loads(self.bpe.to_str()),
             "languages": list(self.languages),
-            "counts": {name: list(counts) for name, counts in self.counts.items()},
+            "token_counts": {name: list(counts) for name, counts in self.token_counts.items()},
         }
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> TextTokenizer:
-        """The same words again."""
-        from tokenizers import Tokenizer
-
+        """The tokenizer of a record that `to_json` returned."""
         return cls(
-            Tokenizer.from_str(json.dumps(record["pieces"])),
+            Tokenizer.from_str(json.dumps(record["bpe"])),
             tuple(record["languages"]),
-            {name: tuple(counts) for name, counts in record["counts"].items()},
+            {name: tuple(counts) for name, counts in record["token_counts"].items()},
         )
 
 
-def train_text_tokenizer(captions: Mapping[str, Sequence[str]], size: int = SIZE) -> TextTokenizer:
-    """Words for captions by language; the same for the same captions.
+def train_text_tokenizer(
+    captions: Mapping[str, Sequence[str]], vocab_size: int = DEFAULT_VOCAB_SIZE
+) -> TextTokenizer:
+    """Train a tokenizer on captions by language; the same captions give the same tokenizer.
 
-    `size` is the most pieces there may be, the 256 bytes among them. Raises UsageError where there
-    are no captions.
+    `vocab_size` bounds the BPE tokens, the 256 bytes included. Raises UsageError if there are no
+    captions.
     """
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-
-    spoken = {name: [text for text in texts if text] for name, texts in captions.items()}
-    spoken = {name: texts for name, texts in spoken.items() if texts}
-    if not spoken:
-        raise UsageError("there are no captions to learn words from.")
-    pieces = Tokenizer(models.BPE())
-    pieces.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # pyright: ignore[reportAttributeAccessIssue]
-    pieces.decoder = decoders.ByteLevel()  # pyright: ignore[reportAttributeAccessIssue]
+    texts = {language: [text for text in column if text] for language, column in captions.items()}
+    languages = tuple(sorted(language for language in texts if texts[language]))
+    if not languages:
+        raise UsageError("there are no captions to train a text tokenizer on.")
+    bpe = _byte_level_bpe(None)
     trainer = trainers.BpeTrainer(
-        vocab_size=max(256, size),  # pyright: ignore[reportCallIssue]
+        vocab_size=max(256, vocab_size),  # pyright: ignore[reportCallIssue]
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    languages = tuple(sorted(spoken))
-    pieces.train_from_iterator((text for name in languages for text in spoken[name]), trainer)
-    counts = {name: _counted(pieces, spoken[name]) for name in languages}
-    return TextTokenizer(pieces, languages, counts)
+    bpe.train_from_iterator((text for name in languages for text in texts[name]), trainer)
+    token_counts = {name: _count_tokens(bpe, texts[name]) for name in languages}
+    return TextTokenizer(bpe, languages, token_counts)
 
 
-def _counted(pieces: Tokenizer, texts: Sequence[str]) -> tuple[int, ...]:
-    found = [number for one in pieces.encode_batch(list(texts)) for number in one.ids]
-    return tuple(np.bincount(found, minlength=pieces.get_vocab_size()).tolist())
+def byte_level_tokenizer(languages: tuple[str, ...]) -> TextTokenizer:
+    """An untrained tokenizer: its tokens are the 256 bytes."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    bpe = _byte_level_bpe({letter: i for i, letter in enumerate(alphabet)})
+    return TextTokenizer(bpe, languages, {name: (0,) * len(alphabet) for name in languages})
+
+
+def _byte_level_bpe(vocab: dict[str, int] | None) -> Tokenizer:
+    bpe = Tokenizer(models.BPE() if vocab is None else models.BPE(vocab, []))
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # pyright: ignore[reportAttributeAccessIssue]
+    bpe.decoder = decoders.ByteLevel()  # pyright: ignore[reportAttributeAccessIssue]
+    return bpe
+
+
+def _count_tokens(bpe: Tokenizer, texts: Sequence[str]) -> tuple[int, ...]:
+    tokens = [token for encoding in bpe.encode_batch(list(texts)) for token in encoding.ids]
+    return tuple(np.bincount(tokens, minlength=bpe.get_vocab_size()).tolist())

@@ -8,10 +8,9 @@ from typing import Any
 
 import torch
 from jaxtyping import UInt8
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from torch import Tensor, nn
 
-from pinxit.data.text_tokenizer import TextTokenizer
+from pinxit.data.text_tokenizer import TextTokenizer, byte_level_tokenizer
 from pinxit.errors import PinxitError, did_you_mean
 
 
@@ -60,12 +59,3 @@ class TextTokenizerState(JsonState):
     def set_extra_state(self, state: Tensor) -> None:
         super().set_extra_state(state)
         self.tokenizer = TextTokenizer.from_json(self.record)
-
-
-def byte_level_tokenizer(languages: tuple[str, ...]) -> TextTokenizer:
-    """A text tokenizer whose tokens are bytes."""
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    bpe = Tokenizer(models.BPE({letter: i for i, letter in enumerate(alphabet)}, []))
-    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # pyright: ignore[reportAttributeAccessIssue]
-    bpe.decoder = decoders.ByteLevel()  # pyright: ignore[reportAttributeAccessIssue]
-    return TextTokenizer(bpe, languages, {name: (0,) * len(alphabet) for name in languages})

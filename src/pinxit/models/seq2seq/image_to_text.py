@@ -63,7 +63,7 @@ class NextTokenLogProbs:
     def __init__(self, model: Seq2Seq, decoder: Steps) -> None:
         self.decoder = decoder
         token = torch.arange(model.vocab_size, device=model.device)
-        self.impossible = (token < model.text_tokenizer.first) & (token != EOS)
+        self.impossible = (token < model.text_tokenizer.num_special_tokens) & (token != EOS)
 
     def __call__(self, token: Tensor, t: int, rows: Int64[Tensor, " n"] | None) -> Tensor:
         if rows is not None:

@@ -42,7 +42,7 @@ def prepare(
     tensors = {"kept._extra_state": json_to_tensor(words.to_json())}
     config = dataclasses.replace(
         config,
-        vocab_size=words.pieces.get_vocab_size(),
+        vocab_size=words.bpe.get_vocab_size(),
         max_text_tokens=config.max_text_tokens or _longest(words, images.captions),
     )
     if not config.has_codes:
