@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pinxit.data.scenes.scene import scene
+from pinxit.data.scenes.scene import random_scene
 from pinxit.data.text_tokenizer import (
     EOS,
     PAD,
@@ -20,7 +20,7 @@ from pinxit.errors import UsageError
 
 
 def scene_captions(count: int = 300) -> dict[str, list[str]]:
-    captions = [scene(0, i).captions() for i in range(count)]
+    captions = [random_scene(0, i).captions() for i in range(count)]
     return {language: [caption[language] for caption in captions] for language in ("fr", "en")}
 
 
@@ -60,7 +60,7 @@ def test_frequent_words_are_single_tokens(tokenizer):
 
 def test_the_language_of_a_text_is_detected(tokenizer):
     assert tokenizer.languages == ("en", "fr")
-    held_out = [scene(1, i).captions() for i in range(200)]
+    held_out = [random_scene(1, i).captions() for i in range(200)]
     correct = [
         tokenizer.detect_language(caption[name]) == name
         for caption in held_out
