@@ -37,7 +37,7 @@ def parse(line: str) -> None:
 @pytest.fixture(autouse=True)
 def _load_no_model(monkeypatch):
     """`--reranker RUN` names a run that a recipe trains: none is there to load."""
-    monkeypatch.setattr("pinxit.cli.common.load_reranker", lambda run: object())
+    monkeypatch.setattr("pinxit.cli.tyro_rules.load_reranker", lambda run: object())
 
 
 def recipe(path: Path) -> dict:

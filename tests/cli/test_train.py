@@ -99,7 +99,7 @@ def test_a_dry_run_says_what_would_be_and_writes_nothing(tmp_path, capsys):
     assert lines["parameters"] == "572,001"
     assert lines["expected speed"].endswith("images/s")
     assert lines["of the matrix rate"].startswith(tuple("123456789"))
-    assert lines["budget"].startswith("1 min 00 s: ")
+    assert lines["budget"].startswith("1 min: ")
     assert lines["memory"].endswith("MiB")
     assert not list(tmp_path.iterdir())
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import tyro
 
-from pinxit.cli.common import PARSE
+from pinxit.cli.tyro_rules import TYRO_OPTIONS
 from pinxit.errors import UsageError
 from pinxit.evaluation.options import EvalOptions, resolve_options
 from pinxit.models.generation import GenerationParams
@@ -48,7 +48,7 @@ def test_values_out_of_range_are_errors(changes, message):
 
 
 def parse(*words: str) -> EvalOptions:
-    return tyro.cli(EvalOptions, args=words, **PARSE)
+    return tyro.cli(EvalOptions, args=words, **TYRO_OPTIONS)
 
 
 def test_every_option_is_a_flag_and_defaults_are_those_of_the_dataclass():
@@ -64,7 +64,9 @@ def test_every_option_is_a_flag_and_defaults_are_those_of_the_dataclass():
 def test_reranker_flag_loads_the_run_as_a_captioning_model(monkeypatch):
     model = object()
     loaded = []
-    monkeypatch.setattr("pinxit.cli.common.load_reranker", lambda run: loaded.append(run) or model)
+    monkeypatch.setattr(
+        "pinxit.cli.tyro_rules.load_reranker", lambda run: loaded.append(run) or model
+    )
     assert parse("--reranker", "runs/c", "--best-of", "2").generation.reranker is model
     assert loaded == [Path("runs/c")]
     with pytest.raises(UsageError, match="best_of 2 or more"):

@@ -77,7 +77,7 @@ def test_a_mask_of_another_size_is_resized_with_a_word(run, image, tmp_path, cap
     out = tmp_path / "made.npy"
     code, _, err = completed(capsys, run, image, "--mask", mask, "-o", out)
     assert code == 0, err
-    assert "the mask is 16 x 16: resized to 8 x 8" in err
+    assert "the mask is 16 x 16; resized to 8 x 8." in err
     assert np.array_equal(np.load(out)[0, :4], blobs(1).pixels[0, :4])
 
 
@@ -91,7 +91,7 @@ def test_the_chapter_s_figure_has_a_column_for_each_ratio(run, capsys):
 
 def test_the_same_seed_gives_the_same_sheet(run, tmp_path, capsys):
     for name in ("a.png", "b.png"):
-        words = ["-n", 2, "--each", 2, "--seed", 5, "-o", tmp_path / name]
+        words = ["-n", 2, "--completions", 2, "--seed", 5, "-o", tmp_path / name]
         assert completed(capsys, run, *words)[0] == 0
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
@@ -101,7 +101,7 @@ def test_the_same_seed_gives_the_same_sheet(run, tmp_path, capsys):
     [
         (["--ratio", 1.2], "between 0 and 1"),
         (["--ratio", 0], "between 0 and 1"),
-        (["--ratio", 0.5, "--half", "left"], "one of --ratio"),
+        (["--ratio", 0.5, "--half", "left"], "--half and --ratio cannot be combined"),
         (["--box", 5, 5, 9, 9], "does not lie in"),
         (["--mask", "nowhere.png"], "there is no mask"),
         (["--compare", "75,many"], "not '75,many'"),

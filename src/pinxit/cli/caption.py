@@ -4,125 +4,153 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-import tyro
+from tyro.conf import arg
 
+from pinxit import console
 from pinxit.cli.common import (
     Data,
+    Device,
+    Json,
     NumImages,
+    Quiet,
     RunFolder,
     check_at_least,
     image_names,
     load_images_for,
     load_model,
-    print_json,
+    quote,
 )
+from pinxit.cli.draw import Texts, warn_of_unknown_words
 from pinxit.errors import UsageError
+from pinxit.models.generation import GenerationParams
 
 if TYPE_CHECKING:
+    from pinxit.models.protocols import CanCaption, CanTranslate
     from pinxit.models.results import ScoredText
-from pinxit.cli.draw import Flag, Texts, _warn
 
 
 def caption(
     run: RunFolder,
     data: Data = (),
+    num_images: NumImages = 8,
     language: str | None = None,
-    number: NumImages = 8,
-    count: int = 1,
+    num_captions: int = 1,
     num_beams: int = 4,
     length_penalty: float = 0.6,
     temperature: float | None = None,
     top_k: int | None = None,
     top_p: float | None = None,
     seed: int = 0,
-    json: Annotated[bool, Flag] = False,
+    device: Device = "auto",
+    quiet: Quiet = False,
+    json: Json = False,
 ) -> None:
-    """Images in words, with the log-probability of each text in nats.
+    """Describe images in words, with the log-probability of each text in nats.
+
+    Examples:
+        pinxit caption runs/shapes-captions
+        pinxit caption runs/photos-captions dog.jpg --language fr --num-captions 3
 
     Args:
-        run: the run's folder
-        data: DATA or image files; without it the test split of the run's own data
-        language: to write in; English unless given, or the first that the model knows
-        number: images, at even distances over all
-        count: texts of each image, the best first
-        beams: texts that beam search keeps while they grow
-        length_penalty: 0 prefers short texts, above 0 longer ones (Wu 2016)
-        temperature: draw by chance in place of beam search: 1 as learned, 0 the likeliest piece
-        top_k: draw from so many of the likeliest pieces alone
-        top_p: draw from the likeliest pieces of so much probability together
-        seed: of the chance
+        run: run folder
+        data: DATA or image files (default: the test split of the run's own data)
+        num_images: number of images, evenly spaced over all
+        language: language of the captions (default: English, or else the model's first)
+        num_captions: number of captions of each image, the most likely first
+        num_beams: beam width of beam search
+        length_penalty: exponent of the length penalty; above 0 favours longer texts (Wu 2016)
+        temperature: sample in place of beam search; 1 samples from the model, 0 takes the most
+            likely token
+        top_k: with --temperature, sample from the K most likely tokens only
+        top_p: with --temperature, nucleus sampling: the smallest set of tokens whose probabilities
+            sum to P
+        seed: random seed of sampling
+        device: where to compute; auto is cuda if there is a GPU, or else cpu
+        quiet: print no progress and no notes
         json: print JSON
     """
-    check_at_least(1, number, "images")
-    check_at_least(1, count, "texts of each image")
-    check_at_least(1, num_beams, "beams")
+    check_at_least(1, num_images, "--num-images")
+    check_at_least(1, num_captions, "--num-captions")
+    check_at_least(1, num_beams, "--num-beams")
     if temperature is None and (top_k is not None or top_p is not None):
-        raise UsageError("--top-k and --top-p are of chance: give a --temperature too.")
-    model = load_model(run, "caption")
+        raise UsageError("--top-k and --top-p need --temperature: beam search does not sample.")
+    params = GenerationParams(seed=seed, temperature=temperature, top_k=top_k, top_p=top_p)
+    model: CanCaption = load_model(run, "caption", device)
 
     language = language or model.text_tokenizer.default_language
-    images = load_images_for(model, run, data).evenly_spaced(number)
-    found = model.caption(
+    images = load_images_for(model, run, data, quiet=quiet).evenly_spaced(num_images)
+    captions = model.caption(
         images,
+        params,
         language=language,
-        num_beams=max(num_beams, count),
-        num_captions=count,
-        temperature=temperature,
-        top_k=top_k,
-        top_p=top_p,
-        seed=seed,
+        num_beams=max(num_beams, num_captions),
+        num_captions=num_captions,
         length_penalty=length_penalty,
     )
-    named = list(zip(image_names(images), found, strict=True))
+    rows = list(zip(image_names(images), captions, strict=True))
     if json:
-        rows = [{"name": name, "captions": [_record(said) for said in row]} for name, row in named]
-        print_json({"language": language, "images": rows})
+        records = [{"name": name, "captions": [_record(c) for c in row]} for name, row in rows]
+        console.out_json({"language": language, "images": records})
         return
-    for name, row in named:
-        for said in row:
-            print(f"{name}: {said.text}  ({said.log_prob:.2f})")
+    for name, row in rows:
+        for text in row:
+            console.out(f"{name}: {_line(text)}")
 
 
 def translate(
     run: RunFolder,
     texts: Texts,
-    source: Annotated[str | None, tyro.conf.arg(name="from")] = None,
-    target: Annotated[str | None, tyro.conf.arg(name="to")] = None,
+    source: Annotated[str | None, arg(name="from")] = None,
+    target: Annotated[str | None, arg(name="to")] = None,
     num_beams: int = 4,
-    json: Annotated[bool, Flag] = False,
+    device: Device = "auto",
+    quiet: Quiet = False,
+    json: Json = False,
 ) -> None:
-    """Words in another language.
+    """Translate texts into another language.
+
+    Examples:
+        pinxit translate runs/shapes-translate "a small green star" --to fr
 
     Args:
-        run: the run's folder
+        run: run folder
         texts: what to translate
-        source: language of the words; told from them unless given
-        target: language to write in; the other one, where the model knows two
-        beams: texts that beam search keeps while they grow
+        source: language of the texts (default: detected)
+        target: language to translate into (default: the other one, if the model knows two)
+        num_beams: beam width of beam search
+        device: where to compute; auto is cuda if there is a GPU, or else cpu
+        quiet: print no notes
         json: print JSON
     """
-    check_at_least(1, num_beams, "beams")
+    check_at_least(1, num_beams, "--num-beams")
     if not texts:
-        raise UsageError('say what to translate: pinxit translate RUN "a red circle" --to fr')
-    model = load_model(run, "translate")
-    _warn(model, texts)
-    read = source or model.text_tokenizer.detect_language(" ".join(texts))
-    target = target or _other(model, read)
-    found = model.translate(texts, source=read, target=target, num_beams=num_beams)
+        example = quote("pinxit", "translate", run, "a red circle", "--to", "fr")
+        raise UsageError(f'translate needs a "TEXT", for example: {example}')
+    model: CanTranslate = load_model(run, "translate", device)
+    if not quiet:
+        warn_of_unknown_words(model, texts)
+    source = source or model.text_tokenizer.detect_language(" ".join(texts))
+    target = target or _other_language(model, source)
+    translations = model.translate(texts, source=source, target=target, num_beams=num_beams)
     if json:
-        rows = [{"source": text, **_record(said)} for text, said in zip(texts, found, strict=True)]
-        print_json({"from": read, "to": target, "texts": rows})
+        pairs = zip(texts, translations, strict=True)
+        records = [{"source": text, **_record(translation)} for text, translation in pairs]
+        console.out_json({"from": source, "to": target, "texts": records})
         return
-    for said in found:
-        print(f"{said.text}  ({said.log_prob:.2f})")
+    for translation in translations:
+        console.out(_line(translation))
 
 
-def _other(model: Any, source: str) -> str:
+def _other_language(model: CanTranslate, source: str) -> str:
     others = [name for name in model.text_tokenizer.languages if name != source]
     if len(others) != 1:
-        raise UsageError(f"translate to which language? --to {' or --to '.join(others)}")
+        raise UsageError(f"translate into which language? --to {' or --to '.join(others)}")
     return others[0]
 
 
-def _record(said: ScoredText) -> dict[str, Any]:
-    return {"text": said.text, "log_prob": round(said.log_prob, 4)}
+def _line(text: ScoredText) -> str:
+    return f"{text.text}  ({text.log_prob:.2f})"
+
+
+def _record(text: ScoredText) -> dict[str, Any]:
+    return {"text": text.text, "log_prob": round(text.log_prob, 4)}

@@ -1,17 +1,19 @@
-"""`pinxit complete`: the missing part of images, painted."""
+"""`pinxit complete`: fill in the missing part of images (inpainting)."""
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING
 
-import tyro
-
+from pinxit import console
 from pinxit.cli.common import (
     Data,
+    Device,
+    Flag,
+    Json,
     NumImages,
     Out,
+    Quiet,
     RunFolder,
     check_at_least,
     check_suffix,
@@ -19,124 +21,141 @@ from pinxit.cli.common import (
     load_images_for,
     load_model,
     pluralize,
+    print_result,
     report_os_errors,
     slug,
     write_file,
 )
 from pinxit.data.masks import Half
 from pinxit.errors import UsageError
+from pinxit.models.generation import GenerationParams
 
 if TYPE_CHECKING:
     from pinxit.data.images import Images
     from pinxit.data.masks import Missing
+    from pinxit.models.protocols import CanComplete
 
 
 def complete(
     run: RunFolder,
     data: Data = (),
-    ratio: float | None = None,
+    num_images: NumImages = 8,
     half: Half | None = None,
+    ratio: float | None = None,
     box: tuple[int, int, int, int] | None = None,
     mask: Path | None = None,
     compare: str | None = None,
-    number: NumImages = 8,
-    each: int = 1,
-    seed: int = 0,
-    temperature: float = 1.0,
-    alone: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
+    completions: int = 1,
+    params: GenerationParams = GenerationParams(),  # noqa: B008 (frozen)
+    only_completions: Flag = False,
     out: Out = None,
+    device: Device = "auto",
+    quiet: Quiet = False,
+    json: Json = False,
 ) -> None:
-    """The missing part of images, painted; what is known comes back as it was.
+    """Fill in the missing part of images; known pixels are kept exactly.
+
+    Without --half, --ratio, --box, --mask or --compare a model that generates from left to right
+    gets the upper half, any other one patch in four.
+
+    Examples:
+        pinxit complete runs/digits-igpt --half lower --completions 4
+        pinxit complete runs/photos-mae photos/ --box 8 8 16 16 --out filled.png
 
     Args:
-        run: the run's folder
-        data: DATA or image files; without it the test split of the run's own data
-        ratio: this share of the patches is missing, drawn by the seed
-        half: this half is missing; without any choice the lower one or three patches in four
-        box: left, top, width and height in pixels are missing
-        mask: an image, white where pixels are missing
-        compare: mask ratios in per cent, as 75,85,95: one sheet with all of them
-        number: images on the sheet, at even distances over all
-        each: completions of each image, for a model that has several
-        seed: of the chance
-        temperature: 1 as learned, below 1 plainer
-        alone: only the completed images, without what was given and the truth
-        out: the sheet's PNG, or .npy for all pixels; else complete-*.png in the run's folder
+        run: run folder
+        data: DATA or image files (default: the test split of the run's own data)
+        num_images: number of images, evenly spaced over all
+        half: remove this half
+        ratio: remove this fraction of the patches, chosen by --seed
+        box: remove a box: left, top, width and height in pixels
+        mask: image file, white where pixels are removed
+        compare: mask ratios in percent, for example 75,85,95; one sheet shows all of them
+        completions: number of completions of each image
+        params: options of generation
+        only_completions: write the completed images only, without the inputs and the originals
+        out: PNG file of the sheet, or .npy for all pixels (default: complete-*.png in the run
+            folder)
+        device: where to compute; auto is cuda if there is a GPU, or else cpu
+        quiet: print no progress and no notes
+        json: print the path and the share of missing pixels as JSON
     """
-    check_at_least(1, number, "images on the sheet")
-    check_at_least(1, each, "completions of each image")
-    if not 0 <= temperature < math.inf:
-        raise UsageError(f"temperature must be 0 or more, not {temperature}.")
-    given = {"ratio": ratio, "half": half, "box": box, "mask": mask, "compare": compare}
-    chosen = [f"--{name}" for name, value in given.items() if value is not None]
-    if len(chosen) > 1:
-        raise UsageError(f"one of --ratio, --half, --box, --mask, --compare, not {chosen}.")
-    where = check_suffix(out, ".png", ".npy")
-    model = load_model(run, "complete")
-    from pinxit.sampling import inpainting as completions
+    check_at_least(1, num_images, "--num-images")
+    check_at_least(1, completions, "--completions")
+    choices = {"half": half, "ratio": ratio, "box": box, "mask": mask, "compare": compare}
+    given = [f"--{name}" for name, value in choices.items() if value is not None]
+    if len(given) > 1:
+        raise UsageError(f"{' and '.join(given)} cannot be combined: give one of them.")
+    path = check_suffix(out, ".png", ".npy")
+    model: CanComplete = load_model(run, "complete", device)
     from pinxit.sampling.grids import columns_with_titles
-
-    images = load_images_for(model, run, data).evenly_spaced(number)
-    name = f"complete-{data_slug(data)}-n{len(images)}" + (f"-seed{seed}" if seed else "")
-    if compare is not None:
-        ratios = completions.parse_mask_ratios(compare)
-        where = where or run / f"{name}-compare-{slug(compare)}.png"
-        columns = completions.mask_ratio_columns(model, images, ratios, seed)
-        print(write_file(where, columns_with_titles(columns)))
-        return
-    missing, how = _missing(model, run, images, ratio, half, box, mask, seed)
-    made = completions.complete_n_times(
-        model, images, missing, each=each, seed=seed, temperature=temperature
+    from pinxit.sampling.inpainting import (
+        comparison_columns,
+        complete_n_times,
+        mask_ratio_columns,
+        parse_mask_ratios,
     )
-    where = where or run / f"{name}-{how}.png"
-    print(f"{pluralize(len(images), 'image')}, {missing.mean():.0%} of the pixels missing")
-    if alone or where.suffix == ".npy":
+
+    images = load_images_for(model, run, data, quiet=quiet).evenly_spaced(num_images)
+    name = f"complete-{data_slug(data)}-n{len(images)}"
+    name += f"-seed{params.seed}" if params.seed else ""
+    if compare is not None:
+        columns = mask_ratio_columns(model, images, parse_mask_ratios(compare), params)
+        path = path or run / f"{name}-compare-{slug(compare)}.png"
+        print_result(write_file(path, columns_with_titles(columns)), json, ratios=compare)
+        return
+    if mask is not None:
+        missing, removed = _read_mask(run, mask, images, quiet), slug(mask.stem)
+    else:
+        missing, removed = _choose_mask(model, images, half, ratio, box, params)
+    completed = complete_n_times(model, images, missing, params, completions)
+    path = path or run / f"{name}-{removed}.png"
+    if only_completions or path.suffix == ".npy":
         from pinxit.data.images import Images
 
-        print(report_os_errors(where, Images.concatenate(made).save))
-        return
-    columns = completions.comparison_columns(images, missing, made)
-    print(write_file(where, columns_with_titles(columns)))
+        report_os_errors(path, Images.concatenate(completed).save)
+    else:
+        write_file(path, columns_with_titles(comparison_columns(images, missing, completed)))
+    share = float(missing.mean())
+    summary = f"{pluralize(len(images), 'image')}, {share:.0%} of the pixels missing"
+    print_result(path, json, summary=summary, num_images=len(images), missing=share)
 
 
-def _missing(
-    model: Any,
-    run: Path,
+def _choose_mask(
+    model: CanComplete,
     images: Images,
-    ratio: float | None,
     half: Half | None,
+    ratio: float | None,
     box: tuple[int, int, int, int] | None,
-    mask: Path | None,
-    seed: int,
+    params: GenerationParams,
 ) -> tuple[Missing, str]:
-    """The mask of each image, and what to call it in a file's name."""
-    from pinxit.data import masks as missing
+    """The missing pixels of each image, and their description as part of a file name."""
+    from pinxit.data import masks
 
-    if mask is not None:
-        return missing.mask_from_image(images, _mask(run, mask, images)), slug(mask.stem)
     if box is not None:
-        return missing.box_mask(images, box), "box-" + "-".join(map(str, box))
+        return masks.box_mask(images, box), "box-" + "-".join(map(str, box))
     if half is None and ratio is None:
-        # a model that paints from the top left has nothing to go by where the top is missing
+        # a model that generates from the top left has no context if the top is missing
         half, ratio = ("lower", None) if model.left_to_right else (None, 0.75)
     if half is not None:
-        return missing.half_mask(images, half), half
+        return masks.half_mask(images, half), half
     assert ratio is not None
-    return missing.random_patch_mask(
-        images, ratio, missing.patch_size_of(model), seed
-    ), f"{ratio:g}"
+    assert isinstance(params.seed, int)
+    mask = masks.random_patch_mask(images, ratio, masks.patch_size_of(model), params.seed)
+    return mask, f"{ratio:g}"
 
 
-def _mask(run: Path, file: Path, images: Images) -> Images:
-    """The mask as the images are read: cropped or padded alike, and resized with a word."""
-    from pinxit.console import echo
-    from pinxit.data.masks import read_mask_size
+def _read_mask(run: Path, file: Path, images: Images, quiet: bool) -> Missing:
+    """The mask in an image file, cropped or padded like the images and resized to their size."""
+    from pinxit.data.masks import mask_from_image, read_mask_size
     from pinxit.runs import Run
     from pinxit.sampling.inputs import given_images
 
     if not file.is_file():
-        raise UsageError(f"there is no mask {file}.")
+        raise UsageError(f"there is no mask file {file}.")
     width, height = read_mask_size(file)
-    if (width, height) != (images.width, images.height):
-        echo(f"the mask is {width} x {height}: resized to {images.width} x {images.height}")
-    return given_images(Run(run), [file])
+    if (width, height) != (images.width, images.height) and not quiet:
+        console.echo(
+            f"the mask is {width} x {height}; resized to {images.width} x {images.height}."
+        )
+    return mask_from_image(images, given_images(Run(run), [file], progress=not quiet))

@@ -1,176 +1,164 @@
-"""`pinxit draw`, `edit`, `caption` and `translate`: images and words."""
+"""`pinxit draw` and `pinxit edit`: images from text."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import tyro
+from tyro.conf import Positional, arg
 
+from pinxit import console
 from pinxit.cli.common import (
+    Device,
+    Flag,
+    Json,
     NumImages,
     Out,
+    Quiet,
     RunFolder,
     check_at_least,
     check_suffix,
     load_files,
     load_model,
-    report_os_errors,
+    print_result,
     slug,
-    write_file,
 )
-from pinxit.cli.terminal import show_live
-from pinxit.console import echo
+from pinxit.cli.terminal import save_stream
 from pinxit.errors import UsageError
+from pinxit.models.generation import GenerationParams, Reranker
 
 if TYPE_CHECKING:
-    from pinxit.data.images import Images
+    from pinxit.models.protocols import CanDraw, CanEdit, HasText
 
-Texts = Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar='"WORDS" ...')]
-Text = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar='"WORDS"')]
-File = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="IMAGE")]
-Flag = tyro.conf.FlagCreatePairsOff
+Texts = Annotated[Positional[tuple[str, ...]], arg(metavar='"TEXT" ...')]
+Text = Annotated[Positional[str], arg(metavar='"TEXT"')]
+File = Annotated[Positional[Path], arg(metavar="IMAGE")]
 
 
 def draw(
     run: RunFolder,
     texts: Texts,
-    number: NumImages = 16,
+    num_images: NumImages = 16,
     language: str | None = None,
-    guidance: float = 1.0,
-    temperature: float = 1.0,
-    top_k: int | None = None,
-    top_p: float | None = None,
-    best_of: int = 1,
-    reranker: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None,
-    seed: int = 0,
-    watch: Annotated[bool, Flag] = False,
+    params: GenerationParams = GenerationParams(),  # noqa: B008 (frozen)
+    live: Flag = False,
     out: Out = None,
+    device: Device = "auto",
+    quiet: Quiet = False,
+    json: Json = False,
 ) -> None:
-    """Images from words.
+    """Generate images from text.
+
+    Examples:
+        pinxit draw runs/shapes-draw "a large red star" "a small blue circle" -n 4
+        pinxit draw runs/shapes-draw "a red star" --best-of 8 --reranker runs/shapes-captions
 
     Args:
-        run: the run's folder
-        texts: what the images are to show; of several texts each has its row
-        number: how many images of each text
-        language: of the words; told from them unless given
-        guidance: above 1 follows the words more closely, 0 paints without them
-        temperature: 1 as learned, below 1 plainer, 0 the likeliest
-        top_k: draw from so many of the likeliest codes alone
-        top_p: draw from the likeliest codes of so much probability together
-        tries: paint each so often and keep the likeliest, or what the judge prefers
-        judge: a run that captions images: kept is what it would most likely describe by the text
-        seed: of the chance; image 7 of a seed is the same however many are drawn
-        watch: show the images in the terminal as they grow
-        out: .png for a grid, .npy for all pixels, .gif for the grid as it grows; else draw-*.png in
-            the run's folder
+        run: run folder
+        texts: what the images show; each of several texts gets a row
+        num_images: number of images of each text
+        language: language of the texts (default: detected)
+        params: options of generation
+        live: show the images in the terminal while they are generated
+        out: .png for a grid, .npy for all pixels, .gif for the grid while it is generated
+            (default: draw-*.png in the run folder)
+        device: where to compute; auto is cuda if there is a GPU, or else cpu
+        quiet: print no notes
+        json: print the path and the parameters as JSON
     """
-    check_at_least(1, number, "images of each text")
+    check_at_least(1, num_images, "--num-images")
     if not texts:
-        raise UsageError('say what to draw: pinxit draw RUN "a small red circle"')
-    where = check_suffix(out, ".png", ".npy", ".gif")
-    model = load_model(run, "draw")
-    _warn(model, texts)
-    growing = model.draw_stream(
-        [text for text in texts for _ in range(number)],
-        seed=seed,
-        temperature=temperature,
-        guidance=guidance,
-        top_k=top_k,
-        top_p=top_p,
-        best_of=best_of,
-        reranker=None if reranker is None else load_model(reranker, "caption"),
-        language=language,
-    )
-    name = f"draw-{_short(texts)}-n{number}" + (f"-seed{seed}" if seed else "")
-    name += f"-g{guidance:g}" if guidance != 1 else ""
-    name += f"-t{temperature:g}" if temperature != 1 else ""
-    name += f"-of{best_of}" if best_of != 1 else ""
-    name += f"-judged-by-{slug(reranker.name)}" if reranker is not None else ""
-    _painted(growing, where or run / f"{name}.png", watch, number if len(texts) > 1 else None)
+        raise UsageError('draw needs a "TEXT", for example: pinxit draw RUN "a small red circle"')
+    path = check_suffix(out, ".png", ".npy", ".gif")
+    model: CanDraw = load_model(run, "draw", device)
+    if not quiet:
+        warn_of_unknown_words(model, texts)
+    captions = [text for text in texts for _ in range(num_images)]
+    stream = model.draw_stream(captions, params, language=language)
+    path = path or run / f"{_draw_name(texts, num_images, params)}.png"
+    save_stream(stream, path, live=live, columns=num_images if len(texts) > 1 else None)
+    print_result(path, json, texts=texts, num_images=num_images, **_changed(params))
 
 
 def edit(
     run: RunFolder,
     image: File,
     text: Text,
-    number: NumImages = 1,
+    num_images: NumImages = 1,
     language: str | None = None,
-    guidance: float = 1.0,
-    temperature: float = 0.0,
-    top_k: int | None = None,
-    top_p: float | None = None,
-    best_of: int = 1,
-    seed: int = 0,
-    watch: Annotated[bool, Flag] = False,
+    params: GenerationParams = GenerationParams(),  # noqa: B008 (frozen)
+    live: Flag = False,
     out: Out = None,
+    device: Device = "auto",
+    quiet: Quiet = False,
+    json: Json = False,
 ) -> None:
-    """An image changed as words say.
+    """Change an image as a text says.
+
+    Examples:
+        pinxit edit runs/shapes-edit circle.png "make the circle green"
 
     Args:
-        run: the run's folder
-        image: the image's file
-        text: what is to be changed, as "make the circle green"
-        number: how many images; with --temperature above 0 they differ
-        language: of the words; told from them unless given
-        guidance: above 1 follows the words more closely
-        temperature: 0 the likeliest, 1 as learned
-        top_k: draw from so many of the likeliest codes alone
-        top_p: draw from the likeliest codes of so much probability together
-        tries: paint each so often and keep the likeliest
-        seed: of the chance
-        watch: show the image in the terminal as it grows
-        out: .png, .npy for all pixels, .gif for the image as it grows; else edit-*.png in the
-            run's folder
+        run: run folder
+        image: image file
+        text: the instruction, for example "make the circle green"
+        num_images: number of images; they differ if --temperature is above 0
+        language: language of the text (default: detected)
+        params: options of generation
+        live: show the image in the terminal while it is generated
+        out: .png, .npy for all pixels, .gif for the image while it is generated
+            (default: edit-*.png in the run folder)
+        device: where to compute; auto is cuda if there is a GPU, or else cpu
+        quiet: print no notes
+        json: print the path and the parameters as JSON
     """
-    check_at_least(1, number, "images")
-    where = check_suffix(out, ".png", ".npy", ".gif")
-    model = load_model(run, "edit")
-    _warn(model, (text,))
+    check_at_least(1, num_images, "--num-images")
+    path = check_suffix(out, ".png", ".npy", ".gif")
+    model: CanEdit = load_model(run, "edit", device)
+    if not quiet:
+        warn_of_unknown_words(model, (text,))
     import numpy as np
 
-    before = load_files(run, (image,)).take(np.zeros(number, int))
-    growing = model.edit_stream(
-        before,
-        [text] * number,
-        seed=seed,
-        temperature=temperature,
-        guidance=guidance,
-        top_k=top_k,
-        top_p=top_p,
-        best_of=best_of,
-        language=language,
-    )
-    name = f"edit-{slug(image.stem)}-{_short((text,))}" + (f"-seed{seed}" if seed else "")
-    _painted(growing, where or run / f"{name}.png", watch, None)
+    before = load_files(run, (image,), quiet=quiet).take(np.zeros(num_images, int))
+    stream = model.edit_stream(before, [text] * num_images, params, language=language)
+    name = f"edit-{slug(image.stem)}-{_text_slug((text,))}"
+    name += f"-seed{params.seed}" if params.seed else ""
+    path = path or run / f"{name}.png"
+    save_stream(stream, path, live=live)
+    print_result(path, json, text=text, num_images=num_images, **_changed(params))
 
 
-def _warn(model: Any, texts: tuple[str, ...]) -> None:
-    """Say which words the model cannot know."""
-    strange = list(
-        dict.fromkeys(word for text in texts for word in model.text_tokenizer.unknown_words(text))
-    )
-    if strange:
-        echo(f"in no caption that the model learned from: {', '.join(strange)}; it can only guess.")
+def warn_of_unknown_words(model: HasText, texts: Sequence[str]) -> None:
+    """Print the words that no training caption contains."""
+    words = [word for text in texts for word in model.text_tokenizer.unknown_words(text)]
+    if words:
+        console.echo(f"warning: not in the training captions: {', '.join(dict.fromkeys(words))}")
 
 
-def _painted(growing: Iterator[Images], where: Path, watch: bool, columns: int | None) -> None:
-    """Write what grows: the last of it, or all as an animation."""
-    if where.suffix == ".gif":
-        from pinxit.sampling.grids import progress_gif
-
-        print(write_file(where, progress_gif(growing)))
-        return
-    if watch:
-        images = show_live(growing)
-    else:
-        *_, images = growing
-    if columns is not None and where.suffix == ".png":
-        images = images.grid(columns)
-    print(report_os_errors(where, images.save))
+def _draw_name(texts: Sequence[str], num_images: int, params: GenerationParams) -> str:
+    name = f"draw-{_text_slug(texts)}-n{num_images}"
+    name += f"-seed{params.seed}" if params.seed else ""
+    name += f"-g{params.guidance:g}" if params.guidance != 1 else ""
+    name += f"-t{params.temperature:g}" if params.temperature not in (None, 1) else ""
+    name += f"-best-of{params.best_of}" if params.best_of != 1 else ""
+    reranker = _run_name(params.reranker)
+    return name + (f"-reranked-by-{slug(reranker)}" if reranker else "")
 
 
-def _short(texts: tuple[str, ...]) -> str:
+def _run_name(reranker: Reranker | None) -> str | None:
+    from pinxit.runs import run_of
+
+    run = run_of(reranker)
+    return None if run is None else run.name
+
+
+def _changed(params: GenerationParams) -> dict[str, Any]:
+    """The parameters that were set, as JSON can hold them."""
+    changed = params.changed()
+    return changed | ({"reranker": _run_name(params.reranker)} if params.reranker else {})
+
+
+def _text_slug(texts: Sequence[str]) -> str:
     first = slug(texts[0])[:40].strip("-.")
     return first if len(texts) == 1 else f"{first}-and-{len(texts) - 1}-more"

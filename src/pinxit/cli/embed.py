@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from pinxit import console
 from pinxit.cli.common import (
     Data,
+    Device,
+    Json,
     Out,
+    Quiet,
     RunFolder,
     check_at_least,
     check_suffix,
@@ -12,38 +18,49 @@ from pinxit.cli.common import (
     load_images_for,
     load_model,
     pluralize,
-    print_json,
+    print_result,
     write_file,
 )
+
+if TYPE_CHECKING:
+    from pinxit.models.protocols import CanEmbed
 
 
 def embed(
     run: RunFolder,
     data: Data = (),
     out: Out = None,
-    json: bool = False,
+    device: Device = "auto",
+    quiet: Quiet = False,
+    json: Json = False,
 ) -> None:
-    """A vector for each image, as parquet: name, vector, and label and split where known.
+    """Compute a feature vector for each image.
+
+    The Parquet file has the columns name, vector and, if known, label and split.
+
+    Examples:
+        pinxit embed runs/digits-vae
+        pinxit embed runs/photos-mae photos/ --out photos.parquet
 
     Args:
-        run: the run's folder
-        data: DATA or image files; without it all of the run's own data
-        out: the parquet file; else embeddings-*.parquet in the run's folder
-        json: print what was written as JSON
+        run: run folder
+        data: DATA or image files (default: all of the run's own data)
+        out: Parquet file (default: embeddings-*.parquet in the run folder)
+        device: where to compute; auto is cuda if there is a GPU, or else cpu
+        quiet: print no progress and no notes
+        json: print the path and the number and size of the vectors as JSON
     """
-    where = check_suffix(out, ".parquet")
-    model = load_model(run, "embed")
+    path = check_suffix(out, ".parquet")
+    model: CanEmbed = load_model(run, "embed", device)
     from pinxit.sampling.exports import embeddings_to_parquet
 
-    images = load_images_for(model, run, data, split="all")
+    images = load_images_for(model, run, data, split="all", quiet=quiet)
     vectors = model.embed(images)
-    where = where or run / f"embeddings-{data_slug(data, 'all')}.parquet"
-    write_file(where, embeddings_to_parquet(images, vectors))
-    if json:
-        print_json({"path": str(where), "count": len(vectors), "dim": vectors.shape[1]})
-        return
-    print(f"{pluralize(len(vectors), 'vector')} of {vectors.shape[1]} numbers")
-    print(where)
+    count, dim = vectors.shape
+    path = path or run / f"embeddings-{data_slug(data, 'all')}.parquet"
+    write_file(path, embeddings_to_parquet(images, vectors))
+    summary = f"{pluralize(count, 'vector')} of dimension {dim}"
+    print_result(path, json, summary=summary, count=count, dim=dim)
 
 
 def score(
@@ -52,36 +69,43 @@ def score(
     samples: int = 1,
     seed: int = 0,
     out: Out = None,
-    json: bool = False,
+    device: Device = "auto",
+    quiet: Quiet = False,
+    json: Json = False,
 ) -> None:
-    """Log-likelihood of each image, most unusual first: a CSV, and a sheet of the most unusual.
+    """Compute the log-likelihood of each image, the most unusual first.
+
+    Writes a CSV file, and beside it a PNG sheet of the images of lowest likelihood.
+
+    Examples:
+        pinxit score runs/digits-vae
+        pinxit score runs/photos-vae photos/ --samples 100 --out scores.csv
 
     Args:
-        run: the run's folder
-        data: DATA or image files; without it the test split of the run's own data
-        samples: 1 for the ELBO, more for the tighter importance-weighted bound
-        seed: of the chance
-        out: the CSV file (the sheet stands beside it as .png); else scores-*.csv in the run's
-            folder
-        json: print the scores as JSON
+        run: run folder
+        data: DATA or image files (default: the test split of the run's own data)
+        samples: importance samples per image; 1 gives the ELBO, more a tighter bound
+        seed: random seed
+        out: CSV file (default: scores-*.csv in the run folder)
+        device: where to compute; auto is cuda if there is a GPU, or else cpu
+        quiet: print no progress and no notes
+        json: print the paths and the scores as JSON
     """
-    check_at_least(1, samples, "samples")
-    where = check_suffix(out, ".csv")
-    model = load_model(run, "score")
+    check_at_least(1, samples, "--samples")
+    path = check_suffix(out, ".csv")
+    model = load_model(run, "score", device)
+    from pinxit.sampling.exports import rows_to_csv
     from pinxit.sampling.grids import score_sheet
     from pinxit.sampling.scores import score_images, score_rows
 
-    images = load_images_for(model, run, data)
-    found = score_images(model, images, samples, seed)
-    where = where or run / f"scores-{data_slug(data)}-k{samples}.csv"
-    rows = score_rows(model, images, found)
-    from pinxit.sampling.exports import rows_to_csv
-
-    write_file(where, rows_to_csv(rows))
-    sheet = write_file(where.with_suffix(".png"), score_sheet(images, found))
+    images = load_images_for(model, run, data, quiet=quiet)
+    scores = score_images(model, images, samples, seed)
+    rows = score_rows(model, images, scores)
+    path = write_file(path or run / f"scores-{data_slug(data)}-k{samples}.csv", rows_to_csv(rows))
+    sheet = write_file(path.with_suffix(".png"), score_sheet(images, scores))
     if json:
-        print_json({"path": str(where), "sheet": str(sheet), "scores": rows})
+        console.out_json({"path": str(path), "sheet": str(sheet), "scores": rows})
         return
-    print(f"{pluralize(len(found), 'image')}: {found.mean():.1f} nats on average")
-    print(f"most unusual: {sheet}")
-    print(where)
+    console.out(f"{pluralize(len(scores), 'image')}: {scores.mean():.1f} nats on average")
+    console.out(f"lowest likelihood: {sheet}")
+    console.out(str(path))

@@ -3,69 +3,91 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
+from tyro.conf import Positional, arg
+
+from pinxit import console
 from pinxit.cli.common import (
-    Files,
+    Device,
+    Flag,
+    Json,
     Out,
+    Quiet,
     RunFolder,
     check_at_least,
     check_suffix,
     load_files,
     load_images_for,
     load_model,
-    print_json,
+    print_result,
+    quote,
     slug,
     write_file,
 )
 from pinxit.errors import UsageError
 
+if TYPE_CHECKING:
+    from pinxit.models.protocols import CanEncode
+
+TwoFiles = Annotated[Positional[tuple[Path, ...]], arg(metavar="[IMAGE IMAGE]")]
+
+TRAVERSED_IMAGES = 2_000  # test images over which the KL of each latent is averaged
+
 
 def interpolate(
     run: RunFolder,
-    images: Files = (),
+    images: TwoFiles = (),
     seeds: tuple[int, int] | None = None,
     steps: int = 10,
     path: Literal["spherical", "linear"] = "spherical",
-    gif: bool = False,
+    gif: Flag = False,
     out: Out = None,
+    device: Device = "auto",
+    quiet: Quiet = False,
+    json: Json = False,
 ) -> None:
-    """The way from one image to another, or from the first sample of one seed to another's.
+    """Morph one image into another, or the first sample of one seed into that of another.
+
+    Examples:
+        pinxit interpolate runs/digits-vae --seeds 0 1
+        pinxit interpolate runs/faces-vae ann.png bob.png --gif
 
     Args:
-        run: the run's folder
+        run: run folder
         images: two image files
         seeds: two seeds, in place of image files
-        steps: images on the way, both ends among them
-        path: spherical keeps to where samples lie, linear is straight
-        gif: an animation, there and back, in place of a strip
-        out: .png or .gif; else interpolate-*.png (.gif) in the run's folder
+        steps: number of images, both ends included
+        path: path between the latents; spherical stays where samples of the prior lie
+        gif: write an animation, there and back, in place of a strip
+        out: .png or .gif (default: interpolate-*.png or .gif in the run folder)
+        device: where to compute; auto is cuda if there is a GPU, or else cpu
+        quiet: print no notes
+        json: print the path as JSON
     """
-    check_at_least(2, steps, "steps")
+    check_at_least(2, steps, "--steps")
     if (seeds is None) == (not images) or (images and len(images) != 2):
         given = f", not {len(images)}" if images else ""
-        raise UsageError(f"interpolate goes between two image files{given}, or --seeds 0 1.")
-    where = check_suffix(out, ".png", ".gif")
-    gif = gif if where is None else where.suffix == ".gif"
-    model = load_model(run, "encode")
-    from pinxit.sampling import grids as sheets
-    from pinxit.sampling import latents
+        example = quote("pinxit", "interpolate", run, "--seeds", "0", "1")
+        raise UsageError(f"interpolate takes two image files{given}, or two seeds: {example}")
+    file = check_suffix(out, ".png", ".gif")
+    gif = gif if file is None else file.suffix == ".gif"
+    model: CanEncode = load_model(run, "encode", device)
+    from pinxit.sampling.grids import animated_gif, image_strip
+    from pinxit.sampling.latents import interpolate_images, interpolate_seeds
 
     ends = None
     if seeds is not None:
-        made = latents.interpolate_seeds(model, seeds, steps, path)
+        frames = interpolate_seeds(model, seeds, steps, path)
         name = f"seeds-{seeds[0]}-{seeds[1]}"
     else:
-        ends = load_files(run, images)
-        made = latents.interpolate_images(model, ends, steps, path)
-        name = "-".join(slug(file.stem) for file in images)
+        ends = load_files(run, images, quiet=quiet)
+        frames = interpolate_images(model, ends, steps, path)
+        name = "-".join(slug(image.stem) for image in images)
     name = f"interpolate-{name}" + (f"-{path}" if path != "spherical" else "")
-    where = where or run / f"{name}{'.gif' if gif else '.png'}"
-    print(
-        write_file(
-            where, sheets.animated_gif(made) if gif else sheets.image_strip(made, ends).png()
-        )
-    )
+    file = file or run / f"{name}{'.gif' if gif else '.png'}"
+    write_file(file, animated_gif(frames) if gif else image_strip(frames, ends).png())
+    print_result(file, json, steps=steps)
 
 
 def traverse(
@@ -74,37 +96,45 @@ def traverse(
     image: Path | None = None,
     steps: int = 11,
     out: Out = None,
-    json: bool = False,
+    device: Device = "auto",
+    quiet: Quiet = False,
+    json: Json = False,
 ) -> None:
-    """What each of the most active latents does, from -3 to 3: a row each, with its KL.
+    """Vary single latents from -3 to 3, the most active latents first: one row each.
+
+    Examples:
+        pinxit traverse runs/digits-vae
+        pinxit traverse runs/faces-vae --latents 4 --image ann.png
 
     Args:
-        run: the run's folder
-        latents: how many, those of highest KL on the run's test images first
-        image: where the other latents stand still; without it the most typical test image
-        steps: images a row
-        out: the sheet's PNG; else traverse-*.png in the run's folder
-        json: print the latents and their KL as JSON
+        run: run folder
+        latents: number of latents, those of highest KL on the run's test images
+        image: image file that gives the other latents (default: the most typical test image)
+        steps: images per row
+        out: PNG file (default: traverse-*.png in the run folder)
+        device: where to compute; auto is cuda if there is a GPU, or else cpu
+        quiet: print no progress and no notes
+        json: print the path, the latents and their KL as JSON
     """
-    check_at_least(1, latents, "latents")
-    check_at_least(2, steps, "steps")
-    where = check_suffix(out, ".png")
-    model = load_model(run, "encode")
+    check_at_least(1, latents, "--latents")
+    check_at_least(2, steps, "--steps")
+    path = check_suffix(out, ".png")
+    model: CanEncode = load_model(run, "encode", device)
     from pinxit.sampling.grids import rows_with_text
-    from pinxit.sampling.latents import traverse as along
+    from pinxit.sampling.latents import traverse as traverse_latents
 
-    start = None if image is None else load_files(run, (image,))
-    found = along(
-        model, load_images_for(model, run, ()).evenly_spaced(2_000), latents, start, steps
+    start = None if image is None else load_files(run, (image,), quiet=quiet)
+    images = load_images_for(model, run, (), quiet=quiet)
+    traversal = traverse_latents(
+        model, images.evenly_spaced(TRAVERSED_IMAGES), latents, start, steps
     )
-    rows = list(zip(found.latents, found.rate, strict=True))
+    rows = list(zip(traversal.latents, traversal.rate, strict=True))
     texts = [f"z{number}\n{rate:.2f} nats" for number, rate in rows]
     name = f"traverse-{latents}" + (f"-{slug(image.stem)}" if image else "")
-    where = where or run / f"{name}.png"
-    sheet = rows_with_text(found.images, found.steps, texts)
+    path = path or run / f"{name}.png"
+    write_file(path, rows_with_text(traversal.images, traversal.steps, texts))
     if json:
-        write_file(where, sheet)
-        shown = [{"latent": number, "kl": rate} for number, rate in rows]
-        print_json({"path": str(where), "latents": shown})
+        records = [{"latent": number, "kl": rate} for number, rate in rows]
+        console.out_json({"path": str(path), "latents": records})
         return
-    print(write_file(where, sheet))
+    console.out(str(path))

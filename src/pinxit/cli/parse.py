@@ -11,7 +11,6 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from pinxit.cli.common import PARSE
 from pinxit.cli.options import Kind, Option, read_options
 from pinxit.cli.suggest import unknown_option
 from pinxit.errors import UsageError, did_you_mean
@@ -167,6 +166,8 @@ def _build_values(
     """Have tyro build the arguments; the words are known to be right."""
     import tyro
 
+    from pinxit.cli.tyro_rules import TYRO_OPTIONS
+
     def collect(**arguments: Any) -> dict[str, Any]:
         return arguments
 
@@ -180,7 +181,7 @@ def _build_values(
             args=words,
             prog=f"pinxit {command}",
             console_outputs=False,
-            **PARSE,
+            **TYRO_OPTIONS,
         )
     except SystemExit:
         raise UsageError(

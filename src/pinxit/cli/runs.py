@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import Positional, arg
 
-from pinxit.cli.common import Json, print_json
+from pinxit import console
+from pinxit.cli.common import Json
 from pinxit.errors import PinxitError, UsageError
 
 if TYPE_CHECKING:
@@ -63,12 +64,12 @@ def runs(folder: Folder = Path("runs"), json: Json = False) -> None:
         summaries = [summarize(path) for path in find_runs(folder)]
     summaries.sort(key=lambda summary: (summary.created or "", summary.path), reverse=True)
     if json:
-        print_json([dataclasses.asdict(summary) for summary in summaries])
+        console.out_json([dataclasses.asdict(summary) for summary in summaries])
         return
     if not summaries:
-        print(f"no runs in {folder}. Train one with: pinxit train vae digits --minutes 0.2")
+        console.out(f"no runs in {folder}. Train one with: pinxit train vae digits --minutes 0.2")
         return
-    print("\n".join(_table(summaries)))
+    console.out("\n".join(_table(summaries)))
 
 
 def find_runs(folder: Path, depth: int = MAX_DEPTH) -> Iterator[Path]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from tyro.conf import FlagCreatePairsOff
-
 from pinxit.cli.common import (
     Data,
+    Device,
+    Flag,
+    Json,
     NumImages,
     Out,
+    Quiet,
     RunFolder,
     check_at_least,
     check_suffix,
@@ -18,107 +18,109 @@ from pinxit.cli.common import (
     load_images_for,
     load_model,
     pluralize,
-    print_json,
+    print_result,
     report_os_errors,
     slug,
     write_file,
 )
-from pinxit.cli.terminal import show_live
+from pinxit.cli.terminal import save_stream
 from pinxit.errors import UsageError
 from pinxit.models import family_of
+from pinxit.models.generation import GenerationParams
 
 
 def sample(
     run: RunFolder,
-    number: NumImages = 64,
-    seed: int = 0,
-    temperature: float = 1.0,
+    num_images: NumImages = 64,
     label: str | None = None,
-    top_k: int | None = None,
-    top_p: float | None = None,
-    watch: Annotated[bool, FlagCreatePairsOff] = False,
+    params: GenerationParams = GenerationParams(),  # noqa: B008 (frozen)
+    live: Flag = False,
     out: Out = None,
+    device: Device = "auto",
+    json: Json = False,
 ) -> None:
-    """New images out of nothing.
+    """Generate new images.
+
+    Examples:
+        pinxit sample runs/digits-vae
+        pinxit sample runs/digits-igpt -n 16 --temperature 0.9 --live --out grid.gif
 
     Args:
-        run: the run's folder
-        number: how many images
-        seed: of the chance; image 7 of a seed is the same however many are made
-        temperature: of the noise: 1 as learned, below 1 plainer images, 0 one image
-        label: which kind of image, for a run trained with --condition label
-        top_k: draw from so many of the likeliest tokens alone, of a model that paints by tokens
-        top_p: draw from the likeliest tokens of so much probability together, likewise
-        watch: show the images in the terminal as they grow, of a model that paints by tokens
-        out: .png for a grid, .npy for all pixels, .gif for the grid as it grows; else sample-*.png
-            in the run's folder
+        run: run folder
+        num_images: number of images
+        label: class to generate, for a run trained with --condition label
+        params: options of generation
+        live: show the images in the terminal while they are generated, for a model that generates
+            token by token
+        out: .png for a grid, .npy for all pixels, .gif for the grid while it is generated
+            (default: sample-*.png in the run folder)
+        device: where to compute; auto is cuda if there is a GPU, or else cpu
+        json: print the path and the parameters as JSON
     """
-    where = check_suffix(out, ".png", ".npy", ".gif")
-    model = load_model(run, "sample")
+    path = check_suffix(out, ".png", ".npy", ".gif")
+    model = load_model(run, "sample", device)
     from pinxit.models.protocols import CanSampleStream
 
-    options = {"seed": seed, "temperature": temperature, "label": label}
-    options |= {k: v for k, v in (("top_k", top_k), ("top_p", top_p)) if v is not None}
-    grows = isinstance(model, CanSampleStream)
-    by_tokens = ["--top-k"] * (top_k is not None) + ["--top-p"] * (top_p is not None)
-    by_tokens += ["--watch"] * watch + ["-o *.gif"] * (where is not None and where.suffix == ".gif")
-    if by_tokens and not grows:
-        raise UsageError(
-            f"{', '.join(by_tokens)}: for a model that paints token by token, as igpt; a run of "
-            f"the family '{family_of(model.config)}' paints all at once."
-        )
-    if where is not None and where.suffix == ".gif":
-        from pinxit.sampling.grids import progress_gif
+    path = path or run / f"{_sample_name(num_images, label, params)}.png"
+    if live or path.suffix == ".gif":
+        if not isinstance(model, CanSampleStream):
+            raise UsageError(
+                f"{'--live' if live else '--out *.gif'} shows images that are generated token by "
+                f"token; a {family_of(model.config)} generates them at once."
+            )
+        save_stream(model.sample_stream(num_images, params, label=label), path, live=live)
+    else:
+        report_os_errors(path, model.sample(num_images, params, label=label).save)
+    print_result(path, json, num_images=num_images, label=label, **params.changed())
 
-        print(write_file(where, progress_gif(model.sample_stream(number, **options))))
-        return
-    images = (
-        show_live(model.sample_stream(number, **options))
-        if watch
-        else model.sample(number, **options)
-    )
-    name = f"sample-seed{seed}-n{number}"
-    name += f"-t{temperature:g}" if temperature != 1 else ""
-    name += f"-k{top_k}" if top_k else ""
-    name += f"-p{top_p:g}" if top_p else ""
-    name += f"-{slug(label)}" if label is not None else ""
-    where = where or run / f"{name}.png"
-    print(report_os_errors(where, images.save))
+
+def _sample_name(num_images: int, label: str | None, params: GenerationParams) -> str:
+    name = f"sample-seed{params.seed}-n{num_images}"
+    name += f"-t{params.temperature:g}" if params.temperature not in (None, 1) else ""
+    name += f"-k{params.top_k}" if params.top_k else ""
+    name += f"-p{params.top_p:g}" if params.top_p else ""
+    return name + (f"-{slug(label)}" if label is not None else "")
 
 
 def reconstruct(
     run: RunFolder,
     data: Data = (),
-    number: NumImages = 32,
+    num_images: NumImages = 32,
     out: Out = None,
-    json: bool = False,
+    device: Device = "auto",
+    quiet: Quiet = False,
+    json: Json = False,
 ) -> None:
-    """Images through the model and back: each original at the left of its reconstruction.
+    """Encode images and decode them again: each original beside its reconstruction.
+
+    Examples:
+        pinxit reconstruct runs/digits-vae
+        pinxit reconstruct runs/photos-vae photos/ -n 8 --out pairs.png
 
     Args:
-        run: the run's folder
-        data: DATA or image files; without it the test split of the run's own data
-        number: images on the sheet, at even distances over all
-        out: the sheet's PNG; else reconstruct-*.png in the run's folder
-        json: print each image's error as JSON
+        run: run folder
+        data: DATA or image files (default: the test split of the run's own data)
+        num_images: number of images, evenly spaced over all
+        out: PNG file of the sheet (default: reconstruct-*.png in the run folder)
+        device: where to compute; auto is cuda if there is a GPU, or else cpu
+        quiet: print no progress and no notes
+        json: print the path and the PSNR of each image as JSON
     """
-    check_at_least(1, number, "images on the sheet")
-    where = check_suffix(out, ".png")
-    model = load_model(run, "reconstruct")
-    from pinxit.data.psnr import psnr
-    from pinxit.evaluation.reconstruction import mse_per_image
+    check_at_least(1, num_images, "--num-images")
+    path = check_suffix(out, ".png")
+    model = load_model(run, "reconstruct", device)
+    from pinxit.evaluation.reconstruction import mse_per_image, psnr
     from pinxit.sampling.grids import pair_grid
 
-    images = load_images_for(model, run, data).evenly_spaced(number)
-    made = model.reconstruct(images)
-    where = where or run / f"reconstruct-{data_slug(data)}-n{len(images)}.png"
-    errors = psnr(mse_per_image(images, made)).tolist()
-    mean = sum(errors) / len(errors)
-    if json:
-        each = zip(image_names(images), errors, strict=True)
-        rows = [{"name": name, "psnr": error} for name, error in each]
-        write_file(where, pair_grid(images, made).png())
-        print_json({"path": str(where), "psnr": mean, "images": rows})
-        return
-    print(f"{pluralize(len(images), 'image')}, PSNR {mean:.1f} dB")
-    print(write_file(where, pair_grid(images, made).png()))
+    images = load_images_for(model, run, data, quiet=quiet).evenly_spaced(num_images)
+    reconstructions = model.reconstruct(images)
+    path = path or run / f"reconstruct-{data_slug(data)}-n{len(images)}.png"
+    values = psnr(mse_per_image(images, reconstructions)).tolist()
+    mean = sum(values) / len(values)
+    write_file(path, pair_grid(images, reconstructions).png())
+    rows = [
+        {"name": name, "psnr": value}
+        for name, value in zip(image_names(images), values, strict=True)
+    ]
+    summary = f"{pluralize(len(images), 'image')}, PSNR {mean:.1f} dB"
+    print_result(path, json, summary=summary, psnr=mean, images=rows)

@@ -1,56 +1,86 @@
-"""Images in the terminal as they grow: two pixels a character, one above the other."""
+"""Images in the terminal while they are generated: two pixels per character."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from pinxit.cli.common import report_os_errors, write_file
 
 if TYPE_CHECKING:
     from rich.text import Text
 
     from pinxit.data.images import Images
 
-UPPER = "\N{UPPER HALF BLOCK}"
+UPPER_HALF = "\N{UPPER HALF BLOCK}"
 GAP = 2  # characters between images
 
 
-def show_live(growing: Iterator[Images], width: int | None = None) -> Images:
-    """Show images on stderr as they come, as many as fit in a line; returns the last.
+def save_stream(
+    stream: Iterator[Images], path: Path, *, live: bool = False, columns: int | None = None
+) -> Path:
+    """Write what a model generates step by step: a `.gif` of all steps, else the last one.
 
-    Where stderr is no terminal nothing is shown.
+    `columns` arranges a `.png` in a grid of so many columns.
+    """
+    if path.suffix == ".gif":
+        from pinxit.sampling.grids import progress_gif
+
+        return write_file(path, progress_gif(stream))
+    images = show_live(stream) if live else _last(stream)
+    if columns is not None and path.suffix == ".png":
+        images = images.grid(columns)
+    return report_os_errors(path, images.save)
+
+
+def _last(stream: Iterator[Images]) -> Images:
+    *_, images = stream
+    return images
+
+
+def show_live(stream: Iterator[Images], width: int | None = None) -> Images:
+    """Show images on stderr while they are generated, as many as fit in a row; return the last.
+
+    Nothing is shown if stderr is not a terminal, or cannot show block characters.
     """
     from rich.console import Console
     from rich.live import Live
 
     console = Console(stderr=True, width=width)
-    last = None
+    shows = console.is_terminal and "utf" in (sys.stderr.encoding or "").lower()
+    images = None
     with Live(console=console, auto_refresh=False, transient=True) as live:
-        for last in growing:
-            if console.is_terminal:
-                live.update(to_half_blocks(last, console.width), refresh=True)
-    assert last is not None, "there is one image or more"
-    if console.is_terminal:
-        console.print(to_half_blocks(last, console.width))
-    return last
+        for images in stream:
+            if shows:
+                live.update(to_half_blocks(images, console.width), refresh=True)
+    assert images is not None, "a stream yields at least once"
+    if shows:
+        console.print(to_half_blocks(images, console.width))
+    return images
 
 
-def to_half_blocks(images: Images, across: int) -> Text:
-    """The first images side by side, each character two of their pixels."""
+def to_half_blocks(images: Images, width: int) -> Text:
+    """The first images side by side, at most `width` characters wide.
+
+    Each character shows two pixels: the upper one as its color, the lower one as its background.
+    """
     import numpy as np
     from rich.text import Text
 
-    step = max(1, -(-images.width // max(1, across)))  # of an image wider than the terminal
-    few = images.pixels[: max(1, (across + GAP) // (-(-images.width // step) + GAP))]
-    few = few[:, ::step, ::step]
-    few = np.broadcast_to(few, (*few.shape[:3], 3))
-    if few.shape[1] % 2:
-        few = np.concatenate([few, few[:, -1:]], 1)
+    step = max(1, -(-images.width // max(1, width)))  # subsamples an image wider than the terminal
+    count = max(1, (width + GAP) // (-(-images.width // step) + GAP))
+    pixels = images.pixels[:count, ::step, ::step]
+    pixels = np.broadcast_to(pixels, (*pixels.shape[:3], 3))
+    if pixels.shape[1] % 2:
+        pixels = np.concatenate([pixels, pixels[:, -1:]], 1)
     text = Text(no_wrap=True)
-    for row in range(0, few.shape[1], 2):
-        for number, image in enumerate(few):
+    for row in range(0, pixels.shape[1], 2):
+        for number, image in enumerate(pixels):
             text.append(" " * GAP if number else "")
-            for above, below in zip(image[row].tolist(), image[row + 1].tolist(), strict=True):
-                text.append(UPPER, f"{_color(above)} on {_color(below)}")
+            for upper, lower in zip(image[row].tolist(), image[row + 1].tolist(), strict=True):
+                text.append(UPPER_HALF, f"{_color(upper)} on {_color(lower)}")
         text.append("\n")
     text.right_crop(1)
     return text

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pinxit.data.images import Images
 from pinxit.data.masks import patch_size_of, random_patch_mask, show_masked
@@ -12,22 +12,19 @@ from pinxit.nn.rng import mix_seed
 
 if TYPE_CHECKING:
     from pinxit.data.masks import Missing
+    from pinxit.models.generation import GenerationParams
+    from pinxit.models.protocols import CanComplete
 
 Columns = list[tuple[str, Images]]
 
 
 def complete_n_times(
-    model: Any,
-    images: Images,
-    missing: Missing,
-    *,
-    each: int = 1,
-    seed: int = 0,
-    temperature: float = 1.0,
+    model: CanComplete, images: Images, missing: Missing, params: GenerationParams, n: int = 1
 ) -> list[Images]:
-    """`each` completions of every image: the first of `seed`, others of seeds made from it."""
-    seeds = [seed, *(mix_seed(seed, k) for k in range(1, each))]
-    return [model.complete(images, missing, seed=one, temperature=temperature) for one in seeds]
+    """Return n completions of every image: the first of the seed, others of seeds mixed from it."""
+    assert isinstance(params.seed, int)
+    seeds = [params.seed, *(mix_seed(params.seed, k) for k in range(1, n))]
+    return [model.complete(images, missing, params, seed=seed) for seed in seeds]
 
 
 def comparison_columns(images: Images, missing: Missing, made: Sequence[Images]) -> Columns:
@@ -41,13 +38,14 @@ def comparison_columns(images: Images, missing: Missing, made: Sequence[Images])
 
 
 def mask_ratio_columns(
-    model: Any, images: Images, ratios: Sequence[float], seed: int = 0
+    model: CanComplete, images: Images, ratios: Sequence[float], params: GenerationParams
 ) -> Columns:
     """The truth, then what is given and what is made of it at each ratio (He 2021, fig. 2)."""
+    assert isinstance(params.seed, int)
     columns: Columns = [("truth", images)]
     for ratio in ratios:
-        missing = random_patch_mask(images, ratio, patch_size_of(model), seed)
-        made = model.complete(images, missing, seed=seed)
+        missing = random_patch_mask(images, ratio, patch_size_of(model), params.seed)
+        made = model.complete(images, missing, params)
         columns += [(f"{ratio:.0%} masked", show_masked(images, missing)), ("made", made)]
     return columns
 

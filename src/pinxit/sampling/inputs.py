@@ -30,7 +30,7 @@ def run_images(run: Run, *, progress: bool = True) -> Images:
     return _converted(record.get("files") or record["source"], run.info, progress, **options)
 
 
-def given_images(run: Run, data: Sequence[str | Path] | Images) -> Images:
+def given_images(run: Run, data: Sequence[str | Path] | Images, *, progress: bool = True) -> Images:
     """DATA or image files at the run's size and channels.
 
     Raises UsageError where DATA means nothing, PinxitError where no image can be read.
@@ -41,7 +41,7 @@ def given_images(run: Run, data: Sequence[str | Path] | Images) -> Images:
     source = data[0] if len(data) == 1 else list(data)
     fit = record.get("fit") or "crop"
     made = {"captions": record["captions"]} if record.get("captions") else {}
-    return _converted(source, run.info, True, fit=fit, **made)
+    return _converted(source, run.info, progress, fit=fit, **made)
 
 
 def _converted(source: Any, info: DatasetInfo, progress: bool, **options: Any) -> Images:

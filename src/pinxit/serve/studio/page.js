@@ -279,7 +279,7 @@ submitted("complete", async () => {
   out("complete").replaceChildren();
   data.forEach((one, i) => made(out("complete"), {
     alt: `completion ${i + 1}`,
-    command: `pinxit complete ${run.path} image.png --mask mask.png --each 4 --seed ${seed}`,
+    command: `pinxit complete ${run.path} image.png --mask mask.png --completions 4 --seed ${seed}`,
     code: `client.images.edit(model=${quoted(run.name)}, image=open("image.png", "rb"), mask=open("mask.png", "rb"),\n    prompt="what is missing", n=4, extra_body={"seed": ${seed}})`,
   })(one.b64_json));
 });

@@ -1,0 +1,58 @@
+"""How tyro builds the types that it does not know: `tyro.cli(..., **TYRO_OPTIONS)`."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from tyro.conf import OmitArgPrefixes
+from tyro.constructors import (
+    ConstructorRegistry,
+    PrimitiveConstructorSpec,
+    PrimitiveTypeInfo,
+    StructConstructorSpec,
+    StructTypeInfo,
+)
+
+from pinxit.cli.common import load_model
+from pinxit.cli.options import HIDDEN
+from pinxit.models.generation import GenerationParams, Reranker
+
+REGISTRY = ConstructorRegistry()
+TYRO_OPTIONS: dict[str, Any] = {"config": (OmitArgPrefixes,), "registry": REGISTRY}
+
+
+@REGISTRY.primitive_rule
+def _reranker_rule(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Reranker] | None:
+    """`--reranker RUN` is the captioning model of a run."""
+    if info.type is not Reranker:
+        return None
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="RUN",
+        instance_from_str=lambda words: load_reranker(Path(words[0])),
+        is_instance=lambda value: value is not None,
+        str_from_instance=lambda model: [type(model).__name__],
+    )
+
+
+def load_reranker(run: Path) -> Reranker:
+    """Return the captioning model of a run. Raises PinxitError if it cannot caption."""
+    return load_model(run, "caption")
+
+
+class _GenerationFlags(GenerationParams):
+    """The same fields; a type of its own, so that tyro's rule for dataclasses applies to it."""
+
+
+@REGISTRY.struct_rule
+def _generation_rule(info: StructTypeInfo) -> StructConstructorSpec | None:
+    """The fields of `GenerationParams` as flags: one seed, and no hidden fields."""
+    if info.type is not GenerationParams:
+        return None
+    spec = ConstructorRegistry.get_struct_spec(dataclasses.replace(info, type=_GenerationFlags))
+    assert isinstance(spec, StructConstructorSpec)
+    fields = [field for field in spec.fields if field.name not in HIDDEN]
+    fields = [dataclasses.replace(f, type=int) if f.name == "seed" else f for f in fields]
+    return StructConstructorSpec(instantiate=GenerationParams, fields=tuple(fields))
