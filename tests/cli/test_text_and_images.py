@@ -168,8 +168,8 @@ def test_every_direction_is_evaluated_and_reported(runs, name):
     }
     assert expected[name] in record
     page = report(runs / name, images=blobs()).read_text()
-    assert 'id="worded"' in page
-    assert ('id="attended"' in page) == (name in ("draw", "caption"))
+    assert 'id="captions"' in page
+    assert ('id="attention"' in page) == (name in ("draw", "caption"))
 
 
 def test_training_saves_previews(runs):
