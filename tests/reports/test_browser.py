@@ -33,7 +33,7 @@ def url(tmp_path_factory) -> str:
 
 
 @pytest.fixture(params=[(375, "light"), (375, "dark"), (1280, "light")], ids=str)
-def opened_page(request, browser, url):
+def browser_page(request, browser, url):
     """The page at a width and in a colour scheme, with its requests and console messages."""
     width, scheme = request.param
     page = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
@@ -51,8 +51,8 @@ def opened_page(request, browser, url):
     page.close()
 
 
-def test_page_displays_without_network(opened_page, url):
-    page, requests, messages, _ = opened_page
+def test_page_displays_without_network(browser_page, url):
+    page, requests, messages, _ = browser_page
     assert messages == []
     assert [request for request in requests if not request.startswith("data:")] == [url]
     widths = page.eval_on_selector_all("img", "all => all.map(i => i.naturalWidth)")
@@ -60,8 +60,8 @@ def test_page_displays_without_network(opened_page, url):
     assert min(widths) > 0, "an image could not be decoded"
 
 
-def test_page_is_not_wider_than_the_screen(opened_page):
-    page, _, _, _ = opened_page
+def test_page_is_not_wider_than_the_screen(browser_page):
+    page, _, _, _ = browser_page
     inner = page.evaluate("document.documentElement.clientWidth")
     assert page.evaluate("document.documentElement.scrollWidth") <= inner
     # wide tables scroll inside their own box
@@ -70,9 +70,9 @@ def test_page_is_not_wider_than_the_screen(opened_page):
     assert page.eval_on_selector_all("body *", overflowing) == []
 
 
-def test_text_contrast_meets_wcag_aa(opened_page):
+def test_text_contrast_meets_wcag_aa(browser_page):
     """At least 4.5 to 1 (WCAG 2.2) for all text outside charts."""
-    page, _, _, scheme = opened_page
+    page, _, _, scheme = browser_page
     colors = page.evaluate(
         """() => [...document.querySelectorAll('p, dt, dd, figcaption, td, th, a, h1, h2, h3, li')]
             .map(e => getComputedStyle(e).color)"""

@@ -15,11 +15,11 @@ from pinxit.reports.charts import (
     Curve,
     PointGroup,
     Scale,
-    bar_chart,
-    dot_plot,
-    line_chart,
+    draw_bar_chart,
+    draw_dot_plot,
+    draw_line_chart,
+    draw_scatter_plot,
     linear_ticks,
-    scatter_plot,
 )
 
 finite = st.floats(-1e6, 1e6)
@@ -55,7 +55,7 @@ def curve_points(svg: str, style: str) -> np.ndarray:
 
 
 def test_curve_passes_through_its_points():
-    svg = line_chart([Curve("a", [0, 1, 2], [0, 5, 10])], label="a", x_title="x")
+    svg = draw_line_chart([Curve("a", [0, 1, 2], [0, 5, 10])], label="a", x_title="x")
     x, y = curve_points(svg, "s0").T
     assert x[0] == charts.LEFT
     assert x[2] == charts.WIDTH - charts.RIGHT
@@ -66,29 +66,29 @@ def test_curve_passes_through_its_points():
 
 def test_points_that_are_not_finite_or_not_positive_on_a_log_axis_are_dropped():
     curve = Curve("a", [0, 1, 2, 3, 4], [1, math.nan, math.inf, -1, 100])
-    assert len(curve_points(line_chart([curve], label="", x_title="x"), "s0")) == 3
-    assert len(curve_points(line_chart([curve], label="", x_title="x", log_y=True), "s0")) == 2
+    assert len(curve_points(draw_line_chart([curve], label="", x_title="x"), "s0")) == 3
+    assert len(curve_points(draw_line_chart([curve], label="", x_title="x", log_y=True), "s0")) == 2
     empty = Curve("a", [0], [math.nan])
-    assert line_chart([empty], label="", x_title="x") == ""
+    assert draw_line_chart([empty], label="", x_title="x") == ""
 
 
 @pytest.mark.parametrize("level", [0.0, 7.5, -1e5, 1e-9])
 def test_constant_curve_is_drawn(level):
-    svg = line_chart([Curve("a", [1, 2], [level, level])], label="a", x_title="x")
+    svg = draw_line_chart([Curve("a", [1, 2], [level, level])], label="a", x_title="x")
     assert np.isfinite(curve_points(svg, "s0")).all()
 
 
 def test_bar_heights_are_proportional_to_values():
-    svg = bar_chart([4.0, 2.0, 0.0], [0, 0, 9], label="kl", x_title="latents", mark_after=2)
+    svg = draw_bar_chart([4.0, 2.0, 0.0], [0, 0, 9], label="kl", x_title="latents", mark_after=2)
     heights = [float(h) for h in re.findall(r"h[\d.]+v([\d.]+)h-", svg)]
     assert heights[0] == pytest.approx(2 * heights[1], abs=0.2)
     assert heights[2] == 0
     assert "mark" in svg
-    assert "nan" not in bar_chart([0.0, 0.0], [9, 9], label="", x_title="")
+    assert "nan" not in draw_bar_chart([0.0, 0.0], [9, 9], label="", x_title="")
 
 
 def test_dot_and_scatter_plots_draw_every_point():
-    svg = dot_plot(
+    svg = draw_dot_plot(
         [1.0, 0.0, 0.2],
         [0, 9, 0],
         label="",
@@ -100,19 +100,19 @@ def test_dot_and_scatter_plots_draw_every_point():
     assert len(re.findall(r"h0", svg)) == 3
     assert "&lt;&amp;" in svg
     points = np.random.default_rng(0).normal(size=(40, 2))
-    svg = scatter_plot(
+    svg = draw_scatter_plot(
         [PointGroup("rest", points[:10]), PointGroup("<b>", points[10:], 3)], label="m"
     )
     assert len(re.findall(r"h0", svg)) == 40
     assert "&lt;b&gt;" in svg
     assert "rest" not in svg
-    single = scatter_plot([PointGroup("one point", np.zeros((3, 2)), 0)], label="m")
+    single = draw_scatter_plot([PointGroup("one point", np.zeros((3, 2)), 0)], label="m")
     assert "nan" not in single
 
 
 def test_names_in_a_scatter_plot_do_not_overlap():
     points = np.random.default_rng(0).normal(size=(30, 2))
-    svg = scatter_plot([PointGroup(f"label {i}", points, i) for i in range(3)], label="m")
+    svg = draw_scatter_plot([PointGroup(f"label {i}", points, i) for i in range(3)], label="m")
     heights = sorted(float(y) for y in re.findall(r'y="([\d.]+)" [^>]*class="group-name"', svg))
     assert len(heights) == 3
     assert min(np.diff(heights)) >= charts.NAME_HEIGHT - 0.2

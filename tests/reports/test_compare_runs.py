@@ -12,9 +12,9 @@ from PIL import Image
 from pinxit.cli import main
 from pinxit.errors import UsageError
 from pinxit.reports.compare_runs import (
+    collect_layer_probes,
+    collect_metric_by_option,
     collect_metrics,
-    layer_probe_curves,
-    metric_by_option,
     plot_metric_by_option,
 )
 from pinxit.runs import Run
@@ -43,7 +43,7 @@ def test_each_metric_has_one_value_per_run(runs):
 
 
 def test_curve_is_sorted_by_the_option(runs):
-    points = metric_by_option(runs, "probe_accuracy", "mask_ratio")
+    points = collect_metric_by_option(runs, "probe_accuracy", "mask_ratio")
     assert points == [(0.25, 0.4), (0.75, 0.5), (0.9, 0.3)]
     with Image.open(
         io.BytesIO(plot_metric_by_option(points, "probe_accuracy", "mask_ratio"))
@@ -63,7 +63,7 @@ def test_curve_is_sorted_by_the_option(runs):
 )
 def test_invalid_curves_raise(runs, metric, option, message):
     with pytest.raises(UsageError, match=message):
-        metric_by_option(runs, metric, option)
+        collect_metric_by_option(runs, metric, option)
 
 
 def test_command_prints_a_table_and_writes_a_plot(runs, tmp_path, capsys):
@@ -90,7 +90,7 @@ def test_run_without_evaluation_raises(runs, tmp_path):
 
 def test_layer_probes_are_plotted_together(runs, tmp_path, capsys):
     with pytest.raises(UsageError, match="none of these runs"):
-        layer_probe_curves(runs)
+        collect_layer_probes(runs)
     for run, layers in zip(runs, ([0.2, 0.5, 0.4], [0.2, 0.3]), strict=False):
         run.write("evaluation.json", {"metrics": {"psnr": 1}, "curves": {"probe_by_layer": layers}})
     arguments = [*(str(run.path) for run in runs), "--metric", "probe_by_layer"]

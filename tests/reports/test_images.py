@@ -13,9 +13,9 @@ from pinxit.data.images import Images
 from pinxit.reports.images import (
     add_alpha,
     encode_png_uri,
-    error_map,
-    image_grid,
     inline_grid,
+    make_error_map,
+    make_grid,
     shrink,
     split_grid,
     to_rgba,
@@ -70,7 +70,7 @@ def test_other_images_are_not_split():
 def test_error_map_is_transparent_where_equal_and_opaque_at_full_scale():
     original, changed = np.full((2, 2, 3), 100, np.uint8), np.full((2, 2, 3), 100, np.uint8)
     changed[0, 0], changed[0, 1], changed[1, 0] = 150, 75, 250
-    opacity = error_map(original, changed, 50)[..., 3]
+    opacity = make_error_map(original, changed, 50)[..., 3]
     assert opacity.tolist() == [[255, 127], [255, 0]]
 
 
@@ -82,7 +82,7 @@ def test_large_images_are_shrunk_and_small_ones_kept():
 
 
 def test_grid_of_one_image_has_no_gap():
-    assert image_grid(add_alpha(random_pixels(1, 4, 4, 1)), 8).shape == (4, 4, 2)
+    assert make_grid(add_alpha(random_pixels(1, 4, 4, 1)), 8).shape == (4, 4, 2)
 
 
 def test_grey_images_become_opaque_rgba():

@@ -19,18 +19,18 @@ def context(tmp_path_factory) -> ReportContext:
 
 
 @pytest.fixture(scope="module")
-def encoded(context) -> EncodedImages:
+def inputs(context) -> EncodedImages:
     encoded = EncodedImages.from_context(context)
     assert encoded is not None
     return encoded
 
 
-def test_squared_bias_and_variance_add_up_to_the_squared_error(encoded):
-    error = decompose_error(encoded, max_images=48)
+def test_squared_bias_and_variance_add_up_to_the_squared_error(inputs):
+    error = decompose_error(inputs, max_images=48)
     assert error.rmse**2 == pytest.approx(error.bias**2 + error.std**2)
-    rows = np.arange(len(encoded.images))
-    decoded = decode_posterior_samples(encoded, rows, 100, seed=7).astype(np.float64)
-    mse = np.square(decoded - encoded.images.pixels[:, None]).mean()
+    rows = np.arange(len(inputs.images))
+    decoded = decode_posterior_samples(inputs, rows, 100, seed=7).astype(np.float64)
+    mse = np.square(decoded - inputs.images.pixels[:, None]).mean()
     assert error.rmse == pytest.approx(np.sqrt(mse), rel=0.05)
     mean = decoded.mean(1, keepdims=True)
     assert error.std == pytest.approx(np.sqrt(np.square(decoded - mean).mean()), rel=0.1)
@@ -38,10 +38,10 @@ def test_squared_bias_and_variance_add_up_to_the_squared_error(encoded):
     assert error.std > 0.1
 
 
-def test_decoded_posterior_samples_vary_around_their_own_reconstruction(encoded):
-    decoded = decode_posterior_samples(encoded, np.array([0, 1]), 50, seed=0).astype(float)
+def test_decoded_posterior_samples_vary_around_their_own_reconstruction(inputs):
+    decoded = decode_posterior_samples(inputs, np.array([0, 1]), 50, seed=0).astype(float)
     assert decoded.std(1).max() > 1
-    reconstructions = encoded.reconstructions.pixels
+    reconstructions = inputs.reconstructions.pixels
     same = np.square(decoded.mean(1) - reconstructions[:2]).mean()
     other = np.square(decoded.mean(1) - reconstructions[1::-1]).mean()
     assert same < other / 2

@@ -40,9 +40,9 @@ def compare(
         )
     where = check_suffix(out, ".png")
     from pinxit.reports.compare_runs import (
+        collect_layer_probes,
+        collect_metric_by_option,
         collect_metrics,
-        layer_probe_curves,
-        metric_by_option,
         plot_layer_probes,
         plot_metric_by_option,
     )
@@ -50,7 +50,7 @@ def compare(
 
     opened = [Run(path) for path in runs]
     if by_itself:
-        curves = layer_probe_curves(opened)
+        curves = collect_layer_probes(opened)
         where = write_file(
             where or runs[0].parent / "probe_by_layer.png", plot_layer_probes(curves)
         )
@@ -62,7 +62,7 @@ def compare(
         print(where)
         return
     if metric is not None and against is not None:
-        points = metric_by_option(opened, metric, against)
+        points = collect_metric_by_option(opened, metric, against)
         where = write_file(
             where or runs[0].parent / f"{metric}-{against}.png",
             plot_metric_by_option(points, metric, against),

@@ -10,7 +10,7 @@ from pinxit.data.images import Images, evenly_spaced_indices
 from pinxit.models.protocols import CanCaption, CanDraw
 from pinxit.reports.context import ReportContext
 from pinxit.reports.images import ERROR_COLOR, InlineImage
-from pinxit.reports.sections import Section, image_row
+from pinxit.reports.sections import Section, inline_row
 
 NUM_IMAGES = 3
 MAX_TOKENS = 16  # maps of one caption
@@ -26,12 +26,12 @@ def attention(context: ReportContext) -> Section | None:
     if len(rows) == 0:
         return None
     chosen = evenly_spaced_indices(len(rows), NUM_IMAGES).tolist()
-    captions = [_token_maps(model, context.subset[int(rows[i])], texts[i]) for i in chosen]
+    captions = [_draw_token_maps(model, context.subset[int(rows[i])], texts[i]) for i in chosen]
     values = {"captions": captions, "draws": isinstance(model, CanDraw)}
     return Section("attention", "Cross-attention", values)
 
 
-def _token_maps(
+def _draw_token_maps(
     model: CanCaption | CanDraw, image: Images, text: str
 ) -> list[tuple[str, InlineImage]]:
     """Each token of the caption with its attention map over the image."""
@@ -47,4 +47,4 @@ def _overlay(image: Images, weights: Float[np.ndarray, "rows columns"], alt: str
     alpha = opacity.repeat(h, 0).repeat(w, 1)[..., None]
     rgb = image.pixels[0].repeat(3, -1) if image.channels == 1 else image.pixels[0]
     blended = rgb * (1 - alpha) + np.array(ERROR_COLOR) * alpha
-    return image_row(Images(blended.round().astype(np.uint8)[None]), alt)
+    return inline_row(Images(blended.round().astype(np.uint8)[None]), alt)

@@ -89,7 +89,7 @@ def linear_ticks(low: float, high: float, target: int = 5) -> list[float]:
 # -- charts ----------------------------------------------------------------------------------------
 
 
-def line_chart(
+def draw_line_chart(
     curves: Sequence[Curve],
     *,
     label: str,
@@ -111,13 +111,13 @@ def line_chart(
     y = _fit_scale(values, FLOOR, TOP, log_y, margin=0.0 if y_range else 0.04)
     paths = [
         f'<path class="line s{curve.color}{" dashed" if curve.dashed else ""}" '
-        f'd="{_curve_path(curve, x, y)}"/>'
+        f'd="{_trace_curve(curve, x, y)}"/>'
         for curve in curves
     ]
-    return _svg([_axes(x, y, x_title, y_title), _clip_to_axes(paths)], label)
+    return _wrap_svg([_draw_axes(x, y, x_title, y_title), _clip_to_axes(paths)], label)
 
 
-def bar_chart(
+def draw_bar_chart(
     values: Sequence[float],
     colors: Sequence[int],
     *,
@@ -136,13 +136,13 @@ def bar_chart(
         left, top = x(i) + bar_width / 8, y(max(value, 0.0))
         path = f"M{left:.1f} {top:.1f}h{bar_width:.1f}v{FLOOR - top:.1f}h{-bar_width:.1f}z"
         paths.setdefault(color, []).append(path)
-    parts = [_axes(None, y, x_title, y_title), *_paths_by_color(paths, "bar")]
+    parts = [_draw_axes(None, y, x_title, y_title), *_draw_paths(paths, "bar")]
     if mark_after is not None:
-        parts.append(_vertical_mark(x(mark_after), mark_text))
-    return _svg(parts, label)
+        parts.append(_draw_vertical_mark(x(mark_after), mark_text))
+    return _wrap_svg(parts, label)
 
 
-def dot_plot(
+def draw_dot_plot(
     values: Sequence[float],
     colors: Sequence[int],
     *,
@@ -159,11 +159,14 @@ def dot_plot(
     paths: dict[int, list[str]] = {}
     for i, (value, color) in enumerate(zip(values, colors, strict=True)):
         paths.setdefault(color, []).append(f"M{x(i + 0.5):.1f} {y(value):.1f}h0")
-    parts = [_axes(None, y, x_title, y_title), _horizontal_mark(y(threshold), threshold_text)]
-    return _svg([*parts, *_paths_by_color(paths, "dot")], label)
+    parts = [
+        _draw_axes(None, y, x_title, y_title),
+        _draw_horizontal_mark(y(threshold), threshold_text),
+    ]
+    return _wrap_svg([*parts, *_draw_paths(paths, "dot")], label)
 
 
-def scatter_plot(groups: Sequence[PointGroup], *, label: str) -> Markup:
+def draw_scatter_plot(groups: Sequence[PointGroup], *, label: str) -> Markup:
     """Draw points without axes at equal scales, the name of each coloured group at its medoid."""
     points = np.concatenate([group.points for group in groups])
     low, high = np.percentile(points, 0.5, axis=0), np.percentile(points, 99.5, axis=0)
@@ -177,13 +180,13 @@ def scatter_plot(groups: Sequence[PointGroup], *, label: str) -> Markup:
         d = "".join(f"M{x:.0f} {SCATTER_SIDE - y:.0f}h0" for x, y in xy)
         paths.append(f'<path class="point {color}" d="{d}"/>')
         if group.color is not None:
-            x, y = xy[_medoid(xy)]
+            x, y = xy[_find_medoid(xy)]
             names.append((x, SCATTER_SIDE - y + 4, group.name))
-    texts = [_text(*name, "middle", "group-name") for name in _separate_names(names)]
-    return _svg([*paths, *texts], label, SCATTER_SIDE, SCATTER_SIDE)
+    texts = [_draw_text(*name, "middle", "group-name") for name in _separate_names(names)]
+    return _wrap_svg([*paths, *texts], label, SCATTER_SIDE, SCATTER_SIDE)
 
 
-def _medoid(points: Points) -> int:
+def _find_medoid(points: Points) -> int:
     """The point with the smallest median distance to the others of its group."""
     others = points[:: max(1, len(points) // MAX_MEDOID_POINTS)]
     distances = np.linalg.norm(points[:, None] - others[None], axis=-1)
@@ -231,14 +234,14 @@ def _fit_scale(
     return Scale(low - pad, high + pad, start, end, log)
 
 
-def _curve_path(curve: Curve, x: Scale, y: Scale) -> str:
+def _trace_curve(curve: Curve, x: Scale, y: Scale) -> str:
     if len(curve.x) == 1:  # a dot: the stroke has round ends
         return f"M{x(curve.x[0]):.1f} {y(curve.y[0]):.1f}h.1"
     points = [f"{x(a):.1f} {y(b):.1f}" for a, b in zip(curve.x, curve.y, strict=True)]
     return "M" + "L".join(points)
 
 
-def _paths_by_color(paths: dict[int, list[str]], style: str) -> list[str]:
+def _draw_paths(paths: dict[int, list[str]], style: str) -> list[str]:
     return [f'<path class="{style} s{color}" d="{"".join(d)}"/>' for color, d in paths.items()]
 
 
@@ -250,26 +253,26 @@ def _clip_to_axes(paths: Sequence[str]) -> str:
     return f'<svg {box} viewBox="{view_box}">{"".join(paths)}</svg>'
 
 
-def _vertical_mark(x: float, text: str) -> str:
+def _draw_vertical_mark(x: float, text: str) -> str:
     """A dashed vertical line with a text beside it, on the side with more room."""
     anchor, text_x = ("end", x - 5) if x > WIDTH / 2 else ("start", x + 5)
     line = f'<path class="mark" d="M{x:.1f} {TOP}V{FLOOR}"/>'
-    return line + _text(text_x, TOP + 10, text, anchor, "note")
+    return line + _draw_text(text_x, TOP + 10, text, anchor, "note")
 
 
-def _horizontal_mark(y: float, text: str) -> str:
+def _draw_horizontal_mark(y: float, text: str) -> str:
     """A dashed horizontal line with a text above it."""
     line = f'<path class="mark" d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}"/>'
-    return line + _text(LEFT + 5, y - 5, text, "start", "note")
+    return line + _draw_text(LEFT + 5, y - 5, text, "start", "note")
 
 
-def _axes(x: Scale | None, y: Scale, x_title: str, y_title: str) -> str:
+def _draw_axes(x: Scale | None, y: Scale, x_title: str, y_title: str) -> str:
     """Grid lines, axis, tick labels and titles; without `x` the horizontal axis has no ticks."""
-    parts = _y_ticks(y)
+    parts = _draw_y_ticks(y)
     parts.append(f'<path class="axis" d="M{LEFT} {FLOOR}H{WIDTH - RIGHT}"/>')
     if x is not None:
-        parts += _x_ticks(x)
-    parts.append(_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 5, x_title, "middle", "title"))
+        parts += _draw_x_ticks(x)
+    parts.append(_draw_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 5, x_title, "middle", "title"))
     if y_title:
         middle = (TOP + FLOOR) / 2
         parts.append(
@@ -279,30 +282,31 @@ def _axes(x: Scale | None, y: Scale, x_title: str, y_title: str) -> str:
     return "".join(parts)
 
 
-def _y_ticks(scale: Scale) -> list[str]:
+def _draw_y_ticks(scale: Scale) -> list[str]:
     parts = []
-    for tick, label in zip(scale.ticks(), _tick_labels(scale), strict=True):
+    for tick, label in zip(scale.ticks(), _format_ticks(scale), strict=True):
         y = scale(tick)
         parts.append(f'<path class="gridline" d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}"/>')
-        parts.append(_text(LEFT - 6, y + 4, label, "end"))
+        parts.append(_draw_text(LEFT - 6, y + 4, label, "end"))
     return parts
 
 
-def _x_ticks(scale: Scale) -> list[str]:
+def _draw_x_ticks(scale: Scale) -> list[str]:
     parts = []
-    for tick, label in zip(scale.ticks(), _tick_labels(scale), strict=True):
+    for tick, label in zip(scale.ticks(), _format_ticks(scale), strict=True):
         x = scale(tick)
         anchor = "end" if x > WIDTH - RIGHT - 12 else "middle"  # the last one stays inside
-        parts.append(_text(x, FLOOR + 16, label, anchor))
+        parts.append(_draw_text(x, FLOOR + 16, label, anchor))
     return parts
 
 
-def _tick_labels(scale: Scale) -> list[str]:
+def _format_ticks(scale: Scale) -> list[str]:
     ticks = scale.ticks()
     if scale.log and all(_is_power_of_ten(tick) for tick in ticks):
         use_exponents = max(ticks) >= 1e5 or min(ticks) < 1e-3
         return [
-            _exponent_label(tick) if use_exponents else format_number(tick, 1) for tick in ticks
+            _format_power_of_ten(tick) if use_exponents else format_number(tick, 1)
+            for tick in ticks
         ]
     largest = max(map(abs, ticks), default=0.0)
     if largest >= 10_000:
@@ -316,18 +320,20 @@ def _is_power_of_ten(value: float) -> bool:
     return value > 0 and math.log10(value) == round(math.log10(value))
 
 
-def _exponent_label(tick: float) -> str:
+def _format_power_of_ten(tick: float) -> str:
     exponent = str(round(math.log10(tick)))
     return "10" + exponent.translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
 
 
-def _text(x: float, y: float, text: str, anchor: str, style: str = "") -> str:
+def _draw_text(x: float, y: float, text: str, anchor: str, style: str = "") -> str:
     class_attribute = f' class="{style}"' if style else ""
     position = f'x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"'
     return f"<text {position}{class_attribute}>{escape(text)}</text>"
 
 
-def _svg(parts: Sequence[str], label: str, width: float = WIDTH, height: float = HEIGHT) -> Markup:
+def _wrap_svg(
+    parts: Sequence[str], label: str, width: float = WIDTH, height: float = HEIGHT
+) -> Markup:
     return Markup(
         f'<svg class="chart" viewBox="0 0 {width:.0f} {height:.0f}" role="img" '
         f'aria-label="{escape(label)}">{"".join(parts)}</svg>'

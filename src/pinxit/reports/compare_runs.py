@@ -21,12 +21,12 @@ def collect_metrics(runs: Sequence[Run]) -> dict[str, list[float | None]]:
 
     Raises UsageError for a run that is not evaluated.
     """
-    metrics = [_metrics_of(run) for run in runs]
+    metrics = [_get_metrics(run) for run in runs]
     names = sort_metric_names(name for of_run in metrics for name in of_run)
     return {name: [of_run.get(name) for of_run in metrics] for name in names}
 
 
-def _metrics_of(run: Run) -> dict[str, float]:
+def _get_metrics(run: Run) -> dict[str, float]:
     run.config  # noqa: B018 (raises for a folder that is no run)
     metrics = run.evaluation().get("metrics")
     if not metrics:
@@ -48,7 +48,9 @@ def get_numeric_option(run: Run, name: str) -> float:
     return float(value)
 
 
-def metric_by_option(runs: Sequence[Run], metric: str, option: str) -> list[tuple[float, float]]:
+def collect_metric_by_option(
+    runs: Sequence[Run], metric: str, option: str
+) -> list[tuple[float, float]]:
     """Return (option, metric) of each run that has the metric, sorted by the option.
 
     Raises UsageError if fewer than two runs have it.
@@ -63,12 +65,12 @@ def metric_by_option(runs: Sequence[Run], metric: str, option: str) -> list[tupl
     return sorted(points)
 
 
-def layer_probe_curves(runs: Sequence[Run]) -> dict[str, list[float]]:
+def collect_layer_probes(runs: Sequence[Run]) -> dict[str, list[float]]:
     """Return the linear probe accuracy after each layer, by run name, of the runs that have it.
 
     Raises UsageError if none has.
     """
-    curves = {run.name: layers for run in runs if (layers := _layer_probe_of(run))}
+    curves = {run.name: layers for run in runs if (layers := _get_layer_probe(run))}
     if not curves:
         raise UsageError(
             "none of these runs has the curve 'probe_by_layer': it needs a model with features of "
@@ -77,7 +79,7 @@ def layer_probe_curves(runs: Sequence[Run]) -> dict[str, list[float]]:
     return curves
 
 
-def _layer_probe_of(run: Run) -> list[float] | None:
+def _get_layer_probe(run: Run) -> list[float] | None:
     run.config  # noqa: B018 (raises for a folder that is no run)
     return run.evaluation().get("curves", {}).get("probe_by_layer")
 

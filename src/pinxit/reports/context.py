@@ -80,11 +80,11 @@ class ReportContext:
         if self.images is None:
             return None
         rows = self.images.split_indices(self.split)
-        count = self.affordable_images(1, 48, 1000)
+        count = self.choose_num_images(1, 48, 1000)
         subset = self.images.take(rows[evenly_spaced_indices(len(rows), count)])
         return subset if self.model is None else for_model(self.model, subset)
 
-    def affordable_images(self, cost: int, low: int, high: int) -> int:
+    def choose_num_images(self, cost: int, low: int, high: int) -> int:
         """How many images to process when each counts `cost` times, between `low` and `high`."""
         return int(np.clip(MAX_PIXEL_VALUES // cost // self.run.info.dims, low, high))
 
@@ -130,7 +130,7 @@ class ReportContext:
         """36 to 256 samples from seed 0."""
         if not isinstance(self.model, CanSample):
             return None
-        return self.model.sample(self.affordable_images(4, 36, 256), seed=0)
+        return self.model.sample(self.choose_num_images(4, 36, 256), seed=0)
 
     @cached_property
     def spectra(self) -> dict[str, Any]:
@@ -139,10 +139,10 @@ class ReportContext:
             return {**self.curves, **self.metrics}
         if self.subset is None or len(self.subset) < 2:
             return {}
-        samples = self._samples_with_label_frequencies()
+        samples = self._sample_like_subset()
         return dict(sharpness_metrics(self.subset, self.reconstructions, samples))
 
-    def _samples_with_label_frequencies(self) -> Images | None:
+    def _sample_like_subset(self) -> Images | None:
         if self.subset is None or self.samples is None:
             return None
         if not sees_labels(self.model):

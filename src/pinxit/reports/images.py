@@ -36,7 +36,7 @@ def inline_image(array: np.ndarray, alt: str, pixelated: bool = True) -> InlineI
 
 def inline_grid(pixels: np.ndarray, columns: int, alt: str) -> InlineImage:
     """Embed several images as one, row by row, with transparent gaps."""
-    return inline_image(image_grid(add_alpha(pixels), columns), alt, is_small(pixels[0]))
+    return inline_image(make_grid(add_alpha(pixels), columns), alt, is_small(pixels[0]))
 
 
 def is_small(image: np.ndarray) -> bool:
@@ -63,7 +63,7 @@ def to_rgba(pixels: np.ndarray) -> np.ndarray:
     return add_alpha(rgb)
 
 
-def image_grid(pixels: np.ndarray, columns: int) -> np.ndarray:
+def make_grid(pixels: np.ndarray, columns: int) -> np.ndarray:
     """Lay images with an alpha channel, `[n, h, w, 2 or 4]`, out in rows with transparent gaps."""
     n, h, w, c = pixels.shape
     columns = min(columns, n)
@@ -91,7 +91,7 @@ def _resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return np.asarray(Image.fromarray(flat).resize(size, Image.Resampling.LANCZOS))
 
 
-def error_map(original: np.ndarray, other: np.ndarray, full_scale: float) -> np.ndarray:
+def make_error_map(original: np.ndarray, other: np.ndarray, full_scale: float) -> np.ndarray:
     """Return the absolute error, averaged over channels, as RGBA `[..., h, w, 4]`.
 
     The colour is `ERROR_COLOR`; the opacity is proportional to the error and reaches 1 at

@@ -9,7 +9,7 @@ from pinxit.models.protocols import CanComplete
 from pinxit.reports.context import ReportContext
 from pinxit.reports.formatting import format_number
 from pinxit.reports.images import InlineImage
-from pinxit.reports.sections import MAX_THUMBNAIL_SIDE, Section, is_shrunk, thumbnail_grid
+from pinxit.reports.sections import MAX_THUMBNAIL_SIDE, Section, inline_thumbnails, is_shrunk
 
 MASK_RATIOS = (0.75, 0.85, 0.95)
 NUM_IMAGES = 8
@@ -25,7 +25,11 @@ def inpainting(context: ReportContext) -> Section | None:
         return None
     images = context.subset.evenly_spaced(NUM_IMAGES)
     baseline = context.metrics.get("masked_mse_mean_fill")
-    figures = _lower_half(model, images) if model.left_to_right else _masked_patches(model, images)
+    figures = (
+        _inpaint_lower_half(model, images)
+        if model.left_to_right
+        else _inpaint_patches(model, images)
+    )
     values = {
         "left_to_right": model.left_to_right,
         "figures": figures,
@@ -37,7 +41,7 @@ def inpainting(context: ReportContext) -> Section | None:
     return Section("inpainting", "Inpainting", values)
 
 
-def _masked_patches(model: CanComplete, images: Images) -> list[Figure]:
+def _inpaint_patches(model: CanComplete, images: Images) -> list[Figure]:
     """One figure per mask ratio: masked images, completions, originals (He 2021, fig. 2)."""
     figures = []
     for ratio in MASK_RATIOS:
@@ -46,17 +50,17 @@ def _masked_patches(model: CanComplete, images: Images) -> list[Figure]:
         completed = model.complete(images, mask, seed=0)
         error = missing_pixel_mse(images, completed.pixels, mask)
         alt = f"{len(images)} images with {percent} of patches masked, completions, originals"
-        grid = thumbnail_grid([show_masked(images, mask), completed, images], alt)
+        grid = inline_thumbnails([show_masked(images, mask), completed, images], alt)
         figures.append((f"{percent} masked", grid, format_number(error, 3)))
     return figures
 
 
-def _lower_half(model: CanComplete, images: Images) -> list[Figure]:
+def _inpaint_lower_half(model: CanComplete, images: Images) -> list[Figure]:
     """The upper half of each image, several completions, the original (Chen 2020, fig. 1)."""
     images = images[: NUM_IMAGES // 2 * 2]
     mask = half_mask(images, "lower")
     completions = [model.complete(images, mask, seed=seed) for seed in range(NUM_COMPLETIONS)]
     error = missing_pixel_mse(images, completions[0].pixels, mask)
     alt = f"Upper half of {len(images)} images, {NUM_COMPLETIONS} completions, originals"
-    grid = thumbnail_grid([show_masked(images, mask), *completions, images], alt)
+    grid = inline_thumbnails([show_masked(images, mask), *completions, images], alt)
     return [("Lower half masked", grid, format_number(error, 3))]

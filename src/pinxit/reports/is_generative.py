@@ -13,12 +13,12 @@ from pinxit.data.masks import random_patch_mask, show_masked
 from pinxit.models.protocols import CanUnmask
 from pinxit.reports.context import ReportContext
 from pinxit.reports.formatting import format_number
-from pinxit.reports.images import InlineImage, inline_grid
+from pinxit.reports.images import inline_grid
 from pinxit.reports.sections import (
     MAX_THUMBNAIL_SIDE,
     Section,
+    inline_thumbnails,
     shrink_images,
-    thumbnail_grid,
 )
 
 MASK_RATIO = 0.75
@@ -32,15 +32,15 @@ def is_generative(context: ReportContext) -> Section | None:
     if images is None or not isinstance(model, CanUnmask):
         return None
     values = {
-        **_completions_by_seed(model, images[:1]),
-        **_completion_from_nothing(model, images),
-        **_iterative_unmasking(model),
-        "error_by_ratio": _error_by_ratio(context.metrics),
+        **_complete_by_seed(model, images[:1]),
+        **_complete_from_nothing(model, images),
+        **_unmask_iteratively(model),
+        "error_by_ratio": _collect_error_by_ratio(context.metrics),
     }
     return Section("is_generative", "Is this a generative image model?", values)
 
 
-def _completions_by_seed(model: CanUnmask, image: Images) -> dict[str, object]:
+def _complete_by_seed(model: CanUnmask, image: Images) -> dict[str, object]:
     """One masked image, its completions, and their standard deviation over seeds."""
     mask = random_patch_mask(image, MASK_RATIO, model.patch_size)
     completions = [model.complete(image, mask, seed=seed) for seed in range(NUM_SEEDS)]
@@ -48,28 +48,28 @@ def _completions_by_seed(model: CanUnmask, image: Images) -> dict[str, object]:
     row = Images.concatenate([show_masked(image, mask), *completions])
     alt = f"A masked image and its completions from {NUM_SEEDS} seeds"
     return {
-        "completions": thumbnail_grid([row], alt),
+        "completions": inline_thumbnails([row], alt),
         "num_seeds": NUM_SEEDS,
         "mask_ratio": f"{100 * MASK_RATIO:.0f} %",
         "spread": format_number(float(spread), 2),
     }
 
 
-def _completion_from_nothing(model: CanUnmask, images: Images) -> dict[str, object]:
+def _complete_from_nothing(model: CanUnmask, images: Images) -> dict[str, object]:
     """The completion of a fully masked image, and its distance to the mean image."""
     mask = np.ones((1, images.height, images.width), bool)
     completed = model.complete(images[:1], mask, seed=0)
     mean = images.pixels.astype(float).mean(0)
     mean_image = Images(mean.round().astype(np.uint8)[None])
     return {
-        "from_nothing": _thumbnail(completed, "Completion of a fully masked image"),
-        "mean_image": _thumbnail(mean_image, "Mean of the images"),
+        "from_nothing": inline_thumbnails([completed], "Completion of a fully masked image"),
+        "mean_image": inline_thumbnails([mean_image], "Mean of the images"),
         "distance_to_mean": format_number(float(np.abs(completed.pixels[0] - mean).mean()), 2),
         "mean_deviation": format_number(float(np.abs(images.pixels - mean).mean()), 2),
     }
 
 
-def _iterative_unmasking(model: CanUnmask) -> dict[str, object]:
+def _unmask_iteratively(model: CanUnmask) -> dict[str, object]:
     images = model.unmask(NUM_UNMASKED, seed=0, steps=NUM_UNMASKING_STEPS)
     pixels = shrink_images(images, MAX_THUMBNAIL_SIDE)
     return {
@@ -78,7 +78,7 @@ def _iterative_unmasking(model: CanUnmask) -> dict[str, object]:
     }
 
 
-def _error_by_ratio(metrics: dict[str, float]) -> list[tuple[str, str]]:
+def _collect_error_by_ratio(metrics: dict[str, float]) -> list[tuple[str, str]]:
     """The mask ratio and error of each `masked_mse_<percent>` of the evaluation."""
     prefix = "masked_mse_"
     return [
@@ -86,7 +86,3 @@ def _error_by_ratio(metrics: dict[str, float]) -> list[tuple[str, str]]:
         for name, value in metrics.items()
         if name.startswith(prefix) and name.removeprefix(prefix).isdigit()
     ]
-
-
-def _thumbnail(image: Images, alt: str) -> InlineImage:
-    return inline_grid(shrink_images(image, MAX_THUMBNAIL_SIDE), 1, alt)

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from pinxit.data.images import Images
 from pinxit.evaluation.latents import collapse_warnings
 from pinxit.models.protocols import CanEmbed, CanEncode
-from pinxit.reports.charts import PointGroup, bar_chart, dot_plot, scatter_plot
+from pinxit.reports.charts import PointGroup, draw_bar_chart, draw_dot_plot, draw_scatter_plot
 from pinxit.reports.context import ReportContext
 from pinxit.reports.formatting import format_number
 from pinxit.reports.images import InlineImage, inline_grid
@@ -63,13 +63,13 @@ def traversals(context: ReportContext) -> Section | None:
 
 def latent_map(context: ReportContext) -> Section | None:
     """The images in two dimensions, by PCA of their latents or features and, optionally, UMAP."""
-    images, vectors = context.subset, _vectors(context)
+    images, vectors = context.subset, _embed_subset(context)
     if vectors is None or images is None or len(vectors) < 5 or vectors.shape[1] < 2:
         return None
     pca, points = _project_pca(vectors)
-    maps = [_map("PCA", points, images)]
+    maps = [_draw_map("PCA", points, images)]
     if context.umap and len(vectors) >= MIN_UMAP_IMAGES:
-        maps.append(_map("UMAP", _project_umap(vectors), images))
+        maps.append(_draw_map("UMAP", _project_umap(vectors), images))
     space = "latent space" if context.posterior is not None else "feature space"
     values = {
         "space": space,
@@ -78,12 +78,12 @@ def latent_map(context: ReportContext) -> Section | None:
         "count": len(vectors),
         "dim": vectors.shape[1],
         "label_conditional": sees_labels(context.model),
-        "plane": _decoded_plane(context, pca, points),
+        "plane": _decode_plane(context, pca, points),
     }
     return Section("latent_map", f"Map of the {space}", values)
 
 
-def _vectors(context: ReportContext) -> Float[np.ndarray, "n dim"] | None:
+def _embed_subset(context: ReportContext) -> Float[np.ndarray, "n dim"] | None:
     """The posterior means, else the model's features."""
     if context.posterior is not None:
         return context.posterior.mean
@@ -110,13 +110,13 @@ def _project_umap(vectors: Float[np.ndarray, "n dim"]) -> Points:
         return np.asarray(umap.fit_transform(vectors))
 
 
-def _map(method: str, points: Points, images: Images) -> dict[str, object]:
+def _draw_map(method: str, points: Points, images: Images) -> dict[str, object]:
     groups = _group_by_label(points, images)
     legend = [group for group in groups if group.color is not None]
     label = f"{len(points)} images by {method}"
     if legend:
         label += ", coloured by label: " + ", ".join(group.name for group in legend)
-    return {"method": method, "chart": scatter_plot(groups, label=label), "legend": legend}
+    return {"method": method, "chart": draw_scatter_plot(groups, label=label), "legend": legend}
 
 
 def _group_by_label(points: Points, images: Images) -> list[PointGroup]:
@@ -134,7 +134,7 @@ def _group_by_label(points: Points, images: Images) -> list[PointGroup]:
     return groups
 
 
-def _decoded_plane(context: ReportContext, pca: PCA, points: Points) -> InlineImage | None:
+def _decode_plane(context: ReportContext, pca: PCA, points: Points) -> InlineImage | None:
     """Decode a regular grid of the PCA plane (as Kingma & Welling 2013, fig. 4)."""
     model = context.model
     # a label-conditional model would need one label for the whole plane
@@ -160,8 +160,8 @@ def kl_per_latent(context: ReportContext) -> Section | None:
         return None
     colors = [0 if activity.active[i] else INACTIVE_COLOR for i in activity.order]
     values = {
-        "kl_chart": _kl_chart(context, colors),
-        "activity_chart": _activity_chart(context, colors),
+        "kl_chart": _draw_kl_chart(context, colors),
+        "activity_chart": _draw_activity_chart(context, colors),
         "num_active": int(activity.active.sum()),
         "num_latents": len(activity.rate),
         "total": format_number(float(activity.rate.sum()), 3),
@@ -172,12 +172,12 @@ def kl_per_latent(context: ReportContext) -> Section | None:
     return Section("kl_per_latent", "KL per latent", values)
 
 
-def _kl_chart(context: ReportContext, colors: list[int]) -> str:
+def _draw_kl_chart(context: ReportContext, colors: list[int]) -> str:
     assert context.activity is not None
     rate, order, active = context.activity.rate, context.activity.order, context.activity.active
     count = int(active.sum())
     active_first = bool(np.all(active[order][:count]))
-    return bar_chart(
+    return draw_bar_chart(
         rate[order].tolist(),
         colors,
         label=f"KL of each of {len(rate)} latents, largest first; {count} are active",
@@ -188,9 +188,9 @@ def _kl_chart(context: ReportContext, colors: list[int]) -> str:
     )
 
 
-def _activity_chart(context: ReportContext, colors: list[int]) -> str:
+def _draw_activity_chart(context: ReportContext, colors: list[int]) -> str:
     assert context.activity is not None
-    return dot_plot(
+    return draw_dot_plot(
         context.activity.variance[context.activity.order].tolist(),
         colors,
         label="Variance of each latent's posterior mean over the images, with the threshold",

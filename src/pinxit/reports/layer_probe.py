@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pinxit.models.protocols import CanComplete
-from pinxit.reports.charts import Curve, line_chart
+from pinxit.reports.charts import Curve, draw_line_chart
 from pinxit.reports.context import ReportContext
 from pinxit.reports.formatting import format_number
 from pinxit.reports.sections import Section
@@ -18,7 +18,7 @@ def layer_probe(context: ReportContext) -> Section | None:
     best = max(range(len(accuracies)), key=accuracies.__getitem__)
     curve = Curve("linear probe", list(range(len(accuracies))), list(accuracies), 0)
     values = {
-        "chart": line_chart(
+        "chart": draw_line_chart(
             [curve],
             label=f"Linear probe accuracy by layer, highest after layer {best}",
             x_title="layer",

@@ -32,7 +32,9 @@ def evaluation(context: ReportContext) -> Section | None:
         return None
     values = {
         "rows": [
-            row for group, names in group_metrics(metrics) for row in _rows(group, names, metrics)
+            row
+            for group, names in group_metrics(metrics)
+            for row in _build_rows(group, names, metrics)
         ],
         "warnings": list(context.evaluation.get("warnings") or []),
         "protocol": flatten_record(context.evaluation.get("protocol") or {}),
@@ -40,11 +42,11 @@ def evaluation(context: ReportContext) -> Section | None:
     return Section("evaluation", "Evaluation", values)
 
 
-def _rows(group: str, names: list[str], metrics: Mapping[str, float]) -> list[Row]:
-    return [_row(group if name == names[0] else "", name, metrics) for name in names]
+def _build_rows(group: str, names: list[str], metrics: Mapping[str, float]) -> list[Row]:
+    return [_build_row(group if name == names[0] else "", name, metrics) for name in names]
 
 
-def _row(group: str, name: str, metrics: Mapping[str, float]) -> Row:
+def _build_row(group: str, name: str, metrics: Mapping[str, float]) -> Row:
     metric, value, error = get_metric(name), metrics[name], metrics.get(f"{name}_error")
     return Row(
         group,

@@ -12,7 +12,7 @@ from pinxit.reports.images import InlineImage, inline_grid
 from pinxit.reports.sections import (
     Section,
     describe_image,
-    image_name,
+    get_image_name,
     is_shrunk,
     shrink_images,
 )
@@ -31,8 +31,8 @@ def outliers(context: ReportContext) -> Section | None:
     order = np.argsort(scores)
     shown = min(NUM_LEAST_LIKELY, len(images) // 2)
     values = {
-        "least_likely": _scored_images(images, scores, order[:shown]),
-        "most_likely": _scored_images(images, scores, order[::-1][: min(NUM_MOST_LIKELY, shown)]),
+        "least_likely": _show_scores(images, scores, order[:shown]),
+        "most_likely": _show_scores(images, scores, order[::-1][: min(NUM_MOST_LIKELY, shown)]),
         "count": len(images),
         "split": context.split,
         "median": format_number(float(np.median(scores)), 4),
@@ -43,12 +43,12 @@ def outliers(context: ReportContext) -> Section | None:
     return Section("outliers", "Outliers (lowest likelihood)", values)
 
 
-def _scored_images(
+def _show_scores(
     images: Images, scores: np.ndarray, rows: np.ndarray
 ) -> list[tuple[InlineImage, str, str]]:
     """Each image with its score in nats and its name."""
     cells = []
     for i in rows.tolist():
         image = inline_grid(shrink_images(images[i]), 1, describe_image(images, i))
-        cells.append((image, format_number(float(scores[i]), 4), image_name(images, i)))
+        cells.append((image, format_number(float(scores[i]), 4), get_image_name(images, i)))
     return cells

@@ -25,7 +25,7 @@ from pinxit.reports.reproduce import reproduce
 from pinxit.reports.samples import samples
 from pinxit.reports.sections import Section, SectionBuilder
 from pinxit.reports.spectrum import spectrum
-from pinxit.reports.summary import describe_run, key_metrics
+from pinxit.reports.summary import collect_key_metrics, describe_run
 from pinxit.reports.text_and_images import captions
 from pinxit.reports.training_curves import training_curves
 from pinxit.reports.why_blurry import why_blurry
@@ -59,20 +59,20 @@ def build_sections(context: ReportContext) -> list[Section]:
 
 def render_page(context: ReportContext, sections: Sequence[Section]) -> str:
     """Render one self-contained HTML document."""
-    template = _environment().get_template("page.html.j2")
+    template = _create_environment().get_template("page.html.j2")
     return template.render(
         name=context.run.name,
         version=version("pinxit"),
         created=datetime.now().strftime("%-d %B %Y, %H:%M"),
         lead=describe_run(context),
-        key_metrics=key_metrics(context),
+        key_metrics=collect_key_metrics(context),
         missing=context.missing,
         sections=sections,
     )
 
 
 @cache
-def _environment() -> Environment:
+def _create_environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("pinxit.reports"),
         autoescape=True,

@@ -13,10 +13,10 @@ from pinxit.reports.context import ReportContext
 from pinxit.reports.formatting import format_number
 from pinxit.reports.images import (
     InlineImage,
-    error_map,
-    image_grid,
     inline_image,
     is_small,
+    make_error_map,
+    make_grid,
     to_rgba,
 )
 from pinxit.reports.sections import Section, describe_image, shrink_images
@@ -32,10 +32,10 @@ def reconstructions(context: ReportContext) -> Section | None:
     if originals is None or decoded is None or mse is None:
         return None
     rows, decibels = evenly_spaced_indices(len(originals), NUM_IMAGES), psnr(mse)
-    full_scale = _full_scale(originals.pixels[rows], decoded.pixels[rows])
+    full_scale = _choose_full_scale(originals.pixels[rows], decoded.pixels[rows])
     columns = [
         (
-            _comparison(originals, decoded, i, full_scale),
+            _compare(originals, decoded, i, full_scale),
             f"{format_number(float(decibels[i]), 3)} dB",
         )
         for i in rows.tolist()
@@ -52,16 +52,16 @@ def reconstructions(context: ReportContext) -> Section | None:
     return Section("reconstructions", "Reconstructions", values)
 
 
-def _full_scale(originals: np.ndarray, decoded: np.ndarray) -> float:
+def _choose_full_scale(originals: np.ndarray, decoded: np.ndarray) -> float:
     """The error in grey levels that error maps show in full colour, at least 1."""
     errors = np.abs(originals.astype(np.float32) - decoded.astype(np.float32)).mean(-1)
     return max(float(np.quantile(errors, FULL_SCALE_QUANTILE)), 1.0)
 
 
-def _comparison(originals: Images, decoded: Images, row: int, full_scale: float) -> InlineImage:
+def _compare(originals: Images, decoded: Images, row: int, full_scale: float) -> InlineImage:
     """Original, reconstruction and absolute error of one image, one above the other."""
     a, b = shrink_images(Images(np.stack([originals.pixels[row], decoded.pixels[row]])))
-    stack = np.stack([to_rgba(a), to_rgba(b), error_map(a, b, full_scale)])
+    stack = np.stack([to_rgba(a), to_rgba(b), make_error_map(a, b, full_scale)])
     name = describe_image(originals, row)
     alt = f"{name}: original, reconstruction and absolute error"
-    return inline_image(image_grid(stack, 1), alt, is_small(originals.pixels[row]))
+    return inline_image(make_grid(stack, 1), alt, is_small(originals.pixels[row]))

@@ -29,12 +29,18 @@ class Remedy:
 def find_remedies(context: ReportContext) -> list[Remedy]:
     """The remedies that apply to the run, the promising ones first."""
     options = context.model_options
-    rules = (_train_longer, _more_latents, _smaller_beta, _other_likelihood, _flow_prior)
+    rules = (
+        _suggest_longer_training,
+        _suggest_more_latents,
+        _suggest_smaller_beta,
+        _suggest_other_likelihood,
+        _suggest_flow_prior,
+    )
     remedies = [remedy for rule in rules if (remedy := rule(context, options)) is not None]
     return sorted(remedies, key=lambda remedy: not remedy.promising)
 
 
-def _train_longer(context: ReportContext, options: Options) -> Remedy | None:
+def _suggest_longer_training(context: ReportContext, options: Options) -> Remedy | None:
     rows = context.run.metrics()
     column = "val_loss" if any("val_loss" in row for row in rows) else "loss"
     losses = [row[column] for row in rows if column in row]
@@ -64,7 +70,7 @@ def _detect_overfitting(losses: list[float]) -> Remedy | None:
     )
 
 
-def _more_latents(context: ReportContext, options: Options) -> Remedy | None:
+def _suggest_more_latents(context: ReportContext, options: Options) -> Remedy | None:
     if "latent_dim" not in options or context.activity is None:
         return None
     active, count = int(context.activity.active.sum()), len(context.activity.active)
@@ -76,7 +82,7 @@ def _more_latents(context: ReportContext, options: Options) -> Remedy | None:
     return Remedy("higher `--latent-dim`", evidence, effect, promising=False)
 
 
-def _smaller_beta(context: ReportContext, options: Options) -> Remedy | None:
+def _suggest_smaller_beta(context: ReportContext, options: Options) -> Remedy | None:
     beta = options.get("beta")
     if not beta or context.elbo_terms is None:
         return None
@@ -88,7 +94,7 @@ def _smaller_beta(context: ReportContext, options: Options) -> Remedy | None:
     return Remedy(f"`--beta {beta / 2:g}`", evidence, effect, promising=beta >= 1)
 
 
-def _other_likelihood(context: ReportContext, options: Options) -> Remedy | None:
+def _suggest_other_likelihood(context: ReportContext, options: Options) -> Remedy | None:
     if options.get("likelihood") != "gaussian":
         return None
     if options.get("sigma") is not None:
@@ -99,7 +105,7 @@ def _other_likelihood(context: ReportContext, options: Options) -> Remedy | None
     return Remedy("`--likelihood discretized-logistic`", "one σ for all pixels", effect)
 
 
-def _flow_prior(context: ReportContext, options: Options) -> Remedy | None:
+def _suggest_flow_prior(context: ReportContext, options: Options) -> Remedy | None:
     samples = context.sharpness.get("samples")
     reconstructions = context.sharpness.get("reconstructions")
     if options.get("prior") != "standard" or samples is None or reconstructions is None:

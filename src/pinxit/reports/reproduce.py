@@ -26,14 +26,14 @@ def reproduce(context: ReportContext) -> Section:
         (title, flatten_record(config[key])) for key, title in SETTINGS.items() if config.get(key)
     ]
     values = {
-        "command": _command(config),
+        "command": _get_command(config),
         "tables": tables,
         "recorded": bool(config.get("command")),
     }
     return Section("reproduce", "Reproduce this run", values)
 
 
-def _command(config: Mapping[str, Any]) -> str:
+def _get_command(config: Mapping[str, Any]) -> str:
     """The recorded command, or for a run trained from Python the nearest one."""
     command = config.get("command")
     if command:

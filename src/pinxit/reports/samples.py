@@ -37,25 +37,25 @@ def samples(context: ReportContext) -> Section | None:
     if context.samples is None:
         return None
     pixels = shrink_images(context.samples)
-    columns, count = _grid_size(pixels)
+    columns, count = _choose_grid_size(pixels)
     values = {
         "grid": inline_grid(pixels[:count], columns, f"{count} samples from seed 0"),
         "count": count,
         "has_latents": isinstance(context.model, CanEncode) and isinstance(context.model, HasELBO),
         "shrunk": is_shrunk(context.samples),
-        "by_label": _samples_by_label(context),
-        "during_training": _samples_during_training(context),
+        "by_label": _sample_by_label(context),
+        "during_training": _load_training_samples(context),
     }
     return Section("samples", "Samples", values)
 
 
-def _grid_size(pixels: np.ndarray) -> tuple[int, int]:
+def _choose_grid_size(pixels: np.ndarray) -> tuple[int, int]:
     """Columns and number of images: 12 x 6 small ones, 8 x 4 large ones."""
     columns, rows = (12, 6) if max(pixels.shape[1:3]) <= 32 else (8, 4)
     return columns, min(columns * rows, len(pixels))
 
 
-def _samples_by_label(context: ReportContext) -> list[Row]:
+def _sample_by_label(context: ReportContext) -> list[Row]:
     model = context.model
     if not isinstance(model, CanSample) or not sees_labels(model):
         return []
@@ -68,20 +68,22 @@ def _samples_by_label(context: ReportContext) -> list[Row]:
     return rows
 
 
-def _samples_during_training(context: ReportContext) -> list[Row]:
+def _load_training_samples(context: ReportContext) -> list[Row]:
     """The grids `samples/step-*.png`, from the first to the last, in a geometric progression."""
-    files = sorted(context.run.path.glob("samples/step-*.png"), key=_step_of)
+    files = sorted(context.run.path.glob("samples/step-*.png"), key=_parse_step)
     if len(files) < 2:
         return []
     indices = np.geomspace(1, len(files), MAX_TRAINING_STEPS).round().astype(int) - 1
     rows = []
     for file in (files[i] for i in sorted(set(indices.tolist()))):
-        step = f"{_step_of(file):,}"
-        rows.append((f"step {step}", _first_images(file, context, f"Samples after step {step}")))
+        step = f"{_parse_step(file):,}"
+        rows.append(
+            (f"step {step}", _load_first_images(file, context, f"Samples after step {step}"))
+        )
     return rows
 
 
-def _first_images(file: Path, context: ReportContext, alt: str) -> InlineImage:
+def _load_first_images(file: Path, context: ReportContext, alt: str) -> InlineImage:
     """The first images of a grid that was saved during training."""
     info = context.run.info
     array = read_image(file, grey=info.channels == 1)
@@ -91,6 +93,6 @@ def _first_images(file: Path, context: ReportContext, alt: str) -> InlineImage:
     return inline_grid(shrink(images[:IMAGES_PER_STEP], MAX_THUMBNAIL_SIDE), IMAGES_PER_STEP, alt)
 
 
-def _step_of(file: Path) -> int:
+def _parse_step(file: Path) -> int:
     """The training step in a file name, `step-000500.png`."""
     return int("".join(c for c in file.stem if c.isdigit()) or 0)

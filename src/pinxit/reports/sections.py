@@ -52,33 +52,33 @@ def is_shrunk(images: Images, max_side: int = MAX_IMAGE_SIDE) -> bool:
     return max(images.height, images.width) > max_side
 
 
-def thumbnail_grid(rows: list[Images], alt: str) -> InlineImage:
+def inline_thumbnails(rows: list[Images], alt: str) -> InlineImage:
     """Embed rows of equal length as one grid of thumbnails."""
     pixels = shrink_images(Images.concatenate(rows), MAX_THUMBNAIL_SIDE)
     return inline_grid(pixels, len(rows[0]), alt)
 
 
-def image_row(images: Images, alt: str) -> InlineImage:
+def inline_row(images: Images, alt: str) -> InlineImage:
     """Embed images in one row for a table, small ones enlarged by a whole number."""
     pixels = shrink_images(images)
     scale = max(1, MIN_ROW_HEIGHT // max(pixels.shape[1:3]))
     return inline_grid(pixels.repeat(scale, 1).repeat(scale, 2), len(images), alt)
 
 
-def single_image(pixels: np.ndarray, alt: str) -> InlineImage:
+def inline_shrunk(pixels: np.ndarray, alt: str) -> InlineImage:
     """Embed one image `[h, w, c]`."""
     small = shrink(pixels[None], MAX_IMAGE_SIDE)[0]
     return inline_image(to_rgba(small), alt, is_small(pixels))
 
 
-def image_name(images: Images, row: int) -> str:
+def get_image_name(images: Images, row: int) -> str:
     """The name of an image without its folders, else its row number."""
     return str(images.names[row]).rsplit("/", 1)[-1] if len(images.names) else f"no. {row}"
 
 
 def describe_image(images: Images, row: int) -> str:
     """The alternative text of an image: `Image cat-7.png, label cat`."""
-    name = f"Image {image_name(images, row)}"
+    name = f"Image {get_image_name(images, row)}"
     if images.labels is not None and images.label_names and images.labels[row] >= 0:
         return f"{name}, label {images.label_names[images.labels[row]]}"
     return name

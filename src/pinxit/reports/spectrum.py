@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from pinxit.reports.charts import Curve, line_chart
+from pinxit.reports.charts import Curve, draw_line_chart
 from pinxit.reports.context import ReportContext
 from pinxit.reports.formatting import format_number
 from pinxit.reports.sections import Section
@@ -21,13 +21,13 @@ def spectrum(context: ReportContext) -> Section | None:
     """Radial power spectra of the data, of reconstructions and of samples."""
     if "spectrum_data" not in context.spectra:
         return None
-    ratios = _ratio_curves(context.spectra)
+    ratios = _build_ratio_curves(context.spectra)
     if not ratios:
         return None
-    powers = _power_curves(context.spectra, ratios)
+    powers = _build_power_curves(context.spectra, ratios)
     values = {
         "sharpness": {kind: format_number(v, 2) for kind, v in context.sharpness.items()},
-        "power_chart": line_chart(
+        "power_chart": draw_line_chart(
             powers,
             label="Power by spatial frequency: " + ", ".join(curve.name for curve in powers),
             x_title=X_TITLE,
@@ -35,13 +35,13 @@ def spectrum(context: ReportContext) -> Section | None:
             log_y=True,
         ),
         "power_curves": powers,
-        "ratio_chart": _ratio_chart(ratios),
+        "ratio_chart": _draw_ratio_chart(ratios),
         "ratio_curves": ratios,
     }
     return Section("spectrum", "Power spectrum", values)
 
 
-def _ratio_curves(spectra: dict[str, Any]) -> list[Curve]:
+def _build_ratio_curves(spectra: dict[str, Any]) -> list[Curve]:
     """Power relative to the data; frequencies relative to the highest, half a cycle per pixel."""
     x = 2 * np.asarray(spectra["frequencies"])
     positive = x > 0
@@ -52,7 +52,7 @@ def _ratio_curves(spectra: dict[str, Any]) -> list[Curve]:
     ]
 
 
-def _power_curves(spectra: dict[str, Any], ratios: list[Curve]) -> list[Curve]:
+def _build_power_curves(spectra: dict[str, Any], ratios: list[Curve]) -> list[Curve]:
     data = np.asarray(spectra["spectrum_data"])[np.asarray(spectra["frequencies"]) > 0]
     curves = [Curve("data", ratios[0].x, data.tolist(), DATA_COLOR, dashed=True)]
     for ratio in ratios:
@@ -61,11 +61,11 @@ def _power_curves(spectra: dict[str, Any], ratios: list[Curve]) -> list[Curve]:
     return curves
 
 
-def _ratio_chart(ratios: list[Curve]) -> str:
+def _draw_ratio_chart(ratios: list[Curve]) -> str:
     x = ratios[0].x
     data = Curve("data", [min(x), max(x)], [1, 1], DATA_COLOR, dashed=True)
     top = max(1.1, *(min(MAX_RATIO, max(ratio.y)) * 1.05 for ratio in ratios))
-    return line_chart(
+    return draw_line_chart(
         [data, *ratios],
         label="Power relative to the data: " + ", ".join(ratio.name for ratio in ratios),
         x_title=X_TITLE,

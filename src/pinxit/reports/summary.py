@@ -48,7 +48,7 @@ class KeyMetric:
 
 def describe_run(context: ReportContext) -> str:
     """The family, its training data and time, and the number of parameters."""
-    text = f"{_family_title(context)}, trained on {_describe_data(context)}"
+    text = f"{_describe_family(context)}, trained on {_describe_data(context)}"
     seconds = max((row.get("seconds", 0.0) for row in context.run.metrics()), default=0.0)
     if seconds:
         text += f" in {format_duration(seconds)}"
@@ -58,7 +58,7 @@ def describe_run(context: ReportContext) -> str:
     return f"{text}. It has {format_count(count)} parameters."
 
 
-def _family_title(context: ReportContext) -> str:
+def _describe_family(context: ReportContext) -> str:
     """The name in the first line of the family's docstring, with source and target if it has."""
     family, options = context.run.family, context.model_options
     first_line = (get_family(family).__doc__ or family).strip().splitlines()[0]
@@ -79,24 +79,24 @@ def _describe_data(context: ReportContext) -> str:
 # -- the metrics -----------------------------------------------------------------------------------
 
 
-def key_metrics(context: ReportContext) -> list[KeyMetric]:
+def collect_key_metrics(context: ReportContext) -> list[KeyMetric]:
     """The most important evaluated metrics, and what is known without an evaluation."""
     found = [
-        *_evaluated_metrics(context),
-        _validation_elbo(context),
-        _active_latents(context),
-        _reconstruction_psnr(context),
-        *_training_amount(context),
+        *_from_evaluation(context),
+        _get_validation_elbo(context),
+        _count_active_latents(context),
+        _get_reconstruction_psnr(context),
+        *_measure_training(context),
     ]
     return [metric for metric in found if metric is not None]
 
 
-def _evaluated_metrics(context: ReportContext) -> list[KeyMetric]:
+def _from_evaluation(context: ReportContext) -> list[KeyMetric]:
     names = [next((n for n in row if n in context.metrics), None) for row in KEY_METRICS]
-    return [_evaluated_metric(name, context.metrics) for name in names if name is not None]
+    return [_to_key_metric(name, context.metrics) for name in names if name is not None]
 
 
-def _evaluated_metric(name: str, metrics: dict[str, float]) -> KeyMetric:
+def _to_key_metric(name: str, metrics: dict[str, float]) -> KeyMetric:
     metric, value, error = get_metric(name), metrics[name], metrics.get(f"{name}_error")
     notes = [f"± {format_number(error, 2)}"] if error else []
     notes += [BETTER[metric.better]] if metric.better else []
@@ -104,7 +104,7 @@ def _evaluated_metric(name: str, metrics: dict[str, float]) -> KeyMetric:
     return KeyMetric(TITLES.get(name, metric.title), text, metric.unit, ", ".join(notes))
 
 
-def _validation_elbo(context: ReportContext) -> KeyMetric | None:
+def _get_validation_elbo(context: ReportContext) -> KeyMetric | None:
     """The best validation ELBO of training, unless the ELBO was evaluated."""
     values = [row["val_elbo"] for row in context.run.metrics() if "val_elbo" in row]
     if "elbo" in context.metrics or not values:
@@ -112,7 +112,7 @@ def _validation_elbo(context: ReportContext) -> KeyMetric | None:
     return KeyMetric("validation ELBO", format_number(max(values), 4), "nats", BETTER["higher"])
 
 
-def _active_latents(context: ReportContext) -> KeyMetric | None:
+def _count_active_latents(context: ReportContext) -> KeyMetric | None:
     if context.activity is None:
         return None
     active = context.activity.active
@@ -120,7 +120,7 @@ def _active_latents(context: ReportContext) -> KeyMetric | None:
     return KeyMetric("active latents", f"{active.sum()} of {len(active)}", "", f"KL {kl} nats")
 
 
-def _reconstruction_psnr(context: ReportContext) -> KeyMetric | None:
+def _get_reconstruction_psnr(context: ReportContext) -> KeyMetric | None:
     """The PSNR of reconstructions, unless it was evaluated."""
     if context.reconstruction_mse is None or "psnr" in context.metrics:
         return None
@@ -129,7 +129,7 @@ def _reconstruction_psnr(context: ReportContext) -> KeyMetric | None:
     return KeyMetric("PSNR of reconstructions", text, "dB", split)
 
 
-def _training_amount(context: ReportContext) -> list[KeyMetric]:
+def _measure_training(context: ReportContext) -> list[KeyMetric]:
     """Images seen during training; without an evaluation also the training speed."""
     rows = context.run.metrics()
     if not rows or "images" not in rows[-1]:

@@ -13,7 +13,7 @@ from pinxit.evaluation.scene_reader import match_scenes, parse_scene
 from pinxit.evaluation.text_to_image import scenes_from_names
 from pinxit.models.protocols import CanCaption, CanDraw, CanEdit, CanTranslate, HasText
 from pinxit.reports.context import ReportContext
-from pinxit.reports.sections import Section, image_row
+from pinxit.reports.sections import Section, inline_row
 
 NUM_CAPTIONS = 10
 IMAGES_PER_CAPTION = 4
@@ -43,7 +43,7 @@ def _run_task(
     """The title and template values for what the model can do with images and their captions."""
     model = context.model
     if isinstance(model, CanDraw):
-        return "Text to image", _draw(model, images, texts, _training_images(context))
+        return "Text to image", _draw(model, images, texts, _take_training_images(context))
     if isinstance(model, CanEdit):
         return None if images.before is None else ("Image editing", _edit(model, images, texts))
     if isinstance(model, CanCaption):
@@ -62,16 +62,18 @@ def _draw(
     repeated = [text for text in texts for _ in range(IMAGES_PER_CAPTION)]
     generated = model.draw(repeated, seed=0)
     correct = _count_correct(generated, images)
-    nearest = _nearest_training_images(generated[::IMAGES_PER_CAPTION], training)
+    nearest = _find_nearest_training_images(generated[::IMAGES_PER_CAPTION], training)
     rows = []
     for i, text in enumerate(texts):
         first = i * IMAGES_PER_CAPTION
         samples = generated[first : first + IMAGES_PER_CAPTION]
         row = {
             "text": text,
-            "generated": image_row(samples, f"{IMAGES_PER_CAPTION} samples for: {text}"),
-            "truth": image_row(images[i], f"The data's image for: {text}"),
-            "nearest": None if nearest is None else image_row(nearest[i], "Nearest training image"),
+            "generated": inline_row(samples, f"{IMAGES_PER_CAPTION} samples for: {text}"),
+            "truth": inline_row(images[i], f"The data's image for: {text}"),
+            "nearest": None
+            if nearest is None
+            else inline_row(nearest[i], "Nearest training image"),
             "correct": None if correct is None else correct[i],
         }
         rows.append(row)
@@ -95,14 +97,14 @@ def _count_correct(generated: Images, images: Images) -> list[int] | None:
     return counts
 
 
-def _training_images(context: ReportContext) -> Images | None:
+def _take_training_images(context: ReportContext) -> Images | None:
     if context.images is None:
         return None
     rows = context.images.split_indices("train")
     return context.images.take(rows[evenly_spaced_indices(len(rows), MAX_TRAINING_IMAGES)])
 
 
-def _nearest_training_images(generated: Images, training: Images | None) -> Images | None:
+def _find_nearest_training_images(generated: Images, training: Images | None) -> Images | None:
     """The training image with the smallest squared pixel distance to each generated image."""
     if training is None or len(training) == 0:
         return None
@@ -123,9 +125,9 @@ def _edit(model: CanEdit, images: Images, texts: Sequence[str]) -> dict[str, Any
         correct = edits is not None and all(check_edit(edits[i], parse_scene(edited.pixels[i])))
         row = {
             "text": text,
-            "before": image_row(before[i], "Input image"),
-            "edited": image_row(edited[i], f"Edited image: {text}"),
-            "truth": image_row(images[i], "The data's edited image"),
+            "before": inline_row(before[i], "Input image"),
+            "edited": inline_row(edited[i], f"Edited image: {text}"),
+            "truth": inline_row(images[i], "The data's edited image"),
             "correct": correct,
         }
         rows.append(row)
@@ -146,7 +148,7 @@ def _caption(model: CanCaption, images: Images) -> dict[str, Any]:
             truth = images.captions.get(name, [""] * len(images))[i]
             log_prob = f"{best.log_prob:.2f}".replace("-", "−")
             texts.append((name, best.text, log_prob, truth, best.text == truth))
-        rows.append({"image": image_row(images[i], f"Image {i + 1}"), "texts": texts})
+        rows.append({"image": inline_row(images[i], f"Image {i + 1}"), "texts": texts})
     return {"task": "caption", "rows": rows}
 
 

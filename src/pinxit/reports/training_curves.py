@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from pinxit.reports.charts import Curve, line_chart
+from pinxit.reports.charts import Curve, draw_line_chart
 from pinxit.reports.context import ReportContext
 from pinxit.reports.formatting import format_key
 from pinxit.reports.sections import Section
@@ -43,8 +43,8 @@ def training_curves(context: ReportContext) -> Section | None:
     if len(rows) < 2:
         return None
     x = "images" if "images" in rows[-1] else "step"
-    charts = [_loss_chart(rows, name, x) for name in _loss_columns(rows)]
-    charts.append(_learning_rate_chart(rows, x))
+    charts = [_draw_loss(rows, name, x) for name in _select_loss_columns(rows)]
+    charts.append(_draw_learning_rate(rows, x))
     charts = [chart for chart in charts if chart is not None]
     if not charts:
         return None
@@ -57,7 +57,7 @@ def training_curves(context: ReportContext) -> Section | None:
     return Section("training_curves", "Training curves", values)
 
 
-def _loss_columns(rows: Rows) -> list[str]:
+def _select_loss_columns(rows: Rows) -> list[str]:
     """The loss and its parts, without those that repeat the loss."""
     columns = list(dict.fromkeys(name for row in rows for name in row))
     return [
@@ -79,38 +79,38 @@ def _repeats_loss(rows: Rows, name: str) -> bool:
     return name != "loss" and bool(close) and all(close)
 
 
-def _loss_chart(rows: Rows, name: str, x: str) -> CurveChart | None:
+def _draw_loss(rows: Rows, name: str, x: str) -> CurveChart | None:
     """Training and validation values of a column."""
     curves = [
-        _curve(rows, name, x, "training", 0),
-        _curve(rows, f"val_{name}", x, "validation", 1),
+        _extract_curve(rows, name, x, "training", 0),
+        _extract_curve(rows, f"val_{name}", x, "validation", 1),
     ]
     curves = [curve for curve in curves if len(curve.x)]
     if not curves:
         return None
-    low, high = _value_range(curves)
+    low, high = _choose_value_range(curves)
     inside = [_clip_curve(curve, low, high) for curve in curves]
     final = "".join(f"; {curve.name} ends at {curve.y[-1]:.4g}" for curve in curves)
     title = format_key(name)
-    svg = line_chart(inside, label=f"{title} during training{final}", x_title=X_TITLES[x])
+    svg = draw_line_chart(inside, label=f"{title} during training{final}", x_title=X_TITLES[x])
     truncated = any(len(a.x) < len(b.x) for a, b in zip(inside, curves, strict=True))
     return CurveChart(title, svg, inside, truncated)
 
 
-def _learning_rate_chart(rows: Rows, x: str) -> CurveChart | None:
-    curve = _curve(rows, "learning_rate", x, "learning rate", 3)
+def _draw_learning_rate(rows: Rows, x: str) -> CurveChart | None:
+    curve = _extract_curve(rows, "learning_rate", x, "learning rate", 3)
     if len(curve.x) < 2:
         return None
-    svg = line_chart([curve], label="learning rate during training", x_title=X_TITLES[x])
+    svg = draw_line_chart([curve], label="learning rate during training", x_title=X_TITLES[x])
     return CurveChart("learning rate", svg, [])
 
 
-def _curve(rows: Rows, column: str, x: str, name: str, color: int) -> Curve:
+def _extract_curve(rows: Rows, column: str, x: str, name: str, color: int) -> Curve:
     points = [(row[x], row[column]) for row in rows if column in row and x in row]
     return Curve(name, [a for a, _ in points], [b for _, b in points], color)
 
 
-def _value_range(curves: list[Curve]) -> tuple[float, float]:
+def _choose_value_range(curves: list[Curve]) -> tuple[float, float]:
     """The range of the values after `INITIAL_FRACTION` of training, with a margin.
 
     The first values are so large that they would flatten the rest of the curve.

@@ -21,14 +21,14 @@ from pinxit.reports.context import ReportContext
 from pinxit.reports.formatting import format_number
 from pinxit.reports.images import (
     InlineImage,
-    error_map,
     inline_grid,
     inline_image,
     is_small,
+    make_error_map,
     shrink,
 )
 from pinxit.reports.remedies import find_remedies
-from pinxit.reports.sections import MAX_IMAGE_SIDE, Section, single_image
+from pinxit.reports.sections import MAX_IMAGE_SIDE, Section, inline_shrunk
 from pinxit.sampling.elbo import ElboTerms
 from pinxit.sampling.inputs import labels_for
 
@@ -80,7 +80,7 @@ def why_blurry(context: ReportContext) -> Section | None:
     values: dict[str, Any] = {
         "posterior_samples": _show_posterior_samples(encoded, row),
         "neighbors": _show_neighbors(encoded, row),
-        "error": decompose_error(encoded, context.affordable_images(SAMPLES_PER_IMAGE, 8, 48)),
+        "error": decompose_error(encoded, context.choose_num_images(SAMPLES_PER_IMAGE, 8, 48)),
         "split": context.split,
         "sigma": _describe_sigma(model),
         "binary_pixels": isinstance(model, HasPixelLikelihood) and model.binary_pixels,
@@ -135,19 +135,19 @@ def _show_posterior_samples(encoded: EncodedImages, row: int) -> dict[str, Any]:
     full_scale = max(float(std.max()), 1.0)
     decoded = encoded.reconstructions.pixels[row]
     images = [
-        ("original", single_image(encoded.images.pixels[row], "Original")),
-        ("decoded posterior mean", single_image(decoded, "Decoded posterior mean")),
+        ("original", inline_shrunk(encoded.images.pixels[row], "Original")),
+        ("decoded posterior mean", inline_shrunk(decoded, "Decoded posterior mean")),
     ]
     for i in range(NUM_SHOWN_SAMPLES):
         alt = f"Decoded posterior sample {i + 1}"
-        images.append((f"sample {i + 1}", single_image(samples[i], alt)))
-    images.append((f"mean of {NUM_SAMPLES} samples", single_image(mean, "Mean of the samples")))
-    images.append(("standard deviation", _std_map(std, full_scale)))
+        images.append((f"sample {i + 1}", inline_shrunk(samples[i], alt)))
+    images.append((f"mean of {NUM_SAMPLES} samples", inline_shrunk(mean, "Mean of the samples")))
+    images.append(("standard deviation", _draw_std_map(std, full_scale)))
     return {"images": images, "full_scale": format_number(full_scale, 2)}
 
 
-def _std_map(std: np.ndarray, full_scale: float) -> InlineImage:
-    small = shrink(error_map(std, np.zeros_like(std), full_scale)[None], MAX_IMAGE_SIDE)[0]
+def _draw_std_map(std: np.ndarray, full_scale: float) -> InlineImage:
+    small = shrink(make_error_map(std, np.zeros_like(std), full_scale)[None], MAX_IMAGE_SIDE)[0]
     return inline_image(small, "Standard deviation of the samples", is_small(std))
 
 
@@ -162,8 +162,8 @@ def _show_neighbors(encoded: EncodedImages, row: int) -> dict[str, Any] | None:
     alt = f"An image and the {NUM_NEIGHBORS} images with the nearest codes"
     return {
         "images": inline_grid(shrink(pixels[nearest], MAX_IMAGE_SIDE), NUM_NEIGHBORS + 1, alt),
-        "average": single_image(average, f"Average of these {NUM_NEIGHBORS + 1} images"),
-        "decoded": single_image(encoded.reconstructions.pixels[row], "Reconstruction"),
+        "average": inline_shrunk(average, f"Average of these {NUM_NEIGHBORS + 1} images"),
+        "decoded": inline_shrunk(encoded.reconstructions.pixels[row], "Reconstruction"),
         "count": NUM_NEIGHBORS,
     }
 
