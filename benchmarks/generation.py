@@ -84,9 +84,9 @@ def _slowly(model: IGPT) -> None:
 
 
 def _peer(model: IGPT) -> Callable[[], object]:
-    from benchmarks.peer_transformers import image_gpt_of
+    from benchmarks.peer_transformers import to_image_gpt
 
-    peer = image_gpt_of(model).to(model.device).eval()
+    peer = to_image_gpt(model).to(model.device).eval()
     first = torch.full((BATCH, 1), len(model.palette), device=model.device)
 
     def generate() -> object:

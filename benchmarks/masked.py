@@ -15,7 +15,7 @@ from benchmarks.tables import Cell, Table, median, ratio
 from pinxit.data.batch import DatasetInfo
 from pinxit.data.images import Images
 from pinxit.models.mae.config import Config
-from pinxit.models.mae.masking import seen_count
+from pinxit.models.mae.masking import num_visible
 from pinxit.models.mae.model import MaskedAutoencoder
 from pinxit.models.results import Loss
 from pinxit.nn.pixels import gather_tokens
@@ -29,26 +29,29 @@ MODELS: tuple[tuple[str, int, int, dict[str, Any]], ...] = (
 
 
 class AllPatches(MaskedAutoencoder):
-    """The same network with mask tokens in the encoder: it works on every patch (as SimMIM)."""
+    """The same network with mask tokens in the encoder, which processes every patch (SimMIM)."""
 
     def __init__(self, config: Config, info: DatasetInfo) -> None:
         super().__init__(config, info)
         assert config.width
-        self.blank = torch.nn.Parameter(0.02 * torch.randn(config.width))
+        self.encoder_mask_token = torch.nn.Parameter(0.02 * torch.randn(config.width))
 
-    def loss_of(self, patches: torch.Tensor, shuffled: torch.Tensor) -> Loss:
-        count = seen_count(self.patches, self.config.mask_ratio)
-        seen, hidden = shuffled[:, :count], shuffled[:, count:]
-        h = self.blank.expand(len(patches), self.patches, -1).clone()
-        known = self.embedding(self.values(gather_tokens(patches, seen)))
-        h = h.scatter(1, seen[..., None].expand_as(known), known.to(h.dtype)) + self.places
-        h = torch.cat((self.summary.expand(len(h), 1, -1), h), 1)
+    def loss_for_order(self, patches: torch.Tensor, order: torch.Tensor) -> Loss:
+        count = num_visible(self.num_patches, self.config.mask_ratio)
+        visible, masked = order[:, :count], order[:, count:]
+        h = self.encoder_mask_token.expand(len(patches), self.num_patches, -1).clone()
+        embedded = self.patch_embed(self.normalize(gather_tokens(patches, visible)))
+        h = (
+            h.scatter(1, visible[..., None].expand_as(embedded), embedded.to(h.dtype))
+            + self.pos_embed
+        )
+        h = torch.cat((self.cls_token.expand(len(h), 1, -1), h), 1)
         for layer in self.encoder:
             h = layer(h)
-        raster = torch.arange(self.patches, device=patches.device).expand(len(patches), -1)
-        made = gather_tokens(self.decoded(self.norm(h), raster), hidden)
-        error = (made.float() - self.targets(gather_tokens(patches, hidden))).square().mean()
-        return Loss(error, {"masked_error": error.detach()}, "squared error per pixel")
+        raster = torch.arange(self.num_patches, device=patches.device).expand(len(patches), -1)
+        predicted = gather_tokens(self.decode(self.norm(h), raster), masked)
+        mse = (predicted.float() - self.targets(gather_tokens(patches, masked))).square().mean()
+        return Loss(mse, {"masked_mse": mse.detach()}, "MSE per pixel")
 
 
 def masked(quick: bool) -> Iterator[Table]:
@@ -129,13 +132,13 @@ def _peer(
     model: MaskedAutoencoder, images: Images, batch: int, bf16: bool
 ) -> Callable[[int], float]:
     """Training steps of the peer, timed; as the documentation has it."""
-    from benchmarks.peer_transformers import vit_mae_of
+    from benchmarks.peer_transformers import to_vit_mae
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    peer = vit_mae_of(model).to(device).train()
+    peer = to_vit_mae(model).to(device).train()
     optimizer = torch.optim.AdamW(peer.parameters(), 1e-3, fused=True)
     pixels = torch.from_numpy(np.array(images.pixels)).permute(0, 3, 1, 2)
-    x = ((pixels.float() / 255 - model.centre) / model.scale).contiguous().to(device)
+    x = ((pixels.float() / 255 - model.mean) / model.std).contiguous().to(device)
 
     def train(steps: int) -> float:
         start = time.perf_counter()

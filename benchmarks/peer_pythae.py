@@ -1,9 +1,9 @@
-"""pythae's default VAE in a process of its own, as its tutorial has it.
+"""Train and sample pythae's default VAE, as in its tutorial, in a process of its own.
 
     python -m benchmarks.peer_pythae FOLDER --latent-dim 64 --epochs 1 --samples 5000
 
-FOLDER holds train.npy and test.npy, uint8 [n, height, width, channel]; samples.npy and
-reconstructions.npy are written there, and told.json: seconds and versions.
+FOLDER holds train.npy and test.npy, uint8 [n, height, width, channel]. Writes samples.npy,
+reconstructions.npy and timing.json (seconds, number of images and parameters, version) there.
 """
 
 from __future__ import annotations
@@ -17,71 +17,74 @@ from typing import Any
 
 import numpy as np
 
-CHUNK = 500
+RECONSTRUCTION_BATCH = 500
 
 
 def main() -> None:
-    """Train, sample, reconstruct, and write all down."""
+    """Train, sample, reconstruct, and write the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--latent-dim", type=int, default=64)
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--samples", type=int, default=5_000)
     parser.add_argument("--seed", type=int, default=8)  # pythae's own default
-    given = parser.parse_args()
-    train, test = (_unit(np.load(given.folder / f"{name}.npy")) for name in ("train", "test"))
-    model, seconds = _trained(train, given)
-    samples = _sampled(model, given.samples)
-    np.save(given.folder / "samples.npy", _pixels(samples))
-    np.save(given.folder / "reconstructions.npy", _pixels(_reconstructed(model, test)))
-    told = {
+    args = parser.parse_args()
+    train, test = (_to_float(np.load(args.folder / f"{name}.npy")) for name in ("train", "test"))
+    model, seconds = _train(train, args)
+    samples = _sample(model, args.samples)
+    np.save(args.folder / "samples.npy", _to_uint8(samples))
+    np.save(args.folder / "reconstructions.npy", _to_uint8(_reconstruct(model, test)))
+    timing = {
         "seconds": seconds,
-        "images": given.epochs * len(train),
+        "images": args.epochs * len(train),
         "parameters": sum(p.numel() for p in model.parameters()),
         "version": version("pythae"),
     }
-    (given.folder / "told.json").write_text(json.dumps(told))
+    (args.folder / "timing.json").write_text(json.dumps(timing))
 
 
-def _unit(pixels: np.ndarray) -> np.ndarray:
-    """Channels first, 0 to 1."""
+def _to_float(pixels: np.ndarray) -> np.ndarray:
+    """Pixels to floats from 0 to 1, channels first."""
     return (pixels.transpose(0, 3, 1, 2) / 255).astype(np.float32)
 
 
-def _pixels(x: Any) -> np.ndarray:
+def _to_uint8(x: Any) -> np.ndarray:
     return (x.clamp(0, 1) * 255).round().byte().numpy().transpose(0, 2, 3, 1)
 
 
-def _trained(train: np.ndarray, given: argparse.Namespace) -> tuple[Any, float]:
-    """Its default network and settings (MSE, Adam at 1e-4, batches of 64); seconds it trained."""
+def _train(train: np.ndarray, args: argparse.Namespace) -> tuple[Any, float]:
+    """Train its default network with its default settings (MSE, Adam at 1e-4, batches of 64).
+
+    Returns the model and the seconds of training.
+    """
     from pythae.models import VAE, VAEConfig  # pyright: ignore[reportMissingImports]
     from pythae.pipelines import TrainingPipeline  # pyright: ignore[reportMissingImports]
     from pythae.trainers import BaseTrainerConfig  # pyright: ignore[reportMissingImports]
 
-    model = VAE(VAEConfig(input_dim=train.shape[1:], latent_dim=given.latent_dim))
-    settings = BaseTrainerConfig(
-        output_dir=str(given.folder / "runs"), num_epochs=given.epochs, seed=given.seed
+    model = VAE(VAEConfig(input_dim=train.shape[1:], latent_dim=args.latent_dim))
+    training_config = BaseTrainerConfig(
+        output_dir=str(args.folder / "runs"), num_epochs=args.epochs, seed=args.seed
     )
     start = time.perf_counter()
-    TrainingPipeline(model=model, training_config=settings)(train_data=train)
+    TrainingPipeline(model=model, training_config=training_config)(train_data=train)
     return model.eval(), time.perf_counter() - start
 
 
-def _sampled(model: Any, count: int) -> Any:
+def _sample(model: Any, num_samples: int) -> Any:
     import torch
     from pythae.samplers import NormalSampler  # pyright: ignore[reportMissingImports]
 
     torch.manual_seed(0)
-    return NormalSampler(model=model).sample(num_samples=count).cpu()
+    return NormalSampler(model=model).sample(num_samples=num_samples).cpu()
 
 
-def _reconstructed(model: Any, test: np.ndarray) -> Any:
-    """From the mean of the posterior, which is kinder to it than its `reconstruct`, a sample."""
+def _reconstruct(model: Any, test: np.ndarray) -> Any:
+    """Decode the posterior mean, which is closer than its `reconstruct` (a posterior sample)."""
     import torch
 
-    chunks = torch.from_numpy(test).split(CHUNK)
+    batches = torch.from_numpy(test).split(RECONSTRUCTION_BATCH)
     with torch.inference_mode():
-        return torch.cat([model.predict(chunk.to(model.device)).recon_x.cpu() for chunk in chunks])
+        return torch.cat([model.predict(x.to(model.device)).recon_x.cpu() for x in batches])
 
 
 if __name__ == "__main__":

@@ -1,16 +1,17 @@
-"""The same networks in `transformers`, with our weights: to compare outputs and speed."""
+"""The same networks in `transformers` with the weights of ours, to compare outputs and speed."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 
-def vit_mae_of(model: Any) -> Any:
-    """A ViTMAEForPreTraining that computes what our masked autoencoder of square images does.
+def to_vit_mae(model: Any) -> Any:
+    """Return a ViTMAEForPreTraining with the weights of a masked autoencoder of square images.
 
-    Its pixel values are ours less `centre`, by `scale`.
+    Its `pixel_values` are pixels from 0 to 1, standardized by `model.mean` and `model.std`.
     """
     from transformers import ViTMAEConfig, ViTMAEForPreTraining
 
@@ -34,39 +35,40 @@ def vit_mae_of(model: Any) -> Any:
         )
     )
     ours = {name: tensor.detach() for name, tensor in model.state_dict().items()}
-    first = ours["embedding.weight"].unflatten(
+    patch_embed = ours["patch_embed.weight"].unflatten(
         1, (config.patch_size, config.patch_size, info.channels)
     )
     theirs = {
-        "vit.embeddings.cls_token": ours["summary"][None, None],
-        "vit.embeddings.patch_embeddings.projection.weight": first.permute(0, 3, 1, 2),
-        "vit.embeddings.patch_embeddings.projection.bias": ours["embedding.bias"],
-        "decoder.mask_token": ours["hole"][None, None],
-        "vit.embeddings.position_embeddings": _with_class(model.places),
-        "decoder.decoder_pos_embed": _with_class(model.decoder_places),
+        "vit.embeddings.cls_token": ours["cls_token"][None, None],
+        "vit.embeddings.patch_embeddings.projection.weight": patch_embed.permute(0, 3, 1, 2),
+        "vit.embeddings.patch_embeddings.projection.bias": ours["patch_embed.bias"],
+        "decoder.mask_token": ours["mask_token"][None, None],
+        "vit.embeddings.position_embeddings": _with_cls_position(model.pos_embed),
+        "decoder.decoder_pos_embed": _with_cls_position(model.decoder_pos_embed),
         **_linear("vit.layernorm", ours, "norm"),
-        **_linear("decoder.decoder_embed", ours, "narrow"),
+        **_linear("decoder.decoder_embed", ours, "decoder_embed"),
         **_linear("decoder.decoder_norm", ours, "decoder_norm"),
         **_linear("decoder.decoder_pred", ours, "head"),
     }
-    for half, layers in (("encoder", "vit.layers"), ("decoder", "decoder.decoder_layers")):
-        for number in range(len(getattr(model, half))):
-            theirs |= _vit_layer(ours, f"{half}.{number}", f"{layers}.{number}")
+    for i in range(config.depth):
+        theirs |= _vit_layer(ours, f"encoder.{i}", f"vit.layers.{i}")
+    for i in range(config.decoder_depth):
+        theirs |= _vit_layer(ours, f"decoder.{i}", f"decoder.decoder_layers.{i}")
     _load(peer, theirs)
     return peer
 
 
-def image_gpt_of(model: Any) -> Any:
-    """An ImageGPTForCausalImageModeling that gives our autoregressive iGPT's logits.
+def to_image_gpt(model: Any) -> Any:
+    """Return an ImageGPTForCausalImageModeling with the weights of an autoregressive iGPT.
 
-    Its first token is the number of colours, then ours but the last.
+    Its `input_ids` are the start token (the palette size), then the image's tokens but the last.
     """
     from transformers import ImageGPTConfig, ImageGPTForCausalImageModeling
 
-    config, colors = model.config, len(model.palette)
+    config, palette_size = model.config, len(model.palette)
     peer = ImageGPTForCausalImageModeling(
         ImageGPTConfig(
-            vocab_size=colors + 1,
+            vocab_size=palette_size + 1,
             n_positions=model.seq_len,
             n_embd=config.width,
             n_layer=config.depth,
@@ -78,8 +80,6 @@ def image_gpt_of(model: Any) -> Any:
             attn_pdrop=0.0,
         )
     )
-    import torch
-
     ours = {name: tensor.detach() for name, tensor in model.state_dict().items()}
     theirs = {
         "transformer.wte.weight": torch.cat(
@@ -89,23 +89,26 @@ def image_gpt_of(model: Any) -> Any:
         "transformer.ln_f.weight": ours["norm.weight"],
         "lm_head.weight": ours["head.weight"],
     }
-    pairs = (("attn.c_attn", "attention.qkv"), ("attn.c_proj", "attention.out"))
-    for number in range(len(model.layers)):
-        us, them = f"layers.{number}", f"transformer.h.{number}"
+    linear_layers = (
+        ("attn.c_attn", "attention.qkv"),
+        ("attn.c_proj", "attention.out"),
+        ("mlp.c_fc", "up"),
+        ("mlp.c_proj", "down"),
+    )
+    for i in range(config.depth):
+        us, them = f"layers.{i}", f"transformer.h.{i}"
         for norm in ("1", "2"):
             theirs[f"{them}.ln_{norm}.weight"] = ours[f"{us}.norm{norm}.weight"]
-        for theirs_name, name in (*pairs, ("mlp.c_fc", "up"), ("mlp.c_proj", "down")):
-            theirs[f"{them}.{theirs_name}.weight"] = ours[f"{us}.{name}.weight"].t()
-            theirs[f"{them}.{theirs_name}.bias"] = ours[f"{us}.{name}.bias"]
-    _load(peer, theirs, but="attn.bias")
+        for their_name, name in linear_layers:
+            theirs[f"{them}.{their_name}.weight"] = ours[f"{us}.{name}.weight"].t()
+            theirs[f"{them}.{their_name}.bias"] = ours[f"{us}.{name}.bias"]
+    _load(peer, theirs, ignore_suffix="attn.bias")
     return peer
 
 
-def _with_class(places: Tensor) -> Tensor:
-    """Positions of the patches, and none of the class token before them."""
-    import torch
-
-    return torch.cat((torch.zeros_like(places[:1]), places))[None]
+def _with_cls_position(pos_embed: Tensor) -> Tensor:
+    """Prepend zeros: the class token has no positional embedding."""
+    return torch.cat((torch.zeros_like(pos_embed[:1]), pos_embed))[None]
 
 
 def _linear(them: str, ours: dict[str, Tensor], us: str) -> dict[str, Tensor]:
@@ -127,9 +130,13 @@ def _vit_layer(ours: dict[str, Tensor], us: str, them: str) -> dict[str, Tensor]
     return theirs
 
 
-def _load(peer: Any, weights: dict[str, Tensor], but: str = "none") -> None:
-    """Raises where a weight is left over on either side, save those whose names end in `but`."""
+def _load(peer: Any, weights: dict[str, Tensor], ignore_suffix: str | None = None) -> None:
+    """Load weights. Raises RuntimeError for missing or unknown ones.
+
+    Missing weights whose names end in `ignore_suffix` are ignored.
+    """
     missing, unknown = peer.load_state_dict(weights, strict=False)
-    missing = [name for name in missing if not name.endswith(but)]
+    if ignore_suffix:
+        missing = [name for name in missing if not name.endswith(ignore_suffix)]
     if missing or unknown:
-        raise RuntimeError(f"not the same network: {missing} and {unknown}")
+        raise RuntimeError(f"the networks differ: missing {missing}, unknown {unknown}")

@@ -78,10 +78,10 @@ def _pythae(images: Images, epochs: int) -> Made:
     command = [sys.executable, "-m", "benchmarks.peer_pythae", str(folder)]
     options = ["--latent-dim", str(LATENT), "--epochs", str(epochs), "--samples", str(MADE)]
     seconds = seconds_of([*command, *options])
-    told = json.loads((folder / "told.json").read_text())
-    name = f"pythae {told['version']}, {epochs} epoch{'s' if epochs > 1 else ''}"
+    timing = json.loads((folder / "timing.json").read_text())
+    name = f"pythae {timing['version']}, {epochs} epoch{'s' if epochs > 1 else ''}"
     made = [Images(np.load(folder / f"{n}.npy")) for n in ("samples", "reconstructions")]
-    return Made(name, told["seconds"], seconds, *made)
+    return Made(name, timing["seconds"], seconds, *made)
 
 
 def _empty(folder: Path) -> Path:

@@ -331,7 +331,7 @@ def test_the_network_is_that_of_transformers():
     peers = pytest.importorskip("benchmarks.peer_transformers")
     pytest.importorskip("transformers")
     model = tiny()
-    peer = peers.image_gpt_of(model).eval()
+    peer = peers.to_image_gpt(model).eval()
     tokens = torch.randint(len(model.palette), (4, model.seq_len))
     first = torch.full((4, 1), len(model.palette))
     theirs = peer(input_ids=torch.cat((first, tokens[:, :-1]), 1)).logits

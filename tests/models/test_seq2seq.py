@@ -112,7 +112,7 @@ def test_what_is_seen_around_a_place_is_a_sum_of_one_vector_of_each_table():
 @settings(max_examples=20, deadline=None)
 def test_codes_share_the_vectors_of_their_digits_and_pairs_of_digits(levels):
     fsq, told = FSQ(levels), shared(levels)
-    digits = (fsq.vectors(torch.arange(len(told))) * (fsq.levels // 2)).round()
+    digits = (fsq.dequantize(torch.arange(len(told))) * (fsq.levels // 2)).round()
     n = len(levels)
     assert (told.sum(1) == n + n * (n - 1) // 2).all()
     alike = (digits[:, None] == digits[None]).sum(-1)  # digits that two codes have in common

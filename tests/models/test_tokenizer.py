@@ -1,4 +1,4 @@
-"""Image tokens: rounding, codes and back, codebooks that live."""
+"""The image tokenizer: quantization, codes to vectors and back, and the codebook's updates."""
 
 from __future__ import annotations
 
@@ -24,91 +24,91 @@ def small(**options):
 
 
 @given(levels=st.lists(st.integers(3, 9), min_size=1, max_size=4).map(tuple))
-def test_every_code_is_a_vector_and_every_vector_that_code(levels):
+def test_codes_and_vectors_are_one_to_one(levels):
     fsq = FSQ(levels)
     codes = torch.arange(np.prod(levels))
-    vectors = fsq.vectors(codes)
+    vectors = fsq.dequantize(codes)
     assert len({tuple(v) for v in vectors.tolist()}) == len(codes)
     digits = (vectors * (fsq.levels // 2)).round().long() + fsq.levels // 2
-    assert torch.equal((digits * fsq.places).sum(-1), codes)
+    assert torch.equal((digits * fsq.basis).sum(-1), codes)
 
 
 @given(
     levels=st.lists(st.integers(3, 9), min_size=1, max_size=4).map(tuple),
     seed=st.integers(0, 9),
 )
-def test_rounding_gives_the_vector_of_its_code(levels, seed):
+def test_quantized_vectors_are_those_of_their_codes(levels, seed):
     fsq = FSQ(levels)
     z = 4 * torch.randn(50, len(levels), generator=torch.Generator().manual_seed(seed))
-    found = fsq(z)
-    assert torch.allclose(found.vectors, fsq.vectors(found.codes), atol=1e-5)
-    assert found.codes.min() >= 0
-    assert found.codes.max() < np.prod(levels)
+    quantized = fsq(z)
+    assert torch.allclose(quantized.vectors, fsq.dequantize(quantized.codes), atol=1e-5)
+    assert quantized.codes.min() >= 0
+    assert quantized.codes.max() < np.prod(levels)
 
 
 @given(levels=st.lists(st.integers(3, 9), min_size=1, max_size=4).map(tuple))
-def test_noise_moves_one_number_by_one_level_and_leaves_the_code(levels):
+def test_noise_shifts_one_dimension_by_one_level_and_keeps_the_code(levels):
     fsq = FSQ(levels, noise=1.0).train()
     z = 3 * torch.randn(200, len(levels))
-    found, quiet = fsq(z), fsq.eval()(z)
-    assert torch.equal(found.codes, quiet.codes)
-    steps = ((found.vectors - quiet.vectors) * (fsq.levels // 2)).round().abs()
-    assert (steps.sum(-1) <= 1).all(), "an outermost level may stay"
+    noisy, exact = fsq(z), fsq.eval()(z)
+    assert torch.equal(noisy.codes, exact.codes)
+    steps = ((noisy.vectors - exact.vectors) * (fsq.levels // 2)).round().abs()
+    assert (steps.sum(-1) <= 1).all(), "a shift beyond the outermost level is clamped"
     assert steps.sum() > 50
-    assert (found.vectors.abs() <= 1 + 1e-6).all()
+    assert (noisy.vectors.abs() <= 1 + 1e-6).all()
 
 
-def test_every_level_can_be_reached():
+def test_every_level_is_reachable():
     fsq = FSQ((8, 5))
     line = torch.linspace(-9, 9, 400)
     z = torch.stack(torch.meshgrid(line, line, indexing="ij"), -1)
     assert len(fsq(z).codes.unique()) == 40
 
 
-def test_gradients_pass_the_rounding_as_if_it_were_not_there():
+def test_gradients_are_straight_through():
     fsq, z = FSQ((5, 5)), torch.tensor([[0.3, -0.2]], requires_grad=True)
     fsq(z).vectors.sum().backward()
-    through = z.grad.clone()
+    straight_through = z.grad.clone()
     z.grad = None
-    (fsq.bounded(z) / (fsq.levels // 2)).sum().backward()
-    assert torch.allclose(through, z.grad)
+    (fsq.bound(z) / (fsq.levels // 2)).sum().backward()
+    assert torch.allclose(straight_through, z.grad)
 
 
-def test_vq_takes_the_nearest_code():
+def test_vq_returns_the_nearest_code():
     vq = VQ(7, 3).eval()
     z = torch.randn(40, 3)
-    slow = [int(np.argmin([float((one - c).square().sum()) for c in vq.codebook])) for one in z]
-    assert vq(z).codes.tolist() == slow
+    expected = [int(np.argmin([float((v - c).square().sum()) for c in vq.codebook])) for v in z]
+    assert vq(z).codes.tolist() == expected
 
 
-def test_the_codebook_follows_the_vectors_and_dead_codes_are_revived():
+def test_codebook_follows_the_vectors_and_dead_codes_are_reset():
     torch.manual_seed(0)
     vq = VQ(8, 2).train()
-    centres = torch.tensor(list(itertools.product((-5.0, 0.0, 5.0), (-5.0, 5.0))))
-    vq.codebook.copy_(torch.cat([centres + 1, torch.full((2, 2), 100.0)]))  # two far from all
+    centers = torch.tensor(list(itertools.product((-5.0, 0.0, 5.0), (-5.0, 5.0))))
+    vq.codebook.copy_(torch.cat([centers + 1, torch.full((2, 2), 100.0)]))  # two are far away
     vq.counts.fill_(1.0)
     vq.sums.copy_(vq.codebook)
     for _ in range(600):
-        vq(centres[torch.randint(6, (64,))] + 0.1 * torch.randn(64, 2))
-    assert (torch.cdist(centres, vq.codebook).amin(1) < 0.3).all(), "codes follow the vectors"
-    assert (torch.cdist(vq.codebook, centres).amin(1) < 0.3).all(), "no code is left far away"
+        vq(centers[torch.randint(6, (64,))] + 0.1 * torch.randn(64, 2))
+    assert (torch.cdist(centers, vq.codebook).amin(1) < 0.3).all(), "codes follow the vectors"
+    assert (torch.cdist(vq.codebook, centers).amin(1) < 0.3).all(), "dead codes are reset"
 
 
-@pytest.mark.parametrize("kind", ["fsq", "vq"])
-def test_tokens_decode_to_the_reconstruction(kind):
-    model, images = small(quantizer=kind, patch_size=2, codebook_size=32), blobs(9)
+@pytest.mark.parametrize("quantizer", ["fsq", "vq"])
+def test_tokens_decode_to_the_reconstruction(quantizer):
+    model, images = small(quantizer=quantizer, patch_size=2, codebook_size=32), blobs(9)
     tokens = model.tokenize(images)
     assert tokens.shape == (9, 4, 4)
     assert tokens.max() < model.vocab_size
-    made = model.detokenize(tokens).pixels
-    assert np.array_equal(made, model.reconstruct(images).pixels)
+    pixels = model.detokenize(tokens).pixels
+    assert np.array_equal(pixels, model.reconstruct(images).pixels)
     assert np.array_equal(tokens[3:5], model.tokenize(images[3:5]))
 
 
-@pytest.mark.parametrize("kind", ["fsq", "vq"])
-def test_it_learns_to_reconstruct(kind):
+@pytest.mark.parametrize("quantizer", ["fsq", "vq"])
+def test_training_improves_reconstruction(quantizer):
     torch.manual_seed(0)
-    model = small(quantizer=kind, patch_size=2, codebook_size=64).train()
+    model = small(quantizer=quantizer, patch_size=2, codebook_size=64).train()
     optimizer = torch.optim.Adam(model.parameters(), 3e-3)
     batch = blobs().batch(np.arange(48))
     for _ in range(150):
@@ -117,26 +117,26 @@ def test_it_learns_to_reconstruct(kind):
         optimizer.step()
     model.eval()
     test = blobs().split("test")
-    wrong = test.pixels.astype(float) - model.reconstruct(test).pixels
-    flat = test.pixels.astype(float) - test.pixels.mean()
-    assert (wrong**2).mean() < 0.15 * (flat**2).mean()
+    error = test.pixels.astype(float) - model.reconstruct(test).pixels
+    deviation = test.pixels.astype(float) - test.pixels.mean()
+    assert (error**2).mean() < 0.15 * (deviation**2).mean()
 
 
-def test_perplexity_counts_codes_as_if_used_evenly():
+def test_perplexity_is_the_effective_number_of_codes():
     assert perplexity(torch.arange(8), 20) == pytest.approx(8)
     assert perplexity(torch.zeros(8, dtype=torch.long), 20) == pytest.approx(1)
 
 
-def test_what_cannot_be_is_refused():
+def test_invalid_options_and_tokens_are_rejected():
     info = blobs().info()
     with pytest.raises(UsageError, match="does not divide images of 8 x 8; these do: 1, 2, 4, 8"):
         Config(patch_size=3).resolve(info)
-    with pytest.raises(UsageError, match="fsq_levels are 3 or more"):
+    with pytest.raises(UsageError, match="fsq_levels must be 3 or more"):
         Config(fsq_levels=(8, 1))
     model = small(patch_size=2)
-    with pytest.raises(UsageError, match="tokens are"):
+    with pytest.raises(UsageError, match="tokens must be"):
         model.detokenize(np.zeros((1, 8, 8), int))
-    with pytest.raises(UsageError, match="numbers from 0 to 999"):
+    with pytest.raises(UsageError, match="between 0 and 999"):
         model.detokenize(np.full((1, 4, 4), 1000))
     with pytest.raises(UsageError, match="takes images of 8x8x1"):
         model.tokenize(blobs(2, 16, 16))

@@ -1,9 +1,9 @@
 """Masked autoencoder (He et al. 2021, "Masked Autoencoders Are Scalable Vision Learners").
 
-    a few patches -> encoder (those alone) -> decoder (mask tokens at all other places) -> pixels
+    visible patches -> encoder -> + mask tokens for the other patches -> decoder -> pixels
 
-trained on the squared error of the patches that were not seen. It learns what images are like,
-and completes them with the average of what could be there: no chance, hence nothing to sample.
+trained on the squared error of the masked patches. It learns features, and completes images with
+the mean of what is possible. It has no likelihood and cannot sample.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from pinxit.models.mae.config import Config as Config
 if TYPE_CHECKING:
     from pinxit.models.mae.model import MaskedAutoencoder
 
+PUBLIC_NAME = "MAE"
 ABILITIES = ("complete", "embed")
 
 
 def build(config: Config, info: DatasetInfo) -> MaskedAutoencoder:
-    """The model of a configuration, for images with these facts."""
+    """Build the model of a configuration, for images with this `info`."""
     from pinxit.models.mae.model import MaskedAutoencoder
 
     return MaskedAutoencoder(config.resolve(info), info)

@@ -1,52 +1,48 @@
-"""Options of masked autoencoders."""
+"""Options of the MAE. The comment above a field is its help on the command line."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from pinxit.data.batch import DatasetInfo
 from pinxit.errors import UsageError
 from pinxit.models.config import choose_num_heads
 
-if TYPE_CHECKING:
-    pass
-
-
-MANY = 100  # patches that are enough where the patch is chosen: training time grows with them
+MAX_DEFAULT_PATCHES = 100  # where the patch size is chosen
 
 
 @dataclass(frozen=True)
 class Config:
-    """A masked autoencoder: what is None is chosen from the images."""
+    """A masked autoencoder. None: chosen from the images."""
 
-    # pixels a side of a patch; None: the smallest that divides and makes at most 100 patches
+    # patch size in pixels; None: the smallest above 1 that gives at most 100 patches
     patch_size: int | None = None
-    # share of the patches that the encoder does not see
+    # fraction of the patches that are masked
     mask_ratio: float = 0.75
-    # which they are: anywhere, in a few rectangles, or in a regular pattern
+    # mask random patches, blocks (rectangles of patches, as in BEiT), or all but a regular grid
     masking: Literal["random", "block", "grid"] = "random"
-    # predict each patch less its mean and by its deviation: better features, paler completions
+    # predict pixels standardized by patch: better features, worse completions (He 2021, table 1d)
     norm_pix_loss: bool = False
-    # numbers a patch has in the encoder; None: chosen
+    # embedding dimension of the encoder
     width: int | None = None
-    # layers of the encoder; None: chosen
+    # encoder layers
     depth: int | None = None
-    # attention heads of the encoder; None: chosen
+    # attention heads of the encoder
     heads: int | None = None
-    # numbers a patch has in the decoder; None: chosen
+    # embedding dimension of the decoder
     decoder_width: int | None = None
-    # layers of the decoder
+    # decoder layers
     decoder_depth: int = 2
-    # attention heads of the decoder; None: chosen
+    # attention heads of the decoder
     decoder_heads: int | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.mask_ratio < 1:
             raise UsageError(
-                f"mask_ratio lies between 0 and 1 (0.75 hides 3 patches in 4), "
+                f"mask_ratio must be between 0 and 1 (0.75 masks 3 of 4 patches), "
                 f"not {self.mask_ratio:g}."
             )
         for name in ("patch_size", "depth", "heads", "decoder_depth", "decoder_heads"):
@@ -54,12 +50,12 @@ class Config:
             if value is not None and value < 1:
                 raise UsageError(f"{name} must be at least 1, not {value}.")
         for width, heads in (("width", "heads"), ("decoder_width", "decoder_heads")):
-            _fits(width, getattr(self, width), heads, getattr(self, heads))
+            _check_width(width, getattr(self, width), heads, getattr(self, heads))
 
     def resolve(self, info: DatasetInfo) -> Config:
-        """The same with every open choice made from the images.
+        """Return the configuration with every None chosen from the images.
 
-        Raises UsageError for a patch that does not divide them, or is all of them.
+        Raises UsageError for a patch size that does not divide the images, or gives one patch.
         """
         patch_size = _choose_patch_size(self.patch_size, info)
         small = info.dims <= 256
@@ -76,23 +72,23 @@ class Config:
         )
 
 
-def _fits(width_name: str, width: int | None, heads_name: str, heads: int | None) -> None:
+def _check_width(width_name: str, width: int | None, heads_name: str, heads: int | None) -> None:
     if width is None:
         return
-    if width < 4 or width % 4:  # sine and cosine of rows and of columns
-        raise UsageError(f"{width_name} is a multiple of 4, not {width}.")
+    if width < 4 or width % 4:  # sine and cosine of the row and of the column
+        raise UsageError(f"{width_name} must be a multiple of 4, not {width}.")
     if heads is not None and width % heads:
         raise UsageError(f"{heads_name} {heads} does not divide {width_name} {width}.")
 
 
-def _choose_patch_size(asked: int | None, info: DatasetInfo) -> int:
+def _choose_patch_size(patch_size: int | None, info: DatasetInfo) -> int:
     common = math.gcd(info.height, info.width)
-    count = {n: (info.height // n) * (info.width // n) for n in range(1, common + 1)}
-    divide = [n for n in count if common % n == 0 and count[n] > 1]
-    if asked is not None and asked not in divide:
+    num_patches = {n: (info.height // n) * (info.width // n) for n in range(1, common + 1)}
+    divisors = [n for n in num_patches if common % n == 0 and num_patches[n] > 1]
+    if patch_size is not None and patch_size not in divisors:
         raise UsageError(
-            f"patch_size {asked} does not divide images of {info.width} x {info.height} into "
-            f"patches; these do: {', '.join(map(str, divide))}."
+            f"patch_size {patch_size} does not divide images of {info.width} x {info.height} into "
+            f"patches; these do: {', '.join(map(str, divisors))}."
         )
-    fit = [n for n in divide if n > 1 and count[n] <= MANY]
-    return asked or (fit[0] if fit else divide[-1])
+    small = [n for n in divisors if n > 1 and num_patches[n] <= MAX_DEFAULT_PATCHES]
+    return patch_size or (small[0] if small else divisors[-1])

@@ -1,7 +1,7 @@
-"""Patches of images, which of them are hidden, and where they stand.
+"""Random orders of an image's patches: the first ones are visible, the others are masked.
 
-A mask is made by ordering the patches of each image by a score: the first are seen. So exactly
-the stated count is seen, whatever the kind of masking.
+Each kind of masking gives every patch a score and sorts by it, so that exactly the stated number
+of patches is visible.
 """
 
 from __future__ import annotations
@@ -14,58 +14,62 @@ from torch import Tensor
 
 Masking = Literal["random", "block", "grid"]
 Order = Int64[Tensor, "batch patches"]
+Positions = Int64[Tensor, "patches two"]  # row and column of each patch
 
-RECTANGLES = 3  # of block masking
-
-
-def seen_count(patches: int, ratio: float) -> int:
-    """Patches that are left: round((1 - ratio) * patches), but one at least and never all."""
-    return min(max(1, round((1 - ratio) * patches)), patches - 1)
+NUM_RECTANGLES = 3  # per image, in block masking
+BAYER_BITS = 6  # of the ordered dither matrix, 64 x 64
 
 
-def order(kind: Masking, batch: int, rows: int, columns: int, device: torch.device) -> Order:
-    """The patches of each image in an order of chance; those seen are the first of it."""
+def num_visible(num_patches: int, mask_ratio: float) -> int:
+    """round((1 - mask_ratio) * num_patches), but at least one and never all."""
+    return min(max(1, round((1 - mask_ratio) * num_patches)), num_patches - 1)
+
+
+def mask_order(kind: Masking, batch: int, rows: int, columns: int, device: torch.device) -> Order:
+    """Return a random order of the patches of each image; the first ones are visible."""
     noise = torch.rand(batch, rows * columns, device=device)
     if kind == "random":
         return noise.argsort(1)
-    place = torch.stack(
+    positions = torch.stack(
         torch.meshgrid(
             torch.arange(rows, device=device), torch.arange(columns, device=device), indexing="ij"
         ),
         -1,
     ).flatten(0, 1)
     if kind == "grid":
-        return (_lattice(batch, place) + noise).argsort(1)
-    return (_outside(batch, rows, columns, place) + 1e-4 * noise).argsort(1, descending=True)
+        return (_bayer_rank(batch, positions) + noise).argsort(1)
+    distance = _distance_to_rectangles(batch, rows, columns, positions)
+    return (distance + 1e-4 * noise).argsort(1, descending=True)
 
 
-def _lattice(batch: int, place: Int64[Tensor, "patches two"]) -> Float[Tensor, "batch patches"]:
-    """Ranks of an ordered dither (Bayer 1973), moved at random: the first ones lie evenly.
+def inverse_order(order: Order) -> Order:
+    """Return the inverse permutation: the index of each patch in the order."""
+    return order.argsort(1)
 
-    A quarter of the ranks is every second place of every second row.
+
+def _bayer_rank(batch: int, positions: Positions) -> Float[Tensor, "batch patches"]:
+    """Ranks of an ordered dither (Bayer 1973), shifted at random: low ranks are evenly spread.
+
+    The lowest quarter of the ranks is every second patch of every second row.
     """
-    moved = place + torch.randint(64, (batch, 1, 2), device=place.device)
-    row, column = moved.unbind(-1)
+    size = 2**BAYER_BITS
+    shifted = positions + torch.randint(size, (batch, 1, 2), device=positions.device)
+    row, column = shifted.unbind(-1)
     rank = torch.zeros_like(row)
-    for bit in range(6):  # a pattern of 64 x 64, its places' bits reversed and interleaved
+    for bit in range(BAYER_BITS):  # interleave the bits of row ^ column and column, reversed
         a, b = row >> bit & 1, column >> bit & 1
         rank = rank * 4 + 2 * (a ^ b) + b
     return rank.float()
 
 
-def _outside(
-    batch: int, rows: int, columns: int, place: Int64[Tensor, "patches two"]
+def _distance_to_rectangles(
+    batch: int, rows: int, columns: int, positions: Positions
 ) -> Float[Tensor, "batch patches"]:
-    """How far a place is from the nearest of a few rectangles that grow, each of its own shape."""
-    device = place.device
+    """Distance to the nearest of a few random rectangles, each with its own aspect ratio."""
+    device = positions.device
     size = torch.tensor([rows, columns], device=device, dtype=torch.float)
-    centre = torch.rand(batch, RECTANGLES, 1, 2, device=device) * size
-    stretch = torch.empty(batch, RECTANGLES, 1, 1, device=device).uniform_(-0.7, 0.7)
-    shape = torch.cat((stretch, -stretch), -1).exp()  # as BEiT: aspects of 1 : 4 to 4 : 1
-    far = (place + 0.5 - centre).abs() / shape
-    return far.amax(-1).amin(1)
-
-
-def restoring(shuffled: Order) -> Order:
-    """The inverse permutation: where in the order each patch stands."""
-    return shuffled.argsort(1)
+    center = torch.rand(batch, NUM_RECTANGLES, 1, 2, device=device) * size
+    log_aspect = torch.empty(batch, NUM_RECTANGLES, 1, 1, device=device).uniform_(-0.7, 0.7)
+    extent = torch.cat((log_aspect, -log_aspect), -1).exp()  # aspect ratios 1:4 to 4:1, as BEiT
+    distance = (positions + 0.5 - center).abs() / extent
+    return distance.amax(-1).amin(1)

@@ -16,7 +16,7 @@ from pinxit.errors import UsageError
 from pinxit.models.generation import SEEDED, GenerationParams, resolve_params
 from pinxit.models.inputs import check_images, check_mask
 from pinxit.models.mae.config import Config
-from pinxit.models.mae.masking import Order, order, restoring, seen_count
+from pinxit.models.mae.masking import Order, inverse_order, mask_order, num_visible
 from pinxit.models.results import Loss
 from pinxit.nn.chunking import map_in_fixed_batches
 from pinxit.nn.pixels import gather_tokens, patchify, unpatchify
@@ -25,14 +25,19 @@ from pinxit.nn.rng import mix_seed
 from pinxit.nn.transformer import Block
 
 EPS = 1e-6  # of layer norms and of a patch's variance, as in the paper's code
-AT_ONCE = 16  # images, in `complete`: those with as many patches seen go together
+COMPLETE_BATCH = 16  # images that `complete` decodes together, all with equally many patches masked
 
-Values = Float[Tensor, "batch patches numbers"]
+Patches = Float[Tensor, "batch patches patch_dim"]
 Tokens = Float[Tensor, "batch patches width"]
+Visible = Int64[Tensor, "batch visible"]  # indices of the visible patches
 
 
 class MaskedAutoencoder(nn.Module):
-    """A ViT over the visible patches, a light decoder over all."""
+    """A ViT over the visible patches, and a light decoder over all patches."""
+
+    pos_embed: Tensor
+    decoder_pos_embed: Tensor
+    left_to_right = False
 
     def __init__(self, config: Config, info: DatasetInfo) -> None:
         super().__init__()
@@ -41,137 +46,132 @@ class MaskedAutoencoder(nn.Module):
         self.config, self.info = config, info
         self.patch_size: int = config.patch_size
         self.rows, self.columns = info.height // self.patch_size, info.width // self.patch_size
-        self.patches = self.rows * self.columns
-        self.centre, self.scale = info.mean, max(info.std, 0.05)
-        numbers, width, thin = (
-            info.channels * self.patch_size**2,
-            config.width,
-            config.decoder_width,
-        )
-        self.embedding = nn.Linear(numbers, width)
-        self.summary = nn.Parameter(torch.empty(width))  # the class token
+        self.num_patches = self.rows * self.columns
+        self.mean, self.std = info.mean, max(info.std, 0.05)
+        patch_dim = info.channels * self.patch_size**2
+        width, decoder_width = config.width, config.decoder_width
+        self.patch_embed = nn.Linear(patch_dim, width)
+        self.cls_token = nn.Parameter(torch.empty(width))
         self.encoder = nn.ModuleList(
             Block(width, config.heads, eps=EPS) for _ in range(config.depth)
         )
         self.norm = nn.LayerNorm(width, EPS)
-        self.narrow = nn.Linear(width, thin)
-        self.hole = nn.Parameter(torch.empty(thin))  # the mask token
+        self.decoder_embed = nn.Linear(width, decoder_width)
+        self.mask_token = nn.Parameter(torch.empty(decoder_width))
         self.decoder = nn.ModuleList(
-            Block(thin, config.decoder_heads, eps=EPS) for _ in range(config.decoder_depth)
+            Block(decoder_width, config.decoder_heads, eps=EPS) for _ in range(config.decoder_depth)
         )
-        self.decoder_norm = nn.LayerNorm(thin, EPS)
-        self.head = nn.Linear(thin, numbers)
-        self.register_buffer("places", sincos_2d_pos_embed(self.rows, self.columns, width), False)
-        self.register_buffer(
-            "decoder_places", sincos_2d_pos_embed(self.rows, self.columns, thin), False
-        )
-        self._start()
+        self.decoder_norm = nn.LayerNorm(decoder_width, EPS)
+        self.head = nn.Linear(decoder_width, patch_dim)
+        grid = (self.rows, self.columns)
+        self.register_buffer("pos_embed", sincos_2d_pos_embed(*grid, width), False)
+        self.register_buffer("decoder_pos_embed", sincos_2d_pos_embed(*grid, decoder_width), False)
+        self.init_weights()
 
-    places: Tensor
-    decoder_places: Tensor
-    left_to_right = False
-
-    def _start(self) -> None:
-        """Xavier's uniform weights, small tokens (the paper's code)."""
+    def init_weights(self) -> None:
+        """Xavier uniform weights, tokens with standard deviation 0.02 (the paper's code)."""
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.xavier_uniform_(module.weight)
                 nn.init.zeros_(module.bias)
-        nn.init.normal_(self.summary, std=0.02)
-        nn.init.normal_(self.hole, std=0.02)
+        nn.init.normal_(self.cls_token, std=0.02)
+        nn.init.normal_(self.mask_token, std=0.02)
 
     # -- the equations ------------------------------------------------------------------------
 
-    def encoded(self, values: Values, seen: Int64[Tensor, "batch some"]) -> Tokens:
-        """The encoder on some patches alone; the class token first. No mask token is in it."""
-        return self.norm(self._hidden(values, seen, self.config.depth))
+    def encode(self, patches: Patches, visible: Visible) -> Tokens:
+        """Encode the visible patches only; the class token comes first."""
+        return self.norm(self._forward_encoder(patches, visible, self.config.depth))
 
-    def _hidden(
-        self, values: Values, seen: Int64[Tensor, "batch some"] | None, layers: int | None
+    def _forward_encoder(
+        self, patches: Patches, visible: Visible | None, num_layers: int | None
     ) -> Tokens:
-        """After so many layers; `values` are those of the patches that are seen, in that order."""
-        where = self.places if seen is None else self.places[seen]
-        h = self.embedding(values) + where
-        h = torch.cat((self.summary.expand(len(h), 1, -1), h), 1)
-        for layer in self.encoder[:layers]:
+        """Run the first `num_layers` layers; `patches` are at the positions `visible`."""
+        pos_embed = self.pos_embed if visible is None else self.pos_embed[visible]
+        h = self.patch_embed(patches) + pos_embed
+        h = torch.cat((self.cls_token.expand(len(h), 1, -1), h), 1)
+        for layer in self.encoder[:num_layers]:
             h = layer(h)
         return h
 
-    def decoded(self, tokens: Tokens, shuffled: Order, hidden_only: bool = False) -> Values:
-        """Every patch as the decoder has it, in raster order, or those hidden, as they are ordered.
+    def decode(self, tokens: Tokens, order: Order, masked_only: bool = False) -> Patches:
+        """Predict all patches in raster order, or the masked ones in the order's order.
 
-        `tokens` are of the class and of the first patches of the order `shuffled`. The decoder
-        works in that order too: attention asks for none, and the hidden ones stand together.
+        `tokens` are the class token and the first patches of `order`. The decoder works on the
+        patches in that order: attention does not depend on it, and the masked ones are a slice.
         """
-        known = self.narrow(tokens)
-        holes = self.hole.expand(len(known), shuffled.shape[1] - known.shape[1] + 1, -1)
-        h = torch.cat((known[:, 1:], holes), 1) + self.decoder_places[shuffled]
-        h = torch.cat((known[:, :1], h), 1)
+        encoded = self.decoder_embed(tokens)
+        num_masked = order.shape[1] - (encoded.shape[1] - 1)
+        mask_tokens = self.mask_token.expand(len(encoded), num_masked, -1)
+        h = torch.cat((encoded[:, 1:], mask_tokens), 1) + self.decoder_pos_embed[order]
+        h = torch.cat((encoded[:, :1], h), 1)
         for layer in self.decoder[:-1]:
             h = layer(h)
         last = self.decoder[-1]
         assert isinstance(last, Block)
-        h = last.forward_from(h, known.shape[1] if hidden_only else 1)
-        made = self.head(self.decoder_norm(h))
-        return made if hidden_only else gather_tokens(made, restoring(shuffled))
+        h = last.forward_from(h, encoded.shape[1] if masked_only else 1)
+        patches = self.head(self.decoder_norm(h))
+        return patches if masked_only else gather_tokens(patches, inverse_order(order))
 
-    def values(self, patches: Tensor) -> Values:
-        """Patches of pixels (0 to 255) as the encoder sees them."""
-        return (patches.float() / 255 - self.centre) / self.scale
+    def normalize(self, patches: Tensor) -> Patches:
+        """Standardize patches of pixels (0 to 255) by the mean and deviation of the data."""
+        return (patches.float() / 255 - self.mean) / self.std
 
-    def targets(self, patches: Tensor) -> Values:
-        """What the decoder is to give for patches of pixels: as seen, or normalised by patch."""
+    def targets(self, patches: Tensor) -> Patches:
+        """Return what the decoder should predict for patches of pixels.
+
+        They are standardized by the data, or with `norm_pix_loss` each by its own mean and
+        variance.
+        """
         if not self.config.norm_pix_loss:
-            return self.values(patches)
+            return self.normalize(patches)
         x = patches.float() / 255
         variance, mean = torch.var_mean(x, -1, keepdim=True)
         return (x - mean) / (variance + EPS).sqrt()
 
     def loss(self, batch: Batch, progress: float = 1.0) -> Loss:
-        """Mean squared error of the pixels of patches that were not seen (He 2021, section 3).
+        """Mean squared error of the pixels of the masked patches (He 2021, section 3).
 
-        Pixels are from 0 to 1, or with `norm_pix_loss` in deviations of their patch.
+        Pixels are from 0 to 1, or with `norm_pix_loss` standardized by patch.
         """
-        size = len(batch.pixels)
-        device = batch.pixels.device
-        shuffled = order(self.config.masking, size, self.rows, self.columns, device)
-        return self.loss_of(patchify(batch.pixels, self.patch_size), shuffled)
+        batch_size, device = len(batch.pixels), batch.pixels.device
+        order = mask_order(self.config.masking, batch_size, self.rows, self.columns, device)
+        return self.loss_for_order(patchify(batch.pixels, self.patch_size), order)
 
-    def loss_of(self, patches: Tensor, shuffled: Order) -> Loss:
-        """The loss where the first patches of an order are seen."""
-        count = seen_count(self.patches, self.config.mask_ratio)
-        seen, hidden = shuffled[:, :count], shuffled[:, count:]
-        tokens = self.encoded(self.values(gather_tokens(patches, seen)), seen)
-        made = self.decoded(tokens, shuffled, hidden_only=True)
-        wrong = made.float() - self.targets(gather_tokens(patches, hidden))
+    def loss_for_order(self, patches: Tensor, order: Order) -> Loss:
+        """The loss where the first patches of `order` are visible."""
+        count = num_visible(self.num_patches, self.config.mask_ratio)
+        visible, masked = order[:, :count], order[:, count:]
+        tokens = self.encode(self.normalize(gather_tokens(patches, visible)), visible)
+        predictions = self.decode(tokens, order, masked_only=True)
+        errors = predictions.float() - self.targets(gather_tokens(patches, masked))
         if self.config.norm_pix_loss:
-            error = wrong.square().mean()
-            return Loss(error, {"masked_error": error.detach()}, "squared deviations per pixel")
-        error = wrong.square().mean() * self.scale**2
-        return Loss(error, {"masked_error": error.detach()}, "squared error per pixel")
+            mse, unit = errors.square().mean(), "MSE per normalized pixel"
+        else:
+            mse, unit = errors.square().mean() * self.std**2, "MSE per pixel"
+        return Loss(mse, {"masked_mse": mse.detach()}, unit)
 
     def features(self, x: Float[Tensor, "batch c h w"], layer: int | None = None) -> Tokens:
-        """A token for each patch of whole images (0 to 1), after a layer or after the last norm.
+        """Return a token per patch of whole images (0 to 1), after `layer` or the last norm.
 
-        Gradients pass: a distance of these tokens is a perceptual loss, their mean over the
-        patches a feature space for distances between sets of images.
+        Differentiable: a distance of these tokens is a perceptual loss; their mean over the
+        patches is a feature space for distances between sets of images.
         """
         patches = patchify(x.permute(0, 2, 3, 1), self.patch_size)
-        values = (patches - self.centre) / self.scale
-        hidden = self._hidden(values, None, layer)
-        return (hidden if layer is not None else self.norm(hidden))[:, 1:]
+        h = self._forward_encoder((patches - self.mean) / self.std, None, layer)
+        return (h if layer is not None else self.norm(h))[:, 1:]
 
     # -- abilities ----------------------------------------------------------------------------
 
     @torch.inference_mode()
     def embed(self, images: Images, layer: int | None = None) -> Float32[np.ndarray, "n width"]:
-        """The mean over all patches of `features`, nothing masked."""
+        """Return the mean over all patches of `features`, without masking."""
 
-        def mean(rows: Tensor) -> Tensor:
-            x = rows.to(self.device).permute(0, 3, 1, 2).float() / 255
+        def mean_features(pixels: Tensor) -> Tensor:
+            x = pixels.to(self.device).permute(0, 3, 1, 2).float() / 255
             return self.features(x, layer).mean(1).float().cpu()
 
-        return map_in_fixed_batches(mean, check_images(self.info, images))[0].numpy()
+        return map_in_fixed_batches(mean_features, check_images(self.info, images))[0].numpy()
 
     @torch.inference_mode()
     def complete(
@@ -181,79 +181,80 @@ class MaskedAutoencoder(nn.Module):
         params: GenerationParams | None = None,
         **options: Any,
     ) -> Images:
-        """The missing pixels as the decoder paints them: the mean of what could be there.
+        """Fill in the masked pixels with the decoder's prediction: the mean of what is possible.
 
-        A patch with a missing pixel is not seen at all. `seed` and `temperature` change nothing:
-        there is no chance in a masked autoencoder. With `norm_pix_loss` a patch's mean and
-        deviation are not known to the model, and those of the visible patches stand in.
+        A patch with a masked pixel is masked as a whole. Deterministic: `seed` and `temperature`
+        have no effect. With `norm_pix_loss` the mean and deviation of a masked patch are unknown;
+        those of the visible patches are used. Raises UsageError for a mask of another shape.
         """
-        resolve_params(params, options, SEEDED)  # refuses what it would not use
+        resolve_params(params, options, SEEDED)  # rejects options without a meaning here
         pixels = check_images(self.info, images)
         check_mask(images, mask)
-        made = np.array(images.pixels)
-        hidden = patchify(torch.from_numpy(np.array(mask))[..., None], self.patch_size).any(-1)
-        counts = hidden.sum(1)
+        completed = np.array(images.pixels)
+        masked = patchify(torch.from_numpy(np.array(mask))[..., None], self.patch_size).any(-1)
+        counts = masked.sum(1)
         for count in counts.unique().tolist():
             if count:
                 rows = (counts == count).nonzero()[:, 0]
-                painted = self._painted(pixels[rows], hidden[rows], int(count))
-                made[rows.numpy()] = painted.numpy()
-        return Images(composite(images, made, mask))
+                predicted = self._predict_masked(pixels[rows], masked[rows], int(count))
+                completed[rows.numpy()] = predicted.numpy()
+        return Images(composite(images, completed, mask))
 
-    def _painted(self, pixels: Tensor, hidden: Bool[Tensor, "n patches"], count: int) -> Tensor:
-        """Images of which equally many patches are hidden, whole."""
-        shuffled = hidden.int().argsort(stable=True, dim=1)  # those seen first
+    def _predict_masked(
+        self, pixels: Tensor, masked: Bool[Tensor, "n patches"], num_masked: int
+    ) -> Tensor:
+        """Predict all pixels of images that have `num_masked` masked patches each."""
+        order = masked.int().argsort(stable=True, dim=1)  # visible patches first
 
-        def paint(rows: Tensor, shuffled: Order) -> Tensor:
-            patches = patchify(rows.to(self.device), self.patch_size)
-            shuffled = shuffled.to(self.device)
-            seen = shuffled[:, : self.patches - count]
-            known = gather_tokens(patches, seen)
-            values = self.decoded(self.encoded(self.values(known), seen), shuffled)
-            x = self._to_unit(values.float(), known)
-            made = x.clamp(0, 1).mul(255).round().to(torch.uint8)
-            return unpatchify(made, self.rows, self.patch_size).cpu()
+        def predict(pixels: Tensor, order: Order) -> Tensor:
+            patches = patchify(pixels.to(self.device), self.patch_size)
+            order = order.to(self.device)
+            visible = order[:, : self.num_patches - num_masked]
+            visible_patches = gather_tokens(patches, visible)
+            tokens = self.encode(self.normalize(visible_patches), visible)
+            x = self._denormalize(self.decode(tokens, order).float(), visible_patches)
+            predicted = x.clamp(0, 1).mul(255).round().to(torch.uint8)
+            return unpatchify(predicted, self.rows, self.patch_size).cpu()
 
-        return map_in_fixed_batches(paint, pixels, shuffled, batch_size=AT_ONCE)[0]
+        return map_in_fixed_batches(predict, pixels, order, batch_size=COMPLETE_BATCH)[0]
 
-    def _to_unit(self, values: Values, known: Tensor) -> Values:
-        """What the decoder gave, on a scale of 0 to 1."""
-        if not self.config.norm_pix_loss:
-            return values * self.scale + self.centre
-        if known.shape[1] == 0:
-            return values * self.scale + self.centre
-        variance, mean = torch.var_mean(known.float() / 255, -1, keepdim=True)
-        return values * (variance + EPS).sqrt().mean(1, keepdim=True) + mean.mean(1, keepdim=True)
+    def _denormalize(self, patches: Patches, visible_patches: Tensor) -> Patches:
+        """Predictions on the scale 0 to 1."""
+        if not self.config.norm_pix_loss or visible_patches.shape[1] == 0:
+            return patches * self.std + self.mean
+        variance, mean = torch.var_mean(visible_patches.float() / 255, -1, keepdim=True)
+        std = (variance + EPS).sqrt()
+        return patches * std.mean(1, keepdim=True) + mean.mean(1, keepdim=True)
 
     def unmask(self, n: int, *, seed: int = 0, steps: int = 8, temperature: float = 0.5) -> Images:
-        """Images from nothing by iterative unmasking: the nearest to sampling that it comes.
+        """Generate images by iterative unmasking: the closest that a MAE comes to sampling.
 
-        In each step all is painted, and a few more patches, drawn by (seed, i), are kept for good.
-        A painted patch is a mean, so each that is kept is moved in its brightness by chance
-        (`temperature` times the images' deviation); else all images would be one.
+        Each step predicts all masked patches and keeps some of them, chosen by (seed, i). A
+        prediction is a mean, so the brightness of each patch that is kept is shifted at random
+        (`temperature` times the standard deviation of the data); otherwise all images would be
+        the same. Raises UsageError for n or steps below 1.
         """
         if n < 1 or steps < 1:
-            raise UsageError(f"images and steps are 1 or more each, not {n} and {steps}.")
+            raise UsageError(f"n and steps must be 1 or more, not {n} and {steps}.")
         info, shape = self.info, (n, self.rows, self.columns)
         pixels = np.zeros((n, info.height, info.width, info.channels), np.uint8)
-        random = [np.random.default_rng(mix_seed(seed, i)) for i in range(n)]
-        ranks = np.stack([one.permutation(self.patches) for one in random]).reshape(shape)
-        moves = np.stack([one.normal(size=shape[1:]) for one in random]) * 255 * self.scale
-        hidden = np.ones(shape, bool)
-        for step in range(1, steps + 1):
-            made = self.complete(Images(pixels), self._in_pixels(hidden)).pixels
-            if step == steps:
-                return Images(made)
-            kept = hidden & (ranks < round(self.patches * step / steps))
-            move = self._in_pixels(np.where(kept, temperature * moves, 0))[..., None]
-            keep = self._in_pixels(kept)[..., None]
-            moved = np.clip(made + move, 0, 255).round().astype(np.uint8)
-            pixels, hidden = np.where(keep, moved, pixels), hidden & ~kept
-        raise AssertionError("the last step returns")
+        generators = [np.random.default_rng(mix_seed(seed, i)) for i in range(n)]
+        ranks = np.stack([g.permutation(self.num_patches) for g in generators]).reshape(shape)
+        shifts = np.stack([g.normal(size=shape[1:]) for g in generators]) * 255 * self.std
+        masked = np.ones(shape, bool)
+        for step in range(1, steps):
+            predicted = self.complete(Images(pixels), self._to_pixel_grid(masked)).pixels
+            keep = masked & (ranks < round(self.num_patches * step / steps))
+            shift = self._to_pixel_grid(np.where(keep, temperature * shifts, 0))[..., None]
+            shifted = np.clip(predicted + shift, 0, 255).round().astype(np.uint8)
+            pixels = np.where(self._to_pixel_grid(keep)[..., None], shifted, pixels)
+            masked = masked & ~keep
+        return self.complete(Images(pixels), self._to_pixel_grid(masked))
 
-    def _in_pixels(self, by_patch: np.ndarray) -> np.ndarray:
-        return by_patch.repeat(self.patch_size, 1).repeat(self.patch_size, 2)
+    def _to_pixel_grid(self, values: np.ndarray) -> np.ndarray:
+        """Repeat a value per patch `[n, rows, columns]` for each of its pixels."""
+        return values.repeat(self.patch_size, 1).repeat(self.patch_size, 2)
 
     @property
-    def device(self) -> Any:
-        return next(self.parameters()).device
+    def device(self) -> torch.device:
+        return self.cls_token.device

@@ -1,10 +1,9 @@
-"""Image tokenizer: an image as a few integers (van den Oord 2017; Mentzer 2023).
+"""Image tokenizer: an image as a grid of integers (van den Oord 2017; Mentzer 2023).
 
-    x -> encoder -> a grid of vectors -> each rounded to one of a finite set -> decoder -> x
+    x -> encoder -> grid of vectors -> each rounded to one of a finite set -> decoder -> x
 
-The set is a product of levels (finite scalar quantization, the default: nothing to learn, no code
-dies) or a learned codebook (vector quantization, by running averages). The grid of integers is
-what families that paint token by token learn from.
+The set is a product of levels (finite scalar quantization, the default: no codebook to learn, no
+dead codes) or a learned codebook (vector quantization). Autoregressive families train on the grid.
 """
 
 from __future__ import annotations
@@ -15,15 +14,16 @@ from pinxit.data.batch import DatasetInfo
 from pinxit.models.tokenizer.config import Config as Config
 
 if TYPE_CHECKING:
-    from pinxit.models.tokenizer.model import Tokenizer
+    from pinxit.models.tokenizer.model import ImageTokenizer
 
+PUBLIC_NAME = "ImageTokenizer"
 ABILITIES = ("reconstruct", "tokenize", "embed")
 
 BATCH = 64  # images a step on a CPU, at most: many steps win
 
 
-def build(config: Config, info: DatasetInfo) -> Tokenizer:
-    """The model of a configuration, for images with these facts."""
-    from pinxit.models.tokenizer.model import Tokenizer
+def build(config: Config, info: DatasetInfo) -> ImageTokenizer:
+    """Build the model of a configuration, for images with this `info`."""
+    from pinxit.models.tokenizer.model import ImageTokenizer
 
-    return Tokenizer(config.resolve(info), info)
+    return ImageTokenizer(config.resolve(info), info)

@@ -1,49 +1,44 @@
-"""Options of image tokenizers."""
+"""Options of the image tokenizer. The comment above a field is its help on the command line."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from pinxit.data.batch import DatasetInfo
 from pinxit.errors import UsageError
 
-if TYPE_CHECKING:
-    pass
-
-
-# Mentzer 2023, table 1: levels of each dimension for about so many codes
-LEVELS = {240: (8, 6, 5), 1000: (8, 5, 5, 5), 4375: (7, 5, 5, 5, 5), 64: (4, 4, 4), 16: (4, 4)}
+MAX_DEFAULT_TOKENS = 256  # where the patch size is chosen
 
 
 @dataclass(frozen=True)
 class Config:
-    """An image tokenizer: what is None is chosen from the images."""
+    """An image tokenizer. None: chosen from the images."""
 
-    # pixels a side of what one token stands for; None: a grid of at most 16 x 16 tokens
+    # pixels per side of a token's patch; None: the smallest that gives at most 256 tokens
     patch_size: int | None = None
-    # fsq rounds each number of a vector to a few levels; vq takes the nearest of a codebook
+    # fsq: finite scalar quantization (Mentzer 2023); vq: a learned codebook (van den Oord 2017)
     quantizer: Literal["fsq", "vq"] = "fsq"
-    # levels of each number (fsq); their product is the number of codes
+    # levels per dimension (fsq); their product is the number of codes
     fsq_levels: tuple[int, ...] = (8, 5, 5, 5)
-    # share of codes that are moved by one level in training (fsq): near codes, which what paints
-    # takes for one another, come to look alike
+    # probability of shifting an FSQ code by one level during training, so that small errors of the
+    # generator decode to similar patches
     code_noise: float = 0.1
-    # codes in the codebook (vq)
+    # number of codes (vq)
     codebook_size: int = 1024
-    # numbers in a code's vector (vq)
+    # dimension of a codebook vector (vq)
     codebook_dim: int = 16
-    # weight of the encoder's commitment to its code (vq; van den Oord 2017, eq. 3)
+    # weight of the commitment loss (vq; van den Oord 2017, eq. 3)
     commitment: float = 0.25
-    # pixels around its patch that a code is told by too
+    # extra pixels around the patch that the encoder sees
     patch_overlap: int = 1
-    # channels of the networks; None: chosen
+    # channels of encoder and decoder
     width: int | None = None
-    # residual blocks in each half
+    # residual blocks in encoder and decoder
     depth: int = 3
-    # share of the absolute error in the loss; the rest is the squared error's
+    # weight of the L1 error in the reconstruction loss; the rest is MSE
     l1_weight: float = 0.0
 
     def __post_init__(self) -> None:
@@ -52,13 +47,12 @@ class Config:
             if value is not None and value < 1:
                 raise UsageError(f"{name} must be at least 1, not {value}.")
         if self.patch_overlap < 0:
-            raise UsageError(f"patch_overlap is 0 pixels or more, not {self.patch_overlap}.")
+            raise UsageError(f"patch_overlap must be 0 or more, not {self.patch_overlap}.")
         if not self.fsq_levels or min(self.fsq_levels) < 3:
-            raise UsageError(f"fsq_levels are 3 or more each, as 8 5 5 5, not {self.fsq_levels}.")
-        if not 0 <= self.code_noise <= 1:
-            raise UsageError(f"code_noise is a share from 0 to 1, not {self.code_noise}.")
-        if not 0 <= self.l1_weight <= 1:
-            raise UsageError(f"l1_weight is a share from 0 to 1, not {self.l1_weight}.")
+            raise UsageError(f"fsq_levels must be 3 or more, as 8 5 5 5, not {self.fsq_levels}.")
+        for name in ("code_noise", "l1_weight"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise UsageError(f"{name} must be between 0 and 1, not {getattr(self, name)}.")
         if not 0 <= self.commitment < math.inf:
             raise UsageError(f"commitment must be 0 or more, not {self.commitment}.")
 
@@ -68,21 +62,21 @@ class Config:
         return math.prod(self.fsq_levels) if self.quantizer == "fsq" else self.codebook_size
 
     def resolve(self, info: DatasetInfo) -> Config:
-        """The same with every open choice made from the images.
+        """Return the configuration with every None chosen from the images.
 
-        Raises UsageError for a factor that does not divide the images' sides.
+        Raises UsageError for a patch size that does not divide the images.
         """
         common = math.gcd(info.height, info.width)
-        factors = [n for n in range(1, common + 1) if common % n == 0]
-        if self.patch_size is not None and self.patch_size not in factors:
+        divisors = [n for n in range(1, common + 1) if common % n == 0]
+        if self.patch_size is not None and self.patch_size not in divisors:
             raise UsageError(
                 f"patch_size {self.patch_size} does not divide images of {info.width} x "
-                f"{info.height}; these do: {', '.join(map(str, factors))}."
+                f"{info.height}; these do: {', '.join(map(str, divisors))}."
             )
-        fits = [n for n in factors if (info.height // n) * (info.width // n) <= 256]
-        patch_size = self.patch_size or (fits[0] if fits else factors[-1])
+        num_tokens = {n: (info.height // n) * (info.width // n) for n in divisors}
+        small = [n for n in divisors if num_tokens[n] <= MAX_DEFAULT_TOKENS]
         return dataclasses.replace(
             self,
-            patch_size=patch_size,
+            patch_size=self.patch_size or (small[0] if small else divisors[-1]),
             width=self.width or (64 if info.dims <= 3 * 64 * 64 else 128),
         )

@@ -1,9 +1,8 @@
-"""The tokenizer as a torch module."""
+"""The image tokenizer as a torch module."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,21 +15,21 @@ from pinxit.errors import UsageError
 from pinxit.models.inputs import check_images
 from pinxit.models.results import Loss
 from pinxit.models.tokenizer.config import Config
-from pinxit.models.tokenizer.quantizers import Quantized, quantizer
+from pinxit.models.tokenizer.quantizers import Quantized, build_quantizer
 from pinxit.nn.chunking import map_in_fixed_batches
 from pinxit.nn.layers import ResidualConv
 from pinxit.nn.pixels import to_float, to_uint8
 
 X = Float[Tensor, "batch channel height width"]
-Grid = Int64[Tensor, "batch rows columns"]
+CodeGrid = Int64[Tensor, "batch rows columns"]
 
 
-class Tokenizer(nn.Module):
-    """A code for each patch, told by the patch and its margin alone; the decoder sees them all.
+class ImageTokenizer(nn.Module):
+    """One code per patch. The encoder sees the patch and its overlap only, the decoder all codes.
 
-    A code that hangs on what is far away cannot be foretold from the codes around it, and so not
-    painted. All blocks work on the grid of codes: few large products, where convolutions at the
-    image's own resolution would be many small ones.
+    A code that depended on distant pixels could not be predicted from the codes around it. All
+    residual blocks work on the grid of codes: a few large products instead of many small
+    convolutions at full resolution.
     """
 
     def __init__(self, config: Config, info: DatasetInfo) -> None:
@@ -40,14 +39,17 @@ class Tokenizer(nn.Module):
         self.config, self.info = config, info
         self.patch_size: int = config.patch_size
         self.vocab_size = config.vocab_size
-        # of each digit of a code; a codebook's codes have none
+        # levels of each digit of a code; empty for a codebook, whose codes have no digits
         self.fsq_levels: tuple[int, ...] = config.fsq_levels if config.quantizer == "fsq" else ()
         self.grid = (info.height // self.patch_size, info.width // self.patch_size)
-        self.quantizer = quantizer(config)
-        width, numbers = config.width, info.channels * self.patch_size**2
-        patch, margin = self.patch_size + 2 * config.patch_overlap, config.patch_overlap
+        self.mean, self.std = info.mean, max(info.std, 0.05)
+        self.quantizer = build_quantizer(config)
+        width, overlap = config.width, config.patch_overlap
+        kernel_size = self.patch_size + 2 * overlap
         self.encoder = nn.Sequential(
-            nn.Conv2d(info.channels, 2 * width, patch, stride=self.patch_size, padding=margin),
+            nn.Conv2d(
+                info.channels, 2 * width, kernel_size, stride=self.patch_size, padding=overlap
+            ),
             *(ResidualConv(2 * width, kernel_size=1) for _ in range(config.depth)),
             nn.SiLU(),
             nn.Conv2d(2 * width, self.quantizer.dim, 1),
@@ -56,93 +58,92 @@ class Tokenizer(nn.Module):
             nn.Conv2d(self.quantizer.dim, width, 3, padding=1),
             *(ResidualConv(width) for _ in range(config.depth)),
             nn.SiLU(),
-            nn.Conv2d(width, numbers, 1),
+            nn.Conv2d(width, info.channels * self.patch_size**2, 1),
             nn.PixelShuffle(self.patch_size),
         )
 
     # -- the equations ------------------------------------------------------------------------
 
-    def quantized(self, x: X) -> Quantized:
-        """A vector and a code for each place of the grid, `[batch, rows, columns, ...]`."""
-        centred = (x - self.info.mean) / max(self.info.std, 0.05)
-        return self.quantizer(self.encoder(centred).permute(0, 2, 3, 1).float())
+    def quantize(self, x: X) -> Quantized:
+        """Encode images (0 to 1) to vectors `[batch, rows, columns, dim]` and their codes."""
+        z = self.encoder((x - self.mean) / self.std)
+        return self.quantizer(z.permute(0, 2, 3, 1).float())
 
-    def painted(self, vectors: Float[Tensor, "batch rows columns dim"]) -> X:
-        """Vectors of codes to images from 0 to 1."""
-        made = self.decoder(vectors.permute(0, 3, 1, 2)).float()
-        return made * max(self.info.std, 0.05) + self.info.mean
+    def decode_vectors(self, vectors: Float[Tensor, "batch rows columns dim"]) -> X:
+        """Decode quantized vectors to images (0 to 1)."""
+        x = self.decoder(vectors.permute(0, 3, 1, 2)).float()
+        return x * self.std + self.mean
 
-    def pixels_to_codes(self, pixels: UInt8[Tensor, "batch h w c"]) -> Grid:
-        """The codes of images, row by row from the top left."""
-        return self.quantized(to_float(pixels)).codes
+    def pixels_to_codes(self, pixels: UInt8[Tensor, "batch h w c"]) -> CodeGrid:
+        """Return the codes of images, row by row from the top left."""
+        return self.quantize(to_float(pixels)).codes
 
-    def codes_to_pixels(self, codes: Grid) -> UInt8[Tensor, "batch h w c"]:
-        """Codes to images."""
-        return to_uint8(self.painted(self.quantizer.vectors(codes)))
+    def codes_to_pixels(self, codes: CodeGrid) -> UInt8[Tensor, "batch h w c"]:
+        """Return the images of codes."""
+        return to_uint8(self.decode_vectors(self.quantizer.dequantize(codes)))
 
     def loss(self, batch: Batch, progress: float = 1.0) -> Loss:
-        """Squared and absolute error of the pixels' values (0 to 1), and the commitment."""
+        """Reconstruction error of the pixels (0 to 1), plus the commitment loss."""
         x = to_float(batch.pixels)
-        found = self.quantized(x)
-        wrong = self.painted(found.vectors) - x
-        squared, absolute = wrong.square().mean(), wrong.abs().mean()
-        share = self.config.l1_weight
-        total = (1 - share) * squared + share * absolute
-        total = total + self.config.commitment * found.commitment
-        parts = {
-            "squared_error": squared,
-            "absolute_error": absolute,
-            "perplexity": perplexity(found.codes, self.vocab_size),
-        }
+        quantized = self.quantize(x)
+        error = self.decode_vectors(quantized.vectors) - x
+        mse, l1 = error.square().mean(), error.abs().mean()
+        weight = self.config.l1_weight
+        total = (1 - weight) * mse + weight * l1
+        total = total + self.config.commitment * quantized.commitment
+        parts = {"mse": mse, "l1": l1, "perplexity": perplexity(quantized.codes, self.vocab_size)}
         if self.config.quantizer == "vq":
-            parts["commitment"] = found.commitment
+            parts["commitment"] = quantized.commitment
         return Loss(total, {name: part.detach() for name, part in parts.items()}, "error per pixel")
 
     # -- abilities ----------------------------------------------------------------------------
 
     @torch.inference_mode()
     def tokenize(self, images: Images) -> Int64[np.ndarray, "n rows columns"]:
-        """The codes of each image, row by row from the top left."""
+        """Return the codes of each image, row by row from the top left."""
         pixels = check_images(self.info, images)
 
-        def codes(rows: Tensor) -> Tensor:
+        def encode(rows: Tensor) -> Tensor:
             return self.pixels_to_codes(rows.to(self.device)).cpu()
 
-        return map_in_fixed_batches(codes, pixels)[0].numpy()
+        return map_in_fixed_batches(encode, pixels)[0].numpy()
 
     @torch.inference_mode()
     def detokenize(self, tokens: Int64[np.ndarray, "n rows columns"]) -> Images:
-        """Codes to images. Raises UsageError for codes that do not exist or another grid."""
+        """Return the images of codes.
+
+        Raises UsageError for codes out of range or a grid of another shape.
+        """
         tokens = np.asarray(tokens, np.int64)
         if tokens.ndim != 3 or tokens.shape[1:] != self.grid:
             raise UsageError(
-                f"tokens are [n, {self.grid[0]}, {self.grid[1]}], not {list(tokens.shape)}."
+                f"tokens must be [n, {self.grid[0]}, {self.grid[1]}], not {list(tokens.shape)}."
             )
         if tokens.size and not 0 <= tokens.min() <= tokens.max() < self.vocab_size:
-            raise UsageError(f"codes are numbers from 0 to {self.vocab_size - 1}.")
+            raise UsageError(f"tokens must be between 0 and {self.vocab_size - 1}.")
 
-        def paint(rows: Tensor) -> Tensor:
+        def decode(rows: Tensor) -> Tensor:
             return self.codes_to_pixels(rows.to(self.device)).cpu()
 
-        return Images(map_in_fixed_batches(paint, torch.from_numpy(tokens))[0].numpy())
+        return Images(map_in_fixed_batches(decode, torch.from_numpy(tokens))[0].numpy())
 
     def reconstruct(self, images: Images) -> Images:
-        """Each image through its codes and back."""
+        """Encode each image to codes and decode them."""
         return self.detokenize(self.tokenize(images))
 
     @torch.inference_mode()
     def embed(self, images: Images) -> Float32[np.ndarray, "n dim"]:
-        """The codes' vectors, one after another."""
+        """Return the quantized vectors of all patches, concatenated."""
         tokens = torch.from_numpy(self.tokenize(images)).to(self.device)
-        return self.quantizer.vectors(tokens).flatten(1).float().cpu().numpy()
+        return self.quantizer.dequantize(tokens).flatten(1).float().cpu().numpy()
 
     @property
-    def device(self) -> Any:
+    def device(self) -> torch.device:
         return next(self.parameters()).device
 
 
-def perplexity(codes: Int64[Tensor, "*places"], vocab_size: int) -> Float[Tensor, ""]:
-    """exp of the entropy of the codes' use: how many codes it is as if were used evenly."""
-    share = torch.bincount(codes.flatten(), minlength=vocab_size).float()
-    share = share / share.sum()
-    return torch.exp(-(share * share.clamp(min=math.exp(-40)).log()).sum())
+def perplexity(codes: Int64[Tensor, ...], vocab_size: int) -> Float[Tensor, ""]:
+    """exp of the entropy of the codes' frequencies: the effective number of codes in use."""
+    p = torch.bincount(codes.flatten(), minlength=vocab_size).float()
+    p = p / p.sum()
+    return torch.exp(-(p * p.clamp(min=math.exp(-40)).log()).sum())

@@ -1,4 +1,7 @@
-"""Vectors to integers and back, with gradients that pass as if nothing had been rounded."""
+"""Vectors to codes and back, with straight-through gradients.
+
+Finite scalar quantization (FSQ) has no codebook to learn; vector quantization (VQ) learns one.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ Codes = Int64[Tensor, "..."]
 
 
 class Quantized(NamedTuple):
-    """Rounded vectors (straight-through), their codes, and what the rounding costs the encoder."""
+    """Quantized vectors (straight-through), their codes, and the commitment loss."""
 
     vectors: Vectors
     codes: Codes
@@ -24,115 +27,122 @@ class Quantized(NamedTuple):
 
 
 class FSQ(nn.Module):
-    """Finite scalar quantization (Mentzer 2023): each number to one of a few even levels."""
+    """Finite scalar quantization (Mentzer 2023): each dimension is rounded to one of a few levels.
+
+    `basis` holds the place values of the digits of a code (their section 3). `noise` is the
+    probability of shifting a code by one level during training.
+    """
 
     levels: Tensor
-    places: Tensor
+    basis: Tensor
 
     def __init__(self, levels: tuple[int, ...], noise: float = 0.0) -> None:
         super().__init__()
         self.dim, self.noise = len(levels), noise
         counts = torch.tensor(levels)
+        basis = torch.cat([torch.ones(1, dtype=torch.long), counts.cumprod(0)[:-1]])
         self.register_buffer("levels", counts, persistent=False)
-        places = torch.cat([torch.ones(1, dtype=torch.long), counts.cumprod(0)[:-1]])
-        self.register_buffer("places", places, persistent=False)
+        self.register_buffer("basis", basis, persistent=False)
 
-    def bounded(self, z: Vectors) -> Vectors:
-        """Into the span of the levels; an even number of them is moved by half a step (app. A)."""
-        half = (self.levels - 1) * (1 - 1e-3) / 2
+    def bound(self, z: Vectors) -> Vectors:
+        """Squash z into the range of the levels; an even number is shifted by 1/2 (app. A)."""
+        half_width = (self.levels - 1) * (1 - 1e-3) / 2
         offset = torch.where(self.levels % 2 == 0, 0.5, 0.0)
-        return torch.tanh(z + torch.atanh(offset / half)) * half - offset
+        return torch.tanh(z + torch.atanh(offset / half_width)) * half_width - offset
 
     def forward(self, z: Vectors) -> Quantized:
-        bounded = self.bounded(z)
-        half, whole = self.levels // 2, bounded.detach().round()
-        codes = ((whole + half).long() * self.places).sum(-1)
+        bounded = self.bound(z)
+        half, rounded = self.levels // 2, bounded.detach().round()
+        codes = ((rounded + half).long() * self.basis).sum(-1)
         if self.training and self.noise:
-            whole = self.moved(whole)
-        rounded = bounded + (whole - bounded).detach()
-        return Quantized(rounded / half, codes, z.new_zeros(()))
+            rounded = self.perturb(rounded)
+        straight_through = bounded + (rounded - bounded).detach()
+        return Quantized(straight_through / half, codes, z.new_zeros(()))
 
-    def moved(self, whole: Vectors) -> Vectors:
-        """A share `noise` of the vectors with one number a level higher or lower."""
-        which = F.one_hot(torch.randint(self.dim, whole.shape[:-1], device=whole.device), self.dim)
-        step = torch.randint(2, whole.shape[:-1], device=whole.device) * 2 - 1
-        step = step * (torch.rand(whole.shape[:-1], device=whole.device) < self.noise)
+    def perturb(self, rounded: Vectors) -> Vectors:
+        """Shift one dimension by one level up or down, with probability `noise` per vector."""
+        shape, device = rounded.shape[:-1], rounded.device
+        dimension = F.one_hot(torch.randint(self.dim, shape, device=device), self.dim)
+        step = torch.randint(2, shape, device=device) * 2 - 1
+        step = step * (torch.rand(shape, device=device) < self.noise)
         half = self.levels // 2
-        return (whole + step[..., None] * which).clamp(-half, self.levels - 1 - half)
+        return (rounded + step[..., None] * dimension).clamp(-half, self.levels - 1 - half)
 
-    def vectors(self, codes: Codes) -> Vectors:
-        """The rounded vectors of codes, each number from -1 to 1."""
+    def dequantize(self, codes: Codes) -> Vectors:
+        """Return the quantized vectors of codes, each dimension from -1 to 1."""
         half = self.levels // 2
-        digits = codes[..., None] // self.places % self.levels
+        digits = codes[..., None] // self.basis % self.levels
         return (digits - half) / half
 
 
 class VQ(nn.Module):
-    """Vector quantization (van den Oord 2017): the nearest of a codebook of running averages.
+    """Vector quantization (van den Oord 2017) with a codebook of exponential moving averages.
 
-    The codebook follows the vectors by their exponential averages (app. A.1); a code that no
-    vector has come near for a while is put where a vector of the batch is.
+    The codebook follows the encoder's vectors (app. A.1). A code that is rarely used is reset to a
+    vector of the current batch.
     """
 
     codebook: Tensor
     counts: Tensor
     sums: Tensor
 
-    DECAY = 0.99
-    DEAD = 0.03  # of the average use: below it a code is revived
+    EMA_DECAY = 0.99
+    DEAD_USAGE = 0.03  # fraction of the average usage below which a code is reset
 
-    def __init__(self, codes: int, dim: int) -> None:
+    def __init__(self, codebook_size: int, dim: int) -> None:
         super().__init__()
         self.dim = dim
-        codebook = torch.randn(codes, dim)
+        codebook = torch.randn(codebook_size, dim)
         self.register_buffer("codebook", codebook)
-        self.register_buffer("counts", torch.zeros(codes))
+        self.register_buffer("counts", torch.zeros(codebook_size))
         self.register_buffer("sums", codebook.clone())
 
     def nearest(self, z: Float[Tensor, "n dim"]) -> Int64[Tensor, " n"]:
+        """Return the code of the nearest codebook vector (squared Euclidean distance)."""
         distance = self.codebook.square().sum(1) - 2 * z @ self.codebook.T
         return distance.argmin(1)
 
     def forward(self, z: Vectors) -> Quantized:
         flat = z.detach().reshape(-1, self.dim).float()
         if self.training and not self.counts.any():
-            self._start(flat)
+            self._init_codebook(flat)
         codes = self.nearest(flat)
         if self.training:
-            self._follow(flat, codes)
-        chosen = self.codebook[codes].reshape(z.shape)
-        commitment = F.mse_loss(z.float(), chosen)
-        return Quantized(z + (chosen - z).detach(), codes.reshape(z.shape[:-1]), commitment)
+            self._update_ema(flat, codes)
+        quantized = self.codebook[codes].reshape(z.shape)
+        commitment = F.mse_loss(z.float(), quantized)
+        return Quantized(z + (quantized - z).detach(), codes.reshape(z.shape[:-1]), commitment)
 
-    def vectors(self, codes: Codes) -> Vectors:
+    def dequantize(self, codes: Codes) -> Vectors:
+        """Return the codebook vectors of codes."""
         return self.codebook[codes]
 
     @torch.no_grad()
-    def _start(self, flat: Float[Tensor, "n dim"]) -> None:
-        """The codebook begins at vectors of the first batch."""
-        self._revive(flat, torch.ones_like(self.counts, dtype=torch.bool))
+    def _init_codebook(self, flat: Float[Tensor, "n dim"]) -> None:
+        """Start from vectors of the first batch."""
+        self._reset_dead_codes(flat, torch.ones_like(self.counts, dtype=torch.bool))
 
     @torch.no_grad()
-    def _follow(self, flat: Float[Tensor, "n dim"], codes: Int64[Tensor, " n"]) -> None:
+    def _update_ema(self, flat: Float[Tensor, "n dim"], codes: Int64[Tensor, " n"]) -> None:
         count = torch.bincount(codes, minlength=len(self.counts)).float()
         total = torch.zeros_like(self.sums).index_add_(0, codes, flat)
-        self.counts.lerp_(count, 1 - self.DECAY)
-        self.sums.lerp_(total, 1 - self.DECAY)
-        used = self.counts > self.DEAD * len(flat) / len(self.counts)
+        self.counts.lerp_(count, 1 - self.EMA_DECAY)
+        self.sums.lerp_(total, 1 - self.EMA_DECAY)
+        used = self.counts > self.DEAD_USAGE * len(flat) / len(self.counts)
         self.codebook[used] = self.sums[used] / self.counts[used, None]
         if not used.all():
-            self._revive(flat, ~used)
+            self._reset_dead_codes(flat, ~used)
 
-    def _revive(self, flat: Float[Tensor, "n dim"], dead: Tensor) -> None:
-        chosen = flat[torch.randint(len(flat), (int(dead.sum()),), device=flat.device)]
-        self.codebook[dead] = chosen + 1e-3 * torch.randn_like(chosen)
+    def _reset_dead_codes(self, flat: Float[Tensor, "n dim"], dead: Tensor) -> None:
+        vectors = flat[torch.randint(len(flat), (int(dead.sum()),), device=flat.device)]
+        self.codebook[dead] = vectors + 1e-3 * torch.randn_like(vectors)
         average = len(flat) / len(self.counts)
         self.counts[dead] = average
         self.sums[dead] = average * self.codebook[dead]
 
 
-def quantizer(config: Config) -> FSQ | VQ:
-    """The quantizer of a configuration; it has `dim`, the numbers in a vector."""
+def build_quantizer(config: Config) -> FSQ | VQ:
+    """Return the quantizer of a configuration; `dim` is the dimension of its vectors."""
     if config.quantizer == "fsq":
         return FSQ(config.fsq_levels, config.code_noise)
     return VQ(config.codebook_size, config.codebook_dim)

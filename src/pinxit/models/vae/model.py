@@ -287,8 +287,9 @@ class VAE(nn.Module):
             weights = self._log_weights(x, labels, noise).double()
             return weights.logsumexp(1) - math.log(samples)
 
-        batch_size = max(1, BATCH_SIZE // samples)
-        return map_in_fixed_batches(bound, x, labels, noise, batch_size=batch_size)[0].cpu().numpy()
+        size = max(1, BATCH_SIZE // samples)
+        bounds = map_in_fixed_batches(bound, x, labels, noise, batch_size=size)[0]
+        return bounds.cpu().numpy()
 
     def _pixels_and_labels(self, images: Images) -> tuple[Tensor, Labels]:
         labels = self._visible(images.labels)
