@@ -58,7 +58,7 @@ def words_of(identifier: str) -> list[str]:
     return [w.lower() for w in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", identifier)]
 
 
-def banned_identifiers(source: str) -> set[str]:
+def find_banned_identifiers(source: str) -> set[str]:
     names = {
         token.string
         for token in tokenize.generate_tokens(io.StringIO(source).readline)
@@ -75,17 +75,17 @@ def banned_identifiers(source: str) -> set[str]:
 def test_identifiers_use_the_terms_of_the_field(file):
     if file == Path(__file__):
         return
-    assert not banned_identifiers(file.read_text())
+    assert not find_banned_identifiers(file.read_text())
 
 
 def test_a_banned_identifier_is_detected():
     source = (
         "def paint_all(x): return x.judged + pieces\nclass PictureTold: ...\nprinted = seed = 1\n"
     )
-    assert banned_identifiers(source) == {"paint_all", "judged", "pieces", "PictureTold"}
+    assert find_banned_identifiers(source) == {"paint_all", "judged", "pieces", "PictureTold"}
 
 
-def banned_words(text: str) -> set[str]:
+def find_banned_words(text: str) -> set[str]:
     """Banned words of a text, code and links aside."""
     text = re.sub(r"https?://\S+|\]\([^)]*\)", " ", text)
     return {m[0].lower() for m in re.finditer(rf"\b(?:{INFLECTED.pattern})\b", text, re.IGNORECASE)}
@@ -97,17 +97,17 @@ TAGLINE = re.compile(r"\(?\*Pinxit\*[^.)]*[.)]|painted this")
 
 @pytest.mark.parametrize("file", DOCS, ids=lambda file: str(file.relative_to(ROOT)))
 def test_docs_use_the_terms_of_the_field(file):
-    assert not banned_words(TAGLINE.sub("", file.read_text()))
+    assert not find_banned_words(TAGLINE.sub("", file.read_text()))
 
 
 def test_a_banned_word_of_the_docs_is_detected():
-    assert banned_words("A judged painting, told by pieces.") == {
+    assert find_banned_words("A judged painting, told by pieces.") == {
         "judged",
         "painting",
         "told",
         "pieces",
     }
-    assert not banned_words("[why](docs/what-is-told.md) the model samples images")
+    assert not find_banned_words("[why](docs/what-is-told.md) the model samples images")
 
 
 PAGES = [[], *([command] for command in COMMANDS), *(["train", f] for f in list_families())]
@@ -119,7 +119,7 @@ def test_help_uses_the_terms_of_the_field(command, capsys):
         main([*command, "--help"])
     page = capsys.readouterr().out
     assert len(page) > 100
-    assert not banned_words(page)
+    assert not find_banned_words(page)
 
 
 def participles(source: str) -> set[str]:
