@@ -68,7 +68,8 @@ def overview() -> str:
         [
             *lines,
             "",
-            "pinxit help COMMAND shows the options of a command, pinxit --version the version.",
+            "pinxit help COMMAND  shows examples and options of a command",
+            "pinxit --version     shows the version",
         ]
     )
 

@@ -52,7 +52,7 @@ def draw(
 
     Examples:
         pinxit draw runs/shapes-draw "a large red star" "a small blue circle" -n 4
-        pinxit draw runs/shapes-draw "a red star" --best-of 8 --reranker runs/shapes-captions
+        pinxit draw runs/shapes-draw "a red star" --best-of 8 --reranker runs/captions
 
     Args:
         run: run folder

@@ -68,8 +68,8 @@ OTHER_FAMILIES = ("diffusion", "ddpm", "ddim", "gan", "dcgan", "unet", "flow", "
 
 def unknown_command(word: str, commands: Iterable[str], families: Sequence[str]) -> UsageError:
     """The error for a command that does not exist."""
-    if word in families:
-        return UsageError(f"'{word}' is a family: pinxit train {word} DATA")
+    if word.lower() in families:
+        return UsageError(f"{word.lower()} is a family: pinxit train {word.lower()} DATA")
     return UsageError(
         f"no command '{word}'.{did_you_mean(word, commands, COMMANDS)} See: pinxit --help"
     )

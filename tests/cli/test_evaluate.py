@@ -1,0 +1,124 @@
+"""`pinxit evaluate`: the table that it prints, and evaluation.json."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from types import SimpleNamespace
+from urllib.error import URLError
+
+import pytest
+import torch
+
+import pinxit
+from pinxit.errors import PinxitError
+from pinxit.evaluation import feature_space
+from pinxit.evaluation.fid import fid
+from pinxit.runs import Run
+from tests.builders import blobs
+
+
+@pytest.fixture
+def short_training(monkeypatch):
+    """Train feature spaces for 3 steps."""
+    monkeypatch.setattr(feature_space, "STEPS", 3)
+
+
+@pytest.mark.usefixtures("short_training")
+def test_evaluate_prints_a_table_and_writes_the_same_metrics(folder, succeed):
+    lines = succeed("evaluate", folder / "run", "--iw-samples", 20)
+    assert lines[-1] == str(folder / "run" / "evaluation.json")
+    text = "\n".join(lines)
+    for part in ("log-likelihood", "active units", "PSNR", "of data", "not FID", "30 images"):
+        assert part in text
+    record = Run(folder / "run").evaluation()
+    metrics, protocol = record["metrics"], record["protocol"]
+    assert f"{metrics['elbo']:,.2f}" in text
+    assert metrics["log_likelihood"] > metrics["elbo"]
+    assert protocol["split"] == "test"
+    assert protocol["importance"] == {"samples": 20, "images": 30}
+    assert {"date", "machine", "versions", "feature_space", "likelihood"} <= set(protocol)
+    assert len(record["curves"]["kl_per_latent"]) == metrics["latents"] == 4
+    assert len(record["curves"]["frequencies"]) == len(record["curves"]["spectrum_samples"])
+
+
+@pytest.mark.usefixtures("short_training")
+def test_evaluate_again_gives_the_same_metrics(folder):
+    options = {"iw_samples": 10, "likelihood_images": 5, "progress": False, "write": False}
+    first, again = (pinxit.evaluate(folder / "labelled", **options) for _ in range(2))
+    assert first["metrics"] == again["metrics"]
+    assert first["curves"] == again["curves"]
+    assert first["protocol"]["importance"]["images"] == 5
+    assert not (folder / "labelled" / "evaluation.json").exists()
+
+
+@pytest.mark.usefixtures("short_training")
+def test_evaluate_on_images_without_a_test_split_warns(folder):
+    images = dataclasses.replace(blobs(40, seed=7), splits=None)
+    options = {"iw_samples": 0, "progress": False, "write": False}
+    record = pinxit.evaluate(folder / "run", images, **options)
+    assert "no test split" in record["warnings"][0]
+    assert record["protocol"]["split"] != "test"
+    assert "log_likelihood" not in record["metrics"]
+    assert "frechet_train_test" not in record["metrics"]
+
+
+@pytest.mark.usefixtures("short_training")
+def test_evaluate_warns_of_changed_data(folder, tmp_path):
+    config = json.loads((folder / "run" / "config.json").read_text())
+    config["data"]["fingerprint"] = "another"
+    run = Run(tmp_path / "changed")
+    run.write("model.safetensors", (folder / "run" / "model.safetensors").read_bytes())
+    run.write("config.json", config)
+    record = pinxit.evaluate(run, iw_samples=0, distances=False, progress=False)
+    assert any("has changed since" in warning for warning in record["warnings"])
+
+
+def test_evaluate_without_distances_trains_no_feature_space(folder, monkeypatch, succeed):
+    monkeypatch.setattr(feature_space, "get_feature_space", None)
+    words = ["--no-distances", "--iw-samples", 0, "--json"]
+    record = json.loads("\n".join(succeed("evaluate", folder / "run", *words)))
+    assert "frechet_samples" not in record["metrics"]
+    assert "sharpness_samples" in record["metrics"]
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["--iw-samples", "-1"], "0 or more"),
+        (["--likelihood-images", "0"], "1 or more"),
+        (["--max-images", "1"], "2 or more"),
+        (["no-such-data"], "no-such-data"),
+    ],
+)
+def test_evaluate_refuses_invalid_options(folder, fail, words, text):
+    assert text in fail("evaluate", folder / "run", *words)
+
+
+@pytest.mark.usefixtures("short_training")
+def test_fid_without_its_package_says_how_to_install_it(folder, monkeypatch, fail):
+    monkeypatch.setitem(sys.modules, "torch_fidelity", None)
+    words = ["--fid", "--iw-samples", 0]
+    assert "pip install 'pinxit[fid]'" in fail("evaluate", folder / "run", *words)
+
+
+def test_fid_passes_uint8_images_to_torch_fidelity(monkeypatch):
+    inception = SimpleNamespace(URL_INCEPTION_V3="https://weights")
+
+    def metrics(input1, input2, fid, cuda, verbose):
+        assert input1[0].shape == (3, 8, 8)
+        assert input1[0].dtype == torch.uint8
+        assert inception.load_state_dict_from_url.keywords["weights_only"]
+        return {"frechet_inception_distance": float(len(input1) + len(input2))}
+
+    fake = SimpleNamespace(feature_extractor_inceptionv3=inception, calculate_metrics=metrics)
+    monkeypatch.setitem(sys.modules, "torch_fidelity", fake)
+    assert fid(blobs(3), blobs(4)) == 7
+
+    def offline(**_):
+        raise URLError("no network")
+
+    fake.calculate_metrics = offline
+    with pytest.raises(PinxitError, match="weights cannot be had"):
+        fid(blobs(3), blobs(4))

@@ -1,0 +1,49 @@
+"""`pinxit interpolate` and `pinxit traverse`: what they print, write and refuse."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from PIL import Image
+
+
+def test_interpolate_between_images_and_seeds(folder, succeed):
+    run = folder / "run"
+    images = folder / "0.png", folder / "1.png"
+    assert succeed("interpolate", run, *images)[-1].endswith("0-1.png")
+    assert succeed("interpolate", run, images[0], images[0])[-1].endswith("0-0.png")
+    path = succeed("interpolate", run, "--seeds", 0, 1, "--steps", 6, "--gif")[-1]
+    assert path == str(run / "interpolate-seeds-0-1.gif")
+    assert Image.open(path).n_frames == 10
+    path = succeed("interpolate", run, "--seeds", 0, 1, "--path", "linear")[-1]
+    assert path.endswith("interpolate-seeds-0-1-linear.png")
+    succeed("interpolate", run, "--seeds", 0, 1, "-o", "way.gif")
+    assert Image.open("way.gif").format == "GIF"
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        ([], "--seeds 0 1"),
+        (["{}/0.png"], "not 1"),
+        (["{}/0.png", "{}/1.png", "{}/2.png"], "not 3"),
+        (["{}/0.png", "{}/1.png", "--seeds", "0", "1"], "two image files"),
+        (["{}/0.png", "{}/none.png"], "no image file"),
+        (["--seeds", "0", "1", "--steps", "1"], "2 or more"),
+    ],
+)
+def test_interpolate_refuses_invalid_options(folder, fail, words, text):
+    words = [word.format(folder) for word in words]
+    assert text in fail("interpolate", folder / "run", *words)
+
+
+def test_traverse_takes_the_most_active_latents(folder, succeed, fail):
+    path = succeed("traverse", folder / "run", "--latents", 3)[-1]
+    assert path.endswith("traverse-3.png")
+    words = ["--latents", 2, "--image", folder / "1.png", "--json"]
+    record = json.loads("\n".join(succeed("traverse", folder / "labelled", *words)))
+    assert record["path"].endswith("traverse-2-1.png")
+    assert len(record["latents"]) == 2
+    assert record["latents"][0]["kl"] >= record["latents"][1]["kl"]
+    assert "has 4 latents" in fail("traverse", folder / "run")  # the default is 8

@@ -1,0 +1,87 @@
+"""`pinxit sample` and `pinxit reconstruct`: what they print, write and refuse."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+
+def test_sample_prints_the_path_of_the_grid(folder, succeed):
+    path = Path(succeed("sample", folder / "run")[-1])
+    assert path == folder / "run" / "sample-seed0-n64.png"
+    content = path.read_bytes()
+    succeed("sample", folder / "run")
+    assert path.read_bytes() == content
+    other = Path(succeed("sample", folder / "run", "--seed", 1, "--temperature", 0.5)[-1])
+    assert other.name == "sample-seed1-n64-t0.5.png"
+    assert other.read_bytes() != content
+
+
+def test_sampled_pixels_do_not_depend_on_the_number_of_images(folder, succeed):
+    for n in (3, 10):
+        succeed("sample", folder / "run", "-n", n, "-o", f"deep/{n}.npy")
+    assert np.array_equal(np.load("deep/3.npy"), np.load("deep/10.npy")[:3])
+
+
+def test_sample_of_a_label(folder, succeed, fail):
+    path = succeed("sample", folder / "labelled", "-n", 4, "--label", "north-east")[-1]
+    assert path.endswith("sample-seed0-n4-north-east.png")
+    error = fail("sample", folder / "labelled", "--label", "north")
+    assert "no label 'north'; there are: north-east" in error
+
+
+def test_sample_prints_its_parameters_as_json(folder, succeed):
+    record = json.loads(
+        "\n".join(succeed("sample", folder / "run", "-n", 2, "--seed", 3, "--json"))
+    )
+    path = str(folder / "run" / "sample-seed3-n2.png")
+    assert record == {"path": path, "num_images": 2, "label": None, "seed": 3}
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["-n", "0"], "at least 1"),
+        (["--temperature", "-1"], "temperature must be 0 or more"),
+        (["--label", "north-east"], "without labels"),
+        (["-o", "x.jpg"], "ends in .png or .npy"),
+        (["-o", "/proc/none/x.png"], "cannot be written"),
+        (["--live"], "a vae generates them at once"),
+        (["-o", "x.gif"], "a vae generates them at once"),
+        (["--top-k", "3"], "does not use top_k"),
+    ],
+)
+def test_sample_refuses_invalid_options(folder, fail, words, text):
+    assert text in fail("sample", folder / "run", *words)
+
+
+def test_a_folder_that_is_no_run_is_an_error(folder, fail):
+    assert "no run at nowhere" in fail("sample", "nowhere")
+    assert "has no config.json" in fail("evaluate", ".")
+
+
+def test_reconstruct_takes_the_test_split_or_any_images(folder, succeed, fail):
+    run = folder / "run"
+    assert succeed("reconstruct", run)[-1] == str(run / "reconstruct-test-n30.png")
+    lines = succeed("reconstruct", run, *(folder / f"{i}.png" for i in range(3)))
+    assert lines[-1].endswith("reconstruct-3-files-n3.png")
+    lines = succeed("reconstruct", run, folder / "blobs.npz", "-n", 5, "--json")
+    record = json.loads("\n".join(lines))
+    assert len(record["images"]) == 5
+    assert record["psnr"] == pytest.approx(np.mean([row["psnr"] for row in record["images"]]))
+    assert Path(record["path"]).is_file()
+    assert "1 or more" in fail("reconstruct", run, "-n", 0)
+    assert "none.png" in fail("reconstruct", run, folder / "none.png")
+
+
+def test_quiet_prints_no_notes(folder, capsys, succeed):
+    words = ["reconstruct", str(folder / "run"), str(folder / "1.png")]
+    from pinxit.cli import main
+
+    assert main(words) == 0
+    assert "1.png is 20 x 30; read as 8 x 8, grey." in capsys.readouterr().err
+    assert main([*words, "--quiet"]) == 0
+    assert capsys.readouterr().err == ""

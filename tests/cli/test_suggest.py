@@ -1,0 +1,129 @@
+"""What a user may have meant: other names of commands, options, families, and other cases."""
+
+from __future__ import annotations
+
+import pytest
+
+from pinxit.cli import COMMANDS, main, suggest
+from pinxit.cli.completion import all_options
+from pinxit.models import list_families
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def fail(capsys, *words: str) -> str:
+    assert main(words) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("pinxit: ")
+    assert len(error.splitlines()) <= 2
+    return error
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    [
+        ("generate", "sample"),
+        ("inpaint", "complete"),
+        ("recon", "reconstruct"),
+        ("describe", "caption"),
+        ("text2image", "draw"),
+        ("txt2img", "draw"),
+        ("web", "serve"),
+        ("ui", "serve"),
+        ("Sample", "sample"),
+        ("TRAIN", "train"),
+        ("smaple", "sample"),
+        ("ls", "runs"),
+    ],
+)
+def test_commands_are_suggested(word, meant, capsys):
+    assert f"no command '{word}'. Did you mean '{meant}'?" in fail(capsys, word)
+
+
+@pytest.mark.parametrize("word", ["zzz", "x", "qwertz"])
+def test_nothing_is_suggested_if_nothing_is_near(word, capsys):
+    assert fail(capsys, word) == f"pinxit: no command '{word}'. See: pinxit --help\n"
+
+
+def test_a_family_is_no_command(capsys):
+    assert "vae is a family: pinxit train vae DATA" in fail(capsys, "vae", "digits")
+    assert "vae is a family: pinxit train vae DATA" in fail(capsys, "VAE")
+
+
+@pytest.mark.parametrize(
+    ("flag", "meant"),
+    [
+        ("--lr", "--learning-rate"),
+        ("--bs", "--batch-size"),
+        ("--batch", "--batch-size"),
+        ("--num-epochs", "--epochs"),
+        ("--resolution", "--size"),
+        ("--image-size", "--size"),
+        ("--output", "--out"),
+        ("--Learning-Rate", "--learning-rate"),
+        ("--minuets", "--minutes"),
+    ],
+)
+def test_options_of_training_are_suggested(flag, meant, capsys):
+    error = fail(capsys, "train", "vae", "digits", flag, "3")
+    assert f"train vae has no option '{flag}'. Did you mean '{meant}'?" in error
+
+
+@pytest.mark.parametrize(
+    ("command", "flag", "meant"),
+    [
+        ("sample", "--n", "-n"),
+        ("sample", "--temp", "--temperature"),
+        ("sample", "--cfg-scale", "--guidance"),
+        ("caption", "--beam-size", "--num-beams"),
+        ("complete", "--num", "-n"),
+    ],
+)
+def test_options_of_other_commands_are_suggested(command, flag, meant, capsys):
+    assert f"Did you mean '{meant}'?" in fail(capsys, command, "runs/x", flag, "3")
+
+
+def test_a_synonym_is_suggested_only_to_a_command_that_has_the_option(capsys):
+    assert "Did you mean" not in fail(capsys, "sample", "runs/x", "--lr", "3")
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        ("digits", "pinxit train vae digits"),
+        ("digits --minutes 1", "pinxit train vae digits --minutes 1"),
+        ("fashion-mnist:100", "pinxit train vae fashion-mnist:100"),
+        ("VAE digits", "pinxit train vae digits"),
+        ("vea digits", "pinxit train vae digits"),
+        ("iGPT digits", "pinxit train igpt digits"),
+    ],
+)
+def test_the_whole_command_is_suggested(words, meant, capsys):
+    assert f"Did you mean: {meant}\n" in fail(capsys, "train", *words.split())
+
+
+def test_a_folder_without_family_is_quoted_in_the_suggestion(tmp_path, capsys):
+    (tmp_path / "it's mine").mkdir()
+    error = fail(capsys, "train", "it's mine")
+    assert """Did you mean: pinxit train vae 'it'"'"'s mine'\n""" in error
+
+
+@pytest.mark.parametrize("word", ["diffusion", "gan", "ddpm", "unet", "GAN"])
+def test_other_kinds_of_models_are_answered_with_the_families(word, capsys):
+    error = fail(capsys, "train", word, "digits")
+    assert f"no {word.lower()} family; families: {', '.join(list_families())}." in error
+
+
+def test_synonyms_stand_for_what_exists():
+    assert set(suggest.COMMANDS.values()) <= set(COMMANDS)
+    assert not set(suggest.COMMANDS) & set(COMMANDS)
+    flags = {flag for options in all_options().values() for o in options for flag in o.spellings}
+    assert set(suggest.OPTIONS.values()) <= flags
+
+
+def test_sources_of_data_are_suggested(capsys):
+    assert "Did you mean 'digits'?" in fail(capsys, "look", "digit")
+    assert "Did you mean 'mnist'?" in fail(capsys, "train", "vae", "MNIST")
