@@ -63,4 +63,4 @@ def noise_facts(images: Any, count: int) -> Any:
     """The facts of so many such images."""
     import dataclasses
 
-    return dataclasses.replace(images.info(), count=count)
+    return dataclasses.replace(images.info(), num_images=count)

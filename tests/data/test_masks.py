@@ -63,13 +63,13 @@ def test_a_box_lies_where_it_is_said():
     assert missing[:, 2:6, 1:6].all()
     assert missing[0].sum() == 20
     for box in ((5, 0, 4, 1), (-1, 0, 3, 3), (0, 0, 0, 3), (0, 7, 1, 2)):
-        with pytest.raises(UsageError, match="does not lie in images of 8 x 8"):
+        with pytest.raises(UsageError, match="is not inside images of 8 x 8"):
             box_mask(blobs(3), box)
 
 
 def test_white_is_missing_and_an_all_black_mask_is_refused(tmp_path):
     mask = Images(np.zeros((1, 8, 8, 1), np.uint8))
-    with pytest.raises(UsageError, match="White is what to paint"):
+    with pytest.raises(UsageError, match="make the pixels to complete white"):
         mask_from_image(blobs(2), mask)
     mask.pixels[0, :3] = 255
     assert mask_from_image(blobs(2), mask).sum() == 2 * 24

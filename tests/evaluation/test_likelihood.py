@@ -35,7 +35,7 @@ class LinearGaussian(nn.Module):
         self.w = nn.Parameter(0.4 * torch.randn(DIMS, LATENT, generator=generator))
         self.b = nn.Parameter(torch.full((DIMS,), 0.3))
         self.config = SimpleNamespace(latent_dim=LATENT)
-        self.info = DatasetInfo(count=8, height=4, width=4, channels=1)
+        self.info = DatasetInfo(num_images=8, height=4, width=4, channels=1)
 
     def observe(self, batch, generator=None):
         return batch.pixels.permute(0, 3, 1, 2).float() / 255

@@ -102,7 +102,7 @@ def test_the_same_seed_gives_the_same_sheet(run, tmp_path, capsys):
         (["--ratio", 1.2], "between 0 and 1"),
         (["--ratio", 0], "between 0 and 1"),
         (["--ratio", 0.5, "--half", "left"], "--half and --ratio cannot be combined"),
-        (["--box", 5, 5, 9, 9], "does not lie in"),
+        (["--box", 5, 5, 9, 9], "is not inside"),
         (["--mask", "nowhere.png"], "there is no mask"),
         (["--compare", "75,many"], "not '75,many'"),
         (["--compare", "75,100"], "not '75,100'"),

@@ -32,7 +32,7 @@ from pinxit.models.generation import GenerationParams
 
 if TYPE_CHECKING:
     from pinxit.data.images import Images
-    from pinxit.data.masks import Missing
+    from pinxit.data.masks import PixelMask
     from pinxit.models.protocols import CanComplete
 
 
@@ -128,7 +128,7 @@ def _choose_mask(
     ratio: float | None,
     box: tuple[int, int, int, int] | None,
     params: GenerationParams,
-) -> tuple[Missing, str]:
+) -> tuple[PixelMask, str]:
     """The missing pixels of each image, and their description as part of a file name."""
     from pinxit.data import masks
 
@@ -141,11 +141,11 @@ def _choose_mask(
         return masks.half_mask(images, half), half
     assert ratio is not None
     assert isinstance(params.seed, int)
-    mask = masks.random_patch_mask(images, ratio, masks.patch_size_of(model), params.seed)
+    mask = masks.random_patch_mask(images, ratio, model.patch_size, params.seed)
     return mask, f"{ratio:g}"
 
 
-def _read_mask(run: Path, file: Path, images: Images, quiet: bool) -> Missing:
+def _read_mask(run: Path, file: Path, images: Images, quiet: bool) -> PixelMask:
     """The mask in an image file, cropped or padded like the images and resized to their size."""
     from pinxit.data.masks import mask_from_image, read_mask_size
     from pinxit.runs import Run

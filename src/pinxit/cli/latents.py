@@ -86,7 +86,7 @@ def interpolate(
         name = "-".join(slug(image.stem) for image in images)
     name = f"interpolate-{name}" + (f"-{path}" if path != "spherical" else "")
     file = file or run / f"{name}{'.gif' if gif else '.png'}"
-    write_file(file, animated_gif(frames) if gif else image_strip(frames, ends).png())
+    write_file(file, animated_gif(frames) if gif else image_strip(frames, ends).to_png())
     print_result(file, json, steps=steps)
 
 

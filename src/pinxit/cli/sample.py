@@ -117,7 +117,7 @@ def reconstruct(
     path = path or run / f"reconstruct-{data_slug(data)}-n{len(images)}.png"
     values = psnr(mse_per_image(images, reconstructions)).tolist()
     mean = sum(values) / len(values)
-    write_file(path, pair_grid(images, reconstructions).png())
+    write_file(path, pair_grid(images, reconstructions).to_png())
     rows = [
         {"name": name, "psnr": value}
         for name, value in zip(image_names(images), values, strict=True)

@@ -197,7 +197,7 @@ def _announce(prepared: TrainingPlan) -> None:
     parameters = sum(p.numel() for p in prepared.model.parameters())
     words = [f"{k.replace('_', ' ')} {chosen[k]}" for k in shown if k in chosen]
     print(
-        f"{info.count:,} training images of {info.width} x {info.height}, {color}; "
+        f"{info.num_images:,} training images of {info.width} x {info.height}, {color}; "
         f"{prepared.family} of {parameters:,} parameters: {', '.join(words)}",
         file=sys.stderr,
     )

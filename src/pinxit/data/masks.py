@@ -1,4 +1,4 @@
-"""Which pixels of images are missing: by a share of patches, a half, a box or a mask's file.
+"""Masks of pixels to complete: random patches, a half, a box, or an image file.
 
 A mask is bool `[n, height, width]`, True where a pixel is missing.
 """
@@ -7,90 +7,86 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+from PIL import Image, UnidentifiedImageError
 
 from pinxit.data.images import Images
 from pinxit.errors import UsageError
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # jaxtyping takes 0.15 s, and the command line reads `Half` from here
     from jaxtyping import Bool
 
-    Missing = Bool[np.ndarray, "n height width"]
+    PixelMask = Bool[np.ndarray, "n height width"]
 
 Half = Literal["lower", "upper", "left", "right"]
-UNSEEN = 128  # the grey that missing pixels are shown in
+
+MASK_GREY = 128  # what missing pixels are shown as
 
 
-def patch_size_of(model: Any) -> int:
-    """Pixels a side of what a model completes as one: a patch, a token's block."""
-    return model.patch_size
+def random_patch_mask(images: Images, ratio: float, patch_size: int, seed: int = 0) -> PixelMask:
+    """Mask a fraction of each image's patches; image i's mask is a function of (seed, i).
 
-
-def random_patch_mask(images: Images, ratio: float, block: int, seed: int = 0) -> Missing:
-    """A share of each image's patches, drawn by a generator of (seed, its number).
-
-    Of the patches exactly round((1 - ratio) * patches) are left, one at least.
+    Exactly round((1 - ratio) * patches) patches stay visible, at least one and not all.
     Raises UsageError where the ratio is not between 0 and 1.
     """
     if not 0 < ratio < 1:
-        raise UsageError(f"the share that is missing lies between 0 and 1, not {ratio:g}.")
-    rows, columns = images.height // block, images.width // block
-    left = min(max(1, round((1 - ratio) * rows * columns)), rows * columns - 1)
-    missing = np.ones((len(images), rows * columns), bool)
+        raise UsageError(f"the mask ratio must be between 0 and 1, not {ratio:g}.")
+    rows, columns = images.height // patch_size, images.width // patch_size
+    num_patches = rows * columns
+    num_visible = min(max(1, round((1 - ratio) * num_patches)), num_patches - 1)
+    mask = np.ones((len(images), num_patches), bool)
     for i in range(len(images)):
-        chosen = np.random.default_rng([seed, i]).permutation(rows * columns)[:left]
-        missing[i, chosen] = False
-    return missing.reshape(-1, rows, columns).repeat(block, 1).repeat(block, 2)
+        visible = np.random.default_rng([seed, i]).permutation(num_patches)[:num_visible]
+        mask[i, visible] = False
+    return mask.reshape(-1, rows, columns).repeat(patch_size, 1).repeat(patch_size, 2)
 
 
-def half_mask(images: Images, half: Half) -> Missing:
-    """One half of each image."""
-    missing = _nothing(images)
-    h, w = images.height // 2, images.width // 2
-    where = {
-        "lower": np.s_[:, h:],
-        "upper": np.s_[:, :h],
-        "left": np.s_[:, :, :w],
-        "right": np.s_[:, :, w:],
+def half_mask(images: Images, half: Half) -> PixelMask:
+    """Mask one half of each image."""
+    mask = _empty_mask(images)
+    middle_y, middle_x = images.height // 2, images.width // 2
+    regions = {
+        "lower": np.s_[:, middle_y:],
+        "upper": np.s_[:, :middle_y],
+        "left": np.s_[:, :, :middle_x],
+        "right": np.s_[:, :, middle_x:],
     }
-    missing[where[half]] = True
-    return missing
+    mask[regions[half]] = True
+    return mask
 
 
-def box_mask(images: Images, box: tuple[int, int, int, int]) -> Missing:
-    """A rectangle: left, top, width and height in pixels of the model's size.
+def box_mask(images: Images, box: tuple[int, int, int, int]) -> PixelMask:
+    """Mask a rectangle (left, top, width, height), in pixels of the images.
 
-    Raises UsageError where it does not lie in the image.
+    Raises UsageError where it is not inside the images.
     """
     left, top, width, height = box
-    inside = left >= 0 and top >= 0 and width > 0 and height > 0
-    if not inside or left + width > images.width or top + height > images.height:
+    is_inside = left >= 0 and top >= 0 and width > 0 and height > 0
+    if not is_inside or left + width > images.width or top + height > images.height:
         raise UsageError(
-            f"the box {left} {top} {width} {height} (left, top, width, height) does not lie in "
+            f"the box {left} {top} {width} {height} (left, top, width, height) is not inside "
             f"images of {images.width} x {images.height}."
         )
-    missing = _nothing(images)
-    missing[:, top : top + height, left : left + width] = True
-    return missing
+    mask = _empty_mask(images)
+    mask[:, top : top + height, left : left + width] = True
+    return mask
 
 
-def mask_from_image(images: Images, mask: Images) -> Missing:
-    """A mask's image, white where pixels are missing, for every image.
+def mask_from_image(images: Images, mask_image: Images) -> PixelMask:
+    """Mask the pixels of every image that are white in `mask_image`, one image of their size.
 
-    Raises UsageError where the mask is all black.
+    Raises UsageError where it is all black.
     """
-    missing = mask.pixels[0].mean(-1) > 127
-    if not missing.any():
-        raise UsageError("the mask is all black: nothing is missing. White is what to paint.")
-    return np.broadcast_to(missing, (len(images), *missing.shape)).copy()
+    mask = mask_image.pixels[0].mean(-1) > 127
+    if not mask.any():
+        raise UsageError("the mask is all black; make the pixels to complete white.")
+    return np.broadcast_to(mask, (len(images), *mask.shape)).copy()
 
 
 def read_mask_size(file: Path) -> tuple[int, int]:
-    """Width and height of a mask's file. Raises UsageError where it is no image."""
-    from PIL import Image, UnidentifiedImageError
-
+    """Return the width and height of a mask file. Raises UsageError where it is no image."""
     try:
         with Image.open(file) as image:
             return image.size
@@ -98,16 +94,16 @@ def read_mask_size(file: Path) -> tuple[int, int]:
         raise UsageError(f"the mask {file} cannot be read: {error}.") from None
 
 
-def show_masked(images: Images, missing: Missing) -> Images:
-    """The images with grey in place of what is missing."""
-    pixels = np.where(missing[..., None], np.uint8(UNSEEN), images.pixels)
+def show_masked(images: Images, mask: PixelMask) -> Images:
+    """Return the images with missing pixels in grey."""
+    pixels = np.where(mask[..., None], np.uint8(MASK_GREY), images.pixels)
     return dataclasses.replace(images, pixels=pixels)
 
 
-def composite(images: Images, made: np.ndarray, missing: Missing) -> np.ndarray:
-    """What was made where pixels are missing, the images' own elsewhere."""
-    return np.where(missing[..., None], made, images.pixels)
+def composite(images: Images, completed: np.ndarray, mask: PixelMask) -> np.ndarray:
+    """Return the pixels of `completed` where the mask is True, those of the images elsewhere."""
+    return np.where(mask[..., None], completed, images.pixels)
 
 
-def _nothing(images: Images) -> Missing:
+def _empty_mask(images: Images) -> PixelMask:
     return np.zeros((len(images), images.height, images.width), bool)

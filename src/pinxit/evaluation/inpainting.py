@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pinxit.data.images import Images
-from pinxit.data.masks import composite, half_mask, patch_size_of, random_patch_mask
+from pinxit.data.masks import composite, half_mask, random_patch_mask
 from pinxit.evaluation.metrics import MetricValue
 
 if TYPE_CHECKING:
-    from pinxit.data.masks import Missing
+    from pinxit.data.masks import PixelMask
 
 RATIOS = (0.5, 0.75, 0.85, 0.95)
 MAX_AUTOREGRESSIVE_IMAGES = 64  # images, of a model that paints one block after another
 
 
-def missing_pixel_mse(originals: Images, made: np.ndarray, missing: Missing) -> float:
+def missing_pixel_mse(originals: Images, made: np.ndarray, missing: PixelMask) -> float:
     """Mean squared error of the missing pixels' values, black being 0 and white 1."""
     wrong = originals.pixels.astype(np.float32) - made.astype(np.float32)
     return float(np.square(wrong[missing]).mean() / 255**2)
@@ -38,7 +38,7 @@ def inpainting_metrics(model: Any, images: Images, seed: int = 0) -> Iterator[Me
         yield "masked_mse_mean_fill", missing_pixel_mse(few, fill_with_mean(few, missing), missing)
         return
     for ratio in RATIOS:
-        missing = random_patch_mask(images, ratio, patch_size_of(model), seed)
+        missing = random_patch_mask(images, ratio, model.patch_size, seed)
         made = model.complete(images, missing, seed=seed)
         yield f"masked_mse_{100 * ratio:.0f}", missing_pixel_mse(images, made.pixels, missing)
         if ratio == 0.75:
@@ -48,7 +48,7 @@ def inpainting_metrics(model: Any, images: Images, seed: int = 0) -> Iterator[Me
             )
 
 
-def fill_with_mean(images: Images, missing: Missing) -> np.ndarray:
+def fill_with_mean(images: Images, missing: PixelMask) -> np.ndarray:
     """Missing pixels at the mean of the image's other pixels: what knowing nothing else gives."""
     known = ~missing[..., None]
     count = np.maximum(known.sum((1, 2)), 1)

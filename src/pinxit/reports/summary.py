@@ -72,7 +72,7 @@ def _describe_data(context: ReportContext) -> str:
     run, info = context.run, context.run.info
     source = (run.config.get("data") or {}).get("source") or "images"
     color = "grey" if info.channels == 1 else "colour"
-    text = f"{info.count:,} images of {source} ({info.width} × {info.height} pixels, {color}"
+    text = f"{info.num_images:,} images of {source} ({info.width} × {info.height} pixels, {color}"
     return text + (f", {len(info.label_names)} labels)" if info.label_names else ")")
 
 
@@ -135,7 +135,7 @@ def _measure_training(context: ReportContext) -> list[KeyMetric]:
     if not rows or "images" not in rows[-1]:
         return []
     seen, seconds = rows[-1]["images"], rows[-1].get("seconds")
-    epochs = seen / max(1, context.run.info.count)
+    epochs = seen / max(1, context.run.info.num_images)
     note = f"{format_number(epochs, 2)} epochs" if epochs >= 1.5 else ""
     amount = KeyMetric("images seen", format_count(seen), "", note)
     if not seconds or context.metrics:

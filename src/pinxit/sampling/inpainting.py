@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pinxit.data.images import Images
-from pinxit.data.masks import patch_size_of, random_patch_mask, show_masked
+from pinxit.data.masks import random_patch_mask, show_masked
 from pinxit.errors import UsageError
 from pinxit.nn.rng import mix_seed
 
 if TYPE_CHECKING:
-    from pinxit.data.masks import Missing
+    from pinxit.data.masks import PixelMask
     from pinxit.models.generation import GenerationParams
     from pinxit.models.protocols import CanComplete
 
@@ -19,7 +19,7 @@ Columns = list[tuple[str, Images]]
 
 
 def complete_n_times(
-    model: CanComplete, images: Images, missing: Missing, params: GenerationParams, n: int = 1
+    model: CanComplete, images: Images, missing: PixelMask, params: GenerationParams, n: int = 1
 ) -> list[Images]:
     """Return n completions of every image: the first of the seed, others of seeds mixed from it."""
     assert isinstance(params.seed, int)
@@ -27,7 +27,7 @@ def complete_n_times(
     return [model.complete(images, missing, params, seed=seed) for seed in seeds]
 
 
-def comparison_columns(images: Images, missing: Missing, made: Sequence[Images]) -> Columns:
+def comparison_columns(images: Images, missing: PixelMask, made: Sequence[Images]) -> Columns:
     """What is given, each completion, and the truth."""
     titles = ["completed"] if len(made) == 1 else [f"no. {k}" for k in range(1, len(made) + 1)]
     return [
@@ -44,7 +44,7 @@ def mask_ratio_columns(
     assert isinstance(params.seed, int)
     columns: Columns = [("truth", images)]
     for ratio in ratios:
-        missing = random_patch_mask(images, ratio, patch_size_of(model), params.seed)
+        missing = random_patch_mask(images, ratio, model.patch_size, params.seed)
         made = model.complete(images, missing, params)
         columns += [(f"{ratio:.0%} masked", show_masked(images, missing)), ("made", made)]
     return columns

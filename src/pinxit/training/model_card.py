@@ -18,7 +18,7 @@ def write_card(run: Run) -> None:
         f"# {run.name}",
         "",
         f"A `{config['family']}` model made with pinxit {config['versions']['pinxit']} from "
-        f"`{config['data']['source'] or 'images given in Python'}`: {info.count:,} training "
+        f"`{config['data']['source'] or 'images given in Python'}`: {info.num_images:,} training "
         f"images of {info.width} x {info.height}, {color}.",
         "",
         f"Trained {trained.get('seconds', 0) / 60:.1f} minutes: {trained.get('steps', 0):,} steps, "

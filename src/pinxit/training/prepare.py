@@ -54,7 +54,7 @@ def prepare_training(
     fit = (
         getattr(get_family(family_of(config)), "BATCH", None) if default_device() == "cpu" else None
     )
-    batch = min(info.count, settings.batch_size or default_batch_size(info, fit))
+    batch = min(info.num_images, settings.batch_size or default_batch_size(info, fit))
 
     def step(bf16: bool) -> float:
         return seconds_of_step(built, loaded.batch(rows[:batch]), bf16)

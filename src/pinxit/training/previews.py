@@ -8,7 +8,7 @@ from typing import Any
 from pinxit.data.atomic_write import write_atomically
 from pinxit.data.captions import captions_round_robin
 from pinxit.data.images import Images
-from pinxit.data.masks import patch_size_of, random_patch_mask, show_masked
+from pinxit.data.masks import random_patch_mask, show_masked
 from pinxit.models.abilities import abilities
 from pinxit.runs import Run
 
@@ -68,7 +68,7 @@ def _told(model: Any, shown: Images, folder: Path, name: str) -> Path:
 
 def _completed(model: Any, shown: Images, ratio: float = 0.75) -> Images:
     """Three rows: what is given, what is made of it, the truth."""
-    missing = random_patch_mask(shown, ratio, patch_size_of(model))
+    missing = random_patch_mask(shown, ratio, model.patch_size)
     made = model.complete(shown, missing, seed=0)
     rows = Images.concatenate([show_masked(shown, missing), made, shown])
     return rows.grid(columns=len(shown))

@@ -36,7 +36,7 @@ def settings_to_go_on(run: Run, changes: dict[str, Any]) -> TrainingSettings:
 def _refuse_spent(run: Run, settings: TrainingSettings) -> None:
     done = run.config.get("trained") or {}
     steps, seconds = done.get("steps", 0), done.get("seconds", 0.0)
-    total = settings.total_steps(run.info.count, settings.batch_size or 1)
+    total = settings.total_steps(run.info.num_images, settings.batch_size or 1)
     if steps >= total if total is not None else seconds >= (settings.seconds or 0):
         raise UsageError(
             f"{run.path} is finished after {steps:,} steps in {seconds / 60:.2f} minutes, which "

@@ -99,8 +99,8 @@ def default_batch_size(info: DatasetInfo, fit: int | None = None) -> int:
     """A power of two near 1/256 of the images, 64 to 256; fewer of large images, and no more
     than `fit`."""
     most = 256 if info.dims <= 4096 else 128 if info.dims <= 3 * 64 * 64 else 32
-    wanted = 2 ** round(math.log2(max(1, info.count / 256)))
-    return min(info.count, most, max(64, wanted), fit or most)
+    wanted = 2 ** round(math.log2(max(1, info.num_images / 256)))
+    return min(info.num_images, most, max(64, wanted), fit or most)
 
 
 def default_learning_rate(parameters: int) -> float:

@@ -103,7 +103,7 @@ def _is_black_and_white(info: DatasetInfo) -> bool:
 def _choose_latent_dim(info: DatasetInfo) -> int:
     """The power of two nearest to 2 sqrt(dims), from 8 to 256; at most 32 for few images."""
     target = 2 * math.sqrt(info.dims)
-    if info.count < 1000:
+    if info.num_images < 1000:
         target = min(target, 32)
     return int(min(256, max(8, 2 ** round(math.log2(target)))))
 

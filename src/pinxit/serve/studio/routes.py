@@ -155,7 +155,7 @@ def _record(by: Served) -> dict[str, Any]:
 
 
 def _png(pixels: np.ndarray) -> str:
-    return base64.b64encode(Images(np.ascontiguousarray(pixels)[None]).png()).decode()
+    return base64.b64encode(Images(np.ascontiguousarray(pixels)[None]).to_png()).decode()
 
 
 async def _nothing() -> Response:
