@@ -29,7 +29,12 @@ SECTIONS = {
     "tokenizer": ["reconstructions", "evaluation", "training_curves", "reproduce"],
 }
 STATEMENTS = {
-    "mae": ("Is this a generative image model?", "the seed has no effect", "0 of 255"),
+    "mae": (
+        "MSE, 75 % masked",
+        "Is this a generative image model?",
+        "the seed has no effect",
+        "0 of 255",
+    ),
     "igpt": (
         "Linear probe by layer",
         "Lower half masked",

@@ -164,9 +164,12 @@ def test_headings_use_the_terms_of_the_field(page):
 
 def test_kl_formula_is_shown_for_a_standard_normal_prior_only(page, tmp_path):
     assert "½ Σ (exp(s) − (1 + s) + μ²)" in page.text
+    assert "The prior is learned" not in page.text
     images = blobs()
     flow = make_run(tmp_path, images, steps=5, prior="flow")
-    assert "½ Σ" not in HtmlPage(report(flow, images=images)).text
+    text = HtmlPage(report(flow, images=images)).text
+    assert "½ Σ" not in text
+    assert "The prior is learned" in text
 
 
 def test_score_is_called_a_lower_bound_if_the_model_has_an_elbo(page):

@@ -20,14 +20,16 @@ KEY_METRICS = (
     ("t2i_exact", "sample_label_accuracy"),
     ("edit_exact", "edit_psnr"),
     ("caption_exact", "caption_exact:en", "chrf:en", "chrf:fr"),
-    ("psnr",),
+    ("psnr", "masked_mse_75"),
     ("sharpness_samples",),
-    ("frechet_samples",),
+    ("frechet_samples", "probe_accuracy"),
 )
 # titles of metrics whose own title needs the heading of its group
 TITLES = {
     "log_likelihood_bits_per_dim": "log-likelihood",
     "elbo_bits_per_dim": "ELBO",
+    "masked_mse_75": "MSE, 75 % masked",
+    "probe_accuracy": "linear probe accuracy",
     "sharpness_samples": "sharpness of samples",
     "frechet_samples": "Fréchet distance of samples",
 }
@@ -81,22 +83,22 @@ def _describe_data(context: ReportContext) -> str:
 
 def collect_key_metrics(context: ReportContext) -> list[KeyMetric]:
     """The most important evaluated metrics, and what is known without an evaluation."""
-    found = [
-        *_from_evaluation(context),
+    metrics = [
+        *_collect_evaluated_metrics(context),
         _get_validation_elbo(context),
         _count_active_latents(context),
         _get_reconstruction_psnr(context),
         *_measure_training(context),
     ]
-    return [metric for metric in found if metric is not None]
+    return [metric for metric in metrics if metric is not None]
 
 
-def _from_evaluation(context: ReportContext) -> list[KeyMetric]:
+def _collect_evaluated_metrics(context: ReportContext) -> list[KeyMetric]:
     names = [next((n for n in row if n in context.metrics), None) for row in KEY_METRICS]
-    return [_to_key_metric(name, context.metrics) for name in names if name is not None]
+    return [_format_key_metric(name, context.metrics) for name in names if name is not None]
 
 
-def _to_key_metric(name: str, metrics: dict[str, float]) -> KeyMetric:
+def _format_key_metric(name: str, metrics: dict[str, float]) -> KeyMetric:
     metric, value, error = get_metric(name), metrics[name], metrics.get(f"{name}_error")
     notes = [f"± {format_number(error, 2)}"] if error else []
     notes += [BETTER[metric.better]] if metric.better else []
