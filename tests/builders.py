@@ -128,20 +128,18 @@ def constant(images: Images) -> Images:
 
 
 def train_runs(folder: Path) -> dict[str, Path]:
-    """A VAE, an iGPT, and sequence to sequence in the three directions of images."""
+    """A VAE, an iGPT, and a sequence-to-sequence model for each direction with images."""
     import pinxit
 
     images = blobs(channels=1)
     small = {"width": 16, "heads": 2, "depth": 1, "decoder_depth": 1, "max_text_tokens": 16}
-    made = {
+    configs = {
         "blobs-vae": pinxit.VAE(network="mlp", latent_dim=4, width=16, depth=1),
         "blobs-igpt": pinxit.IGPT(width=16, depth=1, heads=2, palette_size=4),
-        "blobs-painter": pinxit.Seq2Seq(source="text", target="image", palette_size=4, **small),
-        "blobs-editor": pinxit.Seq2Seq(
-            source="image+text", target="image", palette_size=4, **small
-        ),
-        "blobs-captions": pinxit.Seq2Seq(source="image", target="text", **small),
+        "blobs-draw": pinxit.Seq2Seq(source="text", target="image", palette_size=4, **small),
+        "blobs-edit": pinxit.Seq2Seq(source="image+text", target="image", palette_size=4, **small),
+        "blobs-caption": pinxit.Seq2Seq(source="image", target="text", **small),
     }
-    for name, config in made.items():
+    for name, config in configs.items():
         pinxit.train(config, images, out=folder / name, steps=3, batch_size=8, quiet=True)
-    return {name: folder / name for name in made}
+    return {name: folder / name for name in configs}

@@ -42,29 +42,3 @@ def real_data() -> Path:
 @pytest.fixture
 def info() -> DatasetInfo:
     return blobs().info()
-
-
-# -- a server, for the tests of tests/serve -------------------------------------------------------
-
-
-@pytest.fixture(scope="session")
-def runs(tmp_path_factory):
-    from tests.builders import train_runs
-
-    return train_runs(tmp_path_factory.mktemp("served"))
-
-
-@pytest.fixture(scope="session")
-def base(runs, tmp_path_factory):
-    """The address of a server of all the runs."""
-    from tests.serve.server import serving
-
-    with serving(runs.values(), tmp_path_factory.mktemp("store") / "serve.sqlite") as address:
-        yield address
-
-
-@pytest.fixture(scope="session")
-def client(base):
-    from tests.serve.server import client as client_of
-
-    return client_of(base)

@@ -1,7 +1,8 @@
-"""Keys, host names, sizes, and what is noted of a request."""
+"""API keys, host names, body sizes, metrics and log lines; usage errors of the command."""
 
 from __future__ import annotations
 
+import json
 import logging
 
 import httpx
@@ -9,106 +10,127 @@ import openai
 import pytest
 
 from pinxit.cli import main
-from pinxit.serve.middleware import Rules
-from tests.serve.server import client as client_of
-from tests.serve.server import data_url, make_png, serving
+from pinxit.serve.middleware import AccessRules
+from tests.serve.server import data_url, make_client, make_png, serving
 
 KEY = "a-key-of-this-test"
 
 
 @pytest.fixture(scope="module")
-def locked(runs, tmp_path_factory):
-    store = tmp_path_factory.mktemp("locked") / "s.sqlite"
-    with serving([runs["blobs-vae"]], store, rules=Rules(KEY, most_body=200_000)) as base:
-        yield base
+def protected(runs, tmp_path_factory):
+    store = tmp_path_factory.mktemp("protected") / "s.sqlite"
+    with serving(
+        [runs["blobs-vae"]], store, rules=AccessRules(KEY, max_body_bytes=200_000)
+    ) as base_url:
+        yield base_url
 
 
-def test_the_right_key_opens(locked):
-    assert client_of(locked, KEY).models.list().data
+def test_the_right_key_is_accepted(protected):
+    assert make_client(protected, KEY).models.list().data
 
 
 @pytest.mark.parametrize("key", ["wrong", KEY + "x", KEY[:-1]])
-def test_a_wrong_key_does_not(locked, key):
-    with pytest.raises(openai.AuthenticationError) as told:
-        client_of(locked, key).models.list()
-    assert told.value.code == "invalid_api_key"
+def test_a_wrong_key_is_refused(protected, key):
+    with pytest.raises(openai.AuthenticationError) as error:
+        make_client(protected, key).models.list()
+    assert error.value.code == "invalid_api_key"
 
 
 @pytest.mark.parametrize("value", [None, KEY, f"Basic {KEY}", "Bearer", b"Bearer \xff\xfe"])
-def test_nor_do_other_headers(locked, value):
+def test_other_authorization_headers_are_refused(protected, value):
     headers = {} if value is None else {"Authorization": value}
-    answer = httpx.get(f"{locked}/v1/models", headers=headers)
-    assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
-    assert answer.headers["x-request-id"]
+    response = httpx.get(f"{protected}/v1/models", headers=headers)
+    assert (response.status_code, response.headers["www-authenticate"]) == (401, "Bearer")
+    assert response.headers["x-request-id"]
 
 
-def test_health_needs_no_key_and_figures_do(locked):
-    assert httpx.get(f"{locked}/healthz").json() == {"status": "alive"}
-    assert httpx.get(f"{locked}/readyz").json() == {"status": "ready"}
-    assert httpx.get(f"{locked}/metrics").status_code == 401
+def test_health_needs_no_key_and_metrics_do(protected):
+    assert httpx.get(f"{protected}/healthz").json() == {"status": "alive"}
+    assert httpx.get(f"{protected}/readyz").json() == {"status": "ready"}
+    assert httpx.get(f"{protected}/metrics").status_code == 401
 
 
-def test_figures_count_requests(base):
-    httpx.get(f"{base}/v1/models/none")
-    text = httpx.get(f"{base}/metrics").text
+def test_metrics_count_requests(base_url):
+    httpx.get(f"{base_url}/v1/models/none")
+    text = httpx.get(f"{base_url}/metrics").text
     assert 'pinxit_requests_total{route="/v1/models",status="404"}' in text
 
 
-def test_other_host_names_are_refused(base):
-    answer = httpx.get(f"{base}/v1/models", headers={"Host": "evil.example"})
-    assert answer.status_code == 403
+def test_unknown_host_names_are_refused(base_url):
+    response = httpx.get(f"{base_url}/v1/models", headers={"Host": "evil.example"})
+    assert response.status_code == 403
 
 
-def test_bodies_that_are_too_large_are_refused_by_their_length_or_as_they_come(locked):
+def test_a_body_that_is_too_large_is_refused_by_its_length_or_while_it_is_read(protected):
     headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
-    url = f"{locked}/v1/images/generations"
-    answer = httpx.post(url, content=b"x" * 200_001, headers=headers)
-    assert answer.status_code == 413
+    url = f"{protected}/v1/images/generations"
+    response = httpx.post(url, content=b"x" * 200_001, headers=headers)
+    assert response.status_code == 413
 
-    def pieces():
+    def chunks():
         for _ in range(30):
             yield b"x" * 10_000
 
-    assert httpx.post(url, content=pieces(), headers=headers).status_code == 413
-    assert httpx.get(f"{locked}/healthz").status_code == 200
+    assert httpx.post(url, content=chunks(), headers=headers).status_code == 413
+    assert httpx.get(f"{protected}/healthz").status_code == 200
 
 
-def test_the_log_holds_neither_keys_nor_words_nor_images(locked, caplog):
+def test_a_multipart_body_that_is_too_large_while_it_is_read_is_413_not_400(protected):
+    """Parsers of forms must not turn the error into one of their own."""
+    boundary = b'--x\r\nContent-Disposition: form-data; name="prompt"\r\n\r\n'
+
+    def chunks():
+        yield boundary
+        for _ in range(30):
+            yield b"x" * 10_000
+
+    headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "multipart/form-data; boundary=x"}
+    response = httpx.post(f"{protected}/v1/images/edits", content=chunks(), headers=headers)
+    assert response.status_code == 413
+    assert response.json()["error"]["message"] == "The request is larger than 0.191 MiB."
+
+
+def test_the_log_has_no_keys_prompts_or_images(protected, caplog):
     caplog.set_level(logging.INFO, "pinxit.serve")
     parts = [
         {"type": "input_text", "text": "a word of mine"},
         {"type": "input_image", "image_url": data_url(make_png())},
     ]
-    client_of(locked, KEY).responses.create(
+    make_client(protected, KEY).responses.create(
         model="gpt-5", input=[{"role": "user", "content": parts}]
     )
     text = caplog.text
-    assert '"route": "/v1/responses"' in text
+    record = json.loads(caplog.records[-1].message)
+    assert record["route"] == "/v1/responses"
+    assert set(record) == {"request_id", "method", "route", "status", "duration_ms"}
     assert not [secret for secret in (KEY, "a word", "iVBOR") if secret in text]
 
 
 @pytest.mark.parametrize(
-    ("words", "says"),
+    ("arguments", "message"),
     [
-        ([], "which runs?"),
+        ([], "no run given"),
         (["none"], "no run at none"),
-        (["RUN", "--host", "0.0.0.0"], "give an --api-key, or --insist"),
-        (["RUN", "--alias", "x"], "an alias is NAME=RUN"),
-        (["RUN", "--alias", "x=none"], "there is no run 'none'"),
+        (["RUN", "--host", "0.0.0.0"], "set --api-key, or pass --allow-no-auth"),
+        (["RUN", "--alias", "x"], "--alias must be NAME=RUN"),
+        (["RUN", "--alias", "x=none"], "no run is named 'none'"),
         (["RUN", "--store", "nonsense://x"], "--store"),
         (["RUN", "RUN"], "two runs are named"),
-        (["RUN", "--waiting", "0"], "1 or more"),
+        (["RUN", "--max-queue", "0"], "1 or more"),
     ],
 )
-def test_bad_usage_of_the_command_is_told(runs, capsys, monkeypatch, tmp_path, words, says):
+def test_invalid_options_of_the_command_are_errors(
+    runs, capsys, monkeypatch, tmp_path, arguments, message
+):
     monkeypatch.delenv("PINXIT_API_KEY", raising=False)
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
-    told = [str(runs["blobs-vae"]) if word == "RUN" else word for word in words]
-    assert main(["serve", *told, "--port", "0"]) == 2
-    assert says in capsys.readouterr().err
+    run = str(runs["blobs-vae"])
+    arguments = [run if argument == "RUN" else argument for argument in arguments]
+    assert main(["serve", *arguments, "--port", "0"]) == 2
+    assert message in capsys.readouterr().err
 
 
-def test_a_port_that_is_taken_is_told(runs, base, capsys):
-    port = base.rsplit(":", 1)[1]
+def test_a_port_in_use_is_an_error(runs, base_url, capsys):
+    port = base_url.rsplit(":", 1)[1]
     assert main(["serve", str(runs["blobs-vae"]), "--port", port]) == 1
     assert "cannot listen on" in capsys.readouterr().err

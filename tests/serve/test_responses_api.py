@@ -1,22 +1,26 @@
-"""/v1/responses with the official client: images, words, turns, streams, the store."""
+"""/v1/responses with the official client: images, captions, turns, streams, the store."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
 
+import numpy as np
 import openai
 import pytest
 
-from tests.serve.server import data_url, make_png, opened
+import pinxit
+from pinxit.serve.dialogue import streaming
+from pinxit.serve.media.uploads import decode_upload
+from tests.serve.server import TOOLS, data_url, decode_png, make_client, make_png, serving
 
 CAT = "Generate an image of gray tabby cat hugging an otter with an orange scarf"
-DRAW = [{"type": "image_generation"}]
 
 
-def call_of(response):
-    return next(one for one in response.output if one.type == "image_generation_call")
+def image_call(response):
+    return next(item for item in response.output if item.type == "image_generation_call")
 
 
 def with_image(text: str):
@@ -27,7 +31,7 @@ def with_image(text: str):
     return [{"role": "user", "content": parts}]
 
 
-def test_the_chapters_program_runs_unchanged_and_so_does_its_follow_up(base):
+def test_the_courses_program_and_its_follow_up_turn_run_unchanged(base_url):
     program = f"""
 from openai import OpenAI
 import base64
@@ -41,145 +45,144 @@ follow = client.responses.create(model="gpt-5", previous_response_id=response.id
 hats = [o for o in follow.output if o.type == "image_generation_call"]
 assert hats[0].action == "edit", hats[0].action
 """
-    environment = {**os.environ, "OPENAI_BASE_URL": f"{base}/v1", "OPENAI_API_KEY": "x"}
-    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True)
-    assert done.returncode == 0, done.stderr.decode()
+    environment = {**os.environ, "OPENAI_BASE_URL": f"{base_url}/v1", "OPENAI_API_KEY": "x"}
+    process = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True)
+    assert process.returncode == 0, process.stderr.decode()
 
 
-def test_an_image_is_as_was_asked_for_and_the_answer_says_how_it_came(client):
+def test_an_image_has_the_requested_format_and_reports_how_it_was_made(client):
     tool = {"type": "image_generation", "size": "64x32", "output_format": "webp", "seed": 5}
     response = client.responses.create(
-        model="blobs-painter",
+        model="blobs-draw",
         input="Draw a blob at the top left",
         tools=[tool],
         metadata={"a": "b"},
     )
-    call = call_of(response)
-    image = opened(call.result)
+    call = image_call(response)
+    image = decode_png(call.result)
     assert (image.size, image.format) == ((64, 32), "WEBP")
     assert call.revised_prompt == "blob at the top left"
-    assert (call.seed, call.painted_by, call.resampled_from) == (5, "blobs-painter", "8x8")
+    assert (call.seed, call.model_used, call.resampled_from) == (5, "blobs-draw", "8x8")
     assert response.metadata == {"a": "b"}
     assert response.usage.total_tokens == response.usage.input_tokens + response.usage.output_tokens
 
 
-def test_the_same_seed_gives_the_same_image_as_the_model_itself(client, runs):
-    import numpy as np
-
-    import pinxit
-
+def test_a_seed_gives_the_image_that_the_model_generates_for_it(client, runs):
     tool = {"type": "image_generation", "seed": 3}
-    asked = {"model": "blobs-painter", "input": "a blob at the top left", "tools": [tool]}
-    one, two = (opened(call_of(client.responses.create(**asked)).result) for _ in range(2))
-    own = pinxit.load(runs["blobs-painter"]).draw(["a blob at the top left"], seed=3)
-    assert np.array_equal(np.asarray(one), own.pixels[0, ..., 0])
-    assert np.array_equal(np.asarray(one), np.asarray(two))
+    body = {"model": "blobs-draw", "input": "a blob at the top left", "tools": [tool]}
+    responses = [client.responses.create(**body) for _ in range(2)]
+    first, second = (decode_png(image_call(response).result) for response in responses)
+    expected = pinxit.load(runs["blobs-draw"]).draw(["a blob at the top left"], seed=3)
+    assert np.array_equal(np.asarray(first), expected.pixels[0, ..., 0])
+    assert np.array_equal(np.asarray(first), np.asarray(second))
 
 
 @pytest.mark.parametrize(
     ("prompt", "language"), [("What is in this image?", "en"), ("Décris cette image.", "fr")]
 )
-def test_an_image_without_the_tool_gives_words_in_the_prompts_language(
+def test_an_image_without_the_tool_is_captioned_in_the_prompts_language(
     client, runs, prompt, language
 ):
-    import pinxit
-    from pinxit.serve.media.uploads import received
-
     response = client.responses.create(model="gpt-4o", input=with_image(prompt))
-    model = pinxit.load(runs["blobs-captions"])
-    pixels = received(make_png()).fitted(model.info)
-    said = model.caption(pinxit.Images(pixels[None]), language=language)[0][0].text
-    assert response.output_text == said
-    assert [one.type for one in response.output] == ["message"]
+    model = pinxit.load(runs["blobs-caption"])
+    pixels = decode_upload(make_png()).fit_to(model.info)
+    caption = model.caption(pinxit.Images(pixels[None]), language=language)[0][0].text
+    assert response.output_text == caption
+    assert [item.type for item in response.output] == ["message"]
 
 
-def test_a_question_about_an_image_is_answered_in_words_though_the_tool_is_offered(client):
+def test_a_question_about_an_image_is_answered_in_text_although_the_tool_is_offered(client):
     response = client.responses.create(
-        model="gpt-5", input=with_image("What is in this image?"), tools=DRAW
+        model="gpt-5", input=with_image("What is in this image?"), tools=TOOLS
     )
     assert response.output[0].type == "message"
-    forced = client.responses.create(
+    required = client.responses.create(
         model="gpt-5",
         input=with_image("What is in this image?"),
-        tools=DRAW,
+        tools=TOOLS,
         tool_choice="required",
     )
-    assert forced.output[0].type == "image_generation_call"
+    assert required.output[0].type == "image_generation_call"
 
 
-def test_a_stream_tells_all_and_its_answer_is_kept(client):
+def test_a_stream_has_all_events_and_its_response_is_stored(client):
     tool = {"type": "image_generation", "partial_images": 2}
     events = list(client.responses.create(model="gpt-5", input=CAT, tools=[tool], stream=True))
-    kinds = [event.type for event in events]
+    types = [event.type for event in events]
     assert [event.sequence_number for event in events] == list(range(len(events)))
-    assert kinds[:3] == [
+    assert types[:3] == [
         "response.created",
         "response.in_progress",
         "response.output_item.added",
     ]
-    partial = [one for one in events if one.type.endswith("partial_image")]
-    assert [one.partial_image_index for one in partial] == [0, 1]
-    assert opened(partial[0].partial_image_b64).size == (8, 8)
-    assert kinds[-2:] == ["response.output_item.done", "response.completed"]
-    whole = call_of(events[-1].response).result
-    assert whole == events[-2].item.result
-    assert call_of(client.responses.retrieve(events[-1].response.id)).result == whole
+    partial = [event for event in events if event.type.endswith("partial_image")]
+    assert [event.partial_image_index for event in partial] == [0, 1]
+    assert decode_png(partial[0].partial_image_b64).size == (8, 8)
+    assert types[-2:] == ["response.output_item.done", "response.completed"]
+    result = image_call(events[-1].response).result
+    assert result == events[-2].item.result
+    assert image_call(client.responses.retrieve(events[-1].response.id)).result == result
 
 
-def test_words_are_streamed_piece_by_piece(client):
+def test_text_is_streamed_word_by_word(client):
     with client.responses.stream(model="gpt-5", input=with_image("Describe.")) as stream:
-        pieces = [one.delta for one in stream if one.type == "response.output_text.delta"]
+        deltas = [event.delta for event in stream if event.type == "response.output_text.delta"]
         final = stream.get_final_response()
-    assert "".join(pieces) == final.output_text
+    assert "".join(deltas) == final.output_text
 
 
-def test_a_turn_may_name_an_image_by_its_id_alone_or_bring_it(client):
-    first = client.responses.create(model="gpt-5", input=CAT, tools=DRAW)
-    call = call_of(first)
+def test_a_turn_refers_to_an_image_by_its_id_or_sends_it_again(client):
+    first = client.responses.create(model="gpt-5", input=CAT, tools=TOOLS)
+    call = image_call(first)
     by_id = [{"role": "user", "content": "a hat"}, {"type": "image_generation_call", "id": call.id}]
-    assert call_of(client.responses.create(model="gpt-5", input=by_id, tools=DRAW)).action == "edit"
-    whole = [one.to_dict() for one in first.output] + [{"role": "user", "content": "a hat"}]
-    again = client.responses.create(model="gpt-5", input=whole, tools=DRAW, store=False)
-    assert call_of(again).action == "edit"
+    assert (
+        image_call(client.responses.create(model="gpt-5", input=by_id, tools=TOOLS)).action
+        == "edit"
+    )
+    items = [item.to_dict() for item in first.output] + [{"role": "user", "content": "a hat"}]
+    again = client.responses.create(model="gpt-5", input=items, tools=TOOLS, store=False)
+    assert image_call(again).action == "edit"
 
 
-def test_an_image_may_come_as_a_file(client):
-    sent = client.files.create(file=make_png(), purpose="vision")
-    assert client.files.content(sent.id).read() == make_png()
+def test_an_uploaded_file_can_be_captioned_listed_and_deleted(client):
+    file = client.files.create(file=make_png(), purpose="vision")
+    assert client.files.content(file.id).read() == make_png()
     parts = [
         {"type": "input_text", "text": "What is this?"},
-        {"type": "input_image", "file_id": sent.id},
+        {"type": "input_image", "file_id": file.id},
     ]
-    said = client.responses.create(model="gpt-5", input=[{"role": "user", "content": parts}])
-    assert said.output_text
-    assert sent.id in [one.id for one in client.files.list().data]
-    client.files.delete(sent.id)
+    response = client.responses.create(model="gpt-5", input=[{"role": "user", "content": parts}])
+    assert response.output_text
+    assert file.id in [listed.id for listed in client.files.list().data]
+    client.files.delete(file.id)
     with pytest.raises(openai.NotFoundError):
-        client.files.retrieve(sent.id)
+        client.files.retrieve(file.id)
 
 
-def test_what_is_stored_can_be_read_listed_and_deleted(client):
-    made = client.responses.create(model="gpt-5", input=CAT, tools=DRAW)
-    assert client.responses.retrieve(made.id).to_dict() == made.to_dict()
-    items = client.responses.input_items.list(made.id)
+def test_a_stored_response_can_be_retrieved_listed_and_deleted(client):
+    response = client.responses.create(model="gpt-5", input=CAT, tools=TOOLS)
+    assert client.responses.retrieve(response.id).to_dict() == response.to_dict()
+    items = client.responses.input_items.list(response.id)
     assert [item.content[0].text for item in items] == [CAT]
     with pytest.raises(openai.BadRequestError, match="nothing to cancel"):
-        client.responses.cancel(made.id)
-    client.responses.delete(made.id)
+        client.responses.cancel(response.id)
+    client.responses.delete(response.id)
     with pytest.raises(openai.NotFoundError):
-        client.responses.retrieve(made.id)
+        client.responses.retrieve(response.id)
 
 
-def test_what_is_not_to_be_stored_is_not(client):
-    made = client.responses.create(model="gpt-5", input=CAT, tools=DRAW, store=False)
+def test_a_response_with_store_false_is_not_stored(client):
+    response = client.responses.create(model="gpt-5", input=CAT, tools=TOOLS, store=False)
     with pytest.raises(openai.NotFoundError):
-        client.responses.retrieve(made.id)
-    with pytest.raises(openai.BadRequestError) as told:
-        client.responses.create(model="gpt-5", input="x", previous_response_id=made.id, tools=DRAW)
-    assert told.value.code == "previous_response_not_found"
+        client.responses.retrieve(response.id)
+    with pytest.raises(openai.BadRequestError) as error:
+        client.responses.create(
+            model="gpt-5", input="x", previous_response_id=response.id, tools=TOOLS
+        )
+    assert error.value.code == "previous_response_not_found"
 
 
-REFUSED = [
+INVALID = [
     ({"model": "no-such"}, 404, "model", "model_not_found"),
     ({"input": ""}, 400, "input", None),
     ({"input": []}, 400, "input", None),
@@ -199,14 +202,66 @@ REFUSED = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("changes", "status", "param", "code"), REFUSED)
+@pytest.mark.parametrize(("changes", "status", "param", "code"), INVALID)
 @pytest.mark.parametrize("stream", [False, True])
-def test_what_cannot_be_is_refused_with_its_field(client, changes, status, param, code, stream):
-    asked = {"model": "gpt-5", "input": "x", "tools": DRAW, "stream": stream, **changes}
-    with pytest.raises(openai.APIStatusError) as told:
-        client.responses.create(**asked)
-    error = told.value
-    assert (error.status_code, error.type) == (status, "invalid_request_error")
-    assert error.param.startswith(param)
-    assert error.request_id
-    assert code in (None, error.code)
+def test_invalid_requests_are_refused_with_the_field(client, changes, status, param, code, stream):
+    body = {"model": "gpt-5", "input": "x", "tools": TOOLS, "stream": stream, **changes}
+    with pytest.raises(openai.APIStatusError) as error:
+        client.responses.create(**body)
+    assert (error.value.status_code, error.value.type) == (status, "invalid_request_error")
+    assert error.value.param.startswith(param)
+    assert error.value.request_id
+    assert code in (None, error.value.code)
+
+
+# -- cancelling ------------------------------------------------------------------------------------
+
+
+async def wait_forever(builder):
+    await asyncio.sleep(60)
+
+
+@pytest.fixture
+def two_servers(runs, tmp_path, monkeypatch):
+    """Clients of two servers on one store, whose responses never end."""
+    monkeypatch.setattr(streaming, "CANCEL_POLL_SECONDS", 0.05)
+    run, store = [runs["blobs-vae"]], tmp_path / "s.sqlite"
+    with (
+        serving(run, store, answer=wait_forever) as first,
+        serving(run, store, answer=wait_forever) as second,
+    ):
+        yield make_client(first), make_client(second)
+
+
+@pytest.mark.parametrize("canceller", [0, 1], ids=["own server", "other server"])
+def test_a_streamed_response_is_cancelled_by_any_server_on_its_store(two_servers, canceller):
+    stream = two_servers[0].responses.create(model="gpt-5", input="x", tools=TOOLS, stream=True)
+    created = next(iter(stream))
+    cancelled = two_servers[canceller].responses.cancel(created.response.id)
+    assert cancelled.status == "cancelled"
+    last = list(stream)[-1]
+    assert (last.type, last.response.status) == ("response.incomplete", "cancelled")
+    for client in two_servers:
+        with pytest.raises(openai.NotFoundError):
+            client.responses.cancel(created.response.id)
+
+
+def test_applications_do_not_share_their_active_responses(two_servers):
+    first, second = two_servers
+    streams = [
+        client.responses.create(model="gpt-5", input="x", tools=TOOLS, stream=True)
+        for client in (first, second)
+    ]
+    ids = [next(iter(stream)).response.id for stream in streams]
+    second.responses.cancel(ids[1])
+    assert list(streams[1])[-1].response.status == "cancelled"
+    assert next(iter(streams[0])).type == "response.in_progress"
+    first.responses.cancel(ids[0])
+    assert list(streams[0])[-1].response.status == "cancelled"
+
+
+def test_the_first_events_have_no_output_even_where_they_are_sent_late(client):
+    """The events of a text are all created before the first one is sent."""
+    events = list(client.responses.create(model="gpt-5", input=with_image("What?"), stream=True))
+    assert [event.response.output for event in events[:2]] == [[], []]
+    assert len(events[-1].response.output) == 1

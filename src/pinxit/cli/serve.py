@@ -1,7 +1,8 @@
-"""`pinxit serve` and `pinxit mcp`: finished runs for other programs."""
+"""`pinxit serve` and `pinxit mcp`: use finished runs from other programs."""
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from pathlib import Path
 from typing import Annotated
@@ -13,7 +14,8 @@ from pinxit.errors import PinxitError, UsageError
 
 Runs = Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN ...")]
 Flag = tyro.conf.FlagCreatePairsOff
-LOCAL = ("127.0.0.1", "localhost", "::1")
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+PACKAGES = ("fastapi", "uvicorn", "sqlalchemy", "prometheus_client", "mcp", "httpx")
 
 
 def serve(
@@ -21,12 +23,12 @@ def serve(
     host: str = "127.0.0.1",
     port: int = 8000,
     api_key: str | None = None,
-    insist: Annotated[bool, Flag] = False,
+    allow_no_auth: Annotated[bool, Flag] = False,
     alias: tuple[str, ...] = (),
     store: str | None = None,
     store_days: float = 30.0,
-    store_mebibytes: float = 1024.0,
-    waiting: int = 256,
+    store_max_mib: float = 1024.0,
+    max_queue: int = 256,
     llm: str | None = None,
     llm_model: str | None = None,
     allow_host: tuple[str, ...] = (),
@@ -34,56 +36,54 @@ def serve(
     device: str = "cpu",
     studio: bool = True,
 ) -> None:
-    """Finished runs behind the OpenAI API, and a page to play with them.
+    """Serve runs by the OpenAI API, and a page to try them in a browser.
 
     Args:
         runs: folders of finished runs
-        host: address to listen on
-        port: to listen on; 0 takes a free one
-        api_key: that requests must bring; else PINXIT_API_KEY, if it is set
-        insist: listen elsewhere than on this machine without a key
-        alias: other names, as my-model=RUN
-        store: a SQLite file, or the URL of a database (postgresql://...); else
-            ~/.local/share/pinxit/serve.sqlite
-        store_days: what is older is deleted
-        store_mebibytes: what is oldest is deleted above this size
-        waiting: images that may wait for one model; more are answered 429
-        llm: URL of an OpenAI-compatible language model that talks and calls the runs as tools
-        llm_model: its name there; the first that it lists unless given
-        allow_host: other names by which this server may be asked
-        allow_remote: hosts of images that may be fetched; else none
+        host: address to listen on; 0.0.0.0 for other machines
+        port: port to listen on; 0 chooses a free one
+        api_key: key that requests must send (default: PINXIT_API_KEY, if set)
+        allow_no_auth: serve other machines without an API key
+        alias: further model names, as NAME=RUN
+        store: where responses and files are kept: a SQLite file, or a database URL such as
+            postgresql://... (default: ~/.local/share/pinxit/serve.sqlite)
+        store_days: delete responses and files after this many days
+        store_max_mib: delete the oldest responses and files above this size
+        max_queue: images that may wait for one model; further requests get status 429
+        llm: URL of an OpenAI-compatible language model that answers and calls the runs as tools
+        llm_model: its model name (default: the first that it lists)
+        allow_host: further host names of this server
+        allow_remote: hosts from which requests may load images (default: none)
         device: cpu, cuda, ...
-        studio: the page at /
+        studio: serve the page at /
     """
-    _checked(runs)
-    check_at_least(1, waiting, "images that may wait")
-    key = api_key or os.environ.get("PINXIT_API_KEY") or None
-    if host not in LOCAL and key is None and not insist:
+    _check_runs(runs)
+    check_at_least(1, max_queue, "--max-queue")
+    api_key = api_key or os.environ.get("PINXIT_API_KEY") or None
+    if host not in LOOPBACK and api_key is None and not allow_no_auth:
         raise UsageError(
-            f"{host} is reached from other machines: give an --api-key, or --insist on none."
+            f"other machines can reach {host}: set --api-key, or pass --allow-no-auth."
         )
-    _installed()
-    from pinxit.serve.server import Wishes, run
+    _check_packages()
+    from pinxit.serve.server import ServerOptions, run_server
 
-    run(
-        runs,
-        Wishes(
-            host=host,
-            port=port,
-            key=key,
-            aliases=_pairs(alias),
-            store=store or _default_store(),
-            days=store_days,
-            mebibytes=store_mebibytes,
-            waiting=waiting,
-            llm=llm,
-            llm_model=llm_model,
-            hosts=allow_host,
-            remote=allow_remote,
-            device=device,
-            studio=studio,
-        ),
+    options = ServerOptions(
+        host=host,
+        port=port,
+        api_key=api_key,
+        aliases=_parse_aliases(alias),
+        store=store or _default_store(),
+        store_days=store_days,
+        store_max_mib=store_max_mib,
+        max_queue=max_queue,
+        llm=llm,
+        llm_model=llm_model,
+        allow_host=allow_host,
+        allow_remote=allow_remote,
+        device=device,
+        studio=studio,
     )
+    run_server(runs, options)
 
 
 def mcp(
@@ -93,54 +93,53 @@ def mcp(
     port: int = 8001,
     device: str = "cpu",
 ) -> None:
-    """The abilities of runs as tools of the Model Context Protocol.
+    """Offer runs as tools of the Model Context Protocol, for assistants and editors.
 
     Args:
         runs: folders of finished runs
-        http: by HTTP rather than by standard input and output
+        http: use HTTP in place of standard input and output
         host: address to listen on, with --http
-        port: to listen on, with --http
+        port: port to listen on, with --http
         device: cpu, cuda, ...
     """
-    _checked(runs)
-    if http and host not in LOCAL:
-        raise UsageError(f"{host} is reached from other machines, and this has no key: use serve.")
-    _installed()
-    from pinxit.serve.mcp_server import run
+    _check_runs(runs)
+    if http and host not in LOOPBACK:
+        raise UsageError(
+            f"other machines can reach {host}, and pinxit mcp has no API key; use pinxit serve."
+        )
+    _check_packages()
+    from pinxit.serve.mcp_server import run_mcp_server
 
-    run(runs, http=http, host=host, port=port, device=device)
+    run_mcp_server(runs, http=http, host=host, port=port, device=device)
 
 
-def _checked(runs: tuple[Path, ...]) -> None:
+def _check_runs(runs: tuple[Path, ...]) -> None:
+    """Raises UsageError for a folder that is not a run, before torch is imported."""
     if not runs:
-        raise UsageError("which runs? pinxit serve RUN [RUN ...]")
+        raise UsageError("no run given: pinxit serve RUN [RUN ...]")
     from pinxit.runs import Run
 
     for run in runs:
-        Run(run).config  # noqa: B018 (a folder that is no run says so before torch is imported)
+        Run(run).config  # noqa: B018
 
 
-def _pairs(texts: tuple[str, ...]) -> dict[str, str]:
-    found = {}
+def _parse_aliases(texts: tuple[str, ...]) -> dict[str, str]:
+    aliases = {}
     for text in texts:
-        name, sign, run = text.partition("=")
-        if not (name and sign and run):
-            raise UsageError(f"an alias is NAME=RUN, not '{text}'.")
-        found[name] = run
-    return found
+        name, _, run = text.partition("=")
+        if not (name and run):
+            raise UsageError(f"--alias must be NAME=RUN, not '{text}'.")
+        aliases[name] = run
+    return aliases
 
 
 def _default_store() -> str:
-    home = os.environ.get("XDG_DATA_HOME") or str(Path("~/.local/share").expanduser())
-    return str(Path(home) / "pinxit" / "serve.sqlite")
+    data_home = os.environ.get("XDG_DATA_HOME") or str(Path("~/.local/share").expanduser())
+    return str(Path(data_home) / "pinxit" / "serve.sqlite")
 
 
-def _installed() -> None:
-    """PinxitError where the server's libraries are not there."""
-    import importlib.util
-
-    for name in ("fastapi", "uvicorn", "sqlalchemy", "prometheus_client", "mcp", "httpx"):
+def _check_packages() -> None:
+    """Raises PinxitError where a package of the extra `serve` is missing."""
+    for name in PACKAGES:
         if importlib.util.find_spec(name) is None:
-            raise PinxitError(
-                f"serving needs '{name}': pip install 'pinxit[serve]' brings all it needs."
-            )
+            raise PinxitError(f"serving needs the package {name}: pip install 'pinxit[serve]'.")

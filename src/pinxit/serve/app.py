@@ -1,8 +1,9 @@
-"""The server: every route, and what turns whatever goes wrong into an answer."""
+"""The application: all routes, and a JSON error for every exception."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+import logging
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,138 +16,153 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
 from pinxit.errors import PinxitError
-from pinxit.serve import schemas as fields
-from pinxit.serve.api.chat import Chats
-from pinxit.serve.api.embeddings import Embeddings
-from pinxit.serve.api.files import Files
+from pinxit.serve import schemas
+from pinxit.serve.api.chat import ChatRoutes
+from pinxit.serve.api.embeddings import EmbeddingRoutes
+from pinxit.serve.api.files import FileRoutes
 from pinxit.serve.api.images import ImageRoutes
-from pinxit.serve.api.models import Models
-from pinxit.serve.api.openapi import _Adding
-from pinxit.serve.api.responses import Responses
-from pinxit.serve.api.sse import Left
-from pinxit.serve.dialogue.response import Answer, plain
-from pinxit.serve.errors import Refusal, error_body
-from pinxit.serve.inference.router import Painters
-from pinxit.serve.media.sources import Sources
-from pinxit.serve.metrics import Figures
-from pinxit.serve.middleware import Gate, Rules, log
+from pinxit.serve.api.models import ModelRoutes
+from pinxit.serve.api.openapi import FILE_FORM, RouteAdder, image_form
+from pinxit.serve.api.responses import ResponseRoutes
+from pinxit.serve.api.sse import ClientDisconnected
+from pinxit.serve.dialogue.response import AnswerFunction, answer_without_llm
+from pinxit.serve.dialogue.streaming import ActiveResponses
+from pinxit.serve.errors import ApiError, error_body
+from pinxit.serve.inference.registry import ModelRegistry
+from pinxit.serve.media.sources import ImageSources
+from pinxit.serve.metrics import Metrics
+from pinxit.serve.middleware import AccessRules, RequestMiddleware
 from pinxit.serve.store import Store
+from pinxit.serve.studio.routes import add_studio
+
+log = logging.getLogger("pinxit.serve")
 
 
 @dataclass(frozen=True)
-class ServerSettings:
-    """How a server runs, beside its runs and its store."""
+class AppSettings:
+    """The settings of an application, aside from its models and its store."""
 
-    rules: Rules = field(default_factory=Rules)
-    sources: Sources = field(default_factory=Sources)
-    work: Callable[[Answer], Awaitable[None]] = plain
+    rules: AccessRules = field(default_factory=AccessRules)
+    sources: ImageSources = field(default_factory=ImageSources)
+    answer: AnswerFunction = answer_without_llm  # or `LanguageModel.answer`
     studio: bool = True
 
 
-def application(
-    painters: Painters, store: Store, settings: ServerSettings | None = None
-) -> FastAPI:
-    """The ASGI application. It stops its painters' workers when it is shut down."""
-    settings = settings or ServerSettings()
-    figures = Figures()
-    figures.watch(painters)
+def create_app(models: ModelRegistry, store: Store, settings: AppSettings | None = None) -> FastAPI:
+    """Create the ASGI application. Its shutdown stops the models' workers."""
+    settings = settings or AppSettings()
+    metrics = Metrics(models)
 
     @asynccontextmanager
-    async def life(_: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
-        painters.stop()
+        models.stop()
 
     app = FastAPI(
         title="pinxit",
-        description="Images from words, from nothing and from images, by the OpenAI API.",
-        lifespan=life,
-        exception_handlers=_handlers(),
+        description="Generate, edit and caption images with your own models, by OpenAI's API.",
+        lifespan=lifespan,
+        exception_handlers=_exception_handlers(),
         docs_url=None,
         redoc_url=None,
     )
-    app.add_middleware(Gate, rules=settings.rules, figures=figures)  # type: ignore[arg-type]
-    _add_routes(app, painters, store, settings)
-    _add_health(app, store, figures)
+    app.add_middleware(RequestMiddleware, rules=settings.rules, metrics=metrics)  # type: ignore[arg-type]
+    _add_openai_routes(app, models, store, settings)
+    _add_health_routes(app, store, metrics)
     if settings.studio:
-        from pinxit.serve.studio.routes import add_studio
-
-        add_studio(app, painters)
+        add_studio(app, models)
     return app
 
 
-def _add_routes(app: FastAPI, painters: Painters, store: Store, settings: ServerSettings) -> None:
-    sources, work = settings.sources, settings.work
-    responses = Responses(painters, store, sources, work)
-    images = ImageRoutes(painters, store, sources)
-    models, files = Models(painters), Files(store)
-    chats, embeddings = Chats(painters, store, sources, work), Embeddings(painters, sources)
-    add = _Adding(app)
-    add.post("/v1/responses", responses.create, fields.Respond)
-    add.get("/v1/responses/{response_id}", responses.read)
-    add.delete("/v1/responses/{response_id}", responses.delete)
-    add.get("/v1/responses/{response_id}/input_items", responses.items)
-    add.post("/v1/responses/{response_id}/cancel", responses.cancel)
-    add.post("/v1/images/generations", images.generate, fields.Generate)
-    add.post("/v1/images/edits", images.edit, fields.EditImages, form=True)
-    add.post("/v1/images/variations", images.vary, fields.Vary, form=True, only_form=True)
-    add.get("/v1/models", models.all)
-    add.get("/v1/models/{model_id:path}", models.one)
-    add.post("/v1/files", files.create, form=True, only_form=True)
-    add.get("/v1/files", files.all)
-    add.get("/v1/files/{file_id}", files.one)
-    add.get("/v1/files/{file_id}/content", files.content, name="file_content")
-    add.delete("/v1/files/{file_id}", files.delete)
-    add.post("/v1/chat/completions", chats.create, fields.Chat)
-    add.post("/v1/embeddings", embeddings.create, fields.Embed)
+def _add_openai_routes(
+    app: FastAPI, models: ModelRegistry, store: Store, settings: AppSettings
+) -> None:
+    sources, answer = settings.sources, settings.answer
+    responses = ResponseRoutes(models, store, sources, ActiveResponses(store), answer)
+    images = ImageRoutes(models, store, sources)
+    listing, files = ModelRoutes(models), FileRoutes(store)
+    chat, embeddings = ChatRoutes(models, store, sources, answer), EmbeddingRoutes(models, sources)
+    edit_form = image_form(schemas.EditRequest)
+    variation_form = image_form(schemas.VariationRequest)
+    add = RouteAdder(app)
+    path = "/v1/responses"
+    add.post(path, responses.create, "create_response", json=schemas.ResponsesRequest)
+    path = "/v1/responses/{response_id}"
+    add.get(path, responses.retrieve, "retrieve_response")
+    add.delete(path, responses.delete, "delete_response")
+    add.get(f"{path}/input_items", responses.list_items, "list_input_items")
+    add.post(f"{path}/cancel", responses.cancel, "cancel_response")
+    path = "/v1/images"
+    add.post(f"{path}/generations", images.generate, "generate", json=schemas.GenerateRequest)
+    add.post(f"{path}/edits", images.edit, "edit", json=schemas.EditRequest, form=edit_form)
+    add.post(f"{path}/variations", images.vary, "vary", form=variation_form)
+    add.get("/v1/models", listing.list, "list_models")
+    add.get("/v1/models/{model_id:path}", listing.retrieve, "retrieve_model")
+    add.post("/v1/files", files.create, "create_file", form=FILE_FORM)
+    add.get("/v1/files", files.list, "list_files")
+    path = "/v1/files/{file_id}"
+    add.get(path, files.retrieve, "retrieve_file")
+    add.get(f"{path}/content", files.content, "file_content")
+    add.delete(path, files.delete, "delete_file")
+    add.post("/v1/chat/completions", chat.create, "create_chat", json=schemas.ChatRequest)
+    path = "/v1/embeddings"
+    add.post(path, embeddings.create, "create_embeddings", json=schemas.EmbeddingsRequest)
 
 
-def _add_health(app: FastAPI, store: Store, figures: Figures) -> None:
+def _add_health_routes(app: FastAPI, store: Store, metrics: Metrics) -> None:
     @app.get("/healthz", tags=["health"])
     @app.get("/health", include_in_schema=False)
     async def healthz() -> dict[str, str]:
         return {"status": "alive"}
 
-    @app.get("/readyz", tags=["health"], responses={503: {"description": "no store"}})
+    @app.get(
+        "/readyz",
+        tags=["health"],
+        responses={503: {"description": "The store does not answer."}},
+    )
     def readyz() -> JSONResponse:
-        ready = store.answers()
-        said = "ready" if ready else "the store does not answer"
-        return JSONResponse({"status": said}, 200 if ready else 503)
+        if store.is_reachable():
+            return JSONResponse({"status": "ready"})
+        return JSONResponse({"status": "the store does not answer"}, 503)
 
     @app.get("/metrics", tags=["health"], response_class=PlainTextResponse)
-    async def metrics() -> Response:
-        return Response(generate_latest(figures.registry), media_type="text/plain; version=0.0.4")
+    async def show_metrics() -> Response:
+        content = generate_latest(metrics.registry)
+        return Response(content, media_type="text/plain; version=0.0.4")
 
 
-def _handlers() -> dict[Any, Any]:
-    async def refused(_: Request, error: Refusal) -> JSONResponse:
+def _exception_handlers() -> dict[Any, Any]:
+    async def handle_api_error(_: Request, error: ApiError) -> JSONResponse:
         return JSONResponse(error.body, error.status, headers=error.headers)
 
-    async def unfit(_: Request, error: PinxitError) -> JSONResponse:
+    async def handle_pinxit_error(_: Request, error: PinxitError) -> JSONResponse:
         return JSONResponse(error_body(400, str(error)), 400)
 
-    async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+    async def handle_validation_error(_: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
         param = str(first["loc"][-1])
-        return JSONResponse(error_body(400, f"'{param}': {first['msg']}.", param), 400)
+        body = error_body(400, f"Invalid value for '{param}': {first['msg']}.", param)
+        return JSONResponse(body, 400)
 
-    async def http(_: Request, error: HTTPException) -> JSONResponse:
-        message = f"{error.detail}." if error.status_code != 404 else "there is no such route."
+    async def handle_http_error(_: Request, error: HTTPException) -> JSONResponse:
+        is_unknown = error.status_code == 404
+        message = "This route does not exist." if is_unknown else f"{error.detail}."
         body = error_body(error.status_code, message)
         return JSONResponse(body, error.status_code, headers=error.headers)
 
-    async def stored(_: Request, error: SQLAlchemyError) -> JSONResponse:
+    async def handle_store_error(_: Request, error: SQLAlchemyError) -> JSONResponse:
         log.error("the store failed: %s", type(error).__name__)
-        body = error_body(503, "the store does not answer; try again in a moment.")
+        body = error_body(503, "The store does not answer; retry in 2 s.")
         return JSONResponse(body, 503, headers={"Retry-After": "2"})
 
-    async def left(_: Request, error: Left) -> Response:
-        return Response(status_code=499)  # nobody reads it
+    async def handle_disconnect(_: Request, error: ClientDisconnected) -> Response:
+        return Response(status_code=499)  # for the log: nobody reads it
 
     return {
-        Refusal: refused,
-        PinxitError: unfit,
-        RequestValidationError: invalid,
-        HTTPException: http,
-        SQLAlchemyError: stored,
-        Left: left,
+        ApiError: handle_api_error,
+        PinxitError: handle_pinxit_error,
+        RequestValidationError: handle_validation_error,
+        HTTPException: handle_http_error,
+        SQLAlchemyError: handle_store_error,
+        ClientDisconnected: handle_disconnect,
     }

@@ -1,14 +1,14 @@
-"""Errors as OpenAI's clients read them: `{"error": {message, type, param, code}}`."""
+"""Errors in the format of OpenAI's API: `{"error": {message, type, param, code}}`."""
 
 from __future__ import annotations
 
 from typing import Any
 
-SHOWN = 100  # characters of what was sent that an error may repeat
+MAX_ECHO_CHARS = 100  # characters of a request that an error message may repeat
 
 
-class Refusal(Exception):
-    """A request that is not done, with the status and fields of its answer."""
+class ApiError(Exception):
+    """An error with its HTTP status, and the request field and code that clients read."""
 
     def __init__(
         self,
@@ -28,10 +28,18 @@ class Refusal(Exception):
         return error_body(self.status, str(self), self.param, self.code)
 
 
+class RequestTooLarge(ApiError):
+    """413: the body is larger than `AccessRules.max_body_bytes`; also raised while it is read."""
+
+    def __init__(self, max_bytes: int) -> None:
+        message = f"The request is larger than {max_bytes / 2**20:.3g} MiB."
+        super().__init__(message, status=413, headers={"Connection": "close"})
+
+
 def error_body(
     status: int, message: str, param: str | None = None, code: str | None = None
 ) -> dict[str, Any]:
-    """The JSON of an error: its four keys are always there."""
+    """Return the JSON of an error. All four keys are always present."""
     kind = "invalid_request_error"
     if status == 429:
         kind = "rate_limit_error"
@@ -40,28 +48,34 @@ def error_body(
     return {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
 
-def short(value: object) -> str:
-    """What was sent, cut to what an error may repeat, without what a terminal would obey."""
-    text = str(value)
-    text = "".join(c if c.isprintable() else " " for c in text[: SHOWN + 1])
-    return text if len(text) <= SHOWN else text[: SHOWN - 3] + "..."
+def truncate(value: object) -> str:
+    """Shorten a value from a request for an error message, and drop control characters."""
+    text = str(value)[: MAX_ECHO_CHARS + 1]
+    text = "".join(c if c.isprintable() else " " for c in text)
+    return text if len(text) <= MAX_ECHO_CHARS else text[: MAX_ECHO_CHARS - 3] + "..."
 
 
-def unknown_model(name: str, known: list[str]) -> Refusal:
-    """404, with what there is."""
-    return Refusal(
-        f"there is no model '{short(name)}' here; there are: {', '.join(known)}.",
+def unknown_model(name: str, known: list[str]) -> ApiError:
+    """404: no served run or alias has this name."""
+    return ApiError(
+        f"The model '{truncate(name)}' does not exist. Available: {', '.join(known)}.",
         status=404,
         param="model",
         code="model_not_found",
     )
 
 
-def busy(seconds: int = 1) -> Refusal:
-    """429: as many requests as may wait are waiting."""
-    return Refusal(
-        "as many requests as may wait are waiting; try again in a moment.",
+def queue_full(retry_after: int = 1) -> ApiError:
+    """429: the model's queue is full."""
+    return ApiError(
+        f"The queue is full; retry in {retry_after} s.",
         status=429,
         code="rate_limit_exceeded",
-        headers={"Retry-After": str(seconds)},
+        headers={"Retry-After": str(retry_after)},
     )
+
+
+def internal_error() -> ApiError:
+    """500: an unexpected exception; its details are in the log only."""
+    message = "Internal server error; see the server's log."
+    return ApiError(message, status=500, headers={"x-should-retry": "false"})

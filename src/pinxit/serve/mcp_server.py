@@ -1,35 +1,43 @@
 """The abilities of served runs as tools of the Model Context Protocol.
 
-Only what the runs can do is offered. Images go both ways as base64 in the protocol's own parts.
+Only what the runs support is offered. Images are base64 in both directions.
 """
 
 from __future__ import annotations
 
-import io
 import re
-import secrets
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import numpy as np
 from mcp.server.mcpserver import Image, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
+from PIL import Image as Pillow
 
-from pinxit.serve.errors import Refusal
-from pinxit.serve.inference.registry import load
-from pinxit.serve.inference.requests import Ask, Painted
-from pinxit.serve.inference.router import Choice, Painters
-from pinxit.serve.media.outputs import encoded, image_of, kept_outside
-from pinxit.serve.media.uploads import Sent, from_base64, received
+from pinxit.errors import UsageError
+from pinxit.models.generation import GenerationParams
+from pinxit.serve.errors import ApiError
+from pinxit.serve.inference.loading import load_runs
+from pinxit.serve.inference.registry import ModelRegistry
+from pinxit.serve.inference.requests import GenerationRequest
+from pinxit.serve.inference.router import Router
+from pinxit.serve.media.outputs import encode_image, paste_outside_mask, to_pil
+from pinxit.serve.media.uploads import EditMask, UploadedImage, decode_base64, decode_upload
+from pinxit.serve.schemas import random_seed
 
-LEAST = 256  # pixels a side that an image is enlarged to, by whole numbers: small ones are not seen
-WAITING = 64
+MIN_DISPLAY_SIDE = 256  # pixels; smaller images are enlarged by a whole factor to be visible
+MAX_QUEUED_ROWS = 64
+MAX_IMAGES = 10
+
+T = TypeVar("T")
+Content = list[Image | str]
 
 
-def run(paths: Sequence[Path], *, http: bool, host: str, port: int, device: str) -> None:
-    """Serve the tools until the client leaves (or, by HTTP, until a signal)."""
-    painters = Painters(load(paths, device, WAITING))
-    server = tools_of(painters)
+def run_mcp_server(paths: Sequence[Path], *, http: bool, host: str, port: int, device: str) -> None:
+    """Serve the tools on standard input and output until the client closes them, or by HTTP."""
+    models = ModelRegistry(load_runs(paths, device, MAX_QUEUED_ROWS))
+    server = create_mcp_server(models)
     try:
         if http:
             print(f"http://{host}:{port}/mcp", flush=True)
@@ -37,64 +45,63 @@ def run(paths: Sequence[Path], *, http: bool, host: str, port: int, device: str)
         else:
             server.run("stdio")
     finally:
-        painters.stop()
+        models.stop()
 
 
-def tools_of(painters: Painters) -> MCPServer:
-    """A server with a tool for each thing that the runs can do."""
-    server = MCPServer("pinxit", instructions=_about(painters))
-    choice = painters.named(None)
-    if choice.able("draw"):
-        _add_draw(server, choice)
-    if choice.able("sample"):
-        _add_sample(server, choice)
-    if choice.able("edit"):
-        _add_edit(server, choice)
-    if choice.able("complete"):
-        _add_complete(server, choice)
-    if choice.able("caption"):
-        _add_caption(server, choice)
-    if choice.able("encode", "reconstruct"):
-        _add_vary(server, choice)
+def create_mcp_server(models: ModelRegistry) -> MCPServer:
+    """Create a server with a tool for each ability of the runs."""
+    server = MCPServer("pinxit", instructions=_describe(models))
+    router = models.find(None)
+    if router.first_supporting("draw"):
+        _add_draw(server, router)
+    if router.first_supporting("sample"):
+        _add_sample(server, router)
+    if router.first_supporting("edit"):
+        _add_edit(server, router)
+    if router.first_supporting("complete"):
+        _add_complete(server, router)
+    if router.first_supporting("caption"):
+        _add_caption(server, router)
+    if router.first_supporting("encode", "reconstruct"):
+        _add_vary(server, router)
     return server
 
 
-def _about(painters: Painters) -> str:
-    each = [
-        f"{one.name} ({one.info.width} x {one.info.height}: {', '.join(one.abilities)})"
-        for one in painters.served.values()
+def _describe(models: ModelRegistry) -> str:
+    runs = [
+        f"{run.name} ({run.info.width} x {run.info.height}: {', '.join(run.abilities)})"
+        for run in models.runs.values()
     ]
-    return "Images by small models trained on their user's own images: " + "; ".join(each)
+    return "Small image models, trained on the user's own images: " + "; ".join(runs)
 
 
-def _add_draw(server: MCPServer, choice: Choice) -> None:
+def _add_draw(server: MCPServer, router: Router) -> None:
     @server.tool()
-    async def draw(caption: str, n: int = 1, seed: int | None = None) -> list[Image | str]:
-        """Paint new images from a caption. `seed` repeats an image; without it chance."""
-        return await _painted(choice, Ask(caption, _few(n), _seed(seed)))
+    async def draw(caption: str, n: int = 1, seed: int | None = None) -> Content:
+        """Generate images from a caption. The same `seed` gives the same images."""
+        return await _generate(router, router.prepare(caption, _params(seed), n=_check_n(n)))
 
 
-def _add_sample(server: MCPServer, choice: Choice) -> None:
+def _add_sample(server: MCPServer, router: Router) -> None:
     @server.tool()
     async def sample(
         n: int = 1, seed: int | None = None, label: str = "", temperature: float = 1.0
-    ) -> list[Image | str]:
-        """New images out of nothing; `label` chooses a class where the model knows classes."""
-        by = choice.able("sample")
-        assert by is not None
-        ask = Ask(label, _few(n), _seed(seed), how=(("temperature", temperature),))
-        return await _painted(Choice([by]), ask)
+    ) -> Content:
+        """Generate images without a caption; `label` selects a class of a conditional model."""
+        sampler = Router([router.require("sample")])
+        params = _params(seed, temperature)
+        return await _generate(sampler, sampler.prepare(label, params, n=_check_n(n)))
 
 
-def _add_edit(server: MCPServer, choice: Choice) -> None:
+def _add_edit(server: MCPServer, router: Router) -> None:
     @server.tool()
-    async def edit(image: str, instruction: str, seed: int | None = None) -> list[Image | str]:
-        """Change an image (base64) as an instruction says."""
-        ask = Ask(instruction, 1, _seed(seed), _image(image))
-        return await _painted(choice, ask)
+    async def edit(image: str, instruction: str, seed: int | None = None) -> Content:
+        """Edit an image (base64) by an instruction."""
+        source = _decode_image(image)
+        return await _generate(router, router.prepare(instruction, _params(seed), source=source))
 
 
-def _add_complete(server: MCPServer, choice: Choice) -> None:
+def _add_complete(server: MCPServer, router: Router) -> None:
     @server.tool()
     async def complete(
         image: str,
@@ -104,81 +111,80 @@ def _add_complete(server: MCPServer, choice: Choice) -> None:
         height: int,
         n: int = 1,
         seed: int | None = None,
-    ) -> list[Image | str]:
-        """Paint a rectangle of an image (base64) anew, in its pixels; the rest stays."""
-        source = _image(image)
-        mask = _hole(source, (left, top, left + width, top + height))
-        return await _painted(choice, Ask("", _few(n), _seed(seed), source, mask))
+    ) -> Content:
+        """Generate a rectangle of an image (base64) anew, given in its pixels."""
+        source = _decode_image(image)
+        mask = _box_mask(source, (left, top, left + width, top + height))
+        request = router.prepare("", _params(seed), n=_check_n(n), source=source, mask=mask)
+        return await _generate(router, request)
 
 
-def _add_caption(server: MCPServer, choice: Choice) -> None:
+def _add_caption(server: MCPServer, router: Router) -> None:
     @server.tool()
     async def caption(image: str, language: str = "en") -> str:
-        """An image (base64) in words."""
-        return await _done(choice.describe(_image(image), language)) or ""
+        """Caption an image (base64)."""
+        return await _report_errors(router.caption(_decode_image(image), language)) or ""
 
 
-def _add_vary(server: MCPServer, choice: Choice) -> None:
+def _add_vary(server: MCPServer, router: Router) -> None:
     @server.tool()
-    async def vary(image: str, n: int = 1, seed: int | None = None) -> list[Image | str]:
-        """Images near another one (base64)."""
-        ask = Ask("", _few(n), _seed(seed), _image(image))
-        return _shown(await _done(choice.vary(ask)), ask)
+    async def vary(image: str, n: int = 1, seed: int | None = None) -> Content:
+        """Generate images that are similar to an image (base64)."""
+        source = _decode_image(image)
+        request = router.prepare("", _params(seed), n=_check_n(n), source=source, variation=True)
+        return await _generate(router, request)
 
 
-async def _painted(choice: Choice, ask: Ask) -> list[Image | str]:
-    return _shown(await _done(choice.paint(ask)), ask)
+async def _generate(router: Router, request: GenerationRequest) -> Content:
+    result = await _report_errors(router.generate(request))
+    images: Content = [Image(data=_to_png(p, request), format="png") for p in result.images]
+    return [*images, f"seed {request.params.seed}, {result.model.name}: {result.prompt_used}"]
 
 
-async def _done(work: Any) -> Any:
+async def _report_errors(work: Coroutine[Any, Any, T]) -> T:
     try:
         return await work
-    except Refusal as error:
+    except ApiError as error:
         raise ToolError(str(error)) from None
 
 
-def _shown(painted: Painted, ask: Ask) -> list[Image | str]:
-    images = [Image(data=_png(pixels, ask), format="png") for pixels in painted.pixels]
-    return [*images, f"seed {ask.seed}, by {painted.by.name}: {painted.said}"]
+def _to_png(pixels: np.ndarray, request: GenerationRequest) -> bytes:
+    image = to_pil(pixels)
+    if request.mask is not None and request.source is not None:
+        image = paste_outside_mask(image, request.source, request.mask)
+    factor = max(1, -(-MIN_DISPLAY_SIDE // max(image.size)))
+    size = image.width * factor, image.height * factor
+    return encode_image(image.resize(size, Pillow.Resampling.NEAREST))
 
 
-def _png(pixels: Any, ask: Ask) -> bytes:
-    image = image_of(pixels)
-    if ask.mask is not None and ask.source is not None:
-        image = kept_outside(image, ask.source, ask.mask)
-    times = max(1, -(-LEAST // max(image.size)))
-    return encoded(image.resize((image.width * times, image.height * times), 0))
-
-
-def _image(text: str) -> Sent:
+def _decode_image(text: str) -> UploadedImage:
     try:
         bare = re.sub(r"^data:[\w/+.-]+;base64,", "", text.strip())
-        return received(from_base64(bare, "image"), "image")
-    except Refusal as error:
+        return decode_upload(decode_base64(bare, "image"), "image")
+    except ApiError as error:
         raise ToolError(str(error)) from None
 
 
-def _hole(source: Sent, box: tuple[int, int, int, int]) -> bytes:
-    """A mask of the image's size, transparent in a box. Raises ToolError for one outside."""
-    from PIL import Image as Pillow
-
+def _box_mask(source: UploadedImage, box: tuple[int, int, int, int]) -> EditMask:
     left, top, right, bottom = box
     if not (0 <= left < right <= source.width and 0 <= top < bottom <= source.height):
         raise ToolError(
-            f"the box {box} does not lie in an image of {source.width} x {source.height}."
+            f"The box {box} is not inside the image of {source.width} x {source.height} pixels."
         )
-    mask = Pillow.new("RGBA", (source.width, source.height), (0, 0, 0, 255))
-    mask.paste((0, 0, 0, 0), box)
-    with io.BytesIO() as file:
-        mask.save(file, "PNG")
-        return file.getvalue()
+    regenerate = np.zeros((source.height, source.width), bool)
+    regenerate[top:bottom, left:right] = True
+    return EditMask(regenerate)
 
 
-def _few(n: int) -> int:
-    if not 1 <= n <= 10:
-        raise ToolError(f"images: 1 to 10, not {n}.")
+def _check_n(n: int) -> int:
+    if not 1 <= n <= MAX_IMAGES:
+        raise ToolError(f"n must be 1 to {MAX_IMAGES}, not {n}.")
     return n
 
 
-def _seed(seed: int | None) -> int:
-    return secrets.randbelow(2**31) if seed is None else abs(seed)
+def _params(seed: int | None, temperature: float | None = None) -> GenerationParams:
+    try:
+        seed = random_seed() if seed is None else abs(seed)
+        return GenerationParams(seed=seed, temperature=temperature)
+    except UsageError as error:
+        raise ToolError(str(error)) from None

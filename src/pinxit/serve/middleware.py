@@ -1,4 +1,7 @@
-"""What every request passes: its number, its host, its key, its size; and what is noted of it."""
+"""ASGI middleware around all routes: request id, host name, API key, body size, log, metrics.
+
+A request that fails one of the checks never reaches a route.
+"""
 
 from __future__ import annotations
 
@@ -11,132 +14,127 @@ from dataclasses import dataclass
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from pinxit.serve.errors import error_body
-from pinxit.serve.metrics import Figures
+from pinxit.serve.errors import ApiError, RequestTooLarge, internal_error
+from pinxit.serve.metrics import Metrics
 
 log = logging.getLogger("pinxit.serve")
 
-MOST_BODY = 64 * 2**20  # bytes of a request
-# paths that need no key: the page asks for one itself
-OPEN = (
-    "/healthz",
-    "/readyz",
-    "/health",
-    "/",
-    "/favicon.ico",
-    "/studio/page.js",
-    "/studio/page.css",
-)
+MAX_BODY_BYTES = 64 * 2**20
+# paths without a key: the studio page asks for one itself
+PUBLIC_PATHS = ("/healthz", "/readyz", "/health", "/", "/favicon.ico")
+PUBLIC_PREFIX = "/studio/static/"
+# routes of metrics and log lines; every other path is "other"
 ROUTES = ("/v1/responses", "/v1/images", "/v1/models", "/v1/files", "/v1/chat", "/v1/embeddings")
+
+Headers = dict[bytes, bytes]
 
 
 @dataclass(frozen=True)
-class Rules:
-    """Who may ask."""
+class AccessRules:
+    """Who may send requests, under which host names, and how large."""
 
-    key: str | None = None
+    api_key: str | None = None
     hosts: tuple[str, ...] = ("127.0.0.1", "localhost", "[::1]", "testserver")
-    most_body: int = MOST_BODY
+    max_body_bytes: int = MAX_BODY_BYTES
 
 
-class Gate:
-    """ASGI middleware. What it refuses never reaches a route."""
+class RequestMiddleware:
+    """Checks each request, adds `x-request-id`, logs it, and turns exceptions into JSON errors."""
 
-    def __init__(self, app: ASGIApp, rules: Rules, figures: Figures) -> None:
-        self.app, self.rules, self.figures = app, rules, figures
+    def __init__(self, app: ASGIApp, rules: AccessRules, metrics: Metrics) -> None:
+        self.app, self.rules, self.metrics = app, rules, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        began, number = time.perf_counter(), "req_" + secrets.token_hex(12)
-        headers = {name.lower(): value for name, value in scope["headers"]}
-        status, read = 0, 0
-        large = False
+        start, request_id = time.perf_counter(), "req_" + secrets.token_hex(12)
+        status, num_bytes = 0, 0
 
-        async def sending(message: Message) -> None:
+        async def send_with_id(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                own = [(b"x-request-id", number.encode()), (b"x-content-type-options", b"nosniff")]
-                message = {**message, "headers": [*message["headers"], *own]}
+                extra = [(b"x-request-id", request_id.encode())]
+                extra += [(b"x-content-type-options", b"nosniff")]
+                message = {**message, "headers": [*message["headers"], *extra]}
             await send(message)
 
-        async def receiving() -> Message:
-            nonlocal read, large
+        async def receive_limited() -> Message:
+            nonlocal num_bytes
             message = await receive()
-            read += len(message.get("body", b""))
-            if read > self.rules.most_body:
-                large = True
-                raise _TooLarge
+            num_bytes += len(message.get("body", b""))
+            if num_bytes > self.rules.max_body_bytes:
+                raise RequestTooLarge(self.rules.max_body_bytes)
             return message
 
-        self.figures.running.inc()
+        self.metrics.running.inc()
         try:
-            refusal = self._refusal(scope, headers)
-            if refusal is not None:
-                await _answer(sending, *refusal)
-            else:
-                await self.app(scope, receiving, sending)
-        except _TooLarge:
-            await _answer(sending, 413, "the request is too large.", None, {})
+            self._check_access(scope)
+            await self.app(scope, receive_limited, send_with_id)
         except Exception as error:
-            # a path or a trace stays in the log
-            log.exception("request %s failed: %s", number, type(error).__name__)
-            if status == 0:
-                message = "this should not have happened; the server's log says more."
-                await _answer(sending, 500, message, None, {"x-should-retry": "false"})
+            if not isinstance(error, ApiError):
+                # paths and stack traces stay in the log
+                log.exception("request %s failed: %s", request_id, type(error).__name__)
+                error = internal_error()
+            if status == 0:  # no response has been started
+                await _send_error(send_with_id, error)
         finally:
-            self.figures.running.dec()
-            self._noted(scope, number, status, time.perf_counter() - began)
+            self.metrics.running.dec()
+            self._log_request(scope, request_id, status, time.perf_counter() - start)
 
-    def _refusal(
-        self, scope: Scope, headers: dict[bytes, bytes]
-    ) -> tuple[int, str, str | None, dict[str, str]] | None:
+    def _check_access(self, scope: Scope) -> None:
+        """Check host name, key and announced body size. Raises ApiError: 403, 401, 413."""
+        headers: Headers = {name.lower(): value for name, value in scope["headers"]}
         host = headers.get(b"host", b"").decode("latin-1").lower()
         name = host if host.endswith("]") else host.rsplit(":", 1)[0]
         if "*" not in self.rules.hosts and name not in self.rules.hosts:
-            return 403, "this host name is not served here (see --allow-host).", None, {}
-        if self.rules.key is not None and scope["path"] not in OPEN and not self._known(headers):
-            told = {"WWW-Authenticate": "Bearer"}
-            return 401, "the API key is missing or wrong.", "invalid_api_key", told
+            raise ApiError("This host name is not allowed (see --allow-host).", status=403)
+        if not _is_public(scope["path"]) and not self._has_key(headers):
+            raise ApiError(
+                "The API key is missing or invalid.",
+                status=401,
+                code="invalid_api_key",
+                headers={"WWW-Authenticate": "Bearer"},
+            )
         length = headers.get(b"content-length", b"0")
-        if length.isdigit() and int(length[:20]) > self.rules.most_body:
-            return 413, "the request is too large.", None, {"Connection": "close"}
-        return None
+        if length.isdigit() and int(length[:20]) > self.rules.max_body_bytes:
+            raise RequestTooLarge(self.rules.max_body_bytes)
 
-    def _known(self, headers: dict[bytes, bytes]) -> bool:
-        assert self.rules.key is not None
-        scheme, _, given = headers.get(b"authorization", b"").partition(b" ")
-        right = hmac.compare_digest(given.strip(), self.rules.key.encode())
-        return right and scheme.lower() == b"bearer"
+    def _has_key(self, headers: Headers) -> bool:
+        if self.rules.api_key is None:
+            return True
+        scheme, _, key = headers.get(b"authorization", b"").partition(b" ")
+        is_equal = hmac.compare_digest(key.strip(), self.rules.api_key.encode())
+        return is_equal and scheme.lower() == b"bearer"
 
-    def _noted(self, scope: Scope, number: str, status: int, seconds: float) -> None:
-        """One line of JSON a request: no key, no words, no image."""
-        path = scope["path"]
-        route = next((one for one in ROUTES if path.startswith(one)), "other")
-        self.figures.requests.labels(route, status).inc()
-        self.figures.seconds.labels(route).observe(seconds)
+    def _log_request(self, scope: Scope, request_id: str, status: int, seconds: float) -> None:
+        """Count the request and log one line of JSON, without keys, prompts or images."""
+        route = next((prefix for prefix in ROUTES if scope["path"].startswith(prefix)), "other")
+        self.metrics.requests.labels(route, status).inc()
+        self.metrics.seconds.labels(route).observe(seconds)
         if log.isEnabledFor(logging.INFO):
             record = {
-                "request": number,
+                "request_id": request_id,
                 "method": scope["method"],
                 "route": route,
                 "status": status,
-                "ms": round(1000 * seconds, 1),
+                "duration_ms": round(1000 * seconds, 1),
             }
             log.info("%s", json.dumps(record))
 
 
-class _TooLarge(Exception):
-    pass
+def _is_public(path: str) -> bool:
+    return path in PUBLIC_PATHS or path.startswith(PUBLIC_PREFIX)
 
 
-async def _answer(
-    send: Send, status: int, message: str, code: str | None, headers: dict[str, str]
-) -> None:
-    body = json.dumps(error_body(status, message, None, code)).encode()
-    told = {"content-type": "application/json", "content-length": str(len(body)), **headers}
-    pairs = [(name.lower().encode(), value.encode()) for name, value in told.items()]
-    await send({"type": "http.response.start", "status": status, "headers": pairs})
+async def _send_error(send: Send, error: ApiError) -> None:
+    body = json.dumps(error.body).encode()
+    headers = {
+        "content-type": "application/json",
+        "content-length": str(len(body)),
+        **error.headers,
+    }
+    pairs = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": error.status, "headers": pairs})
     await send({"type": "http.response.body", "body": body})

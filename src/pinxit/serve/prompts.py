@@ -1,11 +1,14 @@
-"""What a prompt asks for, told from its words where no language model stands in between."""
+"""Rules that read a prompt where no language model does: English and French phrases.
+
+`strip_request_phrase("Please draw me an image of a cat")` is "a cat".
+"""
 
 from __future__ import annotations
 
 import re
 
 # "Please generate an image of ...", "Dessine-moi une image de ..."
-_LEAD = re.compile(
+_REQUEST_PHRASE = re.compile(
     r"^\s*(?:please\s+|can you\s+|could you\s+|s'il te plaît,?\s+|peux-tu\s+)*"
     r"(?:generate|create|draw|make|paint|produce|show|render|dessine|peins|crée|génère|fais|montre)"
     r"(?:[ -](?:me|us|moi|nous))?\s+"
@@ -14,17 +17,17 @@ _LEAD = re.compile(
     r"(?:of|showing|with|that shows|de|d'|avec|:)?\s*)?",
     re.IGNORECASE,
 )
-_ASKS = re.compile(
+_QUESTION = re.compile(
     r"\b(?:what|which|who|where|how many|describe|caption|tell me|explain|read)\b"
     r"|\b(?:que|quoi|quel(?:le)?s?|combien|décri[st]|légende|raconte)\b|qu['’]",
     re.IGNORECASE,
 )
-_PAINTS = re.compile(
+_INSTRUCTION = re.compile(
     r"\b(?:generate|draw|paint|create|make|render|give|add|remove|turn|change|replace|put)\b"
     r"|\b(?:dessine|peins|crée|génère|fais|donne|ajoute|enlève|remplace|mets|rends)\b",
     re.IGNORECASE,
 )
-_NAMES = {
+_LANGUAGE_NAMES = {
     "fr": r"fran[cç]ais|french",
     "en": r"english|anglais",
     "de": r"german|deutsch|allemand",
@@ -40,20 +43,25 @@ _ENGLISH = re.compile(
 )
 
 
-def caption_of(prompt: str) -> str:
-    """The prompt without its lead-in: what the image is to show."""
-    found = _LEAD.sub("", prompt, count=1).strip()
-    return found or prompt.strip()
+def strip_request_phrase(prompt: str) -> str:
+    """Return the prompt without its opening request; unchanged where nothing else is left."""
+    caption = _REQUEST_PHRASE.sub("", prompt, count=1).strip()
+    return caption or prompt.strip()
 
 
-def asks_for_words(prompt: str) -> bool:
-    """Whether a prompt about an image wants an answer in words rather than an image."""
-    return bool(_ASKS.search(prompt)) and not _PAINTS.search(prompt)
+def requests_image(prompt: str) -> bool:
+    """Whether a prompt opens with a request for an image."""
+    return strip_request_phrase(prompt) != prompt.strip()
 
 
-def language_of(prompt: str) -> str:
-    """The language to answer in: the one named ("en français"), else that of the prompt."""
-    for language, names in _NAMES.items():
+def wants_text(prompt: str) -> bool:
+    """Whether a prompt about an image is a question about it, not an instruction to change it."""
+    return bool(_QUESTION.search(prompt)) and not _INSTRUCTION.search(prompt)
+
+
+def answer_language(prompt: str) -> str:
+    """Return the language to answer in: the one named ("en français"), else the prompt's own."""
+    for language, names in _LANGUAGE_NAMES.items():
         if re.search(rf"\b(?:{names})\b", prompt, re.IGNORECASE):
             return language
     return "fr" if len(_FRENCH.findall(prompt)) > len(_ENGLISH.findall(prompt)) else "en"

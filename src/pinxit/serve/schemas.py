@@ -1,31 +1,34 @@
-"""Requests as they come in: read whole, checked field by field, refused with the field's name."""
+"""Request schemas, and how bodies are parsed: an error names the first field that is invalid."""
 
 from __future__ import annotations
 
 import json
 import re
+import secrets
 from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, ValidationError
 
-from pinxit.serve.errors import Refusal, short
+from pinxit.models.generation import GenerationParams
+from pinxit.serve.errors import ApiError, truncate
 
-MOST_TEXT = 32_000  # characters of a prompt
+MAX_PROMPT_CHARS = 32_000
 
-Prompt = Annotated[StrictStr, Field(max_length=MOST_TEXT)]
-Number = Annotated[StrictInt, Field(ge=1, le=10)]
-Positive = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
+Prompt = Annotated[StrictStr, Field(max_length=MAX_PROMPT_CHARS)]
+NumImages = Annotated[StrictInt, Field(ge=1, le=10)]
+Scale = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
+RequestSeed = Annotated[StrictInt, Field(ge=0, le=2**53)]
 
 
-class Fields(BaseModel):
-    """Unknown fields are let pass: newer clients send new ones."""
+class Schema(BaseModel):
+    """A request body. Unknown fields are ignored: newer clients send new ones."""
 
     model_config = ConfigDict(extra="ignore", protected_namespaces=())
 
 
-class Options(Fields):
-    """How images are wanted."""
+class ImageOptions(Schema):
+    """Options of every request that generates images: OpenAI's, then our sampling options."""
 
     size: StrictStr | None = None
     quality: Literal["auto", "low", "medium", "high", "xhigh", "max", "standard", "hd"] | None = (
@@ -35,59 +38,69 @@ class Options(Fields):
     output_format: Literal["png", "jpeg", "webp"] | None = None
     output_compression: Annotated[StrictInt, Field(ge=0, le=100)] | None = None
     partial_images: Annotated[StrictInt, Field(ge=0, le=3)] | None = None
-    # what no other server of this API has: how the chance falls
-    seed: Annotated[StrictInt, Field(ge=0, le=2**53)] | None = None
-    guidance: Positive | None = None
-    temperature: Positive | None = None
+    # extensions
+    seed: RequestSeed | None = None
+    guidance: Scale | None = None
+    temperature: Scale | None = None
     top_k: Annotated[StrictInt, Field(ge=1, le=2**31)] | None = None
     top_p: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = None
     best_of: Annotated[StrictInt, Field(ge=1, le=16)] | None = None
 
+    def to_params(self, default_seed: int | None = None) -> GenerationParams:
+        """Return the sampling options. Without any seed, draw one: the response reports it."""
+        names = {"guidance", "temperature", "top_k", "top_p", "best_of"}
+        seeds = (seed for seed in (self.seed, default_seed) if seed is not None)
+        seed = next(seeds, None)
+        return GenerationParams(
+            seed=random_seed() if seed is None else seed,
+            **self.model_dump(include=names, exclude_none=True),
+        )
 
-class Generate(Options):
+
+class GenerateRequest(ImageOptions):
     """POST /v1/images/generations."""
 
     prompt: Prompt
     model: StrictStr | None = None
-    n: Number | None = None
+    n: NumImages | None = None
     response_format: Literal["b64_json", "url"] | None = None
     stream: StrictBool | None = None
     user: StrictStr | None = None
 
 
-class Url(Fields):
-    """An image by data URL or by file id."""
+class ImageRef(Schema):
+    """An image, by URL (`data:` or an allowed host's) or by the id of an uploaded file."""
 
     image_url: StrictStr | None = None
     file_id: StrictStr | None = None
 
 
-class EditImages(Generate):
-    """POST /v1/images/edits as JSON; as multipart the same fields and files."""
+class EditRequest(GenerateRequest):
+    """POST /v1/images/edits as JSON; as multipart, the same fields with files."""
 
-    images: Annotated[list[Url], Field(max_length=16)] = []
-    mask: Url | None = None
+    images: Annotated[list[ImageRef], Field(max_length=16)] = []
+    mask: ImageRef | None = None
 
 
-class Vary(Options):
+class VariationRequest(ImageOptions):
     """POST /v1/images/variations."""
 
     model: StrictStr | None = None
-    n: Number | None = None
+    n: NumImages | None = None
     response_format: Literal["b64_json", "url"] | None = None
     user: StrictStr | None = None
 
 
-class Tool(Options):
-    """The image_generation tool."""
+class ImageGenerationTool(ImageOptions):
+    """The image_generation tool of /v1/responses."""
 
-    type: Literal["image_generation"]
+    type: Literal["image_generation"] = "image_generation"
     action: Literal["auto", "generate", "edit"] | None = None
     model: StrictStr | None = None
-    input_image_mask: Url | None = None
+    input_image_mask: ImageRef | None = None
 
 
-class Respond(Fields):
+class ResponsesRequest(Schema):
     """POST /v1/responses."""
 
     model: StrictStr
@@ -112,10 +125,10 @@ class Respond(Fields):
     conversation: Any = None
     prompt: Any = None
     user: StrictStr | None = None
-    seed: Annotated[StrictInt, Field(ge=0, le=2**53)] | None = None
+    seed: RequestSeed | None = None
 
 
-class Chat(Fields):
+class ChatRequest(Schema):
     """POST /v1/chat/completions."""
 
     model: StrictStr
@@ -124,57 +137,64 @@ class Chat(Fields):
     n: Annotated[StrictInt, Field(ge=1, le=1)] | None = None
 
 
-class Embed(Fields):
-    """POST /v1/embeddings: each input is an image's data URL (an extension)."""
+class EmbeddingsRequest(Schema):
+    """POST /v1/embeddings: each input is an image URL (an extension)."""
 
     model: StrictStr | None = None
     input: StrictStr | Annotated[list[StrictStr], Field(min_length=1, max_length=64)]
     encoding_format: Literal["float", "base64"] | None = None
 
 
-F = TypeVar("F", bound=Fields)
+S = TypeVar("S", bound=Schema)
 
 
-async def json_of(request: Request, kind: type[F]) -> F:
-    """A JSON body as its fields. Raises Refusal for whatever is wrong with it."""
+def random_seed() -> int:
+    """Return a random seed for a request that has none."""
+    return secrets.randbelow(2**31)
+
+
+async def parse_json_body(request: Request, schema: type[S]) -> S:
+    """Parse a JSON body. Raises ApiError: 415 for another media type, 400 for invalid content."""
     media = request.headers.get("content-type", "").split(";")[0].strip().lower()
     if media != "application/json" and not media.endswith("+json"):
-        raise Refusal(
-            f"the body is '{short(media)}', not application/json.",
+        raise ApiError(
+            f"The content type must be application/json, not '{truncate(media)}'.",
             status=415,
             code="unsupported_content_type",
         )
-    return fields_of(parsed(await request.body()), kind)
+    return validate(parse_json_object(await request.body()), schema)
 
 
-def parsed(content: bytes) -> dict[str, Any]:
-    """JSON text as an object. Raises Refusal for anything else."""
+def parse_json_object(content: bytes) -> dict[str, Any]:
+    """Parse the JSON text of an object. Raises ApiError for anything else."""
     try:
-        data = json.loads(content.decode("utf-8"), parse_constant=_no_constant)
-        if re.search(rb"\\u[dD][89a-fA-F]", content):  # half a pair is no text
+        data = json.loads(content.decode("utf-8"), parse_constant=_reject_constant)
+        if re.search(rb"\\u[dD][89a-fA-F]", content):  # half of a surrogate pair is no text
             json.dumps(data, ensure_ascii=False).encode()
     except UnicodeEncodeError:
-        raise Refusal("a text has half of a surrogate pair in it.", code="invalid_json") from None
+        message = "The body contains half of a surrogate pair."
+        raise ApiError(message, code="invalid_json") from None
     except (ValueError, RecursionError) as error:
         reason = str(error) if isinstance(error, json.JSONDecodeError) else type(error).__name__
-        raise Refusal(f"the body is no JSON: {short(reason)}.", code="invalid_json") from None
+        message = f"The body is not valid JSON: {truncate(reason)}."
+        raise ApiError(message, code="invalid_json") from None
     if not isinstance(data, dict):
-        raise Refusal("the body is no JSON object.", code="invalid_json")
+        raise ApiError("The body must be a JSON object.", code="invalid_json")
     return data
 
 
-def _no_constant(name: str) -> float:
-    raise ValueError(f"{name} is no JSON")
+def _reject_constant(name: str) -> float:
+    raise ValueError(f"{name} is not JSON")
 
 
-def fields_of(data: dict[str, Any], kind: type[F], inside: str = "") -> F:
-    """An object's fields. Raises Refusal with the name of the first that is wrong."""
+def validate(data: dict[str, Any], schema: type[S], prefix: str = "") -> S:
+    """Validate an object. Raises ApiError for its first invalid field, named after `prefix`."""
     try:
-        return kind.model_validate(data)
-    except (ValidationError, RecursionError) as error:
-        if isinstance(error, RecursionError):
-            raise Refusal("the body is nested too deeply.", code="invalid_json") from None
-        raise _refusal(error, inside) from None
+        return schema.model_validate(data)
+    except RecursionError:
+        raise ApiError("The body is nested too deeply.", code="invalid_json") from None
+    except ValidationError as error:
+        raise _to_api_error(error, prefix) from None
 
 
 CODES = {
@@ -185,40 +205,48 @@ CODES = {
 }
 
 
-def _refusal(error: ValidationError, inside: str) -> Refusal:
+def _to_api_error(error: ValidationError, prefix: str) -> ApiError:
     first = error.errors(include_url=False, include_input=False)[0]
-    names = [part for part in first["loc"] if not _is_a_kind(part)]
+    names = [part for part in first["loc"] if not _is_union_branch(part)]
     param = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in names).strip(".")
-    param = f"{inside}.{param}" if inside and param else inside or param
+    param = f"{prefix}.{param}" if prefix and param else prefix or param
+    where = f"'{param}'" if param else "the body"
+    message = f"Invalid value for {where}: {first['msg']}."
+    if first["type"] == "missing":
+        message = f"Missing required parameter: {where}."
     code = CODES.get(first["type"], "invalid_value")
-    said = "is missing" if first["type"] == "missing" else f"cannot be so: {first['msg']}"
-    return Refusal(f"'{param or 'the body'}' {said}.", param=param or None, code=code)
+    return ApiError(message, param=param or None, code=code)
 
 
-def _is_a_kind(part: str | int) -> bool:
-    """Whether a part of a place names a branch of a union rather than a field."""
+def _is_union_branch(part: str | int) -> bool:
+    """Whether a part of pydantic's error location names a branch of a union, not a field."""
     return isinstance(part, str) and bool(
-        re.search(r"[\[\](]|^(constrained-\w+|str|int|dict|list|Url)$", part)
+        re.search(r"[\[\](]|^(constrained-\w+|str|int|dict|list|ImageRef)$", part)
     )
 
 
-def numbers_in(form: dict[str, str], *names: str) -> dict[str, Any]:
-    """A form's texts, those of these names as the numbers or booleans that they say."""
-    found: dict[str, Any] = dict(form)
-    for name in names:
-        text = form.get(name)
-        if text is None:
-            continue
+# fields of a form that are numbers or booleans; a form's values are all text
+FORM_NUMBERS = (
+    "n", "partial_images", "output_compression", "stream", "seed", "guidance", "temperature",
+    "top_k", "top_p", "best_of",
+)  # fmt: skip
+
+
+def convert_form_numbers(form: dict[str, str]) -> dict[str, Any]:
+    """Convert the texts of a form's numeric fields; any other text is left to `validate`."""
+    fields: dict[str, Any] = dict(form)
+    for name in FORM_NUMBERS:
+        text = form.get(name, "")
         if text in ("true", "false"):
-            found[name] = text == "true"
+            fields[name] = text == "true"
         elif re.fullmatch(r"-?[0-9]{1,18}", text, re.ASCII):
-            found[name] = int(text)
+            fields[name] = int(text)
         elif re.fullmatch(r"-?[0-9]{1,18}\.[0-9]{1,18}", text, re.ASCII):
-            found[name] = float(text)
-    return found
+            fields[name] = float(text)
+    return fields
 
 
-def whole_list(data: list[dict[str, Any]]) -> dict[str, Any]:
-    """All there is, on one page."""
+def list_page(data: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return OpenAI's list object with all items on one page."""
     first, last = (data[0].get("id"), data[-1].get("id")) if data else (None, None)
     return {"object": "list", "data": data, "first_id": first, "last_id": last, "has_more": False}

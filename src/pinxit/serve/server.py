@@ -1,4 +1,4 @@
-"""A server's life: runs loaded, a port taken, said where, stopped in order."""
+"""Run a server: load the runs, bind the port, print the address, stop on a signal."""
 
 from __future__ import annotations
 
@@ -12,85 +12,93 @@ from pathlib import Path
 import uvicorn
 
 from pinxit.errors import PinxitError
-from pinxit.serve.app import ServerSettings, application
+from pinxit.serve.app import AppSettings, create_app
 from pinxit.serve.dialogue.llm import LanguageModel
-from pinxit.serve.dialogue.response import plain
-from pinxit.serve.inference.registry import load
-from pinxit.serve.inference.router import Painters
-from pinxit.serve.media.sources import Sources
-from pinxit.serve.middleware import Rules
+from pinxit.serve.dialogue.response import answer_without_llm
+from pinxit.serve.inference.loading import load_runs
+from pinxit.serve.inference.registry import ModelRegistry
+from pinxit.serve.media.sources import ImageSources
+from pinxit.serve.middleware import AccessRules
 from pinxit.serve.store import Store
 
-GRACE = 20  # seconds that what runs may take to end after a signal
+SHUTDOWN_SECONDS = 20  # for requests in progress, after a signal
 
 
 @dataclass(frozen=True)
-class Wishes:
-    """What the command line was told."""
+class ServerOptions:
+    """The options of `pinxit serve`."""
 
     host: str
     port: int
     store: str
-    key: str | None = None
+    api_key: str | None = None
     aliases: dict[str, str] = field(default_factory=dict)
-    days: float = 30.0
-    mebibytes: float = 1024.0
-    waiting: int = 256
+    store_days: float = 30.0
+    store_max_mib: float = 1024.0
+    max_queue: int = 256
     llm: str | None = None
     llm_model: str | None = None
-    hosts: tuple[str, ...] = ()
-    remote: tuple[str, ...] = ()
+    allow_host: tuple[str, ...] = ()
+    allow_remote: tuple[str, ...] = ()
     device: str = "cpu"
     studio: bool = True
 
 
-def run(paths: Sequence[Path], wishes: Wishes) -> None:
-    """Serve until a signal. Raises PinxitError for a run that cannot be loaded, a port taken."""
-    # a worker gives up the interpreter at each operation, and by Python's own 5 ms waits as long to
-    # have it back from a busy event loop: under a flood of refusals it painted 5 images/s of 156
+def run_server(paths: Sequence[Path], options: ServerOptions) -> None:
+    """Serve until a signal. Raises PinxitError for an invalid run or a port in use."""
+    # a worker releases the interpreter at each operation, and by default waits up to 5 ms to get it
+    # back from a busy event loop: while 429s were sent, it generated 5 images/s instead of 156
     sys.setswitchinterval(5e-4)
-    listening = _listening(wishes.host, wishes.port)
-    store = Store(wishes.store, wishes.days, wishes.mebibytes)
-    painters = Painters(load(paths, wishes.device, wishes.waiting), wishes.aliases)
-    hosts = (*Rules().hosts, wishes.host, *wishes.hosts)
-    if wishes.host in ("0.0.0.0", "::"):  # whatever name the machine is asked by
-        hosts = ("*",)
-    settings = ServerSettings(
-        Rules(wishes.key, hosts),
-        Sources(wishes.remote),
-        plain if wishes.llm is None else LanguageModel(wishes.llm, wishes.llm_model).answer,
-        wishes.studio,
-    )
-    app = application(painters, store, settings)
+    listener = _bind_socket(options.host, options.port)
+    store = Store(options.store, options.store_days, options.store_max_mib)
+    runs = load_runs(paths, options.device, options.max_queue)
+    models = ModelRegistry(runs, options.aliases)
+    app = create_app(models, store, _app_settings(options))
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     config = uvicorn.Config(
-        app, log_level="warning", access_log=False, timeout_graceful_shutdown=GRACE
+        app, log_level="warning", access_log=False, timeout_graceful_shutdown=SHUTDOWN_SECONDS
     )
-    listening.listen(2048)  # whoever reads the address may ask at once
-    _said(painters, wishes, listening.getsockname()[1])
-    uvicorn.Server(config).run(sockets=[listening])
+    listener.listen(2048)  # before the address is printed: who reads it may connect at once
+    _print_banner(models, options, listener.getsockname()[1])
+    uvicorn.Server(config).run(sockets=[listener])
 
 
-def _listening(host: str, port: int) -> socket.socket:
-    kind = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # named TCP: else asyncio leaves Nagle's delay on, and a request waits 40 ms for its answer
-    listening = socket.socket(kind, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+def _app_settings(options: ServerOptions) -> AppSettings:
+    hosts = (*AccessRules().hosts, options.host, *options.allow_host)
+    if options.host in ("0.0.0.0", "::"):  # other machines may know this one by any name
+        hosts = ("*",)
+    answer = answer_without_llm
+    if options.llm is not None:
+        answer = LanguageModel(options.llm, options.llm_model).answer
+    return AppSettings(
+        AccessRules(options.api_key, hosts),
+        ImageSources(options.allow_remote),
+        answer,
+        options.studio,
+    )
+
+
+def _bind_socket(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # with IPPROTO_TCP asyncio turns Nagle's algorithm off, which delays each response by 40 ms
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listening.bind((host, port))
+        listener.bind((host, port))
     except OSError as error:
         raise PinxitError(f"cannot listen on {host}:{port}: {error.strerror}.") from None
-    return listening
+    return listener
 
 
-def _said(painters: Painters, wishes: Wishes, port: int) -> None:
-    host = f"[{wishes.host}]" if ":" in wishes.host else wishes.host
-    base = f"http://{host}:{port}"
-    for one in painters.served.values():
-        size = f"{one.info.width} x {one.info.height}"
-        print(f"{one.name}: {one.run.family}, {size}, can {', '.join(one.abilities)}")
-    print(f"export OPENAI_BASE_URL={base}/v1")
-    key = "not-needed" if wishes.key is None else "(your key)"
-    print(f"export OPENAI_API_KEY={key}")
-    print(base + ("/" if wishes.studio else "/v1"), flush=True)
+def _print_banner(models: ModelRegistry, options: ServerOptions, port: int) -> None:
+    """Print the runs, the two variables that OpenAI's clients read, and the address."""
+    host = f"[{options.host}]" if ":" in options.host else options.host
+    url = f"http://{host}:{port}"
+    for run in models.runs.values():
+        size = f"{run.info.width} x {run.info.height}"
+        print(f"{run.name}: {run.run.family}, {size}; {', '.join(run.abilities)}")
+    print(f"export OPENAI_BASE_URL={url}/v1")
+    api_key = "not-needed" if options.api_key is None else "YOUR_KEY"
+    print(f"export OPENAI_API_KEY={api_key}")
+    print(url + ("/" if options.studio else "/v1"), flush=True)

@@ -1,6 +1,7 @@
-"""Responses, their images and sent files: in SQLite, or in any database by its URL.
+"""Stored responses, their images, uploaded files: in SQLite, or in any database by its URL.
 
-What was answered is committed before, so a kill at any moment loses nothing of it.
+A response is committed before its client has it, so killing the server loses nothing that was
+delivered. Servers on the same database share all of it.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from sqlite3 import Connection as SqliteConnection
+from typing import Any, NamedTuple
 
 import sqlalchemy as sql
 from sqlalchemy import event
@@ -20,7 +22,7 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from pinxit.errors import PinxitError, UsageError
 
-PRUNED_EACH = 100  # rows written between looks at age and size
+WRITES_PER_PRUNE = 100
 
 _tables = sql.MetaData()
 _responses = sql.Table(
@@ -28,8 +30,8 @@ _responses = sql.Table(
     _tables,
     sql.Column("id", sql.String(80), primary_key=True),
     sql.Column("created", sql.Float, index=True, nullable=False),
-    sql.Column("given", sql.Text, nullable=False),  # the input items, as JSON
-    sql.Column("body", sql.Text, nullable=False),  # the response, as JSON without its images
+    sql.Column("input_items", sql.Text, nullable=False),  # JSON
+    sql.Column("body", sql.Text, nullable=False),  # the response as JSON, without its images
     sql.Column("size", sql.Integer, nullable=False),
 )
 _images = sql.Table(
@@ -51,52 +53,84 @@ _files = sql.Table(
     sql.Column("content", sql.LargeBinary, nullable=False),
     sql.Column("size", sql.Integer, nullable=False),
 )
-_ALL = (_responses, _images, _files)
+# responses that a server is streaming; any server may set `cancelled`
+_active = sql.Table(
+    "active_responses",
+    _tables,
+    sql.Column("id", sql.String(80), primary_key=True),
+    sql.Column("created", sql.Float, index=True, nullable=False),
+    sql.Column("cancelled", sql.Boolean, nullable=False),
+)
+_SIZED = (_responses, _images, _files)
+_ALL = (*_SIZED, _active)
 
 
 @dataclass(frozen=True)
-class Stored:
-    """A file that was sent."""
+class StoredFile:
+    """An uploaded file."""
 
     id: str
     created: float
     name: str
     purpose: str
-    size: int
+    size: int  # bytes
     content: bytes = b""
 
 
-class Store:
-    """Where a server keeps things. Several servers on one database serve one another's."""
+class StoredResponse(NamedTuple):
+    """A response and its input items, both as the API returns them."""
 
-    def __init__(self, url: str, days: float = 30.0, mebibytes: float = 1024.0) -> None:
-        """Raises UsageError for a URL of no database, PinxitError where it does not answer."""
-        self.days, self.mebibytes = days, mebibytes
-        self._written, self._counting = 0, threading.Lock()
+    body: dict[str, Any]
+    input_items: list[dict[str, Any]]
+
+
+class Store:
+    """A database of responses and files, bounded in age (`max_days`) and size (`max_mib`)."""
+
+    def __init__(self, url: str, max_days: float = 30.0, max_mib: float = 1024.0) -> None:
+        """Open or create the database at `url`: a URL, or the path of a SQLite file.
+
+        Raises UsageError for an invalid URL, PinxitError where the database does not answer or has
+        tables of another version.
+        """
+        self.max_days, self.max_mib = max_days, max_mib
+        self._num_writes, self._count_lock = 0, threading.Lock()
         try:
-            self.engine = sql.create_engine(_with_driver(url), pool_pre_ping=True)
+            self.engine = sql.create_engine(_add_driver(url), pool_pre_ping=True)
         except (ArgumentError, ImportError) as error:
-            raise UsageError(f"--store {_bare(url)}: {error}") from None
+            raise UsageError(f"--store {_hide_password(url)}: {error}") from None
         if self.engine.dialect.name == "sqlite":
-            event.listen(self.engine, "connect", _careful)
+            event.listen(self.engine, "connect", _configure_sqlite)
+        try:
+            self._create_tables()
+        except SQLAlchemyError as error:
+            reason = str(getattr(error, "orig", error)).splitlines()[0]
+            raise PinxitError(f"cannot open the store {_hide_password(url)}: {reason}") from None
+        if not self._has_all_columns():
+            raise PinxitError(
+                f"the store {_hide_password(url)} was written by another version of pinxit; "
+                "delete it or choose another with --store."
+            )
+
+    def _create_tables(self) -> None:
         try:
             with self.engine.begin() as connection:
                 _tables.create_all(connection)
-        except SQLAlchemyError as error:
-            # two servers that start together may both create the tables
-            if not self._ready():
-                reason = str(getattr(error, "orig", error)).splitlines()[0]
-                raise PinxitError(f"the store {_bare(url)} does not answer: {reason}") from None
-
-    def _ready(self) -> bool:
-        try:
-            found = sql.inspect(self.engine).get_table_names()
         except SQLAlchemyError:
-            return False
-        return all(table.name in found for table in _ALL)
+            # two servers that start together may both create the tables
+            existing = set(sql.inspect(self.engine).get_table_names())
+            if not {table.name for table in _ALL} <= existing:
+                raise
 
-    def answers(self) -> bool:
-        """Whether the database can be reached."""
+    def _has_all_columns(self) -> bool:
+        inspector = sql.inspect(self.engine)
+        return all(
+            {column["name"] for column in inspector.get_columns(table.name)}
+            == set(table.columns.keys())
+            for table in _ALL
+        )
+
+    def is_reachable(self) -> bool:
         try:
             with self.engine.connect() as connection:
                 connection.execute(sql.select(1))
@@ -106,116 +140,152 @@ class Store:
 
     # -- responses ------------------------------------------------------------------------------
 
-    def keep(self, body: dict[str, Any], given: list[dict[str, Any]]) -> None:
-        """A response and the items it was given, whole or not at all."""
+    def save_response(self, body: dict[str, Any], input_items: list[dict[str, Any]]) -> None:
+        """Store a response and its input items in one transaction."""
         now = time.time()
-        bare, images = _without_images(body)
-        text, asked = json.dumps(bare), json.dumps(given)
+        bare_body, images = _split_images(body)
+        body_json, items_json = json.dumps(bare_body), json.dumps(input_items)
         with self.engine.begin() as connection:
             connection.execute(sql.delete(_images).where(_images.c.response == body["id"]))
             connection.execute(sql.delete(_responses).where(_responses.c.id == body["id"]))
             connection.execute(
                 sql.insert(_responses).values(
-                    id=body["id"], created=now, given=asked, body=text, size=len(text) + len(asked)
+                    id=body["id"],
+                    created=now,
+                    input_items=items_json,
+                    body=body_json,
+                    size=len(body_json) + len(items_json),
                 )
             )
-            for name, content in images.items():
+            for image_id, content in images.items():
                 connection.execute(
                     sql.insert(_images).values(
-                        id=name,
+                        id=image_id,
                         response=body["id"],
                         created=now,
                         content=content,
                         size=len(content),
                     )
                 )
-        self._prune()
+        self._prune_sometimes()
 
-    def response(self, name: str) -> tuple[dict[str, Any], list[dict[str, Any]]] | None:
-        """A response and the items it was given; None where it is not there (any more)."""
+    def load_response(self, response_id: str) -> StoredResponse | None:
+        """Return a response and its input items; None where it was not stored or has expired."""
         with self.engine.connect() as connection:
             row = connection.execute(
-                sql.select(_responses.c.body, _responses.c.given).where(_responses.c.id == name)
+                sql.select(_responses.c.body, _responses.c.input_items).where(
+                    _responses.c.id == response_id
+                )
             ).first()
             if row is None:
                 return None
             images = connection.execute(
-                sql.select(_images.c.id, _images.c.content).where(_images.c.response == name)
+                sql.select(_images.c.id, _images.c.content).where(_images.c.response == response_id)
             ).all()
-        body, given = json.loads(row.body), json.loads(row.given)
-        results = {one.id: base64.b64encode(one.content).decode() for one in images}
+        body = json.loads(row.body)
+        results = {image.id: base64.b64encode(image.content).decode() for image in images}
         for item in body.get("output", []):
             if item.get("id") in results:
                 item["result"] = results[item["id"]]
-        return body, given
+        return StoredResponse(body, json.loads(row.input_items))
 
-    def image(self, name: str) -> bytes | None:
-        """The bytes of an image that a response made, by its id."""
+    def load_image(self, image_id: str) -> bytes | None:
+        """Return the file of a generated image by its output item's id, or None."""
         with self.engine.connect() as connection:
             row = connection.execute(
-                sql.select(_images.c.content).where(_images.c.id == name)
+                sql.select(_images.c.content).where(_images.c.id == image_id)
             ).first()
         return None if row is None else bytes(row.content)
 
-    def forget(self, name: str) -> bool:
-        """Delete a response and its images; False where there is none."""
+    def delete_response(self, response_id: str) -> bool:
+        """Delete a response and its images. Return False where there is none."""
         with self.engine.begin() as connection:
-            connection.execute(sql.delete(_images).where(_images.c.response == name))
-            gone = connection.execute(sql.delete(_responses).where(_responses.c.id == name))
-        return gone.rowcount > 0
+            connection.execute(sql.delete(_images).where(_images.c.response == response_id))
+            deleted = connection.execute(
+                sql.delete(_responses).where(_responses.c.id == response_id)
+            )
+        return deleted.rowcount > 0
+
+    # -- responses that are being streamed ------------------------------------------------------
+
+    def add_active(self, response_id: str) -> None:
+        """Record that a response is being streamed, so that any server can cancel it."""
+        values = {"id": response_id, "created": time.time(), "cancelled": False}
+        with self.engine.begin() as connection:
+            connection.execute(sql.insert(_active).values(**values))
+
+    def remove_active(self, response_id: str) -> None:
+        with self.engine.begin() as connection:
+            connection.execute(sql.delete(_active).where(_active.c.id == response_id))
+
+    def cancel_active(self, response_id: str) -> bool:
+        """Ask the server that streams a response to stop. Return False where none does."""
+        with self.engine.begin() as connection:
+            query = sql.update(_active).where(_active.c.id == response_id).values(cancelled=True)
+            return connection.execute(query).rowcount > 0
+
+    def is_cancelled(self, response_id: str) -> bool:
+        """Whether any server has asked to cancel this response."""
+        query = sql.select(_active.c.cancelled).where(_active.c.id == response_id)
+        with self.engine.connect() as connection:
+            return bool(connection.execute(query).scalar())
 
     # -- files ----------------------------------------------------------------------------------
 
-    def keep_file(self, name: str, file_name: str, purpose: str, content: bytes) -> Stored:
-        stored = Stored(name, time.time(), file_name, purpose, len(content), content)
+    def save_file(self, file_id: str, name: str, purpose: str, content: bytes) -> StoredFile:
+        file = StoredFile(file_id, time.time(), name, purpose, len(content), content)
         with self.engine.begin() as connection:
-            connection.execute(sql.insert(_files).values(**vars(stored)))
-        self._prune()
-        return stored
+            connection.execute(sql.insert(_files).values(**vars(file)))
+        self._prune_sometimes()
+        return file
 
-    def file(self, name: str) -> Stored | None:
+    def load_file(self, file_id: str) -> StoredFile | None:
         with self.engine.connect() as connection:
-            row = connection.execute(sql.select(_files).where(_files.c.id == name)).first()
-        return None if row is None else Stored(**{**row._mapping, "content": bytes(row.content)})
+            row = connection.execute(sql.select(_files).where(_files.c.id == file_id)).first()
+        if row is None:
+            return None
+        return StoredFile(**{**row._mapping, "content": bytes(row.content)})
 
-    def files(self, most: int) -> list[Stored]:
-        """The newest files, without their content."""
+    def list_files(self, limit: int) -> list[StoredFile]:
+        """Return the newest files, without their content."""
         columns = [column for column in _files.c if column.name != "content"]
-        query = sql.select(*columns).order_by(_files.c.created.desc(), _files.c.id).limit(most)
+        query = sql.select(*columns).order_by(_files.c.created.desc(), _files.c.id).limit(limit)
         with self.engine.connect() as connection:
-            return [Stored(**row._mapping) for row in connection.execute(query)]
+            return [StoredFile(**row._mapping) for row in connection.execute(query)]
 
-    def forget_file(self, name: str) -> bool:
+    def delete_file(self, file_id: str) -> bool:
+        """Delete a file. Return False where there is none."""
         with self.engine.begin() as connection:
-            gone = connection.execute(sql.delete(_files).where(_files.c.id == name))
-        return gone.rowcount > 0
+            deleted = connection.execute(sql.delete(_files).where(_files.c.id == file_id))
+        return deleted.rowcount > 0
 
-    # -- age and size ---------------------------------------------------------------------------
+    # -- limits of age and size -----------------------------------------------------------------
 
-    def _prune(self) -> None:
-        with self._counting:
-            self._written += 1
-            due = self._written % PRUNED_EACH == 0
-        if due:
+    def _prune_sometimes(self) -> None:
+        with self._count_lock:
+            self._num_writes += 1
+            is_due = self._num_writes % WRITES_PER_PRUNE == 0
+        if is_due:
             self.prune()
 
     def prune(self) -> None:
-        """Delete what is too old, then the oldest while there is too much."""
+        """Delete what is older than `max_days`, then the oldest rows above `max_mib`."""
+        oldest_allowed = time.time() - self.max_days * 86_400
         with self.engine.begin() as connection:
             for table in _ALL:
-                old = time.time() - self.days * 86_400
-                connection.execute(sql.delete(table).where(table.c.created < old))
-            over = sum(_size(connection, table) for table in _ALL) - self.mebibytes * 2**20
-            while over > 0:
-                first = [_oldest(connection, table) for table in _ALL]
-                dated = [(when, i) for i, when in enumerate(first) if when is not None]
+                connection.execute(sql.delete(table).where(table.c.created < oldest_allowed))
+            excess = sum(_size(connection, table) for table in _SIZED) - self.max_mib * 2**20
+            while excess > 0:
+                oldest = [_oldest(connection, table) for table in _SIZED]
+                dated = [(when, i) for i, when in enumerate(oldest) if when is not None]
                 if not dated:
                     return
                 when, i = min(dated)
-                before = _size(connection, _ALL[i])
-                upto = _after(connection, _ALL[i], when)
-                connection.execute(sql.delete(_ALL[i]).where(_ALL[i].c.created <= upto))
-                over -= before - _size(connection, _ALL[i])
+                table = _SIZED[i]
+                before = _size(connection, table)
+                until = _nth_oldest(connection, table, when)
+                connection.execute(sql.delete(table).where(table.c.created <= until))
+                excess -= before - _size(connection, table)
 
 
 def _size(connection: sql.Connection, table: sql.Table) -> int:
@@ -226,12 +296,13 @@ def _oldest(connection: sql.Connection, table: sql.Table) -> float | None:
     return connection.execute(sql.select(sql.func.min(table.c.created))).scalar()
 
 
-def _after(connection: sql.Connection, table: sql.Table, when: float, rows: int = 20) -> float:
-    query = sql.select(table.c.created).order_by(table.c.created).limit(rows)
-    return max(when, *(row.created for row in connection.execute(query)))
+def _nth_oldest(connection: sql.Connection, table: sql.Table, oldest: float, n: int = 20) -> float:
+    query = sql.select(table.c.created).order_by(table.c.created).limit(n)
+    return max(oldest, *(row.created for row in connection.execute(query)))
 
 
-def _without_images(body: dict[str, Any]) -> tuple[dict[str, Any], dict[str, bytes]]:
+def _split_images(body: dict[str, Any]) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """Return the body without its images, and the images by item id."""
     images: dict[str, bytes] = {}
     output = []
     for item in body["output"]:
@@ -242,8 +313,8 @@ def _without_images(body: dict[str, Any]) -> tuple[dict[str, Any], dict[str, byt
     return {**body, "output": output}, images
 
 
-def _with_driver(url: str) -> str:
-    """A bare path is a SQLite file; `postgresql://` goes by psycopg 3."""
+def _add_driver(url: str) -> str:
+    """Return SQLAlchemy's URL: a path is a SQLite file, `postgresql://` uses psycopg 3."""
     if "://" not in url:
         Path(url).parent.mkdir(parents=True, exist_ok=True)
         return f"sqlite:///{url}"
@@ -253,21 +324,20 @@ def _with_driver(url: str) -> str:
     return url
 
 
-def _bare(url: str) -> str:
-    """Without a password."""
+def _hide_password(url: str) -> str:
     head, at, tail = url.rpartition("@")
     return f"{head.split('://')[0]}://...@{tail}" if at else url
 
 
-def _careful(connection: Any, _: Any) -> None:
+def _configure_sqlite(connection: SqliteConnection, _record: object) -> None:
     cursor = connection.cursor()
-    # a writer does not stop readers; after a kill of the process nothing committed is lost
+    # writers do not block readers; killing the process loses nothing that was committed
     cursor.execute("PRAGMA journal_mode=WAL")
     cursor.execute("PRAGMA synchronous=NORMAL")
     cursor.execute("PRAGMA busy_timeout=10000")
     cursor.close()
 
 
-def new_id(kind: str) -> str:
-    """`resp_...`, `ig_...`: not to be guessed."""
-    return f"{kind}_{secrets.token_hex(16)}"
+def new_id(prefix: str) -> str:
+    """Return `prefix_` and 128 random bits: ids cannot be guessed."""
+    return f"{prefix}_{secrets.token_hex(16)}"

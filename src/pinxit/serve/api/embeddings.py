@@ -1,4 +1,4 @@
-"""/v1/embeddings: image embeddings, as an extension."""
+"""/v1/embeddings: embeddings of images, an extension of OpenAI's route for text."""
 
 from __future__ import annotations
 
@@ -10,37 +10,37 @@ import numpy as np
 from fastapi import Request
 from fastapi.responses import JSONResponse, Response
 
-from pinxit.serve.api.sse import while_connected
-from pinxit.serve.inference.router import Painters
-from pinxit.serve.media.sources import Sources
-from pinxit.serve.schemas import Embed, json_of
+from pinxit.serve.api.sse import run_while_connected
+from pinxit.serve.inference.registry import ModelRegistry
+from pinxit.serve.media.sources import ImageSources
+from pinxit.serve.schemas import EmbeddingsRequest, parse_json_body
 
 
 @dataclass(frozen=True)
-class Embeddings:
-    """/v1/embeddings of images, by data URL: an extension."""
+class EmbeddingRoutes:
+    """The route of embeddings; each input is an image's URL."""
 
-    painters: Painters
-    sources: Sources
+    models: ModelRegistry
+    sources: ImageSources
 
     async def create(self, request: Request) -> Response:
-        fields = await json_of(request, Embed)
+        fields = await parse_json_body(request, EmbeddingsRequest)
         urls = [fields.input] if isinstance(fields.input, str) else fields.input
-        choice = self.painters.named(fields.model)
-        sent = [
-            await asyncio.to_thread(self.sources.of_url, url, f"input[{i}]")
+        router = self.models.find(fields.model)
+        images = [
+            await asyncio.to_thread(self.sources.load_url, url, f"input[{i}]")
             for i, url in enumerate(urls)
         ]
-        by, vectors = await while_connected(request, choice.embed(sent))
+        run, vectors = await run_while_connected(request, router.embed(images))
         data = [
-            {"object": "embedding", "index": i, "embedding": _numbers(vector, fields)}
+            {"object": "embedding", "index": i, "embedding": _encode(vector, fields)}
             for i, vector in enumerate(vectors)
         ]
         usage = {"prompt_tokens": len(data), "total_tokens": len(data)}
-        return JSONResponse({"object": "list", "data": data, "model": by.name, "usage": usage})
+        return JSONResponse({"object": "list", "data": data, "model": run.name, "usage": usage})
 
 
-def _numbers(vector: np.ndarray, fields: Embed) -> list[float] | str:
+def _encode(vector: np.ndarray, fields: EmbeddingsRequest) -> list[float] | str:
     if fields.encoding_format == "base64":
         return base64.b64encode(np.asarray(vector, "<f4").tobytes()).decode()
-    return [float(number) for number in vector]
+    return [float(value) for value in vector]

@@ -11,67 +11,73 @@ from fastapi import Request
 from fastapi.responses import JSONResponse, Response
 from starlette.datastructures import UploadFile
 
-from pinxit.serve.api.images import _form, media_of
-from pinxit.serve.errors import Refusal, short
-from pinxit.serve.media.uploads import received
-from pinxit.serve.schemas import whole_list
-from pinxit.serve.store import Store, Stored, new_id
+from pinxit.serve.api.multipart import parse_form
+from pinxit.serve.errors import ApiError, truncate
+from pinxit.serve.media.outputs import media_type
+from pinxit.serve.media.uploads import decode_upload
+from pinxit.serve.schemas import list_page
+from pinxit.serve.store import Store, StoredFile, new_id
 
 
 @dataclass(frozen=True)
-class Files:
-    """/v1/files, for images."""
+class FileRoutes:
+    """The routes of files."""
 
     store: Store
 
     async def create(self, request: Request) -> Response:
-        form = await _form(request)
-        file, purpose = form.get("file"), form.get("purpose")
-        if not isinstance(file, UploadFile):
-            raise Refusal("there is no file.", param="file")
+        form = await parse_form(request)
+        upload, purpose = form.get("file"), form.get("purpose")
+        if not isinstance(upload, UploadFile):
+            raise ApiError("Missing required parameter: 'file'.", param="file")
         if not isinstance(purpose, str) or not re.fullmatch(r"[\w.-]{1,64}", purpose):
-            raise Refusal("'purpose' is a word, as vision.", param="purpose")
-        content = await file.read()
-        await asyncio.to_thread(received, content, "file")
-        name = re.sub(r"[^\w. -]+", "_", (file.filename or "image").replace("\\", "/"))[-100:]
-        kept = await asyncio.to_thread(self.store.keep_file, new_id("file"), name, purpose, content)
-        return JSONResponse(_file(kept))
+            message = "'purpose' must be one word of at most 64 characters, such as vision."
+            raise ApiError(message, param="purpose")
+        content = await upload.read()
+        await asyncio.to_thread(decode_upload, content, "file")
+        file_id, name = new_id("file"), _clean_name(upload.filename)
+        file = await asyncio.to_thread(self.store.save_file, file_id, name, purpose, content)
+        return JSONResponse(_to_record(file))
 
-    async def all(self, limit: int = 100) -> Response:
-        found = await asyncio.to_thread(self.store.files, max(1, min(limit, 1000)))
-        data = [_file(one) for one in found]
-        return JSONResponse(whole_list(data))
+    async def list(self, limit: int = 100) -> Response:
+        files = await asyncio.to_thread(self.store.list_files, max(1, min(limit, 1000)))
+        return JSONResponse(list_page([_to_record(file) for file in files]))
 
-    async def one(self, file_id: str) -> Response:
-        return JSONResponse(_file(await self._found(file_id)))
+    async def retrieve(self, file_id: str) -> Response:
+        return JSONResponse(_to_record(await self._load(file_id)))
 
     async def content(self, file_id: str) -> Response:
-        found = await self._found(file_id)
-        return Response(found.content, media_type=media_of(found.content))
+        file = await self._load(file_id)
+        return Response(file.content, media_type=media_type(file.content))
 
     async def delete(self, file_id: str) -> Response:
-        if not await asyncio.to_thread(self.store.forget_file, file_id):
-            raise _no_file(file_id)
+        if not await asyncio.to_thread(self.store.delete_file, file_id):
+            raise _not_found(file_id)
         return JSONResponse({"id": file_id, "object": "file", "deleted": True})
 
-    async def _found(self, name: str) -> Stored:
-        found = await asyncio.to_thread(self.store.file, name)
-        if found is None:
-            raise _no_file(name)
-        return found
+    async def _load(self, file_id: str) -> StoredFile:
+        file = await asyncio.to_thread(self.store.load_file, file_id)
+        if file is None:
+            raise _not_found(file_id)
+        return file
 
 
-def _no_file(name: str) -> Refusal:
-    return Refusal(f"there is no file '{short(name)}' here.", status=404, param="file_id")
+def _clean_name(name: str | None) -> str:
+    return re.sub(r"[^\w. -]+", "_", (name or "image").replace("\\", "/"))[-100:]
 
 
-def _file(stored: Stored) -> dict[str, Any]:
+def _not_found(file_id: str) -> ApiError:
+    message = f"The file '{truncate(file_id)}' does not exist."
+    return ApiError(message, status=404, param="file_id")
+
+
+def _to_record(file: StoredFile) -> dict[str, Any]:
     return {
-        "id": stored.id,
+        "id": file.id,
         "object": "file",
-        "bytes": stored.size,
-        "created_at": int(stored.created),
-        "filename": stored.name,
-        "purpose": stored.purpose,
+        "bytes": file.size,
+        "created_at": int(file.created),
+        "filename": file.name,
+        "purpose": file.purpose,
         "status": "processed",
     }

@@ -1,4 +1,4 @@
-"""/v1/models, /v1/files, /v1/chat/completions and /v1/embeddings."""
+"""/v1/models: the served runs, their abilities and aliases."""
 
 from __future__ import annotations
 
@@ -8,37 +8,36 @@ from typing import Any
 from fastapi.responses import JSONResponse, Response
 
 from pinxit.serve.errors import unknown_model
-from pinxit.serve.inference.router import ROUTER, Painters
+from pinxit.serve.inference.registry import ALL_RUNS, ModelRegistry
 
 
 @dataclass(frozen=True)
-class Models:
-    """GET /v1/models: runs with what they can do, and the names that stand for them."""
+class ModelRoutes:
+    """The routes of models."""
 
-    painters: Painters
+    models: ModelRegistry
 
-    async def all(self) -> Response:
-        data = [self._record(name) for name in self.painters.names]
+    async def list(self) -> Response:
+        data = [self._to_record(name) for name in self.models.names]
         return JSONResponse({"object": "list", "data": data})
 
-    async def one(self, model_id: str) -> Response:
-        if model_id not in self.painters.names:
-            raise unknown_model(model_id, self.painters.names)
-        return JSONResponse(self._record(model_id))
+    async def retrieve(self, model_id: str) -> Response:
+        if model_id not in self.models.names:
+            raise unknown_model(model_id, self.models.names)
+        return JSONResponse(self._to_record(model_id))
 
-    def _record(self, name: str) -> dict[str, Any]:
-        choice = self.painters.named(name)
-        able = sorted({ability for one in choice.among for ability in one.abilities})
+    def _to_record(self, name: str) -> dict[str, Any]:
+        router = self.models.find(name)
         record: dict[str, Any] = {
             "id": name,
             "object": "model",
-            "created": min(one.since for one in choice.among),
+            "created": min(run.loaded_at for run in router.runs),
             "owned_by": "pinxit",
-            "abilities": able,
+            "abilities": router.abilities,
         }
-        served = self.painters.served.get(name)
-        if served is None:
-            target = self.painters.aliases[name]
-            return {**record, "stands_for": "all runs" if target == ROUTER else target}
-        info = served.info
-        return {**record, "family": served.run.family, "size": f"{info.width}x{info.height}"}
+        run = self.models.runs.get(name)
+        if run is None:
+            target = self.models.aliases[name]
+            return {**record, "alias_of": "all runs" if target == ALL_RUNS else target}
+        size = f"{run.info.width}x{run.info.height}"
+        return {**record, "family": run.run.family, "size": size}

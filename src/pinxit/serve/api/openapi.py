@@ -1,105 +1,126 @@
-"""Routes with the request bodies and errors that the OpenAPI document lists."""
+"""Add routes with their request bodies and errors in the OpenAPI document.
+
+FastAPI would parse bodies itself, and answer in its own error format: the routes parse them.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
 from fastapi import FastAPI
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 
-from pinxit.serve import schemas as fields
+from pinxit.serve.schemas import Schema
+
+Handler = Callable[..., Awaitable[Response]]
+
+ERRORS = {
+    400: "Invalid request.",
+    401: "The API key is missing or invalid.",
+    403: "The host name is not allowed.",
+    404: "The object does not exist.",
+    413: "The request is too large.",
+    415: "The content type is not supported.",
+    422: "Invalid request.",
+    429: "The queue is full.",
+}
 
 
 @dataclass(frozen=True)
-class _Adding:
-    """Routes with what the OpenAPI document says of their bodies and errors."""
+class RouteAdder:
+    """Adds routes to an application, and documents them."""
 
     app: FastAPI
 
-    def get(self, path: str, run: Any, name: str | None = None) -> None:
-        self._add("GET", path, run, None, name)
+    def get(self, path: str, handler: Handler, name: str) -> None:
+        self._add("GET", path, handler, name)
 
-    def delete(self, path: str, run: Any) -> None:
-        self._add("DELETE", path, run, None, None)
+    def delete(self, path: str, handler: Handler, name: str) -> None:
+        self._add("DELETE", path, handler, name)
 
     def post(
-        self, path: str, run: Any, kind: type[fields.Fields] | None = None, *,
-        form: bool = False, only_form: bool = False,
-    ) -> None:  # fmt: skip
-        body: dict[str, Any] = {}
-        if kind is not None and not only_form:
-            body["application/json"] = {"schema": _schema(kind)}
-        if form:
-            body["multipart/form-data"] = {"schema": _form_schema(kind)}
-        self._add("POST", path, run, body or None, None)
+        self,
+        path: str,
+        handler: Handler,
+        name: str,
+        *,
+        json: type[Schema] | None = None,
+        form: dict[str, Any] | None = None,
+    ) -> None:
+        """`json` and `form`: the schemas of the body as JSON and as a multipart form."""
+        content: dict[str, Any] = {}
+        if json is not None:
+            content["application/json"] = {"schema": inline_schema(json)}
+        if form is not None:
+            content["multipart/form-data"] = {"schema": form}
+        self._add("POST", path, handler, name, content)
 
     def _add(
-        self, method: str, path: str, run: Any, body: dict[str, Any] | None, name: str | None
+        self,
+        method: str,
+        path: str,
+        handler: Handler,
+        name: str,
+        content: dict[str, Any] | None = None,
     ) -> None:
-        extra = {"requestBody": {"content": body, "required": True}} if body else None
-        kind = f"{type(run.__self__).__name__} {run.__name__}"
+        body = {"requestBody": {"content": content, "required": True}} if content else None
         self.app.add_api_route(
             path,
-            run,
+            handler,
             methods=[method],
-            name=name or kind.lower().replace(" ", "_"),
-            openapi_extra=extra,
-            responses=_errors(),
+            name=name,
+            openapi_extra=body,
+            responses=_error_responses(),
             response_class=JSONResponse,
             response_model=None,
             tags=["openai"],
         )
 
 
-def _schema(kind: type[fields.Fields]) -> dict[str, Any]:
-    """A body's schema, with what it refers to written out in its place."""
-    schema = kind.model_json_schema()
-    named = schema.pop("$defs", {})
+def inline_schema(schema_type: type[Schema]) -> dict[str, Any]:
+    """Return the JSON schema of a body, with each reference replaced by its definition."""
+    schema = schema_type.model_json_schema()
+    definitions = schema.pop("$defs", {})
 
-    def whole(part: Any) -> Any:
+    def inline(part: object) -> Any:
         if isinstance(part, dict):
             if "$ref" in part:
-                return whole(named[part["$ref"].rsplit("/", 1)[-1]])
-            return {name: whole(value) for name, value in part.items()}
-        return [whole(one) for one in part] if isinstance(part, list) else part
+                return inline(definitions[part["$ref"].rsplit("/", 1)[-1]])
+            return {name: inline(value) for name, value in part.items()}
+        return [inline(value) for value in part] if isinstance(part, list) else part
 
-    return whole(schema)
+    return inline(schema)
 
 
-def _form_schema(kind: type[fields.Fields] | None) -> dict[str, Any]:
-    file = {"type": "string", "format": "binary"}
-    if kind is None:
-        named = {"file": file, "purpose": {"type": "string", "minLength": 1}}
-        return {"type": "object", "properties": named, "required": ["file", "purpose"]}
-    schema = _schema(kind)
-    own = {name: one for name, one in schema["properties"].items() if name != "images"}
-    required = [*schema.get("required", []), "image"]
+_FILE = {"type": "string", "format": "binary"}
+
+FILE_FORM: dict[str, Any] = {
+    "type": "object",
+    "properties": {"file": _FILE, "purpose": {"type": "string", "minLength": 1}},
+    "required": ["file", "purpose"],
+}
+
+
+def image_form(schema_type: type[Schema]) -> dict[str, Any]:
+    """Return the schema of a form with the fields of a JSON body, and files for its images."""
+    schema = inline_schema(schema_type)
+    fields = {name: field for name, field in schema["properties"].items() if name != "images"}
     return {
         "type": "object",
-        "properties": {**own, "image": file, "mask": file},
-        "required": required,
+        "properties": {**fields, "image": _FILE, "mask": _FILE},
+        "required": [*schema.get("required", []), "image"],
     }
 
 
-def _errors() -> dict[int | str, dict[str, Any]]:
-    keys = {name: {"type": ["string", "null"]} for name in ("param", "code")}
-    text = {"type": "string"}
-    one = {
+def _error_responses() -> dict[int | str, dict[str, Any]]:
+    text, nullable = {"type": "string"}, {"type": ["string", "null"]}
+    error = {
         "type": "object",
-        "properties": {"message": text, "type": text, **keys},
+        "properties": {"message": text, "type": text, "param": nullable, "code": nullable},
         "required": ["message", "type", "param", "code"],
     }
-    schema = {"type": "object", "properties": {"error": one}, "required": ["error"]}
+    schema = {"type": "object", "properties": {"error": error}, "required": ["error"]}
     content = {"application/json": {"schema": schema}}
-    said = {
-        400: "Something in the request cannot be.",
-        401: "The key is missing or wrong.",
-        403: "The host name is not served.",
-        404: "What is named is not there.",
-        413: "The request is too large.",
-        415: "The body is of another type.",
-        422: "Something in the request cannot be.",
-        429: "Too many wait.",
-    }
-    return {status: {"description": text, "content": content} for status, text in said.items()}
+    return {status: {"description": text, "content": content} for status, text in ERRORS.items()}

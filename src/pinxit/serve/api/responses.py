@@ -1,91 +1,91 @@
-"""/v1/responses: create, read, delete, cancel."""
+"""/v1/responses: create, retrieve, delete, cancel, and the input items."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
 
 from fastapi import Request
 from fastapi.responses import JSONResponse, Response
 
-from pinxit.serve.api.sse import streamed, while_connected
-from pinxit.serve.dialogue.parse import Turn, checked_mask, understood
-from pinxit.serve.dialogue.response import RUNNING, Answer, Event, events, plain
-from pinxit.serve.errors import Refusal, short
-from pinxit.serve.inference.router import Choice, Painters
-from pinxit.serve.media.sources import Sources
-from pinxit.serve.schemas import Respond, json_of, whole_list
-from pinxit.serve.store import Store
+from pinxit.serve.api.sse import event_stream, run_while_connected
+from pinxit.serve.dialogue.parse import parse_request
+from pinxit.serve.dialogue.response import (
+    AnswerFunction,
+    Event,
+    ResponseBuilder,
+    answer_without_llm,
+)
+from pinxit.serve.dialogue.streaming import ActiveResponses
+from pinxit.serve.errors import ApiError, truncate
+from pinxit.serve.inference.registry import ModelRegistry
+from pinxit.serve.media.sources import ImageSources
+from pinxit.serve.schemas import ResponsesRequest, list_page, parse_json_body
+from pinxit.serve.store import Store, StoredResponse
 
 
 @dataclass(frozen=True)
-class Responses:
-    """The routes of responses; `work` is what answers: `plain`, or a language model."""
+class ResponseRoutes:
+    """The routes of responses."""
 
-    painters: Painters
+    models: ModelRegistry
     store: Store
-    sources: Sources
-    work: Callable[[Answer], Awaitable[None]] = plain
+    sources: ImageSources
+    active: ActiveResponses
+    answer: AnswerFunction = answer_without_llm
 
     async def create(self, request: Request) -> Response:
-        fields = await json_of(request, Respond)
-        choice = self.painters.named(fields.model)
-        turn = await asyncio.to_thread(understood, fields, self.store, self.sources)
-        self._possible(turn, choice)
-        queue: asyncio.Queue[Event | None] = asyncio.Queue()
-        answer = Answer(turn, choice, queue.put_nowait)
+        fields = await parse_json_body(request, ResponsesRequest)
+        router = self.models.find(fields.model)
+        parsed = await asyncio.to_thread(parse_request, fields, self.store, self.sources)
+        if parsed.mask is not None:
+            router.check_mask(parsed.mask)
+        events: asyncio.Queue[Event | None] = asyncio.Queue()
+        builder = ResponseBuilder(parsed, router, events.put_nowait)
         if fields.stream:
-            return streamed(events(answer, queue, self.work, self._keep))
-        await while_connected(request, self._whole(answer))
-        return JSONResponse(answer.body)
+            return event_stream(self.active.stream(builder, events, self.answer, self._save))
+        await run_while_connected(request, self._build(builder))
+        return JSONResponse(builder.body)
 
-    async def _whole(self, answer: Answer) -> None:
-        """Not streamed: what cannot be done is an HTTP error."""
-        await self.work(answer)
-        answer.finish()
-        await self._keep(answer)
+    async def _build(self, builder: ResponseBuilder) -> None:
+        """Build a response that is not streamed: an ApiError becomes the HTTP response."""
+        await self.answer(builder)
+        builder.finish()
+        await self._save(builder)
 
-    async def _keep(self, answer: Answer) -> None:
-        if answer.turn.request.store is not False:
-            await asyncio.to_thread(self.store.keep, answer.body, answer.turn.given)
+    async def _save(self, builder: ResponseBuilder) -> None:
+        if builder.parsed.request.store is not False:
+            items = builder.parsed.input_items
+            await asyncio.to_thread(self.store.save_response, builder.body, items)
 
-    def _possible(self, turn: Turn, choice: Choice) -> None:
-        """Raises Refusal for a mask that does not fit, before any stream is opened."""
-        if turn.mask is not None:
-            by = choice.able("complete") or choice.among[0]
-            checked_mask(turn, by.info)
+    async def retrieve(self, response_id: str) -> Response:
+        return JSONResponse((await self._load(response_id)).body)
 
-    async def read(self, response_id: str) -> Response:
-        return JSONResponse((await self._found(response_id))[0])
-
-    async def items(self, response_id: str, order: str = "desc", limit: int = 20) -> Response:
-        given = (await self._found(response_id))[1]
-        data = given if order == "asc" else given[::-1]
-        data = data[: max(1, min(limit, 100))]
-        return JSONResponse(whole_list(data))
+    async def list_items(self, response_id: str, order: str = "desc", limit: int = 20) -> Response:
+        items = (await self._load(response_id)).input_items
+        items = items if order == "asc" else items[::-1]
+        return JSONResponse(list_page(items[: max(1, min(limit, 100))]))
 
     async def delete(self, response_id: str) -> Response:
-        if not await asyncio.to_thread(self.store.forget, response_id):
-            raise _missing(response_id)
+        if not await asyncio.to_thread(self.store.delete_response, response_id):
+            raise _not_found(response_id)
         return JSONResponse({"id": response_id, "object": "response", "deleted": True})
 
     async def cancel(self, response_id: str) -> Response:
-        """Stops one that is being streamed; one that is done cannot be."""
-        task = RUNNING.get(response_id)
-        if task is not None:
-            task.cancel()
+        """Cancel a response that is being streamed, by this server or by another on the store."""
+        if await self.active.cancel(response_id):
             return JSONResponse({"id": response_id, "object": "response", "status": "cancelled"})
-        await self._found(response_id)
-        raise Refusal("this response is done: there is nothing to cancel.", param="response_id")
+        await self._load(response_id)
+        message = "The response is complete; there is nothing to cancel."
+        raise ApiError(message, param="response_id")
 
-    async def _found(self, name: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-        found = await asyncio.to_thread(self.store.response, name)
-        if found is None:
-            raise _missing(name)
-        return found
+    async def _load(self, response_id: str) -> StoredResponse:
+        response = await asyncio.to_thread(self.store.load_response, response_id)
+        if response is None:
+            raise _not_found(response_id)
+        return response
 
 
-def _missing(name: str) -> Refusal:
-    return Refusal(f"there is no response '{short(name)}' here.", status=404, param="response_id")
+def _not_found(response_id: str) -> ApiError:
+    message = f"The response '{truncate(response_id)}' does not exist."
+    return ApiError(message, status=404, param="response_id")

@@ -1,4 +1,4 @@
-"""Server-sent events, and work that ends with its client."""
+"""Server-sent events, and work that stops when its client disconnects."""
 
 from __future__ import annotations
 
@@ -12,62 +12,64 @@ from fastapi.responses import StreamingResponse
 
 T = TypeVar("T")
 
-QUIET = 15.0  # seconds after which a line that says nothing keeps the connection open
+KEEPALIVE_SECONDS = 15.0  # silence after which a comment keeps the connection open
 
 
-def sse(event: dict[str, Any]) -> bytes:
-    """One event: its name, its data on one line, an empty line."""
+def encode_event(event: dict[str, Any]) -> bytes:
+    """Encode an event: its name, its data on one line, an empty line."""
     return f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode()
 
 
-def streamed(events: AsyncIterator[dict[str, Any]], last: bytes = b"") -> StreamingResponse:
-    """An event stream; silence is broken by comments."""
-    told = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-    return StreamingResponse(_lines(events, last), media_type="text/event-stream", headers=told)
+def event_stream(events: AsyncIterator[dict[str, Any]]) -> StreamingResponse:
+    """Return an HTTP response that streams events, and comments where none come."""
+    headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+    return StreamingResponse(_encode(events), media_type="text/event-stream", headers=headers)
 
 
-async def _lines(events: AsyncIterator[dict[str, Any]], last: bytes) -> AsyncIterator[bytes]:
+async def _encode(events: AsyncIterator[dict[str, Any]]) -> AsyncIterator[bytes]:
     iterator = aiter(events)
-    coming: asyncio.Future[dict[str, Any]] | None = None
+    next_event: asyncio.Future[dict[str, Any]] | None = None
     try:
         while True:
-            coming = coming or asyncio.ensure_future(anext(iterator))
-            done, _ = await asyncio.wait({coming}, timeout=QUIET)
+            next_event = next_event or asyncio.ensure_future(anext(iterator))
+            done, _ = await asyncio.wait({next_event}, timeout=KEEPALIVE_SECONDS)
             if not done:
-                yield b": still at work\n\n"
+                yield b": keep-alive\n\n"
                 continue
             try:
-                event = coming.result()
+                event = next_event.result()
             except StopAsyncIteration:
                 break
-            coming = None
-            yield sse(event)
-        if last:
-            yield last
+            next_event = None
+            yield encode_event(event)
     finally:
-        if coming is not None:
-            coming.cancel()
+        if next_event is not None:
+            next_event.cancel()
+            await asyncio.wait({next_event})  # a running generator cannot be closed
         await iterator.aclose()  # type: ignore[attr-defined]
 
 
-class Left(Exception):
-    """The client has gone: nobody reads the answer."""
+class ClientDisconnected(Exception):
+    """The client has closed the connection: nobody reads the response."""
 
 
-async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """What `work` gives; it is cancelled when the client goes away. The body has been read."""
+async def run_while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """Return the result of `work`, or cancel it when the client disconnects.
+
+    The request's body must have been read. Raises ClientDisconnected.
+    """
     task = asyncio.ensure_future(work)
-    leaving = asyncio.ensure_future(_gone(request))
+    disconnect = asyncio.ensure_future(_wait_for_disconnect(request))
     try:
-        await asyncio.wait({task, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({task, disconnect}, return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
-            raise Left
+            raise ClientDisconnected
         return task.result()
     finally:
-        leaving.cancel()
+        disconnect.cancel()
         task.cancel()
 
 
-async def _gone(request: Request) -> None:
+async def _wait_for_disconnect(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass

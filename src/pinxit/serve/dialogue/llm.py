@@ -1,7 +1,7 @@
-"""A language model that talks with the user and calls our images as tools.
+"""A language model that talks with the user and calls the served runs as tools.
 
-Any server of the chat-completions API will do. It is given the conversation and up to three tools
-(draw, edit, describe), and is asked again with what each gave, until it has said its say.
+Any server with the chat-completions API works. It gets the conversation and up to three tools
+(draw, edit, describe), and is called again with their results until it calls no more of them.
 """
 
 from __future__ import annotations
@@ -12,163 +12,166 @@ from typing import Any
 
 import httpx
 
-from pinxit.serve.dialogue.response import Answer
-from pinxit.serve.errors import Refusal
-from pinxit.serve.prompts import language_of
+from pinxit.serve.dialogue.response import ResponseBuilder
+from pinxit.serve.errors import ApiError
+from pinxit.serve.prompts import answer_language
 
-ROUNDS = 6  # answers of the language model in one turn
-SECONDS = 300.0
+MAX_ROUNDS = 6  # calls of the language model in one turn
+TIMEOUT_SECONDS = 300.0
 
-_TEXT = {"type": "string"}
+_STRING = {"type": "string"}
 
 
-def _tool(name: str, says: str, **fields: str) -> dict[str, Any]:
-    properties = {field: {**_TEXT, "description": text} for field, text in fields.items()}
+def _define_tool(name: str, description: str, **fields: str) -> dict[str, Any]:
+    properties = {field: {**_STRING, "description": text} for field, text in fields.items()}
     schema = {"type": "object", "properties": properties, "required": list(properties)}
     return {
         "type": "function",
-        "function": {"name": name, "description": says, "parameters": schema},
+        "function": {"name": name, "description": description, "parameters": schema},
     }
 
 
-DRAW = _tool(
+DRAW = _define_tool(
     "draw_image",
-    "Paint a new image; the user sees it.",
-    caption="what the image is to show, in a few plain words",
+    "Generate a new image. The user sees it.",
+    caption="what the image shows, in a few plain words",
 )
-EDIT = _tool(
+EDIT = _define_tool(
     "edit_image",
-    "Change the last image of the conversation; the user sees the new one.",
-    instruction="what is to be changed, in a few plain words",
+    "Edit the last image of the conversation. The user sees the result.",
+    instruction="what to change, in a few plain words",
 )
-DESCRIBE = _tool(
+DESCRIBE = _define_tool(
     "describe_image",
-    "What the last image of the conversation shows, in words.",
-    language="the language of the words, as en or fr",
+    "Return a caption of the last image of the conversation.",
+    language="the language of the caption, such as en or fr",
 )
 
 
 @dataclass(frozen=True)
 class LanguageModel:
-    """An OpenAI-compatible server, and the model to ask there."""
+    """An OpenAI-compatible server, and the model to call there (None: the first it lists)."""
 
     url: str
     model: str | None = None
-    key: str = "not-needed"
+    api_key: str = "not-needed"
 
-    async def answer(self, answer: Answer) -> None:
-        """One turn. Raises Refusal (502) where the language model does not answer."""
-        messages = self._messages(answer)
-        tools, forced = _offered(answer)
-        async with httpx.AsyncClient(timeout=SECONDS, trust_env=False) as client:
-            name = self.model or await self._first_model(client)
-            for _ in range(ROUNDS):
-                body: dict[str, Any] = {"model": name, "messages": messages}
+    async def answer(self, builder: ResponseBuilder) -> None:
+        """Answer one turn. Raises ApiError (502) where the language model does not answer."""
+        messages = _to_messages(builder)
+        tools, tool_choice = _select_tools(builder)
+        async with httpx.AsyncClient(timeout=TIMEOUT_SECONDS, trust_env=False) as client:
+            model = self.model or await self._first_model(client)
+            for _ in range(MAX_ROUNDS):
+                body: dict[str, Any] = {"model": model, "messages": messages}
                 if tools:
-                    body["tools"] = tools
-                    body["tool_choice"] = forced or "auto"
-                message = await self._asked(client, body)
-                calls = message.get("tool_calls") or []
-                if isinstance(message.get("content"), str) and message["content"].strip():
-                    answer.say(message["content"])
+                    body |= {"tools": tools, "tool_choice": tool_choice}
+                message = await self._complete_chat(client, body)
+                text, calls = message.get("content"), message.get("tool_calls") or []
+                if isinstance(text, str) and text.strip():
+                    builder.add_text(text)
                 if not calls:
                     break
                 messages.append({**message, "role": "assistant"})
                 for call in calls:
-                    messages.append(await _called(answer, call))
-                forced = None
-        if not answer.body["output"]:
-            answer.say(answer.about())
-
-    def _messages(self, answer: Answer) -> list[dict[str, Any]]:
-        turn = answer.turn
-        told = []
-        if turn.request.instructions:
-            told.append({"role": "system", "content": turn.request.instructions})
-        told += [
-            {"role": "system" if said.role == "developer" else said.role, "content": said.text}
-            for said in turn.talk.texts
-        ]
-        if turn.talk.image is not None:
-            note = "The conversation has an image: edit_image and describe_image are of it."
-            told.insert(len(told) - 1 if told else 0, {"role": "system", "content": note})
-        return told
+                    messages.append(await _run_tool_call(builder, call))
+                tool_choice = "auto"
+        if not builder.body["output"]:
+            builder.add_text(builder.introduction())
 
     async def _first_model(self, client: httpx.AsyncClient) -> str:
-        found = (await self._got(client, "GET", "/models", None)).get("data") or [{}]
-        return str(found[0].get("id", "default"))
+        models = (await self._send(client, "GET", "/models", None)).get("data") or [{}]
+        return str(models[0].get("id", "default"))
 
-    async def _asked(self, client: httpx.AsyncClient, body: dict[str, Any]) -> dict[str, Any]:
-        found = await self._got(client, "POST", "/chat/completions", body)
+    async def _complete_chat(
+        self, client: httpx.AsyncClient, body: dict[str, Any]
+    ) -> dict[str, Any]:
+        completion = await self._send(client, "POST", "/chat/completions", body)
         try:
-            message = found["choices"][0]["message"]
+            message = completion["choices"][0]["message"]
         except (KeyError, IndexError, TypeError):
-            raise _unfit("its answer has no message") from None
+            raise _llm_error("its response has no message") from None
         if not isinstance(message, dict):
-            raise _unfit("its message is no object")
+            raise _llm_error("its message is not an object")
         return message
 
-    async def _got(
+    async def _send(
         self, client: httpx.AsyncClient, method: str, path: str, body: dict[str, Any] | None
     ) -> dict[str, Any]:
-        headers = {"Authorization": f"Bearer {self.key}"}
+        headers = {"Authorization": f"Bearer {self.api_key}"}
         url = self.url.rstrip("/") + path
         try:
-            found = await client.request(method, url, json=body, headers=headers)
-            found.raise_for_status()
-            record = found.json()
+            response = await client.request(method, url, json=body, headers=headers)
+            response.raise_for_status()
+            content = response.json()
         except (httpx.HTTPError, ValueError) as error:
-            raise _unfit(type(error).__name__) from None
-        if not isinstance(record, dict):
-            raise _unfit("its answer is no object")
-        return record
+            raise _llm_error(type(error).__name__) from None
+        if not isinstance(content, dict):
+            raise _llm_error("its response is not an object")
+        return content
 
 
-def _unfit(why: str) -> Refusal:
-    return Refusal(
-        f"the language model does not answer as it should ({why}).",
+def _llm_error(reason: str) -> ApiError:
+    return ApiError(
+        f"The language model does not answer ({reason}).",
         status=502,
         code="server_error",
         headers={"x-should-retry": "false"},
     )
 
 
-def _offered(answer: Answer) -> tuple[list[dict[str, Any]], Any]:
-    """The tools of this turn, and the one that must be called, if any."""
-    turn, choice = answer.turn, answer.choice
-    image = turn.talk.image is not None
-    paints = turn.tool is not None and turn.choice != "none"
-    tools = [DRAW] * paints + [EDIT] * (paints and image)
-    tools += [DESCRIBE] * (image and choice.able("caption") is not None)
-    if paints and turn.choice == "image":
-        return tools, "required"
-    return tools, None
+def _to_messages(builder: ResponseBuilder) -> list[dict[str, Any]]:
+    parsed = builder.parsed
+    messages = []
+    if parsed.request.instructions:
+        messages.append({"role": "system", "content": parsed.request.instructions})
+    for role, text in parsed.conversation.messages:
+        messages.append({"role": "system" if role == "developer" else role, "content": text})
+    if parsed.conversation.image is not None:
+        note = "The conversation has an image. edit_image and describe_image refer to it."
+        before_last = max(0, len(messages) - 1)
+        messages.insert(before_last, {"role": "system", "content": note})
+    return messages
 
 
-async def _called(answer: Answer, call: dict[str, Any]) -> dict[str, Any]:
-    """One tool call done; what could not be is told to the language model in words."""
+def _select_tools(builder: ResponseBuilder) -> tuple[list[dict[str, Any]], str]:
+    """Return the tools that the runs support, and the tool choice of the first round."""
+    parsed = builder.parsed
+    has_image = parsed.conversation.image is not None
+    may_generate = parsed.tool is not None and parsed.tool_choice != "none"
+    tools = []
+    if may_generate:
+        tools += [DRAW, EDIT] if has_image else [DRAW]
+    if has_image and builder.router.first_supporting("caption") is not None:
+        tools.append(DESCRIBE)
+    return tools, "required" if may_generate and parsed.tool_choice == "image" else "auto"
+
+
+async def _run_tool_call(builder: ResponseBuilder, call: dict[str, Any]) -> dict[str, Any]:
+    """Run one tool call. The language model gets errors as the tool's result."""
     function = call.get("function") or {}
     try:
-        given = json.loads(function.get("arguments") or "{}")
-        said = await _done(answer, str(function.get("name")), given)
+        arguments = json.loads(function.get("arguments") or "{}")
+        result = await _run_tool(builder, str(function.get("name")), arguments)
     except (ValueError, TypeError, AttributeError):
-        said = "the arguments are no JSON object"
-    except Refusal as error:
+        result = "error: the arguments are not a JSON object"
+    except ApiError as error:
         if error.status == 429:
             raise
-        said = f"this could not be done: {error}"
-    return {"role": "tool", "tool_call_id": str(call.get("id", "")), "content": said}
+        result = f"error: {error}"
+    return {"role": "tool", "tool_call_id": str(call.get("id", "")), "content": result}
 
 
-async def _done(answer: Answer, name: str, given: dict[str, Any]) -> str:
-    prompt = answer.turn.talk.prompt
+async def _run_tool(builder: ResponseBuilder, name: str, arguments: dict[str, Any]) -> str:
+    conversation = builder.parsed.conversation
+    prompt = conversation.prompt
     if name == "draw_image":
-        painted = await answer.paint(str(given.get("caption") or prompt), edits=False)
-        return f"painted, and shown to the user: {painted.said}"
+        result = await builder.add_image(str(arguments.get("caption") or prompt), new=True)
+        return f"generated and shown to the user: {result.prompt_used}"
     if name == "edit_image":
-        painted = await answer.paint(str(given.get("instruction") or prompt))
-        return f"changed, and shown to the user: {painted.said}"
-    if name == "describe_image" and answer.turn.talk.image is not None:
-        language = str(given.get("language") or language_of(prompt))
-        return await answer.choice.describe(answer.turn.talk.image, language) or "unknown"
-    return f"there is no tool '{name}'"
+        result = await builder.add_image(str(arguments.get("instruction") or prompt))
+        return f"edited and shown to the user: {result.prompt_used}"
+    if name == "describe_image" and conversation.image is not None:
+        language = str(arguments.get("language") or answer_language(prompt))
+        return await builder.router.caption(conversation.image, language) or "unknown"
+    return f"error: there is no tool '{name}'"

@@ -1,260 +1,292 @@
-"""What a request to /v1/responses holds: words, images, what went before, and the tool."""
+"""Parse a request to /v1/responses: the conversation so far, its last image, the tool, the mask."""
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from pinxit.serve.errors import Refusal, short
-from pinxit.serve.media.sources import Sources
-from pinxit.serve.media.uploads import Sent, from_base64, mask_of, received, size_of
-from pinxit.serve.prompts import asks_for_words
-from pinxit.serve.schemas import Respond, Tool, Url, fields_of
-from pinxit.serve.store import Store, new_id
+from pinxit.models.generation import GenerationParams
+from pinxit.serve.errors import ApiError, truncate
+from pinxit.serve.media.sources import ImageSources
+from pinxit.serve.media.uploads import (
+    EditMask,
+    UploadedImage,
+    decode_base64,
+    decode_upload,
+    parse_size,
+)
+from pinxit.serve.prompts import wants_text
+from pinxit.serve.schemas import ImageGenerationTool, ImageRef, ResponsesRequest, validate
+from pinxit.serve.store import Store, StoredResponse, new_id
 
-TURNS = 30  # responses that are followed back
-REFUSED = ("background", "conversation", "prompt")  # fields that would have to be obeyed
+MAX_TURNS = 30  # earlier responses that are read
+MAX_TEXT_CHARS = 200_000  # of one part of a message
 ROLES = ("user", "assistant", "system", "developer")
 
 
-class Said(NamedTuple):
-    """A text and who said it."""
+class Message(NamedTuple):
+    """A text and who wrote it."""
 
     role: str
     text: str
 
 
 @dataclass(frozen=True)
-class Talk:
-    """A conversation, oldest first, and its last image."""
+class Conversation:
+    """The messages of all turns, oldest first, and the last image."""
 
-    texts: list[Said] = field(default_factory=list)
-    image: Sent | None = None
+    messages: list[Message] = field(default_factory=list)
+    image: UploadedImage | None = None
+
+    @property
+    def user_prompts(self) -> list[str]:
+        return [message.text for message in self.messages if message.role == "user"]
 
     @property
     def prompt(self) -> str:
-        """What the user said last."""
-        return next((said.text for said in reversed(self.texts) if said.role == "user"), "")
-
-    @property
-    def prompts(self) -> list[str]:
-        return [said.text for said in self.texts if said.role == "user"]
+        """The user's last message."""
+        return next(reversed(self.user_prompts), "")
 
 
 @dataclass(frozen=True)
-class Turn:
-    """A request, understood."""
+class ParsedRequest:
+    """A valid request with everything it refers to."""
 
-    request: Respond
-    talk: Talk
-    given: list[dict[str, Any]]  # the input items, as /input_items gives them back
-    tool: Tool | None
-    choice: str  # auto, none or image
-    mask: bytes | None
-    seed: int
+    request: ResponsesRequest
+    conversation: Conversation
+    input_items: list[dict[str, Any]]  # as /input_items returns them
+    tool: ImageGenerationTool | None
+    tool_choice: str  # auto, none or image
+    mask: EditMask | None
+    params: GenerationParams
 
     @property
-    def paints(self) -> bool:
+    def needs_image(self) -> bool:
         """Whether the answer is an image, where no language model decides."""
-        if self.tool is None or self.choice == "none":
+        if self.tool is None or self.tool_choice == "none":
             return False
-        if self.choice == "image" or self.tool.action in ("generate", "edit"):
+        if self.tool_choice == "image" or self.tool.action in ("generate", "edit"):
             return True
-        return not (self.talk.image and asks_for_words(self.talk.prompt))
+        return not (self.conversation.image and wants_text(self.conversation.prompt))
 
     @property
-    def source(self) -> Sent | None:
-        """The image that is to be changed; None where a new one is asked for."""
-        assert self.tool is not None
-        return None if self.tool.action == "generate" else self.talk.image
+    def edit_source(self) -> UploadedImage | None:
+        """The image to edit; None for a new image."""
+        is_new = self.tool is not None and self.tool.action == "generate"
+        return None if is_new else self.conversation.image
 
 
-def understood(request: Respond, store: Store, sources: Sources) -> Turn:
-    """A request with all that it refers to. Raises Refusal for what is not there or cannot be."""
-    for name in REFUSED:
+def parse_request(request: ResponsesRequest, store: Store, sources: ImageSources) -> ParsedRequest:
+    """Load what a request refers to. Raises ApiError for what is invalid or does not exist."""
+    _reject_unsupported(request)
+    tool, tool_choice = _parse_tool(request), _parse_tool_choice(request)
+    if tool_choice == "image" and tool is None:
+        raise ApiError("'tool_choice' names a tool that is not in 'tools'.", param="tool_choice")
+    input_items = _parse_input_items(request)
+    messages, image = _load_earlier_turns(request.previous_response_id, store, sources)
+    for i, item in enumerate(input_items):
+        new_messages, new_image = _parse_item(item, f"input[{i}]", store, sources)
+        messages += new_messages
+        image = new_image or image
+    if image is None and not any(message.text.strip() for message in messages):
+        raise ApiError("The input has neither text nor an image.", param="input")
+    if image is None and tool is not None and tool.action == "edit":
+        raise ApiError("There is no image to edit.", param="tools[0].action")
+    mask = _load_mask(tool, image, store, sources)
+    params = (tool or ImageGenerationTool()).to_params(request.seed)
+    conversation = Conversation(messages, image)
+    return ParsedRequest(request, conversation, input_items, tool, tool_choice, mask, params)
+
+
+# -- fields of the request ------------------------------------------------------------------------
+
+
+def _reject_unsupported(request: ResponsesRequest) -> None:
+    """Raises ApiError for fields that cannot be ignored."""
+    for name in ("background", "conversation", "prompt"):
         if getattr(request, name):
-            raise Refusal(f"'{name}' is not done here.", param=name, code="unsupported_parameter")
-    tool, choice = _tool_of(request), _choice_of(request)
-    if choice == "image" and tool is None:
-        raise Refusal(
-            "tool_choice asks for a tool that 'tools' does not have.", param="tool_choice"
-        )
-    given = _items(request)
-    texts, image = _before(request.previous_response_id, store, sources)
-    for number, item in enumerate(given):
-        text, own = _read(item, f"input[{number}]", store, sources)
-        texts += text
-        image = own or image
-    if not any(said.text.strip() for said in texts) and image is None:
-        raise Refusal("the input has neither words nor an image.", param="input")
-    if tool is not None and tool.action == "edit" and image is None:
-        raise Refusal("there is no image to edit.", param="tools[0].action")
-    mask = _mask_of(tool, image, store, sources)
-    seed = next((s for s in (tool and tool.seed, request.seed) if s is not None), None)
-    seed = secrets.randbelow(2**31) if seed is None else seed
-    return Turn(request, Talk(texts, image), given, tool, choice, mask, seed)
+            message = f"'{name}' is not supported."
+            raise ApiError(message, param=name, code="unsupported_parameter")
 
 
-# -- the parts of a request -----------------------------------------------------------------------
-
-
-def _tool_of(request: Respond) -> Tool | None:
-    found = None
-    for number, tool in enumerate(request.tools or []):
+def _parse_tool(request: ResponsesRequest) -> ImageGenerationTool | None:
+    parsed = None
+    for i, tool in enumerate(request.tools or []):
+        param = f"tools[{i}]"
         if tool.get("type") != "image_generation":
-            raise Refusal(
-                f"the tool '{short(tool.get('type'))}' is not here; image_generation is.",
-                param=f"tools[{number}].type",
+            raise ApiError(
+                f"The tool '{truncate(tool.get('type'))}' is not supported; "
+                "image_generation is the only one.",
+                param=f"{param}.type",
                 code="unsupported_parameter",
             )
-        found = fields_of(tool, Tool, f"tools[{number}]")
-        size_of(found.size, f"tools[{number}].size")
-        if found.background == "transparent" and found.output_format == "jpeg":
-            raise Refusal("a JPEG cannot be transparent.", param=f"tools[{number}].background")
-    return found
+        parsed = validate(tool, ImageGenerationTool, param)
+        parse_size(parsed.size, f"{param}.size")
+        if parsed.background == "transparent" and parsed.output_format == "jpeg":
+            raise ApiError("A JPEG cannot be transparent.", param=f"{param}.background")
+    return parsed
 
 
-def _choice_of(request: Respond) -> str:
+def _parse_tool_choice(request: ResponsesRequest) -> str:
     choice = request.tool_choice
     if isinstance(choice, dict):
         if choice.get("type") == "allowed_tools":
-            mode, tools = choice.get("mode", "auto"), choice.get("tools")
-            if mode not in ("auto", "required") or not isinstance(tools, list):
-                raise Refusal("tool_choice's allowed tools are no list.", param="tool_choice")
-            offered = any(
-                isinstance(t, dict) and t.get("type") == "image_generation" for t in tools
-            )
-            return ("image" if mode == "required" else "auto") if offered else "none"
+            return _parse_allowed_tools(choice)
         choice = choice.get("type")
     if choice in ("required", "image_generation"):
         return "image"
     if choice in (None, "auto", "none"):
         return choice or "auto"
-    raise Refusal(f"tool_choice cannot be '{short(choice)}'.", param="tool_choice")
+    raise ApiError(f"Invalid tool_choice '{truncate(choice)}'.", param="tool_choice")
 
 
-def _items(request: Respond) -> list[dict[str, Any]]:
+def _parse_allowed_tools(choice: dict[str, Any]) -> str:
+    mode, tools = choice.get("mode", "auto"), choice.get("tools")
+    if mode not in ("auto", "required") or not isinstance(tools, list):
+        message = "allowed_tools needs a list 'tools' and the mode 'auto' or 'required'."
+        raise ApiError(message, param="tool_choice")
+    types = [tool.get("type") for tool in tools if isinstance(tool, dict)]
+    if "image_generation" not in types:
+        return "none"
+    return "image" if mode == "required" else "auto"
+
+
+def _parse_input_items(request: ResponsesRequest) -> list[dict[str, Any]]:
     if isinstance(request.input, str):
         if not request.input.strip():
-            raise Refusal("the input is empty.", param="input")
+            raise ApiError("The input is empty.", param="input")
         part = {"type": "input_text", "text": request.input}
-        return [_named({"type": "message", "role": "user", "content": [part]})]
+        return [_complete_item({"type": "message", "role": "user", "content": [part]})]
     if not request.input:
-        raise Refusal("the input is empty.", param="input")
-    return [_named(item) for item in request.input]
+        raise ApiError("The input is empty.", param="input")
+    return [_complete_item(item) for item in request.input]
 
 
-def _named(item: dict[str, Any]) -> dict[str, Any]:
+def _complete_item(item: dict[str, Any]) -> dict[str, Any]:
+    """Add what the short forms of an item leave out: type, id, status, list of parts."""
     item = {"type": "message" if "role" in item else None, **item}
     if item["type"] == "message":
         item = {"id": new_id("msg"), "status": "completed", **item}
         if isinstance(item.get("content"), str):
-            kind = "output_text" if item.get("role") == "assistant" else "input_text"
-            item["content"] = [{"type": kind, "text": item["content"]}]
+            part_type = "output_text" if item.get("role") == "assistant" else "input_text"
+            item["content"] = [{"type": part_type, "text": item["content"]}]
     return item
 
 
-def _read(
-    item: dict[str, Any], param: str, store: Store, sources: Sources
-) -> tuple[list[Said], Sent | None]:
-    """The texts and the last image of one item."""
-    kind = item.get("type")
-    if kind == "message":
+def _load_mask(
+    tool: ImageGenerationTool | None,
+    image: UploadedImage | None,
+    store: Store,
+    sources: ImageSources,
+) -> EditMask | None:
+    if tool is None or tool.input_image_mask is None:
+        return None
+    param = "tools[0].input_image_mask"
+    if image is None:
+        raise ApiError("A mask needs an image.", param=param)
+    return EditMask.from_upload(sources.load(tool.input_image_mask, param, store), image, param)
+
+
+# -- items of this and earlier turns --------------------------------------------------------------
+
+# the messages of an item or of several, and the last image among them
+ItemContent = tuple[list[Message], UploadedImage | None]
+
+
+def _parse_item(
+    item: dict[str, Any], param: str, store: Store, sources: ImageSources
+) -> ItemContent:
+    item_type = item.get("type")
+    if item_type == "message":
         if item.get("role") not in ROLES:
-            raise Refusal(f"a role is one of {', '.join(ROLES)}.", param=f"{param}.role")
-        return _content(item, f"{param}.content", store, sources)
-    if kind in ("image_generation_call", "item_reference"):
-        return [], _called(item, param, store)
-    if kind == "reasoning":
+            raise ApiError(f"The role must be one of {', '.join(ROLES)}.", param=f"{param}.role")
+        return _parse_content(item, f"{param}.content", store, sources)
+    if item_type in ("image_generation_call", "item_reference"):
+        return [], _load_generated_image(item, param, store)
+    if item_type == "reasoning":
         return [], None
-    raise Refusal(f"an item '{short(kind)}' is not read here.", param=f"{param}.type")
+    message = f"Input items of type '{truncate(item_type)}' are not supported."
+    raise ApiError(message, param=f"{param}.type")
 
 
-def _content(
-    item: dict[str, Any], param: str, store: Store, sources: Sources
-) -> tuple[list[Said], Sent | None]:
+def _parse_content(
+    item: dict[str, Any], param: str, store: Store, sources: ImageSources
+) -> ItemContent:
     parts = item.get("content")
     if not isinstance(parts, list):
-        raise Refusal("content is a text or a list of parts.", param=param)
+        raise ApiError("The content must be a string or a list of parts.", param=param)
     texts, image = [], None
-    for number, part in enumerate(parts):
-        here = f"{param}[{number}]"
-        kind = part.get("type") if isinstance(part, dict) else None
-        if kind in ("input_text", "output_text", "text"):
-            if not isinstance(part.get("text"), str) or len(part["text"]) > 200_000:
-                raise Refusal("a text is a string of characters.", param=f"{here}.text")
-            texts.append(part["text"])
-        elif kind == "input_image":
-            image = sources.of(fields_of(part, Url, here), here, store)
-        elif kind != "refusal":
-            raise Refusal(f"a part '{short(kind)}' is not read here.", param=f"{here}.type")
+    for i, part in enumerate(parts):
+        part_param = f"{param}[{i}]"
+        part_type = part.get("type") if isinstance(part, dict) else None
+        if part_type in ("input_text", "output_text", "text"):
+            texts.append(_parse_text(part.get("text"), f"{part_param}.text"))
+        elif part_type == "input_image":
+            image = sources.load(validate(part, ImageRef, part_param), part_param, store)
+        elif part_type != "refusal":
+            message = f"Content of type '{truncate(part_type)}' is not supported."
+            raise ApiError(message, param=f"{part_param}.type")
     text = "\n".join(texts)
-    return ([Said(item["role"], text)] if text.strip() else []), image
+    return ([Message(item["role"], text)] if text.strip() else []), image
 
 
-def _called(item: dict[str, Any], param: str, store: Store) -> Sent | None:
-    """The image of an image_generation_call: sent back whole, or by its id alone."""
-    result, name = item.get("result"), item.get("id")
+def _parse_text(text: object, param: str) -> str:
+    if not isinstance(text, str) or len(text) > MAX_TEXT_CHARS:
+        message = f"The text must be a string of at most {MAX_TEXT_CHARS:,} characters."
+        raise ApiError(message, param=param)
+    return text
+
+
+def _load_generated_image(item: dict[str, Any], param: str, store: Store) -> UploadedImage | None:
+    """Load the image of an image_generation_call: sent back whole, or by its id alone."""
+    result, item_id = item.get("result"), item.get("id")
     if isinstance(result, str) and result:
-        return received(from_base64(result, f"{param}.result"), f"{param}.result")
-    content = store.image(name) if isinstance(name, str) else None
+        return decode_upload(decode_base64(result, f"{param}.result"), f"{param}.result")
+    content = store.load_image(item_id) if isinstance(item_id, str) else None
     if content is not None:
-        return received(content, f"{param}.id")
-    if item["type"] == "item_reference" and isinstance(name, str) and name.startswith("msg_"):
+        return decode_upload(content, f"{param}.id")
+    is_message = isinstance(item_id, str) and item_id.startswith("msg_")
+    if item["type"] == "item_reference" and is_message:
         return None
-    raise Refusal(
-        f"there is no image '{short(name)}' here.",
+    raise ApiError(
+        f"The image '{truncate(item_id)}' does not exist.",
         status=404,
         param=f"{param}.id",
         code="image_file_not_found",
     )
 
 
-def _mask_of(tool: Tool | None, image: Sent | None, store: Store, sources: Sources) -> bytes | None:
-    if tool is None or tool.input_image_mask is None:
-        return None
-    param = "tools[0].input_image_mask"
-    if image is None:
-        raise Refusal("a mask needs an image.", param=param)
-    return sources.of(tool.input_image_mask, param, store).content
-
-
-def _before(name: str | None, store: Store, sources: Sources) -> tuple[list[Said], Sent | None]:
-    """What was said in the responses before, and the last image in them."""
-    texts: list[Said] = []
-    image: Sent | None = None
-    chain = list(_chain(name, store))
-    for body, given in reversed(chain):
-        for item in [*given, *body["output"]]:
+def _load_earlier_turns(
+    response_id: str | None, store: Store, sources: ImageSources
+) -> ItemContent:
+    messages: list[Message] = []
+    image: UploadedImage | None = None
+    turns = list(_load_chain(response_id, store))
+    for body, input_items in reversed(turns):
+        for item in [*input_items, *body["output"]]:
             try:
-                said, own = _read(item, "previous_response_id", store, sources)
-            except Refusal:  # what a file's id stood for may be gone since
+                content = _parse_item(item, "previous_response_id", store, sources)
+            except ApiError:  # a file may have expired since
                 continue
-            texts += said
-            image = own or image
-    return texts, image
+            messages += content[0]
+            image = content[1] or image
+    return messages, image
 
 
-def _chain(name: str | None, store: Store) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
-    for turn in range(TURNS):
-        if name is None:
+def _load_chain(response_id: str | None, store: Store) -> Iterator[StoredResponse]:
+    """Yield the earlier responses, newest first."""
+    for turn in range(MAX_TURNS):
+        if response_id is None:
             return
-        found = store.response(name)
-        if found is None:
-            if turn:  # an earlier one has passed its age
+        response = store.load_response(response_id)
+        if response is None:
+            if turn:  # it has expired
                 return
-            raise Refusal(
-                f"there is no response '{short(name)}' here.",
+            raise ApiError(
+                f"The response '{truncate(response_id)}' does not exist.",
                 param="previous_response_id",
                 code="previous_response_not_found",
             )
-        yield found
-        name = found[0].get("previous_response_id")
-
-
-def checked_mask(turn: Turn, info: Any) -> None:
-    """Raises Refusal for a mask that does not fit its image, before any work."""
-    if turn.mask is not None and turn.talk.image is not None:
-        mask_of(turn.mask, turn.talk.image, info, "tools[0].input_image_mask")
+        yield response
+        response_id = response.body.get("previous_response_id")

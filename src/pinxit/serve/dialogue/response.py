@@ -1,78 +1,60 @@
-"""Answers of /v1/responses, as events: a body that grows, each change told as it happens.
+"""Build a response of /v1/responses as a sequence of events.
 
-One way for both: an answer that is not streamed is the last event's.
+Streamed or not, a response is built the same way: without a stream, the client gets the body that
+the last event carries.
 """
 
 from __future__ import annotations
 
-import asyncio
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import numpy as np
 
-from pinxit.serve.dialogue.parse import Turn
-from pinxit.serve.errors import Refusal
-from pinxit.serve.inference.progress import Growth, watching
-from pinxit.serve.inference.requests import Ask, Painted
-from pinxit.serve.inference.router import Choice, stages
-from pinxit.serve.media.outputs import Wanted, how_of, size_left_open
-from pinxit.serve.prompts import language_of
-from pinxit.serve.schemas import Tool
+from pinxit.serve.dialogue.parse import ParsedRequest
+from pinxit.serve.inference.progress import PreviewStream, stream_previews
+from pinxit.serve.inference.requests import GenerationRequest, GenerationResult
+from pinxit.serve.inference.router import Router, num_progress_steps
+from pinxit.serve.media.outputs import OutputSpec, reported_quality
+from pinxit.serve.media.uploads import UploadedImage
+from pinxit.serve.prompts import answer_language
+from pinxit.serve.schemas import ImageGenerationTool, ResponsesRequest
 from pinxit.serve.store import new_id
 
 Event = dict[str, Any]
-Emit = Callable[[Event], None]
+EmitEvent = Callable[[Event], None]
 
 
-class Answer:
-    """A response while it is made. `emit` gets each event; numbers run on by themselves."""
+class ResponseBuilder:
+    """A response that is being built; `emit_event` receives each event with its number."""
 
-    def __init__(self, turn: Turn, choice: Choice, emit: Emit) -> None:
-        self.turn, self.choice, self._emit = turn, choice, emit
-        self.sequence = 0
-        request = turn.request
-        self.body: dict[str, Any] = {
-            "id": new_id("resp"),
-            "object": "response",
-            "created_at": int(time.time()),
-            "status": "in_progress",
-            "background": False,
-            "error": None,
-            "incomplete_details": None,
-            "instructions": request.instructions,
-            "max_output_tokens": None,
-            "metadata": request.metadata or {},
-            "model": request.model,
-            "output": [],
-            "parallel_tool_calls": True,
-            "previous_response_id": request.previous_response_id,
-            "store": request.store is not False,
-            "temperature": 1.0,
-            "text": {"format": {"type": "text"}},
-            "tool_choice": _echoed(request.tool_choice),
-            "tools": [_tool_echoed(tool) for tool in request.tools or []],
-            "top_p": 1.0,
-            "truncation": "disabled",
-            "usage": None,
-            "user": request.user,
-        }
+    def __init__(self, parsed: ParsedRequest, router: Router, emit_event: EmitEvent) -> None:
+        self.parsed, self.router, self._emit_event = parsed, router, emit_event
+        self.num_events = 0
+        self.body = _new_body(parsed.request)
 
-    def emit(self, kind: str, **fields: Any) -> None:
-        self._emit({"type": kind, "sequence_number": self.sequence, **fields})
-        self.sequence += 1
+    @property
+    def id(self) -> str:
+        return self.body["id"]
 
-    def begin(self) -> None:
-        self.emit("response.created", response=dict(self.body))
-        self.emit("response.in_progress", response=dict(self.body))
+    def emit(self, event_type: str, **fields: Any) -> None:
+        self._emit_event({"type": event_type, "sequence_number": self.num_events, **fields})
+        self.num_events += 1
+
+    # -- the response as a whole ----------------------------------------------------------------
+
+    def start(self) -> None:
+        # events are sent later: they carry copies, since the body's output grows
+        for event_type in ("response.created", "response.in_progress"):
+            self.emit(event_type, response={**self.body, "output": []})
 
     def finish(self) -> None:
-        """The answer is whole. The last event is `complete`'s, once it is kept."""
+        """Complete the body. The client learns of it by `emit_completed`, once it is stored."""
         self.body.update(status="completed", completed_at=int(time.time()), usage=self._usage())
 
-    def complete(self) -> None:
+    def emit_completed(self) -> None:
         self.emit("response.completed", response=self.body)
 
     def fail(self, code: str, message: str) -> None:
@@ -84,179 +66,188 @@ class Answer:
         self.emit("response.incomplete", response=self.body)
 
     def _usage(self) -> dict[str, Any]:
-        """Tokens are words, and of images the codes or steps that they took."""
-        read = sum(len(said.text.split()) for said in self.turn.talk.texts)
+        """Count words as tokens, and each image as one."""
+        messages = self.parsed.conversation.messages
+        num_input = sum(len(message.text.split()) for message in messages)
         texts = [part["text"] for item in self.body["output"] for part in item.get("content", [])]
-        images = len(self.body["output"]) - len(texts)
-        written = sum(len(text.split()) for text in texts) + images
+        num_images = len(self.body["output"]) - len(texts)
+        num_output = sum(len(text.split()) for text in texts) + num_images
         return {
-            "input_tokens": read,
+            "input_tokens": num_input,
             "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
-            "output_tokens": written,
+            "output_tokens": num_output,
             "output_tokens_details": {"reasoning_tokens": 0},
-            "total_tokens": read + written,
+            "total_tokens": num_input + num_output,
         }
 
-    # -- items ----------------------------------------------------------------------------------
+    # -- output items ---------------------------------------------------------------------------
 
-    async def paint(self, text: str | None = None, edits: bool | None = None) -> Painted:
-        """An item with an image, told from its first stage to the last."""
-        tool = self.turn.tool or Tool(type="image_generation")
-        source = self.turn.source if self.turn.tool else self.turn.talk.image
-        source = None if edits is False else source
-        ask = self._asked(text, tool, source)
-        wanted = Wanted.of(tool, size_left_open(source, ask.mask))
-        index = len(self.body["output"])
-        name, action = new_id("ig"), "generate" if source is None else "edit"
+    async def add_image(self, prompt: str | None = None, *, new: bool = False) -> GenerationResult:
+        """Generate an image and add it to the output, with partial images where requested.
+
+        `prompt`: in place of the user's last message. `new`: do not edit the last image.
+        """
+        tool = self.parsed.tool or ImageGenerationTool()
+        source = None if new else self.parsed.edit_source
+        request = self._prepare(prompt, source)
+        spec = _output_spec(tool, request)
+        index, item_id = len(self.body["output"]), new_id("ig")
         item: dict[str, Any] = {
-            "id": name,
+            "id": item_id,
             "type": "image_generation_call",
             "status": "in_progress",
-            "action": action,
+            "action": "generate" if source is None else "edit",
             "result": None,
         }
-        at = {"output_index": index, "item_id": name}
+        place = {"output_index": index, "item_id": item_id}
         self.emit("response.output_item.added", output_index=index, item=dict(item))
-        self.emit("response.image_generation_call.in_progress", **at)
-        self.emit("response.image_generation_call.generating", **at)
-        quality = tool.quality if tool.quality in ("low", "medium", "high") else "high"
-
-        async def shown(number: int, images: list[np.ndarray]) -> None:
-            file = await wanted.file(images[0], ask)
-            self.emit(
-                "response.image_generation_call.partial_image",
-                **at,
-                partial_image_index=number,
-                partial_image_b64=file.base64,
-                quality=quality,
-                **file.facts,
-            )
-
-        if tool.partial_images:
-            growth = Growth(stages(self.choice, ask), tool.partial_images)
-            painted = await watching(growth, self.choice.paint(ask, growth), shown)
-        else:
-            painted = await self.choice.paint(ask)
-        file = await wanted.file(painted.pixels[0], ask)
+        self.emit("response.image_generation_call.in_progress", **place)
+        self.emit("response.image_generation_call.generating", **place)
+        result = await self._generate(request, tool, spec, place)
+        image = await spec.encode(result.images[0])
         item.update(
             status="completed",
-            action=painted.action,
-            quality=quality,
-            revised_prompt=painted.said,
-            result=file.base64,
-            seed=ask.seed,  # these three are ours: what repeats the image, and how it came
-            painted_by=painted.by.name,
-            resampled_from=file.resampled_from,
-            **file.facts,
+            action=result.action,
+            quality=reported_quality(tool),
+            revised_prompt=result.prompt_used,
+            result=image.base64,
+            # extensions
+            seed=request.params.seed,
+            model_used=result.model.name,
+            resampled_from=image.resampled_from,
+            **image.fields,
         )
         self.body["output"].append(item)
-        self.emit("response.image_generation_call.completed", **at)
+        self.emit("response.image_generation_call.completed", **place)
         self.emit("response.output_item.done", output_index=index, item=dict(item))
-        return painted
+        return result
 
-    def _asked(self, text: str | None, tool: Tool, source: Any) -> Ask:
-        talk = self.turn.talk
-        text = talk.prompt if text is None else text
-        if source is not None and self.choice.able("edit") is None and self.choice.able("draw"):
-            text = ", ".join(talk.prompts) or text  # a model that only draws: all that was asked
-        mask = self.turn.mask if source is not None else None
-        return Ask(text, 1, self.turn.seed, source, mask, how_of(tool))
+    def _prepare(self, prompt: str | None, source: UploadedImage | None) -> GenerationRequest:
+        conversation = self.parsed.conversation
+        return self.router.prepare(
+            conversation.prompt if prompt is None else prompt,
+            self.parsed.params,
+            source=source,
+            mask=None if source is None else self.parsed.mask,
+            conversation=conversation.user_prompts,
+        )
 
-    def say(self, text: str) -> None:
-        """An item of words, told word by word."""
-        index, name = len(self.body["output"]), new_id("msg")
-        message = {"id": name, "type": "message", "role": "assistant"}
+    async def _generate(
+        self,
+        request: GenerationRequest,
+        tool: ImageGenerationTool,
+        spec: OutputSpec,
+        place: dict[str, Any],
+    ) -> GenerationResult:
+        if not tool.partial_images:
+            return await self.router.generate(request)
+
+        async def show(index: int, images: list[np.ndarray]) -> None:
+            image = await spec.encode(images[0])
+            self.emit(
+                "response.image_generation_call.partial_image",
+                **place,
+                partial_image_index=index,
+                partial_image_b64=image.base64,
+                quality=reported_quality(tool),
+                **image.fields,
+            )
+
+        previews = PreviewStream(num_progress_steps(request), tool.partial_images)
+        return await stream_previews(previews, self.router.generate(request, previews), show)
+
+    def add_text(self, text: str) -> None:
+        """Add a message to the output, with an event for each word."""
+        index, item_id = len(self.body["output"]), new_id("msg")
+        message = {"id": item_id, "type": "message", "role": "assistant"}
         part = {"type": "output_text", "text": "", "annotations": []}
-        at = {"output_index": index, "content_index": 0, "item_id": name}
+        place = {"output_index": index, "content_index": 0, "item_id": item_id}
         self.emit(
             "response.output_item.added",
             output_index=index,
             item={**message, "status": "in_progress", "content": []},
         )
-        self.emit("response.content_part.added", **at, part=part)
-        for piece in re.findall(r"\S+\s*|\s+", text):
-            self.emit("response.output_text.delta", **at, delta=piece, logprobs=[])
+        self.emit("response.content_part.added", **place, part=part)
+        for delta in re.findall(r"\S+\s*|\s+", text):
+            self.emit("response.output_text.delta", **place, delta=delta, logprobs=[])
         part = {**part, "text": text}
-        self.emit("response.output_text.done", **at, text=text, logprobs=[])
-        self.emit("response.content_part.done", **at, part=part)
+        self.emit("response.output_text.done", **place, text=text, logprobs=[])
+        self.emit("response.content_part.done", **place, part=part)
         item = {**message, "status": "completed", "content": [part]}
         self.body["output"].append(item)
         self.emit("response.output_item.done", output_index=index, item=item)
 
-    async def describe(self) -> str:
-        """The conversation's image in words; where no run here has any, a line that says so."""
-        talk = self.turn.talk
-        if talk.image is None:
-            return self.about()
-        text = await self.choice.describe(talk.image, language_of(talk.prompt))
-        if text is not None:
-            return text
-        names = ", ".join(one.name for one in self.choice.among)
+    # -- texts ----------------------------------------------------------------------------------
+
+    async def caption_image(self) -> str:
+        """Caption the conversation's image; without an image or a model for it, say so."""
+        conversation = self.parsed.conversation
+        if conversation.image is None:
+            return self.introduction()
+        language = answer_language(conversation.prompt)
+        caption = await self.router.caption(conversation.image, language)
+        if caption is not None:
+            return caption
+        size = f"{conversation.image.width} x {conversation.image.height}"
         return (
-            f"I see an image of {talk.image.width} x {talk.image.height} pixels, and no model "
-            f"here puts images into words ({names})."
+            f"The image has {size} pixels. None of these models captions images: "
+            f"{self.router.run_names}."
         )
 
-    def about(self) -> str:
-        """What can be done here, for a request with nothing to do."""
-        cans = sorted({ability for one in self.choice.among for ability in one.abilities})
-        names = ", ".join(one.name for one in self.choice.among)
+    def introduction(self) -> str:
+        """Return the answer to a request with nothing to do: what this server can do."""
         return (
-            f"Hello. I paint, with {names}: {', '.join(cans)}. "
-            "Offer the image_generation tool to get an image, or send one to have it described."
+            f"This server runs {self.router.run_names}. "
+            f"Abilities: {', '.join(self.router.abilities)}. Add the image_generation tool to "
+            "your request to get an image, or send an image to get its caption."
         )
 
 
-async def plain(answer: Answer) -> None:
-    """Without a language model: the text is the caption, and the runs' abilities decide."""
-    if answer.turn.paints:
-        await answer.paint()
+# answers a request by adding items to its response
+AnswerFunction = Callable[[ResponseBuilder], Awaitable[None]]
+
+
+async def answer_without_llm(builder: ResponseBuilder) -> None:
+    """Answer with an image for the prompt, or with a caption of the image."""
+    if builder.parsed.needs_image:
+        await builder.add_image()
     else:
-        answer.say(await answer.describe())
+        builder.add_text(await builder.caption_image())
 
 
-async def events(
-    answer: Answer,
-    queue: asyncio.Queue[Event | None],
-    work: Callable[[Answer], Awaitable[None]],
-    keep: Callable[[Answer], Awaitable[None]],
-) -> AsyncIterator[Event]:
-    """The events of an answer as they come; whoever stops listening stops the work."""
-
-    async def done() -> None:
-        try:
-            answer.begin()
-            await work(answer)
-            answer.finish()
-            await keep(answer)
-            answer.complete()
-        except Refusal as error:
-            answer.fail(error.code or "server_error", str(error))
-        except asyncio.CancelledError:
-            answer.cancel()
-        except Exception:
-            answer.fail("server_error", "the image could not be made.")
-            raise
-        finally:
-            queue.put_nowait(None)
-
-    task = asyncio.ensure_future(done())
-    RUNNING[answer.body["id"]] = task
-    try:
-        while (event := await queue.get()) is not None:
-            yield event
-    finally:
-        RUNNING.pop(answer.body["id"], None)
-        task.cancel()
+def _output_spec(tool: ImageGenerationTool, request: GenerationRequest) -> OutputSpec:
+    """Without a size: the model's own; with a mask, the source's."""
+    source, mask = request.source, request.mask
+    default_size = None
+    if source is not None and mask is not None:
+        default_size = source.width, source.height
+    return OutputSpec.from_options(tool, source, mask, default_size=default_size)
 
 
-RUNNING: dict[str, asyncio.Future[None]] = {}  # by the response's id: what `cancel` can stop
-
-
-def _echoed(choice: Any) -> Any:
-    return "auto" if choice is None else choice
-
-
-def _tool_echoed(tool: dict[str, Any]) -> dict[str, Any]:
-    known = Tool.model_validate(tool).model_dump(exclude_none=True)
-    return {**known, "type": "image_generation"}
+def _new_body(request: ResponsesRequest) -> dict[str, Any]:
+    tools = [ImageGenerationTool.model_validate(tool) for tool in request.tools or []]
+    return {
+        "id": new_id("resp"),
+        "object": "response",
+        "created_at": int(time.time()),
+        "status": "in_progress",
+        "background": False,
+        "error": None,
+        "incomplete_details": None,
+        "instructions": request.instructions,
+        "max_output_tokens": None,
+        "metadata": request.metadata or {},
+        "model": request.model,
+        "output": [],
+        "parallel_tool_calls": True,
+        "previous_response_id": request.previous_response_id,
+        "store": request.store is not False,
+        "temperature": 1.0,
+        "text": {"format": {"type": "text"}},
+        "tool_choice": "auto" if request.tool_choice is None else request.tool_choice,
+        "tools": [tool.model_dump(exclude_none=True) for tool in tools],
+        "top_p": 1.0,
+        "truncation": "disabled",
+        "usage": None,
+        "user": request.user,
+    }

@@ -1,6 +1,6 @@
-"""One thread a model: what waits together and is of one kind is done together.
+"""One thread per model: queued jobs with the same batch key run as one batch.
 
-Each row of a batch has its own seed, so what a request gets does not depend on its neighbours.
+Each row of a batch has its own seed, so a result does not depend on the other rows.
 """
 
 from __future__ import annotations
@@ -13,79 +13,89 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
-from pinxit.serve.errors import busy
+from pinxit.serve.errors import queue_full
 
-WAITING = 256  # rows that may wait for one model
-TOGETHER = 64  # rows of one batch; more of one request are done in several
+MAX_QUEUED_ROWS = 256  # for each model; more are refused with 429
+MAX_BATCH_ROWS = 64  # a job with more rows runs in several batches
 
-# rows of all requests in a batch to results for each, as they grow; the last are whole
+# rows of a batch -> their results, yielded as they improve; the last ones are complete
 Task = Callable[[Sequence[Any]], Iterable[Sequence[Any]]]
 
 
-class Gone(Exception):
-    """Whoever asked for it has left."""
+class Cancelled(Exception):
+    """Every client of the batch has disconnected."""
 
 
 @dataclass(eq=False)
 class Job:
-    """Rows of one request, and where their results go."""
+    """The rows of one request, and the future of their results."""
 
-    kind: Hashable  # jobs of one kind can be done together: ability and options
+    batch_key: Hashable  # jobs with equal keys can run together: ability and options
     task: Task
     rows: Sequence[Any]
-    growing: Callable[[Sequence[Any]], None] | None = None  # called in the worker's thread
-    done: Future[list[Any]] = field(default_factory=Future)
-    gone: threading.Event = field(default_factory=threading.Event)
+    on_progress: Callable[[Sequence[Any]], None] | None = None  # called in the worker's thread
+    future: Future[list[Any]] = field(default_factory=Future)
+    cancelled: threading.Event = field(default_factory=threading.Event)
 
 
-class Worker:
-    """A thread that does jobs in turn, those of the first one's kind together with it."""
+class BatchingWorker:
+    """A thread that runs jobs in order, each with the queued jobs of the same batch key."""
 
-    def __init__(self, name: str, waiting: int = WAITING, together: int = TOGETHER) -> None:
-        self.name, self.waiting, self.together = name, waiting, together
-        self.batches = 0
+    def __init__(
+        self,
+        name: str,
+        max_queued_rows: int = MAX_QUEUED_ROWS,
+        max_batch_rows: int = MAX_BATCH_ROWS,
+    ) -> None:
+        self.name = name
+        self.max_queued_rows, self.max_batch_rows = max_queued_rows, max_batch_rows
+        self.num_batches = 0
         self._jobs: deque[Job] = deque()
         self._changed = threading.Condition()
         self._stopping = False
-        self._thread = threading.Thread(target=self._work, name=f"worker {name}", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=f"worker {name}", daemon=True)
         self._thread.start()
 
     @property
-    def queued(self) -> int:
-        """Rows that wait."""
+    def num_queued_rows(self) -> int:
         with self._changed:
             return sum(len(job.rows) for job in self._jobs)
 
     def submit(self, job: Job) -> Job:
-        """Raises Refusal where too many rows wait already, or the server is stopping."""
+        """Queue a job. Raises ApiError (429) where the queue is full or the worker is stopping.
+
+        An empty queue takes a job of any size.
+        """
         with self._changed:
-            waiting = sum(len(one.rows) for one in self._jobs if not one.gone.is_set())
-            if self._stopping or (waiting and waiting + len(job.rows) > self.waiting):
-                raise busy()
+            num_rows = sum(len(other.rows) for other in self._jobs if not other.cancelled.is_set())
+            is_full = num_rows > 0 and num_rows + len(job.rows) > self.max_queued_rows
+            if self._stopping or is_full:
+                raise queue_full()
             self._jobs.append(job)
             self._changed.notify()
         return job
 
-    def stop(self, seconds: float = 30.0) -> None:
-        """What runs is finished; what waits is refused."""
+    def stop(self, timeout: float = 30.0) -> None:
+        """Finish the running batch, refuse all queued jobs, and end the thread."""
         with self._changed:
             self._stopping = True
-            waiting, self._jobs = list(self._jobs), deque()
+            queued, self._jobs = list(self._jobs), deque()
             self._changed.notify()
-        for job in waiting:
-            if job.done.set_running_or_notify_cancel():
-                job.done.set_exception(busy())
-        self._thread.join(seconds)
+        for job in queued:
+            if job.future.set_running_or_notify_cancel():
+                job.future.set_exception(queue_full())
+        self._thread.join(timeout)
 
-    # -- in the thread --------------------------------------------------------------------------
+    # -- in the worker's thread -----------------------------------------------------------------
 
-    def _work(self) -> None:
-        while (batch := self._next()) is not None:
-            for some in _split(batch, self.together):
-                self._do(some)
-            batch = some = None  # a result may be large: it is not held while the thread waits
+    def _run(self) -> None:
+        while (jobs := self._next_jobs()) is not None:
+            for batch in _split_large_job(jobs, self.max_batch_rows):
+                self._run_batch(batch)
+            jobs = batch = None  # frees the results while the thread waits
 
-    def _next(self) -> list[Job] | None:
+    def _next_jobs(self) -> list[Job] | None:
+        """Wait for a job. Return it with all that can run in its batch; None when stopping."""
         with self._changed:
             while not self._jobs and not self._stopping:
                 self._changed.wait()
@@ -93,67 +103,68 @@ class Worker:
                 return None
             batch: list[Job] = []
             for job in list(self._jobs):
-                if batch and job.kind != batch[0].kind:
+                if batch and job.batch_key != batch[0].batch_key:
                     continue
-                if batch and sum(len(one.rows) for one in [*batch, job]) > self.together:
+                if batch and sum(len(j.rows) for j in [*batch, job]) > self.max_batch_rows:
                     break
                 self._jobs.remove(job)
-                if job.done.set_running_or_notify_cancel() and not job.gone.is_set():
+                if job.future.set_running_or_notify_cancel() and not job.cancelled.is_set():
                     batch.append(job)
             return batch
 
-    def _do(self, batch: list[Job]) -> None:
-        self.batches += 1
+    def _run_batch(self, batch: list[Job]) -> None:
+        self.num_batches += 1
         try:
             results: Sequence[Any] = ()
             for results in batch[0].task([row for job in batch for row in job.rows]):
-                for job, own in _shared_out(batch, results):
-                    if job.growing is not None and not job.gone.is_set():
-                        job.growing(own)
-                if all(job.gone.is_set() for job in batch):
-                    raise Gone()
-            for job, own in _shared_out(batch, results):
-                job.done.set_result(list(own))
+                for job, job_results in _split_results(batch, results):
+                    if job.on_progress is not None and not job.cancelled.is_set():
+                        job.on_progress(job_results)
+                if all(job.cancelled.is_set() for job in batch):
+                    raise Cancelled
+            for job, job_results in _split_results(batch, results):
+                job.future.set_result(list(job_results))
         except BaseException as error:
             for job in batch:
-                if not job.done.done():
-                    job.done.set_exception(error)
+                if not job.future.done():
+                    job.future.set_exception(error)
 
 
-def _split(batch: list[Job], together: int) -> Iterator[list[Job]]:
-    """One request of more rows than are done together is done in parts, joined when all are."""
-    if len(batch) != 1 or len(batch[0].rows) <= together:
-        if batch:
-            yield batch
+def _split_large_job(jobs: list[Job], max_rows: int) -> Iterator[list[Job]]:
+    """Yield the jobs as one batch; yield a job of more rows in parts, and join their results."""
+    if len(jobs) != 1 or len(jobs[0].rows) <= max_rows:
+        if jobs:
+            yield jobs
         return
-    whole = batch[0]
-    done: list[Any] = []
-    for start in range(0, len(whole.rows), together):
-        rows = whole.rows[start : start + together]
-        part = Job(whole.kind, whole.task, rows, None, gone=whole.gone)
+    job = jobs[0]
+    results: list[Any] = []
+    for start in range(0, len(job.rows), max_rows):
+        rows = job.rows[start : start + max_rows]
+        part = Job(job.batch_key, job.task, rows, cancelled=job.cancelled)
         yield [part]
-        error = part.done.exception()
+        error = part.future.exception()
         if error is not None:
-            whole.done.set_exception(error)
+            job.future.set_exception(error)
             return
-        done += part.done.result()
-    whole.done.set_result(done)
+        results += part.future.result()
+    job.future.set_result(results)
 
 
-def _shared_out(
+def _split_results(
     batch: Sequence[Job], results: Sequence[Any]
 ) -> Iterator[tuple[Job, Sequence[Any]]]:
-    at = 0
+    """Yield each job of a batch with the results of its own rows."""
+    start = 0
     for job in batch:
-        yield job, results[at : at + len(job.rows)]
-        at += len(job.rows)
+        yield job, results[start : start + len(job.rows)]
+        start += len(job.rows)
 
 
-async def finished(worker: Worker, job: Job) -> list[Any]:
-    """The results of a job; a caller that is cancelled frees its place."""
+async def run_job(worker: BatchingWorker, job: Job) -> list[Any]:
+    """Submit a job and return its results. Cancelling the caller cancels the job."""
     worker.submit(job)
     try:
-        return await asyncio.wrap_future(job.done)
+        return await asyncio.wrap_future(job.future)
     except asyncio.CancelledError:
-        job.gone.set()
+        job.cancelled.set()
         raise

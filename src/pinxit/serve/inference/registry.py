@@ -1,18 +1,15 @@
-"""The loaded runs and the names they answer to."""
+"""The served runs by name, and the aliases that clients know: OpenAI's model names."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
-from pinxit.data.batch import DatasetInfo
 from pinxit.errors import UsageError
-from pinxit.models.abilities import abilities
-from pinxit.runs import Run
-from pinxit.serve.inference.batching import Worker
+from pinxit.serve.errors import unknown_model
+from pinxit.serve.inference.loading import LoadedRun
+from pinxit.serve.inference.router import Router
+
+ALL_RUNS = "pinxit"  # the name of all runs together: each request goes to one that supports it
 
 CHAT_NAMES = (
     "gpt-5", "gpt-5-mini", "gpt-5-nano", "gpt-5.1", "gpt-4.1", "gpt-4.1-mini", "gpt-4.1-nano",
@@ -25,31 +22,36 @@ IMAGE_NAMES = (
 )  # fmt: skip
 
 
-@dataclass(eq=False)
-class Served:
-    """A run in memory, its worker, and what it can do."""
+class ModelRegistry:
+    """All served runs and their aliases."""
 
-    name: str
-    run: Run
-    model: Any
-    worker: Worker
-    since: int = field(default_factory=lambda: int(time.time()))
+    def __init__(self, runs: Sequence[LoadedRun], aliases: dict[str, str] | None = None) -> None:
+        """`aliases` maps further names to runs. Raises UsageError for a run that is not served."""
+        self.runs = {run.name: run for run in runs}
+        self.aliases: dict[str, str] = dict.fromkeys(
+            (ALL_RUNS, *CHAT_NAMES, *IMAGE_NAMES), ALL_RUNS
+        )
+        for alias, name in (aliases or {}).items():
+            if name not in self.runs and name != ALL_RUNS:
+                raise UsageError(f"--alias {alias}={name}: no run is named '{name}'.")
+            self.aliases[alias] = name
+        for name in self.runs:
+            self.aliases.pop(name, None)
 
     @property
-    def abilities(self) -> tuple[str, ...]:
-        return abilities(self.model)
+    def names(self) -> list[str]:
+        return [*self.runs, *self.aliases]
 
-    @property
-    def info(self) -> DatasetInfo:
-        return self.model.info
+    def find(self, name: str | None) -> Router:
+        """Return the runs that a name stands for, all for None. Raises ApiError (404)."""
+        target = ALL_RUNS if name is None else self.aliases.get(name, name)
+        if target == ALL_RUNS:
+            return Router(list(self.runs.values()))
+        if target not in self.runs:
+            raise unknown_model(target, self.names)
+        return Router([self.runs[target]])
 
-
-def load(paths: Sequence[Path], device: str, waiting: int) -> list[Served]:
-    """Runs into memory. Raises PinxitError for one that is none, UsageError for a name twice."""
-    found: list[Served] = []
-    for path in paths:
-        run = Run(path)
-        if run.name in [one.name for one in found]:
-            raise UsageError(f"two runs are named '{run.name}': rename one of their folders.")
-        found.append(Served(run.name, run, run.load(device), Worker(run.name, waiting)))
-    return found
+    def stop(self) -> None:
+        """Stop the workers."""
+        for run in self.runs.values():
+            run.worker.stop()

@@ -1,36 +1,53 @@
-"""What an image request asks of a model, and what the model returns."""
+"""A request for images as the models take it, and its result."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 
-from pinxit.serve.inference.registry import Served
-from pinxit.serve.media.uploads import Sent
+from pinxit.models.generation import GenerationParams
+from pinxit.nn.rng import mix_seed
+from pinxit.serve.inference.loading import LoadedRun
+from pinxit.serve.media.uploads import EditMask, UploadedImage
 
-Growing = Callable[[list[np.ndarray]], None]
-
-
-@dataclass(frozen=True)
-class Ask:
-    """An image that is asked for."""
-
-    text: str = ""
-    n: int = 1
-    seed: int = 0
-    source: Sent | None = None
-    mask: bytes | None = None  # transparent where the source is to be painted anew
-    how: tuple[tuple[str, Any], ...] = ()  # temperature, guidance, top_k, top_p, tries
+# receives a request's images while they are generated, in the worker's thread
+PreviewCallback = Callable[[list[np.ndarray]], None]
 
 
-@dataclass(frozen=True)
-class Painted:
-    """Images that were made, by whom, from which words."""
+class Route(NamedTuple):
+    """The run that answers a request, and the ability it uses."""
 
-    pixels: list[np.ndarray]
-    by: Served
+    ability: str
+    run: LoadedRun
+
+
+@dataclass(frozen=True, eq=False)
+class GenerationRequest:
+    """A request for images, ready for its route's model; made by `Router.prepare`."""
+
+    prompt: str  # without its request phrase, truncated to what the model reads
+    n: int
+    source: UploadedImage | None
+    mask: EditMask | None
+    params: GenerationParams
+    route: Route | None  # None: none of the runs can generate images
+
+    @property
+    def seeds(self) -> list[int]:
+        """The seed of each image: the same as the command line's for `--seed`."""
+        seed = self.params.seed
+        assert isinstance(seed, int)
+        return [mix_seed(seed, i) for i in range(self.n)]
+
+
+@dataclass(frozen=True, eq=False)
+class GenerationResult:
+    """Generated images, and how they were made."""
+
+    images: list[np.ndarray]
+    model: LoadedRun
     action: str  # generate or edit
-    said: str  # the words that the model was given, or why it was given none
+    prompt_used: str  # or a note that the model reads no prompt

@@ -1,178 +1,171 @@
-"""Served runs, and what can be asked of them: each ability as a task of its model's worker."""
+"""Which of the served runs answers a request, by what their models can do.
+
+A request is prepared once (`Router.prepare`: run, ability, prompt, reranker) and then generated.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from pinxit.data.images import Images
-from pinxit.errors import UsageError
 from pinxit.models.abilities import require
-from pinxit.models.protocols import CanDraw, CanEdit, CanSampleStream
-from pinxit.serve.errors import Refusal, unknown_model
-from pinxit.serve.inference.registry import CHAT_NAMES, IMAGE_NAMES, Served
-from pinxit.serve.inference.requests import Ask, Growing, Painted
-from pinxit.serve.inference.tasks import (
-    STEPS,
-    _completed,
-    _drawn,
-    _edited,
-    _reconstructed,
-    _sampled,
-    _varied,
-    finish,
+from pinxit.models.generation import GenerationParams
+from pinxit.models.protocols import CanCaption, CanDraw, CanEdit, CanEmbed, CanSampleStream, HasText
+from pinxit.serve.errors import ApiError
+from pinxit.serve.inference.loading import LoadedRun
+from pinxit.serve.inference.requests import (
+    GenerationRequest,
+    GenerationResult,
+    PreviewCallback,
+    Route,
 )
-from pinxit.serve.media.uploads import Sent, mask_of
+from pinxit.serve.inference.tasks import PREVIEW_TEMPERATURES, TASKS, run_task
+from pinxit.serve.media.uploads import EditMask, UploadedImage
+from pinxit.serve.prompts import strip_request_phrase
 
-ROUTER = "pinxit"  # the name of all runs together: each request goes to one that can do it
-
-
-class Painters:
-    """All served runs and the names that they go by."""
-
-    def __init__(self, served: Sequence[Served], aliases: dict[str, str] | None = None) -> None:
-        self.served = {one.name: one for one in served}
-        self.aliases: dict[str, str] = dict.fromkeys((ROUTER, *CHAT_NAMES, *IMAGE_NAMES), ROUTER)
-        for alias, name in (aliases or {}).items():
-            if name not in self.served and name != ROUTER:
-                raise UsageError(f"alias {alias}={name}: there is no run '{name}' here.")
-            self.aliases[alias] = name
-        for name in self.served:
-            self.aliases.pop(name, None)
-
-    @property
-    def names(self) -> list[str]:
-        return [*self.served, *self.aliases]
-
-    def named(self, name: str | None) -> Choice:
-        """The runs that a name stands for. Raises Refusal for a name that is not here."""
-        if name is None:
-            return Choice(list(self.served.values()))
-        target = self.aliases.get(name, name)
-        if target == ROUTER:
-            return Choice(list(self.served.values()))
-        if target not in self.served:
-            raise unknown_model(name, self.names)
-        return Choice([self.served[target]])
-
-    def stop(self) -> None:
-        for one in self.served.values():
-            one.worker.stop()
+# the abilities that can answer a request, the best first
+GENERATING = ("draw", "sample")
+EDITING = ("edit", "draw", "encode", "sample", "reconstruct")
+INPAINTING = ("complete", *EDITING)
+VARYING = ("encode", "reconstruct", *EDITING)
 
 
 @dataclass(frozen=True)
-class Choice:
-    """Runs among which a request finds one that can do what it asks."""
+class Router:
+    """The runs that a model name stands for."""
 
-    among: list[Served]
+    runs: list[LoadedRun]
 
-    def able(self, *wanted: str) -> Served | None:
-        """The first run with one of these abilities, the earlier ability first."""
-        for ability in wanted:
-            for one in self.among:
-                if ability in one.abilities:
-                    return one
+    @property
+    def run_names(self) -> str:
+        return ", ".join(run.name for run in self.runs)
+
+    @property
+    def abilities(self) -> list[str]:
+        return sorted({ability for run in self.runs for ability in run.abilities})
+
+    def first_supporting(self, *abilities: str) -> LoadedRun | None:
+        """Return the first run with the first of these abilities that any run has."""
+        route = self._find_route(abilities)
+        return None if route is None else route.run
+
+    def require(self, ability: str) -> LoadedRun:
+        """Return a run with the ability. Raises PinxitError, naming the families that have it."""
+        run = self.first_supporting(ability)
+        if run is None:
+            require(self.runs[0].model, ability)
+        assert run is not None
+        return run
+
+    def _find_route(self, abilities: Sequence[str]) -> Route | None:
+        for ability in abilities:
+            for run in self.runs:
+                if ability in run.abilities:
+                    return Route(ability, run)
         return None
 
-    def required(self, ability: str) -> Served:
-        """Raises PinxitError, which says who could, where none of the runs can."""
-        found = self.able(ability)
-        if found is None:
-            require(self.among[0].model, ability)
-        assert found is not None
-        return found
+    # -- images ---------------------------------------------------------------------------------
 
-    # -- images -------------------------------------------------------------------------------
+    def prepare(
+        self,
+        prompt: str,
+        params: GenerationParams,
+        *,
+        n: int = 1,
+        source: UploadedImage | None = None,
+        mask: EditMask | None = None,
+        variation: bool = False,
+        conversation: Sequence[str] = (),
+    ) -> GenerationRequest:
+        """Choose run and ability, and reduce the prompt to what the model reads.
 
-    async def paint(self, ask: Ask, growing: Growing | None = None) -> Painted:
-        """An image from words, from nothing, or from another image: by the run that can best.
-
-        Raises Refusal where no run here makes images.
+        A model that can draw but not edit reads all of `conversation`, the user's prompts of every
+        turn, in place of the last prompt.
         """
-        if ask.mask is not None and (by := self.able("complete")) and ask.source:
-            mask = mask_of(ask.mask, ask.source, by.info)
-            return await _completed(by, ask, mask, growing)
-        if ask.source is not None:
-            if by := self.able("edit"):
-                return await _edited(by, ask, growing)
-            if by := self.able("draw"):  # the words of all turns together
-                return await _drawn(by, ask, growing, "edit", self.find_reranker(by, ask))
-            if by := self.able("encode"):
-                return await _varied(by, ask)
-        if by := self.able("draw"):
-            return await _drawn(by, ask, growing, "generate", self.find_reranker(by, ask))
-        if by := self.able("sample"):
-            return await _sampled(by, ask, growing)
-        if ask.source is not None and (by := self.able("reconstruct")):
-            return await _reconstructed(by, ask)
-        names = ", ".join(f"{one.name} ({', '.join(one.abilities)})" for one in self.among)
-        raise Refusal(f"no model here makes new images: {names}.", param="model")
+        if source is None:
+            route = self._find_route(GENERATING)
+        elif variation:
+            route = self._find_route(VARYING)
+        else:
+            route = self._find_route(EDITING if mask is None else INPAINTING)
+        if route is not None and route.ability == "draw":
+            if source is not None:
+                prompt = ", ".join(conversation) or prompt
+            prompt = strip_request_phrase(prompt)
+            params = replace(params, reranker=self.find_reranker(route.run, params.best_of))
+        if route is not None and route.ability in ("draw", "edit"):
+            model: HasText = route.run.model
+            prompt = model.truncate_text(prompt)
+        return GenerationRequest(prompt, n, source, mask, params, route)
 
-    def find_reranker(self, by: Served, ask: Ask) -> Served | None:
-        """Of several tries: a run among these that captions such images, in all its languages."""
-        if dict(ask.how).get("best_of", 1) < 2:
+    async def generate(
+        self, request: GenerationRequest, on_preview: PreviewCallback | None = None
+    ) -> GenerationResult:
+        """Generate the images of a prepared request. Raises ApiError where no run can."""
+        if request.route is None:
+            runs = ", ".join(f"{run.name} ({', '.join(run.abilities)})" for run in self.runs)
+            raise ApiError(f"None of these models generates images: {runs}.", param="model")
+        return await TASKS[request.route.ability](request.route.run, request, on_preview)
+
+    def check_mask(self, mask: EditMask) -> None:
+        """Raises ApiError for a mask that leaves nothing to generate at the model's size."""
+        run = self.first_supporting("complete") or self.runs[0]
+        mask.fit_to(run.info)
+
+    def find_reranker(self, run: LoadedRun, best_of: int) -> CanCaption | None:
+        """Return a captioning model for the run's images that knows all of its languages."""
+        if best_of < 2:
             return None
-        own = by.info.height, by.info.width, by.info.channels
-        for one in self.among:
-            if "caption" not in one.abilities:
+        shape = run.info.height, run.info.width, run.info.channels
+        for other in self.runs:
+            model = other.model
+            if not isinstance(model, CanCaption):
                 continue
-            alike = own == (one.info.height, one.info.width, one.info.channels)
-            if alike and set(by.model.text_tokenizer.languages) <= set(
-                one.model.text_tokenizer.languages
-            ):
-                return one
+            other_shape = other.info.height, other.info.width, other.info.channels
+            languages = set(run.model.text_tokenizer.languages)
+            if shape == other_shape and languages <= set(model.text_tokenizer.languages):
+                return model
         return None
 
-    async def vary(self, ask: Ask) -> Painted:
-        """Images near another one."""
-        if by := self.able("encode"):
-            return await _varied(by, ask)
-        if by := self.able("reconstruct"):
-            return await _reconstructed(by, ask)
-        return await self.paint(ask)
+    # -- text and vectors -----------------------------------------------------------------------
 
-    # -- words and numbers ----------------------------------------------------------------------
+    async def caption(self, source: UploadedImage, language: str, num_beams: int = 4) -> str | None:
+        """Caption an image, in the model's default language where it lacks `language`.
 
-    async def describe(self, source: Sent, language: str, num_beams: int = 4) -> str | None:
-        """An image in words; None where no run here has them."""
-        by = self.able("caption")
-        if by is None:
+        Return None where no run can.
+        """
+        run = self.first_supporting("caption")
+        if run is None:
             return None
-        text_tokenizer = by.model.text_tokenizer
-        chosen = (
-            language if language in text_tokenizer.languages else text_tokenizer.default_language
-        )
+        model: CanCaption = run.model
+        tokenizer = model.text_tokenizer
+        known = language if language in tokenizer.languages else tokenizer.default_language
 
         def task(rows: Sequence[np.ndarray]) -> Iterator[list[str]]:
-            found = by.model.caption(Images(np.stack(rows)), language=chosen, num_beams=num_beams)
-            yield [row[0].text for row in found]
+            captions = model.caption(Images(np.stack(rows)), language=known, num_beams=num_beams)
+            yield [best.text for best, *_ in captions]
 
-        rows = [source.fitted(by.info)]
-        return (await finish(by, ("caption", chosen, num_beams), task, rows))[0]
+        rows = [source.fit_to(run.info)]
+        return (await run_task(run, ("caption", known, num_beams), task, rows))[0]
 
-    async def embed(self, sources: Sequence[Sent]) -> tuple[Served, list[np.ndarray]]:
-        """A vector of each image."""
-        by = self.required("embed")
+    async def embed(self, sources: Sequence[UploadedImage]) -> tuple[LoadedRun, list[np.ndarray]]:
+        """Embed images. Return the run and one vector per image."""
+        run = self.require("embed")
+        model: CanEmbed = run.model
 
         def task(rows: Sequence[np.ndarray]) -> Iterator[list[np.ndarray]]:
-            yield list(by.model.embed(Images(np.stack(rows))))
+            yield list(model.embed(Images(np.stack(rows))))
 
-        rows = [source.fitted(by.info) for source in sources]
-        return by, await finish(by, "embed", task, rows)
-
-
-# -- each ability as a task: rows of all requests of a batch to their results ---------------------
+        rows = [source.fit_to(run.info) for source in sources]
+        return run, await run_task(run, "embed", task, rows)
 
 
-def stages(choice: Choice, ask: Ask) -> int:
-    """In about how many stages an image grows before it is whole."""
-    by = choice.able("complete") if ask.mask is not None else None
-    if by is None:
-        wanted = ("edit", "draw", "encode") if ask.source is not None else ("draw", "sample")
-        by = choice.able(*wanted)
-    model = None if by is None else by.model
+def num_progress_steps(request: GenerationRequest) -> int:
+    """Return how often the request's previews are updated, the finished images included."""
+    model = None if request.route is None else request.route.run.model
     if isinstance(model, CanDraw | CanEdit | CanSampleStream):
         return model.num_progress_steps
-    return len(STEPS) + 1
+    return len(PREVIEW_TEMPERATURES) + 1

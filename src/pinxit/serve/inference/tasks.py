@@ -1,179 +1,207 @@
-"""Each ability as a task of a model's worker: the rows of a batch to their results."""
+"""Each ability as a batched task: the rows of all requests of a batch to their images."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from pinxit.data.batch import DatasetInfo
 from pinxit.data.images import Images
 from pinxit.errors import PinxitError
-from pinxit.models.protocols import CanCompleteStream, CanSampleStream, HasLabels, HasLearnedPrior
-from pinxit.nn.rng import mix_seed
-from pinxit.serve.errors import Refusal
-from pinxit.serve.inference.batching import Job, Task, finished
-from pinxit.serve.inference.registry import Served
-from pinxit.serve.inference.requests import Ask, Growing, Painted
-from pinxit.serve.media.uploads import Mask
-from pinxit.serve.prompts import caption_of
+from pinxit.models.generation import GenerationParams
+from pinxit.models.protocols import (
+    CanComplete,
+    CanCompleteStream,
+    CanDraw,
+    CanEdit,
+    CanEncode,
+    CanReconstruct,
+    CanSample,
+    CanSampleStream,
+    HasLabels,
+)
+from pinxit.serve.errors import ApiError
+from pinxit.serve.inference.batching import Job, Task, run_job
+from pinxit.serve.inference.loading import LoadedRun
+from pinxit.serve.inference.requests import GenerationRequest, GenerationResult, PreviewCallback
 
-STEPS = (1 / 3, 2 / 3)  # of the way from the prior's middle, where a VAE's growth is asked for
+# previews of a model that generates all pixels at once: samples at these parts of the temperature
+PREVIEW_TEMPERATURES = (1 / 3, 2 / 3)
+# a variation keeps sqrt(1 - s^2) of its image's latent and adds s of a sample of the prior
+VARIATION_SCALE = 0.6
 
-NEAR = 0.6  # of the prior's deviation, by which a variation leaves its image's latent
+Rows = Iterator[list[np.ndarray]]
 
 
-async def finish(
-    by: Served, kind: Any, task: Task, rows: Sequence[Any], growing: Growing | None = None
+def batch_key(ability: str, params: GenerationParams, *options: Hashable) -> Hashable:
+    """Return the key of requests that can share a batch: seeds belong to each row."""
+    return (ability, replace(params, seed=0, start=0), *options)
+
+
+async def run_task(
+    run: LoadedRun,
+    key: Hashable,
+    task: Task,
+    rows: Sequence[Any],
+    on_preview: PreviewCallback | None = None,
 ) -> list[Any]:
-    """The results of a task of this run's worker. Raises Refusal for what the model refuses."""
-    shown = None if growing is None else (lambda results: growing(list(results)))
+    """Run a task in the run's worker. Raises ApiError for what the model refuses."""
+    on_progress = None if on_preview is None else (lambda results: on_preview(list(results)))
     try:
-        return await finished(by.worker, Job((by.name, kind), task, rows, shown))
+        return await run_job(run.worker, Job(key, task, rows, on_progress))
     except PinxitError as error:
-        raise Refusal(str(error)) from None
+        raise ApiError(str(error)) from None
 
 
-def seeds(ask: Ask) -> list[int]:
-    """Of each image: the same as `--seed` gives the command line."""
-    return [mix_seed(ask.seed, i) for i in range(ask.n)]
+async def draw(
+    run: LoadedRun, request: GenerationRequest, on_preview: PreviewCallback | None
+) -> GenerationResult:
+    model: CanDraw = run.model
 
-
-async def _drawn(
-    by: Served, ask: Ask, growing: Growing | None, action: str, reranker: Served | None
-) -> Painted:
-    text = by.model.truncate_text(caption_of(ask.text))
-    how: dict[str, Any] = dict(ask.how) | ({} if reranker is None else {"reranker": reranker.model})
-
-    def task(rows: Sequence[tuple[str, int]]) -> Iterator[list[np.ndarray]]:
-        texts, each = [text for text, _ in rows], [seed for _, seed in rows]
-        for images in by.model.draw_stream(texts, seed=each, **how):
+    def task(rows: Sequence[tuple[str, int]]) -> Rows:
+        prompts, seeds = [row[0] for row in rows], [row[1] for row in rows]
+        for images in model.draw_stream(prompts, replace(request.params, seed=seeds)):
             yield list(images.pixels)
 
-    rows = [(text, seed) for seed in seeds(ask)]
-    kind = ("draw", ask.how, reranker and reranker.name)
-    return Painted(await finish(by, kind, task, rows, growing), by, action, text)
+    rows = [(request.prompt, seed) for seed in request.seeds]
+    images = await run_task(run, batch_key("draw", request.params), task, rows, on_preview)
+    action = "generate" if request.source is None else "edit"
+    return GenerationResult(images, run, action, request.prompt)
 
 
-async def _edited(by: Served, ask: Ask, growing: Growing | None) -> Painted:
-    assert ask.source is not None
-    text, before = by.model.truncate_text(ask.text), ask.source.fitted(by.info)
-    how = dict(ask.how) if ask.how or ask.n > 1 else {"temperature": 0.0}
+async def edit(
+    run: LoadedRun, request: GenerationRequest, on_preview: PreviewCallback | None
+) -> GenerationResult:
+    assert request.source is not None
+    model: CanEdit = run.model
 
-    def task(rows: Sequence[tuple[np.ndarray, str, int]]) -> Iterator[list[np.ndarray]]:
-        given = Images(np.stack([row[0] for row in rows]))
-        texts, each = [row[1] for row in rows], [row[2] for row in rows]
-        for images in by.model.edit_stream(given, texts, seed=each, **how):
+    def task(rows: Sequence[tuple[np.ndarray, str, int]]) -> Rows:
+        sources = Images(np.stack([row[0] for row in rows]))
+        prompts, seeds = [row[1] for row in rows], [row[2] for row in rows]
+        for images in model.edit_stream(sources, prompts, replace(request.params, seed=seeds)):
             yield list(images.pixels)
 
-    rows = [(before, text, seed) for seed in seeds(ask)]
-    kind = ("edit", tuple(sorted(how.items())))
-    return Painted(await finish(by, kind, task, rows, growing), by, "edit", text)
+    source = request.source.fit_to(run.info)
+    rows = [(source, request.prompt, seed) for seed in request.seeds]
+    images = await run_task(run, batch_key("edit", request.params), task, rows, on_preview)
+    return GenerationResult(images, run, "edit", request.prompt)
 
 
-async def _completed(by: Served, ask: Ask, mask: Mask, growing: Growing | None) -> Painted:
-    assert ask.source is not None
-    how = {name: value for name, value in ask.how if name == "temperature"}
-    grows = isinstance(by.model, CanCompleteStream)
+async def complete(
+    run: LoadedRun, request: GenerationRequest, on_preview: PreviewCallback | None
+) -> GenerationResult:
+    assert request.source is not None
+    assert request.mask is not None
+    model: CanComplete = run.model
+    params = GenerationParams(temperature=request.params.temperature)
 
-    def task(rows: Sequence[tuple[np.ndarray, np.ndarray, int]]) -> Iterator[list[np.ndarray]]:
-        given = Images(np.stack([row[0] for row in rows]))
-        missing, each = np.stack([row[1] for row in rows]), [row[2] for row in rows]
-        if grows:
-            for images in by.model.complete_stream(given, missing, seed=each, **how):
+    def task(rows: Sequence[tuple[np.ndarray, np.ndarray, int]]) -> Rows:
+        sources = Images(np.stack([row[0] for row in rows]))
+        masks, seeds = np.stack([row[1] for row in rows]), [row[2] for row in rows]
+        seeded = replace(params, seed=seeds)
+        if isinstance(model, CanCompleteStream):
+            for images in model.complete_stream(sources, masks, seeded):
                 yield list(images.pixels)
         else:
-            yield list(by.model.complete(given, missing, seed=each, **how).pixels)
+            yield list(model.complete(sources, masks, seeded).pixels)
 
-    before = ask.source.fitted(by.info)
-    rows = [(before, mask, seed) for seed in seeds(ask)]
-    kind = ("complete", tuple(sorted(how.items())))
-    made = await finish(by, kind, task, rows, growing)
-    return Painted(made, by, "edit", f"{ask.text} ({by.name} paints what fits and reads no words)")
+    source, mask = request.source.fit_to(run.info), request.mask.fit_to(run.info)
+    rows = [(source, mask, seed) for seed in request.seeds]
+    images = await run_task(run, batch_key("complete", params), task, rows, on_preview)
+    note = _without_prompt(run, request, "completes")
+    return GenerationResult(images, run, "edit", note)
 
 
-async def _sampled(by: Served, ask: Ask, growing: Growing | None) -> Painted:
-    label = label_in(by, ask.text)
-    how = {name: value for name, value in ask.how if name == "temperature"}
-    watched = growing is not None
+async def sample(
+    run: LoadedRun, request: GenerationRequest, on_preview: PreviewCallback | None
+) -> GenerationResult:
+    model: CanSample = run.model
+    label = find_label(model, run.info, request.prompt)
+    params = GenerationParams(temperature=request.params.temperature)
+    has_previews = on_preview is not None
 
-    def task(rows: Sequence[int]) -> Iterator[list[np.ndarray]]:
-        options: dict[str, Any] = {"seed": rows, **how, **({"label": label} if label else {})}
-        if watched and isinstance(by.model, CanSampleStream):
-            for images in by.model.sample_stream(len(rows), **options):
+    def task(rows: Sequence[int]) -> Rows:
+        seeded = replace(params, seed=rows)
+        if has_previews and isinstance(model, CanSampleStream):
+            for images in model.sample_stream(len(rows), seeded, label=label):
                 yield list(images.pixels)
             return
-        if watched:
-            whole = how.get("temperature", 1.0)
-            for step in STEPS:
-                some = {**options, "temperature": step * whole}
-                yield list(by.model.sample(len(rows), **some).pixels)
-        yield list(by.model.sample(len(rows), **options).pixels)
+        if has_previews:
+            temperature = 1.0 if params.temperature is None else params.temperature
+            for part in PREVIEW_TEMPERATURES:
+                preview = replace(seeded, temperature=part * temperature)
+                yield list(model.sample(len(rows), preview, label=label).pixels)
+        yield list(model.sample(len(rows), seeded, label=label).pixels)
 
-    kind = ("sample", label, watched, tuple(sorted(how.items())))
-    made = await finish(by, kind, task, seeds(ask), growing)
-    said = label if label else f"{ask.text} ({by.name} paints out of nothing and reads no words)"
-    return Painted(made, by, "generate", said)
-
-
-async def _varied(by: Served, ask: Ask) -> Painted:
-    assert ask.source is not None
-
-    def task(rows: Sequence[tuple[np.ndarray, int]]) -> Iterator[list[np.ndarray]]:
-        found = by.model.encode(Images(np.stack([row[0] for row in rows]))).mean
-        noise = [np.random.default_rng(row[1]).standard_normal(found.shape[1]) for row in rows]
-        z = np.sqrt(1 - NEAR**2) * found + NEAR * np.stack(noise)
-        yield list(by.model.decode(z.astype(np.float32)).pixels)
-
-    before = ask.source.fitted(by.info)
-    made = await finish(by, "vary", task, [(before, seed) for seed in seeds(ask)])
-    return Painted(made, by, "edit", f"{ask.text} ({by.name} varies images and reads no words)")
+    key = batch_key("sample", params, label, has_previews)
+    images = await run_task(run, key, task, request.seeds, on_preview)
+    note = label or _without_prompt(run, request, "samples")
+    return GenerationResult(images, run, "generate", note)
 
 
-async def _reconstructed(by: Served, ask: Ask) -> Painted:
-    assert ask.source is not None
+async def vary(
+    run: LoadedRun, request: GenerationRequest, on_preview: PreviewCallback | None
+) -> GenerationResult:
+    """Decode latents near the source's. No previews."""
+    assert request.source is not None
+    model: CanEncode = run.model
 
-    def task(rows: Sequence[np.ndarray]) -> Iterator[list[np.ndarray]]:
-        yield list(by.model.reconstruct(Images(np.stack(rows))).pixels)
+    def task(rows: Sequence[tuple[np.ndarray, int]]) -> Rows:
+        mean = model.encode(Images(np.stack([row[0] for row in rows]))).mean
+        noise = [np.random.default_rng(row[1]).standard_normal(mean.shape[1]) for row in rows]
+        z = np.sqrt(1 - VARIATION_SCALE**2) * mean + VARIATION_SCALE * np.stack(noise)
+        yield list(model.decode(z.astype(np.float32)).pixels)
 
-    made = await finish(by, "reconstruct", task, [ask.source.fitted(by.info)] * ask.n)
-    return Painted(made, by, "edit", f"{ask.text} ({by.name} gives images back, no others)")
+    source = request.source.fit_to(run.info)
+    rows = [(source, seed) for seed in request.seeds]
+    images = await run_task(run, "vary", task, rows)
+    note = _without_prompt(run, request, "varies")
+    return GenerationResult(images, run, "edit", note)
 
 
-def label_in(by: Served, text: str) -> str | None:
-    """A label that the model is told and the text names, the longest first."""
-    if not (isinstance(by.model, HasLabels) and by.model.label_conditional):
+async def reconstruct(
+    run: LoadedRun, request: GenerationRequest, on_preview: PreviewCallback | None
+) -> GenerationResult:
+    """Reconstruct the source. No previews."""
+    assert request.source is not None
+    model: CanReconstruct = run.model
+
+    def task(rows: Sequence[np.ndarray]) -> Rows:
+        yield list(model.reconstruct(Images(np.stack(rows))).pixels)
+
+    rows = [request.source.fit_to(run.info)] * request.n
+    images = await run_task(run, "reconstruct", task, rows)
+    note = _without_prompt(run, request, "reconstructs")
+    return GenerationResult(images, run, "edit", note)
+
+
+GenerationTask = Callable[
+    [LoadedRun, GenerationRequest, PreviewCallback | None], Awaitable[GenerationResult]
+]
+TASKS: dict[str, GenerationTask] = {
+    "draw": draw,
+    "edit": edit,
+    "complete": complete,
+    "sample": sample,
+    "encode": vary,
+    "reconstruct": reconstruct,
+}
+
+
+def _without_prompt(run: LoadedRun, request: GenerationRequest, verb: str) -> str:
+    """Return the note that replaces the prompt a model was given, where it reads none."""
+    return f"{request.prompt} ({run.name} {verb} images and reads no prompt)".strip()
+
+
+def find_label(model: object, info: DatasetInfo, text: str) -> str | None:
+    """Return the longest label name in a text, for a model that is conditional on labels."""
+    if not (isinstance(model, HasLabels) and model.label_conditional):
         return None
-    said = f" {text.lower()} "
-    for name in sorted(by.info.label_names, key=len, reverse=True):
-        if f" {name.lower()} " in said.replace(",", " ").replace(".", " "):
+    words = f" {text.lower()} ".replace(",", " ").replace(".", " ")
+    for name in sorted(info.label_names, key=len, reverse=True):
+        if f" {name.lower()} " in words:
             return name
     return None
-
-
-async def decoded(by: Served, z: np.ndarray) -> np.ndarray:
-    """One latent as an image."""
-
-    def task(rows: Sequence[np.ndarray]) -> Iterator[list[np.ndarray]]:
-        yield list(by.model.decode(np.stack(rows)).pixels)
-
-    return (await finish(by, "decode", task, [z]))[0]
-
-
-async def latents_of(by: Served, seed: int) -> tuple[list[float], list[int]]:
-    """A latent of the prior, and the latents' numbers, those first that move an image most."""
-
-    def task(rows: Sequence[int]) -> Iterator[list[tuple[list[float], list[int]]]]:
-        yield [_moving(by.model, row) for row in rows]
-
-    return (await finish(by, "latents", task, [seed]))[0]
-
-
-def _moving(model: Any, seed: int) -> tuple[list[float], list[int]]:
-    size = int(model.config.latent_dim)
-    noise = np.random.default_rng(seed).standard_normal((1, size)).astype(np.float32)
-    z = (model.from_noise(noise) if isinstance(model, HasLearnedPrior) else noise)[0]
-    ends = np.concatenate([z + 2 * np.eye(size, dtype=np.float32), z - 2 * np.eye(size)])
-    made = model.decode(ends.astype(np.float32)).pixels.astype(np.float32).reshape(2, size, -1)
-    moved = np.square(made[0] - made[1]).mean(-1)
-    return [float(v) for v in z], [int(i) for i in np.argsort(-moved, kind="stable")]

@@ -1,4 +1,4 @@
-"""Images from elsewhere: refused unless their host is on a list, and never from a private one."""
+"""Downloads of remote images: only from hosts on a list, and never from a private address."""
 
 from __future__ import annotations
 
@@ -8,92 +8,99 @@ import socket
 import ssl
 from urllib.parse import urljoin, urlsplit
 
-from pinxit.serve.errors import Refusal, short
-from pinxit.serve.media.uploads import MOST_BYTES
+from pinxit.serve.errors import ApiError, truncate
+from pinxit.serve.media.uploads import MAX_IMAGE_BYTES
 
-SECONDS = 10.0
-TURNS = 3  # redirections that are followed
-
-
-def fetched(url: str, allowed: tuple[str, ...], param: str) -> bytes:
-    """The bytes at a URL. Raises Refusal where its host is not allowed or not public."""
-    for _ in range(TURNS + 1):
-        answer = _asked(url, allowed, param)
-        if isinstance(answer, bytes):
-            return answer
-        url = answer
-    raise _refused("it leads from one place to another", url, param)
+TIMEOUT_SECONDS = 10.0
+MAX_REDIRECTS = 3
 
 
-def _refused(why: str, url: str, param: str) -> Refusal:
-    return Refusal(
-        f"the image at '{short(url)}' is not fetched: {why}.",
+def fetch_image(url: str, allowed_hosts: tuple[str, ...], param: str) -> bytes:
+    """Download an image. Raises ApiError where its host is not allowed, or not public."""
+    for _ in range(MAX_REDIRECTS + 1):
+        content, location = _request(url, allowed_hosts, param)
+        if location is None:
+            return content
+        url = location
+    raise _refuse("too many redirects", url, param)
+
+
+def _refuse(reason: str, url: str, param: str) -> ApiError:
+    return ApiError(
+        f"Cannot fetch the image at '{truncate(url)}': {reason}.",
         param=param,
         code="invalid_image_url",
     )
 
 
-def _asked(url: str, allowed: tuple[str, ...], param: str) -> bytes | str:
-    """What is there, or where it is to be found instead."""
+def _request(url: str, allowed_hosts: tuple[str, ...], param: str) -> tuple[bytes, str | None]:
+    """Send one request. Return the body, and the URL of a redirect."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port
     except ValueError:
-        raise _refused("this is no URL", url, param) from None
+        raise _refuse("invalid URL", url, param) from None
     if parts.scheme not in ("http", "https") or parts.username is not None:
-        raise _refused("this is no plain http(s) URL", url, param)
-    if host not in allowed and "*" not in allowed:
-        raise _refused("remote images are off (see --allow-remote)", url, param)
-    address = _public(host, url, param)
+        raise _refuse("only plain http and https URLs are allowed", url, param)
+    if host not in allowed_hosts and "*" not in allowed_hosts:
+        raise _refuse("remote images of this host are not allowed (see --allow-remote)", url, param)
+    address = _resolve(host, url, param)
     try:
-        return _read(parts.scheme, host, address, port, url, param)
+        return _get(parts.scheme, host, address, port, url, param)
     except (OSError, http.client.HTTPException):
-        raise Refusal(
-            f"the image at '{short(url)}' could not be fetched.",
+        raise ApiError(
+            f"Cannot fetch the image at '{truncate(url)}'.",
             param=param,
             code="failed_to_download_image",
         ) from None
 
 
-def _public(host: str, url: str, param: str) -> str:
-    """The host's address, resolved once: all that it has must be public."""
+def _resolve(host: str, url: str, param: str) -> str:
+    """Return one of the host's addresses. Raises ApiError unless all of them are public."""
     try:
         found = {info[4][0] for info in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}
     except (OSError, UnicodeError):
-        raise _refused("its host is not known", url, param) from None
+        raise _refuse("unknown host", url, param) from None
     for text in found:
         address = ipaddress.ip_address(str(text).split("%")[0])
-        mapped = getattr(address, "ipv4_mapped", None)
+        mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
         if not (mapped or address).is_global:
-            raise _refused("its host is not public", url, param)
+            raise _refuse("the host is not public", url, param)
     return str(min(found))
 
 
-def _read(
+def _get(
     scheme: str, host: str, address: str, port: int | None, url: str, param: str
-) -> bytes | str:
-    """One request to an address that was looked at, under the host's own name."""
-    kind = http.client.HTTPSConnection if scheme == "https" else http.client.HTTPConnection
-    connection = kind(host, port, timeout=SECONDS)
-    plain = socket.create_connection((address, connection.port), SECONDS)
-    connection.sock = (
-        ssl.create_default_context().wrap_socket(plain, server_hostname=host)
-        if scheme == "https"
-        else plain
-    )
+) -> tuple[bytes, str | None]:
+    """Connect to the address that was checked, so that a second DNS answer cannot redirect us."""
+    is_https = scheme == "https"
+    connection_type = http.client.HTTPSConnection if is_https else http.client.HTTPConnection
+    connection = connection_type(host, port, timeout=TIMEOUT_SECONDS)
+    plain = socket.create_connection((address, connection.port), TIMEOUT_SECONDS)
+    if is_https:
+        context = ssl.create_default_context()
+        connection.sock = context.wrap_socket(plain, server_hostname=host)
+    else:
+        connection.sock = plain
     try:
         parts = urlsplit(url)
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         connection.request("GET", path, headers={"Accept": "image/*"})
-        answer = connection.getresponse()
-        where = answer.getheader("Location")
-        if answer.status in (301, 302, 303, 307, 308) and where:
-            return urljoin(url, where)
-        if answer.status != 200:
-            raise OSError(f"status {answer.status}")
-        content = answer.read(MOST_BYTES + 1)
-        if len(content) > MOST_BYTES:
-            raise _refused("it is too large", url, param)
-        return content
+        return _read_answer(connection.getresponse(), url, param)
     finally:
         connection.close()
+
+
+def _read_answer(
+    answer: http.client.HTTPResponse, url: str, param: str
+) -> tuple[bytes, str | None]:
+    location = answer.getheader("Location")
+    if answer.status in (301, 302, 303, 307, 308) and location:
+        return b"", urljoin(url, location)
+    if answer.status != 200:
+        raise OSError(f"status {answer.status}")
+    content = answer.read(MAX_IMAGE_BYTES + 1)
+    if len(content) > MAX_IMAGE_BYTES:
+        message = f"larger than {MAX_IMAGE_BYTES // 2**20} MiB"
+        raise _refuse(message, url, param)
+    return content, None

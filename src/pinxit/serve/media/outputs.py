@@ -1,4 +1,4 @@
-"""Generated images as files: size, format, background and mask of the request applied."""
+"""Generated images as files: the size, format, background and mask that a request asks for."""
 
 from __future__ import annotations
 
@@ -6,64 +6,149 @@ import asyncio
 import base64
 import io
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
+from PIL import Image, ImageOps
+from scipy import ndimage
 
+from pinxit.data.decode import resize_to
 from pinxit.data.images import Images
-from pinxit.serve.inference.requests import Ask
-from pinxit.serve.media.uploads import Sent, size_of
-from pinxit.serve.schemas import Options
+from pinxit.serve.media.uploads import EditMask, UploadedImage, parse_size
+from pinxit.serve.schemas import ImageOptions
 
-if TYPE_CHECKING:
-    pass
-if TYPE_CHECKING:
-    from PIL.Image import Image
+Pixels = UInt8[np.ndarray, "height width channel"]
+
+MAX_INLINE_PIXELS = 256 * 256  # larger images are encoded in a thread, not in the event loop
+MEDIA_TYPES = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
 
 
-def kept_outside(made: Image, over: Sent, mask: bytes) -> Image:
-    """What was made where the mask is transparent, elsewhere the image's own pixels, exactly.
+@dataclass(frozen=True, eq=False)
+class OutputSpec:
+    """How the images of a request are written.
 
-    The answer is of the image's size.
+    With `source` and `mask`, the source's pixels outside the mask are returned unchanged.
     """
-    from PIL import Image, ImageOps
 
-    with Image.open(io.BytesIO(over.content)) as image:
-        base = ImageOps.exif_transpose(image).convert("RGB")
-    with Image.open(io.BytesIO(mask)) as image:
-        alpha = np.asarray(ImageOps.exif_transpose(image).convert("RGBA"))[..., 3]
-    new = np.asarray(_covering(made.convert("RGB"), base))
-    return Image.fromarray(np.where((alpha < 128)[..., None], new, np.asarray(base)))
+    size: tuple[int, int] | None = None  # width, height; None: the model's own
+    format: str = "png"
+    compression: int | None = None  # quality of JPEG and WebP, 0 to 100
+    transparent: bool = False
+    source: UploadedImage | None = None
+    mask: EditMask | None = None
+
+    @classmethod
+    def from_options(
+        cls,
+        options: ImageOptions,
+        source: UploadedImage | None = None,
+        mask: EditMask | None = None,
+        *,
+        default_size: tuple[int, int] | None = None,
+    ) -> OutputSpec:
+        """Read a request's options. Raises ApiError for an invalid size."""
+        return cls(
+            parse_size(options.size) or default_size,
+            options.output_format or "png",
+            options.output_compression,
+            options.background == "transparent",
+            source,
+            mask,
+        )
+
+    async def encode(self, pixels: Pixels) -> EncodedImage:
+        """Encode one generated image."""
+        is_large = self.size is not None and self.size[0] * self.size[1] > MAX_INLINE_PIXELS
+        if is_large or self.mask is not None:
+            return await asyncio.to_thread(self.encode_now, pixels)
+        return self.encode_now(pixels)
+
+    def encode_now(self, pixels: Pixels) -> EncodedImage:
+        image = to_pil(pixels)
+        generated_size = image.size
+        if self.source is not None and self.mask is not None:
+            image = paste_outside_mask(image, self.source, self.mask)
+        elif self.transparent:
+            image = remove_background(image)
+        image = resize(image, self.size)
+        content = encode_image(image, self.format, self.compression)
+        is_transparent = image.mode == "RGBA"
+        return EncodedImage(content, image.size, generated_size, self.format, is_transparent)
 
 
-def _covering(made: Image, base: Image) -> Image:
-    """A model's image laid back over the middle that was cropped out of a larger one."""
-    scale = min(base.width / made.width, base.height / made.height)
-    inner = made.resize((max(1, round(made.width * scale)), max(1, round(made.height * scale))))
-    sheet = base.copy()
-    sheet.paste(inner, ((base.width - inner.width) // 2, (base.height - inner.height) // 2))
-    return sheet
+@dataclass(frozen=True)
+class EncodedImage:
+    """The file of a generated image."""
+
+    content: bytes
+    size: tuple[int, int]
+    generated_size: tuple[int, int]
+    format: str
+    is_transparent: bool
+
+    @property
+    def base64(self) -> str:
+        return base64.b64encode(self.content).decode()
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The response fields that describe an image."""
+        return {
+            "size": f"{self.size[0]}x{self.size[1]}",
+            "background": "transparent" if self.is_transparent else "opaque",
+            "output_format": self.format,
+        }
+
+    @property
+    def resampled_from(self) -> str | None:
+        """The generated size where the file has another."""
+        if self.size == self.generated_size:
+            return None
+        return f"{self.generated_size[0]}x{self.generated_size[1]}"
 
 
-def image_of(pixels: UInt8[np.ndarray, "height width channel"]) -> Image:
-    """Pixels as a Pillow image."""
+def reported_quality(options: ImageOptions) -> str:
+    """Return the `quality` of a response: models have one quality only."""
+    return options.quality if options.quality in ("low", "medium", "high") else "high"
+
+
+def to_pil(pixels: Pixels) -> Image.Image:
     return Images(np.ascontiguousarray(pixels)[None]).to_pil()
 
 
-def resampled(image: Image, size: tuple[int, int] | None) -> Image:
-    """At the size asked for: as large as fits, the rest in the colour of the corners."""
-    from pinxit.data.decode import resize_to
+def paste_outside_mask(
+    generated: Image.Image, source: UploadedImage, mask: EditMask
+) -> Image.Image:
+    """Return the source with the pixels of the mask generated and all others exactly its own."""
+    with Image.open(io.BytesIO(source.content)) as file:
+        original = ImageOps.exif_transpose(file).convert("RGB")
+    resized = np.asarray(_undo_center_crop(generated.convert("RGB"), original))
+    return Image.fromarray(np.where(mask.regenerate[..., None], resized, np.asarray(original)))
 
+
+def _undo_center_crop(generated: Image.Image, original: Image.Image) -> Image.Image:
+    """Resize a model's image onto the center of the image that its input was cropped from."""
+    scale = min(original.width / generated.width, original.height / generated.height)
+    width = max(1, round(generated.width * scale))
+    height = max(1, round(generated.height * scale))
+    image = original.copy()
+    left, top = (original.width - width) // 2, (original.height - height) // 2
+    image.paste(generated.resize((width, height)), (left, top))
+    return image
+
+
+def resize(image: Image.Image, size: tuple[int, int] | None) -> Image.Image:
+    """Resize to (width, height), padded with the color of the corners; None: unchanged."""
     return image if size is None or image.size == size else resize_to(image, *size, fit="pad")
 
 
-def encoded(image: Image, kind: str = "png", compression: int | None = None) -> bytes:
-    """The bytes of a file; `compression` is the quality of JPEG and WebP, 0 to 100."""
+def encode_image(image: Image.Image, format: str = "png", compression: int | None = None) -> bytes:
+    """Encode as png, jpeg or webp; `compression` is the quality of JPEG and WebP, 0 to 100."""
     with io.BytesIO() as file:
-        if kind == "png":
+        if format == "png":
             image.save(file, "PNG", compress_level=1)
-        elif kind == "jpeg":
+        elif format == "jpeg":
             quality = 95 if compression is None else min(compression, 95)
             image.convert("RGB").save(file, "JPEG", quality=quality)
         else:
@@ -71,103 +156,26 @@ def encoded(image: Image, kind: str = "png", compression: int | None = None) -> 
         return file.getvalue()
 
 
-def cut_out(image: Image) -> Image:
-    """The plain ground around what is drawn made transparent: what is like the corner and
-    touches the edge. An image without a plain ground stays as it is."""
-    from PIL import Image
-    from scipy import ndimage
+def media_type(content: bytes) -> str:
+    """Return the media type of an image file by its first bytes."""
+    magic = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpeg", b"RIFF": "webp"}
+    format = next((name for head, name in magic.items() if content.startswith(head)), "")
+    return MEDIA_TYPES.get(format, "application/octet-stream")
 
+
+def remove_background(image: Image.Image) -> Image.Image:
+    """Make a plain background transparent; an image without one is returned unchanged.
+
+    The background is what is within 24 levels of the top left pixel and connected to the edge. It
+    is plain where it covers 80 % of the edge.
+    """
     pixels = np.asarray(image.convert("RGB"))
     near = np.abs(pixels.astype(int) - pixels[0, 0].astype(int)).max(-1) <= 24
     regions = np.zeros(near.shape, np.int32)
     ndimage.label(near, output=regions)
     edge = np.concatenate([regions[0], regions[-1], regions[:, 0], regions[:, -1]])
-    ground = np.isin(regions, np.unique(edge[edge > 0]))
     if (edge > 0).mean() < 0.8:
         return image
-    alpha = np.where(ground, 0, 255).astype(np.uint8)
+    background = np.isin(regions, np.unique(edge[edge > 0]))
+    alpha = np.where(background, 0, 255).astype(np.uint8)
     return Image.fromarray(np.dstack([pixels, alpha]), "RGBA")
-
-
-INLINE = 256 * 256  # pixels above which an image is encoded beside the event loop
-
-HOW = ("guidance", "temperature", "top_k", "top_p", "best_of")
-
-
-def how_of(options: Options) -> tuple[tuple[str, Any], ...]:
-    """What of the options a model is told, if anything."""
-    found = ((name, getattr(options, name)) for name in HOW)
-    return tuple((name, value) for name, value in found if value is not None)
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What a request asks of its images' files."""
-
-    size: tuple[int, int] | None
-    kind: str = "png"
-    compression: int | None = None
-    transparent: bool = False
-
-    @classmethod
-    def of(cls, options: Options, size: tuple[int, int] | None = None) -> Wanted:
-        """`size` is that of an answer whose size is left open. Raises Refusal for a bad one."""
-        return cls(
-            size_of(options.size) or size,
-            options.output_format or "png",
-            options.output_compression,
-            options.background == "transparent",
-        )
-
-    async def file(self, pixels: np.ndarray, ask: Ask) -> File:
-        """One image as a file."""
-        large = self.size is not None and self.size[0] * self.size[1] > INLINE
-        large = large or ask.mask is not None
-        return (
-            await asyncio.to_thread(self._file, pixels, ask) if large else self._file(pixels, ask)
-        )
-
-    def _file(self, pixels: np.ndarray, ask: Ask) -> File:
-        image = image_of(pixels)
-        made = image.size
-        if ask.mask is not None and ask.source is not None:
-            image = kept_outside(image, ask.source, ask.mask)
-        elif self.transparent:
-            image = cut_out(image)
-        image = resampled(image, self.size)
-        content = encoded(image, self.kind, self.compression)
-        return File(content, image.size, made, self.kind, image.mode == "RGBA")
-
-
-@dataclass(frozen=True)
-class File:
-    """An image's file and what it is."""
-
-    content: bytes
-    size: tuple[int, int]
-    made: tuple[int, int]  # as the model painted it
-    kind: str
-    transparent: bool
-
-    @property
-    def base64(self) -> str:
-        return base64.b64encode(self.content).decode()
-
-    @property
-    def facts(self) -> dict[str, Any]:
-        """The fields that every answer has of an image."""
-        return {
-            "size": f"{self.size[0]}x{self.size[1]}",
-            "background": "transparent" if self.transparent else "opaque",
-            "output_format": self.kind,
-        }
-
-    @property
-    def resampled_from(self) -> str | None:
-        """The model's own size, where the answer is of another."""
-        return None if self.size == self.made else f"{self.made[0]}x{self.made[1]}"
-
-
-def size_left_open(source: Sent | None, mask: bytes | None) -> tuple[int, int] | None:
-    """Of an edit under a mask the image's own size, else the model's."""
-    return (source.width, source.height) if source is not None and mask is not None else None

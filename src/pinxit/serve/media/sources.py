@@ -1,40 +1,40 @@
-"""Where the images of a request come from: data URLs, uploaded files, allowed hosts."""
+"""The images that a request refers to: data URLs, uploaded files, URLs of allowed hosts."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 
-from pinxit.serve.errors import Refusal, short
-from pinxit.serve.media.fetch import fetched
-from pinxit.serve.media.uploads import Sent, from_data_url, received
-from pinxit.serve.schemas import Url
+from pinxit.serve.errors import ApiError, truncate
+from pinxit.serve.media.fetch import fetch_image
+from pinxit.serve.media.uploads import UploadedImage, decode_data_url, decode_upload
+from pinxit.serve.schemas import ImageRef
 from pinxit.serve.store import Store
 
 
 @dataclass(frozen=True)
-class Sources:
-    """Where images may come from."""
+class ImageSources:
+    """Loads images by reference."""
 
-    allowed: tuple[str, ...] = ()  # hosts of remote images
+    allowed_hosts: tuple[str, ...] = ()  # of remote images; "*": any public host
 
-    def of_url(self, url: str, param: str) -> Sent:
+    def load_url(self, url: str, param: str) -> UploadedImage:
         if re.match(r"https?:", url, re.IGNORECASE):
-            return received(fetched(url, self.allowed, param), param)
-        return from_data_url(url, param)
+            return decode_upload(fetch_image(url, self.allowed_hosts, param), param)
+        return decode_data_url(url, param)
 
-    def of(self, one: Url, param: str, store: Store) -> Sent:
-        """An image by URL or by the id of a file. Raises Refusal where neither is there."""
-        if one.image_url is not None:
-            return self.of_url(one.image_url, f"{param}.image_url")
-        if one.file_id is None:
-            raise Refusal("an image is by 'image_url' or 'file_id'.", param=param)
-        stored = store.file(one.file_id)
-        if stored is None:
-            raise Refusal(
-                f"there is no file '{short(one.file_id)}'.",
+    def load(self, ref: ImageRef, param: str, store: Store) -> UploadedImage:
+        """Load an image by its URL or file id. Raises ApiError where neither leads to an image."""
+        if ref.image_url is not None:
+            return self.load_url(ref.image_url, f"{param}.image_url")
+        if ref.file_id is None:
+            raise ApiError("An image needs 'image_url' or 'file_id'.", param=param)
+        file = store.load_file(ref.file_id)
+        if file is None:
+            raise ApiError(
+                f"The file '{truncate(ref.file_id)}' does not exist.",
                 status=404,
                 param=f"{param}.file_id",
                 code="image_file_not_found",
             )
-        return received(stored.content, f"{param}.file_id")
+        return decode_upload(file.content, f"{param}.file_id")

@@ -1,4 +1,4 @@
-"""Images that others send, checked before they are decoded, and images as others want them."""
+"""Uploaded images: checked before they are decoded, and fitted to a model's size."""
 
 from __future__ import annotations
 
@@ -11,156 +11,159 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Bool, UInt8
+from PIL import Image, ImageOps
 
-from pinxit.data.decode import UnreadableImage, decode
-from pinxit.serve.errors import Refusal, short
+from pinxit.data.decode import UnreadableImage, decode, resize_to
+from pinxit.serve.errors import ApiError, truncate
 
 if TYPE_CHECKING:
     from pinxit.data.batch import DatasetInfo
 
-MOST_BYTES = 20 * 2**20  # of one image
-MOST_PIXELS = 40_000_000
-SIDES = (16, 2048)  # least and most pixels a side that may be asked for
+MAX_IMAGE_BYTES = 20 * 2**20
+MAX_IMAGE_PIXELS = 40_000_000
+MIN_SIDE, MAX_SIDE = 16, 2048  # pixels a side that `size` may ask for
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF")
-MEDIA = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
-
-Mask = Bool[np.ndarray, "height width"]  # True: to be painted anew
 
 
-@dataclass(frozen=True)
-class Sent:
-    """An image that was sent: its bytes, known to be whole, and its size as it is shown."""
+@dataclass(frozen=True, eq=False)
+class UploadedImage:
+    """A valid image file and what was read from it while it was checked."""
 
     content: bytes
-    width: int
+    width: int  # upright, as the EXIF orientation says
     height: int
-    has_alpha: bool = False
+    # where alpha is below 128; None: the file has no alpha
+    transparent: Bool[np.ndarray, "height width"] | None = None
+    has_holes: bool = False  # an alpha channel that is 0 somewhere
 
-    def fitted(self, info: DatasetInfo) -> UInt8[np.ndarray, "height width channel"]:
-        """As a model takes it: cropped to its proportions, resampled, in its channels."""
+    def fit_to(self, info: DatasetInfo) -> UInt8[np.ndarray, "height width channel"]:
+        """Return a model's input: center-cropped, resampled, with the model's channels."""
         try:
             return decode(lambda: self.content, info.height, info.width, info.channels, fit="crop")
         except UnreadableImage as error:
-            raise Refusal(
-                f"the image {error}.", param="image", code="invalid_image_format"
-            ) from None
+            message = f"The image cannot be read: {error}."
+            raise ApiError(message, param="image", code="invalid_image_format") from None
 
 
-def received(content: bytes, param: str = "image") -> Sent:
-    """Bytes that are an image. Raises Refusal for any that are not one, or are too large a one."""
-    from PIL import Image, ImageOps
+@dataclass(frozen=True, eq=False)
+class EditMask:
+    """Which pixels of an uploaded image to generate, at the image's own size."""
 
+    regenerate: Bool[np.ndarray, "height width"]
+    param: str = "mask"  # the request field, for errors
+
+    @classmethod
+    def from_upload(cls, mask: UploadedImage, source: UploadedImage, param: str) -> EditMask:
+        """Read a mask, as OpenAI defines it: the transparent pixels are generated.
+
+        Raises ApiError for a mask of another size than its image, and for one without alpha.
+        """
+        if (mask.width, mask.height) != (source.width, source.height):
+            raise ApiError(
+                f"The mask is {mask.width}x{mask.height} pixels, the image "
+                f"{source.width}x{source.height}; both must have the same size.",
+                param=param,
+                code="invalid_image_size",
+            )
+        if mask.transparent is None:
+            raise ApiError(
+                "The mask has no alpha channel; its transparent pixels are generated.",
+                param=param,
+                code="invalid_image_mode",
+            )
+        return cls(mask.transparent, param)
+
+    def fit_to(self, info: DatasetInfo) -> Bool[np.ndarray, "height width"]:
+        """Return the mask at a model's size. Raises ApiError where nothing is left to generate."""
+        mask = Image.fromarray(np.where(self.regenerate, 255, 0).astype(np.uint8))
+        fitted = np.asarray(resize_to(mask, info.width, info.height, fit="crop")) > 0
+        if not fitted.any():
+            message = "The mask is opaque everywhere: there is nothing to generate."
+            raise ApiError(message, param=self.param)
+        return fitted
+
+
+def decode_upload(content: bytes, param: str = "image") -> UploadedImage:
+    """Check and decode an image file. Raises ApiError where it is invalid or too large."""
     if not content:
-        raise Refusal("the image is empty.", param=param, code="empty_image_file")
-    if len(content) > MOST_BYTES:
-        raise Refusal(
-            f"the image has {len(content) / 2**20:.0f} MiB, more than {MOST_BYTES // 2**20}.",
+        raise ApiError("The image file is empty.", param=param, code="empty_image_file")
+    if len(content) > MAX_IMAGE_BYTES:
+        raise ApiError(
+            f"The image file has {len(content) / 2**20:.0f} MiB; "
+            f"the maximum is {MAX_IMAGE_BYTES // 2**20} MiB.",
             status=413,
             param=param,
             code="image_file_too_large",
         )
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-            if image.width * image.height > MOST_PIXELS:
-                raise _too_large(image.width, image.height, param)
-            if min(image.size) < 2:
-                raise Refusal(
-                    f"an image of {image.width} x {image.height} shows nothing.",
-                    param=param,
-                    code="image_too_small",
-                )
-            image.load()
-            upright = ImageOps.exif_transpose(image)
-            holes = image.mode in ("RGBA", "LA") and image.getchannel("A").getextrema()[0] == 0
-            return Sent(content, upright.width, upright.height, holes)
+            _check_dimensions(image, param)
+            return _read_image(image, content)
     except Image.DecompressionBombError:
-        raise _too_large(0, 0, param) from None
-    except Refusal:
+        raise _too_many_pixels(param) from None
+    except ApiError:
         raise
     except Exception:  # decoders raise nearly anything on malformed bytes
-        raise Refusal(
-            "this is no whole image that can be read (PNG, JPEG, WebP or GIF).",
+        raise ApiError(
+            "The file is not a valid PNG, JPEG, WebP or GIF image.",
             param=param,
             code="invalid_image_format",
         ) from None
 
 
-def _too_large(width: int, height: int, param: str) -> Refusal:
-    size = f"an image of {width} x {height} pixels" if width else "the image"
-    return Refusal(
-        f"{size} is larger than the {MOST_PIXELS // 10**6} megapixels that are decoded.",
-        param=param,
-        code="image_too_large",
-    )
+def _check_dimensions(image: Image.Image, param: str) -> None:
+    if image.width * image.height > MAX_IMAGE_PIXELS:
+        raise _too_many_pixels(param)
+    if min(image.size) < 2:
+        message = f"The image has {image.width}x{image.height} pixels; the minimum is 2x2."
+        raise ApiError(message, param=param, code="image_too_small")
 
 
-def from_data_url(url: str, param: str) -> Sent:
-    """An image of a `data:` URL. Raises Refusal for any other and for what is broken in it."""
+def _read_image(image: Image.Image, content: bytes) -> UploadedImage:
+    image.load()
+    upright = ImageOps.exif_transpose(image)
+    has_holes = image.mode in ("RGBA", "LA") and image.getchannel("A").getextrema()[0] == 0
+    transparent = None
+    if upright.has_transparency_data:
+        transparent = np.asarray(upright.convert("RGBA").getchannel("A")) < 128
+    return UploadedImage(content, upright.width, upright.height, transparent, has_holes)
+
+
+def _too_many_pixels(param: str) -> ApiError:
+    message = f"The image has more than {MAX_IMAGE_PIXELS // 10**6} megapixels."
+    return ApiError(message, param=param, code="image_too_large")
+
+
+def decode_data_url(url: str, param: str) -> UploadedImage:
+    """Decode the image of a `data:` URL. Raises ApiError for any other URL or invalid content."""
     match = re.match(r"data:([\w.+-]+/[\w.+-]+)?((?:;[\w.+=-]+)*?);base64,", url, re.IGNORECASE)
     if match is None:
-        raise Refusal(
-            f"'{short(url)}' is no data URL of an image (data:image/png;base64,...).",
+        raise ApiError(
+            f"'{truncate(url)}' is not a data URL of an image (data:image/png;base64,...).",
             param=param,
             code="invalid_image_url",
         )
-    return received(from_base64(url[match.end() :], param), param)
+    return decode_upload(decode_base64(url[match.end() :], param), param)
 
 
-def from_base64(text: str, param: str) -> bytes:
-    """The bytes of base64. Raises Refusal where it is none."""
+def decode_base64(text: str, param: str) -> bytes:
+    """Decode base64. Raises ApiError where it is invalid."""
     try:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
-        raise Refusal(
-            "the image's base64 is broken.", param=param, code="invalid_base64_image"
-        ) from None
+        message = "The image is not valid base64."
+        raise ApiError(message, param=param, code="invalid_base64_image") from None
 
 
-def mask_of(content: bytes, over: Sent, info: DatasetInfo, param: str = "mask") -> Mask:
-    """Where an image is to be painted anew, at a model's size: where the mask's alpha is 0.
-
-    Raises Refusal for a mask of another size than its image, or one without alpha.
-    """
-    from PIL import Image
-
-    sent = received(content, param)
-    if (sent.width, sent.height) != (over.width, over.height):
-        raise Refusal(
-            f"the mask is {sent.width}x{sent.height}, its image {over.width}x{over.height}.",
-            param=param,
-            code="invalid_image_size",
-        )
-    with Image.open(io.BytesIO(content)) as image:
-        if not image.has_transparency_data:
-            raise Refusal(
-                "the mask has no alpha channel: what is transparent is painted anew.",
-                param=param,
-                code="invalid_image_mode",
-            )
-        alpha = np.asarray(image.convert("RGBA"))[..., 3]
-    shown = Image.fromarray(np.where(alpha < 128, 255, 0).astype(np.uint8))
-    with io.BytesIO() as file:
-        shown.save(file, "PNG")
-        small = decode(file.getvalue, info.height, info.width, 1, fit="crop")[..., 0]
-    missing = small > 0
-    if not missing.any():
-        raise Refusal("the mask is opaque everywhere: nothing is to be painted.", param=param)
-    return missing
-
-
-def size_of(text: str | None, param: str = "size") -> tuple[int, int] | None:
-    """`256x128` as width and height; None for `auto`: the model's own size.
-
-    Raises Refusal for anything else, and for sides that are too small or large.
-    """
+def parse_size(text: str | None, param: str = "size") -> tuple[int, int] | None:
+    """Parse `256x128` as (width, height); None for `auto`. Raises ApiError for anything else."""
     if text is None or text == "auto":
         return None
     match = re.fullmatch(r"([0-9]{1,5})x([0-9]{1,5})", text, re.ASCII)
-    least, most = SIDES
-    if match is None or not all(least <= int(side) <= most for side in match.groups()):
-        raise Refusal(
-            f"size is 'auto' or WIDTHxHEIGHT, {least} to {most} pixels a side, "
-            f"not '{short(text)}'.",
+    if match is None or not all(MIN_SIDE <= int(side) <= MAX_SIDE for side in match.groups()):
+        raise ApiError(
+            f"The size must be 'auto' or WIDTHxHEIGHT with sides of {MIN_SIDE} to {MAX_SIDE} "
+            f"pixels, not '{truncate(text)}'.",
             param=param,
             code="invalid_value",
         )

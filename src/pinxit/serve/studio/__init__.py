@@ -1,5 +1,5 @@
-"""The studio page: what the served runs can do, to play with.
+"""The studio page: try the served runs in a browser.
 
-Three files without a framework and nothing from elsewhere: Gradio brings fonts, scripts and pings
-of other hosts, and takes several times a slider's 80 ms (see docs/log.md).
+Plain files in `static/`, without a framework, and nothing from other hosts. Gradio loads fonts and
+scripts from elsewhere, and took several times the 80 ms that a slider takes here (docs/log.md).
 """

@@ -1,4 +1,4 @@
-"""Captions in each language, with the cross-attention of each token over the image."""
+"""Captions in every language, with the cross-attention of each token over the image."""
 
 from __future__ import annotations
 
@@ -9,31 +9,32 @@ import numpy as np
 
 from pinxit.data.images import Images
 from pinxit.models.protocols import CanCaption
-from pinxit.serve.inference.registry import Served
-from pinxit.serve.inference.tasks import finish
-from pinxit.serve.media.uploads import Sent
+from pinxit.serve.inference.loading import LoadedRun
+from pinxit.serve.inference.tasks import run_task
+from pinxit.serve.media.uploads import UploadedImage
 
 
-async def caption_attention(by: Served, source: Sent) -> dict[str, Any]:
-    """The caption in each language and, token by token, its attention to each cell of the image."""
+async def caption_attention(run: LoadedRun, source: UploadedImage) -> dict[str, Any]:
+    """Caption an image in each language; return each token's attention to each image cell."""
+    model: CanCaption = run.model
 
     def task(rows: Sequence[np.ndarray]) -> Iterator[list[dict[str, Any]]]:
-        yield [_captions(by.model, Images(row[None])) for row in rows]
+        yield [_caption(model, Images(row[None])) for row in rows]
 
-    return (await finish(by, "attention", task, [source.fitted(by.info)]))[0]
+    return (await run_task(run, "attention", task, [source.fit_to(run.info)]))[0]
 
 
-def _captions(model: CanCaption, image: Images) -> dict[str, Any]:
+def _caption(model: CanCaption, image: Images) -> dict[str, Any]:
     captions, shape = [], (0, 0)
     for language in model.text_tokenizer.languages:
         text = model.caption(image, language=language)[0][0].text
-        tokens = model.token_attention(image, [text], language)[0]
-        words = [{"word": t.token, "weights": _scale(t.weights)} for t in tokens]
-        shape = tokens[0].weights.shape if tokens else shape
-        captions.append({"language": language, "text": text, "words": words})
+        attention = model.token_attention(image, [text], language)[0]
+        tokens = [{"token": t.token, "weights": _scale(t.weights)} for t in attention]
+        shape = attention[0].weights.shape if attention else shape
+        captions.append({"language": language, "text": text, "tokens": tokens})
     return {"rows": shape[0], "columns": shape[1], "captions": captions}
 
 
 def _scale(weights: np.ndarray) -> list[float]:
-    """Weights row by row, the largest 1."""
+    """Flatten the weights row by row, scaled to a maximum of 1."""
     return [round(float(w), 3) for w in weights.ravel() / max(float(weights.max()), 1e-9)]

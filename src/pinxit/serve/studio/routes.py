@@ -1,9 +1,10 @@
-"""The routes of the studio page."""
+"""The routes of the studio page: its files, the data of its tabs, and /docs."""
 
 from __future__ import annotations
 
 import base64
 import html
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,177 +15,190 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response
 from pydantic import Field, StrictInt, StrictStr
 
 from pinxit.data.images import Images
+from pinxit.models.generation import GenerationParams
 from pinxit.models.protocols import CanEncode, HasLabels, HasText
 from pinxit.nn.rng import mix_seed
-from pinxit.serve.errors import Refusal, short
-from pinxit.serve.inference.registry import Served
-from pinxit.serve.inference.requests import Ask
-from pinxit.serve.inference.router import Choice, Painters
-from pinxit.serve.inference.tasks import decoded, latents_of
-from pinxit.serve.media.sources import Sources
-from pinxit.serve.schemas import Fields, json_of
+from pinxit.serve.errors import ApiError, truncate
+from pinxit.serve.inference.loading import LoadedRun
+from pinxit.serve.inference.registry import ModelRegistry
+from pinxit.serve.inference.router import Router
+from pinxit.serve.media.sources import ImageSources
+from pinxit.serve.schemas import RequestSeed, Schema, parse_json_body
 from pinxit.serve.studio.attention import caption_attention
+from pinxit.serve.studio.latents import decode_latent, sample_latent
 
-HERE = Path(__file__).parent
+STATIC = Path(__file__).parent / "static"
+MEDIA_TYPES = {".js": "text/javascript", ".css": "text/css"}
 
-KINDS = {"page.js": "text/javascript", "page.css": "text/css"}
-
-Share = Annotated[float, Field(ge=-100, le=100, allow_inf_nan=False)]
+LatentValue = Annotated[float, Field(ge=-100, le=100, allow_inf_nan=False)]
 
 
-class Wall(Fields):
-    """Samples that are asked for."""
+class SampleRequest(Schema):
+    """Samples for the grid."""
 
     run: StrictStr
     n: Annotated[StrictInt, Field(ge=1, le=64)] = 24
-    seed: Annotated[StrictInt, Field(ge=0, le=2**53)] = 0
+    seed: RequestSeed = 0
     temperature: Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)] = 1.0
     label: StrictStr = ""
 
 
-class Latent(Fields):
+class DecodeRequest(Schema):
     """A latent to decode."""
 
     run: StrictStr
-    z: Annotated[list[Share], Field(min_length=1, max_length=4096)]
+    z: Annotated[list[LatentValue], Field(min_length=1, max_length=4096)]
 
 
-class Shown(Fields):
-    """An image to put into words."""
+class CaptionRequest(Schema):
+    """An image, as a data URL, to caption."""
 
     run: StrictStr
     image: StrictStr
 
 
-def add_studio(app: FastAPI, painters: Painters) -> None:
-    """The page at `/` and what it asks for."""
+def add_studio(app: FastAPI, models: ModelRegistry) -> None:
+    """Add the page at `/` and the routes it uses."""
     add = partial(app.add_api_route, include_in_schema=False, response_model=None)
-    studio = Studio(painters)
+    studio = StudioRoutes(models)
     add("/", studio.page, response_class=HTMLResponse)
-    add("/docs", partial(_documents, app), response_class=HTMLResponse)
-    add("/favicon.ico", _nothing)
-    add("/studio/{name}", studio.file)
-    add("/studio/data/runs", studio.runs)
-    add("/studio/data/wall", studio.wall, methods=["POST"])
-    add("/studio/data/latents", studio.latents)
+    add("/docs", partial(_render_docs, app), response_class=HTMLResponse)
+    add("/favicon.ico", _no_content)
+    add("/studio/static/{name}", studio.static_file)
+    add("/studio/data/runs", studio.list_runs)
+    add("/studio/data/samples", studio.sample, methods=["POST"])
+    add("/studio/data/latents", studio.sample_latent)
     add("/studio/data/decode", studio.decode, methods=["POST"])
-    add("/studio/data/captions", studio.captions, methods=["POST"])
+    add("/studio/data/captions", studio.caption, methods=["POST"])
     add("/studio/data/report", studio.report, response_class=HTMLResponse)
 
 
-class Studio:
-    """What the page asks for beside the API that every program has."""
+@dataclass(frozen=True)
+class StudioRoutes:
+    """What the page needs beyond the OpenAI API."""
 
-    def __init__(self, painters: Painters) -> None:
-        self.painters = painters
+    models: ModelRegistry
 
     async def page(self) -> Response:
-        return HTMLResponse((HERE / "page.html").read_text())
+        return HTMLResponse((STATIC / "page.html").read_text())
 
-    async def file(self, name: str) -> Response:
-        if name not in KINDS:
-            raise Refusal("there is no such file.", status=404)
-        return Response((HERE / name).read_bytes(), media_type=KINDS[name])
+    async def static_file(self, name: str) -> Response:
+        file = next((file for file in STATIC.iterdir() if file.name == name), None)
+        if file is None or file.suffix not in MEDIA_TYPES:
+            raise ApiError("This file does not exist.", status=404)
+        return Response(file.read_bytes(), media_type=MEDIA_TYPES[file.suffix])
 
-    async def runs(self) -> Response:
-        return JSONResponse([_record(one) for one in self.painters.served.values()])
+    async def list_runs(self) -> Response:
+        return JSONResponse([_to_record(run) for run in self.models.runs.values()])
 
-    async def wall(self, request: Request) -> Response:
-        """Samples, each as a PNG in base64."""
-        asked = await json_of(request, Wall)
-        by = self._served(asked.run, "sample")
-        ask = Ask(asked.label, asked.n, asked.seed, how=(("temperature", asked.temperature),))
-        painted = await Choice([by]).paint(ask)
-        return JSONResponse({"images": [_png(pixels) for pixels in painted.pixels]})
+    async def sample(self, request: Request) -> Response:
+        """Return samples, each as a PNG in base64."""
+        fields = await parse_json_body(request, SampleRequest)
+        router = Router([self._find_run(fields.run, "sample")])
+        params = GenerationParams(seed=fields.seed, temperature=fields.temperature)
+        result = await router.generate(router.prepare(fields.label, params, n=fields.n))
+        return JSONResponse({"images": [_to_base64_png(pixels) for pixels in result.images]})
 
-    async def latents(self, run: str, seed: int = 0) -> Response:
-        """A latent of the prior, and the latents by how much they move an image."""
-        by = self._served(run, "encode")
-        z, order = await latents_of(by, mix_seed(abs(seed) % 2**53, 0))
+    async def sample_latent(self, run: str, seed: int = 0) -> Response:
+        """Return a latent of the prior, and its dimensions ordered by their effect."""
+        loaded = self._find_run(run, "encode")
+        z, order = await sample_latent(loaded, mix_seed(abs(seed) % 2**53, 0))
         return JSONResponse({"z": z, "order": order})
 
     async def decode(self, request: Request) -> Response:
-        asked = await json_of(request, Latent)
-        by = self._served(asked.run, "encode")
-        if len(asked.z) != by.model.config.latent_dim:
-            raise Refusal(f"latents here have {by.model.config.latent_dim} numbers.", param="z")
-        pixels = await decoded(by, np.array(asked.z, np.float32))
-        return Response(base64.b64decode(_png(pixels)), media_type="image/png")
+        fields = await parse_json_body(request, DecodeRequest)
+        run = self._find_run(fields.run, "encode")
+        model: CanEncode = run.model
+        if len(fields.z) != model.latent_dim:
+            raise ApiError(f"This model has {model.latent_dim} latents.", param="z")
+        pixels = await decode_latent(run, np.array(fields.z, np.float32))
+        return Response(_to_png(pixels), media_type="image/png")
 
-    async def captions(self, request: Request) -> Response:
-        """An image in each language, and where each word looked."""
-        asked = await json_of(request, Shown)
-        by = self._served(asked.run, "caption")
-        source = Sources().of_url(asked.image, "image")
-        return JSONResponse(
-            {"image": _png(source.fitted(by.info)), **await caption_attention(by, source)}
-        )
+    async def caption(self, request: Request) -> Response:
+        """Return a caption in each language, and the attention of each token."""
+        fields = await parse_json_body(request, CaptionRequest)
+        run = self._find_run(fields.run, "caption")
+        source = ImageSources().load_url(fields.image, "image")
+        image = _to_base64_png(source.fit_to(run.info))
+        return JSONResponse({"image": image, **await caption_attention(run, source)})
 
     async def report(self, run: str) -> Response:
-        by = self._served(run)
-        file = by.run.path / "report.html"
+        loaded = self._find_run(run)
+        file = loaded.run.path / "report.html"
         if file.is_file():
             return HTMLResponse(file.read_text())
-        command = html.escape(f"pinxit report {by.run.name}")
+        command = html.escape(f"pinxit report {_display_path(loaded)}")
         return HTMLResponse(
             "<body style='font:16px system-ui;color:#777'>"
-            f"<p>This run has no report yet: <code>{command}</code></p>"
+            f"<p>This run has no report yet. To make one: <code>{command}</code></p>"
         )
 
-    def _served(self, name: str, ability: str | None = None) -> Served:
-        by = self.painters.served.get(name)
-        if by is None or (ability is not None and ability not in by.abilities):
-            raise Refusal(f"there is no run '{short(name)}' for that.", status=404, param="run")
-        return by
+    def _find_run(self, name: str, ability: str | None = None) -> LoadedRun:
+        run = self.models.runs.get(name)
+        if run is None or (ability is not None and ability not in run.abilities):
+            can = "" if ability is None else f" that supports {ability}"
+            raise ApiError(f"There is no run '{truncate(name)}'{can}.", status=404, param="run")
+        return run
 
 
-def _record(by: Served) -> dict[str, Any]:
-    model = by.model
-    sees_labels = isinstance(model, HasLabels) and model.label_conditional
+def _display_path(run: LoadedRun) -> str:
+    """Return the path for commands; of an absolute one, which may be private, the name only."""
+    path = run.run.path
+    return path.name if path.is_absolute() else str(path)
+
+
+def _to_record(run: LoadedRun) -> dict[str, Any]:
+    model = run.model
+    is_conditional = isinstance(model, HasLabels) and model.label_conditional
     return {
-        "name": by.name,
-        "path": str(by.run.path) if not by.run.path.is_absolute() else by.run.path.name,
-        "family": by.run.family,
-        "width": by.info.width,
-        "height": by.info.height,
-        "abilities": by.abilities,
-        "labels": list(by.info.label_names) if sees_labels else [],
+        "name": run.name,
+        "path": _display_path(run),
+        "family": run.run.family,
+        "width": run.info.width,
+        "height": run.info.height,
+        "abilities": run.abilities,
+        "labels": list(run.info.label_names) if is_conditional else [],
         "languages": list(model.text_tokenizer.languages) if isinstance(model, HasText) else [],
         "latents": model.latent_dim if isinstance(model, CanEncode) else 0,
     }
 
 
-def _png(pixels: np.ndarray) -> str:
-    return base64.b64encode(Images(np.ascontiguousarray(pixels)[None]).to_png()).decode()
+def _to_png(pixels: np.ndarray) -> bytes:
+    return Images(np.ascontiguousarray(pixels)[None]).to_png()
 
 
-async def _nothing() -> Response:
+def _to_base64_png(pixels: np.ndarray) -> str:
+    return base64.b64encode(_to_png(pixels)).decode()
+
+
+async def _no_content() -> Response:
     return Response(status_code=204)
 
 
-async def _documents(app: FastAPI) -> Response:
-    """The API's documentation, from its own OpenAPI document, without a script."""
-    rows = []
-    for path, ways in app.openapi()["paths"].items():
-        for way, about in ways.items():
-            body = about.get("requestBody", {}).get("content", {})
+async def _render_docs(app: FastAPI) -> Response:
+    """Render the OpenAPI document as a page without scripts."""
+    sections = []
+    for path, methods in app.openapi()["paths"].items():
+        for method, operation in methods.items():
+            body = operation.get("requestBody", {}).get("content", {})
             fields = [
-                f"<li><code>{html.escape(name)}</code> {html.escape(_kind(field))}</li>"
+                f"<li><code>{html.escape(name)}</code> {html.escape(_type_name(field))}</li>"
                 for media in body.values()
                 for name, field in media["schema"].get("properties", {}).items()
             ]
-            title = f"<h2><b>{way.upper()}</b> {html.escape(path)}</h2>"
-            rows.append(title + (f"<ul>{''.join(dict.fromkeys(fields))}</ul>" if fields else ""))
+            title = f"<h2><b>{method.upper()}</b> {html.escape(path)}</h2>"
+            items = "".join(dict.fromkeys(fields))  # JSON and form share most fields
+            sections.append(title + (f"<ul>{items}</ul>" if items else ""))
     head = "<!doctype html><html lang=en><meta charset=utf-8><title>pinxit API</title>"
-    style = "<link rel=stylesheet href=/studio/page.css><main class=docs>"
-    intro = "<h1>The API</h1><p>As OpenAI has it. <a href=/openapi.json>openapi.json</a></p>"
-    return HTMLResponse(f"{head}{style}{intro}{''.join(rows)}</main></html>")
+    head += "<meta name=viewport content='width=device-width, initial-scale=1'>"
+    style = "<link rel=stylesheet href=/studio/static/page.css><main class=docs>"
+    intro = "<h1>API</h1><p>OpenAI's routes. Schema: <a href=/openapi.json>openapi.json</a></p>"
+    return HTMLResponse(f"{head}{style}{intro}{''.join(sections)}</main></html>")
 
 
-def _kind(field: dict[str, Any]) -> str:
-    kinds = [field, *field.get("anyOf", [])]
-    found = [
+def _type_name(field: dict[str, Any]) -> str:
+    names = [
         ", ".join(map(str, kind["enum"])) if "enum" in kind else str(kind.get("type", ""))
-        for kind in kinds
+        for kind in (field, *field.get("anyOf", []))
     ]
-    return " or ".join(one for one in found if one and one != "null")
+    return " or ".join(name for name in names if name and name != "null")

@@ -1,0 +1,53 @@
+"""Multipart forms: their texts, and the images of an edit."""
+
+from __future__ import annotations
+
+import asyncio
+
+from fastapi import Request
+from starlette.datastructures import FormData, UploadFile
+
+from pinxit.serve.errors import ApiError
+from pinxit.serve.media.uploads import UploadedImage, decode_upload
+
+MAX_IMAGES = 16
+
+
+async def parse_form(request: Request) -> FormData:
+    """Parse a multipart body. Raises ApiError for any other body."""
+    media = request.headers.get("content-type", "")
+    if not media.startswith("multipart/form-data"):
+        raise ApiError(
+            "The content type must be multipart/form-data.",
+            status=415,
+            code="unsupported_content_type",
+        )
+    try:
+        return await request.form(max_files=64, max_fields=100)
+    except ApiError:  # the body is too large
+        raise
+    except Exception:  # the parser raises nearly anything on malformed bytes
+        raise ApiError("The multipart body is malformed.", code="invalid_multipart") from None
+
+
+def form_texts(form: FormData) -> dict[str, str]:
+    return {name: value for name, value in form.items() if isinstance(value, str)}
+
+
+async def load_form_images(form: FormData) -> list[UploadedImage]:
+    """Load the images under `image` or `image[]`, whatever their file names and types say."""
+    files = [*form.getlist("image"), *form.getlist("image[]")]
+    if len(files) > MAX_IMAGES:
+        message = f"There are {len(files)} images; the maximum is {MAX_IMAGES}."
+        raise ApiError(message, param="image")
+    if any(isinstance(file, str) for file in files):
+        raise ApiError("'image' must be a file, not text.", param="image")
+    contents = [await file.read() for file in files if isinstance(file, UploadFile)]
+    return [await asyncio.to_thread(decode_upload, content, "image") for content in contents]
+
+
+async def load_form_mask(form: FormData) -> UploadedImage | None:
+    masks = [file for file in form.getlist("mask") if isinstance(file, UploadFile)]
+    if not masks:
+        return None
+    return await asyncio.to_thread(decode_upload, await masks[0].read(), "mask")

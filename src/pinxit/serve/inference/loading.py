@@ -1,0 +1,46 @@
+"""Runs in memory, each with the worker that runs its model."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pinxit.data.batch import DatasetInfo
+from pinxit.errors import UsageError
+from pinxit.models.abilities import abilities
+from pinxit.runs import Run
+from pinxit.serve.inference.batching import BatchingWorker
+
+
+@dataclass(eq=False)
+class LoadedRun:
+    """A run with its model and the model's worker."""
+
+    name: str
+    run: Run
+    model: Any  # has the protocol of each of its `abilities`
+    worker: BatchingWorker
+    loaded_at: int = field(default_factory=lambda: int(time.time()))  # Unix time
+
+    @property
+    def abilities(self) -> tuple[str, ...]:
+        return abilities(self.model)
+
+    @property
+    def info(self) -> DatasetInfo:
+        return self.model.info
+
+
+def load_runs(paths: Sequence[Path], device: str, max_queued_rows: int) -> list[LoadedRun]:
+    """Load runs. Raises PinxitError for a folder that is not a run, UsageError for equal names."""
+    loaded: dict[str, LoadedRun] = {}
+    for path in paths:
+        run = Run(path)
+        if run.name in loaded:
+            raise UsageError(f"two runs are named '{run.name}': rename one of their folders.")
+        worker = BatchingWorker(run.name, max_queued_rows)
+        loaded[run.name] = LoadedRun(run.name, run, run.load(device), worker)
+    return list(loaded.values())
