@@ -17,37 +17,37 @@ KEY = "a-key-of-this-test"
 
 
 @pytest.fixture(scope="module")
-def protected(runs, tmp_path_factory):
-    store = tmp_path_factory.mktemp("protected") / "s.sqlite"
+def url_with_key(runs, tmp_path_factory):
+    store = tmp_path_factory.mktemp("with_key") / "s.sqlite"
     with serving(
         [runs["blobs-vae"]], store, rules=AccessRules(KEY, max_body_bytes=200_000)
     ) as base_url:
         yield base_url
 
 
-def test_the_right_key_is_accepted(protected):
-    assert make_client(protected, KEY).models.list().data
+def test_the_right_key_is_accepted(url_with_key):
+    assert make_client(url_with_key, KEY).models.list().data
 
 
 @pytest.mark.parametrize("key", ["wrong", KEY + "x", KEY[:-1]])
-def test_a_wrong_key_is_refused(protected, key):
+def test_a_wrong_key_is_refused(url_with_key, key):
     with pytest.raises(openai.AuthenticationError) as error:
-        make_client(protected, key).models.list()
+        make_client(url_with_key, key).models.list()
     assert error.value.code == "invalid_api_key"
 
 
 @pytest.mark.parametrize("value", [None, KEY, f"Basic {KEY}", "Bearer", b"Bearer \xff\xfe"])
-def test_other_authorization_headers_are_refused(protected, value):
+def test_other_authorization_headers_are_refused(url_with_key, value):
     headers = {} if value is None else {"Authorization": value}
-    response = httpx.get(f"{protected}/v1/models", headers=headers)
+    response = httpx.get(f"{url_with_key}/v1/models", headers=headers)
     assert (response.status_code, response.headers["www-authenticate"]) == (401, "Bearer")
     assert response.headers["x-request-id"]
 
 
-def test_health_needs_no_key_and_metrics_do(protected):
-    assert httpx.get(f"{protected}/healthz").json() == {"status": "alive"}
-    assert httpx.get(f"{protected}/readyz").json() == {"status": "ready"}
-    assert httpx.get(f"{protected}/metrics").status_code == 401
+def test_health_needs_no_key_and_metrics_do(url_with_key):
+    assert httpx.get(f"{url_with_key}/healthz").json() == {"status": "alive"}
+    assert httpx.get(f"{url_with_key}/readyz").json() == {"status": "ready"}
+    assert httpx.get(f"{url_with_key}/metrics").status_code == 401
 
 
 def test_metrics_count_requests(base_url):
@@ -61,9 +61,9 @@ def test_unknown_host_names_are_refused(base_url):
     assert response.status_code == 403
 
 
-def test_a_body_that_is_too_large_is_refused_by_its_length_or_while_it_is_read(protected):
+def test_a_body_that_is_too_large_is_refused_by_its_length_or_while_it_is_read(url_with_key):
     headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
-    url = f"{protected}/v1/images/generations"
+    url = f"{url_with_key}/v1/images/generations"
     response = httpx.post(url, content=b"x" * 200_001, headers=headers)
     assert response.status_code == 413
 
@@ -72,10 +72,10 @@ def test_a_body_that_is_too_large_is_refused_by_its_length_or_while_it_is_read(p
             yield b"x" * 10_000
 
     assert httpx.post(url, content=chunks(), headers=headers).status_code == 413
-    assert httpx.get(f"{protected}/healthz").status_code == 200
+    assert httpx.get(f"{url_with_key}/healthz").status_code == 200
 
 
-def test_a_multipart_body_that_is_too_large_while_it_is_read_is_413_not_400(protected):
+def test_a_multipart_body_that_is_too_large_while_it_is_read_is_413_not_400(url_with_key):
     """Parsers of forms must not turn the error into one of their own."""
     boundary = b'--x\r\nContent-Disposition: form-data; name="prompt"\r\n\r\n'
 
@@ -85,18 +85,18 @@ def test_a_multipart_body_that_is_too_large_while_it_is_read_is_413_not_400(prot
             yield b"x" * 10_000
 
     headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "multipart/form-data; boundary=x"}
-    response = httpx.post(f"{protected}/v1/images/edits", content=chunks(), headers=headers)
+    response = httpx.post(f"{url_with_key}/v1/images/edits", content=chunks(), headers=headers)
     assert response.status_code == 413
     assert response.json()["error"]["message"] == "The request is larger than 0.191 MiB."
 
 
-def test_the_log_has_no_keys_prompts_or_images(protected, caplog):
+def test_the_log_has_no_keys_prompts_or_images(url_with_key, caplog):
     caplog.set_level(logging.INFO, "pinxit.serve")
     parts = [
         {"type": "input_text", "text": "a word of mine"},
         {"type": "input_image", "image_url": data_url(make_png())},
     ]
-    make_client(protected, KEY).responses.create(
+    make_client(url_with_key, KEY).responses.create(
         model="gpt-5", input=[{"role": "user", "content": parts}]
     )
     text = caplog.text

@@ -19,7 +19,7 @@ from pinxit.serve.inference.progress import PreviewStream, stream_previews
 from pinxit.serve.inference.registry import ModelRegistry
 from pinxit.serve.inference.requests import GenerationRequest, GenerationResult
 from pinxit.serve.inference.router import Router, num_progress_steps
-from pinxit.serve.media.outputs import EncodedImage, OutputSpec, reported_quality
+from pinxit.serve.media.outputs import EncodedImage, OutputSpec, normalize_quality
 from pinxit.serve.media.sources import ImageSources
 from pinxit.serve.media.uploads import EditMask, UploadedImage
 from pinxit.serve.schemas import (
@@ -147,7 +147,7 @@ class ImageRoutes:
             # extensions
             "seed": job.request.params.seed,
             "model_used": result.model.name,
-            "resampled_from": images[0].resampled_from,
+            "resampled_from": images[0].size_before_resampling,
         }
         if body["size"] not in OPENAI_SIZES:
             body["actual_size"] = body.pop("size")
@@ -205,7 +205,7 @@ def _prompt(fields: Fields) -> str:
 
 
 def _describe(image: EncodedImage, options: ImageOptions) -> dict[str, Any]:
-    return {"quality": reported_quality(options), **image.fields}
+    return {"quality": normalize_quality(options), **image.fields}
 
 
 def _describe_event(image: EncodedImage, options: ImageOptions) -> dict[str, Any]:

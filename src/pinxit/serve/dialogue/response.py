@@ -17,7 +17,7 @@ from pinxit.serve.dialogue.parse import ParsedRequest
 from pinxit.serve.inference.progress import PreviewStream, stream_previews
 from pinxit.serve.inference.requests import GenerationRequest, GenerationResult
 from pinxit.serve.inference.router import Router, num_progress_steps
-from pinxit.serve.media.outputs import OutputSpec, reported_quality
+from pinxit.serve.media.outputs import OutputSpec, normalize_quality
 from pinxit.serve.media.uploads import UploadedImage
 from pinxit.serve.prompts import answer_language
 from pinxit.serve.schemas import ImageGenerationTool, ResponsesRequest
@@ -108,13 +108,13 @@ class ResponseBuilder:
         item.update(
             status="completed",
             action=result.action,
-            quality=reported_quality(tool),
+            quality=normalize_quality(tool),
             revised_prompt=result.prompt_used,
             result=image.base64,
             # extensions
             seed=request.params.seed,
             model_used=result.model.name,
-            resampled_from=image.resampled_from,
+            resampled_from=image.size_before_resampling,
             **image.fields,
         )
         self.body["output"].append(item)
@@ -149,7 +149,7 @@ class ResponseBuilder:
                 **place,
                 partial_image_index=index,
                 partial_image_b64=image.base64,
-                quality=reported_quality(tool),
+                quality=normalize_quality(tool),
                 **image.fields,
             )
 

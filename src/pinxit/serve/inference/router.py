@@ -141,15 +141,15 @@ class Router:
         if run is None:
             return None
         model: CanCaption = run.model
-        tokenizer = model.text_tokenizer
-        known = language if language in tokenizer.languages else tokenizer.default_language
+        if language not in model.text_tokenizer.languages:
+            language = model.text_tokenizer.default_language
 
         def task(rows: Sequence[np.ndarray]) -> Iterator[list[str]]:
-            captions = model.caption(Images(np.stack(rows)), language=known, num_beams=num_beams)
+            captions = model.caption(Images(np.stack(rows)), language=language, num_beams=num_beams)
             yield [best.text for best, *_ in captions]
 
         rows = [source.fit_to(run.info)]
-        return (await run_task(run, ("caption", known, num_beams), task, rows))[0]
+        return (await run_task(run, ("caption", language, num_beams), task, rows))[0]
 
     async def embed(self, sources: Sequence[UploadedImage]) -> tuple[LoadedRun, list[np.ndarray]]:
         """Embed images. Return the run and one vector per image."""

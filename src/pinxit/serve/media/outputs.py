@@ -101,14 +101,14 @@ class EncodedImage:
         }
 
     @property
-    def resampled_from(self) -> str | None:
+    def size_before_resampling(self) -> str | None:
         """The generated size where the file has another."""
         if self.size == self.generated_size:
             return None
         return f"{self.generated_size[0]}x{self.generated_size[1]}"
 
 
-def reported_quality(options: ImageOptions) -> str:
+def normalize_quality(options: ImageOptions) -> str:
     """Return the `quality` of a response: models have one quality only."""
     return options.quality if options.quality in ("low", "medium", "high") else "high"
 

@@ -98,7 +98,7 @@ async function complete() {
   output("complete").replaceChildren();
   data.forEach((image, i) => addFigure(output("complete"), {
     alt: `completion ${i + 1}`,
-    command: `pinxit complete ${state.run.path} image.png --mask mask.png --each ${NUM_COMPLETIONS} --seed ${seed}`,
+    command: `pinxit complete ${state.run.path} image.png --mask mask.png --completions ${NUM_COMPLETIONS} --seed ${seed}`,
     code: `client.images.edit(model=${quote(state.run.name)}, image=open("image.png", "rb"), mask=open("mask.png", "rb"),\n    prompt="complete the image", n=${NUM_COMPLETIONS}, extra_body={"seed": ${seed}})`,
   })(image.b64_json));
 }
