@@ -24,7 +24,7 @@ DIRECTIONS = {
 
 
 @pytest.fixture
-def succeed(capsys) -> Callable[..., list[str]]:
+def run_pinxit(capsys) -> Callable[..., list[str]]:
     """Run a command that must succeed; returns the lines that it prints to stdout."""
 
     def run(*words: object) -> list[str]:

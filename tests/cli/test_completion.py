@@ -73,9 +73,9 @@ def test_bash_completes_choices_of_an_option(folder):
 
 
 def test_bash_completes_runs_data_and_files(folder):
-    offered = complete(folder, "sample", "")
-    assert {"runs/digits-vae", "runs/my run"} <= set(offered)
-    assert "runs/no-run" not in offered
+    complete_line = complete(folder, "sample", "")
+    assert {"runs/digits-vae", "runs/my run"} <= set(complete_line)
+    assert "runs/no-run" not in complete_line
     assert complete(folder, "train", "--resume", "runs/dig") == ["runs/digits-vae"]
     data = complete(folder, "train", "vae", "")
     assert {"digits", "mnist", "photos", "dog.png"} <= set(data)
@@ -107,16 +107,16 @@ def test_fish_completes_commands_and_options(folder):
         pytest.skip("fish is not installed")
     (folder / "script.fish").write_text(fish_script())
 
-    def offered(line: str) -> set[str]:
+    def complete_line(line: str) -> set[str]:
         code = f"source script.fish; complete -C {shlex.quote(line)}"
         result = subprocess.run(
             ["fish", "-N", "-c", code], cwd=folder, capture_output=True, text=True, check=True
         )
         return {entry.split("\t")[0] for entry in result.stdout.splitlines()}
 
-    assert set(COMMANDS) <= offered("pinxit ")
-    assert set(list_families()) <= offered("pinxit train ")
-    assert "--latent-dim" in offered("pinxit train vae digits --lat")
+    assert set(COMMANDS) <= complete_line("pinxit ")
+    assert set(list_families()) <= complete_line("pinxit train ")
+    assert "--latent-dim" in complete_line("pinxit train vae digits --lat")
 
 
 def test_zsh_loads_the_script():

@@ -12,20 +12,20 @@ import pyarrow.parquet as pq
 import pinxit
 
 
-def test_embed_writes_the_vectors_of_all_splits(folder, succeed):
-    path = succeed("embed", folder / "run")[-1]
+def test_embed_writes_the_vectors_of_all_splits(folder, run_pinxit):
+    path = run_pinxit("embed", folder / "run")[-1]
     table = pq.read_table(path)
     assert table.num_rows == 120
     assert set(table["split"].to_pylist()) == {"train", "validation", "test"}
-    record = json.loads("\n".join(succeed("embed", folder / "run", folder / "0.png", "--json")))
+    record = json.loads("\n".join(run_pinxit("embed", folder / "run", folder / "0.png", "--json")))
     assert (record["count"], record["dim"]) == (1, 4)
     model = pinxit.load(folder / "run")
     images = pinxit.load_images(folder / "blobs.npz")
     assert np.array_equal(np.array(table["vector"].to_pylist(), np.float32), model.embed(images))
 
 
-def test_score_lists_the_most_unusual_image_first(folder, succeed, fail):
-    path = Path(succeed("score", folder / "run", "--samples", 4)[-1])
+def test_score_lists_the_most_unusual_image_first(folder, run_pinxit, fail):
+    path = Path(run_pinxit("score", folder / "run", "--samples", 4)[-1])
     assert path.name == "scores-test-k4.csv"
     with path.open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -34,6 +34,6 @@ def test_score_lists_the_most_unusual_image_first(folder, succeed, fail):
     assert values == sorted(values)
     assert path.with_suffix(".png").is_file()
     words = ["score", folder / "run", folder / "0.png", folder / "1.png", "--json"]
-    record = json.loads("\n".join(succeed(*words)))
+    record = json.loads("\n".join(run_pinxit(*words)))
     assert len(record["scores"]) == 2
     assert "1 or more" in fail("score", folder / "run", "--samples", 0)

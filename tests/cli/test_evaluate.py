@@ -26,8 +26,8 @@ def short_training(monkeypatch):
 
 
 @pytest.mark.usefixtures("short_training")
-def test_evaluate_prints_a_table_and_writes_the_same_metrics(folder, succeed):
-    lines = succeed("evaluate", folder / "run", "--iw-samples", 20)
+def test_evaluate_prints_a_table_and_writes_the_same_metrics(folder, run_pinxit):
+    lines = run_pinxit("evaluate", folder / "run", "--iw-samples", 20)
     assert lines[-1] == str(folder / "run" / "evaluation.json")
     text = "\n".join(lines)
     for part in ("log-likelihood", "active units", "PSNR", "of data", "not FID", "30 images"):
@@ -75,10 +75,10 @@ def test_evaluate_warns_of_changed_data(folder, tmp_path):
     assert any("has changed since" in warning for warning in record["warnings"])
 
 
-def test_evaluate_without_distances_trains_no_feature_space(folder, monkeypatch, succeed):
+def test_evaluate_without_distances_trains_no_feature_space(folder, monkeypatch, run_pinxit):
     monkeypatch.setattr(feature_space, "get_feature_space", None)
     words = ["--no-distances", "--iw-samples", 0, "--json"]
-    record = json.loads("\n".join(succeed("evaluate", folder / "run", *words)))
+    record = json.loads("\n".join(run_pinxit("evaluate", folder / "run", *words)))
     assert "frechet_samples" not in record["metrics"]
     assert "sharpness_samples" in record["metrics"]
 

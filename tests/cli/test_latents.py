@@ -8,17 +8,17 @@ import pytest
 from PIL import Image
 
 
-def test_interpolate_between_images_and_seeds(folder, succeed):
+def test_interpolate_between_images_and_seeds(folder, run_pinxit):
     run = folder / "run"
     images = folder / "0.png", folder / "1.png"
-    assert succeed("interpolate", run, *images)[-1].endswith("0-1.png")
-    assert succeed("interpolate", run, images[0], images[0])[-1].endswith("0-0.png")
-    path = succeed("interpolate", run, "--seeds", 0, 1, "--steps", 6, "--gif")[-1]
+    assert run_pinxit("interpolate", run, *images)[-1].endswith("0-1.png")
+    assert run_pinxit("interpolate", run, images[0], images[0])[-1].endswith("0-0.png")
+    path = run_pinxit("interpolate", run, "--seeds", 0, 1, "--steps", 6, "--gif")[-1]
     assert path == str(run / "interpolate-seeds-0-1.gif")
     assert Image.open(path).n_frames == 10
-    path = succeed("interpolate", run, "--seeds", 0, 1, "--path", "linear")[-1]
+    path = run_pinxit("interpolate", run, "--seeds", 0, 1, "--path", "linear")[-1]
     assert path.endswith("interpolate-seeds-0-1-linear.png")
-    succeed("interpolate", run, "--seeds", 0, 1, "-o", "way.gif")
+    run_pinxit("interpolate", run, "--seeds", 0, 1, "-o", "way.gif")
     assert Image.open("way.gif").format == "GIF"
 
 
@@ -38,11 +38,11 @@ def test_interpolate_refuses_invalid_options(folder, fail, words, text):
     assert text in fail("interpolate", folder / "run", *words)
 
 
-def test_traverse_takes_the_most_active_latents(folder, succeed, fail):
-    path = succeed("traverse", folder / "run", "--latents", 3)[-1]
+def test_traverse_takes_the_most_active_latents(folder, run_pinxit, fail):
+    path = run_pinxit("traverse", folder / "run", "--latents", 3)[-1]
     assert path.endswith("traverse-3.png")
     words = ["--latents", 2, "--image", folder / "1.png", "--json"]
-    record = json.loads("\n".join(succeed("traverse", folder / "labelled", *words)))
+    record = json.loads("\n".join(run_pinxit("traverse", folder / "labelled", *words)))
     assert record["path"].endswith("traverse-2-1.png")
     assert len(record["latents"]) == 2
     assert record["latents"][0]["kl"] >= record["latents"][1]["kl"]

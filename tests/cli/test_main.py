@@ -14,7 +14,7 @@ from pinxit.cli import COMMANDS, GROUPS, main, overview
 from pinxit.errors import PinxitError, UsageError
 
 
-def run_pinxit(*words: str, **env: str) -> subprocess.CompletedProcess[bytes]:
+def run_process(*words: str, **env: str) -> subprocess.CompletedProcess[bytes]:
     command = [sys.executable, "-m", "pinxit.cli", *words]
     return subprocess.run(command, capture_output=True, env={**os.environ, **env}, check=False)
 
@@ -80,11 +80,11 @@ def test_debug_shows_the_traceback(error, monkeypatch):
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
 def test_output_never_fails_on_a_console_of_another_encoding(encoding):
-    result = run_pinxit("sample", "läufe/数字", PYTHONIOENCODING=encoding)
+    result = run_process("sample", "läufe/数字", PYTHONIOENCODING=encoding)
     assert result.returncode == 2
     assert result.stderr.startswith(b"pinxit: no run at l")
     assert b"Traceback" not in result.stderr
-    result = run_pinxit("runs", "--json", PYTHONIOENCODING=encoding)
+    result = run_process("runs", "--json", PYTHONIOENCODING=encoding)
     assert result.returncode == 0, result.stderr
 
 

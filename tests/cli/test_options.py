@@ -66,9 +66,9 @@ def test_flags_of_an_option():
 
 
 def test_an_option_without_default_is_required_unless_it_takes_any_number():
-    assert option_of(int).required
-    assert not option_of(int, 0).required
-    assert not option_of(tuple[int, ...]).required
+    assert option_of(int).is_required
+    assert not option_of(int, 0).is_required
+    assert not option_of(tuple[int, ...]).is_required
 
 
 def test_nested_dataclasses_are_flattened_and_hidden_fields_left_out():

@@ -98,7 +98,7 @@ def test_a_word_too_many_is_an_error():
     def translate(text: Positional[str]) -> None:
         """Translate."""
 
-    with pytest.raises(UsageError, match="translate has no place for 'b'"):
+    with pytest.raises(UsageError, match="unexpected argument 'b'"):
         parse_words("translate", translate, ["a", "b"])
 
 

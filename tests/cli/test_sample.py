@@ -9,33 +9,33 @@ import numpy as np
 import pytest
 
 
-def test_sample_prints_the_path_of_the_grid(folder, succeed):
-    path = Path(succeed("sample", folder / "run")[-1])
+def test_sample_prints_the_path_of_the_grid(folder, run_pinxit):
+    path = Path(run_pinxit("sample", folder / "run")[-1])
     assert path == folder / "run" / "sample-seed0-n64.png"
     content = path.read_bytes()
-    succeed("sample", folder / "run")
+    run_pinxit("sample", folder / "run")
     assert path.read_bytes() == content
-    other = Path(succeed("sample", folder / "run", "--seed", 1, "--temperature", 0.5)[-1])
+    other = Path(run_pinxit("sample", folder / "run", "--seed", 1, "--temperature", 0.5)[-1])
     assert other.name == "sample-seed1-n64-t0.5.png"
     assert other.read_bytes() != content
 
 
-def test_sampled_pixels_do_not_depend_on_the_number_of_images(folder, succeed):
+def test_sampled_pixels_do_not_depend_on_the_number_of_images(folder, run_pinxit):
     for n in (3, 10):
-        succeed("sample", folder / "run", "-n", n, "-o", f"deep/{n}.npy")
+        run_pinxit("sample", folder / "run", "-n", n, "-o", f"deep/{n}.npy")
     assert np.array_equal(np.load("deep/3.npy"), np.load("deep/10.npy")[:3])
 
 
-def test_sample_of_a_label(folder, succeed, fail):
-    path = succeed("sample", folder / "labelled", "-n", 4, "--label", "north-east")[-1]
+def test_sample_of_a_label(folder, run_pinxit, fail):
+    path = run_pinxit("sample", folder / "labelled", "-n", 4, "--label", "north-east")[-1]
     assert path.endswith("sample-seed0-n4-north-east.png")
     error = fail("sample", folder / "labelled", "--label", "north")
     assert "no label 'north'; there are: north-east" in error
 
 
-def test_sample_prints_its_parameters_as_json(folder, succeed):
+def test_sample_prints_its_parameters_as_json(folder, run_pinxit):
     record = json.loads(
-        "\n".join(succeed("sample", folder / "run", "-n", 2, "--seed", 3, "--json"))
+        "\n".join(run_pinxit("sample", folder / "run", "-n", 2, "--seed", 3, "--json"))
     )
     path = str(folder / "run" / "sample-seed3-n2.png")
     assert record == {"path": path, "num_images": 2, "label": None, "seed": 3}
@@ -63,12 +63,12 @@ def test_a_folder_that_is_no_run_is_an_error(folder, fail):
     assert "has no config.json" in fail("evaluate", ".")
 
 
-def test_reconstruct_takes_the_test_split_or_any_images(folder, succeed, fail):
+def test_reconstruct_takes_the_test_split_or_any_images(folder, run_pinxit, fail):
     run = folder / "run"
-    assert succeed("reconstruct", run)[-1] == str(run / "reconstruct-test-n30.png")
-    lines = succeed("reconstruct", run, *(folder / f"{i}.png" for i in range(3)))
+    assert run_pinxit("reconstruct", run)[-1] == str(run / "reconstruct-test-n30.png")
+    lines = run_pinxit("reconstruct", run, *(folder / f"{i}.png" for i in range(3)))
     assert lines[-1].endswith("reconstruct-3-files-n3.png")
-    lines = succeed("reconstruct", run, folder / "blobs.npz", "-n", 5, "--json")
+    lines = run_pinxit("reconstruct", run, folder / "blobs.npz", "-n", 5, "--json")
     record = json.loads("\n".join(lines))
     assert len(record["images"]) == 5
     assert record["psnr"] == pytest.approx(np.mean([row["psnr"] for row in record["images"]]))
@@ -77,7 +77,7 @@ def test_reconstruct_takes_the_test_split_or_any_images(folder, succeed, fail):
     assert "none.png" in fail("reconstruct", run, folder / "none.png")
 
 
-def test_quiet_prints_no_notes(folder, capsys, succeed):
+def test_quiet_prints_no_notes(folder, capsys, run_pinxit):
     words = ["reconstruct", str(folder / "run"), str(folder / "1.png")]
     from pinxit.cli import main
 

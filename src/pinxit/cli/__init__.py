@@ -1,6 +1,6 @@
-"""The command line. `pinxit --help` is answered from the table below alone.
+"""The command line. `pinxit --help` needs only the table below.
 
-A command's module is imported when the command is called, torch only when it runs.
+The module of a command is imported when the command is called; torch when it runs.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from pinxit.errors import PinxitError
 
-# command -> its module, which has a function of the command's name, and what it does
+# group -> command -> (module with a function of the command's name, one line of help)
 GROUPS = {
     "train a model": {
         "train": ("train", "train a model on images, in the minutes you choose"),
@@ -77,13 +77,13 @@ def overview() -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code.
 
-    0: done, 1: failed, 2: wrong usage, 130: interrupted, 141: the reader of a pipe has gone.
+    0: success, 1: failure, 2: invalid usage, 130: interrupted, 141: broken pipe.
     """
     words = list(sys.argv[1:] if argv is None else argv)
-    # how often a waiting OpenMP thread checks for work before it sleeps. With GNU OpenMP's default
-    # of 300,000 a training step took 210 ms beside two busy processes on two cores, with this 7 ms
+    # how often a waiting OpenMP thread checks for work before it sleeps: beside two busy processes
+    # on two cores a training step takes 210 ms with GNU OpenMP's 300,000, and 7 ms with this
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
-    _print_any_character()
+    _replace_unencodable_characters()
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
     try:
@@ -96,7 +96,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("pinxit: interrupted.", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # the reader, `head` for example, has gone
+    except BrokenPipeError:  # for example `| head` has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except Exception as error:
@@ -111,8 +111,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
 
 
-def _print_any_character() -> None:
-    """Replace characters that the console's encoding has not, instead of failing."""
+def _replace_unencodable_characters() -> None:
+    """Print `?` for characters that the console cannot encode, instead of failing."""
     for stream in (sys.stdout, sys.stderr):
         if reconfigure := getattr(stream, "reconfigure", None):
             utf8 = (stream.encoding or "").lower().replace("-", "") == "utf8"
@@ -138,7 +138,7 @@ def _dispatch(words: list[str]) -> int:
         raise unknown_command(command, COMMANDS, list_families())
     module = importlib.import_module(COMMANDS[command][0])
     if special := getattr(module, f"{command}_command", None):
-        return special(rest)  # `train`: its options depend on the family
+        return special(rest)  # the options of `train` depend on the family
     from pinxit.cli.parse import run_command
 
     return run_command(command, getattr(module, command), rest)

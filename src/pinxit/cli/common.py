@@ -1,4 +1,4 @@
-"""What the commands share: argument types, loading of runs and images, writing of results."""
+"""Shared by all commands: argument types, loading runs and images, writing results."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ RunFolder = Annotated[Positional[Path], arg(metavar="RUN")]
 Data = Annotated[Positional[tuple[str, ...]], arg(metavar="[DATA ...]")]
 NumImages = Annotated[int, arg(aliases=("-n",))]
 Out = Annotated[Path | None, arg(aliases=("-o",))]
-Flag = Annotated[bool, FlagCreatePairsOff]  # off unless given; there is no --no-...
+Flag = Annotated[bool, FlagCreatePairsOff]  # off by default, without a --no-... flag
 Json = Flag
 Quiet = Flag
 Device = Literal["auto", "cpu", "cuda", "mps"]
@@ -40,7 +40,7 @@ def load_model(run: Path, ability: str, device: str = "auto") -> Any:
 
 
 def resolve_device(device: str) -> str:
-    """Return the device that `auto` stands for: cuda if there is a GPU, or else cpu.
+    """Return the device; `auto` is cuda if there is a GPU, or else cpu.
 
     Raises UsageError for a device that this machine does not have.
     """
@@ -57,7 +57,10 @@ def resolve_device(device: str) -> str:
 def load_images_for(
     model: Any, run: Path, data: tuple[str, ...], split: str = "test", quiet: bool = False
 ) -> Images:
-    """Return DATA as the run's model reads it; without DATA the run's own, of a split or `all`."""
+    """Return DATA in the size and channels of the model.
+
+    Without DATA: the images that the run was trained on, of one split or `all`.
+    """
     from pinxit.runs import Run
     from pinxit.sampling.inputs import for_model, given_images, held_out, run_images
 
@@ -75,7 +78,7 @@ def load_images_for(
 
 
 def load_files(run: Path, files: Sequence[Path], quiet: bool = False) -> Images:
-    """Return one image per file, in order, repeats included, as the run's model reads it.
+    """Return one image per file, in the given order, in the size and channels of the model.
 
     Raises UsageError for a file that does not exist or holds several images.
     """
@@ -96,7 +99,7 @@ def load_files(run: Path, files: Sequence[Path], quiet: bool = False) -> Images:
 
 
 def _report_conversion(run: Path, files: Sequence[Path]) -> None:
-    """Say which image files are resized or converted to grey."""
+    """Print which image files are resized or converted to grey."""
     from pinxit.data.decode import SUFFIXES, decode, is_grey, read_size
     from pinxit.data.sizes import format_size
     from pinxit.runs import Run
@@ -105,7 +108,7 @@ def _report_conversion(run: Path, files: Sequence[Path]) -> None:
     size = info.height, info.width
     for file in files:
         if file.suffix.lower() not in SUFFIXES or not file.is_file():
-            continue  # a folder or another source: its images may have any size
+            continue  # folders and other sources may hold images of any size
         file_size, changes = read_size(file.read_bytes), []
         if file_size != size:
             changes.append(format_size(size))
@@ -135,7 +138,7 @@ def check_at_least(minimum: int, number: int, flag: str) -> None:
 
 
 def write_file(path: Path, content: bytes | str) -> Path:
-    """Write a file completely or not at all. Raises PinxitError if it cannot be written."""
+    """Write a file atomically. Raises PinxitError if it cannot be written."""
     from pinxit.data.atomic_write import write_atomically
 
     return report_os_errors(path, lambda target: write_atomically(target, content))
@@ -151,7 +154,7 @@ def report_os_errors(path: Path, write: Callable[[Path], object]) -> Path:
 
 
 def print_result(path: Path, as_json: bool = False, *, summary: str = "", **facts: Any) -> None:
-    """Print what was written: as JSON, or a summary and, on the last line, the path."""
+    """Print a summary and, on the last line, the path; or the path and the facts as JSON."""
     if as_json:
         console.out_json({"path": str(path), **facts})
         return
@@ -167,19 +170,19 @@ print_json = console.out_json
 
 
 def quote(*words: str | Path) -> str:
-    """Words of a command line as they can be pasted into a shell."""
+    """Join a command line so that it can be pasted into a shell."""
     return shlex.join(map(str, words))
 
 
 def data_slug(data: Sequence[str], split: str = "test") -> str:
-    """DATA as part of a file name."""
+    """Return DATA as part of a file name."""
     if not data:
         return split
     return slug(Path(data[0]).stem if len(data) == 1 else f"{len(data)}-files")
 
 
 def slug(text: str) -> str:
-    """Any text as part of a file name."""
+    """Return any text as part of a file name."""
     return re.sub(r"[^\w.-]+", "-", text).strip("-.") or "images"
 
 
@@ -189,5 +192,5 @@ def pluralize(count: int, noun: str) -> str:
 
 
 def image_names(images: Images) -> list[str]:
-    """The images' names, or their numbers if they have none."""
+    """Return the names of images, or their numbers if they have no names."""
     return list(images.names) or [str(i) for i in range(len(images))]

@@ -1,13 +1,13 @@
-"""`pinxit completion SHELL`: a script that completes commands, families, options, runs and files.
+"""`pinxit completion SHELL`: print a script that completes commands, options, runs and files.
 
-The scripts hold all words, so that pressing Tab starts no Python.
+The script contains all commands and options, so that pressing Tab does not start Python.
 """
 
 from __future__ import annotations
 
 import importlib
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
@@ -16,6 +16,7 @@ from pinxit.cli import COMMANDS
 from pinxit.cli.help import HELP
 from pinxit.cli.options import Option, read_options
 
+OptionsByCommand = dict[str, tuple[Option, ...]]
 Shell = Annotated[Positional[Literal["bash", "zsh", "fish"]], arg(metavar="bash|zsh|fish")]
 
 
@@ -33,8 +34,8 @@ def completion(shell: Shell) -> None:
     print({"bash": bash_script, "zsh": zsh_script, "fish": fish_script}[shell]())
 
 
-def all_options() -> dict[str, tuple[Option, ...]]:
-    """The options of each command, by `sample` or `train FAMILY`."""
+def all_options() -> OptionsByCommand:
+    """Return the options of each command; the keys are `sample`, `train vae`, `train --resume`."""
     from pinxit.cli.train import family_command, resume
     from pinxit.models import list_families
 
@@ -44,7 +45,7 @@ def all_options() -> dict[str, tuple[Option, ...]]:
         if command != "train":
             function = getattr(importlib.import_module(module), command)
             options[command] = read_options(function)
-    return {key: (*some, HELP) for key, some in options.items()}
+    return {command: (*command_options, HELP) for command, command_options in options.items()}
 
 
 def _data_names() -> list[str]:
@@ -53,15 +54,15 @@ def _data_names() -> list[str]:
     return sorted(list_source_names())
 
 
-def _first_words() -> list[str]:
-    """What stands behind `train`."""
+def _after_train() -> list[str]:
+    """What may follow `train`."""
     from pinxit.models import list_families
 
     return [*list_families(), "--resume", "--help"]
 
 
 def _summary(option: Option) -> str:
-    """The first clause of an option's help, for a menu."""
+    """Return the first clause of an option's help text, for a menu."""
     text = option.help.split("; ")[0].split(". ")[0].split(" (")[0]
     return text if len(text) <= 60 else f"{text[:57].rsplit(' ', 1)[0]} ..."
 
@@ -71,13 +72,13 @@ def _flags(option: Option) -> list[str]:
     return [*option.flags, *off]
 
 
-def _expected(options: tuple[Option, ...]) -> str:
-    """What the arguments by position may be: choices, or `runs`, `data` and `files`."""
+def _argument_kinds(options: tuple[Option, ...]) -> list[str]:
+    """Return what positional arguments may be: choices, or `runs`, `data` and `files`."""
     positional = [option for option in options if not option.flags]
     metavars = " ".join(option.metavar for option in positional)
-    kinds = [kind for kind, word in (("runs", "RUN"), ("data", "DATA")) if word in metavars]
-    choices = [word for option in positional for word in option.choices]
-    return " ".join(choices or ([*kinds, "files"] if positional else []))
+    kinds = [kind for kind, name in (("runs", "RUN"), ("data", "DATA")) if name in metavars]
+    choices = [choice for option in positional for choice in option.choices]
+    return choices or ([*kinds, "files"] if positional else [])
 
 
 # -- bash --
@@ -132,7 +133,7 @@ _pinxit() {
                     esac
                 done
             fi
-            if [ "${word%/*}" != "$word" ]; then words=""; fi  # a path: its files are there
+            if [ "${word%/*}" != "$word" ]; then words=""; fi  # a path: only files match
         fi
     fi
     for candidate in $words; do
@@ -143,37 +144,44 @@ complete -F _pinxit pinxit"""
 
 
 def bash_script() -> str:
-    """The completion script for bash, 3.2 and newer."""
-    options = all_options()
+    """Return the completion script for bash 3.2 and newer."""
+    by_command = all_options()
     lines = {
         "OPTIONS": [
-            _case(key, "\n".join(flag for option in some for flag in _flags(option)))
-            for key, some in options.items()
+            _case_line(command, [flag for option in options for flag in _flags(option)])
+            for command, options in by_command.items()
         ],
         "CHOICES": [
-            _case(f"{key} {flag}", "\n".join(option.choices))
-            for key, some in options.items()
-            for option in some
-            for flag in option.flags
-            if option.choices
+            _case_line(f"{command} {flag}", option.choices)
+            for command, flag, option in _options_with_choices(by_command)
         ],
         "ARGUMENTS": [
-            _case(key, _expected(some).replace(" ", "\n")) for key, some in options.items()
+            _case_line(command, _argument_kinds(options)) for command, options in by_command.items()
         ],
         "COMMANDS": [shlex.quote("\n".join([*COMMANDS, "help", "--help", "--version"]))],
-        "FIRST": [shlex.quote("\n".join(_first_words()))],
+        "FIRST": [shlex.quote("\n".join(_after_train()))],
         "DATA": [shlex.quote("\n".join(_data_names()))],
     }
     return _insert(BASH, lines)
 
 
-def _case(pattern: str, words: str) -> str:
-    return f"    {shlex.quote(pattern)}) echo {shlex.quote(words)} ;;"
+def _case_line(pattern: str, candidates: Iterable[str]) -> str:
+    text = "\n".join(candidates)
+    return f"    {shlex.quote(pattern)}) echo {shlex.quote(text)} ;;"
+
+
+def _options_with_choices(by_command: OptionsByCommand) -> Iterator[tuple[str, str, Option]]:
+    """Yield command, flag and option."""
+    for command, options in by_command.items():
+        for option in options:
+            if option.choices:
+                yield from ((command, flag, option) for flag in option.flags)
 
 
 def _insert(template: str, lines: dict[str, list[str]]) -> str:
-    for name, text in lines.items():
-        template = template.replace(f"@{name}@", "\n".join(text))
+    """Replace each `@NAME@` in a template by lines."""
+    for name, texts in lines.items():
+        template = template.replace(f"@{name}@", "\n".join(texts))
     return template
 
 
@@ -183,9 +191,9 @@ ZSH = """\
 #compdef pinxit
 # completion of pinxit for zsh; in ~/.zshrc, after compinit: eval "$(pinxit completion zsh)"
 _pinxit_runs() {
-    local -a found
-    found=(runs/*/config.json(N:h))
-    (( $#found )) && compadd -a found
+    local -a folders
+    folders=(runs/*/config.json(N:h))
+    (( $#folders )) && compadd -a folders
 }
 _pinxit_describe() {
     local -a entries
@@ -227,35 +235,39 @@ if [[ $funcstack[1] == _pinxit ]]; then _pinxit "$@"; else compdef _pinxit pinxi
 
 
 def zsh_script() -> str:
-    """The completion script for zsh."""
-    options = all_options()
-    data = f"compadd -- {shlex.join(_data_names())}"
-    adds = {"runs": "_pinxit_runs", "data": data, "files": "_files"}
+    """Return the completion script for zsh."""
+    by_command = all_options()
     lines = {
         "COMMANDS": [shlex.join(f"{name}:{text}" for name, (_, text) in COMMANDS.items())],
-        "FIRST": [shlex.join(_first_words())],
+        "FIRST": [shlex.join(_after_train())],
         "CHOICES": [
-            f"    {shlex.quote(f'{key} {flag}')}) compadd {shlex.join(option.choices)}; return ;;"
-            for key, some in options.items()
-            for option in some
-            for flag in option.flags
-            if option.choices
+            f"    {shlex.quote(f'{command} {flag}')}) compadd {choices}; return ;;"
+            for command, flag, option in _options_with_choices(by_command)
+            if (choices := shlex.join(option.choices))
         ],
         "OPTIONS": [
-            f"        {shlex.quote(key)}) _pinxit_describe option {shlex.join(_entries(some))} ;;"
-            for key, some in options.items()
+            f"        {shlex.quote(command)}) _pinxit_describe option {entries} ;;"
+            for command, options in by_command.items()
+            if (entries := shlex.join(_zsh_entries(options)))
         ],
         "ARGUMENTS": [
-            f"    {shlex.quote(key)}) {add} ;;"
-            for key, some in options.items()
-            if (add := "; ".join(adds.get(k, f"compadd {k}") for k in _expected(some).split()))
+            f"    {shlex.quote(command)}) {'; '.join(additions)} ;;"
+            for command, options in by_command.items()
+            if (additions := _zsh_additions(options))
         ],
     }
     return _insert(ZSH, lines)
 
 
-def _entries(options: tuple[Option, ...]) -> Iterator[str]:
-    """`--flag:what it is`, as zsh's `_describe` takes them."""
+def _zsh_additions(options: tuple[Option, ...]) -> list[str]:
+    """Return the zsh commands that offer what positional arguments may be."""
+    data = f"compadd -- {shlex.join(_data_names())}"
+    known = {"runs": "_pinxit_runs", "data": data, "files": "_files"}
+    return [known.get(kind, f"compadd {kind}") for kind in _argument_kinds(options)]
+
+
+def _zsh_entries(options: tuple[Option, ...]) -> Iterator[str]:
+    """Yield `--flag:text` entries for zsh's `_describe`."""
     for option in options:
         for flag in _flags(option):
             yield f"{flag}:{_summary(option).replace(':', ' -')}"
@@ -277,14 +289,14 @@ complete -c pinxit -f
 
 
 def fish_script() -> str:
-    """The completion script for fish."""
+    """Return the completion script for fish."""
     seen = "__fish_seen_subcommand_from"
-    families = " ".join(_first_words()[:-2])
+    families = " ".join(_after_train()[:-2])
     after_train = f"{seen} train; and not {seen} {families}"
     lines = {
         "COMMANDS": [
             *(
-                f"complete -c pinxit -n __fish_use_subcommand -a {name} -d {_fish(text)}"
+                f"complete -c pinxit -n __fish_use_subcommand -a {name} -d {_quote_fish(text)}"
                 for name, (_, text) in COMMANDS.items()
             ),
             f"complete -c pinxit -n '{seen} help' -a '{' '.join(COMMANDS)}'",
@@ -293,13 +305,17 @@ def fish_script() -> str:
             f"complete -c pinxit -n '{after_train}' -a '{families}'",
             f"complete -c pinxit -n '{seen} train' -l resume -r -F",
         ],
-        "OPTIONS": [line for key, some in all_options().items() for line in _fish_lines(key, some)],
+        "OPTIONS": [
+            line
+            for command, options in all_options().items()
+            for line in _fish_lines(command, options)
+        ],
     }
     return _insert(FISH, lines)
 
 
-def _fish_lines(key: str, options: tuple[Option, ...]) -> Iterator[str]:
-    words = [word for word in key.split() if not word.startswith("-")]
+def _fish_lines(command: str, options: tuple[Option, ...]) -> Iterator[str]:
+    words = [word for word in command.split() if not word.startswith("-")]
     test = "; and ".join(f"__fish_seen_subcommand_from {word}" for word in words)
     start = f"complete -c pinxit -n '{test}'"
     for option in options:
@@ -308,8 +324,8 @@ def _fish_lines(key: str, options: tuple[Option, ...]) -> Iterator[str]:
             value = "" if option.kind == "flag" else " -r -F"
             if option.choices:
                 value = f" -x -a '{' '.join(option.choices)}'"
-            yield f"{start} {name}{value} -d {_fish(_summary(option))}"
-    kinds = _expected(options).split()
+            yield f"{start} {name}{value} -d {_quote_fish(_summary(option))}"
+    kinds = _argument_kinds(options)
     if "runs" in kinds:
         yield f"{start} -a '(__pinxit_runs)'"
     if "data" in kinds:
@@ -320,6 +336,6 @@ def _fish_lines(key: str, options: tuple[Option, ...]) -> Iterator[str]:
         yield f"{start} -F"
 
 
-def _fish(text: str) -> str:
+def _quote_fish(text: str) -> str:
     quoted = text.replace("\\", "\\\\").replace("'", "\\'")
     return f"'{quoted}'"

@@ -78,7 +78,7 @@ def draw(
     stream = model.draw_stream(captions, params, language=language)
     path = path or run / f"{_draw_name(texts, num_images, params)}.png"
     save_stream(stream, path, live=live, columns=num_images if len(texts) > 1 else None)
-    print_result(path, json, texts=texts, num_images=num_images, **_changed(params))
+    print_result(path, json, texts=texts, num_images=num_images, **_params_record(params))
 
 
 def edit(
@@ -126,7 +126,7 @@ def edit(
     name += f"-seed{params.seed}" if params.seed else ""
     path = path or run / f"{name}.png"
     save_stream(stream, path, live=live)
-    print_result(path, json, text=text, num_images=num_images, **_changed(params))
+    print_result(path, json, text=text, num_images=num_images, **_params_record(params))
 
 
 def warn_of_unknown_words(model: HasText, texts: Sequence[str]) -> None:
@@ -153,7 +153,7 @@ def _run_name(reranker: Reranker | None) -> str | None:
     return None if run is None else run.name
 
 
-def _changed(params: GenerationParams) -> dict[str, Any]:
+def _params_record(params: GenerationParams) -> dict[str, Any]:
     """The parameters that were set, as JSON can hold them."""
     changed = params.changed()
     return changed | ({"reranker": _run_name(params.reranker)} if params.reranker else {})

@@ -10,19 +10,19 @@ from typing import Any
 
 from pinxit.cli.options import COMMON, SECTIONS, Option, read_docstring, read_options
 
-INDENT = 26  # the column where the text of an option begins
-MAX_WIDTH = 100
+INDENT = 26  # columns before the text of an option
+MAX_WIDTH = 100  # columns
 
 HELP = Option("help", ("-h", "--help"), "flag", "show this page", "general", False, count=0)
 
 
 def page_width() -> int:
-    """Columns of a page: those of the terminal, within reason."""
+    """Return the width of help pages in columns: that of the terminal, from 50 to 100."""
     return max(50, min(MAX_WIDTH, shutil.get_terminal_size().columns))
 
 
 def help_page(command: str, function: Callable[..., Any]) -> str:
-    """The page that `pinxit COMMAND --help` prints."""
+    """Return the page that `pinxit COMMAND --help` prints."""
     options, docstring = read_options(function), read_docstring(function)
     positional = [option for option in options if not option.flags]
     usage = " ".join(["usage: pinxit", command, *(o.metavar for o in positional), "[options]"])
@@ -41,25 +41,25 @@ def _sections(options: list[Option]) -> Iterator[str]:
         group = [option for option in options if option.section == section]
         if not group:
             continue
-        lines = [_entry(_spelling(option), describe(option)) for option in _sorted(group)]
+        lines = [_entry(_spelling(option), describe(option)) for option in _order_options(group)]
         yield "\n".join([f"{section}:", *lines])
 
 
-def _sorted(options: list[Option]) -> list[Option]:
-    """What everybody needs first; the rest as it is declared, `--out` last."""
+def _order_options(options: list[Option]) -> list[Option]:
+    """Common options first, then the others in the order of declaration, `--out` last."""
     first = [option for name in COMMON[:-1] for option in options if option.name == name]
     last = [option for option in options if option.name == COMMON[-1]]
     return [*first, *(o for o in options if o not in (*first, *last)), *last]
 
 
 def _spelling(option: Option) -> str:
-    """`-o, --out PATH`; a flag that is on by default with the spelling that turns it off."""
+    """`-o, --out PATH`; `--report, --no-report` for a flag that is on by default."""
     off = [option.negative] if option.negative and option.default is True else []
     return f"{', '.join([*option.flags, *off])} {option.metavar}".strip()
 
 
 def describe(option: Option) -> str:
-    """The text of an option with its default, as `dropout probability (default: 0.1)`."""
+    """Return the help text of an option with its default: `dropout probability (default: 0.1)`."""
     text, default = option.help, _default_text(option.default)
     if option.default is None:
         # a comment says what None means: "attention heads; None: chosen from width"
@@ -70,7 +70,7 @@ def describe(option: Option) -> str:
 
 
 def _split_default(text: str) -> tuple[str, str]:
-    """A text without its clause that says what None means, and that clause."""
+    """Split `heads; None: chosen` into the text and the meaning of None."""
     clause = re.search(r"(?:^|[;,.]? )None: (.*?)(?:[.;] (.*))?$", text)
     if clause is None:
         return text, ""
@@ -90,7 +90,7 @@ def _default_text(default: Any) -> str:
 
 
 def _entry(left: str, text: str) -> str:
-    """An option at the left, its text at the right or, of a long option, below."""
+    """An option with its text to the right, or below it if the option is long."""
     width = page_width() - INDENT
     lines = textwrap.wrap(text, width, break_on_hyphens=False) or [""]
     left = f"  {left}"

@@ -1,8 +1,8 @@
 """The options of a command, read from its function: the source of help, errors and completion.
 
-Each parameter is an option. A parameter that is a dataclass stands for the dataclass's fields.
-The help text of an option is its entry in the docstring's `Args:`, or the comment above its field.
-tyro reads the same signature to build the values (`pinxit.cli.parse`). Imports no torch.
+Each parameter is an option; a parameter that is a dataclass becomes one option per field. The help
+text is the entry in the docstring's `Args:`, or the comment above the field. tyro builds the values
+from the same signature (`pinxit.cli.parse`). Imports no torch.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tyro.conf import FlagCreatePairsOff, Positional, Suppress
 Kind = Literal["flag", "integer", "number", "choice", "path", "text"]
 REQUIRED = inspect.Parameter.empty
 
-# options that everybody needs; help shows them first, in this order
+# options that help shows first, in this order
 COMMON = ("minutes", "num_images", "size", "out")
 SECTIONS = ("options", "data", "model", "training", "generation", "evaluation", "output", "general")
 SECTION_OF_DATACLASS = {
@@ -36,7 +36,7 @@ SECTION_OF_NAME = {
     **dict.fromkeys(("report", "overwrite", "live", "only_completions", "gif"), "output"),
     **dict.fromkeys(("device", "quiet", "json", "dry_run"), "general"),
 }
-HIDDEN = ("start",)  # for programs: generate images start, start + 1, ...
+HIDDEN = ("start",)  # fields that are no options; for programs
 METAVARS = {
     **dict.fromkeys(("image_tokenizer", "reranker", "feature_run", "resume"), "RUN"),
     **dict.fromkeys(("label", "language", "size", "data"), ""),  # "": the name in capitals
@@ -45,31 +45,31 @@ METAVARS = {
 
 @dataclass(frozen=True, eq=False)  # a key of dicts, by identity
 class Option:
-    """One argument of a command, by position or by name."""
+    """A positional argument or an option of a command."""
 
-    name: str  # of the parameter or field
-    flags: tuple[str, ...]  # ("-o", "--out"); () if given by position
+    name: str  # parameter or field
+    flags: tuple[str, ...]  # ("-o", "--out"); () for a positional argument
     kind: Kind
     help: str = ""
     section: str = "options"
     default: Any = REQUIRED
     choices: tuple[str, ...] = ()
-    count: int | None = 1  # values it takes; None: any number
+    count: int | None = 1  # number of values; None: any number
     metavar: str = ""
     negative: str | None = None  # "--no-report", for a flag that is on by default
 
     @property
     def flag(self) -> str:
-        """The long spelling, `--out`; the metavar of an argument given by position."""
+        """The long flag, `--out`; the metavar of a positional argument."""
         return self.flags[-1] if self.flags else self.metavar
 
     @property
     def spellings(self) -> tuple[str, ...]:
-        """Every flag that names it, the one that turns it off included."""
+        """All flags, with the negative one."""
         return (*self.flags, self.negative) if self.negative else self.flags
 
     @property
-    def required(self) -> bool:
+    def is_required(self) -> bool:
         return self.default is REQUIRED and self.count is not None
 
 
@@ -84,7 +84,7 @@ class Docstring:
 
 
 def read_options(function: Callable[..., Any]) -> tuple[Option, ...]:
-    """Return the options of a command in the order of its parameters, dataclasses expanded."""
+    """Return the options of a command in the order of its parameters; dataclasses are expanded."""
     parameters = inspect.signature(function).parameters.values()
     hints, args = _type_hints(function), read_docstring(function).args
     options = []
@@ -100,7 +100,7 @@ def read_options(function: Callable[..., Any]) -> tuple[Option, ...]:
 
 
 def _field_options(kind: type, default: Any) -> Iterator[Option]:
-    """The options of a dataclass's fields, nested dataclasses expanded."""
+    """Yield the options of a dataclass; nested dataclasses are expanded."""
     hints, comments = _type_hints(kind), _field_comments(kind)
     for field in dataclasses.fields(kind):
         value = _field_default(field, default)
@@ -124,7 +124,7 @@ def _field_default(field: dataclasses.Field[Any], owner: Any) -> Any:
 
 
 def _make_option(name: str, hint: Any, default: Any, text: str, section: str) -> Iterator[Option]:
-    """The option of one parameter or field; none if tyro is not to show it."""
+    """Yield the option of one parameter or field; nothing if it is suppressed."""
     hint, metadata = _unwrap(hint)
     if Suppress in metadata:
         return
@@ -149,7 +149,7 @@ def _make_option(name: str, hint: Any, default: Any, text: str, section: str) ->
 
 
 def _unwrap(hint: Any) -> tuple[Any, list[Any]]:
-    """A type without `Annotated`, and all of its metadata."""
+    """Return a type without `Annotated`, and its metadata."""
     metadata: list[Any] = []
     while typing.get_origin(hint) is typing.Annotated:
         hint, *more = typing.get_args(hint)
@@ -158,13 +158,13 @@ def _unwrap(hint: Any) -> tuple[Any, list[Any]]:
 
 
 def _kind_of(hint: Any) -> tuple[Kind, tuple[str, ...], int | None]:
-    """What the words of an option are, its choices, and how many words it takes."""
+    """Return the kind of an option, its choices and the number of its values."""
     hint, _ = _unwrap(hint)
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         members = [arg for arg in args if arg is not type(None)]
         plain = [arg for arg in members if typing.get_origin(arg) is None] or members
-        # of several types the one that all words are of: a size is 64 or 96x64
+        # str if it is among several types: a size is 64 or 96x64
         return _kind_of(str if str in plain else plain[0])
     if origin is tuple:
         kind, choices, _ = _kind_of(args[0])
@@ -177,15 +177,15 @@ def _kind_of(hint: Any) -> tuple[Kind, tuple[str, ...], int | None]:
 
 
 def _metavar(name: str, kind: Kind, choices: Sequence[str], count: int | None) -> str:
-    words = {"integer": "N", "number": "N", "path": "PATH", "text": "TEXT", "flag": ""}
-    word = "|".join(choices) or METAVARS.get(name, words.get(kind, "")) or name.upper()
     if kind == "flag":
         return ""
-    return f"{word} ..." if count is None else " ".join([word] * count)
+    of_kind = {"integer": "N", "number": "N", "path": "PATH", "text": "TEXT"}
+    metavar = "|".join(choices) or METAVARS.get(name, of_kind.get(kind, "")) or name.upper()
+    return f"{metavar} ..." if count is None else " ".join([metavar] * count)
 
 
 def _type_hints(owner: Any) -> dict[str, Any]:
-    """Resolved annotations; one that only a type checker can resolve is left out."""
+    """Return resolved annotations, without those that only a type checker can resolve."""
     try:
         return typing.get_type_hints(owner, include_extras=True)
     except NameError:
@@ -205,7 +205,7 @@ def _evaluate(annotation: Any, names: dict[str, Any]) -> Any:
 
 
 def read_docstring(function: Callable[..., Any]) -> Docstring:
-    """Return the parts of a function's docstring."""
+    """Split the docstring of a function into its parts."""
     lines = inspect.cleandoc(function.__doc__ or "").splitlines()
     sections: dict[str, list[str]] = {"": []}
     name = ""
@@ -224,7 +224,7 @@ def read_docstring(function: Callable[..., Any]) -> Docstring:
 
 
 def _read_args(lines: Sequence[str]) -> dict[str, str]:
-    """`name: text` entries, indented by 4; a deeper line continues the entry above."""
+    """Read entries `name: text`, indented by 4; a deeper line continues the entry above."""
     args: dict[str, str] = {}
     name = ""
     for line in lines:
@@ -237,7 +237,7 @@ def _read_args(lines: Sequence[str]) -> dict[str, str]:
 
 
 def _field_comments(kind: type) -> dict[str, str]:
-    """The comment above each field of a dataclass, inherited fields included."""
+    """Return the comment above each field of a dataclass and its bases."""
     comments: dict[str, str] = {}
     for base in reversed(kind.__mro__[:-1]):
         if not dataclasses.is_dataclass(base):

@@ -1,7 +1,7 @@
-"""From the words of a command line to the arguments of a command's function.
+"""Parse the arguments of a command into the keyword arguments of its function.
 
-The words are checked against the options first, so that errors are ours: one or two lines that
-say what is wrong and what to do. tyro then builds the values.
+Arguments are checked against the options first, so that every error is one or two lines that say
+what is wrong and what to do. tyro then builds the values.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from pinxit.errors import UsageError, did_you_mean
 
 NUMBER = re.compile(r"-(?:\d|\.\d|inf|nan)")
 
-# what a value must be, for one and for several
-VALUES: dict[Kind, tuple[str, str]] = {
+# what an option takes: one value, several values
+VALUE_TEXTS: dict[Kind, tuple[str, str]] = {
     "integer": ("a whole number", "whole numbers"),
     "number": ("a number", "numbers"),
     "path": ("a path", "paths"),
@@ -26,8 +26,8 @@ VALUES: dict[Kind, tuple[str, str]] = {
     "choice": ("a choice", "choices"),
 }
 
-# an argument by its metavar: what it is
-ARGUMENTS = {
+# metavar of a positional argument -> what it is
+POSITIONAL_TEXTS = {
     "RUN": "the folder of a trained run. List yours with: pinxit runs",
     "DATA": "a folder of images or a known data set. List them with: pinxit sources",
     "IMAGE": "an image file",
@@ -35,7 +35,7 @@ ARGUMENTS = {
 
 
 def run_command(command: str, function: Callable[..., Any], words: Sequence[str]) -> int:
-    """Run a command's function on the words behind its name; `--help` prints its page."""
+    """Run a command with its arguments and return the exit code; `--help` prints its help page."""
     if asks_for_help(words):
         from pinxit.cli.help import help_page
 
@@ -49,13 +49,13 @@ def asks_for_help(words: Sequence[str]) -> bool:
 
 
 def parse_words(command: str, function: Callable[..., Any], words: Sequence[str]) -> dict[str, Any]:
-    """Return the keyword arguments that the words mean; nothing is run.
+    """Return the keyword arguments of the command's function, without calling it.
 
-    Raises UsageError for words that the command does not understand.
+    Raises UsageError for arguments that are invalid.
     """
     values = assign_words(command, read_options(function), words)
-    for option, given in values.items():
-        for value in given:
+    for option, texts in values.items():
+        for value in texts:
             _check_value(option, value)
     return _build_values(command, function, values)
 
@@ -63,7 +63,7 @@ def parse_words(command: str, function: Callable[..., Any], words: Sequence[str]
 def assign_words(
     command: str, options: Sequence[Option], words: Sequence[str]
 ) -> dict[Option, list[str]]:
-    """The words of each option that is given; of one that is given twice the last."""
+    """Return the values of each option, as text. An option given twice takes its last value."""
     table = {
         flag: option for option in options for flag in (*option.flags, option.negative) if flag
     }
@@ -102,7 +102,7 @@ def _split_flag(word: str, table: dict[str, Option]) -> tuple[str, str | None]:
 
 
 def _take_values(option: Option, rest: list[str]) -> list[str]:
-    """The values of an option, taken from the front of the remaining words."""
+    """Remove the values of an option from the front of the remaining arguments, and return them."""
     until = next((i for i, word in enumerate(rest) if _is_flag(word)), len(rest))
     count = until if option.count is None else min(option.count, until)
     values = rest[:count]
@@ -118,22 +118,24 @@ def _take_values(option: Option, rest: list[str]) -> list[str]:
 def _assign_positional(
     command: str, options: Sequence[Option], words: list[str]
 ) -> Iterator[tuple[Option, list[str]]]:
-    """The words of each argument by position: one each, the others to the one of any number."""
+    """Assign positional arguments: one each, and the rest to the one that takes any number."""
     arguments = [option for option in options if not option.flags]
-    spare = len(words) - sum(1 for option in arguments if option.required)
+    spare = len(words) - sum(1 for option in arguments if option.is_required)
     for option in arguments:
-        count = 1 if option.required else max(0, spare if option.count is None else min(1, spare))
+        count = (
+            1 if option.is_required else max(0, spare if option.count is None else min(1, spare))
+        )
         if len(words) < count:
             raise _missing(command, option)
         if count:
             yield option, words[:count]
         words = words[count:]
     if words:
-        raise UsageError(f"{command} has no place for '{words[0]}'. See: pinxit {command} --help")
+        raise UsageError(f"unexpected argument '{words[0]}'. See: pinxit {command} --help")
 
 
 def _missing(command: str, option: Option) -> UsageError:
-    what = ARGUMENTS.get(option.metavar, option.help)
+    what = POSITIONAL_TEXTS.get(option.metavar, option.help)
     return UsageError(f"{command} needs {option.metavar}, {what}".rstrip("."))
 
 
@@ -157,13 +159,13 @@ def _check_value(option: Option, value: str) -> None:
 def _values_text(option: Option) -> tuple[str, str]:
     if option.choices:
         return " or ".join(option.choices), "choices"
-    return VALUES[option.kind]
+    return VALUE_TEXTS[option.kind]
 
 
 def _build_values(
     command: str, function: Callable[..., Any], values: dict[Option, list[str]]
 ) -> dict[str, Any]:
-    """Have tyro build the arguments; the words are known to be right."""
+    """Build the keyword arguments with tyro, from values that are checked."""
     import tyro
 
     from pinxit.cli.tyro_rules import TYRO_OPTIONS
@@ -172,9 +174,9 @@ def _build_values(
         return arguments
 
     words: list[str] = []
-    for option, given in values.items():
-        flag = option.negative if given == ["no"] and option.kind == "flag" else option.flag
-        words += [*([flag] if option.flags else []), *(given if option.kind != "flag" else [])]
+    for option, texts in values.items():
+        flag = option.negative if texts == ["no"] and option.kind == "flag" else option.flag
+        words += [*([flag] if option.flags else []), *(texts if option.kind != "flag" else [])]
     try:
         return tyro.cli(
             functools.wraps(function)(collect),
@@ -185,5 +187,5 @@ def _build_values(
         )
     except SystemExit:
         raise UsageError(
-            f"these options are not understood: {' '.join(words)}. See: pinxit {command} --help"
+            f"invalid options: {' '.join(words)}. See: pinxit {command} --help"
         ) from None

@@ -1,4 +1,4 @@
-"""`pinxit runs`: a list of the trained models in a folder."""
+"""`pinxit runs`: list the runs in a folder."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from pinxit.errors import PinxitError, UsageError
 if TYPE_CHECKING:
     from pinxit.runs import Run
 
-MAX_DEPTH = 3  # folders below the given one in which runs are found
+MAX_DEPTH = 3  # levels of folders that are searched
 
 Folder = Annotated[Positional[Path], arg(metavar="[FOLDER]")]
 
 
 @dataclass(frozen=True)
 class RunSummary:
-    """What the list shows of a run."""
+    """One row of the list."""
 
     path: str
     family: str | None = None
     data: str | None = None
     created: str | None = None  # ISO 8601
     steps: int | None = None
-    seconds: float | None = None  # of training, all sessions counted
+    seconds: float | None = None  # of training, all sessions included
     score: float | None = None
     score_name: str | None = None
     unit: str | None = None
@@ -44,7 +44,7 @@ class RunSummary:
 
 
 def runs(folder: Folder = Path("runs"), json: Json = False) -> None:
-    """List your trained models, the newest first.
+    """List runs, the newest first.
 
     The score is the first metric of `pinxit evaluate`, or else the best validation loss.
 
@@ -73,7 +73,7 @@ def runs(folder: Folder = Path("runs"), json: Json = False) -> None:
 
 
 def find_runs(folder: Path, depth: int = MAX_DEPTH) -> Iterator[Path]:
-    """The run folders in a folder and below; itself, if it is one."""
+    """Yield the run folders in a folder and below it; the folder itself if it is a run."""
     if is_run(folder):
         yield folder
         return
@@ -87,7 +87,7 @@ def find_runs(folder: Path, depth: int = MAX_DEPTH) -> Iterator[Path]:
 
 
 def is_run(folder: Path) -> bool:
-    """Whether a folder looks like a run; a damaged config.json beside weights counts."""
+    """Whether a folder is a run. A damaged config.json beside weights or metrics counts as one."""
     file = folder / "config.json"
     if not file.is_file():
         return False
@@ -99,19 +99,19 @@ def is_run(folder: Path) -> bool:
 
 
 def summarize(path: Path) -> RunSummary:
-    """Return what the list shows of a run; if it cannot be read, the reason."""
+    """Return the row of a run; if the run cannot be read, a row with the reason."""
     from pinxit.runs import Run
 
     run = Run(path)
     try:
         config = run.config
-        trained = config.get("trained") or _trained_so_far(run)
+        trained = config.get("trained") or _read_progress(run)
         score_name, score, unit = _score(run, trained)
         return RunSummary(
             path=str(path),
             family=run.family,
             data=(config.get("data") or {}).get("source"),
-            created=config.get("created") or _modified(path),
+            created=config.get("created") or _last_change(path),
             steps=trained.get("steps"),
             seconds=trained.get("seconds"),
             score=score,
@@ -122,11 +122,11 @@ def summarize(path: Path) -> RunSummary:
         )
     except (PinxitError, OSError, ValueError, AttributeError, TypeError) as error:
         text = str(error) if isinstance(error, PinxitError) else f"config.json: {error}"
-        return RunSummary(str(path), created=_modified(path), error=text)
+        return RunSummary(str(path), created=_last_change(path), error=text)
 
 
-def _trained_so_far(run: Run) -> dict[str, Any]:
-    """Steps, seconds and the best validation loss by metrics.csv, for a run that goes on."""
+def _read_progress(run: Run) -> dict[str, Any]:
+    """Return steps, seconds and the best validation loss from metrics.csv, for unfinished runs."""
     rows = run.metrics()
     if not rows:
         return {}
@@ -136,7 +136,7 @@ def _trained_so_far(run: Run) -> dict[str, Any]:
 
 
 def _score(run: Run, trained: dict[str, Any]) -> tuple[str | None, float | None, str | None]:
-    """Name, value and unit of the run's score."""
+    """Return name, value and unit of the score of a run."""
     metrics = run.evaluation().get("metrics") or {}
     if metrics:
         from pinxit.evaluation.metrics import METRICS
@@ -150,7 +150,7 @@ def _score(run: Run, trained: dict[str, Any]) -> tuple[str | None, float | None,
     return "validation loss", loss, trained.get("unit")
 
 
-def _modified(path: Path) -> str:
+def _last_change(path: Path) -> str:
     time = (path / "config.json").stat().st_mtime
     return datetime.datetime.fromtimestamp(time, datetime.UTC).isoformat(timespec="seconds")
 

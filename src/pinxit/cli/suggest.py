@@ -1,4 +1,4 @@
-"""What a user may have meant: common synonyms of commands, options and families."""
+"""Suggestions for misspelt commands, options and families, and for common synonyms."""
 
 from __future__ import annotations
 
@@ -62,12 +62,12 @@ OPTIONS = {
     **dict.fromkeys(("--continue", "--checkpoint"), "--resume"),
 }
 
-# kinds of generative models that pinxit has not
+# kinds of generative models that pinxit lacks
 OTHER_FAMILIES = ("diffusion", "ddpm", "ddim", "gan", "dcgan", "unet", "flow", "glow", "stylegan")
 
 
 def unknown_command(word: str, commands: Iterable[str], families: Sequence[str]) -> UsageError:
-    """The error for a command that does not exist."""
+    """Return the error for a command that does not exist."""
     if word.lower() in families:
         return UsageError(f"{word.lower()} is a family: pinxit train {word.lower()} DATA")
     return UsageError(
@@ -76,7 +76,7 @@ def unknown_command(word: str, commands: Iterable[str], families: Sequence[str])
 
 
 def unknown_option(word: str, flags: Iterable[str], command: str) -> UsageError:
-    """The error for an option that a command does not have."""
+    """Return the error for an option that a command does not have."""
     hint = did_you_mean(word, flags, OPTIONS)
     return UsageError(f"{command} has no option '{word}'.{hint} See: pinxit {command} --help")
 
@@ -84,7 +84,7 @@ def unknown_option(word: str, flags: Iterable[str], command: str) -> UsageError:
 def unknown_family(
     words: Sequence[str], families: Sequence[str], data_names: Iterable[str]
 ) -> UsageError:
-    """The error for `pinxit train WORDS` whose first word is no family, with the whole command."""
+    """Return the error for `pinxit train` without a family; it suggests the whole command."""
     word, rest = words[0], shlex.join(words[1:])
     known = f"families: {', '.join(families)}."
     if meant := nearest(word, families):

@@ -1,4 +1,4 @@
-"""Images in the terminal while they are generated: two pixels per character."""
+"""Show images in the terminal while they are generated, two pixels per character."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ GAP = 2  # characters between images
 def save_stream(
     stream: Iterator[Images], path: Path, *, live: bool = False, columns: int | None = None
 ) -> Path:
-    """Write what a model generates step by step: a `.gif` of all steps, else the last one.
+    """Write a stream of partial images to a file: a `.gif` has all steps, other files the last.
 
-    `columns` arranges a `.png` in a grid of so many columns.
+    `columns` is the number of columns of the grid in a `.png`.
     """
     if path.suffix == ".gif":
         from pinxit.sampling.grids import progress_gif
@@ -41,35 +41,35 @@ def _last(stream: Iterator[Images]) -> Images:
 
 
 def show_live(stream: Iterator[Images], width: int | None = None) -> Images:
-    """Show images on stderr while they are generated, as many as fit in a row; return the last.
+    """Show one row of images on stderr while they are generated; return the last step.
 
-    Nothing is shown if stderr is not a terminal, or cannot show block characters.
+    Shows nothing if stderr is not a terminal or cannot encode block characters.
     """
     from rich.console import Console
     from rich.live import Live
 
     console = Console(stderr=True, width=width)
-    shows = console.is_terminal and "utf" in (sys.stderr.encoding or "").lower()
+    visible = console.is_terminal and "utf" in (sys.stderr.encoding or "").lower()
     images = None
     with Live(console=console, auto_refresh=False, transient=True) as live:
         for images in stream:
-            if shows:
+            if visible:
                 live.update(to_half_blocks(images, console.width), refresh=True)
     assert images is not None, "a stream yields at least once"
-    if shows:
+    if visible:
         console.print(to_half_blocks(images, console.width))
     return images
 
 
 def to_half_blocks(images: Images, width: int) -> Text:
-    """The first images side by side, at most `width` characters wide.
+    """Draw the first images side by side, at most `width` characters wide.
 
-    Each character shows two pixels: the upper one as its color, the lower one as its background.
+    Each character shows two pixels: foreground color above, background color below.
     """
     import numpy as np
     from rich.text import Text
 
-    step = max(1, -(-images.width // max(1, width)))  # subsamples an image wider than the terminal
+    step = max(1, -(-images.width // max(1, width)))  # subsampling of wide images
     count = max(1, (width + GAP) // (-(-images.width // step) + GAP))
     pixels = images.pixels[:count, ::step, ::step]
     pixels = np.broadcast_to(pixels, (*pixels.shape[:3], 3))

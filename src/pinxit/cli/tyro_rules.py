@@ -1,4 +1,4 @@
-"""How tyro builds the types that it does not know: `tyro.cli(..., **TYRO_OPTIONS)`."""
+"""Rules for types that tyro cannot build by itself: `tyro.cli(..., **TYRO_OPTIONS)`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TYRO_OPTIONS: dict[str, Any] = {"config": (OmitArgPrefixes,), "registry": REGIST
 
 @REGISTRY.primitive_rule
 def _reranker_rule(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Reranker] | None:
-    """`--reranker RUN` is the captioning model of a run."""
+    """Build a reranker from `--reranker RUN`."""
     if info.type is not Reranker:
         return None
     return PrimitiveConstructorSpec(
@@ -43,12 +43,12 @@ def load_reranker(run: Path) -> Reranker:
 
 
 class _GenerationFlags(GenerationParams):
-    """The same fields; a type of its own, so that tyro's rule for dataclasses applies to it."""
+    """The same fields under another type, so that tyro's rule for dataclasses applies."""
 
 
 @REGISTRY.struct_rule
 def _generation_rule(info: StructTypeInfo) -> StructConstructorSpec | None:
-    """The fields of `GenerationParams` as flags: one seed, and no hidden fields."""
+    """Build `GenerationParams` from flags: one seed for all images, no hidden fields."""
     if info.type is not GenerationParams:
         return None
     spec = ConstructorRegistry.get_struct_spec(dataclasses.replace(info, type=_GenerationFlags))

@@ -45,9 +45,10 @@ class Reranker(Protocol):
 class GenerationParams:
     """How images are generated. Raises UsageError for a value out of range."""
 
-    # random seed; image i depends on (seed, start + i) only, not on how many are generated
+    # random seed; image i depends on (seed, i) only, not on how many are generated
     seed: Seed = 0
-    # 1 samples from the model, below 1 less diverse, 0 the most likely; None: 1, for edits 0
+    # sampling temperature: 1 samples from the model, lower is less diverse, 0 takes the most
+    # likely; None: 1, for edits 0
     temperature: float | None = None
     # sample from the K most likely tokens only
     top_k: int | None = None
@@ -60,7 +61,7 @@ class GenerationParams:
     # captioning run that chooses among the candidates: the one with the highest
     # log p(caption | image); None: the most likely one
     reranker: Reranker | None = None
-    # number of the first image
+    # index of the first image: generates images start, start + 1, ...
     start: int = 0
 
     def __post_init__(self) -> None:
