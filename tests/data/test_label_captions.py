@@ -1,4 +1,4 @@
-"""Captions from labels: the shipped ones, a user's own file, and what is refused."""
+"""Captions from labels: built-in templates, a file of templates, and errors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pinxit.data.sources.named import FASHION_MNIST_LABELS
 from pinxit.errors import UsageError
 from tests.builders import blobs
 
-OWN = """
+CUSTOM_TEMPLATES = """
 [mine]
 template = { en = "a blob in the {}" }
 
@@ -24,53 +24,53 @@ south-east = { en = "bottom right" }
 """
 
 
-def wordless(count: int):
+def uncaptioned_blobs(count: int):
     return dataclasses.replace(blobs(count), captions={})
 
 
-def labelled(*names: str):
+def labeled_blobs(*names: str):
     labels = np.arange(-1, len(names), dtype=np.int64)
-    return dataclasses.replace(wordless(len(labels)), labels=labels, label_names=names)
+    return dataclasses.replace(uncaptioned_blobs(len(labels)), labels=labels, label_names=names)
 
 
-def test_clothes_and_animals_have_their_articles():
-    captions = captions_from_labels(labelled(*FASHION_MNIST_LABELS)).captions
+def test_built_in_captions_have_the_right_articles():
+    captions = captions_from_labels(labeled_blobs(*FASHION_MNIST_LABELS)).captions
     assert captions["en"][8] == "a photo of a sneaker"
     assert captions["fr"][8] == "une photo d'une basket"
     assert captions["en"][10] == "a photo of an ankle boot"
     assert captions["en"][0] == captions["fr"][0] == "", "an image without a label"
-    captions = captions_from_labels(labelled("bird", "frog")).captions
+    captions = captions_from_labels(labeled_blobs("bird", "frog")).captions
     assert captions["fr"][1:] == ["une photo d'un oiseau", "une photo d'une grenouille"]
-    captions = captions_from_labels(labelled(*map(str, range(10)))).captions
+    captions = captions_from_labels(labeled_blobs(*map(str, range(10)))).captions
     assert captions["en"][4] == "a handwritten three"
     assert captions["fr"][4] == "un trois écrit à la main"
 
 
-def test_a_file_of_one_s_own(tmp_path):
+def test_captions_from_a_file_of_templates(tmp_path):
     file = tmp_path / "labels.toml"
-    file.write_text(OWN)
-    images = wordless(4)
+    file.write_text(CUSTOM_TEMPLATES)
+    images = uncaptioned_blobs(4)
     captions = captions_from_labels(images, file).captions
-    wanted = ["top left", "top right", "bottom left", "bottom right"]
-    assert list(captions["en"]) == [f"a blob in the {wanted[k]}" for k in images.labels]
-    file.write_text(OWN.replace("south-east", "south-easter"))
-    with pytest.raises(UsageError, match=r"no words for 'south-east'.*Did you mean 'south-easter'"):
+    positions = ["top left", "top right", "bottom left", "bottom right"]
+    assert list(captions["en"]) == [f"a blob in the {positions[k]}" for k in images.labels]
+    file.write_text(CUSTOM_TEMPLATES.replace("south-east", "south-easter"))
+    with pytest.raises(UsageError, match=r"no text for 'south-east'.*Did you mean 'south-easter'"):
         captions_from_labels(images, file)
     file.write_text("[mine")
-    with pytest.raises(UsageError, match="cannot be read"):
+    with pytest.raises(UsageError, match="cannot read the caption templates"):
         captions_from_labels(images, file)
     file.write_text("mine = 3")
     with pytest.raises(UsageError, match="needs `template` and `labels`"):
         captions_from_labels(images, file)
 
 
-def test_captions_that_are_there_stay():
+def test_existing_captions_are_kept():
     images = dataclasses.replace(blobs(2), captions={"en": ["one", "two"]})
     assert captions_from_labels(images) is images
 
 
-def test_without_labels_or_words_it_says_so():
+def test_missing_labels_or_templates_are_errors():
     with pytest.raises(UsageError, match="neither captions nor labels"):
-        captions_from_labels(dataclasses.replace(wordless(2), labels=None))
-    with pytest.raises(UsageError, match="no captions are shipped for the labels north-west"):
-        captions_from_labels(wordless(2))
+        captions_from_labels(dataclasses.replace(uncaptioned_blobs(2), labels=None))
+    with pytest.raises(UsageError, match="no built-in captions for the labels north-west"):
+        captions_from_labels(uncaptioned_blobs(2))

@@ -1,4 +1,4 @@
-"""Splits hang on names alone."""
+"""Splits depend on names only."""
 
 from __future__ import annotations
 
@@ -17,59 +17,63 @@ from pinxit.data.splits import (
 )
 
 names = st.lists(st.text(min_size=1, max_size=12), unique=True, min_size=1, max_size=40)
-words = st.sampled_from([None, "train", "validation", "test"])
+split_words = st.sampled_from([None, "train", "validation", "test"])
 
 
-def by_name(names, given):
-    return dict(zip(names, assign_splits(names, given), strict=True))
+def splits_by_name(names, source_splits):
+    return dict(zip(names, assign_splits(names, source_splits), strict=True))
 
 
 @given(names, st.randoms())
-def test_order_moves_nothing(names, random):
+def test_splits_do_not_depend_on_the_order(names, random):
     shuffled = list(names)
     random.shuffle(shuffled)
-    assert by_name(names, [None] * len(names)) == by_name(shuffled, [None] * len(names))
+    assert splits_by_name(names, [None] * len(names)) == splits_by_name(
+        shuffled, [None] * len(names)
+    )
 
 
 @given(names, st.text(min_size=13, max_size=20))
-def test_adding_an_image_moves_no_other(names, another):
-    before = by_name(names, [None] * len(names))
-    after = by_name([another, *names], [None] * (len(names) + 1))
+def test_adding_an_image_changes_no_other_split(names, another):
+    before = splits_by_name(names, [None] * len(names))
+    after = splits_by_name([another, *names], [None] * (len(names) + 1))
     assert {name: after[name] for name in names} == before
 
 
 @given(names, st.data())
-def test_what_the_source_says_holds(names, data):
-    given = [data.draw(words) for _ in names]
-    splits = assign_splits(names, given)
-    for split, said in zip(splits, given, strict=True):
-        if said in ("validation", "test"):
-            assert SPLITS[split] == said
+def test_validation_and_test_splits_of_the_source_are_kept(names, data):
+    source_splits = [data.draw(split_words) for _ in names]
+    splits = assign_splits(names, source_splits)
+    for split, source_split in zip(splits, source_splits, strict=True):
+        if source_split in ("validation", "test"):
+            assert SPLITS[split] == source_split
 
 
-def test_shares_are_as_said():
-    many = [f"{i}.png" for i in range(20_000)]
-    shares = np.bincount(assign_splits(many, [None] * len(many)), minlength=3) / len(many)
+def test_split_fractions_are_85_5_and_10_percent():
+    image_names = [f"{i}.png" for i in range(20_000)]
+    shares = np.bincount(assign_splits(image_names, [None] * len(image_names)), minlength=3) / len(
+        image_names
+    )
     assert shares == pytest.approx([0.85, 0.05, 0.10], abs=0.006)
-    with_test = [*["train"] * 15_000, *["test"] * 5_000]
-    counts = np.bincount(assign_splits(many, with_test), minlength=3)
+    train_and_test = [*["train"] * 15_000, *["test"] * 5_000]
+    counts = np.bincount(assign_splits(image_names, train_and_test), minlength=3)
     assert counts[2] == 5_000
     assert counts[1] / 15_000 == pytest.approx(0.05, abs=0.006)
-    whole = [*["train"] * 15_000, *["test"] * 4_000, *["validation"] * 1_000]
-    assert np.bincount(assign_splits(many, whole)).tolist() == [15_000, 1_000, 4_000]
+    all_splits = [*["train"] * 15_000, *["test"] * 4_000, *["validation"] * 1_000]
+    assert np.bincount(assign_splits(image_names, all_splits)).tolist() == [15_000, 1_000, 4_000]
 
 
-def test_composed_and_decomposed_letters_are_one_name():
+def test_composed_and_decomposed_unicode_names_have_one_hash():
     assert hash_fraction("caf\u00e9.png") == hash_fraction("cafe\u0301.png")
     assert hash_fraction("caf\u00e9.png") != hash_fraction("cafe.png")
 
 
-def test_a_source_of_one_image_can_be_trained_on():
+def test_a_source_of_one_image_has_a_training_image():
     name = next(f"{i}" for i in range(99) if hash_fraction(f"{i}") < 0.1)
     splits = assign_splits([name], [None])
     assert splits.tolist() == [2]
     assert ensure_training_split(splits, [None]).tolist() == [0]
-    assert ensure_training_split(splits, ["test"]).tolist() == [2]  # there the source has said it
+    assert ensure_training_split(splits, ["test"]).tolist() == [2]  # a split of the source is kept
 
 
 @pytest.mark.parametrize(
@@ -82,11 +86,11 @@ def test_a_source_of_one_image_can_be_trained_on():
         ("clothing.parquet", None),
     ],
 )
-def test_a_files_name_tells_its_split(file, split):
+def test_splits_are_read_from_file_names(file, split):
     assert split_from_filename(file) == split
 
 
-def test_words_for_splits():
+def test_split_synonyms_are_parsed():
     assert [parse_split(w) for w in ("Valid", "dev", "testing", "cats")] == [
         "validation",
         "validation",

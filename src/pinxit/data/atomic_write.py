@@ -1,4 +1,4 @@
-"""Files written whole or not at all."""
+"""Write files atomically."""
 
 from __future__ import annotations
 
@@ -7,18 +7,21 @@ from pathlib import Path
 
 
 def write_atomically(path: str | Path, content: bytes | str) -> Path:
-    """Write beside, flush, rename: a kill at any moment leaves the old file or the new one."""
+    """Write a file so that a crash at any moment leaves the old file or the new one.
+
+    The content is written to a temporary file in the same folder, which then replaces `path`.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     content = content.encode() if isinstance(content, str) else content
     try:
-        with beside.open("wb") as file:
+        with temporary.open("wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        beside.replace(path)
-    except BaseException:  # a full disk, an interrupt: no half of a file stays
-        beside.unlink(missing_ok=True)
+        temporary.replace(path)
+    except BaseException:  # such as a full disk or an interrupt
+        temporary.unlink(missing_ok=True)
         raise
     return path

@@ -1,4 +1,4 @@
-"""Captions as sources write them: `caption`, `caption_en`, `text_fr`, or a `.txt` file."""
+"""Captions as sources store them: columns `caption`, `caption_en`, `text_fr`, or `.txt` files."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ import numpy as np
 if TYPE_CHECKING:
     from pinxit.data.images import Images
 
-UNDETERMINED = "und"  # the language of a caption that names none, as BCP 47 has it
+UNDETERMINED = "und"  # BCP 47 code for captions whose language is not stated
 
 _COLUMN = re.compile(r"(caption|text)(?:_([a-z]{2,3}))?")
 
 
 def caption_columns(columns: Iterable[str]) -> dict[str, str]:
-    """The column of each language's caption; `caption` is preferred to `text`.
+    """Return the caption column of each language; `caption` is preferred to `text`.
 
     >>> caption_columns(["caption_en", "caption_fr", "label"])
     {'en': 'caption_en', 'fr': 'caption_fr'}
     """
-    found: dict[str, str] = {}
-    for column in sorted(columns):  # "caption" comes before "text"
+    by_language: dict[str, str] = {}
+    for column in sorted(columns):  # "caption" sorts before "text"
         if match := _COLUMN.fullmatch(column):
-            found.setdefault(match[2] or UNDETERMINED, column)
-    return found
+            by_language.setdefault(match[2] or UNDETERMINED, column)
+    return by_language
 
 
 def parse_captions(row: Mapping[str, Any]) -> dict[str, str]:
-    """The captions of a record by language; of several in one language, the first."""
+    """Return the captions of a row by language; the first where a language has several."""
     captions = {}
     for language, column in caption_columns(row).items():
         value = row[column]
@@ -42,7 +42,7 @@ def parse_captions(row: Mapping[str, Any]) -> dict[str, str]:
 
 
 def parse_caption_filename(name: str) -> tuple[str, str]:
-    """The stem and language of a caption file: `cat.fr.txt` is the French caption of `cat`."""
+    """Return the stem and the language of a caption file: `cat.fr.txt` is `cat` in French."""
     stem = name.removesuffix(".txt")
     if match := re.fullmatch(r"(.+)\.([a-z]{2,3})", stem):
         return match[1], match[2]
@@ -50,14 +50,15 @@ def parse_caption_filename(name: str) -> tuple[str, str]:
 
 
 def captions_round_robin(images: Images, languages: Sequence[str]) -> tuple[np.ndarray, list[str]]:
-    """For each image its caption in one of the languages, in turn; those without are left out.
+    """Return one caption per image, taking turns between its languages.
 
-    Returns the images' rows and their captions.
+    Returns the rows of the images that have a caption, int64 `[k]`, and the k captions.
     """
     rows, texts = [], []
     for i in range(len(images)):
-        has = [name for name in languages if images.captions.get(name, [""] * (i + 1))[i]]
-        if has:
+        available = [name for name in languages if name in images.captions]
+        available = [name for name in available if images.captions[name][i]]
+        if available:
             rows.append(i)
-            texts.append(images.captions[has[i % len(has)]][i])
+            texts.append(images.captions[available[i % len(available)]][i])
     return np.array(rows, int), texts

@@ -1,4 +1,4 @@
-"""A contact sheet: images with a line or two under each."""
+"""A contact sheet: a grid of images with a text under each."""
 
 from __future__ import annotations
 
@@ -7,25 +7,27 @@ import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from PIL import Image, ImageDraw, ImageFont
 
 from pinxit.data.images import Images
 from pinxit.errors import UsageError
 
-if TYPE_CHECKING:
-    from PIL.ImageFont import FreeTypeFont, ImageFont
+CELL_PIXELS = 96  # small images are enlarged to about this size
+GAP_PIXELS = 10
+MAX_LINES = 5  # of text under an image
+FONT_PIXELS = 11
+LINE_PIXELS = FONT_PIXELS + 3
+TEXT_COLOR = (60, 60, 60)
+BORDER_COLOR = (225, 225, 225)  # around each image, so that a white one has visible edges
 
-CELL = 96  # pixels: small images are enlarged about to this
-GAP = 10
-LINES = 5  # of text under an image, at most
-TEXT = 11  # pixels
-LINE = TEXT + 3
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
 def cell_texts(images: Images, language: str | None = None) -> list[str]:
-    """What to write under each image: its caption, else its label, else its name.
+    """Return the text for each image: its caption, or else its label, or else its name.
 
-    `language` chooses among captions; without it the first is taken.
+    `language` selects the captions; by default it is the first.
     Raises UsageError where there are no captions in that language.
     """
     if language is not None and language not in images.captions:
@@ -42,79 +44,76 @@ def cell_texts(images: Images, language: str | None = None) -> list[str]:
 
 
 def contact_sheet(images: Images, texts: Sequence[str], columns: int | None = None) -> bytes:
-    """The bytes of a PNG: the images in rows, each with its text, small ones enlarged.
+    """Draw a contact sheet, and return it as the bytes of a PNG file.
 
-    Raises UsageError where there are none.
+    Raises UsageError where there are no images.
     """
-    from PIL import Image, ImageDraw
-
     if len(images) == 0:
         raise UsageError("there are no images to show.")
-    scale = max(1, round(CELL / max(images.height, images.width)))
+    scale = max(1, round(CELL_PIXELS / max(images.height, images.width)))
     height, width = images.height * scale, images.width * scale
-    across = max(width, CELL)
-    columns = min(columns or _columns(len(images)), len(images))
+    cell_width = max(width, CELL_PIXELS)
+    columns = min(columns or _num_columns(len(images)), len(images))
     font = load_font()
-    wrapped = [_wrapped(text, across, font) for text in texts]
-    tops = _tops(wrapped, columns, height)
-    sheet = Image.new("RGB", (columns * (across + GAP) + GAP, tops[-1]), "white")
-    pen = ImageDraw.Draw(sheet)
+    wrapped = [_wrap(text, cell_width, font) for text in texts]
+    tops = _row_tops(wrapped, columns, height)
+    sheet = Image.new("RGB", (columns * (cell_width + GAP_PIXELS) + GAP_PIXELS, tops[-1]), "white")
+    draw = ImageDraw.Draw(sheet)
     for i, lines in enumerate(wrapped):
-        left, top = GAP + i % columns * (across + GAP), tops[i // columns]
-        at = left + (across - width) // 2
+        cell_left = GAP_PIXELS + i % columns * (cell_width + GAP_PIXELS)
+        left, top = cell_left + (cell_width - width) // 2, tops[i // columns]
         image = images.to_pil(i).resize((width, height), Image.Resampling.NEAREST)
-        sheet.paste(image, (at, top))
-        # a hairline, so that an image on white has an edge
-        pen.rectangle((at - 1, top - 1, at + width, top + height), outline=(225, 225, 225))
-        for row, text in enumerate(lines):
-            y = top + height + 3 + row * LINE
-            pen.text((left + across / 2, y), text, font=font, fill=(60, 60, 60), anchor="ma")
+        sheet.paste(image, (left, top))
+        draw.rectangle((left - 1, top - 1, left + width, top + height), outline=BORDER_COLOR)
+        for row, line in enumerate(lines):
+            middle = cell_left + cell_width / 2, top + height + 3 + row * LINE_PIXELS
+            draw.text(middle, line, font=font, fill=TEXT_COLOR, anchor="ma")
     with io.BytesIO() as file:
         sheet.save(file, "PNG")
         return file.getvalue()
 
 
-def _columns(count: int) -> int:
-    """A sheet somewhat wider than high, of those the one whose last row is fullest."""
-    wide = max(1, round(math.sqrt(1.3 * count)))
-    return min(range(max(1, wide - 2), wide + 2), key=lambda n: (-count % n, abs(n - wide), -n))
+def _num_columns(count: int) -> int:
+    """The number of columns of a grid somewhat wider than high, with its last row fullest."""
+    target = max(1, round(math.sqrt(1.3 * count)))
+    return min(
+        range(max(1, target - 2), target + 2), key=lambda n: (-count % n, abs(n - target), -n)
+    )
 
 
-def _tops(wrapped: Sequence[Sequence[str]], columns: int, height: int) -> list[int]:
-    """Where each row of images begins, and where the last one ends, in pixels."""
-    tops = [GAP]
+def _row_tops(wrapped: Sequence[Sequence[str]], columns: int, height: int) -> list[int]:
+    """The y coordinate of each row of images, and of the sheet's end."""
+    tops = [GAP_PIXELS]
     for start in range(0, len(wrapped), columns):
-        lines = max(len(lines) for lines in wrapped[start : start + columns])
-        tops.append(tops[-1] + height + lines * LINE + GAP)
+        num_lines = max(len(lines) for lines in wrapped[start : start + columns])
+        tops.append(tops[-1] + height + num_lines * LINE_PIXELS + GAP_PIXELS)
     return tops
 
 
-def load_font(size: int = TEXT) -> FreeTypeFont | ImageFont:
-    """DejaVu Sans as matplotlib carries it (accents, Greek, Cyrillic), else Pillow's own."""
-    from PIL import ImageFont
-
-    found = importlib.util.find_spec("matplotlib")  # found, not imported: that takes a while
-    for folder in (found.submodule_search_locations or []) if found else []:
+def load_font(size: int = FONT_PIXELS) -> Font:
+    """Load DejaVu Sans from matplotlib (it has accents, Greek, Cyrillic), or Pillow's font."""
+    spec = importlib.util.find_spec("matplotlib")  # finding is fast, importing takes 0.3 s
+    for folder in (spec.submodule_search_locations or []) if spec else []:
         file = Path(folder) / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf"
         if file.is_file():
             return ImageFont.truetype(str(file), size)
     return ImageFont.load_default(size)
 
 
-def _wrapped(text: str, width: int, font: FreeTypeFont | ImageFont) -> list[str]:
-    """The text in lines that fit, the last with an ellipsis where more would follow."""
+def _wrap(text: str, width: int, font: Font) -> list[str]:
+    """Break a text into at most `MAX_LINES` lines; an ellipsis marks what does not fit."""
     lines: list[str] = []
     for word in text.encode("utf-8", "replace").decode().split():
         if lines and font.getlength(f"{lines[-1]} {word}") <= width:
             lines[-1] += f" {word}"
         else:
             lines.append(word)
-    if len(lines) > LINES:
-        lines = [*lines[: LINES - 1], f"{lines[LINES - 1]}…"]
-    return [_cut(line, width, font) for line in lines]
+    if len(lines) > MAX_LINES:
+        lines = [*lines[: MAX_LINES - 1], f"{lines[MAX_LINES - 1]}…"]
+    return [_shorten(line, width, font) for line in lines]
 
 
-def _cut(line: str, width: int, font: FreeTypeFont | ImageFont) -> str:
+def _shorten(line: str, width: int, font: Font) -> str:
     if font.getlength(line) <= width:
         return line
     while line and font.getlength(f"{line}…") > width:

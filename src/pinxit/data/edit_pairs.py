@@ -1,6 +1,7 @@
-"""Pairs of images, before and after: `NAME/before.png` and `NAME/after.png` of any source.
+"""Pairs of images before and after an edit: `NAME/before.png` and `NAME/after.png`.
 
-What was asked for is the caption of the second. A source that has such pairs is one of pairs.
+Any source may contain pairs; the caption of the second image is the edit instruction. A source
+with at least one pair is a source of pairs: its other images are skipped.
 """
 
 from __future__ import annotations
@@ -14,15 +15,16 @@ from pinxit.data.images import Images, SkippedFile
 
 
 def pair_key(name: str) -> str:
-    """What both images of a pair are called alike; any other image's own name."""
+    """Return the common key of the two images of a pair, or the name of any other image."""
     path = PurePosixPath(name)
     return str(path.parent) if path.stem in ("before", "after") else name
 
 
 def join_pairs(images: Images) -> Images:
-    """One image a pair, the one after it, with the other as `before`; all else is left out.
+    """Join each pair to one image, the one after the edit, with the other in `before`.
 
-    The same images where there is no pair among them. Copies the pixels.
+    Images without a counterpart are skipped. Copies the pixels. Returns `images` itself where it
+    contains no pairs.
     """
     rows = {str(PurePosixPath(name).with_suffix("")): i for i, name in enumerate(images.names)}
     pairs = {
@@ -33,13 +35,13 @@ def join_pairs(images: Images) -> Images:
     if not pairs:
         return images
     before, after = np.array(list(pairs.values())).T
-    single = sorted(set(range(len(images))) - {*before.tolist(), *after.tolist()})
-    left = tuple(SkippedFile(images.names[i], "one of no pair") for i in single)
-    kept = dataclasses.replace(images, labels=None, label_names=()).take(after)
+    unpaired = sorted(set(range(len(images))) - {*before.tolist(), *after.tolist()})
+    skipped = tuple(SkippedFile(images.names[i], "not one of a pair") for i in unpaired)
+    edited = dataclasses.replace(images, labels=None, label_names=()).take(after)
     return dataclasses.replace(
-        kept,
+        edited,
         names=list(pairs),
         before=np.asarray(images.pixels)[before],
-        skipped=(*images.skipped, *left),
-        notes=(*images.notes, f"{len(after):,} pairs, before and after"),
+        skipped=(*images.skipped, *skipped),
+        notes=(*images.notes, f"{len(after):,} pairs of images before and after an edit"),
     )
