@@ -13,7 +13,7 @@ from benchmarks.tables import Cell, Table, median, with_ratios
 from pinxit.data.batch import DatasetInfo
 from pinxit.models.igpt import build
 from pinxit.models.igpt.config import Config
-from pinxit.models.igpt.generate import Asked, painting, painting_slowly
+from pinxit.models.igpt.generate import GenerationInputs, decode_cached, decode_reference
 from pinxit.models.igpt.model import IGPT
 from pinxit.nn.rng import per_image_uniform
 from pinxit.nn.token_sampling import SamplingParams
@@ -31,7 +31,7 @@ def generation(quick: bool) -> Iterator[Table]:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = model.to(device)
     rounds = 1 if quick else 5
-    ways: dict[str, Callable[[], object]] = {"pinxit": lambda: _paint(model)}
+    ways: dict[str, Callable[[], object]] = {"pinxit": lambda: _generate(model)}
     if importlib.util.find_spec("transformers"):
         ways["transformers, generate with its cache"] = _peer(model)
     found: dict[str, list[float]] = {name: [] for name in ways}
@@ -45,22 +45,24 @@ def generation(quick: bool) -> Iterator[Table]:
             found[name].append(time.perf_counter() - start)
     seconds = {name: median(times) for name, times in found.items()}
     yield _rates(model, seconds)
-    yield _products(model, seconds["pinxit"] / model.seq_len, rounds)
+    yield _products(model, seconds["pinxit"] / model.network.seq_len, rounds)
 
 
 def _rates(model: IGPT, seconds: dict[str, float]) -> Table:
     rows: list[tuple[Cell, ...]] = [
-        (name, BATCH * model.seq_len / taken, 1000 * taken / model.seq_len)
+        (name, BATCH * model.network.seq_len / taken, 1000 * taken / model.network.seq_len)
         for name, taken in seconds.items()
     ]
     start = time.perf_counter()
-    _slowly(model)
+    _generate_uncached(model)
     _wait()
     taken = time.perf_counter() - start
-    rows.append(("pinxit, a whole pass for each token", BATCH * model.seq_len / taken, None))
+    rows.append(
+        ("pinxit, a whole pass for each token", BATCH * model.network.seq_len / taken, None)
+    )
     peer = 1 if len(seconds) > 1 else 0
     return Table(
-        f"Painting {BATCH} images of {model.seq_len} tokens, 6 layers of 256 "
+        f"Painting {BATCH} images of {model.network.seq_len} tokens, 6 layers of 256 "
         "(must: 2.5 times generate; goal: 6)",
         ("way", "tokens/s", "ms a step", "times"),
         with_ratios(rows, 1, to=peer),
@@ -69,37 +71,40 @@ def _rates(model: IGPT, seconds: dict[str, float]) -> Table:
 
 
 @torch.inference_mode()
-def _paint(model: IGPT) -> None:
-    known = torch.full((BATCH, model.seq_len), -1)
-    asked = Asked(known, None, per_image_uniform(BATCH, model.seq_len, 0))
-    for _ in painting(model, asked, SamplingParams()):
+def _generate(model: IGPT) -> None:
+    for _ in decode_cached(model.network, _inputs(model), SamplingParams()):
         pass
 
 
 @torch.inference_mode()
-def _slowly(model: IGPT) -> None:
-    known = torch.full((BATCH, model.seq_len), -1, device=model.device)
-    chance = per_image_uniform(BATCH, model.seq_len, 0).to(model.device)
-    painting_slowly(model, Asked(known, None, chance), SamplingParams())
+def _generate_uncached(model: IGPT) -> None:
+    decode_reference(model.network, _inputs(model), SamplingParams())
+
+
+def _inputs(model: IGPT) -> GenerationInputs:
+    seq_len = model.network.seq_len
+    tokens = torch.full((BATCH, seq_len), -1)
+    inputs = GenerationInputs(tokens, None, per_image_uniform(BATCH, seq_len, 0))
+    return inputs.to(model.device)
 
 
 def _peer(model: IGPT) -> Callable[[], object]:
     from benchmarks.peer_transformers import to_image_gpt
 
     peer = to_image_gpt(model).to(model.device).eval()
-    first = torch.full((BATCH, 1), len(model.palette), device=model.device)
+    first = torch.full((BATCH, 1), model.codec.num_codes, device=model.device)
 
     def generate() -> object:
         with torch.inference_mode():
             made = peer.generate(
                 input_ids=first,
-                max_new_tokens=model.seq_len,
-                min_new_tokens=model.seq_len,
+                max_new_tokens=model.network.seq_len,
+                min_new_tokens=model.network.seq_len,
                 do_sample=True,
                 top_k=0,
                 use_cache=True,
             )
-        if made.shape != (BATCH, model.seq_len + 1):
+        if made.shape != (BATCH, model.network.seq_len + 1):
             raise RuntimeError(f"the peer made {tuple(made.shape)} tokens")
         return made
 
@@ -109,7 +114,7 @@ def _peer(model: IGPT) -> Callable[[], object]:
 def _products(model: IGPT, step: float, rounds: int) -> Table:
     """A step beside nothing but its matrix products, of the shapes that are fastest here."""
     device, width, heads = model.device, 256, 8
-    colors, tokens = len(model.palette), model.seq_len
+    colors, tokens = model.codec.num_codes, model.network.seq_len
     sizes = [(width, 3 * width), (width, width), (width, 4 * width), (4 * width, width)] * 6
     sizes.append((width, colors))
     work = [

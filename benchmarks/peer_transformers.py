@@ -65,27 +65,27 @@ def to_image_gpt(model: Any) -> Any:
     """
     from transformers import ImageGPTConfig, ImageGPTForCausalImageModeling
 
-    config, palette_size = model.config, len(model.palette)
+    config, network, palette_size = model.config, model.network, model.codec.num_codes
     peer = ImageGPTForCausalImageModeling(
         ImageGPTConfig(
             vocab_size=palette_size + 1,
-            n_positions=model.seq_len,
+            n_positions=network.seq_len,
             n_embd=config.width,
             n_layer=config.depth,
             n_head=config.heads,
             activation_function=config.activation,
-            layer_norm_epsilon=model.norm.eps,
+            layer_norm_epsilon=network.norm.eps,
             resid_pdrop=0.0,
             embd_pdrop=0.0,
             attn_pdrop=0.0,
         )
     )
-    ours = {name: tensor.detach() for name, tensor in model.state_dict().items()}
+    ours = {name: tensor.detach() for name, tensor in network.state_dict().items()}
     theirs = {
         "transformer.wte.weight": torch.cat(
-            (ours["embedding.weight"], ours["start.embedding.weight"][-1:])
+            (ours["token_embed.weight"], ours["start_token.embedding.weight"][-1:])
         ),
-        "transformer.wpe.weight": ours["places"],
+        "transformer.wpe.weight": ours["pos_embed"],
         "transformer.ln_f.weight": ours["norm.weight"],
         "lm_head.weight": ours["head.weight"],
     }

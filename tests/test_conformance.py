@@ -1,4 +1,4 @@
-"""The suite that every family passes the day its file arrives."""
+"""The conformance suite: every family in `pinxit.models` passes it, without an edit here."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from pinxit.models import build_model, family_of, get_family, list_families
 from pinxit.models.abilities import ABILITIES, abilities, require
 from pinxit.models.config import config_from_dict
 from pinxit.models.protocols import Model
-from pinxit.models.vae.config import Config as AnyConfig
+from pinxit.models.vae.config import Config as VAEConfig
 from tests.builders import blobs
 
 FAMILIES = list_families()
 
 
 def configs_of(name):
-    """Those that between them can do all that a family can."""
+    """Configurations that together have all abilities of a family."""
     module = get_family(name)
     return module.variants() if hasattr(module, "variants") else (module.Config(),)
 
 
-def fresh(config):
+def build_fresh(config):
     return build_model(config, blobs(), np.arange(48))[0]
 
 
-def told(config):
-    number = configs_of(family_of(config)).index(config)
-    return family_of(config) + (f"-{number}" if number else "")
+def config_id(config):
+    variant = configs_of(family_of(config)).index(config)
+    return family_of(config) + (f"-{variant}" if variant else "")
 
 
 CONFIGS = [config for name in FAMILIES for config in configs_of(name)]
@@ -43,35 +43,36 @@ def module(request):
     return get_family(request.param)
 
 
-@pytest.fixture(params=CONFIGS, ids=told)
+@pytest.fixture(params=CONFIGS, ids=config_id)
 def config(request):
     return request.param
 
 
-@pytest.fixture(params=CONFIGS, ids=told, scope="module")
+@pytest.fixture(params=CONFIGS, ids=config_id, scope="module")
 def model(request):
-    return fresh(request.param)
+    return build_fresh(request.param)
 
 
-def of_all_that(ability):
-    """For every configuration of which the model has an ability."""
-    able = [config for config in CONFIGS if ability in abilities(fresh(config))]
-    return pytest.mark.parametrize("model", able, ids=told, indirect=True)
+def parametrize_models_with(ability):
+    """Run a test for every configuration whose model has the ability."""
+    configs = [config for config in CONFIGS if ability in abilities(build_fresh(config))]
+    return pytest.mark.parametrize("model", configs, ids=config_id, indirect=True)
 
 
-def test_there_are_families():
+def test_families_are_found():
     assert "vae" in FAMILIES
 
 
-def test_states_what_it_is(module):
+def test_family_states_paper_config_and_abilities(module):
     assert module.__doc__
-    assert any(digit.isdigit() for digit in module.__doc__), "names the paper with its year"
+    assert any(digit.isdigit() for digit in module.__doc__), "no year of a paper"
     assert dataclasses.is_dataclass(module.Config)
     assert module.Config.__dataclass_params__.frozen
+    assert module.PUBLIC_NAME.isidentifier()
     assert set(module.ABILITIES) <= set(ABILITIES)
 
 
-def test_is_a_model_with_the_abilities_it_states(model):
+def test_model_has_only_abilities_that_its_family_states(model):
     module = get_family(family_of(model.config))
     assert isinstance(model, Model)
     assert isinstance(model, torch.nn.Module)
@@ -79,14 +80,14 @@ def test_is_a_model_with_the_abilities_it_states(model):
     assert set(abilities(model)) <= set(module.ABILITIES)
 
 
-def test_a_familys_models_have_all_abilities_it_states(module):
+def test_configs_of_a_family_together_have_all_its_abilities(module):
     configs = configs_of(module.__name__.split(".")[-1])
-    assert {name for config in configs for name in abilities(fresh(config))} == set(
+    assert {name for config in configs for name in abilities(build_fresh(config))} == set(
         module.ABILITIES
     )
 
 
-def test_resolved_configuration_has_no_open_choice_and_survives_json(module):
+def test_resolved_config_has_no_auto_and_survives_json(module):
     import json
 
     config = module.Config().resolve(blobs().info())
@@ -96,20 +97,20 @@ def test_resolved_configuration_has_no_open_choice_and_survives_json(module):
     assert config.resolve(blobs().info()) == config
 
 
-def test_unknown_key_suggests_the_near_one(module):
+def test_unknown_key_suggests_a_similar_one(module):
     name = dataclasses.fields(module.Config)[0].name
     with pytest.raises(UsageError, match=f"Did you mean '{name}'"):
         config_from_dict(module.Config, {name + "s": 1})
 
 
-def test_every_option_says_what_it_is(module):
-    """A comment beside or above each field is its help text."""
+def test_every_option_has_a_help_comment(module):
+    """The comment beside or above a field is its help text."""
     import inspect
 
     lines = inspect.getsource(module.Config).splitlines()
     for field in dataclasses.fields(module.Config):
-        at = next(i for i, line in enumerate(lines) if line.strip().startswith(f"{field.name}:"))
-        assert "#" in lines[at] or "#" in lines[at - 1], f"{field.name} has no help"
+        row = next(i for i, line in enumerate(lines) if line.strip().startswith(f"{field.name}:"))
+        assert "#" in lines[row] or "#" in lines[row - 1], f"{field.name} has no help"
 
 
 def test_loss_is_a_finite_scalar_with_named_parts_and_a_unit(model):
@@ -121,21 +122,21 @@ def test_loss_is_a_finite_scalar_with_named_parts_and_a_unit(model):
     assert loss.unit
 
 
-def test_every_parameter_learns_within_two_steps(config):
-    """The second step reaches what stands behind layers that begin at zero."""
-    model = fresh(config).train()
+def test_every_parameter_changes_within_three_steps(config):
+    """Layers after a zero-initialized one get a gradient from the second step on."""
+    model = build_fresh(config).train()
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     for _ in range(3):
         optimizer.zero_grad()
         model.loss(blobs().batch(np.arange(32))).total.backward()
         optimizer.step()
-    still = [name for name, p in model.named_parameters() if torch.equal(p, before[name])]
-    assert not still
+    unchanged = [name for name, p in model.named_parameters() if torch.equal(p, before[name])]
+    assert not unchanged
 
 
-def test_loss_falls(config):
-    model, images = fresh(config).train(), blobs()
+def test_loss_decreases(config):
+    model, images = build_fresh(config).train(), blobs()
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     losses = []
     for step in range(60):
@@ -148,7 +149,7 @@ def test_loss_falls(config):
     assert np.mean(losses[-10:]) < np.mean(losses[:10])
 
 
-def test_the_same_chance_gives_the_same_loss(model):
+def test_loss_is_deterministic_for_a_seed(model):
     batch = blobs().batch(np.arange(16))
     torch.manual_seed(7)
     first = model.loss(batch).total
@@ -156,27 +157,27 @@ def test_the_same_chance_gives_the_same_loss(model):
     assert torch.equal(first, model.loss(batch).total)
 
 
-def test_saved_and_loaded_it_gives_the_same(model):
+def test_saved_and_loaded_model_has_the_same_loss(model):
     module = get_family(family_of(model.config))
     other = module.build(
         config_from_dict(module.Config, dataclasses.asdict(model.config)), model.info
     )
-    other.load_state_dict(load(save(model.state_dict())))  # all that is kept is a tensor
+    other.load_state_dict(load(save(model.state_dict())))  # safetensors: tensors only
     batch = blobs().batch(np.arange(16))
     losses = []
-    for each in (model, other):
+    for trained in (model, other):
         torch.manual_seed(7)
-        losses.append(each.loss(batch).total)
+        losses.append(trained.loss(batch).total)
     assert torch.equal(*losses)
 
 
-@of_all_that("sample")
-def test_sampling_is_repeatable_and_image_7_is_the_same_in_any_batch(model):
-    many = model.sample(70, seed=0).pixels
-    assert many.shape == (70, *blobs().pixels.shape[1:])
-    assert np.array_equal(many, model.sample(70, seed=0).pixels)
-    assert np.array_equal(many[:8], model.sample(8, seed=0).pixels)
-    assert not np.array_equal(many[:8], model.sample(8, seed=1).pixels)
+@parametrize_models_with("sample")
+def test_samples_depend_on_seed_and_index_only(model):
+    pixels = model.sample(70, seed=0).pixels
+    assert pixels.shape == (70, *blobs().pixels.shape[1:])
+    assert np.array_equal(pixels, model.sample(70, seed=0).pixels)
+    assert np.array_equal(pixels[:8], model.sample(8, seed=0).pixels)
+    assert not np.array_equal(pixels[:8], model.sample(8, seed=1).pixels)
     for n in (0, -3):
         with pytest.raises(UsageError, match="at least 1"):
             model.sample(n)
@@ -185,15 +186,15 @@ def test_sampling_is_repeatable_and_image_7_is_the_same_in_any_batch(model):
             model.sample(2, temperature=temperature)
 
 
-@of_all_that("reconstruct")
-def test_reconstruction_is_deterministic_and_of_the_same_shape(model):
+@parametrize_models_with("reconstruct")
+def test_reconstructions_are_deterministic_and_independent(model):
     images = blobs()
-    all_of_them = model.reconstruct(images).pixels
-    assert all_of_them.shape == images.pixels.shape
-    assert np.array_equal(all_of_them[5:9], model.reconstruct(images[5:9]).pixels)
+    pixels = model.reconstruct(images).pixels
+    assert pixels.shape == images.pixels.shape
+    assert np.array_equal(pixels[5:9], model.reconstruct(images[5:9]).pixels)
 
 
-@of_all_that("encode")
+@parametrize_models_with("encode")
 def test_encoding_is_deterministic_and_decodes(model):
     images = blobs()
     posterior = model.encode(images)
@@ -203,61 +204,61 @@ def test_encoding_is_deterministic_and_decodes(model):
     assert len(model.decode(posterior.mean[:5])) == 5
 
 
-@of_all_that("embed")
-def test_embedding_is_one_vector_an_image(model):
+@parametrize_models_with("embed")
+def test_embed_returns_one_vector_per_image(model):
     vectors = model.embed(blobs())
     assert vectors.dtype == np.float32
     assert vectors.shape[0] == len(blobs())
     assert np.array_equal(vectors[2:4], model.embed(blobs()[2:4]))
 
 
-@of_all_that("score")
-def test_scores_are_finite_and_do_not_depend_on_neighbours(model):
+@parametrize_models_with("score")
+def test_scores_are_finite_and_independent(model):
     scores = model.score(blobs())
     assert scores.shape == (len(blobs()),)
     assert np.isfinite(scores).all()
     assert np.array_equal(scores[:4], model.score(blobs()[:4]))
 
 
-def missing_corners(images):
-    """Another rectangle is missing of each image, at least half a side."""
-    missing = np.zeros(images.pixels.shape[:3], bool)
+def corner_masks(images):
+    """Mask the lower right rectangle of each image, in several sizes."""
+    mask = np.zeros(images.pixels.shape[:3], bool)
     for i in range(len(images)):
-        missing[i, i % 4 :, (i // 4) % 4 :] = True
-    return missing
+        mask[i, i % 4 :, (i // 4) % 4 :] = True
+    return mask
 
 
-@of_all_that("complete")
-def test_completing_keeps_what_is_known_and_paints_the_rest(model):
+@parametrize_models_with("complete")
+def test_completion_changes_masked_pixels_only(model):
     images = blobs()
-    missing = missing_corners(images)
-    made = model.complete(images, missing, seed=0)
-    assert made.pixels.dtype == np.uint8
-    assert made.pixels.shape == images.pixels.shape
-    assert np.array_equal(made.pixels[~missing], images.pixels[~missing])
-    assert not np.array_equal(made.pixels[missing], images.pixels[missing])
+    mask = corner_masks(images)
+    completed = model.complete(images, mask, seed=0)
+    assert completed.pixels.dtype == np.uint8
+    assert completed.pixels.shape == images.pixels.shape
+    assert np.array_equal(completed.pixels[~mask], images.pixels[~mask])
+    assert not np.array_equal(completed.pixels[mask], images.pixels[mask])
 
 
-@of_all_that("complete")
-def test_completing_is_repeatable_and_does_not_see_the_neighbours_nor_what_is_missing(model):
+@parametrize_models_with("complete")
+def test_completion_depends_on_seed_and_known_pixels_only(model):
     images = blobs()
-    missing = missing_corners(images)
-    made = model.complete(images, missing, seed=3).pixels
-    assert np.array_equal(made[:5], model.complete(images[:5], missing[:5], seed=3).pixels)
-    hidden = dataclasses.replace(images, pixels=np.where(missing[..., None], 77, images.pixels))
-    assert np.array_equal(made, model.complete(hidden, missing, seed=3).pixels)
+    mask = corner_masks(images)
+    completed = model.complete(images, mask, seed=3).pixels
+    assert np.array_equal(completed[:5], model.complete(images[:5], mask[:5], seed=3).pixels)
+    changed = dataclasses.replace(images, pixels=np.where(mask[..., None], 77, images.pixels))
+    assert np.array_equal(completed, model.complete(changed, mask, seed=3).pixels)
 
 
-@of_all_that("complete")
-def test_completing_everything_and_nothing(model):
+@parametrize_models_with("complete")
+def test_completion_of_full_and_empty_masks(model):
     images = blobs(5)
-    everything = np.ones(images.pixels.shape[:3], bool)
-    assert model.complete(images, everything, seed=0).pixels.shape == images.pixels.shape
-    assert np.array_equal(model.complete(images, ~everything).pixels, images.pixels)
+    full_mask = np.ones(images.pixels.shape[:3], bool)
+    assert model.complete(images, full_mask, seed=0).pixels.shape == images.pixels.shape
+    assert np.array_equal(model.complete(images, ~full_mask).pixels, images.pixels)
 
 
-@of_all_that("complete")
-def test_a_mask_of_another_shape_is_refused(model):
+@parametrize_models_with("complete")
+def test_mask_of_another_shape_raises(model):
     with pytest.raises(UsageError, match="mask"):
         model.complete(blobs(5), np.ones((5, 4, 4), bool))
     with pytest.raises(UsageError, match="mask"):
@@ -267,19 +268,19 @@ def test_a_mask_of_another_shape_is_refused(model):
 CAPTIONS = ["a blob at the top left", "une tache en bas à droite", "a blob", "en haut", "top right"]
 
 
-@of_all_that("draw")
-def test_drawing_is_repeatable_and_does_not_see_the_other_captions(model):
-    made = model.draw(CAPTIONS, seed=1).pixels
-    assert made.shape == (5, *blobs().pixels.shape[1:])
-    assert np.array_equal(made[:2], model.draw(CAPTIONS[:2], seed=1).pixels)
-    assert np.array_equal(made[3:], model.draw(CAPTIONS[3:], seed=1, start=3).pixels)
-    assert not np.array_equal(made, model.draw(CAPTIONS, seed=2).pixels)
+@parametrize_models_with("draw")
+def test_drawn_images_depend_on_seed_and_own_caption_only(model):
+    pixels = model.draw(CAPTIONS, seed=1).pixels
+    assert pixels.shape == (5, *blobs().pixels.shape[1:])
+    assert np.array_equal(pixels[:2], model.draw(CAPTIONS[:2], seed=1).pixels)
+    assert np.array_equal(pixels[3:], model.draw(CAPTIONS[3:], seed=1, start=3).pixels)
+    assert not np.array_equal(pixels, model.draw(CAPTIONS, seed=2).pixels)
     *_, last = model.draw_stream(CAPTIONS, seed=1)
-    assert np.array_equal(last.pixels, made)
+    assert np.array_equal(last.pixels, pixels)
 
 
-@of_all_that("draw")
-def test_drawing_refuses_what_cannot_be(model):
+@parametrize_models_with("draw")
+def test_invalid_draw_options_raise(model):
     for wrong, reason in (
         ([""], "empty"),
         ([], "nothing to draw"),
@@ -295,55 +296,59 @@ def test_drawing_refuses_what_cannot_be(model):
         model.draw(CAPTIONS, temperature=float("nan"))
 
 
-@of_all_that("edit")
-def test_editing_is_repeatable_and_does_not_see_the_neighbours(model):
+@parametrize_models_with("edit")
+def test_edits_depend_on_seed_and_own_image_only(model):
     images = blobs(5)
-    made = model.edit(images, CAPTIONS, seed=1).pixels
-    assert made.shape == images.pixels.shape
-    assert np.array_equal(made[:2], model.edit(images[:2], CAPTIONS[:2], seed=1).pixels)
+    pixels = model.edit(images, CAPTIONS, seed=1).pixels
+    assert pixels.shape == images.pixels.shape
+    assert np.array_equal(pixels[:2], model.edit(images[:2], CAPTIONS[:2], seed=1).pixels)
     with pytest.raises(UsageError, match="5 images and 2 instructions"):
         model.edit(images, CAPTIONS[:2])
 
 
-@of_all_that("caption")
-def test_captions_are_ranked_and_do_not_depend_on_neighbours(model):
+@parametrize_models_with("caption")
+def test_captions_are_independent_of_other_images(model):
     images = blobs(5)
-    found = model.caption(images, language="fr", num_beams=3, num_captions=2)
-    assert [len(texts) for texts in found] == [2] * 5
-    assert all(isinstance(said.text, str) and said.log_prob < 0 for row in found for said in row)
-    few = model.caption(images[1:3], language="fr", num_beams=3, num_captions=2)
-    assert [[said.text for said in row] for row in few] == [
-        [said.text for said in row] for row in found[1:3]
+    captions = model.caption(images, language="fr", num_beams=3, num_captions=2)
+    assert [len(texts) for texts in captions] == [2] * 5
+    assert all(
+        isinstance(caption.text, str) and caption.log_prob < 0
+        for row in captions
+        for caption in row
+    )
+    subset = model.caption(images[1:3], language="fr", num_beams=3, num_captions=2)
+    assert [[caption.text for caption in row] for row in subset] == [
+        [caption.text for caption in row] for row in captions[1:3]
     ]
     with pytest.raises(UsageError, match="no language 'de'"):
         model.caption(images, language="de")
 
 
-@of_all_that("translate")
-def test_translating_gives_one_text_for_each(model):
-    found = model.translate(["a blob", "a blob at the top"], source="en", target="fr")
-    assert len(found) == 2
-    assert all(said.log_prob < 0 for said in found)
+@parametrize_models_with("translate")
+def test_translate_returns_one_text_per_input(model):
+    translations = model.translate(["a blob", "a blob at the top"], source="en", target="fr")
+    assert len(translations) == 2
+    assert all(text.log_prob < 0 for text in translations)
     with pytest.raises(UsageError, match="no language 'de'"):
         model.translate(["a blob"], source="en", target="de")
 
 
-@of_all_that("elbo")
-def test_elbo_is_below_the_importance_weighted_bounds(model):
+@parametrize_models_with("elbo")
+def test_elbo_is_below_importance_weighted_bound(model):
     images = blobs(96)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         x = model.observe(images.batch(np.arange(96)), generator)
         elbo = model.elbo(x, None, generator)
         weights = model.log_weights(x, None, 50, generator)
-    one = -(elbo.distortion + elbo.rate.sum(1)).mean()
-    fifty = (weights.logsumexp(1) - np.log(50)).mean()
-    assert one < fifty
+    bound_1 = -(elbo.distortion + elbo.rate.sum(1)).mean()
+    bound_50 = (weights.logsumexp(1) - np.log(50)).mean()
+    assert bound_1 < bound_50
 
 
-def test_what_a_model_cannot_do_names_the_families_that_can():
-    class Nothing:
-        config = AnyConfig()
+def test_missing_ability_names_families_that_have_it():
+    class WithoutAbilities:
+        config = VAEConfig()
 
     with pytest.raises(PinxitError, match=r"cannot sample; these families can: .*vae"):
-        require(Nothing(), "sample")
+        require(WithoutAbilities(), "sample")

@@ -1,7 +1,7 @@
-"""pinxit: turns a folder of images into a model that paints.
+"""pinxit: train generative models on a folder of images.
 
-The names below are the same words as the commands. None is imported before it is used, so that
-`import pinxit` takes no time.
+Names are imported on first use, so that `import pinxit` is fast. Each model family adds its
+configuration under its `PUBLIC_NAME`, for example `pinxit.VAE` (see `pinxit.models`).
 """
 
 from __future__ import annotations
@@ -13,27 +13,19 @@ if TYPE_CHECKING:
     from pinxit.data.images import Images as Images
     from pinxit.data.label_captions import captions_from_labels as captions_from_labels
     from pinxit.data.load import load_images as load_images
+    from pinxit.errors import PinxitError as PinxitError
+    from pinxit.errors import UsageError as UsageError
     from pinxit.evaluation.runner import evaluate as evaluate
-    from pinxit.models.igpt.config import Config as IGPT  # noqa: F401
-    from pinxit.models.mae.config import Config as MAE  # noqa: F401
-    from pinxit.models.seq2seq.config import Config as Seq2Seq  # noqa: F401
-    from pinxit.models.tokenizer.config import Config as ImageTokenizer  # noqa: F401
-    from pinxit.models.vae.config import Config as VAE  # noqa: F401
     from pinxit.reports import report as report
     from pinxit.runs import Run as Run
     from pinxit.runs import load as load
     from pinxit.training.api import train as train
 
-_WHERE = {
+_MODULES = {
     "load_images": "pinxit.data.load",
     "captions_from_labels": "pinxit.data.label_captions",
     "Images": "pinxit.data.images",
-    "VAE": "pinxit.models.vae:Config",
-    "MAE": "pinxit.models.mae:Config",
-    "IGPT": "pinxit.models.igpt:Config",
-    "Seq2Seq": "pinxit.models.seq2seq:Config",
-    "ImageTokenizer": "pinxit.models.tokenizer:Config",
-    "train": "pinxit.training",
+    "train": "pinxit.training.api",
     "load": "pinxit.runs",
     "Run": "pinxit.runs",
     "evaluate": "pinxit.evaluation.runner",
@@ -44,13 +36,23 @@ _WHERE = {
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _WHERE:
+    if name in _MODULES:
+        value = getattr(importlib.import_module(_MODULES[name]), name)
+    elif name[:1].isupper():  # a lower-case name is a submodule that is being imported
+        value = _family_configs().get(name)
+    else:
+        value = None
+    if value is None:
         raise AttributeError(f"module 'pinxit' has no attribute '{name}'")
-    module, _, attribute = _WHERE[name].partition(":")
-    value = getattr(importlib.import_module(module), attribute or name)
     globals()[name] = value
     return value
 
 
+def _family_configs() -> dict[str, Any]:
+    from pinxit.models import configs_by_public_name
+
+    return configs_by_public_name()
+
+
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_WHERE})
+    return sorted({*globals(), *_MODULES, *_family_configs()})

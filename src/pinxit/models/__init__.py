@@ -1,8 +1,8 @@
 """The model families: every package in this folder is one.
 
-Found by its name and nothing else: adding a file adds a family to the command line, the tests
-and the reports; deleting it removes it. Importing a family must not import torch, so that its
-options can be listed in no time; `build` may.
+Adding a folder adds a family to the package's names, the command line, the tests and the reports;
+deleting it removes the family. What a family provides is in `pinxit.models.protocols`. Importing a
+family must not import torch, so that `--help` is fast; `build` may.
 """
 
 from __future__ import annotations
@@ -21,25 +21,28 @@ if TYPE_CHECKING:
 
 
 def list_families() -> tuple[str, ...]:
-    """The names of all families, in the order of the alphabet."""
+    """Return the names of all families in alphabetical order."""
     return tuple(sorted(m.name for m in pkgutil.iter_modules(__path__) if m.ispkg))
 
 
 def get_family(name: str) -> ModuleType:
-    """The module of a family: its `Config`, its `build(config, info)` and its paper.
-
-    Raises UsageError for a name that no family has.
-    """
+    """Import a family's package by its name. Raises UsageError for an unknown name."""
     if name not in list_families():
         known = ", ".join(list_families())
         raise UsageError(
-            f"no family '{name}'; there are: {known}.{did_you_mean(name, list_families())}"
+            f"no family '{name}'. Families: {known}.{did_you_mean(name, list_families())}"
         )
     return importlib.import_module(f"{__name__}.{name}")
 
 
+def configs_by_public_name() -> dict[str, type]:
+    """Return the `Config` of each family by its `PUBLIC_NAME`: `pinxit.VAE` and the like."""
+    families = [get_family(name) for name in list_families()]
+    return {family.PUBLIC_NAME: family.Config for family in families}
+
+
 def family_of(config: Any) -> str:
-    """The name of the family that a `Config` belongs to."""
+    """Return the name of the family that a `Config` belongs to."""
     return type(config).__module__.removeprefix(f"{__name__}.").split(".")[0]
 
 
@@ -48,10 +51,10 @@ def build_model(
 ) -> tuple[Any, dict[str, Any]]:
     """Build a model for training images, with initial weights from the seed.
 
-    Returns the model and the tensors that its family fitted to the images (a palette, a text
-    tokenizer; none for most families). They are in the model already; a run folder keeps them, so
-    that the model can be built without the images. `tokenizer` is the image tokenizer that the
-    configuration names, loaded. Raises UsageError if the configuration does not fit the images.
+    Returns the model, and the tensors that its family fitted to the images: a palette or a text
+    tokenizer, for example. The model holds them already; a run folder saves them, so that the model
+    can be built without the images. `tokenizer` is the trained model of the configuration's
+    `image_tokenizer`. Raises UsageError if the configuration does not fit the images.
     """
     import torch
 

@@ -2,6 +2,7 @@
 
 A family is a package in `pinxit.models`. Its `__init__` has
 
+    PUBLIC_NAME            the name of its `Config` in `pinxit`: `pinxit.VAE`
     Config                 a frozen dataclass; the comment above a field is its help text;
                            `Config.resolve(info)` returns one with every open option chosen
     build(config, info)    the model: a torch module that is a `Model`

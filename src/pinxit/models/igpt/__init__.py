@@ -1,9 +1,9 @@
-"""iGPT, images as sequences of tokens (Chen et al. 2020, "Generative Pretraining from Pixels").
+"""iGPT: a transformer over image tokens (Chen 2020, "Generative Pretraining from Pixels").
 
-    x -> blocks of pixels -> the nearest colours of a palette: x_1 .. x_T, row by row -> transformer
+    x -> patches -> palette colors, or codes of an image tokenizer: x_1 .. x_T -> transformer
 
-trained on every token given those before, p(x) = prod_t p(x_t given x_1 .. x_(t-1)), which is an
-exact likelihood and paints token by token; or as BERT is, on hidden tokens given all others.
+trained autoregressively, p(x) = prod_t p(x_t | x_1 .. x_(t-1)): an exact likelihood, sampled token
+by token; or with the BERT objective, which predicts masked tokens from all others.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from pinxit.models.igpt.prepare import prepare as prepare
 if TYPE_CHECKING:
     from pinxit.models.igpt.model import IGPT
 
+PUBLIC_NAME = "IGPT"
 ABILITIES = ("sample", "complete", "score", "embed")
 
 
 def build(config: Config, info: DatasetInfo) -> IGPT:
-    """The model of a configuration, for images with these facts."""
+    """Build the model of a configuration, for images with this `info`."""
     from pinxit.models.igpt.model import IGPT
 
     return IGPT(config.resolve(info), info)

@@ -1,37 +1,35 @@
-"""One token's step through the transformer, with little besides its matrix products.
+"""One decoding step of a causal `TokenTransformer`, with few operations beside matrix products.
 
-The numbers are those of `IGPT.logits`, in another order of operations:
+Computes the logits of `TokenTransformer.logits`, in another order of operations:
 
-- keys and values of all steps lie in a cache of fixed shape;
-- a column is a sequence: `[width, batch]` is what tall matrices are multiplied by fastest;
-- gains and biases of norms are multiplied into the matrices behind them. What a layer norm takes
-  away, the mean, is taken from all that is added to the residual stream, so that an RMS is left;
-- 1 / sqrt(head) is in the queries' matrix; x sigmoid(1.702 x) is silu(1.702 x) / 1.702, and the
-  factors are in the matrices before and behind;
-- no module is called: a small batch's products take as long as a few calls from Python.
+- keys and values of all steps are in a cache of fixed shape;
+- a column is a sequence: tall matrices multiply `[width, batch]` fastest;
+- gains and biases of norms are folded into the matrices after them. The mean that a layer norm
+  subtracts is subtracted from everything added to the residual stream, which leaves an RMS norm;
+- 1 / sqrt(head_dim) is folded into the queries' matrix; x sigmoid(1.702 x) is
+  silu(1.702 x) / 1.702, with the factors folded into the matrices before and after it;
+- no module is called: the products of a small batch take as long as a few Python calls.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from pinxit.models.igpt.network import TokenTransformer
 from pinxit.nn.positions import apply_rotary
 from pinxit.nn.transformer import Block
 
-if TYPE_CHECKING:
-    from pinxit.models.igpt.model import IGPT
-
-QUICK = 1.702
+QUICK_GELU_SCALE = 1.702
 Columns = Float[Tensor, "width batch"]
 
 
 class Linear(NamedTuple):
-    """A x + b of columns x; A is `[outputs, inputs]`, b `[outputs, 1]`."""
+    """A x + b for columns x; A is `[outputs, inputs]`, b `[outputs, 1]`."""
 
     matrix: Tensor
     bias: Tensor
@@ -40,8 +38,8 @@ class Linear(NamedTuple):
         return torch.addmm(self.bias, self.matrix, x)
 
 
-class Layer(NamedTuple):
-    """A block's matrices."""
+class LayerWeights(NamedTuple):
+    """The matrices of one transformer block."""
 
     qkv: Linear
     out: Linear
@@ -49,84 +47,95 @@ class Layer(NamedTuple):
     down: Linear
 
 
-class Cache(NamedTuple):
-    """A layer's keys and values of fixed shape, and views of them as products want them."""
+class FlatKVCache(NamedTuple):
+    """A layer's keys and values of fixed shape, and views of them as `bmm` needs them."""
 
-    whole: Tensor  # two batch heads tokens head
-    keys: Tensor  # batch-and-heads head tokens
-    values: Tensor  # batch-and-heads tokens head
+    storage: Float[Tensor, "two batch heads tokens head_dim"]
+    keys: Float[Tensor, "batch_heads head_dim tokens"]
+    values: Float[Tensor, "batch_heads tokens head_dim"]
 
     @classmethod
-    def empty(cls, whole: Tensor) -> Cache:
-        keys, values = whole.flatten(1, 2)
-        return cls(whole, keys.transpose(1, 2), values)
+    def from_storage(cls, storage: Tensor) -> FlatKVCache:
+        keys, values = storage.flatten(1, 2)
+        return cls(storage, keys.transpose(1, 2), values)
 
 
-class Steps:
-    """The steps of a batch of sequences, from the first position on."""
+class CachedDecoder:
+    """Decodes a batch of sequences, one position after another."""
 
-    def __init__(self, model: IGPT, batch: int) -> None:
-        assert model.config.width and model.config.heads, "a resolved configuration"
-        self.width, self.heads, self.batch = model.config.width, model.config.heads, batch
-        assert isinstance(model.norm, nn.LayerNorm | nn.RMSNorm)
-        self.centred = isinstance(model.norm, nn.LayerNorm)
-        self.eps = torch.as_tensor(model.norm.eps, device=model.device)
-        self.layers = [_layer(layer, self.heads, self.centred) for layer in model.layers]  # type: ignore[arg-type]
-        self.activation = F.silu if model.config.activation == "quick_gelu" else F.gelu
-        self.head = _folded(model.norm, model.head.weight, None)
-        self.places, self.rotation = model.places, model.rotation(model.seq_len)
-        shape = (2, batch, self.heads, model.seq_len, self.width // self.heads)
-        self.caches = [Cache.empty(model.head.weight.new_empty(shape)) for _ in self.layers]
+    def __init__(self, network: TokenTransformer, batch: int) -> None:
+        norm = network.norm
+        assert isinstance(norm, nn.LayerNorm | nn.RMSNorm)
+        self.batch, self.num_heads = batch, network.num_heads
+        self.width = network.num_heads * network.head_dim
+        self.centered = isinstance(norm, nn.LayerNorm)
+        self.eps = torch.as_tensor(norm.eps, device=network.device)
+        self.layers = [
+            _fold_block(block, network.num_heads, self.centered)
+            for block in network.layers
+            if isinstance(block, Block)
+        ]
+        self.quick_gelu = any(
+            isinstance(block, Block) and block.activation is not F.gelu for block in network.layers
+        )
+        self.activation = F.silu if self.quick_gelu else F.gelu
+        self.head = _fold_norm(norm, network.head.weight, None)
+        self.pos_embed, self.rotary = network.pos_embed, network.rotary()
+        shape = (2, batch, network.num_heads, network.seq_len, network.head_dim)
+        self.caches = [
+            FlatKVCache.from_storage(network.head.weight.new_empty(shape)) for _ in self.layers
+        ]
 
     def __call__(
-        self, h: Float[Tensor, "batch width"], t: int, wanted: bool = True
-    ) -> Float[Tensor, "batch colors"] | None:
-        """The scores of the token at position `t`, of which `h` is what is before it.
+        self, h: Float[Tensor, "batch width"], t: int, need_logits: bool = True
+    ) -> Float[Tensor, "batch vocab"] | None:
+        """Return the logits of the token at position t; None unless `need_logits`.
 
-        Positions come one after another. Scores that are not `wanted` are not made.
+        `h` is the embedding of the token before it (the start token at t = 0). Call with
+        t = 0, 1, 2, ... in order.
         """
-        h = h if self.places is None else h + self.places[t]
-        x = (h - h.mean(1, keepdim=True) if self.centred else h).t().contiguous()
+        h = h if self.pos_embed is None else h + self.pos_embed[t]
+        x = (h - h.mean(1, keepdim=True) if self.centered else h).t().contiguous()
         for layer, cache in zip(self.layers, self.caches, strict=True):
-            x = x + layer.out(self._mixed(layer.qkv(self._normalised(x)), cache, t))
-            x = x + layer.down(self.activation(layer.up(self._normalised(x))))
-        if not wanted:
+            x = x + layer.out(self._attend(layer.qkv(self._rms_norm(x)), cache, t))
+            x = x + layer.down(self.activation(layer.up(self._rms_norm(x))))
+        if not need_logits:
             return None
-        return torch.addmm(self.head.bias.t(), self._normalised(x).t(), self.head.matrix.t())
+        return torch.addmm(self.head.bias.t(), self._rms_norm(x).t(), self.head.matrix.t())
 
-    def _normalised(self, x: Columns) -> Columns:
+    def _rms_norm(self, x: Columns) -> Columns:
         norms = torch.linalg.vector_norm(x, dim=0)
         return x * torch.addcmul(self.eps, norms, norms, value=1 / self.width).rsqrt_()
 
-    def _mixed(self, qkv: Columns, cache: Cache, t: int) -> Columns:
-        """What attention takes from all positions up to this one."""
-        qkv = qkv.view(3, self.heads, -1, self.batch).permute(0, 3, 1, 2)  # 3 batch heads head
-        if self.rotation is not None:
-            cos, sin = self.rotation
+    def _attend(self, qkv: Columns, cache: FlatKVCache, t: int) -> Columns:
+        """Attend from position t to itself and all before; append its key and value."""
+        qkv = qkv.view(3, self.num_heads, -1, self.batch).permute(0, 3, 1, 2)  # 3 batch heads dim
+        if self.rotary is not None:
+            cos, sin = self.rotary
             qkv = torch.cat((apply_rotary(qkv[:2], (cos[t], sin[t])), qkv[2:]))
-        query, new = qkv.split((1, 2))
-        cache.whole.select(3, t).copy_(new)
-        query = query.reshape(self.batch * self.heads, 1, -1)
-        shares = torch.bmm(query, cache.keys.narrow(2, 0, t + 1)).softmax(-1)
-        return torch.bmm(shares, cache.values.narrow(1, 0, t + 1)).view(self.batch, -1).t()
+        query, key_value = qkv.split((1, 2))
+        cache.storage.select(3, t).copy_(key_value)
+        query = query.reshape(self.batch * self.num_heads, 1, -1)
+        weights = torch.bmm(query, cache.keys.narrow(2, 0, t + 1)).softmax(-1)
+        return torch.bmm(weights, cache.values.narrow(1, 0, t + 1)).view(self.batch, -1).t()
 
 
-def _layer(block: Block, heads: int, centred: bool) -> Layer:
-    qkv = _folded(block.norm1, block.attention.qkv.weight, block.attention.qkv.bias)
+def _fold_block(block: Block, num_heads: int, centered: bool) -> LayerWeights:
+    qkv = _fold_norm(block.norm1, block.attention.qkv.weight, block.attention.qkv.bias)
     width = qkv.matrix.shape[1]
     scale = torch.ones_like(qkv.bias)
-    scale[:width] = (width // heads) ** -0.5
+    scale[:width] = (width // num_heads) ** -0.5
     qkv = Linear(qkv.matrix * scale, qkv.bias * scale)
-    out, down = (_ending(part, centred) for part in (block.attention.out, block.down))
-    up = _folded(block.norm2, block.up.weight, block.up.bias)
+    out, down = (_center_output(layer, centered) for layer in (block.attention.out, block.down))
+    up = _fold_norm(block.norm2, block.up.weight, block.up.bias)
     if block.activation is not F.gelu:
-        up = Linear(QUICK * up.matrix, QUICK * up.bias)
-        down = Linear(down.matrix / QUICK, down.bias)
-    return Layer(qkv, out, up, down)
+        up = Linear(QUICK_GELU_SCALE * up.matrix, QUICK_GELU_SCALE * up.bias)
+        down = Linear(down.matrix / QUICK_GELU_SCALE, down.bias)
+    return LayerWeights(qkv, out, up, down)
 
 
-def _folded(norm: nn.Module, weight: Tensor, bias: Tensor | None) -> Linear:
-    """A linear layer behind a norm's gain and bias, as one behind the bare norm."""
+def _fold_norm(norm: nn.Module, weight: Tensor, bias: Tensor | None) -> Linear:
+    """Fold a norm's gain and bias into the linear layer after it."""
     assert isinstance(norm, nn.LayerNorm | nn.RMSNorm)
     assert norm.weight is not None
     total = weight.new_zeros(len(weight)) if bias is None else bias
@@ -135,9 +144,9 @@ def _folded(norm: nn.Module, weight: Tensor, bias: Tensor | None) -> Linear:
     return Linear(weight * norm.weight, total[:, None])
 
 
-def _ending(layer: nn.Linear, centred: bool) -> Linear:
-    """A branch's last layer; what it adds has no mean where norms would take it away."""
+def _center_output(layer: nn.Linear, centered: bool) -> Linear:
+    """The last layer of a residual branch, with outputs of mean 0 where norms are centered."""
     matrix, bias = layer.weight, layer.bias[:, None]
-    if centred:
+    if centered:
         matrix, bias = matrix - matrix.mean(0), bias - bias.mean()
     return Linear(matrix, bias)

@@ -1,4 +1,4 @@
-"""Options of iGPT."""
+"""Options of iGPT. The comment above a field is its help on the command line."""
 
 from __future__ import annotations
 
@@ -11,172 +11,177 @@ from pinxit.data.batch import DatasetInfo
 from pinxit.errors import UsageError
 from pinxit.models.config import choose_num_heads
 
-CONTEXT = 1_024  # tokens: attention's time grows with their square
-
-ENOUGH = 256  # tokens, where the block is chosen
-
-BITS = 9  # of a binary block: 512 tokens
+MAX_TOKENS = 1_024  # per image: the cost of attention grows with the square
+MAX_DEFAULT_TOKENS = 256  # where the patch size is chosen
+MAX_BINARY_BITS = 9  # pixel values per patch of a binary palette, which has 2^bits colors
+SMALL_IMAGE = 256  # pixel values; up to here the default network is smaller
 
 
 @dataclass(frozen=True)
 class Config:
-    """iGPT: what is None or `auto` is chosen from the images."""
+    """iGPT. None or `auto`: chosen from the images."""
 
-    # pixels a side of what one token stands for; None: the smallest that makes at most 256 tokens
+    # patch size of a token in pixels; None: the smallest that gives at most 256 tokens
     patch_size: int | None = None
-    # binary: every block of black and white, nothing is lost; levels: the grey levels of single
-    # pixels; kmeans: the centres of so many clusters of blocks
+    # binary: all black-and-white patches; levels: grey levels of single pixels; kmeans: cluster
+    # centers of the training patches
     palette: Literal["auto", "binary", "levels", "kmeans"] = "auto"
-    # run of an image tokenizer whose codes are the tokens, in place of a palette's colours
+    # run of an image tokenizer whose codes are the tokens, in place of a palette
     image_tokenizer: str | None = None
     # how the image tokenizer is built (family, config, dataset info); set in training
     image_tokenizer_spec: dict[str, Any] | None = dataclasses.field(
         default=None, metadata={"internal": True}
     )
-    # tokens there are; None: 512, or all that the images have where those are fewer
+    # number of palette colors; None: 512, or all distinct patches if there are fewer
     palette_size: int | None = None
-    # dynamic draws each pixel anew as black or white with its grey value as probability, static
-    # cuts at one half; auto: static where all pixels are 0 or 255
+    # dynamic samples each pixel as black or white by its grey value, anew in each step; static
+    # thresholds at one half; auto: static if all pixels are 0 or 255
     binarize: Literal["auto", "none", "dynamic", "static"] = "auto"
-    # autoregressive: each token from those before; bert: hidden tokens from all others
-    objective: Literal["autoregressive", "masked"] = "autoregressive"
-    # share of the tokens that bert hides
+    # autoregressive: predict each token from those before it; masked: predict masked tokens from
+    # all others; bert: the paper's name of masked
+    objective: Literal["autoregressive", "masked", "bert"] = "autoregressive"
+    # fraction of the tokens that are masked, with --objective masked
     mask_ratio: float = 0.15
-    # a learned vector for each place, or queries and keys turned by it (Su 2021)
+    # learned positional embeddings, or rotary (RoPE, Su 2021)
     pos_embed: Literal["learned", "rotary"] = "learned"
-    # numbers a token has; None: chosen
+    # embedding dimension
     width: int | None = None
-    # layers; None: chosen
+    # transformer layers
     depth: int | None = None
-    # attention heads; None: chosen
+    # attention heads
     heads: int | None = None
-    # layer, or rms without mean and bias as in the paper's code
+    # layer norm, or RMS norm as in the paper's code
     norm: Literal["layer", "rms"] = "rms"
-    # gelu, or its approximation by a sigmoid as in the paper's code
+    # gelu, or its sigmoid approximation as in the paper's code
     activation: Literal["gelu", "quick_gelu"] = "quick_gelu"
-    # share of the numbers in each layer's output that are dropped in training
+    # dropout probability, after each layer
     dropout: float = 0.0
-    # label: the first token is the image's label
+    # label: the label's embedding replaces the start token
     condition: Literal["none", "label"] = "none"
-    # share of training images whose label is hidden, so that one model also paints without
+    # probability of dropping a training image's label, so that the model also samples without one
     label_dropout: float = 0.1
 
     def __post_init__(self) -> None:
+        if self.objective == "bert":
+            object.__setattr__(self, "objective", "masked")
         for name in ("patch_size", "width", "depth", "heads"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UsageError(f"{name} must be at least 1, not {value}.")
         if self.palette_size is not None and self.palette_size < 2:
-            raise UsageError(f"colors must be at least 2, not {self.palette_size}.")
+            raise UsageError(f"palette_size must be at least 2, not {self.palette_size}.")
         if not 0 < self.mask_ratio < 1:
             raise UsageError(
-                f"mask_ratio lies between 0 and 1 (0.15 hides 15 tokens in 100), "
+                f"mask_ratio must be between 0 and 1 (0.15 masks 15 of 100 tokens), "
                 f"not {self.mask_ratio:g}."
             )
         if not 0 <= self.label_dropout <= 1:
-            raise UsageError(f"condition_dropout is a share from 0 to 1, not {self.label_dropout}.")
+            raise UsageError(f"label_dropout must be from 0 to 1, not {self.label_dropout}.")
         if not 0 <= self.dropout < 1:
-            raise UsageError(f"dropout is a share below 1, not {self.dropout}.")
+            raise UsageError(f"dropout must be at least 0 and below 1, not {self.dropout}.")
         if self.width is not None and self.heads is not None and self.width % self.heads:
             raise UsageError(f"heads {self.heads} does not divide width {self.width}.")
 
     def resolve(self, info: DatasetInfo) -> Config:
-        """The same with every choice made that the images' facts decide.
+        """Return the configuration with every None and `auto` chosen from the images.
 
-        `palette_size` of a palette that is taken from the images stays open until `prepare`.
-        Raises UsageError for a block that does not divide the images, or makes too many tokens.
+        The size of a fitted palette stays None until `prepare`. Raises UsageError for a patch size
+        that does not divide the images or gives too many tokens, and for a palette that does not
+        fit the patch size.
         """
         if self.condition == "label" and not info.label_names:
             raise UsageError("--condition label needs images with labels; these have none.")
+        sized = self._resolve_network(info)
         if self.image_tokenizer is not None:
-            return self._of_a_tokenizer(info)
+            return sized._resolve_image_tokenizer()
+        return sized._resolve_palette(info)
+
+    def _resolve_network(self, info: DatasetInfo) -> Config:
+        small = info.dims <= SMALL_IMAGE
+        width = self.width or (128 if small else 192)
+        return dataclasses.replace(
+            self,
+            width=width,
+            depth=self.depth or (4 if small else 6),
+            heads=self.heads or choose_num_heads(width),
+        )
+
+    def _resolve_image_tokenizer(self) -> Config:
+        """The patch size and the number of codes are set in `prepare`, by the tokenizer."""
+        if self.palette not in ("auto", "kmeans") or self.binarize not in ("auto", "none"):
+            raise UsageError(
+                "--image-tokenizer replaces the palette: leave out --palette and --binarize."
+            )
+        return dataclasses.replace(self, palette="kmeans", binarize="none")
+
+    def _resolve_palette(self, info: DatasetInfo) -> Config:
         binarize = self.binarize
         if binarize == "auto":
-            binarize = (
-                "static" if info.binary_fraction == 1 and self.palette != "kmeans" else "none"
-            )
+            black_and_white = info.binary_fraction == 1 and self.palette != "kmeans"
+            binarize = "static" if black_and_white else "none"
         binary = self.palette == "binary" or (self.palette == "auto" and binarize != "none")
         patch_size = _choose_patch_size(self.patch_size, info, binary)
         palette = self.palette
         if palette == "auto":
-            palette = "binary" if binary else "levels" if _single(patch_size, info) else "kmeans"
+            single = _is_single_value(patch_size, info)
+            palette = "binary" if binary else "levels" if single else "kmeans"
         if palette == "binary" and binarize == "none":
             binarize = "static"
-        _possible(palette, patch_size, binarize, self.palette_size, info)
-        return dataclasses.replace(
-            self._sized(info),
-            patch_size=patch_size,
-            palette=palette,
-            binarize=binarize,
-            palette_size=2 ** (patch_size**2 * info.channels)
-            if palette == "binary"
-            else self.palette_size,
+        resolved = dataclasses.replace(
+            self, patch_size=patch_size, palette=palette, binarize=binarize
         )
-
-    def _of_a_tokenizer(self, info: DatasetInfo) -> Config:
-        """Its codes' number and block are known when it is loaded, in `prepare`."""
-        if self.palette not in ("auto", "kmeans") or self.binarize not in ("auto", "none"):
-            raise UsageError(
-                "--image-tokenizer takes the place of a palette: leave out --palette, --binarize."
-            )
-        return dataclasses.replace(self._sized(info), palette="kmeans", binarize="none")
-
-    def _sized(self, info: DatasetInfo) -> Config:
-        width = self.width or (128 if info.dims <= 256 else 192)
-        return dataclasses.replace(
-            self,
-            width=width,
-            depth=self.depth or (4 if info.dims <= 256 else 6),
-            heads=self.heads or choose_num_heads(width),
-        )
+        _check_palette(resolved, patch_size, info)
+        if palette != "binary":
+            return resolved
+        return dataclasses.replace(resolved, palette_size=2 ** (patch_size**2 * info.channels))
 
 
-def _single(patch_size: int, info: DatasetInfo) -> bool:
+def _is_single_value(patch_size: int, info: DatasetInfo) -> bool:
+    """Whether a patch is a single grey pixel."""
     return patch_size == 1 and info.channels == 1
 
 
-def _choose_patch_size(asked: int | None, info: DatasetInfo, binary: bool) -> int:
-    """Pixels a side of a token's block."""
+def _choose_patch_size(patch_size: int | None, info: DatasetInfo, binary: bool) -> int:
     common = math.gcd(info.height, info.width)
-    divide = [n for n in range(1, common + 1) if common % n == 0]
-    tokens = {n: (info.height // n) * (info.width // n) for n in divide}
+    divisors = [n for n in range(1, common + 1) if common % n == 0]
+    num_tokens = {n: (info.height // n) * (info.width // n) for n in divisors}
     size = f"{info.width} x {info.height}"
-    fit = [n for n in divide if tokens[n] <= CONTEXT]
+    fitting = [n for n in divisors if num_tokens[n] <= MAX_TOKENS]
     if binary:
-        fit = [n for n in fit if n**2 * info.channels <= BITS]
-    names = ", ".join(map(str, fit)) or "none; choose another --size"
-    if asked is not None and asked not in divide:
+        fitting = [n for n in fitting if n**2 * info.channels <= MAX_BINARY_BITS]
+    names = ", ".join(map(str, fitting)) or "none; choose another --size"
+    if patch_size is not None and patch_size not in divisors:
         raise UsageError(
-            f"block {asked} does not divide images of {size}; these do and fit: {names}."
+            f"patch_size {patch_size} does not divide images of {size}; these do and fit: {names}."
         )
-    if asked is not None and tokens[asked] > CONTEXT:
+    if patch_size is not None and num_tokens[patch_size] > MAX_TOKENS:
         raise UsageError(
-            f"images of {size} in blocks of {asked} are {tokens[asked]:,} tokens; the context "
-            f"holds {CONTEXT:,}. Blocks that fit: {names}."
+            f"images of {size} with patch_size {patch_size} are {num_tokens[patch_size]:,} tokens, "
+            f"above the maximum of {MAX_TOKENS:,}. Patch sizes that fit: {names}."
         )
-    if not fit:
+    if not fitting:
         raise UsageError(
-            f"images of {size} do not fit a context of {CONTEXT:,} tokens in blocks of "
-            f"{', '.join(map(str, divide))} pixels; choose a smaller --size."
+            f"images of {size} are more than {MAX_TOKENS:,} tokens for every patch_size that "
+            f"divides them ({', '.join(map(str, divisors))}); choose a smaller --size."
         )
-    return asked or next((n for n in fit if tokens[n] <= ENOUGH), fit[-1])
+    default = next((n for n in fitting if num_tokens[n] <= MAX_DEFAULT_TOKENS), fitting[-1])
+    return patch_size or default
 
 
-def _possible(
-    palette: str, patch_size: int, binarize: str, palette_size: int | None, info: DatasetInfo
-) -> None:
-    """Raises UsageError for a palette that does not go with the block or the number of colours."""
+def _check_palette(config: Config, patch_size: int, info: DatasetInfo) -> None:
+    """Raises UsageError for a palette that does not fit the patch size, its size or binarize."""
+    palette, palette_size = config.palette, config.palette_size
     bits = patch_size**2 * info.channels
-    if palette == "binary" and bits > BITS:
+    if palette == "binary" and bits > MAX_BINARY_BITS:
         raise UsageError(
-            f"a binary palette of blocks of {patch_size} pixels has 2^{bits} colours; "
-            "take a smaller --patch-size, or --palette kmeans."
+            f"a binary palette of patch_size {patch_size} has 2^{bits} colors; choose a smaller "
+            "--patch-size, or --palette kmeans."
         )
     if palette == "binary" and palette_size not in (None, 2**bits):
-        raise UsageError(f"a binary palette here has {2**bits} colours, not {palette_size}.")
-    if palette == "levels" and not _single(patch_size, info):
-        raise UsageError("--palette levels is of single grey pixels: --patch-size 1 --color grey.")
+        raise UsageError(f"a binary palette here has {2**bits} colors, not {palette_size}.")
+    if palette == "levels" and not _is_single_value(patch_size, info):
+        raise UsageError("--palette levels needs --patch-size 1 and --color grey.")
     if palette == "levels" and palette_size is not None and palette_size > 256:
-        raise UsageError(f"there are 256 grey levels, not {palette_size}.")
-    if palette != "binary" and binarize in ("dynamic", "static"):
-        raise UsageError(f"--binarize {binarize} goes with --palette binary, not {palette}.")
+        raise UsageError(f"--palette levels has at most 256 colors, not {palette_size}.")
+    if palette != "binary" and config.binarize in ("dynamic", "static"):
+        raise UsageError(f"--binarize {config.binarize} needs --palette binary, not {palette}.")

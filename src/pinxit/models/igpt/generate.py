@@ -1,104 +1,118 @@
-"""Token by token to whole images: what to ask for, the obvious way, and the fast one.
+"""Generate image tokens: cached decoding, its reference, and iterative decoding for masked models.
 
-All ways take the same uniform numbers, one a token, and pick by the inverse of the distribution
-function: an image is a function of its numbers alone.
+All use the same uniform numbers, one per token, and sample by inversion of the distribution
+function: an image is a function of its own numbers only.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from pinxit.models.igpt.cached_decoder import Steps
+from pinxit.models.igpt.cached_decoder import CachedDecoder
+from pinxit.models.igpt.network import TokenTransformer
 from pinxit.nn.token_sampling import SamplingParams
 
-if TYPE_CHECKING:
-    from pinxit.models.igpt.model import IGPT
-
-AT_ONCE = 32  # images; always as many, so that an image's neighbours do not change its rounding
-UNMASK_STEPS = 16  # of a BERT's iterative unmasking
+DECODE_BATCH = 32  # images; batches are padded to it, so that rounding does not depend on n
+MAX_UNMASK_STEPS = 16  # of masked decoding
 
 Tokens = Int64[Tensor, "n tokens"]
 
 
-class Asked(NamedTuple):
-    """What is to be filled in."""
+class GenerationInputs(NamedTuple):
+    """Tokens to keep, labels, and the uniform numbers to sample with."""
 
-    known: Tokens  # -1 where a token is to be painted
+    tokens: Tokens  # -1 where a token is to be generated
     labels: Int64[Tensor, " n"] | None
-    chance: Float[Tensor, "n two tokens"]  # from 0 to 1: for a token, and for a BERT's order
+    uniforms: Float[Tensor, "n two tokens"]  # in [0, 1); the second: order of masked decoding
+
+    def select(self, rows: Tensor) -> GenerationInputs:
+        labels = None if self.labels is None else self.labels[rows]
+        return GenerationInputs(self.tokens[rows], labels, self.uniforms[rows])
+
+    def to(self, device: torch.device) -> GenerationInputs:
+        labels = None if self.labels is None else self.labels.to(device)
+        return GenerationInputs(self.tokens.to(device), labels, self.uniforms.to(device))
 
 
 @torch.inference_mode()
-def filling(model: IGPT, asked: Asked, chances: SamplingParams) -> Iterator[Tokens]:
-    """All tokens as they come: after each row of them (a BERT: each step), -1 for those to come.
+def generate(
+    network: TokenTransformer, inputs: GenerationInputs, sampling: SamplingParams
+) -> Iterator[Tokens]:
+    """Generate the missing tokens in batches of `DECODE_BATCH` images.
 
-    Images go together in equal numbers, the last ones filled up.
+    Yields the tokens of all n images after each row (masked models: after each step), with -1 for
+    those still missing.
     """
-    n, way = len(asked.known), painting if model.causal else unmasking
-    tokens = asked.known.clone()
-    for start in range(0, n, AT_ONCE):
-        rows = (torch.arange(AT_ONCE) + start).clamp(max=n - 1)
-        few = Asked(
-            asked.known[rows],
-            None if asked.labels is None else asked.labels[rows],
-            asked.chance[rows],
-        )
-        for made in way(model, few, chances):
-            tokens[start : start + AT_ONCE] = made[: n - start].cpu()
+    n = len(inputs.tokens)
+    decode = decode_cached if network.causal else decode_masked
+    tokens = inputs.tokens.clone()
+    for start in range(0, n, DECODE_BATCH):
+        rows = (torch.arange(DECODE_BATCH) + start).clamp(max=n - 1)
+        for generated in decode(network, inputs.select(rows).to(network.device), sampling):
+            tokens[start : start + DECODE_BATCH] = generated[: n - start].cpu()
             yield tokens.clone()
 
 
-def painting(model: IGPT, asked: Asked, chances: SamplingParams) -> Iterator[Tokens]:
-    """Token after token in raster order with a cache of keys and values; yields after each row."""
-    device = model.device
-    tokens, chance = asked.known.to(device), asked.chance[:, 0].to(device)
-    tokens = tokens.clone()
-    due = (asked.known < 0).any(0).tolist()  # where no image has a token to paint, none is picked
-    last = max((t for t, any_due in enumerate(due) if any_due), default=-1)
-    labels = None if asked.labels is None else asked.labels.to(device)
-    steps = Steps(model, len(tokens))
-    h = model.start(labels, len(tokens))
+def decode_cached(
+    network: TokenTransformer, inputs: GenerationInputs, sampling: SamplingParams
+) -> Iterator[Tokens]:
+    """Generate token by token in raster order with a key/value cache; yield after each row."""
+    tokens, uniforms = inputs.tokens.clone(), inputs.uniforms[:, 0]
+    missing = (tokens < 0).any(0).tolist()  # positions where some image needs a token
+    last = max((t for t, is_missing in enumerate(missing) if is_missing), default=-1)
+    decoder = CachedDecoder(network, len(tokens))
+    h = network.start_token(inputs.labels, len(tokens))
     for t in range(last + 1):
-        scores = steps(h, t, wanted=due[t])
-        if scores is not None:
-            picked = chances.sample(scores, chance[:, t])
-            tokens[:, t] = torch.where(tokens[:, t] < 0, picked, tokens[:, t])
-        if (t + 1) % model.columns == 0 or t == last:
+        logits = decoder(h, t, need_logits=missing[t])
+        if logits is not None:
+            sampled = sampling.sample(logits, uniforms[:, t])
+            tokens[:, t] = torch.where(tokens[:, t] < 0, sampled, tokens[:, t])
+        if (t + 1) % network.columns == 0 or t == last:
             yield tokens
-        h = model.embedding(tokens[:, t])
+        h = network.token_embed(tokens[:, t])
     if last < 0:
         yield tokens
 
 
-def painting_slowly(model: IGPT, asked: Asked, chances: SamplingParams) -> Tokens:
-    """The same by a whole forward pass for each token: the reference."""
-    tokens = asked.known.clone()
-    for t in range(model.seq_len):
-        scores = model.logits(tokens.clamp(min=0), asked.labels)[:, t]
-        picked = chances.sample(scores, asked.chance[:, 0, t])
-        tokens[:, t] = torch.where(tokens[:, t] < 0, picked, tokens[:, t])
+def decode_reference(
+    network: TokenTransformer, inputs: GenerationInputs, sampling: SamplingParams
+) -> Tokens:
+    """`decode_cached` with a full forward pass per token."""
+    tokens = inputs.tokens.clone()
+    for t in range(network.seq_len):
+        logits = network.logits(tokens.clamp(min=0), inputs.labels)[:, t]
+        sampled = sampling.sample(logits, inputs.uniforms[:, 0, t])
+        tokens[:, t] = torch.where(tokens[:, t] < 0, sampled, tokens[:, t])
     return tokens
 
 
-def unmasking(model: IGPT, asked: Asked, chances: SamplingParams) -> Iterator[Tokens]:
-    """A BERT's way: all that is hidden is drawn at once, a few of it are kept, and so on.
+def decode_masked(
+    network: TokenTransformer, inputs: GenerationInputs, sampling: SamplingParams
+) -> Iterator[Tokens]:
+    """Iterative decoding: each step samples all missing tokens and keeps an equal share of them.
 
-    Which are kept is chance: an image's order is that of its own numbers.
+    Like MaskGIT (Chang 2022), but the tokens to keep are chosen at random, in the order of the
+    image's own uniform numbers. Yields after each step.
     """
-    device = model.device
-    tokens, (chance, order) = asked.known.to(device).clone(), asked.chance.to(device).unbind(1)
-    labels = None if asked.labels is None else asked.labels.to(device)
-    missing = tokens < 0
-    rank = torch.where(missing, order, 2.0).argsort(1).argsort(1)
-    count = missing.sum(1, keepdim=True)
-    for step in range(1, min(UNMASK_STEPS, model.seq_len) + 1):
-        hidden = tokens < 0
-        picked = chances.sample(model.logits(tokens.clamp(min=0), labels, hidden), chance)
-        kept = rank < (count * step / min(UNMASK_STEPS, model.seq_len)).ceil()
-        tokens = torch.where(hidden & kept, picked, tokens)
+    tokens, (uniforms, order) = inputs.tokens.clone(), inputs.uniforms.unbind(1)
+    initially_missing = tokens < 0
+    rank = torch.where(initially_missing, order, 2.0).argsort(1).argsort(1)
+    count = initially_missing.sum(1, keepdim=True)
+    num_steps = num_unmask_steps(network.seq_len)
+    for step in range(1, num_steps + 1):
+        missing = tokens < 0
+        logits = network.logits(tokens.clamp(min=0), inputs.labels, missing)
+        sampled = sampling.sample(logits, uniforms)
+        keep = rank < (count * step / num_steps).ceil()
+        tokens = torch.where(missing & keep, sampled, tokens)
         yield tokens
+
+
+def num_unmask_steps(seq_len: int) -> int:
+    """Number of steps of `decode_masked`."""
+    return min(MAX_UNMASK_STEPS, seq_len)

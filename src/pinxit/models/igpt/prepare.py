@@ -1,4 +1,4 @@
-"""What is fitted to the training data before the model is built: the palette."""
+"""Fit what the model needs before it is built: the palette, or the codes of an image tokenizer."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from pinxit.data.images import Images
+    from pinxit.models.image_codecs import ImageTokenizerModel
 
 
 def prepare(
@@ -20,12 +21,12 @@ def prepare(
     images: Images,
     rows: np.ndarray,
     seed: int,
-    tokenizer: Any = None,
+    tokenizer: ImageTokenizerModel | None = None,
 ) -> tuple[Config, dict[str, Any]]:
-    """The palette of the training images, or the frozen tokenizer, for the model's buffers.
+    """Return the completed configuration and the tensors for the model's buffers.
 
-    Raises UsageError where more colours are asked for than there are, or the tokenizer is of other
-    images.
+    Raises UsageError for a palette larger than the number of distinct patches, or an image
+    tokenizer of images of another shape.
     """
     if config.image_tokenizer is not None:
         from pinxit.models.image_codecs import pack_image_tokenizer
@@ -37,11 +38,11 @@ def prepare(
             palette_size=packed.num_codes,
             image_tokenizer_spec=packed.spec,
         )
-        return config, {f"codes.{name}": tensor for name, tensor in packed.tensors.items()}
+        return config, {f"codec.{name}": tensor for name, tensor in packed.tensors.items()}
     from pinxit.nn.palette import PaletteSpec, fit_palette
 
     assert config.patch_size and config.palette != "auto", "a resolved configuration"
     spec = PaletteSpec(config.palette, config.patch_size, config.palette_size)
-    palette, exact = fit_palette(spec, images, rows, seed)
+    palette, is_exact = fit_palette(spec, images, rows, seed)
     config = dataclasses.replace(config, palette_size=len(palette))
-    return config, {"palette": palette, "exact": exact}
+    return config, {"codec.palette": palette, "palette_exact": is_exact}

@@ -21,6 +21,7 @@ from pinxit.models.seq2seq.prepare import prepare as prepare
 if TYPE_CHECKING:
     from pinxit.models.seq2seq.model import Seq2Seq
 
+PUBLIC_NAME = "Seq2Seq"
 ABILITIES = tuple(DIRECTIONS)
 
 BATCH = 32  # images a step on a CPU, at most: small networks and many steps win
