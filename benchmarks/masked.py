@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.measure import Loop, matrix_rate, noise_images
+from benchmarks.measure import Loop, matmul_rate, noise_images
 from benchmarks.tables import Cell, Table, median, ratio
 from pinxit.data.batch import DatasetInfo
 from pinxit.data.images import Images
@@ -86,7 +86,7 @@ def _saved(images: dict[int, Images], rounds: int, seconds: float, batch: int) -
                 batch / all_of_them,
                 ratio(all_of_them, ours),
                 ratio(loops[1].flops(), flops),
-                f"{flops * batch / ours / matrix_rate(loops[0].bf16):.0%}",
+                f"{flops * batch / ours / matmul_rate(loops[0].bf16):.0%}",
             )
         )
     return Table(

@@ -80,22 +80,21 @@ class Speed:
 
     images_per_second: float
     flops: float  # an image, forward and backward
-    matrix_rate: float  # floating-point operations a second, same precision
+    matmul_rate: float  # floating-point operations a second, same precision
     precision: str
 
     @property
     def share(self) -> float:
         """Model FLOPs over what the machine's matrix products reach."""
-        return self.flops * self.images_per_second / self.matrix_rate
+        return self.flops * self.images_per_second / self.matmul_rate
 
 
 class Loop:
     """A model in pinxit's own training loop."""
 
     def __init__(self, model: Any, images: Images, **settings: Any) -> None:
-        from pinxit.training.loop import TrainState, train_steps
-        from pinxit.training.optimizers import build_optimizer
-        from pinxit.training.session import set_up_fabric
+        from pinxit.training.devices import set_up_fabric
+        from pinxit.training.loop import create_train_state, train_steps
         from pinxit.training.settings import TrainingSettings, default_learning_rate
 
         parameters = sum(p.numel() for p in model.parameters())
@@ -103,19 +102,16 @@ class Loop:
         self.settings = TrainingSettings(**{"steps": 1, **options, **settings})
         self.images, self.rows = images, images.split_indices("train")
         fabric = set_up_fabric(self.settings)
-        average = [p.detach().clone().to(fabric.device) for p in model.parameters()]
-        wrapped, optimizer = fabric.setup(model, build_optimizer(model, self.settings))
-        wrapped.mark_forward_method("loss")
-        self.trainer = TrainState(fabric, wrapped, optimizer, average)
+        self.state = create_train_state(model, self.settings, fabric)
         self.goal = 1.0
         # the learning rate's schedule is that of a budget of `goal` steps
         self.steps = train_steps(
-            self.trainer, images, self.rows, self.settings, lambda s: s.step / (self.goal + 1)
+            self.state, images, self.rows, self.settings, lambda s: s.step / (self.goal + 1)
         )
 
     @property
     def bf16(self) -> bool:
-        return "bf16" in str(self.trainer.fabric._precision.precision)
+        return "bf16" in str(self.state.fabric._precision.precision)
 
     def train(self, steps: int, of: int | None = None) -> float:
         """So many steps, of a budget of `of`; their seconds."""
@@ -134,20 +130,20 @@ class Loop:
         from torch.utils.flop_counter import FlopCounterMode
 
         size = self.settings.batch_size or 1
-        batch = self.images.batch(self.rows[:size]).to(self.trainer.fabric.device)
+        batch = self.images.batch(self.rows[:size]).to(self.state.fabric.device)
         with FlopCounterMode(display=False) as counter:
-            self.trainer.fabric.backward(self.trainer.model.loss(batch, 1.0).total)
-        self.trainer.optimizer.zero_grad()
+            self.state.fabric.backward(self.state.model.loss(batch, 1.0).total)
+        self.state.optimizer.zero_grad()
         return counter.get_total_flops() / size
 
 
-def matrix_rate(bf16: bool = False) -> float:
+def matmul_rate(bf16: bool = False) -> float:
     """Floating-point operations a second of one large matrix product, on what trains."""
     import torch
 
     dtype = torch.bfloat16 if bf16 else torch.float32
     if not torch.cuda.is_available():
-        from pinxit.training.precision import matrix_rate as on_cpu
+        from pinxit.training.precision import matmul_rate as on_cpu
 
         return on_cpu(dtype)
     side = 8192
@@ -166,7 +162,7 @@ def training_speed(loop: Loop, seconds: float, rounds: int) -> Speed:
     steps = max(2, round(seconds * 3 / max(1e-3, loop.train(3))))
     taken, rates = [], []
     for _ in range(rounds):
-        rates.append(matrix_rate(loop.bf16))
+        rates.append(matmul_rate(loop.bf16))
         taken.append(loop.train(steps))
     size = loop.settings.batch_size or 1
     name = "bf16" if loop.bf16 else "fp32"

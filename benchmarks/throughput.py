@@ -38,7 +38,7 @@ def throughput(quick: bool) -> Iterator[Table]:
                 speed.images_per_second,
                 speed.flops / 1e6,
                 gflops,
-                speed.matrix_rate / 1e9,
+                speed.matmul_rate / 1e9,
                 f"{speed.share:.0%}",
             )
         )

@@ -10,7 +10,7 @@ import numpy as np
 
 from pinxit.data.images import Images
 from pinxit.models import vae
-from pinxit.runs import Run
+from pinxit.runs import FORMAT, Run
 
 
 def blobs(n: int = 96, height: int = 8, width: int = 8, channels: int = 1, seed: int = 0):
@@ -67,7 +67,7 @@ def make_run(folder: Path, images: Images, steps: int = 30, **options) -> Run:
         optimizer.step()
         row = {
             "step": step,
-            "images": step * len(rows),
+            "images_seen": step * len(rows),
             "seconds": step / 10,
             "learning_rate": 3e-3,
         }
@@ -83,7 +83,7 @@ def make_run(folder: Path, images: Images, steps: int = 30, **options) -> Run:
     run.write(
         "config.json",
         {
-            "format": 1,
+            "format": FORMAT,
             "family": "vae",
             "model": dataclasses.asdict(config),
             "dataset_info": info.to_json(),

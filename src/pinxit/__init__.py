@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pinxit.reports import report as report
     from pinxit.runs import Run as Run
     from pinxit.runs import load as load
+    from pinxit.training.api import resume as resume
     from pinxit.training.api import train as train
 
 _MODULES = {
@@ -26,6 +27,7 @@ _MODULES = {
     "captions_from_labels": "pinxit.data.label_captions",
     "Images": "pinxit.data.images",
     "train": "pinxit.training.api",
+    "resume": "pinxit.training.api",
     "load": "pinxit.runs",
     "Run": "pinxit.runs",
     "evaluate": "pinxit.evaluation.runner",

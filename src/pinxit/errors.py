@@ -51,3 +51,11 @@ def nearest(
 
 def _plain(word: str) -> str:
     return word.lower().replace("-", "").replace("_", "")
+
+
+def check_keys(keys: Iterable[str], known: Iterable[str], owner: str) -> None:
+    """Raises UsageError for the first key that is not known, with the nearest known one."""
+    known = list(known)
+    for key in keys:
+        if key not in known:
+            raise UsageError(f"{owner} has no '{key}'.{did_you_mean(key, known)}")

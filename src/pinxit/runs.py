@@ -1,11 +1,11 @@
-"""A run on disk: everything a model is, in one folder, readable without this project.
+"""A run on disk: a model with everything about it in one folder, readable without this project.
 
-    config.json        family, model and training settings, facts of the data, versions
-    model.safetensors  the weights to use
+    config.json        family, options of model and training, dataset info, versions
+    model.safetensors  the best averaged weights
     fitted.safetensors tensors fitted to the training data (a palette, a text tokenizer), if any
-    checkpoint/        all that resuming needs
-    metrics.csv        one row a report of training
-    samples/           grids from fixed latents, as it learned
+    checkpoint/        everything that resuming needs
+    metrics.csv        the training curves, a row per report
+    samples/           sample grids at each evaluation
     evaluation.json, report.html, README.md
 
 No pickle is ever loaded.
@@ -24,6 +24,7 @@ from weakref import WeakKeyDictionary
 
 from pinxit.data.atomic_write import write_atomically
 from pinxit.data.batch import DatasetInfo
+from pinxit.data.load_options import LoadOptions, make_load_options
 from pinxit.errors import PinxitError, UsageError
 from pinxit.models import get_family
 from pinxit.models.config import config_from_dict
@@ -31,31 +32,33 @@ from pinxit.models.config import config_from_dict
 if TYPE_CHECKING:
     import torch
 
-FORMAT = 2  # raised when an older pinxit could not read the folder
+FORMAT = 2  # of the folder; another format is not read
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run folder. Nothing is read before it is asked for."""
+    """A run folder; files are read on first use."""
 
     path: Path
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """What `config.json` says. Raises UsageError where the folder is no run."""
+        """The content of `config.json`.
+
+        Raises UsageError if the folder is not a run, PinxitError if it has another format.
+        """
         file = self.path / "config.json"
         if not self.path.is_dir():
-            raise UsageError(f"no run at {self.path}: there is no such folder.")
+            raise UsageError(f"no run at {self.path}: no such folder.")
         if not file.is_file():
-            raise UsageError(f"{self.path} is no run: it has no config.json.")
+            raise UsageError(f"{self.path} is not a run: it has no config.json.")
         try:
             record = json.loads(file.read_text())
         except ValueError as error:
-            raise PinxitError(f"{file} cannot be read: {error}.") from None
+            raise PinxitError(f"{file} is not valid JSON: {error}.") from None
         if not isinstance(record, dict) or "family" not in record:
             raise PinxitError(f"{file} is not the config.json of a run: it names no family.")
-        if record.get("format", 0) > FORMAT:
-            raise PinxitError(f"{self.path} was written by a newer pinxit; update to read it.")
+        _check_format(self.path, record.get("format"))
         return record
 
     @property
@@ -71,7 +74,15 @@ class Run:
         return DatasetInfo.from_json(self.config["dataset_info"])
 
     @property
-    def weights(self) -> Path:
+    def load_options(self) -> LoadOptions:
+        """How the training images were loaded, with the size and channels that they then had."""
+        options = (self.config.get("data") or {}).get("options") or {}
+        info = self.info
+        color = "grey" if info.channels == 1 else "rgb"
+        return make_load_options({**options, "size": (info.height, info.width), "color": color})
+
+    @property
+    def weights_path(self) -> Path:
         return self.path / "model.safetensors"
 
     @property
@@ -91,44 +102,44 @@ class Run:
         return model
 
     def load(self, device: str | torch.device = "cpu") -> Any:
-        """The model with its weights, in evaluation mode.
+        """The model with its saved weights, in evaluation mode.
 
-        Raises PinxitError where there are none yet or they are of another model.
+        Raises PinxitError if there are none yet, or if they do not fit config.json.
         """
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
-        if not self.weights.is_file():
-            self.config  # noqa: B018 (a folder that is no run says so first)
+        if not self.weights_path.is_file():
+            self.config  # noqa: B018 (raises first if the folder is not a run)
             raise PinxitError(
-                f"{self.path} has no weights yet; go on with: pinxit train --resume {self.path}"
+                f"{self.path} has no weights yet; train it: pinxit train --resume {self.path}"
             )
         model = self.build()
         try:
-            model.load_state_dict(load_file(self.weights))
+            model.load_state_dict(load_file(self.weights_path))
         except (RuntimeError, SafetensorError) as error:
             reason = str(error).splitlines()[0]
-            raise PinxitError(f"{self.weights} does not fit config.json: {reason}") from None
+            raise PinxitError(f"{self.weights_path} does not fit config.json: {reason}") from None
         model = model.to(device).eval()
         _RUN_OF_MODEL[model] = self
         return model
 
     def metrics(self) -> list[dict[str, float]]:
-        """The rows of metrics.csv; a cell that is empty is left out of its row."""
+        """The rows of metrics.csv, without their empty cells."""
         file = self.path / "metrics.csv"
         if not file.is_file():
             return []
         lines = file.read_text().splitlines(keepends=True)
-        whole = [line for line in lines if line.endswith("\n")]  # a kill may cut the last one short
-        return [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(whole)]
+        complete = [line for line in lines if line.endswith("\n")]  # the last one may be cut short
+        return [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(complete)]
 
     def evaluation(self) -> dict[str, Any]:
-        """What evaluation.json says; empty before `pinxit evaluate`."""
+        """The content of evaluation.json; empty before `pinxit evaluate`."""
         file = self.path / "evaluation.json"
         return json.loads(file.read_text()) if file.is_file() else {}
 
     def write(self, name: str, content: bytes | str | dict[str, Any]) -> Path:
-        """Write one file of the run, whole or not at all; a dict becomes JSON."""
+        """Write a file of the run atomically; a dict is written as JSON."""
         if isinstance(content, dict):
             content = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
         return write_atomically(self.path / name, content)
@@ -138,7 +149,7 @@ _RUN_OF_MODEL: WeakKeyDictionary[Any, Run] = WeakKeyDictionary()
 
 
 def load(run: str | Path, device: str = "cpu") -> Any:
-    """The model of a finished run, ready to use."""
+    """Load the model of a run, ready to use."""
     return Run(Path(run)).load(device)
 
 
@@ -147,16 +158,24 @@ def run_of(model: object) -> Run | None:
     return None if model is None else _RUN_OF_MODEL.get(model)
 
 
+def _check_format(path: Path, format_number: object) -> None:
+    """Raises PinxitError for a folder of another format."""
+    if format_number == FORMAT:
+        return
+    if isinstance(format_number, int) and format_number > FORMAT:
+        raise PinxitError(f"{path} was written by a newer pinxit; update it.")
+    raise PinxitError(
+        f"{path} was written by an older pinxit (format {format_number}); train it again."
+    )
+
+
 def default_run_path(source: str, family_name: str, root: Path = Path("runs")) -> Path:
-    """`runs/<data>-<family>`, with a number behind it where that is taken."""
+    """`runs/<data>-<family>`, with a number appended if that folder exists."""
     data = re.sub(r"\.(npz|npy|parquet|tar)$", "", source.rstrip("/").split("/")[-1])
     data = re.sub(r"[^\w.-]+", "-", data).strip("-.") or "images"
-    first = root / f"{data}-{family_name}"
-    return first if not first.exists() else _numbered(first)
-
-
-def _numbered(first: Path) -> Path:
+    path = first = root / f"{data}-{family_name}"
     number = 2
-    while (path := first.with_name(f"{first.name}-{number}")).exists():
+    while path.exists():
+        path = first.with_name(f"{first.name}-{number}")
         number += 1
     return path

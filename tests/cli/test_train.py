@@ -1,95 +1,145 @@
-"""`pinxit train`, its words and its refusals."""
+"""`pinxit train`: its options, output and errors."""
 
 from __future__ import annotations
 
 import dataclasses
+import os
+import re
 import sys
+from typing import Any
 
 import pytest
+import torch
+from lightning_fabric import Fabric
 
+from pinxit import VAE
 from pinxit.cli import main
 from pinxit.cli.parse import parse_words
 from pinxit.cli.train import family_command
+from pinxit.data.load import LoadOptions
 from pinxit.models import get_family, list_families
+from pinxit.runs import Run
+from pinxit.training.dry_run import estimate_cost
+from pinxit.training.prepare import prepare_training
 from pinxit.training.settings import TrainingSettings
+from tests.builders import blobs
 
 QUICK = ["--steps", "6", "--width", "16", "--depth", "1", "--latent-dim", "2", "--no-report"]
 
 
 @pytest.fixture(autouse=True)
-def _elsewhere(tmp_path, monkeypatch):
+def _in_temporary_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-def told(words, capsys, code=0):
-    """What a command says on standard output and error."""
+def run_command(args, capsys, code=0):
+    """What a command prints on standard output and standard error."""
     try:
-        found = main(words)
+        exit_code = main(args)
     except SystemExit as error:
-        found = error.code
+        exit_code = error.code
     out, err = capsys.readouterr()
-    assert found == code, err
+    assert exit_code == code, err
     return out, err
 
 
 def test_help_lists_the_families(capsys):
-    out, _ = told(["train", "--help"], capsys)
+    out, _ = run_command(["train", "--help"], capsys)
     for name in list_families():
         assert f"  {name} " in out
     assert "--resume RUN" in out
-    assert told(["train"], capsys, 2)[0] == out
+    assert run_command(["train"], capsys, 2)[0] == out
 
 
 @pytest.mark.parametrize("name", list_families())
-def test_a_familys_help_shows_all_of_its_options_and_of_training_with_their_texts(name, capsys):
-    out, _ = told(["train", name, "--help"], capsys)
-    for field in [
-        *dataclasses.fields(get_family(name).Config),
-        *dataclasses.fields(TrainingSettings),
-    ]:
-        shown = not field.metadata.get("internal")
-        assert (f"--{field.name.replace('_', '-')}" in out) == shown
-    assert "--model." not in out
-    assert "--training." not in out
-    assert "(default: chosen from size and number of" in out, "a comment is an option's help"
+def test_help_of_a_family_has_all_options(name, capsys):
+    out, _ = run_command(["train", name, "--help"], capsys)
+    for kind in (get_family(name).Config, TrainingSettings, LoadOptions):
+        for field in dataclasses.fields(kind):
+            shown = not field.metadata.get("internal")
+            assert (f"--{field.name.replace('_', '-')}" in out) == shown
+    for prefix in ("model", "training", "load"):
+        assert f"--{prefix}." not in out
+    assert "images per step (default: chosen from the size and" in out, "a comment is the help"
+    assert out.index("--minutes") < out.index("--size") < out.index("--seed")
 
 
-def test_words_become_settings():
-    words = "photos --latent-dim 3 --steps 7 --size 32 --condition label -o runs/x --dry-run"
-    found = parse_words("train vae", family_command("vae"), words.split())
-    assert found["data"] == ("photos",)
-    assert found["model"] == get_family("vae").Config(latent_dim=3, condition="label")
-    assert found["training"] == TrainingSettings(steps=7)
-    assert found["size"] == "32"
-    assert str(found["out"]) == "runs/x"
-    assert found["dry_run"] is True
+def parse_train(line: str) -> dict[str, Any]:
+    family, *args = line.split()
+    return parse_words(f"train {family}", family_command(family), args)
 
 
-def test_it_trains_and_prints_the_grid_and_last_the_run(tmp_path, capsys):
-    out, err = told(["train", "vae", "digits", *QUICK], capsys)
+def test_options_are_parsed():
+    options = parse_train(
+        "vae photos --latent-dim 3 --steps 7 --size 32 --condition label -o runs/x --dry-run"
+    )
+    assert options["data"] == ("photos",)
+    assert options["model"] == get_family("vae").Config(latent_dim=3, condition="label")
+    assert options["training"] == TrainingSettings(steps=7)
+    assert options["load"] == LoadOptions(size=32)
+    assert str(options["out"]) == "runs/x"
+    assert options["dry_run"] is True
+    assert options.get("overwrite", False) is False
+
+
+def test_load_options_are_parsed():
+    options = parse_train(
+        "vae a.png b.png --size 96x64 --fit pad --color grey --strict --limit 9 --data-seed 4 "
+        "--captions labels"
+    )
+    assert options["data"] == ("a.png", "b.png")
+    assert options["load"] == LoadOptions(
+        size="96x64", fit="pad", color="grey", strict=True, limit=9, data_seed=4, captions="labels"
+    )
+
+
+def test_training_prints_the_last_grid_and_the_run(tmp_path, capsys):
+    out, err = run_command(["train", "vae", "digits", *QUICK], capsys)
     assert out.splitlines() == [
         "runs/digits-vae/samples/step-0000006.png",
         "runs/digits-vae",
     ]
-    assert "1,537 training images of 8 x 8, grey; vae of" in err
+    assert "1,537 training images of 8 x 8, grey; vae with" in err
     assert "latent dim 2, width 16" in err
     assert (tmp_path / "runs/digits-vae/model.safetensors").is_file()
-    out, _ = told(["train", "vae", "digits", *QUICK], capsys)
-    assert out.splitlines()[-1] == "runs/digits-vae-2", "a run is never overwritten"
-    out, _ = told(["train", "--resume", "runs/digits-vae", "--steps", "9", "--no-report"], capsys)
+    out, _ = run_command(["train", "vae", "digits", *QUICK], capsys)
+    assert out.splitlines()[-1] == "runs/digits-vae-2", "a run is not overwritten by default"
+    resume = ["train", "--resume", "runs/digits-vae", "--steps", "9", "--no-report"]
+    out, _ = run_command(resume, capsys)
     assert out.splitlines() == ["runs/digits-vae/samples/step-0000009.png", "runs/digits-vae"]
 
 
-def test_the_report_is_made_at_the_end(tmp_path, capsys, monkeypatch):
-    made = []
-    monkeypatch.setattr("pinxit.reports.report", lambda run: made.append(run.path) or "page.html")
-    out, _ = told(["train", "vae", "digits", *QUICK[:-1]], capsys)
+def test_overwrite_replaces_a_run(tmp_path, capsys):
+    args = ["train", "vae", "digits", *QUICK, "-o", "runs/a"]
+    run_command(args, capsys)
+    first = Run(tmp_path / "runs/a").config
+    run_command(args, capsys, 2)
+    run_command([*args, "--overwrite", "--seed", "1"], capsys)
+    config = Run(tmp_path / "runs/a").config
+    assert config["training"]["seed"] == 1
+    assert first["training"]["seed"] == 0
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["a"]
+
+
+def test_the_seed_of_the_data_is_the_training_seed_by_default(tmp_path, capsys):
+    run_command(["train", "vae", "digits", *QUICK, "--seed", "3", "-o", "a"], capsys)
+    more = ["--seed", "3", "--data-seed", "5", "-o", "b"]
+    run_command(["train", "vae", "digits", *QUICK, *more], capsys)
+    assert [Run(tmp_path / name).load_options.data_seed for name in "ab"] == [3, 5]
+
+
+def test_the_report_is_written_at_the_end(capsys, monkeypatch):
+    reported = []
+    monkeypatch.setattr(
+        "pinxit.reports.report", lambda run: reported.append(run.path) or "page.html"
+    )
+    out, _ = run_command(["train", "vae", "digits", *QUICK[:-1]], capsys)
     assert out.splitlines()[1:] == ["page.html", "runs/digits-vae"]
-    assert len(made) == 1
+    assert len(reported) == 1
 
 
-def test_a_dry_run_says_what_would_be_and_writes_nothing(tmp_path, capsys):
-    out, _ = told(["train", "vae", "digits", "--minutes", "1", "--dry-run"], capsys)
+def test_a_dry_run_prints_options_and_cost_and_writes_nothing(tmp_path, capsys):
+    out, err = run_command(["train", "vae", "digits", "--minutes", "1", "--dry-run"], capsys)
     lines = {
         line.split("  ")[0].strip(): line.split("  ", 1)[-1].strip() for line in out.splitlines()
     }
@@ -98,76 +148,66 @@ def test_a_dry_run_says_what_would_be_and_writes_nothing(tmp_path, capsys):
     assert lines["batch size"] == "64"
     assert lines["parameters"] == "572,001"
     assert lines["expected speed"].endswith("images/s")
-    assert lines["of the matrix rate"].startswith(tuple("123456789"))
+    assert lines["utilization"].startswith(tuple("123456789"))
     assert lines["budget"].startswith("1 min: ")
     assert lines["memory"].endswith("MiB")
+    assert "vae with 572,001 parameters" in err
     assert not list(tmp_path.iterdir())
 
 
-def test_the_plans_flops_are_those_of_its_matrix_products():
-    """6 operations a weight of a matrix and image, less the first layer's gradient of x."""
-    import torch
-    from lightning_fabric import Fabric
-
-    from pinxit import VAE
-    from pinxit.training.dry_run import plan
-    from pinxit.training.prepare import prepare_training
-    from tests.builders import blobs
-
+def test_estimated_flops_are_those_of_the_matrix_products():
+    """6 per weight and image, less the first layer's gradient with respect to x."""
     config = VAE(latent_dim=2, width=16, depth=1, likelihood="bernoulli")
-    prepared = prepare_training(config, blobs(), TrainingSettings(steps=10))
-    matrices = sum(p.numel() for p in prepared.model.parameters() if p.ndim == 2)
-    found = plan(prepared.model, blobs(), prepared.settings, Fabric(accelerator="cpu"))
-    assert found.flops == 6 * matrices - 2 * 64 * 16
-    assert found.parameters == sum(p.numel() for p in prepared.model.parameters())
-    assert found.steps == 10
-    assert found.epochs == pytest.approx(10 * prepared.settings.batch_size / 48)
-    assert found.memory > 20 * found.parameters
+    plan = prepare_training(config, blobs(), TrainingSettings(steps=10))
+    matrices = sum(p.numel() for p in plan.model.parameters() if p.ndim == 2)
+    estimate = estimate_cost(plan, Fabric(accelerator="cpu"))
+    assert estimate.flops_per_image == 6 * matrices - 2 * 64 * 16
+    assert estimate.num_parameters == sum(p.numel() for p in plan.model.parameters())
+    assert estimate.steps == 10
+    assert estimate.epochs == pytest.approx(10 * plan.settings.batch_size / 48)
+    assert estimate.memory_bytes > 20 * estimate.num_parameters
     assert torch.is_grad_enabled()
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("args", "message"),
     [
         (["train", "vea", "digits"], "no family 'vea'.*Did you mean: pinxit train vae digits"),
         (["train", "--steps", "3", "vae", "digits"], "the family comes first"),
-        (["train", "vae"], "no DATA to learn from"),
+        (["train", "vae"], "no DATA to train on"),
         (["train", "vae", "digit"], "no source 'digit'.*Did you mean 'digits'"),
         (["train", "vae", "digits", "--steps", "0"], "steps must be above 0"),
-        (["train", "vae", "digits", "--steps", "3", "--minutes", "1"], "one budget at a time"),
+        (["train", "vae", "digits", "--steps", "3", "--minutes", "1"], "give one budget"),
         (["train", "vae", "digits", "--latent-dim", "0"], "latent_dim must be at least 1"),
         (["train", "vae", "digits", "--lattent-dim", "4"], "latent-dim"),
         (["train", "vae", "digits", "--steps", "many"], "steps"),
-        (["train", "--resume", "nothing"], "no run at nothing: there is no such folder"),
-        (["train", "--resume", "."], "is no run: it has no config.json"),
-        (["train", "vae", "digits", "-o", "."], "is there already and is no run"),
+        (["train", "vae", "digits", "--size", "huge"], "a size is '64', or '96x64'"),
+        (["train", "vae", "digits", "--data-seed", "-1"], "data_seed must be 0 or more"),
+        (["train", "--resume", "nothing"], "no run at nothing: no such folder"),
+        (["train", "--resume", "."], "is not a run: it has no config.json"),
+        (["train", "vae", "digits", "-o", "."], "exists and is not a run folder"),
+        (["train", "vae", "digits", "-o", ".", "--overwrite"], "exists and is not a run folder"),
     ],
 )
-def test_wrong_words_are_told_in_a_line_or_two(words, said, tmp_path, capsys):
-    import re
-
+def test_errors_take_one_or_two_lines(args, message, tmp_path, capsys):
     (tmp_path / "mine.txt").write_text("")
-    out, err = told(words, capsys, 2)
-    assert re.search(said, out + err, re.DOTALL)
+    out, err = run_command(args, capsys, 2)
+    assert re.search(message, out + err, re.DOTALL)
     assert "Traceback" not in err
     assert [file.name for file in tmp_path.iterdir()] == ["mine.txt"]
 
 
-def test_the_waiting_of_threads_is_kept_short_before_torch_is_imported(monkeypatch):
-    import os
-
+def test_openmp_threads_spin_briefly(monkeypatch):
     monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
     main(["--version"])
     assert int(os.environ["GOMP_SPINCOUNT"]) < 100_000
     monkeypatch.setenv("GOMP_SPINCOUNT", "5")
     main(["--version"])
-    assert os.environ["GOMP_SPINCOUNT"] == "5", "what a user set is left"
+    assert os.environ["GOMP_SPINCOUNT"] == "5", "the user's value is kept"
 
 
-def test_command_is_kept_in_the_run(tmp_path, capsys, monkeypatch):
-    from pinxit.runs import Run
-
-    words = ["train", "vae", "digits", *QUICK]
-    monkeypatch.setattr(sys, "argv", ["/somewhere/pinxit", *words])
-    told(words, capsys)
-    assert Run(tmp_path / "runs/digits-vae").config["command"] == " ".join(["pinxit", *words])
+def test_the_run_records_the_command(tmp_path, capsys, monkeypatch):
+    args = ["train", "vae", "digits", *QUICK]
+    monkeypatch.setattr(sys, "argv", ["/somewhere/pinxit", *args])
+    run_command(args, capsys)
+    assert Run(tmp_path / "runs/digits-vae").config["command"] == " ".join(["pinxit", *args])

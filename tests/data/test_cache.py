@@ -65,7 +65,7 @@ def test_settings_are_kept_apart(folder, decode_all):
     assert len(decode_all) == 5
     again(folder, limit=5)
     assert len(decode_all) == 5
-    again(folder, limit=5, seed=1)
+    again(folder, limit=5, data_seed=1)
     assert len(decode_all) == 6
 
 

@@ -97,7 +97,7 @@ def test_a_limit_takes_some_by_seed_and_more_of_the_same(folder):
     assert len(ten) == 10
     assert set(ten.names) < set(twenty.names)
     assert list(ten.names) == sorted(ten.names)
-    assert set(load(root, limit=10, seed=1).names) != set(ten.names)
+    assert set(load(root, limit=10, data_seed=1).names) != set(ten.names)
     assert len(load(root, limit=999)) == 40
 
 

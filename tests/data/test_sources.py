@@ -428,11 +428,11 @@ def test_digits_need_nothing():
 
 
 def test_shapes_are_the_same_for_a_seed_whatever_the_count_and_size():
-    few, many = load("shapes:5", seed=3), load("shapes:9", seed=3)
+    few, many = load("shapes:5", data_seed=3), load("shapes:9", data_seed=3)
     assert (few.pixels == many.pixels[:5]).all()
     assert few.captions["fr"] == many.captions["fr"][:5]
-    assert (load("shapes:5", seed=4).pixels != few.pixels).any()
-    large = load("shapes:5", seed=3, size=128)
+    assert (load("shapes:5", data_seed=4).pixels != few.pixels).any()
+    large = load("shapes:5", data_seed=3, size=128)
     assert large.pixels.shape == (5, 128, 128, 3)
     halved = large.pixels.reshape(5, 64, 2, 64, 2, 3).mean((2, 4))
     assert abs(halved - few.pixels).mean() < 2

@@ -51,7 +51,7 @@ def bare_run(run_and_images, tmp_path) -> Run:
     config = json.loads((source.path / "config.json").read_text())
     config["data"]["source"] = str(tmp_path / "gone")
     (tmp_path / "config.json").write_text(json.dumps(config))
-    (tmp_path / "model.safetensors").write_bytes(source.weights.read_bytes())
+    (tmp_path / "model.safetensors").write_bytes(source.weights_path.read_bytes())
     return Run(tmp_path)
 
 

@@ -14,7 +14,7 @@ from pinxit.models import get_family
 from pinxit.models.results import Posterior
 from pinxit.sampling import label_matched as draws
 from pinxit.sampling import latents
-from pinxit.sampling.inputs import for_model, held_out, labels_for
+from pinxit.sampling.inputs import labels_for, match_labels, select_test_split
 from tests.builders import blobs
 
 VAE = get_family("vae")
@@ -167,18 +167,18 @@ def test_labels_are_given_to_models_that_see_them_by_name():
     other = images.__class__(
         images.pixels, labels=np.array([0, 1, 2, 3, -1, 0, 1, 2]), label_names=names
     )
-    fitted = for_model(seeing, other)
+    fitted = match_labels(seeing, other)
     assert fitted.labels.tolist() == [3, 2, 1, -1, -1, 3, 2, 1]
     assert labels_for(seeing, fitted) is fitted.labels
     assert labels_for(blind, other) is None
-    assert for_model(blind, other) is other
+    assert match_labels(blind, other) is other
 
 
 def test_held_out_images_are_the_test_split_or_said_not_to_be():
     images = blobs(40)
-    found, warning = held_out(images)
+    found, warning = select_test_split(images)
     assert (len(found), warning) == (10, "")
-    found, warning = held_out(images.split("train"))
+    found, warning = select_test_split(images.split("train"))
     assert len(found) == 20
     assert "no test split" in warning
 

@@ -1,54 +1,90 @@
-"""What a training tells of itself."""
+"""The progress line of training."""
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from pinxit.training import progress
-from pinxit.training.loop import Step
-from pinxit.training.progress import Progress
+from pinxit.training.loop import StepResult
+from pinxit.training.progress import ProgressLine
+
+PARTS = {"elbo": -81.25, "kl": 24.5}
 
 
-def step(number: int, total: int, skipped: bool = False) -> Step:
-    parts = {"elbo": torch.tensor(-81.25), "kl": torch.tensor(24.5)}
-    loss = torch.tensor(81.25)
-    place = number / total, (number - 1) / total
-    return Step(number, *place, loss, parts, "nats per image", 1e-3, 2.0, skipped)
+def make_step(
+    number: int, total: int, skipped: bool = False, parts: dict[str, float] = PARTS
+) -> StepResult:
+    return StepResult(
+        step=number,
+        progress=number / total,
+        progress_before=(number - 1) / total,
+        loss=torch.tensor(81.25),
+        parts={name: torch.tensor(value) for name, value in parts.items()},
+        unit="nats per image",
+        learning_rate=1e-3,
+        grad_norm=2.0,
+        skipped=skipped,
+    )
 
 
-def test_plain_lines_at_intervals_where_there_is_no_terminal(monkeypatch, capsys):
+@pytest.fixture
+def clock(monkeypatch) -> list[float]:
+    """The time in seconds, in a list of one."""
     now = [1000.0]
     monkeypatch.setattr(progress.time, "perf_counter", lambda: now[0])
-    told = Progress(batch=100)
-    for number in range(1, 51):  # one step a second
-        now[0] += 1
-        told.step(step(number, 200), 82.0 if number > 30 else None)
+    return now
+
+
+def run_steps(clock, count: int, total: int, **changes) -> None:
+    """A step per second."""
+    line = ProgressLine(batch_size=100)
+    for number in range(1, count + 1):
+        clock[0] += 1
+        line.update(make_step(number, total, **changes), 82.0 if number > 30 else None)
+
+
+def test_without_a_terminal_a_line_is_printed_every_ten_seconds(clock, capsys):
+    run_steps(clock, 50, 200)
     out, err = capsys.readouterr()
     lines = err.splitlines()
     assert out == ""
-    assert len(lines) == 5, "one every ten seconds"
-    assert lines[0].startswith("  5%  step 10  elbo -81.25  kl 24.5 nats per image  ")
-    assert "validation" not in lines[0]
-    assert "validation 82" in lines[-1]
+    assert len(lines) == 5
+    assert lines[0].startswith("  5%  step 10  loss 81.25  elbo -81.25  kl 24.5  ")
+    assert "val" not in lines[0]
+    assert "val 82" in lines[-1]
     assert "98 images/s" in lines[-1]
     assert "2 min 33 s left" in lines[-1]
     assert "\x1b" not in err
 
 
-def test_quiet_says_nothing(monkeypatch, capsys):
-    monkeypatch.setattr(progress, "PLAIN_SECONDS", 0)
-    told = Progress(batch=1, quiet=True)
-    told.step(step(1, 2), None)
-    told.say("a word")
-    told.stop()
+def test_a_line_fits_80_columns_however_many_parts_the_loss_has(clock, capsys):
+    run_steps(clock, 40, 1_000_000, parts={f"bits_per_token_{i}": 1234.5678 for i in range(9)})
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 4
+    assert all(50 < len(line) <= 80 for line in lines)
+    assert all("images/s" in line and line.endswith(" left") for line in lines)
+
+
+def test_a_skipped_update_is_reported(clock, capsys):
+    run_steps(clock, 10, 200, skipped=True)
+    assert "loss not finite" in capsys.readouterr().err
+
+
+def test_quiet_prints_nothing(monkeypatch, capsys):
+    monkeypatch.setattr(progress, "LINE_SECONDS", 0)
+    line = ProgressLine(batch_size=1, quiet=True)
+    line.update(make_step(1, 2))
+    line.print("a message")
+    line.close()
     assert capsys.readouterr() == ("", "")
 
 
-def test_a_terminal_has_a_live_line_and_lines_that_stay(monkeypatch, capsys):
+def test_a_terminal_has_a_live_line_and_permanent_lines(monkeypatch, capsys):
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
-    told = Progress(batch=1)
-    assert told.live is not None
-    told.say("step 7: [not finite]")
-    told.stop()
-    assert told.live is None
+    line = ProgressLine(batch_size=1)
+    assert line.live is not None
+    line.print("step 7: [not finite]")
+    line.close()
+    assert line.live is None
     assert "step 7: [not finite]" in capsys.readouterr().err

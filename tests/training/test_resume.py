@@ -1,4 +1,4 @@
-"""What a session that goes on is refused, and what it makes of a run that has little."""
+"""Resuming: which settings are rejected, and runs without a usable checkpoint."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import pytest
 from safetensors.torch import load_file
 
 import pinxit
+from pinxit.data.load import LoadOptions
 from pinxit.errors import PinxitError, UsageError
+from pinxit.models import vae
 from pinxit.runs import Run
 from pinxit.training import session
 from pinxit.training.api import resume, train
@@ -28,117 +30,168 @@ SHORT = {
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory) -> Run:
+def finished(tmp_path_factory) -> Run:
     """A finished run of 20 steps, each of 16 of 48 images."""
     return train(TINY, blobs(), out=tmp_path_factory.mktemp("runs") / "whole", steps=20, **SHORT)
 
 
 @pytest.fixture
-def run(whole, tmp_path) -> Run:
-    return Run(shutil.copytree(whole.path, tmp_path / "run"))
+def run(finished, tmp_path) -> Run:
+    return Run(shutil.copytree(finished.path, tmp_path / "run"))
 
 
-def contents(run: Run) -> dict[str, bytes]:
+def file_contents(run: Run) -> dict[str, bytes]:
     return {str(file): file.read_bytes() for file in run.path.rglob("*") if file.is_file()}
 
 
 @pytest.mark.parametrize(
-    ("budget", "said"),
+    ("changes", "message"),
     [
         ({}, "is finished; to train it further give a larger budget"),
-        ({"steps": 20}, "is finished after 20 steps in .* minutes, which is this budget or more"),
-        ({"steps": 7}, "this budget or more"),
-        ({"epochs": 6}, "this budget or more"),
-        ({"minutes": 1e-5}, "this budget or more"),
+        ({"steps": 20}, "has already trained 20 steps in .* minutes; give a larger budget"),
+        ({"steps": 7}, "give a larger budget"),
+        ({"epochs": 6}, "give a larger budget"),
+        ({"minutes": 1e-5}, "give a larger budget"),
         ({"steps": 0}, "steps must be above 0"),
         ({"minutes": 0}, "minutes must be above 0"),
-        ({"minutes": 5, "steps": 50}, "one budget at a time, not minutes and steps"),
+        ({"minutes": 5, "steps": 50}, "give one budget, not minutes and steps"),
         ({"steps": 50, "warmup_stepss": 1}, r"no 'warmup_stepss'\. Did you mean 'warmup_steps'"),
         ({"steps": 50, "precision": "half"}, "precision is auto, fp32 or bf16"),
     ],
 )
-def test_what_cannot_be_is_said_and_the_run_is_left_as_it_is(run, budget, said):
-    before = contents(run)
-    with pytest.raises(UsageError, match=said):
-        resume(run.path, blobs(), quiet=True, **budget)
-    assert contents(run) == before
+def test_invalid_settings_are_rejected_and_the_run_is_not_changed(run, changes, message):
+    before = file_contents(run)
+    with pytest.raises(UsageError, match=message):
+        resume(run.path, blobs(), quiet=True, **changes)
+    assert file_contents(run) == before
 
 
 @pytest.mark.parametrize(
     ("budget", "steps"), [({"steps": 21}, 21), ({"epochs": 7}, 21), ({"minutes": 0.02}, None)]
 )
-def test_any_larger_budget_takes_a_finished_run_further(run, budget, steps):
+def test_a_larger_budget_continues_a_finished_run(run, budget, steps):
     seconds = run.config["trained"]["seconds"]
     if "minutes" in budget:
         budget = {"minutes": budget["minutes"] + seconds / 60}
-    again = resume(run.path, blobs(), quiet=True, **budget)
-    kept = {name: again.config["training"][name] for name in ("minutes", "steps", "epochs")}
-    assert {name: value for name, value in kept.items() if value is not None} == budget
-    assert again.config["finished"] is True
-    assert again.config["trained"]["steps"] == (steps or pytest.approx(1e4, abs=1e4 - 21))
+    resumed = resume(run.path, blobs(), quiet=True, **budget)
+    recorded = {name: resumed.config["training"][name] for name in ("minutes", "steps", "epochs")}
+    assert {name: value for name, value in recorded.items() if value is not None} == budget
+    assert resumed.config["finished"] is True
+    assert resumed.config["trained"]["steps"] == (steps or pytest.approx(1e4, abs=1e4 - 21))
     if "minutes" in budget:
-        # told to a tenth of a second
-        assert 60 * budget["minutes"] - 0.1 < again.config["trained"]["seconds"] < seconds + 10
+        # recorded to a tenth of a second
+        assert 60 * budget["minutes"] - 0.1 < resumed.config["trained"]["seconds"] < seconds + 10
 
 
-def test_a_run_killed_before_its_first_checkpoint_begins_anew(whole, tmp_path):
+def test_a_run_killed_before_its_first_checkpoint_starts_from_the_beginning(finished, tmp_path):
     run = Run(tmp_path / "run")
-    run.write("config.json", {**whole.config, "finished": False})
-    again = resume(run.path, blobs(), quiet=True)
-    assert again.weights.read_bytes() == whole.weights.read_bytes()
-    assert again.config["finished"] is True
+    run.write("config.json", {**finished.config, "finished": False})
+    resumed = resume(run.path, blobs(), quiet=True)
+    assert resumed.weights_path.read_bytes() == finished.weights_path.read_bytes()
+    assert resumed.config["finished"] is True
 
 
-def test_a_run_whose_checkpoint_was_taken_away_is_not_trained_over(run):
+def test_a_run_without_its_checkpoint_is_not_trained_over(run):
     shutil.rmtree(run.path / "checkpoint")
-    before = run.weights.read_bytes()
-    with pytest.raises(PinxitError, match="nothing to go on from; train anew"):
+    before = run.weights_path.read_bytes()
+    with pytest.raises(PinxitError, match=r"no checkpoint in .* to continue from; train a new run"):
         resume(run.path, blobs(), steps=30, quiet=True)
-    assert run.weights.read_bytes() == before
+    assert run.weights_path.read_bytes() == before
 
 
-def test_a_checkpoint_of_another_model_is_said(run):
+def test_a_checkpoint_that_does_not_fit_the_model_is_an_error(run):
     config = json.loads((run.path / "config.json").read_text())
     for change in ({"width": 17}, {"depth": 2}, {"depth": 3, "width": 8}):
         run.write("config.json", {**config, "model": {**config["model"], **change}})
-        with pytest.raises(PinxitError, match=r"is of another model than config\.json"):
+        with pytest.raises(PinxitError, match=r"does not fit the model in config\.json"):
             resume(run.path, blobs(), steps=30, quiet=True)
 
 
-def test_a_budget_that_is_over_before_the_first_step_is_said(tmp_path, monkeypatch):
-    """Opening the images is part of the time that was given."""
-    with pytest.raises(PinxitError, match=r"0\.0001 s were over before .*\n?.*--resume .*run"):
+def test_a_budget_that_ends_before_the_first_step_is_an_error(tmp_path):
+    """Loading the images counts towards the budget."""
+    with pytest.raises(PinxitError, match=r"0\.0001 s ended before .*\n?.*--resume .*run"):
         train(TINY, blobs(), out=tmp_path / "run", minutes=1e-4 / 60, **SHORT)
     run = Run(tmp_path / "run")
     assert run.config["finished"] is False
     assert resume(run.path, blobs(), quiet=True, steps=3).config["trained"]["steps"] == 3
 
 
-def test_a_validation_loss_that_is_no_number_does_not_stand_for_the_best(tmp_path, monkeypatch):
+def test_a_validation_loss_of_nan_is_not_the_best(tmp_path, monkeypatch):
     losses = iter([math.nan, 9.0, math.nan, 8.0])
     monkeypatch.setattr(session, "validate", lambda *_: {"loss": next(losses)})
-    kept, keep = [], session.Session.keep
-    monkeypatch.setattr(
-        session.Session, "keep", lambda self: kept.append(self.trainer.state.step) or keep(self)
-    )
+    saved, save = [], session.Session.save_weights
+
+    def record_step(self):
+        saved.append(self.state.counters.step)
+        save(self)
+
+    monkeypatch.setattr(session.Session, "save_weights", record_step)
     run = train(TINY, blobs(), out=tmp_path / "run", steps=20, **SHORT)
-    assert kept == [5, 10, 20]
+    assert saved == [5, 10, 20]
     assert run.config["trained"]["best_validation_loss"] == 8.0
     assert [row["val_loss"] for row in run.metrics() if "val_loss" in row] == [9.0, 8.0]
 
 
-def test_without_one_number_config_json_stays_json(tmp_path, monkeypatch):
+def test_config_stays_valid_json_if_every_validation_loss_is_nan(tmp_path, monkeypatch):
     monkeypatch.setattr(session, "validate", lambda *_: {"loss": math.nan})
     run = train(TINY, blobs(), out=tmp_path / "run", steps=4, **SHORT)
     assert run.config["trained"]["best_validation_loss"] is None
-    assert load_file(run.weights), "there are weights all the same"
+    assert load_file(run.weights_path), "the first weights are saved in any case"
     resume(run.path, blobs(), steps=6, quiet=True)
 
 
-def test_a_place_that_may_not_be_looked_into_is_said(tmp_path, monkeypatch):
-    def refused(self):
+def test_an_output_folder_that_cannot_be_read_is_an_error(tmp_path, monkeypatch):
+    def refuse(self):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(type(tmp_path), "exists", refused)
+    monkeypatch.setattr(type(tmp_path), "exists", refuse)
     with pytest.raises(PinxitError, match=r"cannot write to .*: Permission denied"):
         check_output_dir(tmp_path / "run")
+
+
+def count_builds(monkeypatch) -> list[int]:
+    """A list that grows by one with each model that is built."""
+    builds, build = [], vae.build
+    monkeypatch.setattr(vae, "build", lambda *args: builds.append(1) or build(*args))
+    return builds
+
+
+def test_a_model_is_built_once(tmp_path, monkeypatch):
+    builds = count_builds(monkeypatch)
+    run = train(TINY, blobs(), out=tmp_path / "run", steps=2, precision="auto", **SHORT)
+    assert len(builds) == 1
+    resume(run, blobs(), steps=4, quiet=True)
+    assert len(builds) == 2
+
+
+def test_timing_a_step_does_not_change_the_weights(tmp_path, monkeypatch):
+    monkeypatch.setattr("pinxit.training.devices.measure_precision", time_and_choose_fp32)
+    measured = train(TINY, blobs(), out=tmp_path / "a", steps=3, precision="auto", **SHORT)
+    fixed = train(TINY, blobs(), out=tmp_path / "b", steps=3, precision="fp32", **SHORT)
+    assert measured.weights_path.read_bytes() == fixed.weights_path.read_bytes()
+
+
+def time_and_choose_fp32(device, time_step):
+    assert time_step(True) > 0
+    assert time_step(False) > 0
+    return "fp32"
+
+
+def test_a_resumed_run_loads_its_images_with_the_recorded_options(tmp_path):
+    options = LoadOptions(limit=200, fit="pad", captions="labels")
+    run = train(TINY, "digits", out=tmp_path / "run", load=options, steps=3, seed=5, **SHORT)
+    record = run.config["data"]
+    assert record["options"] == {**options.to_json(), "data_seed": 5}
+    expected = {**options.to_json(), "size": (8, 8), "color": "grey", "data_seed": 5}
+    assert run.load_options.to_json() == expected
+    resumed = resume(run, steps=5, quiet=True)
+    assert resumed.config["trained"]["steps"] == 5
+    assert resumed.config["data"] == record
+
+
+def test_load_options_may_be_a_dict(tmp_path):
+    run = train(TINY, "digits", out=tmp_path / "run", load={"limit": 100}, steps=2, **SHORT)
+    assert run.load_options.limit == 100
+    with pytest.raises(UsageError, match=r"no 'limits'\. Did you mean 'limit'"):
+        train(TINY, "digits", out=tmp_path / "other", load={"limits": 100}, steps=2, **SHORT)
+    assert not (tmp_path / "other").exists()

@@ -1,6 +1,7 @@
-"""Resuming is exact: killed at any moment, a run ends with the weights of one that was not.
+"""Resuming is exact: a run killed at any moment ends with the weights of one that was not.
 
-Real processes, forked from one that has imported everything already: a start costs milliseconds.
+The runs are real processes, forked from one that has imported everything already, so that starting
+one takes milliseconds.
 """
 
 from __future__ import annotations
@@ -26,60 +27,57 @@ TRAIN += ["--depth", "1", "--batch-size", "32", "--num-evals", "8", "--checkpoin
 TRAIN += ["--no-report"]
 
 FORKS = multiprocessing.get_context("forkserver")
-HEAVY = ["torch", "torch._dynamo", "lightning_fabric", "sklearn.datasets", "pinxit.cli.train"]
-FORKS.set_forkserver_preload([*HEAVY, "pinxit.training.session", "pinxit.models.vae.model"])
+FORKS.set_forkserver_preload(
+    [
+        *("torch", "torch._dynamo", "lightning_fabric", "sklearn.datasets"),
+        *("pinxit.cli.train", "pinxit.training.session", "pinxit.models.vae.model"),
+    ]
+)
 
 
-def command(words: list[str], said: str) -> None:
-    """`pinxit ...` in a forked process, what it says going to a file."""
+def run_pinxit(args: list[str], log: str) -> None:
+    """`pinxit ...` in a forked process, with its output in a file."""
     from pinxit.cli import main
 
-    file = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(file, 1)
     os.dup2(file, 2)
     sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w", buffering=1)
-    sys.argv = ["pinxit", *words]
+    sys.argv = ["pinxit", *args]
     import torch
 
     torch.set_num_threads(1)
-    code = main(words)
+    code = main(args)
     sys.stdout.flush()
     os._exit(code)
 
 
-def start(words: list[str], said: Path) -> BaseProcess:
-    process = FORKS.Process(target=command, args=(words, str(said)))
+def run_pinxit_killed_at(args: list[str], log: str, number: int) -> None:
+    """`pinxit ...`, killed after the bytes of file `number` are on disk, before its rename."""
+    fsync, count = os.fsync, [0]
+
+    def count_and_kill(file: int) -> None:
+        fsync(file)
+        count[0] += 1
+        if count[0] == number:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    os.fsync = count_and_kill
+    run_pinxit(args, log)
+
+
+def start(args: list[str], log: Path) -> BaseProcess:
+    process = FORKS.Process(target=run_pinxit, args=(args, str(log)))
     process.start()
     return process
 
 
-def finish(words: list[str], said: Path, code: int = 0) -> str:
-    process = start(words, said)
+def run_to_end(args: list[str], log: Path, code: int = 0) -> str:
+    """Run `pinxit ...`; returns its output."""
+    process = start(args, log)
     process.join(240)
-    assert process.exitcode == code, said.read_text()
-    return said.read_text()
-
-
-def go_on(run: Path) -> list[str]:
-    return ["train", "--resume", str(run), "--no-report"]
-
-
-def weights(run: Path) -> str:
-    return hashlib.sha256((run / "model.safetensors").read_bytes()).hexdigest()
-
-
-def rows(run: Path) -> list[str]:
-    """metrics.csv without what the clock says."""
-    lines = [line.split(",") for line in (run / "metrics.csv").read_text().splitlines()]
-    seconds = lines[0].index("seconds")
-    return [",".join(cells[:seconds] + cells[seconds + 1 :]) for cells in lines]
-
-
-def same(run: Path, whole: Path) -> bool:
-    """Equal weights, equal metrics, and equal state in the last checkpoint."""
-    names = {"model.safetensors"} | {f"samples/{file.name}" for file in (run / "samples").iterdir()}
-    equal = [(run / name).read_bytes() == (whole / name).read_bytes() for name in names]
-    return all(equal) and rows(run) == rows(whole)
+    assert process.exitcode == code, log.read_text()
+    return log.read_text()
 
 
 def wait_for(condition, process: BaseProcess, seconds: float = 120) -> None:
@@ -88,128 +86,144 @@ def wait_for(condition, process: BaseProcess, seconds: float = 120) -> None:
         time.sleep(0.0005)
 
 
+def modified_ns(file: Path) -> int:
+    """When a file was last modified, or 0 at a moment when it is missing or being replaced."""
+    try:
+        return file.stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0
+
+
+def resume_args(run: Path) -> list[str]:
+    return ["train", "--resume", str(run), "--no-report"]
+
+
+def weights_hash(run: Path) -> str:
+    return hashlib.sha256((run / "model.safetensors").read_bytes()).hexdigest()
+
+
+def metrics_without_time(run: Path) -> list[str]:
+    """The rows of metrics.csv without the seconds."""
+    lines = [line.split(",") for line in (run / "metrics.csv").read_text().splitlines()]
+    seconds = lines[0].index("seconds")
+    return [",".join(cells[:seconds] + cells[seconds + 1 :]) for cells in lines]
+
+
+def is_equal(run: Path, other: Path) -> bool:
+    """Whether weights, metrics and samples are equal."""
+    names = {"model.safetensors"} | {f"samples/{file.name}" for file in (run / "samples").iterdir()}
+    equal = [(run / name).read_bytes() == (other / name).read_bytes() for name in names]
+    return all(equal) and metrics_without_time(run) == metrics_without_time(other)
+
+
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory) -> Path:
-    """By the real command, in a process of its own."""
+    """A run by the real command, in a process of its own."""
     run = tmp_path_factory.mktemp("runs") / "whole"
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-m", "pinxit.cli", *TRAIN, "--out", str(run)],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
     )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == [str(run / f"samples/step-{STEPS:07d}.png"), str(run)]
-    assert re.search(rf"{STEPS} steps in .*best validation .* nats per image", done.stderr)
+    assert process.returncode == 0, process.stderr
+    assert process.stdout.splitlines() == [str(run / f"samples/step-{STEPS:07d}.png"), str(run)]
+    pattern = rf"{STEPS} steps in .*best validation loss .* nats per image"
+    assert re.search(pattern, process.stderr)
     return run
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_killed_at_random_moments_and_resumed_it_ends_the_same(uninterrupted, tmp_path, seed):
+def test_a_run_killed_at_random_moments_ends_with_the_same_weights(uninterrupted, tmp_path, seed):
     """With a checkpoint after every step, most moments are in the middle of writing one."""
-    run, chance, said = tmp_path / "killed", random.Random(seed), tmp_path / "said"
-    words, kills = [*TRAIN, "--out", str(run)], 0
-    state = run / "checkpoint" / "state.safetensors"
+    run, rng, log = tmp_path / "killed", random.Random(seed), tmp_path / "log"
+    args, kills = [*TRAIN, "--out", str(run)], 0
+    checkpoint = run / "checkpoint" / "state.safetensors"
     for _ in range(5):
-        process = start(words, said)
-        before = state.stat().st_mtime_ns if state.is_file() else 0
-        wait_for(lambda b=before: state.is_file() and state.stat().st_mtime_ns > b, process)
-        time.sleep(chance.uniform(0, 0.3))
+        before = modified_ns(checkpoint)
+        process = start(args, log)
+        wait_for(lambda before=before: modified_ns(checkpoint) > before, process)
+        time.sleep(rng.uniform(0, 0.3))
         if process.is_alive():
             process.kill()
             kills += 1
         process.join()
-        words = go_on(run)
-    assert kills >= 2, "the run ended before it could be killed: nothing was tested"
+        args = resume_args(run)
+    assert kills >= 2, "the run ended before it could be killed"
     if '"finished": false' in (run / "config.json").read_text():
-        finish(words, said)
-    assert same(run, uninterrupted)
-    assert not list(run.rglob(".*.part")), "what the kills left half written is gone"
+        run_to_end(args, log)
+    assert is_equal(run, uninterrupted)
+    assert not list(run.rglob(".*.part")), "partial files of killed processes are removed"
 
 
-def test_killed_in_the_middle_of_each_kind_of_write(uninterrupted, tmp_path):
-    """The process kills itself between a file's bytes and its rename: at the 2nd, 10th, 35th, ...
-
-    The 2nd is the first checkpoint: the run then has none to go on from.
-    """
-    run, said = tmp_path / "killed", tmp_path / "said"
-    words = [*TRAIN, "--out", str(run)]
+def test_a_run_killed_during_each_kind_of_write_ends_with_the_same_weights(uninterrupted, tmp_path):
+    """The 2nd file is the first checkpoint: the run then has none to resume from."""
+    run, log = tmp_path / "killed", tmp_path / "log"
+    args = [*TRAIN, "--out", str(run)]
     for number in (2, 10, 35, 61, 93):
-        process = FORKS.Process(target=killed_at, args=(words, str(said), number))
+        process = FORKS.Process(target=run_pinxit_killed_at, args=(args, str(log), number))
         process.start()
         process.join(120)
-        assert process.exitcode == -signal.SIGKILL, said.read_text()
-        words = go_on(run)
-    finish(words, said)
-    assert same(run, uninterrupted)
-
-
-def killed_at(words: list[str], said: str, number: int) -> None:
-    """The command, until so many files have reached the disk but not yet their names."""
-    fsync, count = os.fsync, [0]
-
-    def counted(file: int) -> None:
-        fsync(file)
-        count[0] += 1
-        if count[0] == number:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    os.fsync = counted
-    command(words, said)
+        assert process.exitcode == -signal.SIGKILL, log.read_text()
+        args = resume_args(run)
+    run_to_end(args, log)
+    assert is_equal(run, uninterrupted)
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
-def test_it_stops_cleanly_and_says_how_to_go_on(uninterrupted, tmp_path, sent):
-    run, said = tmp_path / "stopped", tmp_path / "said"
-    process = start([*TRAIN, "--out", str(run)], said)
+def test_a_signal_stops_cleanly_and_prints_how_to_resume(uninterrupted, tmp_path, sent):
+    run, log = tmp_path / "stopped", tmp_path / "log"
+    process = start([*TRAIN, "--out", str(run)], log)
     wait_for((run / "samples" / "step-0000038.png").is_file, process)
     os.kill(process.pid or 0, sent)
     process.join(120)
     assert process.exitcode == 130
-    assert f"go on with: pinxit train --resume {run}" in said.read_text()
-    assert "Traceback" not in said.read_text()
+    assert f"continue with: pinxit train --resume {run}" in log.read_text()
+    assert "Traceback" not in log.read_text()
     assert '"finished": false' in (run / "config.json").read_text()
     assert (run / "model.safetensors").is_file()
-    finish(go_on(run), said)
-    assert same(run, uninterrupted)
+    run_to_end(resume_args(run), log)
+    assert is_equal(run, uninterrupted)
 
 
-def test_a_damaged_checkpoint_is_told_and_the_one_before_is_used(uninterrupted, tmp_path):
-    run, said = tmp_path / "damaged", tmp_path / "said"
-    process = start([*TRAIN, "--out", str(run)], said)
-    wait_for((run / "checkpoint" / "state.before.safetensors").is_file, process)
+def test_a_damaged_checkpoint_is_reported_and_the_previous_one_used(uninterrupted, tmp_path):
+    run, log = tmp_path / "damaged", tmp_path / "log"
+    process = start([*TRAIN, "--out", str(run)], log)
+    wait_for((run / "checkpoint" / "state.previous.safetensors").is_file, process)
     os.kill(process.pid or 0, signal.SIGINT)
     process.join(120)
-    state = run / "checkpoint" / "state.safetensors"
-    state.write_bytes(state.read_bytes()[:1000])
-    told = finish(go_on(run), said)
-    assert "is damaged" in told
-    assert "going on from the one before" in told
-    assert same(run, uninterrupted)
+    checkpoint = run / "checkpoint" / "state.safetensors"
+    checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
+    output = run_to_end(resume_args(run), log)
+    assert "is damaged" in output
+    assert "continuing from the previous one" in output
+    assert is_equal(run, uninterrupted)
 
 
 def test_two_damaged_checkpoints_are_an_error(uninterrupted, tmp_path):
-    run = tmp_path / "ruined"
+    run = tmp_path / "damaged"
     shutil.copytree(uninterrupted, run)
     for file in (run / "checkpoint").iterdir():
         file.write_bytes(b"not a checkpoint")
-    more = [*go_on(run), "--steps", str(STEPS + 5)]
-    told = finish(more, tmp_path / "said", code=1)
-    assert "is damaged" in told
-    assert "train anew" in told
+    args = [*resume_args(run), "--steps", str(STEPS + 5)]
+    output = run_to_end(args, tmp_path / "log", code=1)
+    assert "is damaged" in output
+    assert "train a new run" in output
     shutil.rmtree(run / "checkpoint")
-    assert "nothing to go on from" in finish(more, tmp_path / "said2", code=1)
-    assert weights(run) == weights(uninterrupted), "its weights are left alone"
+    assert "no checkpoint in" in run_to_end(args, tmp_path / "log2", code=1)
+    assert weights_hash(run) == weights_hash(uninterrupted), "its weights are not changed"
 
 
-def test_a_finished_run_says_so_and_takes_a_larger_budget(uninterrupted, tmp_path):
+def test_a_finished_run_needs_a_larger_budget(uninterrupted, tmp_path):
     run = tmp_path / "further"
     shutil.copytree(uninterrupted, run)
-    assert "is finished" in finish(["train", "--resume", str(run)], tmp_path / "said", code=2)
-    finish([*go_on(run), "--steps", str(STEPS + 20)], tmp_path / "said2")
-    assert weights(run) != weights(uninterrupted)
+    output = run_to_end(["train", "--resume", str(run)], tmp_path / "log", code=2)
+    assert "is finished" in output
+    run_to_end([*resume_args(run), "--steps", str(STEPS + 20)], tmp_path / "log2")
+    assert weights_hash(run) != weights_hash(uninterrupted)
 
 
-def test_a_run_is_never_overwritten(uninterrupted, tmp_path):
-    told = finish([*TRAIN, "--out", str(uninterrupted)], tmp_path / "said", code=2)
-    assert "never overwritten" in told
+def test_a_run_is_not_replaced_without_overwrite(uninterrupted, tmp_path):
+    output = run_to_end([*TRAIN, "--out", str(uninterrupted)], tmp_path / "log", code=2)
+    assert "already holds a run" in output
+    assert "--overwrite" in output

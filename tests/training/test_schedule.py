@@ -1,4 +1,4 @@
-"""What changes over a budget, against closed forms."""
+"""Learning rate, EMA decay, order of the images and clock, against closed forms."""
 
 from __future__ import annotations
 
@@ -14,48 +14,48 @@ from hypothesis import strategies as st
 from pinxit.training.schedule import Clock, batch_order, ema_decay_at, learning_rate
 
 
-def test_the_learning_rate_rises_in_a_line_and_falls_as_half_a_cosine():
+def test_learning_rate_is_linear_warmup_then_cosine_decay():
     rates = [learning_rate(1e-2, step, 10, 0.0) for step in range(10)]
     assert rates == pytest.approx([1e-3 * (step + 1) for step in range(10)])
     for progress in (0.0, 0.25, 0.5, 0.9, 1.0):
-        expected = 1e-2 * math.cos(math.pi * progress / 2) ** 2  # half a cosine, by its half angle
+        expected = 1e-2 * math.cos(math.pi * progress / 2) ** 2  # by the half-angle formula
         assert learning_rate(1e-2, 500, 10, progress) == pytest.approx(expected)
     assert learning_rate(1e-2, 0, 0, 0.0) == 1e-2
-    assert learning_rate(1e-2, 500, 10, 1.3) == pytest.approx(0), "past the budget it stays at 0"
+    assert learning_rate(1e-2, 500, 10, 1.3) == pytest.approx(0), "it stays 0 after the budget"
 
 
-def test_the_average_remembers_about_a_tenth_of_the_steps_at_first():
+def test_ema_decay_is_low_at_first():
     assert ema_decay_at(0.999, 0) == 0.1
     assert ema_decay_at(0.999, 90) == 0.91
     assert ema_decay_at(0.999, 10**6) == 0.999
-    assert ema_decay_at(0.0, 50) == 0, "no average was asked for"
+    assert ema_decay_at(0.0, 50) == 0, "no averaging"
 
 
 @given(n=st.integers(1, 40), batch=st.integers(1, 60), seed=st.integers(0, 5))
 @settings(max_examples=60, deadline=None)
-def test_every_epoch_is_each_image_exactly_once(n, batch, seed):
+def test_every_epoch_has_each_image_exactly_once(n, batch, seed):
     steps = math.ceil(3 * n / batch)
-    drawn = np.concatenate(list(itertools.islice(batch_order(n, batch, seed, 0), steps)))
-    assert len(drawn) == steps * batch
+    order = np.concatenate(list(itertools.islice(batch_order(n, batch, seed, 0), steps)))
+    assert len(order) == steps * batch
     for epoch in range(3):
-        assert sorted(drawn[epoch * n : (epoch + 1) * n]) == list(range(n))
+        assert sorted(order[epoch * n : (epoch + 1) * n]) == list(range(n))
 
 
 @given(n=st.integers(1, 40), batch=st.integers(1, 60), step=st.integers(0, 30))
 @settings(max_examples=60, deadline=None)
-def test_the_order_from_a_step_on_is_that_of_a_run_that_came_to_it(n, batch, step):
+def test_order_from_a_later_step_continues_the_same_sequence(n, batch, step):
     whole = list(itertools.islice(batch_order(n, batch, 3, 0), step + 4))
     resumed = list(itertools.islice(batch_order(n, batch, 3, step), 4))
     assert all(np.array_equal(a, b) for a, b in zip(whole[step:], resumed, strict=True))
 
 
-def test_epochs_and_seeds_are_in_different_orders():
+def test_epochs_and_seeds_have_different_orders():
     first, second = itertools.islice(batch_order(32, 32, 0, 0), 2)
     assert not np.array_equal(first, second)
     assert not np.array_equal(first, next(batch_order(32, 32, 1, 0)))
 
 
-def test_a_clock_goes_on_from_what_was_spent_before():
-    clock = Clock(before=100.0)
+def test_clock_adds_the_time_of_earlier_sessions():
+    clock = Clock(elapsed_before=100.0)
     time.sleep(0.01)
     assert 100.01 <= clock.seconds < 110

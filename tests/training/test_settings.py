@@ -1,4 +1,4 @@
-"""Settings that cannot be, and the choices that are made for those left open."""
+"""Invalid settings, and the defaults that depend on data and model."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.builders import blobs
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("options", "message"),
     [
         ({"minutes": 0}, "minutes must be above 0"),
         ({"minutes": -1.0}, "minutes must be above 0"),
@@ -28,25 +28,25 @@ from tests.builders import blobs
         ({"warmup_steps": -1}, "warmup_steps must be 0 or more"),
         ({"grad_clip_factor": -0.5}, "grad_clip_factor must be 0 or more"),
         ({"weight_decay": float("nan")}, "weight_decay must be 0 or more"),
-        ({"ema_decay": 1.0}, "ema_decay is a decay"),
+        ({"ema_decay": 1.0}, "ema_decay must be at least 0 and below 1"),
         ({"seed": -1}, "seed must be 0 or more"),
         ({"precision": "fp16"}, "precision is auto, fp32 or bf16, not 'fp16'"),
-        ({"minutes": 5, "steps": 100}, "one budget at a time, not minutes and steps"),
-        ({"steps": 5, "epochs": 1}, "one budget at a time, not steps and epochs"),
+        ({"minutes": 5, "steps": 100}, "give one budget, not minutes and steps"),
+        ({"steps": 5, "epochs": 1}, "give one budget, not steps and epochs"),
     ],
 )
-def test_what_cannot_be_is_said(wrong, said):
-    with pytest.raises(UsageError, match=said):
-        TrainingSettings(**wrong)
+def test_invalid_settings_are_rejected(options, message):
+    with pytest.raises(UsageError, match=message):
+        TrainingSettings(**options)
 
 
-def test_an_unknown_setting_suggests_the_near_one(tmp_path):
+def test_an_unknown_setting_suggests_the_nearest_one(tmp_path):
     with pytest.raises(UsageError, match=r"no 'learning_rat'\. Did you mean 'learning_rate'"):
         train("vae", blobs(), out=tmp_path / "run", learning_rat=1e-3)
     assert not (tmp_path / "run").exists()
 
 
-def test_budgets():
+def test_budget_in_seconds_and_steps():
     assert TrainingSettings().seconds == 300
     assert TrainingSettings(minutes=0.5).seconds == 30
     assert TrainingSettings(steps=7).seconds is None
@@ -55,12 +55,12 @@ def test_budgets():
     assert TrainingSettings(minutes=1).total_steps(1000, 10) is None
 
 
-def test_the_batch_grows_with_the_images_and_shrinks_with_their_size():
+def test_batch_size_grows_with_the_number_of_images_and_shrinks_with_their_size():
     sizes = [default_batch_size(DatasetInfo(n, 28, 28, 1)) for n in (10, 1_000, 30_000, 1_000_000)]
     assert sizes == [10, 64, 128, 256]
     assert default_batch_size(DatasetInfo(1_000_000, 256, 256, 3)) == 32
 
 
-def test_the_learning_rate_falls_with_the_parameters():
+def test_learning_rate_falls_with_the_number_of_parameters():
     assert default_learning_rate(10_000) == 2e-3
     assert default_learning_rate(8_000_000) == 1e-3

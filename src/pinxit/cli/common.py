@@ -62,19 +62,19 @@ def load_images_for(
     Without DATA: the images that the run was trained on, of one split or `all`.
     """
     from pinxit.runs import Run
-    from pinxit.sampling.inputs import for_model, given_images, held_out, run_images
+    from pinxit.sampling.inputs import load_for_run, load_run_data, match_labels, select_test_split
 
     if data:
-        images = given_images(Run(run), data, progress=not quiet)
+        images = load_for_run(Run(run), data, progress=not quiet)
         if not quiet:
             _report_conversion(run, [Path(item) for item in data])
-        return for_model(model, images)
-    images = run_images(Run(run), progress=not quiet)
+        return match_labels(model, images)
+    images = load_run_data(Run(run), progress=not quiet)
     if split == "test":
-        images, warning = held_out(images)
+        images, warning = select_test_split(images)
         if warning and not quiet:
             console.echo(f"warning: {warning}")
-    return for_model(model, images)
+    return match_labels(model, images)
 
 
 def load_files(run: Path, files: Sequence[Path], quiet: bool = False) -> Images:
@@ -84,12 +84,12 @@ def load_files(run: Path, files: Sequence[Path], quiet: bool = False) -> Images:
     """
     from pinxit.data.images import Images
     from pinxit.runs import Run
-    from pinxit.sampling.inputs import given_images
+    from pinxit.sampling.inputs import load_for_run
 
     for file in files:
         if not file.is_file():
             raise UsageError(f"there is no image file {file}.")
-    loaded = [given_images(Run(run), [file], progress=not quiet) for file in files]
+    loaded = [load_for_run(Run(run), [file], progress=not quiet) for file in files]
     for file, images in zip(files, loaded, strict=True):
         if len(images) != 1:
             raise UsageError(f"{file} holds {len(images)} images; give a file of one image.")

@@ -149,7 +149,7 @@ def _read_mask(run: Path, file: Path, images: Images, quiet: bool) -> PixelMask:
     """The mask in an image file, cropped or padded like the images and resized to their size."""
     from pinxit.data.masks import mask_from_image, read_mask_size
     from pinxit.runs import Run
-    from pinxit.sampling.inputs import given_images
+    from pinxit.sampling.inputs import load_for_run
 
     if not file.is_file():
         raise UsageError(f"there is no mask file {file}.")
@@ -158,4 +158,4 @@ def _read_mask(run: Path, file: Path, images: Images, quiet: bool) -> PixelMask:
         console.echo(
             f"the mask is {width} x {height}; resized to {images.width} x {images.height}."
         )
-    return mask_from_image(images, given_images(Run(run), [file], progress=not quiet))
+    return mask_from_image(images, load_for_run(Run(run), [file], progress=not quiet))

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import Positional, arg
 
 from pinxit.cli.common import (
-    Flag,
     Json,
     NumImages,
     Out,
@@ -21,6 +20,7 @@ from pinxit.cli.common import (
 )
 from pinxit.console import out as print_line
 from pinxit.console import out_json, out_rich
+from pinxit.data.load_options import LoadOptions
 from pinxit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -32,14 +32,8 @@ MAX_LABELS_SHOWN = 20
 def look(
     data: Annotated[Positional[tuple[str, ...]], arg(metavar="DATA")],
     num_images: NumImages = 64,
-    size: str | None = None,
-    fit: Literal["crop", "pad"] = "crop",
-    color: Literal["auto", "grey", "rgb"] = "auto",
+    load: LoadOptions = LoadOptions(),  # noqa: B008 (frozen)
     language: str | None = None,
-    limit: int | None = None,
-    captions: str | None = None,
-    seed: int = 0,
-    strict: Flag = False,
     out: Out = None,
     json: Json = False,
 ) -> None:
@@ -48,15 +42,8 @@ def look(
     Args:
         data: a source (see: pinxit sources), or image files
         num_images: maximum number of images on the sheet, evenly spaced over the dataset
-        size: image size: 64, or 96x64 for width x height (default: chosen from the images)
-        fit: crop the middle, or pad with the color of the corners, where the proportions differ
-        color: channels to read; auto: grey if every image is grey
+        load: options of loading images
         language: language of the captions on the sheet, such as fr (default: the first)
-        limit: read at most this many images, selected by --seed
-        captions: captions for images that have labels: `labels` uses the built-in templates, a
-            file uses the templates in it
-        seed: random seed for --limit and for synthetic sources
-        strict: fail if any image cannot be read, instead of skipping it
         out: PNG file of the sheet (default: look-DATA.png)
         json: print the description as JSON
     """
@@ -67,17 +54,7 @@ def look(
         raise UsageError("name the DATA to look at: pinxit look DATA. See: pinxit sources")
     check_at_least(1, num_images, "--num-images")
     check_suffix(out, ".png")
-    images = load_images(
-        data,
-        size=size,
-        fit=fit,
-        color=color,
-        limit=limit,
-        captions=captions,
-        seed=seed,
-        strict=strict,
-        progress=True,
-    )
+    images = load_images(data, load)
     shown = images.evenly_spaced(num_images)
     sheet = contact_sheet(shown, cell_texts(shown, language))
     path = write_file(out or Path(f"look-{data_slug(data)}.png"), sheet)

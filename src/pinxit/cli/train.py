@@ -1,4 +1,4 @@
-"""`pinxit train FAMILY DATA`: a model from images, in a time you choose."""
+"""`pinxit train FAMILY DATA`: train a model on images, in a time you choose."""
 
 from __future__ import annotations
 
@@ -7,24 +7,27 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import tyro
-from tyro.conf import Positional, arg
+from tyro.conf import Positional
 
+from pinxit.cli.common import Flag, Out
 from pinxit.cli.parse import run_command
 from pinxit.cli.suggest import unknown_family
+from pinxit.data.load_options import LoadOptions
 from pinxit.errors import UsageError
 from pinxit.models import get_family, list_families
 from pinxit.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
-    from pinxit.training.prepare import TrainingPlan
+    from pinxit.runs import Run
+    from pinxit.training.dry_run import CostEstimate
 
 
 def overview() -> str:
     """The page that `pinxit train --help` prints."""
-    first = {
+    first_lines = {
         name: (get_family(name).__doc__ or "").strip().splitlines()[0] for name in list_families()
     }
     return "\n".join(
@@ -33,10 +36,10 @@ def overview() -> str:
             "       pinxit train --resume RUN [--minutes N | --steps N | --epochs N]",
             "",
             "families:",
-            *(f"  {name:<10} {text}" for name, text in first.items()),
+            *(f"  {name:<10} {text}" for name, text in first_lines.items()),
             "",
             "  pinxit train FAMILY --help    its options",
-            "  pinxit sources                what DATA may be",
+            "  pinxit sources                what DATA can be",
         ]
     )
 
@@ -66,57 +69,46 @@ def check_family(words: Sequence[str]) -> str:
 
 
 def family_command(name: str) -> Any:
-    """The command of one family: its own options, then those of training and of reading."""
-    kind = get_family(name).Config
-    default = kind()
+    """The command of one family, with the options of its `Config`."""
+    config_class = get_family(name).Config
+    default = config_class()
 
     def command(
         data: Positional[tuple[str, ...]],
-        model: Any = default,
         training: TrainingSettings = TrainingSettings(),  # noqa: B008 (frozen)
-        out: Annotated[Path | None, arg(aliases=["-o"])] = None,
-        size: str | None = None,
-        fit: Literal["crop", "pad"] = "crop",
-        color: Literal["auto", "grey", "rgb"] = "auto",
-        strict: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
-        limit: int | None = None,
-        captions: str | None = None,
-        dry_run: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
+        model: Any = default,
+        load: LoadOptions = LoadOptions(),  # noqa: B008 (frozen)
+        out: Out = None,
+        overwrite: Flag = False,
+        dry_run: Flag = False,
         report: bool = True,
     ) -> int:
         """Train a model on images.
 
         Args:
-            data: what to learn from: a folder, a file, a known name (see: pinxit sources)
-            model: the family's own options
+            data: training images: a folder, files or the name of a source (see: pinxit sources)
             training: options of training
-            out: folder of the run; None: runs/<data>-<family>
-            size: pixels, 64 or 96x64 (width x height); None: the images' own, or chosen
-            fit: what is done with images of other proportions
-            color: auto looks at the images
-            strict: an image that cannot be read is an error, not left out
-            limit: take this many images, chosen by the seed
-            captions: `labels` makes captions of labels, as "a photo of a sneaker", by the shipped
-                templates; or a file of templates. Images that have captions keep them
-            dry_run: print what would be trained, and how fast, and stop
-            report: make report.html at the end
+            model: options of the model
+            load: options of loading images
+            out: run folder; None: a new one, runs/<data>-<family>
+            overwrite: replace the run in the folder --out
+            dry_run: print all options, time a few steps, and stop
+            report: write report.html at the end
         """
         if not data:
-            raise UsageError(f"no DATA to learn from: pinxit train {name} DATA (pinxit sources).")
-        reading = {"size": size, "fit": fit, "color": color, "strict": strict, "limit": limit}
-        reading |= {"captions": captions}
-        source = data[0] if len(data) == 1 else list(data)
+            raise UsageError(f"no DATA to train on: pinxit train {name} DATA (see: pinxit sources)")
         return _train(
-            data=source,
+            data=data[0] if len(data) == 1 else list(data),
             model=model,
             training=training,
-            out=out,
-            reading=reading,
-            dry_run=dry_run,
             report=report,
+            load=load,
+            out=out,
+            overwrite=overwrite,
+            dry_run=dry_run,
         )
 
-    command.__annotations__["model"] = _hide_internal_fields(kind)
+    command.__annotations__["model"] = _hide_internal_fields(config_class)
     return command
 
 
@@ -129,36 +121,15 @@ def _hide_internal_fields(config_class: Any) -> Any:
 
 
 def _train(
-    *,
-    data: Any,
-    model: Any,
-    training: TrainingSettings,
-    out: Path | None,
-    reading: dict[str, Any],
-    dry_run: bool,
-    report: bool,
+    *, data: Any, model: Any, training: TrainingSettings, report: bool, **options: Any
 ) -> int:
-    from pinxit.training.api import run_session
-    from pinxit.training.prepare import prepare_training
-    from pinxit.training.run_folder import check_output_dir, create_run
-    from pinxit.training.schedule import Clock
+    from pinxit.training.api import train
 
-    clock = Clock()
-    check_output_dir(None if dry_run else out)
-    reading["seed"] = training.seed
-    prepared = prepare_training(model, data, training, reading)
-    from pinxit.training.devices import set_up_fabric
-
-    fabric = set_up_fabric(prepared.settings)
-    prepared = prepared.with_world_size(fabric.world_size)
-    if fabric.is_global_zero:
-        _announce(prepared)
-    if dry_run:
-        return _dry(prepared, fabric)
     command = shlex.join(["pinxit", *sys.argv[1:]])
-    run = create_run(prepared, out, reading, fabric, command)
-    run_session(run, prepared.images, prepared.settings, fabric, clock)
-    return _finish(run, report)
+    result = train(model, data, command=command, **options, **dataclasses.asdict(training))
+    if options["dry_run"]:
+        return _print_estimate(result)
+    return _finish(result, report)
 
 
 def resume(
@@ -169,76 +140,54 @@ def resume(
     data: str | None = None,
     report: bool = True,
 ) -> int:
-    """Go on with a run from its last checkpoint.
+    """Continue a run from its last checkpoint.
 
     Args:
-        resume: folder of the run
-        minutes: a new budget, all sessions counted
-        steps: a new budget, all sessions counted
-        epochs: a new budget, all sessions counted
-        data: the images, where they have moved or changed
-        report: make report.html at the end
+        resume: run folder
+        minutes: new budget, all sessions included
+        steps: new budget, all sessions included
+        epochs: new budget, all sessions included
+        data: training images, if they have moved or changed
+        report: write report.html at the end
     """
-    from pinxit.training.api import resume as go_on
+    from pinxit.training.api import resume as resume_run
 
-    run = go_on(resume, data, minutes=minutes, steps=steps, epochs=epochs)
+    run = resume_run(resume, data, minutes=minutes, steps=steps, epochs=epochs)
     return _finish(run, report)
 
 
-def _announce(prepared: TrainingPlan) -> None:
-    """The choices that were made, on standard error."""
-    import dataclasses
-
-    info = prepared.model.info
-    color = "grey" if info.channels == 1 else "colour"
-    chosen = {**dataclasses.asdict(prepared.config), **dataclasses.asdict(prepared.settings)}
-    shown = ["network", "latent_dim", "width", "depth", "likelihood", "batch_size"]
-    shown += ["learning_rate"]
-    parameters = sum(p.numel() for p in prepared.model.parameters())
-    words = [f"{k.replace('_', ' ')} {chosen[k]}" for k in shown if k in chosen]
-    print(
-        f"{info.num_images:,} training images of {info.width} x {info.height}, {color}; "
-        f"{prepared.family} of {parameters:,} parameters: {', '.join(words)}",
-        file=sys.stderr,
-    )
-
-
-def _dry(prepared: TrainingPlan, fabric: Any) -> int:
-    """Print the configuration and what it will cost; every process measures, the first tells."""
-    import dataclasses
-
+def _print_estimate(estimate: CostEstimate) -> int:
+    """Print a dry run: all options, then the measured cost; only in the main process."""
     from rich.console import Console
     from rich.table import Table
 
-    from pinxit.training.dry_run import plan
+    from pinxit.training.devices import is_main_process
 
-    planned = plan(prepared.model, prepared.images, prepared.settings, fabric)
-    if not fabric.is_global_zero:
+    if not is_main_process():
         return 0
     table = Table(box=None, show_header=False)
-    rows = {**dataclasses.asdict(prepared.config), **dataclasses.asdict(prepared.settings)}
-    for key, value in rows.items():
+    for name, value in estimate.plan.options().items():
         if value is not None:
-            table.add_row(key.replace("_", " "), str(value))
+            table.add_row(name.replace("_", " "), str(value))
     table.add_row("", "")
-    for key, text in planned.lines():
-        table.add_row(key, text)
+    for name, text in estimate.rows():
+        table.add_row(name, text)
     Console().print(table)
     return 0
 
 
-def _finish(run: Any, report: bool) -> int:
-    """The paths of what was made, the run's last."""
-    from pinxit.training.devices import leads
+def _finish(run: Run, report: bool) -> int:
+    """Print the paths of the last sample grid, the report and, last, the run."""
+    from pinxit.training.devices import is_main_process
 
-    if not leads():
+    if not is_main_process():
         return 0
     grids = sorted((run.path / "samples").glob("step-*.png"))
     if grids:
         print(grids[-1])
     if report:
-        from pinxit.reports import report as make_report
+        from pinxit.reports import report as write_report
 
-        print(make_report(run))
+        print(write_report(run))
     print(run.path)
     return 0

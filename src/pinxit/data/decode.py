@@ -11,9 +11,11 @@ import io
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from pinxit.data.load_options import Fit
 
 if TYPE_CHECKING:
     from jaxtyping import UInt8
@@ -24,8 +26,6 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 MAX_PIXELS = 89_478_485  # Pillow's own bound: a quarter of a GiB at 3 bytes a pixel
 MIN_SIDE = 2  # below this an image has nothing to show
 GREY_TOLERANCE = 2  # levels between channels that JPEG's rounding may leave in a grey image
-
-Fit = Literal["crop", "pad"]
 
 _ORIENTATION = 0x0112  # the EXIF tag
 _SIXTEEN_BIT = ("I;16", "I;16B", "I;16L", "I;16N")

@@ -6,17 +6,15 @@ import dataclasses
 import hashlib
 import heapq
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any
 
 import numpy as np
 
 from pinxit.console import echo
 from pinxit.data import cache as kept
 from pinxit.data.decode import (
-    Fit,
     UnreadableImage,
     decode,
     ignore_pillow_warnings,
@@ -27,14 +25,14 @@ from pinxit.data.edit_pairs import join_pairs, pair_key
 from pinxit.data.images import Images, SkippedFile
 from pinxit.data.label_captions import captions_from_labels
 from pinxit.data.labels import index_labels
+from pinxit.data.load_options import LoadOptions, make_load_options
 from pinxit.data.parallel_decode import ImageShape, decode_all
 from pinxit.data.records import Record, Source
-from pinxit.data.sizes import Size, choose_size, format_size, parse_size
+from pinxit.data.sizes import choose_size, format_size
 from pinxit.data.sources import open_source
 from pinxit.data.splits import assign_splits, ensure_training_split, hash_fraction
-from pinxit.errors import PinxitError, UsageError
+from pinxit.errors import PinxitError
 
-Color = Literal["auto", "grey", "rgb"]
 Data = str | Path | Sequence[str | Path] | Images
 
 # Decoded pixels are kept as one array. Beyond this many bytes a source must be read as a stream
@@ -43,64 +41,36 @@ MAX_BYTES = 16 << 30
 SAMPLE = 1_024  # images that are looked at to choose a size and grey or colour
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """How a source is to be read."""
-
-    size: tuple[int, int] | None  # height, width; None is chosen from the images
-    fit: Fit
-    color: Color
-    limit: int | None
-    seed: int
-
-    def __post_init__(self) -> None:
-        if self.fit not in get_args(Fit):
-            raise UsageError(f"fit is 'crop' or 'pad', not '{self.fit}'.")
-        if self.color not in get_args(Color):
-            raise UsageError(f"color is 'auto', 'grey' or 'rgb', not '{self.color}'.")
-        if self.limit is not None and self.limit < 1:
-            raise UsageError(f"limit is a number of images, 1 or more, not {self.limit}.")
-
-
 def load_images(
     source: Data,
+    options: LoadOptions | Mapping[str, Any] | None = None,
     *,
-    size: Size = None,
-    fit: Fit = "crop",
-    color: Color = "auto",
-    strict: bool = False,
-    limit: int | None = None,
-    seed: int = 0,
-    captions: str | Path | None = None,
     cache: bool = True,
     progress: bool = True,
+    **changes: Any,
 ) -> Images:
-    """The images of a source, with their labels, captions and splits.
+    """Load the images of a source, with their labels, captions and splits.
 
-    `source` is what `pinxit sources` lists, a list of image files, or `Images`, which are
-    returned as they are. `size` is `64`, `"96x64"` (width x height) or `(height, width)`; without
-    it images of one size keep it. Images of other proportions are cropped, or padded with
-    their corners' colour. `limit` takes that many images, by chance of `seed` and their names.
-    `captions` is `labels`, or a file of templates, for captions made of labels. An image that
-    cannot be read is left out, with its reason in `skipped`; with `strict` it is
-    an error. Decoded pixels are cached until the source changes.
+    `source` is anything that `pinxit sources` lists, a list of image files, or `Images`, which are
+    returned unchanged. Options are those of `LoadOptions`, as an object, as keywords or both:
+    `load_images("photos/", size=64, limit=1000)`. Images that cannot be read are skipped and listed
+    in `Images.skipped`. Decoded pixels are cached until the source changes.
 
-    Raises UsageError where the source or a setting means nothing, PinxitError where it cannot be
-    read or nothing in it can.
+    Raises UsageError for an unknown source or option, PinxitError if nothing can be read.
     """
+    options = make_load_options(options, **changes)
     if isinstance(source, Images):
         return source
-    wanted = Wanted(parse_size(size), fit, color, limit, seed)
-    found = open_source(source, seed=seed)
-    if found.at_size is not None:
-        found = found.at_size(wanted.size)
-    images = _from_cache(found, wanted, progress) if cache and found.use_cache else None
-    images = images or _read(found, wanted, progress)
-    images = join_pairs(dataclasses.replace(images, source=found.name))
-    if captions is not None:
-        file = None if str(captions) == "labels" else captions
+    opened = open_source(source, seed=options.seed)
+    if opened.at_size is not None:
+        opened = opened.at_size(options.height_width)
+    images = _from_cache(opened, options, progress) if cache and opened.use_cache else None
+    images = images or _read(opened, options, progress)
+    images = join_pairs(dataclasses.replace(images, source=opened.name))
+    if options.captions is not None:
+        file = None if options.captions == "labels" else options.captions
         images = captions_from_labels(images, file)
-    if images.skipped and strict:
+    if images.skipped and options.strict:
         raise PinxitError(skipped_summary(images))
     if images.skipped and progress:
         echo(skipped_summary(images))
@@ -116,13 +86,14 @@ def skipped_summary(images: Images, most: int = 3) -> str:
     return f"{one} of {images.source} left out: {some}{more}"
 
 
-def _from_cache(source: Source, wanted: Wanted, progress: bool) -> Images:
-    limited = (wanted.limit, wanted.seed if wanted.limit else None)
-    key = kept.cache_key(source.compute_key(), wanted.size, wanted.fit, wanted.color, *limited)
+def _from_cache(source: Source, options: LoadOptions, progress: bool) -> Images:
+    limited = (options.limit, options.seed if options.limit else None)
+    shape = (options.height_width, options.fit, options.color)
+    key = kept.cache_key(source.compute_key(), *shape, *limited)
     images = kept.load_cached(key)
     if images is None:
         with kept.CacheWriter(key) as folder:
-            folder.keep(_read(source, wanted, progress, folder))
+            folder.keep(_read(source, options, progress, folder))
         images = kept.load_cached(key)
         if images is None:
             raise PinxitError(f"{kept.cache_dir()} was changed while it was written; try again.")
@@ -130,14 +101,14 @@ def _from_cache(source: Source, wanted: Wanted, progress: bool) -> Images:
 
 
 def _read(
-    source: Source, wanted: Wanted, progress: bool, folder: kept.CacheWriter | None = None
+    source: Source, options: LoadOptions, progress: bool, folder: kept.CacheWriter | None = None
 ) -> Images:
     records, skipped = _listed(source)
     labels, label_names = index_labels(records)
     names = _unique([record.name for record in records])
-    rows = _limited(names, wanted)
+    rows = _limited(names, options)
     with ignore_pillow_warnings():
-        shape, notes = _chosen(source, [records[i] for i in rows], wanted, skipped)
+        shape, notes = _chosen(source, [records[i] for i in rows], options, skipped)
         if progress:
             for note in notes:
                 echo(f"{source.name}: {note}")
@@ -199,21 +170,21 @@ def _unique(names: list[str]) -> list[str]:
     return unique
 
 
-def _limited(names: list[str], wanted: Wanted) -> list[int]:
+def _limited(names: list[str], options: LoadOptions) -> list[int]:
     """The rows to read: all, or the `limit` whose names' chances are smallest, in their order."""
-    if wanted.limit is None or wanted.limit >= len(names):
+    if options.limit is None or options.limit >= len(names):
         return list(range(len(names)))
-    chances = [hash_fraction(pair_key(name), f"limit {wanted.seed}") for name in names]
-    return sorted(heapq.nsmallest(wanted.limit, range(len(names)), key=chances.__getitem__))
+    chances = [hash_fraction(pair_key(name), f"limit {options.seed}") for name in names]
+    return sorted(heapq.nsmallest(options.limit, range(len(names)), key=chances.__getitem__))
 
 
 def _chosen(
-    source: Source, records: Sequence[Record], wanted: Wanted, skipped: list[SkippedFile]
+    source: Source, records: Sequence[Record], options: LoadOptions, skipped: list[SkippedFile]
 ) -> tuple[ImageShape, list[str]]:
     """The shape that images become, and lines that say what was chosen."""
     notes: list[str] = []
     sample = [records[i] for i in _spread(len(records))]
-    size = wanted.size
+    size = options.height_width
     if size is None:
         sizes = [found for record in sample if (found := _measured(record)) is not None]
         if not sizes:
@@ -223,8 +194,8 @@ def _chosen(
             raise PinxitError(_nothing(source, reasons))
         size, note = choose_size(sizes)
         notes += [note] if note else []
-    channels = {"grey": 1, "rgb": 3}.get(wanted.color) or (1 if _all_grey(sample, size) else 3)
-    shape = ImageShape(*size, channels, wanted.fit)
+    channels = {"grey": 1, "rgb": 3}.get(options.color) or (1 if _all_grey(sample, size) else 3)
+    shape = ImageShape(*size, channels, options.fit)
     total = len(records) * int(np.prod(shape.dims))
     if total > MAX_BYTES:
         raise PinxitError(

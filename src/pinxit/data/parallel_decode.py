@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from pinxit.console import track
-from pinxit.data.decode import Fit, UnreadableImage, decode
+from pinxit.data.decode import UnreadableImage, decode
 from pinxit.data.images import SkippedFile
+from pinxit.data.load_options import Fit
 from pinxit.data.records import Record
 
 BLOCK_BYTES = 4 << 20  # of pixels, that a thread decodes before it hands them over

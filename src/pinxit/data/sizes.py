@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
+import statistics
 from collections.abc import Sequence
-
-import numpy as np
 
 from pinxit.errors import UsageError
 
@@ -52,8 +52,8 @@ def choose_size(found: Sequence[tuple[int, int]]) -> tuple[tuple[int, int], str]
     sizes = sorted(set(found))
     if len(sizes) == 1 and min(sizes[0]) >= SMALLEST and max(sizes[0]) <= LARGEST_OWN:
         return sizes[0], ""
-    median = float(np.median([min(size) for size in found]))
-    side = int(2 ** np.floor(np.log2(max(8, min(LARGEST_CHOSEN, median)))))
+    median = statistics.median(min(size) for size in found)
+    side = 2 ** math.floor(math.log2(max(8, min(LARGEST_CHOSEN, median))))
     return (side, side), f"{describe_sizes(found)}: made {side} x {side}; --size chooses another"
 
 

@@ -66,12 +66,12 @@ class Assessment:
     @cached_property
     def test(self) -> Images:
         """The test split, at most 10,000 of it."""
-        from pinxit.sampling.inputs import for_model, held_out
+        from pinxit.sampling.inputs import match_labels, select_test_split
 
-        found, warning = held_out(self.images)
+        found, warning = select_test_split(self.images)
         self.warnings += [warning] if warning else []
         self.protocol["split"] = "all, there being no test split" if warning else "test"
-        found = for_model(self.model, found).evenly_spaced(MOST)
+        found = match_labels(self.model, found).evenly_spaced(MOST)
         self.protocol["test_images"] = len(found)
         return found
 
@@ -308,15 +308,15 @@ def evaluate(
     run = run if isinstance(run, Run) else Run(Path(run))
     run.config  # noqa: B018 (a folder that is no run says so before torch is imported)
     from pinxit.evaluation.provenance import environment
-    from pinxit.sampling.inputs import given_images, run_images
+    from pinxit.sampling.inputs import load_for_run, load_run_data
 
     begun = time.monotonic()
     if options.feature_run is not None:
         Run(options.feature_run).config  # noqa: B018 (before any work)
     if data is None:
-        images = run_images(run, progress=progress)
+        images = load_run_data(run, progress=progress)
     else:
-        images = given_images(run, [data] if isinstance(data, str | Path) else data)
+        images = load_for_run(run, [data] if isinstance(data, str | Path) else data)
     model = run.load(device or _device())
     with StageProgress(progress) as teller:
         judged = Assessment(model, images, options, teller)

@@ -9,7 +9,7 @@ from typing import (
     TypeVar,
 )
 
-from pinxit.errors import UsageError, did_you_mean
+from pinxit.errors import check_keys
 
 if TYPE_CHECKING:
     pass
@@ -23,9 +23,7 @@ C = TypeVar("C")
 def config_from_dict(kind: type[C], record: dict[str, Any]) -> C:
     """A frozen configuration from JSON; an unknown key is an error that suggests the near one."""
     known = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
-    for key in record:
-        if key not in known:
-            raise UsageError(f"{kind.__qualname__} has no '{key}'.{did_you_mean(key, known)}")
+    check_keys(record, known, kind.__qualname__)
     values = {k: tuple(v) if isinstance(v, list) else v for k, v in record.items()}
     return kind(**values)
 

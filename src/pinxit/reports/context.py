@@ -23,7 +23,7 @@ from pinxit.models.protocols import (
 from pinxit.models.results import Posterior
 from pinxit.runs import Run
 from pinxit.sampling.elbo import ElboTerms, elbo_terms
-from pinxit.sampling.inputs import for_model, run_images, sees_labels
+from pinxit.sampling.inputs import is_label_conditional, load_run_data, match_labels
 from pinxit.sampling.label_matched import sample_with_label_frequencies
 from pinxit.sampling.latents import LatentActivity, gaussian_kl
 
@@ -82,7 +82,7 @@ class ReportContext:
         rows = self.images.split_indices(self.split)
         count = self.choose_num_images(1, 48, 1000)
         subset = self.images.take(rows[evenly_spaced_indices(len(rows), count)])
-        return subset if self.model is None else for_model(self.model, subset)
+        return subset if self.model is None else match_labels(self.model, subset)
 
     def choose_num_images(self, cost: int, low: int, high: int) -> int:
         """How many images to process when each counts `cost` times, between `low` and `high`."""
@@ -145,7 +145,7 @@ class ReportContext:
     def _sample_like_subset(self) -> Images | None:
         if self.subset is None or self.samples is None:
             return None
-        if not sees_labels(self.model):
+        if not is_label_conditional(self.model):
             return self.samples
         return sample_with_label_frequencies(self.model, self.subset, len(self.samples), seed=0)
 
@@ -184,7 +184,7 @@ def _load_model(context: ReportContext) -> None:
 
 def _load_images(context: ReportContext) -> None:
     try:
-        context.images = run_images(context.run, progress=False)
+        context.images = load_run_data(context.run, progress=False)
     except PinxitError as error:
         context.missing.append(
             f"The training data could not be opened ({error}), so nothing in this report is "

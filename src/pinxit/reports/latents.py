@@ -21,7 +21,7 @@ from pinxit.reports.sections import (
     is_shrunk,
     shrink_images,
 )
-from pinxit.sampling.inputs import sees_labels
+from pinxit.sampling.inputs import is_label_conditional
 from pinxit.sampling.latents import ACTIVE_UNIT_VARIANCE, traverse
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def latent_map(context: ReportContext) -> Section | None:
         "explained": format_number(100 * float(pca.explained_variance_ratio_.sum()), 2),
         "count": len(vectors),
         "dim": vectors.shape[1],
-        "label_conditional": sees_labels(context.model),
+        "label_conditional": is_label_conditional(context.model),
         "plane": _decode_plane(context, pca, points),
     }
     return Section("latent_map", f"Map of the {space}", values)
@@ -138,7 +138,7 @@ def _decode_plane(context: ReportContext, pca: PCA, points: Points) -> InlineIma
     """Decode a regular grid of the PCA plane (as Kingma & Welling 2013, fig. 4)."""
     model = context.model
     # a label-conditional model would need one label for the whole plane
-    if not isinstance(model, CanEncode) or sees_labels(model):
+    if not isinstance(model, CanEncode) or is_label_conditional(model):
         return None
     large = context.run.info.dims <= MAX_DIMS_OF_LARGE_PLANE
     side = PLANE_SIDE if large else SMALL_PLANE_SIDE

@@ -22,7 +22,7 @@ from pinxit.reports.sections import (
     is_shrunk,
     shrink_images,
 )
-from pinxit.sampling.inputs import sees_labels
+from pinxit.sampling.inputs import is_label_conditional
 
 MAX_LABELS = 12  # rows of samples by label
 IMAGES_PER_LABEL = 8
@@ -57,7 +57,7 @@ def _choose_grid_size(pixels: np.ndarray) -> tuple[int, int]:
 
 def _sample_by_label(context: ReportContext) -> list[Row]:
     model = context.model
-    if not isinstance(model, CanSample) or not sees_labels(model):
+    if not isinstance(model, CanSample) or not is_label_conditional(model):
         return []
     rows = []
     for name in context.run.info.label_names[:MAX_LABELS]:

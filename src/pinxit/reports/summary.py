@@ -134,9 +134,9 @@ def _get_reconstruction_psnr(context: ReportContext) -> KeyMetric | None:
 def _measure_training(context: ReportContext) -> list[KeyMetric]:
     """Images seen during training; without an evaluation also the training speed."""
     rows = context.run.metrics()
-    if not rows or "images" not in rows[-1]:
+    if not rows or "images_seen" not in rows[-1]:
         return []
-    seen, seconds = rows[-1]["images"], rows[-1].get("seconds")
+    seen, seconds = rows[-1]["images_seen"], rows[-1].get("seconds")
     epochs = seen / max(1, context.run.info.num_images)
     note = f"{format_number(epochs, 2)} epochs" if epochs >= 1.5 else ""
     amount = KeyMetric("images seen", format_count(seen), "", note)

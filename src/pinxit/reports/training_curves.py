@@ -14,7 +14,7 @@ from pinxit.reports.sections import Section
 # columns of metrics.csv that are neither the loss nor a part of it
 NON_LOSS_COLUMNS = {
     "step",
-    "images",
+    "images_seen",
     "seconds",
     "progress",
     "learning_rate",
@@ -24,7 +24,7 @@ NON_LOSS_COLUMNS = {
 INITIAL_FRACTION = 0.04  # of training; its values may lie outside the chart
 
 Rows = list[dict[str, float]]
-X_TITLES = {"images": "images seen", "step": "step"}
+X_TITLES = {"images_seen": "images seen", "step": "step"}
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def training_curves(context: ReportContext) -> Section | None:
     rows = context.run.metrics()
     if len(rows) < 2:
         return None
-    x = "images" if "images" in rows[-1] else "step"
+    x = "images_seen" if "images_seen" in rows[-1] else "step"
     charts = [_draw_loss(rows, name, x) for name in _select_loss_columns(rows)]
     charts.append(_draw_learning_rate(rows, x))
     charts = [chart for chart in charts if chart is not None]

@@ -1,82 +1,75 @@
-"""The images that a command is given, as its run's model takes them."""
+"""The images that a command works on, in the form that its run's model takes."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from pinxit.data.batch import DatasetInfo
 from pinxit.data.images import Images
 from pinxit.data.load import load_images
 from pinxit.errors import PinxitError
-from pinxit.models.protocols import HasLabels
+from pinxit.models.protocols import HasLabels, Model
 from pinxit.runs import Run
 
 
-def run_images(run: Run, *, progress: bool = True) -> Images:
-    """All images of the data that a run learned from, as it saw them.
+def load_run_data(run: Run, *, progress: bool = True) -> Images:
+    """Load the images that a run was trained on, validation and test images included.
 
-    Raises PinxitError where they are not there any more.
+    Raises PinxitError if they cannot be found any more.
     """
-    record: dict[str, Any] = run.config.get("data") or {}
-    if not record.get("source"):
-        raise PinxitError(f"{run.path} does not say what it learned from; name DATA.")
-    known = ("fit", "limit", "seed", "captions")
-    options = {k: record[k] for k in known if record.get(k) is not None}
-    return _converted(record.get("files") or record["source"], run.info, progress, **options)
+    record = run.config.get("data") or {}
+    source = record.get("files") or record.get("source")
+    if not source:
+        raise PinxitError(f"{run.path} was trained on images given in Python; name DATA.")
+    return load_images(source, run.load_options, progress=progress)
 
 
-def given_images(run: Run, data: Sequence[str | Path] | Images, *, progress: bool = True) -> Images:
-    """DATA or image files at the run's size and channels.
+def load_for_run(run: Run, data: Sequence[str | Path] | Images, *, progress: bool = True) -> Images:
+    """Load DATA or image files with the run's size, channels, fit and captions.
 
-    Raises UsageError where DATA means nothing, PinxitError where no image can be read.
+    Raises UsageError for unknown DATA, PinxitError if no image can be read.
     """
     if isinstance(data, Images):
         return data
-    record: dict[str, Any] = run.config.get("data") or {}
     source = data[0] if len(data) == 1 else list(data)
-    fit = record.get("fit") or "crop"
-    made = {"captions": record["captions"]} if record.get("captions") else {}
-    return _converted(source, run.info, progress, fit=fit, **made)
+    return load_images(
+        source, run.load_options, progress=progress, limit=None, strict=False, data_seed=None
+    )
 
 
-def _converted(source: Any, info: DatasetInfo, progress: bool, **options: Any) -> Images:
-    size = (info.height, info.width)
-    color = "grey" if info.channels == 1 else "rgb"
-    return load_images(source, size=size, color=color, progress=progress, **options)
-
-
-def held_out(images: Images) -> tuple[Images, str]:
-    """The test split; where it is empty all images, and a line that says so."""
+def select_test_split(images: Images) -> tuple[Images, str]:
+    """The test split and an empty string; without test images all images and a warning."""
     rows = images.split_indices("test") if images.splits is not None else np.arange(0)
     if len(rows):
         return images.take(rows), ""
     return images, (
-        f"{images.source or 'the data'} has no test split: these are all its {len(images):,} "
-        "images, and the model may have learned from them"
+        f"{images.source or 'the data'} has no test split: all its {len(images):,} images are "
+        "used, and the model may have been trained on them"
     )
 
 
-def sees_labels(model: Any) -> bool:
-    """Whether a model was built to be told the label."""
+def is_label_conditional(model: object) -> bool:
+    """Whether a model conditions on labels."""
     return isinstance(model, HasLabels) and model.label_conditional
 
 
-def labels_for(model: Any, images: Images) -> np.ndarray | None:
-    """The labels to give a model with these images: None for a model that sees none."""
-    return images.labels if sees_labels(model) else None
+def labels_for(model: object, images: Images) -> np.ndarray | None:
+    """The images' labels if the model conditions on labels, else None."""
+    return images.labels if is_label_conditional(model) else None
 
 
-def for_model(model: Any, images: Images) -> Images:
-    """The images, labels numbered by the model's own names where it sees them; -1 for others."""
+def match_labels(model: Model, images: Images) -> Images:
+    """Renumber the labels by the model's label names; -1 for a name that it does not know.
+
+    A model that does not condition on labels gets the images unchanged.
+    """
     names = model.info.label_names
-    if images.labels is None or images.label_names == names or not sees_labels(model):
+    if images.labels is None or images.label_names == names or not is_label_conditional(model):
         return images
     numbers = {name: i for i, name in enumerate(names)}
     table = np.array([numbers.get(name, -1) for name in images.label_names] + [-1], np.int64)
-    labels = table[images.labels]  # -1, none, takes the last
+    labels = table[images.labels]  # label -1, for none, takes the last entry
     return dataclasses.replace(images, labels=labels, label_names=names)

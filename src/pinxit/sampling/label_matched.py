@@ -9,7 +9,7 @@ import numpy as np
 from pinxit.data.images import Images
 from pinxit.models.abilities import require
 from pinxit.nn.rng import mix_seed
-from pinxit.sampling.inputs import for_model, sees_labels
+from pinxit.sampling.inputs import is_label_conditional, match_labels
 
 
 def sample_with_label_frequencies(model: Any, images: Images, n: int, seed: int = 0) -> Images:
@@ -18,8 +18,8 @@ def sample_with_label_frequencies(model: Any, images: Images, n: int, seed: int 
     Raises PinxitError where the model cannot sample.
     """
     require(model, "sample")
-    images = for_model(model, images)
-    if not sees_labels(model) or images.labels is None or (images.labels < 0).all():
+    images = match_labels(model, images)
+    if not is_label_conditional(model) or images.labels is None or (images.labels < 0).all():
         return model.sample(n, seed=seed)
     names = model.info.label_names
     found = np.bincount(images.labels[images.labels >= 0], minlength=len(names))

@@ -1,8 +1,5 @@
-"""Training: a visible loop, and the session that runs it.
+"""Training: prepare a model, run the loop, write a run folder, resume it exactly.
 
-`train` makes a run from a family's configuration and images; `resume` goes on with one.
+`api.train` and `api.resume` are the entry points; `session.Session` runs the generator
+`loop.train_steps` and decides when to validate, save and stop.
 """
-
-from pinxit.training.api import resume, train
-
-__all__ = ["resume", "train"]

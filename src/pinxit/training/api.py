@@ -1,22 +1,61 @@
-"""`train` and `resume`: from a model configuration and images to a run folder."""
+"""`train` and `resume`: from a model configuration and images to a run folder.
+
+torch is imported inside the functions, after the arguments have been checked: a usage error is
+reported at once, and the import counts towards a budget of minutes.
+"""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
+from pinxit.console import echo
+from pinxit.data.load_options import LoadOptions, make_load_options
 from pinxit.errors import PinxitError
-from pinxit.training.settings import BUDGETS, TrainingSettings
+from pinxit.models.config import config_from_dict
+from pinxit.runs import Run
+from pinxit.training.model_card import write_model_card
+from pinxit.training.prepare import prepare_training
+from pinxit.training.resume import rebuild_model, reload_images, resolve_resume_settings
+from pinxit.training.run_folder import check_output_dir, create_run, update_config
+from pinxit.training.schedule import Clock
+from pinxit.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
-    from lightning_fabric import Fabric
+    from pinxit.training.dry_run import CostEstimate
+    from pinxit.training.session import Session
 
-    from pinxit.data.images import Images
-    from pinxit.runs import Run
-    from pinxit.training.schedule import Clock
-from pinxit.training.prepare import _files, prepare_training
-from pinxit.training.run_folder import _written, check_output_dir, create_run
+
+@overload
+def train(
+    model: Any,
+    images: Any,
+    *,
+    out: str | Path | None = None,
+    load: LoadOptions | Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+    dry_run: Literal[False] = False,
+    quiet: bool = False,
+    command: str | None = None,
+    **settings: Any,
+) -> Run: ...
+
+
+@overload
+def train(
+    model: Any,
+    images: Any,
+    *,
+    out: str | Path | None = None,
+    load: LoadOptions | Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+    dry_run: Literal[True],
+    quiet: bool = False,
+    command: str | None = None,
+    **settings: Any,
+) -> CostEstimate: ...
 
 
 def train(
@@ -24,98 +63,97 @@ def train(
     images: Any,
     *,
     out: str | Path | None = None,
-    reading: dict[str, Any] | None = None,
+    load: LoadOptions | Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+    dry_run: bool = False,
     quiet: bool = False,
     command: str | None = None,
     **settings: Any,
-) -> Run:
-    """Train a model and return its run folder.
+) -> Run | CostEstimate:
+    """Train a model on images and return its run folder.
 
-    `model` is a family's configuration (`pinxit.VAE(latent_dim=64)`) or its name, `images` are
-    `Images` or what DATA may be, `reading` options of `load_images`. The settings are those
-    of `training.settings.TrainingSettings`: `minutes=5`, `steps=`, `epochs=`, ... With steps or
-    epochs the weights are the same at each run, and a run that was killed and resumed has the
-    weights of one that was not, bit for bit (same machine, same number of threads). With minutes
-    the schedule follows the clock, so two runs differ.
+    Args:
+        model: the configuration of a family (`pinxit.VAE(latent_dim=64)`) or the family's name
+        images: `Images`, or anything that `load_images` accepts
+        out: the run folder; default: a new folder `runs/<data>-<family>`
+        load: options of `load_images`, as `LoadOptions` or a dict
+        overwrite: replace the run in `out`; a folder that is not a run is never replaced
+        dry_run: time a few steps, write nothing and return a `CostEstimate`
+        quiet: print nothing
+        command: the command line to record in config.json
+        settings: fields of `TrainingSettings`, such as `minutes=5`, `steps=...` or `epochs=...`
 
-    Raises UsageError for what cannot be, PinxitError where training fails.
+    With a budget of steps or epochs the weights are reproducible, bit for bit, on the same machine
+    with the same number of threads, even if the run is killed and resumed. With a budget of minutes
+    the learning rate follows the clock, so that two runs differ.
+
+    Raises UsageError for invalid arguments, PinxitError if training fails.
     """
-    from pinxit.models.config import config_from_dict
-    from pinxit.training.schedule import Clock
-
     clock = Clock()
     chosen = config_from_dict(TrainingSettings, settings)
-    check_output_dir(out)
-    reading = {"progress": not quiet, **(reading or {})}
-    prepared = prepare_training(model, images, chosen, reading)
-    from pinxit.training.devices import set_up_fabric
+    options = make_load_options(load)
+    if not dry_run:
+        check_output_dir(out, overwrite)
+    plan = prepare_training(model, images, chosen, options, progress=not quiet)
+    from pinxit.training.session import Session, set_up_fabric
 
-    fabric = set_up_fabric(prepared.settings)
-    prepared = prepared.with_world_size(fabric.world_size)
-    run = create_run(prepared, out, reading, fabric, command)
-    return run_session(run, prepared.images, prepared.settings, fabric, clock, quiet)
+    fabric = set_up_fabric(plan.settings)
+    plan = plan.with_world_size(fabric.world_size)
+    if fabric.is_global_zero and not quiet:
+        echo(plan.summary())
+    if dry_run:
+        from pinxit.training.dry_run import estimate_cost
+
+        return estimate_cost(plan, fabric)
+    run = create_run(plan, out, fabric, overwrite=overwrite, command=command)
+    return _run_session(
+        Session(run, plan.model, plan.images, plan.settings, fabric, clock, quiet=quiet)
+    )
 
 
 def resume(
     run: Run | str | Path, images: Any = None, *, quiet: bool = False, **settings: Any
 ) -> Run:
-    """Go on with a run from its last checkpoint; `minutes`, `steps` or `epochs` change the budget.
+    """Continue a run from its last checkpoint and return it.
 
-    Other settings are changed for this session. The images are read again as they were, unless
-    given. Raises UsageError for a run that is finished and no larger budget, or whose images
-    have changed.
+    `minutes`, `steps` or `epochs` replace the budget; other settings apply to this session only.
+    Images are loaded again as the run recorded them, unless `images` is given. Raises UsageError if
+    the run has spent its budget, or if its images have changed.
     """
-    from pinxit.runs import Run
-    from pinxit.training.resume import reopened, settings_to_go_on
-    from pinxit.training.schedule import Clock
-
     clock = Clock()
     run = run if isinstance(run, Run) else Run(Path(run))
-    config, chosen = run.config, settings_to_go_on(run, settings)
-    data = reopened(run, images, quiet)
-    from pinxit.training.devices import set_up_fabric
+    chosen = resolve_resume_settings(run, settings)
+    data = reload_images(run, images, progress=not quiet)
+    from pinxit.training.session import Session, set_up_fabric
 
     fabric = set_up_fabric(chosen)
     if fabric.is_global_zero:
-        now = {**config["training"], **{b: getattr(chosen, b) for b in BUDGETS}}
-        seen = {**config["data"], "fingerprint": data.fingerprint}
-        if images is not None:
-            seen |= {"source": data.source, "files": _files(images)}
-        _written(run, {**config, "training": now, "data": seen, "finished": False})
-    return run_session(Run(run.path), data, chosen, fabric, clock, quiet, resumed=True)
+        update_config(run, chosen, data, images)
+    run = Run(run.path)
+    model = rebuild_model(run, chosen.seed)
+    session = Session(run, model, data, chosen, fabric, clock, quiet=quiet)
+    return _run_session(session, resumed=True)
 
 
-def run_session(
-    run: Run,
-    images: Images,
-    settings: TrainingSettings,
-    fabric: Fabric,
-    clock: Clock,
-    quiet: bool = False,
-    resumed: bool = False,
-) -> Run:
-    """One session, then the card. Ctrl-C leaves a checkpoint and says how to go on."""
-    from pinxit.runs import Run
-    from pinxit.training.model_card import write_card
-    from pinxit.training.session import Session
-
-    session = Session(run, images, settings, fabric, clock, quiet)
+def _run_session(session: Session, resumed: bool = False) -> Run:
+    """Run a session and write the model card; after Ctrl-C, print how to resume."""
+    path = session.run_folder.path
     try:
-        session.go(resumed)
-        run = Run(run.path)
-        if session.leads and not session.stopped:
-            write_card(run)
+        session.run(resumed)
+        run = Run(path)
+        if session.is_main and not session.stopped:
+            write_model_card(run)
     except OSError as error:
         raise PinxitError(
-            f"cannot write to {run.path}: {error.strerror or error}. When it can be written again, "
-            f"go on with: pinxit train --resume {run.path}"
+            f"cannot write to {path}: {error.strerror or error}.\n"
+            f"Free some space or mend its permissions, then: pinxit train --resume {path}"
         ) from None
     if session.stopped:
-        if not session.leads:
-            raise SystemExit(0)  # another code has the launcher kill the first process
+        if not session.is_main:
+            raise SystemExit(0)  # another exit code makes the launcher kill the first process
         print(
-            f"stopped at step {session.trainer.state.step:,}; "
-            f"go on with: pinxit train --resume {run.path}",
+            f"stopped at step {session.state.counters.step:,}; "
+            f"continue with: pinxit train --resume {path}",
             file=sys.stderr,
         )
         raise KeyboardInterrupt

@@ -1,7 +1,8 @@
-"""All that resuming needs, in one file: written whole or not at all, and no pickle.
+"""Checkpoints: everything that resuming needs, in one file, without pickle.
 
-`checkpoint/state.safetensors` holds model, running average and optimizer as tensors, and the
-counts as JSON in its header. The one before is kept beside it, for a disk that lied.
+`checkpoint/state.safetensors` holds the tensors of model, moving average and optimizer, and the
+counters as JSON in its header. It is written whole or not at all, and the previous one is kept in
+case the file is damaged later.
 """
 
 from __future__ import annotations
@@ -12,96 +13,95 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
+from safetensors.torch import save
 from torch import Tensor
 
 from pinxit.data.atomic_write import write_atomically
 from pinxit.errors import PinxitError
 from pinxit.training.loop import TrainState
 
-NAME, BEFORE = "state.safetensors", "state.before.safetensors"
+CURRENT, PREVIOUS = "state.safetensors", "state.previous.safetensors"
+
+OPTIMIZER_KEYS = ("step", "exp_avg", "exp_avg_sq", "momentum")  # of AdamW and Muon
 
 
-def save_checkpoint(folder: Path, trainer: TrainState) -> Path:
-    """Write `folder/state.safetensors`; the last one becomes `state.before.safetensors`."""
-    from safetensors.torch import save
-
-    content = save(_tensors(trainer), {"state": json.dumps(dataclasses.asdict(trainer.state))})
-    file = folder / NAME
+def save_checkpoint(folder: Path, state: TrainState) -> Path:
+    """Write `state.safetensors`; the last one becomes `state.previous.safetensors`."""
+    counters = json.dumps(dataclasses.asdict(state.counters))
+    content = save(_collect_tensors(state), {"counters": counters})
+    file = folder / CURRENT
     if file.is_file():
-        file.replace(folder / BEFORE)
+        file.replace(folder / PREVIOUS)
     return write_atomically(file, content)
 
 
-def load_checkpoint(folder: Path, trainer: TrainState) -> str | None:
-    """Put the newest readable checkpoint into the trainer; returns a word on a damaged one.
+def load_checkpoint(folder: Path, state: TrainState) -> str | None:
+    """Restore the newest readable checkpoint; returns a warning if a newer one is damaged.
 
-    Raises PinxitError where there is none that can be read.
+    Raises PinxitError if none can be read.
     """
-    reasons = []
-    for name in (NAME, BEFORE):
+    damaged = []
+    for name in (CURRENT, PREVIOUS):
         if not (folder / name).is_file():
             continue
         try:
-            tensors, record = _read(folder / name)
-        except Exception as error:  # safetensors, JSON and the disk each have their own
-            reasons.append(f"{folder / name} is damaged ({error})")
+            tensors, counters = _read(folder / name)
+        except Exception as error:  # safetensors, JSON and the disk each raise their own
+            damaged.append(f"{folder / name} is damaged ({error})")
             continue
         try:
-            _restore(trainer, tensors, record)
+            _restore(state, tensors, counters)
         except (KeyError, RuntimeError):
             raise PinxitError(
-                f"{folder / name} is of another model than config.json says; train anew."
+                f"{folder / name} does not fit the model in config.json; train a new run."
             ) from None
-        return f"{reasons[0]}; going on from the one before." if reasons else None
-    if reasons:
-        raise PinxitError(f"{reasons[0]}, and there is no older checkpoint; train anew.")
-    raise PinxitError(f"no checkpoint in {folder}: there is nothing to go on from; train anew.")
+        return f"{damaged[0]}; continuing from the previous one." if damaged else None
+    if damaged:
+        raise PinxitError(f"{damaged[0]}, and there is no previous one; train a new run.")
+    raise PinxitError(f"no checkpoint in {folder} to continue from; train a new run.")
 
 
 def has_checkpoint(folder: Path) -> bool:
-    """Whether there is one, readable or not."""
-    return any((folder / name).is_file() for name in (NAME, BEFORE))
+    """Whether there is a checkpoint, readable or not."""
+    return any((folder / name).is_file() for name in (CURRENT, PREVIOUS))
 
 
 def remove_unfinished(run: Path) -> None:
-    """Remove what a kill left of files that were being written beside their place."""
+    """Remove the partial files that a killed process left."""
     for part in run.rglob(".*.part"):
         part.unlink(missing_ok=True)
 
 
-def _tensors(trainer: TrainState) -> dict[str, Tensor]:
-    tensors = {f"model.{k}": v for k, v in trainer.module.state_dict().items()}
-    for (name, p), average in zip(_named(trainer), trainer.average, strict=True):
-        tensors[f"average.{name}"] = average
-        for key, value in trainer.optimizer.state.get(p, {}).items():
+def _collect_tensors(state: TrainState) -> dict[str, Tensor]:
+    tensors = {f"model.{k}": v for k, v in state.module.state_dict().items()}
+    named = state.module.named_parameters()
+    for (name, p), ema in zip(named, state.ema_params, strict=True):
+        tensors[f"ema.{name}"] = ema
+        for key, value in state.optimizer.state.get(p, {}).items():
             tensors[f"optimizer.{key}.{name}"] = value
     return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
 
 
-def _named(trainer: TrainState) -> list[tuple[str, Any]]:
-    return list(trainer.module.named_parameters())
-
-
 def _read(file: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    from safetensors import safe_open
-
     with safe_open(file, "pt") as opened:
-        record = json.loads(opened.metadata()["state"])
-        return {name: opened.get_tensor(name) for name in opened.keys()}, record  # noqa: SIM118
+        counters = json.loads(opened.metadata()["counters"])
+        return {name: opened.get_tensor(name) for name in opened.keys()}, counters  # noqa: SIM118
 
 
-def _restore(trainer: TrainState, tensors: dict[str, Tensor], record: dict[str, Any]) -> None:
+def _restore(state: TrainState, tensors: dict[str, Tensor], counters: dict[str, Any]) -> None:
     weights = {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
-    trainer.module.load_state_dict(weights)
-    for (name, p), average in zip(_named(trainer), trainer.average, strict=True):
-        average.copy_(tensors[f"average.{name}"])
-        kept = {}
-        for key in ("step", "exp_avg", "exp_avg_sq", "momentum"):
-            tensor = tensors.get(f"optimizer.{key}.{name}")
-            if tensor is not None:
-                # a fused optimizer keeps its count where the parameter is
-                kept[key] = tensor.to(p.device, torch.float32)
-        if kept:
-            trainer.optimizer.state[p] = kept
-    for key, value in record.items():
-        setattr(trainer.state, key, value)
+    state.module.load_state_dict(weights)
+    named = state.module.named_parameters()
+    for (name, p), ema in zip(named, state.ema_params, strict=True):
+        ema.copy_(tensors[f"ema.{name}"])
+        moments = {
+            # on the parameter's device: a fused optimizer keeps its step count there
+            key: tensors[f"optimizer.{key}.{name}"].to(p.device, torch.float32)
+            for key in OPTIMIZER_KEYS
+            if f"optimizer.{key}.{name}" in tensors
+        }
+        if moments:
+            state.optimizer.state[p] = moments
+    for key, value in counters.items():
+        setattr(state.counters, key, value)

@@ -1,122 +1,130 @@
-"""What a training will be, before it is: parameters, FLOPs, speed, memory."""
+"""What a training run would cost: parameters, FLOPs, speed and memory, measured on a few steps."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from pinxit.console import format_duration
 from pinxit.data.batch import Batch
-from pinxit.data.images import Images
-from pinxit.training.optimizers import build_optimizer
-from pinxit.training.precision import matrix_rate
-from pinxit.training.settings import TrainingSettings
+from pinxit.training.loop import TrainState, create_train_state
+from pinxit.training.precision import matmul_rate
+from pinxit.training.prepare import TrainingPlan
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-TIMED = 8  # steps that are timed, after two that are not
+NUM_WARMUP_STEPS = 2  # that are not timed
+NUM_TIMED_STEPS = 8
+TENSORS_PER_PARAMETER = 5  # weight, gradient, two moments of AdamW, moving average
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What `--dry-run` prints."""
+class CostEstimate:
+    """The cost of a training run, and the plan that it was measured for."""
 
-    parameters: int
-    flops: float  # an image, forward and backward, as PyTorch counts matrix products
+    plan: TrainingPlan
+    num_parameters: int
+    flops_per_image: float  # forward and backward, as PyTorch counts matrix products
     images_per_second: float  # timed on a few steps
-    matrix_rate: float  # floating-point operations a second of one large product, same precision
+    matmul_rate: float  # FLOP/s of one large matrix product in the same precision
     precision: str
     steps: int
     epochs: float
     seconds: float
-    memory: int  # bytes: weights, gradients, optimizer, average, and what backward keeps
+    memory_bytes: int  # weights, gradients, optimizer, average, and what backward needs
 
     @property
-    def share(self) -> float:
-        """Model FLOPs over the matrix rate."""
-        return self.flops * self.images_per_second / self.matrix_rate
+    def utilization(self) -> float:
+        """The model's FLOP/s as a fraction of `matmul_rate`."""
+        return self.flops_per_image * self.images_per_second / self.matmul_rate
 
-    def lines(self) -> list[tuple[str, str]]:
-        """For a table: name and text."""
+    def rows(self) -> list[tuple[str, str]]:
+        """Names and formatted values, for a table."""
         return [
-            ("parameters", f"{self.parameters:,}"),
-            ("FLOPs per image", f"{self.flops / 1e6:,.1f} million, forward and backward"),
+            ("parameters", f"{self.num_parameters:,}"),
+            ("FLOPs per image", f"{self.flops_per_image / 1e6:,.1f} million, forward and backward"),
             ("expected speed", f"{self.images_per_second:,.0f} images/s"),
             (
-                "of the matrix rate",
-                f"{self.share:.0%} of {self.matrix_rate / 1e9:,.0f} GFLOP/s in {self.precision}",
+                "utilization",
+                f"{self.utilization:.0%} of {self.matmul_rate / 1e9:,.0f} GFLOP/s, the rate of "
+                f"{self.precision} matrix products",
             ),
             (
                 "budget",
                 f"{format_duration(self.seconds)}: {self.steps:,} steps, {self.epochs:,.1f} epochs",
             ),
-            ("memory", f"{self.memory / 2**20:,.0f} MiB"),
+            ("memory", f"{self.memory_bytes / 2**20:,.0f} MiB"),
         ]
 
 
-def plan(model: Any, images: Images, settings: TrainingSettings, fabric: Fabric) -> Plan:
-    """Measure a few real steps of a model with settled settings. Nothing is written."""
-    assert settings.batch_size, "settled settings"
-    rows, size = images.split_indices("train"), settings.batch_size
-    parameters = sum(p.numel() for p in model.parameters())
-    model, optimizer = fabric.setup(model, build_optimizer(model, settings))
-    model.mark_forward_method("loss")
-    batch = images.batch(rows[np.arange(size) % len(rows)]).to(fabric.device)
-    flops, kept = _flops_and_memory(fabric, model, batch)
-    optimizer.zero_grad()
-    speed = size / _seconds_a_step(fabric, model, optimizer, batch)
-    low = "bf16" in str(fabric._precision.precision)
-    steps = settings.total_steps(len(rows), size) or 0
-    steps = steps or max(1, round(speed * (settings.seconds or 0) / size))
-    return Plan(
-        parameters=parameters,
-        flops=flops / size,
+def estimate_cost(plan: TrainingPlan, fabric: Fabric) -> CostEstimate:
+    """Time a few training steps of the plan's model, which they change. Writes nothing."""
+    settings, images = plan.settings, plan.images
+    assert settings.batch_size, "resolved settings"
+    rows, batch_size = images.split_indices("train"), settings.batch_size
+    num_parameters = plan.num_parameters
+    state = create_train_state(plan.model, settings, fabric)
+    batch = images.batch(rows[np.arange(batch_size) % len(rows)]).to(fabric.device)
+    flops, saved_bytes = _count_flops_and_memory(state, batch)
+    state.optimizer.zero_grad()
+    speed = batch_size / _time_step(state, batch)
+    precision = "bf16" if "bf16" in str(fabric._precision.precision) else "fp32"
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    steps = settings.total_steps(len(rows), batch_size) or 0
+    steps = steps or max(1, round(speed * (settings.seconds or 0) / batch_size))
+    return CostEstimate(
+        plan=plan,
+        num_parameters=num_parameters,
+        flops_per_image=flops / batch_size,
         images_per_second=speed,
-        matrix_rate=matrix_rate(torch.bfloat16 if low else torch.float32, fabric.device.type),
-        precision="bf16" if low else "fp32",
+        matmul_rate=matmul_rate(dtype, fabric.device.type),
+        precision=precision,
         steps=steps,
-        epochs=steps * size / len(rows),
-        seconds=settings.seconds or steps * size / speed,
-        memory=5 * 4 * parameters + kept,
+        epochs=steps * batch_size / len(rows),
+        seconds=settings.seconds or steps * batch_size / speed,
+        memory_bytes=TENSORS_PER_PARAMETER * 4 * num_parameters + saved_bytes,
     )
 
 
-def _flops_and_memory(fabric: Any, model: Any, batch: Batch) -> tuple[int, int]:
-    """Of one forward and backward pass: operations, and bytes of what autograd keeps between."""
-    from torch.utils.flop_counter import FlopCounterMode
+def _count_flops_and_memory(state: TrainState, batch: Batch) -> tuple[int, int]:
+    """FLOPs of one forward and backward pass, and the bytes that autograd saves between them."""
+    saved: dict[int, int] = {}  # by storage: two operations may save the same tensor
 
-    kept: dict[int, int] = {}  # a tensor that two operations keep is one
-
-    def keep(tensor: torch.Tensor) -> torch.Tensor:
+    def save(tensor: torch.Tensor) -> torch.Tensor:
         storage = tensor.untyped_storage()
-        kept[storage.data_ptr()] = storage.nbytes()
+        saved[storage.data_ptr()] = storage.nbytes()
         return tensor
 
     with FlopCounterMode(display=False) as counter:
-        hooks = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
-        with hooks, fabric.autocast():
-            loss = model.loss(batch, 1.0).total
-        fabric.backward(loss)
-    for parameter in model.parameters():
-        kept.pop(parameter.untyped_storage().data_ptr(), None)
-    return counter.get_total_flops(), sum(kept.values())
+        hooks = torch.autograd.graph.saved_tensors_hooks(save, lambda tensor: tensor)
+        with hooks, state.fabric.autocast():
+            loss = state.model.loss(batch, 1.0).total
+        state.fabric.backward(loss)
+    for parameter in state.parameters:
+        saved.pop(parameter.untyped_storage().data_ptr(), None)
+    return counter.get_total_flops(), sum(saved.values())
 
 
-def _seconds_a_step(fabric: Any, model: Any, optimizer: Any, batch: Batch) -> float:
-    times = []
-    for _ in range(TIMED + 2):
-        start = time.perf_counter()
-        with fabric.autocast():
-            loss = model.loss(batch, 1.0).total
-        fabric.backward(loss)
-        optimizer.step()
-        optimizer.zero_grad()
-        if fabric.device.type == "cuda":
-            torch.cuda.synchronize()
-        times.append(time.perf_counter() - start)
-    return sorted(times[2:])[TIMED // 2]
+def _time_step(state: TrainState, batch: Batch) -> float:
+    """The median seconds of a training step."""
+    times = [_run_step(state, batch) for _ in range(NUM_WARMUP_STEPS + NUM_TIMED_STEPS)]
+    return sorted(times[NUM_WARMUP_STEPS:])[NUM_TIMED_STEPS // 2]
+
+
+def _run_step(state: TrainState, batch: Batch) -> float:
+    """Train one step; returns its seconds."""
+    start = time.perf_counter()
+    with state.fabric.autocast():
+        loss = state.model.loss(batch, 1.0).total
+    state.fabric.backward(loss)
+    state.optimizer.step()
+    state.optimizer.zero_grad()
+    if state.fabric.device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - start

@@ -1,8 +1,8 @@
-"""The loop: a generator that yields what happened at each step.
+"""The training loop: a generator that yields what happened at each step.
 
-Whoever runs it decides when to evaluate, draw, checkpoint or stop. A step's chance is a function
-of (seed, step) alone, so resuming needs the weights, the optimizer and a few counts: no state of
-any generator.
+Whoever iterates over it decides when to validate, save, draw or stop. The random numbers of a step
+depend on (seed, step) only, so a checkpoint needs weights, optimizer and a few counters, but no
+generator state.
 """
 
 from __future__ import annotations
@@ -20,53 +20,60 @@ from torch import Tensor, nn
 from pinxit.data.batch import Batch
 from pinxit.data.images import Images
 from pinxit.nn.rng import mix_seed
+from pinxit.training.optimizers import build_optimizer
 from pinxit.training.schedule import batch_order, ema_decay_at, learning_rate
 from pinxit.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
+foreach: Any = torch  # `torch._foreach_*` work on lists of tensors; torch's stubs leave them out
+
+MAX_NORM_RATIO = (
+    4.0  # a gradient norm counts in its running mean as at most this many times the mean
+)
+
 
 @dataclass
 class Counters:
-    """Counts that a checkpoint keeps beside the tensors."""
+    """Numbers that a checkpoint holds beside the tensors."""
 
     step: int = 0
     seconds: float = 0.0  # of training, over all sessions
     skipped: int = 0
     skipped_in_a_row: int = 0
-    norm: float = 0.0  # running mean of the gradient norm
-    best: float = math.inf  # validation loss of the weights in model.safetensors
+    mean_grad_norm: float = 0.0  # running mean
+    best_loss: float = math.inf  # validation loss of the weights in model.safetensors
 
 
 @dataclass(frozen=True)
-class Step:
+class StepResult:
     """What happened at a step. `parts` stay tensors: reading each would wait for the device."""
 
-    number: int  # counted from 1
-    progress: float  # share of the budget that is spent, this step counted
-    before: float  # the same without it
-    loss: Tensor  # over the whole batch; parts are of this process's share
+    step: int  # counted from 1
+    progress: float  # fraction of the budget spent after this step
+    progress_before: float  # and before it
+    loss: Tensor  # of the whole batch; `parts` are of this process's share
     parts: dict[str, Tensor]
     unit: str
     learning_rate: float
-    norm: float
+    grad_norm: float
     skipped: bool
 
-    def passed(self, marks: int) -> bool:
-        """Whether this step went past one of so many even marks over the budget."""
-        return math.floor(self.progress * marks) > math.floor(self.before * marks)
+    def crosses(self, num_marks: int) -> bool:
+        """Whether this step crossed one of `num_marks` marks, evenly spaced over the budget."""
+        return math.floor(self.progress * num_marks) > math.floor(self.progress_before * num_marks)
 
 
 @dataclass
 class TrainState:
-    """The parts of a training that a step changes."""
+    """What a training step changes: model, optimizer, averaged parameters and counters."""
 
     fabric: Fabric
-    model: Any  # as Fabric set it up
+    model: Any  # wrapped by Fabric
     optimizer: Any
-    average: list[Tensor]  # running average of the parameters, in their order
-    state: Counters = field(default_factory=Counters)
+    ema_params: list[Tensor]  # exponential moving average, in the order of the parameters
+    counters: Counters = field(default_factory=Counters)
 
     @property
     def module(self) -> nn.Module:
@@ -77,67 +84,84 @@ class TrainState:
         return list(self.module.parameters())
 
 
-def batches(
-    images: Images, rows: np.ndarray, trainer: TrainState, size: int, seed: int
+def create_train_state(
+    model: Any, settings: TrainingSettings, fabric: Fabric, counters: Counters | None = None
+) -> TrainState:
+    """The model on Fabric's device, with its optimizer and a first average of its parameters."""
+    wrapped, optimizer = fabric.setup(model, build_optimizer(model, settings))
+    wrapped.mark_forward_method("loss")
+    ema_params = [p.detach().clone() for p in wrapped.module.parameters()]
+    return TrainState(fabric, wrapped, optimizer, ema_params, counters or Counters())
+
+
+def load_batches(
+    images: Images, rows: np.ndarray, state: TrainState, batch_size: int, seed: int
 ) -> Iterator[Batch]:
-    """This process's share of each batch, gathered one ahead by a thread."""
-    fabric = trainer.fabric
-    chosen = batch_order(len(rows), size, seed, trainer.state.step)
+    """This process's share of each batch; a thread gathers the next one."""
+    fabric = state.fabric
+    order = batch_order(len(rows), batch_size, seed, state.counters.step)
     share = slice(fabric.global_rank, None, fabric.world_size)
 
-    def gather(numbers: np.ndarray) -> Batch:
-        return images.batch(rows[numbers[share]])
+    def gather(indices: np.ndarray) -> Batch:
+        return images.batch(rows[indices[share]])
 
     with ThreadPoolExecutor(1) as thread:
-        ahead = thread.submit(gather, next(chosen))
+        pending = thread.submit(gather, next(order))
         while True:
-            batch = ahead.result()
-            ahead = thread.submit(gather, next(chosen))
+            batch = pending.result()
+            pending = thread.submit(gather, next(order))
             yield batch.to(fabric.device)
 
 
 def train_steps(
-    trainer: TrainState,
+    state: TrainState,
     images: Images,
     rows: np.ndarray,
     settings: TrainingSettings,
-    progress: Callable[[Counters], float],
-) -> Iterator[Step]:
-    """Train until `progress(state)` reaches 1, on the images with these row numbers."""
-    state, optimizer = trainer.state, trainer.optimizer
+    measure_progress: Callable[[Counters], float],
+) -> Iterator[StepResult]:
+    """Train on these rows of the images until `measure_progress(counters)` reaches 1."""
+    counters, optimizer = state.counters, state.optimizer
     assert settings.batch_size and settings.learning_rate, "resolved settings"
-    source = batches(images, rows, trainer, settings.batch_size, settings.seed)
-    now = progress(state)
-    while now < 1:
-        batch = next(source)
-        seed_generators(
-            mix_seed(mix_seed(settings.seed, state.step), trainer.fabric.global_rank), batch
-        )
-        rate = learning_rate(settings.learning_rate, state.step, settings.warmup_steps, now)
+    batches = load_batches(images, rows, state, settings.batch_size, settings.seed)
+    progress = measure_progress(counters)
+    while progress < 1:
+        batch = next(batches)
+        seed = mix_seed(settings.seed, counters.step)
+        seed_generators(mix_seed(seed, state.fabric.global_rank), batch)
+        lr = learning_rate(settings.learning_rate, counters.step, settings.warmup_steps, progress)
         for group in optimizer.param_groups:
-            group["lr"] = rate * group.get("faster", 1.0)
-        with trainer.fabric.autocast():  # Fabric wraps `forward` in it, not a marked method
-            loss = trainer.model.loss(batch, now)
-        trainer.fabric.backward(loss.total)
-        total, norm = _measured(trainer, loss.total.detach())
-        finite = math.isfinite(norm)
+            group["lr"] = lr * group.get("lr_ratio", 1.0)
+        with state.fabric.autocast():  # Fabric wraps `forward` in it, but not a marked method
+            loss = state.model.loss(batch, progress)
+        state.fabric.backward(loss.total)
+        total, grad_norm = _loss_and_grad_norm(state, loss.total.detach())
+        finite = math.isfinite(grad_norm)
         if finite:
-            _update(trainer, norm, settings)
+            _optimizer_step(state, grad_norm, settings)
         optimizer.zero_grad()
-        state.step += 1
-        state.skipped += not finite
-        state.skipped_in_a_row = 0 if finite else state.skipped_in_a_row + 1
-        before, now = now, progress(state)
-        yield Step(
-            state.step, now, before, total, loss.parts, loss.unit, rate, norm, skipped=not finite
+        counters.step += 1
+        counters.skipped += not finite
+        counters.skipped_in_a_row = 0 if finite else counters.skipped_in_a_row + 1
+        progress_before, progress = progress, measure_progress(counters)
+        yield StepResult(
+            counters.step,
+            progress,
+            progress_before,
+            total,
+            loss.parts,
+            loss.unit,
+            lr,
+            grad_norm,
+            skipped=not finite,
         )
 
 
 def seed_generators(seed: int, batch: Batch) -> None:
-    """Set the generators that a model draws from.
+    """Seed the generators that a model samples from on the batch's device.
 
-    Not by `torch.manual_seed`: without a CUDA device that stores a stack trace at each call, for
-    the day that CUDA begins; 1 to 2 ms a step, and memory that grows.
+    `torch.manual_seed` is slower: without a CUDA device it stores a stack trace at each call, for a
+    later CUDA start, which takes 1 to 2 ms a step and memory that grows.
     """
     torch.default_generator.manual_seed(seed)
     if batch.pixels.is_cuda:
@@ -146,30 +170,31 @@ def seed_generators(seed: int, batch: Batch) -> None:
         torch.mps.manual_seed(seed)
 
 
-def _measured(trainer: TrainState, loss: Tensor) -> tuple[Tensor, float]:
-    """The whole batch's loss and the gradient's norm; not finite where either is not."""
-    if trainer.fabric.world_size > 1:
-        loss = trainer.fabric.all_reduce(loss)  # type: ignore[assignment]
-    norm = torch.nn.utils.get_total_norm([p.grad for p in trainer.parameters if p.grad is not None])
-    return loss, float(norm + 0 * loss)  # the one wait for the device in a step
+def _loss_and_grad_norm(state: TrainState, loss: Tensor) -> tuple[Tensor, float]:
+    """The loss of the whole batch and the gradient norm, which is not finite if either is not."""
+    if state.fabric.world_size > 1:
+        loss = state.fabric.all_reduce(loss)  # type: ignore[assignment]
+    norm = torch.nn.utils.get_total_norm([p.grad for p in state.parameters if p.grad is not None])
+    return loss, float(norm + 0 * loss)  # the only wait for the device in a step
 
 
-def _update(trainer: TrainState, norm: float, settings: TrainingSettings) -> None:
-    """One step of the optimizer on clipped gradients, and of the running average."""
-    state, parameters = trainer.state, trainer.parameters
-    _clip(parameters, norm, settings.grad_clip_factor * state.norm)
-    trainer.optimizer.step()
-    decay = ema_decay_at(settings.ema_decay, state.step)
-    torch._foreach_lerp_(  # pyright: ignore[reportPrivateImportUsage]
-        trainer.average, [p.detach() for p in parameters], 1 - decay
-    )
-    kept = min(norm, 4 * state.norm)  # one wild step hardly moves the mean
-    state.norm = norm if state.norm == 0 else 0.99 * state.norm + 0.01 * kept
+def _optimizer_step(state: TrainState, grad_norm: float, settings: TrainingSettings) -> None:
+    """Clip the gradients, update the parameters and their moving average."""
+    counters, parameters = state.counters, state.parameters
+    mean = counters.mean_grad_norm
+    _clip(parameters, grad_norm, settings.grad_clip_factor * mean)
+    state.optimizer.step()
+    decay = ema_decay_at(settings.ema_decay, counters.step)
+    foreach._foreach_lerp_(state.ema_params, [p.detach() for p in parameters], 1 - decay)
+    if mean == 0:
+        counters.mean_grad_norm = grad_norm
+    else:
+        bounded = min(grad_norm, MAX_NORM_RATIO * mean)  # an outlier hardly moves the mean
+        counters.mean_grad_norm = 0.99 * mean + 0.01 * bounded
 
 
-def _clip(parameters: list[nn.Parameter], norm: float, most: float) -> None:
-    """Scale gradients down to the norm `most` where theirs is above; 0 is no bound."""
-    if 0 < most < norm:
-        torch._foreach_mul_(  # pyright: ignore[reportPrivateImportUsage]
-            [p.grad for p in parameters if p.grad is not None], most / norm
-        )
+def _clip(parameters: list[nn.Parameter], grad_norm: float, max_norm: float) -> None:
+    """Scale the gradients to `max_norm` if their norm is larger; 0 means no bound."""
+    if 0 < max_norm < grad_norm:
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        foreach._foreach_mul_(gradients, max_norm / grad_norm)

@@ -1,7 +1,7 @@
-"""What a training leaves behind as it goes: metrics.csv, TensorBoard, sample grids."""
+"""The training curves on disk: metrics.csv and TensorBoard event files."""
 
 # pyright: reportAttributeAccessIssue=false
-# (protobuf makes its classes at run time)
+# (protobuf creates its classes at run time)
 
 from __future__ import annotations
 
@@ -14,31 +14,32 @@ from typing import Any
 
 from pinxit.data.atomic_write import write_atomically
 
-FIRST = ["step", "images", "seconds", "progress", "learning_rate", "grad_norm", "skipped"]
 
+class MetricsLog:
+    """metrics.csv: a row per report; columns in the order in which they first appear.
 
-class Metrics:
-    """metrics.csv, a row a report; columns are what the first rows have, in the order they came."""
+    Rows after `last_step` are dropped: a killed session wrote them after its last checkpoint.
+    """
 
-    def __init__(self, file: Path, upto: int = 0) -> None:
+    def __init__(self, file: Path, last_step: int = 0) -> None:
         self.file = file
-        rows = _rows(file, upto)
+        rows = _read_rows(file, last_step)
         self.columns = list(rows[0]) if rows else []
         if file.is_file():
-            write_atomically(file, self._text(rows, header=True) if rows else "")
+            write_atomically(file, self._format(rows, header=True) if rows else "")
 
-    def add(self, row: dict[str, float]) -> None:
-        """Append a row. A new column has the file written anew, whole."""
+    def append(self, row: dict[str, float]) -> None:
+        """Append a row; if it has a new column, rewrite the file."""
         new = [name for name in row if name not in self.columns]
         if new:
-            rows = _rows(self.file, math.inf)
+            rows = _read_rows(self.file, math.inf)
             self.columns += new
-            write_atomically(self.file, self._text([*rows, row], header=True))
+            write_atomically(self.file, self._format([*rows, row], header=True))
             return
         with self.file.open("a") as file:
-            file.write(self._text([row], header=False))
+            file.write(self._format([row], header=False))
 
-    def _text(self, rows: list[dict[str, Any]], header: bool) -> str:
+    def _format(self, rows: list[dict[str, Any]], header: bool) -> str:
         text = io.StringIO()
         writer = csv.DictWriter(text, self.columns, lineterminator="\n", restval="")
         if header:
@@ -47,31 +48,33 @@ class Metrics:
         return text.getvalue()
 
 
-def _rows(file: Path, upto: float) -> list[dict[str, str]]:
-    """Complete rows up to a step; a line that a kill cut short is dropped."""
+def _read_rows(file: Path, last_step: float) -> list[dict[str, str]]:
+    """The rows up to a step; an incomplete last line, of a killed session, is dropped."""
     if not file.is_file():
         return []
-    whole = file.read_text().rpartition("\n")[0]
-    rows = list(csv.DictReader(io.StringIO(whole)))
-    return [row for row in rows if row.get("step") and int(float(row["step"])) <= upto]
+    complete = file.read_text().rpartition("\n")[0]
+    rows = list(csv.DictReader(io.StringIO(complete)))
+    return [row for row in rows if row.get("step") and int(float(row["step"])) <= last_step]
 
 
-class EventFile:
-    """Scalars for TensorBoard, by its own writer: torch's takes seconds to import.
+class TensorBoardLog:
+    """Scalars for TensorBoard, with its own writer: that of torch takes seconds to import.
 
-    `step` is where the session begins: events after it, of a session before, are forgotten.
+    TensorBoard drops events after `start_step` that an earlier session wrote.
     """
 
-    def __init__(self, folder: Path, step: int) -> None:
+    def __init__(self, folder: Path, start_step: int) -> None:
         from tensorboard.compat.proto.event_pb2 import Event, SessionLog
         from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
         self.writer, self.event = EventFileWriter(str(folder)), Event
-        if step:  # what an earlier session wrote beyond its last checkpoint does not count
+        if start_step:
             purge = SessionLog(status=SessionLog.START)
-            self.writer.add_event(Event(wall_time=time.time(), step=step + 1, session_log=purge))
+            self.writer.add_event(
+                Event(wall_time=time.time(), step=start_step + 1, session_log=purge)
+            )
 
-    def add(self, row: dict[str, float], step: int) -> None:
+    def append(self, row: dict[str, float], step: int) -> None:
         from tensorboard.compat.proto.summary_pb2 import Summary
 
         values = [Summary.Value(tag=name, simple_value=value) for name, value in row.items()]

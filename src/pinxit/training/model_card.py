@@ -1,4 +1,4 @@
-"""README.md of a run: a model card written from the facts."""
+"""The model card of a run: README.md, written from config.json."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 from pinxit.runs import Run
 
 
-def write_card(run: Run) -> None:
-    """Write README.md from config.json and the metrics."""
+def write_model_card(run: Run) -> None:
+    """Write README.md from config.json."""
     config, info = run.config, run.info
     trained: dict[str, Any] = config.get("trained", {})
     color = "grey" if info.channels == 1 else "colour"
@@ -17,12 +17,12 @@ def write_card(run: Run) -> None:
     lines = [
         f"# {run.name}",
         "",
-        f"A `{config['family']}` model made with pinxit {config['versions']['pinxit']} from "
+        f"A `{config['family']}` model trained with pinxit {config['versions']['pinxit']} on "
         f"`{config['data']['source'] or 'images given in Python'}`: {info.num_images:,} training "
         f"images of {info.width} x {info.height}, {color}.",
         "",
-        f"Trained {trained.get('seconds', 0) / 60:.1f} minutes: {trained.get('steps', 0):,} steps, "
-        f"{trained.get('images', 0):,} images seen, "
+        f"Trained for {trained.get('seconds', 0) / 60:.1f} minutes: "
+        f"{trained.get('steps', 0):,} steps, {trained.get('images_seen', 0):,} images seen, "
         f"{trained.get('skipped', 0)} updates skipped."
         + (f" Best validation loss: {best:.5g} {unit}." if best is not None else ""),
         "",
@@ -41,7 +41,7 @@ def write_card(run: Run) -> None:
         "",
         "## Settings",
         "",
-        "| setting | |",
+        "| setting | value |",
         "| --- | --- |",
         *(
             f"| {k} | {v} |"
@@ -51,8 +51,8 @@ def write_card(run: Run) -> None:
         "",
         "## Limits",
         "",
-        "It knows its training images and nothing else: what they lack or lean towards, it",
-        "lacks and leans towards. Figures, where measured: `evaluation.json`, `report.html`.",
+        "The model has seen its training images only, and reproduces their gaps and biases.",
+        "Measured quality, if evaluated: `evaluation.json` and `report.html`.",
         "",
     ]
     run.write("README.md", "\n".join(lines))

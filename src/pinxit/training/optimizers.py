@@ -1,40 +1,36 @@
-"""AdamW, with Muon for the hidden matrices."""
+"""The optimizer of training: AdamW, with Muon for the hidden matrices."""
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
 from pinxit.errors import UsageError
-from pinxit.training.muon import FASTER, Muon, hidden_matrices
+from pinxit.training.muon import LR_RATIO, Muon, hidden_matrices
 from pinxit.training.settings import TrainingSettings
-
-if TYPE_CHECKING:
-    pass
 
 
 def build_optimizer(model: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
-    """AdamW (Loshchilov 2017), with Muon for the hidden matrices where asked.
+    """AdamW (Loshchilov 2017), with Muon for the hidden matrices unless `optimizer` is `adamw`.
 
-    Vectors and scalars (biases, sigma) do not decay.
+    Vectors and scalars (biases, norms, sigma) have no weight decay. The loop multiplies the
+    learning rate by a group's `lr_ratio`. Raises UsageError for `muon` without hidden matrices.
     """
     matrices = [] if settings.optimizer == "adamw" else hidden_matrices(model)
     if settings.optimizer == "muon" and not matrices:
         raise UsageError(
-            "--optimizer muon is for models with transformer layers or residual convolutions; "
-            "this has neither."
+            "--optimizer muon needs a model with transformer layers or residual convolutions; "
+            "use adamw."
         )
-    turned = {id(p) for p in matrices}
-    rest = [p for p in model.parameters() if id(p) not in turned]
+    hidden = {id(p) for p in matrices}
+    rest = [p for p in model.parameters() if id(p) not in hidden]
     decay = settings.weight_decay
     groups = [
         {"params": [p for p in rest if p.ndim > 1], "weight_decay": decay, "muon": False},
         {"params": [p for p in rest if p.ndim <= 1], "weight_decay": 0.0, "muon": False},
-        {"params": matrices, "weight_decay": decay / FASTER, "muon": True, "faster": FASTER}
+        {"params": matrices, "weight_decay": decay / LR_RATIO, "muon": True, "lr_ratio": LR_RATIO}
         | {"bf16": settings.precision == "bf16"},
     ]
     groups = [group for group in groups if group["params"]]
-    kind = Muon if matrices else torch.optim.AdamW
-    return kind(groups, lr=settings.learning_rate or 1e-3, fused=True)
+    optimizer = Muon if matrices else torch.optim.AdamW
+    return optimizer(groups, lr=settings.learning_rate or 1e-3, fused=True)

@@ -1,4 +1,4 @@
-"""Which precision a model's steps are faster in, measured once at the start."""
+"""Choose bf16 or fp32 by measuring which is faster for a model's training step."""
 
 from __future__ import annotations
 
@@ -9,17 +9,25 @@ from typing import Any, Literal
 
 import torch
 
-SIDE = 256  # bf16 without hardware for it runs at 1 GFLOP/s: keep the probe small
-SLOWER = 4.0  # times as slow a product is where there is no such hardware, at the least
+from pinxit.data.batch import Batch
+from pinxit.models.protocols import Model
+
+PROBE_SIDE = 256  # rows of the measured matrices: emulated bf16 reaches 1 GFLOP/s only
+RATE_SIDE = {"cuda": 8192}  # rows of the matrices for `matmul_rate`
+NO_BF16_RATIO = 4.0  # products slower than fp32 by this factor: the CPU emulates bf16
 
 
-def seconds_of_product(
-    side: int, dtype: torch.dtype, device: str = "cpu", repeats: int = 5, most: float = 1.0
+def time_matmul(
+    side: int,
+    dtype: torch.dtype,
+    device: str = "cpu",
+    repeats: int = 5,
+    max_seconds: float = 1.0,
 ) -> float:
-    """The fastest of a few square matrix products, in seconds; none begins after `most` seconds."""
+    """Seconds of the fastest of some square matrix products; none starts after `max_seconds`."""
     a, b = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
     times: list[float] = []
-    while len(times) < repeats and sum(times) < most:
+    while len(times) < repeats and sum(times) < max_seconds:
         start = time.perf_counter()
         torch.matmul(a, b)
         if device == "cuda":
@@ -28,41 +36,46 @@ def seconds_of_product(
     return min(times)
 
 
-def matrix_rate(dtype: torch.dtype = torch.float32, device: str = "cpu") -> float:
-    """Floating-point operations a second of one large product."""
-    side = 8192 if device == "cuda" else 1024
-    return 2 * side**3 / seconds_of_product(side, dtype, device)
+def matmul_rate(dtype: torch.dtype = torch.float32, device: str = "cpu") -> float:
+    """FLOP/s of one large matrix product."""
+    side = RATE_SIDE.get(device, 1024)
+    return 2 * side**3 / time_matmul(side, dtype, device)
 
 
-def seconds_of_step(model: Any, batch: Any, bf16: bool, repeats: int = 3) -> float:
-    """The fastest of a few passes forward and backward of a copy of a model, on a CPU."""
-    model, times = copy.deepcopy(model).train(), []
+def time_step(model: Model, batch: Batch, bf16: bool, repeats: int = 3) -> float:
+    """Seconds of the fastest of a few forward and backward passes on a CPU.
+
+    They run on a copy of the model and leave the random state as it is.
+    """
+    probe: Any = copy.deepcopy(model)
+    probe.train()
+    times = []
     with torch.random.fork_rng(devices=[]):
         for _ in range(repeats):
             start = time.perf_counter()
             with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-                loss = model.loss(batch)
+                loss = probe.loss(batch)
             loss.total.backward()
             times.append(time.perf_counter() - start)
     return min(times)
 
 
 def measure_precision(
-    device: str = "cpu", step: Callable[[bool], float] | None = None
+    device: str = "cpu", time_step: Callable[[bool], float] | None = None
 ) -> Literal["bf16", "fp32"]:
-    """`bf16` or `fp32`: on a CUDA device by what it supports, on a CPU by measuring.
+    """`bf16` or `fp32`: on a CUDA device bf16 if it supports it, on a CPU whichever is faster.
 
-    `step(bf16)` is the seconds of a model's step. Products alone do not tell: where they are
-    faster in bf16 a small model may be slower, for all that is cast and copied between them.
+    `time_step(bf16)` returns the seconds of the model's step. Matrix products alone do not decide:
+    even if they are faster in bf16, a small model may be slower because of the casts between them.
     """
     if device == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
     if device != "cpu":
         return "fp32"
-    measured = [seconds_of_product(SIDE, torch.bfloat16, repeats=2)]
-    measured.append(seconds_of_product(SIDE, torch.float32))
-    if measured[0] < SLOWER * measured[1] and step is not None:
-        # in turns, twice: what else the machine does for a second must not decide
-        turns = [(step(True), step(False)) for _ in range(2)]
-        measured = [min(times) for times in zip(*turns, strict=True)]
-    return "bf16" if measured[0] < measured[1] else "fp32"
+    bf16 = time_matmul(PROBE_SIDE, torch.bfloat16, repeats=2)
+    fp32 = time_matmul(PROBE_SIDE, torch.float32)
+    if bf16 < NO_BF16_RATIO * fp32 and time_step is not None:
+        # alternately and twice, so that a moment's load on the machine does not decide
+        pairs = [(time_step(True), time_step(False)) for _ in range(2)]
+        bf16, fp32 = (min(times) for times in zip(*pairs, strict=True))
+    return "bf16" if bf16 < fp32 else "fp32"

@@ -1,4 +1,4 @@
-"""Load the images, resolve every open option and build the model."""
+"""Load the images, build the model and choose every setting that was left open."""
 
 from __future__ import annotations
 
@@ -7,84 +7,135 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pinxit.data.load import load_images
+from pinxit.data.load_options import LoadOptions
+from pinxit.models import build_model, family_of, get_family
+from pinxit.models.abilities import require
+from pinxit.models.protocols import Model
+from pinxit.runs import Run
 from pinxit.training.settings import TrainingSettings, default_batch_size, default_learning_rate
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from pinxit.data.images import Images
+
+SUMMARY_OPTIONS = ("network", "latent_dim", "width", "depth", "likelihood")
+SUMMARY_OPTIONS += ("batch_size", "learning_rate")
 
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """All that a training needs, with every choice made."""
+    """Everything that training needs: the model with its initial weights, data, final settings."""
 
     family: str
     config: Any
     settings: TrainingSettings
+    load: LoadOptions
     images: Images
-    model: Any
-    tensors: dict[str, Any]  # of the model, taken from the images: a palette
-    files: list[str]  # where DATA was several files
+    model: Model
+    fitted: dict[str, Any]  # tensors of the model fitted to the images before training: a palette
+    files: list[str]  # the image files, if the data are several files
 
-    def with_world_size(self, processes: int) -> TrainingPlan:
-        """The same with a batch of equal shares for so many processes."""
-        batch = max(1, (self.settings.batch_size or 1) // processes) * processes
-        settings = dataclasses.replace(self.settings, batch_size=batch)
+    @property
+    def num_parameters(self) -> int:
+        return sum(p.numel() for p in self.model.parameters())
+
+    def with_world_size(self, world_size: int) -> TrainingPlan:
+        """The same plan with a batch size that `world_size` processes share equally."""
+        assert self.settings.batch_size, "resolved settings"
+        batch_size = max(1, self.settings.batch_size // world_size) * world_size
+        settings = dataclasses.replace(self.settings, batch_size=batch_size)
         return dataclasses.replace(self, settings=settings)
+
+    def options(self) -> dict[str, Any]:
+        """All options of the model and of training by name, for people to read."""
+        return {**dataclasses.asdict(self.config), **dataclasses.asdict(self.settings)}
+
+    def summary(self) -> str:
+        """Data, model size and the main options, in one line."""
+        info, options = self.model.info, self.options()
+        color = "grey" if info.channels == 1 else "colour"
+        shown = [f"{k.replace('_', ' ')} {options[k]}" for k in SUMMARY_OPTIONS if k in options]
+        return (
+            f"{info.num_images:,} training images of {info.width} x {info.height}, {color}; "
+            f"{self.family} with {self.num_parameters:,} parameters: {', '.join(shown)}"
+        )
 
 
 def prepare_training(
-    model: Any, images: Any, settings: TrainingSettings, reading: dict[str, Any] | None = None
+    model: Any,
+    images: Any,
+    settings: TrainingSettings,
+    load: LoadOptions | None = None,
+    *,
+    progress: bool = True,
 ) -> TrainingPlan:
-    """Open the images and make every open choice.
+    """Load the images, build the model and resolve the settings.
 
-    `model` is a family's name or its `Config`, `images` are `Images` or what DATA may be,
-    `reading` are options of `load_images`. Raises UsageError for what cannot be.
+    `model` is the name of a family or its `Config`, `images` anything that `load_images` accepts.
+    Raises UsageError for invalid options.
     """
-    from pinxit.data.load import load_images
-    from pinxit.models import build_model, family_of, get_family
-    from pinxit.training.devices import default_device, resolve_precision
-    from pinxit.training.precision import seconds_of_step
-
     config = get_family(model).Config() if isinstance(model, str) else model
-    loaded = load_images(images, **(reading or {}))
+    load = load or LoadOptions()
+    if load.data_seed is None:
+        load = dataclasses.replace(load, data_seed=settings.seed)
+    loaded = load_images(images, load, progress=progress)
     rows = loaded.split_indices("train")
-    built, tensors = build_model(config, loaded, rows, settings.seed, _tokenizer(config))
-    info = built.info
-    parameters = sum(p.numel() for p in built.parameters())
-    fit = (
-        getattr(get_family(family_of(config)), "BATCH", None) if default_device() == "cpu" else None
-    )
-    batch = min(info.num_images, settings.batch_size or default_batch_size(info, fit))
-
-    def step(bf16: bool) -> float:
-        return seconds_of_step(built, loaded.batch(rows[:batch]), bf16)
-
-    settings = dataclasses.replace(
-        settings,
-        batch_size=batch,
-        learning_rate=settings.learning_rate or default_learning_rate(parameters),
-        precision=resolve_precision(settings, step),  # a session that goes on must not choose again
-    )
+    built, fitted = build_model(config, loaded, rows, settings.seed, _load_tokenizer(config))
+    settings = _resolve_settings(settings, built, loaded, rows)
     return TrainingPlan(
-        family_of(config), built.config, settings, loaded, built, tensors, _files(images)
+        family=family_of(config),
+        config=built.config,
+        settings=settings,
+        load=load,
+        images=loaded,
+        model=built,
+        fitted=fitted,
+        files=list_files(images),
     )
 
 
-def _tokenizer(config: Any) -> Any:
-    """The model of the run that a configuration's `tokens` names, if it names one.
+def _resolve_settings(
+    settings: TrainingSettings, model: Any, images: Images, rows: np.ndarray
+) -> TrainingSettings:
+    """The settings with batch size, learning rate and precision chosen.
 
-    Raises UsageError where there is no such run, PinxitError where it is no tokenizer.
+    They are recorded in config.json, so that a resumed session does not choose again.
     """
-    named = getattr(config, "image_tokenizer", None)
-    if named is None:
-        return None
-    from pinxit.models.abilities import require
-    from pinxit.runs import Run
+    from pinxit.training.devices import default_device, resolve_precision  # these import torch
+    from pinxit.training.precision import time_step
 
-    return require(Run(Path(named)).load(), "tokenize")
+    info = model.info
+    family = get_family(family_of(model.config))
+    max_batch_size = getattr(family, "BATCH", None) if default_device() == "cpu" else None
+    batch_size = min(
+        info.num_images, settings.batch_size or default_batch_size(info, max_batch_size)
+    )
+    num_parameters = sum(p.numel() for p in model.parameters())
+    return dataclasses.replace(
+        settings,
+        batch_size=batch_size,
+        learning_rate=settings.learning_rate or default_learning_rate(num_parameters),
+        precision=resolve_precision(
+            settings, lambda bf16: time_step(model, images.batch(rows[:batch_size]), bf16)
+        ),
+    )
 
 
-def _files(images: Any) -> list[str]:
-    """The files, where DATA is several: their source's text does not name them."""
+def _load_tokenizer(config: Any) -> Any:
+    """The model of the run that `config.image_tokenizer` names; None if it names none.
+
+    Raises UsageError if there is no such run, PinxitError if its model is not an image tokenizer.
+    """
+    path = getattr(config, "image_tokenizer", None)
+    return None if path is None else require(Run(Path(path)).load(), "tokenize")
+
+
+def list_files(images: Any) -> list[str]:
+    """The file names if the data are a list of several files, else an empty list.
+
+    `Images.source` names them in words only, so that a run records them.
+    """
     several = isinstance(images, list | tuple) and len(images) > 1
     return [str(file) for file in images] if several else []

@@ -9,66 +9,83 @@ from pinxit.data.atomic_write import write_atomically
 from pinxit.data.captions import captions_round_robin
 from pinxit.data.images import Images
 from pinxit.data.masks import random_patch_mask, show_masked
-from pinxit.models.abilities import abilities
+from pinxit.models.protocols import (
+    CanCaption,
+    CanComplete,
+    CanDraw,
+    CanEdit,
+    CanReconstruct,
+    CanSample,
+)
 from pinxit.runs import Run
 
-
-def draw(model: Any, run: Run, step: int, shown: Images, n: int = 36) -> Path | None:
-    """Grids of what the model makes now: samples of seed 0, and reconstructions of `shown`.
-
-    Of a model that only completes: `shown` with 3 patches in 4 missing, completed, and whole.
-    """
-    able, path = abilities(model), None
-    if "reconstruct" in able and len(shown):
-        pairs = Images.concatenate([shown, model.reconstruct(shown)])
-        grid = pairs.grid(columns=len(shown))
-        grid.save(run.path / "samples" / f"reconstruct-{step:07d}.png")
-    if "complete" in able and "sample" not in able and len(shown):
-        path = _completed(model, shown).save(run.path / "samples" / f"step-{step:07d}.png")
-    worded = {"draw": _drawn, "edit": _edited, "caption": _told}
-    for name in worded.keys() & set(able):
-        path = worded[name](model, shown, run.path / "samples", f"step-{step:07d}")
-    if "sample" in able:
-        path = model.sample(n, seed=0).save(run.path / "samples" / f"step-{step:07d}.png")
-    return path
+NUM_SAMPLES = 36
+MASK_RATIO = 0.75  # fraction of the patches that a preview of completion hides
 
 
-def _drawn(model: Any, shown: Images, folder: Path, name: str) -> Path | None:
-    """Two rows: what is drawn of captions, and the images that have them; the captions beside."""
-    rows, texts = captions_round_robin(shown, model.text_tokenizer.languages)
-    some = shown.take(rows)
-    if not texts:
-        return None
-    write_atomically(folder / "captions.txt", "\n".join(texts) + "\n")
-    images = Images.concatenate([model.draw(texts, seed=0), some])
-    return images.grid(columns=len(texts)).save(folder / f"{name}.png")
+def save_previews(model: Any, run: Run, step: int, examples: Images) -> None:
+    """Write to `samples/` what the model generates at this step, from seed 0 and these images."""
+    folder, name = run.path / "samples", f"step-{step:07d}"
+    if len(examples):
+        if isinstance(model, CanReconstruct):
+            grid = _stack_rows([examples, model.reconstruct(examples)])
+            grid.save(folder / f"reconstruct-{step:07d}.png")
+        if isinstance(model, CanComplete) and not isinstance(model, CanSample):
+            _preview_completion(model, examples).save(folder / f"{name}.png")
+        if isinstance(model, CanDraw):
+            _preview_text_to_image(model, examples, folder, name)
+        if isinstance(model, CanEdit):
+            _preview_editing(model, examples, folder, name)
+        if isinstance(model, CanCaption):
+            _preview_captions(model, examples, folder, name)
+    if isinstance(model, CanSample):
+        model.sample(NUM_SAMPLES, seed=0).save(folder / f"{name}.png")
 
 
-def _edited(model: Any, shown: Images, folder: Path, name: str) -> Path | None:
-    """Three rows: before, edited, the truth; what was asked for beside."""
-    rows, texts = captions_round_robin(shown, model.text_tokenizer.languages)
-    some = shown.take(rows)
-    if not texts or some.before is None:
-        return None
-    write_atomically(folder / "captions.txt", "\n".join(texts) + "\n")
-    before = Images(some.before)
-    made = model.edit(before, texts, seed=0, temperature=0.0)
-    rows = Images.concatenate([before, made, some])
-    return rows.grid(columns=len(texts)).save(folder / f"{name}.png")
+def _preview_text_to_image(model: CanDraw, examples: Images, folder: Path, name: str) -> None:
+    """Two rows: images drawn from captions, and the true images; the captions in a text file."""
+    rows, captions = captions_round_robin(examples, model.text_tokenizer.languages)
+    if captions:
+        _write_lines(folder / "captions.txt", captions)
+        grid = _stack_rows([model.draw(captions, seed=0), examples.take(rows)])
+        grid.save(folder / f"{name}.png")
 
 
-def _told(model: Any, shown: Images, folder: Path, name: str) -> Path:
-    """What is said of the images in each language, as text."""
-    lines = []
-    for language in model.text_tokenizer.languages:
-        for i, row in enumerate(model.caption(shown, language=language, num_beams=1)):
-            lines.append(f"{shown.names[i] if len(shown.names) else i}\t{language}\t{row[0].text}")
-    return write_atomically(folder / f"{name}.txt", "\n".join(lines) + "\n")
+def _preview_editing(model: CanEdit, examples: Images, folder: Path, name: str) -> None:
+    """Three rows: images before, edited, and the true results; the instructions in a text file."""
+    rows, instructions = captions_round_robin(examples, model.text_tokenizer.languages)
+    after = examples.take(rows)
+    if instructions and after.before is not None:
+        _write_lines(folder / "captions.txt", instructions)
+        before = Images(after.before)
+        edited = model.edit(before, instructions, seed=0, temperature=0.0)
+        _stack_rows([before, edited, after]).save(folder / f"{name}.png")
 
 
-def _completed(model: Any, shown: Images, ratio: float = 0.75) -> Images:
-    """Three rows: what is given, what is made of it, the truth."""
-    missing = random_patch_mask(shown, ratio, model.patch_size)
-    made = model.complete(shown, missing, seed=0)
-    rows = Images.concatenate([show_masked(shown, missing), made, shown])
-    return rows.grid(columns=len(shown))
+def _preview_captions(model: CanCaption, examples: Images, folder: Path, name: str) -> None:
+    """A text file: name, language and generated caption of each image."""
+    names = examples.names if len(examples.names) else range(len(examples))
+    lines = [
+        f"{image}\t{language}\t{captions[0].text}"
+        for language in model.text_tokenizer.languages
+        for image, captions in zip(
+            names, model.caption(examples, language=language, num_beams=1), strict=True
+        )
+    ]
+    _write_lines(folder / f"{name}.txt", lines)
+
+
+def _preview_completion(model: CanComplete, examples: Images) -> Images:
+    """Three rows: masked images, completed, and the originals."""
+    mask = random_patch_mask(examples, MASK_RATIO, model.patch_size)
+    completed = model.complete(examples, mask, seed=0)
+    return _stack_rows([show_masked(examples, mask), completed, examples])
+
+
+def _stack_rows(rows: list[Images]) -> Images:
+    """A grid with each of these as a row."""
+    return Images.concatenate(rows).grid(columns=len(rows[0]))
+
+
+def _write_lines(path: Path, lines: list[str]) -> None:
+    write_atomically(path, "\n".join(lines) + "\n")

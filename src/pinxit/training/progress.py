@@ -1,4 +1,4 @@
-"""How training tells of itself: a live line in a terminal, plain lines elsewhere."""
+"""The progress line of training: live in a terminal, one line every 10 seconds elsewhere."""
 
 from __future__ import annotations
 
@@ -7,69 +7,82 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
 from pinxit.console import format_duration
-from pinxit.training.loop import Step
+from pinxit.training.loop import StepResult
 
-PLAIN_SECONDS = 10.0  # between plain lines
+LINE_SECONDS = 10.0  # between lines where stderr is not a terminal
+REFRESH_SECONDS = 0.2  # between updates of the live line
+MAX_COLUMNS = 80
 
 
-class Progress:
-    """Parts of the loss, images per second and time left, on standard error."""
+class ProgressLine:
+    """Loss, speed and remaining time, on standard error."""
 
-    def __init__(self, batch: int, quiet: bool = False) -> None:
-        self.batch, self.quiet = batch, quiet
-        self.start = self.told = time.perf_counter()
-        self.first: tuple[float, int] | None = None  # progress and step where this session began
-        self.live: Any = None
+    def __init__(self, batch_size: int, quiet: bool = False) -> None:
+        self.batch_size, self.quiet = batch_size, quiet
+        self.start_time = self.last_time = time.perf_counter()
+        self.first_step: StepResult | None = None  # of this session
+        self.live: Live | None = None
         if sys.stderr.isatty() and not quiet:
-            from rich.console import Console
-            from rich.status import Status
-
-            self.live = Status("starting", console=Console(stderr=True))
+            console = Console(stderr=True)
+            self.live = Live(Text("starting"), console=console, auto_refresh=False, transient=True)
             self.live.start()
 
-    def step(self, step: Step, validation: float | None) -> None:
-        """Tell of a step, seldom enough to cost nothing."""
-        if self.first is None:
-            self.first = (step.progress, step.number)
+    def update(self, step: StepResult, val_loss: float | None = None) -> None:
+        """Report a step, unless the last report was a moment ago."""
+        if self.first_step is None:
+            self.first_step = step
         now = time.perf_counter()
-        if self.quiet or now - self.told < (0.2 if self.live else PLAIN_SECONDS):
+        interval = REFRESH_SECONDS if self.live else LINE_SECONDS
+        if self.quiet or now - self.last_time < interval:
             return
-        self.told = now
-        line = self._line(step, now - self.start, validation)
+        self.last_time = now
+        line = self._format(step, now - self.start_time, val_loss)
         if self.live:
-            self.live.update(line)
+            width = self.live.console.width
+            self.live.update(Text(line[:width], no_wrap=True), refresh=True)
         else:
-            self.say(line)
+            self.print(line)
 
-    def _line(self, step: Step, seconds: float, validation: float | None) -> str:
-        assert self.first
-        gone = step.progress - self.first[0]
-        left = format_duration(seconds * max(0.0, 1 - step.progress) / gone) if gone > 0 else "?"
-        speed = (step.number - self.first[1]) * self.batch / seconds
-        parts = "  ".join(f"{name} {float(value):.4g}" for name, value in step.parts.items())
-        valid = "" if validation is None else f"  validation {validation:.4g}"
-        skipped = "  (not finite: skipped)" if step.skipped else ""
-        return (
-            f"{step.progress:4.0%}  step {step.number:,}  {parts}{valid} {step.unit}  "
-            f"{speed:,.0f} images/s  {left} left{skipped}"
-        )
+    def _format(self, step: StepResult, seconds: float, val_loss: float | None) -> str:
+        """Progress, losses, speed, remaining time; as many parts of the loss as fit 80 columns."""
+        assert self.first_step
+        done = step.progress - self.first_step.progress
+        left = format_duration(seconds * max(0.0, 1 - step.progress) / done) if done > 0 else "?"
+        speed = (step.step - self.first_step.step) * self.batch_size / seconds
+        head = [f"{step.progress:4.0%}", f"step {step.step:,}", f"loss {float(step.loss):.4g}"]
+        if step.skipped:
+            head[-1] = "loss not finite"
+        if val_loss is not None:
+            head.append(f"val {val_loss:.4g}")
+        tail = [f"{speed:,.0f} images/s", f"{left} left"]
+        parts: list[str] = []
+        for name, value in step.parts.items():
+            longer = [*parts, f"{name} {float(value):.4g}"]
+            if len("  ".join([*head, *longer, *tail])) > MAX_COLUMNS:
+                break
+            parts = longer
+        return "  ".join([*head, *parts, *tail])
 
-    def say(self, line: str) -> None:
-        """A line that stays."""
+    def print(self, line: str) -> None:
+        """Print a line that stays."""
         if self.live:
             self.live.console.print(line, markup=False, highlight=False)
         elif not self.quiet:
             print(line, file=sys.stderr, flush=True)
 
-    def end(self, step: Step, trained: Mapping[str, Any]) -> None:
-        """The last line: what was done, in how long, and how well."""
+    def finish(self, step: StepResult, trained: Mapping[str, Any]) -> None:
+        """Print the last line: number of steps, duration and losses."""
         best = trained["best_validation_loss"]
-        kept = "" if best is None else f"; best validation {best:.5g}"
-        value = f"loss {float(step.loss):.5g}{kept} {step.unit}"
-        self.say(f"{step.number:,} steps in {format_duration(trained['seconds'])}: {value}")
+        validation = "" if best is None else f", best validation loss {best:.5g}"
+        losses = f"loss {float(step.loss):.5g}{validation} {step.unit}"
+        self.print(f"{step.step:,} steps in {format_duration(trained['seconds'])}: {losses}")
 
-    def stop(self) -> None:
+    def close(self) -> None:
         if self.live:
             self.live.stop()
             self.live = None

@@ -1,78 +1,92 @@
-"""What a session that goes on begins with: its settings as they are now, its images as before."""
+"""What a resumed session starts from: its settings, its images and its model."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pinxit.data.load import load_images
 from pinxit.errors import PinxitError, UsageError
 from pinxit.models.config import config_from_dict
 from pinxit.training.settings import BUDGETS, TrainingSettings
 
 if TYPE_CHECKING:
     from pinxit.data.images import Images
+    from pinxit.models.protocols import Model
     from pinxit.runs import Run
 
 
-def settings_to_go_on(run: Run, changes: dict[str, Any]) -> TrainingSettings:
-    """The run's settings with these changed; a budget among them replaces the one it had.
+def resolve_resume_settings(run: Run, changes: dict[str, Any]) -> TrainingSettings:
+    """The run's settings with changes; a new budget replaces the old one.
 
-    Raises UsageError for a finished run and no larger budget, or for settings that cannot be.
+    Raises UsageError for invalid settings, and for a finished run without a larger budget.
     """
-    given = {name: value for name, value in changes.items() if value is not None}
-    kept = {**run.config["training"], **given}
-    if any(budget in given for budget in BUDGETS):
-        kept |= {budget: given.get(budget) for budget in BUDGETS}
+    changes = {name: value for name, value in changes.items() if value is not None}
+    record = {**run.config["training"], **changes}
+    if any(budget in changes for budget in BUDGETS):
+        record |= {budget: changes.get(budget) for budget in BUDGETS}
     elif run.config.get("finished"):
         raise UsageError(
             f"{run.path} is finished; to train it further give a larger budget: "
             f"pinxit train --resume {run.path} --epochs N (or --minutes, --steps)."
         )
-    settings = config_from_dict(TrainingSettings, kept)
+    settings = config_from_dict(TrainingSettings, record)
     if run.config.get("finished"):
-        _refuse_spent(run, settings)
+        _check_budget_is_larger(run, settings)
     return settings
 
 
-def _refuse_spent(run: Run, settings: TrainingSettings) -> None:
-    done = run.config.get("trained") or {}
-    steps, seconds = done.get("steps", 0), done.get("seconds", 0.0)
+def _check_budget_is_larger(run: Run, settings: TrainingSettings) -> None:
+    trained = run.config.get("trained") or {}
+    steps, seconds = trained.get("steps", 0), trained.get("seconds", 0.0)
     total = settings.total_steps(run.info.num_images, settings.batch_size or 1)
     if steps >= total if total is not None else seconds >= (settings.seconds or 0):
         raise UsageError(
-            f"{run.path} is finished after {steps:,} steps in {seconds / 60:.2f} minutes, which "
-            "is this budget or more; a larger one takes it further."
+            f"{run.path} has already trained {steps:,} steps in {seconds / 60:.2f} minutes; "
+            "give a larger budget to train it further."
         )
 
 
-def reopened(run: Run, images: Any, quiet: bool) -> Images:
-    """The run's images once more, held against the fingerprint of those that it began with.
+def reload_images(run: Run, images: Any = None, *, progress: bool = True) -> Images:
+    """Load the run's images again and check their fingerprint; `images` replaces them.
 
-    Raises UsageError where they have changed or are of another size, and no others are given.
+    Raises UsageError if they have changed or have another shape.
     """
-    from pinxit.data.load import load_images
-
-    record, info = run.config["data"], run.info
+    record = run.config["data"]
     source = (record.get("files") or record["source"]) if images is None else images
     if images is None and not source:
-        raise UsageError(f"{run.path} learned from images given in Python; give them again.")
-    known = ("fit", "limit", "seed", "captions")
-    reading = {k: record[k] for k in known if record.get(k) is not None}
-    size, color = (info.height, info.width), "grey" if info.channels == 1 else "rgb"
+        raise UsageError(
+            f"{run.path} was trained on images given in Python; pass them to resume(run, images)."
+        )
     try:
-        loaded = load_images(source, size=size, color=color, progress=not quiet, **reading)
+        loaded = load_images(source, run.load_options, progress=progress)
     except PinxitError as error:
         if images is not None:
             raise
         raise type(error)(f"{error}\nIf the images of {run.path} have moved: --data") from None
-    if loaded.pixels.shape[1:] != (*size, info.channels):
-        shape, wanted = loaded.pixels.shape[1:], (*size, info.channels)
-        raise UsageError(
-            f"{run.path} learned from images of {'x'.join(map(str, wanted))} "
-            f"(height, width, channels), not {'x'.join(map(str, shape))}."
-        )
+    _check_shape(run, loaded)
     if loaded.fingerprint != record["fingerprint"] and images is None:
         raise UsageError(
-            f"the images of {loaded.source} have changed since {run.path} began.\n"
-            "Go on with them as they are now by --data, or train anew."
+            f"the images of {loaded.source} have changed since {run.path} was created.\n"
+            f"To continue with them as they are now: --data {loaded.source}; else train a new run."
         )
     return loaded
+
+
+def _check_shape(run: Run, images: Images) -> None:
+    expected = (run.info.height, run.info.width, run.info.channels)
+    shape = images.pixels.shape[1:]
+    if shape != expected:
+        raise UsageError(
+            f"{run.path} was trained on images of {'x'.join(map(str, expected))} "
+            f"(height, width, channels), not {'x'.join(map(str, shape))}."
+        )
+
+
+def rebuild_model(run: Run, seed: int) -> Model:
+    """The run's model with the initial weights that `build_model` gave it for this seed."""
+    import torch  # imported once images and settings are known to be valid
+
+    from pinxit.nn.rng import mix_seed
+
+    torch.manual_seed(mix_seed(seed, -1))
+    return run.build()

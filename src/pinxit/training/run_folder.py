@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import platform
+import shutil
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pinxit.errors import PinxitError, UsageError
-from pinxit.training.prepare import TrainingPlan
+from pinxit.runs import FORMAT, Run, default_run_path
+from pinxit.training.prepare import TrainingPlan, list_files
+from pinxit.training.settings import BUDGETS, TrainingSettings
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-    from pinxit.runs import Run
+    from pinxit.data.images import Images
 
 
-def check_output_dir(out: str | Path | None) -> None:
-    """Raises UsageError where a folder to write a run to holds something already.
+def check_output_dir(out: str | Path | None, overwrite: bool = False) -> None:
+    """Raises UsageError if a new run must not be written to `out`.
 
-    PinxitError where that cannot be seen.
+    A missing or empty folder is free; a run folder is free with `overwrite`. PinxitError if the
+    folder cannot be inspected.
     """
     path = Path(out) if out else None
     try:
@@ -29,50 +34,88 @@ def check_output_dir(out: str | Path | None) -> None:
             return
     except OSError as error:
         raise PinxitError(f"cannot write to {path}: {error.strerror or error}.") from None
-    if (path / "config.json").is_file():
+    if not is_run_folder(path):
+        raise UsageError(f"{path} exists and is not a run folder; choose another --out.")
+    if not overwrite:
         raise UsageError(
-            f"{path} holds a run already and is never overwritten; "
-            f"name another with --out, or go on with it: pinxit train --resume {path}"
+            f"{path} already holds a run; choose another --out, or replace it with --overwrite.\n"
+            f"To continue that run: pinxit train --resume {path}"
         )
-    raise UsageError(f"{path} is there already and is no run; name another folder with --out.")
+
+
+def is_run_folder(path: Path) -> bool:
+    """Whether the folder has the config.json of a run, of any format."""
+    try:
+        record = json.loads((path / "config.json").read_text())
+    except (OSError, ValueError):
+        return False
+    return isinstance(record, dict) and {"format", "family"} <= record.keys()
 
 
 def create_run(
-    prepared: TrainingPlan,
+    plan: TrainingPlan,
     out: str | Path | None,
-    reading: dict[str, Any],
     fabric: Fabric,
+    *,
+    overwrite: bool = False,
     command: str | None = None,
 ) -> Run:
-    """The run folder with its config.json, made by the first process for all.
+    """Create the run folder with its config.json, in the first process for all.
 
-    Raises UsageError for a folder that is taken, PinxitError for one that cannot be written.
+    Raises UsageError if the folder is taken, PinxitError if it cannot be written.
     """
-    from pinxit.runs import Run, default_run_path
-
     if not fabric.is_global_zero:
         return Run(Path(fabric.broadcast("")))
-    check_output_dir(out)
-    path = Path(out) if out else default_run_path(prepared.images.source, prepared.family)
-    _written(Run(path), _config(prepared, reading, command), prepared.tensors)
+    check_output_dir(out, overwrite)
+    path = Path(out) if out else default_run_path(plan.images.source, plan.family)
+    config = _config(plan, command)
+    try:
+        if is_run_folder(path):
+            _replace_run(path.resolve(), config, plan.fitted)
+        else:
+            _write_run(Run(path), config, plan.fitted)
+    except OSError as error:
+        raise PinxitError(f"cannot write to {path}: {error.strerror or error}.") from None
     return Run(Path(fabric.broadcast(str(path))))
 
 
-def _config(prepared: TrainingPlan, reading: dict[str, Any], command: str | None) -> dict[str, Any]:
-    """What config.json says when training begins."""
-    from pinxit.runs import FORMAT
+def update_config(run: Run, settings: TrainingSettings, images: Images, given: Any) -> None:
+    """Record the budget and the images of a resumed session; `given` is what replaced the data.
 
-    images = prepared.images
-    known = ("fit", "limit", "seed", "captions")
-    kept = {k: reading[k] for k in known if reading.get(k) is not None}
+    Raises PinxitError if config.json cannot be written.
+    """
+    budget = {name: getattr(settings, name) for name in BUDGETS}
+    data = {**run.config["data"], "fingerprint": images.fingerprint}
+    if given is not None:
+        data |= {"source": images.source, "files": list_files(given)}
+    training = {**run.config["training"], **budget}
+    config = {**run.config, "training": training, "data": data, "finished": False}
+    try:
+        _write_run(run, config)
+    except OSError as error:
+        raise PinxitError(f"cannot write to {run.path}: {error.strerror or error}.") from None
+
+
+def versions() -> dict[str, str]:
+    """Versions of the packages, Python and machine that a run is made with."""
+    packages = {name: version(name) for name in ("pinxit", "torch", "numpy", "lightning-fabric")}
+    return {**packages, "python": platform.python_version(), "machine": platform.machine()}
+
+
+def _config(plan: TrainingPlan, command: str | None) -> dict[str, Any]:
+    """The content of config.json when training begins."""
     return {
         "format": FORMAT,
-        "family": prepared.family,
-        "model": dataclasses.asdict(prepared.config),
-        "training": dataclasses.asdict(prepared.settings),
-        "dataset_info": prepared.model.info.to_json(),
-        "data": {"source": images.source, "fingerprint": images.fingerprint}
-        | {"files": prepared.files, **kept},
+        "family": plan.family,
+        "model": dataclasses.asdict(plan.config),
+        "training": dataclasses.asdict(plan.settings),
+        "dataset_info": plan.model.info.to_json(),
+        "data": {
+            "source": plan.images.source,
+            "files": plan.files,
+            "fingerprint": plan.images.fingerprint,
+            "options": plan.load.to_json(),
+        },
         "versions": versions(),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": command,
@@ -80,18 +123,21 @@ def _config(prepared: TrainingPlan, reading: dict[str, Any], command: str | None
     }
 
 
-def _written(run: Run, config: dict[str, Any], tensors: dict[str, Any] | None = None) -> None:
-    try:
-        if tensors:
-            from safetensors.torch import save
+def _write_run(run: Run, config: dict[str, Any], fitted: dict[str, Any] | None = None) -> None:
+    """Write config.json, and before it the fitted tensors, if there are any."""
+    if fitted:
+        from safetensors.torch import save
 
-            run.write(run.fitted_path.name, save(tensors))
-        run.write("config.json", config)
-    except OSError as error:
-        raise PinxitError(f"cannot write to {run.path}: {error.strerror or error}.") from None
+        run.write(run.fitted_path.name, save(fitted))
+    run.write("config.json", config)
 
 
-def versions() -> dict[str, str]:
-    """What a run was made with."""
-    packages = {name: version(name) for name in ("pinxit", "torch", "numpy", "lightning-fabric")}
-    return {**packages, "python": platform.python_version(), "machine": platform.machine()}
+def _replace_run(path: Path, config: dict[str, Any], fitted: dict[str, Any]) -> None:
+    """Put a new run in the place of an old one, which is deleted once the new one is there."""
+    new, old = path.with_name(f".{path.name}.new"), path.with_name(f".{path.name}.old")
+    for leftover in (new, old):
+        shutil.rmtree(leftover, ignore_errors=True)
+    _write_run(Run(new), config, fitted)
+    path.rename(old)
+    new.rename(path)
+    shutil.rmtree(old, ignore_errors=True)

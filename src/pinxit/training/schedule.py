@@ -1,4 +1,4 @@
-"""What changes over a budget: its progress, the learning rate, the order of images."""
+"""What changes over a training budget: time, learning rate, EMA decay, order of the images."""
 
 from __future__ import annotations
 
@@ -12,47 +12,49 @@ import numpy as np
 
 @dataclass
 class Clock:
-    """Seconds of training over all sessions; a session begins where the last checkpoint ended."""
+    """Seconds of training; a resumed session adds those of the sessions before it."""
 
-    before: float = 0.0
+    elapsed_before: float = 0.0
 
     def __post_init__(self) -> None:
         self.start = time.perf_counter()
 
     @property
     def seconds(self) -> float:
-        return self.before + time.perf_counter() - self.start
+        return self.elapsed_before + time.perf_counter() - self.start
 
 
-def learning_rate(highest: float, step: int, warmup: int, progress: float) -> float:
-    """A linear rise over `warmup` steps or a tenth of the budget, whichever is sooner over, times
-    half a cosine over the budget (Loshchilov 2016)."""
-    rise = min(1.0, max((step + 1) / warmup, 10 * progress)) if warmup else 1.0
-    return highest * rise * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+def learning_rate(max_lr: float, step: int, warmup_steps: int, progress: float) -> float:
+    """Linear warmup times a cosine decay to 0 over the budget (SGDR, Loshchilov 2016, eq. 5).
 
-
-def ema_decay_at(longest: float, step: int) -> float:
-    """The running average's decay: short at first, so that it does not remember the beginning."""
-    return min(longest, (1 + step) / (10 + step))
-
-
-def batch_order(n: int, batch: int, seed: int, step: int) -> Iterator[np.ndarray]:
-    """Row numbers of each batch from `step` on, without end: a function of (seed, step) alone.
-
-    Every epoch is a permutation of all n; a batch may take the end of one and begin the next.
+    Warmup lasts `warmup_steps` or a tenth of the budget, whichever ends first.
     """
-    epoch, offset = divmod(step * batch, n)
-    rows = _permutation(n, seed, epoch)
+    warmup = min(1.0, max((step + 1) / warmup_steps, 10 * progress)) if warmup_steps else 1.0
+    return max_lr * warmup * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+
+
+def ema_decay_at(max_decay: float, step: int) -> float:
+    """The decay of the moving average: low at first, so that it forgets the initial weights."""
+    return min(max_decay, (1 + step) / (10 + step))
+
+
+def batch_order(n: int, batch_size: int, seed: int, step: int) -> Iterator[np.ndarray]:
+    """Yield the row numbers of each batch from `step` on, endlessly, from (seed, step) alone.
+
+    Every epoch is a permutation of all n rows; a batch may span two epochs.
+    """
+    epoch, offset = divmod(step * batch_size, n)
+    order = _permutation(n, seed, epoch)
     while True:
-        parts, missing = [], batch
+        parts, missing = [], batch_size
         while missing:
-            taken = rows[offset : offset + missing]
-            parts.append(taken)
-            missing -= len(taken)
-            offset += len(taken)
+            rows = order[offset : offset + missing]
+            parts.append(rows)
+            missing -= len(rows)
+            offset += len(rows)
             if offset == n:
                 epoch, offset = epoch + 1, 0
-                rows = _permutation(n, seed, epoch)
+                order = _permutation(n, seed, epoch)
         yield np.concatenate(parts)
 
 

@@ -1,6 +1,6 @@
-"""One session of training: from where the last checkpoint stands to the end of the budget.
+"""One session of training: from the last checkpoint to the end of the budget.
 
-Runs the loop, and decides when to report, evaluate, draw, checkpoint and stop.
+Runs the loop and decides when to report, validate, draw, save a checkpoint and stop.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ import math
 import time
 from typing import TYPE_CHECKING, Any
 
-import torch
+from safetensors.torch import save
 
 from pinxit.data.images import Images
 from pinxit.errors import PinxitError
-from pinxit.nn.rng import mix_seed
+from pinxit.models.protocols import Model
 from pinxit.runs import Run
 from pinxit.training.checkpoint import (
     has_checkpoint,
@@ -22,11 +22,10 @@ from pinxit.training.checkpoint import (
     save_checkpoint,
 )
 from pinxit.training.devices import set_up_fabric as set_up_fabric
-from pinxit.training.loop import Counters, Step, TrainState, train_steps
-from pinxit.training.metrics_log import EventFile, Metrics
-from pinxit.training.optimizers import build_optimizer
-from pinxit.training.previews import draw
-from pinxit.training.progress import Progress
+from pinxit.training.loop import Counters, StepResult, create_train_state, train_steps
+from pinxit.training.metrics_log import MetricsLog, TensorBoardLog
+from pinxit.training.previews import save_previews
+from pinxit.training.progress import ProgressLine
 from pinxit.training.schedule import Clock
 from pinxit.training.settings import TrainingSettings
 from pinxit.training.signals import stop_on_signal
@@ -35,9 +34,10 @@ from pinxit.training.validation import ema_weights, validate
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-VALIDATION = 2048  # images at most that the best weights are chosen by
-SHOWN = 12  # images whose reconstructions are drawn as it learns
-ROWS = 200  # of metrics.csv over a budget
+MAX_VALIDATION_IMAGES = 2048  # on which the best weights are selected
+NUM_PREVIEW_IMAGES = 12  # images that are reconstructed, captioned, ... at each evaluation
+NUM_METRICS_ROWS = 200  # rows of metrics.csv over a budget
+MAX_EVAL_FRACTION = 0.1  # fraction of a budget of minutes that evaluations may take
 
 
 class Session:
@@ -45,231 +45,236 @@ class Session:
 
     def __init__(
         self,
-        run: Run,
+        run_folder: Run,
+        model: Model,
         images: Images,
         settings: TrainingSettings,
         fabric: Fabric,
         clock: Clock,
+        *,
         quiet: bool = False,
     ) -> None:
-        self.run, self.images, self.settings, self.fabric = run, images, settings, fabric
-        self.rows = images.split_indices("train")
-        valid = images.split_indices("validation") if images.splits is not None else self.rows[:0]
-        self.valid = valid[:VALIDATION]
-        self.trainer = trainer_of(run, settings, fabric)
-        self.clock, self.budget = clock, settings.seconds
+        self.run_folder, self.images, self.settings = run_folder, images, settings
+        self.fabric, self.clock = fabric, clock
+        self.train_rows = images.split_indices("train")
+        self.valid_rows = self.train_rows[:0]
+        if images.splits is not None:
+            self.valid_rows = images.split_indices("validation")[:MAX_VALIDATION_IMAGES]
+        self.state = create_train_state(model, settings, fabric)
         assert settings.batch_size, "resolved settings"
-        self.batch = settings.batch_size
-        self.total = settings.total_steps(len(self.rows), self.batch)
-        self.told = Progress(self.batch, quiet or not self.leads)
-        self.metrics: Metrics | None = None
-        self.events: EventFile | None = None
-        self.asked = False  # to stop
-        self.stopped = False  # as all processes agreed to
-        self.last: Step | None = None
-        self.evaluated: int | None = None  # the step that was evaluated last
-        self.validation: dict[str, float] = {}
-        self.evaluating = 0.0  # seconds that evaluations took in this session
+        self.batch_size = settings.batch_size
+        self.total_steps = settings.total_steps(len(self.train_rows), self.batch_size)
+        self.console = ProgressLine(self.batch_size, quiet or not self.is_main)
+        self.metrics_log: MetricsLog | None = None
+        self.tensorboard: TensorBoardLog | None = None
+        self.stop_requested = False  # in this process
+        self.stopped = False  # in all processes
+        self.start_step = 0
+        self.last_step: StepResult | None = None
+        self.last_eval_step: int | None = None
+        self.val_metrics: dict[str, float] = {}
+        self.eval_seconds = 0.0  # in this session
 
     @property
-    def leads(self) -> bool:
-        """Whether this is the process that writes."""
+    def is_main(self) -> bool:
+        """Whether this process is the one that writes."""
         return self.fabric.is_global_zero
 
-    def progress(self, state: Counters) -> float:
-        """Share of the budget that is spent; of several processes the leader's clock counts."""
-        state.seconds = self.clock.seconds
-        if self.total is not None:
-            now = state.step / self.total
-        else:
-            assert self.budget
-            now = state.seconds / self.budget
-        self.stopped = self.asked
-        if self.fabric.world_size > 1:
-            now, self.stopped = self.fabric.broadcast((now, self.stopped))
-        return now
+    def run(self, resumed: bool = False) -> None:
+        """Train to the end of the budget or until stopped, and save a checkpoint.
 
-    def go(self, resumed: bool) -> None:
-        """Train to the end of the budget, or until stopped; leaves a checkpoint either way.
-
-        Raises PinxitError after too many updates in a row that were not finite.
+        Raises PinxitError after too many consecutive updates with a loss that is not finite.
         """
-        state = self.trainer.state
+        counters = self.state.counters
         try:
             if resumed:
-                self._go_on(state)
-            self.begun = state.step
-            if self.leads:
-                self.metrics = Metrics(self.run.path / "metrics.csv", state.step)
-            with stop_on_signal(self._ask):  # of several processes the leader's word counts
-                self.trainer.module.train()
-                self._train(state)
-                self._finish(state)
+                self._resume(counters)
+            self.start_step = counters.step
+            if self.is_main:
+                self.metrics_log = MetricsLog(self.run_folder.path / "metrics.csv", counters.step)
+            with stop_on_signal(self._request_stop):
+                self.state.module.train()
+                self._train(counters)
+                self._finish(counters)
         finally:
-            self.told.stop()
-            if self.events:
-                self.events.close()
+            self.console.close()
+            if self.tensorboard:
+                self.tensorboard.close()
 
-    def _ask(self) -> None:
-        self.asked = True
+    def measure_progress(self, counters: Counters) -> float:
+        """The fraction of the budget that is spent; also stops all processes if one should.
 
-    def _go_on(self, state: Counters) -> None:
-        folder, word = self.run.path / "checkpoint", None
-        # a run that was killed before its first checkpoint has trained nothing yet
-        if has_checkpoint(folder) or self.run.weights.is_file():
-            word = load_checkpoint(folder, self.trainer)
-        if self.leads:
-            remove_unfinished(self.run.path)
-        self.clock.before += state.seconds
-        if word:
-            self.told.say(word)
+        Of several processes the main one decides.
+        """
+        counters.seconds = self.clock.seconds
+        if self.total_steps is not None:
+            progress = counters.step / self.total_steps
+        else:
+            assert self.settings.seconds
+            progress = counters.seconds / self.settings.seconds
+        self.stopped = self.stop_requested
+        if self.fabric.world_size > 1:
+            progress, self.stopped = self.fabric.broadcast((progress, self.stopped))
+        return progress
 
-    def _train(self, state: Counters) -> None:
-        checkpointed = time.perf_counter()
-        if state.step == 0:
-            self.checkpoint()
-        steps = train_steps(self.trainer, self.images, self.rows, self.settings, self.progress)
-        for step in steps:
-            self.last = step
-            self._watch(step, state)
-            passed = step.passed(self.settings.num_evals) and self._affordable(step)
-            if passed:
+    def _request_stop(self) -> None:
+        self.stop_requested = True
+
+    def _resume(self, counters: Counters) -> None:
+        folder, warning = self.run_folder.path / "checkpoint", None
+        # a run that was killed before its first checkpoint starts from the beginning
+        if has_checkpoint(folder) or self.run_folder.weights_path.is_file():
+            warning = load_checkpoint(folder, self.state)
+        if self.is_main:
+            remove_unfinished(self.run_folder.path)
+        self.clock.elapsed_before += counters.seconds
+        if warning:
+            self.console.print(warning)
+
+    def _train(self, counters: Counters) -> None:
+        checkpoint_time = time.perf_counter()
+        if counters.step == 0:
+            self.save_checkpoint()
+        for step in train_steps(
+            self.state, self.images, self.train_rows, self.settings, self.measure_progress
+        ):
+            self.last_step = step
+            self._check_finite(step, counters)
+            evaluate = step.crosses(self.settings.num_evals) and self._within_eval_budget(step)
+            if evaluate:
                 self.evaluate()
-            if passed or step.passed(ROWS):
-                self.record(step)
-            self.told.step(step, self.validation.get("loss"))
+            if evaluate or step.crosses(NUM_METRICS_ROWS):
+                self.log_metrics(step)
+            self.console.update(step, self.val_metrics.get("loss"))
             if self.stopped:
                 break
-            if time.perf_counter() - checkpointed >= self.settings.checkpoint_seconds:
-                self.checkpoint()
-                checkpointed = time.perf_counter()
-        if state.step == 0:
+            if time.perf_counter() - checkpoint_time >= self.settings.checkpoint_seconds:
+                self.save_checkpoint()
+                checkpoint_time = time.perf_counter()
+        if counters.step == 0:
             raise PinxitError(
-                f"{60 * (self.settings.minutes or 0):.2g} s were over before the first step; "
-                f"go on with: pinxit train --resume {self.run.path} --minutes N"
+                f"the budget of {60 * (self.settings.minutes or 0):.2g} s ended before the first "
+                f"step.\nGive more time: pinxit train --resume {self.run_folder.path} --minutes N"
             )
 
-    def _watch(self, step: Step, state: Counters) -> None:
-        """Tell of updates that were skipped, and stop after too many in a row."""
+    def _check_finite(self, step: StepResult, counters: Counters) -> None:
+        """Report a skipped update, and stop after too many in a row."""
         if not step.skipped:
             return
-        if state.skipped_in_a_row == 1:
-            self.told.say(f"step {step.number}: the loss is not finite; this update is skipped.")
-        if state.skipped_in_a_row >= self.settings.max_skipped_updates:
+        if counters.skipped_in_a_row == 1:
+            self.console.print(f"step {step.step}: the loss is not finite; update skipped.")
+        if counters.skipped_in_a_row >= self.settings.max_skipped_updates:
             raise PinxitError(
-                "the loss was not finite for "
-                f"{self.settings.max_skipped_updates} updates in a row, up to "
-                f"step {step.number}; the last good checkpoint is kept in {self.run.path}.\n"
-                "Train again with a lower --learning-rate, or --precision fp32."
+                f"the loss was not finite for {self.settings.max_skipped_updates} updates in a "
+                f"row, up to step {step.step}. Train again with a lower --learning-rate or "
+                f"--precision fp32.\nThe last good checkpoint is in {self.run_folder.path}."
             )
 
-    def _affordable(self, step: Step) -> bool:
-        """Whether evaluations took less than a tenth of a budget of minutes so far; the last one,
-        and those of a budget of steps, are always made."""
-        counted = self.total is not None or step.progress >= 1
-        return counted or self.evaluating <= 0.1 * self.trainer.state.seconds
+    def _within_eval_budget(self, step: StepResult) -> bool:
+        """Whether there is time to evaluate.
+
+        With a budget of minutes, evaluations are left out once they have taken a tenth of the time;
+        the last one is never left out.
+        """
+        if self.total_steps is not None or step.progress >= 1:
+            return True
+        return self.eval_seconds <= MAX_EVAL_FRACTION * self.state.counters.seconds
 
     def evaluate(self) -> None:
-        """Validate, keep the weights if they are the best, and draw."""
-        if not self.leads:
+        """Validate the averaged weights, save them if they are the best, and save previews."""
+        if not self.is_main:
             return
-        begun = time.perf_counter()
-        self._evaluate()
-        self.evaluating += time.perf_counter() - begun
-
-    def _evaluate(self) -> None:
-        state = self.trainer.state
-        self.evaluated, better = state.step, True
-        if len(self.valid):
-            self.validation = validate(
-                self.trainer, self.images, self.valid, self.batch, self.settings.seed
+        start = time.perf_counter()
+        counters = self.state.counters
+        self.last_eval_step = counters.step
+        if len(self.valid_rows):
+            self.val_metrics = validate(
+                self.state, self.images, self.valid_rows, self.batch_size, self.settings.seed
             )
-            # the first is kept even where it is not a number: there are weights from then on
-            better = self.validation["loss"] < state.best or not self.run.weights.is_file()
-        with ema_weights(self.trainer):
-            if better:
-                best = self.validation.get("loss", math.inf)
-                state.best = best if math.isfinite(best) else math.inf
-                self.keep()
-            # an image of what it makes now: the averaged weights, best or not
-            numbers = self.valid[:SHOWN] if len(self.valid) else self.rows[:SHOWN]
-            draw(self.trainer.module, self.run, state.step, self.images.take(numbers))
+        with ema_weights(self.state):
+            if self._is_best(counters):
+                loss = self.val_metrics.get("loss", math.inf)
+                counters.best_loss = loss if math.isfinite(loss) else math.inf
+                self.save_weights()
+            rows = self.valid_rows if len(self.valid_rows) else self.train_rows
+            examples = self.images.take(rows[:NUM_PREVIEW_IMAGES])
+            save_previews(self.state.module, self.run_folder, counters.step, examples)
+        self.eval_seconds += time.perf_counter() - start
 
-    def keep(self) -> None:
-        """Write model.safetensors from the weights that the model has now."""
-        from safetensors.torch import save
+    def _is_best(self, counters: Counters) -> bool:
+        """Whether the validation loss has improved; always true without validation images.
 
-        tensors = self.trainer.module.state_dict()
-        self.run.write(
-            "model.safetensors", save({k: v.contiguous().cpu() for k, v in tensors.items()})
-        )
+        The first weights are saved even if their loss is not finite, so that there are some.
+        """
+        if not len(self.valid_rows):
+            return True
+        better = self.val_metrics["loss"] < counters.best_loss
+        return better or not self.run_folder.weights_path.is_file()
 
-    def record(self, step: Step) -> None:
-        """A row of metrics.csv and a point of TensorBoard's curves."""
-        if self.metrics is None:
+    def save_weights(self) -> None:
+        """Write the model's current weights to model.safetensors."""
+        tensors = self.state.module.state_dict()
+        content = save({k: v.contiguous().cpu() for k, v in tensors.items()})
+        self.run_folder.write("model.safetensors", content)
+
+    def log_metrics(self, step: StepResult) -> None:
+        """Append a row to metrics.csv and a point to TensorBoard's curves."""
+        if self.metrics_log is None:
             return
-        row = self._row(step)
-        self.metrics.add(row)
+        row = self._metrics_row(step)
+        self.metrics_log.append(row)
         if self.settings.tensorboard:
-            if self.events is None:
-                self.events = EventFile(self.run.path / "tensorboard", self.begun)
-            self.events.add(row, step.number)
+            if self.tensorboard is None:
+                folder = self.run_folder.path / "tensorboard"
+                self.tensorboard = TensorBoardLog(folder, self.start_step)
+            self.tensorboard.append(row, step.step)
 
-    def _row(self, step: Step) -> dict[str, float]:
-        """What is known at a step; what is not finite is left out."""
-        state = self.trainer.state
+    def _metrics_row(self, step: StepResult) -> dict[str, float]:
+        """Everything known about a step; values that are not finite are left out."""
+        counters = self.state.counters
         row = {
-            "step": step.number,
-            "images": step.number * self.batch,
-            "seconds": round(state.seconds, 3),
+            "step": step.step,
+            "images_seen": step.step * self.batch_size,
+            "seconds": round(counters.seconds, 3),
             "progress": round(step.progress, 6),
             "learning_rate": step.learning_rate,
-            "grad_norm": round(step.norm, 4),
-            "skipped": state.skipped,
+            "grad_norm": round(step.grad_norm, 4),
+            "skipped": counters.skipped,
             "loss": round(float(step.loss), 5),
             **{name: round(float(value), 5) for name, value in step.parts.items()},
         }
-        if self.evaluated == step.number:
-            row |= {f"val_{name}": round(value, 5) for name, value in self.validation.items()}
+        if self.last_eval_step == step.step:
+            row |= {f"val_{name}": round(value, 5) for name, value in self.val_metrics.items()}
         return {name: value for name, value in row.items() if math.isfinite(value)}
 
-    def checkpoint(self) -> None:
-        """Write all that resuming needs."""
-        if self.leads:
-            save_checkpoint(self.run.path / "checkpoint", self.trainer)
+    def save_checkpoint(self) -> None:
+        """Write everything that resuming needs."""
+        if self.is_main:
+            save_checkpoint(self.run_folder.path / "checkpoint", self.state)
 
-    def _finish(self, state: Counters) -> None:
-        """The last look, unless the last step had it, and the last checkpoint."""
+    def _finish(self, counters: Counters) -> None:
+        """Evaluate once more, unless the last step did, and save the last checkpoint."""
         finished = not self.stopped
-        if finished and self.evaluated != state.step:
+        if finished and self.last_eval_step != counters.step:
             self.evaluate()
-            if self.last is not None:
-                self.record(self.last)
-        self.checkpoint()
-        if self.leads:
-            self._conclude(state, finished)
-        self.fabric.barrier()  # no process ends before the leader has written
+            if self.last_step is not None:
+                self.log_metrics(self.last_step)
+        self.save_checkpoint()
+        if self.is_main:
+            self._write_summary(counters, finished)
+        self.fabric.barrier()  # no process ends before the main one has written
 
-    def _conclude(self, state: Counters, finished: bool) -> None:
+    def _write_summary(self, counters: Counters, finished: bool) -> None:
+        """Record in config.json what was trained."""
+        config, last = self.run_folder.config, self.last_step
         trained: dict[str, Any] = {
-            "steps": state.step,
-            "images": state.step * self.batch,
-            "seconds": round(state.seconds, 1),
-            "skipped": state.skipped,
-            "best_validation_loss": None if math.isinf(state.best) else state.best,
-            "unit": self.last.unit if self.last else self.run.config.get("trained", {}).get("unit"),
+            "steps": counters.step,
+            "images_seen": counters.step * self.batch_size,
+            "seconds": round(counters.seconds, 1),
+            "skipped": counters.skipped,
+            "best_validation_loss": None if math.isinf(counters.best_loss) else counters.best_loss,
+            "unit": last.unit if last else config.get("trained", {}).get("unit"),
         }
-        self.run.write("config.json", {**self.run.config, "finished": finished, "trained": trained})
-        if finished and self.last is not None:
-            self.told.end(self.last, trained)
-
-
-def trainer_of(run: Run, settings: TrainingSettings, fabric: Fabric) -> TrainState:
-    """The model with fresh weights of the seed, its optimizer and its average, on the device."""
-    torch.manual_seed(mix_seed(settings.seed, -1))
-    module = run.build()
-    optimizer = build_optimizer(module, settings)
-    model, optimizer = fabric.setup(module, optimizer)
-    model.mark_forward_method("loss")
-    average = [p.detach().clone() for p in model.module.parameters()]
-    return TrainState(fabric, model, optimizer, average, Counters())
+        self.run_folder.write("config.json", {**config, "finished": finished, "trained": trained})
+        if finished and last is not None:
+            self.console.finish(last, trained)

@@ -1,4 +1,4 @@
-"""Stopping cleanly: the first Ctrl-C asks, the second stops at once."""
+"""Stop cleanly: the first Ctrl-C requests a stop, the second stops at once."""
 
 from __future__ import annotations
 
@@ -10,20 +10,19 @@ from typing import Any
 
 @contextmanager
 def stop_on_signal(stop: Callable[[], None]) -> Iterator[None]:
-    """SIGINT or SIGTERM calls `stop`; a SIGINT after that is the usual KeyboardInterrupt."""
+    """SIGINT or SIGTERM calls `stop`; a second SIGINT raises KeyboardInterrupt as usual."""
 
-    def ask(number: int, frame: Any) -> None:
+    def handle(number: int, frame: Any) -> None:
         stop()
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    both = (signal.SIGINT, signal.SIGTERM)
     try:
-        before = {number: signal.signal(number, ask) for number in both}
-    except ValueError:  # not the main thread: whoever owns it handles signals
+        previous = {n: signal.signal(n, handle) for n in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:  # not in the main thread, which handles signals
         yield
         return
     try:
         yield
     finally:
-        for number, handler in before.items():
+        for number, handler in previous.items():
             signal.signal(number, handler)

@@ -1,0 +1,79 @@
+"""`LoadOptions`: how images are read. Imports no numpy, so that `--help` stays fast."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from pinxit.data.sizes import Size, parse_size
+from pinxit.errors import UsageError, check_keys
+
+Fit = Literal["crop", "pad"]
+Color = Literal["auto", "grey", "rgb"]
+
+
+@dataclass(frozen=True)
+class LoadOptions:
+    """Options of loading images."""
+
+    # image size in pixels, 64 or 96x64 (width x height); None: the images' own size if all have the
+    # same, else chosen from them
+    size: Size = None
+    # crop the middle, or pad with the corners' colour, where the proportions differ
+    fit: Fit = "crop"
+    # channels to read; auto: grey if every image is grey
+    color: Color = "auto"
+    # read at most this many images, selected by --data-seed; None: all
+    limit: int | None = None
+    # captions for images that have labels: `labels` uses the built-in templates ("a photo of a
+    # sneaker"), a file uses the templates in it; images with captions keep theirs
+    captions: str | None = None
+    # fail if any image cannot be read, instead of skipping it
+    strict: bool = False
+    # seed for --limit and for generated data such as shapes:1000; None: the training seed, or 0
+    data_seed: int | None = None
+
+    def __post_init__(self) -> None:
+        parse_size(self.size)
+        if self.fit not in get_args(Fit):
+            raise UsageError(f"fit is 'crop' or 'pad', not '{self.fit}'.")
+        if self.color not in get_args(Color):
+            raise UsageError(f"color is 'auto', 'grey' or 'rgb', not '{self.color}'.")
+        if self.limit is not None and self.limit < 1:
+            raise UsageError(f"limit is a number of images, 1 or more, not {self.limit}.")
+        if self.data_seed is not None and self.data_seed < 0:
+            raise UsageError(f"data_seed must be 0 or more, not {self.data_seed}.")
+
+    @property
+    def height_width(self) -> tuple[int, int] | None:
+        """`size` as (height, width); None if it is chosen from the images."""
+        return parse_size(self.size)
+
+    @property
+    def seed(self) -> int:
+        """`data_seed`, or 0 where it is left open."""
+        return self.data_seed or 0
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+
+def make_load_options(
+    options: LoadOptions | Mapping[str, Any] | None = None, **changes: Any
+) -> LoadOptions:
+    """Options from an instance, a dict or nothing, with changes.
+
+    Raises UsageError for an unknown option, with the nearest known one, and for invalid values.
+    """
+    known = [field.name for field in dataclasses.fields(LoadOptions)]
+    if not isinstance(options, LoadOptions):
+        changes = {**(options or {}), **changes}
+        options = LoadOptions()
+    check_keys(changes, known, "LoadOptions")
+    if changes.get("captions") is not None:
+        changes["captions"] = str(changes["captions"])  # a Path, too
+    if isinstance(changes.get("size"), list):
+        changes["size"] = tuple(changes["size"])  # from JSON
+    return dataclasses.replace(options, **changes)
