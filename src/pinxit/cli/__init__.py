@@ -79,15 +79,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     0: success, 1: failure, 2: invalid usage, 130: interrupted, 141: broken pipe.
     """
-    words = list(sys.argv[1:] if argv is None else argv)
+    args = list(sys.argv[1:] if argv is None else argv)
     # how often a waiting OpenMP thread checks for work before it sleeps: beside two busy processes
     # on two cores a training step takes 210 ms with GNU OpenMP's 300,000, and 7 ms with this
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     _replace_unencodable_characters()
-    debug = "--debug" in words
-    words = [word for word in words if word != "--debug"]
+    debug = "--debug" in args
+    args = [arg for arg in args if arg != "--debug"]
     try:
-        return _dispatch(words)
+        return _dispatch(args)
     except PinxitError as error:
         if debug:
             raise
@@ -119,18 +119,18 @@ def _replace_unencodable_characters() -> None:
             reconfigure(errors="surrogateescape" if utf8 else "replace")
 
 
-def _dispatch(words: list[str]) -> int:
-    if words[:1] == ["help"]:
-        words = [*words[1:], "--help"]
-    if not words or words[0] in ("-h", "--help"):
+def _dispatch(args: list[str]) -> int:
+    if args[:1] == ["help"]:
+        args = [*args[1:], "--help"]
+    if not args or args[0] in ("-h", "--help"):
         print(overview())
-        return 0 if words else 2
-    if words[0] in ("-V", "--version"):
+        return 0 if args else 2
+    if args[0] in ("-V", "--version"):
         from importlib.metadata import version
 
         print(f"pinxit {version('pinxit')}")
         return 0
-    command, rest = words[0], words[1:]
+    command, rest = args[0], args[1:]
     if command not in COMMANDS:
         from pinxit.cli.suggest import unknown_command
         from pinxit.models import list_families

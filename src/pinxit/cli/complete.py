@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+from tyro.conf import arg
 
 from pinxit import console
 from pinxit.cli.common import (
@@ -36,13 +38,16 @@ if TYPE_CHECKING:
     from pinxit.models.protocols import CanComplete
 
 
+Box = Annotated[tuple[int, int, int, int] | None, arg(metavar="LEFT TOP WIDTH HEIGHT")]
+
+
 def complete(
     run: RunFolder,
     data: Data = (),
     num_images: NumImages = 8,
     half: Half | None = None,
     ratio: float | None = None,
-    box: tuple[int, int, int, int] | None = None,
+    box: Box = None,
     mask: Path | None = None,
     compare: str | None = None,
     completions: int = 1,
@@ -68,7 +73,7 @@ def complete(
         num_images: number of images, evenly spaced over all
         half: remove this half
         ratio: remove this fraction of the patches, chosen by --seed
-        box: remove a box: left, top, width and height in pixels
+        box: remove a box, in pixels
         mask: image file, white where pixels are removed
         compare: mask ratios in percent, for example 75,85,95; one sheet shows all of them
         completions: number of completions of each image

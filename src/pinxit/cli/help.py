@@ -71,11 +71,11 @@ def describe(option: Option) -> str:
 
 def _split_default(text: str) -> tuple[str, str]:
     """Split `heads; None: chosen` into the text and the meaning of None."""
-    clause = re.search(r"(?:^|[;,.]? )None: (.*?)(?:[.;] (.*))?$", text)
+    clause = re.search(r"(?:^|[;,.]? )None: (.*?)(?:([.;] )(.*))?$", text)
     if clause is None:
         return text, ""
-    default, rest = clause.groups()
-    text = "; ".join(part for part in (text[: clause.start()], rest) if part)
+    default, separator, rest = clause.groups()
+    text = (separator or "").join(part for part in (text[: clause.start()], rest) if part)
     return text, "chosen from the data" if default == "chosen" else default.rstrip(".")
 
 

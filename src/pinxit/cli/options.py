@@ -39,8 +39,11 @@ SECTION_OF_NAME = {
 HIDDEN = ("start",)  # fields that are no options; for programs
 METAVARS = {
     **dict.fromkeys(("image_tokenizer", "reranker", "feature_run", "resume"), "RUN"),
-    **dict.fromkeys(("label", "language", "size", "data"), ""),  # "": the name in capitals
-}
+    **dict.fromkeys(("label", "language", "size", "data", "metric", "host", "port", "store"), ""),
+    **{"alias": "NAME=RUN", "allow_host": "HOST", "allow_remote": "HOST", "api_key": "KEY"},
+    **{"against": "OPTION", "captions": "labels|FILE", "llm": "URL", "llm_model": "MODEL"},
+    **{"compare": "RATIOS", "seeds": "SEED", "source": "LANGUAGE", "target": "LANGUAGE"},
+}  # "": the name in capitals
 
 
 @dataclass(frozen=True, eq=False)  # a key of dicts, by identity

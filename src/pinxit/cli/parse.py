@@ -34,34 +34,34 @@ POSITIONAL_TEXTS = {
 }
 
 
-def run_command(command: str, function: Callable[..., Any], words: Sequence[str]) -> int:
+def run_command(command: str, function: Callable[..., Any], args: Sequence[str]) -> int:
     """Run a command with its arguments and return the exit code; `--help` prints its help page."""
-    if asks_for_help(words):
+    if has_help_flag(args):
         from pinxit.cli.help import help_page
 
         print(help_page(command, function))
         return 0
-    return function(**parse_words(command, function, words)) or 0
+    return function(**parse_words(command, function, args)) or 0
 
 
-def asks_for_help(words: Sequence[str]) -> bool:
-    return any(word in ("-h", "--help") for word in words)
+def has_help_flag(args: Sequence[str]) -> bool:
+    return any(arg in ("-h", "--help") for arg in args)
 
 
-def parse_words(command: str, function: Callable[..., Any], words: Sequence[str]) -> dict[str, Any]:
+def parse_words(command: str, function: Callable[..., Any], args: Sequence[str]) -> dict[str, Any]:
     """Return the keyword arguments of the command's function, without calling it.
 
     Raises UsageError for arguments that are invalid.
     """
-    values = assign_words(command, read_options(function), words)
+    values = assign_values(command, read_options(function), args)
     for option, texts in values.items():
         for value in texts:
             _check_value(option, value)
     return _build_values(command, function, values)
 
 
-def assign_words(
-    command: str, options: Sequence[Option], words: Sequence[str]
+def assign_values(
+    command: str, options: Sequence[Option], args: Sequence[str]
 ) -> dict[Option, list[str]]:
     """Return the values of each option, as text. An option given twice takes its last value."""
     table = {
@@ -69,13 +69,13 @@ def assign_words(
     }
     values: dict[Option, list[str]] = {}
     positional: list[str] = []
-    rest = list(words)
+    rest = list(args)
     while rest:
-        word = rest.pop(0)
-        if not _is_flag(word):
-            positional.append(word)
+        arg = rest.pop(0)
+        if not _is_flag(arg):
+            positional.append(arg)
             continue
-        flag, value = _split_flag(word, table)
+        flag, value = _split_flag(arg, table)
         if flag not in table:
             raise unknown_option(flag, table, command)
         option = table[flag]
@@ -89,21 +89,21 @@ def assign_words(
     return dict(_assign_positional(command, options, positional)) | values
 
 
-def _is_flag(word: str) -> bool:
-    return len(word) > 1 and word.startswith("-") and not NUMBER.match(word)
+def _is_flag(arg: str) -> bool:
+    return len(arg) > 1 and arg.startswith("-") and not NUMBER.match(arg)
 
 
-def _split_flag(word: str, table: dict[str, Option]) -> tuple[str, str | None]:
+def _split_flag(arg: str, table: dict[str, Option]) -> tuple[str, str | None]:
     """`--out=x` -> --out, x; `-n16` -> -n, 16; `--batch_size` -> --batch-size, None."""
-    if not word.startswith("--") and word[:2] in table and len(word) > 2:
-        return word[:2], word[2:].removeprefix("=")
-    flag, sign, value = word.partition("=")
+    if not arg.startswith("--") and arg[:2] in table and len(arg) > 2:
+        return arg[:2], arg[2:].removeprefix("=")
+    flag, sign, value = arg.partition("=")
     return flag.replace("_", "-"), value if sign else None
 
 
 def _take_values(option: Option, rest: list[str]) -> list[str]:
     """Remove the values of an option from the front of the remaining arguments, and return them."""
-    until = next((i for i, word in enumerate(rest) if _is_flag(word)), len(rest))
+    until = next((i for i, arg in enumerate(rest) if _is_flag(arg)), len(rest))
     count = until if option.count is None else min(option.count, until)
     values = rest[:count]
     del rest[:count]
@@ -116,22 +116,22 @@ def _take_values(option: Option, rest: list[str]) -> list[str]:
 
 
 def _assign_positional(
-    command: str, options: Sequence[Option], words: list[str]
+    command: str, options: Sequence[Option], args: list[str]
 ) -> Iterator[tuple[Option, list[str]]]:
     """Assign positional arguments: one each, and the rest to the one that takes any number."""
     arguments = [option for option in options if not option.flags]
-    spare = len(words) - sum(1 for option in arguments if option.is_required)
+    spare = len(args) - sum(1 for option in arguments if option.is_required)
     for option in arguments:
         count = (
             1 if option.is_required else max(0, spare if option.count is None else min(1, spare))
         )
-        if len(words) < count:
+        if len(args) < count:
             raise _missing(command, option)
         if count:
-            yield option, words[:count]
-        words = words[count:]
-    if words:
-        raise UsageError(f"unexpected argument '{words[0]}'. See: pinxit {command} --help")
+            yield option, args[:count]
+        args = args[count:]
+    if args:
+        raise UsageError(f"unexpected argument '{args[0]}'. See: pinxit {command} --help")
 
 
 def _missing(command: str, option: Option) -> UsageError:
@@ -173,19 +173,19 @@ def _build_values(
     def collect(**arguments: Any) -> dict[str, Any]:
         return arguments
 
-    words: list[str] = []
+    args: list[str] = []
     for option, texts in values.items():
         flag = option.negative if texts == ["no"] and option.kind == "flag" else option.flag
-        words += [*([flag] if option.flags else []), *(texts if option.kind != "flag" else [])]
+        args += [*([flag] if option.flags else []), *(texts if option.kind != "flag" else [])]
     try:
         return tyro.cli(
             functools.wraps(function)(collect),
-            args=words,
+            args=args,
             prog=f"pinxit {command}",
             console_outputs=False,
             **TYRO_OPTIONS,
         )
     except SystemExit:
         raise UsageError(
-            f"invalid options: {' '.join(words)}. See: pinxit {command} --help"
+            f"invalid options: {' '.join(args)}. See: pinxit {command} --help"
         ) from None

@@ -190,8 +190,8 @@ def _score_text(summary: RunSummary) -> str:
     if summary.score is None:
         return ""
     unit = (summary.unit or "").replace("nats per image", "nats")
-    loss = "" if summary.evaluated else " loss"
-    return f"{summary.score:.4g} {unit}".strip() + loss
+    text = f"{summary.score:.4g} {unit}".strip()
+    return text if summary.evaluated else f"loss {text}"
 
 
 def _age(created: str | None, now: datetime.datetime) -> str:

@@ -7,13 +7,12 @@ import os
 from pathlib import Path
 from typing import Annotated
 
-import tyro
+from tyro.conf import Positional, arg
 
-from pinxit.cli.common import check_at_least
+from pinxit.cli.common import Device, Flag, check_at_least, resolve_device
 from pinxit.errors import PinxitError, UsageError
 
-Runs = Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN ...")]
-Flag = tyro.conf.FlagCreatePairsOff
+Runs = Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN ...")]
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 PACKAGES = ("fastapi", "uvicorn", "sqlalchemy", "prometheus_client", "mcp", "httpx")
 
@@ -23,7 +22,7 @@ def serve(
     host: str = "127.0.0.1",
     port: int = 8000,
     api_key: str | None = None,
-    allow_no_auth: Annotated[bool, Flag] = False,
+    allow_no_auth: Flag = False,
     alias: tuple[str, ...] = (),
     store: str | None = None,
     store_days: float = 30.0,
@@ -33,10 +32,14 @@ def serve(
     llm_model: str | None = None,
     allow_host: tuple[str, ...] = (),
     allow_remote: tuple[str, ...] = (),
-    device: str = "cpu",
+    device: Device = "auto",
     studio: bool = True,
 ) -> None:
     """Serve runs by the OpenAI API, and a page to try them in a browser.
+
+    Examples:
+        pinxit serve runs/digits-vae runs/shapes-draw
+        pinxit serve runs/shapes-draw --port 9000 --alias dall-e-3=runs/shapes-draw
 
     Args:
         runs: folders of finished runs
@@ -54,7 +57,7 @@ def serve(
         llm_model: its model name (default: the first that it lists)
         allow_host: further host names of this server
         allow_remote: hosts from which requests may load images (default: none)
-        device: cpu, cuda, ...
+        device: where to compute; auto is cuda if there is a GPU, or else cpu
         studio: serve the page at /
     """
     _check_runs(runs)
@@ -80,7 +83,7 @@ def serve(
         llm_model=llm_model,
         allow_host=allow_host,
         allow_remote=allow_remote,
-        device=device,
+        device=resolve_device(device),
         studio=studio,
     )
     run_server(runs, options)
@@ -88,19 +91,23 @@ def serve(
 
 def mcp(
     runs: Runs,
-    http: Annotated[bool, Flag] = False,
+    http: Flag = False,
     host: str = "127.0.0.1",
     port: int = 8001,
-    device: str = "cpu",
+    device: Device = "auto",
 ) -> None:
     """Offer runs as tools of the Model Context Protocol, for assistants and editors.
+
+    Examples:
+        pinxit mcp runs/digits-vae
+        pinxit mcp runs/shapes-draw --http --port 8001
 
     Args:
         runs: folders of finished runs
         http: use HTTP in place of standard input and output
         host: address to listen on, with --http
         port: port to listen on, with --http
-        device: cpu, cuda, ...
+        device: where to compute; auto is cuda if there is a GPU, or else cpu
     """
     _check_runs(runs)
     if http and host not in LOOPBACK:
@@ -110,7 +117,7 @@ def mcp(
     _check_packages()
     from pinxit.serve.mcp_server import run_mcp_server
 
-    run_mcp_server(runs, http=http, host=host, port=port, device=device)
+    run_mcp_server(runs, http=http, host=host, port=port, device=resolve_device(device))
 
 
 def _check_runs(runs: tuple[Path, ...]) -> None:

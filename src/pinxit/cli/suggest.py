@@ -66,34 +66,34 @@ OPTIONS = {
 OTHER_FAMILIES = ("diffusion", "ddpm", "ddim", "gan", "dcgan", "unet", "flow", "glow", "stylegan")
 
 
-def unknown_command(word: str, commands: Iterable[str], families: Sequence[str]) -> UsageError:
+def unknown_command(name: str, commands: Iterable[str], families: Sequence[str]) -> UsageError:
     """Return the error for a command that does not exist."""
-    if word.lower() in families:
-        return UsageError(f"{word.lower()} is a family: pinxit train {word.lower()} DATA")
+    if name.lower() in families:
+        return UsageError(f"{name.lower()} is a family: pinxit train {name.lower()} DATA")
     return UsageError(
-        f"no command '{word}'.{did_you_mean(word, commands, COMMANDS)} See: pinxit --help"
+        f"no command '{name}'.{did_you_mean(name, commands, COMMANDS)} See: pinxit --help"
     )
 
 
-def unknown_option(word: str, flags: Iterable[str], command: str) -> UsageError:
+def unknown_option(name: str, flags: Iterable[str], command: str) -> UsageError:
     """Return the error for an option that a command does not have."""
-    hint = did_you_mean(word, flags, OPTIONS)
-    return UsageError(f"{command} has no option '{word}'.{hint} See: pinxit {command} --help")
+    hint = did_you_mean(name, flags, OPTIONS)
+    return UsageError(f"{command} has no option '{name}'.{hint} See: pinxit {command} --help")
 
 
 def unknown_family(
-    words: Sequence[str], families: Sequence[str], data_names: Iterable[str]
+    args: Sequence[str], families: Sequence[str], data_names: Iterable[str]
 ) -> UsageError:
     """Return the error for `pinxit train` without a family; it suggests the whole command."""
-    word, rest = words[0], shlex.join(words[1:])
+    name, rest = args[0], shlex.join(args[1:])
     known = f"families: {', '.join(families)}."
-    if meant := nearest(word, families):
-        return UsageError(f"no family '{word}'. Did you mean: pinxit train {meant} {rest}".rstrip())
-    if word.lower() in OTHER_FAMILIES:
-        return UsageError(f"no {word.lower()} family; {known} See: pinxit train --help")
-    if Path(word).exists() or nearest(word.split(":")[0], data_names):
+    if meant := nearest(name, families):
+        return UsageError(f"no family '{name}'. Did you mean: pinxit train {meant} {rest}".rstrip())
+    if name.lower() in OTHER_FAMILIES:
+        return UsageError(f"no {name.lower()} family; {known} See: pinxit train --help")
+    if Path(name).exists() or nearest(name.split(":")[0], data_names):
         return UsageError(
-            f"the family comes before DATA. Did you mean: pinxit train vae {shlex.join(words)}\n"
+            f"the family comes before DATA. Did you mean: pinxit train vae {shlex.join(args)}\n"
             f"{known[0].upper()}{known[1:]}"
         )
-    return UsageError(f"no family '{word}'; {known} See: pinxit train --help")
+    return UsageError(f"no family '{name}'; {known} See: pinxit train --help")
