@@ -48,7 +48,7 @@ def serve(
         api_key: key that requests must send (default: PINXIT_API_KEY, if set)
         allow_no_auth: serve other machines without an API key
         alias: further model names, as NAME=RUN
-        store: where responses and files are kept: a SQLite file, or a database URL such as
+        store: stores responses and files: a SQLite file, or a database URL such as
             postgresql://... (default: ~/.local/share/pinxit/serve.sqlite)
         store_days: delete responses and files after this many days
         store_max_mib: delete the oldest responses and files above this size
@@ -104,7 +104,7 @@ def mcp(
 
     Args:
         runs: folders of finished runs
-        http: use HTTP in place of standard input and output
+        http: use HTTP instead of standard input and output
         host: address to listen on, with --http
         port: port to listen on, with --http
         device: where to compute; auto is cuda if there is a GPU, or else cpu
@@ -121,7 +121,7 @@ def mcp(
 
 
 def _check_runs(runs: tuple[Path, ...]) -> None:
-    """Raises UsageError for a folder that is not a run, before torch is imported."""
+    """Raise UsageError for a folder that is not a run, before torch is imported."""
     if not runs:
         raise UsageError("no run given: pinxit serve RUN [RUN ...]")
     from pinxit.runs import Run
@@ -146,7 +146,7 @@ def _default_store() -> str:
 
 
 def _check_packages() -> None:
-    """Raises PinxitError where a package of the extra `serve` is missing."""
+    """Raise PinxitError if a package of the extra `serve` is missing."""
     for name in PACKAGES:
         if importlib.util.find_spec(name) is None:
             raise PinxitError(f"serving needs the package {name}: pip install 'pinxit[serve]'.")

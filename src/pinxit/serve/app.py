@@ -156,7 +156,7 @@ def _exception_handlers() -> dict[Any, Any]:
         return JSONResponse(body, 503, headers={"Retry-After": "2"})
 
     async def handle_disconnect(_: Request, error: ClientDisconnected) -> Response:
-        return Response(status_code=499)  # for the log: nobody reads it
+        return Response(status_code=499)  # for the log only
 
     return {
         ApiError: handle_api_error,

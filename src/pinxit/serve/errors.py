@@ -76,6 +76,6 @@ def queue_full(retry_after: int = 1) -> ApiError:
 
 
 def internal_error() -> ApiError:
-    """500: an unexpected exception; its details are in the log only."""
+    """500: an unexpected exception. The log has its details."""
     message = "Internal server error; see the server's log."
     return ApiError(message, status=500, headers={"x-should-retry": "false"})

@@ -112,7 +112,7 @@ def _add_complete(server: MCPServer, router: Router) -> None:
         n: int = 1,
         seed: int | None = None,
     ) -> Content:
-        """Generate a rectangle of an image (base64) anew, given in its pixels."""
+        """Regenerate a rectangle of an image (base64); the unit is pixels."""
         source = _decode_image(image)
         mask = _box_mask(source, (left, top, left + width, top + height))
         request = router.prepare("", _params(seed), n=_check_n(n), source=source, mask=mask)

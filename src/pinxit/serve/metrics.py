@@ -30,7 +30,7 @@ class Metrics:
 
 
 class QueueCollector(Collector):
-    """Queue length and number of batches of each model, read when Prometheus asks."""
+    """Queue length and number of batches of each model, read at each scrape."""
 
     def __init__(self, models: ModelRegistry) -> None:
         self.models = models

@@ -20,7 +20,7 @@ from pinxit.serve.metrics import Metrics
 log = logging.getLogger("pinxit.serve")
 
 MAX_BODY_BYTES = 64 * 2**20
-# paths without a key: the studio page asks for one itself
+# paths that need no key; the studio page prompts for it
 PUBLIC_PATHS = ("/healthz", "/readyz", "/health", "/", "/favicon.ico")
 PUBLIC_PREFIX = "/studio/static/"
 # routes of metrics and log lines; every other path is "other"

@@ -1,4 +1,4 @@
-"""Rules that read a prompt where no language model does: English and French phrases.
+"""Interpret English and French prompts by rules, without a language model.
 
 `strip_request_phrase("Please draw me an image of a cat")` is "a cat".
 """
@@ -44,7 +44,7 @@ _ENGLISH = re.compile(
 
 
 def strip_request_phrase(prompt: str) -> str:
-    """Return the prompt without its opening request; unchanged where nothing else is left."""
+    """Return the prompt without its opening request; unchanged if nothing else is left."""
     caption = _REQUEST_PHRASE.sub("", prompt, count=1).strip()
     return caption or prompt.strip()
 

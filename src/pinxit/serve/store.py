@@ -90,7 +90,7 @@ class Store:
     def __init__(self, url: str, max_days: float = 30.0, max_mib: float = 1024.0) -> None:
         """Open or create the database at `url`: a URL, or the path of a SQLite file.
 
-        Raises UsageError for an invalid URL, PinxitError where the database does not answer or has
+        Raises UsageError for an invalid URL, PinxitError if the database does not answer or has
         tables of another version.
         """
         self.max_days, self.max_mib = max_days, max_mib
@@ -170,7 +170,7 @@ class Store:
         self._prune_sometimes()
 
     def load_response(self, response_id: str) -> StoredResponse | None:
-        """Return a response and its input items; None where it was not stored or has expired."""
+        """Return a response and its input items; None if it was not stored or has expired."""
         with self.engine.connect() as connection:
             row = connection.execute(
                 sql.select(_responses.c.body, _responses.c.input_items).where(
@@ -198,7 +198,7 @@ class Store:
         return None if row is None else bytes(row.content)
 
     def delete_response(self, response_id: str) -> bool:
-        """Delete a response and its images. Return False where there is none."""
+        """Delete a response and its images. Return False if it does not exist."""
         with self.engine.begin() as connection:
             connection.execute(sql.delete(_images).where(_images.c.response == response_id))
             deleted = connection.execute(
@@ -219,13 +219,13 @@ class Store:
             connection.execute(sql.delete(_active).where(_active.c.id == response_id))
 
     def cancel_active(self, response_id: str) -> bool:
-        """Ask the server that streams a response to stop. Return False where none does."""
+        """Mark an active response as cancelled. Return False if it is not active."""
         with self.engine.begin() as connection:
             query = sql.update(_active).where(_active.c.id == response_id).values(cancelled=True)
             return connection.execute(query).rowcount > 0
 
     def is_cancelled(self, response_id: str) -> bool:
-        """Whether any server has asked to cancel this response."""
+        """Whether any server has cancelled this response."""
         query = sql.select(_active.c.cancelled).where(_active.c.id == response_id)
         with self.engine.connect() as connection:
             return bool(connection.execute(query).scalar())
@@ -254,7 +254,7 @@ class Store:
             return [StoredFile(**row._mapping) for row in connection.execute(query)]
 
     def delete_file(self, file_id: str) -> bool:
-        """Delete a file. Return False where there is none."""
+        """Delete a file. Return False if it does not exist."""
         with self.engine.begin() as connection:
             deleted = connection.execute(sql.delete(_files).where(_files.c.id == file_id))
         return deleted.rowcount > 0

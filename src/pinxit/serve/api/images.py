@@ -39,7 +39,7 @@ Fields = GenerateRequest | VariationRequest
 
 
 class ImageJob(NamedTuple):
-    """A parsed request: what to generate, where, and how the images are returned."""
+    """A parsed request, the runs that may answer it, and the format of its images."""
 
     fields: Fields
     router: Router

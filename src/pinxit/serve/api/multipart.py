@@ -26,7 +26,7 @@ async def parse_form(request: Request) -> FormData:
         return await request.form(max_files=64, max_fields=100)
     except ApiError:  # the body is too large
         raise
-    except Exception:  # the parser raises nearly anything on malformed bytes
+    except Exception:  # the parser raises many types on malformed bytes
         raise ApiError("The multipart body is malformed.", code="invalid_multipart") from None
 
 

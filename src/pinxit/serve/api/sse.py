@@ -21,7 +21,7 @@ def encode_event(event: dict[str, Any]) -> bytes:
 
 
 def event_stream(events: AsyncIterator[dict[str, Any]]) -> StreamingResponse:
-    """Return an HTTP response that streams events, and comments where none come."""
+    """Return an HTTP response that streams events, and comments to keep an idle connection open."""
     headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
     return StreamingResponse(_encode(events), media_type="text/event-stream", headers=headers)
 
@@ -50,7 +50,7 @@ async def _encode(events: AsyncIterator[dict[str, Any]]) -> AsyncIterator[bytes]
 
 
 class ClientDisconnected(Exception):
-    """The client has closed the connection: nobody reads the response."""
+    """The client has closed the connection."""
 
 
 async def run_while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:

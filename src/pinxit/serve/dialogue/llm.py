@@ -57,7 +57,7 @@ class LanguageModel:
     api_key: str = "not-needed"
 
     async def answer(self, builder: ResponseBuilder) -> None:
-        """Answer one turn. Raises ApiError (502) where the language model does not answer."""
+        """Answer one turn. Raises ApiError (502) if the language model does not answer."""
         messages = _to_messages(builder)
         tools, tool_choice = _select_tools(builder)
         async with httpx.AsyncClient(timeout=TIMEOUT_SECONDS, trust_env=False) as client:

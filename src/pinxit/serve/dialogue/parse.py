@@ -63,7 +63,7 @@ class ParsedRequest:
 
     @property
     def needs_image(self) -> bool:
-        """Whether the answer is an image, where no language model decides."""
+        """Whether to answer with an image, unless a language model decides."""
         if self.tool is None or self.tool_choice == "none":
             return False
         if self.tool_choice == "image" or self.tool.action in ("generate", "edit"):

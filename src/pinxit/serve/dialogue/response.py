@@ -83,9 +83,9 @@ class ResponseBuilder:
     # -- output items ---------------------------------------------------------------------------
 
     async def add_image(self, prompt: str | None = None, *, new: bool = False) -> GenerationResult:
-        """Generate an image and add it to the output, with partial images where requested.
+        """Generate an image and add it to the output, with partial images if requested.
 
-        `prompt`: in place of the user's last message. `new`: do not edit the last image.
+        `prompt` replaces the user's last message. With `new`, the last image is not edited.
         """
         tool = self.parsed.tool or ImageGenerationTool()
         source = None if new else self.parsed.edit_source
@@ -99,11 +99,11 @@ class ResponseBuilder:
             "action": "generate" if source is None else "edit",
             "result": None,
         }
-        place = {"output_index": index, "item_id": item_id}
+        location = {"output_index": index, "item_id": item_id}
         self.emit("response.output_item.added", output_index=index, item=dict(item))
-        self.emit("response.image_generation_call.in_progress", **place)
-        self.emit("response.image_generation_call.generating", **place)
-        result = await self._generate(request, tool, spec, place)
+        self.emit("response.image_generation_call.in_progress", **location)
+        self.emit("response.image_generation_call.generating", **location)
+        result = await self._generate(request, tool, spec, location)
         image = await spec.encode(result.images[0])
         item.update(
             status="completed",
@@ -118,7 +118,7 @@ class ResponseBuilder:
             **image.fields,
         )
         self.body["output"].append(item)
-        self.emit("response.image_generation_call.completed", **place)
+        self.emit("response.image_generation_call.completed", **location)
         self.emit("response.output_item.done", output_index=index, item=dict(item))
         return result
 
@@ -137,7 +137,7 @@ class ResponseBuilder:
         request: GenerationRequest,
         tool: ImageGenerationTool,
         spec: OutputSpec,
-        place: dict[str, Any],
+        location: dict[str, Any],
     ) -> GenerationResult:
         if not tool.partial_images:
             return await self.router.generate(request)
@@ -146,7 +146,7 @@ class ResponseBuilder:
             image = await spec.encode(images[0])
             self.emit(
                 "response.image_generation_call.partial_image",
-                **place,
+                **location,
                 partial_image_index=index,
                 partial_image_b64=image.base64,
                 quality=normalize_quality(tool),
@@ -161,18 +161,18 @@ class ResponseBuilder:
         index, item_id = len(self.body["output"]), new_id("msg")
         message = {"id": item_id, "type": "message", "role": "assistant"}
         part = {"type": "output_text", "text": "", "annotations": []}
-        place = {"output_index": index, "content_index": 0, "item_id": item_id}
+        location = {"output_index": index, "content_index": 0, "item_id": item_id}
         self.emit(
             "response.output_item.added",
             output_index=index,
             item={**message, "status": "in_progress", "content": []},
         )
-        self.emit("response.content_part.added", **place, part=part)
+        self.emit("response.content_part.added", **location, part=part)
         for delta in re.findall(r"\S+\s*|\s+", text):
-            self.emit("response.output_text.delta", **place, delta=delta, logprobs=[])
+            self.emit("response.output_text.delta", **location, delta=delta, logprobs=[])
         part = {**part, "text": text}
-        self.emit("response.output_text.done", **place, text=text, logprobs=[])
-        self.emit("response.content_part.done", **place, part=part)
+        self.emit("response.output_text.done", **location, text=text, logprobs=[])
+        self.emit("response.content_part.done", **location, part=part)
         item = {**message, "status": "completed", "content": [part]}
         self.body["output"].append(item)
         self.emit("response.output_item.done", output_index=index, item=item)

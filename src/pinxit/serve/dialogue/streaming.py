@@ -1,8 +1,8 @@
 """Stream a response while it is built, and cancel it: from any server on the same store.
 
-The application owns one `ActiveResponses`. It also records each active response in the store; a
-server that is asked to cancel one of another server marks it there, and the other one, which looks
-every `CANCEL_POLL_SECONDS`, stops.
+The application owns one `ActiveResponses`, which also records each active response in the store.
+To cancel a response of another server, a server marks it in the store; the server that streams it
+polls the store every `CANCEL_POLL_SECONDS` and stops.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class ActiveResponses:
         self.active_tasks: dict[str, asyncio.Future[None]] = {}
 
     async def cancel(self, response_id: str) -> bool:
-        """Cancel an active response, here or on another server. Return False where none is."""
+        """Cancel a response, here or on another server. Return False if it is not active."""
         task = self.active_tasks.get(response_id)
         if task is not None:
             task.cancel()
@@ -84,7 +84,7 @@ class ActiveResponses:
                 events.put_nowait(None)
 
     async def _record(self, write: Callable[[str], None], response_id: str) -> None:
-        """Write to the store. Without it, a response can be cancelled on this server only."""
+        """Write to the store. If it fails, the response can be cancelled on this server only."""
         try:
             await asyncio.to_thread(write, response_id)
         except SQLAlchemyError as error:

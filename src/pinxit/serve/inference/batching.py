@@ -62,7 +62,7 @@ class BatchingWorker:
             return sum(len(job.rows) for job in self._jobs)
 
     def submit(self, job: Job) -> Job:
-        """Queue a job. Raises ApiError (429) where the queue is full or the worker is stopping.
+        """Queue a job. Raises ApiError (429) if the queue is full or the worker is stopping.
 
         An empty queue takes a job of any size.
         """

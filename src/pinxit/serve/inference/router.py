@@ -83,7 +83,7 @@ class Router:
         """Choose run and ability, and reduce the prompt to what the model reads.
 
         A model that can draw but not edit reads all of `conversation`, the user's prompts of every
-        turn, in place of the last prompt.
+        turn, instead of the last prompt.
         """
         if source is None:
             route = self._find_route(GENERATING)
@@ -104,7 +104,7 @@ class Router:
     async def generate(
         self, request: GenerationRequest, on_preview: PreviewCallback | None = None
     ) -> GenerationResult:
-        """Generate the images of a prepared request. Raises ApiError where no run can."""
+        """Generate the images of a prepared request. Raises ApiError if no run can."""
         if request.route is None:
             runs = ", ".join(f"{run.name} ({', '.join(run.abilities)})" for run in self.runs)
             raise ApiError(f"None of these models generates images: {runs}.", param="model")
@@ -133,9 +133,9 @@ class Router:
     # -- text and vectors -----------------------------------------------------------------------
 
     async def caption(self, source: UploadedImage, language: str, num_beams: int = 4) -> str | None:
-        """Caption an image, in the model's default language where it lacks `language`.
+        """Caption an image, in the model's default language if it lacks `language`.
 
-        Return None where no run can.
+        Return None if no run can.
         """
         run = self.first_supporting("caption")
         if run is None:

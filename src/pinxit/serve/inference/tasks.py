@@ -1,4 +1,4 @@
-"""Each ability as a batched task: the rows of all requests of a batch to their images."""
+"""The abilities as batched tasks, which map the rows of all requests in a batch to images."""
 
 from __future__ import annotations
 
@@ -192,7 +192,7 @@ TASKS: dict[str, GenerationTask] = {
 
 
 def _without_prompt(run: LoadedRun, request: GenerationRequest, verb: str) -> str:
-    """Return the note that replaces the prompt a model was given, where it reads none."""
+    """Return the `prompt_used` of a model that reads no prompt."""
     return f"{request.prompt} ({run.name} {verb} images and reads no prompt)".strip()
 
 

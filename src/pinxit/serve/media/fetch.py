@@ -1,4 +1,4 @@
-"""Downloads of remote images: only from hosts on a list, and never from a private address."""
+"""Download remote images: from allowed hosts only, and never from a private address."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MAX_REDIRECTS = 3
 
 
 def fetch_image(url: str, allowed_hosts: tuple[str, ...], param: str) -> bytes:
-    """Download an image. Raises ApiError where its host is not allowed, or not public."""
+    """Download an image. Raises ApiError if its host is not allowed or not public."""
     for _ in range(MAX_REDIRECTS + 1):
         content, location = _request(url, allowed_hosts, param)
         if location is None:
@@ -58,21 +58,21 @@ def _request(url: str, allowed_hosts: tuple[str, ...], param: str) -> tuple[byte
 def _resolve(host: str, url: str, param: str) -> str:
     """Return one of the host's addresses. Raises ApiError unless all of them are public."""
     try:
-        found = {info[4][0] for info in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}
+        addresses = {info[4][0] for info in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}
     except (OSError, UnicodeError):
         raise _refuse("unknown host", url, param) from None
-    for text in found:
+    for text in addresses:
         address = ipaddress.ip_address(str(text).split("%")[0])
         mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
         if not (mapped or address).is_global:
             raise _refuse("the host is not public", url, param)
-    return str(min(found))
+    return str(min(addresses))
 
 
 def _get(
     scheme: str, host: str, address: str, port: int | None, url: str, param: str
 ) -> tuple[bytes, str | None]:
-    """Connect to the address that was checked, so that a second DNS answer cannot redirect us."""
+    """Connect to the address that was checked, so that a second DNS response cannot redirect us."""
     is_https = scheme == "https"
     connection_type = http.client.HTTPSConnection if is_https else http.client.HTTPConnection
     connection = connection_type(host, port, timeout=TIMEOUT_SECONDS)
@@ -86,20 +86,20 @@ def _get(
         parts = urlsplit(url)
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         connection.request("GET", path, headers={"Accept": "image/*"})
-        return _read_answer(connection.getresponse(), url, param)
+        return _read_response(connection.getresponse(), url, param)
     finally:
         connection.close()
 
 
-def _read_answer(
-    answer: http.client.HTTPResponse, url: str, param: str
+def _read_response(
+    response: http.client.HTTPResponse, url: str, param: str
 ) -> tuple[bytes, str | None]:
-    location = answer.getheader("Location")
-    if answer.status in (301, 302, 303, 307, 308) and location:
+    location = response.getheader("Location")
+    if response.status in (301, 302, 303, 307, 308) and location:
         return b"", urljoin(url, location)
-    if answer.status != 200:
-        raise OSError(f"status {answer.status}")
-    content = answer.read(MAX_IMAGE_BYTES + 1)
+    if response.status != 200:
+        raise OSError(f"status {response.status}")
+    content = response.read(MAX_IMAGE_BYTES + 1)
     if len(content) > MAX_IMAGE_BYTES:
         message = f"larger than {MAX_IMAGE_BYTES // 2**20} MiB"
         raise _refuse(message, url, param)

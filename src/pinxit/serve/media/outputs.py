@@ -1,4 +1,4 @@
-"""Generated images as files: the size, format, background and mask that a request asks for."""
+"""Encode generated images with the size, format, background and mask of a request."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class EncodedImage:
 
     @property
     def size_before_resampling(self) -> str | None:
-        """The generated size where the file has another."""
+        """The generated size, if the file has another one."""
         if self.size == self.generated_size:
             return None
         return f"{self.generated_size[0]}x{self.generated_size[1]}"
@@ -166,8 +166,8 @@ def media_type(content: bytes) -> str:
 def remove_background(image: Image.Image) -> Image.Image:
     """Make a plain background transparent; an image without one is returned unchanged.
 
-    The background is what is within 24 levels of the top left pixel and connected to the edge. It
-    is plain where it covers 80 % of the edge.
+    The background is connected to the edge and within 24 grey levels of the top left pixel. It is
+    plain if it covers 80 % of the edge.
     """
     pixels = np.asarray(image.convert("RGB"))
     near = np.abs(pixels.astype(int) - pixels[0, 0].astype(int)).max(-1) <= 24

@@ -24,7 +24,7 @@ class ImageSources:
         return decode_data_url(url, param)
 
     def load(self, ref: ImageRef, param: str, store: Store) -> UploadedImage:
-        """Load an image by its URL or file id. Raises ApiError where neither leads to an image."""
+        """Load an image by its URL or file id. Raises ApiError if there is no image."""
         if ref.image_url is not None:
             return self.load_url(ref.image_url, f"{param}.image_url")
         if ref.file_id is None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 MAX_IMAGE_BYTES = 20 * 2**20
 MAX_IMAGE_PIXELS = 40_000_000
-MIN_SIDE, MAX_SIDE = 16, 2048  # pixels a side that `size` may ask for
+MIN_SIDE, MAX_SIDE = 16, 2048  # pixels per side, limits of `size`
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF")
 
 
@@ -32,7 +32,7 @@ class UploadedImage:
     content: bytes
     width: int  # upright, as the EXIF orientation says
     height: int
-    # where alpha is below 128; None: the file has no alpha
+    # True for alpha below 128; None: the file has no alpha
     transparent: Bool[np.ndarray, "height width"] | None = None
     has_holes: bool = False  # an alpha channel that is 0 somewhere
 
@@ -74,7 +74,7 @@ class EditMask:
         return cls(mask.transparent, param)
 
     def fit_to(self, info: DatasetInfo) -> Bool[np.ndarray, "height width"]:
-        """Return the mask at a model's size. Raises ApiError where nothing is left to generate."""
+        """Return the mask at a model's size. Raises ApiError if nothing is left to generate."""
         mask = Image.fromarray(np.where(self.regenerate, 255, 0).astype(np.uint8))
         fitted = np.asarray(resize_to(mask, info.width, info.height, fit="crop")) > 0
         if not fitted.any():
@@ -84,7 +84,7 @@ class EditMask:
 
 
 def decode_upload(content: bytes, param: str = "image") -> UploadedImage:
-    """Check and decode an image file. Raises ApiError where it is invalid or too large."""
+    """Check and decode an image file. Raises ApiError if it is invalid or too large."""
     if not content:
         raise ApiError("The image file is empty.", param=param, code="empty_image_file")
     if len(content) > MAX_IMAGE_BYTES:
@@ -103,7 +103,7 @@ def decode_upload(content: bytes, param: str = "image") -> UploadedImage:
         raise _too_many_pixels(param) from None
     except ApiError:
         raise
-    except Exception:  # decoders raise nearly anything on malformed bytes
+    except Exception:  # decoders raise many types on malformed bytes
         raise ApiError(
             "The file is not a valid PNG, JPEG, WebP or GIF image.",
             param=param,
@@ -147,7 +147,7 @@ def decode_data_url(url: str, param: str) -> UploadedImage:
 
 
 def decode_base64(text: str, param: str) -> bytes:
-    """Decode base64. Raises ApiError where it is invalid."""
+    """Decode base64. Raises ApiError if it is invalid."""
     try:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):

@@ -5,7 +5,7 @@ function headers(more = {}) {
   return key ? { ...more, Authorization: `Bearer ${key}` } : more;
 }
 
-// Sends a request; asks for the API key where the server needs one. Throws the server's message.
+// Sends a request; prompts for the API key if the server needs one. Throws the server's message.
 export async function request(path, options = {}) {
   const response = await fetch(path, { ...options, headers: headers(options.headers) });
   if (response.status === 401) {

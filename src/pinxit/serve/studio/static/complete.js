@@ -1,4 +1,4 @@
-// Complete: mark a part of an image with a brush, and have it generated anew.
+// Complete: mark a part of an image with a brush and regenerate it.
 import { postJson } from "./api.js";
 import { $, addFigure, fields, form, loadImage, onSubmit, output, pngUrl, quote, readFile, run } from "./dom.js";
 import { state } from "./state.js";

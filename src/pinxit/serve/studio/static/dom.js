@@ -32,12 +32,12 @@ const pythonProgram = (call) =>
 
 // Adds a figure with the command and the program that repeat it. Returns a function that shows an
 // image (base64) in it.
-export function addFigure(place, { command, code, alt, first = false }) {
+export function addFigure(container, { command, code, alt, first = false }) {
   const figure = $("#figure").content.firstElementChild.cloneNode(true);
   $("img", figure).alt = alt;
   $(".command", figure).textContent = command;
   $(".code", figure).textContent = pythonProgram(code);
-  if (first) place.prepend(figure); else place.append(figure);
+  if (first) container.prepend(figure); else container.append(figure);
   return (base64) => {
     $("img", figure).src = pngUrl(base64);
     $("a", figure).href = pngUrl(base64);
