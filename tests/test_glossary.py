@@ -48,8 +48,10 @@ PARTICIPLES = {
 NOT_PARTICIPLES = {"embed", "exceed", "feed", "need", "proceed", "seed", "speed", "red"}
 # functions that may begin with a past participle, and why
 ALLOWED = {
+    "bound": "the verb: to limit to a range",
     "fixed_batches": "a noun phrase: batches of one fixed size",
     "masked_mse": "the metric's name",
+    "hidden_states": "the name in transformers",
 }
 
 

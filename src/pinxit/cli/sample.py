@@ -71,7 +71,7 @@ def sample(
         save_stream(model.sample_stream(num_images, params, label=label), path, live=live)
     else:
         report_os_errors(path, model.sample(num_images, params, label=label).save)
-    print_result(path, json, num_images=num_images, label=label, **params.changed())
+    print_result(path, json, num_images=num_images, label=label, **params.overrides())
 
 
 def _sample_name(num_images: int, label: str | None, params: GenerationParams) -> str:

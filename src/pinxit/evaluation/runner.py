@@ -128,7 +128,7 @@ class Assessment:
         params = self.options.generation
         reranker = run_of(params.reranker)
         self.protocol["generation"] = {
-            **params.changed(),
+            **params.overrides(),
             "seed": params.seed,
             "reranker": None if reranker is None else str(reranker.path),
         }

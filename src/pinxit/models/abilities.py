@@ -1,4 +1,4 @@
-"""The abilities of models by name: what a model can do, and the error where it cannot."""
+"""The abilities of models by name, and the error for a model that lacks one."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ ABILITIES: dict[str, type] = {
 
 
 def abilities(model: object) -> tuple[str, ...]:
-    """What a model can do, by the names above."""
+    """Return the names of a model's abilities."""
     return tuple(name for name, protocol in ABILITIES.items() if isinstance(model, protocol))
 
 
 def require(model: Any, ability: str) -> Any:
-    """The model itself. Raises PinxitError, naming the families that have the ability."""
+    """Return the model. Raises PinxitError if it lacks the ability; names families that have it."""
     if isinstance(model, ABILITIES[ability]):
         return model
     name = family_of(model.config)
-    able = [other for other in list_families() if ability in get_family(other).ABILITIES]
     directions = getattr(get_family(name), "DIRECTIONS", {})
-    if ability in directions:  # the family can, trained in another direction
+    if ability in directions:  # the family has the ability if trained in another direction
         source, target = directions[ability]
         raise PinxitError(
             f"this {name} run can {', '.join(abilities(model))}, but not {ability}; "
             f"train one with --source {source} --target {target}."
         )
+    others = [other for other in list_families() if ability in get_family(other).ABILITIES]
     raise PinxitError(
-        f"a {name} run cannot {ability}; these families can: {', '.join(able) or 'none'}."
+        f"a {name} run cannot {ability}; these families can: {', '.join(others) or 'none'}."
     )

@@ -1,27 +1,17 @@
-"""Model configurations from and to JSON, and choices that families share."""
+"""Read model configurations from JSON, and choose options that families share."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import (
-    TYPE_CHECKING,
-    Any,
-    TypeVar,
-)
+from typing import Any, TypeVar
 
 from pinxit.errors import check_keys
-
-if TYPE_CHECKING:
-    pass
-if TYPE_CHECKING:
-    pass
-
 
 C = TypeVar("C")
 
 
 def config_from_dict(kind: type[C], record: dict[str, Any]) -> C:
-    """A frozen configuration from JSON; an unknown key is an error that suggests the near one."""
+    """Build a configuration from JSON. Raises UsageError for an unknown key."""
     known = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
     check_keys(record, known, kind.__qualname__)
     values = {k: tuple(v) if isinstance(v, list) else v for k, v in record.items()}
@@ -29,9 +19,9 @@ def config_from_dict(kind: type[C], record: dict[str, Any]) -> C:
 
 
 def choose_num_heads(width: int) -> int:
-    """The largest number of attention heads that divides `width` into heads of 32 or more.
+    """Return the largest number of attention heads with a head dimension of at least 32.
 
-    Of 64 or more for a width of 512 and above.
+    At least 64 for a width of 512 and above.
     """
-    most = max(1, width // (64 if width >= 512 else 32))
-    return next(heads for heads in range(most, 0, -1) if width % heads == 0)
+    max_heads = max(1, width // (64 if width >= 512 else 32))
+    return next(heads for heads in range(max_heads, 0, -1) if width % heads == 0)

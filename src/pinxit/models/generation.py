@@ -5,7 +5,7 @@ A model's methods take `GenerationParams`, keyword options, or both; options win
     model.sample(16, seed=0)
     model.draw(["a red star"], GenerationParams(guidance=1.5), best_of=8)
 
-An option that a model does not use is an error, never ignored. Imports no torch.
+An option that a model does not use is an error. Imports no torch.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
     from pinxit.data.images import Images
 
-# what every generator takes, and what one that samples tokens takes beside it
+# parameters of every generator, of those that sample tokens, and of those conditioned on text
 SEEDED = ("seed", "temperature", "start")
 TOKENS = (*SEEDED, "top_k", "top_p")
 GUIDED = (*TOKENS, "guidance", "best_of")
 
 
 class Reranker(Protocol):
-    """Rates images by log p(text | image), in nats: any model that captions (`CanCaption`)."""
+    """Scores images by log p(text | image) in nats: any model that `CanCaption`."""
 
     info: DatasetInfo
 
@@ -78,8 +78,8 @@ class GenerationParams:
         if self.reranker is not None and self.best_of < 2:
             raise UsageError("a reranker needs best_of 2 or more.")
 
-    def changed(self) -> dict[str, Any]:
-        """The parameters that differ from their defaults, by name."""
+    def overrides(self) -> dict[str, Any]:
+        """Return the parameters that differ from their defaults, by name."""
         pairs = ((f.name, getattr(self, f.name), f.default) for f in dataclasses.fields(self))
         return {name: value for name, value, default in pairs if value != default}
 
@@ -90,17 +90,17 @@ def resolve_params(
     used: Collection[str],
     temperature: float | None = 1.0,
 ) -> GenerationParams:
-    """`params` with `options` put in, its temperature resolved (`temperature` where it is None).
+    """Merge `options` into `params`; a temperature of None becomes `temperature`.
 
-    `used` are the parameters that the caller uses. Raises UsageError for an option that does not
-    exist, and for one that is set but not used.
+    `used` are the parameters that the model uses. Raises UsageError for an unknown option, and for
+    one that is set but not used.
     """
     known = [field.name for field in dataclasses.fields(GenerationParams)]
     for name in options:
         if name not in known:
             raise UsageError(f"no option '{name}'.{did_you_mean(name, known)}")
     params = dataclasses.replace(params or GenerationParams(), **options)
-    unused = [name for name in params.changed() if name not in used]
+    unused = [name for name in params.overrides() if name not in used]
     if unused:
         raise UsageError(
             f"this model does not use {', '.join(unused)}; it uses {', '.join(sorted(used))}."

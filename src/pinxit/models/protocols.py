@@ -1,22 +1,25 @@
-"""What every model family provides, and the abilities that a model may have.
+"""What a model family provides, and the abilities that a model may have.
 
-A family is a package in `pinxit.models`. Its `__init__` has
+A family is a package in `pinxit.models`. Its `__init__` defines
 
-    PUBLIC_NAME            the name of its `Config` in `pinxit`: `pinxit.VAE`
+    PUBLIC_NAME            the name of `Config` in `pinxit`: `pinxit.VAE`
     Config                 a frozen dataclass; the comment above a field is its help text;
-                           `Config.resolve(info)` returns one with every open option chosen
+                           `Config.resolve(info)` returns one with every option chosen
     build(config, info)    the model: a torch module that is a `Model`
-    ABILITIES              the names in `pinxit.models.abilities` that its models have
+    ABILITIES              names in `pinxit.models.abilities`: what its models can do
 
-and, where something is fitted to the training images before the model is built (a palette, say),
+and optionally
 
-    prepare(config, info, images, rows, seed)   the config once more, and tensors for the model's
-                           buffers; a `Config` with `image_tokenizer` gets that run's model too
-    variants()             configs that together have all of `ABILITIES`, where one has not
-    DIRECTIONS             ability -> (source, target), where they decide what a model can do
+    prepare(config, info, images, rows, seed)
+                           fits to the training images before the model is built: returns the
+                           completed config, and tensors for the model's buffers (a palette, a text
+                           tokenizer); a `Config` with `image_tokenizer` gets that run's model too
+    variants()             configs that together have all `ABILITIES`, if the default lacks some
+    DIRECTIONS             ability -> (source, target) that a model must be trained with
+    BATCH                  upper bound of the default batch size on a CPU
 
-Abilities are protocols, checked by the names of their members (`isinstance`): a name means the
-same thing wherever it stands. Imports no torch.
+An ability is a protocol, checked with `isinstance` by the names of its members: a name has the
+same meaning in all protocols. Imports no torch.
 """
 
 from __future__ import annotations
@@ -59,7 +62,7 @@ class Model(Protocol):
 
 @runtime_checkable
 class CanSample(Protocol):
-    """New images from nothing; image i is a function of (seed, start + i) alone."""
+    """Generates images; image i is a function of (seed, start + i) only."""
 
     def sample(
         self,
@@ -73,7 +76,7 @@ class CanSample(Protocol):
 
 @runtime_checkable
 class CanSampleStream(CanSample, Protocol):
-    """`sample_stream` yields the images while they are generated; the last ones are complete."""
+    """`sample_stream` yields the images while they are generated, the complete ones last."""
 
     num_progress_steps: int  # how often it yields
 
@@ -89,14 +92,14 @@ class CanSampleStream(CanSample, Protocol):
 
 @runtime_checkable
 class CanReconstruct(Protocol):
-    """Images through the model's bottleneck and back; deterministic."""
+    """Encodes images and decodes them again; deterministic."""
 
     def reconstruct(self, images: Images) -> Images: ...
 
 
 @runtime_checkable
 class CanEncode(Protocol):
-    """Images to Gaussian latents, and latents `[n, latent]` to images; deterministic."""
+    """Encodes images to Gaussian latents, decodes latents `[n, latent]`; deterministic."""
 
     latent_dim: int
 
@@ -106,30 +109,30 @@ class CanEncode(Protocol):
 
 @runtime_checkable
 class CanEmbed(Protocol):
-    """One feature vector per image, `[n, dim]` float32; deterministic."""
+    """Computes a feature vector per image, `[n, dim]` float32; deterministic."""
 
     def embed(self, images: Images) -> np.ndarray: ...
 
 
 @runtime_checkable
 class CanScore(Protocol):
-    """log p(x), or a lower bound of it, in nats per image `[n]`."""
+    """Computes log p(x), or a lower bound of it, in nats per image `[n]`."""
 
     eight_bit: bool  # over 8-bit values: bits per dimension are defined
-    likelihood_description: str  # what the likelihood is over, for the evaluation's protocol
+    likelihood_description: str  # what the likelihood is over; recorded by the evaluation
 
     def score(self, images: Images, *, samples: int = 1, seed: int = 0) -> np.ndarray: ...
 
 
 @runtime_checkable
 class CanComplete(Protocol):
-    """Fills in the pixels where `mask` is True; all other pixels are returned unchanged.
+    """Fills in the pixels where `mask` is True; other pixels are returned unchanged.
 
     Image i is a function of (seed, start + i), its own known pixels and its own mask.
     """
 
-    patch_size: int  # pixels a side that are completed as one
-    left_to_right: bool  # sees what stands before a patch in raster order only
+    patch_size: int  # in pixels; a patch is completed as a whole
+    left_to_right: bool  # a patch depends on those before it in raster order only
 
     def complete(
         self,
@@ -155,7 +158,7 @@ class CanCompleteStream(CanComplete, Protocol):
 
 @runtime_checkable
 class CanUnmask(CanComplete, Protocol):
-    """Images from nothing by iterative unmasking: several rounds of completion."""
+    """Generates images by iterative unmasking: repeated completion."""
 
     def unmask(
         self, n: int, *, seed: int = 0, steps: int = 8, temperature: float = 0.5
@@ -164,7 +167,7 @@ class CanUnmask(CanComplete, Protocol):
 
 @runtime_checkable
 class CanTokenize(Protocol):
-    """Images to a grid of integers below `vocab_size`, and back; deterministic."""
+    """Encodes images to grids of integers below `vocab_size`, and back; deterministic."""
 
     vocab_size: int
 
@@ -174,7 +177,7 @@ class CanTokenize(Protocol):
 
 @runtime_checkable
 class HasText(Protocol):
-    """Reads or writes text, in the languages of its training captions."""
+    """Reads or writes text in the languages of its training captions."""
 
     text_tokenizer: TextTokenizer
     max_text_tokens: int
@@ -184,11 +187,11 @@ class HasText(Protocol):
 
 @runtime_checkable
 class CanDraw(HasText, Protocol):
-    """An image for each caption; image i is a function of (seed, start + i) and its caption.
+    """Generates an image per caption, a function of (seed, start + i) and the caption only.
 
-    `language` None: detected from the text. `draw_stream` yields the same images while they are
-    generated, `num_progress_steps` times. `token_attention` is how much each cell of an image
-    attends to each token of its caption.
+    A `language` of None is detected from the text. `draw_stream` yields the images while they are
+    generated, `num_progress_steps` times. `token_attention` is the attention of each cell of an
+    image to each token of its caption.
     """
 
     num_progress_steps: int
@@ -216,7 +219,7 @@ class CanDraw(HasText, Protocol):
 
 @runtime_checkable
 class CanEdit(HasText, Protocol):
-    """Each image changed as its instruction says; the temperature is 0 by default."""
+    """Edits each image by its instruction; the default temperature is 0."""
 
     num_progress_steps: int
 
@@ -242,11 +245,11 @@ class CanEdit(HasText, Protocol):
 
 @runtime_checkable
 class CanCaption(HasText, Protocol):
-    """Texts for each image, the best first: by beam search, or sampled at a `temperature`.
+    """Describes each image, best caption first: by beam search, or sampled at a `temperature`.
 
-    `caption_log_prob` is log p(text|image) of each image and its own text, in nats;
-    `caption_log_prob_matrix` of every text for every image. `token_attention` is how much each
-    token of a text attends to each cell of its image. Raises UsageError for an unknown language.
+    `caption_log_prob` is log p(text|image) in nats of each image and its text,
+    `caption_log_prob_matrix` of each image and every text. `token_attention` is the attention of
+    each token of a text to each cell of its image. Raises UsageError for an unknown language.
     """
 
     info: DatasetInfo
@@ -275,7 +278,7 @@ class CanCaption(HasText, Protocol):
 
 @runtime_checkable
 class CanTranslate(HasText, Protocol):
-    """Each text in another language, by beam search."""
+    """Translates texts by beam search."""
 
     def translate(
         self,
@@ -312,7 +315,7 @@ class HasELBO(Protocol):
 
 @runtime_checkable
 class FastImportanceSampling(Protocol):
-    """The estimate of `log_weights`, computed faster; None where that does not apply."""
+    """Estimates log p(x) from `log_weights` faster; None for models or inputs it cannot."""
 
     def importance_log_likelihood(
         self,
@@ -325,16 +328,16 @@ class FastImportanceSampling(Protocol):
 
 @runtime_checkable
 class HasPixelLikelihood(Protocol):
-    """What a decoder's p(x|z) is over."""
+    """Describes p(x|z) of a decoder."""
 
     @property
     def binary_pixels(self) -> bool:
-        """Bernoulli: decoded images show probabilities."""
+        """Whether p(x|z) is Bernoulli: decoded images show probabilities."""
         ...
 
     @property
     def decoder_sigma(self) -> float | None:
-        """Standard deviation of a Gaussian, pixels in [0, 1]; None: not a Gaussian."""
+        """Standard deviation of a Gaussian p(x|z), pixels in [0, 1]; None: not Gaussian."""
         ...
 
     @property
@@ -343,21 +346,21 @@ class HasPixelLikelihood(Protocol):
 
 @runtime_checkable
 class HasLearnedPrior(CanEncode, Protocol):
-    """A prior other than N(0, I): standard normal noise `[n, latent]` to latents."""
+    """Maps standard normal noise `[n, latent]` to latents of the prior."""
 
     def from_noise(self, noise: np.ndarray) -> np.ndarray: ...
 
 
 @runtime_checkable
 class HasLabels(Protocol):
-    """`label_conditional`: the model sees each image's label, and can be asked for one."""
+    """`label_conditional`: whether the model is conditioned on labels."""
 
     label_conditional: bool
 
 
 @runtime_checkable
 class HasPalette(Protocol):
-    """Tokens are palette colours; `palette_psnr` is what the palette alone loses, in dB."""
+    """Tokens may be palette colors; `palette_psnr` is the PSNR of the palette alone, in dB."""
 
     palette_is_exact: bool
 
@@ -366,6 +369,6 @@ class HasPalette(Protocol):
 
 @runtime_checkable
 class HasHiddenStates(Protocol):
-    """The mean over positions of the first layer's input and of each layer's output."""
+    """Returns the means over positions of the first layer's input and each layer's output."""
 
     def hidden_states(self, images: Images) -> Float32[np.ndarray, "layers n width"]: ...

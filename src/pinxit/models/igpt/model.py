@@ -104,10 +104,10 @@ class IGPT(nn.Module):
         labels = batch.labels if self.label_conditional else None
         labels = drop_labels(labels, self.config.label_dropout, self.training)
         if self.left_to_right:
-            return self._autoregressive_loss(tokens, labels)
-        return self._masked_loss(tokens, labels)
+            return self._loss_autoregressive(tokens, labels)
+        return self._loss_masked(tokens, labels)
 
-    def _autoregressive_loss(self, tokens: Tokens, labels: Labels) -> Loss:
+    def _loss_autoregressive(self, tokens: Tokens, labels: Labels) -> Loss:
         logits = self.network.logits(tokens, labels).float()
         nll = F.cross_entropy(logits.flatten(0, 1), tokens.flatten()) * self.network.seq_len
         parts = {"nll": nll.detach()}
@@ -115,7 +115,7 @@ class IGPT(nn.Module):
             parts["bits_per_dim"] = nll.detach() / (self.info.dims * math.log(2))
         return Loss(nll, parts)
 
-    def _masked_loss(self, tokens: Tokens, labels: Labels) -> Loss:
+    def _loss_masked(self, tokens: Tokens, labels: Labels) -> Loss:
         mask = self._random_mask(tokens)
         hidden = self.network.forward_hidden(tokens, labels, mask)[mask]
         logits = self.network.head(self.network.norm(hidden))  # of the masked tokens only

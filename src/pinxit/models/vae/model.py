@@ -220,11 +220,11 @@ class VAE(nn.Module):
         return Posterior(mean.cpu().numpy(), std.cpu().numpy())
 
     def _encode(self, pixels: Tensor, labels: Labels) -> tuple[Z, Z]:
-        x = self._expected_observation(pixels.to(self.device))
+        x = self._mean_observation(pixels.to(self.device))
         mean, logvar = self.posterior(x, None if labels is None else labels.to(self.device))
         return mean, (0.5 * logvar).exp()
 
-    def _expected_observation(self, pixels: Tensor) -> X:
+    def _mean_observation(self, pixels: Tensor) -> X:
         """The expectation of `observe`, without its randomness."""
         if isinstance(self.likelihood, Bernoulli) and self.likelihood.dynamic:
             return to_float(pixels)
@@ -283,12 +283,12 @@ class VAE(nn.Module):
         x = torch.cat([observe(i) for i in range(len(pixels))])
         noise = per_image_normal(len(x), (samples, self.latent_dim), seed + 1).to(self.device)
 
-        def bound(x: Tensor, labels: Labels, noise: Tensor) -> Tensor:
+        def iw_bound(x: Tensor, labels: Labels, noise: Tensor) -> Tensor:
             weights = self._log_weights(x, labels, noise).double()
             return weights.logsumexp(1) - math.log(samples)
 
         size = max(1, BATCH_SIZE // samples)
-        bounds = map_in_fixed_batches(bound, x, labels, noise, batch_size=size)[0]
+        bounds = map_in_fixed_batches(iw_bound, x, labels, noise, batch_size=size)[0]
         return bounds.cpu().numpy()
 
     def _pixels_and_labels(self, images: Images) -> tuple[Tensor, Labels]:
