@@ -284,7 +284,7 @@ def test_invalid_draw_options_raise(model):
     for wrong, reason in (
         ([""], "empty"),
         ([], "nothing to draw"),
-        (["blob " * 300], "pieces"),
+        (["blob " * 300], "at most"),
     ):
         with pytest.raises(UsageError, match=reason):
             model.draw(wrong)

@@ -34,7 +34,7 @@ def test_draw_refuses_invalid_input_with_a_short_error(text_runs, fail):
     run = text_runs / "draw"
     assert 'draw needs a "TEXT"' in fail("draw", run)
     assert "empty" in fail("draw", run, " ")
-    assert "pieces of words" in fail("draw", run, "blob " * 200)
+    assert "tokens, the model takes at most" in fail("draw", run, "blob " * 200)
     assert "there are: en, fr" in fail("draw", run, "x", "--language", "de")
     assert "ends in" in fail("draw", run, "x", "-o", "a.jpg")
     assert "1 or more" in fail("draw", run, "x", "-n", "0")

@@ -1,4 +1,4 @@
-"""Sequence to sequence: what each place sees, fast ways against slow ones, and what is kept."""
+"""Sequence to sequence: causality, cached decoding against full decoding, beam search, checks."""
 
 from __future__ import annotations
 
@@ -18,11 +18,17 @@ from pinxit.data.text_tokenizer import EOS, PAD
 from pinxit.errors import UsageError
 from pinxit.models import build_model
 from pinxit.models.seq2seq import build
-from pinxit.models.seq2seq.cached_decoder import Steps
-from pinxit.models.seq2seq.code_embeddings import Around, shared
+from pinxit.models.seq2seq.cached_decoder import CachedDecoder
+from pinxit.models.seq2seq.caption_batch import sample_captions
+from pinxit.models.seq2seq.code_embeddings import LocalContextEmbedding, digit_features
 from pinxit.models.seq2seq.config import Config
-from pinxit.models.seq2seq.generate import best_of, padded, painting, painting_slowly
-from pinxit.models.seq2seq.sources import PLACED
+from pinxit.models.seq2seq.generate import (
+    generate_best_of,
+    generate_codes,
+    generate_codes_reference,
+)
+from pinxit.models.seq2seq.sources import POS_INIT_SCALE
+from pinxit.models.seq2seq.text_embedding import pad_tokens
 from pinxit.models.tokenizer.config import Config as TokenizerConfig
 from pinxit.models.tokenizer.quantizers import FSQ
 from pinxit.nn.beam_search import beam_search, length_normalized, sample_text
@@ -47,190 +53,204 @@ def tiny(source="text", target="image", **options):
     return build_model(config, blobs(), np.arange(48))[0].eval()
 
 
-def read_of(model, texts=TEXTS):
-    words = padded(model.tokens_of(texts, ["en", "fr", "en"]), model.length)
-    return model.read(words if model.reads_words else None, pixels_of(model))
+def tokens_of(model, texts=TEXTS):
+    return pad_tokens(model.text.tokenize(texts, ["en", "fr", "en"]), model.text.max_len)
 
 
-def pixels_of(model):
-    return torch.from_numpy(blobs(3).pixels.copy()) if model.reads_image else None
+def pixels_of_blobs():
+    return torch.from_numpy(blobs(3).pixels.copy())
 
 
-# -- what each place sees
+def encode(model, texts=TEXTS):
+    """The encoded source of three texts, three images, or both."""
+    inputs = {"text": tokens_of(model, texts), "image": pixels_of_blobs()}
+    return model.encode_source([inputs[kind] for kind in source_kinds(model)])
+
+
+def source_kinds(model):
+    return [kind for kind in ("text", "image") if kind in model.config.source]
+
+
+# -- what a position depends on
 
 
 @pytest.mark.parametrize("target", ["image", "text"])
-def test_no_place_of_the_target_sees_its_future(target):
+def test_no_position_depends_on_later_ones(target):
     model = tiny("text", target)
-    before = torch.randint(2, 8, (3, 6))
-    entered = model.entered(before).detach().requires_grad_()
-    model.entered = lambda _: entered
-    scores = model.logits(read_of(model), before)
-    for t in range(scores.shape[1]):
-        (slope,) = torch.autograd.grad(scores[:, t].sum(), entered, retain_graph=True)
-        assert slope[:, t + 1 :].abs().max() == 0 if t + 1 < scores.shape[1] else True
-        assert slope[:, : t + 1].abs().amax((0, 2)).min() > 0
+    prefix, encoded = torch.randint(2, 8, (3, 6)), encode(model)
+    embedded = model.target.embed_prefix(prefix, encoded).detach().requires_grad_()
+    model.target.embed_prefix = lambda *_: embedded
+    logits = model.logits(encoded, prefix)
+    for t in range(logits.shape[1]):
+        (grad,) = torch.autograd.grad(logits[:, t].sum(), embedded, retain_graph=True)
+        assert grad[:, t + 1 :].abs().max() == 0 if t + 1 < logits.shape[1] else True
+        assert grad[:, : t + 1].abs().amax((0, 2)).min() > 0
 
 
 @torch.inference_mode()
 @pytest.mark.parametrize("source", ["text", "image+text"])
-def test_a_code_changes_the_scores_of_those_after_it_alone(source):
-    model, read = tiny(source), read_of(tiny(source))
-    before = torch.randint(8, (3, model.steps - 1))
-    scores = model.logits(read, before)
+def test_a_code_changes_the_logits_of_later_codes_only(source):
+    model, encoded = tiny(source), encode(tiny(source))
+    prefix = torch.randint(8, (3, model.target.length - 1))
+    logits = model.logits(encoded, prefix)
     for t in (0, 5, 14):
-        other = before.clone()
+        other = prefix.clone()
         other[:, t] = (other[:, t] + 1) % 8
-        changed = (model.logits(read, other) != scores).any(-1).any(0)
+        changed = (model.logits(encoded, other) != logits).any(-1).any(0)
         assert not changed[: t + 1].any()
         assert changed[t + 1 :].all()
 
 
-def test_the_codes_around_a_place_are_those_before_it_on_the_grid():
-    near = Around(6, (), (2, 3), 4).near.tolist()
-    none = 6
-    assert near[0] == [none] * 4
-    assert near[1] == [0, none, none, none]
-    assert near[3] == [2, 0, none, 1]
-    assert near[5] == [4, 2, 1, none]
+def test_local_context_holds_earlier_codes_on_the_grid_only():
+    neighbours = LocalContextEmbedding(6, (), (2, 3), 4).neighbours.tolist()
+    outside = 6
+    assert neighbours[0] == [outside] * 4
+    assert neighbours[1] == [0, outside, outside, outside]
+    assert neighbours[3] == [2, 0, outside, 1]
+    assert neighbours[5] == [4, 2, 1, outside]
 
 
 @torch.inference_mode()
-def test_what_is_seen_around_a_place_is_a_sum_of_one_vector_of_each_table():
-    around, codes = Around(6, (), (2, 3), 4), torch.tensor([[5, 3, 0, 2]])
-    tables = torch.cat((around.vectors(), around.edge), 1)
-    seen = around(codes)
-    assert seen.shape == (1, 5, 4)
-    for place, near in enumerate(around.near[:5].tolist()):
-        known = [codes[0, at].item() if at < 6 else 6 for at in near]
-        slow = sum(tables[j, code] for j, code in enumerate(known))
-        assert torch.allclose(seen[0, place], slow, atol=1e-6)
-    assert torch.equal(around(codes, since=2), seen[:, 2:])
+def test_local_context_is_the_sum_of_one_vector_from_each_table():
+    context, codes = LocalContextEmbedding(6, (), (2, 3), 4), torch.tensor([[5, 3, 0, 2]])
+    tables = torch.cat((context.embedding(), context.outside), 1)
+    embedded = context(codes)
+    assert embedded.shape == (1, 5, 4)
+    for position, neighbours in enumerate(context.neighbours[:5].tolist()):
+        values = [codes[0, index].item() if index < 6 else 6 for index in neighbours]
+        slow = sum(tables[j, code] for j, code in enumerate(values))
+        assert torch.allclose(embedded[0, position], slow, atol=1e-6)
+    assert torch.equal(context(codes, start=2), embedded[:, 2:])
 
 
 @given(levels=st.lists(st.integers(3, 7), min_size=1, max_size=4).map(tuple))
 @settings(max_examples=20, deadline=None)
-def test_codes_share_the_vectors_of_their_digits_and_pairs_of_digits(levels):
-    fsq, told = FSQ(levels), shared(levels)
-    digits = (fsq.dequantize(torch.arange(len(told))) * (fsq.levels // 2)).round()
+def test_codes_share_the_features_of_equal_digits_and_pairs_of_digits(levels):
+    fsq, features = FSQ(levels), digit_features(levels)
+    digits = (fsq.dequantize(torch.arange(len(features))) * (fsq.levels // 2)).round()
     n = len(levels)
-    assert (told.sum(1) == n + n * (n - 1) // 2).all()
-    alike = (digits[:, None] == digits[None]).sum(-1)  # digits that two codes have in common
-    assert torch.equal(told @ told.T, alike + alike * (alike - 1) / 2)
+    assert (features.sum(1) == n + n * (n - 1) // 2).all()
+    num_equal = (digits[:, None] == digits[None]).sum(-1)  # digits that two codes share
+    assert torch.equal(features @ features.T, num_equal + num_equal * (num_equal - 1) / 2)
 
 
-def test_padding_of_the_source_is_not_seen():
+def test_padding_of_the_source_is_ignored():
     model = tiny()
-    short = model.tokens_of(TEXTS[2:], ["en"])
-    codes = torch.randint(8, (1, model.steps - 1))
-    alone = model.logits(model.read(short, None), codes)
-    beside = model.logits(model.read(padded(short, model.length), None), codes)
-    assert torch.allclose(alone, beside, atol=1e-5)
-    embedded = model.word(padded(short, model.length)).detach().requires_grad_()
-    model.word.forward = lambda _: embedded
-    model.logits(model.read(padded(short, model.length), None), codes).sum().backward()
+    short = model.text.tokenize(TEXTS[2:], ["en"])
+    padded = pad_tokens(short, model.text.max_len)
+    codes = torch.randint(8, (1, model.target.length - 1))
+    logits = model.logits(model.encode_source([short]), codes)
+    logits_padded = model.logits(model.encode_source([padded]), codes)
+    assert torch.allclose(logits, logits_padded, atol=1e-5)
+    embedded = model.text.token_embed(padded).detach().requires_grad_()
+    model.text.token_embed.forward = lambda _: embedded
+    model.logits(model.encode_source([padded]), codes).sum().backward()
     count = short.shape[1]
     assert embedded.grad[:, count:].abs().max() == 0
     assert embedded.grad[:, :count].abs().amax(2).min() > 0
 
 
-def test_both_sources_are_seen():
+def test_an_edit_depends_on_image_and_instruction():
     model = tiny("image+text", "image")
-    words = model.tokens_of(TEXTS, ["en", "fr", "en"])
-    pixels = torch.from_numpy(blobs(3).pixels.copy())
-    codes = torch.randint(8, (3, model.steps - 1))
-    scores = model.logits(model.read(words, pixels), codes)
-    assert not torch.allclose(scores, model.logits(model.read(words, 255 - pixels), codes))
-    assert not torch.allclose(scores, model.logits(model.read(words.flip(0), pixels), codes))
+    tokens, pixels = model.text.tokenize(TEXTS, ["en", "fr", "en"]), pixels_of_blobs()
+    codes = torch.randint(8, (3, model.target.length - 1))
+    logits = model.logits(model.encode_source([tokens, pixels]), codes)
+    for inputs in ([tokens, 255 - pixels], [tokens.flip(0), pixels]):
+        assert not torch.allclose(logits, model.logits(model.encode_source(inputs), codes))
 
 
-def test_cross_attention_is_a_distribution_over_what_is_seen():
+def test_cross_attention_is_a_distribution_over_the_unmasked_source():
     model = tiny()
-    read = read_of(model)
-    weights = model.looking(read, torch.randint(8, (3, model.steps - 1)))
-    assert torch.allclose(weights.sum(-1), torch.ones(3, model.steps), atol=1e-5)
-    assert weights[2][:, ~read.seen[2]].max() == 0
+    encoded = encode(model)
+    codes = torch.randint(8, (3, model.target.length - 1))
+    weights = model.cross_attention_map(encoded, codes)
+    assert torch.allclose(weights.sum(-1), torch.ones(3, model.target.length), atol=1e-5)
+    assert weights[2][:, ~encoded.mask[2]].max() == 0
 
 
-# -- the loss, and fast ways against slow ones
+# -- the loss, and cached decoding against full decoding
 
 
-def test_the_teacher_forced_loss_of_an_image_is_that_of_a_loop():
+def test_the_loss_of_an_image_equals_a_loop_over_its_codes():
     model, batch = tiny(), blobs().batch(np.arange(3))
     torch.manual_seed(5)
     loss = model.loss(batch).total.item()
     torch.manual_seed(5)
-    said, _ = model._chosen(batch.captions, 3)
-    read = model.read(model.tokens_of(said.texts, said.languages), None)
-    codes, total = model.codes.encode(batch.pixels), 0.0
-    for i, t in itertools.product(range(3), range(model.steps)):
-        log_p = model.logits(read, codes[:, :t])[i, t].log_softmax(-1)
-        total -= log_p[codes[i, t]].item() / 3
+    captions, _ = model.sample_captions(batch)
+    encoded = model.encode_source([model.text.tokenize(*captions)])
+    codes, total = model.codec.encode(batch.pixels), 0.0
+    for i, t in itertools.product(range(3), range(model.target.length)):
+        log_probs = model.logits(encoded, codes[:, :t])[i, t].log_softmax(-1)
+        total -= log_probs[codes[i, t]].item() / 3
     assert loss == pytest.approx(total, rel=1e-5)
 
 
-def test_the_teacher_forced_loss_of_words_is_that_of_a_loop():
+def test_the_loss_of_a_caption_equals_a_loop_over_its_tokens():
     model, batch = tiny("image", "text"), blobs().batch(np.arange(3))
     torch.manual_seed(5)
     loss = model.loss(batch).total.item()
     torch.manual_seed(5)
-    said, _ = model._chosen(batch.captions, 3)
+    captions, _ = model.sample_captions(batch)
     total = 0.0
     for i in range(3):
-        read = model.read(None, batch.pixels[i : i + 1])
-        tokens = model.tokens_of(said.texts[i : i + 1], said.languages[i : i + 1])
+        encoded = model.encode_source([batch.pixels[i : i + 1]])
+        tokens = model.text.tokenize(captions.texts[i : i + 1], captions.languages[i : i + 1])
         for t in range(tokens.shape[1] - 1):
-            log_p = model.logits(read, tokens[:, : t + 1])[0, -1].log_softmax(-1)
-            total -= log_p[tokens[0, t + 1]].item() / 3
+            log_probs = model.logits(encoded, tokens[:, : t + 1])[0, -1].log_softmax(-1)
+            total -= log_probs[tokens[0, t + 1]].item() / 3
     assert loss == pytest.approx(total, rel=1e-5)
 
 
 @torch.inference_mode()
 @pytest.mark.parametrize("guidance", [1.0, 2.5])
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
-def test_painting_with_a_cache_is_painting_without(guidance, temperature):
-    model, chances = tiny(), SamplingParams(temperature)
-    words = padded(model.tokens_of(TEXTS, ["en", "fr", "en"]), model.length)
-    read = model._encode_source(words, None, guidance)
-    chance = per_image_uniform(3, model.steps, 0)[:, 0]
-    *_, fast = painting(model, read, chance, chances, guidance)
-    assert torch.equal(fast.codes, painting_slowly(model, read, chance, chances, guidance))
+def test_cached_generation_equals_the_reference(guidance, temperature):
+    model, sampling = tiny(), SamplingParams(temperature)
+    encoded = model.encode_with_guidance(tokens_of(model), None, guidance)
+    uniforms = per_image_uniform(3, model.target.length, 0)[:, 0]
+    *_, cached = generate_codes(model, encoded, uniforms, sampling, guidance)
+    reference = generate_codes_reference(model, encoded, uniforms, sampling, guidance)
+    assert torch.equal(cached.codes, reference)
 
 
 @torch.inference_mode()
 @pytest.mark.parametrize("guidance", [1.0, 2.5])
-def test_of_several_tries_the_likeliest_is_kept(guidance):
-    model = tiny()
-    words = padded(model.tokens_of(TEXTS, ["en", "fr", "en"]), model.length)
-    read, plain = (
-        model._encode_source(words, None, guidance),
-        model._encode_source(words, None, 1.0),
-    )
-    several = torch.stack([per_image_uniform(3, model.steps, seed)[:, 0] for seed in range(5)])
-    *_, best = best_of(model, read, several, SamplingParams(), guidance)
-    each = [painting_slowly(model, read, one, SamplingParams(), guidance) for one in several]
-    log_p = torch.stack([_log_p(model, plain, codes) for codes in each])
-    for i, k in enumerate(log_p.argmax(0).tolist()):
-        assert torch.equal(best.codes[i], each[k][i])
-    assert torch.allclose(best.log_p, log_p.amax(0), rtol=1e-4)
-    assert len(set(log_p.argmax(0).tolist())) > 1, "not always the same try"
+def test_best_of_n_returns_the_most_likely_candidate(guidance):
+    model, sampling = tiny(), SamplingParams()
+    encoded = model.encode_with_guidance(tokens_of(model), None, guidance)
+    unguided = model.encode_with_guidance(tokens_of(model), None, 1.0)
+    length = model.target.length
+    uniforms = torch.stack([per_image_uniform(3, length, seed)[:, 0] for seed in range(5)])
+    *_, best = generate_best_of(model, encoded, uniforms, sampling, guidance)
+    candidates = [generate_codes_reference(model, encoded, u, sampling, guidance) for u in uniforms]
+    log_prob = torch.stack([codes_log_prob(model, unguided, codes) for codes in candidates])
+    for i, k in enumerate(log_prob.argmax(0).tolist()):
+        assert torch.equal(best.codes[i], candidates[k][i])
+    assert torch.allclose(best.log_prob, log_prob.amax(0), rtol=1e-4)
+    assert len(set(log_prob.argmax(0).tolist())) > 1, "not always the same candidate"
 
 
-def test_a_judge_keeps_what_it_would_describe_by_the_words():
+def codes_log_prob(model, encoded, codes):
+    """log p(codes | source) of each image, in one pass."""
+    log_probs = model.logits(encoded, codes[:, :-1]).log_softmax(-1)
+    return log_probs.gather(2, codes[..., None])[..., 0].sum(1)
+
+
+def test_a_reranker_returns_the_candidate_with_the_highest_caption_log_prob():
     model, reranker = tiny(), tiny("image", "text")
-    drawn = [
+    candidates = [
         model.draw(TEXTS, seed=[mix_seed(5 + i, k) if k else 5 + i for i in range(3)])
         for k in range(4)
     ]
     languages = [model.text_tokenizer.detect_language(text) for text in TEXTS]
-    rated = np.stack([reranker.caption_log_prob(one, TEXTS, languages) for one in drawn])
+    scores = np.stack([reranker.caption_log_prob(c, TEXTS, languages) for c in candidates])
     best = model.draw(TEXTS, seed=[5, 6, 7], best_of=4, reranker=reranker)
-    for i, k in enumerate(rated.argmax(0).tolist()):
-        assert np.array_equal(best.pixels[i], drawn[k].pixels[i])
-    assert (rated.max(0) > rated.min(0)).all()
+    for i, k in enumerate(scores.argmax(0).tolist()):
+        assert np.array_equal(best.pixels[i], candidates[k].pixels[i])
+    assert (scores.max(0) > scores.min(0)).all()
 
 
-def test_what_a_judge_says_is_the_sum_over_pieces_whatever_stands_beside_it():
+def test_caption_log_prob_is_the_sum_over_tokens_and_independent_of_the_batch():
     reranker, images = tiny("image", "text"), blobs(3)
     together = reranker.caption_log_prob(images, TEXTS, ["en", "fr", "en"])
     for i, (text, language) in enumerate(zip(TEXTS, ("en", "fr", "en"), strict=True)):
@@ -239,16 +259,19 @@ def test_what_a_judge_says_is_the_sum_over_pieces_whatever_stands_beside_it():
         assert reranker.caption_log_prob_matrix(images[i], [text], language)[0, 0] == pytest.approx(
             alone, rel=1e-4
         )
-    words = reranker.tokens_of(TEXTS[:1], ["en"])[0].tolist()
-    steps, log_p = Steps(reranker, reranker.read(None, pixels_of(reranker)[:1])), 0.0
+    tokens = reranker.text.tokenize(TEXTS[:1], ["en"])[0].tolist()
+    pixels = pixels_of_blobs()[:1]
+    decoder, log_prob = CachedDecoder(reranker, reranker.encode_source([pixels])), 0.0
     with torch.inference_mode():
-        for t, (token, due) in enumerate(itertools.pairwise(words)):
-            log_p += float(steps(torch.tensor([token]), t).log_softmax(-1)[0, due])
-    shown = Images(pixels_of(reranker)[:1].numpy())
-    assert reranker.caption_log_prob(shown, TEXTS[:1], ["en"])[0] == pytest.approx(log_p, rel=1e-4)
+        for t, (token, target) in enumerate(itertools.pairwise(tokens)):
+            log_prob += float(decoder(torch.tensor([token]), t).log_softmax(-1)[0, target])
+    image = Images(pixels.numpy())
+    assert reranker.caption_log_prob(image, TEXTS[:1], ["en"])[0] == pytest.approx(
+        log_prob, rel=1e-4
+    )
 
 
-def test_what_is_no_judge_is_refused():
+def test_an_unsuitable_reranker_raises():
     model, reranker = tiny(), tiny("image", "text")
     with pytest.raises(UsageError, match="best_of 2 or more"):
         model.draw(TEXTS, reranker=reranker)
@@ -261,142 +284,155 @@ def test_what_is_no_judge_is_refused():
         tiny("image+text").edit(blobs(3), TEXTS, reranker=tiny("image", "text"), best_of=2)
 
 
-def _log_p(model, read, codes):
-    """log p(codes given source) of each image, by one pass."""
-    scores = model.logits(read, codes[:, :-1]).log_softmax(-1)
-    return scores.gather(2, codes[..., None])[..., 0].sum(1)
-
-
-def test_tries_are_of_each_images_own_seed_and_the_first_is_what_one_try_gives():
+def test_the_first_candidate_is_the_image_without_best_of():
     model = tiny()
-    alone, grown = (
-        model.draw(TEXTS[:1], seed=5),
-        list(model.draw_stream(TEXTS[:1], seed=5, best_of=3)),
-    )
-    assert np.array_equal(grown[-2].pixels, alone.pixels)
+    single = model.draw(TEXTS[:1], seed=5)
+    stream = list(model.draw_stream(TEXTS[:1], seed=5, best_of=3))
+    assert np.array_equal(stream[-2].pixels, single.pixels)
     together = model.draw([*TEXTS[:1], "another"], seed=5, best_of=3)
-    assert np.array_equal(together.pixels[0], grown[-1].pixels[0])
+    assert np.array_equal(together.pixels[0], stream[-1].pixels[0])
     with pytest.raises(UsageError, match="best_of must be at least 1"):
         model.draw(TEXTS[:1], best_of=0)
 
 
-def test_guidance_of_1_is_none():
-    """The scores with guidance are s_0 + g (s_1 - s_0): at 1 those of the words alone."""
+def test_guidance_1_has_no_effect():
+    """Guided logits are uncond + g (cond - uncond): for g = 1 the conditional ones."""
     model = tiny()
-    plain = model.draw(TEXTS, temperature=0)
-    near = model.draw(TEXTS, temperature=0, guidance=1 + 1e-6)
-    assert np.array_equal(plain.pixels, near.pixels)
+    unguided = model.draw(TEXTS, temperature=0)
+    nearly = model.draw(TEXTS, temperature=0, guidance=1 + 1e-6)
+    assert np.array_equal(unguided.pixels, nearly.pixels)
     strong = [model.draw(TEXTS, seed=s, guidance=8).pixels for s in range(3)]
     assert not np.array_equal(strong, [model.draw(TEXTS, seed=s).pixels for s in range(3)])
 
 
 @torch.inference_mode()
-def test_words_with_a_cache_are_words_without_also_after_taking_rows():
+def test_cached_text_decoding_equals_full_decoding_also_after_selecting_rows():
     model = tiny("image", "text")
-    read = read_of(model)
+    encoded = encode(model)
     tokens = torch.randint(model.text_tokenizer.num_special_tokens, 40, (3, 5))
-    steps, order = Steps(model, read), torch.tensor([2, 0, 0])
+    decoder, rows = CachedDecoder(model, encoded), torch.tensor([2, 0, 0])
     for t in range(3):
-        assert torch.allclose(
-            steps(tokens[:, t], t), model.logits(read, tokens[:, : t + 1])[:, t], atol=1e-5
-        )
-    steps.take(order)
-    moved = tokens[order]
-    read = type(read)(read.hidden[order], read.seen[order])
+        full = model.logits(encoded, tokens[:, : t + 1])[:, t]
+        assert torch.allclose(decoder(tokens[:, t], t), full, atol=1e-5)
+    decoder.select_rows(rows)
+    tokens, encoded = tokens[rows], encoded.index_select(rows)
     for t in range(3, 5):
-        assert torch.allclose(
-            steps(moved[:, t], t), model.logits(read, moved[:, : t + 1])[:, t], atol=1e-5
-        )
+        full = model.logits(encoded, tokens[:, : t + 1])[:, t]
+        assert torch.allclose(decoder(tokens[:, t], t), full, atol=1e-5)
 
 
-# -- the search
+@torch.inference_mode()
+def test_cached_code_decoding_equals_full_decoding_also_after_selecting_rows():
+    model = tiny("image+text")
+    encoded, codes = encode(model), torch.randint(8, (3, 6))
+    decoder, rows = CachedDecoder(model, encoded), torch.tensor([2, 0, 0])
+    for t in range(3):
+        full = model.logits(encoded, codes[:, :t])[:, t]
+        assert torch.allclose(decoder(codes[:, t - 1] if t else None, t), full, atol=1e-5)
+    decoder.select_rows(rows)
+    codes, encoded = codes[rows], encoded.index_select(rows)
+    for t in range(3, 6):
+        full = model.logits(encoded, codes[:, :t])[:, t]
+        assert torch.allclose(decoder(codes[:, t - 1], t), full, atol=1e-5)
 
 
-class Table:
-    """A language of few tokens, whose probabilities hang on all that was said before."""
+def test_parts_that_share_a_module_save_it_once():
+    model = tiny("text", "text")
+    names = [name for name in model.state_dict() if "token_embed" in name]
+    assert names == ["text.token_embed.weight"]
+    assert model.target.text.module is model.sources[0].text.module
+
+
+# -- beam search and sampling
+
+
+class RandomLanguageModel:
+    """A few tokens whose probabilities depend on the whole prefix."""
 
     def __init__(self, vocab_size, rows=1):
         self.vocab_size = vocab_size
-        self.said = [()] * rows
+        self.prefixes = [()] * rows
 
-    def log_p(self, said):
-        random = np.random.default_rng((len(said), *said))
+    def log_probs(self, prefix):
+        random = np.random.default_rng((len(prefix), *prefix))
         return torch.from_numpy(random.normal(0, 2, self.vocab_size)).float().log_softmax(0)
 
     def __call__(self, token, t, rows):
         if rows is not None:
-            self.said = [self.said[i] for i in rows.tolist()]
-        self.said = [(*said, one) for said, one in zip(self.said, token.tolist(), strict=True)]
-        return torch.stack([self.log_p(said) for said in self.said])
+            self.prefixes = [self.prefixes[i] for i in rows.tolist()]
+        pairs = zip(self.prefixes, token.tolist(), strict=True)
+        self.prefixes = [(*prefix, last) for prefix, last in pairs]
+        return torch.stack([self.log_probs(prefix) for prefix in self.prefixes])
 
 
-def all_texts(table, start, length):
-    """Every text of at most so many tokens, with its log-probability."""
-    for count in range(length + 1):
-        others = [v for v in range(table.vocab_size) if v != EOS]
-        for text in itertools.product(others, repeat=count):
-            said, total = (start,), 0.0
+def all_texts(language_model, start, max_len):
+    """Every text of at most `max_len` tokens, with its log-probability."""
+    for length in range(max_len + 1):
+        others = [v for v in range(language_model.vocab_size) if v != EOS]
+        for text in itertools.product(others, repeat=length):
+            prefix, log_prob = (start,), 0.0
             for token in (*text, EOS):
-                total += float(table.log_p(said)[token])
-                said = (*said, token)
-            yield text, total
+                log_prob += float(language_model.log_probs(prefix)[token])
+                prefix = (*prefix, token)
+            yield text, log_prob
 
 
 @pytest.mark.parametrize("penalty", [0.0, 0.6, 2.0])
-def test_a_beam_as_wide_as_all_there_is_finds_the_true_maximum(penalty):
-    vocab_size, length, wide = 4, 3, 4**3
-    found = beam_search(Table(vocab_size, 2 * wide), torch.tensor([0, 2]), length, wide, penalty)
-    for start, row in zip((0, 2), found, strict=True):
-        texts = list(all_texts(Table(vocab_size), start, length))
+def test_beam_search_with_enough_beams_finds_the_best_text(penalty):
+    vocab_size, max_len, num_beams = 4, 3, 4**3
+    step = RandomLanguageModel(vocab_size, 2 * num_beams)
+    hypotheses = beam_search(step, torch.tensor([0, 2]), max_len, num_beams, penalty)
+    for start, row in zip((0, 2), hypotheses, strict=True):
+        texts = list(all_texts(RandomLanguageModel(vocab_size), start, max_len))
         ranked = sorted(texts, key=lambda t: -length_normalized(t[1], len(t[0]) + 1, penalty))
         assert row[0].tokens == ranked[0][0]
         assert row[0].log_prob == pytest.approx(ranked[0][1], abs=1e-4)
-        assert [f.tokens for f in row[:5]] == [text for text, _ in ranked[:5]]
+        assert [h.tokens for h in row[:5]] == [text for text, _ in ranked[:5]]
 
 
-def test_one_beam_is_the_likeliest_token_each_time():
-    table, said, total = Table(5), (0,), 0.0
-    while said[-1] != EOS and len(said) <= 6:
-        log_p = table.log_p(said)
-        said = (*said, int(log_p.argmax()))
-    (found,) = beam_search(Table(5, 1), torch.tensor([0]), 12, 1)[0]
-    for token, before in ((said[i], said[:i]) for i in range(1, len(said))):
-        total += float(table.log_p(before)[token])
-    if said[-1] == EOS:
-        assert found.tokens == said[1:-1]
-        assert found.log_prob == pytest.approx(total, abs=1e-4)
+def test_beam_search_with_one_beam_is_greedy():
+    language_model, text, log_prob = RandomLanguageModel(5), (0,), 0.0
+    while text[-1] != EOS and len(text) <= 6:
+        text = (*text, int(language_model.log_probs(text).argmax()))
+    (hypothesis,) = beam_search(RandomLanguageModel(5, 1), torch.tensor([0]), 12, 1)[0]
+    for i in range(1, len(text)):
+        log_prob += float(language_model.log_probs(text[:i])[text[i]])
+    if text[-1] == EOS:
+        assert hypothesis.tokens == text[1:-1]
+        assert hypothesis.log_prob == pytest.approx(log_prob, abs=1e-4)
 
 
-def test_texts_of_chance_come_as_often_as_they_are_likely():
+def test_texts_are_sampled_with_their_probabilities():
     n = 4_000
-    chance = per_image_uniform(n, 3, 0)[:, 0]
-    found = sample_text(Table(3, n), torch.zeros(n, dtype=torch.long), chance, SamplingParams())
-    likely = {text: math.exp(p) for text, p in all_texts(Table(3), 0, 1)}
-    for text, p in likely.items():
+    uniforms = per_image_uniform(n, 3, 0)[:, 0]
+    start = torch.zeros(n, dtype=torch.long)
+    samples = sample_text(RandomLanguageModel(3, n), start, uniforms, SamplingParams())
+    probs = {text: math.exp(log_p) for text, log_p in all_texts(RandomLanguageModel(3), 0, 1)}
+    for text, p in probs.items():
         if len(text) <= 1:
-            share = sum(f.tokens == text for f in found) / n
-            assert share == pytest.approx(p, abs=4 * math.sqrt(p * (1 - p) / n) + 1e-3)
+            frequency = sum(s.tokens == text for s in samples) / n
+            assert frequency == pytest.approx(p, abs=4 * math.sqrt(p * (1 - p) / n) + 1e-3)
             assert all(
-                f.log_prob == pytest.approx(math.log(p), abs=1e-4)
-                for f in found
-                if f.tokens == text
+                s.log_prob == pytest.approx(math.log(p), abs=1e-4)
+                for s in samples
+                if s.tokens == text
             )
 
 
-# -- what is kept, and what cannot be
+# -- tokenizers, options and errors
 
 
-def test_any_text_is_read_and_marks_are_never_written():
+def test_any_text_can_be_tokenized_and_captions_have_no_special_tokens():
     model = tiny("image", "text")
-    for said in model.caption(blobs(2), num_beams=2, num_captions=2)[0]:
-        assert said.text == said.text.strip()
-    tokens = model.tokens_of(["日本 🎩 é", None], ["en", "en"])
+    for caption in model.caption(blobs(2), num_beams=2, num_captions=2)[0]:
+        assert caption.text == caption.text.strip()
+    tokens = model.text.tokenize(["日本 🎩 é", None], ["en", "en"])
     assert tokens[1, 0] == EOS
     assert (tokens[1, 1:] == PAD).all()
     assert model.text_tokenizer.decode(tokens[0].tolist()) == "日本 🎩 é"
 
 
-def test_a_frozen_tokenizer_is_kept_whole_and_does_not_learn():
+def test_a_frozen_image_tokenizer_is_saved_with_the_model_and_not_trained():
     tokenizer = build_model(
         TokenizerConfig(patch_size=2, fsq_levels=(4, 4), width=8, depth=1), blobs(), np.arange(48)
     )[0].eval()
@@ -406,23 +442,23 @@ def test_a_frozen_tokenizer_is_kept_whole_and_does_not_learn():
     model = build_model(config, blobs(), np.arange(48), tokenizer=tokenizer)[0]
     assert (model.config.palette_patch_size, model.config.palette_size) == (2, 16)
     tokens = tokenizer.tokenize(blobs(3))
-    pixels = torch.from_numpy(blobs(3).pixels.copy())
-    assert np.array_equal(model.codes.encode(pixels), tokens.reshape(3, -1))
-    drawn = model.codes.decode(torch.from_numpy(tokens.reshape(3, -1)))
-    assert np.array_equal(drawn, tokenizer.detokenize(tokens).pixels)
-    assert not [name for name, _ in model.named_parameters() if name.startswith("codes")]
-    again = build(model.config, model.info)
-    again.load_state_dict(load(save(model.state_dict())))
-    assert np.array_equal(again.codes.encode(pixels), tokens.reshape(3, -1))
-    assert np.array_equal(again.draw(TEXTS).pixels, model.eval().draw(TEXTS).pixels)
-    assert not again.train().codes.training
+    pixels = pixels_of_blobs()
+    assert np.array_equal(model.codec.encode(pixels), tokens.reshape(3, -1))
+    decoded = model.codec.decode(torch.from_numpy(tokens.reshape(3, -1)))
+    assert np.array_equal(decoded, tokenizer.detokenize(tokens).pixels)
+    assert not [name for name, _ in model.named_parameters() if name.startswith("codec")]
+    loaded = build(model.config, model.info)
+    loaded.load_state_dict(load(save(model.state_dict())))
+    assert np.array_equal(loaded.codec.encode(pixels), tokens.reshape(3, -1))
+    assert np.array_equal(loaded.draw(TEXTS).pixels, model.eval().draw(TEXTS).pixels)
+    assert not loaded.train().codec.training
 
 
 @torch.inference_mode()
 @pytest.mark.parametrize("source", ["text", "image+text"])
-def test_codes_told_by_their_digits_are_painted_with_a_cache_as_without(source):
-    quantized = TokenizerConfig(patch_size=2, fsq_levels=(4, 3), width=8, depth=1)
-    tokenizer = build_model(quantized, blobs(), np.arange(48))[0].eval()
+def test_cached_generation_of_fsq_codes_equals_the_reference(source):
+    fsq_config = TokenizerConfig(patch_size=2, fsq_levels=(4, 3), width=8, depth=1)
+    tokenizer = build_model(fsq_config, blobs(), np.arange(48))[0].eval()
     config = Config(
         source,
         image_tokenizer="runs/any",
@@ -430,31 +466,29 @@ def test_codes_told_by_their_digits_are_painted_with_a_cache_as_without(source):
     )
     model = build_model(config, blobs(), np.arange(48), tokenizer=tokenizer)[0].eval()
     assert model.config.fsq_levels == (4, 3)
-    assert model.head.weight.shape == (1, 4 + 3 + 12, 32)
-    words = padded(model.tokens_of(TEXTS, ["en", "fr", "en"]), model.length)
-    read, chance = (
-        model._encode_source(words, pixels_of(model), 2.0),
-        per_image_uniform(3, model.steps, 0)[:, 0],
-    )
-    *_, fast = painting(model, read, chance, SamplingParams(), 2.0)
-    assert torch.equal(fast.codes, painting_slowly(model, read, chance, SamplingParams(), 2.0))
+    assert model.target.head.weight.shape == (1, 4 + 3 + 12, 32)
+    pixels = pixels_of_blobs() if source == "image+text" else None
+    encoded = model.encode_with_guidance(tokens_of(model), pixels, 2.0)
+    uniforms = per_image_uniform(3, model.target.length, 0)[:, 0]
+    *_, cached = generate_codes(model, encoded, uniforms, SamplingParams(), 2.0)
+    reference = generate_codes_reference(model, encoded, uniforms, SamplingParams(), 2.0)
+    assert torch.equal(cached.codes, reference)
 
 
-def test_an_image_read_patch_by_code_stands_beside_what_is_painted():
+def test_a_source_with_one_cell_per_code_is_aligned_with_the_target():
     model = tiny("image+text", patch_size=2)
-    assert model.beside is not None
-    read = model._encode_source(
-        padded(model.tokens_of(TEXTS, ["en"] * 3), model.length), pixels_of(model), 2
-    )
-    assert model.beside_of(read).shape == (6, model.steps, 32)
-    assert tiny("image+text", patch_size=4).beside is None
-    assert tiny("image+text").config.source_encoding == "codes", "most of an edit is to copy"
-    assert tiny("image+text").beside is not None
+    assert model.target.aligned_source is not None
+    encoded = model.encode_with_guidance(tokens_of(model), pixels_of_blobs(), 2)
+    features = model.target.project_aligned_source(encoded)
+    assert features.shape == (6, model.target.length, 32)
+    assert tiny("image+text", patch_size=4).target.aligned_source is None
+    assert tiny("image+text").config.source_encoding == "codes", "most of an edit is copied"
+    assert tiny("image+text").target.aligned_source is not None
     assert tiny("image", "text").config.source_encoding == "patches"
-    assert tiny("text").beside is None
+    assert tiny("text").target.aligned_source is None
 
 
-def test_a_tokenizer_of_other_images_is_refused():
+def test_an_image_tokenizer_of_another_image_size_raises():
     other = build_model(
         TokenizerConfig(patch_size=2, width=8, depth=1), blobs(height=4, width=4), range(48)
     )
@@ -462,10 +496,10 @@ def test_a_tokenizer_of_other_images_is_refused():
         build_model(Config(image_tokenizer="runs/any"), blobs(), np.arange(48), tokenizer=other[0])
 
 
-def test_images_without_captions_or_pairs_are_refused():
-    mute = dataclasses.replace(blobs(), captions={})
+def test_images_without_captions_or_pairs_raise():
+    uncaptioned = dataclasses.replace(blobs(), captions={})
     with pytest.raises(UsageError, match="these images have none"):
-        build_model(Config(), mute, np.arange(48))
+        build_model(Config(), uncaptioned, np.arange(48))
     single = dataclasses.replace(blobs(), before=None)
     with pytest.raises(UsageError, match="pairs of images"):
         build_model(Config(source="image+text"), single, np.arange(48))
@@ -477,50 +511,50 @@ def test_images_without_captions_or_pairs_are_refused():
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"source": "image", "target": "image"}, "there is no image to image"),
-        ({"source": "image+text", "target": "text"}, "there is no image\\+text to text"),
+        ({"source": "image", "target": "image"}, "no direction image to image"),
+        ({"source": "image+text", "target": "text"}, "no direction image\\+text to text"),
         ({"caption_dropout": 1.0}, "caption_dropout"),
         ({"vocab_size": 100}, "256"),
         ({"heads": 5, "width": 32}, "does not divide"),
         ({"depth": 0}, "at least 1"),
     ],
 )
-def test_configurations_that_cannot_be(options, reason):
+def test_invalid_options_raise(options, reason):
     with pytest.raises(UsageError, match=reason):
         Config(**options)
 
 
-def test_sides_that_do_not_divide_name_those_that_do():
+def test_a_patch_size_that_does_not_divide_lists_those_that_do():
     with pytest.raises(UsageError, match="these do: 1, 2, 4, 8"):
         tiny(palette_patch_size=3)
     with pytest.raises(UsageError, match="patch_size 5"):
         tiny("image", "text", patch_size=5)
 
 
-def test_captions_are_taken_in_every_language_and_pairs_are_of_two():
+def test_captions_are_sampled_in_all_languages_and_pairs_in_two():
     model, batch = tiny("text", "text"), blobs().batch(np.arange(40))
-    first, second = model._chosen(batch.captions, 40)
+    first, second = model.sample_captions(batch)
     assert set(first.languages) == {"en", "fr"}
     assert all(a != b for a, b in zip(first.languages, second.languages, strict=True))
-    some = {"en": ["a blob"] * 2, "fr": ["", "une tache"]}
-    first, second = model._chosen(some, 2)
+    incomplete = {"en": ["a blob"] * 2, "fr": ["", "une tache"]}
+    first, second = sample_captions(incomplete, ("en", "fr"), 2)
     assert (first.languages[0], second.texts[0]) == ("en", None)
 
 
 @pytest.mark.parametrize(("width", "waves"), [(32, 32), (18, 16)])
-def test_the_places_of_an_image_begin_as_sines_of_row_and_column(width, waves):
+def test_image_positional_embeddings_start_as_sines_of_row_and_column(width, waves):
     model = tiny("image", "text", width=width, heads=1)
     rows, columns = (
         model.info.height // model.config.patch_size,
         model.info.width // model.config.patch_size,
     )
-    wanted = PLACED * sincos_2d_pos_embed(rows, columns, width)
-    torch.testing.assert_close(model.image_places[:, :waves], wanted)
+    expected = POS_INIT_SCALE * sincos_2d_pos_embed(rows, columns, width)
+    torch.testing.assert_close(model.sources[0].pos_embed[:, :waves], expected)
 
 
-def test_reading_codes_in_place_of_patches():
+def test_a_source_image_can_be_encoded_as_codes():
     model = tiny("image", "text", source_encoding="codes")
     assert model.caption(blobs(2), language="fr")[0][0].log_prob < 0
     loss = model.train().loss(blobs().batch(np.arange(8)))
     loss.total.backward()
-    assert model.code_in.weight.grad.abs().sum() > 0
+    assert model.sources[0].code_embed.weight.grad.abs().sum() > 0

@@ -1,11 +1,25 @@
-"""Residual layers and the label embedding that several model families use."""
+"""Residual layers, label embedding and module sharing, for several model families."""
 
 from __future__ import annotations
+
+from typing import Generic, TypeVar
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
+
+ModuleT = TypeVar("ModuleT", bound=nn.Module)
+
+
+class SharedModule(Generic[ModuleT]):
+    """A reference to a module that another module owns.
+
+    Held like this it is not registered a second time: its weights are saved and trained once.
+    """
+
+    def __init__(self, module: ModuleT) -> None:
+        self.module = module
 
 
 def zero_init(layer: nn.Linear | nn.Conv2d) -> nn.Linear | nn.Conv2d:

@@ -45,7 +45,7 @@ class SamplingParams:
         if self.top_p is not None and not 0 < self.top_p <= 1:
             raise UsageError(f"top_p must be above 0 and at most 1, not {self.top_p}.")
 
-    def filtered_probs(self, logits: Float[Tensor, "... vocab"]) -> Float[Tensor, "... vocab"]:
+    def filter_probs(self, logits: Float[Tensor, "... vocab"]) -> Float[Tensor, "... vocab"]:
         """Probabilities after temperature (above 0), top-k and top-p.
 
         Those that top-p keeps are not normalized again: `sample` does not need it.
@@ -67,5 +67,5 @@ class SamplingParams:
         """One token per row by inverse transform sampling; the most likely at temperature 0."""
         if self.temperature == 0:
             return logits.argmax(-1)
-        cdf = self.filtered_probs(logits).cumsum(-1)
+        cdf = self.filter_probs(logits).cumsum(-1)
         return (cdf <= uniforms[..., None] * cdf[..., -1:]).sum(-1)

@@ -1,11 +1,11 @@
-"""Sequence to sequence (Vaswani et al. 2017, "Attention Is All You Need"), of words and images.
+"""Sequence to sequence between text and images (Vaswani et al. 2017, "Attention Is All You Need").
 
-    the whole source -> encoder -> decoder: the target left to right, each token from those before
-                                            and, by cross-attention, from all of the source
+    source -> encoder -> decoder: predicts the target left to right, each token from the previous
+                                  ones and, by cross-attention, from the whole source
 
-One family, four directions: a caption to an image (draw), an image to a caption (caption), a
-image and what to change to an image (edit), a text to another language (translate). Painted are
-the codes of an image tokenizer or of a palette; read are patches or codes, and pieces of words.
+One family, four directions: a caption to an image (draw), an image to a caption (caption), an image
+and an instruction to an image (edit), a text to another language (translate). Target images are
+codes of an image tokenizer or of a palette, source images are patches or codes; text is BPE tokens.
 """
 
 from __future__ import annotations
@@ -24,12 +24,11 @@ if TYPE_CHECKING:
 PUBLIC_NAME = "Seq2Seq"
 ABILITIES = tuple(DIRECTIONS)
 
-BATCH = 32  # images a step on a CPU, at most: small networks and many steps win
+BATCH = 32  # largest default batch size on a CPU: small networks gain from many steps
 
 
 def build(config: Config, info: DatasetInfo) -> Seq2Seq:
-    """The model of a configuration: one of four classes, each with what it can do."""
-    from pinxit.models.seq2seq.directions import CLASSES
+    """Build the model of a configuration: one of four classes, by direction."""
+    from pinxit.models.seq2seq.directions import build_direction  # imports torch
 
-    config = config.resolve(info)
-    return CLASSES[config.ability](config, info)
+    return build_direction(config.resolve(info), info)

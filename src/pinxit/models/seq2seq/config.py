@@ -11,7 +11,7 @@ from pinxit.data.batch import DatasetInfo
 from pinxit.errors import UsageError
 from pinxit.models.config import choose_num_heads
 
-# what a model can do, by what it reads and what it writes
+# ability -> (source, target)
 DIRECTIONS = {
     "draw": ("text", "image"),
     "caption": ("image", "text"),
@@ -19,80 +19,78 @@ DIRECTIONS = {
     "translate": ("text", "text"),
 }
 
-LONGEST = 256  # pieces of a text, where the length is chosen
+# bounds of the defaults
+MAX_DEFAULT_TEXT_TOKENS = 256
+MAX_DEFAULT_PATCHES = 64  # of a source image
+MAX_DEFAULT_CODES = 256  # of an image as palette colors
 
-FEW = 64  # patches that are enough where the patch is chosen
-
-CODES = 256  # likewise, codes of a palette
+AT_LEAST_1 = (
+    "palette_patch_size", "patch_size", "max_text_tokens", "width", "depth", "decoder_depth",
+    "heads",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Config:
-    """Sequence to sequence: what is None is chosen from the images and their captions."""
+    """Sequence to sequence between text and images."""
 
-    # what is read: words, an image, or both (an image, and in words what to change)
+    # input: text, an image, or an image and an instruction
     source: Literal["text", "image", "image+text"] = "text"
-    # what is written
+    # output
     target: Literal["text", "image"] = "image"
-    # run of an image tokenizer, whose codes are painted; None: the colours of a palette
+    # run of an image tokenizer whose codes represent images; None: the colors of a palette
     image_tokenizer: str | None = None
     # how the image tokenizer is built (family, config, dataset info); set in training
     image_tokenizer_spec: dict[str, Any] | None = dataclasses.field(
         default=None, metadata={"internal": True}
     )
-    # pixels a side of what one colour of the palette stands for; None: chosen
+    # pixels per side of a palette color; None: chosen from the image size
     palette_patch_size: int | None = None
-    # colours of the palette, or codes of the tokenizer; None: as many as there are, 512 at most
+    # number of palette colors; None: as many as the images have, at most 512
     palette_size: int | None = None
-    # levels of each digit of a code; None: those of the tokenizer
+    # FSQ levels of the image codes; None: those of the image tokenizer
     fsq_levels: tuple[int, ...] | None = None
-    # how an image is read: patch by patch, or as codes. None: as codes where an image is painted
-    # of it and no patch is asked for, since most of an edit is to copy
+    # how a source image is encoded; None: as codes if the target is an image and patch_size is not
+    # set, since most of an edit is copied
     source_encoding: Literal["patches", "codes"] | None = None
-    # pixels a side of a patch; None: chosen
+    # pixels per side of a source patch; None: chosen from the image size
     patch_size: int | None = None
-    # different pieces of words at most
+    # maximum number of BPE tokens in the vocabulary
     vocab_size: int = 2_048
-    # pieces that a text may have; None: half as many again as the longest has, 256 at most. Longer
-    # ones are cut in training, and refused afterwards
+    # maximum tokens per text; None: 1.5 x the longest caption + 8, at most 256. Longer texts are
+    # truncated in training and rejected at inference
     max_text_tokens: int | None = None
-    # numbers a token has; None: chosen
+    # embedding dimension; None: 96, or 192 for images above 32 x 32
     width: int | None = None
-    # layers of the encoder
+    # encoder layers
     depth: int = 2
-    # layers of the decoder
+    # decoder layers
     decoder_depth: int = 3
-    # attention heads; None: chosen
+    # attention heads; None: chosen from the width
     heads: int | None = None
-    # share of the numbers in each layer's output that are dropped in training
+    # dropout probability
     dropout: float = 0.0
-    # share of training images whose words are hidden, for guidance
+    # probability of dropping the text in training, for classifier-free guidance
     caption_dropout: float = 0.1
 
     def __post_init__(self) -> None:
         if (self.source, self.target) not in DIRECTIONS.values():
-            ways = "; ".join(f"{a} to {b}" for a, b in DIRECTIONS.values())
-            raise UsageError(f"there is no {self.source} to {self.target}; there are: {ways}.")
-        for name in (
-            "palette_patch_size",
-            "patch_size",
-            "max_text_tokens",
-            "width",
-            "depth",
-            "decoder_depth",
-            "heads",
-        ):
+            known = "; ".join(f"{source} to {target}" for source, target in DIRECTIONS.values())
+            raise UsageError(
+                f"no direction {self.source} to {self.target}; the directions are: {known}."
+            )
+        for name in AT_LEAST_1:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UsageError(f"{name} must be at least 1, not {value}.")
         if self.palette_size is not None and self.palette_size < 2:
             raise UsageError(f"palette_size must be at least 2, not {self.palette_size}.")
         if self.vocab_size < 256:
-            raise UsageError(f"vocab_size is 256 (the bytes) or more, not {self.vocab_size}.")
-        if not 0 <= self.dropout < 1:
-            raise UsageError(f"dropout is a share below 1, not {self.dropout}.")
-        if not 0 <= self.caption_dropout < 1:
-            raise UsageError(f"caption_dropout is a share below 1, not {self.caption_dropout}.")
+            raise UsageError(f"vocab_size must be at least 256 (the bytes), not {self.vocab_size}.")
+        for name in ("dropout", "caption_dropout"):
+            value = getattr(self, name)
+            if not 0 <= value < 1:
+                raise UsageError(f"{name} must be at least 0 and below 1, not {value}.")
         if self.width is not None and self.heads is not None and self.width % self.heads:
             raise UsageError(f"heads {self.heads} does not divide width {self.width}.")
 
@@ -100,39 +98,44 @@ class Config:
     def ability(self) -> str:
         """`draw`, `caption`, `edit` or `translate`."""
         pair = (self.source, self.target)
-        return next(name for name, way in DIRECTIONS.items() if way == pair)
+        return next(name for name, direction in DIRECTIONS.items() if direction == pair)
 
     @property
     def has_codes(self) -> bool:
-        """Whether images are codes on one side."""
+        """Whether images are codes, as source or as target."""
         return self.target == "image" or (
             self.source == "image" and self.source_encoding == "codes"
         )
 
     def resolve(self, info: DatasetInfo) -> Config:
-        """The same with every choice made that the images' facts decide.
+        """Return a copy in which every option that depends on the images is chosen.
 
-        Raises UsageError where there are no captions, or a side that does not divide.
+        Raises UsageError if there are no captions, if a translation has only one language, and if a
+        patch size does not divide the images.
         """
         if not info.languages:
             raise UsageError(
-                "seq2seq learns from captions, and these images have none. A text file beside "
-                "each image is one; `pinxit sources` says what else."
+                "seq2seq is trained on captions, and these images have none. Put a text file "
+                "beside each image, or choose another source: `pinxit sources`."
             )
         if self.ability == "translate" and len(info.languages) < 2:
             raise UsageError(
-                "to translate, captions in two languages are needed; these are in "
-                f"{' '.join(info.languages)} alone."
+                "translation needs captions in two languages; these are in "
+                f"{' '.join(info.languages)} only."
             )
-        copies = self.target == "image" and self.patch_size is None
+        palette_patch_size = self.palette_patch_size
+        if self.image_tokenizer is None:
+            palette_patch_size = _resolve_patch_size(
+                "palette_patch_size", palette_patch_size, info, MAX_DEFAULT_CODES
+            )
+        patch_size = _resolve_patch_size("patch_size", self.patch_size, info, MAX_DEFAULT_PATCHES)
+        prefers_codes = self.target == "image" and self.patch_size is None
         width = self.width or (96 if info.dims <= 3 * 32 * 32 else 192)
         return dataclasses.replace(
             self,
-            source_encoding=self.source_encoding or ("codes" if copies else "patches"),
-            palette_patch_size=_side("palette_patch_size", self.palette_patch_size, info, CODES)
-            if self.image_tokenizer is None
-            else self.palette_patch_size,
-            patch_size=_side("patch_size", self.patch_size, info, FEW),
+            source_encoding=self.source_encoding or ("codes" if prefers_codes else "patches"),
+            palette_patch_size=palette_patch_size,
+            patch_size=patch_size,
             width=width,
             heads=self.heads or choose_num_heads(width),
         )
@@ -140,16 +143,23 @@ class Config:
 
 def variants() -> tuple[Config, ...]:
     """A configuration for each direction."""
-    return tuple(Config(source=a, target=b) for a, b in DIRECTIONS.values())  # type: ignore[arg-type]
+    return tuple(
+        Config(source=source, target=target)  # type: ignore[arg-type]
+        for source, target in DIRECTIONS.values()
+    )
 
 
-def _side(name: str, asked: int | None, info: DatasetInfo, most: int) -> int:
+def _resolve_patch_size(name: str, value: int | None, info: DatasetInfo, max_patches: int) -> int:
+    """Check a patch size; None: the smallest above 1 with at most `max_patches`, else the largest.
+
+    Raises UsageError for one that does not divide the images.
+    """
     common = math.gcd(info.height, info.width)
-    count = {n: (info.height // n) * (info.width // n) for n in range(1, common + 1)}
-    divide = [n for n in count if common % n == 0]
-    if asked is not None and asked not in divide:
+    divisors = [n for n in range(1, common + 1) if common % n == 0]
+    if value is not None and value not in divisors:
         raise UsageError(
-            f"{name} {asked} does not divide images of {info.width} x {info.height}; these "
-            f"do: {', '.join(map(str, divide))}."
+            f"{name} {value} does not divide images of {info.width} x {info.height}; these "
+            f"do: {', '.join(map(str, divisors))}."
         )
-    return asked or next((n for n in divide if n > 1 and count[n] <= most), divide[-1])
+    fits = (n for n in divisors if n > 1 and info.height * info.width // n**2 <= max_patches)
+    return value or next(fits, divisors[-1])

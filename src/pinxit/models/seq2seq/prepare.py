@@ -1,20 +1,22 @@
-"""What is fitted to the training data before the model is built: text tokenizer and palette."""
+"""Fit to the training data, before the model is built: text tokenizer and palette."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pinxit.data.batch import DatasetInfo
 from pinxit.errors import UsageError
-from pinxit.models.seq2seq.config import LONGEST, Config
+from pinxit.models.seq2seq.config import MAX_DEFAULT_TEXT_TOKENS, Config
 
 if TYPE_CHECKING:
     import numpy as np
+    from torch import Tensor
 
     from pinxit.data.images import Images
     from pinxit.data.text_tokenizer import TextTokenizer
+    from pinxit.models.image_codecs import ImageTokenizerModel
 
 
 def prepare(
@@ -23,64 +25,72 @@ def prepare(
     images: Images,
     rows: np.ndarray,
     seed: int,
-    tokenizer: Any = None,
-) -> tuple[Config, dict[str, Any]]:
-    """Words of the training captions, and the palette or the frozen tokenizer.
+    tokenizer: ImageTokenizerModel | None = None,
+) -> tuple[Config, dict[str, Tensor]]:
+    """Train the text tokenizer on the captions of `rows`; fit the palette or pack the tokenizer.
 
-    Raises UsageError where the tokenizer is of other images, or there are none to edit.
+    Returns the completed configuration, and tensors by their names in the model's state dict.
+    Raises UsageError if the image tokenizer was trained on images of another shape, or if there are
+    no image pairs to learn edits from.
     """
     from pinxit.data.text_tokenizer import train_text_tokenizer
     from pinxit.models.saved_state import json_to_tensor
 
     if config.ability == "edit" and images.before is None:
         raise UsageError(
-            "to learn edits, pairs of images are needed, as of `shapes-edits` or `emoji-edits`; "
-            "these are single images."
+            "editing is trained on pairs of images, as in `shapes-edits` or `emoji-edits`; these "
+            "are single images."
         )
-    told = {name: [texts[int(i)] for i in rows] for name, texts in images.captions.items()}
-    words = train_text_tokenizer(told, config.vocab_size)
-    tensors = {"kept._extra_state": json_to_tensor(words.to_json())}
+    captions = {name: [texts[int(i)] for i in rows] for name, texts in images.captions.items()}
+    text_tokenizer = train_text_tokenizer(captions, config.vocab_size)
+    fitted = {"text.tokenizer_state._extra_state": json_to_tensor(text_tokenizer.to_json())}
     config = dataclasses.replace(
         config,
-        vocab_size=words.bpe.get_vocab_size(),
-        max_text_tokens=config.max_text_tokens or _longest(words, images.captions),
+        vocab_size=text_tokenizer.bpe.get_vocab_size(),
+        max_text_tokens=config.max_text_tokens
+        or _default_max_text_tokens(text_tokenizer, images.captions),
     )
     if not config.has_codes:
-        return config, tensors
-    config, codes = _codes(config, info, images, rows, seed, tokenizer)
-    return config, tensors | {f"codes.{name}": tensor for name, tensor in codes.items()}
-
-
-def _codes(
-    config: Config,
-    info: DatasetInfo,
-    images: Images,
-    rows: np.ndarray,
-    seed: int,
-    tokenizer: Any,
-) -> tuple[Config, dict[str, Any]]:
+        return config, fitted
     if config.image_tokenizer is not None:
-        from pinxit.models.image_codecs import pack_image_tokenizer
+        config, codec = _pack_tokenizer(config, config.image_tokenizer, info, tokenizer)
+    else:
+        config, codec = _fit_palette(config, images, rows, seed)
+    return config, fitted | {f"codec.{name}": tensor for name, tensor in codec.items()}
 
-        packed = pack_image_tokenizer(config.image_tokenizer, tokenizer, info)
-        return dataclasses.replace(
-            config,
-            palette_patch_size=packed.patch_size,
-            palette_size=packed.num_codes,
-            fsq_levels=packed.fsq_levels,
-            image_tokenizer_spec=packed.spec,
-        ), packed.tensors
+
+def _pack_tokenizer(
+    config: Config, run_name: str, info: DatasetInfo, tokenizer: ImageTokenizerModel | None
+) -> tuple[Config, dict[str, Tensor]]:
+    from pinxit.models.image_codecs import pack_image_tokenizer
+
+    packed = pack_image_tokenizer(run_name, tokenizer, info)
+    config = dataclasses.replace(
+        config,
+        palette_patch_size=packed.patch_size,
+        palette_size=packed.num_codes,
+        fsq_levels=packed.fsq_levels,
+        image_tokenizer_spec=packed.spec,
+    )
+    return config, packed.tensors
+
+
+def _fit_palette(
+    config: Config, images: Images, rows: np.ndarray, seed: int
+) -> tuple[Config, dict[str, Tensor]]:
     from pinxit.nn.palette import PaletteSpec, fit_palette
 
     assert config.palette_patch_size, "a resolved configuration"
-    palette, _ = fit_palette(
-        PaletteSpec("kmeans", config.palette_patch_size, config.palette_size), images, rows, seed
-    )
+    spec = PaletteSpec("kmeans", config.palette_patch_size, config.palette_size)
+    palette, _ = fit_palette(spec, images, rows, seed)
     return dataclasses.replace(config, palette_size=len(palette), fsq_levels=()), {
         "palette": palette
     }
 
 
-def _longest(words: TextTokenizer, captions: Mapping[str, Sequence[str]]) -> int:
-    longest = max((len(words.encode(t)) for texts in captions.values() for t in texts), default=1)
-    return min(longest + longest // 2 + 8, LONGEST)
+def _default_max_text_tokens(
+    text_tokenizer: TextTokenizer, captions: Mapping[str, Sequence[str]]
+) -> int:
+    lengths = (len(text_tokenizer.encode(t)) for texts in captions.values() for t in texts)
+    longest = max(lengths, default=1)
+    return min(longest + longest // 2 + 8, MAX_DEFAULT_TEXT_TOKENS)

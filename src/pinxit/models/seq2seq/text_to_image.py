@@ -11,10 +11,10 @@ from functools import partial
 from typing import Any
 
 import torch
-from jaxtyping import Float32
+from jaxtyping import Float32, Int64
 from torch import Tensor
 
-from pinxit.data.batch import DatasetInfo
+from pinxit.data.batch import Batch, DatasetInfo
 from pinxit.data.images import Images
 from pinxit.data.text_tokenizer import EOS
 from pinxit.errors import UsageError
@@ -22,22 +22,41 @@ from pinxit.models.generation import GUIDED, GenerationParams, Reranker, resolve
 from pinxit.models.inputs import check_images
 from pinxit.models.protocols import CanCaption
 from pinxit.models.results import TokenAttention
-from pinxit.models.seq2seq.caption_batch import Said
-from pinxit.models.seq2seq.generate import AT_ONCE, Painted, best_of, padded
+from pinxit.models.seq2seq.caption_batch import CaptionBatch, drop_captions
+from pinxit.models.seq2seq.code_embeddings import Codes
+from pinxit.models.seq2seq.encoder_decoder import EncoderOutput
+from pinxit.models.seq2seq.generate import DECODE_BATCH, GeneratedCodes, generate_best_of
 from pinxit.models.seq2seq.model import Seq2Seq
-from pinxit.models.seq2seq.sources import Read, Tokens
+from pinxit.models.seq2seq.sources import Pixels
+from pinxit.models.seq2seq.targets import CodeTarget
+from pinxit.models.seq2seq.text_embedding import Tokens, pad_tokens
 from pinxit.nn.rng import mix_seed, per_image_seeds, per_image_uniform
 from pinxit.nn.token_sampling import SamplingParams
 
 
-class _ImageDecoder(Seq2Seq):
+class _ImageDecoder(Seq2Seq[CodeTarget]):
     """What drawing and editing share."""
 
     @property
     def num_progress_steps(self) -> int:
         """How often a stream yields: once for each row of codes."""
-        assert self.codes is not None
-        return self.codes.grid[0]
+        return self.target.grid[0]
+
+    def encode_images(self, pixels: Pixels) -> Codes:
+        """The codes of images."""
+        return self.target.codec.module.encode(pixels)
+
+    def decode_codes(self, codes: Codes) -> Images:
+        """The images of codes; grey where a code is below 0, not generated yet."""
+        return Images(self.target.codec.module.decode(codes.to(self.device)).cpu().numpy())
+
+    def _sample_training_text(self, batch: Batch) -> Tokens:
+        """Tokens of one caption for each image; in training, some are dropped."""
+        captions, _ = self.sample_captions(batch)
+        texts = captions.texts
+        if self.training:
+            texts = drop_captions(texts, self.config.caption_dropout)
+        return self.text.tokenize(texts, captions.languages, truncate=True)
 
     def _stream(
         self,
@@ -46,74 +65,83 @@ class _ImageDecoder(Seq2Seq):
         language: str | None,
         params: GenerationParams,
     ) -> Iterator[Images]:
-        """Checks everything before the first image is asked for."""
+        """Check all inputs, then return the iterator that generates."""
         if not texts:
             raise UsageError("no text: there is nothing to draw.")
         if params.reranker is not None:
             check_reranker(params.reranker, self.info)
         pixels = None if source_images is None else check_images(self.info, source_images)
-        captions = self._captions(texts, language)
+        captions = self._check_captions(texts, language)
         seeds = per_image_seeds(params.seed, len(texts), params.start)
         candidates = [seeds, *([mix_seed(s, k) for s in seeds] for k in range(1, params.best_of))]
-        uniforms = [per_image_uniform(len(texts), self.steps, each)[:, 0] for each in candidates]
+        length = self.target.length
+        uniforms = [per_image_uniform(len(texts), length, seed)[:, 0] for seed in candidates]
         return self._generate(pixels, captions, torch.stack(uniforms), params)
 
     @torch.inference_mode()
     def _generate(
         self,
         pixels: Tensor | None,
-        captions: Said,
+        captions: CaptionBatch,
         uniforms: Float32[Tensor, "candidates n codes"],
         params: GenerationParams,
     ) -> Iterator[Images]:
-        """Yields the first candidate row by row, then the best candidate of each image."""
-        assert self.codes is not None
+        """Yield the first candidate row by row, then the best candidate of each image."""
         n = len(captions.texts)
-        text_tokens = padded(self.tokens_of(captions.texts, captions.languages), self.length)
-        codes = torch.full((n, self.steps), -1)
-        for start in range(0, n, AT_ONCE):
-            rows = (torch.arange(AT_ONCE) + start).clamp(max=n - 1)
+        text_tokens = pad_tokens(self.text.tokenize(*captions), self.text.max_len)
+        codes = torch.full((n, self.target.length), -1)
+        for start in range(0, n, DECODE_BATCH):
+            rows = (torch.arange(DECODE_BATCH) + start).clamp(max=n - 1)
             source_pixels = None if pixels is None else pixels[rows].to(self.device)
-            source = self._encode_source(text_tokens[rows], source_pixels, params.guidance)
+            encoded = self.encode_with_guidance(text_tokens[rows], source_pixels, params.guidance)
             scorer = None
             if params.reranker is not None:
                 scorer = partial(self._rerank, params.reranker, captions, rows.tolist())
             u = uniforms[:, rows].to(self.device)
             sampling = SamplingParams.of(params)
-            for generated in best_of(self, source, u, sampling, params.guidance, scorer):
-                codes[start : start + AT_ONCE] = generated.codes[: n - start].cpu()
-                yield Images(self.codes.decode(codes.to(self.device)).cpu().numpy())
+            stream = generate_best_of(self, encoded, u, sampling, params.guidance, scorer)
+            for generated in stream:
+                codes[start : start + DECODE_BATCH] = generated.codes[: n - start].cpu()
+                yield self.decode_codes(codes)
 
     def _rerank(
-        self, reranker: Reranker, captions: Said, rows: Sequence[int], generated: Painted
+        self,
+        reranker: Reranker,
+        captions: CaptionBatch,
+        rows: Sequence[int],
+        generated: GeneratedCodes,
     ) -> Float32[Tensor, " n"]:
         """log p(caption | image) of each generated image, by the reranker."""
-        assert self.codes is not None
-        images = Images(self.codes.decode(generated.codes).cpu().numpy())
+        images = self.decode_codes(generated.codes)
         texts, languages = ([column[i] or "" for i in rows] for column in captions)
         scores = reranker.caption_log_prob(images, texts, languages)
         return torch.from_numpy(scores).to(generated.codes.device)
 
-    def _captions(self, texts: Sequence[str], language: str | None) -> Said:
+    def _check_captions(self, texts: Sequence[str], language: str | None) -> CaptionBatch:
         """Raises UsageError for an empty text, one that is too long, or an unknown language."""
         stripped = [text.strip() for text in texts]
         if not all(stripped):
             raise UsageError("a text is empty.")
         languages = [language or self.text_tokenizer.detect_language(text) for text in stripped]
-        self.tokens_of(stripped, languages)
-        return Said(list(stripped), languages)
+        self.text.tokenize(stripped, languages)
+        return CaptionBatch(list(stripped), languages)
 
-    def _encode_source(self, text_tokens: Tokens, pixels: Tensor | None, guidance: float) -> Read:
-        """The encoded source; with guidance, the same sources without text follow in the batch."""
+    def encode_with_guidance(
+        self, text_tokens: Tokens, pixels: Pixels | None, guidance: float
+    ) -> EncoderOutput:
+        """The encoded source; unless guidance is 1, the same without text follows in the batch."""
         if guidance != 1:
-            empty = torch.full((len(text_tokens), 1), EOS, device=self.device)
-            text_tokens = torch.cat((text_tokens, padded(empty, self.length)))
+            no_text = torch.full((len(text_tokens), 1), EOS, device=self.device)
+            text_tokens = torch.cat((text_tokens, pad_tokens(no_text, self.text.max_len)))
             pixels = None if pixels is None else pixels.repeat(2, 1, 1, 1)
-        return self.read(text_tokens, pixels)
+        return self.encode_source([text_tokens] if pixels is None else [text_tokens, pixels])
 
 
 class TextToImage(_ImageDecoder):
     """A caption to an image."""
+
+    def source_and_target(self, batch: Batch) -> tuple[Sequence[Tensor], Codes]:
+        return [self._sample_training_text(batch)], self.encode_images(batch.pixels)
 
     def draw(
         self,
@@ -146,27 +174,30 @@ class TextToImage(_ImageDecoder):
     def token_attention(
         self, images: Images, texts: Sequence[str], language: str
     ) -> list[list[TokenAttention]]:
-        """For each image and its caption: how much each image cell attends to each token."""
-        assert self.codes is not None
-        codes = self.codes.encode(check_images(self.info, images).to(self.device))
-        attention = []
-        for one_image, text in zip(codes, texts, strict=True):
-            tokens = self.tokens_of([text], [language], cut=True)
-            maps = self.looking(self.read(tokens, None), one_image[None, :-1])[0].cpu().numpy()
-            names = [self.text_tokenizer.decode([i]) for i in tokens[0].tolist()]
-            pairs = zip(names, maps.T, strict=True)
-            attention.append(
-                [
-                    TokenAttention(name, cells.reshape(self.codes.grid))
-                    for name, cells in pairs
-                    if name
-                ]
-            )
-        return attention
+        """How much each image cell attends to each token, for each image and its caption."""
+        codes = self.encode_images(check_images(self.info, images).to(self.device))
+        return [
+            self._attention_of_one(image_codes, text, language)
+            for image_codes, text in zip(codes, texts, strict=True)
+        ]
+
+    def _attention_of_one(
+        self, codes: Int64[Tensor, " codes"], text: str, language: str
+    ) -> list[TokenAttention]:
+        tokens = self.text.tokenize([text], [language], truncate=True)
+        maps = self.cross_attention_map(self.encode_source([tokens]), codes[None, :-1])[0]
+        names = [self.text_tokenizer.decode([i]) for i in tokens[0].tolist()]
+        pairs = zip(names, maps.cpu().numpy().T, strict=True)
+        grid = self.target.grid
+        return [TokenAttention(name, cells.reshape(grid)) for name, cells in pairs if name]
 
 
 class ImageEditing(_ImageDecoder):
     """An image and an instruction to an image."""
+
+    def source_and_target(self, batch: Batch) -> tuple[Sequence[Tensor], Codes]:
+        assert batch.before is not None, "checked in `prepare`"
+        return [self._sample_training_text(batch), batch.before], self.encode_images(batch.pixels)
 
     def edit(
         self,
@@ -207,11 +238,10 @@ def check_reranker(reranker: Reranker, info: DatasetInfo) -> None:
     """Raises UsageError where a model cannot caption, or captions images of another shape."""
     if not isinstance(reranker, CanCaption):
         raise UsageError(
-            "a reranker is a captioning model: train one with --source image --target text."
+            "a reranker is a captioning model; train one with --source image --target text."
         )
-    own, other = ((d.height, d.width, d.channels) for d in (info, reranker.info))
-    if own != other:
+    expected, actual = (f"{d.height}x{d.width}x{d.channels}" for d in (info, reranker.info))
+    if actual != expected:
         raise UsageError(
-            f"the reranker takes images of {'x'.join(map(str, other))} (height, width, channels), "
-            f"not {'x'.join(map(str, own))}."
+            f"the reranker takes images of {actual} (height, width, channels), not {expected}."
         )
