@@ -34,7 +34,7 @@ def url(tmp_path_factory) -> str:
 
 @pytest.fixture(params=[(375, "light"), (375, "dark"), (1280, "light")], ids=str)
 def browser_page(request, browser, url):
-    """The page at a width and in a colour scheme, with its requests and console messages."""
+    """The page at a width and in a color scheme, with its requests and console messages."""
     width, scheme = request.param
     page = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
     requests, messages = [], []

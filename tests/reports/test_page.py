@@ -208,13 +208,13 @@ def test_report_measures_itself_without_labels_or_evaluation(tmp_path):
     run = make_run(tmp_path, images)
     page = HtmlPage(report(run, images=images))
     assert page.sections == WITHOUT_EVALUATION
-    assert "Colours are labels" not in page.text
+    assert "Colors are labels" not in page.text
     assert "4 labels)" not in page.text
     assert "In the upper half of frequencies reconstructions have" in page.text
 
 
 @pytest.mark.parametrize("likelihood", ["gaussian", "discretized-logistic", "bernoulli"])
-def test_label_conditional_colour_model_with_flow_prior(tmp_path, likelihood):
+def test_label_conditional_color_model_with_flow_prior(tmp_path, likelihood):
     images = blobs(height=9, width=12, channels=3)
     options = {"likelihood": likelihood, "condition": "label", "prior": "flow"}
     run = make_run(tmp_path, images, steps=10, **options)

@@ -1,7 +1,7 @@
 """Charts as inline SVG.
 
 Written by hand rather than by matplotlib, whose import takes a second, whose SVG is ten times as
-large, and whose colours cannot follow the reader's light or dark theme. Colours are the classes
+large, and whose colors cannot follow the reader's light or dark theme. Colors are the classes
 `s0` to `s9` of the page's CSS. The drawing is 400 units wide, so that its text stays readable on a
 phone.
 """
@@ -36,13 +36,13 @@ class Curve:
     name: str
     x: Sequence[float]
     y: Sequence[float]
-    color: int = 0  # index of a colour of the page
+    color: int = 0  # index of a color of the page
     dashed: bool = False
 
 
 @dataclass(frozen=True)
 class PointGroup:
-    """Points of one colour in a scatter plot; color None is grey, without a name in the plot."""
+    """Points of one color in a scatter plot; color None is grey, without a name in the plot."""
 
     name: str
     points: Points
@@ -167,7 +167,7 @@ def draw_dot_plot(
 
 
 def draw_scatter_plot(groups: Sequence[PointGroup], *, label: str) -> Markup:
-    """Draw points without axes at equal scales, the name of each coloured group at its medoid."""
+    """Draw points without axes at equal scales, the name of each colored group at its medoid."""
     points = np.concatenate([group.points for group in groups])
     low, high = np.percentile(points, 0.5, axis=0), np.percentile(points, 99.5, axis=0)
     span = float(max((high - low).max(), 1e-9)) * 1.1

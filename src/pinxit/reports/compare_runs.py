@@ -22,8 +22,8 @@ def collect_metrics(runs: Sequence[Run]) -> dict[str, list[float | None]]:
     Raises UsageError for a run that is not evaluated.
     """
     metrics = [_get_metrics(run) for run in runs]
-    names = sort_metric_names(name for of_run in metrics for name in of_run)
-    return {name: [of_run.get(name) for of_run in metrics] for name in names}
+    names = sort_metric_names(name for run_metrics in metrics for name in run_metrics)
+    return {name: [run_metrics.get(name) for run_metrics in metrics] for name in names}
 
 
 def _get_metrics(run: Run) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""The data of a report: a run, its model, its images and what was measured of them."""
+"""The data of a report: a run, its model, its images, and measurements of them."""
 
 from __future__ import annotations
 

@@ -53,12 +53,12 @@ def encode_png_uri(array: np.ndarray) -> str:
 
 
 def add_alpha(pixels: np.ndarray) -> np.ndarray:
-    """Append an opaque alpha channel; grey images become 2 channels, colour images 4."""
+    """Append an opaque alpha channel; grey images become 2 channels, color images 4."""
     return np.concatenate([pixels, np.full_like(pixels[..., :1], 255)], axis=-1)
 
 
 def to_rgba(pixels: np.ndarray) -> np.ndarray:
-    """Convert grey or colour images `[..., c]` to opaque RGBA `[..., 4]`."""
+    """Convert grey or color images `[..., c]` to opaque RGBA `[..., 4]`."""
     rgb = np.repeat(pixels, 3, axis=-1) if pixels.shape[-1] == 1 else pixels
     return add_alpha(rgb)
 
@@ -94,7 +94,7 @@ def _resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 def make_error_map(original: np.ndarray, other: np.ndarray, full_scale: float) -> np.ndarray:
     """Return the absolute error, averaged over channels, as RGBA `[..., h, w, 4]`.
 
-    The colour is `ERROR_COLOR`; the opacity is proportional to the error and reaches 1 at
+    The color is `ERROR_COLOR`; the opacity is proportional to the error and reaches 1 at
     `full_scale` (in grey levels, 0 to 255).
     """
     error = np.abs(original.astype(np.float32) - other.astype(np.float32)).mean(-1)

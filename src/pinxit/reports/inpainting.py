@@ -15,7 +15,7 @@ MASK_RATIOS = (0.75, 0.85, 0.95)
 NUM_IMAGES = 8
 NUM_COMPLETIONS = 4  # of each image, from models that complete left to right
 
-Figure = tuple[str, InlineImage, str]  # title, images, mean squared error
+TitledFigure = tuple[str, InlineImage, str]  # title, images, mean squared error
 
 
 def inpainting(context: ReportContext) -> Section | None:
@@ -41,7 +41,7 @@ def inpainting(context: ReportContext) -> Section | None:
     return Section("inpainting", "Inpainting", values)
 
 
-def _inpaint_patches(model: CanComplete, images: Images) -> list[Figure]:
+def _inpaint_patches(model: CanComplete, images: Images) -> list[TitledFigure]:
     """One figure per mask ratio: masked images, completions, originals (He 2021, fig. 2)."""
     figures = []
     for ratio in MASK_RATIOS:
@@ -55,7 +55,7 @@ def _inpaint_patches(model: CanComplete, images: Images) -> list[Figure]:
     return figures
 
 
-def _inpaint_lower_half(model: CanComplete, images: Images) -> list[Figure]:
+def _inpaint_lower_half(model: CanComplete, images: Images) -> list[TitledFigure]:
     """The upper half of each image, several completions, the original (Chen 2020, fig. 1)."""
     images = images[: NUM_IMAGES // 2 * 2]
     mask = half_mask(images, "lower")

@@ -11,7 +11,13 @@ from jaxtyping import Float
 from pinxit.data.images import Images
 from pinxit.evaluation.latents import collapse_warnings
 from pinxit.models.protocols import CanEmbed, CanEncode
-from pinxit.reports.charts import PointGroup, draw_bar_chart, draw_dot_plot, draw_scatter_plot
+from pinxit.reports.charts import (
+    PointGroup,
+    Points,
+    draw_bar_chart,
+    draw_dot_plot,
+    draw_scatter_plot,
+)
 from pinxit.reports.context import ReportContext
 from pinxit.reports.formatting import format_number
 from pinxit.reports.images import InlineImage, inline_grid
@@ -34,8 +40,6 @@ MAX_COLORS = 10  # labels that have a color in the map
 PLANE_SIDE, SMALL_PLANE_SIDE = 13, 7  # images along a side of the decoded plane
 MAX_DIMS_OF_LARGE_PLANE = 3 * 64 * 64
 INACTIVE_COLOR = 9
-
-Points = Float[np.ndarray, "n 2"]
 
 
 # -- traversals ------------------------------------------------------------------------------------
@@ -115,7 +119,7 @@ def _draw_map(method: str, points: Points, images: Images) -> dict[str, object]:
     legend = [group for group in groups if group.color is not None]
     label = f"{len(points)} images by {method}"
     if legend:
-        label += ", coloured by label: " + ", ".join(group.name for group in legend)
+        label += ", colored by label: " + ", ".join(group.name for group in legend)
     return {"method": method, "chart": draw_scatter_plot(groups, label=label), "legend": legend}
 
 

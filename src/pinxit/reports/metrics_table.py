@@ -14,7 +14,7 @@ BETTER = {"higher": "higher is better", "lower": "lower is better", "near 1": "b
 
 
 @dataclass(frozen=True)
-class Row:
+class MetricRow:
     """One metric of the table."""
 
     group: str  # empty: same as the row above
@@ -42,13 +42,13 @@ def evaluation(context: ReportContext) -> Section | None:
     return Section("evaluation", "Evaluation", values)
 
 
-def _build_rows(group: str, names: list[str], metrics: Mapping[str, float]) -> list[Row]:
+def _build_rows(group: str, names: list[str], metrics: Mapping[str, float]) -> list[MetricRow]:
     return [_build_row(group if name == names[0] else "", name, metrics) for name in names]
 
 
-def _build_row(group: str, name: str, metrics: Mapping[str, float]) -> Row:
+def _build_row(group: str, name: str, metrics: Mapping[str, float]) -> MetricRow:
     metric, value, error = get_metric(name), metrics[name], metrics.get(f"{name}_error")
-    return Row(
+    return MetricRow(
         group,
         metric.title,
         format_number(value, 4 if abs(value) >= 10 else 3),

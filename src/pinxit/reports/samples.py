@@ -29,7 +29,7 @@ IMAGES_PER_LABEL = 8
 MAX_TRAINING_STEPS = 6  # rows of samples over the course of training
 IMAGES_PER_STEP = 12
 
-Row = tuple[str, InlineImage]  # a caption and the images of a row
+TitledRow = tuple[str, InlineImage]  # a caption and the images of a row
 
 
 def samples(context: ReportContext) -> Section | None:
@@ -55,7 +55,7 @@ def _choose_grid_size(pixels: np.ndarray) -> tuple[int, int]:
     return columns, min(columns * rows, len(pixels))
 
 
-def _sample_by_label(context: ReportContext) -> list[Row]:
+def _sample_by_label(context: ReportContext) -> list[TitledRow]:
     model = context.model
     if not isinstance(model, CanSample) or not is_label_conditional(model):
         return []
@@ -68,7 +68,7 @@ def _sample_by_label(context: ReportContext) -> list[Row]:
     return rows
 
 
-def _load_training_samples(context: ReportContext) -> list[Row]:
+def _load_training_samples(context: ReportContext) -> list[TitledRow]:
     """The grids `samples/step-*.png`, from the first to the last, in a geometric progression."""
     files = sorted(context.run.path.glob("samples/step-*.png"), key=_parse_step)
     if len(files) < 2:

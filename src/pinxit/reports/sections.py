@@ -66,7 +66,7 @@ def inline_row(images: Images, alt: str) -> InlineImage:
 
 
 def inline_shrunk(pixels: np.ndarray, alt: str) -> InlineImage:
-    """Embed one image `[h, w, c]`."""
+    """Embed one image `[h, w, c]`, resized where it exceeds `MAX_IMAGE_SIDE`."""
     small = shrink(pixels[None], MAX_IMAGE_SIDE)[0]
     return inline_image(to_rgba(small), alt, is_small(pixels))
 

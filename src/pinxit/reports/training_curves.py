@@ -23,7 +23,7 @@ NON_LOSS_COLUMNS = {
 }
 INITIAL_FRACTION = 0.04  # of training; its values may lie outside the chart
 
-Rows = list[dict[str, float]]
+MetricsRows = list[dict[str, float]]
 X_TITLES = {"images_seen": "images seen", "step": "step"}
 
 
@@ -57,7 +57,7 @@ def training_curves(context: ReportContext) -> Section | None:
     return Section("training_curves", "Training curves", values)
 
 
-def _select_loss_columns(rows: Rows) -> list[str]:
+def _select_loss_columns(rows: MetricsRows) -> list[str]:
     """The loss and its parts, without those that repeat the loss."""
     columns = list(dict.fromkeys(name for row in rows for name in row))
     return [
@@ -70,7 +70,7 @@ def _select_loss_columns(rows: Rows) -> list[str]:
     ]
 
 
-def _repeats_loss(rows: Rows, name: str) -> bool:
+def _repeats_loss(rows: MetricsRows, name: str) -> bool:
     """Whether a column is the loss, its negative (an ELBO), or the ELBO in another unit."""
     if name == "bits_per_dim":
         return True
@@ -79,7 +79,7 @@ def _repeats_loss(rows: Rows, name: str) -> bool:
     return name != "loss" and bool(close) and all(close)
 
 
-def _draw_loss(rows: Rows, name: str, x: str) -> CurveChart | None:
+def _draw_loss(rows: MetricsRows, name: str, x: str) -> CurveChart | None:
     """Training and validation values of a column."""
     curves = [
         _extract_curve(rows, name, x, "training", 0),
@@ -97,7 +97,7 @@ def _draw_loss(rows: Rows, name: str, x: str) -> CurveChart | None:
     return CurveChart(title, svg, inside, truncated)
 
 
-def _draw_learning_rate(rows: Rows, x: str) -> CurveChart | None:
+def _draw_learning_rate(rows: MetricsRows, x: str) -> CurveChart | None:
     curve = _extract_curve(rows, "learning_rate", x, "learning rate", 3)
     if len(curve.x) < 2:
         return None
@@ -105,7 +105,7 @@ def _draw_learning_rate(rows: Rows, x: str) -> CurveChart | None:
     return CurveChart("learning rate", svg, [])
 
 
-def _extract_curve(rows: Rows, column: str, x: str, name: str, color: int) -> Curve:
+def _extract_curve(rows: MetricsRows, column: str, x: str, name: str, color: int) -> Curve:
     points = [(row[x], row[column]) for row in rows if column in row and x in row]
     return Curve(name, [a for a, _ in points], [b for _, b in points], color)
 
