@@ -17,13 +17,14 @@ from pinxit.reports.compare_runs import (
     collect_metrics,
     plot_metric_by_option,
 )
-from pinxit.runs import Run
+from pinxit.runs import FORMAT, Run
 
 
 def make_evaluated_run(folder, ratio, **metrics):
     run = Run(folder)
     model = {"mask_ratio": ratio, "kind": "random"}
-    run.write("config.json", {"family": "vae", "model": model, "training": {"steps": 3}})
+    record = {"format": FORMAT, "family": "vae", "model": model, "training": {"steps": 3}}
+    run.write("config.json", record)
     if metrics:
         run.write("evaluation.json", {"metrics": metrics})
     return Run(folder)
