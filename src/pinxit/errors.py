@@ -1,4 +1,4 @@
-"""What pinxit raises. The text of an error is one or two lines: what is wrong, and what to do."""
+"""Errors of pinxit. Their text is one or two lines: what is wrong, and what to do."""
 
 from __future__ import annotations
 
@@ -7,54 +7,55 @@ from collections.abc import Iterable, Mapping
 
 
 class PinxitError(Exception):
-    """Something that could not be done; the command line exits with 1."""
+    """An operation failed. The command line exits with 1."""
 
     exit_code = 1
 
 
 class UsageError(PinxitError):
-    """Something that was asked for in the wrong way; the command line exits with 2."""
+    """An argument or an option is invalid. The command line exits with 2."""
 
     exit_code = 2
 
 
-NEAR = 0.65  # similarity from 0 to 1 above which a word is taken for a misspelt one
+MIN_SIMILARITY = 0.65  # from 0 to 1 (`difflib`): words above it count as misspellings
+MIN_PREFIX = 3  # letters of an abbreviated word
 
 
 def did_you_mean(word: str, known: Iterable[str], synonyms: Mapping[str, str] | None = None) -> str:
-    """Return ` Did you mean 'mnist'?`, or nothing if no known word is near."""
-    near = nearest(word, known, synonyms)
-    return f" Did you mean '{near}'?" if near else ""
+    """Return ` Did you mean 'mnist'?`, or "" where no known word is close."""
+    closest = find_closest(word, known, synonyms)
+    return f" Did you mean '{closest}'?" if closest else ""
 
 
-def nearest(
+def find_closest(
     word: str, known: Iterable[str], synonyms: Mapping[str, str] | None = None
 ) -> str | None:
-    """Return the known word that `word` most likely stands for; None if none is near.
+    """Return the known word that `word` most likely stands for, or None.
 
-    In this order: the same word but for case and hyphens, a synonym, the only word that begins so,
-    the most similar spelling.
+    In this order: the same word up to case and hyphens, a synonym, the only word that begins like
+    this, the most similar word.
     """
-    plain = {_plain(name): name for name in known}
-    word = word.lower()
-    if _plain(word) in plain:
-        return plain[_plain(word)]
-    meant = (synonyms or {}).get(word.replace("_", "-"))
-    if meant is not None and _plain(meant) in plain:
-        return plain[_plain(meant)]
-    longer = [name for key, name in plain.items() if key.startswith(_plain(word))]
-    if len(longer) == 1 and len(_plain(word)) >= 3:
-        return longer[0]
-    near = difflib.get_close_matches(_plain(word), plain, n=1, cutoff=NEAR)
-    return plain[near[0]] if near else None
+    by_normalized = {_normalize(name): name for name in known}
+    normalized = _normalize(word)
+    if normalized in by_normalized:
+        return by_normalized[normalized]
+    synonym = (synonyms or {}).get(word.lower().replace("_", "-"))
+    if synonym is not None and _normalize(synonym) in by_normalized:
+        return by_normalized[_normalize(synonym)]
+    completions = [name for key, name in by_normalized.items() if key.startswith(normalized)]
+    if len(completions) == 1 and len(normalized) >= MIN_PREFIX:
+        return completions[0]
+    similar = difflib.get_close_matches(normalized, by_normalized, n=1, cutoff=MIN_SIMILARITY)
+    return by_normalized[similar[0]] if similar else None
 
 
-def _plain(word: str) -> str:
+def _normalize(word: str) -> str:
     return word.lower().replace("-", "").replace("_", "")
 
 
 def check_keys(keys: Iterable[str], known: Iterable[str], owner: str) -> None:
-    """Raises UsageError for the first key that is not known, with the nearest known one."""
+    """Raises UsageError for the first key that is not known, with the closest known one."""
     known = list(known)
     for key in keys:
         if key not in known:

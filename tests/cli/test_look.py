@@ -1,7 +1,8 @@
-"""`pinxit look` and `pinxit sources`, as they are typed."""
+"""The commands `pinxit look` and `pinxit sources`."""
 
 from __future__ import annotations
 
+import io
 import json
 
 import numpy as np
@@ -26,7 +27,7 @@ def photos(tmp_path, monkeypatch):
     return root
 
 
-def test_look_tells_what_there_is_and_ends_with_the_path(photos, capsys):
+def test_look_describes_the_dataset_and_prints_the_path_last(photos, capsys):
     assert main(["look", "my photos"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "my photos: 8 images, 12 x 12, RGB"
@@ -39,19 +40,19 @@ def test_look_tells_what_there_is_and_ends_with_the_path(photos, capsys):
 
 def test_look_as_json(photos, capsys):
     assert main(["look", "my photos", "-n", "3", "-o", "out/s.png", "--json"]) == 0
-    known = json.loads(capsys.readouterr().out)
-    assert known["num_images"] == 8 == sum(known["splits"].values())
-    assert known["labels"] == {"a": 4, "b": 4}
-    assert known["skipped"] == [{"name": "a/bad.png", "reason": "the file is empty"}]
-    assert known["sheet"] == "out/s.png"
+    description = json.loads(capsys.readouterr().out)
+    assert description["num_images"] == 8 == sum(description["splits"].values())
+    assert description["labels"] == {"a": 4, "b": 4}
+    assert description["skipped"] == [{"name": "a/bad.png", "reason": "the file is empty"}]
+    assert description["sheet"] == "out/s.png"
     assert (photos.parent / "out" / "s.png").is_file()
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "text"),
+    ("arguments", "code", "text"),
     [
         (["look"], 2, "name the DATA to look at"),
-        (["look", "my photos", "--strict"], 1, "1 image of my photos left out: a/bad.png"),
+        (["look", "my photos", "--strict"], 1, "cannot read 1 file of my photos: a/bad.png"),
         (["look", "my photos", "-o", "a.jpg"], 2, "--out ends in .png"),
         (["look", "my photos", "-n", "0"], 2, "--num-images"),
         (["look", "my photos", "--size", "huge"], 2, "a size is '64'"),
@@ -60,19 +61,19 @@ def test_look_as_json(photos, capsys):
     ],
 )
 @pytest.mark.usefixtures("photos")
-def test_look_refuses_in_a_line(capsys, words, code, text):
-    assert main(words) == code
+def test_look_errors_are_one_line_without_a_traceback(capsys, arguments, code, text):
+    assert main(arguments) == code
     error = capsys.readouterr().err
     assert text in error
     assert "Traceback" not in error
 
 
-def test_look_at_files(photos, capsys):
+def test_look_accepts_several_files(photos, capsys):
     assert main(["look", str(photos / "a" / "0.png"), str(photos / "b" / "1.png")]) == 0
     assert "2 files: 2 images, 12 x 12" in capsys.readouterr().out
 
 
-def test_sources_lists_every_kind(capsys):
+def test_sources_lists_every_type(capsys):
     assert main(["sources"]) == 0
     table = capsys.readouterr().out
     for word in (
@@ -91,34 +92,33 @@ def test_sources_lists_every_kind(capsys):
     assert {"pattern", "description", "examples"} == set(json.loads(capsys.readouterr().out)[0])
 
 
-def images(n: int, **known) -> Images:
-    return Images(np.full((n, 8, 16, 1), 90, np.uint8), [f"d/{i}.png" for i in range(n)], **known)
+def images(count: int, **metadata) -> Images:
+    names = [f"d/{i}.png" for i in range(count)]
+    return Images(np.full((count, 8, 16, 1), 90, np.uint8), names, **metadata)
 
 
-def test_under_an_image_is_its_caption_else_its_label_else_its_name():
-    some = images(
+def test_a_cell_shows_the_caption_or_the_label_or_the_name():
+    three = images(
         3,
         labels=np.array([0, 0, -1]),
         label_names=("été",),
         captions={"en": ["one", "", ""], "fr": ["un", "", ""]},
     )
-    assert cell_texts(some) == ["one", "été", "2.png"]
-    assert cell_texts(some, "fr")[0] == "un"
+    assert cell_texts(three) == ["one", "été", "2.png"]
+    assert cell_texts(three, "fr")[0] == "un"
     with pytest.raises(UsageError, match="no captions in 'de'; there are: en, fr"):
-        cell_texts(some, "de")
+        cell_texts(three, "de")
 
 
-@pytest.mark.parametrize("n", [1, 2, 7, 64])
-def test_a_sheet_holds_every_image_enlarged(n):
-    import io
-
-    words = "a caption so long that it has to be broken and in the end cut off somewhere " * 3
-    sheet = Image.open(io.BytesIO(contact_sheet(images(n), [words, *["é"] * (n - 1)])))
-    shown = (np.asarray(sheet) == 90).all(-1).sum()
-    assert shown >= n * 8 * 16 * 36  # six times as large
-    assert shown < n * 8 * 16 * 36 * 1.05
+@pytest.mark.parametrize("count", [1, 2, 7, 64])
+def test_a_contact_sheet_shows_every_image_enlarged(count):
+    caption = "a caption so long that it has to be broken and in the end cut off somewhere " * 3
+    sheet = Image.open(io.BytesIO(contact_sheet(images(count), [caption, *["é"] * (count - 1)])))
+    num_grey_pixels = (np.asarray(sheet) == 90).all(-1).sum()
+    assert num_grey_pixels >= count * 8 * 16 * 36  # six times as large
+    assert num_grey_pixels < count * 8 * 16 * 36 * 1.05
 
 
-def test_what_is_shown_is_spread_over_all():
+def test_evenly_spaced_indices_include_both_ends():
     assert evenly_spaced_indices(5, 64).tolist() == [0, 1, 2, 3, 4]
     assert evenly_spaced_indices(100, 3).tolist() == [0, 50, 99]

@@ -1,4 +1,4 @@
-"""Bad input: each with a clear line, and nothing lost."""
+"""Bad input: files that cannot be read are skipped with a reason, other errors are clear."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from PIL import Image
 from pinxit.data.load import load_images
 from pinxit.data.sources import open_source
 from pinxit.errors import PinxitError, UsageError
-from tests.data.test_decode import encoded, forged_png
+from tests.data.test_decode import encode, png_with_false_size
 
 
 def noise(seed: int = 0, size: int = 16) -> Image.Image:
@@ -24,7 +24,7 @@ def noise(seed: int = 0, size: int = 16) -> Image.Image:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Three good images, to which a test adds what is bad."""
+    """Three good images; a test adds bad files."""
     root = tmp_path / "photos"
     root.mkdir()
     for i in range(3):
@@ -32,47 +32,47 @@ def folder(tmp_path: Path) -> Path:
     return root
 
 
-def load(folder: Path, **settings):
-    return load_images(str(folder), progress=False, **settings)
+def load(folder: Path, **options):
+    return load_images(str(folder), progress=False, **options)
 
 
-def reasons(folder: Path, **settings) -> dict[str, str]:
-    images = load(folder, **settings)
+def skip_reasons(folder: Path, **options) -> dict[str, str]:
+    images = load(folder, **options)
     assert len(images) == 3
     assert [name for name in images.names if "good" in name] == list(images.names)
-    return {left.name: left.reason for left in images.skipped}
+    return {file.name: file.reason for file in images.skipped}
 
 
 BAD = {
-    "half.png": (encoded(noise())[:300], "truncated"),
+    "half.png": (encode(noise())[:300], "truncated"),
     "nothing.png": (b"", "the file is empty"),
-    "words.jpg": (b"words, and nothing but words", "not an image, whatever its name says"),
-    "dot.png": (encoded(Image.new("RGB", (1, 1))), "1 x 1 pixels: too small"),
+    "words.jpg": (b"words, and nothing but words", "not an image, or of an unknown format"),
+    "dot.png": (encode(Image.new("RGB", (1, 1))), "1 x 1 pixels: too small"),
     "vast.png": (
-        forged_png(30_000, 30_000),
-        "900 megapixels, more than the 89 that are decoded",
+        png_with_false_size(30_000, 30_000),
+        "900 megapixels, more than the limit of 89",
     ),
     "phone.heic": (b"whatever", "HEIC is not supported; convert it to PNG or JPEG"),
 }
 
 
-def test_each_bad_file_is_named_with_its_reason_and_the_others_load(folder):
+def test_bad_files_are_skipped_with_a_reason_and_the_others_load(folder):
     for name, (content, _) in BAD.items():
         (folder / name).write_bytes(content)
-    assert reasons(folder) == {name: reason for name, (_, reason) in BAD.items()}
-    # and once more, from the cache
-    assert reasons(folder) == {name: reason for name, (_, reason) in BAD.items()}
+    assert skip_reasons(folder) == {name: reason for name, (_, reason) in BAD.items()}
+    # the second time from the cache
+    assert skip_reasons(folder) == {name: reason for name, (_, reason) in BAD.items()}
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_strict_makes_it_an_error(folder, name):
+def test_with_strict_a_bad_file_is_an_error(folder, name):
     (folder / name).write_bytes(BAD[name][0])
-    with pytest.raises(PinxitError, match=f"1 image of .* left out: {name}"):
+    with pytest.raises(PinxitError, match=f"cannot read 1 file of .*: {name}"):
         load(folder, strict=True)
 
 
-def test_what_can_be_converted_is_not_left_out(folder):
-    for seed, (name, image, options) in enumerate(
+def test_images_of_unusual_modes_are_converted(folder):
+    for seed, (name, image, save_options) in enumerate(
         [
             ("ink.jpg", noise(9).convert("CMYK"), {}),
             ("deep.png", Image.fromarray(np.full((16, 16), 40_000, np.uint16)), {}),
@@ -81,37 +81,37 @@ def test_what_can_be_converted_is_not_left_out(folder):
             ("moving.gif", noise(6), {"save_all": True, "append_images": [noise(5)]}),
         ]
     ):
-        image.save(folder / name, **options)
+        image.save(folder / name, **save_options)
         images = load(folder)
         assert len(images) == 4 + seed
         assert name in images.names
         assert images.skipped == ()
 
 
-def test_a_file_that_cannot_be_opened(folder, monkeypatch):
+def test_files_that_cannot_be_opened_are_skipped(folder, monkeypatch):
     noise(4).save(folder / "locked.png")
     (folder / "gone.png").symlink_to(folder / "nowhere.png")
     read = Path.read_bytes
 
-    def guarded(path: Path) -> bytes:
+    def read_unless_locked(path: Path) -> bytes:
         if path.name == "locked.png":
             raise PermissionError(13, "Permission denied", str(path))
         return read(path)
 
-    monkeypatch.setattr(Path, "read_bytes", guarded)
-    assert reasons(folder) == {
+    monkeypatch.setattr(Path, "read_bytes", read_unless_locked)
+    assert skip_reasons(folder) == {
         "gone.png": "cannot be opened: No such file or directory",
         "locked.png": "cannot be opened: Permission denied",
     }
 
 
-def test_a_folder_with_no_image(tmp_path):
+def test_a_folder_without_images_is_an_error(tmp_path):
     (tmp_path / "notes.txt").write_text("nothing here")
     with pytest.raises(UsageError, match=r"no images in .* \(\.png"):
         load(tmp_path)
 
 
-def test_a_folder_with_only_bad_images(tmp_path):
+def test_a_folder_with_only_bad_images_is_an_error(tmp_path):
     (tmp_path / "a.png").write_bytes(b"")
     (tmp_path / "b.png").write_bytes(b"words")
     with pytest.raises(PinxitError, match=r"no image of .* can be read: a.png \(the file is"):
@@ -120,7 +120,7 @@ def test_a_folder_with_only_bad_images(tmp_path):
         load(tmp_path, size=8, color="rgb")
 
 
-def test_captions_for_files_that_are_not_there(folder):
+def test_captions_of_missing_images_are_skipped(folder):
     (folder / "metadata.jsonl").write_text(
         '{"file_name": "good 0 é.png", "caption": "a cat"}\n'
         '{"file_name": "lost.png", "caption": "a dog"}\n'
@@ -128,7 +128,7 @@ def test_captions_for_files_that_are_not_there(folder):
         '{"caption": "of nothing"}\n'
     )
     (folder / "ghost.txt").write_text("a ghost")
-    assert reasons(folder) == {
+    assert skip_reasons(folder) == {
         "lost.png": "in the metadata, but the image does not exist",
         "metadata.jsonl, record 3": "not a record with a file_name",
         "metadata.jsonl, record 4": "not a record with a file_name",
@@ -137,38 +137,38 @@ def test_captions_for_files_that_are_not_there(folder):
     assert load(folder).captions == {"und": ["a cat", "", ""]}
 
 
-def test_captions_that_are_no_text(folder):
+def test_captions_that_are_not_utf8_are_skipped(folder):
     (folder / "good 1 é.txt").write_bytes(b"\xff\xfe\xfa")
-    assert reasons(folder) == {"good 1 é.txt": "the caption is not UTF-8 text"}
+    assert skip_reasons(folder) == {"good 1 é.txt": "the caption is not UTF-8 text"}
 
 
-def idx(count: int, side: int, content: bytes, magic: bytes = b"\0\0\x08\x03") -> bytes:
+def idx_bytes(count: int, side: int, content: bytes, magic: bytes = b"\0\0\x08\x03") -> bytes:
     return magic + struct.pack(">III", count, side, side) + content
 
 
 @pytest.mark.parametrize(
     ("content", "text"),
     [
-        (idx(5, 4, bytes(4 * 16)), "its header says 5 x 4 x 4 bytes, but 64 follow"),
-        (idx(3, 4, bytes(4 * 16)), "its header says 3 x 4 x 4 bytes, but 64 follow"),
-        (idx(2**32 - 1, 2**31, bytes(16)), "bytes, but 16 follow"),
-        (idx(0, 4, b""), "its header says 0 x 4 x 4 bytes"),
-        (idx(4, 4, bytes(64), b"\0\0\x0d\x03"), "type 13 with 3 dimensions"),
-        (idx(4, 4, bytes(64), b"\0\0\x08\x01"), "type 8 with 1 dimensions"),
-        (idx(4, 4, bytes(64), b"PK\x08\x03"), "is not an IDX file"),
+        (idx_bytes(5, 4, bytes(4 * 16)), "its header says 5 x 4 x 4 bytes, but 64 follow"),
+        (idx_bytes(3, 4, bytes(4 * 16)), "its header says 3 x 4 x 4 bytes, but 64 follow"),
+        (idx_bytes(2**32 - 1, 2**31, bytes(16)), "bytes, but 16 follow"),
+        (idx_bytes(0, 4, b""), "its header says 0 x 4 x 4 bytes"),
+        (idx_bytes(4, 4, bytes(64), b"\0\0\x0d\x03"), "type 13 with 3 dimensions"),
+        (idx_bytes(4, 4, bytes(64), b"\0\0\x08\x01"), "type 8 with 1 dimensions"),
+        (idx_bytes(4, 4, bytes(64), b"PK\x08\x03"), "is not an IDX file"),
         (b"\0\0", "is not an IDX file"),
     ],
     ids=["short", "long", "huge", "empty", "type", "dimensions", "magic", "cut"],
 )
-def test_an_idx_file_whose_header_lies(tmp_path, content, text):
+def test_an_idx_file_that_contradicts_its_header_is_an_error(tmp_path, content, text):
     (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(content))
     with pytest.raises(PinxitError, match=text):
         load(tmp_path)
 
 
-def test_an_idx_file_that_is_cut_off_and_labels_that_do_not_fit(tmp_path):
+def test_a_truncated_idx_file_and_labels_of_another_number_are_errors(tmp_path):
     file = tmp_path / "train-images-idx3-ubyte.gz"
-    whole = gzip.compress(idx(4, 4, np.random.default_rng(0).bytes(64)))
+    whole = gzip.compress(idx_bytes(4, 4, np.random.default_rng(0).bytes(64)))
     file.write_bytes(whole[:40])
     with pytest.raises(PinxitError, match="is truncated or damaged; download it again"):
         load(tmp_path)
@@ -179,7 +179,7 @@ def test_an_idx_file_that_is_cut_off_and_labels_that_do_not_fit(tmp_path):
         load(tmp_path)
 
 
-def test_a_parquet_without_images(tmp_path):
+def test_a_parquet_file_without_images_is_an_error(tmp_path):
     file = tmp_path / "table.parquet"
     pq.write_table(pa.table({"name": ["a"], "label": [1]}), file)
     with pytest.raises(PinxitError, match=r"has no column `image` .* it has: name, label"):
@@ -189,26 +189,26 @@ def test_a_parquet_without_images(tmp_path):
         load(file)
 
 
-def test_a_parquet_row_that_names_a_file_elsewhere_is_not_followed(tmp_path):
+def test_a_parquet_row_cannot_read_a_file_outside_its_folder(tmp_path):
     noise().save(tmp_path / "secret.png")
-    inside = tmp_path / "set"
-    inside.mkdir()
-    noise(1).save(inside / "own.png")
+    folder = tmp_path / "set"
+    folder.mkdir()
+    noise(1).save(folder / "own.png")
     image = pa.array(
         [{"bytes": None, "path": p} for p in ("own.png", "../secret.png")]
         + [{"bytes": None, "path": None}],
         pa.struct([("bytes", pa.binary()), ("path", pa.string())]),
     )
-    pq.write_table(pa.table({"image": image}), inside / "x.parquet")
-    images = load(inside / "x.parquet")
+    pq.write_table(pa.table({"image": image}), folder / "x.parquet")
+    images = load(folder / "x.parquet")
     assert list(images.names) == ["own.png"]
-    assert [left.reason for left in images.skipped] == [
+    assert [file.reason for file in images.skipped] == [
         "names a file outside the folder of the Parquet file",
         "the row has no image",
     ]
 
 
-def test_arrays_that_are_no_images(tmp_path):
+def test_arrays_that_are_not_images_are_errors(tmp_path):
     file = tmp_path / "a.npz"
     for arrays, text in [
         ({"faces": np.zeros((2, 4, 4), np.uint8)}, "has no array `images`; it has: faces"),
@@ -229,7 +229,7 @@ def test_arrays_that_are_no_images(tmp_path):
         load(file)
 
 
-def test_an_unknown_name_suggests_the_near_one():
+def test_an_unknown_source_suggests_the_closest_name():
     with pytest.raises(UsageError, match=r"no source 'mnits'.* Did you mean 'mnist'\? See: pinxit"):
         open_source("mnits")
     with pytest.raises(
@@ -238,14 +238,14 @@ def test_an_unknown_name_suggests_the_near_one():
         open_source("qqqq")
 
 
-def test_a_file_of_no_known_kind(tmp_path):
+def test_a_file_of_an_unknown_type_is_an_error(tmp_path):
     file = tmp_path / "film.mp4"
     file.write_bytes(b"0")
     with pytest.raises(UsageError, match=r"is not an image and contains none that pinxit reads"):
         open_source(file)
 
 
-def test_several_files_must_be_there_and_be_images(tmp_path, folder):
+def test_several_files_must_be_existing_images(tmp_path, folder):
     good = next(folder.iterdir())
     with pytest.raises(UsageError, match=r"absent.png does not exist"):
         load_images([good, tmp_path / "absent.png"])
@@ -254,22 +254,22 @@ def test_several_files_must_be_there_and_be_images(tmp_path, folder):
 
 
 @pytest.mark.parametrize(
-    ("settings", "text"),
+    ("options", "text"),
     [
         ({"size": "big"}, "a size is '64'"),
-        ({"size": 0}, "sides of 4 to 4,096 pixels, not 0 x 0"),
-        ({"size": "8x99999"}, "sides of 4 to 4,096"),
+        ({"size": 0}, "must be 4 to 4,096 pixels, not 0 x 0"),
+        ({"size": "8x99999"}, "must be 4 to 4,096"),
         ({"fit": "stretch"}, "fit is 'crop' or 'pad'"),
         ({"color": "sepia"}, "color is 'auto', 'grey' or 'rgb'"),
         ({"limit": 0}, "1 or more, not 0"),
     ],
 )
-def test_settings_that_mean_nothing(folder, settings, text):
+def test_invalid_options_are_errors(folder, options, text):
     with pytest.raises(UsageError, match=text):
-        load(folder, **settings)
+        load(folder, **options)
 
 
-def test_more_than_is_kept_names_the_ways_out(folder, monkeypatch):
+def test_a_source_that_is_too_large_suggests_smaller_options(folder, monkeypatch):
     monkeypatch.setattr("pinxit.data.load.MAX_BYTES", 1_000)
-    with pytest.raises(PinxitError, match=r"A smaller --size or a --limit takes less"):
+    with pytest.raises(PinxitError, match=r"Use a smaller --size or a --limit"):
         load(folder)

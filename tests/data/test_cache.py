@@ -1,7 +1,8 @@
-"""The cache: found again, never stale, never half."""
+"""The cache: images are found again, and are never stale or incomplete."""
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -30,154 +31,180 @@ def folder(tmp_path: Path, monkeypatch) -> Path:
 
 
 @pytest.fixture
-def decode_all(monkeypatch) -> list[str]:
-    """The sources that were decoded, rather than found in the cache."""
-    seen = []
+def decode_log(monkeypatch) -> list[str]:
+    """The names of the sources that were decoded, rather than loaded from the cache."""
+    sources = []
     read = load._read
 
-    def counted(source, *rest):
-        seen.append(source.name)
+    def count_reads(source, *rest):
+        sources.append(source.name)
         return read(source, *rest)
 
-    monkeypatch.setattr(load, "_read", counted)
-    return seen
+    monkeypatch.setattr(load, "_read", count_reads)
+    return sources
 
 
-def again(folder, **settings):
-    return load.load_images(str(folder), progress=False, **settings)
+def load_folder(folder, **options):
+    return load.load_images(str(folder), progress=False, **options)
 
 
-def test_the_second_time_is_a_memory_map_of_the_first(folder, decode_all):
-    first, second = again(folder), again(folder)
-    assert len(decode_all) == 1
+def test_the_second_load_is_a_memory_map_of_the_first(folder, decode_log):
+    first, second = load_folder(folder), load_folder(folder)
+    assert len(decode_log) == 1
     assert isinstance(second.pixels, np.memmap)
     assert second.fingerprint == first.fingerprint
     assert (second.pixels == first.pixels).all()
     assert list(second.names) == [f"{i:02d}.bmp" for i in range(12)]
-    plain = again(folder, cache=False)
+    plain = load_folder(folder, cache=False)
     assert (plain.pixels == second.pixels).all()
     assert plain.fingerprint == second.fingerprint
 
 
-def test_settings_are_kept_apart(folder, decode_all):
-    for settings_ in ({}, {"size": 4}, {"color": "rgb"}, {"fit": "pad"}, {"limit": 5}):
-        again(folder, **settings_)
-    assert len(decode_all) == 5
-    again(folder, limit=5)
-    assert len(decode_all) == 5
-    again(folder, limit=5, data_seed=1)
-    assert len(decode_all) == 6
+def test_each_combination_of_options_is_cached_separately(folder, decode_log):
+    for options in ({}, {"size": 4}, {"color": "rgb"}, {"fit": "pad"}, {"limit": 5}):
+        load_folder(folder, **options)
+    assert len(decode_log) == 5
+    load_folder(folder, limit=5)
+    assert len(decode_log) == 5
+    load_folder(folder, limit=5, data_seed=1)
+    assert len(decode_log) == 6
 
 
 @pytest.mark.parametrize("hashed", [True, False])
-def test_a_changed_file_is_noticed_though_size_and_time_are_the_same(
-    folder, decode_all, hashed, monkeypatch
+def test_a_changed_file_of_the_same_size_and_time_is_read_again(
+    folder, decode_log, hashed, monkeypatch
 ):
     if not hashed:
         monkeypatch.setattr(records, "MAX_HASHED_BYTES", 0)
-    before = again(folder)
+    before = load_folder(folder)
     file = folder / "03.bmp"
     stat = file.stat()
     Image.new("RGB", (8, 8), (200, 0, 0)).save(file)
     os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     assert (file.stat().st_size, file.stat().st_mtime_ns) == (stat.st_size, stat.st_mtime_ns)
-    after = again(folder)
-    assert len(decode_all) == 2
+    after = load_folder(folder)
+    assert len(decode_log) == 2
     assert (after.pixels[3] == [200, 0, 0]).all()
     assert after.fingerprint != before.fingerprint
 
 
-def test_a_file_added_removed_or_renamed_is_noticed(folder, decode_all):
-    again(folder)
+def test_added_removed_and_renamed_files_change_the_cached_images(folder, decode_log):
+    load_folder(folder)
     Image.new("RGB", (8, 8)).save(folder / "new.bmp")
-    assert len(again(folder)) == 13
+    assert len(load_folder(folder)) == 13
     (folder / "new.bmp").unlink()
-    assert len(again(folder)) == 12
-    assert len(decode_all) == 2  # what it was before is known already
+    assert len(load_folder(folder)) == 12
+    assert len(decode_log) == 2  # the earlier state is still cached
     (folder / "00.bmp").rename(folder / "zero.bmp")
-    assert "zero.bmp" in again(folder).names
+    assert "zero.bmp" in load_folder(folder).names
     (folder / "01.txt").write_text("a caption")
-    assert again(folder).captions["und"][0] == "a caption"
+    assert load_folder(folder).captions["und"][0] == "a caption"
 
 
 @settings(deadline=None, max_examples=50)
 @given(st.binary(min_size=1, max_size=64), st.data())
-def test_any_byte_that_changes_changes_the_key(content, data):
+def test_every_changed_byte_changes_the_hash_of_the_files(content, data):
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
         file = root / "a"
         file.write_bytes(content)
         before = hash_files(root, [file])
         assert hash_files(root, [file]) == before
-        at = data.draw(st.integers(0, len(content) - 1))
+        index = data.draw(st.integers(0, len(content) - 1))
         changed = bytearray(content)
-        changed[at] ^= data.draw(st.integers(1, 255))
+        changed[index] ^= data.draw(st.integers(1, 255))
         file.write_bytes(changed)
         assert hash_files(root, [file]) != before
 
 
-@pytest.mark.parametrize("damage", ["facts.json", "pixels.npy", "splits.npy"])
+@pytest.mark.parametrize("damage", ["info.json", "pixels.npy", "splits.npy"])
 @pytest.mark.parametrize("how", ["removed", "cut"])
-def test_a_damaged_cache_is_made_anew(folder, decode_all, damage, how):
-    whole = np.array(again(folder).pixels)
+def test_a_damaged_cache_folder_is_rebuilt(folder, decode_log, damage, how):
+    whole = np.array(load_folder(folder).pixels)
     file = next(cache.cache_dir().glob(f"*/{damage}"))
     file.unlink() if how == "removed" else file.write_bytes(file.read_bytes()[:-20])
-    assert (again(folder).pixels == whole).all()
-    assert len(decode_all) == 2
-    again(folder)
-    assert len(decode_all) == 2
+    assert (load_folder(folder).pixels == whole).all()
+    assert len(decode_log) == 2
+    load_folder(folder)
+    assert len(decode_log) == 2
 
 
-def test_a_failure_leaves_nothing_behind(folder, monkeypatch):
+KEYS = ["names", "has_labels", "label_names", "captions", "fingerprint", "skipped", "notes"]
+
+
+@pytest.mark.parametrize("content", [*KEYS, "[]", "{}", '{"names": 3}', "not JSON"])
+def test_a_cache_folder_of_another_format_is_rebuilt(folder, decode_log, content):
+    pixels = np.array(load_folder(folder).pixels)
+    file = next(cache.cache_dir().glob("*/info.json"))
+    info = json.loads(file.read_text())
+    if content in info:
+        content = json.dumps({key: value for key, value in info.items() if key != content})
+    file.write_text(content)
+    assert (load_folder(folder).pixels == pixels).all()
+    assert len(decode_log) == 2
+    load_folder(folder)
+    assert len(decode_log) == 2
+
+
+@pytest.mark.parametrize("array", ["pixels", "splits"])
+def test_a_cache_folder_with_arrays_of_another_length_is_rebuilt(folder, decode_log, array):
+    images = load_folder(folder)
+    file = next(cache.cache_dir().glob(f"*/{array}.npy"))
+    np.save(file, np.array(getattr(images, array)[:5]))
+    assert len(load_folder(folder)) == 12
+    assert len(decode_log) == 2
+
+
+def test_a_failed_load_leaves_no_files(folder, monkeypatch):
     def fail(*_):
         raise RuntimeError("killed")
 
     monkeypatch.setattr(load, "_fingerprint", fail)
     with pytest.raises(RuntimeError):
-        again(folder)
+        load_folder(folder)
     assert list(cache.cache_dir().iterdir()) == []
 
 
-def test_folders_of_killed_processes_are_swept(folder):
+def test_stale_temporary_folders_are_removed(folder):
     stale = cache.cache_dir() / ".old.x.part"
     stale.mkdir(parents=True)
     fresh = cache.cache_dir() / ".new.x.part"
     fresh.mkdir()
     os.utime(stale, (0, 0))
-    again(folder)
+    load_folder(folder)
     assert not stale.exists()
     assert fresh.exists()
 
 
-def test_a_cache_that_cannot_be_written_says_what_to_do(folder, tmp_path, monkeypatch):
+def test_the_error_for_an_unwritable_cache_names_the_variable_to_set(folder, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("PINXIT_CACHE", str(tmp_path / "file" / "cache"))
-    with pytest.raises(PinxitError, match="PINXIT_CACHE may name another folder"):
-        again(folder)
+    with pytest.raises(PinxitError, match="Set PINXIT_CACHE to another folder"):
+        load_folder(folder)
 
 
-def test_a_full_disk_is_told_before(folder, monkeypatch):
-    monkeypatch.setattr(cache.shutil, "disk_usage", lambda _: Free())
-    with pytest.raises(PinxitError, match=r"A smaller --size or a --limit"):
-        again(folder)
+def test_a_full_disk_is_an_error_before_decoding(folder, monkeypatch):
+    monkeypatch.setattr(cache.shutil, "disk_usage", lambda _: FullDisk())
+    with pytest.raises(PinxitError, match=r"Use a smaller --size or a --limit"):
+        load_folder(folder)
 
 
-class Free:
+class FullDisk:
     free = 100
 
 
-def test_two_processes_at_once_both_get_the_images(folder):
+def test_concurrent_processes_load_the_same_images(folder):
     code = (
         "import sys, pinxit; p = pinxit.load_images(sys.argv[1]);"
         "print(p.fingerprint, len(p), 'torch' in sys.modules)"
     )
-    running = [
+    processes = [
         subprocess.Popen(
             [sys.executable, "-c", code, str(folder)], stdout=subprocess.PIPE, text=True
         )
         for _ in range(3)
     ]
-    said = {process.communicate(timeout=60)[0] for process in running}
-    assert len(said) == 1
-    assert said.pop().split()[1:] == ["12", "False"]  # and torch was not imported
+    outputs = {process.communicate(timeout=60)[0] for process in processes}
+    assert len(outputs) == 1
+    assert outputs.pop().split()[1:] == ["12", "False"]  # torch was not imported
     assert len(list(cache.cache_dir().iterdir())) == 1

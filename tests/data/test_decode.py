@@ -1,4 +1,4 @@
-"""One image's bytes to pixels: every kind of file, held against what it must look like."""
+"""Decoding of one image: every format and mode is compared with known pixels."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from PIL import Image
 from pinxit.data.decode import UnreadableImage, decode, ignore_pillow_warnings, is_grey, read_size
 
 
-def encoded(image: Image.Image, kind: str = "PNG", **options) -> bytes:
+def encode(image: Image.Image, format_: str = "PNG", **options) -> bytes:
     with io.BytesIO() as file:
-        image.save(file, kind, **options)
+        image.save(file, format_, **options)
         return file.getvalue()
 
 
-def pixels_of(content: bytes, height: int, width: int, channels: int = 3, fit="crop"):
+def decode_bytes(content: bytes, height: int, width: int, channels: int = 3, fit="crop"):
     return decode(lambda: content, height, width, channels, fit)
 
 
-def forged_png(width: int, height: int) -> bytes:
-    """A PNG whose header claims a size that nothing behind it backs."""
+def png_with_false_size(width: int, height: int) -> bytes:
+    """Return a PNG whose header states a size that its data does not have."""
 
-    def chunk(kind: bytes, data: bytes) -> bytes:
+    def chunk(name: bytes, data: bytes) -> bytes:
         return (
-            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+            struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
         )
 
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
@@ -42,9 +42,9 @@ def forged_png(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + body
 
 
-def reason(content: bytes) -> str:
+def unreadable_reason(content: bytes) -> str:
     with ignore_pillow_warnings(), pytest.raises(UnreadableImage) as error:
-        pixels_of(content, 8, 8)
+        decode_bytes(content, 8, 8)
     return str(error.value)
 
 
@@ -53,42 +53,51 @@ two_sides = st.tuples(st.integers(2, 20), st.integers(2, 20))
 
 @settings(deadline=None, max_examples=40)
 @given(two_sides.flatmap(lambda s: arrays(np.uint8, (*s, 3))))
-def test_a_colour_png_of_the_wanted_size_comes_back_bit_for_bit(pixels):
-    content = encoded(Image.fromarray(pixels))
-    assert (pixels_of(content, *pixels.shape) == pixels).all()
+def test_a_color_png_of_the_requested_size_is_decoded_exactly(pixels):
+    content = encode(Image.fromarray(pixels))
+    assert (decode_bytes(content, *pixels.shape) == pixels).all()
     assert read_size(lambda: content) == pixels.shape[:2]
 
 
 @settings(deadline=None, max_examples=40)
 @given(two_sides.flatmap(lambda s: arrays(np.uint8, s)))
-def test_a_grey_png_comes_back_bit_for_bit_in_one_channel_and_in_three(pixels):
-    content = encoded(Image.fromarray(pixels))
+def test_a_grey_png_is_decoded_exactly_to_one_and_to_three_channels(pixels):
+    content = encode(Image.fromarray(pixels))
     height, width = pixels.shape
-    assert (pixels_of(content, height, width, 1)[..., 0] == pixels).all()
-    assert (pixels_of(content, height, width, 3) == pixels[..., None]).all()
+    assert (decode_bytes(content, height, width, 1)[..., 0] == pixels).all()
+    assert (decode_bytes(content, height, width, 3) == pixels[..., None]).all()
 
 
-@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF"])
-def test_every_format_is_read(kind):
+@pytest.mark.parametrize("format_", ["PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF"])
+def test_every_format_is_decoded(format_):
     flat = Image.new("RGB", (12, 10), (200, 40, 90))
-    shown = pixels_of(encoded(flat, kind), 10, 12)
+    shown = decode_bytes(encode(flat, format_), 10, 12)
     assert abs(shown.astype(int) - [200, 40, 90]).max() <= 4
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_an_orientation_tag_turns_the_pixels(orientation):
-    # where the top left quarter of the stored image is seen, by tag (EXIF 2.3, 4.6.4 A)
-    seen = {1: (0, 0), 2: (0, 1), 3: (1, 1), 4: (1, 0), 5: (0, 0), 6: (0, 1), 7: (1, 1), 8: (1, 0)}
-    load_cached = np.zeros((32, 48), np.uint8)
-    load_cached[:16, :24] = 255
+def test_exif_orientation_is_applied(orientation):
+    # where the top left quarter of the stored image is shown, by tag (EXIF 2.3, 4.6.4 A)
+    bright = {
+        1: (0, 0),
+        2: (0, 1),
+        3: (1, 1),
+        4: (1, 0),
+        5: (0, 0),
+        6: (0, 1),
+        7: (1, 1),
+        8: (1, 0),
+    }
+    stored = np.zeros((32, 48), np.uint8)
+    stored[:16, :24] = 255
     exif = Image.Exif()
     exif[0x0112] = orientation
-    content = encoded(Image.fromarray(load_cached), "JPEG", exif=exif, quality=95)
+    content = encode(Image.fromarray(stored), "JPEG", exif=exif, quality=95)
     height, width = (48, 32) if orientation >= 5 else (32, 48)
     assert read_size(lambda: content) == (height, width)
-    shown = pixels_of(content, height, width, 1)[..., 0]
+    shown = decode_bytes(content, height, width, 1)[..., 0]
     quarters = shown.reshape(2, height // 2, 2, width // 2).mean((1, 3))
-    assert np.unravel_index(quarters.argmax(), (2, 2)) == seen[orientation]
+    assert np.unravel_index(quarters.argmax(), (2, 2)) == bright[orientation]
     assert quarters.max() > 240
     assert np.sort(quarters.ravel())[-2] < 15
 
@@ -97,109 +106,112 @@ def test_alpha_is_composited_on_white():
     rgba = np.zeros((4, 4, 4), np.uint8)
     rgba[..., 0], rgba[:2, :, 3] = 200, 255
     rgba[2:, :2, 3] = 51  # a fifth
-    shown = pixels_of(encoded(Image.fromarray(rgba)), 4, 4)
+    shown = decode_bytes(encode(Image.fromarray(rgba)), 4, 4)
     assert (shown[0, 0] == [200, 0, 0]).all()
     assert (shown[3, 3] == [255, 255, 255]).all()
     assert abs(shown[3, 0].astype(int) - [244, 204, 204]).max() <= 1
 
 
-def test_a_palette_with_transparency_shows_white_where_it_is_clear():
+def test_transparent_palette_entries_become_white():
     image = Image.new("P", (4, 4), 0)
     image.putpalette([255, 0, 0, 0, 0, 255])
     image.putpixel((0, 0), 1)
-    shown = pixels_of(encoded(image, transparency=0), 4, 4)
+    shown = decode_bytes(encode(image, transparency=0), 4, 4)
     assert (shown[0, 0] == [0, 0, 255]).all()
     assert (shown[1:] == 255).all()
 
 
 def test_cmyk_becomes_rgb():
-    shown = pixels_of(encoded(Image.new("CMYK", (8, 8), (0, 255, 255, 0)), "JPEG"), 8, 8)
+    shown = decode_bytes(encode(Image.new("CMYK", (8, 8), (0, 255, 255, 0)), "JPEG"), 8, 8)
     assert shown[..., 0].min() > 230
     assert shown[..., 1:].max() < 60
 
 
-def test_sixteen_bit_grey_is_scaled_not_clipped():
+def test_16_bit_grey_is_scaled_to_8_bits():
     values = np.linspace(0, 65_535, 64).astype(np.uint16).reshape(8, 8)
-    shown = pixels_of(encoded(Image.fromarray(values)), 8, 8, 1)[..., 0]
+    shown = decode_bytes(encode(Image.fromarray(values)), 8, 8, 1)[..., 0]
     assert (shown == np.rint(values / 257)).all()
 
 
 @pytest.mark.parametrize(("top", "dtype"), [(1.0, np.float32), (255.0, np.float32)])
-def test_a_float_tiff_is_read_by_its_range(top, dtype):
+def test_a_float_tiff_is_scaled_by_its_range(top, dtype):
     values = np.linspace(0, top, 16, dtype=dtype).reshape(4, 4)
-    shown = pixels_of(encoded(Image.fromarray(values), "TIFF"), 4, 4, 1)[..., 0]
+    shown = decode_bytes(encode(Image.fromarray(values), "TIFF"), 4, 4, 1)[..., 0]
     assert (shown == np.rint(values * (255 / top))).all()
 
 
-def test_of_an_animation_the_first_frame_is_taken():
-    frames = [Image.new("RGB", (6, 6), colour) for colour in ("red", "blue", "lime")]
-    content = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
-    assert (pixels_of(content, 6, 6) == [255, 0, 0]).all()
+def test_the_first_frame_of_an_animation_is_decoded():
+    frames = [Image.new("RGB", (6, 6), color) for color in ("red", "blue", "lime")]
+    content = encode(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    assert (decode_bytes(content, 6, 6) == [255, 0, 0]).all()
 
 
-def test_crop_keeps_the_middle_and_pad_keeps_all():
+def test_crop_keeps_the_middle_and_pad_keeps_the_whole_image():
     wide = np.zeros((10, 30, 3), np.uint8)
     wide[:, 10:20] = 255
-    content = encoded(Image.fromarray(wide))
-    assert (pixels_of(content, 10, 10) == 255).all()
-    padded = pixels_of(content, 30, 30, 1, "pad")[..., 0]
+    content = encode(Image.fromarray(wide))
+    assert (decode_bytes(content, 10, 10) == 255).all()
+    padded = decode_bytes(content, 30, 30, 1, "pad")[..., 0]
     assert (padded[10:20, 10:20] == 255).all()
-    assert padded.sum() == 255 * 100  # what fills is the corners' black
+    assert padded.sum() == 255 * 100  # filled with the black of the corners
 
 
 @pytest.mark.parametrize(("height", "width"), [(4, 4), (64, 64), (7, 13)])
 @pytest.mark.parametrize("fit", ["crop", "pad"])
-def test_a_flat_image_stays_flat_at_any_size(height, width, fit):
-    content = encoded(Image.new("RGB", (33, 21), (10, 120, 240)))
-    assert (pixels_of(content, height, width, 3, fit) == [10, 120, 240]).all()
+def test_an_image_of_one_color_stays_so_at_any_size(height, width, fit):
+    content = encode(Image.new("RGB", (33, 21), (10, 120, 240)))
+    assert (decode_bytes(content, height, width, 3, fit) == [10, 120, 240]).all()
 
 
-def test_a_large_jpeg_reduced_while_decoding_looks_like_one_reduced_after():
+def test_reducing_a_jpeg_while_decoding_is_close_to_resizing_it_afterwards():
     y, x = np.mgrid[0:800, 0:1000]
     smooth = np.stack([x / 4, y / 4, (x + y) / 8], -1).astype(np.uint8)
     image = Image.fromarray(smooth)
     slow = np.asarray(image.crop((100, 0, 900, 800)).resize((32, 32), Image.Resampling.LANCZOS))
-    quick = pixels_of(encoded(image, "JPEG", quality=95), 32, 32)
+    quick = decode_bytes(encode(image, "JPEG", quality=95), 32, 32)
     assert abs(quick.astype(int) - slow).max() <= 4
 
 
-def test_grey_is_told_from_colour():
+def test_grey_images_are_detected():
     grey = np.random.default_rng(0).integers(0, 255, (9, 9, 1), dtype=np.uint8).repeat(3, 2)
     assert is_grey(grey)
-    assert is_grey(pixels_of(encoded(Image.fromarray(grey), "JPEG"), 9, 9))
+    assert is_grey(decode_bytes(encode(Image.fromarray(grey), "JPEG"), 9, 9))
     grey[4, 4] = (100, 110, 100)
     assert not is_grey(grey)
 
 
-def test_what_is_no_image_says_so():
-    whole = encoded(
+def test_unreadable_images_have_a_reason():
+    whole = encode(
         Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 40, 3), np.uint8))
     )
-    assert reason(b"") == "the file is empty"
-    assert reason(b"these are words, not an image") == "not an image, whatever its name says"
-    assert reason(whole[: len(whole) // 2]) == "truncated"
-    assert reason(encoded(Image.new("RGB", (1, 1)))) == "1 x 1 pixels: too small"
-    assert "too small" in reason(encoded(Image.new("RGB", (900, 1))))
+    assert unreadable_reason(b"") == "the file is empty"
+    assert (
+        unreadable_reason(b"these are words, not an image")
+        == "not an image, or of an unknown format"
+    )
+    assert unreadable_reason(whole[: len(whole) // 2]) == "truncated"
+    assert unreadable_reason(encode(Image.new("RGB", (1, 1)))) == "1 x 1 pixels: too small"
+    assert "too small" in unreadable_reason(encode(Image.new("RGB", (900, 1))))
 
 
 @pytest.mark.parametrize("side", [9_999, 30_000, 2_000_000])
-def test_an_absurd_size_is_refused_from_its_header(side):
-    content = forged_png(side, side)
+def test_a_huge_image_is_rejected_from_its_header(side):
+    content = png_with_false_size(side, side)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    begun = time.monotonic()
-    text = reason(content)
-    assert "megapixels, more than the 89 that are decoded" in text
+    start = time.monotonic()
+    text = unreadable_reason(content)
+    assert "megapixels, more than the limit of 89" in text
     assert f"{side * side / 1e6:,.0f} megapixels" in text
-    assert time.monotonic() - begun < 1
+    assert time.monotonic() - start < 1
     # kilobytes; the smallest of the three would take 300,000
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000
 
 
 @settings(deadline=None, max_examples=60)
 @given(st.integers(8, 400), st.integers(0, 255), st.sampled_from(["PNG", "JPEG", "GIF", "WEBP"]))
-def test_damage_anywhere_gives_pixels_or_a_reason_and_never_another_error(at, value, kind):
+def test_a_damaged_file_gives_pixels_or_an_unreadable_image_error(index, value, format_):
     noise = np.random.default_rng(1).integers(0, 255, (16, 16, 3), np.uint8)
-    content = bytearray(encoded(Image.fromarray(noise), kind))
-    content[at % len(content)] = value
+    content = bytearray(encode(Image.fromarray(noise), format_))
+    content[index % len(content)] = value
     with ignore_pillow_warnings(), contextlib.suppress(UnreadableImage):
-        assert pixels_of(bytes(content), 8, 8).shape == (8, 8, 3)
+        assert decode_bytes(bytes(content), 8, 8).shape == (8, 8, 3)

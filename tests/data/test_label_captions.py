@@ -24,24 +24,26 @@ south-east = { en = "bottom right" }
 """
 
 
-def uncaptioned_blobs(count: int):
+def blobs_without_captions(count: int):
     return dataclasses.replace(blobs(count), captions={})
 
 
-def labeled_blobs(*names: str):
+def blobs_with_labels(*names: str):
     labels = np.arange(-1, len(names), dtype=np.int64)
-    return dataclasses.replace(uncaptioned_blobs(len(labels)), labels=labels, label_names=names)
+    return dataclasses.replace(
+        blobs_without_captions(len(labels)), labels=labels, label_names=names
+    )
 
 
 def test_built_in_captions_have_the_right_articles():
-    captions = captions_from_labels(labeled_blobs(*FASHION_MNIST_LABELS)).captions
+    captions = captions_from_labels(blobs_with_labels(*FASHION_MNIST_LABELS)).captions
     assert captions["en"][8] == "a photo of a sneaker"
     assert captions["fr"][8] == "une photo d'une basket"
     assert captions["en"][10] == "a photo of an ankle boot"
     assert captions["en"][0] == captions["fr"][0] == "", "an image without a label"
-    captions = captions_from_labels(labeled_blobs("bird", "frog")).captions
+    captions = captions_from_labels(blobs_with_labels("bird", "frog")).captions
     assert captions["fr"][1:] == ["une photo d'un oiseau", "une photo d'une grenouille"]
-    captions = captions_from_labels(labeled_blobs(*map(str, range(10)))).captions
+    captions = captions_from_labels(blobs_with_labels(*map(str, range(10)))).captions
     assert captions["en"][4] == "a handwritten three"
     assert captions["fr"][4] == "un trois écrit à la main"
 
@@ -49,7 +51,7 @@ def test_built_in_captions_have_the_right_articles():
 def test_captions_from_a_file_of_templates(tmp_path):
     file = tmp_path / "labels.toml"
     file.write_text(CUSTOM_TEMPLATES)
-    images = uncaptioned_blobs(4)
+    images = blobs_without_captions(4)
     captions = captions_from_labels(images, file).captions
     positions = ["top left", "top right", "bottom left", "bottom right"]
     assert list(captions["en"]) == [f"a blob in the {positions[k]}" for k in images.labels]
@@ -71,6 +73,6 @@ def test_existing_captions_are_kept():
 
 def test_missing_labels_or_templates_are_errors():
     with pytest.raises(UsageError, match="neither captions nor labels"):
-        captions_from_labels(dataclasses.replace(uncaptioned_blobs(2), labels=None))
+        captions_from_labels(dataclasses.replace(blobs_without_captions(2), labels=None))
     with pytest.raises(UsageError, match="no built-in captions for the labels north-west"):
-        captions_from_labels(uncaptioned_blobs(2))
+        captions_from_labels(blobs_without_captions(2))

@@ -1,4 +1,4 @@
-"""What `load_images` chooses, and what it keeps."""
+"""`load_images`: the size, color and limit it chooses, and the metadata it keeps."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from PIL import Image
 
 import pinxit
 from pinxit.data.labels import index_labels
-from pinxit.data.load import _unique, load_images
+from pinxit.data.load import _make_unique, load_images
 from pinxit.data.records import Record
 from pinxit.data.sizes import choose_size, parse_size
 
@@ -34,7 +34,7 @@ def load(source, **settings):
     return load_images(source, progress=False, **settings)
 
 
-def test_images_are_given_back_as_they_are():
+def test_loading_images_returns_them_unchanged():
     digits = load("digits")
     assert pinxit.load_images(digits, size=99) is digits
 
@@ -43,20 +43,20 @@ def test_images_of_one_size_keep_it(folder):
     assert load(folder([(20, 30)] * 3)).pixels.shape == (3, 20, 30, 3)
 
 
-def test_images_of_many_sizes_get_one_and_it_is_said(folder, capsys):
+def test_images_of_several_sizes_are_resized_with_a_note(folder, capsys):
     root = folder([(90, 50), (50, 80), (110, 45)])
     images = load_images(root)
     assert images.pixels.shape == (3, 32, 32, 3)
     assert images.notes == (
-        "images from 80 x 50 to 45 x 110: made 32 x 32; --size chooses another",
+        "images from 80 x 50 to 45 x 110 are resized to 32 x 32; choose another size with --size",
     )
-    assert "made 32 x 32" in capsys.readouterr().err
+    assert "resized to 32 x 32" in capsys.readouterr().err
     assert load(root, size="48x24").pixels.shape == (3, 24, 48, 3)
     assert load(root, size=48).notes == ()
 
 
 @pytest.mark.parametrize(
-    ("found", "chosen"),
+    ("sizes", "chosen"),
     [
         ([(256, 200)], (256, 200)),
         ([(300, 300)], (64, 64)),
@@ -64,16 +64,16 @@ def test_images_of_many_sizes_get_one_and_it_is_said(folder, capsys):
         ([(3, 3), (4, 4)], (8, 8)),
     ],
 )
-def test_sizes_that_are_chosen(found, chosen):
-    assert choose_size(found)[0] == chosen
+def test_the_default_size_is_chosen_from_the_images(sizes, chosen):
+    assert choose_size(sizes)[0] == chosen
 
 
 @given(st.integers(4, 4096), st.integers(4, 4096))
-def test_a_size_is_read_as_it_is_written(height, width):
+def test_parse_size_reads_width_x_height(height, width):
     assert parse_size(f"{width}x{height}") == (height, width) == parse_size((height, width))
 
 
-def test_grey_is_chosen_where_all_are_grey(folder, tmp_path):
+def test_grey_is_chosen_if_all_images_are_grey(folder, tmp_path):
     root = folder([(8, 8)] * 4, grey=True)
     assert load(root).channels == 1
     assert load(root, color="rgb").channels == 3
@@ -82,7 +82,7 @@ def test_grey_is_chosen_where_all_are_grey(folder, tmp_path):
     assert load(root, color="grey").channels == 1
 
 
-def test_a_split_does_not_depend_on_size_colour_or_limit(folder):
+def test_splits_do_not_depend_on_size_color_or_limit(folder):
     root = folder([(8, 8)] * 60)
     whole = load(root)
     known = dict(zip(whole.names, whole.splits.tolist(), strict=True))
@@ -91,7 +91,7 @@ def test_a_split_does_not_depend_on_size_colour_or_limit(folder):
         assert dict(zip(other.names, other.splits.tolist(), strict=True)).items() <= known.items()
 
 
-def test_a_limit_takes_some_by_seed_and_more_of_the_same(folder):
+def test_a_limit_selects_by_seed_and_a_larger_one_adds_images(folder):
     root = folder([(8, 8)] * 40)
     ten, twenty = load(root, limit=10), load(root, limit=20)
     assert len(ten) == 10
@@ -101,7 +101,7 @@ def test_a_limit_takes_some_by_seed_and_more_of_the_same(folder):
     assert len(load(root, limit=999)) == 40
 
 
-def test_the_order_and_what_is_known_hold_whatever_is_left_out(folder, tmp_path):
+def test_names_captions_and_pixels_match_when_images_are_skipped(folder, tmp_path):
     root = folder([(8, 8)] * 300)
     bad = [0, 63, 64, 199, 299]
     for i in bad:
@@ -112,7 +112,7 @@ def test_the_order_and_what_is_known_hold_whatever_is_left_out(folder, tmp_path)
     good = [i for i in range(300) if i not in bad]
     assert list(images.names) == [f"{i:04d}.png" for i in good]
     assert images.captions["und"] == [f"number {i}" for i in good]
-    assert [left.name for left in images.skipped] == [f"{i:04d}.png" for i in bad]
+    assert [file.name for file in images.skipped] == [f"{i:04d}.png" for i in bad]
     for row, i in ((0, 1), (100, good[100]), (294, 298)):
         expected = np.random.default_rng(i).integers(0, 256, (8, 8, 3), np.uint8)
         assert (images.pixels[row] == expected).all()
@@ -122,13 +122,13 @@ def records(*labels):
     return [Record(str(i), bytes, *label) for i, label in enumerate(labels)]
 
 
-def test_labels_are_numbered():
+def test_labels_are_mapped_to_class_indices():
     assert index_labels(records((None,), (None,))) == (None, ())
     labels, names = index_labels(records(("b",), (None,), ("a",)))
     assert (labels.tolist(), names) == ([1, -1, 0], ("a", "b"))
     labels, names = index_labels(records(("10",), ("9",)))
     assert (labels.tolist(), names) == ([1, 0], ("9", "10"))
-    # a class without images keeps its place; one without a name is called by its number
+    # a class without images keeps its index; one without a name is named by its number
     labels, names = index_labels(records(("cow", 3), (None, 1), (None, -1)))
     assert (labels.tolist(), names) == ([3, 1, -1], ("0", "1", "2", "cow"))
     labels, names = index_labels(records((None, 5_000), (None, 70)))
@@ -136,8 +136,8 @@ def test_labels_are_numbered():
 
 
 @given(st.lists(st.sampled_from(["a", "a#2", "b"]), max_size=8))
-def test_names_become_unique_and_the_first_keeps_its_own(names):
-    unique = _unique(list(names))
+def test_duplicate_names_are_made_unique_and_the_first_keeps_its_name(names):
+    unique = _make_unique(list(names))
     assert len(set(unique)) == len(unique)
     assert set(names) <= set(unique)
 

@@ -1,4 +1,4 @@
-"""Every source, each written here as others write it, and read back."""
+"""Every type of source: files are written in its format, loaded and compared."""
 
 from __future__ import annotations
 
@@ -14,19 +14,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
 
 from pinxit.data.images import SPLITS
 from pinxit.data.load import load_images
-from pinxit.data.scenes import scene as scenes
 from pinxit.data.sources import hub, list_source_types, open_source
 from pinxit.errors import PinxitError, UsageError
-from tests.data.test_decode import encoded
+from tests.data.test_decode import encode
 
-random = np.random.default_rng(0)
-TWELVE = random.integers(0, 256, (12, 6, 6, 3), dtype=np.uint8)
+rng = np.random.default_rng(0)
+TWELVE = rng.integers(0, 256, (12, 6, 6, 3), dtype=np.uint8)
 GREY = np.ascontiguousarray(TWELVE[..., 0])
 
 
@@ -34,21 +31,21 @@ def load(source, **settings):
     return load_images(source, progress=False, **settings)
 
 
-def png(i: int) -> bytes:
-    return encoded(Image.fromarray(TWELVE[i]))
+def png_bytes(i: int) -> bytes:
+    return encode(Image.fromarray(TWELVE[i]))
 
 
-def put(root: Path, name: str, i: int) -> None:
+def save_png(root: Path, name: str, i: int) -> None:
     (root / name).parent.mkdir(parents=True, exist_ok=True)
-    (root / name).write_bytes(png(i))
+    (root / name).write_bytes(png_bytes(i))
 
 
-def label_of(images, name: str) -> str | None:
+def label_name(images, name: str) -> str | None:
     label = int(images.labels[list(images.names).index(name)])
     return None if label < 0 else images.label_names[label]
 
 
-def split_of(images) -> list[str]:
+def split_names(images) -> list[str]:
     return [SPLITS[i] for i in images.splits]
 
 
@@ -56,10 +53,10 @@ def split_of(images) -> list[str]:
 
 
 def test_subfolders_are_labels(tmp_path):
-    put(tmp_path, "cats/a b.png", 0)
-    put(tmp_path, "été/b.png", 1)
-    put(tmp_path, "loose.png", 2)
-    put(tmp_path, ".hidden/c.png", 3)
+    save_png(tmp_path, "cats/a b.png", 0)
+    save_png(tmp_path, "été/b.png", 1)
+    save_png(tmp_path, "loose.png", 2)
+    save_png(tmp_path, ".hidden/c.png", 3)
     images = load(str(tmp_path))
     assert list(images.names) == ["loose.png", "cats/a b.png", "été/b.png"]
     assert images.label_names == ("cats", "été")
@@ -67,20 +64,20 @@ def test_subfolders_are_labels(tmp_path):
     assert (images.pixels == TWELVE[[2, 0, 1]]).all()
 
 
-def test_one_subfolder_is_no_label_and_numbers_count_as_numbers(tmp_path):
-    put(tmp_path / "one", "images/a.png", 0)
+def test_a_single_subfolder_is_no_label_and_numeric_labels_are_sorted_as_numbers(tmp_path):
+    save_png(tmp_path / "one", "images/a.png", 0)
     assert load(str(tmp_path / "one")).labels is None
     for i in range(11):
-        put(tmp_path / "many", f"{i}/x.png", i)
+        save_png(tmp_path / "many", f"{i}/x.png", i)
     assert load(str(tmp_path / "many")).label_names == tuple(str(i) for i in range(11))
 
 
-def test_topmost_folders_can_be_the_splits(tmp_path):
+def test_top_level_folders_can_be_splits(tmp_path):
     for i, name in enumerate(["train/a/1", "train/b/2", "val/a/3", "test/a/4", "test/b/5"]):
-        put(tmp_path, f"{name}.png", i)
+        save_png(tmp_path, f"{name}.png", i)
     images = load(str(tmp_path))
     assert images.label_names == ("a", "b")
-    assert dict(zip(images.names, split_of(images), strict=True)) == {
+    assert dict(zip(images.names, split_names(images), strict=True)) == {
         "train/a/1.png": "train",
         "train/b/2.png": "train",
         "val/a/3.png": "validation",
@@ -89,9 +86,9 @@ def test_topmost_folders_can_be_the_splits(tmp_path):
     }
 
 
-def test_captions_beside_and_in_metadata(tmp_path):
+def test_captions_are_read_from_text_files_and_metadata(tmp_path):
     for i in range(4):
-        put(tmp_path, f"{i}.png", i)
+        save_png(tmp_path, f"{i}.png", i)
     (tmp_path / "0.txt").write_text("\ufeffa red\n  house \n")
     (tmp_path / "1.en.txt").write_text("a cat")
     (tmp_path / "1.fr.txt").write_text("un chat")
@@ -106,21 +103,21 @@ def test_captions_beside_and_in_metadata(tmp_path):
         "fr": ["", "un chat", "un chien", ""],
         "und": ["a red house", "", "", "a tree"],
     }
-    assert [label_of(images, f"{i}.png") for i in range(4)] == [None, None, "pet", "plant"]
-    assert split_of(images)[3] == "test"
+    assert [label_name(images, f"{i}.png") for i in range(4)] == [None, None, "pet", "plant"]
+    assert split_names(images)[3] == "test"
     assert images.skipped == ()
 
 
-def test_metadata_csv_in_a_subfolder_names_files_from_there(tmp_path):
-    put(tmp_path, "train/a b.png", 0)
+def test_file_names_in_metadata_csv_are_relative_to_its_folder(tmp_path):
+    save_png(tmp_path, "train/a b.png", 0)
     with (tmp_path / "train" / "metadata.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerows([["file_name", "caption"], ["a b.png", 'a "quoted", caption']])
     assert load(str(tmp_path)).captions == {"und": ['a "quoted", caption']}
 
 
-def test_a_name_that_is_no_unicode(tmp_path):
-    (tmp_path / "caf\udce9.png").write_bytes(png(0))
+def test_file_names_need_not_be_valid_unicode(tmp_path):
+    (tmp_path / "caf\udce9.png").write_bytes(png_bytes(0))
     (tmp_path / "b\udce9.png").write_bytes(b"")
     for _ in range(2):  # decoded, then from the cache
         images = load_images(str(tmp_path))
@@ -128,15 +125,15 @@ def test_a_name_that_is_no_unicode(tmp_path):
         assert images.skipped[0].name == "b\udce9.png"
 
 
-def test_files_one_by_one(tmp_path):
+def test_image_files_are_loaded_in_the_given_order(tmp_path):
     for i in range(2):
-        put(tmp_path, f"{i}.png", i)
+        save_png(tmp_path, f"{i}.png", i)
     both = load([tmp_path / "1.png", str(tmp_path / "0.png")])
     assert (both.pixels == TWELVE[[1, 0]]).all()
     assert both.source == "2 files"
-    one = load(tmp_path / "0.png")
-    assert (one.pixels == TWELVE[:1]).all()
-    assert split_of(one) == ["train"]
+    single = load(tmp_path / "0.png")
+    assert (single.pixels == TWELVE[:1]).all()
+    assert split_names(single) == ["train"]
 
 
 # -- arrays -----------------------------------------------------------------------------------
@@ -147,20 +144,20 @@ def idx_bytes(values: np.ndarray) -> bytes:
     return head + values.tobytes()
 
 
-@pytest.mark.parametrize("zipped", [True, False])
-def test_an_idx_folder(tmp_path, zipped):
+@pytest.mark.parametrize("compressed", [True, False])
+def test_a_folder_of_idx_files(tmp_path, compressed):
     labels = np.arange(12, dtype=np.uint8) % 3
     for part, rows in (("train", slice(8)), ("t10k", slice(8, 12))):
         for kind, values in (("images-idx3", GREY[rows]), ("labels-idx1", labels[rows])):
             content = idx_bytes(values)
-            name = f"{part}-{kind}-ubyte" + (".gz" if zipped else "")
-            (tmp_path / name).write_bytes(gzip.compress(content) if zipped else content)
+            name = f"{part}-{kind}-ubyte" + (".gz" if compressed else "")
+            (tmp_path / name).write_bytes(gzip.compress(content) if compressed else content)
     images = load(str(tmp_path))
-    order = [*range(8, 12), *range(8)]  # t10k is before train
+    order = [*range(8, 12), *range(8)]  # t10k sorts before train
     assert (images.pixels[..., 0] == GREY[order]).all()
     assert images.labels.tolist() == labels[order].tolist()
-    assert split_of(images)[:4] == ["test"] * 4
-    assert "test" not in split_of(images)[4:]
+    assert split_names(images)[:4] == ["test"] * 4
+    assert "test" not in split_names(images)[4:]
     assert images.names[0] == "t10k-00000"
 
 
@@ -179,7 +176,7 @@ def test_an_idx_folder(tmp_path, zipped):
     ],
     ids=["rgb", "grey", "1", "first", "unit", "float", "16", "int", "bool"],
 )
-def test_arrays_in_any_usual_form(tmp_path, images, expected):
+def test_arrays_of_any_usual_shape_type_and_range(tmp_path, images, expected):
     np.save(tmp_path / "a.npy", images)
     images = load(str(tmp_path / "a.npy"))
     assert (images.pixels == expected).all()
@@ -188,15 +185,15 @@ def test_arrays_in_any_usual_form(tmp_path, images, expected):
 def test_npz_with_labels_splits_and_captions(tmp_path):
     split = np.array(["train"] * 8 + ["validation"] * 2 + ["test"] * 2)
     labels = np.arange(12) % 4
-    words = np.array([f"number {i}" for i in range(12)])
-    np.savez(tmp_path / "a.npz", images=GREY, labels=labels, split=split, caption_en=words)
+    texts = np.array([f"number {i}" for i in range(12)])
+    np.savez(tmp_path / "a.npz", images=GREY, labels=labels, split=split, caption_en=texts)
     images = load(str(tmp_path / "a.npz"))
-    assert split_of(images) == split.tolist()
+    assert split_names(images) == split.tolist()
     assert images.labels.tolist() == labels.tolist()
-    assert images.captions == {"en": words.tolist()}
+    assert images.captions == {"en": texts.tolist()}
 
 
-def test_npz_as_keras_has_it(tmp_path):
+def test_npz_in_the_format_of_keras(tmp_path):
     np.savez(
         tmp_path / "k.npz",
         x_train=GREY[:9],
@@ -205,12 +202,12 @@ def test_npz_as_keras_has_it(tmp_path):
         y_test=[0, 1, 2],
     )
     images = load(str(tmp_path / "k.npz"))
-    assert split_of(images)[9:] == ["test"] * 3
+    assert split_names(images)[9:] == ["test"] * 3
     assert images.labels.tolist() == [*range(9), 0, 1, 2]
     assert (images.pixels[..., 0] == GREY).all()
 
 
-def test_what_images_save_is_read_back(tmp_path):
+def test_saved_images_can_be_loaded(tmp_path):
     first = load("digits", limit=20)
     first.save(tmp_path / "d.npy")
     assert (load(str(tmp_path / "d.npy")).pixels == first.pixels).all()
@@ -221,10 +218,10 @@ def test_what_images_save_is_read_back(tmp_path):
 
 def image_column(rows) -> pa.Array:
     kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
-    return pa.array([{"bytes": png(i), "path": f"{i}.png"} for i in rows], kind)
+    return pa.array([{"bytes": png_bytes(i), "path": f"{i}.png"} for i in rows], kind)
 
 
-def test_a_parquet_with_all_that_it_may_have(tmp_path):
+def test_a_parquet_file_with_every_column(tmp_path):
     table = pa.table(
         {
             "image": image_column(range(12)),
@@ -241,31 +238,33 @@ def test_a_parquet_with_all_that_it_may_have(tmp_path):
     assert images.label_names == ("ant", "bee", "cow")
     assert images.labels.tolist() == [i % 3 for i in range(12)]
     assert images.captions["fr"][7] == "image 7"
-    assert split_of(images)[10:] == ["test", "test"]
+    assert split_names(images)[10:] == ["test", "test"]
     assert images.names[3] == "3.png"
 
 
-def test_a_folder_of_parquet_as_the_hub_writes_it(tmp_path):
+def test_a_folder_of_parquet_files_from_the_hub(tmp_path):
     features = {"label": {"names": ["no", "yes"], "_type": "ClassLabel"}}
-    told = {"huggingface": json.dumps({"info": {"features": features}})}
+    schema_metadata = {"huggingface": json.dumps({"info": {"features": features}})}
     (tmp_path / "data").mkdir()
     for name, rows in (("train-00000-of-00001", range(8)), ("test-00000-of-00001", range(8, 12))):
         table = pa.table({"img": image_column(rows), "label": [i % 2 for i in rows]})
-        pq.write_table(table.replace_schema_metadata(told), tmp_path / "data" / f"{name}.parquet")
+        pq.write_table(
+            table.replace_schema_metadata(schema_metadata), tmp_path / "data" / f"{name}.parquet"
+        )
     images = load(str(tmp_path))
     assert images.label_names == ("no", "yes")
-    assert split_of(images)[:4] == ["test"] * 4  # files in the order of their names
+    assert split_names(images)[:4] == ["test"] * 4  # files are sorted by name
     assert (images.pixels == TWELVE[[8, 9, 10, 11, *range(8)]]).all()
 
 
-def test_a_parquet_among_images_does_not_hide_them(tmp_path):
-    put(tmp_path, "cats/a.png", 0)
+def test_a_parquet_file_in_a_folder_of_images_is_ignored(tmp_path):
+    save_png(tmp_path, "cats/a.png", 0)
     pq.write_table(pa.table({"vector": [[0.5, 1.0]]}), tmp_path / "embeddings.parquet")
     assert list(load(str(tmp_path)).names) == ["cats/a.png"]
 
 
-def test_a_parquet_of_plain_bytes(tmp_path):
-    pq.write_table(pa.table({"image": [png(i) for i in range(3)]}), tmp_path / "a.parquet")
+def test_a_parquet_file_with_a_column_of_bytes(tmp_path):
+    pq.write_table(pa.table({"image": [png_bytes(i) for i in range(3)]}), tmp_path / "a.parquet")
     images = load(str(tmp_path / "a.parquet"))
     assert (images.pixels == TWELVE[:3]).all()
     assert len(set(images.names)) == 3
@@ -283,17 +282,17 @@ def test_webdataset_shards(tmp_path):
     write_shard(
         tmp_path / "train-0000.tar",
         {
-            "000.png": png(0),
+            "000.png": png_bytes(0),
             "000.cls": b"1",
             "000.txt": b"a cat",
             "001.json": b'{"label": 0, "caption_fr": "un chien"}',
-            "001.png": png(1),
+            "001.png": png_bytes(1),
             "sub/002.fr.txt": "un \u00e9l\u00e9phant".encode(),
-            "sub/002.png": png(2),
+            "sub/002.png": png_bytes(2),
             "003.txt": b"no image here",
         },
     )
-    write_shard(tmp_path / "test-0000.tar", {"000.png": png(3)})
+    write_shard(tmp_path / "test-0000.tar", {"000.png": png_bytes(3)})
     images = load(str(tmp_path))
     assert list(images.names) == [
         "test-0000/000",
@@ -307,14 +306,14 @@ def test_webdataset_shards(tmp_path):
         "fr": ["", "", "un chien", "un éléphant"],
         "und": ["", "a cat", "", ""],
     }
-    assert split_of(images)[0] == "test"
+    assert split_names(images)[0] == "test"
 
 
-def test_a_shard_that_is_cut_off_gives_what_it_has(tmp_path):
+def test_a_truncated_shard_gives_its_complete_images(tmp_path):
     shard = tmp_path / "a.tar"
-    write_shard(shard, {f"{i}.bmp": encoded(Image.fromarray(TWELVE[i]), "BMP") for i in range(4)})
+    write_shard(shard, {f"{i}.bmp": encode(Image.fromarray(TWELVE[i]), "BMP") for i in range(4)})
     with shard.open("r+b") as file:
-        file.truncate(512 * 2 * 3 + 512 + 40)  # each is a header and a block; the last is cut
+        file.truncate(512 * 2 * 3 + 512 + 40)  # each is a header and a block; the last is truncated
     images = load(str(shard))
     assert (images.pixels == TWELVE[:3]).all()
     assert [file.reason for file in images.skipped] == ["the shard is truncated here"]
@@ -337,7 +336,7 @@ def no_network(monkeypatch, tmp_path):
 
 
 @pytest.mark.usefixtures("no_network")
-def test_the_hub_without_network():
+def test_a_hub_dataset_without_network_is_an_error():
     with pytest.raises(PinxitError, match=r"^hf:nobody/nothing cannot be downloaded: there"):
         load("hf:nobody/nothing")
     with pytest.raises(UsageError, match=r"hf:owner/name or hf:owner/name:split, not 'hf:nobody'"):
@@ -345,7 +344,7 @@ def test_the_hub_without_network():
 
 
 @pytest.mark.usefixtures("no_network")
-def test_a_name_without_network_says_both_ways(monkeypatch):
+def test_a_missing_named_dataset_names_the_folder_and_the_hub(monkeypatch):
     monkeypatch.delenv("PINXIT_DATA", raising=False)
     with pytest.raises(PinxitError, match=r"PINXIT_DATA names, or .*datasets/ylecun/mnist"):
         load("mnist")
@@ -353,7 +352,7 @@ def test_a_name_without_network_says_both_ways(monkeypatch):
         load("omniglot")
 
 
-def test_a_set_from_the_hub(monkeypatch):
+def test_a_hub_dataset_is_downloaded_once_per_revision(monkeypatch):
     import datasets
 
     features = datasets.Features(
@@ -361,10 +360,10 @@ def test_a_set_from_the_hub(monkeypatch):
         | {"x": datasets.Value("int64"), "caption_fr": datasets.Value("string")}
     )
 
-    def part(rows):
+    def dataset_of(rows):
         return datasets.Dataset.from_dict(
             {
-                "img": [{"bytes": png(i), "path": None} for i in rows],
+                "img": [{"bytes": png_bytes(i), "path": None} for i in rows],
                 "label": [i % 2 for i in rows],
                 "x": list(rows),
                 "caption_fr": [f"image {i}" for i in rows],
@@ -372,12 +371,14 @@ def test_a_set_from_the_hub(monkeypatch):
             features=features,
         )
 
-    whole = datasets.DatasetDict({"train": part(range(9)), "test": part(range(9, 12))})
-    asked = []
+    dataset = datasets.DatasetDict(
+        {"train": dataset_of(range(9)), "test": dataset_of(range(9, 12))}
+    )
+    downloads = []
 
     def load_dataset(name, split=None):
-        asked.append((name, split))
-        return whole[split] if split else whole
+        downloads.append((name, split))
+        return dataset[split] if split else dataset
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
     monkeypatch.setattr(hub, "_fetch_revision", lambda name: "abc")
@@ -385,17 +386,17 @@ def test_a_set_from_the_hub(monkeypatch):
     assert (images.pixels == TWELVE).all()
     assert images.label_names == ("no", "yes")
     assert images.captions["fr"][4] == "image 4"
-    assert split_of(images)[9:] == ["test"] * 3
+    assert split_names(images)[9:] == ["test"] * 3
     assert len(load("hf:some/set:test")) == 3
-    monkeypatch.setattr(hub, "_fetch_revision", lambda name: None)  # the network is gone
+    monkeypatch.setattr(hub, "_fetch_revision", lambda name: None)  # no network
     assert len(load("hf:some/set")) == 12
-    assert asked == [("some/set", None), ("some/set", "test")]
-    monkeypatch.setattr(hub, "_fetch_revision", lambda name: "def")  # and the set has changed
+    assert downloads == [("some/set", None), ("some/set", "test")]
+    monkeypatch.setattr(hub, "_fetch_revision", lambda name: "def")  # the dataset has changed
     load("hf:some/set")
-    assert len(asked) == 3
+    assert len(downloads) == 3
 
 
-def test_names_are_looked_for_under_pinxit_data(monkeypatch, tmp_path, capsys):
+def test_names_are_files_and_folders_in_pinxit_data(monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("PINXIT_DATA", str(tmp_path / "sets"))
     (tmp_path / "sets" / "fashion-mnist").mkdir(parents=True)
     for kind, values in (("images-idx3", GREY[:2]), ("labels-idx1", np.array([9, 0], np.uint8))):
@@ -407,80 +408,39 @@ def test_names_are_looked_for_under_pinxit_data(monkeypatch, tmp_path, capsys):
     assert len(load("own")) == 12
     with pytest.raises(UsageError, match="Did you mean 'own'"):
         load("owm")
-    # a folder of a known name goes by its path
+    # a folder with the name of a dataset is opened by its path
     monkeypatch.chdir(tmp_path)
-    put(tmp_path, "own/a.png", 0)
+    save_png(tmp_path, "own/a.png", 0)
     assert len(load("own")) == 12
     assert "for the folder type ./own" in capsys.readouterr().err
     assert len(load("./own")) == len(load("own/")) == len(load(Path("own"))) == 1
 
 
-def test_digits_need_nothing():
+def test_digits_come_with_scikit_learn():
     digits = load("digits")
     assert digits.pixels.shape == (1797, 8, 8, 1)
     assert digits.pixels.max() == 255
     assert set(np.unique(digits.pixels)) == {round(i * 255 / 16) for i in range(17)}
     assert digits.label_names == tuple("0123456789")
-    assert set(split_of(digits)) == set(SPLITS)
+    assert set(split_names(digits)) == set(SPLITS)
 
 
 # -- shapes -------------------------------------------------------------------------------------
 
 
-def test_shapes_are_the_same_for_a_seed_whatever_the_count_and_size():
-    few, many = load("shapes:5", data_seed=3), load("shapes:9", data_seed=3)
-    assert (few.pixels == many.pixels[:5]).all()
-    assert few.captions["fr"] == many.captions["fr"][:5]
-    assert (load("shapes:5", data_seed=4).pixels != few.pixels).any()
+def test_shapes_depend_on_the_seed_but_not_on_count_or_size():
+    five, nine = load("shapes:5", data_seed=3), load("shapes:9", data_seed=3)
+    assert (five.pixels == nine.pixels[:5]).all()
+    assert five.captions["fr"] == nine.captions["fr"][:5]
+    assert (load("shapes:5", data_seed=4).pixels != five.pixels).any()
     large = load("shapes:5", data_seed=3, size=128)
     assert large.pixels.shape == (5, 128, 128, 3)
     halved = large.pixels.reshape(5, 64, 2, 64, 2, 3).mean((2, 4))
-    assert abs(halved - few.pixels).mean() < 2
+    assert abs(halved - five.pixels).mean() < 2
     assert load("shapes:3", size="96x64").pixels.shape == (3, 64, 96, 3)
 
 
-@given(st.integers(0, 10_000), st.integers(0, 10_000))
-def test_a_scene_is_what_its_caption_says(seed, number):
-    scene = scenes.random_scene(seed, number)
-    assert scene == scenes.scene_from_name(f"shapes-{seed}-{number:06d}")
-    captions = scene.captions()
-    for thing in scene.objects:
-        assert thing.english in captions["en"]
-        assert thing.french in captions["fr"]
-        assert 0 < thing.x < 1
-        assert 0 < thing.y < 1
-    if " above " in captions["en"]:
-        assert scene.objects[0].y < scene.objects[1].y
-        assert " au-dessus d'un" in captions["fr"]
-    if " to the right of " in captions["en"]:
-        assert scene.objects[0].x > scene.objects[1].x
-        assert " à droite d'un" in captions["fr"]
-    for one in scene.objects:
-        for other in scene.objects:
-            reach = scenes.SIZES[one.size][2] + scenes.SIZES[other.size][2]
-            apart = max(abs(one.x - other.x), abs(one.y - other.y))
-            assert one is other or apart >= reach
-
-
-def test_french_agrees():
-    french = scenes.SceneObject("star", "green", "small", (0, 0), 0.1, 0.1)
-    assert french.french == "une petite étoile verte"
-    assert scenes.Scene((french,)).captions()["fr"] == "une petite étoile verte en haut à gauche"
-    french = scenes.SceneObject("square", "purple", "large", (1, 1), 0.5, 0.5)
-    assert french.french == "un grand carré violet"
-    assert scenes.SceneObject("cross", "orange", "large", (1, 1), 0.5, 0.5).french == (
-        "une grande croix orange"
-    )
-
-
-def test_a_shape_has_its_colour_where_its_factors_say():
-    drawn = scenes.render_scene(scenes.random_scene(0, 1), (96, 96))
-    for thing in scenes.random_scene(0, 1).objects:
-        colour = scenes.COLORS[thing.color][2]
-        assert (drawn[int(thing.y * 96), int(thing.x * 96)] == colour).all()
-
-
-def test_how_many_shapes():
+def test_the_number_of_shapes_is_part_of_the_source_name():
     assert len(load("shapes:1_0")) == 10
     for text in ("shapes:many", "shapes:0", "shapes:-3"):
         with pytest.raises(UsageError, match="must be a positive integer, as in shapes:5000"):
@@ -498,7 +458,7 @@ def test_every_source_type_describes_itself():
     assert priorities == sorted(priorities)
 
 
-# -- real sets ----------------------------------------------------------------------------------
+# -- real datasets -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -511,7 +471,9 @@ def test_every_source_type_describes_itself():
         ("clothing", (3_781, 64, 64, 3), 10, ("en", "fr"), (3_068, 341, 372)),
     ],
 )
-def test_real_sets(real_data, monkeypatch, name, shape, labels, languages, splits):
+def test_real_datasets_have_their_known_properties(
+    real_data, monkeypatch, name, shape, labels, languages, splits
+):
     monkeypatch.setenv("PINXIT_DATA", str(real_data))
     images = load(name)
     assert images.pixels.shape == shape

@@ -86,4 +86,4 @@ def test_combinations_that_are_held_out_are_in_no_training_image():
     for split, held_out in (("train", False), ("validation", False), ("test", True)):
         part = images.split(split)
         assert len(part) > 5
-        assert all(scene_from_name(name).held_out == held_out for name in part.names)
+        assert all(scene_from_name(name).is_held_out == held_out for name in part.names)

@@ -88,7 +88,7 @@ def sources(json: Json = False) -> None:
     for source_type in list_source_types():
         examples = "   ".join(source_type.examples)
         table.add_row(source_type.pattern, f"{source_type.description}\n  {examples}")
-    out_rich(table, _folders())
+    out_rich(table, "", _folders())
 
 
 def _folders() -> str:

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from pinxit.errors import UsageError, did_you_mean, nearest
+from pinxit.errors import UsageError, did_you_mean, find_closest
 
 COMMANDS = {
     **dict.fromkeys(("generate", "gen", "create", "make", "unconditional"), "sample"),
@@ -87,11 +87,11 @@ def unknown_family(
     """Return the error for `pinxit train` without a family; it suggests the whole command."""
     name, rest = args[0], shlex.join(args[1:])
     known = f"families: {', '.join(families)}."
-    if meant := nearest(name, families):
+    if meant := find_closest(name, families):
         return UsageError(f"no family '{name}'. Did you mean: pinxit train {meant} {rest}".rstrip())
     if name.lower() in OTHER_FAMILIES:
         return UsageError(f"no {name.lower()} family; {known} See: pinxit train --help")
-    if Path(name).exists() or nearest(name.split(":")[0], data_names):
+    if Path(name).exists() or find_closest(name.split(":")[0], data_names):
         return UsageError(
             f"the family comes before DATA. Did you mean: pinxit train vae {shlex.join(args)}\n"
             f"{known[0].upper()}{known[1:]}"

@@ -1,12 +1,12 @@
-"""Decoded images on disk: one folder a source and settings, written whole or not at all.
+"""Cache of decoded images on disk: one folder per source and settings.
 
     pixels.npy    uint8 [n, height, width, channel], read as a memory map
-    labels.npy    int64 [n], where there are labels
+    labels.npy    int64 [n], for images with labels
     splits.npy    int8 [n]
-    facts.json    names, captions, label names, notes, what was left out, the fingerprint
+    info.json     names, label names, captions, skipped files, notes and the fingerprint
 
-The folder is written under another name and renamed, so that one that exists is whole; of two
-processes that make the same one, the first to finish wins and the other uses what it made.
+A folder is written under a temporary name and renamed when it is complete. Of several processes
+that write the same images, the first to finish wins, and the others read its folder.
 """
 
 from __future__ import annotations
@@ -19,117 +19,125 @@ import tempfile
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from pinxit.data.images import Images, SkippedFile
 from pinxit.errors import PinxitError
 
-VERSION = 2  # raised when decoding or the folder's form changes, so that old ones are not read
-STALE = 24 * 3600  # seconds after which a half-written folder is some killed process's
+VERSION = 2  # increase it when decoding or the files change: older folders are then ignored
+STALE_SECONDS = 24 * 3600  # incomplete folders older than this are left from killed processes
 
 
 def cache_dir() -> Path:
-    """`$PINXIT_CACHE`, else `pinxit` in the user's cache folder as XDG has it."""
-    if own := os.environ.get("PINXIT_CACHE"):
-        return Path(own)
+    """Return `$PINXIT_CACHE`, or `pinxit` in the user's cache folder (XDG)."""
+    if folder := os.environ.get("PINXIT_CACHE"):
+        return Path(folder)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pinxit"
 
 
 def cache_key(*parts: object) -> str:
-    """A folder's name for a source's key and the settings."""
+    """Return the name of the folder for a source's key and the settings it is loaded with."""
     return hashlib.blake2b(repr((VERSION, *parts)).encode(), digest_size=12).hexdigest()
 
 
 def load_cached(key: str) -> Images | None:
-    """The images kept under a key, pixels memory-mapped; None where there are none, or no whole
-    ones."""
-    folder = cache_dir() / key
+    """Load the images of a key, with memory-mapped pixels.
+
+    Returns None where there are none, or where the folder is damaged or has another format.
+    """
     try:
-        facts = json.loads((folder / "facts.json").read_text())
-        pixels = np.load(folder / "pixels.npy", mmap_mode="r")
-        labels = np.load(folder / "labels.npy") if facts["labelled"] else None
-        splits = np.load(folder / "splits.npy")
-    except (OSError, ValueError, KeyError, EOFError):
+        return _load_folder(cache_dir() / key)
+    except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    if len(pixels) != len(facts["names"]) or len(splits) != len(pixels):
-        return None
+
+
+def _load_folder(folder: Path) -> Images:
+    info: dict[str, Any] = json.loads((folder / "info.json").read_text())
+    pixels = np.load(folder / "pixels.npy", mmap_mode="r")
+    labels = np.load(folder / "labels.npy") if info["has_labels"] else None
+    splits = np.load(folder / "splits.npy")
+    columns = [pixels, splits, info["names"], *info["captions"].values()]
+    columns += [] if labels is None else [labels]
+    if len({len(column) for column in columns}) > 1:
+        raise ValueError(f"the files in {folder} differ in their number of images")
     return Images(
         pixels,
-        names=facts["names"],
+        names=info["names"],
         labels=labels,
-        label_names=tuple(facts["label_names"]),
-        captions=facts["captions"],
+        label_names=tuple(info["label_names"]),
+        captions=info["captions"],
         splits=splits,
-        fingerprint=facts["fingerprint"],
-        skipped=tuple(SkippedFile(*pair) for pair in facts["skipped"]),
-        notes=tuple(facts["notes"]),
+        fingerprint=info["fingerprint"],
+        skipped=tuple(SkippedFile(**file) for file in info["skipped"]),
+        notes=tuple(info["notes"]),
     )
 
 
 class CacheWriter:
-    """A folder of the cache being written; a context that removes what was not kept."""
+    """Writes a folder of the cache. A context manager that removes it unless `commit` is called."""
 
     def __init__(self, key: str) -> None:
-        self.final = cache_dir() / key
+        self.folder = cache_dir() / key
+        parent = self.folder.parent
         try:
-            self.final.parent.mkdir(parents=True, exist_ok=True)
-            _sweep(self.final.parent)
-            self.part = Path(
-                tempfile.mkdtemp(prefix=f".{key}.", suffix=".part", dir=self.final.parent)
-            )
+            parent.mkdir(parents=True, exist_ok=True)
+            _remove_stale(parent)
+            self.temporary = Path(tempfile.mkdtemp(prefix=f".{key}.", suffix=".part", dir=parent))
         except OSError as error:
             raise PinxitError(
-                f"decoded images cannot be kept in {self.final.parent}: {error.strerror}. "
-                "PINXIT_CACHE may name another folder."
+                f"cannot cache decoded images in {parent}: {error.strerror}. "
+                "Set PINXIT_CACHE to another folder."
             ) from None
 
     def __enter__(self) -> CacheWriter:
         return self
 
     def __exit__(self, *_: object) -> None:
-        shutil.rmtree(self.part, ignore_errors=True)
+        shutil.rmtree(self.temporary, ignore_errors=True)
 
     def write_pixels(
-        self, blocks: Iterable[np.ndarray], expected: int, shape: tuple[int, int, int]
+        self, blocks: Iterable[np.ndarray], max_images: int, dims: tuple[int, int, int]
     ) -> np.ndarray:
-        """Write blocks `[k, height, width, channel]` one after another; the memory map of all.
+        """Write blocks `[k, height, width, channel]` to one file, and return its memory map.
 
-        `expected` is how many images may come; fewer do where some cannot be decoded.
+        There are at most `max_images` images in all, and fewer where some cannot be decoded.
+        Raises PinxitError where the disk has no room for them.
         """
-        self._check_room(expected * int(np.prod(shape)))
+        self._check_free_space(max_images * int(np.prod(dims)))
+        file_path = self.temporary / "pixels.npy"
         count = 0
-        with (self.part / "pixels.npy").open("wb") as file:
-            header = _write_header(file, (expected, *shape))
+        with file_path.open("wb") as file:
+            header_bytes = _write_header(file, (max_images, *dims))
             for block in blocks:
                 file.write(np.ascontiguousarray(block).data)
                 count += len(block)
             file.seek(0)
-            # numpy leaves room for the count to change, so the pixels stay where they are
-            if _write_header(file, (count, *shape)) != header:
+            # numpy pads the header, so the smaller count does not move the pixels
+            if _write_header(file, (count, *dims)) != header_bytes:
                 raise PinxitError("numpy's header changed its length; please report this.")
             file.flush()
             os.fsync(file.fileno())
-        return np.load(self.part / "pixels.npy", mmap_mode="r") if count else np.empty((0, *shape))
+        return np.load(file_path, mmap_mode="r") if count else np.empty((0, *dims))
 
-    def keep(self, images: Images) -> None:
-        """Write what is known beside the pixels, and give the folder its name."""
-        facts = {
+    def commit(self, images: Images) -> None:
+        """Write everything but the pixels, and rename the folder to its final name."""
+        info = {
             "names": list(images.names),
-            "labelled": images.labels is not None,
+            "has_labels": images.labels is not None,
             "label_names": list(images.label_names),
-            "captions": {k: list(v) for k, v in images.captions.items()},
+            "captions": {language: list(texts) for language, texts in images.captions.items()},
             "fingerprint": images.fingerprint,
-            "skipped": [[left.name, left.reason] for left in images.skipped],
+            "skipped": [{"name": file.name, "reason": file.reason} for file in images.skipped],
             "notes": list(images.notes),
         }
         if images.labels is not None:
-            _save(self.part / "labels.npy", images.labels)
+            _save(self.temporary / "labels.npy", images.labels)
         if images.splits is not None:
-            _save(self.part / "splits.npy", images.splits)
-        with (self.part / "facts.json").open("w") as file:
-            json.dump(facts, file)  # ASCII, so that names that are no Unicode survive
+            _save(self.temporary / "splits.npy", images.splits)
+        with (self.temporary / "info.json").open("w") as file:
+            json.dump(info, file)  # as ASCII: file names need not be valid Unicode
             file.flush()
             os.fsync(file.fileno())
         self._rename()
@@ -137,27 +145,28 @@ class CacheWriter:
     def _rename(self) -> None:
         for _ in range(3):
             try:
-                self.part.rename(self.final)
+                self.temporary.rename(self.folder)
                 return
-            except OSError:  # there is one: another process's, whole, or one that was damaged
-                if load_cached(self.final.name) is not None:
+            except OSError:  # the folder exists: from another process, or it is damaged
+                if load_cached(self.folder.name) is not None:
                     return
-                shutil.rmtree(self.final, ignore_errors=True)
-        raise PinxitError(f"{self.final} cannot be written; remove it and try again.")
+                shutil.rmtree(self.folder, ignore_errors=True)
+        raise PinxitError(f"cannot write {self.folder}; remove it and try again.")
 
-    def _check_room(self, wanted: int) -> None:
-        free = shutil.disk_usage(self.part).free
-        if wanted > free:
+    def _check_free_space(self, required: int) -> None:
+        free = shutil.disk_usage(self.temporary).free
+        if required > free:
             raise PinxitError(
-                f"decoded, these images take {wanted / 2**30:.1f} GiB; "
-                f"{self.final.parent} has {free / 2**30:.1f} free. A smaller --size or a --limit "
-                "takes less; PINXIT_CACHE may name another folder."
+                f"the decoded images take {required / 2**30:.1f} GiB, but {self.folder.parent} has "
+                f"{free / 2**30:.1f} GiB free. Use a smaller --size or a --limit, or set "
+                "PINXIT_CACHE to another folder."
             )
 
 
 def _write_header(file: BinaryIO, shape: tuple[int, ...]) -> int:
-    described = {"descr": "|u1", "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_1_0(file, described)
+    """Write the header of a `.npy` file of uint8, and return its length in bytes."""
+    header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, header)
     return file.tell()
 
 
@@ -168,10 +177,10 @@ def _save(path: Path, array: np.ndarray) -> None:
         os.fsync(file.fileno())
 
 
-def _sweep(root: Path) -> None:
-    for part in root.glob(".*.part"):
+def _remove_stale(root: Path) -> None:
+    for folder in root.glob(".*.part"):
         try:
-            if time.time() - part.stat().st_mtime > STALE:
-                shutil.rmtree(part, ignore_errors=True)
-        except OSError:  # another process swept it
+            if time.time() - folder.stat().st_mtime > STALE_SECONDS:
+                shutil.rmtree(folder, ignore_errors=True)
+        except OSError:  # another process removed it
             continue

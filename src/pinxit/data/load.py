@@ -1,19 +1,20 @@
-"""`load_images`: whatever DATA is, to pixels in memory-mapped uint8, once."""
+"""`load_images`: decode the images of any source to one uint8 array, cached as a memory map."""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
 import heapq
+import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pinxit.console import echo
-from pinxit.data import cache as kept
+from pinxit.data.cache import CacheWriter, cache_dir, cache_key, load_cached
 from pinxit.data.decode import (
     UnreadableImage,
     decode,
@@ -22,7 +23,7 @@ from pinxit.data.decode import (
     read_size,
 )
 from pinxit.data.edit_pairs import join_pairs, pair_key
-from pinxit.data.images import Images, SkippedFile
+from pinxit.data.images import Images, SkippedFile, evenly_spaced_indices
 from pinxit.data.label_captions import captions_from_labels
 from pinxit.data.labels import index_labels
 from pinxit.data.load_options import LoadOptions, make_load_options
@@ -35,10 +36,13 @@ from pinxit.errors import PinxitError
 
 Data = str | Path | Sequence[str | Path] | Images
 
-# Decoded pixels are kept as one array. Beyond this many bytes a source must be read as a stream
-# of shards; this function is the place where such a reader would take over.
-MAX_BYTES = 16 << 30
-SAMPLE = 1_024  # images that are looked at to choose a size and grey or colour
+MAX_BYTES = 16 << 30  # of decoded pixels in one array; more would need a reader of shards
+MAX_SAMPLE = 1_024  # images that are inspected to choose the size and the channels
+SAMPLE_RUNS = 16  # runs of adjacent images that make up the sample
+MAX_COLOR_SAMPLE = 256  # images of the sample that are decoded to find colors,
+COLOR_SAMPLE_SIDE = 32  # at most at this size in pixels
+FINGERPRINT_BATCH = 4_096  # images that are hashed at a time
+MAX_SKIPPED_SHOWN = 3
 
 
 def load_images(
@@ -64,196 +68,209 @@ def load_images(
     opened = open_source(source, seed=options.seed)
     if opened.at_size is not None:
         opened = opened.at_size(options.height_width)
-    images = _from_cache(opened, options, progress) if cache and opened.use_cache else None
-    images = images or _read(opened, options, progress)
+    read = _read_cached if cache and opened.use_cache else _read
+    images = read(opened, options, progress)
     images = join_pairs(dataclasses.replace(images, source=opened.name))
     if options.captions is not None:
         file = None if options.captions == "labels" else options.captions
         images = captions_from_labels(images, file)
     if images.skipped and options.strict:
-        raise PinxitError(skipped_summary(images))
+        raise PinxitError(f"cannot read {describe_skipped(images)}")
     if images.skipped and progress:
-        echo(skipped_summary(images))
+        echo(f"skipped {describe_skipped(images)}")
     return images
 
 
-def skipped_summary(images: Images, most: int = 3) -> str:
-    """`2 images of photos left out: a.png (truncated), b.jpg (the file is empty)`."""
-    left = images.skipped
-    some = ", ".join(f"{item.name} ({item.reason})" for item in left[:most])
-    more = f" and {len(left) - most:,} more" if len(left) > most else ""
-    one = "1 image" if len(left) == 1 else f"{len(left):,} images"
-    return f"{one} of {images.source} left out: {some}{more}"
+def describe_skipped(images: Images) -> str:
+    """Return `2 files of photos: a.png (truncated), b.jpg (the file is empty)`."""
+    count = len(images.skipped)
+    files = [f"{file.name} ({file.reason})" for file in images.skipped[:MAX_SKIPPED_SHOWN]]
+    rest = f" and {count - len(files):,} more" if count > len(files) else ""
+    number = "1 file" if count == 1 else f"{count:,} files"
+    return f"{number} of {images.source}: {', '.join(files)}{rest}"
 
 
-def _from_cache(source: Source, options: LoadOptions, progress: bool) -> Images:
-    limited = (options.limit, options.seed if options.limit else None)
+# -- reading ---------------------------------------------------------------------------------------
+
+
+def _read_cached(source: Source, options: LoadOptions, progress: bool) -> Images:
     shape = (options.height_width, options.fit, options.color)
-    key = kept.cache_key(source.compute_key(), *shape, *limited)
-    images = kept.load_cached(key)
+    selection = (options.limit, options.seed if options.limit else None)
+    key = cache_key(source.compute_key(), *shape, *selection)
+    images = load_cached(key)
     if images is None:
-        with kept.CacheWriter(key) as folder:
-            folder.keep(_read(source, options, progress, folder))
-        images = kept.load_cached(key)
+        with CacheWriter(key) as writer:
+            writer.commit(_read(source, options, progress, writer))
+        images = load_cached(key)
         if images is None:
-            raise PinxitError(f"{kept.cache_dir()} was changed while it was written; try again.")
+            raise PinxitError(f"the cache {cache_dir()} changed while it was written; try again.")
     return images
 
 
 def _read(
-    source: Source, options: LoadOptions, progress: bool, folder: kept.CacheWriter | None = None
+    source: Source, options: LoadOptions, progress: bool, writer: CacheWriter | None = None
 ) -> Images:
-    records, skipped = _listed(source)
+    """Decode a source: to a folder of the cache, or into memory where `writer` is None."""
+    records, skipped = _list_records(source)
     labels, label_names = index_labels(records)
-    names = _unique([record.name for record in records])
-    rows = _limited(names, options)
+    names = _make_unique([record.name for record in records])
+    rows = _select_rows(names, options)
     with ignore_pillow_warnings():
-        shape, notes = _chosen(source, [records[i] for i in rows], options, skipped)
+        shape, notes = _choose_shape(source, [records[i] for i in rows], options, skipped)
         if progress:
             for note in notes:
                 echo(f"{source.name}: {note}")
-        good: list[int] = []
-        blocks = decode_all(source.name, records, rows, shape, good, skipped, progress)
-        if folder is not None:
-            pixels = folder.write_pixels(blocks, len(rows), shape.dims)
+        decoded_rows: list[int] = []
+        blocks = decode_all(source.name, records, rows, shape, decoded_rows, skipped, progress)
+        if writer is not None:
+            pixels = writer.write_pixels(blocks, len(rows), shape.dims)
         else:
             pixels = np.concatenate([np.empty((0, *shape.dims), np.uint8), *blocks])
-    if not good:
-        raise PinxitError(_nothing(source, skipped))
-    given = [record.split for record in records]
-    splits = ensure_training_split(assign_splits(names, given)[good], given)
+    if not decoded_rows:
+        raise PinxitError(_describe_unreadable(source, skipped))
+    source_splits = [record.split for record in records]
+    splits = assign_splits(names, source_splits)[decoded_rows]
     images = Images(
         pixels,
-        names=[names[i] for i in good],
-        labels=None if labels is None else labels[good],
+        names=[names[i] for i in decoded_rows],
+        labels=None if labels is None else labels[decoded_rows],
         label_names=label_names,
-        captions=_captions([records[i] for i in good]),
-        splits=splits,
+        captions=_captions_by_language([records[i] for i in decoded_rows]),
+        splits=ensure_training_split(splits, source_splits),
         skipped=tuple(skipped),
         notes=tuple(notes),
     )
     return dataclasses.replace(images, fingerprint=_fingerprint(images))
 
 
-def _listed(source: Source) -> tuple[list[Record], list[SkippedFile]]:
+def _list_records(source: Source) -> tuple[list[Record], list[SkippedFile]]:
     records, skipped = [], []
     for item in source.list_records():
         (records if isinstance(item, Record) else skipped).append(item)
     if not records:
-        raise PinxitError(_nothing(source, skipped))
+        raise PinxitError(_describe_unreadable(source, skipped))
     return records, skipped
 
 
-def _nothing(source: Source, skipped: Sequence[SkippedFile]) -> str:
+def _describe_unreadable(source: Source, skipped: Sequence[SkippedFile]) -> str:
     if not skipped:
         return f"there is no image in {source.name}."
-    first = skipped[0]
-    return f"no image of {source.name} can be read: {first.name} ({first.reason})" + (
-        f" and {len(skipped) - 1:,} more." if len(skipped) > 1 else "."
-    )
+    rest = f" and {len(skipped) - 1:,} more" if len(skipped) > 1 else ""
+    return f"no image of {source.name} can be read: {skipped[0].name} ({skipped[0].reason}){rest}."
 
 
-def _unique(names: list[str]) -> list[str]:
+def _make_unique(names: list[str]) -> list[str]:
+    """Append `#2`, `#3`, ... to repeated names."""
     if len(set(names)) == len(names):
         return names
     taken = set(names)
-    seen: dict[str, int] = {}
+    counts: dict[str, int] = {}
     unique = []
     for name in names:
-        number = seen.get(name, 0) + 1
-        given = name
-        while number > 1 and (given := f"{name}#{number}") in taken:
+        number = counts.get(name, 0) + 1
+        new = name
+        while number > 1 and (new := f"{name}#{number}") in taken:
             number += 1
-        seen[name] = number
-        taken.add(given)
-        unique.append(given)
+        counts[name] = number
+        taken.add(new)
+        unique.append(new)
     return unique
 
 
-def _limited(names: list[str], options: LoadOptions) -> list[int]:
-    """The rows to read: all, or the `limit` whose names' chances are smallest, in their order."""
+def _select_rows(names: list[str], options: LoadOptions) -> list[int]:
+    """All rows, or the `limit` rows whose names have the smallest hashes, in order.
+
+    A larger limit adds rows to those of a smaller one. Both images of a pair have the same hash.
+    """
     if options.limit is None or options.limit >= len(names):
         return list(range(len(names)))
-    chances = [hash_fraction(pair_key(name), f"limit {options.seed}") for name in names]
-    return sorted(heapq.nsmallest(options.limit, range(len(names)), key=chances.__getitem__))
+    fractions = [hash_fraction(pair_key(name), f"limit {options.seed}") for name in names]
+    return sorted(heapq.nsmallest(options.limit, range(len(names)), key=fractions.__getitem__))
 
 
-def _chosen(
+def _captions_by_language(records: Sequence[Record]) -> dict[str, Sequence[str]]:
+    languages = sorted({language for record in records for language in record.captions})
+    return {name: [record.captions.get(name, "") for record in records] for name in languages}
+
+
+def _fingerprint(images: Images) -> str:
+    """A hash of everything that a model can learn from; the same on any machine."""
+    digest = hashlib.blake2b(repr(images.pixels.shape).encode(), digest_size=16)
+    for start in range(0, len(images), FINGERPRINT_BATCH):
+        batch = images.pixels[start : start + FINGERPRINT_BATCH]
+        digest.update(np.ascontiguousarray(batch).data)
+    for array in (images.labels, images.splits):
+        digest.update(b"-" if array is None else array.tobytes())
+    metadata = [list(images.names), list(images.label_names), images.captions]
+    digest.update(json.dumps(metadata, sort_keys=True).encode())
+    return digest.hexdigest()
+
+
+# -- size and channels -----------------------------------------------------------------------------
+
+
+def _choose_shape(
     source: Source, records: Sequence[Record], options: LoadOptions, skipped: list[SkippedFile]
 ) -> tuple[ImageShape, list[str]]:
-    """The shape that images become, and lines that say what was chosen."""
-    notes: list[str] = []
-    sample = [records[i] for i in _spread(len(records))]
-    size = options.height_width
+    """The shape to decode the records to, and notes on what was chosen.
+
+    Raises PinxitError where no record can be read, or where all take more than `MAX_BYTES`.
+    """
+    sample = [records[i] for i in _sample_rows(len(records))]
+    size, notes = options.height_width, []
     if size is None:
-        sizes = [found for record in sample if (found := _measured(record)) is not None]
+        sizes = list(_readable_sizes(sample)) or list(itertools.islice(_readable_sizes(records), 1))
         if not sizes:
-            sizes = [found for record in records if (found := _measured(record)) is not None][:1]
-        if not sizes:
-            reasons = [*skipped, *(r for rec in records[:1] if (r := _reason(rec)) is not None)]
-            raise PinxitError(_nothing(source, reasons))
+            raise PinxitError(_describe_unreadable(source, [*skipped, *_read_reason(records[0])]))
         size, note = choose_size(sizes)
-        notes += [note] if note else []
+        notes = [note] if note else []
     channels = {"grey": 1, "rgb": 3}.get(options.color) or (1 if _all_grey(sample, size) else 3)
     shape = ImageShape(*size, channels, options.fit)
-    total = len(records) * int(np.prod(shape.dims))
-    if total > MAX_BYTES:
+    total_bytes = len(records) * int(np.prod(shape.dims))
+    if total_bytes > MAX_BYTES:
         raise PinxitError(
-            f"{source.name} has {len(records):,} images: at {format_size(size)} they take "
-            f"{total / 2**30:.1f} GiB, more than the {MAX_BYTES >> 30} that are kept. "
-            "A smaller --size or a --limit takes less."
+            f"{source.name} has {len(records):,} images; at {format_size(size)} they take "
+            f"{total_bytes / 2**30:.1f} GiB, more than the limit of {MAX_BYTES >> 30}. "
+            "Use a smaller --size or a --limit."
         )
     return shape, notes
 
 
-def _spread(count: int, runs: int = 16) -> list[int]:
-    """Rows to look at: all of few, else runs of neighbours (which sources read fast together)."""
-    if count <= SAMPLE:
+def _sample_rows(count: int) -> list[int]:
+    """Rows of the images to inspect: all, or evenly spaced runs, which sources read quickly."""
+    if count <= MAX_SAMPLE:
         return list(range(count))
-    starts = np.linspace(0, count - SAMPLE // runs, runs).astype(int)
-    return sorted({int(s) + i for s in starts for i in range(SAMPLE // runs)})
+    run_length = MAX_SAMPLE // SAMPLE_RUNS
+    starts = evenly_spaced_indices(count - run_length + 1, SAMPLE_RUNS)
+    return sorted({int(start) + i for start in starts for i in range(run_length)})
 
 
-def _measured(record: Record) -> tuple[int, int] | None:
-    try:
-        return read_size(record.read)
-    except UnreadableImage:
-        return None
+def _readable_sizes(records: Sequence[Record]) -> Iterator[tuple[int, int]]:
+    for record in records:
+        try:
+            size = read_size(record.read)
+        except UnreadableImage:
+            continue
+        yield size
 
 
-def _reason(record: Record) -> SkippedFile | None:
+def _read_reason(record: Record) -> list[SkippedFile]:
+    """Why a record cannot be read, as a list of one; [] where it can."""
     try:
         read_size(record.read)
     except UnreadableImage as error:
-        return SkippedFile(record.name, str(error))
-    return None
+        return [SkippedFile(record.name, str(error))]
+    return []
 
 
 def _all_grey(sample: Sequence[Record], size: tuple[int, int]) -> bool:
-    small = min(size[0], 32), min(size[1], 32)  # enough to see colour, and quick
+    height, width = (min(side, COLOR_SAMPLE_SIDE) for side in size)
 
-    def grey(record: Record) -> bool:
+    def is_grey_or_unreadable(record: Record) -> bool:
         try:
-            return is_grey(decode(record.read, *small, 3, "crop"))
+            return is_grey(decode(record.read, height, width, 3, "crop"))
         except UnreadableImage:
             return True
 
-    step = max(1, len(sample) // 256)
-    return all(grey(record) for record in sample[::step])
-
-
-def _captions(records: Sequence[Record]) -> dict[str, Sequence[str]]:
-    languages = sorted({language for record in records for language in record.captions})
-    return {k: [record.captions.get(k, "") for record in records] for k in languages}
-
-
-def _fingerprint(images: Images) -> str:
-    """Of everything that a model could learn from, the same on any machine."""
-    digest = hashlib.blake2b(repr(images.pixels.shape).encode(), digest_size=16)
-    for start in range(0, len(images), 4096):
-        digest.update(np.ascontiguousarray(images.pixels[start : start + 4096]).data)
-    for array in (images.labels, images.splits):
-        digest.update(b"-" if array is None else array.tobytes())
-    known = [list(images.names), list(images.label_names), images.captions]
-    digest.update(json.dumps(known, sort_keys=True).encode())
-    return digest.hexdigest()
+    step = max(1, len(sample) // MAX_COLOR_SAMPLE)
+    return all(is_grey_or_unreadable(record) for record in sample[::step])

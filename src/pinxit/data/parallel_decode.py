@@ -1,4 +1,4 @@
-"""Many images decoded at once, by threads, in their order."""
+"""Decode many images in threads, in order."""
 
 from __future__ import annotations
 
@@ -16,19 +16,20 @@ from pinxit.data.images import SkippedFile
 from pinxit.data.load_options import Fit
 from pinxit.data.records import Record
 
-BLOCK_BYTES = 4 << 20  # of pixels, that a thread decodes before it hands them over
+BLOCK_BYTES = 4 << 20  # of pixels that a thread decodes at a time
+MAX_BLOCK_IMAGES = 64
+MAX_THREADS = 16
 
-
-Decoded = tuple[Sequence[int], list[np.ndarray | SkippedFile]]
+DecodedBlock = list[np.ndarray | SkippedFile]
 
 
 @dataclass(frozen=True)
 class ImageShape:
-    """What every image becomes."""
+    """The shape that every image is decoded to, and how its proportions are changed."""
 
     height: int
     width: int
-    channels: int  # 1 grey, 3 colour
+    channels: int  # 1 grey, 3 RGB
     fit: Fit
 
     @property
@@ -37,55 +38,63 @@ class ImageShape:
 
 
 def decode_all(
-    what: str,
+    source: str,
     records: Sequence[Record],
     rows: Sequence[int],
     shape: ImageShape,
-    good: list[int],
+    decoded_rows: list[int],
     skipped: list[SkippedFile],
     progress: bool,
 ) -> Iterator[np.ndarray]:
-    """Blocks of pixels in the order of `rows`; `good` gets the rows that could be decoded."""
-    step = int(np.clip(BLOCK_BYTES // np.prod(shape.dims), 1, 64))
+    """Yield blocks of pixels `[k, height, width, channel]`, in the order of `rows`.
+
+    Appends the rows that could be decoded to `decoded_rows`, and the others to `skipped`.
+    """
+    step = int(np.clip(BLOCK_BYTES // np.prod(shape.dims), 1, MAX_BLOCK_IMAGES))
     chunks = [rows[i : i + step] for i in range(0, len(rows), step)]
-    results = _in_order(records, chunks, shape)
-    for chunk, pixels in track(results, len(rows), f"decoding {what}", progress):
+    results = _decode_in_threads(records, chunks, shape)
+    for chunk, images in track(results, len(rows), f"decoding {source}", progress):
         block = []
-        for row, result in zip(chunk, pixels, strict=True):
-            if isinstance(result, SkippedFile):
-                skipped.append(result)
+        for row, image in zip(chunk, images, strict=True):
+            if isinstance(image, SkippedFile):
+                skipped.append(image)
             else:
-                good.append(row)
-                block.append(result)
+                decoded_rows.append(row)
+                block.append(image)
         if block:
             yield np.stack(block)
 
 
-def _in_order(
+def _decode_in_threads(
     records: Sequence[Record], chunks: list[Sequence[int]], shape: ImageShape
-) -> Iterator[tuple[int, Decoded]]:
-    """Chunks decoded by threads (Pillow frees the interpreter's lock), a few in flight at once."""
-    workers = min(16, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 4)
-    flying: deque[tuple[Sequence[int], Future[list[np.ndarray | SkippedFile]]]] = deque()
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="pinxit-decode")
+) -> Iterator[tuple[int, tuple[Sequence[int], DecodedBlock]]]:
+    """Yield (number of rows, (rows, images)) for each chunk, in order.
+
+    Pillow releases the interpreter's lock while it decodes. At most two chunks per thread are
+    pending, which bounds the memory.
+    """
+    num_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 4
+    num_threads = min(MAX_THREADS, num_cores)
+    pending: deque[tuple[Sequence[int], Future[DecodedBlock]]] = deque()
+    pool = ThreadPoolExecutor(num_threads, thread_name_prefix="pinxit-decode")
     try:
         for chunk in chunks:
-            flying.append((chunk, pool.submit(_decode_all, [records[i] for i in chunk], shape)))
-            if len(flying) > 2 * workers:
-                done, future = flying.popleft()
-                yield len(done), (done, future.result())
-        while flying:
-            done, future = flying.popleft()
-            yield len(done), (done, future.result())
+            pending.append((chunk, pool.submit(_decode_block, [records[i] for i in chunk], shape)))
+            if len(pending) > 2 * num_threads:
+                rows, future = pending.popleft()
+                yield len(rows), (rows, future.result())
+        while pending:
+            rows, future = pending.popleft()
+            yield len(rows), (rows, future.result())
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _decode_all(records: Sequence[Record], shape: ImageShape) -> list[np.ndarray | SkippedFile]:
-    return [_decode_one(record, shape) for record in records]
+def _decode_block(records: Sequence[Record], shape: ImageShape) -> DecodedBlock:
+    return [_decode_record(record, shape) for record in records]
 
 
-def _decode_one(record: Record, shape: ImageShape) -> np.ndarray | SkippedFile:
+def _decode_record(record: Record, shape: ImageShape) -> np.ndarray | SkippedFile:
     try:
         return decode(record.read, *shape.dims, shape.fit)
     except UnreadableImage as error:

@@ -1,4 +1,4 @@
-"""The size and the number of channels that images are decoded to."""
+"""The size that images are decoded to: parsed from an option, or chosen from the images."""
 
 from __future__ import annotations
 
@@ -11,55 +11,58 @@ from pinxit.errors import UsageError
 
 Size = int | str | tuple[int, int] | None
 
-LARGEST_OWN = 256  # pixels; images of one size up to this keep it
-LARGEST_CHOSEN = 64  # what images of many sizes become, at most, unless a size is asked for
-SMALLEST, LARGEST = 4, 4096  # what may be asked for
+MAX_KEPT_SIDE = 256  # pixels; images that have one common size up to this keep it
+MIN_DEFAULT_SIDE, MAX_DEFAULT_SIDE = 8, 64  # pixels; of images with several sizes
+MIN_SIDE, MAX_SIDE = 4, 4096  # pixels; what can be requested
 
 
 def parse_size(size: Size) -> tuple[int, int] | None:
-    """Height and width of `64`, `"64"`, `"96x64"` (width x height) or `(64, 96)`; None stays.
+    """Return (height, width) for `64`, `"64"`, `"96x64"` (width x height) or `(64, 96)`.
 
-    Raises UsageError.
+    None stays None. Raises UsageError for anything else.
     """
     if size is None:
         return None
     if isinstance(size, str):
         match = re.fullmatch(r"\s*(\d+)(?:\s*[xX×]\s*(\d+))?\s*", size)
         if match is None:
-            raise UsageError(f"a size is '64', or '96x64' for width x height; not '{size}'.")
+            raise UsageError(f"a size is '64', or '96x64' for width x height, not '{size}'.")
         width = int(match[1])
         pair = (int(match[2] or width), width)
     else:
         pair = (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
-    if not all(SMALLEST <= side <= LARGEST for side in pair):
+    if not all(MIN_SIDE <= side <= MAX_SIDE for side in pair):
         raise UsageError(
-            f"a size has sides of {SMALLEST} to {LARGEST:,} pixels, not {format_size(pair)}."
+            f"the sides of a size must be {MIN_SIDE} to {MAX_SIDE:,} pixels, "
+            f"not {format_size(pair)}."
         )
     return pair
 
 
 def format_size(size: tuple[int, int]) -> str:
-    """(height, width) as people write it: width x height."""
+    """Format (height, width) as `width x height`."""
     return f"{size[1]} x {size[0]}"
 
 
-def choose_size(found: Sequence[tuple[int, int]]) -> tuple[tuple[int, int], str]:
-    """A size (height, width) for images of these sizes, and a line that says why.
+def choose_size(sizes: Sequence[tuple[int, int]]) -> tuple[tuple[int, int], str]:
+    """Return a size (height, width) for images of these sizes, and a note if it is not theirs.
 
-    Images of one size up to 256 keep it. Others become squares: the power of two below the
-    median shorter side, from 8 to 64.
+    A common size up to 256 is kept. Otherwise images become squares: the largest power of two, 8
+    to 64, that is not above the median of their shorter sides.
     """
-    sizes = sorted(set(found))
-    if len(sizes) == 1 and min(sizes[0]) >= SMALLEST and max(sizes[0]) <= LARGEST_OWN:
-        return sizes[0], ""
-    median = statistics.median(min(size) for size in found)
-    side = 2 ** math.floor(math.log2(max(8, min(LARGEST_CHOSEN, median))))
-    return (side, side), f"{describe_sizes(found)}: made {side} x {side}; --size chooses another"
+    distinct = sorted(set(sizes))
+    if len(distinct) == 1 and min(distinct[0]) >= MIN_SIDE and max(distinct[0]) <= MAX_KEPT_SIDE:
+        return distinct[0], ""
+    median = statistics.median(min(size) for size in sizes)
+    side = 2 ** math.floor(math.log2(max(MIN_DEFAULT_SIDE, min(MAX_DEFAULT_SIDE, median))))
+    return (side, side), (
+        f"{describe_sizes(sizes)} are resized to {side} x {side}; choose another size with --size"
+    )
 
 
-def describe_sizes(found: Sequence[tuple[int, int]]) -> str:
-    """`images of 640 x 480`, or the smallest and the largest of many."""
-    by_area = sorted(set(found), key=lambda size: (size[0] * size[1], size))
+def describe_sizes(sizes: Sequence[tuple[int, int]]) -> str:
+    """Return `images of 640 x 480`, or `images from ... to ...` for several sizes."""
+    by_area = sorted(set(sizes), key=lambda size: (size[0] * size[1], size))
     if len(by_area) == 1:
         return f"images of {format_size(by_area[0])}"
     return f"images from {format_size(by_area[0])} to {format_size(by_area[-1])}"

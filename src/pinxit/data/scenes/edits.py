@@ -32,9 +32,9 @@ class Edit:
     after: Scene
 
     @property
-    def held_out(self) -> bool:
+    def is_held_out(self) -> bool:
         """Whether one of the scenes belongs to the test split."""
-        return self.before.held_out or self.after.held_out
+        return self.before.is_held_out or self.after.is_held_out
 
 
 def random_edit(seed: int, index: int) -> Edit:

@@ -124,7 +124,7 @@ class Scene:
     objects: tuple[SceneObject, ...]
 
     @property
-    def held_out(self) -> bool:
+    def is_held_out(self) -> bool:
         """Whether an object has one of the combinations in `HELD_OUT`."""
         return any((obj.size, obj.color, obj.shape) in HELD_OUT for obj in self.objects)
 

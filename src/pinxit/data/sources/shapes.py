@@ -56,7 +56,7 @@ def _list_records(count: int, seed: int, size: tuple[int, int]) -> Iterator[Reco
             functools.partial(_render, seed, i, size),
             label=scene.objects[0].shape if len(scene.objects) == 1 else None,
             captions=scene.captions(),
-            split="test" if scene.held_out else None,
+            split="test" if scene.is_held_out else None,
         )
 
 
@@ -67,7 +67,7 @@ def _render(seed: int, index: int, size: tuple[int, int]) -> np.ndarray:
 SOURCE_TYPE = SourceType(
     pattern="shapes[:COUNT]",
     description="Synthetic scenes of one to three objects with captions in English and French, "
-    f"rendered at any --size; {DEFAULT_COUNT:,} by default, other ones with --seed. "
+    f"rendered at any --size; {DEFAULT_COUNT:,} by default, others with --data-seed. "
     "A scene of one object has its shape as label. Twelve combinations of size, color and shape "
     "occur in the test split only. Needs no download.",
     examples=("shapes", "shapes:20000"),

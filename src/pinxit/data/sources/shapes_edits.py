@@ -37,7 +37,7 @@ def _list_records(count: int, seed: int, size: tuple[int, int]) -> Iterator[Reco
             f"{name}/after",
             functools.partial(_render_after, seed, i, size),
             captions=edit.instruction,
-            split="test" if edit.held_out else None,
+            split="test" if edit.is_held_out else None,
         )
 
 

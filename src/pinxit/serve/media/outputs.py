@@ -13,7 +13,7 @@ from jaxtyping import UInt8
 from PIL import Image, ImageOps
 from scipy import ndimage
 
-from pinxit.data.decode import resize_to
+from pinxit.data.decode import resize_to_fit
 from pinxit.data.images import Images
 from pinxit.serve.media.uploads import EditMask, UploadedImage, parse_size
 from pinxit.serve.schemas import ImageOptions
@@ -140,7 +140,10 @@ def _undo_center_crop(generated: Image.Image, original: Image.Image) -> Image.Im
 
 def resize(image: Image.Image, size: tuple[int, int] | None) -> Image.Image:
     """Resize to (width, height), padded with the color of the corners; None: unchanged."""
-    return image if size is None or image.size == size else resize_to(image, *size, fit="pad")
+    if size is None:
+        return image
+    width, height = size
+    return resize_to_fit(image, height, width, fit="pad")
 
 
 def encode_image(image: Image.Image, format: str = "png", compression: int | None = None) -> bytes:

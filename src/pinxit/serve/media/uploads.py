@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 from PIL import Image, ImageOps
 
-from pinxit.data.decode import UnreadableImage, decode, resize_to
+from pinxit.data.decode import UnreadableImage, decode, resize_to_fit
 from pinxit.serve.errors import ApiError, truncate
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class EditMask:
     def fit_to(self, info: DatasetInfo) -> Bool[np.ndarray, "height width"]:
         """Return the mask at a model's size. Raises ApiError if nothing is left to generate."""
         mask = Image.fromarray(np.where(self.regenerate, 255, 0).astype(np.uint8))
-        fitted = np.asarray(resize_to(mask, info.width, info.height, fit="crop")) > 0
+        fitted = np.asarray(resize_to_fit(mask, info.height, info.width, fit="crop")) > 0
         if not fitted.any():
             message = "The mask is opaque everywhere: there is nothing to generate."
             raise ApiError(message, param=self.param)
