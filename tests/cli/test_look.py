@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 
 import numpy as np
@@ -10,9 +9,6 @@ import pytest
 from PIL import Image
 
 from pinxit.cli import main
-from pinxit.data.contact_sheet import cell_texts, contact_sheet
-from pinxit.data.images import Images, evenly_spaced_indices
-from pinxit.errors import UsageError
 
 
 @pytest.fixture
@@ -90,35 +86,3 @@ def test_sources_lists_every_type(capsys):
         assert word in table
     assert main(["sources", "--json"]) == 0
     assert {"pattern", "description", "examples"} == set(json.loads(capsys.readouterr().out)[0])
-
-
-def images(count: int, **metadata) -> Images:
-    names = [f"d/{i}.png" for i in range(count)]
-    return Images(np.full((count, 8, 16, 1), 90, np.uint8), names, **metadata)
-
-
-def test_a_cell_shows_the_caption_or_the_label_or_the_name():
-    three = images(
-        3,
-        labels=np.array([0, 0, -1]),
-        label_names=("été",),
-        captions={"en": ["one", "", ""], "fr": ["un", "", ""]},
-    )
-    assert cell_texts(three) == ["one", "été", "2.png"]
-    assert cell_texts(three, "fr")[0] == "un"
-    with pytest.raises(UsageError, match="no captions in 'de'; there are: en, fr"):
-        cell_texts(three, "de")
-
-
-@pytest.mark.parametrize("count", [1, 2, 7, 64])
-def test_a_contact_sheet_shows_every_image_enlarged(count):
-    caption = "a caption so long that it has to be broken and in the end cut off somewhere " * 3
-    sheet = Image.open(io.BytesIO(contact_sheet(images(count), [caption, *["é"] * (count - 1)])))
-    num_grey_pixels = (np.asarray(sheet) == 90).all(-1).sum()
-    assert num_grey_pixels >= count * 8 * 16 * 36  # six times as large
-    assert num_grey_pixels < count * 8 * 16 * 36 * 1.05
-
-
-def test_evenly_spaced_indices_include_both_ends():
-    assert evenly_spaced_indices(5, 64).tolist() == [0, 1, 2, 3, 4]
-    assert evenly_spaced_indices(100, 3).tolist() == [0, 50, 99]

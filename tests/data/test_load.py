@@ -12,10 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import pinxit
-from pinxit.data.labels import index_labels
 from pinxit.data.load import _make_unique, load_images
-from pinxit.data.records import Record
-from pinxit.data.sizes import choose_size, parse_size
 
 
 @pytest.fixture
@@ -53,24 +50,6 @@ def test_images_of_several_sizes_are_resized_with_a_note(folder, capsys):
     assert "resized to 32 x 32" in capsys.readouterr().err
     assert load(root, size="48x24").pixels.shape == (3, 24, 48, 3)
     assert load(root, size=48).notes == ()
-
-
-@pytest.mark.parametrize(
-    ("sizes", "chosen"),
-    [
-        ([(256, 200)], (256, 200)),
-        ([(300, 300)], (64, 64)),
-        ([(40, 900), (41, 900)], (32, 32)),
-        ([(3, 3), (4, 4)], (8, 8)),
-    ],
-)
-def test_the_default_size_is_chosen_from_the_images(sizes, chosen):
-    assert choose_size(sizes)[0] == chosen
-
-
-@given(st.integers(4, 4096), st.integers(4, 4096))
-def test_parse_size_reads_width_x_height(height, width):
-    assert parse_size(f"{width}x{height}") == (height, width) == parse_size((height, width))
 
 
 def test_grey_is_chosen_if_all_images_are_grey(folder, tmp_path):
@@ -116,23 +95,6 @@ def test_names_captions_and_pixels_match_when_images_are_skipped(folder, tmp_pat
     for row, i in ((0, 1), (100, good[100]), (294, 298)):
         expected = np.random.default_rng(i).integers(0, 256, (8, 8, 3), np.uint8)
         assert (images.pixels[row] == expected).all()
-
-
-def records(*labels):
-    return [Record(str(i), bytes, *label) for i, label in enumerate(labels)]
-
-
-def test_labels_are_mapped_to_class_indices():
-    assert index_labels(records((None,), (None,))) == (None, ())
-    labels, names = index_labels(records(("b",), (None,), ("a",)))
-    assert (labels.tolist(), names) == ([1, -1, 0], ("a", "b"))
-    labels, names = index_labels(records(("10",), ("9",)))
-    assert (labels.tolist(), names) == ([1, 0], ("9", "10"))
-    # a class without images keeps its index; one without a name is named by its number
-    labels, names = index_labels(records(("cow", 3), (None, 1), (None, -1)))
-    assert (labels.tolist(), names) == ([3, 1, -1], ("0", "1", "2", "cow"))
-    labels, names = index_labels(records((None, 5_000), (None, 70)))
-    assert (labels.tolist(), names) == ([1, 0], ("70", "5000"))
 
 
 @given(st.lists(st.sampled_from(["a", "a#2", "b"]), max_size=8))

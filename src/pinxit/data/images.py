@@ -8,7 +8,6 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -88,7 +87,7 @@ class Images:
     def __iter__(self) -> Iterator[np.ndarray]:
         return iter(self.pixels)
 
-    def __getitem__(self, index: Any) -> Images:
+    def __getitem__(self, index: int | slice | Sequence[int] | np.ndarray) -> Images:
         """Select images by slice, index array or boolean mask, or one image by its index."""
         rows = np.arange(len(self))[index]
         return self.take(np.atleast_1d(rows))
