@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pinxit.cli import COMMANDS
-from pinxit.cli.parse import parse_words
+from pinxit.cli.parse import parse_args
 from pinxit.cli.train import check_family, family_command
 from pinxit.data.sources.named import SETS
 from pinxit.errors import UsageError
@@ -29,9 +29,9 @@ def parse(line: str) -> None:
     assert command in COMMANDS
     if command == "train":
         family = check_family(words)
-        parse_words(f"train {family}", family_command(family), words[1:])
+        parse_args(f"train {family}", family_command(family), words[1:])
         return
-    parse_words(command, getattr(importlib.import_module(COMMANDS[command][0]), command), words)
+    parse_args(command, getattr(importlib.import_module(COMMANDS[command][0]), command), words)
 
 
 @pytest.fixture(autouse=True)

@@ -16,6 +16,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shlex
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -60,6 +61,11 @@ class Run:
             raise PinxitError(f"{file} is not the config.json of a run: it names no family.")
         _check_format(self.path, record.get("format"))
         return record
+
+    @property
+    def shell_path(self) -> str:
+        """The path, quoted so that it can be pasted into a shell."""
+        return shlex.quote(str(self.path))
 
     @property
     def name(self) -> str:
@@ -112,7 +118,7 @@ class Run:
         if not self.weights_path.is_file():
             self.config  # noqa: B018 (raises first if the folder is not a run)
             raise PinxitError(
-                f"{self.path} has no weights yet; train it: pinxit train --resume {self.path}"
+                f"{self.path} has no weights yet; train it: pinxit train --resume {self.shell_path}"
             )
         model = self.build()
         try:

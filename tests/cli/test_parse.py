@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import pytest
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
-from pinxit.cli.parse import parse_words
+from pinxit.cli.parse import parse_args
 from pinxit.cli.sample import sample
 from pinxit.cli.train import family_command
 from pinxit.errors import UsageError
@@ -30,7 +30,7 @@ def command(
 
 
 def parse(line: str):
-    return parse_words("do", command, line.split())
+    return parse_args("do", command, line.split())
 
 
 def test_words_become_values():
@@ -99,22 +99,22 @@ def test_a_word_too_many_is_an_error():
         """Translate."""
 
     with pytest.raises(UsageError, match="unexpected argument 'b'"):
-        parse_words("translate", translate, ["a", "b"])
+        parse_args("translate", translate, ["a", "b"])
 
 
 def test_generation_options_become_one_value():
-    values = parse_words(
+    values = parse_args(
         "sample", sample, ["runs/x", "--seed", "3", "--top-k", "5", "--guidance", "2"]
     )
     assert values["params"] == GenerationParams(seed=3, top_k=5, guidance=2.0)
-    assert parse_words("sample", sample, ["runs/x"])["params"] == GenerationParams()
+    assert parse_args("sample", sample, ["runs/x"])["params"] == GenerationParams()
 
 
 def test_an_invalid_generation_option_fails_with_its_reason():
     with pytest.raises(UsageError, match="top_p must be above 0 and at most 1, not 2"):
-        parse_words("sample", sample, ["runs/x", "--top-p", "2"])
+        parse_args("sample", sample, ["runs/x", "--top-p", "2"])
     with pytest.raises(UsageError, match="sample has no option '--start'"):
-        parse_words("sample", sample, ["runs/x", "--start", "2"])
+        parse_args("sample", sample, ["runs/x", "--start", "2"])
 
 
 def test_a_reranker_is_loaded_from_its_run(monkeypatch):
@@ -126,14 +126,14 @@ def test_a_reranker_is_loaded_from_its_run(monkeypatch):
         "pinxit.cli.tyro_rules.load_reranker", lambda run: runs.append(run) or Reranker()
     )
     words = ["runs/x", "--best-of", "4", "--reranker", "runs/captions"]
-    assert isinstance(parse_words("sample", sample, words)["params"].reranker, Reranker)
+    assert isinstance(parse_args("sample", sample, words)["params"].reranker, Reranker)
     assert runs == [Path("runs/captions")]
 
 
 @pytest.mark.parametrize(
     ("words", "option"),
-    [("photos --size 64", "64"), ("photos --size 96x64", "96x64"), ("photos", None)],
+    [("photos --size 64", 64), ("photos --size 96x64", "96x64"), ("photos", None)],
 )
 def test_a_size_is_one_number_or_two(words, option):
-    values = parse_words("train vae", family_command("vae"), words.split())
-    assert (values["size"] if "size" in values else values["load"].size) == option
+    values = parse_args("train vae", family_command("vae"), words.split())
+    assert values["load"].size == option

@@ -14,7 +14,7 @@ from lightning_fabric import Fabric
 
 from pinxit import VAE
 from pinxit.cli import main
-from pinxit.cli.parse import parse_words
+from pinxit.cli.parse import parse_args
 from pinxit.cli.train import family_command
 from pinxit.data.load import LoadOptions
 from pinxit.models import get_family, list_families
@@ -66,7 +66,7 @@ def test_help_of_a_family_has_all_options(name, capsys):
 
 def parse_train(line: str) -> dict[str, Any]:
     family, *args = line.split()
-    return parse_words(f"train {family}", family_command(family), args)
+    return parse_args(f"train {family}", family_command(family), args)
 
 
 def test_options_are_parsed():

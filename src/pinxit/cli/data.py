@@ -39,6 +39,10 @@ def look(
 ) -> None:
     """Describe a dataset, and write a contact sheet of its images.
 
+    Examples:
+        pinxit look photos/
+        pinxit look shapes:64 -n 16 --language fr --out shapes.png
+
     Args:
         data: a source (see: pinxit sources), or image files
         num_images: maximum number of images on the sheet, evenly spaced over the dataset
@@ -66,6 +70,9 @@ def look(
 
 def sources(json: Json = False) -> None:
     """List what DATA can be, with examples.
+
+    Examples:
+        pinxit sources
 
     Args:
         json: print the list as JSON

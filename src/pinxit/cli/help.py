@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from pinxit.cli.options import COMMON, SECTIONS, Option, read_docstring, read_options
@@ -25,15 +25,21 @@ def help_page(command: str, function: Callable[..., Any]) -> str:
     """Return the page that `pinxit COMMAND --help` prints."""
     options, docstring = read_options(function), read_docstring(function)
     positional = [option for option in options if not option.flags]
-    usage = " ".join(["usage: pinxit", command, *(o.metavar for o in positional), "[options]"])
-    blocks = [usage, _fill(docstring.summary)]
+    blocks = [_usage(command, options), _fill(docstring.summary)]
     blocks += [_fill(text) for text in docstring.description.split("\n\n") if text]
     if docstring.examples:
         blocks.append("\n".join(["examples:", *(f"  {line}" for line in docstring.examples)]))
     if positional:
-        blocks.append("\n".join(["arguments:", *(_entry(o.metavar, o.help) for o in positional)]))
+        entries = [format_entry(option.metavar, option.help) for option in positional]
+        blocks.append("\n".join(["arguments:", *entries]))
     blocks += _sections([option for option in (*options, HELP) if option.flags])
     return "\n\n".join(blocks)
+
+
+def _usage(command: str, options: Sequence[Option]) -> str:
+    required = [f"{o.flag} {o.metavar}" for o in options if o.flags and o.is_required]
+    positional = [option.metavar for option in options if not option.flags]
+    return " ".join(["usage: pinxit", command, *required, *positional, "[options]"])
 
 
 def _sections(options: list[Option]) -> Iterator[str]:
@@ -41,13 +47,14 @@ def _sections(options: list[Option]) -> Iterator[str]:
         group = [option for option in options if option.section == section]
         if not group:
             continue
-        lines = [_entry(_spelling(option), describe(option)) for option in _order_options(group)]
-        yield "\n".join([f"{section}:", *lines])
+        entries = [format_entry(_spelling(o), describe(o)) for o in _order_options(group)]
+        yield "\n".join([f"{section}:", *entries])
 
 
 def _order_options(options: list[Option]) -> list[Option]:
-    """Common options first, then the others in the order of declaration, `--out` last."""
-    first = [option for name in COMMON[:-1] for option in options if option.name == name]
+    """Required and common options first, the others as they are declared, `--out` last."""
+    first = [option for option in options if option.is_required]
+    first += [option for name in COMMON[:-1] for option in options if option.name == name]
     last = [option for option in options if option.name == COMMON[-1]]
     return [*first, *(o for o in options if o not in (*first, *last)), *last]
 
@@ -89,16 +96,16 @@ def _default_text(default: Any) -> str:
     return str(default) if isinstance(default, int | str) else ""
 
 
-def _entry(left: str, text: str) -> str:
+def format_entry(left: str, text: str, indent: int = INDENT) -> str:
     """An option with its text to the right, or below it if the option is long."""
-    width = page_width() - INDENT
+    width = page_width() - indent
     lines = textwrap.wrap(text, width, break_on_hyphens=False) or [""]
     left = f"  {left}"
-    if len(left) > INDENT - 2:
+    if len(left) > indent - 2:
         head = textwrap.wrap(left, page_width(), subsequent_indent="      ")
-        return "\n".join([*head, *(" " * INDENT + line for line in lines)])
-    first = f"{left:<{INDENT}}{lines[0]}".rstrip()
-    return "\n".join([first, *(" " * INDENT + line for line in lines[1:])])
+        return "\n".join([*head, *(" " * indent + line for line in lines)])
+    first = f"{left:<{indent}}{lines[0]}".rstrip()
+    return "\n".join([first, *(" " * indent + line for line in lines[1:])])
 
 
 def _fill(text: str) -> str:

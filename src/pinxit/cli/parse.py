@@ -41,14 +41,14 @@ def run_command(command: str, function: Callable[..., Any], args: Sequence[str])
 
         print(help_page(command, function))
         return 0
-    return function(**parse_words(command, function, args)) or 0
+    return function(**parse_args(command, function, args)) or 0
 
 
 def has_help_flag(args: Sequence[str]) -> bool:
     return any(arg in ("-h", "--help") for arg in args)
 
 
-def parse_words(command: str, function: Callable[..., Any], args: Sequence[str]) -> dict[str, Any]:
+def parse_args(command: str, function: Callable[..., Any], args: Sequence[str]) -> dict[str, Any]:
     """Return the keyword arguments of the command's function, without calling it.
 
     Raises UsageError for arguments that are invalid.

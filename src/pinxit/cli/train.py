@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 import tyro
 from tyro.conf import Positional
 
-from pinxit.cli.common import Flag, Out
+from pinxit import console
+from pinxit.cli.common import Flag, Json, Out, Quiet
+from pinxit.cli.help import format_entry
 from pinxit.cli.parse import run_command
 from pinxit.cli.suggest import unknown_family
 from pinxit.data.load_options import LoadOptions
@@ -26,50 +28,59 @@ if TYPE_CHECKING:
 
 
 def overview() -> str:
-    """The page that `pinxit train --help` prints."""
-    first_lines = {
-        name: (get_family(name).__doc__ or "").strip().splitlines()[0] for name in list_families()
-    }
+    """Return the page that `pinxit train --help` prints."""
+    docstrings = {name: get_family(name).__doc__ or "" for name in list_families()}
+    families = [(name, text.strip().splitlines()[0]) for name, text in docstrings.items()]
     return "\n".join(
         [
             "usage: pinxit train FAMILY DATA [options]",
             "       pinxit train --resume RUN [--minutes N | --steps N | --epochs N]",
             "",
-            "families:",
-            *(f"  {name:<10} {text}" for name, text in first_lines.items()),
+            "Train a model on images, in the minutes that you choose.",
             "",
-            "  pinxit train FAMILY --help    its options",
-            "  pinxit sources                what DATA can be",
+            "examples:",
+            "  pinxit train vae digits --minutes 0.2",
+            "  pinxit train vae photos/ --size 64 --minutes 30 --out runs/photos",
+            "  pinxit train --resume runs/photos --minutes 60",
+            "",
+            "families:",
+            *(format_entry(name, text, indent=13) for name, text in families),
+            "",
+            "pinxit train FAMILY --help    shows the options of a family",
+            "pinxit train --resume --help  shows the options of resuming",
+            "pinxit sources                lists what DATA can be",
         ]
     )
 
 
-def train_command(words: list[str]) -> int:
-    """Run `pinxit train WORDS`; the options depend on the family that comes first."""
-    if not words or words[0] in ("-h", "--help"):
+def train_command(args: list[str]) -> int:
+    """Run `pinxit train ARGS`; the options depend on the family, which comes first."""
+    if not args or args[0] in ("-h", "--help"):
         print(overview())
-        return 0 if words else 2
-    if any(word.split("=")[0] == "--resume" for word in words):
-        return run_command("train", resume, words)
-    family = check_family(words)
-    return run_command(f"train {family}", family_command(family), words[1:])
+        return 0 if args else 2
+    if any(arg.split("=")[0] == "--resume" for arg in args):
+        return run_command("train", resume, args)
+    family = check_family(args)
+    return run_command(f"train {family}", family_command(family), args[1:])
 
 
-def check_family(words: Sequence[str]) -> str:
-    """The family that comes first. Raises UsageError with the command that was probably meant."""
-    family = words[0]
+def check_family(args: Sequence[str]) -> str:
+    """Return the family, the first argument.
+
+    Raises UsageError for anything else; it suggests the whole command.
+    """
+    family = args[0]
     if family.startswith("-"):
-        raise UsageError(f"the family comes first: pinxit train vae DATA {shlex.join(words)}")
+        raise UsageError(f"the family comes first: pinxit train vae DATA {shlex.join(args)}")
     if family not in list_families():
         from pinxit.data.sources import list_source_names
 
-        names = list_source_names()
-        raise unknown_family(words, list_families(), names)
+        raise unknown_family(args, list_families(), list_source_names())
     return family
 
 
 def family_command(name: str) -> Any:
-    """The command of one family, with the options of its `Config`."""
+    """Return the command that trains one family, with the options of its `Config`."""
     config_class = get_family(name).Config
     default = config_class()
 
@@ -82,8 +93,14 @@ def family_command(name: str) -> Any:
         overwrite: Flag = False,
         dry_run: Flag = False,
         report: bool = True,
+        quiet: Quiet = False,
+        json: Json = False,
     ) -> int:
         """Train a model on images.
+
+        Examples:
+            pinxit train FAMILY photos/ --minutes 5
+            pinxit train FAMILY photos/ --size 64 --minutes 30 --out runs/photos
 
         Args:
             data: training images: a folder, files or the name of a source (see: pinxit sources)
@@ -94,6 +111,8 @@ def family_command(name: str) -> Any:
             overwrite: replace the run in the folder --out
             dry_run: print all options, time a few steps, and stop
             report: write report.html at the end
+            quiet: print no progress
+            json: print the paths as JSON
         """
         if not data:
             raise UsageError(f"no DATA to train on: pinxit train {name} DATA (see: pinxit sources)")
@@ -102,6 +121,8 @@ def family_command(name: str) -> Any:
             model=model,
             training=training,
             report=report,
+            json=json,
+            quiet=quiet,
             load=load,
             out=out,
             overwrite=overwrite,
@@ -109,11 +130,12 @@ def family_command(name: str) -> Any:
         )
 
     command.__annotations__["model"] = _hide_internal_fields(config_class)
+    command.__doc__ = (command.__doc__ or "").replace("FAMILY", name)
     return command
 
 
 def _hide_internal_fields(config_class: Any) -> Any:
-    """The same class; fields that training sets itself are no options of the command line."""
+    """Hide the fields that training sets itself from the options; returns the class."""
     for field in dataclasses.fields(config_class):
         if field.metadata.get("internal"):
             config_class.__annotations__[field.name] = tyro.conf.Suppress[Any]
@@ -121,15 +143,15 @@ def _hide_internal_fields(config_class: Any) -> Any:
 
 
 def _train(
-    *, data: Any, model: Any, training: TrainingSettings, report: bool, **options: Any
+    *, data: Any, model: Any, training: TrainingSettings, report: bool, json: bool, **options: Any
 ) -> int:
     from pinxit.training.api import train
 
     command = shlex.join(["pinxit", *sys.argv[1:]])
     result = train(model, data, command=command, **options, **dataclasses.asdict(training))
     if options["dry_run"]:
-        return _print_estimate(result)
-    return _finish(result, report)
+        return _print_estimate(result, json)
+    return _finish(result, report, json)
 
 
 def resume(
@@ -139,8 +161,14 @@ def resume(
     epochs: float | None = None,
     data: str | None = None,
     report: bool = True,
+    quiet: Quiet = False,
+    json: Json = False,
 ) -> int:
     """Continue a run from its last checkpoint.
+
+    Examples:
+        pinxit train --resume runs/digits-vae
+        pinxit train --resume runs/digits-vae --minutes 60
 
     Args:
         resume: run folder
@@ -149,21 +177,25 @@ def resume(
         epochs: new budget, all sessions included
         data: training images, if they have moved or changed
         report: write report.html at the end
+        quiet: print no progress
+        json: print the paths as JSON
     """
     from pinxit.training.api import resume as resume_run
 
-    run = resume_run(resume, data, minutes=minutes, steps=steps, epochs=epochs)
-    return _finish(run, report)
+    budget = {"minutes": minutes, "steps": steps, "epochs": epochs}
+    return _finish(resume_run(resume, data, quiet=quiet, **budget), report, json)
 
 
-def _print_estimate(estimate: CostEstimate) -> int:
+def _print_estimate(estimate: CostEstimate, json: bool) -> int:
     """Print a dry run: all options, then the measured cost; only in the main process."""
-    from rich.console import Console
     from rich.table import Table
 
     from pinxit.training.devices import is_main_process
 
     if not is_main_process():
+        return 0
+    if json:
+        console.out_json({"options": estimate.plan.options(), "cost": dict(estimate.rows())})
         return 0
     table = Table(box=None, show_header=False)
     for name, value in estimate.plan.options().items():
@@ -172,22 +204,26 @@ def _print_estimate(estimate: CostEstimate) -> int:
     table.add_row("", "")
     for name, text in estimate.rows():
         table.add_row(name, text)
-    Console().print(table)
+    console.out_rich(table)
     return 0
 
 
-def _finish(run: Run, report: bool) -> int:
-    """Print the paths of the last sample grid, the report and, last, the run."""
+def _finish(run: Run, report: bool, json: bool) -> int:
+    """Write the report, and print the paths of the last grid, the report and, last, the run."""
     from pinxit.training.devices import is_main_process
 
     if not is_main_process():
         return 0
     grids = sorted((run.path / "samples").glob("step-*.png"))
-    if grids:
-        print(grids[-1])
+    paths = {"samples": str(grids[-1])} if grids else {}
     if report:
         from pinxit.reports import report as write_report
 
-        print(write_report(run))
-    print(run.path)
+        paths["report"] = str(write_report(run))
+    paths["path"] = str(run.path)
+    if json:
+        console.out_json(paths)
+        return 0
+    for path in paths.values():
+        console.out(path)
     return 0

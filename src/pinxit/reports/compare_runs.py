@@ -30,7 +30,7 @@ def _get_metrics(run: Run) -> dict[str, float]:
     run.config  # noqa: B018 (raises for a folder that is no run)
     metrics = run.evaluation().get("metrics")
     if not metrics:
-        raise UsageError(f"{run.path} is not evaluated yet. Run: pinxit evaluate {run.path}")
+        raise UsageError(f"{run.path} is not evaluated yet. Run: pinxit evaluate {run.shell_path}")
     return metrics
 
 

@@ -171,7 +171,7 @@ def load_context(run: Run, images: Images | None = None, *, umap: bool = False) 
     if images is None:
         _load_images(context)
     if not context.evaluation:
-        context.missing.append(f"Not evaluated yet. Run `pinxit evaluate {run.path}`.")
+        context.missing.append(f"Not evaluated yet. Run `pinxit evaluate {run.shell_path}`.")
     return context
 
 

@@ -138,6 +138,7 @@ def resume(
 def _run_session(session: Session, resumed: bool = False) -> Run:
     """Run a session and write the model card; after Ctrl-C, print how to resume."""
     path = session.run_folder.path
+    resume_command = f"pinxit train --resume {session.run_folder.shell_path}"
     try:
         session.run(resumed)
         run = Run(path)
@@ -146,14 +147,13 @@ def _run_session(session: Session, resumed: bool = False) -> Run:
     except OSError as error:
         raise PinxitError(
             f"cannot write to {path}: {error.strerror or error}.\n"
-            f"Free some space or mend its permissions, then: pinxit train --resume {path}"
+            f"Free some space or mend its permissions, then: {resume_command}"
         ) from None
     if session.stopped:
         if not session.is_main:
             raise SystemExit(0)  # another exit code makes the launcher kill the first process
         print(
-            f"stopped at step {session.state.counters.step:,}; "
-            f"continue with: pinxit train --resume {path}",
+            f"stopped at step {session.state.counters.step:,}; continue with: {resume_command}",
             file=sys.stderr,
         )
         raise KeyboardInterrupt

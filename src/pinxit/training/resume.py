@@ -27,7 +27,7 @@ def resolve_resume_settings(run: Run, changes: dict[str, Any]) -> TrainingSettin
     elif run.config.get("finished"):
         raise UsageError(
             f"{run.path} is finished; to train it further give a larger budget: "
-            f"pinxit train --resume {run.path} --epochs N (or --minutes, --steps)."
+            f"pinxit train --resume {run.shell_path} --epochs N (or --minutes, --steps)."
         )
     settings = config_from_dict(TrainingSettings, record)
     if run.config.get("finished"):

@@ -39,7 +39,7 @@ def check_output_dir(out: str | Path | None, overwrite: bool = False) -> None:
     if not overwrite:
         raise UsageError(
             f"{path} already holds a run; choose another --out, or replace it with --overwrite.\n"
-            f"To continue that run: pinxit train --resume {path}"
+            f"To continue that run: pinxit train --resume {Run(path).shell_path}"
         )
 
 

@@ -154,7 +154,8 @@ class Session:
         if counters.step == 0:
             raise PinxitError(
                 f"the budget of {60 * (self.settings.minutes or 0):.2g} s ended before the first "
-                f"step.\nGive more time: pinxit train --resume {self.run_folder.path} --minutes N"
+                "step.\nGive more time: "
+                f"pinxit train --resume {self.run_folder.shell_path} --minutes N"
             )
 
     def _check_finite(self, step: StepResult, counters: Counters) -> None:
