@@ -55,7 +55,7 @@ def benchmarks(
             part = getattr(importlib.import_module(f"benchmarks.{name}"), name)
             found[name] = []
             for table in part(quick):
-                print(f"\n{table.text()}", flush=True)
+                print(f"\n{table.to_text()}", flush=True)
                 found[name].append(table.to_json())
             print(f"({name} took {time.perf_counter() - start:.0f} s)", flush=True)
     except PinxitError as error:

@@ -1,4 +1,4 @@
-"""What a benchmark says: rows with units, and ratios to one of them."""
+"""The result of a benchmark: rows with units, and ratios to one of them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Cell = str | float | None
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of equal length under column names that carry their units."""
+    """Rows of equal length under column names that include their units."""
 
     title: str
     columns: tuple[str, ...]
@@ -27,26 +27,26 @@ class Table:
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
-    def text(self) -> str:
-        """Columns aligned: words to the left, numbers to the right."""
-        cells = [[shown(cell) for cell in row] for row in self.rows]
+    def to_text(self) -> str:
+        """Return aligned columns: text to the left, numbers to the right."""
+        cells = [[format_cell(cell) for cell in row] for row in self.rows]
         widths = [max(map(len, column)) for column in zip(self.columns, *cells, strict=True)]
-        words = [
+        is_text = [
             all(isinstance(row[i], str | None) for row in self.rows)
             for i in range(len(self.columns))
         ]
 
-        def line(row: Sequence[str]) -> str:
-            each = zip(row, widths, words, strict=True)
-            return "  ".join(c.ljust(w) if left else c.rjust(w) for c, w, left in each).rstrip()
+        def align(row: Sequence[str]) -> str:
+            columns = zip(row, widths, is_text, strict=True)
+            return "  ".join(c.ljust(w) if text else c.rjust(w) for c, w, text in columns).rstrip()
 
         rule = "  ".join("-" * width for width in widths)
-        body = [line(self.columns), rule, *map(line, cells)]
+        body = [align(self.columns), rule, *map(align, cells)]
         return "\n".join([self.title, "", *body, "", *self.notes]).rstrip() + "\n"
 
 
-def shown(cell: Cell) -> str:
-    """Three significant digits, thousands apart; nothing for None."""
+def format_cell(cell: Cell) -> str:
+    """Format a number with three significant digits and thousands separators; None is empty."""
     if cell is None:
         return ""
     if isinstance(cell, str):
@@ -60,21 +60,21 @@ def shown(cell: Cell) -> str:
 def with_ratios(
     rows: Iterable[tuple[Cell, ...]], column: int, to: int
 ) -> tuple[tuple[Cell, ...], ...]:
-    """The rows, each with its number in `column` over that of row `to` added at the end."""
+    """Append to each row the ratio of its number in `column` to that of row `to`."""
     rows = list(rows)
     base = rows[to][column]
     return tuple((*row, ratio(row[column], base)) for row in rows)
 
 
 def ratio(value: Cell, base: Cell) -> float | None:
-    """value / base; None where one of them is no number or the base is 0."""
+    """Return value / base; None if one of them is not a number or the base is 0."""
     if not isinstance(value, float | int) or not isinstance(base, float | int) or base == 0:
         return None
     return value / base
 
 
 def median(values: Iterable[float]) -> float:
-    """The middle of several runs. Raises ValueError where there are none."""
+    """Return the median. Raises ValueError if there are no values."""
     values = list(values)
     if not values:
         raise ValueError("a median needs a value")

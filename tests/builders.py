@@ -47,6 +47,25 @@ def blobs(n: int = 96, height: int = 8, width: int = 8, channels: int = 1, seed:
     )
 
 
+def noise_images(n=50, height=16, width=16, channels=1, seed=0) -> Images:
+    """Images of uniform noise."""
+    rng = np.random.default_rng(seed)
+    return Images(rng.integers(0, 256, (n, height, width, channels), dtype=np.uint8))
+
+
+def build_vae(**options):
+    """An untrained VAE of 5 latents for `blobs`."""
+    import torch
+
+    torch.manual_seed(0)
+    config = vae.Config(latent_dim=5, network="mlp", width=16, depth=1, **options)
+    model = vae.build(config, blobs().info())
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    return model.eval()
+
+
 def make_run(folder: Path, images: Images, steps: int = 30, **options) -> Run:
     """A VAE of 4 latents after a few steps, with all that a run folder holds but figures."""
     import torch

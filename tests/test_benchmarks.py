@@ -11,7 +11,7 @@ import torch
 from benchmarks.__main__ import PARTS
 from benchmarks.measure import Loop, noise_images, seconds_of
 from benchmarks.networks import plain_vae
-from benchmarks.tables import Table, median, ratio, shown, with_ratios
+from benchmarks.tables import Table, format_cell, median, ratio, with_ratios
 
 
 def test_ratios_are_to_one_row_and_none_without_numbers():
@@ -23,7 +23,7 @@ def test_ratios_are_to_one_row_and_none_without_numbers():
 
 def test_a_table_is_aligned_text_and_json():
     table = Table("t", ("name", "s"), (("a", 1234.5), ("long", None), ("b", 0.1234)), ("note",))
-    assert table.text().splitlines() == [
+    assert table.to_text().splitlines() == [
         *("t", "", "name      s", "----  -----", "a     1,234", "long", "b     0.123", "", "note")
     ]
     assert json.loads(json.dumps(table.to_json()))["rows"][1] == ["long", None]
@@ -32,7 +32,7 @@ def test_a_table_is_aligned_text_and_json():
 
 
 def test_numbers_are_shown_with_three_digits():
-    assert [shown(x) for x in (0.1234, 1.234, 12.34, 123.4, 12345.6, None, "x")] == [
+    assert [format_cell(x) for x in (0.1234, 1.234, 12.34, 123.4, 12345.6, None, "x")] == [
         *("0.123", "1.23", "12.3", "123", "12,346", "", "x")
     ]
 

@@ -1,4 +1,4 @@
-"""The use of codes."""
+"""Codebook usage of an image tokenizer."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from pinxit.evaluation.codebook_usage import codebook_metrics
 from tests.builders import blobs
 
 
-class Fake:
+class FixedCodes:
+    """A tokenizer that returns the same codes for any images."""
+
     vocab_size = 8
 
     def __init__(self, codes):
@@ -20,12 +22,12 @@ class Fake:
 
 
 @pytest.mark.parametrize(
-    ("codes", "used", "perplexity"),
+    ("codes", "num_used", "perplexity"),
     [([[[3, 3], [3, 3]]], 1, 1.0), ([[[0, 1], [2, 3]]], 4, 4.0), ([[[0, 0], [0, 1]]], 2, 1.7548)],
 )
-def test_codes_used_and_perplexity(codes, used, perplexity):
-    found = dict(codebook_metrics(Fake(codes), blobs(1)))
-    assert found["codebook_size"] == 8
-    assert found["codes_used"] == used
-    assert found["code_perplexity"] == pytest.approx(perplexity, rel=1e-4)
-    assert found["code_bits"] == pytest.approx(4 * np.log2(perplexity), abs=1e-3)
+def test_codes_used_perplexity_and_bits(codes, num_used, perplexity):
+    metrics = dict(codebook_metrics(FixedCodes(codes), blobs(1)))
+    assert metrics["codebook_size"] == 8
+    assert metrics["codes_used"] == num_used
+    assert metrics["code_perplexity"] == pytest.approx(perplexity, rel=1e-4)
+    assert metrics["code_bits"] == pytest.approx(4 * np.log2(perplexity), abs=1e-3)

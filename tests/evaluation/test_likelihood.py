@@ -12,16 +12,19 @@ from torch import nn
 from torch.distributions import MultivariateNormal, Normal
 
 from pinxit.data.batch import DatasetInfo
-from pinxit.evaluation import likelihood as measure
+from pinxit.evaluation import likelihood
+from pinxit.evaluation.likelihood import RunningLogMeanExp, iw_log_likelihood
 from pinxit.models.results import Elbo, ImportanceEstimate
-from pinxit.sampling import elbo as bounds
+from pinxit.sampling import elbo
+from pinxit.sampling.elbo import elbo_terms
 from tests.builders import blobs
 
 DIMS, LATENT, SIGMA = 16, 3, 0.3
 
 
 class LinearGaussian(nn.Module):
-    """z ~ N(0, I), x ~ N(W z + b, s^2 I); q has the exact posterior's mean, its spread 1.2 times.
+    """z ~ N(0, I), x ~ N(W z + b, s^2 I); q has the mean of the exact posterior and 1.2 times its
+    standard deviation.
 
     log p(x) = log N(x; b, W W^T + s^2 I) (Tipping & Bishop 1999).
     """
@@ -36,6 +39,10 @@ class LinearGaussian(nn.Module):
         self.b = nn.Parameter(torch.full((DIMS,), 0.3))
         self.config = SimpleNamespace(latent_dim=LATENT)
         self.info = DatasetInfo(num_images=8, height=4, width=4, channels=1)
+
+    @property
+    def device(self):
+        return self.b.device
 
     def observe(self, batch, generator=None):
         return batch.pixels.permute(0, 3, 1, 2).float() / 255
@@ -82,116 +89,118 @@ def exact(model, images):
         return model.exact(model.observe(images.batch(np.arange(60)))).double().numpy()
 
 
-def test_the_estimate_is_the_exact_log_likelihood_within_its_own_error(model, images, exact):
-    found, error, _ = measure.iw_log_likelihood(model, images, 2_000)
-    assert np.abs((found - exact) / error).max() < 5
-    assert abs(np.mean(found - exact)) < 4 * np.sqrt((error**2).sum()) / len(error)
+def test_the_estimate_equals_the_exact_log_likelihood_within_its_error(model, images, exact):
+    log_p, error, _ = iw_log_likelihood(model, images, 2_000)
+    assert np.abs((log_p - exact) / error).max() < 5
+    assert abs(np.mean(log_p - exact)) < 4 * np.sqrt((error**2).sum()) / len(error)
 
 
-def test_the_error_is_as_large_as_estimates_differ(model, images, exact):
-    """z-scores over seeds have variance one: the delta method's error is of the right size."""
-    scores = []
+def test_the_standard_error_has_the_size_of_the_deviation_between_seeds(model, images, exact):
+    """z-scores over seeds have variance one: the error by the delta method is right."""
+    z_scores = []
     for seed in range(20):
-        found, error, _ = measure.iw_log_likelihood(model, images, 500, seed)
-        scores.append((found - exact) / error)
-    assert 0.75 < np.std(scores) < 1.3
+        log_p, error, _ = iw_log_likelihood(model, images, 500, seed)
+        z_scores.append((log_p - exact) / error)
+    assert 0.75 < np.std(z_scores) < 1.3
 
 
 def test_elbo_is_below_iw_5_below_iw_50_below_exact(model, images, exact):
     def mean(k: int) -> float:
-        return float(
-            np.mean([measure.iw_log_likelihood(model, images, k, s)[0] for s in range(40)])
-        )
+        return float(np.mean([iw_log_likelihood(model, images, k, s)[0] for s in range(40)]))
 
-    elbo = float(np.mean([bounds.elbo_terms(model, images, s).elbo for s in range(40)]))
-    assert elbo < mean(5) < mean(50) < exact.mean() + 0.01
-    assert mean(5) - elbo > 0.1  # the model is one where the bounds are apart
+    mean_elbo = float(np.mean([elbo_terms(model, images, s).elbo for s in range(40)]))
+    assert mean_elbo < mean(5) < mean(50) < exact.mean() + 0.01
+    assert mean(5) - mean_elbo > 0.1  # the bounds of this model differ
 
 
-def test_distortion_and_rate_make_the_elbo(model, images):
-    found = bounds.elbo_terms(model, images)
-    assert np.allclose(found.elbo, -found.distortion - found.rate.sum(1))
-    figures = dict(measure.elbo_metrics(model, found))
-    assert figures["elbo"] == pytest.approx(-figures["distortion"] - figures["rate"])
-    assert figures["elbo_bits_per_dim"] == pytest.approx(-figures["elbo"] / (DIMS * math.log(2)))
-    assert figures["elbo_error"] == pytest.approx(found.elbo.std(ddof=1) / math.sqrt(60))
+def test_the_elbo_is_minus_distortion_minus_rate(model, images):
+    terms = elbo_terms(model, images)
+    assert np.allclose(terms.elbo, -terms.distortion - terms.rate.sum(1))
+    metrics = dict(likelihood.elbo_metrics(model, terms))
+    assert metrics["elbo"] == pytest.approx(-metrics["distortion"] - metrics["rate"])
+    assert metrics["elbo_bits_per_dim"] == pytest.approx(-metrics["elbo"] / (DIMS * math.log(2)))
+    assert metrics["elbo_error"] == pytest.approx(terms.elbo.std(ddof=1) / math.sqrt(60))
 
 
-def test_running_sums_are_the_sums_over_all_at_once():
+def test_running_log_mean_exp_equals_that_of_all_weights_at_once():
     weights = 30 * torch.randn(7, 300, generator=torch.Generator().manual_seed(0)) - 2_000
-    weights[:, 0] = -3_000  # the first part far below the others
-    running = measure.RunningLogMeanExp(7)
+    weights[:, 0] = -3_000  # the first part is far below the others
+    running = RunningLogMeanExp(7)
     for part in weights.split([1, 9, 90, 200], 1):
         running.add(part)
-    found = running.estimate()
+    estimate = running.estimate()
     w = weights.double()
-    assert torch.allclose(found.log_likelihood, w.logsumexp(1) - math.log(300))
-    share = torch.softmax(w, 1)
-    assert torch.allclose(found.ess, 1 / share.square().sum(1))
+    assert torch.allclose(estimate.log_likelihood, w.logsumexp(1) - math.log(300))
+    normalized = torch.softmax(w, 1)
+    assert torch.allclose(estimate.ess, 1 / normalized.square().sum(1))
     relative = (w - w.amax(1, True)).exp()
     error = relative.std(1) / math.sqrt(300) / relative.mean(1)
-    assert torch.allclose(found.std_error, error)
+    assert torch.allclose(estimate.std_error, error)
 
 
-def test_equal_weights_have_no_error_and_all_samples_count():
-    running = measure.RunningLogMeanExp(2)
+def test_equal_weights_have_no_error_and_full_effective_sample_size():
+    running = RunningLogMeanExp(2)
     running.add(torch.full((2, 10), -100.0))
-    found = running.estimate()
-    assert found.log_likelihood.tolist() == [-100, -100]
-    assert found.std_error.tolist() == [0, 0]
-    assert found.ess.tolist() == pytest.approx([10, 10])
+    estimate = running.estimate()
+    assert estimate.log_likelihood.tolist() == [-100, -100]
+    assert estimate.std_error.tolist() == [0, 0]
+    assert estimate.ess.tolist() == pytest.approx([10, 10])
 
 
-def test_one_sample_has_no_known_error():
-    running = measure.RunningLogMeanExp(1)
+def test_the_error_of_one_sample_is_nan():
+    running = RunningLogMeanExp(1)
     running.add(torch.zeros(1, 1))
     assert running.estimate().std_error.isnan().all()
 
 
-def test_an_image_does_not_depend_on_those_after_it(model, images, monkeypatch):
-    monkeypatch.setattr(bounds, "ELBO_BATCH", 20)
-    many = measure.iw_log_likelihood(model, images, 10, seed=3)[0]
-    some = measure.iw_log_likelihood(model, images[:40], 10, seed=3)[0]
-    assert np.array_equal(many[:40], some)
-    assert not np.array_equal(many, measure.iw_log_likelihood(model, images, 10, seed=4)[0])
-    # chunks have chance of their own: equal images in two chunks are estimated apart
-    twice = images.take(np.concatenate([np.arange(20), np.arange(20)]))
-    found = measure.iw_log_likelihood(model, twice, 10, seed=3)[0]
-    assert not np.allclose(found[:20], found[20:])
+def test_an_estimate_does_not_depend_on_later_images(model, images, monkeypatch):
+    monkeypatch.setattr(elbo, "ELBO_BATCH", 20)
+    all_images = iw_log_likelihood(model, images, 10, seed=3)[0]
+    first_images = iw_log_likelihood(model, images[:40], 10, seed=3)[0]
+    assert np.array_equal(all_images[:40], first_images)
+    assert not np.array_equal(all_images, iw_log_likelihood(model, images, 10, seed=4)[0])
+    # every batch has its own generator: equal images in two batches get different estimates
+    repeated = images.take(np.concatenate([np.arange(20), np.arange(20)]))
+    estimates = iw_log_likelihood(model, repeated, 10, seed=3)[0]
+    assert not np.allclose(estimates[:20], estimates[20:])
 
 
-def test_memory_does_not_grow_with_samples(model, images, monkeypatch):
-    seen = []
-    monkeypatch.setattr(measure, "CPU_TILE_VALUES", DIMS * 200)
-    own = model.log_weights
-    monkeypatch.setattr(
-        model, "log_weights", lambda x, y, k, g=None: (seen.append(len(x) * k), own(x, y, k, g))[1]
-    )
-    found, _, effective = measure.iw_log_likelihood(model, images, 1_000)
-    assert max(seen) <= 200
-    assert sum(seen) == 60 * 1_000
-    assert np.isfinite(found).all()
-    assert (effective > 1).all()
+def test_memory_does_not_grow_with_the_number_of_samples(model, images, monkeypatch):
+    sizes = []
+    monkeypatch.setattr(likelihood, "CPU_TILE_VALUES", DIMS * 200)
+    log_weights = model.log_weights
+
+    def record_size(x, labels, samples, generator=None):
+        sizes.append(len(x) * samples)
+        return log_weights(x, labels, samples, generator)
+
+    monkeypatch.setattr(model, "log_weights", record_size)
+    log_p, _, ess = iw_log_likelihood(model, images, 1_000)
+    assert max(sizes) <= 200
+    assert sum(sizes) == 60 * 1_000
+    assert np.isfinite(log_p).all()
+    assert (ess > 1).all()
 
 
-def test_a_models_own_faster_way_is_used_where_it_applies(model, images, monkeypatch):
-    given = ImportanceEstimate(*(torch.full((60,), v, dtype=torch.float64) for v in (7, 0.1, 3)))
-    own = LinearGaussian()
-    own.importance_log_likelihood = lambda x, labels, samples, generator=None: given
-    assert (measure.iw_log_likelihood(own, images, 10)[0] == 7).all()
-    own.importance_log_likelihood = lambda x, labels, samples, generator=None: None
-    found = measure.iw_log_likelihood(own, images, 10)[0]
-    assert np.array_equal(found, measure.iw_log_likelihood(model, images, 10)[0])
+def test_the_fast_path_of_a_model_is_used_if_it_applies(model, images):
+    columns = (torch.full((60,), value, dtype=torch.float64) for value in (7, 0.1, 3))
+    estimate = ImportanceEstimate(*columns)
+    fast = LinearGaussian()
+    fast.importance_log_likelihood = lambda x, labels, samples, generator=None: estimate
+    assert (iw_log_likelihood(fast, images, 10)[0] == 7).all()
+    fast.importance_log_likelihood = lambda x, labels, samples, generator=None: None
+    log_p = iw_log_likelihood(fast, images, 10)[0]
+    assert np.array_equal(log_p, iw_log_likelihood(model, images, 10)[0])
 
 
-def test_how_many_images_are_affordable(model, images, monkeypatch):
-    assert measure.default_num_images(model, images, 5_000) == 60  # tiny: all
-    monkeypatch.setattr(measure, "MAX_DEFAULT_FLOPS", 1.0)
-    assert measure.default_num_images(model, images, 5_000) == 20  # huge: never fewer
-    assert len(measure.select_images(model, images, 5_000, 7)) == 7
+def test_the_default_number_of_images_depends_on_the_cost_of_the_model(model, images, monkeypatch):
+    assert likelihood.default_num_images(model, images, 5_000) == 60  # cheap: all
+    monkeypatch.setattr(likelihood, "MAX_DEFAULT_FLOPS", 1.0)
+    assert likelihood.default_num_images(model, images, 5_000) == 20  # the minimum
+    assert len(likelihood.select_images(model, images, 5_000, 7)) == 7
 
 
-def test_a_loose_bound_is_told():
-    assert not list(measure.ess_warnings({"effective_samples": 400.0}, 5_000))
-    (line,) = measure.ess_warnings({"effective_samples": 2.0}, 5_000)
-    assert "loose" in line
+def test_a_small_effective_sample_size_gives_a_warning():
+    assert not list(likelihood.ess_warnings({"effective_samples": 400.0}, 5_000))
+    (warning,) = likelihood.ess_warnings({"effective_samples": 2.0}, 5_000)
+    assert "loose" in warning

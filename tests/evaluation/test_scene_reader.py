@@ -1,4 +1,4 @@
-"""The reader of scenes against the drawer, which shares no code with it."""
+"""The scene reader against the renderer, which shares no code with it."""
 
 from __future__ import annotations
 
@@ -21,68 +21,67 @@ from pinxit.data.scenes.scene import (
 from pinxit.evaluation.scene_reader import match_scenes, parse_scene
 
 
-@pytest.mark.parametrize(("side", "most"), [(64, 0.005), (32, 0.01)])
-def test_true_images_are_read_right(side, most):
-    wrong = 0
-    for number in range(200):
-        found = match_scenes(
-            random_scene(5, number),
-            parse_scene(render_scene(random_scene(5, number), (side, side))),
-        )
-        wrong += not found.exact
-    assert wrong <= most * 200
+@pytest.mark.parametrize(("side", "max_errors"), [(64, 0.005), (32, 0.01)])
+def test_rendered_scenes_are_read_correctly(side, max_errors):
+    num_errors = 0
+    for index in range(200):
+        scene = random_scene(5, index)
+        num_errors += not match_scenes(scene, parse_scene(render_scene(scene, (side, side)))).exact
+    assert num_errors <= max_errors * 200
 
 
-def test_places_are_read_to_a_pixel():
-    for number in range(40):
-        truth = {thing.position: thing for thing in random_scene(6, number).objects}
-        for thing in parse_scene(render_scene(random_scene(6, number), (96, 64))).objects:
-            assert abs(thing.x - truth[thing.position].x) < 1.5 / 64
-            assert abs(thing.y - truth[thing.position].y) < 1.5 / 96
+def test_positions_are_read_to_about_a_pixel():
+    for index in range(40):
+        scene = random_scene(6, index)
+        truth = {obj.position: obj for obj in scene.objects}
+        for obj in parse_scene(render_scene(scene, (96, 64))).objects:
+            assert abs(obj.x - truth[obj.position].x) < 1.5 / 64
+            assert abs(obj.y - truth[obj.position].y) < 1.5 / 96
 
 
-def test_a_little_blur_and_noise_do_no_harm():
-    random = np.random.default_rng(0)
-    right = 0
-    for number in range(60):
-        soft = ndimage.gaussian_filter(
-            render_scene(random_scene(7, number), (64, 64)).astype(float), (0.7, 0.7, 0)
-        )
-        noisy = np.clip(soft + random.normal(scale=6, size=soft.shape), 0, 255).astype(np.uint8)
-        right += match_scenes(random_scene(7, number), parse_scene(noisy)).exact
-    assert right >= 57
+def test_slight_blur_and_noise_do_not_disturb_reading():
+    rng = np.random.default_rng(0)
+    num_correct = 0
+    for index in range(60):
+        scene = random_scene(7, index)
+        pixels = render_scene(scene, (64, 64)).astype(float)
+        soft = ndimage.gaussian_filter(pixels, (0.7, 0.7, 0))
+        noisy = np.clip(soft + rng.normal(scale=6, size=soft.shape), 0, 255).astype(np.uint8)
+        num_correct += match_scenes(scene, parse_scene(noisy)).exact
+    assert num_correct >= 57
 
 
-def test_nothing_and_chance_are_read_as_something():
+def test_blank_and_random_images_can_be_read():
     assert parse_scene(np.full((32, 32, 3), 255, np.uint8)).objects == ()
-    random = np.random.default_rng(0)
-    parse_scene(random.integers(0, 256, (32, 32, 3), np.uint8))
+    rng = np.random.default_rng(0)
+    parse_scene(rng.integers(0, 256, (32, 32, 3), np.uint8))
 
 
-def test_what_differs_is_told_by_attribute():
-    asked = next(random_scene(0, i) for i in range(99) if len(random_scene(0, i).objects) == 2)
-    first, second = asked.objects
+def test_differences_are_reported_by_attribute():
+    scenes = (random_scene(0, i) for i in range(99))
+    target = next(scene for scene in scenes if len(scene.objects) == 2)
+    first, second = target.objects
     other = dataclasses.replace(first, color="pink" if first.color != "pink" else "red")
-    recoloured = match_scenes(asked, Scene((other, second)))
-    assert (recoloured.shape, recoloured.color, recoloured.exact) == (True, False, False)
-    assert match_scenes(asked, asked).exact
-    assert match_scenes(asked, Scene((second, first))).exact, "the order is the caption's alone"
-    assert not match_scenes(asked, Scene((first,))).count
+    recolored = match_scenes(target, Scene((other, second)))
+    assert (recolored.shape, recolored.color, recolored.exact) == (True, False, False)
+    assert match_scenes(target, target).exact
+    assert match_scenes(target, Scene((second, first))).exact, "the order is the caption's alone"
+    assert not match_scenes(target, Scene((first,))).count
     swapped = Scene(
         (
             dataclasses.replace(first, x=second.x, y=second.y, position=second.position),
             dataclasses.replace(second, x=first.x, y=first.y, position=first.position),
         )
     )
-    assert match_scenes(asked, swapped).objects
-    assert not match_scenes(asked, swapped).relations
+    assert match_scenes(target, swapped).objects
+    assert not match_scenes(target, swapped).relations
 
 
-def test_combinations_that_are_held_out_are_in_no_training_image():
+def test_held_out_combinations_are_in_no_training_image():
     images = load_images("shapes:400", size=16, progress=False)
-    assert {form for *_, form in HELD_OUT} == set(SHAPES)
-    assert {colour for _, colour, _ in HELD_OUT} == set(COLORS)
-    assert len({(colour, form) for _, colour, form in HELD_OUT}) == len(HELD_OUT)
+    assert {shape for *_, shape in HELD_OUT} == set(SHAPES)
+    assert {color for _, color, _ in HELD_OUT} == set(COLORS)
+    assert len({(color, shape) for _, color, shape in HELD_OUT}) == len(HELD_OUT)
     for split, held_out in (("train", False), ("validation", False), ("test", True)):
         part = images.split(split)
         assert len(part) > 5

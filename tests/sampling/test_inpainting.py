@@ -34,13 +34,13 @@ def image(tmp_path):
     return blobs(1).save(path)
 
 
-def completed(capsys, *words) -> tuple[int, str, str]:
+def run_complete(capsys, *words) -> tuple[int, str, str]:
     code = main(["complete", *map(str, words)])
     out, err = capsys.readouterr()
     return code, out, err
 
 
-def opened(path):
+def read_pixels(path):
     with Image.open(path) as image:
         return np.asarray(image)
 
@@ -50,11 +50,11 @@ def test_some_family_completes():
 
 
 def test_without_a_choice_it_takes_what_the_family_can(run, capsys):
-    code, out, _ = completed(capsys, run, "-n", 3)
+    code, out, _ = run_complete(capsys, run, "-n", 3)
     assert code == 0
     lines = out.strip().splitlines()
     assert "3 images" in lines[0]
-    assert opened(lines[-1]).std() > 5
+    assert read_pixels(lines[-1]).std() > 5
 
 
 @pytest.mark.parametrize(
@@ -62,11 +62,11 @@ def test_without_a_choice_it_takes_what_the_family_can(run, capsys):
 )
 def test_all_pixels_that_are_known_come_back(run, how, image, tmp_path, capsys):
     out = tmp_path / "made.npy"
-    code, _, err = completed(capsys, run, image, *how, "-o", out)
+    code, _, err = run_complete(capsys, run, image, *how, "-o", out)
     assert code == 0, err
-    made, given = np.load(out), blobs(1).pixels
-    assert made.shape == given.shape
-    changed = (made != given).any(-1).mean()
+    pixels, given = np.load(out), blobs(1).pixels
+    assert pixels.shape == given.shape
+    changed = (pixels != given).any(-1).mean()
     assert changed <= {"--ratio": 0.5, "--half": 0.5, "--box": 16 / 64}[how[0]]
 
 
@@ -75,24 +75,24 @@ def test_a_mask_of_another_size_is_resized_with_a_word(run, image, tmp_path, cap
     white[:, 8:] = 255
     mask = Images(white).save(tmp_path / "mask.png")
     out = tmp_path / "made.npy"
-    code, _, err = completed(capsys, run, image, "--mask", mask, "-o", out)
+    code, _, err = run_complete(capsys, run, image, "--mask", mask, "-o", out)
     assert code == 0, err
     assert "the mask is 16 x 16; resized to 8 x 8." in err
     assert np.array_equal(np.load(out)[0, :4], blobs(1).pixels[0, :4])
 
 
 def test_the_chapter_s_figure_has_a_column_for_each_ratio(run, capsys):
-    code, out, _ = completed(capsys, run, "--compare", "75,85,95", "-n", 2)
+    code, out, _ = run_complete(capsys, run, "--compare", "75,85,95", "-n", 2)
     assert code == 0
     assert "compare-75-85-95" in out
-    sheet = opened(out.strip().splitlines()[-1])
+    sheet = read_pixels(out.strip().splitlines()[-1])
     assert sheet.shape[1] > 7 * 64
 
 
 def test_the_same_seed_gives_the_same_sheet(run, tmp_path, capsys):
     for name in ("a.png", "b.png"):
         words = ["-n", 2, "--completions", 2, "--seed", 5, "-o", tmp_path / name]
-        assert completed(capsys, run, *words)[0] == 0
+        assert run_complete(capsys, run, *words)[0] == 0
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
@@ -112,7 +112,7 @@ def test_the_same_seed_gives_the_same_sheet(run, tmp_path, capsys):
     ],
 )
 def test_what_cannot_be_is_refused_in_a_line(run, words, line, capsys):
-    code, _, err = completed(capsys, run, *words)
+    code, _, err = run_complete(capsys, run, *words)
     assert code == 2
     assert line in err
     assert len(err.strip().splitlines()) <= 2
@@ -121,7 +121,7 @@ def test_what_cannot_be_is_refused_in_a_line(run, words, line, capsys):
 def test_a_family_that_cannot_names_those_that_can(tmp_path, capsys):
     out = tmp_path / "vae"
     pinxit.train("vae", "digits", out=out, steps=1, quiet=True)
-    code, _, err = completed(capsys, out)
+    code, _, err = run_complete(capsys, out)
     assert code == 1
     assert "cannot complete; these families can: igpt, mae" in err
 

@@ -1,16 +1,22 @@
-"""`pinxit compare`: several runs side by side."""
+"""`pinxit compare`: the metrics of several runs side by side, or one of them as a curve."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import Positional, arg
 
-from pinxit.cli.common import Out, check_suffix, print_json, write_file
+from pinxit.cli.common import Json, Out, check_suffix, print_json, write_file
 from pinxit.errors import UsageError
 
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from pinxit.runs import Run
+
 Runs = Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN RUN ...")]
+BY_LAYER = "probe_by_layer"  # a curve over layers: it needs no option to plot against
 
 
 def compare(
@@ -18,91 +24,111 @@ def compare(
     metric: str | None = None,
     against: str | None = None,
     out: Out = None,
-    json: bool = False,
+    json: Json = False,
 ) -> None:
-    """The figures of several evaluated runs, side by side; or one of them as a curve.
+    """Compare the metrics of several evaluated runs, or plot one of them against an option.
+
+    Examples:
+        pinxit compare runs/digits-vae runs/digits-igpt
+        pinxit compare runs/mae-25 runs/mae-50 --metric probe_accuracy --against mask_ratio
+        pinxit compare runs/igpt-1 runs/igpt-2 --metric probe_by_layer
 
     Args:
-        runs: folders of two runs or more, each with its evaluation.json
-        metric: plot this metric of evaluation.json, e.g. probe_accuracy ...
-        against: ... against this option of the runs, as mask_ratio; for probe_by_layer leave it
-            out: that is a curve by itself
-        out: the curve's PNG; else FIGURE-AGAINST.png beside the first run
-        json: print the figures, or the curve's points, as JSON
+        runs: two run folders or more, each with its evaluation.json
+        metric: metric to plot, a name in evaluation.json, for example probe_accuracy
+        against: option of the runs for the x axis, for example mask_ratio; probe_by_layer is
+            plotted by layer and takes none
+        out: PNG file of the plot (default: METRIC-AGAINST.png beside the first run)
+        json: print the metrics, or the points of the plot, as JSON
     """
     if len(runs) < 2:
         raise UsageError(f"compare takes two runs or more, not {len(runs)}.")
-    by_itself = metric == "probe_by_layer"
-    if (metric is None or by_itself) != (against is None):
+    if (metric is None or metric == BY_LAYER) != (against is None):
         raise UsageError(
-            "a curve needs both, as --metric probe_accuracy --against mask_ratio; "
-            "--metric probe_by_layer stands alone."
+            "a plot needs both --metric and --against, for example "
+            f"--metric probe_accuracy --against mask_ratio; only {BY_LAYER} takes no --against."
         )
-    where = check_suffix(out, ".png")
-    from pinxit.reports.compare_runs import (
-        collect_layer_probes,
-        collect_metric_by_option,
-        collect_metrics,
-        plot_layer_probes,
-        plot_metric_by_option,
-    )
+    path = check_suffix(out, ".png")
     from pinxit.runs import Run
 
-    opened = [Run(path) for path in runs]
-    if by_itself:
-        curves = collect_layer_probes(opened)
-        where = write_file(
-            where or runs[0].parent / "probe_by_layer.png", plot_layer_probes(curves)
-        )
-        if json:
-            print_json({"path": str(where), "curves": curves})
-            return
-        for name, values in curves.items():
-            print(f"{name}: {' '.join(f'{value:.3f}' for value in values)}")
-        print(where)
-        return
-    if metric is not None and against is not None:
-        points = collect_metric_by_option(opened, metric, against)
-        where = write_file(
-            where or runs[0].parent / f"{metric}-{against}.png",
-            plot_metric_by_option(points, metric, against),
-        )
-        if json:
-            print_json({"path": str(where), "points": points})
-            return
-        for x, y in points:
-            print(f"{against} {x:g}: {y:.4g}")
-        print(where)
-        return
-    figures = collect_metrics(opened)
+    opened = [Run(run) for run in runs]
+    if metric == BY_LAYER:
+        _plot_by_layer(opened, path, json)
+    elif metric is not None and against is not None:
+        _plot_by_option(opened, metric, against, path, json)
+    else:
+        _print_metrics(opened, json)
+
+
+def _plot_by_layer(runs: list[Run], path: Path | None, json: bool) -> None:
+    from pinxit.reports.compare_runs import collect_layer_probes, plot_layer_probes
+
+    curves = collect_layer_probes(runs)
+    path = write_file(path or runs[0].path.parent / f"{BY_LAYER}.png", plot_layer_probes(curves))
     if json:
-        print_json({"runs": [str(path) for path in runs], "metrics": figures})
+        print_json({"path": str(path), "curves": curves})
         return
-    _print(figures, [run.name for run in opened])
+    for name, values in curves.items():
+        print(f"{name}: {' '.join(f'{value:.3f}' for value in values)}")
+    print(path)
 
 
-def _print(figures: dict[str, list[float | None]], names: list[str]) -> None:
-    """A row a figure, a column a run; the better value in bold."""
+def _plot_by_option(
+    runs: list[Run], metric: str, option: str, path: Path | None, json: bool
+) -> None:
+    from pinxit.reports.compare_runs import collect_metric_by_option, plot_metric_by_option
+
+    points = collect_metric_by_option(runs, metric, option)
+    path = path or runs[0].path.parent / f"{metric}-{option}.png"
+    write_file(path, plot_metric_by_option(points, metric, option))
+    if json:
+        print_json({"path": str(path), "points": points})
+        return
+    for x, y in points:
+        print(f"{option} {x:g}: {y:.4g}")
+    print(path)
+
+
+def _print_metrics(runs: list[Run], json: bool) -> None:
     from rich.console import Console
+
+    from pinxit.reports.compare_runs import collect_metrics
+
+    metrics = collect_metrics(runs)
+    if json:
+        print_json({"runs": [str(run.path) for run in runs], "metrics": metrics})
+        return
+    Console(highlight=False).print(_metrics_table(metrics, [run.name for run in runs]))
+
+
+def _metrics_table(metrics: dict[str, list[float | None]], names: list[str]) -> Table:
+    """A row per metric, a column per run, groups as headings; the best value is bold."""
     from rich.table import Table
 
-    from pinxit.evaluation.metrics import get_metric
+    from pinxit.evaluation.metrics import get_metric, group_metrics
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("figure")
+    table.add_column("metric")
     for name in names:
         table.add_column(name, justify="right")
     table.add_column("unit")
     table.add_column("better")
-    for name, values in figures.items():
-        what = get_metric(name)
-        there = [value for value in values if value is not None]
-        best = {"higher": max, "lower": min}.get(what.better)
-        top = best(there) if best and len(there) > 1 else None
-        cells = ["" if value is None else f"{value:,.4g}" for value in values]
-        shown = [
-            f"[bold]{cell}[/bold]" if value is not None and value == top else cell
-            for cell, value in zip(cells, values, strict=True)
-        ]
-        table.add_row(f"{what.group}: {what.title}", *shown, what.unit, what.better)
-    Console(highlight=False).print(table)
+    for group, group_names in group_metrics(metrics):
+        table.add_row(f"[bold]{group}[/bold]")
+        for name in group_names:
+            metric = get_metric(name)
+            cells = _format_values(metrics[name], metric.better)
+            table.add_row(f"  {metric.title}", *cells, metric.unit, metric.better)
+    return table
+
+
+def _format_values(values: list[float | None], better: str) -> list[str]:
+    """The values as text, the best of several in bold."""
+    present = [value for value in values if value is not None]
+    choose: Any = {"higher": max, "lower": min}.get(better)
+    best = choose(present) if choose and len(present) > 1 else None
+    texts = ["" if value is None else f"{value:,.4g}" for value in values]
+    return [
+        f"[bold]{text}[/bold]" if value is not None and value == best else text
+        for text, value in zip(texts, values, strict=True)
+    ]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
-from pinxit.cli.common import Data, Out, RunFolder, print_json
+from pinxit.cli.common import Data, Json, Out, Quiet, RunFolder, print_json
+from pinxit.evaluation.metrics import get_metric, group_metrics
 from pinxit.evaluation.options import EvalOptions
 
 
@@ -12,22 +13,35 @@ def evaluate(
     run: RunFolder,
     data: Data = (),
     options: EvalOptions = EvalOptions(),  # noqa: B008 (frozen)
-    device: str | None = None,
-    json: bool = False,
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+    quiet: Quiet = False,
+    json: Json = False,
 ) -> None:
-    """Measure a run on the test split; write evaluation.json to the run's folder.
+    """Measure how good a run is, on the test split of its data.
+
+    Prints a table and writes evaluation.json to the run folder. What is measured depends on the
+    model: likelihood, reconstruction, samples, features, inpainting, text to image, captions.
+
+    Examples:
+        pinxit evaluate runs/digits-vae
+        pinxit evaluate runs/digits-vae --iw-samples 500 --no-distances
 
     Args:
-        run: the run's folder
-        data: DATA to evaluate on; without it the run's own. Its test split is used
+        run: run folder
+        data: DATA whose test split is used instead (default: the run's own data)
         options: options of the evaluation
-        device: cpu or cuda; without it cuda if there is one
+        device: where to compute; auto is cuda if there is a GPU, or else cpu
+        quiet: print no progress
         json: print evaluation.json instead of the table
     """
+    from pinxit.runs import Run
+
+    Run(run).config  # noqa: B018 (fails before torch is imported if the folder is not a run)
     from pinxit.evaluation.runner import evaluate as evaluate_run
 
     source = None if not data else data[0] if len(data) == 1 else list(data)
-    record = evaluate_run(run, source, options, device=device)
+    chosen_device = None if device == "auto" else device
+    record = evaluate_run(run, source, options, device=chosen_device, progress=not quiet)
     if json:
         print_json(record)
         return
@@ -35,64 +49,70 @@ def evaluate(
     print(run / "evaluation.json")
 
 
-def _print_table(found: dict[str, Any]) -> None:
-    """The figures by group, each with its standard error; then how they were measured."""
+def _print_table(record: dict[str, Any]) -> None:
+    """Print the metrics by group, with their standard errors, the protocol and the warnings."""
     from rich.console import Console
     from rich.table import Table
 
-    from pinxit.evaluation.metrics import get_metric, group_metrics
-
     table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("figure")
+    table.add_column("metric")
     table.add_column("value", justify="right")
     table.add_column("unit")
     table.add_column("better")
-    for group, names in group_metrics(found["metrics"]):
+    for group, names in group_metrics(record["metrics"]):
         table.add_row(f"[bold]{group}[/bold]")
         for name in names:
-            known = get_metric(name)
-            shown = _shown(found["metrics"], name)
-            table.add_row(f"  {known.title}", shown, known.unit, known.better)
+            metric = get_metric(name)
+            value = _format_value(record["metrics"], name)
+            table.add_row(f"  {metric.title}", value, metric.unit, metric.better)
     console = Console(highlight=False)
     console.print(table)
     console.print()
-    for line in _protocol(found["protocol"]):
+    for line in _describe_protocol(record["protocol"]):
         console.print(line, markup=False, soft_wrap=True)
-    for warning in found["warnings"]:
+    for warning in record["warnings"]:
         console.print(f"warning: {warning}", markup=False, soft_wrap=True, style="yellow")
 
 
-def _shown(figures: dict[str, float], name: str) -> str:
-    value = figures[name]
-    text = f"{value:,.0f}" if float(value).is_integer() else f"{value:,.4g}"
-    if abs(value) >= 10 and not float(value).is_integer():
-        text = f"{value:,.2f}"
-    error = figures.get(f"{name}_error")
+def _format_value(metrics: dict[str, float], name: str) -> str:
+    """`-99.52 ± 0.25`: the value with its standard error, if it has one."""
+    value = metrics[name]
+    if float(value).is_integer():
+        text = f"{value:,.0f}"
+    else:
+        text = f"{value:,.2f}" if abs(value) >= 10 else f"{value:,.4g}"
+    error = metrics.get(f"{name}_error")
     return text if error is None else f"{text} ± {error:.2g}"
 
 
-def _protocol(protocol: dict[str, Any]) -> list[str]:
-    """How it was measured, in a few lines."""
+def _describe_protocol(protocol: dict[str, Any]) -> list[str]:
+    """How the metrics were measured, in a few lines."""
     lines = [
-        f"{protocol['data'] or 'the images'}: {protocol['test_images']:,} images, "
-        f"split: {protocol['split']}; seed {protocol['seed']}; {protocol['seconds']:.0f} s"
+        f"data: {protocol['data'] or 'images given in Python'}, split: {protocol['split']}, "
+        f"{protocol['test_images']:,} images; seed {protocol['seed']}; {protocol['seconds']:.0f} s"
     ]
     if "likelihood" in protocol:
         lines.append(f"likelihood: {protocol['likelihood']}")
-    if found := protocol.get("importance"):
-        lines.append(f"IW: {found['samples']:,} samples for each of {found['images']:,} images")
-    if space := protocol.get("feature_space"):
-        network = (
-            f"the encoder of the run {space['run']} ({space['family']}; {space['identity']})"
-            if "run" in space
-            else f"a network that tells the {space['task']} of these images "
-            f"({space['accuracy']:.1%} right; {space['identity']})"
-        )
+    if sampling := protocol.get("importance_sampling"):
         lines.append(
-            f"distances: {protocol['distances']['images']:,} images a side, in "
-            f"{space['features']} features of {network}; not FID"
+            f"importance-weighted: {sampling['samples_per_image']:,} samples per image, "
+            f"{sampling['images']:,} images"
+        )
+    if space := protocol.get("feature_space"):
+        lines.append(
+            f"distances: {protocol['distances']['images']:,} images on each side, in the "
+            f"{space['features']} features of {_describe_feature_space(space)}; not FID"
         )
     return lines
+
+
+def _describe_feature_space(space: dict[str, Any]) -> str:
+    if "run" in space:
+        return f"the encoder of {space['run']} ({space['family']}, {space['weights_hash']})"
+    return (
+        f"a small network trained to predict the {space['task']} of these images "
+        f"({space['accuracy']:.1%} accuracy, {space['weights_hash']})"
+    )
 
 
 def report(

@@ -73,7 +73,7 @@ def interpolate(
     file = check_suffix(out, ".png", ".gif")
     gif = gif if file is None else file.suffix == ".gif"
     model: CanEncode = load_model(run, "encode", device)
-    from pinxit.sampling.grids import animated_gif, image_strip
+    from pinxit.sampling.grids import encode_gif, image_strip
     from pinxit.sampling.latents import interpolate_images, interpolate_seeds
 
     ends = None
@@ -86,7 +86,7 @@ def interpolate(
         name = "-".join(slug(image.stem) for image in images)
     name = f"interpolate-{name}" + (f"-{path}" if path != "spherical" else "")
     file = file or run / f"{name}{'.gif' if gif else '.png'}"
-    write_file(file, animated_gif(frames) if gif else image_strip(frames, ends).to_png())
+    write_file(file, encode_gif(frames) if gif else image_strip(frames, ends).to_png())
     print_result(file, json, steps=steps)
 
 

@@ -4,108 +4,103 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import sacrebleu
 
 from pinxit.data.images import Images
 from pinxit.data.scenes.scene import Scene
-from pinxit.evaluation.metrics import MetricValue, proportion
+from pinxit.evaluation.metrics import MetricValue, Value, proportion
 from pinxit.evaluation.retrieval import NUM_CANDIDATES, nearest_captions, recall_at_k
-
-if TYPE_CHECKING:
-    pass
 from pinxit.evaluation.text_to_image import scenes_from_names
+from pinxit.models.protocols import CanCaption, CanTranslate
 
-MIN_DISTINCT_RATIO = 0.2  # below this ratio of distinct captions to distinct references, warn
+MIN_DISTINCT_RATIO = 0.2  # of distinct captions to distinct true ones; fewer give a warning
+
+
+def captioning_metrics(model: CanCaption, images: Images, train: Images) -> Iterator[MetricValue]:
+    """Yield how close captions are to the true ones, and how well a caption finds its image.
+
+    Per language. The caption of the nearest training image is a baseline.
+    """
+    for language in model.text_tokenizer.languages:
+        captions = images.captions.get(language, ())
+        rows = np.array([i for i, caption in enumerate(captions) if caption], int)
+        if len(rows):
+            references = [captions[int(i)] for i in rows]
+            yield from _language_metrics(model, images.take(rows), references, train, language)
+
+
+def _language_metrics(
+    model: CanCaption, images: Images, references: list[str], train: Images, language: str
+) -> Iterator[MetricValue]:
+    hypotheses = [beams[0].text for beams in model.caption(images, language=language)]
+    scenes = scenes_from_names(images)
+    accepted = None if scenes is None else [equivalent_captions(s, language) for s in scenes]
+    yield from text_metrics(hypotheses, references, language, accepted)
+    yield f"distinct_caption_ratio:{language}", len(set(hypotheses)) / len(set(references))
+    neighbours = nearest_captions(images, train, language)
+    if neighbours is not None:
+        yield f"nn_baseline_chrf:{language}", _chrf(neighbours, references)
+    texts = references[:NUM_CANDIDATES]
+    log_probs = model.caption_log_prob_matrix(images[:NUM_CANDIDATES], texts, language)
+    yield from recall_at_k("caption_recall_at", log_probs, texts, f":{language}")
+
+
+def translation_metrics(model: CanTranslate, images: Images) -> Iterator[MetricValue]:
+    """Yield for each language how close translations into it are to its captions."""
+    languages = model.text_tokenizer.languages
+    for target in languages:
+        hypotheses: list[str] = []
+        references: list[str] = []
+        for source in languages:
+            if source == target:
+                continue
+            captions = zip(images.captions[source], images.captions[target], strict=True)
+            pairs = [(a, b) for a, b in captions if a and b]
+            texts = model.translate([a for a, _ in pairs], source=source, target=target)
+            hypotheses += [translation.text for translation in texts]
+            references += [b for _, b in pairs]
+        if hypotheses:
+            yield from text_metrics(hypotheses, references, target)
+
+
+def text_metrics(
+    hypotheses: Sequence[str],
+    references: Sequence[str],
+    language: str,
+    accepted: Sequence[frozenset[str]] | None = None,
+) -> Iterator[MetricValue]:
+    """Yield exact match, BLEU and chrF of texts in one language.
+
+    `accepted` are the texts that count as an exact match, if more than the reference does.
+    """
+    if accepted is None:
+        accepted = [frozenset([text]) for text in references]
+    is_exact = [text in texts for text, texts in zip(hypotheses, accepted, strict=True)]
+    yield from proportion(f"caption_exact:{language}", is_exact)
+    yield f"bleu:{language}", sacrebleu.corpus_bleu(list(hypotheses), [list(references)]).score
+    yield f"chrf:{language}", _chrf(hypotheses, references)
+
+
+def _chrf(hypotheses: Sequence[str], references: Sequence[str]) -> float:
+    return sacrebleu.corpus_chrf(list(hypotheses), [list(references)]).score
 
 
 def equivalent_captions(scene: Scene, language: str) -> frozenset[str]:
-    """The captions of a scene whichever of its things is named first: an image does not tell."""
+    """Return the captions of a scene for every order of its objects: all describe the image."""
     orders = itertools.permutations(scene.objects)
     return frozenset(Scene(order).captions()[language] for order in orders)
 
 
-def text_metrics(
-    written: Sequence[str],
-    true: Sequence[str],
-    language: str,
-    accepted: Sequence[frozenset[str]] | None = None,
-) -> Iterator[MetricValue]:
-    """Exact matches, BLEU and chrF of texts in one language.
-
-    `accepted` are all the texts that are as right as the true one, where there are several.
-    """
-    import sacrebleu
-
-    right = [frozenset([text]) for text in true] if accepted is None else accepted
-    yield from proportion(
-        f"caption_exact:{language}", [a in b for a, b in zip(written, right, strict=True)]
-    )
-    yield f"bleu:{language}", sacrebleu.corpus_bleu(list(written), [list(true)]).score
-    yield f"chrf:{language}", sacrebleu.corpus_chrf(list(written), [list(true)]).score
-
-
-def captioning_metrics(model: Any, images: Images, known: Images) -> Iterator[MetricValue]:
-    """Of each language: how near the captions are, and whether a caption finds its image.
-
-    `known` are the training images: the caption of the nearest of them is a yardstick.
-    """
-    for language in model.text_tokenizer.languages:
-        texts = images.captions.get(language)
-        rows = np.array([i for i, text in enumerate(texts or ()) if text], int)
-        if texts is None or len(rows) == 0:
+def repetition_warnings(metrics: Mapping[str, Value]) -> Iterator[str]:
+    """Yield a warning for each language in which most images get one of a few captions."""
+    for name, value in metrics.items():
+        metric, _, language = name.partition(":")
+        if metric != "distinct_caption_ratio" or isinstance(value, list):
             continue
-        some, true = images.take(rows), [texts[int(i)] for i in rows]
-        written = [row[0].text for row in model.caption(some, language=language)]
-        scenes = scenes_from_names(some)
-        accepted = (
-            None if scenes is None else [equivalent_captions(one, language) for one in scenes]
-        )
-        yield from text_metrics(written, true, language, accepted)
-        yield f"distinct_caption_ratio:{language}", len(set(written)) / len(set(true))
-        yield from _nn_baseline(some, known, true, language)
-        few = true[:NUM_CANDIDATES]
-        rated = model.caption_log_prob_matrix(some[:NUM_CANDIDATES], few, language)
-        yield from recall_at_k("caption_recall_at", rated, few, f":{language}")
-
-
-def _nn_baseline(
-    images: Images, known: Images, true: Sequence[str], language: str
-) -> Iterator[MetricValue]:
-    """What the nearest neighbour's captions reach."""
-    import sacrebleu
-
-    found = nearest_captions(images, known, language)
-    if found is not None:
-        yield f"nn_baseline_chrf:{language}", sacrebleu.corpus_chrf(found, [list(true)]).score
-
-
-def repetition_warnings(figures: Mapping[str, Any]) -> Iterator[str]:
-    """A line for each language in which most images have the same few captions."""
-    for name, value in figures.items():
-        kind, _, language = name.partition(":")
-        if kind == "distinct_caption_ratio" and value < MIN_DISTINCT_RATIO:
+        if value < MIN_DISTINCT_RATIO:
             yield (
-                f"the captions ({language}) hardly depend on the image: {value:.0%} as many "
-                "different ones as the true ones are"
+                f"the captions ({language}) hardly depend on the image: the number of distinct "
+                f"captions is {value:.0%} of that of the true ones"
             )
-
-
-def translation_metrics(model: Any, images: Images) -> Iterator[MetricValue]:
-    """Of each language: how near texts translated into it are to its captions."""
-    for target in model.text_tokenizer.languages:
-        written, true = [], []
-        for source in model.text_tokenizer.languages:
-            if source == target:
-                continue
-            pairs = [
-                (a, b)
-                for a, b in zip(images.captions[source], images.captions[target], strict=True)
-                if a and b
-            ]
-            found = model.translate([a for a, _ in pairs], source=source, target=target)
-            written += [said.text for said in found]
-            true += [b for _, b in pairs]
-        if written:
-            yield from text_metrics(written, true, target)

@@ -1,26 +1,27 @@
-"""How the codes of an image tokenizer are used."""
+"""How many codes of an image tokenizer are used, and how evenly."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
 from pinxit.data.images import Images
 from pinxit.evaluation.metrics import MetricValue
+from pinxit.models.protocols import CanTokenize
 
 
-def codebook_metrics(model: Any, images: Images) -> Iterator[MetricValue]:
-    """How many codes images use, and how evenly: exp of the entropy of their use.
+def codebook_metrics(model: CanTokenize, images: Images) -> Iterator[MetricValue]:
+    """Yield the codebook size, the number of codes used, their perplexity and bits per image.
 
-    `code_bits` is that entropy for all codes of an image: what it would take to store one without
-    a model of which codes follow which.
+    Perplexity is exp(H), H the entropy of the code frequencies. `code_bits` is H in bits times
+    the codes per image: the size of an image under an entropy code that knows the frequencies
+    but no dependence between codes.
     """
     codes = model.tokenize(images)
     counts = np.bincount(codes.ravel(), minlength=model.vocab_size)
-    share = counts[counts > 0] / counts.sum()
-    entropy = float(-(share * np.log(share)).sum())
+    frequencies = counts[counts > 0] / counts.sum()
+    entropy = float(-(frequencies * np.log(frequencies)).sum())
     yield "codebook_size", float(model.vocab_size)
     yield "codes_used", float((counts > 0).sum())
     yield "code_perplexity", float(np.exp(entropy))

@@ -1,67 +1,78 @@
-"""How well edits follow their instruction: on drawn scenes by a scene reader, elsewhere by PSNR."""
+"""How well edits follow their instruction: by a scene reader on synthetic scenes, and by PSNR."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import NamedTuple
 
 import numpy as np
 
 from pinxit.data.images import Images
 from pinxit.data.psnr import psnr
 from pinxit.data.scenes.edits import Edit, random_edit
-from pinxit.data.scenes.scene import Scene, SceneObject
+from pinxit.data.scenes.scene import Scene
 from pinxit.evaluation.metrics import MetricValue, proportion
 from pinxit.evaluation.scene_reader import parse_scene
 
-if TYPE_CHECKING:
-    pass
+MIN_MSE = 1e-9 / 255**2  # a smaller error counts as this one: 138 dB
+
+
+class EditCheck(NamedTuple):
+    """Whether a scene shows an edit."""
+
+    applied: bool  # what the edit changes is as it should be
+    preserved: bool  # everything else is as before
 
 
 def edits_from_names(images: Images) -> list[Edit] | None:
-    """The edits that pairs of `shapes-edits` show; None for other images."""
-    found = [re.fullmatch(r"edit-(\d+)-(\d+)", name) for name in images.names]
-    if not found or not all(found):
+    """Return the edits that pairs of `shapes-edits` show; None for other images."""
+    matches = [re.fullmatch(r"edit-(\d+)-(\d+)", name) for name in images.names]
+    if not matches or not all(matches):
         return None
-    return [random_edit(int(one[1]), int(one[2])) for one in found if one]
+    return [random_edit(int(match[1]), int(match[2])) for match in matches if match]
 
 
-def edit_metrics(edited: Images, asked: Images) -> Iterator[MetricValue]:
-    """Whether the change was made, and all else was kept; in decibels for any images."""
-    edits = edits_from_names(asked)
+def edit_metrics(edited: Images, true: Images) -> Iterator[MetricValue]:
+    """Yield how often edits of scenes are applied and the rest is preserved; PSNR for any images.
+
+    `true` are the images after the true edit, `true.before` the inputs. `edit_reader_ceiling` is
+    `edit_exact` of the true images, `identity_psnr` the PSNR of the unchanged input.
+    """
+    edits = edits_from_names(true)
     if edits is not None:
-        made = [check_edit(one, parse_scene(p)) for one, p in zip(edits, edited, strict=True)]
-        true = [check_edit(one, parse_scene(p)) for one, p in zip(edits, asked, strict=True)]
-        yield from proportion("edit_exact", [all(one) for one in made])
-        yield from proportion("edit_applied", [one[0] for one in made])
-        yield from proportion("edit_preserved", [one[1] for one in made])
-        yield from proportion("edit_reader_ceiling", [all(one) for one in true])
-    assert asked.before is not None
-    yield "edit_psnr", decibels(edited.pixels, asked.pixels)
-    yield "identity_psnr", decibels(asked.before, asked.pixels)
+        checks = _check_all(edits, edited)
+        yield from proportion("edit_exact", [all(check) for check in checks])
+        yield from proportion("edit_applied", [check.applied for check in checks])
+        yield from proportion("edit_preserved", [check.preserved for check in checks])
+        yield from proportion("edit_reader_ceiling", [all(c) for c in _check_all(edits, true)])
+    assert true.before is not None
+    yield "edit_psnr", _total_psnr(edited.pixels, true.pixels)
+    yield "identity_psnr", _total_psnr(true.before, true.pixels)
 
 
-def check_edit(asked: Edit, shown: Scene) -> tuple[bool, bool]:
-    """Whether a scene has what an edit changes as it should be, and all else as it was."""
-    before, after, there = (count_objects(scene) for scene in (asked.before, asked.after, shown))
-    kept, new = before & after, after - before
-    gone = before - after
-    rest = there - kept
-    return rest == new and not (rest & gone), (there & kept) == kept
+def _check_all(edits: list[Edit], images: Images) -> list[EditCheck]:
+    return [check_edit(edit, parse_scene(image)) for edit, image in zip(edits, images, strict=True)]
 
 
-def count_objects(scene: Scene) -> Counter[tuple[Any, ...]]:
-    """What a scene has, by form, colour, size and place."""
+def check_edit(edit: Edit, scene: Scene) -> EditCheck:
+    """Check whether a scene shows what an edit changes, and all that it leaves as it was."""
+    before, after, objects = (count_objects(s) for s in (edit.before, edit.after, scene))
+    preserved, added, removed = before & after, after - before, before - after
+    changed = objects - preserved
+    return EditCheck(
+        applied=changed == added and not (changed & removed),
+        preserved=(objects & preserved) == preserved,
+    )
 
-    def factors(thing: SceneObject) -> tuple[Any, ...]:
-        return thing.shape, thing.color, thing.size, thing.position
 
-    return Counter(factors(thing) for thing in scene.objects)
+def count_objects(scene: Scene) -> Counter[tuple[object, ...]]:
+    """Count the objects of a scene by shape, color, size and position."""
+    return Counter((obj.shape, obj.color, obj.size, obj.position) for obj in scene.objects)
 
 
-def decibels(a: np.ndarray, b: np.ndarray) -> float:
-    """PSNR over all pixels of all images."""
+def _total_psnr(a: np.ndarray, b: np.ndarray) -> float:
+    """PSNR in dB over all pixels of all images."""
     mse = float(np.square(a.astype(np.float32) - b.astype(np.float32)).mean())
-    return float(psnr(mse / 255**2, min_mse=1e-9 / 255**2))
+    return float(psnr(mse / 255**2, min_mse=MIN_MSE))

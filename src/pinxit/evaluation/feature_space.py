@@ -1,23 +1,26 @@
-"""A frozen feature space to measure distances in: a small network, trained once for a data set.
+"""A frozen feature space for distances: a small network trained once per data set.
 
-Where there are labels it learns to tell them, else by how many quarter turns an image was turned
-(Gidaris 2018). The features are the means over the image of its last 64 channels. Trained from
-a fixed seed on the training split, kept in the cache by the data's fingerprint: distances of all
-runs on one data set compare. They do not compare with FID, nor between data sets.
+With labels the network is a classifier, otherwise it predicts by how many quarter turns an image
+was rotated (Gidaris 2018). Its features are the spatial means of its last 64 channels. It is
+trained with a fixed seed on the training split and cached under the data's fingerprint: distances
+of all runs on one data set are comparable. They compare neither with FID nor between data sets.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Float32, Int64, UInt8
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from pinxit.console import ProgressCallback
@@ -25,237 +28,251 @@ from pinxit.data.atomic_write import write_atomically
 from pinxit.data.cache import cache_dir
 from pinxit.data.images import Images
 from pinxit.errors import UsageError
+from pinxit.models.abilities import require
+from pinxit.models.protocols import CanEmbed
 from pinxit.nn.pixels import to_float
+from pinxit.runs import Run
 
-VERSION = 1  # raised when anything below changes what the features are
-NUM_FEATURES = 64  # features
-MAX_INPUT_SIZE = 64  # pixels a side that the network sees
+VERSION = 1  # raise it when a change below changes the features
+NUM_FEATURES = 64
+MAX_INPUT_SIZE = 64  # pixels a side of the network's input
+MAP_SIZE = 16  # cells a side of the feature map, at most
 STEPS, BATCH_SIZE, LEARNING_RATE = 500, 128, 3e-3
-MIN_IMAGES = 8  # training images
+MIN_IMAGES = 8  # to train on
+MAX_ACCURACY_IMAGES = 2_000
+EMBED_BATCH = 500
+
+Input = Float[Tensor, "b c side side"]
 
 
 class FeatureNetwork(nn.Module):
-    """Four convolutions over a map of at most 16 x 16, their mean, and one linear layer."""
+    """Four convolutions on a map of at most 16 x 16, global average pooling, a linear layer."""
 
     def __init__(self, channels: int, side: int, classes: int) -> None:
         super().__init__()
         self.side = side
-        fold = -(-side // 16)
+        fold = -(-side // MAP_SIZE)
         self.fold = nn.PixelUnshuffle(fold)
         half = NUM_FEATURES // 2
         self.trunk = nn.Sequential(
-            *_layer(channels * fold * fold, half),
-            *_layer(half, half),
-            *_layer(half, NUM_FEATURES, stride=2),
-            *_layer(NUM_FEATURES, NUM_FEATURES),
+            *_conv_layer(channels * fold * fold, half),
+            *_conv_layer(half, half),
+            *_conv_layer(half, NUM_FEATURES, stride=2),
+            *_conv_layer(NUM_FEATURES, NUM_FEATURES),
         )
         self.head = nn.Linear(NUM_FEATURES, classes)
 
-    def features(self, x: Float[Tensor, "b c side side"]) -> Float[Tensor, "b 64"]:
+    def features(self, x: Input) -> Float[Tensor, "b 64"]:
+        """Pooled features, before the head."""
         return self.trunk(self.fold(x)).mean((2, 3))
 
-    def forward(self, x: Float[Tensor, "b c side side"]) -> Float[Tensor, "b classes"]:
+    def forward(self, x: Input) -> Float[Tensor, "b classes"]:
+        """Class logits."""
         return self.head(self.features(x))
 
 
-def _layer(inputs: int, outputs: int, stride: int = 1) -> tuple[nn.Module, ...]:
-    convolution = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
-    return convolution, nn.BatchNorm2d(outputs), nn.SiLU()
+def _conv_layer(inputs: int, outputs: int, stride: int = 1) -> tuple[nn.Module, ...]:
+    conv = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
+    return conv, nn.BatchNorm2d(outputs), nn.SiLU()
+
+
+# -- feature spaces ----------------------------------------------------------------------------
+
+
+class FeatureSpace(Protocol):
+    """Maps images to feature vectors; `description` is recorded with the evaluation."""
+
+    @property
+    def description(self) -> dict[str, Any]: ...
+
+    def embed(self, images: Images) -> Float32[np.ndarray, "n features"]: ...
 
 
 @dataclass(frozen=True)
-class FeatureSpace:
-    """The trained network and what is known of it."""
+class TrainedSpace:
+    """The features of a `FeatureNetwork`."""
 
     network: FeatureNetwork
-    facts: dict[str, Any]  # task, accuracy on held-out images, training images, identity
+    description: dict[str, Any]  # task, held-out accuracy, training images, hash of the weights
+
+    @property
+    def predicts_labels(self) -> bool:
+        """Whether the network classifies the data's labels, not rotations."""
+        return self.description["task"] == "labels"
 
     @torch.inference_mode()
-    def embed(self, images: Images, chunk: int = 500) -> Float32[np.ndarray, "n 64"]:
-        """The features of each image."""
-        self.network.eval()
-        parts = [np.empty((0, NUM_FEATURES), np.float32)]
-        for start in range(0, len(images), chunk):
-            pixels = torch.from_numpy(np.array(images.pixels[start : start + chunk]))
-            parts.append(self.network.features(_network_input(pixels, self.network.side)).numpy())
-        return np.concatenate(parts)
+    def embed(self, images: Images) -> Float32[np.ndarray, "n 64"]:
+        """Return the features of each image."""
+        parts = [self.network.features(x).numpy() for x in self._batches(images)]
+        return np.concatenate([np.empty((0, NUM_FEATURES), np.float32), *parts])
 
     @torch.inference_mode()
-    def told(self, images: Images, chunk: int = 500) -> Int64[np.ndarray, " n"]:
-        """The class that the network takes each image for."""
+    def predict(self, images: Images) -> Int64[np.ndarray, " n"]:
+        """Return the most likely class of each image."""
+        parts = [self.network(x).argmax(1).numpy() for x in self._batches(images)]
+        return np.concatenate([np.empty(0, np.int64), *parts])
+
+    def _batches(self, images: Images) -> Iterator[Input]:
         self.network.eval()
-        parts = [np.empty(0, np.int64)]
-        for start in range(0, len(images), chunk):
-            pixels = torch.from_numpy(np.array(images.pixels[start : start + chunk]))
-            parts.append(self.network(_network_input(pixels, self.network.side)).argmax(1).numpy())
-        return np.concatenate(parts)
+        for start in range(0, len(images), EMBED_BATCH):
+            pixels = np.array(images.pixels[start : start + EMBED_BATCH])
+            yield _network_input(torch.from_numpy(pixels), self.network.side)
 
 
 @dataclass(frozen=True)
 class EncoderSpace:
-    """The features of a trained run's frozen encoder (`embed`), in place of such a network."""
+    """The features of a trained run's frozen encoder (`embed`)."""
 
-    model: Any
-    facts: dict[str, Any]
+    model: CanEmbed
+    description: dict[str, Any]
 
-    def embed(self, images: Images, chunk: int = 500) -> Float32[np.ndarray, "n width"]:
-        """The features of each image; the model has its own chunks."""
+    def embed(self, images: Images) -> Float32[np.ndarray, "n width"]:
+        """Return the features of each image."""
         return self.model.embed(images)
 
 
-def get_encoder_space(folder: Path) -> EncoderSpace:
-    """The feature space of a run, a masked autoencoder's above all.
+def load_encoder_space(folder: Path) -> EncoderSpace:
+    """Load the feature space of a run, for example of a masked autoencoder.
 
-    Raises PinxitError where it is no run, or of a family that embeds nothing.
+    Raises PinxitError if the folder is no run, or its model cannot embed.
     """
-    from pinxit.models.abilities import require
-    from pinxit.runs import Run
-
     run = Run(folder)
     model = require(run.load(), "embed")
-    width = model.embed(_blank(model)).shape[1]
+    blank = Images(np.zeros((1, run.info.height, run.info.width, run.info.channels), np.uint8))
     content = (folder / "model.safetensors").read_bytes()
-    facts = {
+    description = {
         "run": run.name,
         "family": run.family,
-        "features": width,
-        "identity": _content_hash(content),
+        "features": model.embed(blank).shape[1],
+        "weights_hash": _hash(content),
     }
-    return EncoderSpace(model, facts)
+    return EncoderSpace(model, description)
 
 
-def _blank(model: Any) -> Images:
-    facts = model.facts
-    return Images(np.zeros((1, facts.height, facts.width, facts.channels), np.uint8))
+def get_feature_space(images: Images, progress: ProgressCallback | None = None) -> TrainedSpace:
+    """Load the feature space of a data set from the cache, or train it (under a minute).
 
-
-def get_feature_space(images: Images, told: ProgressCallback | None = None) -> FeatureSpace:
-    """The feature space of a data set: from the cache, or trained now (under a minute).
-
-    Raises UsageError where there are too few images to learn from.
+    Raises UsageError if there are too few images to train on.
     """
     rows = images.split_indices("train")
     rows = rows if len(rows) >= MIN_IMAGES else np.arange(len(images))
     if len(rows) < MIN_IMAGES:
         raise UsageError(f"a feature space needs {MIN_IMAGES} images or more, not {len(rows)}.")
     file = cache_dir() / "features" / f"{_cache_key(images, rows)}.safetensors"
-    return _load_cached(file) or _train_and_cache(images, rows, file, told)
+    return _load_cached(file) or _train_and_cache(images, rows, file, progress)
+
+
+# -- cache -------------------------------------------------------------------------------------
 
 
 def _cache_key(images: Images, rows: np.ndarray) -> str:
     content = images.fingerprint or hashlib.blake2b(images.pixels[rows].tobytes()).hexdigest()
-    wanted = (
-        VERSION,
-        content,
-        images.pixels.shape[1:],
-        len(rows),
-        STEPS,
-        BATCH_SIZE,
-        LEARNING_RATE,
-    )
-    return hashlib.blake2b(repr(wanted).encode(), digest_size=12).hexdigest()
+    recipe = (STEPS, BATCH_SIZE, LEARNING_RATE)
+    key = (VERSION, content, images.pixels.shape[1:], len(rows), *recipe)
+    return hashlib.blake2b(repr(key).encode(), digest_size=12).hexdigest()
 
 
-def _load_cached(file: Path) -> FeatureSpace | None:
-    from safetensors import SafetensorError
-    from safetensors.torch import load
-
+def _load_cached(file: Path) -> TrainedSpace | None:
+    """The cached feature space; None if there is none or it is damaged."""
     try:
         content = file.read_bytes()
-        facts = json.loads(file.with_suffix(".json").read_text())
-        network = FeatureNetwork(facts["channels"], facts["side"], facts["classes"])
+        record = json.loads(file.with_suffix(".json").read_text())
+        network = FeatureNetwork(record["channels"], record["side"], record["classes"])
         network.load_state_dict(load(content))
+        is_intact = record["weights_hash"] == _hash(content)
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError):
-        return None  # there is none, or it is damaged: it is made again
-    return (
-        FeatureSpace(network.eval(), facts) if facts["identity"] == _content_hash(content) else None
-    )
+        return None
+    return TrainedSpace(network.eval(), record) if is_intact else None
 
 
-def _content_hash(content: bytes) -> str:
+def _hash(content: bytes) -> str:
     return hashlib.blake2b(content, digest_size=8).hexdigest()
 
 
-def _train_and_cache(
-    images: Images, rows: np.ndarray, file: Path, told: ProgressCallback | None
-) -> FeatureSpace:
-    from safetensors.torch import save
+# -- training ----------------------------------------------------------------------------------
 
-    labelled = images.labels is not None and len(np.unique(images.labels[rows])) > 1
-    labelled = labelled and bool((images.labels[rows] >= 0).any())  # type: ignore[index]
-    if labelled:
-        rows = rows[images.labels[rows] >= 0]  # type: ignore[index]
-    classes = len(images.label_names) if labelled else 4
+
+def _train_and_cache(
+    images: Images, rows: np.ndarray, file: Path, progress: ProgressCallback | None
+) -> TrainedSpace:
+    labelled_rows = _select_labelled(images, rows)
+    use_labels = len(labelled_rows) > 0 and len(np.unique(images.labels[rows])) > 1  # type: ignore[index]
+    rows = labelled_rows if use_labels else rows
+    classes = len(images.label_names) if use_labels else 4
     side = min(MAX_INPUT_SIZE, max(images.height, images.width))
-    side += -side % -(-side // 16)  # a multiple of the fold
+    side += -side % -(-side // MAP_SIZE)  # a multiple of the fold
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         network = FeatureNetwork(images.channels, side, classes)
-        _fit(network, images, rows, labelled, told)
+        _fit(network, images, rows, use_labels, progress)
     network.eval()
     content = save(network.state_dict())
-    facts = {
-        "task": "label" if labelled else "quarter turns",
-        "accuracy": _accuracy(network, images, labelled),
+    description = {
+        "task": "labels" if use_labels else "rotation",
+        "accuracy": _accuracy(network, images, use_labels),
         "training_images": len(rows),
         "features": NUM_FEATURES,
         "channels": images.channels,
         "side": side,
         "classes": classes,
         "version": VERSION,
-        "identity": _content_hash(content),
+        "weights_hash": _hash(content),
     }
     write_atomically(file, content)
-    write_atomically(file.with_suffix(".json"), json.dumps(facts, indent=2))
-    return FeatureSpace(network, facts)
+    write_atomically(file.with_suffix(".json"), json.dumps(description, indent=2))
+    return TrainedSpace(network, description)
+
+
+def _select_labelled(images: Images, rows: np.ndarray) -> np.ndarray:
+    """Those of the rows that have a label."""
+    return rows[:0] if images.labels is None else rows[images.labels[rows] >= 0]
 
 
 def _fit(
     network: FeatureNetwork,
     images: Images,
     rows: np.ndarray,
-    labelled: bool,
-    told: ProgressCallback | None,
+    use_labels: bool,
+    progress: ProgressCallback | None,
 ) -> None:
-    """AdamW with one cycle of its rate; each step a random batch of the training images."""
-    random = np.random.default_rng(0)
+    """Train with AdamW and a one-cycle learning rate on random batches of the rows."""
+    rng = np.random.default_rng(0)
     optimizer = torch.optim.AdamW(network.parameters(), LEARNING_RATE, weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=STEPS)
     network.train()
     for step in range(STEPS):
-        some = np.sort(
-            random.choice(rows, min(BATCH_SIZE, len(rows)), replace=len(rows) < BATCH_SIZE)
-        )
-        x, target = _training_batch(network, images, some, labelled, random)
+        size, replace = min(BATCH_SIZE, len(rows)), len(rows) < BATCH_SIZE
+        batch = np.sort(rng.choice(rows, size, replace=replace))
+        x, target = _training_batch(network, images, batch, use_labels, rng)
         loss = F.cross_entropy(network(x), target, label_smoothing=0.05)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         schedule.step()
-        if told:
-            told(step + 1, STEPS)
+        if progress:
+            progress(step + 1, STEPS)
 
 
 def _training_batch(
     network: FeatureNetwork,
     images: Images,
     rows: np.ndarray,
-    labelled: bool,
-    random: np.random.Generator,
-) -> tuple[Float[Tensor, "b c side side"], Int64[Tensor, " b"]]:
-    """Images and what is to be told of them: the label, or quarter turns."""
+    use_labels: bool,
+    rng: np.random.Generator,
+) -> tuple[Input, Int64[Tensor, " b"]]:
+    """Inputs and classes: the labels, or randomly rotated images and their quarter turns."""
     batch = images.batch(rows)
     x = _network_input(batch.pixels, network.side)
-    if labelled:
+    if use_labels:
         assert batch.labels is not None
         return x, batch.labels
-    turns = torch.from_numpy(random.integers(0, 4, len(rows)))
-    turned = torch.stack([one.rot90(int(k), (1, 2)) for one, k in zip(x, turns, strict=True)])
-    return turned, turns
+    turns = torch.from_numpy(rng.integers(0, 4, len(rows)))
+    rotated = [image.rot90(int(k), (1, 2)) for image, k in zip(x, turns, strict=True)]
+    return torch.stack(rotated), turns
 
 
-def _network_input(pixels: UInt8[Tensor, "b h w c"], side: int) -> Float[Tensor, "b c side side"]:
-    """As the network sees them: square, from -1 to 1."""
+def _network_input(pixels: UInt8[Tensor, "b h w c"], side: int) -> Input:
+    """Scale to [-1, 1] and resize to a square."""
     x = to_float(pixels) * 2 - 1
     if x.shape[-2:] == (side, side):
         return x
@@ -263,17 +280,17 @@ def _network_input(pixels: UInt8[Tensor, "b h w c"], side: int) -> Float[Tensor,
 
 
 @torch.inference_mode()
-def _accuracy(network: FeatureNetwork, images: Images, labelled: bool, most: int = 2_000) -> float:
-    """Share of held-out images (of the training ones, where none are) that it tells right."""
+def _accuracy(network: FeatureNetwork, images: Images, use_labels: bool) -> float:
+    """Accuracy on test images; on all images if there is no test split."""
     rows = images.split_indices("test")
-    rows = (rows if len(rows) else np.arange(len(images)))[:most]
-    if labelled and images.labels is not None:
-        rows = rows[images.labels[rows] >= 0]
+    rows = (rows if len(rows) else np.arange(len(images)))[:MAX_ACCURACY_IMAGES]
+    if use_labels:
+        rows = _select_labelled(images, rows)
     if len(rows) == 0:
         return float("nan")
-    random = np.random.default_rng(1)
-    right = 0
-    for chunk in np.array_split(rows, -(-len(rows) // 500)):
-        x, target = _training_batch(network, images, chunk, labelled, random)
-        right += int((network(x).argmax(1) == target).sum())
-    return right / len(rows)
+    rng = np.random.default_rng(1)
+    num_correct = 0
+    for batch in np.array_split(rows, -(-len(rows) // EMBED_BATCH)):
+        x, target = _training_batch(network, images, batch, use_labels, rng)
+        num_correct += int((network(x).argmax(1) == target).sum())
+    return num_correct / len(rows)

@@ -1,7 +1,7 @@
-"""FID itself (Heusel 2017), through torch-fidelity: the extra `fid`, and Inception's weights.
+"""FID (Heusel 2017) by torch-fidelity, with the original Inception weights.
 
-The weights (92 MB) come from torch-fidelity's release page on first use, or lie in torch's hub
-folder already.
+Needs the extra `fid`. The weights (92 MB) are downloaded from torch-fidelity's release page on
+first use, unless they are in torch's hub folder already.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from pinxit.data.images import Images
 from pinxit.errors import PinxitError
 
 
-class _InColour(Dataset):
-    """uint8 `[3, height, width]`, as torch-fidelity takes them."""
+class _RGBDataset(Dataset):
+    """uint8 `[3, height, width]` tensors, as torch-fidelity takes them."""
 
     def __init__(self, images: Images) -> None:
         self.images = images
@@ -31,10 +31,10 @@ class _InColour(Dataset):
         return torch.from_numpy(pixels).permute(2, 0, 1).expand(3, -1, -1)
 
 
-def fid(made: Images, real: Images) -> float:
-    """Frechet distance of Inception-v3's features (2,048) of made images and real ones.
+def fid(generated: Images, real: Images) -> float:
+    """Return the Frechet distance of the Inception-v3 features (2,048) of two sets of images.
 
-    Raises PinxitError where torch-fidelity is not installed or the weights cannot be had.
+    Raises PinxitError if torch-fidelity is not installed or its weights cannot be downloaded.
     """
     try:
         import torch_fidelity  # pyright: ignore[reportMissingImports]
@@ -44,19 +44,19 @@ def fid(made: Images, real: Images) -> float:
     except ImportError:
         raise PinxitError("FID needs torch-fidelity: pip install 'pinxit[fid]'") from None
     load: Any = torch.hub.load_state_dict_from_url
-    # checked by its hash and read without running what a pickle may hold
+    # check the hash, and do not execute code from the pickle
     inception.load_state_dict_from_url = functools.partial(load, check_hash=True, weights_only=True)
     try:
-        found = torch_fidelity.calculate_metrics(
-            input1=_InColour(made),
-            input2=_InColour(real),
+        metrics = torch_fidelity.calculate_metrics(
+            input1=_RGBDataset(generated),
+            input2=_RGBDataset(real),
             fid=True,
             cuda=torch.cuda.is_available(),
             verbose=False,
         )
     except OSError as error:  # URLError is one
         raise PinxitError(
-            f"Inception's weights cannot be had ({error}); put {inception.URL_INCEPTION_V3} into "
-            f"{torch.hub.get_dir()}/checkpoints, or leave out --fid."
+            f"cannot download the Inception weights ({error}). Put {inception.URL_INCEPTION_V3} "
+            f"into {torch.hub.get_dir()}/checkpoints, or leave out --fid."
         ) from None
-    return float(found["frechet_inception_distance"])
+    return float(metrics["frechet_inception_distance"])

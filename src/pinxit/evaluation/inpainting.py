@@ -1,57 +1,61 @@
-"""How near completed images are to the truth, on the missing pixels alone."""
+"""Mean squared error of completed images, over the masked pixels only."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+from jaxtyping import UInt8
 
 from pinxit.data.images import Images
 from pinxit.data.masks import composite, half_mask, random_patch_mask
 from pinxit.evaluation.metrics import MetricValue
+from pinxit.models.protocols import CanComplete
 
 if TYPE_CHECKING:
     from pinxit.data.masks import PixelMask
 
-RATIOS = (0.5, 0.75, 0.85, 0.95)
-MAX_AUTOREGRESSIVE_IMAGES = 64  # images, of a model that paints one block after another
+MASK_RATIOS = (0.5, 0.75, 0.85, 0.95)
+BASELINE_RATIO = 0.75  # of the mean-fill baseline
+MAX_AUTOREGRESSIVE_IMAGES = 64  # a model that completes token by token is slow
+
+Pixels = UInt8[np.ndarray, "n height width channel"]
 
 
-def missing_pixel_mse(originals: Images, made: np.ndarray, missing: PixelMask) -> float:
-    """Mean squared error of the missing pixels' values, black being 0 and white 1."""
-    wrong = originals.pixels.astype(np.float32) - made.astype(np.float32)
-    return float(np.square(wrong[missing]).mean() / 255**2)
+def inpainting_metrics(model: CanComplete, images: Images, seed: int = 0) -> Iterator[MetricValue]:
+    """Yield the error at each mask ratio; of a left-to-right model that of the lower half.
 
-
-def inpainting_metrics(model: Any, images: Images, seed: int = 0) -> Iterator[MetricValue]:
-    """The error by ratio; of a model that paints left to right, of the lower half alone.
-
-    `masked_mse_mean_fill` is the yardstick: the same as the first, with each image's missing pixels
-    at the mean of those that are left.
+    `masked_mse_mean_fill` is a baseline: the masked pixels of each image are set to the mean of
+    its visible pixels (at 75 %, or for the lower half).
     """
     if model.left_to_right:
-        few = images[:MAX_AUTOREGRESSIVE_IMAGES]
-        missing = half_mask(few, "lower")
-        made = model.complete(few, missing, seed=seed)
-        yield "masked_mse_half", missing_pixel_mse(few, made.pixels, missing)
-        yield "masked_mse_mean_fill", missing_pixel_mse(few, fill_with_mean(few, missing), missing)
+        images = images[:MAX_AUTOREGRESSIVE_IMAGES]
+        mask = half_mask(images, "lower")
+        yield "masked_mse_half", _completion_mse(model, images, mask, seed)
+        yield "masked_mse_mean_fill", masked_mse(images, fill_with_mean(images, mask), mask)
         return
-    for ratio in RATIOS:
-        missing = random_patch_mask(images, ratio, model.patch_size, seed)
-        made = model.complete(images, missing, seed=seed)
-        yield f"masked_mse_{100 * ratio:.0f}", missing_pixel_mse(images, made.pixels, missing)
-        if ratio == 0.75:
-            yield (
-                "masked_mse_mean_fill",
-                missing_pixel_mse(images, fill_with_mean(images, missing), missing),
-            )
+    for ratio in MASK_RATIOS:
+        mask = random_patch_mask(images, ratio, model.patch_size, seed)
+        yield f"masked_mse_{100 * ratio:.0f}", _completion_mse(model, images, mask, seed)
+        if ratio == BASELINE_RATIO:
+            yield "masked_mse_mean_fill", masked_mse(images, fill_with_mean(images, mask), mask)
 
 
-def fill_with_mean(images: Images, missing: PixelMask) -> np.ndarray:
-    """Missing pixels at the mean of the image's other pixels: what knowing nothing else gives."""
-    known = ~missing[..., None]
-    count = np.maximum(known.sum((1, 2)), 1)
-    mean = (images.pixels * known).sum((1, 2)) / count
-    flat = np.broadcast_to(mean[:, None, None], images.pixels.shape)
-    return composite(images, flat.round().astype(np.uint8), missing)
+def _completion_mse(model: CanComplete, images: Images, mask: PixelMask, seed: int) -> float:
+    return masked_mse(images, model.complete(images, mask, seed=seed).pixels, mask)
+
+
+def masked_mse(originals: Images, pixels: Pixels, mask: PixelMask) -> float:
+    """Return the mean squared error over the masked pixels, on a scale from 0 to 1."""
+    error = originals.pixels.astype(np.float32) - pixels.astype(np.float32)
+    return float(np.square(error[mask]).mean() / 255**2)
+
+
+def fill_with_mean(images: Images, mask: PixelMask) -> Pixels:
+    """Set the masked pixels of each image to the mean of its other pixels."""
+    visible = ~mask[..., None]
+    count = np.maximum(visible.sum((1, 2)), 1)
+    mean = (images.pixels * visible).sum((1, 2)) / count
+    fill = np.broadcast_to(mean[:, None, None], images.pixels.shape)
+    return composite(images, fill.round().astype(np.uint8), mask)

@@ -1,4 +1,4 @@
-"""What the latents hold: KL of each, active units, and whether the posterior has collapsed."""
+"""How the latents are used: KL per latent, active units, and signs of posterior collapse."""
 
 from __future__ import annotations
 
@@ -10,39 +10,42 @@ from pinxit.data.images import Images
 from pinxit.evaluation.metrics import MetricValue
 from pinxit.sampling.latents import ACTIVE_UNIT_VARIANCE, LatentActivity
 
-MIN_TOTAL_KL = 0.1  # nats: a code that says less tells no two images apart
+MIN_TOTAL_KL = 0.1  # nats per image; with less the code hardly tells two images apart
+MIN_VARIANCE_RATIO = 0.01  # of reconstructions to data
 
 
-def latent_metrics(found: LatentActivity) -> Iterator[MetricValue]:
-    """Active units: latents whose posterior mean varies over the images by more than 0.01.
+def latent_metrics(activity: LatentActivity) -> Iterator[MetricValue]:
+    """Yield the number of latents and of active units, A_u = Var_x(E[z_u|x]) > 0.01.
 
-    A_u = Cov_x(E[z_u given x]) > 0.01 (Burda 2015, sec. 5).
+    (Burda 2015, sec. 5.)
     """
-    yield "latents", len(found.variance)
-    yield "active_units", int(found.active.sum())
-    yield "kl_per_latent", found.rate.tolist()
-    yield "posterior_mean_variance", found.variance.tolist()
+    yield "latents", len(activity.variance)
+    yield "active_units", int(activity.active.sum())
+    yield "kl_per_latent", activity.rate.tolist()
+    yield "posterior_mean_variance", activity.variance.tolist()
 
 
 def collapse_warnings(
-    found: LatentActivity, originals: Images | None = None, reconstructions: Images | None = None
+    activity: LatentActivity,
+    originals: Images | None = None,
+    reconstructions: Images | None = None,
 ) -> Iterator[str]:
-    """A line for each sign that the latents are not used (posterior collapse, Bowman 2016)."""
-    if not found.active.any():
+    """Yield a warning for each sign of posterior collapse (Bowman 2016): unused latents."""
+    if not activity.active.any():
         yield (
-            f"posterior collapse: none of the {len(found.variance)} latents is active (variance "
-            f"of the posterior mean above {ACTIVE_UNIT_VARIANCE}); try a smaller --beta or "
-            "a longer --kl-warmup"
+            f"posterior collapse: none of the {len(activity.variance)} latents is active "
+            f"(variance of the posterior mean above {ACTIVE_UNIT_VARIANCE}); try a smaller "
+            "--beta or a longer --kl-warmup"
         )
-    elif found.rate.sum() < MIN_TOTAL_KL:
-        yield f"posterior collapse: the latents hold {found.rate.sum():.2g} nats an image in all"
+    elif activity.rate.sum() < MIN_TOTAL_KL:
+        yield f"posterior collapse: total KL is only {activity.rate.sum():.2g} nats per image"
     if originals is None or reconstructions is None or len(originals) < 2:
         return
-    share = pixel_variance(reconstructions) / max(pixel_variance(originals), 1e-9)
-    if share < 0.01:
-        yield f"reconstructions hardly depend on the image: {share:.2%} of the data's variance"
+    ratio = pixel_variance(reconstructions) / max(pixel_variance(originals), 1e-9)
+    if ratio < MIN_VARIANCE_RATIO:
+        yield f"reconstructions hardly depend on the image: {ratio:.2%} of the data's variance"
 
 
 def pixel_variance(images: Images) -> float:
-    """Variance over the images of each pixel, averaged; in squared grey levels."""
+    """Return the variance of each pixel over the images, averaged, in squared grey levels."""
     return float(np.asarray(images.pixels, np.float32).var(0).mean())

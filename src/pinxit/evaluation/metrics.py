@@ -1,12 +1,12 @@
-"""The figures of an evaluation: what each is called, its unit, and which way is better.
+"""The metrics of an evaluation: name, title, unit, and which direction is better.
 
-An evaluator yields (name, value), a figure by language as `name:fr`. A value is a number, or a list
-for a curve; the standard error of the figure `x` is the figure `x_error`. `evaluation.json` holds
+An evaluator yields (name, value); a metric per language is named `name:fr`. A value is a number,
+or a list for a curve. The standard error of `x` is `x_error`. `evaluation.json` has
 
-    figures   {name: number}, the names of `METRICS` and their errors
-    curves    {name: [numbers]}, the names of `CURVES`
-    protocol  how they were measured: split, counts, samples, feature space, seed, date, machine
-    warnings  [text], what to be wary of
+    metrics   {name: number}, the names in `METRICS` and their errors
+    curves    {name: [numbers]}, the names in `CURVES`
+    protocol  how they were measured: split, counts, feature space, seed, date, machine, versions
+    warnings  [text]
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MetricValue = tuple[str, Value]
 
 @dataclass(frozen=True)
 class Metric:
-    """A number that an evaluation gives."""
+    """How a metric is shown."""
 
     title: str
     unit: str
@@ -31,125 +31,128 @@ class Metric:
     group: str
 
 
-DRAWN = "drawn as the words say"
-WORDED = "words"
-EDITED = "edited as the words say"
-COMPLETED = "squared error of completions"
-PROBED = "labels from features"
+LIKELIHOOD = "likelihood"
+CODES = "image tokens"
+TEXT_TO_IMAGE = "text to image"
+TEXT = "captions"
+EDITING = "editing"
+INPAINTING = "inpainting, error on the mask"
+FRECHET = "Frechet distance"
+PROBE = "labels from features"
 
 METRICS = {
-    "log_likelihood": Metric("log-likelihood", "nats", "higher", "likelihood"),
-    "log_likelihood_bits_per_dim": Metric("the same", "bits/dim", "lower", "likelihood"),
-    "elbo": Metric("ELBO", "nats", "higher", "likelihood"),
-    "elbo_bits_per_dim": Metric("the same", "bits/dim", "lower", "likelihood"),
-    "distortion": Metric("distortion, -log p(x|z)", "nats", "lower", "likelihood"),
-    "rate": Metric("rate, KL(q(z|x) to p(z))", "nats", "", "likelihood"),
-    "effective_samples": Metric("effective samples (median)", "samples", "higher", "likelihood"),
+    "log_likelihood": Metric("log-likelihood", "nats", "higher", LIKELIHOOD),
+    "log_likelihood_bits_per_dim": Metric("log-likelihood", "bits/dim", "lower", LIKELIHOOD),
+    "elbo": Metric("ELBO", "nats", "higher", LIKELIHOOD),
+    "elbo_bits_per_dim": Metric("ELBO", "bits/dim", "lower", LIKELIHOOD),
+    "distortion": Metric("distortion, -log p(x|z)", "nats", "lower", LIKELIHOOD),
+    "rate": Metric("rate, KL(q(z|x) || p(z))", "nats", "", LIKELIHOOD),
+    "effective_samples": Metric("effective sample size (median)", "samples", "higher", LIKELIHOOD),
     "latents": Metric("latents", "", "", "latents"),
     "active_units": Metric("active units", "latents", "higher", "latents"),
     "psnr": Metric("PSNR", "dB", "higher", "reconstruction"),
     "ssim": Metric("SSIM", "", "higher", "reconstruction"),
-    "mse": Metric("mean squared error", "of 0..1", "lower", "reconstruction"),
-    "codebook_size": Metric("codes there are", "codes", "", "codes"),
-    "codes_used": Metric("used by the test images", "codes", "higher", "codes"),
-    "code_perplexity": Metric("perplexity of their use", "codes", "higher", "codes"),
-    "code_bits": Metric("an image's codes, at that use", "bits", "", "codes"),
-    "t2i_exact": Metric("all of it right", "share", "higher", DRAWN),
-    "t2i_objects": Metric("each form in its colour and size", "share", "higher", DRAWN),
-    "t2i_relations": Metric("and where it is said", "share", "higher", DRAWN),
-    "t2i_count": Metric("as many things", "share", "higher", DRAWN),
-    "t2i_shape": Metric("forms", "share", "higher", DRAWN),
-    "t2i_color": Metric("colours", "share", "higher", DRAWN),
-    "t2i_size": Metric("sizes", "share", "higher", DRAWN),
-    "t2i_reader_ceiling": Metric("of the true images (yardstick)", "share", "", DRAWN),
-    "sample_label_accuracy": Metric("label told by a classifier", "share", "higher", DRAWN),
-    "real_label_accuracy": Metric("of the true images (yardstick)", "share", "", DRAWN),
-    "t2i_recall_at_1": Metric("its true image the nearest of 100", "share", "higher", DRAWN),
-    "t2i_recall_at_5": Metric("among the 5 nearest", "share", "higher", DRAWN),
-    "t2i_recall_at_10": Metric("among the 10 nearest", "share", "higher", DRAWN),
-    "nn_recall_at_1": Metric("nearest caption's training image (yardstick)", "share", "", DRAWN),
-    "nn_recall_at_5": Metric("among the 5 nearest (yardstick)", "share", "", DRAWN),
-    "nn_recall_at_10": Metric("among the 10 nearest (yardstick)", "share", "", DRAWN),
-    "caption_exact": Metric("exact match", "share", "higher", WORDED),
-    "bleu": Metric("BLEU", "of 100", "higher", WORDED),
-    "chrf": Metric("chrF", "of 100", "higher", WORDED),
-    "nn_baseline_chrf": Metric("chrF of the nearest image's (yardstick)", "of 100", "", WORDED),
-    "distinct_caption_ratio": Metric("different captions, of true ones", "share", "near 1", WORDED),
-    "caption_recall_at_1": Metric("its image the likeliest", "share", "higher", WORDED),
-    "caption_recall_at_5": Metric("among the 5 likeliest", "share", "higher", WORDED),
-    "caption_recall_at_10": Metric("among the 10 likeliest", "share", "higher", WORDED),
-    "edit_exact": Metric("the change and nothing else", "share", "higher", EDITED),
-    "edit_applied": Metric("the change made", "share", "higher", EDITED),
-    "edit_preserved": Metric("all else kept", "share", "higher", EDITED),
-    "edit_reader_ceiling": Metric("of the true images (yardstick)", "share", "", EDITED),
-    "edit_psnr": Metric("PSNR to the true image after", "dB", "higher", EDITED),
-    "identity_psnr": Metric("of the image before (yardstick)", "dB", "", EDITED),
-    "masked_mse_50": Metric("50 % of patches missing", "of 0..1", "lower", COMPLETED),
-    "masked_mse_75": Metric("75 %", "of 0..1", "lower", COMPLETED),
-    "masked_mse_85": Metric("85 %", "of 0..1", "lower", COMPLETED),
-    "masked_mse_95": Metric("95 %", "of 0..1", "lower", COMPLETED),
-    "masked_mse_half": Metric("lower half", "of 0..1", "lower", COMPLETED),
-    "masked_mse_mean_fill": Metric("mean of the rest (yardstick)", "of 0..1", "", COMPLETED),
-    "probe_accuracy": Metric("linear probe", "share", "higher", PROBED),
-    "probe_layer": Metric("its layer", "", "", PROBED),
-    "neighbour_accuracy": Metric("20 nearest neighbours", "share", "higher", PROBED),
-    "probe_train_images": Metric("learned from", "images", "", PROBED),
+    "mse": Metric("MSE", "", "lower", "reconstruction"),
+    "codebook_size": Metric("codebook size", "codes", "", CODES),
+    "codes_used": Metric("codes used", "codes", "higher", CODES),
+    "code_perplexity": Metric("perplexity of code usage", "codes", "higher", CODES),
+    "code_bits": Metric("entropy per image", "bits", "", CODES),
+    "t2i_exact": Metric("exact match", "fraction", "higher", TEXT_TO_IMAGE),
+    "t2i_objects": Metric("objects correct", "fraction", "higher", TEXT_TO_IMAGE),
+    "t2i_relations": Metric("relations correct", "fraction", "higher", TEXT_TO_IMAGE),
+    "t2i_count": Metric("object count correct", "fraction", "higher", TEXT_TO_IMAGE),
+    "t2i_shape": Metric("shapes correct", "fraction", "higher", TEXT_TO_IMAGE),
+    "t2i_color": Metric("colors correct", "fraction", "higher", TEXT_TO_IMAGE),
+    "t2i_size": Metric("sizes correct", "fraction", "higher", TEXT_TO_IMAGE),
+    "t2i_reader_ceiling": Metric("exact match, true images", "fraction", "", TEXT_TO_IMAGE),
+    "sample_label_accuracy": Metric("classifier accuracy", "fraction", "higher", TEXT_TO_IMAGE),
+    "real_label_accuracy": Metric("classifier, true images", "fraction", "", TEXT_TO_IMAGE),
+    "t2i_recall_at_1": Metric("retrieval R@1", "fraction", "higher", TEXT_TO_IMAGE),
+    "t2i_recall_at_5": Metric("retrieval R@5", "fraction", "higher", TEXT_TO_IMAGE),
+    "t2i_recall_at_10": Metric("retrieval R@10", "fraction", "higher", TEXT_TO_IMAGE),
+    "nn_recall_at_1": Metric("nearest neighbour R@1 (baseline)", "fraction", "", TEXT_TO_IMAGE),
+    "nn_recall_at_5": Metric("nearest neighbour R@5 (baseline)", "fraction", "", TEXT_TO_IMAGE),
+    "nn_recall_at_10": Metric("nearest neighbour R@10 (baseline)", "fraction", "", TEXT_TO_IMAGE),
+    "caption_exact": Metric("exact match", "fraction", "higher", TEXT),
+    "bleu": Metric("BLEU", "0-100", "higher", TEXT),
+    "chrf": Metric("chrF", "0-100", "higher", TEXT),
+    "nn_baseline_chrf": Metric("nearest neighbour chrF (baseline)", "0-100", "", TEXT),
+    "distinct_caption_ratio": Metric("distinct captions, ratio to true", "", "near 1", TEXT),
+    "caption_recall_at_1": Metric("retrieval R@1", "fraction", "higher", TEXT),
+    "caption_recall_at_5": Metric("retrieval R@5", "fraction", "higher", TEXT),
+    "caption_recall_at_10": Metric("retrieval R@10", "fraction", "higher", TEXT),
+    "edit_exact": Metric("exact match", "fraction", "higher", EDITING),
+    "edit_applied": Metric("edit applied", "fraction", "higher", EDITING),
+    "edit_preserved": Metric("rest preserved", "fraction", "higher", EDITING),
+    "edit_reader_ceiling": Metric("exact match, true images", "fraction", "", EDITING),
+    "edit_psnr": Metric("PSNR to the true edit", "dB", "higher", EDITING),
+    "identity_psnr": Metric("PSNR of the input (baseline)", "dB", "", EDITING),
+    "masked_mse_50": Metric("MSE, 50 % masked", "", "lower", INPAINTING),
+    "masked_mse_75": Metric("MSE, 75 % masked", "", "lower", INPAINTING),
+    "masked_mse_85": Metric("MSE, 85 % masked", "", "lower", INPAINTING),
+    "masked_mse_95": Metric("MSE, 95 % masked", "", "lower", INPAINTING),
+    "masked_mse_half": Metric("MSE, lower half", "", "lower", INPAINTING),
+    "masked_mse_mean_fill": Metric("MSE, mean fill (baseline)", "", "", INPAINTING),
+    "probe_accuracy": Metric("linear probe accuracy", "fraction", "higher", PROBE),
+    "probe_layer": Metric("best layer", "", "", PROBE),
+    "neighbour_accuracy": Metric("20 nearest neighbours", "fraction", "higher", PROBE),
+    "probe_train_images": Metric("training images", "images", "", PROBE),
     "palette_psnr": Metric("PSNR of the palette alone", "dB", "higher", "reconstruction"),
     "sharpness_reconstructions": Metric("reconstructions", "of data", "near 1", "sharpness"),
     "sharpness_samples": Metric("samples", "of data", "near 1", "sharpness"),
-    "frechet_samples": Metric("samples to test", "", "lower", "Frechet distance"),
-    "frechet_reconstructions": Metric("reconstructions to test", "", "lower", "Frechet distance"),
-    "frechet_train_test": Metric(
-        "training to test (floor for samples)", "", "", "Frechet distance"
-    ),
-    "frechet_blur_baseline": Metric("blurred test to test (yardstick)", "", "", "Frechet distance"),
-    "fid_samples": Metric("FID of samples (Inception)", "", "lower", "Frechet distance"),
+    "frechet_samples": Metric("samples to test", "", "lower", FRECHET),
+    "frechet_reconstructions": Metric("reconstructions to test", "", "lower", FRECHET),
+    "frechet_train_test": Metric("training to test (floor)", "", "", FRECHET),
+    "frechet_blur_baseline": Metric("blurred test to test (baseline)", "", "", FRECHET),
+    "fid_samples": Metric("FID of samples (Inception)", "", "lower", FRECHET),
     "precision": Metric("precision", "", "higher", "samples"),
     "recall": Metric("recall", "", "higher", "samples"),
     "density": Metric("density", "", "near 1", "samples"),
     "coverage": Metric("coverage", "", "higher", "samples"),
-    "memorisation": Metric("nearer to training than 1 % of test", "share", "", "samples"),
+    "memorisation": Metric("memorisation (0.01 if none)", "fraction", "", "samples"),
 }
 
 CURVES = {
-    "probe_by_layer": "accuracy of a linear probe on the features after each layer",
+    "probe_by_layer": "linear probe accuracy after each layer",
     "kl_per_latent": "KL of each latent, nats",
-    "posterior_mean_variance": "variance over the images of each latent's posterior mean",
-    "frequencies": "spatial frequency, cycles a pixel",
+    "posterior_mean_variance": "variance over images of each latent's posterior mean",
+    "frequencies": "spatial frequency, cycles per pixel",
     "spectrum_data": "power of the test images at each frequency",
-    "spectrum_reconstructions": "power of the reconstructions over that of the data",
-    "spectrum_samples": "power of the samples over that of the data",
+    "spectrum_reconstructions": "power of the reconstructions relative to the data",
+    "spectrum_samples": "power of the samples relative to the data",
 }
 
 
-def proportion(name: str, found: Sequence[bool]) -> Iterator[MetricValue]:
-    """A share and its standard error."""
-    p = sum(map(bool, found)) / len(found)
+def proportion(name: str, outcomes: Sequence[bool]) -> Iterator[MetricValue]:
+    """Yield the fraction of true outcomes and its standard error."""
+    p = sum(map(bool, outcomes)) / len(outcomes)
     yield name, p
-    yield f"{name}_error", math.sqrt(p * (1 - p) / len(found))
+    yield f"{name}_error", math.sqrt(p * (1 - p) / len(outcomes))
 
 
-def collect(named: Iterable[MetricValue]) -> tuple[dict[str, float], dict[str, list[float]]]:
-    """What evaluators yielded, as figures and curves."""
-    figures: dict[str, float] = {}
+def collect(values: Iterable[MetricValue]) -> tuple[dict[str, float], dict[str, list[float]]]:
+    """Split what evaluators yielded into metrics and curves."""
+    metrics: dict[str, float] = {}
     curves: dict[str, list[float]] = {}
-    for name, value in named:
+    for name, value in values:
         if isinstance(value, list):
             curves[name] = [float(number) for number in value]
         else:
-            figures[name] = float(value)
-    return figures, curves
+            metrics[name] = float(value)
+    return metrics, curves
 
 
 def get_metric(name: str) -> Metric:
-    """What a name is; of `name:fr` with the language in its title."""
-    known, _, language = name.partition(":")
-    found = METRICS[known]
-    return dataclasses.replace(found, title=f"{found.title} ({language})") if language else found
+    """Return the metric of a name; that of `name:fr` has the language in its title."""
+    base, _, language = name.partition(":")
+    metric = METRICS[base]
+    if not language:
+        return metric
+    return dataclasses.replace(metric, title=f"{metric.title} ({language})")
 
 
 def sort_metric_names(names: Iterable[str]) -> list[str]:
-    """The names of figures among these, errors left out, in the order of `METRICS`."""
+    """Return the names of metrics, without errors and unknown names, in the order of `METRICS`."""
     order = {name: i for i, name in enumerate(METRICS)}
     known = [
         name
@@ -159,8 +162,8 @@ def sort_metric_names(names: Iterable[str]) -> list[str]:
     return sorted(known, key=lambda name: order[name.partition(":")[0]])
 
 
-def group_metrics(figures: dict[str, float]) -> Iterator[tuple[str, list[str]]]:
-    """The names of the figures that there are, in the order of `METRICS`, by group."""
-    present = sort_metric_names(figures)
-    for group in dict.fromkeys(get_metric(name).group for name in present):
-        yield group, [name for name in present if get_metric(name).group == group]
+def group_metrics(metrics: Iterable[str]) -> Iterator[tuple[str, list[str]]]:
+    """Yield each group and the names of its metrics, in the order of `METRICS`."""
+    names = sort_metric_names(metrics)
+    for group in dict.fromkeys(get_metric(name).group for name in names):
+        yield group, [name for name in names if get_metric(name).group == group]

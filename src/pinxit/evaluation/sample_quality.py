@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
+from jaxtyping import Float32
 
 from pinxit.data.images import Images
-from pinxit.evaluation.feature_space import EncoderSpace, FeatureSpace
+from pinxit.evaluation.feature_space import FeatureSpace
 from pinxit.evaluation.frechet import (
     blur,
     fit_gaussian,
@@ -20,52 +20,67 @@ from pinxit.evaluation.frechet import (
 )
 from pinxit.evaluation.metrics import MetricValue
 
-MAX_TRAIN_IMAGES = 10_000  # training images among which the nearest is looked for
+MAX_TRAIN_IMAGES = 10_000  # among which memorised images are searched
+
+Features = Float32[np.ndarray, "n features"]
 
 
 @dataclass
 class SampleQuality:
-    """Distances to the test images; as many images on each side, `count` at most."""
+    """Distances of generated images to the test images, with `max_images` at most on each side."""
 
-    space: FeatureSpace | EncoderSpace
-    images: Images  # with the training split
+    space: FeatureSpace
+    images: Images  # all splits; the training split is used
     test: Images
-    count: int
+    max_images: int
 
-    def figures(self, made: Mapping[str, Images]) -> Iterator[MetricValue]:
-        """Frechet distances of what was `made`, with a floor and a yardstick; for `samples` also
-        precision, recall, density, coverage and the share that looks memorised."""
-        real = fit_gaussian(self.real)
-        features = {name: self.space.embed(p.evenly_spaced(self.count)) for name, p in made.items()}
+    def metrics(self, generated: Mapping[str, Images]) -> Iterator[MetricValue]:
+        """Yield the Frechet distance of each set of images, and of two baselines.
+
+        `frechet_train_test` is the distance of training to test images, a floor for samples;
+        `frechet_blur_baseline` that of blurred test images. For `samples` also precision,
+        recall, density, coverage and memorisation.
+        """
+        reference = fit_gaussian(self.test_features)
+        features = {
+            name: self.space.embed(images.evenly_spaced(self.max_images))
+            for name, images in generated.items()
+        }
         for name, rows in features.items():
-            yield f"frechet_{name}", frechet_distance(fit_gaussian(rows), real)
-        soft = self.space.embed(blur(self.few))
-        yield "frechet_blur_baseline", frechet_distance(fit_gaussian(soft), real)
-        if len(self.train) >= len(self.real):
-            floor = fit_gaussian(self.train[:: len(self.train) // len(self.real)][: len(self.real)])
-            yield "frechet_train_test", frechet_distance(floor, real)
+            yield f"frechet_{name}", frechet_distance(fit_gaussian(rows), reference)
+        blurred = self.space.embed(blur(self.test_subset))
+        yield "frechet_blur_baseline", frechet_distance(fit_gaussian(blurred), reference)
+        num_test = len(self.test_features)
+        if len(self.train_features) >= num_test:
+            step = len(self.train_features) // num_test
+            train = fit_gaussian(self.train_features[::step][:num_test])
+            yield "frechet_train_test", frechet_distance(train, reference)
         if "samples" in features:
-            yield from prdc_metrics(self.real, features["samples"])
-            if len(self.train):
-                yield "memorisation", memorisation_rate(self.train, self.real, features["samples"])
+            yield from prdc_metrics(self.test_features, features["samples"])
+            if len(self.train_features):
+                rate = memorisation_rate(
+                    self.train_features, self.test_features, features["samples"]
+                )
+                yield "memorisation", rate
 
     @cached_property
-    def few(self) -> Images:
-        return self.test.evenly_spaced(self.count)
+    def test_subset(self) -> Images:
+        """The test images in use."""
+        return self.test.evenly_spaced(self.max_images)
 
     @cached_property
-    def real(self) -> np.ndarray:
-        return self.space.embed(self.few)
+    def test_features(self) -> Features:
+        return self.space.embed(self.test_subset)
 
     @cached_property
-    def train(self) -> np.ndarray:
-        """Features of training images; none where the data has no splits."""
+    def train_features(self) -> Features:
+        """Features of random training images; empty if the data has no splits."""
         if self.images.splits is None:
             return self.space.embed(self.images[:0])
         rows = self.images.split_indices("train")
-        some = np.random.default_rng(0).permutation(rows)[:MAX_TRAIN_IMAGES]
-        return self.space.embed(self.images.take(np.sort(some)))
+        rows = np.random.default_rng(0).permutation(rows)[:MAX_TRAIN_IMAGES]
+        return self.space.embed(self.images.take(np.sort(rows)))
 
-    def counts(self) -> dict[str, Any]:
-        """For the protocol."""
-        return {"images": len(self.few), "training_images": len(self.train)}
+    def num_images(self) -> dict[str, int]:
+        """The number of images of each kind, for the protocol."""
+        return {"images": len(self.test_subset), "training_images": len(self.train_features)}

@@ -1,8 +1,8 @@
-"""Which scene an image shows, read from its pixels: the judge of what a model draws.
+"""Reads the objects of a synthetic scene from pixels, to check generated images.
 
-It knows the forms by their geometry and shares no code with what draws them. An image is white
-with spots of ink; each spot is told by the colour of its core and by the form and size that cover
-the same pixels best.
+Independent of the renderer: it shares only the names of shapes, colors and sizes with it. An
+image is white with blobs of ink. A blob's color is that of its core; its shape and size are those
+whose silhouette covers the same pixels best.
 """
 
 from __future__ import annotations
@@ -15,208 +15,227 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
+from scipy import ndimage
 
 from pinxit.data.scenes.scene import COLORS, SIZES, Scene, SceneObject
 
+MIN_INK = 40  # darkness, of 255, that makes a pixel part of a blob
+MIN_AREA = 0.35  # of a blob, relative to the smallest shape
+MIN_CORE_AREA = 0.8  # of a core, relative to the smallest blob
+CORE_DEPTH = 0.75  # of a color's distance from white, in pixels that separate touching objects
+COLOR_DEPTH = 0.85  # of a blob's largest distance from white, in pixels that give its color
+SCALES = (0.92, 1.0, 1.08)  # of a size's radius, all tried: small shapes are rounded to pixels
+SUBPIXELS = 4  # sampling points per pixel side when a silhouette is drawn
+
 Pixels = UInt8[np.ndarray, "height width 3"]
-Cover = Float[np.ndarray, "height width"]
-
-INK = 40  # how far from white, of 255, a pixel of a spot is
-LEAST = 0.35  # of the smallest form's area, that a spot must have
-SCALES = (0.92, 1.0, 1.08)  # of the sizes, that are still theirs: small forms are drawn in pixels
-FINER = 4  # places a pixel's side at which forms are looked up
-
-Plane = Float[np.ndarray, "..."]
+RGB = Float[np.ndarray, "height width 3"]  # 0 to 255
+Mask = Bool[np.ndarray, "height width"]
+Coverage = Float[np.ndarray, "height width"]  # fraction of each pixel that an object covers
+Coordinates = Float[np.ndarray, "..."]
 
 
-def _star(x: Plane, y: Plane) -> np.ndarray:
-    """Five points: between a point and the next dent the edge is straight."""
+# -- silhouettes -------------------------------------------------------------------------------
+
+
+def _is_in_star(x: Coordinates, y: Coordinates) -> np.ndarray:
+    """Five points: the edge from a point to the next notch is straight."""
     angle = np.arctan2(x, -y) % (2 * np.pi / 5)
     angle = np.minimum(angle, 2 * np.pi / 5 - angle)  # from the nearest point, 0 to 36 degrees
-    dent = np.array([0.42 * np.sin(np.pi / 5), 0.42 * np.cos(np.pi / 5)])  # seen from the point
+    notch = np.array([0.42 * np.sin(np.pi / 5), 0.42 * np.cos(np.pi / 5)])  # the point is (0, 1)
     u, v = np.hypot(x, y) * np.sin(angle), np.hypot(x, y) * np.cos(angle)
-    return dent[0] * (v - 1) - (dent[1] - 1) * u <= 0
+    return notch[0] * (v - 1) - (notch[1] - 1) * u <= 0
 
 
-# whether (x, y) lies in a form of radius one about the origin; y grows downward
-FORMS: dict[str, Callable[[Plane, Plane], np.ndarray]] = {
+# whether (x, y) lies in a shape of radius 1 around the origin; y points down
+SILHOUETTES: dict[str, Callable[[Coordinates, Coordinates], np.ndarray]] = {
     "circle": lambda x, y: x**2 + y**2 <= 1,
     "square": lambda x, y: np.maximum(abs(x), abs(y)) <= 0.82,
     "triangle": lambda x, y: (y <= 0.75) & (1.7 * abs(x) <= 0.95 * (y + 0.95)),
-    "star": _star,
+    "star": _is_in_star,
     "cross": lambda x, y: (
         (np.minimum(abs(x), abs(y)) <= 0.32) & (np.maximum(abs(x), abs(y)) <= 0.95)
     ),
     "diamond": lambda x, y: abs(x) / 0.72 + abs(y) <= 1,
 }
-SMALLEST = 1.234 * min(radius for *_, radius in SIZES.values()) ** 2  # a star's, of side 1
+# area of the smallest shape, a star of the smallest size, in an image of side 1
+SMALLEST_AREA = 1.234 * min(radius for *_, radius in SIZES.values()) ** 2
 
 
 @functools.cache
-def _middle(form: str) -> tuple[float, float]:
-    """A form's centre of mass."""
+def _center_of_mass(shape: str) -> tuple[float, float]:
     axis = np.linspace(-1, 1, 401)
     x, y = np.meshgrid(axis, axis)
-    inside = FORMS[form](x, y)
+    inside = SILHOUETTES[shape](x, y)
     return float(x[inside].mean()), float(y[inside].mean())
 
 
+def _draw_silhouette(
+    shape: str, radius: float, center: tuple[float, float], size: tuple[int, ...]
+) -> Coverage:
+    """The fraction of each pixel that a shape covers, in an image of `size` (height, width)."""
+    height, width = size
+    offsets = (np.arange(SUBPIXELS) + 0.5) / SUBPIXELS
+    xs = ((np.arange(width)[:, None] + offsets).ravel() - center[0]) / radius
+    ys = ((np.arange(height)[:, None] + offsets).ravel() - center[1]) / radius
+    inside = SILHOUETTES[shape](xs[None, :], ys[:, None])
+    inside = np.broadcast_to(inside, (height * SUBPIXELS, width * SUBPIXELS))
+    return inside.reshape(height, SUBPIXELS, width, SUBPIXELS).mean((1, 3))
+
+
+# -- reading -----------------------------------------------------------------------------------
+
+
 def parse_scene(pixels: Pixels) -> Scene:
-    """The things that an image shows, from the top left on.
+    """Read the objects that an image shows, from the top left to the bottom right.
 
-    Raises nothing: an image of chance is read as whatever it is nearest to, or as no thing.
+    Any image is read: as the most similar objects, or as none.
     """
-    from scipy import ndimage
-
-    light = pixels.astype(np.float64)
-    ink = (255 - light).max(-1) > INK
-    least = LEAST * SMALLEST * min(ink.shape) ** 2
-    things = []
-    for spot in _spots(light, ink, least):
-        near = ndimage.binary_dilation(spot) & (spot | ~ink)
-        colour, cover = _coloured(light, near)
-        if cover.sum() >= least:
-            things.append(_formed(colour, cover))
-    return Scene(tuple(sorted(things, key=lambda thing: (thing.position, thing.x))))
+    rgb = pixels.astype(np.float64)
+    ink = (255 - rgb).max(-1) > MIN_INK
+    min_area = MIN_AREA * SMALLEST_AREA * min(ink.shape) ** 2
+    objects = []
+    for blob in _find_blobs(rgb, ink, min_area):
+        with_edge = ndimage.binary_dilation(blob) & (blob | ~ink)
+        color, coverage = _read_color(rgb, with_edge)
+        if coverage.sum() >= min_area:
+            objects.append(_fit_object(color, coverage))
+    return Scene(tuple(sorted(objects, key=lambda obj: (obj.position, obj.x))))
 
 
-def _spots(light: np.ndarray, ink: np.ndarray, least: float) -> Iterator[np.ndarray]:
-    """Where each thing is. Spots that touch are parted at half way between their cores.
-
-    A core is where ink of one colour covers pixels nearly whole. Ink that white is mixed with
-    keeps its direction from white, and so tells its colour.
-    """
-    full = 255.0 - np.array([rgb for *_, rgb in COLORS.values()])
-    depth = np.linalg.norm(255 - light, axis=-1)
-    like = (255 - light) @ (full / np.linalg.norm(full, axis=1, keepdims=True)).T
-    nearest = like.argmax(-1)
-    whole = ink & (depth > 0.75 * np.linalg.norm(full, axis=1)[nearest])
-    cores, count = np.zeros(ink.shape, int), 0
-    for colour in np.unique(nearest[whole]):
-        parts, many = _labelled(whole & (nearest == colour), corners=False)
-        for number in range(1, many + 1):
-            if (parts == number).sum() >= 0.8 * least:
-                count += 1
-                cores[parts == number] = count
-    spots, many = _labelled(ink, corners=True)
-    owner = None
-    for number in range(1, many + 1):
-        spot = spots == number
-        inside = np.setdiff1d(cores[spot], 0)
-        if len(inside) < 2:
-            yield spot
+def _find_blobs(rgb: RGB, ink: Mask, min_area: float) -> Iterator[Mask]:
+    """Yield the blob of each object; connected ink with several cores is split between them."""
+    cores = _find_cores(rgb, ink, min_area)
+    blobs, count = _label_components(ink, corners=True)
+    nearest_core = None
+    for number in range(1, count + 1):
+        blob = blobs == number
+        cores_inside = np.setdiff1d(cores[blob], 0)
+        if len(cores_inside) < 2:
+            yield blob
             continue
-        if owner is None:
-            owner = cores[_nearest(cores > 0)]
-        yield from (spot & (owner == core) for core in inside)
+        if nearest_core is None:
+            nearest_core = cores[_nearest_index(cores > 0)]
+        yield from (blob & (nearest_core == core) for core in cores_inside)
 
 
-def _labelled(mask: np.ndarray, corners: bool) -> tuple[np.ndarray, int]:
-    """Connected parts numbered from 1, and how many; `corners`: they may meet at corners."""
-    from scipy import ndimage
+def _find_cores(rgb: RGB, ink: Mask, min_area: float) -> Int[np.ndarray, "height width"]:
+    """Number the cores from 1: connected pixels that ink of one color covers almost fully.
 
-    found: Any = ndimage.label(mask, np.ones((3, 3)) if corners else None)
-    return found
+    Ink mixed with white keeps its direction from white, which gives its color.
+    """
+    colors = 255.0 - np.array([rgb for *_, rgb in COLORS.values()])  # from white
+    lengths = np.linalg.norm(colors, axis=1)
+    similarity = (255 - rgb) @ (colors / lengths[:, None]).T
+    color = similarity.argmax(-1)
+    is_full = ink & (np.linalg.norm(255 - rgb, axis=-1) > CORE_DEPTH * lengths[color])
+    cores, num_cores = np.zeros(ink.shape, int), 0
+    for index in np.unique(color[is_full]):
+        parts, count = _label_components(is_full & (color == index), corners=False)
+        for number in range(1, count + 1):
+            if (parts == number).sum() >= MIN_CORE_AREA * min_area:
+                num_cores += 1
+                cores[parts == number] = num_cores
+    return cores
 
 
-def _nearest(mask: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Of every place the nearest one in a mask, as indices."""
-    from scipy import ndimage
-
-    found: Any = ndimage.distance_transform_edt(~mask, return_distances=False, return_indices=True)
-    return tuple(found)
+def _label_components(mask: Mask, corners: bool) -> tuple[np.ndarray, int]:
+    """Number the connected components from 1; with `corners` pixels may touch at a corner."""
+    components: Any = ndimage.label(mask, np.ones((3, 3)) if corners else None)
+    return components
 
 
-def _coloured(light: Float[np.ndarray, "height width 3"], spot: np.ndarray) -> tuple[str, Cover]:
-    """A spot's colour, by its core, and how much of each pixel is covered with it."""
-    ink = 255 - light
-    depth = np.where(spot, np.linalg.norm(ink, axis=-1), 0)
-    core = spot & (depth >= 0.85 * depth.max())
-    seen = np.median(light[core], axis=0)
-    colour = min(COLORS, key=lambda name: float(np.square(seen - COLORS[name][2]).sum()))
+def _nearest_index(mask: Mask) -> tuple[np.ndarray, ...]:
+    """The index of the pixel in the mask that is nearest to each pixel."""
+    indices: Any = ndimage.distance_transform_edt(
+        ~mask, return_distances=False, return_indices=True
+    )
+    return tuple(indices)
+
+
+def _read_color(rgb: RGB, blob: Mask) -> tuple[str, Coverage]:
+    """The color of a blob's core, and how much of each pixel it covers."""
+    ink = 255 - rgb
+    depth = np.where(blob, np.linalg.norm(ink, axis=-1), 0)
+    core = blob & (depth >= COLOR_DEPTH * depth.max())
+    median = np.median(rgb[core], axis=0)
+    color = min(COLORS, key=lambda name: float(np.square(median - COLORS[name].rgb).sum()))
     full = np.median(ink[core], axis=0)
-    cover = np.where(spot, (ink @ full) / max(1e-6, float(full @ full)), 0)
-    return colour, np.clip(cover, 0, 1)
+    coverage = np.where(blob, (ink @ full) / max(1e-6, float(full @ full)), 0)
+    return color, np.clip(coverage, 0, 1)
 
 
-def _formed(colour: str, cover: Cover) -> SceneObject:
-    """The form and size that cover the same pixels best, their centres of mass together."""
-    height, width = cover.shape
-    top, left, cover = _cropped(cover)
-    y, x = (np.mgrid[: cover.shape[0], : cover.shape[1]] + 0.5) * cover / cover.sum()
-    centre = float(x.sum()), float(y.sum())
-    best, found = np.inf, None
-    for form, size, scale in itertools.product(FORMS, SIZES, SCALES):
-        radius = scale * SIZES[size][2] * min(height, width)
-        dx, dy = _middle(form)
-        at = centre[0] - dx * radius, centre[1] - dy * radius
-        wrong = float(np.square(_covered(form, radius, at, cover.shape) - cover).sum())
-        if wrong < best:
-            best, found = wrong, (form, size, at)
-    assert found is not None
-    form, size, at = found
-    place = [(left + at[0]) / width, (top + at[1]) / height]
-    across, down = np.clip(place, 0, 1 - 1e-9).tolist()
-    return SceneObject(form, colour, size, (int(3 * down), int(3 * across)), across, down)
+def _fit_object(color: str, coverage: Coverage) -> SceneObject:
+    """The shape and size with the smallest squared error, aligned by their centers of mass."""
+    height, width = coverage.shape
+    top, left, coverage = _crop(coverage)
+    ys, xs = np.mgrid[: coverage.shape[0], : coverage.shape[1]] + 0.5
+    ys, xs = ys * coverage / coverage.sum(), xs * coverage / coverage.sum()
+    mass_x, mass_y = float(xs.sum()), float(ys.sum())
+    min_error, best = np.inf, None
+    for shape, size, scale in itertools.product(SILHOUETTES, SIZES, SCALES):
+        radius = scale * SIZES[size].radius * min(height, width)
+        dx, dy = _center_of_mass(shape)
+        center = mass_x - dx * radius, mass_y - dy * radius
+        silhouette = _draw_silhouette(shape, radius, center, coverage.shape)
+        error = float(np.square(silhouette - coverage).sum())
+        if error < min_error:
+            min_error, best = error, (shape, size, center)
+    assert best is not None
+    shape, size, center = best
+    position = [(left + center[0]) / width, (top + center[1]) / height]
+    x, y = np.clip(position, 0, 1 - 1e-9).tolist()
+    return SceneObject(shape, color, size, (int(3 * y), int(3 * x)), x, y)
 
 
-def _cropped(cover: Cover) -> tuple[int, int, Cover]:
-    """What is covered, with a margin of two pixels, and where its corner was."""
-    rows, columns = np.nonzero(cover.any(1))[0], np.nonzero(cover.any(0))[0]
+def _crop(coverage: Coverage) -> tuple[int, int, Coverage]:
+    """The covered part with a margin of two pixels, and the row and column of its corner."""
+    rows, columns = np.nonzero(coverage.any(1))[0], np.nonzero(coverage.any(0))[0]
     top, left = max(0, rows[0] - 2), max(0, columns[0] - 2)
-    return int(top), int(left), cover[top : rows[-1] + 3, left : columns[-1] + 3]
+    return int(top), int(left), coverage[top : rows[-1] + 3, left : columns[-1] + 3]
 
 
-def _covered(form: str, radius: float, at: tuple[float, float], shape: tuple[int, ...]) -> Cover:
-    """The share of each pixel that a form covers."""
-    height, width = shape
-    fine = (np.arange(FINER) + 0.5) / FINER
-    xs = ((np.arange(width)[:, None] + fine).ravel() - at[0]) / radius
-    ys = ((np.arange(height)[:, None] + fine).ravel() - at[1]) / radius
-    inside = FORMS[form](xs[None, :], ys[:, None])
-    inside = np.broadcast_to(inside, (height * FINER, width * FINER))
-    return inside.reshape(height, FINER, width, FINER).mean((1, 3))
+# -- comparison --------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class SceneMatch:
-    """What of a caption an image shows; `exact` is all of it."""
+    """Which parts of a caption an image shows."""
 
-    count: bool  # as many things
+    count: bool  # the number of objects
     shape: bool
     color: bool
     size: bool
-    objects: bool  # each form in its colour and size
-    relations: bool  # the place of one thing, the relation of two; of three nothing is said
-    exact: bool
+    objects: bool  # every object, with its shape, color and size
+    relations: bool  # position of one object, relation of two; captions of three give none
+    exact: bool  # the whole caption
 
 
-def match_scenes(asked: Scene, shown: Scene) -> SceneMatch:
-    """Whether an image read as `shown` is what the caption of `asked` says."""
+def match_scenes(target: Scene, scene: Scene) -> SceneMatch:
+    """Compare a scene read from an image with the one that its caption describes."""
 
-    def same(*names: str) -> bool:
-        counted = [
-            Counter(tuple(getattr(thing, name) for name in names) for thing in scene.objects)
-            for scene in (asked, shown)
+    def is_equal(*attributes: str) -> bool:
+        counts = [
+            Counter(tuple(getattr(obj, name) for name in attributes) for obj in s.objects)
+            for s in (target, scene)
         ]
-        return counted[0] == counted[1]
+        return counts[0] == counts[1]
 
-    things = same("shape", "color", "size")
-    where = things and _as_said(asked, shown)
+    objects = is_equal("shape", "color", "size")
+    relations = objects and _matches_relations(target, scene)
     return SceneMatch(
-        count=len(asked.objects) == len(shown.objects),
-        shape=same("shape"),
-        color=same("color"),
-        size=same("size"),
-        objects=things,
-        relations=where,
-        exact=things and where,
+        count=len(target.objects) == len(scene.objects),
+        shape=is_equal("shape"),
+        color=is_equal("color"),
+        size=is_equal("size"),
+        objects=objects,
+        relations=relations,
+        exact=objects and relations,
     )
 
 
-def _as_said(asked: Scene, shown: Scene) -> bool:
-    """Whether an order of the things shown gives the caption that was asked for."""
-    wanted = asked.captions()["en"]
-    orders = itertools.permutations(shown.objects)
-    return any(Scene(order).captions()["en"] == wanted for order in orders)
+def _matches_relations(target: Scene, scene: Scene) -> bool:
+    """Whether some order of the objects gives the target's caption."""
+    caption = target.captions()["en"]
+    orders = itertools.permutations(scene.objects)
+    return any(Scene(order).captions()["en"] == caption for order in orders)

@@ -55,6 +55,8 @@ class Model(Protocol):
     config: Any
     info: DatasetInfo
 
+    @property
+    def device(self) -> torch.device: ...
     def loss(self, batch: Batch, progress: float = 1.0) -> Loss: ...
     def parameters(self) -> Iterator[Any]: ...
     def state_dict(self) -> dict[str, Any]: ...
@@ -118,6 +120,7 @@ class CanEmbed(Protocol):
 class CanScore(Protocol):
     """Computes log p(x), or a lower bound of it, in nats per image `[n]`."""
 
+    info: DatasetInfo
     eight_bit: bool  # over 8-bit values: bits per dimension are defined
     likelihood_description: str  # what the likelihood is over; recorded by the evaluation
 
@@ -292,7 +295,7 @@ class CanTranslate(HasText, Protocol):
 
 
 @runtime_checkable
-class HasELBO(Protocol):
+class HasELBO(Model, Protocol):
     """An ELBO with its terms, and importance weights log p(x, z) - log q(z|x)."""
 
     eight_bit: bool
@@ -355,6 +358,7 @@ class HasLearnedPrior(CanEncode, Protocol):
 class HasLabels(Protocol):
     """`label_conditional`: whether the model is conditioned on labels."""
 
+    info: DatasetInfo
     label_conditional: bool
 
 

@@ -145,7 +145,7 @@ class ReportContext:
     def _sample_like_subset(self) -> Images | None:
         if self.subset is None or self.samples is None:
             return None
-        if not is_label_conditional(self.model):
+        if not isinstance(self.model, CanSample) or not is_label_conditional(self.model):
             return self.samples
         return sample_with_label_frequencies(self.model, self.subset, len(self.samples), seed=0)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pinxit.data.images import Images
 from pinxit.data.masks import half_mask, random_patch_mask, show_masked
-from pinxit.evaluation.inpainting import missing_pixel_mse
+from pinxit.evaluation.inpainting import masked_mse
 from pinxit.models.protocols import CanComplete
 from pinxit.reports.context import ReportContext
 from pinxit.reports.formatting import format_number
@@ -48,7 +48,7 @@ def _inpaint_patches(model: CanComplete, images: Images) -> list[TitledFigure]:
         percent = f"{100 * ratio:.0f} %"
         mask = random_patch_mask(images, ratio, model.patch_size)
         completed = model.complete(images, mask, seed=0)
-        error = missing_pixel_mse(images, completed.pixels, mask)
+        error = masked_mse(images, completed.pixels, mask)
         alt = f"{len(images)} images with {percent} of patches masked, completions, originals"
         grid = inline_thumbnails([show_masked(images, mask), completed, images], alt)
         figures.append((f"{percent} masked", grid, format_number(error, 3)))
@@ -60,7 +60,7 @@ def _inpaint_lower_half(model: CanComplete, images: Images) -> list[TitledFigure
     images = images[: NUM_IMAGES // 2 * 2]
     mask = half_mask(images, "lower")
     completions = [model.complete(images, mask, seed=seed) for seed in range(NUM_COMPLETIONS)]
-    error = missing_pixel_mse(images, completions[0].pixels, mask)
+    error = masked_mse(images, completions[0].pixels, mask)
     alt = f"Upper half of {len(images)} images, {NUM_COMPLETIONS} completions, originals"
     grid = inline_thumbnails([show_masked(images, mask), *completions, images], alt)
     return [("Lower half masked", grid, format_number(error, 3))]

@@ -49,6 +49,7 @@ def traversals(context: ReportContext) -> Section | None:
     """The most active latents, each from -3 to 3 while the others stay fixed."""
     if context.posterior is None or context.subset is None:
         return None
+    assert isinstance(context.model, CanEncode)
     count = min(MAX_LATENTS, context.posterior.mean.shape[1])
     images = context.subset.evenly_spaced(NUM_RANKING_IMAGES)
     result = traverse(context.model, images, count, steps=NUM_STEPS)

@@ -1,1 +1,1 @@
-"""From seeds, images and latents to images: what every command, page and server uses."""
+"""From seeds, images and latents to images: shared by the commands, the reports and the server."""

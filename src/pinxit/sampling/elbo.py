@@ -1,60 +1,71 @@
-"""The ELBO's terms of given images. Chance is a function of (seed, chunk of images) alone."""
+"""The terms of the evidence lower bound (ELBO) of given images.
+
+Each batch of `ELBO_BATCH` images has its own random generator, seeded by (seed, first row): the
+terms of an image do not depend on the images in later batches.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float64
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from pinxit.console import ProgressCallback
 from pinxit.data.images import Images
+from pinxit.models.protocols import HasELBO
 from pinxit.nn.rng import mix_seed
-from pinxit.sampling.inputs import labels_for
+from pinxit.sampling.inputs import is_label_conditional
 
-ELBO_BATCH = 100  # images that share a generator
+ELBO_BATCH = 100  # images that share a generator; another number gives other random draws
 
 
 @dataclass(frozen=True)
 class ElboTerms:
-    """The two terms of the ELBO over some images, in nats."""
+    """Distortion and rate of each image, in nats."""
 
-    distortion: Float64[np.ndarray, " n"]  # -log p(x given z), one z an image
-    rate: Float64[np.ndarray, "n latent"]  # KL(q(z given x) to p(z))
+    distortion: Float64[np.ndarray, " n"]  # -log p(x|z) for one sample z of q(z|x)
+    rate: Float64[np.ndarray, "n latent"]  # KL(q(z|x) || p(z)), per latent
 
     @property
     def elbo(self) -> Float64[np.ndarray, " n"]:
         return -(self.distortion + self.rate.sum(1))
 
 
+class ObservedBatch(NamedTuple):
+    """A batch in the form that the likelihood is over, and the generator for its random draws."""
+
+    start: int  # row of its first image
+    x: Float[Tensor, "batch channel height width"]
+    labels: Int64[Tensor, " batch"] | None  # None unless the model conditions on them
+    generator: torch.Generator
+
+
 @torch.inference_mode()
 def elbo_terms(
-    model: Any, images: Images, seed: int = 0, told: ProgressCallback | None = None
+    model: HasELBO, images: Images, seed: int = 0, progress: ProgressCallback | None = None
 ) -> ElboTerms:
-    """Distortion and rate of each image, with one sample of q(z given x)."""
+    """Return distortion and rate of each image, from one sample of q(z|x) per image."""
     parts = []
-    for start, x, labels, generator in observe_batches(model, images, seed):
-        parts.append(model.elbo(x, labels, generator))
-        if told:
-            told(min(start + ELBO_BATCH, len(images)), len(images))
+    for batch in observe_batches(model, images, seed):
+        parts.append(model.elbo(batch.x, batch.labels, batch.generator))
+        if progress:
+            progress(min(batch.start + ELBO_BATCH, len(images)), len(images))
     return ElboTerms(
         torch.cat([part.distortion for part in parts]).double().cpu().numpy(),
         torch.cat([part.rate for part in parts]).double().cpu().numpy(),
     )
 
 
-def observe_batches(
-    model: Any, images: Images, seed: int
-) -> Iterator[tuple[int, Tensor, Tensor | None, torch.Generator]]:
-    """Chunks of the images as the likelihood sees them: first row, x, labels, generator."""
-    device = next(model.parameters()).device
+def observe_batches(model: HasELBO, images: Images, seed: int) -> Iterator[ObservedBatch]:
+    """Yield the images in batches of `ELBO_BATCH`, on the model's device."""
     for start in range(0, len(images), ELBO_BATCH):
-        some = images[start : start + ELBO_BATCH]
-        batch = some.batch(np.arange(len(some))).to(device)
-        generator = torch.Generator(device).manual_seed(mix_seed(seed, start))
-        labels = None if labels_for(model, some) is None else batch.labels
-        yield start, model.observe(batch, generator), labels, generator
+        rows = np.arange(start, min(start + ELBO_BATCH, len(images)))
+        batch = images.batch(rows).to(model.device)
+        generator = torch.Generator(model.device).manual_seed(mix_seed(seed, start))
+        labels = batch.labels if is_label_conditional(model) else None
+        yield ObservedBatch(start, model.observe(batch, generator), labels, generator)

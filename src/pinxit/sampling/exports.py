@@ -1,4 +1,4 @@
-"""Vectors and scores as files that other programs read."""
+"""Feature vectors as parquet and scores as CSV, for other programs to read."""
 
 from __future__ import annotations
 
@@ -8,16 +8,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from jaxtyping import Float32
 
 from pinxit.data.images import SPLITS, Images
 
 
 def embeddings_to_parquet(images: Images, vectors: Float32[np.ndarray, "n dim"]) -> bytes:
-    """The bytes of a parquet file: name, label and split (where known), vector of float32."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
+    """Return a parquet file's bytes: columns name, label and split (if known), vector (float32)."""
     names = images.names if len(images.names) else [str(i) for i in range(len(images))]
     columns: dict[str, Any] = {"name": pa.array([str(name) for name in names])}
     if images.labels is not None:
@@ -25,15 +24,15 @@ def embeddings_to_parquet(images: Images, vectors: Float32[np.ndarray, "n dim"])
         columns["label"] = pa.array(labels, pa.string())
     if images.splits is not None:
         columns["split"] = pa.array([SPLITS[i] for i in images.splits.tolist()])
-    flat = pa.array(np.ascontiguousarray(vectors, np.float32).ravel())
-    columns["vector"] = pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])
+    values = pa.array(np.ascontiguousarray(vectors, np.float32).ravel())
+    columns["vector"] = pa.FixedSizeListArray.from_arrays(values, vectors.shape[1])
     with io.BytesIO() as file:
         pq.write_table(pa.table(columns), file)
         return file.getvalue()
 
 
 def rows_to_csv(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The rows as CSV, with a header."""
+    """Return the rows as CSV, with the keys of the first one as header."""
     with io.StringIO(newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]) if rows else [], lineterminator="\n")
         writer.writeheader()

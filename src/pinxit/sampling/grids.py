@@ -1,4 +1,4 @@
-"""What commands draw: images side by side, in rows with a text, and as an animation."""
+"""The images that commands write: grids of pairs, rows and columns with text, animations."""
 
 from __future__ import annotations
 
@@ -7,92 +7,93 @@ from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import numpy as np
+from jaxtyping import Float, UInt8
+from PIL import Image, ImageDraw
 
 from pinxit.data.contact_sheet import contact_sheet, load_font
 from pinxit.data.images import Images
 
 GAP = 2  # pixels between images
-MARGIN = 8
+MARGIN = 8  # pixels around a sheet
+GREY = (60, 60, 60)  # of text
 
 
-def choose_scale(images: Images, across: int, cell: int = 96, most: int = 1_600) -> int:
-    """How much small images are enlarged on a sheet of so many across."""
-    largest = max(images.height, images.width)
-    return max(1, min(round(cell / largest), most // max(1, across * images.width)))
+def choose_scale(images: Images, columns: int, cell: int = 96, max_width: int = 1_600) -> int:
+    """Return the factor that enlarges images to about `cell` pixels, on a sheet of `columns`."""
+    size = max(images.height, images.width)
+    return max(1, min(round(cell / size), max_width // max(1, columns * images.width)))
 
 
-def enlarge(images: Images, scale: int) -> np.ndarray:
-    """uint8 `[n, height, width, channel]`, each pixel a square of `scale`."""
+def enlarge(images: Images, scale: int) -> UInt8[np.ndarray, "n height width channel"]:
+    """Repeat each pixel `scale` times along both sides."""
     return np.asarray(images.pixels).repeat(scale, 1).repeat(scale, 2)
 
 
-def pair_grid(originals: Images, made: Images, columns: int | None = None) -> Images:
-    """Each original with what was made of it at its right: a `Images` of one."""
+def pair_grid(originals: Images, results: Images, columns: int | None = None) -> Images:
+    """Return one sheet of pairs: each original, with its result to its right."""
     columns = min(columns or _choose_columns(len(originals)), len(originals))
     scale = choose_scale(originals, 2 * columns)
-    left, right = enlarge(originals, scale), enlarge(made, scale)
+    left, right = enlarge(originals, scale), enlarge(results, scale)
     line = np.full((*left.shape[:2], 1, left.shape[3]), 255, np.uint8)
     return Images(np.concatenate([left, line, right], 2)).grid(columns, scale=1, gap=8)
 
 
-def _choose_columns(count: int) -> int:
-    """Pairs a row, about as many as rows are high, of those the number that fills the last."""
-    wide = max(1, min(8, round((0.7 * count) ** 0.5)))
-    return min(range(max(1, wide - 1), wide + 3), key=lambda n: (-count % n, abs(n - wide)))
+def _choose_columns(num_pairs: int) -> int:
+    """Pairs per row for a sheet that is about square; of near numbers the one that fills it."""
+    best = max(1, min(8, round((0.7 * num_pairs) ** 0.5)))
+    return min(range(max(1, best - 1), best + 3), key=lambda n: (-num_pairs % n, abs(n - best)))
 
 
-def image_strip(made: Images, ends: Images | None = None, columns: int = 12) -> Images:
-    """Images in a row (more rows where they are many), between the originals at its ends."""
+def image_strip(images: Images, ends: Images | None = None, columns: int = 12) -> Images:
+    """Return the images in rows of `columns`, between the two originals `ends` if given."""
     if ends is not None:
-        made = Images.concatenate([ends[:1], made, ends[1:2]])
-    return made.grid(min(len(made), columns), gap=GAP)
+        images = Images.concatenate([ends[:1], images, ends[1:2]])
+    return images.grid(min(len(images), columns), gap=GAP)
 
 
 def rows_with_text(images: Images, columns: int, texts: Sequence[str]) -> bytes:
-    """The bytes of a PNG: rows of `columns` images, each with its text at the left."""
-    from PIL import Image, ImageDraw
-
+    """Return a PNG: rows of `columns` images, each row with its text to the left."""
     font = load_font(13)
-    scale = choose_scale(images, columns, cell=64)
-    tiles = enlarge(images, scale)
-    _, h, w, c = tiles.shape
+    tiles = enlarge(images, choose_scale(images, columns, cell=64))
+    _, h, w, _ = tiles.shape
     left = MARGIN + 12 + int(max(max(map(font.getlength, t.split("\n"))) for t in texts))
     size = left + columns * (w + GAP) + MARGIN, MARGIN + len(texts) * (h + GAP + 2) + MARGIN
     sheet = Image.new("RGB", size, "white")
     pen = ImageDraw.Draw(sheet)
     for i, tile in enumerate(tiles):
         row, column = divmod(i, columns)
-        at = left + column * (w + GAP), MARGIN + row * (h + GAP + 2)
-        sheet.paste(Image.fromarray(tile[..., 0] if c == 1 else tile), at)
+        x, y = left + column * (w + GAP), MARGIN + row * (h + GAP + 2)
+        sheet.paste(_to_pil(tile), (x, y))
         if column == 0:
-            middle = at[1] + h / 2
-            pen.multiline_text(
-                (MARGIN, middle), texts[row], font=font, fill=(60, 60, 60), anchor="lm", spacing=3
-            )
-    with io.BytesIO() as file:
-        sheet.save(file, "PNG")
-        return file.getvalue()
+            corner = (MARGIN, y + h / 2)
+            pen.multiline_text(corner, texts[row], font=font, fill=GREY, anchor="lm", spacing=3)
+    return _to_png(sheet)
 
 
 def columns_with_titles(columns: Sequence[tuple[str, Images]]) -> bytes:
-    """The bytes of a PNG: each column's title, and under it its images, one a row."""
-    from PIL import Image, ImageDraw
-
+    """Return a PNG: columns of images, each under its title."""
     font = load_font(12)
     scale = choose_scale(columns[0][1], len(columns), cell=80)
     tiles = [enlarge(images, scale) for _, images in columns]
-    rows, h, w, c = tiles[0].shape
-    across = max(w, *(int(font.getlength(title)) + 6 for title, _ in columns)) + 2 * GAP
+    rows, h, w, _ = tiles[0].shape
+    width = max(w, *(int(font.getlength(title)) + 6 for title, _ in columns)) + 2 * GAP
     top = MARGIN + 18
-    size = 2 * MARGIN + len(columns) * across, top + rows * (h + 2 * GAP) + MARGIN
+    size = 2 * MARGIN + len(columns) * width, top + rows * (h + 2 * GAP) + MARGIN
     sheet = Image.new("RGB", size, "white")
     pen = ImageDraw.Draw(sheet)
     for column, (title, _) in enumerate(columns):
-        left = MARGIN + column * across
-        pen.text((left + across / 2, MARGIN), title, font=font, fill=(60, 60, 60), anchor="ma")
+        left = MARGIN + column * width
+        pen.text((left + width / 2, MARGIN), title, font=font, fill=GREY, anchor="ma")
         for row, tile in enumerate(tiles[column]):
-            at = left + (across - w) // 2, top + row * (h + 2 * GAP)
-            sheet.paste(Image.fromarray(tile[..., 0] if c == 1 else tile), at)
+            sheet.paste(_to_pil(tile), (left + (width - w) // 2, top + row * (h + 2 * GAP)))
+    return _to_png(sheet)
+
+
+def _to_pil(tile: UInt8[np.ndarray, "height width channel"]) -> Image.Image:
+    return Image.fromarray(tile[..., 0] if tile.shape[-1] == 1 else tile)
+
+
+def _to_png(sheet: Image.Image) -> bytes:
     with io.BytesIO() as file:
         sheet.save(file, "PNG")
         return file.getvalue()
@@ -100,44 +101,49 @@ def columns_with_titles(columns: Sequence[tuple[str, Images]]) -> bytes:
 
 def score_sheet(
     images: Images,
-    scores: np.ndarray,
-    most: int = 48,
+    scores: Float[np.ndarray, " n"],
+    max_images: int = 48,
     first: Literal["lowest", "highest"] = "lowest",
 ) -> bytes:
-    """The bytes of a PNG: the images of lowest (or highest) score, each score under its own."""
-    order = np.argsort(scores if first == "lowest" else -scores, kind="stable")[:most]
-    texts = [f"{_title_prefix(images, int(i))} {_format_score(float(scores[i]))}" for i in order]
+    """Return a PNG: the images of lowest (or highest) score, each above its label and score."""
+    order = np.argsort(scores if first == "lowest" else -scores, kind="stable")[:max_images]
+    texts = [f"{_label(images, int(i))} {_format_score(float(scores[i]))}" for i in order]
     return contact_sheet(images.take(order), texts)
 
 
-def _format_score(number: float) -> str:
-    return f"{number:,.1f}".replace("-", "\N{MINUS SIGN}")
+def _format_score(score: float) -> str:
+    return f"{score:,.1f}".replace("-", "\N{MINUS SIGN}")
 
 
-def _title_prefix(images: Images, row: int) -> str:
+def _label(images: Images, row: int) -> str:
+    """The image's label, or its file name where it has none."""
     if images.labels is not None and images.labels[row] >= 0:
         return f"{images.label_names[images.labels[row]]}:"
     return f"{images.names[row].rsplit('/', 1)[-1]}:" if len(images.names) else ""
 
 
-def animated_gif(images: Images, seconds: float = 3.0, there_and_back: bool = True) -> bytes:
-    """The bytes of an animated GIF, without end; small images are enlarged."""
-    from PIL import Image
-
+def encode_gif(images: Images, seconds: float = 3.0, back_and_forth: bool = True) -> bytes:
+    """Return an animated GIF that repeats for ever; small images are enlarged."""
     tiles = enlarge(images, max(1, round(256 / max(images.height, images.width))))
-    if there_and_back:
+    if back_and_forth:
         tiles = np.concatenate([tiles, tiles[-2:0:-1]])
-    frames = [Image.fromarray(t[..., 0] if t.shape[-1] == 1 else t) for t in tiles]
-    each = max(20, round(1000 * seconds / len(frames)))
+    frames = [_to_pil(tile) for tile in tiles]
+    duration = max(20, round(1000 * seconds / len(frames)))  # ms per frame; browsers need 20
     with io.BytesIO() as file:
-        frames[0].save(file, "GIF", save_all=True, append_images=frames[1:], duration=each, loop=0)
+        frames[0].save(
+            file, "GIF", save_all=True, append_images=frames[1:], duration=duration, loop=0
+        )
         return file.getvalue()
 
 
-def progress_gif(growing: Iterable[Images], seconds: float = 3.0, most: int = 60) -> bytes:
-    """The bytes of an animated GIF: a grid of images as they grow, then a while as they are."""
-    grids = [images.grid() for images in growing]
-    step = -(-len(grids) // most)
-    kept = grids[-1::-step][::-1]
-    still = round(len(kept) / 2) + 1
-    return animated_gif(Images.concatenate([*kept, *[kept[-1]] * still]), seconds, False)
+def progress_gif(stream: Iterable[Images], seconds: float = 3.0, max_frames: int = 60) -> bytes:
+    """Return an animated GIF of the grid of images while they are generated.
+
+    The last frame, the finished images, stays for a third of the time.
+    """
+    grids = [images.grid() for images in stream]
+    step = -(-len(grids) // max_frames)
+    frames = grids[-1::-step][::-1]
+    num_final = round(len(frames) / 2) + 1
+    frames += [frames[-1]] * num_final
+    return encode_gif(Images.concatenate(frames), seconds, back_and_forth=False)

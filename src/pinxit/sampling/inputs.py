@@ -11,7 +11,7 @@ import numpy as np
 from pinxit.data.images import Images
 from pinxit.data.load import load_images
 from pinxit.errors import PinxitError
-from pinxit.models.protocols import HasLabels, Model
+from pinxit.models.protocols import HasLabels
 from pinxit.runs import Run
 
 
@@ -61,13 +61,15 @@ def labels_for(model: object, images: Images) -> np.ndarray | None:
     return images.labels if is_label_conditional(model) else None
 
 
-def match_labels(model: Model, images: Images) -> Images:
+def match_labels(model: object, images: Images) -> Images:
     """Renumber the labels by the model's label names; -1 for a name that it does not know.
 
     A model that does not condition on labels gets the images unchanged.
     """
+    if not isinstance(model, HasLabels) or not model.label_conditional or images.labels is None:
+        return images
     names = model.info.label_names
-    if images.labels is None or images.label_names == names or not is_label_conditional(model):
+    if images.label_names == names:
         return images
     numbers = {name: i for i, name in enumerate(names)}
     table = np.array([numbers.get(name, -1) for name in images.label_names] + [-1], np.int64)

@@ -1,24 +1,29 @@
-"""Ways through the latent space: between two latents, along one, and which ones matter."""
+"""The latent space of a model: interpolation, traversal, and how active each latent is."""
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Bool, Float32, Int
 
 from pinxit.data.images import Images
 from pinxit.errors import UsageError
-from pinxit.models.abilities import require
-from pinxit.models.protocols import HasELBO, HasLearnedPrior
+from pinxit.models.protocols import CanEncode, HasELBO, HasLearnedPrior
 from pinxit.models.results import Posterior
+from pinxit.nn.rng import per_image_normal
+from pinxit.sampling.elbo import elbo_terms
 from pinxit.sampling.inputs import labels_for
 
-ACTIVE_UNIT_VARIANCE = 0.01  # of the variance over x of E[z given x] (Burda 2015, sec. 5)
-TRAVERSAL_RANGE = 3.0  # a traversal goes from -REACH to REACH
+ACTIVE_UNIT_VARIANCE = 0.01  # of E[z|x] over x; above it a latent is active (Burda 2015, sec. 5)
+TRAVERSAL_RANGE = 3.0  # a traversal runs from -3 to 3, standard deviations of N(0, I)
+MAX_KL_IMAGES = 1_000  # for the mean KL of a model with an ELBO
 
 InterpolationPath = Literal["spherical", "linear"]
 Latents = Float32[np.ndarray, "n latent"]
+
+
+# -- interpolation -----------------------------------------------------------------------------
 
 
 def interpolate(
@@ -27,152 +32,148 @@ def interpolate(
     steps: int,
     path: InterpolationPath = "spherical",
 ) -> Latents:
-    """`steps` latents from `a` to `b`, both included.
+    """Return `steps` latents from `a` to `b`, both included.
 
-    Spherical (Shoemake 1985; White 2016) keeps to the lengths that a Gaussian's samples have,
-    where a straight line passes nearer to 0. Latents of different lengths change length evenly.
-    Raises UsageError for fewer than 2 steps.
+    Spherical interpolation (Shoemake 1985; White 2016) keeps the norm that samples of a Gaussian
+    have, where a straight line comes closer to 0. Norms are interpolated linearly. Raises
+    UsageError for fewer than 2 steps.
     """
     if steps < 2:
         raise UsageError(f"an interpolation has at least 2 steps, not {steps}.")
     t = np.linspace(0, 1, steps)[:, None]
     if path == "linear":
         return ((1 - t) * a + t * b).astype(np.float32)
-    return _spherical(a.astype(np.float64), b.astype(np.float64), t).astype(np.float32)
+    return _slerp(a.astype(np.float64), b.astype(np.float64), t).astype(np.float32)
 
 
-def _spherical(a: np.ndarray, b: np.ndarray, t: np.ndarray) -> np.ndarray:
-    """|.| (sin((1-t) w) a/|a| + sin(t w) b/|b|) / sin w, w the angle between a and b."""
-    lengths = np.linalg.norm(a), np.linalg.norm(b)
-    if min(lengths) == 0:
+def _slerp(a: np.ndarray, b: np.ndarray, t: np.ndarray) -> np.ndarray:
+    """((1-t)|a| + t|b|) (sin((1-t) w) a/|a| + sin(t w) b/|b|) / sin w, w the angle of a and b."""
+    norms = np.linalg.norm(a), np.linalg.norm(b)
+    if min(norms) == 0:
         return (1 - t) * a + t * b
-    one, two = a / lengths[0], b / lengths[1]
-    angle = np.arctan2(np.linalg.norm(one - two), np.linalg.norm(one + two)) * 2
-    if angle < 1e-6 or np.pi - angle < 1e-6:  # the same direction, or opposite: no one circle
+    u, v = a / norms[0], b / norms[1]
+    angle = np.arctan2(np.linalg.norm(u - v), np.linalg.norm(u + v)) * 2
+    if angle < 1e-6 or np.pi - angle < 1e-6:  # parallel or opposite: no unique great circle
         return (1 - t) * a + t * b
-    direction = (np.sin((1 - t) * angle) * one + np.sin(t * angle) * two) / np.sin(angle)
-    return ((1 - t) * lengths[0] + t * lengths[1]) * direction
+    direction = (np.sin((1 - t) * angle) * u + np.sin(t * angle) * v) / np.sin(angle)
+    return ((1 - t) * norms[0] + t * norms[1]) * direction
 
 
 def interpolate_images(
-    model: Any, pair: Images, steps: int, path: InterpolationPath = "spherical"
+    model: CanEncode, pair: Images, steps: int, path: InterpolationPath = "spherical"
 ) -> Images:
-    """The way from the first of two images to the second.
+    """Decode the path between the posterior means of two images.
 
-    Raises UsageError for other than two images, PinxitError where the model has no latents.
+    A label-conditional model changes from the first label to the second halfway. Raises
+    UsageError for any other number of images.
     """
-    require(model, "encode")
     if len(pair) != 2:
-        raise UsageError(f"an interpolation goes from one image to another, not {len(pair)}.")
+        raise UsageError(f"interpolation needs two images, not {len(pair)}.")
     mean = model.encode(pair).mean
-    labels = labels_for(model, pair)
     z = interpolate(mean[0], mean[1], steps, path)
+    labels = labels_for(model, pair)
     if labels is None:
         return model.decode(z)
-    first = np.arange(steps) < steps / 2  # a label is one or the other: it changes halfway
-    return model.decode(z, np.where(first, labels[0], labels[1]))
+    is_first_half = np.arange(steps) < steps / 2
+    return model.decode(z, np.where(is_first_half, labels[0], labels[1]))
 
 
 def interpolate_seeds(
-    model: Any, seeds: tuple[int, int], steps: int, path: InterpolationPath = "spherical"
+    model: CanEncode, seeds: tuple[int, int], steps: int, path: InterpolationPath = "spherical"
 ) -> Images:
-    """The way from the first sample of one seed to the first sample of another.
+    """Decode the path between the first samples of two seeds.
 
-    The noise that samples are made from is interpolated, then taken to latents by the prior.
+    The noise is interpolated; a learned prior then maps it to latents.
     """
-    from pinxit.nn.rng import per_image_normal
-
-    require(model, "encode")
-    size = latent_dim(model)
-    ends = [per_image_normal(1, (size,), seed)[0].numpy() for seed in seeds]
+    ends = [per_image_normal(1, (model.latent_dim,), seed)[0].numpy() for seed in seeds]
     noise = interpolate(ends[0], ends[1], steps, path)
     return model.decode(model.from_noise(noise) if isinstance(model, HasLearnedPrior) else noise)
 
 
-def latent_dim(model: Any) -> int:
-    """Numbers in an image's latent."""
-    return int(model.config.latent_dim)
+# -- activity of latents -----------------------------------------------------------------------
 
 
 class LatentActivity(NamedTuple):
-    """What each latent does over some images."""
+    """How much each latent depends on the image."""
 
-    variance: Float32[np.ndarray, " latent"]  # over x of E[z given x]
-    rate: Float32[np.ndarray, " latent"]  # KL(q(z given x) to p(z)), mean over x, nats
+    variance: Float32[np.ndarray, " latent"]  # of E[z|x] over x
+    rate: Float32[np.ndarray, " latent"]  # KL(q(z|x) || p(z)), mean over x, nats
 
     @property
-    def active(self) -> np.ndarray:
+    def active(self) -> Bool[np.ndarray, " latent"]:
         """Which latents are active units (Burda 2015, sec. 5)."""
         return self.variance > ACTIVE_UNIT_VARIANCE
 
     @property
-    def order(self) -> np.ndarray:
-        """Numbers of the latents, the most active (highest KL) first."""
+    def order(self) -> Int[np.ndarray, " latent"]:
+        """Latents by decreasing KL."""
         return np.argsort(-self.rate, kind="stable")
 
 
 def latent_activity(
-    model: Any, images: Images, posterior: Posterior | None = None
+    model: CanEncode, images: Images, posterior: Posterior | None = None
 ) -> LatentActivity:
-    """How active each latent is: the model's own KL where it has one, else that to N(0, I)."""
-    require(model, "encode")
-    if posterior is None:
-        posterior = encoded(model, images)
-    rate = _model_rate(model, images) if isinstance(model, HasELBO) else gaussian_kl(posterior)
+    """Measure the activity of each latent; `posterior` saves encoding the images again.
+
+    The KL is that of the model's ELBO if it has one, else that to N(0, I).
+    """
+    posterior = model.encode(images) if posterior is None else posterior
+    if isinstance(model, HasELBO):
+        terms = elbo_terms(model, images.evenly_spaced(MAX_KL_IMAGES))
+        rate = terms.rate.astype(np.float32)
+    else:
+        rate = gaussian_kl(posterior)
     return LatentActivity(posterior.mean.var(0), rate.mean(0))
 
 
-def encoded(model: Any, images: Images) -> Posterior:
-    """q(z given x) of each image; PinxitError where the model has no latents."""
-    return require(model, "encode").encode(images)
-
-
 def gaussian_kl(posterior: Posterior) -> Latents:
-    """1/2 (sigma^2 + mu^2 - 1) - log sigma of each latent, in nats (Kingma & Welling 2013)."""
+    """KL(N(mu, sigma^2) || N(0, 1)) = 1/2 (sigma^2 + mu^2 - 1) - log sigma, in nats
+    (Kingma & Welling 2013, app. B)."""
     mean, std = posterior
     return 0.5 * (std**2 + mean**2 - 1) - np.log(std)
 
 
-def _model_rate(model: Any, images: Images, most: int = 1_000) -> Latents:
-    from pinxit.sampling.elbo import elbo_terms
-
-    return elbo_terms(model, images.evenly_spaced(most)).rate.astype(np.float32)
+# -- traversal ---------------------------------------------------------------------------------
 
 
 class Traversal(NamedTuple):
-    """Images along single latents: row r goes along latent `latents[r]`."""
+    """Images along single latents: row r moves along latent `latents[r]`."""
 
     images: Images  # [rows * steps]
     latents: list[int]
-    rate: list[float]  # nats
+    rate: list[float]  # KL of these latents, nats
     steps: int
 
 
 def traverse(
-    model: Any, images: Images, latents: int = 8, start: Images | None = None, steps: int = 11
+    model: CanEncode,
+    images: Images,
+    num_latents: int = 8,
+    start: Images | None = None,
+    steps: int = 11,
 ) -> Traversal:
-    """Each of the most active latents from -3 to 3, all others as the image `start` has them.
+    """Move each of the most active latents from -3 to 3; the others stay at those of `start`.
 
-    `images` tell which latents are active. Without `start` the others are as the most typical
-    of `images` has them. Raises UsageError for more latents than there are.
+    Activity is measured on `images`. Without `start` the image nearest to the median latent is
+    used. Raises UsageError for more latents than the model has.
     """
-    posterior = encoded(model, images)
+    posterior = model.encode(images)
     size = posterior.mean.shape[1]
-    if not 1 <= latents <= size:
-        raise UsageError(f"this model has {size} latents; {latents} cannot be shown.")
-    found = latent_activity(model, images, posterior)
-    rows = found.order[:latents]
+    if not 1 <= num_latents <= size:
+        raise UsageError(f"this model has {size} latents; {num_latents} cannot be shown.")
+    activity = latent_activity(model, images, posterior)
+    latents = activity.order[:num_latents]
     if start is None:
-        start = images[most_typical_image(posterior.mean)]
-    centre = model.encode(start).mean[0]
-    z = np.tile(centre, (latents, steps, 1))
-    z[np.arange(latents), :, rows] = np.linspace(-TRAVERSAL_RANGE, TRAVERSAL_RANGE, steps)
+        start = images[nearest_to_median(posterior.mean)]
+    z = np.tile(model.encode(start).mean[0], (num_latents, steps, 1))
+    values = np.linspace(-TRAVERSAL_RANGE, TRAVERSAL_RANGE, steps)
+    z[np.arange(num_latents), :, latents] = values
     labels = labels_for(model, start)
-    labels = None if labels is None else np.repeat(labels[:1], latents * steps)
-    made = model.decode(z.reshape(-1, size).astype(np.float32), labels)
-    return Traversal(made, rows.tolist(), found.rate[rows].tolist(), steps)
+    labels = None if labels is None else np.repeat(labels[:1], num_latents * steps)
+    decoded = model.decode(z.reshape(-1, size).astype(np.float32), labels)
+    return Traversal(decoded, latents.tolist(), activity.rate[latents].tolist(), steps)
 
 
-def most_typical_image(mean: Latents) -> int:
-    """The image whose latent is nearest to the median of all."""
+def nearest_to_median(mean: Latents) -> int:
+    """Return the row whose latent is nearest to the median of all."""
     return int(np.argmin(((mean - np.median(mean, 0)) ** 2).sum(1)))

@@ -1,51 +1,60 @@
-"""Which images a model finds unusual."""
+"""Log-likelihood of each image, to find the outliers of a data set."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from jaxtyping import Float64
 
 from pinxit.data.images import Images
-from pinxit.models.abilities import require
+from pinxit.models.protocols import CanScore
 from pinxit.nn.rng import mix_seed
 
-MAX_LATENTS_PER_BATCH = (
-    100_000  # latents that the model is given at once: memory does not grow with images
-)
+MAX_LATENTS_PER_BATCH = 100_000  # images x samples; bounds memory
+
+T = TypeVar("T", float, np.ndarray)
+
+
+def bits_per_dim(log_likelihood: T, dims: int) -> T:
+    """Convert nats per image into bits per dimension: -log2 p(x) / dims."""
+    return -log_likelihood / (dims * math.log(2))
 
 
 def score_images(
-    model: Any, images: Images, samples: int = 1, seed: int = 0
+    model: CanScore, images: Images, num_samples: int = 1, seed: int = 0
 ) -> Float64[np.ndarray, " n"]:
-    """Lower bound of log p(x) of each image in nats: the ELBO for 1 sample, IW-k for more.
+    """Return log p(x) of each image in nats, or a lower bound of it.
 
-    Raises PinxitError where the model has no likelihood.
+    For a variational model: the ELBO with one sample, else the importance-weighted bound
+    (Burda 2015, eq. 8).
     """
-    require(model, "score")
-    chunk = max(10, min(1_000, MAX_LATENTS_PER_BATCH // samples))
+    batch = max(10, min(1_000, MAX_LATENTS_PER_BATCH // num_samples))
     parts = [
-        model.score(images[start : start + chunk], samples=samples, seed=mix_seed(seed, start))
-        for start in range(0, len(images), chunk)
+        model.score(images[start : start + batch], samples=num_samples, seed=mix_seed(seed, start))
+        for start in range(0, len(images), batch)
     ]
     return np.concatenate(parts).astype(np.float64)
 
 
 def score_rows(
-    model: Any, images: Images, found: Float64[np.ndarray, " n"]
+    model: CanScore, images: Images, scores: Float64[np.ndarray, " n"]
 ) -> list[dict[str, Any]]:
-    """A row an image, most unusual first: name, label, nats, and bits per dimension where the
-    likelihood is over 8-bit values."""
+    """Return a table row per image, lowest score first.
+
+    Columns: name, label (if any), log_likelihood in nats, and bits_per_dim if the likelihood is
+    over 8-bit values.
+    """
     rows = []
-    for i in np.argsort(found, kind="stable").tolist():
+    for i in np.argsort(scores, kind="stable").tolist():
         row: dict[str, Any] = {"name": images.names[i] if len(images.names) else str(i)}
         if images.labels is not None:
             label = int(images.labels[i])
             row["label"] = images.label_names[label] if label >= 0 else ""
-        row["log_likelihood"] = round(float(found[i]), 4)
+        score = float(scores[i])
+        row["log_likelihood"] = round(score, 4)
         if model.eight_bit:
-            row["bits_per_dim"] = round(-float(found[i]) / (model.info.dims * math.log(2)), 5)
+            row["bits_per_dim"] = round(bits_per_dim(score, model.info.dims), 5)
         rows.append(row)
     return rows

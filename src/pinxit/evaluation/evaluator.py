@@ -1,0 +1,293 @@
+"""The stages of an evaluation: which metrics a model's abilities and its data allow.
+
+`Evaluator.metrics` runs every stage that applies; a stage yields (name, value).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from pinxit.console import StageProgress
+from pinxit.data.captions import captions_round_robin
+from pinxit.data.images import Images, evenly_spaced_indices
+from pinxit.errors import PinxitError
+from pinxit.evaluation import captioning, editing, likelihood, text_to_image
+from pinxit.evaluation.codebook_usage import codebook_metrics
+from pinxit.evaluation.feature_space import (
+    MIN_IMAGES,
+    FeatureSpace,
+    TrainedSpace,
+    get_feature_space,
+    load_encoder_space,
+)
+from pinxit.evaluation.fid import fid
+from pinxit.evaluation.inpainting import inpainting_metrics
+from pinxit.evaluation.latents import collapse_warnings, latent_metrics
+from pinxit.evaluation.linear_probe import probe_metrics, select_labelled
+from pinxit.evaluation.metrics import MetricValue
+from pinxit.evaluation.options import EvalOptions
+from pinxit.evaluation.power_spectrum import sharpness_metrics
+from pinxit.evaluation.reconstruction import reconstruction_metrics
+from pinxit.evaluation.retrieval import retrieval_metrics
+from pinxit.evaluation.sample_quality import MAX_TRAIN_IMAGES, SampleQuality
+from pinxit.models import protocols as p
+from pinxit.models.generation import GenerationParams
+from pinxit.runs import run_of
+from pinxit.sampling.elbo import ElboTerms, elbo_terms
+from pinxit.sampling.inputs import match_labels, select_test_split
+from pinxit.sampling.label_matched import sample_with_label_frequencies
+from pinxit.sampling.latents import LatentActivity, latent_activity
+
+MAX_TEST_IMAGES = 10_000
+MAX_EXACT_LIKELIHOOD_IMAGES = 2_000  # unless options.likelihood_images is set
+MAX_INPAINTING_IMAGES = 512
+MAX_TEXT_IMAGES = 512  # captioned, drawn or edited, unless options.likelihood_images is set
+
+
+@dataclass
+class Evaluator:
+    """Measures one model; collects the protocol and the warnings on the way."""
+
+    model: p.Model
+    images: Images  # all splits; the training split is used by probe, distances and baselines
+    options: EvalOptions
+    progress: StageProgress
+    protocol: dict[str, Any] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+    def metrics(self) -> Iterator[MetricValue]:
+        """Yield every metric that the model and its data allow."""
+        model = self.model
+        if isinstance(model, p.HasELBO):
+            yield from self.likelihood_bounds(model)
+        elif isinstance(model, p.CanScore):
+            yield from self.exact_likelihood(model)
+        if isinstance(model, p.CanEncode):
+            yield from self.latents(model)
+        if isinstance(model, p.CanTokenize):
+            yield from codebook_metrics(model, self.test)
+        yield from self.text_and_images()
+        yield from self.detail()
+        if isinstance(model, p.CanComplete):
+            yield from self.inpainting(model)
+        if isinstance(model, p.CanEmbed) and self.options.probe_train_size:
+            yield from self.probe(model)
+        if self.options.distances:
+            yield from self.distances()
+
+    # -- images --------------------------------------------------------------------------------
+
+    @cached_property
+    def test(self) -> Images:
+        """At most 10,000 images of the test split; without one, of all images."""
+        images, warning = select_test_split(self.images)
+        self.warnings += [warning] if warning else []
+        self.protocol["split"] = "all images (no test split)" if warning else "test"
+        images = match_labels(self.model, images).evenly_spaced(MAX_TEST_IMAGES)
+        self.protocol["test_images"] = len(images)
+        return images
+
+    @cached_property
+    def train_subset(self) -> Images:
+        """Training images among which nearest neighbours are searched."""
+        if self.images.splits is None:
+            return self.images[:0]
+        rows = self.images.split_indices("train")
+        return self.images.take(rows[evenly_spaced_indices(len(rows), MAX_TRAIN_IMAGES)])
+
+    @cached_property
+    def reconstructions(self) -> Images | None:
+        """The test images, reconstructed."""
+        if not isinstance(self.model, p.CanReconstruct):
+            return None
+        with self.progress.stage("reconstructions"):
+            return self.model.reconstruct(self.test)
+
+    @cached_property
+    def samples(self) -> Images | None:
+        """Samples with the label frequencies of the test images; or drawings of their captions."""
+        if isinstance(self.model, p.CanDraw):
+            return self.drawings
+        if not isinstance(self.model, p.CanSample):
+            return None
+        count = min(self.options.max_images, len(self.test))
+        self.protocol["samples"] = count
+        with self.progress.stage(f"{count:,} samples"):
+            return sample_with_label_frequencies(self.model, self.test, count, self.options.seed)
+
+    @cached_property
+    def caption_pairs(self) -> tuple[Images, list[str]]:
+        """Test images that have a caption, and one caption of each; languages alternate."""
+        assert isinstance(self.model, p.HasText)
+        count = min(self.options.likelihood_images or MAX_TEXT_IMAGES, self.options.max_images)
+        images = self.test.evenly_spaced(count)
+        rows, texts = captions_round_robin(images, self.model.text_tokenizer.languages)
+        if not texts:
+            raise PinxitError("the test images have no captions in a language of the model.")
+        self.protocol["captions"] = len(texts)
+        return images.take(rows), texts
+
+    @cached_property
+    def drawings(self) -> Images:
+        """An image generated from each caption."""
+        assert isinstance(self.model, p.CanDraw)
+        _, texts = self.caption_pairs
+        params = self.generation_params()
+        with self.progress.stage(f"drawing {len(texts):,} captions"):
+            return self.model.draw(texts, params)
+
+    def generation_params(self) -> GenerationParams:
+        """Return the generation parameters, and record them in the protocol."""
+        params = self.options.generation
+        reranker = run_of(params.reranker)
+        self.protocol["generation"] = {
+            **params.overrides(),
+            "seed": params.seed,
+            "reranker": None if reranker is None else str(reranker.path),
+        }
+        return params
+
+    # -- likelihood and latents ----------------------------------------------------------------
+
+    @cached_property
+    def elbo_terms(self) -> ElboTerms:
+        """Distortion and rate of the test images."""
+        assert isinstance(self.model, p.HasELBO)
+        with self.progress.stage(f"ELBO of {len(self.test):,} images") as progress:
+            return elbo_terms(self.model, self.test, self.options.seed, progress)
+
+    def likelihood_bounds(self, model: p.HasELBO) -> Iterator[MetricValue]:
+        """The ELBO of all test images, and the importance-weighted estimate on a subset."""
+        self.protocol["likelihood"] = model.likelihood_description
+        yield from likelihood.elbo_metrics(model, self.elbo_terms)
+        k, seed = self.options.iw_samples, self.options.seed
+        if k == 0:
+            return
+        images = likelihood.select_images(model, self.test, k, self.options.likelihood_images)
+        self.protocol["importance_sampling"] = {"samples_per_image": k, "images": len(images)}
+        label = f"likelihood of {len(images):,} images, {k:,} samples each"
+        with self.progress.stage(label) as progress:
+            values = list(likelihood.iw_metrics(model, images, k, seed, progress))
+        self.warnings += likelihood.ess_warnings(dict(values), k)
+        yield from values
+
+    def exact_likelihood(self, model: p.CanScore) -> Iterator[MetricValue]:
+        """The log-likelihood of a model that computes it exactly."""
+        count = self.options.likelihood_images or MAX_EXACT_LIKELIHOOD_IMAGES
+        images = self.test.evenly_spaced(count)
+        description = f"exact, of {len(images):,} images; {model.likelihood_description}"
+        self.protocol["likelihood"] = description
+        with self.progress.stage(f"likelihood of {len(images):,} images"):
+            try:
+                yield from likelihood.exact_likelihood_metrics(model, images, self.options.seed)
+            except PinxitError as error:  # e.g. a model trained with a masked objective
+                self.warnings.append(f"no likelihood: {error}")
+
+    def latents(self, model: p.CanEncode) -> Iterator[MetricValue]:
+        """KL per latent and active units; a warning if the latents are not used."""
+        posterior = model.encode(self.test)
+        if isinstance(model, p.HasELBO):
+            activity = LatentActivity(posterior.mean.var(0), self.elbo_terms.rate.mean(0))
+        else:
+            activity = latent_activity(model, self.test, posterior)
+        self.warnings += collapse_warnings(activity, self.test, self.reconstructions)
+        yield from latent_metrics(activity)
+
+    # -- text and images -----------------------------------------------------------------------
+
+    def text_and_images(self) -> Iterator[MetricValue]:
+        """Images drawn from text, edits, captions and translations."""
+        model = self.model
+        if isinstance(model, p.CanDraw):
+            images, _ = self.caption_pairs
+            yield from text_to_image.text_to_image_metrics(self.drawings, images)
+        if isinstance(model, p.CanEdit):
+            yield from self.edits(model)
+        if isinstance(model, p.CanCaption):
+            images, _ = self.caption_pairs
+            with self.progress.stage(f"captions of {len(images):,} images"):
+                values = list(captioning.captioning_metrics(model, images, self.train_subset))
+            self.warnings += captioning.repetition_warnings(dict(values))
+            yield from values
+        if isinstance(model, p.CanTranslate):
+            images, _ = self.caption_pairs
+            with self.progress.stage(f"translations of {len(images):,} captions"):
+                yield from captioning.translation_metrics(model, images)
+
+    def edits(self, model: p.CanEdit) -> Iterator[MetricValue]:
+        """Test images edited as their captions instruct."""
+        if self.test.before is None:
+            raise PinxitError("editing is evaluated on pairs of images before and after the edit.")
+        images, instructions = self.caption_pairs
+        assert images.before is not None
+        params = self.generation_params()
+        with self.progress.stage(f"editing {len(images):,} images"):
+            edited = model.edit(Images(images.before), instructions, params)
+        yield from editing.edit_metrics(edited, images)
+
+    # -- images --------------------------------------------------------------------------------
+
+    def detail(self) -> Iterator[MetricValue]:
+        """Error of the reconstructions; sharpness of reconstructions and samples."""
+        if self.reconstructions is not None:
+            with self.progress.stage("PSNR and SSIM"):
+                yield from reconstruction_metrics(self.test, self.reconstructions)
+        if isinstance(self.model, p.HasPalette) and not self.model.palette_is_exact:
+            yield "palette_psnr", self.model.palette_psnr(self.test)
+        if self.reconstructions is not None or self.samples is not None:
+            yield from sharpness_metrics(self.test, self.reconstructions, self.samples)
+
+    def inpainting(self, model: p.CanComplete) -> Iterator[MetricValue]:
+        """Error of completed images, by mask ratio."""
+        images = self.test.evenly_spaced(MAX_INPAINTING_IMAGES)
+        with self.progress.stage("inpainting"):
+            yield from inpainting_metrics(model, images, self.options.seed)
+
+    def probe(self, model: p.CanEmbed) -> Iterator[MetricValue]:
+        """Accuracy of a linear probe on the features, if the images have labels."""
+        train = select_labelled(self.images.split("train"), self.options.probe_train_size)
+        test = select_labelled(self.test, MAX_TEST_IMAGES)
+        if train is None or test is None or self.images.splits is None:
+            return
+        with self.progress.stage(f"linear probe on {len(train):,} images"):
+            yield from probe_metrics(model, train, test)
+
+    def distances(self) -> Iterator[MetricValue]:
+        """Distances of samples and reconstructions to the test images, in a feature space."""
+        sets = {"samples": self.samples, "reconstructions": self.reconstructions}
+        generated = {name: images for name, images in sets.items() if images is not None}
+        if not generated:
+            return
+        if len(self.test) < MIN_IMAGES:
+            self.warnings.append(f"no distances: {len(self.test)} test images are too few")
+            return
+        space = self.feature_space()
+        if isinstance(self.model, p.CanDraw):
+            yield from self.drawing_distances(space)
+        with self.progress.stage("distances"):
+            quality = SampleQuality(space, self.images, self.test, self.options.max_images)
+            self.protocol["distances"] = quality.num_images()
+            yield from quality.metrics(generated)
+        if self.options.fid and self.samples is not None:
+            with self.progress.stage("FID"):
+                yield "fid_samples", fid(self.samples, self.test)
+
+    def feature_space(self) -> FeatureSpace:
+        """Load or train the feature space, and record it in the protocol."""
+        with self.progress.stage("feature space") as progress:
+            if self.options.feature_run is not None:
+                space = load_encoder_space(self.options.feature_run)
+            else:
+                space = get_feature_space(self.images, progress)
+        self.protocol["feature_space"] = space.description
+        return space
+
+    def drawing_distances(self, space: FeatureSpace) -> Iterator[MetricValue]:
+        """Whether a drawing is nearest to the true image of its caption, and shows its label."""
+        images, texts = self.caption_pairs
+        yield from retrieval_metrics(space.embed, self.drawings, images, texts, self.train_subset)
+        if isinstance(space, TrainedSpace) and space.predicts_labels:
+            yield from text_to_image.label_accuracy_metrics(space, self.drawings, images)
