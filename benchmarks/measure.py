@@ -1,4 +1,4 @@
-"""Clocks: of processes, of matrix products, of the training loop."""
+"""Time processes, matrix products and the training loop."""
 
 from __future__ import annotations
 
@@ -21,30 +21,30 @@ PINXIT = (sys.executable, "-m", "pinxit.cli")
 
 
 def seconds_of(command: Sequence[str], environment: Mapping[str, str] | None = None) -> float:
-    """Wall-clock seconds of a process from its start to its end. Raises where it fails."""
+    """Return the wall-clock seconds of a process. Raises RuntimeError if it fails."""
     start = time.perf_counter()
-    done = subprocess.run(
+    process = subprocess.run(
         command, capture_output=True, text=True, env={**os.environ, **(environment or {})}
     )
     seconds = time.perf_counter() - start
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr[-2000:]}")
+    if process.returncode:
+        raise RuntimeError(f"{' '.join(command)} failed:\n{process.stderr[-2000:]}")
     return seconds
 
 
 def median_seconds(work: Callable[[], object], times: int) -> float:
-    """The median over several calls, after one that is not counted."""
+    """Return the median seconds of several calls, after a warmup call."""
     work()
-    found = []
+    seconds = []
     for _ in range(times):
         start = time.perf_counter()
         work()
-        found.append(time.perf_counter() - start)
-    return median(found)
+        seconds.append(time.perf_counter() - start)
+    return median(seconds)
 
 
 def machine() -> dict[str, Any]:
-    """What the figures hold for."""
+    """Describe the machine that the measurements were made on."""
     import torch
 
     return {
@@ -68,45 +68,44 @@ def _processor() -> str:
 
 
 def noise_images(count: int, height: int, width: int, channels: int = 1, seed: int = 0) -> Images:
-    """Images of chance, half of them ink: for clocks, which do not see what is on an image."""
-    random = np.random.default_rng(seed)
-    pixels = random.integers(0, 256, (count, height, width, channels), np.uint8)
+    """Random images for timing, with half of the pixels black."""
+    rng = np.random.default_rng(seed)
+    pixels = rng.integers(0, 256, (count, height, width, channels), np.uint8)
     return Images(np.where(pixels < 128, 0, pixels), splits=np.zeros(count, np.int8))
 
 
 @dataclass(frozen=True)
 class Speed:
-    """Of the training loop."""
+    """Speed of the training loop."""
 
     images_per_second: float
-    flops: float  # an image, forward and backward
-    matmul_rate: float  # floating-point operations a second, same precision
+    flops: float  # per image, forward and backward
+    matmul_rate: float  # FLOP/s of a large matrix product in the same precision
     precision: str
 
     @property
     def share(self) -> float:
-        """Model FLOPs over what the machine's matrix products reach."""
+        """The model's FLOP/s as a fraction of `matmul_rate`."""
         return self.flops * self.images_per_second / self.matmul_rate
 
 
 class Loop:
-    """A model in pinxit's own training loop."""
+    """A model in pinxit's training loop."""
 
     def __init__(self, model: Any, images: Images, **settings: Any) -> None:
         from pinxit.training.devices import set_up_fabric
         from pinxit.training.loop import create_train_state, train_steps
         from pinxit.training.settings import TrainingSettings, default_learning_rate
 
-        parameters = sum(p.numel() for p in model.parameters())
-        options = {"learning_rate": default_learning_rate(parameters), "batch_size": 256}
+        num_parameters = sum(p.numel() for p in model.parameters())
+        options = {"learning_rate": default_learning_rate(num_parameters), "batch_size": 256}
         self.settings = TrainingSettings(**{"steps": 1, **options, **settings})
         self.images, self.rows = images, images.split_indices("train")
         fabric = set_up_fabric(self.settings)
         self.state = create_train_state(model, self.settings, fabric)
-        self.goal = 1.0
-        # the learning rate's schedule is that of a budget of `goal` steps
+        self.total_steps = 1.0  # the budget, which the learning rate follows
         self.steps = train_steps(
-            self.state, images, self.rows, self.settings, lambda s: s.step / (self.goal + 1)
+            self.state, images, self.rows, self.settings, lambda s: s.step / (self.total_steps + 1)
         )
 
     @property
@@ -114,10 +113,10 @@ class Loop:
         return "bf16" in str(self.state.fabric._precision.precision)
 
     def train(self, steps: int, of: int | None = None) -> float:
-        """So many steps, of a budget of `of`; their seconds."""
+        """Train `steps` steps of a budget of `of`, and return their seconds."""
         import torch
 
-        self.goal = of or self.goal + 10 * steps
+        self.total_steps = of or self.total_steps + 10 * steps
         start = time.perf_counter()
         for _ in range(steps):
             next(self.steps)
@@ -126,44 +125,35 @@ class Loop:
         return time.perf_counter() - start
 
     def flops(self) -> float:
-        """An image, forward and backward, as PyTorch counts matrix products and convolutions."""
+        """FLOPs per image, forward and backward, as PyTorch counts them."""
         from torch.utils.flop_counter import FlopCounterMode
 
-        size = self.settings.batch_size or 1
-        batch = self.images.batch(self.rows[:size]).to(self.state.fabric.device)
+        batch_size = self.settings.batch_size or 1
+        batch = self.images.batch(self.rows[:batch_size]).to(self.state.fabric.device)
         with FlopCounterMode(display=False) as counter:
             self.state.fabric.backward(self.state.model.loss(batch, 1.0).total)
         self.state.optimizer.zero_grad()
-        return counter.get_total_flops() / size
+        return counter.get_total_flops() / batch_size
 
 
 def matmul_rate(bf16: bool = False) -> float:
-    """Floating-point operations a second of one large matrix product, on what trains."""
+    """FLOP/s of one large matrix product on the device that trains."""
     import torch
 
+    from pinxit.training import precision
+
     dtype = torch.bfloat16 if bf16 else torch.float32
-    if not torch.cuda.is_available():
-        from pinxit.training.precision import matmul_rate as on_cpu
-
-        return on_cpu(dtype)
-    side = 8192
-    a, b = (torch.randn(side, side, device="cuda", dtype=dtype) for _ in range(2))
-
-    def product() -> None:
-        torch.matmul(a, b)
-        torch.cuda.synchronize()
-
-    return 2 * side**3 / median_seconds(product, 5)
+    return precision.matmul_rate(dtype, "cuda" if torch.cuda.is_available() else "cpu")
 
 
 def training_speed(loop: Loop, seconds: float, rounds: int) -> Speed:
-    """The loop and the matrix product, alternately; medians."""
+    """Time the loop and the matrix product alternately, and return the medians."""
     loop.train(3)
     steps = max(2, round(seconds * 3 / max(1e-3, loop.train(3))))
-    taken, rates = [], []
+    times, rates = [], []
     for _ in range(rounds):
         rates.append(matmul_rate(loop.bf16))
-        taken.append(loop.train(steps))
-    size = loop.settings.batch_size or 1
-    name = "bf16" if loop.bf16 else "fp32"
-    return Speed(steps * size / median(taken), loop.flops(), median(rates), name)
+        times.append(loop.train(steps))
+    batch_size = loop.settings.batch_size or 1
+    precision = "bf16" if loop.bf16 else "fp32"
+    return Speed(steps * batch_size / median(times), loop.flops(), median(rates), precision)

@@ -1,4 +1,4 @@
-"""The literature's plain MLPs, in place of our residual ones."""
+"""VAEs with the plain MLPs of the literature, in place of residual ones."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pinxit.models.vae.networks import MLPDecoder
 
 
 class PlainEncoder(nn.Module):
-    """784-200-200-50, say: to means and log-variances."""
+    """A plain MLP to means and log-variances, for example 784-200-200-50."""
 
     def __init__(self, dims: int, hidden: tuple[int, ...], latent: int, act: type) -> None:
         super().__init__()
@@ -26,7 +26,7 @@ class PlainEncoder(nn.Module):
 
 
 class PlainDecoder(MLPDecoder):
-    """Its mirror."""
+    """A plain MLP with the encoder's widths in reverse order."""
 
     def __init__(self, shape: tuple[int, ...], hidden: tuple[int, ...], latent: int, act: type):
         nn.Module.__init__(self)
@@ -48,7 +48,7 @@ def _stack(sizes: tuple[int, ...], act: type) -> nn.Sequential:
 def plain_vae(
     info: DatasetInfo, hidden: tuple[int, ...], latent: int, act: type = nn.Tanh, **options: Any
 ) -> Any:
-    """Our VAE with plain MLPs of these widths for its two halves."""
+    """Build a VAE whose encoder and decoder are plain MLPs with these hidden widths."""
     model = build(Config(network="mlp", latent_dim=latent, width=1, depth=1, **options), info)
     shape = (model.likelihood.out_channels, info.height, info.width)
     model.encoder = PlainEncoder(info.dims, hidden, latent, act)

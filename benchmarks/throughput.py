@@ -1,19 +1,22 @@
-"""Training throughput as a share of the machine's matrix-product rate in the same precision."""
+"""Training throughput, relative to the machine's matrix-product rate in the same precision."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
 from benchmarks.measure import Loop, noise_images, training_speed
 from benchmarks.tables import Table
+from pinxit.data.batch import DatasetInfo
+from pinxit.data.images import Images
 from pinxit.models.vae import build
 from pinxit.models.vae.config import Config
 from pinxit.training.settings import default_batch_size
 
-# name, height, width, channels, the model's options
+# name, height, width, channels, options of the model
 MODELS: tuple[tuple[str, int, int, int, dict[str, Any]], ...] = (
-    ("mlp as chosen for MNIST", 28, 28, 1, {"likelihood": "bernoulli"}),
+    ("mlp, defaults for MNIST", 28, 28, 1, {"likelihood": "bernoulli"}),
     ("mlp of width 2048", 28, 28, 1, {"likelihood": "bernoulli", "width": 2048}),
     ("conv on 28 x 28", 28, 28, 1, {"likelihood": "bernoulli", "network": "conv"}),
     ("conv on 64 x 64, colour", 64, 64, 3, {"likelihood": "gaussian"}),
@@ -21,12 +24,12 @@ MODELS: tuple[tuple[str, int, int, int, dict[str, Any]], ...] = (
 
 
 def throughput(quick: bool) -> Iterator[Table]:
-    """One table: images a second, FLOPs an image, share of the matrix rate."""
+    """Yield a table of images/s, FLOPs per image and the fraction of the matmul rate."""
     rows = []
     for name, height, width, channels, options in MODELS:
         images = noise_images(2_000 if quick else 20_000, height, width, channels)
         model = build(Config(**options), images.info())
-        batch = default_batch_size(noise_facts(images, 60_000))
+        batch = default_batch_size(dataset_info(images, 60_000))
         loop = Loop(model, images, batch_size=batch)
         speed = training_speed(loop, 0.5 if quick else 5.0, 2 if quick else 5)
         gflops = speed.flops * speed.images_per_second / 1e9
@@ -43,7 +46,7 @@ def throughput(quick: bool) -> Iterator[Table]:
             )
         )
     yield Table(
-        "Training throughput (must: 35 % of the matrix rate; goal: 60 %)",
+        "Training throughput (must: 35 % of the matmul rate; goal: 60 %)",
         (
             "model",
             "precision",
@@ -51,16 +54,14 @@ def throughput(quick: bool) -> Iterator[Table]:
             "images/s",
             "MFLOP/image",
             "GFLOP/s",
-            "matrix GFLOP/s",
-            "share",
+            "matmul GFLOP/s",
+            "fraction",
         ),
         tuple(rows),
-        ("The whole loop: batches, loss, gradients, AdamW, running average. FLOPs of the model.",),
+        ("The whole loop: batches, loss, gradients, optimizer and moving average.",),
     )
 
 
-def noise_facts(images: Any, count: int) -> Any:
-    """The facts of so many such images."""
-    import dataclasses
-
+def dataset_info(images: Images, count: int) -> DatasetInfo:
+    """The dataset info of `count` such images."""
     return dataclasses.replace(images.info(), num_images=count)

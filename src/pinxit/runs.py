@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     import torch
 
 FORMAT = 2  # of the folder; another format is not read
+FITTED_FILE = "fitted.safetensors"
 
 
 @dataclass(frozen=True)
@@ -91,20 +92,17 @@ class Run:
     def weights_path(self) -> Path:
         return self.path / "model.safetensors"
 
-    @property
-    def fitted_path(self) -> Path:
-        return self.path / "fitted.safetensors"
-
     def build(self) -> Any:
         """The model with initial weights and the tensors that were fitted to the training data."""
         module = get_family(self.family)
         model = module.build(config_from_dict(module.Config, self.config["model"]), self.info)
-        if self.fitted_path.is_file():
+        file = self.path / FITTED_FILE
+        if file.is_file():
             from safetensors.torch import load_file
 
             from pinxit.models.saved_state import load_fitted
 
-            load_fitted(model, load_file(self.fitted_path))
+            load_fitted(model, load_file(file))
         return model
 
     def load(self, device: str | torch.device = "cpu") -> Any:

@@ -14,7 +14,7 @@ from pinxit.models import build_model
 from pinxit.models.igpt.config import Config as IGPTConfig
 from pinxit.models.vae.config import Config as VAEConfig
 from pinxit.nn.layers import ResidualConv
-from pinxit.training.muon import LR_RATIO, hidden_matrices, orthogonalize
+from pinxit.training.muon import LR_RATIO, find_hidden_matrices, orthogonalize
 from pinxit.training.optimizers import build_optimizer
 from pinxit.training.settings import TrainingSettings
 from tests.builders import blobs
@@ -44,7 +44,7 @@ def test_orthogonalized_matrices_have_singular_values_near_one(shape, bf16):
 
 def torch_optimizers(model: nn.Module) -> list[torch.optim.Optimizer]:
     """torch's own Muon for the hidden matrices and AdamW for the rest."""
-    matrices = hidden_matrices(model)
+    matrices = find_hidden_matrices(model)
     hidden = {id(p) for p in matrices}
     rest = [p for p in model.parameters() if id(p) not in hidden]
     return [
@@ -84,7 +84,7 @@ def test_a_convolution_is_updated_as_the_matrix_of_its_kernels():
     conv = ResidualConv(8)
     settings = TrainingSettings(optimizer="muon", learning_rate=0.1, weight_decay=0.0)
     optimizer = build_optimizer(conv, settings)
-    weight = hidden_matrices(conv)[0]
+    weight = find_hidden_matrices(conv)[0]
     before = weight.detach().clone()
     weight.grad = torch.randn(8, 8, 3, 3)
     optimizer.step()

@@ -30,14 +30,14 @@ SHORT = {
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory) -> Run:
-    """A finished run of 20 steps, each of 16 of 48 images."""
+def base_run(tmp_path_factory) -> Run:
+    """A finished run: 20 steps with 16 of 48 images each."""
     return train(TINY, blobs(), out=tmp_path_factory.mktemp("runs") / "whole", steps=20, **SHORT)
 
 
 @pytest.fixture
-def run(finished, tmp_path) -> Run:
-    return Run(shutil.copytree(finished.path, tmp_path / "run"))
+def run(base_run, tmp_path) -> Run:
+    return Run(shutil.copytree(base_run.path, tmp_path / "run"))
 
 
 def file_contents(run: Run) -> dict[str, bytes]:
@@ -83,11 +83,11 @@ def test_a_larger_budget_continues_a_finished_run(run, budget, steps):
         assert 60 * budget["minutes"] - 0.1 < resumed.config["trained"]["seconds"] < seconds + 10
 
 
-def test_a_run_killed_before_its_first_checkpoint_starts_from_the_beginning(finished, tmp_path):
+def test_a_run_killed_before_its_first_checkpoint_starts_from_the_beginning(base_run, tmp_path):
     run = Run(tmp_path / "run")
-    run.write("config.json", {**finished.config, "finished": False})
+    run.write("config.json", {**base_run.config, "finished": False})
     resumed = resume(run.path, blobs(), quiet=True)
-    assert resumed.weights_path.read_bytes() == finished.weights_path.read_bytes()
+    assert resumed.weights_path.read_bytes() == base_run.weights_path.read_bytes()
     assert resumed.config["finished"] is True
 
 

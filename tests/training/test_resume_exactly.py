@@ -117,7 +117,7 @@ def is_equal(run: Path, other: Path) -> bool:
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory) -> Path:
+def reference_run(tmp_path_factory) -> Path:
     """A run by the real command, in a process of its own."""
     run = tmp_path_factory.mktemp("runs") / "whole"
     process = subprocess.run(
@@ -134,7 +134,7 @@ def uninterrupted(tmp_path_factory) -> Path:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_a_run_killed_at_random_moments_ends_with_the_same_weights(uninterrupted, tmp_path, seed):
+def test_a_run_killed_at_random_moments_ends_with_the_same_weights(reference_run, tmp_path, seed):
     """With a checkpoint after every step, most moments are in the middle of writing one."""
     run, rng, log = tmp_path / "killed", random.Random(seed), tmp_path / "log"
     args, kills = [*TRAIN, "--out", str(run)], 0
@@ -152,11 +152,11 @@ def test_a_run_killed_at_random_moments_ends_with_the_same_weights(uninterrupted
     assert kills >= 2, "the run ended before it could be killed"
     if '"finished": false' in (run / "config.json").read_text():
         run_to_end(args, log)
-    assert is_equal(run, uninterrupted)
+    assert is_equal(run, reference_run)
     assert not list(run.rglob(".*.part")), "partial files of killed processes are removed"
 
 
-def test_a_run_killed_during_each_kind_of_write_ends_with_the_same_weights(uninterrupted, tmp_path):
+def test_a_run_killed_during_each_kind_of_write_ends_with_the_same_weights(reference_run, tmp_path):
     """The 2nd file is the first checkpoint: the run then has none to resume from."""
     run, log = tmp_path / "killed", tmp_path / "log"
     args = [*TRAIN, "--out", str(run)]
@@ -167,15 +167,15 @@ def test_a_run_killed_during_each_kind_of_write_ends_with_the_same_weights(unint
         assert process.exitcode == -signal.SIGKILL, log.read_text()
         args = resume_args(run)
     run_to_end(args, log)
-    assert is_equal(run, uninterrupted)
+    assert is_equal(run, reference_run)
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_stops_cleanly_and_prints_how_to_resume(uninterrupted, tmp_path, sent):
+def test_a_signal_stops_cleanly_and_prints_how_to_resume(reference_run, tmp_path, signal_number):
     run, log = tmp_path / "stopped", tmp_path / "log"
     process = start([*TRAIN, "--out", str(run)], log)
     wait_for((run / "samples" / "step-0000038.png").is_file, process)
-    os.kill(process.pid or 0, sent)
+    os.kill(process.pid or 0, signal_number)
     process.join(120)
     assert process.exitcode == 130
     assert f"continue with: pinxit train --resume {run}" in log.read_text()
@@ -183,10 +183,10 @@ def test_a_signal_stops_cleanly_and_prints_how_to_resume(uninterrupted, tmp_path
     assert '"finished": false' in (run / "config.json").read_text()
     assert (run / "model.safetensors").is_file()
     run_to_end(resume_args(run), log)
-    assert is_equal(run, uninterrupted)
+    assert is_equal(run, reference_run)
 
 
-def test_a_damaged_checkpoint_is_reported_and_the_previous_one_used(uninterrupted, tmp_path):
+def test_a_damaged_checkpoint_is_reported_and_the_previous_one_used(reference_run, tmp_path):
     run, log = tmp_path / "damaged", tmp_path / "log"
     process = start([*TRAIN, "--out", str(run)], log)
     wait_for((run / "checkpoint" / "state.previous.safetensors").is_file, process)
@@ -197,12 +197,12 @@ def test_a_damaged_checkpoint_is_reported_and_the_previous_one_used(uninterrupte
     output = run_to_end(resume_args(run), log)
     assert "is damaged" in output
     assert "continuing from the previous one" in output
-    assert is_equal(run, uninterrupted)
+    assert is_equal(run, reference_run)
 
 
-def test_two_damaged_checkpoints_are_an_error(uninterrupted, tmp_path):
+def test_two_damaged_checkpoints_are_an_error(reference_run, tmp_path):
     run = tmp_path / "damaged"
-    shutil.copytree(uninterrupted, run)
+    shutil.copytree(reference_run, run)
     for file in (run / "checkpoint").iterdir():
         file.write_bytes(b"not a checkpoint")
     args = [*resume_args(run), "--steps", str(STEPS + 5)]
@@ -211,19 +211,19 @@ def test_two_damaged_checkpoints_are_an_error(uninterrupted, tmp_path):
     assert "train a new run" in output
     shutil.rmtree(run / "checkpoint")
     assert "no checkpoint in" in run_to_end(args, tmp_path / "log2", code=1)
-    assert weights_hash(run) == weights_hash(uninterrupted), "its weights are not changed"
+    assert weights_hash(run) == weights_hash(reference_run), "its weights are not changed"
 
 
-def test_a_finished_run_needs_a_larger_budget(uninterrupted, tmp_path):
+def test_a_finished_run_needs_a_larger_budget(reference_run, tmp_path):
     run = tmp_path / "further"
-    shutil.copytree(uninterrupted, run)
+    shutil.copytree(reference_run, run)
     output = run_to_end(["train", "--resume", str(run)], tmp_path / "log", code=2)
     assert "is finished" in output
     run_to_end([*resume_args(run), "--steps", str(STEPS + 20)], tmp_path / "log2")
-    assert weights_hash(run) != weights_hash(uninterrupted)
+    assert weights_hash(run) != weights_hash(reference_run)
 
 
-def test_a_run_is_not_replaced_without_overwrite(uninterrupted, tmp_path):
-    output = run_to_end([*TRAIN, "--out", str(uninterrupted)], tmp_path / "log", code=2)
+def test_a_run_is_not_replaced_without_overwrite(reference_run, tmp_path):
+    output = run_to_end([*TRAIN, "--out", str(reference_run)], tmp_path / "log", code=2)
     assert "already holds a run" in output
     assert "--overwrite" in output

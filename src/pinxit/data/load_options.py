@@ -53,7 +53,7 @@ class LoadOptions:
 
     @property
     def seed(self) -> int:
-        """`data_seed`, or 0 where it is left open."""
+        """`data_seed`, or 0 if it is not set."""
         return self.data_seed or 0
 
     def to_json(self) -> dict[str, Any]:

@@ -95,7 +95,8 @@ def train(
     if not dry_run:
         check_output_dir(out, overwrite)
     plan = prepare_training(model, images, chosen, options, progress=not quiet)
-    from pinxit.training.session import Session, set_up_fabric
+    from pinxit.training.devices import set_up_fabric
+    from pinxit.training.session import Session
 
     fabric = set_up_fabric(plan.settings)
     plan = plan.with_world_size(fabric.world_size)
@@ -124,7 +125,8 @@ def resume(
     run = run if isinstance(run, Run) else Run(Path(run))
     chosen = resolve_resume_settings(run, settings)
     data = reload_images(run, images, progress=not quiet)
-    from pinxit.training.session import Session, set_up_fabric
+    from pinxit.training.devices import set_up_fabric
+    from pinxit.training.session import Session
 
     fabric = set_up_fabric(chosen)
     if fabric.is_global_zero:

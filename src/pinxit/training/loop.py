@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from pinxit.data.batch import Batch
 from pinxit.data.images import Images
+from pinxit.models.protocols import Model
 from pinxit.nn.rng import mix_seed
 from pinxit.training.optimizers import build_optimizer
 from pinxit.training.schedule import batch_order, ema_decay_at, learning_rate
@@ -29,9 +30,7 @@ if TYPE_CHECKING:
 
 foreach: Any = torch  # `torch._foreach_*` work on lists of tensors; torch's stubs leave them out
 
-MAX_NORM_RATIO = (
-    4.0  # a gradient norm counts in its running mean as at most this many times the mean
-)
+MAX_NORM_RATIO = 4.0  # bounds the ratio with which a gradient norm enters its running mean
 
 
 @dataclass
@@ -85,9 +84,10 @@ class TrainState:
 
 
 def create_train_state(
-    model: Any, settings: TrainingSettings, fabric: Fabric, counters: Counters | None = None
+    model: Model, settings: TrainingSettings, fabric: Fabric, counters: Counters | None = None
 ) -> TrainState:
     """The model on Fabric's device, with its optimizer and a first average of its parameters."""
+    assert isinstance(model, nn.Module)
     wrapped, optimizer = fabric.setup(model, build_optimizer(model, settings))
     wrapped.mark_forward_method("loss")
     ema_params = [p.detach().clone() for p in wrapped.module.parameters()]

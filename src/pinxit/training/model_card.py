@@ -11,7 +11,7 @@ def write_model_card(run: Run) -> None:
     """Write README.md from config.json."""
     config, info = run.config, run.info
     trained: dict[str, Any] = config.get("trained", {})
-    color = "grey" if info.channels == 1 else "colour"
+    color = "grey" if info.channels == 1 else "color"
     best = trained.get("best_validation_loss")
     unit = trained.get("unit") or ""
     lines = [

@@ -89,7 +89,7 @@ def orthogonalize(matrices: Matrices, bf16: bool = False) -> Matrices:
     return x.transpose(1, 2) if tall else x
 
 
-def hidden_matrices(model: nn.Module) -> list[Tensor]:
+def find_hidden_matrices(model: nn.Module) -> list[Tensor]:
     """The weights of the linear layers in transformer blocks and of residual convolutions."""
     weights = {
         id(layer.weight): layer.weight

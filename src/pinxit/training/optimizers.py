@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from pinxit.errors import UsageError
-from pinxit.training.muon import LR_RATIO, Muon, hidden_matrices
+from pinxit.training.muon import LR_RATIO, Muon, find_hidden_matrices
 from pinxit.training.settings import TrainingSettings
 
 
@@ -16,7 +16,7 @@ def build_optimizer(model: nn.Module, settings: TrainingSettings) -> torch.optim
     Vectors and scalars (biases, norms, sigma) have no weight decay. The loop multiplies the
     learning rate by a group's `lr_ratio`. Raises UsageError for `muon` without hidden matrices.
     """
-    matrices = [] if settings.optimizer == "adamw" else hidden_matrices(model)
+    matrices = [] if settings.optimizer == "adamw" else find_hidden_matrices(model)
     if settings.optimizer == "muon" and not matrices:
         raise UsageError(
             "--optimizer muon needs a model with transformer layers or residual convolutions; "

@@ -55,7 +55,7 @@ class TrainingPlan:
     def summary(self) -> str:
         """Data, model size and the main options, in one line."""
         info, options = self.model.info, self.options()
-        color = "grey" if info.channels == 1 else "colour"
+        color = "grey" if info.channels == 1 else "color"
         shown = [f"{k.replace('_', ' ')} {options[k]}" for k in SUMMARY_OPTIONS if k in options]
         return (
             f"{info.num_images:,} training images of {info.width} x {info.height}, {color}; "
@@ -97,7 +97,7 @@ def prepare_training(
 
 
 def _resolve_settings(
-    settings: TrainingSettings, model: Any, images: Images, rows: np.ndarray
+    settings: TrainingSettings, model: Model, images: Images, rows: np.ndarray
 ) -> TrainingSettings:
     """The settings with batch size, learning rate and precision chosen.
 
@@ -108,7 +108,7 @@ def _resolve_settings(
 
     info = model.info
     family = get_family(family_of(model.config))
-    max_batch_size = getattr(family, "BATCH", None) if default_device() == "cpu" else None
+    max_batch_size = getattr(family, "MAX_CPU_BATCH", None) if default_device() == "cpu" else None
     batch_size = min(
         info.num_images, settings.batch_size or default_batch_size(info, max_batch_size)
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from pinxit.data.atomic_write import write_atomically
 from pinxit.data.captions import captions_round_robin
@@ -23,7 +22,7 @@ NUM_SAMPLES = 36
 MASK_RATIO = 0.75  # fraction of the patches that a preview of completion hides
 
 
-def save_previews(model: Any, run: Run, step: int, examples: Images) -> None:
+def save_previews(model: object, run: Run, step: int, examples: Images) -> None:
     """Write to `samples/` what the model generates at this step, from seed 0 and these images."""
     folder, name = run.path / "samples", f"step-{step:07d}"
     if len(examples):

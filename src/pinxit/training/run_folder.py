@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pinxit.errors import PinxitError, UsageError
-from pinxit.runs import FORMAT, Run, default_run_path
+from pinxit.runs import FITTED_FILE, FORMAT, Run, default_run_path
 from pinxit.training.prepare import TrainingPlan, list_files
 from pinxit.training.settings import BUDGETS, TrainingSettings
 
@@ -128,7 +128,7 @@ def _write_run(run: Run, config: dict[str, Any], fitted: dict[str, Any] | None =
     if fitted:
         from safetensors.torch import save
 
-        run.write(run.fitted_path.name, save(fitted))
+        run.write(FITTED_FILE, save(fitted))
     run.write("config.json", config)
 
 

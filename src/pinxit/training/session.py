@@ -21,7 +21,6 @@ from pinxit.training.checkpoint import (
     remove_unfinished,
     save_checkpoint,
 )
-from pinxit.training.devices import set_up_fabric as set_up_fabric
 from pinxit.training.loop import Counters, StepResult, create_train_state, train_steps
 from pinxit.training.metrics_log import MetricsLog, TensorBoardLog
 from pinxit.training.previews import save_previews

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 PUBLIC_NAME = "Seq2Seq"
 ABILITIES = tuple(DIRECTIONS)
 
-BATCH = 32  # largest default batch size on a CPU: small networks gain from many steps
+MAX_CPU_BATCH = 32  # largest default batch size on a CPU: small networks gain from many steps
 
 
 def build(config: Config, info: DatasetInfo) -> Seq2Seq:

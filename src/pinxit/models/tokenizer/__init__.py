@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 PUBLIC_NAME = "ImageTokenizer"
 ABILITIES = ("reconstruct", "tokenize", "embed")
 
-BATCH = 64  # images a step on a CPU, at most: many steps win
+MAX_CPU_BATCH = 64  # images per step: many steps train best
 
 
 def build(config: Config, info: DatasetInfo) -> ImageTokenizer:
