@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import openai
@@ -31,6 +33,12 @@ def with_image(text: str):
     return [{"role": "user", "content": parts}]
 
 
+def run_program(program: str, base_url: str) -> None:
+    environment = {**os.environ, "OPENAI_BASE_URL": f"{base_url}/v1", "OPENAI_API_KEY": "x"}
+    process = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True)
+    assert process.returncode == 0, process.stderr.decode()
+
+
 def test_the_courses_program_and_its_follow_up_turn_run_unchanged(base_url):
     program = f"""
 from openai import OpenAI
@@ -45,9 +53,14 @@ follow = client.responses.create(model="gpt-5", previous_response_id=response.id
 hats = [o for o in follow.output if o.type == "image_generation_call"]
 assert hats[0].action == "edit", hats[0].action
 """
-    environment = {**os.environ, "OPENAI_BASE_URL": f"{base_url}/v1", "OPENAI_API_KEY": "x"}
-    process = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True)
-    assert process.returncode == 0, process.stderr.decode()
+    run_program(program, base_url)
+
+
+def test_the_program_in_the_documentation_runs(base_url):
+    text = (Path(__file__).parents[2] / "docs" / "serve.md").read_text()
+    (program,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    check = "import base64\nassert base64.b64decode(image).startswith(b'\\x89PNG')"
+    run_program(f"{program}\n{check}", base_url)
 
 
 def test_an_image_has_the_requested_format_and_reports_how_it_was_made(client):

@@ -39,7 +39,7 @@ def serve(
 
     Examples:
         pinxit serve runs/digits-vae runs/shapes-draw
-        pinxit serve runs/shapes-draw --port 9000 --alias dall-e-3=runs/shapes-draw
+        pinxit serve runs/shapes-draw --port 9000 --alias dall-e-3=shapes-draw
 
     Args:
         runs: folders of finished runs
