@@ -1,10 +1,10 @@
-"""Sequence to sequence: causality, cached decoding against full decoding, beam search, checks."""
+"""Sequence to sequence: causality, cached decoding against full decoding, checks."""
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
-import math
+import json
 
 import numpy as np
 import pytest
@@ -17,6 +17,7 @@ from pinxit.data.images import Images
 from pinxit.data.text_tokenizer import EOS, PAD
 from pinxit.errors import UsageError
 from pinxit.models import build_model
+from pinxit.models.config import config_from_dict
 from pinxit.models.seq2seq import build
 from pinxit.models.seq2seq.cached_decoder import CachedDecoder
 from pinxit.models.seq2seq.caption_batch import sample_captions
@@ -31,7 +32,6 @@ from pinxit.models.seq2seq.sources import POS_INIT_SCALE
 from pinxit.models.seq2seq.text_embedding import pad_tokens
 from pinxit.models.tokenizer.config import Config as TokenizerConfig
 from pinxit.models.tokenizer.quantizers import FSQ
-from pinxit.nn.beam_search import beam_search, length_normalized, sample_text
 from pinxit.nn.positions import sincos_2d_pos_embed
 from pinxit.nn.rng import mix_seed, per_image_uniform
 from pinxit.nn.token_sampling import SamplingParams
@@ -343,82 +343,6 @@ def test_parts_that_share_a_module_save_it_once():
     assert model.target.text.module is model.sources[0].text.module
 
 
-# -- beam search and sampling
-
-
-class RandomLanguageModel:
-    """A few tokens whose probabilities depend on the whole prefix."""
-
-    def __init__(self, vocab_size, rows=1):
-        self.vocab_size = vocab_size
-        self.prefixes = [()] * rows
-
-    def log_probs(self, prefix):
-        random = np.random.default_rng((len(prefix), *prefix))
-        return torch.from_numpy(random.normal(0, 2, self.vocab_size)).float().log_softmax(0)
-
-    def __call__(self, token, t, rows):
-        if rows is not None:
-            self.prefixes = [self.prefixes[i] for i in rows.tolist()]
-        pairs = zip(self.prefixes, token.tolist(), strict=True)
-        self.prefixes = [(*prefix, last) for prefix, last in pairs]
-        return torch.stack([self.log_probs(prefix) for prefix in self.prefixes])
-
-
-def all_texts(language_model, start, max_len):
-    """Every text of at most `max_len` tokens, with its log-probability."""
-    for length in range(max_len + 1):
-        others = [v for v in range(language_model.vocab_size) if v != EOS]
-        for text in itertools.product(others, repeat=length):
-            prefix, log_prob = (start,), 0.0
-            for token in (*text, EOS):
-                log_prob += float(language_model.log_probs(prefix)[token])
-                prefix = (*prefix, token)
-            yield text, log_prob
-
-
-@pytest.mark.parametrize("penalty", [0.0, 0.6, 2.0])
-def test_beam_search_with_enough_beams_finds_the_best_text(penalty):
-    vocab_size, max_len, num_beams = 4, 3, 4**3
-    step = RandomLanguageModel(vocab_size, 2 * num_beams)
-    hypotheses = beam_search(step, torch.tensor([0, 2]), max_len, num_beams, penalty)
-    for start, row in zip((0, 2), hypotheses, strict=True):
-        texts = list(all_texts(RandomLanguageModel(vocab_size), start, max_len))
-        ranked = sorted(texts, key=lambda t: -length_normalized(t[1], len(t[0]) + 1, penalty))
-        assert row[0].tokens == ranked[0][0]
-        assert row[0].log_prob == pytest.approx(ranked[0][1], abs=1e-4)
-        assert [h.tokens for h in row[:5]] == [text for text, _ in ranked[:5]]
-
-
-def test_beam_search_with_one_beam_is_greedy():
-    language_model, text, log_prob = RandomLanguageModel(5), (0,), 0.0
-    while text[-1] != EOS and len(text) <= 6:
-        text = (*text, int(language_model.log_probs(text).argmax()))
-    (hypothesis,) = beam_search(RandomLanguageModel(5, 1), torch.tensor([0]), 12, 1)[0]
-    for i in range(1, len(text)):
-        log_prob += float(language_model.log_probs(text[:i])[text[i]])
-    if text[-1] == EOS:
-        assert hypothesis.tokens == text[1:-1]
-        assert hypothesis.log_prob == pytest.approx(log_prob, abs=1e-4)
-
-
-def test_texts_are_sampled_with_their_probabilities():
-    n = 4_000
-    uniforms = per_image_uniform(n, 3, 0)[:, 0]
-    start = torch.zeros(n, dtype=torch.long)
-    samples = sample_text(RandomLanguageModel(3, n), start, uniforms, SamplingParams())
-    probs = {text: math.exp(log_p) for text, log_p in all_texts(RandomLanguageModel(3), 0, 1)}
-    for text, p in probs.items():
-        if len(text) <= 1:
-            frequency = sum(s.tokens == text for s in samples) / n
-            assert frequency == pytest.approx(p, abs=4 * math.sqrt(p * (1 - p) / n) + 1e-3)
-            assert all(
-                s.log_prob == pytest.approx(math.log(p), abs=1e-4)
-                for s in samples
-                if s.tokens == text
-            )
-
-
 # -- tokenizers, options and errors
 
 
@@ -447,7 +371,8 @@ def test_a_frozen_image_tokenizer_is_saved_with_the_model_and_not_trained():
     decoded = model.codec.decode(torch.from_numpy(tokens.reshape(3, -1)))
     assert np.array_equal(decoded, tokenizer.detokenize(tokens).pixels)
     assert not [name for name, _ in model.named_parameters() if name.startswith("codec")]
-    loaded = build(model.config, model.info)
+    record = json.loads(json.dumps(dataclasses.asdict(model.config)))  # as in config.json
+    loaded = build(config_from_dict(Config, record), model.info)
     loaded.load_state_dict(load(save(model.state_dict())))
     assert np.array_equal(loaded.codec.encode(pixels), tokens.reshape(3, -1))
     assert np.array_equal(loaded.draw(TEXTS).pixels, model.eval().draw(TEXTS).pixels)
