@@ -13,14 +13,14 @@ import tyro
 from tyro.conf import Positional, arg
 
 PARTS = {
-    "startup": "from a fresh process to an answer",
-    "throughput": "training, as a share of the machine's matrix products",
-    "likelihood": "10,000 test images by 5,000 importance samples each",
-    "masked": "masked autoencoder: a step, beside all patches and beside transformers",
-    "generation": "iGPT: tokens a second, beside transformers and beside its products",
-    "drawing": "an image from words: one, and many together",
-    "serve": "the server on loopback: what the API adds, batching, overload, memory, kills",
-    "peers": "Fashion-MNIST beside pythae (needs the extra `benchmark`)",
+    "startup": "from a fresh process to the first result",
+    "throughput": "training, as a fraction of the machine's matrix-product rate",
+    "likelihood": "10,000 test images with 5,000 importance samples each",
+    "masked": "masked autoencoder: a training step against all patches and transformers",
+    "generation": "iGPT: tokens per second against transformers and its matrix products",
+    "drawing": "text to image: one image, and many at once",
+    "serve": "the server on loopback: overhead of the API, batching, overload, memory, kills",
+    "peers": "Fashion-MNIST against pythae (needs the extra `benchmark`)",
 }
 
 
@@ -29,12 +29,13 @@ def benchmarks(
     quick: bool = False,
     json_file: Annotated[Path | None, arg(name="json")] = None,
 ) -> int:
-    """Measure this machine, ours and peers; without names, all parts.
+    """Measure pinxit and its peers on this machine.
 
     Args:
-        names: startup, throughput, likelihood, masked, generation, drawing, serve, peers
-        quick: a try of each part, in less than a minute: no result
-        json_file: write all tables there as well
+        names: startup, throughput, likelihood, masked, generation, drawing, serve or peers
+            (default: all)
+        quick: run each benchmark in less than a minute; the numbers are not meaningful
+        json_file: also write all tables to this file
     """
     from benchmarks.measure import machine
     from pinxit.data.atomic_write import write_atomically
@@ -45,24 +46,24 @@ def benchmarks(
             if name not in PARTS:
                 known = ", ".join(PARTS)
                 raise UsageError(
-                    f"no part '{name}'; there are: {known}.{did_you_mean(name, PARTS)}"
+                    f"no benchmark '{name}'.{did_you_mean(name, PARTS)} Choose from: {known}."
                 )
-        facts = {**machine(), "quick": quick}
-        print(", ".join(f"{key} {value}" for key, value in facts.items()), flush=True)
-        found = {}
+        environment = {**machine(), "quick": quick}
+        print(", ".join(f"{key} {value}" for key, value in environment.items()), flush=True)
+        tables = {}
         for name in names or PARTS:
             start = time.perf_counter()
-            part = getattr(importlib.import_module(f"benchmarks.{name}"), name)
-            found[name] = []
-            for table in part(quick):
+            benchmark = getattr(importlib.import_module(f"benchmarks.{name}"), name)
+            tables[name] = []
+            for table in benchmark(quick):
                 print(f"\n{table.to_text()}", flush=True)
-                found[name].append(table.to_json())
+                tables[name].append(table.to_json())
             print(f"({name} took {time.perf_counter() - start:.0f} s)", flush=True)
     except PinxitError as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return error.exit_code
     if json_file:
-        record = {"machine": facts, "tables": found}
+        record = {"machine": environment, "tables": tables}
         print(write_atomically(json_file, json.dumps(record, indent=2, ensure_ascii=False)))
     return 0
 

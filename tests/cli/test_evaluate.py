@@ -13,7 +13,7 @@ import torch
 
 import pinxit
 from pinxit.errors import PinxitError
-from pinxit.evaluation import feature_space
+from pinxit.evaluation import evaluator, feature_space
 from pinxit.evaluation.fid import fid
 from pinxit.runs import Run
 from tests.builders import blobs
@@ -37,7 +37,7 @@ def test_evaluate_prints_a_table_and_writes_the_same_metrics(folder, run_pinxit)
     assert f"{metrics['elbo']:,.2f}" in text
     assert metrics["log_likelihood"] > metrics["elbo"]
     assert protocol["split"] == "test"
-    assert protocol["importance"] == {"samples": 20, "images": 30}
+    assert protocol["importance_sampling"] == {"samples_per_image": 20, "images": 30}
     assert {"date", "machine", "versions", "feature_space", "likelihood"} <= set(protocol)
     assert len(record["curves"]["kl_per_latent"]) == metrics["latents"] == 4
     assert len(record["curves"]["frequencies"]) == len(record["curves"]["spectrum_samples"])
@@ -49,7 +49,7 @@ def test_evaluate_again_gives_the_same_metrics(folder):
     first, again = (pinxit.evaluate(folder / "labelled", **options) for _ in range(2))
     assert first["metrics"] == again["metrics"]
     assert first["curves"] == again["curves"]
-    assert first["protocol"]["importance"]["images"] == 5
+    assert first["protocol"]["importance_sampling"]["images"] == 5
     assert not (folder / "labelled" / "evaluation.json").exists()
 
 
@@ -76,7 +76,7 @@ def test_evaluate_warns_of_changed_data(folder, tmp_path):
 
 
 def test_evaluate_without_distances_trains_no_feature_space(folder, monkeypatch, run_pinxit):
-    monkeypatch.setattr(feature_space, "get_feature_space", None)
+    monkeypatch.setattr(evaluator, "get_feature_space", None)
     words = ["--no-distances", "--iw-samples", 0, "--json"]
     record = json.loads("\n".join(run_pinxit("evaluate", folder / "run", *words)))
     assert "frechet_samples" not in record["metrics"]
@@ -120,5 +120,5 @@ def test_fid_passes_uint8_images_to_torch_fidelity(monkeypatch):
         raise URLError("no network")
 
     fake.calculate_metrics = offline
-    with pytest.raises(PinxitError, match="weights cannot be had"):
+    with pytest.raises(PinxitError, match="cannot download the Inception weights"):
         fid(blobs(3), blobs(4))

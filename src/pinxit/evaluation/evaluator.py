@@ -33,8 +33,24 @@ from pinxit.evaluation.power_spectrum import sharpness_metrics
 from pinxit.evaluation.reconstruction import reconstruction_metrics
 from pinxit.evaluation.retrieval import retrieval_metrics
 from pinxit.evaluation.sample_quality import MAX_TRAIN_IMAGES, SampleQuality
-from pinxit.models import protocols as p
 from pinxit.models.generation import GenerationParams
+from pinxit.models.protocols import (
+    CanCaption,
+    CanComplete,
+    CanDraw,
+    CanEdit,
+    CanEmbed,
+    CanEncode,
+    CanReconstruct,
+    CanSample,
+    CanScore,
+    CanTokenize,
+    CanTranslate,
+    HasELBO,
+    HasPalette,
+    HasText,
+    Model,
+)
 from pinxit.runs import run_of
 from pinxit.sampling.elbo import ElboTerms, elbo_terms
 from pinxit.sampling.inputs import match_labels, select_test_split
@@ -51,7 +67,7 @@ MAX_TEXT_IMAGES = 512  # captioned, drawn or edited, unless options.likelihood_i
 class Evaluator:
     """Measures one model; collects the protocol and the warnings on the way."""
 
-    model: p.Model
+    model: Model
     images: Images  # all splits; the training split is used by probe, distances and baselines
     options: EvalOptions
     progress: StageProgress
@@ -61,19 +77,19 @@ class Evaluator:
     def metrics(self) -> Iterator[MetricValue]:
         """Yield every metric that the model and its data allow."""
         model = self.model
-        if isinstance(model, p.HasELBO):
+        if isinstance(model, HasELBO):
             yield from self.likelihood_bounds(model)
-        elif isinstance(model, p.CanScore):
+        elif isinstance(model, CanScore):
             yield from self.exact_likelihood(model)
-        if isinstance(model, p.CanEncode):
+        if isinstance(model, CanEncode):
             yield from self.latents(model)
-        if isinstance(model, p.CanTokenize):
+        if isinstance(model, CanTokenize):
             yield from codebook_metrics(model, self.test)
         yield from self.text_and_images()
         yield from self.detail()
-        if isinstance(model, p.CanComplete):
+        if isinstance(model, CanComplete):
             yield from self.inpainting(model)
-        if isinstance(model, p.CanEmbed) and self.options.probe_train_size:
+        if isinstance(model, CanEmbed) and self.options.probe_train_size:
             yield from self.probe(model)
         if self.options.distances:
             yield from self.distances()
@@ -101,7 +117,7 @@ class Evaluator:
     @cached_property
     def reconstructions(self) -> Images | None:
         """The test images, reconstructed."""
-        if not isinstance(self.model, p.CanReconstruct):
+        if not isinstance(self.model, CanReconstruct):
             return None
         with self.progress.stage("reconstructions"):
             return self.model.reconstruct(self.test)
@@ -109,9 +125,9 @@ class Evaluator:
     @cached_property
     def samples(self) -> Images | None:
         """Samples with the label frequencies of the test images; or drawings of their captions."""
-        if isinstance(self.model, p.CanDraw):
+        if isinstance(self.model, CanDraw):
             return self.drawings
-        if not isinstance(self.model, p.CanSample):
+        if not isinstance(self.model, CanSample):
             return None
         count = min(self.options.max_images, len(self.test))
         self.protocol["samples"] = count
@@ -121,7 +137,7 @@ class Evaluator:
     @cached_property
     def caption_pairs(self) -> tuple[Images, list[str]]:
         """Test images that have a caption, and one caption of each; languages alternate."""
-        assert isinstance(self.model, p.HasText)
+        assert isinstance(self.model, HasText)
         count = min(self.options.likelihood_images or MAX_TEXT_IMAGES, self.options.max_images)
         images = self.test.evenly_spaced(count)
         rows, texts = captions_round_robin(images, self.model.text_tokenizer.languages)
@@ -133,7 +149,7 @@ class Evaluator:
     @cached_property
     def drawings(self) -> Images:
         """An image generated from each caption."""
-        assert isinstance(self.model, p.CanDraw)
+        assert isinstance(self.model, CanDraw)
         _, texts = self.caption_pairs
         params = self.generation_params()
         with self.progress.stage(f"drawing {len(texts):,} captions"):
@@ -155,11 +171,11 @@ class Evaluator:
     @cached_property
     def elbo_terms(self) -> ElboTerms:
         """Distortion and rate of the test images."""
-        assert isinstance(self.model, p.HasELBO)
+        assert isinstance(self.model, HasELBO)
         with self.progress.stage(f"ELBO of {len(self.test):,} images") as progress:
             return elbo_terms(self.model, self.test, self.options.seed, progress)
 
-    def likelihood_bounds(self, model: p.HasELBO) -> Iterator[MetricValue]:
+    def likelihood_bounds(self, model: HasELBO) -> Iterator[MetricValue]:
         """The ELBO of all test images, and the importance-weighted estimate on a subset."""
         self.protocol["likelihood"] = model.likelihood_description
         yield from likelihood.elbo_metrics(model, self.elbo_terms)
@@ -174,7 +190,7 @@ class Evaluator:
         self.warnings += likelihood.ess_warnings(dict(values), k)
         yield from values
 
-    def exact_likelihood(self, model: p.CanScore) -> Iterator[MetricValue]:
+    def exact_likelihood(self, model: CanScore) -> Iterator[MetricValue]:
         """The log-likelihood of a model that computes it exactly."""
         count = self.options.likelihood_images or MAX_EXACT_LIKELIHOOD_IMAGES
         images = self.test.evenly_spaced(count)
@@ -186,10 +202,10 @@ class Evaluator:
             except PinxitError as error:  # e.g. a model trained with a masked objective
                 self.warnings.append(f"no likelihood: {error}")
 
-    def latents(self, model: p.CanEncode) -> Iterator[MetricValue]:
+    def latents(self, model: CanEncode) -> Iterator[MetricValue]:
         """KL per latent and active units; a warning if the latents are not used."""
         posterior = model.encode(self.test)
-        if isinstance(model, p.HasELBO):
+        if isinstance(model, HasELBO):
             activity = LatentActivity(posterior.mean.var(0), self.elbo_terms.rate.mean(0))
         else:
             activity = latent_activity(model, self.test, posterior)
@@ -201,23 +217,23 @@ class Evaluator:
     def text_and_images(self) -> Iterator[MetricValue]:
         """Images drawn from text, edits, captions and translations."""
         model = self.model
-        if isinstance(model, p.CanDraw):
+        if isinstance(model, CanDraw):
             images, _ = self.caption_pairs
             yield from text_to_image.text_to_image_metrics(self.drawings, images)
-        if isinstance(model, p.CanEdit):
+        if isinstance(model, CanEdit):
             yield from self.edits(model)
-        if isinstance(model, p.CanCaption):
+        if isinstance(model, CanCaption):
             images, _ = self.caption_pairs
             with self.progress.stage(f"captions of {len(images):,} images"):
                 values = list(captioning.captioning_metrics(model, images, self.train_subset))
             self.warnings += captioning.repetition_warnings(dict(values))
             yield from values
-        if isinstance(model, p.CanTranslate):
+        if isinstance(model, CanTranslate):
             images, _ = self.caption_pairs
             with self.progress.stage(f"translations of {len(images):,} captions"):
                 yield from captioning.translation_metrics(model, images)
 
-    def edits(self, model: p.CanEdit) -> Iterator[MetricValue]:
+    def edits(self, model: CanEdit) -> Iterator[MetricValue]:
         """Test images edited as their captions instruct."""
         if self.test.before is None:
             raise PinxitError("editing is evaluated on pairs of images before and after the edit.")
@@ -235,18 +251,18 @@ class Evaluator:
         if self.reconstructions is not None:
             with self.progress.stage("PSNR and SSIM"):
                 yield from reconstruction_metrics(self.test, self.reconstructions)
-        if isinstance(self.model, p.HasPalette) and not self.model.palette_is_exact:
+        if isinstance(self.model, HasPalette) and not self.model.palette_is_exact:
             yield "palette_psnr", self.model.palette_psnr(self.test)
         if self.reconstructions is not None or self.samples is not None:
             yield from sharpness_metrics(self.test, self.reconstructions, self.samples)
 
-    def inpainting(self, model: p.CanComplete) -> Iterator[MetricValue]:
+    def inpainting(self, model: CanComplete) -> Iterator[MetricValue]:
         """Error of completed images, by mask ratio."""
         images = self.test.evenly_spaced(MAX_INPAINTING_IMAGES)
         with self.progress.stage("inpainting"):
             yield from inpainting_metrics(model, images, self.options.seed)
 
-    def probe(self, model: p.CanEmbed) -> Iterator[MetricValue]:
+    def probe(self, model: CanEmbed) -> Iterator[MetricValue]:
         """Accuracy of a linear probe on the features, if the images have labels."""
         train = select_labelled(self.images.split("train"), self.options.probe_train_size)
         test = select_labelled(self.test, MAX_TEST_IMAGES)
@@ -265,7 +281,7 @@ class Evaluator:
             self.warnings.append(f"no distances: {len(self.test)} test images are too few")
             return
         space = self.feature_space()
-        if isinstance(self.model, p.CanDraw):
+        if isinstance(self.model, CanDraw):
             yield from self.drawing_distances(space)
         with self.progress.stage("distances"):
             quality = SampleQuality(space, self.images, self.test, self.options.max_images)

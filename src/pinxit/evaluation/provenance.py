@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import datetime
 import platform
-import sys
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from pinxit.training.run_folder import versions
 
 PACKAGES = ("pinxit", "torch", "numpy", "scikit-image", "scipy")
 
@@ -19,10 +19,7 @@ def environment(device: torch.device) -> dict[str, Any]:
     return {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "machine": describe_machine(device),
-        "versions": {
-            "python": sys.version.split()[0],
-            **{name: version(name) for name in PACKAGES},
-        },
+        "versions": versions(PACKAGES),
     }
 
 

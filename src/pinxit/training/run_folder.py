@@ -6,6 +6,7 @@ import dataclasses
 import json
 import platform
 import shutil
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
     from pinxit.data.images import Images
+
+PACKAGES = ("pinxit", "torch", "numpy", "lightning-fabric")  # whose versions config.json records
 
 
 def check_output_dir(out: str | Path | None, overwrite: bool = False) -> None:
@@ -96,10 +99,10 @@ def update_config(run: Run, settings: TrainingSettings, images: Images, given: A
         raise PinxitError(f"cannot write to {run.path}: {error.strerror or error}.") from None
 
 
-def versions() -> dict[str, str]:
-    """Versions of the packages, Python and machine that a run is made with."""
-    packages = {name: version(name) for name in ("pinxit", "torch", "numpy", "lightning-fabric")}
-    return {**packages, "python": platform.python_version(), "machine": platform.machine()}
+def versions(packages: Sequence[str] = PACKAGES) -> dict[str, str]:
+    """Return the versions of packages and of Python, and the machine's architecture."""
+    python = {"python": platform.python_version(), "machine": platform.machine()}
+    return {**{name: version(name) for name in packages}, **python}
 
 
 def _config(plan: TrainingPlan, command: str | None) -> dict[str, Any]:
