@@ -38,9 +38,7 @@ def generation(quick: bool) -> Iterator[Table]:
     yield _compare_matmuls(model, seconds["pinxit"] / model.network.seq_len, rounds)
 
 
-def _time_alternately(
-    methods: dict[str, Callable[[], object]], rounds: int
-) -> dict[str, float]:
+def _time_alternately(methods: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
     """Return the median seconds of each method, after a warmup call."""
     seconds: dict[str, list[float]] = {name: [] for name in methods}
     for method in methods.values():

@@ -1,0 +1,89 @@
+"""The stages that a model's abilities select, and the record of how they were measured."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from pinxit.console import StageProgress
+from pinxit.data.images import Images
+from pinxit.errors import PinxitError, UsageError
+from pinxit.evaluation.evaluator import Evaluator
+from pinxit.evaluation.options import EvalOptions
+from pinxit.evaluation.runner import evaluate
+from tests.builders import blobs, build_vae, make_run
+
+WITHOUT_DISTANCES = EvalOptions(iw_samples=4, likelihood_images=3, distances=False)
+
+
+def build_evaluator(model, images=None, options=WITHOUT_DISTANCES) -> Evaluator:
+    return Evaluator(model, blobs() if images is None else images, options, StageProgress(False))
+
+
+class NoiseSampler:
+    """A fake model that can only sample: image i depends on (seed, i)."""
+
+    def sample(self, n, params=None, *, label=None, **options):
+        pixels = [np.random.default_rng([options["seed"], i]).bytes(64) for i in range(n)]
+        return Images(np.frombuffer(b"".join(pixels), np.uint8).reshape(n, 8, 8, 1))
+
+
+def test_a_model_without_abilities_has_no_metrics():
+    evaluator = build_evaluator(object(), options=EvalOptions())
+    assert list(evaluator.metrics()) == []
+    assert evaluator.protocol == {}
+
+
+def test_a_model_that_samples_is_measured_by_its_samples_alone():
+    evaluator = build_evaluator(NoiseSampler())
+    assert set(dict(evaluator.metrics())) == {
+        "sharpness_samples",
+        "frequencies",
+        "spectrum_data",
+        "spectrum_samples",
+    }
+    assert evaluator.protocol == {"split": "test", "test_images": 24, "samples": 24}
+
+
+def test_the_protocol_of_a_vae_has_the_likelihood_and_the_importance_samples():
+    evaluator = build_evaluator(build_vae())
+    metrics = dict(evaluator.metrics())
+    assert metrics["log_likelihood"] > metrics["elbo"]
+    assert {"psnr", "active_units", "probe_accuracy", "sharpness_reconstructions"} <= set(metrics)
+    assert evaluator.protocol["importance_sampling"] == {"samples_per_image": 4, "images": 3}
+    assert "frechet_samples" not in metrics
+
+
+def test_without_a_test_split_all_images_are_measured_with_a_warning():
+    evaluator = build_evaluator(NoiseSampler(), dataclasses.replace(blobs(), splits=None))
+    list(evaluator.metrics())
+    assert evaluator.protocol["split"] == "all images (no test split)"
+    assert evaluator.protocol["test_images"] == 96
+    assert "no test split" in evaluator.warnings[0]
+    assert len(evaluator.train_subset) == 0
+
+
+def test_too_few_images_for_distances_give_a_warning():
+    images = blobs(96).take(np.array([0, 1, 2, 90, 91]))
+    evaluator = build_evaluator(NoiseSampler(), images, EvalOptions())
+    assert "frechet_samples" not in dict(evaluator.metrics())
+    assert evaluator.warnings == ["no distances: 2 test images are too few"]
+
+
+def test_changes_override_options(tmp_path):
+    run = make_run(tmp_path / "run", blobs(), steps=5)
+    options = {"iw_samples": 0, "seed": 5, "progress": False, "write": False}
+    record = evaluate(run, blobs(), WITHOUT_DISTANCES, **options)
+    assert record["protocol"]["seed"] == 5
+    assert "importance_sampling" not in record["protocol"]
+    assert {"date", "machine", "versions", "fingerprint"} <= set(record["protocol"])
+    assert not (run.path / "evaluation.json").exists()
+
+
+def test_unknown_options_are_errors_before_the_run_is_loaded():
+    with pytest.raises(UsageError, match="Did you mean 'iw_samples'"):
+        evaluate("no-such-run", iw_sample=3)
+    with pytest.raises(PinxitError, match="no-such-run"):
+        evaluate("no-such-run", iw_samples=3, progress=False)
