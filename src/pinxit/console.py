@@ -1,6 +1,6 @@
 """Output to the terminal: progress bars, stages and durations on stderr, results on stdout.
 
-Progress is shown by rich where stderr is a terminal, and as plain lines elsewhere.
+Progress is shown by rich if stderr is a terminal, and as plain lines otherwise.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ T = TypeVar("T")
 ProgressCallback = Callable[[int, int], None]  # (number done, total)
 
 BAR_DELAY_SECONDS = 1.0  # shorter work shows no progress bar
-LINE_SECONDS = 10.0  # between lines of `track` where stderr is no terminal
+LINE_SECONDS = 10.0  # between lines of `track` if stderr is not a terminal
 ETA_DELAY_SECONDS = 1.0  # the first second includes warming up
 LONG_STAGE_SECONDS = 15.0  # a stage expected to take longer prints its time left
-STAGE_LINE_SECONDS = 30.0  # between lines of a stage where stderr is no terminal
+STAGE_LINE_SECONDS = 30.0  # between lines of a stage if stderr is not a terminal
 
 
 # -- text ------------------------------------------------------------------------------------------
@@ -41,7 +41,7 @@ def echo(text: str) -> None:
 
 
 def out_json(record: Any) -> None:
-    """Print a record as JSON to stdout. All is ASCII where the encoding lacks a character."""
+    """Print a record as JSON to stdout. All is ASCII if the encoding lacks a character."""
     text = json.dumps(record, indent=2, ensure_ascii=False)
     try:
         text.encode(sys.stdout.encoding or "utf-8")

@@ -23,7 +23,7 @@ MIN_PREFIX = 3  # letters of an abbreviated word
 
 
 def did_you_mean(word: str, known: Iterable[str], synonyms: Mapping[str, str] | None = None) -> str:
-    """Return ` Did you mean 'mnist'?`, or "" where no known word is close."""
+    """Return ` Did you mean 'mnist'?`, or "" if no known word is close."""
     closest = find_closest(word, known, synonyms)
     return f" Did you mean '{closest}'?" if closest else ""
 

@@ -45,7 +45,7 @@ def cache_key(*parts: object) -> str:
 def load_cached(key: str) -> Images | None:
     """Load the images of a key, with memory-mapped pixels.
 
-    Returns None where there are none, or where the folder is damaged or has another format.
+    Returns None if there is no such folder, or if it is damaged or has another format.
     """
     try:
         return _load_folder(cache_dir() / key)
@@ -102,8 +102,8 @@ class CacheWriter:
     ) -> np.ndarray:
         """Write blocks `[k, height, width, channel]` to one file, and return its memory map.
 
-        There are at most `max_images` images in all, and fewer where some cannot be decoded.
-        Raises PinxitError where the disk has no room for them.
+        There are at most `max_images` images in all, and fewer if some cannot be decoded.
+        Raises PinxitError if the disk has no room for them.
         """
         self._check_free_space(max_images * int(np.prod(dims)))
         file_path = self.temporary / "pixels.npy"

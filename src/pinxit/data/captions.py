@@ -30,7 +30,7 @@ def caption_columns(columns: Iterable[str]) -> dict[str, str]:
 
 
 def parse_captions(row: Mapping[str, Any]) -> dict[str, str]:
-    """Return the captions of a row by language; the first where a language has several."""
+    """Return the captions of a row by language; the first if a language has several."""
     captions = {}
     for language, column in caption_columns(row).items():
         value = row[column]

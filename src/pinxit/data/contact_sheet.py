@@ -28,7 +28,7 @@ def cell_texts(images: Images, language: str | None = None) -> list[str]:
     """Return the text for each image: its caption, or else its label, or else its name.
 
     `language` selects the captions; by default it is the first.
-    Raises UsageError where there are no captions in that language.
+    Raises UsageError if there are no captions in that language.
     """
     if language is not None and language not in images.captions:
         known = ", ".join(images.captions) or "none"
@@ -46,7 +46,7 @@ def cell_texts(images: Images, language: str | None = None) -> list[str]:
 def contact_sheet(images: Images, texts: Sequence[str], columns: int | None = None) -> bytes:
     """Draw a contact sheet, and return it as the bytes of a PNG file.
 
-    Raises UsageError where there are no images.
+    Raises UsageError if there are no images.
     """
     if len(images) == 0:
         raise UsageError("there are no images to show.")

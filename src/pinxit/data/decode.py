@@ -209,7 +209,7 @@ def _scale_to_uint8(values: np.ndarray, mode: str) -> UInt8[np.ndarray, "height 
 
 
 def resize_to_fit(image: Image, height: int, width: int, fit: Fit) -> Image:
-    """Resize an image as `decode` does: crop or pad it where the proportions differ."""
+    """Resize an image as `decode` does: crop or pad it if the proportions differ."""
     if image.size == (width, height):
         return image
     if fit == "pad":

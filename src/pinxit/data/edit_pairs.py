@@ -23,7 +23,7 @@ def pair_key(name: str) -> str:
 def join_pairs(images: Images) -> Images:
     """Join each pair to one image, the one after the edit, with the other in `before`.
 
-    Images without a counterpart are skipped. Copies the pixels. Returns `images` itself where it
+    Images without a counterpart are skipped. Copies the pixels. Returns `images` itself if it
     contains no pairs.
     """
     rows = {str(PurePosixPath(name).with_suffix("")): i for i, name in enumerate(images.names)}

@@ -21,7 +21,7 @@ def captions_from_labels(images: Images, file: str | Path | None = None) -> Imag
     labels; a `file` in the same format has others. Images that have captions are returned as they
     are. The caption of an image without a label is empty.
 
-    Raises UsageError where the images have no labels, or where the templates lack one of them.
+    Raises UsageError if the images have no labels, or if the templates lack one of them.
     """
     if images.captions:
         return images

@@ -13,8 +13,8 @@ def index_labels(records: Sequence[Record]) -> tuple[np.ndarray | None, tuple[st
     """Return the class index of each record, int64 `[n]` with -1 for none, and the class names.
 
     Labels that the source numbers keep their numbers, unless these are sparse; a class without
-    images keeps its index. Other labels are sorted by name, or numerically where all names are
-    numbers. Returns (None, ()) where no record has a label.
+    images keeps its index. Other labels are sorted by name, or numerically if all names are
+    numbers. Returns (None, ()) if no record has a label.
     """
     labels = {
         (r.label_index, r.label)

@@ -110,7 +110,7 @@ def _read_cached(source: Source, options: LoadOptions, progress: bool) -> Images
 def _read(
     source: Source, options: LoadOptions, progress: bool, writer: CacheWriter | None = None
 ) -> Images:
-    """Decode a source: to a folder of the cache, or into memory where `writer` is None."""
+    """Decode a source: to a folder of the cache, or into memory if `writer` is None."""
     records, skipped = _list_records(source)
     labels, label_names = index_labels(records)
     names = _make_unique([record.name for record in records])
@@ -214,7 +214,7 @@ def _choose_shape(
 ) -> tuple[ImageShape, list[str]]:
     """The shape to decode the records to, and notes on what was chosen.
 
-    Raises PinxitError where no record can be read, or where all take more than `MAX_BYTES`.
+    Raises PinxitError if no record can be read, or if all take more than `MAX_BYTES`.
     """
     sample = [records[i] for i in _sample_rows(len(records))]
     size, notes = options.height_width, []
@@ -255,7 +255,7 @@ def _readable_sizes(records: Sequence[Record]) -> Iterator[tuple[int, int]]:
 
 
 def _read_reason(record: Record) -> list[SkippedFile]:
-    """Why a record cannot be read, as a list of one; [] where it can."""
+    """The record with the reason why it cannot be read, as a list of one; [] if it can."""
     try:
         read_size(record.read)
     except UnreadableImage as error:

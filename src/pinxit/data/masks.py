@@ -29,7 +29,7 @@ def random_patch_mask(images: Images, ratio: float, patch_size: int, seed: int =
     """Mask a fraction of each image's patches; image i's mask is a function of (seed, i).
 
     Exactly round((1 - ratio) * patches) patches stay visible, at least one and not all.
-    Raises UsageError where the ratio is not between 0 and 1.
+    Raises UsageError if the ratio is not between 0 and 1.
     """
     if not 0 < ratio < 1:
         raise UsageError(f"the mask ratio must be between 0 and 1, not {ratio:g}.")
@@ -60,7 +60,7 @@ def half_mask(images: Images, half: Half) -> PixelMask:
 def box_mask(images: Images, box: tuple[int, int, int, int]) -> PixelMask:
     """Mask a rectangle (left, top, width, height), in pixels of the images.
 
-    Raises UsageError where it is not inside the images.
+    Raises UsageError if it is not inside the images.
     """
     left, top, width, height = box
     is_inside = left >= 0 and top >= 0 and width > 0 and height > 0
@@ -77,7 +77,7 @@ def box_mask(images: Images, box: tuple[int, int, int, int]) -> PixelMask:
 def mask_from_image(images: Images, mask_image: Images) -> PixelMask:
     """Mask the pixels of every image that are white in `mask_image`, one image of their size.
 
-    Raises UsageError where it is all black.
+    Raises UsageError if it is all black.
     """
     mask = mask_image.pixels[0].mean(-1) > 127
     if not mask.any():
@@ -86,7 +86,7 @@ def mask_from_image(images: Images, mask_image: Images) -> PixelMask:
 
 
 def read_mask_size(file: Path) -> tuple[int, int]:
-    """Return the width and height of a mask file. Raises UsageError where it is no image."""
+    """Return the width and height of a mask file. Raises UsageError if it is not an image."""
     try:
         with Image.open(file) as image:
             return image.size

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 MAX_HASHED_BYTES = 8 << 20  # larger sources are identified by their files' sizes and times
-MAX_HASHED_FILES = 2_000  # likewise sources of more files
+MAX_HASHED_FILES = 2_000  # the same for sources of more files
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +27,9 @@ class Record:
     # in a worker thread
     read: Callable[[], bytes | np.ndarray]
     label: str | None = None
-    label_index: int | None = None  # where the source numbers its labels
+    label_index: int | None = None  # if the source numbers its labels
     captions: dict[str, str] = field(default_factory=dict)  # by language
-    split: str | None = None  # one of `SPLITS`; None where the source has no splits
+    split: str | None = None  # one of `SPLITS`; None if the source has no splits
 
 
 @dataclass(frozen=True)
@@ -52,14 +52,14 @@ class SourceType:
     pattern: str  # what DATA looks like
     description: str
     examples: tuple[str, ...]
-    # (DATA, seed) -> the source, or None where DATA does not match
+    # (DATA, seed) -> the source, or None if DATA does not match
     open: Callable[[str, int], Source | None]
     list_names: Callable[[], Iterable[str]] = tuple  # of sources that are opened by name
     priority: int = 1  # lower is tried first: 0 names, 1 file formats, 2 any folder
 
 
 def hash_files(root: Path, files: Iterable[Path]) -> str:
-    """Return a hash of files: of their bytes where they are few and small, else of their stats.
+    """Return a hash of files: of their bytes if they are few and small, else of their stats.
 
     The stats include the change time. It cannot be set back, so a file that is replaced by one of
     the same size and modification time changes the hash. A missing file, such as the target of a

@@ -65,7 +65,7 @@ def assign_splits(names: Sequence[str], source_splits: Sequence[str | None]) -> 
 
 
 def ensure_training_split(splits: np.ndarray, source_splits: Sequence[str | None]) -> np.ndarray:
-    """Return the splits, or all `train` where the hashes left no training image.
+    """Return the splits, or all `train` if the hashes left no training image.
 
     That happens to sources of one or two images. Splits that the source defines are kept.
     """

@@ -1,7 +1,7 @@
 """Edits of synthetic scenes: a scene, an instruction in English and French, the scene after it.
 
-An instruction names an object by its size, color and shape, so only objects that are the only
-ones of their kind in the scene are edited.
+An instruction names an object by its size, color and shape, so only objects that differ from all
+others of the scene are edited.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def random_edit(seed: int, index: int) -> Edit:
 def definite_phrases(obj: SceneObject) -> tuple[str, str]:
     """An object in English and French: `the small red star`, `la petite étoile rouge`.
 
-    The French size stands between article and noun, and begins with a consonant: no elision.
+    No elision: the French size comes between article and noun and begins with a consonant.
     """
     article = "la" if SHAPES[obj.shape].feminine else "le"
     english = obj.english.removeprefix("a ")
@@ -133,7 +133,7 @@ def _add(before: Scene, obj: SceneObject, rng: np.random.Generator) -> Edit:
 
 
 def _recolor_all(before: Scene) -> Edit:
-    """Recolor all objects, where no description names a single one."""
+    """Recolor all objects, if no description is unique."""
     color = next(name for name in COLORS if all(obj.color != name for obj in before.objects))
     after = Scene(tuple(dataclasses.replace(obj, color=color) for obj in before.objects))
     instruction = {

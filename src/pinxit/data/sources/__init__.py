@@ -31,7 +31,7 @@ def list_source_names() -> list[str]:
 def open_source(data: str | Path | Sequence[str | Path], *, seed: int = 0) -> Source:
     """Open the source that DATA names: a name, a path, or several image files.
 
-    Raises UsageError where there is none, with the closest known name.
+    Raises UsageError if there is none, with the closest known name.
     """
     if not isinstance(data, str | Path):
         if len(data) != 1:

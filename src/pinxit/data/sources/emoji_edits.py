@@ -70,7 +70,7 @@ def _pair(
 
 
 def detect_gender(emoji: str) -> str | None:
-    """Return `woman`, `man`, or `` where neither is shown; None where several people are."""
+    """Return `woman`, `man`, or "" if neither is shown; None if several people are shown."""
     people = [
         gender
         for gender, symbols in GENDER_SYMBOLS.items()
@@ -83,7 +83,7 @@ def detect_gender(emoji: str) -> str | None:
 def instruction_between(before: dict[str, Any], after: dict[str, Any]) -> dict[str, str] | None:
     """Return the instruction, by language, that turns one emoji into the other.
 
-    None where they differ in more than one thing, or where there is no instruction.
+    None if they differ in more than one thing, or if there is no instruction.
     """
     gender = detect_gender(after["emoji"])
     same_gender = detect_gender(before["emoji"]) == gender

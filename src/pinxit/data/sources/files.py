@@ -18,7 +18,7 @@ def open_file(data: str, seed: int) -> Source | None:
 
 
 def image_files(paths: Sequence[Path]) -> Source:
-    """Return the source of these files. Raises UsageError where one is missing or no image."""
+    """Return the source of these files. Raises UsageError if one is missing or not an image."""
     paths = [path.expanduser() for path in paths]
     for path in paths:
         if path.is_dir():

@@ -43,7 +43,7 @@ class Listing:
     skipped: list[SkippedFile] = field(default_factory=list)
 
     def add(self, name: str, path: str) -> None:
-        """Add a file where its name says that it is relevant."""
+        """Add a file if its name says that it is relevant."""
         suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122 (faster, for millions of files)
         if suffix in SUFFIXES:
             self.images.append(path)
@@ -139,7 +139,7 @@ def _has_splits(names: list[str]) -> bool:
 
 
 def _folder_labels(names: list[str], has_splits: bool) -> dict[str, str]:
-    """The folder of each image, where there are at least two: a single one is no label."""
+    """The folder of each image as its label, if there are at least two folders."""
     labels = {}
     for name in names:
         folders = name.split("/")[1 if has_splits else 0 : -1]
@@ -191,7 +191,7 @@ def _read_caption(
 
 SOURCE_TYPE = SourceType(
     pattern="FOLDER/",
-    description="Images. Subfolders are labels, or splits where they are named train, validation "
+    description="Images. Subfolders are labels, or splits if they are named train, validation "
     "and test. Captions: metadata.jsonl or metadata.csv with file_name and caption (caption_en, "
     "caption_fr), or a .txt file next to each image.",
     examples=("photos/", "~/glyphs"),

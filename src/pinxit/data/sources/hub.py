@@ -10,7 +10,7 @@ import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pinxit.data.atomic_write import write_atomically
 from pinxit.data.cache import cache_dir
@@ -19,6 +19,9 @@ from pinxit.data.decode import UnreadableImage
 from pinxit.data.records import Record, Source, SourceType
 from pinxit.data.splits import parse_split
 from pinxit.errors import PinxitError, UsageError
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 REVISION_TIMEOUT_SECONDS = 5.0
 
@@ -37,7 +40,7 @@ def open_hub_dataset(data: str, seed: int) -> Source | None:
 def hub_source(name: str, split: str | None, offline_message: str = "") -> Source:
     """Return the source of a dataset on the Hub.
 
-    `offline_message` is the error where there is neither a network nor an earlier download.
+    `offline_message` is the error if there is neither a network nor an earlier download.
     """
     data = f"hf:{name}" + (f":{split}" if split else "")
     offline_message = offline_message or (
@@ -64,7 +67,7 @@ def _compute_key(name: str, split: str | None) -> str:
 
 
 def _fetch_revision(name: str) -> str | None:
-    """The dataset's newest revision; "" where the Hub has none, None without a network."""
+    """The dataset's newest revision; "" if the Hub has none, None without a network."""
     from huggingface_hub import HfApi  # takes 0.3 s
     from huggingface_hub.errors import HfHubHTTPError
 
@@ -98,7 +101,7 @@ def _list_records(name: str, split: str | None, offline_message: str) -> Iterato
         images = rows.select_columns([image_column])
         images = images.cast_column(image_column, Image(decode=False))
         keep = {label_column, *caption_columns(rows.column_names).values()}
-        others = rows.remove_columns([c for c in rows.column_names if c not in keep])
+        others: Any = rows.remove_columns([c for c in rows.column_names if c not in keep])
         for i, row in enumerate(others):
             label, label_index = _label(row.get(label_column), class_names)
             yield Record(
@@ -111,8 +114,8 @@ def _list_records(name: str, split: str | None, offline_message: str) -> Iterato
             )
 
 
-def _download(name: str, split: str | None, offline_message: str) -> dict[str, Any]:
-    """The rows of each split. Raises PinxitError where they cannot be downloaded."""
+def _download(name: str, split: str | None, offline_message: str) -> dict[str, Dataset]:
+    """The rows of each split. Raises PinxitError if they cannot be downloaded."""
     from datasets import load_dataset
     from datasets.exceptions import DatasetNotFoundError
 
@@ -136,7 +139,7 @@ def _download(name: str, split: str | None, offline_message: str) -> dict[str, A
     return {split: dataset} if split else dict(dataset)  # type: ignore[arg-type]
 
 
-def _find_columns(name: str, rows: Any) -> tuple[str, str, tuple[str, ...]]:
+def _find_columns(name: str, rows: Dataset) -> tuple[str, str, tuple[str, ...]]:
     """The image column, the label column ("" for none) and the names of its classes."""
     types = {column: type(feature).__name__ for column, feature in rows.features.items()}
     images = [column for column, kind in types.items() if kind == "Image"]
@@ -148,14 +151,14 @@ def _find_columns(name: str, rows: Any) -> tuple[str, str, tuple[str, ...]]:
     return images[0], label, names
 
 
-def _label(value: Any, class_names: tuple[str, ...]) -> tuple[str | None, int | None]:
+def _label(value: object, class_names: tuple[str, ...]) -> tuple[str | None, int | None]:
     """A row's label and its number, as far as they are known."""
     if isinstance(value, int):
         return (class_names[value] if 0 <= value < len(class_names) else None), value
     return (value if isinstance(value, str) else None), None
 
 
-def _read_image(images: Any, i: int, column: str) -> bytes:
+def _read_image(images: Dataset, i: int, column: str) -> bytes:
     value = images[i][column]
     if value and value.get("bytes") is not None:
         return value["bytes"]

@@ -91,7 +91,7 @@ def _read_labels(images: Path, count: int) -> np.ndarray | None:
 def read_idx(file: Path, dimensions: int) -> np.ndarray:
     """Read the uint8 array of an IDX file with that many dimensions.
 
-    Raises PinxitError where the file is truncated, is no IDX file, or contradicts its header.
+    Raises PinxitError if the file is truncated, is not an IDX file, or contradicts its header.
     """
     content = _read(file)
     header_bytes = 4 + 4 * dimensions

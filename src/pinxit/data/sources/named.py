@@ -23,7 +23,7 @@ class NamedSet:
 
     files: tuple[str, ...]  # in `$PINXIT_DATA`: the first that exists
     hub: str | None = None  # owner/name
-    label_names: tuple[str, ...] = ()  # where its files have only numbers
+    label_names: tuple[str, ...] = ()  # if its files have numbers only
 
 
 FASHION_MNIST_LABELS = (
@@ -86,7 +86,7 @@ def open_named_set(data: str, seed: int) -> Source | None:
 
 
 def find_named_set(name: str) -> Path:
-    """Return the file or folder of a well-known set. Raises PinxitError where it is missing."""
+    """Return the file or folder of a well-known set. Raises PinxitError if it is missing."""
     path = _find_local(SETS[name])
     if path is None:
         raise PinxitError(_describe_missing(name, SETS[name]))

@@ -52,7 +52,7 @@ class ImageColumn:
         self._lock = threading.Lock()
 
     def read(self, group: int, row: int) -> bytes:
-        """Return the bytes of an image. Raises UnreadableImage where the row has none."""
+        """Return the bytes of an image. Raises UnreadableImage if the row has none."""
         value = self._read_group(group)[row].as_py()
         content = value.get("bytes") if isinstance(value, dict) else value
         if content is None and isinstance(value, dict) and value.get("path"):
@@ -108,7 +108,7 @@ def _list_records(path: Path, prefix: str) -> Iterator[Record]:
 def find_image_column(schema: pa.Schema, path: Path) -> str:
     """Return the column of images: `image`, `img`, or the only one with bytes.
 
-    Raises PinxitError where there is none.
+    Raises PinxitError if there is none.
     """
     candidates = [field.name for field in schema if _has_bytes(field.type)]
     for name in ("image", "img", *(candidates if len(candidates) == 1 else [])):

@@ -26,7 +26,7 @@ def open_shapes(data: str, seed: int) -> Source | None:
 def parse_count(data: str, name: str) -> int | None:
     """Return the count in `name` or `name:5000`, or None for other texts.
 
-    Raises UsageError where the count is not a positive integer.
+    Raises UsageError if the count is not a positive integer.
     """
     if data == name:
         return DEFAULT_COUNT
