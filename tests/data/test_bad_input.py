@@ -168,11 +168,11 @@ def test_an_idx_file_that_contradicts_its_header_is_an_error(tmp_path, content, 
 
 def test_a_truncated_idx_file_and_labels_of_another_number_are_errors(tmp_path):
     file = tmp_path / "train-images-idx3-ubyte.gz"
-    whole = gzip.compress(idx_bytes(4, 4, np.random.default_rng(0).bytes(64)))
-    file.write_bytes(whole[:40])
+    content = gzip.compress(idx_bytes(4, 4, np.random.default_rng(0).bytes(64)))
+    file.write_bytes(content[:40])
     with pytest.raises(PinxitError, match="is truncated or damaged; download it again"):
         load(tmp_path)
-    file.write_bytes(whole)
+    file.write_bytes(content)
     labels = b"\0\0\x08\x01" + struct.pack(">I", 3) + bytes(3)
     (tmp_path / "train-labels-idx1-ubyte").write_bytes(labels)
     with pytest.raises(PinxitError, match=r"has 3 labels, but .* has 4 images"):
@@ -246,11 +246,11 @@ def test_a_file_of_an_unknown_type_is_an_error(tmp_path):
 
 
 def test_several_files_must_be_existing_images(tmp_path, folder):
-    good = next(folder.iterdir())
+    image_file = next(folder.iterdir())
     with pytest.raises(UsageError, match=r"absent.png does not exist"):
-        load_images([good, tmp_path / "absent.png"])
+        load_images([image_file, tmp_path / "absent.png"])
     with pytest.raises(UsageError, match=r"is a folder; a folder must be the only DATA"):
-        load_images([good, folder])
+        load_images([image_file, folder])
 
 
 @pytest.mark.parametrize(

@@ -71,8 +71,8 @@ def test_a_grey_png_is_decoded_exactly_to_one_and_to_three_channels(pixels):
 @pytest.mark.parametrize("format_", ["PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF"])
 def test_every_format_is_decoded(format_):
     flat = Image.new("RGB", (12, 10), (200, 40, 90))
-    shown = decode_bytes(encode(flat, format_), 10, 12)
-    assert abs(shown.astype(int) - [200, 40, 90]).max() <= 4
+    decoded = decode_bytes(encode(flat, format_), 10, 12)
+    assert abs(decoded.astype(int) - [200, 40, 90]).max() <= 4
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -95,8 +95,8 @@ def test_exif_orientation_is_applied(orientation):
     content = encode(Image.fromarray(stored), "JPEG", exif=exif, quality=95)
     height, width = (48, 32) if orientation >= 5 else (32, 48)
     assert read_size(lambda: content) == (height, width)
-    shown = decode_bytes(content, height, width, 1)[..., 0]
-    quarters = shown.reshape(2, height // 2, 2, width // 2).mean((1, 3))
+    decoded = decode_bytes(content, height, width, 1)[..., 0]
+    quarters = decoded.reshape(2, height // 2, 2, width // 2).mean((1, 3))
     assert np.unravel_index(quarters.argmax(), (2, 2)) == bright[orientation]
     assert quarters.max() > 240
     assert np.sort(quarters.ravel())[-2] < 15
@@ -106,38 +106,38 @@ def test_alpha_is_composited_on_white():
     rgba = np.zeros((4, 4, 4), np.uint8)
     rgba[..., 0], rgba[:2, :, 3] = 200, 255
     rgba[2:, :2, 3] = 51  # a fifth
-    shown = decode_bytes(encode(Image.fromarray(rgba)), 4, 4)
-    assert (shown[0, 0] == [200, 0, 0]).all()
-    assert (shown[3, 3] == [255, 255, 255]).all()
-    assert abs(shown[3, 0].astype(int) - [244, 204, 204]).max() <= 1
+    decoded = decode_bytes(encode(Image.fromarray(rgba)), 4, 4)
+    assert (decoded[0, 0] == [200, 0, 0]).all()
+    assert (decoded[3, 3] == [255, 255, 255]).all()
+    assert abs(decoded[3, 0].astype(int) - [244, 204, 204]).max() <= 1
 
 
 def test_transparent_palette_entries_become_white():
     image = Image.new("P", (4, 4), 0)
     image.putpalette([255, 0, 0, 0, 0, 255])
     image.putpixel((0, 0), 1)
-    shown = decode_bytes(encode(image, transparency=0), 4, 4)
-    assert (shown[0, 0] == [0, 0, 255]).all()
-    assert (shown[1:] == 255).all()
+    decoded = decode_bytes(encode(image, transparency=0), 4, 4)
+    assert (decoded[0, 0] == [0, 0, 255]).all()
+    assert (decoded[1:] == 255).all()
 
 
 def test_cmyk_becomes_rgb():
-    shown = decode_bytes(encode(Image.new("CMYK", (8, 8), (0, 255, 255, 0)), "JPEG"), 8, 8)
-    assert shown[..., 0].min() > 230
-    assert shown[..., 1:].max() < 60
+    decoded = decode_bytes(encode(Image.new("CMYK", (8, 8), (0, 255, 255, 0)), "JPEG"), 8, 8)
+    assert decoded[..., 0].min() > 230
+    assert decoded[..., 1:].max() < 60
 
 
 def test_16_bit_grey_is_scaled_to_8_bits():
     values = np.linspace(0, 65_535, 64).astype(np.uint16).reshape(8, 8)
-    shown = decode_bytes(encode(Image.fromarray(values)), 8, 8, 1)[..., 0]
-    assert (shown == np.rint(values / 257)).all()
+    decoded = decode_bytes(encode(Image.fromarray(values)), 8, 8, 1)[..., 0]
+    assert (decoded == np.rint(values / 257)).all()
 
 
 @pytest.mark.parametrize(("top", "dtype"), [(1.0, np.float32), (255.0, np.float32)])
 def test_a_float_tiff_is_scaled_by_its_range(top, dtype):
     values = np.linspace(0, top, 16, dtype=dtype).reshape(4, 4)
-    shown = decode_bytes(encode(Image.fromarray(values), "TIFF"), 4, 4, 1)[..., 0]
-    assert (shown == np.rint(values * (255 / top))).all()
+    decoded = decode_bytes(encode(Image.fromarray(values), "TIFF"), 4, 4, 1)[..., 0]
+    assert (decoded == np.rint(values * (255 / top))).all()
 
 
 def test_the_first_frame_of_an_animation_is_decoded():
@@ -181,7 +181,7 @@ def test_grey_images_are_detected():
 
 
 def test_unreadable_images_have_a_reason():
-    whole = encode(
+    content = encode(
         Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 40, 3), np.uint8))
     )
     assert unreadable_reason(b"") == "the file is empty"
@@ -189,7 +189,7 @@ def test_unreadable_images_have_a_reason():
         unreadable_reason(b"these are words, not an image")
         == "not an image, or of an unknown format"
     )
-    assert unreadable_reason(whole[: len(whole) // 2]) == "truncated"
+    assert unreadable_reason(content[: len(content) // 2]) == "truncated"
     assert unreadable_reason(encode(Image.new("RGB", (1, 1)))) == "1 x 1 pixels: too small"
     assert "too small" in unreadable_reason(encode(Image.new("RGB", (900, 1))))
 

@@ -63,11 +63,11 @@ def test_grey_is_chosen_if_all_images_are_grey(folder, tmp_path):
 
 def test_splits_do_not_depend_on_size_color_or_limit(folder):
     root = folder([(8, 8)] * 60)
-    whole = load(root)
-    known = dict(zip(whole.names, whole.splits.tolist(), strict=True))
+    images = load(root)
+    splits = dict(zip(images.names, images.splits.tolist(), strict=True))
     for settings in ({"size": 16}, {"color": "grey"}, {"limit": 25}):
         other = load(root, **settings)
-        assert dict(zip(other.names, other.splits.tolist(), strict=True)).items() <= known.items()
+        assert dict(zip(other.names, other.splits.tolist(), strict=True)).items() <= splits.items()
 
 
 def test_a_limit_selects_by_seed_and_a_larger_one_adds_images(folder):
@@ -82,17 +82,17 @@ def test_a_limit_selects_by_seed_and_a_larger_one_adds_images(folder):
 
 def test_names_captions_and_pixels_match_when_images_are_skipped(folder, tmp_path):
     root = folder([(8, 8)] * 300)
-    bad = [0, 63, 64, 199, 299]
-    for i in bad:
+    unreadable = [0, 63, 64, 199, 299]
+    for i in unreadable:
         (tmp_path / f"{i:04d}.png").write_bytes(b"bad")
     for i in range(300):
         (tmp_path / f"{i:04d}.txt").write_text(f"number {i}")
     images = load(root)
-    good = [i for i in range(300) if i not in bad]
-    assert list(images.names) == [f"{i:04d}.png" for i in good]
-    assert images.captions["und"] == [f"number {i}" for i in good]
-    assert [file.name for file in images.skipped] == [f"{i:04d}.png" for i in bad]
-    for row, i in ((0, 1), (100, good[100]), (294, 298)):
+    readable = [i for i in range(300) if i not in unreadable]
+    assert list(images.names) == [f"{i:04d}.png" for i in readable]
+    assert images.captions["und"] == [f"number {i}" for i in readable]
+    assert [file.name for file in images.skipped] == [f"{i:04d}.png" for i in unreadable]
+    for row, i in ((0, 1), (100, readable[100]), (294, 298)):
         expected = np.random.default_rng(i).integers(0, 256, (8, 8, 3), np.uint8)
         assert (images.pixels[row] == expected).all()
 
@@ -106,5 +106,7 @@ def test_duplicate_names_are_made_unique_and_the_first_keeps_its_name(names):
 
 def test_loading_imports_no_torch():
     code = "import sys, pinxit; pinxit.load_images('digits'); print('torch' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "False"
+    process = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert process.stdout.strip() == "False"

@@ -217,8 +217,8 @@ def test_saved_images_can_be_loaded(tmp_path):
 
 
 def image_column(rows) -> pa.Array:
-    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
-    return pa.array([{"bytes": png_bytes(i), "path": f"{i}.png"} for i in rows], kind)
+    image_type = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    return pa.array([{"bytes": png_bytes(i), "path": f"{i}.png"} for i in rows], image_type)
 
 
 def test_a_parquet_file_with_every_column(tmp_path):
