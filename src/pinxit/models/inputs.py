@@ -1,4 +1,4 @@
-"""Check what a model is given: images of its shape, masks of theirs, labels that it knows."""
+"""Check the inputs of a model: the shape of images and masks, and the names of labels."""
 
 from __future__ import annotations
 
@@ -38,7 +38,5 @@ def label_index(config: Any, info: DatasetInfo, label: str) -> int:
     Raises UsageError for an unknown label, and if the model was trained without labels.
     """
     if config.condition == "none":
-        raise UsageError(
-            "this model was trained without labels; train with --condition label to ask for one"
-        )
+        raise UsageError("this model was trained without labels; train one with --condition label.")
     return info.label_index(label)

@@ -52,7 +52,7 @@ class NextTokenLogProbs:
 
 
 class _TextDecoder(Seq2Seq[TextTarget]):
-    """What captioning and translation share."""
+    """The common part of captioning and translation."""
 
     def _to_scored_text(self, hypothesis: Hypothesis) -> ScoredText:
         text = self.text_tokenizer.decode(hypothesis.tokens).strip()

@@ -33,13 +33,16 @@ from pinxit.models.seq2seq.text_embedding import Tokens, pad_tokens
 from pinxit.nn.rng import mix_seed, per_image_seeds, per_image_uniform
 from pinxit.nn.token_sampling import SamplingParams
 
+# parameters of `draw`; `edit` has no reranker, since an instruction is not a caption
+RERANKED = (*GUIDED, "reranker")
+
 
 class _ImageDecoder(Seq2Seq[CodeTarget]):
-    """What drawing and editing share."""
+    """The common part of drawing and editing."""
 
     @property
     def num_progress_steps(self) -> int:
-        """How often a stream yields: once for each row of codes."""
+        """How often a stream yields for up to `DECODE_BATCH` images: once for each row of codes."""
         return self.target.grid[0]
 
     def encode_images(self, pixels: Pixels) -> Codes:
@@ -118,7 +121,10 @@ class _ImageDecoder(Seq2Seq[CodeTarget]):
         return torch.from_numpy(scores).to(generated.codes.device)
 
     def _check_captions(self, texts: Sequence[str], language: str | None) -> CaptionBatch:
-        """Raises UsageError for an empty text, one that is too long, or an unknown language."""
+        """Strip the texts and detect their languages.
+
+        Raises UsageError for a text that is empty or too long, and for an unknown language.
+        """
         stripped = [text.strip() for text in texts]
         if not all(stripped):
             raise UsageError("a text is empty.")
@@ -151,10 +157,10 @@ class TextToImage(_ImageDecoder):
         language: str | None = None,
         **options: Any,
     ) -> Images:
-        """An image for each caption, code by code. `language` None: detected from each caption.
+        """Generate an image for each caption. `language` None: detected from each caption.
 
-        Raises UsageError for a caption that is empty or too long, for a language that the model
-        has not seen, and for generation parameters out of range.
+        Raises UsageError for a caption that is empty or too long, for an unknown language, and for
+        generation parameters out of range.
         """
         *_, last = self.draw_stream(captions, params, language=language, **options)
         return last
@@ -167,8 +173,8 @@ class TextToImage(_ImageDecoder):
         language: str | None = None,
         **options: Any,
     ) -> Iterator[Images]:
-        """The same images after each row of codes; grey where nothing is generated yet."""
-        return self._stream(None, captions, language, resolve_params(params, options, DRAW))
+        """Yield the images of `draw` after each row of codes; grey where none is generated yet."""
+        return self._stream(None, captions, language, resolve_params(params, options, RERANKED))
 
     @torch.inference_mode()
     def token_attention(
@@ -208,9 +214,9 @@ class ImageEditing(_ImageDecoder):
         language: str | None = None,
         **options: Any,
     ) -> Images:
-        """Each image changed as its instruction says; temperature 0 by default.
+        """Change each image as its instruction says. The default temperature is 0.
 
-        Raises UsageError as `draw` does, and where images and instructions differ in number.
+        Raises UsageError as `draw` does, and if images and instructions differ in number.
         """
         *_, last = self.edit_stream(images, instructions, params, language=language, **options)
         return last
@@ -224,18 +230,17 @@ class ImageEditing(_ImageDecoder):
         language: str | None = None,
         **options: Any,
     ) -> Iterator[Images]:
-        """The same images after each row of codes."""
+        """Yield the images of `edit` after each row of codes."""
         if len(images) != len(instructions):
-            raise UsageError(f"{len(images)} images and {len(instructions)} instructions.")
-        chosen = resolve_params(params, options, GUIDED, temperature=0.0)
-        return self._stream(images, instructions, language, chosen)
-
-
-DRAW = (*GUIDED, "reranker")  # an instruction is no caption: edits cannot be reranked
+            raise UsageError(
+                f"{len(images)} images and {len(instructions)} instructions; give one each."
+            )
+        params = resolve_params(params, options, GUIDED, temperature=0.0)
+        return self._stream(images, instructions, language, params)
 
 
 def check_reranker(reranker: Reranker, info: DatasetInfo) -> None:
-    """Raises UsageError where a model cannot caption, or captions images of another shape."""
+    """Raises UsageError if a model cannot caption, or captions images of another shape."""
     if not isinstance(reranker, CanCaption):
         raise UsageError(
             "a reranker is a captioning model; train one with --source image --target text."
