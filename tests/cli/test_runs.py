@@ -10,12 +10,10 @@ import pytest
 
 from pinxit.cli import main
 
-NOW = datetime.datetime.now(datetime.UTC)
-
 
 def make_folder(path: Path, hours: float = 1, finished: bool = True, **fields) -> Path:
     """A run folder as `pinxit runs` reads it: config.json alone."""
-    created = NOW - datetime.timedelta(hours=hours)
+    created = datetime.datetime.now(datetime.UTC) - datetime.timedelta(hours=hours)
     trained = {"steps": 1200, "seconds": 60.0, "best_validation_loss": 21.5, "unit": "nats"}
     config = {
         "format": 2,
@@ -44,13 +42,13 @@ def list_runs(capsys, *words: str) -> list[str]:
 
 def test_runs_are_listed_newest_first(root, capsys):
     make_folder(root / "runs" / "old", hours=100)
-    make_folder(root / "runs" / "new", hours=0.1)
+    make_folder(root / "runs" / "new", hours=0.151)
     make_folder(root / "runs" / "sweep" / "a", hours=3, family="igpt")
     header, *rows = list_runs(capsys)
     assert header.split() == ["RUN", "FAMILY", "DATA", "AGE", "TRAINED", "SCORE"]
     assert [row.split()[0] for row in rows] == ["runs/new", "runs/sweep/a", "runs/old"]
     assert rows[0].split()[1:] == [
-        *("vae", "digits", "6", "min"),
+        *("vae", "digits", "9", "min"),
         *("1,200", "steps", "loss", "21.5", "nats"),
     ]
     assert "3 h" in rows[1]

@@ -13,8 +13,10 @@ import pinxit
 from pinxit.cli import main
 from pinxit.console import StageProgress
 from pinxit.data.load import load_images
+from pinxit.evaluation.evaluator import Evaluator
 from pinxit.evaluation.options import EvalOptions
-from pinxit.evaluation.runner import Assessment, evaluate
+from pinxit.evaluation.retrieval import retrieval_metrics
+from pinxit.evaluation.runner import evaluate
 from pinxit.models.generation import GenerationParams
 from pinxit.reports import report
 from pinxit.runs import Run
@@ -25,11 +27,18 @@ from tests.cli.conftest import DIRECTIONS
 def test_t2i_recall_and_its_baseline_grow_with_k(text_runs):
     captions = {"en": [f"blob {i}" for i in range(len(blobs()))]}
     images = dataclasses.replace(blobs(), captions=captions)
-    evaluator = Assessment(
+    evaluator = Evaluator(
         Run(text_runs / "draw").load(), images, EvalOptions(), StageProgress(False)
     )
+    true, texts = evaluator.caption_pairs
     record = dict(
-        evaluator.looked_up(lambda batch: batch.pixels.reshape(len(batch), -1).astype(float))
+        retrieval_metrics(
+            lambda batch: batch.pixels.reshape(len(batch), -1).astype(float),
+            evaluator.drawings,
+            true,
+            texts,
+            evaluator.train_subset,
+        )
     )
     for name in ("t2i_recall_at", "nn_recall_at"):
         assert 0 <= record[f"{name}_1"] <= record[f"{name}_5"] <= record[f"{name}_10"] <= 1

@@ -55,7 +55,7 @@ def resolve_device(device: str) -> str:
 
 
 def load_images_for(
-    model: Any, run: Path, data: tuple[str, ...], split: str = "test", quiet: bool = False
+    model: object, run: Path, data: tuple[str, ...], split: str = "test", quiet: bool = False
 ) -> Images:
     """Return DATA in the size and channels of the model.
 
@@ -161,9 +161,6 @@ def print_result(path: Path, as_json: bool = False, *, summary: str = "", **fact
     if summary:
         console.out(summary)
     console.out(str(path))
-
-
-print_json = console.out_json
 
 
 # -- texts -----------------------------------------------------------------------------------------

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import Positional, arg
 
-from pinxit.cli.common import Json, Out, check_suffix, print_json, write_file
+from pinxit import console
+from pinxit.cli.common import Json, Out, check_suffix, write_file
 from pinxit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def compare(
 
     Examples:
         pinxit compare runs/digits-vae runs/digits-igpt
-        pinxit compare runs/mae-25 runs/mae-50 --metric probe_accuracy --against mask_ratio
+        pinxit compare runs/a runs/b --metric probe_accuracy --against mask_ratio
         pinxit compare runs/igpt-1 runs/igpt-2 --metric probe_by_layer
 
     Args:
@@ -66,11 +67,11 @@ def _plot_by_layer(runs: list[Run], path: Path | None, json: bool) -> None:
     curves = collect_layer_probes(runs)
     path = write_file(path or runs[0].path.parent / f"{BY_LAYER}.png", plot_layer_probes(curves))
     if json:
-        print_json({"path": str(path), "curves": curves})
+        console.out_json({"path": str(path), "curves": curves})
         return
     for name, values in curves.items():
-        print(f"{name}: {' '.join(f'{value:.3f}' for value in values)}")
-    print(path)
+        console.out(f"{name}: {' '.join(f'{value:.3f}' for value in values)}")
+    console.out(str(path))
 
 
 def _plot_by_option(
@@ -82,11 +83,11 @@ def _plot_by_option(
     path = path or runs[0].path.parent / f"{metric}-{option}.png"
     write_file(path, plot_metric_by_option(points, metric, option))
     if json:
-        print_json({"path": str(path), "points": points})
+        console.out_json({"path": str(path), "points": points})
         return
     for x, y in points:
-        print(f"{option} {x:g}: {y:.4g}")
-    print(path)
+        console.out(f"{option} {x:g}: {y:.4g}")
+    console.out(str(path))
 
 
 def _print_metrics(runs: list[Run], json: bool) -> None:
@@ -96,7 +97,7 @@ def _print_metrics(runs: list[Run], json: bool) -> None:
 
     metrics = collect_metrics(runs)
     if json:
-        print_json({"runs": [str(run.path) for run in runs], "metrics": metrics})
+        console.out_json({"runs": [str(run.path) for run in runs], "metrics": metrics})
         return
     Console(highlight=False).print(_metrics_table(metrics, [run.name for run in runs]))
 

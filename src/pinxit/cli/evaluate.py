@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
-from pinxit.cli.common import Data, Json, Out, Quiet, RunFolder, print_json
+from pinxit import console
+from pinxit.cli.common import (
+    Data,
+    Device,
+    Flag,
+    Json,
+    Out,
+    Quiet,
+    RunFolder,
+    check_suffix,
+    print_result,
+    resolve_device,
+)
 from pinxit.evaluation.metrics import get_metric, group_metrics
 from pinxit.evaluation.options import EvalOptions
 
@@ -13,7 +25,7 @@ def evaluate(
     run: RunFolder,
     data: Data = (),
     options: EvalOptions = EvalOptions(),  # noqa: B008 (frozen)
-    device: Literal["auto", "cpu", "cuda"] = "auto",
+    device: Device = "auto",
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
@@ -40,13 +52,12 @@ def evaluate(
     from pinxit.evaluation.runner import evaluate as evaluate_run
 
     source = None if not data else data[0] if len(data) == 1 else list(data)
-    chosen_device = None if device == "auto" else device
-    record = evaluate_run(run, source, options, device=chosen_device, progress=not quiet)
+    record = evaluate_run(run, source, options, device=resolve_device(device), progress=not quiet)
     if json:
-        print_json(record)
+        console.out_json(record)
         return
     _print_table(record)
-    print(run / "evaluation.json")
+    console.out(str(run / "evaluation.json"))
 
 
 def _print_table(record: dict[str, Any]) -> None:
@@ -65,13 +76,13 @@ def _print_table(record: dict[str, Any]) -> None:
             metric = get_metric(name)
             value = _format_value(record["metrics"], name)
             table.add_row(f"  {metric.title}", value, metric.unit, metric.better)
-    console = Console(highlight=False)
-    console.print(table)
-    console.print()
+    terminal = Console(highlight=False)
+    terminal.print(table)
+    terminal.print()
     for line in _describe_protocol(record["protocol"]):
-        console.print(line, markup=False, soft_wrap=True)
+        terminal.print(line, markup=False, soft_wrap=True)
     for warning in record["warnings"]:
-        console.print(f"warning: {warning}", markup=False, soft_wrap=True, style="yellow")
+        terminal.print(f"warning: {warning}", markup=False, soft_wrap=True, style="yellow")
 
 
 def _format_value(metrics: dict[str, float], name: str) -> str:
@@ -118,15 +129,21 @@ def _describe_feature_space(space: dict[str, Any]) -> str:
 def report(
     run: RunFolder,
     out: Out = None,
-    umap: bool = False,
+    umap: Flag = False,
+    json: Json = False,
 ) -> None:
     """Write the report of a run: one self-contained HTML file.
 
+    Examples:
+        pinxit report runs/digits-vae
+        pinxit report runs/digits-vae --umap --out digits.html
+
     Args:
-        run: folder of the run
-        out: HTML file to write (default: report.html in the run's folder)
+        run: run folder
+        out: HTML file (default: report.html in the run folder)
         umap: add a map of the latents by UMAP (needs umap-learn, takes ten seconds or more)
+        json: print the path as JSON
     """
     from pinxit.reports import report as write_report
 
-    print(write_report(run, out, umap=umap))
+    print_result(write_report(run, check_suffix(out, ".html", ".htm"), umap=umap), json)
