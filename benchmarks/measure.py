@@ -125,7 +125,7 @@ class Loop:
         return time.perf_counter() - start
 
     def flops(self) -> float:
-        """FLOPs per image, forward and backward, as PyTorch counts them."""
+        """Return the FLOPs per image, forward and backward, as PyTorch counts them."""
         from torch.utils.flop_counter import FlopCounterMode
 
         batch_size = self.settings.batch_size or 1
@@ -137,13 +137,13 @@ class Loop:
 
 
 def matmul_rate(bf16: bool = False) -> float:
-    """FLOP/s of one large matrix product on the device that trains."""
+    """Return the FLOP/s of one large matrix product on the device that trains."""
     import torch
 
     from pinxit.training import precision
 
     dtype = torch.bfloat16 if bf16 else torch.float32
-    return precision.matmul_rate(dtype, "cuda" if torch.cuda.is_available() else "cpu")
+    return precision.measure_matmul_rate(dtype, "cuda" if torch.cuda.is_available() else "cpu")
 
 
 def training_speed(loop: Loop, seconds: float, rounds: int) -> Speed:

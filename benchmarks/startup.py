@@ -56,7 +56,7 @@ def _temporary_folders(count: int) -> Iterator[str]:
 
 
 def _train_digits(steps: int, folder: Path) -> tuple[float, float, float]:
-    """Seconds from the start to the first grid, the last one and the end."""
+    """Train on digits; returns the seconds to the first grid, to the last one and to the end."""
     out = folder / "run"
     start = time.time()
     seconds = seconds_of(

@@ -63,5 +63,5 @@ def throughput(quick: bool) -> Iterator[Table]:
 
 
 def dataset_info(images: Images, count: int) -> DatasetInfo:
-    """The dataset info of `count` such images."""
+    """Return the dataset info of `count` such images."""
     return dataclasses.replace(images.info(), num_images=count)

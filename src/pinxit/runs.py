@@ -93,7 +93,7 @@ class Run:
         return self.path / "model.safetensors"
 
     def build(self) -> Any:
-        """The model with initial weights and the tensors that were fitted to the training data."""
+        """Build the model, with initial weights and the tensors fitted to the training data."""
         module = get_family(self.family)
         model = module.build(config_from_dict(module.Config, self.config["model"]), self.info)
         file = self.path / FITTED_FILE
@@ -106,7 +106,7 @@ class Run:
         return model
 
     def load(self, device: str | torch.device = "cpu") -> Any:
-        """The model with its saved weights, in evaluation mode.
+        """Load the model with its saved weights, in evaluation mode.
 
         Raises PinxitError if there are none yet, or if they do not fit config.json.
         """
@@ -129,7 +129,7 @@ class Run:
         return model
 
     def metrics(self) -> list[dict[str, float]]:
-        """The rows of metrics.csv, without their empty cells."""
+        """Return the rows of metrics.csv, without their empty cells."""
         file = self.path / "metrics.csv"
         if not file.is_file():
             return []
@@ -138,7 +138,7 @@ class Run:
         return [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(complete)]
 
     def evaluation(self) -> dict[str, Any]:
-        """The content of evaluation.json; empty before `pinxit evaluate`."""
+        """Return the content of evaluation.json; empty before `pinxit evaluate`."""
         file = self.path / "evaluation.json"
         return json.loads(file.read_text()) if file.is_file() else {}
 
@@ -163,7 +163,7 @@ def run_of(model: object) -> Run | None:
 
 
 def _check_format(path: Path, format_number: object) -> None:
-    """Raises PinxitError for a folder of another format."""
+    """Raise PinxitError for a folder of another format."""
     if format_number == FORMAT:
         return
     if isinstance(format_number, int) and format_number > FORMAT:
@@ -174,7 +174,7 @@ def _check_format(path: Path, format_number: object) -> None:
 
 
 def default_run_path(source: str, family_name: str, root: Path = Path("runs")) -> Path:
-    """`runs/<data>-<family>`, with a number appended if that folder exists."""
+    """Return `runs/<data>-<family>`, with a number appended if that folder exists."""
     data = re.sub(r"\.(npz|npy|parquet|tar)$", "", source.rstrip("/").split("/")[-1])
     data = re.sub(r"[^\w.-]+", "-", data).strip("-.") or "images"
     path = first = root / f"{data}-{family_name}"

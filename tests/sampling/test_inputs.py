@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from pinxit.data.images import Images
-from pinxit.sampling.inputs import labels_for, match_labels, select_test_split
+from pinxit.data.load import load_images
+from pinxit.data.load_options import LoadOptions
+from pinxit.errors import PinxitError
+from pinxit.runs import FORMAT, Run
+from pinxit.sampling.inputs import (
+    labels_for,
+    load_for_run,
+    load_run_data,
+    match_labels,
+    select_test_split,
+)
 from tests.builders import blobs, build_vae
 
 
@@ -29,3 +40,35 @@ def test_without_a_test_split_all_images_are_used_with_a_warning():
     test, warning = select_test_split(images.split("train"))
     assert len(test) == 20
     assert "no test split" in warning
+
+
+def write_run(folder, source: str, options: LoadOptions, images: Images) -> Run:
+    run = Run(folder)
+    data = {"source": source, "files": [], "options": options.to_json()}
+    record = {"format": FORMAT, "family": "vae", "dataset_info": images.info().to_json()}
+    run.write("config.json", {**record, "data": data})
+    return run
+
+
+def test_the_data_of_a_run_is_loaded_with_its_options(tmp_path):
+    options = LoadOptions(size=16, limit=50, captions="labels", data_seed=3)
+    images = load_images("digits", options, progress=False)
+    run = write_run(tmp_path, "digits", options, images)
+    assert load_run_data(run, progress=False).fingerprint == images.fingerprint
+    assert len(load_run_data(run, progress=False)) == 50
+
+
+def test_other_data_is_loaded_with_the_shape_of_the_run_but_without_its_limit(tmp_path):
+    options = LoadOptions(size=16, limit=50, data_seed=3)
+    run = write_run(tmp_path, "digits", options, load_images("digits", options, progress=False))
+    other = load_for_run(run, ["digits"], progress=False)
+    assert len(other) > 1000
+    assert (other.height, other.width, other.channels) == (16, 16, 1)
+    images = blobs(4)
+    assert load_for_run(run, images) is images
+
+
+def test_a_run_of_images_given_in_python_needs_data(tmp_path):
+    run = write_run(tmp_path, "", LoadOptions(), blobs(8))
+    with pytest.raises(PinxitError, match="was trained on images given in Python; name DATA"):
+        load_run_data(run)

@@ -86,7 +86,7 @@ def wait_for(condition, process: BaseProcess, seconds: float = 120) -> None:
         time.sleep(0.0005)
 
 
-def modified_ns(file: Path) -> int:
+def mtime_ns(file: Path) -> int:
     """When a file was last modified, or 0 at a moment when it is missing or being replaced."""
     try:
         return file.stat().st_mtime_ns
@@ -140,9 +140,9 @@ def test_a_run_killed_at_random_moments_ends_with_the_same_weights(reference_run
     args, kills = [*TRAIN, "--out", str(run)], 0
     checkpoint = run / "checkpoint" / "state.safetensors"
     for _ in range(5):
-        before = modified_ns(checkpoint)
+        before = mtime_ns(checkpoint)
         process = start(args, log)
-        wait_for(lambda before=before: modified_ns(checkpoint) > before, process)
+        wait_for(lambda before=before: mtime_ns(checkpoint) > before, process)
         time.sleep(rng.uniform(0, 0.3))
         if process.is_alive():
             process.kill()

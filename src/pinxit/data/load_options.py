@@ -63,7 +63,7 @@ class LoadOptions:
 def make_load_options(
     options: LoadOptions | Mapping[str, Any] | None = None, **changes: Any
 ) -> LoadOptions:
-    """Options from an instance, a dict or nothing, with changes.
+    """Return options from an instance, a dict or nothing, with changes.
 
     Raises UsageError for an unknown option, with the nearest known one, and for invalid values.
     """

@@ -41,7 +41,7 @@ def load_for_run(run: Run, data: Sequence[str | Path] | Images, *, progress: boo
 
 
 def select_test_split(images: Images) -> tuple[Images, str]:
-    """The test split and an empty string; without test images all images and a warning."""
+    """Return the test split and an empty string; without test images all images and a warning."""
     rows = images.split_indices("test") if images.splits is not None else np.arange(0)
     if len(rows):
         return images.take(rows), ""
@@ -52,12 +52,12 @@ def select_test_split(images: Images) -> tuple[Images, str]:
 
 
 def is_label_conditional(model: object) -> bool:
-    """Whether a model conditions on labels."""
+    """Return whether a model conditions on labels."""
     return isinstance(model, HasLabels) and model.label_conditional
 
 
 def labels_for(model: object, images: Images) -> np.ndarray | None:
-    """The images' labels if the model conditions on labels, else None."""
+    """Return the images' labels if the model conditions on labels, else None."""
     return images.labels if is_label_conditional(model) else None
 
 

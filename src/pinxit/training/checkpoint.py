@@ -63,7 +63,7 @@ def load_checkpoint(folder: Path, state: TrainState) -> str | None:
 
 
 def has_checkpoint(folder: Path) -> bool:
-    """Whether there is a checkpoint, readable or not."""
+    """Return whether there is a checkpoint, readable or not."""
     return any((folder / name).is_file() for name in (CURRENT, PREVIOUS))
 
 

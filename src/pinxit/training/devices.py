@@ -22,7 +22,7 @@ from pinxit.training.settings import Precision, TrainingSettings
 
 
 def set_up_fabric(settings: TrainingSettings) -> Fabric:
-    """Fabric on the default device, with the processes and the precision of the settings.
+    """Set up Fabric on the default device, with the processes and precision of the settings.
 
     Raises UsageError if the machine has fewer accelerators than `devices`.
     """
@@ -72,7 +72,7 @@ def tune_malloc() -> None:
 def resolve_precision(
     settings: TrainingSettings, time_step: Callable[[bool], float] | None = None
 ) -> Precision:
-    """`bf16` or `fp32`; with precision `auto`, the faster one by measurement.
+    """Return `bf16` or `fp32`; for precision `auto` the faster one by measurement.
 
     `time_step(bf16)` returns the seconds of a training step of the model, if there is one.
     """
@@ -82,14 +82,14 @@ def resolve_precision(
 
 
 def default_device() -> str:
-    """`cuda`, `mps` (one process only) or `cpu`."""
+    """Return `cuda`, `mps` (one process only) or `cpu`."""
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
 def is_main_process() -> bool:
-    """Whether this is the only process or the first of several: the one that writes."""
+    """Return whether this is the only process or the first of several: the one that writes."""
     several = torch.distributed.is_available() and torch.distributed.is_initialized()
     return not several or torch.distributed.get_rank() == 0
 

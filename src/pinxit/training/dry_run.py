@@ -12,8 +12,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from pinxit.console import format_duration
 from pinxit.data.batch import Batch
+from pinxit.training.devices import resolve_precision
 from pinxit.training.loop import TrainState, create_train_state
-from pinxit.training.precision import matmul_rate
+from pinxit.training.precision import measure_matmul_rate
 from pinxit.training.prepare import TrainingPlan
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def estimate_cost(plan: TrainingPlan, fabric: Fabric) -> CostEstimate:
     flops, saved_bytes = _count_flops_and_memory(state, batch)
     state.optimizer.zero_grad()
     speed = batch_size / _time_step(state, batch)
-    precision = "bf16" if "bf16" in str(fabric._precision.precision) else "fp32"
+    precision = resolve_precision(settings)
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     steps = settings.total_steps(len(rows), batch_size) or 0
     steps = steps or max(1, round(speed * (settings.seconds or 0) / batch_size))
@@ -83,7 +84,7 @@ def estimate_cost(plan: TrainingPlan, fabric: Fabric) -> CostEstimate:
         num_parameters=num_parameters,
         flops_per_image=flops / batch_size,
         images_per_second=speed,
-        matmul_rate=matmul_rate(dtype, fabric.device.type),
+        matmul_rate=measure_matmul_rate(dtype, fabric.device.type),
         precision=precision,
         steps=steps,
         epochs=steps * batch_size / len(rows),
@@ -93,7 +94,7 @@ def estimate_cost(plan: TrainingPlan, fabric: Fabric) -> CostEstimate:
 
 
 def _count_flops_and_memory(state: TrainState, batch: Batch) -> tuple[int, int]:
-    """FLOPs of one forward and backward pass, and the bytes that autograd saves between them."""
+    """Count the FLOPs of a forward and backward pass, and the bytes saved between them."""
     saved: dict[int, int] = {}  # by storage: two operations may save the same tensor
 
     def save(tensor: torch.Tensor) -> torch.Tensor:
@@ -112,13 +113,13 @@ def _count_flops_and_memory(state: TrainState, batch: Batch) -> tuple[int, int]:
 
 
 def _time_step(state: TrainState, batch: Batch) -> float:
-    """The median seconds of a training step."""
+    """Return the median seconds of a training step."""
     times = [_run_step(state, batch) for _ in range(NUM_WARMUP_STEPS + NUM_TIMED_STEPS)]
     return sorted(times[NUM_WARMUP_STEPS:])[NUM_TIMED_STEPS // 2]
 
 
 def _run_step(state: TrainState, batch: Batch) -> float:
-    """Train one step; returns its seconds."""
+    """Train one step, and return its seconds."""
     start = time.perf_counter()
     with state.fabric.autocast():
         loss = state.model.loss(batch, 1.0).total

@@ -44,6 +44,11 @@ class Counters:
     mean_grad_norm: float = 0.0  # running mean
     best_loss: float = math.inf  # validation loss of the weights in model.safetensors
 
+    def count_step(self, finite: bool) -> None:
+        self.step += 1
+        self.skipped += not finite
+        self.skipped_in_a_row = 0 if finite else self.skipped_in_a_row + 1
+
 
 @dataclass(frozen=True)
 class StepResult:
@@ -60,7 +65,7 @@ class StepResult:
     skipped: bool
 
     def crosses(self, num_marks: int) -> bool:
-        """Whether this step crossed one of `num_marks` marks, evenly spaced over the budget."""
+        """Return whether the step crossed one of `num_marks` even marks over the budget."""
         return math.floor(self.progress * num_marks) > math.floor(self.progress_before * num_marks)
 
 
@@ -86,7 +91,7 @@ class TrainState:
 def create_train_state(
     model: Model, settings: TrainingSettings, fabric: Fabric, counters: Counters | None = None
 ) -> TrainState:
-    """The model on Fabric's device, with its optimizer and a first average of its parameters."""
+    """Move the model to Fabric's device, and create its optimizer and parameter average."""
     assert isinstance(model, nn.Module)
     wrapped, optimizer = fabric.setup(model, build_optimizer(model, settings))
     wrapped.mark_forward_method("loss")
@@ -97,7 +102,7 @@ def create_train_state(
 def load_batches(
     images: Images, rows: np.ndarray, state: TrainState, batch_size: int, seed: int
 ) -> Iterator[Batch]:
-    """This process's share of each batch; a thread gathers the next one."""
+    """Yield this process's share of each batch; a thread gathers the next one."""
     fabric = state.fabric
     order = batch_order(len(rows), batch_size, seed, state.counters.step)
     share = slice(fabric.global_rank, None, fabric.world_size)
@@ -121,7 +126,7 @@ def train_steps(
     measure_progress: Callable[[Counters], float],
 ) -> Iterator[StepResult]:
     """Train on these rows of the images until `measure_progress(counters)` reaches 1."""
-    counters, optimizer = state.counters, state.optimizer
+    counters = state.counters
     assert settings.batch_size and settings.learning_rate, "resolved settings"
     batches = load_batches(images, rows, state, settings.batch_size, settings.seed)
     progress = measure_progress(counters)
@@ -130,8 +135,7 @@ def train_steps(
         seed = mix_seed(settings.seed, counters.step)
         seed_generators(mix_seed(seed, state.fabric.global_rank), batch)
         lr = learning_rate(settings.learning_rate, counters.step, settings.warmup_steps, progress)
-        for group in optimizer.param_groups:
-            group["lr"] = lr * group.get("lr_ratio", 1.0)
+        _set_learning_rate(state, lr)
         with state.fabric.autocast():  # Fabric wraps `forward` in it, but not a marked method
             loss = state.model.loss(batch, progress)
         state.fabric.backward(loss.total)
@@ -139,20 +143,18 @@ def train_steps(
         finite = math.isfinite(grad_norm)
         if finite:
             _optimizer_step(state, grad_norm, settings)
-        optimizer.zero_grad()
-        counters.step += 1
-        counters.skipped += not finite
-        counters.skipped_in_a_row = 0 if finite else counters.skipped_in_a_row + 1
+        state.optimizer.zero_grad()
+        counters.count_step(finite)
         progress_before, progress = progress, measure_progress(counters)
         yield StepResult(
-            counters.step,
-            progress,
-            progress_before,
-            total,
-            loss.parts,
-            loss.unit,
-            lr,
-            grad_norm,
+            step=counters.step,
+            progress=progress,
+            progress_before=progress_before,
+            loss=total,
+            parts=loss.parts,
+            unit=loss.unit,
+            learning_rate=lr,
+            grad_norm=grad_norm,
             skipped=not finite,
         )
 
@@ -170,8 +172,13 @@ def seed_generators(seed: int, batch: Batch) -> None:
         torch.mps.manual_seed(seed)
 
 
+def _set_learning_rate(state: TrainState, lr: float) -> None:
+    for group in state.optimizer.param_groups:
+        group["lr"] = lr * group.get("lr_ratio", 1.0)
+
+
 def _loss_and_grad_norm(state: TrainState, loss: Tensor) -> tuple[Tensor, float]:
-    """The loss of the whole batch and the gradient norm, which is not finite if either is not."""
+    """Return the loss of the whole batch, and the gradient norm; NaN or infinite if the loss is."""
     if state.fabric.world_size > 1:
         loss = state.fabric.all_reduce(loss)  # type: ignore[assignment]
     norm = torch.nn.utils.get_total_norm([p.grad for p in state.parameters if p.grad is not None])
@@ -186,11 +193,8 @@ def _optimizer_step(state: TrainState, grad_norm: float, settings: TrainingSetti
     state.optimizer.step()
     decay = ema_decay_at(settings.ema_decay, counters.step)
     foreach._foreach_lerp_(state.ema_params, [p.detach() for p in parameters], 1 - decay)
-    if mean == 0:
-        counters.mean_grad_norm = grad_norm
-    else:
-        bounded = min(grad_norm, MAX_NORM_RATIO * mean)  # an outlier hardly moves the mean
-        counters.mean_grad_norm = 0.99 * mean + 0.01 * bounded
+    bounded = min(grad_norm, MAX_NORM_RATIO * mean)  # an outlier hardly moves the mean
+    counters.mean_grad_norm = 0.99 * mean + 0.01 * bounded if mean else grad_norm
 
 
 def _clip(parameters: list[nn.Parameter], grad_norm: float, max_norm: float) -> None:

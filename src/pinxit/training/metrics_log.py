@@ -49,7 +49,7 @@ class MetricsLog:
 
 
 def _read_rows(file: Path, last_step: float) -> list[dict[str, str]]:
-    """The rows up to a step; an incomplete last line, of a killed session, is dropped."""
+    """Read the rows up to a step; drops an incomplete last line, of a killed session."""
     if not file.is_file():
         return []
     complete = file.read_text().rpartition("\n")[0]

@@ -90,7 +90,7 @@ def orthogonalize(matrices: Matrices, bf16: bool = False) -> Matrices:
 
 
 def find_hidden_matrices(model: nn.Module) -> list[Tensor]:
-    """The weights of the linear layers in transformer blocks and of residual convolutions."""
+    """Return the weights of linear layers in transformer blocks and of residual convolutions."""
     weights = {
         id(layer.weight): layer.weight
         for block in model.modules()

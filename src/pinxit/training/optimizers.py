@@ -11,7 +11,7 @@ from pinxit.training.settings import TrainingSettings
 
 
 def build_optimizer(model: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
-    """AdamW (Loshchilov 2017), with Muon for the hidden matrices unless `optimizer` is `adamw`.
+    """Build AdamW (Loshchilov 2017), and Muon for hidden matrices unless `optimizer` is `adamw`.
 
     Vectors and scalars (biases, norms, sigma) have no weight decay. The loop multiplies the
     learning rate by a group's `lr_ratio`. Raises UsageError for `muon` without hidden matrices.

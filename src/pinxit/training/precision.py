@@ -13,7 +13,7 @@ from pinxit.data.batch import Batch
 from pinxit.models.protocols import Model
 
 PROBE_SIDE = 256  # rows of the measured matrices: emulated bf16 reaches 1 GFLOP/s only
-RATE_SIDE = {"cuda": 8192}  # rows of the matrices for `matmul_rate`
+RATE_SIDE = {"cuda": 8192}  # rows of the matrices for `measure_matmul_rate`
 NO_BF16_RATIO = 4.0  # products slower than fp32 by this factor: the CPU emulates bf16
 
 
@@ -24,7 +24,10 @@ def time_matmul(
     repeats: int = 5,
     max_seconds: float = 1.0,
 ) -> float:
-    """Seconds of the fastest of some square matrix products; none starts after `max_seconds`."""
+    """Return the seconds of the fastest of `repeats` square matrix products.
+
+    None starts after `max_seconds`.
+    """
     a, b = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
     times: list[float] = []
     while len(times) < repeats and sum(times) < max_seconds:
@@ -36,14 +39,14 @@ def time_matmul(
     return min(times)
 
 
-def matmul_rate(dtype: torch.dtype = torch.float32, device: str = "cpu") -> float:
-    """FLOP/s of one large matrix product."""
+def measure_matmul_rate(dtype: torch.dtype = torch.float32, device: str = "cpu") -> float:
+    """Return the FLOP/s of one large matrix product."""
     side = RATE_SIDE.get(device, 1024)
     return 2 * side**3 / time_matmul(side, dtype, device)
 
 
 def time_step(model: Model, batch: Batch, bf16: bool, repeats: int = 3) -> float:
-    """Seconds of the fastest of a few forward and backward passes on a CPU.
+    """Return the seconds of the fastest of a few forward and backward passes on a CPU.
 
     They run on a copy of the model and leave the random state as it is.
     """
@@ -63,7 +66,7 @@ def time_step(model: Model, batch: Batch, bf16: bool, repeats: int = 3) -> float
 def measure_precision(
     device: str = "cpu", time_step: Callable[[bool], float] | None = None
 ) -> Literal["bf16", "fp32"]:
-    """`bf16` or `fp32`: on a CUDA device bf16 if it supports it, on a CPU whichever is faster.
+    """Return `bf16` or `fp32`: on CUDA bf16 if it is supported, on a CPU the faster one.
 
     `time_step(bf16)` returns the seconds of the model's step. Matrix products alone do not decide:
     even if they are faster in bf16, a small model may be slower because of the casts between them.

@@ -42,18 +42,18 @@ class TrainingPlan:
         return sum(p.numel() for p in self.model.parameters())
 
     def with_world_size(self, world_size: int) -> TrainingPlan:
-        """The same plan with a batch size that `world_size` processes share equally."""
+        """Return the plan with a batch size that `world_size` processes share equally."""
         assert self.settings.batch_size, "resolved settings"
         batch_size = max(1, self.settings.batch_size // world_size) * world_size
         settings = dataclasses.replace(self.settings, batch_size=batch_size)
         return dataclasses.replace(self, settings=settings)
 
     def options(self) -> dict[str, Any]:
-        """All options of the model and of training by name, for people to read."""
+        """Return all options of the model and of training by name, for display."""
         return {**dataclasses.asdict(self.config), **dataclasses.asdict(self.settings)}
 
     def summary(self) -> str:
-        """Data, model size and the main options, in one line."""
+        """Describe data, model size and the main options in one line."""
         info, options = self.model.info, self.options()
         color = "grey" if info.channels == 1 else "color"
         shown = [f"{k.replace('_', ' ')} {options[k]}" for k in SUMMARY_OPTIONS if k in options]
@@ -99,7 +99,7 @@ def prepare_training(
 def _resolve_settings(
     settings: TrainingSettings, model: Model, images: Images, rows: np.ndarray
 ) -> TrainingSettings:
-    """The settings with batch size, learning rate and precision chosen.
+    """Return the settings with batch size, learning rate and precision chosen.
 
     They are recorded in config.json, so that a resumed session does not choose again.
     """
@@ -124,7 +124,7 @@ def _resolve_settings(
 
 
 def _load_tokenizer(config: Any) -> Any:
-    """The model of the run that `config.image_tokenizer` names; None if it names none.
+    """Load the model of the run that `config.image_tokenizer` names; None if it names none.
 
     Raises UsageError if there is no such run, PinxitError if its model is not an image tokenizer.
     """
@@ -133,7 +133,7 @@ def _load_tokenizer(config: Any) -> Any:
 
 
 def list_files(images: Any) -> list[str]:
-    """The file names if the data are a list of several files, else an empty list.
+    """Return the file names if the data are a list of several files, else an empty list.
 
     `Images.source` names them in words only, so that a run records them.
     """

@@ -42,7 +42,7 @@ def save_previews(model: object, run: Run, step: int, examples: Images) -> None:
 
 
 def _preview_text_to_image(model: CanDraw, examples: Images, folder: Path, name: str) -> None:
-    """Two rows: images drawn from captions, and the true images; the captions in a text file."""
+    """Save two rows, generated from captions and true; and the captions as a text file."""
     rows, captions = captions_round_robin(examples, model.text_tokenizer.languages)
     if captions:
         _write_lines(folder / "captions.txt", captions)
@@ -51,7 +51,7 @@ def _preview_text_to_image(model: CanDraw, examples: Images, folder: Path, name:
 
 
 def _preview_editing(model: CanEdit, examples: Images, folder: Path, name: str) -> None:
-    """Three rows: images before, edited, and the true results; the instructions in a text file."""
+    """Save three rows, before, edited and true; and the instructions as a text file."""
     rows, instructions = captions_round_robin(examples, model.text_tokenizer.languages)
     after = examples.take(rows)
     if instructions and after.before is not None:
@@ -62,7 +62,7 @@ def _preview_editing(model: CanEdit, examples: Images, folder: Path, name: str) 
 
 
 def _preview_captions(model: CanCaption, examples: Images, folder: Path, name: str) -> None:
-    """A text file: name, language and generated caption of each image."""
+    """Save a text file with the name, language and generated caption of each image."""
     names = examples.names if len(examples.names) else range(len(examples))
     lines = [
         f"{image}\t{language}\t{captions[0].text}"
@@ -75,14 +75,14 @@ def _preview_captions(model: CanCaption, examples: Images, folder: Path, name: s
 
 
 def _preview_completion(model: CanComplete, examples: Images) -> Images:
-    """Three rows: masked images, completed, and the originals."""
+    """Return a grid of three rows: masked images, completed, and the originals."""
     mask = random_patch_mask(examples, MASK_RATIO, model.patch_size)
     completed = model.complete(examples, mask, seed=0)
     return _stack_rows([show_masked(examples, mask), completed, examples])
 
 
 def _stack_rows(rows: list[Images]) -> Images:
-    """A grid with each of these as a row."""
+    """Return a grid with each of these as a row."""
     return Images.concatenate(rows).grid(columns=len(rows[0]))
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def resolve_resume_settings(run: Run, changes: dict[str, Any]) -> TrainingSettings:
-    """The run's settings with changes; a new budget replaces the old one.
+    """Return the run's settings with changes; a new budget replaces the old one.
 
     Raises UsageError for invalid settings, and for a finished run without a larger budget.
     """
@@ -83,7 +83,7 @@ def _check_shape(run: Run, images: Images) -> None:
 
 
 def rebuild_model(run: Run, seed: int) -> Model:
-    """The run's model with the initial weights that `build_model` gave it for this seed."""
+    """Build the run's model again, with the initial weights that it had for this seed."""
     import torch  # imported once images and settings are known to be valid
 
     from pinxit.nn.rng import mix_seed

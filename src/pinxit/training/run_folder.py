@@ -26,7 +26,7 @@ PACKAGES = ("pinxit", "torch", "numpy", "lightning-fabric")  # whose versions co
 
 
 def check_output_dir(out: str | Path | None, overwrite: bool = False) -> None:
-    """Raises UsageError if a new run must not be written to `out`.
+    """Raise UsageError if a new run must not be written to `out`.
 
     A missing or empty folder is free; a run folder is free with `overwrite`. PinxitError if the
     folder cannot be inspected.
@@ -47,7 +47,7 @@ def check_output_dir(out: str | Path | None, overwrite: bool = False) -> None:
 
 
 def is_run_folder(path: Path) -> bool:
-    """Whether the folder has the config.json of a run, of any format."""
+    """Return whether the folder has the config.json of a run, of any format."""
     try:
         record = json.loads((path / "config.json").read_text())
     except (OSError, ValueError):
@@ -71,7 +71,7 @@ def create_run(
         return Run(Path(fabric.broadcast("")))
     check_output_dir(out, overwrite)
     path = Path(out) if out else default_run_path(plan.images.source, plan.family)
-    config = _config(plan, command)
+    config = _build_config(plan, command)
     try:
         if is_run_folder(path):
             _replace_run(path.resolve(), config, plan.fitted)
@@ -105,8 +105,8 @@ def versions(packages: Sequence[str] = PACKAGES) -> dict[str, str]:
     return {**{name: version(name) for name in packages}, **python}
 
 
-def _config(plan: TrainingPlan, command: str | None) -> dict[str, Any]:
-    """The content of config.json when training begins."""
+def _build_config(plan: TrainingPlan, command: str | None) -> dict[str, Any]:
+    """Return the content of config.json when training begins."""
     return {
         "format": FORMAT,
         "family": plan.family,

@@ -25,7 +25,7 @@ class Clock:
 
 
 def learning_rate(max_lr: float, step: int, warmup_steps: int, progress: float) -> float:
-    """Linear warmup times a cosine decay to 0 over the budget (SGDR, Loshchilov 2016, eq. 5).
+    """Return linear warmup times cosine decay to 0 over the budget (SGDR, Loshchilov 2016, eq. 5).
 
     Warmup lasts `warmup_steps` or a tenth of the budget, whichever ends first.
     """
@@ -34,7 +34,7 @@ def learning_rate(max_lr: float, step: int, warmup_steps: int, progress: float) 
 
 
 def ema_decay_at(max_decay: float, step: int) -> float:
-    """The decay of the moving average: low at first, so that it forgets the initial weights."""
+    """Return the decay of the moving average: low at first, to forget the initial weights."""
     return min(max_decay, (1 + step) / (10 + step))
 
 

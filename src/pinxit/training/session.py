@@ -101,7 +101,7 @@ class Session:
                 self.tensorboard.close()
 
     def measure_progress(self, counters: Counters) -> float:
-        """The fraction of the budget that is spent; also stops all processes if one should.
+        """Return the fraction of the budget that is spent; also stops all processes if one should.
 
         Of several processes the main one decides.
         """
@@ -171,7 +171,7 @@ class Session:
             )
 
     def _within_eval_budget(self, step: StepResult) -> bool:
-        """Whether there is time to evaluate.
+        """Return whether there is time to evaluate.
 
         With a budget of minutes, evaluations are left out once they have taken a tenth of the time;
         the last one is never left out.
@@ -202,7 +202,7 @@ class Session:
         self.eval_seconds += time.perf_counter() - start
 
     def _is_best(self, counters: Counters) -> bool:
-        """Whether the validation loss has improved; always true without validation images.
+        """Return whether the validation loss has improved; always true without validation images.
 
         The first weights are saved even if their loss is not finite, so that there are some.
         """
@@ -221,7 +221,7 @@ class Session:
         """Append a row to metrics.csv and a point to TensorBoard's curves."""
         if self.metrics_log is None:
             return
-        row = self._metrics_row(step)
+        row = self._format_row(step)
         self.metrics_log.append(row)
         if self.settings.tensorboard:
             if self.tensorboard is None:
@@ -229,8 +229,8 @@ class Session:
                 self.tensorboard = TensorBoardLog(folder, self.start_step)
             self.tensorboard.append(row, step.step)
 
-    def _metrics_row(self, step: StepResult) -> dict[str, float]:
-        """Everything known about a step; values that are not finite are left out."""
+    def _format_row(self, step: StepResult) -> dict[str, float]:
+        """Return everything known about a step; values that are not finite are left out."""
         counters = self.state.counters
         row = {
             "step": step.step,

@@ -90,19 +90,19 @@ class TrainingSettings:
         return 60 * (self.minutes or DEFAULT_MINUTES)
 
     def total_steps(self, num_images: int, batch_size: int) -> int | None:
-        """The budget in steps; None for a budget of minutes."""
+        """Return the budget in steps; None for a budget of minutes."""
         if self.steps:
             return self.steps
         return math.ceil(self.epochs * num_images / batch_size) if self.epochs else None
 
 
 def default_batch_size(info: DatasetInfo, max_batch_size: int | None = None) -> int:
-    """A power of two near 1/256 of the images, from 64 to 256; smaller for large images."""
+    """Return a power of two near 1/256 of the images, 64 to 256; smaller for large images."""
     largest = 256 if info.dims <= 4096 else 128 if info.dims <= 3 * 64 * 64 else 32
     per_count = 2 ** round(math.log2(max(1, info.num_images / 256)))
     return min(info.num_images, largest, max(64, per_count), max_batch_size or largest)
 
 
 def default_learning_rate(num_parameters: int) -> float:
-    """2e-3 for up to 2 million parameters, then falling with the square root of their number."""
+    """Return 2e-3 for up to 2 million parameters, then falling with the root of their number."""
     return round(2e-3 * min(1.0, math.sqrt(2e6 / num_parameters)), 6)

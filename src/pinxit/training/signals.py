@@ -10,7 +10,7 @@ from typing import Any
 
 @contextmanager
 def stop_on_signal(stop: Callable[[], None]) -> Iterator[None]:
-    """SIGINT or SIGTERM calls `stop`; a second SIGINT raises KeyboardInterrupt as usual."""
+    """Call `stop` on SIGINT or SIGTERM; a second SIGINT raises KeyboardInterrupt as usual."""
 
     def handle(number: int, frame: Any) -> None:
         stop()

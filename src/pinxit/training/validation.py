@@ -30,7 +30,7 @@ def ema_weights(state: TrainState) -> Iterator[None]:
 def validate(
     state: TrainState, images: Images, rows: np.ndarray, batch_size: int, seed: int
 ) -> dict[str, float]:
-    """The mean `loss` and its parts on these rows, with averaged weights, in fp32.
+    """Return the mean `loss` and its parts on these rows, with averaged weights, in fp32.
 
     The noise is the same at each call.
     """

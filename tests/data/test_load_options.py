@@ -1,0 +1,63 @@
+"""`LoadOptions`: validated once, and made from keywords, a dict or an instance."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pinxit.data.load import load_images
+from pinxit.data.load_options import LoadOptions, make_load_options
+from pinxit.errors import UsageError
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"size": "big"}, "a size is '64', or '96x64' for width x height, not 'big'"),
+        ({"size": 2}, "the sides of a size must be 4 to 4,096 pixels"),
+        ({"fit": "stretch"}, "fit is 'crop' or 'pad', not 'stretch'"),
+        ({"color": "cmyk"}, "color is 'auto', 'grey' or 'rgb', not 'cmyk'"),
+        ({"limit": 0}, "limit is a number of images, 1 or more, not 0"),
+        ({"data_seed": -1}, "data_seed must be 0 or more, not -1"),
+    ],
+)
+def test_invalid_values_are_rejected(options, message):
+    for make in (LoadOptions, make_load_options):
+        with pytest.raises(UsageError, match=message):
+            make(**options)
+
+
+def test_an_unknown_option_suggests_the_nearest_one():
+    for call in (
+        lambda: load_images("digits", limits=10),
+        lambda: load_images("digits", {"limits": 10}),
+        lambda: make_load_options(LoadOptions(), limits=10),
+    ):
+        with pytest.raises(UsageError, match=r"no 'limits'\. Did you mean 'limit'"):
+            call()
+
+
+def test_keywords_override_an_instance_and_a_dict():
+    expected = LoadOptions(size=32, fit="pad", limit=9)
+    assert make_load_options(LoadOptions(size=32, limit=5), fit="pad", limit=9) == expected
+    assert make_load_options({"size": 32, "limit": 5}, fit="pad", limit=9) == expected
+    assert make_load_options() == LoadOptions()
+
+
+def test_options_survive_json():
+    options = make_load_options(size=(48, 64), captions=Path("templates.txt"), data_seed=3)
+    assert options.captions == "templates.txt"
+    assert make_load_options(json.loads(json.dumps(options.to_json()))) == options
+
+
+def test_the_seed_is_zero_unless_it_is_given():
+    assert LoadOptions().seed == 0
+    assert LoadOptions(data_seed=7).seed == 7
+
+
+def test_height_and_width_are_parsed_from_the_size():
+    assert LoadOptions().height_width is None
+    assert LoadOptions(size=32).height_width == (32, 32)
+    assert LoadOptions(size="96x64").height_width == (64, 96)
