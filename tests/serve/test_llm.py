@@ -1,4 +1,4 @@
-"""The language model that calls the runs as tools, played by a small HTTP server."""
+"""A language model that calls the runs as tools, simulated by a scripted HTTP server."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ Headers = dict[bytes, bytes]
 
 @dataclass(frozen=True)
 class AccessRules:
-    """Who may send requests, under which host names, and how large."""
+    """The API key, the host names and the body size that requests must satisfy."""
 
     api_key: str | None = None
     hosts: tuple[str, ...] = ("127.0.0.1", "localhost", "[::1]", "testserver")

@@ -1,4 +1,4 @@
-"""Request schemas, and how bodies are parsed: an error names the first field that is invalid."""
+"""Request schemas and the parsing of bodies. An error names the first invalid field."""
 
 from __future__ import annotations
 
@@ -197,7 +197,7 @@ def validate(data: dict[str, Any], schema: type[S], prefix: str = "") -> S:
         raise _to_api_error(error, prefix) from None
 
 
-CODES = {
+ERROR_CODES = {
     "missing": "missing_required_parameter",
     "string_too_long": "string_above_max_length",
     "greater_than_equal": "integer_out_of_range",
@@ -214,7 +214,7 @@ def _to_api_error(error: ValidationError, prefix: str) -> ApiError:
     message = f"Invalid value for {where}: {first['msg']}."
     if first["type"] == "missing":
         message = f"Missing required parameter: {where}."
-    code = CODES.get(first["type"], "invalid_value")
+    code = ERROR_CODES.get(first["type"], "invalid_value")
     return ApiError(message, param=param or None, code=code)
 
 

@@ -59,7 +59,7 @@ def run_server(paths: Sequence[Path], options: ServerOptions) -> None:
     config = uvicorn.Config(
         app, log_level="warning", access_log=False, timeout_graceful_shutdown=SHUTDOWN_SECONDS
     )
-    listener.listen(2048)  # before the address is printed: who reads it may connect at once
+    listener.listen(2048)  # before the address is printed: clients may connect at once
     _print_banner(models, options, listener.getsockname()[1])
     uvicorn.Server(config).run(sockets=[listener])
 

@@ -1,6 +1,6 @@
 """Add routes with their request bodies and errors in the OpenAPI document.
 
-FastAPI would parse bodies itself, and answer in its own error format: the routes parse them.
+The routes parse bodies themselves, since FastAPI would return errors in its own format.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pinxit.serve.schemas import Schema
 
 Handler = Callable[..., Awaitable[Response]]
 
-ERRORS = {
+STATUS_TEXTS = {
     400: "Invalid request.",
     401: "The API key is missing or invalid.",
     403: "The host name is not allowed.",
@@ -123,4 +123,6 @@ def _error_responses() -> dict[int | str, dict[str, Any]]:
     }
     schema = {"type": "object", "properties": {"error": error}, "required": ["error"]}
     content = {"application/json": {"schema": schema}}
-    return {status: {"description": text, "content": content} for status, text in ERRORS.items()}
+    return {
+        status: {"description": text, "content": content} for status, text in STATUS_TEXTS.items()
+    }

@@ -1,4 +1,4 @@
-"""A request for images as the models take it, and its result."""
+"""A prepared request for images, and its result."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class GenerationRequest:
 
 @dataclass(frozen=True, eq=False)
 class GenerationResult:
-    """Generated images, and how they were made."""
+    """Generated images, and how they were generated."""
 
     images: list[np.ndarray]
     model: LoadedRun

@@ -1,4 +1,4 @@
-"""Which of the served runs answers a request, by what their models can do.
+"""Choose the run that answers a request by the abilities of its model.
 
 A request is prepared once (`Router.prepare`: run, ability, prompt, reranker) and then generated.
 """

@@ -22,10 +22,10 @@ def fetch_image(url: str, allowed_hosts: tuple[str, ...], param: str) -> bytes:
         if location is None:
             return content
         url = location
-    raise _refuse("too many redirects", url, param)
+    raise _fetch_error("too many redirects", url, param)
 
 
-def _refuse(reason: str, url: str, param: str) -> ApiError:
+def _fetch_error(reason: str, url: str, param: str) -> ApiError:
     return ApiError(
         f"Cannot fetch the image at '{truncate(url)}': {reason}.",
         param=param,
@@ -39,11 +39,13 @@ def _request(url: str, allowed_hosts: tuple[str, ...], param: str) -> tuple[byte
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port
     except ValueError:
-        raise _refuse("invalid URL", url, param) from None
+        raise _fetch_error("invalid URL", url, param) from None
     if parts.scheme not in ("http", "https") or parts.username is not None:
-        raise _refuse("only plain http and https URLs are allowed", url, param)
+        raise _fetch_error("only plain http and https URLs are allowed", url, param)
     if host not in allowed_hosts and "*" not in allowed_hosts:
-        raise _refuse("remote images of this host are not allowed (see --allow-remote)", url, param)
+        raise _fetch_error(
+            "remote images of this host are not allowed (see --allow-remote)", url, param
+        )
     address = _resolve(host, url, param)
     try:
         return _get(parts.scheme, host, address, port, url, param)
@@ -60,12 +62,12 @@ def _resolve(host: str, url: str, param: str) -> str:
     try:
         addresses = {info[4][0] for info in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}
     except (OSError, UnicodeError):
-        raise _refuse("unknown host", url, param) from None
+        raise _fetch_error("unknown host", url, param) from None
     for text in addresses:
         address = ipaddress.ip_address(str(text).split("%")[0])
         mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
         if not (mapped or address).is_global:
-            raise _refuse("the host is not public", url, param)
+            raise _fetch_error("the host is not public", url, param)
     return str(min(addresses))
 
 
@@ -102,5 +104,5 @@ def _read_response(
     content = response.read(MAX_IMAGE_BYTES + 1)
     if len(content) > MAX_IMAGE_BYTES:
         message = f"larger than {MAX_IMAGE_BYTES // 2**20} MiB"
-        raise _refuse(message, url, param)
+        raise _fetch_error(message, url, param)
     return content, None

@@ -26,7 +26,7 @@ MEDIA_TYPES = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
 
 @dataclass(frozen=True, eq=False)
 class OutputSpec:
-    """How the images of a request are written.
+    """The format of a request's images.
 
     With `source` and `mask`, the source's pixels outside the mask are returned unchanged.
     """

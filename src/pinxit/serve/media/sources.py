@@ -1,4 +1,4 @@
-"""The images that a request refers to: data URLs, uploaded files, URLs of allowed hosts."""
+"""Load the images that a request refers to: data URLs, uploaded files, URLs of allowed hosts."""
 
 from __future__ import annotations
 

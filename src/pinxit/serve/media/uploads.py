@@ -1,4 +1,4 @@
-"""Uploaded images: checked before they are decoded, and fitted to a model's size."""
+"""Check and decode uploaded images, and fit them to a model's size."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ FORMATS = ("PNG", "JPEG", "WEBP", "GIF")
 
 @dataclass(frozen=True, eq=False)
 class UploadedImage:
-    """A valid image file and what was read from it while it was checked."""
+    """A valid image file, its upright size and its transparency."""
 
     content: bytes
-    width: int  # upright, as the EXIF orientation says
+    width: int  # after the EXIF orientation
     height: int
     # True for alpha below 128; None: the file has no alpha
     transparent: Bool[np.ndarray, "height width"] | None = None
