@@ -13,7 +13,7 @@ import pytest
 from pinxit.cli import COMMANDS
 from pinxit.cli.parse import parse_args
 from pinxit.cli.train import check_family, family_command
-from pinxit.data.sources.named import SETS
+from pinxit.data.sources.named import NAMED_SETS
 from pinxit.errors import UsageError
 from pinxit.evaluation.metrics import METRICS
 
@@ -70,7 +70,7 @@ def test_a_recipe_uses_the_runs_that_it_trains_and_known_data(path):
             assert out or "--dry-run" in words
             trained |= {out.group(1)} if out else set()
             source = words[3].split(":")[0]  # shapes:40000
-            assert source in SETS or source in ("digits", "shapes", "shapes-edits", "photos/")
+            assert source in NAMED_SETS or source in ("digits", "shapes", "shapes-edits", "photos/")
             continue
         used = {word for word in words[2:] if word.startswith("runs/") and "." not in word}
         assert used <= trained, f"{line}: trained so far are {trained}"

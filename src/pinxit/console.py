@@ -41,7 +41,7 @@ def echo(text: str) -> None:
 
 
 def out_json(record: Any) -> None:
-    """Print a record as JSON to stdout. All is ASCII if the encoding lacks a character."""
+    """Print a record as JSON to stdout; escaped to ASCII if its encoding lacks a character."""
     text = json.dumps(record, indent=2, ensure_ascii=False)
     try:
         text.encode(sys.stdout.encoding or "utf-8")
@@ -80,9 +80,9 @@ def format_duration(seconds: float) -> str:
 
 
 def track(items: Iterable[tuple[int, T]], total: int, label: str, show: bool) -> Iterator[T]:
-    """Yield the items, and show how far they are.
+    """Yield the items with a progress display, unless `show` is False.
 
-    Each item comes with its size; the sizes add up to `total`.
+    `items` are pairs (size, item); the sizes add up to `total`.
     """
     if not show:
         yield from (item for _, item in items)
@@ -123,7 +123,7 @@ def _track_with_bar(items: Iterable[tuple[int, T]], total: int, label: str) -> I
 
 
 class StageProgress:
-    """Shows the current stage: a bar on a terminal, lines elsewhere, nothing unless `show`."""
+    """Shows the current stage, unless `show` is False: a bar on a terminal, lines otherwise."""
 
     def __init__(self, show: bool = True) -> None:
         self.show = show

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 
 from pinxit.errors import UsageError
 
-SIZE = (64, 64)  # pixels: height and width of an image, unless another size is given
+DEFAULT_SIZE = (64, 64)  # pixels: height and width of an image, unless another size is given
 
 SUPERSAMPLING = 4  # images are drawn this many times larger and averaged, which smooths the edges
 

@@ -16,10 +16,10 @@ from pinxit.data.records import Record, Source, SourceType, hash_files
 from pinxit.data.splits import parse_split
 from pinxit.errors import PinxitError
 
-# names of arrays, the first that a file has
-IMAGES = ("images", "image", "x", "pixels", "arr_0")
-LABELS = ("labels", "label", "y")
-SPLITS = ("split", "splits")
+# names of arrays, in order of preference
+IMAGE_KEYS = ("images", "image", "x", "pixels", "arr_0")
+LABEL_KEYS = ("labels", "label", "y")
+SPLIT_KEYS = ("split", "splits")
 
 
 def open_array_file(data: str, seed: int) -> Source | None:
@@ -59,14 +59,14 @@ def _load(path: Path) -> Any:
 
 def _list_part(path: Path, arrays: Mapping[str, Any], part: str) -> Iterator[Record]:
     """The records of some arrays of a file; `part` is their split, if they have a common one."""
-    images = _first(arrays, IMAGES)
+    images = _first(arrays, IMAGE_KEYS)
     if images is None:
         raise PinxitError(
             f"{path} has no array `images`; it has: {', '.join(arrays) or 'no arrays'}."
         )
     pixels = to_uint8(images, path)
-    labels = _column(path, arrays, LABELS, len(pixels))
-    splits = _column(path, arrays, SPLITS, len(pixels))
+    labels = _column(path, arrays, LABEL_KEYS, len(pixels))
+    splits = _column(path, arrays, SPLIT_KEYS, len(pixels))
     captions = {
         language: _column(path, arrays, (column,), len(pixels))
         for language, column in caption_columns(arrays).items()

@@ -23,13 +23,13 @@ from pinxit.data.records import Record, Source, SourceType, hash_files
 from pinxit.data.splits import parse_split
 from pinxit.errors import UsageError
 
-METADATA = ("metadata.jsonl", "metadata.csv")
+METADATA_FILES = ("metadata.jsonl", "metadata.csv")
 # image formats that are not supported: these files are reported as skipped
-UNSUPPORTED = (
+UNSUPPORTED_SUFFIXES = (
     *(".heic", ".heif", ".avif", ".svg", ".psd", ".jxl"),
     *(".dng", ".nef", ".cr2", ".arw"),
 )
-# beginnings of the names of text files that are no captions
+# text files whose names begin like this are not captions
 NOT_CAPTIONS = ("readme", "license", "licence", "labels", "classes", "notes", "requirements")
 
 
@@ -47,11 +47,11 @@ class Listing:
         suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122 (faster, for millions of files)
         if suffix in SUFFIXES:
             self.images.append(path)
-        elif name.lower() in METADATA:
+        elif name.lower() in METADATA_FILES:
             self.metadata.append(path)
         elif suffix == ".txt" and not name.lower().startswith(NOT_CAPTIONS):
             self.texts.append(path)
-        elif suffix in UNSUPPORTED:
+        elif suffix in UNSUPPORTED_SUFFIXES:
             reason = f"{suffix[1:].upper()} is not supported; convert it to PNG or JPEG"
             self.skipped.append(SkippedFile(path, reason))
 

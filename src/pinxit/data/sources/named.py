@@ -38,7 +38,7 @@ FASHION_MNIST_LABELS = (
     "Bag",
     "Ankle boot",
 )
-SETS = {
+NAMED_SETS = {
     "mnist": NamedSet(("mnist",), "ylecun/mnist"),
     "fashion-mnist": NamedSet(
         ("fashion-mnist",), "zalando-datasets/fashion_mnist", FASHION_MNIST_LABELS
@@ -61,7 +61,7 @@ def list_names() -> tuple[str, ...]:
     """Return the names of the well-known sets and of the files in `$PINXIT_DATA`."""
     folder = data_folder()
     file_names = _file_names(folder) if folder and folder.is_dir() else ()
-    return (*SETS, *(name for name in file_names if name not in SETS))
+    return (*NAMED_SETS, *(name for name in file_names if name not in NAMED_SETS))
 
 
 def _file_names(folder: Path) -> Iterable[str]:
@@ -75,7 +75,7 @@ def open_named_set(data: str, seed: int) -> Source | None:
         return None
     if Path(data).is_dir():
         echo(f"{data}: using the dataset of this name; for the folder type ./{data}")
-    named = SETS.get(data, NamedSet(tuple(f"{data}{suffix}" for suffix in SUFFIXES)))
+    named = NAMED_SETS.get(data, NamedSet(tuple(f"{data}{suffix}" for suffix in SUFFIXES)))
     path = _find_local(named)
     if path is not None:
         return _open_local(data, path, named)
@@ -87,9 +87,9 @@ def open_named_set(data: str, seed: int) -> Source | None:
 
 def find_named_set(name: str) -> Path:
     """Return the file or folder of a well-known set. Raises PinxitError if it is missing."""
-    path = _find_local(SETS[name])
+    path = _find_local(NAMED_SETS[name])
     if path is None:
-        raise PinxitError(_describe_missing(name, SETS[name]))
+        raise PinxitError(_describe_missing(name, NAMED_SETS[name]))
     return path
 
 

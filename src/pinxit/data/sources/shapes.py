@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from pinxit.data.records import Record, Source, SourceType
-from pinxit.data.scenes.scene import SIZE, random_scene, render_scene
+from pinxit.data.scenes.scene import DEFAULT_SIZE, random_scene, render_scene
 from pinxit.errors import UsageError
 
 DEFAULT_COUNT = 4_000  # scenes, unless given as in `shapes:5000`
@@ -39,7 +39,7 @@ def parse_count(data: str, name: str) -> int | None:
 
 
 def _scenes(data: str, count: int, seed: int, size: tuple[int, int] | None) -> Source:
-    height, width = size or SIZE
+    height, width = size or DEFAULT_SIZE
     return Source(
         data,
         lambda: f"shapes 3 {count} {seed} {(height, width)}",

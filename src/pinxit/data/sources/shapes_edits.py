@@ -9,7 +9,7 @@ import numpy as np
 
 from pinxit.data.records import Record, Source, SourceType
 from pinxit.data.scenes.edits import random_edit
-from pinxit.data.scenes.scene import SIZE, render_scene
+from pinxit.data.scenes.scene import DEFAULT_SIZE, render_scene
 from pinxit.data.sources.shapes import DEFAULT_COUNT, parse_count
 
 
@@ -19,7 +19,7 @@ def open_shapes_edits(data: str, seed: int) -> Source | None:
 
 
 def _pairs(data: str, count: int, seed: int, size: tuple[int, int] | None) -> Source:
-    height, width = size or SIZE
+    height, width = size or DEFAULT_SIZE
     return Source(
         data,
         lambda: f"shapes-edits 2 {count} {seed} {(height, width)}",
