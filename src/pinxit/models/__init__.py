@@ -41,7 +41,7 @@ def configs_by_public_name() -> dict[str, type]:
     return {family.PUBLIC_NAME: family.Config for family in families}
 
 
-def family_of(config: Any) -> str:
+def family_of(config: object) -> str:
     """Return the name of the family that a `Config` belongs to."""
     return type(config).__module__.removeprefix(f"{__name__}.").split(".")[0]
 

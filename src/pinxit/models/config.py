@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any, TypeVar
 
+from pinxit.data.batch import DatasetInfo
 from pinxit.errors import check_keys
 
 C = TypeVar("C")
@@ -16,6 +18,13 @@ def config_from_dict(kind: type[C], record: dict[str, Any]) -> C:
     check_keys(record, known, kind.__qualname__)
     values = {k: tuple(v) if isinstance(v, list) else v for k, v in record.items()}
     return kind(**values)
+
+
+def num_patches_by_size(info: DatasetInfo) -> dict[int, int]:
+    """Return the number of patches for each patch size that divides the images, smallest first."""
+    common = math.gcd(info.height, info.width)
+    sizes = [size for size in range(1, common + 1) if common % size == 0]
+    return {size: (info.height // size) * (info.width // size) for size in sizes}
 
 
 def choose_num_heads(width: int) -> int:

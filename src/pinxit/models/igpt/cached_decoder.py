@@ -75,10 +75,7 @@ class CachedDecoder:
             for block in network.layers
             if isinstance(block, Block)
         ]
-        self.quick_gelu = any(
-            isinstance(block, Block) and block.activation is not F.gelu for block in network.layers
-        )
-        self.activation = F.silu if self.quick_gelu else F.gelu
+        self.activation = F.silu if network.quick_gelu else F.gelu  # see `_fold_block`
         self.head = _fold_norm(norm, network.head.weight, None)
         self.pos_embed, self.rotary = network.pos_embed, network.rotary()
         shape = (2, batch, network.num_heads, network.seq_len, network.head_dim)
@@ -121,6 +118,7 @@ class CachedDecoder:
 
 
 def _fold_block(block: Block, num_heads: int, centered: bool) -> LayerWeights:
+    """Fold norms, the attention scale and the factor of quick GELU into a block's matrices."""
     qkv = _fold_norm(block.norm1, block.attention.qkv.weight, block.attention.qkv.bias)
     width = qkv.matrix.shape[1]
     scale = torch.ones_like(qkv.bias)

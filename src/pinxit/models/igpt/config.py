@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from pinxit.data.batch import DatasetInfo
 from pinxit.errors import UsageError
-from pinxit.models.config import choose_num_heads
+from pinxit.models.config import choose_num_heads, num_patches_by_size
 
 MAX_TOKENS = 1_024  # per image: the cost of attention grows with the square
 MAX_DEFAULT_TOKENS = 256  # where the patch size is chosen
@@ -142,15 +141,13 @@ def _is_single_value(patch_size: int, info: DatasetInfo) -> bool:
 
 
 def _choose_patch_size(patch_size: int | None, info: DatasetInfo, binary: bool) -> int:
-    common = math.gcd(info.height, info.width)
-    divisors = [n for n in range(1, common + 1) if common % n == 0]
-    num_tokens = {n: (info.height // n) * (info.width // n) for n in divisors}
+    num_tokens = num_patches_by_size(info)
     size = f"{info.width} x {info.height}"
-    fitting = [n for n in divisors if num_tokens[n] <= MAX_TOKENS]
+    fitting = [n for n in num_tokens if num_tokens[n] <= MAX_TOKENS]
     if binary:
         fitting = [n for n in fitting if n**2 * info.channels <= MAX_BINARY_BITS]
     names = ", ".join(map(str, fitting)) or "none; choose another --size"
-    if patch_size is not None and patch_size not in divisors:
+    if patch_size is not None and patch_size not in num_tokens:
         raise UsageError(
             f"patch_size {patch_size} does not divide images of {size}; these do and fit: {names}."
         )
@@ -162,7 +159,7 @@ def _choose_patch_size(patch_size: int | None, info: DatasetInfo, binary: bool) 
     if not fitting:
         raise UsageError(
             f"images of {size} are more than {MAX_TOKENS:,} tokens for every patch_size that "
-            f"divides them ({', '.join(map(str, divisors))}); choose a smaller --size."
+            f"divides them ({', '.join(map(str, num_tokens))}); choose a smaller --size."
         )
     default = next((n for n in fitting if num_tokens[n] <= MAX_DEFAULT_TOKENS), fitting[-1])
     return patch_size or default

@@ -38,6 +38,7 @@ class TokenTransformer(nn.Module):
         width = config.width
         self.rows, self.columns, self.seq_len = rows, columns, rows * columns
         self.causal = config.objective == "autoregressive"
+        self.quick_gelu = config.activation == "quick_gelu"
         self.num_heads, self.head_dim = config.heads, width // config.heads
         learned = config.pos_embed == "learned"
         self.token_embed = nn.Embedding(vocab_size, width)

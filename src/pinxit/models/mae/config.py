@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from dataclasses import dataclass
 from typing import Literal
 
 from pinxit.data.batch import DatasetInfo
 from pinxit.errors import UsageError
-from pinxit.models.config import choose_num_heads
+from pinxit.models.config import choose_num_heads, num_patches_by_size
 
 MAX_DEFAULT_PATCHES = 100  # where the patch size is chosen
 
@@ -82,9 +81,8 @@ def _check_width(width_name: str, width: int | None, heads_name: str, heads: int
 
 
 def _choose_patch_size(patch_size: int | None, info: DatasetInfo) -> int:
-    common = math.gcd(info.height, info.width)
-    num_patches = {n: (info.height // n) * (info.width // n) for n in range(1, common + 1)}
-    divisors = [n for n in num_patches if common % n == 0 and num_patches[n] > 1]
+    num_patches = num_patches_by_size(info)
+    divisors = [n for n in num_patches if num_patches[n] > 1]
     if patch_size is not None and patch_size not in divisors:
         raise UsageError(
             f"patch_size {patch_size} does not divide images of {info.width} x {info.height} into "

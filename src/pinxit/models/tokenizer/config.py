@@ -9,6 +9,7 @@ from typing import Literal
 
 from pinxit.data.batch import DatasetInfo
 from pinxit.errors import UsageError
+from pinxit.models.config import num_patches_by_size
 
 MAX_DEFAULT_TOKENS = 256  # where the patch size is chosen
 
@@ -66,17 +67,15 @@ class Config:
 
         Raises UsageError for a patch size that does not divide the images.
         """
-        common = math.gcd(info.height, info.width)
-        divisors = [n for n in range(1, common + 1) if common % n == 0]
-        if self.patch_size is not None and self.patch_size not in divisors:
+        num_tokens = num_patches_by_size(info)
+        if self.patch_size is not None and self.patch_size not in num_tokens:
             raise UsageError(
                 f"patch_size {self.patch_size} does not divide images of {info.width} x "
-                f"{info.height}; these do: {', '.join(map(str, divisors))}."
+                f"{info.height}; these do: {', '.join(map(str, num_tokens))}."
             )
-        num_tokens = {n: (info.height // n) * (info.width // n) for n in divisors}
-        small = [n for n in divisors if num_tokens[n] <= MAX_DEFAULT_TOKENS]
+        small = [n for n in num_tokens if num_tokens[n] <= MAX_DEFAULT_TOKENS]
         return dataclasses.replace(
             self,
-            patch_size=self.patch_size or (small[0] if small else divisors[-1]),
+            patch_size=self.patch_size or (small[0] if small else max(num_tokens)),
             width=self.width or (64 if info.dims <= 3 * 64 * 64 else 128),
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -35,6 +35,7 @@ from pinxit.nn.rng import mix_seed, per_image_normal
 X = Float[Tensor, "batch channel height width"]
 Z = Float[Tensor, "batch latent"]
 Labels = Int64[Tensor, " batch"] | None
+L = TypeVar("L", Tensor, np.ndarray)
 
 
 class VAE(nn.Module):
@@ -121,8 +122,8 @@ class VAE(nn.Module):
             return rate.sum(1).mean()
         return rate.mean(0).clamp(min=self.config.free_bits).sum()
 
-    def _visible(self, labels: Any) -> Any:
-        """Labels, where the model is conditioned on them."""
+    def _visible(self, labels: L | None) -> L | None:
+        """Return the labels if the model is conditioned on them, else None."""
         return labels if self.label_conditional else None
 
     def log_weights(
