@@ -13,8 +13,10 @@ import pytest
 from pinxit.cli import main
 from pinxit.data.load import load_images
 from pinxit.errors import PinxitError, UsageError
+from pinxit.evaluation.metrics import get_metric
 from pinxit.reports import page as page_module
 from pinxit.reports import report
+from pinxit.reports.summary import KEY_METRICS, TITLES
 from pinxit.runs import Run
 from tests.builders import blobs, constant, evaluate, make_run, without_labels
 from tests.reports.html_page import HtmlPage
@@ -153,6 +155,13 @@ def test_page_shows_metrics_protocol_warnings_and_command(page):
         assert text in page.text, text
     assert "pinxit train vae blobs --steps 30" in page.text
     assert "trained on 48 images of blobs (8 × 8 pixels, grey, 4 labels) in 3 s" in page.text
+
+
+def test_key_metrics_are_metrics_of_the_evaluation():
+    names = [name for row in KEY_METRICS for name in row]
+    assert set(names) | set(TITLES) == set(names)
+    for name in names:
+        assert get_metric(name).title, name
 
 
 def test_headings_use_the_terms_of_the_field(page):

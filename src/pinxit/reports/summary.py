@@ -26,10 +26,7 @@ KEY_METRICS = (
 )
 # titles of metrics whose own title needs the heading of its group
 TITLES = {
-    "log_likelihood_bits_per_dim": "log-likelihood",
-    "elbo_bits_per_dim": "ELBO",
-    "masked_mse_75": "MSE, 75 % masked",
-    "probe_accuracy": "linear probe accuracy",
+    "sample_label_accuracy": "classifier accuracy on samples",
     "sharpness_samples": "sharpness of samples",
     "frechet_samples": "Fréchet distance of samples",
 }
