@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from pinxit.data.batch import DatasetInfo
 from pinxit.errors import UsageError
-from pinxit.models.config import choose_num_heads
+from pinxit.models.config import choose_num_heads, num_patches_by_size
 
 # ability -> (source, target)
 DIRECTIONS = {
@@ -154,12 +153,11 @@ def _resolve_patch_size(name: str, value: int | None, info: DatasetInfo, max_pat
 
     Raises UsageError for one that does not divide the images.
     """
-    common = math.gcd(info.height, info.width)
-    divisors = [n for n in range(1, common + 1) if common % n == 0]
-    if value is not None and value not in divisors:
+    num_patches = num_patches_by_size(info)
+    if value is not None and value not in num_patches:
         raise UsageError(
             f"{name} {value} does not divide images of {info.width} x {info.height}; these "
-            f"do: {', '.join(map(str, divisors))}."
+            f"do: {', '.join(map(str, num_patches))}."
         )
-    fits = (n for n in divisors if n > 1 and info.height * info.width // n**2 <= max_patches)
-    return value or next(fits, divisors[-1])
+    fits = (n for n in num_patches if n > 1 and num_patches[n] <= max_patches)
+    return value or next(fits, max(num_patches))
