@@ -16,7 +16,7 @@ PARTS = {
     "startup": "from a fresh process to the first result",
     "throughput": "training, as a fraction of the machine's matrix-product rate",
     "likelihood": "10,000 test images with 5,000 importance samples each",
-    "masked": "masked autoencoder: a training step against all patches and transformers",
+    "masking": "masked autoencoder: a training step against all patches and transformers",
     "generation": "iGPT: tokens per second against transformers and its matrix products",
     "drawing": "text to image: one image, and many at once",
     "serve": "the server on loopback: overhead of the API, batching, overload, memory, kills",
@@ -32,7 +32,7 @@ def benchmarks(
     """Measure pinxit and its peers on this machine.
 
     Args:
-        names: startup, throughput, likelihood, masked, generation, drawing, serve or peers
+        names: startup, throughput, likelihood, masking, generation, drawing, serve or peers
             (default: all)
         quick: run each benchmark in less than a minute; the numbers are not meaningful
         json_file: also write all tables to this file

@@ -109,7 +109,7 @@ METRICS = {
     "recall": Metric("recall", "", "higher", "samples"),
     "density": Metric("density", "", "near 1", "samples"),
     "coverage": Metric("coverage", "", "higher", "samples"),
-    "memorisation": Metric("memorisation (0.01 if none)", "fraction", "", "samples"),
+    "memorisation": Metric("memorisation (0.01 expected)", "fraction", "", "samples"),
 }
 
 CURVES = {

@@ -54,7 +54,7 @@ class AllPatches(MaskedAutoencoder):
         return Loss(mse, {"masked_mse": mse.detach()}, "MSE per pixel")
 
 
-def masked(quick: bool) -> Iterator[Table]:
+def masking(quick: bool) -> Iterator[Table]:
     """Tables: visible patches against all patches; pinxit against transformers' ViTMAE."""
     images = {side: noise_images(2_000, side, side, 3) for side in (32, 64)}
     rounds, seconds, batch_size = (1, 0.5, 4) if quick else (5, 4.0, 64)
