@@ -88,7 +88,8 @@ general:
   -h, --help              show this page"""
 
 
-def test_a_help_page_is_rendered_from_signature_docstring_and_comments():
+def test_a_help_page_is_rendered_from_signature_docstring_and_comments(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
     assert help_page("do", command) == PAGE
 
 

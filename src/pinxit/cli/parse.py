@@ -122,9 +122,8 @@ def _assign_positional(
     arguments = [option for option in options if not option.flags]
     spare = len(args) - sum(1 for option in arguments if option.is_required)
     for option in arguments:
-        count = (
-            1 if option.is_required else max(0, spare if option.count is None else min(1, spare))
-        )
+        limit = spare if option.count is None else min(1, spare)
+        count = 1 if option.is_required else max(0, limit)
         if len(args) < count:
             raise _missing(command, option)
         if count:

@@ -35,7 +35,7 @@ def serve(
     device: Device = "auto",
     studio: bool = True,
 ) -> None:
-    """Serve runs by the OpenAI API, and a page to try them in a browser.
+    """Serve runs through the OpenAI API, with a web page to try them.
 
     Examples:
         pinxit serve runs/digits-vae runs/shapes-draw
