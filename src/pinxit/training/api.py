@@ -24,6 +24,7 @@ from pinxit.training.schedule import Clock
 from pinxit.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
+    from pinxit.data.load import Data
     from pinxit.training.dry_run import CostEstimate
     from pinxit.training.session import Session
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 @overload
 def train(
     model: Any,
-    images: Any,
+    images: Data,
     *,
     out: str | Path | None = None,
     load: LoadOptions | Mapping[str, Any] | None = None,
@@ -46,7 +47,7 @@ def train(
 @overload
 def train(
     model: Any,
-    images: Any,
+    images: Data,
     *,
     out: str | Path | None = None,
     load: LoadOptions | Mapping[str, Any] | None = None,
@@ -60,7 +61,7 @@ def train(
 
 def train(
     model: Any,
-    images: Any,
+    images: Data,
     *,
     out: str | Path | None = None,
     load: LoadOptions | Mapping[str, Any] | None = None,
@@ -113,7 +114,7 @@ def train(
 
 
 def resume(
-    run: Run | str | Path, images: Any = None, *, quiet: bool = False, **settings: Any
+    run: Run | str | Path, images: Data | None = None, *, quiet: bool = False, **settings: Any
 ) -> Run:
     """Continue a run from its last checkpoint and return it.
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pinxit.data.load import load_images
+from pinxit.data.images import Images
+from pinxit.data.load import Data, load_images
 from pinxit.data.load_options import LoadOptions
 from pinxit.models import build_model, family_of, get_family
 from pinxit.models.abilities import require
@@ -17,8 +18,6 @@ from pinxit.training.settings import TrainingSettings, default_batch_size, defau
 
 if TYPE_CHECKING:
     import numpy as np
-
-    from pinxit.data.images import Images
 
 SUMMARY_OPTIONS = ("network", "latent_dim", "width", "depth", "likelihood")
 SUMMARY_OPTIONS += ("batch_size", "learning_rate")
@@ -65,7 +64,7 @@ class TrainingPlan:
 
 def prepare_training(
     model: Any,
-    images: Any,
+    images: Data,
     settings: TrainingSettings,
     load: LoadOptions | None = None,
     *,
@@ -132,10 +131,11 @@ def _load_tokenizer(config: Any) -> Any:
     return None if path is None else require(Run(Path(path)).load(), "tokenize")
 
 
-def list_files(images: Any) -> list[str]:
+def list_files(images: Data) -> list[str]:
     """Return the file names if the data are a list of several files, else an empty list.
 
     `Images.source` names them in words only, so that a run records them.
     """
-    several = isinstance(images, list | tuple) and len(images) > 1
-    return [str(file) for file in images] if several else []
+    if isinstance(images, str | Path | Images):
+        return []
+    return [str(file) for file in images] if len(images) > 1 else []

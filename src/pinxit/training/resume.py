@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pinxit.data.load import load_images
+from pinxit.data.load import Data, load_images
 from pinxit.errors import PinxitError, UsageError
 from pinxit.models.config import config_from_dict
 from pinxit.training.settings import BUDGETS, TrainingSettings
@@ -46,7 +46,7 @@ def _check_budget_is_larger(run: Run, settings: TrainingSettings) -> None:
         )
 
 
-def reload_images(run: Run, images: Any = None, *, progress: bool = True) -> Images:
+def reload_images(run: Run, images: Data | None = None, *, progress: bool = True) -> Images:
     """Load the run's images again and check their fingerprint; `images` replaces them.
 
     Raises UsageError if they have changed or have another shape.

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
     from pinxit.data.images import Images
+    from pinxit.data.load import Data
 
 PACKAGES = ("pinxit", "torch", "numpy", "lightning-fabric")  # whose versions config.json records
 
@@ -82,7 +83,7 @@ def create_run(
     return Run(Path(fabric.broadcast(str(path))))
 
 
-def update_config(run: Run, settings: TrainingSettings, images: Images, given: Any) -> None:
+def update_config(run: Run, settings: TrainingSettings, images: Images, given: Data | None) -> None:
     """Record the budget and the images of a resumed session; `given` is what replaced the data.
 
     Raises PinxitError if config.json cannot be written.
