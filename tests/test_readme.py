@@ -28,7 +28,7 @@ def test_commands_run_in_order(tmp_path, monkeypatch, capfd):
         out, err = capfd.readouterr()
         assert code == 0, f"pinxit {words}: {err}"
         last = out.strip().splitlines()[-1]
-        if words.split()[0] not in ("sources", "evaluate"):
+        if words.split()[0] not in ("sources", "evaluate", "runs"):
             assert Path(last).exists(), f"pinxit {words}: the last line is no path: {last}"
 
 

@@ -17,7 +17,6 @@ from pinxit.cli.common import (
     print_result,
     quote,
     report_os_errors,
-    resolve_device,
     slug,
     write_file,
 )
@@ -74,18 +73,6 @@ def test_the_last_line_is_the_path(capsys):
     assert capsys.readouterr().out == "2 images\na b.png\n"
     print_result(Path("a b.png"), True, summary="2 images", count=2)
     assert json.loads(capsys.readouterr().out) == {"path": "a b.png", "count": 2}
-
-
-def test_a_device_that_is_not_there_is_an_error(monkeypatch):
-    import torch
-
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert resolve_device("auto") == "cpu"
-    assert resolve_device("cpu") == "cpu"
-    with pytest.raises(UsageError, match="--device cuda: PyTorch finds no such device"):
-        resolve_device("cuda")
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert resolve_device("auto") == "cuda"
 
 
 @pytest.mark.parametrize("name", ["my run", "it's", 'a "b"', "$HOME", "a;b", "-x"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 
 import pytest
@@ -80,11 +81,13 @@ def test_a_run_has_a_tab_for_each_of_its_abilities(page):
 
 def test_draw_streams_an_image_and_shows_how_to_repeat_it(page):
     open_tab(page, "blobs-draw", "draw")
-    page.fill("#draw [name=text]", 'a "blob"')
+    page.fill("#draw [name=text]", """a "blob" of $5, it's""")
     page.click("#draw form button")
     wait_for_images(page, "draw", 1)
     page.click("#draw summary")
-    assert "pinxit draw" in page.inner_text("#draw .command")
+    command = shlex.split(page.inner_text("#draw .command"))
+    assert command[:2] == ["pinxit", "draw"]
+    assert command[3] == """a "blob" of $5, it's"""
     assert "client.images.generate" in page.inner_text("#draw .code")
     page.wait_for_function("document.querySelector('#draw a').href.startsWith('data:image/png')")
 

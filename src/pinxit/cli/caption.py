@@ -9,7 +9,6 @@ from tyro.conf import arg
 from pinxit import console
 from pinxit.cli.common import (
     Data,
-    Device,
     Json,
     NumImages,
     Quiet,
@@ -23,6 +22,7 @@ from pinxit.cli.common import (
 from pinxit.cli.draw import Texts, warn_of_unknown_words
 from pinxit.errors import UsageError
 from pinxit.models.generation import GenerationParams
+from pinxit.nn.device import Device
 
 if TYPE_CHECKING:
     from pinxit.models.protocols import CanCaption, CanTranslate

@@ -6,12 +6,13 @@ import re
 import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
 from pinxit import console
 from pinxit.errors import PinxitError, UsageError
+from pinxit.nn.device import resolve_device
 
 if TYPE_CHECKING:
     from pinxit.data.images import Images
@@ -23,7 +24,6 @@ Out = Annotated[Path | None, arg(aliases=("-o",))]
 Flag = Annotated[bool, FlagCreatePairsOff]  # off by default, without a --no-... flag
 Json = Flag
 Quiet = Flag
-Device = Literal["auto", "cpu", "cuda", "mps"]
 
 
 # -- runs and images -------------------------------------------------------------------------------
@@ -37,21 +37,6 @@ def load_model(run: Path, ability: str, device: str = "auto") -> Any:
     from pinxit.models.abilities import require
 
     return require(Run(run).load(resolve_device(device)), ability)
-
-
-def resolve_device(device: str) -> str:
-    """Return the device; `auto` is cuda if there is a GPU, or else cpu.
-
-    Raises UsageError for a device that this machine does not have.
-    """
-    import torch
-
-    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if device == "auto":
-        return "cuda" if available["cuda"] else "cpu"
-    if not available.get(device, True):
-        raise UsageError(f"--device {device}: PyTorch finds no such device on this machine.")
-    return device
 
 
 def load_images_for(

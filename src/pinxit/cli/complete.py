@@ -10,7 +10,6 @@ from tyro.conf import arg
 from pinxit import console
 from pinxit.cli.common import (
     Data,
-    Device,
     Flag,
     Json,
     NumImages,
@@ -31,6 +30,7 @@ from pinxit.cli.common import (
 from pinxit.data.masks import Half
 from pinxit.errors import UsageError
 from pinxit.models.generation import GenerationParams
+from pinxit.nn.device import Device
 
 if TYPE_CHECKING:
     from pinxit.data.images import Images

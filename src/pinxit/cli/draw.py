@@ -10,7 +10,6 @@ from tyro.conf import Positional, arg
 
 from pinxit import console
 from pinxit.cli.common import (
-    Device,
     Flag,
     Json,
     NumImages,
@@ -27,6 +26,7 @@ from pinxit.cli.common import (
 from pinxit.cli.terminal import save_stream
 from pinxit.errors import UsageError
 from pinxit.models.generation import GenerationParams, Reranker
+from pinxit.nn.device import Device
 
 if TYPE_CHECKING:
     from pinxit.models.protocols import CanDraw, CanEdit, HasText

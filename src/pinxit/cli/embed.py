@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from pinxit import console
 from pinxit.cli.common import (
     Data,
-    Device,
     Json,
     Out,
     Quiet,
@@ -21,6 +20,7 @@ from pinxit.cli.common import (
     print_result,
     write_file,
 )
+from pinxit.nn.device import Device
 
 if TYPE_CHECKING:
     from pinxit.models.protocols import CanEmbed

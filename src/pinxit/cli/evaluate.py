@@ -7,7 +7,6 @@ from typing import Any
 from pinxit import console
 from pinxit.cli.common import (
     Data,
-    Device,
     Flag,
     Json,
     Out,
@@ -15,10 +14,10 @@ from pinxit.cli.common import (
     RunFolder,
     check_suffix,
     print_result,
-    resolve_device,
 )
 from pinxit.evaluation.metrics import get_metric, group_metrics
 from pinxit.evaluation.options import EvalOptions
+from pinxit.nn.device import Device, resolve_device
 
 
 def evaluate(

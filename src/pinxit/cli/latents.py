@@ -9,7 +9,6 @@ from tyro.conf import Positional, arg
 
 from pinxit import console
 from pinxit.cli.common import (
-    Device,
     Flag,
     Json,
     Out,
@@ -26,6 +25,7 @@ from pinxit.cli.common import (
     write_file,
 )
 from pinxit.errors import UsageError
+from pinxit.nn.device import Device
 
 if TYPE_CHECKING:
     from pinxit.models.protocols import CanEncode

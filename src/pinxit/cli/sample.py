@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pinxit.cli.common import (
     Data,
-    Device,
     Flag,
     Json,
     NumImages,
@@ -27,6 +26,7 @@ from pinxit.cli.terminal import save_stream
 from pinxit.errors import UsageError
 from pinxit.models import family_of
 from pinxit.models.generation import GenerationParams
+from pinxit.nn.device import Device
 
 
 def sample(

@@ -9,8 +9,9 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from pinxit.cli.common import Device, Flag, check_at_least, resolve_device
+from pinxit.cli.common import Flag, check_at_least
 from pinxit.errors import PinxitError, UsageError
+from pinxit.nn.device import Device, resolve_device
 
 Runs = Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN ...")]
 LOOPBACK = ("127.0.0.1", "localhost", "::1")

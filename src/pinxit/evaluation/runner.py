@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from pinxit.console import StageProgress
 from pinxit.data.images import Images
 from pinxit.errors import PinxitError
@@ -16,6 +14,7 @@ from pinxit.evaluation.evaluator import Evaluator
 from pinxit.evaluation.metrics import collect
 from pinxit.evaluation.options import EvalOptions, resolve_options
 from pinxit.evaluation.provenance import environment
+from pinxit.nn.device import resolve_device
 from pinxit.runs import Run
 from pinxit.sampling.inputs import load_for_run, load_run_data
 
@@ -46,7 +45,7 @@ def evaluate(
     if options.feature_run is not None:
         Run(options.feature_run).config  # noqa: B018 (raises now, not after minutes)
     images = _load_images(run, data, progress)
-    model = run.load(device or _default_device())
+    model = run.load(resolve_device(device or "auto"))
     with StageProgress(progress) as stages:
         evaluator = Evaluator(model, images, options, stages)
         evaluator.warnings += _data_warnings(run, images) if data is None else []
@@ -77,10 +76,6 @@ def _load_images(
     if data is None:
         return load_run_data(run, progress=progress)
     return load_for_run(run, [data] if isinstance(data, str | Path) else data)
-
-
-def _default_device() -> str:
-    return "cuda" if torch.cuda.is_available() else "cpu"  # not mps: sums are in float64
 
 
 def _data_warnings(run: Run, images: Images) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -37,6 +38,6 @@ def _get_command(config: Mapping[str, Any]) -> str:
     """The recorded command, or for a run trained from Python the nearest one."""
     command = config.get("command")
     if command:
-        return str(command) if isinstance(command, str) else " ".join(map(str, command))
+        return str(command) if isinstance(command, str) else shlex.join(map(str, command))
     source = (config.get("data") or {}).get("source") or "DATA"
-    return f"pinxit train {config['family']} {source}"
+    return shlex.join(["pinxit", "train", config["family"], source])

@@ -17,18 +17,19 @@ import torch
 from lightning_fabric import Fabric
 
 from pinxit.errors import UsageError
+from pinxit.nn.device import resolve_device
 from pinxit.training.precision import measure_precision
 from pinxit.training.settings import Precision, TrainingSettings
 
 
 def set_up_fabric(settings: TrainingSettings) -> Fabric:
-    """Set up Fabric on the default device, with the processes and precision of the settings.
+    """Set up Fabric with the device, the processes and the precision of the settings.
 
-    Raises UsageError if the machine has fewer accelerators than `devices`.
+    Raises UsageError if the machine lacks the device, or has fewer accelerators than `devices`.
     """
     tune_malloc()
     silence_lightning()
-    device = default_device()
+    device = training_device(settings)
     local = int(os.environ.get("LOCAL_WORLD_SIZE", settings.devices))  # set by torchrun
     if device == "cuda" and local > torch.cuda.device_count():
         raise UsageError(
@@ -78,14 +79,12 @@ def resolve_precision(
     """
     if settings.precision != "auto":
         return settings.precision
-    return measure_precision(default_device(), time_step)
+    return measure_precision(training_device(settings), time_step)
 
 
-def default_device() -> str:
-    """Return `cuda`, `mps` (one process only) or `cpu`."""
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
+def training_device(settings: TrainingSettings) -> str:
+    """Return `cuda`, `mps` or `cpu`; mps works in one process only."""
+    return resolve_device(settings.device, allow_mps=True)
 
 
 def is_main_process() -> bool:

@@ -102,12 +102,14 @@ def _resolve_settings(
 
     They are recorded in config.json, so that a resumed session does not choose again.
     """
-    from pinxit.training.devices import default_device, resolve_precision  # these import torch
+    from pinxit.training.devices import resolve_precision, training_device  # these import torch
     from pinxit.training.precision import time_step
 
     info = model.info
     family = get_family(family_of(model.config))
-    max_batch_size = getattr(family, "MAX_CPU_BATCH", None) if default_device() == "cpu" else None
+    max_batch_size = (
+        getattr(family, "MAX_CPU_BATCH", None) if training_device(settings) == "cpu" else None
+    )
     batch_size = min(
         info.num_images, settings.batch_size or default_batch_size(info, max_batch_size)
     )

@@ -8,6 +8,7 @@ from typing import Literal, get_args
 
 from pinxit.data.batch import DatasetInfo
 from pinxit.errors import UsageError
+from pinxit.nn.device import Device
 
 DEFAULT_MINUTES = 5.0
 BUDGETS = ("minutes", "steps", "epochs")
@@ -46,6 +47,8 @@ class TrainingSettings:
     precision: Precision = "auto"
     # random seed of weights, order of the images and noise
     seed: int = 0
+    # where to train; auto: a GPU if there is one
+    device: Device = "auto"
     # number of processes or accelerators that share each batch
     devices: int = 1
     # number of evaluations on validation images, each with a sample grid, over the budget
@@ -79,6 +82,8 @@ class TrainingSettings:
             raise UsageError(f"ema_decay must be at least 0 and below 1, not {self.ema_decay}.")
         if self.precision not in get_args(Precision):
             raise UsageError(f"precision is auto, fp32 or bf16, not '{self.precision}'.")
+        if self.device not in get_args(Device):
+            raise UsageError(f"device is auto, cpu, cuda or mps, not '{self.device}'.")
         if self.optimizer not in get_args(Optimizer):
             raise UsageError(f"optimizer is auto, adamw or muon, not '{self.optimizer}'.")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
+import shlex
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -127,7 +128,7 @@ class StudioRoutes:
         file = loaded.run.path / "report.html"
         if file.is_file():
             return HTMLResponse(file.read_text())
-        command = html.escape(f"pinxit report {_display_path(loaded)}")
+        command = html.escape(f"pinxit report {shlex.quote(_display_path(loaded))}")
         return HTMLResponse(
             "<body style='font:16px system-ui;color:#777'>"
             f"<p>This run has no report yet. To make one: <code>{command}</code></p>"

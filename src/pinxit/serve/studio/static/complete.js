@@ -1,6 +1,6 @@
 // Complete: mark a part of an image with a brush and regenerate it.
 import { postJson } from "./api.js";
-import { $, addFigure, fields, form, loadImage, onSubmit, output, pngUrl, quote, readFile, run } from "./dom.js";
+import { $, addFigure, fields, form, loadImage, onSubmit, output, pngUrl, quote, readFile, run, shellQuote } from "./dom.js";
 import { state } from "./state.js";
 
 const MAX_SIDE = 512; // pixels of the canvas
@@ -98,7 +98,7 @@ async function complete() {
   output("complete").replaceChildren();
   data.forEach((image, i) => addFigure(output("complete"), {
     alt: `completion ${i + 1}`,
-    command: `pinxit complete ${state.run.path} image.png --mask mask.png --completions ${NUM_COMPLETIONS} --seed ${seed}`,
+    command: `pinxit complete ${shellQuote(state.run.path)} image.png --mask mask.png --completions ${NUM_COMPLETIONS} --seed ${seed}`,
     code: `client.images.edit(model=${quote(state.run.name)}, image=open("image.png", "rb"), mask=open("mask.png", "rb"),\n    prompt="complete the image", n=${NUM_COMPLETIONS}, extra_body={"seed": ${seed}})`,
   })(image.b64_json));
 }

@@ -27,6 +27,10 @@ export const showValue = (range) => range.addEventListener("input", () => {
 export const pngUrl = (base64) => `data:image/png;base64,${base64}`;
 export const quote = (text) => `"${text.replaceAll("\\", "\\\\").replaceAll('"', '\\"')}"`;
 
+// A text as one word of a shell command, like Python's shlex.quote.
+export const shellQuote = (text) =>
+  /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'"'"'`)}'`;
+
 const pythonProgram = (call) =>
   `from openai import OpenAI\n\nclient = OpenAI(base_url="${location.origin}/v1", api_key="...")\n${call}`;
 

@@ -1,13 +1,13 @@
 // Draw: an image for a caption, shown while it is generated.
 import { streamEvents } from "./api.js";
-import { addFigure, fields, onSubmit, output, quote } from "./dom.js";
+import { addFigure, fields, onSubmit, output, quote, shellQuote } from "./dom.js";
 import { state } from "./state.js";
 
 async function draw() {
   const { text, seed, guidance, temperature } = fields("draw");
   const show = addFigure(output("draw"), {
     alt: text,
-    command: `pinxit draw ${state.run.path} ${quote(text)} -n 1 --seed ${seed} --guidance ${guidance} --temperature ${temperature}`,
+    command: `pinxit draw ${shellQuote(state.run.path)} ${shellQuote(text)} -n 1 --seed ${seed} --guidance ${guidance} --temperature ${temperature}`,
     code: `client.images.generate(model=${quote(state.run.name)}, prompt=${quote(text)},\n    extra_body={"seed": ${seed}, "guidance": ${guidance}, "temperature": ${temperature}})`,
     first: true,
   });

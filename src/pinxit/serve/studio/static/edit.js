@@ -1,6 +1,6 @@
 // Edit: a conversation about one image; each turn edits the last result.
 import { streamEvents } from "./api.js";
-import { addFigure, fields, form, onSubmit, output, quote, readFile, run } from "./dom.js";
+import { addFigure, fields, form, onSubmit, output, quote, readFile, run, shellQuote } from "./dom.js";
 import { state } from "./state.js";
 
 const conversation = { previousId: null, image: null };
@@ -25,7 +25,7 @@ async function edit() {
   const previous = previousId ? `, previous_response_id=${quote(previousId)}` : "";
   const show = addFigure(addTurn(text), {
     alt: text,
-    command: `pinxit edit ${state.run.path} image.png ${quote(text)}`,
+    command: `pinxit edit ${shellQuote(state.run.path)} image.png ${shellQuote(text)}`,
     code: `client.responses.create(model=${quote(state.run.name)}, input=${quote(text)}${previous},\n    tools=[{"type": "image_generation"}])`,
   });
   for await (const event of streamEvents("/v1/responses", body)) {

@@ -1,6 +1,6 @@
 // Sample: a grid of images that the model generates without any input.
 import { postJson } from "./api.js";
-import { addFigure, fields, form, onSubmit, output, quote, run, showValue } from "./dom.js";
+import { addFigure, fields, form, onSubmit, output, quote, run, shellQuote, showValue } from "./dom.js";
 import { state } from "./state.js";
 
 async function sample() {
@@ -10,7 +10,7 @@ async function sample() {
   output("sample").replaceChildren();
   images.forEach((image, i) => addFigure(output("sample"), {
     alt: `sample ${i}, seed ${seed}`,
-    command: `pinxit sample ${state.run.path} -n ${i + 1} --seed ${seed} --temperature ${temperature}` + (label ? ` --label ${quote(label)}` : ""),
+    command: `pinxit sample ${shellQuote(state.run.path)} -n ${i + 1} --seed ${seed} --temperature ${temperature}` + (label ? ` --label ${shellQuote(label)}` : ""),
     code: `client.images.generate(model=${quote(state.run.name)}, prompt=${quote(label || "an image")}, n=${Math.min(i + 1, 10)},\n    extra_body={"seed": ${seed}, "temperature": ${temperature}})`,
   })(image));
 }
