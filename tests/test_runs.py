@@ -53,6 +53,9 @@ def test_a_folder_that_is_not_a_run_is_rejected(run, tmp_path):
         (tmp_path / "empty" / "config.json").write_text(text)
         with pytest.raises(PinxitError, match=message):
             load(tmp_path / "empty")
+        with pytest.raises(PinxitError, match=message):
+            Run(tmp_path / "empty").check()
+    run.check()
 
 
 @pytest.mark.parametrize(

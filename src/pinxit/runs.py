@@ -63,6 +63,13 @@ class Run:
         _check_format(self.path, record.get("format"))
         return record
 
+    def check(self) -> None:
+        """Check that the folder is a run, without importing torch.
+
+        Raises UsageError if it is not, PinxitError if its config.json cannot be read.
+        """
+        _ = self.config
+
     @property
     def shell_path(self) -> str:
         """The path, quoted so that it can be pasted into a shell."""
@@ -114,7 +121,7 @@ class Run:
         from safetensors.torch import load_file
 
         if not self.weights_path.is_file():
-            self.config  # noqa: B018 (raises first if the folder is not a run)
+            self.check()
             raise PinxitError(
                 f"{self.path} has no weights yet; train it: pinxit train --resume {self.shell_path}"
             )

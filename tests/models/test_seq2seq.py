@@ -78,8 +78,8 @@ def source_kinds(model):
 def test_no_position_depends_on_later_ones(target):
     model = tiny("text", target)
     prefix, encoded = torch.randint(2, 8, (3, 6)), encode(model)
-    embedded = model.target.embed_prefix(prefix, encoded).detach().requires_grad_()
-    model.target.embed_prefix = lambda *_: embedded
+    embedded = model.target.embed_inputs(prefix, encoded).detach().requires_grad_()
+    model.target.embed_inputs = lambda *_: embedded
     logits = model.logits(encoded, prefix)
     for t in range(logits.shape[1]):
         (grad,) = torch.autograd.grad(logits[:, t].sum(), embedded, retain_graph=True)
@@ -329,7 +329,10 @@ def test_cached_code_decoding_equals_full_decoding_also_after_selecting_rows():
     for t in range(3):
         full = model.logits(encoded, codes[:, :t])[:, t]
         assert torch.allclose(decoder(codes[:, t - 1] if t else None, t), full, atol=1e-5)
+    tables = decoder.state.context_table, decoder.state.output_weight
     decoder.select_rows(rows)
+    assert decoder.state.context_table is tables[0]
+    assert decoder.state.output_weight is tables[1]
     codes, encoded = codes[rows], encoded.index_select(rows)
     for t in range(3, 6):
         full = model.logits(encoded, codes[:, :t])[:, t]
@@ -402,15 +405,15 @@ def test_cached_generation_of_fsq_codes_equals_the_reference(source):
 
 def test_a_source_with_one_cell_per_code_is_aligned_with_the_target():
     model = tiny("image+text", patch_size=2)
-    assert model.target.aligned_source is not None
+    assert model.target.source_proj is not None
     encoded = model.encode_with_guidance(tokens_of(model), pixels_of_blobs(), 2)
     features = model.target.project_aligned_source(encoded)
     assert features.shape == (6, model.target.length, 32)
-    assert tiny("image+text", patch_size=4).target.aligned_source is None
+    assert tiny("image+text", patch_size=4).target.source_proj is None
     assert tiny("image+text").config.source_encoding == "codes", "most of an edit is copied"
-    assert tiny("image+text").target.aligned_source is not None
+    assert tiny("image+text").target.source_proj is not None
     assert tiny("image", "text").config.source_encoding == "patches"
-    assert tiny("text").target.aligned_source is None
+    assert tiny("text").target.source_proj is None
 
 
 def test_an_image_tokenizer_of_another_image_size_raises():

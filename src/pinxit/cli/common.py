@@ -33,7 +33,7 @@ def load_model(run: Path, ability: str, device: str = "auto") -> Any:
     """Return the model of a run on a device. Raises PinxitError if it lacks the ability."""
     from pinxit.runs import Run
 
-    Run(run).config  # noqa: B018 (fails before torch is imported if the folder is not a run)
+    Run(run).check()  # before torch is imported
     from pinxit.models.abilities import require
 
     return require(Run(run).load(resolve_device(device)), ability)

@@ -47,7 +47,7 @@ def evaluate(
     """
     from pinxit.runs import Run
 
-    Run(run).config  # noqa: B018 (fails before torch is imported if the folder is not a run)
+    Run(run).check()  # before torch is imported
     from pinxit.evaluation.runner import evaluate as evaluate_run
 
     source = None if not data else data[0] if len(data) == 1 else list(data)

@@ -128,7 +128,7 @@ def _check_runs(runs: tuple[Path, ...]) -> None:
     from pinxit.runs import Run
 
     for run in runs:
-        Run(run).config  # noqa: B018
+        Run(run).check()
 
 
 def _parse_aliases(texts: tuple[str, ...]) -> dict[str, str]:

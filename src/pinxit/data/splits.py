@@ -38,9 +38,9 @@ def split_from_filename(file_name: str) -> str | None:
 
 
 def hash_fraction(name: str, salt: str = "split") -> float:
-    """Return a number in [0, 1) that is a function of the name (in Unicode's form C) and the salt.
+    """Hash a name to a number in [0, 1), uniformly distributed over names.
 
-    Uniformly distributed over names.
+    The name is NFC-normalized. Another `salt` gives an independent number.
     """
     name = unicodedata.normalize("NFC", name)
     key = salt.encode()[:64]  # BLAKE2b's longest key
@@ -51,9 +51,10 @@ def hash_fraction(name: str, salt: str = "split") -> float:
 def assign_splits(names: Sequence[str], source_splits: Sequence[str | None]) -> np.ndarray:
     """Return the split of each image, int8 `[n]`, an index into `SPLITS`.
 
-    The source's splits are kept. Images without one are assigned by the hash of their name: 10 %
-    test, 5 % validation. Where the source has no test (or validation) split, that fraction of its
-    training images is taken. Adding an image does not change the split of any other.
+    Test and validation images of the source stay there. Train and unassigned images are divided
+    by the hash of their name: 10 % to test if the source has no test split, 5 % to validation if
+    it has no validation split. An image's split depends only on its name, its split in the source
+    and on which splits the source has, so adding images of these splits moves no other image.
     """
     has_test = "test" in source_splits
     has_validation = "validation" in source_splits
@@ -76,7 +77,7 @@ def ensure_training_split(splits: np.ndarray, source_splits: Sequence[str | None
 
 
 def _split_of_fraction(fraction: float, has_test: bool, has_validation: bool) -> int:
-    # the intervals do not depend on which splits the source has, so that few images move
+    # both intervals are fixed: a source that gains a test split keeps its validation images
     if not has_test and fraction < TEST_FRACTION:
         return SPLITS.index("test")
     if not has_validation and TEST_FRACTION <= fraction < TEST_FRACTION + VALIDATION_FRACTION:

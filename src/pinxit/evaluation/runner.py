@@ -43,7 +43,7 @@ def evaluate(
     options = resolve_options(options, changes)
     run = run if isinstance(run, Run) else Run(Path(run))
     if options.feature_run is not None:
-        Run(options.feature_run).config  # noqa: B018 (raises now, not after minutes)
+        Run(options.feature_run).check()  # now, not after minutes
     images = _load_images(run, data, progress)
     model = run.load(resolve_device(device or "auto"))
     with StageProgress(progress) as stages:

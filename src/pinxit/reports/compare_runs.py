@@ -27,7 +27,7 @@ def collect_metrics(runs: Sequence[Run]) -> dict[str, list[float | None]]:
 
 
 def _get_metrics(run: Run) -> dict[str, float]:
-    run.config  # noqa: B018 (raises for a folder that is no run)
+    run.check()
     metrics = run.evaluation().get("metrics")
     if not metrics:
         raise UsageError(f"{run.path} is not evaluated yet. Run: pinxit evaluate {run.shell_path}")
@@ -80,7 +80,7 @@ def collect_layer_probes(runs: Sequence[Run]) -> dict[str, list[float]]:
 
 
 def _get_layer_probe(run: Run) -> list[float] | None:
-    run.config  # noqa: B018 (raises for a folder that is no run)
+    run.check()
     return run.evaluation().get("curves", {}).get("probe_by_layer")
 
 

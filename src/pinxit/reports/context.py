@@ -165,7 +165,7 @@ def load_context(run: Run, images: Images | None = None, *, umap: bool = False) 
     """
     if umap and importlib.util.find_spec("umap") is None:
         raise PinxitError("UMAP needs umap-learn: pip install 'pinxit[umap]'")
-    run.config  # noqa: B018 (raises for a folder that is no run)
+    run.check()
     context = ReportContext(run, images=images, umap=umap)
     _load_model(context)
     if images is None:

@@ -19,20 +19,20 @@ class CachedDecoder:
         self.sources = self.decoder.project_source(encoded)
         batch, max_len = len(encoded.hidden), self.target.length
         self.caches = self.decoder.empty_caches(batch, max_len, encoded.hidden)
-        self.prefix = self.target.start_prefix(encoded)
+        self.state = self.target.start_decoding(encoded)
 
     def __call__(self, token: Int64[Tensor, " n"] | None, t: int) -> Float[Tensor, "n vocab"]:
         """The logits at position `t`, after the token `token`.
 
         At position 0 that is the language token of a text, and None for an image.
         """
-        h = self.prefix.embed(token, t)
+        h = self.state.append_and_embed(token, t)
         rotary = self.target.rotary_slice(t, t + 1)
         h = self.decoder.step(h, self.sources, rotary, self.caches, t)
-        return self.prefix.logits(h).float()
+        return self.state.logits(h).float()
 
     def select_rows(self, rows: Int64[Tensor, " n"]) -> None:
         """Continue with these rows of the batch; a row may occur several times."""
         self.sources = [source.index_select(rows) for source in self.sources]
         self.caches = [cache.index_select(rows) for cache in self.caches]
-        self.prefix = self.prefix.index_select(rows)
+        self.state = self.state.index_select(rows)

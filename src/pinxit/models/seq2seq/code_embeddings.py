@@ -37,7 +37,10 @@ def digit_features(levels: Sequence[int]) -> Float[Tensor, "codes features"]:
 
 
 class CodeEmbedding(nn.Module):
-    """`num_tables` embedding tables over all codes, `[num_tables, codes, width]`."""
+    """Learned embedding tables over all codes.
+
+    With one table, `weight_matrix()` serves as the weight of an embedding or of an output layer.
+    """
 
     features: Tensor | None  # of the digits; None: the codes have no digits
 
@@ -51,8 +54,13 @@ class CodeEmbedding(nn.Module):
         self.weight = nn.Parameter(0.02 * torch.randn(num_tables, rows, width))
 
     def forward(self) -> Float[Tensor, "tables codes width"]:
-        """Compute the tables."""
+        """Compute the tables, `[num_tables, codes, width]`."""
         return self.weight if self.features is None else self.features @ self.weight
+
+    def weight_matrix(self) -> Float[Tensor, "codes width"]:
+        """Compute the only table."""
+        assert len(self.weight) == 1, "one table"
+        return self()[0]
 
 
 class LocalContextEmbedding(nn.Module):

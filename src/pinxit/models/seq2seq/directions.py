@@ -67,5 +67,5 @@ def _build_image_source(
 
 def _build_code_target(config: Config, codec: ImageCodec | None, last: Source) -> CodeTarget:
     assert config.width and config.heads and codec is not None
-    aligned = isinstance(last, ImageSource) and last.grid == codec.grid
-    return CodeTarget(codec, config.fsq_levels or (), config.width, config.heads, aligned)
+    is_aligned = isinstance(last, ImageSource) and last.grid == codec.grid
+    return CodeTarget(codec, config.fsq_levels or (), config.width, config.heads, is_aligned)

@@ -1,7 +1,7 @@
 """The sequence-to-sequence model: sources, encoder, decoder and target, composed.
 
 encoded = encoder(concat(source.embed(x) for each source))
-logits = target.logits(decoder(target.embed_prefix(tokens[:, :-1]), encoded))
+logits = target.logits(decoder(target.embed_inputs(tokens[:, :-1]), encoded))
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class Seq2Seq(nn.Module, Generic[TargetT]):
 
     def logits(self, encoded: EncoderOutput, prefix: Tokens) -> Logits:
         """Logits of the token at each position, given the target's tokens before it."""
-        h = self.target.embed_prefix(prefix, encoded)
+        h = self.target.embed_inputs(prefix, encoded)
         h = self.decoder(h, encoded, self.target.rotary_slice(0, h.shape[1]))
         return self.target.logits(h)
 
@@ -99,7 +99,7 @@ class Seq2Seq(nn.Module, Generic[TargetT]):
         self, encoded: EncoderOutput, prefix: Tokens
     ) -> Float[Tensor, "batch length source"]:
         """Cross-attention of each position over the source, the mean over layers and heads."""
-        h = self.target.embed_prefix(prefix, encoded)
+        h = self.target.embed_inputs(prefix, encoded)
         rotary = self.target.rotary_slice(0, h.shape[1])
         return self.decoder.cross_attention_map(h, encoded, rotary)
 

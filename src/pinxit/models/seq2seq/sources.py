@@ -118,7 +118,7 @@ class CodeSource(ImageSource):
         self.code_embed = CodeEmbedding(codec.num_codes, fsq_levels, width)
 
     def embed_cells(self, pixels: Pixels) -> Hidden:
-        return F.embedding(self.codec.module.encode(pixels), self.code_embed()[0])
+        return F.embedding(self.codec.module.encode(pixels), self.code_embed.weight_matrix())
 
 
 Source = TextSource | PatchSource | CodeSource

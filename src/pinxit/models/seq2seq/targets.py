@@ -1,12 +1,15 @@
-"""What a sequence-to-sequence model writes: text tokens, or the codes of an image.
+"""Targets of a sequence-to-sequence model: text tokens, or the codes of an image.
 
-A target embeds the tokens before each position, turns the decoder's output into logits, and has the
-loss. `start_prefix` returns the same embedding and logits one position at a time.
+A target embeds the decoder's inputs, turns its outputs into logits and computes the loss, for all
+positions at once. `start_decoding` returns a `DecodingState`, which computes the same embeddings
+and logits one position at a time.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -27,20 +30,28 @@ from pinxit.nn.positions import RotaryCache, axial_rotary_cache, rotary_cache
 Logits = Float[Tensor, "batch length vocab"]
 
 
-class Prefix(Protocol):
-    """The generated tokens of a batch, during cached decoding."""
+class DecodingState(Protocol):
+    """What cached decoding of a batch keeps of the tokens generated so far."""
 
-    def embed(self, token: Int64[Tensor, " batch"] | None, t: int) -> Hidden:
-        """The decoder's input at position `t`. `token` is the previous one; None: at t = 0."""
+    def append_and_embed(self, token: Int64[Tensor, " batch"] | None, t: int) -> Hidden:
+        """Append the token before position `t` and return the decoder's input at `t`.
+
+        `token` is None if nothing comes before position 0.
+        """
         ...
 
     def logits(self, h: Float[Tensor, "batch width"]) -> Float[Tensor, "batch vocab"]: ...
 
-    def index_select(self, rows: Tensor) -> Prefix: ...
+    def index_select(self, rows: Tensor) -> DecodingState:
+        """Return the state of these rows of the batch; a row may occur several times."""
+        ...
 
 
 class Target(nn.Module):
-    """A sequence of `length` positions, with learned positional embeddings and rotary positions."""
+    """Output side of the decoder: input embedding, logits and loss of one modality.
+
+    Has `length` positions, with learned positional embeddings and rotary positions.
+    """
 
     rotary: Tensor  # cosines and sines, `[2, length, half]`
 
@@ -58,8 +69,11 @@ class Target(nn.Module):
         """The rotary positions from `start` to before `end`."""
         return self.rotary[0, start:end], self.rotary[1, start:end]
 
-    def embed_prefix(self, prefix: Tokens, encoded: EncoderOutput) -> Hidden:
-        """Embed the decoder's input at each position from the tokens before it."""
+    def embed_inputs(self, prefix: Tokens, encoded: EncoderOutput) -> Hidden:
+        """Embed the decoder's inputs of all positions, with teacher forcing.
+
+        `prefix`: the target's tokens without the last one, or fewer.
+        """
         raise NotImplementedError
 
     def logits(self, h: Hidden) -> Logits:
@@ -70,8 +84,8 @@ class Target(nn.Module):
         """-log p(target | source) from the logits of all positions."""
         raise NotImplementedError
 
-    def start_prefix(self, encoded: EncoderOutput) -> Prefix:
-        """An empty prefix, for cached decoding."""
+    def start_decoding(self, encoded: EncoderOutput) -> DecodingState:
+        """Return the state before the first token, for cached decoding."""
         raise NotImplementedError
 
 
@@ -88,7 +102,7 @@ class TextTarget(Target):
         """Token embeddings, without positions."""
         return self.text.module.token_embed(tokens)
 
-    def embed_prefix(self, prefix: Tokens, encoded: EncoderOutput) -> Hidden:
+    def embed_inputs(self, prefix: Tokens, encoded: EncoderOutput) -> Hidden:
         return self.embed_tokens(prefix) + self.pos_embed[: prefix.shape[1]]
 
     def logits(self, h: Hidden) -> Logits:
@@ -106,35 +120,36 @@ class TextTarget(Target):
         parts = {"nll": nll.detach(), "nll_per_token": (summed / num_tokens).detach()}
         return Loss(nll, parts, "nats per caption")
 
-    def start_prefix(self, encoded: EncoderOutput) -> TextPrefix:
-        return TextPrefix(self)
+    def start_decoding(self, encoded: EncoderOutput) -> TextDecodingState:
+        return TextDecodingState(self)
 
 
-class TextPrefix:
-    """The decoder's input depends on the previous token only."""
+class TextDecodingState:
+    """Stores nothing: the decoder's input depends on the previous token only."""
 
     def __init__(self, target: TextTarget) -> None:
         self.target = target
 
-    def embed(self, token: Int64[Tensor, " batch"] | None, t: int) -> Hidden:
+    def append_and_embed(self, token: Int64[Tensor, " batch"] | None, t: int) -> Hidden:
         assert token is not None, "a text starts with its language token"
         return self.target.embed_tokens(token)[:, None] + self.target.pos_embed[t]
 
     def logits(self, h: Float[Tensor, "batch width"]) -> Float[Tensor, "batch vocab"]:
         return self.target.head(h)
 
-    def index_select(self, rows: Tensor) -> TextPrefix:
+    def index_select(self, rows: Tensor) -> TextDecodingState:
         return self
 
 
 class CodeTarget(Target):
     """The codes of an image in raster order.
 
-    `aligned`: the source ends with one vector for each code of the target, as in an edit. The
-    decoder then gets the source vector at its own position too, so it can copy without attention.
+    `is_aligned`: the source ends with one vector for each code of the target, as in an edit. A
+    projection of the vector at the same position is then added to the decoder's input, so that the
+    decoder can copy without attention.
     """
 
-    aligned_source: nn.Linear | None
+    source_proj: nn.Linear | None  # None: not aligned
 
     def __init__(
         self,
@@ -142,7 +157,7 @@ class CodeTarget(Target):
         fsq_levels: Sequence[int],
         width: int,
         num_heads: int,
-        aligned: bool,
+        is_aligned: bool,
     ) -> None:
         rows, columns = codec.grid
         super().__init__(
@@ -151,51 +166,60 @@ class CodeTarget(Target):
         self.grid, self.codec = codec.grid, SharedModule(codec)
         self.local_context = LocalContextEmbedding(codec.num_codes, fsq_levels, codec.grid, width)
         self.head = CodeEmbedding(codec.num_codes, fsq_levels, width)
-        self.aligned_source = nn.Linear(width, width) if aligned else None
+        self.source_proj = nn.Linear(width, width) if is_aligned else None
 
     def project_aligned_source(self, encoded: EncoderOutput) -> Hidden | None:
-        """The projected source vector at each position of the target; None if not aligned."""
-        if self.aligned_source is None:
+        """Return the projected source vector at each position; None if not aligned."""
+        if self.source_proj is None:
             return None
-        return self.aligned_source(encoded.hidden[:, -self.length :])
+        return self.source_proj(encoded.hidden[:, -self.length :])
 
-    def embed_prefix(self, prefix: Codes, encoded: EncoderOutput) -> Hidden:
+    def embed_inputs(self, prefix: Codes, encoded: EncoderOutput) -> Hidden:
         h = self.local_context(prefix)
         h = h + self.pos_embed[: h.shape[1]]
-        aligned = self.project_aligned_source(encoded)
-        return h if aligned is None else h + aligned[:, : h.shape[1]]
+        aligned_source = self.project_aligned_source(encoded)
+        return h if aligned_source is None else h + aligned_source[:, : h.shape[1]]
 
     def logits(self, h: Hidden) -> Logits:
-        return h @ self.head()[0].T
+        return h @ self.head.weight_matrix().T
 
     def loss(self, logits: Logits, tokens: Codes) -> Loss:
         """In nats per image."""
         nll = F.cross_entropy(logits.flatten(0, 1), tokens.flatten()) * self.length
         return Loss(nll, {"nll": nll.detach()})
 
-    def start_prefix(self, encoded: EncoderOutput) -> CodePrefix:
+    def start_decoding(self, encoded: EncoderOutput) -> CodeDecodingState:
         batch, device = len(encoded.hidden), encoded.hidden.device
         codes = torch.empty(batch, 0, dtype=torch.long, device=device)
-        return CodePrefix(self, codes, self.project_aligned_source(encoded))
+        return CodeDecodingState(
+            target=self,
+            codes=codes,
+            aligned_source=self.project_aligned_source(encoded),
+            context_table=self.local_context.table(),
+            output_weight=self.head.weight_matrix(),
+        )
 
 
-class CodePrefix:
-    """The codes generated so far; the tables of the target's embeddings are computed once."""
+@dataclass
+class CodeDecodingState:
+    """The codes generated so far, and tensors that are computed once per batch."""
 
-    def __init__(self, target: CodeTarget, codes: Codes, aligned: Hidden | None) -> None:
-        self.target, self.codes, self.aligned = target, codes, aligned
-        self.context_table, self.output_table = target.local_context.table(), target.head()[0]
+    target: CodeTarget
+    codes: Codes
+    aligned_source: Hidden | None  # at all positions
+    context_table: Float[Tensor, "rows width"]  # of `target.local_context`
+    output_weight: Float[Tensor, "codes width"]  # of `target.head`
 
-    def embed(self, token: Int64[Tensor, " batch"] | None, t: int) -> Hidden:
+    def append_and_embed(self, token: Int64[Tensor, " batch"] | None, t: int) -> Hidden:
         if token is not None:
             self.codes = torch.cat((self.codes, token[:, None]), 1)
         h = self.target.local_context(self.codes, self.context_table, start=t)
         h = h + self.target.pos_embed[t]
-        return h if self.aligned is None else h + self.aligned[:, t : t + 1]
+        return h if self.aligned_source is None else h + self.aligned_source[:, t : t + 1]
 
     def logits(self, h: Float[Tensor, "batch width"]) -> Float[Tensor, "batch codes"]:
-        return h @ self.output_table.T
+        return h @ self.output_weight.T
 
-    def index_select(self, rows: Tensor) -> CodePrefix:
-        aligned = None if self.aligned is None else self.aligned[rows]
-        return CodePrefix(self.target, self.codes[rows], aligned)
+    def index_select(self, rows: Tensor) -> CodeDecodingState:
+        aligned_source = None if self.aligned_source is None else self.aligned_source[rows]
+        return dataclasses.replace(self, codes=self.codes[rows], aligned_source=aligned_source)
