@@ -15,10 +15,10 @@ from pinxit.cli.common import (
     data_slug,
     pluralize,
     print_result,
-    quote,
-    report_os_errors,
+    shell_join,
     slug,
     write_file,
+    write_or_raise,
 )
 from pinxit.errors import PinxitError, UsageError
 
@@ -65,7 +65,7 @@ def test_errors_of_writing_are_reported(tmp_path):
     assert write_file(tmp_path / "deep" / "a.txt", "x").read_text() == "x"
     (tmp_path / "file").touch()
     with pytest.raises(PinxitError, match=r"a.txt cannot be written: "):
-        report_os_errors(tmp_path / "a.txt", lambda path: (tmp_path / "file" / "b").touch())
+        write_or_raise(tmp_path / "a.txt", lambda path: (tmp_path / "file" / "b").touch())
 
 
 def test_the_last_line_is_the_path(capsys):
@@ -77,7 +77,7 @@ def test_the_last_line_is_the_path(capsys):
 
 @pytest.mark.parametrize("name", ["my run", "it's", 'a "b"', "$HOME", "a;b", "-x"])
 def test_a_quoted_path_can_be_pasted(name):
-    assert shlex.split(quote("pinxit", "sample", Path(name))) == ["pinxit", "sample", name]
+    assert shlex.split(shell_join("pinxit", "sample", Path(name))) == ["pinxit", "sample", name]
 
 
 @pytest.mark.parametrize("name", ["my run", "it's", 'a "b" c'])

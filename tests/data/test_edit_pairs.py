@@ -68,7 +68,7 @@ def emoji_row(emoji, variant=""):
 
 def test_emoji_instructions_follow_from_gender_and_skin_tone():
     assert detect_gender("🏄‍♀️") == "woman"
-    assert detect_gender("👋🏿") == ""
+    assert detect_gender("👋🏿") == "neutral"
     assert detect_gender("👨‍👩‍👧") is None
     dark = {"en": "make the skin dark", "fr": "rends la peau foncée"}
     assert instruction_between(emoji_row("👋"), emoji_row("👋🏿", "dark skin tone")) == dark

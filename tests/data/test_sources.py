@@ -454,8 +454,8 @@ def test_every_source_type_describes_itself():
         assert source_type.description.endswith(".")
         assert source_type.examples
     assert {"digits", "shapes", "mnist"} <= {name for t in types for name in t.list_names()}
-    priorities = [source_type.priority for source_type in types]
-    assert priorities == sorted(priorities)
+    match_orders = [source_type.match_order for source_type in types]
+    assert match_orders == sorted(match_orders)
 
 
 # -- real datasets -------------------------------------------------------------------------------

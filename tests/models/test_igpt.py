@@ -290,21 +290,21 @@ def test_label_changes_images_and_unknown_label_raises():
 def test_top_k_and_top_p_keep_most_likely_tokens_and_at_least_one():
     logits = torch.log(torch.tensor([0.5, 0.3, 0.15, 0.05]))
     assert torch.allclose(
-        SamplingParams(top_k=2).filter_probs(logits), torch.tensor([0.625, 0.375, 0, 0])
+        SamplingParams(top_k=2).compute_filtered_weights(logits), torch.tensor([0.625, 0.375, 0, 0])
     )
-    assert (SamplingParams(top_p=0.79).filter_probs(logits) > 0).tolist() == [
+    assert (SamplingParams(top_p=0.79).compute_filtered_weights(logits) > 0).tolist() == [
         True,
         True,
         False,
         False,
     ]
-    assert (SamplingParams(top_p=0.81).filter_probs(logits) > 0).tolist() == [
+    assert (SamplingParams(top_p=0.81).compute_filtered_weights(logits) > 0).tolist() == [
         True,
         True,
         True,
         False,
     ]
-    assert (SamplingParams(top_p=1e-6).filter_probs(logits) > 0).tolist() == [
+    assert (SamplingParams(top_p=1e-6).compute_filtered_weights(logits) > 0).tolist() == [
         True,
         False,
         False,

@@ -41,10 +41,10 @@ def test_each_original_is_left_of_its_reconstruction(channels, count):
 
 
 def test_a_strip_is_wider_between_its_originals():
-    images, ends = blobs(4), blobs(2, seed=1)
-    with_ends, without = image_strip(images, ends), image_strip(images)
-    assert with_ends.width > without.width
-    assert with_ends.height == without.height
+    images, endpoints = blobs(4), blobs(2, seed=1)
+    with_endpoints, without = image_strip(images, endpoints), image_strip(images)
+    assert with_endpoints.width > without.width
+    assert with_endpoints.height == without.height
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -63,7 +63,7 @@ def test_columns_have_room_for_their_titles():
         assert image.width > 2 * 100
 
 
-def test_an_animation_plays_back_and_forth_for_ever():
+def test_an_animation_loops_back_and_forth():
     gif = decode(encode_gif(blobs(5)))
     assert (gif.format, gif.n_frames) == ("GIF", 8)
     assert gif.info["loop"] == 0

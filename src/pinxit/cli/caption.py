@@ -17,7 +17,7 @@ from pinxit.cli.common import (
     image_names,
     load_images_for,
     load_model,
-    quote,
+    shell_join,
 )
 from pinxit.cli.draw import Texts, warn_of_unknown_words
 from pinxit.errors import UsageError
@@ -124,7 +124,7 @@ def translate(
     """
     check_at_least(1, num_beams, "--num-beams")
     if not texts:
-        example = quote("pinxit", "translate", run, "a red circle", "--to", "fr")
+        example = shell_join("pinxit", "translate", run, "a red circle", "--to", "fr")
         raise UsageError(f'translate needs a "TEXT", for example: {example}')
     model: CanTranslate = load_model(run, "translate", device)
     if not quiet:

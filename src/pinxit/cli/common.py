@@ -126,10 +126,10 @@ def write_file(path: Path, content: bytes | str) -> Path:
     """Write a file atomically. Raises PinxitError if it cannot be written."""
     from pinxit.data.atomic_write import write_atomically
 
-    return report_os_errors(path, lambda target: write_atomically(target, content))
+    return write_or_raise(path, lambda target: write_atomically(target, content))
 
 
-def report_os_errors(path: Path, write: Callable[[Path], object]) -> Path:
+def write_or_raise(path: Path, write: Callable[[Path], object]) -> Path:
     """Call `write(path)` and return the path. Raises PinxitError if it cannot be written."""
     try:
         write(path)
@@ -151,9 +151,9 @@ def print_result(path: Path, as_json: bool = False, *, summary: str = "", **fact
 # -- texts -----------------------------------------------------------------------------------------
 
 
-def quote(*words: str | Path) -> str:
-    """Join a command line so that it can be pasted into a shell."""
-    return shlex.join(map(str, words))
+def shell_join(*args: str | Path) -> str:
+    """Join arguments to a command line that can be pasted into a shell."""
+    return shlex.join(map(str, args))
 
 
 def data_slug(data: Sequence[str], split: str = "test") -> str:

@@ -23,9 +23,9 @@ from pinxit.cli.common import (
     load_model,
     pluralize,
     print_result,
-    report_os_errors,
     slug,
     write_file,
+    write_or_raise,
 )
 from pinxit.data.masks import Half
 from pinxit.errors import UsageError
@@ -118,7 +118,7 @@ def complete(
     if only_completions or path.suffix == ".npy":
         from pinxit.data.images import Images
 
-        report_os_errors(path, Images.concatenate(completed).save)
+        write_or_raise(path, Images.concatenate(completed).save)
     else:
         write_file(path, columns_with_titles(comparison_columns(images, missing, completed)))
     share = float(missing.mean())

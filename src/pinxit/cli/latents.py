@@ -20,7 +20,7 @@ from pinxit.cli.common import (
     load_images_for,
     load_model,
     print_result,
-    quote,
+    shell_join,
     slug,
     write_file,
 )
@@ -57,7 +57,7 @@ def interpolate(
         run: run folder
         images: two image files
         seeds: two seeds, in place of image files
-        steps: number of images, both ends included
+        steps: number of images, both endpoints included
         path: path between the latents; spherical stays where samples of the prior lie
         gif: write an animation, there and back, in place of a strip
         out: .png or .gif (default: interpolate-*.png or .gif in the run folder)
@@ -68,7 +68,7 @@ def interpolate(
     check_at_least(2, steps, "--steps")
     if (seeds is None) == (not images) or (images and len(images) != 2):
         given = f", not {len(images)}" if images else ""
-        example = quote("pinxit", "interpolate", run, "--seeds", "0", "1")
+        example = shell_join("pinxit", "interpolate", run, "--seeds", "0", "1")
         raise UsageError(f"interpolate takes two image files{given}, or two seeds: {example}")
     file = check_suffix(out, ".png", ".gif")
     gif = gif if file is None else file.suffix == ".gif"
@@ -76,17 +76,17 @@ def interpolate(
     from pinxit.sampling.grids import encode_gif, image_strip
     from pinxit.sampling.latents import interpolate_images, interpolate_seeds
 
-    ends = None
+    endpoints = None
     if seeds is not None:
         frames = interpolate_seeds(model, seeds, steps, path)
         name = f"seeds-{seeds[0]}-{seeds[1]}"
     else:
-        ends = load_files(run, images, quiet=quiet)
-        frames = interpolate_images(model, ends, steps, path)
+        endpoints = load_files(run, images, quiet=quiet)
+        frames = interpolate_images(model, endpoints, steps, path)
         name = "-".join(slug(image.stem) for image in images)
     name = f"interpolate-{name}" + (f"-{path}" if path != "spherical" else "")
     file = file or run / f"{name}{'.gif' if gif else '.png'}"
-    write_file(file, encode_gif(frames) if gif else image_strip(frames, ends).to_png())
+    write_file(file, encode_gif(frames) if gif else image_strip(frames, endpoints).to_png())
     print_result(file, json, steps=steps)
 
 

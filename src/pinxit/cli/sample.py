@@ -1,4 +1,8 @@
-"""`pinxit sample` and `pinxit reconstruct`."""
+"""Commands that generate images without input, and that show reconstructions.
+
+`pinxit sample` writes a grid of new images. `pinxit reconstruct` writes each image beside its
+reconstruction and prints the PSNR.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +22,9 @@ from pinxit.cli.common import (
     load_model,
     pluralize,
     print_result,
-    report_os_errors,
     slug,
     write_file,
+    write_or_raise,
 )
 from pinxit.cli.terminal import save_stream
 from pinxit.errors import UsageError
@@ -70,7 +74,7 @@ def sample(
             )
         save_stream(model.sample_stream(num_images, params, label=label), path, live=live)
     else:
-        report_os_errors(path, model.sample(num_images, params, label=label).save)
+        write_or_raise(path, model.sample(num_images, params, label=label).save)
     print_result(path, json, num_images=num_images, label=label, **params.overrides())
 
 

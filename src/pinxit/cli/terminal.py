@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pinxit.cli.common import report_os_errors, write_file
+from pinxit.cli.common import write_file, write_or_raise
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -32,7 +32,7 @@ def save_stream(
     images = show_live(stream) if live else _last(stream)
     if columns is not None and path.suffix == ".png":
         images = images.grid(columns)
-    return report_os_errors(path, images.save)
+    return write_or_raise(path, images.save)
 
 
 def _last(stream: Iterator[Images]) -> Images:

@@ -1,4 +1,4 @@
-"""Labels of sources, names or numbers, to class indices and class names."""
+"""Map the labels of a source, names or integers, to class indices and class names."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ from pinxit.data.records import Record
 def index_labels(records: Sequence[Record]) -> tuple[np.ndarray | None, tuple[str, ...]]:
     """Return the class index of each record, int64 `[n]` with -1 for none, and the class names.
 
-    Labels that the source numbers keep their numbers, unless these are sparse; a class without
-    images keeps its index. Other labels are sorted by name, or numerically if all names are
-    numbers. Returns (None, ()) if no record has a label.
+    Integer labels are used as class indices, or renumbered if they have large gaps. Other labels
+    are sorted by name, numbers first and by value. Returns (None, ()) if no record has a label.
     """
     labels = {
         (r.label_index, r.label)
@@ -24,7 +23,7 @@ def index_labels(records: Sequence[Record]) -> tuple[np.ndarray | None, tuple[st
     if not labels:
         return None, ()
     if all(number is not None for number, _ in labels):
-        indices, names = _index_numbers({int(number or 0): name for number, name in labels})
+        indices, names = _index_integer_labels({int(number or 0): name for number, name in labels})
         by_record = [
             -1 if r.label_index is None else indices.get(r.label_index, -1) for r in records
         ]
@@ -35,8 +34,8 @@ def index_labels(records: Sequence[Record]) -> tuple[np.ndarray | None, tuple[st
     return np.array(by_record, np.int64), names
 
 
-def _index_numbers(names: dict[int, str | None]) -> tuple[dict[int, int], tuple[str, ...]]:
-    """The class index of each number, and the class names; a negative number means no label."""
+def _index_integer_labels(names: dict[int, str | None]) -> tuple[dict[int, int], tuple[str, ...]]:
+    """Return the class index of each integer and the class names; negative means no label."""
     numbers = sorted(number for number in names if number >= 0)
     if not numbers:
         return {}, ()

@@ -1,4 +1,8 @@
-"""What a source of images provides: records that are read lazily, and a key of its content."""
+"""Sources of images: records that are read lazily, and a cache key that changes with the content.
+
+`SourceType` is an entry of the registry `pinxit.data.sources`; it opens a `Source` from DATA.
+`hash_files` computes the cache key of sources of files.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 MAX_HASHED_BYTES = 8 << 20  # larger sources are identified by their files' sizes and times
-MAX_HASHED_FILES = 2_000  # the same for sources of more files
+MAX_HASHED_FILES = 2_000  # also sources of more files
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +59,7 @@ class SourceType:
     # (DATA, seed) -> the source, or None if DATA does not match
     open: Callable[[str, int], Source | None]
     list_names: Callable[[], Iterable[str]] = tuple  # of sources that are opened by name
-    priority: int = 1  # lower is tried first: 0 names, 1 file formats, 2 any folder
+    match_order: int = 1  # 0 names, then 1 file formats, then 2 any folder
 
 
 def hash_files(root: Path, files: Iterable[Path]) -> str:
@@ -63,7 +67,7 @@ def hash_files(root: Path, files: Iterable[Path]) -> str:
 
     The stats include the change time. It cannot be set back, so a file that is replaced by one of
     the same size and modification time changes the hash. A missing file, such as the target of a
-    dangling link, is hashed as missing; whoever reads it reports it.
+    dangling link, is hashed as missing; the error is raised when the file is decoded.
     """
     stats = [(file, _stat(file)) for file in files]
     size = sum(stat.st_size for _, stat in stats if stat)

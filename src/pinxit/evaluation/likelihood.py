@@ -21,7 +21,7 @@ from pinxit.data.images import Images
 from pinxit.evaluation.metrics import MetricValue, Value
 from pinxit.models.protocols import CanScore, FastImportanceSampling, HasELBO
 from pinxit.models.results import ImportanceEstimate
-from pinxit.sampling.elbo import ELBO_BATCH, ElboTerms, observe_batches
+from pinxit.sampling.elbo import ELBO_BATCH, ElboTerms, iter_likelihood_batches
 from pinxit.sampling.scores import bits_per_dim
 
 CPU_TILE_VALUES = 1_000_000  # values of x decoded at once on a CPU; more overflow its caches
@@ -105,7 +105,7 @@ def iw_log_likelihood(
 ) -> IWLogLikelihood:
     """Estimate log p(x) of each image from `num_samples` importance samples."""
     parts = []
-    for batch in observe_batches(model, images, seed):
+    for batch in iter_likelihood_batches(model, images, seed):
         parts.append(estimate_batch(model, batch.x, batch.labels, num_samples, batch.generator))
         if progress:
             progress(min(batch.start + ELBO_BATCH, len(images)), len(images))
@@ -201,7 +201,7 @@ def default_num_images(model: HasELBO, images: Images, num_samples: int) -> int:
     Counted in floating-point operations, not measured, so that every run gets the same number.
     """
     samples = 8
-    _, x, labels, generator = next(observe_batches(model, images[:1], 0))
+    _, x, labels, generator = next(iter_likelihood_batches(model, images[:1], 0))
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model.log_weights(x, labels, samples, generator)
     flops_per_image = max(1, counter.get_total_flops()) / samples * num_samples

@@ -14,7 +14,7 @@ from jaxtyping import Float, Int64
 from pinxit.data.images import Images
 from pinxit.evaluation.metrics import MetricValue, proportion
 
-NUM_CANDIDATES = 100  # images or texts among which the right one is searched
+NUM_CANDIDATES = 100  # images or texts, one of them correct
 TOP_K = (1, 5, 10)
 
 Features = Float[np.ndarray, "n features"]
@@ -22,28 +22,32 @@ Embed = Callable[[Images], Features]
 
 
 def retrieval_metrics(
-    embed: Embed, drawn: Images, true: Images, texts: Sequence[str], train: Images
+    embed: Embed, generated: Images, reference_images: Images, texts: Sequence[str], train: Images
 ) -> Iterator[MetricValue]:
-    """Yield recall@k of drawn images, and of the training images with the nearest captions.
+    """Yield recall@k of generated images, and of the training images with the nearest captions.
 
-    Nothing if captions repeat, as captions made from labels do: no image is a text's own.
+    Yields nothing if fewer than half of the captions are distinct, for example with captions made
+    from labels: there is then no unique correct image.
     """
     if len(set(texts)) < len(texts) // 2:
         return
-    yield from image_recall("t2i_recall_at", embed, drawn, true, texts)
+    yield from image_recall("t2i_recall_at", embed, generated, reference_images, texts)
     neighbours = images_of_nearest_captions(texts, train)
     if neighbours is not None:
-        yield from image_recall("nn_recall_at", embed, neighbours, true, texts)
+        yield from image_recall("nn_recall_at", embed, neighbours, reference_images, texts)
 
 
 def image_recall(
-    name: str, embed: Embed, drawn: Images, true: Images, texts: Sequence[str]
+    name: str, embed: Embed, generated: Images, reference_images: Images, texts: Sequence[str]
 ) -> Iterator[MetricValue]:
-    """Yield how often the true image of a text is among the k nearest to the one drawn from it.
+    """Yield how often a text's reference image is among the k nearest to its generated image.
 
-    The candidates are the first 100 true images. Similarity is the cosine of centred features.
+    The candidates are the first 100 reference images. Similarity is the cosine of centred features.
     """
-    candidates, queries = embed(true[:NUM_CANDIDATES]), embed(drawn[:NUM_CANDIDATES])
+    candidates, queries = (
+        embed(reference_images[:NUM_CANDIDATES]),
+        embed(generated[:NUM_CANDIDATES]),
+    )
     mean = candidates.mean(0)
     candidates, queries = (_normalize(features - mean) for features in (candidates, queries))
     yield from recall_at_k(name, candidates @ queries.T, texts[:NUM_CANDIDATES])
@@ -59,9 +63,9 @@ def recall_at_k(
     texts: Sequence[str],
     suffix: str = "",
 ) -> Iterator[MetricValue]:
-    """Yield how often a text's image is among the 1, 5 and 10 most similar ones.
+    """Yield how often the correct image of a text is among the 1, 5 and 10 most similar ones.
 
-    Image i belongs to text i; images with an equal text count as its own too.
+    Image i is correct for text i, and for equal texts.
     """
     ranks = retrieval_ranks(similarity, texts)
     for k in TOP_K:
@@ -71,7 +75,7 @@ def recall_at_k(
 def retrieval_ranks(
     similarity: Float[np.ndarray, "images texts"], texts: Sequence[str]
 ) -> list[int]:
-    """Return for each text how many images of other texts are more similar than its own."""
+    """Return for each text how many images of other texts are more similar than the correct one."""
     unequal = np.array(texts)[:, None] != np.array(texts)
     is_nearer = similarity > np.diagonal(similarity)
     return (is_nearer & unequal).sum(0).tolist()
@@ -81,7 +85,7 @@ def retrieval_ranks(
 
 
 def nearest_captions(images: Images, train: Images, language: str) -> list[str] | None:
-    """Return the caption of each image's nearest training image; None if none has a caption."""
+    """Return the caption of each image's nearest training image with one; None without captions."""
     captions = train.captions.get(language, ())
     rows = np.array([i for i, caption in enumerate(captions) if caption], int)
     if len(rows) == 0:

@@ -59,7 +59,7 @@ SILHOUETTES: dict[str, Callable[[Coordinates, Coordinates], np.ndarray]] = {
     "diamond": lambda x, y: abs(x) / 0.72 + abs(y) <= 1,
 }
 # area of the smallest shape, a star of the smallest size, in an image of side 1
-SMALLEST_AREA = 1.234 * min(radius for *_, radius in SIZES.values()) ** 2
+SMALLEST_AREA = 1.234 * min(size.radius for size in SIZES.values()) ** 2
 
 
 @functools.cache
@@ -124,7 +124,7 @@ def _find_cores(rgb: RGB, ink: Mask, min_area: float) -> Int[np.ndarray, "height
 
     Ink mixed with white keeps its direction from white, which gives its color.
     """
-    colors = 255.0 - np.array([rgb for *_, rgb in COLORS.values()])  # from white
+    colors = 255.0 - np.array([color.rgb for color in COLORS.values()])  # from white
     lengths = np.linalg.norm(colors, axis=1)
     similarity = (255 - rgb) @ (colors / lengths[:, None]).T
     color = similarity.argmax(-1)

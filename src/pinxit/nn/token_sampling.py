@@ -25,17 +25,17 @@ class TokenOptions(Protocol):
 
 @dataclass(frozen=True)
 class SamplingParams:
-    """The distribution that tokens are sampled from. Raises UsageError for a value out of range."""
+    """Parameters of token sampling. Raises UsageError for a value out of range."""
 
     temperature: float = 1.0
     top_k: int | None = None  # keep the K most likely tokens
     top_p: float | None = None  # nucleus: the smallest set whose probabilities sum to P
 
     @classmethod
-    def of(cls, params: TokenOptions) -> SamplingParams:
-        """Those of `GenerationParams` with a resolved temperature."""
-        assert params.temperature is not None, "a resolved temperature"
-        return cls(params.temperature, params.top_k, params.top_p)
+    def from_options(cls, options: TokenOptions) -> SamplingParams:
+        """Copy temperature, top_k and top_p; `temperature` must not be None."""
+        assert options.temperature is not None, "a resolved temperature"
+        return cls(options.temperature, options.top_k, options.top_p)
 
     def __post_init__(self) -> None:
         if not 0 <= self.temperature < math.inf:
@@ -45,10 +45,12 @@ class SamplingParams:
         if self.top_p is not None and not 0 < self.top_p <= 1:
             raise UsageError(f"top_p must be above 0 and at most 1, not {self.top_p}.")
 
-    def filter_probs(self, logits: Float[Tensor, "... vocab"]) -> Float[Tensor, "... vocab"]:
-        """Probabilities after temperature (above 0), top-k and top-p.
+    def compute_filtered_weights(
+        self, logits: Float[Tensor, "... vocab"]
+    ) -> Float[Tensor, "... vocab"]:
+        """Unnormalized probabilities after temperature (above 0), top-k and top-p.
 
-        Those that top-p keeps are not normalized again: `sample` does not need it.
+        After top-p they sum to less than 1; `sample` divides by the sum.
         """
         logits = logits.float() / self.temperature
         if self.top_k is not None and self.top_k < logits.shape[-1]:
@@ -64,8 +66,8 @@ class SamplingParams:
     def sample(
         self, logits: Float[Tensor, "... vocab"], uniforms: Float[Tensor, ...]
     ) -> Int64[Tensor, ...]:
-        """One token per row by inverse transform sampling; the most likely at temperature 0."""
+        """Sample one token per row by inverse transform sampling; argmax at temperature 0."""
         if self.temperature == 0:
             return logits.argmax(-1)
-        cdf = self.filter_probs(logits).cumsum(-1)
+        cdf = self.compute_filtered_weights(logits).cumsum(-1)
         return (cdf <= uniforms[..., None] * cdf[..., -1:]).sum(-1)

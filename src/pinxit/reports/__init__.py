@@ -30,7 +30,9 @@ def report(
     config.json. `umap` adds a map of the latents by UMAP (ten seconds or more). Raises UsageError
     if there is no such run, PinxitError if `umap` is set and umap-learn is not installed.
     """
-    from pinxit.reports.context import load_context  # torch: `pinxit compare` does without
+    from pinxit.reports.context import (
+        load_context,  # imports torch, which `pinxit compare` does not need
+    )
     from pinxit.reports.page import build_sections, render_page
 
     run = run if isinstance(run, Run) else Run(Path(run))

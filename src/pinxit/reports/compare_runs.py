@@ -1,4 +1,4 @@
-"""Compare evaluated runs: all their metrics, or one metric against an option."""
+"""Compare evaluated runs: metrics, one metric against an option, layer probes, and their plots."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def collect_metric_by_option(
 def collect_layer_probes(runs: Sequence[Run]) -> dict[str, list[float]]:
     """Return the linear probe accuracy after each layer, by run name, of the runs that have it.
 
-    Raises UsageError if none has.
+    Raises UsageError if no run has it.
     """
     curves = {run.name: layers for run in runs if (layers := _get_layer_probe(run))}
     if not curves:
@@ -117,7 +117,7 @@ def plot_metric_by_option(points: Sequence[tuple[float, float]], metric: str, op
 
 
 def _plot_png(draw: Callable[[Axes], None]) -> bytes:
-    from matplotlib.figure import Figure  # heavy: a table of metrics does without
+    from matplotlib.figure import Figure  # slow to import, and only plots need it
 
     figure = Figure(figsize=(6, 3.6), dpi=150, layout="constrained")
     axes = figure.add_subplot()

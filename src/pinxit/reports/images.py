@@ -1,4 +1,4 @@
-"""Images inside the page: PNG in base64 at their own resolution, enlarged by the browser.
+"""Images embedded in the HTML report: PNG in base64, enlarged by the browser.
 
 Pixel arrays are uint8 `[n, height, width, channel]` for several images and
 `[height, width, channel]` for one.
@@ -76,7 +76,7 @@ def make_grid(pixels: np.ndarray, columns: int) -> np.ndarray:
 
 
 def shrink(pixels: np.ndarray, max_side: int) -> np.ndarray:
-    """Resize images `[n, h, w, c]` so that no side exceeds `max_side`; keep smaller ones."""
+    """Shrink images `[n, h, w, c]` so that no side exceeds `max_side`; never enlarge."""
     n, h, w, c = pixels.shape
     if max(h, w) <= max_side or n == 0:
         return pixels
@@ -115,19 +115,20 @@ def split_grid(array: np.ndarray, height: int, width: int, gap: int = 2) -> np.n
 
     Returns None if the array is not a grid of images of this size.
     """
-    down, across = array.shape[0] - gap, array.shape[1] - gap
+    content_height, content_width = array.shape[0] - gap, array.shape[1] - gap
     for scale in range(32, 0, -1):  # the grid enlarged its images by a whole number
         h, w = height * scale + gap, width * scale + gap
-        if down % h or across % w or down <= 0 or across <= 0:
+        if content_height % h or content_width % w or content_height <= 0 or content_width <= 0:
             continue
-        if _has_ink(array[::h][: down // h]) or _has_ink(array[:, ::w][:, : across // w]):
+        rows, columns = content_height // h, content_width // w
+        if _is_not_white(array[::h][:rows]) or _is_not_white(array[:, ::w][:, :columns]):
             continue
-        inner = array[gap:, gap:].reshape(down // h, h, across // w, w, -1)
+        inner = array[gap:, gap:].reshape(rows, h, columns, w, -1)
         cells = inner.transpose(0, 2, 1, 3, 4)[:, :, :-gap:scale, :-gap:scale]
         return cells.reshape(-1, height, width, array.shape[2])
     return None
 
 
-def _has_ink(gap_pixels: np.ndarray) -> bool:
-    """Whether pixels that should be a white gap are not all white."""
+def _is_not_white(gap_pixels: np.ndarray) -> bool:
+    """Whether any pixel of a supposed gap is not white."""
     return bool((gap_pixels != 255).any())

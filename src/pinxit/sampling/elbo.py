@@ -1,4 +1,4 @@
-"""The terms of the evidence lower bound (ELBO) of given images.
+"""Compute the terms of the evidence lower bound (ELBO) of images.
 
 Each batch of `ELBO_BATCH` images has its own random generator, seeded by (seed, first row): the
 terms of an image do not depend on the images in later batches.
@@ -36,13 +36,13 @@ class ElboTerms:
         return -(self.distortion + self.rate.sum(1))
 
 
-class ObservedBatch(NamedTuple):
-    """A batch in the form that the likelihood is over, and the generator for its random draws."""
+class LikelihoodBatch(NamedTuple):
+    """Pixels preprocessed for the likelihood: binarized, dequantized or 8-bit."""
 
     start: int  # row of its first image
     x: Float[Tensor, "batch channel height width"]
     labels: Int64[Tensor, " batch"] | None  # None unless the model conditions on them
-    generator: torch.Generator
+    generator: torch.Generator  # for the random draws of the estimate
 
 
 @torch.inference_mode()
@@ -51,7 +51,7 @@ def elbo_terms(
 ) -> ElboTerms:
     """Return distortion and rate of each image, from one sample of q(z|x) per image."""
     parts = []
-    for batch in observe_batches(model, images, seed):
+    for batch in iter_likelihood_batches(model, images, seed):
         parts.append(model.elbo(batch.x, batch.labels, batch.generator))
         if progress:
             progress(min(batch.start + ELBO_BATCH, len(images)), len(images))
@@ -61,11 +61,11 @@ def elbo_terms(
     )
 
 
-def observe_batches(model: HasELBO, images: Images, seed: int) -> Iterator[ObservedBatch]:
-    """Yield the images in batches of `ELBO_BATCH`, on the model's device."""
+def iter_likelihood_batches(model: HasELBO, images: Images, seed: int) -> Iterator[LikelihoodBatch]:
+    """Preprocess the images in batches of `ELBO_BATCH`, on the model's device."""
     for start in range(0, len(images), ELBO_BATCH):
         rows = np.arange(start, min(start + ELBO_BATCH, len(images)))
         batch = images.batch(rows).to(model.device)
         generator = torch.Generator(model.device).manual_seed(mix_seed(seed, start))
         labels = batch.labels if is_label_conditional(model) else None
-        yield ObservedBatch(start, model.observe(batch, generator), labels, generator)
+        yield LikelihoodBatch(start, model.observe(batch, generator), labels, generator)

@@ -1,4 +1,7 @@
-"""The images that commands write: grids of pairs, rows and columns with text, animations."""
+"""Draw the image files of the commands, from generated images.
+
+Grids of pairs, strips, rows and columns with text, and score sheets are PNG; animations are GIF.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from pinxit.data.images import Images
 
 GAP = 2  # pixels between images
 MARGIN = 8  # pixels around a sheet
-GREY = (60, 60, 60)  # of text
+TEXT_COLOR = (60, 60, 60)  # RGB
 
 
 def choose_scale(images: Images, columns: int, cell: int = 96, max_width: int = 1_600) -> int:
@@ -34,20 +37,26 @@ def pair_grid(originals: Images, results: Images, columns: int | None = None) ->
     columns = min(columns or _choose_columns(len(originals)), len(originals))
     scale = choose_scale(originals, 2 * columns)
     left, right = enlarge(originals, scale), enlarge(results, scale)
-    line = np.full((*left.shape[:2], 1, left.shape[3]), 255, np.uint8)
-    return Images(np.concatenate([left, line, right], 2)).grid(columns, scale=1, gap=8)
+    separator = np.full((*left.shape[:2], 1, left.shape[3]), 255, np.uint8)
+    return Images(np.concatenate([left, separator, right], 2)).grid(columns, scale=1, gap=8)
 
 
 def _choose_columns(num_pairs: int) -> int:
-    """Pairs per row for a sheet that is about square; of near numbers the one that fills it."""
-    best = max(1, min(8, round((0.7 * num_pairs) ** 0.5)))
-    return min(range(max(1, best - 1), best + 3), key=lambda n: (-num_pairs % n, abs(n - best)))
+    """Return the columns for a roughly square sheet.
+
+    Of the numbers near that, the one that leaves the fewest empty cells.
+    """
+    square_columns = max(1, min(8, round((0.7 * num_pairs) ** 0.5)))
+    return min(
+        range(max(1, square_columns - 1), square_columns + 3),
+        key=lambda n: (-num_pairs % n, abs(n - square_columns)),
+    )
 
 
-def image_strip(images: Images, ends: Images | None = None, columns: int = 12) -> Images:
-    """Return the images in rows of `columns`, between the two originals `ends` if given."""
-    if ends is not None:
-        images = Images.concatenate([ends[:1], images, ends[1:2]])
+def image_strip(images: Images, endpoints: Images | None = None, columns: int = 12) -> Images:
+    """Return the images in rows of `columns`, between the two originals `endpoints` if given."""
+    if endpoints is not None:
+        images = Images.concatenate([endpoints[:1], images, endpoints[1:2]])
     return images.grid(min(len(images), columns), gap=GAP)
 
 
@@ -66,7 +75,9 @@ def rows_with_text(images: Images, columns: int, texts: Sequence[str]) -> bytes:
         sheet.paste(_to_pil(tile), (x, y))
         if column == 0:
             corner = (MARGIN, y + h / 2)
-            pen.multiline_text(corner, texts[row], font=font, fill=GREY, anchor="lm", spacing=3)
+            pen.multiline_text(
+                corner, texts[row], font=font, fill=TEXT_COLOR, anchor="lm", spacing=3
+            )
     return _to_png(sheet)
 
 
@@ -83,7 +94,7 @@ def columns_with_titles(columns: Sequence[tuple[str, Images]]) -> bytes:
     pen = ImageDraw.Draw(sheet)
     for column, (title, _) in enumerate(columns):
         left = MARGIN + column * width
-        pen.text((left + width / 2, MARGIN), title, font=font, fill=GREY, anchor="ma")
+        pen.text((left + width / 2, MARGIN), title, font=font, fill=TEXT_COLOR, anchor="ma")
         for row, tile in enumerate(tiles[column]):
             sheet.paste(_to_pil(tile), (left + (width - w) // 2, top + row * (h + 2 * GAP)))
     return _to_png(sheet)
@@ -123,7 +134,7 @@ def _label(images: Images, row: int) -> str:
 
 
 def encode_gif(images: Images, seconds: float = 3.0, back_and_forth: bool = True) -> bytes:
-    """Return an animated GIF that repeats for ever; small images are enlarged."""
+    """Return an animated GIF that loops; small images are enlarged."""
     tiles = enlarge(images, max(1, round(256 / max(images.height, images.width))))
     if back_and_forth:
         tiles = np.concatenate([tiles, tiles[-2:0:-1]])

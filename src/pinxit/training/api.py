@@ -91,11 +91,11 @@ def train(
     Raises UsageError for invalid arguments, PinxitError if training fails.
     """
     clock = Clock()
-    chosen = config_from_dict(TrainingSettings, settings)
+    training_settings = config_from_dict(TrainingSettings, settings)
     options = make_load_options(load)
     if not dry_run:
         check_output_dir(out, overwrite)
-    plan = prepare_training(model, images, chosen, options, progress=not quiet)
+    plan = prepare_training(model, images, training_settings, options, progress=not quiet)
     from pinxit.training.devices import set_up_fabric
     from pinxit.training.session import Session
 
@@ -124,17 +124,17 @@ def resume(
     """
     clock = Clock()
     run = run if isinstance(run, Run) else Run(Path(run))
-    chosen = resolve_resume_settings(run, settings)
+    training_settings = resolve_resume_settings(run, settings)
     data = reload_images(run, images, progress=not quiet)
     from pinxit.training.devices import set_up_fabric
     from pinxit.training.session import Session
 
-    fabric = set_up_fabric(chosen)
+    fabric = set_up_fabric(training_settings)
     if fabric.is_global_zero:
-        update_config(run, chosen, data, images)
+        update_config(run, training_settings, data, images)
     run = Run(run.path)
-    model = rebuild_model(run, chosen.seed)
-    session = Session(run, model, data, chosen, fabric, clock, quiet=quiet)
+    model = rebuild_model(run, training_settings.seed)
+    session = Session(run, model, data, training_settings, fabric, clock, quiet=quiet)
     return _run_session(session, resumed=True)
 
 
@@ -150,7 +150,7 @@ def _run_session(session: Session, resumed: bool = False) -> Run:
     except OSError as error:
         raise PinxitError(
             f"cannot write to {path}: {error.strerror or error}.\n"
-            f"Free some space or mend its permissions, then: {resume_command}"
+            f"Free some space or fix its permissions, then: {resume_command}"
         ) from None
     if session.stopped:
         if not session.is_main:

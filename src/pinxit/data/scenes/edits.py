@@ -60,10 +60,10 @@ def definite_phrases(obj: SceneObject) -> tuple[str, str]:
 
     No elision: the French size comes between article and noun and begins with a consonant.
     """
-    article = "la" if SHAPES[obj.shape].feminine else "le"
+    noun = SHAPES[obj.shape]
     english = obj.english.removeprefix("a ")
-    french = obj.french.split(" ", 1)[1]
-    return f"the {english}", f"{article} {french}"
+    french = obj.french.removeprefix(f"{noun.indefinite_article} ")
+    return f"the {english}", f"{noun.definite_article} {french}"
 
 
 def _is_unique(obj: SceneObject, scene: Scene) -> bool:
@@ -84,7 +84,7 @@ def _recolor(before: Scene, obj: SceneObject, rng: np.random.Generator) -> Edit:
     english, french = definite_phrases(obj)
     instruction = {
         "en": f"make {english} {color}",
-        "fr": f"colorie {french} en {COLORS[color].french}",
+        "fr": f"colorie {french} en {COLORS[color].french.masculine}",
     }
     return Edit(before, instruction, _replace(before, obj, dataclasses.replace(obj, color=color)))
 
@@ -107,7 +107,7 @@ def _reshape(before: Scene, obj: SceneObject, rng: np.random.Generator) -> Edit:
     english, french = definite_phrases(obj)
     instruction = {
         "en": f"turn {english} into a {shape}",
-        "fr": f"change {french} en {SHAPES[shape].french}",
+        "fr": f"change {french} en {SHAPES[shape].singular}",
     }
     return Edit(before, instruction, _replace(before, obj, dataclasses.replace(obj, shape=shape)))
 
@@ -138,6 +138,6 @@ def _recolor_all(before: Scene) -> Edit:
     after = Scene(tuple(dataclasses.replace(obj, color=color) for obj in before.objects))
     instruction = {
         "en": f"make everything {color}",
-        "fr": f"colorie tout en {COLORS[color].french}",
+        "fr": f"colorie tout en {COLORS[color].french.masculine}",
     }
     return Edit(before, instruction, after)

@@ -17,52 +17,71 @@ DEFAULT_SIZE = (64, 64)  # pixels: height and width of an image, unless another 
 SUPERSAMPLING = 4  # images are drawn this many times larger and averaged, which smooths the edges
 
 
-class Shape(NamedTuple):
-    """The French noun of a shape and its gender."""
+class FrenchNoun(NamedTuple):
+    """The singular of a noun, and its gender."""
 
-    french: str
-    feminine: bool
+    singular: str
+    is_feminine: bool
+
+    @property
+    def indefinite_article(self) -> str:
+        return "une" if self.is_feminine else "un"
+
+    @property
+    def definite_article(self) -> str:
+        """Before a word that begins with a consonant, so without elision."""
+        return "la" if self.is_feminine else "le"
+
+
+class FrenchAdjective(NamedTuple):
+    """Both forms of an adjective."""
+
+    masculine: str
+    feminine: str
+
+    def agree_with(self, noun: FrenchNoun) -> str:
+        """Return the form for the noun's gender."""
+        return self.feminine if noun.is_feminine else self.masculine
 
 
 class Color(NamedTuple):
-    """The French adjectives of a color, and the color itself."""
+    """The RGB values of a color, 0 to 255, and its French adjective."""
 
-    french: str
-    french_feminine: str
     rgb: tuple[int, int, int]
+    french: FrenchAdjective
 
 
 class ObjectSize(NamedTuple):
-    """The French adjectives of a size, and the radius as a fraction of the image's shorter side."""
+    """The radius as a fraction of the image's shorter side, and the French adjective."""
 
-    french: str
-    french_feminine: str
     radius: float
+    french: FrenchAdjective
 
 
+# the French noun of each shape; its geometry is in `render_scene`
 SHAPES = {
-    "circle": Shape("cercle", feminine=False),
-    "square": Shape("carré", feminine=False),
-    "triangle": Shape("triangle", feminine=False),
-    "star": Shape("étoile", feminine=True),
-    "cross": Shape("croix", feminine=True),
-    "diamond": Shape("losange", feminine=False),
+    "circle": FrenchNoun("cercle", is_feminine=False),
+    "square": FrenchNoun("carré", is_feminine=False),
+    "triangle": FrenchNoun("triangle", is_feminine=False),
+    "star": FrenchNoun("étoile", is_feminine=True),
+    "cross": FrenchNoun("croix", is_feminine=True),
+    "diamond": FrenchNoun("losange", is_feminine=False),
 }
 
 COLORS = {
-    "red": Color("rouge", "rouge", (214, 40, 40)),
-    "green": Color("vert", "verte", (34, 139, 70)),
-    "blue": Color("bleu", "bleue", (36, 82, 196)),
-    "yellow": Color("jaune", "jaune", (244, 196, 28)),
-    "orange": Color("orange", "orange", (240, 120, 20)),
-    "purple": Color("violet", "violette", (126, 48, 160)),
-    "pink": Color("rose", "rose", (240, 130, 180)),
-    "black": Color("noir", "noire", (28, 28, 30)),
+    "red": Color((214, 40, 40), FrenchAdjective("rouge", "rouge")),
+    "green": Color((34, 139, 70), FrenchAdjective("vert", "verte")),
+    "blue": Color((36, 82, 196), FrenchAdjective("bleu", "bleue")),
+    "yellow": Color((244, 196, 28), FrenchAdjective("jaune", "jaune")),
+    "orange": Color((240, 120, 20), FrenchAdjective("orange", "orange")),
+    "purple": Color((126, 48, 160), FrenchAdjective("violet", "violette")),
+    "pink": Color((240, 130, 180), FrenchAdjective("rose", "rose")),
+    "black": Color((28, 28, 30), FrenchAdjective("noir", "noire")),
 }
 
 SIZES = {
-    "small": ObjectSize("petit", "petite", 0.085),
-    "large": ObjectSize("grand", "grande", 0.15),
+    "small": ObjectSize(0.085, FrenchAdjective("petit", "petite")),
+    "large": ObjectSize(0.15, FrenchAdjective("grand", "grande")),
 }
 
 # row and column in the 3 x 3 grid of cells: English and French
@@ -111,10 +130,10 @@ class SceneObject:
     @property
     def french(self) -> str:
         """`une petite étoile rouge`: size before the noun, color after it, both agreeing."""
-        noun, feminine = SHAPES[self.shape]
-        gender = int(feminine)
-        article = ("un", "une")[gender]
-        return f"{article} {SIZES[self.size][gender]} {noun} {COLORS[self.color][gender]}"
+        noun = SHAPES[self.shape]
+        size, color = SIZES[self.size].french, COLORS[self.color].french
+        before = f"{noun.indefinite_article} {size.agree_with(noun)}"
+        return f"{before} {noun.singular} {color.agree_with(noun)}"
 
 
 @dataclass(frozen=True)
@@ -131,7 +150,7 @@ class Scene:
     def captions(self) -> dict[str, str]:
         """Return the captions by language: `en` and `fr`.
 
-        They give the position of one object, the relation of two, and list three.
+        One object: with its position. Two: with their spatial relation. Three: as a list.
         """
         first = self.objects[0]
         if len(self.objects) == 1:
@@ -153,7 +172,10 @@ class Scene:
 
 
 def _relation(first: SceneObject, second: SceneObject) -> tuple[str, str]:
-    """Where the first object is relative to the second, on the axis where they differ more."""
+    """Return the position of the first object relative to the second, in English and French.
+
+    It refers to the axis on which their centers differ more.
+    """
     right, down = first.x - second.x, first.y - second.y
     if abs(down) > abs(right):
         return ("below", "en dessous") if down > 0 else ("above", "au-dessus")
@@ -209,7 +231,7 @@ def render_scene(scene: Scene, size: tuple[int, int]) -> np.ndarray:
 
 
 def _corners(shape: str) -> list[tuple[float, float]]:
-    """The corners of a shape with radius 1 around the origin; y points down."""
+    """Return the corners of a shape with radius 1 around the origin; y points down."""
     if shape == "square":
         return [(-0.82, -0.82), (0.82, -0.82), (0.82, 0.82), (-0.82, 0.82)]
     if shape == "triangle":

@@ -20,7 +20,7 @@ def list_source_types() -> tuple[SourceType, ...]:
     """Return every type of source, in the order in which they are tried."""
     names = sorted(module.name for module in pkgutil.iter_modules(__path__))
     types = [importlib.import_module(f"{__name__}.{name}").SOURCE_TYPE for name in names]
-    return tuple(sorted(types, key=lambda source_type: source_type.priority))
+    return tuple(sorted(types, key=lambda source_type: source_type.match_order))
 
 
 def list_source_names() -> list[str]:

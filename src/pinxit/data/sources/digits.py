@@ -31,5 +31,5 @@ SOURCE_TYPE = SourceType(
     examples=("digits",),
     open=open_digits,
     list_names=lambda: ("digits",),
-    priority=0,
+    match_order=0,
 )

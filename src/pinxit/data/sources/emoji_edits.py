@@ -62,7 +62,7 @@ def _list_records(path: Path) -> Iterator[Record]:
 def _pair(
     name: str, before: dict[str, Any], after: dict[str, Any], instruction: dict[str, str]
 ) -> Iterator[Record]:
-    split = parse_split(str(after.get("split")))
+    split = parse_split(after["split"]) if after["split"] is not None else None
     yield Record(f"{name}/before", lambda: before["image"]["bytes"], split=split)
     yield Record(
         f"{name}/after", lambda: after["image"]["bytes"], captions=instruction, split=split
@@ -70,20 +70,22 @@ def _pair(
 
 
 def detect_gender(emoji: str) -> str | None:
-    """Return `woman`, `man`, or "" if neither is shown; None if several people are shown."""
+    """Return `woman`, `man` or `neutral`; None if several people are shown."""
     people = [
         gender
         for gender, symbols in GENDER_SYMBOLS.items()
         for symbol in symbols
         for _ in range(emoji.count(symbol))
     ]
-    return None if len(people) > 1 else "".join(people)
+    if len(people) > 1:
+        return None
+    return people[0] if people else "neutral"
 
 
 def instruction_between(before: dict[str, Any], after: dict[str, Any]) -> dict[str, str] | None:
     """Return the instruction, by language, that turns one emoji into the other.
 
-    None if they differ in more than one thing, or if there is no instruction.
+    None if they differ in more than one attribute, or if there is no instruction.
     """
     gender = detect_gender(after["emoji"])
     same_gender = detect_gender(before["emoji"]) == gender
@@ -92,7 +94,7 @@ def instruction_between(before: dict[str, Any], after: dict[str, Any]) -> dict[s
             return None
         english, french = SKIN_TONES[after["variant"]]
         return {"en": f"make the skin {english}", "fr": f"rends la peau {french}"}
-    return None if same_gender else GENDER_INSTRUCTIONS.get(gender or "")
+    return None if same_gender or gender is None else GENDER_INSTRUCTIONS.get(gender)
 
 
 SOURCE_TYPE = SourceType(
@@ -102,5 +104,5 @@ SOURCE_TYPE = SourceType(
     examples=("emoji-edits",),
     open=open_emoji_edits,
     list_names=lambda: ("emoji-edits",),
-    priority=0,
+    match_order=0,
 )

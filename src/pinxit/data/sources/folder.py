@@ -196,5 +196,5 @@ SOURCE_TYPE = SourceType(
     "caption_fr), or a .txt file next to each image.",
     examples=("photos/", "~/glyphs"),
     open=open_folder,
-    priority=2,
+    match_order=2,
 )

@@ -173,5 +173,5 @@ SOURCE_TYPE = SourceType(
     "`datasets`.",
     examples=("hf:ylecun/mnist", "hf:uoft-cs/cifar10:train"),
     open=open_hub_dataset,
-    priority=0,
+    match_order=0,
 )

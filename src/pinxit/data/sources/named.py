@@ -124,5 +124,5 @@ SOURCE_TYPE = SourceType(
     examples=("mnist", "fashion-mnist", "emoji"),
     open=open_named_set,
     list_names=list_names,
-    priority=0,
+    match_order=0,
 )

@@ -73,5 +73,5 @@ SOURCE_TYPE = SourceType(
     examples=("shapes", "shapes:20000"),
     open=open_shapes,
     list_names=lambda: ("shapes",),
-    priority=0,
+    match_order=0,
 )

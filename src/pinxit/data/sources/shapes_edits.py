@@ -56,5 +56,5 @@ SOURCE_TYPE = SourceType(
     examples=("shapes-edits", "shapes-edits:20000"),
     open=open_shapes_edits,
     list_names=lambda: ("shapes-edits",),
-    priority=0,
+    match_order=0,
 )

@@ -11,16 +11,16 @@ from pinxit.errors import UsageError
 from pinxit.models.config import choose_num_heads, num_patches_by_size
 
 MAX_TOKENS = 1_024  # per image: the cost of attention grows with the square
-MAX_DEFAULT_TOKENS = 256  # where the patch size is chosen
+MAX_DEFAULT_TOKENS = 256  # per image, for the default patch size
 MAX_BINARY_BITS = 9  # pixel values per patch of a binary palette, which has 2^bits colors
-SMALL_IMAGE = 256  # pixel values; up to here the default network is smaller
+SMALL_IMAGE_DIMS = 256  # height * width * channels; up to here the default network is smaller
 
 
 @dataclass(frozen=True)
 class Config:
     """iGPT. None or `auto`: chosen from the images."""
 
-    # patch size of a token in pixels; None: the smallest that gives at most 256 tokens
+    # side of the patch of a token, in pixels; None: the smallest that gives at most 256 tokens
     patch_size: int | None = None
     # binary: all black-and-white patches; levels: grey levels of single pixels; kmeans: cluster
     # centers of the training patches
@@ -31,13 +31,13 @@ class Config:
     image_tokenizer_spec: dict[str, Any] | None = dataclasses.field(
         default=None, metadata={"internal": True}
     )
-    # number of palette colors; None: 512, or all distinct patches if there are fewer
+    # number of palette entries, each a patch; None: 512, or all distinct patches if there are fewer
     palette_size: int | None = None
     # dynamic samples each pixel as black or white by its grey value, anew in each step; static
     # thresholds at one half; auto: static if all pixels are 0 or 255
     binarize: Literal["auto", "none", "dynamic", "static"] = "auto"
     # autoregressive: predict each token from those before it; masked: predict masked tokens from
-    # all others; bert: the paper's name of masked
+    # all others; bert: the paper's name for it
     objective: Literal["autoregressive", "masked", "bert"] = "autoregressive"
     # fraction of the tokens that are masked, with --objective masked
     mask_ratio: float = 0.15
@@ -96,7 +96,7 @@ class Config:
         return sized._resolve_palette(info)
 
     def _resolve_network(self, info: DatasetInfo) -> Config:
-        small = info.dims <= SMALL_IMAGE
+        small = info.dims <= SMALL_IMAGE_DIMS
         width = self.width or (128 if small else 192)
         return dataclasses.replace(
             self,
@@ -106,11 +106,12 @@ class Config:
         )
 
     def _resolve_image_tokenizer(self) -> Config:
-        """The patch size and the number of codes are set in `prepare`, by the tokenizer."""
+        """Resolve all but patch and palette size, which `prepare` takes from the tokenizer."""
         if self.palette not in ("auto", "kmeans") or self.binarize not in ("auto", "none"):
             raise UsageError(
                 "--image-tokenizer replaces the palette: leave out --palette and --binarize."
             )
+        # palette is unused: the tokenizer's codes replace it
         return dataclasses.replace(self, palette="kmeans", binarize="none")
 
     def _resolve_palette(self, info: DatasetInfo) -> Config:

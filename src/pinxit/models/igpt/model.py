@@ -24,7 +24,7 @@ from pinxit.models.igpt.network import Labels, Mask, Tokens, TokenTransformer
 from pinxit.models.image_codecs import FrozenImageTokenizer, ImageCodec, PaletteCodec
 from pinxit.models.inputs import check_images, check_mask, label_index
 from pinxit.models.results import Loss
-from pinxit.nn.chunking import map_in_fixed_batches
+from pinxit.nn.batching import map_in_fixed_batches
 from pinxit.nn.layers import drop_labels
 from pinxit.nn.palette import DEFAULT_PALETTE_SIZE
 from pinxit.nn.pixels import patchify
@@ -207,7 +207,7 @@ class IGPT(nn.Module):
         """Generate the tokens below 0; `params` are resolved."""
         uniforms = per_image_uniform(len(tokens), self.network.seq_len, params.seed, params.start)
         inputs = GenerationInputs(tokens, labels, uniforms)
-        yield from generate(self.network, inputs, SamplingParams.of(params))
+        yield from generate(self.network, inputs, SamplingParams.from_options(params))
 
     def _decode(self, tokens: Tokens) -> UInt8[np.ndarray, "n height width channel"]:
         return self.codec.decode(tokens.to(self.device)).cpu().numpy()

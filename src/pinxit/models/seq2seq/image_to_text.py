@@ -29,8 +29,8 @@ from pinxit.models.seq2seq.model import Seq2Seq
 from pinxit.models.seq2seq.sources import ImageSource
 from pinxit.models.seq2seq.targets import TextTarget
 from pinxit.models.seq2seq.text_embedding import Tokens, pad_tokens
+from pinxit.nn.batching import map_in_fixed_batches
 from pinxit.nn.beam_search import Hypothesis, beam_search, sample_text
-from pinxit.nn.chunking import map_in_fixed_batches
 from pinxit.nn.rng import per_image_uniform
 from pinxit.nn.token_sampling import SamplingParams
 
@@ -127,7 +127,7 @@ class ImageCaptioning(_TextDecoder):
         first_row: int,
     ) -> list[list[ScoredText]]:
         """Sample texts for each row, sorted by log-probability."""
-        n, sampling = len(encoded.hidden), SamplingParams.of(params)
+        n, sampling = len(encoded.hidden), SamplingParams.from_options(params)
         assert isinstance(params.seed, int), "texts have one seed"
         columns = []
         for k in range(num_texts):

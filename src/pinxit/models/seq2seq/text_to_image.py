@@ -101,7 +101,7 @@ class _ImageDecoder(Seq2Seq[CodeTarget]):
             if params.reranker is not None:
                 scorer = partial(self._rerank, params.reranker, captions, rows.tolist())
             u = uniforms[:, rows].to(self.device)
-            sampling = SamplingParams.of(params)
+            sampling = SamplingParams.from_options(params)
             stream = generate_best_of(self, encoded, u, sampling, params.guidance, scorer)
             for generated in stream:
                 codes[start : start + DECODE_BATCH] = generated.codes[: n - start].cpu()

@@ -16,7 +16,7 @@ from pinxit.models.inputs import check_images
 from pinxit.models.results import Loss
 from pinxit.models.tokenizer.config import Config
 from pinxit.models.tokenizer.quantizers import Quantized, build_quantizer
-from pinxit.nn.chunking import map_in_fixed_batches
+from pinxit.nn.batching import map_in_fixed_batches
 from pinxit.nn.layers import ResidualConv
 from pinxit.nn.pixels import to_float, to_uint8
 

@@ -27,7 +27,7 @@ from pinxit.models.vae.likelihoods import (
 )
 from pinxit.models.vae.networks import build_networks
 from pinxit.models.vae.priors import build_prior, log_standard_normal
-from pinxit.nn.chunking import BATCH_SIZE, map_in_fixed_batches
+from pinxit.nn.batching import BATCH_SIZE, map_in_fixed_batches
 from pinxit.nn.layers import drop_labels
 from pinxit.nn.pixels import to_float, to_uint8
 from pinxit.nn.rng import mix_seed, per_image_normal
