@@ -52,7 +52,7 @@ COMMANDS = {
 
 
 def overview() -> str:
-    """The page that `pinxit --help` prints."""
+    """Return the page that `pinxit --help` prints."""
     lines = [
         "usage: pinxit COMMAND ...",
         "",

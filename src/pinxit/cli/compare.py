@@ -103,7 +103,7 @@ def _print_metrics(runs: list[Run], json: bool) -> None:
 
 
 def _metrics_table(metrics: dict[str, list[float | None]], names: list[str]) -> Table:
-    """A row per metric, a column per run, groups as headings; the best value is bold."""
+    """Return a row per metric, a column per run, groups as headings; the best value is bold."""
     from rich.table import Table
 
     from pinxit.evaluation.metrics import get_metric, group_metrics
@@ -124,7 +124,7 @@ def _metrics_table(metrics: dict[str, list[float | None]], names: list[str]) -> 
 
 
 def _format_values(values: list[float | None], better: str) -> list[str]:
-    """The values as text, the best of several in bold."""
+    """Return the values as text, the best of several in bold."""
     present = [value for value in values if value is not None]
     choose: Any = {"higher": max, "lower": min}.get(better)
     best = choose(present) if choose and len(present) > 1 else None

@@ -134,7 +134,7 @@ def _choose_mask(
     box: tuple[int, int, int, int] | None,
     params: GenerationParams,
 ) -> tuple[PixelMask, str]:
-    """The missing pixels of each image, and their description as part of a file name."""
+    """Return the missing pixels of each image, and their description as part of a file name."""
     from pinxit.data import masks
 
     if box is not None:
@@ -151,7 +151,7 @@ def _choose_mask(
 
 
 def _read_mask(run: Path, file: Path, images: Images, quiet: bool) -> PixelMask:
-    """The mask in an image file, cropped or padded like the images and resized to their size."""
+    """Return the mask in an image file, cropped or padded and resized like the images."""
     from pinxit.data.masks import mask_from_image, read_mask_size
     from pinxit.runs import Run
     from pinxit.sampling.inputs import load_for_run

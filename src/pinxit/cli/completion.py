@@ -55,7 +55,7 @@ def _data_names() -> list[str]:
 
 
 def _after_train() -> list[str]:
-    """What may follow `train`."""
+    """Return the words that complete `pinxit train `."""
     from pinxit.models import list_families
 
     return [*list_families(), "--resume", "--help"]

@@ -154,7 +154,7 @@ def _run_name(reranker: Reranker | None) -> str | None:
 
 
 def _params_record(params: GenerationParams) -> dict[str, Any]:
-    """The parameters that were set, as JSON can hold them."""
+    """Return the parameters that were set, as JSON can hold them."""
     changed = params.overrides()
     return changed | ({"reranker": _run_name(params.reranker)} if params.reranker else {})
 

@@ -96,7 +96,7 @@ def _format_value(metrics: dict[str, float], name: str) -> str:
 
 
 def _describe_protocol(protocol: dict[str, Any]) -> list[str]:
-    """How the metrics were measured, in a few lines."""
+    """Return how the metrics were measured, in a few lines."""
     lines = [
         f"data: {protocol['data'] or 'images given in Python'}, split: {protocol['split']}, "
         f"{protocol['test_images']:,} images; seed {protocol['seed']}; {protocol['seconds']:.0f} s"

@@ -52,7 +52,7 @@ def _sections(options: list[Option]) -> Iterator[str]:
 
 
 def _order_options(options: list[Option]) -> list[Option]:
-    """Required and common options first, the others as they are declared, `--out` last."""
+    """Sort options: required and common ones, the others as declared, `--out`."""
     first = [option for option in options if option.is_required]
     first += [option for name in COMMON[:-1] for option in options if option.name == name]
     last = [option for option in options if option.name == COMMON[-1]]
@@ -97,7 +97,7 @@ def _default_text(default: Any) -> str:
 
 
 def format_entry(left: str, text: str, indent: int = INDENT) -> str:
-    """An option with its text to the right, or below it if the option is long."""
+    """Return an option with its text to the right, or below it if the option is long."""
     width = page_width() - indent
     lines = textwrap.wrap(text, width, break_on_hyphens=False) or [""]
     left = f"  {left}"

@@ -118,7 +118,7 @@ def _take_values(option: Option, rest: list[str]) -> list[str]:
 def _assign_positional(
     command: str, options: Sequence[Option], args: list[str]
 ) -> Iterator[tuple[Option, list[str]]]:
-    """Assign positional arguments: one each, and the rest to the one that takes any number."""
+    """Assign one argument to each option, and the remaining ones to the variadic option."""
     arguments = [option for option in options if not option.flags]
     spare = len(args) - sum(1 for option in arguments if option.is_required)
     for option in arguments:

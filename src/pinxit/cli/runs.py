@@ -87,7 +87,7 @@ def find_runs(folder: Path, depth: int = MAX_DEPTH) -> Iterator[Path]:
 
 
 def is_run(folder: Path) -> bool:
-    """Whether a folder is a run. A damaged config.json beside weights or metrics counts as one."""
+    """Return whether a folder is a run, perhaps with a damaged config.json."""
     file = folder / "config.json"
     if not file.is_file():
         return False

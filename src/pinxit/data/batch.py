@@ -29,7 +29,7 @@ Seed: TypeAlias = int | Sequence[int]
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """What a model needs to know about its training images; saved with the model."""
+    """Size, channels, labels and statistics of the training images; saved with the model."""
 
     num_images: int
     height: int

@@ -74,7 +74,7 @@ def contact_sheet(images: Images, texts: Sequence[str], columns: int | None = No
 
 
 def _num_columns(count: int) -> int:
-    """The number of columns of a grid somewhat wider than high, with its last row fullest."""
+    """Return the columns of a grid somewhat wider than high with the fewest empty cells."""
     target = max(1, round(math.sqrt(1.3 * count)))
     return min(
         range(max(1, target - 2), target + 2), key=lambda n: (-count % n, abs(n - target), -n)
@@ -82,7 +82,7 @@ def _num_columns(count: int) -> int:
 
 
 def _row_tops(wrapped: Sequence[Sequence[str]], columns: int, height: int) -> list[int]:
-    """The y coordinate of each row of images, and of the sheet's end."""
+    """Return the y coordinate of each row of images, and of the sheet's end."""
     tops = [GAP_PIXELS]
     for start in range(0, len(wrapped), columns):
         num_lines = max(len(lines) for lines in wrapped[start : start + columns])

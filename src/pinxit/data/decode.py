@@ -67,7 +67,7 @@ def read_size(read: Callable[[], bytes | np.ndarray]) -> tuple[int, int]:
 
 
 def is_grey(pixels: UInt8[np.ndarray, "height width 3"]) -> bool:
-    """Whether the three channels of an image are equal, up to JPEG's rounding."""
+    """Return whether the three channels of an image are equal, up to JPEG's rounding."""
     signed = pixels.astype(np.int16)
     return bool(np.ptp(signed, axis=-1).max() <= GREY_TOLERANCE)
 

@@ -51,7 +51,7 @@ class Images:
     before: np.ndarray | None = None  # uint8 like pixels: each image before its edit
     splits: np.ndarray | None = None  # int8 [n], index into SPLITS
     source: str = ""  # as the user typed it
-    fingerprint: str = ""  # hash of what a model can learn from; "" for generated images
+    fingerprint: str = ""  # hash of everything that training uses; "" for generated images
     skipped: tuple[SkippedFile, ...] = ()
     notes: tuple[str, ...] = ()  # choices made while loading, for the user
 
@@ -124,7 +124,7 @@ class Images:
 
     @classmethod
     def concatenate(cls, parts: Iterable[Images]) -> Images:
-        """Join the pixels of several `Images` of one size; the rest is dropped."""
+        """Concatenate the pixels of `Images` of one size; drop labels, captions and names."""
         return cls(np.concatenate([part.pixels for part in parts]))
 
     # -- for models ----------------------------------------------------------------------------
@@ -140,7 +140,7 @@ class Images:
         return Batch(pixels, labels, captions, before)
 
     def info(self, rows: np.ndarray | None = None, max_images: int = 4096) -> DatasetInfo:
-        """Return what a model needs to know about these images, or about some rows of them.
+        """Return size, channels, labels and statistics of the images, or of some rows of them.
 
         Pixel statistics are computed on about `max_images` images.
         """

@@ -49,7 +49,7 @@ def _read_toml(file: str | Path | None) -> dict[str, Any]:
 def _select_templates(
     tables: Mapping[str, Any], labels: tuple[str, ...], file: str | Path | None
 ) -> tuple[str, dict[str, Any]]:
-    """The name and the content of the first table that has a text for every label."""
+    """Return name and content of the first table with a text for every label."""
     for name, table in tables.items():
         if not isinstance(table, dict) or not {"template", "labels"} <= set(table):
             raise UsageError(f"[{name}] in the caption templates needs `template` and `labels`.")

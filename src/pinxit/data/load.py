@@ -178,9 +178,9 @@ def _make_unique(names: list[str]) -> list[str]:
 
 
 def _select_rows(names: list[str], options: LoadOptions) -> list[int]:
-    """All rows, or the `limit` rows whose names have the smallest hashes, in order.
+    """Return all rows, or the `limit` rows whose names have the smallest hashes, in order.
 
-    A larger limit adds rows to those of a smaller one. Both images of a pair have the same hash.
+    A larger limit keeps the rows of a smaller one. Both images of a pair have the same hash.
     """
     if options.limit is None or options.limit >= len(names):
         return list(range(len(names)))
@@ -194,7 +194,7 @@ def _captions_by_language(records: Sequence[Record]) -> dict[str, Sequence[str]]
 
 
 def _fingerprint(images: Images) -> str:
-    """A hash of everything that a model can learn from; the same on any machine."""
+    """Return a hash of everything that a model can learn from; the same on any machine."""
     digest = hashlib.blake2b(repr(images.pixels.shape).encode(), digest_size=16)
     for start in range(0, len(images), FINGERPRINT_BATCH):
         batch = images.pixels[start : start + FINGERPRINT_BATCH]
@@ -212,7 +212,7 @@ def _fingerprint(images: Images) -> str:
 def _choose_shape(
     source: Source, records: Sequence[Record], options: LoadOptions, skipped: list[SkippedFile]
 ) -> tuple[ImageShape, list[str]]:
-    """The shape to decode the records to, and notes on what was chosen.
+    """Return the shape to decode the records to, and notes on what was chosen.
 
     Raises PinxitError if no record can be read, or if all take more than `MAX_BYTES`.
     """
@@ -237,7 +237,7 @@ def _choose_shape(
 
 
 def _sample_rows(count: int) -> list[int]:
-    """Rows of the images to inspect: all, or evenly spaced runs, which sources read quickly."""
+    """Return the rows of the images to inspect: all, or evenly spaced contiguous runs."""
     if count <= MAX_SAMPLE:
         return list(range(count))
     run_length = MAX_SAMPLE // SAMPLE_RUNS
@@ -255,7 +255,7 @@ def _readable_sizes(records: Sequence[Record]) -> Iterator[tuple[int, int]]:
 
 
 def _read_reason(record: Record) -> list[SkippedFile]:
-    """The record with the reason why it cannot be read, as a list of one; [] if it can."""
+    """Return the record with the reason why it cannot be read, as a list of one; [] if it can."""
     try:
         read_size(record.read)
     except UnreadableImage as error:

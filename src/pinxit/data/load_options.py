@@ -19,9 +19,9 @@ class LoadOptions:
     """Options of loading images."""
 
     # image size in pixels, 64 or 96x64 (width x height); None: the images' own size if all have the
-    # same, else chosen from them
+    # same, else a default that depends on their sizes
     size: Size = None
-    # crop the middle, or pad with the color of the corners, where the proportions differ
+    # crop the middle, or pad with the color of the corners, if the proportions differ
     fit: Fit = "crop"
     # channels to read; auto: grey if every image is grey
     color: Color = "auto"

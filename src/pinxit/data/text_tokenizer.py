@@ -47,7 +47,7 @@ class TextTokenizer:
         return "en" if "en" in self.languages else self.languages[0]
 
     def language_token(self, language: str) -> int:
-        """The id of a language's token. Raises UsageError for an unknown language."""
+        """Return the id of a language's token. Raises UsageError for an unknown language."""
         if language not in self.languages:
             known = ", ".join(self.languages) or "none"
             raise UsageError(
@@ -57,25 +57,25 @@ class TextTokenizer:
         return 2 + self.languages.index(language)
 
     def encode(self, text: str) -> list[int]:
-        """The token ids of a text, without special tokens."""
+        """Return the token ids of a text, without special tokens."""
         return [self.num_special_tokens + token for token in self.bpe.encode(text).ids]
 
     def decode(self, tokens: Sequence[int]) -> str:
-        """The text of token ids; special tokens are skipped."""
+        """Return the text of token ids; special tokens are skipped."""
         first = self.num_special_tokens
         return self.bpe.decode([token - first for token in tokens if token >= first])
 
     def detect_language(self, text: str) -> str:
-        """The most likely language of a text: naive Bayes over BPE tokens, add-one smoothing.
+        """Return the most likely language of a text, or the first of equally likely ones.
 
-        The first language if all are equally likely.
+        Naive Bayes over BPE tokens, with add-one smoothing.
         """
         tokens = np.array(self.bpe.encode(text).ids, int)
         log_probs = [float(self._log_frequencies[name][tokens].sum()) for name in self.languages]
         return self.languages[int(np.argmax(log_probs))]
 
     def unknown_words(self, text: str) -> list[str]:
-        """The words of a text with a token that never occurs in the captions."""
+        """Return the words of a text with a token that never occurs in the captions."""
         total_counts = np.sum(list(self.token_counts.values()), 0)
 
         def is_known(word: str) -> bool:
@@ -94,7 +94,7 @@ class TextTokenizer:
         return log_frequencies
 
     def to_json(self) -> dict[str, Any]:
-        """A record for `from_json`."""
+        """Return a record for `from_json`."""
         return {
             "bpe": json.loads(self.bpe.to_str()),
             "languages": list(self.languages),
@@ -103,7 +103,7 @@ class TextTokenizer:
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> TextTokenizer:
-        """The tokenizer of a record that `to_json` returned."""
+        """Return the tokenizer of a record that `to_json` returned."""
         return cls(
             Tokenizer.from_str(json.dumps(record["bpe"])),
             tuple(record["languages"]),
@@ -135,7 +135,7 @@ def train_text_tokenizer(
 
 
 def byte_level_tokenizer(languages: tuple[str, ...]) -> TextTokenizer:
-    """An untrained tokenizer: its tokens are the 256 bytes."""
+    """Return an untrained tokenizer: its tokens are the 256 bytes."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     bpe = _byte_level_bpe({letter: i for i, letter in enumerate(alphabet)})
     return TextTokenizer(bpe, languages, {name: (0,) * len(alphabet) for name in languages})

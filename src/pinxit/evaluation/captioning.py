@@ -88,7 +88,7 @@ def _chrf(hypotheses: Sequence[str], references: Sequence[str]) -> float:
 
 
 def equivalent_captions(scene: Scene, language: str) -> frozenset[str]:
-    """Return the captions of a scene for every order of its objects: all describe the image."""
+    """Return the captions of a scene for every order of its objects; all are correct."""
     orders = itertools.permutations(scene.objects)
     return frozenset(Scene(order).captions()[language] for order in orders)
 

@@ -20,10 +20,10 @@ MIN_MSE = 1e-9 / 255**2  # a smaller error counts as this one: 138 dB
 
 
 class EditCheck(NamedTuple):
-    """Whether a scene shows an edit."""
+    """Result of comparing a scene with an edit."""
 
-    applied: bool  # what the edit changes is as it should be
-    preserved: bool  # everything else is as before
+    applied: bool  # the edited attribute has its new value
+    preserved: bool  # everything else is unchanged
 
 
 def edits_from_names(images: Images) -> list[Edit] | None:
@@ -35,7 +35,7 @@ def edits_from_names(images: Images) -> list[Edit] | None:
 
 
 def edit_metrics(edited: Images, true: Images) -> Iterator[MetricValue]:
-    """Yield how often edits of scenes are applied and the rest is preserved; PSNR for any images.
+    """Yield how often scene edits are applied and preserve the rest; PSNR for any images.
 
     `true` are the images after the true edit, `true.before` the inputs. `edit_reader_ceiling` is
     `edit_exact` of the true images, `identity_psnr` the PSNR of the unchanged input.

@@ -98,7 +98,7 @@ class Evaluator:
 
     @cached_property
     def test(self) -> Images:
-        """At most 10,000 images of the test split; without one, of all images."""
+        """At most 10,000 images of the test split, or of all images if there is no test split."""
         images, warning = select_test_split(self.images)
         self.warnings += [warning] if warning else []
         self.protocol["split"] = "all images (no test split)" if warning else "test"
@@ -124,7 +124,7 @@ class Evaluator:
 
     @cached_property
     def samples(self) -> Images | None:
-        """Samples with the label frequencies of the test images; or drawings of their captions."""
+        """Samples with the label frequencies of the test images, or images from their captions."""
         if isinstance(self.model, CanDraw):
             return self.drawings
         if not isinstance(self.model, CanSample):
@@ -176,7 +176,7 @@ class Evaluator:
             return elbo_terms(self.model, self.test, self.options.seed, progress)
 
     def likelihood_bounds(self, model: HasELBO) -> Iterator[MetricValue]:
-        """The ELBO of all test images, and the importance-weighted estimate on a subset."""
+        """Yield the ELBO of all test images, and the importance-weighted estimate on a subset."""
         self.protocol["likelihood"] = model.likelihood_description
         yield from likelihood.elbo_metrics(model, self.elbo_terms)
         k, seed = self.options.iw_samples, self.options.seed
@@ -191,7 +191,7 @@ class Evaluator:
         yield from values
 
     def exact_likelihood(self, model: CanScore) -> Iterator[MetricValue]:
-        """The log-likelihood of a model that computes it exactly."""
+        """Yield the log-likelihood of a model that computes it exactly."""
         count = self.options.likelihood_images or MAX_EXACT_LIKELIHOOD_IMAGES
         images = self.test.evenly_spaced(count)
         description = f"exact, of {len(images):,} images; {model.likelihood_description}"
@@ -215,7 +215,7 @@ class Evaluator:
     # -- text and images -----------------------------------------------------------------------
 
     def text_and_images(self) -> Iterator[MetricValue]:
-        """Images drawn from text, edits, captions and translations."""
+        """Yield images drawn from text, edits, captions and translations."""
         model = self.model
         if isinstance(model, CanDraw):
             images, _ = self.caption_pairs
@@ -302,7 +302,7 @@ class Evaluator:
         return space
 
     def drawing_distances(self, space: FeatureSpace) -> Iterator[MetricValue]:
-        """Whether a drawing is nearest to the true image of its caption, and shows its label."""
+        """Yield how often a drawing retrieves the image of its caption, and shows its label."""
         images, texts = self.caption_pairs
         yield from retrieval_metrics(space.embed, self.drawings, images, texts, self.train_subset)
         if isinstance(space, TrainedSpace) and space.predicts_labels:

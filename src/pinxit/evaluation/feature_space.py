@@ -173,7 +173,7 @@ def _cache_key(images: Images, rows: np.ndarray) -> str:
 
 
 def _load_cached(file: Path) -> TrainedSpace | None:
-    """The cached feature space; None if there is none or it is damaged."""
+    """Return the cached feature space; None if there is none or it is damaged."""
     try:
         content = file.read_bytes()
         record = json.loads(file.with_suffix(".json").read_text())
@@ -224,7 +224,7 @@ def _train_and_cache(
 
 
 def _select_labelled(images: Images, rows: np.ndarray) -> np.ndarray:
-    """Those of the rows that have a label."""
+    """Return the rows whose images have a label."""
     return rows[:0] if images.labels is None else rows[images.labels[rows] >= 0]
 
 

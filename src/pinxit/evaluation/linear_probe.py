@@ -1,6 +1,6 @@
-"""What a model's features say about the labels: linear probe and nearest neighbours.
+"""Evaluate frozen features by label prediction: linear probe and nearest neighbours.
 
-The features are frozen (`embed`). The probe is multinomial logistic regression on standardised
+The probe is multinomial logistic regression on standardised
 features, fitted on training images and tested on test images (Chen 2020, sec. 2.4; He 2021,
 sec. 4.1).
 """

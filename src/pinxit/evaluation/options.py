@@ -14,12 +14,12 @@ from pinxit.models.generation import GenerationParams
 
 @dataclass(frozen=True)
 class EvalOptions:
-    """What `evaluate` measures, on how many images. Raises UsageError for a value out of range."""
+    """Options of `evaluate`. Raises UsageError for a value out of range."""
 
     # importance samples per image for the log-likelihood; 0 skips it
     iw_samples: int = 5_000
     # test images for the log-likelihood and for text; None: about a minute's work on two CPU
-    # cores, 2,000 where the likelihood is exact, 512 captions
+    # cores, 2,000 if the likelihood is exact, 512 captions
     likelihood_images: int | None = None
     # images on each side of a distance; also the most samples and captions
     max_images: int = 5_000

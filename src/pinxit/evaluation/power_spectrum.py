@@ -1,7 +1,7 @@
 """Sharpness: the power of fine detail in images, by spatial frequency.
 
-The spectrum is that of the type-2 cosine transform. It mirrors an image at its edges, where the
-Fourier transform wraps it around and sees the border as detail. A blur with mirrored edges
+The spectrum is computed by the type-2 cosine transform, which mirrors an image at its edges. The
+Fourier transform would wrap it around and count the border as detail. A blur with mirrored edges
 multiplies the power at each frequency by its squared transfer function, exactly.
 """
 

@@ -79,7 +79,7 @@ def _load_images(
 
 
 def _data_warnings(run: Run, images: Images) -> list[str]:
-    """A warning if the run's data has changed since training."""
+    """Return a warning if the run's data has changed since training."""
     fingerprint = (run.config.get("data") or {}).get("fingerprint")
     if not fingerprint or fingerprint == images.fingerprint:
         return []

@@ -82,5 +82,5 @@ class SampleQuality:
         return self.space.embed(self.images.take(np.sort(rows)))
 
     def num_images(self) -> dict[str, int]:
-        """The number of images of each kind, for the protocol."""
+        """Return the number of images of each kind, for the protocol."""
         return {"images": len(self.test_subset), "training_images": len(self.train_features)}

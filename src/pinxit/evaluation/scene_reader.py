@@ -73,7 +73,7 @@ def _center_of_mass(shape: str) -> tuple[float, float]:
 def _draw_silhouette(
     shape: str, radius: float, center: tuple[float, float], size: tuple[int, ...]
 ) -> Coverage:
-    """The fraction of each pixel that a shape covers, in an image of `size` (height, width)."""
+    """Return the fraction of each pixel that a shape covers; `size`: height and width."""
     height, width = size
     offsets = (np.arange(SUBPIXELS) + 0.5) / SUBPIXELS
     xs = ((np.arange(width)[:, None] + offsets).ravel() - center[0]) / radius
@@ -146,7 +146,7 @@ def _label_components(mask: Mask, corners: bool) -> tuple[np.ndarray, int]:
 
 
 def _nearest_index(mask: Mask) -> tuple[np.ndarray, ...]:
-    """The index of the pixel in the mask that is nearest to each pixel."""
+    """Return the index of the pixel in the mask that is nearest to each pixel."""
     indices: Any = ndimage.distance_transform_edt(
         ~mask, return_distances=False, return_indices=True
     )
@@ -154,7 +154,7 @@ def _nearest_index(mask: Mask) -> tuple[np.ndarray, ...]:
 
 
 def _read_color(rgb: RGB, blob: Mask) -> tuple[str, Coverage]:
-    """The color of a blob's core, and how much of each pixel it covers."""
+    """Return the color of a blob's core, and how much of each pixel it covers."""
     ink = 255 - rgb
     depth = np.where(blob, np.linalg.norm(ink, axis=-1), 0)
     core = blob & (depth >= COLOR_DEPTH * depth.max())
@@ -166,7 +166,7 @@ def _read_color(rgb: RGB, blob: Mask) -> tuple[str, Coverage]:
 
 
 def _fit_object(color: str, coverage: Coverage) -> SceneObject:
-    """The shape and size with the smallest squared error, aligned by their centers of mass."""
+    """Return the shape and size of smallest squared error, aligned by the center of mass."""
     height, width = coverage.shape
     top, left, coverage = _crop(coverage)
     ys, xs = np.mgrid[: coverage.shape[0], : coverage.shape[1]] + 0.5
@@ -189,7 +189,7 @@ def _fit_object(color: str, coverage: Coverage) -> SceneObject:
 
 
 def _crop(coverage: Coverage) -> tuple[int, int, Coverage]:
-    """The covered part with a margin of two pixels, and the row and column of its corner."""
+    """Return the covered part with a margin of two pixels, and the row and column of its corner."""
     rows, columns = np.nonzero(coverage.any(1))[0], np.nonzero(coverage.any(0))[0]
     top, left = max(0, rows[0] - 2), max(0, columns[0] - 2)
     return int(top), int(left), coverage[top : rows[-1] + 3, left : columns[-1] + 3]
@@ -207,12 +207,12 @@ class SceneMatch:
     color: bool
     size: bool
     objects: bool  # every object, with its shape, color and size
-    relations: bool  # position of one object, relation of two; captions of three give none
+    relations: bool  # position of one object or relation of two; of three, the objects only
     exact: bool  # the whole caption
 
 
 def match_scenes(target: Scene, scene: Scene) -> SceneMatch:
-    """Compare a scene read from an image with the one that its caption describes."""
+    """Compare the scene read from an image with the scene of its caption."""
 
     def is_equal(*attributes: str) -> bool:
         counts = [
@@ -235,7 +235,7 @@ def match_scenes(target: Scene, scene: Scene) -> SceneMatch:
 
 
 def _matches_relations(target: Scene, scene: Scene) -> bool:
-    """Whether some order of the objects gives the target's caption."""
+    """Return whether some order of the objects gives the target's caption."""
     caption = target.captions()["en"]
     orders = itertools.permutations(scene.objects)
     return any(Scene(order).captions()["en"] == caption for order in orders)

@@ -29,8 +29,8 @@ def text_to_image_metrics(drawings: Images, true: Images) -> Iterator[MetricValu
     """Yield how often drawings of scenes match their captions, by attribute.
 
     `t2i_relations` counts only images whose objects are correct. `t2i_reader_ceiling` is
-    `t2i_exact` of the true images: it is below 1 where the scene reader errs. Nothing for images
-    that are not scenes.
+    `t2i_exact` of the true images: it is below 1 if the scene reader errs. Yields nothing for
+    images that are not scenes.
     """
     scenes = scenes_from_names(true)
     if scenes is None:

@@ -1,4 +1,4 @@
-"""One set of parameters for everything that generates images: sample, draw, edit and complete.
+"""The parameters of all methods that generate images: sample, draw, edit and complete.
 
 A model's methods take `GenerationParams`, keyword options, or both; options win:
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from pinxit.data.images import Images
 
-# parameters of every generator, of those that sample tokens, and of those conditioned on text
+# parameters of every generator; of token generators; of generators conditioned on text
 SEEDED = ("seed", "temperature", "start")
 TOKENS = (*SEEDED, "top_k", "top_p")
 GUIDED = (*TOKENS, "guidance", "best_of")
@@ -93,7 +93,7 @@ def resolve_params(
     """Merge `options` into `params`; a temperature of None becomes `temperature`.
 
     `used` are the parameters that the model uses. Raises UsageError for an unknown option, and for
-    one that is set but not used.
+    an option that is set but not used.
     """
     known = [field.name for field in dataclasses.fields(GenerationParams)]
     for name in options:

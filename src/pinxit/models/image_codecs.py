@@ -41,11 +41,11 @@ class PaletteCodec(nn.Module):
         self.register_buffer("palette", initial_palette(kind, size, patch_dim))
 
     def encode(self, pixels: Pixels) -> Codes:
-        """The codes of images."""
+        """Return the codes of images."""
         return quantize(patchify(pixels, self.patch_size), self.palette, self.kind)
 
     def decode(self, codes: Codes) -> Pixels:
-        """The images of codes."""
+        """Return the images of codes."""
         return dequantize(codes, self.palette, self.grid[0], self.patch_size)
 
 
@@ -69,12 +69,12 @@ class FrozenImageTokenizer(nn.Module):
         return super().train(False)
 
     def encode(self, pixels: Pixels) -> Codes:
-        """The codes of images, in float32."""
+        """Return the codes of images, in float32."""
         with torch.no_grad(), torch.autocast(pixels.device.type, enabled=False):
             return self.tokenizer.pixels_to_codes(pixels).flatten(1)
 
     def decode(self, codes: Codes) -> Pixels:
-        """The images of codes."""
+        """Return the images of codes."""
         pixels = self.tokenizer.codes_to_pixels(codes.clamp(min=0).unflatten(1, self.grid))
         if bool((codes >= 0).all()):
             return pixels
@@ -88,7 +88,7 @@ ImageCodec = PaletteCodec | FrozenImageTokenizer
 
 
 class ImageTokenizerModel(Protocol):
-    """What a codec needs of a trained image tokenizer, a torch module."""
+    """The interface of a trained image tokenizer, a torch module, that a codec uses."""
 
     config: Any
     info: DatasetInfo

@@ -33,7 +33,7 @@ def check_mask(images: Images, mask: Bool[np.ndarray, "n height width"]) -> None
 
 
 def label_index(config: Any, info: DatasetInfo, label: str) -> int:
-    """The class number of a label's name.
+    """Return the class number of a label's name.
 
     Raises UsageError for an unknown label, and if the model was trained without labels.
     """

@@ -1,4 +1,4 @@
-"""What a model family provides, and the abilities that a model may have.
+"""Interfaces of model families and of the abilities that a model may have.
 
 A family is a package in `pinxit.models`. Its `__init__` defines
 
@@ -122,7 +122,7 @@ class CanScore(Protocol):
 
     info: DatasetInfo
     eight_bit: bool  # over 8-bit values: bits per dimension are defined
-    likelihood_description: str  # what the likelihood is over; recorded by the evaluation
+    likelihood_description: str  # its variables, for the evaluation's protocol
 
     def score(self, images: Images, *, samples: int = 1, seed: int = 0) -> np.ndarray: ...
 
@@ -364,7 +364,7 @@ class HasLabels(Protocol):
 
 @runtime_checkable
 class HasPalette(Protocol):
-    """Tokens may be palette colors; `palette_psnr` is the PSNR of the palette alone, in dB."""
+    """Tokens may be palette indices; `palette_psnr` measures the palette alone, in dB."""
 
     palette_is_exact: bool
 

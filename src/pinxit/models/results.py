@@ -1,4 +1,4 @@
-"""What models return: losses, posteriors, bounds, captions. Imports no torch at run time."""
+"""Return types of models: losses, posteriors, bounds, captions. Imports no torch at run time."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from pinxit.errors import PinxitError, did_you_mean
 
 
 def json_to_tensor(record: Any) -> UInt8[Tensor, " bytes"]:
-    """A JSON record as a tensor of its bytes."""
+    """Return a JSON record as a tensor of its bytes."""
     return torch.frombuffer(bytearray(json.dumps(record).encode()), dtype=torch.uint8)
 
 

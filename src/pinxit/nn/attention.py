@@ -55,7 +55,7 @@ class KVCache:
         return self.keys[:, :, :end], self.values[:, :, :end]
 
     def index_select(self, rows: Tensor) -> KVCache:
-        """The cache of these rows of the batch."""
+        """Return the cache of these rows of the batch."""
         return KVCache(self.keys[rows], self.values[rows])
 
 
@@ -114,7 +114,7 @@ class CrossKV(NamedTuple):
     key_mask: KeyMask
 
     def index_select(self, rows: Tensor) -> CrossKV:
-        """The keys and values of these rows of the batch."""
+        """Return the keys and values of these rows of the batch."""
         return CrossKV(self.keys[rows], self.values[rows], self.key_mask[rows])
 
 
@@ -141,7 +141,7 @@ class CrossAttention(nn.Module):
     def attention_weights(
         self, h: Hidden, source: CrossKV
     ) -> Float[Tensor, "batch heads target length"]:
-        """The softmax weights over the source for each target position; they sum to one."""
+        """Return the softmax weights over the source for each target position; they sum to one."""
         q = self._queries(h)
         logits = q @ source.keys.transpose(2, 3) / q.shape[-1] ** 0.5
         return logits.masked_fill(~source.key_mask[:, None, None, :], -torch.inf).softmax(-1)

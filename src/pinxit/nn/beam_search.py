@@ -32,7 +32,7 @@ class Hypothesis(NamedTuple):
 
 
 def length_normalized(log_prob: float, length: int, penalty: float) -> float:
-    """The score that ranks texts: log p / ((5 + length) / 6)^penalty (Wu 2016, eq. 14)."""
+    """Return the score that ranks texts: log p / ((5 + length) / 6)^penalty (Wu 2016, eq. 14)."""
     return log_prob / ((5 + length) / 6) ** penalty
 
 
@@ -112,7 +112,7 @@ def _is_done(
     max_len: int,
     penalty: float,
 ) -> bool:
-    """Whether no unfinished text can enter the best `num_beams`."""
+    """Return whether every unfinished text ranks below the best `num_beams` finished ones."""
     best_unfinished = float(unfinished_scores.max())
     if best_unfinished == -math.inf:
         return True

@@ -28,7 +28,7 @@ Tokens = Int64[Tensor, "batch tokens"]
 
 DEFAULT_PALETTE_SIZE = 512  # as in Chen 2020
 MAX_KMEANS_SAMPLES = 200_000  # patches
-MID_GREY = 128  # where a token is not known yet
+MID_GREY = 128  # for tokens that are not generated yet
 
 
 class PaletteSpec(NamedTuple):
@@ -42,7 +42,7 @@ class PaletteSpec(NamedTuple):
 def quantize(
     patches: UInt8[Tensor, "batch tokens patch_dim"], palette: Palette, kind: PaletteKind
 ) -> Tokens:
-    """The index of each patch's nearest color; the first of equally near ones."""
+    """Return the index of each patch's nearest palette entry, the first if several tie."""
     if kind == "binary":
         powers = 2 ** torch.arange(patches.shape[-1], device=patches.device)
         return ((patches > 127) * powers).sum(-1)
@@ -56,14 +56,14 @@ def quantize(
 def dequantize(
     tokens: Tokens, palette: Palette, rows: int, patch_size: int
 ) -> UInt8[Tensor, "batch height width channel"]:
-    """Images of the tokens' colors, `rows` rows of patches each; mid-grey for tokens below 0."""
+    """Return images of `rows` rows of patches; tokens below 0 are mid-grey."""
     patches = palette[tokens.clamp(min=0)]
     grey = torch.full_like(patches[:1, :1], MID_GREY)
     return unpatchify(torch.where(tokens[..., None] < 0, grey, patches), rows, patch_size)
 
 
 def initial_palette(kind: PaletteKind, size: int, patch_dim: int) -> Palette:
-    """The palette of a model before one is fitted; for `binary` it is the final one.
+    """Return the palette before fitting; a `binary` palette is not fitted.
 
     `levels` are evenly spaced, `kmeans` colors are random.
     """

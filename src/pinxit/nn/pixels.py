@@ -35,7 +35,7 @@ def patchify(pixels: Shaped[Tensor, "batch height width channel"], patch_size: i
 def unpatchify(
     patches: Patches, rows: int, patch_size: int
 ) -> Shaped[Tensor, "batch height width channel"]:
-    """The inverse of `patchify` for images of `rows` rows of patches."""
+    """Return the inverse of `patchify` for images of `rows` rows of patches."""
     return rearrange(
         patches, "b (h w) (p q c) -> b (h p) (w q) c", h=rows, p=patch_size, q=patch_size
     )
@@ -44,5 +44,5 @@ def unpatchify(
 def gather_tokens(
     tokens: Shaped[Tensor, "batch length width"], indices: Int64[Tensor, "batch selected"]
 ) -> Shaped[Tensor, "batch selected width"]:
-    """The tokens at `indices` of each sequence, in that order."""
+    """Return the tokens at `indices` of each sequence, in that order."""
     return tokens.gather(1, indices[..., None].expand(-1, -1, tokens.shape[-1]))

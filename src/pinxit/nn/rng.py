@@ -21,7 +21,7 @@ def mix_seed(seed: int, number: int) -> int:
 
 
 def per_image_seeds(seed: Seed, n: int, start: int = 0) -> Sequence[int]:
-    """One seed for each of `n` images: mixed from (seed, start + i), or the given sequence.
+    """Return one seed for each of `n` images: mixed from (seed, start + i), or the given sequence.
 
     Raises UsageError if a sequence does not have `n` seeds.
     """

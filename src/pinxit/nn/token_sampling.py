@@ -48,7 +48,7 @@ class SamplingParams:
     def compute_filtered_weights(
         self, logits: Float[Tensor, "... vocab"]
     ) -> Float[Tensor, "... vocab"]:
-        """Unnormalized probabilities after temperature (above 0), top-k and top-p.
+        """Return unnormalized probabilities after temperature (above 0), top-k and top-p.
 
         After top-p they sum to less than 1; `sample` divides by the sum.
         """

@@ -61,7 +61,7 @@ class Block(nn.Module):
         key_mask: KeyMask | None = None,
     ) -> Hidden:
         """Run the layer; the arguments are those of `Attention.forward`."""
-        residual = h[:]  # an autograd node of its own: gradients add up in a fixed order
+        residual = h[:]  # a separate autograd node: gradients add up in a fixed order
         mixed = self.attention(self.norm1(h), causal, rotary, cache, start_pos, key_mask)
         return self.mlp(residual + mixed)
 
@@ -73,7 +73,7 @@ class Block(nn.Module):
         return self.mlp(h[:, start:] + self.attention.attend_from(self.norm1(h), start))
 
     def mlp(self, h: Hidden) -> Hidden:
-        """The second half of the layer."""
+        """Run the second half of the layer."""
         return h + self.down(self.activation(self.up(self.norm2(h))))
 
 
@@ -102,7 +102,7 @@ class DecoderBlock(nn.Module):
     def cross_attention_map(
         self, h: Hidden, source: CrossKV, rotary: RotaryCache | None = None
     ) -> Float[Tensor, "batch heads target length"]:
-        """The cross-attention weights of each target position over the source."""
+        """Return the cross-attention weights of each target position over the source."""
         h = self._attend_to_prefix(h, rotary)
         return self.cross.attention_weights(self.norm(h), source)
 

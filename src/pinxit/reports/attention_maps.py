@@ -41,7 +41,7 @@ def _draw_token_maps(
 
 
 def _overlay(image: Images, weights: Float[np.ndarray, "rows columns"], alt: str) -> InlineImage:
-    """The image with the attention weights over it, the largest one at `MAX_OPACITY`."""
+    """Return the image with the attention weights over it, the largest one at `MAX_OPACITY`."""
     opacity = MAX_OPACITY * (weights / max(float(weights.max()), 1e-9))
     h, w = image.height // weights.shape[0], image.width // weights.shape[1]
     alpha = opacity.repeat(h, 0).repeat(w, 1)[..., None]

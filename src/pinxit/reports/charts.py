@@ -1,7 +1,7 @@
 """Charts as inline SVG.
 
-Written by hand rather than by matplotlib, whose import takes a second, whose SVG is ten times as
-large, and whose colors cannot follow the reader's light or dark theme. Colors are the classes
+Not drawn with matplotlib: its import takes a second, its SVG is ten times as large, and its colors
+cannot follow the reader's light or dark theme. Colors are the classes
 `s0` to `s9` of the page's CSS. The drawing is 400 units wide, so that its text stays readable on a
 phone.
 """
@@ -187,7 +187,7 @@ def draw_scatter_plot(groups: Sequence[PointGroup], *, label: str) -> Markup:
 
 
 def _find_medoid(points: Points) -> int:
-    """The point with the smallest median distance to the others of its group."""
+    """Return the point with the smallest median distance to the others of its group."""
     others = points[:: max(1, len(points) // MAX_MEDOID_POINTS)]
     distances = np.linalg.norm(points[:, None] - others[None], axis=-1)
     return int(np.argmin(np.median(distances, axis=1)))
@@ -204,7 +204,7 @@ def _separate_names(names: Sequence[tuple[float, float, str]]) -> list[tuple[flo
 
 
 def _overlap(a: tuple[float, float, str], b: tuple[float, float, str]) -> bool:
-    """Whether two centered texts of the class `group-name` overlap."""
+    """Return whether two centered texts of the class `group-name` overlap."""
     width = NAME_CHARACTER_WIDTH * (len(a[2]) + len(b[2])) / 2
     return abs(a[0] - b[0]) < width and abs(a[1] - b[1]) < NAME_HEIGHT
 
@@ -226,7 +226,7 @@ def _drop_undrawable_points(curve: Curve, log_y: bool) -> Curve:
 def _fit_scale(
     values: Sequence[float], start: float, end: float, log: bool = False, margin: float = 0.0
 ) -> Scale:
-    """A scale that holds all values; `margin` is a fraction of their range, unused if log."""
+    """Return a scale for the values; a linear one has `margin`, a fraction of their range."""
     low, high = float(min(values)), float(max(values))
     if low == high:
         low, high = (low / 2, high * 2) if log else (low - 0.5, high + 0.5)
@@ -254,14 +254,14 @@ def _clip_to_axes(paths: Sequence[str]) -> str:
 
 
 def _draw_vertical_mark(x: float, text: str) -> str:
-    """A dashed vertical line with a text beside it, on the side with more room."""
+    """Draw a dashed vertical line with a text beside it, on the side with more room."""
     anchor, text_x = ("end", x - 5) if x > WIDTH / 2 else ("start", x + 5)
     line = f'<path class="mark" d="M{x:.1f} {TOP}V{FLOOR}"/>'
     return line + _draw_text(text_x, TOP + 10, text, anchor, "note")
 
 
 def _draw_horizontal_mark(y: float, text: str) -> str:
-    """A dashed horizontal line with a text above it."""
+    """Draw a dashed horizontal line with a text above it."""
     line = f'<path class="mark" d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}"/>'
     return line + _draw_text(LEFT + 5, y - 5, text, "start", "note")
 

@@ -32,10 +32,10 @@ MAX_PIXEL_VALUES = 12_000_000  # pixel values that a report processes, so that i
 
 @dataclass
 class ReportContext:
-    """A run and everything of it that could be opened; `missing` has a line for what could not.
+    """A run with its model and images; `missing` has a line for each that cannot be opened.
 
-    All measurements are lazy and cached: a section that is not shown costs nothing. Each is None
-    where the data is missing or the model lacks the ability.
+    All measurements are lazy and cached: a section that is not shown costs nothing. A measurement
+    is None if the data is missing or the model lacks the ability.
     """
 
     run: Run
@@ -61,7 +61,7 @@ class ReportContext:
 
     @property
     def model_options(self) -> dict[str, Any]:
-        """The model's configuration, as config.json has it."""
+        """The model's options in config.json."""
         return self.run.config["model"]
 
     @cached_property
@@ -76,7 +76,7 @@ class ReportContext:
 
     @cached_property
     def subset(self) -> Images | None:
-        """48 to 1,000 evenly spaced images of `split`: what the report measures."""
+        """48 to 1,000 evenly spaced images of `split`, on which the report measures."""
         if self.images is None:
             return None
         rows = self.images.split_indices(self.split)
@@ -85,7 +85,7 @@ class ReportContext:
         return subset if self.model is None else match_labels(self.model, subset)
 
     def choose_num_images(self, cost: int, low: int, high: int) -> int:
-        """How many images to process when each counts `cost` times, between `low` and `high`."""
+        """Return the number of images to process, `low` to `high`; `cost`: passes per image."""
         return int(np.clip(MAX_PIXEL_VALUES // cost // self.run.info.dims, low, high))
 
     @cached_property
@@ -158,9 +158,9 @@ class ReportContext:
 
 
 def load_context(run: Run, images: Images | None = None, *, umap: bool = False) -> ReportContext:
-    """Open everything of a run that can be opened.
+    """Open a run, with its model and images if possible.
 
-    Raises UsageError if the folder is no run, PinxitError if `umap` is set and umap-learn is not
+    Raises UsageError if the folder is not a run, PinxitError if `umap` is set and umap-learn is not
     installed.
     """
     if umap and importlib.util.find_spec("umap") is None:

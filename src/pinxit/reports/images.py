@@ -40,7 +40,7 @@ def inline_grid(pixels: np.ndarray, columns: int, alt: str) -> InlineImage:
 
 
 def is_small(image: np.ndarray) -> bool:
-    """Whether an image is small enough to be enlarged without smoothing."""
+    """Return whether an image is small enough to be enlarged without smoothing."""
     return max(image.shape[:2]) <= MAX_PIXELATED_SIDE
 
 
@@ -130,5 +130,5 @@ def split_grid(array: np.ndarray, height: int, width: int, gap: int = 2) -> np.n
 
 
 def _is_not_white(gap_pixels: np.ndarray) -> bool:
-    """Whether any pixel of a supposed gap is not white."""
+    """Return whether any pixel of a supposed gap is not white."""
     return bool((gap_pixels != 255).any())

@@ -42,7 +42,7 @@ def inpainting(context: ReportContext) -> Section | None:
 
 
 def _inpaint_patches(model: CanComplete, images: Images) -> list[TitledFigure]:
-    """One figure per mask ratio: masked images, completions, originals (He 2021, fig. 2)."""
+    """Return one figure per mask ratio: masked images, completions, originals (He 2021, fig. 2)."""
     figures = []
     for ratio in MASK_RATIOS:
         percent = f"{100 * ratio:.0f} %"
@@ -56,7 +56,7 @@ def _inpaint_patches(model: CanComplete, images: Images) -> list[TitledFigure]:
 
 
 def _inpaint_lower_half(model: CanComplete, images: Images) -> list[TitledFigure]:
-    """The upper half of each image, several completions, the original (Chen 2020, fig. 1)."""
+    """Show each upper half, several completions and the original (Chen 2020, fig. 1)."""
     images = images[: NUM_IMAGES // 2 * 2]
     mask = half_mask(images, "lower")
     completions = [model.complete(images, mask, seed=seed) for seed in range(NUM_COMPLETIONS)]

@@ -41,7 +41,7 @@ def is_generative(context: ReportContext) -> Section | None:
 
 
 def _complete_by_seed(model: CanUnmask, image: Images) -> dict[str, object]:
-    """One masked image, its completions, and their standard deviation over seeds."""
+    """Return one masked image, its completions, and their standard deviation over seeds."""
     mask = random_patch_mask(image, MASK_RATIO, model.patch_size)
     completions = [model.complete(image, mask, seed=seed) for seed in range(NUM_SEEDS)]
     spread = np.stack([images.pixels for images in completions]).astype(float).std(0).mean()
@@ -56,7 +56,7 @@ def _complete_by_seed(model: CanUnmask, image: Images) -> dict[str, object]:
 
 
 def _complete_from_nothing(model: CanUnmask, images: Images) -> dict[str, object]:
-    """The completion of a fully masked image, and its distance to the mean image."""
+    """Return the completion of a fully masked image, and its distance to the mean image."""
     mask = np.ones((1, images.height, images.width), bool)
     completed = model.complete(images[:1], mask, seed=0)
     mean = images.pixels.astype(float).mean(0)
@@ -79,7 +79,7 @@ def _unmask_iteratively(model: CanUnmask) -> dict[str, object]:
 
 
 def _collect_error_by_ratio(metrics: dict[str, float]) -> list[tuple[str, str]]:
-    """The mask ratio and error of each `masked_mse_<percent>` of the evaluation."""
+    """Return the mask ratio and error of each `masked_mse_<percent>` of the evaluation."""
     prefix = "masked_mse_"
     return [
         (f"{name.removeprefix(prefix)} %", format_number(value, 3))

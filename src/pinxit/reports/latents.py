@@ -46,7 +46,7 @@ INACTIVE_COLOR = 9
 
 
 def traversals(context: ReportContext) -> Section | None:
-    """The most active latents, each from -3 to 3 while the others stay fixed."""
+    """Show the most active latents, each from -3 to 3 while the others stay fixed."""
     if context.posterior is None or context.subset is None:
         return None
     assert isinstance(context.model, CanEncode)
@@ -67,7 +67,7 @@ def traversals(context: ReportContext) -> Section | None:
 
 
 def latent_map(context: ReportContext) -> Section | None:
-    """The images in two dimensions, by PCA of their latents or features and, optionally, UMAP."""
+    """Show the latents or features in two dimensions, by PCA and optionally by UMAP."""
     images, vectors = context.subset, _embed_subset(context)
     if vectors is None or images is None or len(vectors) < 5 or vectors.shape[1] < 2:
         return None
@@ -89,7 +89,7 @@ def latent_map(context: ReportContext) -> Section | None:
 
 
 def _embed_subset(context: ReportContext) -> Float[np.ndarray, "n dim"] | None:
-    """The posterior means, else the model's features."""
+    """Return the posterior means, else the model's features."""
     if context.posterior is not None:
         return context.posterior.mean
     if context.subset is not None and isinstance(context.model, CanEmbed):
@@ -125,7 +125,7 @@ def _draw_map(method: str, points: Points, images: Images) -> dict[str, object]:
 
 
 def _group_by_label(points: Points, images: Images) -> list[PointGroup]:
-    """One group for each of the most frequent labels; the other points in grey."""
+    """Return one group for each of the most frequent labels; the other points in grey."""
     if images.labels is None or not images.label_names:
         return [PointGroup("all", points)]
     counts = np.bincount(images.labels[images.labels >= 0], minlength=len(images.label_names))

@@ -26,7 +26,7 @@ class MetricRow:
 
 
 def evaluation(context: ReportContext) -> Section | None:
-    """The metrics of evaluation.json by group, its warnings and its protocol."""
+    """Show the metrics of evaluation.json by group, its warnings and its protocol."""
     metrics = context.metrics
     if not metrics:
         return None

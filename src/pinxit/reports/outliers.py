@@ -22,7 +22,7 @@ NUM_LEAST_LIKELY, NUM_MOST_LIKELY = 12, 6
 
 
 def outliers(context: ReportContext) -> Section | None:
-    """The images with the lowest log-likelihood, and a few with the highest."""
+    """Show the images with the lowest log-likelihood, and a few with the highest."""
     model = context.model
     if context.subset is None or not isinstance(model, CanScore) or len(context.subset) < 3:
         return None
@@ -46,7 +46,7 @@ def outliers(context: ReportContext) -> Section | None:
 def _show_scores(
     images: Images, scores: np.ndarray, rows: np.ndarray
 ) -> list[tuple[InlineImage, str, str]]:
-    """Each image with its score in nats and its name."""
+    """Return each image with its score in nats and its name."""
     cells = []
     for i in rows.tolist():
         image = inline_grid(shrink_images(images[i]), 1, describe_image(images, i))

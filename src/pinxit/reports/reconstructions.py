@@ -53,7 +53,7 @@ def reconstructions(context: ReportContext) -> Section | None:
 
 
 def _choose_full_scale(originals: np.ndarray, decoded: np.ndarray) -> float:
-    """The error in grey levels that error maps show in full color, at least 1."""
+    """Return the error in grey levels that error maps show in full color, at least 1."""
     errors = np.abs(originals.astype(np.float32) - decoded.astype(np.float32)).mean(-1)
     return max(float(np.quantile(errors, FULL_SCALE_QUANTILE)), 1.0)
 

@@ -1,4 +1,4 @@
-"""What may make reconstructions and samples sharper, given what was measured on the run.
+"""Remedies against blurry reconstructions and samples, given the measurements on the run.
 
 A remedy is listed only if the family has the option that it changes.
 """
@@ -27,7 +27,7 @@ class Remedy:
 
 
 def find_remedies(context: ReportContext) -> list[Remedy]:
-    """The remedies that apply to the run, the promising ones first."""
+    """Return the remedies that apply to the run, the promising ones first."""
     options = context.model_options
     rules = (
         _suggest_longer_training,
@@ -58,7 +58,7 @@ def _suggest_longer_training(context: ReportContext, options: Options) -> Remedy
 
 
 def _detect_overfitting(losses: list[float]) -> Remedy | None:
-    """Whether the validation loss has risen since long before the end of training."""
+    """Return whether the validation loss has risen since long before the end of training."""
     best = int(np.argmin(losses))
     if best >= 0.7 * len(losses) or losses[-1] <= losses[best] * 1.01:
         return None

@@ -21,7 +21,7 @@ SETTINGS = {
 
 
 def reproduce(context: ReportContext) -> Section:
-    """The command that trained the run, and every setting in config.json."""
+    """Show the command that trained the run, and every setting in config.json."""
     config = context.run.config
     tables = [
         (title, flatten_record(config[key])) for key, title in SETTINGS.items() if config.get(key)
@@ -35,7 +35,7 @@ def reproduce(context: ReportContext) -> Section:
 
 
 def _get_command(config: Mapping[str, Any]) -> str:
-    """The recorded command, or for a run trained from Python the nearest one."""
+    """Return the recorded command, or for a run trained from Python the nearest one."""
     command = config.get("command")
     if command:
         return str(command) if isinstance(command, str) else shlex.join(map(str, command))

@@ -33,7 +33,7 @@ TitledRow = tuple[str, InlineImage]  # a caption and the images of a row
 
 
 def samples(context: ReportContext) -> Section | None:
-    """Samples from seed 0, samples for each label, and the samples saved during training."""
+    """Show samples from seed 0, samples for each label, and the samples saved during training."""
     if context.samples is None:
         return None
     pixels = shrink_images(context.samples)
@@ -69,7 +69,7 @@ def _sample_by_label(context: ReportContext) -> list[TitledRow]:
 
 
 def _load_training_samples(context: ReportContext) -> list[TitledRow]:
-    """The grids `samples/step-*.png`, from the first to the last, in a geometric progression."""
+    """Load grids `samples/step-*.png`, geometrically spaced from the first to the last."""
     files = sorted(context.run.path.glob("samples/step-*.png"), key=_parse_step)
     if len(files) < 2:
         return []
@@ -84,7 +84,7 @@ def _load_training_samples(context: ReportContext) -> list[TitledRow]:
 
 
 def _load_first_images(file: Path, context: ReportContext, alt: str) -> InlineImage:
-    """The first images of a grid that was saved during training."""
+    """Return the first images of a grid that was saved during training."""
     info = context.run.info
     array = read_image(file, grey=info.channels == 1)
     images = split_grid(array, info.height, info.width)
@@ -94,5 +94,5 @@ def _load_first_images(file: Path, context: ReportContext, alt: str) -> InlineIm
 
 
 def _parse_step(file: Path) -> int:
-    """The training step in a file name, `step-000500.png`."""
+    """Return the training step in a file name, `step-000500.png`."""
     return int("".join(c for c in file.stem if c.isdigit()) or 0)

@@ -1,4 +1,4 @@
-"""What the sections of the page share: their type, their size limits, small helpers for images."""
+"""Shared by the sections of the report: their type, size limits, helpers for images."""
 
 from __future__ import annotations
 
@@ -38,17 +38,17 @@ class Section:
     values: dict[str, Any] = field(default_factory=dict)
 
 
-# returns None where the run has nothing to show
+# returns None if the run has nothing to show
 SectionBuilder = Callable[[ReportContext], Section | None]
 
 
 def shrink_images(images: Images, max_side: int = MAX_IMAGE_SIDE) -> np.ndarray:
-    """Return the pixels, resized where they exceed `max_side`."""
+    """Return the pixels, shrunk so that no side exceeds `max_side`."""
     return shrink(images.pixels, max_side)
 
 
 def is_shrunk(images: Images, max_side: int = MAX_IMAGE_SIDE) -> bool:
-    """Whether `shrink_images` resizes them; captions then say so."""
+    """Return whether `shrink_images` shrinks the images, which captions then state."""
     return max(images.height, images.width) > max_side
 
 
@@ -66,18 +66,18 @@ def inline_row(images: Images, alt: str) -> InlineImage:
 
 
 def inline_shrunk(pixels: np.ndarray, alt: str) -> InlineImage:
-    """Embed one image `[h, w, c]`, resized where it exceeds `MAX_IMAGE_SIDE`."""
+    """Embed one image `[h, w, c]`, shrunk so that no side exceeds `MAX_IMAGE_SIDE`."""
     small = shrink(pixels[None], MAX_IMAGE_SIDE)[0]
     return inline_image(to_rgba(small), alt, is_small(pixels))
 
 
 def get_image_name(images: Images, row: int) -> str:
-    """The name of an image without its folders, else its row number."""
+    """Return the name of an image without its folders, else its row number."""
     return str(images.names[row]).rsplit("/", 1)[-1] if len(images.names) else f"no. {row}"
 
 
 def describe_image(images: Images, row: int) -> str:
-    """The alternative text of an image: `Image cat-7.png, label cat`."""
+    """Return the alternative text of an image: `Image cat-7.png, label cat`."""
     name = f"Image {get_image_name(images, row)}"
     if images.labels is not None and images.label_names and images.labels[row] >= 0:
         return f"{name}, label {images.label_names[images.labels[row]]}"

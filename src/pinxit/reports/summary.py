@@ -1,4 +1,4 @@
-"""The head of the page: what the run is, in a sentence, and its key metrics."""
+"""The header of the report: a sentence that describes the run, and its key metrics."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ KEY_METRICS = (
     ("sharpness_samples",),
     ("frechet_samples", "probe_accuracy"),
 )
-# titles of metrics whose own title needs the heading of its group
+# titles of metrics that are unclear without the heading of their group
 TITLES = {
     "sample_label_accuracy": "classifier accuracy on samples",
     "sharpness_samples": "sharpness of samples",
@@ -46,7 +46,7 @@ class KeyMetric:
 
 
 def describe_run(context: ReportContext) -> str:
-    """The family, its training data and time, and the number of parameters."""
+    """Return the family, its training data and time, and the number of parameters."""
     text = f"{_describe_family(context)}, trained on {_describe_data(context)}"
     seconds = max((row.get("seconds", 0.0) for row in context.run.metrics()), default=0.0)
     if seconds:
@@ -58,7 +58,7 @@ def describe_run(context: ReportContext) -> str:
 
 
 def _describe_family(context: ReportContext) -> str:
-    """The name in the first line of the family's docstring, with source and target if it has."""
+    """Return the family's name from its docstring, with source and target if it has any."""
     family, options = context.run.family, context.model_options
     first_line = (get_family(family).__doc__ or family).strip().splitlines()[0]
     title = re.split(r" \(|[,:]", first_line)[0]
@@ -79,7 +79,7 @@ def _describe_data(context: ReportContext) -> str:
 
 
 def collect_key_metrics(context: ReportContext) -> list[KeyMetric]:
-    """The most important evaluated metrics, and what is known without an evaluation."""
+    """Return the most important evaluated metrics, and figures of training."""
     metrics = [
         *_collect_evaluated_metrics(context),
         _get_validation_elbo(context),
@@ -104,7 +104,7 @@ def _format_key_metric(name: str, metrics: dict[str, float]) -> KeyMetric:
 
 
 def _get_validation_elbo(context: ReportContext) -> KeyMetric | None:
-    """The best validation ELBO of training, unless the ELBO was evaluated."""
+    """Return the best validation ELBO of training, unless the ELBO was evaluated."""
     values = [row["val_elbo"] for row in context.run.metrics() if "val_elbo" in row]
     if "elbo" in context.metrics or not values:
         return None
@@ -120,7 +120,7 @@ def _count_active_latents(context: ReportContext) -> KeyMetric | None:
 
 
 def _get_reconstruction_psnr(context: ReportContext) -> KeyMetric | None:
-    """The PSNR of reconstructions, unless it was evaluated."""
+    """Return the PSNR of reconstructions, unless it was evaluated."""
     if context.reconstruction_mse is None or "psnr" in context.metrics:
         return None
     text = format_number(float(psnr(context.reconstruction_mse).mean()), 3)
@@ -129,7 +129,7 @@ def _get_reconstruction_psnr(context: ReportContext) -> KeyMetric | None:
 
 
 def _measure_training(context: ReportContext) -> list[KeyMetric]:
-    """Images seen during training; without an evaluation also the training speed."""
+    """Return images seen during training; without an evaluation also the training speed."""
     rows = context.run.metrics()
     if not rows or "images_seen" not in rows[-1]:
         return []

@@ -40,7 +40,7 @@ def captions(context: ReportContext) -> Section | None:
 def _run_task(
     context: ReportContext, images: Images, texts: list[str]
 ) -> tuple[str, dict[str, Any]] | None:
-    """The title and template values for what the model can do with images and their captions."""
+    """Return title and template values of the model's task with images and captions."""
     model = context.model
     if isinstance(model, CanDraw):
         return "Text to image", _draw(model, images, texts, _take_training_images(context))
@@ -86,7 +86,7 @@ def _draw(
 
 
 def _count_correct(generated: Images, images: Images) -> list[int] | None:
-    """How many samples of each caption show its scene; None if the images are not scenes."""
+    """Return how many samples of each caption show its scene; None if the images are not scenes."""
     scenes = scenes_from_names(images)
     if scenes is None:
         return None
@@ -105,7 +105,7 @@ def _take_training_images(context: ReportContext) -> Images | None:
 
 
 def _find_nearest_training_images(generated: Images, training: Images | None) -> Images | None:
-    """The training image with the smallest squared pixel distance to each generated image."""
+    """Return the training image nearest to each generated image, by squared distance."""
     if training is None or len(training) == 0:
         return None
     if training.pixels.shape[1:] != generated.pixels.shape[1:]:

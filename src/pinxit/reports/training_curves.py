@@ -38,7 +38,7 @@ class CurveChart:
 
 
 def training_curves(context: ReportContext) -> Section | None:
-    """The loss, its parts and the learning rate over the images seen."""
+    """Show the loss, its parts and the learning rate over the images seen."""
     rows = context.run.metrics()
     if len(rows) < 2:
         return None
@@ -58,7 +58,7 @@ def training_curves(context: ReportContext) -> Section | None:
 
 
 def _select_loss_columns(rows: MetricsRows) -> list[str]:
-    """The loss and its parts, without those that repeat the loss."""
+    """Return the columns of the loss and of its parts that do not repeat it."""
     columns = list(dict.fromkeys(name for row in rows for name in row))
     return [
         name
@@ -71,7 +71,7 @@ def _select_loss_columns(rows: MetricsRows) -> list[str]:
 
 
 def _repeats_loss(rows: MetricsRows, name: str) -> bool:
-    """Whether a column is the loss, its negative (an ELBO), or the ELBO in another unit."""
+    """Return whether a column is the loss, its negative (an ELBO), or the ELBO in another unit."""
     if name == "bits_per_dim":
         return True
     pairs = [(row["loss"], row[name]) for row in rows if "loss" in row and name in row]
@@ -111,7 +111,7 @@ def _extract_curve(rows: MetricsRows, column: str, x: str, name: str, color: int
 
 
 def _choose_value_range(curves: list[Curve]) -> tuple[float, float]:
-    """The range of the values after `INITIAL_FRACTION` of training, with a margin.
+    """Return the range of the values after `INITIAL_FRACTION` of training, with a margin.
 
     The first values are so large that they would flatten the rest of the curve.
     """
@@ -123,6 +123,6 @@ def _choose_value_range(curves: list[Curve]) -> tuple[float, float]:
 
 
 def _clip_curve(curve: Curve, low: float, high: float) -> Curve:
-    """The points of a curve between two values."""
+    """Return the points of a curve between two values."""
     points = [(x, y) for x, y in zip(curve.x, curve.y, strict=True) if low <= y <= high]
     return Curve(curve.name, [x for x, _ in points], [y for _, y in points], curve.color)

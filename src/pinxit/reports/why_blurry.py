@@ -93,7 +93,7 @@ def why_blurry(context: ReportContext) -> Section | None:
 
 
 def _select_image(mse: np.ndarray) -> int:
-    """An image with a larger error than most, so that the loss is visible, but not the largest."""
+    """Return an image whose error is larger than most but not the largest."""
     return int(np.argsort(mse)[int(SHOWN_ERROR_QUANTILE * (len(mse) - 1))])
 
 
@@ -152,7 +152,7 @@ def _draw_std_map(std: np.ndarray, full_scale: float) -> InlineImage:
 
 
 def _show_neighbors(encoded: EncodedImages, row: int) -> dict[str, Any] | None:
-    """The images with the nearest posterior means, their average, and the reconstruction."""
+    """Return the images with the nearest posterior means, their average, and the reconstruction."""
     pixels, mean = encoded.images.pixels, encoded.posterior.mean
     if len(pixels) < 4 * NUM_NEIGHBORS:
         return None
@@ -169,7 +169,7 @@ def _show_neighbors(encoded: EncodedImages, row: int) -> dict[str, Any] | None:
 
 
 def _describe_sigma(model: Model | None) -> dict[str, Any] | None:
-    """The standard deviation of a Gaussian p(x|z), in grey levels."""
+    """Return the standard deviation of a Gaussian p(x|z), in grey levels."""
     if not isinstance(model, HasPixelLikelihood) or model.decoder_sigma is None:
         return None
     levels = format_number(255 * model.decoder_sigma, 2)

@@ -44,7 +44,7 @@ def pair_grid(originals: Images, results: Images, columns: int | None = None) ->
 def _choose_columns(num_pairs: int) -> int:
     """Return the columns for a roughly square sheet.
 
-    Of the numbers near that, the one that leaves the fewest empty cells.
+    Among nearby numbers, choose the one that leaves the fewest empty cells.
     """
     square_columns = max(1, min(8, round((0.7 * num_pairs) ** 0.5)))
     return min(
@@ -127,7 +127,7 @@ def _format_score(score: float) -> str:
 
 
 def _label(images: Images, row: int) -> str:
-    """The image's label, or its file name where it has none."""
+    """Return the image's label, or its file name if it has no label."""
     if images.labels is not None and images.labels[row] >= 0:
         return f"{images.label_names[images.labels[row]]}:"
     return f"{images.names[row].rsplit('/', 1)[-1]}:" if len(images.names) else ""

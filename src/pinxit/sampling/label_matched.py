@@ -1,4 +1,4 @@
-"""Samples whose labels occur as often as in given images, so that the two sets compare."""
+"""Sample with the label frequencies of given images, so that both sets are comparable."""
 
 from __future__ import annotations
 

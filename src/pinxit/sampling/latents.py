@@ -34,9 +34,10 @@ def interpolate(
 ) -> Latents:
     """Return `steps` latents from `a` to `b`, both included.
 
-    Spherical interpolation (Shoemake 1985; White 2016) keeps the norm that samples of a Gaussian
-    have, where a straight line comes closer to 0. Norms are interpolated linearly. Raises
-    UsageError for fewer than 2 steps.
+    Spherical interpolation (Shoemake 1985; White 2016) keeps the norm of Gaussian samples; a
+    straight line comes closer to 0. Norms are interpolated linearly.
+
+    Raises UsageError for fewer than 2 steps.
     """
     if steps < 2:
         raise UsageError(f"an interpolation has at least 2 steps, not {steps}.")

@@ -1,6 +1,6 @@
 """The abilities of served runs as tools of the Model Context Protocol.
 
-Only what the runs support is offered. Images are base64 in both directions.
+Tools that no run supports are not listed. Images are base64 in both directions.
 """
 
 from __future__ import annotations

@@ -50,12 +50,12 @@ def strip_request_phrase(prompt: str) -> str:
 
 
 def requests_image(prompt: str) -> bool:
-    """Whether a prompt opens with a request for an image."""
+    """Return whether a prompt opens with a request for an image."""
     return strip_request_phrase(prompt) != prompt.strip()
 
 
 def wants_text(prompt: str) -> bool:
-    """Whether a prompt about an image is a question about it, not an instruction to change it."""
+    """Return whether a prompt about an image is a question, not an instruction to edit."""
     return bool(_QUESTION.search(prompt)) and not _INSTRUCTION.search(prompt)
 
 

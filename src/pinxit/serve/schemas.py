@@ -219,7 +219,7 @@ def _to_api_error(error: ValidationError, prefix: str) -> ApiError:
 
 
 def _is_union_branch(part: str | int) -> bool:
-    """Whether a part of pydantic's error location names a branch of a union, not a field."""
+    """Return whether a part of pydantic's error location names a branch of a union, not a field."""
     return isinstance(part, str) and bool(
         re.search(r"[\[\](]|^(constrained-\w+|str|int|dict|list|ImageRef)$", part)
     )

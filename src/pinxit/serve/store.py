@@ -225,7 +225,7 @@ class Store:
             return connection.execute(query).rowcount > 0
 
     def is_cancelled(self, response_id: str) -> bool:
-        """Whether any server has cancelled this response."""
+        """Return whether any server has cancelled this response."""
         query = sql.select(_active.c.cancelled).where(_active.c.id == response_id)
         with self.engine.connect() as connection:
             return bool(connection.execute(query).scalar())

@@ -88,7 +88,7 @@ def training_device(settings: TrainingSettings) -> str:
 
 
 def is_main_process() -> bool:
-    """Return whether this is the only process or the first of several: the one that writes."""
+    """Return whether this is the main process (rank 0), which writes the files."""
     several = torch.distributed.is_available() and torch.distributed.is_initialized()
     return not several or torch.distributed.get_rank() == 0
 

@@ -1,4 +1,4 @@
-"""What a training run would cost: parameters, FLOPs, speed and memory, measured on a few steps."""
+"""Estimate the cost of a training run on a few steps: parameters, FLOPs, speed and memory."""
 
 from __future__ import annotations
 

@@ -52,11 +52,11 @@ class Counters:
 
 @dataclass(frozen=True)
 class StepResult:
-    """What happened at a step. `parts` stay tensors: reading each would wait for the device."""
+    """Measurements of a step. `parts` stay tensors: reading them would wait for the device."""
 
     step: int  # counted from 1
     progress: float  # fraction of the budget spent after this step
-    progress_before: float  # and before it
+    progress_before: float  # fraction before this step
     loss: Tensor  # of the whole batch; `parts` are of this process's share
     parts: dict[str, Tensor]
     unit: str
@@ -71,7 +71,7 @@ class StepResult:
 
 @dataclass
 class TrainState:
-    """What a training step changes: model, optimizer, averaged parameters and counters."""
+    """State that a training step updates: model, optimizer, EMA parameters and counters."""
 
     fabric: Fabric
     model: Any  # wrapped by Fabric

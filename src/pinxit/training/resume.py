@@ -1,4 +1,4 @@
-"""What a resumed session starts from: its settings, its images and its model."""
+"""Rebuild the state of a resumed session: settings, images and model."""
 
 from __future__ import annotations
 

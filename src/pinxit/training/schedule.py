@@ -1,4 +1,4 @@
-"""What changes over a training budget: time, learning rate, EMA decay, order of the images."""
+"""Schedules over a training budget: time, learning rate, EMA decay, order of the images."""
 
 from __future__ import annotations
 

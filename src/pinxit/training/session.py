@@ -76,7 +76,7 @@ class Session:
 
     @property
     def is_main(self) -> bool:
-        """Whether this process is the one that writes."""
+        """Whether this is the main process, which writes the files."""
         return self.fabric.is_global_zero
 
     def run(self, resumed: bool = False) -> None:

@@ -109,5 +109,5 @@ def default_batch_size(info: DatasetInfo, max_batch_size: int | None = None) -> 
 
 
 def default_learning_rate(num_parameters: int) -> float:
-    """Return 2e-3 for up to 2 million parameters, then falling with the root of their number."""
+    """Return 2e-3, times the square root of 2 million / parameters for larger models."""
     return round(2e-3 * min(1.0, math.sqrt(2e6 / num_parameters)), 6)

@@ -15,7 +15,7 @@ from pinxit.training.loop import TrainState, foreach, seed_generators
 
 @contextmanager
 def ema_weights(state: TrainState) -> Iterator[None]:
-    """Put the model in evaluation mode, with the averaged weights in place of its own."""
+    """Put the model in evaluation mode, with the averaged weights swapped in."""
     parameters = [p.detach() for p in state.parameters]
     backup = [p.clone() for p in parameters]
     foreach._foreach_copy_(parameters, state.ema_params)

@@ -58,7 +58,7 @@ def _load(path: Path) -> Any:
 
 
 def _list_part(path: Path, arrays: Mapping[str, Any], part: str) -> Iterator[Record]:
-    """The records of some arrays of a file; `part` is their split, if they have a common one."""
+    """Yield the records of arrays of a file; `part` names their split, or is ""."""
     images = _first(arrays, IMAGE_KEYS)
     if images is None:
         raise PinxitError(
@@ -90,7 +90,7 @@ def _first(arrays: Mapping[str, Any], names: Sequence[str]) -> Any:
 def _column(
     path: Path, arrays: Mapping[str, Any], names: Sequence[str], count: int
 ) -> np.ndarray | None:
-    """The array with one value per image, or None. Raises PinxitError for another shape."""
+    """Return the array with one value per image, or None. Raises PinxitError for another shape."""
     column = _first(arrays, names)
     if column is None:
         return None
@@ -103,7 +103,7 @@ def _column(
 
 
 def _label(labels: np.ndarray | None, i: int) -> tuple[str | None, int | None]:
-    """An image's label, as a name or as a number."""
+    """Return an image's label, as a name or as a number."""
     if labels is None:
         return None, None
     return (None, int(labels[i])) if labels.dtype.kind in "iub" else (str(labels[i]), None)

@@ -78,7 +78,7 @@ def open_folder(data: str, seed: int) -> Source | None:
 
 
 def has_images(root: Path) -> bool:
-    """Whether a folder, or one of its subfolders, contains image files."""
+    """Return whether a folder, or one of its subfolders, contains image files."""
     return any(
         path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
         for pattern in ("*.*", "*/*.*")
@@ -133,13 +133,13 @@ def _list_records(root: Path, listing: Listing) -> Iterator[Record | SkippedFile
 
 
 def _has_splits(names: list[str]) -> bool:
-    """Whether all images are in top-level folders named after splits."""
+    """Return whether all images are in top-level folders named after splits."""
     top_folders = {name.split("/")[0] if "/" in name else "" for name in names}
     return bool(top_folders) and all(parse_split(folder) is not None for folder in top_folders)
 
 
 def _folder_labels(names: list[str], has_splits: bool) -> dict[str, str]:
-    """The folder of each image as its label, if there are at least two folders."""
+    """Return the folder of each image as its label, if there are at least two folders."""
     labels = {}
     for name in names:
         folders = name.split("/")[1 if has_splits else 0 : -1]

@@ -55,11 +55,11 @@ def hub_source(name: str, split: str | None, offline_message: str = "") -> Sourc
 
 
 def _compute_key(name: str, split: str | None) -> str:
-    """The dataset's newest revision; without a network, the one of the last download."""
+    """Return the dataset's newest revision; without a network, the last downloaded one."""
     revision_file = cache_dir() / "hub" / f"{name.replace('/', '--')}.revision"
     revision = _fetch_revision(name)
     if revision is not None:
-        with contextlib.suppress(OSError):  # whoever writes the images next reports it
+        with contextlib.suppress(OSError):  # writing the images raises the error
             write_atomically(revision_file, revision)
     elif revision_file.is_file():
         revision = revision_file.read_text()
@@ -67,7 +67,7 @@ def _compute_key(name: str, split: str | None) -> str:
 
 
 def _fetch_revision(name: str) -> str | None:
-    """The dataset's newest revision; "" if the Hub has none, None without a network."""
+    """Return the dataset's newest revision; "" if the Hub has none, None without a network."""
     from huggingface_hub import HfApi  # takes 0.3 s
     from huggingface_hub.errors import HfHubHTTPError
 
@@ -115,7 +115,7 @@ def _list_records(name: str, split: str | None, offline_message: str) -> Iterato
 
 
 def _download(name: str, split: str | None, offline_message: str) -> dict[str, Dataset]:
-    """The rows of each split. Raises PinxitError if they cannot be downloaded."""
+    """Return the rows of each split. Raises PinxitError if they cannot be downloaded."""
     from datasets import load_dataset
     from datasets.exceptions import DatasetNotFoundError
 
@@ -140,7 +140,7 @@ def _download(name: str, split: str | None, offline_message: str) -> dict[str, D
 
 
 def _find_columns(name: str, rows: Dataset) -> tuple[str, str, tuple[str, ...]]:
-    """The image column, the label column ("" for none) and the names of its classes."""
+    """Return the image column, the label column ("" for none) and the names of its classes."""
     types = {column: type(feature).__name__ for column, feature in rows.features.items()}
     images = [column for column, kind in types.items() if kind == "Image"]
     if not images:
@@ -152,7 +152,7 @@ def _find_columns(name: str, rows: Dataset) -> tuple[str, str, tuple[str, ...]]:
 
 
 def _label(value: object, class_names: tuple[str, ...]) -> tuple[str | None, int | None]:
-    """A row's label and its number, as far as they are known."""
+    """Return a row's label name and number; None if unknown."""
     if isinstance(value, int):
         return (class_names[value] if 0 <= value < len(class_names) else None), value
     return (value if isinstance(value, str) else None), None

@@ -27,7 +27,7 @@ def open_idx_folder(data: str, seed: int) -> Source | None:
 
 
 def has_idx_files(root: Path) -> bool:
-    """Whether a path is a folder with IDX files of images."""
+    """Return whether a path is a folder with IDX files of images."""
     return root.is_dir() and bool(_image_files(root))
 
 
@@ -44,7 +44,7 @@ def idx_folder(data: str, root: Path, label_names: Sequence[str] = ()) -> Source
 
 
 def _image_files(root: Path) -> list[Path]:
-    """The files of images, sorted; of a file and its gzipped copy, the plain one."""
+    """Return the files of images, sorted; of a file and its gzipped copy, the plain one."""
     files = [*root.glob("*images*idx3-ubyte"), *root.glob("*images*idx3-ubyte.gz")]
     by_name = {file.name.removesuffix(".gz"): file for file in sorted(files, reverse=True)}
     return [by_name[name] for name in sorted(by_name)]

@@ -19,7 +19,7 @@ SUFFIXES = (".npz", ".npy", ".parquet", ".tar")  # of files in `$PINXIT_DATA` th
 
 @dataclass(frozen=True)
 class NamedSet:
-    """Where a dataset is found."""
+    """Locations of a dataset, and its class names."""
 
     files: tuple[str, ...]  # in `$PINXIT_DATA`: the first that exists
     hub: str | None = None  # owner/name

@@ -28,7 +28,7 @@ def open_parquet(data: str, seed: int) -> Source | None:
     path = Path(data).expanduser()
     if path.is_dir():
         files = sorted([*path.glob("*.parquet"), *path.glob("data/*.parquet")])
-        # in a folder of images such a file is something else, embeddings for instance
+        # beside image files, a Parquet file may hold other data, such as embeddings
         return _parquet_files(data, path, files) if files and not has_images(path) else None
     if path.is_file() and path.suffix.lower() == ".parquet":
         return _parquet_files(data, path.parent, [path])
@@ -129,7 +129,7 @@ def _has_bytes(column_type: pa.DataType) -> bool:
 
 
 def _other_columns(schema: pa.Schema, image_column: str) -> list[str]:
-    """The columns of labels, splits, captions and names."""
+    """Return the columns of labels, splits, captions and names."""
     import pyarrow as pa
 
     names = ("label", "label_name", "split", *caption_columns(schema.names).values())
@@ -142,7 +142,7 @@ def _other_columns(schema: pa.Schema, image_column: str) -> list[str]:
 def _read_rows(
     file: pq.ParquetFile, columns: list[str]
 ) -> Iterator[tuple[int, int, dict[str, Any]]]:
-    """Each row's group, its index there, and its values."""
+    """Yield each row's group, its index there, and its values."""
     for group in range(file.num_row_groups):
         num_rows = file.metadata.row_group(group).num_rows
         rows = file.read_row_group(group, columns).to_pylist() if columns else [{}] * num_rows
@@ -151,7 +151,7 @@ def _read_rows(
 
 
 def _class_names(schema: pa.Schema) -> Sequence[str]:
-    """The class names of the column `label`, in files that `datasets` wrote."""
+    """Return the class names of the column `label`, in files that `datasets` wrote."""
     try:
         metadata = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
         return tuple(metadata["info"]["features"]["label"]["names"])
@@ -160,7 +160,7 @@ def _class_names(schema: pa.Schema) -> Sequence[str]:
 
 
 def _label(row: dict[str, Any], class_names: Sequence[str]) -> tuple[str | None, int | None]:
-    """A row's label and its number, as far as they are known."""
+    """Return a row's label name and number; None if unknown."""
     label, name = row.get("label"), row.get("label_name")
     if isinstance(label, int):
         if name is None and 0 <= label < len(class_names):

@@ -31,7 +31,7 @@ def open_webdataset(data: str, seed: int) -> Source | None:
         raise UsageError(f"{data}: compressed shards are not supported; run gunzip first.")
     if path.is_dir():
         files = sorted(path.glob("*.tar"))
-        # in a folder of images such a file is something else, embeddings for instance
+        # beside image files, a tar file may hold other data, such as embeddings
         return _shards(data, path, files) if files and not has_images(path) else None
     if path.is_file() and path.suffix.lower() == ".tar":
         return _shards(data, path.parent, [path])
@@ -47,7 +47,7 @@ def _shards(data: str, root: Path, files: Sequence[Path]) -> Source:
 
 
 def _list_records(shard: Path) -> Iterator[Record | SkippedFile]:
-    """The samples of a shard. Reads its headers and texts, but not its images."""
+    """Yield the samples of a shard. Reads its headers and texts, but not its images."""
     sample, members = "", {}
     for member in _list_members(shard):
         if isinstance(member, SkippedFile):
@@ -84,7 +84,7 @@ def _list_members(shard: Path) -> Iterator[tarfile.TarInfo | SkippedFile]:
 def _sample_record(
     shard: Path, sample: str, members: dict[str, tarfile.TarInfo]
 ) -> Iterator[Record]:
-    """The record of a sample, if it has an image; `members` are its files by extension."""
+    """Yield the record of a sample, if it has an image; `members` are its files by extension."""
     image = next((m for extension, m in members.items() if f".{extension}" in SUFFIXES), None)
     if image is None:
         return

@@ -143,7 +143,7 @@ def _fold_norm(norm: nn.Module, weight: Tensor, bias: Tensor | None) -> Linear:
 
 
 def _center_output(layer: nn.Linear, centered: bool) -> Linear:
-    """The last layer of a residual branch, with outputs of mean 0 where norms are centered."""
+    """Return the last layer of a residual branch; `centered`: subtract the outputs' mean."""
     matrix, bias = layer.weight, layer.bias[:, None]
     if centered:
         matrix, bias = matrix - matrix.mean(0), bias - bias.mean()

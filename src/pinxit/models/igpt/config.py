@@ -137,7 +137,7 @@ class Config:
 
 
 def _is_single_value(patch_size: int, info: DatasetInfo) -> bool:
-    """Whether a patch is a single grey pixel."""
+    """Return whether a patch is a single grey pixel."""
     return patch_size == 1 and info.channels == 1
 
 

@@ -64,12 +64,12 @@ class IGPT(nn.Module):
 
     @property
     def eight_bit(self) -> bool:
-        """Whether the likelihood is of the images themselves: the palette loses nothing."""
+        """Whether the likelihood is over 8-bit pixels: the palette is lossless."""
         return self.palette_is_exact
 
     @property
     def likelihood_description(self) -> str:
-        """What the likelihood is over."""
+        """The variables of the likelihood, for the evaluation's protocol."""
         if self.config.binarize == "dynamic":
             return "each test image binarized once, pixels sampled by their grey value"
         return "tokens of the palette"

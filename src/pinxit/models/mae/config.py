@@ -10,7 +10,7 @@ from pinxit.data.batch import DatasetInfo
 from pinxit.errors import UsageError
 from pinxit.models.config import choose_num_heads, num_patches_by_size
 
-MAX_DEFAULT_PATCHES = 100  # where the patch size is chosen
+MAX_DEFAULT_PATCHES = 100  # for the default patch size
 
 
 @dataclass(frozen=True)

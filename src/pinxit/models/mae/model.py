@@ -118,10 +118,10 @@ class MaskedAutoencoder(nn.Module):
         return (patches.float() / 255 - self.mean) / self.std
 
     def targets(self, patches: Tensor) -> Patches:
-        """Return what the decoder should predict for patches of pixels.
+        """Return the decoder's targets for patches of pixels.
 
-        They are standardized by the data, or with `norm_pix_loss` each by its own mean and
-        variance.
+        They are standardized by the mean and variance of the training data, or with
+        `norm_pix_loss` of each patch.
         """
         if not self.config.norm_pix_loss:
             return self.normalize(patches)
@@ -139,7 +139,7 @@ class MaskedAutoencoder(nn.Module):
         return self.loss_for_order(patchify(batch.pixels, self.patch_size), order)
 
     def loss_for_order(self, patches: Tensor, order: Order) -> Loss:
-        """The loss where the first patches of `order` are visible."""
+        """Compute the loss with the first patches of `order` visible."""
         count = num_visible(self.num_patches, self.config.mask_ratio)
         visible, masked = order[:, :count], order[:, count:]
         tokens = self.encode(self.normalize(gather_tokens(patches, visible)), visible)

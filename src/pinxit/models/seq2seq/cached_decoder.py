@@ -22,7 +22,7 @@ class CachedDecoder:
         self.state = self.target.start_decoding(encoded)
 
     def __call__(self, token: Int64[Tensor, " n"] | None, t: int) -> Float[Tensor, "n vocab"]:
-        """The logits at position `t`, after the token `token`.
+        """Return the logits at position `t`, after the token `token`.
 
         At position 0 that is the language token of a text, and None for an image.
         """

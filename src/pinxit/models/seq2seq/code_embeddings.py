@@ -66,7 +66,7 @@ class CodeEmbedding(nn.Module):
 class LocalContextEmbedding(nn.Module):
     """The sum of embeddings of the previous, top, top-left and top-right codes of a position.
 
-    Each of the four has a table of its own, with a learned vector for positions outside the grid.
+    Each of the four has its own table, with a learned vector for positions outside the grid.
     The previous code is the one before in raster order.
     """
 
@@ -83,7 +83,7 @@ class LocalContextEmbedding(nn.Module):
         self.register_buffer("neighbours", neighbours, persistent=False)
 
     def table(self) -> Float[Tensor, "rows width"]:
-        """The four tables, one below the other; the last row of each is for outside the grid."""
+        """Stack the four tables; the last row of each is for positions outside the grid."""
         return torch.cat((self.embedding(), self.outside), 1).flatten(0, 1)
 
     def forward(

@@ -21,7 +21,7 @@ DIRECTIONS = {
 # bounds of the defaults
 MAX_DEFAULT_TEXT_TOKENS = 256
 MAX_DEFAULT_PATCHES = 64  # of a source image
-MAX_DEFAULT_CODES = 256  # of an image as palette colors
+MAX_DEFAULT_CODES = 256  # of an image as palette indices
 
 AT_LEAST_1 = (
     "palette_patch_size", "patch_size", "max_text_tokens", "width", "depth", "decoder_depth",
@@ -37,7 +37,7 @@ class Config:
     source: Literal["text", "image", "image+text"] = "text"
     # output
     target: Literal["text", "image"] = "image"
-    # run of an image tokenizer whose codes represent images; None: the colors of a palette
+    # run of an image tokenizer whose codes represent images; None: a palette
     image_tokenizer: str | None = None
     # how the image tokenizer is built (family, config, dataset info); set in training
     image_tokenizer_spec: dict[str, Any] | None = dataclasses.field(
@@ -141,7 +141,7 @@ class Config:
 
 
 def variants() -> tuple[Config, ...]:
-    """A configuration for each direction."""
+    """Return a configuration for each direction."""
     return tuple(
         Config(source=source, target=target)  # type: ignore[arg-type]
         for source, target in DIRECTIONS.values()
@@ -151,7 +151,7 @@ def variants() -> tuple[Config, ...]:
 def _resolve_patch_size(name: str, value: int | None, info: DatasetInfo, max_patches: int) -> int:
     """Check a patch size; None: the smallest above 1 with at most `max_patches`, else the largest.
 
-    Raises UsageError for one that does not divide the images.
+    Raises UsageError for a patch size that does not divide the images.
     """
     num_patches = num_patches_by_size(info)
     if value is not None and value not in num_patches:

@@ -28,7 +28,7 @@ class EncoderOutput(NamedTuple):
         return EncoderOutput(*(tensor.expand(batch, *tensor.shape[1:]) for tensor in self))
 
     def index_select(self, rows: Tensor) -> EncoderOutput:
-        """The encoded source of these rows of the batch."""
+        """Return the encoded source of these rows of the batch."""
         return EncoderOutput(self.hidden[rows], self.mask[rows])
 
 
@@ -62,11 +62,11 @@ class Decoder(nn.Module):
         return cast(list[DecoderBlock], list(self.blocks))
 
     def project_source(self, encoded: EncoderOutput) -> list[CrossKV]:
-        """Each layer's keys and values of the source; compute them once for all positions."""
+        """Return each layer's keys and values of the source, which serve all positions."""
         return [block.cross.project_source(encoded.hidden, encoded.mask) for block in self._blocks]
 
     def empty_caches(self, batch: int, max_len: int, like: Tensor) -> list[KVCache]:
-        """One empty key/value cache for each layer."""
+        """Return one empty key/value cache for each layer."""
         shape = (batch, self.num_heads, max_len, self.head_dim)
         return [KVCache.empty(*shape, like) for _ in self.blocks]
 

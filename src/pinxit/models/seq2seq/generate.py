@@ -61,7 +61,7 @@ def apply_guidance(
 ) -> Float[Tensor, "n codes"]:
     """uncond + guidance * (cond - uncond) (Ho & Salimans 2022, eq. 6); cond is the first n rows.
 
-    The logits as they are if guidance is 1.
+    Returns the logits unchanged if guidance is 1.
     """
     if guidance == 1:
         return logits

@@ -178,7 +178,7 @@ class ImageCaptioning(_TextDecoder):
     def token_attention(
         self, images: Images, texts: Sequence[str], language: str
     ) -> list[list[TokenAttention]]:
-        """How much each token attends to each image cell, for each image and its text."""
+        """Return how much each token attends to each image cell, for each image and its text."""
         pixels = check_images(self.info, images)
         return [
             self._attention_of_one(image, text, language)

@@ -90,7 +90,7 @@ class Seq2Seq(nn.Module, Generic[TargetT]):
         return self.encoder(hidden, (rotary[0], rotary[1]), mask)
 
     def logits(self, encoded: EncoderOutput, prefix: Tokens) -> Logits:
-        """Logits of the token at each position, given the target's tokens before it."""
+        """Return logits of the token at each position, given the target's tokens before it."""
         h = self.target.embed_inputs(prefix, encoded)
         h = self.decoder(h, encoded, self.target.rotary_slice(0, h.shape[1]))
         return self.target.logits(h)
@@ -110,11 +110,11 @@ class Seq2Seq(nn.Module, Generic[TargetT]):
         return self.target.loss(logits.float(), tokens)
 
     def source_and_target(self, batch: Batch) -> tuple[Sequence[Tensor], Tokens]:
-        """The input of each source, and the target's tokens, of a training batch."""
+        """Return the input of each source, and the target's tokens, of a training batch."""
         raise NotImplementedError
 
     def sample_captions(self, batch: Batch) -> tuple[CaptionBatch, CaptionBatch]:
-        """A caption for each image of the batch, and one in another language."""
+        """Sample a caption for each image of the batch, and one in another language."""
         return sample_captions(batch.captions, self.text_tokenizer.languages, len(batch))
 
 

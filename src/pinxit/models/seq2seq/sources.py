@@ -1,4 +1,4 @@
-"""What a sequence-to-sequence model reads: text tokens, image patches, or image codes.
+"""Sources of a sequence-to-sequence model: text tokens, image patches, or image codes.
 
 A source embeds its input as vectors with rotary positions and a mask; the encoder runs over the
 concatenation of all sources.

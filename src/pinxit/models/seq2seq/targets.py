@@ -66,7 +66,7 @@ class Target(nn.Module):
         nn.init.normal_(self.pos_embed, std=0.02)
 
     def rotary_slice(self, start: int, end: int) -> RotaryCache:
-        """The rotary positions from `start` to before `end`."""
+        """Return the rotary positions from `start` to before `end`."""
         return self.rotary[0, start:end], self.rotary[1, start:end]
 
     def embed_inputs(self, prefix: Tokens, encoded: EncoderOutput) -> Hidden:
@@ -77,7 +77,7 @@ class Target(nn.Module):
         raise NotImplementedError
 
     def logits(self, h: Hidden) -> Logits:
-        """Logits of the token at each position."""
+        """Return logits of the token at each position."""
         raise NotImplementedError
 
     def loss(self, logits: Logits, tokens: Tokens) -> Loss:

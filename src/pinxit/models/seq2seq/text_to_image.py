@@ -46,11 +46,11 @@ class _ImageDecoder(Seq2Seq[CodeTarget]):
         return self.target.grid[0]
 
     def encode_images(self, pixels: Pixels) -> Codes:
-        """The codes of images."""
+        """Return the codes of images."""
         return self.target.codec.module.encode(pixels)
 
     def decode_codes(self, codes: Codes) -> Images:
-        """The images of codes; grey where a code is below 0, not generated yet."""
+        """Decode codes to images; codes below 0 are not generated yet and become grey."""
         return Images(self.target.codec.module.decode(codes.to(self.device)).cpu().numpy())
 
     def _sample_training_text(self, batch: Batch) -> Tokens:
@@ -135,7 +135,7 @@ class _ImageDecoder(Seq2Seq[CodeTarget]):
     def encode_with_guidance(
         self, text_tokens: Tokens, pixels: Pixels | None, guidance: float
     ) -> EncoderOutput:
-        """The encoded source; unless guidance is 1, the same without text follows in the batch."""
+        """Encode the source; unless guidance is 1, append the same rows without text."""
         if guidance != 1:
             no_text = torch.full((len(text_tokens), 1), EOS, device=self.device)
             text_tokens = torch.cat((text_tokens, pad_tokens(no_text, self.text.max_len)))
@@ -180,7 +180,7 @@ class TextToImage(_ImageDecoder):
     def token_attention(
         self, images: Images, texts: Sequence[str], language: str
     ) -> list[list[TokenAttention]]:
-        """How much each image cell attends to each token, for each image and its caption."""
+        """Return how much each image cell attends to each token, for each image and its caption."""
         codes = self.encode_images(check_images(self.info, images).to(self.device))
         return [
             self._attention_of_one(image_codes, text, language)

@@ -11,7 +11,7 @@ from pinxit.data.batch import DatasetInfo
 from pinxit.errors import UsageError
 from pinxit.models.config import num_patches_by_size
 
-MAX_DEFAULT_TOKENS = 256  # where the patch size is chosen
+MAX_DEFAULT_TOKENS = 256  # for the default patch size
 
 
 @dataclass(frozen=True)

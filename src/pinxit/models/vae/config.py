@@ -96,12 +96,12 @@ class Config:
 
 
 def _is_black_and_white(info: DatasetInfo) -> bool:
-    """Whether most pixels of grey images are black or white, as in drawings and handwriting."""
+    """Return whether the images are grey and most pixels are black or white."""
     return info.channels == 1 and info.binary_fraction > 0.5 and info.near_binary_fraction >= 0.85
 
 
 def _choose_latent_dim(info: DatasetInfo) -> int:
-    """The power of two nearest to 2 sqrt(dims), from 8 to 256; at most 32 for few images."""
+    """Return the power of two nearest to 2 sqrt(dims), from 8 to 256; at most 32 for few images."""
     target = 2 * math.sqrt(info.dims)
     if info.num_images < 1000:
         target = min(target, 32)

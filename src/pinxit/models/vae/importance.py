@@ -8,7 +8,7 @@ The weights equal those of `VAE.log_weights`. The differences, for one image x a
 - the logarithm is taken of products of many 1 + 2^m rather than of each factor; samples whose
   product overflows are recomputed with one logarithm per factor;
 - every pass over the margins is in place, on a tile that stays in the caches;
-- on a CPU each thread works on an image of its own.
+- on a CPU each thread processes another image.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ Posterior = tuple[Float[Tensor, "batch latent"], Float[Tensor, "batch latent"]] 
 def supports_fast_importance(
     decoder: nn.Module, likelihood: Likelihood, num_samples: int
 ) -> TypeGuard[MLPDecoder]:
-    """Whether the fast weights apply and are faster than the plain ones.
+    """Return whether the fast weights are supported and faster than `log_weights`.
 
     They need logits that are one matrix product of the decoder's last hidden layer.
     """
@@ -86,7 +86,7 @@ def importance_log_likelihood(
 
 
 def estimate_from_weights(log_weights: Float[Tensor, " samples"]) -> ImportanceEstimate:
-    """Log-mean-exp of log-weights, its standard error, and the effective sample size.
+    """Compute log-mean-exp of log-weights, its standard error, and the effective sample size.
 
     By the delta method var(log mean w) is var(w) / (k (E w)^2), k the number of samples.
     """
@@ -186,6 +186,6 @@ class ImportanceWeights:
         return -cost
 
     def _log_prob_stable(self, h: Float[Tensor, "samples width"]) -> Float[Tensor, " samples"]:
-        """The same with one logarithm per factor."""
+        """Compute `_log_prob` with one logarithm per factor, which cannot overflow."""
         margins = torch.addmm(self.margin_bias, h, self.margin_weight)
         return -F.softplus(math.log(2) * margins).sum(1)

@@ -120,7 +120,7 @@ class DiscretizedLogistic(nn.Module):
         return pixels.permute(0, 3, 1, 2).float() / 255
 
     def _split(self, params: Params) -> tuple[Tensor, Tensor, Tensor]:
-        """Log-weights, means (scale 0 to 1) and log-scales, each `[*batch, mixture, c, h, w]`."""
+        """Split into log-weights, means (0 to 1) and log-scales: `[*batch, mixture, c, h, w]`."""
         shape, (h, w) = params.shape[:-3], params.shape[-2:]
         parts = params.reshape(*shape, 3, self.num_mixtures, self.channels, h, w)
         weights, means, log_scales = parts.unbind(-5)

@@ -112,12 +112,12 @@ class VAE(nn.Module):
         return {name: part.detach() for name, part in parts.items()}
 
     def _beta(self, progress: float) -> float:
-        """The KL's weight, which rises linearly from 0 during the warm-up."""
+        """Return the KL's weight, which rises linearly from 0 during the warm-up."""
         warming_up = self.training and progress < self.config.kl_warmup
         return self.config.beta * (progress / self.config.kl_warmup if warming_up else 1.0)
 
     def _kl_with_free_bits(self, rate: Float[Tensor, "batch latent"]) -> Float[Tensor, ""]:
-        """The KL; a latent's mean over the batch counts as `free_bits` at least (Kingma 2016)."""
+        """Return the KL, with each latent's batch mean at least `free_bits` (Kingma 2016)."""
         if self.config.free_bits == 0:
             return rate.sum(1).mean()
         return rate.mean(0).clamp(min=self.config.free_bits).sum()
@@ -159,7 +159,7 @@ class VAE(nn.Module):
     def importance_log_likelihood(
         self, x: X, labels: Labels, samples: int, generator: torch.Generator | None = None
     ) -> ImportanceEstimate | None:
-        """The estimate from `log_weights`, several times faster; None where that does not apply."""
+        """Compute the estimate from `log_weights` faster; None if the model is unsupported."""
         if not supports_fast_importance(self.decoder, self.likelihood, samples):
             return None
         with torch.inference_mode():
@@ -226,7 +226,7 @@ class VAE(nn.Module):
         return mean, (0.5 * logvar).exp()
 
     def _mean_observation(self, pixels: Tensor) -> X:
-        """The expectation of `observe`, without its randomness."""
+        """Return the expectation of `observe`, without its randomness."""
         if isinstance(self.likelihood, Bernoulli) and self.likelihood.dynamic:
             return to_float(pixels)
         if isinstance(self.likelihood, Gaussian):

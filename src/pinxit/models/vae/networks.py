@@ -66,7 +66,7 @@ class MLPDecoder(nn.Module):
     def forward_hidden(
         self, z: Float[Tensor, "b latent"], labels: Labels
     ) -> Float[Tensor, "b width"]:
-        """All layers but the last, which is one matrix product."""
+        """Run all layers but the last, which is one matrix product."""
         h = self.in_proj(z)
         if self.label_embed is not None:
             h = h + self.label_embed(labels, len(h))

@@ -63,7 +63,7 @@ class FlowPrior(nn.Module):
         )
 
     def _scale_and_shift(self, i: int, z: Z) -> tuple[Z, Z]:
-        """Log-scale and shift of coupling i; 0 for the latents that it leaves as they are.
+        """Return log-scale and shift of coupling i; both are 0 for unchanged latents.
 
         The log-scale is bounded, so that the map stays well conditioned.
         """

@@ -78,7 +78,7 @@ class ParsedRequest:
 
 
 def parse_request(request: ResponsesRequest, store: Store, sources: ImageSources) -> ParsedRequest:
-    """Load what a request refers to. Raises ApiError for what is invalid or does not exist."""
+    """Load the images and responses of a request. Raises ApiError if one is invalid or unknown."""
     _reject_unsupported(request)
     tool, tool_choice = _parse_tool(request), _parse_tool_choice(request)
     if tool_choice == "image" and tool is None:
@@ -164,7 +164,7 @@ def _parse_input_items(request: ResponsesRequest) -> list[dict[str, Any]]:
 
 
 def _complete_item(item: dict[str, Any]) -> dict[str, Any]:
-    """Add what the short forms of an item leave out: type, id, status, list of parts."""
+    """Complete the short form of an item: add type, id, status and list of parts."""
     item = {"type": "message" if "role" in item else None, **item}
     if item["type"] == "message":
         item = {"id": new_id("msg"), "status": "completed", **item}

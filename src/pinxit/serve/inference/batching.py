@@ -28,7 +28,7 @@ class Cancelled(Exception):
 
 @dataclass(eq=False)
 class Job:
-    """The rows of one request, and the future of their results."""
+    """Input rows of one request, and the future of its results."""
 
     batch_key: Hashable  # jobs with equal keys can run together: ability and options
     task: Task

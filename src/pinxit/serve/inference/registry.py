@@ -9,7 +9,7 @@ from pinxit.serve.errors import unknown_model
 from pinxit.serve.inference.loading import LoadedRun
 from pinxit.serve.inference.router import Router
 
-ALL_RUNS = "pinxit"  # the name of all runs together: each request goes to one that supports it
+ALL_RUNS = "pinxit"  # stands for all runs: each request goes to a run that supports it
 
 CHAT_NAMES = (
     "gpt-5", "gpt-5-mini", "gpt-5-nano", "gpt-5.1", "gpt-4.1", "gpt-4.1-mini", "gpt-4.1-nano",

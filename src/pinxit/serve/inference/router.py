@@ -80,7 +80,7 @@ class Router:
         variation: bool = False,
         conversation: Sequence[str] = (),
     ) -> GenerationRequest:
-        """Choose run and ability, and reduce the prompt to what the model reads.
+        """Choose run and ability, and reduce the prompt to the model's input.
 
         A model that can draw but not edit reads all of `conversation`, the user's prompts of every
         turn, instead of the last prompt.

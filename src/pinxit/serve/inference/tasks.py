@@ -48,7 +48,7 @@ async def run_task(
     rows: Sequence[Any],
     on_preview: PreviewCallback | None = None,
 ) -> list[Any]:
-    """Run a task in the run's worker. Raises ApiError for what the model refuses."""
+    """Run a task in the run's worker. Raises ApiError if the model rejects the input."""
     on_progress = None if on_preview is None else (lambda results: on_preview(list(results)))
     try:
         return await run_job(run.worker, Job(key, task, rows, on_progress))

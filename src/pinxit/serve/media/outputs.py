@@ -167,7 +167,7 @@ def media_type(content: bytes) -> str:
 
 
 def remove_background(image: Image.Image) -> Image.Image:
-    """Make a plain background transparent; an image without one is returned unchanged.
+    """Make a plain background transparent; return other images unchanged.
 
     The background is connected to the edge and within 24 grey levels of the top left pixel. It is
     plain if it covers 80 % of the edge.

@@ -76,7 +76,7 @@ def add_studio(app: FastAPI, models: ModelRegistry) -> None:
 
 @dataclass(frozen=True)
 class StudioRoutes:
-    """What the page needs beyond the OpenAI API."""
+    """Routes of the page beyond the OpenAI API."""
 
     models: ModelRegistry
 
