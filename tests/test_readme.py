@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from pinxit.cli import main
+from pinxit.runs import Run
 
 README = Path(__file__).parent.parent / "README.md"
 
@@ -30,6 +31,9 @@ def test_commands_run_in_order(tmp_path, monkeypatch, capfd):
         last = out.strip().splitlines()[-1]
         if words.split()[0] not in ("sources", "evaluate", "runs"):
             assert Path(last).exists(), f"pinxit {words}: the last line is no path: {last}"
+    served = re.search(r"^pinxit serve (.+)$", README.read_text(), re.MULTILINE)
+    assert served
+    assert all(Run(Path(path)).weights_path.is_file() for path in served[1].split())
 
 
 def test_python_runs(tmp_path, monkeypatch):
