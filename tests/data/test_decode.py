@@ -8,6 +8,7 @@ import resource
 import struct
 import time
 import zlib
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -16,7 +17,15 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
-from pinxit.data.decode import UnreadableImage, decode, ignore_pillow_warnings, is_grey, read_size
+from pinxit.data.decode import (
+    UnreadableImage,
+    crop_box,
+    decode,
+    ignore_pillow_warnings,
+    is_grey,
+    read_size,
+)
+from pinxit.data.load_options import Fit
 
 
 def encode(image: Image.Image, format_: str = "PNG", **options) -> bytes:
@@ -161,6 +170,33 @@ def test_crop_keeps_the_middle_and_pad_keeps_the_whole_image():
 def test_an_image_of_one_color_stays_so_at_any_size(height, width, fit):
     content = encode(Image.new("RGB", (33, 21), (10, 120, 240)))
     assert (decode_bytes(content, height, width, 3, fit) == [10, 120, 240]).all()
+
+
+@pytest.mark.parametrize("size", [32, 64, 96, 128, 256])
+@pytest.mark.parametrize("aspect", [1, 2, 1.5])
+def test_the_crop_box_is_inside_the_image_and_spans_its_smaller_side(size, aspect):
+    height, width = size, int(size * aspect)
+    for side in range(20, 2_001):
+        for other in (side, side + 1, 2 * side, 2_000):
+            for image_width, image_height in ((side, other), (other, side)):
+                box = crop_box((image_width, image_height), height, width)
+                left, top, right, bottom = box
+                assert min(left, top) >= 0, (side, other, box)
+                assert right <= image_width, (side, other, box)
+                assert bottom <= image_height, (side, other, box)
+                spans = (right - left) / image_width, (bottom - top) / image_height
+                assert abs(max(spans) - 1) < 1e-12
+                proportions = (right - left) * height / ((bottom - top) * width)
+                assert abs(proportions - 1) < 1e-12
+
+
+@pytest.mark.parametrize("side", [49, 98, 197, 214])
+@pytest.mark.parametrize("size", [32, 64, 96, 128, 256])
+@pytest.mark.parametrize("fit", get_args(Fit))
+def test_sides_that_rounding_puts_outside_the_image_are_decoded(side, size, fit):
+    for image_size in ((300, side), (side, 300), (side, side)):
+        content = encode(Image.new("RGB", image_size, (10, 120, 240)))
+        assert (decode_bytes(content, size, size, 3, fit) == [10, 120, 240]).all()
 
 
 def test_reducing_a_jpeg_while_decoding_is_close_to_resizing_it_afterwards():

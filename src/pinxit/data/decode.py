@@ -214,10 +214,25 @@ def resize_to_fit(image: Image, height: int, width: int, fit: Fit) -> Image:
         return image
     if fit == "pad":
         return _resize_and_pad(image, height, width)
-    scale = max(height / image.height, width / image.width)
+    return _resample(image, width, height, crop_box(image.size, height, width))
+
+
+def crop_box(
+    image_size: tuple[int, int], height: int, width: int
+) -> tuple[float, float, float, float]:
+    """Return the largest centered box (left, top, right, bottom) with the target's proportions.
+
+    `image_size` is (width, height), as in Pillow.
+    """
+    image_width, image_height = image_size
+    scale = max(height / image_height, width / image_width)
     crop_width, crop_height = width / scale, height / scale
-    left, top = (image.width - crop_width) / 2, (image.height - crop_height) / 2
-    return _resample(image, width, height, (left, top, left + crop_width, top + crop_height))
+    left = max(0.0, (image_width - crop_width) / 2)
+    top = max(0.0, (image_height - crop_height) / 2)
+    # rounding may put an edge outside the image by 1e-14 pixels, which Pillow rejects
+    right = min(float(image_width), left + crop_width)
+    bottom = min(float(image_height), top + crop_height)
+    return left, top, right, bottom
 
 
 def _resize_and_pad(image: Image, height: int, width: int) -> Image:
