@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from pinxit import console
-from pinxit.console import StageProgress, format_duration, track
+from pinxit.console import StageProgress, format_duration, format_number, track
 
 
 class Clock:
@@ -43,6 +43,25 @@ def test_durations_are_in_the_two_largest_units():
         -3: "0 s",
     }
     assert [format_duration(seconds) for seconds in durations] == list(durations.values())
+
+
+def test_losses_and_metrics_have_four_digits_and_no_exponent_below_a_billion():
+    numbers = {
+        -67_880.65: "-67,881",
+        14_482.9: "14,483",
+        999_999_999.5: "1,000,000,000",
+        13_421.0: "13,421",
+        -99.523: "-99.52",
+        24.5: "24.50",
+        0.0123456: "0.01235",
+        0.0: "0",
+        2**40: "1,099,511,627,776",
+        3.25e12: "3.250e+12",
+        1.5e-7: "1.500e-07",
+        float("nan"): "nan",
+    }
+    assert [format_number(number) for number in numbers] == list(numbers.values())
+    assert format_number(0.0247, digits=2) == "0.025"
 
 
 def test_tracked_items_pass_unchanged_with_a_line_every_ten_seconds(clock, capsys):

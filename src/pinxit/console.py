@@ -6,6 +6,7 @@ Progress is shown by rich if stderr is a terminal, and as plain lines otherwise.
 from __future__ import annotations
 
 import json
+import math
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -22,6 +23,7 @@ ProgressCallback = Callable[[int, int], None]  # (number done, total)
 
 BAR_DELAY_SECONDS = 1.0  # shorter work shows no progress bar
 LINE_SECONDS = 10.0  # between lines of `track` if stderr is not a terminal
+MAX_PLAIN_NUMBER = 1e9  # larger numbers are written with an exponent
 ETA_DELAY_SECONDS = 1.0  # the first second includes warming up
 LONG_STAGE_SECONDS = 15.0  # a stage expected to take longer prints its time left
 STAGE_LINE_SECONDS = 30.0  # between lines of a stage if stderr is not a terminal
@@ -63,6 +65,21 @@ def out_rich(*renderables: RenderableType) -> None:
 def _print(text: str, stream: TextIO) -> None:
     encoding = stream.encoding or "utf-8"
     print(text.encode(encoding, "replace").decode(encoding), file=stream)
+
+
+def format_number(value: float, digits: int = 4) -> str:
+    """Format a loss or a metric to `digits` significant figures: `81.25`, `0.0123`, `1.5e-07`.
+
+    Below a billion no whole digit is rounded away: `-67,881`.
+    """
+    if not math.isfinite(value):
+        return str(value)
+    if isinstance(value, int) or (value == int(value) and abs(value) < MAX_PLAIN_NUMBER):
+        return f"{int(value):,}"
+    exponent = math.floor(math.log10(abs(value)))
+    if abs(value) >= MAX_PLAIN_NUMBER or exponent < -4:
+        return f"{value:.{digits - 1}e}"
+    return f"{value:,.{max(0, digits - 1 - exponent)}f}"
 
 
 def format_duration(seconds: float) -> str:

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import pinxit
+from pinxit import console
 from pinxit.errors import PinxitError
 from pinxit.evaluation import evaluator, feature_space
 from pinxit.evaluation.fid import fid
@@ -34,7 +35,7 @@ def test_evaluate_prints_a_table_and_writes_the_same_metrics(folder, run_pinxit)
         assert part in text
     record = Run(folder / "run").evaluation()
     metrics, protocol = record["metrics"], record["protocol"]
-    assert f"{metrics['elbo']:,.2f}" in text
+    assert console.format_number(metrics["elbo"]) in text
     assert metrics["log_likelihood"] > metrics["elbo"]
     assert protocol["split"] == "test"
     assert protocol["importance_sampling"] == {"samples_per_image": 20, "images": 30}

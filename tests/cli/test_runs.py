@@ -49,7 +49,7 @@ def test_runs_are_listed_newest_first(root, capsys):
     assert [row.split()[0] for row in rows] == ["runs/new", "runs/sweep/a", "runs/old"]
     assert rows[0].split()[1:] == [
         *("vae", "digits", "9", "min"),
-        *("1,200", "steps", "loss", "21.5", "nats"),
+        *("1,200", "steps", "loss", "21.50", "nats"),
     ]
     assert "3 h" in rows[1]
     assert "4 days" in rows[2]

@@ -50,7 +50,7 @@ def test_without_a_terminal_a_line_is_printed_every_ten_seconds(clock, capsys):
     lines = err.splitlines()
     assert out == ""
     assert len(lines) == 5
-    assert lines[0].startswith("  5%  step 10  loss 81.25  elbo -81.25  kl 24.5  ")
+    assert lines[0].startswith("  5%  step 10  loss 81.25  elbo -81.25  kl 24.50  ")
     assert "val" not in lines[0]
     assert "val 82" in lines[-1]
     assert "98 images/s" in lines[-1]
@@ -64,6 +64,30 @@ def test_a_line_fits_80_columns_however_many_parts_the_loss_has(clock, capsys):
     assert len(lines) == 4
     assert all(50 < len(line) <= 80 for line in lines)
     assert all("images/s" in line and line.endswith(" left") for line in lines)
+
+
+def test_progress_never_exceeds_100_percent(clock, capsys):
+    """The last step of a budget of minutes may end after it."""
+    line = ProgressLine(batch_size=100)
+    for number in (11, 12):
+        clock[0] += 20
+        line.update(make_step(number, 11))
+    assert capsys.readouterr().err.splitlines()[-1].startswith("100%  step 12  ")
+
+
+def test_speed_and_time_left_are_shown_once_they_are_known(clock, capsys):
+    line = ProgressLine(batch_size=100)
+    for number in (91, 92):  # resumed at step 90
+        clock[0] += 20
+        line.update(make_step(number, 200), val_loss=82.0)
+    first, second = capsys.readouterr().err.splitlines()
+    assert first == " 46%  step 91  loss 81.25  val 82  elbo -81.25  kl 24.50"
+    assert second.endswith("  2 images/s  1 h 12 min left")
+
+
+def test_large_losses_have_no_exponent(clock, capsys):
+    run_steps(clock, 10, 200, parts={"elbo": -13_732.4})
+    assert "  elbo -13,732  " in capsys.readouterr().err
 
 
 def test_a_skipped_update_is_reported(clock, capsys):

@@ -86,7 +86,7 @@ def _plot_by_option(
         console.out_json({"path": str(path), "points": points})
         return
     for x, y in points:
-        console.out(f"{option} {x:g}: {y:.4g}")
+        console.out(f"{option} {x:g}: {console.format_number(y)}")
     console.out(str(path))
 
 
@@ -128,7 +128,7 @@ def _format_values(values: list[float | None], better: str) -> list[str]:
     present = [value for value in values if value is not None]
     choose: Any = {"higher": max, "lower": min}.get(better)
     best = choose(present) if choose and len(present) > 1 else None
-    texts = ["" if value is None else f"{value:,.4g}" for value in values]
+    texts = ["" if value is None else console.format_number(value) for value in values]
     return [
         f"[bold]{text}[/bold]" if value is not None and value == best else text
         for text, value in zip(texts, values, strict=True)

@@ -106,6 +106,7 @@ def score(
     if json:
         console.out_json({"path": str(path), "sheet": str(sheet), "scores": rows})
         return
-    console.out(f"{pluralize(len(scores), 'image')}: {scores.mean():.1f} nats on average")
+    mean = console.format_number(float(scores.mean()))
+    console.out(f"{pluralize(len(scores), 'image')}: {mean} nats on average")
     console.out(f"lowest likelihood: {sheet}")
     console.out(str(path))

@@ -86,13 +86,8 @@ def _print_table(record: dict[str, Any]) -> None:
 
 def _format_value(metrics: dict[str, float], name: str) -> str:
     """`-99.52 ± 0.25`: the value with its standard error, if it has one."""
-    value = metrics[name]
-    if float(value).is_integer():
-        text = f"{value:,.0f}"
-    else:
-        text = f"{value:,.2f}" if abs(value) >= 10 else f"{value:,.4g}"
-    error = metrics.get(f"{name}_error")
-    return text if error is None else f"{text} ± {error:.2g}"
+    text, error = console.format_number(metrics[name]), metrics.get(f"{name}_error")
+    return text if error is None else f"{text} ± {console.format_number(error, 2)}"
 
 
 def _describe_protocol(protocol: dict[str, Any]) -> list[str]:

@@ -190,7 +190,7 @@ def _score_text(summary: RunSummary) -> str:
     if summary.score is None:
         return ""
     unit = (summary.unit or "").replace("nats per image", "nats")
-    text = f"{summary.score:.4g} {unit}".strip()
+    text = f"{console.format_number(summary.score)} {unit}".strip()
     return text if summary.evaluated else f"loss {text}"
 
 

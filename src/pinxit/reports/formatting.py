@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from pinxit import console
+
 ACRONYMS = {
     word.lower(): word
     for word in ("ELBO", "EMA", "FID", "FSQ", "IW", "KL", "MSE", "NLL", "PSNR", "SSIM")
@@ -16,12 +18,7 @@ def format_number(value: float, digits: int = 3) -> str:
     """Format to about `digits` significant figures with thousands separators; nan becomes `–`."""
     if not math.isfinite(value):
         return "–"
-    if value == int(value) and abs(value) < 1e15:
-        return f"{int(value):,}".replace("-", "−")
-    exponent = math.floor(math.log10(abs(value)))
-    if exponent < -4:
-        return f"{value:.{digits - 1}e}".replace("e-0", "e-").replace("-", "−")
-    return f"{value:,.{max(0, digits - 1 - exponent)}f}".replace("-", "−")
+    return console.format_number(value, digits).replace("e-0", "e-").replace("-", "−")
 
 
 def format_count(count: float) -> str:

@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from pinxit.reports.charts import Curve, draw_line_chart
 from pinxit.reports.context import ReportContext
-from pinxit.reports.formatting import format_key
+from pinxit.reports.formatting import format_key, format_number
 from pinxit.reports.sections import Section
 
 # columns of metrics.csv that are neither the loss nor a part of it
@@ -90,7 +90,7 @@ def _draw_loss(rows: MetricsRows, name: str, x: str) -> CurveChart | None:
         return None
     low, high = _choose_value_range(curves)
     inside = [_clip_curve(curve, low, high) for curve in curves]
-    final = "".join(f"; {curve.name} ends at {curve.y[-1]:.4g}" for curve in curves)
+    final = "".join(f"; {curve.name} ends at {format_number(curve.y[-1], 4)}" for curve in curves)
     title = format_key(name)
     svg = draw_line_chart(inside, label=f"{title} during training{final}", x_title=X_TITLES[x])
     truncated = any(len(a.x) < len(b.x) for a, b in zip(inside, curves, strict=True))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from pinxit.console import format_number
 from pinxit.runs import Run
 
 
@@ -24,7 +25,7 @@ def write_model_card(run: Run) -> None:
         f"Trained for {trained.get('seconds', 0) / 60:.1f} minutes: "
         f"{trained.get('steps', 0):,} steps, {trained.get('images_seen', 0):,} images seen, "
         f"{trained.get('skipped', 0)} updates skipped."
-        + (f" Best validation loss: {best:.5g} {unit}." if best is not None else ""),
+        + (f" Best validation loss: {format_number(best)} {unit}." if best is not None else ""),
         "",
         "## Use",
         "",

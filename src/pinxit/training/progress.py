@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from pinxit.console import format_duration
+from pinxit.console import format_duration, format_number
 from pinxit.training.loop import StepResult
 
 LINE_SECONDS = 10.0  # between lines where stderr is not a terminal
@@ -50,23 +50,30 @@ class ProgressLine:
 
     def _format(self, step: StepResult, seconds: float, val_loss: float | None) -> str:
         """Progress, losses, speed, remaining time; as many parts of the loss as fit 80 columns."""
-        assert self.first_step
-        done = step.progress - self.first_step.progress
-        left = format_duration(seconds * max(0.0, 1 - step.progress) / done) if done > 0 else "?"
-        speed = (step.step - self.first_step.step) * self.batch_size / seconds
-        head = [f"{step.progress:4.0%}", f"step {step.step:,}", f"loss {float(step.loss):.4g}"]
-        if step.skipped:
-            head[-1] = "loss not finite"
+        progress = min(1.0, step.progress)  # the last step may end after a budget of minutes
+        loss = "not finite" if step.skipped else format_number(float(step.loss))
+        head = [f"{progress:4.0%}", f"step {step.step:,}", f"loss {loss}"]
         if val_loss is not None:
-            head.append(f"val {val_loss:.4g}")
-        tail = [f"{speed:,.0f} images/s", f"{left} left"]
+            head.append(f"val {format_number(val_loss)}")
+        tail = self._format_speed(step, seconds)
         parts: list[str] = []
         for name, value in step.parts.items():
-            longer = [*parts, f"{name} {float(value):.4g}"]
+            longer = [*parts, f"{name} {format_number(float(value))}"]
             if len("  ".join([*head, *longer, *tail])) > MAX_COLUMNS:
                 break
             parts = longer
         return "  ".join([*head, *parts, *tail])
+
+    def _format_speed(self, step: StepResult, seconds: float) -> list[str]:
+        """Speed and remaining time; nothing before the second step, when neither is known."""
+        assert self.first_step
+        steps = step.step - self.first_step.step
+        done = step.progress - self.first_step.progress
+        if steps <= 0 or done <= 0:
+            return []
+        left = seconds * max(0.0, 1 - step.progress) / done
+        speed = steps * self.batch_size / seconds
+        return [f"{speed:,.0f} images/s", f"{format_duration(left)} left"]
 
     def print(self, line: str) -> None:
         """Print a line that stays."""
@@ -78,8 +85,8 @@ class ProgressLine:
     def finish(self, step: StepResult, trained: Mapping[str, Any]) -> None:
         """Print the last line: number of steps, duration and losses."""
         best = trained["best_validation_loss"]
-        validation = "" if best is None else f", best validation loss {best:.5g}"
-        losses = f"loss {float(step.loss):.5g}{validation} {step.unit}"
+        validation = "" if best is None else f", best validation loss {format_number(best)}"
+        losses = f"loss {format_number(float(step.loss))}{validation} {step.unit}"
         self.print(f"{step.step:,} steps in {format_duration(trained['seconds'])}: {losses}")
 
     def close(self) -> None:
