@@ -18,6 +18,16 @@ class UsageError(PinxitError):
     exit_code = 2
 
 
+class UnusedOptionError(UsageError):
+    """Options are set that a model does not use."""
+
+    def __init__(self, unused: Iterable[str], used: Iterable[str]) -> None:
+        self.unused, self.used = tuple(unused), tuple(used)
+        super().__init__(
+            f"this model does not use {', '.join(self.unused)}; it uses {', '.join(self.used)}."
+        )
+
+
 MIN_SIMILARITY = 0.65  # from 0 to 1 (`difflib`): words above it count as misspellings
 MIN_PREFIX = 3  # letters of an abbreviated word
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -72,10 +74,11 @@ def complete(
         data: DATA or image files (default: the test split of the run's own data)
         num_images: number of images, evenly spaced over all
         half: remove this half
-        ratio: remove this fraction of the patches, chosen by --seed
+        ratio: remove this fraction of the patches, chosen by --seed, for example 0.75
         box: remove a box, in pixels
         mask: image file, white where pixels are removed
-        compare: mask ratios in percent, for example 75,85,95; one sheet shows all of them
+        compare: mask ratios in percent, joined by commas, for example 75,85,95; one sheet shows all
+            of them
         completions: number of completions of each image
         params: options of generation
         only_completions: write the completed images only, without the inputs and the originals
@@ -91,6 +94,7 @@ def complete(
     given = [f"--{name}" for name, value in choices.items() if value is not None]
     if len(given) > 1:
         raise UsageError(f"{' and '.join(given)} cannot be combined: give one of them.")
+    _check_ratios(data, ratio, compare)
     path = check_suffix(out, ".png", ".npy")
     model: CanComplete = load_model(run, "complete", device)
     from pinxit.sampling.grids import columns_with_titles
@@ -124,6 +128,16 @@ def complete(
     share = float(missing.mean())
     summary = f"{pluralize(len(images), 'image')}, {share:.0%} of the pixels missing"
     print_result(path, json, summary=summary, num_images=len(images), missing=share)
+
+
+def _check_ratios(data: Sequence[str], ratio: float | None, compare: str | None) -> None:
+    """Raise UsageError for `--ratio 75` and for `--compare 75 85`."""
+    if ratio is not None and not 0 < ratio < 1:
+        hint = f" Did you mean {ratio / 100:g}?" if 1 < ratio < 100 else ""
+        raise UsageError(f"--ratio must be between 0 and 1, not {ratio:g}.{hint}")
+    more = [text for text in data if re.fullmatch(r"[\d.,]+%?", text) and not Path(text).exists()]
+    if compare is not None and more:
+        raise UsageError(f"--compare takes one list: --compare {','.join([compare, *more])}")
 
 
 def _choose_mask(

@@ -41,7 +41,15 @@ def run_command(command: str, function: Callable[..., Any], args: Sequence[str])
 
         print(help_page(command, function))
         return 0
-    return function(**parse_args(command, function, args)) or 0
+    options = read_options(function)
+    values = check_args(command, options, args)
+    try:
+        return function(**_build_values(command, function, values)) or 0
+    except UsageError as error:
+        from pinxit.cli.errors import translate_error
+
+        error.args = (translate_error(error, options, values),)
+        raise
 
 
 def has_help_flag(args: Sequence[str]) -> bool:
@@ -53,11 +61,18 @@ def parse_args(command: str, function: Callable[..., Any], args: Sequence[str]) 
 
     Raises UsageError for arguments that are invalid.
     """
-    values = assign_values(command, read_options(function), args)
+    return _build_values(command, function, check_args(command, read_options(function), args))
+
+
+def check_args(
+    command: str, options: Sequence[Option], args: Sequence[str]
+) -> dict[Option, list[str]]:
+    """Return the values of each option, as text. Raises UsageError for invalid ones."""
+    values = assign_values(command, options, args)
     for option, texts in values.items():
         for value in texts:
             _check_value(option, value)
-    return _build_values(command, function, values)
+    return values
 
 
 def assign_values(

@@ -15,6 +15,7 @@ from pinxit.nn.device import Device, resolve_device
 
 Runs = Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN ...")]
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+MAX_PORT = 65_535
 PACKAGES = ("fastapi", "uvicorn", "sqlalchemy", "prometheus_client", "mcp", "httpx")
 
 
@@ -62,6 +63,7 @@ def serve(
         studio: serve the page at /
     """
     _check_runs(runs)
+    _check_port(port)
     check_at_least(1, max_queue, "--max-queue")
     api_key = api_key or os.environ.get("PINXIT_API_KEY") or None
     if host not in LOOPBACK and api_key is None and not allow_no_auth:
@@ -93,8 +95,8 @@ def serve(
 def mcp(
     runs: Runs,
     http: Flag = False,
-    host: str = "127.0.0.1",
-    port: int = 8001,
+    host: str | None = None,
+    port: int | None = None,
     device: Device = "auto",
 ) -> None:
     """Offer runs as tools of the Model Context Protocol, for assistants and editors.
@@ -106,12 +108,16 @@ def mcp(
     Args:
         runs: folders of finished runs
         http: use HTTP instead of standard input and output
-        host: address to listen on, with --http
-        port: port to listen on, with --http
+        host: address to listen on, with --http; None: 127.0.0.1
+        port: port to listen on, with --http; 0 chooses a free one; None: 8001
         device: where to compute; auto is cuda if there is a GPU, or else cpu
     """
     _check_runs(runs)
-    if http and host not in LOOPBACK:
+    if not http and (host is not None or port is not None):
+        given = "--host" if port is None else "--port"
+        raise UsageError(f"{given} needs --http: without it, mcp uses standard input and output.")
+    host, port = host or "127.0.0.1", _check_port(8001 if port is None else port)
+    if host not in LOOPBACK:
         raise UsageError(
             f"other machines can reach {host}, and pinxit mcp has no API key; use pinxit serve."
         )
@@ -129,6 +135,12 @@ def _check_runs(runs: tuple[Path, ...]) -> None:
 
     for run in runs:
         Run(run).check()
+
+
+def _check_port(port: int) -> int:
+    if not 0 <= port <= MAX_PORT:
+        raise UsageError(f"--port must be from 0 to {MAX_PORT}, not {port}.")
+    return port
 
 
 def _parse_aliases(texts: tuple[str, ...]) -> dict[str, str]:

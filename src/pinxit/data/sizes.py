@@ -34,7 +34,7 @@ def parse_size(size: Size) -> tuple[int, int] | None:
     if not all(MIN_SIDE <= side <= MAX_SIDE for side in pair):
         raise UsageError(
             f"the sides of a size must be {MIN_SIDE} to {MAX_SIDE:,} pixels, "
-            f"not {format_size(pair)}."
+            f"not {size if isinstance(size, int | str) else format_size(pair)}."
         )
     return pair
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pinxit.data.batch import DatasetInfo, Seed
-from pinxit.errors import UsageError, did_you_mean
+from pinxit.errors import UnusedOptionError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
     import numpy as np
@@ -102,9 +102,7 @@ def resolve_params(
     params = dataclasses.replace(params or GenerationParams(), **options)
     unused = [name for name in params.overrides() if name not in used]
     if unused:
-        raise UsageError(
-            f"this model does not use {', '.join(unused)}; it uses {', '.join(sorted(used))}."
-        )
+        raise UnusedOptionError(unused, sorted(used))
     if params.temperature is None:
         params = dataclasses.replace(params, temperature=temperature)
     return params

@@ -25,7 +25,7 @@ class Config:
     # binary: all black-and-white patches; levels: grey levels of single pixels; kmeans: cluster
     # centers of the training patches
     palette: Literal["auto", "binary", "levels", "kmeans"] = "auto"
-    # run of an image tokenizer whose codes are the tokens, in place of a palette
+    # run of an image tokenizer whose codes are the tokens; None: the colors of a palette
     image_tokenizer: str | None = None
     # how the image tokenizer is built (family, config, dataset info); set in training
     image_tokenizer_spec: dict[str, Any] | None = dataclasses.field(
@@ -43,11 +43,11 @@ class Config:
     mask_ratio: float = 0.15
     # learned positional embeddings, or rotary (RoPE, Su 2021)
     pos_embed: Literal["learned", "rotary"] = "learned"
-    # embedding dimension
+    # embedding dimension; None: 128 up to 256 values per image, else 192
     width: int | None = None
-    # transformer layers
+    # transformer layers; None: 4 up to 256 values per image, else 6
     depth: int | None = None
-    # attention heads
+    # attention heads; None: chosen from the width
     heads: int | None = None
     # layer norm, or RMS norm as in the paper's code
     norm: Literal["layer", "rms"] = "rms"

@@ -25,17 +25,17 @@ class Config:
     masking: Literal["random", "block", "grid"] = "random"
     # predict pixels standardized by patch: better features, worse completions (He 2021, table 1d)
     norm_pix_loss: bool = False
-    # embedding dimension of the encoder
+    # embedding dimension of the encoder; None: 96 up to 256 values per image, else 192
     width: int | None = None
-    # encoder layers
+    # encoder layers; None: 3 up to 256 values per image, else 6
     depth: int | None = None
-    # attention heads of the encoder
+    # attention heads of the encoder; None: chosen from its width
     heads: int | None = None
-    # embedding dimension of the decoder
+    # embedding dimension of the decoder; None: 64 up to 256 values per image, else 128
     decoder_width: int | None = None
     # decoder layers
     decoder_depth: int = 2
-    # attention heads of the decoder
+    # attention heads of the decoder; None: chosen from its width
     decoder_heads: int | None = None
 
     def __post_init__(self) -> None:

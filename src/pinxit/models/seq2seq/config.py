@@ -49,8 +49,8 @@ class Config:
     palette_size: int | None = None
     # FSQ levels of the image codes; None: those of the image tokenizer
     fsq_levels: tuple[int, ...] | None = None
-    # how a source image is encoded; None: as codes if the target is an image and patch_size is not
-    # set, since most of an edit is copied
+    # how a source image is encoded; None: as codes if the target is an image and --patch-size is
+    # not set, since most of an edit is copied
     source_encoding: Literal["patches", "codes"] | None = None
     # pixels per side of a source patch; None: chosen from the image size
     patch_size: int | None = None

@@ -35,7 +35,7 @@ class Config:
     commitment: float = 0.25
     # extra pixels around the patch that the encoder sees
     patch_overlap: int = 1
-    # channels of encoder and decoder
+    # channels of encoder and decoder; None: 64 up to 64 x 64 color pixels per image, else 128
     width: int | None = None
     # residual blocks in encoder and decoder
     depth: int = 3

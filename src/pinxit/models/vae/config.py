@@ -19,9 +19,11 @@ class Config:
     latent_dim: int | None = None
     # encoder and decoder; linear: probabilistic PCA; auto: mlp to 784 values per image, else conv
     network: Literal["auto", "mlp", "conv", "linear"] = "auto"
-    # hidden units (mlp), or channels at the finest resolution (conv)
+    # hidden units (mlp), or channels at the finest resolution (conv); None: chosen from the network
+    # and the image size
     width: int | None = None
-    # residual blocks in encoder and decoder (mlp), or at each resolution (conv)
+    # residual blocks in encoder and decoder (mlp), or at each resolution (conv); None: 2 for mlp, 1
+    # for conv
     depth: int | None = None
     # p(x|z); auto: bernoulli for black-and-white images, else gaussian
     likelihood: Literal["auto", "bernoulli", "gaussian", "discretized-logistic"] = "auto"
@@ -43,7 +45,7 @@ class Config:
     # samples of z per image in the training bound; above 1: the importance-weighted bound, tighter
     # and slower (IWAE, Burda 2015)
     iw_samples: int = 1
-    # fraction of training after which iw_samples takes effect; before it, 1 sample
+    # fraction of training after which --iw-samples takes effect; before it, 1 sample
     iw_from: float = 0.6
     # label: encoder and decoder are conditioned on the image's label
     condition: Literal["none", "label"] = "none"
