@@ -47,3 +47,12 @@ def test_metrics_of_a_group_have_different_titles_or_units():
 def test_a_proportion_has_a_binomial_standard_error():
     values = dict(proportion("x", [True, False, False, False]))
     assert values == {"x": 0.25, "x_error": pytest.approx(math.sqrt(0.25 * 0.75 / 4))}
+
+
+def test_metrics_of_opposite_direction_have_different_titles():
+    shown = {(metric.group, metric.title, metric.better) for metric in METRICS.values()}
+    titles = {(group, title) for group, title, _ in shown}
+    assert len(titles) == len(shown)
+    for name, metric in METRICS.items():
+        if name.endswith("_bits_per_dim"):
+            assert metric.title.startswith("negative "), name

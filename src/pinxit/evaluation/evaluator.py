@@ -33,6 +33,7 @@ from pinxit.evaluation.power_spectrum import sharpness_metrics
 from pinxit.evaluation.reconstruction import reconstruction_metrics
 from pinxit.evaluation.retrieval import retrieval_metrics
 from pinxit.evaluation.sample_quality import MAX_TRAIN_IMAGES, SampleQuality
+from pinxit.evaluation.undertraining import is_undertrained
 from pinxit.models.generation import GenerationParams
 from pinxit.models.protocols import (
     CanCaption,
@@ -209,7 +210,10 @@ class Evaluator:
             activity = LatentActivity(posterior.mean.var(0), self.elbo_terms.rate.mean(0))
         else:
             activity = latent_activity(model, self.test, posterior)
-        self.warnings += collapse_warnings(activity, self.test, self.reconstructions)
+        undertrained = is_undertrained(run_of(model))
+        self.warnings += collapse_warnings(
+            activity, self.test, self.reconstructions, undertrained=undertrained
+        )
         yield from latent_metrics(activity)
 
     # -- text and images -----------------------------------------------------------------------

@@ -10,7 +10,7 @@ from pinxit.data.images import Images
 from pinxit.evaluation.metrics import MetricValue
 from pinxit.sampling.latents import ACTIVE_UNIT_VARIANCE, LatentActivity
 
-MIN_TOTAL_KL = 0.1  # nats per image; with less the code hardly tells two images apart
+MIN_TOTAL_KL = 0.1  # nats per image; with less z hardly distinguishes two images
 MIN_VARIANCE_RATIO = 0.01  # of reconstructions to data
 
 
@@ -29,16 +29,22 @@ def collapse_warnings(
     activity: LatentActivity,
     originals: Images | None = None,
     reconstructions: Images | None = None,
+    *,
+    undertrained: bool = False,
 ) -> Iterator[str]:
-    """Yield a warning for each sign of posterior collapse (Bowman 2016): unused latents."""
+    """Yield a warning for each sign of posterior collapse (Bowman 2016): unused latents.
+
+    A run that is `undertrained` does not use its latents yet, whatever its options.
+    """
+    signs = "latents not in use yet" if undertrained else "posterior collapse"
     if not activity.active.any():
+        remedy = "" if undertrained else "; try a smaller --beta or a longer --kl-warmup"
         yield (
-            f"posterior collapse: none of the {len(activity.variance)} latents is active "
-            f"(variance of the posterior mean above {ACTIVE_UNIT_VARIANCE}); try a smaller "
-            "--beta or a longer --kl-warmup"
+            f"{signs}: none of the {len(activity.variance)} latents is an active unit (variance "
+            f"of the posterior mean above {ACTIVE_UNIT_VARIANCE}){remedy}"
         )
     elif activity.rate.sum() < MIN_TOTAL_KL:
-        yield f"posterior collapse: total KL is only {activity.rate.sum():.2g} nats per image"
+        yield f"{signs}: total KL is only {activity.rate.sum():.2g} nats per image"
     if originals is None or reconstructions is None or len(originals) < 2:
         return
     ratio = pixel_variance(reconstructions) / max(pixel_variance(originals), 1e-9)

@@ -42,11 +42,13 @@ PROBE = "labels from features"
 
 METRICS = {
     "log_likelihood": Metric("log-likelihood", "nats", "higher", LIKELIHOOD),
-    "log_likelihood_bits_per_dim": Metric("log-likelihood", "bits/dim", "lower", LIKELIHOOD),
+    "log_likelihood_bits_per_dim": Metric(
+        "negative log-likelihood", "bits/dim", "lower", LIKELIHOOD
+    ),
     "elbo": Metric("ELBO", "nats", "higher", LIKELIHOOD),
-    "elbo_bits_per_dim": Metric("ELBO", "bits/dim", "lower", LIKELIHOOD),
-    "distortion": Metric("distortion, -log p(x|z)", "nats", "lower", LIKELIHOOD),
-    "rate": Metric("rate, KL(q(z|x) || p(z))", "nats", "", LIKELIHOOD),
+    "elbo_bits_per_dim": Metric("negative ELBO", "bits/dim", "lower", LIKELIHOOD),
+    "distortion": Metric("reconstruction term, -E log p(x|z)", "nats", "lower", LIKELIHOOD),
+    "rate": Metric("KL term, KL(q(z|x) || p(z))", "nats", "", LIKELIHOOD),
     "effective_samples": Metric("effective sample size (median)", "samples", "higher", LIKELIHOOD),
     "latents": Metric("latents", "", "", "latents"),
     "active_units": Metric("active units", "latents", "higher", "latents"),

@@ -14,6 +14,7 @@ from pinxit.evaluation.evaluator import Evaluator
 from pinxit.evaluation.metrics import collect
 from pinxit.evaluation.options import EvalOptions, resolve_options
 from pinxit.evaluation.provenance import environment
+from pinxit.evaluation.undertraining import undertraining_warnings
 from pinxit.nn.device import resolve_device
 from pinxit.runs import Run
 from pinxit.sampling.inputs import load_for_run, load_run_data
@@ -48,6 +49,7 @@ def evaluate(
     model = run.load(resolve_device(device or "auto"))
     with StageProgress(progress) as stages:
         evaluator = Evaluator(model, images, options, stages)
+        evaluator.warnings += undertraining_warnings(run)
         evaluator.warnings += _data_warnings(run, images) if data is None else []
         metrics, curves = collect(evaluator.metrics())
     if not metrics:
