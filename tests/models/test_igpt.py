@@ -390,10 +390,10 @@ def test_trained_model_beats_independent_pixels():
         ({"mask_ratio": 0}, "between 0 and 1"),
         ({"width": 16, "heads": 3}, "does not divide width"),
         ({"palette_size": 1}, "at least 2"),
-        ({"palette": "binary", "patch_size": 4}, "2\\^16 colors"),
+        ({"palette": "binary", "patch_size": 4}, "2\\^16 entries"),
         ({"palette": "levels", "patch_size": 2}, "--patch-size 1 and --color grey"),
         ({"palette": "kmeans", "binarize": "dynamic"}, "needs --palette binary"),
-        ({"palette": "binary", "patch_size": 1, "palette_size": 7}, "has 2 colors, not 7"),
+        ({"palette": "binary", "patch_size": 1, "palette_size": 7}, "has 2 entries, not 7"),
     ],
 )
 def test_invalid_options_raise(options, message):

@@ -164,7 +164,7 @@ def _apply_orientation(image: Image) -> Image:
 def _reduce_while_decoding(image: Image, height: int, width: int) -> Image:
     """Let a large JPEG decode at a half, quarter or eighth of its size, at least twice the target.
 
-    Other formats are returned as they are.
+    Other formats are returned unchanged.
     """
     if image.format in ("JPEG", "MPO"):  # MPO: a JPEG with several images, written by phones
         scale = 2 * max(height, width) / min(image.size)

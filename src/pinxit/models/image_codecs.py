@@ -26,7 +26,7 @@ Pixels = UInt8[Tensor, "batch height width channel"]
 
 
 class PaletteCodec(nn.Module):
-    """The code of a patch is its nearest palette color."""
+    """The code of a patch is the index of the nearest palette entry."""
 
     palette: Tensor
 

@@ -1,9 +1,9 @@
 """Palettes: vector quantization of image patches by a fixed list of patches (Chen 2020, 3.1).
 
-A palette is uint8 `[size, patch_dim]`; each row is one color: a patch as `patchify` orders its
-pixels. The token of a patch is the index of its nearest color.
+A palette is uint8 `[size, patch_dim]`; each row (entry) is a patch, as `patchify` orders
+its pixels. The token of a patch is the index of the nearest entry.
 
-    binary    every patch of black and white pixels: 2^patch_dim colors
+    binary    every patch of black and white pixels: 2^patch_dim entries
     levels    grey levels of single pixels
     kmeans    cluster centers of the training patches
 """
@@ -36,7 +36,7 @@ class PaletteSpec(NamedTuple):
 
     kind: PaletteKind
     patch_size: int  # pixels per side
-    size: int | None = None  # None: as many colors as the images have, at most 512
+    size: int | None = None  # None: 512, or all distinct patches if there are fewer
 
 
 def quantize(
@@ -49,8 +49,8 @@ def quantize(
     if kind == "levels":
         level = torch.arange(256, device=patches.device)[:, None]
         return (level - palette[:, 0].long()).abs().argmin(1)[patches[..., 0].long()]
-    x, colors = patches.float() - 128, palette.float() - 128
-    return (colors.square().sum(1) - 2 * x @ colors.T).argmin(-1)
+    x, entries = patches.float() - 128, palette.float() - 128
+    return (entries.square().sum(1) - 2 * x @ entries.T).argmin(-1)
 
 
 def dequantize(
@@ -65,7 +65,7 @@ def dequantize(
 def initial_palette(kind: PaletteKind, size: int, patch_dim: int) -> Palette:
     """Return the palette before fitting; a `binary` palette is not fitted.
 
-    `levels` are evenly spaced, `kmeans` colors are random.
+    `levels` are evenly spaced, `kmeans` entries are random.
     """
     if kind == "binary":
         bits = torch.arange(2**patch_dim)[:, None] >> torch.arange(patch_dim) & 1

@@ -118,7 +118,7 @@ def decompose_error(encoded: EncodedImages, max_images: int) -> ErrorDecompositi
     for row, samples in zip(rows, decoded.astype(np.float32), strict=True):
         mean = samples.mean(0)
         variance = float(samples.var(0, ddof=1).mean())
-        # the mean of a few samples has a variance of its own, which is not bias
+        # subtract the variance of the mean of a few samples, which is not bias
         squared_error = np.mean((encoded.images.pixels[row] - mean) ** 2)
         squared_bias = squared_error - variance / SAMPLES_PER_IMAGE
         squared_biases.append(max(float(squared_bias), 0.0))

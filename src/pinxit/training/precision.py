@@ -48,7 +48,7 @@ def measure_matmul_rate(dtype: torch.dtype = torch.float32, device: str = "cpu")
 def time_step(model: Model, batch: Batch, bf16: bool, repeats: int = 3) -> float:
     """Return the seconds of the fastest of a few forward and backward passes on a CPU.
 
-    They run on a copy of the model and leave the random state as it is.
+    They run on a copy of the model and leave the random state unchanged.
     """
     probe: Any = copy.deepcopy(model)
     probe.train()

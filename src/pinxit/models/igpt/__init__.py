@@ -1,6 +1,6 @@
 """iGPT: a transformer over image tokens (Chen 2020, "Generative Pretraining from Pixels").
 
-    x -> patches -> palette colors, or codes of an image tokenizer: x_1 .. x_T -> transformer
+    x -> patches -> palette indices, or codes of an image tokenizer: x_1 .. x_T -> transformer
 
 trained autoregressively, p(x) = prod_t p(x_t | x_1 .. x_(t-1)): an exact likelihood, sampled token
 by token; or with the BERT objective, which predicts masked tokens from all others.

@@ -12,7 +12,7 @@ from pinxit.models.config import choose_num_heads, num_patches_by_size
 
 MAX_TOKENS = 1_024  # per image: the cost of attention grows with the square
 MAX_DEFAULT_TOKENS = 256  # per image, for the default patch size
-MAX_BINARY_BITS = 9  # pixel values per patch of a binary palette, which has 2^bits colors
+MAX_BINARY_BITS = 9  # pixel values per patch of a binary palette, which has 2^bits entries
 SMALL_IMAGE_DIMS = 256  # height * width * channels; up to here the default network is smaller
 
 
@@ -172,14 +172,14 @@ def _check_palette(config: Config, patch_size: int, info: DatasetInfo) -> None:
     bits = patch_size**2 * info.channels
     if palette == "binary" and bits > MAX_BINARY_BITS:
         raise UsageError(
-            f"a binary palette of patch_size {patch_size} has 2^{bits} colors; choose a smaller "
+            f"a binary palette of patch_size {patch_size} has 2^{bits} entries; choose a smaller "
             "--patch-size, or --palette kmeans."
         )
     if palette == "binary" and palette_size not in (None, 2**bits):
-        raise UsageError(f"a binary palette here has {2**bits} colors, not {palette_size}.")
+        raise UsageError(f"a binary palette here has {2**bits} entries, not {palette_size}.")
     if palette == "levels" and not _is_single_value(patch_size, info):
         raise UsageError("--palette levels needs --patch-size 1 and --color grey.")
     if palette == "levels" and palette_size is not None and palette_size > 256:
-        raise UsageError(f"--palette levels has at most 256 colors, not {palette_size}.")
+        raise UsageError(f"--palette levels has at most 256 entries, not {palette_size}.")
     if palette != "binary" and config.binarize in ("dynamic", "static"):
         raise UsageError(f"--binarize {config.binarize} needs --palette binary, not {palette}.")

@@ -43,9 +43,9 @@ class Config:
     image_tokenizer_spec: dict[str, Any] | None = dataclasses.field(
         default=None, metadata={"internal": True}
     )
-    # pixels per side of a palette color; None: chosen from the image size
+    # side in pixels of a palette entry, a patch; None: chosen from the image size
     palette_patch_size: int | None = None
-    # number of palette colors; None: as many as the images have, at most 512
+    # number of palette entries; None: 512, or all distinct patches if there are fewer
     palette_size: int | None = None
     # FSQ levels of the image codes; None: those of the image tokenizer
     fsq_levels: tuple[int, ...] | None = None
