@@ -49,6 +49,12 @@ def test_a_folder_that_is_not_a_run_is_rejected(run, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(UsageError, match=r"is not a run: it has no config\.json"):
         load(tmp_path / "empty")
+    (tmp_path / "report.html").touch()
+    with pytest.raises(UsageError, match=r"report.html is a file; a run is a folder\.$"):
+        load(tmp_path / "report.html")
+    (run.path / "report.html").touch()
+    with pytest.raises(UsageError, match=rf"a run is a folder\. Did you mean {run.path}\?"):
+        load(run.path / "report.html")
     for text, message in [("{", "not valid JSON"), ("[]", "names no family"), ("{}", "names no")]:
         (tmp_path / "empty" / "config.json").write_text(text)
         with pytest.raises(PinxitError, match=message):

@@ -42,6 +42,11 @@ def echo(text: str) -> None:
     _print(text, sys.stderr)
 
 
+def pluralize(count: int, noun: str) -> str:
+    """`1 image`, `1,200 images`."""
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
 def out_json(record: Any) -> None:
     """Print a record as JSON to stdout; escaped to ASCII if its encoding lacks a character."""
     text = json.dumps(record, indent=2, ensure_ascii=False)

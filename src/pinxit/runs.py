@@ -50,6 +50,8 @@ class Run:
         Raises UsageError if the folder is not a run, PinxitError if it has another format.
         """
         file = self.path / "config.json"
+        if self.path.is_file():
+            raise UsageError(f"{self.path} is a file; a run is a folder.{self._suggest_parent()}")
         if not self.path.is_dir():
             raise UsageError(f"no run at {self.path}: no such folder.")
         if not file.is_file():
@@ -69,6 +71,10 @@ class Run:
         Raises UsageError if it is not, PinxitError if its config.json cannot be read.
         """
         _ = self.config
+
+    def _suggest_parent(self) -> str:
+        parent = self.path.parent
+        return f" Did you mean {parent}?" if (parent / "config.json").is_file() else ""
 
     @property
     def shell_path(self) -> str:

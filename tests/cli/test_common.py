@@ -75,6 +75,27 @@ def test_the_last_line_is_the_path(capsys):
     assert json.loads(capsys.readouterr().out) == {"path": "a b.png", "count": 2}
 
 
+@pytest.mark.parametrize("command", ["reconstruct", "embed", "score"])
+def test_unreadable_files_are_skipped_and_the_others_used(command, folder, tmp_path, capsys):
+    good = (folder / "1.png").read_bytes()
+    bad = {"words.png": b"no image", "empty.png": b"", "half.png": good[: len(good) // 2]}
+    for name, content in bad.items():
+        (tmp_path / name).write_bytes(content)
+    files = [*bad, str(folder / "1.png")]
+    assert main([command, str(folder / "run"), *files, "--out", _out_name(command)]) == 0
+    captured = capsys.readouterr()
+    assert "skipped 3 of 4 files: " in captured.err
+    assert "1.png is 20 x 30; read as" in captured.err
+    assert "half.png is" not in captured.err
+    assert captured.out.startswith("1 ")
+    assert main([command, str(folder / "run"), *bad]) == 1
+    assert "no image of 3 files can be read: " in capsys.readouterr().err
+
+
+def _out_name(command: str) -> str:
+    return {"reconstruct": "a.png", "embed": "a.parquet", "score": "a.csv"}[command]
+
+
 @pytest.mark.parametrize("name", ["my run", "it's", 'a "b"', "$HOME", "a;b", "-x"])
 def test_a_quoted_path_can_be_pasted(name):
     assert shlex.split(shell_join("pinxit", "sample", Path(name))) == ["pinxit", "sample", name]

@@ -245,6 +245,37 @@ def test_a_file_of_an_unknown_type_is_an_error(tmp_path):
         open_source(file)
 
 
+@pytest.mark.parametrize("name", ["a.heic", "IMG_1.HEIC", "b.AVIF", "c.svg"])
+def test_a_file_of_an_unsupported_format_has_the_reason_that_a_folder_reports(tmp_path, name):
+    (tmp_path / name).write_bytes(b"0")
+    reason = "is not supported; convert it to PNG or JPEG"
+    with pytest.raises(UsageError, match=f"{name}: [A-Z]+ {reason}"):
+        open_source(tmp_path / name)
+    with pytest.raises(UsageError, match=f"{name}: [A-Z]+ {reason}"):
+        open_source([tmp_path / name, tmp_path / name])
+    with pytest.raises(PinxitError, match=reason):
+        load(tmp_path)
+
+
+def test_several_names_of_sources_are_an_error():
+    for data in (["digits", "mnist"], ["digits", "photo.png"]):
+        with pytest.raises(
+            UsageError, match=r"digits is not an image file.*DATA is one source, or"
+        ):
+            open_source(data)
+
+
+def test_skipped_files_are_counted_among_the_files_or_in_the_folder(tmp_path, folder, capsys):
+    (tmp_path / "bad.png").write_bytes(b"")
+    image_file = next(folder.glob("*.png"))
+    load_images([tmp_path / "bad.png", image_file])
+    bad = f"{tmp_path.as_posix()}/bad.png (the file is empty)"
+    assert f"skipped 1 of 2 files: {bad}" in capsys.readouterr().err
+    (folder / "bad.png").write_bytes(b"")
+    load_images(folder)
+    assert f"skipped 1 file of {folder}: bad.png (the file is empty)" in capsys.readouterr().err
+
+
 def test_several_files_must_be_existing_images(tmp_path, folder):
     image_file = next(folder.iterdir())
     with pytest.raises(UsageError, match=r"absent.png does not exist"):

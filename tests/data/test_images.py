@@ -73,6 +73,13 @@ def test_a_label_is_given_by_name_or_by_index():
     assert type(info).from_json(info.to_json()) == info
 
 
+def test_images_print_as_a_short_line():
+    images = blobs(12, height=4, channels=3)
+    assert repr(images) == "Images(12 images, 8 x 4, RGB, 4 labels, captions in en fr)"
+    assert repr(images.grid()).startswith("Images(1 image, ")
+    assert repr(Images(images.pixels[..., :1])) == "Images(12 images, 8 x 4, grey)"
+
+
 def test_a_grid_shows_every_image_with_a_gap():
     images = blobs(5)
     grid = images.grid(columns=3, scale=2, gap=4)

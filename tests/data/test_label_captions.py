@@ -61,6 +61,14 @@ def test_captions_from_a_file_of_templates(tmp_path):
     file.write_text("[mine")
     with pytest.raises(UsageError, match="cannot read the caption templates"):
         captions_from_labels(images, file)
+    with pytest.raises(UsageError, match=r"templates in .*: Is a directory\.") as error:
+        captions_from_labels(images, tmp_path)
+    assert "Errno" not in str(error.value)
+    with pytest.raises(
+        UsageError, match=r"there is no file of caption templates .*nofile"
+    ) as error:
+        captions_from_labels(images, tmp_path / "nofile")
+    assert "Errno" not in str(error.value)
     file.write_text("mine = 3")
     with pytest.raises(UsageError, match="needs `template` and `labels`"):
         captions_from_labels(images, file)

@@ -426,8 +426,11 @@ def test_an_image_tokenizer_of_another_image_size_raises():
 
 def test_images_without_captions_or_pairs_raise():
     uncaptioned = dataclasses.replace(blobs(), captions={})
-    with pytest.raises(UsageError, match="these images have none"):
+    with pytest.raises(UsageError, match=r"these images have none.*from the labels: --captions l"):
         build_model(Config(), uncaptioned, np.arange(48))
+    unlabeled = dataclasses.replace(uncaptioned, labels=None, label_names=())
+    with pytest.raises(UsageError, match=r"these images have none\. Put a text file beside each"):
+        build_model(Config(), unlabeled, np.arange(48))
     single = dataclasses.replace(blobs(), before=None)
     with pytest.raises(UsageError, match="pairs of images"):
         build_model(Config(source="image+text"), single, np.arange(48))

@@ -40,6 +40,8 @@ def test_without_a_test_split_all_images_are_used_with_a_warning():
     test, warning = select_test_split(images.split("train"))
     assert len(test) == 20
     assert "no test split" in warning
+    assert "the 20 images used" in warning
+    assert "the 1 image used" in select_test_split(images[:1].split("train"))[1]
 
 
 def write_run(folder, source: str, options: LoadOptions, images: Images) -> Run:

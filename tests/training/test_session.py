@@ -338,6 +338,11 @@ def test_a_dry_run_returns_the_cost_and_writes_nothing(tmp_path, capsys):
     assert not list(tmp_path.iterdir())
 
 
+def test_the_summary_counts_one_image_in_the_singular(tmp_path, capsys):
+    train(TINY, blobs()[:1], out=tmp_path / "run", dry_run=True, **SHORT)
+    assert "1 training image of 8 x 8, grey" in capsys.readouterr().err
+
+
 def test_training_prints_a_summary_unless_quiet(tmp_path, capsys):
     train(TINY, blobs(), out=tmp_path / "loud", **{**SHORT, "steps": 2})
     err = capsys.readouterr().err

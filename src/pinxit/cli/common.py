@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
 from pinxit import console
+from pinxit.console import pluralize as pluralize
 from pinxit.errors import PinxitError, UsageError
 from pinxit.nn.device import resolve_device
 
@@ -52,7 +53,9 @@ def load_images_for(
     if data:
         images = load_for_run(Run(run), data, progress=not quiet)
         if not quiet:
-            _report_conversion(run, [Path(item) for item in data])
+            skipped = {file.name for file in images.skipped}
+            files = map(Path, data)
+            _report_conversion(run, [file for file in files if file.as_posix() not in skipped])
         return match_labels(model, images)
     images = load_run_data(Run(run), progress=not quiet)
     if split == "test":
@@ -84,7 +87,7 @@ def load_files(run: Path, files: Sequence[Path], quiet: bool = False) -> Images:
 
 
 def _report_conversion(run: Path, files: Sequence[Path]) -> None:
-    """Print which image files are resized or converted to grey."""
+    """Print which image files are resized or converted to grey. All must be readable."""
     from pinxit.data.decode import SUFFIXES, decode, is_grey, read_size
     from pinxit.data.sizes import format_size
     from pinxit.runs import Run
@@ -166,11 +169,6 @@ def data_slug(data: Sequence[str], split: str = "test") -> str:
 def slug(text: str) -> str:
     """Return any text as part of a file name."""
     return re.sub(r"[^\w.-]+", "-", text).strip("-.") or "images"
-
-
-def pluralize(count: int, noun: str) -> str:
-    """`1 image`, `1,200 images`."""
-    return f"{count:,} {noun}" + ("" if count == 1 else "s")
 
 
 def image_names(images: Images) -> list[str]:

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from pinxit.console import pluralize
 from pinxit.data.atomic_write import write_atomically
 from pinxit.data.batch import Batch, DatasetInfo
 from pinxit.errors import UsageError
@@ -66,6 +67,16 @@ class Images:
                 f"`before` has shape {list(self.before.shape)}, "
                 f"but `pixels` has shape {list(self.pixels.shape)}."
             )
+
+    def __repr__(self) -> str:
+        parts = [
+            pluralize(len(self), "image"),
+            f"{self.width} x {self.height}",
+            "grey" if self.channels == 1 else "RGB",
+            *([pluralize(len(self.label_names), "label")] if self.label_names else []),
+            *([f"captions in {' '.join(self.captions)}"] if self.captions else []),
+        ]
+        return f"Images({', '.join(parts)})"
 
     @property
     def height(self) -> int:

@@ -42,8 +42,19 @@ def _read_toml(file: str | Path | None) -> dict[str, Any]:
     path = BUILT_IN_TEMPLATES if file is None else Path(file)
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UsageError(
+            f"there is no file of caption templates {path}. For captions from the built-in "
+            "templates: --captions labels"
+        ) from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"cannot read the caption templates in {path}: {error}.") from None
+        raise UsageError(
+            f"cannot read the caption templates in {path}: {_reason(error)}."
+        ) from None
+
+
+def _reason(error: Exception) -> str:
+    return (isinstance(error, OSError) and error.strerror) or str(error)
 
 
 def _select_templates(
@@ -58,7 +69,7 @@ def _select_templates(
     if file is None:
         raise UsageError(
             f"there are no built-in captions for the labels {', '.join(labels[:5])}, ...; "
-            "name a file of templates."
+            "name a file of templates: --captions FILE"
         )
     known = [label for table in tables.values() for label in table["labels"]]
     missing = next(label for label in labels if label not in known)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from pinxit.console import echo
+from pinxit.console import echo, pluralize
 from pinxit.data.cache import CacheWriter, cache_dir, cache_key, load_cached
 from pinxit.data.decode import (
     UnreadableImage,
@@ -75,19 +75,19 @@ def load_images(
         file = None if options.captions == "labels" else options.captions
         images = captions_from_labels(images, file)
     if images.skipped and options.strict:
-        raise PinxitError(f"cannot read {describe_skipped(images)}")
+        raise PinxitError(f"cannot read {_describe_skipped(images, opened)}")
     if images.skipped and progress:
-        echo(f"skipped {describe_skipped(images)}")
+        echo(f"skipped {_describe_skipped(images, opened)}")
     return images
 
 
-def describe_skipped(images: Images) -> str:
-    """Return `2 files of photos: a.png (truncated), b.jpg (the file is empty)`."""
+def _describe_skipped(images: Images, source: Source) -> str:
+    """`2 files of photos: a.png (truncated), b.jpg (the file is empty)`; `1 of 2 files: ...`."""
     count = len(images.skipped)
     files = [f"{file.name} ({file.reason})" for file in images.skipped[:MAX_SKIPPED_SHOWN]]
     rest = f" and {count - len(files):,} more" if count > len(files) else ""
-    number = "1 file" if count == 1 else f"{count:,} files"
-    return f"{number} of {images.source}: {', '.join(files)}{rest}"
+    number = f"{count:,}" if source.is_file_list else pluralize(count, "file")
+    return f"{number} of {source.name}: {', '.join(files)}{rest}"
 
 
 # -- reading ---------------------------------------------------------------------------------------

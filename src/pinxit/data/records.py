@@ -47,6 +47,7 @@ class Source:
     # None for sources of files
     at_size: Callable[[tuple[int, int] | None], Source] | None = None
     use_cache: bool = True
+    is_file_list: bool = False  # `name` is then the number of files
 
 
 @dataclass(frozen=True)

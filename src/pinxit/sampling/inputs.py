@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pinxit.console import pluralize
 from pinxit.data.images import Images
 from pinxit.data.load import load_images
 from pinxit.errors import PinxitError
@@ -46,8 +47,8 @@ def select_test_split(images: Images) -> tuple[Images, str]:
     if len(rows):
         return images.take(rows), ""
     return images, (
-        f"{images.source or 'the data'} has no test split: all its {len(images):,} images are "
-        "used, and the model may have been trained on them"
+        f"{images.source or 'the data'} has no test split: the model may have been trained on "
+        f"the {pluralize(len(images), 'image')} used"
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pinxit.console import pluralize
 from pinxit.data.images import Images
 from pinxit.data.load import Data, load_images
 from pinxit.data.load_options import LoadOptions
@@ -57,8 +58,8 @@ class TrainingPlan:
         color = "grey" if info.channels == 1 else "color"
         shown = [f"{k.replace('_', ' ')} {options[k]}" for k in SUMMARY_OPTIONS if k in options]
         return (
-            f"{info.num_images:,} training images of {info.width} x {info.height}, {color}; "
-            f"{self.family} with {self.num_parameters:,} parameters: {', '.join(shown)}"
+            f"{pluralize(info.num_images, 'training image')} of {info.width} x {info.height}, "
+            f"{color}; {self.family} with {self.num_parameters:,} parameters: {', '.join(shown)}"
         )
 
 

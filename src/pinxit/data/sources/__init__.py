@@ -11,6 +11,7 @@ import pkgutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from pinxit.data.decode import describe_unsupported
 from pinxit.data.records import Source, SourceType
 from pinxit.data.sources.files import image_files
 from pinxit.errors import UsageError, did_you_mean
@@ -47,6 +48,8 @@ def open_source(data: str | Path | Sequence[str | Path], *, seed: int = 0) -> So
 
 def _describe_unknown(text: str) -> str:
     if Path(text).expanduser().exists():
+        if reason := describe_unsupported(text):
+            return f"{text}: {reason}."
         return f"{text} is not an image and contains none that pinxit reads. See: pinxit sources"
     return (
         f"no source '{text}': there is no such file or folder, and no source of that name."

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from pinxit.data.decode import SUFFIXES
+from pinxit.data.decode import SUFFIXES, describe_unsupported
 from pinxit.data.records import Record, Source, SourceType, hash_files
 from pinxit.errors import UsageError
 
@@ -23,18 +23,28 @@ def image_files(paths: Sequence[Path]) -> Source:
     for path in paths:
         if path.is_dir():
             raise UsageError(f"{path} is a folder; a folder must be the only DATA.")
-        if not path.is_file():
-            raise UsageError(f"{path} does not exist.")
+        if reason := describe_unsupported(path.name):
+            raise UsageError(f"{path}: {reason}.")
         if path.suffix.lower() not in SUFFIXES:
-            raise UsageError(f"{path} is not an image file ({', '.join(SUFFIXES)}).")
+            raise UsageError(
+                f"{path} is not an image file ({', '.join(SUFFIXES)}). "
+                "DATA is one source, or several image files."
+            )
+        if not path.is_file():
+            raise UsageError(f"{path} does not exist. DATA is one source, or several image files.")
 
     def list_records() -> Iterator[Record]:
         for path in paths:
             yield Record(path.as_posix(), path.read_bytes)
 
     name = str(paths[0]) if len(paths) == 1 else f"{len(paths)} files"
-    # a few files are decoded faster than they are cached
-    return Source(name, lambda: _compute_key(paths), list_records, use_cache=False)
+    return Source(
+        name,
+        lambda: _compute_key(paths),
+        list_records,
+        use_cache=False,  # a few files are decoded faster than they are cached
+        is_file_list=len(paths) > 1,
+    )
 
 
 def _compute_key(paths: Sequence[Path]) -> str:

@@ -17,18 +17,13 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pinxit.data.captions import parse_caption_filename, parse_captions
-from pinxit.data.decode import SUFFIXES
+from pinxit.data.decode import SUFFIXES, describe_unsupported
 from pinxit.data.images import SkippedFile
 from pinxit.data.records import Record, Source, SourceType, hash_files
 from pinxit.data.splits import parse_split
 from pinxit.errors import UsageError
 
 METADATA_FILES = ("metadata.jsonl", "metadata.csv")
-# image formats that are not supported: these files are reported as skipped
-UNSUPPORTED_SUFFIXES = (
-    *(".heic", ".heif", ".avif", ".svg", ".psd", ".jxl"),
-    *(".dng", ".nef", ".cr2", ".arw"),
-)
 # text files whose names begin like this are not captions
 NOT_CAPTIONS = ("readme", "license", "licence", "labels", "classes", "notes", "requirements")
 
@@ -51,8 +46,7 @@ class Listing:
             self.metadata.append(path)
         elif suffix == ".txt" and not name.lower().startswith(NOT_CAPTIONS):
             self.texts.append(path)
-        elif suffix in UNSUPPORTED_SUFFIXES:
-            reason = f"{suffix[1:].upper()} is not supported; convert it to PNG or JPEG"
+        elif reason := describe_unsupported(name):
             self.skipped.append(SkippedFile(path, reason))
 
 

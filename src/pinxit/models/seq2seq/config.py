@@ -113,9 +113,13 @@ class Config:
         patch size does not divide the images.
         """
         if not info.languages:
+            advice = (
+                "Make them from the labels: --captions labels"
+                if info.label_names
+                else "Put a text file beside each image, or choose another source: `pinxit sources`"
+            )
             raise UsageError(
-                "seq2seq is trained on captions, and these images have none. Put a text file "
-                "beside each image, or choose another source: `pinxit sources`."
+                f"seq2seq is trained on captions, and these images have none. {advice}."
             )
         if self.ability == "translate" and len(info.languages) < 2:
             raise UsageError(
