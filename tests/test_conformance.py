@@ -11,7 +11,7 @@ from safetensors.torch import load, save
 
 from pinxit.errors import PinxitError, UsageError
 from pinxit.models import build_model, family_of, get_family, list_families
-from pinxit.models.abilities import ABILITIES, abilities, require
+from pinxit.models.abilities import ABILITIES, abilities, require, with_article
 from pinxit.models.config import config_from_dict
 from pinxit.models.protocols import Model
 from pinxit.models.vae.config import Config as VAEConfig
@@ -352,3 +352,27 @@ def test_missing_ability_names_families_that_have_it():
 
     with pytest.raises(PinxitError, match=r"cannot sample; these families can: .*vae"):
         require(WithoutAbilities(), "sample")
+
+
+@pytest.mark.parametrize(("family", "text"), [("vae", "a vae"), ("mae", "an mae"),
+    ("igpt", "an igpt"), ("tokenizer", "a tokenizer"), ("seq2seq", "a seq2seq")])  # fmt: skip
+def test_families_have_the_right_article(family, text):
+    assert with_article(family) == text
+
+
+@pytest.mark.parametrize(
+    ("family", "ability", "texts"),
+    [
+        ("mae", "encode", ["an mae run cannot interpolate or traverse latents", "can: vae"]),
+        ("tokenizer", "sample", ["a tokenizer run cannot sample", "--image-tokenizer RUN"]),
+        ("vae", "draw", ["a vae run cannot draw; these families can: seq2seq."]),
+    ],
+)
+def test_error_for_a_missing_ability_is_in_the_words_of_the_user(family, ability, texts):
+    class WithoutAbilities:
+        config = get_family(family).Config()
+
+    with pytest.raises(PinxitError) as error:
+        require(WithoutAbilities(), ability)
+    assert all(text in str(error.value) for text in texts)
+    assert len(str(error.value).splitlines()) <= 2

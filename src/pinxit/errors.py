@@ -29,6 +29,7 @@ class UnusedOptionError(UsageError):
 
 
 MIN_SIMILARITY = 0.65  # from 0 to 1 (`difflib`): words above it count as misspellings
+HIGH_SIMILARITY = 0.8  # misspelt synonyms, of which there are many, are less certain
 MIN_PREFIX = 3  # letters of an abbreviated word
 
 
@@ -44,7 +45,7 @@ def find_closest(
     """Return the known word that `word` most likely stands for, or None.
 
     In this order: the same word up to case and hyphens, a synonym, the only word that begins like
-    this, the most similar word.
+    this, a very similar word or synonym, the most similar word.
     """
     by_normalized = {_normalize(name): name for name in known}
     normalized = _normalize(word)
@@ -56,8 +57,29 @@ def find_closest(
     completions = [name for key, name in by_normalized.items() if key.startswith(normalized)]
     if len(completions) == 1 and len(normalized) >= MIN_PREFIX:
         return completions[0]
-    similar = difflib.get_close_matches(normalized, by_normalized, n=1, cutoff=MIN_SIMILARITY)
-    return by_normalized[similar[0]] if similar else None
+    if similar := _most_similar(normalized, by_normalized, HIGH_SIMILARITY):
+        return by_normalized[similar]
+    if synonym := _find_misspelt_synonym(normalized, by_normalized, synonyms or {}):
+        return synonym
+    similar = _most_similar(normalized, by_normalized, MIN_SIMILARITY)
+    return by_normalized[similar] if similar else None
+
+
+def _find_misspelt_synonym(
+    word: str, by_normalized: Mapping[str, str], synonyms: Mapping[str, str]
+) -> str | None:
+    """`generat` is nearly `generate`, a synonym of `sample`."""
+    usable = {_normalize(key): _normalize(name) for key, name in synonyms.items()}
+    usable = {key: name for key, name in usable.items() if name in by_normalized}
+    meant = {name for key, name in usable.items() if key.startswith(word)}
+    if len(meant) == 1 and len(word) >= MIN_PREFIX:
+        return by_normalized[meant.pop()]
+    similar = _most_similar(word, usable, HIGH_SIMILARITY)
+    return by_normalized[usable[similar]] if similar else None
+
+
+def _most_similar(word: str, words: Iterable[str], min_similarity: float) -> str | None:
+    return next(iter(difflib.get_close_matches(word, list(words), 1, min_similarity)), None)
 
 
 def _normalize(word: str) -> str:

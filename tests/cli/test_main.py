@@ -12,6 +12,7 @@ import pytest
 import pinxit.cli
 from pinxit.cli import COMMANDS, GROUPS, main, overview
 from pinxit.errors import PinxitError, UsageError
+from pinxit.models import list_families
 
 
 def run_process(*words: str, **env: str) -> subprocess.CompletedProcess[bytes]:
@@ -35,8 +36,9 @@ def test_the_overview_is_printed_for(words, code, capsys):
     assert capsys.readouterr().out.rstrip("\n") == overview()
 
 
-def test_version(capsys):
-    assert main(["--version"]) == 0
+@pytest.mark.parametrize("word", ["--version", "-V", "version"])
+def test_version(word, capsys):
+    assert main([word]) == 0
     assert capsys.readouterr().out == f"pinxit {version('pinxit')}\n"
 
 
@@ -47,6 +49,19 @@ def test_help_of_a_command_is_its_help_page(command, capsys):
     assert main([command, "--help"]) == 0
     assert capsys.readouterr().out == page
     assert page.startswith(f"usage: pinxit {command}")
+
+
+@pytest.mark.parametrize("family", list_families())
+def test_help_of_a_family_is_the_page_of_training_it(family, capsys):
+    assert main(["help", family]) == 0
+    page = capsys.readouterr().out
+    assert main(["train", family, "--help"]) == 0
+    assert capsys.readouterr().out == page
+
+
+def test_the_overview_names_every_option_of_the_program():
+    assert "--version" in overview()
+    assert "--debug" in overview()
 
 
 @pytest.mark.parametrize(

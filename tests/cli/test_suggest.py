@@ -26,6 +26,9 @@ def fail(capsys, *words: str) -> str:
     ("word", "meant"),
     [
         ("generate", "sample"),
+        ("generat", "sample"),
+        ("gnerate", "sample"),
+        ("inpaintin", "complete"),
         ("inpaint", "complete"),
         ("recon", "reconstruct"),
         ("describe", "caption"),
@@ -127,3 +130,26 @@ def test_synonyms_stand_for_what_exists():
 def test_sources_of_data_are_suggested(capsys):
     assert "Did you mean 'digits'?" in fail(capsys, "look", "digit")
     assert "Did you mean 'mnist'?" in fail(capsys, "train", "vae", "MNIST")
+
+
+def test_a_command_comes_before_its_options(capsys):
+    error = fail(capsys, "-n", "5")
+    assert "the command comes first: pinxit COMMAND -n 5. See: pinxit --help" in error
+
+
+@pytest.mark.parametrize("words", ["--beta 2", "--beta=2", "--latent_dim 2", "-o runs/y"])
+def test_a_resumed_run_keeps_its_options(words, capsys):
+    error = fail(capsys, "train", "--resume", "runs/x", *words.split())
+    assert "a resumed run keeps its options: -" in error
+    assert error.endswith("cannot be changed. See: pinxit train --resume --help\n")
+
+
+@pytest.mark.parametrize("words", ["--minuets 2", "--zzz"])
+def test_an_unknown_option_of_a_resumed_run_is_unknown(words, capsys):
+    assert "has no option '--" in fail(capsys, "train", "--resume", "runs/x", *words.split())
+
+
+def test_completion_names_the_shells(capsys):
+    assert "completion needs SHELL: bash, zsh or fish\n" in fail(capsys, "completion")
+    error = fail(capsys, "completion", "powershell")
+    assert "SHELL is bash, zsh or fish, not 'powershell'." in error

@@ -48,7 +48,7 @@ def test_a_captioning_run_reranks_drawings_also_in_evaluate(text_runs, capsys, f
     run, reranker = str(text_runs / "draw"), str(text_runs / "caption")
     assert main(["draw", run, "a blob", "-n", "2", "--best-of", "3", "--reranker", reranker]) == 0
     assert capsys.readouterr().out.strip().endswith("-best-of3-reranked-by-caption.png")
-    assert "a reranker needs best_of 2 or more" in fail(
+    assert "a reranker needs --best-of 2 or more" in fail(
         "draw", run, "a blob", "--reranker", reranker
     )
     assert "but not caption" in fail("draw", run, "a", "--best-of", "2", "--reranker", run)

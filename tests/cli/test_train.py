@@ -143,9 +143,9 @@ def test_a_dry_run_prints_options_and_cost_and_writes_nothing(tmp_path, capsys):
     lines = {
         line.split("  ")[0].strip(): line.split("  ", 1)[-1].strip() for line in out.splitlines()
     }
-    assert lines["latent dim"] == "16"
+    assert lines["latent-dim"] == "16"
     assert lines["likelihood"] == "gaussian"
-    assert lines["batch size"] == "64"
+    assert lines["batch-size"] == "64"
     assert lines["parameters"] == "572,001"
     assert lines["expected speed"].endswith("images/s")
     assert lines["utilization"].startswith(tuple("123456789"))
@@ -178,11 +178,14 @@ def test_estimated_flops_are_those_of_the_matrix_products():
         (["train", "vae", "digit"], "no source 'digit'.*Did you mean 'digits'"),
         (["train", "vae", "digits", "--steps", "0"], "steps must be above 0"),
         (["train", "vae", "digits", "--steps", "3", "--minutes", "1"], "give one budget"),
-        (["train", "vae", "digits", "--latent-dim", "0"], "latent_dim must be at least 1"),
+        (
+            ["train", "vae", "digits", "--latent-dim", "0"],
+            "--latent-dim must be at least 1, not 0.",
+        ),
         (["train", "vae", "digits", "--lattent-dim", "4"], "latent-dim"),
         (["train", "vae", "digits", "--steps", "many"], "steps"),
         (["train", "vae", "digits", "--size", "huge"], "a size is '64', or '96x64'"),
-        (["train", "vae", "digits", "--data-seed", "-1"], "data_seed must be 0 or more"),
+        (["train", "vae", "digits", "--data-seed", "-1"], "--data-seed must be 0 or more"),
         (["train", "--resume", "nothing"], "no run at nothing: no such folder"),
         (["train", "--resume", "."], "is not a run: it has no config.json"),
         (["train", "vae", "digits", "-o", "."], "exists and is not a run folder"),

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import importlib
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 
-from pinxit.errors import PinxitError
+from pinxit.errors import PinxitError, UsageError
 
 # group -> command -> (module with a function of the command's name, one line of help)
 GROUPS = {
@@ -68,8 +69,10 @@ def overview() -> str:
         [
             *lines,
             "",
-            "pinxit help COMMAND  shows examples and options of a command",
-            "pinxit --version     shows the version",
+            "pinxit help COMMAND     shows examples and options of a command",
+            "pinxit help FAMILY      shows the options of training a family, for example vae",
+            "pinxit --version        shows the version",
+            "pinxit COMMAND --debug  shows where in the code a command fails",
         ]
     )
 
@@ -119,18 +122,32 @@ def _replace_unencodable_characters() -> None:
             reconfigure(errors="surrogateescape" if utf8 else "replace")
 
 
+def _help_topic(args: list[str]) -> list[str]:
+    """`help vae` is `help train vae`."""
+    if args and args[0] not in COMMANDS:
+        from pinxit.models import list_families
+
+        if args[0].lower() in list_families():
+            return ["train", args[0].lower()]
+    return args
+
+
 def _dispatch(args: list[str]) -> int:
     if args[:1] == ["help"]:
-        args = [*args[1:], "--help"]
+        args = [*_help_topic(args[1:]), "--help"]
     if not args or args[0] in ("-h", "--help"):
         print(overview())
         return 0 if args else 2
-    if args[0] in ("-V", "--version"):
+    if args[0] in ("-V", "--version", "version"):
         from importlib.metadata import version
 
         print(f"pinxit {version('pinxit')}")
         return 0
     command, rest = args[0], args[1:]
+    if command.startswith("-"):
+        raise UsageError(
+            f"the command comes first: pinxit COMMAND {shlex.join(args)}. See: pinxit --help"
+        )
     if command not in COMMANDS:
         from pinxit.cli.suggest import unknown_command
         from pinxit.models import list_families

@@ -17,7 +17,7 @@ from pinxit.cli.help import HELP
 from pinxit.cli.options import Option, read_options
 
 OptionsByCommand = dict[str, tuple[Option, ...]]
-Shell = Annotated[Positional[Literal["bash", "zsh", "fish"]], arg(metavar="bash|zsh|fish")]
+Shell = Annotated[Positional[Literal["bash", "zsh", "fish"]], arg(metavar="SHELL")]
 
 
 def completion(shell: Shell) -> None:
@@ -29,7 +29,7 @@ def completion(shell: Shell) -> None:
         pinxit completion fish > ~/.config/fish/completions/pinxit.fish
 
     Args:
-        shell: your shell
+        shell: your shell: bash, zsh or fish
     """
     print({"bash": bash_script, "zsh": zsh_script, "fish": fish_script}[shell]())
 

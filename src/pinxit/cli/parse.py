@@ -149,16 +149,16 @@ def _assign_positional(
 
 
 def _missing(command: str, option: Option) -> UsageError:
+    if option.choices:
+        return UsageError(f"{command} needs {option.metavar}: {_join_choices(option)}")
     what = POSITIONAL_TEXTS.get(option.metavar, option.help)
     return UsageError(f"{command} needs {option.metavar}, {what}".rstrip("."))
 
 
 def _check_value(option: Option, value: str) -> None:
     if option.kind == "choice" and value not in option.choices:
-        *most, last = option.choices
-        choices = f"{', '.join(most)} or {last}" if most else last
         hint = did_you_mean(value, option.choices)
-        raise UsageError(f"{option.flag} is {choices}, not '{value}'.{hint}")
+        raise UsageError(f"{option.flag} is {_join_choices(option)}, not '{value}'.{hint}")
     convert = {"integer": int, "number": float}.get(option.kind)
     if convert is None:
         return
@@ -168,6 +168,11 @@ def _check_value(option: Option, value: str) -> None:
         what, several = _values_text(option)
         what = what if option.count == 1 else several
         raise UsageError(f"{option.flag} takes {what}, not '{value}'.") from None
+
+
+def _join_choices(option: Option) -> str:
+    *most, last = option.choices
+    return f"{', '.join(most)} or {last}" if most else last
 
 
 def _values_text(option: Option) -> tuple[str, str]:

@@ -63,6 +63,7 @@ def sample(
     """
     path = check_suffix(out, ".png", ".npy", ".gif")
     model = load_model(run, "sample", device)
+    from pinxit.models.abilities import with_article
     from pinxit.models.protocols import CanSampleStream
 
     path = path or run / f"{_sample_name(num_images, label, params)}.png"
@@ -70,7 +71,7 @@ def sample(
         if not isinstance(model, CanSampleStream):
             raise UsageError(
                 f"{'--live' if live else '--out *.gif'} shows images that are generated token by "
-                f"token; a {family_of(model.config)} generates them at once."
+                f"token; {with_article(family_of(model.config))} generates them at once."
             )
         save_stream(model.sample_stream(num_images, params, label=label), path, live=live)
     else:

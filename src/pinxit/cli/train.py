@@ -15,6 +15,7 @@ from tyro.conf import Positional
 from pinxit import console
 from pinxit.cli.common import Flag, Json, Out, Quiet
 from pinxit.cli.help import format_entry
+from pinxit.cli.options import read_options
 from pinxit.cli.parse import run_command
 from pinxit.cli.suggest import unknown_family
 from pinxit.data.load_options import LoadOptions
@@ -59,9 +60,28 @@ def train_command(args: list[str]) -> int:
         print(overview())
         return 0 if args else 2
     if any(arg.split("=")[0] == "--resume" for arg in args):
+        _check_resume_options(args)
         return run_command("train", resume, args)
     family = check_family(args)
     return run_command(f"train {family}", family_command(family), args[1:])
+
+
+def _check_resume_options(args: Sequence[str]) -> None:
+    """Raise UsageError for an option of training that a resumed run cannot change."""
+    can_change = {flag for option in read_options(resume) for flag in option.spellings}
+    of_families = {
+        flag
+        for name in list_families()
+        for option in read_options(family_command(name))
+        for flag in option.spellings
+    }
+    for arg in args:
+        flag = arg.split("=")[0].replace("_", "-")
+        if flag in of_families - can_change:
+            raise UsageError(
+                f"a resumed run keeps its options: {flag} cannot be changed. "
+                "See: pinxit train --resume --help"
+            )
 
 
 def check_family(args: Sequence[str]) -> str:
@@ -200,7 +220,7 @@ def _print_estimate(estimate: CostEstimate, json: bool) -> int:
     table = Table(box=None, show_header=False)
     for name, value in estimate.plan.options().items():
         if value is not None:
-            table.add_row(name.replace("_", " "), str(value))
+            table.add_row(name.replace("_", "-"), str(value))
     table.add_row("", "")
     for name, text in estimate.rows():
         table.add_row(name, text)

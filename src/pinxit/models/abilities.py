@@ -22,11 +22,22 @@ ABILITIES: dict[str, type] = {
     "translate": p.CanTranslate,
     "elbo": p.HasELBO,
 }
+# abilities whose names do not say what a model cannot do; the others read as verbs
+PHRASES = {"encode": "interpolate or traverse latents", "elbo": "compute an ELBO"}
+SPELLED_WITH_VOWEL = "AEFHILMNORSX"  # letters whose names begin with a vowel: "an M"
 
 
 def abilities(model: object) -> tuple[str, ...]:
     """Return the names of a model's abilities."""
     return tuple(name for name, protocol in ABILITIES.items() if isinstance(model, protocol))
+
+
+def with_article(family: str) -> str:
+    """Return `a vae`, `an mae`: an abbreviation is spelled, a word is read."""
+    public_name = get_family(family).PUBLIC_NAME
+    vowels = SPELLED_WITH_VOWEL if public_name.isupper() else "AEIOU"
+    first = public_name if public_name.isupper() else family.upper()
+    return f"{'an' if first[0] in vowels else 'a'} {family}"
 
 
 def require(model: Any, ability: str) -> Any:
@@ -42,6 +53,8 @@ def require(model: Any, ability: str) -> Any:
             f"train one with --source {source} --target {target}."
         )
     others = [other for other in list_families() if ability in get_family(other).ABILITIES]
+    hint = getattr(get_family(name), "USED_BY", "")
     raise PinxitError(
-        f"a {name} run cannot {ability}; these families can: {', '.join(others) or 'none'}."
+        f"{with_article(name)} run cannot {PHRASES.get(ability, ability)}; these families can: "
+        f"{', '.join(others) or 'none'}." + (f"\n{hint}" if hint else "")
     )

@@ -16,6 +16,7 @@ and optionally
                            tokenizer); a `Config` with `image_tokenizer` gets that run's model too
     variants()             configs that together have all `ABILITIES`, if the default lacks some
     DIRECTIONS             ability -> (source, target) that a model must be trained with
+    USED_BY                what to do with a run that generates nothing by itself, for errors
     MAX_CPU_BATCH          upper bound of the default batch size on a CPU
 
 An ability is a protocol, checked with `isinstance` by the names of its members: a name has the

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 PUBLIC_NAME = "ImageTokenizer"
 ABILITIES = ("reconstruct", "tokenize", "embed")
 
+USED_BY = "Generators train on its tokens: pinxit train seq2seq|igpt DATA --image-tokenizer RUN"
+
 MAX_CPU_BATCH = 64  # images per step: many steps train best
 
 
