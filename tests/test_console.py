@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from pinxit import console
-from pinxit.console import StageProgress, format_duration, format_number, track
+from pinxit.console import StageProgress, echo_wrapped, format_duration, format_number, track
 
 
 class Clock:
@@ -76,6 +76,19 @@ def test_tracked_items_pass_unchanged_with_a_line_every_ten_seconds(clock, capsy
     assert err.splitlines() == ["decoding mnist: 40 of 100", "decoding mnist: 80 of 100"]
     assert list(track(items(), 100, "decoding mnist", show=False)) == [0, 1, 2, 3, 4]
     assert capsys.readouterr().err == ""
+
+
+def test_a_long_line_is_broken_between_words_in_a_terminal_only(monkeypatch, capsys):
+    line = "vae with 572,001 parameters: latent_dim 16, width 256, batch_size 64"
+    echo_wrapped(line)
+    assert capsys.readouterr().err == f"{line}\n"
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    for width in (20, 44, 45, 46):
+        monkeypatch.setenv("COLUMNS", str(width))
+        echo_wrapped(line)
+        lines = capsys.readouterr().err.splitlines()
+        assert " ".join(lines) == line, "no word is broken"
+        assert all(0 < len(part) <= width and part[0].isalnum() for part in lines)
 
 
 def run_stage(clock, seconds_per_image: float, show: bool = True) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -45,6 +46,16 @@ def echo(text: str) -> None:
 def pluralize(count: int, noun: str) -> str:
     """`1 image`, `1,200 images`."""
     return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
+def echo_wrapped(text: str) -> None:
+    """Print a line to stderr; in a terminal as several lines, broken between words."""
+    if sys.stderr.isatty():
+        from rich.console import Console  # imported when it is needed: rich takes 40 ms
+
+        width = Console(stderr=True).width
+        text = textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False)
+    echo(text)
 
 
 def out_json(record: Any) -> None:

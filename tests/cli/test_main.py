@@ -70,6 +70,7 @@ def test_the_overview_names_every_option_of_the_program():
         (PinxitError("no such thing."), 1, "pinxit: no such thing.\n"),
         (UsageError("not so."), 2, "pinxit: not so.\n"),
         (KeyboardInterrupt(), 130, "pinxit: interrupted.\n"),
+        (KeyboardInterrupt("stopped at step 7."), 130, "pinxit: stopped at step 7.\n"),
         (ValueError("a\nb"), 1, "pinxit: ValueError: a\npinxit: this is a bug. Run the command"),
     ],
 )

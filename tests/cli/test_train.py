@@ -100,7 +100,7 @@ def test_training_prints_the_last_grid_and_the_run(tmp_path, capsys):
         "runs/digits-vae",
     ]
     assert "1,537 training images of 8 x 8, grey; vae with" in err
-    assert "latent dim 2, width 16" in err
+    assert "latent_dim 2, width 16" in err
     assert (tmp_path / "runs/digits-vae/model.safetensors").is_file()
     out, _ = run_command(["train", "vae", "digits", *QUICK], capsys)
     assert out.splitlines()[-1] == "runs/digits-vae-2", "a run is not overwritten by default"
@@ -143,9 +143,10 @@ def test_a_dry_run_prints_options_and_cost_and_writes_nothing(tmp_path, capsys):
     lines = {
         line.split("  ")[0].strip(): line.split("  ", 1)[-1].strip() for line in out.splitlines()
     }
-    assert lines["latent-dim"] == "16"
-    assert lines["likelihood"] == "gaussian"
-    assert lines["batch-size"] == "64"
+    assert lines["--latent-dim"] == "16"
+    assert lines["--likelihood"] == "gaussian"
+    assert lines["--batch-size"] == "64"
+    assert "--steps" not in lines, "it is None"
     assert lines["parameters"] == "572,001"
     assert lines["expected speed"].endswith("images/s")
     assert lines["utilization"].startswith(tuple("123456789"))
@@ -153,6 +154,17 @@ def test_a_dry_run_prints_options_and_cost_and_writes_nothing(tmp_path, capsys):
     assert lines["memory"].endswith("MiB")
     assert "vae with 572,001 parameters" in err
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", list_families())
+def test_a_dry_run_names_only_options_that_the_command_has(name, capsys):
+    data = ["emoji", "--size", "8", "--limit", "32"] if name == "seq2seq" else ["digits"]
+    out, _ = run_command(["train", name, *data, "--steps", "1", "--dry-run"], capsys)
+    options = [line.split()[0] for line in out.splitlines() if line.lstrip().startswith("--")]
+    page, _ = run_command(["train", name, "--help"], capsys)
+    assert len(options) > 15
+    assert [option for option in options if option not in page] == []
+    assert not re.search(r"\bNone\b", out)
 
 
 def test_estimated_flops_are_those_of_the_matrix_products():

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import re
 import shutil
+import signal
 
 import pytest
 from safetensors.torch import load_file
 
 import pinxit
+from pinxit.console import format_number
 from pinxit.data.load import LoadOptions
 from pinxit.errors import PinxitError, UsageError
 from pinxit.models import vae
 from pinxit.runs import Run
-from pinxit.training import session
+from pinxit.training import progress, session
 from pinxit.training.api import resume, train
 from pinxit.training.run_folder import check_output_dir
 from tests.builders import blobs
@@ -195,3 +199,44 @@ def test_load_options_may_be_a_dict(tmp_path):
     with pytest.raises(UsageError, match=r"no 'limits'\. Did you mean 'limit'"):
         train(TINY, "digits", out=tmp_path / "other", load={"limits": 100}, steps=2, **SHORT)
     assert not (tmp_path / "other").exists()
+
+
+LOUD = {**SHORT, "quiet": False}
+
+
+def test_a_resumed_session_says_where_it_continues(run, capsys):
+    resume(run.path, blobs(), steps=30)
+    assert capsys.readouterr().err.splitlines()[0] == "continuing from step 20 of 30"
+    resume(run.path, blobs(), minutes=0.05)
+    first = capsys.readouterr().err.splitlines()[0]
+    assert re.fullmatch(r"continuing from step 30, after \d s of 3 s", first)
+
+
+def test_the_progress_line_of_a_resumed_session_has_the_last_validation_loss(
+    run, capsys, monkeypatch
+):
+    monkeypatch.setattr(progress, "LINE_SECONDS", 0)
+    monkeypatch.setattr(session, "validate", lambda *_: {"loss": 1234.5})
+    last = run.metrics()[-1]["val_loss"]
+    resume(run.path, blobs(), steps=40)
+    lines = [line for line in capsys.readouterr().err.splitlines() if "%" in line]
+    assert len(lines) == 20
+    assert all(f"  val {format_number(last)}  " in line for line in lines[:9])
+    assert "  val 1,234  " in lines[9], "evaluated at step 30"
+
+
+def test_ctrl_c_stops_with_one_text_that_says_how_to_continue(tmp_path, capsys, monkeypatch):
+    path = tmp_path / "run"
+    steps = session.Session.log_metrics
+
+    def stop_at_step_7(self, step):
+        steps(self, step)
+        if step.step == 7:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(session.Session, "log_metrics", stop_at_step_7)
+    with pytest.raises(KeyboardInterrupt) as interrupt:
+        train(TINY, blobs(), out=path, steps=20, **LOUD)
+    text = str(interrupt.value)
+    assert re.fullmatch(rf"stopped at step [78]; continue with: pinxit train --resume {path}", text)
+    assert "stopped" not in capsys.readouterr().err, "the command line prints it"

@@ -73,6 +73,7 @@ def test_the_model_card_has_the_main_facts(run):
     card = (run.path / "README.md").read_text()
     for fact in ("blobs", "48 training", "8 x 8", "40 steps", "nats per image", "latent_dim"):
         assert fact in card
+    assert "| None |" not in card
 
 
 def test_the_best_weights_are_saved_not_the_last(tmp_path, monkeypatch):
@@ -347,6 +348,15 @@ def test_training_prints_a_summary_unless_quiet(tmp_path, capsys):
     train(TINY, blobs(), out=tmp_path / "loud", **{**SHORT, "steps": 2})
     err = capsys.readouterr().err
     assert err.splitlines()[0].startswith("48 training images of 8 x 8, grey; vae with")
-    assert "latent dim 2, width 16, depth 1, likelihood bernoulli, batch size 16" in err
+    assert "latent_dim 2, width 16, depth 1, likelihood bernoulli, batch_size 16" in err
     train_tiny(tmp_path / "quiet", steps=2)
     assert capsys.readouterr() == ("", "")
+
+
+def test_training_of_less_than_one_epoch_says_so(tmp_path, capsys):
+    train(TINY, blobs(), out=tmp_path / "short", **{**SHORT, "steps": 2})
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        "trained for 2 steps, less than one pass over the images; train longer for better samples"
+    )
+    train(TINY, blobs(), out=tmp_path / "epoch", **{**SHORT, "steps": 3})
+    assert "less than one pass" not in capsys.readouterr().err

@@ -96,8 +96,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"pinxit: {error}", file=sys.stderr)
         return error.exit_code
-    except KeyboardInterrupt:
-        print("pinxit: interrupted.", file=sys.stderr)
+    except KeyboardInterrupt as interrupt:
+        print(f"pinxit: {interrupt}" if interrupt.args else "pinxit: interrupted.", file=sys.stderr)
         return 130
     except BrokenPipeError:  # for example `| head` has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

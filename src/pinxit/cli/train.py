@@ -156,10 +156,13 @@ def family_command(name: str) -> Any:
 
 def _hide_internal_fields(config_class: Any) -> Any:
     """Hide the fields that training sets itself from the options; returns the class."""
-    for field in dataclasses.fields(config_class):
-        if field.metadata.get("internal"):
-            config_class.__annotations__[field.name] = tyro.conf.Suppress[Any]
+    for name in _internal_fields(config_class):
+        config_class.__annotations__[name] = tyro.conf.Suppress[Any]
     return config_class
+
+
+def _internal_fields(config: Any) -> list[str]:
+    return [field.name for field in dataclasses.fields(config) if field.metadata.get("internal")]
 
 
 def _train(
@@ -219,8 +222,8 @@ def _print_estimate(estimate: CostEstimate, json: bool) -> int:
         return 0
     table = Table(box=None, show_header=False)
     for name, value in estimate.plan.options().items():
-        if value is not None:
-            table.add_row(name.replace("_", "-"), str(value))
+        if value is not None and name not in _internal_fields(estimate.plan.config):
+            table.add_row(f"--{name.replace('_', '-')}", str(value))
     table.add_row("", "")
     for name, text in estimate.rows():
         table.add_row(name, text)

@@ -6,12 +6,11 @@ reported at once, and the import counts towards a budget of minutes.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from pinxit.console import echo
+from pinxit.console import echo_wrapped
 from pinxit.data.load_options import LoadOptions, make_load_options
 from pinxit.errors import PinxitError
 from pinxit.models.config import config_from_dict
@@ -102,7 +101,7 @@ def train(
     fabric = set_up_fabric(plan.settings)
     plan = plan.with_world_size(fabric.world_size)
     if fabric.is_global_zero and not quiet:
-        echo(plan.summary())
+        echo_wrapped(plan.summary())
     if dry_run:
         from pinxit.training.dry_run import estimate_cost
 
@@ -139,7 +138,10 @@ def resume(
 
 
 def _run_session(session: Session, resumed: bool = False) -> Run:
-    """Run a session and write the model card; after Ctrl-C, print how to resume."""
+    """Run a session and write the model card.
+
+    Raises KeyboardInterrupt after Ctrl-C, with a text that says how to resume.
+    """
     path = session.run_folder.path
     resume_command = f"pinxit train --resume {session.run_folder.shell_path}"
     try:
@@ -155,9 +157,6 @@ def _run_session(session: Session, resumed: bool = False) -> Run:
     if session.stopped:
         if not session.is_main:
             raise SystemExit(0)  # another exit code makes the launcher kill the first process
-        print(
-            f"stopped at step {session.state.counters.step:,}; continue with: {resume_command}",
-            file=sys.stderr,
-        )
-        raise KeyboardInterrupt
+        step = session.state.counters.step
+        raise KeyboardInterrupt(f"stopped at step {step:,}; continue with: {resume_command}")
     return run

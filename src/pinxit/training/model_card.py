@@ -47,7 +47,7 @@ def write_model_card(run: Run) -> None:
         *(
             f"| {k} | {v} |"
             for k, v in {**config["model"], **config["training"]}.items()
-            if not isinstance(v, dict)
+            if v is not None and not isinstance(v, dict)
         ),
         "",
         "## Limits",

@@ -56,7 +56,7 @@ class TrainingPlan:
         """Describe data, model size and the main options in one line."""
         info, options = self.model.info, self.options()
         color = "grey" if info.channels == 1 else "color"
-        shown = [f"{k.replace('_', ' ')} {options[k]}" for k in SUMMARY_OPTIONS if k in options]
+        shown = [f"{k} {options[k]}" for k in SUMMARY_OPTIONS if options.get(k) is not None]
         return (
             f"{pluralize(info.num_images, 'training image')} of {info.width} x {info.height}, "
             f"{color}; {self.family} with {self.num_parameters:,} parameters: {', '.join(shown)}"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from safetensors.torch import save
 
+from pinxit.console import format_duration
 from pinxit.data.images import Images
 from pinxit.errors import PinxitError
 from pinxit.models.protocols import Model
@@ -72,6 +73,7 @@ class Session:
         self.last_step: StepResult | None = None
         self.last_eval_step: int | None = None
         self.val_metrics: dict[str, float] = {}
+        self.val_loss: float | None = None  # the last one, also of an earlier session
         self.eval_seconds = 0.0  # in this session
 
     @property
@@ -91,6 +93,8 @@ class Session:
             self.start_step = counters.step
             if self.is_main:
                 self.metrics_log = MetricsLog(self.run_folder.path / "metrics.csv", counters.step)
+                if resumed:
+                    self._announce_resume(counters)
             with stop_on_signal(self._request_stop):
                 self.state.module.train()
                 self._train(counters)
@@ -130,6 +134,17 @@ class Session:
         if warning:
             self.console.print(warning)
 
+    def _announce_resume(self, counters: Counters) -> None:
+        """Print where the run continues, and find the validation loss that it had there."""
+        rows = self.run_folder.metrics()
+        self.val_loss = next((row["val_loss"] for row in reversed(rows) if "val_loss" in row), None)
+        if self.total_steps is not None:
+            budget = f" of {self.total_steps:,}"
+        else:
+            done, total = counters.seconds, self.settings.seconds or 0.0
+            budget = f", after {format_duration(done)} of {format_duration(total)}"
+        self.console.print(f"continuing from step {counters.step:,}{budget}")
+
     def _train(self, counters: Counters) -> None:
         checkpoint_time = time.perf_counter()
         if counters.step == 0:
@@ -144,7 +159,7 @@ class Session:
                 self.evaluate()
             if evaluate or step.crosses(NUM_METRICS_ROWS):
                 self.log_metrics(step)
-            self.console.update(step, self.val_metrics.get("loss"))
+            self.console.update(step, self.val_loss)
             if self.stopped:
                 break
             if time.perf_counter() - checkpoint_time >= self.settings.checkpoint_seconds:
@@ -191,6 +206,7 @@ class Session:
             self.val_metrics = validate(
                 self.state, self.images, self.valid_rows, self.batch_size, self.settings.seed
             )
+            self.val_loss = self.val_metrics.get("loss")
         with ema_weights(self.state):
             if self._is_best(counters):
                 loss = self.val_metrics.get("loss", math.inf)
@@ -278,3 +294,8 @@ class Session:
         self.run_folder.write("config.json", {**config, "finished": finished, "trained": trained})
         if finished and last is not None:
             self.console.finish(last, trained)
+            if trained["images_seen"] < len(self.train_rows):
+                self.console.print(
+                    f"trained for {counters.step:,} steps, less than one pass over the images; "
+                    "train longer for better samples"
+                )
