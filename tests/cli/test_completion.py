@@ -70,6 +70,7 @@ def test_bash_completes_choices_of_an_option(folder):
     ]
     assert complete(folder, "sample", "runs/x", "--device", "c") == ["cpu", "cuda"]
     assert complete(folder, "completion", "z") == ["zsh"]
+    assert complete(folder, "completion", "") == ["bash", "zsh", "fish"]
 
 
 def test_bash_completes_runs_data_and_files(folder):
@@ -117,6 +118,10 @@ def test_fish_completes_commands_and_options(folder):
     assert set(COMMANDS) <= complete_line("pinxit ")
     assert set(list_families()) <= complete_line("pinxit train ")
     assert "--latent-dim" in complete_line("pinxit train vae digits --lat")
+    assert complete_line("pinxit completion ") >= {"bash", "zsh", "fish"}
+    devices = ["fish", "-N", "-c", "source script.fish; complete -C 'pinxit sample x --device '"]
+    result = subprocess.run(devices, cwd=folder, capture_output=True, text=True, check=True)
+    assert {"auto", "cpu"} <= {line.strip() for line in result.stdout.splitlines()}
 
 
 def test_zsh_loads_the_script():

@@ -78,7 +78,7 @@ def test_an_evaluated_run_shows_its_first_metric(root, capsys):
     run = make_folder(root / "runs" / "a")
     metrics = {"psnr": 20.0, "log_likelihood": -25.25}
     (run / "evaluation.json").write_text(json.dumps({"metrics": metrics}))
-    assert list_runs(capsys)[1].endswith("-25.25 nats")
+    assert list_runs(capsys)[1].endswith("  log-likelihood -25.25 nats")
     (record,) = json.loads("\n".join(list_runs(capsys, "--json")))
     assert (record["score_name"], record["score"]) == ("log_likelihood", -25.25)
 

@@ -108,7 +108,7 @@ _pinxit_runs() {
 }
 _pinxit() {
     local IFS=$'\\n' word=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]}
-    local key=${COMP_WORDS[1]} words="" kind candidate
+    local key=${COMP_WORDS[1]} words="" files="" kind candidate
     COMPREPLY=()
     if [ "$COMP_CWORD" = 1 ] || [ "$key" = help ]; then
         words=@COMMANDS@
@@ -120,18 +120,22 @@ _pinxit() {
         if [ -z "$words" ] && [ "${word:0:1}" = - ]; then
             words=$(_pinxit_options "$key")
         elif [ -z "$words" ]; then
-            compopt -o filenames 2>/dev/null
-            COMPREPLY=($(compgen -f -- "$word"))
-            if [ "$previous" = "--resume" ]; then words=$(_pinxit_runs); fi
-            if [ "${previous:0:1}" != - ]; then
+            if [ "${previous:0:1}" = - ]; then
+                files=1
+                if [ "$previous" = "--resume" ]; then words=$(_pinxit_runs); fi
+            else
                 for kind in $(_pinxit_arguments "$key"); do
                     case "$kind" in
-                        files) ;;
+                        files) files=1 ;;
                         runs) words+=$'\\n'$(_pinxit_runs) ;;
                         data) words+=$'\\n'@DATA@ ;;
                         *) words+=$'\\n'$kind ;;
                     esac
                 done
+            fi
+            if [ -n "$files" ]; then
+                compopt -o filenames 2>/dev/null
+                COMPREPLY=($(compgen -f -- "$word"))
             fi
             if [ "${word%/*}" != "$word" ]; then words=""; fi  # a path: only files match
         fi
@@ -323,7 +327,9 @@ def _fish_lines(command: str, options: tuple[Option, ...]) -> Iterator[str]:
             name = f"-l {flag[2:]}" if flag.startswith("--") else f"-s {flag[1:]}"
             value = "" if option.kind == "flag" else " -r -F"
             if option.choices:
-                value = f" -x -a '{' '.join(option.choices)}'"
+                # a tab ends a choice: without it each would have the option's description
+                choices = " ".join(rf"{choice}\t" for choice in option.choices)
+                value = f" -x -a '{choices}'"
             yield f"{start} {name}{value} -d {_quote_fish(_summary(option))}"
     kinds = _argument_kinds(options)
     if "runs" in kinds:

@@ -190,8 +190,14 @@ def _score_text(summary: RunSummary) -> str:
     if summary.score is None:
         return ""
     unit = (summary.unit or "").replace("nats per image", "nats")
-    text = f"{console.format_number(summary.score)} {unit}".strip()
-    return text if summary.evaluated else f"loss {text}"
+    return f"{_score_title(summary)} {console.format_number(summary.score)} {unit}".strip()
+
+
+def _score_title(summary: RunSummary) -> str:
+    from pinxit.evaluation.metrics import METRICS
+
+    metric = METRICS.get(summary.score_name or "")
+    return metric.title if metric else "loss"
 
 
 def _age(created: str | None, now: datetime.datetime) -> str:
