@@ -5,7 +5,7 @@ from __future__ import annotations
 from html.parser import HTMLParser
 from pathlib import Path
 
-VOID_TAGS = {"meta", "link", "img", "br", "hr", "input"}
+VOID_TAGS = {"meta", "link", "img", "br", "hr", "input", "wbr"}
 
 
 class HtmlPage(HTMLParser):

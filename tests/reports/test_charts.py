@@ -110,9 +110,29 @@ def test_dot_and_scatter_plots_draw_every_point():
     assert "nan" not in single
 
 
-def test_names_in_a_scatter_plot_do_not_overlap():
+def scatter_points(svg: str) -> np.ndarray:
+    """The points `[n, 2]` of a scatter plot, in drawing units."""
+    return np.array(re.findall(r"M([\d.]+) ([\d.]+)h0", svg), float)
+
+
+def test_names_in_a_scatter_plot_do_not_hide_points():
     points = np.random.default_rng(0).normal(size=(30, 2))
     svg = draw_scatter_plot([PointGroup(f"label {i}", points, i) for i in range(3)], label="m")
-    heights = sorted(float(y) for y in re.findall(r'y="([\d.]+)" [^>]*class="group-name"', svg))
-    assert len(heights) == 3
-    assert min(np.diff(heights)) >= charts.NAME_HEIGHT - 0.2
+    assert "<text" not in svg
+    assert re.findall(r"<title>([^<]*)</title></path>", svg) == ["label 0", "label 1", "label 2"]
+
+
+def test_scatter_plot_is_filled_by_the_points_despite_outliers():
+    points = np.random.default_rng(0).normal(size=(400, 2)) * (3, 1)
+    points[:3] = [(500, 0), (-500, 9), (0, 800)]
+    svg = draw_scatter_plot([PointGroup("all", points)], label="m")
+    width, height = map(float, re.search(r'viewBox="0 0 (\d+) (\d+)"', svg).groups())  # pyright: ignore[reportOptionalMemberAccess]
+    xy = scatter_points(svg)
+    assert xy.min() >= charts.EDGE
+    assert xy[:, 0].max() <= width - charts.EDGE
+    assert xy[:, 1].max() <= height - charts.EDGE + 0.5
+    low, high = np.percentile(xy, (5, 95), axis=0)
+    assert ((high - low) > np.array([width, height]) * 0.5).all()
+    inside = slice(3, 40)
+    ratio = np.ptp(xy[inside], axis=0) / np.ptp(points[inside], axis=0)
+    assert ratio[0] == pytest.approx(ratio[1], rel=0.1)  # equal scales

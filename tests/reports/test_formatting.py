@@ -11,7 +11,9 @@ from pinxit.reports.formatting import (
     format_count,
     format_key,
     format_number,
+    format_option,
     format_value,
+    shorten_file_name,
 )
 
 
@@ -53,3 +55,21 @@ def test_nested_records_are_flattened():
         ("feature space, accuracy", "0.5"),
         ("feature space, task", "label"),
     ]
+
+
+def test_options_are_written_as_on_the_command_line():
+    assert format_option("latent_dim") == "--latent-dim"
+
+
+@pytest.mark.parametrize(
+    ("name", "stem", "extension"),
+    [
+        ("a.png", "a", ".png"),
+        ("holiday_2019-00012-Lanzarote.jpeg", "holiday_2019-00012-Lanzarote", ".jpeg"),
+        (f"{'a' * 40}{'b' * 40}.png", f"{'a' * 15}…{'b' * 15}", ".png"),
+        ("row 3 of a table", "row 3 of a table", ""),
+        (".hidden", ".hidden", ""),
+    ],
+)
+def test_long_file_names_are_shortened_in_the_middle(name, stem, extension):
+    assert shorten_file_name(name) == (stem, extension)

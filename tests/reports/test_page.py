@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import re
@@ -11,11 +12,15 @@ import numpy as np
 import pytest
 
 from pinxit.cli import main
+from pinxit.cli.options import read_options
+from pinxit.data.images import SkippedFile
 from pinxit.data.load import load_images
 from pinxit.errors import PinxitError, UsageError
 from pinxit.evaluation.metrics import get_metric
+from pinxit.models import vae
 from pinxit.reports import page as page_module
 from pinxit.reports import report
+from pinxit.reports.page import mark_file_name
 from pinxit.reports.summary import KEY_METRICS, TITLES
 from pinxit.runs import Run
 from tests.builders import blobs, constant, evaluate, make_run, without_labels
@@ -183,6 +188,59 @@ def test_kl_formula_is_shown_for_a_standard_normal_prior_only(page, tmp_path):
 
 def test_score_is_called_a_lower_bound_if_the_model_has_an_elbo(page):
     assert "lowest ELBO, a lower bound of log p(x)" in page.text
+
+
+def test_undertrained_run_is_warned_of_at_the_top_and_not_praised(tmp_path):
+    images = blobs()
+    run = make_run(tmp_path, images, steps=2)
+    evaluate(run)
+    page = HtmlPage(report(run, images=images))
+    assert page.nesting_errors == []
+    head, _, rest = page.text.partition("Why is it blurry?")
+    warning = "trained for 2 steps (2.0 epochs) only; train longer"
+    assert head.index("Warnings") < head.index(warning) < head.index("active units")
+    assert head.count("not reliable, see the warnings") == 2  # sharpness, active units
+    assert "noise counts as sharp" in rest
+    changes = rest[rest.index("What may help") :]
+    assert "Train longer before you change anything else" in changes
+    assert changes.index("--minutes") < changes.index("--latent-dim")
+
+
+def test_sound_run_has_no_warnings_at_the_top(tmp_path):
+    images = blobs()
+    run = make_run(tmp_path, images, steps=200)
+    evaluate(run)
+    page = HtmlPage(report(run, images=images))
+    head, _, _ = page.text.partition("Why is it blurry?")
+    assert "Warnings" not in head
+    assert "not reliable" not in page.text
+    assert "Train longer before" not in page.text
+
+
+def test_skipped_files_are_counted_with_their_reasons(run_and_images, tmp_path):
+    run, images = run_and_images
+    skipped = (SkippedFile("a.png", "truncated"), SkippedFile("b.jpg", "the file is empty"))
+    images = dataclasses.replace(images, skipped=skipped)
+    page = HtmlPage(report(run, tmp_path / "x.html", images=images))
+    text = "skipped 2 files of blobs: a.png (truncated), b.jpg (the file is empty)"
+    assert text in page.text.partition("Why is it blurry?")[0]
+
+
+def test_settings_are_written_as_options_of_the_command_line(page):
+    settings = page.text[page.text.rindex("The command that trained this run") :]
+    flags = {flag for option in read_options(vae.Config) for flag in option.flags}
+    written = re.findall(r"(?<!\S)--[a-z][\w-]*", settings)
+    assert {"--latent-dim", "--batch-size"} <= set(written)
+    assert "latent dim" not in settings
+    model = settings[settings.index("Model") : settings.index("Training", settings.index("Model"))]
+    assert set(re.findall(r"--[a-z][\w-]*", model)) <= flags
+
+
+def test_file_names_break_before_the_extension_only():
+    html = mark_file_name("holiday_2019-Lanzarote<.jpeg")
+    assert '<wbr><span class="nowrap">.jpeg</span></span>' in html
+    assert "Lanzarote&lt;" in html
+    assert 'title="holiday_2019-Lanzarote&lt;.jpeg"' in html
 
 
 # -- incomplete runs -------------------------------------------------------------------------------

@@ -23,8 +23,10 @@ LEFT, RIGHT, TOP, BOTTOM = 50.0, 10.0, 12.0, 38.0  # margins around the axes
 FLOOR = HEIGHT - BOTTOM  # y of the horizontal axis
 SCATTER_SIDE = 400.0
 MIN_DOT_VALUE = 1e-6  # smaller values are drawn here: the axis is logarithmic
-NAME_HEIGHT, NAME_CHARACTER_WIDTH = 14.0, 8.5  # of the names in a scatter plot
-MAX_MEDOID_POINTS = 200  # points that the search for a medoid compares with
+MIN_SCATTER_HEIGHT = 160.0
+SCATTER_MARGIN = 12.0  # around the percentiles; points outside them are drawn within it
+SCATTER_PERCENTILES = (1, 99)
+EDGE = 3.0  # least distance of a point from the border: half its width
 
 Points = Float[np.ndarray, "n 2"]
 
@@ -42,7 +44,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class PointGroup:
-    """Points of one color in a scatter plot; color None is grey, without a name in the plot."""
+    """Points of one color in a scatter plot; color None is grey, without a name."""
 
     name: str
     points: Points
@@ -167,46 +169,26 @@ def draw_dot_plot(
 
 
 def draw_scatter_plot(groups: Sequence[PointGroup], *, label: str) -> Markup:
-    """Draw points without axes at equal scales, the name of each colored group at its medoid."""
+    """Draw points without axes at equal scales, fitted to the 1st to 99th percentile.
+
+    Points outside are drawn at the edge. The name of a group appears when the pointer is over its
+    points; the page lists the names in a legend, where they hide no points.
+    """
     points = np.concatenate([group.points for group in groups])
-    low, high = np.percentile(points, 0.5, axis=0), np.percentile(points, 99.5, axis=0)
-    span = float(max((high - low).max(), 1e-9)) * 1.1
-    center = (low + high) / 2
+    low, high = np.percentile(points, SCATTER_PERCENTILES, axis=0)
+    span = np.maximum(high - low, 1e-9)
+    scale = (SCATTER_SIDE - 2 * SCATTER_MARGIN) / float(span.max())
+    height = max(float(span[1]) * scale + 2 * SCATTER_MARGIN, MIN_SCATTER_HEIGHT)
+    size, center = np.array([SCATTER_SIDE, height]), (low + high) / 2
     paths: list[str] = []
-    names: list[tuple[float, float, str]] = []
     for group in groups:
-        xy = np.clip((group.points - center) / span + 0.5, 0.01, 0.99) * SCATTER_SIDE
+        offsets = (group.points - center) * scale * (1, -1)  # y grows downward
+        xy = np.clip(size / 2 + offsets, EDGE, size - EDGE)
         color = "other" if group.color is None else f"s{group.color}"
-        d = "".join(f"M{x:.0f} {SCATTER_SIDE - y:.0f}h0" for x, y in xy)
-        paths.append(f'<path class="point {color}" d="{d}"/>')
-        if group.color is not None:
-            x, y = xy[_find_medoid(xy)]
-            names.append((x, SCATTER_SIDE - y + 4, group.name))
-    texts = [_draw_text(*name, "middle", "group-name") for name in _separate_names(names)]
-    return _wrap_svg([*paths, *texts], label, SCATTER_SIDE, SCATTER_SIDE)
-
-
-def _find_medoid(points: Points) -> int:
-    """Return the point with the smallest median distance to the others of its group."""
-    others = points[:: max(1, len(points) // MAX_MEDOID_POINTS)]
-    distances = np.linalg.norm(points[:, None] - others[None], axis=-1)
-    return int(np.argmin(np.median(distances, axis=1)))
-
-
-def _separate_names(names: Sequence[tuple[float, float, str]]) -> list[tuple[float, float, str]]:
-    """Move names (x, y, text) down until none overlaps an earlier one."""
-    placed: list[tuple[float, float, str]] = []
-    for x, y, text in names:
-        while any(_overlap((x, y, text), other) for other in placed):
-            y += 1
-        placed.append((x, y, text))
-    return placed
-
-
-def _overlap(a: tuple[float, float, str], b: tuple[float, float, str]) -> bool:
-    """Return whether two centered texts of the class `group-name` overlap."""
-    width = NAME_CHARACTER_WIDTH * (len(a[2]) + len(b[2])) / 2
-    return abs(a[0] - b[0]) < width and abs(a[1] - b[1]) < NAME_HEIGHT
+        d = "".join(f"M{x:.1f} {y:.1f}h0" for x, y in xy)
+        title = "" if group.color is None else f"<title>{escape(group.name)}</title>"
+        paths.append(f'<path class="point {color}" d="{d}">{title}</path>')
+    return _wrap_svg(paths, label, SCATTER_SIDE, height)
 
 
 # -- parts of a chart ------------------------------------------------------------------------------

@@ -10,9 +10,12 @@ from typing import Any
 import numpy as np
 
 from pinxit.data.images import Images, evenly_spaced_indices
+from pinxit.data.load import describe_skipped
 from pinxit.errors import PinxitError
+from pinxit.evaluation.latents import collapse_warnings
 from pinxit.evaluation.power_spectrum import sharpness_metrics
 from pinxit.evaluation.reconstruction import mse_per_image
+from pinxit.evaluation.undertraining import is_undertrained, undertraining_warnings
 from pinxit.models.protocols import (
     CanEncode,
     CanReconstruct,
@@ -97,7 +100,7 @@ class ReportContext:
 
     @cached_property
     def elbo_terms(self) -> ElboTerms | None:
-        """Distortion and rate of `subset`, in nats per image."""
+        """Reconstruction and KL terms of `subset`, in nats per image."""
         if self.subset is None or not isinstance(self.model, HasELBO):
             return None
         return elbo_terms(self.model, self.subset)
@@ -110,6 +113,31 @@ class ReportContext:
         terms = self.elbo_terms
         rate = gaussian_kl(self.posterior) if terms is None else terms.rate
         return LatentActivity(self.posterior.mean.var(0), rate.mean(0))
+
+    @cached_property
+    def is_undertrained(self) -> bool:
+        """Whether the run was trained too briefly for its metrics to describe the model."""
+        return is_undertrained(self.run)
+
+    @cached_property
+    def collapse_warnings(self) -> list[str]:
+        """Signs that the latents are not used."""
+        if self.activity is None:
+            return []
+        images, decoded, short = self.subset, self.reconstructions, self.is_undertrained
+        return list(collapse_warnings(self.activity, images, decoded, undertrained=short))
+
+    @property
+    def quality_warnings(self) -> list[str]:
+        """Reasons not to rely on the metrics of the run; empty for a sound run."""
+        return undertraining_warnings(self.run) + self.collapse_warnings
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the reader should know before everything else: quality, and files left out."""
+        if self.images is None or not self.images.skipped:
+            return self.quality_warnings
+        return [*self.quality_warnings, f"skipped {describe_skipped(self.images)}"]
 
     @cached_property
     def reconstructions(self) -> Images | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 
 from pinxit import console
@@ -12,6 +13,7 @@ ACRONYMS = {
     for word in ("ELBO", "EMA", "FID", "FSQ", "IW", "KL", "MSE", "NLL", "PSNR", "SSIM")
 }
 MAX_LIST_ENTRIES = 8
+MAX_STEM_CHARACTERS = 32  # of a file name; longer ones are shortened
 
 
 def format_number(value: float, digits: int = 3) -> str:
@@ -29,6 +31,21 @@ def format_count(count: float) -> str:
 def format_key(key: str) -> str:
     """Turn a key into words: `kl_warmup` becomes `KL warmup`."""
     return " ".join(ACRONYMS.get(word, word) for word in key.replace("_", " ").split())
+
+
+def format_option(name: str) -> str:
+    """Return the command line's spelling of an option: `latent_dim` becomes `--latent-dim`."""
+    return f"--{name.replace('_', '-')}"
+
+
+def shorten_file_name(name: str) -> tuple[str, str]:
+    """Split a file name into its stem, shortened in the middle, and its extension."""
+    match = re.fullmatch(r"(.+)(\.\w{1,5})", name)
+    stem, extension = match.groups() if match else (name, "")
+    if len(stem) > MAX_STEM_CHARACTERS:
+        half = (MAX_STEM_CHARACTERS - 1) // 2
+        stem = f"{stem[:half]}…{stem[-half:]}"
+    return stem, extension
 
 
 def format_value(value: object) -> str:

@@ -9,7 +9,6 @@ import numpy as np
 from jaxtyping import Float
 
 from pinxit.data.images import Images
-from pinxit.evaluation.latents import collapse_warnings
 from pinxit.models.protocols import CanEmbed, CanEncode
 from pinxit.reports.charts import (
     PointGroup,
@@ -172,7 +171,7 @@ def kl_per_latent(context: ReportContext) -> Section | None:
         "total": format_number(float(activity.rate.sum()), 3),
         "largest": format_number(float(activity.rate.max()), 3),
         "closed_form": context.model_options.get("prior") == "standard",
-        "warnings": list(collapse_warnings(activity, context.subset, context.reconstructions)),
+        "warnings": context.collapse_warnings,
     }
     return Section("kl_per_latent", "KL per latent", values)
 
@@ -185,11 +184,11 @@ def _draw_kl_chart(context: ReportContext, colors: list[int]) -> str:
     return draw_bar_chart(
         rate[order].tolist(),
         colors,
-        label=f"KL of each of {len(rate)} latents, largest first; {count} are active",
+        label=f"KL of each of {len(rate)} latents, largest first; {count} are active units",
         x_title="latents, largest KL first",
         y_title="KL, nats",
         mark_after=count if active_first and 0 < count < len(rate) else None,
-        mark_text=f"{count} active",
+        mark_text=f"{count} active units",
     )
 
 
@@ -202,5 +201,5 @@ def _draw_activity_chart(context: ReportContext, colors: list[int]) -> str:
         x_title="latents, same order",
         y_title="Var(E[z|x])",
         threshold=ACTIVE_UNIT_VARIANCE,
-        threshold_text=f"active above {ACTIVE_UNIT_VARIANCE}",
+        threshold_text=f"active unit above {ACTIVE_UNIT_VARIANCE}",
     )

@@ -13,7 +13,7 @@ from markupsafe import Markup, escape
 
 from pinxit.reports.attention_maps import attention
 from pinxit.reports.context import ReportContext
-from pinxit.reports.formatting import format_number
+from pinxit.reports.formatting import format_number, shorten_file_name
 from pinxit.reports.inpainting import inpainting
 from pinxit.reports.is_generative import is_generative
 from pinxit.reports.latents import kl_per_latent, latent_map, traversals
@@ -66,6 +66,7 @@ def render_page(context: ReportContext, sections: Sequence[Section]) -> str:
         created=datetime.now().strftime("%-d %B %Y, %H:%M"),
         lead=describe_run(context),
         key_metrics=collect_key_metrics(context),
+        warnings=context.warnings,
         missing=context.missing,
         sections=sections,
     )
@@ -80,10 +81,22 @@ def _create_environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"code": mark_code, "number": format_number}
+    environment.filters |= {
+        "code": mark_code,
+        "number": format_number,
+        "file_name": mark_file_name,
+    }
     return environment
 
 
 def mark_code(text: str) -> Markup:
     """Escape a text and turn `backticks` into code elements."""
     return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
+
+
+def mark_file_name(name: str) -> Markup:
+    """Escape a file name, shortened in the middle, that breaks at separators only."""
+    stem, extension = shorten_file_name(name)
+    breakable = re.sub(r"([-_ ]+)", r"\1<wbr>", str(escape(stem)))
+    end = f'<wbr><span class="nowrap">{escape(extension)}</span>' if extension else ""
+    return Markup(f'<span title="{escape(name)}">{breakable}{end}</span>')

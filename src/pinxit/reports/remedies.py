@@ -5,15 +5,19 @@ A remedy is listed only if the family has the option that it changes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from pinxit.evaluation.undertraining import MIN_EPOCHS, get_training_length
 from pinxit.reports.context import ReportContext
 from pinxit.reports.formatting import format_number
 
 Options = dict[str, Any]
+
+MIN_RELATIVE_FALL = 0.02
 
 
 @dataclass(frozen=True)
@@ -44,17 +48,37 @@ def _suggest_longer_training(context: ReportContext, options: Options) -> Remedy
     rows = context.run.metrics()
     column = "val_loss" if any("val_loss" in row for row in rows) else "loss"
     losses = [row[column] for row in rows if column in row]
+    length = get_training_length(context.run)
+    is_early = length is not None and length.epochs < MIN_EPOCHS
+    fall = compute_last_fall(losses)
+    if fall is None and not is_early:
+        return None
+    if column == "val_loss" and not is_early and (remedy := _detect_overfitting(losses)):
+        return remedy
+    evidence = [f"trained for {length}"] if is_early else []
+    if fall is not None:
+        kind = "validation loss" if column == "val_loss" else "training loss"
+        amount = format_number(fall, 2)
+        evidence.append(f"the {kind} fell by {amount} nats per image in the last quarter")
+    promising = is_early or (fall is not None and _is_significant(fall, losses))
+    effect = "fine details are learned last"
+    return Remedy("higher `--minutes`", "; ".join(evidence), effect, promising)
+
+
+def compute_last_fall(losses: Sequence[float]) -> float | None:
+    """Return how far the loss fell in the last quarter of training; None for too few values."""
     if len(losses) < 4:
         return None
-    if column == "val_loss" and (remedy := _detect_overfitting(losses)):
-        return remedy
-    third_quarter = float(np.mean(losses[len(losses) // 2 : 3 * len(losses) // 4]))
-    gain = third_quarter - losses[-1]
-    kind = "validation loss" if column == "val_loss" else "training loss"
-    fall = format_number(max(gain, 0.0), 2)
-    evidence = f"the {kind} fell by {fall} nats per image in the last quarter of training"
-    promising = gain > 0.005 * abs(losses[-1])
-    return Remedy("higher `--minutes`", evidence, "fine details are learned last", promising)
+    third_quarter = losses[len(losses) // 2 : 3 * len(losses) // 4]
+    return max(float(np.mean(third_quarter)) - losses[-1], 0.0)
+
+
+def _is_significant(fall: float, losses: Sequence[float]) -> bool:
+    """Whether the fall matters beside that of the last three quarters.
+
+    The size of the loss itself is no measure: its zero depends on the unit of the pixels.
+    """
+    return fall > MIN_RELATIVE_FALL * max(losses[len(losses) // 4] - losses[-1], 0.0)
 
 
 def _detect_overfitting(losses: list[float]) -> Remedy | None:
@@ -74,11 +98,11 @@ def _suggest_more_latents(context: ReportContext, options: Options) -> Remedy | 
     if "latent_dim" not in options or context.activity is None:
         return None
     active, count = int(context.activity.active.sum()), len(context.activity.active)
-    evidence = f"{active} of {count} latents are active"
+    evidence = f"{active} of {count} latents are active units"
     if active >= 0.9 * count:
         effect = "a larger z holds more detail; samples may get worse"
         return Remedy(f"`--latent-dim {2 * count}`", evidence, effect)
-    effect = "none: the model does not use all the latents it has"
+    effect = "none: the model does not use all its latents"
     return Remedy("higher `--latent-dim`", evidence, effect, promising=False)
 
 
@@ -114,5 +138,5 @@ def _suggest_flow_prior(context: ReportContext, options: Options) -> Remedy | No
         f"samples have {format_number(samples, 2)} of the data's high-frequency power, "
         f"reconstructions {format_number(reconstructions, 2)}"
     )
-    effect = "fits p(z) to the codes of the images (closes the prior hole): better samples"
+    effect = "fits p(z) to the z of the images (closes the prior hole): better samples"
     return Remedy("`--prior flow`", evidence, effect, abs(samples - reconstructions) > 0.1)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pinxit.reports.context import ReportContext
-from pinxit.reports.formatting import flatten_record
+from pinxit.reports.formatting import flatten_record, format_option, format_value
 from pinxit.reports.sections import Section
 
 # records of config.json -> heading
@@ -18,13 +18,16 @@ SETTINGS = {
     "data": "Data",
     "versions": "Versions",
 }
+OPTION_RECORDS = ("model", "training")  # records of command line options
 
 
 def reproduce(context: ReportContext) -> Section:
     """Show the command that trained the run, and every setting in config.json."""
     config = context.run.config
     tables = [
-        (title, flatten_record(config[key])) for key, title in SETTINGS.items() if config.get(key)
+        (title, _list_settings(key, config[key]))
+        for key, title in SETTINGS.items()
+        if config.get(key)
     ]
     values = {
         "command": _get_command(config),
@@ -32,6 +35,20 @@ def reproduce(context: ReportContext) -> Section:
         "recorded": bool(config.get("command")),
     }
     return Section("reproduce", "Reproduce this run", values)
+
+
+def _list_settings(key: str, record: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Name and value of each setting; options as the command line writes them."""
+    if key in OPTION_RECORDS:
+        return _list_options(record)
+    if key == "data":
+        rows = flatten_record({k: value for k, value in record.items() if k != "options"})
+        return rows + _list_options(record.get("options") or {})
+    return flatten_record(record)
+
+
+def _list_options(options: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [(format_option(name), format_value(value)) for name, value in options.items()]
 
 
 def _get_command(config: Mapping[str, Any]) -> str:

@@ -31,6 +31,8 @@ TITLES = {
     "frechet_samples": "Fréchet distance of samples",
 }
 
+UNRELIABLE = "not reliable, see the warnings"
+
 
 @dataclass(frozen=True)
 class KeyMetric:
@@ -83,7 +85,7 @@ def collect_key_metrics(context: ReportContext) -> list[KeyMetric]:
     metrics = [
         *_collect_evaluated_metrics(context),
         _get_validation_elbo(context),
-        _count_active_latents(context),
+        _count_active_units(context),
         _get_reconstruction_psnr(context),
         *_measure_training(context),
     ]
@@ -92,15 +94,26 @@ def collect_key_metrics(context: ReportContext) -> list[KeyMetric]:
 
 def _collect_evaluated_metrics(context: ReportContext) -> list[KeyMetric]:
     names = [next((n for n in row if n in context.metrics), None) for row in KEY_METRICS]
-    return [_format_key_metric(name, context.metrics) for name in names if name is not None]
+    return [_format_key_metric(name, context) for name in names if name is not None]
 
 
-def _format_key_metric(name: str, metrics: dict[str, float]) -> KeyMetric:
+def _format_key_metric(name: str, context: ReportContext) -> KeyMetric:
+    metrics = context.metrics
     metric, value, error = get_metric(name), metrics[name], metrics.get(f"{name}_error")
     notes = [f"± {format_number(error, 2)}"] if error else []
     notes += [BETTER[metric.better]] if metric.better else []
+    notes += [_get_doubt(context)] if metric.group == "sharpness" else []
     text = format_number(value, 4 if abs(value) >= 100 else 3)
-    return KeyMetric(TITLES.get(name, metric.title), text, metric.unit, ", ".join(notes))
+    return KeyMetric(TITLES.get(name, metric.title), text, metric.unit, _join_notes(*notes))
+
+
+def _get_doubt(context: ReportContext) -> str:
+    """A note for metrics that can look good on a run whose images are noise."""
+    return UNRELIABLE if context.quality_warnings else ""
+
+
+def _join_notes(*notes: str) -> str:
+    return ", ".join(note for note in notes if note)
 
 
 def _get_validation_elbo(context: ReportContext) -> KeyMetric | None:
@@ -111,12 +124,17 @@ def _get_validation_elbo(context: ReportContext) -> KeyMetric | None:
     return KeyMetric("validation ELBO", format_number(max(values), 4), "nats", BETTER["higher"])
 
 
-def _count_active_latents(context: ReportContext) -> KeyMetric | None:
+def _count_active_units(context: ReportContext) -> KeyMetric | None:
     if context.activity is None:
         return None
     active = context.activity.active
     kl = format_number(float(context.activity.rate.sum()), 3)
-    return KeyMetric("active latents", f"{active.sum()} of {len(active)}", "", f"KL {kl} nats")
+    return KeyMetric(
+        "active units",
+        f"{active.sum()} of {len(active)}",
+        "latents",
+        _join_notes(f"KL {kl} nats", _get_doubt(context)),
+    )
 
 
 def _get_reconstruction_psnr(context: ReportContext) -> KeyMetric | None:

@@ -37,6 +37,7 @@ NUM_SHOWN_SAMPLES = 6
 NUM_NEIGHBORS = 6
 SAMPLES_PER_IMAGE = 16  # posterior samples by which the error is decomposed
 SHOWN_ERROR_QUANTILE = 0.8  # the image shown has a larger error than this share of images
+NOISE_NOTE = ". Not reliable, see the warnings: noise counts as sharp"
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ class EncodedImages:
 
 
 def why_blurry(context: ReportContext) -> Section | None:
-    """Posterior samples of an image, the images with similar codes, the error's parts, remedies."""
+    """Posterior samples of an image, the images with similar z, the error's parts, remedies."""
     encoded, model = EncodedImages.from_context(context), context.model
     if encoded is None or len(encoded.images) < 2:
         return None
@@ -85,6 +86,8 @@ def why_blurry(context: ReportContext) -> Section | None:
         "sigma": _describe_sigma(model),
         "binary_pixels": isinstance(model, HasPixelLikelihood) and model.binary_pixels,
         "sharpness": context.sharpness,
+        "sharpness_doubt": NOISE_NOTE if context.quality_warnings else "",
+        "undertrained": context.is_undertrained,
         "distortion": float(encoded.elbo_terms.distortion.mean()),
         "rate": float(encoded.elbo_terms.rate.sum(1).mean()),
         "remedies": find_remedies(context),
@@ -159,7 +162,7 @@ def _show_neighbors(encoded: EncodedImages, row: int) -> dict[str, Any] | None:
     nearest = np.argsort(np.square(mean - mean[row]).sum(1))[: NUM_NEIGHBORS + 1]
     nearest = np.concatenate([[row], nearest[nearest != row]])[: NUM_NEIGHBORS + 1]
     average = pixels[nearest].astype(np.float32).mean(0).round().astype(np.uint8)
-    alt = f"An image and the {NUM_NEIGHBORS} images with the nearest codes"
+    alt = f"An image and the {NUM_NEIGHBORS} images with the nearest z"
     return {
         "images": inline_grid(shrink(pixels[nearest], MAX_IMAGE_SIDE), NUM_NEIGHBORS + 1, alt),
         "average": inline_shrunk(average, f"Average of these {NUM_NEIGHBORS + 1} images"),

@@ -1,0 +1,70 @@
+"""Which remedies come first, by how long the run was trained and how its loss fell."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pinxit.reports.context import ReportContext, load_context
+from pinxit.reports.remedies import compute_last_fall, find_remedies
+from pinxit.runs import Run
+from tests.builders import blobs, make_run
+
+MINUTES = "higher `--minutes`"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Run:
+    return make_run(tmp_path_factory.mktemp("run"), blobs(), steps=10)
+
+
+def context_with_losses(run: Run, losses, epochs: float, monkeypatch) -> ReportContext:
+    """The context of a run with other validation losses, spread evenly over its epochs."""
+    seen = np.linspace(0, epochs * run.info.num_images, len(losses) + 1)[1:]
+    rows = [
+        {"step": i + 1, "images_seen": s, "val_loss": loss}
+        for i, (s, loss) in enumerate(zip(seen.tolist(), losses, strict=True))
+    ]
+    monkeypatch.setattr(Run, "metrics", lambda self: rows)
+    return load_context(run, blobs())
+
+
+def test_minutes_come_first_for_a_run_of_few_epochs_even_with_a_flat_loss(run, monkeypatch):
+    context = context_with_losses(run, [40_000.0] * 8, 0.6, monkeypatch)
+    first = find_remedies(context)[0]
+    assert (first.option, first.promising) == (MINUTES, True)
+    assert "trained for 8 steps (0.6 epochs)" in first.evidence
+
+
+def test_minutes_come_first_for_a_run_with_too_few_losses_to_compare(run, monkeypatch):
+    context = context_with_losses(run, [40_000.0], 0.6, monkeypatch)
+    assert find_remedies(context)[0].option == MINUTES
+
+
+@pytest.mark.parametrize("offset", [0.0, 40_000.0, -67_000.0])
+def test_minutes_come_first_while_the_validation_loss_falls(run, monkeypatch, offset):
+    losses = [offset + 300 / t for t in range(1, 21)]
+    first = find_remedies(context_with_losses(run, losses, 100, monkeypatch))[0]
+    assert (first.option, first.promising) == (MINUTES, True)
+    assert "nats per image in the last quarter" in first.evidence
+
+
+@pytest.mark.parametrize("offset", [0.0, 40_000.0])
+def test_minutes_are_unlikely_to_help_once_the_loss_is_flat(run, monkeypatch, offset):
+    losses = [offset + 300, offset + 200, *[offset + 100] * 18]
+    remedies = find_remedies(context_with_losses(run, losses, 100, monkeypatch))
+    assert [r.promising for r in remedies if r.option == MINUTES] == [False]
+
+
+def test_overfitting_is_reported_after_enough_epochs_only(run, monkeypatch):
+    losses = [200.0, 100, *[150.0 + i for i in range(18)]]
+    late = find_remedies(context_with_losses(run, losses, 100, monkeypatch))
+    assert late[0].option.startswith("more images")
+    early = find_remedies(context_with_losses(run, losses, 2, monkeypatch))
+    assert early[0].option == MINUTES
+
+
+def test_last_fall_compares_the_end_with_the_third_quarter():
+    assert compute_last_fall([9, 8, 5, 3]) == 2
+    assert compute_last_fall([9, 8, 5, 7]) == 0
+    assert compute_last_fall([9, 8, 7]) is None
