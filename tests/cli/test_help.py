@@ -14,7 +14,7 @@ from tyro.conf import FlagCreatePairsOff, Positional, arg
 
 from pinxit.cli import COMMANDS
 from pinxit.cli.help import help_page
-from pinxit.cli.options import COMMON, read_docstring
+from pinxit.cli.options import COMMON, read_docstring, read_options
 from pinxit.cli.train import family_command
 from pinxit.models import list_families
 
@@ -139,8 +139,6 @@ def test_every_command_has_examples_that_begin_with_its_name(name):
 
 
 def test_every_option_has_a_text():
-    from pinxit.cli.options import read_options
-
     for name, function in FUNCTIONS.items():
         empty = [option.name for option in read_options(function) if not option.help]
         assert empty == [], name
@@ -154,3 +152,47 @@ def test_internal_fields_are_no_options():
         fields = dataclasses.fields(get_family(name).Config)
         internal = {field.name for field in fields if field.metadata.get("internal")}
         assert not internal & {option.name for option in read_options(family_command(name))}
+
+
+def test_every_option_of_a_model_that_may_be_unset_says_what_is_chosen():
+    from pinxit.cli.help import describe
+
+    for name in list_families():
+        for option in read_options(family_command(name)):
+            if option.section == "model" and option.default is None:
+                assert "(default: " in describe(option), f"{name} {option.flag}"
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_help_does_not_name_fields(name):
+    """A field with an underscore is an option with hyphens."""
+    names = {option.name for option in read_options(FUNCTIONS[name]) if "_" in option.name}
+    page = re.sub(r"--\S+|\S+=\S+", "", help_page(name, FUNCTIONS[name]))
+    if name == "compare":  # metrics and options of a run are named as in its files
+        return
+    assert not names & set(re.findall(r"\w+", page))
+
+
+@pytest.mark.parametrize("name", ["sample", "complete"])
+def test_options_that_need_a_text_are_on_commands_with_a_text(name):
+    page, with_text = help_page(name, FUNCTIONS[name]), help_page("draw", FUNCTIONS["draw"])
+    for flag in ("--guidance", "--best-of", "--reranker"):
+        assert flag not in page
+        assert flag in with_text
+    assert "--temperature" in page
+
+
+def test_the_default_temperature_is_that_of_the_command():
+    for name, default in (("sample", "1"), ("draw", "1"), ("complete", "1"), ("edit", "0")):
+        page = " ".join(help_page(name, FUNCTIONS[name]).split())
+        assert re.search(r"--temperature N [^(]*\(default: (\d)\)", page)[1] == default
+
+
+def test_each_family_has_its_own_summary():
+    summaries = {read_docstring(family_command(name)).summary for name in list_families()}
+    assert len(summaries) == len(list_families())
+
+
+def test_examples_of_training_on_captions_have_captions():
+    for example in read_docstring(family_command("seq2seq")).examples:
+        assert "shapes" in example or "caption" in example

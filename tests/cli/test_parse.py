@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import pytest
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
+from pinxit.cli.draw import draw
 from pinxit.cli.parse import parse_args
 from pinxit.cli.sample import sample
 from pinxit.cli.train import family_command
@@ -104,7 +105,7 @@ def test_a_word_too_many_is_an_error():
 
 def test_generation_options_become_one_value():
     values = parse_args(
-        "sample", sample, ["runs/x", "--seed", "3", "--top-k", "5", "--guidance", "2"]
+        "draw", draw, ["runs/x", "a star", "--seed", "3", "--top-k", "5", "--guidance", "2"]
     )
     assert values["params"] == GenerationParams(seed=3, top_k=5, guidance=2.0)
     assert parse_args("sample", sample, ["runs/x"])["params"] == GenerationParams()
@@ -125,8 +126,8 @@ def test_a_reranker_is_loaded_from_its_run(monkeypatch):
     monkeypatch.setattr(
         "pinxit.cli.tyro_rules.load_reranker", lambda run: runs.append(run) or Reranker()
     )
-    words = ["runs/x", "--best-of", "4", "--reranker", "runs/captions"]
-    assert isinstance(parse_args("sample", sample, words)["params"].reranker, Reranker)
+    words = ["runs/x", "a star", "--best-of", "4", "--reranker", "runs/captions"]
+    assert isinstance(parse_args("draw", draw, words)["params"].reranker, Reranker)
     assert runs == [Path("runs/captions")]
 
 

@@ -80,7 +80,7 @@ def test_options_of_training_are_suggested(flag, meant, capsys):
     [
         ("sample", "--n", "-n"),
         ("sample", "--temp", "--temperature"),
-        ("sample", "--cfg-scale", "--guidance"),
+        ("draw", "--cfg-scale", "--guidance"),
         ("caption", "--beam-size", "--num-beams"),
         ("complete", "--num", "-n"),
     ],

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
 from pinxit import console
+from pinxit.cli.options import Only
 from pinxit.console import pluralize as pluralize
 from pinxit.errors import PinxitError, UsageError
+from pinxit.models.generation import TOKENS, GenerationParams
 from pinxit.nn.device import resolve_device
 
 if TYPE_CHECKING:
@@ -23,6 +25,8 @@ Data = Annotated[Positional[tuple[str, ...]], arg(metavar="[DATA ...]")]
 NumImages = Annotated[int, arg(aliases=("-n",))]
 Out = Annotated[Path | None, arg(aliases=("-o",))]
 Flag = Annotated[bool, FlagCreatePairsOff]  # off by default, without a --no-... flag
+# options of generation of a model without a text: guidance and best_of need one
+TokenParams = Annotated[GenerationParams, Only(TOKENS)]
 Json = Flag
 Quiet = Flag
 

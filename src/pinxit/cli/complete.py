@@ -18,6 +18,7 @@ from pinxit.cli.common import (
     Out,
     Quiet,
     RunFolder,
+    TokenParams,
     check_at_least,
     check_suffix,
     data_slug,
@@ -53,7 +54,7 @@ def complete(
     mask: Path | None = None,
     compare: str | None = None,
     completions: int = 1,
-    params: GenerationParams = GenerationParams(),  # noqa: B008 (frozen)
+    params: TokenParams = GenerationParams(),  # noqa: B008 (frozen)
     only_completions: Flag = False,
     out: Out = None,
     device: Device = "auto",

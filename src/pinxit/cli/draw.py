@@ -23,9 +23,10 @@ from pinxit.cli.common import (
     print_result,
     slug,
 )
+from pinxit.cli.options import Only
 from pinxit.cli.terminal import save_stream
 from pinxit.errors import UsageError
-from pinxit.models.generation import GenerationParams, Reranker
+from pinxit.models.generation import GUIDED, GenerationParams, Reranker
 from pinxit.nn.device import Device
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 Texts = Annotated[Positional[tuple[str, ...]], arg(metavar='"TEXT" ...')]
 Text = Annotated[Positional[str], arg(metavar='"TEXT"')]
+EditParams = Annotated[GenerationParams, Only(GUIDED)]  # no reranker
 File = Annotated[Positional[Path], arg(metavar="IMAGE")]
 
 
@@ -87,7 +89,7 @@ def edit(
     text: Text,
     num_images: NumImages = 1,
     language: str | None = None,
-    params: GenerationParams = GenerationParams(),  # noqa: B008 (frozen)
+    params: EditParams = GenerationParams(),  # noqa: B008 (frozen)
     live: Flag = False,
     out: Out = None,
     device: Device = "auto",
@@ -106,6 +108,8 @@ def edit(
         num_images: number of images; they differ if --temperature is above 0
         language: language of the text (default: detected)
         params: options of generation
+        temperature: sampling temperature: 1 samples from the model, lower is less diverse, 0 takes
+            the most likely (default: 0)
         live: show the image in the terminal while it is generated
         out: .png, .npy for all pixels, .gif for the image while it is generated
             (default: edit-*.png in the run folder)

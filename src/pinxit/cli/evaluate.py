@@ -41,6 +41,8 @@ def evaluate(
         run: run folder
         data: DATA whose test split is used instead (default: the run's own data)
         options: options of the evaluation
+        temperature: sampling temperature: 1 samples from the model, lower is less diverse, 0 takes
+            the most likely (default: 1, for edits 0)
         device: where to compute; auto is cuda if there is a GPU, or else cpu
         quiet: print no progress
         json: print evaluation.json instead of the table

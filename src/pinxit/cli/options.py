@@ -1,8 +1,8 @@
 """The options of a command, read from its function: the source of help, errors and completion.
 
 Each parameter is an option; a parameter that is a dataclass becomes one option per field. The help
-text is the entry in the docstring's `Args:`, or the comment above the field. tyro builds the values
-from the same signature (`pinxit.cli.parse`). Imports no torch.
+text is the entry in the docstring's `Args:`, or else the comment above the field. tyro builds the
+values from the same signature (`pinxit.cli.parse`). Imports no torch.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import re
 import types
 import typing
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -77,6 +77,13 @@ class Option:
 
 
 @dataclass(frozen=True)
+class Only:
+    """In `Annotated[SomeDataclass, Only(names)]`: the fields that are options of the command."""
+
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Docstring:
     """The parts of a docstring in Google style."""
 
@@ -93,8 +100,12 @@ def read_options(function: Callable[..., Any]) -> tuple[Option, ...]:
     options = []
     for parameter in parameters:
         hint = hints.get(parameter.name, str)
-        if dataclasses.is_dataclass(hint):
-            options += _field_options(typing.cast(type, hint), parameter.default)
+        plain, metadata = _unwrap(hint)
+        if dataclasses.is_dataclass(plain):
+            fields = list(_field_options(typing.cast(type, plain), parameter.default))
+            only = next((item.names for item in metadata if isinstance(item, Only)), None)
+            fields = [option for option in fields if only is None or option.name in only]
+            options += [replace(field, help=args.get(field.name, field.help)) for field in fields]
         else:
             text = args.get(parameter.name, "")
             section = SECTION_OF_NAME.get(parameter.name, "options")

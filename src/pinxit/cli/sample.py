@@ -14,6 +14,7 @@ from pinxit.cli.common import (
     Out,
     Quiet,
     RunFolder,
+    TokenParams,
     check_at_least,
     check_suffix,
     data_slug,
@@ -37,7 +38,7 @@ def sample(
     run: RunFolder,
     num_images: NumImages = 64,
     label: str | None = None,
-    params: GenerationParams = GenerationParams(),  # noqa: B008 (frozen)
+    params: TokenParams = GenerationParams(),  # noqa: B008 (frozen)
     live: Flag = False,
     out: Out = None,
     device: Device = "auto",

@@ -150,8 +150,20 @@ def family_command(name: str) -> Any:
         )
 
     command.__annotations__["model"] = _hide_internal_fields(config_class)
-    command.__doc__ = (command.__doc__ or "").replace("FAMILY", name)
+    command.__doc__ = _family_docstring(command.__doc__ or "", name)
     return command
+
+
+def _family_docstring(text: str, name: str) -> str:
+    """Fill in the name, the summary and the examples of a family."""
+    family = get_family(name)
+    text = text.replace("Train a model on images.", getattr(family, "SUMMARY", "Train a model."))
+    if examples := getattr(family, "EXAMPLES", ()):
+        before, _, after = text.partition("Examples:\n")
+        _, _, args = after.partition("\n\n")
+        lines = "".join(f"            {example}\n" for example in examples)
+        text = f"{before}Examples:\n{lines}\n{args}"
+    return text.replace("FAMILY", name)
 
 
 def _hide_internal_fields(config_class: Any) -> Any:

@@ -48,7 +48,7 @@ class GenerationParams:
     # random seed; image i depends on (seed, i) only, not on how many are generated
     seed: Seed = 0
     # sampling temperature: 1 samples from the model, lower is less diverse, 0 takes the most
-    # likely; None: 1, for edits 0
+    # likely; None: 1
     temperature: float | None = None
     # sample from the K most likely tokens only
     top_k: int | None = None
@@ -58,8 +58,8 @@ class GenerationParams:
     guidance: float = 1.0
     # generate this many candidates for each image and keep the best
     best_of: int = 1
-    # captioning run that chooses among the candidates: the one with the highest
-    # log p(caption | image); None: the most likely one
+    # captioning run (trained with --source image --target text) that chooses among the candidates:
+    # the one with the highest log p(caption | image); None: the most likely one
     reranker: Reranker | None = None
     # index of the first image: generates images start, start + 1, ...
     start: int = 0

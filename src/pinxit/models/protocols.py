@@ -17,6 +17,7 @@ and optionally
     variants()             configs that together have all `ABILITIES`, if the default lacks some
     DIRECTIONS             ability -> (source, target) that a model must be trained with
     USED_BY                what to do with a run that generates nothing by itself, for errors
+    SUMMARY, EXAMPLES      first line and examples of `pinxit train FAMILY --help`
     MAX_CPU_BATCH          upper bound of the default batch size on a CPU
 
 An ability is a protocol, checked with `isinstance` by the names of its members: a name has the

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pinxit.models.igpt.model import IGPT
 
 PUBLIC_NAME = "IGPT"
+SUMMARY = "Train iGPT: a transformer that predicts the tokens of an image one by one."
 ABILITIES = ("sample", "complete", "score", "embed")
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pinxit.models.mae.model import MaskedAutoencoder
 
 PUBLIC_NAME = "MAE"
+SUMMARY = "Train a masked autoencoder: it learns features by predicting masked patches."
 ABILITIES = ("complete", "embed")
 
 

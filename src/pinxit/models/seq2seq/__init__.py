@@ -22,6 +22,12 @@ if TYPE_CHECKING:
     from pinxit.models.seq2seq.model import Seq2Seq
 
 PUBLIC_NAME = "Seq2Seq"
+SUMMARY = "Train a model that generates images from text, text from images, or edits."
+EXAMPLES = (
+    "pinxit train seq2seq shapes:2000 --minutes 5",
+    "pinxit train seq2seq captioned-photos/ --source image --target text",
+    "pinxit train seq2seq shapes-edits:2000 --source image+text --minutes 10",
+)
 ABILITIES = tuple(DIRECTIONS)
 
 MAX_CPU_BATCH = 32  # largest default batch size on a CPU: small networks gain from many steps

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from pinxit.models.tokenizer.model import ImageTokenizer
 
 PUBLIC_NAME = "ImageTokenizer"
+SUMMARY = "Train an image tokenizer: it turns images into tokens for other models, and back."
+EXAMPLES = ("pinxit train tokenizer photos/ --size 32 --minutes 10 --out runs/tokenizer",)
 ABILITIES = ("reconstruct", "tokenize", "embed")
 
 USED_BY = "Generators train on its tokens: pinxit train seq2seq|igpt DATA --image-tokenizer RUN"

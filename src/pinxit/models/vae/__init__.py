@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pinxit.models.vae.model import VAE
 
 PUBLIC_NAME = "VAE"
+SUMMARY = "Train a variational autoencoder: its encoder and decoder map images to latents and back."
 ABILITIES = ("sample", "reconstruct", "encode", "embed", "score", "elbo")
 
 
