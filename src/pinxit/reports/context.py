@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from pinxit.console import pluralize
 from pinxit.data.images import Images, evenly_spaced_indices
-from pinxit.data.load import describe_skipped
 from pinxit.errors import PinxitError
 from pinxit.evaluation.latents import collapse_warnings
 from pinxit.evaluation.power_spectrum import sharpness_metrics
@@ -30,6 +30,7 @@ from pinxit.sampling.inputs import is_label_conditional, load_run_data, match_la
 from pinxit.sampling.label_matched import sample_with_label_frequencies
 from pinxit.sampling.latents import LatentActivity, gaussian_kl
 
+MAX_SKIPPED_SHOWN = 10  # files whose reasons are given
 MAX_PIXEL_VALUES = 12_000_000  # pixel values that a report processes, so that it takes seconds
 
 
@@ -137,7 +138,7 @@ class ReportContext:
         """What the reader should know before everything else: quality, and files left out."""
         if self.images is None or not self.images.skipped:
             return self.quality_warnings
-        return [*self.quality_warnings, f"skipped {describe_skipped(self.images)}"]
+        return [*self.quality_warnings, _describe_skipped(self.images)]
 
     @cached_property
     def reconstructions(self) -> Images | None:
@@ -201,6 +202,14 @@ def load_context(run: Run, images: Images | None = None, *, umap: bool = False) 
     if not context.evaluation:
         context.missing.append(f"Not evaluated yet. Run `pinxit evaluate {run.shell_path}`.")
     return context
+
+
+def _describe_skipped(images: Images) -> str:
+    """Return `skipped 2 files of photos: a.png (truncated), b.jpg (the file is empty)`."""
+    count = len(images.skipped)
+    files = [f"{file.name} ({file.reason})" for file in images.skipped[:MAX_SKIPPED_SHOWN]]
+    rest = f" and {count - len(files):,} more" if count > len(files) else ""
+    return f"skipped {pluralize(count, 'file')} of {images.source}: {', '.join(files)}{rest}"
 
 
 def _load_model(context: ReportContext) -> None:
