@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import ast
 import io
+import resource
 import subprocess
 import sys
-import time
 import tokenize
 from collections.abc import Iterator
 from pathlib import Path
@@ -153,12 +153,13 @@ def test_nothing_heavy_is_imported_before_it_is_needed(code):
 
 @pytest.mark.parametrize("words", [["--help"], ["train", "vae", "--help"], ["sample", "--help"]])
 def test_help_answers_in_under_half_a_second(words):
-    def once() -> float:
-        start = time.perf_counter()
+    def measure_cpu_seconds() -> float:
+        """CPU time, which on a busy machine is near the wall time of an idle one."""
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run(
             [sys.executable, "-m", "pinxit.cli", *words], check=True, stdout=subprocess.DEVNULL
         )
-        return time.perf_counter() - start
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
-    # the best of several: other programs may be running
-    assert any(once() < 0.5 for _ in range(10))
+    assert any(measure_cpu_seconds() < 0.5 for _ in range(5))
