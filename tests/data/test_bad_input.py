@@ -288,7 +288,7 @@ def test_several_files_must_be_existing_images(tmp_path, folder):
     ("options", "text"),
     [
         ({"size": "big"}, "a size is '64'"),
-        ({"size": 0}, "must be 4 to 4,096 pixels, not 0 x 0"),
+        ({"size": 0}, r"must be 4 to 4,096 pixels, not 0\."),
         ({"size": "8x99999"}, "must be 4 to 4,096"),
         ({"fit": "stretch"}, "fit is 'crop' or 'pad'"),
         ({"color": "sepia"}, "color is 'auto', 'grey' or 'rgb'"),

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
+from typing import Literal
 
 import pytest
 
 from pinxit.data.batch import DatasetInfo
 from pinxit.errors import UsageError
-from pinxit.models.config import choose_num_heads, config_from_dict, num_patches_by_size
+from pinxit.models.config import (
+    choose_num_heads,
+    config_from_dict,
+    model_config,
+    num_patches_by_size,
+)
 
 
 @dataclass(frozen=True)
@@ -25,6 +32,28 @@ def test_lists_become_tuples():
 def test_unknown_key_raises():
     with pytest.raises(UsageError, match=r"Config has no 'widht'\. Did you mean 'width'"):
         config_from_dict(Config, {"widht": 3})
+
+
+@model_config
+@dataclass(frozen=True)
+class Choices:
+    mode: Literal["fast", "slow"] = "fast"
+    level: Literal[1, 2] | None = None
+    label: Literal["x"] | int = 0
+
+
+def test_values_of_a_literal_are_checked_wherever_they_are_given():
+    assert Choices("slow", 2) == Choices(mode="slow", level=2)
+    assert Choices(level=None, label=7).label == 7
+    with pytest.raises(UsageError, match=r"mode is one of 'fast', 'slow', not 'slo'\. Did.*slow"):
+        Choices("slo")
+    with pytest.raises(UsageError, match=r"level is one of 1, 2, None, not 3\."):
+        Choices(level=3)
+    with pytest.raises(UsageError, match="mode is one of"):
+        dataclasses.replace(Choices(), mode="no")
+    with pytest.raises(UsageError, match="mode is one of"):
+        config_from_dict(Choices, {"mode": "no"})
+    assert repr(Choices()) == "Choices(mode='fast', level=None, label=0)"
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
+import inspect
+import pickle
 import subprocess
 import sys
 import textwrap
@@ -12,6 +16,7 @@ import pytest
 import pinxit
 from pinxit import models
 from pinxit.cli import main
+from pinxit.errors import UsageError
 from pinxit.models import get_family, list_families
 from tests.builders import blobs
 
@@ -20,10 +25,13 @@ FAMILY = '''
 
 import dataclasses
 
+from pinxit.models.config import model_config
+
 PUBLIC_NAME = "MeanImage"
 ABILITIES = ("sample",)
 
 
+@model_config
 @dataclasses.dataclass(frozen=True)
 class Config:
     """Options of the mean image."""
@@ -83,6 +91,12 @@ def test_a_new_folder_adds_a_public_name(mean_image_family):
     assert "MeanImage" in dir(pinxit)
 
 
+def test_a_new_folder_names_itself_in_reprs_and_errors(mean_image_family):
+    assert repr(pinxit.MeanImage()) == "MeanImage(initial_grey=0.5)"
+    with pytest.raises(UsageError, match=r"MeanImage has no 'gray'"):
+        pinxit.MeanImage(gray=0.1)
+
+
 def test_a_new_folder_adds_a_command(mean_image_family, capsys):
     main(["train", "--help"])
     assert "mean_image" in capsys.readouterr().out
@@ -114,6 +128,38 @@ def test_each_family_has_its_public_name(name):
     module = get_family(name)
     assert getattr(pinxit, module.PUBLIC_NAME) is module.Config
     assert module.PUBLIC_NAME in dir(pinxit)
+
+
+@pytest.mark.parametrize("name", list_families())
+def test_each_configuration_prints_its_public_name_and_rejects_unknown_options(name):
+    module = get_family(name)
+    config = module.Config()
+    assert repr(config).startswith(f"{module.PUBLIC_NAME}(")
+    assert eval(repr(config), {module.PUBLIC_NAME: module.Config}) == config
+    with pytest.raises(UsageError, match=rf"{module.PUBLIC_NAME} has no 'widht'.*mean 'width'"):
+        module.Config(widht=3)
+    with pytest.raises(UsageError, match=rf"{module.PUBLIC_NAME} has no 'widht'"):
+        dataclasses.replace(config, widht=3)
+    copies = [copy.deepcopy(config), pickle.loads(pickle.dumps(config))]
+    assert [*copies, dataclasses.replace(config)] == 3 * [config]
+    fields = [field.name for field in dataclasses.fields(config)]
+    assert list(inspect.signature(module.Config).parameters) == fields
+
+
+LITERAL_FIELDS = [
+    (name, field.name)
+    for name in list_families()
+    for field in dataclasses.fields(get_family(name).Config)
+    if "Literal[" in str(field.type)
+]
+
+
+@pytest.mark.parametrize(("family", "field"), LITERAL_FIELDS)
+def test_a_value_that_an_option_does_not_have_is_an_error_with_the_values(family, field):
+    config_class = get_family(family).Config
+    for value in ("cnn", 3, ["auto"]):
+        with pytest.raises(UsageError, match=rf"{field} is one of '.*, not"):
+            config_class(**{field: value})
 
 
 def test_an_unknown_public_name_is_an_attribute_error():

@@ -1,21 +1,84 @@
-"""Read model configurations from JSON, and choose options that families share."""
+"""What the configurations of all families share: clear errors, JSON, common choices."""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
+import inspect
 import math
-from typing import Any, TypeVar
+import sys
+from collections.abc import Mapping
+from types import UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from pinxit.data.batch import DatasetInfo
-from pinxit.errors import check_keys
+from pinxit.errors import UsageError, check_keys, did_you_mean
 
 C = TypeVar("C")
 
 
+def model_config(config_class: type[C]) -> type[C]:
+    """Decorate the frozen dataclass `Config` of a family.
+
+    Its repr has the public name of the family. An unknown option, and a value that is not one of a
+    `Literal`, raise UsageError.
+    """
+    init: Any = config_class.__init__
+    signature = inspect.signature(init)
+
+    @functools.wraps(init)
+    def init_with_checks(self: Any, *args: Any, **options: Any) -> None:
+        check_keys(options, _field_names(config_class), _public_name(config_class))
+        _check_choices(config_class, signature.bind_partial(self, *args, **options).arguments)
+        init(self, *args, **options)
+
+    def __repr__(self: Any) -> str:
+        values = [f"{name}={getattr(self, name)!r}" for name in _field_names(config_class)]
+        return f"{_public_name(config_class)}({', '.join(values)})"
+
+    setattr(config_class, "__init__", init_with_checks)  # noqa: B010
+    setattr(config_class, "__repr__", __repr__)  # noqa: B010
+    return config_class
+
+
+def _field_names(config_class: type) -> list[str]:
+    return [field.name for field in dataclasses.fields(config_class)]
+
+
+def _public_name(config_class: type) -> str:
+    """`VAE` for the `Config` of a family; the name of any other class."""
+    module = config_class.__module__
+    packages = [sys.modules.get(name) for name in (module, module.rpartition(".")[0])]
+    names = [getattr(package, "PUBLIC_NAME", None) for package in packages]
+    return next((name for name in names if name), config_class.__qualname__)
+
+
+def _check_choices(config_class: type, options: Mapping[str, Any]) -> None:
+    """Raise UsageError for a value that is not one of the field's `Literal`."""
+    choices = _choices_by_field(config_class)
+    for name, value in options.items():
+        if name in choices and value not in choices[name]:
+            known = ", ".join(repr(choice) for choice in choices[name])
+            texts = [choice for choice in choices[name] if isinstance(choice, str)]
+            guess = did_you_mean(str(value), texts)
+            raise UsageError(f"{name} is one of {known}, not {value!r}.{guess}")
+
+
+@functools.cache
+def _choices_by_field(config_class: type) -> dict[str, tuple[Any, ...]]:
+    """The values of each field that has a `Literal` type, alone or in a union with None."""
+    choices = {}
+    for name, hint in get_type_hints(config_class).items():
+        members = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+        if all(get_origin(m) is Literal or m is type(None) for m in members):
+            literals = [v for m in members for v in (get_args(m) or (None,))]
+            choices[name] = tuple(literals)
+    return choices
+
+
 def config_from_dict(kind: type[C], record: dict[str, Any]) -> C:
     """Build a configuration from JSON. Raises UsageError for an unknown key."""
-    known = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
-    check_keys(record, known, kind.__qualname__)
+    check_keys(record, _field_names(kind), _public_name(kind))
     values = {k: tuple(v) if isinstance(v, list) else v for k, v in record.items()}
     return kind(**values)
 

@@ -3,7 +3,8 @@
 A family is a package in `pinxit.models`. Its `__init__` defines
 
     PUBLIC_NAME            the name of `Config` in `pinxit`: `pinxit.VAE`
-    Config                 a frozen dataclass; the comment above a field is its help text;
+    Config                 a frozen dataclass with the decorator `model_config`; the comment above
+                           a field is its help text;
                            `Config.resolve(info)` returns one with every option chosen
     build(config, info)    the model: a torch module that is a `Model`
     ABILITIES              names in `pinxit.models.abilities`: what its models can do

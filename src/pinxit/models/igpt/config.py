@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pinxit.data.batch import DatasetInfo
 from pinxit.errors import UsageError
-from pinxit.models.config import choose_num_heads, num_patches_by_size
+from pinxit.models.config import choose_num_heads, model_config, num_patches_by_size
 
 MAX_TOKENS = 1_024  # per image: the cost of attention grows with the square
 MAX_DEFAULT_TOKENS = 256  # per image, for the default patch size
@@ -16,6 +16,7 @@ MAX_BINARY_BITS = 9  # pixel values per patch of a binary palette, which has 2^b
 SMALL_IMAGE_DIMS = 256  # height * width * channels; up to here the default network is smaller
 
 
+@model_config
 @dataclass(frozen=True)
 class Config:
     """iGPT. None or `auto`: chosen from the images."""

@@ -8,11 +8,12 @@ from typing import Literal
 
 from pinxit.data.batch import DatasetInfo
 from pinxit.errors import UsageError
-from pinxit.models.config import choose_num_heads, num_patches_by_size
+from pinxit.models.config import choose_num_heads, model_config, num_patches_by_size
 
 MAX_DEFAULT_PATCHES = 100  # for the default patch size
 
 
+@model_config
 @dataclass(frozen=True)
 class Config:
     """A masked autoencoder. None: chosen from the images."""

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pinxit.data.batch import DatasetInfo
 from pinxit.errors import UsageError
-from pinxit.models.config import choose_num_heads, num_patches_by_size
+from pinxit.models.config import choose_num_heads, model_config, num_patches_by_size
 
 # ability -> (source, target)
 DIRECTIONS = {
@@ -29,6 +29,7 @@ AT_LEAST_1 = (
 )  # fmt: skip
 
 
+@model_config
 @dataclass(frozen=True)
 class Config:
     """Sequence to sequence between text and images."""

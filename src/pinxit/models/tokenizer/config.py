@@ -9,11 +9,12 @@ from typing import Literal
 
 from pinxit.data.batch import DatasetInfo
 from pinxit.errors import UsageError
-from pinxit.models.config import num_patches_by_size
+from pinxit.models.config import model_config, num_patches_by_size
 
 MAX_DEFAULT_TOKENS = 256  # for the default patch size
 
 
+@model_config
 @dataclass(frozen=True)
 class Config:
     """An image tokenizer. None: chosen from the images."""

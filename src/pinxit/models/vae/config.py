@@ -9,8 +9,10 @@ from typing import Literal
 
 from pinxit.data.batch import DatasetInfo
 from pinxit.errors import UsageError
+from pinxit.models.config import model_config
 
 
+@model_config
 @dataclass(frozen=True)
 class Config:
     """A variational autoencoder. None and `auto`: chosen from the images."""
