@@ -171,7 +171,7 @@ class Evaluator:
 
     @cached_property
     def elbo_terms(self) -> ElboTerms:
-        """Distortion and rate of the test images."""
+        """Reconstruction and KL terms of the test images."""
         assert isinstance(self.model, HasELBO)
         with self.progress.stage(f"ELBO of {len(self.test):,} images") as progress:
             return elbo_terms(self.model, self.test, self.options.seed, progress)

@@ -39,7 +39,7 @@ PerImage = Float64[np.ndarray, " n"]
 
 
 def elbo_metrics(model: HasELBO, terms: ElboTerms) -> Iterator[MetricValue]:
-    """Yield ELBO, distortion and rate with standard errors over the images, and KL per latent."""
+    """Yield the ELBO with its standard error over the images, its two terms, and KL per latent."""
     yield from _mean_and_error("elbo", terms.elbo)
     yield "distortion", float(terms.distortion.mean())
     yield "rate", float(terms.rate.sum(1).mean())
