@@ -61,7 +61,8 @@ def test_help_of_a_family_has_all_options(name, capsys):
     for prefix in ("model", "training", "load"):
         assert f"--{prefix}." not in out
     assert "images per step (default: chosen from the size and" in out, "a comment is the help"
-    assert out.index("--minutes") < out.index("--size") < out.index("--seed")
+    options = out[out.index("options:") :]  # behind the examples
+    assert options.index("--minutes") < options.index("--size") < options.index("--seed")
 
 
 def parse_train(line: str) -> dict[str, Any]:
