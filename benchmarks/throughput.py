@@ -19,7 +19,7 @@ MODELS: tuple[tuple[str, int, int, int, dict[str, Any]], ...] = (
     ("mlp, defaults for MNIST", 28, 28, 1, {"likelihood": "bernoulli"}),
     ("mlp of width 2048", 28, 28, 1, {"likelihood": "bernoulli", "width": 2048}),
     ("conv on 28 x 28", 28, 28, 1, {"likelihood": "bernoulli", "network": "conv"}),
-    ("conv on 64 x 64, colour", 64, 64, 3, {"likelihood": "gaussian"}),
+    ("conv on 64 x 64, color", 64, 64, 3, {"likelihood": "gaussian"}),
 )
 
 

@@ -52,9 +52,9 @@ def test_edit_takes_an_image_of_any_size_and_says_what_it_is_read_as(
     shown = capsys.readouterr()
     assert Image.open(shown.out.strip()).size[0] >= 8
     assert "mine.png is 20 x 30; read as 8 x 8." in shown.err
-    colourful = tmp_path / "red.png"
-    Image.fromarray(np.full((8, 8, 3), (200, 30, 30), np.uint8)).save(colourful)
-    assert main(["edit", str(text_runs / "edit"), str(colourful), "a blob"]) == 0
+    color_image = tmp_path / "red.png"
+    Image.fromarray(np.full((8, 8, 3), (200, 30, 30), np.uint8)).save(color_image)
+    assert main(["edit", str(text_runs / "edit"), str(color_image), "a blob"]) == 0
     assert "red.png is 8 x 8; read as grey." in capsys.readouterr().err
     assert "no image file" in fail("edit", text_runs / "edit", tmp_path / "none.png", "x")
     assert "edit needs IMAGE, an image file" in fail("edit", text_runs / "edit")

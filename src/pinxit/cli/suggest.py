@@ -57,8 +57,8 @@ OPTIONS = {
     **dict.fromkeys(("--random-seed", "--manual-seed"), "--seed"),
     **dict.fromkeys(("--lang",), "--language"),
     **dict.fromkeys(("--show", "--watch"), "--live"),
-    **dict.fromkeys(("--judge", "--rerank"), "--reranker"),
-    **dict.fromkeys(("--tries", "--candidates"), "--best-of"),
+    **dict.fromkeys(("--rerank", "--scorer"), "--reranker"),
+    **dict.fromkeys(("--num-candidates", "--candidates"), "--best-of"),
     **dict.fromkeys(("--continue", "--checkpoint"), "--resume"),
 }
 

@@ -33,7 +33,7 @@ class Spectrum:
 def power_spectrum(images: Images | Iterable[np.ndarray]) -> Spectrum:
     """Return the radial power spectrum of images `[height, width, channel]`, averaged over them.
 
-    The power of a colour image is the mean over its channels.
+    The power of a color image is the mean over its channels.
     """
     power = _mean_power(images)
     h, w = power.shape

@@ -1,7 +1,7 @@
 """Generate image tokens: cached decoding, its reference, and iterative decoding for masked models.
 
 All use the same uniform numbers, one per token, and sample by inversion of the distribution
-function: an image is a function of its own numbers only.
+function: an image depends on its own random numbers only.
 """
 
 from __future__ import annotations
