@@ -52,7 +52,7 @@ BAD = {
         png_with_false_size(30_000, 30_000),
         "900 megapixels, more than the limit of 89",
     ),
-    "phone.heic": (b"whatever", "HEIC is not supported; convert it to PNG or JPEG"),
+    "phone.jxl": (b"whatever", "JXL is not supported; convert it to PNG or JPEG"),
 }
 
 
@@ -239,19 +239,19 @@ def test_an_unknown_source_suggests_the_closest_name():
 
 
 def test_a_file_of_an_unknown_type_is_an_error(tmp_path):
-    file = tmp_path / "film.mp4"
+    file = tmp_path / "film.xyz"
     file.write_bytes(b"0")
     with pytest.raises(UsageError, match=r"is not an image and contains none that pinxit reads"):
         open_source(file)
 
 
-@pytest.mark.parametrize("name", ["a.heic", "IMG_1.HEIC", "b.AVIF", "c.svg"])
+@pytest.mark.parametrize("name", ["a.jxl", "IMG_1.HIF", "b.DCM", "c.svg"])
 def test_a_file_of_an_unsupported_format_has_the_reason_that_a_folder_reports(tmp_path, name):
     (tmp_path / name).write_bytes(b"0")
-    reason = "is not supported; convert it to PNG or JPEG"
-    with pytest.raises(UsageError, match=f"{name}: [A-Z]+ {reason}"):
+    reason = "is not supported; (install|convert|export)"
+    with pytest.raises(UsageError, match=f"{name}: .* {reason}"):
         open_source(tmp_path / name)
-    with pytest.raises(UsageError, match=f"{name}: [A-Z]+ {reason}"):
+    with pytest.raises(UsageError, match=f"{name}: .* {reason}"):
         open_source([tmp_path / name, tmp_path / name])
     with pytest.raises(PinxitError, match=reason):
         load(tmp_path)

@@ -92,7 +92,8 @@ def load_files(run: Path, files: Sequence[Path], quiet: bool = False) -> Images:
 
 def _report_conversion(run: Path, files: Sequence[Path]) -> None:
     """Print which image files are resized or converted to grey. All must be readable."""
-    from pinxit.data.decode import SUFFIXES, decode, is_grey, read_size
+    from pinxit.data.decode import decode, is_grey, read_size
+    from pinxit.data.formats import SUFFIXES
     from pinxit.data.sizes import format_size
     from pinxit.runs import Run
 

@@ -7,8 +7,8 @@ decoded.
 
 from __future__ import annotations
 
+import functools
 import io
-import os
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,18 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pinxit.data.formats import CAN_READ_HEIF, FORMATS
 from pinxit.data.load_options import Fit
 
 if TYPE_CHECKING:
     from jaxtyping import UInt8
     from PIL.Image import Image
 
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
-UNSUPPORTED_SUFFIXES = (
-    *(".heic", ".heif", ".avif", ".svg", ".psd", ".jxl"),
-    *(".dng", ".nef", ".cr2", ".arw"),
-)
 MAX_PIXELS = 89_478_485  # Pillow's own limit: 256 MiB at 3 bytes per pixel
 MIN_SIDE = 2  # pixels
 GREY_TOLERANCE = 2  # levels that JPEG's rounding leaves between the channels of a grey image
@@ -38,14 +33,6 @@ _SIXTEEN_BIT_MODES = ("I;16", "I;16B", "I;16L", "I;16N")
 
 class UnreadableImage(Exception):
     """An image that cannot be read; the text is the reason."""
-
-
-def describe_unsupported(name: str) -> str:
-    """Return why a file with this name cannot be read: an unsupported image format, or ""."""
-    suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122 (faster, for millions of files)
-    if suffix not in UNSUPPORTED_SUFFIXES:
-        return ""
-    return f"{suffix[1:].upper()} is not supported; convert it to PNG or JPEG"
 
 
 def decode(
@@ -133,11 +120,24 @@ def _open(content: bytes | np.ndarray) -> Image:
     if not content:
         raise UnreadableImage("the file is empty")
     try:
-        return _check_dims(Image.open(io.BytesIO(content), formats=FORMATS))
+        return _check_dims(Image.open(io.BytesIO(content), formats=_formats()))
     except UnidentifiedImageError:
         raise UnreadableImage("not an image, or of an unknown format") from None
     except Image.DecompressionBombError as error:
         raise UnreadableImage(_describe_too_large(_largest_number(str(error)))) from None
+
+
+@functools.cache
+def _formats() -> tuple[str, ...]:
+    """Return the names of the formats that this Pillow reads, after adding HEIF to it."""
+    from PIL import Image
+
+    if CAN_READ_HEIF:
+        from pillow_heif import register_heif_opener  # pyright: ignore[reportMissingImports]
+
+        register_heif_opener()
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
 def _check_dims(image: Image) -> Image:

@@ -11,7 +11,7 @@ import pkgutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from pinxit.data.decode import describe_unsupported
+from pinxit.data.formats import describe_unsupported
 from pinxit.data.records import Source, SourceType
 from pinxit.data.sources.files import image_files
 from pinxit.errors import UsageError, did_you_mean

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from pinxit.data.decode import SUFFIXES, describe_unsupported
+from pinxit.data.formats import READABLE, SUFFIXES, describe_unsupported
 from pinxit.data.records import Record, Source, SourceType, hash_files
 from pinxit.errors import UsageError
 
@@ -27,7 +27,7 @@ def image_files(paths: Sequence[Path]) -> Source:
             raise UsageError(f"{path}: {reason}.")
         if path.suffix.lower() not in SUFFIXES:
             raise UsageError(
-                f"{path} is not an image file ({', '.join(SUFFIXES)}). "
+                f"{path} is not an image file ({READABLE}). "
                 "DATA is one source, or several image files."
             )
         if not path.is_file():
@@ -53,7 +53,7 @@ def _compute_key(paths: Sequence[Path]) -> str:
 
 SOURCE_TYPE = SourceType(
     pattern="FILE.png [FILE.jpg ...]",
-    description="Image files: png, jpg, webp, bmp, tiff, gif (first frame).",
+    description="Image files: png, jpg, webp, tiff, gif (first frame) and others (Pillow).",
     examples=("portrait.jpg", "a.png b.png"),
     open=open_file,
 )

@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pinxit.data.captions import parse_caption_filename, parse_captions
-from pinxit.data.decode import SUFFIXES, describe_unsupported
+from pinxit.data.formats import READABLE, SUFFIXES, describe_unsupported
 from pinxit.data.images import SkippedFile
 from pinxit.data.records import Record, Source, SourceType, hash_files
 from pinxit.data.splits import parse_split
@@ -59,7 +59,7 @@ def open_folder(data: str, seed: int) -> Source | None:
     def listing() -> Listing:
         files = list_folder(root)
         if not files.images and not files.skipped:
-            raise UsageError(f"no images in {data} ({', '.join(SUFFIXES)}).")
+            raise UsageError(f"no images in {data} ({READABLE}).")
         return files
 
     def compute_key() -> str:

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from pinxit.data.captions import UNDETERMINED, parse_captions
-from pinxit.data.decode import SUFFIXES, UnreadableImage
+from pinxit.data.decode import UnreadableImage
+from pinxit.data.formats import SUFFIXES
 from pinxit.data.images import SkippedFile
 from pinxit.data.records import Record, Source, SourceType, hash_files
 from pinxit.data.sources.folder import has_images
