@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from pinxit.data.captions import (
+    all_captions,
     caption_columns,
     captions_round_robin,
+    describe_captions,
+    merge_captions,
     parse_caption_filename,
+    parse_caption_lines,
     parse_captions,
+    separate_first,
 )
+from pinxit.data.load import load_images
 from tests.builders import blobs
 
 
@@ -20,9 +29,66 @@ def test_caption_columns_are_found_by_language():
     assert caption_columns(columns) == {"und": "caption", "fr": "caption_fr", "de": "text_de"}
 
 
-def test_the_first_caption_of_a_list_is_taken_and_empty_ones_are_dropped():
-    row = {"caption": ["a  cat\n", "a pet"], "caption_fr": " ", "caption_de": [], "text_es": 3}
-    assert parse_captions(row) == {"und": "a cat"}
+def test_all_captions_of_a_list_are_taken_and_empty_ones_are_dropped():
+    row = {"caption": ["a  cat\n", "", "a pet"], "caption_fr": " ", "caption_de": [], "text_es": 3}
+    assert parse_captions(row) == {"und": ("a cat", "a pet"), "es": ("3",)}
+    assert parse_captions({"caption": math.nan, "caption_fr": None, "text_de": True}) == {}
+    assert parse_captions({"caption": np.array(["a", "b"])}) == {"und": ("a", "b")}
+
+
+def test_captions_of_several_sources_are_merged_in_order():
+    merged = merge_captions({"en": ("a", "b")}, {"fr": ("c",), "en": ("b", "d")})
+    assert merged == {"en": ("a", "b", "d"), "fr": ("c",)}
+    assert separate_first(merged) == ({"en": "a", "fr": "c"}, {"en": ("b", "d")})
+
+
+def test_each_line_of_a_caption_file_is_a_caption():
+    assert parse_caption_lines("a red  square\r\n\n one square\n") == ("a red square", "one square")
+
+
+def test_captions_are_counted_with_those_beyond_the_first():
+    captions = {"en": ["one", "", "three"], "fr": ["", "", "trois"]}
+    images = dataclasses.replace(
+        blobs(3), captions=captions, more_captions={"en": [("uno", "eins"), (), ()]}
+    )
+    assert all_captions(images, "en") == [("one", "uno", "eins"), (), ("three",)]
+    assert all_captions(images, "de") == [()] * 3
+    assert describe_captions(images) == "2 of 3 images, en 4, fr 1"
+    assert describe_captions(dataclasses.replace(blobs(3), captions={})) == ""
+
+
+SEVERAL = {
+    "rows of a table": {"metadata.csv": "file_name,caption\na.png,one\na.png,two\nb.png,three\n"},
+    "a list": {
+        "metadata.jsonl": '{"file_name": "a.png", "caption": ["one", "two"]}\n'
+        '{"file_name": "b.png", "caption": "three"}\n'
+    },
+    "lines of a file": {"a.txt": "one\ntwo\n", "b.txt": "three"},
+}
+
+
+@pytest.mark.parametrize("files", SEVERAL.values(), ids=SEVERAL.keys())
+def test_several_captions_of_an_image_are_kept(tmp_path, files):
+    for name in ("a.png", "b.png"):
+        Image.new("RGB", (8, 8), "red").save(tmp_path / name)
+    for name, content in files.items():
+        (tmp_path / name).write_text(content, encoding="utf-8")
+    for cached in (False, True, True):
+        images = load_images(tmp_path, cache=cached, progress=False)
+        assert images.captions == {"und": ["one", "three"]}
+        assert images.more_captions == {"und": [("two",), ()]}
+        assert images[[1, 0]].more_captions == {"und": [(), ("two",)]}
+        assert images.batch(np.array([0])).more_captions == {"und": [("two",)]}
+        assert "3 captions of 2 images, up to 2 of one image" in images.notes
+
+
+def test_captions_beyond_the_first_change_the_fingerprint(tmp_path):
+    Image.new("RGB", (8, 8), "red").save(tmp_path / "a.png")
+    fingerprints = set()
+    for text in ("one", "one\ntwo", "one\nthree"):
+        (tmp_path / "a.txt").write_text(text, encoding="utf-8")
+        fingerprints.add(load_images(tmp_path, progress=False).fingerprint)
+    assert len(fingerprints) == 3
 
 
 @pytest.mark.parametrize(

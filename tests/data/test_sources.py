@@ -89,7 +89,7 @@ def test_top_level_folders_can_be_splits(tmp_path):
 def test_captions_are_read_from_text_files_and_metadata(tmp_path):
     for i in range(4):
         save_png(tmp_path, f"{i}.png", i)
-    (tmp_path / "0.txt").write_text("\ufeffa red\n  house \n")
+    (tmp_path / "0.txt").write_text("\ufeffa red  house \n\n a home\n")
     (tmp_path / "1.en.txt").write_text("a cat")
     (tmp_path / "1.fr.txt").write_text("un chat")
     rows = [
@@ -103,6 +103,7 @@ def test_captions_are_read_from_text_files_and_metadata(tmp_path):
         "fr": ["", "un chat", "un chien", ""],
         "und": ["a red house", "", "", "a tree"],
     }
+    assert images.more_captions == {"und": [("a home",), (), (), ()]}
     assert [label_name(images, f"{i}.png") for i in range(4)] == [None, None, "pet", "plant"]
     assert split_names(images)[3] == "test"
     assert images.skipped == ()

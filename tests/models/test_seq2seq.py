@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load, save
 
+from pinxit.data.batch import Batch
 from pinxit.data.images import Images
 from pinxit.data.text_tokenizer import EOS, PAD
 from pinxit.errors import UsageError
@@ -467,9 +468,44 @@ def test_captions_are_sampled_in_all_languages_and_pairs_in_two():
     first, second = model.sample_captions(batch)
     assert set(first.languages) == {"en", "fr"}
     assert all(a != b for a, b in zip(first.languages, second.languages, strict=True))
-    incomplete = {"en": ["a blob"] * 2, "fr": ["", "une tache"]}
-    first, second = sample_captions(incomplete, ("en", "fr"), 2)
+    pixels = torch.zeros(2, 8, 8, 1, dtype=torch.uint8)
+    incomplete = Batch(pixels, captions={"en": ["a blob"] * 2, "fr": ["", "une tache"]})
+    first, second = sample_captions(incomplete, ("en", "fr"))
     assert (first.languages[0], second.texts[0]) == ("en", None)
+
+
+def test_the_captions_of_an_image_are_drawn_uniformly():
+    n, more = 3000, [("b", "c"), ()] * 1500
+    images = Images(
+        np.zeros((n, 8, 8, 1), np.uint8), captions={"en": ["a"] * n}, more_captions={"en": more}
+    )
+    torch.manual_seed(0)
+    first, _ = sample_captions(images.batch(np.arange(n)), ("en",))
+    assert set(first.texts[1::2]) == {"a"}
+    counts = [first.texts[::2].count(text) for text in "abc"]
+    assert all(abs(count - 500) < 4 * (1500 * 2 / 9) ** 0.5 for count in counts)
+
+
+def test_an_image_of_one_caption_is_trained_the_same_beside_images_of_several():
+    model, images = tiny("image", "text"), blobs()
+    more = {"en": [("a spot", "a dot") if i % 2 else () for i in range(len(images))]}
+    several = dataclasses.replace(images, more_captions=more)
+    draws = []
+    for data in (images, several):
+        torch.manual_seed(3)
+        draws.append(model.sample_captions(data.batch(np.arange(40)))[0])
+    assert draws[0].languages == draws[1].languages
+    assert draws[0].texts[::2] == draws[1].texts[::2]
+    assert {"a spot", "a dot"} <= set(draws[1].texts[1::2])
+
+
+def test_the_text_tokenizer_learns_from_all_captions():
+    images = blobs()
+    more = {"en": [("xylophone",)] * len(images)}
+    images = dataclasses.replace(images, more_captions=more)
+    config = Config(source="image", target="text", **SMALL)
+    tokenizer = build_model(config, images, np.arange(48))[0].text_tokenizer
+    assert tokenizer.unknown_words("a xylophone") == []
 
 
 @pytest.mark.parametrize(("width", "waves"), [(32, 32), (18, 16)])

@@ -13,7 +13,7 @@ Imports no torch: the command line reads these declarations for its help.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pinxit.errors import UsageError
@@ -78,6 +78,8 @@ class Batch:
     pixels: UInt8[Tensor, "batch height width channel"]
     labels: Int64[Tensor, " batch"] | None = None
     captions: Mapping[str, Sequence[str]] = field(default_factory=dict)  # by language; "" for none
+    # by language: the captions of each image beyond the first one
+    more_captions: Mapping[str, Sequence[tuple[str, ...]]] = field(default_factory=dict)
     before: UInt8[Tensor, "batch height width channel"] | None = None  # each before its edit
 
     def __len__(self) -> int:
@@ -87,4 +89,5 @@ class Batch:
         """Move the tensors to a device."""
         labels = None if self.labels is None else self.labels.to(device)
         before = None if self.before is None else self.before.to(device)
-        return Batch(self.pixels.to(device), labels, self.captions, before)
+        pixels = self.pixels.to(device)
+        return replace(self, pixels=pixels, labels=labels, before=before)

@@ -26,7 +26,7 @@ import numpy as np
 from pinxit.data.images import Images, SkippedFile
 from pinxit.errors import PinxitError
 
-VERSION = 3  # increase it when decoding or the files change: older folders are then ignored
+VERSION = 4  # increase it when decoding or the files change: older folders are then ignored
 STALE_SECONDS = 24 * 3600  # incomplete folders older than this are left from killed processes
 
 
@@ -59,6 +59,7 @@ def _load_folder(folder: Path) -> Images:
     labels = np.load(folder / "labels.npy") if info["has_labels"] else None
     splits = np.load(folder / "splits.npy")
     columns = [pixels, splits, info["names"], *info["captions"].values()]
+    columns += info["more_captions"].values()
     columns += [] if labels is None else [labels]
     if len({len(column) for column in columns}) > 1:
         raise ValueError(f"the files in {folder} differ in their number of images")
@@ -68,6 +69,10 @@ def _load_folder(folder: Path) -> Images:
         labels=labels,
         label_names=tuple(info["label_names"]),
         captions=info["captions"],
+        more_captions={
+            language: [tuple(texts) for texts in column]
+            for language, column in info["more_captions"].items()
+        },
         splits=splits,
         fingerprint=info["fingerprint"],
         skipped=tuple(SkippedFile(**file) for file in info["skipped"]),
@@ -128,6 +133,7 @@ class CacheWriter:
             "has_labels": images.labels is not None,
             "label_names": list(images.label_names),
             "captions": {language: list(texts) for language, texts in images.captions.items()},
+            "more_captions": {k: list(texts) for k, texts in images.more_captions.items()},
             "fingerprint": images.fingerprint,
             "skipped": [{"name": file.name, "reason": file.reason} for file in images.skipped],
             "notes": list(images.notes),

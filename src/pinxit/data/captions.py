@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pinxit.console import pluralize
+
 if TYPE_CHECKING:
     from pinxit.data.images import Images
+    from pinxit.data.records import Record
 
 UNDETERMINED = "und"  # BCP 47 code for captions whose language is not stated
 
@@ -29,16 +33,59 @@ def caption_columns(columns: Iterable[str]) -> dict[str, str]:
     return by_language
 
 
-def parse_captions(row: Mapping[str, Any]) -> dict[str, str]:
-    """Return the captions of a row by language; the first if a language has several."""
-    captions = {}
-    for language, column in caption_columns(row).items():
-        value = row[column]
-        if isinstance(value, list | tuple):
-            value = value[0] if value else None
-        if isinstance(value, str) and value.strip():
-            captions[language] = " ".join(value.split())
-    return captions
+def normalize_text(text: str) -> str:
+    """Return a text in Unicode form C, with single spaces between its words.
+
+    An accented letter can be one character or two: the forms look the same, but have other tokens.
+    """
+    return " ".join(unicodedata.normalize("NFC", text).split())
+
+
+def parse_captions(row: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    """Return all captions of a row by language, in order; a list has several.
+
+    >>> parse_captions({"caption_en": ["a cat", "an animal"], "caption_fr": "un chat"})
+    {'en': ('a cat', 'an animal'), 'fr': ('un chat',)}
+    """
+    captions = {name: _texts(row[column]) for name, column in caption_columns(row).items()}
+    return {language: texts for language, texts in captions.items() if texts}
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    """Return the non-empty texts of a value: of a text, of a number, or of a list of them."""
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    if isinstance(value, list | tuple):
+        return tuple(text for item in value for text in _texts(item))
+    if isinstance(value, bool) or not isinstance(value, str | int | float) or value != value:
+        return ()  # a number that is not equal to itself is NaN, an empty cell
+    text = normalize_text(str(value))
+    return (text,) if text else ()
+
+
+def parse_caption_lines(text: str) -> tuple[str, ...]:
+    """Return the captions of a text file: one on each line that is not blank."""
+    return tuple(caption for line in text.splitlines() if (caption := normalize_text(line)))
+
+
+def merge_captions(
+    *sources: Mapping[str, Sequence[str]],
+) -> dict[str, tuple[str, ...]]:
+    """Return the captions of several sources of one image, by language; equal texts once."""
+    merged: dict[str, dict[str, None]] = {}
+    for source in sources:
+        for language, texts in source.items():
+            merged.setdefault(language, {}).update(dict.fromkeys(texts))
+    return {language: tuple(texts) for language, texts in merged.items() if texts}
+
+
+def separate_first(
+    captions: Mapping[str, Sequence[str]],
+) -> tuple[dict[str, str], dict[str, tuple[str, ...]]]:
+    """Return the first caption of each language, and the others: the fields of a `Record`."""
+    first = {language: texts[0] for language, texts in captions.items() if texts}
+    more = {language: tuple(texts[1:]) for language, texts in captions.items() if texts[1:]}
+    return first, more
 
 
 def parse_caption_filename(name: str) -> tuple[str, str]:
@@ -47,6 +94,39 @@ def parse_caption_filename(name: str) -> tuple[str, str]:
     if match := re.fullmatch(r"(.+)\.([a-z]{2,3})", stem):
         return match[1], match[2]
     return stem, UNDETERMINED
+
+
+def note_several_captions(records: Sequence[Record]) -> list[str]:
+    """Return a note for the user if an image has several captions in a language; else []."""
+    counts = [
+        1 + len(record.more_captions.get(language, ()))
+        for record in records
+        for language in record.captions
+    ]
+    if max(counts, default=0) < 2:
+        return []
+    number = pluralize(sum(bool(record.captions) for record in records), "image")
+    return [f"{sum(counts):,} captions of {number}, up to {max(counts)} of one image"]
+
+
+def all_captions(images: Images, language: str) -> list[tuple[str, ...]]:
+    """Return all captions of each image in a language, the first one first; () for none."""
+    first = images.captions.get(language, [""] * len(images))
+    more = images.more_captions.get(language, [()] * len(images))
+    return [(text, *others) if text else () for text, others in zip(first, more, strict=True)]
+
+
+def describe_captions(images: Images) -> str:
+    """Return `37 of 40 images, en 37, fr 20`; "" if there are none. Counts all captions."""
+    counts = {
+        language: sum(map(len, all_captions(images, language))) for language in images.captions
+    }
+    if not any(counts.values()):
+        return ""
+    columns = images.captions.values()
+    num_captioned = sum(any(texts) for texts in zip(*columns, strict=True))
+    languages = ", ".join(f"{language} {count:,}" for language, count in counts.items())
+    return f"{num_captioned:,} of {pluralize(len(images), 'image')}, {languages}"
 
 
 def captions_round_robin(images: Images, languages: Sequence[str]) -> tuple[np.ndarray, list[str]]:

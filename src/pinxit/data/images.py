@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 import io
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from PIL import Image
@@ -36,6 +37,13 @@ def evenly_spaced_indices(count: int, max_count: int) -> np.ndarray:
     return np.linspace(0, count - 1, min(count, max_count)).round().astype(int)
 
 
+T = TypeVar("T")
+
+
+def _take_texts(columns: Mapping[str, Sequence[T]], rows: np.ndarray) -> dict[str, Sequence[T]]:
+    return {language: [column[int(i)] for i in rows] for language, column in columns.items()}
+
+
 @dataclass(frozen=True)
 class Images:
     """uint8 pixels `[n, height, width, channel]`, and what is known about each image.
@@ -49,6 +57,8 @@ class Images:
     labels: np.ndarray | None = None  # int64 [n], -1 for none
     label_names: tuple[str, ...] = ()
     captions: dict[str, Sequence[str]] = field(default_factory=dict)  # by language; "" for none
+    # by language: the captions of each image beyond the first one, for languages that have any
+    more_captions: dict[str, Sequence[tuple[str, ...]]] = field(default_factory=dict)
     before: np.ndarray | None = None  # uint8 like pixels: each image before its edit
     splits: np.ndarray | None = None  # int8 [n], index into SPLITS
     source: str = ""  # as the user typed it
@@ -110,7 +120,8 @@ class Images:
             pixels=self.pixels[rows],
             names=[self.names[i] for i in rows] if len(self.names) else (),
             labels=None if self.labels is None else self.labels[rows],
-            captions={k: [v[i] for i in rows] for k, v in self.captions.items()},
+            captions=_take_texts(self.captions, rows),
+            more_captions=_take_texts(self.more_captions, rows),
             before=None if self.before is None else self.before[rows],
             splits=None if self.splits is None else self.splits[rows],
         )
@@ -146,9 +157,14 @@ class Images:
 
         pixels = torch.from_numpy(np.ascontiguousarray(self.pixels[rows]))
         labels = None if self.labels is None else torch.from_numpy(self.labels[rows])
-        captions = {name: [texts[int(i)] for i in rows] for name, texts in self.captions.items()}
         before = None if self.before is None else torch.from_numpy(np.array(self.before[rows]))
-        return Batch(pixels, labels, captions, before)
+        return Batch(
+            pixels,
+            labels,
+            captions=_take_texts(self.captions, rows),
+            more_captions=_take_texts(self.more_captions, rows),
+            before=before,
+        )
 
     def info(self, rows: np.ndarray | None = None, max_images: int = 4096) -> DatasetInfo:
         """Return size, channels, labels and statistics of the images, or of some rows of them.

@@ -15,6 +15,7 @@ import numpy as np
 
 from pinxit.console import echo, pluralize
 from pinxit.data.cache import CacheWriter, cache_dir, cache_key, load_cached
+from pinxit.data.captions import note_several_captions
 from pinxit.data.decode import (
     UnreadableImage,
     decode,
@@ -117,6 +118,7 @@ def _read(
     rows = _select_rows(names, options)
     with ignore_pillow_warnings():
         shape, notes = _choose_shape(source, [records[i] for i in rows], options, skipped)
+        notes += note_several_captions([records[i] for i in rows])
         if progress:
             for note in notes:
                 echo(f"{source.name}: {note}")
@@ -130,12 +132,14 @@ def _read(
         raise PinxitError(_describe_unreadable(source, skipped))
     source_splits = [record.split for record in records]
     splits = assign_splits(names, source_splits)[decoded_rows]
+    captioned = [records[i] for i in decoded_rows]
     images = Images(
         pixels,
         names=[names[i] for i in decoded_rows],
         labels=None if labels is None else labels[decoded_rows],
         label_names=label_names,
-        captions=_captions_by_language([records[i] for i in decoded_rows]),
+        captions=_captions_by_language(captioned),
+        more_captions=_more_captions_by_language(captioned),
         splits=ensure_training_split(splits, source_splits),
         skipped=tuple(skipped),
         notes=tuple(notes),
@@ -193,6 +197,13 @@ def _captions_by_language(records: Sequence[Record]) -> dict[str, Sequence[str]]
     return {name: [record.captions.get(name, "") for record in records] for name in languages}
 
 
+def _more_captions_by_language(
+    records: Sequence[Record],
+) -> dict[str, Sequence[tuple[str, ...]]]:
+    languages = sorted({language for record in records for language in record.more_captions})
+    return {name: [record.more_captions.get(name, ()) for record in records] for name in languages}
+
+
 def _fingerprint(images: Images) -> str:
     """Return a hash of everything that a model can learn from; the same on any machine."""
     digest = hashlib.blake2b(repr(images.pixels.shape).encode(), digest_size=16)
@@ -202,6 +213,7 @@ def _fingerprint(images: Images) -> str:
     for array in (images.labels, images.splits):
         digest.update(b"-" if array is None else array.tobytes())
     metadata = [list(images.names), list(images.label_names), images.captions]
+    metadata += [images.more_captions] if images.more_captions else []
     digest.update(json.dumps(metadata, sort_keys=True).encode())
     return digest.hexdigest()
 

@@ -33,6 +33,7 @@ class Record:
     label: str | None = None
     label_index: int | None = None  # if the source numbers its labels
     captions: dict[str, str] = field(default_factory=dict)  # by language
+    more_captions: dict[str, tuple[str, ...]] = field(default_factory=dict)  # after the first
     split: str | None = None  # one of `SPLITS`; None if the source has no splits
 
 

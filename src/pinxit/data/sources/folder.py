@@ -16,7 +16,13 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from pinxit.data.captions import parse_caption_filename, parse_captions
+from pinxit.data.captions import (
+    merge_captions,
+    parse_caption_filename,
+    parse_caption_lines,
+    parse_captions,
+    separate_first,
+)
 from pinxit.data.formats import READABLE, SUFFIXES, describe_unsupported
 from pinxit.data.images import SkippedFile
 from pinxit.data.records import Record, Source, SourceType, hash_files
@@ -99,25 +105,32 @@ def list_folder(root: Path) -> Listing:
 
 def _list_records(root: Path, listing: Listing) -> Iterator[Record | SkippedFile]:
     yield from listing.skipped
-    rows: dict[str, dict[str, Any]] = {}  # metadata by image
+    rows: dict[str, list[dict[str, Any]]] = {}  # metadata by image
     for name in listing.metadata:
         yield from _read_metadata(root, name, rows)
-    captions: dict[str, dict[str, str]] = {}  # from text files, by stem and language
+    captions: dict[str, dict[str, tuple[str, ...]]] = {}  # from text files, by stem and language
     for name in listing.texts:
         yield from _read_caption(root, name, captions)
 
     has_splits = _has_splits(listing.images)
     labels = _folder_labels(listing.images, has_splits)
     for name in listing.images:
-        row = rows.pop(name, {})
+        row, *more_rows = rows.pop(name, [{}])
         stem = str(PurePosixPath(name).with_suffix(""))
         label = row.get("label")
         split = row.get("split") or (name.split("/")[0] if has_splits else "")
+        first, more = separate_first(
+            merge_captions(
+                *map(parse_captions, [row, *more_rows]),
+                captions.pop(stem, {}),
+            )
+        )
         yield Record(
             name,
             (root / name).read_bytes,
             label=labels.get(name) if label in (None, "") else str(label),
-            captions={**captions.pop(stem, {}), **parse_captions(row)},
+            captions=first,
+            more_captions=more,
             split=parse_split(str(split)),
         )
     for name in rows:
@@ -142,7 +155,9 @@ def _folder_labels(names: list[str], has_splits: bool) -> dict[str, str]:
     return labels if len(set(labels.values())) > 1 else {}
 
 
-def _read_metadata(root: Path, name: str, rows: dict[str, dict[str, Any]]) -> Iterator[SkippedFile]:
+def _read_metadata(
+    root: Path, name: str, rows: dict[str, list[dict[str, Any]]]
+) -> Iterator[SkippedFile]:
     """Add the rows of a metadata file to `rows`, by the path of their image relative to root."""
     try:
         # `utf-8-sig`: spreadsheets write a byte order mark
@@ -157,7 +172,7 @@ def _read_metadata(root: Path, name: str, rows: dict[str, dict[str, Any]]) -> It
             yield SkippedFile(f"{name}, record {number}", "not a record with a file_name")
             continue
         path = os.path.normpath(PurePosixPath(name).parent / file.replace("\\", "/"))
-        rows[Path(path).as_posix()] = row
+        rows.setdefault(Path(path).as_posix(), []).append(row)
 
 
 def _parse_jsonl(lines: list[str]) -> Iterator[Any]:
@@ -170,17 +185,17 @@ def _parse_jsonl(lines: list[str]) -> Iterator[Any]:
 
 
 def _read_caption(
-    root: Path, name: str, captions: dict[str, dict[str, str]]
+    root: Path, name: str, captions: dict[str, dict[str, tuple[str, ...]]]
 ) -> Iterator[SkippedFile]:
-    """Add the caption in a text file to `captions`, by the stem of its image and its language."""
+    """Add the captions in a text file to `captions`, by the stem of its image and its language."""
     stem, language = parse_caption_filename(name)
     try:
-        caption = (root / name).read_text("utf-8-sig")
+        text = (root / name).read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError):
         yield SkippedFile(name, "the caption is not UTF-8 text")
         return
-    if caption.strip():
-        captions.setdefault(stem, {})[language] = " ".join(caption.split())
+    if texts := parse_caption_lines(text):
+        captions.setdefault(stem, {})[language] = texts
 
 
 SOURCE_TYPE = SourceType(

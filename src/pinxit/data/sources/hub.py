@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pinxit.data.atomic_write import write_atomically
 from pinxit.data.cache import cache_dir
-from pinxit.data.captions import caption_columns, parse_captions
+from pinxit.data.captions import caption_columns, parse_captions, separate_first
 from pinxit.data.decode import UnreadableImage
 from pinxit.data.records import Record, Source, SourceType
 from pinxit.data.splits import parse_split
@@ -103,13 +103,15 @@ def _list_records(name: str, split: str | None, offline_message: str) -> Iterato
         keep = {label_column, *caption_columns(rows.column_names).values()}
         others: Any = rows.remove_columns([c for c in rows.column_names if c not in keep])
         for i, row in enumerate(others):
+            captions, more_captions = separate_first(parse_captions(row))
             label, label_index = _label(row.get(label_column), class_names)
             yield Record(
                 f"{part}-{i:06d}",
                 functools.partial(_read_image, images, i, image_column),
                 label=label,
                 label_index=label_index,
-                captions=parse_captions(row),
+                captions=captions,
+                more_captions=more_captions,
                 split=parse_split(part),
             )
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pinxit.data.captions import caption_columns, parse_captions
+from pinxit.data.captions import caption_columns, parse_captions, separate_first
 from pinxit.data.decode import UnreadableImage
 from pinxit.data.records import Record, Source, SourceType, hash_files
 from pinxit.data.sources.folder import has_images
@@ -90,13 +90,15 @@ def _list_records(path: Path, prefix: str) -> Iterator[Record]:
         class_names = _class_names(file.schema_arrow)
         for group, i, row in _read_rows(file, _other_columns(file.schema_arrow, column)):
             name = (row.get(column) or {}).get("path") or f"row-{group:03d}-{i:05d}"
+            captions, more_captions = separate_first(parse_captions(row))
             label, label_index = _label(row, class_names)
             yield Record(
                 f"{prefix}{name}",
                 functools.partial(images.read, group, i),
                 label=label,
                 label_index=label_index,
-                captions=parse_captions(row),
+                captions=captions,
+                more_captions=more_captions,
                 split=parse_split(str(row.get("split"))) or split_from_filename(path.name),
             )
     except pa.ArrowException as error:

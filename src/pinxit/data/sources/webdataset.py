@@ -13,7 +13,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from pinxit.data.captions import UNDETERMINED, parse_captions
+from pinxit.data.captions import (
+    UNDETERMINED,
+    merge_captions,
+    parse_caption_lines,
+    parse_captions,
+    separate_first,
+)
 from pinxit.data.decode import UnreadableImage
 from pinxit.data.formats import SUFFIXES
 from pinxit.data.images import SkippedFile
@@ -98,22 +104,24 @@ def _sample_record(
     label = _decode(texts["cls"]) if "cls" in texts else row.get("label")
     label = None if label is None else str(label).strip()
     is_number = label is not None and label.lstrip("-").isdecimal()
+    captions, more_captions = separate_first(merge_captions(_captions(texts), parse_captions(row)))
     yield Record(
         f"{shard.stem}/{sample}",
         functools.partial(_read_image, shard, image.offset_data, image.size),
         label=row.get("label_name") if is_number else label,
         label_index=int(label) if is_number and label is not None else None,
-        captions={**parse_captions(row), **_captions(texts)},
+        captions=captions,
+        more_captions=more_captions,
         split=parse_split(str(row.get("split"))) or split_from_filename(shard.name),
     )
 
 
-def _captions(texts: dict[str, bytes]) -> dict[str, str]:
+def _captions(texts: dict[str, bytes]) -> dict[str, tuple[str, ...]]:
     captions = {}
     for extension, content in texts.items():
         language, _, last = extension.rpartition(".")
-        if last == "txt" and (caption := " ".join(_decode(content).split())):
-            captions[language or UNDETERMINED] = caption
+        if last == "txt" and (captions_of_file := parse_caption_lines(_decode(content))):
+            captions[language or UNDETERMINED] = captions_of_file
     return captions
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 
+from pinxit.data.batch import Batch
 from pinxit.errors import UsageError
 
 
@@ -17,28 +18,37 @@ class CaptionBatch(NamedTuple):
     languages: list[str]
 
 
-def sample_captions(
-    captions: Mapping[str, Sequence[str]], languages: Sequence[str], n: int
-) -> tuple[CaptionBatch, CaptionBatch]:
-    """Sample a caption for each of `n` images, and one of the same image in another language.
+def sample_captions(batch: Batch, languages: Sequence[str]) -> tuple[CaptionBatch, CaptionBatch]:
+    """Sample a caption for each image, and one of the same image in another language.
 
-    `captions` has one text per image and language, "" for none. Raises UsageError if it is empty.
+    Uniform over an image's languages, then over its captions in that language. Raises UsageError if
+    no image has a caption.
     """
+    captions = batch.captions
     if not captions:
         raise UsageError("these images have no captions to learn from.")
     first, second = CaptionBatch([], []), CaptionBatch([], [])
-    for i, (u1, u2) in enumerate(torch.rand(n, 2).tolist()):
+    for i, (u1, u2) in enumerate(torch.rand(len(batch), 2).tolist()):
         available = [name for name in captions if name in languages and captions[name][i]]
-        language = _pick(available, u1)
-        other = _pick([name for name in available if name != language], u2)
-        for batch, name in ((first, language), (second, other)):
-            batch.texts.append(None if name is None else captions[name][i])
-            batch.languages.append(name or languages[0])
+        language, u1 = _pick(available, u1)
+        other, u2 = _pick([name for name in available if name != language], u2)
+        for sampled, name, u in ((first, language, u1), (second, other, u2)):
+            sampled.texts.append(None if name is None else _pick(_captions(batch, name, i), u)[0])
+            sampled.languages.append(name or languages[0])
     return first, second
 
 
-def _pick(names: list[str], u: float) -> str | None:
-    return names[int(u * len(names))] if names else None
+def _captions(batch: Batch, language: str, i: int) -> list[str]:
+    more = batch.more_captions.get(language)
+    return [batch.captions[language][i], *(more[i] if more else ())]
+
+
+def _pick(items: list[str], u: float) -> tuple[str | None, float]:
+    """Pick an item with u in [0, 1); the remainder is uniform again, for the next choice."""
+    if not items:
+        return None, u
+    index = int(u * len(items))
+    return items[index], u * len(items) - index
 
 
 def drop_captions(texts: Sequence[str | None], probability: float) -> list[str | None]:

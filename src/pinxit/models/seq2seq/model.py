@@ -115,7 +115,7 @@ class Seq2Seq(nn.Module, Generic[TargetT]):
 
     def sample_captions(self, batch: Batch) -> tuple[CaptionBatch, CaptionBatch]:
         """Sample a caption for each image of the batch, and one in another language."""
-        return sample_captions(batch.captions, self.text_tokenizer.languages, len(batch))
+        return sample_captions(batch, self.text_tokenizer.languages)
 
 
 def _init_layer(module: nn.Module) -> None:

@@ -41,14 +41,14 @@ def prepare(
             "editing is trained on pairs of images, as in `shapes-edits` or `emoji-edits`; these "
             "are single images."
         )
-    captions = {name: [texts[int(i)] for i in rows] for name, texts in images.captions.items()}
+    captions = _captions_by_language(images, rows)
     text_tokenizer = train_text_tokenizer(captions, config.vocab_size)
     fitted = {"text.tokenizer_state._extra_state": json_to_tensor(text_tokenizer.to_json())}
     config = dataclasses.replace(
         config,
         vocab_size=text_tokenizer.bpe.get_vocab_size(),
         max_text_tokens=config.max_text_tokens
-        or _default_max_text_tokens(text_tokenizer, images.captions),
+        or _default_max_text_tokens(text_tokenizer, _captions_by_language(images)),
     )
     if not config.has_codes:
         return config, fitted
@@ -57,6 +57,18 @@ def prepare(
     else:
         config, codec = _fit_palette(config, images, rows, seed)
     return config, fitted | {f"codec.{name}": tensor for name, tensor in codec.items()}
+
+
+def _captions_by_language(images: Images, rows: np.ndarray | None = None) -> dict[str, list[str]]:
+    """Return all captions of these rows, or of all images."""
+    from pinxit.data.captions import all_captions
+
+    by_language = {}
+    for language in images.captions:
+        captions = all_captions(images, language)
+        chosen = captions if rows is None else [captions[int(i)] for i in rows]
+        by_language[language] = [text for texts in chosen for text in texts]
+    return by_language
 
 
 def _pack_tokenizer(
