@@ -6,7 +6,8 @@
     checkpoint/        everything that resuming needs
     metrics.csv        the training curves, a row per report
     samples/           sample grids at each evaluation
-    evaluation.json, report.html, README.md
+    evaluation.json    metrics on the test split; evaluation-SPLIT.json on another one
+    report.html, README.md
 
 No pickle is ever loaded.
 """
@@ -150,9 +151,9 @@ class Run:
         complete = [line for line in lines if line.endswith("\n")]  # the last one may be cut short
         return [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(complete)]
 
-    def evaluation(self) -> dict[str, Any]:
-        """Return the content of evaluation.json; empty before `pinxit evaluate`."""
-        file = self.path / "evaluation.json"
+    def evaluation(self, split: str = "test") -> dict[str, Any]:
+        """Return what was measured on a split; empty before `pinxit evaluate --split`."""
+        file = self.path / evaluation_file(split)
         return json.loads(file.read_text()) if file.is_file() else {}
 
     def write(self, name: str, content: bytes | str | dict[str, Any]) -> Path:
@@ -163,6 +164,11 @@ class Run:
 
 
 _RUN_OF_MODEL: WeakKeyDictionary[Any, Run] = WeakKeyDictionary()
+
+
+def evaluation_file(split: str = "test") -> str:
+    """Return the name of the file of a run that holds what was measured on a split."""
+    return "evaluation.json" if split == "test" else f"evaluation-{split}.json"
 
 
 def load(run: str | Path, device: str = "cpu") -> Any:

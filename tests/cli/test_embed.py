@@ -37,3 +37,14 @@ def test_score_lists_the_most_unusual_image_first(folder, run_pinxit, fail):
     record = json.loads("\n".join(run_pinxit(*words)))
     assert len(record["scores"]) == 2
     assert "1 or more" in fail("score", folder / "run", "--samples", 0)
+
+
+def test_score_takes_another_split(folder, run_pinxit, fail):
+    path = Path(run_pinxit("score", folder / "run", "--split", "validation")[-1])
+    assert path.name == "scores-validation-k1.csv"
+    data = folder / "blobs.npz"
+    from_data = run_pinxit("score", folder / "run", data, "--split", "validation")[-1]
+    assert Path(from_data).name == "scores-blobs-validation-k1.csv"
+    assert Path(from_data).read_text() == path.read_text()
+    error = fail("score", folder / "run", "--split", "test-held-out")
+    assert "no images of the split 'test-held-out'; its splits: train" in error

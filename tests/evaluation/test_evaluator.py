@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -80,6 +81,35 @@ def test_changes_override_options(tmp_path):
     assert "importance_sampling" not in record["protocol"]
     assert {"date", "machine", "versions", "fingerprint"} <= set(record["protocol"])
     assert not (run.path / "evaluation.json").exists()
+
+
+def test_another_split_is_measured_on_its_images_and_written_to_a_file_of_its_own(tmp_path):
+    run, images = make_run(tmp_path / "run", blobs(), steps=5), blobs()
+    options = {"iw_samples": 0, "distances": False, "progress": False}
+    on_test = evaluate(run, images, **options)
+    on_validation = evaluate(run, images, split="validation", **options)
+    assert on_test["protocol"]["split"] == "test"
+    assert on_validation["protocol"]["split"] == "validation"
+    count = len(images.split_indices("validation"))
+    assert on_validation["protocol"]["test_images"] == count
+    assert run.evaluation() == json.loads(json.dumps(on_test)), "not overwritten"
+    assert run.evaluation("validation")["metrics"] == on_validation["metrics"]
+    # the images of the test split play no part
+    rows = np.concatenate([images.split_indices("train"), images.split_indices("validation")])
+    again = evaluate(run, images.take(rows), split="validation", write=False, **options)
+    assert again["metrics"] == on_validation["metrics"]
+
+
+def test_training_images_are_measured_with_a_warning():
+    options = dataclasses.replace(WITHOUT_DISTANCES, split="train")
+    evaluator = build_evaluator(NoiseSampler(), options=options)
+    list(evaluator.metrics())
+    assert "training split" in evaluator.warnings[0]
+
+
+def test_unknown_splits_are_errors_with_the_nearest_known_one():
+    with pytest.raises(UsageError, match="Did you mean 'validation'"):
+        EvalOptions(split="validaton")
 
 
 def test_unknown_options_are_errors_before_the_run_is_loaded():

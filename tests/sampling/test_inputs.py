@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from pinxit.data.images import Images
 from pinxit.data.load import load_images
 from pinxit.data.load_options import LoadOptions
-from pinxit.errors import PinxitError
+from pinxit.errors import PinxitError, UsageError
 from pinxit.runs import FORMAT, Run
 from pinxit.sampling.inputs import (
     labels_for,
     load_for_run,
     load_run_data,
     match_labels,
-    select_test_split,
+    select_split,
 )
 from tests.builders import blobs, build_vae
 
@@ -35,13 +37,23 @@ def test_labels_are_matched_by_name_to_those_of_a_label_conditional_model():
 
 def test_without_a_test_split_all_images_are_used_with_a_warning():
     images = blobs(40)
-    test, warning = select_test_split(images)
+    test, warning = select_split(images)
     assert (len(test), warning) == (10, "")
-    test, warning = select_test_split(images.split("train"))
+    test, warning = select_split(images.split("train"))
     assert len(test) == 20
     assert "no test split" in warning
     assert "the 20 images used" in warning
-    assert "the 1 image used" in select_test_split(images[:1].split("train"))[1]
+    assert "the 1 image used" in select_split(images[:1].split("train"))[1]
+
+
+def test_a_split_without_images_is_an_error_that_names_those_with_images():
+    images = blobs(40)
+    assert len(select_split(images, "train")[0]) == 20
+    assert select_split(images, "all") == (images, "")
+    with pytest.raises(UsageError, match="'test-held-out'; its splits: train 20"):
+        select_split(images, "test-held-out")
+    with pytest.raises(UsageError, match="no images of the split 'validation'; it has no splits"):
+        select_split(dataclasses.replace(images, splits=None), "validation")
 
 
 def write_run(folder, source: str, options: LoadOptions, images: Images) -> Run:

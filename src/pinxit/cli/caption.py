@@ -13,6 +13,7 @@ from pinxit.cli.common import (
     NumImages,
     Quiet,
     RunFolder,
+    SplitOrAll,
     check_at_least,
     image_names,
     load_images_for,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 def caption(
     run: RunFolder,
     data: Data = (),
+    split: SplitOrAll | None = None,
     num_images: NumImages = 8,
     language: str | None = None,
     num_captions: int = 1,
@@ -53,7 +55,8 @@ def caption(
 
     Args:
         run: run folder
-        data: DATA or image files (default: the test split of the run's own data)
+        data: DATA or image files (default: the run's own data)
+        split: use this split only (default: test of the run's own data, all of DATA)
         num_images: number of images, evenly spaced over all
         language: language of the captions (default: English, or else the model's first)
         num_captions: number of captions of each image, the most likely first
@@ -78,7 +81,7 @@ def caption(
     model: CanCaption = load_model(run, "caption", device)
 
     language = language or model.text_tokenizer.default_language
-    images = load_images_for(model, run, data, quiet=quiet).evenly_spaced(num_images)
+    images = load_images_for(model, run, data, split, quiet).evenly_spaced(num_images)
     captions = model.caption(
         images,
         params,

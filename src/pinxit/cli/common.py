@@ -13,6 +13,7 @@ from tyro.conf import FlagCreatePairsOff, Positional, arg
 from pinxit import console
 from pinxit.cli.options import Only
 from pinxit.console import pluralize as pluralize
+from pinxit.data.split_names import SplitOrAll as SplitOrAll
 from pinxit.errors import PinxitError, UsageError
 from pinxit.models.generation import TOKENS, GenerationParams
 from pinxit.nn.device import resolve_device
@@ -45,14 +46,19 @@ def load_model(run: Path, ability: str, device: str = "auto") -> Any:
 
 
 def load_images_for(
-    model: object, run: Path, data: tuple[str, ...], split: str = "test", quiet: bool = False
+    model: object,
+    run: Path,
+    data: tuple[str, ...],
+    split: SplitOrAll | None = None,
+    quiet: bool = False,
 ) -> Images:
-    """Return DATA in the size and channels of the model.
+    """Return one split of DATA, or of the run's own data, in the size and channels of the model.
 
-    Without DATA: the images that the run was trained on, of one split or `all`.
+    Without a split: all of DATA, or the test split of the run's own data. Raises UsageError for a
+    split that has no images.
     """
     from pinxit.runs import Run
-    from pinxit.sampling.inputs import load_for_run, load_run_data, match_labels, select_test_split
+    from pinxit.sampling.inputs import load_for_run, load_run_data, match_labels, select_split
 
     if data:
         images = load_for_run(Run(run), data, progress=not quiet)
@@ -60,12 +66,11 @@ def load_images_for(
             skipped = {file.name for file in images.skipped}
             files = map(Path, data)
             _report_conversion(run, [file for file in files if file.as_posix() not in skipped])
-        return match_labels(model, images)
-    images = load_run_data(Run(run), progress=not quiet)
-    if split == "test":
-        images, warning = select_test_split(images)
-        if warning and not quiet:
-            console.echo(f"warning: {warning}")
+    else:
+        images = load_run_data(Run(run), progress=not quiet)
+    images, warning = select_split(images, split or ("all" if data else "test"))
+    if warning and not quiet:
+        console.echo(f"warning: {warning}")
     return match_labels(model, images)
 
 
@@ -164,11 +169,12 @@ def shell_join(*args: str | Path) -> str:
     return shlex.join(map(str, args))
 
 
-def data_slug(data: Sequence[str], split: str = "test") -> str:
-    """Return DATA as part of a file name."""
+def data_slug(data: Sequence[str], split: str | None = None, default: str = "test") -> str:
+    """Return DATA and the split as part of a file name."""
     if not data:
-        return split
-    return slug(Path(data[0]).stem if len(data) == 1 else f"{len(data)}-files")
+        return split or default
+    name = slug(Path(data[0]).stem if len(data) == 1 else f"{len(data)}-files")
+    return f"{name}-{split}" if split else name
 
 
 def slug(text: str) -> str:

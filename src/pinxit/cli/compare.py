@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from tyro.conf import Positional, arg
 
 from pinxit import console
-from pinxit.cli.common import Json, Out, check_suffix, write_file
+from pinxit.cli.common import Json, Out, SplitOrAll, check_suffix, write_file
 from pinxit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ def compare(
     runs: Runs = (),
     metric: str | None = None,
     against: str | None = None,
+    split: SplitOrAll = "test",
     out: Out = None,
     json: Json = False,
 ) -> None:
@@ -35,10 +36,11 @@ def compare(
         pinxit compare runs/igpt-1 runs/igpt-2 --metric probe_by_layer
 
     Args:
-        runs: two run folders or more, each with its evaluation.json
+        runs: two run folders or more, each evaluated
         metric: metric to plot, a name in evaluation.json, for example probe_accuracy
         against: option of the runs for the x axis, for example mask_ratio; probe_by_layer is
             plotted by layer and takes none
+        split: compare what was measured on this split
         out: PNG file of the plot (default: METRIC-AGAINST.png beside the first run)
         json: print the metrics, or the points of the plot, as JSON
     """
@@ -54,17 +56,17 @@ def compare(
 
     opened = [Run(run) for run in runs]
     if metric == BY_LAYER:
-        _plot_by_layer(opened, path, json)
+        _plot_by_layer(opened, split, path, json)
     elif metric is not None and against is not None:
-        _plot_by_option(opened, metric, against, path, json)
+        _plot_by_option(opened, metric, against, split, path, json)
     else:
-        _print_metrics(opened, json)
+        _print_metrics(opened, split, json)
 
 
-def _plot_by_layer(runs: list[Run], path: Path | None, json: bool) -> None:
+def _plot_by_layer(runs: list[Run], split: str, path: Path | None, json: bool) -> None:
     from pinxit.reports.compare_runs import collect_layer_probes, plot_layer_probes
 
-    curves = collect_layer_probes(runs)
+    curves = collect_layer_probes(runs, split)
     path = write_file(path or runs[0].path.parent / f"{BY_LAYER}.png", plot_layer_probes(curves))
     if json:
         console.out_json({"path": str(path), "curves": curves})
@@ -75,11 +77,11 @@ def _plot_by_layer(runs: list[Run], path: Path | None, json: bool) -> None:
 
 
 def _plot_by_option(
-    runs: list[Run], metric: str, option: str, path: Path | None, json: bool
+    runs: list[Run], metric: str, option: str, split: str, path: Path | None, json: bool
 ) -> None:
     from pinxit.reports.compare_runs import collect_metric_by_option, plot_metric_by_option
 
-    points = collect_metric_by_option(runs, metric, option)
+    points = collect_metric_by_option(runs, metric, option, split)
     path = path or runs[0].path.parent / f"{metric}-{option}.png"
     write_file(path, plot_metric_by_option(points, metric, option))
     if json:
@@ -90,12 +92,12 @@ def _plot_by_option(
     console.out(str(path))
 
 
-def _print_metrics(runs: list[Run], json: bool) -> None:
+def _print_metrics(runs: list[Run], split: str, json: bool) -> None:
     from rich.console import Console
 
     from pinxit.reports.compare_runs import collect_metrics
 
-    metrics = collect_metrics(runs)
+    metrics = collect_metrics(runs, split)
     if json:
         console.out_json({"runs": [str(run.path) for run in runs], "metrics": metrics})
         return

@@ -18,6 +18,7 @@ from pinxit.cli.common import (
     Out,
     Quiet,
     RunFolder,
+    SplitOrAll,
     TokenParams,
     check_at_least,
     check_suffix,
@@ -47,6 +48,7 @@ Box = Annotated[tuple[int, int, int, int] | None, arg(metavar="LEFT TOP WIDTH HE
 def complete(
     run: RunFolder,
     data: Data = (),
+    split: SplitOrAll | None = None,
     num_images: NumImages = 8,
     half: Half | None = None,
     ratio: float | None = None,
@@ -72,7 +74,8 @@ def complete(
 
     Args:
         run: run folder
-        data: DATA or image files (default: the test split of the run's own data)
+        data: DATA or image files (default: the run's own data)
+        split: use this split only (default: test of the run's own data, all of DATA)
         num_images: number of images, evenly spaced over all
         half: remove this half
         ratio: remove this fraction of the patches, chosen by --seed, for example 0.75
@@ -106,8 +109,8 @@ def complete(
         parse_mask_ratios,
     )
 
-    images = load_images_for(model, run, data, quiet=quiet).evenly_spaced(num_images)
-    name = f"complete-{data_slug(data)}-n{len(images)}"
+    images = load_images_for(model, run, data, split, quiet).evenly_spaced(num_images)
+    name = f"complete-{data_slug(data, split)}-n{len(images)}"
     name += f"-seed{params.seed}" if params.seed else ""
     if compare is not None:
         columns = mask_ratio_columns(model, images, parse_mask_ratios(compare), params)

@@ -116,7 +116,7 @@ def describe(images: Images) -> dict[str, Any]:
         "height": images.height,
         "width": images.width,
         "channels": images.channels,
-        "splits": count_splits(images),
+        "splits": images.count_splits(),
         "labels": count_labels(images),
         "captions": {
             language: sum(map(bool, captions)) for language, captions in images.captions.items()
@@ -125,13 +125,6 @@ def describe(images: Images) -> dict[str, Any]:
         "notes": list(images.notes),
         "fingerprint": images.fingerprint,
     }
-
-
-def count_splits(images: Images) -> dict[str, int]:
-    """Return the number of images in each split."""
-    from pinxit.data.images import SPLITS
-
-    return {name: len(images.split_indices(name)) for name in SPLITS}
 
 
 def count_labels(images: Images) -> dict[str, int]:
@@ -149,7 +142,7 @@ def _description_lines(images: Images) -> Iterator[str]:
     yield f"{images.source}: {pluralize(len(images), 'image')}, {size}, {color}"
     for note in images.notes:
         yield f"  {note}"
-    yield f"  splits: {_join_counts(count_splits(images))}"
+    yield f"  splits: {_join_counts(images.count_splits())}"
     if labels := count_labels(images):
         yield f"  labels ({len(images.label_names):,}): {_join_counts(labels)}"
     for language, captions in images.captions.items():

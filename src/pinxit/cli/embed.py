@@ -11,6 +11,7 @@ from pinxit.cli.common import (
     Out,
     Quiet,
     RunFolder,
+    SplitOrAll,
     check_at_least,
     check_suffix,
     data_slug,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 def embed(
     run: RunFolder,
     data: Data = (),
+    split: SplitOrAll | None = None,
     out: Out = None,
     device: Device = "auto",
     quiet: Quiet = False,
@@ -44,7 +46,8 @@ def embed(
 
     Args:
         run: run folder
-        data: DATA or image files (default: all of the run's own data)
+        data: DATA or image files (default: the run's own data)
+        split: use this split only (default: all)
         out: Parquet file (default: embeddings-*.parquet in the run folder)
         device: where to compute; auto is cuda if there is a GPU, or else cpu
         quiet: print no progress and no notes
@@ -54,10 +57,10 @@ def embed(
     model: CanEmbed = load_model(run, "embed", device)
     from pinxit.sampling.exports import embeddings_to_parquet
 
-    images = load_images_for(model, run, data, split="all", quiet=quiet)
+    images = load_images_for(model, run, data, split or "all", quiet)
     vectors = model.embed(images)
     count, dim = vectors.shape
-    path = path or run / f"embeddings-{data_slug(data, 'all')}.parquet"
+    path = path or run / f"embeddings-{data_slug(data, split, 'all')}.parquet"
     write_file(path, embeddings_to_parquet(images, vectors))
     summary = f"{pluralize(count, 'vector')} of dimension {dim}"
     print_result(path, json, summary=summary, count=count, dim=dim)
@@ -66,6 +69,7 @@ def embed(
 def score(
     run: RunFolder,
     data: Data = (),
+    split: SplitOrAll | None = None,
     samples: int = 1,
     seed: int = 0,
     out: Out = None,
@@ -83,7 +87,8 @@ def score(
 
     Args:
         run: run folder
-        data: DATA or image files (default: the test split of the run's own data)
+        data: DATA or image files (default: the run's own data)
+        split: use this split only (default: test of the run's own data, all of DATA)
         samples: importance samples per image; 1 gives the ELBO, more a tighter bound
         seed: random seed
         out: CSV file (default: scores-*.csv in the run folder)
@@ -98,10 +103,12 @@ def score(
     from pinxit.sampling.grids import score_sheet
     from pinxit.sampling.scores import score_images, score_rows
 
-    images = load_images_for(model, run, data, quiet=quiet)
+    images = load_images_for(model, run, data, split, quiet)
     scores = score_images(model, images, samples, seed)
     rows = score_rows(model, images, scores)
-    path = write_file(path or run / f"scores-{data_slug(data)}-k{samples}.csv", rows_to_csv(rows))
+    path = write_file(
+        path or run / f"scores-{data_slug(data, split)}-k{samples}.csv", rows_to_csv(rows)
+    )
     sheet = write_file(path.with_suffix(".png"), score_sheet(images, scores))
     if json:
         console.out_json({"path": str(path), "sheet": str(sheet), "scores": rows})

@@ -28,18 +28,20 @@ def evaluate(
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
-    """Measure how good a run is, on the test split of its data.
+    """Measure how good a run is, on images that it was not trained on.
 
-    Prints a table and writes evaluation.json to the run folder. What is measured depends on the
-    model: likelihood, reconstruction, samples, features, inpainting, text to image, captions.
+    Prints a table and writes evaluation.json to the run folder, or evaluation-SPLIT.json for
+    another split than test. What is measured depends on the model: likelihood, reconstruction,
+    samples, features, inpainting, text to image, captions.
 
     Examples:
         pinxit evaluate runs/digits-vae
         pinxit evaluate runs/digits-vae --iw-samples 500 --no-distances
+        pinxit evaluate runs/shapes-draw --split validation --guidance 2
 
     Args:
         run: run folder
-        data: DATA whose test split is used instead (default: the run's own data)
+        data: DATA to measure on instead (default: the run's own data)
         options: options of the evaluation
         temperature: sampling temperature: 1 samples from the model, lower is less diverse, 0 takes
             the most likely (default: 1, for edits 0)
@@ -47,7 +49,7 @@ def evaluate(
         quiet: print no progress
         json: print evaluation.json instead of the table
     """
-    from pinxit.runs import Run
+    from pinxit.runs import Run, evaluation_file
 
     Run(run).check()  # before torch is imported
     from pinxit.evaluation.runner import evaluate as evaluate_run
@@ -58,7 +60,7 @@ def evaluate(
         console.out_json(record)
         return
     _print_table(record)
-    console.out(str(run / "evaluation.json"))
+    console.out(str(run / evaluation_file(options.split)))
 
 
 def _print_table(record: dict[str, Any]) -> None:

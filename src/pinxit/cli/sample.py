@@ -14,6 +14,7 @@ from pinxit.cli.common import (
     Out,
     Quiet,
     RunFolder,
+    SplitOrAll,
     TokenParams,
     check_at_least,
     check_suffix,
@@ -91,6 +92,7 @@ def _sample_name(num_images: int, label: str | None, params: GenerationParams) -
 def reconstruct(
     run: RunFolder,
     data: Data = (),
+    split: SplitOrAll | None = None,
     num_images: NumImages = 32,
     out: Out = None,
     device: Device = "auto",
@@ -105,7 +107,8 @@ def reconstruct(
 
     Args:
         run: run folder
-        data: DATA or image files (default: the test split of the run's own data)
+        data: DATA or image files (default: the run's own data)
+        split: use this split only (default: test of the run's own data, all of DATA)
         num_images: number of images, evenly spaced over all
         out: PNG file of the sheet (default: reconstruct-*.png in the run folder)
         device: where to compute; auto is cuda if there is a GPU, or else cpu
@@ -118,9 +121,9 @@ def reconstruct(
     from pinxit.evaluation.reconstruction import mse_per_image, psnr
     from pinxit.sampling.grids import pair_grid
 
-    images = load_images_for(model, run, data, quiet=quiet).evenly_spaced(num_images)
+    images = load_images_for(model, run, data, split, quiet).evenly_spaced(num_images)
     reconstructions = model.reconstruct(images)
-    path = path or run / f"reconstruct-{data_slug(data)}-n{len(images)}.png"
+    path = path or run / f"reconstruct-{data_slug(data, split)}-n{len(images)}.png"
     values = psnr(mse_per_image(images, reconstructions)).tolist()
     mean = sum(values) / len(values)
     write_file(path, pair_grid(images, reconstructions).to_png())

@@ -16,9 +16,8 @@ from PIL import Image
 from pinxit.console import pluralize
 from pinxit.data.atomic_write import write_atomically
 from pinxit.data.batch import Batch, DatasetInfo
+from pinxit.data.split_names import SPLITS as SPLITS
 from pinxit.errors import UsageError
-
-SPLITS = ("train", "validation", "test")
 
 GRID_IMAGE_PIXELS = 96  # small images are enlarged to about this size in a grid,
 GRID_MAX_PIXELS = 1600  # as long as the grid does not get wider than this
@@ -137,12 +136,22 @@ class Images:
         return self.take(self.split_indices(name))
 
     def split_indices(self, split: str) -> np.ndarray:
-        """Return the indices of a split: `train`, `validation`, `test` or `all`."""
+        """Return the indices of a split in `SPLITS`, or of `all`; without splits of all images."""
         if split == "all" or self.splits is None:
             return np.arange(len(self))
         if split not in SPLITS:
             raise UsageError(f"no split '{split}'; there are: {', '.join(SPLITS)}, all.")
         return np.flatnonzero(self.splits == SPLITS.index(split))
+
+    def count_splits(self) -> dict[str, int]:
+        """Return the number of images of each split, 0 included; {} for images without splits.
+
+        Splits that only some sources have are counted only where they have images.
+        """
+        if self.splits is None:
+            return {}
+        counts = {name: int((self.splits == i).sum()) for i, name in enumerate(SPLITS)}
+        return {name: n for name, n in counts.items() if n or "held-out" not in name}
 
     @classmethod
     def concatenate(cls, parts: Iterable[Images]) -> Images:

@@ -54,11 +54,15 @@ from pinxit.models.protocols import (
 )
 from pinxit.runs import run_of
 from pinxit.sampling.elbo import ElboTerms, elbo_terms
-from pinxit.sampling.inputs import match_labels, select_test_split
+from pinxit.sampling.inputs import match_labels, select_split
 from pinxit.sampling.label_matched import sample_with_label_frequencies
 from pinxit.sampling.latents import LatentActivity, latent_activity
 
 MAX_TEST_IMAGES = 10_000
+TRAIN_SPLIT_WARNING = (
+    "the images measured include the training split: probe, baselines and distances compare "
+    "images with themselves"
+)
 MAX_EXACT_LIKELIHOOD_IMAGES = 2_000  # unless options.likelihood_images is set
 MAX_INPAINTING_IMAGES = 512
 MAX_TEXT_IMAGES = 512  # captioned, drawn or edited, unless options.likelihood_images is set
@@ -99,10 +103,12 @@ class Evaluator:
 
     @cached_property
     def test(self) -> Images:
-        """At most 10,000 images of the test split, or of all images if there is no test split."""
-        images, warning = select_test_split(self.images)
+        """At most 10,000 images of the split to measure on; of all images without test images."""
+        split = self.options.split
+        images, warning = select_split(self.images, split)
         self.warnings += [warning] if warning else []
-        self.protocol["split"] = "all images (no test split)" if warning else "test"
+        self.warnings += [TRAIN_SPLIT_WARNING] if split in ("train", "all") else []
+        self.protocol["split"] = "all images (no test split)" if warning else split
         images = match_labels(self.model, images).evenly_spaced(MAX_TEST_IMAGES)
         self.protocol["test_images"] = len(images)
         return images

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pinxit.data.split_names import SPLITS, SplitOrAll
 from pinxit.errors import UsageError, did_you_mean
 from pinxit.models.generation import GenerationParams
 
@@ -16,9 +17,12 @@ from pinxit.models.generation import GenerationParams
 class EvalOptions:
     """Options of `evaluate`. Raises UsageError for a value out of range."""
 
+    # split to measure on. Choose options on `validation`, report on `test`: a metric on which an
+    # option was chosen is too good
+    split: SplitOrAll = "test"
     # importance samples per image for the log-likelihood; 0 skips it
     iw_samples: int = 5_000
-    # test images for the log-likelihood and for text; None: about a minute's work on two CPU
+    # images for the log-likelihood and for text; None: about a minute's work on two CPU
     # cores, 2,000 if the likelihood is exact, 512 captions
     likelihood_images: int | None = None
     # images on each side of a distance; also the most samples and captions
@@ -36,6 +40,9 @@ class EvalOptions:
     generation: GenerationParams = field(default_factory=GenerationParams)
 
     def __post_init__(self) -> None:
+        if self.split not in (*SPLITS, "all"):
+            hint = did_you_mean(self.split, [*SPLITS, "all"])
+            raise UsageError(f"there is no split '{self.split}'.{hint}")
         for name, least in (("iw_samples", 0), ("probe_train_size", 0), ("max_images", 2)):
             if getattr(self, name) < least:
                 raise UsageError(f"{name} must be {least} or more, not {getattr(self, name)}.")

@@ -16,7 +16,7 @@ from pinxit.evaluation.options import EvalOptions, resolve_options
 from pinxit.evaluation.provenance import environment
 from pinxit.evaluation.undertraining import undertraining_warnings
 from pinxit.nn.device import resolve_device
-from pinxit.runs import Run
+from pinxit.runs import Run, evaluation_file
 from pinxit.sampling.inputs import load_for_run, load_run_data
 
 
@@ -30,10 +30,11 @@ def evaluate(
     write: bool = True,
     **changes: Any,
 ) -> dict[str, Any]:
-    """Measure a run on the test split of its data, or of `data`.
+    """Measure a run on one split, `test` by default, of its data or of `data`.
 
     `changes` are fields of `EvalOptions` or of `GenerationParams`; they override `options`.
-    Return the record that is written to the run's `evaluation.json` (unless `write` is False):
+    Return the record that is written to the run's `evaluation.json`, or for another split than
+    `test` to `evaluation-SPLIT.json` (unless `write` is False):
     `metrics` {name: number}, `curves` {name: numbers}, `protocol`, `warnings`; see
     `pinxit.evaluation.metrics`. The same seed gives the same values.
 
@@ -68,7 +69,7 @@ def evaluate(
         "warnings": evaluator.warnings,
     }
     if write:
-        run.write("evaluation.json", record)
+        run.write(evaluation_file(options.split), record)
     return record
 
 

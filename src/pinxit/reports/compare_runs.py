@@ -16,21 +16,23 @@ if TYPE_CHECKING:
 LINE_COLOR = "#c84028"
 
 
-def collect_metrics(runs: Sequence[Run]) -> dict[str, list[float | None]]:
+def collect_metrics(runs: Sequence[Run], split: str = "test") -> dict[str, list[float | None]]:
     """Return the metrics that any of the runs has, each with one value per run, or None.
 
-    Raises UsageError for a run that is not evaluated.
+    Raises UsageError for a run that is not evaluated on the split.
     """
-    metrics = [_get_metrics(run) for run in runs]
+    metrics = [_get_metrics(run, split) for run in runs]
     names = sort_metric_names(name for run_metrics in metrics for name in run_metrics)
     return {name: [run_metrics.get(name) for run_metrics in metrics] for name in names}
 
 
-def _get_metrics(run: Run) -> dict[str, float]:
+def _get_metrics(run: Run, split: str) -> dict[str, float]:
     run.check()
-    metrics = run.evaluation().get("metrics")
+    metrics = run.evaluation(split).get("metrics")
     if not metrics:
-        raise UsageError(f"{run.path} is not evaluated yet. Run: pinxit evaluate {run.shell_path}")
+        where, option = ("", "") if split == "test" else (f" on {split}", f" --split {split}")
+        command = f"pinxit evaluate {run.shell_path}{option}"
+        raise UsageError(f"{run.path} is not evaluated{where} yet. Run: {command}")
     return metrics
 
 
@@ -49,13 +51,13 @@ def get_numeric_option(run: Run, name: str) -> float:
 
 
 def collect_metric_by_option(
-    runs: Sequence[Run], metric: str, option: str
+    runs: Sequence[Run], metric: str, option: str, split: str = "test"
 ) -> list[tuple[float, float]]:
     """Return (option, metric) of each run that has the metric, sorted by the option.
 
     Raises UsageError if fewer than two runs have it.
     """
-    metrics = collect_metrics(runs)
+    metrics = collect_metrics(runs, split)
     if metric not in metrics:
         raise UsageError(f"no metric '{metric}' in these runs.{did_you_mean(metric, metrics)}")
     pairs = zip(runs, metrics[metric], strict=True)
@@ -65,12 +67,12 @@ def collect_metric_by_option(
     return sorted(points)
 
 
-def collect_layer_probes(runs: Sequence[Run]) -> dict[str, list[float]]:
+def collect_layer_probes(runs: Sequence[Run], split: str = "test") -> dict[str, list[float]]:
     """Return the linear probe accuracy after each layer, by run name, of the runs that have it.
 
     Raises UsageError if no run has it.
     """
-    curves = {run.name: layers for run in runs if (layers := _get_layer_probe(run))}
+    curves = {run.name: layers for run in runs if (layers := _get_layer_probe(run, split))}
     if not curves:
         raise UsageError(
             "none of these runs has the curve 'probe_by_layer': it needs a model with features of "
@@ -79,9 +81,9 @@ def collect_layer_probes(runs: Sequence[Run]) -> dict[str, list[float]]:
     return curves
 
 
-def _get_layer_probe(run: Run) -> list[float] | None:
+def _get_layer_probe(run: Run, split: str) -> list[float] | None:
     run.check()
-    return run.evaluation().get("curves", {}).get("probe_by_layer")
+    return run.evaluation(split).get("curves", {}).get("probe_by_layer")
 
 
 # -- plots -----------------------------------------------------------------------------------------

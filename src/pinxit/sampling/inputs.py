@@ -11,7 +11,7 @@ import numpy as np
 from pinxit.console import pluralize
 from pinxit.data.images import Images
 from pinxit.data.load import load_images
-from pinxit.errors import PinxitError
+from pinxit.errors import PinxitError, UsageError
 from pinxit.models.protocols import HasLabels
 from pinxit.runs import Run
 
@@ -41,13 +41,24 @@ def load_for_run(run: Run, data: Sequence[str | Path] | Images, *, progress: boo
     )
 
 
-def select_test_split(images: Images) -> tuple[Images, str]:
-    """Return the test split and an empty string; without test images all images and a warning."""
-    rows = images.split_indices("test") if images.splits is not None else np.arange(0)
+def select_split(images: Images, split: str = "test") -> tuple[Images, str]:
+    """Return a split, or `all`, and an empty string.
+
+    Without test images the test split is all images, with a warning. Raises UsageError for
+    another split that has no images.
+    """
+    if split == "all":
+        return images, ""
+    rows = images.split_indices(split) if images.splits is not None else np.arange(0)
     if len(rows):
         return images.take(rows), ""
+    source = images.source or "the data"
+    if split != "test":
+        counts = [f"{name} {n:,}" for name, n in images.count_splits().items() if n]
+        known = f"its splits: {', '.join(counts)}" if counts else "it has no splits"
+        raise UsageError(f"{source} has no images of the split '{split}'; {known}.")
     return images, (
-        f"{images.source or 'the data'} has no test split: the model may have been trained on "
+        f"{source} has no test split: the model may have been trained on "
         f"the {pluralize(len(images), 'image')} used"
     )
 
