@@ -129,7 +129,16 @@ def test_a_damaged_cache_folder_is_rebuilt(folder, decode_log, damage, how):
     assert len(decode_log) == 2
 
 
-KEYS = ["names", "has_labels", "label_names", "captions", "fingerprint", "skipped", "notes"]
+KEYS = [
+    "names",
+    "has_labels",
+    "has_groups",
+    "label_names",
+    "captions",
+    "fingerprint",
+    "skipped",
+    "notes",
+]
 
 
 @pytest.mark.parametrize("content", [*KEYS, "[]", "{}", '{"names": 3}', "not JSON"])

@@ -3,6 +3,7 @@
     pixels.npy    uint8 [n, height, width, channel], read as a memory map
     labels.npy    int64 [n], for images with labels
     splits.npy    int8 [n]
+    groups.npy    int64 [n], for images with groups
     info.json     names, label names, captions, skipped files, notes and the fingerprint
 
 A folder is written under a temporary name and renamed when it is complete. Of several processes
@@ -58,9 +59,10 @@ def _load_folder(folder: Path) -> Images:
     pixels = np.load(folder / "pixels.npy", mmap_mode="r")
     labels = np.load(folder / "labels.npy") if info["has_labels"] else None
     splits = np.load(folder / "splits.npy")
+    groups = np.load(folder / "groups.npy") if info["has_groups"] else None
     columns = [pixels, splits, info["names"], *info["captions"].values()]
     columns += info["more_captions"].values()
-    columns += [] if labels is None else [labels]
+    columns += [column for column in (labels, groups) if column is not None]
     if len({len(column) for column in columns}) > 1:
         raise ValueError(f"the files in {folder} differ in their number of images")
     return Images(
@@ -74,6 +76,7 @@ def _load_folder(folder: Path) -> Images:
             for language, column in info["more_captions"].items()
         },
         splits=splits,
+        groups=groups,
         fingerprint=info["fingerprint"],
         skipped=tuple(SkippedFile(**file) for file in info["skipped"]),
         notes=tuple(info["notes"]),
@@ -131,6 +134,7 @@ class CacheWriter:
         info = {
             "names": list(images.names),
             "has_labels": images.labels is not None,
+            "has_groups": images.groups is not None,
             "label_names": list(images.label_names),
             "captions": {language: list(texts) for language, texts in images.captions.items()},
             "more_captions": {k: list(texts) for k, texts in images.more_captions.items()},
@@ -142,6 +146,8 @@ class CacheWriter:
             _save(self.temporary / "labels.npy", images.labels)
         if images.splits is not None:
             _save(self.temporary / "splits.npy", images.splits)
+        if images.groups is not None:
+            _save(self.temporary / "groups.npy", images.groups)
         with (self.temporary / "info.json").open("w") as file:
             json.dump(info, file)  # as ASCII: file names need not be valid Unicode
             file.flush()

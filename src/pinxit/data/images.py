@@ -60,6 +60,7 @@ class Images:
     more_captions: dict[str, Sequence[tuple[str, ...]]] = field(default_factory=dict)
     before: np.ndarray | None = None  # uint8 like pixels: each image before its edit
     splits: np.ndarray | None = None  # int8 [n], index into SPLITS
+    groups: np.ndarray | None = None  # int64 [n], equal for images of one group, unique for others
     source: str = ""  # as the user typed it
     fingerprint: str = ""  # hash of everything that training uses; "" for generated images
     skipped: tuple[SkippedFile, ...] = ()
@@ -123,6 +124,7 @@ class Images:
             more_captions=_take_texts(self.more_captions, rows),
             before=None if self.before is None else self.before[rows],
             splits=None if self.splits is None else self.splits[rows],
+            groups=None if self.groups is None else self.groups[rows],
         )
 
     def evenly_spaced(self, max_images: int | None) -> Images:

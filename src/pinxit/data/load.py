@@ -24,6 +24,7 @@ from pinxit.data.decode import (
     read_size,
 )
 from pinxit.data.edit_pairs import join_pairs, pair_key
+from pinxit.data.groups import MODES, index_groups
 from pinxit.data.images import Images, SkippedFile, evenly_spaced_indices
 from pinxit.data.label_captions import captions_from_labels
 from pinxit.data.labels import index_labels
@@ -33,7 +34,7 @@ from pinxit.data.records import Record, Source
 from pinxit.data.sizes import choose_size, format_size
 from pinxit.data.sources import open_source
 from pinxit.data.splits import assign_splits, ensure_training_split, hash_fraction
-from pinxit.errors import PinxitError
+from pinxit.errors import PinxitError, UsageError
 
 Data = str | Path | Sequence[str | Path] | Images
 
@@ -69,6 +70,8 @@ def load_images(
     opened = open_source(source, seed=options.seed)
     if opened.at_size is not None:
         opened = opened.at_size(options.height_width)
+    if options.group_by not in MODES:
+        opened = _group_by_column(opened, options.group_by)
     read = _read_cached if cache and opened.use_cache else _read
     images = read(opened, options, progress)
     images = join_pairs(dataclasses.replace(images, source=opened.name))
@@ -80,6 +83,14 @@ def load_images(
     if images.skipped and progress:
         echo(f"skipped {_describe_skipped(images, opened)}")
     return images
+
+
+def _group_by_column(source: Source, column: str) -> Source:
+    if source.with_groups is None:
+        raise UsageError(
+            f"{source.name} has no columns to group by; group_by is 'auto', 'none' or 'burst'."
+        )
+    return dataclasses.replace(source.with_groups(column), name=source.name)
 
 
 def _describe_skipped(images: Images, source: Source) -> str:
@@ -97,7 +108,7 @@ def _describe_skipped(images: Images, source: Source) -> str:
 def _read_cached(source: Source, options: LoadOptions, progress: bool) -> Images:
     shape = (options.height_width, options.fit, options.color)
     selection = (options.limit, options.seed if options.limit else None)
-    key = cache_key(source.compute_key(), *shape, *selection)
+    key = cache_key(source.compute_key(), *shape, *selection, options.group_by)
     images = load_cached(key)
     if images is None:
         with CacheWriter(key) as writer:
@@ -114,6 +125,9 @@ def _read(
     """Decode a source: to a folder of the cache, or into memory if `writer` is None."""
     records, skipped = _list_records(source)
     labels, label_names = index_labels(records)
+    groups = index_groups(records, options.group_by)
+    if groups is None and options.group_by not in MODES:
+        raise UsageError(f"no two images of {source.name} share a value of `{options.group_by}`.")
     names = _make_unique([record.name for record in records])
     rows = _select_rows(names, options)
     with ignore_pillow_warnings():
@@ -141,6 +155,7 @@ def _read(
         captions=_captions_by_language(captioned),
         more_captions=_more_captions_by_language(captioned),
         splits=ensure_training_split(splits, source_splits),
+        groups=None if groups is None else groups[decoded_rows],
         skipped=tuple(skipped),
         notes=tuple(notes),
     )
@@ -212,6 +227,8 @@ def _fingerprint(images: Images) -> str:
         digest.update(np.ascontiguousarray(batch).data)
     for array in (images.labels, images.splits):
         digest.update(b"-" if array is None else array.tobytes())
+    if images.groups is not None:
+        digest.update(images.groups.tobytes())
     metadata = [list(images.names), list(images.label_names), images.captions]
     metadata += [images.more_captions] if images.more_captions else []
     digest.update(json.dumps(metadata, sort_keys=True).encode())

@@ -30,6 +30,10 @@ class LoadOptions:
     # captions for images that have labels: `labels` uses the built-in templates ("a photo of a
     # sneaker"), a file uses the templates in it; images with captions keep theirs
     captions: str | None = None
+    # groups of images that show the same thing, and stay in one split: the name of a column (auto:
+    # `base`, else `group`); burst: names in one folder that differ only in their final number, as
+    # those of a video's frames do; none: no groups
+    group_by: str = "auto"
     # fail if any image cannot be read, instead of skipping it
     strict: bool = False
     # seed for --limit and for generated data such as shapes:1000; None: the training seed, or 0
@@ -41,6 +45,8 @@ class LoadOptions:
             raise UsageError(f"fit is 'crop' or 'pad', not '{self.fit}'.")
         if self.color not in get_args(Color):
             raise UsageError(f"color is 'auto', 'grey' or 'rgb', not '{self.color}'.")
+        if not self.group_by.strip():
+            raise UsageError("group_by is 'auto', 'none', 'burst' or the name of a column, not ''.")
         if self.limit is not None and self.limit < 1:
             raise UsageError(f"limit is a number of images, 1 or more, not {self.limit}.")
         if self.data_seed is not None and self.data_seed < 0:

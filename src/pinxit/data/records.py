@@ -35,6 +35,7 @@ class Record:
     captions: dict[str, str] = field(default_factory=dict)  # by language
     more_captions: dict[str, tuple[str, ...]] = field(default_factory=dict)  # after the first
     split: str | None = None  # one of `SPLITS`; None if the source has no splits
+    group: str | None = None  # images of one group are never in different splits
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,8 @@ class Source:
     # returns the source rendered at a size (height, width), or at its default size for None;
     # None for sources of files
     at_size: Callable[[tuple[int, int] | None], Source] | None = None
+    # returns the source with groups from another column; None for sources without columns
+    with_groups: Callable[[str], Source] | None = None
     use_cache: bool = True
     is_file_list: bool = False  # `name` is then the number of files
 

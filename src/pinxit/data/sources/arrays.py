@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from pinxit.data.captions import caption_columns
+from pinxit.data.groups import group_columns
 from pinxit.data.records import Record, Source, SourceType, hash_files
 from pinxit.data.splits import parse_split
 from pinxit.errors import PinxitError
@@ -26,21 +27,30 @@ def open_array_file(data: str, seed: int) -> Source | None:
     path = Path(data).expanduser()
     if path.suffix.lower() not in (".npz", ".npy") or not path.is_file():
         return None
-    return Source(data, lambda: hash_files(path.parent, [path]), lambda: _list_records(path))
+
+    def with_groups(group_by: str) -> Source:
+        return Source(
+            data,
+            lambda: hash_files(path.parent, [path]),
+            lambda: _list_records(path, group_by),
+            with_groups=with_groups,
+        )
+
+    return with_groups("auto")
 
 
-def _list_records(path: Path) -> Iterator[Record]:
+def _list_records(path: Path, group_by: str) -> Iterator[Record]:
     if path.suffix.lower() == ".npy":
-        yield from _list_part(path, {"images": _load(path)}, "")
+        yield from _list_part(path, {"images": _load(path)}, "", group_by)
         return
     arrays = _load(path)
     # Keras has `x_train, y_train, x_test, y_test`
     parts = [part for part in ("train", "validation", "test") if f"x_{part}" in arrays]
     for part in parts:
         part_arrays = {"images": arrays[f"x_{part}"], "labels": arrays.get(f"y_{part}")}
-        yield from _list_part(path, part_arrays, part)
+        yield from _list_part(path, part_arrays, part, group_by)
     if not parts:
-        yield from _list_part(path, arrays, "")
+        yield from _list_part(path, arrays, "", group_by)
 
 
 def _load(path: Path) -> Any:
@@ -57,7 +67,7 @@ def _load(path: Path) -> Any:
         raise PinxitError(f"{path} cannot be opened: {error.strerror or error}.") from None
 
 
-def _list_part(path: Path, arrays: Mapping[str, Any], part: str) -> Iterator[Record]:
+def _list_part(path: Path, arrays: Mapping[str, Any], part: str, group_by: str) -> Iterator[Record]:
     """Yield the records of arrays of a file; `part` names their split, or is ""."""
     images = _first(arrays, IMAGE_KEYS)
     if images is None:
@@ -67,6 +77,8 @@ def _list_part(path: Path, arrays: Mapping[str, Any], part: str) -> Iterator[Rec
     pixels = to_uint8(images, path)
     labels = _column(path, arrays, LABEL_KEYS, len(pixels))
     splits = _column(path, arrays, SPLIT_KEYS, len(pixels))
+    group_keys = group_columns(group_by)
+    groups = _column(path, arrays, group_keys, len(pixels)) if group_keys else None
     captions = {
         language: _column(path, arrays, (column,), len(pixels))
         for language, column in caption_columns(arrays).items()
@@ -80,6 +92,7 @@ def _list_part(path: Path, arrays: Mapping[str, Any], part: str) -> Iterator[Rec
             label_index=label_index,
             captions={k: str(v[i]) for k, v in captions.items() if v is not None and v[i]},
             split=part or (None if splits is None else parse_split(str(splits[i]))),
+            group=None if groups is None or not str(groups[i]) else str(groups[i]),
         )
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from pinxit.data.groups import parse_group
 from pinxit.data.records import Record, Source, SourceType, hash_files
 from pinxit.data.sources.named import find_named_set
 from pinxit.data.splits import parse_split
@@ -63,9 +64,14 @@ def _pair(
     name: str, before: dict[str, Any], after: dict[str, Any], instruction: dict[str, str]
 ) -> Iterator[Record]:
     split = parse_split(after["split"]) if after["split"] is not None else None
-    yield Record(f"{name}/before", lambda: before["image"]["bytes"], split=split)
+    group = parse_group(after)
+    yield Record(f"{name}/before", lambda: before["image"]["bytes"], split=split, group=group)
     yield Record(
-        f"{name}/after", lambda: after["image"]["bytes"], captions=instruction, split=split
+        f"{name}/after",
+        lambda: after["image"]["bytes"],
+        captions=instruction,
+        split=split,
+        group=group,
     )
 
 

@@ -24,6 +24,7 @@ from pinxit.data.captions import (
     separate_first,
 )
 from pinxit.data.formats import READABLE, SUFFIXES, describe_unsupported
+from pinxit.data.groups import parse_group
 from pinxit.data.images import SkippedFile
 from pinxit.data.records import Record, Source, SourceType, hash_files
 from pinxit.data.splits import parse_split
@@ -74,7 +75,15 @@ def open_folder(data: str, seed: int) -> Source | None:
         skipped = "|".join(file.name for file in files.skipped)
         return hash_files(root, [root / name for name in names]) + skipped
 
-    return Source(data, compute_key, lambda: _list_records(root, listing()))
+    def with_groups(group_by: str) -> Source:
+        return Source(
+            data,
+            compute_key,
+            lambda: _list_records(root, listing(), group_by),
+            with_groups=with_groups,
+        )
+
+    return with_groups("auto")
 
 
 def has_images(root: Path) -> bool:
@@ -103,7 +112,7 @@ def list_folder(root: Path) -> Listing:
     return listing
 
 
-def _list_records(root: Path, listing: Listing) -> Iterator[Record | SkippedFile]:
+def _list_records(root: Path, listing: Listing, group_by: str) -> Iterator[Record | SkippedFile]:
     yield from listing.skipped
     rows: dict[str, list[dict[str, Any]]] = {}  # metadata by image
     for name in listing.metadata:
@@ -132,6 +141,7 @@ def _list_records(root: Path, listing: Listing) -> Iterator[Record | SkippedFile
             captions=first,
             more_captions=more,
             split=parse_split(str(split)),
+            group=parse_group(row, group_by),
         )
     for name in rows:
         yield SkippedFile(name, "in the metadata, but the image does not exist")

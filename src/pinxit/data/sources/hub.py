@@ -16,6 +16,7 @@ from pinxit.data.atomic_write import write_atomically
 from pinxit.data.cache import cache_dir
 from pinxit.data.captions import caption_columns, parse_captions, separate_first
 from pinxit.data.decode import UnreadableImage
+from pinxit.data.groups import group_columns, parse_group
 from pinxit.data.records import Record, Source, SourceType
 from pinxit.data.splits import parse_split
 from pinxit.errors import PinxitError, UsageError
@@ -47,11 +48,16 @@ def hub_source(name: str, split: str | None, offline_message: str = "") -> Sourc
         f"{data} cannot be downloaded: there is no network, and no earlier download. "
         "Download it once with a network, or use a local file or folder."
     )
-    return Source(
-        data,
-        functools.partial(_compute_key, name, split),
-        functools.partial(_list_records, name, split, offline_message),
-    )
+
+    def with_groups(group_by: str) -> Source:
+        return Source(
+            data,
+            functools.partial(_compute_key, name, split),
+            functools.partial(_list_records, name, split, offline_message, group_by),
+            with_groups=with_groups,
+        )
+
+    return with_groups("auto")
 
 
 def _compute_key(name: str, split: str | None) -> str:
@@ -93,14 +99,17 @@ def _offline_mode() -> Iterator[None]:
         datasets.config.HF_HUB_OFFLINE, huggingface_hub.constants.HF_HUB_OFFLINE = before
 
 
-def _list_records(name: str, split: str | None, offline_message: str) -> Iterator[Record]:
+def _list_records(
+    name: str, split: str | None, offline_message: str, group_by: str
+) -> Iterator[Record]:
     from datasets import Image  # takes 1 s
 
     for part, rows in _download(name, split, offline_message).items():
         image_column, label_column, class_names = _find_columns(name, rows)
         images = rows.select_columns([image_column])
         images = images.cast_column(image_column, Image(decode=False))
-        keep = {label_column, *caption_columns(rows.column_names).values()}
+        captions = caption_columns(rows.column_names).values()
+        keep = {label_column, *group_columns(group_by), *captions}
         others: Any = rows.remove_columns([c for c in rows.column_names if c not in keep])
         for i, row in enumerate(others):
             captions, more_captions = separate_first(parse_captions(row))
@@ -113,6 +122,7 @@ def _list_records(name: str, split: str | None, offline_message: str) -> Iterato
                 captions=captions,
                 more_captions=more_captions,
                 split=parse_split(part),
+                group=parse_group(row, group_by),
             )
 
 

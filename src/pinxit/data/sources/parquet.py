@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pinxit.data.captions import caption_columns, parse_captions, separate_first
 from pinxit.data.decode import UnreadableImage
+from pinxit.data.groups import group_columns, parse_group
 from pinxit.data.records import Record, Source, SourceType, hash_files
 from pinxit.data.sources.folder import has_images
 from pinxit.data.splits import parse_split, split_from_filename
@@ -36,11 +37,15 @@ def open_parquet(data: str, seed: int) -> Source | None:
 
 
 def _parquet_files(data: str, root: Path, files: Sequence[Path]) -> Source:
-    def list_records() -> Iterator[Record]:
-        for file in files:
-            yield from _list_records(file, prefix=f"{file.stem}/" if len(files) > 1 else "")
+    def with_groups(group_by: str) -> Source:
+        def list_records() -> Iterator[Record]:
+            for file in files:
+                prefix = f"{file.stem}/" if len(files) > 1 else ""
+                yield from _list_records(file, prefix, group_by)
 
-    return Source(data, lambda: hash_files(root, files), list_records)
+        return Source(data, lambda: hash_files(root, files), list_records, with_groups=with_groups)
+
+    return with_groups("auto")
 
 
 class ImageColumn:
@@ -79,7 +84,7 @@ class ImageColumn:
         return file.read_bytes()
 
 
-def _list_records(path: Path, prefix: str) -> Iterator[Record]:
+def _list_records(path: Path, prefix: str, group_by: str) -> Iterator[Record]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -88,7 +93,8 @@ def _list_records(path: Path, prefix: str) -> Iterator[Record]:
         column = find_image_column(file.schema_arrow, path)
         images = ImageColumn(path, file, column)
         class_names = _class_names(file.schema_arrow)
-        for group, i, row in _read_rows(file, _other_columns(file.schema_arrow, column)):
+        columns = _other_columns(file.schema_arrow, column, group_by)
+        for group, i, row in _read_rows(file, columns):
             name = (row.get(column) or {}).get("path") or f"row-{group:03d}-{i:05d}"
             captions, more_captions = separate_first(parse_captions(row))
             label, label_index = _label(row, class_names)
@@ -100,6 +106,7 @@ def _list_records(path: Path, prefix: str) -> Iterator[Record]:
                 captions=captions,
                 more_captions=more_captions,
                 split=parse_split(str(row.get("split"))) or split_from_filename(path.name),
+                group=parse_group(row, group_by),
             )
     except pa.ArrowException as error:
         raise PinxitError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
@@ -130,11 +137,12 @@ def _has_bytes(column_type: pa.DataType) -> bool:
     return pa.types.is_binary(column_type) or pa.types.is_large_binary(column_type)
 
 
-def _other_columns(schema: pa.Schema, image_column: str) -> list[str]:
-    """Return the columns of labels, splits, captions and names."""
+def _other_columns(schema: pa.Schema, image_column: str, group_by: str) -> list[str]:
+    """Return the columns of labels, splits, groups, captions and names."""
     import pyarrow as pa
 
-    names = ("label", "label_name", "split", *caption_columns(schema.names).values())
+    captions = caption_columns(schema.names).values()
+    names = ("label", "label_name", "split", *group_columns(group_by), *captions)
     columns = [name for name in names if name in schema.names]
     if pa.types.is_struct(schema.field(image_column).type):
         columns.append(f"{image_column}.path")

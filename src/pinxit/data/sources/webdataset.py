@@ -22,6 +22,7 @@ from pinxit.data.captions import (
 )
 from pinxit.data.decode import UnreadableImage
 from pinxit.data.formats import SUFFIXES
+from pinxit.data.groups import parse_group
 from pinxit.data.images import SkippedFile
 from pinxit.data.records import Record, Source, SourceType, hash_files
 from pinxit.data.sources.folder import has_images
@@ -46,14 +47,17 @@ def open_webdataset(data: str, seed: int) -> Source | None:
 
 
 def _shards(data: str, root: Path, files: Sequence[Path]) -> Source:
-    def list_records() -> Iterator[Record | SkippedFile]:
-        for file in files:
-            yield from _list_records(file)
+    def with_groups(group_by: str) -> Source:
+        def list_records() -> Iterator[Record | SkippedFile]:
+            for file in files:
+                yield from _list_records(file, group_by)
 
-    return Source(data, lambda: hash_files(root, files), list_records)
+        return Source(data, lambda: hash_files(root, files), list_records, with_groups=with_groups)
+
+    return with_groups("auto")
 
 
-def _list_records(shard: Path) -> Iterator[Record | SkippedFile]:
+def _list_records(shard: Path, group_by: str) -> Iterator[Record | SkippedFile]:
     """Yield the samples of a shard. Reads its headers and texts, but not its images."""
     sample, members = "", {}
     for member in _list_members(shard):
@@ -63,10 +67,10 @@ def _list_records(shard: Path) -> Iterator[Record | SkippedFile]:
         folder, _, name = member.name.rpartition("/")
         stem, _, extension = name.partition(".")
         if (key := f"{folder}/{stem}".lstrip("/.")) != sample:
-            yield from _sample_record(shard, sample, members)
+            yield from _sample_record(shard, sample, members, group_by)
             sample, members = key, {}
         members[extension.lower()] = member
-    yield from _sample_record(shard, sample, members)
+    yield from _sample_record(shard, sample, members, group_by)
 
 
 def _list_members(shard: Path) -> Iterator[tarfile.TarInfo | SkippedFile]:
@@ -89,7 +93,7 @@ def _list_members(shard: Path) -> Iterator[tarfile.TarInfo | SkippedFile]:
 
 
 def _sample_record(
-    shard: Path, sample: str, members: dict[str, tarfile.TarInfo]
+    shard: Path, sample: str, members: dict[str, tarfile.TarInfo], group_by: str
 ) -> Iterator[Record]:
     """Yield the record of a sample, if it has an image; `members` are its files by extension."""
     image = next((m for extension, m in members.items() if f".{extension}" in SUFFIXES), None)
@@ -113,6 +117,7 @@ def _sample_record(
         captions=captions,
         more_captions=more_captions,
         split=parse_split(str(row.get("split"))) or split_from_filename(shard.name),
+        group=parse_group(row, group_by),
     )
 
 

@@ -1,0 +1,75 @@
+"""Groups: images that show the same thing, such as the frames of a video, and stay in one split.
+
+A group is a value of the column `base` or `group` of a source, or of the column that `--group-by`
+names; or images are grouped by their names: `cat_001.png` and `cat_002.png` are a burst.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from pinxit.data.records import Record
+
+# columns that name a group, the preferred one first: in sets with both, such as the emoji,
+# `group` is a category
+GROUP_COLUMNS = ("base", "group")
+MODES = ("auto", "none", "burst")  # values of --group-by that are not columns
+
+_FINAL_NUMBER = re.compile(r"[-_.\s]*\(?\d+\)?$")
+
+
+def group_columns(group_by: str) -> tuple[str, ...]:
+    """Return the columns to look for a group in, in order of preference."""
+    if group_by == "auto":
+        return GROUP_COLUMNS
+    return () if group_by in MODES else (group_by,)
+
+
+def parse_group(row: Mapping[str, Any], group_by: str = "auto") -> str | None:
+    """Return the group that a row of metadata names, or None.
+
+    Names of groups of different columns differ.
+
+    >>> parse_group({"base": "wave", "group": "people"})
+    'base=wave'
+    """
+    for column in group_columns(group_by):
+        value = row.get(column)
+        if isinstance(value, str | int | float) and str(value).strip() not in ("", "nan"):
+            return f"{column}={str(value).strip()}"
+    return None
+
+
+def burst_of(name: str) -> str | None:
+    """Return an image's name up to its final number, with its folder; None without a number.
+
+    >>> burst_of("walk/cat_017.png")
+    'walk/cat'
+    """
+    path = PurePosixPath(name)
+    stem = path.name if path.suffix[1:].isdecimal() else path.stem
+    match = _FINAL_NUMBER.search(stem)
+    return f"{path.parent}/{stem[: match.start()]}" if match else None
+
+
+def index_groups(records: Sequence[Record], group_by: str = "auto") -> np.ndarray | None:
+    """Return the group of each record, int64 `[n]`: equal numbers for images of one group.
+
+    Images without a group have a number of their own. None if no two images are in one group.
+    """
+    if group_by == "none":
+        return None
+    if group_by == "burst":
+        names = [burst_of(record.name) for record in records]
+    else:
+        names = [record.group for record in records]
+    number_of: dict[str | int, int] = {}
+    # the record's index is the key of an image without a group
+    keys = [i if name is None else name for i, name in enumerate(names)]
+    groups = np.array([number_of.setdefault(key, len(number_of)) for key in keys], np.int64)
+    return groups if len(number_of) < len(groups) else None
