@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from pinxit.data.images import Images
+from pinxit.evaluation.metrics import collect
 from pinxit.models import vae
 from pinxit.runs import FORMAT, Run
 
@@ -162,3 +163,9 @@ def train_runs(folder: Path) -> dict[str, Path]:
     for name, config in configs.items():
         pinxit.train(config, images, out=folder / name, steps=3, batch_size=8, quiet=True)
     return {name: folder / name for name in configs}
+
+
+def values_of(metrics) -> dict:
+    """The metrics that an evaluator yields, their errors, its curves and facts, by name."""
+    collected = collect(metrics)
+    return {**collected.metrics, **collected.curves, **collected.facts}

@@ -40,7 +40,7 @@ def test_evaluate_prints_a_table_and_writes_the_same_metrics(folder, run_pinxit)
     assert protocol["split"] == "test"
     assert protocol["importance_sampling"] == {"samples_per_image": 20, "images": 30}
     assert {"date", "machine", "versions", "feature_space", "likelihood"} <= set(protocol)
-    assert len(record["curves"]["kl_per_latent"]) == metrics["latents"] == 4
+    assert len(record["curves"]["kl_per_latent"]) == record["facts"]["latents"] == 4
     assert len(record["curves"]["frequencies"]) == len(record["curves"]["spectrum_samples"])
 
 

@@ -20,7 +20,7 @@ from pinxit.evaluation.runner import evaluate
 from pinxit.models.generation import GenerationParams
 from pinxit.reports import report
 from pinxit.runs import Run
-from tests.builders import blobs
+from tests.builders import blobs, values_of
 from tests.cli.conftest import DIRECTIONS
 
 
@@ -31,7 +31,7 @@ def test_t2i_recall_and_its_baseline_grow_with_k(text_runs):
         Run(text_runs / "draw").load(), images, EvalOptions(), StageProgress(False)
     )
     true, texts = evaluator.caption_pairs
-    record = dict(
+    record = values_of(
         retrieval_metrics(
             lambda batch: batch.pixels.reshape(len(batch), -1).astype(float),
             evaluator.drawings,

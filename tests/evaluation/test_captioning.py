@@ -10,7 +10,7 @@ import pytest
 from pinxit.data.captions import captions_round_robin
 from pinxit.data.scenes.scene import random_scene
 from pinxit.evaluation.captioning import equivalent_captions, repetition_warnings, text_metrics
-from tests.builders import blobs
+from tests.builders import blobs, values_of
 
 
 def test_languages_alternate_and_images_without_caption_are_left_out():
@@ -25,15 +25,15 @@ def test_languages_alternate_and_images_without_caption_are_left_out():
 
 def test_text_metrics_of_equal_similar_and_unrelated_texts():
     references = ["a small red circle above a star", "two blue squares and a cross"]
-    equal = dict(text_metrics(references, references, "en"))
+    equal = values_of(text_metrics(references, references, "en"))
     assert equal["caption_exact:en"] == 1
     assert equal["bleu:en"] == pytest.approx(100)
     assert equal["chrf:en"] == pytest.approx(100)
     texts = ["a small red circle above a cross", references[1]]
-    similar = dict(text_metrics(texts, references, "en"))
+    similar = values_of(text_metrics(texts, references, "en"))
     assert similar["caption_exact:en"] == 0.5
     assert 50 < similar["bleu:en"] < 100
-    unrelated = dict(text_metrics(["something else", "entirely so"], references, "en"))
+    unrelated = values_of(text_metrics(["something else", "entirely so"], references, "en"))
     assert unrelated["bleu:en"] < 5
 
 
@@ -64,6 +64,6 @@ def test_captions_of_a_scene_in_any_order_are_equivalent():
 
 def test_an_equivalent_caption_is_an_exact_match():
     accepted = [frozenset({"a and b", "b and a"})]
-    metrics = dict(text_metrics(["b and a"], ["a and b"], "en", accepted))
+    metrics = values_of(text_metrics(["b and a"], ["a and b"], "en", accepted))
     assert metrics["caption_exact:en"] == 1
-    assert dict(text_metrics(["b and a"], ["a and b"], "en"))["caption_exact:en"] == 0
+    assert values_of(text_metrics(["b and a"], ["a and b"], "en"))["caption_exact:en"] == 0

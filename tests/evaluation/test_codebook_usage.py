@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pinxit.evaluation.codebook_usage import codebook_metrics
-from tests.builders import blobs
+from tests.builders import blobs, values_of
 
 
 class FixedCodes:
@@ -26,7 +26,7 @@ class FixedCodes:
     [([[[3, 3], [3, 3]]], 1, 1.0), ([[[0, 1], [2, 3]]], 4, 4.0), ([[[0, 0], [0, 1]]], 2, 1.7548)],
 )
 def test_codes_used_perplexity_and_bits(codes, num_used, perplexity):
-    metrics = dict(codebook_metrics(FixedCodes(codes), blobs(1)))
+    metrics = values_of(codebook_metrics(FixedCodes(codes), blobs(1)))
     assert metrics["codebook_size"] == 8
     assert metrics["codes_used"] == num_used
     assert metrics["code_perplexity"] == pytest.approx(perplexity, rel=1e-4)

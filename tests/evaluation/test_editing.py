@@ -7,14 +7,15 @@ from pinxit.data.load import load_images
 from pinxit.data.scenes.edits import random_edit
 from pinxit.data.scenes.scene import Scene, random_scene
 from pinxit.evaluation.editing import check_edit, edit_metrics
+from tests.builders import values_of
 
 
 def test_true_edits_are_exact_and_unchanged_images_are_not():
     pairs = load_images("shapes-edits:30", size=64, progress=False, cache=False)
-    edited = dict(edit_metrics(Images(pairs.pixels), pairs))
+    edited = values_of(edit_metrics(Images(pairs.pixels), pairs))
     assert edited["edit_exact"] == edited["edit_reader_ceiling"] > 0.9
     assert edited["edit_psnr"] > 60
-    unchanged = dict(edit_metrics(Images(pairs.before), pairs))
+    unchanged = values_of(edit_metrics(Images(pairs.before), pairs))
     assert unchanged["edit_exact"] == 0
     assert unchanged["edit_applied"] == 0
     assert unchanged["edit_preserved"] > 0.9

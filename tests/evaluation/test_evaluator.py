@@ -14,7 +14,7 @@ from pinxit.errors import PinxitError, UsageError
 from pinxit.evaluation.evaluator import Evaluator
 from pinxit.evaluation.options import EvalOptions
 from pinxit.evaluation.runner import evaluate
-from tests.builders import blobs, build_vae, make_run
+from tests.builders import blobs, build_vae, make_run, values_of
 
 WITHOUT_DISTANCES = EvalOptions(iw_samples=4, likelihood_images=3, distances=False)
 
@@ -39,7 +39,7 @@ def test_a_model_without_abilities_has_no_metrics():
 
 def test_a_model_that_samples_is_measured_by_its_samples_alone():
     evaluator = build_evaluator(NoiseSampler())
-    assert set(dict(evaluator.metrics())) == {
+    assert set(values_of(evaluator.metrics())) == {
         "sharpness_samples",
         "frequencies",
         "spectrum_data",
@@ -50,7 +50,7 @@ def test_a_model_that_samples_is_measured_by_its_samples_alone():
 
 def test_the_protocol_of_a_vae_has_the_likelihood_and_the_importance_samples():
     evaluator = build_evaluator(build_vae())
-    metrics = dict(evaluator.metrics())
+    metrics = values_of(evaluator.metrics())
     assert metrics["log_likelihood"] > metrics["elbo"]
     assert {"psnr", "active_units", "probe_accuracy", "sharpness_reconstructions"} <= set(metrics)
     assert evaluator.protocol["importance_sampling"] == {"samples_per_image": 4, "images": 3}
@@ -69,7 +69,7 @@ def test_without_a_test_split_all_images_are_measured_with_a_warning():
 def test_too_few_images_for_distances_give_a_warning():
     images = blobs(96).take(np.array([0, 1, 2, 90, 91]))
     evaluator = build_evaluator(NoiseSampler(), images, EvalOptions())
-    assert "frechet_samples" not in dict(evaluator.metrics())
+    assert "frechet_samples" not in values_of(evaluator.metrics())
     assert evaluator.warnings == ["no distances: 2 test images are too few"]
 
 

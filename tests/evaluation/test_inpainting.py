@@ -9,7 +9,7 @@ import pytest
 
 from pinxit.data.masks import half_mask
 from pinxit.evaluation.inpainting import fill_with_mean, inpainting_metrics, masked_mse
-from tests.builders import blobs
+from tests.builders import blobs, values_of
 
 
 class BrighteningCompleter:
@@ -29,16 +29,16 @@ class BrighteningCompleter:
 
 def test_the_error_is_over_the_masked_pixels_only():
     dark = dataclasses.replace(blobs(), pixels=blobs().pixels // 2)
-    metrics = dict(inpainting_metrics(BrighteningCompleter(51), dark))
+    metrics = values_of(inpainting_metrics(BrighteningCompleter(51), dark))
     for ratio in (50, 75, 85, 95):
         assert metrics[f"masked_mse_{ratio}"] == pytest.approx(0.2**2, rel=1e-5)
-    assert dict(inpainting_metrics(BrighteningCompleter(0), dark))["masked_mse_75"] == 0
+    assert values_of(inpainting_metrics(BrighteningCompleter(0), dark))["masked_mse_75"] == 0
 
 
 def test_a_left_to_right_model_completes_the_lower_half():
     model = BrighteningCompleter(51)
     model.left_to_right = True
-    metrics = dict(inpainting_metrics(model, blobs()))
+    metrics = values_of(inpainting_metrics(model, blobs()))
     assert set(metrics) == {"masked_mse_half", "masked_mse_mean_fill"}
 
 

@@ -7,12 +7,12 @@ import numpy as np
 from pinxit.data.images import Images
 from pinxit.evaluation.latents import collapse_warnings, latent_metrics
 from pinxit.sampling.latents import LatentActivity
-from tests.builders import noise_images
+from tests.builders import noise_images, values_of
 
 
 def test_active_units_are_latents_whose_posterior_mean_varies():
     activity = LatentActivity(np.array([0.5, 0.02, 0.009, 0.0]), np.array([2.0, 0.1, 0.01, 0.0]))
-    metrics = dict(latent_metrics(activity))
+    metrics = values_of(latent_metrics(activity))
     assert (metrics["latents"], metrics["active_units"]) == (4, 2)
     assert not list(collapse_warnings(activity))
 

@@ -12,7 +12,7 @@ from pinxit.evaluation.linear_probe import (
     probe_metrics,
     select_labelled,
 )
-from tests.builders import blobs
+from tests.builders import blobs, values_of
 
 
 def two_classes(n, rng, distance):
@@ -46,7 +46,7 @@ class LayeredEncoder:
 def test_the_probe_by_layer_finds_the_layer_that_encodes_the_labels():
     images = blobs(400)
     train, test = images.split("train"), images.split("test")
-    metrics = dict(probe_metrics(LayeredEncoder(), train, test))
+    metrics = values_of(probe_metrics(LayeredEncoder(), train, test))
     assert metrics["probe_layer"] == 1
     assert metrics["probe_accuracy"] == metrics["probe_by_layer"][1] > 0.95
     assert max(metrics["probe_by_layer"][0], metrics["probe_by_layer"][2]) < 0.6

@@ -6,22 +6,28 @@ import math
 
 import pytest
 
+from pinxit.evaluation.estimates import Estimate
 from pinxit.evaluation.metrics import (
     CURVES,
     METRICS,
+    Fact,
     collect,
     get_metric,
     group_metrics,
     proportion,
     sort_metric_names,
 )
+from tests.builders import values_of
 
 
-def test_collect_separates_metrics_from_curves():
-    metrics, curves = collect([("elbo", 1), ("kl_per_latent", [1, 2]), ("psnr", 2.0)])
-    assert metrics == {"elbo": 1.0, "psnr": 2.0}
-    assert curves == {"kl_per_latent": [1.0, 2.0]}
-    assert [group for group, _ in group_metrics(metrics)] == ["likelihood", "reconstruction"]
+def test_collect_separates_metrics_curves_and_facts():
+    elbo = Estimate(-3.0, 0.5)
+    collected = collect([("elbo", elbo), ("kl_per_latent", [1, 2]), ("latents", Fact(2))])
+    assert collected.metrics == {"elbo": -3.0, "elbo_error": 0.5}
+    assert collected.curves == {"kl_per_latent": [1.0, 2.0]}
+    assert collected.facts == {"latents": 2}
+    assert collected.estimates == {"elbo": elbo}
+    assert [group for group, _ in group_metrics(collected.metrics)] == ["likelihood"]
     assert not set(CURVES) & set(METRICS)
 
 
@@ -45,8 +51,13 @@ def test_metrics_of_a_group_have_different_titles_or_units():
 
 
 def test_a_proportion_has_a_binomial_standard_error():
-    values = dict(proportion("x", [True, False, False, False]))
-    assert values == {"x": 0.25, "x_error": pytest.approx(math.sqrt(0.25 * 0.75 / 4))}
+    values = values_of(proportion("probe_accuracy", [True, False, False, False]))
+    assert values["probe_accuracy"] == 0.25
+    assert values["probe_accuracy_error"] == pytest.approx(math.sqrt(0.25 * 0.75 / 3))
+
+
+def test_an_unknown_error_is_none():
+    assert values_of(proportion("psnr", [True])) == {"psnr": 1, "psnr_error": None}
 
 
 def test_metrics_of_opposite_direction_have_different_titles():

@@ -14,12 +14,12 @@ from pinxit.evaluation.power_spectrum import (
     sharpness_metrics,
     spectrum_ratio,
 )
-from tests.builders import noise_images
+from tests.builders import noise_images, values_of
 
 
 def test_equal_images_are_equally_sharp():
     images = noise_images()
-    metrics = dict(sharpness_metrics(images, images, images))
+    metrics = values_of(sharpness_metrics(images, images, images))
     assert metrics["sharpness_samples"] == 1
     assert metrics["spectrum_reconstructions"] == pytest.approx([1] * 8)
 

@@ -16,7 +16,7 @@ from pinxit.evaluation.retrieval import (
     nearest_texts,
     retrieval_ranks,
 )
-from tests.builders import blobs
+from tests.builders import blobs, values_of
 
 
 def flatten_pixels(images: Images) -> np.ndarray:
@@ -63,9 +63,9 @@ def test_the_rank_of_a_text_counts_more_similar_images_of_other_texts():
 def test_true_images_are_retrieved_and_shuffled_ones_only_at_random():
     shapes = load_images("shapes:60", size=16, progress=False, cache=False)
     texts = shapes.captions["en"]
-    true = dict(image_recall("x", flatten_pixels, shapes, shapes, texts))
+    true = values_of(image_recall("x", flatten_pixels, shapes, shapes, texts))
     assert true["x_1"] == 1
     rolled = Images(np.roll(shapes.pixels, 1, 0))
-    shuffled = dict(image_recall("x", flatten_pixels, rolled, shapes, texts))
+    shuffled = values_of(image_recall("x", flatten_pixels, rolled, shapes, texts))
     assert shuffled["x_1"] < 0.1
     assert shuffled["x_1"] <= shuffled["x_5"] <= shuffled["x_10"] < 0.5

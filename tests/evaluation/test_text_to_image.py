@@ -8,7 +8,7 @@ import pytest
 from pinxit.data.images import Images
 from pinxit.data.load import load_images
 from pinxit.evaluation.text_to_image import label_accuracy_metrics, text_to_image_metrics
-from tests.builders import blobs
+from tests.builders import blobs, values_of
 
 
 @pytest.fixture(scope="module")
@@ -17,16 +17,16 @@ def shapes():
 
 
 def test_true_images_match_their_captions_and_shuffled_ones_do_not(shapes):
-    true = dict(text_to_image_metrics(Images(shapes.pixels), shapes))
+    true = values_of(text_to_image_metrics(Images(shapes.pixels), shapes))
     assert true["t2i_exact"] == true["t2i_reader_ceiling"] > 0.95
-    shuffled = dict(text_to_image_metrics(Images(np.roll(shapes.pixels, 1, 0)), shapes))
+    shuffled = values_of(text_to_image_metrics(Images(np.roll(shapes.pixels, 1, 0)), shapes))
     assert shuffled["t2i_exact"] < 0.1
     assert shuffled["t2i_count"] > shuffled["t2i_exact"]
     assert shuffled["t2i_exact_error"] < 0.05
 
 
 def test_images_that_are_not_scenes_have_no_scene_metrics():
-    assert not dict(text_to_image_metrics(blobs(), blobs()))
+    assert not values_of(text_to_image_metrics(blobs(), blobs()))
 
 
 class OneClass:
@@ -39,7 +39,7 @@ class OneClass:
 def test_label_accuracy_counts_images_with_a_label_only():
     images = blobs(8)
     images.labels[:] = [0, 0, 0, 1, -1, -1, -1, -1]
-    metrics = dict(label_accuracy_metrics(OneClass(), images, images))
+    metrics = values_of(label_accuracy_metrics(OneClass(), images, images))
     assert metrics["sample_label_accuracy"] == metrics["real_label_accuracy"] == 0.75
     images.labels[:] = -1
-    assert not dict(label_accuracy_metrics(OneClass(), images, images))
+    assert not values_of(label_accuracy_metrics(OneClass(), images, images))

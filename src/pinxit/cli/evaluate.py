@@ -73,11 +73,12 @@ def _print_table(record: dict[str, Any]) -> None:
     table.add_column("value", justify="right")
     table.add_column("unit")
     table.add_column("better")
-    for group, names in group_metrics(record["metrics"]):
+    metrics = record["metrics"] | record["facts"]
+    for group, names in group_metrics(metrics):
         table.add_row(f"[bold]{group}[/bold]")
         for name in names:
             metric = get_metric(name)
-            value = _format_value(record["metrics"], name)
+            value = _format_value(metrics, name)
             table.add_row(f"  {metric.title}", value, metric.unit, metric.better)
     terminal = Console(highlight=False)
     terminal.print(table)

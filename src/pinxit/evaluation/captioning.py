@@ -97,7 +97,7 @@ def repetition_warnings(metrics: Mapping[str, Value]) -> Iterator[str]:
     """Yield a warning for each language in which most images get one of a few captions."""
     for name, value in metrics.items():
         metric, _, language = name.partition(":")
-        if metric != "distinct_caption_ratio" or isinstance(value, list):
+        if metric != "distinct_caption_ratio" or not isinstance(value, float):
             continue
         if value < MIN_DISTINCT_RATIO:
             yield (

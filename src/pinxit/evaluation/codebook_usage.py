@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from pinxit.data.images import Images
-from pinxit.evaluation.metrics import MetricValue
+from pinxit.evaluation.metrics import Fact, MetricValue
 from pinxit.models.protocols import CanTokenize
 
 
@@ -22,7 +22,7 @@ def codebook_metrics(model: CanTokenize, images: Images) -> Iterator[MetricValue
     counts = np.bincount(codes.ravel(), minlength=model.vocab_size)
     frequencies = counts[counts > 0] / counts.sum()
     entropy = float(-(frequencies * np.log(frequencies)).sum())
-    yield "codebook_size", float(model.vocab_size)
+    yield "codebook_size", Fact(model.vocab_size)
     yield "codes_used", float((counts > 0).sum())
     yield "code_perplexity", float(np.exp(entropy))
     yield "code_bits", entropy / np.log(2) * codes[0].size

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from pinxit.data.images import Images
-from pinxit.evaluation.metrics import MetricValue
+from pinxit.evaluation.metrics import Fact, MetricValue
 from pinxit.sampling.latents import ACTIVE_UNIT_VARIANCE, LatentActivity
 
 MIN_TOTAL_KL = 0.1  # nats per image; with less z hardly distinguishes two images
@@ -19,7 +19,7 @@ def latent_metrics(activity: LatentActivity) -> Iterator[MetricValue]:
 
     (Burda 2015, sec. 5.)
     """
-    yield "latents", len(activity.variance)
+    yield "latents", Fact(len(activity.variance))
     yield "active_units", int(activity.active.sum())
     yield "kl_per_latent", activity.rate.tolist()
     yield "posterior_mean_variance", activity.variance.tolist()

@@ -177,7 +177,9 @@ def iw_metrics(
 def ess_warnings(metrics: Mapping[str, Value], num_samples: int) -> Iterator[str]:
     """Yield a warning if few samples carry most of the weight: the bound is then not tight."""
     effective = metrics["effective_samples"]
-    if num_samples < 100 or isinstance(effective, list) or effective >= MIN_EFFECTIVE_SAMPLES:
+    if num_samples < 100 or not isinstance(effective, float):
+        return
+    if effective >= MIN_EFFECTIVE_SAMPLES:
         return
     yield (
         f"the importance-weighted likelihood is a loose bound: the median image has an effective "

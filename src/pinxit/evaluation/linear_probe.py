@@ -18,7 +18,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler, normalize
 
 from pinxit.data.images import Images
-from pinxit.evaluation.metrics import MetricValue
+from pinxit.evaluation.metrics import Fact, MetricValue
 from pinxit.models.protocols import CanEmbed, HasHiddenStates
 
 NUM_NEIGHBOURS = 20
@@ -35,7 +35,7 @@ def probe_metrics(model: CanEmbed, train: Images, test: Images) -> Iterator[Metr
     A model with hidden states is probed at every layer; its best layer counts.
     """
     assert train.labels is not None and test.labels is not None
-    yield "probe_train_images", float(len(train))
+    yield "probe_train_images", Fact(len(train))
     train_features, test_features = model.embed(train), model.embed(test)
     accuracy = knn_accuracy(train_features, train.labels, test_features, test.labels)
     yield "neighbour_accuracy", accuracy
@@ -51,7 +51,7 @@ def probe_metrics(model: CanEmbed, train: Images, test: Images) -> Iterator[Metr
     ]
     yield "probe_by_layer", by_layer
     yield "probe_accuracy", max(by_layer)
-    yield "probe_layer", float(np.argmax(by_layer))
+    yield "probe_layer", Fact(int(np.argmax(by_layer)))
 
 
 def probe_accuracy(

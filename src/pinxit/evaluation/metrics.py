@@ -1,9 +1,10 @@
 """The metrics of an evaluation: name, title, unit, and which direction is better.
 
-An evaluator yields (name, value); a metric per language is named `name:fr`. A value is a number,
-or a list for a curve. The standard error of `x` is `x_error`. `evaluation.json` has
+An evaluator yields (name, value); a metric per language is named `name:fr`. A value is an
+`Estimate`, a `Fact` that has no sampling error, or a list for a curve. `evaluation.json` has
 
-    metrics   {name: number}, the names in `METRICS` and their errors
+    metrics   {name: number}, the names in `METRICS`; the standard error of `x` is `x_error`
+    facts     {name: number}, counts and settings, named in `METRICS` too
     curves    {name: [numbers]}, the names in `CURVES`
     protocol  how they were measured: split, counts, feature space, seed, date, machine, versions
     warnings  [text]
@@ -15,9 +16,21 @@ import dataclasses
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
-Value = float | list[float]
+import numpy as np
+
+from pinxit.evaluation.estimates import Estimate, Groups, estimate_proportion
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A count or a setting: a number without a sampling error, such as the number of latents."""
+
+    value: float
+
+
+Value = Estimate | Fact | float | list[float]
 MetricValue = tuple[str, Value]
 
 
@@ -125,23 +138,50 @@ CURVES = {
 }
 
 
-def proportion(name: str, outcomes: Sequence[bool]) -> Iterator[MetricValue]:
-    """Yield the fraction of true outcomes and its standard error."""
-    p = sum(map(bool, outcomes)) / len(outcomes)
-    yield name, p
-    yield f"{name}_error", math.sqrt(p * (1 - p) / len(outcomes))
+def proportion(
+    name: str, outcomes: Sequence[bool], groups: Groups | None = None
+) -> Iterator[MetricValue]:
+    """Yield the fraction of true outcomes with its standard error, over groups if given."""
+    yield name, estimate_proportion(np.array(outcomes, bool), groups)
 
 
-def collect(values: Iterable[MetricValue]) -> tuple[dict[str, float], dict[str, list[float]]]:
-    """Split what evaluators yielded into metrics and curves."""
-    metrics: dict[str, float] = {}
-    curves: dict[str, list[float]] = {}
+def with_names(metrics: Iterable[MetricValue], names: Sequence[str]) -> Iterator[MetricValue]:
+    """Yield the metrics, with the names of the images at those that have a value per image."""
+    for name, value in metrics:
+        per_image = value.per_image if isinstance(value, Estimate) else None
+        if per_image is not None and len(per_image) == len(names):
+            assert isinstance(value, Estimate)
+            value = value if len(value.names) else dataclasses.replace(value, names=names)
+        yield name, value
+
+
+class Collected(NamedTuple):
+    """What evaluators yielded, by kind."""
+
+    metrics: dict[str, float | None]  # with their errors; None for an unknown one
+    curves: dict[str, list[float]]
+    facts: dict[str, float]
+    estimates: dict[str, Estimate]
+
+
+def collect(values: Iterable[MetricValue]) -> Collected:
+    """Sort what evaluators yielded into metrics, curves and facts.
+
+    The error of `x` is `x_error`; None if it is unknown, as that of a single image.
+    """
+    collected = Collected({}, {}, {}, {})
+    metrics, curves, facts, estimates = collected
     for name, value in values:
         if isinstance(value, list):
             curves[name] = [float(number) for number in value]
+        elif isinstance(value, Fact):
+            facts[name] = float(value.value)
+        elif isinstance(value, Estimate):
+            metrics[name], estimates[name] = value.value, value
+            metrics[f"{name}_error"] = None if math.isnan(value.error) else value.error
         else:
             metrics[name] = float(value)
-    return metrics, curves
+    return collected
 
 
 def get_metric(name: str) -> Metric:

@@ -34,8 +34,8 @@ def evaluate(
 
     `changes` are fields of `EvalOptions` or of `GenerationParams`; they override `options`.
     Return the record that is written to the run's `evaluation.json`, or for another split than
-    `test` to `evaluation-SPLIT.json` (unless `write` is False):
-    `metrics` {name: number}, `curves` {name: numbers}, `protocol`, `warnings`; see
+    `test` to `evaluation-SPLIT.json` (unless `write` is False): `metrics` and `facts`
+    {name: number}, `curves` {name: numbers}, `protocol`, `warnings`; see
     `pinxit.evaluation.metrics`. The same seed gives the same values.
 
     Raises UsageError for an unknown option or a value out of range, PinxitError if the run or
@@ -52,8 +52,8 @@ def evaluate(
         evaluator = Evaluator(model, images, options, stages)
         evaluator.warnings += undertraining_warnings(run)
         evaluator.warnings += _data_warnings(run, images) if data is None else []
-        metrics, curves = collect(evaluator.metrics())
-    if not metrics:
+        collected = collect(evaluator.metrics())
+    if not collected.metrics:
         raise PinxitError(f"nothing can be measured of a run of the family '{run.family}'.")
     evaluator.protocol |= {
         "data": images.source,
@@ -63,8 +63,9 @@ def evaluate(
         "seconds": round(time.monotonic() - start, 1),
     }
     record = {
-        "metrics": metrics,
-        "curves": curves,
+        "metrics": collected.metrics,
+        "facts": collected.facts,
+        "curves": collected.curves,
         "protocol": evaluator.protocol,
         "warnings": evaluator.warnings,
     }

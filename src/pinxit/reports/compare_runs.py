@@ -28,12 +28,12 @@ def collect_metrics(runs: Sequence[Run], split: str = "test") -> dict[str, list[
 
 def _get_metrics(run: Run, split: str) -> dict[str, float]:
     run.check()
-    metrics = run.evaluation(split).get("metrics")
-    if not metrics:
+    record = run.evaluation(split)
+    if not record.get("metrics"):
         where, option = ("", "") if split == "test" else (f" on {split}", f" --split {split}")
         command = f"pinxit evaluate {run.shell_path}{option}"
         raise UsageError(f"{run.path} is not evaluated{where} yet. Run: {command}")
-    return metrics
+    return record["metrics"] | (record.get("facts") or {})
 
 
 def get_numeric_option(run: Run, name: str) -> float:

@@ -55,8 +55,8 @@ class ReportContext:
 
     @property
     def metrics(self) -> dict[str, float]:
-        """The metrics of evaluation.json."""
-        return self.evaluation.get("metrics") or {}
+        """The metrics of evaluation.json, counts and settings included."""
+        return (self.evaluation.get("metrics") or {}) | (self.evaluation.get("facts") or {})
 
     @property
     def curves(self) -> dict[str, list[float]]:
