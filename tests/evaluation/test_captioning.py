@@ -25,15 +25,16 @@ def test_languages_alternate_and_images_without_caption_are_left_out():
 
 def test_text_metrics_of_equal_similar_and_unrelated_texts():
     references = ["a small red circle above a star", "two blue squares and a cross"]
-    equal = values_of(text_metrics(references, references, "en"))
+    pairs = [(text,) for text in references]
+    equal = values_of(text_metrics(references, pairs, "en"))
     assert equal["caption_exact:en"] == 1
     assert equal["bleu:en"] == pytest.approx(100)
     assert equal["chrf:en"] == pytest.approx(100)
     texts = ["a small red circle above a cross", references[1]]
-    similar = values_of(text_metrics(texts, references, "en"))
+    similar = values_of(text_metrics(texts, pairs, "en"))
     assert similar["caption_exact:en"] == 0.5
     assert 50 < similar["bleu:en"] < 100
-    unrelated = values_of(text_metrics(["something else", "entirely so"], references, "en"))
+    unrelated = values_of(text_metrics(["something else", "entirely so"], pairs, "en"))
     assert unrelated["bleu:en"] < 5
 
 
@@ -64,6 +65,15 @@ def test_captions_of_a_scene_in_any_order_are_equivalent():
 
 def test_an_equivalent_caption_is_an_exact_match():
     accepted = [frozenset({"a and b", "b and a"})]
-    metrics = values_of(text_metrics(["b and a"], ["a and b"], "en", accepted))
+    metrics = values_of(text_metrics(["b and a"], [("a and b",)], "en", accepted))
     assert metrics["caption_exact:en"] == 1
-    assert values_of(text_metrics(["b and a"], ["a and b"], "en"))["caption_exact:en"] == 0
+    assert values_of(text_metrics(["b and a"], [("a and b",)], "en"))["caption_exact:en"] == 0
+
+
+def test_each_of_several_references_counts():
+    texts = ["the dog runs in the park", "a cat sleeps on the mat"]
+    references = [("a dog at play here", "the dog runs in the park"), (texts[1],)]
+    metrics = values_of(text_metrics(texts, references, "en"))
+    assert metrics["caption_exact:en"] == 1
+    assert metrics["bleu:en"] == pytest.approx(100)
+    assert metrics["chrf:en"] == pytest.approx(100)

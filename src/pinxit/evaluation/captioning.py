@@ -8,12 +8,15 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import sacrebleu
 
+from pinxit.data.captions import all_captions
 from pinxit.data.images import Images
 from pinxit.data.scenes.scene import Scene
 from pinxit.evaluation.metrics import MetricValue, Value, proportion
 from pinxit.evaluation.retrieval import NUM_CANDIDATES, nearest_captions, recall_at_k
 from pinxit.evaluation.text_to_image import scenes_from_names
 from pinxit.models.protocols import CanCaption, CanTranslate
+
+References = Sequence[tuple[str, ...]]  # those of each text, at least one
 
 MIN_DISTINCT_RATIO = 0.2  # of distinct captions to distinct true ones; fewer give a warning
 
@@ -24,25 +27,26 @@ def captioning_metrics(model: CanCaption, images: Images, train: Images) -> Iter
     Per language. The caption of the nearest training image is a baseline.
     """
     for language in model.text_tokenizer.languages:
-        captions = images.captions.get(language, ())
-        rows = np.array([i for i, caption in enumerate(captions) if caption], int)
+        captions = all_captions(images, language)
+        rows = np.array([i for i, texts in enumerate(captions) if texts], int)
         if len(rows):
             references = [captions[int(i)] for i in rows]
             yield from _language_metrics(model, images.take(rows), references, train, language)
 
 
 def _language_metrics(
-    model: CanCaption, images: Images, references: list[str], train: Images, language: str
+    model: CanCaption, images: Images, references: References, train: Images, language: str
 ) -> Iterator[MetricValue]:
     hypotheses = [beams[0].text for beams in model.caption(images, language=language)]
     scenes = scenes_from_names(images)
     accepted = None if scenes is None else [equivalent_captions(s, language) for s in scenes]
     yield from text_metrics(hypotheses, references, language, accepted)
-    yield f"distinct_caption_ratio:{language}", len(set(hypotheses)) / len(set(references))
+    first = [texts[0] for texts in references]
+    yield f"distinct_caption_ratio:{language}", len(set(hypotheses)) / len(set(first))
     neighbours = nearest_captions(images, train, language)
     if neighbours is not None:
         yield f"nn_baseline_chrf:{language}", _chrf(neighbours, references)
-    texts = references[:NUM_CANDIDATES]
+    texts = first[:NUM_CANDIDATES]
     log_probs = model.caption_log_prob_matrix(images[:NUM_CANDIDATES], texts, language)
     yield from recall_at_k("caption_recall_at", log_probs, texts, f":{language}")
 
@@ -52,11 +56,11 @@ def translation_metrics(model: CanTranslate, images: Images) -> Iterator[MetricV
     languages = model.text_tokenizer.languages
     for target in languages:
         hypotheses: list[str] = []
-        references: list[str] = []
+        references: list[tuple[str, ...]] = []
         for source in languages:
             if source == target:
                 continue
-            captions = zip(images.captions[source], images.captions[target], strict=True)
+            captions = zip(images.captions[source], all_captions(images, target), strict=True)
             pairs = [(a, b) for a, b in captions if a and b]
             texts = model.translate([a for a, _ in pairs], source=source, target=target)
             hypotheses += [translation.text for translation in texts]
@@ -67,24 +71,34 @@ def translation_metrics(model: CanTranslate, images: Images) -> Iterator[MetricV
 
 def text_metrics(
     hypotheses: Sequence[str],
-    references: Sequence[str],
+    references: References,
     language: str,
     accepted: Sequence[frozenset[str]] | None = None,
 ) -> Iterator[MetricValue]:
     """Yield exact match, BLEU and chrF of texts in one language.
 
-    `accepted` are the texts that count as an exact match, if more than the reference does.
+    A text may have several references: each is an exact match, and BLEU and chrF take the best
+    matches among them. `accepted` are further texts that count as an exact match.
     """
     if accepted is None:
-        accepted = [frozenset([text]) for text in references]
-    is_exact = [text in texts for text, texts in zip(hypotheses, accepted, strict=True)]
+        accepted = [frozenset()] * len(references)
+    is_exact = [
+        text in texts or text in equivalent
+        for text, texts, equivalent in zip(hypotheses, references, accepted, strict=True)
+    ]
     yield from proportion(f"caption_exact:{language}", is_exact)
-    yield f"bleu:{language}", sacrebleu.corpus_bleu(list(hypotheses), [list(references)]).score
+    columns = _reference_columns(references)
+    yield f"bleu:{language}", sacrebleu.corpus_bleu(list(hypotheses), columns).score
     yield f"chrf:{language}", _chrf(hypotheses, references)
 
 
-def _chrf(hypotheses: Sequence[str], references: Sequence[str]) -> float:
-    return sacrebleu.corpus_chrf(list(hypotheses), [list(references)]).score
+def _chrf(hypotheses: Sequence[str], references: References) -> float:
+    return sacrebleu.corpus_chrf(list(hypotheses), _reference_columns(references)).score
+
+
+def _reference_columns(references: References) -> list[list[str | None]]:
+    """Return the first reference of each text, the second, ...; None where there are fewer."""
+    return [list(column) for column in itertools.zip_longest(*references)]
 
 
 def equivalent_captions(scene: Scene, language: str) -> frozenset[str]:
