@@ -12,6 +12,7 @@ from pinxit.data.load import load_images
 from pinxit.data.scenes.edits import random_edit
 from pinxit.data.scenes.scene import render_scene
 from pinxit.data.sources.emoji_edits import detect_gender, instruction_between
+from pinxit.data.split_names import SPLITS
 from pinxit.evaluation.scene_reader import match_scenes, parse_scene
 
 
@@ -53,7 +54,8 @@ def test_shapes_edits_renders_the_scenes_of_random_edits():
         assert np.array_equal(images.before[i], render_scene(edit.before, (64, 64)))
         assert np.array_equal(images.pixels[i], render_scene(edit.after, (64, 64)))
         assert images.captions["fr"][i] == edit.instruction["fr"]
-        assert (images.splits[i] == 2) >= edit.is_held_out
+        held_out = edit.held_out_split
+        assert held_out is None or SPLITS[images.splits[i]] == held_out
         assert match_scenes(edit.after, parse_scene(images.pixels[i])).objects
 
 

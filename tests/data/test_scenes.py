@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
+from collections import Counter
 
-from hypothesis import given
+import numpy as np
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pinxit.data.load import load_images
 from pinxit.data.scenes.edits import random_edit
 from pinxit.data.scenes.scene import (
     COLORS,
+    HELD_OUT,
+    SHAPES,
     SIZES,
     Scene,
     SceneObject,
@@ -18,6 +24,8 @@ from pinxit.data.scenes.scene import (
     render_scene,
     scene_from_name,
 )
+from pinxit.data.split_names import SPLITS
+from pinxit.data.splits import assign_splits
 
 
 @given(st.integers(0, 10_000), st.integers(0, 10_000))
@@ -66,3 +74,59 @@ def test_captions_and_instructions_of_a_seed_never_change():
     instructions = [random_edit(0, i).instruction for i in range(500)]
     digest = hashlib.sha256(json.dumps([captions, instructions], sort_keys=True).encode())
     assert digest.hexdigest()[:16] == "44f9386e5ad415be"
+
+
+# -- held-out combinations ---------------------------------------------------------------------
+
+
+def test_held_out_sets_are_disjoint_and_alike():
+    validation, test = HELD_OUT["validation-held-out"], HELD_OUT["test-held-out"]
+    assert not validation & test
+    for held_out in (validation, test):
+        assert Counter(color for _, color, _ in held_out) == dict.fromkeys(COLORS, 1)
+        assert Counter(size for size, *_ in held_out) == {"small": 4, "large": 4}
+        assert {shape for *_, shape in held_out} == set(SHAPES)
+
+
+def test_training_scenes_have_every_pair_of_factors():
+    held_out = frozenset().union(*HELD_OUT.values())
+    seen = set(itertools.product(SIZES, COLORS, SHAPES)) - held_out
+    for kept in ((0, 1), (0, 2), (1, 2)):
+        counts = Counter(tuple(combination[i] for i in kept) for combination in seen)
+        every = itertools.product(*((SIZES, COLORS, SHAPES)[i] for i in kept))
+        assert set(counts) == set(every)
+
+
+@settings(derandomize=True, max_examples=25, deadline=None)
+@given(st.integers(0, 10_000), st.sampled_from(["shapes", "shapes-edits"]))
+def test_held_out_combinations_are_in_their_split_only(seed, source):
+    images = load_images(f"{source}:60", size=16, data_seed=seed, progress=False, cache=False)
+    for name, split in zip(images.names, images.splits, strict=True):
+        shown = scenes_of(name)
+        combinations = {(o.size, o.color, o.shape) for scene in shown for o in scene.objects}
+        held_out = [name for name in HELD_OUT if HELD_OUT[name] & combinations]
+        # combinations of the report's set are seen nowhere else, also not where options are chosen
+        expected = "test-held-out" if "test-held-out" in held_out else "".join(held_out[:1])
+        assert (SPLITS[split] if "held-out" in SPLITS[split] else "") == expected
+
+
+def scenes_of(name: str) -> list[Scene]:
+    source, seed, index = name.partition("/")[0].split("-")
+    if source == "shapes":
+        return [random_scene(int(seed), int(index))]
+    edit = random_edit(int(seed), int(index))
+    return [edit.before, edit.after]
+
+
+def test_validation_and_test_of_shapes_are_distributed_like_train():
+    scenes = [random_scene(0, i) for i in range(4000)]
+    names = [f"shapes-0-{i:06d}" for i in range(4000)]
+    splits = assign_splits(names, [scene.held_out_split for scene in scenes])
+    share = {}
+    for i, split in enumerate(SPLITS):
+        counts = np.array([len(scenes[row].objects) for row in np.flatnonzero(splits == i)])
+        assert len(counts) > 100
+        share[split] = np.mean(counts == 3)
+    assert abs(share["test"] - share["train"]) < 0.06
+    assert abs(share["test-held-out"] - share["validation-held-out"]) < 0.08
+    assert share["test-held-out"] > share["train"] + 0.1

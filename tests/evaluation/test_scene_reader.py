@@ -8,15 +8,10 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from pinxit.data.load import load_images
 from pinxit.data.scenes.scene import (
-    COLORS,
-    HELD_OUT,
-    SHAPES,
     Scene,
     random_scene,
     render_scene,
-    scene_from_name,
 )
 from pinxit.evaluation.scene_reader import match_scenes, parse_scene
 
@@ -75,14 +70,3 @@ def test_differences_are_reported_by_attribute():
     )
     assert match_scenes(target, swapped).objects
     assert not match_scenes(target, swapped).relations
-
-
-def test_held_out_combinations_are_in_no_training_image():
-    images = load_images("shapes:400", size=16, progress=False)
-    assert {shape for *_, shape in HELD_OUT} == set(SHAPES)
-    assert {color for _, color, _ in HELD_OUT} == set(COLORS)
-    assert len({(color, shape) for _, color, shape in HELD_OUT}) == len(HELD_OUT)
-    for split, held_out in (("train", False), ("validation", False), ("test", True)):
-        part = images.split(split)
-        assert len(part) > 5
-        assert all(scene_from_name(name).is_held_out == held_out for name in part.names)

@@ -14,6 +14,7 @@ import numpy as np
 
 from pinxit.data.scenes.scene import (
     COLORS,
+    HELD_OUT,
     POSITIONS,
     SHAPES,
     SIZES,
@@ -21,6 +22,7 @@ from pinxit.data.scenes.scene import (
     SceneObject,
     random_scene,
 )
+from pinxit.data.split_names import Split
 
 
 @dataclass(frozen=True)
@@ -32,9 +34,10 @@ class Edit:
     after: Scene
 
     @property
-    def is_held_out(self) -> bool:
-        """Whether one of the scenes belongs to the test split."""
-        return self.before.is_held_out or self.after.is_held_out
+    def held_out_split(self) -> Split | None:
+        """The held-out split of either scene; `test-held-out` if they have different ones."""
+        splits = {self.before.held_out_split, self.after.held_out_split}
+        return next((split for split in reversed(HELD_OUT) if split in splits), None)
 
 
 def random_edit(seed: int, index: int) -> Edit:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw
 
+from pinxit.data.split_names import Split
 from pinxit.errors import UsageError
 
 DEFAULT_SIZE = (64, 64)  # pixels: height and width of an image, unless another size is given
@@ -97,18 +98,28 @@ POSITIONS = {
     (2, 2): ("at the bottom right", "en bas à droite"),
 }
 
-# Combinations that only the test split has. In training every shape occurs in every color and in
-# every size, but not in these colors and sizes at once.
-HELD_OUT = frozenset(
-    {
-        ("small", "green", "circle"), ("large", "pink", "circle"),
-        ("small", "blue", "square"), ("large", "orange", "square"),
-        ("small", "black", "triangle"), ("large", "yellow", "triangle"),
-        ("small", "red", "star"), ("large", "blue", "star"),
-        ("small", "purple", "cross"), ("large", "black", "cross"),
-        ("small", "green", "diamond"), ("large", "red", "diamond"),
-    }
-)  # fmt: skip
+# Combinations of size, color and shape that no training image has, by split: those to choose
+# options on, and those to report on. In training every shape occurs in every color and in both
+# sizes, but not in these colors and sizes at once. The two sets are alike: each color once, four
+# small and four large objects, every shape.
+HELD_OUT: dict[Split, frozenset[tuple[str, str, str]]] = {
+    "validation-held-out": frozenset(
+        {
+            ("large", "pink", "circle"), ("large", "orange", "square"),
+            ("small", "black", "triangle"), ("large", "yellow", "triangle"),
+            ("small", "red", "star"), ("large", "blue", "star"),
+            ("small", "purple", "cross"), ("small", "green", "diamond"),
+        }
+    ),
+    "test-held-out": frozenset(
+        {
+            ("small", "blue", "circle"), ("large", "black", "circle"),
+            ("small", "green", "square"), ("large", "purple", "triangle"),
+            ("small", "orange", "star"), ("large", "red", "cross"),
+            ("small", "pink", "diamond"), ("large", "yellow", "diamond"),
+        }
+    ),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -143,9 +154,15 @@ class Scene:
     objects: tuple[SceneObject, ...]
 
     @property
-    def is_held_out(self) -> bool:
-        """Whether an object has one of the combinations in `HELD_OUT`."""
-        return any((obj.size, obj.color, obj.shape) in HELD_OUT for obj in self.objects)
+    def held_out_split(self) -> Split | None:
+        """The split in `HELD_OUT` that an object's combination belongs to; None if none does.
+
+        A scene with combinations of both belongs to `test-held-out`, so that those stay unseen
+        while options are chosen.
+        """
+        combinations = {(obj.size, obj.color, obj.shape) for obj in self.objects}
+        found = [split for split, held_out in HELD_OUT.items() if held_out & combinations]
+        return found[-1] if found else None
 
     def captions(self) -> dict[str, str]:
         """Return the captions by language: `en` and `fr`.

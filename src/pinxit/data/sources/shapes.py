@@ -2,6 +2,10 @@
 
 Any number of scenes: scene `i` of a seed does not depend on how many there are, nor on the size
 they are rendered at, and is the same on any machine.
+
+All factors of a scene are distributed uniformly. Scenes with a held-out combination are set apart,
+so the other splits have fewer objects per scene: one, two and three objects are in 40, 33 and 27 %
+of the scenes of train, validation and test, but in 18, 34 and 48 % of the held-out splits.
 """
 
 from __future__ import annotations
@@ -42,7 +46,7 @@ def _scenes(data: str, count: int, seed: int, size: tuple[int, int] | None) -> S
     height, width = size or DEFAULT_SIZE
     return Source(
         data,
-        lambda: f"shapes 3 {count} {seed} {(height, width)}",
+        lambda: f"shapes 4 {count} {seed} {(height, width)}",
         lambda: _list_records(count, seed, (height, width)),
         at_size=lambda size: _scenes(data, count, seed, size),
     )
@@ -56,7 +60,7 @@ def _list_records(count: int, seed: int, size: tuple[int, int]) -> Iterator[Reco
             functools.partial(_render, seed, i, size),
             label=scene.objects[0].shape if len(scene.objects) == 1 else None,
             captions=scene.captions(),
-            split="test" if scene.is_held_out else None,
+            split=scene.held_out_split,
         )
 
 
@@ -68,8 +72,10 @@ SOURCE_TYPE = SourceType(
     pattern="shapes[:COUNT]",
     description="Synthetic scenes of one to three objects with captions in English and French, "
     f"rendered at any --size; {DEFAULT_COUNT:,} by default, others with --data-seed. "
-    "A scene of one object has its shape as label. Twelve combinations of size, color and shape "
-    "occur in the test split only. Needs no download.",
+    "A scene of one object has its shape as label. Sixteen combinations of size, color and shape "
+    "occur in no training image: eight in the split validation-held-out, to choose options on, and "
+    "eight in test-held-out, to report on; validation and test are distributed like train. "
+    "Needs no download.",
     examples=("shapes", "shapes:20000"),
     open=open_shapes,
     list_names=lambda: ("shapes",),

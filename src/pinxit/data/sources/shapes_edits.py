@@ -22,7 +22,7 @@ def _pairs(data: str, count: int, seed: int, size: tuple[int, int] | None) -> So
     height, width = size or DEFAULT_SIZE
     return Source(
         data,
-        lambda: f"shapes-edits 2 {count} {seed} {(height, width)}",
+        lambda: f"shapes-edits 3 {count} {seed} {(height, width)}",
         lambda: _list_records(count, seed, (height, width)),
         at_size=lambda size: _pairs(data, count, seed, size),
     )
@@ -37,7 +37,7 @@ def _list_records(count: int, seed: int, size: tuple[int, int]) -> Iterator[Reco
             f"{name}/after",
             functools.partial(_render_after, seed, i, size),
             captions=edit.instruction,
-            split="test" if edit.is_held_out else None,
+            split=edit.held_out_split,
         )
 
 
@@ -52,7 +52,7 @@ def _render_after(seed: int, index: int, size: tuple[int, int]) -> np.ndarray:
 SOURCE_TYPE = SourceType(
     pattern="shapes-edits[:COUNT]",
     description="Pairs of synthetic scenes, before and after an edit, with its instruction in "
-    f"English and French; {DEFAULT_COUNT:,} by default. Needs no download.",
+    f"English and French; {DEFAULT_COUNT:,} by default. Splits as of shapes. Needs no download.",
     examples=("shapes-edits", "shapes-edits:20000"),
     open=open_shapes_edits,
     list_names=lambda: ("shapes-edits",),
