@@ -84,7 +84,8 @@ def test_unreadable_files_are_skipped_and_the_others_used(command, folder, tmp_p
     files = [*bad, str(folder / "1.png")]
     assert main([command, str(folder / "run"), *files, "--out", _out_name(command)]) == 0
     captured = capsys.readouterr()
-    assert "skipped 3 of 4 files: " in captured.err
+    assert "4 files: 1 file not read: half.png (truncated)" in captured.err
+    assert captured.err.count("not read") == 3
     assert "1.png is 20 x 30; read as" in captured.err
     assert "half.png is" not in captured.err
     assert captured.out.startswith("1 ")

@@ -270,10 +270,10 @@ def test_skipped_files_are_counted_among_the_files_or_in_the_folder(tmp_path, fo
     image_file = next(folder.glob("*.png"))
     load_images([tmp_path / "bad.png", image_file])
     bad = f"{tmp_path.as_posix()}/bad.png (the file is empty)"
-    assert f"skipped 1 of 2 files: {bad}" in capsys.readouterr().err
+    assert f"2 files: 1 file not read: {bad}" in capsys.readouterr().err
     (folder / "bad.png").write_bytes(b"")
     load_images(folder)
-    assert f"skipped 1 file of {folder}: bad.png (the file is empty)" in capsys.readouterr().err
+    assert f"{folder}: 1 file not read: bad.png (the file is empty)" in capsys.readouterr().err
 
 
 def test_several_files_must_be_existing_images(tmp_path, folder):

@@ -12,6 +12,7 @@ that write the same images, the first to finish wins, and the others read its fo
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -27,7 +28,7 @@ import numpy as np
 from pinxit.data.images import Images, SkippedFile
 from pinxit.errors import PinxitError
 
-VERSION = 4  # increase it when decoding or the files change: older folders are then ignored
+VERSION = 5  # increase it when decoding or the files change: older folders are then ignored
 STALE_SECONDS = 24 * 3600  # incomplete folders older than this are left from killed processes
 
 
@@ -79,6 +80,7 @@ def _load_folder(folder: Path) -> Images:
         groups=groups,
         fingerprint=info["fingerprint"],
         skipped=tuple(SkippedFile(**file) for file in info["skipped"]),
+        file_counts=info["file_counts"],
         notes=tuple(info["notes"]),
     )
 
@@ -139,7 +141,8 @@ class CacheWriter:
             "captions": {language: list(texts) for language, texts in images.captions.items()},
             "more_captions": {k: list(texts) for k, texts in images.more_captions.items()},
             "fingerprint": images.fingerprint,
-            "skipped": [{"name": file.name, "reason": file.reason} for file in images.skipped],
+            "skipped": [dataclasses.asdict(file) for file in images.skipped],
+            "file_counts": images.file_counts,
             "notes": list(images.notes),
         }
         if images.labels is not None:

@@ -38,10 +38,14 @@ def join_pairs(images: Images) -> Images:
     unpaired = sorted(set(range(len(images))) - {*before.tolist(), *after.tolist()})
     skipped = tuple(SkippedFile(images.names[i], "not one of a pair") for i in unpaired)
     edited = dataclasses.replace(images, labels=None, label_names=()).take(after)
+    counts = images.file_counts
+    if counts:
+        counts = counts | {"images": counts["images"] - len(unpaired)}
     return dataclasses.replace(
         edited,
         names=list(pairs),
         before=np.asarray(images.pixels)[before],
         skipped=(*images.skipped, *skipped),
+        file_counts=counts,
         notes=(*images.notes, f"{len(after):,} pairs of images before and after an edit"),
     )

@@ -16,19 +16,12 @@ from PIL import Image
 from pinxit.console import pluralize
 from pinxit.data.atomic_write import write_atomically
 from pinxit.data.batch import Batch, DatasetInfo
+from pinxit.data.skipped import SkippedFile as SkippedFile
 from pinxit.data.split_names import SPLITS as SPLITS
 from pinxit.errors import UsageError
 
 GRID_IMAGE_PIXELS = 96  # small images are enlarged to about this size in a grid,
 GRID_MAX_PIXELS = 1600  # as long as the grid does not get wider than this
-
-
-@dataclass(frozen=True)
-class SkippedFile:
-    """An image that could not be read, and why."""
-
-    name: str
-    reason: str
 
 
 def evenly_spaced_indices(count: int, max_count: int) -> np.ndarray:
@@ -64,6 +57,8 @@ class Images:
     source: str = ""  # as the user typed it
     fingerprint: str = ""  # hash of everything that training uses; "" for generated images
     skipped: tuple[SkippedFile, ...] = ()
+    # files of the source by role: images, metadata, captions, skipped; {} if images are no files
+    file_counts: dict[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()  # choices made while loading, for the user
 
     def __post_init__(self) -> None:

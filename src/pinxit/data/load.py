@@ -7,7 +7,9 @@ import hashlib
 import heapq
 import itertools
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +27,14 @@ from pinxit.data.decode import (
 )
 from pinxit.data.edit_pairs import join_pairs, pair_key
 from pinxit.data.groups import MODES, index_groups
-from pinxit.data.images import Images, SkippedFile, evenly_spaced_indices
+from pinxit.data.images import Images, evenly_spaced_indices
 from pinxit.data.label_captions import captions_from_labels
 from pinxit.data.labels import index_labels
 from pinxit.data.load_options import LoadOptions, make_load_options
 from pinxit.data.parallel_decode import ImageShape, decode_all
-from pinxit.data.records import Record, Source
+from pinxit.data.records import Listed, Note, Record, Source, UsedFile
 from pinxit.data.sizes import choose_size, format_size
+from pinxit.data.skipped import SkippedFile, summarize_skipped, without_system_files
 from pinxit.data.sources import open_source
 from pinxit.data.splits import assign_splits, ensure_training_split, hash_fraction
 from pinxit.errors import PinxitError, UsageError
@@ -73,16 +76,31 @@ def load_images(
     if options.group_by not in MODES:
         opened = _group_by_column(opened, options.group_by)
     read = _read_cached if cache and opened.use_cache else _read
-    images = read(opened, options, progress)
-    images = join_pairs(dataclasses.replace(images, source=opened.name))
+    images = _account_for_files(join_pairs(read(opened, options, progress)), opened)
     if options.captions is not None:
         file = None if options.captions == "labels" else options.captions
         images = captions_from_labels(images, file)
-    if images.skipped and options.strict:
-        raise PinxitError(f"cannot read {_describe_skipped(images, opened)}")
-    if images.skipped and progress:
-        echo(f"skipped {_describe_skipped(images, opened)}")
+    if progress:
+        for note in images.notes:
+            echo(f"{images.source}: {note}")
+    if options.strict and (skipped := without_system_files(images.skipped)):
+        raise PinxitError(f"cannot read {_describe_skipped(skipped, opened)}")
     return images
+
+
+def _account_for_files(images: Images, source: Source) -> Images:
+    """Return the images with the name and the notes of their source, and with all its files."""
+    skipped = (*images.skipped, *source.list_unused())
+    counts = images.file_counts
+    if source.counts_files:
+        counts = counts | {"skipped": sum(file.kind == "file" for file in skipped)}
+    return dataclasses.replace(
+        images,
+        source=source.name,
+        skipped=skipped,
+        file_counts=counts,
+        notes=(*source.notes, *images.notes, *summarize_skipped(skipped)),
+    )
 
 
 def _group_by_column(source: Source, column: str) -> Source:
@@ -93,10 +111,10 @@ def _group_by_column(source: Source, column: str) -> Source:
     return dataclasses.replace(source.with_groups(column), name=source.name)
 
 
-def _describe_skipped(images: Images, source: Source) -> str:
+def _describe_skipped(skipped: Sequence[SkippedFile], source: Source) -> str:
     """`2 files of photos: a.png (truncated), b.jpg (the file is empty)`; `1 of 2 files: ...`."""
-    count = len(images.skipped)
-    files = [f"{file.name} ({file.reason})" for file in images.skipped[:MAX_SKIPPED_SHOWN]]
+    count = len(skipped)
+    files = [f"{file.name} ({file.reason})" for file in skipped[:MAX_SKIPPED_SHOWN]]
     rest = f" and {count - len(files):,} more" if count > len(files) else ""
     number = f"{count:,}" if source.is_file_list else pluralize(count, "file")
     return f"{number} of {source.name}: {', '.join(files)}{rest}"
@@ -123,7 +141,8 @@ def _read(
     source: Source, options: LoadOptions, progress: bool, writer: CacheWriter | None = None
 ) -> Images:
     """Decode a source: to a folder of the cache, or into memory if `writer` is None."""
-    records, skipped = _list_records(source)
+    listing = _list_records(source)
+    records, skipped = listing.records, listing.skipped
     labels, label_names = index_labels(records)
     groups = index_groups(records, options.group_by)
     if groups is None and options.group_by not in MODES:
@@ -133,9 +152,6 @@ def _read(
     with ignore_pillow_warnings():
         shape, notes = _choose_shape(source, [records[i] for i in rows], options, skipped)
         notes += note_several_captions([records[i] for i in rows])
-        if progress:
-            for note in notes:
-                echo(f"{source.name}: {note}")
         decoded_rows: list[int] = []
         blocks = decode_all(source.name, records, rows, shape, decoded_rows, skipped, progress)
         if writer is not None:
@@ -157,18 +173,49 @@ def _read(
         splits=ensure_training_split(splits, source_splits),
         groups=None if groups is None else groups[decoded_rows],
         skipped=tuple(skipped),
-        notes=tuple(notes),
+        file_counts=listing.count_files(len(rows), len(decoded_rows))
+        if source.counts_files
+        else {},
+        notes=(*listing.notes, *notes),
     )
     return dataclasses.replace(images, fingerprint=_fingerprint(images))
 
 
-def _list_records(source: Source) -> tuple[list[Record], list[SkippedFile]]:
-    records, skipped = [], []
+@dataclass
+class _Listing:
+    """What a source lists, by type."""
+
+    records: list[Record] = field(default_factory=list)
+    skipped: list[SkippedFile] = field(default_factory=list)
+    used: Counter[str] = field(default_factory=Counter)  # files that are no images, by role
+    notes: list[str] = field(default_factory=list)
+
+    def add(self, item: Listed) -> None:
+        match item:
+            case Record():
+                self.records.append(item)
+            case SkippedFile():
+                self.skipped.append(item)
+            case UsedFile():
+                self.used[item.role] += 1
+            case Note():
+                self.notes.append(item.text)
+
+    def count_files(self, num_selected: int, num_decoded: int) -> dict[str, int]:
+        """Return the number of files that are used, by role; `limit` leaves out some images."""
+        excluded = len(self.records) - num_selected
+        by_limit = {"excluded by limit": excluded} if excluded else {}
+        return {"images": num_decoded, **by_limit, **self.used}
+
+
+def _list_records(source: Source) -> _Listing:
+    listing = _Listing()
     for item in source.list_records():
-        (records if isinstance(item, Record) else skipped).append(item)
-    if not records:
+        listing.add(item)
+    if not listing.records:
+        skipped = without_system_files([*listing.skipped, *source.list_unused()])
         raise PinxitError(_describe_unreadable(source, skipped))
-    return records, skipped
+    return listing
 
 
 def _describe_unreadable(source: Source, skipped: Sequence[SkippedFile]) -> str:

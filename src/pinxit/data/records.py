@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from pinxit.data.images import SkippedFile
+from pinxit.data.skipped import SkippedFile
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,18 +38,40 @@ class Record:
     group: str | None = None  # images of one group are never in different splits
 
 
+@dataclass(frozen=True, slots=True)
+class UsedFile:
+    """A file of a source that describes its images."""
+
+    name: str
+    role: Literal["metadata", "captions"]
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A choice that a source made, or something it contains and does not use, for the user."""
+
+    text: str
+
+
+Listed = Record | SkippedFile | UsedFile | Note
+
+
 @dataclass(frozen=True)
 class Source:
     """Images that can be listed without being decoded."""
 
     name: str  # as the user typed it
     compute_key: Callable[[], str]  # changes when the content does; must be quick
-    list_records: Callable[[], Iterator[Record | SkippedFile]]
+    list_records: Callable[[], Iterator[Listed]]
     # returns the source rendered at a size (height, width), or at its default size for None;
     # None for sources of files
     at_size: Callable[[tuple[int, int] | None], Source] | None = None
     # returns the source with groups from another column; None for sources without columns
     with_groups: Callable[[str], Source] | None = None
+    # files of the source that have no part in its key, so that they do not invalidate the cache
+    list_unused: Callable[[], Sequence[SkippedFile]] = tuple
+    notes: tuple[str, ...] = ()
+    counts_files: bool = False  # every file is listed: as a record, as used, or as skipped
     use_cache: bool = True
     is_file_list: bool = False  # `name` is then the number of files
 
