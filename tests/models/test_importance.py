@@ -9,14 +9,13 @@ import pytest
 import torch
 
 from pinxit.data.batch import DatasetInfo
-from pinxit.evaluation.likelihood import RunningLogMeanExp
+from pinxit.evaluation.importance import estimate_from_weights
 from pinxit.models.protocols import FastImportanceSampling
 from pinxit.models.vae import build
 from pinxit.models.vae.config import Config
 from pinxit.models.vae.importance import (
     MIN_SAMPLES,
     ImportanceWeights,
-    estimate_from_weights,
     supports_fast_importance,
 )
 from tests.builders import blobs
@@ -43,12 +42,13 @@ def black_and_white(model, n: int = 5):
     return (torch.rand(shape, generator=generator) < 0.3).float()
 
 
-def weights_of(model, x, labels, noise):
+def weights_of(model, x, labels, noise, uniforms, share):
     posterior = model.posterior(x, labels)
     weights = ImportanceWeights(x, labels, posterior, model.decoder, model.prior, noise.shape[1])
-    return torch.stack([weights(i, noise[i]) for i in range(len(x))])
+    return torch.stack([weights(i, noise[i], uniforms[i], share) for i in range(len(x))])
 
 
+@pytest.mark.parametrize("share", [0.0, 0.4])
 @pytest.mark.parametrize(
     "options",
     [
@@ -62,13 +62,15 @@ def weights_of(model, x, labels, noise):
     ids=["standard", "flow", "labels", "mnist", "odd", "extreme"],
 )
 @torch.no_grad()
-def test_fast_weights_equal_plain_weights_for_the_same_noise(options):
+def test_fast_weights_equal_plain_weights_for_the_same_noise(options, share):
     model = tiny(**options)
     x = black_and_white(model)
     labels = torch.tensor([0, 1, 2, 3, -1]) if model.config.condition == "label" else None
     noise = torch.randn(5, 70, model.latent_dim)
-    slow = model.double()._log_weights(x.double(), labels, noise.double())
-    fast = weights_of(model.float(), x, labels, noise)
+    uniforms = torch.rand(5, 70)
+    wide = noise.double(), uniforms.double(), share
+    slow = model.double()._log_weights(x.double(), labels, *wide)
+    fast = weights_of(model.float(), x, labels, noise, uniforms, share)
     assert slow.std() > 0.1
     tolerance = 1e-6 * slow.abs().max().item()
     assert torch.allclose(fast.double(), slow, rtol=0, atol=max(1e-3, tolerance))
@@ -86,37 +88,26 @@ def log_p_by_quadrature(model, x) -> torch.Tensor:
 def test_estimate_matches_the_integral_within_its_standard_error():
     model = tiny(latent_dim=2, gain=0.4)  # q(z|x) is close enough to p(z|x)
     x = black_and_white(model)
-    estimate = model.importance_log_likelihood(x, None, 4000, torch.Generator().manual_seed(3))
+    estimate = estimate_from_weights(model.importance_log_weights(x, None, 4000, range(5)))
     expected = torch.stack([log_p_by_quadrature(model, image) for image in x])
     assert (estimate.std_error < 0.1).all()
     assert ((estimate.log_likelihood - expected).abs() < 5 * estimate.std_error + 1e-3).all()
     assert ((estimate.ess > 1) & (estimate.ess <= 4000)).all()
 
 
-def test_estimate_from_weights_equals_the_estimate_from_running_sums():
-    log_weights = 3 * torch.randn(4, 500, generator=torch.Generator().manual_seed(0)) - 90
-    sums = RunningLogMeanExp(4)
-    sums.add(log_weights[:, :123])
-    sums.add(log_weights[:, 123:])
-    estimates = map(estimate_from_weights, log_weights)
-    for expected, *per_image in zip(sums.estimate(), *estimates, strict=True):
-        assert torch.allclose(torch.stack(per_image), expected, rtol=1e-9)
-
-
 @torch.no_grad()
-def test_estimates_depend_on_the_generator_and_not_on_threads():
+def test_weights_depend_on_the_seeds_and_not_on_threads():
     model = tiny()
     x = black_and_white(model, 7)
 
     def log_likelihood(threads: int) -> torch.Tensor:
         torch.set_num_threads(threads)
         try:
-            generator = torch.Generator().manual_seed(5)
-            estimate = model.importance_log_likelihood(x, None, 2500, generator)
+            weights = model.importance_log_weights(x, None, 2500, range(5, 12), 0.1)
             assert torch.get_num_threads() == threads
         finally:
             torch.set_num_threads(1)
-        return estimate.log_likelihood
+        return estimate_from_weights(weights).log_likelihood
 
     single, threaded = log_likelihood(1), log_likelihood(3)
     assert torch.allclose(single, threaded, rtol=0, atol=1e-4)
@@ -125,13 +116,12 @@ def test_estimates_depend_on_the_generator_and_not_on_threads():
 
 def test_fast_estimate_is_none_where_it_does_not_apply():
     x = black_and_white(tiny())
-    generator = torch.Generator()
     assert isinstance(tiny(), FastImportanceSampling)
-    assert tiny().importance_log_likelihood(x, None, MIN_SAMPLES - 1, generator) is None
+    assert tiny().importance_log_weights(x, None, MIN_SAMPLES - 1, range(5)) is None
     for options in ({"network": "conv"}, {"likelihood": "gaussian"}, {"network": "linear"}):
         model = tiny(**{**options, "binarize": "auto"})
         assert not supports_fast_importance(model.decoder, model.likelihood, 100)
-        assert model.importance_log_likelihood(x, None, 100, generator) is None
+        assert model.importance_log_weights(x, None, 100, range(5)) is None
 
 
 @torch.no_grad()
@@ -139,10 +129,10 @@ def test_bound_rises_with_the_number_of_samples():
     """IW-k grows with k (Burda 2015, theorem 1), starting at the ELBO."""
     model, images = tiny(), blobs(40)
     x = model.observe(images.batch(np.arange(40)))
-    generator = torch.Generator().manual_seed(0)
-    elbo = model.elbo(x, None, generator)
+    seeds = range(40)
+    elbo = model.elbo(x, None, seeds)
     bounds = [-(elbo.distortion + elbo.rate.sum(1)).mean().item()]
     for samples in (MIN_SAMPLES, 64 * MIN_SAMPLES):
-        estimate = model.importance_log_likelihood(x, None, samples, generator)
+        estimate = estimate_from_weights(model.importance_log_weights(x, None, samples, seeds))
         bounds.append(estimate.log_likelihood.mean().item())
     assert bounds[0] < bounds[1] < bounds[2]

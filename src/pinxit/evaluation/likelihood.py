@@ -1,13 +1,13 @@
 """Log-likelihood of held-out images: ELBO, importance-weighted estimate, or exact value.
 
-All values are in nats per image unless stated. Random draws depend on (seed, batch of images)
-only: neither memory nor the number of images changes the estimate of an image.
+All values are in nats per image unless stated. The random draws of an image depend on the seed and
+its name only: neither memory nor the other images change its estimate.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -18,12 +18,15 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from pinxit.console import ProgressCallback
 from pinxit.data.images import Images
+from pinxit.evaluation.importance import estimate_from_weights
 from pinxit.evaluation.metrics import MetricValue, Value
 from pinxit.models.protocols import CanScore, FastImportanceSampling, HasELBO
-from pinxit.models.results import ImportanceEstimate
+from pinxit.nn.image_seeds import Draw, image_seeds
+from pinxit.nn.rng import mix_seed
 from pinxit.sampling.elbo import ELBO_BATCH, ElboTerms, iter_likelihood_batches
 from pinxit.sampling.scores import bits_per_dim
 
+MAX_TILE_SAMPLES = 50  # of each image, decoded at once
 CPU_TILE_VALUES = 1_000_000  # values of x decoded at once on a CPU; more overflow its caches
 MAX_DEFAULT_FLOPS = 6e12  # of an estimate on a default number of images: 1 to 2 min of 2 cores
 CUDA_SPEEDUP = 100.0  # rough speed of a GPU over two CPU cores
@@ -52,47 +55,14 @@ def elbo_metrics(model: HasELBO, terms: ElboTerms) -> Iterator[MetricValue]:
 
 
 class IWLogLikelihood(NamedTuple):
-    """The importance-weighted bound of Burda 2015 (eq. 8), which rises to log p(x) with k."""
+    """`ImportanceEstimate` of all images, as arrays."""
 
     log_likelihood: PerImage
-    std_error: PerImage  # of the Monte Carlo estimate
-    ess: PerImage  # effective sample size, (sum w)^2 / sum w^2
-
-
-class RunningLogMeanExp:
-    """log-mean-exp of importance weights that arrive in parts, in float64.
-
-    Keeps max w, sum exp(w - max) and sum exp(2 (w - max)) of each image's log-weights w.
-    """
-
-    def __init__(self, num_images: int, device: torch.device | str = "cpu") -> None:
-        self.count = 0  # weights per image so far
-        self.max = torch.full((num_images,), -math.inf, dtype=torch.float64, device=device)
-        self.sum = torch.zeros_like(self.max)
-        self.sum_of_squares = torch.zeros_like(self.max)
-
-    def add(self, log_weights: Float[Tensor, "batch samples"]) -> None:
-        """Include more weights of every image."""
-        w = log_weights.double()
-        new_max = torch.maximum(self.max, w.amax(1))
-        rescale = (self.max - new_max).exp()  # 0 at first
-        scaled = (w - new_max[:, None]).exp()
-        self.sum = self.sum * rescale + scaled.sum(1)
-        self.sum_of_squares = self.sum_of_squares * rescale.square() + scaled.square().sum(1)
-        self.max, self.count = new_max, self.count + w.shape[1]
-
-    def estimate(self) -> ImportanceEstimate:
-        """Return log (1/k sum w), its standard error by the delta method, and the ESS.
-
-        var(log mean w) ~ var(w) / (k (E w)^2) = (sum w^2 / (sum w)^2 - 1/k) k / (k - 1); the ESS
-        is (sum w)^2 / sum w^2.
-        """
-        k = self.count
-        inverse_ess = self.sum_of_squares / self.sum.square()
-        variance = (inverse_ess - 1 / k).clamp(min=0) * (k / max(1, k - 1))
-        error = variance.sqrt() if k > 1 else torch.full_like(inverse_ess, math.nan)
-        log_mean = self.max + self.sum.log() - math.log(k)
-        return ImportanceEstimate(log_mean, error, 1 / inverse_ess)
+    half: PerImage
+    quarter: PerImage
+    std_error: PerImage
+    ess: PerImage
+    pareto_k: PerImage
 
 
 @torch.inference_mode()
@@ -102,48 +72,73 @@ def iw_log_likelihood(
     num_samples: int,
     seed: int = 0,
     progress: ProgressCallback | None = None,
+    defensive_share: float = 0.0,
 ) -> IWLogLikelihood:
     """Estimate log p(x) of each image from `num_samples` importance samples."""
     parts = []
     for batch in iter_likelihood_batches(model, images, seed):
-        parts.append(estimate_batch(model, batch.x, batch.labels, num_samples, batch.generator))
+        seeds = image_seeds(batch.images, seed, Draw.IMPORTANCE)
+        weights = log_weights(model, batch.x, batch.labels, num_samples, seeds, defensive_share)
+        parts.append(estimate_from_weights(weights))
         if progress:
             progress(min(batch.start + ELBO_BATCH, len(images)), len(images))
     columns = (torch.cat(column).cpu().numpy() for column in zip(*parts, strict=True))
     return IWLogLikelihood(*columns)
 
 
-def estimate_batch(
-    model: HasELBO, x: X, labels: Labels, num_samples: int, generator: torch.Generator
-) -> ImportanceEstimate:
-    """Estimate log p(x) of a batch, by the model's fast path where it has one.
+def log_weights(
+    model: HasELBO,
+    x: X,
+    labels: Labels,
+    num_samples: int,
+    seeds: Sequence[int],
+    defensive_share: float = 0.0,
+) -> Float[Tensor, "batch samples"]:
+    """Return the log-weights of a batch, by the model's fast path where it has one.
 
-    Otherwise `log_weights` runs on tiles that fit into memory, whose weights are summed up:
-    memory does not grow with `num_samples`.
+    Otherwise `model.log_weights` runs on tiles that fit into memory. The weights of an image
+    depend on its own seed only: the samples of a tile are a function of (seed, number of the tile).
     """
-    fast = _fast_path(model, x, labels, num_samples, generator)
-    if fast is not None:
-        return fast
-    tile = max(1, max_tile_values(x.device) // x[0].numel())  # images x samples
-    batch = max(1, min(len(x), tile // 50))
+    if isinstance(model, FastImportanceSampling):
+        fast = model.importance_log_weights(x, labels, num_samples, seeds, defensive_share)
+        if fast is not None:
+            return fast
+    max_values = max(1, max_tile_values(x.device) // x[0].numel())  # images x samples
+    tile_samples = min(num_samples, MAX_TILE_SAMPLES, max_values)
+    rows = _slices(len(x), max(1, max_values // tile_samples))
+    return torch.cat(
+        [
+            _log_weights_by_tiles(
+                model,
+                x[row],
+                None if labels is None else labels[row],
+                [min(tile_samples, num_samples - s) for s in range(0, num_samples, tile_samples)],
+                seeds[row],
+                defensive_share,
+            )
+            for row in rows
+        ]
+    )
+
+
+def _slices(count: int, size: int) -> list[slice]:
+    return [slice(start, start + size) for start in range(0, count, size)]
+
+
+def _log_weights_by_tiles(
+    model: HasELBO,
+    x: X,
+    labels: Labels,
+    tiles: list[int],
+    seeds: Sequence[int],
+    defensive_share: float,
+) -> Float[Tensor, "batch samples"]:
+    """Compute the log-weights for tiles of so many samples."""
     parts = []
-    for start in range(0, len(x), batch):
-        rows = slice(start, start + batch)
-        sums = RunningLogMeanExp(len(x[rows]), x.device)
-        while sums.count < num_samples:
-            samples = min(max(1, tile // len(x[rows])), num_samples - sums.count)
-            row_labels = None if labels is None else labels[rows]
-            sums.add(model.log_weights(x[rows], row_labels, samples, generator))
-        parts.append(sums.estimate())
-    return ImportanceEstimate(*(torch.cat(column) for column in zip(*parts, strict=True)))
-
-
-def _fast_path(
-    model: HasELBO, x: X, labels: Labels, num_samples: int, generator: torch.Generator
-) -> ImportanceEstimate | None:
-    if not isinstance(model, FastImportanceSampling):
-        return None
-    return model.importance_log_likelihood(x, labels, num_samples, generator)
+    for number, samples in enumerate(tiles):
+        own = [mix_seed(seed, number) for seed in seeds]
+        parts.append(model.log_weights(x, labels, samples, own, defensive_share))
+    return torch.cat(parts, 1)
 
 
 def max_tile_values(device: torch.device) -> int:
@@ -165,7 +160,8 @@ def iw_metrics(
     `_error` is the standard error over the images, `_sampling_error` the part of it that is due
     to the importance samples.
     """
-    log_p, error, effective = iw_log_likelihood(model, images, num_samples, seed, progress)
+    estimate = iw_log_likelihood(model, images, num_samples, seed, progress)
+    log_p, error, effective = estimate.log_likelihood, estimate.std_error, estimate.ess
     yield from _mean_and_error("log_likelihood", log_p)
     yield "log_likelihood_sampling_error", float(np.sqrt((error**2).sum()) / len(error))
     if model.eight_bit:
@@ -203,9 +199,9 @@ def default_num_images(model: HasELBO, images: Images, num_samples: int) -> int:
     Counted in floating-point operations, not measured, so that every run gets the same number.
     """
     samples = 8
-    _, x, labels, generator = next(iter_likelihood_batches(model, images[:1], 0))
+    _, x, labels, _ = next(iter_likelihood_batches(model, images[:1], 0))
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        model.log_weights(x, labels, samples, generator)
+        model.log_weights(x, labels, samples)
     flops_per_image = max(1, counter.get_total_flops()) / samples * num_samples
     budget = MAX_DEFAULT_FLOPS * (CUDA_SPEEDUP if x.device.type == "cuda" else 1.0)
     within = [count for count in ROUND_COUNTS if count * flops_per_image <= budget]

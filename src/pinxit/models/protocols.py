@@ -34,7 +34,6 @@ from pinxit.data.batch import Batch, DatasetInfo
 from pinxit.models.generation import GenerationParams
 from pinxit.models.results import (
     Elbo,
-    ImportanceEstimate,
     Loss,
     Posterior,
     ScoredText,
@@ -44,7 +43,7 @@ from pinxit.models.results import (
 if TYPE_CHECKING:
     import numpy as np
     import torch
-    from jaxtyping import Bool, Float, Float32, Int64
+    from jaxtyping import Bool, Float, Float32, Int64, UInt8
     from torch import Tensor
 
     from pinxit.data.images import Images
@@ -299,37 +298,56 @@ class CanTranslate(HasText, Protocol):
 
 @runtime_checkable
 class HasELBO(Model, Protocol):
-    """An ELBO with its terms, and importance weights log p(x, z) - log q(z|x)."""
+    """An ELBO with its terms, and importance weights log p(x, z) - log q(z|x).
+
+    `seeds`, one per image, make the random numbers of an image its own; None: the global generator.
+    With a `defensive_share` that part of the samples comes from wider distributions than q.
+    """
 
     eight_bit: bool
     likelihood_description: str
 
     def observe(
-        self, batch: Batch, generator: torch.Generator | None = None
+        self, batch: Batch, seeds: Sequence[int] | None = None
     ) -> Float[Tensor, "batch channel height width"]: ...
     def elbo(
-        self, x: Tensor, labels: Tensor | None, generator: torch.Generator | None = None
+        self, x: Tensor, labels: Tensor | None, seeds: Sequence[int] | None = None
     ) -> Elbo: ...
     def log_weights(
         self,
         x: Tensor,
         labels: Tensor | None,
         samples: int,
-        generator: torch.Generator | None = None,
+        seeds: Sequence[int] | None = None,
+        defensive_share: float = 0.0,
     ) -> Float[Tensor, "batch samples"]: ...
 
 
 @runtime_checkable
 class FastImportanceSampling(Protocol):
-    """Estimates log p(x) from `log_weights` faster; None for models or inputs it cannot."""
+    """Computes `log_weights` faster; None for models or inputs it cannot."""
 
-    def importance_log_likelihood(
+    def importance_log_weights(
         self,
         x: Tensor,
         labels: Tensor | None,
         samples: int,
-        generator: torch.Generator | None = None,
-    ) -> ImportanceEstimate | None: ...
+        seeds: Sequence[int],
+        defensive_share: float = 0.0,
+    ) -> Float[Tensor, "batch samples"] | None: ...
+
+
+@runtime_checkable
+class CanBinarize(Protocol):
+    """Observes images in black and white: what `binarize` returns of uint8 pixels.
+
+    Pixels are unchanged where the model observes grey levels. With `seeds`, one per image, the
+    random numbers of an image are its own.
+    """
+
+    def binarize(
+        self, pixels: UInt8[Tensor, "n h w c"], seeds: Sequence[int]
+    ) -> UInt8[Tensor, "n h w c"]: ...
 
 
 @runtime_checkable

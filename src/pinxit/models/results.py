@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     import numpy as np
-    from jaxtyping import Float, Float32, Float64
+    from jaxtyping import Float, Float32
     from torch import Tensor
 
 
@@ -30,14 +30,6 @@ class Elbo(NamedTuple):
 
     distortion: Float[Tensor, " batch"]  # -log p(x|z)
     rate: Float[Tensor, "batch latent"]  # KL(q(z|x) || p(z)), per latent
-
-
-class ImportanceEstimate(NamedTuple):
-    """log p(x) by importance sampling (Burda 2015, eq. 8), per image, float64."""
-
-    log_likelihood: Float64[Tensor, " batch"]  # log-mean-exp of the weights, nats
-    std_error: Float64[Tensor, " batch"]  # its Monte Carlo standard error, nats
-    ess: Float64[Tensor, " batch"]  # effective sample size, (sum w)^2 / sum w^2
 
 
 class ScoredText(NamedTuple):

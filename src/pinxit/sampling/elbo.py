@@ -1,7 +1,7 @@
 """Compute the terms of the evidence lower bound (ELBO) of images.
 
-Each batch of `ELBO_BATCH` images has its own random generator, seeded by (seed, first row): the
-terms of an image do not depend on the images in later batches.
+Every image has its own random numbers, a function of (seed, its name): its terms do not depend on
+the other images.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from torch import Tensor
 from pinxit.console import ProgressCallback
 from pinxit.data.images import Images
 from pinxit.models.protocols import HasELBO
-from pinxit.nn.rng import mix_seed
+from pinxit.nn.image_seeds import Draw, image_seeds
 from pinxit.sampling.inputs import is_label_conditional
 
-ELBO_BATCH = 100  # images that share a generator; another number gives other random draws
+ELBO_BATCH = 100  # images
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class LikelihoodBatch(NamedTuple):
     start: int  # row of its first image
     x: Float[Tensor, "batch channel height width"]
     labels: Int64[Tensor, " batch"] | None  # None unless the model conditions on them
-    generator: torch.Generator  # for the random draws of the estimate
+    images: Images  # of this batch, for their seeds
 
 
 @torch.inference_mode()
@@ -52,7 +52,8 @@ def elbo_terms(
     """Return distortion and rate of each image, from one sample of q(z|x) per image."""
     parts = []
     for batch in iter_likelihood_batches(model, images, seed):
-        parts.append(model.elbo(batch.x, batch.labels, batch.generator))
+        seeds = image_seeds(batch.images, seed, Draw.ELBO)
+        parts.append(model.elbo(batch.x, batch.labels, seeds))
         if progress:
             progress(min(batch.start + ELBO_BATCH, len(images)), len(images))
     return ElboTerms(
@@ -64,8 +65,8 @@ def elbo_terms(
 def iter_likelihood_batches(model: HasELBO, images: Images, seed: int) -> Iterator[LikelihoodBatch]:
     """Preprocess the images in batches of `ELBO_BATCH`, on the model's device."""
     for start in range(0, len(images), ELBO_BATCH):
-        rows = np.arange(start, min(start + ELBO_BATCH, len(images)))
-        batch = images.batch(rows).to(model.device)
-        generator = torch.Generator(model.device).manual_seed(mix_seed(seed, start))
+        part = images[start : start + ELBO_BATCH]
+        batch = part.batch(np.arange(len(part))).to(model.device)
         labels = batch.labels if is_label_conditional(model) else None
-        yield LikelihoodBatch(start, model.observe(batch, generator), labels, generator)
+        x = model.observe(batch, image_seeds(part, seed, Draw.OBSERVATION))
+        yield LikelihoodBatch(start, x, labels, part)

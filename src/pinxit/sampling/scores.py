@@ -10,7 +10,6 @@ from jaxtyping import Float64
 
 from pinxit.data.images import Images
 from pinxit.models.protocols import CanScore
-from pinxit.nn.rng import mix_seed
 
 MAX_LATENTS_PER_BATCH = 100_000  # images x samples; bounds memory
 
@@ -25,14 +24,14 @@ def bits_per_dim(log_likelihood: T, dims: int) -> T:
 def score_images(
     model: CanScore, images: Images, num_samples: int = 1, seed: int = 0
 ) -> Float64[np.ndarray, " n"]:
-    """Return log p(x) of each image in nats, or a lower bound of it.
+    """Return log p(x) of each image in nats, or what is on average a lower bound of it.
 
     For a variational model: the ELBO with one sample, else the importance-weighted bound
-    (Burda 2015, eq. 8).
+    (Burda 2015, eq. 8). A score is a function of the image, its name and `seed`.
     """
     batch = max(10, min(1_000, MAX_LATENTS_PER_BATCH // num_samples))
     parts = [
-        model.score(images[start : start + batch], samples=num_samples, seed=mix_seed(seed, start))
+        model.score(images[start : start + batch], samples=num_samples, seed=seed)
         for start in range(0, len(images), batch)
     ]
     return np.concatenate(parts).astype(np.float64)

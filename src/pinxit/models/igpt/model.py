@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,10 +25,11 @@ from pinxit.models.image_codecs import FrozenImageTokenizer, ImageCodec, Palette
 from pinxit.models.inputs import check_images, check_mask, label_index
 from pinxit.models.results import Loss
 from pinxit.nn.batching import map_in_fixed_batches
+from pinxit.nn.image_seeds import Draw, draw_uniforms, image_seeds
 from pinxit.nn.layers import drop_labels
 from pinxit.nn.palette import DEFAULT_PALETTE_SIZE
 from pinxit.nn.pixels import patchify
-from pinxit.nn.rng import mix_seed, per_image_uniform
+from pinxit.nn.rng import per_image_uniform
 from pinxit.nn.token_sampling import SamplingParams
 
 NUM_GREY_LEVELS = 256
@@ -79,15 +80,20 @@ class IGPT(nn.Module):
         """How often `sample_stream` yields."""
         return self.rows if self.left_to_right else num_unmask_steps(self.network.seq_len)
 
-    def binarize(self, pixels: Pixels, generator: torch.Generator | None = None) -> Pixels:
-        """With `dynamic` binarization sample each pixel as black or white by its grey value.
+    def binarize(self, pixels: Pixels, seeds: Sequence[int] | None = None) -> Pixels:
+        """Return the pixels as the model observes them, black and white with a binary palette.
 
-        Otherwise return the pixels unchanged: a binary palette thresholds them.
+        With `dynamic` binarization each pixel is sampled by its grey value, else thresholded at one
+        half. With `seeds`, one per image, the random numbers of an image are its own.
         """
-        if self.config.binarize != "dynamic":
-            return pixels
-        u = torch.rand(pixels.shape, generator=generator, device=pixels.device)
-        return (u * 255 < pixels).to(torch.uint8) * 255
+        if self.config.binarize == "dynamic":
+            u = (
+                torch.rand(pixels.shape, device=pixels.device)
+                if seeds is None
+                else (draw_uniforms(pixels.shape, seeds).to(pixels.device))
+            )
+            return (u * 255 < pixels).to(torch.uint8) * 255
+        return (pixels > 127).to(torch.uint8) * 255 if self.config.palette == "binary" else pixels
 
     def palette_psnr(self, images: Images) -> float:
         """PSNR in dB of images encoded and decoded by the palette; infinite if it is exact."""
@@ -218,9 +224,9 @@ class IGPT(nn.Module):
     ) -> Float32[np.ndarray, " n"]:
         """Return log p(x) of each image in nats. It is exact: `samples` has no effect.
 
-        With `dynamic` binarization the pixels of image i are sampled by (seed, i). Where the
-        palette is not exact the likelihood is that of the quantized images. Raises PinxitError for
-        a masked model.
+        With `dynamic` binarization the pixels of an image are sampled by (seed, its name). Where
+        the palette is not exact the likelihood is that of the quantized images. Raises PinxitError
+        for a masked model.
         """
         if not self.left_to_right:
             raise PinxitError(
@@ -228,7 +234,8 @@ class IGPT(nn.Module):
                 "--objective autoregressive."
             )
         pixels = check_images(self.info, images)
-        tokens = torch.cat([self._encode_one(pixels, seed, i) for i in range(len(pixels))])
+        seeds = image_seeds(images, seed, Draw.OBSERVATION)
+        (tokens,) = map_in_fixed_batches(self._encode, self.binarize(pixels, seeds))
 
         def log_likelihood(tokens: Tensor, labels: Tensor | None) -> Tensor:
             labels = None if labels is None else labels.to(self.device)
@@ -236,10 +243,8 @@ class IGPT(nn.Module):
 
         return map_in_fixed_batches(log_likelihood, tokens, self._labels_of(images))[0].numpy()
 
-    def _encode_one(self, pixels: Tensor, seed: int, i: int) -> Tokens:
-        generator = torch.Generator().manual_seed(mix_seed(seed, i))
-        binarized = self.binarize(pixels[i : i + 1], generator)
-        return self.codec.encode(binarized.to(self.device)).cpu()
+    def _encode(self, pixels: Tensor) -> Tokens:
+        return self.codec.encode(pixels.to(self.device)).cpu()
 
     @torch.inference_mode()
     def embed(self, images: Images, layer: int | None = None) -> Float32[np.ndarray, "n width"]:

@@ -14,7 +14,7 @@ The weights equal those of `VAE.log_weights`. The differences, for one image x a
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
 from typing import TypeGuard, TypeVar
@@ -24,10 +24,10 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from pinxit.models.results import ImportanceEstimate
 from pinxit.models.vae.likelihoods import Bernoulli, Likelihood
 from pinxit.models.vae.networks import Labels, MLPDecoder
-from pinxit.models.vae.priors import Prior, log_standard_normal
+from pinxit.models.vae.priors import Prior
+from pinxit.models.vae.proposal import propose
 
 MIN_SAMPLES = 64  # per image; below it the plain computation is as fast
 TILE_SAMPLES = {"cpu": 1024, "cuda": 65536}  # on a CPU a tile's margins stay in the L3 cache
@@ -50,51 +50,35 @@ def supports_fast_importance(
     return isinstance(decoder, MLPDecoder)
 
 
-def importance_log_likelihood(
-    x: Float[Tensor, "batch channel height width"],
-    labels: Labels,
+def fast_log_weights(
+    make: Callable[[int], ImportanceWeights],
+    device: torch.device,
     num_samples: int,
-    posterior: Posterior,
-    decoder: MLPDecoder,
-    prior: Prior,
-    generator: torch.Generator | None = None,
-) -> ImportanceEstimate:
-    """Estimate log p(x) in nats of binary images by importance sampling (Burda 2015, eq. 8).
+    seeds: Sequence[int],
+    defensive_share: float = 0.0,
+) -> Float[Tensor, "batch samples"]:
+    """Return the log-weights of binary images, in nats (Burda 2015, eq. 8).
 
-    `posterior` holds the mean and log-variance of q(z|x). Each image has its own seed, drawn from
-    `generator`, so that the number of threads does not change its estimate.
+    `make(tile_samples)` returns the `ImportanceWeights` of the batch. Each image has its own seed:
+    neither the number of threads nor the other images change its weights.
     """
-    num_tiles = math.ceil(num_samples / TILE_SAMPLES.get(x.device.type, TILE_SAMPLES["cpu"]))
+    num_tiles = math.ceil(num_samples / TILE_SAMPLES.get(device.type, TILE_SAMPLES["cpu"]))
     tile_samples = math.ceil(num_samples / num_tiles)
-    seeds = torch.randint(2**62, (len(x),), generator=generator, device=x.device).tolist()
-    num_threads = min(torch.get_num_threads(), len(x)) if x.device.type == "cpu" else 1
+    num_threads = min(torch.get_num_threads(), len(seeds)) if device.type == "cpu" else 1
     idle: SimpleQueue[ImportanceWeights] = SimpleQueue()
     with torch.inference_mode():
         for _ in range(num_threads):
-            idle.put(ImportanceWeights(x, labels, posterior, decoder, prior, tile_samples))
+            idle.put(make(tile_samples))
 
     @torch.inference_mode()
-    def estimate(image: int) -> ImportanceEstimate:
+    def compute(image: int) -> Float[Tensor, " samples"]:
         weights = idle.get()
         try:
-            return estimate_from_weights(weights.log_weights(image, num_samples, seeds[image]))
+            return weights.log_weights(image, num_samples, seeds[image], defensive_share)
         finally:
             idle.put(weights)
 
-    estimates = _map_on_threads(estimate, len(x), num_threads)
-    return ImportanceEstimate(*map(torch.stack, zip(*estimates, strict=True)))
-
-
-def estimate_from_weights(log_weights: Float[Tensor, " samples"]) -> ImportanceEstimate:
-    """Compute log-mean-exp of log-weights, its standard error, and the effective sample size.
-
-    By the delta method var(log mean w) is var(w) / (k (E w)^2), k the number of samples.
-    """
-    w = log_weights.double()
-    k, log_sum = len(w), w.logsumexp(0)
-    inverse_ess = ((2 * w).logsumexp(0) - 2 * log_sum).exp()  # sum w^2 / (sum w)^2
-    variance = (inverse_ess - 1 / k).clamp(min=0) * (k / (k - 1))
-    return ImportanceEstimate(log_sum - math.log(k), variance.sqrt(), 1 / inverse_ess)
+    return torch.stack(_map_on_threads(compute, len(seeds), num_threads))
 
 
 def _map_on_threads(function: Callable[[int], T], count: int, num_threads: int) -> list[T]:
@@ -132,7 +116,6 @@ class ImportanceWeights:
     ) -> None:
         self.prior, self.decoder, self.labels = prior, decoder, labels
         self.mean, self.logvar = posterior
-        self.std = (0.5 * self.logvar).exp()
         last = decoder.out_proj
         self.dims = last.out_features
         self.num_products = math.ceil(self.dims / FACTORS_PER_PRODUCT)
@@ -148,24 +131,38 @@ class ImportanceWeights:
         self.noise = x.new_empty(tile_samples, self.mean.shape[1])
         self.generator = torch.Generator(x.device)
 
-    def log_weights(self, image: int, num_samples: int, seed: int) -> Float[Tensor, " samples"]:
+    def log_weights(
+        self, image: int, num_samples: int, seed: int, defensive_share: float = 0.0
+    ) -> Float[Tensor, " samples"]:
         """Return the log-weights of `num_samples` samples drawn with `seed`."""
         self.generator.manual_seed(seed)
         starts = range(0, num_samples, len(self.noise))
         tiles = (self.noise[: num_samples - start] for start in starts)
-        return torch.cat([self(image, tile.normal_(generator=self.generator)) for tile in tiles])
+        return torch.cat([self._draw(image, tile, defensive_share) for tile in tiles])
+
+    def _draw(
+        self, image: int, noise: Float[Tensor, "samples latent"], defensive_share: float
+    ) -> Float[Tensor, " samples"]:
+        noise.normal_(generator=self.generator)
+        if defensive_share == 0:
+            return self(image, noise)
+        uniforms = torch.rand(len(noise), generator=self.generator, device=noise.device)
+        return self(image, noise, uniforms, defensive_share)
 
     def __call__(
-        self, image: int, noise: Float[Tensor, "samples latent"]
+        self,
+        image: int,
+        noise: Float[Tensor, "samples latent"],
+        uniforms: Float[Tensor, " samples"] | None = None,
+        defensive_share: float = 0.0,
     ) -> Float[Tensor, " samples"]:
-        """Return the log-weights at z = mean + std * noise of the image with this index."""
+        """Return the log-weights at the samples that `propose` makes of this noise."""
         if image != self.image:
             self._select_image(image)
-        z = torch.addcmul(self.mean[image], self.std[image], noise)
+        mean, logvar = self.mean[image], self.logvar[image]
+        z, log_q, log_prior = propose(mean, logvar, noise, self.prior, uniforms, defensive_share)
         labels = None if self.labels is None else self.labels[image].expand(len(noise))
-        log_q = log_standard_normal(noise).sum(-1) - 0.5 * self.logvar[image].sum()
-        log_p_x = self._log_prob(self.decoder.forward_hidden(z, labels))
-        return log_p_x + self.prior.log_prob(z) - log_q
+        return self._log_prob(self.decoder.forward_hidden(z, labels)) + log_prior - log_q
 
     def _select_image(self, image: int) -> None:
         scale = self.scales[image]

@@ -12,6 +12,7 @@ All log-probabilities are in nats per image: summed over pixels and channels.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -20,9 +21,19 @@ from torch import Tensor, nn
 
 from pinxit.data.batch import DatasetInfo
 from pinxit.models.vae.config import Config
+from pinxit.nn.image_seeds import draw_uniforms
 
 Params = Float[Tensor, "*batch out_channels height width"]
 Observed = Float[Tensor, "*batch channel height width"]
+
+
+def _uniforms(
+    pixels: UInt8[Tensor, "b h w c"], seeds: Sequence[int] | None
+) -> Float[Tensor, "b c h w"]:
+    """Uniform numbers of [0, 1), one per value; with `seeds` those of an image are its own."""
+    if seeds is None:
+        return torch.rand(pixels.permute(0, 3, 1, 2).shape, device=pixels.device)
+    return draw_uniforms(pixels.shape, seeds).permute(0, 3, 1, 2).to(pixels.device)
 
 
 class Bernoulli(nn.Module):
@@ -36,14 +47,13 @@ class Bernoulli(nn.Module):
         self.dynamic = dynamic
 
     def observe(
-        self, pixels: UInt8[Tensor, "b h w c"], generator: torch.Generator | None = None
+        self, pixels: UInt8[Tensor, "b h w c"], seeds: Sequence[int] | None = None
     ) -> Float[Tensor, "b c h w"]:
         """Binarize: sample each pixel with its grey value as probability, or threshold at 1/2."""
         x = pixels.permute(0, 3, 1, 2)
         if not self.dynamic:
             return (x >= 128).float()
-        u = torch.rand(x.shape, generator=generator, device=x.device)
-        return (u * 255 < x).float()
+        return (_uniforms(pixels, seeds) * 255 < x).float()
 
     def log_prob(self, logits: Params, x: Observed) -> Float[Tensor, "*batch"]:
         return (x * logits - F.softplus(logits)).flatten(-3).sum(-1)
@@ -81,10 +91,10 @@ class Gaussian(nn.Module):
         return torch.exp(self.LR_SCALE * self.log_sigma_scaled)
 
     def observe(
-        self, pixels: UInt8[Tensor, "b h w c"], generator: torch.Generator | None = None
+        self, pixels: UInt8[Tensor, "b h w c"], seeds: Sequence[int] | None = None
     ) -> Float[Tensor, "b c h w"]:
         x = pixels.permute(0, 3, 1, 2)
-        return (x + torch.rand(x.shape, generator=generator, device=x.device)) / 256
+        return (x + _uniforms(pixels, seeds)) / 256
 
     def log_prob(self, m: Params, x: Observed) -> Float[Tensor, "*batch"]:
         squares = (x - m).square().flatten(-3)
@@ -115,7 +125,7 @@ class DiscretizedLogistic(nn.Module):
         self.out_channels = 3 * num_mixtures * channels
 
     def observe(
-        self, pixels: UInt8[Tensor, "b h w c"], generator: torch.Generator | None = None
+        self, pixels: UInt8[Tensor, "b h w c"], seeds: Sequence[int] | None = None
     ) -> Float[Tensor, "b c h w"]:
         return pixels.permute(0, 3, 1, 2).float() / 255
 
@@ -145,8 +155,9 @@ class DiscretizedLogistic(nn.Module):
         return torch.logsumexp(log_weights + log_p, -4).flatten(-3).sum(-1)
 
     def mean(self, params: Params) -> Observed:
-        log_weights, means, _ = self._split(params)
-        return (log_weights.exp() * means.clamp(0, 1)).sum(-4)
+        """The mean of the logistics clipped to [0, 1]: their tails count as black and white."""
+        log_weights, means, log_scales = self._split(params)
+        return (log_weights.exp() * mean_of_clipped_logistic(means, log_scales)).sum(-4)
 
     def sample(self, params: Params, generator: torch.Generator | None = None) -> Observed:
         log_weights, means, log_scales = self._split(params)
@@ -156,6 +167,21 @@ class DiscretizedLogistic(nn.Module):
         m, s = means.gather(-4, component), log_scales.gather(-4, component).exp()
         logistic = m + s * torch.logit(u[1].gather(-4, component))
         return logistic.squeeze(-4).clamp(0, 1)
+
+
+def mean_of_clipped_logistic(m: Tensor, log_scale: Tensor) -> Tensor:
+    """E clip(X, 0, 1) of a logistic X: the integral of P(X > t) over t from 0 to 1,
+
+        s softplus(m / s) - s softplus((m - 1) / s).
+
+    With softplus(x) = max(x, 0) + softplus(-|x|) it is clip(m, 0, 1) plus the difference of two
+    softplus below log 2, whose digits log1p and expm1 keep for the smallest and the largest s.
+    """
+    s = log_scale.exp()
+    to_black, to_white = m.abs() / s, (m - 1).abs() / s
+    nearer, gap = torch.minimum(to_black, to_white), (to_white - to_black).abs()
+    correction = -s * torch.log1p(torch.sigmoid(-nearer) * torch.expm1(-gap))
+    return m.clamp(0, 1) + torch.where(to_black < to_white, correction, -correction)
 
 
 Likelihood = Bernoulli | Gaussian | DiscretizedLogistic

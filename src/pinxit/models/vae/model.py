@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Int64, UInt8
 from torch import Tensor, nn
 
 from pinxit.data.batch import Batch, DatasetInfo
@@ -16,9 +17,13 @@ from pinxit.data.images import Images
 from pinxit.errors import UsageError
 from pinxit.models.generation import SEEDED, GenerationParams, resolve_params
 from pinxit.models.inputs import check_images, label_index
-from pinxit.models.results import Elbo, ImportanceEstimate, Loss, Posterior
+from pinxit.models.results import Elbo, Loss, Posterior
 from pinxit.models.vae.config import Config
-from pinxit.models.vae.importance import importance_log_likelihood, supports_fast_importance
+from pinxit.models.vae.importance import (
+    ImportanceWeights,
+    fast_log_weights,
+    supports_fast_importance,
+)
 from pinxit.models.vae.likelihoods import (
     Bernoulli,
     Gaussian,
@@ -26,8 +31,10 @@ from pinxit.models.vae.likelihoods import (
     describe_likelihood,
 )
 from pinxit.models.vae.networks import build_networks
-from pinxit.models.vae.priors import build_prior, log_standard_normal
+from pinxit.models.vae.priors import build_prior
+from pinxit.models.vae.proposal import propose
 from pinxit.nn.batching import BATCH_SIZE, map_in_fixed_batches
+from pinxit.nn.image_seeds import Draw, draw_uniforms, image_seeds
 from pinxit.nn.layers import drop_labels
 from pinxit.nn.pixels import to_float, to_uint8
 from pinxit.nn.rng import mix_seed, per_image_normal
@@ -35,6 +42,8 @@ from pinxit.nn.rng import mix_seed, per_image_normal
 X = Float[Tensor, "batch channel height width"]
 Z = Float[Tensor, "batch latent"]
 Labels = Int64[Tensor, " batch"] | None
+Weights = Float[Tensor, "batch samples"]  # logarithms
+Pixels = UInt8[Tensor, "batch height width channel"]
 L = TypeVar("L", Tensor, np.ndarray)
 
 
@@ -56,9 +65,19 @@ class VAE(nn.Module):
 
     # -- the equations ------------------------------------------------------------------------
 
-    def observe(self, batch: Batch, generator: torch.Generator | None = None) -> X:
-        """Return the images as the likelihood takes them: binarized, dequantized or 8-bit."""
-        return self.likelihood.observe(batch.pixels, generator)
+    def observe(self, batch: Batch, seeds: Sequence[int] | None = None) -> X:
+        """Return the images as the likelihood takes them: binarized, dequantized or 8-bit.
+
+        With `seeds`, one per image, the random numbers of an image depend on its own seed only.
+        """
+        return self.likelihood.observe(batch.pixels, seeds)
+
+    def binarize(self, pixels: Pixels, seeds: Sequence[int]) -> Pixels:
+        """Return the images as `observe` shows them: black and white if the likelihood is."""
+        if not isinstance(self.likelihood, Bernoulli):
+            return pixels
+        x = self.likelihood.observe(pixels, seeds)
+        return (255 * x).to(torch.uint8).permute(0, 2, 3, 1)
 
     def posterior(self, x: X, labels: Labels = None) -> tuple[Z, Z]:
         """Return the mean and log-variance of q(z|x)."""
@@ -72,10 +91,13 @@ class VAE(nn.Module):
         # a Gaussian's mean starts at the grey of the mean image, not at black
         return params + self.info.mean if isinstance(self.likelihood, Gaussian) else params
 
-    def elbo(self, x: X, labels: Labels, generator: torch.Generator | None = None) -> Elbo:
-        """Return distortion and rate of each image, with one reparameterized z (eq. 10)."""
+    def elbo(self, x: X, labels: Labels, seeds: Sequence[int] | None = None) -> Elbo:
+        """Return distortion and rate of each image, with one reparameterized z (eq. 10).
+
+        With `seeds`, one per image, the z of an image depends on its own seed only.
+        """
         mean, logvar = self.posterior(x, labels)
-        noise = torch.randn(mean.shape, generator=generator, device=mean.device)
+        noise = self._noise(mean.shape, seeds)
         z = mean + (0.5 * logvar).exp() * noise
         distortion = -self.likelihood.log_prob(self.decode_params(z, labels), x)
         return Elbo(distortion, self.prior.kl(mean, logvar, z))
@@ -126,47 +148,76 @@ class VAE(nn.Module):
         """Return the labels if the model is conditioned on them, else None."""
         return labels if self.label_conditional else None
 
+    def _noise(self, shape: tuple[int, ...], seeds: Sequence[int] | None) -> Tensor:
+        """Standard normal noise `[batch, ...]`; with `seeds` that of an image is its own."""
+        if seeds is None:
+            return torch.randn(shape, device=self.device)
+        return per_image_normal(shape[0], shape[1:], seeds).to(self.device)
+
     def log_weights(
-        self, x: X, labels: Labels, samples: int, generator: torch.Generator | None = None
-    ) -> Float[Tensor, "batch samples"]:
+        self,
+        x: X,
+        labels: Labels,
+        samples: int,
+        seeds: Sequence[int] | None = None,
+        defensive_share: float = 0.0,
+    ) -> Weights:
         """log p(x, z) - log q(z|x) at samples z of q; their log-mean-exp estimates log p(x).
 
-        (Burda 2015, eq. 8.) The reference: it decodes every sample.
+        (Burda 2015, eq. 8.) With a `defensive_share` q is a mixture, see `propose`. With `seeds`,
+        one per image, the samples of an image are its own. The reference: it decodes every sample.
         """
-        noise = torch.randn(
-            (len(x), samples, self.latent_dim), generator=generator, device=x.device
-        )
-        return self._log_weights(x, labels, noise)
+        noise = self._noise((len(x), samples, self.latent_dim), seeds)
+        uniforms = None
+        if defensive_share:
+            # other seeds than those of the noise
+            own = None if seeds is None else [mix_seed(seed, 1) for seed in seeds]
+            shape = (len(x), samples)
+            uniforms = torch.rand(shape) if own is None else draw_uniforms(shape, own)
+            uniforms = uniforms.to(self.device)
+        return self._log_weights(x, labels, noise, uniforms, defensive_share)
 
     def _log_weights(
-        self, x: X, labels: Labels, noise: Float[Tensor, "batch samples latent"]
-    ) -> Float[Tensor, "batch samples"]:
-        log_p_x, log_p_z, log_q = self._log_terms(x, labels, noise)
+        self,
+        x: X,
+        labels: Labels,
+        noise: Float[Tensor, "batch samples latent"],
+        uniforms: Weights | None = None,
+        defensive_share: float = 0.0,
+    ) -> Weights:
+        log_p_x, log_p_z, log_q = self._log_terms(x, labels, noise, uniforms, defensive_share)
         return log_p_x + log_p_z - log_q
 
     def _log_terms(
-        self, x: X, labels: Labels, noise: Float[Tensor, "batch samples latent"]
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """log p(x|z), log p(z), log q(z|x), each `[batch, samples]`."""
+        self,
+        x: X,
+        labels: Labels,
+        noise: Float[Tensor, "batch samples latent"],
+        uniforms: Weights | None = None,
+        defensive_share: float = 0.0,
+    ) -> tuple[Weights, Weights, Weights]:
+        """log p(x|z), log p(z), and log q(z|x) or that of the mixture."""
         mean, logvar = self.posterior(x, labels)
-        z = (mean[:, None] + (0.5 * logvar[:, None]).exp() * noise).flatten(0, 1)
+        z, log_q, log_p_z = propose(mean, logvar, noise, self.prior, uniforms, defensive_share)
         repeated = None if labels is None else labels.repeat_interleave(noise.shape[1])
-        params = self.decode_params(z, repeated).unflatten(0, noise.shape[:2])
-        log_q = (log_standard_normal(noise) - 0.5 * logvar[:, None]).sum(-1)
-        log_p_z = self.prior.log_prob(z).unflatten(0, noise.shape[:2])
+        params = self.decode_params(z.flatten(0, 1), repeated).unflatten(0, noise.shape[:2])
         return self.likelihood.log_prob(params, x[:, None]), log_p_z, log_q
 
-    def importance_log_likelihood(
-        self, x: X, labels: Labels, samples: int, generator: torch.Generator | None = None
-    ) -> ImportanceEstimate | None:
-        """Compute the estimate from `log_weights` faster; None if the model is unsupported."""
+    def importance_log_weights(
+        self,
+        x: X,
+        labels: Labels,
+        samples: int,
+        seeds: Sequence[int],
+        defensive_share: float = 0.0,
+    ) -> Weights | None:
+        """Compute `log_weights` faster; None if the model is unsupported."""
         if not supports_fast_importance(self.decoder, self.likelihood, samples):
             return None
         with torch.inference_mode():
             posterior = self.posterior(x, labels)
-        return importance_log_likelihood(
-            x, labels, samples, posterior, self.decoder, self.prior, generator
-        )
+        make = partial(ImportanceWeights, x, labels, posterior, self.decoder, self.prior)
+        return fast_log_weights(make, x.device, samples, seeds, defensive_share)
 
     # -- abilities ----------------------------------------------------------------------------
 
@@ -272,17 +323,15 @@ class VAE(nn.Module):
     def score(self, images: Images, *, samples: int = 1, seed: int = 0) -> np.ndarray:
         """Lower bound of log p(x) in nats, `[n]`: the ELBO for 1 sample, above it the IW bound.
 
-        Each image has its own generator: a score does not depend on the other images.
+        It is a bound on average over the samples: an estimate is above log p(x) + b with a
+        probability of at most exp(-b). The score of an image is a function of its pixels, its name
+        and `seed`: it does not depend on the other images.
         """
         pixels, labels = self._pixels_and_labels(images)
-        generator = torch.Generator(self.device)
-
-        def observe(i: int) -> Tensor:
-            generator.manual_seed(mix_seed(seed, i))
-            return self.observe(Batch(pixels[i : i + 1].to(self.device)), generator)
-
-        x = torch.cat([observe(i) for i in range(len(pixels))])
-        noise = per_image_normal(len(x), (samples, self.latent_dim), seed + 1).to(self.device)
+        seeds = image_seeds(images, seed, Draw.OBSERVATION)
+        x = self.observe(Batch(pixels.to(self.device)), seeds)
+        draw = Draw.IMPORTANCE if samples > 1 else Draw.ELBO
+        noise = self._noise((len(x), samples, self.latent_dim), image_seeds(images, seed, draw))
 
         def iw_bound(x: Tensor, labels: Labels, noise: Tensor) -> Tensor:
             weights = self._log_weights(x, labels, noise).double()
