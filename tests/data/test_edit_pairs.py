@@ -54,7 +54,7 @@ def test_shapes_edits_renders_the_scenes_of_random_edits():
         assert np.array_equal(images.before[i], render_scene(edit.before, (64, 64)))
         assert np.array_equal(images.pixels[i], render_scene(edit.after, (64, 64)))
         assert images.captions["fr"][i] == edit.instruction["fr"]
-        held_out = edit.held_out_split
+        held_out = edit.split
         assert held_out is None or SPLITS[images.splits[i]] == held_out
         assert match_scenes(edit.after, parse_scene(images.pixels[i])).objects
 

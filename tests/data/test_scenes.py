@@ -121,7 +121,7 @@ def scenes_of(name: str) -> list[Scene]:
 def test_validation_and_test_of_shapes_are_distributed_like_train():
     scenes = [random_scene(0, i) for i in range(4000)]
     names = [f"shapes-0-{i:06d}" for i in range(4000)]
-    splits = assign_splits(names, [scene.held_out_split for scene in scenes])
+    splits = assign_splits(names, [scene.split for scene in scenes])
     share = {}
     for i, split in enumerate(SPLITS):
         counts = np.array([len(scenes[row].objects) for row in np.flatnonzero(splits == i)])

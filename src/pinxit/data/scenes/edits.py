@@ -34,9 +34,9 @@ class Edit:
     after: Scene
 
     @property
-    def held_out_split(self) -> Split | None:
+    def split(self) -> Split | None:
         """The held-out split of either scene; `test-held-out` if they have different ones."""
-        splits = {self.before.held_out_split, self.after.held_out_split}
+        splits = {self.before.split, self.after.split}
         return next((split for split in reversed(HELD_OUT) if split in splits), None)
 
 

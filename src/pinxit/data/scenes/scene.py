@@ -154,15 +154,14 @@ class Scene:
     objects: tuple[SceneObject, ...]
 
     @property
-    def held_out_split(self) -> Split | None:
-        """The split in `HELD_OUT` that an object's combination belongs to; None if none does.
+    def split(self) -> Split | None:
+        """The held-out split that an object's combination belongs to; None if none does.
 
         A scene with combinations of both belongs to `test-held-out`, so that those stay unseen
         while options are chosen.
         """
-        combinations = {(obj.size, obj.color, obj.shape) for obj in self.objects}
-        found = [split for split, held_out in HELD_OUT.items() if held_out & combinations]
-        return found[-1] if found else None
+        shown = {(obj.size, obj.color, obj.shape) for obj in self.objects}
+        return next((split for split in reversed(HELD_OUT) if HELD_OUT[split] & shown), None)
 
     def captions(self) -> dict[str, str]:
         """Return the captions by language: `en` and `fr`.

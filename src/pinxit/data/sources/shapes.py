@@ -60,7 +60,7 @@ def _list_records(count: int, seed: int, size: tuple[int, int]) -> Iterator[Reco
             functools.partial(_render, seed, i, size),
             label=scene.objects[0].shape if len(scene.objects) == 1 else None,
             captions=scene.captions(),
-            split=scene.held_out_split,
+            split=scene.split,
         )
 
 

@@ -37,7 +37,7 @@ def _list_records(count: int, seed: int, size: tuple[int, int]) -> Iterator[Reco
             f"{name}/after",
             functools.partial(_render_after, seed, i, size),
             captions=edit.instruction,
-            split=edit.held_out_split,
+            split=edit.split,
         )
 
 
