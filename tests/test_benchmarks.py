@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import tomllib
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ import torch
 from benchmarks.__main__ import PARTS
 from benchmarks.measure import Loop, noise_images, seconds_of
 from benchmarks.networks import plain_vae
+from benchmarks.recipe import format_measured, read_metrics, run_command, write_measured
 from benchmarks.tables import Table, format_cell, median, ratio, with_ratios
 
 
@@ -77,3 +79,44 @@ def test_the_plain_vae_is_one_that_the_fast_likelihood_applies_to():
         assert model._log_weights(x, None, noise).shape == (3, 80)
     found = model.importance_log_likelihood(x, None, 80, torch.Generator().manual_seed(0))
     assert found.log_likelihood.isfinite().all()
+
+
+# -- recipes ---------------------------------------------------------------------------------------
+
+
+def test_measured_metrics_replace_those_of_a_recipe(tmp_path):
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text('title = "t"\n\n[measured]\nmachine = "old"\nelbo = -90.0\n')
+    measured = {"runs/a, test": {"chrf:en": (45.7512, 1.432)}}
+    for _ in range(2):
+        write_measured(recipe, format_measured({"machine": "new", "minutes": 1.5}, measured))
+    assert tomllib.loads(recipe.read_text()) == {
+        "title": "t",
+        "measured": {
+            "machine": "new",
+            "minutes": 1.5,
+            "runs/a, test": {"chrf:en": [45.751, 1.4]},
+        },
+    }
+
+
+def test_measured_metrics_are_those_with_an_error_of_every_evaluation(tmp_path):
+    run = tmp_path / "runs" / "a"
+    run.mkdir(parents=True)
+    for split, name in (("test", "evaluation.json"), ("validation", "evaluation-validation.json")):
+        metrics = {"elbo": -90.0, "elbo_error": 0.5, "latents": 8}
+        (run / name).write_text(json.dumps({"metrics": metrics, "protocol": {"split": split}}))
+    elbo = {"elbo": (-90.0, 0.5)}
+    assert read_metrics(tmp_path) == {"runs/a, test": elbo, "runs/a, validation": elbo}
+
+
+def test_a_command_of_a_recipe_runs_once_and_its_failure_is_an_error(tmp_path):
+    line = "pinxit look digits -o sheet.png"
+    seconds = run_command(line, tmp_path)
+    assert (tmp_path / "sheet.png").is_file()
+    assert seconds > 0
+    (tmp_path / "sheet.png").unlink()
+    assert run_command(line, tmp_path) == seconds
+    assert not (tmp_path / "sheet.png").exists()
+    with pytest.raises(RuntimeError, match="failed with exit code 2"):
+        run_command("pinxit look no-such-folder/", tmp_path)

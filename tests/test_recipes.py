@@ -49,8 +49,12 @@ def test_recipe_has_what_it_should(path):
     record = recipe(path)
     assert set(record) - {"measured"} == KEYS
     assert 0 < record["minutes"] < 24 * 60
-    named = {name.split(":")[0] for name in record.get("measured", {})}  # caption_exact:en
-    assert named <= {"machine", "date", "minutes", *METRICS}
+    measured = record.get("measured", {})
+    tables = [value for value in measured.values() if isinstance(value, dict)]
+    assert all(len(pair) == 2 for table in tables for pair in table.values())  # value, error
+    flat = [name for name, value in measured.items() if not isinstance(value, dict)]
+    named = {name.split(":")[0] for names in (flat, *tables) for name in names}  # caption_exact:en
+    assert named <= {"machine", "date", "commit", "minutes", *METRICS}
     assert f"[{path.stem}]({path.name})" in (FOLDER / "README.md").read_text()
 
 
