@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import pinxit
-from pinxit.data.load import _make_unique, load_images
+from pinxit.data.load import load_images
+from pinxit.data.selection import make_unique
 
 
 @pytest.fixture
@@ -99,7 +100,7 @@ def test_names_captions_and_pixels_match_when_images_are_skipped(folder, tmp_pat
 
 @given(st.lists(st.sampled_from(["a", "a#2", "b"]), max_size=8))
 def test_duplicate_names_are_made_unique_and_the_first_keeps_its_name(names):
-    unique = _make_unique(list(names))
+    unique = make_unique(list(names))
     assert len(set(unique)) == len(unique)
     assert set(names) <= set(unique)
 

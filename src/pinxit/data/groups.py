@@ -57,6 +57,14 @@ def burst_of(name: str) -> str | None:
     return f"{path.parent}/{stem[: match.start()]}" if match else None
 
 
+def describe_groups(records: Sequence[Record], groups: np.ndarray, group_by: str) -> str:
+    """Return a note on the groups, and on how to load images without them."""
+    columns = {record.group.split("=")[0] for record in records if record.group is not None}
+    by = "name" if group_by == "burst" else " and ".join(f"`{name}`" for name in sorted(columns))
+    count = len(np.unique(groups))
+    return f"{count:,} groups by {by}, none of them in two splits; --group-by none ignores them"
+
+
 def index_groups(records: Sequence[Record], group_by: str = "auto") -> np.ndarray | None:
     """Return the group of each record, int64 `[n]`: equal numbers for images of one group.
 

@@ -17,6 +17,7 @@ from pinxit.console import pluralize
 from pinxit.data.atomic_write import write_atomically
 from pinxit.data.batch import Batch, DatasetInfo
 from pinxit.data.skipped import SkippedFile as SkippedFile
+from pinxit.data.split_names import NO_SPLIT as NO_SPLIT
 from pinxit.data.split_names import SPLITS as SPLITS
 from pinxit.errors import UsageError
 
@@ -52,7 +53,7 @@ class Images:
     # by language: the captions of each image beyond the first one, for languages that have any
     more_captions: dict[str, Sequence[tuple[str, ...]]] = field(default_factory=dict)
     before: np.ndarray | None = None  # uint8 like pixels: each image before its edit
-    splits: np.ndarray | None = None  # int8 [n], index into SPLITS
+    splits: np.ndarray | None = None  # int8 [n], index into SPLITS, or NO_SPLIT
     groups: np.ndarray | None = None  # int64 [n], equal for images of one group, unique for others
     source: str = ""  # as the user typed it
     fingerprint: str = ""  # hash of everything that training uses; "" for generated images

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import heapq
 import itertools
 import json
 from collections import Counter
@@ -25,18 +24,19 @@ from pinxit.data.decode import (
     is_grey,
     read_size,
 )
-from pinxit.data.edit_pairs import join_pairs, pair_key
-from pinxit.data.groups import MODES, index_groups
-from pinxit.data.images import Images, evenly_spaced_indices
+from pinxit.data.division import assign_by_names, divide
+from pinxit.data.edit_pairs import join_pairs
+from pinxit.data.groups import MODES, describe_groups, index_groups
+from pinxit.data.images import NO_SPLIT, Images, evenly_spaced_indices
 from pinxit.data.label_captions import captions_from_labels
 from pinxit.data.labels import index_labels
 from pinxit.data.load_options import LoadOptions, make_load_options
 from pinxit.data.parallel_decode import ImageShape, decode_all
 from pinxit.data.records import Listed, Note, Record, Source, UsedFile
+from pinxit.data.selection import make_unique, select_rows
 from pinxit.data.sizes import choose_size, format_size
 from pinxit.data.skipped import SkippedFile, summarize_skipped, without_system_files
 from pinxit.data.sources import open_source
-from pinxit.data.splits import assign_splits, ensure_training_split, hash_fraction
 from pinxit.errors import PinxitError, UsageError
 
 Data = str | Path | Sequence[str | Path] | Images
@@ -147,11 +147,14 @@ def _read(
     groups = index_groups(records, options.group_by)
     if groups is None and options.group_by not in MODES:
         raise UsageError(f"no two images of {source.name} share a value of `{options.group_by}`.")
-    names = _make_unique([record.name for record in records])
-    rows = _select_rows(names, options)
+    names = make_unique([record.name for record in records])
+    source_splits = [record.split for record in records]
+    splits = assign_by_names(names, source_splits, groups)
+    rows = select_rows(names, splits, options)
     with ignore_pillow_warnings():
         shape, notes = _choose_shape(source, [records[i] for i in rows], options, skipped)
         notes += note_several_captions([records[i] for i in rows])
+        notes += [] if groups is None else [describe_groups(records, groups, options.group_by)]
         decoded_rows: list[int] = []
         blocks = decode_all(source.name, records, rows, shape, decoded_rows, skipped, progress)
         if writer is not None:
@@ -160,8 +163,6 @@ def _read(
             pixels = np.concatenate([np.empty((0, *shape.dims), np.uint8), *blocks])
     if not decoded_rows:
         raise PinxitError(_describe_unreadable(source, skipped))
-    source_splits = [record.split for record in records]
-    splits = assign_splits(names, source_splits)[decoded_rows]
     captioned = [records[i] for i in decoded_rows]
     images = Images(
         pixels,
@@ -170,13 +171,18 @@ def _read(
         label_names=label_names,
         captions=_captions_by_language(captioned),
         more_captions=_more_captions_by_language(captioned),
-        splits=ensure_training_split(splits, source_splits),
         groups=None if groups is None else groups[decoded_rows],
         skipped=tuple(skipped),
         file_counts=listing.count_files(len(rows), len(decoded_rows))
         if source.counts_files
         else {},
         notes=(*listing.notes, *notes),
+    )
+    images = divide(
+        images,
+        [source_splits[i] for i in decoded_rows],
+        splits[decoded_rows],
+        expected=np.unique(splits[splits != NO_SPLIT]).tolist(),
     )
     return dataclasses.replace(images, fingerprint=_fingerprint(images))
 
@@ -223,35 +229,6 @@ def _describe_unreadable(source: Source, skipped: Sequence[SkippedFile]) -> str:
         return f"there is no image in {source.name}."
     rest = f" and {len(skipped) - 1:,} more" if len(skipped) > 1 else ""
     return f"no image of {source.name} can be read: {skipped[0].name} ({skipped[0].reason}){rest}."
-
-
-def _make_unique(names: list[str]) -> list[str]:
-    """Append `#2`, `#3`, ... to repeated names."""
-    if len(set(names)) == len(names):
-        return names
-    taken = set(names)
-    counts: dict[str, int] = {}
-    unique = []
-    for name in names:
-        number = counts.get(name, 0) + 1
-        new = name
-        while number > 1 and (new := f"{name}#{number}") in taken:
-            number += 1
-        counts[name] = number
-        taken.add(new)
-        unique.append(new)
-    return unique
-
-
-def _select_rows(names: list[str], options: LoadOptions) -> list[int]:
-    """Return all rows, or the `limit` rows whose names have the smallest hashes, in order.
-
-    A larger limit keeps the rows of a smaller one. Both images of a pair have the same hash.
-    """
-    if options.limit is None or options.limit >= len(names):
-        return list(range(len(names)))
-    fractions = [hash_fraction(pair_key(name), f"limit {options.seed}") for name in names]
-    return sorted(heapq.nsmallest(options.limit, range(len(names)), key=fractions.__getitem__))
 
 
 def _captions_by_language(records: Sequence[Record]) -> dict[str, Sequence[str]]:

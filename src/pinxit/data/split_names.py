@@ -14,3 +14,4 @@ SplitOrAll = Literal[
 ]  # what a command can be asked for
 
 SPLITS: tuple[Split, ...] = get_args(Split)
+NO_SPLIT = -1  # of training images that are left out, since they are copies of test images

@@ -1,18 +1,23 @@
-"""Train, validation and test splits: a function of an image's name, not of its position."""
+"""Train, validation and test splits: a function of the images' names, not of their order."""
 
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 import unicodedata
 from collections.abc import Sequence
 
 import numpy as np
+from jaxtyping import Int, Int8
 
-from pinxit.data.images import SPLITS
+from pinxit.data.images import NO_SPLIT, SPLITS
 
 TEST_FRACTION = 0.10
 VALIDATION_FRACTION = 0.05
+MAX_DEVIATION = 0.25  # of the number of images of a split, relative to its fraction
+
+TRAIN, VALIDATION, TEST = range(3)  # indices into SPLITS
 
 _SYNONYMS = {
     "train": "train",
@@ -48,38 +53,78 @@ def hash_fraction(name: str, salt: str = "split") -> float:
     return int.from_bytes(digest.digest(), "big") / 2**64
 
 
-def assign_splits(names: Sequence[str], source_splits: Sequence[str | None]) -> np.ndarray:
-    """Return the split of each image, int8 `[n]`, an index into `SPLITS`.
+def assign_splits(
+    names: Sequence[str],
+    source_splits: Sequence[str | None],
+    units: Int[np.ndarray, " n"] | None = None,
+) -> Int8[np.ndarray, " n"]:
+    """Return the split of each image, int8 `[n]`: an index into `SPLITS`, or `NO_SPLIT`.
 
-    Test and validation images of the source stay there. Train and unassigned images are divided
-    by the hash of their name: 10 % to test if the source has no test split, 5 % to validation if
-    it has no validation split. An image's split depends only on its name, its split in the source
-    and on which splits the source has, so adding images of these splits moves no other image.
+    Images of one unit, such as copies, are never in different splits; `units` numbers them, and
+    for None each image is a unit. Test and validation images of the source stay there. Other
+    images of a unit with a test image of the source have no split, and neither have training
+    images of a unit with a validation image.
+
+    All other units are divided by the hash of a name: 10 % of the images to test if the source has
+    no test split, 5 % to validation if it has no validation split, each at least one unit, if
+    there is then one left to train on. The hashes below 0.1 are test and those up to 0.15 are
+    validation, so adding images to a large source moves no other image. Only where the number of
+    images would deviate by more than a quarter from its share, as it can in sources of some
+    hundred images, is the limit of the hashes another one.
     """
-    has_test = "test" in source_splits
-    has_validation = "validation" in source_splits
-    splits = np.array([SPLITS.index(split or "train") for split in source_splits], np.int8)
-    for i, (name, split) in enumerate(zip(names, source_splits, strict=True)):
-        if split in (None, "train"):
-            splits[i] = _split_of_fraction(hash_fraction(name), has_test, has_validation)
-    return splits
+    units = np.arange(len(names)) if units is None else np.unique(units, return_inverse=True)[1]
+    given = np.array([SPLITS.index(split or "train") for split in source_splits], np.int8)
+    highest = np.zeros(units.max(initial=-1) + 1, np.int8)
+    np.maximum.at(highest, units, np.argsort(_PRECEDENCE)[given])
+    split_of_unit = _PRECEDENCE[highest]
+    is_free = split_of_unit == TRAIN
+    drawn = [split for split in (TEST, VALIDATION) if SPLITS[split] not in source_splits]
+    if drawn and np.count_nonzero(is_free) > len(drawn):
+        pool = _Pool(names, units, np.flatnonzero(is_free))
+        for split in drawn:  # the limits are fixed: with a test split, validation stays the same
+            split_of_unit[pool.draw(*_INTERVALS[split])] = split
+    splits = split_of_unit[units]
+    return np.where(is_free[units] | (splits == given), splits, np.int8(NO_SPLIT))
 
 
-def ensure_training_split(splits: np.ndarray, source_splits: Sequence[str | None]) -> np.ndarray:
-    """Return the splits, or all `train` if the hashes left no training image.
+# if a unit has images of several splits of the source, the last of these in this order wins
+_PRECEDENCE = np.array(
+    [
+        SPLITS.index(split)
+        for split in ("train", "validation", "validation-held-out", "test", "test-held-out")
+    ],
+    np.int8,
+)
+# of hashes: start, and width
+_INTERVALS = {TEST: (0.0, TEST_FRACTION), VALIDATION: (TEST_FRACTION, VALIDATION_FRACTION)}
 
-    That happens to sources of one or two images. Splits that the source defines are kept.
-    """
-    train = SPLITS.index("train")
-    if any(source_splits) or (splits == train).any():
-        return splits
-    return np.full_like(splits, train)
 
+class _Pool:
+    """The units that are divided by the hash of their first name in alphabetical order."""
 
-def _split_of_fraction(fraction: float, has_test: bool, has_validation: bool) -> int:
-    # both intervals are fixed: a source that gains a test split keeps its validation images
-    if not has_test and fraction < TEST_FRACTION:
-        return SPLITS.index("test")
-    if not has_validation and TEST_FRACTION <= fraction < TEST_FRACTION + VALIDATION_FRACTION:
-        return SPLITS.index("validation")
-    return SPLITS.index("train")
+    def __init__(self, names: Sequence[str], units: np.ndarray, free: np.ndarray) -> None:
+        first_names: dict[int, str] = {}
+        for unit, name in zip(units.tolist(), names, strict=True):
+            first_names[unit] = min(name, first_names.get(unit, name))
+        self.sizes = np.bincount(units)
+        self.total = int(self.sizes[free].sum())
+        self.hashes = {unit: hash_fraction(first_names[unit]) for unit in free.tolist()}
+        self.order = sorted(self.hashes, key=lambda unit: (self.hashes[unit], first_names[unit]))
+
+    def draw(self, start: float, width: float) -> list[int]:
+        """Remove and return the units with hashes from `start` on, about `width` of the images."""
+        most = max(1, math.floor((1 + MAX_DEVIATION) * width * self.total))
+        least = min(most, math.ceil((1 - MAX_DEVIATION) * width * self.total))
+        before = [unit for unit in self.order if self.hashes[unit] < start]
+        drawn, count = [], 0
+        for unit in (*self.order[len(before) :], *before):
+            if count >= least and not 0 <= self.hashes[unit] - start < width:
+                break
+            if count + self.sizes[unit] <= most:
+                drawn.append(unit)
+                count += self.sizes[unit]
+        # every unit is larger than the split should be
+        drawn = drawn or [min(self.order, key=lambda unit: self.sizes[unit])]
+        removed = set(drawn)
+        self.order = [unit for unit in self.order if unit not in removed]
+        return drawn

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from jaxtyping import Float32
 
-from pinxit.data.images import SPLITS, Images
+from pinxit.data.images import NO_SPLIT, SPLITS, Images
 
 
 def embeddings_to_parquet(images: Images, vectors: Float32[np.ndarray, "n dim"]) -> bytes:
@@ -23,7 +23,8 @@ def embeddings_to_parquet(images: Images, vectors: Float32[np.ndarray, "n dim"])
         labels = [images.label_names[i] if i >= 0 else None for i in images.labels.tolist()]
         columns["label"] = pa.array(labels, pa.string())
     if images.splits is not None:
-        columns["split"] = pa.array([SPLITS[i] for i in images.splits.tolist()])
+        splits = [None if i == NO_SPLIT else SPLITS[i] for i in images.splits.tolist()]
+        columns["split"] = pa.array(splits, pa.string())
     values = pa.array(np.ascontiguousarray(vectors, np.float32).ravel())
     columns["vector"] = pa.FixedSizeListArray.from_arrays(values, vectors.shape[1])
     with io.BytesIO() as file:

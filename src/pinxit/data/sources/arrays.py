@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from pinxit.data.captions import caption_columns
-from pinxit.data.groups import group_columns
+from pinxit.data.groups import group_columns, parse_group
 from pinxit.data.records import Record, Source, SourceType, hash_files
 from pinxit.data.splits import parse_split
 from pinxit.errors import PinxitError
@@ -77,8 +77,11 @@ def _list_part(path: Path, arrays: Mapping[str, Any], part: str, group_by: str) 
     pixels = to_uint8(images, path)
     labels = _column(path, arrays, LABEL_KEYS, len(pixels))
     splits = _column(path, arrays, SPLIT_KEYS, len(pixels))
-    group_keys = group_columns(group_by)
-    groups = _column(path, arrays, group_keys, len(pixels)) if group_keys else None
+    groups = {
+        name: column.tolist()
+        for name in group_columns(group_by)
+        if (column := _column(path, arrays, (name,), len(pixels))) is not None
+    }
     captions = {
         language: _column(path, arrays, (column,), len(pixels))
         for language, column in caption_columns(arrays).items()
@@ -92,7 +95,7 @@ def _list_part(path: Path, arrays: Mapping[str, Any], part: str, group_by: str) 
             label_index=label_index,
             captions={k: str(v[i]) for k, v in captions.items() if v is not None and v[i]},
             split=part or (None if splits is None else parse_split(str(splits[i]))),
-            group=None if groups is None or not str(groups[i]) else str(groups[i]),
+            group=parse_group({name: column[i] for name, column in groups.items()}, group_by),
         )
 
 
