@@ -38,7 +38,14 @@ def normalize_text(text: str) -> str:
 
     An accented letter can be one character or two: the forms look the same, but have other tokens.
     """
-    return " ".join(unicodedata.normalize("NFC", text).split())
+    return " ".join(unicodedata.normalize("NFC", replace_surrogates(text)).split())
+
+
+def replace_surrogates(text: str) -> str:
+    """Replace lone surrogates, which no encoding has, by U+FFFD, and join pairs of them."""
+    if text.isascii():
+        return text
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def parse_captions(row: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:

@@ -1,6 +1,6 @@
-"""Byte-level BPE text tokenizer (Sennrich 2015; Radford 2019), trained on the captions.
+"""Byte-level text tokenizer (Sennrich 2015; Radford 2019), trained on the captions.
 
-Decoding an encoded text gives the same text, for any Unicode: the base tokens are bytes. Token ids
+Decoding an encoded text gives the same text in Unicode form C: the base tokens are bytes. Token ids
 start with special tokens, which no text encodes to: PAD, EOS, and one for each language.
 """
 
@@ -9,18 +9,23 @@ from __future__ import annotations
 import json
 import math
 import re
+import unicodedata
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer, pre_tokenizers
 
+from pinxit.data.captions import replace_surrogates
+from pinxit.data.text_vocabulary import byte_tokenizer, fit_vocabulary, split_text
 from pinxit.errors import UsageError, did_you_mean
 
-DEFAULT_VOCAB_SIZE = 2_048  # BPE tokens, without the special ones
-PAD, EOS = 0, 1  # followed by one language token per language, then the BPE tokens
+DEFAULT_VOCAB_SIZE = 2_048  # tokens without the special ones
+PAD, EOS = 0, 1  # followed by one language token per language, then the tokens of texts
+MAX_WORDS = 100_000  # that are stored to find unknown ones, the most frequent
 
 
 @dataclass(frozen=True)
@@ -29,7 +34,8 @@ class TextTokenizer:
 
     bpe: Tokenizer
     languages: tuple[str, ...]
-    token_counts: dict[str, tuple[int, ...]]  # language -> count of each BPE token in its captions
+    token_counts: dict[str, tuple[int, ...]]  # language -> count of each token in its captions
+    words: frozenset[str] = frozenset()  # of the captions; empty in tokenizers of older runs
 
     @property
     def vocab_size(self) -> int:
@@ -38,7 +44,7 @@ class TextTokenizer:
 
     @property
     def num_special_tokens(self) -> int:
-        """PAD, EOS and the language tokens; the first BPE token has this id."""
+        """PAD, EOS and the language tokens; the first token of a text has this id."""
         return 2 + len(self.languages)
 
     @property
@@ -58,7 +64,10 @@ class TextTokenizer:
 
     def encode(self, text: str) -> list[int]:
         """Return the token ids of a text, without special tokens."""
-        return [self.num_special_tokens + token for token in self.bpe.encode(text).ids]
+        return [self.num_special_tokens + token for token in self._encode(text)]
+
+    def _encode(self, text: str) -> list[int]:
+        return self.bpe.encode(replace_surrogates(text)).ids
 
     def decode(self, tokens: Sequence[int]) -> str:
         """Return the text of token ids; special tokens are skipped."""
@@ -68,18 +77,27 @@ class TextTokenizer:
     def detect_language(self, text: str) -> str:
         """Return the most likely language of a text, or the first of equally likely ones.
 
-        Naive Bayes over BPE tokens, with add-one smoothing.
+        Naive Bayes over tokens, with add-one smoothing.
         """
-        tokens = np.array(self.bpe.encode(text).ids, int)
+        tokens = np.array(self._encode(text), int)
         log_probs = [float(self._log_frequencies[name][tokens].sum()) for name in self.languages]
         return self.languages[int(np.argmax(log_probs))]
 
     def unknown_words(self, text: str) -> list[str]:
-        """Return the words of a text with a token that never occurs in the captions."""
+        """Return the words of a text that never occur in the captions.
+
+        In scripts without spaces between words, these are characters. Punctuation is left out.
+        """
+        if not self.words:
+            return self._words_with_unknown_tokens(text)
+        words = (piece.strip() for piece in split_text(replace_surrogates(text)))
+        return [word for word in words if word not in self.words and _is_word(word)]
+
+    def _words_with_unknown_tokens(self, text: str) -> list[str]:
         total_counts = np.sum(list(self.token_counts.values()), 0)
 
         def is_known(word: str) -> bool:
-            return bool(total_counts[self.bpe.encode(word).ids].all())
+            return bool(total_counts[self._encode(word)].all())
 
         # a token inside a text includes the space before it
         words = re.findall(r"\w+", text)
@@ -99,6 +117,7 @@ class TextTokenizer:
             "bpe": json.loads(self.bpe.to_str()),
             "languages": list(self.languages),
             "token_counts": {name: list(counts) for name, counts in self.token_counts.items()},
+            "words": sorted(self.words),
         }
 
     @classmethod
@@ -108,6 +127,7 @@ class TextTokenizer:
             Tokenizer.from_str(json.dumps(record["bpe"])),
             tuple(record["languages"]),
             {name: tuple(counts) for name, counts in record["token_counts"].items()},
+            frozenset(record.get("words", ())),
         )
 
 
@@ -116,38 +136,46 @@ def train_text_tokenizer(
 ) -> TextTokenizer:
     """Train a tokenizer on captions by language; the same captions give the same tokenizer.
 
-    `vocab_size` bounds the BPE tokens, the 256 bytes included. Raises UsageError if there are no
-    captions.
+    `vocab_size` bounds the tokens of texts, the 256 bytes included. Every token that a text in
+    characters of the captions can have occurs in the captions. Raises UsageError if there are none.
     """
-    texts = {language: [text for text in column if text] for language, column in captions.items()}
-    languages = tuple(sorted(language for language in texts if texts[language]))
+    pieces = {language: _count_pieces(column) for language, column in captions.items()}
+    languages = tuple(sorted(language for language in pieces if pieces[language]))
     if not languages:
         raise UsageError("there are no captions to train a text tokenizer on.")
-    bpe = _byte_level_bpe(None)
-    trainer = trainers.BpeTrainer(
-        vocab_size=max(256, vocab_size),  # pyright: ignore[reportCallIssue]
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
+    total = sum((pieces[name] for name in languages), Counter())
+    bpe = fit_vocabulary(total, max(256, vocab_size))
+    token_counts = {name: _count_tokens(bpe, pieces[name]) for name in languages}
+    words = Counter(piece.strip() for piece in total.elements())
+    return TextTokenizer(
+        bpe, languages, token_counts, frozenset(word for word, _ in words.most_common(MAX_WORDS))
     )
-    bpe.train_from_iterator((text for name in languages for text in texts[name]), trainer)
-    token_counts = {name: _count_tokens(bpe, texts[name]) for name in languages}
-    return TextTokenizer(bpe, languages, token_counts)
+
+
+def _count_pieces(texts: Sequence[str]) -> Counter[str]:
+    """Count the words of texts, each with the space before it, and their other characters."""
+    pieces: Counter[str] = Counter()
+    for text, count in Counter(texts).items():
+        for piece in split_text(replace_surrogates(text)):
+            pieces[piece] += count
+    return pieces
+
+
+def _is_word(piece: str) -> bool:
+    """Return whether a piece of text has a letter, a number or a symbol such as an emoji."""
+    return any(unicodedata.category(character)[0] in "LNS" for character in piece)
 
 
 def byte_level_tokenizer(languages: tuple[str, ...]) -> TextTokenizer:
     """Return an untrained tokenizer: its tokens are the 256 bytes."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    bpe = _byte_level_bpe({letter: i for i, letter in enumerate(alphabet)})
+    bpe = byte_tokenizer({letter: i for i, letter in enumerate(alphabet)})
     return TextTokenizer(bpe, languages, {name: (0,) * len(alphabet) for name in languages})
 
 
-def _byte_level_bpe(vocab: dict[str, int] | None) -> Tokenizer:
-    bpe = Tokenizer(models.BPE() if vocab is None else models.BPE(vocab, []))
-    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # pyright: ignore[reportAttributeAccessIssue]
-    bpe.decoder = decoders.ByteLevel()  # pyright: ignore[reportAttributeAccessIssue]
-    return bpe
-
-
-def _count_tokens(bpe: Tokenizer, texts: Sequence[str]) -> tuple[int, ...]:
-    tokens = [token for encoding in bpe.encode_batch(list(texts)) for token in encoding.ids]
-    return tuple(np.bincount(tokens, minlength=bpe.get_vocab_size()).tolist())
+def _count_tokens(bpe: Tokenizer, pieces: Mapping[str, int]) -> tuple[int, ...]:
+    counts = [0] * bpe.get_vocab_size()
+    for encoding, count in zip(bpe.encode_batch(list(pieces)), pieces.values(), strict=True):
+        for token in encoding.ids:
+            counts[token] += count
+    return tuple(counts)

@@ -96,9 +96,9 @@ def _chrf(hypotheses: Sequence[str], references: References) -> float:
     return sacrebleu.corpus_chrf(list(hypotheses), _reference_columns(references)).score
 
 
-def _reference_columns(references: References) -> list[list[str | None]]:
-    """Return the first reference of each text, the second, ...; None where there are fewer."""
-    return [list(column) for column in itertools.zip_longest(*references)]
+def _reference_columns(references: References) -> list[list[str]]:
+    """Return the first reference of each text, the second, ...; "" where there are fewer."""
+    return [list(column) for column in itertools.zip_longest(*references, fillvalue="")]
 
 
 def equivalent_captions(scene: Scene, language: str) -> frozenset[str]:
