@@ -5,11 +5,21 @@ from __future__ import annotations
 import dataclasses
 import math
 
+import numpy as np
 import pytest
+import sacrebleu
 
 from pinxit.data.captions import captions_round_robin
 from pinxit.data.scenes.scene import random_scene
-from pinxit.evaluation.captioning import equivalent_captions, repetition_warnings, text_metrics
+from pinxit.evaluation.captioning import (
+    baseline_metrics,
+    caption_retrieval_metrics,
+    equivalent_captions,
+    repetition_warnings,
+    text_metrics,
+    text_signatures,
+)
+from pinxit.evaluation.estimates import Estimate
 from tests.builders import blobs, values_of
 
 
@@ -39,7 +49,8 @@ def test_text_metrics_of_equal_similar_and_unrelated_texts():
 
 
 def test_one_caption_for_all_images_gives_a_warning():
-    ratios = {"distinct_caption_ratio:en": 0.1, "distinct_caption_ratio:fr": 0.9}
+    ratios = {"en": Estimate(0.1, 0.01), "fr": Estimate(0.9, 0.01)}
+    ratios = {f"distinct_caption_ratio:{language}": ratio for language, ratio in ratios.items()}
     (warning,) = repetition_warnings(ratios)
     assert "(en)" in warning
     assert "10%" in warning
@@ -70,6 +81,13 @@ def test_an_equivalent_caption_is_an_exact_match():
     assert values_of(text_metrics(["b and a"], [("a and b",)], "en"))["caption_exact:en"] == 0
 
 
+def make_texts(n: int, seed: int = 0) -> list[str]:
+    """Random captions of four words."""
+    words = ["red", "blue", "circle", "square", "above", "below", "left", "small", "star", "cross"]
+    rng = np.random.default_rng(seed)
+    return [" ".join(rng.choice(words, 4)) for _ in range(n)]
+
+
 def test_each_of_several_references_counts():
     texts = ["the dog runs in the park", "a cat sleeps on the mat"]
     references = [("a dog at play here", "the dog runs in the park"), (texts[1],)]
@@ -77,3 +95,68 @@ def test_each_of_several_references_counts():
     assert metrics["caption_exact:en"] == 1
     assert metrics["bleu:en"] == pytest.approx(100)
     assert metrics["chrf:en"] == pytest.approx(100)
+
+
+def test_bleu_and_chrf_are_those_of_sacrebleu():
+    hypotheses, references = make_texts(40), make_texts(40, seed=1)
+    hypotheses[:20] = references[:20]
+    values = values_of(text_metrics(hypotheses, [(text,) for text in references], "en"))
+    assert values["bleu:en"] == sacrebleu.corpus_bleu(hypotheses, [references]).score
+    assert values["chrf:en"] == sacrebleu.corpus_chrf(hypotheses, [references]).score
+
+
+def test_errors_of_chrf_are_those_of_repeated_samples_of_groups():
+    """True and random captions, ten of each group, all right or all wrong."""
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(30), 10)
+    scores, errors, ungrouped = [], [], []
+    for seed in range(25):
+        references = make_texts(300, seed=seed)
+        is_right = (rng.random(30) < 0.5)[groups]
+        texts = np.where(is_right, references, make_texts(300, seed=100 + seed)).tolist()
+        pairs = [(text,) for text in references]
+        values = values_of(text_metrics(texts, pairs, "en", groups=groups))
+        scores.append(values["chrf:en"])
+        errors.append(values["chrf:en_error"])
+        ungrouped.append(values_of(text_metrics(texts, pairs, "en"))["chrf:en_error"])
+    assert 0.7 < np.mean(errors) / np.std(scores, ddof=1) < 1.4
+    assert np.mean(ungrouped) < 0.6 * np.mean(errors)
+
+
+def test_the_gain_over_the_baseline_is_paired():
+    references = [(text,) for text in make_texts(100)]
+    texts = [refs[0] if i % 2 else "red" for i, refs in enumerate(references)]
+    scores = dict(text_metrics(texts, references, "en"))
+    same = values_of(baseline_metrics(texts, references, scores, "en"))
+    assert same["chrf_gain:en"] == same["chrf_gain:en_error"] == 0
+    assert same["nn_baseline_chrf:en"] == scores["chrf:en"].value
+    others = values_of(baseline_metrics(make_texts(100, seed=3), references, scores, "en"))
+    gain = scores["chrf:en"].value - others["nn_baseline_chrf:en"]
+    assert others["chrf_gain:en"] == pytest.approx(gain)
+    assert others["chrf_gain:en_error"] > 0
+
+
+def test_signatures_name_the_tokenizer_and_the_version():
+    images = dataclasses.replace(
+        blobs(2), captions={"en": ["one", "two"], "zh": ["一个", "两个"], "fr": ["", ""]}
+    )
+    signatures = text_signatures(images, ("en", "zh", "fr"))
+    assert set(signatures) == {"bleu:en", "chrf:en", "bleu:zh", "chrf:zh"}
+    assert f"version:{sacrebleu.__version__}" in signatures["chrf:en"]
+    assert "tok:13a" in signatures["bleu:en"]
+    assert "tok:zh" in signatures["bleu:zh"], "words of Chinese have no spaces between them"
+
+
+class IgnoringCaptioner:
+    """Finds every caption equally likely for every image."""
+
+    def caption_log_prob_matrix(self, images, texts, language):
+        return np.zeros((len(images), len(texts)))
+
+
+def test_a_captioner_that_ignores_the_image_retrieves_at_random():
+    images = dataclasses.replace(blobs(150), captions={"en": [f"blob {i}" for i in range(150)]})
+    values = values_of(caption_retrieval_metrics(IgnoringCaptioner(), images, "en"))
+    assert values["caption_retrieval_candidates:en"] == 100
+    for k in (1, 5, 10):
+        assert values[f"caption_recall_at_{k}:en"] == pytest.approx(k / 100)

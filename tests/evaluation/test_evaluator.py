@@ -41,6 +41,7 @@ def test_a_model_that_samples_is_measured_by_its_samples_alone():
     evaluator = build_evaluator(NoiseSampler())
     assert set(values_of(evaluator.metrics())) == {
         "sharpness_samples",
+        "sharpness_samples_error",
         "frequencies",
         "spectrum_data",
         "spectrum_samples",

@@ -12,10 +12,9 @@ if TYPE_CHECKING:
 ROUNDING_MSE = 1 / 12 / 255**2  # variance of rounding to 8 bits, on a scale of 0 to 1
 
 
-def psnr(mse: ArrayLike, min_mse: float = ROUNDING_MSE) -> np.ndarray:
+def psnr(mse: ArrayLike) -> np.ndarray:
     """Return 10 log10(1 / MSE) in dB, of mean squared errors on a scale of 0 to 1.
 
-    Errors below `min_mse` count as `min_mse`; with 0 the PSNR of equal images is infinite.
+    Errors below that of rounding count as that: equal images have 58.9 dB.
     """
-    with np.errstate(divide="ignore"):
-        return -10 * np.log10(np.maximum(mse, min_mse))
+    return -10 * np.log10(np.maximum(mse, ROUNDING_MSE))

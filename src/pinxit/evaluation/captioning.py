@@ -6,17 +6,27 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
-import sacrebleu
+from sacrebleu.metrics import CHRF
 
 from pinxit.data.captions import all_captions
 from pinxit.data.images import Images
 from pinxit.data.scenes.scene import Scene
-from pinxit.evaluation.metrics import MetricValue, Value, proportion
-from pinxit.evaluation.retrieval import NUM_CANDIDATES, nearest_captions, recall_at_k
+from pinxit.evaluation.estimates import (
+    Estimate,
+    Groups,
+    bootstrap_estimate,
+    subtract_estimates,
+)
+from pinxit.evaluation.metrics import Fact, MetricValue, Value, proportion, with_names
+from pinxit.evaluation.retrieval import (
+    hits_at_k,
+    nearest_captions,
+    num_candidates,
+    recall_metrics,
+)
+from pinxit.evaluation.text_similarity import References, bleu_metric, corpus_score, signature
 from pinxit.evaluation.text_to_image import scenes_from_names
 from pinxit.models.protocols import CanCaption, CanTranslate
-
-References = Sequence[tuple[str, ...]]  # those of each text, at least one
 
 MIN_DISTINCT_RATIO = 0.2  # of distinct captions to distinct true ones; fewer give a warning
 
@@ -24,49 +34,105 @@ MIN_DISTINCT_RATIO = 0.2  # of distinct captions to distinct true ones; fewer gi
 def captioning_metrics(model: CanCaption, images: Images, train: Images) -> Iterator[MetricValue]:
     """Yield how close captions are to the true ones, and how well a caption finds its image.
 
-    Per language. The caption of the nearest training image is a baseline.
+    Per language. The caption of the nearest training image is a baseline. An image may have
+    several true captions.
     """
     for language in model.text_tokenizer.languages:
-        captions = all_captions(images, language)
-        rows = np.array([i for i, texts in enumerate(captions) if texts], int)
-        if len(rows):
-            references = [captions[int(i)] for i in rows]
-            yield from _language_metrics(model, images.take(rows), references, train, language)
+        references = all_captions(images, language)
+        rows = np.array([i for i, captions in enumerate(references) if captions], int)
+        if language in images.captions and len(rows):
+            yield from with_names(
+                _language_metrics(model, images.take(rows), train, language),
+                [images.names[i] for i in rows] if len(images.names) else (),
+            )
 
 
 def _language_metrics(
-    model: CanCaption, images: Images, references: References, train: Images, language: str
+    model: CanCaption, images: Images, train: Images, language: str
 ) -> Iterator[MetricValue]:
+    references, groups = all_captions(images, language), images.groups
     hypotheses = [beams[0].text for beams in model.caption(images, language=language)]
     scenes = scenes_from_names(images)
     accepted = None if scenes is None else [equivalent_captions(s, language) for s in scenes]
-    yield from text_metrics(hypotheses, references, language, accepted)
-    first = [texts[0] for texts in references]
-    yield f"distinct_caption_ratio:{language}", len(set(hypotheses)) / len(set(first))
+    scores = dict(text_metrics(hypotheses, references, language, accepted, groups))
+    yield from scores.items()
+    yield f"distinct_caption_ratio:{language}", distinct_ratio(hypotheses, references, groups)
     neighbours = nearest_captions(images, train, language)
     if neighbours is not None:
-        yield f"nn_baseline_chrf:{language}", _chrf(neighbours, references)
-    texts = first[:NUM_CANDIDATES]
-    log_probs = model.caption_log_prob_matrix(images[:NUM_CANDIDATES], texts, language)
-    yield from recall_at_k("caption_recall_at", log_probs, texts, f":{language}")
+        yield from baseline_metrics(neighbours, references, scores, language, groups)
+    yield from caption_retrieval_metrics(model, images, language)
+
+
+def baseline_metrics(
+    neighbours: Sequence[str],
+    references: References,
+    scores: Mapping[str, Value],
+    language: str,
+    groups: Groups | None = None,
+) -> Iterator[MetricValue]:
+    """Yield BLEU and chrF of the nearest neighbours' captions, and the model's gain over them.
+
+    The error of the gain is that of the difference, image by image.
+    """
+    for name, metric in (("bleu", bleu_metric(language)), ("chrf", CHRF())):
+        baseline = corpus_score(metric, neighbours, references, groups)
+        yield f"nn_baseline_{name}:{language}", baseline
+        score = scores[f"{name}:{language}"]
+        assert isinstance(score, Estimate)
+        yield f"{name}_gain:{language}", subtract_estimates(score, baseline, groups)
+
+
+def distinct_ratio(
+    hypotheses: Sequence[str], references: References, groups: Groups | None = None
+) -> Estimate:
+    """Return the number of distinct texts over that of distinct first references."""
+    first = [texts[0] for texts in references]
+
+    def ratio(rows: np.ndarray) -> float:
+        return len({hypotheses[i] for i in rows}) / len({first[i] for i in rows})
+
+    return bootstrap_estimate(ratio, len(first), groups)
+
+
+def caption_retrieval_metrics(
+    model: CanCaption, images: Images, language: str
+) -> Iterator[MetricValue]:
+    """Yield how often log p(caption | image) is among the highest for the caption's own image."""
+    texts = list(images.captions[language])
+
+    def similarity(candidates: np.ndarray, queries: np.ndarray) -> np.ndarray:
+        queried = [texts[i] for i in queries]
+        return model.caption_log_prob_matrix(images.take(candidates), queried, language)
+
+    yield f"caption_retrieval_candidates:{language}", Fact(num_candidates(images))
+    hits = hits_at_k(similarity, texts, images.groups)
+    yield from recall_metrics("caption_recall_at", hits, images.groups, f":{language}")
 
 
 def translation_metrics(model: CanTranslate, images: Images) -> Iterator[MetricValue]:
-    """Yield for each language how close translations into it are to its captions."""
+    """Yield for each language how close translations into it are to its captions.
+
+    Translations of one image from several languages are one group.
+    """
     languages = model.text_tokenizer.languages
+    image_groups = np.arange(len(images)) if images.groups is None else images.groups
     for target in languages:
         hypotheses: list[str] = []
         references: list[tuple[str, ...]] = []
+        groups: list[int] = []
         for source in languages:
             if source == target:
                 continue
-            captions = zip(images.captions[source], all_captions(images, target), strict=True)
-            pairs = [(a, b) for a, b in captions if a and b]
-            texts = model.translate([a for a, _ in pairs], source=source, target=target)
+            captions = zip(
+                images.captions[source], all_captions(images, target), image_groups, strict=True
+            )
+            pairs = [(a, b, group) for a, b, group in captions if a and b]
+            texts = model.translate([a for a, _, _ in pairs], source=source, target=target)
             hypotheses += [translation.text for translation in texts]
-            references += [b for _, b in pairs]
+            references += [b for _, b, _ in pairs]
+            groups += [group for _, _, group in pairs]
         if hypotheses:
-            yield from text_metrics(hypotheses, references, target)
+            yield from text_metrics(hypotheses, references, target, groups=np.array(groups))
 
 
 def text_metrics(
@@ -74,6 +140,7 @@ def text_metrics(
     references: References,
     language: str,
     accepted: Sequence[frozenset[str]] | None = None,
+    groups: Groups | None = None,
 ) -> Iterator[MetricValue]:
     """Yield exact match, BLEU and chrF of texts in one language.
 
@@ -86,19 +153,21 @@ def text_metrics(
         text in texts or text in equivalent
         for text, texts, equivalent in zip(hypotheses, references, accepted, strict=True)
     ]
-    yield from proportion(f"caption_exact:{language}", is_exact)
-    columns = _reference_columns(references)
-    yield f"bleu:{language}", sacrebleu.corpus_bleu(list(hypotheses), columns).score
-    yield f"chrf:{language}", _chrf(hypotheses, references)
+    yield from proportion(f"caption_exact:{language}", is_exact, groups)
+    bleu = corpus_score(bleu_metric(language), hypotheses, references, groups)
+    yield f"bleu:{language}", bleu
+    yield f"chrf:{language}", corpus_score(CHRF(), hypotheses, references, groups)
 
 
-def _chrf(hypotheses: Sequence[str], references: References) -> float:
-    return sacrebleu.corpus_chrf(list(hypotheses), _reference_columns(references)).score
-
-
-def _reference_columns(references: References) -> list[list[str]]:
-    """Return the first reference of each text, the second, ...; "" where there are fewer."""
-    return [list(column) for column in itertools.zip_longest(*references, fillvalue="")]
+def text_signatures(images: Images, languages: Sequence[str]) -> dict[str, str]:
+    """Return sacrebleu's signatures of BLEU and chrF by language, for the protocol."""
+    signatures = {}
+    for language in languages:
+        references = [texts for texts in all_captions(images, language) if texts]
+        if references:
+            signatures[f"bleu:{language}"] = signature(bleu_metric(language), references)
+            signatures[f"chrf:{language}"] = signature(CHRF(), references)
+    return signatures
 
 
 def equivalent_captions(scene: Scene, language: str) -> frozenset[str]:
@@ -109,12 +178,12 @@ def equivalent_captions(scene: Scene, language: str) -> frozenset[str]:
 
 def repetition_warnings(metrics: Mapping[str, Value]) -> Iterator[str]:
     """Yield a warning for each language in which most images get one of a few captions."""
-    for name, value in metrics.items():
+    for name, ratio in metrics.items():
         metric, _, language = name.partition(":")
-        if metric != "distinct_caption_ratio" or not isinstance(value, float):
+        if metric != "distinct_caption_ratio" or not isinstance(ratio, Estimate):
             continue
-        if value < MIN_DISTINCT_RATIO:
+        if ratio.value < MIN_DISTINCT_RATIO:
             yield (
                 f"the captions ({language}) hardly depend on the image: the number of distinct "
-                f"captions is {value:.0%} of that of the true ones"
+                f"captions is {ratio.value:.0%} of that of the true ones"
             )

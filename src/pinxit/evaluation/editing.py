@@ -7,16 +7,14 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
-import numpy as np
-
 from pinxit.data.images import Images
 from pinxit.data.psnr import psnr
 from pinxit.data.scenes.edits import Edit, random_edit
 from pinxit.data.scenes.scene import Scene
-from pinxit.evaluation.metrics import MetricValue, proportion
+from pinxit.evaluation.estimates import estimate_over
+from pinxit.evaluation.metrics import MetricValue, proportion, with_names
+from pinxit.evaluation.reconstruction import mse_per_image
 from pinxit.evaluation.scene_reader import parse_scene
-
-MIN_MSE = 1e-9 / 255**2  # a smaller error counts as this one: 138 dB
 
 
 class EditCheck(NamedTuple):
@@ -38,18 +36,24 @@ def edit_metrics(edited: Images, true: Images) -> Iterator[MetricValue]:
     """Yield how often scene edits are applied and preserve the rest; PSNR for any images.
 
     `true` are the images after the true edit, `true.before` the inputs. `edit_reader_ceiling` is
-    `edit_exact` of the true images, `identity_psnr` the PSNR of the unchanged input.
+    `edit_exact` of the true images, `identity_psnr` the PSNR of the unchanged input. A PSNR is the
+    mean over images of each image's.
     """
     edits = edits_from_names(true)
     if edits is not None:
         checks = _check_all(edits, edited)
-        yield from proportion("edit_exact", [all(check) for check in checks])
-        yield from proportion("edit_applied", [check.applied for check in checks])
-        yield from proportion("edit_preserved", [check.preserved for check in checks])
-        yield from proportion("edit_reader_ceiling", [all(c) for c in _check_all(edits, true)])
+        outcomes = {
+            "edit_exact": [all(check) for check in checks],
+            "edit_applied": [check.applied for check in checks],
+            "edit_preserved": [check.preserved for check in checks],
+            "edit_reader_ceiling": [all(check) for check in _check_all(edits, true)],
+        }
+        for name, values in outcomes.items():
+            yield from with_names(proportion(name, values, true.groups), true.names)
     assert true.before is not None
-    yield "edit_psnr", _total_psnr(edited.pixels, true.pixels)
-    yield "identity_psnr", _total_psnr(true.before, true.pixels)
+    yield "edit_psnr", estimate_over(true, psnr(mse_per_image(true, edited)))
+    before = Images(true.before)
+    yield "identity_psnr", estimate_over(true, psnr(mse_per_image(true, before)))
 
 
 def _check_all(edits: list[Edit], images: Images) -> list[EditCheck]:
@@ -70,9 +74,3 @@ def check_edit(edit: Edit, scene: Scene) -> EditCheck:
 def count_objects(scene: Scene) -> Counter[tuple[object, ...]]:
     """Count the objects of a scene by shape, color, size and position."""
     return Counter((obj.shape, obj.color, obj.size, obj.position) for obj in scene.objects)
-
-
-def _total_psnr(a: np.ndarray, b: np.ndarray) -> float:
-    """PSNR in dB over all pixels of all images."""
-    mse = float(np.square(a.astype(np.float32) - b.astype(np.float32)).mean())
-    return float(psnr(mse / 255**2, min_mse=MIN_MSE))

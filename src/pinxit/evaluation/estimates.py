@@ -15,6 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int64
 
+from pinxit.data.images import Images
+
 REPLICATES = 200  # of a bootstrap: the error is then known to 5 %
 
 PerImage = Float[np.ndarray, " n"] | Bool[np.ndarray, " n"]
@@ -67,6 +69,11 @@ def sum_by_group(
     return sums
 
 
+def estimate_over(images: Images, values: PerImage) -> Estimate:
+    """Return the mean of one value per image, with the images' groups and names."""
+    return dataclasses.replace(estimate_mean(values, images.groups), names=images.names)
+
+
 def estimate_proportion(outcomes: PerImage, groups: Groups | None = None) -> Estimate:
     """Return the fraction of true outcomes and its standard error.
 
@@ -84,6 +91,25 @@ def estimate_proportion(outcomes: PerImage, groups: Groups | None = None) -> Est
     squares = np.square(sum_by_group(values - p, groups)).sum() + added
     error = math.sqrt(squares) / count
     return dataclasses.replace(estimate, error=float(np.fmax(estimate.error, error)))
+
+
+def subtract_estimates(a: Estimate, b: Estimate, groups: Groups | None = None) -> Estimate:
+    """Return a - b; its error is of the difference, image by image, if both have these.
+
+    Otherwise the errors are those of independent samples.
+    """
+    difference = a.value - b.value
+    if a.per_image is None or b.per_image is None:
+        return Estimate(difference, math.hypot(a.error, b.error))
+    return dataclasses.replace(
+        estimate_mean(_as_floats(a.per_image) - _as_floats(b.per_image), groups),
+        value=difference,
+        names=a.names,
+    )
+
+
+def _as_floats(values: PerImage) -> Float64[np.ndarray, " n"]:
+    return np.asarray(values, np.float64)
 
 
 # -- other statistics --------------------------------------------------------------------------

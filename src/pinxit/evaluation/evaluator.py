@@ -16,6 +16,7 @@ from pinxit.data.images import Images, evenly_spaced_indices
 from pinxit.errors import PinxitError
 from pinxit.evaluation import captioning, editing, likelihood, text_to_image
 from pinxit.evaluation.codebook_usage import codebook_metrics
+from pinxit.evaluation.estimates import estimate_over
 from pinxit.evaluation.feature_space import (
     MIN_IMAGES,
     FeatureSpace,
@@ -234,14 +235,22 @@ class Evaluator:
             yield from self.edits(model)
         if isinstance(model, CanCaption):
             images, _ = self.caption_pairs
+            self.record_text_metrics(model)
             with self.progress.stage(f"captions of {len(images):,} images"):
                 values = list(captioning.captioning_metrics(model, images, self.train_subset))
             self.warnings += captioning.repetition_warnings(dict(values))
             yield from values
         if isinstance(model, CanTranslate):
             images, _ = self.caption_pairs
+            self.record_text_metrics(model)
             with self.progress.stage(f"translations of {len(images):,} captions"):
                 yield from captioning.translation_metrics(model, images)
+
+    def record_text_metrics(self, model: HasText) -> None:
+        """Record the signatures of BLEU and chrF in the protocol."""
+        images, _ = self.caption_pairs
+        languages = model.text_tokenizer.languages
+        self.protocol["text_metrics"] = captioning.text_signatures(images, languages)
 
     def edits(self, model: CanEdit) -> Iterator[MetricValue]:
         """Test images edited as their captions instruct."""
@@ -262,7 +271,7 @@ class Evaluator:
             with self.progress.stage("PSNR and SSIM"):
                 yield from reconstruction_metrics(self.test, self.reconstructions)
         if isinstance(self.model, HasPalette) and not self.model.palette_is_exact:
-            yield "palette_psnr", self.model.palette_psnr(self.test)
+            yield "palette_psnr", estimate_over(self.test, self.model.palette_psnr(self.test))
         if self.reconstructions is not None or self.samples is not None:
             yield from sharpness_metrics(self.test, self.reconstructions, self.samples)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from jaxtyping import UInt8
 
 from pinxit.data.images import Images
 from pinxit.data.masks import composite, half_mask, random_patch_mask
+from pinxit.evaluation.estimates import Estimate, estimate_from_sums
 from pinxit.evaluation.metrics import MetricValue
 from pinxit.models.protocols import CanComplete
 
@@ -30,7 +32,7 @@ def inpainting_metrics(model: CanComplete, images: Images, seed: int = 0) -> Ite
     its visible pixels (at 75 %, or for the lower half).
     """
     if model.left_to_right:
-        images = images[:MAX_AUTOREGRESSIVE_IMAGES]
+        images = images.evenly_spaced(MAX_AUTOREGRESSIVE_IMAGES)
         mask = half_mask(images, "lower")
         yield "masked_mse_half", _completion_mse(model, images, mask, seed)
         yield "masked_mse_mean_fill", masked_mse(images, fill_with_mean(images, mask), mask)
@@ -42,14 +44,17 @@ def inpainting_metrics(model: CanComplete, images: Images, seed: int = 0) -> Ite
             yield "masked_mse_mean_fill", masked_mse(images, fill_with_mean(images, mask), mask)
 
 
-def _completion_mse(model: CanComplete, images: Images, mask: PixelMask, seed: int) -> float:
+def _completion_mse(model: CanComplete, images: Images, mask: PixelMask, seed: int) -> Estimate:
     return masked_mse(images, model.complete(images, mask, seed=seed).pixels, mask)
 
 
-def masked_mse(originals: Images, pixels: Pixels, mask: PixelMask) -> float:
+def masked_mse(originals: Images, pixels: Pixels, mask: PixelMask) -> Estimate:
     """Return the mean squared error over the masked pixels, on a scale from 0 to 1."""
     error = originals.pixels.astype(np.float32) - pixels.astype(np.float32)
-    return float(np.square(error[mask]).mean() / 255**2)
+    squares = (np.square(error / 255) * mask[..., None]).sum((1, 2, 3), dtype=np.float64)
+    sums = np.stack([squares, mask.sum((1, 2)) * originals.channels], 1)
+    estimate = estimate_from_sums(lambda s: s[:, 0] / s[:, 1], sums, originals.groups)
+    return dataclasses.replace(estimate, names=originals.names)
 
 
 def fill_with_mean(images: Images, mask: PixelMask) -> Pixels:

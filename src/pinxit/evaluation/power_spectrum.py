@@ -7,6 +7,8 @@ multiplies the power at each frequency by its squared transfer function, exactly
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -15,6 +17,7 @@ from jaxtyping import Float64
 from scipy.fft import dctn
 
 from pinxit.data.images import Images
+from pinxit.evaluation.estimates import Estimate, estimate_from_sums, estimate_mean
 from pinxit.evaluation.metrics import MetricValue
 
 BATCH_SIZE = 256
@@ -27,7 +30,7 @@ class Spectrum:
 
     frequencies: Float64[np.ndarray, " rings"]  # centre of each ring, cycles per pixel, up to 0.5
     power: Float64[np.ndarray, " rings"]  # mean over the modes of a ring
-    high_power: float  # total power from 0.25 to 0.5 cycles per pixel
+    high_power: Float64[np.ndarray, " n"]  # of each image, from 0.25 to 0.5 cycles per pixel
 
 
 def power_spectrum(images: Images | Iterable[np.ndarray]) -> Spectrum:
@@ -35,27 +38,37 @@ def power_spectrum(images: Images | Iterable[np.ndarray]) -> Spectrum:
 
     The power of a color image is the mean over its channels.
     """
-    power = _mean_power(images)
+    power, high_power = _measure_power(images)
     h, w = power.shape
-    radius = np.hypot(np.arange(h)[:, None] / (2 * h), np.arange(w)[None] / (2 * w))
+    radius = _radius(h, w)
     num_rings = max(2, min(h, w) // 2)
     ring = np.minimum((radius * 2 * num_rings).astype(int), num_rings)  # the last: above 0.5
     ring[radius == 0.5] = num_rings - 1
     ring[0, 0] = num_rings  # the mean of the image is no detail
     count = np.bincount(ring.ravel(), minlength=num_rings + 1)[:num_rings]
     total = np.bincount(ring.ravel(), power.ravel(), minlength=num_rings + 1)[:num_rings]
-    high_power = power[(radius >= HIGH_FREQUENCY) & (radius <= 0.5)].sum()
     centres = (np.arange(num_rings) + 0.5) / (2 * num_rings)
-    return Spectrum(centres, total / np.maximum(count, 1), float(high_power))
+    return Spectrum(centres, total / np.maximum(count, 1), high_power)
 
 
-def _mean_power(images: Images | Iterable[np.ndarray]) -> Float64[np.ndarray, "h w"]:
-    total, count = np.zeros((1, 1)), 0
+def _radius(h: int, w: int) -> Float64[np.ndarray, "h w"]:
+    """Spatial frequency of each mode, in cycles per pixel."""
+    return np.hypot(np.arange(h)[:, None] / (2 * h), np.arange(w)[None] / (2 * w))
+
+
+def _measure_power(
+    images: Images | Iterable[np.ndarray],
+) -> tuple[Float64[np.ndarray, "h w"], Float64[np.ndarray, " n"]]:
+    """Mean power of each mode, and the power of each image at high frequencies."""
+    total, high_power = np.zeros((1, 1)), []
     for batch in _batches(images):
         modes = np.asarray(dctn(batch.astype(np.float32), axes=(1, 2), norm="ortho"))
-        total = total + np.square(modes.astype(np.float64)).mean(-1).sum(0)
-        count += len(batch)
-    return total / max(1, count)
+        power = np.square(modes.astype(np.float64)).mean(-1)
+        radius = _radius(*power.shape[1:])
+        total = total + power.sum(0)
+        high_power.append(power[:, (radius >= HIGH_FREQUENCY) & (radius <= 0.5)].sum(1))
+    values = np.concatenate([np.zeros(0), *high_power])
+    return total / max(1, len(values)), values
 
 
 def _batches(images: Images | Iterable[np.ndarray]) -> Iterator[np.ndarray]:
@@ -76,9 +89,24 @@ def spectrum_ratio(spectrum: Spectrum, reference: Spectrum) -> Float64[np.ndarra
 
 def sharpness(spectrum: Spectrum, reference: Spectrum) -> float:
     """Return the power at high frequencies over that of the reference; NaN if it has none."""
-    if reference.high_power <= 0:
+    if reference.high_power.sum() <= 0:
         return float("nan")
-    return spectrum.high_power / reference.high_power
+    return float(spectrum.high_power.mean() / reference.high_power.mean())
+
+
+def _estimate_sharpness(
+    name: str, spectrum: Spectrum, reference: Spectrum, data: Images
+) -> Estimate:
+    """Sharpness with its error; reconstructions are of the data's images, samples are not."""
+    if name == "reconstructions":
+        sums = np.stack([spectrum.high_power, reference.high_power], 1)
+        estimate = estimate_from_sums(lambda s: s[:, 0] / s[:, 1], sums, data.groups)
+        return dataclasses.replace(estimate, names=data.names)
+    of_samples = estimate_mean(spectrum.high_power)
+    of_data = estimate_mean(reference.high_power, data.groups)
+    value = of_samples.value / of_data.value
+    relative = of_samples.error / max(of_samples.value, 1e-12), of_data.error / of_data.value
+    return Estimate(value, value * math.hypot(*relative))
 
 
 def sharpness_metrics(
@@ -93,5 +121,5 @@ def sharpness_metrics(
             continue
         spectrum = power_spectrum(images)
         yield f"spectrum_{name}", spectrum_ratio(spectrum, reference).tolist()
-        if reference.high_power > 0:
-            yield f"sharpness_{name}", sharpness(spectrum, reference)
+        if reference.high_power.sum() > 0:
+            yield f"sharpness_{name}", _estimate_sharpness(name, spectrum, reference, data)

@@ -11,6 +11,7 @@ from skimage.metrics import structural_similarity
 
 from pinxit.data.images import Images
 from pinxit.data.psnr import psnr
+from pinxit.evaluation.estimates import estimate_over
 from pinxit.evaluation.metrics import MetricValue
 
 MAX_SSIM_IMAGES = 1_000  # computed image by image: slow
@@ -22,12 +23,12 @@ PerImage = Float64[np.ndarray, " n"]
 def reconstruction_metrics(originals: Images, reconstructions: Images) -> Iterator[MetricValue]:
     """Yield MSE, PSNR and SSIM (of up to 1,000), averaged over the images."""
     mse = mse_per_image(originals, reconstructions)
-    yield "mse", float(mse.mean())
-    yield "psnr", float(psnr(mse).mean())
-    pairs = (images.evenly_spaced(MAX_SSIM_IMAGES) for images in (originals, reconstructions))
-    similarity = ssim(*pairs)
+    yield "mse", estimate_over(originals, mse)
+    yield "psnr", estimate_over(originals, psnr(mse))
+    subset = originals.evenly_spaced(MAX_SSIM_IMAGES)
+    similarity = ssim(subset, reconstructions.evenly_spaced(MAX_SSIM_IMAGES))
     if np.isfinite(similarity).all():
-        yield "ssim", float(similarity.mean())
+        yield "ssim", estimate_over(subset, similarity)
 
 
 def mse_per_image(originals: Images, reconstructions: Images) -> PerImage:

@@ -2,83 +2,165 @@
 
 A model of text and images has learned something if it does better than copying: the training
 image with the nearest caption, or the caption of the nearest training image.
+
+Every image is searched once, among 100 candidates: the images are dealt into blocks of 100, in a
+seeded random order, with at most one image of a group in a block.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Float64, Int64
 
 from pinxit.data.images import Images
-from pinxit.evaluation.metrics import MetricValue, proportion
+from pinxit.evaluation.estimates import Groups, estimate_mean, estimate_proportion
+from pinxit.evaluation.metrics import Fact, MetricValue
 
 NUM_CANDIDATES = 100  # images or texts, one of them correct
 TOP_K = (1, 5, 10)
 
 Features = Float[np.ndarray, "n features"]
 Embed = Callable[[Images], Features]
+Rows = Int64[np.ndarray, " rows"]
+Similarity = Callable[[Rows, Rows], Float[np.ndarray, "candidates queries"]]
+Hits = Mapping[int, Float64[np.ndarray, " n"]]  # of each k: how often each image is found
+
+
+class Block(NamedTuple):
+    """Candidates, the first of which are searched in turn."""
+
+    candidates: Rows  # of different groups
+    num_queries: int
 
 
 def retrieval_metrics(
     embed: Embed, generated: Images, reference_images: Images, texts: Sequence[str], train: Images
 ) -> Iterator[MetricValue]:
-    """Yield recall@k of generated images, and of the training images with the nearest captions.
+    """Yield recall@k of generated images, of the training images with the nearest captions, and
+    the difference, image by image.
 
     Yields nothing if fewer than half of the captions are distinct, for example with captions made
     from labels: there is then no unique correct image.
     """
     if len(set(texts)) < len(texts) // 2:
         return
-    yield from image_recall("t2i_recall_at", embed, generated, reference_images, texts)
+    yield "t2i_retrieval_candidates", Fact(num_candidates(reference_images))
+    hits = image_hits(embed, generated, reference_images, texts)
+    yield from recall_metrics("t2i_recall_at", hits, reference_images.groups)
     neighbours = images_of_nearest_captions(texts, train)
     if neighbours is not None:
-        yield from image_recall("nn_recall_at", embed, neighbours, reference_images, texts)
+        baseline = image_hits(embed, neighbours, reference_images, texts)
+        yield from recall_metrics("nn_recall_at", baseline, reference_images.groups)
+        for k in TOP_K:
+            gain = estimate_mean(hits[k] - baseline[k], reference_images.groups)
+            yield f"t2i_recall_gain_at_{k}", gain
 
 
-def image_recall(
-    name: str, embed: Embed, generated: Images, reference_images: Images, texts: Sequence[str]
+def recall_metrics(
+    name: str, hits: Hits, groups: Groups | None, suffix: str = ""
 ) -> Iterator[MetricValue]:
-    """Yield how often a text's reference image is among the k nearest to its generated image.
+    """Yield how often the correct image is among the 1, 5 and 10 most similar ones."""
+    for k, values in hits.items():
+        yield f"{name}_{k}{suffix}", estimate_proportion(values, groups)
 
-    The candidates are the first 100 reference images. Similarity is the cosine of centred features.
+
+def image_hits(
+    embed: Embed, generated: Images, reference_images: Images, texts: Sequence[str]
+) -> Hits:
+    """Return whether each text's reference image is among the k nearest to its generated image.
+
+    Similarity is the cosine of features, centred on the mean of the reference images.
     """
-    candidates, queries = (
-        embed(reference_images[:NUM_CANDIDATES]),
-        embed(generated[:NUM_CANDIDATES]),
-    )
-    mean = candidates.mean(0)
-    candidates, queries = (_normalize(features - mean) for features in (candidates, queries))
-    yield from recall_at_k(name, candidates @ queries.T, texts[:NUM_CANDIDATES])
+    references, queries = embed(reference_images), embed(generated)
+    mean = references.mean(0)
+    references, queries = (_normalize(features - mean) for features in (references, queries))
+
+    def similarity(candidates: Rows, searched: Rows) -> Float[np.ndarray, "candidates queries"]:
+        return references[candidates] @ queries[searched].T
+
+    return hits_at_k(similarity, texts, reference_images.groups)
 
 
 def _normalize(features: Features) -> Features:
     return features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-9)
 
 
-def recall_at_k(
-    name: str,
-    similarity: Float[np.ndarray, "images texts"],
-    texts: Sequence[str],
-    suffix: str = "",
-) -> Iterator[MetricValue]:
-    """Yield how often the correct image of a text is among the 1, 5 and 10 most similar ones.
+# -- blocks and ranks --------------------------------------------------------------------------
 
-    Image i is correct for text i, and for equal texts.
+
+def num_candidates(images: Images) -> int:
+    """Return the size of a block: 100, or as many groups as there are."""
+    groups = len(images) if images.groups is None else len(np.unique(images.groups))
+    return min(NUM_CANDIDATES, groups)
+
+
+def deal_blocks(n: int, groups: Groups | None, size: int, seed: int = 0) -> list[Block]:
+    """Deal n images into blocks of `size`; each is searched in one of them.
+
+    A block has one image of a group at most. Blocks that have fewer images than `size` are filled
+    up with random images of other groups, which are candidates only. `size` is at most the number
+    of groups.
     """
-    ranks = retrieval_ranks(similarity, texts)
-    for k in TOP_K:
-        yield from proportion(f"{name}_{k}{suffix}", [rank < k for rank in ranks])
+    rng = np.random.default_rng(seed)
+    groups = np.arange(n) if groups is None else groups
+    blocks: list[list[int]] = []
+    for row in rng.permutation(n).tolist():
+        with_room = (b for b in blocks if len(b) < size and groups[row] not in groups[b])
+        block = next(with_room, None)
+        if block is None:
+            blocks.append(block := [])
+        block.append(row)
+    return [Block(_fill_up(block, groups, size, rng), len(block)) for block in blocks]
 
 
-def retrieval_ranks(
-    similarity: Float[np.ndarray, "images texts"], texts: Sequence[str]
-) -> list[int]:
-    """Return for each text how many images of other texts are more similar than the correct one."""
-    unequal = np.array(texts)[:, None] != np.array(texts)
-    is_nearer = similarity > np.diagonal(similarity)
-    return (is_nearer & unequal).sum(0).tolist()
+def _fill_up(block: list[int], groups: Groups, size: int, rng: np.random.Generator) -> Rows:
+    rows, taken = list(block), {groups[row] for row in block}
+    for row in rng.permutation(len(groups)).tolist():
+        if len(rows) == size:
+            break
+        if groups[row] not in taken:
+            rows.append(row)
+            taken.add(groups[row])
+    return np.array(rows, np.int64)
+
+
+def hits_at_k(
+    similarity: Similarity, texts: Sequence[str], groups: Groups | None, seed: int = 0
+) -> Hits:
+    """Return for k = 1, 5 and 10 whether each image is among the k candidates nearest to its text.
+
+    Image i is correct for text i, and for equal texts. Of t candidates that are as near as the
+    correct one, chance decides: the value is the probability of a hit.
+    """
+    n = len(texts)
+    size = min(NUM_CANDIDATES, n if groups is None else len(np.unique(groups)))
+    hits = {k: np.zeros(n) for k in TOP_K}
+    for block in deal_blocks(n, groups, size, seed):
+        queries = block.candidates[: block.num_queries]
+        nearer, ties = count_nearer(
+            similarity(block.candidates, queries), [texts[i] for i in block.candidates]
+        )
+        for k, values in hits.items():
+            values[queries] = np.clip((k - nearer) / (ties + 1), 0, 1)
+    return hits
+
+
+def count_nearer(
+    similarity: Float[np.ndarray, "candidates queries"], texts: Sequence[str]
+) -> tuple[Int64[np.ndarray, " queries"], Int64[np.ndarray, " queries"]]:
+    """Return for each query how many candidates of other texts are nearer than the correct one,
+    and how many are equally near.
+
+    `texts` are those of the candidates; query i is that of candidate i. NaN is farthest.
+    """
+    similarity = np.where(np.isnan(similarity), -np.inf, similarity)
+    names = np.array(texts, object)
+    unequal = names[:, None] != names[None, : similarity.shape[1]]
+    correct = np.diagonal(similarity)
+    return ((similarity > correct) & unequal).sum(0), ((similarity == correct) & unequal).sum(0)
 
 
 # -- nearest neighbours ------------------------------------------------------------------------

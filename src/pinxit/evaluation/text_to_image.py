@@ -6,13 +6,18 @@ classified by a network that has never seen a generated image.
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterator
 
+import numpy as np
+from jaxtyping import Bool
+
 from pinxit.data.images import Images
 from pinxit.data.scenes.scene import Scene, scene_from_name
+from pinxit.evaluation.estimates import Estimate, estimate_proportion
 from pinxit.evaluation.feature_space import TrainedSpace
-from pinxit.evaluation.metrics import MetricValue, proportion
+from pinxit.evaluation.metrics import MetricValue
 from pinxit.evaluation.scene_reader import SceneMatch, match_scenes, parse_scene
 
 ATTRIBUTES = ("exact", "objects", "relations", "count", "shape", "color", "size")
@@ -37,10 +42,22 @@ def text_to_image_metrics(drawings: Images, true: Images) -> Iterator[MetricValu
         return
     matches = _match_all(scenes, drawings)
     for name in ATTRIBUTES:
-        counted = [m for m in matches if m.objects] if name == "relations" else matches
-        if counted:
-            yield from proportion(f"t2i_{name}", [getattr(match, name) for match in counted])
-    yield from proportion("t2i_reader_ceiling", [m.exact for m in _match_all(scenes, true)])
+        counted = np.array([m.objects or name != "relations" for m in matches], bool)
+        outcomes = np.array([getattr(match, name) for match in matches], bool)
+        if counted.any():
+            yield f"t2i_{name}", _proportion(outcomes, counted, true)
+    is_exact = np.array([match.exact for match in _match_all(scenes, true)], bool)
+    yield "t2i_reader_ceiling", _proportion(is_exact, np.ones(len(true), bool), true)
+
+
+def _proportion(
+    outcomes: Bool[np.ndarray, " n"], counted: Bool[np.ndarray, " n"], images: Images
+) -> Estimate:
+    """Proportion of true outcomes among the images that count."""
+    rows = np.flatnonzero(counted)
+    groups = None if images.groups is None else images.groups[rows]
+    names = [images.names[i] for i in rows] if len(images.names) else ()
+    return dataclasses.replace(estimate_proportion(outcomes[rows], groups), names=names)
 
 
 def _match_all(scenes: list[Scene], images: Images) -> list[SceneMatch]:
@@ -57,5 +74,5 @@ def label_accuracy_metrics(
     if labels is None or not (labels >= 0).any():
         return
     for name, images in (("sample", drawings), ("real", true)):
-        correct = (space.predict(images) == labels)[labels >= 0]
-        yield from proportion(f"{name}_label_accuracy", correct.tolist())
+        is_correct = space.predict(images) == labels
+        yield f"{name}_label_accuracy", _proportion(is_correct, labels >= 0, true)

@@ -43,7 +43,7 @@ from pinxit.models.results import (
 if TYPE_CHECKING:
     import numpy as np
     import torch
-    from jaxtyping import Bool, Float, Float32, Int64, UInt8
+    from jaxtyping import Bool, Float, Float32, Float64, Int64, UInt8
     from torch import Tensor
 
     from pinxit.data.images import Images
@@ -385,11 +385,11 @@ class HasLabels(Protocol):
 
 @runtime_checkable
 class HasPalette(Protocol):
-    """Tokens may be palette indices; `palette_psnr` measures the palette alone, in dB."""
+    """Tokens may be palette indices; `palette_psnr` measures the palette alone, in dB per image."""
 
     palette_is_exact: bool
 
-    def palette_psnr(self, images: Images) -> float: ...
+    def palette_psnr(self, images: Images) -> Float64[np.ndarray, " n"]: ...
 
 
 @runtime_checkable

@@ -13,6 +13,7 @@ from pinxit.console import pluralize
 from pinxit.data.images import Images, evenly_spaced_indices
 from pinxit.errors import PinxitError
 from pinxit.evaluation.latents import collapse_warnings
+from pinxit.evaluation.metrics import collect
 from pinxit.evaluation.power_spectrum import sharpness_metrics
 from pinxit.evaluation.reconstruction import mse_per_image
 from pinxit.evaluation.undertraining import is_undertrained, undertraining_warnings
@@ -169,7 +170,8 @@ class ReportContext:
         if self.subset is None or len(self.subset) < 2:
             return {}
         samples = self._sample_like_subset()
-        return dict(sharpness_metrics(self.subset, self.reconstructions, samples))
+        measured = collect(sharpness_metrics(self.subset, self.reconstructions, samples))
+        return {**measured.curves, **measured.metrics}
 
     def _sample_like_subset(self) -> Images | None:
         if self.subset is None or self.samples is None:

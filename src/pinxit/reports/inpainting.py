@@ -48,7 +48,7 @@ def _inpaint_patches(model: CanComplete, images: Images) -> list[TitledFigure]:
         percent = f"{100 * ratio:.0f} %"
         mask = random_patch_mask(images, ratio, model.patch_size)
         completed = model.complete(images, mask, seed=0)
-        error = masked_mse(images, completed.pixels, mask)
+        error = masked_mse(images, completed.pixels, mask).value
         alt = f"{len(images)} images with {percent} of patches masked, completions, originals"
         grid = inline_thumbnails([show_masked(images, mask), completed, images], alt)
         figures.append((f"{percent} masked", grid, format_number(error, 3)))
@@ -60,7 +60,7 @@ def _inpaint_lower_half(model: CanComplete, images: Images) -> list[TitledFigure
     images = images[: NUM_IMAGES // 2 * 2]
     mask = half_mask(images, "lower")
     completions = [model.complete(images, mask, seed=seed) for seed in range(NUM_COMPLETIONS)]
-    error = masked_mse(images, completions[0].pixels, mask)
+    error = masked_mse(images, completions[0].pixels, mask).value
     alt = f"Upper half of {len(images)} images, {NUM_COMPLETIONS} completions, originals"
     grid = inline_thumbnails([show_masked(images, mask), *completions, images], alt)
     return [("Lower half masked", grid, format_number(error, 3))]
