@@ -129,8 +129,8 @@ def test_captions_of_missing_images_are_skipped(folder):
     )
     (folder / "ghost.txt").write_text("a ghost")
     assert skip_reasons(folder) == {
-        "lost.png": "in the metadata, but the image does not exist",
-        "metadata.jsonl, record 3": "not a record with a file_name",
+        "metadata.jsonl, record 2 (lost.png)": "in the metadata, but the image does not exist",
+        "metadata.jsonl, record 3": "not valid JSON",
         "metadata.jsonl, record 4": "not a record with a file_name",
         "ghost.txt": "a caption without an image",
     }
@@ -303,4 +303,4 @@ def test_invalid_options_are_errors(folder, options, text):
 def test_a_source_that_is_too_large_suggests_smaller_options(folder, monkeypatch):
     monkeypatch.setattr("pinxit.data.load.MAX_BYTES", 1_000)
     with pytest.raises(PinxitError, match=r"Use a smaller --size or a --limit"):
-        load(folder)
+        load(folder, cache=False)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pinxit.data.images import Images
 
 MAX_LABELS_SHOWN = 20
+MAX_SKIPPED_SHOWN = 20
 
 
 def look(
@@ -52,13 +53,13 @@ def look(
         json: print the description as JSON
     """
     from pinxit.data.contact_sheet import cell_texts, contact_sheet
-    from pinxit.data.load import load_images
+    from pinxit.data.load import read_images
 
     if not data:
         raise UsageError("name the DATA to look at: pinxit look DATA. See: pinxit sources")
     check_at_least(1, num_images, "--num-images")
     check_suffix(out, ".png")
-    images = load_images(data, load)
+    images = read_images(data, load)  # the description has its notes
     shown = images.evenly_spaced(num_images)
     sheet = contact_sheet(shown, cell_texts(shown, language))
     path = write_file(out or Path(f"look-{data_slug(data)}.png"), sheet)
@@ -110,6 +111,8 @@ def _folders() -> str:
 
 def describe(images: Images) -> dict[str, Any]:
     """Return what is known about images, for `look --json`."""
+    from pinxit.data.annotations import describe_annotations
+
     return {
         "source": images.source,
         "num_images": len(images),
@@ -121,6 +124,8 @@ def describe(images: Images) -> dict[str, Any]:
         "captions": {
             language: sum(map(bool, captions)) for language, captions in images.captions.items()
         },
+        "annotations": describe_annotations(images),
+        "files": images.file_counts,
         "skipped": [{"name": file.name, "reason": file.reason} for file in images.skipped],
         "notes": list(images.notes),
         "fingerprint": images.fingerprint,
@@ -137,11 +142,16 @@ def count_labels(images: Images) -> dict[str, int]:
 
 
 def _description_lines(images: Images) -> Iterator[str]:
+    from pinxit.data.annotations import describe_annotations
+
     color = "grey" if images.channels == 1 else "RGB"
     size = f"{images.width} x {images.height}"
     yield f"{images.source}: {pluralize(len(images), 'image')}, {size}, {color}"
     for note in images.notes:
         yield f"  {note}"
+    yield f"  {describe_annotations(images)}"
+    if images.file_counts:
+        yield f"  files: {_join_counts(images.file_counts)}"
     yield f"  splits: {_join_counts(images.count_splits())}"
     if labels := count_labels(images):
         yield f"  labels ({len(images.label_names):,}): {_join_counts(labels)}"
@@ -151,7 +161,10 @@ def _description_lines(images: Images) -> Iterator[str]:
         yield f'  captions ({language}): {count:,}, for example "{example}"'
     if images.skipped:
         yield f"  skipped: {len(images.skipped):,}"
-        yield from (f"    {file.name}: {file.reason}" for file in images.skipped)
+        shown = images.skipped[:MAX_SKIPPED_SHOWN]
+        yield from (f"    {file.name}: {file.reason}" for file in shown)
+        if len(shown) < len(images.skipped):
+            yield f"    and {len(images.skipped) - len(shown):,} more; --json lists all"
 
 
 def _join_counts(counts: dict[str, int]) -> str:

@@ -17,20 +17,53 @@ if TYPE_CHECKING:
 
 UNDETERMINED = "und"  # BCP 47 code for captions whose language is not stated
 
-_COLUMN = re.compile(r"(caption|text)(?:_([a-z]{2,3}))?")
+# words for a caption in names of columns, the preferred one first
+_WORDS = ("caption", "text", "prompt", "description", "sentence")
+_COLUMN = re.compile(
+    rf"({'|'.join(_WORDS)})s?(?:_?(\d+))?(?:_([a-z]{{2,3}}(?:[-_](?:[a-z]{{2}}|hans|hant|latn|cyrl))?))?",
+    re.IGNORECASE,
+)
 
 
 def caption_columns(columns: Iterable[str]) -> dict[str, str]:
-    """Return the caption column of each language; `caption` is preferred to `text`.
+    """Return the caption column of each language, the first one if it has several.
+
+    `caption` is preferred to `text`, `text` to `prompt`, `description` and `sentence`.
 
     >>> caption_columns(["caption_en", "caption_fr", "label"])
     {'en': 'caption_en', 'fr': 'caption_fr'}
     """
-    by_language: dict[str, str] = {}
-    for column in sorted(columns):  # "caption" sorts before "text"
+    return {language: names[0] for language, names in all_caption_columns(columns).items()}
+
+
+def all_caption_columns(columns: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """Return the caption columns of each language: one, or numbered ones of one word.
+
+    >>> all_caption_columns(["caption_1", "caption_2", "text"])
+    {'und': ('caption_1', 'caption_2')}
+    """
+    by_language: dict[str, dict[int, list[tuple[int, str]]]] = {}
+    for column in sorted(columns):
         if match := _COLUMN.fullmatch(column):
-            by_language.setdefault(match[2] or UNDETERMINED, column)
-    return by_language
+            language = normalize_language(match[3]) if match[3] else UNDETERMINED
+            words = by_language.setdefault(language, {})
+            rank = _WORDS.index(match[1].lower())
+            words.setdefault(rank, []).append((int(match[2] or 0), column))
+    return {
+        language: tuple(column for _, column in sorted(words[min(words)]))
+        for language, words in by_language.items()
+    }
+
+
+def normalize_language(code: str) -> str:
+    """Return a BCP 47 code in its usual case.
+
+    >>> normalize_language("PT_br")
+    'pt-BR'
+    """
+    first, *rest = code.replace("_", "-").split("-")
+    parts = [part.upper() if len(part) == 2 else part.capitalize() for part in rest]
+    return "-".join([first.lower(), *parts])
 
 
 def normalize_text(text: str) -> str:
@@ -54,7 +87,10 @@ def parse_captions(row: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
     >>> parse_captions({"caption_en": ["a cat", "an animal"], "caption_fr": "un chat"})
     {'en': ('a cat', 'an animal'), 'fr': ('un chat',)}
     """
-    captions = {name: _texts(row[column]) for name, column in caption_columns(row).items()}
+    captions = {
+        language: tuple(text for column in columns for text in _texts(row[column]))
+        for language, columns in all_caption_columns(row).items()
+    }
     return {language: texts for language, texts in captions.items() if texts}
 
 
@@ -72,7 +108,8 @@ def _texts(value: object) -> tuple[str, ...]:
 
 def parse_caption_lines(text: str) -> tuple[str, ...]:
     """Return the captions of a text file: one on each line that is not blank."""
-    return tuple(caption for line in text.splitlines() if (caption := normalize_text(line)))
+    lines = re.split(r"\r\n|\r|\n", text)  # splitlines also splits at U+2028, a space in a caption
+    return tuple(caption for line in lines if (caption := normalize_text(line)))
 
 
 def merge_captions(

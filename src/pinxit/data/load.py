@@ -65,14 +65,32 @@ def load_images(
     `load_images("photos/", size=64, limit=1000)`. Images that cannot be read are skipped and listed
     in `Images.skipped`. Decoded pixels are cached until the source changes.
 
+    `Images.notes` says what was chosen and what is not used; it is printed, unless `progress` is
+    False.
+
     Raises UsageError for an unknown source or option, PinxitError if nothing can be read.
     """
     options = make_load_options(options, **changes)
     if isinstance(source, Images):
         return source
+    images = read_images(source, options, cache=cache, progress=progress)
+    if progress:
+        for note in images.notes:
+            echo(f"{images.source}: {note}")
+    return images
+
+
+def read_images(
+    source: str | Path | Sequence[str | Path],
+    options: LoadOptions,
+    *,
+    cache: bool = True,
+    progress: bool = True,
+) -> Images:
+    """Load images as `load_images` does, without printing the notes."""
     opened = open_source(source, seed=options.seed)
     if opened.at_size is not None:
-        opened = opened.at_size(options.height_width)
+        opened = _keep_identity(opened.at_size(options.height_width), opened)
     if options.group_by not in MODES:
         opened = _group_by_column(opened, options.group_by)
     read = _read_cached if cache and opened.use_cache else _read
@@ -80,9 +98,6 @@ def load_images(
     if options.captions is not None:
         file = None if options.captions == "labels" else options.captions
         images = captions_from_labels(images, file)
-    if progress:
-        for note in images.notes:
-            echo(f"{images.source}: {note}")
     if options.strict and (skipped := without_system_files(images.skipped)):
         raise PinxitError(f"cannot read {_describe_skipped(skipped, opened)}")
     return images
@@ -108,7 +123,11 @@ def _group_by_column(source: Source, column: str) -> Source:
         raise UsageError(
             f"{source.name} has no columns to group by; group_by is 'auto', 'none' or 'burst'."
         )
-    return dataclasses.replace(source.with_groups(column), name=source.name)
+    return _keep_identity(source.with_groups(column), source)
+
+
+def _keep_identity(source: Source, original: Source) -> Source:
+    return dataclasses.replace(source, name=original.name, notes=original.notes)
 
 
 def _describe_skipped(skipped: Sequence[SkippedFile], source: Source) -> str:

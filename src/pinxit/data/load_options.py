@@ -35,7 +35,7 @@ class LoadOptions:
     # those of a video's frames do; none: no groups
     group_by: str = "auto"
     # fail if any file, record or caption of the source is not used, instead of skipping it; files
-    # that an operating system makes (.DS_Store, Thumbs.db, thumbnails, trash) are allowed
+    # that an operating system or git makes (.DS_Store, Thumbs.db, trash) are allowed
     strict: bool = False
     # seed for --limit and for generated data such as shapes:1000; None: the training seed, or 0
     data_seed: int | None = None

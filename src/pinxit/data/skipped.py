@@ -15,34 +15,22 @@ Kind = Literal["file", "record", "folder"]
 
 MAX_NAMES = 3  # that a line lists; more files are counted by ending
 MAX_LINES = 12  # reasons that have a line of their own
-SYSTEM_REASON = "made by the operating system"
+SYSTEM_REASON = "made by the operating system or version control"
 
 _SYSTEM_FILES = frozenset(
     (
         *(".ds_store", "thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "icon\r"),
         *(".localized", ".directory", ".volumeicon.icns", ".apdisk", "picasa.ini", ".picasa.ini"),
+        *(".gitignore", ".gitattributes", ".gitkeep", ".gitmodules"),
     )
 )
 _SYSTEM_FOLDERS = frozenset(
     (
-        *(
-            "@eadir",
-            ".@__thumb",
-            "@__thumb",
-            ".thumbnails",
-            ".thumbs",
-            ".xvpics",
-            ".picasaoriginals",
-        ),
+        *("@eadir", ".@__thumb", "@__thumb", ".thumbnails", ".thumbs", ".xvpics"),
         *("$recycle.bin", "recycler", "#recycle", "@recycle", ".trash", ".trashes", "lost+found"),
         *("__macosx", ".appledouble", ".ds_store", ".spotlight-v100", ".fseventsd"),
-        *(
-            "system volume information",
-            "#snapshot",
-            ".snapshot",
-            ".temporaryitems",
-            ".picasaoriginals",
-        ),
+        *("system volume information", "#snapshot", ".snapshot", ".temporaryitems"),
+        *(".picasaoriginals", ".git", ".hg", ".svn", ".dvc"),
     )
 )
 
@@ -57,7 +45,7 @@ class SkippedFile:
 
 
 def is_system_file(path: str) -> bool:
-    """Return whether an operating system made a file: thumbnails, trash, settings of folders."""
+    """Return whether a file is no content: thumbnails, trash, settings of folders, versions."""
     *folders, name = path.lower().split("/")
     return (
         any(map(is_system_folder, folders))
@@ -74,7 +62,7 @@ def is_system_folder(name: str) -> bool:
 
 
 def without_system_files(skipped: Iterable[SkippedFile]) -> list[SkippedFile]:
-    """Return what the user may miss: all but the files that an operating system made."""
+    """Return what the user may miss: all but files of operating systems and version control."""
     return [file for file in skipped if file.reason != SYSTEM_REASON]
 
 

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from pinxit.console import echo_wrapped
+from pinxit.console import echo, echo_wrapped
+from pinxit.data.annotations import describe_annotations
 from pinxit.data.load_options import LoadOptions, make_load_options
 from pinxit.errors import PinxitError
 from pinxit.models.config import config_from_dict
@@ -101,6 +102,7 @@ def train(
     fabric = set_up_fabric(plan.settings)
     plan = plan.with_world_size(fabric.world_size)
     if fabric.is_global_zero and not quiet:
+        echo(describe_annotations(plan.images))
         echo_wrapped(plan.summary())
     if dry_run:
         from pinxit.training.dry_run import estimate_cost
@@ -129,6 +131,8 @@ def resume(
     from pinxit.training.session import Session
 
     fabric = set_up_fabric(training_settings)
+    if fabric.is_global_zero and not quiet:
+        echo(describe_annotations(data))
     if fabric.is_global_zero:
         update_config(run, training_settings, data, images)
     run = Run(run.path)

@@ -6,6 +6,7 @@ Modules import sklearn, pyarrow and `datasets` (up to 1 s each) only when images
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import pkgutil
 from collections.abc import Sequence
@@ -42,8 +43,17 @@ def open_source(data: str | Path | Sequence[str | Path], *, seed: int = 0) -> So
     text = str(data) if isinstance(data, str) or data.is_absolute() else f"./{data}"
     for source_type in list_source_types():
         if (source := source_type.open(text, seed)) is not None:
-            return source
+            return _note_hidden_path(source, text) if source_type.match_order == 0 else source
     raise UsageError(_describe_unknown(text))
+
+
+def _note_hidden_path(source: Source, name: str) -> Source:
+    """Return a source that was opened by name, with a note if a file or folder has that name."""
+    if not Path(name).exists():
+        return source
+    kind = "folder" if Path(name).is_dir() else "file"
+    note = f"this is the dataset of that name; for the {kind}, type ./{name}"
+    return dataclasses.replace(source, notes=(*source.notes, note))
 
 
 def _describe_unknown(text: str) -> str:

@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pinxit.console import echo
 from pinxit.data.records import Source, SourceType
 from pinxit.data.sources import open_source
 from pinxit.data.sources.hub import hub_source
@@ -73,8 +72,6 @@ def _file_names(folder: Path) -> Iterable[str]:
 def open_named_set(data: str, seed: int) -> Source | None:
     if "/" in data or data not in list_names():
         return None
-    if Path(data).is_dir():
-        echo(f"{data}: using the dataset of this name; for the folder type ./{data}")
     named = NAMED_SETS.get(data, NamedSet(tuple(f"{data}{suffix}" for suffix in SUFFIXES)))
     path = _find_local(named)
     if path is not None:
