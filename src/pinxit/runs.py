@@ -96,11 +96,12 @@ class Run:
 
     @property
     def load_options(self) -> LoadOptions:
-        """How the training images were loaded, with the size and channels that they then had."""
+        """How the training images were loaded, with the size, channels and range that they had."""
         options = (self.config.get("data") or {}).get("options") or {}
         info = self.info
         color = "grey" if info.channels == 1 else "rgb"
-        return make_load_options({**options, "size": (info.height, info.width), "color": color})
+        found = {"size": (info.height, info.width), "color": color, **info.conversion}
+        return make_load_options({**options, **found})
 
     @property
     def weights_path(self) -> Path:

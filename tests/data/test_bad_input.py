@@ -46,7 +46,7 @@ def skip_reasons(folder: Path, **options) -> dict[str, str]:
 BAD = {
     "half.png": (encode(noise())[:300], "truncated"),
     "nothing.png": (b"", "the file is empty"),
-    "words.jpg": (b"words, and nothing but words", "not an image, or of an unknown format"),
+    "words.jpg": (b"words, and nothing but words", "not an image but text"),
     "dot.png": (encode(Image.new("RGB", (1, 1))), "1 x 1 pixels: too small"),
     "vast.png": (
         png_with_false_size(30_000, 30_000),
@@ -213,8 +213,8 @@ def test_arrays_that_are_not_images_are_errors(tmp_path):
     for arrays, text in [
         ({"faces": np.zeros((2, 4, 4), np.uint8)}, "has no array `images`; it has: faces"),
         ({"images": np.zeros((2, 4))}, r"not \[2, 4\]"),
-        ({"images": np.full((2, 4, 4), 900.0)}, "these are 900 to 900"),
-        ({"images": np.full((2, 4, 4), np.nan)}, "these are nan"),
+        ({"images": np.full((2, 4, 4), "x")}, "images must be numbers, not <U1"),
+        ({"images": np.full((2, 4, 4), np.nan)}, "its values are not finite numbers"),
         (
             {"images": np.zeros((2, 4, 4), np.uint8), "labels": [1, 2, 3]},
             r"shape \[3\], but there are 2 images",
@@ -301,6 +301,6 @@ def test_invalid_options_are_errors(folder, options, text):
 
 
 def test_a_source_that_is_too_large_suggests_smaller_options(folder, monkeypatch):
-    monkeypatch.setattr("pinxit.data.load.MAX_BYTES", 1_000)
+    monkeypatch.setattr("pinxit.data.shape_choice.MAX_BYTES", 1_000)
     with pytest.raises(PinxitError, match=r"Use a smaller --size or a --limit"):
         load(folder, cache=False)

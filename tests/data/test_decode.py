@@ -17,14 +17,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
-from pinxit.data.decode import (
-    UnreadableImage,
-    crop_box,
-    decode,
-    ignore_pillow_warnings,
-    is_grey,
-    read_size,
-)
+from pinxit.data.decode import UnreadableImage, decode, is_grey, read_size
+from pinxit.data.decoding.opening import ignore_pillow_warnings
+from pinxit.data.decoding.resize import crop_box
 from pinxit.data.load_options import Fit
 
 
@@ -221,10 +216,7 @@ def test_unreadable_images_have_a_reason():
         Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 40, 3), np.uint8))
     )
     assert unreadable_reason(b"") == "the file is empty"
-    assert (
-        unreadable_reason(b"these are words, not an image")
-        == "not an image, or of an unknown format"
-    )
+    assert unreadable_reason(b"these are words, not an image") == "not an image but text"
     assert unreadable_reason(content[: len(content) // 2]) == "truncated"
     assert unreadable_reason(encode(Image.new("RGB", (1, 1)))) == "1 x 1 pixels: too small"
     assert "too small" in unreadable_reason(encode(Image.new("RGB", (900, 1))))

@@ -186,7 +186,8 @@ def test_a_resumed_run_loads_its_images_with_the_recorded_options(tmp_path):
     run = train(TINY, "digits", out=tmp_path / "run", load=options, steps=3, seed=5, **SHORT)
     record = run.config["data"]
     assert record["options"] == {**options.to_json(), "data_seed": 5}
-    expected = {**options.to_json(), "size": (8, 8), "color": "grey", "data_seed": 5}
+    found = {"size": (8, 8), "color": "grey", "range": "uint8:0,255"}
+    expected = {**options.to_json(), **found, "data_seed": 5}
     assert run.load_options.to_json() == expected
     resumed = resume(run, steps=5, quiet=True)
     assert resumed.config["trained"]["steps"] == 5

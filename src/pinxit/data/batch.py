@@ -41,6 +41,8 @@ class DatasetInfo:
     mean: float = 0.5  # of pixel values, on a scale of 0 to 1
     std: float = 0.25  # of pixel values, on a scale of 0 to 1
     languages: tuple[str, ...] = ()  # of the captions
+    # load options by which values became pixels: range, background, resample
+    conversion: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def dims(self) -> int:

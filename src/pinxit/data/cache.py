@@ -28,7 +28,7 @@ import numpy as np
 from pinxit.data.images import Images, SkippedFile
 from pinxit.errors import PinxitError
 
-VERSION = 5  # increase it when decoding or the files change: older folders are then ignored
+VERSION = 6  # increase it when decoding or the files change: older folders are then ignored
 STALE_SECONDS = 24 * 3600  # incomplete folders older than this are left from killed processes
 
 
@@ -82,6 +82,7 @@ def _load_folder(folder: Path) -> Images:
         skipped=tuple(SkippedFile(**file) for file in info["skipped"]),
         file_counts=info["file_counts"],
         notes=tuple(info["notes"]),
+        conversion=info["conversion"],
     )
 
 
@@ -144,6 +145,7 @@ class CacheWriter:
             "skipped": [dataclasses.asdict(file) for file in images.skipped],
             "file_counts": images.file_counts,
             "notes": list(images.notes),
+            "conversion": images.conversion,
         }
         if images.labels is not None:
             _save(self.temporary / "labels.npy", images.labels)

@@ -1,69 +1,115 @@
 """Decode one image from bytes to uint8 pixels of a given size.
 
-EXIF orientation is applied, alpha is composited on white, and 16-bit, CMYK and palette images are
-converted; of an animation, the first frame is used. The header is checked before any pixel is
-decoded.
+EXIF orientation and color profiles are applied, transparent pixels get a background, and 16-bit,
+float, CMYK and palette images are converted; of an animation, the first frame is used. The header
+is checked before any pixel is decoded.
 """
 
 from __future__ import annotations
 
-import functools
-import io
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+import dataclasses
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeGuard, TypeVar
 
 import numpy as np
 
-from pinxit.data.formats import CAN_READ_HEIF, FORMATS
+from pinxit.data.decoding.conversion import FULL, Conversion
+from pinxit.data.decoding.deep import read_tiff, read_tiff_size
+from pinxit.data.decoding.opening import (
+    UnknownFormat,
+    UnreadableImage,
+    check_size,
+    open_image,
+    unreadable_on_error,
+    upright_size,
+)
+from pinxit.data.decoding.pixels import (
+    USUAL,
+    ImageFacts,
+    array_to_8_bit,
+    file_to_8_bit,
+    is_ordinary,
+)
+from pinxit.data.decoding.png_chunks import drop_ancillary_chunks
+from pinxit.data.decoding.resize import resize_to_fit
+from pinxit.data.decoding.signatures import readable_format
 from pinxit.data.load_options import Fit
 
 if TYPE_CHECKING:
     from jaxtyping import UInt8
     from PIL.Image import Image
 
-MAX_PIXELS = 89_478_485  # Pillow's own limit: 256 MiB at 3 bytes per pixel
-MIN_SIDE = 2  # pixels
+__all__ = ["UnreadableImage", "decode", "decode_with_facts", "examine", "is_grey", "read_size"]
+
+T = TypeVar("T")
+Read = Callable[[], "bytes | np.ndarray"]
+Target = tuple[int, int]  # height, width
+
 GREY_TOLERANCE = 2  # levels that JPEG's rounding leaves between the channels of a grey image
-
-_ORIENTATION = 0x0112  # EXIF tag; 1 is upright, from 5 on width and height are swapped
-_SIXTEEN_BIT_MODES = ("I;16", "I;16B", "I;16L", "I;16N")
-
-
-class UnreadableImage(Exception):
-    """An image that cannot be read; the text is the reason."""
+EXAMINED_SIDE = 64  # pixels to which a JPEG may be reduced when only its values matter
 
 
 def decode(
-    read: Callable[[], bytes | np.ndarray], height: int, width: int, channels: int, fit: Fit
+    read: Read,
+    height: int,
+    width: int,
+    channels: int,
+    fit: Fit,
+    conversion: Conversion = Conversion(uint8=FULL),  # noqa: B008 (frozen)
 ) -> UInt8[np.ndarray, "height width channel"]:
     """Decode an image to a size and a number of channels (1 grey, 3 RGB).
 
     Where the proportions differ, `crop` keeps the middle, and `pad` fills with the median color of
-    the corners. An image that has the size already is not resampled.
+    the corners. An image that has the size already is not resampled. What the conversion leaves
+    open is chosen from this image alone.
     Raises UnreadableImage.
     """
-    with _unreadable_on_error():
+    return decode_with_facts(read, height, width, channels, fit, conversion)[0]
+
+
+def decode_with_facts(
+    read: Read, height: int, width: int, channels: int, fit: Fit, conversion: Conversion
+) -> tuple[UInt8[np.ndarray, "height width channel"], ImageFacts]:
+    """Decode an image, and return what it says about the conversion of its set."""
+    with unreadable_on_error():
         content = read()
-        if isinstance(content, np.ndarray) and _has_dims(content, (height, width, channels)):
-            return content.reshape(height, width, channels)
-        image = _open(content)
-        image = _apply_orientation(_reduce_while_decoding(image, height, width))
-        image = _to_8_bit(image, channels)
-        image = resize_to_fit(image, height, width, fit)
-        return np.asarray(image, np.uint8).reshape(height, width, channels)
+        dims = (height, width, channels)
+        if (
+            isinstance(content, np.ndarray)
+            and conversion.uint8 == FULL
+            and _has_dims(content, dims)
+        ):
+            return content.reshape(dims), USUAL
+        image, facts = _to_8_bit(content, (height, width), channels, conversion)
+        image = resize_to_fit(image, height, width, fit, conversion.resample)
+        return np.asarray(image, np.uint8).reshape(dims), facts
 
 
-def read_size(read: Callable[[], bytes | np.ndarray]) -> tuple[int, int]:
+def examine(read: Read, conversion: Conversion) -> ImageFacts:
+    """Return what an image says about the conversion of its set.
+
+    An ordinary image is not decoded if the range of 8-bit values is known.
+    Raises UnreadableImage.
+    """
+    with unreadable_on_error():
+        content = read()
+        target = (EXAMINED_SIDE, EXAMINED_SIDE)
+        if conversion.uint8 == FULL and _is_ordinary(content):
+            return USUAL
+        return _to_8_bit(content, target, 3, conversion)[1]
+
+
+def read_size(read: Read) -> Target:
     """Return the upright height and width of an image, from its header alone.
 
     Raises UnreadableImage.
     """
-    with _unreadable_on_error():
-        image = _open(read())
-        width, height = image.size
-        return (width, height) if _orientation(image) >= 5 else (height, width)
+    with unreadable_on_error():
+        content = read()
+        if isinstance(content, np.ndarray):
+            check_size(content.shape[1], content.shape[0])
+            return content.shape[0], content.shape[1]
+        return _with_repair(_read_file_size, content)
 
 
 def is_grey(pixels: UInt8[np.ndarray, "height width 3"]) -> bool:
@@ -72,202 +118,97 @@ def is_grey(pixels: UInt8[np.ndarray, "height width 3"]) -> bool:
     return bool(np.ptp(signed, axis=-1).max() <= GREY_TOLERANCE)
 
 
-@contextmanager
-def ignore_pillow_warnings() -> Iterator[None]:
-    """Silence Pillow's warnings; skipped images are reported with their reasons instead.
-
-    Warning filters are global: enter this once around all threads, not in each thread.
-    """
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="PIL")
-        yield
+# -- files and arrays ------------------------------------------------------------------------------
 
 
-# -- opening ---------------------------------------------------------------------------------------
+def _has_dims(content: bytes | np.ndarray, dims: tuple[int, int, int]) -> TypeGuard[np.ndarray]:
+    """Return whether the content is an array of 8-bit pixels of these dimensions."""
+    if not isinstance(content, np.ndarray) or content.dtype != np.uint8:
+        return False
+    return content.shape in (dims, dims[:2] if dims[2] == 1 else dims)
 
 
-def _has_dims(pixels: np.ndarray, dims: tuple[int, int, int]) -> bool:
-    return pixels.dtype == np.uint8 and pixels.shape in (dims, dims[:2] if dims[2] == 1 else dims)
-
-
-@contextmanager
-def _unreadable_on_error() -> Iterator[None]:
-    """Raise UnreadableImage, with a readable reason, for every error in the block."""
-    try:
-        yield
-    except UnreadableImage:
-        raise
-    except OSError as error:
-        if error.errno is not None:
-            raise UnreadableImage(f"cannot be opened: {error.strerror}") from None
-        raise UnreadableImage(_describe_error(str(error))) from None
-    except Exception as error:  # decoders raise nearly anything on malformed bytes
-        raise UnreadableImage(_describe_error(str(error) or type(error).__name__)) from None
-
-
-def _describe_error(text: str) -> str:
-    text = text.splitlines()[0] if text else "damaged"
-    is_truncated = "truncated" in text.lower() or "end of file" in text.lower()
-    return "truncated" if is_truncated else f"cannot be decoded: {text}"
-
-
-def _open(content: bytes | np.ndarray) -> Image:
-    from PIL import Image, UnidentifiedImageError
-
+def _is_ordinary(content: bytes | np.ndarray) -> bool:
+    """Return whether a file or array has 8 bits, no alpha and no profile."""
     if isinstance(content, np.ndarray):
-        pixels = content[..., 0] if content.ndim == 3 and content.shape[2] == 1 else content
-        return _check_dims(Image.fromarray(np.ascontiguousarray(pixels)))
-    if not content:
-        raise UnreadableImage("the file is empty")
+        return content.dtype == np.uint8 and content.shape[2:] in ((), (1,), (3,))
     try:
-        return _check_dims(Image.open(io.BytesIO(content), formats=_formats()))
-    except UnidentifiedImageError:
-        raise UnreadableImage("not an image, or of an unknown format") from None
-    except Image.DecompressionBombError as error:
-        raise UnreadableImage(_describe_too_large(_largest_number(str(error)))) from None
+        return is_ordinary(open_image(content))
+    except Exception:  # it may be readable all the same
+        return False
 
 
-@functools.cache
-def _formats() -> tuple[str, ...]:
-    """Return the names of the formats that this Pillow reads, after adding HEIF to it."""
-    from PIL import Image
+def _to_8_bit(
+    content: bytes | np.ndarray, target: Target, channels: int, conversion: Conversion
+) -> tuple[Image, ImageFacts]:
+    if isinstance(content, np.ndarray):
+        check_size(content.shape[1], content.shape[0])
+        return array_to_8_bit(content, channels, conversion)
 
-    if CAN_READ_HEIF:
-        from pillow_heif import register_heif_opener  # pyright: ignore[reportMissingImports]
+    def convert(content: bytes, profile: bytes) -> tuple[Image, ImageFacts]:
+        return _convert_file(content, profile, target, channels, conversion)
 
-        register_heif_opener()
-    Image.init()
-    return tuple(name for name in FORMATS if name in Image.OPEN)
-
-
-def _check_dims(image: Image) -> Image:
-    width, height = image.size
-    if width * height > MAX_PIXELS:
-        raise UnreadableImage(
-            f"{width:,} x {height:,} pixels: {_describe_too_large(width * height)}"
-        )
-    if min(width, height) < MIN_SIDE:
-        raise UnreadableImage(f"{width} x {height} pixels: too small")
-    return image
+    return _with_repair(convert, content)
 
 
-def _describe_too_large(pixels: int) -> str:
-    return f"{pixels / 1e6:,.0f} megapixels, more than the limit of {MAX_PIXELS / 1e6:.0f}"
+def _convert_file(
+    content: bytes, profile: bytes, target: Target, channels: int, conversion: Conversion
+) -> tuple[Image, ImageFacts]:
+    try:
+        image = open_image(content)
+    except UnknownFormat:
+        if "TIFF" not in readable_format(content):
+            raise
+        return array_to_8_bit(read_tiff(content), channels, conversion)
+    if profile:
+        image.info["icc_profile"] = profile
+    num_frames = _count_frames(image)
+    _reduce_while_decoding(image, target)
+    converted, facts = file_to_8_bit(image, content, channels, conversion)
+    converted.load()
+    if num_frames > 1:
+        facts = dataclasses.replace(facts, num_frames=num_frames)
+    return converted, facts
 
 
-def _largest_number(text: str) -> int:
-    return max((int(word) for word in text.replace("(", " ").split() if word.isdigit()), default=0)
+def _with_repair(action: Callable[[bytes, bytes], T], content: bytes) -> T:
+    """Do something with a file and ICC profile b""; on an error, again without ancillary chunks."""
+    try:
+        return action(content, b"")
+    except Exception:
+        repaired, profile = drop_ancillary_chunks(content)
+        if len(repaired) == len(content):
+            raise
+        try:
+            return action(repaired, profile)
+        except Exception:  # the first error is the true one
+            pass
+        raise
 
 
-# -- converting ------------------------------------------------------------------------------------
+def _read_file_size(content: bytes, profile: bytes) -> Target:
+    try:
+        return upright_size(open_image(content))
+    except UnknownFormat:
+        if "TIFF" not in readable_format(content):
+            raise
+        return read_tiff_size(content)
 
 
-def _orientation(image: Image) -> int:
-    return int(image.getexif().get(_ORIENTATION, 1)) if hasattr(image, "getexif") else 1
+def _count_frames(image: Image) -> int:
+    try:
+        return getattr(image, "n_frames", 1)
+    except Exception:  # a later frame is damaged
+        image.seek(0)
+        return 1
 
 
-def _apply_orientation(image: Image) -> Image:
-    if _orientation(image) == 1:
-        return image
-    from PIL import ImageOps
-
-    return ImageOps.exif_transpose(image)
-
-
-def _reduce_while_decoding(image: Image, height: int, width: int) -> Image:
+def _reduce_while_decoding(image: Image, target: Target) -> None:
     """Let a large JPEG decode at a half, quarter or eighth of its size, at least twice the target.
 
-    Other formats are returned unchanged.
+    Other formats are left alone.
     """
     if image.format in ("JPEG", "MPO"):  # MPO: a JPEG with several images, written by phones
-        scale = 2 * max(height, width) / min(image.size)
-        if scale < 1:
-            image.draft(None, (round(image.width * scale), round(image.height * scale)))
-    return image
-
-
-def _to_8_bit(image: Image, channels: int) -> Image:
-    """Convert an image of any mode to mode L or RGB, with alpha composited on white."""
-    from PIL import Image as Pillow
-
-    if image.mode in (*_SIXTEEN_BIT_MODES, "I", "F"):
-        image = Pillow.fromarray(_scale_to_uint8(np.asarray(image), image.mode))
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        white = Pillow.new("RGBA", image.size, "white")
-        image = Pillow.alpha_composite(white, image).convert("RGB")
-    elif image.mode not in ("L", "RGB"):
-        image = image.convert("L" if image.mode == "1" else "RGB")
-    mode = "L" if channels == 1 else "RGB"
-    if image.mode != mode:
-        return image.convert(mode)
-    image.load()
-    return image
-
-
-def _scale_to_uint8(values: np.ndarray, mode: str) -> UInt8[np.ndarray, "height width"]:
-    """Scale 16-bit values by their full range, floats up to 1 by 255, others by their maximum."""
-    maximum = float(np.nanmax(values)) if values.size else 0.0
-    if mode in _SIXTEEN_BIT_MODES or (mode == "I" and maximum <= 65_535):
-        white = 65_535.0
-    elif mode == "F" and maximum <= 1:
-        white = 1.0
-    else:
-        white = max(maximum, 255.0)
-    scaled = np.nan_to_num(values.astype(np.float64) * (255 / white))
-    return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
-
-
-# -- resizing --------------------------------------------------------------------------------------
-
-
-def resize_to_fit(image: Image, height: int, width: int, fit: Fit) -> Image:
-    """Resize an image as `decode` does: crop or pad it if the proportions differ."""
-    if image.size == (width, height):
-        return image
-    if fit == "pad":
-        return _resize_and_pad(image, height, width)
-    return _resample(image, width, height, crop_box(image.size, height, width))
-
-
-def crop_box(
-    image_size: tuple[int, int], height: int, width: int
-) -> tuple[float, float, float, float]:
-    """Return the largest centered box (left, top, right, bottom) with the target's proportions.
-
-    `image_size` is (width, height), as in Pillow.
-    """
-    image_width, image_height = image_size
-    scale = max(height / image_height, width / image_width)
-    crop_width, crop_height = width / scale, height / scale
-    left = max(0.0, (image_width - crop_width) / 2)
-    top = max(0.0, (image_height - crop_height) / 2)
-    # rounding may put an edge outside the image by 1e-14 pixels, which Pillow rejects
-    right = min(float(image_width), left + crop_width)
-    bottom = min(float(image_height), top + crop_height)
-    return left, top, right, bottom
-
-
-def _resize_and_pad(image: Image, height: int, width: int) -> Image:
-    from PIL import Image as Pillow
-
-    scale = min(height / image.height, width / image.width)
-    inner_width = max(1, round(image.width * scale))
-    inner_height = max(1, round(image.height * scale))
-    corners = np.asarray(image)[[0, 0, -1, -1], [0, -1, 0, -1]]
-    fill: Any = np.median(corners, axis=0).round().astype(int)
-    canvas = Pillow.new(image.mode, (width, height), tuple(np.atleast_1d(fill).tolist()))
-    inner = _resample(image, inner_width, inner_height, (0, 0, *image.size))
-    canvas.paste(inner, ((width - inner_width) // 2, (height - inner_height) // 2))
-    return canvas
-
-
-def _resample(
-    image: Image, width: int, height: int, box: tuple[float, float, float, float]
-) -> Image:
-    """Resize a box (left, top, right, bottom): bicubic to enlarge, Lanczos to reduce."""
-    from PIL.Image import Resampling
-
-    is_enlarged = width > box[2] - box[0]
-    filter_ = Resampling.BICUBIC if is_enlarged else Resampling.LANCZOS
-    return image.resize((width, height), filter_, box=box, reducing_gap=3.0)
+        factor = 2 * max(target) / min(image.size)
+        if factor < 1:
+            image.draft(None, (round(image.width * factor), round(image.height * factor)))

@@ -60,6 +60,8 @@ class Images:
     skipped: tuple[SkippedFile, ...] = ()
     # files of the source by role: images, metadata, captions, skipped; {} if images are no files
     file_counts: dict[str, int] = field(default_factory=dict)
+    # load options by which values became pixels, as found for the set: range, background, resample
+    conversion: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()  # choices made while loading, for the user
 
     def __post_init__(self) -> None:
@@ -193,6 +195,7 @@ class Images:
             mean=float(sample.mean() / 255),
             std=float(sample.std() / 255),
             languages=tuple(self.captions),
+            conversion=self.conversion,
         )
 
     # -- show and save -------------------------------------------------------------------------

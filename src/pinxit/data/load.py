@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import itertools
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,35 +16,26 @@ import numpy as np
 from pinxit.console import echo, pluralize
 from pinxit.data.cache import CacheWriter, cache_dir, cache_key, load_cached
 from pinxit.data.captions import note_several_captions
-from pinxit.data.decode import (
-    UnreadableImage,
-    decode,
-    ignore_pillow_warnings,
-    is_grey,
-    read_size,
-)
+from pinxit.data.decoding.opening import ignore_pillow_warnings
+from pinxit.data.decoding.set_facts import SetFacts
 from pinxit.data.division import assign_by_names, divide
 from pinxit.data.edit_pairs import join_pairs
+from pinxit.data.formats import CAN_READ_AVIF, CAN_READ_HEIF
 from pinxit.data.groups import MODES, describe_groups, index_groups
-from pinxit.data.images import NO_SPLIT, Images, evenly_spaced_indices
+from pinxit.data.images import NO_SPLIT, Images
 from pinxit.data.label_captions import captions_from_labels
 from pinxit.data.labels import index_labels
 from pinxit.data.load_options import LoadOptions, make_load_options
-from pinxit.data.parallel_decode import ImageShape, decode_all
+from pinxit.data.parallel_decode import decode_all, guess_conversion
 from pinxit.data.records import Listed, Note, Record, Source, UsedFile
 from pinxit.data.selection import make_unique, select_rows
-from pinxit.data.sizes import choose_size, format_size
+from pinxit.data.shape_choice import choose_shape, describe_unreadable
 from pinxit.data.skipped import SkippedFile, summarize_skipped, without_system_files
 from pinxit.data.sources import open_source
 from pinxit.errors import PinxitError, UsageError
 
 Data = str | Path | Sequence[str | Path] | Images
 
-MAX_BYTES = 16 << 30  # of decoded pixels in one array; more would need a reader of shards
-MAX_SAMPLE = 1_024  # images that are inspected to choose the size and the channels
-SAMPLE_RUNS = 16  # runs of adjacent images that make up the sample
-MAX_COLOR_SAMPLE = 256  # images of the sample that are decoded to find colors,
-COLOR_SAMPLE_SIDE = 32  # at most at this size in pixels
 FINGERPRINT_BATCH = 4_096  # images that are hashed at a time
 MAX_SKIPPED_SHOWN = 3
 
@@ -143,9 +133,13 @@ def _describe_skipped(skipped: Sequence[SkippedFile], source: Source) -> str:
 
 
 def _read_cached(source: Source, options: LoadOptions, progress: bool) -> Images:
-    shape = (options.height_width, options.fit, options.color)
+    shape = (options.height_width, options.fit, options.color, options.conversion)
+    readable = (
+        CAN_READ_AVIF,
+        CAN_READ_HEIF,
+    )  # else files are skipped
     selection = (options.limit, options.seed if options.limit else None)
-    key = cache_key(source.compute_key(), *shape, *selection, options.group_by)
+    key = cache_key(source.compute_key(), *shape, *selection, options.group_by, *readable)
     images = load_cached(key)
     if images is None:
         with CacheWriter(key) as writer:
@@ -171,17 +165,28 @@ def _read(
     splits = assign_by_names(names, source_splits, groups)
     rows = select_rows(names, splits, options)
     with ignore_pillow_warnings():
-        shape, notes = _choose_shape(source, [records[i] for i in rows], options, skipped)
-        notes += note_several_captions([records[i] for i in rows])
-        notes += [] if groups is None else [describe_groups(records, groups, options.group_by)]
-        decoded_rows: list[int] = []
-        blocks = decode_all(source.name, records, rows, shape, decoded_rows, skipped, progress)
-        if writer is not None:
-            pixels = writer.write_pixels(blocks, len(rows), shape.dims)
-        else:
-            pixels = np.concatenate([np.empty((0, *shape.dims), np.uint8), *blocks])
+        selected = [records[i] for i in rows]
+        conversion = guess_conversion(selected, options.conversion)
+        while True:
+            shape, notes = choose_shape(source, selected, options, skipped, conversion)
+            decoded_rows: list[int] = []
+            unreadable: list[SkippedFile] = []
+            facts = SetFacts(options.conversion)
+            to = (decoded_rows, unreadable, facts)
+            blocks = decode_all(source.name, records, rows, shape, *to, progress)
+            if writer is not None:
+                pixels = writer.write_pixels(blocks, len(rows), shape.dims)
+            else:
+                pixels = np.concatenate([np.empty((0, *shape.dims), np.uint8), *blocks])
+            if (found := facts.conversion()) == conversion:
+                break
+            conversion = found  # of all images, beyond those that the guess was made from
+    skipped += unreadable
     if not decoded_rows:
-        raise PinxitError(_describe_unreadable(source, skipped))
+        raise PinxitError(describe_unreadable(source, skipped))
+    notes += note_several_captions(selected)
+    notes += [] if groups is None else [describe_groups(records, groups, options.group_by)]
+    notes += facts.notes(len(decoded_rows))
     captioned = [records[i] for i in decoded_rows]
     images = Images(
         pixels,
@@ -196,6 +201,7 @@ def _read(
         if source.counts_files
         else {},
         notes=(*listing.notes, *notes),
+        conversion=conversion.to_options(),
     )
     images = divide(
         images,
@@ -239,15 +245,8 @@ def _list_records(source: Source) -> _Listing:
         listing.add(item)
     if not listing.records:
         skipped = without_system_files([*listing.skipped, *source.list_unused()])
-        raise PinxitError(_describe_unreadable(source, skipped))
+        raise PinxitError(describe_unreadable(source, skipped))
     return listing
-
-
-def _describe_unreadable(source: Source, skipped: Sequence[SkippedFile]) -> str:
-    if not skipped:
-        return f"there is no image in {source.name}."
-    rest = f" and {len(skipped) - 1:,} more" if len(skipped) > 1 else ""
-    return f"no image of {source.name} can be read: {skipped[0].name} ({skipped[0].reason}){rest}."
 
 
 def _captions_by_language(records: Sequence[Record]) -> dict[str, Sequence[str]]:
@@ -276,73 +275,3 @@ def _fingerprint(images: Images) -> str:
     metadata += [images.more_captions] if images.more_captions else []
     digest.update(json.dumps(metadata, sort_keys=True).encode())
     return digest.hexdigest()
-
-
-# -- size and channels -----------------------------------------------------------------------------
-
-
-def _choose_shape(
-    source: Source, records: Sequence[Record], options: LoadOptions, skipped: list[SkippedFile]
-) -> tuple[ImageShape, list[str]]:
-    """Return the shape to decode the records to, and notes on what was chosen.
-
-    Raises PinxitError if no record can be read, or if all take more than `MAX_BYTES`.
-    """
-    sample = [records[i] for i in _sample_rows(len(records))]
-    size, notes = options.height_width, []
-    if size is None:
-        sizes = list(_readable_sizes(sample)) or list(itertools.islice(_readable_sizes(records), 1))
-        if not sizes:
-            raise PinxitError(_describe_unreadable(source, [*skipped, *_read_reason(records[0])]))
-        size, note = choose_size(sizes)
-        notes = [note] if note else []
-    channels = {"grey": 1, "rgb": 3}.get(options.color) or (1 if _all_grey(sample, size) else 3)
-    shape = ImageShape(*size, channels, options.fit)
-    total_bytes = len(records) * int(np.prod(shape.dims))
-    if total_bytes > MAX_BYTES:
-        raise PinxitError(
-            f"{source.name} has {len(records):,} images; at {format_size(size)} they take "
-            f"{total_bytes / 2**30:.1f} GiB, more than the limit of {MAX_BYTES >> 30}. "
-            "Use a smaller --size or a --limit."
-        )
-    return shape, notes
-
-
-def _sample_rows(count: int) -> list[int]:
-    """Return the rows of the images to inspect: all, or evenly spaced contiguous runs."""
-    if count <= MAX_SAMPLE:
-        return list(range(count))
-    run_length = MAX_SAMPLE // SAMPLE_RUNS
-    starts = evenly_spaced_indices(count - run_length + 1, SAMPLE_RUNS)
-    return sorted({int(start) + i for start in starts for i in range(run_length)})
-
-
-def _readable_sizes(records: Sequence[Record]) -> Iterator[tuple[int, int]]:
-    for record in records:
-        try:
-            size = read_size(record.read)
-        except UnreadableImage:
-            continue
-        yield size
-
-
-def _read_reason(record: Record) -> list[SkippedFile]:
-    """Return the record with the reason why it cannot be read, as a list of one; [] if it can."""
-    try:
-        read_size(record.read)
-    except UnreadableImage as error:
-        return [SkippedFile(record.name, str(error))]
-    return []
-
-
-def _all_grey(sample: Sequence[Record], size: tuple[int, int]) -> bool:
-    height, width = (min(side, COLOR_SAMPLE_SIDE) for side in size)
-
-    def is_grey_or_unreadable(record: Record) -> bool:
-        try:
-            return is_grey(decode(record.read, height, width, 3, "crop"))
-        except UnreadableImage:
-            return True
-
-    step = max(1, len(sample) // MAX_COLOR_SAMPLE)
-    return all(is_grey_or_unreadable(record) for record in sample[::step])

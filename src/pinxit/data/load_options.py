@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+from pinxit.data.decoding.conversion import Conversion, Resample, parse_conversion
 from pinxit.data.sizes import Size, parse_size
 from pinxit.errors import UsageError, check_keys
 
@@ -25,6 +26,15 @@ class LoadOptions:
     fit: Fit = "crop"
     # channels to read; auto: grey if every image is grey
     color: Color = "auto"
+    # values that become black and white, such as 0,4095 or -1,1; auto: found for the set from
+    # images of 10 to 16 bits, of floats, or of 0 and 1
+    range: str = "auto"
+    # what transparent pixels show: white, black, grey or a color such as #ff8000; auto: white,
+    # unless images are hidden on it
+    background: str = "auto"
+    # filter of resizing: nearest keeps hard edges, area is the mean, lanczos is smooth (bicubic to
+    # enlarge); auto: nearest for pixel art at a whole factor, else lanczos
+    resample: Resample = "auto"
     # read at most this many images, selected by --data-seed; None: all
     limit: int | None = None
     # captions for images that have labels: `labels` uses the built-in templates ("a photo of a
@@ -46,6 +56,7 @@ class LoadOptions:
             raise UsageError(f"fit is 'crop' or 'pad', not '{self.fit}'.")
         if self.color not in get_args(Color):
             raise UsageError(f"color is 'auto', 'grey' or 'rgb', not '{self.color}'.")
+        _ = self.conversion
         if not self.group_by.strip():
             raise UsageError("group_by is 'auto', 'none', 'burst' or the name of a column, not ''.")
         if self.limit is not None and self.limit < 1:
@@ -57,6 +68,11 @@ class LoadOptions:
     def height_width(self) -> tuple[int, int] | None:
         """`size` as (height, width); None if it is chosen from the images."""
         return parse_size(self.size)
+
+    @property
+    def conversion(self) -> Conversion:
+        """`range`, `background` and `resample`, parsed. Raises UsageError if one is invalid."""
+        return parse_conversion(self.range, self.background, self.resample)
 
     @property
     def seed(self) -> int:

@@ -11,30 +11,46 @@ from dataclasses import dataclass
 import numpy as np
 
 from pinxit.console import track
-from pinxit.data.decode import UnreadableImage, decode
-from pinxit.data.images import SkippedFile
+from pinxit.data.decode import UnreadableImage, decode_with_facts, examine
+from pinxit.data.decoding.conversion import Conversion
+from pinxit.data.decoding.pixels import ImageFacts
+from pinxit.data.decoding.set_facts import SetFacts
+from pinxit.data.images import SkippedFile, evenly_spaced_indices
 from pinxit.data.load_options import Fit
 from pinxit.data.records import Record
 
 BLOCK_BYTES = 4 << 20  # of pixels that a thread decodes at a time
 MAX_BLOCK_IMAGES = 64
 MAX_THREADS = 16
+NUM_EXAMINED = 16  # images from which the conversion is guessed before all are decoded
 
-DecodedBlock = list[np.ndarray | SkippedFile]
+DecodedBlock = list[tuple[np.ndarray, ImageFacts] | SkippedFile]
 
 
 @dataclass(frozen=True)
 class ImageShape:
-    """The shape that every image is decoded to, and how its proportions are changed."""
+    """The shape that every image is decoded to, and how its proportions and values are changed."""
 
     height: int
     width: int
     channels: int  # 1 grey, 3 RGB
     fit: Fit
+    conversion: Conversion
 
     @property
     def dims(self) -> tuple[int, int, int]:
         return self.height, self.width, self.channels
+
+
+def guess_conversion(records: Sequence[Record], given: Conversion) -> Conversion:
+    """Return the conversion of a set as a sample of its images suggests it."""
+    facts = SetFacts(given)
+    for i in evenly_spaced_indices(len(records), NUM_EXAMINED) if records else ():
+        try:
+            facts.add(examine(records[i].read, facts.conversion()))
+        except UnreadableImage:
+            continue
+    return facts.conversion()
 
 
 def decode_all(
@@ -44,25 +60,31 @@ def decode_all(
     shape: ImageShape,
     decoded_rows: list[int],
     skipped: list[SkippedFile],
+    facts: SetFacts,
     progress: bool,
 ) -> Iterator[np.ndarray]:
     """Yield blocks of pixels `[k, height, width, channel]`, in the order of `rows`.
 
-    Appends the rows that could be decoded to `decoded_rows`, and the others to `skipped`.
+    Appends the rows that could be decoded to `decoded_rows`, and the others to `skipped`; adds to
+    `facts` what each image says about the conversion of the set.
     """
     step = int(np.clip(BLOCK_BYTES // np.prod(shape.dims), 1, MAX_BLOCK_IMAGES))
     chunks = [rows[i : i + step] for i in range(0, len(rows), step)]
     results = _decode_in_threads(records, chunks, shape)
     for chunk, images in track(results, len(rows), f"decoding {source}", progress):
-        block = []
+        block, names = [], []
         for row, image in zip(chunk, images, strict=True):
             if isinstance(image, SkippedFile):
                 skipped.append(image)
             else:
                 decoded_rows.append(row)
-                block.append(image)
+                block.append(image[0])
+                names.append(records[row].name)
+                facts.add(image[1])
         if block:
-            yield np.stack(block)
+            pixels = np.stack(block)
+            facts.add_pixels(pixels, names)
+            yield pixels
 
 
 def _decode_in_threads(
@@ -94,8 +116,10 @@ def _decode_block(records: Sequence[Record], shape: ImageShape) -> DecodedBlock:
     return [_decode_record(record, shape) for record in records]
 
 
-def _decode_record(record: Record, shape: ImageShape) -> np.ndarray | SkippedFile:
+def _decode_record(
+    record: Record, shape: ImageShape
+) -> tuple[np.ndarray, ImageFacts] | SkippedFile:
     try:
-        return decode(record.read, *shape.dims, shape.fit)
+        return decode_with_facts(record.read, *shape.dims, shape.fit, shape.conversion)
     except UnreadableImage as error:
         return SkippedFile(record.name, str(error))

@@ -74,7 +74,7 @@ def _list_part(path: Path, arrays: Mapping[str, Any], part: str, group_by: str) 
         raise PinxitError(
             f"{path} has no array `images`; it has: {', '.join(arrays) or 'no arrays'}."
         )
-    pixels = to_uint8(images, path)
+    pixels = check_images(images, path)
     labels = _column(path, arrays, LABEL_KEYS, len(pixels))
     splits = _column(path, arrays, SPLIT_KEYS, len(pixels))
     groups = {
@@ -125,11 +125,10 @@ def _label(labels: np.ndarray | None, i: int) -> tuple[str | None, int | None]:
     return (None, int(labels[i])) if labels.dtype.kind in "iub" else (str(labels[i]), None)
 
 
-def to_uint8(images: np.ndarray, path: Path) -> np.ndarray:
-    """Convert images to uint8 `[n, height, width]` or `[n, height, width, channel]`.
+def check_images(images: np.ndarray, path: Path) -> np.ndarray:
+    """Return images as numbers `[n, height, width]` or `[n, height, width, channel]`.
 
-    Channels may come first. Floats run from 0 to 1 or to 255, 16-bit integers over their range.
-    Raises PinxitError for arrays of other shapes, types or ranges.
+    Channels may come first. Raises PinxitError for arrays of other shapes or types.
     """
     if images.ndim == 4 and images.shape[1] in (1, 3) and images.shape[3] not in (1, 3, 4):
         images = images.transpose(0, 2, 3, 1)
@@ -138,21 +137,9 @@ def to_uint8(images: np.ndarray, path: Path) -> np.ndarray:
             f"{path}: images must be [n, height, width] or [n, height, width, 1, 3 or 4], "
             f"not {list(images.shape)}."
         )
-    if images.dtype == np.uint8:
-        return images
-    if images.dtype == np.bool_:
-        return images.astype(np.uint8) * 255
-    if images.dtype == np.uint16:
-        return np.rint(images / 257).astype(np.uint8)
-    if images.dtype.kind not in "iuf" or images.size == 0:
+    if images.dtype.kind not in "buif" or images.size == 0:
         raise PinxitError(f"{path}: images must be numbers, not {images.dtype}.")
-    low, high = float(images.min()), float(images.max())
-    if not (low >= 0 and high <= 255):
-        raise PinxitError(
-            f"{path}: pixel values must be 0 to 1 or 0 to 255; these are {low:g} to {high:g}."
-        )
-    scale = 255 if images.dtype.kind == "f" and high <= 1 else 1
-    return np.rint(images * scale).astype(np.uint8)
+    return images
 
 
 SOURCE_TYPE = SourceType(

@@ -13,7 +13,7 @@ from jaxtyping import UInt8
 from PIL import Image, ImageOps
 from scipy import ndimage
 
-from pinxit.data.decode import resize_to_fit
+from pinxit.data.decoding.resize import resize_to_fit
 from pinxit.data.images import Images
 from pinxit.serve.media.uploads import EditMask, UploadedImage, parse_size
 from pinxit.serve.schemas import ImageOptions

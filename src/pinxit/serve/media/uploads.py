@@ -13,7 +13,9 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 from PIL import Image, ImageOps
 
-from pinxit.data.decode import UnreadableImage, decode, resize_to_fit
+from pinxit.data.decode import UnreadableImage, decode
+from pinxit.data.decoding.resize import resize_to_fit
+from pinxit.data.load_options import make_load_options
 from pinxit.serve.errors import ApiError, truncate
 
 if TYPE_CHECKING:
@@ -37,9 +39,11 @@ class UploadedImage:
     has_holes: bool = False  # an alpha channel that is 0 somewhere
 
     def fit_to(self, info: DatasetInfo) -> UInt8[np.ndarray, "height width channel"]:
-        """Return a model's input: center-cropped, resampled, with the model's channels."""
+        """Return a model's input: center-cropped, resampled, with the values of its training."""
+        shape = (info.height, info.width, info.channels)
+        conversion = make_load_options(info.conversion).conversion
         try:
-            return decode(lambda: self.content, info.height, info.width, info.channels, fit="crop")
+            return decode(lambda: self.content, *shape, fit="crop", conversion=conversion)
         except UnreadableImage as error:
             message = f"The image cannot be read: {error}."
             raise ApiError(message, param="image", code="invalid_image_format") from None
@@ -76,7 +80,10 @@ class EditMask:
     def fit_to(self, info: DatasetInfo) -> Bool[np.ndarray, "height width"]:
         """Return the mask at a model's size. Raises ApiError if nothing is left to generate."""
         mask = Image.fromarray(np.where(self.regenerate, 255, 0).astype(np.uint8))
-        fitted = np.asarray(resize_to_fit(mask, info.height, info.width, fit="crop")) > 0
+        fitted = (
+            np.asarray(resize_to_fit(mask, info.height, info.width, fit="crop", resample="lanczos"))
+            > 0
+        )
         if not fitted.any():
             message = "The mask is opaque everywhere: there is nothing to generate."
             raise ApiError(message, param=self.param)

@@ -1,0 +1,159 @@
+"""What all images of a set say together: the conversion of its values, and notes for the user."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import get_args
+
+import numpy as np
+
+from pinxit.console import pluralize
+from pinxit.data.decoding.background import choose_background
+from pinxit.data.decoding.conversion import (
+    BACKGROUNDS,
+    FULL,
+    Conversion,
+    Kind,
+    Range,
+    choose_range,
+    describe_range,
+)
+from pinxit.data.decoding.pixels import USUAL, ImageFacts
+
+MIN_LEVELS = 32  # an eighth of 256; images that use fewer get a note,
+FLAT_SHARE = 0.1  # if they are more than this share of the set
+MIN_SIDE_LEVELS = 2  # levels within which an image is of one color
+
+
+class SetFacts:
+    """Collects the facts of a set, image by image."""
+
+    def __init__(self, given: Conversion) -> None:
+        self.given = given  # by the load options
+        self.has_full_range = False  # some image of 8 bits uses more than 0 and 1
+        self.low: dict[Kind, float] = {}
+        self.high: dict[Kind, float] = {}
+        self.integers: dict[Kind, bool] = {}
+        self.hidden: Counter[str] = Counter()
+        self.counts: Counter[str] = Counter()
+        self.levels = (255, 0)  # extremes of the decoded pixels
+        self.first: dict[str, str] = {}  # name of the first image that is flat or of one color
+
+    def add(self, facts: ImageFacts) -> None:
+        """Add an image."""
+        if facts is USUAL:
+            self.has_full_range = True
+            return
+        if facts.low is None or facts.high is None:
+            self.has_full_range |= facts.kind == "uint8"
+        else:
+            self._add_extremes(facts.kind, facts.low, facts.high, facts.integers)
+        self.counts.update(
+            transparent=facts.hidden is not None,
+            gaps=facts.has_gaps,
+            files_with_frames=facts.num_frames > 1,
+            frames_left=facts.num_frames - 1,
+        )
+        self.counts[f"profile {facts.profile}"] += 1
+        self.hidden.update(name for name, is_hidden in (facts.hidden or {}).items() if is_hidden)
+
+    def _add_extremes(self, kind: Kind, low: float, high: float, integers: bool) -> None:
+        self.low[kind] = min(low, self.low.get(kind, low))
+        self.high[kind] = max(high, self.high.get(kind, high))
+        self.integers[kind] = integers and self.integers.get(kind, True)
+        if range_ := self.given.range_of(kind):
+            self.counts["cut"] += low < range_[0] or high > range_[1]
+
+    def add_pixels(self, pixels: np.ndarray, names: list[str]) -> None:
+        """Add the decoded pixels `[k, height, width, channel]` of images."""
+        rows = pixels.reshape(len(pixels), -1, pixels.shape[-1])
+        darkest, brightest = rows.min(axis=1), rows.max(axis=1)
+        self.levels = (
+            min(self.levels[0], int(darkest.min())),
+            max(self.levels[1], int(brightest.max())),
+        )
+        spread = brightest.astype(int) - darkest  # by channel
+        is_plain = (spread < MIN_SIDE_LEVELS).all(axis=1)
+        is_flat = ~is_plain & (brightest.max(1).astype(int) - darkest.min(1) < MIN_LEVELS)
+        for name, which in (("plain", is_plain), ("flat", is_flat)):
+            if which.any():
+                self.counts[name] += int(which.sum())
+                self.first.setdefault(name, names[int(which.argmax())])
+
+    # -- results -------------------------------------------------------------------------------
+
+    def conversion(self) -> Conversion:
+        """Return the conversion of the set: what is given, and the rest from its images."""
+        found: dict[str, Range] = {}
+        for kind, high in self.high.items():
+            found[kind] = choose_range(kind, self.low[kind], high, self.integers[kind])
+        if self.has_full_range:
+            found["uint8"] = FULL
+        background = None
+        if self.counts["transparent"]:
+            hidden = {name: self.hidden[name] for name in BACKGROUNDS}
+            background = choose_background(hidden, self.counts["transparent"])
+        return self.given.merge(Conversion(**found, background=background))
+
+    def notes(self, count: int) -> list[str]:
+        """Return what the user should know about the values of the set, of `count` images."""
+        notes = [*self._range_notes(), *self._color_notes(), *self._content_notes(count)]
+        if number := self.counts["files_with_frames"]:
+            left = self.counts["frames_left"]
+            notes.append(
+                f"{pluralize(number, 'file')} of several frames or pages: the first is read, "
+                f"{left:,} {'is' if left == 1 else 'are'} not"
+            )
+        return notes
+
+    def _range_notes(self) -> list[str]:
+        conversion = self.conversion()
+        ranges = {kind: conversion.range_of(kind) for kind in get_args(Kind) if kind in self.high}
+        notes = [describe_range(kind, range_) for kind, range_ in ranges.items() if range_]
+        if number := self.counts["cut"]:
+            notes.append(
+                f"{pluralize(number, 'image')} with values outside of --range: they are cut off"
+            )
+        if number := self.counts["gaps"]:
+            notes.append(
+                f"{pluralize(number, 'image')} with values that are not numbers: they are black"
+            )
+        return [note for note in notes if note]
+
+    def _color_notes(self) -> list[str]:
+        notes = []
+        background = self.conversion().background
+        if self.counts["transparent"] and background not in (None, BACKGROUNDS["white"]):
+            name = next((n for n, color in BACKGROUNDS.items() if color == background), "a color")
+            notes.append(
+                f"transparent pixels are shown on {name}, where the images are visible; "
+                "choose another color with --background"
+                if self.given.background is None
+                else f"transparent pixels are shown on {name}"
+            )
+        if number := self.counts["profile applied"]:
+            notes.append(f"the color profile of {pluralize(number, 'image')} is applied")
+        if number := self.counts["profile invalid"]:
+            notes.append(
+                f"the color profile of {pluralize(number, 'image')} cannot be applied; "
+                "the colors are read as sRGB"
+            )
+        return notes
+
+    def _content_notes(self, count: int) -> list[str]:
+        notes = []
+        if number := self.counts["plain"]:
+            notes.append(
+                f"{number:,} of {pluralize(count, 'image')} {'is' if number == 1 else 'are'} of "
+                f"one color, the first is {self.first['plain']}"
+            )
+        low, high = self.levels
+        advice = "choose the values of black and white with --range"
+        if count > number and high - low < MIN_LEVELS:
+            notes.append(f"the images only use levels {low} to {high} of 0 to 255; {advice}")
+        elif self.counts["flat"] > FLAT_SHARE * count:
+            notes.append(
+                f"{self.counts['flat']:,} of {pluralize(count, 'image')} use less than an eighth "
+                f"of the levels, the first is {self.first['flat']}; {advice}"
+            )
+        return notes
