@@ -17,6 +17,7 @@ PARTS = {
     "throughput": "training, as a fraction of the machine's matrix-product rate",
     "likelihood": "10,000 test images with 5,000 importance samples each",
     "masking": "masked autoencoder: a training step against all patches and transformers",
+    "languages": "captions of new combinations of known words, in four languages",
     "generation": "iGPT: tokens per second against transformers and its matrix products",
     "drawing": "text to image: one image, and many at once",
     "serve": "the server on loopback: overhead of the API, batching, overload, memory, kills",
@@ -32,7 +33,8 @@ def benchmarks(
     """Measure pinxit and its peers on this machine.
 
     Args:
-        names: startup, throughput, likelihood, masking, generation, drawing, serve or peers
+        names: startup, throughput, likelihood, masking, languages, generation, drawing, serve or
+            peers
             (default: all)
         quick: run each benchmark in less than a minute; the numbers are not meaningful
         json_file: also write all tables to this file

@@ -152,7 +152,7 @@ def train_runs(folder: Path) -> dict[str, Path]:
     import pinxit
 
     images = blobs(channels=1)
-    small = {"width": 16, "heads": 2, "depth": 1, "decoder_depth": 1, "max_text_tokens": 16}
+    small = {"width": 16, "heads": 2, "depth": 1, "decoder_depth": 1, "max_text_tokens": 24}
     configs = {
         "blobs-vae": pinxit.VAE(network="mlp", latent_dim=4, width=16, depth=1),
         "blobs-igpt": pinxit.IGPT(width=16, depth=1, heads=2, palette_size=4),

@@ -96,7 +96,7 @@ TASKS = {
 @pytest.mark.parametrize("name", TASKS)
 def test_page_of_a_text_model_shows_its_task(tmp_path, name):
     source, target, title, statement = TASKS[name]
-    small = {"width": 16, "heads": 2, "depth": 1, "decoder_depth": 1, "max_text_tokens": 16}
+    small = {"width": 16, "heads": 2, "depth": 1, "decoder_depth": 1, "max_text_tokens": 24}
     if target == "image":
         small["palette_size"] = 4
     config = pinxit.Seq2Seq(source=source, target=target, **small)
