@@ -42,8 +42,7 @@ def near_copies(
     radius = MAX_GRID_RMS * sample.shape[1] ** 0.5
     tree = KDTree(_grids(pixels, among, components))
     queries = _grids(pixels, rows, components)
-    k = min(NUM_CANDIDATES, len(among))
-    neighbours = tree.query(queries, range(1, k + 1), distance_upper_bound=radius)[1]
+    neighbours = tree.query(queries, NUM_CANDIDATES, distance_upper_bound=radius)[1]
     is_near = [
         any(_nearly_equal(pixels[row], pixels[among[i]]) for i in candidates if i < len(among))
         for row, candidates in zip(rows, np.asarray(neighbours), strict=True)

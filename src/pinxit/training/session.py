@@ -13,6 +13,7 @@ from safetensors.torch import save
 
 from pinxit.console import format_duration
 from pinxit.data.images import Images
+from pinxit.data.row_samples import sample_rows
 from pinxit.errors import PinxitError
 from pinxit.models.protocols import Model
 from pinxit.runs import Run
@@ -34,7 +35,7 @@ from pinxit.training.validation import ema_weights, validate
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-MAX_VALIDATION_IMAGES = 2048  # on which the best weights are selected
+MAX_VALIDATION_IMAGES = 2048  # of every label its share, on which the best weights are selected
 NUM_PREVIEW_IMAGES = 12  # images that are reconstructed, captioned, ... at each evaluation
 NUM_METRICS_ROWS = 200  # rows of metrics.csv over a budget
 MAX_EVAL_FRACTION = 0.1  # fraction of a budget of minutes that evaluations may take
@@ -59,7 +60,10 @@ class Session:
         self.train_rows = images.split_indices("train")
         self.valid_rows = self.train_rows[:0]
         if images.splits is not None:
-            self.valid_rows = images.split_indices("validation")[:MAX_VALIDATION_IMAGES]
+            valid_rows = images.split_indices("validation")
+            self.valid_rows = sample_rows(images, valid_rows, MAX_VALIDATION_IMAGES, settings.seed)
+        preview_rows = self.valid_rows if len(self.valid_rows) else self.train_rows
+        self.preview_rows = sample_rows(images, preview_rows, NUM_PREVIEW_IMAGES, settings.seed)
         self.state = create_train_state(model, settings, fabric)
         assert settings.batch_size, "resolved settings"
         self.batch_size = settings.batch_size
@@ -212,8 +216,7 @@ class Session:
                 loss = self.val_metrics.get("loss", math.inf)
                 counters.best_loss = loss if math.isfinite(loss) else math.inf
                 self.save_weights()
-            rows = self.valid_rows if len(self.valid_rows) else self.train_rows
-            examples = self.images.take(rows[:NUM_PREVIEW_IMAGES])
+            examples = self.images.take(self.preview_rows)
             save_previews(self.state.module, self.run_folder, counters.step, examples)
         self.eval_seconds += time.perf_counter() - start
 
