@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -142,3 +143,20 @@ def test_no_character_fails_in_any_encoding(encoding):
     assert err.splitlines() == [lines[0]]
     assert json.loads("".join(lines[1:4])) == {"name": "café 猫 \udce9 end"}
     assert sum(f"{cafe} {cat} ? end" in line for line in lines[4:]) == 1
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "text"),
+    [
+        (-99.5234, 0.2512, "-99.52 ± 0.25"),
+        (0.93712, 0.00243, "0.9371 ± 0.0024"),
+        (12345.6, 123.4, "12,346 ± 123"),
+        (0.0012345, 0.0000123, "0.001234 ± 0.000012"),
+        (1.2345e-9, 2e-11, "1.235e-09 ± 2.0e-11"),
+        (1.0, 0.0, "1 ± 0"),
+        (21.512, None, "21.51"),
+        (math.inf, 0.1, "inf ± 0.1"),
+    ],
+)
+def test_a_value_has_no_more_digits_than_its_error_supports(value, error, text):
+    assert console.format_estimate(value, error) == text

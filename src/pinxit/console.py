@@ -83,6 +83,9 @@ def _print(text: str, stream: TextIO) -> None:
     print(text.encode(encoding, "replace").decode(encoding), file=stream)
 
 
+MAX_DECIMALS = 7  # of a value with its error; smaller ones are written with an exponent
+
+
 def format_number(value: float, digits: int = 4) -> str:
     """Format a loss or a metric to `digits` significant figures: `81.25`, `0.0123`, `1.5e-07`.
 
@@ -96,6 +99,22 @@ def format_number(value: float, digits: int = 4) -> str:
     if abs(value) >= MAX_PLAIN_NUMBER or exponent < -4:
         return f"{value:.{digits - 1}e}"
     return f"{value:,.{max(0, digits - 1 - exponent)}f}"
+
+
+def format_estimate(value: float, error: float | None, digits: int = 4) -> str:
+    """`-99.52 ± 0.25`: a value with no more digits than its error supports.
+
+    The error has two significant figures, and the value as many decimals. With an unknown error
+    (None) or none (0) the value has `digits` significant figures.
+    """
+    if not error or not math.isfinite(error) or not math.isfinite(value):
+        text = format_number(value, digits)
+        return text if error is None or not math.isfinite(error) else f"{text} ± {error:g}"
+    decimals = max(0, 1 - math.floor(math.log10(error)))
+    if decimals > MAX_DECIMALS:
+        exponent = math.floor(math.log10(max(abs(value), error)))
+        return f"{value:.{max(0, decimals + exponent)}e} ± {error:.1e}"
+    return f"{value:,.{decimals}f} ± {error:,.{decimals}f}"
 
 
 def format_duration(seconds: float) -> str:

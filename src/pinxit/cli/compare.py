@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
 
@@ -14,6 +16,8 @@ from pinxit.errors import UsageError
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from pinxit.evaluation.differences import Difference
+    from pinxit.reports.compare_runs import Comparison
     from pinxit.runs import Run
 
 Runs = Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN RUN ...")]
@@ -30,6 +34,9 @@ def compare(
 ) -> None:
     """Compare the metrics of several evaluated runs, or plot one of them against an option.
 
+    Differences have 95 % intervals: image by image where the runs were evaluated on the same
+    images. A line names each part of the protocol in which the runs differ.
+
     Examples:
         pinxit compare runs/digits-vae runs/digits-igpt
         pinxit compare runs/a runs/b --metric probe_accuracy --against mask_ratio
@@ -42,7 +49,7 @@ def compare(
             plotted by layer and takes none
         split: compare what was measured on this split
         out: PNG file of the plot (default: METRIC-AGAINST.png beside the first run)
-        json: print the metrics, or the points of the plot, as JSON
+        json: print metrics, errors and differences, or the points of the plot, as JSON
     """
     if len(runs) < 2:
         raise UsageError(f"compare takes two runs or more, not {len(runs)}.")
@@ -87,51 +94,104 @@ def _plot_by_option(
     if json:
         console.out_json({"path": str(path), "points": points})
         return
-    for x, y in points:
-        console.out(f"{option} {x:g}: {console.format_number(y)}")
+    for point in points:
+        text = console.format_estimate(point.value, point.error)
+        console.out(f"{option} {point.option:g}: {text}")
     console.out(str(path))
 
 
 def _print_metrics(runs: list[Run], split: str, json: bool) -> None:
     from rich.console import Console
 
-    from pinxit.reports.compare_runs import collect_metrics
+    from pinxit.reports.compare_runs import compare_evaluations, unique_names
 
-    metrics = collect_metrics(runs, split)
+    comparison = compare_evaluations(runs, split)
     if json:
-        console.out_json({"runs": [str(run.path) for run in runs], "metrics": metrics})
+        record = dataclasses.asdict(comparison)
+        del record["best"]
+        console.out_json({"runs": [str(run.path) for run in runs], **record})
         return
-    Console(highlight=False).print(_metrics_table(metrics, [run.name for run in runs]))
+    names, terminal = unique_names(runs), Console(highlight=False)
+    terminal.print(_metrics_table(comparison, names))
+    if len(names) > 2:
+        terminal.print()
+        terminal.print(_differences_table(comparison, names))
+    for line in (*_explain(comparison, names), *(f"warning: {w}" for w in comparison.warnings)):
+        style = "yellow" if line.startswith("warning") else None
+        terminal.print(line, markup=False, soft_wrap=True, style=style)
 
 
-def _metrics_table(metrics: dict[str, list[float | None]], names: list[str]) -> Table:
-    """Return a row per metric, a column per run, groups as headings; the best value is bold."""
-    from rich.table import Table
+def _metrics_table(comparison: Comparison, names: list[str]) -> Table:
+    """Return a row per metric, a column per run, groups as headings.
 
+    The best value is bold if it is better than the others beyond chance. Two runs have a column
+    with their difference.
+    """
     from pinxit.evaluation.metrics import get_metric, group_metrics
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("metric")
-    for name in names:
-        table.add_column(name, justify="right")
-    table.add_column("unit")
-    table.add_column("better")
-    for group, group_names in group_metrics(metrics):
+    differences = [f"{names[1]} - {names[0]}"] if len(names) == 2 else []
+    table = _start_table([*names, *differences], ["unit", "better"])
+    for group, group_names in group_metrics(comparison.metrics):
         table.add_row(f"[bold]{group}[/bold]")
         for name in group_names:
-            metric = get_metric(name)
-            cells = _format_values(metrics[name], metric.better)
+            metric, cells = get_metric(name), _format_values(comparison, name)
+            if differences:
+                cells += [_format_difference(d) for d in comparison.differences.get(name, [None])]
             table.add_row(f"  {metric.title}", *cells, metric.unit, metric.better)
     return table
 
 
-def _format_values(values: list[float | None], better: str) -> list[str]:
-    """Return the values as text, the best of several in bold."""
-    present = [value for value in values if value is not None]
-    choose: Any = {"higher": max, "lower": min}.get(better)
-    best = choose(present) if choose and len(present) > 1 else None
-    texts = ["" if value is None else console.format_number(value) for value in values]
-    return [
-        f"[bold]{text}[/bold]" if value is not None and value == best else text
-        for text, value in zip(texts, values, strict=True)
-    ]
+def _differences_table(comparison: Comparison, names: list[str]) -> Table:
+    """Return the differences of the second run and later ones to the first one."""
+    from pinxit.evaluation.metrics import get_metric, group_metrics
+
+    table = _start_table([f"{name} - {names[0]}" for name in names[1:]], [])
+    for _, group_names in group_metrics(comparison.differences):
+        for name in group_names:
+            cells = [_format_difference(value) for value in comparison.differences[name]]
+            table.add_row(get_metric(name).title, *cells)
+    return table
+
+
+def _start_table(columns: list[str], last: list[str]) -> Table:
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("metric")
+    for name in columns:
+        table.add_column(escape(name), justify="right")
+    for name in last:
+        table.add_column(name)
+    return table
+
+
+def _format_values(comparison: Comparison, name: str) -> list[str]:
+    """Return the values with their errors, the best one in bold."""
+    pairs = zip(comparison.metrics[name], comparison.errors[name], strict=True)
+    texts = ["" if v is None else console.format_estimate(v, error) for v, error in pairs]
+    best = comparison.best.get(name)
+    return [f"[bold]{text}[/bold]" if i == best else text for i, text in enumerate(texts)]
+
+
+def _format_difference(difference: Difference | None) -> str:
+    """`+0.42 (0.10 to 0.74)`: the difference and its 95 % interval, `*` if it is not paired."""
+    if difference is None:
+        return ""
+    value, _, _ = console.format_estimate(difference.value, difference.error).partition(" ±")
+    text = value if difference.value < 0 else f"+{value}"
+    if difference.low is None or difference.high is None:
+        return f"{text} (?)"
+    low, high = (
+        console.format_estimate(limit, difference.error).partition(" ±")[0]
+        for limit in (difference.low, difference.high)
+    )
+    return f"{text} ({low} to {high}){'' if difference.paired else '*'}"
+
+
+def _explain(comparison: Comparison, names: list[str]) -> Iterator[str]:
+    """Yield what the numbers mean."""
+    yield "value ± standard error; differences with 95 % intervals; bold: better beyond chance"
+    differences = [d for row in comparison.differences.values() for d in row if d is not None]
+    if not all(difference.paired for difference in differences):
+        yield "* not paired: no values of the same images; an interval as of independent samples"

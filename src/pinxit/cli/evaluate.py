@@ -15,7 +15,6 @@ from pinxit.cli.common import (
     check_suffix,
     print_result,
 )
-from pinxit.evaluation.metrics import get_metric, group_metrics
 from pinxit.evaluation.options import EvalOptions
 from pinxit.nn.device import Device, resolve_device
 
@@ -68,6 +67,8 @@ def _print_table(record: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from pinxit.evaluation.metrics import get_metric, group_metrics
+
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("metric")
     table.add_column("value", justify="right")
@@ -91,8 +92,7 @@ def _print_table(record: dict[str, Any]) -> None:
 
 def _format_value(metrics: dict[str, float], name: str) -> str:
     """`-99.52 ± 0.25`: the value with its standard error, if it has one."""
-    text, error = console.format_number(metrics[name]), metrics.get(f"{name}_error")
-    return text if error is None else f"{text} ± {console.format_number(error, 2)}"
+    return console.format_estimate(metrics[name], metrics.get(f"{name}_error"))
 
 
 def _describe_protocol(protocol: dict[str, Any]) -> list[str]:

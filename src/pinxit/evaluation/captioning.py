@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
-from sacrebleu.metrics import CHRF
+from sacrebleu.metrics.chrf import CHRF
 
 from pinxit.data.captions import all_captions
 from pinxit.data.images import Images
@@ -43,7 +43,7 @@ def captioning_metrics(model: CanCaption, images: Images, train: Images) -> Iter
         if language in images.captions and len(rows):
             yield from with_names(
                 _language_metrics(model, images.take(rows), train, language),
-                [images.names[i] for i in rows] if len(images.names) else (),
+                [images.names[int(i)] for i in rows] if len(images.names) else (),
             )
 
 
@@ -130,7 +130,7 @@ def translation_metrics(model: CanTranslate, images: Images) -> Iterator[MetricV
             texts = model.translate([a for a, _, _ in pairs], source=source, target=target)
             hypotheses += [translation.text for translation in texts]
             references += [b for _, b, _ in pairs]
-            groups += [group for _, _, group in pairs]
+            groups += [int(group) for _, _, group in pairs]
         if hypotheses:
             yield from text_metrics(hypotheses, references, target, groups=np.array(groups))
 

@@ -58,8 +58,8 @@ def _error_over_groups(residuals: Float64[np.ndarray, " n"], groups: Groups | No
 
 
 def sum_by_group(
-    values: Float64[np.ndarray, n * columns], groups: Groups | None
-) -> Float64[np.ndarray, groups * columns]:
+    values: Float64[np.ndarray, "n ..."], groups: Groups | None
+) -> Float64[np.ndarray, "groups ..."]:
     """Return the sum of each group's rows; the rows themselves without groups."""
     if groups is None:
         return values
@@ -93,23 +93,25 @@ def estimate_proportion(outcomes: PerImage, groups: Groups | None = None) -> Est
     return dataclasses.replace(estimate, error=float(np.fmax(estimate.error, error)))
 
 
-def subtract_estimates(a: Estimate, b: Estimate, groups: Groups | None = None) -> Estimate:
+def subtract_estimates(
+    a: Estimate, b: Estimate, groups: Groups | None = None, *, proportions: bool = False
+) -> Estimate:
     """Return a - b; its error is of the difference, image by image, if both have these.
 
-    Otherwise the errors are those of independent samples.
+    Otherwise the errors are those of independent samples. For proportions one image that differs
+    in either direction is added (Agresti 2005): two that are equal may still not be the same.
     """
     difference = a.value - b.value
     if a.per_image is None or b.per_image is None:
         return Estimate(difference, math.hypot(a.error, b.error))
-    return dataclasses.replace(
-        estimate_mean(_as_floats(a.per_image) - _as_floats(b.per_image), groups),
-        value=difference,
-        names=a.names,
-    )
-
-
-def _as_floats(values: PerImage) -> Float64[np.ndarray, " n"]:
-    return np.asarray(values, np.float64)
+    values = np.asarray(a.per_image, np.float64) - np.asarray(b.per_image, np.float64)
+    estimate = estimate_mean(values, groups)
+    error = estimate.error
+    if proportions and not math.isnan(error):
+        weight = 1.0 if groups is None else len(values) / len(np.unique(groups))
+        squares = np.square(sum_by_group(values - values.mean(), groups)).sum() + 2 * weight**2
+        error = max(error, math.sqrt(squares) / (len(values) + 2 * weight))
+    return Estimate(difference, error, values, a.names)
 
 
 # -- other statistics --------------------------------------------------------------------------

@@ -16,7 +16,12 @@ import numpy as np
 from jaxtyping import Float, Float64, Int64
 
 from pinxit.data.images import Images
-from pinxit.evaluation.estimates import Groups, estimate_mean, estimate_proportion
+from pinxit.evaluation.estimates import (
+    Groups,
+    estimate_over,
+    estimate_proportion,
+    subtract_estimates,
+)
 from pinxit.evaluation.metrics import Fact, MetricValue
 
 NUM_CANDIDATES = 100  # images or texts, one of them correct
@@ -55,7 +60,8 @@ def retrieval_metrics(
         baseline = image_hits(embed, neighbours, reference_images, texts)
         yield from recall_metrics("nn_recall_at", baseline, reference_images.groups)
         for k in TOP_K:
-            gain = estimate_mean(hits[k] - baseline[k], reference_images.groups)
+            pair = (estimate_over(reference_images, of[k]) for of in (hits, baseline))
+            gain = subtract_estimates(*pair, reference_images.groups, proportions=True)
             yield f"t2i_recall_gain_at_{k}", gain
 
 
@@ -141,7 +147,7 @@ def hits_at_k(
     for block in deal_blocks(n, groups, size, seed):
         queries = block.candidates[: block.num_queries]
         nearer, ties = count_nearer(
-            similarity(block.candidates, queries), [texts[i] for i in block.candidates]
+            similarity(block.candidates, queries), [texts[int(i)] for i in block.candidates]
         )
         for k, values in hits.items():
             values[queries] = np.clip((k - nearer) / (ties + 1), 0, 1)

@@ -13,6 +13,7 @@ from pinxit.errors import PinxitError
 from pinxit.evaluation.evaluator import Evaluator
 from pinxit.evaluation.metrics import collect
 from pinxit.evaluation.options import EvalOptions, resolve_options
+from pinxit.evaluation.per_image import collect_per_image, write_per_image
 from pinxit.evaluation.provenance import environment
 from pinxit.evaluation.undertraining import undertraining_warnings
 from pinxit.nn.device import resolve_device
@@ -71,6 +72,8 @@ def evaluate(
     }
     if write:
         run.write(evaluation_file(options.split), record)
+        table = collect_per_image(collected.estimates, evaluator.test)
+        write_per_image(run, options.split, table)
     return record
 
 

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float64
-from sacrebleu.metrics import BLEU, CHRF
+from sacrebleu.metrics.bleu import BLEU
+from sacrebleu.metrics.chrf import CHRF
 
 from pinxit.evaluation.estimates import Estimate, Groups, estimate_from_sums
 

@@ -56,7 +56,7 @@ def _proportion(
     """Proportion of true outcomes among the images that count."""
     rows = np.flatnonzero(counted)
     groups = None if images.groups is None else images.groups[rows]
-    names = [images.names[i] for i in rows] if len(images.names) else ()
+    names = [images.names[int(i)] for i in rows] if len(images.names) else ()
     return dataclasses.replace(estimate_proportion(outcomes[rows], groups), names=names)
 
 

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
 from pinxit.errors import UsageError, did_you_mean
+from pinxit.evaluation.differences import (
+    Difference,
+    Evaluation,
+    read_evaluation,
+    subtract_metrics,
+)
 from pinxit.evaluation.metrics import get_metric, sort_metric_names
+from pinxit.evaluation.protocol_differences import protocol_warnings
 from pinxit.runs import Run
 
 if TYPE_CHECKING:
@@ -36,6 +44,64 @@ def _get_metrics(run: Run, split: str) -> dict[str, float]:
     return record["metrics"] | (record.get("facts") or {})
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """Metrics of several runs, and the differences of the others to the first one."""
+
+    metrics: dict[str, list[float | None]]  # one value per run
+    errors: dict[str, list[float | None]]
+    differences: dict[str, list[Difference | None]]  # of the second run and later ones
+    best: dict[str, int]  # the run that is better than each other beyond chance
+    warnings: list[str]  # where the runs were not measured alike
+
+
+def compare_evaluations(runs: Sequence[Run], split: str = "test") -> Comparison:
+    """Compare what was measured of several runs on a split, with 95 % intervals.
+
+    Raises UsageError for a run that is not evaluated on the split.
+    """
+    metrics = collect_metrics(runs, split)
+    records = [_get_metrics(run, split) for run in runs]
+    evaluations = [read_evaluation(run, split) for run in runs]
+    names = unique_names(runs)
+    protocols = {
+        name: evaluation.protocol for name, evaluation in zip(names, evaluations, strict=True)
+    }
+    differences = {
+        name: [subtract_metrics(other, evaluations[0], name) for other in evaluations[1:]]
+        for name in metrics
+    }
+    return Comparison(
+        metrics,
+        {name: [record.get(f"{name}_error") for record in records] for name in metrics},
+        {name: row for name, row in differences.items() if any(row)},
+        {name: best for name in metrics if (best := _best_run(evaluations, name)) is not None},
+        list(protocol_warnings(protocols)),
+    )
+
+
+def unique_names(runs: Sequence[Run]) -> list[str]:
+    """Return the runs' names, or their paths if two have one name."""
+    names = [run.name for run in runs]
+    return names if len(set(names)) == len(names) else [str(run.path) for run in runs]
+
+
+def _best_run(evaluations: Sequence[Evaluation], name: str) -> int | None:
+    """Return the run that is significantly better than each other with the metric, if any."""
+    sign = {"higher": 1, "lower": -1}.get(get_metric(name).better, 0)
+    candidates = [i for i, run in enumerate(evaluations) if run.metrics.get(name) is not None]
+    if not sign or len(candidates) < 2:
+        return None
+
+    def is_best(i: int) -> bool:
+        pairs = (
+            subtract_metrics(evaluations[i], evaluations[j], name) for j in candidates if j != i
+        )
+        return all(pair and pair.significant and sign * pair.value > 0 for pair in pairs)
+
+    return next((i for i in candidates if is_best(i)), None)
+
+
 def get_numeric_option(run: Run, name: str) -> float:
     """Return the value of a model or training option.
 
@@ -50,21 +116,33 @@ def get_numeric_option(run: Run, name: str) -> float:
     return float(value)
 
 
+class Point(NamedTuple):
+    """A point of a curve."""
+
+    option: float
+    value: float
+    error: float | None  # None if unknown
+
+
 def collect_metric_by_option(
     runs: Sequence[Run], metric: str, option: str, split: str = "test"
-) -> list[tuple[float, float]]:
-    """Return (option, metric) of each run that has the metric, sorted by the option.
+) -> list[Point]:
+    """Return a point for each run that has the metric, sorted by the option.
 
     Raises UsageError if fewer than two runs have it.
     """
     metrics = collect_metrics(runs, split)
     if metric not in metrics:
         raise UsageError(f"no metric '{metric}' in these runs.{did_you_mean(metric, metrics)}")
-    pairs = zip(runs, metrics[metric], strict=True)
-    points = [(get_numeric_option(run, option), value) for run, value in pairs if value is not None]
+    errors = [_get_metrics(run, split).get(f"{metric}_error") for run in runs]
+    points = [
+        Point(get_numeric_option(run, option), value, error)
+        for run, value, error in zip(runs, metrics[metric], errors, strict=True)
+        if value is not None
+    ]
     if len(points) < 2:
         raise UsageError(f"a curve needs two runs with the metric '{metric}', not {len(points)}.")
-    return sorted(points)
+    return sorted(points, key=lambda point: point[:2])
 
 
 def collect_layer_probes(runs: Sequence[Run], split: str = "test") -> dict[str, list[float]]:
@@ -72,7 +150,8 @@ def collect_layer_probes(runs: Sequence[Run], split: str = "test") -> dict[str, 
 
     Raises UsageError if no run has it.
     """
-    curves = {run.name: layers for run in runs if (layers := _get_layer_probe(run, split))}
+    names = zip(unique_names(runs), runs, strict=True)
+    curves = {name: layers for name, run in names if (layers := _get_layer_probe(run, split))}
     if not curves:
         raise UsageError(
             "none of these runs has the curve 'probe_by_layer': it needs a model with features of "
@@ -102,14 +181,16 @@ def plot_layer_probes(curves: Mapping[str, Sequence[float]]) -> bytes:
     return _plot_png(draw)
 
 
-def plot_metric_by_option(points: Sequence[tuple[float, float]], metric: str, option: str) -> bytes:
-    """Return a PNG with the curve, each value beside its point."""
+def plot_metric_by_option(points: Sequence[Point], metric: str, option: str) -> bytes:
+    """Return a PNG with the curve, each value beside its point, and a bar of one standard error."""
 
     def draw(axes: Axes) -> None:
-        axes.plot(*zip(*points, strict=True), marker="o", color=LINE_COLOR)
+        x, y, errors = zip(*points, strict=True)
+        bars = [error or 0 for error in errors]
+        axes.errorbar(x, y, bars, marker="o", color=LINE_COLOR, capsize=3)
         for point in points:
-            text, offset = f"{point[1]:.3g}", (0, 7)
-            axes.annotate(text, point, xytext=offset, textcoords="offset points", ha="center")
+            text, offset = f"{point.value:.3g}", (5, 5)
+            axes.annotate(text, point[:2], xytext=offset, textcoords="offset points")
         known = get_metric(metric)
         axes.set_xlabel(option.replace("_", " "))
         axes.set_ylabel(f"{known.title}, {known.unit}" if known.unit else known.title)

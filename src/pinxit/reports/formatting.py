@@ -23,6 +23,15 @@ def format_number(value: float, digits: int = 3) -> str:
     return console.format_number(value, digits).replace("e-0", "e-").replace("-", "−")
 
 
+def format_estimate(value: float, error: float | None) -> tuple[str, str]:
+    """Return a value with the digits that its error supports, and `± error`; "" if unknown."""
+    if not math.isfinite(value) or error is None or not math.isfinite(error):
+        return format_number(value, 4 if abs(value) >= 10 else 3), ""
+    text = console.format_estimate(value, error).replace("e-0", "e-").replace("-", "−")
+    number, _, deviation = text.partition(" ± ")
+    return number, f"± {deviation}"
+
+
 def format_count(count: float) -> str:
     """Format a count: `12,300`, or `12.3 M` from a million on."""
     return f"{format_number(count / 1e6, 3)} M" if count >= 1e6 else f"{round(count):,}"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pinxit.evaluation.metrics import get_metric, group_metrics
 from pinxit.reports.context import ReportContext
-from pinxit.reports.formatting import flatten_record, format_number
+from pinxit.reports.formatting import flatten_record, format_estimate
 from pinxit.reports.sections import Section
 
 BETTER = {"higher": "higher is better", "lower": "lower is better", "near 1": "best near 1", "": ""}
@@ -47,12 +47,13 @@ def _build_rows(group: str, names: list[str], metrics: Mapping[str, float]) -> l
 
 
 def _build_row(group: str, name: str, metrics: Mapping[str, float]) -> MetricRow:
-    metric, value, error = get_metric(name), metrics[name], metrics.get(f"{name}_error")
+    metric = get_metric(name)
+    value, error = format_estimate(metrics[name], metrics.get(f"{name}_error"))
     return MetricRow(
         group,
         metric.title,
-        format_number(value, 4 if abs(value) >= 10 else 3),
-        "" if error is None else f"± {format_number(error, 2)}",
+        value,
+        error,
         metric.unit,
         BETTER[metric.better],
     )

@@ -10,7 +10,7 @@ from pinxit.data.psnr import psnr
 from pinxit.evaluation.metrics import get_metric
 from pinxit.models import get_family
 from pinxit.reports.context import ReportContext
-from pinxit.reports.formatting import format_count, format_number
+from pinxit.reports.formatting import format_count, format_estimate, format_number
 from pinxit.reports.metrics_table import BETTER
 
 # metrics to show, the first of each row that was evaluated
@@ -99,11 +99,11 @@ def _collect_evaluated_metrics(context: ReportContext) -> list[KeyMetric]:
 
 def _format_key_metric(name: str, context: ReportContext) -> KeyMetric:
     metrics = context.metrics
-    metric, value, error = get_metric(name), metrics[name], metrics.get(f"{name}_error")
-    notes = [f"± {format_number(error, 2)}"] if error else []
+    metric = get_metric(name)
+    text, error = format_estimate(metrics[name], metrics.get(f"{name}_error"))
+    notes = [error] if error else []
     notes += [BETTER[metric.better]] if metric.better else []
     notes += [_get_doubt(context)] if metric.group == "sharpness" else []
-    text = format_number(value, 4 if abs(value) >= 100 else 3)
     return KeyMetric(TITLES.get(name, metric.title), text, metric.unit, _join_notes(*notes))
 
 
