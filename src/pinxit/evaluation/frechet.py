@@ -1,6 +1,8 @@
-"""Distances between two sets of images in a feature space.
+"""Frechet distance between two sets of images in a feature space.
 
-Functions take `[n, features]` arrays and do not care where the features come from.
+Functions take `[n, features]` arrays and do not care where the features come from. The distance of
+two samples of one distribution is not 0 but falls with their number: compare it with that of
+training images, as many as there are samples.
 """
 
 from __future__ import annotations
@@ -9,16 +11,17 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from jaxtyping import Float, Float64
 from scipy.ndimage import gaussian_filter
 
 from pinxit.data.images import Images
-from pinxit.evaluation.metrics import MetricValue
+from pinxit.evaluation.estimates import Estimate, Groups
+from pinxit.evaluation.jackknife import NUM_BLOCKS, Blocks, assign_blocks, jackknife_estimate
 
-NUM_NEIGHBOURS = 5  # Naeem 2020
-MAX_NEIGHBOUR_IMAGES = 3_000  # images per set whose pairwise distances are computed
 BASELINE_BLUR = 1.0  # pixels: standard deviation of the blur in the blur baseline
+MIN_IMAGES_PER_FEATURE = 10  # fewer: the distance is mostly the error of the covariances
+WIDE = 128  # features; wider covariances take long to decompose,
+NUM_WIDE_BLOCKS = 20  # so that fewer blocks are left out
 
 Features = Float[np.ndarray, "n features"]
 
@@ -53,46 +56,49 @@ def _matrix_sqrt(matrix: Float64[np.ndarray, "n n"]) -> Float64[np.ndarray, "n n
     return (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
 
 
-def prdc_metrics(
-    real: Features, generated: Features, k: int = NUM_NEIGHBOURS
-) -> Iterator[MetricValue]:
-    """Yield precision and recall (Kynkaanniemi 2019), density and coverage (Naeem 2020).
+# -- standard error ----------------------------------------------------------------------------
 
-    The neighbourhood of an image is the ball up to its k-th nearest neighbour in its own set.
+
+def frechet_estimate(
+    generated: Features,
+    real: Features,
+    groups: Groups | None = None,
+    *,
+    paired: bool = False,
+    num_blocks: int | None = None,
+) -> Estimate:
+    """Return the Frechet distance of two sets, its error by the jackknife over both.
+
+    `groups` are those of the real images; `paired` sets, such as images and their reconstructions,
+    have the same rows.
     """
-    real, generated = real[:MAX_NEIGHBOUR_IMAGES], generated[:MAX_NEIGHBOUR_IMAGES]
-    k = min(k, len(real) - 1, len(generated) - 1)
-    if k < 1:
-        return
-    distances = _pairwise_distances(real, generated)
-    real_radius, generated_radius = _kth_distance(real, k), _kth_distance(generated, k)
-    is_near_real = distances < real_radius[:, None]
-    yield "precision", float(is_near_real.any(0).mean())
-    yield "recall", float((distances < generated_radius[None]).any(1).mean())
-    yield "density", float(is_near_real.sum(0).mean() / k)
-    yield "coverage", float(is_near_real.any(1).mean())
+    if num_blocks is None:
+        num_blocks = NUM_BLOCKS if generated.shape[1] <= WIDE else NUM_WIDE_BLOCKS
+    real_blocks = assign_blocks(len(real), groups, num_blocks)
+    num_blocks = int(real_blocks.max()) + 1
+    blocks = real_blocks if paired else assign_blocks(len(generated), None, num_blocks, seed=1)
+    value = frechet_distance(fit_gaussian(generated), fit_gaussian(real))
+    sides = leave_out_gaussians(generated, blocks), leave_out_gaussians(real, real_blocks)
+    return jackknife_estimate(value, (frechet_distance(a, b) for a, b in zip(*sides, strict=False)))
 
 
-def memorisation_rate(train: Features, test: Features, generated: Features) -> float:
-    """Return the fraction of samples closer to a training image than the closest 1 % of test
-    images are.
+def leave_out_gaussians(features: Features, blocks: Blocks) -> Iterator[Gaussian]:
+    """Yield the mean and covariance of the features without one block after the other.
 
-    About 0.01 for samples as new as the test images, far above for copies.
+    Computed from sums over blocks: one pass over the features for all of them.
     """
-    test_distance = _pairwise_distances(test[:MAX_NEIGHBOUR_IMAGES], train).min(1)
-    distance = _pairwise_distances(generated[:MAX_NEIGHBOUR_IMAGES], train).min(1)
-    return float((distance < np.quantile(test_distance, 0.01)).mean())
-
-
-def _kth_distance(features: Features, k: int) -> Float[np.ndarray, " n"]:
-    """Distance of each row to its k-th nearest other row."""
-    return np.partition(_pairwise_distances(features, features), k, axis=1)[:, k]  # 0 is itself
-
-
-def _pairwise_distances(a: Features, b: Features) -> Float[np.ndarray, "a b"]:
-    first, second = (torch.from_numpy(np.ascontiguousarray(rows)) for rows in (a, b))
-    # the matrix-product path leaves rounding errors, but the distance to a copy must be 0
-    return torch.cdist(first, second, compute_mode="donot_use_mm_for_euclid_dist").numpy()
+    rows = np.asarray(features, np.float64)
+    center = rows.mean(0)
+    rows = rows - center
+    products = rows.T @ rows
+    order = np.argsort(blocks, kind="stable")
+    for part in np.split(rows[order], np.cumsum(np.bincount(blocks))[:-1]):
+        n = len(rows) - len(part)
+        if n < 2:
+            return
+        mean = -part.sum(0) / n  # all rows sum to 0
+        covariance = (products - part.T @ part - n * np.outer(mean, mean)) / (n - 1)
+        yield Gaussian(center + mean, covariance)
 
 
 def blur(images: Images, sigma: float = BASELINE_BLUR) -> Images:
