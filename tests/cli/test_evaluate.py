@@ -15,7 +15,8 @@ import pinxit
 from pinxit import console
 from pinxit.errors import PinxitError
 from pinxit.evaluation import evaluator, feature_space
-from pinxit.evaluation.fid import fid
+from pinxit.evaluation.fid import fid_metrics
+from pinxit.evaluation.frechet import fit_gaussian, frechet_distance
 from pinxit.runs import Run
 from tests.builders import blobs
 
@@ -107,19 +108,31 @@ def test_fid_without_its_package_says_how_to_install_it(folder, monkeypatch, fai
 def test_fid_passes_uint8_images_to_torch_fidelity(monkeypatch):
     inception = SimpleNamespace(URL_INCEPTION_V3="https://weights")
 
-    def metrics(input1, input2, fid, cuda, verbose):
-        assert input1[0].shape == (3, 8, 8)
-        assert input1[0].dtype == torch.uint8
-        assert inception.load_state_dict_from_url.keywords["weights_only"]
-        return {"frechet_inception_distance": float(len(input1) + len(input2))}
+    class Extractor(torch.nn.Module):
+        def __init__(self, name, features):
+            super().__init__()
+            assert (name, features) == ("inception-v3-compat", ["2048"])
+            assert inception.load_state_dict_from_url.keywords["weights_only"]
 
-    fake = SimpleNamespace(feature_extractor_inceptionv3=inception, calculate_metrics=metrics)
+        def forward(self, x):
+            assert x.shape[1:] == (3, 8, 8)
+            assert x.dtype == torch.uint8
+            return (x[:, 0].flatten(1)[:, ::9].double(),)
+
+    inception.FeatureExtractorInceptionV3 = Extractor
+    fake = SimpleNamespace(feature_extractor_inceptionv3=inception)
     monkeypatch.setitem(sys.modules, "torch_fidelity", fake)
-    assert fid(blobs(3), blobs(4)) == 7
+    samples, test = blobs(70, seed=1), blobs(80)
+    metrics = dict(fid_metrics(samples, test, train=test))
+    features = (images.pixels.reshape(len(images), -1)[:, ::9] for images in (samples, test))
+    expected = frechet_distance(*map(fit_gaussian, features))
+    assert metrics["fid_samples"].value == pytest.approx(expected)
+    assert metrics["fid_samples"].error > 0
+    assert metrics["fid_train_test"].value == pytest.approx(0, abs=1e-6)
 
-    def offline(**_):
+    def offline(name, features):
         raise URLError("no network")
 
-    fake.calculate_metrics = offline
+    inception.FeatureExtractorInceptionV3 = offline
     with pytest.raises(PinxitError, match="cannot download the Inception weights"):
-        fid(blobs(3), blobs(4))
+        list(fid_metrics(samples, test))

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 
 from pinxit.data.cache import cache_dir
-from pinxit.data.images import Images
 from pinxit.evaluation import feature_space
 from pinxit.evaluation.feature_space import get_feature_space
-from pinxit.evaluation.metrics import METRICS
-from pinxit.evaluation.sample_quality import SampleQuality
 from tests.builders import blobs, noise_images
 
 
@@ -67,15 +66,13 @@ def test_training_a_feature_space_leaves_the_global_generator_unchanged(few_step
     assert torch.equal(torch.rand(1), expected)
 
 
-def test_blurred_images_are_farther_away_than_training_images(few_steps):
-    images = blobs(400, 16, 16)
-    images.pixels[:, ::2] = 0  # stripes: detail that a blur removes
-    space = get_feature_space(images)
-    test = images.split("test")
-    quality = SampleQuality(space, images, test, 100)
-    copies = Images(test.pixels[::-1].copy())
-    metrics = dict(quality.metrics({"samples": images.split("train"), "copies": copies}))
-    assert metrics["frechet_copies"] == pytest.approx(0, abs=1e-5)
-    assert metrics["frechet_blur_baseline"] > metrics["frechet_train_test"]
-    assert metrics["memorisation"] > 0.9
-    assert set(metrics) - {"frechet_copies"} <= set(METRICS)
+def test_the_accuracy_of_sorted_images_is_that_of_shuffled_ones(few_steps, monkeypatch):
+    """Of 60 sorted test images the first 20 would have one label of four."""
+    monkeypatch.setattr(feature_space, "MAX_ACCURACY_IMAGES", 60)
+    images = blobs(800, seed=4)
+    order = np.lexsort([images.labels, images.splits])
+    ordered = dataclasses.replace(images.take(order), fingerprint="ordered")
+    by_order = [get_feature_space(i).description for i in (images, ordered)]
+    error = np.hypot(*(description["accuracy_error"] for description in by_order))
+    assert by_order[0]["accuracy"] == pytest.approx(by_order[1]["accuracy"], abs=4 * error)
+    assert by_order[1]["accuracy_images"] == 60

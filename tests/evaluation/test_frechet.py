@@ -1,4 +1,4 @@
-"""Frechet distance, precision, recall, density and coverage against slow definitions."""
+"""Frechet distance and its error against slow definitions."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from pinxit.evaluation.frechet import (
     Gaussian,
     fit_gaussian,
     frechet_distance,
-    memorisation_rate,
-    prdc_metrics,
+    frechet_estimate,
+    leave_out_gaussians,
 )
+from pinxit.evaluation.jackknife import assign_blocks
 
 
 def test_frechet_distance_of_diagonal_gaussians_has_a_closed_form():
@@ -39,37 +40,45 @@ def test_frechet_distance_of_singular_covariances():
     assert frechet_distance(a, fit_gaussian(features + 1)) == pytest.approx(10)
 
 
-def prdc_by_loops(real, generated, k):
-    """Precision, recall, density and coverage by the sums of their papers."""
+def test_gaussians_without_a_block_are_those_of_the_other_rows():
+    rng = np.random.default_rng(0)
+    features, blocks = 1e3 + rng.normal(size=(60, 5)), assign_blocks(60, num_blocks=7)
+    for block, gaussian in enumerate(leave_out_gaussians(features, blocks)):
+        expected = fit_gaussian(features[blocks != block])
+        assert np.allclose(gaussian.mean, expected.mean)
+        assert np.allclose(gaussian.covariance, expected.covariance)
 
-    def radius(rows):
-        return [sorted(np.linalg.norm(rows - row, axis=1))[k] for row in rows]
 
-    real_radius, generated_radius = radius(real), radius(generated)
-    inside = np.array(
-        [[np.linalg.norm(r - g) < real_radius[i] for g in generated] for i, r in enumerate(real)]
-    )
-    covered = [
-        any(np.linalg.norm(r - g) < generated_radius[j] for j, g in enumerate(generated))
-        for r in real
+def test_stated_errors_are_those_of_repeated_samples():
+    rng = np.random.default_rng(0)
+    estimates = [
+        frechet_estimate(rng.normal(size=(300, 4)), rng.normal(0.5, 1.5, (200, 4)))
+        for _ in range(60)
     ]
-    return {
-        "precision": np.mean(inside.any(0)),
-        "recall": np.mean(covered),
-        "density": inside.sum() / (k * len(generated)),
-        "coverage": np.mean(inside.any(1)),
-    }
+    scatter = np.std([estimate.value for estimate in estimates])
+    assert 0.75 < np.mean([estimate.error for estimate in estimates]) / scatter < 1.33
 
 
-def test_prdc_metrics_equal_those_by_loops():
+def test_the_error_is_over_groups_of_the_real_images():
     rng = np.random.default_rng(0)
-    real, generated = rng.normal(size=(40, 3)), rng.normal(0.5, 0.7, (30, 3))
-    metrics = dict(prdc_metrics(real, generated, k=3))
-    assert metrics == pytest.approx(prdc_by_loops(real, generated, 3))
+    groups = np.repeat(np.arange(30), 10)
+    real = rng.normal(size=(30, 4))[groups] + 0.1 * rng.normal(size=(300, 4))
+    generated = rng.normal(size=(300, 4)) + 1
+    by_group, by_image = (frechet_estimate(generated, real, g) for g in (groups, None))
+    assert by_group.value == by_image.value
+    assert by_group.error > 1.5 * by_image.error
 
 
-def test_memorisation_detects_copies_of_training_images():
+def test_the_error_of_paired_sets_is_that_of_their_differences():
     rng = np.random.default_rng(0)
-    train, test, new = (rng.normal(size=(300, 8)) for _ in range(3))
-    assert memorisation_rate(train, test, new) < 0.05
-    assert memorisation_rate(train, test, train[:50]) == 1
+    real = rng.normal(size=(200, 4))
+    generated = 0.9 * real + 0.1 * rng.normal(size=(200, 4))
+    paired, independent = (frechet_estimate(generated, real, paired=p) for p in (True, False))
+    assert paired.value == independent.value
+    assert paired.error < 0.8 * independent.error
+
+
+@pytest.mark.parametrize("n", [2, 3, 5])
+def test_few_images_have_a_distance(n):
+    features = np.random.default_rng(0).normal(size=(2, n, 10))
+    assert np.isfinite(frechet_estimate(*features).value)

@@ -108,10 +108,31 @@ def _describe_protocol(protocol: dict[str, Any]) -> list[str]:
             f"importance-weighted: {sampling['samples_per_image']:,} samples per image, "
             f"{sampling['images']:,} images"
         )
-    if space := protocol.get("feature_space"):
+    if probe := protocol.get("probe"):
         lines.append(
-            f"distances: {protocol['distances']['images']:,} images on each side, in the "
-            f"{space['features']} features of {_describe_feature_space(space)}; not FID"
+            f"probe: {probe['training_images']:,} training and {probe['test_images']:,} test "
+            f"images; regularization and layer chosen on {probe['chosen_on']}"
+        )
+    if space := protocol.get("feature_space"):
+        lines += _describe_distances(protocol["distances"])
+        lines.append(
+            f"features: {space['features']} of {_describe_feature_space(space)}; not those of FID"
+        )
+    return lines
+
+
+def _describe_distances(distances: dict[str, Any]) -> list[str]:
+    """Return how many images are on each side of the distances."""
+    kinds = {"samples": "samples", "reconstructions": "reconstructions", "floor_images": "floor"}
+    counts = [f"{distances[key]:,} ({name})" for key, name in kinds.items() if key in distances]
+    lines = [
+        f"distances: {', '.join(counts)} to {distances['images']:,} test images; "
+        f"{distances['compared']}"
+    ]
+    if search := distances.get("memorisation"):
+        lines.append(
+            f"memorisation: {search['samples']:,} samples and {search['control_images']:,} test "
+            f"images (control) searched in {search['training_images']:,} training images"
         )
     return lines
 
@@ -119,9 +140,11 @@ def _describe_protocol(protocol: dict[str, Any]) -> list[str]:
 def _describe_feature_space(space: dict[str, Any]) -> str:
     if "run" in space:
         return f"the encoder of {space['run']} ({space['family']}, {space['weights_hash']})"
+    accuracy = space["accuracy"]
+    accurate = "" if accuracy is None else f"{accuracy:.1%} accuracy, "
     return (
         f"a small network trained to predict the {space['task']} of these images "
-        f"({space['accuracy']:.1%} accuracy, {space['weights_hash']})"
+        f"({accurate}{space['weights_hash']})"
     )
 
 

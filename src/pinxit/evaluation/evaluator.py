@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from pinxit.console import StageProgress
 from pinxit.data.captions import captions_round_robin
 from pinxit.data.images import Images, evenly_spaced_indices
@@ -24,10 +26,15 @@ from pinxit.evaluation.feature_space import (
     get_feature_space,
     load_encoder_space,
 )
-from pinxit.evaluation.fid import fid
+from pinxit.evaluation.fid import fid_metrics
 from pinxit.evaluation.inpainting import inpainting_metrics
 from pinxit.evaluation.latents import collapse_warnings, latent_metrics
-from pinxit.evaluation.linear_probe import probe_metrics, select_labelled
+from pinxit.evaluation.linear_probe import (
+    MAX_VALIDATION_IMAGES,
+    probe_metrics,
+    select_labelled,
+    split_for_probe,
+)
 from pinxit.evaluation.metrics import MetricValue
 from pinxit.evaluation.options import EvalOptions
 from pinxit.evaluation.power_spectrum import sharpness_metrics
@@ -58,6 +65,7 @@ from pinxit.sampling.elbo import ElboTerms, elbo_terms
 from pinxit.sampling.inputs import match_labels, select_split
 from pinxit.sampling.label_matched import sample_with_label_frequencies
 from pinxit.sampling.latents import LatentActivity, latent_activity
+from pinxit.sampling.observation import comparable_images, observe_images
 
 MAX_TEST_IMAGES = 10_000
 TRAIN_SPLIT_WARNING = (
@@ -273,7 +281,14 @@ class Evaluator:
         if isinstance(self.model, HasPalette) and not self.model.palette_is_exact:
             yield "palette_psnr", estimate_over(self.test, self.model.palette_psnr(self.test))
         if self.reconstructions is not None or self.samples is not None:
-            yield from sharpness_metrics(self.test, self.reconstructions, self.samples)
+            yield from self.sharpness()
+
+    def sharpness(self) -> Iterator[MetricValue]:
+        """Sharpness relative to the test images, in black and white if the samples are."""
+        generated = self.reconstructions if self.samples is None else self.samples
+        assert generated is not None
+        images = comparable_images(self.model, self.test, generated, self.options.seed)
+        yield from sharpness_metrics(images, self.reconstructions, self.samples)
 
     def inpainting(self, model: CanComplete) -> Iterator[MetricValue]:
         """Error of completed images, by mask ratio."""
@@ -283,12 +298,25 @@ class Evaluator:
 
     def probe(self, model: CanEmbed) -> Iterator[MetricValue]:
         """Accuracy of a linear probe on the features, if the images have labels."""
-        train = select_labelled(self.images.split("train"), self.options.probe_train_size)
-        test = select_labelled(self.test, MAX_TEST_IMAGES)
-        if train is None or test is None or self.images.splits is None:
+        if self.images.splits is None:
             return
+        train = self._select_labelled("train", self.options.probe_train_size)
+        test = select_labelled(self.test, MAX_TEST_IMAGES)
+        if train is None or test is None:
+            return
+        images = split_for_probe(train, self._probe_validation(), test)
+        self.protocol["probe"] = images.describe()
         with self.progress.stage(f"linear probe on {len(train):,} images"):
-            yield from probe_metrics(model, train, test)
+            yield from probe_metrics(model, images)
+
+    def _probe_validation(self) -> Images | None:
+        if self.options.split in ("validation", "all"):
+            return None  # these are what is measured
+        return self._select_labelled("validation", MAX_VALIDATION_IMAGES)
+
+    def _select_labelled(self, split: str, max_images: int) -> Images | None:
+        images = match_labels(self.model, self.images.split(split))
+        return select_labelled(images, max_images)
 
     def distances(self) -> Iterator[MetricValue]:
         """Distances of samples and reconstructions to the test images, in a feature space."""
@@ -303,12 +331,30 @@ class Evaluator:
         if isinstance(self.model, CanDraw):
             yield from self.drawing_distances(space)
         with self.progress.stage("distances"):
-            quality = SampleQuality(space, self.images, self.test, self.options.max_images)
-            self.protocol["distances"] = quality.num_images()
+            quality = SampleQuality(
+                space, self.images, self.test, self.options.max_images, self.observe
+            )
             yield from quality.metrics(generated)
+        self.protocol["distances"] = {**quality.protocol, "compared": self._describe_observed()}
+        self.warnings += quality.warnings
         if self.options.fid and self.samples is not None:
+            train = quality.train_images(len(self.samples))
+            sets = [images and self.observe(images) for images in (self.samples, self.test, train)]
             with self.progress.stage("FID"):
-                yield "fid_samples", fid(self.samples, self.test)
+                yield from fid_metrics(*sets)
+
+    def observe(self, images: Images) -> Images:
+        """Return images as the model observes them, for example binarized."""
+        return observe_images(self.model, images, self.options.seed)
+
+    def _describe_observed(self) -> str:
+        """Say how images are shown before they are compared, for the protocol."""
+        model = self.model
+        if isinstance(model, HasPalette) and not model.palette_is_exact:
+            return "images as loaded with samples in the palette's colors"
+        if np.array_equal(self.observe(self.test).pixels, self.test.pixels):
+            return "images as loaded"
+        return "images and samples in black and white, as the model observes them"
 
     def feature_space(self) -> FeatureSpace:
         """Load or train the feature space, and record it in the protocol."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,12 +29,14 @@ from pinxit.data.atomic_write import write_atomically
 from pinxit.data.cache import cache_dir
 from pinxit.data.images import Images
 from pinxit.errors import UsageError
+from pinxit.evaluation.estimates import estimate_proportion
+from pinxit.evaluation.jackknife import random_rows
 from pinxit.models.abilities import require
 from pinxit.models.protocols import CanEmbed
 from pinxit.nn.pixels import to_float
 from pinxit.runs import Run
 
-VERSION = 1  # raise it when a change below changes the features
+VERSION = 2  # raise it when a change below changes the features
 NUM_FEATURES = 64
 MAX_INPUT_SIZE = 64  # pixels a side of the network's input
 MAP_SIZE = 16  # cells a side of the feature map, at most
@@ -209,7 +212,7 @@ def _train_and_cache(
     content = save(network.state_dict())
     description = {
         "task": "labels" if use_labels else "rotation",
-        "accuracy": _accuracy(network, images, use_labels),
+        **_accuracy(network, images, use_labels),
         "training_images": len(rows),
         "features": NUM_FEATURES,
         "channels": images.channels,
@@ -280,17 +283,23 @@ def _network_input(pixels: UInt8[Tensor, "b h w c"], side: int) -> Input:
 
 
 @torch.inference_mode()
-def _accuracy(network: FeatureNetwork, images: Images, use_labels: bool) -> float:
-    """Accuracy on test images; on all images if there is no test split."""
+def _accuracy(network: FeatureNetwork, images: Images, use_labels: bool) -> dict[str, Any]:
+    """Accuracy on random test images, with its error; on any if there is no test split."""
     rows = images.split_indices("test")
-    rows = (rows if len(rows) else np.arange(len(images)))[:MAX_ACCURACY_IMAGES]
-    if use_labels:
-        rows = _select_labelled(images, rows)
+    rows = rows if len(rows) else np.arange(len(images))
+    rows = _select_labelled(images, rows) if use_labels else rows
+    rows = rows[random_rows(len(rows), MAX_ACCURACY_IMAGES)]
     if len(rows) == 0:
-        return float("nan")
+        return {"accuracy": None, "accuracy_error": None, "accuracy_images": 0}
     rng = np.random.default_rng(1)
-    num_correct = 0
+    is_correct = []
     for batch in np.array_split(rows, -(-len(rows) // EMBED_BATCH)):
         x, target = _training_batch(network, images, batch, use_labels, rng)
-        num_correct += int((network(x).argmax(1) == target).sum())
-    return num_correct / len(rows)
+        is_correct.append((network(x).argmax(1) == target).numpy())
+    groups = None if images.groups is None else images.groups[rows]
+    accuracy = estimate_proportion(np.concatenate(is_correct), groups)
+    return {
+        "accuracy": accuracy.value,
+        "accuracy_error": None if math.isnan(accuracy.error) else accuracy.error,
+        "accuracy_images": len(rows),
+    }

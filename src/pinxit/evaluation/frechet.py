@@ -34,8 +34,9 @@ class Gaussian(NamedTuple):
 
 
 def fit_gaussian(features: Features) -> Gaussian:
-    """Return the mean and covariance of the features, in float64."""
+    """Return the mean and covariance of the features, in float64; that of one row is 0."""
     rows = np.asarray(features, np.float64)
+    rows = rows if len(rows) > 1 else np.repeat(rows, 2, 0)
     return Gaussian(rows.mean(0), np.atleast_2d(np.cov(rows, rowvar=False)))
 
 

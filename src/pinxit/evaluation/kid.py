@@ -44,7 +44,7 @@ def kid_estimate(generated: Features, real: Features, groups: Groups | None = No
     k(x, y) = (x . y / d + 1)^3, of features centred and scaled by those of the real images. The
     error is by the jackknife over both sets. NaN for fewer than two images on a side.
     """
-    center, scale = real.mean(0), max(float(real.std()), 1e-9)
+    center, scale = real.mean(0), float(real.std()) or 1.0
     blocks = assign_blocks(len(real), groups)
     num_blocks = int(blocks.max()) + 1
     y = _Side.sort((real - center) / scale, blocks, num_blocks)

@@ -1,85 +1,138 @@
 """Evaluate frozen features by label prediction: linear probe and nearest neighbours.
 
-The probe is multinomial logistic regression on standardised
-features, fitted on training images and tested on test images (Chen 2020, sec. 2.4; He 2021,
-sec. 4.1).
+The probe is multinomial logistic regression on standardised features, fitted on training images
+(Chen 2020, sec. 2.4; He 2021, sec. 4.1). Its layer and regularization are chosen on validation
+images. Test images only measure the accuracy of what was chosen.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, Int64
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler, normalize
 
 from pinxit.data.images import Images
+from pinxit.evaluation.estimates import Estimate, estimate_proportion
+from pinxit.evaluation.jackknife import assign_blocks, random_rows
 from pinxit.evaluation.metrics import Fact, MetricValue
 from pinxit.models.protocols import CanEmbed, HasHiddenStates
 
 NUM_NEIGHBOURS = 20
 MAX_ITERATIONS = 300  # of L-BFGS
-INVERSE_REGULARIZATION = 1.0  # sklearn's C
+DEFAULT_C = 1.0  # inverse regularization, sklearn's C, with which layers are compared
+C_VALUES = (0.01, 0.1, 1.0, 10.0)  # tried on the best layer
+MAX_VALIDATION_IMAGES = 2_000
+MIN_VALIDATION_IMAGES = 100  # fewer are too few to choose on
+NUM_FOLDS = 5  # of the training images; one is held out if there is no validation split
 
 Features = Float32[np.ndarray, "n width"]
 Labels = Int64[np.ndarray, " n"]
 
 
-def probe_metrics(model: CanEmbed, train: Images, test: Images) -> Iterator[MetricValue]:
-    """Yield the accuracy of nearest neighbours and of the linear probe on `embed`.
+class ProbeImages(NamedTuple):
+    """Images with labels: to fit on, to choose layer and regularization on, and to test."""
 
-    A model with hidden states is probed at every layer; its best layer counts.
+    train: Images
+    validation: Images
+    test: Images
+    chosen_on: str  # what the validation images are
+
+    def describe(self) -> dict[str, Any]:
+        """Return the numbers of images and what was chosen on which, for the protocol."""
+        return {
+            "training_images": len(self.train),
+            "validation_images": len(self.validation),
+            "test_images": len(self.test),
+            "chosen_on": self.chosen_on,
+        }
+
+
+def split_for_probe(train: Images, validation: Images | None, test: Images) -> ProbeImages:
+    """Return the images of a probe; all that are given have labels.
+
+    With fewer than 100 validation images a fifth of the training images is held out instead, by
+    whole groups.
     """
+    if validation is not None and len(validation) >= MIN_VALIDATION_IMAGES:
+        return ProbeImages(train, validation, test, "validation")
+    is_held_out = assign_blocks(len(train), train.groups, NUM_FOLDS) == 0
+    held_out = train.take(np.flatnonzero(is_held_out))
+    rest = train.take(np.flatnonzero(~is_held_out))
+    return ProbeImages(rest, held_out, test, "a fifth of the training images, held out")
+
+
+def probe_metrics(model: CanEmbed, images: ProbeImages) -> Iterator[MetricValue]:
+    """Yield the accuracy of nearest neighbours and of the linear probe on the test images.
+
+    Both are on `embed`. A model with hidden states is probed at the layer that is best on the
+    validation images; `probe_by_layer` has the accuracies on these.
+    """
+    train, validation, test, _ = images
     assert train.labels is not None and test.labels is not None
     yield "probe_train_images", Fact(len(train))
-    train_features, test_features = model.embed(train), model.embed(test)
-    accuracy = knn_accuracy(train_features, train.labels, test_features, test.labels)
-    yield "neighbour_accuracy", accuracy
+    embedded = [model.embed(part) for part in (train, validation, test)]
+    votes = predict_by_neighbours(embedded[0], train.labels, embedded[2])
+    yield "neighbour_accuracy", _estimate_accuracy(votes, test)
     if not isinstance(model, HasHiddenStates):
-        accuracy = probe_accuracy(train_features, train.labels, test_features, test.labels)
-        yield "probe_accuracy", accuracy
+        yield from _test_probe(embedded, images)
         return
-    by_layer = [
-        probe_accuracy(train_layer, train.labels, test_layer, test.labels)
-        for train_layer, test_layer in zip(
-            model.hidden_states(train), model.hidden_states(test), strict=True
-        )
-    ]
+    layers = list(zip(*(model.hidden_states(part) for part in images[:3]), strict=True))
+    by_layer = [_validate(fit_probe(layer[0], train.labels), layer[1], images) for layer in layers]
     yield "probe_by_layer", by_layer
-    yield "probe_accuracy", max(by_layer)
-    yield "probe_layer", Fact(int(np.argmax(by_layer)))
+    best = int(np.argmax(by_layer))
+    yield "probe_layer", Fact(best)
+    yield from _test_probe(layers[best], images)
 
 
-def probe_accuracy(
-    train: Features, train_labels: Labels, test: Features, test_labels: Labels
-) -> float:
-    """Return the test accuracy of logistic regression on the features."""
-    classifier = LogisticRegression(C=INVERSE_REGULARIZATION, max_iter=MAX_ITERATIONS)
-    probe = make_pipeline(StandardScaler(), classifier)
+def _test_probe(features: Sequence[Features], images: ProbeImages) -> Iterator[MetricValue]:
+    """Yield the test accuracy with the regularization that is best on the validation images.
+
+    `features` are those of the training, validation and test images.
+    """
+    assert images.train.labels is not None
+    probes = [fit_probe(features[0], images.train.labels, c) for c in C_VALUES]
+    best = int(np.argmax([_validate(probe, features[1], images) for probe in probes]))
+    yield "probe_inverse_regularization", Fact(C_VALUES[best])
+    yield "probe_accuracy", _estimate_accuracy(probes[best].predict(features[2]), images.test)
+
+
+def _validate(probe: Pipeline, features: Features, images: ProbeImages) -> float:
+    return float((probe.predict(features) == images.validation.labels).mean())
+
+
+def _estimate_accuracy(predicted: Labels, images: Images) -> Estimate:
+    accuracy = estimate_proportion(predicted == images.labels, images.groups)
+    return dataclasses.replace(accuracy, names=images.names)
+
+
+def fit_probe(features: Features, labels: Labels, c: float = DEFAULT_C) -> Pipeline:
+    """Fit logistic regression with inverse regularization `c` on standardised features."""
+    probe = make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=MAX_ITERATIONS))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # stopping at MAX_ITERATIONS is intended
-        probe.fit(train, train_labels)
-    return float((probe.predict(test) == test_labels).mean())
+        return probe.fit(features, labels)
 
 
-def knn_accuracy(
-    train: Features, train_labels: Labels, test: Features, test_labels: Labels
-) -> float:
-    """Return the test accuracy of a vote of the 20 nearest training images by cosine."""
+def predict_by_neighbours(train: Features, labels: Labels, queries: Features) -> Labels:
+    """Return the label that most of the 20 nearest training images by cosine have."""
     k = min(NUM_NEIGHBOURS, len(train))
-    classifier = KNeighborsClassifier(k, algorithm="brute").fit(normalize(train), train_labels)
-    return float((classifier.predict(normalize(test)) == test_labels).mean())
+    classifier = KNeighborsClassifier(k, algorithm="brute").fit(normalize(train), labels)
+    return classifier.predict(normalize(queries))
 
 
 def select_labelled(images: Images, max_images: int | None) -> Images | None:
-    """Return at most `max_images` of the images with a label; None for fewer than two classes."""
+    """Return at most `max_images` random images with a label; None for fewer than two classes."""
     if images.labels is None:
         return None
-    labelled = images.take(np.flatnonzero(images.labels >= 0))
-    if len(labelled) == 0 or len(np.unique(labelled.labels)) < 2:  # type: ignore[arg-type]
+    rows = np.flatnonzero(images.labels >= 0)
+    if len(np.unique(images.labels[rows])) < 2:
         return None
-    return labelled.evenly_spaced(max_images)
+    return images.take(rows if max_images is None else rows[random_rows(len(rows), max_images)])

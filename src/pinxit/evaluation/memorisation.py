@@ -13,12 +13,14 @@ a copy is, whatever the density around it. Test images, which cannot be copies, 
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable, Iterator
+from hashlib import blake2b
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float32, Float64
-from torch import Tensor
+from jaxtyping import Float, Float64, Int
 
 from pinxit.data.images import Images
 from pinxit.evaluation.estimates import Estimate, Groups, estimate_proportion
@@ -26,12 +28,22 @@ from pinxit.evaluation.estimates import Estimate, Groups, estimate_proportion
 NUM_NEIGHBOURS = 50  # Carlini 2023
 MIN_NEIGHBOURS = 4  # fewer give no dimension
 MAX_P_VALUE = 1e-3  # of a suspect sample,
-MAX_CONTROL_SHARE = 0.01  # or less, so that at most this share of the control is suspect
+MAX_CONTROL_SHARE = 0.005  # or less, so that at most this share of the control is suspect
+MIN_EXCESS = 0.01  # of suspect samples over suspect test images, to speak of memorisation
+TINY = 1e-12
 QUERY_BATCH = 1_000  # images whose distances to all training images are in memory
 
 Features = Float[np.ndarray, "n features"]
 Distances = Float64[np.ndarray, "n k"]
 PValues = Float64[np.ndarray, " n"]
+Rows = Int[np.ndarray, " rows"]
+
+
+class Interval(NamedTuple):
+    """A 95 % interval."""
+
+    low: float
+    high: float
 
 
 class Memorisation(NamedTuple):
@@ -41,11 +53,32 @@ class Memorisation(NamedTuple):
     control: Estimate
 
     @property
-    def excess(self) -> tuple[float, float]:
-        """Lower and upper end of the 95 % interval of samples - control."""
+    def excess(self) -> Interval:
+        """The share of samples less that of test images."""
         difference = self.samples.value - self.control.value
         error = 1.96 * float(np.hypot(self.samples.error, self.control.error))
-        return difference - error, difference + error
+        return Interval(difference - error, difference + error)
+
+
+def distinct_rows(images: Images, train_rows: Rows, test: Images) -> tuple[Rows, Rows]:
+    """Return which training images have no equal, and which test images are no training images.
+
+    Of equal training images the first one is returned; none that is a test image, too: a sample
+    that equals it may be new to the model.
+    """
+    test_digests, train_digests = list(_digests(test, range(len(test)))), set[bytes]()
+    seen, distinct = set(test_digests), []
+    for row, digest in zip(train_rows, _digests(images, train_rows), strict=True):
+        train_digests.add(digest)
+        if digest not in seen:
+            seen.add(digest)
+            distinct.append(row)
+    is_new = [digest not in train_digests for digest in test_digests]
+    return np.array(distinct, np.int64), np.flatnonzero(is_new)
+
+
+def _digests(images: Images, rows: Iterable[int]) -> Iterator[bytes]:
+    return (blake2b(images.pixels[row].tobytes(), digest_size=16).digest() for row in rows)
 
 
 def measure_memorisation(
@@ -61,7 +94,8 @@ def measure_memorisation(
     if k < MIN_NEIGHBOURS or not len(control) or not len(samples):
         return None
     expected, observed = (copy_p_values(train, rows, k) for rows in (control, samples))
-    threshold = min(MAX_P_VALUE, np.sort(expected)[int(MAX_CONTROL_SHARE * len(expected))])
+    rank = math.ceil(MAX_CONTROL_SHARE * len(expected)) - 1
+    threshold = min(MAX_P_VALUE, float(np.sort(expected)[rank]))
     _, equal = np.unique(samples, axis=0, return_inverse=True)
     return Memorisation(
         estimate_proportion(observed <= threshold, equal.ravel()),
@@ -72,10 +106,14 @@ def measure_memorisation(
 def copy_p_values(train: Features, queries: Features, k: int) -> PValues:
     """Return the probability of a nearest training image as near as that of each query."""
     distances = nearest_distances(train, queries, k)
-    log_ratio = np.log(np.maximum(distances, 1e-30) / np.maximum(distances[:, -1:], 1e-30))
-    inner = -log_ratio[:, k // 5 : -1].mean(1)  # the nearest, which may be a copy, not counted
-    dimension = 1 / np.maximum(inner, 1e-9)
-    return -np.expm1((k - 1) * np.log1p(-np.exp(dimension * log_ratio[:, 0]).clip(max=1 - 1e-12)))
+    radius = np.maximum(distances[:, -1:], TINY)
+    log_ratio = np.log(np.maximum(distances / radius, TINY))
+    # the nearest ones, which may be copies, do not count
+    dimension = -1 / np.minimum(log_ratio[:, k // 5 : -1].mean(1), -TINY)
+    log_volume = np.minimum(dimension * log_ratio[:, 0], -TINY)
+    p_values = -np.expm1((k - 1) * np.log(-np.expm1(log_volume)))
+    # where k training images are equal to the query, it is no copy of one of them
+    return np.where(distances[:, 0] > 0, p_values, np.where(distances[:, -1] > 0, 0.0, 1.0))
 
 
 @torch.inference_mode()

@@ -7,13 +7,14 @@ images: as many are taken from one set as from the other.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64
 
-from pinxit.evaluation.estimates import Groups
+from pinxit.evaluation.estimates import Estimate, Groups, estimate_proportion
 from pinxit.evaluation.jackknife import Blocks, assign_blocks, jackknife_estimate, random_rows
 from pinxit.evaluation.metrics import MetricValue
 
@@ -41,7 +42,15 @@ def prdc_metrics(
     balls = find_balls(real, generated, k)
     values, left_out = prdc(balls, k), leave_out_prdc(balls, k, blocks, generated_blocks)
     for i, name in enumerate(values._fields):
-        yield name, jackknife_estimate(values[i], [part[i] for part in left_out])
+        estimate = jackknife_estimate(values[i], [part[i] for part in left_out])
+        yield name, estimate if name == "density" else _with_least_error(estimate, n)
+
+
+def _with_least_error(share: Estimate, n: int) -> Estimate:
+    """Return a share with at least the error of n independent outcomes: 0 of n is not exact."""
+    outcomes = np.arange(n) < round(share.value * n)
+    error = float(np.fmax(share.error, estimate_proportion(outcomes).error))
+    return dataclasses.replace(share, error=error)
 
 
 class PRDC(NamedTuple):
@@ -62,10 +71,10 @@ class Balls(NamedTuple):
 
 def find_balls(real: Features, generated: Features, k: int) -> Balls:
     """Compare the distances between the sets with those to the k-th neighbours."""
-    distances = squared_distances(real, generated)
+    distances = pairwise_sq_distances(real, generated)
     return Balls(
-        distances < _squared_radius(real, k)[:, None],
-        distances < _squared_radius(generated, k)[None],
+        distances < _sq_radius(real, k)[:, None],
+        distances < _sq_radius(generated, k)[None],
     )
 
 
@@ -106,7 +115,7 @@ def _counts_by_block(
     return members.T @ is_in.astype(np.float32)
 
 
-def squared_distances(a: Features, b: Features) -> Float64[np.ndarray, "a b"]:
+def pairwise_sq_distances(a: Features, b: Features) -> Float64[np.ndarray, "a b"]:
     """Return the squared distance of each row of `a` to each row of `b`, in float64."""
     center = b.mean(0, dtype=np.float64)
     a, b = a - center, b - center
@@ -114,8 +123,8 @@ def squared_distances(a: Features, b: Features) -> Float64[np.ndarray, "a b"]:
     return np.maximum(distances, 0)
 
 
-def _squared_radius(features: Features, k: int) -> Float64[np.ndarray, " n"]:
+def _sq_radius(features: Features, k: int) -> Float64[np.ndarray, " n"]:
     """Squared distance of each row to its k-th nearest other row."""
-    distances = squared_distances(features, features)
+    distances = pairwise_sq_distances(features, features)
     np.fill_diagonal(distances, np.inf)
     return np.partition(distances, k - 1, axis=1)[:, k - 1]

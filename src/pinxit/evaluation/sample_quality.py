@@ -2,66 +2,150 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Int
 
 from pinxit.data.images import Images
+from pinxit.evaluation.estimates import Estimate
 from pinxit.evaluation.feature_space import FeatureSpace
-from pinxit.evaluation.frechet import (
-    blur,
-    fit_gaussian,
-    frechet_distance,
-    memorisation_rate,
-    prdc_metrics,
+from pinxit.evaluation.frechet import MIN_IMAGES_PER_FEATURE, blur, frechet_estimate
+from pinxit.evaluation.jackknife import random_rows
+from pinxit.evaluation.kid import kid_estimate
+from pinxit.evaluation.memorisation import (
+    MIN_EXCESS,
+    MIN_NEIGHBOURS,
+    Memorisation,
+    distinct_rows,
+    measure_memorisation,
 )
 from pinxit.evaluation.metrics import MetricValue
+from pinxit.evaluation.precision_recall import MAX_NEIGHBOUR_IMAGES, prdc_metrics
+from pinxit.sampling.observation import is_black_and_white
 
-MAX_TRAIN_IMAGES = 10_000  # among which memorised images are searched
+MAX_TRAIN_IMAGES = 10_000  # among which baselines search nearest neighbours
+EMBED_ROWS = 5_000  # training images in memory at once
 
 Features = Float32[np.ndarray, "n features"]
+Rows = Int[np.ndarray, " rows"]
 
 
 @dataclass
 class SampleQuality:
-    """Distances of generated images to the test images, with `max_images` at most on each side."""
+    """Distances of generated images to the test images, with `max_images` at most on each side.
+
+    `observe` shows images as the model observes them, for example binarized; it is applied to both
+    sides of a distance. `protocol` and `warnings` are filled by `metrics`.
+    """
 
     space: FeatureSpace
     images: Images  # all splits; the training split is used
     test: Images
     max_images: int
+    observe: Callable[[Images], Images] = lambda images: images
+    protocol: dict[str, Any] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
 
     def metrics(self, generated: Mapping[str, Images]) -> Iterator[MetricValue]:
         """Yield the Frechet distance of each set of images, and of two baselines.
 
-        `frechet_train_test` is the distance of training to test images, a floor for samples;
-        `frechet_blur_baseline` that of blurred test images. For `samples` also precision,
-        recall, density, coverage and memorisation.
+        `frechet_train_test` is the distance of training images, as many as there are samples: a
+        floor for samples. `frechet_blur_baseline` is that of blurred test images. For `samples`
+        also KID, precision, recall, density, coverage and memorisation.
         """
-        reference = fit_gaussian(self.test_features)
-        features = {
-            name: self.space.embed(images.evenly_spaced(self.max_images))
-            for name, images in generated.items()
+        sets = {name: images.evenly_spaced(self.max_images) for name, images in generated.items()}
+        self.protocol |= {"images": len(self.test_subset), "rows": "random, seed 0"}
+        self.protocol |= {name: len(images) for name, images in sets.items()}
+        for name, images in sets.items():
+            features = self._embed(images)
+            paired = name == "reconstructions" and len(features) == len(self.test_features)
+            yield f"frechet_{name}", self._frechet(features, paired=paired)
+            if name == "samples":
+                yield from self._sample_metrics(features)
+        yield from self._baselines(len(sets.get("samples", self.test_subset)))
+        if "samples" in sets and len(self.train_rows):
+            yield from self._memorisation(sets["samples"])
+
+    # -- distances -----------------------------------------------------------------------------
+
+    def _embed(self, images: Images) -> Features:
+        return self.space.embed(self.observe(images))
+
+    def _frechet(self, features: Features, *, paired: bool = False) -> Estimate:
+        groups = self.test_subset.groups
+        return frechet_estimate(features, self.test_features, groups, paired=paired)
+
+    def _sample_metrics(self, features: Features) -> Iterator[MetricValue]:
+        groups = self.test_subset.groups
+        self._warn_of_bias(min(len(features), len(self.test_features)))
+        yield "kid_samples", kid_estimate(features, self.test_features, groups)
+        nearest = min(len(features), len(self.test_features), MAX_NEIGHBOUR_IMAGES)
+        self.protocol["neighbour_images"] = nearest
+        yield from prdc_metrics(self.test_features, features, groups)
+
+    def _baselines(self, count: int) -> Iterator[MetricValue]:
+        """Yield the distances of `count` blurred test images and of `count` training images."""
+        rows = random_rows(len(self.test_subset), count)
+        blurred = self._embed(blur(self.test_subset.take(rows)))
+        paired = len(blurred) == len(self.test_features)
+        yield "frechet_blur_baseline", self._frechet(blurred, paired=paired)
+        train = self.train_images(count)
+        if train is None:
+            self.warnings.append(
+                f"no floor beside the Frechet distances: it takes {count:,} training images, and "
+                f"there are {len(self.train_rows):,}"
+            )
+            return
+        self.protocol["floor_images"] = count
+        yield "frechet_train_test", self._frechet(self._embed(train))
+
+    def _warn_of_bias(self, count: int) -> None:
+        width = self.test_features.shape[1]
+        if count < MIN_IMAGES_PER_FEATURE * width:
+            self.warnings.append(
+                f"the Frechet distances of {count:,} images in {width} features are mostly bias: "
+                "compare them with their floor, the distance of training images, and see KID"
+            )
+
+    # -- memorisation --------------------------------------------------------------------------
+
+    def _memorisation(self, samples: Images) -> Iterator[MetricValue]:
+        """Yield the shares of samples and of test images that are copies of training images.
+
+        Decoded means, which are grey, are compared with the grey images: to sample their pixels
+        would hide a copy.
+        """
+        observe = self.observe if is_black_and_white(samples) else lambda images: images
+        train_rows, control_rows = distinct_rows(self.images, self.train_rows, self.test_subset)
+        num_shared = len(self.test_subset) - len(control_rows)
+        control = self.test_subset.take(
+            control_rows[random_rows(len(control_rows), MAX_NEIGHBOUR_IMAGES)]
+        )
+        samples = samples.take(random_rows(len(samples), MAX_NEIGHBOUR_IMAGES))
+        self.protocol["memorisation"] = {
+            "training_images": len(train_rows),
+            "control_images": len(control),
+            "samples": len(samples),
+            "test_images_in_training": num_shared,
         }
-        for name, rows in features.items():
-            yield f"frechet_{name}", frechet_distance(fit_gaussian(rows), reference)
-        blurred = self.space.embed(blur(self.test_subset))
-        yield "frechet_blur_baseline", frechet_distance(fit_gaussian(blurred), reference)
-        num_test = len(self.test_features)
-        if len(self.train_features) >= num_test:
-            step = len(self.train_features) // num_test
-            train = fit_gaussian(self.train_features[::step][:num_test])
-            yield "frechet_train_test", frechet_distance(train, reference)
-        if "samples" in features:
-            yield from prdc_metrics(self.test_features, features["samples"])
-            if len(self.train_features):
-                rate = memorisation_rate(
-                    self.train_features, self.test_features, features["samples"]
-                )
-                yield "memorisation", rate
+        parts = np.array_split(train_rows, max(1, -(-len(train_rows) // EMBED_ROWS)))
+        train = [self.space.embed(observe(self.images.take(part))) for part in parts]
+        result = measure_memorisation(
+            np.concatenate(train),
+            self.space.embed(observe(control)),
+            self.space.embed(observe(samples)),
+            control.groups,
+        )
+        self.warnings += _memorisation_warnings(result, num_shared, len(self.test_subset))
+        if result is not None:
+            yield "memorisation", result.samples
+            yield "memorisation_control", result.control
+
+    # -- images --------------------------------------------------------------------------------
 
     @cached_property
     def test_subset(self) -> Images:
@@ -70,17 +154,37 @@ class SampleQuality:
 
     @cached_property
     def test_features(self) -> Features:
-        return self.space.embed(self.test_subset)
+        return self._embed(self.test_subset)
+
+    def train_images(self, count: int) -> Images | None:
+        """Return `count` random training images; None if there are fewer."""
+        if len(self.train_rows) < count:
+            return None
+        return self.images.take(self.train_rows[random_rows(len(self.train_rows), count)])
 
     @cached_property
-    def train_features(self) -> Features:
-        """Features of random training images; empty if the data has no splits."""
-        if self.images.splits is None:
-            return self.space.embed(self.images[:0])
-        rows = self.images.split_indices("train")
-        rows = np.random.default_rng(0).permutation(rows)[:MAX_TRAIN_IMAGES]
-        return self.space.embed(self.images.take(np.sort(rows)))
+    def train_rows(self) -> Rows:
+        """Rows of all training images; none if the data has no splits."""
+        none = np.arange(0)
+        return none if self.images.splits is None else self.images.split_indices("train")
 
-    def num_images(self) -> dict[str, int]:
-        """Return the number of images of each kind, for the protocol."""
-        return {"images": len(self.test_subset), "training_images": len(self.train_features)}
+
+def _memorisation_warnings(
+    result: Memorisation | None, num_shared: int, num_test: int
+) -> Iterator[str]:
+    if num_shared:
+        yield (
+            f"{num_shared:,} test images are also training images; they are left out of the "
+            "control of memorisation"
+        )
+    if result is None:
+        yield (
+            f"no memorisation: it takes {MIN_NEIGHBOURS + 1} different training images that are "
+            "no test images, and a test image that is no training image"
+        )
+    elif result.excess.low > max(MIN_EXCESS, num_shared / num_test):
+        low, high = (f"{100 * end:.1f}" for end in result.excess)
+        yield (
+            f"the model reproduces training images: {low} to {high} % of the samples (95 % "
+            "interval) are nearer to one than new images are"
+        )

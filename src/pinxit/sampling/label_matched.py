@@ -16,7 +16,7 @@ def sample_with_label_frequencies(
 ) -> Images:
     """Sample `n` images; a label-conditional model gets the label frequencies of `images`.
 
-    Each label has its own seed, mixed from (seed, label).
+    Each label has its own seed, mixed from (seed, label). The labels are mixed at random.
     """
     images = match_labels(model, images)
     if not is_label_conditional(model) or images.labels is None or (images.labels < 0).all():
@@ -28,7 +28,7 @@ def sample_with_label_frequencies(
         for label, num in enumerate(largest_remainder(counts, n).tolist())
         if num
     ]
-    return Images.concatenate(parts)
+    return Images.concatenate(parts).take(np.random.default_rng(seed).permutation(n))
 
 
 def largest_remainder(counts: Int[np.ndarray, " k"], n: int) -> Int[np.ndarray, " k"]:

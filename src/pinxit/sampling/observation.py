@@ -30,3 +30,22 @@ def observe_images(model: object, images: Images, seed: int = 0) -> Images:
         pixels = torch.from_numpy(np.array(part.pixels))
         parts.append(model.binarize(pixels, seeds).numpy())
     return dataclasses.replace(images, pixels=np.concatenate(parts))
+
+
+def is_black_and_white(images: Images) -> bool:
+    """Return whether every pixel value is 0 or 255."""
+    return all(bool(np.isin(image, (0, 255)).all()) for image in images)
+
+
+def comparable_images(model: object, images: Images, generated: Images, seed: int = 0) -> Images:
+    """Return the images that generated ones are like: as observed, or as loaded.
+
+    Black-and-white samples are like the observed images. Decoded means are grey, as the mean of a
+    pixel that is sampled by its grey value is; the mean of a thresholded one is the observed one.
+    """
+    observed = observe_images(model, images, seed)
+    if observed is images or is_black_and_white(generated):
+        return observed
+    again = observe_images(model, images[:8], seed + 1)
+    is_sampled = not np.array_equal(again.pixels, observed.pixels[:8])
+    return images if is_sampled else observed
