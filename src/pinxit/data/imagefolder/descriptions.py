@@ -65,13 +65,16 @@ class Descriptions:
         folder = name.rpartition("/")[0]
         try:
             rows = read_table(root, name, lambda value: self._is_image(value, folder))
-            key = self._find_key([row for row in rows if isinstance(row, Row)], folder)
+            usable = [row for row in rows if isinstance(row, Row)]
+            if not rows:
+                raise UnreadableTable("a table without records")
+            key = self._find_key(usable, folder) if usable else "file_name"
         except UnreadableTable as error:
             yield SkippedFile(name, str(error))
             return
         yield UsedFile(name, "metadata")
-        used = {key, *self._used_columns(rows)}
-        columns = {column for row in rows if isinstance(row, Row) for column in row.values}
+        columns = {column for row in usable for column in row.values}
+        used = {key, *self._used_columns(columns)}
         if unused := tuple(sorted(columns - used)):
             self.unused_columns.setdefault(unused, []).append(name)
         for row in rows:
@@ -98,12 +101,9 @@ class Descriptions:
         if columns:
             return max(columns, key=count_images)  # the first of equals
         names = ", ".join(dict.fromkeys(column for row in sample for column in row.values))
-        raise UnreadableTable(
-            f"no column `file_name` with the images' names; it has: {names or 'no records'}"
-        )
+        raise UnreadableTable(f"no column `file_name` with the images' names; it has: {names}")
 
-    def _used_columns(self, rows: Sequence[Row | SkippedFile]) -> set[str]:
-        columns = {column for row in rows if isinstance(row, Row) for column in row.values}
+    def _used_columns(self, columns: set[str]) -> set[str]:
         groups = (column for column in group_columns(self.group_by) if column in columns)
         return {
             *(name for names in all_caption_columns(columns).values() for name in names),

@@ -8,7 +8,7 @@ is a label. The label of an image is its innermost folder; folders that all imag
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from pinxit.console import pluralize
@@ -65,7 +65,7 @@ def find_levels(images: Sequence[str], with_split: Collection[str] = ()) -> Leve
     return levels
 
 
-def _list_siblings(folders: Iterator[Folder] | Sequence[Folder]) -> dict[Folder, _Siblings]:
+def _list_siblings(folders: Iterable[Folder]) -> dict[Folder, _Siblings]:
     tree: dict[Folder, _Siblings] = {}
     for folder in folders:
         tree.setdefault(folder, _Siblings()).num_loose += 1

@@ -86,16 +86,15 @@ def _suffix(name: str) -> str:
 def _walk(root: Path) -> Iterator[str | SkippedFile]:
     """Yield the path of each regular file, or why it is skipped."""
     links: list[tuple[str, str]] = []  # to folders: path and the reason to skip its files, or ""
-    read = {_identity(root): ""}  # the folders that were read
+    read = {_identity(root)}  # the folders that were read
     yield from _walk_folder(root, "", "", links, read)
     while links:
         path, reason = links.pop(0)
         target = _identity(root / path)
         if target in read:
-            where = f"{read[target]}/" if read[target] else "the whole folder"
-            yield SkippedFile(f"{path}/", f"a link to {where}, which is read already", "folder")
+            yield SkippedFile(f"{path}/", "a link to a folder that is read already", "folder")
             continue
-        read[target] = path
+        read.add(target)
         yield from _walk_folder(root, path, reason, links, read)
 
 
@@ -104,7 +103,7 @@ def _walk_folder(
     folder: str,
     reason: str,
     links: list[tuple[str, str]],
-    read: dict[tuple[int, int], str],
+    read: set[tuple[int, int]],
 ) -> Iterator[str | SkippedFile]:
     """Yield the files of a folder; with a `reason`, all as skipped. Collects links to folders."""
     try:
@@ -114,7 +113,7 @@ def _walk_folder(
         yield SkippedFile(f"{folder}/", f"cannot be opened: {error.strerror}", "folder")
         return
     if folder and not reason and _is_run_folder(entries):
-        reason = f"in the run folder {folder}"
+        reason = "in a run folder"
     for entry in entries:
         path = f"{folder}/{entry.name}" if folder else entry.name
         if not entry.is_dir():
@@ -124,7 +123,7 @@ def _walk_folder(
         elif (identity := _identity(root / path)) in read:
             yield SkippedFile(f"{path}/", "a folder that is read already", "folder")
         else:
-            read[identity] = path
+            read.add(identity)
             inner = reason or _reason_to_skip_folder(entry.name)
             yield from _walk_folder(root, path, inner, links, read)
 

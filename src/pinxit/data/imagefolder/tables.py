@@ -135,7 +135,8 @@ def _read_rows(
 ) -> Iterator[list[str] | _Unusable]:
     """Yield the values of each record that is not blank; line ends within quotes stay."""
     lines = list(io.StringIO(text, newline=""))
-    reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
+    has_spaces = f'{delimiter} "' in text
+    reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=has_spaces)
     start = 0
     for row in reader:
         inner, start = lines[start + 1 : reader.line_num], reader.line_num

@@ -1,0 +1,149 @@
+"""Splits and labels are found at the level of folders where they are."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pinxit.data.imagefolder.levels import find_levels
+from pinxit.data.imagefolder.split_words import read_split_name
+from pinxit.data.images import SPLITS
+from pinxit.data.splits import parse_split
+from tests.data.imagefolder.test_accounting import load, save
+
+FOLDERS = [
+    *("train", "Test", "val", "dev", "testing", "cats", "dogs", "images", "chest", "2020"),
+    *("training_set", "test_set", "train_station", "test2017", "extras"),
+]
+trees = st.lists(
+    st.lists(st.sampled_from(FOLDERS), max_size=4).map(lambda parts: "/".join([*parts, ""])),
+    min_size=1,
+    max_size=10,
+    unique=True,
+).map(lambda folders: [f"{folder}{i}.png" for i, folder in enumerate(folders)])
+
+
+def held_out_words(image: str) -> set[str]:
+    return {part for part in image.split("/")[:-1] if parse_split(part) not in (None, "train")}
+
+
+@settings(max_examples=300, deadline=None)
+@given(trees)
+def test_a_folder_named_like_a_split_gives_splits_or_is_named_in_a_note(images):
+    levels = find_levels(images)
+    notes = " ".join(levels.notes)
+    for image in images:
+        *folders, _ = image.split("/")
+        for part in folders:
+            if read_split_name(part).split and image not in levels.splits:
+                assert f"{part}/" in notes
+        # what is set aside is not trained on in silence
+        if held_out_words(image) and levels.splits.get(image, "train") == "train":
+            assert any(f"{part}/" in notes for part in held_out_words(image))
+
+
+@settings(max_examples=15, deadline=None)
+@given(trees)
+def test_no_image_of_a_test_folder_is_trained_on_in_silence(paths):
+    with tempfile.TemporaryDirectory() as folder:
+        save(Path(folder), *paths)
+        images = load(Path(folder))
+    notes = " ".join(images.notes)
+    for name, split in zip(images.names, images.splits, strict=True):
+        if words := held_out_words(name):
+            assert SPLITS[split] != "train" or any(f"{word}/" in notes for word in words)
+
+
+def labels_and_splits(*images: str) -> list[tuple[str | None, str | None]]:
+    levels = find_levels(images)
+    return [(levels.labels.get(image), levels.splits.get(image)) for image in images]
+
+
+@pytest.mark.parametrize(
+    ("images", "expected"),
+    [
+        (
+            ("chest/train/N/0.png", "chest/train/S/0.png", "chest/test/N/0.png"),
+            [("N", "train"), ("S", "train"), ("N", "test")],
+        ),
+        (
+            ("training_set/cats/0.png", "training_set/dogs/0.png", "test_set/cats/0.png"),
+            [("cats", "train"), ("dogs", "train"), ("cats", "test")],
+        ),
+        (  # Tiny-ImageNet
+            ("train/n1/images/0.png", "train/n2/images/0.png", "val/images/0.png"),
+            [("n1", "train"), ("n2", "train"), (None, "validation")],
+        ),
+        (  # COCO
+            ("train2017/0.png", "val2017/0.png", "test2017/0.png", "unlabeled2017/0.png"),
+            [(None, "train"), (None, "validation"), (None, "test"), (None, None)],
+        ),
+        (  # MVTec: the class is around the split
+            ("bottle/train/0.png", "bottle/test/0.png", "cable/train/0.png", "cable/test/0.png"),
+            [("bottle", "train"), ("bottle", "test"), ("cable", "train"), ("cable", "test")],
+        ),
+        (("trainA/0.png", "testA/0.png"), [(None, "train"), (None, "test")]),
+        (("train_march/0.png", "test_march/0.png"), [(None, "train"), (None, "test")]),
+        (
+            ("cats/0.png", "dogs/0.png", "test/0.png"),
+            [("cats", None), ("dogs", None), (None, "test")],
+        ),
+        (
+            ("car/0.png", "train/0.png", "bus/0.png"),
+            [("car", None), ("train", None), ("bus", None)],
+        ),
+        (
+            ("train/train/0.png", "train/val/0.png", "test/0.png"),
+            [(None, "train"), (None, "validation"), (None, "test")],
+        ),
+        (
+            ("cats/images/0.png", "dogs/imgs/0.png", "cows/0.png"),
+            [("cats", None), ("dogs", None), ("cows", None)],
+        ),
+        (("one/images/0.png", "one/images/1.png"), [(None, None)] * 2),
+        (
+            ("art/photos/0.png", "art/drawings/0.png"),
+            [("photos", None), ("drawings", None)],
+        ),
+        (("train_station/0.png", "park/0.png"), [("train_station", None), ("park", None)]),
+    ],
+)
+def test_the_level_of_splits_and_labels_is_found(images, expected):
+    assert labels_and_splits(*images) == expected
+
+
+@pytest.mark.parametrize(
+    ("images", "note"),
+    [
+        (("car/0.png", "train/1.png"), r"^train/ is not read as a split: "),
+        (("train_station/0.png", "park/1.png"), r"^train_station/ is read as a label, not as"),
+        (("cats/0.png", "1.png", "test/2.png"), r"^2 images in no folder of a split, .*: in cats/"),
+        (("test/a/0.png", "test/b/1.png"), r"^no image to train on: .* split test$"),
+        (("train_0.png", "test_1.png"), r"^file names begin with test, train: splits are not"),
+        (("a/2020/0.png", "b/2021/1.png"), r"^labels are the innermost folders; .*: a, b$"),
+        (("test/train/0.png", "test/val/1.png"), r"^folders of one split are in another: test/tr"),
+    ],
+)
+def test_what_is_nearly_a_split_is_noted(images, note):
+    assert any(re.search(note, text) for text in find_levels(images).notes)
+
+
+@pytest.mark.parametrize(
+    ("name", "split", "is_plain"),
+    [
+        *(("TRAIN", "train", True), ("train-00", "train", True), ("testset", "test", True)),
+        *(("Validation Data", "validation", True), ("imagesTs", "test", True)),
+        *(("held_out", "test", True), ("train_val", "train", True), ("my test", "test", True)),
+        *(("dev_board", "validation", False), ("test_tubes", "test", False)),
+        *(("contest", None, False), ("trainees", None, False), ("train_test", None, False)),
+        ("test-held-out", "test-held-out", True),
+    ],
+)
+def test_names_of_splits_are_recognized(name, split, is_plain):
+    assert read_split_name(name).split == split
+    assert read_split_name(name).is_plain == is_plain
