@@ -198,7 +198,8 @@ def test_undertrained_run_is_warned_of_at_the_top_and_not_praised(tmp_path):
     assert page.nesting_errors == []
     head, _, rest = page.text.partition("Why is it blurry?")
     warning = "trained for 2 steps (2.0 epochs) only; train longer"
-    assert head.index("Warnings") < head.index(warning) < head.index("active units")
+    assert head.index("Verdict: undertrained") < head.index("Warnings") < head.index(warning)
+    assert head.index(warning) < head.index("active units")
     assert head.count("not reliable, see the warnings") == 2  # sharpness, active units
     assert "noise counts as sharp" in rest
     changes = rest[rest.index("What may help") :]

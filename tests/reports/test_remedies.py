@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from pinxit.reports.context import ReportContext, load_context
-from pinxit.reports.remedies import compute_last_fall, find_remedies
+from pinxit.reports.remedies import find_remedies
 from pinxit.runs import Run
+from pinxit.training.learning_curve import LearningCurve
 from tests.builders import blobs, make_run
 
 MINUTES = "higher `--minutes`"
@@ -19,14 +22,17 @@ def run(tmp_path_factory) -> Run:
 
 
 def context_with_losses(run: Run, losses, epochs: float, monkeypatch) -> ReportContext:
-    """The context of a run with other validation losses, spread evenly over its epochs."""
-    seen = np.linspace(0, epochs * run.info.num_images, len(losses) + 1)[1:]
+    """The context of a run of 480 images with other losses, spread evenly over its epochs."""
+    seen = np.linspace(0, epochs * 480, len(losses) + 1)[1:]
     rows = [
-        {"step": i + 1, "images_seen": s, "val_loss": loss}
+        {"step": i + 1, "images_seen": s, "loss": loss, "val_loss": loss, "val_kl": 9.0}
         for i, (s, loss) in enumerate(zip(seen.tolist(), losses, strict=True))
     ]
     monkeypatch.setattr(Run, "metrics", lambda self: rows)
-    return load_context(run, blobs())
+    monkeypatch.setitem(run.__dict__, "info", dataclasses.replace(run.info, num_images=480))
+    context = load_context(run, blobs())
+    context.evaluation = {"metrics": {"active_units": 4}}
+    return context
 
 
 def test_minutes_come_first_for_a_run_of_few_epochs_even_with_a_flat_loss(run, monkeypatch):
@@ -58,13 +64,25 @@ def test_minutes_are_unlikely_to_help_once_the_loss_is_flat(run, monkeypatch, of
 
 def test_overfitting_is_reported_after_enough_epochs_only(run, monkeypatch):
     losses = [200.0, 100, *[150.0 + i for i in range(18)]]
+    monkeypatch.setattr(LearningCurve, "training_rose", False)
     late = find_remedies(context_with_losses(run, losses, 100, monkeypatch))
     assert late[0].option.startswith("more images")
     early = find_remedies(context_with_losses(run, losses, 2, monkeypatch))
     assert early[0].option == MINUTES
 
 
+def test_the_first_remedy_of_a_collapsed_run_makes_the_kl_weigh_less(run, monkeypatch):
+    context = context_with_losses(run, [300.0, 200, *[100.0] * 18], 100, monkeypatch)
+    context.evaluation = {"metrics": {"active_units": 0}}
+    first, *others = find_remedies(context)
+    assert first.option == "`--kl-warmup 0.3`"
+    assert not any(remedy.promising for remedy in others)
+
+
 def test_last_fall_compares_the_end_with_the_third_quarter():
-    assert compute_last_fall([9, 8, 5, 3]) == 2
-    assert compute_last_fall([9, 8, 5, 7]) == 0
-    assert compute_last_fall([9, 8, 7]) is None
+    def last_fall(*losses):
+        return LearningCurve(losses, losses).last_fall
+
+    assert last_fall(9, 8, 5, 3) == 2
+    assert last_fall(9, 8, 5, 7) == 0
+    assert last_fall(9, 8, 7) is None

@@ -8,6 +8,7 @@ import pytest
 from pinxit.reports.context import ReportContext, load_context
 from pinxit.reports.remedies import find_remedies
 from pinxit.reports.why_blurry import EncodedImages, decode_posterior_samples, decompose_error
+from pinxit.training.verdict import Verdict
 from tests.builders import blobs, make_run
 
 
@@ -53,6 +54,9 @@ def test_encoded_images_need_weights_and_data(context):
 
 
 def test_remedies_are_options_of_the_family_and_cite_the_run(context):
+    assert context.verdict.state == "too few images"
+    assert find_remedies(context)[0].option == "more images"
+    context.verdict = Verdict("good", ())  # as if there were enough
     remedies = {remedy.option: remedy for remedy in find_remedies(context)}
     assert remedies["`--beta 0.5`"].promising
     assert "of 4 latents are active" in " ".join(r.evidence for r in remedies.values())

@@ -84,10 +84,17 @@ def _print_table(record: dict[str, Any]) -> None:
     terminal = Console(highlight=False)
     terminal.print(table)
     terminal.print()
+    terminal.print(f"verdict: {_verdict(record)}", markup=False, soft_wrap=True, style="bold")
     for line in _describe_protocol(record["protocol"]):
         terminal.print(line, markup=False, soft_wrap=True)
     for warning in record["warnings"]:
         terminal.print(f"warning: {warning}", markup=False, soft_wrap=True, style="yellow")
+
+
+def _verdict(record: dict[str, Any]) -> str:
+    from pinxit.training.verdict import Verdict
+
+    return str(Verdict(**record["verdict"]))
 
 
 def _format_value(metrics: dict[str, float], name: str) -> str:

@@ -257,7 +257,9 @@ def _finish(run: Run, report: bool, json: bool) -> int:
         paths["report"] = str(write_report(run))
     paths["path"] = str(run.path)
     if json:
-        console.out_json(paths)
+        from pinxit.training.verdict import assess
+
+        console.out_json(paths | {"verdict": assess(run).to_json()})
         return 0
     for path in paths.values():
         console.out(path)

@@ -41,7 +41,6 @@ from pinxit.evaluation.power_spectrum import sharpness_metrics
 from pinxit.evaluation.reconstruction import reconstruction_metrics
 from pinxit.evaluation.retrieval import retrieval_metrics
 from pinxit.evaluation.sample_quality import MAX_TRAIN_IMAGES, SampleQuality
-from pinxit.evaluation.undertraining import is_undertrained
 from pinxit.models.generation import GenerationParams
 from pinxit.models.protocols import (
     CanCaption,
@@ -66,6 +65,7 @@ from pinxit.sampling.inputs import match_labels, select_split
 from pinxit.sampling.label_matched import sample_with_label_frequencies
 from pinxit.sampling.latents import LatentActivity, latent_activity
 from pinxit.sampling.observation import comparable_images, observe_images
+from pinxit.training.undertraining import is_undertrained
 
 MAX_TEST_IMAGES = 10_000
 TRAIN_SPLIT_WARNING = (

@@ -8,6 +8,7 @@ An evaluator yields (name, value); a metric per language is named `name:fr`. A v
     curves    {name: [numbers]}, the names in `CURVES`
     protocol  how they were measured: split, counts, feature space, seed, date, machine, versions
     warnings  [text]
+    verdict   {state, evidence, remedy, effect, command}, as of `pinxit.training.verdict`
 """
 
 from __future__ import annotations

@@ -15,10 +15,11 @@ from pinxit.evaluation.metrics import collect
 from pinxit.evaluation.options import EvalOptions, resolve_options
 from pinxit.evaluation.per_image import collect_per_image, write_per_image
 from pinxit.evaluation.provenance import environment
-from pinxit.evaluation.undertraining import undertraining_warnings
 from pinxit.nn.device import resolve_device
 from pinxit.runs import Run, evaluation_file
 from pinxit.sampling.inputs import load_for_run, load_run_data
+from pinxit.training.undertraining import undertraining_warnings
+from pinxit.training.verdict import assess
 
 
 def evaluate(
@@ -36,7 +37,8 @@ def evaluate(
     `changes` are fields of `EvalOptions` or of `GenerationParams`; they override `options`.
     Return the record that is written to the run's `evaluation.json`, or for another split than
     `test` to `evaluation-SPLIT.json` (unless `write` is False): `metrics` and `facts`
-    {name: number}, `curves` {name: numbers}, `protocol`, `warnings`; see
+    {name: number}, `curves` {name: numbers}, `protocol`, `warnings`,
+    `verdict`; see
     `pinxit.evaluation.metrics`. The same seed gives the same values.
 
     Raises UsageError for an unknown option or a value out of range, PinxitError if the run or
@@ -70,6 +72,7 @@ def evaluate(
         "protocol": evaluator.protocol,
         "warnings": evaluator.warnings,
     }
+    record["verdict"] = assess(run, record).to_json()
     if write:
         run.write(evaluation_file(options.split), record)
         table = collect_per_image(collected.estimates, evaluator.test)

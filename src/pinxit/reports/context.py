@@ -16,7 +16,6 @@ from pinxit.evaluation.latents import collapse_warnings
 from pinxit.evaluation.metrics import collect
 from pinxit.evaluation.power_spectrum import sharpness_metrics
 from pinxit.evaluation.reconstruction import mse_per_image
-from pinxit.evaluation.undertraining import is_undertrained, undertraining_warnings
 from pinxit.models.protocols import (
     CanEncode,
     CanReconstruct,
@@ -30,6 +29,8 @@ from pinxit.sampling.elbo import ElboTerms, elbo_terms
 from pinxit.sampling.inputs import is_label_conditional, load_run_data, match_labels
 from pinxit.sampling.label_matched import sample_with_label_frequencies
 from pinxit.sampling.latents import LatentActivity, gaussian_kl
+from pinxit.training.undertraining import is_undertrained, undertraining_warnings
+from pinxit.training.verdict import Verdict, assess
 
 MAX_SKIPPED_SHOWN = 10  # files whose reasons are given
 MAX_PIXEL_VALUES = 12_000_000  # pixel values that a report processes, so that it takes seconds
@@ -128,6 +129,20 @@ class ReportContext:
             return []
         images, decoded, short = self.subset, self.reconstructions, self.is_undertrained
         return list(collapse_warnings(self.activity, images, decoded, undertrained=short))
+
+    @cached_property
+    def verdict(self) -> Verdict:
+        """The verdict on the run, from evaluation.json or else from what the report measures."""
+        return assess(self.run, self.evaluation or self._as_evaluation())
+
+    def _as_evaluation(self) -> dict[str, Any]:
+        if self.activity is None:
+            return {}
+        return {
+            "metrics": {"active_units": int(self.activity.active.sum())},
+            "curves": {"kl_per_latent": self.activity.rate.tolist()},
+            "warnings": self.collapse_warnings,
+        }
 
     @property
     def quality_warnings(self) -> list[str]:

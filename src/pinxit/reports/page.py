@@ -64,6 +64,7 @@ def render_page(context: ReportContext, sections: Sequence[Section]) -> str:
         name=context.run.name,
         version=version("pinxit"),
         created=datetime.now().strftime("%-d %B %Y, %H:%M"),
+        verdict=context.verdict,
         lead=describe_run(context),
         key_metrics=collect_key_metrics(context),
         warnings=context.warnings,

@@ -5,19 +5,15 @@ A remedy is listed only if the family has the option that it changes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from pinxit.evaluation.undertraining import MIN_EPOCHS, get_training_length
 from pinxit.reports.context import ReportContext
 from pinxit.reports.formatting import format_number
+from pinxit.training.learning_curve import read_learning_curve
 
 Options = dict[str, Any]
-
-MIN_RELATIVE_FALL = 0.02
 
 
 @dataclass(frozen=True)
@@ -31,67 +27,33 @@ class Remedy:
 
 
 def find_remedies(context: ReportContext) -> list[Remedy]:
-    """Return the remedies that apply to the run, the promising ones first."""
-    options = context.model_options
-    rules = (
-        _suggest_longer_training,
-        _suggest_more_latents,
-        _suggest_smaller_beta,
-        _suggest_other_likelihood,
-        _suggest_flow_prior,
-    )
+    """Return the remedies that apply to the run: that of its verdict first, then promising ones.
+
+    While a run is undertrained, collapsed or has too few images, no other option is promising: what
+    it measures says little about them.
+    """
+    verdict, options = context.verdict, context.model_options
+    rules = (_suggest_more_latents, _suggest_smaller_beta, _suggest_likelihood, _suggest_flow_prior)
     remedies = [remedy for rule in rules if (remedy := rule(context, options)) is not None]
+    if verdict.remedy:
+        first = Remedy(verdict.remedy, "; ".join(verdict.evidence), verdict.effect)
+        others = [r for r in remedies if r.option != verdict.remedy]
+        return [first, *(dataclasses.replace(r, promising=False) for r in others)]
+    remedies.insert(0, _suggest_longer_training(context))
     return sorted(remedies, key=lambda remedy: not remedy.promising)
 
 
-def _suggest_longer_training(context: ReportContext, options: Options) -> Remedy | None:
-    rows = context.run.metrics()
-    column = "val_loss" if any("val_loss" in row for row in rows) else "loss"
-    losses = [row[column] for row in rows if column in row]
-    length = get_training_length(context.run)
-    is_early = length is not None and length.epochs < MIN_EPOCHS
-    fall = compute_last_fall(losses)
-    if fall is None and not is_early:
-        return None
-    if column == "val_loss" and not is_early and (remedy := _detect_overfitting(losses)):
-        return remedy
-    evidence = [f"trained for {length}"] if is_early else []
+def _suggest_longer_training(context: ReportContext) -> Remedy:
+    """For a run in a good state: whether its loss was still falling."""
+    curve = read_learning_curve(context.run.metrics())
+    kind = "validation loss" if curve.is_validation else "training loss"
+    fall = curve.last_fall
+    evidence = "too few losses to see a trend"
     if fall is not None:
-        kind = "validation loss" if column == "val_loss" else "training loss"
         amount = format_number(fall, 2)
-        evidence.append(f"the {kind} fell by {amount} nats per image in the last quarter")
-    promising = is_early or (fall is not None and _is_significant(fall, losses))
+        evidence = f"the {kind} fell by {amount} nats per image in the last quarter"
     effect = "fine details are learned last"
-    return Remedy("higher `--minutes`", "; ".join(evidence), effect, promising)
-
-
-def compute_last_fall(losses: Sequence[float]) -> float | None:
-    """Return how far the loss fell in the last quarter of training; None for too few values."""
-    if len(losses) < 4:
-        return None
-    third_quarter = losses[len(losses) // 2 : 3 * len(losses) // 4]
-    return max(float(np.mean(third_quarter)) - losses[-1], 0.0)
-
-
-def _is_significant(fall: float, losses: Sequence[float]) -> bool:
-    """Whether the fall matters beside that of the last three quarters.
-
-    The size of the loss itself is no measure: its zero depends on the unit of the pixels.
-    """
-    return fall > MIN_RELATIVE_FALL * max(losses[len(losses) // 4] - losses[-1], 0.0)
-
-
-def _detect_overfitting(losses: list[float]) -> Remedy | None:
-    """Return whether the validation loss has risen since long before the end of training."""
-    best = int(np.argmin(losses))
-    if best >= 0.7 * len(losses) or losses[-1] <= losses[best] * 1.01:
-        return None
-    percent = format_number(100 * (best + 1) / len(losses), 2)
-    return Remedy(
-        "more images, or a smaller `--width`",
-        f"the validation loss was lowest after {percent} % of training",
-        "the model overfits; training longer does not help",
-    )
+    return Remedy("higher `--minutes`", evidence, effect, promising=curve.still_falls)
 
 
 def _suggest_more_latents(context: ReportContext, options: Options) -> Remedy | None:
@@ -118,7 +80,7 @@ def _suggest_smaller_beta(context: ReportContext, options: Options) -> Remedy | 
     return Remedy(f"`--beta {beta / 2:g}`", evidence, effect, promising=beta >= 1)
 
 
-def _suggest_other_likelihood(context: ReportContext, options: Options) -> Remedy | None:
+def _suggest_likelihood(context: ReportContext, options: Options) -> Remedy | None:
     if options.get("likelihood") != "gaussian":
         return None
     if options.get("sigma") is not None:

@@ -87,7 +87,7 @@ def why_blurry(context: ReportContext) -> Section | None:
         "binary_pixels": isinstance(model, HasPixelLikelihood) and model.binary_pixels,
         "sharpness": context.sharpness,
         "sharpness_doubt": NOISE_NOTE if context.quality_warnings else "",
-        "undertrained": context.is_undertrained,
+        "undertrained": context.verdict.state == "undertrained",
         "distortion": float(encoded.elbo_terms.distortion.mean()),
         "rate": float(encoded.elbo_terms.rate.sum(1).mean()),
         "remedies": find_remedies(context),

@@ -31,6 +31,7 @@ from pinxit.training.schedule import Clock
 from pinxit.training.settings import TrainingSettings
 from pinxit.training.signals import stop_on_signal
 from pinxit.training.validation import ema_weights, validate
+from pinxit.training.verdict import assess
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -297,8 +298,4 @@ class Session:
         self.run_folder.write("config.json", {**config, "finished": finished, "trained": trained})
         if finished and last is not None:
             self.console.finish(last, trained)
-            if trained["images_seen"] < len(self.train_rows):
-                self.console.print(
-                    f"trained for {counters.step:,} steps, less than one pass over the images; "
-                    "train longer for better samples"
-                )
+            self.console.print(f"verdict: {assess(Run(self.run_folder.path))}")

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from pinxit.evaluation.runner import evaluate
-from pinxit.evaluation.undertraining import (
+from pinxit.training.undertraining import (
     TrainingLength,
     get_training_length,
     is_undertrained,
