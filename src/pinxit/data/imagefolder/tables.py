@@ -76,7 +76,14 @@ def read_text(file: Path) -> str:
 
     Raises OSError, or UnicodeDecodeError for another encoding. Line ends stay as they are.
     """
-    content = file.read_bytes()
+    return decode_text(file.read_bytes())
+
+
+def decode_text(content: bytes) -> str:
+    """Return the text of bytes in UTF-8, or in UTF-16 with a byte order mark.
+
+    Raises UnicodeDecodeError for another encoding.
+    """
     for bom, encoding in _BOMS:
         if content.startswith(bom):
             return content.decode(encoding)

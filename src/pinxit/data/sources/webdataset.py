@@ -1,44 +1,42 @@
 """WebDataset: `.tar` shards where the files of a sample share a name.
 
 A sample is `0001.jpg`, optionally with `0001.cls` (label), `0001.txt` (caption; `0001.fr.txt` in
-French) and `0001.json`.
+French) and `0001.json`. Its files may stand anywhere in the shard. Without labels in such files,
+the folders in the shards are labels and splits, as those of a folder of images.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
-import tarfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from pinxit.data.captions import (
-    UNDETERMINED,
-    merge_captions,
-    parse_caption_lines,
-    parse_captions,
-    separate_first,
-)
+from pinxit.data.captions import merge_captions, parse_caption_lines, parse_captions, separate_first
 from pinxit.data.decode import UnreadableImage
-from pinxit.data.formats import SUFFIXES
-from pinxit.data.groups import parse_group
-from pinxit.data.images import SkippedFile
-from pinxit.data.records import Record, Source, SourceType, hash_files
+from pinxit.data.imagefolder.levels import find_levels
+from pinxit.data.imagefolder.listing import CAPTION_SUFFIXES
+from pinxit.data.imagefolder.tables import decode_text, normalize_column
+from pinxit.data.records import Listed, Note, Record, Source, SourceType, UsedFile, hash_files
+from pinxit.data.shards.files import find_shards, list_beside, splits_of_shards
+from pinxit.data.shards.rows import RowReader
+from pinxit.data.shards.samples import LABEL_SUFFIXES, Sample, join_samples, key_of, suffix_of
+from pinxit.data.shards.tar_members import TRUNCATED, Member, list_members
+from pinxit.data.skipped import SkippedFile
 from pinxit.data.sources.folder import has_images
-from pinxit.data.splits import parse_split, split_from_filename
-from pinxit.errors import PinxitError, UsageError
+from pinxit.errors import UsageError
 
-MAX_TEXT_BYTES = 1 << 20  # larger captions and JSON files are ignored
-TRUNCATED = "the shard is truncated here"
+_COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 
 
 def open_webdataset(data: str, seed: int) -> Source | None:
     path = Path(data).expanduser()
-    if path.is_file() and path.name.endswith((".tar.gz", ".tgz")):
+    if path.is_file() and path.name.lower().endswith(_COMPRESSED):
         raise UsageError(f"{data}: compressed shards are not supported; run gunzip first.")
     if path.is_dir():
-        files = sorted(path.glob("*.tar"))
+        files = find_shards(path, ".tar")
         # beside image files, a tar file may hold other data, such as embeddings
         return _shards(data, path, files) if files and not has_images(path) else None
     if path.is_file() and path.suffix.lower() == ".tar":
@@ -48,109 +46,130 @@ def open_webdataset(data: str, seed: int) -> Source | None:
 
 def _shards(data: str, root: Path, files: Sequence[Path]) -> Source:
     def with_groups(group_by: str) -> Source:
-        def list_records() -> Iterator[Record | SkippedFile]:
-            for file in files:
-                yield from _list_records(file, group_by)
-
-        return Source(data, lambda: hash_files(root, files), list_records, with_groups=with_groups)
+        return Source(
+            data,
+            lambda: hash_files(root, files),
+            lambda: _list_records(root, files, group_by),
+            list_unused=lambda: list_beside(root, files) if Path(data).is_dir() else [],
+            with_groups=with_groups,
+            counts_files=True,
+        )
 
     return with_groups("auto")
 
 
-def _list_records(shard: Path, group_by: str) -> Iterator[Record | SkippedFile]:
-    """Yield the samples of a shard. Reads its headers and texts, but not its images."""
-    sample, members = "", {}
-    for member in _list_members(shard):
-        if isinstance(member, SkippedFile):
-            yield member
-            continue
-        folder, _, name = member.name.rpartition("/")
-        stem, _, extension = name.partition(".")
-        if (key := f"{folder}/{stem}".lstrip("/.")) != sample:
-            yield from _sample_record(shard, sample, members, group_by)
-            sample, members = key, {}
-        members[extension.lower()] = member
-    yield from _sample_record(shard, sample, members, group_by)
+def _list_records(root: Path, files: Sequence[Path], group_by: str) -> Iterator[Listed]:
+    """Yield the samples of all shards. Reads their headers and texts, but not their images."""
+    rows = RowReader(group_by)
+    splits, notes = splits_of_shards(root, files)
+    yield from map(Note, notes)
+    records: list[tuple[str, Record]] = []  # with the path of the image, in the shard's folder
+    for shard, split in zip(files, splits, strict=True):
+        folder, name = shard.relative_to(root).parent, shard.relative_to(root).with_suffix("")
+        reader = _SampleReader(rows, name.as_posix(), split)
+        for item in join_samples(list(list_members(shard))):
+            if isinstance(item, Sample):
+                record = reader.read(item)
+                records.append(((folder / item.image.name).as_posix(), record))
+            else:
+                yield item
+        yield from reader.listed.values()
+    yield from map(Note, rows.list_notes())
+    yield from _add_folders(records)
 
 
-def _list_members(shard: Path) -> Iterator[tarfile.TarInfo | SkippedFile]:
+def _add_folders(records: Sequence[tuple[str, Record]]) -> Iterator[Record | Note]:
+    """Yield the records; without labels or splits, with those of the folders in the shards."""
+    has_labels = any(r.label is not None or r.label_index is not None for _, r in records)
+    with_split = {path for path, record in records if record.split}
+    levels = find_levels(list(dict.fromkeys(path for path, _ in records)), with_split)
+    yield from map(Note, levels.notes)
+    for path, record in records:
+        label = record.label if has_labels else levels.labels.get(path)
+        split = record.split or levels.splits.get(path)
+        yield dataclasses.replace(record, label=label, split=split)
+
+
+class _SampleReader:
+    """Reads the samples of a shard. `listed` says of each of their texts if it is used."""
+
+    def __init__(self, rows: RowReader, shard_name: str, split: str | None) -> None:
+        self.rows, self.shard_name, self.split = rows, shard_name, split
+        self.listed: dict[Member, UsedFile | SkippedFile] = {}
+
+    def read(self, sample: Sample) -> Record:
+        row: dict[str, Any] = {}
+        captions: dict[str, tuple[str, ...]] = {}
+        for member, language in sample.texts:
+            try:
+                text = decode_text(member.read())
+                if suffix_of(member.name) == ".json":
+                    row = {**_parse_json(text), **row}
+                elif suffix_of(member.name) in LABEL_SUFFIXES:
+                    row["label"] = _parse_label(text)
+                else:
+                    captions = merge_captions(captions, {language: _parse_caption(text)})
+                self._use(member)
+            except UnicodeDecodeError:
+                self._skip(member, "not UTF-8 text")
+            except ValueError as error:
+                self._skip(member, str(error))
+        self.rows.used_columns(row)
+        fields = self.rows.read(row)
+        own = merge_captions(captions, parse_captions(row))
+        fields["captions"], fields["more_captions"] = separate_first(own)
+        fields["split"] = fields["split"] or self.split
+        if sample.siblings > 1 and self.rows.group_by == "auto":
+            fields["group"] = fields["group"] or f"sample={self.shard_name}/{_key(sample)}"
+        name = sample.image.name if sample.siblings > 1 else _key(sample)
+        read = functools.partial(_read_image, sample.image)
+        return Record(f"{self.shard_name}/{name}", read, **fields)
+
+    def _use(self, member: Member) -> None:
+        is_caption = suffix_of(member.name) in CAPTION_SUFFIXES
+        role = "captions" if is_caption else "metadata"
+        self.listed[member] = UsedFile(f"{member.shard.name}/{member.name}", role)
+
+    def _skip(self, member: Member, reason: str) -> None:
+        self.listed[member] = SkippedFile(f"{member.shard.name}/{member.name}", reason)
+
+
+def _key(sample: Sample) -> str:
+    return key_of(sample.image.name)
+
+
+def _parse_json(text: str) -> dict[str, Any]:
+    """Return the row of a JSON file, with normalized names of columns. Raises ValueError."""
     try:
-        size = shard.stat().st_size
-        with tarfile.open(shard, "r:") as tar:
-            for member in tar:
-                if not member.isfile() or "/." in f"/{member.name.removeprefix('./')}":
-                    continue  # a folder, or a hidden file
-                if member.offset_data + member.size > size:
-                    yield SkippedFile(f"{shard.name}/{member.name}", TRUNCATED)
-                    return
-                yield member
-    except tarfile.ReadError as error:
-        if "unexpected end" not in str(error):
-            raise PinxitError(f"{shard} is not a tar file: {error}.") from None
-        yield SkippedFile(shard.name, "the shard is truncated; its remaining images are missing")
-    except OSError as error:
-        raise PinxitError(f"{shard} cannot be opened: {error.strerror}.") from None
+        row = json.loads(text)
+    except ValueError:
+        raise ValueError("not valid JSON") from None
+    if not isinstance(row, dict):
+        raise ValueError("JSON, but not an object with names and values")
+    row = {normalize_column(column): value for column, value in row.items()}
+    if isinstance(row.get("label"), str):
+        row["label"] = _parse_label(row["label"]) if row["label"].strip() else None
+    return row
 
 
-def _sample_record(
-    shard: Path, sample: str, members: dict[str, tarfile.TarInfo], group_by: str
-) -> Iterator[Record]:
-    """Yield the record of a sample, if it has an image; `members` are its files by extension."""
-    image = next((m for extension, m in members.items() if f".{extension}" in SUFFIXES), None)
-    if image is None:
-        return
-    texts = {
-        extension: _read(shard, m.offset_data, m.size)
-        for extension, m in members.items()
-        if (extension in ("cls", "json") or extension.endswith("txt")) and m.size <= MAX_TEXT_BYTES
-    }
-    row = _parse_json(texts.get("json"))
-    label = _decode(texts["cls"]) if "cls" in texts else row.get("label")
-    label = None if label is None else str(label).strip()
-    is_number = label is not None and label.lstrip("-").isdecimal()
-    captions, more_captions = separate_first(merge_captions(_captions(texts), parse_captions(row)))
-    yield Record(
-        f"{shard.stem}/{sample}",
-        functools.partial(_read_image, shard, image.offset_data, image.size),
-        label=row.get("label_name") if is_number else label,
-        label_index=int(label) if is_number and label is not None else None,
-        captions=captions,
-        more_captions=more_captions,
-        split=parse_split(str(row.get("split"))) or split_from_filename(shard.name),
-        group=parse_group(row, group_by),
-    )
+def _parse_label(text: str) -> str | int:
+    """Return the name or the number of a label. Raises ValueError if there is none."""
+    text = text.strip()
+    if not text:
+        raise ValueError("a label file without text")
+    is_number = text.removeprefix("-").isdecimal() and text.isascii()
+    return int(text) if is_number else text
 
 
-def _captions(texts: dict[str, bytes]) -> dict[str, tuple[str, ...]]:
-    captions = {}
-    for extension, content in texts.items():
-        language, _, last = extension.rpartition(".")
-        if last == "txt" and (captions_of_file := parse_caption_lines(_decode(content))):
-            captions[language or UNDETERMINED] = captions_of_file
+def _parse_caption(text: str) -> tuple[str, ...]:
+    if not (captions := parse_caption_lines(text)):
+        raise ValueError("a caption file without text")
     return captions
 
 
-def _parse_json(content: bytes | None) -> dict[str, Any]:
-    try:
-        row = json.loads(content or b"{}")
-    except ValueError:
-        return {}
-    return row if isinstance(row, dict) else {}
-
-
-def _decode(content: bytes) -> str:
-    return content.decode("utf-8", "replace")
-
-
-def _read(shard: Path, offset: int, size: int) -> bytes:
-    with shard.open("rb") as file:
-        file.seek(offset)
-        return file.read(size)
-
-
-def _read_image(shard: Path, offset: int, size: int) -> bytes:
-    content = _read(shard, offset, size)
-    if len(content) < size:
+def _read_image(member: Member) -> bytes:
+    content = member.read()
+    if len(content) < member.size:
         raise UnreadableImage(TRUNCATED)
     return content
 
@@ -158,7 +177,7 @@ def _read_image(shard: Path, offset: int, size: int) -> bytes:
 SOURCE_TYPE = SourceType(
     pattern="SHARD.tar, FOLDER/ of them",
     description="WebDataset shards: 0001.jpg with 0001.cls, 0001.txt (or .en.txt, .fr.txt) and "
-    "0001.json. A shard whose name begins with train-, validation- or test- belongs to that split.",
+    "0001.json. Shards whose names or folders name train, validation or test belong to that split.",
     examples=("train-0000.tar", "shards/"),
     open=open_webdataset,
 )
