@@ -19,6 +19,7 @@ from pinxit.data.formats import TO_TIFF
 if TYPE_CHECKING:
     from jaxtyping import Num
     from PIL.Image import Image
+    from PIL.ImageFile import ImageFile
 
 DEEP_MODES = ("I;16", "I;16B", "I;16L", "I;16N", "I", "F")
 _OTHER_ORDER = {"16B": "16L", "16L": "16B", "16N": "16B" if np.little_endian else "16L"}
@@ -26,7 +27,7 @@ _PLANAR, _SAMPLE_FORMAT, _BITS, _ORIENTATION = 284, 339, 258, 274  # TIFF tags
 _SIGNED = 2  # sample format
 
 
-def is_deep(image: Image) -> bool:
+def is_deep(image: ImageFile) -> bool:
     """Return whether an opened image has values of more than 8 bits, or signed ones."""
     return (
         image.mode in DEEP_MODES
@@ -35,7 +36,7 @@ def is_deep(image: Image) -> bool:
     )
 
 
-def read_deep(image: Image, content: bytes) -> Num[np.ndarray, "height width *channel"]:
+def read_deep(image: ImageFile, content: bytes) -> Num[np.ndarray, "height width *channel"]:
     """Return the values of an opened image for which `is_deep` holds, upright.
 
     They are grey `[height, width]`, or have 2 to 4 channels: grey with alpha, RGB, RGB with alpha.
@@ -66,7 +67,7 @@ def _raw_mode(tile: Any) -> str:
     return raw if isinstance(raw, str) else ""
 
 
-def _read_16_bit_color(image: Image, content: bytes) -> Num[np.ndarray, "height width channel"]:
+def _read_16_bit_color(image: ImageFile, content: bytes) -> Num[np.ndarray, "height width channel"]:
     from PIL import Image as Pillow
 
     second = Pillow.open(io.BytesIO(content), formats=[image.format or "PNG"])

@@ -15,6 +15,7 @@ from pinxit.data.formats import CAN_READ_HEIF, FORMATS
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+    from PIL.ImageFile import ImageFile
 
 MAX_PIXELS = 89_478_485  # Pillow's own limit: 256 MiB at 3 bytes per pixel
 MIN_SIDE = 2  # pixels
@@ -63,7 +64,7 @@ def _describe_error(text: str) -> str:
     return "truncated" if is_truncated else f"cannot be decoded: {text}"
 
 
-def open_image(content: bytes) -> Image:
+def open_image(content: bytes) -> ImageFile:
     """Open an image file without decoding it.
 
     Raises UnknownFormat for a file that Pillow does not open, UnreadableImage for one that is

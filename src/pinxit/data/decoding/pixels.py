@@ -17,6 +17,7 @@ from pinxit.data.decoding.profiles import InvalidProfile, apply_profile, convert
 if TYPE_CHECKING:
     from jaxtyping import Num, UInt8
     from PIL.Image import Image
+    from PIL.ImageFile import ImageFile
 
 ALPHA_MODES = ("LA", "RGBA")
 
@@ -38,14 +39,14 @@ class ImageFacts:
 USUAL = ImageFacts()
 
 
-def is_ordinary(image: Image) -> bool:
+def is_ordinary(image: ImageFile) -> bool:
     """Return whether an opened image has 8 bits, no transparency and no color profile."""
     is_plain = image.mode in ("L", "RGB") and not image.has_transparency_data
     return is_plain and "icc_profile" not in image.info and not is_deep(image)
 
 
 def file_to_8_bit(
-    image: Image, content: bytes, channels: int, conversion: Conversion
+    image: ImageFile, content: bytes, channels: int, conversion: Conversion
 ) -> tuple[Image, ImageFacts]:
     """Convert an opened image to mode L or RGB, upright; with the facts found on the way.
 
@@ -54,8 +55,9 @@ def file_to_8_bit(
     profile = image.info.get("icc_profile")
     if is_deep(image):
         return array_to_8_bit(read_deep(image, content), channels, conversion, profile)
-    image, facts = _rescale(_expand(apply_orientation(image), profile), conversion.uint8)
-    return _flatten(image, channels, conversion, facts, profile)
+    expanded = _expand(apply_orientation(image), profile)
+    converted, facts = _rescale(expanded, conversion.uint8)
+    return _flatten(converted, channels, conversion, facts, profile)
 
 
 def array_to_8_bit(
@@ -180,7 +182,7 @@ def _flatten(
 
 
 def _composite(image: Image, conversion: Conversion, facts: ImageFacts) -> tuple[Image, ImageFacts]:
-    if image.getextrema()[3] == (255, 255):
+    if image.getchannel("A").getextrema() == (255, 255):
         return image.convert("RGB"), facts
     hidden = find_hidden(np.asarray(image))
     background = conversion.background

@@ -67,12 +67,13 @@ def _build_transform(profile: bytes, mode: str) -> Any | None:
 
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        if _MODES.get(source.profile.xcolor_space.strip()) != mode:
-            raise InvalidProfile(f"for {source.profile.xcolor_space.strip()}, not for {mode}")
+        space = str(getattr(source.profile, "xcolor_space", "")).strip()
+        if _MODES.get(space) != mode:
+            raise InvalidProfile(f"for {space}, not for {mode}")
         transform = ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB")
-        return transform if _changes_colors(transform, mode) else None
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError) as error:
         raise InvalidProfile(str(error)) from None
+    return transform if _changes_colors(transform, mode) else None
 
 
 def _changes_colors(transform: Any, mode: str) -> bool:
@@ -80,8 +81,8 @@ def _changes_colors(transform: Any, mode: str) -> bool:
 
     if mode not in ("L", "RGB"):
         return True
-    levels = np.arange(0, 256, 15, dtype=np.uint8)
-    cube = np.stack(np.meshgrid(levels, levels, levels), -1).reshape(-1, 17, 3)
+    levels = np.arange(0, 256, 17, dtype=np.uint8)
+    cube = np.stack(np.meshgrid(levels, levels, levels), -1).reshape(len(levels), -1, 3)
     colors = Image.fromarray(levels[None] if mode == "L" else cube)
     converted = np.asarray(ImageCms.applyTransform(colors, transform)).astype(int)
     return bool(abs(converted - np.asarray(colors.convert("RGB"))).max() > MAX_ROUNDING)

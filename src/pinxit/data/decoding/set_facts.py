@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import get_args
 
 import numpy as np
 
@@ -22,7 +21,8 @@ from pinxit.data.decoding.pixels import USUAL, ImageFacts
 
 MIN_LEVELS = 32  # an eighth of 256; images that use fewer get a note,
 FLAT_SHARE = 0.1  # if they are more than this share of the set
-MIN_SIDE_LEVELS = 2  # levels within which an image is of one color
+MAX_PLAIN_LEVELS = 1  # by which the pixels of an image of one color may differ
+NUM_PROBES = 16  # pixels that are compared before all are
 
 
 class SetFacts:
@@ -66,15 +66,14 @@ class SetFacts:
 
     def add_pixels(self, pixels: np.ndarray, names: list[str]) -> None:
         """Add the decoded pixels `[k, height, width, channel]` of images."""
-        rows = pixels.reshape(len(pixels), -1, pixels.shape[-1])
-        darkest, brightest = rows.min(axis=1), rows.max(axis=1)
+        rows = pixels.reshape(len(pixels), -1)
+        darkest, brightest = rows.min(axis=1).astype(int), rows.max(axis=1).astype(int)
         self.levels = (
             min(self.levels[0], int(darkest.min())),
             max(self.levels[1], int(brightest.max())),
         )
-        spread = brightest.astype(int) - darkest  # by channel
-        is_plain = (spread < MIN_SIDE_LEVELS).all(axis=1)
-        is_flat = ~is_plain & (brightest.max(1).astype(int) - darkest.min(1) < MIN_LEVELS)
+        is_plain = _find_plain(pixels)
+        is_flat = ~is_plain & (brightest - darkest < MIN_LEVELS)
         for name, which in (("plain", is_plain), ("flat", is_flat)):
             if which.any():
                 self.counts[name] += int(which.sum())
@@ -84,16 +83,21 @@ class SetFacts:
 
     def conversion(self) -> Conversion:
         """Return the conversion of the set: what is given, and the rest from its images."""
-        found: dict[str, Range] = {}
+        ranges: dict[Kind, Range] = {}
         for kind, high in self.high.items():
-            found[kind] = choose_range(kind, self.low[kind], high, self.integers[kind])
+            if kind == "uint8" and high == 0:
+                continue  # black, whatever the range
+            ranges[kind] = choose_range(kind, self.low[kind], high, self.integers[kind])
         if self.has_full_range:
-            found["uint8"] = FULL
+            ranges["uint8"] = FULL
         background = None
         if self.counts["transparent"]:
             hidden = {name: self.hidden[name] for name in BACKGROUNDS}
             background = choose_background(hidden, self.counts["transparent"])
-        return self.given.merge(Conversion(**found, background=background))
+        found = Conversion(
+            ranges.get("uint8"), ranges.get("integer"), ranges.get("floating"), background
+        )
+        return self.given.merge(found)
 
     def notes(self, count: int) -> list[str]:
         """Return what the user should know about the values of the set, of `count` images."""
@@ -108,8 +112,8 @@ class SetFacts:
 
     def _range_notes(self) -> list[str]:
         conversion = self.conversion()
-        ranges = {kind: conversion.range_of(kind) for kind in get_args(Kind) if kind in self.high}
-        notes = [describe_range(kind, range_) for kind, range_ in ranges.items() if range_]
+        ranges = [(kind, conversion.range_of(kind)) for kind in self.high]
+        notes = [describe_range(kind, range_) for kind, range_ in ranges if range_]
         if number := self.counts["cut"]:
             notes.append(
                 f"{pluralize(number, 'image')} with values outside of --range: they are cut off"
@@ -157,3 +161,13 @@ class SetFacts:
                 f"of the levels, the first is {self.first['flat']}; {advice}"
             )
         return notes
+
+
+def _find_plain(pixels: np.ndarray) -> np.ndarray:
+    """Return which images `[k, height, width, channel]` are of one color, as a mask `[k]`."""
+    colors = pixels.reshape(len(pixels), -1, pixels.shape[-1])
+    probes = np.linspace(0, colors.shape[1] - 1, NUM_PROBES).astype(int)
+    is_plain = np.ptp(colors[:, probes].astype(np.int16), axis=1).max(axis=1) <= MAX_PLAIN_LEVELS
+    for row in np.flatnonzero(is_plain):
+        is_plain[row] = np.ptp(colors[row].astype(np.int16), axis=0).max() <= MAX_PLAIN_LEVELS
+    return is_plain
