@@ -20,6 +20,7 @@ from pinxit.data.images import Images
 from pinxit.data.load import load_images
 from pinxit.errors import PinxitError
 from pinxit.evaluation.feature_space import get_feature_space
+from pinxit.evaluation.metrics import collect
 from pinxit.evaluation.sample_quality import SampleQuality
 from pinxit.runs import load
 
@@ -98,13 +99,14 @@ def _compare_distances(images: Images, models: list[TrainedVAE]) -> Table:
     test, space = images.split("test"), get_feature_space(images)
     quality = SampleQuality(space, images, test, NUM_SAMPLES)
     rows: list[tuple[Cell, ...]] = []
-    floor = 0.0
+    floor: list[float | None] = []
     for model in models:
         _save_sheet(model, test)
         generated = {"samples": model.samples, "reconstructions": model.reconstructions}
-        metrics = {k: v for k, v in quality.metrics(generated) if isinstance(v, float)}
-        floor = metrics.get("frechet_train_test", floor)
-        distances = [metrics["frechet_samples"], metrics["frechet_reconstructions"]]
+        metrics = collect(quality.metrics(generated)).metrics
+        floor = [metrics[f"frechet_train_test{end}"] for end in ("", "_error")]
+        kinds = ("samples", "samples_error", "reconstructions", "reconstructions_error")
+        distances = [metrics[f"frechet_{kind}"] for kind in kinds]
         rows.append((model.name, model.seconds, model.process_seconds, *distances))
     with_samples = with_ratios(rows, 3, to=len(rows) - 1)
     return Table(
@@ -114,15 +116,17 @@ def _compare_distances(images: Images, models: list[TrainedVAE]) -> Table:
             "training s",
             "process s",
             "samples",
+            "error",
             "reconstructions",
+            "error",
             "samples / last",
             "reconstructions / last",
         ),
-        with_ratios(with_samples, 4, to=len(rows) - 1),
+        with_ratios(with_samples, 5, to=len(rows) - 1),
         (
             f"Both have {LATENT_DIM} latents; {NUM_SAMPLES:,} images on each side; features of a "
             f"small classifier ({space.description['accuracy']:.1%} accuracy), not FID. Training "
-            f"to test images: {floor:.3f}.",
+            f"to test images: {floor[0]:.3f} +- {floor[1]:.3f}.",
             f"pinxit's training time counts from the process start. Sheets are in {FOLDER}/.",
         ),
     )

@@ -32,7 +32,14 @@ def test_evaluate_prints_a_table_and_writes_the_same_metrics(folder, run_pinxit)
     lines = run_pinxit("evaluate", folder / "run", "--iw-samples", 20)
     assert lines[-1] == str(folder / "run" / "evaluation.json")
     text = "\n".join(lines)
-    for part in ("log-likelihood", "active units", "PSNR", "of data", "not FID", "30 images"):
+    for part in (
+        "log-likelihood",
+        "active units",
+        "PSNR",
+        "of data",
+        "not those of FID",
+        "30 (samples)",
+    ):
         assert part in text
     record = Run(folder / "run").evaluation()
     metrics, protocol = record["metrics"], record["protocol"]

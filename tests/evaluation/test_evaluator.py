@@ -7,13 +7,17 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
 from pinxit.console import StageProgress
 from pinxit.data.images import Images
 from pinxit.errors import PinxitError, UsageError
+from pinxit.evaluation import feature_space
 from pinxit.evaluation.evaluator import Evaluator
 from pinxit.evaluation.options import EvalOptions
 from pinxit.evaluation.runner import evaluate
+from pinxit.nn.image_seeds import draw_uniforms
+from pinxit.sampling.observation import observe_images
 from tests.builders import blobs, build_vae, make_run, values_of
 
 WITHOUT_DISTANCES = EvalOptions(iw_samples=4, likelihood_images=3, distances=False)
@@ -65,6 +69,30 @@ def test_without_a_test_split_all_images_are_measured_with_a_warning():
     assert evaluator.protocol["test_images"] == 96
     assert "no test split" in evaluator.warnings[0]
     assert len(evaluator.train_subset) == 0
+
+
+class BinaryModel:
+    """A perfect model of binarized blobs: samples are other blobs, binarized as it observes."""
+
+    def binarize(self, pixels, seeds):
+        return (draw_uniforms(pixels.shape, seeds) * 255 < pixels).to(torch.uint8) * 255
+
+    def sample(self, n, params=None, *, label=None, seed=0):
+        return observe_images(self, blobs(n, seed=77))
+
+
+def test_a_perfect_model_of_binarized_images_scores_at_its_floor(monkeypatch):
+    monkeypatch.setattr(feature_space, "STEPS", 25)
+    evaluator = build_evaluator(BinaryModel(), blobs(800), EvalOptions())
+    metrics = dict(evaluator.metrics())
+    floor = metrics["frechet_train_test"]
+    assert metrics["frechet_samples"].value < floor.value + 5 * floor.error
+    sharpness = metrics["sharpness_samples"]
+    assert sharpness.value == pytest.approx(1, abs=4 * sharpness.error)
+    assert metrics["coverage"].value > 0.85
+    assert metrics["memorisation"].value < 0.03
+    assert "black and white" in evaluator.protocol["distances"]["compared"]
+    assert not any("reproduces" in warning for warning in evaluator.warnings)
 
 
 def test_too_few_images_for_distances_give_a_warning():

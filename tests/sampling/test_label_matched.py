@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from pinxit.data.images import Images
 from pinxit.sampling.label_matched import largest_remainder, sample_with_label_frequencies
 from tests.builders import blobs, build_vae
 
@@ -30,6 +31,27 @@ def test_samples_have_the_label_frequencies_of_the_data(monkeypatch):
     for name, expected in zip(images.label_names, frequencies, strict=True):
         assert abs(calls[name][0] / 40 - expected) < 1 / 40
     assert len({seed for _, seed in calls.values()}) == len(calls)  # each label has its own seed
+
+
+class LabelSampler:
+    """A fake label-conditional model: the pixels of an image are the number of its label."""
+
+    label_conditional = True
+    info = blobs().info()
+
+    def sample(self, n, *, seed, label):
+        pixels = np.full((n, 2, 2, 1), self.info.label_names.index(label), np.uint8)
+        return Images(pixels)
+
+
+def test_the_first_samples_have_the_label_frequencies_too():
+    images = blobs(400)
+    samples = sample_with_label_frequencies(LabelSampler(), images, 400)
+    labels = samples.pixels[:, 0, 0, 0]
+    assert np.array_equal(np.bincount(labels), np.bincount(images.labels))
+    assert np.bincount(labels[:100], minlength=4).min() > 10
+    again = sample_with_label_frequencies(LabelSampler(), images, 400)
+    assert np.array_equal(again.pixels, samples.pixels)
 
 
 def test_a_model_without_labels_samples_as_usual():

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from pinxit.data.images import Images
 from pinxit.models import igpt
-from pinxit.nn.image_seeds import Draw, image_seeds
+from pinxit.nn.image_seeds import Draw, draw_uniforms, image_seeds
 from pinxit.sampling.elbo import elbo_terms, iter_likelihood_batches
-from pinxit.sampling.observation import observe_images
+from pinxit.sampling.observation import comparable_images, is_black_and_white, observe_images
 from tests.builders import blobs, build_vae
 
 SMALL = {"depth": 1, "width": 16, "heads": 2, "patch_size": 2}
@@ -94,3 +94,35 @@ def test_models_of_grey_levels_observe_images_unchanged():
         observed = observe_images(build_vae(likelihood=kind), images)
         assert np.array_equal(observed.pixels, images.pixels)
     assert observe_images(object(), images) is images
+
+
+class DynamicModel:
+    """A fake model that samples pixels by their grey values."""
+
+    def binarize(self, pixels, seeds):
+        uniforms = draw_uniforms(pixels.shape, seeds)
+        return (uniforms * 255 < pixels).to(torch.uint8) * 255
+
+
+class StaticModel:
+    """A fake model that thresholds pixels."""
+
+    def binarize(self, pixels, seeds):
+        return (pixels > 127).to(torch.uint8) * 255
+
+
+def test_samples_are_compared_with_what_they_are_like():
+    """Black-and-white ones with observed images, decoded means with the mean of these."""
+    images = blobs(30)
+    means = blobs(30, seed=1)
+    for model in (DynamicModel(), StaticModel()):
+        observed = observe_images(model, images)
+        assert is_black_and_white(observed)
+        samples = observe_images(model, means)
+        assert np.array_equal(comparable_images(model, images, samples).pixels, observed.pixels)
+    assert comparable_images(DynamicModel(), images, means) is images
+    thresholded = observe_images(StaticModel(), images)
+    assert np.array_equal(
+        comparable_images(StaticModel(), images, means).pixels, thresholded.pixels
+    )
+    assert comparable_images(object(), images, means) is images

@@ -339,9 +339,12 @@ class Evaluator:
         self.warnings += quality.warnings
         if self.options.fid and self.samples is not None:
             train = quality.train_images(len(self.samples))
-            sets = [images and self.observe(images) for images in (self.samples, self.test, train)]
             with self.progress.stage("FID"):
-                yield from fid_metrics(*sets)
+                yield from fid_metrics(
+                    self.observe(self.samples),
+                    self.observe(self.test),
+                    None if train is None else self.observe(train),
+                )
 
     def observe(self, images: Images) -> Images:
         """Return images as the model observes them, for example binarized."""

@@ -29,6 +29,7 @@ from pinxit.sampling.elbo import ElboTerms, elbo_terms
 from pinxit.sampling.inputs import is_label_conditional, load_run_data, match_labels
 from pinxit.sampling.label_matched import sample_with_label_frequencies
 from pinxit.sampling.latents import LatentActivity, gaussian_kl
+from pinxit.sampling.observation import comparable_images
 from pinxit.training.undertraining import is_undertrained, undertraining_warnings
 from pinxit.training.verdict import Verdict, assess
 
@@ -184,8 +185,12 @@ class ReportContext:
             return {**self.curves, **self.metrics}
         if self.subset is None or len(self.subset) < 2:
             return {}
-        samples = self._sample_like_subset()
-        measured = collect(sharpness_metrics(self.subset, self.reconstructions, samples))
+        decoded, samples = self.reconstructions, self._sample_like_subset()
+        generated = decoded if samples is None else samples
+        if generated is None:
+            return {}
+        images = comparable_images(self.model, self.subset, generated)
+        measured = collect(sharpness_metrics(images, decoded, samples))
         return {**measured.curves, **measured.metrics}
 
     def _sample_like_subset(self) -> Images | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from pinxit.models.protocols import CanComplete
 from pinxit.reports.charts import Curve, draw_line_chart
 from pinxit.reports.context import ReportContext
@@ -28,6 +30,16 @@ def layer_probe(context: ReportContext) -> Section | None:
         "num_layers": len(accuracies) - 1,
         "best_accuracy": format_number(100 * accuracies[best], 3),
         "last_accuracy": format_number(100 * accuracies[-1], 3),
+        "test_accuracy": _format_test_accuracy(context.metrics),
         "autoregressive": isinstance(model, CanComplete) and model.left_to_right,
     }
     return Section("layer_probe", "Linear probe by layer", values)
+
+
+def _format_test_accuracy(metrics: Mapping[str, float]) -> str:
+    """Return `94.9 ± 0.2`, in percent; empty if it was not evaluated."""
+    accuracy, error = (metrics.get(f"probe_accuracy{end}") for end in ("", "_error"))
+    if accuracy is None:
+        return ""
+    text = format_number(100 * accuracy, 3)
+    return text if error is None else f"{text} ± {format_number(100 * error, 1)}"
