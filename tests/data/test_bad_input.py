@@ -245,10 +245,10 @@ def test_a_file_of_an_unknown_type_is_an_error(tmp_path):
         open_source(file)
 
 
-@pytest.mark.parametrize("name", ["a.jxl", "IMG_1.HIF", "b.DCM", "c.svg"])
+@pytest.mark.parametrize("name", ["a.jxl", "IMG_1.CR3", "b.DCM", "c.svg"])
 def test_a_file_of_an_unsupported_format_has_the_reason_that_a_folder_reports(tmp_path, name):
     (tmp_path / name).write_bytes(b"0")
-    reason = "is not supported; (install|convert|export)"
+    reason = "is not supported; (develop|convert|export)"
     with pytest.raises(UsageError, match=f"{name}: .* {reason}"):
         open_source(tmp_path / name)
     with pytest.raises(UsageError, match=f"{name}: .* {reason}"):

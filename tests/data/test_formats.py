@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pinxit.data.formats import FORMATS, SUFFIXES, describe_unsupported
+from pinxit.data.formats import CAN_READ_HEIF, FORMATS, SUFFIXES, describe_unsupported
 from pinxit.data.load import load_images
 from pinxit.errors import PinxitError
 from tests.data.test_decode import decode_bytes, encode
@@ -69,8 +69,16 @@ def test_a_format_that_is_not_read_says_what_to_do(tmp_path, name, text):
     assert [file.name for file in load_images(str(tmp_path), progress=False).skipped] == [name]
 
 
-def test_heic_names_the_extra_where_it_is_not_installed():
-    if ".heic" in SUFFIXES:
+def test_heic_names_the_extra_where_it_is_not_installed(tmp_path):
+    if CAN_READ_HEIF:
         pytest.skip("pillow-heif is installed")
-    assert "pip install 'pinxit[heic]'" in describe_unsupported("IMG_0001.HEIC")
-    assert describe_unsupported("IMG_0001.HEIC").startswith("HEIC is not supported; install")
+    content = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(400)
+    for name in ("IMG_1.HEIC", "IMG_2.jpg"):
+        (tmp_path / name).write_bytes(content)
+    jpeg = encode(Image.new("RGB", (8, 8)), "JPEG")
+    (tmp_path / "named wrongly.heic").write_bytes(jpeg)
+    images = load_images(str(tmp_path), progress=False)
+    assert list(images.names) == ["named wrongly.heic"]
+    for file in images.skipped:
+        assert file.reason.startswith("HEIC is not supported; install pinxit with the extra")
+        assert "pip install 'pinxit[heic]'" in file.reason

@@ -44,11 +44,8 @@ def _is_installed(module: str) -> bool:
 
 CAN_READ_AVIF = _is_installed("PIL._avif")  # Pillow 11.3 and newer
 CAN_READ_HEIF = _is_installed("pillow_heif")  # the extra `heic`
-SUFFIXES = (
-    *_ALWAYS_READ,
-    *(_AVIF if CAN_READ_AVIF else ()),
-    *(_HEIF if CAN_READ_HEIF else ()),
-)
+# files named HEIC or AVIF may be JPEG: their content decides
+SUFFIXES = (*_ALWAYS_READ, *_AVIF, *_HEIF)
 # `SUFFIXES` has too many for an error message
 READABLE = ".png, .jpg, .webp, .bmp, .gif, .tif and the others that Pillow reads"
 
@@ -59,8 +56,6 @@ TO_TIFF = "convert it to 16-bit PNG or TIFF, or to a .npz of arrays"
 
 # suffixes without a dot: what the file is, and what to do
 _UNSUPPORTED: tuple[tuple[str, str, str], ...] = (
-    ("heic heics heif heifs hif", "", f"{HEIF_ADVICE}, or {TO_PNG}"),
-    ("avif avifs", "", f"{AVIF_ADVICE}, or {TO_PNG}"),
     ("svg svgz ai cdr eps ps wmf emf", "a vector drawing", "export it as PNG"),
     ("pdf djvu", "a document", "export its pages as PNG"),
     ("psd psb xcf kra clip ora afphoto", "a file of layers", "export it as PNG"),
@@ -100,7 +95,7 @@ def _reasons_by_suffix() -> dict[str, str]:
         for suffix in suffixes.split():
             name = suffix.upper() + (f" ({kind})" if kind else "")
             reasons[f".{suffix}"] = f"{name} is not supported; {advice}"
-    return {suffix: reason for suffix, reason in reasons.items() if suffix not in SUFFIXES}
+    return reasons
 
 
 def describe_unsupported(name: str) -> str:

@@ -7,6 +7,8 @@ takes the bytes in the other order.
 from __future__ import annotations
 
 import io
+import logging
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -24,14 +26,14 @@ if TYPE_CHECKING:
 DEEP_MODES = ("I;16", "I;16B", "I;16L", "I;16N", "I", "F")
 _OTHER_ORDER = {"16B": "16L", "16L": "16B", "16N": "16B" if np.little_endian else "16L"}
 _PLANAR, _SAMPLE_FORMAT, _BITS, _ORIENTATION = 284, 339, 258, 274  # TIFF tags
-_SIGNED = 2  # sample format
+_UNSIGNED, _SIGNED = 1, 2  # sample formats
 
 
 def is_deep(image: ImageFile) -> bool:
     """Return whether an opened image has values of more than 8 bits, or signed ones."""
     return (
         image.mode in DEEP_MODES
-        or any("16" in _raw_mode(tile) for tile in image.tile[:1])
+        or (image.format in ("PNG", "TIFF") and image.tile and _is_16_bit_color(image))
         or (image.format == "TIFF" and _needs_tifffile(image))
     )
 
@@ -65,6 +67,11 @@ def _raw_mode(tile: Any) -> str:
     args = tile.args if hasattr(tile, "args") else tile[3]
     raw = args[0] if isinstance(args, tuple) and args else args
     return raw if isinstance(raw, str) else ""
+
+
+def _is_16_bit_color(image: ImageFile) -> bool:
+    name, _, order = _raw_mode(image.tile[0]).partition(";")
+    return name in ("LA", "RGB", "RGBA") and order in _OTHER_ORDER
 
 
 def _read_16_bit_color(image: ImageFile, content: bytes) -> Num[np.ndarray, "height width channel"]:
@@ -104,11 +111,15 @@ def _add_key_as_alpha(values: np.ndarray, key: object) -> np.ndarray:
 
 
 def _needs_tifffile(image: Image) -> bool:
-    """Return whether Pillow would misread a TIFF: signed bytes, or deep channels in planes."""
+    """Return whether Pillow would misread a TIFF.
+
+    It takes signed bytes for unsigned and 32 unsigned bits for signed, and planes for 8 bits deep.
+    """
     tags: Any = getattr(image, "tag_v2", {})
     bits = max(np.atleast_1d(tags.get(_BITS, 8)))
-    is_signed = _SIGNED in np.atleast_1d(tags.get(_SAMPLE_FORMAT, 1))
-    return (bits == 8 and is_signed) or (bits > 8 and tags.get(_PLANAR, 1) == 2)
+    format_ = max(np.atleast_1d(tags.get(_SAMPLE_FORMAT, _UNSIGNED)))
+    is_misread = (bits, format_) in ((8, _SIGNED), (32, _UNSIGNED))
+    return is_misread or (bits > 8 and tags.get(_PLANAR, 1) == 2)
 
 
 def read_tiff(content: bytes) -> Num[np.ndarray, "height width *channel"]:
@@ -117,11 +128,15 @@ def read_tiff(content: bytes) -> Num[np.ndarray, "height width *channel"]:
     Raises UnreadableImage for one that has no pixels `[height, width]` with 1 to 4 channels.
     """
     with _first_page(content) as page:
-        if page.samplesperpixel > 4 or page.imagedepth > 1:
-            raise UnreadableImage(f"a TIFF of {page.samplesperpixel} channels; {TO_TIFF}")
+        num_channels, extra = page.samplesperpixel, [int(e) for e in page.extrasamples]
+        is_alpha = extra in ([1], [2])
+        if num_channels > 4 or (num_channels in (2, 4) and not extra) or page.imagedepth > 1:
+            raise UnreadableImage(f"a TIFF of {num_channels} channels; {TO_TIFF}")
         values = page.asarray()
         if values.ndim == 3 and page.planarconfig == 2:
             values = np.moveaxis(values, 0, -1)
+        if extra and not is_alpha:
+            values = values[..., : num_channels - len(extra)]
         return _turn_upright(values, page.tags.valueof(_ORIENTATION, 1))
 
 
@@ -137,6 +152,7 @@ def _first_page(content: bytes) -> Iterator[Any]:
     """Open a TIFF and check its size. Raises UnreadableImage for every error in the block."""
     import tifffile
 
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # the reason is in the exception
     try:
         with tifffile.TiffFile(io.BytesIO(content)) as file:
             page: Any = file.pages[0]
@@ -145,5 +161,7 @@ def _first_page(content: bytes) -> Iterator[Any]:
     except UnreadableImage:
         raise
     except Exception as error:  # tifffile raises many types
+        if isinstance(error, IndexError | struct.error):
+            raise UnreadableImage("a damaged TIFF file") from None
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UnreadableImage(f"a TIFF of a kind that is not read ({reason}); {TO_TIFF}") from None

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
 
 ALPHA_MODES = ("LA", "RGBA")
+SCALED_AT_A_TIME = 1 << 20  # values
 
 
 @dataclass(frozen=True)
@@ -117,8 +118,13 @@ def _rescale(image: Image, range_: Range | None) -> tuple[Image, ImageFacts]:
 def scale(values: np.ndarray, range_: Range) -> UInt8[np.ndarray, ...]:
     """Scale values linearly from a range to 0 to 255; those outside are cut off."""
     low, high = range_
-    scaled = (values.astype(np.float64) - low) * (255 / (high - low))
-    return np.clip(np.rint(np.nan_to_num(scaled)), 0, 255).astype(np.uint8)
+    levels = np.empty(values.shape, np.uint8)
+    step = max(1, SCALED_AT_A_TIME * len(values) // max(1, values.size))
+    for start in range(0, len(values), step):  # in parts, as floats take 8 times the memory
+        part = values[start : start + step].astype(np.float64)
+        scaled = np.nan_to_num((part - low) * (255 / (high - low)), posinf=255, neginf=0)
+        levels[start : start + step] = np.clip(np.rint(scaled), 0, 255)
+    return levels
 
 
 def _deep_to_image(values: np.ndarray, conversion: Conversion) -> tuple[Image, ImageFacts]:

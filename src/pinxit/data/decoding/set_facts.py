@@ -22,6 +22,8 @@ from pinxit.data.decoding.pixels import USUAL, ImageFacts
 MIN_LEVELS = 32  # an eighth of 256; images that use fewer get a note,
 FLAT_SHARE = 0.1  # if they are more than this share of the set
 MAX_PLAIN_LEVELS = 1  # by which the pixels of an image of one color may differ
+NUM_SAMPLED = 256  # values per image in the histogram
+NEARLY_ALL = 0.99  # of the values of deep images should not be in an eighth of the levels
 NUM_PROBES = 16  # pixels that are compared before all are
 
 
@@ -37,6 +39,7 @@ class SetFacts:
         self.hidden: Counter[str] = Counter()
         self.counts: Counter[str] = Counter()
         self.levels = (255, 0)  # extremes of the decoded pixels
+        self.histogram = np.zeros(256, np.int64)  # of some of them
         self.first: dict[str, str] = {}  # name of the first image that is flat or of one color
 
     def add(self, facts: ImageFacts) -> None:
@@ -72,6 +75,8 @@ class SetFacts:
             min(self.levels[0], int(darkest.min())),
             max(self.levels[1], int(brightest.max())),
         )
+        sample = rows[:, :: max(1, rows.shape[1] // NUM_SAMPLED)]
+        self.histogram += np.bincount(sample.ravel(), minlength=256)
         is_plain = _find_plain(pixels)
         is_flat = ~is_plain & (brightest - darkest < MIN_LEVELS)
         for name, which in (("plain", is_plain), ("flat", is_flat)):
@@ -155,12 +160,23 @@ class SetFacts:
         advice = "choose the values of black and white with --range"
         if count > number and high - low < MIN_LEVELS:
             notes.append(f"the images only use levels {low} to {high} of 0 to 255; {advice}")
+        elif window := self._narrow_window():
+            notes.append(f"nearly all values become levels {window[0]} to {window[1]}; {advice}")
         elif self.counts["flat"] > FLAT_SHARE * count:
             notes.append(
                 f"{self.counts['flat']:,} of {pluralize(count, 'image')} use less than an eighth "
                 f"of the levels, the first is {self.first['flat']}; {advice}"
             )
         return notes
+
+    def _narrow_window(self) -> tuple[int, int] | None:
+        """Return the levels that nearly all values of a deep set get, if they are few."""
+        if not {"integer", "floating"} & self.high.keys():
+            return None
+        counts = np.convolve(self.histogram, np.ones(MIN_LEVELS), "valid")
+        first = int(counts.argmax())
+        is_narrow = counts[first] >= NEARLY_ALL * self.histogram.sum()
+        return (first, first + MIN_LEVELS - 1) if is_narrow else None
 
 
 def _find_plain(pixels: np.ndarray) -> np.ndarray:

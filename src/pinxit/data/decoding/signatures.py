@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from pinxit.data.formats import AVIF_ADVICE, HEIF_ADVICE, TO_PNG, TO_TIFF
+from pinxit.data.formats import (
+    AVIF_ADVICE,
+    CAN_READ_AVIF,
+    CAN_READ_HEIF,
+    HEIF_ADVICE,
+    TO_PNG,
+    TO_TIFF,
+)
 
 # of files that Pillow reads if they are intact
 _READABLE = {
@@ -17,19 +24,21 @@ _READABLE = {
     b"\0\0\0\x0cjP  ": "JPEG 2000",
     b"\xff\x4f\xff\x51": "JPEG 2000",
 }
-# what each is, and what to do
-_OTHERS = {
+# images that are not supported: what each is, and what to do
+_IMAGES = {
     b"\xff\x0a": ("JPEG XL", TO_PNG),
     b"\0\0\0\x0cJXL ": ("JPEG XL", TO_PNG),
     b"II\xbc": ("JPEG XR", TO_PNG),
     b"BPG\xfb": ("BPG", TO_PNG),
     b"8BPS": ("a Photoshop file", "export it as PNG"),
     b"gimp xcf": ("a GIMP file", "export it as PNG"),
-    b"%PDF": ("a PDF document", "export its pages as PNG"),
     b"%!PS": ("PostScript", "export it as PNG"),
     b"SIMPLE  =": ("FITS", TO_TIFF),
     b"v/1\x01": ("OpenEXR", f"{TO_TIFF}, or tone-map it"),
     b"#?RADIANCE": ("Radiance HDR", f"{TO_TIFF}, or tone-map it"),
+}
+_OTHERS = {
+    b"%PDF": ("a PDF document", "export its pages as PNG"),
     b"\x93NUMPY": ("a NumPy array", "name it *.npy and give it as DATA"),
     b"\x89HDF": ("an HDF5 file", "save the images as .npz"),
     b"\x1a\x45\xdf\xa3": ("a video", "save its frames as images"),
@@ -60,16 +69,21 @@ def describe_content(content: bytes) -> str:
     """Return why the content of a file is not read, and what to do."""
     if content[4:8] == b"ftyp":
         kind, advice = _BRANDS.get(content[8:12], ("a video", "save its frames as images"))
+        if (kind == "AVIF" and CAN_READ_AVIF) or (kind == "HEIC" and CAN_READ_HEIF):
+            return _describe_damaged(kind)
         return f"{kind} is not supported; {advice}"
     if name := readable_format(content):
         return _describe_damaged(name)
-    others = [value for start, value in _OTHERS.items() if content.startswith(start)]
     if content[128:132] == b"DICM":
-        others = [("DICOM", f"{TO_TIFF} (pydicom, dcm2niix)")]
-    elif content[344:347] in (b"n+1", b"ni1"):
-        others = [("NIfTI", "save its slices as PNG or TIFF, or as a .npz of arrays (nibabel)")]
-    if others:
-        return f"{others[0][0]} is not supported; {others[0][1]}"
+        return f"DICOM is not supported; {TO_TIFF} (pydicom, dcm2niix)"
+    if content[344:347] in (b"n+1", b"ni1"):
+        return "NIfTI is not supported; save its slices as PNG, or as a .npz of arrays (nibabel)"
+    for start, (kind, advice) in _IMAGES.items():
+        if content.startswith(start):
+            return f"{kind} is not supported; {advice}"
+    for start, (kind, advice) in _OTHERS.items():
+        if content.startswith(start):
+            return f"not an image but {kind}; {advice}"
     return _describe_text(content[:_HEAD_BYTES])
 
 
