@@ -10,8 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pinxit.evaluation.captioning import repetition_warnings
+from pinxit.evaluation.estimates import Estimate
+from pinxit.evaluation.latents import collapse_warnings
+from pinxit.evaluation.memorisation import Memorisation
+from pinxit.evaluation.sample_quality import _memorisation_warnings
 from pinxit.models import get_family, list_families
 from pinxit.runs import FORMAT, Run
+from pinxit.sampling.latents import LatentActivity
 from pinxit.training.verdict import Verdict, assess
 
 STEPS = np.linspace(0, 1, 201)[1:]
@@ -158,12 +164,21 @@ def test_one_code_for_all_patches_is_a_collapse(tmp_path):
     assert assess(run, {"metrics": {"code_perplexity": 300.0}}).state == "good"
 
 
-def test_the_same_few_captions_for_all_images_are_a_collapse(tmp_path):
-    run = record_run(tmp_path, "seq2seq", source="image", target="text")
-    metrics = {"distinct_caption_ratio:en": 0.02, "distinct_caption_ratio:en_error": 0.01}
-    assert assess(run, {"metrics": metrics}).state == "collapsed"
-    metrics["distinct_caption_ratio:en"] = 0.9
-    assert assess(run, {"metrics": metrics}).state == "good", "its error is no ratio"
+def test_every_warning_of_an_evaluation_about_the_model_decides_the_verdict(tmp_path):
+    unused = LatentActivity(np.zeros(4), np.zeros(4))
+    few = {"distinct_caption_ratio:en": Estimate(0.02, 0.01)}
+    copies = Memorisation(Estimate(0.06, 0.005), Estimate(0.003, 0.005))
+    cases = [
+        ("vae", collapse_warnings(unused), "collapsed", "`--kl-warmup 0.3`"),
+        ("seq2seq", repetition_warnings(few), "collapsed", "captions that differ"),
+        ("igpt", _memorisation_warnings(copies, 0, 100), "overfits", "more images"),
+    ]
+    for family, warnings, state, remedy in cases:
+        run = record_run(tmp_path / family, family)
+        assert assess(run).state == "good"
+        verdict = assess(run, {"warnings": [*warnings]})
+        assert verdict.state == state
+        assert verdict.remedy.startswith(remedy)
 
 
 @settings(derandomize=True, max_examples=25, deadline=None)

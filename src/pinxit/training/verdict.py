@@ -8,7 +8,6 @@ images blurry, because its family or its size allows no better.
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -26,11 +25,12 @@ State = Literal[
 MIN_TRAIN_IMAGES = 200  # with fewer, a model learns the images rather than their distribution
 MIN_TOTAL_KL = 0.1  # nats per image; with less z hardly distinguishes two images
 MIN_CODE_PERPLEXITY = 2.0  # of the codes of all images; 1: all patches have the same code
-MIN_DISTINCT_RATIO = 0.2  # of distinct captions to distinct true ones
-RATIO_NAME = r"distinct_caption_ratio:(?!.*_error)\w+"  # the metric, by language
 
-# how warnings of an evaluation begin that say that the latents are not used
+# how warnings of an evaluation begin that say that the latents are not used, that captions do not
+# depend on the image, and that samples are copies
 COLLAPSE_SIGNS = ("posterior collapse", "reconstructions hardly depend")
+CAPTION_SIGN = "the captions ("
+COPY_SIGN = "the model reproduces training images"
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,7 @@ def assess(run: Run, evaluation: Mapping[str, Any] | None = None) -> Verdict:
         _assess_length,
         _assess_num_images,
         _assess_collapse,
+        _assess_memorisation,
         _assess_overfitting,
         _assess_late_fall,
     )
@@ -167,9 +168,7 @@ def _assess_collapse(facts: RunFacts) -> Verdict | None:
         is_vq = facts.options.get("quantizer") == "vq"
         remedy = "`--quantizer fsq`" if is_vq else "`--code-noise 0`"
         return Verdict("collapsed", (evidence,), remedy, "more codes in use")
-    ratios = [v for k, v in facts.metrics.items() if re.fullmatch(RATIO_NAME, k)]
-    if ratios and min(ratios) < MIN_DISTINCT_RATIO:
-        evidence = f"most images get the same few captions ({min(ratios):.0%} as many as true ones)"
+    if evidence := next((w for w in facts.warnings if w.startswith(CAPTION_SIGN)), ""):
         remedy = "captions that differ from image to image, and higher `--minutes`"
         return Verdict("collapsed", (evidence,), remedy, "captions that depend on the image")
     return None
@@ -196,6 +195,13 @@ def _choose_kl_remedy(facts: RunFacts) -> tuple[str, str]:
     if not options.get("kl_warmup"):
         return "`--kl-warmup 0.3`", "z is in use before the KL counts in full"
     return "`--free-bits 0.1`", "no gain from a KL below 0.1 nats per latent"
+
+
+def _assess_memorisation(facts: RunFacts) -> Verdict | None:
+    warning = next((w for w in facts.warnings if w.startswith(COPY_SIGN)), "")
+    if not warning:
+        return None
+    return Verdict("overfits", (warning,), _choose_capacity_remedy(facts), "fewer copies")
 
 
 def _assess_overfitting(facts: RunFacts) -> Verdict | None:
