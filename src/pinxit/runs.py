@@ -27,6 +27,7 @@ from weakref import WeakKeyDictionary
 from pinxit.data.atomic_write import write_atomically
 from pinxit.data.batch import DatasetInfo
 from pinxit.data.load_options import LoadOptions, make_load_options
+from pinxit.data.unicode_forms import utf8_path
 from pinxit.errors import PinxitError, UsageError
 from pinxit.models import get_family
 from pinxit.models.config import config_from_dict
@@ -58,7 +59,7 @@ class Run:
         if not file.is_file():
             raise UsageError(f"{self.path} is not a run: it has no config.json.")
         try:
-            record = json.loads(file.read_text())
+            record = json.loads(file.read_text(encoding="utf-8"))
         except ValueError as error:
             raise PinxitError(f"{file} is not valid JSON: {error}.") from None
         if not isinstance(record, dict) or "family" not in record:
@@ -117,7 +118,8 @@ class Run:
 
             from pinxit.models.saved_state import load_fitted
 
-            load_fitted(model, load_file(file))
+            with utf8_path(file) as path:
+                load_fitted(model, load_file(path))
         return model
 
     def load(self, device: str | torch.device = "cpu") -> Any:
@@ -135,7 +137,8 @@ class Run:
             )
         model = self.build()
         try:
-            model.load_state_dict(load_file(self.weights_path))
+            with utf8_path(self.weights_path) as path:
+                model.load_state_dict(load_file(path))
         except (RuntimeError, SafetensorError) as error:
             reason = str(error).splitlines()[0]
             raise PinxitError(f"{self.weights_path} does not fit config.json: {reason}") from None
@@ -148,14 +151,14 @@ class Run:
         file = self.path / "metrics.csv"
         if not file.is_file():
             return []
-        lines = file.read_text().splitlines(keepends=True)
+        lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
         complete = [line for line in lines if line.endswith("\n")]  # the last one may be cut short
         return [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(complete)]
 
     def evaluation(self, split: str = "test") -> dict[str, Any]:
         """Return what was measured on a split; empty before `pinxit evaluate --split`."""
         file = self.path / evaluation_file(split)
-        return json.loads(file.read_text()) if file.is_file() else {}
+        return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
 
     def write(self, name: str, content: bytes | str | dict[str, Any]) -> Path:
         """Write a file of the run atomically; a dict is written as JSON."""

@@ -92,7 +92,7 @@ def is_run(folder: Path) -> bool:
     if not file.is_file():
         return False
     try:
-        record = json_format.loads(file.read_text())
+        record = json_format.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return (folder / "model.safetensors").exists() or (folder / "metrics.csv").exists()
     return isinstance(record, dict) and "family" in record

@@ -9,12 +9,13 @@ from pathlib import Path
 def write_atomically(path: str | Path, content: bytes | str) -> Path:
     """Write a file so that a crash at any moment leaves the old file or the new one.
 
-    The content is written to a temporary file in the same folder, which then replaces `path`.
+    The content is written to a temporary file in the same folder, which then replaces `path`. Text
+    is written in UTF-8, with escapes for the bytes of names that are not UTF-8.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    content = content.encode() if isinstance(content, str) else content
+    content = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
     try:
         with temporary.open("wb") as file:
             file.write(content)

@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from pinxit.data.unicode_forms import normalize_label
 from pinxit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -64,8 +65,9 @@ class DatasetInfo:
 
         Raises UsageError for an unknown label.
         """
-        if label in self.label_names:
-            return self.label_names.index(label)
+        names = [normalize_label(name) for name in self.label_names]
+        if normalize_label(label) in names:
+            return names.index(normalize_label(label))
         if label.isdigit() and int(label) < len(self.label_names):
             return int(label)
         if not self.label_names:

@@ -56,7 +56,7 @@ def load_cached(key: str) -> Images | None:
 
 
 def _load_folder(folder: Path) -> Images:
-    info: dict[str, Any] = json.loads((folder / "info.json").read_text())
+    info: dict[str, Any] = json.loads((folder / "info.json").read_text(encoding="utf-8"))
     pixels = np.load(folder / "pixels.npy", mmap_mode="r")
     labels = np.load(folder / "labels.npy") if info["has_labels"] else None
     splits = np.load(folder / "splits.npy")
@@ -153,7 +153,7 @@ class CacheWriter:
             _save(self.temporary / "splits.npy", images.splits)
         if images.groups is not None:
             _save(self.temporary / "groups.npy", images.groups)
-        with (self.temporary / "info.json").open("w") as file:
+        with (self.temporary / "info.json").open("w", encoding="utf-8") as file:
             json.dump(info, file)  # as ASCII: file names need not be valid Unicode
             file.flush()
             os.fsync(file.fileno())

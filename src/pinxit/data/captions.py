@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pinxit.console import pluralize
+from pinxit.data.unicode_forms import normalize_text
 
 if TYPE_CHECKING:
     from pinxit.data.images import Images
@@ -64,21 +64,6 @@ def normalize_language(code: str) -> str:
     first, *rest = code.replace("_", "-").split("-")
     parts = [part.upper() if len(part) == 2 else part.capitalize() for part in rest]
     return "-".join([first.lower(), *parts])
-
-
-def normalize_text(text: str) -> str:
-    """Return a text in Unicode form C, with single spaces between its words.
-
-    An accented letter can be one character or two: the forms look the same, but have other tokens.
-    """
-    return " ".join(unicodedata.normalize("NFC", replace_surrogates(text)).split())
-
-
-def replace_surrogates(text: str) -> str:
-    """Replace lone surrogates, which no encoding has, by U+FFFD, and join pairs of them."""
-    if text.isascii():
-        return text
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def parse_captions(row: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:

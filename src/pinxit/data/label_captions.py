@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pinxit.data.images import Images
+from pinxit.data.unicode_forms import normalize_label, normalize_text
 from pinxit.errors import UsageError, did_you_mean
 
 BUILT_IN_TEMPLATES = Path(__file__).with_name("label_captions.toml")
@@ -41,7 +42,8 @@ def captions_from_labels(images: Images, file: str | Path | None = None) -> Imag
 def _read_toml(file: str | Path | None) -> dict[str, Any]:
     path = BUILT_IN_TEMPLATES if file is None else Path(file)
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        tables = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        return {name: _normalize_labels(table) for name, table in tables.items()}
     except FileNotFoundError:
         raise UsageError(
             f"there is no file of caption templates {path}. For captions from the built-in "
@@ -51,6 +53,13 @@ def _read_toml(file: str | Path | None) -> dict[str, Any]:
         raise UsageError(
             f"cannot read the caption templates in {path}: {_reason(error)}."
         ) from None
+
+
+def _normalize_labels(table: Any) -> Any:
+    if not isinstance(table, dict) or not isinstance(table.get("labels"), dict):
+        return table
+    labels = {normalize_label(label): texts for label, texts in table["labels"].items()}
+    return {**table, "labels": labels}
 
 
 def _reason(error: Exception) -> str:
@@ -82,4 +91,4 @@ def _fill_template(
     text = texts[label].get(language)
     if not isinstance(text, str):
         raise UsageError(f"[{name}.labels] has no text for '{label}' in '{language}'.")
-    return template.replace("{}", text)
+    return normalize_text(template.replace("{}", text))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from pinxit.data.records import Record
+from pinxit.data.unicode_forms import normalize_label
 
 
 def index_labels(records: Sequence[Record]) -> tuple[np.ndarray | None, tuple[str, ...]]:
@@ -15,6 +17,7 @@ def index_labels(records: Sequence[Record]) -> tuple[np.ndarray | None, tuple[st
     Integer labels are used as class indices, or renumbered if they have large gaps. Other labels
     are sorted by name, numbers first and by value. Returns (None, ()) if no record has a label.
     """
+    records = [replace(r, label=normalize_label(r.label)) if r.label else r for r in records]
     labels = {
         (r.label_index, r.label)
         for r in records

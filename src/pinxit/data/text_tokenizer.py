@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 from tokenizers import Tokenizer, pre_tokenizers
 
-from pinxit.data.captions import replace_surrogates
 from pinxit.data.text_vocabulary import byte_tokenizer, fit_vocabulary, split_text
+from pinxit.data.unicode_forms import replace_surrogates
 from pinxit.errors import UsageError, did_you_mean
 
 DEFAULT_VOCAB_SIZE = 2_048  # tokens without the special ones

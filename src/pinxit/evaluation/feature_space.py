@@ -179,7 +179,7 @@ def _load_cached(file: Path) -> TrainedSpace | None:
     """Return the cached feature space; None if there is none or it is damaged."""
     try:
         content = file.read_bytes()
-        record = json.loads(file.with_suffix(".json").read_text())
+        record = json.loads(file.with_suffix(".json").read_text(encoding="utf-8"))
         network = FeatureNetwork(record["channels"], record["side"], record["classes"])
         network.load_state_dict(load(content))
         is_intact = record["weights_hash"] == _hash(content)

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from pinxit.data.images import Images
+from pinxit.data.unicode_forms import escape_surrogates, utf8_path
 from pinxit.evaluation.estimates import Estimate
 from pinxit.runs import Run, evaluation_file
 
@@ -61,7 +62,9 @@ def write_per_image(run: Run, split: str, table: PerImage) -> None:
     if not table.values:
         (run.path / per_image_file(split)).unlink(missing_ok=True)
         return
-    columns: dict[str, pa.Array] = {NAME: pa.array(table.names)}
+    columns: dict[str, pa.Array] = {
+        NAME: pa.array([escape_surrogates(name) for name in table.names])
+    }
     if table.groups is not None:
         columns[GROUP] = pa.array(table.groups)
     for metric, values in table.values.items():
@@ -78,7 +81,8 @@ def read_per_image(run: Run, split: str) -> PerImage:
     path = run.path / per_image_file(split)
     if not path.is_file():
         return PerImage([], None, {})
-    table = pq.read_table(path)
+    with utf8_path(path) as readable:
+        table = pq.read_table(readable)
     groups = table[GROUP].to_numpy() if GROUP in table.column_names else None
     metrics = [name for name in table.column_names if name not in (NAME, GROUP)]
     values = {name: table[name].to_numpy().astype(np.float64) for name in metrics}

@@ -13,12 +13,13 @@ import pyarrow.parquet as pq
 from jaxtyping import Float32
 
 from pinxit.data.images import NO_SPLIT, SPLITS, Images
+from pinxit.data.unicode_forms import escape_surrogates
 
 
 def embeddings_to_parquet(images: Images, vectors: Float32[np.ndarray, "n dim"]) -> bytes:
     """Return a parquet file's bytes: columns name, label and split (if known), vector (float32)."""
     names = images.names if len(images.names) else [str(i) for i in range(len(images))]
-    columns: dict[str, Any] = {"name": pa.array([str(name) for name in names])}
+    columns: dict[str, Any] = {"name": pa.array([escape_surrogates(str(name)) for name in names])}
     if images.labels is not None:
         labels = [images.label_names[i] if i >= 0 else None for i in images.labels.tolist()]
         columns["label"] = pa.array(labels, pa.string())

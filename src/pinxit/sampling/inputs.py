@@ -11,6 +11,7 @@ import numpy as np
 from pinxit.console import pluralize
 from pinxit.data.images import Images
 from pinxit.data.load import load_images
+from pinxit.data.unicode_forms import normalize_label
 from pinxit.errors import PinxitError, UsageError
 from pinxit.models.protocols import HasLabels
 from pinxit.runs import Run
@@ -83,7 +84,7 @@ def match_labels(model: object, images: Images) -> Images:
     names = model.info.label_names
     if images.label_names == names:
         return images
-    numbers = {name: i for i, name in enumerate(names)}
+    numbers = {normalize_label(name): i for i, name in enumerate(names)}
     table = np.array([numbers.get(name, -1) for name in images.label_names] + [-1], np.int64)
     labels = table[images.labels]  # label -1, for none, takes the last entry
     return dataclasses.replace(images, labels=labels, label_names=names)

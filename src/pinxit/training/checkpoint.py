@@ -18,6 +18,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from pinxit.data.atomic_write import write_atomically
+from pinxit.data.unicode_forms import utf8_path
 from pinxit.errors import PinxitError
 from pinxit.training.loop import TrainState
 
@@ -84,7 +85,7 @@ def _collect_tensors(state: TrainState) -> dict[str, Tensor]:
 
 
 def _read(file: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    with safe_open(file, "pt") as opened:
+    with utf8_path(file) as path, safe_open(path, "pt") as opened:
         counters = json.loads(opened.metadata()["counters"])
         return {name: opened.get_tensor(name) for name in opened.keys()}, counters  # noqa: SIM118
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pinxit.data.atomic_write import write_atomically
+from pinxit.data.unicode_forms import escape_surrogates
 
 
 class MetricsLog:
@@ -36,7 +37,7 @@ class MetricsLog:
             self.columns += new
             write_atomically(self.file, self._format([*rows, row], header=True))
             return
-        with self.file.open("a") as file:
+        with self.file.open("a", encoding="utf-8") as file:
             file.write(self._format([row], header=False))
 
     def _format(self, rows: list[dict[str, Any]], header: bool) -> str:
@@ -52,7 +53,7 @@ def _read_rows(file: Path, last_step: float) -> list[dict[str, str]]:
     """Read the rows up to a step; drops an incomplete last line, of a killed session."""
     if not file.is_file():
         return []
-    complete = file.read_text().rpartition("\n")[0]
+    complete = file.read_text(encoding="utf-8").rpartition("\n")[0]
     rows = list(csv.DictReader(io.StringIO(complete)))
     return [row for row in rows if row.get("step") and int(float(row["step"])) <= last_step]
 
@@ -73,6 +74,11 @@ class TensorBoardLog:
             self.writer.add_event(
                 Event(wall_time=time.time(), step=start_step + 1, session_log=purge)
             )
+
+    @staticmethod
+    def accepts(folder: Path) -> bool:
+        """Return whether TensorBoard can write to a folder: its path must be valid Unicode."""
+        return escape_surrogates(str(folder)) == str(folder)
 
     def append(self, row: dict[str, float], step: int) -> None:
         from tensorboard.compat.proto.summary_pb2 import Summary

@@ -50,7 +50,7 @@ def check_output_dir(out: str | Path | None, overwrite: bool = False) -> None:
 def is_run_folder(path: Path) -> bool:
     """Return whether the folder has the config.json of a run, of any format."""
     try:
-        record = json.loads((path / "config.json").read_text())
+        record = json.loads((path / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
     return isinstance(record, dict) and {"format", "family"} <= record.keys()

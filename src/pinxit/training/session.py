@@ -243,9 +243,9 @@ class Session:
             return
         row = self._format_row(step)
         self.metrics_log.append(row)
-        if self.settings.tensorboard:
+        folder = self.run_folder.path / "tensorboard"
+        if self.settings.tensorboard and TensorBoardLog.accepts(folder):
             if self.tensorboard is None:
-                folder = self.run_folder.path / "tensorboard"
                 self.tensorboard = TensorBoardLog(folder, self.start_step)
             self.tensorboard.append(row, step.step)
 

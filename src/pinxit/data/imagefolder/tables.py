@@ -16,6 +16,7 @@ from typing import Any
 
 from pinxit.data.imagefolder.image_index import to_nfc
 from pinxit.data.skipped import SkippedFile
+from pinxit.data.unicode_forms import utf8_path
 
 # columns with the path of an image, the preferred one first
 KEY_COLUMNS = (
@@ -272,6 +273,8 @@ def _read_parquet(file: Path) -> Iterator[Any]:
     import pyarrow.parquet as pq
 
     try:
-        yield from pq.read_table(file).to_pylist()
+        with utf8_path(file) as path:
+            rows = pq.read_table(path).to_pylist()
+        yield from rows
     except pa.ArrowException as error:
         raise ValueError(str(error)) from None

@@ -68,7 +68,7 @@ def _compute_key(name: str, split: str | None) -> str:
         with contextlib.suppress(OSError):  # writing the images raises the error
             write_atomically(revision_file, revision)
     elif revision_file.is_file():
-        revision = revision_file.read_text()
+        revision = revision_file.read_text(encoding="utf-8")
     return f"{name} {split} {revision or ''}"
 
 

@@ -16,6 +16,7 @@ from pinxit.data.groups import group_columns, parse_group
 from pinxit.data.records import Record, Source, SourceType, hash_files
 from pinxit.data.sources.folder import has_images
 from pinxit.data.splits import parse_split, split_from_filename
+from pinxit.data.unicode_forms import utf8_path
 from pinxit.errors import PinxitError
 
 if TYPE_CHECKING:  # pyarrow takes 0.1 s: functions below import it when a file is read
@@ -89,7 +90,8 @@ def _list_records(path: Path, prefix: str, group_by: str) -> Iterator[Record]:
     import pyarrow.parquet as pq
 
     try:
-        file = pq.ParquetFile(path)
+        with utf8_path(path) as readable:
+            file = pq.ParquetFile(readable)
         column = find_image_column(file.schema_arrow, path)
         images = ImageColumn(path, file, column)
         class_names = _class_names(file.schema_arrow)

@@ -10,6 +10,7 @@ import numpy as np
 
 from pinxit.data.batch import DatasetInfo
 from pinxit.data.images import Images
+from pinxit.data.unicode_forms import normalize_label
 from pinxit.errors import PinxitError
 from pinxit.models.generation import GenerationParams
 from pinxit.models.protocols import (
@@ -200,7 +201,7 @@ def find_label(model: object, info: DatasetInfo, text: str) -> str | None:
     """Return the longest label name in a text, for a model that is conditional on labels."""
     if not (isinstance(model, HasLabels) and model.label_conditional):
         return None
-    words = f" {text.lower()} ".replace(",", " ").replace(".", " ")
+    words = f" {normalize_label(text).lower()} ".replace(",", " ").replace(".", " ")
     for name in sorted(info.label_names, key=len, reverse=True):
         if f" {name.lower()} " in words:
             return name

@@ -81,7 +81,7 @@ class StudioRoutes:
     models: ModelRegistry
 
     async def page(self) -> Response:
-        return HTMLResponse((STATIC / "page.html").read_text())
+        return HTMLResponse((STATIC / "page.html").read_text(encoding="utf-8"))
 
     async def static_file(self, name: str) -> Response:
         file = next((file for file in STATIC.iterdir() if file.name == name), None)
@@ -127,7 +127,7 @@ class StudioRoutes:
         loaded = self._find_run(run)
         file = loaded.run.path / "report.html"
         if file.is_file():
-            return HTMLResponse(file.read_text())
+            return HTMLResponse(file.read_text(encoding="utf-8"))
         command = html.escape(f"pinxit report {shlex.quote(_display_path(loaded))}")
         return HTMLResponse(
             "<body style='font:16px system-ui;color:#777'>"
