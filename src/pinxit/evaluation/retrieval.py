@@ -60,8 +60,8 @@ def retrieval_metrics(
         baseline = image_hits(embed, neighbours, reference_images, texts)
         yield from recall_metrics("nn_recall_at", baseline, reference_images.groups)
         for k in TOP_K:
-            pair = (estimate_over(reference_images, of[k]) for of in (hits, baseline))
-            gain = subtract_estimates(*pair, reference_images.groups, proportions=True)
+            a, b = (estimate_over(reference_images, of[k]) for of in (hits, baseline))
+            gain = subtract_estimates(a, b, reference_images.groups, proportions=True)
             yield f"t2i_recall_gain_at_{k}", gain
 
 

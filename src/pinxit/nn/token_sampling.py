@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Protocol
 
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from pinxit.errors import UsageError
@@ -54,8 +54,7 @@ class SamplingParams:
         """
         logits = logits.float() / self.temperature
         if self.top_k is not None and self.top_k < logits.shape[-1]:
-            threshold = logits.topk(self.top_k, -1).values[..., -1:]
-            logits = logits.masked_fill(logits < threshold, -math.inf)
+            logits = logits.masked_fill(~_is_top_k(logits, self.top_k), -math.inf)
         probs = logits.softmax(-1)
         if self.top_p is None or self.top_p == 1:
             return probs
@@ -71,3 +70,11 @@ class SamplingParams:
             return logits.argmax(-1)
         cdf = self.compute_filtered_weights(logits).cumsum(-1)
         return (cdf <= uniforms[..., None] * cdf[..., -1:]).sum(-1)
+
+
+def _is_top_k(logits: Float[Tensor, "... vocab"], k: int) -> Bool[Tensor, "... vocab"]:
+    """Whether a token is one of the k most likely; of equally likely ones the first are."""
+    threshold = logits.topk(k, -1).values[..., -1:]
+    is_above, is_equal = logits > threshold, logits == threshold
+    room = k - is_above.sum(-1, keepdim=True)
+    return is_above | (is_equal & (is_equal.cumsum(-1) <= room))
