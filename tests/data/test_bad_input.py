@@ -204,7 +204,7 @@ def test_a_parquet_row_cannot_read_a_file_outside_its_folder(tmp_path):
     assert list(images.names) == ["own.png"]
     assert [file.reason for file in images.skipped] == [
         "names a file outside the folder of the Parquet file",
-        "the row has no image",
+        "row 3 has no image",
     ]
 
 

@@ -47,7 +47,7 @@ def load(path: Path, **options):
     return load_images(path, progress=False, cache=False, color="grey", **options)
 
 
-def said(images) -> str:
+def report_of(images) -> str:
     return " ".join([*(f"{file.name} {file.reason}" for file in images.skipped), *images.notes])
 
 
@@ -99,7 +99,7 @@ def test_every_file_of_a_random_shard_is_used_or_listed(files, kind, data):
     assert used + num_skipped_complete == len(complete)
     assert num_listed >= num_skipped_complete
     if cut is not None and size - cut > 0:
-        assert "truncated" in said(images)
+        assert "truncated" in report_of(images)
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_captions_may_stand_anywhere_in_the_shard(tmp_path, order):
     files = [(name, png(int(name[0])) if "png" in name else name.encode()) for name in order]
     images = load(write_tar(tmp_path / "s.tar", files))
     assert captions_of(images) == {f"s/{i}": f"{i}.txt" for i in range(3)}
-    assert said(images) == ""
+    assert report_of(images) == ""
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_archives_that_were_joined_are_read_to_their_end(tmp_path):
     (tmp_path / "all.tar").write_bytes(b"".join(part.read_bytes() for part in parts))
     images = load(tmp_path / "all.tar")
     assert list(images.names) == ["all/0", "all/1", "all/2"]
-    assert said(images) == ""
+    assert report_of(images) == ""
 
 
 def test_several_images_of_a_sample_are_all_read_and_stay_in_one_split(tmp_path):
@@ -193,7 +193,7 @@ def test_a_damaged_header_loses_one_file_and_is_said(tmp_path):
     path.write_bytes(content)
     images = load(path)
     assert list(images.names) == ["s/0", "s/1", "s/3", "s/4"]
-    assert "damaged: files may be missing" in said(images)
+    assert "damaged: files may be missing" in report_of(images)
     with pytest.raises(PinxitError, match="damaged"):
         load(path, strict=True)
 
@@ -237,7 +237,7 @@ def test_splits_are_read_from_names_and_folders_of_shards_and_in_them(tmp_path):
         "tree/test/b/1",
     }
     write_tar(tmp_path / "my-test-tubes.tar", [("0.png", png(0))])
-    assert "its name contains 'test'" in said(load(tmp_path / "my-test-tubes.tar"))
+    assert "its name contains 'test'" in report_of(load(tmp_path / "my-test-tubes.tar"))
 
 
 def test_json_columns_that_are_not_used_are_named(tmp_path):
@@ -245,8 +245,8 @@ def test_json_columns_that_are_not_used_are_named(tmp_path):
     images = load(
         write_tar(tmp_path / "s.tar", [("a.png", png(0)), ("a.json", json.dumps(row).encode())])
     )
-    assert "columns not used: url, width" in said(images)
-    assert "1 row: the split is none of train, validation and test: 'fold1'" in said(images)
+    assert "columns not used: url, width" in report_of(images)
+    assert "1 row: the split is none of train, validation and test: 'fold1'" in report_of(images)
     assert images.label_names[images.labels[0]] == "7"
     assert captions_of(images) == {"s/a": "words"}
 
@@ -263,7 +263,7 @@ def test_members_of_a_large_name_have_their_bytes(tmp_path):
 
 def test_rows_say_what_of_them_is_not_used():
     rows = RowReader("auto", class_names=("cat", "dog"))
-    assert rows.used_columns(["label", "category", "caption", "score", "base", "group"]) == [
+    assert rows.select_columns(["label", "category", "caption", "score", "base", "group"]) == [
         "label",
         "caption",
         "base",

@@ -12,7 +12,7 @@ from tests.builders import blobs
 from tests.training.test_session import train_tiny
 
 
-def sorted_by_label(n=600):
+def label_sorted_blobs(n=600):
     images = blobs(n)
     images = images.take(np.argsort(images.labels, kind="stable"))
     splits = (np.arange(n) % 2).astype(np.int8)
@@ -20,7 +20,7 @@ def sorted_by_label(n=600):
 
 
 def test_validation_and_previews_have_every_label(tmp_path, monkeypatch):
-    images, seen = sorted_by_label(), []
+    images, seen = label_sorted_blobs(), []
     validate, save_previews = session_module.validate, session_module.save_previews
 
     def record_rows(state, images, rows, *rest):
@@ -59,6 +59,6 @@ def test_all_of_few_validation_images_are_used(tmp_path, monkeypatch):
         return validate(state, images, rows, *rest)
 
     monkeypatch.setattr(session_module, "validate", record_rows)
-    images = sorted_by_label(300)
+    images = label_sorted_blobs(300)
     train_tiny(tmp_path / "run", images, steps=2, num_evals=1)
     assert (seen[0] == images.split_indices("validation")).all()

@@ -28,7 +28,7 @@ import numpy as np
 from pinxit.data.images import Images, SkippedFile
 from pinxit.errors import PinxitError
 
-VERSION = 6  # increase it when decoding or the files change: older folders are then ignored
+VERSION = 8  # increase it when decoding or the files change: older folders are then ignored
 STALE_SECONDS = 24 * 3600  # incomplete folders older than this are left from killed processes
 
 

@@ -9,11 +9,12 @@ from typing import Any, TypedDict
 from pinxit.console import pluralize
 from pinxit.data.captions import all_caption_columns, parse_captions, separate_first
 from pinxit.data.groups import group_columns, parse_group
-from pinxit.data.imagefolder.descriptions import SPLIT_COLUMNS
+from pinxit.data.imagefolder import descriptions
 from pinxit.data.imagefolder.split_words import read_split_name
 
 LABEL_COLUMNS = ("label", "labels", "class", "category")  # of names or of numbers
 NAME_COLUMNS = ("label_name", "class_name")  # of the name of a label that is a number
+SPLIT_COLUMNS = (*descriptions.SPLIT_COLUMNS, "splits")
 MAX_NAMES = 12  # that a note lists
 
 
@@ -41,7 +42,7 @@ class RowReader:
         self.unused_values: Counter[str] = Counter()  # rows by reason
         self.unknown_splits: Counter[str] = Counter()
 
-    def used_columns(self, columns: Iterable[str]) -> list[str]:
+    def select_columns(self, columns: Iterable[str]) -> list[str]:
         """Return those of the columns that are used, and remember the others."""
         columns = list(columns)
         captions = [name for names in all_caption_columns(columns).values() for name in names]

@@ -66,7 +66,7 @@ def _list_members(shard: Path) -> Iterator[Member | SkippedFile]:
     by_name: dict[str, Member] = {}  # the last one of each name, as links name it
     with tarfile.open(shard, "r:", ignore_zeros=True) as tar, shard.open("rb") as file:
         while (info := tar.next()) is not None:
-            tar.members.clear()  # they would take 1 kB each
+            tar.members.clear()  # type: ignore[attr-defined]  # they would take 1 kB each
             if _has_content(file, end, info.offset):
                 yield SkippedFile(shard.name, DAMAGED)
             end = tar.offset  # of the next header

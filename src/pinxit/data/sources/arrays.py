@@ -11,16 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from pinxit.data.captions import caption_columns
-from pinxit.data.groups import group_columns, parse_group
-from pinxit.data.records import Record, Source, SourceType, hash_files
+from pinxit.data.imagefolder.tables import normalize_column
+from pinxit.data.records import Note, Record, Source, SourceType, hash_files
+from pinxit.data.shards.files import splits_of_shards
+from pinxit.data.shards.rows import RowReader
 from pinxit.data.splits import parse_split
 from pinxit.errors import PinxitError
 
 # names of arrays, in order of preference
-IMAGE_KEYS = ("images", "image", "x", "pixels", "arr_0")
-LABEL_KEYS = ("labels", "label", "y")
-SPLIT_KEYS = ("split", "splits")
+IMAGE_KEYS = ("images", "image", "x", "pixels", "imgs", "img", "data", "arr_0")
+LABEL_KEYS = ("labels", "label", "y", "targets", "target")
 
 
 def open_array_file(data: str, seed: int) -> Source | None:
@@ -39,18 +39,50 @@ def open_array_file(data: str, seed: int) -> Source | None:
     return with_groups("auto")
 
 
-def _list_records(path: Path, group_by: str) -> Iterator[Record]:
-    if path.suffix.lower() == ".npy":
-        yield from _list_part(path, {"images": _load(path)}, "", group_by)
-        return
-    arrays = _load(path)
-    # Keras has `x_train, y_train, x_test, y_test`
-    parts = [part for part in ("train", "validation", "test") if f"x_{part}" in arrays]
-    for part in parts:
-        part_arrays = {"images": arrays[f"x_{part}"], "labels": arrays.get(f"y_{part}")}
-        yield from _list_part(path, part_arrays, part, group_by)
-    if not parts:
-        yield from _list_part(path, arrays, "", group_by)
+def _list_records(path: Path, group_by: str) -> Iterator[Record | Note]:
+    rows = RowReader(group_by, label_columns=LABEL_KEYS)
+    (file_split,), notes = splits_of_shards(path.parent, [path])
+    loaded = _load(path)
+    parts, others = _separate_parts(loaded if isinstance(loaded, dict) else {"images": loaded})
+    rows.unused |= dict.fromkeys(others)
+    for part, arrays in parts.items():
+        yield from _list_part(path, arrays, part, file_split, rows)
+    yield from map(Note, (*notes, *rows.list_notes()))
+
+
+Arrays = dict[str, np.ndarray]
+
+
+def _separate_parts(arrays: Arrays) -> tuple[dict[str, Arrays], Arrays]:
+    """Return the arrays of each split, by names without the split, and those of no images.
+
+    Without splits all are those of the split "".
+
+    Keras has `x_train, y_train, x_test, y_test`, MedMNIST `train_images, train_labels, ...`.
+    """
+    parts: dict[str, Arrays] = {}
+    for name, array in arrays.items():
+        base, split = _split_name(name)
+        parts.setdefault(split, {})[base] = array
+    parts = {split: part for split, part in parts.items() if _first(part, IMAGE_KEYS)}
+    if set(parts) <= {""}:
+        return {"": arrays}, {}
+    used = {id(array) for part in parts.values() for array in part.values()}
+    return parts, {name: array for name, array in arrays.items() if id(array) not in used}
+
+
+def _split_name(name: str) -> tuple[str, str]:
+    """Return the name of an array without its split, and the split, or "".
+
+    >>> _split_name("x_train"), _split_name("val_images"), _split_name("images")
+    (('x', 'train'), ('images', 'validation'), ('images', ''))
+    """
+    first, _, rest = name.partition("_")
+    start, _, last = name.rpartition("_")
+    for word, base in ((last, start), (first, rest)):
+        if base and (split := parse_split(word)):
+            return base, split
+    return name, ""
 
 
 def _load(path: Path) -> Any:
@@ -67,62 +99,46 @@ def _load(path: Path) -> Any:
         raise PinxitError(f"{path} cannot be opened: {error.strerror or error}.") from None
 
 
-def _list_part(path: Path, arrays: Mapping[str, Any], part: str, group_by: str) -> Iterator[Record]:
+def _list_part(
+    path: Path, arrays: Arrays, part: str, file_split: str | None, rows: RowReader
+) -> Iterator[Record]:
     """Yield the records of arrays of a file; `part` names their split, or is ""."""
-    images = _first(arrays, IMAGE_KEYS)
-    if images is None:
+    image_name = _first(arrays, IMAGE_KEYS)
+    if image_name is None:
         raise PinxitError(
             f"{path} has no array `images`; it has: {', '.join(arrays) or 'no arrays'}."
         )
-    pixels = check_images(images, path)
-    labels = _column(path, arrays, LABEL_KEYS, len(pixels))
-    splits = _column(path, arrays, SPLIT_KEYS, len(pixels))
-    groups = {
-        name: column.tolist()
-        for name in group_columns(group_by)
-        if (column := _column(path, arrays, (name,), len(pixels))) is not None
-    }
-    captions = {
-        language: _column(path, arrays, (column,), len(pixels))
-        for language, column in caption_columns(arrays).items()
+    pixels = check_images(arrays[image_name], path)
+    used = rows.select_columns(normalize_column(name) for name in arrays if name != image_name)
+    columns = {
+        column: _column(path, name, array, len(pixels))
+        for name, array in arrays.items()
+        if (column := normalize_column(name)) in used
     }
     for i in range(len(pixels)):
-        label, label_index = _label(labels, i)
-        yield Record(
-            f"{part}-{i:06d}" if part else f"{i:06d}",
-            functools.partial(pixels.__getitem__, i),
-            label=label,
-            label_index=label_index,
-            captions={k: str(v[i]) for k, v in captions.items() if v is not None and v[i]},
-            split=part or (None if splits is None else parse_split(str(splits[i]))),
-            group=parse_group({name: column[i] for name, column in groups.items()}, group_by),
-        )
+        fields = rows.read({name: values[i] for name, values in columns.items()})
+        fields["split"] = part or fields["split"] or file_split
+        name = f"{part}-{i:06d}" if part else f"{i:06d}"
+        yield Record(name, functools.partial(pixels.__getitem__, i), **fields)
 
 
-def _first(arrays: Mapping[str, Any], names: Sequence[str]) -> Any:
-    return next((arrays[name] for name in names if arrays.get(name) is not None), None)
+def _first(arrays: Mapping[str, Any], names: Sequence[str]) -> str | None:
+    """Return the first of the names that an array has, as it is spelled there."""
+    spelled = {name.lower(): name for name in arrays}
+    return next((spelled[name] for name in names if name in spelled), None)
 
 
-def _column(
-    path: Path, arrays: Mapping[str, Any], names: Sequence[str], count: int
-) -> np.ndarray | None:
-    """Return the array with one value per image, or None. Raises PinxitError for another shape."""
-    column = _first(arrays, names)
-    if column is None:
-        return None
-    column = np.asarray(column)
-    if column.shape not in ((count,), (count, 1)):
+def _column(path: Path, name: str, array: np.ndarray, count: int) -> list[Any]:
+    """Return one value per image, or a list of captions. Raises PinxitError for another shape."""
+    array = np.asarray(array)
+    if array.dtype.kind == "S":
+        array = np.char.decode(array, "utf-8", "replace")
+    has_texts = array.dtype.kind == "U" and array.ndim == 2
+    if array.shape[:1] != (count,) or not (array.size == count or has_texts):
         raise PinxitError(
-            f"{path}: `{names[0]}` has shape {list(column.shape)}, but there are {count:,} images."
+            f"{path}: `{name}` has shape {list(array.shape)}, but there are {count:,} images."
         )
-    return column.reshape(count)
-
-
-def _label(labels: np.ndarray | None, i: int) -> tuple[str | None, int | None]:
-    """Return an image's label, as a name or as a number."""
-    if labels is None:
-        return None, None
-    return (None, int(labels[i])) if labels.dtype.kind in "iub" else (str(labels[i]), None)
+    return (array.reshape(count) if array.size == count else array).tolist()
 
 
 def check_images(images: np.ndarray, path: Path) -> np.ndarray:
@@ -144,8 +160,8 @@ def check_images(images: np.ndarray, path: Path) -> np.ndarray:
 
 SOURCE_TYPE = SourceType(
     pattern="FILE.npz, FILE.npy",
-    description="NumPy arrays: images [n, h, w] or [n, h, w, c]; optionally labels, split, "
-    "caption_en, caption_fr.",
+    description="NumPy arrays: images [n, h, w] or [n, h, w, c]; optionally labels, split, group, "
+    "caption_en, caption_fr. Or x_train, y_train, x_test, y_test.",
     examples=("omniglot28.npz", "samples.npy"),
     open=open_array_file,
 )

@@ -14,11 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from pinxit.data.atomic_write import write_atomically
 from pinxit.data.cache import cache_dir
-from pinxit.data.captions import caption_columns, parse_captions, separate_first
 from pinxit.data.decode import UnreadableImage
-from pinxit.data.groups import group_columns, parse_group
-from pinxit.data.records import Record, Source, SourceType
-from pinxit.data.splits import parse_split
+from pinxit.data.records import Listed, Note, Record, Source, SourceType
+from pinxit.data.shards.rows import LABEL_COLUMNS, RowReader
 from pinxit.errors import PinxitError, UsageError
 
 if TYPE_CHECKING:
@@ -101,29 +99,25 @@ def _offline_mode() -> Iterator[None]:
 
 def _list_records(
     name: str, split: str | None, offline_message: str, group_by: str
-) -> Iterator[Record]:
+) -> Iterator[Listed]:
     from datasets import Image  # takes 1 s
 
+    reader = RowReader(group_by)
     for part, rows in _download(name, split, offline_message).items():
         image_column, label_column, class_names = _find_columns(name, rows)
         images = rows.select_columns([image_column])
         images = images.cast_column(image_column, Image(decode=False))
-        captions = caption_columns(rows.column_names).values()
-        keep = {label_column, *group_columns(group_by), *captions}
+        reader.label_columns = (label_column, *LABEL_COLUMNS) if label_column else LABEL_COLUMNS
+        reader.class_names = class_names
+        keep = reader.select_columns(c for c in rows.column_names if c != image_column)
         others: Any = rows.remove_columns([c for c in rows.column_names if c not in keep])
+        split = reader.read_split({"split": part})
         for i, row in enumerate(others):
-            captions, more_captions = separate_first(parse_captions(row))
-            label, label_index = _label(row.get(label_column), class_names)
-            yield Record(
-                f"{part}-{i:06d}",
-                functools.partial(_read_image, images, i, image_column),
-                label=label,
-                label_index=label_index,
-                captions=captions,
-                more_captions=more_captions,
-                split=parse_split(part),
-                group=parse_group(row, group_by),
-            )
+            fields = reader.read(row)
+            fields["split"] = fields["split"] or split
+            read = functools.partial(_read_image, images, i, image_column)
+            yield Record(f"{part}-{i:06d}", read, **fields)
+    yield from map(Note, reader.list_notes())
 
 
 def _download(name: str, split: str | None, offline_message: str) -> dict[str, Dataset]:
@@ -163,20 +157,13 @@ def _find_columns(name: str, rows: Dataset) -> tuple[str, str, tuple[str, ...]]:
     return images[0], label, names
 
 
-def _label(value: object, class_names: tuple[str, ...]) -> tuple[str | None, int | None]:
-    """Return a row's label name and number; None if unknown."""
-    if isinstance(value, int):
-        return (class_names[value] if 0 <= value < len(class_names) else None), value
-    return (value if isinstance(value, str) else None), None
-
-
 def _read_image(images: Dataset, i: int, column: str) -> bytes:
     value = images[i][column]
     if value and value.get("bytes") is not None:
         return value["bytes"]
     if value and value.get("path"):
         return Path(value["path"]).read_bytes()
-    raise UnreadableImage("the row has no image")
+    raise UnreadableImage(f"row {i + 1:,} has no image")
 
 
 SOURCE_TYPE = SourceType(

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pinxit.data.records import Record, Source, SourceType, hash_files
-from pinxit.data.splits import split_from_filename
+from pinxit.data.records import Note, Record, Source, SourceType, hash_files
+from pinxit.data.shards.files import list_beside, splits_of_shards
 from pinxit.errors import PinxitError
 
 UINT8 = 8  # type code of unsigned bytes
@@ -39,7 +39,10 @@ def idx_folder(data: str, root: Path, label_names: Sequence[str] = ()) -> Source
     images = _image_files(root)
     files = [file for image in images for file in (image, _labels_file(image)) if file]
     return Source(
-        data, lambda: hash_files(root, files), lambda: _list_records(images, tuple(label_names))
+        data,
+        lambda: hash_files(root, files),
+        lambda: _list_records(root, images, tuple(label_names)),
+        list_unused=lambda: list_beside(root, files),
     )
 
 
@@ -58,8 +61,12 @@ def _labels_file(images: Path) -> Path | None:
     return None
 
 
-def _list_records(files: Sequence[Path], label_names: tuple[str, ...]) -> Iterator[Record]:
-    for file in files:
+def _list_records(
+    root: Path, files: Sequence[Path], label_names: tuple[str, ...]
+) -> Iterator[Record | Note]:
+    splits, notes = splits_of_shards(root, files)
+    yield from map(Note, notes)
+    for file, split in zip(files, splits, strict=True):
         images = read_idx(file, 3)
         labels = _read_labels(file, len(images))
         part = file.name.split("-images")[0]
@@ -71,7 +78,7 @@ def _list_records(files: Sequence[Path], label_names: tuple[str, ...]) -> Iterat
                 functools.partial(_identity, pixels),
                 label=label_names[label_index] if has_name and label_index is not None else None,
                 label_index=label_index,
-                split=split_from_filename(part),
+                split=split,
             )
 
 

@@ -10,12 +10,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pinxit.data.captions import caption_columns, parse_captions, separate_first
 from pinxit.data.decode import UnreadableImage
-from pinxit.data.groups import group_columns, parse_group
-from pinxit.data.records import Record, Source, SourceType, hash_files
+from pinxit.data.records import Listed, Note, Record, Source, SourceType, hash_files
+from pinxit.data.shards.files import find_shards, list_beside, splits_of_shards
+from pinxit.data.shards.rows import RowReader
+from pinxit.data.skipped import SkippedFile
 from pinxit.data.sources.folder import has_images
-from pinxit.data.splits import parse_split, split_from_filename
 from pinxit.data.unicode_forms import utf8_path
 from pinxit.errors import PinxitError
 
@@ -29,7 +29,7 @@ MAX_CACHED_GROUPS = 2  # row groups in memory; rows are read in order, so neighb
 def open_parquet(data: str, seed: int) -> Source | None:
     path = Path(data).expanduser()
     if path.is_dir():
-        files = sorted([*path.glob("*.parquet"), *path.glob("data/*.parquet")])
+        files = find_shards(path, ".parquet")
         # beside image files, a Parquet file may hold other data, such as embeddings
         return _parquet_files(data, path, files) if files and not has_images(path) else None
     if path.is_file() and path.suffix.lower() == ".parquet":
@@ -39,14 +39,31 @@ def open_parquet(data: str, seed: int) -> Source | None:
 
 def _parquet_files(data: str, root: Path, files: Sequence[Path]) -> Source:
     def with_groups(group_by: str) -> Source:
-        def list_records() -> Iterator[Record]:
-            for file in files:
-                prefix = f"{file.stem}/" if len(files) > 1 else ""
-                yield from _list_records(file, prefix, group_by)
-
-        return Source(data, lambda: hash_files(root, files), list_records, with_groups=with_groups)
+        return Source(
+            data,
+            lambda: hash_files(root, files),
+            lambda: _list_all(root, files, group_by),
+            list_unused=lambda: list_beside(root, files) if Path(data).is_dir() else [],
+            with_groups=with_groups,
+        )
 
     return with_groups("auto")
+
+
+def _list_all(root: Path, files: Sequence[Path], group_by: str) -> Iterator[Listed]:
+    """Yield the rows of all files. One of several that cannot be read is skipped."""
+    rows = RowReader(group_by)
+    splits, notes = splits_of_shards(root, files)
+    yield from map(Note, notes)
+    for file, split in zip(files, splits, strict=True):
+        prefix = f"{file.stem}/" if len(files) > 1 else ""
+        try:
+            yield from _list_records(file, prefix, split, rows)
+        except PinxitError as error:
+            if len(files) == 1:
+                raise
+            yield SkippedFile(file.relative_to(root).as_posix(), str(error).removesuffix("."))
+    yield from map(Note, rows.list_notes())
 
 
 class ImageColumn:
@@ -64,8 +81,13 @@ class ImageColumn:
         if content is None and isinstance(value, dict) and value.get("path"):
             return self._read_linked(value["path"])
         if content is None:
-            raise UnreadableImage("the row has no image")
+            raise UnreadableImage(f"row {self._first_row(group) + row:,} has no image")
         return content
+
+    def _first_row(self, group: int) -> int:
+        """Return the number of the first row of a row group, counted from 1."""
+        metadata = self.file.metadata
+        return 1 + sum(metadata.row_group(i).num_rows for i in range(group))
 
     def _read_group(self, group: int) -> pa.ChunkedArray | pa.Array:
         with self._lock:
@@ -85,7 +107,7 @@ class ImageColumn:
         return file.read_bytes()
 
 
-def _list_records(path: Path, prefix: str, group_by: str) -> Iterator[Record]:
+def _list_records(path: Path, prefix: str, split: str | None, rows: RowReader) -> Iterator[Record]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -94,21 +116,18 @@ def _list_records(path: Path, prefix: str, group_by: str) -> Iterator[Record]:
             file = pq.ParquetFile(readable)
         column = find_image_column(file.schema_arrow, path)
         images = ImageColumn(path, file, column)
-        class_names = _class_names(file.schema_arrow)
-        columns = _other_columns(file.schema_arrow, column, group_by)
+        rows.class_names = _class_names(file.schema_arrow)
+        columns = rows.select_columns(name for name in file.schema_arrow.names if name != column)
+        if pa.types.is_struct(file.schema_arrow.field(column).type):
+            columns.append(f"{column}.path")
         for group, i, row in _read_rows(file, columns):
-            name = (row.get(column) or {}).get("path") or f"row-{group:03d}-{i:05d}"
-            captions, more_captions = separate_first(parse_captions(row))
-            label, label_index = _label(row, class_names)
+            image = row.pop(column, None) or {}
+            fields = rows.read(row)
+            fields["split"] = fields["split"] or split
             yield Record(
-                f"{prefix}{name}",
+                f"{prefix}{image.get('path') or f'row-{group:03d}-{i:05d}'}",
                 functools.partial(images.read, group, i),
-                label=label,
-                label_index=label_index,
-                captions=captions,
-                more_captions=more_captions,
-                split=parse_split(str(row.get("split"))) or split_from_filename(path.name),
-                group=parse_group(row, group_by),
+                **fields,
             )
     except pa.ArrowException as error:
         raise PinxitError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
@@ -139,18 +158,6 @@ def _has_bytes(column_type: pa.DataType) -> bool:
     return pa.types.is_binary(column_type) or pa.types.is_large_binary(column_type)
 
 
-def _other_columns(schema: pa.Schema, image_column: str, group_by: str) -> list[str]:
-    """Return the columns of labels, splits, groups, captions and names."""
-    import pyarrow as pa
-
-    captions = caption_columns(schema.names).values()
-    names = ("label", "label_name", "split", *group_columns(group_by), *captions)
-    columns = [name for name in names if name in schema.names]
-    if pa.types.is_struct(schema.field(image_column).type):
-        columns.append(f"{image_column}.path")
-    return columns
-
-
 def _read_rows(
     file: pq.ParquetFile, columns: list[str]
 ) -> Iterator[tuple[int, int, dict[str, Any]]]:
@@ -171,21 +178,11 @@ def _class_names(schema: pa.Schema) -> Sequence[str]:
         return ()
 
 
-def _label(row: dict[str, Any], class_names: Sequence[str]) -> tuple[str | None, int | None]:
-    """Return a row's label name and number; None if unknown."""
-    label, name = row.get("label"), row.get("label_name")
-    if isinstance(label, int):
-        if name is None and 0 <= label < len(class_names):
-            name = class_names[label]
-        return name, label
-    name = name if name is not None else label
-    return (None if name is None else str(name)), None
-
-
 SOURCE_TYPE = SourceType(
     pattern="FILE.parquet, FOLDER/ of them",
     description="A column `image` (bytes, or a struct with bytes); optionally label, label_name, "
-    "split, caption or caption_en, caption_fr.",
+    "split, group, caption or caption_en, caption_fr. Files and folders named train, validation or "
+    "test are splits.",
     examples=("clothing.parquet", "data/"),
     open=open_parquet,
 )

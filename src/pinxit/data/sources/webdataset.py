@@ -114,7 +114,7 @@ class _SampleReader:
                 self._skip(member, "not UTF-8 text")
             except ValueError as error:
                 self._skip(member, str(error))
-        self.rows.used_columns(row)
+        self.rows.select_columns(row)
         fields = self.rows.read(row)
         own = merge_captions(captions, parse_captions(row))
         fields["captions"], fields["more_captions"] = separate_first(own)
