@@ -161,7 +161,7 @@ def test_the_range_can_be_given_and_what_is_cut_off_is_noted(tmp_path, range_):
     loaded = load(write_all(tmp_path, {"a.tif": tiff(values)}), range=range_)
     expected = np.clip(np.rint((values.astype(np.float64) - low) * (255 / (high - low))), 0, 255)
     assert (loaded.pixels[0, ..., 0] == expected).all()
-    assert any("1 image with values outside of --range" in note for note in loaded.notes)
+    assert any("1 image with values outside of the range" in note for note in loaded.notes)
 
 
 def test_dark_and_plain_images_are_noted(tmp_path):
@@ -338,7 +338,7 @@ def wide_gamut_profile() -> bytes:
     return head.ljust(128, b"\0") + table + data
 
 
-def shown_by_a_viewer(image: Image.Image, profile: bytes) -> Image.Image:
+def show_as_a_viewer(image: Image.Image, profile: bytes) -> Image.Image:
     source, srgb = ImageCms.ImageCmsProfile(io.BytesIO(profile)), ImageCms.createProfile("sRGB")
     return ImageCms.profileToProfile(image, source, srgb, outputMode="RGB")
 
@@ -348,7 +348,7 @@ def test_a_color_profile_is_applied(tmp_path, format_, mode):
     image, profile = Image.new("RGB", (16, 16), (60, 200, 60)), wide_gamut_profile()
     content = encode(image.convert(mode), format_, icc_profile=profile)
     loaded = load(write_all(tmp_path, {f"a.{format_.lower()}": content}))
-    expected = shown_by_a_viewer(image, profile).getpixel((0, 0))
+    expected = show_as_a_viewer(image, profile).getpixel((0, 0))
     assert tuple(loaded.pixels[0, 0, 0].tolist()) == expected
     assert "the color profile of 1 image is applied" in loaded.notes
 

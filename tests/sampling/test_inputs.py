@@ -82,6 +82,17 @@ def test_other_data_is_loaded_with_the_shape_of_the_run_but_without_its_limit(tm
     assert load_for_run(run, images) is images
 
 
+def test_other_images_have_the_range_and_background_of_the_run(tmp_path):
+    np.save(tmp_path / "set.npy", np.arange(3 * 64, dtype=np.uint16).reshape(3, 8, 8) * 20)
+    options = LoadOptions()
+    images = load_images(str(tmp_path / "set.npy"), options, progress=False)
+    run = write_run(tmp_path / "run", str(tmp_path / "set.npy"), options, images)
+    assert run.load_options.range == "integer:0,4095"
+    assert load_run_data(run, progress=False).fingerprint == images.fingerprint
+    np.save(tmp_path / "dim.npy", np.full((1, 8, 8), 273, np.uint16))
+    assert (load_for_run(run, [str(tmp_path / "dim.npy")], progress=False).pixels == 17).all()
+
+
 def test_a_run_of_images_given_in_python_needs_data(tmp_path):
     run = write_run(tmp_path, "", LoadOptions(), blobs(8))
     with pytest.raises(PinxitError, match="was trained on images given in Python; name DATA"):

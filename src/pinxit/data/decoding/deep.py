@@ -33,7 +33,7 @@ def is_deep(image: ImageFile) -> bool:
     """Return whether an opened image has values of more than 8 bits, or signed ones."""
     return (
         image.mode in DEEP_MODES
-        or (image.format in ("PNG", "TIFF") and image.tile and _is_16_bit_color(image))
+        or (image.format in ("PNG", "TIFF") and _is_16_bit_color(image))
         or (image.format == "TIFF" and _needs_tifffile(image))
     )
 
@@ -70,7 +70,8 @@ def _raw_mode(tile: Any) -> str:
 
 
 def _is_16_bit_color(image: ImageFile) -> bool:
-    name, _, order = _raw_mode(image.tile[0]).partition(";")
+    raw_mode = _raw_mode(image.tile[0]) if image.tile else ""
+    name, _, order = raw_mode.partition(";")
     return name in ("LA", "RGB", "RGBA") and order in _OTHER_ORDER
 
 

@@ -70,7 +70,8 @@ def _build_transform(profile: bytes, mode: str) -> Any | None:
         space = str(getattr(source.profile, "xcolor_space", "")).strip()
         if _MODES.get(space) != mode:
             raise InvalidProfile(f"for {space}, not for {mode}")
-        transform = ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB")
+        srgb, flags = ImageCms.createProfile("sRGB"), ImageCms.Flags.NOCACHE  # threads share it
+        transform = ImageCms.buildTransform(source, srgb, mode, "RGB", flags=flags)
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError) as error:
         raise InvalidProfile(str(error)) from None
     return transform if _changes_colors(transform, mode) else None

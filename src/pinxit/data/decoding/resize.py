@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 Box = tuple[float, float, float, float]  # left, top, right, bottom
 
 MAX_ART_COLORS = 64  # of pixel art,
+MAX_ART_GREYS = 4  # of grey, as small grey images have few levels anyway,
 MIN_ART_PIXELS = 8  # per color, so that tiny photos are none,
 MIN_EQUAL_SHARE = 0.5  # of whose neighboring pixels so many are equal, unless it has
 FEW_COLORS = 16  # at most,
@@ -138,6 +139,8 @@ def _is_pixel_art(pixels: UInt8[np.ndarray, "height width *channel"]) -> bool:
     if not len(edges) or np.median(edges) < MIN_EDGE_LEVELS:
         return False
     num_colors = len(np.unique(signed.reshape(-1, signed.shape[-1]), axis=0))
-    if num_colors > min(MAX_ART_COLORS, signed[..., 0].size // MIN_ART_PIXELS):
+    is_grey = bool((signed == signed[..., :1]).all())
+    most = MAX_ART_GREYS if is_grey else MAX_ART_COLORS
+    if num_colors > min(most, signed[..., 0].size // MIN_ART_PIXELS):
         return False
     return num_colors <= FEW_COLORS or len(edges) <= (1 - MIN_EQUAL_SHARE) * len(steps)

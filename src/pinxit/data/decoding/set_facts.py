@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import get_args
 
 import numpy as np
 
@@ -117,11 +118,13 @@ class SetFacts:
 
     def _range_notes(self) -> list[str]:
         conversion = self.conversion()
-        ranges = [(kind, conversion.range_of(kind)) for kind in self.high]
-        notes = [describe_range(kind, range_) for kind, range_ in ranges if range_]
+        ranges: list[tuple[Kind, Range | None]]
+        found = [kind for kind in self.high if self.given.range_of(kind) is None]
+        ranges = [(kind, conversion.range_of(kind)) for kind in found]
+        notes = [describe_range(kind, range_) for kind, range_ in ranges if range_ is not None]
         if number := self.counts["cut"]:
             notes.append(
-                f"{pluralize(number, 'image')} with values outside of --range: they are cut off"
+                f"{pluralize(number, 'image')} with values outside of the range: they are cut off"
             )
         if number := self.counts["gaps"]:
             notes.append(
@@ -157,15 +160,16 @@ class SetFacts:
                 f"one color, the first is {self.first['plain']}"
             )
         low, high = self.levels
-        advice = "choose the values of black and white with --range"
+        is_given = any(self.given.range_of(kind) for kind in get_args(Kind))
+        advice = "" if is_given else "; choose the values of black and white with --range"
         if count > number and high - low < MIN_LEVELS:
-            notes.append(f"the images only use levels {low} to {high} of 0 to 255; {advice}")
+            notes.append(f"the images only use levels {low} to {high} of 0 to 255{advice}")
         elif window := self._narrow_window():
-            notes.append(f"nearly all values become levels {window[0]} to {window[1]}; {advice}")
+            notes.append(f"nearly all values become levels {window[0]} to {window[1]}{advice}")
         elif self.counts["flat"] > FLAT_SHARE * count:
             notes.append(
-                f"{self.counts['flat']:,} of {pluralize(count, 'image')} use less than an eighth "
-                f"of the levels, the first is {self.first['flat']}; {advice}"
+                f"{self.counts['flat']:,} of {pluralize(count, 'image')} with less than an eighth "
+                f"of the levels, the first is {self.first['flat']}{advice}"
             )
         return notes
 
