@@ -181,4 +181,6 @@ def _read_mask(run: Path, file: Path, images: Images, quiet: bool) -> PixelMask:
         console.echo(
             f"the mask is {width} x {height}; resized to {images.width} x {images.height}."
         )
-    return mask_from_image(images, load_for_run(Run(run), [file], progress=not quiet))
+    own_values = {"range": "auto", "background": "white"}  # a mask is no image of the set
+    mask = load_for_run(Run(run), [file], progress=not quiet, **own_values)
+    return mask_from_image(images, mask)

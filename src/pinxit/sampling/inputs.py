@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -29,17 +30,19 @@ def load_run_data(run: Run, *, progress: bool = True) -> Images:
     return load_images(source, run.load_options, progress=progress)
 
 
-def load_for_run(run: Run, data: Sequence[str | Path] | Images, *, progress: bool = True) -> Images:
-    """Load DATA or image files with the run's size, channels, fit and captions.
+def load_for_run(
+    run: Run, data: Sequence[str | Path] | Images, *, progress: bool = True, **changes: Any
+) -> Images:
+    """Load DATA or image files with the run's size, channels, fit, range and captions.
 
+    `changes` are load options that differ from the run's.
     Raises UsageError for unknown DATA, PinxitError if no image can be read.
     """
     if isinstance(data, Images):
         return data
     source = data[0] if len(data) == 1 else list(data)
-    return load_images(
-        source, run.load_options, progress=progress, limit=None, strict=False, data_seed=None
-    )
+    changes = {"limit": None, "strict": False, "data_seed": None, **changes}
+    return load_images(source, run.load_options, progress=progress, **changes)
 
 
 def select_split(images: Images, split: str = "test") -> tuple[Images, str]:
