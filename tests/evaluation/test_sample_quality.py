@@ -15,10 +15,10 @@ from pinxit.evaluation.sample_quality import SampleQuality
 NUM_TRAIN, NUM_TEST = 1200, 600
 
 
-def draw_images(n, seed):
+def draw_images(n, seed, side=8):
     """Images of three blobs each, sorted by their brightness."""
     rng = np.random.default_rng(seed)
-    y, x = np.mgrid[0:8, 0:8]
+    y, x = np.mgrid[0 : 8 : side * 1j, 0 : 8 : side * 1j]
     cy, cx, grey = rng.uniform(0, 8, (3, n, 3, 1, 1))
     light = (0.4 + grey / 14) * np.exp(-((y - cy) ** 2 + (x - cx) ** 2) / 4)
     pixels = (255 * light.max(1)).astype(np.uint8)[..., None]
@@ -79,8 +79,10 @@ def test_five_percent_of_copies_are_found_in_spite_of_duplicates_across_the_spli
     assert metrics["memorisation"].value >= 0.05
     assert interval(metrics["memorisation"])[0] > interval(metrics["memorisation_control"])[1]
     assert accuses(quality)
-    assert quality.protocol["memorisation"]["test_images_in_training"] == 6
-    assert "6 test images are also training images" in " ".join(quality.warnings)
+    assert quality.protocol["memorisation"]["control_images_in_training"] == 6
+    assert "6 of 600 test and validation images are also training images" in " ".join(
+        quality.warnings
+    )
     assert quality.protocol["memorisation"]["training_images"] == NUM_TRAIN - 6
 
 
@@ -135,9 +137,38 @@ def test_binarized_copies_are_found(images):
     def observe(part):
         return dataclasses.replace(part, pixels=(part.pixels > 127).astype(np.uint8) * 255)
 
-    metrics, quality = measure(images, observe(images[100:700]), observe=observe)
+    samples = observe(images[100:700])
+    metrics, quality = measure(images, samples, observe=observe, expect=observe)
     assert metrics["memorisation"].value > 0.9
     assert accuses(quality)
+
+
+def test_copies_whose_pixels_were_sampled_anew_are_found(images):
+    """As those of a model of dynamically binarized images, which never sees a draw twice."""
+    rng = np.random.default_rng(0)
+
+    def observe(part):
+        draws = rng.uniform(0, 255, part.pixels.shape) < part.pixels
+        return dataclasses.replace(part, pixels=draws.astype(np.uint8) * 255)
+
+    large = draw_images(NUM_TRAIN + NUM_TEST, 3, side=24).pixels
+    large = dataclasses.replace(images, pixels=np.random.default_rng(1).permutation(large))
+    quality = SampleQuality(PixelSpace(), large, large.split("test"), 5_000, observe)
+    copies = dict(quality._memorisation(observe(large[100:700])))
+    assert interval(copies["memorisation"])[0] > interval(copies["memorisation_control"])[1]
+    fresh = dict(quality._memorisation(observe(draw_images(NUM_TEST, 2, side=24))))
+    assert interval(fresh["memorisation"])[0] < interval(fresh["memorisation_control"])[1]
+
+
+def test_validation_images_are_in_the_control_too(images):
+    """Test images here are of other blobs than the model's: all samples are nearer than these."""
+    splits = np.repeat(np.array([0, 1, 2], np.int8), [800, 600, 400])
+    shifted = dataclasses.replace(images, splits=splits, pixels=images.pixels.copy())
+    shifted.pixels[:1400] = np.random.default_rng(0).permutation(draw_images(1400, 5).pixels)
+    shifted.pixels[1400:] = 255 - shifted.pixels[1400:]
+    metrics, quality = measure(shifted, draw_images(400, 2))
+    assert quality.protocol["memorisation"]["control_images"] == 1000
+    assert interval(metrics["memorisation"])[0] < interval(metrics["memorisation_control"])[1]
 
 
 def test_the_order_of_the_samples_does_not_matter(images):

@@ -138,8 +138,8 @@ def _describe_distances(distances: dict[str, Any]) -> list[str]:
     ]
     if search := distances.get("memorisation"):
         lines.append(
-            f"memorisation: {search['samples']:,} samples and {search['control_images']:,} test "
-            f"images (control) searched in {search['training_images']:,} training images"
+            f"memorisation: {search['samples']:,} samples and {search['control_images']:,} test or "
+            f"validation images (control), among {search['training_images']:,} training images"
         )
     return lines
 

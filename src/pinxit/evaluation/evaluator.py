@@ -64,7 +64,11 @@ from pinxit.sampling.elbo import ElboTerms, elbo_terms
 from pinxit.sampling.inputs import match_labels, select_split
 from pinxit.sampling.label_matched import sample_with_label_frequencies
 from pinxit.sampling.latents import LatentActivity, latent_activity
-from pinxit.sampling.observation import comparable_images, observe_images
+from pinxit.sampling.observation import (
+    comparable_images,
+    expected_images,
+    observe_images,
+)
 from pinxit.training.undertraining import is_undertrained
 
 MAX_TEST_IMAGES = 10_000
@@ -332,7 +336,7 @@ class Evaluator:
             yield from self.drawing_distances(space)
         with self.progress.stage("distances"):
             quality = SampleQuality(
-                space, self.images, self.test, self.options.max_images, self.observe
+                space, self.images, self.test, self.options.max_images, self.observe, self.expect
             )
             yield from quality.metrics(generated)
         self.protocol["distances"] = {**quality.protocol, "compared": self._describe_observed()}
@@ -349,6 +353,10 @@ class Evaluator:
     def observe(self, images: Images) -> Images:
         """Return images as the model observes them, for example binarized."""
         return observe_images(self.model, images, self.options.seed)
+
+    def expect(self, images: Images) -> Images:
+        """Return the mean of the observed images over their random pixels."""
+        return expected_images(self.model, images, self.options.seed)
 
     def _describe_observed(self) -> str:
         """Say how images are shown before they are compared, for the protocol."""

@@ -86,9 +86,9 @@ def measure_memorisation(
 ) -> Memorisation | None:
     """Return the share of samples, and of test images, that are suspect of being copies.
 
-    `train` are the features of all training images without duplicates, `control` those of test
-    images that are not among them, `groups` the groups of these. Equal samples count as one group.
-    None for too few training or test images.
+    `train` are the features of all training images without duplicates, for example their
+    `PixelComponents`; `control` those of test images that are not among them, with their `groups`.
+    Equal samples count as one group. None for too few training or test images.
     """
     k = min(NUM_NEIGHBOURS, len(train) - 1)
     if k < MIN_NEIGHBOURS or not len(control) or not len(samples):

@@ -137,7 +137,9 @@ METRICS = {
     "density": Metric("density", "", "near 1", "samples"),
     "coverage": Metric("coverage", "", "higher", "samples"),
     "memorisation": Metric("memorisation: copies of training images", "fraction", "", "samples"),
-    "memorisation_control": Metric("the same of test images (control)", "fraction", "", "samples"),
+    "memorisation_control": Metric(
+        "the same of held-out images (control)", "fraction", "", "samples"
+    ),
 }
 
 CURVES = {

@@ -24,11 +24,14 @@ from pinxit.evaluation.memorisation import (
     measure_memorisation,
 )
 from pinxit.evaluation.metrics import MetricValue
+from pinxit.evaluation.pixel_components import PixelComponents
 from pinxit.evaluation.precision_recall import MAX_NEIGHBOUR_IMAGES, prdc_metrics
 from pinxit.sampling.observation import is_black_and_white
 
 MAX_TRAIN_IMAGES = 10_000  # among which baselines search nearest neighbours
-EMBED_ROWS = 5_000  # training images in memory at once
+MAX_FIT_IMAGES = 4_096  # from which the principal components of pixels are computed
+TRAIN_BATCH = 5_000  # training images in memory at once
+MAX_QUERIES = 3_000  # samples, and test images, that are searched among all training images
 
 Features = Float32[np.ndarray, "n features"]
 Rows = Int[np.ndarray, " rows"]
@@ -39,7 +42,8 @@ class SampleQuality:
     """Distances of generated images to the test images, with `max_images` at most on each side.
 
     `observe` shows images as the model observes them, for example binarized; it is applied to both
-    sides of a distance. `protocol` and `warnings` are filled by `metrics`.
+    sides of a distance. `expect` shows the mean of what is observed. `protocol` and `warnings` are
+    filled by `metrics`.
     """
 
     space: FeatureSpace
@@ -47,6 +51,7 @@ class SampleQuality:
     test: Images
     max_images: int
     observe: Callable[[Images], Images] = lambda images: images
+    expect: Callable[[Images], Images] = lambda images: images
     protocol: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 
@@ -116,34 +121,37 @@ class SampleQuality:
     def _memorisation(self, samples: Images) -> Iterator[MetricValue]:
         """Yield the shares of samples and of test images that are copies of training images.
 
-        Decoded means, which are grey, are compared with the grey images: to sample their pixels
-        would hide a copy.
+        Training images are shown by their expected pixels: a copy is near these, whichever pixels
+        were sampled.
         """
-        observe = self.observe if is_black_and_white(samples) else lambda images: images
-        train_rows, control_rows = distinct_rows(self.images, self.train_rows, self.test_subset)
-        num_shared = len(self.test_subset) - len(control_rows)
-        control = self.test_subset.take(
-            control_rows[random_rows(len(control_rows), MAX_NEIGHBOUR_IMAGES)]
-        )
-        samples = samples.take(random_rows(len(samples), MAX_NEIGHBOUR_IMAGES))
+        train_rows, control_rows = distinct_rows(self.images, self.train_rows, self.held_out)
+        num_shared = len(self.held_out) - len(control_rows)
+        control = self.held_out.take(_limit(control_rows))
+        samples = samples.take(_limit(np.arange(len(samples))))
+        show = self.observe if is_black_and_white(samples) else self.expect
         self.protocol["memorisation"] = {
             "training_images": len(train_rows),
             "control_images": len(control),
             "samples": len(samples),
-            "test_images_in_training": num_shared,
+            "control_images_in_training": num_shared,
         }
-        parts = np.array_split(train_rows, max(1, -(-len(train_rows) // EMBED_ROWS)))
-        train = [self.space.embed(observe(self.images.take(part))) for part in parts]
-        result = measure_memorisation(
-            np.concatenate(train),
-            self.space.embed(observe(control)),
-            self.space.embed(observe(samples)),
-            control.groups,
-        )
-        self.warnings += _memorisation_warnings(result, num_shared, len(self.test_subset))
+        result = self._search_copies(train_rows, show(control), samples)
+        self.warnings += _memorisation_warnings(result, num_shared, len(self.held_out))
         if result is not None:
             yield "memorisation", result.samples
             yield "memorisation_control", result.control
+
+    def _search_copies(
+        self, train_rows: Rows, control: Images, samples: Images
+    ) -> Memorisation | None:
+        if not len(train_rows):
+            return None
+        rows = train_rows[random_rows(len(train_rows), MAX_FIT_IMAGES)]
+        space = PixelComponents.fit(self.expect(self.images.take(rows)))
+        parts = np.array_split(train_rows, -(-len(train_rows) // TRAIN_BATCH))
+        train = [space.embed(self.expect(self.images.take(part))) for part in parts]
+        sets = np.concatenate(train), space.embed(control), space.embed(samples)
+        return measure_memorisation(*sets, control.groups)
 
     # -- images --------------------------------------------------------------------------------
 
@@ -155,6 +163,21 @@ class SampleQuality:
     @cached_property
     def test_features(self) -> Features:
         return self._embed(self.test_subset)
+
+    @cached_property
+    def held_out(self) -> Images:
+        """Test images in use, and validation images: the control of memorisation.
+
+        Validation images are drawn as the training images were. Test images can be farther from
+        them than images of a perfect model are, for example if they are by other writers.
+        """
+        if self.images.splits is None or not len(self.images.names):
+            return self.test_subset
+        in_use = set(self.test.names)
+        validation = self.images.split_indices("validation")
+        rows = np.array([i for i in validation if self.images.names[i] not in in_use], np.int64)
+        others = self.images.take(rows[random_rows(len(rows), self.max_images)])
+        return _concatenate(self.test_subset, others)
 
     def train_images(self, count: int) -> Images | None:
         """Return `count` random training images; None if there are fewer."""
@@ -169,20 +192,32 @@ class SampleQuality:
         return none if self.images.splits is None else self.images.split_indices("train")
 
 
+def _concatenate(a: Images, b: Images) -> Images:
+    """Concatenate the pixels, names and groups of images of one source."""
+    groups = None
+    if a.groups is not None and b.groups is not None:
+        groups = np.concatenate([a.groups, b.groups])
+    return Images(np.concatenate([a.pixels, b.pixels]), [*a.names, *b.names], groups=groups)
+
+
+def _limit(rows: Rows) -> Rows:
+    return rows[random_rows(len(rows), MAX_QUERIES)]
+
+
 def _memorisation_warnings(
-    result: Memorisation | None, num_shared: int, num_test: int
+    result: Memorisation | None, num_shared: int, num_held_out: int
 ) -> Iterator[str]:
     if num_shared:
         yield (
-            f"{num_shared:,} test images are also training images; they are left out of the "
-            "control of memorisation"
+            f"{num_shared:,} of {num_held_out:,} test and validation images are also training "
+            "images; they are left out of the control of memorisation"
         )
     if result is None:
         yield (
             f"no memorisation: it takes {MIN_NEIGHBOURS + 1} different training images that are "
-            "no test images, and a test image that is no training image"
+            "no test images, and test images that are no training images"
         )
-    elif result.excess.low > max(MIN_EXCESS, num_shared / num_test):
+    elif result.excess.low > max(MIN_EXCESS, num_shared / num_held_out):
         low, high = (f"{100 * end:.1f}" for end in result.excess)
         yield (
             f"the model reproduces training images: {low} to {high} % of the samples (95 % "

@@ -37,15 +37,22 @@ def is_black_and_white(images: Images) -> bool:
     return all(bool(np.isin(image, (0, 255)).all()) for image in images)
 
 
-def comparable_images(model: object, images: Images, generated: Images, seed: int = 0) -> Images:
-    """Return the images that generated ones are like: as observed, or as loaded.
+def expected_images(model: object, images: Images, seed: int = 0) -> Images:
+    """Return the mean of the observed images over their random numbers.
 
-    Black-and-white samples are like the observed images. Decoded means are grey, as the mean of a
-    pixel that is sampled by its grey value is; the mean of a thresholded one is the observed one.
+    The mean of a pixel that is sampled by its grey value is this value. Thresholded pixels are not
+    random.
     """
-    observed = observe_images(model, images, seed)
-    if observed is images or is_black_and_white(generated):
-        return observed
-    again = observe_images(model, images[:8], seed + 1)
-    is_sampled = not np.array_equal(again.pixels, observed.pixels[:8])
-    return images if is_sampled else observed
+    few = images[: min(8, len(images))]
+    draws = [observe_images(model, few, seed + i).pixels for i in (0, 1)]
+    is_random = not np.array_equal(*draws)
+    return images if is_random else observe_images(model, images, seed)
+
+
+def comparable_images(model: object, images: Images, generated: Images, seed: int = 0) -> Images:
+    """Return the images that generated ones are like.
+
+    Black-and-white samples are like the observed images, decoded means like the mean of these.
+    """
+    show = observe_images if is_black_and_white(generated) else expected_images
+    return show(model, images, seed)
