@@ -306,6 +306,36 @@ def test_every_mode_with_transparency_gets_the_background(tmp_path, mode):
     assert (pixels[0, 0, 0], pixels[0, 12, 12]) == (0, 255)
 
 
+@settings(deadline=None, max_examples=25, derandomize=True)
+@given(
+    st.lists(
+        st.tuples(
+            st.tuples(*[st.sampled_from([0, 10, 100, 128, 200, 250, 255])] * 3),
+            st.sampled_from([0, 1, 120, 255]),
+        ),
+        min_size=1,
+        max_size=5,
+    ),
+    st.sampled_from(["auto", "white", "grey", "#102030"]),
+)
+def test_no_transparent_image_is_blank_without_a_note(tmp_path_factory, icons, background):
+    contents = {}
+    for i, (color, alpha) in enumerate(icons):
+        pixels = np.zeros((12, 12, 4), np.uint8)
+        pixels[..., :3] = color
+        pixels[2:9, 3:7, 3] = alpha
+        contents[f"{i}.png"] = encode(Image.fromarray(pixels))
+    folder = write_all(tmp_path_factory.mktemp("icons"), contents)
+    loaded = load(folder, background=background)
+    corners = loaded.pixels[:, 0, 0].astype(int)
+    assert (corners == corners[0]).all(), "one background for the set"
+    is_blank = np.ptp(loaded.pixels.astype(int), axis=(1, 2)).max(-1) <= 1
+    if is_blank.any():
+        assert any("of one color" in note for note in loaded.notes)
+    if background == "auto" and (corners[0] != 255).any():
+        assert any("transparent pixels are shown on" in note for note in loaded.notes)
+
+
 # -- color profiles --------------------------------------------------------------------------------
 
 

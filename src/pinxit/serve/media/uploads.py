@@ -14,6 +14,7 @@ from jaxtyping import Bool, UInt8
 from PIL import Image, ImageOps
 
 from pinxit.data.decode import UnreadableImage, decode
+from pinxit.data.decoding.png_chunks import drop_ancillary_chunks
 from pinxit.data.decoding.resize import resize_to_fit
 from pinxit.data.load_options import make_load_options
 from pinxit.serve.errors import ApiError, truncate
@@ -102,6 +103,16 @@ def decode_upload(content: bytes, param: str = "image") -> UploadedImage:
             param=param,
             code="image_file_too_large",
         )
+    try:
+        return _decode_file(content, param)
+    except ApiError:  # a PNG may hold large texts, which other programs ignore
+        repaired, _ = drop_ancillary_chunks(content)
+        if len(repaired) == len(content):
+            raise
+        return _decode_file(repaired, param)
+
+
+def _decode_file(content: bytes, param: str) -> UploadedImage:
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             _check_dimensions(image, param)
