@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from benchmarks.__main__ import PARTS
+from benchmarks.choose import combine, format_results, measure
 from benchmarks.measure import Loop, noise_images, seconds_of
 from benchmarks.networks import plain_vae
 from benchmarks.recipe import format_measured, read_metrics, run_command, write_measured
@@ -51,6 +52,23 @@ def test_a_process_that_fails_is_no_measurement():
     assert seconds_of([sys.executable, "-c", ""]) > 0
     with pytest.raises(RuntimeError, match="deliberately"):
         seconds_of([sys.executable, "-c", "raise SystemExit('deliberately')"])
+
+
+def test_options_are_chosen_by_a_metric_of_every_combination():
+    values = {"guidance": (1.0, 2.0), "top_p": (), "temperature": (0.5, 1.0)}
+    combinations = list(combine(values))
+    assert len(combinations) == 4
+    assert list(combine({"guidance": ()})) == [{}]
+
+    def evaluate(run, split, guidance, temperature):
+        assert split == "validation"
+        return {"metrics": {"t2i_exact": guidance * temperature, "t2i_exact_error": 0.01}}
+
+    results = list(measure(evaluate, "run", "t2i_exact", combinations, {"split": "validation"}))
+    lines = list(format_results(results, "t2i_exact", "validation", lower=False))
+    assert lines[:2] == ["t2i_exact on validation", "2 ± 0.01  --guidance 2 --temperature 1"]
+    lowest = list(format_results(results, "t2i_exact", "validation", lower=True))
+    assert lowest[1] == "0.5 ± 0.01  --guidance 1 --temperature 0.5"
 
 
 def test_every_part_is_there():

@@ -19,7 +19,7 @@ from pinxit.evaluation.metrics import METRICS
 
 FOLDER = Path(__file__).parent.parent / "recipes"
 RECIPES = sorted(FOLDER.glob("*.toml"))
-KEYS = {"title", "commands", "machine", "minutes", "notes"}
+KEYS = {"title", "commands", "machine", "minutes", "choices", "notes"}
 
 
 def parse(line: str) -> None:
@@ -80,6 +80,12 @@ def test_a_recipe_uses_the_runs_that_it_trains_and_known_data(path):
         assert used <= trained, f"{line}: trained so far are {trained}"
         assert used or words[1] in ("look", "sources")
     assert trained
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_a_recipe_says_which_options_were_chosen_on_which_images(path):
+    choices = recipe(path)["choices"]
+    assert re.match("Nothing was chosen", choices) or re.search("validation|reported", choices)
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,7 @@ def is_generative(context: ReportContext) -> Section | None:
         **_complete_from_nothing(model, images),
         **_unmask_iteratively(model),
         "error_by_ratio": _collect_error_by_ratio(context.metrics),
+        "trained_ratio": _format_ratio(context.model_options.get("mask_ratio", MASK_RATIO)),
     }
     return Section("is_generative", "Is this a generative image model?", values)
 
@@ -50,7 +51,7 @@ def _complete_by_seed(model: CanUnmask, image: Images) -> dict[str, object]:
     return {
         "completions": inline_thumbnails([row], alt),
         "num_seeds": NUM_SEEDS,
-        "mask_ratio": f"{100 * MASK_RATIO:.0f} %",
+        "mask_ratio": _format_ratio(MASK_RATIO),
         "spread": format_number(float(spread), 2),
     }
 
@@ -86,3 +87,7 @@ def _collect_error_by_ratio(metrics: dict[str, float]) -> list[tuple[str, str]]:
         for name, value in metrics.items()
         if name.startswith(prefix) and name.removeprefix(prefix).isdigit()
     ]
+
+
+def _format_ratio(ratio: float) -> str:
+    return f"{100 * ratio:.0f} %"

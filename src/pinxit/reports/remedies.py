@@ -15,6 +15,8 @@ from pinxit.training.learning_curve import read_learning_curve
 
 Options = dict[str, Any]
 
+MIN_MARGINAL_KL = 0.05  # of the rate: a prior further from the z of the images has holes
+
 
 @dataclass(frozen=True)
 class Remedy:
@@ -85,7 +87,7 @@ def _suggest_likelihood(context: ReportContext, options: Options) -> Remedy | No
         return None
     if options.get("sigma") is not None:
         evidence = f"σ is fixed at {format_number(options['sigma'], 3)}"
-        effect = "a learned σ balances reconstruction error and KL"
+        effect = "a learned σ balances reconstruction error and KL; a fixed σ² and β are one knob"
         return Remedy("no `--sigma`", evidence, effect)
     effect = "a mixture with its own scales for each pixel; slower; the image shown is still a mean"
     return Remedy("`--likelihood discretized-logistic`", "one σ for all pixels", effect)
@@ -96,9 +98,14 @@ def _suggest_flow_prior(context: ReportContext, options: Options) -> Remedy | No
     reconstructions = context.sharpness.get("reconstructions")
     if options.get("prior") != "standard" or samples is None or reconstructions is None:
         return None
+    effect = "fits p(z) to the z of the images (closes the prior hole): better samples"
+    marginal_kl, rate = (context.metrics.get(name) for name in ("marginal_kl", "rate"))
+    if marginal_kl is not None and rate is not None:
+        part, whole = format_number(marginal_kl, 2), format_number(rate, 2)
+        evidence = f"KL(q(z) || p(z)) is {part} of {whole} nats of the rate"
+        return Remedy("`--prior flow`", evidence, effect, marginal_kl > MIN_MARGINAL_KL * rate)
     evidence = (
         f"samples have {format_number(samples, 2)} of the data's high-frequency power, "
         f"reconstructions {format_number(reconstructions, 2)}"
     )
-    effect = "fits p(z) to the z of the images (closes the prior hole): better samples"
     return Remedy("`--prior flow`", evidence, effect, abs(samples - reconstructions) > 0.1)

@@ -90,6 +90,8 @@ def why_blurry(context: ReportContext) -> Section | None:
         "undertrained": context.verdict.state == "undertrained",
         "distortion": float(encoded.elbo_terms.distortion.mean()),
         "rate": float(encoded.elbo_terms.rate.sum(1).mean()),
+        "mutual_information": context.metrics.get("mutual_information"),
+        "marginal_kl": context.metrics.get("marginal_kl"),
         "remedies": find_remedies(context),
     }
     return Section("why_blurry", "Why is it blurry?", values)
