@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -18,7 +18,7 @@ from pinxit.data.images import Images, evenly_spaced_indices
 from pinxit.errors import PinxitError
 from pinxit.evaluation import captioning, editing, likelihood, text_to_image
 from pinxit.evaluation.codebook_usage import codebook_metrics
-from pinxit.evaluation.estimates import estimate_over
+from pinxit.evaluation.estimates import Estimate, estimate_over
 from pinxit.evaluation.feature_space import (
     MIN_IMAGES,
     FeatureSpace,
@@ -35,7 +35,7 @@ from pinxit.evaluation.linear_probe import (
     select_labelled,
     split_for_probe,
 )
-from pinxit.evaluation.metrics import MetricValue
+from pinxit.evaluation.metrics import MetricValue, with_names
 from pinxit.evaluation.options import EvalOptions
 from pinxit.evaluation.power_spectrum import sharpness_metrics
 from pinxit.evaluation.reconstruction import reconstruction_metrics
@@ -96,9 +96,9 @@ class Evaluator:
         """Yield every metric that the model and its data allow."""
         model = self.model
         if isinstance(model, HasELBO):
-            yield from self.likelihood_bounds(model)
+            yield from self.name_images(self.likelihood_bounds(model))
         elif isinstance(model, CanScore):
-            yield from self.exact_likelihood(model)
+            yield from self.name_images(self.exact_likelihood(model))
         if isinstance(model, CanEncode):
             yield from self.latents(model)
         if isinstance(model, CanTokenize):
@@ -111,6 +111,14 @@ class Evaluator:
             yield from self.probe(model)
         if self.options.distances:
             yield from self.distances()
+
+    def name_images(self, metrics: Iterable[MetricValue]) -> Iterator[MetricValue]:
+        """Add the names of the images to metrics of evenly spaced test images."""
+        for name, value in metrics:
+            per_image = value.per_image if isinstance(value, Estimate) else None
+            count = 0 if per_image is None else len(per_image)
+            rows = evenly_spaced_indices(len(self.test), count) if len(self.test.names) else ()
+            yield from with_names([(name, value)], [self.test.names[int(i)] for i in rows])
 
     # -- images --------------------------------------------------------------------------------
 
