@@ -8,9 +8,10 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
 from pinxit.data.images import Images
+from pinxit.data.skipped import SHEET_SOFTWARE
 from pinxit.errors import UsageError
 
 CELL_PIXELS = 96  # small images are enlarged to about this size
@@ -69,7 +70,7 @@ def contact_sheet(images: Images, texts: Sequence[str], columns: int | None = No
             middle = cell_left + cell_width / 2, top + height + 3 + row * LINE_PIXELS
             draw.text(middle, line, font=font, fill=TEXT_COLOR, anchor="ma")
     with io.BytesIO() as file:
-        sheet.save(file, "PNG")
+        sheet.save(file, "PNG", pnginfo=_signature())
         return file.getvalue()
 
 
@@ -79,6 +80,13 @@ def _num_columns(count: int) -> int:
     return min(
         range(max(1, target - 2), target + 2), key=lambda n: (-count % n, abs(n - target), -n)
     )
+
+
+def _signature() -> PngImagePlugin.PngInfo:
+    """Mark a sheet, so that one that is written into a folder of images is not one of them."""
+    info = PngImagePlugin.PngInfo()
+    info.add_text("Software", SHEET_SOFTWARE)
+    return info
 
 
 def _row_tops(wrapped: Sequence[Sequence[str]], columns: int, height: int) -> list[int]:

@@ -125,7 +125,9 @@ def _describe_skipped(skipped: Sequence[SkippedFile], source: Source) -> str:
     count = len(skipped)
     files = [f"{file.name} ({file.reason})" for file in skipped[:MAX_SKIPPED_SHOWN]]
     rest = f" and {count - len(files):,} more" if count > len(files) else ""
-    number = f"{count:,}" if source.is_file_list else pluralize(count, "file")
+    kinds = Counter(file.kind for file in skipped)
+    number = " and ".join(pluralize(n, kind) for kind, n in kinds.items())
+    number = f"{count:,}" if source.is_file_list else number
     return f"{number} of {source.name}: {', '.join(files)}{rest}"
 
 

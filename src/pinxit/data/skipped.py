@@ -15,6 +15,7 @@ Kind = Literal["file", "record", "folder"]
 
 MAX_NAMES = 3  # that a line lists; more files are counted by ending
 MAX_LINES = 12  # reasons that have a line of their own
+SHEET_SOFTWARE = "pinxit look"  # in the PNG file of a contact sheet
 SYSTEM_REASON = "made by the operating system or version control"
 
 _SYSTEM_FILES = frozenset(
@@ -50,7 +51,7 @@ def is_system_file(path: str) -> bool:
     return (
         any(map(is_system_folder, folders))
         or name in _SYSTEM_FILES
-        or name.startswith("._")  # the other fork of a file from a Mac
+        or name.startswith(("._", "thumbs.db:"))  # the other fork of a file from a Mac
         or name.endswith(":zone.identifier")  # where Windows says that a file was downloaded
     )
 

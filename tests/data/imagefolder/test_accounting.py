@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from pinxit.cli import main
 from pinxit.data.load import load_images
 from pinxit.data.skipped import SYSTEM_REASON
 from pinxit.errors import PinxitError, UsageError
@@ -217,6 +218,15 @@ def test_runs_within_the_data_are_no_data(tmp_path):
     assert {file.reason for file in images.skipped} == {"in a run folder"}
     # but the folder itself may be given
     assert len(load(tmp_path / "runs" / "v1")) == 1
+
+
+def test_a_contact_sheet_within_the_data_is_no_data(tmp_path, monkeypatch, capsys):
+    save(tmp_path, "0.png", "look-at-me.png")
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        assert main(["look", str(tmp_path), "--out", "look-data.png", "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["num_images"] == 2
+    assert [file.name for file in load(tmp_path).skipped] == ["look-data.png"]
 
 
 def test_pipes_are_not_read_and_dangling_links_are_named(tmp_path):

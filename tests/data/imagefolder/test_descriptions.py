@@ -211,6 +211,7 @@ def test_several_rows_lists_and_lines_are_several_captions(tmp_path):
         ("metadata.csv", '"file_name", "caption"\n"0.png", "a cat"\n'),
         ("metadata.tsv", "path\tdescription\n0.png\ta cat\n"),
         ("METADATA.CSV", "id,caption\r\n0,a cat\r\n"),
+        ("metadata.csv", "file_name,caption\r0.png,a cat\r"),
         ("metadata.csv", "0.png,a cat\n"),
         ("captions.txt", "image,caption\n0.png,a cat\n"),
         ("captions.csv", "caption,name\na cat,0\n"),

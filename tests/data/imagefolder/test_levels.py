@@ -28,7 +28,7 @@ trees = st.lists(
 ).map(lambda folders: [f"{folder}{i}.png" for i, folder in enumerate(folders)])
 
 
-def held_out_words(image: str) -> set[str]:
+def words_for_held_out(image: str) -> set[str]:
     return {part for part in image.split("/")[:-1] if parse_split(part) not in (None, "train")}
 
 
@@ -43,8 +43,8 @@ def test_a_folder_named_like_a_split_gives_splits_or_is_named_in_a_note(images):
             if read_split_name(part).split and image not in levels.splits:
                 assert f"{part}/" in notes
         # what is set aside is not trained on in silence
-        if held_out_words(image) and levels.splits.get(image, "train") == "train":
-            assert any(f"{part}/" in notes for part in held_out_words(image))
+        if words_for_held_out(image) and levels.splits.get(image, "train") == "train":
+            assert any(f"{part}/" in notes for part in words_for_held_out(image))
 
 
 @settings(max_examples=15, deadline=None)
@@ -55,7 +55,7 @@ def test_no_image_of_a_test_folder_is_trained_on_in_silence(paths):
         images = load(Path(folder))
     notes = " ".join(images.notes)
     for name, split in zip(images.names, images.splits, strict=True):
-        if words := held_out_words(name):
+        if words := words_for_held_out(name):
             assert SPLITS[split] != "train" or any(f"{word}/" in notes for word in words)
 
 

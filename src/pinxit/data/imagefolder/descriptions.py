@@ -74,7 +74,7 @@ class Descriptions:
             return
         yield UsedFile(name, "metadata")
         columns = {column for row in usable for column in row.values}
-        used = {key, *self._used_columns(columns)}
+        used = {key, *self._columns_in_use(columns)}
         if unused := tuple(sorted(columns - used)):
             self.unused_columns.setdefault(unused, []).append(name)
         for row in rows:
@@ -103,7 +103,7 @@ class Descriptions:
         names = ", ".join(dict.fromkeys(column for row in sample for column in row.values))
         raise UnreadableTable(f"no column `file_name` with the images' names; it has: {names}")
 
-    def _used_columns(self, columns: set[str]) -> set[str]:
+    def _columns_in_use(self, columns: set[str]) -> set[str]:
         groups = (column for column in group_columns(self.group_by) if column in columns)
         return {
             *(name for names in all_caption_columns(columns).values() for name in names),

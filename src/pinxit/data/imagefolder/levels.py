@@ -136,7 +136,9 @@ def _note_splits(folders: dict[str, Folder], splits: dict[str, str]) -> Iterator
         yield f"no image to train on: all are in folders of the split {names}"
     if splits and without:
         others = dict.fromkeys(without.values())
-        names = ", ".join("/".join([*folder, ""]) or "." for folder in list(others)[:MAX_NAMES])
+        names = ", ".join(
+            "/".join([*folder, ""]) or "the top folder" for folder in list(others)[:MAX_NAMES]
+        )
         rest = f" and {len(others) - MAX_NAMES:,} more" if len(others) > MAX_NAMES else ""
         number = pluralize(len(without), "image")
         yield f"{number} in no folder of a split, so trained on: in {names}{rest}"

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from pinxit.data.formats import SUFFIXES, describe_unsupported
 from pinxit.data.skipped import (
+    SHEET_SOFTWARE,
     SYSTEM_REASON,
     SkippedFile,
     is_system_file,
@@ -177,7 +178,10 @@ def _add(listing: Listing, root: Path, path: str) -> None:
     name = path.rpartition("/")[2]
     suffix = _suffix(name)
     if suffix in SUFFIXES:
-        listing.images.append(path)
+        if suffix == ".png" and name.startswith("look-") and _is_sheet(root / path):
+            listing.skipped.append(SkippedFile(path, "a contact sheet of pinxit look"))
+        else:
+            listing.images.append(path)
     elif METADATA_NAME.fullmatch(name.lower()):
         listing.metadata.append(path)
     elif suffix in CAPTION_SUFFIXES:
@@ -196,13 +200,21 @@ def _prefer_captions(listing: Listing) -> None:
             listing.texts.append(name)
 
 
-def _describe_signature(file: Path) -> str:
-    """Return that a file looks like an image, by its first bytes, or ""."""
+def _is_sheet(file: Path) -> bool:
+    return f"Software\0{SHEET_SOFTWARE}".encode() in _read_start(file, 256)
+
+
+def _read_start(file: Path, num_bytes: int) -> bytes:
     try:
         with file.open("rb") as opened:
-            start = opened.read(16)
+            return opened.read(num_bytes)
     except OSError:
-        return ""
+        return b""
+
+
+def _describe_signature(file: Path) -> str:
+    """Return that a file looks like an image, by its first bytes, or ""."""
+    start = _read_start(file, 16)
     signatures = _SIGNATURES
     if start[8:12] == b"WEBP":
         signatures = ((b"RIFF", "WebP", ".webp"),)

@@ -156,7 +156,9 @@ def _read_rows(
 
 def _find_delimiter(text: str) -> tuple[str, str]:
     """Return the delimiter of a CSV file, by its first line, and its text without `sep=;`."""
-    first, _, rest = text.partition("\n")
+    first = next(io.StringIO(text, newline=""), "")
+    rest = text[len(first) :]
+    first = first.rstrip("\r\n")
     if first.strip().lower().startswith("sep=") and len(first.strip()) <= 5:  # Excel
         return first.strip()[4:] or ",", rest
     headers = {mark: next(csv.reader([first], delimiter=mark), []) for mark in _DELIMITERS}

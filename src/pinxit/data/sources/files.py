@@ -43,6 +43,7 @@ def image_files(paths: Sequence[Path]) -> Source:
         lambda: _compute_key(paths),
         list_records,
         use_cache=False,  # a few files are decoded faster than they are cached
+        counts_files=True,
         is_file_list=len(paths) > 1,
     )
 
