@@ -187,3 +187,8 @@ def test_images_without_a_split_are_in_none(groups):
     assert images.split_indices("train").tolist() == [0]
     assert images.split_indices("test").tolist() == [2, 3]
     assert images.count_splits() == {"train": 1, "validation": 0, "test": 2}
+
+
+def test_images_before_an_edit_are_not_counted_as_left_out():
+    images = load_images("shapes-edits:60", progress=False, cache=False)
+    assert not any("left out of training" in note for note in images.notes)

@@ -101,14 +101,15 @@ def _is_divided(units: np.ndarray, splits: np.ndarray) -> bool:
 
 def _copy_notes(images: Images, copies: np.ndarray) -> Iterator[str]:
     assert images.splits is not None
-    number = len(copies) - len(np.unique(copies))
+    measured = _is_measured(images)
+    number = np.count_nonzero(measured) - len(np.unique(copies[measured]))
     if number:
         yield (
             f"{pluralize(number, 'image')} with the same pixels as another: copies are never in "
             "different splits"
         )
-    excluded = images.splits == NO_SPLIT
-    is_copy = np.isin(copies, copies[~excluded])
+    excluded = measured & (images.splits == NO_SPLIT)
+    is_copy = np.isin(copies, copies[images.splits != NO_SPLIT])
     for rows, reason in (
         (excluded & is_copy, "the source has test or validation images with the same pixels"),
         (excluded & ~is_copy, "the source has test or validation images of the same groups"),
