@@ -162,6 +162,15 @@ def test_several_images_of_a_sample_are_all_read_and_stay_in_one_split(tmp_path)
     assert images.groups.tolist() == [0, 0, 1]
 
 
+def test_numbered_frames_of_one_name_are_no_sample(tmp_path):
+    frames = [(f"frame.{i:04d}.png", png(i)) for i in range(20)]
+    images = load(write_tar(tmp_path / "s.tar", [*frames, ("frame.0003.txt", b"third")]))
+    assert images.groups is None
+    assert set(images.splits.tolist()) == {0, 1, 2}
+    assert images.captions["und"].index("third") == 3
+    assert sum(map(bool, images.captions["und"])) == 1
+
+
 def test_links_hidden_files_and_devices_are_read_or_listed(tmp_path):
     files = [
         ("a.png", png(0)),

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from pinxit.console import pluralize
 from pinxit.data.records import Record
 
 # columns that name a group, the preferred one first: in sets with both, such as the emoji,
@@ -61,8 +62,9 @@ def describe_groups(records: Sequence[Record], groups: np.ndarray, group_by: str
     """Return a note on the groups, and on how to load images without them."""
     columns = {record.group.split("=")[0] for record in records if record.group is not None}
     by = "name" if group_by == "burst" else " and ".join(f"`{name}`" for name in sorted(columns))
-    count = len(np.unique(groups))
-    return f"{count:,} groups by {by}, none of them in two splits; --group-by none ignores them"
+    count = np.count_nonzero(np.unique(groups, return_counts=True)[1] > 1)
+    number = pluralize(int(count), "group")
+    return f"{number} of images by {by}, none in two splits; --group-by none ignores them"
 
 
 def index_groups(records: Sequence[Record], group_by: str = "auto") -> np.ndarray | None:

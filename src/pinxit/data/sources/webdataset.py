@@ -28,6 +28,8 @@ from pinxit.data.skipped import SkippedFile
 from pinxit.data.sources.folder import has_images
 from pinxit.errors import UsageError
 
+MAX_SIBLINGS = 16  # images of a sample; more are numbered ones, as `frame.0001.png`
+
 _COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 
 
@@ -119,7 +121,7 @@ class _SampleReader:
         own = merge_captions(captions, parse_captions(row))
         fields["captions"], fields["more_captions"] = separate_first(own)
         fields["split"] = fields["split"] or self.split
-        if sample.siblings > 1 and self.rows.group_by == "auto":
+        if 1 < sample.siblings <= MAX_SIBLINGS and self.rows.group_by == "auto":
             fields["group"] = fields["group"] or f"sample={self.shard_name}/{_key(sample)}"
         name = sample.image.name if sample.siblings > 1 else _key(sample)
         read = functools.partial(_read_image, sample.image)
