@@ -270,7 +270,8 @@ def test_members_of_a_large_name_have_their_bytes(tmp_path):
 
 
 def test_rows_say_what_of_them_is_not_used():
-    rows = RowReader("auto", class_names=("cat", "dog"))
+    rows = RowReader("auto")
+    rows.set_class_column("", ("cat", "dog"))
     assert rows.select_columns(["label", "category", "caption", "score", "base", "group"]) == [
         "label",
         "caption",
@@ -282,8 +283,9 @@ def test_rows_say_what_of_them_is_not_used():
     assert rows.read({"label": [0]})["label"] == "cat"
     assert rows.read({"label": [0, 1], "split": "dev"})["split"] == "validation"
     assert rows.read({"caption": b"bytes"})["captions"] == {}
+    assert rows.read({"caption": [{"text": "words"}]})["captions"] == {}
     assert list(rows.list_notes()) == [
         "columns not used: category, score, group",
         "1 row: `label` has several values instead of one",
-        "1 row: `caption` has values that are not text",
+        "2 rows: `caption` has values that are not text",
     ]

@@ -186,3 +186,14 @@ def test_idx_files_of_a_set_have_its_splits_and_other_files_are_listed(tmp_path)
     images = load(tmp_path)
     assert [SPLITS[i] for i in images.splits[:3]] == ["test"] * 3
     assert {file.name for file in images.skipped} == {"orphan-labels-idx1-ubyte", "mapping.txt"}
+
+
+def test_the_class_names_of_a_set_of_the_hub_are_read(tmp_path):
+    path = write_parquet(tmp_path / "s.parquet", fine_label=[0, 1, 1, 0, 1, 0], count=[1] * 6)
+    features = {"fine_label": {"_type": "ClassLabel", "names": ["cat", "dog"]}}
+    metadata = {"huggingface": '{"info": {"features": %s}}' % str(features).replace("'", '"')}
+    pq.write_table(pq.read_table(path).replace_schema_metadata(metadata), path)
+    images = load(path)
+    assert images.label_names == ("cat", "dog")
+    assert images.labels.tolist() == [0, 1, 1, 0, 1, 0]
+    assert "columns not used: count" in images.notes

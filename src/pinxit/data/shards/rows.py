@@ -32,15 +32,18 @@ class RowFields(TypedDict):
 class RowReader:
     """Reads rows, and counts what of them is not used."""
 
-    def __init__(
-        self, group_by: str, class_names: Sequence[str] = (), label_columns: Sequence[str] = ()
-    ) -> None:
+    def __init__(self, group_by: str, label_columns: Sequence[str] = ()) -> None:
         self.group_by = group_by
-        self.class_names = class_names
+        self.class_names: Sequence[str] = ()  # of the labels 0, 1, ...
         self.label_columns = (*label_columns, *LABEL_COLUMNS)
         self.unused: dict[str, None] = {}  # columns, in order
         self.unused_values: Counter[str] = Counter()  # rows by reason
         self.unknown_splits: Counter[str] = Counter()
+
+    def set_class_column(self, column: str, names: Sequence[str]) -> None:
+        """Set the column that is preferred as label, "" for the usual ones, and its classes."""
+        self.label_columns = (column, *LABEL_COLUMNS) if column else LABEL_COLUMNS
+        self.class_names = names
 
     def select_columns(self, columns: Iterable[str]) -> list[str]:
         """Return those of the columns that are used, and remember the others."""
@@ -99,7 +102,7 @@ class RowReader:
     def _check_captions(self, row: Mapping[str, Any]) -> None:
         for columns in all_caption_columns(row).values():
             for column in columns:
-                if isinstance(row[column], bytes | dict | bool):
+                if not _is_text(row[column]):
                     self.unused_values[f"`{column}` has values that are not text"] += 1
 
     def list_notes(self) -> Iterator[str]:
@@ -112,6 +115,13 @@ class RowReader:
             number = pluralize(self.unknown_splits.total(), "row")
             words = _join([f"'{word}'" for word in self.unknown_splits])
             yield f"{number}: the split is none of train, validation and test: {words}"
+
+
+def _is_text(value: Any) -> bool:
+    """Return whether a value is a text, a number, none of them, or a list of such values."""
+    if isinstance(value, list | tuple):
+        return all(map(_is_text, value))
+    return value is None or (isinstance(value, str | int | float) and not isinstance(value, bool))
 
 
 def _join(names: Sequence[str]) -> str:

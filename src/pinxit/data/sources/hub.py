@@ -16,7 +16,7 @@ from pinxit.data.atomic_write import write_atomically
 from pinxit.data.cache import cache_dir
 from pinxit.data.decode import UnreadableImage
 from pinxit.data.records import Listed, Note, Record, Source, SourceType
-from pinxit.data.shards.rows import LABEL_COLUMNS, RowReader
+from pinxit.data.shards.rows import RowReader
 from pinxit.errors import PinxitError, UsageError
 
 if TYPE_CHECKING:
@@ -107,8 +107,7 @@ def _list_records(
         image_column, label_column, class_names = _find_columns(name, rows)
         images = rows.select_columns([image_column])
         images = images.cast_column(image_column, Image(decode=False))
-        reader.label_columns = (label_column, *LABEL_COLUMNS) if label_column else LABEL_COLUMNS
-        reader.class_names = class_names
+        reader.set_class_column(label_column, class_names)
         keep = reader.select_columns(c for c in rows.column_names if c != image_column)
         others: Any = rows.remove_columns([c for c in rows.column_names if c not in keep])
         split = reader.read_split({"split": part})

@@ -116,7 +116,7 @@ def _list_records(path: Path, prefix: str, split: str | None, rows: RowReader) -
             file = pq.ParquetFile(readable)
         column = find_image_column(file.schema_arrow, path)
         images = ImageColumn(path, file, column)
-        rows.class_names = _class_names(file.schema_arrow)
+        rows.set_class_column(*_find_class_column(file.schema_arrow))
         columns = rows.select_columns(name for name in file.schema_arrow.names if name != column)
         if pa.types.is_struct(file.schema_arrow.field(column).type):
             columns.append(f"{column}.path")
@@ -169,13 +169,19 @@ def _read_rows(
             yield group, i, row
 
 
-def _class_names(schema: pa.Schema) -> Sequence[str]:
-    """Return the class names of the column `label`, in files that `datasets` wrote."""
+def _find_class_column(schema: pa.Schema) -> tuple[str, Sequence[str]]:
+    """Return the column of labels and the class names, in files that `datasets` wrote; or ""."""
     try:
-        metadata = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
-        return tuple(metadata["info"]["features"]["label"]["names"])
-    except (ValueError, KeyError, TypeError):
-        return ()
+        features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
+        classes = {
+            name: tuple(feature["names"])
+            for name, feature in features.items()
+            if "names" in feature
+        }
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return "", ()
+    column = "label" if "label" in classes else next(iter(classes), "")
+    return column, classes.get(column, ())
 
 
 SOURCE_TYPE = SourceType(
