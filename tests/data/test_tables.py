@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import struct
 import tempfile
 from pathlib import Path
@@ -191,7 +192,7 @@ def test_idx_files_of_a_set_have_its_splits_and_other_files_are_listed(tmp_path)
 def test_the_class_names_of_a_set_of_the_hub_are_read(tmp_path):
     path = write_parquet(tmp_path / "s.parquet", fine_label=[0, 1, 1, 0, 1, 0], count=[1] * 6)
     features = {"fine_label": {"_type": "ClassLabel", "names": ["cat", "dog"]}}
-    metadata = {"huggingface": '{"info": {"features": %s}}' % str(features).replace("'", '"')}
+    metadata = {"huggingface": json.dumps({"info": {"features": features}})}
     pq.write_table(pq.read_table(path).replace_schema_metadata(metadata), path)
     images = load(path)
     assert images.label_names == ("cat", "dog")
