@@ -46,7 +46,9 @@ def test_evaluate_prints_a_table_and_writes_the_same_metrics(folder, run_pinxit)
     assert console.format_number(metrics["elbo"]) in text
     assert metrics["log_likelihood"] > metrics["elbo"]
     assert protocol["split"] == "test"
-    assert protocol["importance_sampling"] == {"samples_per_image": 20, "images": 30}
+    sampling = protocol["importance_sampling"]
+    assert (sampling["samples_per_image"], sampling["images"]) == (20, 30)
+    assert sampling["defensive_share"] == 0.1
     assert {"date", "machine", "versions", "feature_space", "likelihood"} <= set(protocol)
     assert len(record["curves"]["kl_per_latent"]) == record["facts"]["latents"] == 4
     assert len(record["curves"]["frequencies"]) == len(record["curves"]["spectrum_samples"])

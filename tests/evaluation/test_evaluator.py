@@ -58,7 +58,12 @@ def test_the_protocol_of_a_vae_has_the_likelihood_and_the_importance_samples():
     metrics = values_of(evaluator.metrics())
     assert metrics["log_likelihood"] > metrics["elbo"]
     assert {"psnr", "active_units", "probe_accuracy", "sharpness_reconstructions"} <= set(metrics)
-    assert evaluator.protocol["importance_sampling"] == {"samples_per_image": 4, "images": 3}
+    sampling = evaluator.protocol["importance_sampling"]
+    assert sampling.pop("sampling_error") > 0
+    assert sampling == {"samples_per_image": 4, "images": 3, "defensive_share": 0.1}
+    assert evaluator.protocol["elbo_surgery"]["images"] == len(evaluator.test)
+    rate = metrics["mutual_information"] + metrics["marginal_kl"]
+    assert rate == pytest.approx(metrics["rate"])
     assert "frechet_samples" not in metrics
 
 

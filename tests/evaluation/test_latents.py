@@ -3,29 +3,44 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from pinxit.data.images import Images
 from pinxit.evaluation.latents import collapse_warnings, latent_metrics
 from pinxit.sampling.latents import LatentActivity
-from tests.builders import noise_images, values_of
+from tests.builders import blobs, noise_images
+
+
+def activity_of(variance, rate, n: int = 50) -> LatentActivity:
+    """Latents of these variances and KL, from n images."""
+    normal = np.random.default_rng(0).normal(size=(n, len(variance)))
+    mean = (normal - normal.mean(0)) / normal.std(0) * np.sqrt(variance)
+    return LatentActivity(mean, None if rate is None else np.array(rate), float(np.sum(rate or 9)))
 
 
 def test_active_units_are_latents_whose_posterior_mean_varies():
-    activity = LatentActivity(np.array([0.5, 0.02, 0.009, 0.0]), np.array([2.0, 0.1, 0.01, 0.0]))
-    metrics = values_of(latent_metrics(activity))
-    assert (metrics["latents"], metrics["active_units"]) == (4, 2)
+    activity = activity_of([0.5, 0.02, 0.009, 0.0], [2.0, 0.1, 0.01, 0.0])
+    metrics = dict(latent_metrics(activity, blobs(50)))
+    assert (metrics["latents"].value, metrics["active_units"].value) == (4, 2)
+    assert 0 < metrics["active_units"].error < 1
+    assert metrics["kl_per_latent"] == pytest.approx([2.0, 0.1, 0.01, 0.0])
     assert not list(collapse_warnings(activity))
 
 
+def test_no_kl_per_latent_is_yielded_for_a_learned_prior():
+    metrics = dict(latent_metrics(activity_of([0.5, 0.02], None), blobs(50)))
+    assert set(metrics) == {"latents", "active_units", "posterior_mean_variance"}
+
+
 def test_posterior_collapse_gives_a_warning():
-    inactive = LatentActivity(np.full(3, 1e-4), np.full(3, 1e-3))
+    inactive = activity_of([1e-4] * 3, [1e-3] * 3)
     (warning,) = collapse_warnings(inactive)
     assert "none of the 3 latents" in warning
     assert "posterior collapse" in warning
     assert "--beta" in warning
-    low_kl = LatentActivity(np.array([0.02, 0.0]), np.array([0.01, 0.0]))
+    low_kl = activity_of([0.02, 0.0], [0.01, 0.0])
     assert "0.01 nats" in next(collapse_warnings(low_kl))
-    active = LatentActivity(np.ones(3), np.ones(3))
+    active = activity_of([1.0] * 3, [1.0] * 3)
     images = noise_images()
     constant = Images(np.repeat(images.pixels[:1], 50, 0))
     assert "hardly depend" in next(collapse_warnings(active, images, constant))
@@ -33,7 +48,7 @@ def test_posterior_collapse_gives_a_warning():
 
 
 def test_undertrained_run_is_not_advised_to_change_beta():
-    inactive = LatentActivity(np.full(3, 1e-4), np.full(3, 1e-3))
+    inactive = activity_of([1e-4] * 3, [1e-3] * 3)
     (warning,) = collapse_warnings(inactive, undertrained=True)
     assert "none of the 3 latents" in warning
     assert "collapse" not in warning

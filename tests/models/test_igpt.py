@@ -9,6 +9,9 @@ import math
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from pinxit.data.batch import DatasetInfo
 from pinxit.data.images import Images
@@ -170,6 +173,42 @@ def test_dynamic_binarization_samples_by_grey_value_and_scores_by_seed():
     assert torch.equal(model.binarize(black), black)
     assert torch.equal(model.binarize(black + 255), black + 255)
     assert np.array_equal(model.score(grey[:9], seed=1), model.score(grey[:9], seed=1))
+
+
+@settings(deadline=None, max_examples=25)
+@given(arrays(np.uint8, (3, 2, 4, 1)), st.sampled_from(["levels", "kmeans"]))
+def test_images_are_held_exactly_if_all_their_patches_occurred_in_training(pixels, palette):
+    """A palette is exact of images, not of a model: other images have other values."""
+    levels = np.array([0, 60, 128, 255], np.uint8)
+    patch_size = 1 if palette == "levels" else 2
+    train = levels[np.random.default_rng(0).integers(0, 4, (60, 2, 4, 1))]
+    train[0, :, :2, 0] = 60  # at least one patch that is held
+    images = Images(train, splits=np.zeros(60, np.int8))
+    config = Config(**TINY, palette=palette, patch_size=patch_size)
+    model = build_model(config, images, np.arange(60))[0].eval()
+    assert model.palette_is_exact
+    held = model.holds_exactly(images)
+    assert held.all()
+    test = Images(np.concatenate([pixels, train[:2]]))
+    codes = model.codec.encode(torch.from_numpy(test.pixels))
+    expected = (model.codec.decode(codes).numpy() == test.pixels).all((1, 2, 3))
+    assert np.array_equal(model.holds_exactly(test), expected)
+    assert expected[-2:].all()
+    if palette == "levels":
+        assert np.array_equal(expected, np.isin(test.pixels, levels).all((1, 2, 3)))
+
+
+def test_grey_test_images_of_a_black_and_white_model_are_not_held():
+    binary = Images(255 * np.random.default_rng(0).integers(0, 2, (50, 4, 4, 1), dtype=np.uint8))
+    model = build_model(Config(**TINY), binary, np.arange(50))[0].eval()
+    assert model.config.palette == "binary"
+    grey = Images(np.full((2, 4, 4, 1), 60, np.uint8))
+    assert model.holds_exactly(binary).all()
+    assert not model.holds_exactly(grey).any()
+    # a model of binarized grey images holds what it observes of them
+    mixed = Images(np.random.default_rng(0).integers(0, 256, (50, 4, 4, 1), dtype=np.uint8))
+    dynamic = build_model(Config(**TINY, binarize="dynamic"), mixed, np.arange(50))[0].eval()
+    assert dynamic.holds_exactly(grey).all()
 
 
 # -- masked objective --------------------------------------------------------------------------

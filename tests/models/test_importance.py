@@ -10,7 +10,7 @@ import torch
 
 from pinxit.data.batch import DatasetInfo
 from pinxit.evaluation.importance import estimate_from_weights
-from pinxit.models.protocols import FastImportanceSampling
+from pinxit.models.likelihood_protocols import FastImportanceSampling
 from pinxit.models.vae import build
 from pinxit.models.vae.config import Config
 from pinxit.models.vae.importance import (

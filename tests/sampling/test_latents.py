@@ -96,8 +96,74 @@ def test_the_kl_of_the_elbo_equals_that_of_the_posterior(model):
     assert np.allclose(activity.variance, posterior.mean.var(0))
     # the ELBO is of dequantized images: it differs by a little noise
     assert np.allclose(activity.rate, latents.gaussian_kl(posterior).mean(0), rtol=0.05, atol=1e-3)
+    assert activity.total_rate == pytest.approx(activity.rate.sum(), rel=1e-5)
     assert sorted(activity.order) == list(range(5))
     assert (np.diff(activity.rate[activity.order]) <= 0).all()
+
+
+class Rescaled:
+    """A model whose latents are z = a u + b of another's: it generates the same images.
+
+    Its prior is learned, of the form z = f(u).
+    """
+
+    prior_is_learned = True
+
+    def __init__(self, model, scale, shift):
+        self.model, self.scale, self.shift = model, scale, shift
+        self.latent_dim = model.latent_dim
+
+    def from_noise(self, u):
+        return (self.scale * u + self.shift).astype(np.float32)
+
+    def to_noise(self, z):
+        return ((z - self.shift) / self.scale).astype(np.float32)
+
+    def encode(self, images):
+        mean, std = self.model.encode(images)
+        return Posterior(self.from_noise(mean), self.scale * std)
+
+    def decode(self, z, labels=None):
+        return self.model.decode(self.to_noise(z), labels)
+
+
+@settings(deadline=None, max_examples=10)
+@given(arrays(np.float32, 5, elements=st.floats(0.0625, 32, width=32)), st.floats(-5, 5, width=32))
+def test_latent_figures_do_not_depend_on_the_scale_that_a_prior_learns(model, scale, shift):
+    images, pair = blobs(), blobs()[3:5]
+    plain, rescaled = model_without_elbo(model), Rescaled(model, scale, shift)
+    expected = latents.latent_activity(plain, images)
+    activity = latents.latent_activity(rescaled, images)
+    assert np.allclose(activity.variance, expected.variance, rtol=1e-3, atol=1e-5)
+    assert activity.active.tolist() == expected.active.tolist()
+    assert activity.rate is None
+    order = np.argsort(-expected.variance, kind="stable")[:3]
+    traversal = latents.traverse(rescaled, images, 3, start=images[4], steps=7)
+    assert traversal.latents == order.tolist()
+    z = np.repeat(model.encode(images[4]).mean, 7, 0)
+    z[:, order[1]] = np.linspace(-3, 3, 7)
+    assert_images_close(traversal.images.pixels[7:14], model.decode(z).pixels)
+    between = latents.interpolate_images(rescaled, pair, 5)
+    assert_images_close(between.pixels, latents.interpolate_images(model, pair, 5).pixels)
+
+
+def assert_images_close(a, b):
+    assert np.abs(a.astype(int) - b.astype(int)).max() <= 1
+
+
+def model_without_elbo(model):
+    return Rescaled(model, np.ones(5, np.float32), 0.0)
+
+
+def test_a_flow_is_traversed_in_its_noise():
+    model, images = build_vae(prior="flow"), blobs()
+    traversal = latents.traverse(model, images, 2, start=images[4], steps=5)
+    u = np.repeat(model.to_noise(model.encode(images[4]).mean), 5, 0)
+    u[:, traversal.latents[0]] = np.linspace(-3, 3, 5)
+    expected = model.decode(model.from_noise(u))
+    assert np.array_equal(traversal.images.pixels[:5], expected.pixels)
+    assert traversal.rate is None
+    assert np.allclose(model.from_noise(u), model.from_noise(model.to_noise(model.from_noise(u))))
 
 
 def test_a_traversal_moves_one_latent_at_a_time_the_most_active_first(model):

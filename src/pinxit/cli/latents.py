@@ -108,13 +108,14 @@ def traverse(
 
     Args:
         run: run folder
-        latents: number of latents, those of highest KL on the run's test images
+        latents: number of latents, those of highest KL on the run's test images; with a learned
+            prior, z = f(u), latents of u, those of highest variance
         image: image file that gives the other latents (default: the most typical test image)
         steps: images per row
         out: PNG file (default: traverse-*.png in the run folder)
         device: where to compute; auto is cuda if there is a GPU, or else cpu
         quiet: print no progress and no notes
-        json: print the path, the latents and their KL as JSON
+        json: print the path, the latents and their KL (or variance) as JSON
     """
     check_at_least(1, latents, "--latents")
     check_at_least(2, steps, "--steps")
@@ -128,13 +129,17 @@ def traverse(
     traversal = traverse_latents(
         model, images.evenly_spaced(TRAVERSED_IMAGES), latents, start, steps
     )
-    rows = list(zip(traversal.latents, traversal.rate, strict=True))
-    texts = [f"z{number}\n{rate:.2f} nats" for number, rate in rows]
+    if traversal.rate is not None:
+        quantity, letter, unit, activity = "kl", "z", "nats", traversal.rate
+    else:  # of a learned prior z = f(u)
+        quantity, letter, unit, activity = "variance", "u", "variance", traversal.variance
+    rows = list(zip(traversal.latents, activity, strict=True))
+    texts = [f"{letter}{number}\n{value:.2f} {unit}" for number, value in rows]
     name = f"traverse-{latents}" + (f"-{slug(image.stem)}" if image else "")
     path = path or run / f"{name}.png"
     write_file(path, rows_with_text(traversal.images, traversal.steps, texts))
     if json:
-        records = [{"latent": number, "kl": rate} for number, rate in rows]
+        records = [{"latent": number, quantity: value} for number, value in rows]
         console.out_json({"path": str(path), "latents": records})
         return
     console.out(str(path))

@@ -16,8 +16,9 @@ from pinxit.console import StageProgress
 from pinxit.data.captions import captions_round_robin
 from pinxit.data.images import Images, evenly_spaced_indices
 from pinxit.errors import PinxitError
-from pinxit.evaluation import captioning, editing, likelihood, text_to_image
+from pinxit.evaluation import captioning, editing, text_to_image
 from pinxit.evaluation.codebook_usage import codebook_metrics
+from pinxit.evaluation.elbo_surgery import surgery_metrics, surgery_protocol
 from pinxit.evaluation.estimates import Estimate, estimate_over
 from pinxit.evaluation.feature_space import (
     MIN_IMAGES,
@@ -29,6 +30,8 @@ from pinxit.evaluation.feature_space import (
 from pinxit.evaluation.fid import fid_metrics
 from pinxit.evaluation.inpainting import inpainting_metrics
 from pinxit.evaluation.latents import collapse_warnings, latent_metrics
+from pinxit.evaluation.likelihood import label_frequencies
+from pinxit.evaluation.likelihood_stages import LikelihoodStages
 from pinxit.evaluation.linear_probe import (
     MAX_VALIDATION_IMAGES,
     probe_metrics,
@@ -63,7 +66,7 @@ from pinxit.runs import run_of
 from pinxit.sampling.elbo import ElboTerms, elbo_terms
 from pinxit.sampling.inputs import match_labels, select_split
 from pinxit.sampling.label_matched import sample_with_label_frequencies
-from pinxit.sampling.latents import LatentActivity, latent_activity
+from pinxit.sampling.latents import latent_activity
 from pinxit.sampling.observation import (
     comparable_images,
     expected_images,
@@ -76,7 +79,6 @@ TRAIN_SPLIT_WARNING = (
     "the images measured include the training split: probe, baselines and distances compare "
     "images with themselves"
 )
-MAX_EXACT_LIKELIHOOD_IMAGES = 2_000  # unless options.likelihood_images is set
 MAX_INPAINTING_IMAGES = 512
 MAX_TEXT_IMAGES = 512  # captioned, drawn or edited, unless options.likelihood_images is set
 
@@ -96,9 +98,10 @@ class Evaluator:
         """Yield every metric that the model and its data allow."""
         model = self.model
         if isinstance(model, HasELBO):
-            yield from self.name_images(self.likelihood_bounds(model))
+            bounds = self.likelihood_stages.bounds(model, self.elbo_terms)
+            yield from self.name_images(bounds)
         elif isinstance(model, CanScore):
-            yield from self.name_images(self.exact_likelihood(model))
+            yield from self.name_images(self.likelihood_stages.exact(model))
         if isinstance(model, CanEncode):
             yield from self.latents(model)
         if isinstance(model, CanTokenize):
@@ -203,45 +206,31 @@ class Evaluator:
         with self.progress.stage(f"ELBO of {len(self.test):,} images") as progress:
             return elbo_terms(self.model, self.test, self.options.seed, progress)
 
-    def likelihood_bounds(self, model: HasELBO) -> Iterator[MetricValue]:
-        """Yield the ELBO of all test images, and the importance-weighted estimate on a subset."""
-        self.protocol["likelihood"] = model.likelihood_description
-        yield from likelihood.elbo_metrics(model, self.elbo_terms)
-        k, seed = self.options.iw_samples, self.options.seed
-        if k == 0:
-            return
-        images = likelihood.select_images(model, self.test, k, self.options.likelihood_images)
-        self.protocol["importance_sampling"] = {"samples_per_image": k, "images": len(images)}
-        label = f"likelihood of {len(images):,} images, {k:,} samples each"
-        with self.progress.stage(label) as progress:
-            values = list(likelihood.iw_metrics(model, images, k, seed, progress))
-        self.warnings += likelihood.ess_warnings(dict(values), k)
-        yield from values
-
-    def exact_likelihood(self, model: CanScore) -> Iterator[MetricValue]:
-        """Yield the log-likelihood of a model that computes it exactly."""
-        count = self.options.likelihood_images or MAX_EXACT_LIKELIHOOD_IMAGES
-        images = self.test.evenly_spaced(count)
-        description = f"exact, of {len(images):,} images; {model.likelihood_description}"
-        self.protocol["likelihood"] = description
-        with self.progress.stage(f"likelihood of {len(images):,} images"):
-            try:
-                yield from likelihood.exact_likelihood_metrics(model, images, self.options.seed)
-            except PinxitError as error:  # e.g. a model trained with a masked objective
-                self.warnings.append(f"no likelihood: {error}")
+    @cached_property
+    def likelihood_stages(self) -> LikelihoodStages:
+        """The stages that measure likelihoods; they share protocol and warnings."""
+        label_probs = None
+        if self.options.average_labels:
+            train = match_labels(self.model, self.images.split("train"))
+            label_probs = label_frequencies(self.model, train)
+        return LikelihoodStages(
+            self.test, self.options, self.progress, self.protocol, self.warnings, label_probs
+        )
 
     def latents(self, model: CanEncode) -> Iterator[MetricValue]:
         """KL per latent and active units; a warning if the latents are not used."""
-        posterior = model.encode(self.test)
-        if isinstance(model, HasELBO):
-            activity = LatentActivity(posterior.mean.var(0), self.elbo_terms.rate.mean(0))
-        else:
-            activity = latent_activity(model, self.test, posterior)
+        terms = self.elbo_terms if isinstance(model, HasELBO) else None
+        activity = latent_activity(model, self.test, terms=terms)
         undertrained = is_undertrained(run_of(model))
         self.warnings += collapse_warnings(
             activity, self.test, self.reconstructions, undertrained=undertrained
         )
-        yield from latent_metrics(activity)
+        yield from latent_metrics(activity, self.test)
+        if terms is not None:
+            self.protocol["elbo_surgery"] = surgery_protocol(len(self.test))
+            rate = terms.rate.sum(1)
+            with self.progress.stage("information in the latents"):
+                yield from surgery_metrics(model, self.test, rate, self.options.seed)
 
     # -- text and images -----------------------------------------------------------------------
 

@@ -42,8 +42,9 @@ def estimate_from_weights(log_weights: LogWeights) -> ImportanceEstimate:
     inverse_ess = ((2 * w).logsumexp(1) - 2 * log_sum).exp()
     variance = (inverse_ess - 1 / k).clamp(min=0) * (k / max(1, k - 1))
     error = variance.sqrt() if k > 1 else torch.full_like(inverse_ess, math.nan)
-    means = (log_mean_exp(w[:, : max(1, count)]) for count in (k, k // 2, k // 4))
-    return ImportanceEstimate(*means, error, 1 / inverse_ess, pareto_k(w))
+    half, quarter = (log_mean_exp(w[:, : max(1, count)]) for count in (k // 2, k // 4))
+    log_mean = log_sum - math.log(k)
+    return ImportanceEstimate(log_mean, half, quarter, error, 1 / inverse_ess, pareto_k(w))
 
 
 def log_mean_exp(w: Float[Tensor, "batch samples"]) -> Float[Tensor, " batch"]:

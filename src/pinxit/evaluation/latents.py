@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
 
 from pinxit.data.images import Images
+from pinxit.evaluation.estimates import Estimate, bootstrap_error, bootstrap_weights
 from pinxit.evaluation.metrics import Fact, MetricValue
 from pinxit.sampling.latents import ACTIVE_UNIT_VARIANCE, LatentActivity
 
@@ -14,15 +16,32 @@ MIN_TOTAL_KL = 0.1  # nats per image; with less z hardly distinguishes two image
 MIN_VARIANCE_RATIO = 0.01  # of reconstructions to data
 
 
-def latent_metrics(activity: LatentActivity) -> Iterator[MetricValue]:
+def latent_metrics(activity: LatentActivity, images: Images) -> Iterator[MetricValue]:
     """Yield the number of latents and of active units, A_u = Var_x(E[z_u|x]) > 0.01.
 
-    (Burda 2015, sec. 5.)
+    (Burda 2015, sec. 5.) Of a learned prior z = f(u) they are latents of u, whose prior variance is
+    1 as well. The KL per latent is yielded where it is a KL: of the standard prior.
     """
     yield "latents", Fact(len(activity.variance))
-    yield "active_units", int(activity.active.sum())
-    yield "kl_per_latent", activity.rate.tolist()
+    yield "active_units", count_active_units(activity, images)
+    if activity.rate is not None:
+        yield "kl_per_latent", activity.rate.tolist()
     yield "posterior_mean_variance", activity.variance.tolist()
+
+
+def count_active_units(activity: LatentActivity, images: Images) -> Estimate:
+    """Count the active units; the error is that of another choice of images, by the bootstrap."""
+    count = float(activity.active.sum())
+    n, groups = len(activity.mean), images.groups
+    num_groups = n if groups is None else len(np.unique(groups))
+    if num_groups < 2:
+        return Estimate(count, math.nan)
+    mean = activity.mean.astype(np.float64) - activity.mean.mean(0)
+    weights = bootstrap_weights(n, groups)
+    weights /= weights.sum(1, keepdims=True)
+    variance = weights @ mean**2 - (weights @ mean) ** 2
+    counts = (variance > ACTIVE_UNIT_VARIANCE).sum(1)
+    return Estimate(count, bootstrap_error(counts, num_groups))
 
 
 def collapse_warnings(
@@ -43,8 +62,8 @@ def collapse_warnings(
             f"{signs}: none of the {len(activity.variance)} latents is an active unit (variance "
             f"of the posterior mean above {ACTIVE_UNIT_VARIANCE}){remedy}"
         )
-    elif activity.rate.sum() < MIN_TOTAL_KL:
-        yield f"{signs}: total KL is only {activity.rate.sum():.2g} nats per image"
+    elif activity.total_rate < MIN_TOTAL_KL:
+        yield f"{signs}: total KL is only {activity.total_rate:.2g} nats per image"
     if originals is None or reconstructions is None or len(originals) < 2:
         return
     ratio = pixel_variance(reconstructions) / max(pixel_variance(originals), 1e-9)

@@ -1,231 +1,221 @@
 """Log-likelihood of held-out images: ELBO, importance-weighted estimate, or exact value.
 
-All values are in nats per image unless stated. The random draws of an image depend on the seed and
-its name only: neither memory nor the other images change its estimate.
+All values are in nats per image unless stated. A label-conditional model gives log p(x | label),
+which is named `log_likelihood:label`: it is up to the entropy of the labels higher than log p(x).
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
-import torch
-from jaxtyping import Float, Float64, Int64
-from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
+from jaxtyping import Bool, Float64
 
-from pinxit.console import ProgressCallback
 from pinxit.data.images import Images
-from pinxit.evaluation.importance import estimate_from_weights
-from pinxit.evaluation.metrics import MetricValue, Value
-from pinxit.models.protocols import CanScore, FastImportanceSampling, HasELBO
-from pinxit.nn.image_seeds import Draw, image_seeds
-from pinxit.nn.rng import mix_seed
-from pinxit.sampling.elbo import ELBO_BATCH, ElboTerms, iter_likelihood_batches
+from pinxit.evaluation.estimates import (
+    Estimate,
+    bootstrap_estimate,
+    estimate_mean,
+    estimate_proportion,
+)
+from pinxit.evaluation.importance import MAX_PARETO_K
+from pinxit.evaluation.log_weights import IWLogLikelihood, LabelProbs
+from pinxit.evaluation.metrics import GIVEN_LABEL, MetricValue
+from pinxit.models.protocols import CanScore, HasELBO, HasPalette
+from pinxit.sampling.elbo import ElboTerms
+from pinxit.sampling.inputs import is_label_conditional
 from pinxit.sampling.scores import bits_per_dim
 
-MAX_TILE_SAMPLES = 50  # of each image, decoded at once
-CPU_TILE_VALUES = 1_000_000  # values of x decoded at once on a CPU; more overflow its caches
-MAX_DEFAULT_FLOPS = 6e12  # of an estimate on a default number of images: 1 to 2 min of 2 cores
-CUDA_SPEEDUP = 100.0  # rough speed of a GPU over two CPU cores
-ROUND_COUNTS = (20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000)
-MIN_EFFECTIVE_SAMPLES = 10  # fewer in the median image: the bound is not tight
+MIN_DIAGNOSED_SAMPLES = 100  # with fewer the bound is meant to be loose
+MAX_UNRELIABLE_SHARE = 0.02  # of images with a Pareto k above MAX_PARETO_K
+LOW_QUANTILE = 0.05  # of the effective sample size over the images
 
-X = Float[Tensor, "batch channel height width"]
-Labels = Int64[Tensor, " batch"] | None
 PerImage = Float64[np.ndarray, " n"]
+Likelihood = CanScore | HasELBO
+
+
+def name_given_label(model: object, name: str) -> str:
+    """Return the name of a metric that is conditional on the label if the model is."""
+    return f"{name}:{GIVEN_LABEL}" if is_label_conditional(model) else name
+
+
+def describe_likelihood(model: Likelihood, *, averaged: bool = False) -> str:
+    """Return what the likelihood is of, for the evaluation's protocol."""
+    parts = [model.likelihood_description]
+    if is_label_conditional(model):
+        parts = ["log p(x | label), given the label of each image", *parts]
+    if averaged:
+        parts.append("also averaged over the labels, by their frequency in training")
+    return "; ".join(parts)
 
 
 # -- ELBO --------------------------------------------------------------------------------------
 
 
-def elbo_metrics(model: HasELBO, terms: ElboTerms) -> Iterator[MetricValue]:
-    """Yield the ELBO with its standard error over the images, its two terms, and KL per latent."""
-    yield from _mean_and_error("elbo", terms.elbo)
-    yield "distortion", float(terms.distortion.mean())
-    yield "rate", float(terms.rate.sum(1).mean())
-    if model.eight_bit:
-        yield from _mean_and_error("elbo_bits_per_dim", bits_per_dim(terms.elbo, model.info.dims))
-    yield "kl_per_latent", terms.rate.mean(0).tolist()
+def elbo_metrics(model: HasELBO, terms: ElboTerms, images: Images) -> Iterator[MetricValue]:
+    """Yield the ELBO with its two terms."""
+    yield from _in_nats_and_bits(model, name_given_label(model, "elbo"), terms.elbo, images)
+    yield "distortion", estimate_mean(terms.distortion, images.groups)
+    yield "rate", estimate_mean(terms.rate.sum(1), images.groups)
 
 
 # -- importance-weighted estimate --------------------------------------------------------------
 
 
-class IWLogLikelihood(NamedTuple):
-    """`ImportanceEstimate` of all images, as arrays."""
-
-    log_likelihood: PerImage
-    half: PerImage
-    quarter: PerImage
-    std_error: PerImage
-    ess: PerImage
-    pareto_k: PerImage
-
-
-@torch.inference_mode()
-def iw_log_likelihood(
-    model: HasELBO,
-    images: Images,
-    num_samples: int,
-    seed: int = 0,
-    progress: ProgressCallback | None = None,
-    defensive_share: float = 0.0,
-) -> IWLogLikelihood:
-    """Estimate log p(x) of each image from `num_samples` importance samples."""
-    parts = []
-    for batch in iter_likelihood_batches(model, images, seed):
-        seeds = image_seeds(batch.images, seed, Draw.IMPORTANCE)
-        weights = log_weights(model, batch.x, batch.labels, num_samples, seeds, defensive_share)
-        parts.append(estimate_from_weights(weights))
-        if progress:
-            progress(min(batch.start + ELBO_BATCH, len(images)), len(images))
-    columns = (torch.cat(column).cpu().numpy() for column in zip(*parts, strict=True))
-    return IWLogLikelihood(*columns)
-
-
-def log_weights(
-    model: HasELBO,
-    x: X,
-    labels: Labels,
-    num_samples: int,
-    seeds: Sequence[int],
-    defensive_share: float = 0.0,
-) -> Float[Tensor, "batch samples"]:
-    """Return the log-weights of a batch, by the model's fast path where it has one.
-
-    Otherwise `model.log_weights` runs on tiles that fit into memory. The weights of an image
-    depend on its own seed only: the samples of a tile are a function of (seed, number of the tile).
-    """
-    if isinstance(model, FastImportanceSampling):
-        fast = model.importance_log_weights(x, labels, num_samples, seeds, defensive_share)
-        if fast is not None:
-            return fast
-    max_values = max(1, max_tile_values(x.device) // x[0].numel())  # images x samples
-    tile_samples = min(num_samples, MAX_TILE_SAMPLES, max_values)
-    rows = _slices(len(x), max(1, max_values // tile_samples))
-    return torch.cat(
-        [
-            _log_weights_by_tiles(
-                model,
-                x[row],
-                None if labels is None else labels[row],
-                [min(tile_samples, num_samples - s) for s in range(0, num_samples, tile_samples)],
-                seeds[row],
-                defensive_share,
-            )
-            for row in rows
-        ]
-    )
-
-
-def _slices(count: int, size: int) -> list[slice]:
-    return [slice(start, start + size) for start in range(0, count, size)]
-
-
-def _log_weights_by_tiles(
-    model: HasELBO,
-    x: X,
-    labels: Labels,
-    tiles: list[int],
-    seeds: Sequence[int],
-    defensive_share: float,
-) -> Float[Tensor, "batch samples"]:
-    """Compute the log-weights for tiles of so many samples."""
-    parts = []
-    for number, samples in enumerate(tiles):
-        own = [mix_seed(seed, number) for seed in seeds]
-        parts.append(model.log_weights(x, labels, samples, own, defensive_share))
-    return torch.cat(parts, 1)
-
-
-def max_tile_values(device: torch.device) -> int:
-    """Return how many values of x fit into memory at once."""
-    if device.type != "cuda":
-        return CPU_TILE_VALUES
-    return int(torch.cuda.get_device_properties(device).total_memory // 256)
-
-
 def iw_metrics(
-    model: HasELBO,
-    images: Images,
-    num_samples: int,
-    seed: int = 0,
-    progress: ProgressCallback | None = None,
+    model: HasELBO, estimate: IWLogLikelihood, images: Images, *, averaged: bool = False
 ) -> Iterator[MetricValue]:
-    """Yield the importance-weighted log-likelihood and its errors.
+    """Yield the importance-weighted log-likelihood of k, k/2 and k/4 samples, and diagnostics.
 
-    `_error` is the standard error over the images, `_sampling_error` the part of it that is due
-    to the importance samples.
+    Errors are over the images. An estimate that still rises from k/2 to k is below log p(x).
     """
-    estimate = iw_log_likelihood(model, images, num_samples, seed, progress)
-    log_p, error, effective = estimate.log_likelihood, estimate.std_error, estimate.ess
-    yield from _mean_and_error("log_likelihood", log_p)
-    yield "log_likelihood_sampling_error", float(np.sqrt((error**2).sum()) / len(error))
-    if model.eight_bit:
-        bits = bits_per_dim(log_p, model.info.dims)
-        yield from _mean_and_error("log_likelihood_bits_per_dim", bits)
-    yield "effective_samples", float(np.median(effective))
-
-
-def ess_warnings(metrics: Mapping[str, Value], num_samples: int) -> Iterator[str]:
-    """Yield a warning if few samples carry most of the weight: the bound is then not tight."""
-    effective = metrics["effective_samples"]
-    if num_samples < 100 or not isinstance(effective, float):
+    if averaged:
+        yield from _in_nats_and_bits(model, "log_likelihood", estimate.log_likelihood, images)
         return
-    if effective >= MIN_EFFECTIVE_SAMPLES:
-        return
+    name = name_given_label(model, "log_likelihood")
+    yield from _in_nats_and_bits(model, name, estimate.log_likelihood, images)
     yield (
-        f"the importance-weighted likelihood is a loose bound: the median image has an effective "
-        f"sample size of {effective:.1f} out of {num_samples:,}; the true value is likely higher"
+        name_given_label(model, "log_likelihood_half"),
+        estimate_mean(estimate.half, images.groups),
+    )
+    quarter = estimate_mean(estimate.quarter, images.groups)
+    yield name_given_label(model, "log_likelihood_quarter"), quarter
+    yield "iw_gain", estimate_mean(estimate.log_likelihood - estimate.half, images.groups)
+    if np.isfinite(estimate.pareto_k).all():
+        yield "pareto_k_share", estimate_proportion(is_unreliable(estimate), images.groups)
+    yield "effective_samples", low_ess(estimate, images)
+
+
+def is_unreliable(estimate: IWLogLikelihood) -> np.ndarray:
+    """Return for each image whether its weights have too heavy a tail for estimate and error."""
+    return estimate.pareto_k > MAX_PARETO_K
+
+
+def low_ess(estimate: IWLogLikelihood, images: Images) -> Estimate:
+    """Return the 5 % quantile of the effective sample size over the images."""
+    ess = estimate.ess
+    return bootstrap_estimate(
+        lambda rows: float(np.quantile(ess[rows], LOW_QUANTILE)), len(ess), images.groups
     )
 
 
-# -- number of images --------------------------------------------------------------------------
+def sampling_error(estimate: IWLogLikelihood) -> float:
+    """Return the Monte Carlo standard error of the mean over the images."""
+    return float(np.sqrt(np.square(estimate.std_error).sum()) / len(estimate.std_error))
 
 
-def select_images(
-    model: HasELBO, images: Images, num_samples: int, num_images: int | None
-) -> Images:
-    """Select evenly spaced images for the estimate; None: `default_num_images`."""
-    return images.evenly_spaced(num_images or default_num_images(model, images, num_samples))
+def iw_protocol(estimate: IWLogLikelihood, num_samples: int, defensive: float) -> dict[str, Any]:
+    """Return how the estimate was made, and the part of its error that is due to sampling."""
+    return {
+        "samples_per_image": num_samples,
+        "images": len(estimate.log_likelihood),
+        "defensive_share": defensive,
+        "sampling_error": sampling_error(estimate),
+    }
 
 
-def default_num_images(model: HasELBO, images: Images, num_samples: int) -> int:
-    """Return a round number of images whose estimate takes one to two minutes on two CPU cores.
-
-    Counted in floating-point operations, not measured, so that every run gets the same number.
-    """
-    samples = 8
-    _, x, labels, _ = next(iter_likelihood_batches(model, images[:1], 0))
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        model.log_weights(x, labels, samples)
-    flops_per_image = max(1, counter.get_total_flops()) / samples * num_samples
-    budget = MAX_DEFAULT_FLOPS * (CUDA_SPEEDUP if x.device.type == "cuda" else 1.0)
-    within = [count for count in ROUND_COUNTS if count * flops_per_image <= budget]
-    return min(len(images), within[-1] if within else ROUND_COUNTS[0])
+def iw_warnings(estimate: IWLogLikelihood, num_samples: int) -> Iterator[str]:
+    """Yield a warning if the estimate is below log p(x) by more than its sampling error says."""
+    if num_samples < MIN_DIAGNOSED_SAMPLES:
+        return
+    unreliable = is_unreliable(estimate).mean()
+    if unreliable > MAX_UNRELIABLE_SHARE:
+        yield (
+            f"the importance-weighted likelihood is too low, by an unknown amount: the weights of "
+            f"{unreliable:.0%} of the images have too heavy a tail (Pareto k above {MAX_PARETO_K})"
+        )
+    gain = float(np.mean(estimate.log_likelihood - estimate.half))
+    if gain > 2 * sampling_error(estimate):
+        yield (
+            f"the importance-weighted likelihood is too low: it still rises, by {gain:.2g} nats "
+            f"from {num_samples // 2:,} to {num_samples:,} samples"
+        )
 
 
 # -- exact likelihood --------------------------------------------------------------------------
 
 
 def exact_likelihood_metrics(
-    model: CanScore, images: Images, seed: int = 0
+    model: CanScore,
+    images: Images,
+    seed: int = 0,
+    label_probs: LabelProbs | None = None,
+    is_held: Bool[np.ndarray, " n"] | None = None,
 ) -> Iterator[MetricValue]:
-    """Yield the mean log-likelihood of a model that computes it exactly, and its error.
+    """Yield the mean log-likelihood of a model that computes it exactly.
 
-    In bits per dimension too if the likelihood is over 8-bit values.
+    In bits per dimension too if the likelihood is over 8-bit values: a palette must hold every
+    image exactly, see `images_held_exactly`. With `label_probs` also the average over the labels,
+    log sum_y p(y) p(x | y).
     """
+    eight_bit = model.eight_bit and (is_held is None or bool(is_held.all()))
     scores = np.asarray(model.score(images, seed=seed), np.float64)
-    yield from _mean_and_error("log_likelihood", scores)
-    if model.eight_bit:
-        bits = bits_per_dim(scores, model.info.dims)
-        yield from _mean_and_error("log_likelihood_bits_per_dim", bits)
+    name = name_given_label(model, "log_likelihood")
+    yield from _in_nats_and_bits(model, name, scores, images, eight_bit)
+    if label_probs is not None and is_label_conditional(model):
+        average = average_over_labels(model, images, label_probs, seed)
+        yield from _in_nats_and_bits(model, "log_likelihood", average, images, eight_bit)
+    if is_held is not None:
+        yield "palette_loss_share", estimate_proportion(~is_held, images.groups)
 
 
-def _mean_and_error(name: str, values: PerImage) -> Iterator[MetricValue]:
-    yield name, float(values.mean())
-    if len(values) > 1:
-        yield f"{name}_error", float(values.std(ddof=1) / math.sqrt(len(values)))
+def images_held_exactly(model: object, images: Images) -> Bool[np.ndarray, " n"] | None:
+    """Return which images a palette that is meant to be exact holds exactly, each pixel.
+
+    None for models without such a palette, whose likelihood is of quantized images anyway. A
+    palette of the values of the training images may lack values of other images: the model gives
+    those images probability 0, and its likelihood is that of the nearest images that it holds.
+    """
+    if not isinstance(model, HasPalette) or not model.palette_is_exact:
+        return None
+    return model.holds_exactly(images)
+
+
+def loss_warning(is_held: Bool[np.ndarray, " n"]) -> str:
+    """Say that p(x) of some images is 0."""
+    lost, count = int((~is_held).sum()), len(is_held)
+    return (
+        f"the palette does not hold {lost:,} of {count:,} images exactly: their log p(x) is minus "
+        "infinity; the likelihood is that of the quantized images"
+    )
+
+
+def average_over_labels(
+    model: CanScore, images: Images, label_probs: LabelProbs, seed: int
+) -> PerImage:
+    """Return log sum_y p(y) p(x | y) of each image, for a model with an exact likelihood."""
+    total = np.full(len(images), -math.inf)
+    for label in np.flatnonzero(label_probs).tolist():
+        labelled = dataclasses.replace(images, labels=np.full(len(images), label, np.int64))
+        scores = np.asarray(model.score(labelled, seed=seed), np.float64)
+        total = np.logaddexp(total, scores + math.log(label_probs[label]))
+    return total
+
+
+def label_frequencies(model: object, train: Images) -> LabelProbs | None:
+    """Return how frequent each label of a label-conditional model is among the training images.
+
+    None for other models, and without labels.
+    """
+    if not is_label_conditional(model) or train.labels is None:
+        return None
+    counts = np.bincount(train.labels[train.labels >= 0], minlength=len(train.label_names))
+    return counts / counts.sum() if counts.sum() else None
+
+
+def _in_nats_and_bits(
+    model: Likelihood,
+    name: str,
+    values: PerImage,
+    images: Images,
+    eight_bit: bool | None = None,  # None: as the model says
+) -> Iterator[MetricValue]:
+    """Yield the mean over images, also in bits per dimension where these are defined."""
+    yield name, estimate_mean(values, images.groups)
+    if model.eight_bit if eight_bit is None else eight_bit:
+        base, _, suffix = name.partition(":")
+        bits = f"{base}_bits_per_dim" + (f":{suffix}" if suffix else "")
+        yield bits, estimate_mean(bits_per_dim(values, model.info.dims), images.groups)

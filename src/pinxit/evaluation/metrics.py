@@ -1,6 +1,7 @@
 """The metrics of an evaluation: name, title, unit, and which direction is better.
 
-An evaluator yields (name, value); a metric per language is named `name:fr`. A value is an
+An evaluator yields (name, value); a metric per language is named `name:fr`, a likelihood given the
+label of each image `name:label`. A value is an
 `Estimate`, a `Fact` that has no sampling error, or a list for a curve. `evaluation.json` has
 
     metrics   {name: number}, the names in `METRICS`; the standard error of `x` is `x_error`
@@ -45,6 +46,7 @@ class Metric:
     group: str
 
 
+GIVEN_LABEL = "label"  # variant of a metric that is conditional on the label of each image
 LIKELIHOOD = "likelihood"
 CODES = "image tokens"
 TEXT_TO_IMAGE = "text to image"
@@ -59,11 +61,22 @@ METRICS = {
     "log_likelihood_bits_per_dim": Metric(
         "negative log-likelihood", "bits/dim", "lower", LIKELIHOOD
     ),
+    "log_likelihood_half": Metric("log-likelihood, half the samples", "nats", "higher", LIKELIHOOD),
+    "log_likelihood_quarter": Metric(
+        "log-likelihood, a quarter of the samples", "nats", "higher", LIKELIHOOD
+    ),
+    "iw_gain": Metric("gain from half to all samples", "nats", "lower", LIKELIHOOD),
     "elbo": Metric("ELBO", "nats", "higher", LIKELIHOOD),
     "elbo_bits_per_dim": Metric("negative ELBO", "bits/dim", "lower", LIKELIHOOD),
     "distortion": Metric("reconstruction term, -E log p(x|z)", "nats", "lower", LIKELIHOOD),
     "rate": Metric("KL term, KL(q(z|x) || p(z))", "nats", "", LIKELIHOOD),
-    "effective_samples": Metric("effective sample size (median)", "samples", "higher", LIKELIHOOD),
+    "mutual_information": Metric("I(x; z), lower bound", "nats", "", LIKELIHOOD),
+    "marginal_kl": Metric("KL(q(z) || p(z)), upper bound", "nats", "lower", LIKELIHOOD),
+    "pareto_k_share": Metric("images with Pareto k above 0.7", "fraction", "lower", LIKELIHOOD),
+    "effective_samples": Metric(
+        "effective sample size (5 % quantile)", "samples", "higher", LIKELIHOOD
+    ),
+    "palette_loss_share": Metric("images that the palette alters", "fraction", "lower", LIKELIHOOD),
     "latents": Metric("latents", "", "", "latents"),
     "active_units": Metric("active units", "latents", "higher", "latents"),
     "psnr": Metric("PSNR", "dB", "higher", "reconstruction"),
@@ -144,7 +157,7 @@ METRICS = {
 
 CURVES = {
     "probe_by_layer": "linear probe accuracy after each layer, on validation images",
-    "kl_per_latent": "KL of each latent, nats",
+    "kl_per_latent": "KL of each latent, nats; not defined for a learned prior",
     "posterior_mean_variance": "variance over images of each latent's posterior mean",
     "frequencies": "spatial frequency, cycles per pixel",
     "spectrum_data": "power of the test images at each frequency",
@@ -201,11 +214,12 @@ def collect(values: Iterable[MetricValue]) -> Collected:
 
 def get_metric(name: str) -> Metric:
     """Return the metric of a name; that of `name:fr` has the language in its title."""
-    base, _, language = name.partition(":")
+    base, _, variant = name.partition(":")
     metric = METRICS[base]
-    if not language:
+    if not variant:
         return metric
-    return dataclasses.replace(metric, title=f"{metric.title} ({language})")
+    variant = "given the label" if variant == GIVEN_LABEL else variant
+    return dataclasses.replace(metric, title=f"{metric.title} ({variant})")
 
 
 def sort_metric_names(names: Iterable[str]) -> list[str]:

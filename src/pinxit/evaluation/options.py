@@ -22,6 +22,12 @@ class EvalOptions:
     split: SplitOrAll = "test"
     # importance samples per image for the log-likelihood; 0 skips it
     iw_samples: int = 5_000
+    # share of the importance samples that come from wider distributions than the encoder's, which
+    # find images that it misses: half from N(mean, 4 variance), half from the prior
+    defensive_share: float = 0.1
+    # label-conditional models: also average the likelihood over the labels, log sum_y p(y) p(x|y),
+    # with one pass per label; comparable with models that have no labels
+    average_labels: bool = False
     # images for the log-likelihood and for text; None: about a minute's work on two CPU
     # cores, 2,000 if the likelihood is exact, 512 captions
     likelihood_images: int | None = None
@@ -46,6 +52,10 @@ class EvalOptions:
         for name, least in (("iw_samples", 0), ("probe_train_size", 0), ("max_images", 2)):
             if getattr(self, name) < least:
                 raise UsageError(f"{name} must be {least} or more, not {getattr(self, name)}.")
+        if not 0 <= self.defensive_share < 1:
+            raise UsageError(
+                f"defensive_share must be at least 0 and below 1, not {self.defensive_share}."
+            )
         if self.likelihood_images is not None and self.likelihood_images < 1:
             raise UsageError(f"likelihood_images must be 1 or more, not {self.likelihood_images}.")
         if not isinstance(self.generation.seed, int):

@@ -43,7 +43,7 @@ from pinxit.models.results import (
 if TYPE_CHECKING:
     import numpy as np
     import torch
-    from jaxtyping import Bool, Float, Float32, Float64, Int64, UInt8
+    from jaxtyping import Bool, Float, Float32, Float64, Int64
     from torch import Tensor
 
     from pinxit.data.images import Images
@@ -324,55 +324,17 @@ class HasELBO(Model, Protocol):
 
 
 @runtime_checkable
-class FastImportanceSampling(Protocol):
-    """Computes `log_weights` faster; None for models or inputs it cannot."""
+class HasPrior(CanEncode, Protocol):
+    """A prior z = f(u), u ~ N(0, I); f is the identity unless `prior_is_learned`.
 
-    def importance_log_weights(
-        self,
-        x: Tensor,
-        labels: Tensor | None,
-        samples: int,
-        seeds: Sequence[int],
-        defensive_share: float = 0.0,
-    ) -> Float[Tensor, "batch samples"] | None: ...
-
-
-@runtime_checkable
-class CanBinarize(Protocol):
-    """Observes images in black and white: what `binarize` returns of uint8 pixels.
-
-    Pixels are unchanged where the model observes grey levels. With `seeds`, one per image, the
-    random numbers of an image are its own.
+    `from_noise` is f and `to_noise` its inverse, for arrays `[n, latent]`. A learned f may scale
+    and mix latents: what is said of single latents holds in u, where the prior is N(0, I).
     """
 
-    def binarize(
-        self, pixels: UInt8[Tensor, "n h w c"], seeds: Sequence[int]
-    ) -> UInt8[Tensor, "n h w c"]: ...
-
-
-@runtime_checkable
-class HasPixelLikelihood(Protocol):
-    """Describes p(x|z) of a decoder."""
-
-    @property
-    def binary_pixels(self) -> bool:
-        """Whether p(x|z) is Bernoulli: decoded images show probabilities."""
-        ...
-
-    @property
-    def decoder_sigma(self) -> float | None:
-        """Standard deviation of a Gaussian p(x|z), pixels in [0, 1]; None: not Gaussian."""
-        ...
-
-    @property
-    def decoder_sigma_is_learned(self) -> bool: ...
-
-
-@runtime_checkable
-class HasLearnedPrior(CanEncode, Protocol):
-    """Maps standard normal noise `[n, latent]` to latents of the prior."""
+    prior_is_learned: bool
 
     def from_noise(self, noise: np.ndarray) -> np.ndarray: ...
+    def to_noise(self, z: np.ndarray) -> np.ndarray: ...
 
 
 @runtime_checkable
@@ -385,9 +347,14 @@ class HasLabels(Protocol):
 
 @runtime_checkable
 class HasPalette(Protocol):
-    """Tokens may be palette indices; `palette_psnr` measures the palette alone, in dB per image."""
+    """Tokens may be palette indices; `palette_psnr` measures the palette alone, in dB per image.
+
+    `palette_is_exact` for the training images; `holds_exactly` says it of each of other images.
+    """
 
     palette_is_exact: bool
+
+    def holds_exactly(self, images: Images) -> Bool[np.ndarray, " n"]: ...
 
     def palette_psnr(self, images: Images) -> Float64[np.ndarray, " n"]: ...
 

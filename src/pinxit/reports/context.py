@@ -28,7 +28,7 @@ from pinxit.runs import Run
 from pinxit.sampling.elbo import ElboTerms, elbo_terms
 from pinxit.sampling.inputs import is_label_conditional, load_run_data, match_labels
 from pinxit.sampling.label_matched import sample_with_label_frequencies
-from pinxit.sampling.latents import LatentActivity, gaussian_kl
+from pinxit.sampling.latents import LatentActivity, latent_activity
 from pinxit.sampling.observation import comparable_images
 from pinxit.training.undertraining import is_undertrained, undertraining_warnings
 from pinxit.training.verdict import Verdict, assess
@@ -114,9 +114,9 @@ class ReportContext:
         """Variance of the posterior mean and KL of each latent over `subset`."""
         if self.posterior is None:
             return None
-        terms = self.elbo_terms
-        rate = gaussian_kl(self.posterior) if terms is None else terms.rate
-        return LatentActivity(self.posterior.mean.var(0), rate.mean(0))
+        assert self.subset is not None, "encoded"
+        assert isinstance(self.model, CanEncode)
+        return latent_activity(self.model, self.subset, self.posterior, self.elbo_terms)
 
     @cached_property
     def is_undertrained(self) -> bool:
@@ -140,8 +140,10 @@ class ReportContext:
         if self.activity is None:
             return {}
         return {
-            "metrics": {"active_units": int(self.activity.active.sum())},
-            "curves": {"kl_per_latent": self.activity.rate.tolist()},
+            "metrics": {
+                "active_units": int(self.activity.active.sum()),
+                "rate": self.activity.total_rate,
+            },
             "warnings": self.collapse_warnings,
         }
 

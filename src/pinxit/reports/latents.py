@@ -27,7 +27,7 @@ from pinxit.reports.sections import (
     shrink_images,
 )
 from pinxit.sampling.inputs import is_label_conditional
-from pinxit.sampling.latents import ACTIVE_UNIT_VARIANCE, traverse
+from pinxit.sampling.latents import ACTIVE_UNIT_VARIANCE, LatentActivity, from_noise, traverse
 
 if TYPE_CHECKING:
     from sklearn.decomposition import PCA
@@ -54,11 +54,18 @@ def traversals(context: ReportContext) -> Section | None:
     result = traverse(context.model, images, count, steps=NUM_STEPS)
     pixels = shrink_images(result.images, MAX_THUMBNAIL_SIDE)
     rows = []
-    for i, (latent, rate) in enumerate(zip(result.latents, result.rate, strict=True)):
+    activity, unit = result.rate, "nats"
+    if activity is None:  # of a learned prior
+        activity, unit = result.variance, "variance"
+    for i, (latent, value) in enumerate(zip(result.latents, activity, strict=True)):
         alt = f"Latent {latent} from -3 to 3 in {NUM_STEPS} images"
         image = inline_grid(pixels[i * NUM_STEPS : (i + 1) * NUM_STEPS], NUM_STEPS, alt)
-        rows.append((image, latent, f"{format_number(rate, 2)} nats"))
-    values = {"rows": rows, "shrunk": is_shrunk(result.images, MAX_THUMBNAIL_SIDE)}
+        rows.append((image, latent, f"{format_number(value, 2)} {unit}"))
+    values = {
+        "rows": rows,
+        "learned_prior": result.rate is None,
+        "shrunk": is_shrunk(result.images, MAX_THUMBNAIL_SIDE),
+    }
     return Section("traversals", "Latent traversals", values)
 
 
@@ -88,9 +95,9 @@ def latent_map(context: ReportContext) -> Section | None:
 
 
 def _embed_subset(context: ReportContext) -> Float[np.ndarray, "n dim"] | None:
-    """Return the posterior means, else the model's features."""
-    if context.posterior is not None:
-        return context.posterior.mean
+    """Return the posterior means, of a learned prior f^-1 of them, else the model's features."""
+    if context.activity is not None:
+        return context.activity.mean
     if context.subset is not None and isinstance(context.model, CanEmbed):
         return context.model.embed(context.subset)
     return None
@@ -149,7 +156,7 @@ def _decode_plane(context: ReportContext, pca: PCA, points: Points) -> InlineIma
     (left, bottom), (right, top) = np.percentile(points, (2, 98), axis=0)
     x, y = np.linspace(left, right, side), np.linspace(top, bottom, side)
     grid = np.stack(np.meshgrid(x, y), -1).reshape(-1, 2)
-    images = model.decode(pca.inverse_transform(grid).astype(np.float32))
+    images = model.decode(from_noise(model, pca.inverse_transform(grid).astype(np.float32)))
     alt = f"{side} by {side} images decoded from the plane of the map"
     return inline_grid(shrink_images(images, MAX_THUMBNAIL_SIDE), side, alt)
 
@@ -164,21 +171,23 @@ def kl_per_latent(context: ReportContext) -> Section | None:
         return None
     colors = [0 if activity.active[i] else INACTIVE_COLOR for i in activity.order]
     values = {
-        "kl_chart": _draw_kl_chart(context, colors),
-        "activity_chart": _draw_activity_chart(context, colors),
+        "kl_chart": _draw_kl_chart(activity, colors),
+        "activity_chart": _draw_activity_chart(activity, colors),
         "num_active": int(activity.active.sum()),
-        "num_latents": len(activity.rate),
-        "total": format_number(float(activity.rate.sum()), 3),
-        "largest": format_number(float(activity.rate.max()), 3),
-        "closed_form": context.model_options.get("prior") == "standard",
+        "num_latents": len(activity.variance),
+        "total": format_number(activity.total_rate, 3),
+        "largest": "" if activity.rate is None else format_number(float(activity.rate.max()), 3),
         "warnings": context.collapse_warnings,
     }
-    return Section("kl_per_latent", "KL per latent", values)
+    title = "Activity of the latents" if activity.rate is None else "KL per latent"
+    return Section("kl_per_latent", title, values)
 
 
-def _draw_kl_chart(context: ReportContext, colors: list[int]) -> str:
-    assert context.activity is not None
-    rate, order, active = context.activity.rate, context.activity.order, context.activity.active
+def _draw_kl_chart(activity: LatentActivity, colors: list[int]) -> str:
+    """Draw the KL of each latent; nothing for a learned prior, which has only a total."""
+    if activity.rate is None:
+        return ""
+    rate, order, active = activity.rate, activity.order, activity.active
     count = int(active.sum())
     active_first = bool(np.all(active[order][:count]))
     return draw_bar_chart(
@@ -192,14 +201,14 @@ def _draw_kl_chart(context: ReportContext, colors: list[int]) -> str:
     )
 
 
-def _draw_activity_chart(context: ReportContext, colors: list[int]) -> str:
-    assert context.activity is not None
+def _draw_activity_chart(activity: LatentActivity, colors: list[int]) -> str:
+    learned = activity.rate is None
     return draw_dot_plot(
-        context.activity.variance[context.activity.order].tolist(),
+        activity.variance[activity.order].tolist(),
         colors,
         label="Variance of each latent's posterior mean over the images, with the threshold",
-        x_title="latents, same order",
-        y_title="Var(E[z|x])",
+        x_title="latents, largest variance first" if learned else "latents, same order",
+        y_title="Var(E[u|x])" if learned else "Var(E[z|x])",
         threshold=ACTIVE_UNIT_VARIANCE,
         threshold_text=f"active unit above {ACTIVE_UNIT_VARIANCE}",
     )

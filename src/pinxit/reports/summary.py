@@ -15,8 +15,13 @@ from pinxit.reports.metrics_table import BETTER
 
 # metrics to show, the first of each row that was evaluated
 KEY_METRICS = (
-    ("log_likelihood", "elbo"),
-    ("log_likelihood_bits_per_dim", "elbo_bits_per_dim"),
+    ("log_likelihood", "log_likelihood:label", "elbo", "elbo:label"),
+    (
+        "log_likelihood_bits_per_dim",
+        "log_likelihood_bits_per_dim:label",
+        "elbo_bits_per_dim",
+        "elbo_bits_per_dim:label",
+    ),
     ("t2i_exact", "sample_label_accuracy"),
     ("edit_exact", "edit_psnr"),
     ("caption_exact", "caption_exact:en", "chrf:en", "chrf:fr"),
@@ -119,7 +124,7 @@ def _join_notes(*notes: str) -> str:
 def _get_validation_elbo(context: ReportContext) -> KeyMetric | None:
     """Return the best validation ELBO of training, unless the ELBO was evaluated."""
     values = [row["val_elbo"] for row in context.run.metrics() if "val_elbo" in row]
-    if "elbo" in context.metrics or not values:
+    if "elbo" in context.metrics or "elbo:label" in context.metrics or not values:
         return None
     return KeyMetric("validation ELBO", format_number(max(values), 4), "nats", BETTER["higher"])
 
@@ -128,7 +133,7 @@ def _count_active_units(context: ReportContext) -> KeyMetric | None:
     if context.activity is None:
         return None
     active = context.activity.active
-    kl = format_number(float(context.activity.rate.sum()), 3)
+    kl = format_number(context.activity.total_rate, 3)
     return KeyMetric(
         "active units",
         f"{active.sum()} of {len(active)}",

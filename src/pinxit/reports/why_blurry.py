@@ -15,7 +15,8 @@ import numpy as np
 from jaxtyping import UInt8
 
 from pinxit.data.images import Images, evenly_spaced_indices
-from pinxit.models.protocols import CanEncode, HasPixelLikelihood, Model
+from pinxit.models.likelihood_protocols import HasPixelLikelihood
+from pinxit.models.protocols import CanEncode, Model
 from pinxit.models.results import Posterior
 from pinxit.reports.context import ReportContext
 from pinxit.reports.formatting import format_number

@@ -1,18 +1,22 @@
-"""The latent space of a model: interpolation, traversal, and how active each latent is."""
+"""The latent space of a model: interpolation, traversal, and how active each latent is.
+
+With a learned prior z = f(u), u ~ N(0, I), all of it is done in u: there each latent of the prior
+has mean 0 and variance 1, independent of the others.
+"""
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeGuard
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int
 
 from pinxit.data.images import Images
 from pinxit.errors import UsageError
-from pinxit.models.protocols import CanEncode, HasELBO, HasLearnedPrior
+from pinxit.models.protocols import CanEncode, HasELBO, HasPrior
 from pinxit.models.results import Posterior
 from pinxit.nn.rng import per_image_normal
-from pinxit.sampling.elbo import elbo_terms
+from pinxit.sampling.elbo import ElboTerms, elbo_terms
 from pinxit.sampling.inputs import labels_for
 
 ACTIVE_UNIT_VARIANCE = 0.01  # of E[z|x] over x; above it a latent is active (Burda 2015, sec. 5)
@@ -21,6 +25,23 @@ MAX_KL_IMAGES = 1_000  # for the mean KL of a model with an ELBO
 
 InterpolationPath = Literal["spherical", "linear"]
 Latents = Float32[np.ndarray, "n latent"]
+
+
+# -- the prior's noise space --------------------------------------------------------------------
+
+
+def to_noise(model: CanEncode, z: Latents) -> Latents:
+    """Return u = f^-1(z) of a model with a learned prior, else z."""
+    return model.to_noise(z) if _has_learned_prior(model) else z
+
+
+def from_noise(model: CanEncode, u: Latents) -> Latents:
+    """Return z = f(u) of a model with a learned prior, else u."""
+    return model.from_noise(u) if _has_learned_prior(model) else u
+
+
+def _has_learned_prior(model: CanEncode) -> TypeGuard[HasPrior]:
+    return isinstance(model, HasPrior) and model.prior_is_learned
 
 
 # -- interpolation -----------------------------------------------------------------------------
@@ -63,15 +84,15 @@ def _slerp(a: np.ndarray, b: np.ndarray, t: np.ndarray) -> np.ndarray:
 def interpolate_images(
     model: CanEncode, pair: Images, steps: int, path: InterpolationPath = "spherical"
 ) -> Images:
-    """Decode the path between the posterior means of two images.
+    """Decode the path between the posterior means of two images, in the prior's noise space.
 
     A label-conditional model changes from the first label to the second halfway. Raises
     UsageError for any other number of images.
     """
     if len(pair) != 2:
         raise UsageError(f"interpolation needs two images, not {len(pair)}.")
-    mean = model.encode(pair).mean
-    z = interpolate(mean[0], mean[1], steps, path)
+    ends = to_noise(model, model.encode(pair).mean)
+    z = from_noise(model, interpolate(ends[0], ends[1], steps, path))
     labels = labels_for(model, pair)
     if labels is None:
         return model.decode(z)
@@ -87,18 +108,25 @@ def interpolate_seeds(
     The noise is interpolated; a learned prior then maps it to latents.
     """
     ends = [per_image_normal(1, (model.latent_dim,), seed)[0].numpy() for seed in seeds]
-    noise = interpolate(ends[0], ends[1], steps, path)
-    return model.decode(model.from_noise(noise) if isinstance(model, HasLearnedPrior) else noise)
+    return model.decode(from_noise(model, interpolate(ends[0], ends[1], steps, path)))
 
 
 # -- activity of latents -----------------------------------------------------------------------
 
 
 class LatentActivity(NamedTuple):
-    """How much each latent depends on the image."""
+    """How much each latent depends on the image; of a learned prior each latent of u."""
 
-    variance: Float32[np.ndarray, " latent"]  # of E[z|x] over x
-    rate: Float32[np.ndarray, " latent"]  # KL(q(z|x) || p(z)), mean over x, nats
+    mean: Latents  # E[z|x] of each image; for a learned prior f^-1 of it
+    # KL(q(z|x) || p(z)) of each latent, mean over x, nats; None for a learned prior, whose latents
+    # depend on one another: only their sum is a KL
+    rate: Float32[np.ndarray, " latent"] | None
+    total_rate: float  # sum over latents, mean over x, nats
+
+    @property
+    def variance(self) -> Float32[np.ndarray, " latent"]:
+        """Variance of `mean` over the images, where that of the prior is 1."""
+        return self.mean.var(0)
 
     @property
     def active(self) -> Bool[np.ndarray, " latent"]:
@@ -107,24 +135,28 @@ class LatentActivity(NamedTuple):
 
     @property
     def order(self) -> Int[np.ndarray, " latent"]:
-        """Latents by decreasing KL."""
-        return np.argsort(-self.rate, kind="stable")
+        """Latents by decreasing KL; by decreasing variance where that is not defined."""
+        activity = self.variance if self.rate is None else self.rate
+        return np.argsort(-activity, kind="stable")
 
 
 def latent_activity(
-    model: CanEncode, images: Images, posterior: Posterior | None = None
+    model: CanEncode,
+    images: Images,
+    posterior: Posterior | None = None,
+    terms: ElboTerms | None = None,
 ) -> LatentActivity:
-    """Measure the activity of each latent; `posterior` saves encoding the images again.
+    """Measure the activity of each latent; `posterior` and `terms` save computing them again.
 
     The KL is that of the model's ELBO if it has one, else that to N(0, I).
     """
     posterior = model.encode(images) if posterior is None else posterior
-    if isinstance(model, HasELBO):
+    if terms is None and isinstance(model, HasELBO):
         terms = elbo_terms(model, images.evenly_spaced(MAX_KL_IMAGES))
-        rate = terms.rate.astype(np.float32)
-    else:
-        rate = gaussian_kl(posterior)
-    return LatentActivity(posterior.mean.var(0), rate.mean(0))
+    rate = gaussian_kl(posterior) if terms is None else terms.rate.astype(np.float32)
+    per_latent = None if _has_learned_prior(model) else rate.mean(0)
+    mean = to_noise(model, posterior.mean)
+    return LatentActivity(mean, per_latent, float(rate.sum(1).mean()))
 
 
 def gaussian_kl(posterior: Posterior) -> Latents:
@@ -142,7 +174,8 @@ class Traversal(NamedTuple):
 
     images: Images  # [rows * steps]
     latents: list[int]
-    rate: list[float]  # KL of these latents, nats
+    rate: list[float] | None  # KL of these latents, nats; None for a learned prior
+    variance: list[float]  # of their posterior means over the images
     steps: int
 
 
@@ -155,24 +188,26 @@ def traverse(
 ) -> Traversal:
     """Move each of the most active latents from -3 to 3; the others stay at those of `start`.
 
-    Activity is measured on `images`. Without `start` the image nearest to the median latent is
-    used. Raises UsageError for more latents than the model has.
+    Those of a learned prior z = f(u) are moved in u, so that -3 to 3 are standard deviations of
+    the prior. Activity is measured on `images`. Without `start` the image nearest to the median
+    latent is used. Raises UsageError for more latents than the model has.
     """
-    posterior = model.encode(images)
-    size = posterior.mean.shape[1]
+    activity = latent_activity(model, images)
+    size = activity.mean.shape[1]
     if not 1 <= num_latents <= size:
         raise UsageError(f"this model has {size} latents; {num_latents} cannot be shown.")
-    activity = latent_activity(model, images, posterior)
     latents = activity.order[:num_latents]
     if start is None:
-        start = images[nearest_to_median(posterior.mean)]
-    z = np.tile(model.encode(start).mean[0], (num_latents, steps, 1))
+        start = images[nearest_to_median(activity.mean)]
+    u = np.tile(to_noise(model, model.encode(start).mean)[0], (num_latents, steps, 1))
     values = np.linspace(-TRAVERSAL_RANGE, TRAVERSAL_RANGE, steps)
-    z[np.arange(num_latents), :, latents] = values
+    u[np.arange(num_latents), :, latents] = values
+    z = from_noise(model, u.reshape(-1, size).astype(np.float32))
     labels = labels_for(model, start)
     labels = None if labels is None else np.repeat(labels[:1], num_latents * steps)
-    decoded = model.decode(z.reshape(-1, size).astype(np.float32), labels)
-    return Traversal(decoded, latents.tolist(), activity.rate[latents].tolist(), steps)
+    rate = None if activity.rate is None else activity.rate[latents].tolist()
+    variance = activity.variance[latents].tolist()
+    return Traversal(model.decode(z, labels), latents.tolist(), rate, variance, steps)
 
 
 def nearest_to_median(mean: Latents) -> int:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from pinxit.data.images import Images
-from pinxit.models.protocols import CanBinarize
+from pinxit.models.likelihood_protocols import CanBinarize
 from pinxit.nn.image_seeds import Draw, image_seeds
 
 OBSERVE_BATCH = 1_000  # images; bounds memory

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from pinxit.data.images import Images
-from pinxit.models.protocols import CanScore
+from pinxit.models.protocols import CanScore, HasPalette
 
 MAX_LATENTS_PER_BATCH = 100_000  # images x samples; bounds memory
 
@@ -43,9 +43,13 @@ def score_rows(
     """Return a table row per image, lowest score first.
 
     Columns: name, label (if any), log_likelihood in nats, and bits_per_dim if the likelihood is
-    over 8-bit values.
+    over 8-bit values. Of an image that the model's palette alters the likelihood is that of the
+    altered image: it has no bits per dimension.
     """
     rows = []
+    has_bits = np.full(len(images), model.eight_bit)
+    if isinstance(model, HasPalette) and model.eight_bit:
+        has_bits = model.holds_exactly(images)
     for i in np.argsort(scores, kind="stable").tolist():
         row: dict[str, Any] = {"name": images.names[i] if len(images.names) else str(i)}
         if images.labels is not None:
@@ -54,6 +58,8 @@ def score_rows(
         score = float(scores[i])
         row["log_likelihood"] = round(score, 4)
         if model.eight_bit:
+            row["bits_per_dim"] = None
+        if has_bits[i]:
             row["bits_per_dim"] = round(bits_per_dim(score, model.info.dims), 5)
         rows.append(row)
     return rows

@@ -102,7 +102,6 @@ def assess(run: Run, evaluation: Mapping[str, Any] | None = None) -> Verdict:
 def read_facts(run: Run, evaluation: Mapping[str, Any]) -> RunFacts:
     """Read the facts from config.json, metrics.csv and the content of evaluation.json."""
     rows, metrics = run.metrics(), evaluation.get("metrics") or {}
-    kl = (evaluation.get("curves") or {}).get("kl_per_latent")
     last_kl = next((row["val_kl"] for row in reversed(rows) if "val_kl" in row), None)
     fields = dataclasses.fields(get_family(run.family).Config)
     return RunFacts(
@@ -111,7 +110,7 @@ def read_facts(run: Run, evaluation: Mapping[str, Any]) -> RunFacts:
         num_images=run.info.num_images,
         length=get_training_length(run),
         curve=read_learning_curve(rows),
-        total_kl=sum(kl) if kl else last_kl,
+        total_kl=metrics.get("rate", last_kl),
         active_units=metrics.get("active_units"),
         metrics=metrics,
         warnings=tuple(evaluation.get("warnings") or ()),

@@ -65,7 +65,7 @@ class IGPT(nn.Module):
 
     @property
     def eight_bit(self) -> bool:
-        """Whether the likelihood is over 8-bit pixels: the palette is lossless."""
+        """Whether the likelihood is over 8-bit pixels: the palette holds the training images."""
         return self.palette_is_exact
 
     @property
@@ -73,7 +73,11 @@ class IGPT(nn.Module):
         """The variables of the likelihood, for the evaluation's protocol."""
         if self.config.binarize == "dynamic":
             return "each test image binarized once, pixels sampled by their grey value"
-        return "tokens of the palette"
+        if self.config.palette == "binary":
+            return "pixels binarized at one half"
+        if isinstance(self.codec, FrozenImageTokenizer):
+            return "codes of the image tokenizer"
+        return "8-bit values" if self.palette_is_exact else "tokens of the palette"
 
     @property
     def num_progress_steps(self) -> int:
@@ -87,13 +91,25 @@ class IGPT(nn.Module):
         half. With `seeds`, one per image, the random numbers of an image are its own.
         """
         if self.config.binarize == "dynamic":
-            u = (
-                torch.rand(pixels.shape, device=pixels.device)
-                if seeds is None
-                else (draw_uniforms(pixels.shape, seeds).to(pixels.device))
-            )
+            if seeds is None:
+                u = torch.rand(pixels.shape, device=pixels.device)
+            else:
+                u = draw_uniforms(pixels.shape, seeds).to(pixels.device)
             return (u * 255 < pixels).to(torch.uint8) * 255
         return (pixels > 127).to(torch.uint8) * 255 if self.config.palette == "binary" else pixels
+
+    @torch.inference_mode()
+    def holds_exactly(self, images: Images) -> Bool[np.ndarray, " n"]:
+        """Return for each image whether decoding its tokens gives every pixel back.
+
+        Of a model of binarized grey images, whether that holds of the binarized image: always.
+        """
+        pixels = check_images(self.info, images)
+        if self.config.palette == "binary" and self.info.binary_fraction < 1:
+            return np.ones(len(pixels), bool)
+        (tokens,) = map_in_fixed_batches(self._encode, pixels)
+        (decoded,) = map_in_fixed_batches(self._decode_tokens, tokens)
+        return (decoded == pixels.cpu()).flatten(1).all(1).numpy()
 
     def palette_psnr(self, images: Images) -> Float64[np.ndarray, " n"]:
         """PSNR in dB of each image encoded and decoded by the palette; 59 if it is exact."""
@@ -216,7 +232,7 @@ class IGPT(nn.Module):
         yield from generate(self.network, inputs, SamplingParams.from_options(params))
 
     def _decode(self, tokens: Tokens) -> UInt8[np.ndarray, "n height width channel"]:
-        return self.codec.decode(tokens.to(self.device)).cpu().numpy()
+        return self._decode_tokens(tokens).numpy()
 
     @torch.inference_mode()
     def score(
@@ -245,6 +261,9 @@ class IGPT(nn.Module):
 
     def _encode(self, pixels: Tensor) -> Tokens:
         return self.codec.encode(pixels.to(self.device)).cpu()
+
+    def _decode_tokens(self, tokens: Tokens) -> Pixels:
+        return self.codec.decode(tokens.to(self.device)).cpu()
 
     @torch.inference_mode()
     def embed(self, images: Images, layer: int | None = None) -> Float32[np.ndarray, "n width"]:

@@ -61,6 +61,7 @@ class VAE(nn.Module):
         self.encoder, self.decoder = build_networks(config, info, self.likelihood.out_channels)
         self.eight_bit = self.likelihood.eight_bit
         self.label_conditional = config.condition == "label"
+        self.prior_is_learned = config.prior != "standard"
         self.likelihood_description = describe_likelihood(config)
 
     # -- the equations ------------------------------------------------------------------------
@@ -310,6 +311,12 @@ class VAE(nn.Module):
         """Map standard normal noise `[n, latent]` to latents of the prior, as `sample` does."""
         rows = torch.from_numpy(np.asarray(noise, np.float32)).to(self.device)
         return self.prior.transform(rows).cpu().numpy()
+
+    @torch.inference_mode()
+    def to_noise(self, z: np.ndarray) -> np.ndarray:
+        """Map latents `[n, latent]` to the noise that gives them: the inverse of `from_noise`."""
+        rows = torch.from_numpy(np.asarray(z, np.float32)).to(self.device)
+        return self.prior.inverse(rows)[0].cpu().numpy()
 
     def reconstruct(self, images: Images) -> Images:
         """Encode each image and decode the mean of q(z|x)."""

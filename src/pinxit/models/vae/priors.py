@@ -37,6 +37,10 @@ class StandardPrior(nn.Module):
         """Map standard normal noise to a sample of the prior."""
         return noise
 
+    def inverse(self, z: Z) -> tuple[Z, Z]:
+        """Return the noise that gives z, and log |du/dz| per latent."""
+        return z, torch.zeros_like(z)
+
 
 class FlowPrior(nn.Module):
     """z = f(u), u ~ N(0, I), f of affine couplings (RealNVP, Dinh 2016, eq. 7-8).

@@ -49,12 +49,12 @@ def propose(
         z = mean + std * noise
         return Proposed(z, _log_normal(noise, logvar), prior.log_prob(z))
     assert uniforms is not None, "needed to choose the component"
-    from_prior = (uniforms < defensive_share / 2)[..., None]
-    is_wide = (uniforms < defensive_share)[..., None]
-    standardized = torch.where(is_wide, WIDE_SCALE * noise, noise)
-    z_prior = prior.transform(noise)
-    z = torch.where(from_prior, z_prior, mean + std * standardized)
-    standardized = torch.where(from_prior, (z_prior - mean) / std, standardized)
+    from_prior = uniforms < defensive_share / 2
+    is_wide = uniforms < defensive_share
+    standardized = torch.where(is_wide[..., None], WIDE_SCALE * noise, noise)
+    z = mean + std * standardized
+    z[from_prior] = prior.transform(noise[from_prior])
+    standardized = torch.where(from_prior[..., None], (z - mean) / std, standardized)
     log_prior = prior.log_prob(z)
     log_wide = _log_normal(standardized / WIDE_SCALE, logvar + 2 * math.log(WIDE_SCALE))
     half = math.log(defensive_share / 2)

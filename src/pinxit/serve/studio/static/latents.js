@@ -47,7 +47,7 @@ async function sample() {
 
 function makeSlider(index) {
   const label = document.createElement("label");
-  label.innerHTML = `<span>z${index}</span><input type="range" min="-4" max="4" step="0.05" data-index="${index}"><output></output>`;
+  label.innerHTML = `<span>latent ${index}</span><input type="range" min="-4" max="4" step="0.05" data-index="${index}"><output></output>`;
   const [, range, value] = label.children;
   range.addEventListener("input", () => {
     latent.z[index] = +range.value;

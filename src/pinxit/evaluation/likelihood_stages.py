@@ -1,0 +1,97 @@
+"""The stages of an evaluation that measure likelihoods; they record protocol and warnings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from pinxit.console import StageProgress
+from pinxit.data.images import Images
+from pinxit.errors import PinxitError
+from pinxit.evaluation import likelihood
+from pinxit.evaluation.log_weights import (
+    IWLogLikelihood,
+    LabelProbs,
+    iw_log_likelihood,
+    select_images,
+)
+from pinxit.evaluation.metrics import MetricValue
+from pinxit.evaluation.options import EvalOptions
+from pinxit.models.protocols import CanScore, HasELBO
+from pinxit.sampling.elbo import ElboTerms
+
+MAX_EXACT_LIKELIHOOD_IMAGES = 2_000  # unless options.likelihood_images is set
+
+
+@dataclass
+class LikelihoodStages:
+    """Measures likelihoods of the test images; adds to `protocol` and `warnings` on the way."""
+
+    test: Images
+    options: EvalOptions
+    progress: StageProgress
+    protocol: dict[str, Any]
+    warnings: list[str]
+    label_probs: LabelProbs | None = None  # average over labels by these, too
+
+    def bounds(self, model: HasELBO, terms: ElboTerms) -> Iterator[MetricValue]:
+        """Yield the ELBO of all test images, and the importance-weighted estimate on a subset."""
+        self.protocol["likelihood"] = self._describe(model)
+        yield from likelihood.elbo_metrics(model, terms, self.test)
+        if self.options.iw_samples:
+            yield from self.importance_sampling(model)
+
+    def importance_sampling(self, model: HasELBO) -> Iterator[MetricValue]:
+        """Yield the importance-weighted estimate and its diagnostics; with warnings."""
+        k, share = self.options.iw_samples, self.options.defensive_share
+        images = select_images(model, self.test, k, self.options.likelihood_images)
+        estimate = self._estimate(model, images, None)
+        self.protocol["importance_sampling"] = likelihood.iw_protocol(estimate, k, share)
+        self.warnings += likelihood.iw_warnings(estimate, k)
+        yield from likelihood.iw_metrics(model, estimate, images)
+        if self.label_probs is not None:
+            estimate = self._estimate(model, images, self.label_probs)
+            self.warnings += likelihood.iw_warnings(estimate, k)
+            yield from likelihood.iw_metrics(model, estimate, images, averaged=True)
+
+    def exact(self, model: CanScore) -> Iterator[MetricValue]:
+        """Yield the log-likelihood of a model that computes it exactly."""
+        count = self.options.likelihood_images or MAX_EXACT_LIKELIHOOD_IMAGES
+        images = self.test.evenly_spaced(count)
+        description = f"exact, of {len(images):,} images; {self._describe(model)}"
+        is_held = likelihood.images_held_exactly(model, images)
+        with self.progress.stage(f"likelihood of {len(images):,} images"):
+            try:
+                yield from likelihood.exact_likelihood_metrics(
+                    model, images, self.options.seed, self.label_probs, is_held
+                )
+            except PinxitError as error:  # e.g. a model trained with a masked objective
+                self.warnings.append(f"no likelihood: {error}")
+                self.protocol["likelihood"] = description
+                return
+        if is_held is not None and not is_held.all():
+            description += "; of the quantized images"
+            self.warnings.append(likelihood.loss_warning(is_held))
+        self.protocol["likelihood"] = description
+
+    def _describe(self, model: CanScore | HasELBO) -> str:
+        return likelihood.describe_likelihood(model, averaged=self.label_probs is not None)
+
+    def _estimate(
+        self, model: HasELBO, images: Images, label_probs: LabelProbs | None
+    ) -> IWLogLikelihood:
+        """Estimate log p(x) given the labels, or averaged over them."""
+        options = self.options
+        given = "" if label_probs is None else ", each label"
+        stage = f"likelihood of {len(images):,} images, {options.iw_samples:,} samples{given}"
+        with self.progress.stage(stage) as progress:
+            return iw_log_likelihood(
+                model,
+                images,
+                options.iw_samples,
+                options.seed,
+                progress,
+                defensive_share=options.defensive_share,
+                label_probs=label_probs,
+            )

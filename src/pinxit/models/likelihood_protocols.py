@@ -1,0 +1,58 @@
+"""Interfaces of models with a likelihood: how they observe images and describe p(x|z).
+
+Checked like those of `pinxit.models.protocols`. Imports no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, UInt8
+    from torch import Tensor
+
+
+@runtime_checkable
+class FastImportanceSampling(Protocol):
+    """Computes `log_weights` faster; None for models or inputs it cannot."""
+
+    def importance_log_weights(
+        self,
+        x: Tensor,
+        labels: Tensor | None,
+        samples: int,
+        seeds: Sequence[int],
+        defensive_share: float = 0.0,
+    ) -> Float[Tensor, "batch samples"] | None: ...
+
+
+@runtime_checkable
+class CanBinarize(Protocol):
+    """Observes images in black and white: what `binarize` returns of uint8 pixels.
+
+    Pixels are unchanged where the model observes grey levels. With `seeds`, one per image, the
+    random numbers of an image are its own.
+    """
+
+    def binarize(
+        self, pixels: UInt8[Tensor, "n h w c"], seeds: Sequence[int]
+    ) -> UInt8[Tensor, "n h w c"]: ...
+
+
+@runtime_checkable
+class HasPixelLikelihood(Protocol):
+    """Describes p(x|z) of a decoder."""
+
+    @property
+    def binary_pixels(self) -> bool:
+        """Whether p(x|z) is Bernoulli: decoded images show probabilities."""
+        ...
+
+    @property
+    def decoder_sigma(self) -> float | None:
+        """Standard deviation of a Gaussian p(x|z), pixels in [0, 1]; None: not Gaussian."""
+        ...
+
+    @property
+    def decoder_sigma_is_learned(self) -> bool: ...
