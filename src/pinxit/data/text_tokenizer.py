@@ -90,7 +90,7 @@ class TextTokenizer:
         """
         if not self.words:
             return self._words_with_unknown_tokens(text)
-        words = (piece.strip() for piece in split_text(replace_surrogates(text)))
+        words = (segment.strip() for segment in split_text(replace_surrogates(text)))
         return [word for word in words if word not in self.words and _is_word(word)]
 
     def _words_with_unknown_tokens(self, text: str) -> list[str]:
@@ -139,31 +139,31 @@ def train_text_tokenizer(
     `vocab_size` bounds the tokens of texts, the 256 bytes included. Every token that a text in
     characters of the captions can have occurs in the captions. Raises UsageError if there are none.
     """
-    pieces = {language: _count_pieces(column) for language, column in captions.items()}
-    languages = tuple(sorted(language for language in pieces if pieces[language]))
+    segments = {language: _count_segments(column) for language, column in captions.items()}
+    languages = tuple(sorted(language for language in segments if segments[language]))
     if not languages:
         raise UsageError("there are no captions to train a text tokenizer on.")
-    total = sum((pieces[name] for name in languages), Counter())
+    total = sum((segments[name] for name in languages), Counter())
     bpe = fit_vocabulary(total, max(256, vocab_size))
-    token_counts = {name: _count_tokens(bpe, pieces[name]) for name in languages}
-    words = Counter(piece.strip() for piece in total.elements())
+    token_counts = {name: _count_tokens(bpe, segments[name]) for name in languages}
+    words = Counter(segment.strip() for segment in total.elements())
     return TextTokenizer(
         bpe, languages, token_counts, frozenset(word for word, _ in words.most_common(MAX_WORDS))
     )
 
 
-def _count_pieces(texts: Sequence[str]) -> Counter[str]:
+def _count_segments(texts: Sequence[str]) -> Counter[str]:
     """Count the words of texts, each with the space before it, and their other characters."""
-    pieces: Counter[str] = Counter()
+    segments: Counter[str] = Counter()
     for text, count in Counter(texts).items():
-        for piece in split_text(replace_surrogates(text)):
-            pieces[piece] += count
-    return pieces
+        for segment in split_text(replace_surrogates(text)):
+            segments[segment] += count
+    return segments
 
 
-def _is_word(piece: str) -> bool:
-    """Return whether a piece of text has a letter, a number or a symbol such as an emoji."""
-    return any(unicodedata.category(character)[0] in "LNS" for character in piece)
+def _is_word(segment: str) -> bool:
+    """Return whether a segment of text has a letter, a number or a symbol such as an emoji."""
+    return any(unicodedata.category(character)[0] in "LNS" for character in segment)
 
 
 def byte_level_tokenizer(languages: tuple[str, ...]) -> TextTokenizer:
@@ -173,9 +173,9 @@ def byte_level_tokenizer(languages: tuple[str, ...]) -> TextTokenizer:
     return TextTokenizer(bpe, languages, {name: (0,) * len(alphabet) for name in languages})
 
 
-def _count_tokens(bpe: Tokenizer, pieces: Mapping[str, int]) -> tuple[int, ...]:
+def _count_tokens(bpe: Tokenizer, segments: Mapping[str, int]) -> tuple[int, ...]:
     counts = [0] * bpe.get_vocab_size()
-    for encoding, count in zip(bpe.encode_batch(list(pieces)), pieces.values(), strict=True):
+    for encoding, count in zip(bpe.encode_batch(list(segments)), segments.values(), strict=True):
         for token in encoding.ids:
             counts[token] += count
     return tuple(counts)

@@ -23,7 +23,7 @@ UNSPACED_SCRIPTS = (
 )  # fmt: skip
 _UNSPACED = "".join(rf"\p{{{script}}}" for script in UNSPACED_SCRIPTS) + "ーｰ々〆"
 # a word with the space before it, or any other single character
-_PIECES = Regex(rf" ?[\p{{L}}\p{{M}}&&[^{_UNSPACED}]]+|[\s\S]")
+_SEGMENTS = Regex(rf" ?[\p{{L}}\p{{M}}&&[^{_UNSPACED}]]+|[\s\S]")
 
 
 def split_text(text: str) -> list[str]:
@@ -33,20 +33,20 @@ def split_text(text: str) -> list[str]:
     ['a', ' red', ' ', '方', '块', '!']
     """
     text = normalizers.NFC().normalize_str(text)
-    return [piece for piece, _ in _split_pieces().pre_tokenize_str(text)]
+    return [segment for segment, _ in _segmenter().pre_tokenize_str(text)]
 
 
-def fit_vocabulary(pieces: Mapping[str, int], vocab_size: int) -> Tokenizer:
-    """Fit an encoder to the pieces of the captions and their counts.
+def fit_vocabulary(segments: Mapping[str, int], vocab_size: int) -> Tokenizer:
+    """Fit an encoder to the segments of the captions and their counts.
 
     `vocab_size` bounds its tokens, the 256 bytes included. If it cannot hold all characters, the
     rare ones are encoded as bytes.
     """
-    characters = _frequent_characters(pieces, vocab_size)
-    tokens = _propose_tokens(pieces, vocab_size)
+    characters = _frequent_characters(segments, vocab_size)
+    tokens = _propose_tokens(segments, vocab_size)
     while True:
         encoder = _build_tokenizer([*characters, *tokens], vocab_size)
-        counts = _count_tokens(encoder, pieces)
+        counts = _count_tokens(encoder, segments)
         hidden = {character for character in characters if not counts[character]}
         if not hidden:
             used = [token for token in tokens if counts[token]]
@@ -63,20 +63,20 @@ def byte_tokenizer(vocab: dict[str, int]) -> Tokenizer:
     return encoder
 
 
-def _split_pieces() -> pre_tokenizers.PreTokenizer:
-    return pre_tokenizers.Split(_PIECES, "isolated")
+def _segmenter() -> pre_tokenizers.PreTokenizer:
+    return pre_tokenizers.Split(_SEGMENTS, "isolated")
 
 
 def _pre_tokenizer() -> pre_tokenizers.PreTokenizer:
     to_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    return pre_tokenizers.Sequence([_split_pieces(), to_bytes])
+    return pre_tokenizers.Sequence([_segmenter(), to_bytes])
 
 
-def _frequent_characters(pieces: Mapping[str, int], vocab_size: int) -> list[str]:
+def _frequent_characters(segments: Mapping[str, int], vocab_size: int) -> list[str]:
     """Return the characters of the captions, the most frequent first, as byte-level tokens."""
     counts: Counter[str] = Counter()
-    for piece, count in pieces.items():
-        for character in piece:
+    for segment, count in segments.items():
+        for character in segment:
             counts[character] += count
     characters = [_byte_level(character) for character in sorted(counts, key=_by_count(counts))]
     single = [token for token in characters if len(token) == 1]  # a byte, in every vocabulary
@@ -84,7 +84,7 @@ def _frequent_characters(pieces: Mapping[str, int], vocab_size: int) -> list[str
     return [*single, *several[: max(0, vocab_size - 256)]]
 
 
-def _propose_tokens(pieces: Mapping[str, int], vocab_size: int) -> list[str]:
+def _propose_tokens(segments: Mapping[str, int], vocab_size: int) -> list[str]:
     """Return the merges of BPE that consist of whole characters, of more than one."""
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = _pre_tokenizer()  # pyright: ignore[reportAttributeAccessIssue]
@@ -94,7 +94,7 @@ def _propose_tokens(pieces: Mapping[str, int], vocab_size: int) -> list[str]:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    bpe.train_from_iterator((piece for p, n in pieces.items() for piece in [p] * n), trainer)
+    bpe.train_from_iterator((segment for p, n in segments.items() for segment in [p] * n), trainer)
     merges = sorted(bpe.get_vocab().items(), key=lambda item: item[1])
     texts = {token: _characters(token) for token, _ in merges}
     return [token for token, text in texts.items() if len(text) > 1 and "\ufffd" not in text]
@@ -115,10 +115,10 @@ def _build_tokenizer(tokens: Sequence[str], vocab_size: int) -> Tokenizer:
     return encoder
 
 
-def _count_tokens(encoder: Tokenizer, pieces: Mapping[str, int]) -> Counter[str]:
+def _count_tokens(encoder: Tokenizer, segments: Mapping[str, int]) -> Counter[str]:
     counts: Counter[str] = Counter()
-    encodings = encoder.encode_batch(list(pieces))
-    for encoding, count in zip(encodings, pieces.values(), strict=True):
+    encodings = encoder.encode_batch(list(segments))
+    for encoding, count in zip(encodings, segments.values(), strict=True):
         for token in encoding.tokens:
             counts[token] += count
     return counts
@@ -144,7 +144,7 @@ def _by_count(counts: Mapping[str, int]):
 def _byte_level(text: str) -> str:
     """Return a text as letters of the byte-level alphabet, one for each byte of UTF-8."""
     to_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    return "".join(piece for piece, _ in to_bytes.pre_tokenize_str(text))
+    return "".join(segment for segment, _ in to_bytes.pre_tokenize_str(text))
 
 
 def _characters(token: str) -> str:
