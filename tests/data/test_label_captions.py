@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import unicodedata
 
 import numpy as np
 import pytest
@@ -84,3 +85,18 @@ def test_missing_labels_or_templates_are_errors():
         captions_from_labels(dataclasses.replace(blobs_without_captions(2), labels=None))
     with pytest.raises(UsageError, match="no built-in captions for the labels north-west"):
         captions_from_labels(blobs_without_captions(2))
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_labels_and_templates_are_compared_in_one_unicode_form(tmp_path, form):
+    labels = tuple(unicodedata.normalize("NFC", name) for name in ("café", "thé"))
+    images = dataclasses.replace(
+        blobs(4), captions={}, labels=np.array([0, 1, 1, 0]), label_names=labels
+    )
+    table = '[drinks]\ntemplate = {fr = "un {}"}\n[drinks.labels]\n"café" = {fr = "café"}\n'
+    table += '"thé" = {fr = "thé"}\n'
+    file = tmp_path / "drinks.toml"
+    file.write_text(unicodedata.normalize(form, table), encoding="utf-8")
+    assert captions_from_labels(images, file).captions == {
+        "fr": ["un café", "un thé", "un thé", "un café"]
+    }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+import unicodedata
 
 import numpy as np
 import pytest
@@ -525,3 +526,13 @@ def test_a_source_image_can_be_encoded_as_codes():
     loss = model.train().loss(blobs().batch(np.arange(8)))
     loss.total.backward()
     assert model.sources[0].code_embed.weight.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("text", ["une tâche à droite", "ein Kreis: größer, über", "각 가 が"])
+def test_prompts_in_any_unicode_form_give_the_same_images(text):
+    model, params = tiny(), {"seed": 3, "temperature": 1.0}
+    drawn = [
+        model.draw([unicodedata.normalize(form, text)], language="fr", **params).pixels
+        for form in ("NFC", "NFD")
+    ]
+    assert np.array_equal(drawn[0], drawn[1])
