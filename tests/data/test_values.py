@@ -386,19 +386,24 @@ def test_a_color_profile_is_applied(tmp_path, format_, mode):
 def test_a_profile_of_srgb_changes_nothing(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    content = encode(Image.fromarray(pixels), icc_profile=profile)
-    loaded = load(write_all(tmp_path, {"a.png": content}))
+    color, grey = Image.fromarray(pixels), Image.fromarray(pixels[..., 0])
+    names = {"a.png": color, "b.png": grey, "c.png": grey.convert("LA")}
+    contents = {name: encode(image, icc_profile=profile) for name, image in names.items()}
+    loaded = load(write_all(tmp_path, contents), group_by="none")
     assert (loaded.pixels[0] == pixels).all()
-    assert loaded.notes == ()
+    assert (loaded.pixels[1:] == pixels[..., :1]).all()
+    assert not any("profile" in note for note in loaded.notes)
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
 @pytest.mark.parametrize("profile", [b"damaged", wide_gamut_profile()[:300], wide_gamut_profile()])
-def test_a_profile_that_is_damaged_or_of_another_mode_is_ignored_and_noted(tmp_path, mode, profile):
+def test_a_damaged_profile_and_one_of_another_mode_are_noted(tmp_path, mode, profile):
     image = Image.new("RGB", (16, 16), (60, 200, 60)).convert(mode)
     content = encode(image, "TIFF", icc_profile=profile)
     loaded = load(write_all(tmp_path, {"a.tif": content}), color="rgb")
-    if mode == "RGB" and len(profile) > 300:
+    if mode != "CMYK" and len(profile) > 300:
+        shown = show_as_a_viewer(image.convert("RGB"), profile)
+        assert (loaded.pixels[0] == np.asarray(shown)).all()
         return
     assert (loaded.pixels[0] == np.asarray(image.convert("RGB"))).all()
     assert any("color profile of 1 image cannot be applied" in note for note in loaded.notes)

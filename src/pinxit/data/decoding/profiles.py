@@ -28,6 +28,8 @@ def apply_profile(image: Image, profile: bytes) -> Image:
     Raises InvalidProfile.
     """
     colors = image.convert(_mode_without_alpha(image.mode))
+    if colors.mode == "L" and _read_mode(profile) == "RGB":  # grey images often have that of sRGB
+        colors = colors.convert("RGB")
     transform = _build_transform(profile, colors.mode)
     if transform is None:
         return image
@@ -58,6 +60,18 @@ def _mode_without_alpha(mode: str) -> str:
 
 
 @functools.lru_cache(MAX_PROFILES)
+def _read_mode(profile: bytes) -> str:
+    """Return the mode of the images that a profile is for; "" if it is not known."""
+    from PIL import ImageCms
+
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+        return ""
+    return _MODES.get(str(getattr(source.profile, "xcolor_space", "")).strip(), "")
+
+
+@functools.lru_cache(MAX_PROFILES)
 def _build_transform(profile: bytes, mode: str) -> Any | None:
     """Return the transform from a profile to sRGB; None if it changes no color.
 
@@ -65,11 +79,10 @@ def _build_transform(profile: bytes, mode: str) -> Any | None:
     """
     from PIL import ImageCms
 
+    if _read_mode(profile) != mode:
+        raise InvalidProfile(f"not for {mode}")
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        space = str(getattr(source.profile, "xcolor_space", "")).strip()
-        if _MODES.get(space) != mode:
-            raise InvalidProfile(f"for {space}, not for {mode}")
         srgb, flags = ImageCms.createProfile("sRGB"), ImageCms.Flags.NOCACHE  # threads share it
         transform = ImageCms.buildTransform(source, srgb, mode, "RGB", flags=flags)
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError) as error:
