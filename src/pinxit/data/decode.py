@@ -74,11 +74,7 @@ def decode_with_facts(
     with unreadable_on_error():
         content = read()
         dims = (height, width, channels)
-        if (
-            isinstance(content, np.ndarray)
-            and conversion.uint8 == FULL
-            and _has_dims(content, dims)
-        ):
+        if conversion.uint8 == FULL and _has_dims(content, dims):
             return content.reshape(dims), USUAL
         image, facts = _to_8_bit(content, (height, width), channels, conversion)
         image = resize_to_fit(image, height, width, fit, conversion.resample)

@@ -20,6 +20,7 @@ Range = tuple[float, float]  # the values that become black and white
 RGB = tuple[int, int, int]
 Resample = Literal["auto", "nearest", "area", "lanczos"]
 
+KINDS: tuple[Kind, ...] = get_args(Kind)
 FULL: Range = (0, 255)
 WHITES = (1, 255, 1_023, 4_095, 16_383, 65_535)  # of 1, 8, 10, 12, 14 and 16 bits
 # values up to an eighth of a white would be nearly black: their own maximum is then white
@@ -52,7 +53,7 @@ class Conversion:
 
     def to_options(self) -> dict[str, str]:
         """Return the load options that give this conversion."""
-        ranges = {kind: self.range_of(kind) for kind in get_args(Kind)}
+        ranges = {kind: self.range_of(kind) for kind in KINDS}
         words = [f"{kind}:{r[0]!r},{r[1]!r}" for kind, r in ranges.items() if r is not None]
         background = "auto" if self.background is None else f"#{bytes(self.background).hex()}"
         return {
@@ -80,11 +81,11 @@ def _parse_ranges(text: str) -> dict[str, Range]:
         return {}
     if ":" in text:
         pairs = [part.partition(":") for part in text.split()]
-        if all(kind in get_args(Kind) for kind, _, _ in pairs):
+        if all(kind in KINDS for kind, _, _ in pairs):
             return {kind: _parse_range(values, text) for kind, _, values in pairs}
     range_ = _parse_range(text, text)
     # 8-bit files beside deeper ones keep their own range
-    kinds = get_args(Kind) if range_[0] >= 0 and range_[1] <= 255 else ("integer", "floating")
+    kinds = KINDS if range_[0] >= 0 and range_[1] <= 255 else ("integer", "floating")
     return dict.fromkeys(kinds, range_)
 
 

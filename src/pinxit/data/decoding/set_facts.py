@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import get_args
 
 import numpy as np
 
@@ -12,6 +11,7 @@ from pinxit.data.decoding.background import choose_background
 from pinxit.data.decoding.conversion import (
     BACKGROUNDS,
     FULL,
+    KINDS,
     Conversion,
     Kind,
     Range,
@@ -118,8 +118,9 @@ class SetFacts:
 
     def _range_notes(self) -> list[str]:
         conversion = self.conversion()
-        ranges: list[tuple[Kind, Range | None]]
-        found = [kind for kind in self.high if self.given.range_of(kind) is None]
+        found: list[Kind] = [
+            kind for kind in KINDS if kind in self.high and not self.given.range_of(kind)
+        ]
         ranges = [(kind, conversion.range_of(kind)) for kind in found]
         notes = [describe_range(kind, range_) for kind, range_ in ranges if range_ is not None]
         if number := self.counts["cut"]:
@@ -160,7 +161,7 @@ class SetFacts:
                 f"one color, the first is {self.first['plain']}"
             )
         low, high = self.levels
-        is_given = any(self.given.range_of(kind) for kind in get_args(Kind))
+        is_given = any(self.given.range_of(kind) for kind in KINDS)
         advice = "" if is_given else "; choose the values of black and white with --range"
         if count > number and high - low < MIN_LEVELS:
             notes.append(f"the images only use levels {low} to {high} of 0 to 255{advice}")
