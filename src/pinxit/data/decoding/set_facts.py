@@ -118,11 +118,11 @@ class SetFacts:
 
     def _range_notes(self) -> list[str]:
         conversion = self.conversion()
-        found: list[Kind] = [
-            kind for kind in KINDS if kind in self.high and not self.given.range_of(kind)
-        ]
-        ranges = [(kind, conversion.range_of(kind)) for kind in found]
-        notes = [describe_range(kind, range_) for kind, range_ in ranges if range_ is not None]
+        notes = []
+        for kind in KINDS:
+            range_ = conversion.range_of(kind)
+            if range_ and kind in self.high and not self.given.range_of(kind):
+                notes.append(describe_range(kind, range_))
         if number := self.counts["cut"]:
             notes.append(
                 f"{pluralize(number, 'image')} with values outside of the range: they are cut off"
