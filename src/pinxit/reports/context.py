@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 
 from pinxit.console import pluralize
 from pinxit.data.images import Images, evenly_spaced_indices
+from pinxit.data.skipped import SkippedFile, without_system_files
 from pinxit.errors import PinxitError
 from pinxit.evaluation.latents import collapse_warnings
 from pinxit.evaluation.metrics import collect
@@ -155,9 +157,10 @@ class ReportContext:
     @property
     def warnings(self) -> list[str]:
         """What the reader should know before everything else: quality, and files left out."""
-        if self.images is None or not self.images.skipped:
+        skipped = [] if self.images is None else without_system_files(self.images.skipped)
+        if self.images is None or not skipped:
             return self.quality_warnings
-        return [*self.quality_warnings, _describe_skipped(self.images)]
+        return [*self.quality_warnings, _describe_skipped(skipped, self.images.source)]
 
     @cached_property
     def reconstructions(self) -> Images | None:
@@ -228,12 +231,12 @@ def load_context(run: Run, images: Images | None = None, *, umap: bool = False) 
     return context
 
 
-def _describe_skipped(images: Images) -> str:
+def _describe_skipped(skipped: Sequence[SkippedFile], source: str) -> str:
     """Return `skipped 2 files of photos: a.png (truncated), b.jpg (the file is empty)`."""
-    count = len(images.skipped)
-    files = [f"{file.name} ({file.reason})" for file in images.skipped[:MAX_SKIPPED_SHOWN]]
+    count = len(skipped)
+    files = [f"{file.name} ({file.reason})" for file in skipped[:MAX_SKIPPED_SHOWN]]
     rest = f" and {count - len(files):,} more" if count > len(files) else ""
-    return f"skipped {pluralize(count, 'file')} of {images.source}: {', '.join(files)}{rest}"
+    return f"skipped {pluralize(count, 'file')} of {source}: {', '.join(files)}{rest}"
 
 
 def _load_model(context: ReportContext) -> None:
