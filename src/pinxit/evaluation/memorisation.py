@@ -31,6 +31,7 @@ MAX_P_VALUE = 1e-3  # of a suspect sample,
 MAX_CONTROL_SHARE = 0.005  # or less, so that at most this share of the control is suspect
 MIN_EXCESS = 0.01  # of suspect samples over suspect test images, to speak of memorisation
 TINY = 1e-12
+ROUNDING = 1e-4  # of the distance to the k-th: nearer is equal
 QUERY_BATCH = 1_000  # images whose distances to all training images are in memory
 
 Features = Float[np.ndarray, "n features"]
@@ -111,9 +112,11 @@ def copy_p_values(train: Features, queries: Features, k: int) -> PValues:
     # the nearest ones, which may be copies, do not count
     dimension = -1 / np.minimum(log_ratio[:, k // 5 : -1].mean(1), -TINY)
     log_volume = np.minimum(dimension * log_ratio[:, 0], -TINY)
-    p_values = -np.expm1((k - 1) * np.log(-np.expm1(log_volume)))
+    # of small volumes, too, which must not be rounded to 0: near copies are in many data sets
+    p_values = -np.expm1((k - 1) * np.log1p(-np.exp(log_volume)))
     # where k training images are equal to the query, it is no copy of one of them
-    return np.where(distances[:, 0] > 0, p_values, np.where(distances[:, -1] > 0, 0.0, 1.0))
+    equal_p_value = np.where(distances[:, -1] > TINY, 0.0, 1.0)
+    return np.where(distances[:, 0] > ROUNDING * radius[:, 0], p_values, equal_p_value)
 
 
 @torch.inference_mode()

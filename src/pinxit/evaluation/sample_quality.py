@@ -30,6 +30,7 @@ from pinxit.sampling.observation import is_black_and_white
 
 MAX_TRAIN_IMAGES = 10_000  # among which baselines search nearest neighbours
 MAX_FIT_IMAGES = 4_096  # from which the principal components of pixels are computed
+ROWS = "test images evenly spaced, others random by seed 0"
 TRAIN_BATCH = 5_000  # training images in memory at once
 MAX_QUERIES = 3_000  # samples, and test images, that are searched among all training images
 
@@ -63,7 +64,10 @@ class SampleQuality:
         also KID, precision, recall, density, coverage and memorisation.
         """
         sets = {name: images.evenly_spaced(self.max_images) for name, images in generated.items()}
-        self.protocol |= {"images": len(self.test_subset), "rows": "random, seed 0"}
+        self.protocol |= {
+            "images": len(self.test_subset),
+            "rows": "test images evenly spaced, others random by seed 0",
+        }
         self.protocol |= {name: len(images) for name, images in sets.items()}
         for name, images in sets.items():
             features = self._embed(images)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pinxit.console import format_duration
@@ -109,12 +110,19 @@ def _format_key_metric(name: str, context: ReportContext) -> KeyMetric:
     notes = [error] if error else []
     notes += [BETTER[metric.better]] if metric.better else []
     notes += [_get_doubt(context)] if metric.group == "sharpness" else []
+    notes += [_get_floor(metrics)] if name == "frechet_samples" else []
     return KeyMetric(TITLES.get(name, metric.title), text, metric.unit, _join_notes(*notes))
 
 
 def _get_doubt(context: ReportContext) -> str:
     """A note for metrics that can look good on a run whose images are noise."""
     return UNRELIABLE if context.quality_warnings else ""
+
+
+def _get_floor(metrics: Mapping[str, float]) -> str:
+    """A note with what a perfect model would have with as many samples."""
+    floor = metrics.get("frechet_train_test")
+    return "" if floor is None else f"floor {format_number(floor, 2)}"
 
 
 def _join_notes(*notes: str) -> str:

@@ -44,8 +44,8 @@ def expected_images(model: object, images: Images, seed: int = 0) -> Images:
     random.
     """
     few = images[: min(8, len(images))]
-    draws = [observe_images(model, few, seed + i).pixels for i in (0, 1)]
-    is_random = not np.array_equal(*draws)
+    first, second = (observe_images(model, few, seed + i).pixels for i in (0, 1))
+    is_random = not np.array_equal(first, second)
     return images if is_random else observe_images(model, images, seed)
 
 
