@@ -102,7 +102,7 @@ def _is_divided(units: np.ndarray, splits: np.ndarray) -> bool:
 def _copy_notes(images: Images, copies: np.ndarray) -> Iterator[str]:
     assert images.splits is not None
     measured = _is_measured(images)
-    number = np.count_nonzero(measured) - len(np.unique(copies[measured]))
+    number = int(np.count_nonzero(measured)) - len(np.unique(copies[measured]))
     if number:
         yield (
             f"{pluralize(number, 'image')} with the same pixels as another: copies are never in "
