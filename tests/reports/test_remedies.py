@@ -79,6 +79,17 @@ def test_the_first_remedy_of_a_collapsed_run_makes_the_kl_weigh_less(run, monkey
     assert not any(remedy.promising for remedy in others)
 
 
+@pytest.mark.parametrize(("marginal_kl", "promising"), [(3.0, True), (0.1, False)])
+def test_a_learned_prior_is_promising_if_the_prior_is_far_from_the_latents(
+    run, monkeypatch, marginal_kl, promising
+):
+    context = context_with_losses(run, [300.0, 200, *[100.0] * 18], 100, monkeypatch)
+    context.evaluation["metrics"] |= {"marginal_kl": marginal_kl, "rate": 10.0}
+    (remedy,) = (r for r in find_remedies(context) if r.option == "`--prior flow`")
+    assert remedy.promising == promising
+    assert "KL(q(z) || p(z))" in remedy.evidence
+
+
 def test_last_fall_compares_the_end_with_the_third_quarter():
     def last_fall(*losses):
         return LearningCurve(losses, losses).last_fall
