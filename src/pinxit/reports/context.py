@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -35,6 +36,7 @@ from pinxit.sampling.observation import comparable_images
 from pinxit.training.undertraining import is_undertrained, undertraining_warnings
 from pinxit.training.verdict import Verdict, assess
 
+MIN_DISTANCE_TO_LIMIT = 1.0  # nats, for I(x; z) to be more than a bound
 MAX_SKIPPED_SHOWN = 10  # files whose reasons are given
 MAX_PIXEL_VALUES = 12_000_000  # pixel values that a report processes, so that it takes seconds
 
@@ -137,6 +139,13 @@ class ReportContext:
     def verdict(self) -> Verdict:
         """The verdict on the run, from evaluation.json or else from what the report measures."""
         return assess(self.run, self.evaluation or self._as_evaluation())
+
+    @property
+    def measures_mutual_information(self) -> bool:
+        """Whether I(x; z) was measured far below log n, the most that n images can show."""
+        surgery = (self.evaluation.get("protocol") or {}).get("elbo_surgery") or {}
+        limit = surgery.get("upper_limit_of_mutual_information", math.inf)
+        return self.metrics.get("mutual_information", math.inf) < limit - MIN_DISTANCE_TO_LIMIT
 
     def _as_evaluation(self) -> dict[str, Any]:
         if self.activity is None:

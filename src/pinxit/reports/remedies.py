@@ -100,7 +100,7 @@ def _suggest_flow_prior(context: ReportContext, options: Options) -> Remedy | No
         return None
     effect = "fits p(z) to the z of the images (closes the prior hole): better samples"
     marginal_kl, rate = (context.metrics.get(name) for name in ("marginal_kl", "rate"))
-    if marginal_kl is not None and rate is not None:
+    if marginal_kl is not None and rate is not None and context.measures_mutual_information:
         part, whole = format_number(marginal_kl, 2), format_number(rate, 2)
         evidence = f"KL(q(z) || p(z)) is {part} of {whole} nats of the rate"
         return Remedy("`--prior flow`", evidence, effect, marginal_kl > MIN_MARGINAL_KL * rate)

@@ -91,6 +91,7 @@ def why_blurry(context: ReportContext) -> Section | None:
         "undertrained": context.verdict.state == "undertrained",
         "distortion": float(encoded.elbo_terms.distortion.mean()),
         "rate": float(encoded.elbo_terms.rate.sum(1).mean()),
+        "surgery_is_bound": not context.measures_mutual_information,
         "mutual_information": context.metrics.get("mutual_information"),
         "marginal_kl": context.metrics.get("marginal_kl"),
         "remedies": find_remedies(context),
