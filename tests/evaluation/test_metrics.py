@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 
 from pinxit.evaluation.estimates import Estimate
@@ -29,6 +30,12 @@ def test_collect_separates_metrics_curves_and_facts():
     assert collected.estimates == {"elbo": elbo}
     assert [group for group, _ in group_metrics(collected.metrics)] == ["likelihood"]
     assert not set(CURVES) & set(METRICS)
+
+
+@pytest.mark.parametrize("value", [3.0, 3, np.float64(3), True])
+def test_a_metric_without_an_error_is_refused(value):
+    with pytest.raises(TypeError, match="'elbo' has no error"):
+        collect([("elbo", value)])
 
 
 def test_metrics_by_language_are_sorted_and_errors_are_left_out():

@@ -32,7 +32,7 @@ class Fact:
     value: float
 
 
-Value = Estimate | Fact | float | list[float]
+Value = Estimate | Fact | list[float]
 MetricValue = tuple[str, Value]
 
 
@@ -195,7 +195,8 @@ class Collected(NamedTuple):
 def collect(values: Iterable[MetricValue]) -> Collected:
     """Sort what evaluators yielded into metrics, curves and facts.
 
-    The error of `x` is `x_error`; None if it is unknown, as that of a single image.
+    The error of `x` is `x_error`; None if it is unknown, as that of a single image. Raises
+    TypeError for a plain number: each metric has an error.
     """
     collected = Collected({}, {}, {}, {})
     metrics, curves, facts, estimates = collected
@@ -208,7 +209,7 @@ def collect(values: Iterable[MetricValue]) -> Collected:
             metrics[name], estimates[name] = value.value, value
             metrics[f"{name}_error"] = None if math.isnan(value.error) else value.error
         else:
-            metrics[name] = float(value)
+            raise TypeError(f"'{name}' has no error: yield an Estimate, or a Fact for a setting.")
     return collected
 
 
