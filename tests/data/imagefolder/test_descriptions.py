@@ -256,6 +256,16 @@ def test_what_is_not_used_of_a_table_is_listed_by_record(tmp_path):
         load(tmp_path, strict=True)
 
 
+def test_metadata_beside_a_folder_of_images_may_name_them_without_it(tmp_path):
+    write_images(tmp_path, ["Images/0.png", "Images/1.png", "more/1.png"])
+    (tmp_path / "captions.txt").write_text("image,caption\n0.png,a cat\n1.png,which?\n")
+    images = load(tmp_path)
+    assert captions_of(images, "Images/0.png") == {"und": ("a cat",)}
+    assert [file.name for file in images.skipped] == ["captions.txt, record 2 (1.png)"]
+    write_images(tmp_path, ["2.png"])  # the names may now be of images beside the metadata
+    assert load(tmp_path).captions == {}
+
+
 def test_a_caption_with_commas_that_are_not_quoted_is_whole(tmp_path):
     write_images(tmp_path, ["0.png"])
     (tmp_path / "metadata.csv").write_text("file_name,caption\n0.png,a cat, red, on a mat\n")
@@ -304,7 +314,7 @@ def test_names_match_in_any_unicode_form_and_then_without_case(tmp_path):
     assert captions_of(images, "IMG_1.JPG") == {"und": ("x",)}
     assert captions_of(images, "b.JPG") == {"und": ("a bee",)}
     assert images.skipped == ()
-    assert "2 names differ from their images in case: IMG_1.jpg of IMG_1.JPG, ..." in images.notes
+    assert "2 names found without regard to case, such as IMG_1.jpg of IMG_1.JPG" in images.notes
 
 
 def test_caption_files_belong_to_the_whole_stem_before_a_language(tmp_path):

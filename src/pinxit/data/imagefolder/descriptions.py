@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pinxit.console import pluralize
 from pinxit.data.captions import all_caption_columns, merge_captions, parse_caption_lines
 from pinxit.data.captions import parse_captions as parse_row_captions
 from pinxit.data.formats import SUFFIXES
@@ -73,10 +73,11 @@ class Descriptions:
             yield SkippedFile(name, str(error))
             return
         yield UsedFile(name, "metadata")
-        columns = {column for row in usable for column in row.values}
-        used = {key, *self._columns_in_use(columns)}
-        if unused := tuple(sorted(columns - used)):
-            self.unused_columns.setdefault(unused, []).append(name)
+        unused: set[str] = set()
+        for columns in {frozenset(row.values) for row in usable}:
+            unused |= columns - {key} - self._columns_in_use(columns)
+        if unused:
+            self.unused_columns.setdefault(tuple(sorted(unused)), []).append(name)
         for row in rows:
             if isinstance(row, SkippedFile):
                 yield row
@@ -103,7 +104,7 @@ class Descriptions:
         names = ", ".join(dict.fromkeys(column for row in sample for column in row.values))
         raise UnreadableTable(f"no column `file_name` with the images' names; it has: {names}")
 
-    def _columns_in_use(self, columns: set[str]) -> set[str]:
+    def _columns_in_use(self, columns: frozenset[str]) -> set[str]:
         groups = (column for column in group_columns(self.group_by) if column in columns)
         return {
             *(name for names in all_caption_columns(columns).values() for name in names),
@@ -193,11 +194,12 @@ class Descriptions:
             rest = f" and {len(columns) - _MAX_COLUMNS} more" if len(columns) > _MAX_COLUMNS else ""
             yield Note(f"{files[0]}{others}: columns not used: {shown}{rest}")
         if self.by_case:
-            count = Counter(self.by_case).total()
-            yield Note(f"{count:,} names differ from their images in case: {self.by_case[0]}, ...")
+            count = len(self.by_case)
+            names = f"{pluralize(count, 'name')} found without regard to case, such as"
+            yield Note(f"{names} {self.by_case[0]}")
 
 
-def _first_present(columns: Sequence[str], present: set[str]) -> list[str]:
+def _first_present(columns: Sequence[str], present: frozenset[str]) -> list[str]:
     return [column for column in columns if column in present][:1]
 
 

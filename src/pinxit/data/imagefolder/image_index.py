@@ -52,7 +52,8 @@ class ImageIndex:
         """Return the image that a name in the metadata file of a folder means.
 
         The name is relative to that folder or to the root, may be absolute, and may lack the
-        suffix of the image. Returns None if there is no such image, or no single one.
+        suffix of the image; or its folder, if no image lies beside the metadata. Returns None if
+        there is no such image, or no single one.
         """
         paths = list(self._candidate_paths(name, folder))
         for path in paths:
@@ -65,7 +66,14 @@ class ImageIndex:
         for path in paths:
             if images := self._by_stem.get(to_nfc(path)):
                 return Match(images)
-        return None
+        return self._find_below(name, folder)
+
+    def _find_below(self, name: str, folder: str) -> Match | None:
+        """Return the one image of this name in any folder, if the metadata lies beside none."""
+        if folder in self._folders or "/" in name:
+            return None
+        images = self._by_name.get(to_nfc(name.strip()), ())
+        return Match(images) if len(images) == 1 else None
 
     def _candidate_paths(self, name: str, folder: str) -> Iterator[str]:
         for text in dict.fromkeys([name, name.strip(), name.strip().replace("\\", "/")]):
@@ -116,6 +124,14 @@ class ImageIndex:
         for name in self.images:
             groups.setdefault(key(name), []).append(name)
         return {key: tuple(names) for key, names in groups.items()}
+
+    @cached_property
+    def _folders(self) -> frozenset[str]:
+        return frozenset(name.rpartition("/")[0] for name in self.images)
+
+    @cached_property
+    def _by_name(self) -> dict[str, tuple[str, ...]]:
+        return self._group(lambda name: to_nfc(name.rpartition("/")[2]))
 
     @cached_property
     def _by_path(self) -> dict[str, tuple[str, ...]]:
