@@ -146,6 +146,15 @@ def test_unknown_splits_are_errors_with_the_nearest_known_one():
         EvalOptions(split="validaton")
 
 
+def test_images_that_the_run_was_not_trained_on_are_named(tmp_path):
+    run = make_run(tmp_path / "run", blobs(), steps=5)
+    others = dataclasses.replace(blobs(seed=1), source="others", fingerprint="others")
+    options = {"iw_samples": 0, "progress": False, "write": False}
+    own, other = (evaluate(run, i, WITHOUT_DISTANCES, **options) for i in (blobs(), others))
+    assert not any("not trained on" in text for text in own["warnings"])
+    assert any("not trained on others" in text for text in other["warnings"])
+
+
 def test_unknown_options_are_errors_before_the_run_is_loaded():
     with pytest.raises(UsageError, match="Did you mean 'iw_samples'"):
         evaluate("no-such-run", iw_sample=3)

@@ -54,7 +54,7 @@ def evaluate(
     with StageProgress(progress) as stages:
         evaluator = Evaluator(model, images, options, stages)
         evaluator.warnings += undertraining_warnings(run)
-        evaluator.warnings += _data_warnings(run, images) if data is None else []
+        evaluator.warnings += _data_warnings(run, images, is_own=data is None)
         collected = collect(evaluator.metrics())
     if not collected.metrics:
         raise PinxitError(f"nothing can be measured of a run of the family '{run.family}'.")
@@ -88,9 +88,16 @@ def _load_images(
     return load_for_run(run, [data] if isinstance(data, str | Path) else data)
 
 
-def _data_warnings(run: Run, images: Images) -> list[str]:
-    """Return a warning if the run's data has changed since training."""
+def _data_warnings(run: Run, images: Images, *, is_own: bool) -> list[str]:
+    """Return a warning if the images are not those of training: changed, or others."""
     fingerprint = (run.config.get("data") or {}).get("fingerprint")
     if not fingerprint or fingerprint == images.fingerprint:
         return []
-    return [f"{images.source} has changed since training: its splits may differ"]
+    if is_own:
+        return [f"{images.source} has changed since training: its splits may differ"]
+    if images.splits is None:
+        return []
+    return [
+        f"the run was not trained on {images.source or 'these images'}: probe, baselines and "
+        "memorisation are by the training split of these"
+    ]
