@@ -124,8 +124,8 @@ def iw_warnings(estimate: IWLogLikelihood, num_samples: int) -> Iterator[str]:
     unreliable = is_unreliable(estimate).mean()
     if unreliable > MAX_UNRELIABLE_SHARE:
         yield (
-            f"the importance-weighted likelihood is too low, by an unknown amount: the weights of "
-            f"{unreliable:.0%} of the images have too heavy a tail (Pareto k above {MAX_PARETO_K})"
+            f"the importance-weighted likelihood may be too low and its error too small: the weights "
+            f"of {unreliable:.0%} of the images have too heavy a tail (Pareto k above {MAX_PARETO_K})"
         )
     gain = float(np.mean(estimate.log_likelihood - estimate.half))
     if gain > 2 * sampling_error(estimate):
