@@ -124,8 +124,9 @@ def iw_warnings(estimate: IWLogLikelihood, num_samples: int) -> Iterator[str]:
     unreliable = is_unreliable(estimate).mean()
     if unreliable > MAX_UNRELIABLE_SHARE:
         yield (
-            f"the importance-weighted likelihood may be too low and its error too small: the weights "
-            f"of {unreliable:.0%} of the images have too heavy a tail (Pareto k above {MAX_PARETO_K})"
+            "the importance-weighted likelihood may be too low, and its error too small: the "
+            f"weights of {unreliable:.0%} of the images have a heavy tail "
+            f"(Pareto k above {MAX_PARETO_K})"
         )
     gain = float(np.mean(estimate.log_likelihood - estimate.half))
     if gain > 2 * sampling_error(estimate):

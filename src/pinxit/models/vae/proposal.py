@@ -47,7 +47,7 @@ def propose(
     std = (0.5 * logvar).exp()
     if defensive_share == 0:
         z = mean + std * noise
-        return Proposed(z, _log_normal(noise, logvar), prior.log_prob(z))
+        return Proposed(z, _log_normal(noise, logvar), _log_prior(prior, z))
     assert uniforms is not None, "needed to choose the component"
     from_prior = uniforms < defensive_share / 2
     is_wide = uniforms < defensive_share
@@ -55,7 +55,7 @@ def propose(
     z = mean + std * standardized
     z[from_prior] = prior.transform(noise[from_prior])
     standardized = torch.where(from_prior[..., None], (z - mean) / std, standardized)
-    log_prior = prior.log_prob(z)
+    log_prior = _log_prior(prior, z)
     log_wide = _log_normal(standardized / WIDE_SCALE, logvar + 2 * math.log(WIDE_SCALE))
     half = math.log(defensive_share / 2)
     densities = [
@@ -64,6 +64,11 @@ def propose(
         half + log_prior,
     ]
     return Proposed(z, torch.stack(densities).logsumexp(0), log_prior)
+
+
+def _log_prior(prior: Prior, z: Noise) -> PerSample:
+    """log p(z), of samples as one batch: the rounding of a matrix product depends on its shape."""
+    return prior.log_prob(z.flatten(0, -2)).unflatten(0, z.shape[:-1])
 
 
 def _log_normal(standardized: Noise, logvar: Noise) -> PerSample:
