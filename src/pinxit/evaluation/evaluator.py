@@ -69,7 +69,7 @@ from pinxit.sampling.label_matched import sample_with_label_frequencies
 from pinxit.sampling.latents import latent_activity
 from pinxit.sampling.observation import (
     comparable_images,
-    expected_images,
+    mean_observation,
     observe_images,
 )
 from pinxit.training.undertraining import is_undertrained
@@ -353,7 +353,7 @@ class Evaluator:
 
     def expect(self, images: Images) -> Images:
         """Return the mean of the observed images over their random pixels."""
-        return expected_images(self.model, images, self.options.seed)
+        return mean_observation(self.model, images, self.options.seed)
 
     def _describe_observed(self) -> str:
         """Say how images are shown before they are compared, for the protocol."""

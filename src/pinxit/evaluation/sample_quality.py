@@ -128,9 +128,9 @@ class SampleQuality:
         Training images are shown by their expected pixels: a copy is near these, whichever pixels
         were sampled.
         """
-        train_rows, control_rows = distinct_rows(self.images, self.train_rows, self.held_out)
-        num_shared = len(self.held_out) - len(control_rows)
-        control = self.held_out.take(_limit(control_rows))
+        train_rows, control_rows = distinct_rows(self.images, self.train_rows, self.control_pool)
+        num_shared = len(self.control_pool) - len(control_rows)
+        control = self.control_pool.take(_limit(control_rows))
         samples = samples.take(_limit(np.arange(len(samples))))
         show = self.observe if is_black_and_white(samples) else self.expect
         self.protocol["memorisation"] = {
@@ -140,7 +140,7 @@ class SampleQuality:
             "control_images_in_training": num_shared,
         }
         result = self._search_copies(train_rows, show(control), samples)
-        self.warnings += _memorisation_warnings(result, num_shared, len(self.held_out))
+        self.warnings += _memorisation_warnings(result, num_shared, len(self.control_pool))
         if result is not None:
             yield "memorisation", result.samples
             yield "memorisation_control", result.control
@@ -169,7 +169,7 @@ class SampleQuality:
         return self._embed(self.test_subset)
 
     @cached_property
-    def held_out(self) -> Images:
+    def control_pool(self) -> Images:
         """Test images in use, and validation images: the control of memorisation.
 
         Validation images are drawn as the training images were. Test images can be farther from

@@ -37,7 +37,7 @@ def is_black_and_white(images: Images) -> bool:
     return all(bool(np.isin(image, (0, 255)).all()) for image in images)
 
 
-def expected_images(model: object, images: Images, seed: int = 0) -> Images:
+def mean_observation(model: object, images: Images, seed: int = 0) -> Images:
     """Return the mean of the observed images over their random numbers.
 
     The mean of a pixel that is sampled by its grey value is this value. Thresholded pixels are not
@@ -54,5 +54,5 @@ def comparable_images(model: object, images: Images, generated: Images, seed: in
 
     Black-and-white samples are like the observed images, decoded means like the mean of these.
     """
-    show = observe_images if is_black_and_white(generated) else expected_images
+    show = observe_images if is_black_and_white(generated) else mean_observation
     return show(model, images, seed)
