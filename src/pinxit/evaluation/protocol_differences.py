@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-# of when and where an evaluation was run: they change no metric, or by rounding only
-IGNORED = ("date", "seconds", "machine")
+# when and where an evaluation was run, which changes no metric but by rounding, and what it found
+IGNORED = ("date", "seconds", "machine", "sampling_error")
 # a feature space is named by what it is; two of one hash are one
 FEATURE_SPACE, HASH = "feature_space", "weights_hash"
 MAX_VALUE_CHARACTERS = 80
@@ -31,7 +31,7 @@ def protocol_warnings(protocols: Mapping[str, Mapping[str, Any]]) -> Iterator[st
 
 def _flatten(record: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
     for key, value in record.items():
-        if not prefix and key in IGNORED:
+        if key in IGNORED:
             continue
         if key == FEATURE_SPACE and isinstance(value, Mapping):
             yield FEATURE_SPACE, str(value.get(HASH))
