@@ -28,7 +28,19 @@ def test_look_describes_the_dataset_and_prints_the_path_last(photos, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "my photos: 8 images, 12 x 12, RGB"
     assert "  labels (2): a 4, b 4" in lines
-    assert lines[-3:] == ["  skipped: 1", "    a/bad.png: the file is empty", "look-my-photos.png"]
+    assert "  1 file not read: a/bad.png (the file is empty)" in lines
+    assert lines[-1] == "look-my-photos.png"
+
+
+def test_look_names_each_skipped_file_once(photos, capsys):
+    for i in range(5):
+        (photos / "a" / f"empty-{i}.png").write_bytes(b"")
+    (photos / "a" / "notes.docx").write_bytes(b"PK")
+    assert main(["look", "my photos"]) == 0
+    text = capsys.readouterr().out
+    assert "6 files not read: .png 6 (the file is empty)" in text
+    assert all(text.count(f"empty-{i}.png") == 1 for i in range(5))
+    assert text.count("notes.docx") == 1
     assert any(line.startswith("  splits: train ") for line in lines)
     with Image.open(lines[-1]) as sheet:
         assert sheet.format == "PNG"

@@ -143,6 +143,7 @@ def count_labels(images: Images) -> dict[str, int]:
 
 def _description_lines(images: Images) -> Iterator[str]:
     from pinxit.data.annotations import describe_annotations
+    from pinxit.data.skipped import files_without_names
 
     color = "grey" if images.channels == 1 else "RGB"
     size = f"{images.width} x {images.height}"
@@ -159,12 +160,12 @@ def _description_lines(images: Images) -> Iterator[str]:
         count = sum(bool(caption) for caption in captions)
         example = next((caption for caption in captions if caption), "")
         yield f'  captions ({language}): {count:,}, for example "{example}"'
-    if images.skipped:
-        yield f"  skipped: {len(images.skipped):,}"
-        shown = images.skipped[:MAX_SKIPPED_SHOWN]
+    if unnamed := files_without_names(images.skipped):
+        yield f"  skipped: {len(images.skipped):,}, of which the lines above do not name"
+        shown = unnamed[:MAX_SKIPPED_SHOWN]
         yield from (f"    {file.name}: {file.reason}" for file in shown)
-        if len(shown) < len(images.skipped):
-            yield f"    and {len(images.skipped) - len(shown):,} more; --json lists all"
+        if len(shown) < len(unnamed):
+            yield f"    and {len(unnamed) - len(shown):,} more; --json lists all"
 
 
 def _join_counts(counts: dict[str, int]) -> str:

@@ -73,15 +73,27 @@ def summarize_skipped(skipped: Sequence[SkippedFile]) -> list[str]:
     >>> summarize_skipped([SkippedFile(f"{i}.dcm", "not supported") for i in range(5)])
     ['5 files not read: .dcm 5 (not supported)']
     """
-    groups: dict[tuple[Kind, str], list[SkippedFile]] = {}
-    for file in skipped:
-        # reasons that differ only in numbers are one: "1 x 1 pixels: too small"
-        groups.setdefault((file.kind, re.sub(r"\d[\d,.]*", "#", file.reason)), []).append(file)
-    ordered = sorted(groups.values(), key=lambda files: (files[0].kind != "file", -len(files)))
+    ordered = _group_by_reason(skipped)
     if len(ordered) > MAX_LINES:
         rest = [file for files in ordered[MAX_LINES - 1 :] for file in files]
         return [*map(_summarize, ordered[: MAX_LINES - 1]), _summarize(rest, "several reasons")]
     return list(map(_summarize, ordered))
+
+
+def files_without_names(skipped: Sequence[SkippedFile]) -> list[SkippedFile]:
+    """Return what `summarize_skipped` counts without naming it."""
+    groups = _group_by_reason(skipped)
+    hidden = groups[MAX_LINES - 1 :] if len(groups) > MAX_LINES else []
+    return [file for group in groups if len(group) > MAX_NAMES or group in hidden for file in group]
+
+
+def _group_by_reason(skipped: Sequence[SkippedFile]) -> list[list[SkippedFile]]:
+    """Group by kind and reason: files before records and folders, large groups first."""
+    groups: dict[tuple[Kind, str], list[SkippedFile]] = {}
+    for file in skipped:
+        # reasons that differ only in numbers are one: "1 x 1 pixels: too small"
+        groups.setdefault((file.kind, re.sub(r"\d[\d,.]*", "#", file.reason)), []).append(file)
+    return sorted(groups.values(), key=lambda files: (files[0].kind != "file", -len(files)))
 
 
 def _summarize(files: Sequence[SkippedFile], reason: str | None = None) -> str:
