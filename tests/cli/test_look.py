@@ -30,6 +30,9 @@ def test_look_describes_the_dataset_and_prints_the_path_last(photos, capsys):
     assert "  labels (2): a 4, b 4" in lines
     assert "  1 file not read: a/bad.png (the file is empty)" in lines
     assert lines[-1] == "look-my-photos.png"
+    assert any(line.startswith("  splits: train ") for line in lines)
+    with Image.open(lines[-1]) as sheet:
+        assert sheet.format == "PNG"
 
 
 def test_look_names_each_skipped_file_once(photos, capsys):
@@ -41,9 +44,6 @@ def test_look_names_each_skipped_file_once(photos, capsys):
     assert "6 files not read: .png 6 (the file is empty)" in text
     assert all(text.count(f"empty-{i}.png") == 1 for i in range(5))
     assert text.count("notes.docx") == 1
-    assert any(line.startswith("  splits: train ") for line in lines)
-    with Image.open(lines[-1]) as sheet:
-        assert sheet.format == "PNG"
 
 
 def test_look_as_json(photos, capsys):

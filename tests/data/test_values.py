@@ -342,11 +342,11 @@ def test_no_transparent_image_is_blank_without_a_note(tmp_path_factory, icons, b
 def wide_gamut_profile() -> bytes:
     """Return the ICC profile of a space with the primaries of Adobe RGB and gamma 2.2."""
 
-    def fixed(*numbers: float) -> bytes:
+    def to_fixed_point(*numbers: float) -> bytes:
         return b"".join(struct.pack(">i", round(number * 65_536)) for number in numbers)
 
     def xyz(*numbers: float) -> bytes:
-        return b"XYZ \0\0\0\0" + fixed(*numbers)
+        return b"XYZ \0\0\0\0" + to_fixed_point(*numbers)
 
     curve = b"curv\0\0\0\0" + struct.pack(">IH", 1, int(2.2 * 256)) + b"\0\0"
     tags = {
@@ -364,7 +364,7 @@ def wide_gamut_profile() -> bytes:
         table += name + struct.pack(">II", start + len(data), len(padded))
         data += padded
     head = struct.pack(">I", 128 + len(table) + len(data)) + b"\0\0\0\0\x02\x10\0\0mntrRGB XYZ "
-    head += b"\0" * 12 + b"acsp" + b"\0" * 28 + fixed(0.9642, 1, 0.8249)
+    head += b"\0" * 12 + b"acsp" + b"\0" * 28 + to_fixed_point(0.9642, 1, 0.8249)
     return head.ljust(128, b"\0") + table + data
 
 

@@ -21,7 +21,7 @@ NUM_IMAGES, NUM_SEEDS = 16, 8
 
 
 @pytest.fixture(scope="module", params=["standard", "flow"])
-def trained(request):
+def small_vae(request):
     """A VAE of two latents after a short training, and images to score."""
     torch.manual_seed(0)
     images = blobs(240)
@@ -49,8 +49,8 @@ def log_p_by_quadrature(model, images: Images) -> np.ndarray:
     return torch.stack(log_p).logsumexp(1).numpy() + 2 * math.log(axis[1] - axis[0])
 
 
-def test_the_stated_error_is_the_true_one_or_a_warning_is_given(trained):
-    model, images = trained
+def test_the_stated_error_is_the_true_one_or_a_warning_is_given(small_vae):
+    model, images = small_vae
     exact = log_p_by_quadrature(model, images)
     deviations, stated, num_warned = [], [], 0
     for seed in range(NUM_SEEDS):
