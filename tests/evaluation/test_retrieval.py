@@ -137,4 +137,4 @@ def test_the_gain_of_equal_images_is_zero():
     train = dataclasses.replace(images, captions={"en": texts})
     values = values_of(retrieval_metrics(flatten_pixels, images, images, texts, train))
     assert values["t2i_recall_at_1"] == values["nn_recall_at_1"] == 1
-    assert values["t2i_recall_gain_at_1"] == values["t2i_recall_gain_at_1_error"] == 0
+    assert values["t2i_recall_gain_at_1"] == 0 < values["t2i_recall_gain_at_1_error"] < 0.05

@@ -222,7 +222,7 @@ def test_best_of_n_returns_the_most_likely_candidate(guidance):
     encoded = model.encode_with_guidance(tokens_of(model), None, guidance)
     unguided = model.encode_with_guidance(tokens_of(model), None, 1.0)
     length = model.target.length
-    uniforms = torch.stack([per_image_uniform(3, length, seed)[:, 0] for seed in range(5)])
+    uniforms = torch.stack([per_image_uniform(3, length, seed)[:, 0] for seed in range(5, 13)])
     *_, best = generate_best_of(model, encoded, uniforms, sampling, guidance)
     candidates = [generate_codes_reference(model, encoded, u, sampling, guidance) for u in uniforms]
     log_prob = torch.stack([codes_log_prob(model, unguided, codes) for codes in candidates])

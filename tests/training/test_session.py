@@ -347,7 +347,8 @@ def test_the_summary_counts_one_image_in_the_singular(tmp_path, capsys):
 def test_training_prints_a_summary_unless_quiet(tmp_path, capsys):
     train(TINY, blobs(), out=tmp_path / "loud", **{**SHORT, "steps": 2})
     err = capsys.readouterr().err
-    assert err.splitlines()[0].startswith("48 training images of 8 x 8, grey; vae with")
+    assert err.splitlines()[0] == "captions: 96 of 96 images, en 96, fr 96; labels: 4 classes"
+    assert err.splitlines()[1].startswith("48 training images of 8 x 8, grey; vae with")
     assert "latent_dim 2, width 16, depth 1, likelihood bernoulli, batch_size 16" in err
     train_tiny(tmp_path / "quiet", steps=2)
     assert capsys.readouterr() == ("", "")
