@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pinxit.data.formats import CAN_READ_HEIF, FORMATS, SUFFIXES, describe_unsupported
+from pinxit.data.decoding import opening, signatures
+from pinxit.data.formats import FORMATS, SUFFIXES, describe_unsupported
 from pinxit.data.load import load_images
 from pinxit.errors import PinxitError
 from tests.data.test_decode import decode_bytes, encode
@@ -69,9 +70,20 @@ def test_a_format_that_is_not_read_says_what_to_do(tmp_path, name, text):
     assert [file.name for file in load_images(str(tmp_path), progress=False).skipped] == [name]
 
 
-def test_heic_names_the_extra_where_it_is_not_installed(tmp_path):
-    if CAN_READ_HEIF:
-        pytest.skip("pillow-heif is installed")
+def test_heic_is_read_with_its_extra(tmp_path):
+    pillow_heif = pytest.importorskip("pillow_heif", reason="the extra heic is not installed")
+    for name in ("IMG_1.HEIC", "IMG_2.jpg"):
+        flat = Image.new("RGB", (32, 32), (200, 40, 90))
+        pillow_heif.from_pillow(flat).save(tmp_path / "a.heic")
+        (tmp_path / "a.heic").rename(tmp_path / name)
+    images = load_images(str(tmp_path), progress=False)
+    assert list(images.names) == ["IMG_1.HEIC", "IMG_2.jpg"]
+    assert abs(images.pixels.astype(int) - [200, 40, 90]).max() <= 6
+
+
+def test_heic_names_the_extra_where_it_is_not_installed(tmp_path, monkeypatch):
+    for module in (signatures, opening):
+        monkeypatch.setattr(module, "CAN_READ_HEIF", False)
     content = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(400)
     for name in ("IMG_1.HEIC", "IMG_2.jpg"):
         (tmp_path / name).write_bytes(content)
