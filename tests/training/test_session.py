@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import errno
 import json
 import math
 import os
+import sys
 
 import numpy as np
 import pytest
@@ -242,6 +244,16 @@ def test_tensorboard_has_the_same_curves(run):
     assert len(events.Scalars("val_elbo")) == 4
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="names are bytes on Linux")
+def test_a_path_that_tensorboard_cannot_write_to_is_said(tmp_path, capsys):
+    settings = {**SHORT, "steps": 2, "tensorboard": True}
+    run = train(TINY, blobs(), out=tmp_path / os.fsdecode(b"run-\xff"), **settings)
+    assert "no curves for TensorBoard" in capsys.readouterr().err
+    assert not (run.path / "tensorboard").exists()
+    train(TINY, blobs(), out=tmp_path / "run", **settings)
+    assert "TensorBoard" not in capsys.readouterr().err
+
+
 def test_tensorboard_drops_points_after_the_checkpoint(tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -352,6 +364,16 @@ def test_training_prints_a_summary_unless_quiet(tmp_path, capsys):
     assert "latent_dim 2, width 16, depth 1, likelihood bernoulli, batch_size 16" in err
     train_tiny(tmp_path / "quiet", steps=2)
     assert capsys.readouterr() == ("", "")
+
+
+def test_captions_that_are_cut_are_counted(tmp_path, capsys):
+    images = blobs()
+    captions = {"en": [*["a blob"] * (len(images) - 2), "a " * 20, "b " * 30]}
+    images = dataclasses.replace(images, captions=captions)
+    config = pinxit.Seq2Seq(source="text", target="image", max_text_tokens=16, width=16, depth=1)
+    train(config, images, out=tmp_path / "run", **{**SHORT, "steps": 1})
+    err = capsys.readouterr().err
+    assert "2 captions of 96 longer than 16 tokens: the rest is not used" in err
 
 
 def test_training_ends_with_the_verdict(tmp_path, capsys):

@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from pinxit.console import format_duration, format_number
+from pinxit.console import echo, format_duration, format_number
+from pinxit.data.unicode_forms import escape_surrogates
 from pinxit.training.loop import StepResult
 
 LINE_SECONDS = 10.0  # between lines where stderr is not a terminal
@@ -78,9 +79,9 @@ class ProgressLine:
     def print(self, line: str) -> None:
         """Print a line that stays."""
         if self.live:
-            self.live.console.print(line, markup=False, highlight=False)
+            self.live.console.print(escape_surrogates(line), markup=False, highlight=False)
         elif not self.quiet:
-            print(line, file=sys.stderr, flush=True)
+            echo(line)
 
     def finish(self, step: StepResult, trained: Mapping[str, Any]) -> None:
         """Print the last line: number of steps, duration and losses."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from safetensors.torch import save
@@ -86,6 +87,10 @@ class Session:
         """Whether this is the main process, which writes the files."""
         return self.fabric.is_global_zero
 
+    @property
+    def tensorboard_folder(self) -> Path:
+        return self.run_folder.path / "tensorboard"
+
     def run(self, resumed: bool = False) -> None:
         """Train to the end of the budget or until stopped, and save a checkpoint.
 
@@ -100,6 +105,7 @@ class Session:
                 self.metrics_log = MetricsLog(self.run_folder.path / "metrics.csv", counters.step)
                 if resumed:
                     self._announce_resume(counters)
+                self._announce_no_tensorboard()
             with stop_on_signal(self._request_stop):
                 self.state.module.train()
                 self._train(counters)
@@ -149,6 +155,13 @@ class Session:
             done, total = counters.seconds, self.settings.seconds or 0.0
             budget = f", after {format_duration(done)} of {format_duration(total)}"
         self.console.print(f"continuing from step {counters.step:,}{budget}")
+
+    def _announce_no_tensorboard(self) -> None:
+        if self.settings.tensorboard and not TensorBoardLog.accepts(self.tensorboard_folder):
+            self.console.print(
+                "no curves for TensorBoard: it cannot write to a path that is not UTF-8; "
+                "metrics.csv has the same"
+            )
 
     def _train(self, counters: Counters) -> None:
         checkpoint_time = time.perf_counter()
@@ -243,10 +256,9 @@ class Session:
             return
         row = self._format_row(step)
         self.metrics_log.append(row)
-        folder = self.run_folder.path / "tensorboard"
-        if self.settings.tensorboard and TensorBoardLog.accepts(folder):
+        if self.settings.tensorboard and TensorBoardLog.accepts(self.tensorboard_folder):
             if self.tensorboard is None:
-                self.tensorboard = TensorBoardLog(folder, self.start_step)
+                self.tensorboard = TensorBoardLog(self.tensorboard_folder, self.start_step)
             self.tensorboard.append(row, step.step)
 
     def _format_row(self, step: StepResult) -> dict[str, float]:

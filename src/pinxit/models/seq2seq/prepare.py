@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from pinxit.console import echo, pluralize
 from pinxit.data.batch import DatasetInfo
 from pinxit.errors import UsageError
 from pinxit.models.seq2seq.config import MAX_DEFAULT_TEXT_TOKENS, Config
@@ -44,11 +45,17 @@ def prepare(
     captions = _captions_by_language(images, rows)
     text_tokenizer = train_text_tokenizer(captions, config.vocab_size)
     fitted = {"text.tokenizer_state._extra_state": json_to_tensor(text_tokenizer.to_json())}
+    lengths = _count_tokens(text_tokenizer, _captions_by_language(images))
+    max_text_tokens = config.max_text_tokens or _default_max_text_tokens(lengths)
+    if (num_cut := sum(length > max_text_tokens for length in lengths)) > 0:
+        echo(
+            f"{pluralize(num_cut, 'caption')} of {len(lengths):,} longer than {max_text_tokens} "
+            "tokens: the rest is not used; see --max-text-tokens"
+        )
     config = dataclasses.replace(
         config,
         vocab_size=text_tokenizer.bpe.get_vocab_size(),
-        max_text_tokens=config.max_text_tokens
-        or _default_max_text_tokens(text_tokenizer, _captions_by_language(images)),
+        max_text_tokens=max_text_tokens,
     )
     if not config.has_codes:
         return config, fitted
@@ -100,9 +107,12 @@ def _fit_palette(
     }
 
 
-def _default_max_text_tokens(
+def _count_tokens(
     text_tokenizer: TextTokenizer, captions: Mapping[str, Sequence[str]]
-) -> int:
-    lengths = (len(text_tokenizer.encode(t)) for texts in captions.values() for t in texts)
+) -> list[int]:
+    return [len(text_tokenizer.encode(t)) for texts in captions.values() for t in texts]
+
+
+def _default_max_text_tokens(lengths: Sequence[int]) -> int:
     longest = max(lengths, default=1)
     return min(longest + longest // 2 + 8, MAX_DEFAULT_TEXT_TOKENS)
