@@ -39,6 +39,7 @@ def test_evaluate_prints_a_table_and_writes_the_same_metrics(folder, run_pinxit)
         "of data",
         "not those of FID",
         "30 (samples)",
+        "I(x; z): 30 images can show at most 3.40 nats",
     ):
         assert part in text
     record = Run(folder / "run").evaluation()

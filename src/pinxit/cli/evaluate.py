@@ -115,6 +115,13 @@ def _describe_protocol(protocol: dict[str, Any]) -> list[str]:
             f"importance-weighted: {sampling['samples_per_image']:,} samples per image, "
             f"{sampling['images']:,} images"
         )
+    if surgery := protocol.get("elbo_surgery"):
+        limit = surgery["upper_limit_of_mutual_information"]
+        lines.append(
+            f"I(x; z): {surgery['images']:,} images can show at most "
+            f"{limit:.2f} nats; the rest of the KL term counts "
+            "as KL(q(z) || p(z))"
+        )
     if probe := protocol.get("probe"):
         lines.append(
             f"probe: {probe['training_images']:,} training and {probe['test_images']:,} test "
