@@ -129,7 +129,7 @@ def test_recall_depends_neither_on_the_order_of_images_nor_on_relatives():
     assert in_order["t2i_retrieval_candidates"] == 80
     difference = in_order["t2i_recall_at_1"] - shuffled["t2i_recall_at_1"]
     assert abs(difference) < 2 * in_order["t2i_recall_at_1_error"]
-    assert in_order["t2i_recall_at_1"] > 0.6, "images of one group are not told apart"
+    assert in_order["t2i_recall_at_1"] > 0.6, "images of one group compete with each other"
 
 
 def test_the_gain_of_equal_images_is_zero():

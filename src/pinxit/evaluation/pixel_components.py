@@ -1,7 +1,7 @@
 """Principal components of pixels: a space in which a copy of an image is near, noisy or not.
 
-Features for the distance between sets are made to forget where things are and who drew them;
-a copy is told by its pixels. Most of the noise of sampled pixels is outside the components.
+Features for distances between sets are trained to ignore position and handwriting; the pixels
+identify a copy. Most of the noise of sampled pixels is outside the components.
 """
 
 from __future__ import annotations

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pinxit.data.decode import UnreadableImage
-from pinxit.data.records import Listed, Note, Record, Source, SourceType, hash_files
-from pinxit.data.shards.files import find_shards, list_beside, splits_of_shards
+from pinxit.data.records import Listed, Note, Record, Source, SourceType
+from pinxit.data.shards.files import splits_of_shards
 from pinxit.data.shards.rows import RowReader
+from pinxit.data.shards.source import open_shards
 from pinxit.data.skipped import SkippedFile
-from pinxit.data.sources.folder import has_images
 from pinxit.data.unicode_forms import utf8_path
 from pinxit.errors import PinxitError
 
@@ -27,27 +27,7 @@ MAX_CACHED_GROUPS = 2  # row groups in memory; rows are read in order, so neighb
 
 
 def open_parquet(data: str, seed: int) -> Source | None:
-    path = Path(data).expanduser()
-    if path.is_dir():
-        files = find_shards(path, ".parquet")
-        # beside image files, a Parquet file may hold other data, such as embeddings
-        return _parquet_files(data, path, files) if files and not has_images(path) else None
-    if path.is_file() and path.suffix.lower() == ".parquet":
-        return _parquet_files(data, path.parent, [path])
-    return None
-
-
-def _parquet_files(data: str, root: Path, files: Sequence[Path]) -> Source:
-    def with_groups(group_by: str) -> Source:
-        return Source(
-            data,
-            lambda: hash_files(root, files),
-            lambda: _list_all(root, files, group_by),
-            list_unused=lambda: list_beside(root, files) if Path(data).is_dir() else [],
-            with_groups=with_groups,
-        )
-
-    return with_groups("auto")
+    return open_shards(data, ".parquet", _list_all)
 
 
 def _list_all(root: Path, files: Sequence[Path], group_by: str) -> Iterator[Listed]:

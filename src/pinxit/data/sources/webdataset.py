@@ -19,13 +19,13 @@ from pinxit.data.decode import UnreadableImage
 from pinxit.data.imagefolder.levels import find_levels
 from pinxit.data.imagefolder.listing import CAPTION_SUFFIXES
 from pinxit.data.imagefolder.tables import decode_text, normalize_column
-from pinxit.data.records import Listed, Note, Record, Source, SourceType, UsedFile, hash_files
-from pinxit.data.shards.files import find_shards, list_beside, splits_of_shards
+from pinxit.data.records import Listed, Note, Record, Source, SourceType, UsedFile
+from pinxit.data.shards.files import splits_of_shards
 from pinxit.data.shards.rows import RowReader
 from pinxit.data.shards.samples import LABEL_SUFFIXES, Sample, join_samples, key_of, suffix_of
+from pinxit.data.shards.source import open_shards
 from pinxit.data.shards.tar_members import TRUNCATED, Member, list_members
 from pinxit.data.skipped import SkippedFile
-from pinxit.data.sources.folder import has_images
 from pinxit.errors import UsageError
 
 MAX_SIBLINGS = 16  # images of a sample; more are numbered ones, as `frame.0001.png`
@@ -37,27 +37,7 @@ def open_webdataset(data: str, seed: int) -> Source | None:
     path = Path(data).expanduser()
     if path.is_file() and path.name.lower().endswith(_COMPRESSED):
         raise UsageError(f"{data}: compressed shards are not supported; run gunzip first.")
-    if path.is_dir():
-        files = find_shards(path, ".tar")
-        # beside image files, a tar file may hold other data, such as embeddings
-        return _shards(data, path, files) if files and not has_images(path) else None
-    if path.is_file() and path.suffix.lower() == ".tar":
-        return _shards(data, path.parent, [path])
-    return None
-
-
-def _shards(data: str, root: Path, files: Sequence[Path]) -> Source:
-    def with_groups(group_by: str) -> Source:
-        return Source(
-            data,
-            lambda: hash_files(root, files),
-            lambda: _list_records(root, files, group_by),
-            list_unused=lambda: list_beside(root, files) if Path(data).is_dir() else [],
-            with_groups=with_groups,
-            counts_files=True,
-        )
-
-    return with_groups("auto")
+    return open_shards(data, ".tar", _list_records, counts_files=True)
 
 
 def _list_records(root: Path, files: Sequence[Path], group_by: str) -> Iterator[Listed]:
