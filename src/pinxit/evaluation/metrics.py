@@ -61,11 +61,9 @@ METRICS = {
     "log_likelihood_bits_per_dim": Metric(
         "negative log-likelihood", "bits/dim", "lower", LIKELIHOOD
     ),
-    "log_likelihood_half": Metric("log-likelihood, half the samples", "nats", "higher", LIKELIHOOD),
-    "log_likelihood_quarter": Metric(
-        "log-likelihood, a quarter of the samples", "nats", "higher", LIKELIHOOD
-    ),
-    "iw_gain": Metric("gain from half to all samples", "nats", "lower", LIKELIHOOD),
+    "log_likelihood_half": Metric("log-likelihood, k/2 samples", "nats", "higher", LIKELIHOOD),
+    "log_likelihood_quarter": Metric("log-likelihood, k/4 samples", "nats", "higher", LIKELIHOOD),
+    "iw_gain": Metric("gain from k/2 to k samples", "nats", "lower", LIKELIHOOD),
     "elbo": Metric("ELBO", "nats", "higher", LIKELIHOOD),
     "elbo_bits_per_dim": Metric("negative ELBO", "bits/dim", "lower", LIKELIHOOD),
     "distortion": Metric("reconstruction term, -E log p(x|z)", "nats", "lower", LIKELIHOOD),
