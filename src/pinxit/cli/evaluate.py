@@ -122,6 +122,12 @@ def _describe_protocol(protocol: dict[str, Any]) -> list[str]:
             f"{limit:.2f} nats; the rest of the KL term counts "
             "as KL(q(z) || p(z))"
         )
+    unknown = protocol.get("unknown_words", {})
+    if count := unknown.get("captions_with_unknown_words"):
+        lines.append(
+            f"text: {count:,} of {unknown['captions']:,} captions have words that no training "
+            f"caption has: {', '.join(unknown['most_frequent'])}"
+        )
     if probe := protocol.get("probe"):
         lines.append(
             f"probe: {probe['training_images']:,} training and {probe['test_images']:,} test "

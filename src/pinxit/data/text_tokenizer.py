@@ -1,7 +1,9 @@
 """Byte-level text tokenizer (Sennrich 2015; Radford 2019), trained on the captions.
 
-Decoding an encoded text gives the same text in Unicode form C: the base tokens are bytes. Token ids
-start with special tokens, which no text encodes to: PAD, EOS, and one for each language.
+Its tokens are those that the captions consist of. Decoding an encoded text gives the same text, in
+Unicode form C, without the characters that no token stands for: a model has never read them, and
+`unknown_words` names them. Token ids start with special tokens, which no text encodes to: PAD, EOS,
+and one for each language.
 """
 
 from __future__ import annotations
@@ -17,9 +19,15 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from tokenizers import Tokenizer, pre_tokenizers
+from tokenizers import Encoding, Tokenizer, pre_tokenizers
 
-from pinxit.data.text_vocabulary import byte_tokenizer, fit_vocabulary, split_text
+from pinxit.data.text_vocabulary import (
+    UNKNOWN,
+    byte_tokenizer,
+    fit_vocabulary,
+    is_unspaced,
+    split_text,
+)
 from pinxit.data.unicode_forms import replace_surrogates
 from pinxit.errors import UsageError, did_you_mean
 
@@ -40,7 +48,12 @@ class TextTokenizer:
     @property
     def vocab_size(self) -> int:
         """Number of token ids, special tokens included."""
-        return self.num_special_tokens + self.bpe.get_vocab_size()
+        return self.num_special_tokens + self.num_text_tokens
+
+    @property
+    def num_text_tokens(self) -> int:
+        """Number of token ids that texts have; in tokenizers of older runs, some have none."""
+        return self.bpe.get_vocab_size() - (self._unknown_id is not None)
 
     @property
     def num_special_tokens(self) -> int:
@@ -63,11 +76,40 @@ class TextTokenizer:
         return 2 + self.languages.index(language)
 
     def encode(self, text: str) -> list[int]:
-        """Return the token ids of a text, without special tokens."""
+        """Return the token ids of a text, without special tokens.
+
+        A word that no tokens stand for is read as the captions write it: in lower case, with a
+        space before it, or without. What is still unknown is left out.
+        """
         return [self.num_special_tokens + token for token in self._encode(text)]
 
     def _encode(self, text: str) -> list[int]:
-        return self.bpe.encode(replace_surrogates(text)).ids
+        text = replace_surrogates(text)
+        ids = self.bpe.encode(text).ids
+        if self._unknown_id not in ids:
+            return ids
+        return [token for segment in split_text(text) for token in self._encode_segment(segment)]
+
+    def _encode_segment(self, segment: str) -> list[int]:
+        for form in _written_forms(segment):
+            ids = self.bpe.encode(form).ids
+            if self._unknown_id not in ids:
+                return ids
+        encoding = self.bpe.encode(segment)
+        left_out = self._find_unknown(encoding)
+        pairs = zip(encoding.ids, encoding.offsets, strict=True)
+        # also a token for some of the bytes of a character that is left out
+        return [token for token, (start, _) in pairs if start not in left_out]
+
+    def _find_unknown(self, encoding: Encoding) -> set[int]:
+        """Return the positions of the characters that no token stands for."""
+        pairs = zip(encoding.ids, encoding.offsets, strict=True)
+        spans = (span for token, span in pairs if token == self._unknown_id)
+        return {position for span in spans for position in range(*span)}
+
+    @cached_property
+    def _unknown_id(self) -> int | None:
+        return self.bpe.token_to_id(UNKNOWN)
 
     def decode(self, tokens: Sequence[int]) -> str:
         """Return the text of token ids; special tokens are skipped."""
@@ -90,8 +132,25 @@ class TextTokenizer:
         """
         if not self.words:
             return self._words_with_unknown_tokens(text)
-        words = (segment.strip() for segment in split_text(replace_surrogates(text)))
-        return [word for word in words if word not in self.words and _is_word(word)]
+        unknown: list[str] = []
+        for segment in split_text(replace_surrogates(text)):
+            if is_unspaced(segment):
+                unknown += self._unknown_parts(segment)
+            elif _is_word(segment) and not self._is_known(segment):
+                unknown.append(segment.strip())
+        return unknown
+
+    def _is_known(self, segment: str) -> bool:
+        word, lower = segment.strip(), segment.lower()
+        if word in self.words:
+            return True
+        return lower.strip() in self.words and self._encode(segment) == self._encode(lower)
+
+    def _unknown_parts(self, text: str) -> list[str]:
+        """Return the rows of characters of a text that no token stands for."""
+        left_out = self._find_unknown(self.bpe.encode(text))
+        marked = "".join(c if i in left_out else " " for i, c in enumerate(text))
+        return marked.split()
 
     def _words_with_unknown_tokens(self, text: str) -> list[str]:
         total_counts = np.sum(list(self.token_counts.values()), 0)
@@ -136,8 +195,8 @@ def train_text_tokenizer(
 ) -> TextTokenizer:
     """Train a tokenizer on captions by language; the same captions give the same tokenizer.
 
-    `vocab_size` bounds the tokens of texts, the 256 bytes included. Every token that a text in
-    characters of the captions can have occurs in the captions. Raises UsageError if there are none.
+    `vocab_size` bounds the tokens of texts, the 256 bytes included. Every token that a text can
+    have occurs in the captions. Raises UsageError if there are none.
     """
     segments = {language: _count_segments(column) for language, column in captions.items()}
     languages = tuple(sorted(language for language in segments if segments[language]))
@@ -161,6 +220,14 @@ def _count_segments(texts: Sequence[str]) -> Counter[str]:
     return segments
 
 
+def _written_forms(segment: str) -> list[str]:
+    """Return a segment of text, and other forms in which captions may write the word."""
+    if not segment.strip().isalpha():
+        return [segment]
+    other = segment[1:] if segment.startswith(" ") else f" {segment}"
+    return [segment, other, segment.lower(), other.lower()]
+
+
 def _is_word(segment: str) -> bool:
     """Return whether a segment of text has a letter, a number or a symbol such as an emoji."""
     return any(unicodedata.category(character)[0] in "LNS" for character in segment)
@@ -174,7 +241,7 @@ def byte_level_tokenizer(languages: tuple[str, ...]) -> TextTokenizer:
 
 
 def _count_tokens(bpe: Tokenizer, segments: Mapping[str, int]) -> tuple[int, ...]:
-    counts = [0] * bpe.get_vocab_size()
+    counts = [0] * bpe.get_vocab_size()  # the unknown token is the last one, with a count of 0
     for encoding, count in zip(bpe.encode_batch(list(segments)), segments.values(), strict=True):
         for token in encoding.ids:
             counts[token] += count

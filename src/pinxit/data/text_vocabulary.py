@@ -1,10 +1,12 @@
-"""Fit the tokens of a text tokenizer, so that all that a text can encode to occurs in training.
+"""Fit the tokens of a text tokenizer: only those that occur in the training captions.
 
-Frequent words are one token. BPE (Sennrich 2015) proposes tokens, a text is split into the fewest
-of them, and tokens that no caption is split into are removed: what BPE merged on the way to a
-longer token would otherwise appear in new texts only, with an embedding that was never trained.
-For the same reason every character also stands alone in some captions, and so do characters of
-scripts that write no spaces: a sentence would be one token there, and nothing could be composed.
+BPE (Sennrich 2015) proposes words and parts of words, a text is split into the fewest of them, and
+tokens that no caption is split into are removed: what BPE merged on the way to a longer token, and
+characters that occur within words only, would have an embedding that was never trained.
+
+Scripts without spaces between words would make a sentence one word, and nothing could be composed.
+Chinese and Japanese are split into characters; Thai and others, whose letters mean nothing alone,
+into chunks that are nearly always written together (`pinxit.data.text_chunks`).
 """
 
 from __future__ import annotations
@@ -14,20 +16,36 @@ from collections.abc import Mapping, Sequence
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
+from pinxit.data.text_chunks import find_chunks
+
+UNKNOWN = "<unk>"  # no text has it: "<" is a segment of its own
 MIN_FREQUENCY = 2  # of a pair that BPE merges: a token is learned from more than one example
 TIE_BREAK = 1e-6  # per rank, added to the cost 1 of a token: of equal splits, frequent tokens win
 
-UNSPACED_SCRIPTS = (
-    "Han", "Hiragana", "Katakana", "Bopomofo", "Yi", "Thai", "Lao", "Khmer", "Myanmar", "Tibetan",
-    "Javanese", "Balinese", "New_Tai_Lue", "Tai_Le", "Tai_Tham", "Tai_Viet",
+# of each character a token
+IDEOGRAPHIC_SCRIPTS = ("Han", "Hiragana", "Katakana", "Bopomofo", "Yi")
+UNSPACED_ALPHABETS = (
+    "Thai", "Lao", "Khmer", "Myanmar", "Javanese", "Balinese", "New_Tai_Lue", "Tai_Le", "Tai_Tham",
+    "Tai_Viet",
 )  # fmt: skip
-_UNSPACED = "".join(rf"\p{{{script}}}" for script in UNSPACED_SCRIPTS) + "ーｰ々〆"
-# a word with the space before it, or any other single character
-_SEGMENTS = Regex(rf" ?[\p{{L}}\p{{M}}&&[^{_UNSPACED}]]+|[\s\S]")
+
+
+def _letters_of(scripts: Sequence[str]) -> str:
+    return "".join(rf"\p{{{script}}}" for script in scripts)
+
+
+_IDEOGRAPHS = _letters_of(IDEOGRAPHIC_SCRIPTS) + "ーｰ々〆"
+_UNSPACED = _letters_of(UNSPACED_ALPHABETS)
+_RUN = rf"[\p{{L}}\p{{M}}&&[{_UNSPACED}]]+"
+# a word with the space before it, letters in a row without spaces, or any other single character
+_SEGMENTS = Regex(rf" ?[\p{{L}}\p{{M}}&&[^{_IDEOGRAPHS}{_UNSPACED}]]+|{_RUN}|[\s\S]")
+_IS_RUN = pre_tokenizers.Split(Regex(_RUN), "removed")
 
 
 def split_text(text: str) -> list[str]:
     """Split a text into words, each with the space before it, and other single characters.
+
+    Letters of scripts without spaces, such as Thai, stay together.
 
     >>> split_text("a red 方块!")
     ['a', ' red', ' ', '方', '块', '!']
@@ -36,23 +54,25 @@ def split_text(text: str) -> list[str]:
     return [segment for segment, _ in _segmenter().pre_tokenize_str(text)]
 
 
+def is_unspaced(segment: str) -> bool:
+    """Return whether a segment consists of letters of a script such as Thai."""
+    return not _IS_RUN.pre_tokenize_str(segment)
+
+
 def fit_vocabulary(segments: Mapping[str, int], vocab_size: int) -> Tokenizer:
     """Fit an encoder to the segments of the captions and their counts.
 
-    `vocab_size` bounds its tokens, the 256 bytes included. If it cannot hold all characters, the
-    rare ones are encoded as bytes.
+    All its tokens occur in the captions, but the last one, UNKNOWN, which stands for the rest.
+    `vocab_size` bounds them, the 256 bytes included. If it cannot hold all characters, the rare
+    ones are encoded as bytes.
     """
+    bytes_ = sorted(pre_tokenizers.ByteLevel.alphabet())
     characters = _frequent_characters(segments, vocab_size)
-    tokens = _propose_tokens(segments, vocab_size)
-    while True:
-        encoder = _build_tokenizer([*characters, *tokens], vocab_size)
-        counts = _count_tokens(encoder, segments)
-        hidden = {character for character in characters if not counts[character]}
-        if not hidden:
-            used = [token for token in tokens if counts[token]]
-            return _build_tokenizer([*characters, *used], vocab_size)
-        removed = _choose_cover({token for token in tokens if counts[token]}, hidden, counts)
-        tokens = [token for token in tokens if token not in removed]
+    tokens = dict.fromkeys([*bytes_, *characters, *_propose_tokens(segments, vocab_size)])
+    ranks = {token: rank for rank, token in enumerate([*tokens][:vocab_size])}
+    counts = _count_tokens(_build_tokenizer(ranks), segments)
+    # removing a token that no caption is split into leaves their splits as they are
+    return _build_tokenizer({token: rank for token, rank in ranks.items() if counts[token]})
 
 
 def byte_tokenizer(vocab: dict[str, int]) -> Tokenizer:
@@ -85,6 +105,13 @@ def _frequent_characters(segments: Mapping[str, int], vocab_size: int) -> list[s
 
 
 def _propose_tokens(segments: Mapping[str, int], vocab_size: int) -> list[str]:
+    """Return words, parts of words and chunks of runs, of more than one character each."""
+    words = {text: count for text, count in segments.items() if not is_unspaced(text)}
+    runs = [text for text in segments if is_unspaced(text)]
+    return [*map(_byte_level, find_chunks(runs)), *_merge_pairs(words, vocab_size)]
+
+
+def _merge_pairs(segments: Mapping[str, int], vocab_size: int) -> list[str]:
     """Return the merges of BPE that consist of whole characters, of more than one."""
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = _pre_tokenizer()  # pyright: ignore[reportAttributeAccessIssue]
@@ -100,15 +127,11 @@ def _propose_tokens(segments: Mapping[str, int], vocab_size: int) -> list[str]:
     return [token for token, text in texts.items() if len(text) > 1 and "\ufffd" not in text]
 
 
-def _build_tokenizer(tokens: Sequence[str], vocab_size: int) -> Tokenizer:
-    """Return an encoder that splits a text into the fewest tokens: a unigram model of one cost.
-
-    Removing a token that the captions are not split into leaves their splits as they are.
-    """
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    vocab = list(dict.fromkeys([*alphabet, *tokens]))[: max(256, vocab_size)]
-    costs = [(token, -1 - TIE_BREAK * rank) for rank, token in enumerate(vocab)]
-    encoder = Tokenizer(models.Unigram(costs))
+def _build_tokenizer(ranks: Mapping[str, int]) -> Tokenizer:
+    """Return an encoder that splits a text into the fewest tokens: a unigram model of one cost."""
+    costs = [(token, -1 - TIE_BREAK * rank) for token, rank in ranks.items()]
+    costs.append((UNKNOWN, -1.0))
+    encoder = Tokenizer(models.Unigram(costs, unk_id=len(ranks)))
     encoder.normalizer = normalizers.NFC()  # pyright: ignore[reportAttributeAccessIssue]
     encoder.pre_tokenizer = _pre_tokenizer()  # pyright: ignore[reportAttributeAccessIssue]
     encoder.decoder = decoders.ByteLevel()  # pyright: ignore[reportAttributeAccessIssue]
@@ -122,19 +145,6 @@ def _count_tokens(encoder: Tokenizer, segments: Mapping[str, int]) -> Counter[st
         for token in encoding.tokens:
             counts[token] += count
     return counts
-
-
-def _choose_cover(tokens: set[str], hidden: set[str], counts: Mapping[str, int]) -> set[str]:
-    """Choose tokens that contain the hidden characters, those that shorten the captions least."""
-    parts = {token: {_byte_level(c) for c in _characters(token)} & hidden for token in tokens}
-    shortening = {token: counts[token] * (len(_characters(token)) - 1) for token in tokens}
-    chosen: set[str] = set()
-    while parts := {token: found for token, found in parts.items() if found}:
-        price = {token: (shortening[token] / len(found), token) for token, found in parts.items()}
-        cheapest = min(parts, key=price.__getitem__)
-        chosen.add(cheapest)
-        parts = {token: found - parts[cheapest] for token, found in parts.items()}
-    return chosen
 
 
 def _by_count(counts: Mapping[str, int]):

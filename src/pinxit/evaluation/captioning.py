@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from sacrebleu.metrics.chrf import CHRF
@@ -26,7 +28,7 @@ from pinxit.evaluation.retrieval import (
 )
 from pinxit.evaluation.text_similarity import References, bleu_metric, corpus_score, signature
 from pinxit.evaluation.text_to_image import scenes_from_names
-from pinxit.models.protocols import CanCaption, CanTranslate
+from pinxit.models.protocols import CanCaption, CanTranslate, HasText
 
 MIN_DISTINCT_RATIO = 0.2  # of distinct captions to distinct true ones; fewer give a warning
 
@@ -174,6 +176,18 @@ def equivalent_captions(scene: Scene, language: str) -> frozenset[str]:
     """Return the captions of a scene for every order of its objects; all are correct."""
     orders = itertools.permutations(scene.objects)
     return frozenset(Scene(order).captions()[language] for order in orders)
+
+
+def unknown_words(model: HasText, captions: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """Count the captions with words that no training caption has: the model cannot say them."""
+    texts = [text for column in captions.values() for text in column if text]
+    words = [model.text_tokenizer.unknown_words(text) for text in texts]
+    frequent = Counter(word for found in words for word in dict.fromkeys(found)).most_common(3)
+    return {
+        "captions": len(texts),
+        "captions_with_unknown_words": sum(map(bool, words)),
+        "most_frequent": [word for word, _ in frequent],
+    }
 
 
 def repetition_warnings(metrics: Mapping[str, Value]) -> Iterator[str]:

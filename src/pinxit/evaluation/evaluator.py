@@ -237,6 +237,9 @@ class Evaluator:
     def text_and_images(self) -> Iterator[MetricValue]:
         """Yield images drawn from text, edits, captions and translations."""
         model = self.model
+        if isinstance(model, HasText):
+            captions = self.test.captions
+            self.protocol["unknown_words"] = captioning.unknown_words(model, captions)
         if isinstance(model, CanDraw):
             images, _ = self.caption_pairs
             yield from text_to_image.text_to_image_metrics(self.drawings, images)

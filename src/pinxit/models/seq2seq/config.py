@@ -24,8 +24,8 @@ MAX_DEFAULT_PATCHES = 64  # of a source image
 MAX_DEFAULT_CODES = 256  # of an image as palette indices
 
 AT_LEAST_1 = (
-    "palette_patch_size", "patch_size", "max_text_tokens", "width", "depth", "decoder_depth",
-    "heads",
+    "palette_patch_size", "patch_size", "vocab_size", "max_text_tokens", "width", "depth",
+    "decoder_depth", "heads",
 )  # fmt: skip
 
 
@@ -85,8 +85,6 @@ class Config:
                 raise UsageError(f"{name} must be at least 1, not {value}.")
         if self.palette_size is not None and self.palette_size < 2:
             raise UsageError(f"palette_size must be at least 2, not {self.palette_size}.")
-        if self.vocab_size < 256:
-            raise UsageError(f"vocab_size must be at least 256 (the bytes), not {self.vocab_size}.")
         for name in ("dropout", "caption_dropout"):
             value = getattr(self, name)
             if not 0 <= value < 1:

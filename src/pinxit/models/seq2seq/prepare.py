@@ -31,8 +31,8 @@ def prepare(
     """Train the text tokenizer on the captions of `rows`; fit the palette or pack the tokenizer.
 
     Returns the completed configuration, and tensors by their names in the model's state dict.
-    Raises UsageError if the image tokenizer was trained on images of another shape, or if there are
-    no image pairs to learn edits from.
+    Raises UsageError if the image tokenizer was trained on images of another shape, if there are no
+    image pairs to learn edits from, and for a vocabulary smaller than that of bytes.
     """
     from pinxit.data.text_tokenizer import train_text_tokenizer
     from pinxit.models.saved_state import json_to_tensor
@@ -42,6 +42,8 @@ def prepare(
             "editing is trained on pairs of images, as in `shapes-edits` or `emoji-edits`; these "
             "are single images."
         )
+    if config.vocab_size < 256:
+        raise UsageError(f"vocab_size must be at least 256 (the bytes), not {config.vocab_size}.")
     captions = _captions_by_language(images, rows)
     text_tokenizer = train_text_tokenizer(captions, config.vocab_size)
     fitted = {"text.tokenizer_state._extra_state": json_to_tensor(text_tokenizer.to_json())}
@@ -54,7 +56,7 @@ def prepare(
         )
     config = dataclasses.replace(
         config,
-        vocab_size=text_tokenizer.bpe.get_vocab_size(),
+        vocab_size=text_tokenizer.num_text_tokens,
         max_text_tokens=max_text_tokens,
     )
     if not config.has_codes:
