@@ -48,7 +48,9 @@ def test_a_model_that_samples_is_measured_by_its_samples_alone():
         "sharpness_samples_error",
         "frequencies",
         "spectrum_data",
+        "spectrum_data_error",
         "spectrum_samples",
+        "spectrum_samples_error",
     }
     assert evaluator.protocol == {"split": "test", "test_images": 24, "samples": 24}
 

@@ -15,7 +15,8 @@ def activity_of(variance, rate, n: int = 50) -> LatentActivity:
     """Latents of these variances and KL, from n images."""
     normal = np.random.default_rng(0).normal(size=(n, len(variance)))
     mean = (normal - normal.mean(0)) / normal.std(0) * np.sqrt(variance)
-    return LatentActivity(mean, None if rate is None else np.array(rate), float(np.sum(rate or 9)))
+    image_rate = None if rate is None else np.array(rate) + normal - normal.mean(0)
+    return LatentActivity(mean, image_rate, float(np.sum(rate or 9)))
 
 
 def test_active_units_are_latents_whose_posterior_mean_varies():
@@ -23,7 +24,11 @@ def test_active_units_are_latents_whose_posterior_mean_varies():
     metrics = dict(latent_metrics(activity, blobs(50)))
     assert (metrics["latents"].value, metrics["active_units"].value) == (4, 2)
     assert 0 < metrics["active_units"].error < 1
-    assert metrics["kl_per_latent"] == pytest.approx([2.0, 0.1, 0.01, 0.0])
+    assert metrics["kl_per_latent"].values == pytest.approx([2.0, 0.1, 0.01, 0.0])
+    assert metrics["kl_per_latent"].errors == pytest.approx([50**-0.5] * 4, rel=0.3)
+    # of the variance of a normal variable: sqrt(2 / n) of it
+    errors = metrics["posterior_mean_variance"].errors / activity.variance.clip(1e-9)
+    assert errors[:3] == pytest.approx([(2 / 50) ** 0.5] * 3, rel=0.5)
     assert not list(collapse_warnings(activity))
 
 

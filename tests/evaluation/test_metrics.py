@@ -7,10 +7,11 @@ import math
 import numpy as np
 import pytest
 
-from pinxit.evaluation.estimates import Estimate
+from pinxit.evaluation.estimates import Curve, Estimate
 from pinxit.evaluation.metrics import (
     CURVES,
     METRICS,
+    Axis,
     Fact,
     collect,
     get_metric,
@@ -23,16 +24,27 @@ from tests.builders import values_of
 
 def test_collect_separates_metrics_curves_and_facts():
     elbo = Estimate(-3.0, 0.5)
-    collected = collect([("elbo", elbo), ("kl_per_latent", [1, 2]), ("latents", Fact(2))])
+    kl = Curve(np.array([1.0, 2.0]), np.array([0.1, np.nan]))
+    values = [
+        ("elbo", elbo),
+        ("kl_per_latent", kl),
+        ("frequencies", Axis([0.1])),
+        ("latents", Fact(2)),
+    ]
+    collected = collect(values)
     assert collected.metrics == {"elbo": -3.0, "elbo_error": 0.5}
-    assert collected.curves == {"kl_per_latent": [1.0, 2.0]}
+    assert collected.curves == {
+        "kl_per_latent": [1.0, 2.0],
+        "kl_per_latent_error": [0.1, None],
+        "frequencies": [0.1],
+    }
     assert collected.facts == {"latents": 2}
     assert collected.estimates == {"elbo": elbo}
     assert [group for group, _ in group_metrics(collected.metrics)] == ["likelihood"]
     assert not set(CURVES) & set(METRICS)
 
 
-@pytest.mark.parametrize("value", [3.0, 3, np.float64(3), True])
+@pytest.mark.parametrize("value", [3.0, 3, np.float64(3), True, [1.0], np.ones(2)])
 def test_a_metric_without_an_error_is_refused(value):
     with pytest.raises(TypeError, match="'elbo' has no error"):
         collect([("elbo", value)])

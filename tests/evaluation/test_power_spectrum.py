@@ -9,6 +9,7 @@ from scipy.ndimage import gaussian_filter
 
 from pinxit.data.images import Images
 from pinxit.evaluation.power_spectrum import (
+    estimate_ratio,
     power_spectrum,
     sharpness,
     sharpness_metrics,
@@ -55,6 +56,22 @@ def test_blur_multiplies_power_by_its_squared_transfer_function(height):
     assert np.all(np.diff(curve) < 0)
     continuous = np.exp(-((2 * np.pi * before.frequencies * sigma) ** 2))
     assert np.abs(curve - continuous).max() < 0.05
+
+
+@pytest.mark.parametrize("paired", [True, False])
+def test_errors_of_spectra_are_those_of_other_images(paired):
+    """The stated errors are the scatter of the ratio over many sets of images."""
+    rng = np.random.default_rng(0)
+    ratios, errors = [], []
+    for _ in range(200):
+        images = [rng.normal(0, rng.uniform(5, 30), (8, 8, 1)) for _ in range(60)]
+        others = images if paired else [rng.normal(0, 20, (8, 8, 1)) for _ in images]
+        blurred = [gaussian_filter(p, (0.5, 0.5, 0)) + rng.normal(0, 5, p.shape) for p in others]
+        curve = estimate_ratio(power_spectrum(blurred), power_spectrum(images), None, paired=paired)
+        ratios.append(curve.values)
+        errors.append(curve.errors)
+    true = np.std(ratios, 0, ddof=1)
+    assert np.mean(errors, 0) / true == pytest.approx(np.ones(4), abs=0.2)
 
 
 def test_a_wave_has_its_power_at_its_frequency():

@@ -165,7 +165,7 @@ def test_one_code_for_all_patches_is_a_collapse(tmp_path):
 
 
 def test_every_warning_of_an_evaluation_about_the_model_decides_the_verdict(tmp_path):
-    unused = LatentActivity(np.zeros((9, 4)), np.zeros(4), 0.0)
+    unused = LatentActivity(np.zeros((9, 4)), np.zeros((9, 4)), 0.0)
     few = {"distinct_caption_ratio:en": Estimate(0.02, 0.01)}
     copies = Memorisation(Estimate(0.06, 0.005), Estimate(0.003, 0.005))
     cases = [

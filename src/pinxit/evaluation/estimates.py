@@ -35,7 +35,29 @@ class Estimate:
     names: Sequence[str] = ()  # of the images of `per_image`
 
 
+@dataclass(frozen=True)
+class Curve:
+    """Statistics in an order, such as one per latent, and the standard error of each."""
+
+    values: Float64[np.ndarray, " k"]
+    errors: Float64[np.ndarray, " k"]
+
+
 # -- means -------------------------------------------------------------------------------------
+
+
+def estimate_curve(values: Float[np.ndarray, "n k"], groups: Groups | None = None) -> Curve:
+    """Return the mean over images of each column, with errors as of `estimate_mean`."""
+    values = np.asarray(values, np.float64)
+    mean = values.mean(0)
+    return Curve(mean, column_errors(values - mean, groups))
+
+
+def column_errors(
+    residuals: Float64[np.ndarray, "n k"], groups: Groups | None = None
+) -> Float64[np.ndarray, " k"]:
+    """Return the standard error of the mean of each column; NaN for one image or group."""
+    return np.array([_error_over_groups(column, groups) for column in residuals.T], np.float64)
 
 
 def estimate_mean(values: PerImage, groups: Groups | None = None) -> Estimate:

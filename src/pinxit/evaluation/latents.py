@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 
 import numpy as np
+from jaxtyping import Float64
 
 from pinxit.data.images import Images
-from pinxit.evaluation.estimates import Estimate, bootstrap_error, bootstrap_weights
+from pinxit.evaluation.estimates import (
+    Curve,
+    Estimate,
+    Groups,
+    bootstrap_error,
+    bootstrap_weights,
+    estimate_curve,
+)
 from pinxit.evaluation.metrics import Fact, MetricValue
 from pinxit.sampling.latents import ACTIVE_UNIT_VARIANCE, LatentActivity
 
@@ -23,25 +30,29 @@ def latent_metrics(activity: LatentActivity, images: Images) -> Iterator[MetricV
     1 as well. The KL per latent is yielded where it is a KL: of the standard prior.
     """
     yield "latents", Fact(len(activity.variance))
-    yield "active_units", count_active_units(activity, images)
-    if activity.rate is not None:
-        yield "kl_per_latent", activity.rate.tolist()
-    yield "posterior_mean_variance", activity.variance.tolist()
-
-
-def count_active_units(activity: LatentActivity, images: Images) -> Estimate:
-    """Count the active units; the error is that of another choice of images, by the bootstrap."""
-    count = float(activity.active.sum())
     n, groups = len(activity.mean), images.groups
     num_groups = n if groups is None else len(np.unique(groups))
-    if num_groups < 2:
-        return Estimate(count, math.nan)
+    variances = _resample_variance(activity, groups)
+    active = (variances > ACTIVE_UNIT_VARIANCE).sum(1)
+    yield (
+        "active_units",
+        Estimate(float(activity.active.sum()), bootstrap_error(active, num_groups)),
+    )
+    if activity.image_rate is not None:
+        images = images.evenly_spaced(len(activity.image_rate))
+        yield "kl_per_latent", estimate_curve(activity.image_rate, images.groups)
+    errors = [bootstrap_error(latent, num_groups) for latent in variances.T]
+    yield "posterior_mean_variance", Curve(activity.variance.astype(float), np.array(errors))
+
+
+def _resample_variance(
+    activity: LatentActivity, groups: Groups | None
+) -> Float64[np.ndarray, "replicates latent"]:
+    """Variance of each posterior mean over bootstrap samples of the images."""
     mean = activity.mean.astype(np.float64) - activity.mean.mean(0)
-    weights = bootstrap_weights(n, groups)
+    weights = bootstrap_weights(len(mean), groups)
     weights /= weights.sum(1, keepdims=True)
-    variance = weights @ mean**2 - (weights @ mean) ** 2
-    counts = (variance > ACTIVE_UNIT_VARIANCE).sum(1)
-    return Estimate(count, bootstrap_error(counts, num_groups))
+    return weights @ mean**2 - (weights @ mean) ** 2
 
 
 def collapse_warnings(

@@ -20,7 +20,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler, normalize
 
 from pinxit.data.images import Images
-from pinxit.evaluation.estimates import Estimate, estimate_proportion
+from pinxit.evaluation.estimates import Curve, Estimate, estimate_proportion
 from pinxit.evaluation.jackknife import assign_blocks, random_rows
 from pinxit.evaluation.metrics import Fact, MetricValue
 from pinxit.models.protocols import CanEmbed, HasHiddenStates
@@ -86,8 +86,10 @@ def probe_metrics(model: CanEmbed, images: ProbeImages) -> Iterator[MetricValue]
         return
     layers = list(zip(*(model.hidden_states(part) for part in images[:3]), strict=True))
     by_layer = [_validate(fit_probe(layer[0], train.labels), layer[1], images) for layer in layers]
-    yield "probe_by_layer", by_layer
-    best = int(np.argmax(by_layer))
+    accuracies = np.array([accuracy.value for accuracy in by_layer])
+    errors = np.array([accuracy.error for accuracy in by_layer])
+    yield "probe_by_layer", Curve(accuracies, errors)
+    best = int(np.argmax(accuracies))
     yield "probe_layer", Fact(best)
     yield from _test_probe(layers[best], images)
 
@@ -99,13 +101,13 @@ def _test_probe(features: Sequence[Features], images: ProbeImages) -> Iterator[M
     """
     assert images.train.labels is not None
     probes = [fit_probe(features[0], images.train.labels, c) for c in C_VALUES]
-    best = int(np.argmax([_validate(probe, features[1], images) for probe in probes]))
+    best = int(np.argmax([_validate(probe, features[1], images).value for probe in probes]))
     yield "probe_inverse_regularization", Fact(C_VALUES[best])
     yield "probe_accuracy", _estimate_accuracy(probes[best].predict(features[2]), images.test)
 
 
-def _validate(probe: Pipeline, features: Features, images: ProbeImages) -> float:
-    return float((probe.predict(features) == images.validation.labels).mean())
+def _validate(probe: Pipeline, features: Features, images: ProbeImages) -> Estimate:
+    return _estimate_accuracy(probe.predict(features), images.validation)
 
 
 def _estimate_accuracy(predicted: Labels, images: Images) -> Estimate:

@@ -2,11 +2,11 @@
 
 An evaluator yields (name, value); a metric per language is named `name:fr`, a likelihood given the
 label of each image `name:label`. A value is an
-`Estimate`, a `Fact` that has no sampling error, or a list for a curve. `evaluation.json` has
+`Estimate`, a `Curve`, or a `Fact` or `Axis` that has no sampling error. `evaluation.json` has
 
     metrics   {name: number}, the names in `METRICS`; the standard error of `x` is `x_error`
     facts     {name: number}, counts and settings, named in `METRICS` too
-    curves    {name: [numbers]}, the names in `CURVES`
+    curves    {name: [numbers]}, the names in `CURVES`; the standard errors of `x` are `x_error`
     protocol  how they were measured: split, counts, feature space, seed, date, machine, versions
     warnings  [text]
     verdict   {state, evidence, remedy, effect, command}, as of `pinxit.training.verdict`
@@ -18,11 +18,11 @@ import dataclasses
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from pinxit.evaluation.estimates import Estimate, Groups, estimate_proportion
+from pinxit.evaluation.estimates import Curve, Estimate, Groups, estimate_proportion
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,14 @@ class Fact:
     value: float
 
 
-Value = Estimate | Fact | list[float]
+@dataclass(frozen=True)
+class Axis:
+    """The positions that a curve's values belong to, such as frequencies."""
+
+    values: Sequence[float] | np.ndarray
+
+
+Value = Estimate | Fact | Curve | Axis
 MetricValue = tuple[str, Value]
 
 
@@ -185,7 +192,7 @@ class Collected(NamedTuple):
     """What evaluators yielded, by kind."""
 
     metrics: dict[str, float | None]  # with their errors; None for an unknown one
-    curves: dict[str, list[float]]
+    curves: dict[str, list[Any]]  # of numbers; None for an unknown error
     facts: dict[str, float]
     estimates: dict[str, Estimate]
 
@@ -194,20 +201,25 @@ def collect(values: Iterable[MetricValue]) -> Collected:
     """Sort what evaluators yielded into metrics, curves and facts.
 
     The error of `x` is `x_error`; None if it is unknown, as that of a single image. Raises
-    TypeError for a plain number: each metric has an error.
+    TypeError for a plain number or list: each metric has an error.
     """
     collected = Collected({}, {}, {}, {})
     metrics, curves, facts, estimates = collected
     for name, value in values:
-        if isinstance(value, list):
-            curves[name] = [float(number) for number in value]
+        if isinstance(value, Axis):
+            curves[name] = [float(number) for number in value.values]
+        elif isinstance(value, Curve):
+            curves[name] = value.values.tolist()
+            curves[f"{name}_error"] = [None if math.isnan(e) else e for e in value.errors.tolist()]
         elif isinstance(value, Fact):
             facts[name] = float(value.value)
         elif isinstance(value, Estimate):
             metrics[name], estimates[name] = value.value, value
             metrics[f"{name}_error"] = None if math.isnan(value.error) else value.error
         else:
-            raise TypeError(f"'{name}' has no error: yield an Estimate, or a Fact for a setting.")
+            raise TypeError(
+                f"'{name}' has no error: yield an Estimate or a Curve, or a Fact for a setting."
+            )
     return collected
 
 

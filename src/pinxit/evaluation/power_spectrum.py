@@ -13,12 +13,20 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float64, Int64
 from scipy.fft import dctn
 
 from pinxit.data.images import Images
-from pinxit.evaluation.estimates import Estimate, estimate_from_sums, estimate_mean
-from pinxit.evaluation.metrics import MetricValue
+from pinxit.evaluation.estimates import (
+    Curve,
+    Estimate,
+    Groups,
+    column_errors,
+    estimate_curve,
+    estimate_from_sums,
+    estimate_mean,
+)
+from pinxit.evaluation.metrics import Axis, MetricValue
 
 BATCH_SIZE = 256
 HIGH_FREQUENCY = 0.25  # cycles per pixel: half of the Nyquist frequency
@@ -29,26 +37,39 @@ class Spectrum:
     """Mean power of images in rings of spatial frequency, in squared grey levels."""
 
     frequencies: Float64[np.ndarray, " rings"]  # centre of each ring, cycles per pixel, up to 0.5
-    power: Float64[np.ndarray, " rings"]  # mean over the modes of a ring
+    image_power: Float64[np.ndarray, "n rings"]  # of each image, mean over the modes of a ring
     high_power: Float64[np.ndarray, " n"]  # of each image, from 0.25 to 0.5 cycles per pixel
+
+    @property
+    def power(self) -> Float64[np.ndarray, " rings"]:
+        """Mean over the images."""
+        return self.image_power.mean(0)
 
 
 def power_spectrum(images: Images | Iterable[np.ndarray]) -> Spectrum:
-    """Return the radial power spectrum of images `[height, width, channel]`, averaged over them.
+    """Return the radial power spectrum of images `[height, width, channel]`.
 
     The power of a color image is the mean over its channels.
     """
-    power, high_power = _measure_power(images)
-    h, w = power.shape
+    parts = [_measure_power(batch) for batch in _batches(images)]
+    if not parts:
+        return Spectrum(_ring_centres(2), np.zeros((1, 2)), np.zeros(0))
+    image_power, high_power = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return Spectrum(_ring_centres(image_power.shape[1]), image_power, high_power)
+
+
+def _ring_centres(num_rings: int) -> Float64[np.ndarray, " rings"]:
+    return (np.arange(num_rings) + 0.5) / (2 * num_rings)
+
+
+def _assign_rings(h: int, w: int) -> tuple[Int64[np.ndarray, "h w"], int]:
+    """Return the ring of each mode, and the number of rings; modes of none have that number."""
     radius = _radius(h, w)
     num_rings = max(2, min(h, w) // 2)
-    ring = np.minimum((radius * 2 * num_rings).astype(int), num_rings)  # the last: above 0.5
+    ring = np.minimum((radius * 2 * num_rings).astype(np.int64), num_rings)
     ring[radius == 0.5] = num_rings - 1
     ring[0, 0] = num_rings  # the mean of the image is no detail
-    count = np.bincount(ring.ravel(), minlength=num_rings + 1)[:num_rings]
-    total = np.bincount(ring.ravel(), power.ravel(), minlength=num_rings + 1)[:num_rings]
-    centres = (np.arange(num_rings) + 0.5) / (2 * num_rings)
-    return Spectrum(centres, total / np.maximum(count, 1), high_power)
+    return ring, num_rings
 
 
 def _radius(h: int, w: int) -> Float64[np.ndarray, "h w"]:
@@ -57,18 +78,17 @@ def _radius(h: int, w: int) -> Float64[np.ndarray, "h w"]:
 
 
 def _measure_power(
-    images: Images | Iterable[np.ndarray],
-) -> tuple[Float64[np.ndarray, "h w"], Float64[np.ndarray, " n"]]:
-    """Mean power of each mode, and the power of each image at high frequencies."""
-    total, high_power = np.zeros((1, 1)), []
-    for batch in _batches(images):
-        modes = np.asarray(dctn(batch.astype(np.float32), axes=(1, 2), norm="ortho"))
-        power = np.square(modes.astype(np.float64)).mean(-1)
-        radius = _radius(*power.shape[1:])
-        total = total + power.sum(0)
-        high_power.append(power[:, (radius >= HIGH_FREQUENCY) & (radius <= 0.5)].sum(1))
-    values = np.concatenate([np.zeros(0), *high_power])
-    return total / max(1, len(values)), values
+    batch: np.ndarray,
+) -> tuple[Float64[np.ndarray, "n rings"], Float64[np.ndarray, " n"]]:
+    """Mean power of each image in each ring, and its power at high frequencies."""
+    modes = np.asarray(dctn(batch.astype(np.float32), axes=(1, 2), norm="ortho"))
+    power = np.square(modes.astype(np.float64)).mean(-1)
+    radius = _radius(*power.shape[1:])
+    ring, num_rings = _assign_rings(*power.shape[1:])
+    is_in_ring = ring.ravel()[:, None] == np.arange(num_rings)
+    share = is_in_ring / np.maximum(is_in_ring.sum(0), 1)
+    high_power = power[:, (radius >= HIGH_FREQUENCY) & (radius <= 0.5)].sum(1)
+    return power.reshape(len(power), -1) @ share, high_power
 
 
 def _batches(images: Images | Iterable[np.ndarray]) -> Iterator[np.ndarray]:
@@ -82,9 +102,31 @@ def _batches(images: Images | Iterable[np.ndarray]) -> Iterator[np.ndarray]:
 
 def spectrum_ratio(spectrum: Spectrum, reference: Spectrum) -> Float64[np.ndarray, " rings"]:
     """Return the power over that of the reference, per ring; 1 is as sharp as the reference."""
-    max_power = reference.power.max()
-    floor = 1e-9 * max_power if max_power > 0 else 1.0
+    floor = _floor(reference)
     return (spectrum.power + floor) / (reference.power + floor)
+
+
+def _floor(reference: Spectrum) -> float:
+    max_power = reference.power.max()
+    return 1e-9 * max_power if max_power > 0 else 1.0
+
+
+def estimate_ratio(
+    spectrum: Spectrum, reference: Spectrum, groups: Groups | None, *, paired: bool
+) -> Curve:
+    """Return `spectrum_ratio` with errors by the delta method: r = a / b varies by (da - r db) / b.
+
+    Pairs are an image and its reconstruction; samples are independent of the images.
+    """
+    ratio = spectrum_ratio(spectrum, reference)
+    of_images, of_reference = (
+        values.image_power - values.power for values in (spectrum, reference)
+    )
+    if paired:
+        errors = column_errors(of_images - ratio * of_reference, groups)
+    else:
+        errors = np.hypot(column_errors(of_images), ratio * column_errors(of_reference, groups))
+    return Curve(ratio, errors / (reference.power + _floor(reference)))
 
 
 def sharpness(spectrum: Spectrum, reference: Spectrum) -> float:
@@ -114,12 +156,13 @@ def sharpness_metrics(
 ) -> Iterator[MetricValue]:
     """Yield spectra and sharpness of reconstructions and samples, relative to the data."""
     reference = power_spectrum(data)
-    yield "frequencies", reference.frequencies.tolist()
-    yield "spectrum_data", reference.power.tolist()
+    yield "frequencies", Axis(reference.frequencies)
+    yield "spectrum_data", estimate_curve(reference.image_power, data.groups)
     for name, images in (("reconstructions", reconstructions), ("samples", samples)):
         if images is None:
             continue
         spectrum = power_spectrum(images)
-        yield f"spectrum_{name}", spectrum_ratio(spectrum, reference).tolist()
+        paired = name == "reconstructions"
+        yield f"spectrum_{name}", estimate_ratio(spectrum, reference, data.groups, paired=paired)
         if reference.high_power.sum() > 0:
             yield f"sharpness_{name}", _estimate_sharpness(name, spectrum, reference, data)

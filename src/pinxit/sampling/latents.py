@@ -118,10 +118,15 @@ class LatentActivity(NamedTuple):
     """How much each latent depends on the image; of a learned prior each latent of u."""
 
     mean: Latents  # E[z|x] of each image; for a learned prior f^-1 of it
-    # KL(q(z|x) || p(z)) of each latent, mean over x, nats; None for a learned prior, whose latents
-    # depend on one another: only their sum is a KL
-    rate: Float32[np.ndarray, " latent"] | None
+    # KL(q(z|x) || p(z)) of each latent, of each image or evenly spaced ones, nats; None for a
+    # learned prior, whose latents depend on one another: only their sum is a KL
+    image_rate: Latents | None
     total_rate: float  # sum over latents, mean over x, nats
+
+    @property
+    def rate(self) -> Float32[np.ndarray, " latent"] | None:
+        """KL of each latent, mean over x, nats; None for a learned prior."""
+        return None if self.image_rate is None else self.image_rate.mean(0)
 
     @property
     def variance(self) -> Float32[np.ndarray, " latent"]:
@@ -154,9 +159,8 @@ def latent_activity(
     if terms is None and isinstance(model, HasELBO):
         terms = elbo_terms(model, images.evenly_spaced(MAX_KL_IMAGES))
     rate = gaussian_kl(posterior) if terms is None else terms.rate.astype(np.float32)
-    per_latent = None if _has_learned_prior(model) else rate.mean(0)
-    mean = to_noise(model, posterior.mean)
-    return LatentActivity(mean, per_latent, float(rate.sum(1).mean()))
+    total, mean = float(rate.sum(1).mean()), to_noise(model, posterior.mean)
+    return LatentActivity(mean, None if _has_learned_prior(model) else rate, total)
 
 
 def gaussian_kl(posterior: Posterior) -> Latents:
