@@ -220,11 +220,16 @@ def test_sound_run_has_no_warnings_at_the_top(tmp_path):
 
 def test_skipped_files_are_counted_with_their_reasons(run_and_images, tmp_path):
     run, images = run_and_images
-    skipped = (SkippedFile("a.png", "truncated"), SkippedFile("b.jpg", "the file is empty"))
+    skipped = (
+        SkippedFile("a.png", "truncated"),
+        SkippedFile("b.jpg", "truncated"),
+        SkippedFile("line 3", "no such image", kind="record"),
+    )
     images = dataclasses.replace(images, skipped=skipped)
     page = HtmlPage(report(run, tmp_path / "x.html", images=images))
-    text = "skipped 2 files of blobs: a.png (truncated), b.jpg (the file is empty)"
-    assert text in page.text.partition("Why is it blurry?")[0]
+    first = page.text.partition("Why is it blurry?")[0]
+    assert "blobs: 2 files not read: a.png, b.jpg (truncated)" in first
+    assert "blobs: 1 record not used: line 3 (no such image)" in first
 
 
 def test_settings_are_written_as_options_of_the_command_line(page):

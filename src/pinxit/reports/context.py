@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from pinxit.console import pluralize
 from pinxit.data.images import Images, evenly_spaced_indices
-from pinxit.data.skipped import SkippedFile, without_system_files
+from pinxit.data.skipped import summarize_skipped, without_system_files
 from pinxit.errors import PinxitError
 from pinxit.evaluation.latents import collapse_warnings
 from pinxit.evaluation.metrics import collect
@@ -37,7 +35,6 @@ from pinxit.training.undertraining import is_undertrained, undertraining_warning
 from pinxit.training.verdict import Verdict, assess
 
 MIN_DISTANCE_TO_LIMIT = 1.0  # nats, for I(x; z) to be more than a bound
-MAX_SKIPPED_SHOWN = 10  # files whose reasons are given
 MAX_PIXEL_VALUES = 12_000_000  # pixel values that a report processes, so that it takes seconds
 
 
@@ -169,7 +166,8 @@ class ReportContext:
         skipped = [] if self.images is None else without_system_files(self.images.skipped)
         if self.images is None or not skipped:
             return self.quality_warnings
-        return [*self.quality_warnings, _describe_skipped(skipped, self.images.source)]
+        lines = [f"{self.images.source}: {line}" for line in summarize_skipped(skipped)]
+        return [*self.quality_warnings, *lines]
 
     @cached_property
     def reconstructions(self) -> Images | None:
@@ -238,14 +236,6 @@ def load_context(run: Run, images: Images | None = None, *, umap: bool = False) 
     if not context.evaluation:
         context.missing.append(f"Not evaluated yet. Run `pinxit evaluate {run.shell_path}`.")
     return context
-
-
-def _describe_skipped(skipped: Sequence[SkippedFile], source: str) -> str:
-    """Return `skipped 2 files of photos: a.png (truncated), b.jpg (the file is empty)`."""
-    count = len(skipped)
-    files = [f"{file.name} ({file.reason})" for file in skipped[:MAX_SKIPPED_SHOWN]]
-    rest = f" and {count - len(files):,} more" if count > len(files) else ""
-    return f"skipped {pluralize(count, 'file')} of {source}: {', '.join(files)}{rest}"
 
 
 def _load_model(context: ReportContext) -> None:
