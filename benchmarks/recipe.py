@@ -83,7 +83,7 @@ def describe_run(seconds: Sequence[float]) -> dict[str, Any]:
     commit = subprocess.run(git, cwd=ROOT, capture_output=True, text=True).stdout.strip()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
-        "machine": f"{environment['processor']}, {cores} cores",
+        "machine": f"{environment['processor']}, {'one core' if cores == 1 else f'{cores} cores'}",
         "date": datetime.date.today().isoformat(),
         "commit": commit,
         "minutes": round(sum(seconds) / 60, 1),

@@ -26,7 +26,11 @@ from tests.builders import blobs
 
 def test_caption_columns_are_found_by_language():
     columns = ["text", "caption", "caption_fr", "text_fr", "text_de", "label", "caption_"]
-    assert caption_columns(columns) == {"und": "caption", "fr": "caption_fr", "de": "text_de"}
+    assert caption_columns(columns) == {
+        "und": ("caption",),
+        "fr": ("caption_fr",),
+        "de": ("text_de",),
+    }
 
 
 def test_all_captions_of_a_list_are_taken_and_empty_ones_are_dropped():

@@ -25,21 +25,12 @@ _COLUMN = re.compile(
 )
 
 
-def caption_columns(columns: Iterable[str]) -> dict[str, str]:
-    """Return the caption column of each language, the first one if it has several.
+def caption_columns(columns: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """Return the caption columns of each language: one, or numbered ones of one word.
 
     `caption` is preferred to `text`, `text` to `prompt`, `description` and `sentence`.
 
-    >>> caption_columns(["caption_en", "caption_fr", "label"])
-    {'en': 'caption_en', 'fr': 'caption_fr'}
-    """
-    return {language: names[0] for language, names in all_caption_columns(columns).items()}
-
-
-def all_caption_columns(columns: Iterable[str]) -> dict[str, tuple[str, ...]]:
-    """Return the caption columns of each language: one, or numbered ones of one word.
-
-    >>> all_caption_columns(["caption_1", "caption_2", "text"])
+    >>> caption_columns(["caption_1", "caption_2", "text"])
     {'und': ('caption_1', 'caption_2')}
     """
     by_language: dict[str, dict[int, list[tuple[int, str]]]] = {}
@@ -74,7 +65,7 @@ def parse_captions(row: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
     """
     captions = {
         language: tuple(text for column in columns for text in _texts(row[column]))
-        for language, columns in all_caption_columns(row).items()
+        for language, columns in caption_columns(row).items()
     }
     return {language: texts for language, texts in captions.items() if texts}
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pinxit.console import pluralize
-from pinxit.data.captions import all_caption_columns, merge_captions, parse_caption_lines
+from pinxit.data.captions import caption_columns, merge_captions, parse_caption_lines
 from pinxit.data.captions import parse_captions as parse_row_captions
 from pinxit.data.formats import SUFFIXES
 from pinxit.data.groups import group_columns, parse_group
@@ -107,7 +107,7 @@ class Descriptions:
     def _columns_in_use(self, columns: frozenset[str]) -> set[str]:
         groups = (column for column in group_columns(self.group_by) if column in columns)
         return {
-            *(name for names in all_caption_columns(columns).values() for name in names),
+            *(name for names in caption_columns(columns).values() for name in names),
             *(column for column in LABEL_COLUMNS[:3] if column in columns),
             *_first_present(LABEL_COLUMNS, columns),
             *_first_present(SPLIT_COLUMNS, columns),
@@ -224,7 +224,7 @@ def _first_text(row: Mapping[str, Any], columns: Sequence[str]) -> str | None:
 
 def _skip_values(name: str, row: Mapping[str, Any]) -> Iterator[SkippedFile]:
     """Yield the columns of captions, labels and splits whose values are of a type without use."""
-    captions = [column for names in all_caption_columns(row).values() for column in names]
+    captions = [column for names in caption_columns(row).values() for column in names]
     for column in captions:
         if not _is_text_or_list(row[column]):
             yield SkippedFile(f"{name}, {column}", "a value that is not text", "record")

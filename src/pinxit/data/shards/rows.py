@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypedDict
 
 from pinxit.console import pluralize
-from pinxit.data.captions import all_caption_columns, parse_captions, separate_first
+from pinxit.data.captions import caption_columns, parse_captions, separate_first
 from pinxit.data.groups import group_columns, parse_group
 from pinxit.data.imagefolder import descriptions
 from pinxit.data.imagefolder.split_words import read_split_name
@@ -48,7 +48,7 @@ class RowReader:
     def select_columns(self, columns: Iterable[str]) -> list[str]:
         """Return those of the columns that are used, and remember the others."""
         columns = list(columns)
-        captions = [name for names in all_caption_columns(columns).values() for name in names]
+        captions = [name for names in caption_columns(columns).values() for name in names]
         used = {*captions, *group_columns(self.group_by), *NAME_COLUMNS}
         for alternatives in (self.label_columns, SPLIT_COLUMNS, group_columns(self.group_by)):
             present = [name for name in alternatives if name in columns]
@@ -100,7 +100,7 @@ class RowReader:
         return word.split if word.is_plain else None
 
     def _check_captions(self, row: Mapping[str, Any]) -> None:
-        for columns in all_caption_columns(row).values():
+        for columns in caption_columns(row).values():
             for column in columns:
                 if not _is_text(row[column]):
                     self.unused_values[f"`{column}` has values that are not text"] += 1
