@@ -34,6 +34,7 @@ from pinxit.errors import UsageError, did_you_mean
 DEFAULT_VOCAB_SIZE = 2_048  # tokens without the special ones
 PAD, EOS = 0, 1  # followed by one language token per language, then the tokens of texts
 MAX_WORDS = 100_000  # that are stored to find unknown ones, the most frequent
+MAX_ENCODED = 200_000  # texts whose tokens are kept
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,8 @@ class TextTokenizer:
     bpe: Tokenizer
     languages: tuple[str, ...]
     token_counts: dict[str, tuple[int, ...]]  # language -> count of each token in its captions
-    words: frozenset[str] = frozenset()  # of the captions; empty in tokenizers of older runs
+    # of the captions, with the space before them; without it in older runs, or empty
+    words: frozenset[str] = frozenset()
 
     @property
     def vocab_size(self) -> int:
@@ -78,27 +80,46 @@ class TextTokenizer:
     def encode(self, text: str) -> list[int]:
         """Return the token ids of a text, without special tokens.
 
-        A word that no tokens stand for is read as the captions write it: in lower case, with a
-        space before it, or without. What is still unknown is left out.
+        A word that is not in the captions as it is written is read as they write it: in lower
+        case, with a space before it, or without. Characters that are still unknown are left out.
         """
         return [self.num_special_tokens + token for token in self._encode(text)]
 
     def _encode(self, text: str) -> list[int]:
-        text = replace_surrogates(text)
-        ids = self.bpe.encode(text).ids
-        if self._unknown_id not in ids:
-            return ids
-        return [token for segment in split_text(text) for token in self._encode_segment(segment)]
+        if (tokens := self._encoded.get(text)) is None:
+            tokens = self._encode_anew(replace_surrogates(text))
+            if len(self._encoded) < MAX_ENCODED:
+                self._encoded[text] = tokens
+        return tokens
 
-    def _encode_segment(self, segment: str) -> list[int]:
-        for form in _written_forms(segment):
-            ids = self.bpe.encode(form).ids
-            if self._unknown_id not in ids:
-                return ids
-        encoding = self.bpe.encode(segment)
+    @cached_property
+    def _encoded(self) -> dict[str, list[int]]:
+        """Texts that were encoded before: in training each caption is, many times."""
+        return {}
+
+    def _encode_anew(self, text: str) -> list[int]:
+        if self._unknown_id is None:  # an older run: every byte has a token
+            return self.bpe.encode(text).ids
+        segments = split_text(text)
+        forms = [self._written_form(segment) for segment in segments]
+        encodings = self.bpe.encode_batch(forms)
+        return [token for encoding in encodings for token in self._known_tokens(encoding)]
+
+    def _written_form(self, segment: str) -> str:
+        """Return the form in which the captions have a word, or the word if they have none."""
+        if segment in self.words or not segment.strip().isalpha():
+            return segment
+        other = segment[1:] if segment.startswith(" ") else f" {segment}"
+        forms = (other, segment.lower(), other.lower())
+        return next((form for form in forms if form in self.words), segment)
+
+    def _known_tokens(self, encoding: Encoding) -> list[int]:
+        """Return the tokens without characters that no token stands for."""
+        if self._unknown_id not in encoding.ids:
+            return encoding.ids
         left_out = self._find_unknown(encoding)
         pairs = zip(encoding.ids, encoding.offsets, strict=True)
-        # also a token for some of the bytes of a character that is left out
+        # also without a token for some of the bytes of a character that is left out
         return [token for token, (start, _) in pairs if start not in left_out]
 
     def _find_unknown(self, encoding: Encoding) -> set[int]:
@@ -141,10 +162,7 @@ class TextTokenizer:
         return unknown
 
     def _is_known(self, segment: str) -> bool:
-        word, lower = segment.strip(), segment.lower()
-        if word in self.words:
-            return True
-        return lower.strip() in self.words and self._encode(segment) == self._encode(lower)
+        return self._written_form(segment) in self.words or segment.strip() in self.words
 
     def _unknown_parts(self, text: str) -> list[str]:
         """Return the rows of characters of a text that no token stands for."""
@@ -205,10 +223,8 @@ def train_text_tokenizer(
     total = sum((segments[name] for name in languages), Counter())
     bpe = fit_vocabulary(total, max(256, vocab_size))
     token_counts = {name: _count_tokens(bpe, segments[name]) for name in languages}
-    words = Counter(segment.strip() for segment in total.elements())
-    return TextTokenizer(
-        bpe, languages, token_counts, frozenset(word for word, _ in words.most_common(MAX_WORDS))
-    )
+    words = frozenset(word for word, _ in total.most_common(MAX_WORDS))
+    return TextTokenizer(bpe, languages, token_counts, words)
 
 
 def _count_segments(texts: Sequence[str]) -> Counter[str]:
@@ -218,14 +234,6 @@ def _count_segments(texts: Sequence[str]) -> Counter[str]:
         for segment in split_text(replace_surrogates(text)):
             segments[segment] += count
     return segments
-
-
-def _written_forms(segment: str) -> list[str]:
-    """Return a segment of text, and other forms in which captions may write the word."""
-    if not segment.strip().isalpha():
-        return [segment]
-    other = segment[1:] if segment.startswith(" ") else f" {segment}"
-    return [segment, other, segment.lower(), other.lower()]
 
 
 def _is_word(segment: str) -> bool:

@@ -56,7 +56,7 @@ def split_text(text: str) -> list[str]:
 
 def is_unspaced(segment: str) -> bool:
     """Return whether a segment consists of letters of a script such as Thai."""
-    return not _IS_RUN.pre_tokenize_str(segment)
+    return bool(segment) and not _IS_RUN.pre_tokenize_str(segment)
 
 
 def fit_vocabulary(segments: Mapping[str, int], vocab_size: int) -> Tokenizer:
