@@ -10,6 +10,7 @@ import unicodedata
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load, save
@@ -350,6 +351,16 @@ def test_parts_that_share_a_module_save_it_once():
 
 
 # -- tokenizers, options and errors
+
+
+def test_no_caption_is_empty(monkeypatch):
+    model = tiny("image", "text")
+    logits = model.target.logits
+    ends = 50.0 * F.one_hot(torch.tensor(EOS), model.text.vocab_size)  # each caption ends at once
+    monkeypatch.setattr(model.target, "logits", lambda h: logits(h) + ends)
+    for options in ({"num_beams": 3}, {"temperature": 1.0}):
+        captions = model.caption(blobs(4), **options)
+        assert all(beam.text for beams in captions for beam in beams)
 
 
 def test_any_text_can_be_tokenized_and_captions_have_no_special_tokens():

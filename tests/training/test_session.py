@@ -368,7 +368,7 @@ def test_training_prints_a_summary_unless_quiet(tmp_path, capsys):
 
 def test_captions_that_are_cut_are_counted(tmp_path, capsys):
     images = blobs()
-    captions = {"en": [*["a blob"] * (len(images) - 2), "a " * 20, "b " * 30]}
+    captions = {"en": [*["a blob"] * (len(images) - 2), "a " * 20, "a blob " * 15]}
     images = dataclasses.replace(images, captions=captions)
     config = pinxit.Seq2Seq(source="text", target="image", max_text_tokens=16, width=16, depth=1)
     train(config, images, out=tmp_path / "run", **{**SHORT, "steps": 1})

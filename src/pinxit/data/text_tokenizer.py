@@ -86,14 +86,14 @@ class TextTokenizer:
         return [self.num_special_tokens + token for token in self._encode(text)]
 
     def _encode(self, text: str) -> list[int]:
-        if (tokens := self._encoded.get(text)) is None:
+        if (tokens := self._cache.get(text)) is None:
             tokens = self._encode_anew(replace_surrogates(text))
-            if len(self._encoded) < MAX_ENCODED:
-                self._encoded[text] = tokens
+            if len(self._cache) < MAX_ENCODED:
+                self._cache[text] = tokens
         return tokens
 
     @cached_property
-    def _encoded(self) -> dict[str, list[int]]:
+    def _cache(self) -> dict[str, list[int]]:
         """Texts that were encoded before: in training each caption is, many times."""
         return {}
 
@@ -101,11 +101,11 @@ class TextTokenizer:
         if self._unknown_id is None:  # an older run: every byte has a token
             return self.bpe.encode(text).ids
         segments = split_text(text)
-        forms = [self._written_form(segment) for segment in segments]
+        forms = [self._form_in_captions(segment) for segment in segments]
         encodings = self.bpe.encode_batch(forms)
-        return [token for encoding in encodings for token in self._known_tokens(encoding)]
+        return [token for encoding in encodings for token in self._drop_unknown(encoding)]
 
-    def _written_form(self, segment: str) -> str:
+    def _form_in_captions(self, segment: str) -> str:
         """Return the form in which the captions have a word, or the word if they have none."""
         if segment in self.words or not segment.strip().isalpha():
             return segment
@@ -113,7 +113,7 @@ class TextTokenizer:
         forms = (other, segment.lower(), other.lower())
         return next((form for form in forms if form in self.words), segment)
 
-    def _known_tokens(self, encoding: Encoding) -> list[int]:
+    def _drop_unknown(self, encoding: Encoding) -> list[int]:
         """Return the tokens without characters that no token stands for."""
         if self._unknown_id not in encoding.ids:
             return encoding.ids
@@ -162,7 +162,7 @@ class TextTokenizer:
         return unknown
 
     def _is_known(self, segment: str) -> bool:
-        return self._written_form(segment) in self.words or segment.strip() in self.words
+        return self._form_in_captions(segment) in self.words or segment.strip() in self.words
 
     def _unknown_parts(self, text: str) -> list[str]:
         """Return the rows of characters of a text that no token stands for."""

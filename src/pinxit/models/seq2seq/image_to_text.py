@@ -38,7 +38,7 @@ SEED_STRIDE = 1_000_003  # between the seeds of several texts for one image
 
 
 class NextTokenLogProbs:
-    """Log-probabilities of the next token; special tokens other than EOS are impossible."""
+    """Log-probabilities of the next token; special tokens are impossible, and EOS as the first."""
 
     def __init__(self, model: Seq2Seq[TextTarget], encoded: EncoderOutput) -> None:
         self.decoder = CachedDecoder(model, encoded)
@@ -48,7 +48,11 @@ class NextTokenLogProbs:
     def __call__(self, token: Tensor, t: int, rows: Int64[Tensor, " n"] | None) -> Tensor:
         if rows is not None:
             self.decoder.select_rows(rows)
-        return self.decoder(token, t).masked_fill(self.impossible, -math.inf).log_softmax(-1)
+        logits = self.decoder(token, t).masked_fill(self.impossible, -math.inf)
+        log_probs = logits.log_softmax(-1)
+        if t == 0:  # no caption is empty; not normalized again: it stays log p(text | image)
+            log_probs[:, EOS] = -math.inf
+        return log_probs
 
 
 class _TextDecoder(Seq2Seq[TextTarget]):
