@@ -81,6 +81,9 @@ def test_a_word_is_read_as_the_captions_write_it():
     (token,) = tokenizer.encode(" heart")
     assert tokenizer.encode("heart") == tokenizer.encode("Heart") == [token]
     assert tokenizer.encode("heart red")[0] == token
+    single = train_text_tokenizer({"en": ["cat", "dog"] * 5})
+    assert single.decode(single.encode("a big Cat")) == "cat"
+    assert single.unknown_words("a big Cat") == ["a", "big"]
 
 
 @pytest.mark.parametrize(
@@ -239,6 +242,16 @@ def test_lone_surrogates_are_replaced():
     tokenizer = train_text_tokenizer({"en": ["a \udcff b", "\ud83d\ude80"]})
     assert tokenizer.decode(tokenizer.encode("a\udcff b\ud83d\ude80")) == "a\ufffd b🚀"
     assert tokenizer.unknown_words("🚀") == []
+
+
+def test_words_without_the_space_before_them_change_no_text(tokenizer):
+    """A tokenizer whose words were stored without it, as some older runs have them."""
+    record = tokenizer.to_json()
+    record["words"] = sorted({word.strip() for word in record["words"]})
+    del record["words_have_spaces"]
+    older, text = TextTokenizer.from_json(record), "a large red star above a small blue circle"
+    assert older.encode(text) == tokenizer.encode(text)
+    assert older.unknown_words(text) == []
 
 
 def test_a_tokenizer_of_an_older_run_loads():

@@ -44,8 +44,8 @@ class TextTokenizer:
     bpe: Tokenizer
     languages: tuple[str, ...]
     token_counts: dict[str, tuple[int, ...]]  # language -> count of each token in its captions
-    # of the captions, with the space before them; without it in older runs, or empty
-    words: frozenset[str] = frozenset()
+    words: frozenset[str] = frozenset()  # of the captions; empty in tokenizers of older runs
+    words_have_spaces: bool = False  # whether `words` have the space that is written before them
 
     @property
     def vocab_size(self) -> int:
@@ -107,7 +107,7 @@ class TextTokenizer:
 
     def _form_in_captions(self, segment: str) -> str:
         """Return the form in which the captions have a word, or the word if they have none."""
-        if segment in self.words or not segment.strip().isalpha():
+        if segment in self.words or not (self.words_have_spaces and segment.strip().isalpha()):
             return segment
         other = segment[1:] if segment.startswith(" ") else f" {segment}"
         forms = (other, segment.lower(), other.lower())
@@ -195,6 +195,7 @@ class TextTokenizer:
             "languages": list(self.languages),
             "token_counts": {name: list(counts) for name, counts in self.token_counts.items()},
             "words": sorted(self.words),
+            "words_have_spaces": self.words_have_spaces,
         }
 
     @classmethod
@@ -205,6 +206,7 @@ class TextTokenizer:
             tuple(record["languages"]),
             {name: tuple(counts) for name, counts in record["token_counts"].items()},
             frozenset(record.get("words", ())),
+            record.get("words_have_spaces", False),
         )
 
 
@@ -224,7 +226,7 @@ def train_text_tokenizer(
     bpe = fit_vocabulary(total, max(256, vocab_size))
     token_counts = {name: _count_tokens(bpe, segments[name]) for name in languages}
     words = frozenset(word for word, _ in total.most_common(MAX_WORDS))
-    return TextTokenizer(bpe, languages, token_counts, words)
+    return TextTokenizer(bpe, languages, token_counts, words, words_have_spaces=True)
 
 
 def _count_segments(texts: Sequence[str]) -> Counter[str]:
