@@ -22,7 +22,7 @@ def drawing(quick: bool) -> Iterator[Table]:
     rows = images.split_indices("train")
     tokenizer = build_model(get_family("tokenizer").Config(patch_size=4), images, rows)[0].eval()
     config = get_family("seq2seq").Config(image_tokenizer="a tokenizer", depth=2, decoder_depth=3)
-    model = build_model(config, images, rows, tokenizer=tokenizer)[0].eval()
+    model = build_model(config, images, rows, component=tokenizer)[0].eval()
     calls = {
         "one": partial(model.draw, [CAPTION]),
         "one, with guidance": partial(model.draw, [CAPTION], guidance=2.0),

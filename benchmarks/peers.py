@@ -35,7 +35,7 @@ class TrainedVAE:
     """What a trained model generated, and how long it was trained."""
 
     name: str
-    seconds: float  # of training; pinxit's count from the start of the process
+    seconds: float  # of training, from the first step on
     process_seconds: float  # of the whole process, with imports and writing
     samples: Images
     reconstructions: Images
@@ -137,7 +137,7 @@ def _compare_distances(images: Images, models: list[TrainedVAE]) -> Table:
             f"Both have {LATENT_DIM} latents; {NUM_SAMPLES:,} images on each side; features of a "
             f"small classifier ({space.description['accuracy']:.1%} accuracy), not FID. Training "
             f"to test images: {floor[0]:.3f} +- {floor[1]:.3f}.",
-            f"pinxit's training time counts from the process start. Sheets are in {FOLDER}/.",
+            f"Training times count from the first step. Sheets are in {FOLDER}/.",
         ),
     )
 

@@ -15,6 +15,7 @@ from pinxit.models.abilities import ABILITIES, abilities, require, with_article
 from pinxit.models.config import config_from_dict
 from pinxit.models.protocols import Model
 from pinxit.models.vae.config import Config as VAEConfig
+from pinxit.training.augmentation import KINDS, augment_batch
 from tests.builders import blobs
 
 FAMILIES = list_families()
@@ -129,7 +130,8 @@ def test_every_parameter_changes_within_three_steps(config):
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     for _ in range(3):
         optimizer.zero_grad()
-        model.loss(blobs().batch(np.arange(32))).total.backward()
+        batch = augment_batch(blobs().batch(np.arange(32)), KINDS)
+        model.loss(batch).total.backward()
         optimizer.step()
     unchanged = [name for name, p in model.named_parameters() if torch.equal(p, before[name])]
     assert not unchanged
@@ -365,7 +367,7 @@ def test_families_have_the_right_article(family, text):
     [
         ("mae", "encode", ["an mae run cannot interpolate or traverse latents", "can: vae"]),
         ("tokenizer", "sample", ["a tokenizer run cannot sample", "--image-tokenizer RUN"]),
-        ("vae", "draw", ["a vae run cannot draw; these families can: seq2seq."]),
+        ("vae", "draw", ["a vae run cannot draw; these families can: flow, seq2seq."]),
     ],
 )
 def test_error_for_a_missing_ability_is_in_the_words_of_the_user(family, ability, texts):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 import textwrap
 import time
@@ -41,6 +42,11 @@ def out(text: str) -> None:
 def echo(text: str) -> None:
     """Print a line to stderr. Characters that its encoding lacks are replaced by `?`."""
     _print(text, sys.stderr)
+
+
+def is_first_process() -> bool:
+    """Return whether no launcher says that this is a further process of one training."""
+    return all(os.environ.get(rank, "0") == "0" for rank in ("RANK", "LOCAL_RANK", "NODE_RANK"))
 
 
 def pluralize(count: int, noun: str) -> str:

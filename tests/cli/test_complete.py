@@ -111,4 +111,4 @@ def test_the_error_for_another_family_names_those_that_complete(tmp_path, capsys
     out = tmp_path / "vae"
     pinxit.train("vae", "digits", out=out, steps=1, quiet=True)
     assert main(["complete", str(out)]) == 1
-    assert "cannot complete; these families can: igpt, mae" in capsys.readouterr().err
+    assert "cannot complete; these families can: flow, igpt, mae" in capsys.readouterr().err

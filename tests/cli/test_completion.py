@@ -54,7 +54,7 @@ def test_bash_completes_families_after_train(folder):
 
 
 def test_bash_completes_options_of_the_command(folder):
-    assert complete(folder, "train", "vae", "digits", "--latent") == ["--latent-dim"]
+    assert complete(folder, "train", "vae", "digits", "--latent-d") == ["--latent-dim"]
     assert complete(folder, "train", "mae", "digits", "--latent") == []
     assert "--no-report" in complete(folder, "train", "vae", "digits", "--no-")
     assert "--top-k" in complete(folder, "sample", "runs/x", "--")

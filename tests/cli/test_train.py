@@ -20,7 +20,7 @@ from pinxit.data.load import LoadOptions
 from pinxit.models import get_family, list_families
 from pinxit.runs import Run
 from pinxit.training.dry_run import estimate_cost
-from pinxit.training.prepare import prepare_training
+from pinxit.training.prepare import load_training_data, prepare_training
 from pinxit.training.settings import TrainingSettings
 from tests.builders import blobs
 
@@ -171,7 +171,8 @@ def test_a_dry_run_names_only_options_that_the_command_has(name, capsys):
 def test_estimated_flops_are_those_of_the_matrix_products():
     """6 per weight and image, less the first layer's gradient with respect to x."""
     config = VAE(latent_dim=2, width=16, depth=1, likelihood="bernoulli")
-    plan = prepare_training(config, blobs(), TrainingSettings(steps=10))
+    data = load_training_data(blobs(), LoadOptions(), 0, progress=False)
+    plan = prepare_training(config, data, TrainingSettings(steps=10))
     matrices = sum(p.numel() for p in plan.model.parameters() if p.ndim == 2)
     estimate = estimate_cost(plan, Fabric(accelerator="cpu"))
     assert estimate.flops_per_image == 6 * matrices - 2 * 64 * 16
@@ -182,12 +183,21 @@ def test_estimated_flops_are_those_of_the_matrix_products():
     assert torch.is_grad_enabled()
 
 
+def test_without_a_family_one_is_chosen(tmp_path, capsys):
+    args = ["train", "digits", "--steps", "2", "--no-report", "-o", str(tmp_path / "run")]
+    _, err = run_command(args, capsys)
+    assert "family vae: small images of 8 x 8 without captions" in err
+    assert Run(tmp_path / "run").family == "vae"
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [
         (["train", "vea", "digits"], "no family 'vea'.*Did you mean: pinxit train vae digits"),
         (["train", "--steps", "3", "vae", "digits"], "the family comes first"),
         (["train", "vae"], "no DATA to train on"),
+        (["train", "digitz"], "no family and no data 'digitz'. Did you mean: pinxit train digits"),
+        (["train", "digits", "--width", "8"], "no option '--width'"),
         (["train", "vae", "digit"], "no source 'digit'.*Did you mean 'digits'"),
         (["train", "vae", "digits", "--steps", "0"], "steps must be above 0"),
         (["train", "vae", "digits", "--steps", "3", "--minutes", "1"], "give one budget"),

@@ -39,7 +39,13 @@ def test_small_sources_have_every_split_close_to_its_share(count):
         if count >= 10:
             assert train / count >= 0.75
             assert test / count == pytest.approx(0.10, abs=0.05)
-            assert validation / count == pytest.approx(0.05, abs=0.06)
+            assert validation / count == pytest.approx(0.10, abs=0.06)
+
+
+@pytest.mark.parametrize(("count", "least", "most"), [(300, 30, 37), (450, 30, 37), (800, 30, 50)])
+def test_about_30_images_or_5_percent_choose_the_weights(count, least, most):
+    splits = assign_splits([f"{i}.png" for i in range(count)], [None] * count)
+    assert least <= (splits == 1).sum() <= most
 
 
 @pytest.mark.parametrize("count", [3, 5, 8, 10])

@@ -285,7 +285,7 @@ def test_exact_likelihoods_are_averaged_over_labels():
 
     images = blobs(20)
     model, probs = Scorer(images), np.array([0.25, 0.25, 0.5, 0.0])
-    metrics = dict(likelihood.exact_likelihood_metrics(model, images, 0, probs))
+    metrics = dict(likelihood.score_metrics(model, images, 0, probs))
     grey = images.pixels.mean((1, 2, 3)) / 64
     terms = [np.log(p) - (y + 1) * grey for y, p in enumerate(probs[:3])]
     expected = np.logaddexp.reduce(np.array(terms)).mean()
@@ -306,15 +306,13 @@ def test_images_that_a_palette_alters_are_counted_and_have_no_bits_per_dimension
     images = Images(test)
     is_held = likelihood.images_held_exactly(model, images)
     assert is_held.tolist() == [True, False, True, False]
-    metrics = dict(likelihood.exact_likelihood_metrics(model, images, is_held=is_held))
+    metrics = dict(likelihood.score_metrics(model, images, is_held=is_held))
     assert set(metrics) == {"log_likelihood", "palette_loss_share"}
     assert metrics["palette_loss_share"].value == 0.5
     assert "2 of 4 images" in likelihood.loss_warning(is_held)
     held = images[[0, 2]]
     metrics = dict(
-        likelihood.exact_likelihood_metrics(
-            model, held, is_held=likelihood.images_held_exactly(model, held)
-        )
+        likelihood.score_metrics(model, held, is_held=likelihood.images_held_exactly(model, held))
     )
     assert "log_likelihood_bits_per_dim" in metrics
     assert metrics["palette_loss_share"].value == 0

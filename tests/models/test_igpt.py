@@ -481,7 +481,7 @@ def test_image_tokenizer_replaces_palette():
     tokenizer = build_model(config, blobs(), np.arange(48))[0].eval()
     small = {"width": 16, "depth": 1, "heads": 1}
     model = build_model(
-        Config(image_tokenizer="runs/any", **small), blobs(), np.arange(48), tokenizer=tokenizer
+        Config(image_tokenizer="runs/any", **small), blobs(), np.arange(48), component=tokenizer
     )[0]
     model.eval()
     assert (model.config.patch_size, model.config.palette_size) == (2, 16)

@@ -14,9 +14,9 @@ from pinxit.models import build_model
 from pinxit.models.image_codecs import (
     FrozenImageTokenizer,
     PaletteCodec,
-    freeze,
     pack_image_tokenizer,
 )
+from pinxit.models.packed import freeze
 from pinxit.models.saved_state import load_fitted
 from pinxit.models.tokenizer.config import Config as TokenizerConfig
 from pinxit.nn.palette import MID_GREY

@@ -20,10 +20,10 @@ from pinxit.data.images import Images
 from pinxit.data.text_tokenizer import EOS, PAD
 from pinxit.errors import UsageError
 from pinxit.models import build_model
+from pinxit.models.caption_batch import sample_captions
 from pinxit.models.config import config_from_dict
 from pinxit.models.seq2seq import build
 from pinxit.models.seq2seq.cached_decoder import CachedDecoder
-from pinxit.models.seq2seq.caption_batch import sample_captions
 from pinxit.models.seq2seq.code_embeddings import LocalContextEmbedding, digit_features
 from pinxit.models.seq2seq.config import Config
 from pinxit.models.seq2seq.generate import (
@@ -32,7 +32,7 @@ from pinxit.models.seq2seq.generate import (
     generate_codes_reference,
 )
 from pinxit.models.seq2seq.sources import POS_INIT_SCALE
-from pinxit.models.seq2seq.text_embedding import pad_tokens
+from pinxit.models.text_embedding import pad_tokens
 from pinxit.models.tokenizer.config import Config as TokenizerConfig
 from pinxit.models.tokenizer.quantizers import FSQ
 from pinxit.nn.positions import sincos_2d_pos_embed
@@ -383,7 +383,7 @@ def test_a_frozen_image_tokenizer_is_saved_with_the_model_and_not_trained():
     config = Config(
         image_tokenizer="runs/any", **{**SMALL, "palette_patch_size": None, "palette_size": None}
     )
-    model = build_model(config, blobs(), np.arange(48), tokenizer=tokenizer)[0]
+    model = build_model(config, blobs(), np.arange(48), component=tokenizer)[0]
     assert (model.config.palette_patch_size, model.config.palette_size) == (2, 16)
     tokens = tokenizer.tokenize(blobs(3))
     pixels = pixels_of_blobs()
@@ -409,7 +409,7 @@ def test_cached_generation_of_fsq_codes_equals_the_reference(source):
         image_tokenizer="runs/any",
         **{**SMALL, "palette_patch_size": None, "palette_size": None},
     )
-    model = build_model(config, blobs(), np.arange(48), tokenizer=tokenizer)[0].eval()
+    model = build_model(config, blobs(), np.arange(48), component=tokenizer)[0].eval()
     assert model.config.fsq_levels == (4, 3)
     assert model.target.head.weight.shape == (1, 4 + 3 + 12, 32)
     pixels = pixels_of_blobs() if source == "image+text" else None
@@ -438,7 +438,7 @@ def test_an_image_tokenizer_of_another_image_size_raises():
         TokenizerConfig(patch_size=2, width=8, depth=1), blobs(height=4, width=4), range(48)
     )
     with pytest.raises(UsageError, match=r"4x4x1.*8x8x1"):
-        build_model(Config(image_tokenizer="runs/any"), blobs(), np.arange(48), tokenizer=other[0])
+        build_model(Config(image_tokenizer="runs/any"), blobs(), np.arange(48), component=other[0])
 
 
 def test_images_without_captions_or_pairs_raise():

@@ -111,7 +111,7 @@ class Rescaled:
 
     def __init__(self, model, scale, shift):
         self.model, self.scale, self.shift = model, scale, shift
-        self.latent_dim = model.latent_dim
+        self.latent_dim, self.latent_shape = model.latent_dim, model.latent_shape
 
     def from_noise(self, u):
         return (self.scale * u + self.shift).astype(np.float32)

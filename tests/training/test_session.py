@@ -20,6 +20,7 @@ from pinxit.errors import PinxitError, UsageError
 from pinxit.models.vae.model import VAE
 from pinxit.runs import Run
 from pinxit.training.api import resume, train
+from pinxit.training.session import Session
 from tests.builders import blobs
 
 TINY = pinxit.VAE(latent_dim=2, width=16, depth=1, likelihood="bernoulli")
@@ -92,6 +93,66 @@ def test_the_best_weights_are_saved_not_the_last(tmp_path, monkeypatch):
     run = train_tiny(tmp_path / "run")
     assert saved == [10, 20]
     assert run.config["trained"]["best_validation_loss"] == 3.0
+
+
+def record_evaluations(monkeypatch, losses) -> list[int]:
+    """Give each evaluation its loss; returns the steps whose weights are saved."""
+    saved, left = [], iter(losses)
+    monkeypatch.setattr(
+        "pinxit.training.session.validate", lambda *_: {"loss": next(left), "elbo": 0.0}
+    )
+    monkeypatch.setattr("pinxit.training.session.save_previews", lambda *_: None)
+    original = Session.save_weights
+    monkeypatch.setattr(
+        Session,
+        "save_weights",
+        lambda self: (saved.append(self.state.counters.step), original(self)),
+    )
+    return saved
+
+
+def test_training_ends_when_the_validation_loss_has_long_stopped_falling(
+    tmp_path, monkeypatch, capsys
+):
+    saved = record_evaluations(monkeypatch, [5.0, 4.0, *(4.0 + i for i in range(1, 19))])
+    settings = {**SHORT, "steps": 100, "num_evals": 20, "tensorboard": False}
+    run = train(TINY, blobs(), out=tmp_path / "run", **settings)
+    assert saved == [5, 10]
+    trained = run.config["trained"]
+    assert trained["best_step"] == 10
+    assert 10 + 100 / 3 <= trained["steps"] <= 50
+    assert run.config["finished"] is True
+    assert "lowest at step 10, whose weights are kept: training ends" in capsys.readouterr().err
+
+
+def test_a_run_killed_before_it_ends_early_ends_at_the_same_step(tmp_path, monkeypatch):
+    losses = [5.0, 4.0, *(4.0 + i for i in range(1, 19))]
+    settings = {"steps": 100, "num_evals": 20}
+    record_evaluations(monkeypatch, losses)
+    whole = train_tiny(tmp_path / "whole", **settings)
+
+    def kill(self, *_):
+        raise KeyboardInterrupt
+
+    record_evaluations(monkeypatch, losses)
+    with monkeypatch.context() as patch:
+        patch.setattr(Session, "_finish", kill)
+        with pytest.raises(KeyboardInterrupt):
+            train_tiny(tmp_path / "killed", **settings)
+    record_evaluations(monkeypatch, losses[-3:])
+    resumed = resume(tmp_path / "killed", blobs(), quiet=True)
+    assert resumed.config["trained"]["steps"] - whole.config["trained"]["steps"] in (0, 1)
+    record_evaluations(monkeypatch, losses)
+    longer = resume(tmp_path / "killed", blobs(), quiet=True, steps=300)
+    assert longer.config["trained"]["steps"] > 100, "a larger budget goes on"
+
+
+def test_the_last_weights_are_kept_on_request(tmp_path, monkeypatch):
+    saved = record_evaluations(monkeypatch, [3.0, *(4.0 + i for i in range(19))])
+    run = train_tiny(tmp_path / "run", steps=100, num_evals=20, keep="last")
+    assert saved == list(range(5, 101, 5))
+    assert run.config["trained"]["steps"] == 100
+    assert run.config["trained"]["best_step"] == 5
 
 
 def test_without_validation_images_the_last_average_is_saved(tmp_path):
@@ -360,7 +421,8 @@ def test_training_prints_a_summary_unless_quiet(tmp_path, capsys):
     train(TINY, blobs(), out=tmp_path / "loud", **{**SHORT, "steps": 2})
     err = capsys.readouterr().err
     assert err.splitlines()[0] == "captions: 96 of 96 images, en 96, fr 96; labels: 4 classes"
-    assert err.splitlines()[1].startswith("48 training images of 8 x 8, grey; vae with")
+    assert err.splitlines()[1] == "48 images: expect copies and mixtures of them"
+    assert err.splitlines()[2].startswith("48 training images of 8 x 8, grey; vae with")
     assert "latent_dim 2, width 16, depth 1, likelihood bernoulli, batch_size 16" in err
     train_tiny(tmp_path / "quiet", steps=2)
     assert capsys.readouterr() == ("", "")

@@ -26,8 +26,10 @@ Data = Annotated[Positional[tuple[str, ...]], arg(metavar="[DATA ...]")]
 NumImages = Annotated[int, arg(aliases=("-n",))]
 Out = Annotated[Path | None, arg(aliases=("-o",))]
 Flag = Annotated[bool, FlagCreatePairsOff]  # off by default, without a --no-... flag
-# options of generation of a model without a text: guidance and best_of need one
-TokenParams = Annotated[GenerationParams, Only(TOKENS)]
+# options of generation of a model without a text: best_of needs one
+TokenParams = Annotated[GenerationParams, Only((*TOKENS, "steps", "solver"))]
+# of a model that may generate from a label, which guidance follows more closely
+LabelParams = Annotated[GenerationParams, Only((*TOKENS, "guidance", "steps", "solver"))]
 Json = Flag
 Quiet = Flag
 

@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 
 Texts = Annotated[Positional[tuple[str, ...]], arg(metavar='"TEXT" ...')]
 Text = Annotated[Positional[str], arg(metavar='"TEXT"')]
-EditParams = Annotated[GenerationParams, Only(GUIDED)]  # no reranker
+DrawParams = Annotated[GenerationParams, Only((*GUIDED, "reranker", "steps", "solver"))]
+EditParams = Annotated[GenerationParams, Only((*GUIDED, "steps", "solver", "strength"))]
 File = Annotated[Positional[Path], arg(metavar="IMAGE")]
 
 
@@ -43,7 +44,7 @@ def draw(
     texts: Texts,
     num_images: NumImages = 16,
     language: str | None = None,
-    params: GenerationParams = GenerationParams(),  # noqa: B008 (frozen)
+    params: DrawParams = GenerationParams(),  # noqa: B008 (frozen)
     live: Flag = False,
     out: Out = None,
     device: Device = "auto",

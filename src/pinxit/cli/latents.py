@@ -28,7 +28,7 @@ from pinxit.errors import UsageError
 from pinxit.nn.device import Device
 
 if TYPE_CHECKING:
-    from pinxit.models.protocols import CanEncode
+    from pinxit.models.protocols import CanEncode, CanInvert
 
 TwoFiles = Annotated[Positional[tuple[Path, ...]], arg(metavar="[IMAGE IMAGE]")]
 
@@ -72,7 +72,7 @@ def interpolate(
         raise UsageError(f"interpolate takes two image files{given}, or two seeds: {example}")
     file = check_suffix(out, ".png", ".gif")
     gif = gif if file is None else file.suffix == ".gif"
-    model: CanEncode = load_model(run, "encode", device)
+    model: CanEncode | CanInvert = load_model(run, _ability_to_interpolate(run), device)
     from pinxit.sampling.grids import encode_gif, image_strip
     from pinxit.sampling.latents import interpolate_images, interpolate_seeds
 
@@ -90,11 +90,20 @@ def interpolate(
     print_result(file, json, steps=steps)
 
 
+def _ability_to_interpolate(run: Path) -> str:
+    """Return `invert` for a run whose model finds the noise of images, else `encode`."""
+    from pinxit.models import get_family
+    from pinxit.runs import Run
+
+    return "invert" if "invert" in get_family(Run(run).family).ABILITIES else "encode"
+
+
 def traverse(
     run: RunFolder,
     latents: int = 8,
     image: Path | None = None,
     steps: int = 11,
+    along: Literal["latents", "directions"] | None = None,
     out: Out = None,
     device: Device = "auto",
     quiet: Quiet = False,
@@ -112,6 +121,8 @@ def traverse(
             prior, z = f(u), latents of u, those of highest variance
         image: image file that gives the other latents (default: the most typical test image)
         steps: images per row
+        along: latents, of a grid its channels; or the principal directions of the latents of test
+            images (default: latents, of a grid directions)
         out: PNG file (default: traverse-*.png in the run folder)
         device: where to compute; auto is cuda if there is a GPU, or else cpu
         quiet: print no progress and no notes
@@ -127,19 +138,22 @@ def traverse(
     start = None if image is None else load_files(run, (image,), quiet=quiet)
     images = load_images_for(model, run, (), quiet=quiet)
     traversal = traverse_latents(
-        model, images.evenly_spaced(TRAVERSED_IMAGES), latents, start, steps
+        model, images.evenly_spaced(TRAVERSED_IMAGES), latents, start, steps, along
     )
     if traversal.rate is not None:
-        quantity, letter, unit, activity = "kl", "z", "nats", traversal.rate
-    else:  # of a learned prior z = f(u)
-        quantity, letter, unit, activity = "variance", "u", "variance", traversal.variance
+        quantity, unit, activity = "kl", "nats", traversal.rate
+    else:  # of a learned prior z = f(u), or of directions
+        quantity, unit, activity = "variance", "variance", traversal.variance
+    letter = "u" if traversal.rate is None else "z"
+    letter = letter if traversal.unit == "latent" else f"{traversal.unit} "
     rows = list(zip(traversal.latents, activity, strict=True))
     texts = [f"{letter}{number}\n{value:.2f} {unit}" for number, value in rows]
-    name = f"traverse-{latents}" + (f"-{slug(image.stem)}" if image else "")
+    name = f"traverse-{latents}" + (f"-{along}" if along else "")
+    name += f"-{slug(image.stem)}" if image else ""
     path = path or run / f"{name}.png"
     write_file(path, rows_with_text(traversal.images, traversal.steps, texts))
     if json:
-        records = [{"latent": number, quantity: value} for number, value in rows]
+        records = [{traversal.unit: number, quantity: value} for number, value in rows]
         console.out_json({"path": str(path), "latents": records})
         return
     console.out(str(path))

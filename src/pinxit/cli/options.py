@@ -19,6 +19,8 @@ from typing import Any, Literal
 
 from tyro.conf import FlagCreatePairsOff, Positional, Suppress
 
+from pinxit.models import COMPONENTS
+
 Kind = Literal["flag", "integer", "number", "choice", "path", "text"]
 REQUIRED = inspect.Parameter.empty
 
@@ -38,7 +40,7 @@ SECTION_OF_NAME = {
 }
 HIDDEN = ("start",)  # fields that are no options; for programs
 METAVARS = {
-    **dict.fromkeys(("image_tokenizer", "reranker", "feature_run", "resume"), "RUN"),
+    **dict.fromkeys((*COMPONENTS, "reranker", "feature_run", "resume"), "RUN"),
     **dict.fromkeys(("label", "language", "size", "data", "metric", "host", "port", "store"), ""),
     **{"alias": "NAME=RUN", "allow_host": "HOST", "allow_remote": "HOST", "api_key": "KEY"},
     **{"against": "OPTION", "captions": "labels|FILE", "llm": "URL", "llm_model": "MODEL"},

@@ -10,12 +10,12 @@ from pinxit.cli.common import (
     Data,
     Flag,
     Json,
+    LabelParams,
     NumImages,
     Out,
     Quiet,
     RunFolder,
     SplitOrAll,
-    TokenParams,
     check_at_least,
     check_suffix,
     data_slug,
@@ -39,7 +39,7 @@ def sample(
     run: RunFolder,
     num_images: NumImages = 64,
     label: str | None = None,
-    params: TokenParams = GenerationParams(),  # noqa: B008 (frozen)
+    params: LabelParams = GenerationParams(),  # noqa: B008 (frozen)
     live: Flag = False,
     out: Out = None,
     device: Device = "auto",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 from pinxit.errors import UsageError, did_you_mean, find_closest
 
@@ -63,7 +62,7 @@ OPTIONS = {
 }
 
 # kinds of generative models that pinxit lacks
-OTHER_FAMILIES = ("diffusion", "ddpm", "ddim", "gan", "dcgan", "unet", "flow", "glow", "stylegan")
+OTHER_FAMILIES = ("diffusion", "ddpm", "ddim", "gan", "dcgan", "unet", "glow", "stylegan")
 
 
 def unknown_command(name: str, commands: Iterable[str], families: Sequence[str]) -> UsageError:
@@ -91,9 +90,8 @@ def unknown_family(
         return UsageError(f"no family '{name}'. Did you mean: pinxit train {meant} {rest}".rstrip())
     if name.lower() in OTHER_FAMILIES:
         return UsageError(f"no {name.lower()} family; {known} See: pinxit train --help")
-    if Path(name).exists() or find_closest(name.split(":")[0], data_names):
+    if meant := find_closest(name.split(":")[0], data_names):
         return UsageError(
-            f"the family comes before DATA. Did you mean: pinxit train vae {shlex.join(args)}\n"
-            f"{known[0].upper()}{known[1:]}"
+            f"no family and no data '{name}'. Did you mean: pinxit train {meant} {rest}".rstrip()
         )
     return UsageError(f"no family '{name}'; {known} See: pinxit train --help")

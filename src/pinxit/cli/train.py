@@ -35,12 +35,14 @@ def overview() -> str:
     return "\n".join(
         [
             "usage: pinxit train FAMILY DATA [options]",
+            "       pinxit train DATA [options]   (the family is chosen from the images)",
             "       pinxit train --resume RUN [--minutes N | --steps N | --epochs N]",
             "",
             "Train a model on images, in the minutes that you choose.",
             "",
             "examples:",
             "  pinxit train vae digits --minutes 0.2",
+            "  pinxit train photos/ --minutes 10",
             "  pinxit train vae photos/ --size 64 --minutes 30 --out runs/photos",
             "  pinxit train --resume runs/photos --minutes 60",
             "",
@@ -62,6 +64,8 @@ def train_command(args: list[str]) -> int:
     if any(arg.split("=")[0] == "--resume" for arg in args):
         _check_resume_options(args)
         return run_command("train", resume, args)
+    if names_data(args[0]):
+        return run_command("train", auto, args)
     family = check_family(args)
     return run_command(f"train {family}", family_command(family), args[1:])
 
@@ -84,6 +88,15 @@ def _check_resume_options(args: Sequence[str]) -> None:
             )
 
 
+def names_data(name: str) -> bool:
+    """Return whether the first argument is DATA, not a family."""
+    from pinxit.data.sources import list_source_names
+
+    if name in list_families() or name.startswith("-"):
+        return False
+    return Path(name).exists() or name.split(":")[0] in list_source_names()
+
+
 def check_family(args: Sequence[str]) -> str:
     """Return the family, the first argument.
 
@@ -97,6 +110,47 @@ def check_family(args: Sequence[str]) -> str:
 
         raise unknown_family(args, list_families(), list_source_names())
     return family
+
+
+def auto(
+    data: Positional[tuple[str, ...]],
+    training: TrainingSettings = TrainingSettings(),  # noqa: B008 (frozen)
+    load: LoadOptions = LoadOptions(),  # noqa: B008 (frozen)
+    out: Out = None,
+    overwrite: Flag = False,
+    dry_run: Flag = False,
+    report: bool = True,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> int:
+    """Train the model that suits the images; which one, and why, is the first line.
+
+    Examples:
+        pinxit train photos/ --minutes 10
+
+    Args:
+        data: training images: a folder, files or the name of a source (see: pinxit sources)
+        training: options of training
+        load: options of loading images
+        out: run folder; None: a new one, runs/<data>-<family>
+        overwrite: replace the run in the folder --out
+        dry_run: print all options, time a few steps, and stop
+        report: write report.html at the end
+        quiet: print no progress
+        json: print the paths as JSON
+    """
+    return _train(
+        data=data[0] if len(data) == 1 else list(data),
+        model="auto",
+        training=training,
+        report=report,
+        json=json,
+        quiet=quiet,
+        load=load,
+        out=out,
+        overwrite=overwrite,
+        dry_run=dry_run,
+    )
 
 
 def family_command(name: str) -> Any:

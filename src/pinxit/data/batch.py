@@ -21,8 +21,10 @@ from pinxit.errors import UsageError
 
 if TYPE_CHECKING:
     import torch
-    from jaxtyping import Int64, UInt8
+    from jaxtyping import Float, Int64, UInt8
     from torch import Tensor
+
+NUM_AMOUNTS = 6  # of an augmentation: flip, x, y, scale, brightness, contrast
 
 # one seed, from which image i gets `mix_seed(seed, start + i)`; or a seed per image
 Seed: TypeAlias = int | Sequence[int]
@@ -85,6 +87,7 @@ class Batch:
     # by language: the captions of each image beyond the first one
     more_captions: Mapping[str, Sequence[tuple[str, ...]]] = field(default_factory=dict)
     before: UInt8[Tensor, "batch height width channel"] | None = None  # each before its edit
+    augmentation: Float[Tensor, "batch amounts"] | None = None  # how much each was changed; 0: not
 
     def __len__(self) -> int:
         return len(self.pixels)

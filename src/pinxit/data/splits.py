@@ -66,9 +66,10 @@ def assign_splits(
     images of a unit with a validation image.
 
     All other units are divided by the hash of a name: 10 % of the images to test if the source has
-    no test split, 5 % to validation if it has no validation split, each at least one unit, if
-    there is then one left to train on. The hashes below 0.1 are test and those up to 0.15 are
-    validation, so adding images to a large source moves no other image. Only where the number of
+    no test split, 5 % to validation if it has no validation split (of fewer than 600 images up to
+    10 %), each at least one unit, if there is then one left to train on. The hashes below 0.1 are
+    test and those up to 0.15 are validation, so adding images to a large source moves no other
+    image. Only where the number of
     images would deviate by more than a quarter from its share, as it can in sources of some
     hundred images, is the limit of the hashes another one.
     """
@@ -82,7 +83,11 @@ def assign_splits(
     if drawn and np.count_nonzero(is_free) > len(drawn):
         pool = _Pool(names, units, np.flatnonzero(is_free))
         for split in drawn:  # the limits are fixed: with a test split, validation stays the same
-            split_of_unit[pool.draw(*_INTERVALS[split])] = split
+            start = 0.0 if split == TEST else TEST_FRACTION
+            width = TEST_FRACTION if split == TEST else validation_fraction(pool.total)
+            is_small = split == VALIDATION and width > VALIDATION_FRACTION
+            least_share = 1.0 if is_small else 1 - MAX_DEVIATION
+            split_of_unit[pool.draw(start, width, least_share)] = split
     splits = split_of_unit[units]
     return np.where(is_free[units] | (splits == given), splits, np.int8(NO_SPLIT))
 
@@ -95,8 +100,14 @@ _PRECEDENCE = np.array(
     ],
     np.int8,
 )
-# of hashes: start, and width
-_INTERVALS = {TEST: (0.0, TEST_FRACTION), VALIDATION: (TEST_FRACTION, VALIDATION_FRACTION)}
+
+
+def validation_fraction(num_images: int) -> float:
+    """Return the share of the validation split: 5 %, of fewer than 600 images up to 10 %.
+
+    30 images at least choose the weights of a model, unless these are more than a tenth.
+    """
+    return min(2 * VALIDATION_FRACTION, max(VALIDATION_FRACTION, 30 / max(1, num_images)))
 
 
 class _Pool:
@@ -111,10 +122,13 @@ class _Pool:
         self.hashes = {unit: hash_fraction(first_names[unit]) for unit in free.tolist()}
         self.order = sorted(self.hashes, key=lambda unit: (self.hashes[unit], first_names[unit]))
 
-    def draw(self, start: float, width: float) -> list[int]:
-        """Remove and return the units with hashes from `start` on, about `width` of the images."""
+    def draw(self, start: float, width: float, least_share: float) -> list[int]:
+        """Remove and return the units with hashes from `start` on, about `width` of the images.
+
+        At least `least_share` of `width`, as far as units can be divided.
+        """
         most = max(1, math.floor((1 + MAX_DEVIATION) * width * self.total))
-        least = min(most, math.ceil((1 - MAX_DEVIATION) * width * self.total))
+        least = min(most, math.ceil(least_share * width * self.total))
         before = [unit for unit in self.order if self.hashes[unit] < start]
         drawn, count = [], 0
         for unit in (*self.order[len(before) :], *before):

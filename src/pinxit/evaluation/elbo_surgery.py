@@ -48,7 +48,7 @@ def surgery_metrics(
     a lower bound of that over all images that there could be; the second is an upper bound.
     Errors include that other images would also give another q(z) (infinitesimal jackknife).
     """
-    posterior = model.encode(observe_images(model, images, seed))
+    posterior = model.encode(observe_images(model, images, seed)).flatten()
     seeds = image_seeds(images, seed, Draw.AGGREGATE)
     noise = per_image_normal(len(images), posterior.mean.shape[1:], seeds)
     aggregate = compare_with_aggregate(posterior, noise)

@@ -101,7 +101,7 @@ class Evaluator:
             bounds = self.likelihood_stages.bounds(model, self.elbo_terms)
             yield from self.name_images(bounds)
         elif isinstance(model, CanScore):
-            yield from self.name_images(self.likelihood_stages.exact(model))
+            yield from self.name_images(self.likelihood_stages.scores(model))
         if isinstance(model, CanEncode):
             yield from self.latents(model)
         if isinstance(model, CanTokenize):

@@ -119,7 +119,7 @@ class TrainedSpace:
         self.network.eval()
         for start in range(0, len(images), EMBED_BATCH):
             pixels = np.array(images.pixels[start : start + EMBED_BATCH])
-            yield _network_input(torch.from_numpy(pixels), self.network.side)
+            yield network_input(torch.from_numpy(pixels), self.network.side)
 
 
 @dataclass(frozen=True)
@@ -202,8 +202,7 @@ def _train_and_cache(
     use_labels = len(labelled_rows) > 0 and len(np.unique(images.labels[rows])) > 1  # type: ignore[index]
     rows = labelled_rows if use_labels else rows
     classes = len(images.label_names) if use_labels else 4
-    side = min(MAX_INPUT_SIZE, max(images.height, images.width))
-    side += -side % -(-side // MAP_SIZE)  # a multiple of the fold
+    side = network_side(images)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         network = FeatureNetwork(images.channels, side, classes)
@@ -265,7 +264,7 @@ def _training_batch(
 ) -> tuple[Input, Int64[Tensor, " b"]]:
     """Inputs and classes: the labels, or randomly rotated images and their quarter turns."""
     batch = images.batch(rows)
-    x = _network_input(batch.pixels, network.side)
+    x = network_input(batch.pixels, network.side)
     if use_labels:
         assert batch.labels is not None
         return x, batch.labels
@@ -274,7 +273,13 @@ def _training_batch(
     return torch.stack(rotated), turns
 
 
-def _network_input(pixels: UInt8[Tensor, "b h w c"], side: int) -> Input:
+def network_side(images: Images) -> int:
+    """Return the side of the network's input for these images: a multiple of its fold."""
+    side = min(MAX_INPUT_SIZE, max(images.height, images.width))
+    return side + -side % -(-side // MAP_SIZE)
+
+
+def network_input(pixels: UInt8[Tensor, "b h w c"], side: int) -> Input:
     """Scale to [-1, 1] and resize to a square."""
     x = to_float(pixels) * 2 - 1
     if x.shape[-2:] == (side, side):

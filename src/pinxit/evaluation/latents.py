@@ -27,9 +27,12 @@ def latent_metrics(activity: LatentActivity, images: Images) -> Iterator[MetricV
     """Yield the number of latents and of active units, A_u = Var_x(E[z_u|x]) > 0.01.
 
     (Burda 2015, sec. 5.) Of a learned prior z = f(u) they are latents of u, whose prior variance is
-    1 as well. The KL per latent is yielded where it is a KL: of the standard prior.
+    1 as well; of a grid of latents they are its channels. The KL per latent, or channel, is yielded
+    where it is a KL: of the standard prior.
     """
-    yield "latents", Fact(len(activity.variance))
+    yield "latents", Fact(activity.mean.shape[1])
+    if activity.num_channels is not None:
+        yield "latent_channels", Fact(activity.num_channels)
     n, groups = len(activity.mean), images.groups
     num_groups = n if groups is None else len(np.unique(groups))
     variances = _resample_variance(activity, groups)
@@ -48,11 +51,11 @@ def latent_metrics(activity: LatentActivity, images: Images) -> Iterator[MetricV
 def _resample_variance(
     activity: LatentActivity, groups: Groups | None
 ) -> Float64[np.ndarray, "replicates latent"]:
-    """Variance of each posterior mean over bootstrap samples of the images."""
+    """Variance of each unit's posterior mean over bootstrap samples of the images."""
     mean = activity.mean.astype(np.float64) - activity.mean.mean(0)
     weights = bootstrap_weights(len(mean), groups)
     weights /= weights.sum(1, keepdims=True)
-    return weights @ mean**2 - (weights @ mean) ** 2
+    return activity.over_positions(weights @ mean**2 - (weights @ mean) ** 2)
 
 
 def collapse_warnings(
@@ -70,7 +73,7 @@ def collapse_warnings(
     if not activity.active.any():
         remedy = "" if undertrained else "; try a smaller --beta or a longer --kl-warmup"
         yield (
-            f"{signs}: none of the {len(activity.variance)} latents is an active unit (variance "
+            f"{signs}: none of the {len(activity.variance)} {activity.unit}s is active (variance "
             f"of the posterior mean above {ACTIVE_UNIT_VARIANCE}){remedy}"
         )
     elif activity.total_rate < MIN_TOTAL_KL:

@@ -139,7 +139,7 @@ def iw_warnings(estimate: IWLogLikelihood, num_samples: int) -> Iterator[str]:
 # -- exact likelihood --------------------------------------------------------------------------
 
 
-def exact_likelihood_metrics(
+def score_metrics(
     model: CanScore,
     images: Images,
     seed: int = 0,

@@ -18,9 +18,10 @@ from pinxit.evaluation.log_weights import (
 )
 from pinxit.evaluation.metrics import MetricValue
 from pinxit.evaluation.options import EvalOptions
-from pinxit.models.protocols import CanScore, HasELBO
+from pinxit.models.protocols import CanEncode, CanScore, HasELBO
 from pinxit.sampling.elbo import ElboTerms
 
+IW_SAMPLES = 5_000  # of an image, by default
 MAX_EXACT_LIKELIHOOD_IMAGES = 2_000  # unless options.likelihood_images is set
 
 
@@ -39,31 +40,36 @@ class LikelihoodStages:
         """Yield the ELBO of all test images, and the importance-weighted estimate on a subset."""
         self.protocol["likelihood"] = self._describe(model)
         yield from likelihood.elbo_metrics(model, terms, self.test)
-        if self.options.iw_samples:
-            yield from self.importance_sampling(model)
+        num_samples = self.options.iw_samples
+        if num_samples is None:
+            has_grid = isinstance(model, CanEncode) and len(model.latent_shape) > 1
+            num_samples = 0 if has_grid else IW_SAMPLES
+        if num_samples:
+            yield from self.importance_sampling(model, num_samples)
 
-    def importance_sampling(self, model: HasELBO) -> Iterator[MetricValue]:
-        """Yield the importance-weighted estimate and its diagnostics; with warnings."""
-        k, share = self.options.iw_samples, self.options.defensive_share
+    def importance_sampling(self, model: HasELBO, k: int) -> Iterator[MetricValue]:
+        """Yield the estimate of k importance samples and its diagnostics; with warnings."""
+        share = self.options.defensive_share
         images = select_images(model, self.test, k, self.options.likelihood_images)
-        estimate = self._estimate(model, images, None)
+        estimate = self._estimate(model, images, k, None)
         self.protocol["importance_sampling"] = likelihood.iw_protocol(estimate, k, share)
         self.warnings += likelihood.iw_warnings(estimate, k)
         yield from likelihood.iw_metrics(model, estimate, images)
         if self.label_probs is not None:
-            estimate = self._estimate(model, images, self.label_probs)
+            estimate = self._estimate(model, images, k, self.label_probs)
             self.warnings += likelihood.iw_warnings(estimate, k)
             yield from likelihood.iw_metrics(model, estimate, images, averaged=True)
 
-    def exact(self, model: CanScore) -> Iterator[MetricValue]:
-        """Yield the log-likelihood of a model that computes it exactly."""
-        count = self.options.likelihood_images or MAX_EXACT_LIKELIHOOD_IMAGES
-        images = self.test.evenly_spaced(count)
-        description = f"exact, of {len(images):,} images; {self._describe(model)}"
+    def scores(self, model: CanScore) -> Iterator[MetricValue]:
+        """Yield the log-likelihood of a model that computes it, or a lower bound of it."""
+        most = model.max_scored_images or MAX_EXACT_LIKELIHOOD_IMAGES
+        images = self.test.evenly_spaced(self.options.likelihood_images or most)
+        kind = "exact" if model.likelihood_is_exact else "lower bound"
+        description = f"{kind}, of {len(images):,} images; {self._describe(model)}"
         is_held = likelihood.images_held_exactly(model, images)
         with self.progress.stage(f"likelihood of {len(images):,} images"):
             try:
-                yield from likelihood.exact_likelihood_metrics(
+                yield from likelihood.score_metrics(
                     model, images, self.options.seed, self.label_probs, is_held
                 )
             except PinxitError as error:  # e.g. a model trained with a masked objective
@@ -79,17 +85,17 @@ class LikelihoodStages:
         return likelihood.describe_likelihood(model, averaged=self.label_probs is not None)
 
     def _estimate(
-        self, model: HasELBO, images: Images, label_probs: LabelProbs | None
+        self, model: HasELBO, images: Images, num_samples: int, label_probs: LabelProbs | None
     ) -> IWLogLikelihood:
         """Estimate log p(x) given the labels, or averaged over them."""
         options = self.options
         given = "" if label_probs is None else ", each label"
-        stage = f"likelihood of {len(images):,} images, {options.iw_samples:,} samples{given}"
+        stage = f"likelihood of {len(images):,} images, {num_samples:,} samples{given}"
         with self.progress.stage(stage) as progress:
             return iw_log_likelihood(
                 model,
                 images,
-                options.iw_samples,
+                num_samples,
                 options.seed,
                 progress,
                 defensive_share=options.defensive_share,

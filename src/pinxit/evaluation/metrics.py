@@ -83,7 +83,8 @@ METRICS = {
     ),
     "palette_loss_share": Metric("images that the palette alters", "fraction", "lower", LIKELIHOOD),
     "latents": Metric("latents", "", "", "latents"),
-    "active_units": Metric("active units", "latents", "higher", "latents"),
+    "latent_channels": Metric("channels of the grid of latents", "", "", "latents"),
+    "active_units": Metric("active units", "units", "higher", "latents"),
     "psnr": Metric("PSNR", "dB", "higher", "reconstruction"),
     "ssim": Metric("SSIM", "", "higher", "reconstruction"),
     "mse": Metric("MSE", "", "lower", "reconstruction"),
@@ -143,6 +144,9 @@ METRICS = {
     "palette_psnr": Metric("PSNR of the palette alone", "dB", "higher", "reconstruction"),
     "sharpness_reconstructions": Metric("reconstructions", "of data", "near 1", "sharpness"),
     "sharpness_samples": Metric("samples", "of data", "near 1", "sharpness"),
+    "classifier_accuracy": Metric(
+        "classifier: sample or true image? (0.5: cannot tell)", "fraction", "lower", "samples"
+    ),
     "frechet_samples": Metric("samples to test", "", "lower", FRECHET),
     "frechet_reconstructions": Metric("reconstructions to test", "", "lower", FRECHET),
     "frechet_train_test": Metric("training to test (floor)", "", "", FRECHET),
@@ -162,7 +166,7 @@ METRICS = {
 
 CURVES = {
     "probe_by_layer": "linear probe accuracy after each layer, on validation images",
-    "kl_per_latent": "KL of each latent, nats; not defined for a learned prior",
+    "kl_per_latent": "KL of each latent, or channel, nats; not defined for a learned prior",
     "posterior_mean_variance": "variance over images of each latent's posterior mean",
     "frequencies": "spatial frequency, cycles per pixel",
     "spectrum_data": "power of the test images at each frequency",

@@ -20,8 +20,9 @@ class EvalOptions:
     # split to measure on. Choose options on `validation`, report on `test`: a metric on which an
     # option was chosen is too good
     split: SplitOrAll = "test"
-    # importance samples per image for the log-likelihood; 0 skips it
-    iw_samples: int = 5_000
+    # importance samples per image for the log-likelihood; 0 skips it; None: 5,000, but none of a
+    # grid of latents, whose weights are too uneven for so few
+    iw_samples: int | None = None
     # share of the importance samples that come from wider distributions than the encoder's, which
     # find images that it misses: half from N(mean, 4 variance), half from the prior
     defensive_share: float = 0.1
@@ -50,7 +51,7 @@ class EvalOptions:
             hint = did_you_mean(self.split, [*SPLITS, "all"])
             raise UsageError(f"there is no split '{self.split}'.{hint}")
         for name, least in (("iw_samples", 0), ("probe_train_size", 0), ("max_images", 2)):
-            if getattr(self, name) < least:
+            if (getattr(self, name) or least) < least:
                 raise UsageError(f"{name} must be {least} or more, not {getattr(self, name)}.")
         if not 0 <= self.defensive_share < 1:
             raise UsageError(

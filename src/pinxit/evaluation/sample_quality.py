@@ -26,6 +26,8 @@ from pinxit.evaluation.memorisation import (
 from pinxit.evaluation.metrics import MetricValue
 from pinxit.evaluation.pixel_components import PixelComponents
 from pinxit.evaluation.precision_recall import MAX_NEIGHBOUR_IMAGES, prdc_metrics
+from pinxit.evaluation.two_sample import MAX_IMAGES as TWO_SAMPLE_IMAGES
+from pinxit.evaluation.two_sample import classifier_accuracy
 from pinxit.sampling.observation import is_black_and_white
 
 MAX_TRAIN_IMAGES = 10_000  # among which baselines search nearest neighbours
@@ -77,6 +79,7 @@ class SampleQuality:
                 yield from self._sample_metrics(features)
         yield from self._baselines(len(sets.get("samples", self.test_subset)))
         if "samples" in sets and len(self.train_rows):
+            yield from self._two_sample_test(sets["samples"])
             yield from self._memorisation(sets["samples"])
 
     # -- distances -----------------------------------------------------------------------------
@@ -119,6 +122,15 @@ class SampleQuality:
                 f"the Frechet distances of {count:,} images in {width} features are mostly bias: "
                 "compare them with their floor, the distance of training images, and see KID"
             )
+
+    def _two_sample_test(self, samples: Images) -> Iterator[MetricValue]:
+        """Yield how well a classifier tells samples from test images."""
+        rows = self.train_rows[random_rows(len(self.train_rows), TWO_SAMPLE_IMAGES)]
+        train = self.observe(self.images.take(rows))
+        test, own = self.observe(self.test_subset), self.observe(samples)
+        accuracy = classifier_accuracy(train, test, own)
+        if accuracy is not None:
+            yield "classifier_accuracy", accuracy
 
     # -- memorisation --------------------------------------------------------------------------
 

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
     from pinxit.data.images import Images
 
+# options that name a run whose model another one contains: the argument of `prepare` that is its
+# model, and the ability that it needs
+COMPONENTS = {"image_tokenizer": ("tokenizer", "tokenize"), "vae": ("vae", "elbo")}
+
 
 def list_families() -> tuple[str, ...]:
     """Return the names of all families in alphabetical order."""
@@ -46,15 +50,21 @@ def family_of(config: object) -> str:
     return type(config).__module__.removeprefix(f"{__name__}.").split(".")[0]
 
 
+def component_of(config: Any) -> str | None:
+    """Return the option that names a run whose model the configuration's model contains."""
+    return next((name for name in COMPONENTS if getattr(config, name, None) is not None), None)
+
+
 def build_model(
-    config: Any, images: Images, rows: np.ndarray, seed: int = 0, tokenizer: Any = None
+    config: Any, images: Images, rows: np.ndarray, seed: int = 0, component: Any = None
 ) -> tuple[Any, dict[str, Any]]:
     """Build a model for training images, with initial weights from the seed.
 
     Returns the model, and the tensors that its family fitted to the images: a palette or a text
     tokenizer, for example. The model holds them already; a run folder saves them, so that the model
-    can be built without the images. `tokenizer` is the trained model of the configuration's
-    `image_tokenizer`. Raises UsageError if the configuration does not fit the images.
+    can be built without the images. `component` is the trained model of the run that the
+    configuration names, see `COMPONENTS`. Raises UsageError if the configuration does not fit the
+    images.
     """
     import torch
 
@@ -65,7 +75,8 @@ def build_model(
     info = images.info(rows)
     config, fitted = config.resolve(info), {}
     if hasattr(module, "prepare"):
-        named = {} if tokenizer is None else {"tokenizer": tokenizer}
+        option = component_of(config)
+        named = {} if component is None or option is None else {COMPONENTS[option][0]: component}
         config, fitted = module.prepare(config, info, images, rows, seed, **named)
     torch.manual_seed(mix_seed(seed, -1))
     model = module.build(config, info)

@@ -12,6 +12,7 @@ ABILITIES: dict[str, type] = {
     "sample": p.CanSample,
     "reconstruct": p.CanReconstruct,
     "encode": p.CanEncode,
+    "invert": p.CanInvert,
     "embed": p.CanEmbed,
     "score": p.CanScore,
     "complete": p.CanComplete,
@@ -23,7 +24,11 @@ ABILITIES: dict[str, type] = {
     "elbo": p.HasELBO,
 }
 # abilities whose names do not say what a model cannot do; the others read as verbs
-PHRASES = {"encode": "interpolate or traverse latents", "elbo": "compute an ELBO"}
+PHRASES = {
+    "invert": "interpolate",
+    "encode": "interpolate or traverse latents",
+    "elbo": "compute an ELBO",
+}
 SPELLED_WITH_VOWEL = "AEFHILMNORSX"  # letters whose names begin with a vowel: "an M"
 
 

@@ -14,7 +14,7 @@ import dataclasses
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from pinxit.data.batch import DatasetInfo, Seed
 from pinxit.errors import UnusedOptionError, UsageError, did_you_mean
@@ -54,13 +54,20 @@ class GenerationParams:
     top_k: int | None = None
     # nucleus sampling: the smallest set of tokens whose probabilities sum to P
     top_p: float | None = None
-    # classifier-free guidance scale: above 1 follows the text more closely, 0 ignores it
+    # classifier-free guidance scale: above 1 follows text or label more closely, 0 ignores it
     guidance: float = 1.0
     # generate this many candidates for each image and keep the best
     best_of: int = 1
     # captioning run (trained with --source image --target text) that chooses among the candidates:
     # the one with the highest log p(caption | image); None: the most likely one
     reranker: Reranker | None = None
+    # steps from noise to image (flow): more follow the path more closely; None: 20
+    steps: int | None = None
+    # how the path from noise to image is followed (flow): heun takes two evaluations a step, euler
+    # one; None: heun
+    solver: Literal["heun", "euler"] | None = None
+    # how far an edit departs from its image (flow): 0 keeps it, 1 forgets it; None: 0.6
+    strength: float | None = None
     # index of the first image: generates images start, start + 1, ...
     start: int = 0
 
@@ -73,6 +80,12 @@ class GenerationParams:
             raise UsageError(f"top_p must be above 0 and at most 1, not {self.top_p}.")
         if not 0 <= self.guidance < math.inf:
             raise UsageError(f"guidance must be 0 or more, not {self.guidance}.")
+        if self.steps is not None and self.steps < 1:
+            raise UsageError(f"steps must be at least 1, not {self.steps}.")
+        if self.solver not in (None, "heun", "euler"):
+            raise UsageError(f"solver is heun or euler, not '{self.solver}'.")
+        if self.strength is not None and not 0 <= self.strength <= 1:
+            raise UsageError(f"strength must be between 0 and 1, not {self.strength}.")
         if self.best_of < 1:
             raise UsageError(f"best_of must be at least 1, not {self.best_of}.")
         if self.reranker is not None and self.best_of < 2:

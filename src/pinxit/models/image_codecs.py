@@ -6,8 +6,6 @@ Codes are in raster order; `decode` shows a code below 0, which is not generated
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -15,9 +13,7 @@ from jaxtyping import Int64, UInt8
 from torch import Tensor, nn
 
 from pinxit.data.batch import DatasetInfo
-from pinxit.errors import UsageError
-from pinxit.models import family_of, get_family
-from pinxit.models.config import config_from_dict
+from pinxit.models.packed import build_packed, pack_model
 from pinxit.nn.palette import MID_GREY, PaletteKind, dequantize, initial_palette, quantize
 from pinxit.nn.pixels import patchify
 
@@ -58,11 +54,9 @@ class FrozenImageTokenizer(nn.Module):
 
     def __init__(self, spec: dict[str, Any]) -> None:
         super().__init__()
-        with torch.random.fork_rng(devices=[]):  # do not shift the draws of the trained weights
-            tokenizer = _build_tokenizer(spec)
-        self.grid: tuple[int, int] = tokenizer.grid
-        self.num_codes: int = tokenizer.vocab_size
-        self.tokenizer: Any = freeze(tokenizer)
+        self.tokenizer: Any = build_packed(spec)
+        self.grid: tuple[int, int] = self.tokenizer.grid
+        self.num_codes: int = self.tokenizer.vocab_size
 
     def train(self, mode: bool = True) -> FrozenImageTokenizer:
         """Stay in evaluation mode."""
@@ -118,39 +112,12 @@ def pack_image_tokenizer(
 
     Raises UsageError if it is None, or was trained on images of another shape.
     """
-    if tokenizer is None:
-        raise UsageError(f"the image tokenizer {run_name} was not loaded.")
-    shapes = [f"{d.height}x{d.width}x{d.channels}" for d in (tokenizer.info, info)]
-    if shapes[0] != shapes[1]:
-        raise UsageError(
-            f"the image tokenizer takes images of {shapes[0]} (height, width, channels), not "
-            f"{shapes[1]}; load them with the --size and --color that it was trained with."
-        )
-    spec = {
-        "family": family_of(tokenizer.config),
-        "config": dataclasses.asdict(tokenizer.config),
-        "dataset_info": tokenizer.info.to_json(),
-    }
-    tensors = {f"tokenizer.{name}": t.cpu() for name, t in tokenizer.state_dict().items()}
+    packed = pack_model(run_name, tokenizer, info, "image tokenizer")
+    assert tokenizer is not None, "checked"
     return PackedTokenizer(
-        json.loads(json.dumps(spec)),  # as config.json holds it: lists in place of tuples
+        packed.spec,
         info.height // tokenizer.grid[0],
         tokenizer.vocab_size,
         tokenizer.fsq_levels,
-        tensors,
+        {f"tokenizer.{name}": tensor.cpu() for name, tensor in packed.tensors.items()},
     )
-
-
-def _build_tokenizer(spec: dict[str, Any]) -> Any:
-    family = get_family(spec["family"])
-    config = config_from_dict(family.Config, spec["config"])
-    return family.build(config, DatasetInfo.from_json(spec["dataset_info"]))
-
-
-def freeze(module: nn.Module) -> nn.Module:
-    """Replace all parameters by buffers, in place: no optimizer or running average sees them."""
-    for part in module.modules():
-        for name, parameter in list(part.named_parameters(recurse=False)):
-            del part._parameters[name]
-            part.register_buffer(name, parameter.detach())
-    return module.eval()

@@ -12,6 +12,8 @@ from torch import Tensor
 from pinxit.data.batch import DatasetInfo
 from pinxit.data.images import Images
 from pinxit.errors import UsageError
+from pinxit.models.generation import Reranker
+from pinxit.models.protocols import CanCaption
 
 
 def check_images(info: DatasetInfo, images: Images) -> UInt8[Tensor, "n height width channel"]:
@@ -40,3 +42,16 @@ def label_index(config: Any, info: DatasetInfo, label: str) -> int:
     if config.condition == "none":
         raise UsageError("this model was trained without labels; train one with --condition label.")
     return info.label_index(label)
+
+
+def check_reranker(reranker: Reranker, info: DatasetInfo) -> None:
+    """Raises UsageError if a model cannot caption, or captions images of another shape."""
+    if not isinstance(reranker, CanCaption):
+        raise UsageError(
+            "a reranker is a captioning model; train one with --source image --target text."
+        )
+    expected, actual = (f"{d.height}x{d.width}x{d.channels}" for d in (info, reranker.info))
+    if actual != expected:
+        raise UsageError(
+            f"the reranker takes images of {actual} (height, width, channels), not {expected}."
+        )

@@ -14,12 +14,20 @@ and optionally
     prepare(config, info, images, rows, seed)
                            fits to the training images before the model is built: returns the
                            completed config, and tensors for the model's buffers (a palette, a text
-                           tokenizer); a `Config` with `image_tokenizer` gets that run's model too
+                           tokenizer); a `Config` that names a run in one of `COMPONENTS` gets its
+                           model too
+    component(config, info)
+                           the model that the configured one contains and that is trained first,
+                           see `pinxit.models.components`; None if the config names its run
     variants()             configs that together have all `ABILITIES`, if the default lacks some
     DIRECTIONS             ability -> (source, target) that a model must be trained with
     USED_BY                what to do with a run that generates nothing by itself, for errors
     SUMMARY, EXAMPLES      first line and examples of `pinxit train FAMILY --help`
-    MAX_CPU_BATCH          upper bound of the default batch size on a CPU
+    KEEP                   weights that are saved by default: `best` by validation loss, if it is
+                           not said, or `last`
+    learning_rate_factor(config)
+                           of the default learning rate; 1 if it is not said
+    max_cpu_batch(config)  upper bound of the default batch size on a CPU, or None
 
 An ability is a protocol, checked with `isinstance` by the names of its members: a name has the
 same meaning in all protocols. Imports no torch.
@@ -103,12 +111,26 @@ class CanReconstruct(Protocol):
 
 @runtime_checkable
 class CanEncode(Protocol):
-    """Encodes images to Gaussian latents, decodes latents `[n, latent]`; deterministic."""
+    """Encodes images to Gaussian latents, and decodes latents; deterministic.
+
+    `encode` gives latents `[n, *latent_shape]`; `decode` takes these or `[n, latent_dim]`.
+    """
 
     latent_dim: int
+    latent_shape: tuple[int, ...]  # (latent_dim,), or (channel, row, column) of a grid
 
     def encode(self, images: Images) -> Posterior: ...
     def decode(self, z: np.ndarray, labels: np.ndarray | None = None) -> Images: ...
+
+
+@runtime_checkable
+class CanInvert(Protocol):
+    """Finds the noise that an image is generated from, `[n, *noise_shape]`; deterministic."""
+
+    noise_shape: tuple[int, ...]
+
+    def invert(self, images: Images) -> Float32[np.ndarray, "n channel row column"]: ...
+    def from_noise(self, noise: np.ndarray) -> Images: ...
 
 
 @runtime_checkable
@@ -125,6 +147,8 @@ class CanScore(Protocol):
     info: DatasetInfo
     eight_bit: bool  # over 8-bit values: bits per dimension are defined
     likelihood_description: str  # its variables, for the evaluation's protocol
+    likelihood_is_exact: bool  # not a bound
+    max_scored_images: int | None  # in an evaluation, by default; None: as many as usual
 
     def score(self, images: Images, *, samples: int = 1, seed: int = 0) -> np.ndarray: ...
 

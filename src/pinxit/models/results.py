@@ -19,10 +19,14 @@ class Loss(NamedTuple):
 
 
 class Posterior(NamedTuple):
-    """The diagonal Gaussian q(z|x) of each image."""
+    """The diagonal Gaussian q(z|x) of each image: `[n, latent]`, or a grid `[n, channel, h, w]`."""
 
-    mean: Float32[np.ndarray, "n latent"]
-    std: Float32[np.ndarray, "n latent"]
+    mean: Float32[np.ndarray, "n ..."]
+    std: Float32[np.ndarray, "n ..."]
+
+    def flatten(self) -> Posterior:
+        """Return it as `[n, latent]`."""
+        return Posterior(*(values.reshape(len(values), -1) for values in self))
 
 
 class Elbo(NamedTuple):

@@ -121,6 +121,8 @@ class CrossKV(NamedTuple):
 class CrossAttention(nn.Module):
     """Queries of the target, keys and values of the source (Vaswani 2017, 3.2.3)."""
 
+    hidden_matrices = True
+
     def __init__(self, width: int, num_heads: int) -> None:
         super().__init__()
         self.num_heads = num_heads

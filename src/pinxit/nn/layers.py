@@ -48,6 +48,8 @@ class ResidualConv(nn.Module):
     With `kernel_size` 1 no pixel sees another.
     """
 
+    hidden_matrices = True
+
     def __init__(self, channels: int, kernel_size: int = 3) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(channels, channels, kernel_size, padding=kernel_size // 2)

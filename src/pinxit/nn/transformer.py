@@ -34,6 +34,8 @@ def quick_gelu(x: Tensor) -> Tensor:
 class Block(nn.Module):
     """One pre-norm layer: self-attention, then an MLP whose hidden layer is `mlp_ratio` x width."""
 
+    hidden_matrices = True
+
     def __init__(
         self,
         width: int,

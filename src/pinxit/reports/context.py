@@ -101,7 +101,7 @@ class ReportContext:
         """q(z|x) of `subset`."""
         if self.subset is None or not isinstance(self.model, CanEncode):
             return None
-        return self.model.encode(self.subset)
+        return self.model.encode(self.subset).flatten()
 
     @cached_property
     def elbo_terms(self) -> ElboTerms | None:

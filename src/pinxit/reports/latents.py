@@ -49,21 +49,24 @@ def traversals(context: ReportContext) -> Section | None:
     if context.posterior is None or context.subset is None:
         return None
     assert isinstance(context.model, CanEncode)
-    count = min(MAX_LATENTS, context.posterior.mean.shape[1])
     images = context.subset.evenly_spaced(NUM_RANKING_IMAGES)
+    count = min(MAX_LATENTS, context.posterior.mean.shape[1], len(images) - 1)
+    if count < 1:
+        return None
     result = traverse(context.model, images, count, steps=NUM_STEPS)
     pixels = shrink_images(result.images, MAX_THUMBNAIL_SIDE)
     rows = []
     activity, unit = result.rate, "nats"
-    if activity is None:  # of a learned prior
+    if activity is None:  # of a learned prior, or of directions
         activity, unit = result.variance, "variance"
     for i, (latent, value) in enumerate(zip(result.latents, activity, strict=True)):
-        alt = f"Latent {latent} from -3 to 3 in {NUM_STEPS} images"
+        alt = f"{result.unit.capitalize()} {latent} from -3 to 3 in {NUM_STEPS} images"
         image = inline_grid(pixels[i * NUM_STEPS : (i + 1) * NUM_STEPS], NUM_STEPS, alt)
         rows.append((image, latent, f"{format_number(value, 2)} {unit}"))
     values = {
         "rows": rows,
-        "learned_prior": result.rate is None,
+        "learned_prior": result.rate is None and result.unit == "latent",
+        "unit": result.unit,
         "shrunk": is_shrunk(result.images, MAX_THUMBNAIL_SIDE),
     }
     return Section("traversals", "Latent traversals", values)
@@ -175,11 +178,12 @@ def kl_per_latent(context: ReportContext) -> Section | None:
         "activity_chart": _draw_activity_chart(activity, colors),
         "num_active": int(activity.active.sum()),
         "num_latents": len(activity.variance),
+        "unit": activity.unit,
         "total": format_number(activity.total_rate, 3),
         "largest": "" if activity.rate is None else format_number(float(activity.rate.max()), 3),
         "warnings": context.collapse_warnings,
     }
-    title = "Activity of the latents" if activity.rate is None else "KL per latent"
+    title = "Activity of the latents" if activity.rate is None else f"KL per {activity.unit}"
     return Section("kl_per_latent", title, values)
 
 
@@ -193,8 +197,8 @@ def _draw_kl_chart(activity: LatentActivity, colors: list[int]) -> str:
     return draw_bar_chart(
         rate[order].tolist(),
         colors,
-        label=f"KL of each of {len(rate)} latents, largest first; {count} are active units",
-        x_title="latents, largest KL first",
+        label=f"KL of each of {len(rate)} {activity.unit}s, largest first; {count} are active",
+        x_title=f"{activity.unit}s, largest KL first",
         y_title="KL, nats",
         mark_after=count if active_first and 0 < count < len(rate) else None,
         mark_text=f"{count} active units",
@@ -206,8 +210,8 @@ def _draw_activity_chart(activity: LatentActivity, colors: list[int]) -> str:
     return draw_dot_plot(
         activity.variance[activity.order].tolist(),
         colors,
-        label="Variance of each latent's posterior mean over the images, with the threshold",
-        x_title="latents, largest variance first" if learned else "latents, same order",
+        label=f"Variance of each {activity.unit}'s posterior mean over the images, and threshold",
+        x_title=f"{activity.unit}s, {'largest variance first' if learned else 'same order'}",
         y_title="Var(E[u|x])" if learned else "Var(E[z|x])",
         threshold=ACTIVE_UNIT_VARIANCE,
         threshold_text=f"active unit above {ACTIVE_UNIT_VARIANCE}",

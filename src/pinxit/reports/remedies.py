@@ -59,15 +59,16 @@ def _suggest_longer_training(context: ReportContext) -> Remedy:
 
 
 def _suggest_more_latents(context: ReportContext, options: Options) -> Remedy | None:
-    if "latent_dim" not in options or context.activity is None:
+    if context.activity is None or not {"latent_dim", "latent_channels"} & set(options):
         return None
+    flag = "--latent-dim" if context.activity.num_channels is None else "--latent-channels"
     active, count = int(context.activity.active.sum()), len(context.activity.active)
-    evidence = f"{active} of {count} latents are active units"
+    evidence = f"{active} of {count} {context.activity.unit}s are active units"
     if active >= 0.9 * count:
         effect = "a larger z holds more detail; samples may get worse"
-        return Remedy(f"`--latent-dim {2 * count}`", evidence, effect)
+        return Remedy(f"`{flag} {2 * count}`", evidence, effect)
     effect = "none: the model does not use all its latents"
-    return Remedy("higher `--latent-dim`", evidence, effect, promising=False)
+    return Remedy(f"higher `{flag}`", evidence, effect, promising=False)
 
 
 def _suggest_smaller_beta(context: ReportContext, options: Options) -> Remedy | None:

@@ -145,7 +145,7 @@ def _count_active_units(context: ReportContext) -> KeyMetric | None:
     return KeyMetric(
         "active units",
         f"{active.sum()} of {len(active)}",
-        "latents",
+        f"{context.activity.unit}s",
         _join_notes(f"KL {kl} nats", _get_doubt(context)),
     )
 

@@ -6,14 +6,15 @@ has mean 0 and variance 1, independent of the others.
 
 from __future__ import annotations
 
+import math
 from typing import Literal, NamedTuple, TypeGuard
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int
+from jaxtyping import Bool, Float, Float32, Int
 
 from pinxit.data.images import Images
 from pinxit.errors import UsageError
-from pinxit.models.protocols import CanEncode, HasELBO, HasPrior
+from pinxit.models.protocols import CanEncode, CanInvert, HasELBO, HasPrior
 from pinxit.models.results import Posterior
 from pinxit.nn.rng import per_image_normal
 from pinxit.sampling.elbo import ElboTerms, elbo_terms
@@ -38,6 +39,13 @@ def to_noise(model: CanEncode, z: Latents) -> Latents:
 def from_noise(model: CanEncode, u: Latents) -> Latents:
     """Return z = f(u) of a model with a learned prior, else u."""
     return model.from_noise(u) if _has_learned_prior(model) else u
+
+
+def noise_of(model: CanEncode | CanInvert, images: Images) -> Latents:
+    """Return the noise of images, flat: of their posterior means, or that they come from."""
+    if isinstance(model, CanInvert):
+        return model.invert(images).reshape(len(images), -1)
+    return to_noise(model, model.encode(images).flatten().mean)
 
 
 def _has_learned_prior(model: CanEncode) -> TypeGuard[HasPrior]:
@@ -82,17 +90,20 @@ def _slerp(a: np.ndarray, b: np.ndarray, t: np.ndarray) -> np.ndarray:
 
 
 def interpolate_images(
-    model: CanEncode, pair: Images, steps: int, path: InterpolationPath = "spherical"
+    model: CanEncode | CanInvert, pair: Images, steps: int, path: InterpolationPath = "spherical"
 ) -> Images:
-    """Decode the path between the posterior means of two images, in the prior's noise space.
+    """Decode the path between the noise of two images: of posterior means, see `noise_of`.
 
     A label-conditional model changes from the first label to the second halfway. Raises
     UsageError for any other number of images.
     """
     if len(pair) != 2:
         raise UsageError(f"interpolation needs two images, not {len(pair)}.")
-    ends = to_noise(model, model.encode(pair).mean)
-    z = from_noise(model, interpolate(ends[0], ends[1], steps, path))
+    ends = noise_of(model, pair)
+    noise = interpolate(ends[0], ends[1], steps, path)
+    if isinstance(model, CanInvert):
+        return model.from_noise(noise.reshape(steps, *model.noise_shape))
+    z = from_noise(model, noise)
     labels = labels_for(model, pair)
     if labels is None:
         return model.decode(z)
@@ -101,46 +112,69 @@ def interpolate_images(
 
 
 def interpolate_seeds(
-    model: CanEncode, seeds: tuple[int, int], steps: int, path: InterpolationPath = "spherical"
+    model: CanEncode | CanInvert,
+    seeds: tuple[int, int],
+    steps: int,
+    path: InterpolationPath = "spherical",
 ) -> Images:
     """Decode the path between the first samples of two seeds.
 
     The noise is interpolated; a learned prior then maps it to latents.
     """
-    ends = [per_image_normal(1, (model.latent_dim,), seed)[0].numpy() for seed in seeds]
-    return model.decode(from_noise(model, interpolate(ends[0], ends[1], steps, path)))
+    inverts = isinstance(model, CanInvert)
+    shape = model.noise_shape if inverts else (model.latent_dim,)
+    ends = [per_image_normal(1, shape, seed).flatten().numpy() for seed in seeds]
+    noise = interpolate(ends[0], ends[1], steps, path)
+    if inverts:
+        return model.from_noise(noise.reshape(steps, *shape))
+    return model.decode(from_noise(model, noise))
 
 
 # -- activity of latents -----------------------------------------------------------------------
 
 
 class LatentActivity(NamedTuple):
-    """How much each latent depends on the image; of a learned prior each latent of u."""
+    """How much each unit depends on the image: a latent, or a channel of a grid of latents.
+
+    With a learned prior it is a latent of u.
+    """
 
     mean: Latents  # E[z|x] of each image; for a learned prior f^-1 of it
-    # KL(q(z|x) || p(z)) of each latent, of each image or evenly spaced ones, nats; None for a
+    # KL(q(z|x) || p(z)) of each unit, of each image or evenly spaced ones, nats; None for a
     # learned prior, whose latents depend on one another: only their sum is a KL
-    image_rate: Latents | None
+    image_rate: Float32[np.ndarray, "n unit"] | None
     total_rate: float  # sum over latents, mean over x, nats
+    num_channels: int | None = None  # of a grid
 
     @property
-    def rate(self) -> Float32[np.ndarray, " latent"] | None:
-        """KL of each latent, mean over x, nats; None for a learned prior."""
+    def unit(self) -> str:
+        """What a unit is called."""
+        return "latent" if self.num_channels is None else "channel"
+
+    @property
+    def rate(self) -> Float32[np.ndarray, " unit"] | None:
+        """KL of each unit, mean over x, nats; None for a learned prior."""
         return None if self.image_rate is None else self.image_rate.mean(0)
 
     @property
-    def variance(self) -> Float32[np.ndarray, " latent"]:
-        """Variance of `mean` over the images, where that of the prior is 1."""
-        return self.mean.var(0)
+    def variance(self) -> Float32[np.ndarray, " unit"]:
+        """Variance of `mean` over the images, where that of the prior is 1; mean over a channel."""
+        return self.over_positions(self.mean.var(0)[None])[0]
+
+    def over_positions(self, values: Float[np.ndarray, "n latent"]) -> Float[np.ndarray, "n unit"]:
+        """Return the mean over the positions of each channel; of a vector the values."""
+        if self.num_channels is None:
+            return values
+        return values.reshape(len(values), self.num_channels, -1).mean(2)
 
     @property
-    def active(self) -> Bool[np.ndarray, " latent"]:
-        """Which latents are active units (Burda 2015, sec. 5)."""
+    def active(self) -> Bool[np.ndarray, " unit"]:
+        """Which units are active (Burda 2015, sec. 5)."""
         return self.variance > ACTIVE_UNIT_VARIANCE
 
     @property
-    def order(self) -> Int[np.ndarray, " latent"]:
-        """Latents by decreasing KL; by decreasing variance where that is not defined."""
+    def order(self) -> Int[np.ndarray, " unit"]:
+        """Units by decreasing KL; by decreasing variance where that is not defined."""
         activity = self.variance if self.rate is None else self.rate
         return np.argsort(-activity, kind="stable")
 
@@ -155,12 +189,15 @@ def latent_activity(
 
     The KL is that of the model's ELBO if it has one, else that to N(0, I).
     """
-    posterior = model.encode(images) if posterior is None else posterior
+    posterior = model.encode(images).flatten() if posterior is None else posterior
     if terms is None and isinstance(model, HasELBO):
         terms = elbo_terms(model, images.evenly_spaced(MAX_KL_IMAGES))
     rate = gaussian_kl(posterior) if terms is None else terms.rate.astype(np.float32)
     total, mean = float(rate.sum(1).mean()), to_noise(model, posterior.mean)
-    return LatentActivity(mean, None if _has_learned_prior(model) else rate, total)
+    channels = model.latent_shape[0] if len(model.latent_shape) == 3 else None
+    if channels is not None:
+        rate = rate.reshape(len(rate), channels, -1).sum(2)
+    return LatentActivity(mean, None if _has_learned_prior(model) else rate, total, channels)
 
 
 def gaussian_kl(posterior: Posterior) -> Latents:
@@ -173,14 +210,18 @@ def gaussian_kl(posterior: Posterior) -> Latents:
 # -- traversal ---------------------------------------------------------------------------------
 
 
+Along = Literal["latents", "directions"]
+
+
 class Traversal(NamedTuple):
-    """Images along single latents: row r moves along latent `latents[r]`."""
+    """Images along single latents, channels or principal directions: row r along `latents[r]`."""
 
     images: Images  # [rows * steps]
     latents: list[int]
-    rate: list[float] | None  # KL of these latents, nats; None for a learned prior
-    variance: list[float]  # of their posterior means over the images
+    rate: list[float] | None  # KL of these latents, nats; None for a learned prior and directions
+    variance: list[float]  # of the posterior means over the images
     steps: int
+    unit: str = "latent"  # what each row moves along: a latent, a channel or a direction
 
 
 def traverse(
@@ -189,29 +230,76 @@ def traverse(
     num_latents: int = 8,
     start: Images | None = None,
     steps: int = 11,
+    along: Along | None = None,
 ) -> Traversal:
     """Move each of the most active latents from -3 to 3; the others stay at those of `start`.
 
     Those of a learned prior z = f(u) are moved in u, so that -3 to 3 are standard deviations of
-    the prior. Activity is measured on `images`. Without `start` the image nearest to the median
-    latent is used. Raises UsageError for more latents than the model has.
+    the prior. Of a grid the latents of a channel are moved together, by -3 to 3 of their standard
+    deviations; or, by default, all along a principal direction of the images' latents. Activity is
+    measured on `images`. Without `start` the image nearest to the median latent is used. Raises
+    UsageError for more latents, channels or directions than there are.
     """
     activity = latent_activity(model, images)
-    size = activity.mean.shape[1]
-    if not 1 <= num_latents <= size:
-        raise UsageError(f"this model has {size} latents; {num_latents} cannot be shown.")
-    latents = activity.order[:num_latents]
+    is_grid = activity.num_channels is not None
+    along = along or ("directions" if is_grid else "latents")
     if start is None:
         start = images[nearest_to_median(activity.mean)]
-    u = np.tile(to_noise(model, model.encode(start).mean)[0], (num_latents, steps, 1))
+    u = to_noise(model, model.encode(start).flatten().mean)[0]
     values = np.linspace(-TRAVERSAL_RANGE, TRAVERSAL_RANGE, steps)
-    u[np.arange(num_latents), :, latents] = values
-    z = from_noise(model, u.reshape(-1, size).astype(np.float32))
+    if along == "directions":
+        moves = _principal_directions(activity, num_latents)
+    else:
+        moves = _unit_moves(activity, num_latents)
+    rows = u + values[None, :, None] * moves.offsets[:, None]
+    if along == "latents" and not is_grid:
+        rows[np.arange(num_latents), :, moves.numbers] = values
+    z = from_noise(model, rows.reshape(-1, len(u)).astype(np.float32))
     labels = labels_for(model, start)
     labels = None if labels is None else np.repeat(labels[:1], num_latents * steps)
-    rate = None if activity.rate is None else activity.rate[latents].tolist()
-    variance = activity.variance[latents].tolist()
-    return Traversal(model.decode(z, labels), latents.tolist(), rate, variance, steps)
+    unit = activity.unit if along == "latents" else "direction"
+    decoded = model.decode(z, labels)
+    return Traversal(decoded, moves.numbers, moves.rate, moves.variance, steps, unit)
+
+
+class _Moves(NamedTuple):
+    """What a step of 1 adds to the latents, row by row."""
+
+    offsets: Float32[np.ndarray, "rows latent"]
+    numbers: list[int]
+    rate: list[float] | None
+    variance: list[float]
+
+
+def _unit_moves(activity: LatentActivity, count: int) -> _Moves:
+    """Return the most active latents, or channels, each moved by a standard deviation."""
+    num_units, size = len(activity.variance), activity.mean.shape[1]
+    if not 1 <= count <= num_units:
+        raise UsageError(f"this model has {num_units} {activity.unit}s; {count} cannot be shown.")
+    units = activity.order[:count]
+    latents_of_unit = np.arange(size).reshape(num_units, -1)
+    offsets = np.zeros((count, size), np.float32)
+    for row, unit in enumerate(units):
+        offsets[row, latents_of_unit[unit]] = math.sqrt(activity.variance[unit])
+    rate = None if activity.rate is None else activity.rate[units].tolist()
+    return _Moves(offsets, units.tolist(), rate, activity.variance[units].tolist())
+
+
+def _principal_directions(activity: LatentActivity, count: int) -> _Moves:
+    """Return the principal directions of the posterior means, by decreasing variance."""
+    centred = activity.mean - activity.mean.mean(0)
+    available = min(len(centred) - 1, centred.shape[1])
+    if not 1 <= count <= available:
+        raise UsageError(
+            f"these images have {available} principal directions; {count} cannot be shown."
+        )
+    _, scales, directions = np.linalg.svd(centred, full_matrices=False)
+    deviations = scales[:count] / math.sqrt(len(centred))
+    # the sign is arbitrary: the largest entry of each is positive
+    rows = directions[:count]
+    rows = rows * np.sign(rows[np.arange(count), np.abs(rows).argmax(1)])[:, None]
+    offsets = (deviations[:, None] * rows).astype(np.float32)
+    return _Moves(offsets, list(range(count)), None, (deviations**2).tolist())
 
 
 def nearest_to_median(mean: Latents) -> int:

@@ -1,32 +1,48 @@
 """`train` and `resume`: from a model configuration and images to a run folder.
 
 torch is imported inside the functions, after the arguments have been checked: a usage error is
-reported at once, and the import counts towards a budget of minutes.
+reported at once.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from pinxit.console import echo, echo_wrapped
+from pinxit.console import echo, echo_wrapped, is_first_process
 from pinxit.data.annotations import describe_annotations
 from pinxit.data.load_options import LoadOptions, make_load_options
-from pinxit.errors import PinxitError
+from pinxit.models import family_of
+from pinxit.models.components import missing_component
 from pinxit.models.config import config_from_dict
 from pinxit.runs import Run
-from pinxit.training.model_card import write_model_card
-from pinxit.training.prepare import prepare_training
-from pinxit.training.resume import rebuild_model, reload_images, resolve_resume_settings
-from pinxit.training.run_folder import check_output_dir, create_run, update_config
+from pinxit.training.expectations import describe_expectation
+from pinxit.training.prepare import (
+    TrainingData,
+    TrainingPlan,
+    choose_config,
+    load_training_data,
+    prepare_training,
+)
+from pinxit.training.resume import reload_images, resolve_resume_settings
+from pinxit.training.run_folder import (
+    check_output_dir,
+    create_pending_run,
+    create_run,
+    update_config,
+)
+from pinxit.training.running import resume_session, resume_stages, train_plan, train_stages
 from pinxit.training.schedule import Clock
 from pinxit.training.settings import TrainingSettings
+from pinxit.training.stages import Stages, component_path, is_pending, stages_of
 
 if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
     from pinxit.data.load import Data
     from pinxit.training.dry_run import CostEstimate
-    from pinxit.training.session import Session
 
 
 @overload
@@ -74,7 +90,8 @@ def train(
     """Train a model on images and return its run folder.
 
     Args:
-        model: the configuration of a family (`pinxit.VAE(latent_dim=64)`) or the family's name
+        model: the configuration of a family (`pinxit.VAE(latent_dim=64)`), the family's name, or
+            `auto`: chosen from the images
         images: `Images`, or anything that `load_images` accepts
         out: the run folder; default: a new folder `runs/<data>-<family>`
         load: options of `load_images`, as `LoadOptions` or a dict
@@ -95,23 +112,58 @@ def train(
     options = make_load_options(load)
     if not dry_run:
         check_output_dir(out, overwrite)
-    plan = prepare_training(model, images, training_settings, options, progress=not quiet)
-    from pinxit.training.devices import set_up_fabric
-    from pinxit.training.session import Session
-
-    fabric = set_up_fabric(plan.settings)
-    plan = plan.with_world_size(fabric.world_size)
-    if fabric.is_global_zero and not quiet:
-        echo(describe_annotations(plan.images))
-        echo_wrapped(plan.summary())
+    quiet = quiet or not is_first_process()
+    data = load_training_data(images, options, training_settings.seed, progress=not quiet)
+    config = choose_config(model, data.images, quiet=quiet)
+    info = data.images.info(data.images.split_indices("train"))
+    component = missing_component(config, info)
+    stages = None if component is None else Stages.of(component, training_settings)
+    if not quiet:
+        echo(describe_annotations(data.images))
+        if expectation := describe_expectation(family_of(config), info.num_images):
+            echo(expectation)
     if dry_run:
-        from pinxit.training.dry_run import estimate_cost
+        return _estimate(config, data, training_settings, stages, quiet)
 
-        return estimate_cost(plan, fabric)
-    run = create_run(plan, out, fabric, overwrite=overwrite, command=command)
-    return _run_session(
-        Session(run, plan.model, plan.images, plan.settings, fabric, clock, quiet=quiet)
-    )
+    def create(plan: TrainingPlan, fabric: Fabric) -> Run:
+        return create_run(plan, out, fabric, overwrite=overwrite, command=command)
+
+    if stages is None:
+        plan = prepare_training(config, data, training_settings, quiet=quiet)
+        return train_plan(plan, create, clock, quiet=quiet)
+
+    def create_both(plan: TrainingPlan, fabric: Fabric) -> Run:
+        run = create_pending_run(
+            config, stages, training_settings, data, info, out, fabric,
+            overwrite=overwrite, command=command,
+        )  # fmt: skip
+        return create_run(plan, component_path(run), fabric, command=command)
+
+    return train_stages(data, stages, create_both, clock, quiet=quiet)
+
+
+def _estimate(
+    config: Any,
+    data: TrainingData,
+    settings: TrainingSettings,
+    stages: Stages | None,
+    quiet: bool,
+) -> CostEstimate:
+    """Time a few steps of a model; of one with a component that is trained first, of both."""
+    from pinxit.training.devices import set_up_fabric
+    from pinxit.training.dry_run import estimate_cost
+
+    first = component = None
+    if stages is not None:
+        first = prepare_training(stages.component.config, data, stages.first, quiet=True)
+        component, settings = first.model, stages.second
+        config = dataclasses.replace(config, **{stages.component.option: "trained first"})
+    plan = prepare_training(config, data, settings, component, quiet=quiet)
+    fabric = set_up_fabric(plan.settings)
+    if not quiet:
+        echo_wrapped(plan.summary())
+    before = None if first is None else estimate_cost(first, fabric)
+    return dataclasses.replace(estimate_cost(plan, fabric), first_stage=before)
 
 
 def resume(
@@ -126,41 +178,18 @@ def resume(
     clock = Clock()
     run = run if isinstance(run, Run) else Run(Path(run))
     training_settings = resolve_resume_settings(run, settings)
-    data = reload_images(run, images, progress=not quiet)
-    from pinxit.training.devices import set_up_fabric
-    from pinxit.training.session import Session
-
-    fabric = set_up_fabric(training_settings)
-    if fabric.is_global_zero and not quiet:
-        echo(describe_annotations(data))
-    if fabric.is_global_zero:
-        update_config(run, training_settings, data, images)
+    quiet = quiet or not is_first_process()
+    data = TrainingData(
+        images=reload_images(run, images, progress=not quiet),
+        load=run.load_options,
+        files=run.config["data"].get("files") or [],
+    )
+    if not quiet:
+        echo(describe_annotations(data.images))
+    if is_first_process():
+        update_config(run, training_settings, data.images, images)
     run = Run(run.path)
-    model = rebuild_model(run, training_settings.seed)
-    session = Session(run, model, data, training_settings, fabric, clock, quiet=quiet)
-    return _run_session(session, resumed=True)
-
-
-def _run_session(session: Session, resumed: bool = False) -> Run:
-    """Run a session and write the model card.
-
-    Raises KeyboardInterrupt after Ctrl-C, with a text that says how to resume.
-    """
-    path = session.run_folder.path
-    resume_command = f"pinxit train --resume {session.run_folder.shell_path}"
-    try:
-        session.run(resumed)
-        run = Run(path)
-        if session.is_main and not session.stopped:
-            write_model_card(run)
-    except OSError as error:
-        raise PinxitError(
-            f"cannot write to {path}: {error.strerror or error}.\n"
-            f"Free some space or fix its permissions, then: {resume_command}"
-        ) from None
-    if session.stopped:
-        if not session.is_main:
-            raise SystemExit(0)  # another exit code makes the launcher kill the first process
-        step = session.state.counters.step
-        raise KeyboardInterrupt(f"stopped at step {step:,}; continue with: {resume_command}")
-    return run
+    if is_pending(run):
+        stages = stages_of(run, training_settings)
+        return resume_stages(run, data, stages, clock, quiet=quiet)
+    return resume_session(run, data, training_settings, clock, quiet=quiet)

@@ -39,6 +39,7 @@ class CostEstimate:
     epochs: float
     seconds: float
     memory_bytes: int  # weights, gradients, optimizer, average, and what backward needs
+    first_stage: CostEstimate | None = None  # of the model that is trained before this one
 
     @property
     def utilization(self) -> float:
@@ -48,6 +49,7 @@ class CostEstimate:
     def rows(self) -> list[tuple[str, str]]:
         """Names and formatted values, for a table."""
         return [
+            *self._first_stage_rows(),
             ("parameters", f"{self.num_parameters:,}"),
             ("FLOPs per image", f"{self.flops_per_image / 1e6:,.1f} million, forward and backward"),
             ("expected speed", f"{self.images_per_second:,.0f} images/s"),
@@ -62,6 +64,15 @@ class CostEstimate:
             ),
             ("memory", f"{self.memory_bytes / 2**20:,.0f} MiB"),
         ]
+
+    def _first_stage_rows(self) -> list[tuple[str, str]]:
+        first = self.first_stage
+        if first is None:
+            return []
+        time = (
+            f"{format_duration(first.seconds)}: {first.steps:,} steps, {first.epochs:,.1f} epochs"
+        )
+        return [("trained first", f"{first.plan.family}, {time}")]
 
 
 def estimate_cost(plan: TrainingPlan, fabric: Fabric) -> CostEstimate:

@@ -21,6 +21,7 @@ from pinxit.data.batch import Batch
 from pinxit.data.images import Images
 from pinxit.models.protocols import Model
 from pinxit.nn.rng import mix_seed
+from pinxit.training.augmentation import augment_batch
 from pinxit.training.optimizers import build_optimizer
 from pinxit.training.schedule import batch_order, ema_decay_at, learning_rate
 from pinxit.training.settings import TrainingSettings
@@ -42,7 +43,11 @@ class Counters:
     skipped: int = 0
     skipped_in_a_row: int = 0
     mean_grad_norm: float = 0.0  # running mean
-    best_loss: float = math.inf  # validation loss of the weights in model.safetensors
+    best_loss: float = math.inf  # lowest validation loss
+    best_step: int = 0  # at which it was measured
+    best_seconds: float = 0.0
+    eval_step: int = 0  # of the last evaluation
+    eval_seconds: float = 0.0
 
     def count_step(self, finite: bool) -> None:
         self.step += 1
@@ -134,6 +139,7 @@ def train_steps(
         batch = next(batches)
         seed = mix_seed(settings.seed, counters.step)
         seed_generators(mix_seed(seed, state.fabric.global_rank), batch)
+        batch = augment_batch(batch, settings.augment_kinds)
         lr = learning_rate(settings.learning_rate, counters.step, settings.warmup_steps, progress)
         _set_learning_rate(state, lr)
         with state.fabric.autocast():  # Fabric wraps `forward` in it, but not a marked method

@@ -18,10 +18,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from pinxit.nn.attention import CrossAttention
-from pinxit.nn.layers import ResidualConv
-from pinxit.nn.transformer import Block
-
 MOMENTUM = 0.95
 LR_RATIO = 7.0  # Muon's learning rate over AdamW's: 0.02 and 3e-3
 NEWTON_SCHULZ_COEFFICIENTS = 3.4445, -4.7750, 2.0315
@@ -90,12 +86,17 @@ def orthogonalize(matrices: Matrices, bf16: bool = False) -> Matrices:
 
 
 def find_hidden_matrices(model: nn.Module) -> list[Tensor]:
-    """Return the weights of linear layers in transformer blocks and of residual convolutions."""
+    """Return the weights of linear layers and convolutions in modules with `hidden_matrices`.
+
+    That is a class attribute of modules that only map hidden states to hidden states: transformer
+    layers, residual convolutions.
+    """
     weights = {
         id(layer.weight): layer.weight
         for block in model.modules()
-        if isinstance(block, Block | CrossAttention | ResidualConv)
+        if getattr(block, "hidden_matrices", False)
         for layer in block.modules()
-        if isinstance(layer, nn.Linear | nn.Conv2d)
+        # the weights of a frozen model that this one contains are buffers
+        if isinstance(layer, nn.Linear | nn.Conv2d) and isinstance(layer.weight, nn.Parameter)
     }
     return list(weights.values())

@@ -5,16 +5,18 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pinxit.console import pluralize
+from pinxit.console import echo, pluralize
 from pinxit.data.images import Images
 from pinxit.data.load import Data, load_images
 from pinxit.data.load_options import LoadOptions
-from pinxit.models import build_model, family_of, get_family
+from pinxit.models import COMPONENTS, build_model, component_of, family_of, get_family
 from pinxit.models.abilities import require
+from pinxit.models.components import choose_family
 from pinxit.models.protocols import Model
 from pinxit.runs import Run
+from pinxit.training.mirroring import resolve_augment
 from pinxit.training.settings import TrainingSettings, default_batch_size, default_learning_rate
 
 if TYPE_CHECKING:
@@ -24,6 +26,14 @@ SUMMARY_OPTIONS = ("network", "latent_dim", "width", "depth", "likelihood")
 SUMMARY_OPTIONS += ("batch_size", "learning_rate")
 
 
+class TrainingData(NamedTuple):
+    """Loaded images, and how to load them again."""
+
+    images: Images
+    load: LoadOptions
+    files: list[str]  # the image files, if the data are several files
+
+
 @dataclass(frozen=True)
 class TrainingPlan:
     """Everything that training needs: the model with its initial weights, data, final settings."""
@@ -31,11 +41,13 @@ class TrainingPlan:
     family: str
     config: Any
     settings: TrainingSettings
-    load: LoadOptions
-    images: Images
+    data: TrainingData
     model: Model
     fitted: dict[str, Any]  # tensors of the model fitted to the images before training: a palette
-    files: list[str]  # the image files, if the data are several files
+
+    @property
+    def images(self) -> Images:
+        return self.data.images
 
     @property
     def num_parameters(self) -> int:
@@ -63,36 +75,58 @@ class TrainingPlan:
         )
 
 
-def prepare_training(
-    model: Any,
-    images: Data,
-    settings: TrainingSettings,
-    load: LoadOptions | None = None,
-    *,
-    progress: bool = True,
-) -> TrainingPlan:
-    """Load the images, build the model and resolve the settings.
+def load_training_data(
+    images: Data, load: LoadOptions, seed: int, *, progress: bool = True
+) -> TrainingData:
+    """Load training images: anything that `load_images` accepts."""
+    if load.data_seed is None:
+        load = dataclasses.replace(load, data_seed=seed)
+    return TrainingData(load_images(images, load, progress=progress), load, list_files(images))
 
-    `model` is the name of a family or its `Config`, `images` anything that `load_images` accepts.
+
+def choose_config(model: Any, images: Images, *, quiet: bool = False) -> Any:
+    """Return the configuration of a model: the given one, of a family's name, or chosen.
+
+    `auto` chooses a family from the images, and says which and why.
+    """
+    if not isinstance(model, str):
+        return model
+    if model != "auto":
+        return get_family(model).Config()
+    family, reason = choose_family(images.info(images.split_indices("train")))
+    if not quiet:
+        echo(f"family {family}: {reason}")
+    return get_family(family).Config()
+
+
+def prepare_training(
+    config: Any,
+    data: TrainingData,
+    settings: TrainingSettings,
+    component: Any = None,
+    *,
+    quiet: bool = False,
+) -> TrainingPlan:
+    """Build the model and resolve the settings.
+
+    `component` is the model that the configured one contains; None: that of the run it names.
     Raises UsageError for invalid options.
     """
-    config = get_family(model).Config() if isinstance(model, str) else model
-    load = load or LoadOptions()
-    if load.data_seed is None:
-        load = dataclasses.replace(load, data_seed=settings.seed)
-    loaded = load_images(images, load, progress=progress)
-    rows = loaded.split_indices("train")
-    built, fitted = build_model(config, loaded, rows, settings.seed, _load_tokenizer(config))
-    settings = _resolve_settings(settings, built, loaded, rows)
+    images = data.images
+    rows = images.split_indices("train")
+    if component is None:
+        component = _load_component(config)
+    built, fitted = build_model(config, images, rows, settings.seed, component)
+    augment = resolve_augment(settings, images, rows, quiet=quiet)
+    settings = dataclasses.replace(settings, augment=augment)
+    settings = _resolve_settings(settings, built, images, rows)
     return TrainingPlan(
         family=family_of(config),
         config=built.config,
         settings=settings,
-        load=load,
-        images=loaded,
+        data=data,
         model=built,
         fitted=fitted,
-        files=list_files(images),
     )
 
 
@@ -108,30 +142,37 @@ def _resolve_settings(
 
     info = model.info
     family = get_family(family_of(model.config))
-    max_batch_size = (
-        getattr(family, "MAX_CPU_BATCH", None) if training_device(settings) == "cpu" else None
-    )
+    max_batch_size = None
+    if training_device(settings) == "cpu" and hasattr(family, "max_cpu_batch"):
+        max_batch_size = family.max_cpu_batch(model.config)
     batch_size = min(
         info.num_images, settings.batch_size or default_batch_size(info, max_batch_size)
     )
     num_parameters = sum(p.numel() for p in model.parameters())
+    factor = 1.0
+    if hasattr(family, "learning_rate_factor"):
+        factor = family.learning_rate_factor(model.config)
+    keep = getattr(family, "KEEP", "best") if settings.keep == "auto" else settings.keep
     return dataclasses.replace(
         settings,
+        keep=keep,
         batch_size=batch_size,
-        learning_rate=settings.learning_rate or default_learning_rate(num_parameters),
+        learning_rate=settings.learning_rate or factor * default_learning_rate(num_parameters),
         precision=resolve_precision(
             settings, lambda bf16: time_step(model, images.batch(rows[:batch_size]), bf16)
         ),
     )
 
 
-def _load_tokenizer(config: Any) -> Any:
-    """Load the model of the run that `config.image_tokenizer` names; None if it names none.
+def _load_component(config: Any) -> Any:
+    """Load the model of the run that a configuration names in an option of `COMPONENTS`, or None.
 
-    Raises UsageError if there is no such run, PinxitError if its model is not an image tokenizer.
+    Raises UsageError if there is no such run, PinxitError if its model is of another kind.
     """
-    path = getattr(config, "image_tokenizer", None)
-    return None if path is None else require(Run(Path(path)).load(), "tokenize")
+    option = component_of(config)
+    if option is None:
+        return None
+    return require(Run(Path(getattr(config, option))).load(), COMPONENTS[option][1])
 
 
 def list_files(images: Data) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from pinxit.data.atomic_write import write_atomically
 from pinxit.data.captions import captions_round_robin
@@ -38,7 +39,14 @@ def save_previews(model: object, run: Run, step: int, examples: Images) -> None:
         if isinstance(model, CanCaption):
             _preview_captions(model, examples, folder, name)
     if isinstance(model, CanSample):
-        model.sample(NUM_SAMPLES, seed=0).save(folder / f"{name}.png")
+        # a model that draws has a grid of this name already
+        name = f"sample-{step:07d}" if isinstance(model, CanDraw) else name
+        model.sample(NUM_SAMPLES, seed=0, **_options(model)).save(folder / f"{name}.png")
+
+
+def _options(model: object) -> dict[str, Any]:
+    """Return the options with which a model generates previews: fewer steps, for example."""
+    return getattr(model, "preview_options", {})
 
 
 def _preview_text_to_image(model: CanDraw, examples: Images, folder: Path, name: str) -> None:
@@ -46,7 +54,8 @@ def _preview_text_to_image(model: CanDraw, examples: Images, folder: Path, name:
     rows, captions = captions_round_robin(examples, model.text_tokenizer.languages)
     if captions:
         _write_lines(folder / "captions.txt", captions)
-        grid = _stack_rows([model.draw(captions, seed=0), examples.take(rows)])
+        drawn = model.draw(captions, seed=0, **_options(model))
+        grid = _stack_rows([drawn, examples.take(rows)])
         grid.save(folder / f"{name}.png")
 
 
@@ -57,7 +66,7 @@ def _preview_editing(model: CanEdit, examples: Images, folder: Path, name: str) 
     if instructions and after.before is not None:
         _write_lines(folder / "captions.txt", instructions)
         before = Images(after.before)
-        edited = model.edit(before, instructions, seed=0, temperature=0.0)
+        edited = model.edit(before, instructions, seed=0, temperature=0.0, **_options(model))
         _stack_rows([before, edited, after]).save(folder / f"{name}.png")
 
 

@@ -24,6 +24,7 @@ def resolve_resume_settings(run: Run, changes: dict[str, Any]) -> TrainingSettin
     record = {**run.config["training"], **changes}
     if any(budget in changes for budget in BUDGETS):
         record |= {budget: changes.get(budget) for budget in BUDGETS}
+        _subtract_component(run, record)
     elif run.config.get("finished"):
         raise UsageError(
             f"{run.path} is finished; to train it further give a larger budget: "
@@ -33,6 +34,16 @@ def resolve_resume_settings(run: Run, changes: dict[str, Any]) -> TrainingSettin
     if run.config.get("finished"):
         _check_budget_is_larger(run, settings)
     return settings
+
+
+def _subtract_component(run: Run, record: dict[str, Any]) -> None:
+    """Take off a new budget, in place, what the training of the run's component had of it."""
+    component = run.config.get("component")
+    if component is None or component["pending"]:
+        return
+    for name, spent in component["budget"].items():
+        if spent is not None and record[name] is not None:
+            record[name] = max(record[name] - spent, min(1, record[name]))
 
 
 def _check_budget_is_larger(run: Run, settings: TrainingSettings) -> None:

@@ -13,13 +13,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pinxit.errors import PinxitError, UsageError
+from pinxit.models import family_of
 from pinxit.runs import FITTED_FILE, FORMAT, Run, default_run_path
-from pinxit.training.prepare import TrainingPlan, list_files
-from pinxit.training.settings import BUDGETS, TrainingSettings
+from pinxit.training.prepare import TrainingData, TrainingPlan, list_files
+from pinxit.training.settings import TrainingSettings
+from pinxit.training.stages import Stages, budget_of, describe_component
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
+    from pinxit.data.batch import DatasetInfo
     from pinxit.data.images import Images
     from pinxit.data.load import Data
 
@@ -72,15 +75,58 @@ def create_run(
         return Run(Path(fabric.broadcast("")))
     check_output_dir(out, overwrite)
     path = Path(out) if out else default_run_path(plan.images.source, plan.family)
-    config = _build_config(plan, command)
-    try:
-        if is_run_folder(path):
-            _replace_run(path.resolve(), config, plan.fitted)
-        else:
-            _write_run(Run(path), config, plan.fitted)
-    except OSError as error:
-        raise PinxitError(f"cannot write to {path}: {error.strerror or error}.") from None
+    record = {**_describe_data(plan.data, command), **_describe_model(plan)}
+    _write_new_run(path, record, plan.fitted)
     return Run(Path(fabric.broadcast(str(path))))
+
+
+def create_pending_run(
+    config: Any,
+    stages: Stages,
+    settings: TrainingSettings,
+    data: TrainingData,
+    info: DatasetInfo,
+    out: str | Path | None,
+    fabric: Fabric,
+    *,
+    overwrite: bool = False,
+    command: str | None = None,
+) -> Run:
+    """Create the folder of a run whose component is trained first.
+
+    Raises UsageError and PinxitError as `create_run` does.
+    """
+    if not fabric.is_global_zero:
+        return Run(Path(fabric.broadcast("")))
+    check_output_dir(out, overwrite)
+    family = family_of(config)
+    path = Path(out) if out else default_run_path(data.images.source, family)
+    record = {
+        **_describe_data(data, command),
+        "family": family,
+        "model": dataclasses.asdict(config),
+        "training": dataclasses.asdict(settings),
+        "dataset_info": info.to_json(),
+        "component": describe_component(stages.component, settings),
+    }
+    _write_new_run(path, record)
+    return Run(Path(fabric.broadcast(str(path))))
+
+
+def complete_run(run: Run, plan: TrainingPlan, fabric: Fabric) -> Run:
+    """Record the model of a run whose component is trained, in the first process for all.
+
+    Raises PinxitError if config.json cannot be written.
+    """
+    if fabric.is_global_zero:
+        component = {**run.config["component"], "pending": False}
+        record = {**run.config, **_describe_model(plan), "component": component}
+        try:
+            _write_run(run, record, plan.fitted)
+        except OSError as error:
+            raise PinxitError(f"cannot write to {run.path}: {error.strerror or error}.") from None
+    fabric.barrier()
+    return Run(run.path)
 
 
 def update_config(run: Run, settings: TrainingSettings, images: Images, given: Data | None) -> None:
@@ -88,11 +134,10 @@ def update_config(run: Run, settings: TrainingSettings, images: Images, given: D
 
     Raises PinxitError if config.json cannot be written.
     """
-    budget = {name: getattr(settings, name) for name in BUDGETS}
     data = {**run.config["data"], "fingerprint": images.fingerprint}
     if given is not None:
         data |= {"source": images.source, "files": list_files(given)}
-    training = {**run.config["training"], **budget}
+    training = {**run.config["training"], **budget_of(settings)}
     config = {**run.config, "training": training, "data": data, "finished": False}
     try:
         _write_run(run, config)
@@ -106,25 +151,47 @@ def versions(packages: Sequence[str] = PACKAGES) -> dict[str, str]:
     return {**{name: version(name) for name in packages}, **python}
 
 
-def _build_config(plan: TrainingPlan, command: str | None) -> dict[str, Any]:
-    """Return the content of config.json when training begins."""
+def _describe_data(data: TrainingData, command: str | None) -> dict[str, Any]:
+    """Return what config.json says of a new run and its data."""
     return {
         "format": FORMAT,
-        "family": plan.family,
-        "model": dataclasses.asdict(plan.config),
-        "training": dataclasses.asdict(plan.settings),
-        "dataset_info": plan.model.info.to_json(),
         "data": {
-            "source": plan.images.source,
-            "files": plan.files,
-            "fingerprint": plan.images.fingerprint,
-            "options": plan.load.to_json(),
+            "source": data.images.source,
+            "files": data.files,
+            "fingerprint": data.images.fingerprint,
+            "options": data.load.to_json(),
         },
         "versions": versions(),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": command,
         "finished": False,
     }
+
+
+def _describe_model(plan: TrainingPlan) -> dict[str, Any]:
+    """Return what config.json says of the model and its training."""
+    return {
+        "family": plan.family,
+        "model": dataclasses.asdict(plan.config),
+        "training": dataclasses.asdict(plan.settings),
+        "dataset_info": plan.model.info.to_json(),
+    }
+
+
+def _write_new_run(
+    path: Path, config: dict[str, Any], fitted: dict[str, Any] | None = None
+) -> None:
+    """Write a new run folder, in the place of an old one if there is one.
+
+    Raises PinxitError if it cannot be written.
+    """
+    try:
+        if is_run_folder(path):
+            _replace_run(path.resolve(), config, fitted)
+        else:
+            _write_run(Run(path), config, fitted)
+    except OSError as error:
+        raise PinxitError(f"cannot write to {path}: {error.strerror or error}.") from None
 
 
 def _write_run(run: Run, config: dict[str, Any], fitted: dict[str, Any] | None = None) -> None:
@@ -136,7 +203,7 @@ def _write_run(run: Run, config: dict[str, Any], fitted: dict[str, Any] | None =
     run.write("config.json", config)
 
 
-def _replace_run(path: Path, config: dict[str, Any], fitted: dict[str, Any]) -> None:
+def _replace_run(path: Path, config: dict[str, Any], fitted: dict[str, Any] | None) -> None:
     """Put a new run in the place of an old one, which is deleted once the new one is there."""
     new, old = path.with_name(f".{path.name}.new"), path.with_name(f".{path.name}.old")
     for leftover in (new, old):

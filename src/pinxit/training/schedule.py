@@ -23,6 +23,12 @@ class Clock:
     def seconds(self) -> float:
         return self.elapsed_before + time.perf_counter() - self.start
 
+    def restart(self) -> float:
+        """Count from now on, and return the seconds that this session took before."""
+        now = time.perf_counter()
+        before, self.start = now - self.start, now
+        return before
+
 
 def learning_rate(max_lr: float, step: int, warmup_steps: int, progress: float) -> float:
     """Return linear warmup times cosine decay to 0 over the budget (SGDR, Loshchilov 2016, eq. 5).

@@ -40,6 +40,9 @@ if TYPE_CHECKING:
 MAX_VALIDATION_IMAGES = 2048  # of every label its share, on which the best weights are selected
 NUM_PREVIEW_IMAGES = 12  # images that are reconstructed, captioned, ... at each evaluation
 NUM_METRICS_ROWS = 200  # rows of metrics.csv over a budget
+PATIENCE = 1 / 3  # of the budget without a lower validation loss, after which training ends
+MIN_PATIENCE_EVALS = 4  # evaluations without a lower one, at least
+MIN_STEPS = 50  # that a budget of minutes allows, however short it is
 MAX_EVAL_FRACTION = 0.1  # fraction of a budget of minutes that evaluations may take
 
 
@@ -81,6 +84,7 @@ class Session:
         self.val_metrics: dict[str, float] = {}
         self.val_loss: float | None = None  # the last one, also of an earlier session
         self.eval_seconds = 0.0  # in this session
+        self.startup_seconds = 0.0  # before the first step of this session
 
     @property
     def is_main(self) -> bool:
@@ -106,6 +110,7 @@ class Session:
                 if resumed:
                     self._announce_resume(counters)
                 self._announce_no_tensorboard()
+            self.startup_seconds = self.clock.restart()
             with stop_on_signal(self._request_stop):
                 self.state.module.train()
                 self._train(counters)
@@ -121,15 +126,29 @@ class Session:
         Of several processes the main one decides.
         """
         counters.seconds = self.clock.seconds
-        if self.total_steps is not None:
-            progress = counters.step / self.total_steps
-        else:
-            assert self.settings.seconds
-            progress = counters.seconds / self.settings.seconds
+        progress = self._fraction_of_budget(counters.step, counters.seconds)
+        if self.total_steps is None and counters.step < MIN_STEPS:
+            progress = min(progress, counters.step / MIN_STEPS)
+        if self._has_levelled_off(counters):
+            progress = 1.0
         self.stopped = self.stop_requested
         if self.fabric.world_size > 1:
             progress, self.stopped = self.fabric.broadcast((progress, self.stopped))
         return progress
+
+    def _fraction_of_budget(self, step: int, seconds: float) -> float:
+        if self.total_steps is not None:
+            return step / self.total_steps
+        assert self.settings.seconds
+        return seconds / self.settings.seconds
+
+    def _has_levelled_off(self, counters: Counters) -> bool:
+        """Return whether the best weights are kept, and no better ones are to be expected."""
+        if self.settings.keep == "last" or not len(self.valid_rows):
+            return False
+        last = self._fraction_of_budget(counters.eval_step, counters.eval_seconds)
+        best = self._fraction_of_budget(counters.best_step, counters.best_seconds)
+        return last - best >= max(PATIENCE, MIN_PATIENCE_EVALS / self.settings.num_evals)
 
     def _request_stop(self) -> None:
         self.stop_requested = True
@@ -183,12 +202,6 @@ class Session:
             if time.perf_counter() - checkpoint_time >= self.settings.checkpoint_seconds:
                 self.save_checkpoint()
                 checkpoint_time = time.perf_counter()
-        if counters.step == 0:
-            raise PinxitError(
-                f"the budget of {60 * (self.settings.minutes or 0):.2g} s ended before the first "
-                "step.\nGive more time: "
-                f"pinxit train --resume {self.run_folder.shell_path} --minutes N"
-            )
 
     def _check_finite(self, step: StepResult, counters: Counters) -> None:
         """Report a skipped update, and stop after too many in a row."""
@@ -229,10 +242,22 @@ class Session:
             if self._is_best(counters):
                 loss = self.val_metrics.get("loss", math.inf)
                 counters.best_loss = loss if math.isfinite(loss) else math.inf
+                counters.best_step, counters.best_seconds = counters.step, counters.seconds
+                self.save_weights()
+            elif self.settings.keep == "last":
                 self.save_weights()
             examples = self.images.take(self.preview_rows)
             save_previews(self.state.module, self.run_folder, counters.step, examples)
         self.eval_seconds += time.perf_counter() - start
+        counters.eval_step, counters.eval_seconds = counters.step, counters.seconds
+        if self._has_levelled_off(counters) and not self._is_over(counters):
+            self.console.print(
+                f"the validation loss was lowest at step {counters.best_step:,}, whose weights are "
+                "kept: training ends here (--keep last goes on)"
+            )
+
+    def _is_over(self, counters: Counters) -> bool:
+        return self._fraction_of_budget(counters.step, counters.seconds) >= 1
 
     def _is_best(self, counters: Counters) -> bool:
         """Return whether the validation loss has improved; always true without validation images.
@@ -303,7 +328,9 @@ class Session:
             "steps": counters.step,
             "images_seen": counters.step * self.batch_size,
             "seconds": round(counters.seconds, 1),
+            "startup_seconds": round(self.startup_seconds, 1),
             "skipped": counters.skipped,
+            "best_step": counters.best_step or None,
             "best_validation_loss": None if math.isinf(counters.best_loss) else counters.best_loss,
             "unit": last.unit if last else config.get("trained", {}).get("unit"),
         }

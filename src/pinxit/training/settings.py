@@ -13,6 +13,8 @@ from pinxit.nn.device import Device
 DEFAULT_MINUTES = 5.0
 BUDGETS = ("minutes", "steps", "epochs")
 
+Augment = Literal["auto", "off", "flip", "move", "color"]
+Keep = Literal["auto", "best", "last"]
 Precision = Literal["auto", "fp32", "bf16"]
 Optimizer = Literal["auto", "adamw", "muon"]
 
@@ -21,7 +23,8 @@ Optimizer = Literal["auto", "adamw", "muon"]
 class TrainingSettings:
     """Options of training. The budget is one of minutes, steps and epochs."""
 
-    # minutes to train, loading the data included; None: 5, unless there is another budget
+    # minutes to train, from the first step on, at least 50 steps; None: 5, unless there is another
+    # budget
     minutes: float | None = None
     # steps to train, instead of minutes
     steps: int | None = None
@@ -43,6 +46,9 @@ class TrainingSettings:
     ema_decay: float = 0.999
     # clip gradients whose norm is above this many times the running mean of the norms; 0: never
     grad_clip_factor: float = 4.0
+    # changes of training images, so that few are not learned by heart: flip, move (shifts and
+    # scales), color, or off; auto: for fewer than 10,000 images of at least 16 x 16, as they allow
+    augment: tuple[Augment, ...] = ("auto",)
     # precision of matrix products; auto: the faster one, measured before training
     precision: Precision = "auto"
     # random seed of weights, order of the images and noise
@@ -53,6 +59,10 @@ class TrainingSettings:
     devices: int = 1
     # number of evaluations on validation images, each with a sample grid, over the budget
     num_evals: int = 20
+    # which weights are saved: those of the best validation loss, or the last; training ends early
+    # where the best ones are kept and the validation loss has long stopped falling; auto: last for
+    # a flow, else best
+    keep: Keep = "auto"
     # seconds between checkpoints
     checkpoint_seconds: float = 30.0
     # stop after this many updates in a row are skipped because the loss is not finite
@@ -84,8 +94,21 @@ class TrainingSettings:
             raise UsageError(f"precision is auto, fp32 or bf16, not '{self.precision}'.")
         if self.device not in get_args(Device):
             raise UsageError(f"device is auto, cpu, cuda or mps, not '{self.device}'.")
+        if not self.augment or not set(self.augment) <= set(get_args(Augment)):
+            raise UsageError(
+                f"augment is auto, off, or some of flip, move and color, not {self.augment}."
+            )
+        if len(self.augment) > 1 and {"auto", "off"} & set(self.augment):
+            raise UsageError("augment auto and augment off stand alone.")
+        if self.keep not in get_args(Keep):
+            raise UsageError(f"keep is auto, best or last, not '{self.keep}'.")
         if self.optimizer not in get_args(Optimizer):
             raise UsageError(f"optimizer is auto, adamw or muon, not '{self.optimizer}'.")
+
+    @property
+    def augment_kinds(self) -> tuple[Augment, ...]:
+        """The kinds of changes, of resolved settings; those of older runs have none."""
+        return () if self.augment in (("off",), ("auto",)) else self.augment
 
     @property
     def seconds(self) -> float | None:

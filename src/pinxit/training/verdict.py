@@ -74,6 +74,7 @@ class RunFacts:
     metrics: Mapping[str, float] = dataclasses.field(default_factory=dict)
     warnings: tuple[str, ...] = ()  # of the evaluation
     resume_command: str = ""
+    keeps_last: bool = False  # the last weights, whatever their validation loss
 
     @property
     def is_short(self) -> bool:
@@ -115,6 +116,7 @@ def read_facts(run: Run, evaluation: Mapping[str, Any]) -> RunFacts:
         metrics=metrics,
         warnings=tuple(evaluation.get("warnings") or ()),
         resume_command=f"pinxit train --resume {run.shell_path} --minutes N",
+        keeps_last=run.config["training"].get("keep") == "last",
     )
 
 
@@ -205,6 +207,8 @@ def _assess_memorisation(facts: RunFacts) -> Verdict | None:
 
 def _assess_overfitting(facts: RunFacts) -> Verdict | None:
     curve = facts.curve
+    if facts.keeps_last:  # of such a family a rising loss says little about its samples
+        return None
     if curve.rise:
         share = (curve.best + 1) / len(curve.losses)
         evidence = f"the validation loss was lowest after {share:.0%} of training"
@@ -233,7 +237,13 @@ def _approve(facts: RunFacts) -> Verdict:
     if not curve.is_long_enough:
         evidence.append("there are too few losses to see a trend")
         return Verdict("unknown", tuple(evidence))
-    if curve.still_falls:
+    if facts.keeps_last and curve.rise:
+        share = (curve.best + 1) / len(curve.losses)
+        evidence.append(
+            f"the loss of unseen images rises since {share:.0%} of training: images are learned by "
+            "heart; the last weights are kept, look at `memorised` in `pinxit evaluate`"
+        )
+    elif curve.still_falls:
         evidence.append(f"the {_loss_name(facts)} was still falling a little")
     else:
         evidence.append(f"the {_loss_name(facts)} has levelled off")

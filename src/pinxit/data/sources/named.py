@@ -46,6 +46,7 @@ NAMED_SETS = {
     "omniglot": NamedSet(("omniglot.npz", "omniglot28.npz")),
     "cifar10": NamedSet(("cifar10.parquet", "cifar10", "cifar10-jpeg.parquet"), "uoft-cs/cifar10"),
     "emoji": NamedSet(("emoji.parquet", "emoji-noto.parquet")),
+    "emoji-blob": NamedSet(("emoji-blob.parquet",)),
     "clothing": NamedSet(("clothing.parquet",)),
 }
 
@@ -116,8 +117,9 @@ def _describe_missing(data: str, named: NamedSet) -> str:
 
 SOURCE_TYPE = SourceType(
     pattern="a well-known name",
-    description="mnist, fashion-mnist, cifar10, omniglot, emoji, clothing, mnist-static: from the "
-    "folder $PINXIT_DATA, else from the Hub. Other files in that folder have their name, too.",
+    description="mnist, fashion-mnist, cifar10, omniglot, emoji, emoji-blob, clothing, "
+    "mnist-static: from the folder $PINXIT_DATA, else from the Hub. Other files in that folder "
+    "have their name, too.",
     examples=("mnist", "fashion-mnist", "emoji"),
     open=open_named_set,
     list_names=list_names,

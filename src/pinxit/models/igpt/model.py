@@ -234,6 +234,9 @@ class IGPT(nn.Module):
     def _decode(self, tokens: Tokens) -> UInt8[np.ndarray, "n height width channel"]:
         return self._decode_tokens(tokens).numpy()
 
+    likelihood_is_exact = True
+    max_scored_images = None
+
     @torch.inference_mode()
     def score(
         self, images: Images, *, samples: int = 1, seed: int = 0

@@ -13,6 +13,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pinxit.data.batch import DatasetInfo
+from pinxit.models import get_family
+from pinxit.models.components import Component, are_large
 from pinxit.models.seq2seq.config import DIRECTIONS as DIRECTIONS
 from pinxit.models.seq2seq.config import Config as Config
 from pinxit.models.seq2seq.config import variants as variants
@@ -30,7 +32,21 @@ EXAMPLES = (
 )
 ABILITIES = tuple(DIRECTIONS)
 
-MAX_CPU_BATCH = 32  # largest default batch size on a CPU: small networks gain from many steps
+
+def max_cpu_batch(config: Config) -> int | None:
+    """Return the largest default batch size on a CPU: small networks gain from many steps."""
+    return 32
+
+
+TOKENIZER_SHARE = 0.2  # of the budget
+
+
+def component(config: Config, info: DatasetInfo) -> Component | None:
+    """Return the image tokenizer, unless one is named, or a palette is asked for or does."""
+    has_palette = config.palette_patch_size or config.palette_size
+    if not config.has_codes or config.image_tokenizer or has_palette or not are_large(info):
+        return None
+    return Component("image_tokenizer", get_family("tokenizer").Config(), TOKENIZER_SHARE)
 
 
 def build(config: Config, info: DatasetInfo) -> Seq2Seq:

@@ -10,8 +10,8 @@ from pinxit.models.seq2seq.image_to_text import ImageCaptioning, Translation
 from pinxit.models.seq2seq.model import Parts, Seq2Seq
 from pinxit.models.seq2seq.sources import CodeSource, ImageSource, PatchSource, Source, TextSource
 from pinxit.models.seq2seq.targets import CodeTarget, TextTarget
-from pinxit.models.seq2seq.text_embedding import TextEmbedding
 from pinxit.models.seq2seq.text_to_image import ImageEditing, TextToImage
+from pinxit.models.text_embedding import TextEmbedding
 from pinxit.nn.palette import DEFAULT_PALETTE_SIZE
 
 CLASSES = {

@@ -28,7 +28,7 @@ from pinxit.models.seq2seq.generate import DECODE_BATCH
 from pinxit.models.seq2seq.model import Seq2Seq
 from pinxit.models.seq2seq.sources import ImageSource
 from pinxit.models.seq2seq.targets import TextTarget
-from pinxit.models.seq2seq.text_embedding import Tokens, pad_tokens
+from pinxit.models.text_embedding import Tokens, pad_tokens
 from pinxit.nn.batching import map_in_fixed_batches
 from pinxit.nn.beam_search import Hypothesis, beam_search, sample_text
 from pinxit.nn.rng import per_image_uniform

@@ -16,14 +16,14 @@ from torch import Tensor, nn
 
 from pinxit.data.batch import Batch, DatasetInfo
 from pinxit.data.text_tokenizer import TextTokenizer
+from pinxit.models.caption_batch import CaptionBatch, sample_captions
 from pinxit.models.image_codecs import ImageCodec
 from pinxit.models.results import Loss
-from pinxit.models.seq2seq.caption_batch import CaptionBatch, sample_captions
 from pinxit.models.seq2seq.config import Config
 from pinxit.models.seq2seq.encoder_decoder import Decoder, Encoder, EncoderOutput
 from pinxit.models.seq2seq.sources import Source
 from pinxit.models.seq2seq.targets import Logits, Target
-from pinxit.models.seq2seq.text_embedding import TextEmbedding, Tokens
+from pinxit.models.text_embedding import TextEmbedding, Tokens
 
 TargetT = TypeVar("TargetT", bound=Target)
 

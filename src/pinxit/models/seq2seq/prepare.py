@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from pinxit.console import echo, pluralize
 from pinxit.data.batch import DatasetInfo
 from pinxit.errors import UsageError
 from pinxit.models.seq2seq.config import MAX_DEFAULT_TEXT_TOKENS, Config
@@ -16,7 +14,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from pinxit.data.images import Images
-    from pinxit.data.text_tokenizer import TextTokenizer
     from pinxit.models.image_codecs import ImageTokenizerModel
 
 
@@ -34,30 +31,19 @@ def prepare(
     Raises UsageError if the image tokenizer was trained on images of another shape, if there are no
     image pairs to learn edits from, and for a vocabulary smaller than that of bytes.
     """
-    from pinxit.data.text_tokenizer import train_text_tokenizer
-    from pinxit.models.saved_state import json_to_tensor
+    from pinxit.models.text_fitting import fit_text_tokenizer
 
     if config.ability == "edit" and images.before is None:
         raise UsageError(
             "editing is trained on pairs of images, as in `shapes-edits` or `emoji-edits`; these "
             "are single images."
         )
-    if config.vocab_size < 256:
-        raise UsageError(f"vocab_size must be at least 256 (the bytes), not {config.vocab_size}.")
-    captions = _captions_by_language(images, rows)
-    text_tokenizer = train_text_tokenizer(captions, config.vocab_size)
-    fitted = {"text.tokenizer_state._extra_state": json_to_tensor(text_tokenizer.to_json())}
-    lengths = _count_tokens(text_tokenizer, _captions_by_language(images))
-    max_text_tokens = config.max_text_tokens or _default_max_text_tokens(lengths)
-    if (num_cut := sum(length > max_text_tokens for length in lengths)) > 0:
-        echo(
-            f"{pluralize(num_cut, 'caption')} of {len(lengths):,} longer than {max_text_tokens} "
-            "tokens: the rest is not used; see --max-text-tokens"
-        )
+    fit = fit_text_tokenizer(
+        images, rows, config.vocab_size, config.max_text_tokens, MAX_DEFAULT_TEXT_TOKENS
+    )
+    fitted = {"text.tokenizer_state._extra_state": fit.state}
     config = dataclasses.replace(
-        config,
-        vocab_size=text_tokenizer.num_text_tokens,
-        max_text_tokens=max_text_tokens,
+        config, vocab_size=fit.vocab_size, max_text_tokens=fit.max_text_tokens
     )
     if not config.has_codes:
         return config, fitted
@@ -66,18 +52,6 @@ def prepare(
     else:
         config, codec = _fit_palette(config, images, rows, seed)
     return config, fitted | {f"codec.{name}": tensor for name, tensor in codec.items()}
-
-
-def _captions_by_language(images: Images, rows: np.ndarray | None = None) -> dict[str, list[str]]:
-    """Return all captions of these rows, or of all images."""
-    from pinxit.data.captions import all_captions
-
-    by_language = {}
-    for language in images.captions:
-        captions = all_captions(images, language)
-        chosen = captions if rows is None else [captions[int(i)] for i in rows]
-        by_language[language] = [text for texts in chosen for text in texts]
-    return by_language
 
 
 def _pack_tokenizer(
@@ -107,14 +81,3 @@ def _fit_palette(
     return dataclasses.replace(config, palette_size=len(palette), fsq_levels=()), {
         "palette": palette
     }
-
-
-def _count_tokens(
-    text_tokenizer: TextTokenizer, captions: Mapping[str, Sequence[str]]
-) -> list[int]:
-    return [len(text_tokenizer.encode(t)) for texts in captions.values() for t in texts]
-
-
-def _default_max_text_tokens(lengths: Sequence[int]) -> int:
-    longest = max(lengths, default=1)
-    return min(longest + longest // 2 + 8, MAX_DEFAULT_TEXT_TOKENS)

@@ -18,7 +18,7 @@ from pinxit.data.batch import DatasetInfo
 from pinxit.data.text_tokenizer import PAD
 from pinxit.models.image_codecs import ImageCodec
 from pinxit.models.seq2seq.code_embeddings import CodeEmbedding
-from pinxit.models.seq2seq.text_embedding import TextEmbedding, Tokens
+from pinxit.models.text_embedding import TextEmbedding, Tokens
 from pinxit.nn.attention import Hidden, KeyMask
 from pinxit.nn.layers import SharedModule
 from pinxit.nn.pixels import patchify

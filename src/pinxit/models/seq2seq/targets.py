@@ -22,7 +22,7 @@ from pinxit.models.image_codecs import ImageCodec
 from pinxit.models.results import Loss
 from pinxit.models.seq2seq.code_embeddings import CodeEmbedding, Codes, LocalContextEmbedding
 from pinxit.models.seq2seq.encoder_decoder import EncoderOutput
-from pinxit.models.seq2seq.text_embedding import TextEmbedding, Tokens
+from pinxit.models.text_embedding import TextEmbedding, Tokens
 from pinxit.nn.attention import Hidden
 from pinxit.nn.layers import SharedModule
 from pinxit.nn.positions import RotaryCache, axial_rotary_cache, rotary_cache

@@ -14,22 +14,21 @@ import torch
 from jaxtyping import Float32, Int64
 from torch import Tensor
 
-from pinxit.data.batch import Batch, DatasetInfo
+from pinxit.data.batch import Batch
 from pinxit.data.images import Images
 from pinxit.data.text_tokenizer import EOS
 from pinxit.errors import UsageError
+from pinxit.models.caption_batch import CaptionBatch, drop_captions
 from pinxit.models.generation import GUIDED, GenerationParams, Reranker, resolve_params
-from pinxit.models.inputs import check_images
-from pinxit.models.protocols import CanCaption
+from pinxit.models.inputs import check_images, check_reranker
 from pinxit.models.results import TokenAttention
-from pinxit.models.seq2seq.caption_batch import CaptionBatch, drop_captions
 from pinxit.models.seq2seq.code_embeddings import Codes
 from pinxit.models.seq2seq.encoder_decoder import EncoderOutput
 from pinxit.models.seq2seq.generate import DECODE_BATCH, GeneratedCodes, generate_best_of
 from pinxit.models.seq2seq.model import Seq2Seq
 from pinxit.models.seq2seq.sources import Pixels
 from pinxit.models.seq2seq.targets import CodeTarget
-from pinxit.models.seq2seq.text_embedding import Tokens, pad_tokens
+from pinxit.models.text_embedding import Tokens, pad_tokens
 from pinxit.nn.rng import mix_seed, per_image_seeds, per_image_uniform
 from pinxit.nn.token_sampling import SamplingParams
 
@@ -69,12 +68,10 @@ class _ImageDecoder(Seq2Seq[CodeTarget]):
         params: GenerationParams,
     ) -> Iterator[Images]:
         """Check all inputs, then return the iterator that generates."""
-        if not texts:
-            raise UsageError("no text: there is nothing to draw.")
         if params.reranker is not None:
             check_reranker(params.reranker, self.info)
         pixels = None if source_images is None else check_images(self.info, source_images)
-        captions = self._check_captions(texts, language)
+        captions = self.text.check(texts, language)
         seeds = per_image_seeds(params.seed, len(texts), params.start)
         candidates = [seeds, *([mix_seed(s, k) for s in seeds] for k in range(1, params.best_of))]
         length = self.target.length
@@ -119,18 +116,6 @@ class _ImageDecoder(Seq2Seq[CodeTarget]):
         texts, languages = ([column[i] or "" for i in rows] for column in captions)
         scores = reranker.caption_log_prob(images, texts, languages)
         return torch.from_numpy(scores).to(generated.codes.device)
-
-    def _check_captions(self, texts: Sequence[str], language: str | None) -> CaptionBatch:
-        """Strip the texts and detect their languages.
-
-        Raises UsageError for a text that is empty or too long, and for an unknown language.
-        """
-        stripped = [text.strip() for text in texts]
-        if not all(stripped):
-            raise UsageError("a text is empty.")
-        languages = [language or self.text_tokenizer.detect_language(text) for text in stripped]
-        self.text.tokenize(stripped, languages)
-        return CaptionBatch(list(stripped), languages)
 
     def encode_with_guidance(
         self, text_tokens: Tokens, pixels: Pixels | None, guidance: float
@@ -237,16 +222,3 @@ class ImageEditing(_ImageDecoder):
             )
         params = resolve_params(params, options, GUIDED, temperature=0.0)
         return self._stream(images, instructions, language, params)
-
-
-def check_reranker(reranker: Reranker, info: DatasetInfo) -> None:
-    """Raises UsageError if a model cannot caption, or captions images of another shape."""
-    if not isinstance(reranker, CanCaption):
-        raise UsageError(
-            "a reranker is a captioning model; train one with --source image --target text."
-        )
-    expected, actual = (f"{d.height}x{d.width}x{d.channels}" for d in (info, reranker.info))
-    if actual != expected:
-        raise UsageError(
-            f"the reranker takes images of {actual} (height, width, channels), not {expected}."
-        )

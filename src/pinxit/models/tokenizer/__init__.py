@@ -23,7 +23,10 @@ ABILITIES = ("reconstruct", "tokenize", "embed")
 
 USED_BY = "Generators train on its tokens: pinxit train seq2seq|igpt DATA --image-tokenizer RUN"
 
-MAX_CPU_BATCH = 64  # images per step: many steps train best
+
+def max_cpu_batch(config: Config) -> int | None:
+    """Return the largest default batch size on a CPU: many steps train best."""
+    return 64
 
 
 def build(config: Config, info: DatasetInfo) -> ImageTokenizer:

@@ -19,6 +19,7 @@ from pinxit.models.generation import SEEDED, GenerationParams, resolve_params
 from pinxit.models.inputs import check_images, label_index
 from pinxit.models.results import Elbo, Loss, Posterior
 from pinxit.models.vae.config import Config
+from pinxit.models.vae.grid_networks import LatentGrid
 from pinxit.models.vae.importance import (
     ImportanceWeights,
     fast_log_weights,
@@ -30,17 +31,18 @@ from pinxit.models.vae.likelihoods import (
     build_likelihood,
     describe_likelihood,
 )
+from pinxit.models.vae.loss import training_loss
 from pinxit.models.vae.networks import build_networks
 from pinxit.models.vae.priors import build_prior
 from pinxit.models.vae.proposal import propose
 from pinxit.nn.batching import BATCH_SIZE, map_in_fixed_batches
 from pinxit.nn.image_seeds import Draw, draw_uniforms, image_seeds
-from pinxit.nn.layers import drop_labels
 from pinxit.nn.pixels import to_float, to_uint8
 from pinxit.nn.rng import mix_seed, per_image_normal
 
 X = Float[Tensor, "batch channel height width"]
 Z = Float[Tensor, "batch latent"]
+FlatOrGrid = Float[Tensor, "batch *latent"]
 Labels = Int64[Tensor, " batch"] | None
 Weights = Float[Tensor, "batch samples"]  # logarithms
 Pixels = UInt8[Tensor, "batch height width channel"]
@@ -52,10 +54,10 @@ class VAE(nn.Module):
 
     def __init__(self, config: Config, info: DatasetInfo) -> None:
         super().__init__()
-        assert config.latent_dim is not None, "a resolved configuration"
         self.config = config
         self.info = info
-        self.latent_dim: int = config.latent_dim
+        self.latent_shape = _latent_shape(config, info)
+        self.latent_dim = math.prod(self.latent_shape)
         self.likelihood = build_likelihood(config, info)
         self.prior = build_prior(config.prior, self.latent_dim)
         self.encoder, self.decoder = build_networks(config, info, self.likelihood.out_channels)
@@ -86,7 +88,7 @@ class VAE(nn.Module):
         mean, logvar = self.encoder(standardized, labels).float().chunk(2, -1)
         return mean, logvar.clamp(-12, 8)  # exp stays finite; trained models are well within
 
-    def decode_params(self, z: Z, labels: Labels = None) -> Float[Tensor, "b o h w"]:
+    def decode_params(self, z: FlatOrGrid, labels: Labels = None) -> Float[Tensor, "b o h w"]:
         """Return the parameters of p(x|z)."""
         params = self.decoder(z, labels).float()
         # a Gaussian's mean starts at the grey of the mean image, not at black
@@ -104,48 +106,10 @@ class VAE(nn.Module):
         return Elbo(distortion, self.prior.kl(mean, logvar, z))
 
     def loss(self, batch: Batch, progress: float = 1.0) -> Loss:
-        """-ELBO with the KL weighted by beta: summed over dimensions, averaged over the batch.
+        """-ELBO, or the importance-weighted bound, with what the options add: see `loss`."""
+        return training_loss(self, batch, progress)
 
-        With `iw_samples` above 1 it is the importance-weighted bound, once `progress` reaches
-        `iw_from`.
-        """
-        x = self.observe(batch)
-        labels = drop_labels(self._visible(batch.labels), self.config.label_dropout, self.training)
-        num_samples = self.config.iw_samples
-        if num_samples > 1 and progress >= self.config.iw_from:
-            return self._importance_weighted_loss(x, labels, num_samples, self._beta(progress))
-        distortion, rate = self.elbo(x, labels)
-        total = distortion.mean() + self._beta(progress) * self._kl_with_free_bits(rate)
-        return Loss(total, self._loss_parts(distortion.mean(), rate.sum(1).mean()))
-
-    def _importance_weighted_loss(
-        self, x: X, labels: Labels, num_samples: int, beta: float
-    ) -> Loss:
-        noise = torch.randn(len(x), num_samples, self.latent_dim, device=x.device)
-        log_p_x, log_p_z, log_q = self._log_terms(x, labels, noise)
-        weights = log_p_x + beta * (log_p_z - log_q)
-        bound = (weights.logsumexp(1) - math.log(num_samples)).mean()
-        parts = self._loss_parts(-log_p_x.mean(), (log_q - log_p_z).mean())
-        return Loss(-bound, {**parts, f"iw_{num_samples}": bound.detach()})
-
-    def _loss_parts(self, reconstruction: Tensor, kl: Tensor) -> dict[str, Tensor]:
-        parts = {"elbo": -(reconstruction + kl), "reconstruction": reconstruction, "kl": kl}
-        if self.eight_bit:
-            parts["bits_per_dim"] = (reconstruction + kl) / (self.info.dims * math.log(2))
-        return {name: part.detach() for name, part in parts.items()}
-
-    def _beta(self, progress: float) -> float:
-        """Return the KL's weight, which rises linearly from 0 during the warm-up."""
-        warming_up = self.training and progress < self.config.kl_warmup
-        return self.config.beta * (progress / self.config.kl_warmup if warming_up else 1.0)
-
-    def _kl_with_free_bits(self, rate: Float[Tensor, "batch latent"]) -> Float[Tensor, ""]:
-        """Return the KL, with each latent's batch mean at least `free_bits` (Kingma 2016)."""
-        if self.config.free_bits == 0:
-            return rate.sum(1).mean()
-        return rate.mean(0).clamp(min=self.config.free_bits).sum()
-
-    def _visible(self, labels: L | None) -> L | None:
+    def visible(self, labels: L | None) -> L | None:
         """Return the labels if the model is conditioned on them, else None."""
         return labels if self.label_conditional else None
 
@@ -186,10 +150,10 @@ class VAE(nn.Module):
         uniforms: Weights | None = None,
         defensive_share: float = 0.0,
     ) -> Weights:
-        log_p_x, log_p_z, log_q = self._log_terms(x, labels, noise, uniforms, defensive_share)
+        log_p_x, log_p_z, log_q = self.log_terms(x, labels, noise, uniforms, defensive_share)
         return log_p_x + log_p_z - log_q
 
-    def _log_terms(
+    def log_terms(
         self,
         x: X,
         labels: Labels,
@@ -268,14 +232,28 @@ class VAE(nn.Module):
 
     @torch.inference_mode()
     def encode(self, images: Images) -> Posterior:
-        """Return the mean and standard deviation of q(z|x), `[n, latent]`; deterministic."""
+        """Return the mean and standard deviation of q(z|x); deterministic.
+
+        `[n, latent]`, or `[n, channel, row, column]` of a grid of latents.
+        """
         mean, std = map_in_fixed_batches(self._encode, *self._pixels_and_labels(images))
-        return Posterior(mean.cpu().numpy(), std.cpu().numpy())
+        shape = (len(images), *self.latent_shape)
+        return Posterior(mean.cpu().numpy().reshape(shape), std.cpu().numpy().reshape(shape))
 
     def _encode(self, pixels: Tensor, labels: Labels) -> tuple[Z, Z]:
         x = self._mean_observation(pixels.to(self.device))
         mean, logvar = self.posterior(x, None if labels is None else labels.to(self.device))
         return mean, (0.5 * logvar).exp()
+
+    def pixels_to_posterior(self, pixels: Pixels) -> tuple[Tensor, Tensor]:
+        """Return the mean and standard deviation of q(z|x), `[batch, *latent_shape]`."""
+        mean, logvar = self.posterior(self._mean_observation(pixels))
+        std = (0.5 * logvar).exp()
+        return mean.unflatten(1, self.latent_shape), std.unflatten(1, self.latent_shape)
+
+    def latents_to_pixels(self, z: Tensor) -> Pixels:
+        """Return the mean of p(x|z) as pixels, for z `[batch, *latent_shape]`."""
+        return to_uint8(self.likelihood.mean(self.decode_params(z.flatten(1))))
 
     def _mean_observation(self, pixels: Tensor) -> X:
         """Return the expectation of `observe`, without its randomness."""
@@ -287,14 +265,16 @@ class VAE(nn.Module):
 
     @torch.inference_mode()
     def decode(self, z: np.ndarray, labels: np.ndarray | None = None) -> Images:
-        """Decode latents `[n, latent]` to images: the mean of p(x|z).
+        """Decode latents, as `encode` returns them or as `[n, latent]`: the mean of p(x|z).
 
         Raises UsageError for an array of another shape.
         """
         z = np.asarray(z, np.float32)
-        if z.ndim != 2 or z.shape[1] != self.latent_dim:
-            raise UsageError(f"latents must be [n, {self.latent_dim}], not {list(z.shape)}.")
-        return self._decode_to_images(lambda rows: rows, torch.from_numpy(z), labels)
+        if z.shape[1:] not in (self.latent_shape, (self.latent_dim,)):
+            sizes = ", ".join(map(str, self.latent_shape))
+            raise UsageError(f"latents must be [n, {sizes}], not {list(z.shape)}.")
+        rows = torch.from_numpy(z.reshape(len(z), self.latent_dim))
+        return self._decode_to_images(lambda rows: rows, rows, labels)
 
     def _decode_to_images(
         self, to_z: Callable[[Tensor], Tensor], noise: Tensor, labels: np.ndarray | None
@@ -320,11 +300,14 @@ class VAE(nn.Module):
 
     def reconstruct(self, images: Images) -> Images:
         """Encode each image and decode the mean of q(z|x)."""
-        return self.decode(self.encode(images).mean, self._visible(images.labels))
+        return self.decode(self.encode(images).mean, self.visible(images.labels))
 
     def embed(self, images: Images) -> np.ndarray:
         """Return the mean of q(z|x), `[n, latent]`."""
-        return self.encode(images).mean
+        return self.encode(images).mean.reshape(len(images), self.latent_dim)
+
+    likelihood_is_exact = False
+    max_scored_images = None
 
     @torch.inference_mode()
     def score(self, images: Images, *, samples: int = 1, seed: int = 0) -> np.ndarray:
@@ -349,9 +332,17 @@ class VAE(nn.Module):
         return bounds.cpu().numpy()
 
     def _pixels_and_labels(self, images: Images) -> tuple[Tensor, Labels]:
-        labels = self._visible(images.labels)
+        labels = self.visible(images.labels)
         return check_images(self.info, images), None if labels is None else torch.from_numpy(labels)
 
     @property
     def device(self) -> torch.device:
         return next(self.parameters()).device
+
+
+def _latent_shape(config: Config, info: DatasetInfo) -> tuple[int, ...]:
+    """Return the shape of an image's latents: (latent,), or (channel, row, column) of a grid."""
+    if config.latents == "grid":
+        return LatentGrid.of_config(config, info).shape
+    assert config.latent_dim is not None, "a resolved configuration"
+    return (config.latent_dim,)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from pinxit.data.batch import DatasetInfo
 from pinxit.models.vae.config import Config
+from pinxit.models.vae.grid_networks import GridDecoder, GridEncoder, LatentGrid
 from pinxit.nn.layers import LabelEmbedding, ResidualConv, ResidualLinear
 
 Labels = Int64[Tensor, " batch"] | None
@@ -175,8 +176,13 @@ def build_networks(
     config: Config, info: DatasetInfo, out_channels: int
 ) -> tuple[nn.Module, nn.Module]:
     """Return the encoder and the decoder of a resolved configuration."""
-    assert config.latent_dim and config.width and config.depth, "a resolved configuration"
+    assert config.width and config.depth, "a resolved configuration"
     num_classes = len(info.label_names) if config.condition == "label" else 0
+    if config.latents == "grid":
+        grid, shape = LatentGrid.of_config(config, info), (config.width, config.depth)
+        decoder = GridDecoder(grid, info, *shape, out_channels, num_classes)
+        return GridEncoder(grid, info, *shape, num_classes), decoder
+    assert config.latent_dim, "a resolved configuration"
     size = NetworkSize(config.latent_dim, config.width, config.depth, out_channels, num_classes)
     encoder, decoder = {
         "linear": (LinearEncoder, LinearDecoder),

@@ -151,7 +151,7 @@ async def vary(
     model: CanEncode = run.model
 
     def task(rows: Sequence[tuple[np.ndarray, int]]) -> Rows:
-        mean = model.encode(Images(np.stack([row[0] for row in rows]))).mean
+        mean = model.encode(Images(np.stack([row[0] for row in rows]))).flatten().mean
         noise = [np.random.default_rng(row[1]).standard_normal(mean.shape[1]) for row in rows]
         z = np.sqrt(1 - VARIATION_SCALE**2) * mean + VARIATION_SCALE * np.stack(noise)
         yield list(model.decode(z.astype(np.float32)).pixels)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from pinxit.data.text_tokenizer import EOS, PAD, TextTokenizer
 from pinxit.errors import UsageError
+from pinxit.models.caption_batch import CaptionBatch
 from pinxit.models.saved_state import TextTokenizerState
 
 Tokens = Int64[Tensor, "batch length"]  # language token, BPE tokens, EOS, then PAD
@@ -59,6 +60,21 @@ class TextEmbedding(nn.Module):
             )
         language_token = self.tokenizer.language_token(language)
         return [language_token, *tokens[: self.max_text_tokens], EOS]
+
+    def check(self, texts: Sequence[str], language: str | None) -> CaptionBatch:
+        """Strip the texts of a user, and detect their languages where `language` is None.
+
+        Raises UsageError for no text, for one that is empty or too long, and for an unknown
+        language.
+        """
+        if not texts:
+            raise UsageError("no text: there is nothing to draw.")
+        stripped = [text.strip() for text in texts]
+        if not all(stripped):
+            raise UsageError("a text is empty.")
+        languages = [language or self.tokenizer.detect_language(text) for text in stripped]
+        self.tokenize(stripped, languages)
+        return CaptionBatch(list(stripped), languages)
 
     def truncate(self, text: str) -> str:
         """Cut a text, at a word if possible, until it has at most `max_text_tokens` tokens."""

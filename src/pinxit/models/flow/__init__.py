@@ -1,0 +1,69 @@
+"""Flow matching (Lipman 2022, "Flow Matching for Generative Modeling"): from noise to images.
+
+    x_0 ~ N(0, I),  dx_t/dt = v(x_t, t, condition),  x_1 is a latent of an image
+
+A transformer learns the velocity v (Peebles & Xie 2022) on the latents of a frozen VAE (Rombach
+2021), so that "sample a Gaussian, decode" gives an image: the flow carries N(0, I) to where the
+encodings of images lie.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pinxit.data.batch import DatasetInfo
+from pinxit.models import get_family
+from pinxit.models.components import Component
+from pinxit.models.flow.config import MAX_PIXEL_POSITIONS
+from pinxit.models.flow.config import Config as Config
+from pinxit.models.flow.prepare import prepare as prepare
+
+if TYPE_CHECKING:
+    from pinxit.models.flow.model import Flow
+
+PUBLIC_NAME = "Flow"
+SUMMARY = "Train a flow from noise to the latents of a VAE: images from nothing or from a caption."
+EXAMPLES = (
+    "pinxit train flow photos/ --minutes 10",
+    "pinxit train flow captioned-photos/ --vae runs/photos-vae --minutes 10",
+)
+ABILITIES = ("sample", "invert", "score", "complete", "draw", "edit")
+
+KEEP = "last"  # the loss of unseen images rises long before samples get worse (docs/log.md)
+VAE_SHARE = 0.35  # of the budget
+
+
+def max_cpu_batch(config: Config) -> int | None:
+    """Return the largest default batch size on a CPU: many steps train best."""
+    return 32
+
+
+def learning_rate_factor(config: Config) -> float:
+    """Return the factor of the default learning rate, measured with few images (docs/log.md)."""
+    return 2.0
+
+
+def component(config: Config, info: DatasetInfo) -> Component | None:
+    """Return the VAE whose latents are modelled, unless one is named or the images are tiny."""
+    if config.vae is not None or info.height * info.width <= MAX_PIXEL_POSITIONS:
+        return None
+    return Component("vae", get_family("vae").Config(latents="grid"), VAE_SHARE)
+
+
+def variants() -> tuple[Config, ...]:
+    """Return configurations that together have all abilities."""
+    return (
+        Config(condition="text"),
+        Config(source="image+text"),
+        Config(condition="label"),
+        Config(condition="none"),
+    )
+
+
+def build(config: Config, info: DatasetInfo) -> Flow:
+    """Build the model of a configuration, for images with this `info`."""
+    from pinxit.models.flow.abilities import TextFlow
+    from pinxit.models.flow.inversion import InvertibleFlow
+
+    config = config.resolve(info)
+    return TextFlow(config, info) if config.condition == "text" else InvertibleFlow(config, info)

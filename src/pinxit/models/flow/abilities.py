@@ -1,0 +1,248 @@
+"""What a flow of captioned images can do besides: draw, and edit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float32
+from torch import Tensor
+
+from pinxit.data.images import Images
+from pinxit.data.text_tokenizer import TextTokenizer
+from pinxit.errors import UsageError
+from pinxit.models.caption_batch import CaptionBatch
+from pinxit.models.flow.conditions import CaptionReader
+from pinxit.models.flow.inversion import InvertibleFlow
+from pinxit.models.flow.model import DRAW_BATCH, SAMPLED
+from pinxit.models.flow.network import Condition
+from pinxit.models.flow.path import interpolate
+from pinxit.models.flow.tasks import Rows, Task
+from pinxit.models.generation import GenerationParams, Reranker, resolve_params
+from pinxit.models.inputs import check_images, check_reranker
+from pinxit.models.latent_codecs import Latents
+from pinxit.models.results import TokenAttention
+from pinxit.nn.rng import mix_seed, per_image_normal, per_image_seeds
+
+EDITED = (*SAMPLED, "strength")
+RERANKED = (*SAMPLED, "best_of", "reranker")
+DEFAULT_STRENGTH = 0.6
+SCORE_TIMES = (0.1, 0.3, 0.5, 0.7)  # at which a caption's help is measured
+
+
+class TextFlow(InvertibleFlow):
+    """A flow that is conditioned on captions."""
+
+    @property
+    def reader(self) -> CaptionReader:
+        assert self.conditions.captions is not None, "a model of captions"
+        return self.conditions.captions
+
+    @property
+    def text_tokenizer(self) -> TextTokenizer:
+        """The tokenizer of the training captions."""
+        return self.reader.text.tokenizer
+
+    @property
+    def max_text_tokens(self) -> int:
+        """The most tokens that a text may have."""
+        return self.reader.text.max_text_tokens
+
+    def truncate_text(self, text: str) -> str:
+        """Cut a text to at most `max_text_tokens` tokens."""
+        return self.reader.text.truncate(text)
+
+    def draw(
+        self,
+        captions: Sequence[str],
+        params: GenerationParams | None = None,
+        *,
+        language: str | None = None,
+        **options: Any,
+    ) -> Images:
+        """Generate an image for each caption. `language` None: detected from each caption.
+
+        Raises UsageError for a caption that is empty or too long, for an unknown language, and for
+        generation parameters out of range.
+        """
+        *_, last = self._check_and_draw(captions, params, language, options, progress=False)
+        return last
+
+    def draw_stream(
+        self,
+        captions: Sequence[str],
+        params: GenerationParams | None = None,
+        *,
+        language: str | None = None,
+        **options: Any,
+    ) -> Iterator[Images]:
+        """Yield what the images of `draw` become, after each step."""
+        return self._check_and_draw(captions, params, language, options, progress=True)
+
+    def _check_and_draw(
+        self,
+        captions: Sequence[str],
+        params: GenerationParams | None,
+        language: str | None,
+        options: Mapping[str, Any],
+        *,
+        progress: bool,
+    ) -> Iterator[Images]:
+        resolved = resolve_params(params, options, RERANKED)
+        if resolved.reranker is not None:
+            check_reranker(resolved.reranker, self.info)
+        checked = self.reader.text.check(captions, language)
+        return self._draw(checked, resolved, progress=progress)
+
+    @torch.inference_mode()
+    def _draw(
+        self, captions: CaptionBatch, params: GenerationParams, *, progress: bool
+    ) -> Iterator[Images]:
+        """Yield the first candidate of each image as it becomes clear, then the best one."""
+        n = len(captions.texts)
+        condition_of = self._condition_of_texts(captions)
+        seeds = per_image_seeds(params.seed, n, params.start)
+        candidates, scores = [], []
+        for k in range(params.best_of):
+            own = seeds if k == 0 else [mix_seed(seed, k) for seed in seeds]
+            assert params.temperature is not None, "resolved"
+            noise = params.temperature * per_image_normal(n, self.codec.shape, own)
+            images = None
+            shown = progress and k == 0
+            for images in self.generate(noise, condition_of, params, progress=shown):
+                if k == 0:
+                    yield images
+            assert images is not None, "a text at least"
+            candidates.append(images.pixels)
+            if params.best_of > 1:
+                scores.append(self._score_candidates(images, captions, params.reranker))
+        if params.best_of > 1:
+            best = np.stack(scores).argmax(0)
+            yield Images(np.stack(candidates)[best, np.arange(n)])
+
+    def _score_candidates(
+        self, images: Images, captions: CaptionBatch, reranker: Reranker | None
+    ) -> Float32[np.ndarray, " n"]:
+        """log p(caption | image) by the reranker, or how much the caption helps to denoise it."""
+        if reranker is not None:
+            texts = [text or "" for text in captions.texts]
+            return reranker.caption_log_prob(images, texts, captions.languages)
+        return self._denoising_gain(images, captions)
+
+    @torch.no_grad()
+    def _denoising_gain(self, images: Images, captions: CaptionBatch) -> Float32[np.ndarray, " n"]:
+        """Return by how much the caption lowers the loss of each image, at fixed times and noise.
+
+        (Li 2023, "Your diffusion model is secretly a zero-shot classifier".)
+        """
+        condition_of = self._condition_of_texts(captions)
+        latents = self.mean_latents(check_images(self.info, images))
+        noise = per_image_normal(len(SCORE_TIMES), self.codec.shape, 0).to(self.device)
+        gains = np.zeros(len(images), np.float32)
+        for start in range(0, len(images), DRAW_BATCH):
+            rows = (torch.arange(DRAW_BATCH) + start).clamp(max=len(images) - 1)
+            data = latents[rows].to(self.device)
+            conditions = (self.conditions.of_nothing(len(rows), self.network), condition_of(rows))
+            gain = torch.zeros(len(rows), device=self.device)
+            for time, e in zip(SCORE_TIMES, noise, strict=True):
+                t = torch.full((len(rows),), time, device=self.device)
+                x_t = interpolate(e.expand_as(data), data, t)
+                without, given = (
+                    (self.velocity(x_t, t, c) - (data - e)).square().flatten(1).sum(1)
+                    for c in conditions
+                )
+                gain += without - given
+            gains[start : start + DRAW_BATCH] = gain[: len(images) - start].cpu().numpy()
+        return gains
+
+    @torch.inference_mode()
+    def token_attention(
+        self, images: Images, texts: Sequence[str], language: str
+    ) -> list[list[TokenAttention]]:
+        """Return how much each position of the latents attends to each token, half denoised."""
+        latents = self.mean_latents(check_images(self.info, images)).to(self.device)
+        noise = per_image_normal(len(images), self.codec.shape, 0).to(self.device)
+        t = torch.full((1,), 0.5, device=self.device)
+        return [
+            self._attention_of_one(interpolate(e[None], z[None], t), t, text, language)
+            for z, e, text in zip(latents, noise, texts, strict=True)
+        ]
+
+    def _attention_of_one(
+        self, x_t: Latents, t: Tensor, text: str, language: str
+    ) -> list[TokenAttention]:
+        tokens = self.reader.text.tokenize([text], [language], truncate=True)
+        maps = self.network.attend_to_words(x_t, t, self.reader(tokens, self.network))[0]
+        names = [self.text_tokenizer.decode([i]) for i in tokens[0].tolist()]
+        pairs = zip(names, maps.float().cpu().numpy().T, strict=True)
+        grid = self.codec.shape[1:]
+        return [TokenAttention(name, cells.reshape(grid)) for name, cells in pairs if name]
+
+    def edit(
+        self,
+        images: Images,
+        instructions: Sequence[str],
+        params: GenerationParams | None = None,
+        *,
+        language: str | None = None,
+        **options: Any,
+    ) -> Images:
+        """Change each image as its text says, or to what it says.
+
+        A model of pairs generates the edited image given the one before (Brooks 2022); with a
+        `strength` it starts from that. Others do only the latter (SDEdit, Meng 2021).
+        Raises UsageError as `draw` does, and if images and texts differ in number.
+        """
+        *_, last = self.edit_stream(images, instructions, params, language=language, **options)
+        return last
+
+    def edit_stream(
+        self,
+        images: Images,
+        instructions: Sequence[str],
+        params: GenerationParams | None = None,
+        *,
+        language: str | None = None,
+        **options: Any,
+    ) -> Iterator[Images]:
+        """Yield what the images of `edit` become, after each step."""
+        if len(images) != len(instructions):
+            raise UsageError(
+                f"{len(images)} images and {len(instructions)} instructions; give one each."
+            )
+        resolved = resolve_params(params, options, EDITED)
+        condition_of = self._condition_of_texts(self.reader.text.check(instructions, language))
+        known = self.mean_latents(check_images(self.info, images))
+        noise = self.noise(len(images), resolved)
+        if not self.network.with_source:
+            strength = DEFAULT_STRENGTH if resolved.strength is None else resolved.strength
+            task = Task(known, strength=strength)
+            return self._edit(noise, condition_of, resolved, task)
+
+        def condition_with_source(rows: Rows) -> Condition:
+            return condition_of(rows)._replace(source=known[rows].to(self.device))
+
+        task = None if resolved.strength is None else Task(known, strength=resolved.strength)
+        return self._edit(noise, condition_with_source, resolved, task)
+
+    @torch.inference_mode()
+    def _edit(
+        self,
+        noise: Latents,
+        condition_of: Callable[[Rows], Condition],
+        params: GenerationParams,
+        task: Task | None,
+    ) -> Iterator[Images]:
+        yield from self.generate(noise, condition_of, params, task)
+
+    def _condition_of_texts(self, captions: CaptionBatch) -> Callable[[Rows], Condition]:
+        """Return the function from rows to the condition of their texts."""
+
+        def condition_of(rows: Rows) -> Condition:
+            chosen = rows.tolist()
+            texts, languages = ([column[i] for i in chosen] for column in captions)
+            return self.conditions.of_texts(texts, languages, self.network)
+
+        return condition_of

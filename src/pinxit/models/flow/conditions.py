@@ -1,0 +1,96 @@
+"""What an image is generated from, as inputs of the network: nothing, a label or a caption."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Int64
+from torch import Tensor, nn
+
+from pinxit.data.batch import NUM_AMOUNTS, Batch, DatasetInfo
+from pinxit.data.text_tokenizer import PAD
+from pinxit.models.caption_batch import drop_captions, sample_captions
+from pinxit.models.flow.config import Config
+from pinxit.models.flow.network import Condition, FlowTransformer, WordEncoder
+from pinxit.models.text_embedding import TextEmbedding, Tokens
+from pinxit.nn.layers import LabelEmbedding, drop_labels, zero_init
+
+
+class CaptionReader(nn.Module):
+    """Reads captions: the words for attention, and their mean for the layer norms."""
+
+    def __init__(self, config: Config, info: DatasetInfo) -> None:
+        super().__init__()
+        assert config.width and config.heads and config.max_text_tokens, "a resolved configuration"
+        self.text = TextEmbedding(
+            info.languages, config.vocab_size, config.max_text_tokens, config.width
+        )
+        nn.init.normal_(self.text.token_embed.weight, std=0.02)
+        self.encoder = WordEncoder(config.width, config.heads, config.text_depth)
+        self.to_vector = nn.Linear(config.width, config.width)
+
+    def forward(self, tokens: Tokens, network: FlowTransformer) -> Condition:
+        mask = tokens != PAD
+        words = self.encoder(self.text.token_embed(tokens), mask)
+        mean = (words * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
+        return Condition(self.to_vector(mean), network.project_words(words), mask)
+
+
+class ConditionEncoder(nn.Module):
+    """The condition of a batch, of labels, of texts, or of nothing."""
+
+    zero: Tensor
+
+    def __init__(self, config: Config, info: DatasetInfo) -> None:
+        super().__init__()
+        assert config.width, "a resolved configuration"
+        self.config = config
+        self.register_buffer("zero", torch.zeros(config.width), persistent=False)
+        self.labels = None
+        if config.condition == "label":
+            self.labels = LabelEmbedding(len(info.label_names), config.width)
+        self.captions = CaptionReader(config, info) if config.condition == "text" else None
+        self.augmentation = zero_init(nn.Linear(NUM_AMOUNTS, config.width, bias=False))
+
+    def of_batch(self, batch: Batch, network: FlowTransformer, *, training: bool) -> Condition:
+        """Return the condition of a batch; in training some captions or labels are dropped.
+
+        It says how the images were changed (Karras 2022, app. F.2): without, none was.
+        """
+        condition = self._content_of_batch(batch, network, training=training)
+        amounts = batch.augmentation
+        if amounts is None:  # not left out: every parameter is used in every process
+            amounts = self.zero.new_zeros(len(batch), NUM_AMOUNTS)
+        return condition._replace(vector=condition.vector + self.augmentation(amounts))
+
+    def _content_of_batch(
+        self, batch: Batch, network: FlowTransformer, *, training: bool
+    ) -> Condition:
+        dropped = self.config.caption_dropout
+        if self.captions is not None:
+            captions, _ = sample_captions(batch, self.captions.text.tokenizer.languages)
+            texts = drop_captions(captions.texts, dropped) if training else captions.texts
+            return self.of_texts(texts, captions.languages, network)
+        return self.of_labels(drop_labels(batch.labels, dropped, training), len(batch))
+
+    def of_texts(
+        self, texts: Sequence[str | None], languages: Sequence[str], network: FlowTransformer
+    ) -> Condition:
+        """Return the condition of texts; None is no text."""
+        assert self.captions is not None, "a model of captions"
+        tokens = self.captions.text.tokenize(texts, languages, truncate=True)
+        return self.captions(tokens, network)
+
+    def of_labels(self, labels: Int64[Tensor, " n"] | None, n: int) -> Condition:
+        """Return the condition of labels; below 0 or None: no label."""
+        if self.labels is None:
+            return Condition(self.zero.expand(n, -1))
+        return Condition(self.labels(labels, n))
+
+    def of_nothing(self, n: int, network: FlowTransformer) -> Condition:
+        """Return the condition of n images that are generated from nothing."""
+        if self.captions is not None:
+            language = self.captions.text.tokenizer.default_language
+            return self.of_texts([None] * n, [language] * n, network)
+        return self.of_labels(None, n)

@@ -1,0 +1,104 @@
+"""Options of flow matching. The comment above a field is its help on the command line."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pinxit.data.batch import DatasetInfo
+from pinxit.errors import UsageError
+from pinxit.models.config import model_config
+
+MAX_PIXEL_POSITIONS = 256  # of images whose pixels are modelled without a VAE
+HEAD_DIM = 64
+FEW_IMAGES = 2_000  # with fewer the network is smaller by default, and makes more steps
+MAX_DEFAULT_TEXT_TOKENS = 64
+
+
+@model_config
+@dataclass(frozen=True)
+class Config:
+    """A flow from noise to the latents of images. None: chosen from the images."""
+
+    # run of a VAE with a grid of latents, which are modelled; None: the pixels of images of at most
+    # 16 x 16
+    vae: str | None = None
+    # what images are generated from; auto: text where images have captions, else label where they
+    # have labels
+    condition: Literal["auto", "none", "label", "text"] = "auto"
+    # input of a model of captions: text; or pairs of an image and its edit by the text, from which
+    # edits are learned
+    source: Literal["text", "image+text"] = "text"
+    # what the network predicts; its loss is that of the velocity in either case
+    prediction: Literal["velocity", "data"] = "velocity"
+    # embedding dimension; None: 192, or 96 for fewer than 2,000 images
+    width: int | None = None
+    # layers; None: 6, or 4 for fewer than 2,000 images
+    depth: int | None = None
+    # attention heads; None: width / 64
+    heads: int | None = None
+    # layers of the encoder of captions
+    text_depth: int = 2
+    # dropout probability
+    dropout: float = 0.0
+    # probability of dropping the caption or label in training, for classifier-free guidance
+    caption_dropout: float = 0.1
+    # maximum number of BPE tokens in the vocabulary
+    vocab_size: int = 2_048
+    # maximum tokens per caption; None: 1.5 x the longest caption + 8, at most 64
+    max_text_tokens: int | None = None
+    # mean of the logit of the times in training: lower means more noise
+    time_mean: float = 0.0
+    # standard deviation of the logit of the times in training
+    time_std: float = 1.0
+    # how the VAE is built (family, config, dataset info); set in training
+    codec_spec: dict[str, Any] | None = dataclasses.field(default=None, metadata={"internal": True})
+
+    def __post_init__(self) -> None:
+        for name in ("width", "depth", "heads", "text_depth", "vocab_size", "max_text_tokens"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UsageError(f"{name} must be at least 1, not {value}.")
+        for name in ("dropout", "caption_dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise UsageError(
+                    f"{name} must be at least 0 and below 1, not {getattr(self, name)}."
+                )
+        if self.time_std <= 0:
+            raise UsageError(f"time_std must be above 0, not {self.time_std}.")
+
+    def resolve(self, info: DatasetInfo) -> Config:
+        """Return the configuration with every None chosen from the images.
+
+        Raises UsageError for an option that these images do not allow.
+        """
+        if self.condition == "label" and not info.label_names:
+            raise UsageError("--condition label needs images with labels; these have none.")
+        if self.condition == "text" and not info.languages:
+            raise UsageError("--condition text needs images with captions; these have none.")
+        condition = self.condition
+        if condition == "auto":
+            condition = "text" if info.languages else "label" if info.label_names else "none"
+        if self.source == "image+text" and condition != "text":
+            raise UsageError("--source image+text needs instructions: images with captions.")
+        if self.vae is None and self.codec_spec is None:
+            positions = info.height * info.width
+            if positions > MAX_PIXEL_POSITIONS:
+                raise UsageError(
+                    f"images of {info.height} x {info.width} need a VAE, whose latents are "
+                    "modelled: train one with `pinxit train vae --latents grid`, and name it "
+                    "with --vae."
+                )
+        is_small = info.num_images < FEW_IMAGES
+        width = self.width or (96 if is_small else 192)
+        heads = self.heads or max(1, round(width / HEAD_DIM))
+        if width % (4 * heads):
+            raise UsageError(f"width {width} must be a multiple of 4 x {heads} heads.")
+        return dataclasses.replace(
+            self,
+            condition=condition,
+            width=width,
+            heads=heads,
+            depth=self.depth or (4 if is_small else 6),
+        )

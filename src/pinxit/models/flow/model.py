@@ -1,0 +1,295 @@
+"""The flow as a torch module: its loss, and generation by solving the differential equation."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool
+from torch import Tensor, nn
+
+from pinxit.data.batch import Batch, DatasetInfo
+from pinxit.data.images import Images
+from pinxit.errors import UsageError
+from pinxit.models.flow.conditions import ConditionEncoder
+from pinxit.models.flow.config import Config
+from pinxit.models.flow.network import Condition, FlowTransformer, init_linear
+from pinxit.models.flow.path import Field, Times, interpolate, sample_times, to_velocity
+from pinxit.models.flow.tasks import NUM_STEPS, Rows, Task
+from pinxit.models.generation import SEEDED, GenerationParams, resolve_params
+from pinxit.models.inputs import check_images, check_mask, label_index
+from pinxit.models.latent_codecs import FrozenVAE, Latents, PixelCodec, Pixels
+from pinxit.models.results import Loss
+from pinxit.nn.batching import map_in_fixed_batches
+from pinxit.nn.palette import MID_GREY
+from pinxit.nn.rng import per_image_normal
+
+DRAW_BATCH = 16  # images generated together, always: results do not depend on the batch
+SAMPLED = (*SEEDED, "guidance", "steps", "solver")
+
+
+class Flow(nn.Module):
+    """condition, time and x_t -> velocity; images from noise by following it."""
+
+    def __init__(self, config: Config, info: DatasetInfo) -> None:
+        super().__init__()
+        assert config.width and config.heads and config.depth, "a resolved configuration"
+        self.config, self.info = config, info
+        self.codec = PixelCodec(info) if config.codec_spec is None else FrozenVAE(config.codec_spec)
+        self.network = FlowTransformer(
+            self.codec.shape,
+            config.width,
+            config.depth,
+            config.heads,
+            config.dropout,
+            with_words=config.condition == "text",
+            with_source=config.source == "image+text",
+        )
+        self.conditions = ConditionEncoder(config, info)
+        init_linear(self.network)
+
+    preview_options: ClassVar[dict[str, Any]] = {"steps": 8}  # while it trains
+
+    @property
+    def device(self) -> torch.device:
+        return self.network.pos_embed.device
+
+    @property
+    def label_conditional(self) -> bool:
+        """Whether images are generated from labels."""
+        return self.config.condition == "label"
+
+    def loss(self, batch: Batch, progress: float = 1.0) -> Loss:
+        """The squared error of the velocity, the mean over latents and times (Lipman 2022, eq. 14).
+
+        1 + Var(z) for a network that knows nothing; its minimum is not 0: many (e, z) pass a point.
+        """
+        data = self.codec.sample_latents(batch.pixels)
+        t = sample_times(len(data), data.device, self.config.time_mean, self.config.time_std)
+        noise = torch.randn_like(data)
+        x_t = interpolate(noise, data, t)
+        condition = self.conditions.of_batch(batch, self.network, training=self.training)
+        if batch.before is not None and self.network.with_source:
+            condition = condition._replace(source=self._sample_source(batch.before))
+        error = self.velocity(x_t, t, condition).float() - (data - noise)
+        total = error.square().mean()
+        return Loss(total, {"velocity_mse": total.detach()}, unit="per latent")
+
+    def _sample_source(self, before: Pixels) -> Latents:
+        """Return the latents of the images before their edits; in training some are dropped."""
+        latents = self.codec.sample_latents(before)
+        if not self.training:
+            return latents
+        is_kept = torch.rand(len(latents), device=latents.device) >= self.config.caption_dropout
+        return latents * is_kept.view(-1, 1, 1, 1)
+
+    def velocity(self, x_t: Latents, t: Times, condition: Condition) -> Latents:
+        """Return the velocity at x_t."""
+        output = self.network(x_t, t, condition).float()
+        return to_velocity(output, x_t, t, self.config.prediction)
+
+    def field(
+        self, condition: Condition, guidance: float = 1.0, nothing: Condition | None = None
+    ) -> Field:
+        """Return the velocity field of a condition, guided: v0 + g (v1 - v0) (Ho & Salimans 2022).
+
+        v0 is the velocity without a condition; a guidance of 1 needs only v1.
+        """
+        if guidance == 1 or nothing is None:
+            return lambda x, t: self.velocity(x, t, condition)
+
+        def follow(x: Latents, t: Times) -> Latents:
+            with_condition = self.velocity(x, t, condition)
+            without = self.velocity(x, t, nothing)
+            return without + guidance * (with_condition - without)
+
+        return follow
+
+    @property
+    def num_progress_steps(self) -> int:
+        """How often a stream yields, by default."""
+        return NUM_STEPS
+
+    def sample(
+        self,
+        n: int,
+        params: GenerationParams | None = None,
+        *,
+        label: str | None = None,
+        **options: Any,
+    ) -> Images:
+        """Generate n images. Image i is a function of (seed, start + i).
+
+        `temperature` scales the noise. Raises UsageError for a value out of range or an unknown
+        label.
+        """
+        *_, last = self._sample(n, params, label, options, progress=False)
+        return last
+
+    def sample_stream(
+        self,
+        n: int,
+        params: GenerationParams | None = None,
+        *,
+        label: str | None = None,
+        **options: Any,
+    ) -> Iterator[Images]:
+        """Yield what the images become, after each step: the denoised estimates."""
+        return self._sample(n, params, label, options, progress=True)
+
+    def _sample(
+        self,
+        n: int,
+        params: GenerationParams | None,
+        label: str | None,
+        options: Mapping[str, Any],
+        *,
+        progress: bool,
+    ) -> Iterator[Images]:
+        if n < 1:
+            raise UsageError(f"the number of images must be at least 1, not {n}.")
+        resolved = resolve_params(params, options, SAMPLED)
+        index = -1 if label is None else label_index(self.config, self.info, label)
+        labels = torch.full((n,), index)
+        return self._generate(self.noise(n, resolved), labels, resolved, progress=progress)
+
+    def noise(self, n: int, params: GenerationParams) -> Latents:
+        """Return the noise of n images; each depends on its own seed only."""
+        assert params.temperature is not None, "resolved"
+        return params.temperature * per_image_normal(n, self.codec.shape, params.seed, params.start)
+
+    @torch.inference_mode()
+    def _generate(
+        self, noise: Latents, labels: Tensor, params: GenerationParams, *, progress: bool
+    ) -> Iterator[Images]:
+        condition = partial(self._condition_of_labels, labels)
+        yield from self.generate(noise, condition, params, progress=progress)
+
+    def _condition_of_labels(self, labels: Tensor, rows: Rows) -> Condition:
+        if self.config.condition == "text":
+            return self.conditions.of_nothing(len(rows), self.network)
+        return self.conditions.of_labels(labels[rows].to(self.device), len(rows))
+
+    def generate(
+        self,
+        noise: Latents,
+        condition_of: Callable[[Rows], Condition],
+        params: GenerationParams,
+        task: Task | None = None,
+        *,
+        progress: bool = True,
+    ) -> Iterator[Images]:
+        """Yield all images after each step of each batch: grey where a batch has not begun.
+
+        `condition_of` returns the condition of rows. A `task` is what is known beforehand. Without
+        `progress` the steps are not decoded: it yields after each batch.
+        """
+        images = torch.full((len(noise), *self._pixel_shape), MID_GREY, dtype=torch.uint8)
+        for start in range(0, len(noise), DRAW_BATCH):
+            rows = (torch.arange(DRAW_BATCH) + start).clamp(max=len(noise) - 1)
+            condition = condition_of(rows)
+            nothing = self.conditions.of_nothing(len(rows), self.network)
+            nothing = nothing._replace(source=condition.source)
+            field = self.field(condition, params.guidance, nothing)
+            part = Task() if task is None else task.take(rows, self.device)
+            steps = part.solve(field, noise[rows].to(self.device), params)
+            for latents in steps if progress else deque(steps, maxlen=1):
+                pixels = self.codec.decode(latents)
+                images[start : start + DRAW_BATCH] = pixels[: len(noise) - start].cpu()
+                yield Images(images.numpy().copy())
+
+    # -- completing -----------------------------------------------------------------------------
+
+    @property
+    def patch_size(self) -> int:
+        """Pixels per side of a position of the latents."""
+        return self.codec.downscale
+
+    left_to_right = False
+
+    def complete(
+        self,
+        images: Images,
+        mask: Bool[np.ndarray, "n height width"],
+        params: GenerationParams | None = None,
+        **options: Any,
+    ) -> Images:
+        """Generate the pixels where `mask` is True; the others are returned unchanged.
+
+        Raises UsageError for images and masks of another shape, and for values out of range.
+        """
+        *_, last = self._complete(images, mask, params, options, progress=False)
+        return last
+
+    def complete_stream(
+        self,
+        images: Images,
+        mask: Bool[np.ndarray, "n height width"],
+        params: GenerationParams | None = None,
+        **options: Any,
+    ) -> Iterator[Images]:
+        """Yield what the images of `complete` become, after each step."""
+        return self._complete(images, mask, params, options, progress=True)
+
+    def _complete(
+        self,
+        images: Images,
+        mask: Bool[np.ndarray, "n height width"],
+        params: GenerationParams | None,
+        options: Mapping[str, Any],
+        *,
+        progress: bool,
+    ) -> Iterator[Images]:
+        resolved = resolve_params(params, options, SAMPLED)
+        pixels = check_images(self.info, images)
+        check_mask(images, mask)
+        return self._fill_in(pixels, torch.from_numpy(mask.copy()), resolved, progress=progress)
+
+    @torch.inference_mode()
+    def _fill_in(
+        self,
+        pixels: Pixels,
+        mask: Bool[Tensor, "n height width"],
+        params: GenerationParams,
+        *,
+        progress: bool,
+    ) -> Iterator[Images]:
+        known = self.mean_latents(fill_masked(pixels, mask))
+        task = Task(known, ~self._is_touched(mask))
+        condition = partial(self._condition_of_labels, torch.full((len(pixels),), -1))
+        noise = self.noise(len(pixels), params)
+        for images in self.generate(noise, condition, params, task, progress=progress):
+            generated = torch.from_numpy(images.pixels)
+            yield Images(torch.where(mask[..., None], generated, pixels).numpy())
+
+    def mean_latents(self, pixels: Pixels) -> Latents:
+        """Return the standardized means of q(z|x), on the CPU."""
+        zero = torch.zeros(1, *self.codec.shape, device=self.device)
+
+        def encode(batch: Pixels) -> Latents:
+            return self.codec.sample_latents(batch.to(self.device), zero).cpu()
+
+        return map_in_fixed_batches(encode, pixels)[0]
+
+    def _is_touched(self, mask: Bool[Tensor, "n height width"]) -> Bool[Tensor, "n one r c"]:
+        """Return the positions of the latents of which a pixel is masked."""
+        side, (rows, columns) = self.codec.downscale, self.codec.shape[1:]
+        missing = (columns * side - mask.shape[2], rows * side - mask.shape[1])
+        padded = F.pad(mask[:, None].float(), (0, missing[0], 0, missing[1]))
+        return F.max_pool2d(padded, side) > 0
+
+    @property
+    def _pixel_shape(self) -> tuple[int, int, int]:
+        return (self.info.height, self.info.width, self.info.channels)
+
+
+def fill_masked(pixels: Pixels, mask: Bool[Tensor, "n height width"]) -> Pixels:
+    """Replace masked pixels by the mean of the others: they hardly disturb their neighbours."""
+    kept = ~mask[..., None]
+    mean = (pixels * kept).sum((1, 2), keepdim=True) / kept.sum((1, 2), keepdim=True).clamp(min=1)
+    return torch.where(kept, pixels, mean.round().to(torch.uint8))

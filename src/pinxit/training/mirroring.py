@@ -1,0 +1,99 @@
+"""Which changes images allow: mirroring not where they, or captions, tell left from right."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+from jaxtyping import Float64
+
+from pinxit.console import echo
+from pinxit.data.captions import all_captions
+from pinxit.data.images import Images
+from pinxit.training.settings import Augment, TrainingSettings
+
+MAX_AUGMENTED_IMAGES = 10_000  # by default
+MIN_SIDE = 16  # pixels; smaller images are not changed by default
+MAX_IMAGES = 2_000  # that are told apart from their mirror images
+SIDE = 8  # pixels per side of the images that are told apart
+NUM_FOLDS = 5
+MAX_ACCURACY = 0.6  # of telling an image from its mirror image; 0.5 is chance
+
+LEFT_OR_RIGHT = re.compile(
+    r"\b(left|right|leftwards|rightwards|gauche|droite|links|rechts|izquierda|derecha|sinistra|"
+    r"destra|esquerda|direita)\b|左|右",
+    re.IGNORECASE,
+)
+
+
+def resolve_augment(
+    settings: TrainingSettings, images: Images, rows: np.ndarray, *, quiet: bool = False
+) -> tuple[Augment, ...]:
+    """Return the kinds of changes for these images; a note says which if they are chosen."""
+    if settings.augment != ("auto",):
+        return settings.augment
+    _, height, width, channels = images.pixels.shape
+    if len(rows) >= MAX_AUGMENTED_IMAGES or min(height, width) < MIN_SIDE:
+        return ("off",)
+    reason = reason_against_mirroring(images, rows)
+    color: tuple[Augment, ...] = ("color",) if channels == 3 else ()
+    kinds: tuple[Augment, ...] = ("move", *color) if reason else ("flip", "move", *color)
+    note = f", not mirrored: {reason}" if reason else ""
+    if not quiet:
+        few = f"{len(rows):,} training images"
+        echo(f"{few} are changed a little each time: {', '.join(kinds)}{note}")
+    return kinds
+
+
+def reason_against_mirroring(images: Images, rows: np.ndarray) -> str | None:
+    """Return why these images should not be mirrored, or None if nothing speaks against it."""
+    texts = [
+        text
+        for name in images.captions
+        for caption in all_captions(images, name)
+        for text in caption
+    ]
+    for text in texts:
+        if match := LEFT_OR_RIGHT.search(text):
+            return f"captions say '{match.group()}'"
+    accuracy = mirror_accuracy(images, rows)
+    if accuracy > MAX_ACCURACY:
+        return f"{accuracy:.0%} of them can be told from their mirror images"
+    return None
+
+
+def mirror_accuracy(images: Images, rows: np.ndarray) -> float:
+    """Return how often a linear classifier tells an unseen image from its mirror image.
+
+    The images are reduced to 8 x 8 pixels. By cross-validation, with whole groups held out.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    rows = rows[np.linspace(0, len(rows) - 1, min(len(rows), MAX_IMAGES)).astype(int)]
+    odd = _odd_part(images, rows)
+    groups = np.arange(len(rows)) if images.groups is None else images.groups[rows]
+    folds = np.unique(groups, return_inverse=True)[1] % NUM_FOLDS
+    correct = []
+    for fold in np.unique(folds):
+        train, test = odd[folds != fold], odd[folds == fold]
+        if not len(train):
+            continue
+        # mirroring an image changes the sign of its odd part: each is an example of both classes
+        x = np.concatenate([train, -train])
+        y = np.repeat([1, 0], len(train))
+        correct.append(LogisticRegression(C=0.1, fit_intercept=False).fit(x, y).predict(test))
+    return float(np.concatenate(correct).mean()) if correct else 0.5
+
+
+def _odd_part(images: Images, rows: np.ndarray) -> Float64[np.ndarray, "n features"]:
+    """Return (x - mirrored x) / 2 of small versions of the images, standardized."""
+    from PIL import Image
+
+    small = []
+    for row in rows:
+        pixels = np.asarray(images.pixels[int(row)])
+        image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+        small.append(np.asarray(image.resize((SIDE, SIDE), Image.Resampling.BOX), np.float64))
+    x = np.stack(small).reshape(len(rows), SIDE, SIDE, -1)
+    odd = ((x - x[:, :, ::-1]) / 2)[:, :, : SIDE // 2].reshape(len(rows), -1)
+    return odd / max(odd.std(), 1e-9)

@@ -1,0 +1,136 @@
+"""Train a model and, before it, the one that it contains, in one run folder.
+
+    RUN/config.json   the model's; its `component` says what is trained first, and if it is done
+    RUN/vae/          the run of a VAE, complete, which a flow contains (for example)
+
+A budget is divided by the component's share. Interrupted in either stage, `resume` goes on there.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pinxit.console import format_duration
+from pinxit.models import family_of, get_family
+from pinxit.models.components import Component
+from pinxit.models.config import config_from_dict
+from pinxit.runs import Run
+from pinxit.training.settings import BUDGETS, DEFAULT_MINUTES, TrainingSettings
+
+if TYPE_CHECKING:
+    pass
+
+
+@dataclasses.dataclass(frozen=True)
+class Stages:
+    """What is trained first, and the settings of both stages."""
+
+    component: Component
+    first: TrainingSettings
+    second: TrainingSettings
+
+    @classmethod
+    def of(cls, component: Component, settings: TrainingSettings) -> Stages:
+        """Divide the budget of the settings; every other setting is that of both stages.
+
+        Batch size, learning rate and optimizer are those of the model: the component chooses its
+        own.
+        """
+        first, second = divide_budget(settings, component.share)
+        own = dataclasses.replace(first, batch_size=None, learning_rate=None, optimizer="auto")
+        return cls(component, own, second)
+
+    def settings_to_resume(self, component: Run) -> TrainingSettings:
+        """Return the settings of the component's run, with its share of the budget as it is now."""
+        record = {**component.config["training"], **budget_of(self.first)}
+        return config_from_dict(TrainingSettings, record)
+
+    def describe(self) -> str:
+        """Return what is trained first and how long, as a line to show."""
+        family = family_of(self.component.config)
+        return (
+            f"stage 1 of 2: the {family} that it contains, {format_budget(self.first)}; "
+            f"then {format_budget(self.second)}"
+        )
+
+
+def divide_budget(
+    settings: TrainingSettings, share: float
+) -> tuple[TrainingSettings, TrainingSettings]:
+    """Return the settings with this share of the budget, and those with the rest."""
+    if settings.steps:
+        first = max(1, min(round(share * settings.steps), settings.steps - 1))
+        budgets = ({"steps": first}, {"steps": max(1, settings.steps - first)})
+    else:
+        name = "epochs" if settings.epochs else "minutes"
+        total = settings.epochs or settings.minutes or DEFAULT_MINUTES
+        budgets = ({name: share * total}, {name: (1 - share) * total})
+    parts = [dataclasses.replace(settings, **dict.fromkeys(BUDGETS)) for _ in budgets]
+    first, second = (dataclasses.replace(p, **b) for p, b in zip(parts, budgets, strict=True))
+    return first, second
+
+
+def budget_of(settings: TrainingSettings) -> dict[str, float | None]:
+    """Return the three kinds of budget, of which one at most is set."""
+    return {name: getattr(settings, name) for name in BUDGETS}
+
+
+def format_budget(settings: TrainingSettings) -> str:
+    """Return the budget in words."""
+    if settings.steps:
+        return f"{settings.steps:,} steps"
+    if settings.epochs:
+        return f"{settings.epochs:g} epochs"
+    return format_duration(settings.seconds or 0.0)
+
+
+def is_pending(run: Run) -> bool:
+    """Return whether the run's component is still to be trained."""
+    return (run.config.get("component") or {}).get("pending", False)
+
+
+def stages_of(run: Run, settings: TrainingSettings) -> Stages:
+    """Return the stages of a run whose component is pending; the budget is that of both."""
+    record = run.config["component"]
+    config = config_from_dict(get_family(record["family"]).Config, record["config"])
+    return Stages.of(Component(record["option"], config, record["share"]), settings)
+
+
+def component_path(run: Run) -> Path:
+    """Return the folder of the component's run."""
+    return run.path / run.config["component"]["folder"]
+
+
+def owner_of(run: Run) -> Run:
+    """Return the run that a component's run is part of while that is trained, else the run."""
+    owner = Run(run.path.absolute().parent)
+    if not (owner.path / "config.json").is_file() or not is_pending(owner):
+        return run
+    return Run(run.path.parent) if component_path(owner).name == run.path.name else run
+
+
+def describe_component(component: Component, settings: TrainingSettings) -> dict[str, Any]:
+    """Return what config.json records of a component that is to be trained.
+
+    `settings` are those of both stages.
+    """
+    family = family_of(component.config)
+    return {
+        "option": component.option,
+        "family": family,
+        "config": dataclasses.asdict(component.config),
+        "folder": family,
+        "share": component.share,
+        "budget": budget_of(Stages.of(component, settings).first),
+        "pending": True,
+    }
+
+
+def second_config(run: Run) -> Any:
+    """Return the configuration of the model, which names its component's run."""
+    config = config_from_dict(get_family(run.family).Config, run.config["model"])
+    return dataclasses.replace(
+        config, **{run.config["component"]["option"]: str(component_path(run))}
+    )
