@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+import pinxit
 from pinxit.console import StageProgress
 from pinxit.data.images import Images
 from pinxit.errors import PinxitError, UsageError
@@ -16,6 +17,8 @@ from pinxit.evaluation import feature_space
 from pinxit.evaluation.evaluator import Evaluator
 from pinxit.evaluation.options import EvalOptions
 from pinxit.evaluation.runner import evaluate
+from pinxit.models import build_model
+from pinxit.models.generation import GenerationParams
 from pinxit.nn.image_seeds import draw_uniforms
 from pinxit.sampling.observation import observe_images
 from tests.builders import blobs, build_vae, make_run, values_of
@@ -162,3 +165,15 @@ def test_unknown_options_are_errors_before_the_run_is_loaded():
         evaluate("no-such-run", iw_sample=3)
     with pytest.raises(PinxitError, match="no-such-run"):
         evaluate("no-such-run", iw_samples=3, progress=False)
+
+
+def test_a_model_that_draws_and_edits_without_pairs_is_measured_as_one_that_draws():
+    images = dataclasses.replace(blobs(), before=None)
+    config = pinxit.Flow(width=16, depth=1, heads=1, text_depth=1)
+    model = build_model(config, images, images.split_indices("train"))[0].eval()
+    options = EvalOptions(likelihood_images=6, generation=GenerationParams(steps=2))
+    evaluator = build_evaluator(model, images, options)
+    values = values_of(evaluator.metrics())
+    assert {"log_likelihood", "frechet_samples", "t2i_recall_at_1"} <= set(values)
+    assert not [name for name in values if name.startswith("edit")]
+    assert evaluator.protocol["likelihood"].startswith("lower bound, of 6 images")

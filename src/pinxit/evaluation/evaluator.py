@@ -243,7 +243,10 @@ class Evaluator:
         if isinstance(model, CanDraw):
             images, _ = self.caption_pairs
             yield from text_to_image.text_to_image_metrics(self.drawings, images)
-        if isinstance(model, CanEdit):
+        # what draws may edit as well, without having learned it from pairs
+        if isinstance(model, CanEdit) and not (
+            isinstance(model, CanDraw) and self.test.before is None
+        ):
             yield from self.edits(model)
         if isinstance(model, CanCaption):
             images, _ = self.caption_pairs
