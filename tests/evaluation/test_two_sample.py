@@ -7,9 +7,15 @@ import dataclasses
 import numpy as np
 import pytest
 
+from pinxit.evaluation import two_sample
 from pinxit.evaluation.frechet import blur
 from pinxit.evaluation.two_sample import classifier_accuracy
 from tests.builders import blobs
+
+
+@pytest.fixture(autouse=True)
+def _short(monkeypatch):
+    monkeypatch.setattr(two_sample, "STEPS", 60)
 
 
 def noisy(n: int, seed: int):
@@ -31,12 +37,13 @@ def test_true_images_are_like_samples_and_blurred_ones_are():
 
 
 def test_too_few_images_give_no_accuracy():
-    assert classifier_accuracy(noisy(50, 0), noisy(9, 1), noisy(50, 2)) is None
-    assert classifier_accuracy(noisy(50, 0), noisy(50, 1), noisy(12, 2)) is None
+    assert classifier_accuracy(noisy(120, 0), noisy(9, 1), noisy(240, 2)) is None
+    assert classifier_accuracy(noisy(120, 0), noisy(50, 1), noisy(150, 2)) is None
+    assert classifier_accuracy(noisy(50, 0), noisy(50, 1), noisy(240, 2)) is None
 
 
 def test_groups_of_test_images_count_once():
-    train, test, samples = (noisy(60, seed) for seed in range(3))
+    train, test, samples = (noisy(n, seed) for seed, n in enumerate((120, 60, 240)))
     grouped = dataclasses.replace(test, groups=np.repeat(np.arange(15), 4))
     alone = classifier_accuracy(train, test, samples)
     together = classifier_accuracy(train, grouped, samples)

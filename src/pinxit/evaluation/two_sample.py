@@ -20,8 +20,9 @@ from pinxit.evaluation.jackknife import random_rows
 from pinxit.training.augmentation import augment_batch
 
 MAX_IMAGES = 2_000  # of each kind, to train on
+MIN_FIT_IMAGES = 100  # of each kind: a classifier of fewer is bad, whatever the samples are
 MIN_IMAGES = 10  # of each kind, to measure on
-STEPS, BATCH_SIZE, LEARNING_RATE, WEIGHT_DECAY = 300, 64, 2e-3, 0.05
+STEPS, BATCH_SIZE, LEARNING_RATE, WEIGHT_DECAY = 200, 64, 2e-3, 0.05
 
 
 def classifier_accuracy(
@@ -33,7 +34,7 @@ def classifier_accuracy(
     """
     half = len(samples) // 2
     count = min(len(test), len(samples) - half)
-    if count < MIN_IMAGES or len(train) < MIN_IMAGES:
+    if count < MIN_IMAGES or min(len(train), half) < MIN_FIT_IMAGES:
         return None
     rows = np.random.default_rng(seed).permutation(len(samples))
     fit_samples = samples.take(rows[: min(half, MAX_IMAGES)])
