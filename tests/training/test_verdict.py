@@ -112,6 +112,18 @@ def test_a_run_whose_validation_loss_rises_while_the_training_loss_falls_overfit
     assert "above the training loss" in str(verdict)
 
 
+def test_of_a_run_that_keeps_its_last_weights_a_rising_loss_says_little(tmp_path):
+    run = record_run(
+        tmp_path, "flow", lambda t: 300 + 60 * np.exp(-20 * t) + 30 * t, train_losses=falling
+    )
+    config = {**run.config, "training": {**run.config["training"], "keep": "last"}}
+    run.write("config.json", config)
+    verdict = assess(Run(tmp_path))
+    assert verdict.state == "unknown"
+    assert "says little of samples" in str(verdict)
+    assert not verdict.remedy
+
+
 @families
 def test_a_level_validation_loss_far_above_the_training_loss_is_overfitting(tmp_path, family):
     run = record_run(tmp_path, family, falling, train_losses=lambda t: falling(t) - 40 * t)

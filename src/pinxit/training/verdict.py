@@ -240,10 +240,11 @@ def _approve(facts: RunFacts) -> Verdict:
     if facts.keeps_last and curve.rise:
         share = (curve.best + 1) / len(curve.losses)
         evidence.append(
-            f"the loss of unseen images rises since {share:.0%} of training: images are learned by "
-            "heart; the last weights are kept, look at `memorised` in `pinxit evaluate`"
+            f"the loss of unseen images rises since {share:.0%} of training, which says little of "
+            "samples: look at them, and at their classifier and memorisation in `pinxit evaluate`"
         )
-    elif curve.still_falls:
+        return Verdict("unknown", tuple(evidence))
+    if curve.still_falls:
         evidence.append(f"the {_loss_name(facts)} was still falling a little")
     else:
         evidence.append(f"the {_loss_name(facts)} has levelled off")
