@@ -51,12 +51,12 @@ def component(config: Config, info: DatasetInfo) -> Component | None:
 
 
 def variants() -> tuple[Config, ...]:
-    """Return configurations that together have all abilities."""
+    """Return configurations that together have all abilities; small, to be quick to try."""
     return (
-        Config(condition="text"),
-        Config(source="image+text"),
-        Config(condition="label"),
-        Config(condition="none"),
+        Config(condition="text", width=32, depth=2, text_depth=1),
+        Config(source="image+text", width=32, depth=2, text_depth=1),
+        Config(condition="label", width=32, depth=2),
+        Config(condition="none", width=32, depth=2),
     )
 
 
