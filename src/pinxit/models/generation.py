@@ -119,3 +119,8 @@ def resolve_params(
     if params.temperature is None:
         params = dataclasses.replace(params, temperature=temperature)
     return params
+
+
+def preview_options(model: object) -> dict[str, Any]:
+    """Return the options with which a model generates many images to look at: fewer steps."""
+    return dict(getattr(model, "preview_options", {}))

@@ -17,6 +17,7 @@ from pinxit.evaluation.latents import collapse_warnings
 from pinxit.evaluation.metrics import collect
 from pinxit.evaluation.power_spectrum import sharpness_metrics
 from pinxit.evaluation.reconstruction import mse_per_image
+from pinxit.models.generation import preview_options
 from pinxit.models.protocols import (
     CanEncode,
     CanReconstruct,
@@ -188,7 +189,8 @@ class ReportContext:
         """36 to 256 samples from seed 0."""
         if not isinstance(self.model, CanSample):
             return None
-        return self.model.sample(self.choose_num_images(4, 36, 256), seed=0)
+        count = self.choose_num_images(4, 36, 256)
+        return self.model.sample(count, seed=0, **preview_options(self.model))
 
     @cached_property
     def spectra(self) -> dict[str, Any]:
@@ -210,7 +212,10 @@ class ReportContext:
             return None
         if not isinstance(self.model, CanSample) or not is_label_conditional(self.model):
             return self.samples
-        return sample_with_label_frequencies(self.model, self.subset, len(self.samples), seed=0)
+        options = preview_options(self.model)
+        return sample_with_label_frequencies(
+            self.model, self.subset, len(self.samples), seed=0, **options
+        )
 
     @property
     def sharpness(self) -> dict[str, float]:

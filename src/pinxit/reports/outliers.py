@@ -26,7 +26,7 @@ def outliers(context: ReportContext) -> Section | None:
     model = context.model
     if context.subset is None or not isinstance(model, CanScore) or len(context.subset) < 3:
         return None
-    images = context.subset.evenly_spaced(MAX_SCORED_IMAGES)
+    images = context.subset.evenly_spaced(model.max_scored_images or MAX_SCORED_IMAGES)
     scores = np.asarray(model.score(images, seed=0), float)
     order = np.argsort(scores)
     shown = min(NUM_LEAST_LIKELY, len(images) // 2)

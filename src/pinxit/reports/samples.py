@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pinxit.models.generation import preview_options
 from pinxit.models.protocols import CanEncode, CanSample, HasELBO
 from pinxit.reports.context import ReportContext
 from pinxit.reports.images import (
@@ -61,7 +62,7 @@ def _sample_by_label(context: ReportContext) -> list[TitledRow]:
         return []
     rows = []
     for name in context.run.info.label_names[:MAX_LABELS]:
-        images = model.sample(IMAGES_PER_LABEL, seed=0, label=name)
+        images = model.sample(IMAGES_PER_LABEL, seed=0, label=name, **preview_options(model))
         pixels = shrink_images(images, MAX_THUMBNAIL_SIDE)
         alt = f"{IMAGES_PER_LABEL} samples for the label {name}"
         rows.append((name, inline_grid(pixels, IMAGES_PER_LABEL, alt)))

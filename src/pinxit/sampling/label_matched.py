@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from jaxtyping import Int
 
@@ -12,7 +14,7 @@ from pinxit.sampling.inputs import is_label_conditional, match_labels
 
 
 def sample_with_label_frequencies(
-    model: CanSample, images: Images, n: int, seed: int = 0
+    model: CanSample, images: Images, n: int, seed: int = 0, **options: Any
 ) -> Images:
     """Sample `n` images; a label-conditional model gets the label frequencies of `images`.
 
@@ -20,11 +22,11 @@ def sample_with_label_frequencies(
     """
     images = match_labels(model, images)
     if not is_label_conditional(model) or images.labels is None or (images.labels < 0).all():
-        return model.sample(n, seed=seed)
+        return model.sample(n, seed=seed, **options)
     names = images.label_names
     counts = np.bincount(images.labels[images.labels >= 0], minlength=len(names))
     parts = [
-        model.sample(num, seed=mix_seed(seed, label), label=names[label])
+        model.sample(num, seed=mix_seed(seed, label), label=names[label], **options)
         for label, num in enumerate(largest_remainder(counts, n).tolist())
         if num
     ]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from pinxit.data.atomic_write import write_atomically
 from pinxit.data.captions import captions_round_robin
 from pinxit.data.images import Images
 from pinxit.data.masks import random_patch_mask, show_masked
+from pinxit.models.generation import preview_options
 from pinxit.models.protocols import (
     CanCaption,
     CanComplete,
@@ -41,12 +41,7 @@ def save_previews(model: object, run: Run, step: int, examples: Images) -> None:
     if isinstance(model, CanSample):
         # a model that draws has a grid of this name already
         name = f"sample-{step:07d}" if isinstance(model, CanDraw) else name
-        model.sample(NUM_SAMPLES, seed=0, **_options(model)).save(folder / f"{name}.png")
-
-
-def _options(model: object) -> dict[str, Any]:
-    """Return the options with which a model generates previews: fewer steps, for example."""
-    return getattr(model, "preview_options", {})
+        model.sample(NUM_SAMPLES, seed=0, **preview_options(model)).save(folder / f"{name}.png")
 
 
 def _preview_text_to_image(model: CanDraw, examples: Images, folder: Path, name: str) -> None:
@@ -54,7 +49,7 @@ def _preview_text_to_image(model: CanDraw, examples: Images, folder: Path, name:
     rows, captions = captions_round_robin(examples, model.text_tokenizer.languages)
     if captions:
         _write_lines(folder / "captions.txt", captions)
-        drawn = model.draw(captions, seed=0, **_options(model))
+        drawn = model.draw(captions, seed=0, **preview_options(model))
         grid = _stack_rows([drawn, examples.take(rows)])
         grid.save(folder / f"{name}.png")
 
@@ -66,7 +61,7 @@ def _preview_editing(model: CanEdit, examples: Images, folder: Path, name: str) 
     if instructions and after.before is not None:
         _write_lines(folder / "captions.txt", instructions)
         before = Images(after.before)
-        edited = model.edit(before, instructions, seed=0, temperature=0.0, **_options(model))
+        edited = model.edit(before, instructions, seed=0, temperature=0.0, **preview_options(model))
         _stack_rows([before, edited, after]).save(folder / f"{name}.png")
 
 
