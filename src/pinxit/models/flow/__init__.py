@@ -29,7 +29,7 @@ EXAMPLES = (
 )
 ABILITIES = ("sample", "invert", "score", "complete", "draw", "edit")
 
-KEEP = "last"  # the loss of unseen images rises long before samples get worse (docs/log.md)
+KEEP = "last"  # the loss of unseen images is a poor guide to samples (docs/log.md)
 VAE_SHARE = 0.35  # of the budget
 
 
