@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pinxit.data.imagefolder.levels import find_levels
@@ -34,6 +34,12 @@ def words_for_held_out(image: str) -> set[str]:
 
 @settings(max_examples=300, deadline=None)
 @given(trees)
+@example(
+    [
+        *("train/Test/0.png", "train/val/1.png", "train/dev/2.png", "Test/train/3.png"),
+        *("train/train/Test/4.png", "training_set/testing/5.png"),
+    ]
+)
 def test_a_folder_named_like_a_split_gives_splits_or_is_named_in_a_note(images):
     levels = find_levels(images)
     notes = " ".join(levels.notes)

@@ -111,21 +111,38 @@ def _splits_of(folder: Folder, accepted: dict[Folder, dict[str, str]]) -> list[t
 
 
 def _choose_split(found: Sequence[tuple[str, int]]) -> str | None:
-    """Return the split of an image: of several, one that differs, then a held-out one."""
-    # a level with several splits says more than a folder around all images
-    splits = {split for split, count in found if count > 1} or {split for split, _ in found}
+    """Return the split of an image: of several, a held-out one.
+
+    Folders around the first level that has several splits do not count: `test/` around `train/` and
+    `val/` is the name of a set.
+    """
+    first = next((i for i, (_, count) in enumerate(found) if count > 1), 0)
+    splits = {split for split, _ in found[first:]}
     return next((split for split in _HELD_OUT_FIRST if split in splits), None)
 
 
 def _note_nested(folders: dict[str, Folder], accepted: dict[Folder, dict[str, str]]) -> list[str]:
     """Return a note if a folder of one split lies in a folder of another."""
     nested: dict[str, str] = {}
+    trained_on: dict[Folder, str] = {}  # by what seems held out: an example of each is named
     for folder in dict.fromkeys(folders.values()):
         found = _splits_of(folder, accepted)
-        if len({split for split, _ in found}) > 1:
-            nested["/".join(folder) + "/"] = str(_choose_split(found))
-    shown = ", ".join(f"{name} ({split})" for name, split in list(nested.items())[:MAX_NAMES])
-    return [f"folders of one split are in another: {shown}"] if nested else []
+        if len({split for split, _ in found}) < 2:
+            continue
+        name, split = "/".join(folder) + "/", str(_choose_split(found))
+        nested[name] = split
+        if split == "train":
+            seem_held_out = tuple(
+                p for p in folder if read_split_name(p).split not in (None, split)
+            )
+            trained_on.setdefault(seem_held_out, name)
+    if not nested:
+        return []
+    first = dict.fromkeys([*trained_on.values(), *nested])
+    count = max(MAX_NAMES, len(trained_on))
+    shown = ", ".join(f"{name} ({nested[name]})" for name in list(first)[:count])
+    rest = f" and {len(nested) - count:,} more" if len(nested) > count else ""
+    return [f"folders of one split are in another: {shown}{rest}"]
 
 
 def _note_splits(folders: dict[str, Folder], splits: dict[str, str]) -> Iterator[str]:
