@@ -1,4 +1,4 @@
-"""A classifier that tells samples from true images: chance for true ones, certain for clouds."""
+"""A classifier of samples and true images: chance for true ones, certain for clouds."""
 
 from __future__ import annotations
 

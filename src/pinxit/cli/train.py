@@ -28,6 +28,12 @@ if TYPE_CHECKING:
     from pinxit.training.dry_run import CostEstimate
 
 
+FAMILY_EXAMPLES = (
+    "pinxit train FAMILY photos/ --minutes 5",
+    "pinxit train FAMILY photos/ --size 64 --minutes 30 --out runs/photos",
+)
+
+
 def overview() -> str:
     """Return the page that `pinxit train --help` prints."""
     docstrings = {name: get_family(name).__doc__ or "" for name in list_families()}
@@ -140,17 +146,9 @@ def auto(
         json: print the paths as JSON
     """
     return _train(
-        data=data[0] if len(data) == 1 else list(data),
-        model="auto",
-        training=training,
-        report=report,
-        json=json,
-        quiet=quiet,
-        load=load,
-        out=out,
-        overwrite=overwrite,
-        dry_run=dry_run,
-    )
+        data, "auto", training, report, json,
+        quiet=quiet, load=load, out=out, overwrite=overwrite, dry_run=dry_run,
+    )  # fmt: skip
 
 
 def family_command(name: str) -> Any:
@@ -170,54 +168,28 @@ def family_command(name: str) -> Any:
         quiet: Quiet = False,
         json: Json = False,
     ) -> int:
-        """Train a model on images.
-
-        Examples:
-            pinxit train FAMILY photos/ --minutes 5
-            pinxit train FAMILY photos/ --size 64 --minutes 30 --out runs/photos
-
-        Args:
-            data: training images: a folder, files or the name of a source (see: pinxit sources)
-            training: options of training
-            model: options of the model
-            load: options of loading images
-            out: run folder; None: a new one, runs/<data>-<family>
-            overwrite: replace the run in the folder --out
-            dry_run: print all options, time a few steps, and stop
-            report: write report.html at the end
-            quiet: print no progress
-            json: print the paths as JSON
-        """
         if not data:
             raise UsageError(f"no DATA to train on: pinxit train {name} DATA (see: pinxit sources)")
         return _train(
-            data=data[0] if len(data) == 1 else list(data),
-            model=model,
-            training=training,
-            report=report,
-            json=json,
-            quiet=quiet,
-            load=load,
-            out=out,
-            overwrite=overwrite,
-            dry_run=dry_run,
-        )
+            data, model, training, report, json,
+            quiet=quiet, load=load, out=out, overwrite=overwrite, dry_run=dry_run,
+        )  # fmt: skip
 
     command.__annotations__["model"] = _hide_internal_fields(config_class)
-    command.__doc__ = _family_docstring(command.__doc__ or "", name)
+    command.__doc__ = _family_docstring(auto.__doc__ or "", name)
     return command
 
 
 def _family_docstring(text: str, name: str) -> str:
-    """Fill in the name, the summary and the examples of a family."""
+    """Return the docstring of `auto` with the summary, the examples and the options of a family."""
     family = get_family(name)
-    text = text.replace("Train a model on images.", getattr(family, "SUMMARY", "Train a model."))
-    if examples := getattr(family, "EXAMPLES", ()):
-        before, _, after = text.partition("Examples:\n")
-        _, _, args = after.partition("\n\n")
-        lines = "".join(f"            {example}\n" for example in examples)
-        text = f"{before}Examples:\n{lines}\n{args}"
-    return text.replace("FAMILY", name)
+    examples = getattr(family, "EXAMPLES", FAMILY_EXAMPLES)
+    after = text.partition("    Examples:\n")[2]
+    _, _, args = after.partition("\n\n")
+    lines = "".join(f"        {example}\n" for example in examples).replace("FAMILY", name)
+    args = args.replace("        load: ", "        model: options of the model\n        load: ", 1)
+    summary = getattr(family, "SUMMARY", "Train a model.")
+    return f"{summary}\n\n    Examples:\n{lines}\n{args}"
 
 
 def _hide_internal_fields(config_class: Any) -> Any:
@@ -232,12 +204,18 @@ def _internal_fields(config: Any) -> list[str]:
 
 
 def _train(
-    *, data: Any, model: Any, training: TrainingSettings, report: bool, json: bool, **options: Any
+    data: tuple[str, ...],
+    model: Any,
+    training: TrainingSettings,
+    report: bool,
+    json: bool,
+    **options: Any,
 ) -> int:
     from pinxit.training.api import train
 
     command = shlex.join(["pinxit", *sys.argv[1:]])
-    result = train(model, data, command=command, **options, **dataclasses.asdict(training))
+    images = data[0] if len(data) == 1 else list(data)
+    result = train(model, images, command=command, **options, **dataclasses.asdict(training))
     if options["dry_run"]:
         return _print_estimate(result, json)
     return _finish(result, report, json)

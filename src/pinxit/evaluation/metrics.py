@@ -145,7 +145,7 @@ METRICS = {
     "sharpness_reconstructions": Metric("reconstructions", "of data", "near 1", "sharpness"),
     "sharpness_samples": Metric("samples", "of data", "near 1", "sharpness"),
     "classifier_accuracy": Metric(
-        "classifier: sample or true image? (0.5: cannot tell)", "fraction", "lower", "samples"
+        "classifier of samples and true images (0.5 is best)", "fraction", "lower", "samples"
     ),
     "frechet_samples": Metric("samples to test", "", "lower", FRECHET),
     "frechet_reconstructions": Metric("reconstructions to test", "", "lower", FRECHET),

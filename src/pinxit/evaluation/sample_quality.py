@@ -124,7 +124,7 @@ class SampleQuality:
             )
 
     def _two_sample_test(self, samples: Images) -> Iterator[MetricValue]:
-        """Yield how well a classifier tells samples from test images."""
+        """Yield the accuracy of a classifier of samples and test images."""
         rows = self.train_rows[random_rows(len(self.train_rows), TWO_SAMPLE_IMAGES)]
         train = self.observe(self.images.take(rows))
         test, own = self.observe(self.test_subset), self.observe(samples)

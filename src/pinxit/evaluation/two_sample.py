@@ -1,4 +1,4 @@
-"""Can a classifier tell samples from true images? (Lopez-Paz & Oquab 2017, two-sample tests)
+"""Can a classifier distinguish samples from true images? (Lopez-Paz & Oquab 2017, two-sample tests)
 
 A small network is trained on training images and on half of the samples, and measured on test
 images and on the other half, equally many of each: an accuracy of 0.5 means that it cannot. It
@@ -55,7 +55,7 @@ def _group(test: Images, num_samples: int) -> Int64[np.ndarray, " n"] | None:
 
 
 def _fit(true: Images, samples: Images, seed: int) -> FeatureNetwork:
-    """Train a network that tells the two apart, on batches of equally many of each."""
+    """Train a network that distinguishes the two, on batches of equally many of each."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         side = network_side(true)

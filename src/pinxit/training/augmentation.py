@@ -1,11 +1,11 @@
 """Augmentation: slightly changed training images, so that few images are not learned by heart.
 
-    flip    left and right exchanged, where the images themselves do not tell them apart
+    flip    left and right exchanged, where the images themselves do not distinguish them
     move    shifted by up to a sixteenth of a side, sometimes scaled by a few percent; what comes
             into view continues the border
     color   brightness and contrast changed by a few percent
 
-A generator is told the amounts (Karras 2022, app. F.2): at 0 it generates images as they are.
+A generator is given the amounts (Karras 2022, app. F.2): at 0 it generates images as they are.
 """
 
 from __future__ import annotations

@@ -14,8 +14,8 @@ from pinxit.training.settings import Augment, TrainingSettings
 
 MAX_AUGMENTED_IMAGES = 10_000  # by default
 MIN_SIDE = 16  # pixels; smaller images are not changed by default
-MAX_IMAGES = 2_000  # that are told apart from their mirror images
-SIDE = 8  # pixels per side of the images that are told apart
+MAX_IMAGES = 2_000  # that are compared with their mirror images
+SIDE = 8  # pixels per side of the images that are compared
 NUM_FOLDS = 5
 MAX_ACCURACY = 0.6  # of telling an image from its mirror image; 0.5 is chance
 
@@ -58,12 +58,12 @@ def reason_against_mirroring(images: Images, rows: np.ndarray) -> str | None:
             return f"captions say '{match.group()}'"
     accuracy = mirror_accuracy(images, rows)
     if accuracy > MAX_ACCURACY:
-        return f"{accuracy:.0%} of them can be told from their mirror images"
+        return f"{accuracy:.0%} of them can be distinguished from their mirror images"
     return None
 
 
 def mirror_accuracy(images: Images, rows: np.ndarray) -> float:
-    """Return how often a linear classifier tells an unseen image from its mirror image.
+    """Return how often a linear classifier distinguishes an unseen image from its mirror image.
 
     The images are reduced to 8 x 8 pixels. By cross-validation, with whole groups held out.
     """

@@ -17,7 +17,7 @@ from torch import Tensor
 from pinxit.data.batch import Batch
 from pinxit.models.flow.density import log_density
 from pinxit.models.flow.path import Field
-from pinxit.models.latent_codecs import FrozenVAE, LatentCodec, Latents, PixelCodec, Pixels
+from pinxit.models.latent_codecs import LatentCodec, Latents, PixelCodec, Pixels
 
 NUM_DENSITY_STEPS = 25  # of Heun's method: each takes two evaluations with their gradients
 
@@ -40,25 +40,6 @@ def log_likelihood_bound(
     """
     if isinstance(codec, PixelCodec):
         return _estimate_from_pixels(field, pixels, noise, signs)
-    return _estimate_from_latents(codec, field, pixels, noise, signs, seeds)
-
-
-def _estimate_from_pixels(field: Field, pixels: Pixels, noise: Latents, signs: Latents) -> Bound:
-    """log p(v) for v in [0, 256): values scaled to [-1, 1) have 128 times that density."""
-    uniform = torch.special.ndtr(noise)
-    values = (pixels.permute(0, 3, 1, 2) + uniform) / 128 - 1
-    log_p, _ = log_density(field, values, signs, NUM_DENSITY_STEPS)
-    return log_p - values[0].numel() * math.log(128)
-
-
-def _estimate_from_latents(
-    codec: FrozenVAE,
-    field: Field,
-    pixels: Pixels,
-    noise: Latents,
-    signs: Latents,
-    seeds: list[int],
-) -> Bound:
     vae = codec.vae
     x = vae.observe(Batch(pixels), seeds)
     mean, logvar = vae.posterior(x)
@@ -70,3 +51,11 @@ def _estimate_from_latents(
     positions = math.prod(codec.shape[1:])
     log_p_z = log_p_u - positions * codec.std.log().sum()
     return log_p_x + log_p_z - log_q
+
+
+def _estimate_from_pixels(field: Field, pixels: Pixels, noise: Latents, signs: Latents) -> Bound:
+    """log p(v) for v in [0, 256): values scaled to [-1, 1) have 128 times that density."""
+    uniform = torch.special.ndtr(noise)
+    values = (pixels.permute(0, 3, 1, 2) + uniform) / 128 - 1
+    log_p, _ = log_density(field, values, signs, NUM_DENSITY_STEPS)
+    return log_p - values[0].numel() * math.log(128)
