@@ -15,9 +15,9 @@ from benchmarks.tables import Cell, Table, median, ratio
 from pinxit.data.batch import DatasetInfo
 from pinxit.data.images import Images
 from pinxit.models.mae.config import Config
-from pinxit.models.mae.masking import num_visible
 from pinxit.models.mae.model import MaskedAutoencoder
 from pinxit.models.results import Loss
+from pinxit.nn.masking import num_visible
 from pinxit.nn.pixels import gather_tokens
 
 # name, image size, patch size, the model's other options

@@ -18,6 +18,7 @@ from pinxit.models.flow.density import log_density
 from pinxit.models.flow.integrate import integrate, step_times
 from pinxit.models.flow.network import Condition, FlowTransformer, init_linear
 from pinxit.models.flow.path import interpolate, sample_times, to_data, to_velocity
+from pinxit.models.flow.tasks import sample_visible
 from pinxit.runs import Run
 from pinxit.sampling.latents import interpolate_seeds
 from tests.builders import blobs
@@ -142,11 +143,20 @@ TEXTS = [blobs().captions["en"][i] for i in (0, 9)]
 
 def test_guidance_1_equals_none_and_0_ignores_the_text():
     model = build(condition="text")
-    plain = model.draw(TEXTS, steps=4)
-    assert np.array_equal(plain.pixels, model.draw(TEXTS, steps=4, guidance=1).pixels)
+    plain = model.draw(TEXTS, steps=4, guidance=1)
+    nothing = model.conditions.of_nothing(2, model.network)
+    condition = model.conditions.of_texts(TEXTS, ["en", "en"], model.network)
+    x, t = torch.randn(2, *model.codec.shape), torch.rand(2)
+    velocity = model.velocity(x, t, condition)
+    assert torch.equal(model.field(condition, 1.0, nothing)(x, t), velocity)
+    guided = model.field(condition, 1 + 1e-6, nothing)(x, t)
+    assert torch.allclose(guided, velocity, atol=1e-4)
     ignored = model.draw(TEXTS, steps=4, guidance=0).pixels
     assert np.abs(ignored.astype(int) - model.sample(2, steps=4).pixels).max() <= 1
-    assert not np.array_equal(plain.pixels, model.draw(TEXTS[::-1], steps=4).pixels)
+    other = model.draw(TEXTS[::-1], steps=4, guidance=1)
+    assert not np.array_equal(plain.pixels, other.pixels)
+    default = model.draw(TEXTS, steps=4)
+    assert np.array_equal(default.pixels, model.draw(TEXTS, steps=4, guidance=2).pixels)
 
 
 def test_completed_images_are_exact_outside_the_mask():
@@ -179,7 +189,7 @@ def test_a_stream_ends_with_the_images():
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"steps": 0}, "steps must be at least 1"),
+        ({"steps": 0}, "steps must be between 1 and 1,000"),
         ({"strength": 1.5}, "strength must be between 0 and 1"),
         ({"top_k": 3}, "top-k|top_k"),
     ],
@@ -320,3 +330,37 @@ def test_a_model_of_pairs_edits_the_image_it_is_given():
     singles = Images(images.pixels, captions={"en": TEXTS})
     with pytest.raises(UsageError, match="trained on pairs of images"):
         build_model(Config(source="image+text"), singles, np.arange(2))
+
+
+def test_any_number_of_positions_is_visible():
+    torch.manual_seed(0)
+    known = sample_visible(4_000, (4, 5), torch.device("cpu"))
+    assert known.shape == (4_000, 1, 4, 5)
+    counts = known.flatten(1).sum(1)
+    assert set(counts.tolist()) == set(range(1, 20))
+    assert counts.float().mean() == pytest.approx(10, abs=0.3)
+    edges = (known[..., 1:] != known[..., :-1]).flatten(1).float().mean(1)
+    assert edges[1::2].mean() < 0.8 * edges[::2].mean(), "every second mask is of rectangles"
+
+
+def test_what_is_visible_is_continued():
+    """Images of one color each: what is missing is as bright as what is visible."""
+    rng = np.random.default_rng(0)
+    values = rng.integers(0, 256, (64, 1, 1, 1)).astype(np.uint8)
+    images = Images(np.tile(values, (1, 4, 4, 1)), source="plain", fingerprint="plain")
+    mask = np.zeros((64, 4, 4), bool)
+    mask[:, :, 2:] = True
+    errors = {}
+    for share in (0.0, 0.5):
+        config = Config(condition="none", width=32, depth=2, heads=1, mask_share=share)
+        torch.manual_seed(0)
+        model = build_model(config, images, np.arange(64))[0].train()
+        optimizer = torch.optim.AdamW(model.parameters(), 3e-3)
+        for _ in range(150):
+            optimizer.zero_grad()
+            model.loss(images.batch(rng.integers(0, 64, 32))).total.backward()
+            optimizer.step()
+        completed = model.eval().complete(images, mask, steps=8).pixels.astype(int)
+        errors[share] = np.abs(completed - images.pixels)[mask].mean()
+    assert errors[0.5] < 20
+    assert errors[0.5] < 0.7 * errors[0.0]

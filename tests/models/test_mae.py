@@ -17,7 +17,7 @@ from pinxit.evaluation.inpainting import fill_with_mean, masked_mse
 from pinxit.models import build_model
 from pinxit.models.mae import build
 from pinxit.models.mae.config import Config
-from pinxit.models.mae.masking import inverse_order, mask_order, num_visible
+from pinxit.nn.masking import inverse_order, mask_order, num_visible
 from pinxit.nn.pixels import gather_tokens, patchify, unpatchify
 from pinxit.nn.positions import sincos_2d_pos_embed
 from tests.builders import blobs

@@ -64,3 +64,9 @@ def test_batch_size_grows_with_the_number_of_images_and_shrinks_with_their_size(
 def test_learning_rate_falls_with_the_number_of_parameters():
     assert default_learning_rate(10_000) == 2e-3
     assert default_learning_rate(8_000_000) == 1e-3
+
+
+def test_one_kind_of_augmentation_needs_no_tuple():
+    assert TrainingSettings(augment="off") == TrainingSettings(augment=("off",))
+    with pytest.raises(UsageError, match="augment is auto, off"):
+        TrainingSettings(augment="mirror")

@@ -241,3 +241,16 @@ def test_a_verdict_is_one_line_and_survives_json(tmp_path):
     assert "\n" not in str(verdict)
     assert "`" not in str(verdict)
     assert str(Verdict(**json.loads(json.dumps(verdict.to_json())))) == str(verdict)
+
+
+def test_few_steps_of_a_flow_are_too_few_whatever_its_loss(tmp_path):
+    """A VAE of as many steps is good: its samples do not lag behind its loss."""
+    verdicts = {
+        (family, steps): assess(record_run(tmp_path / f"{family}-{steps}", family, steps=steps))
+        for family in ("flow", "vae")
+        for steps in (1_500, 10_000)
+    }
+    assert verdicts["flow", 1_500].state == "undertrained"
+    assert "--minutes" in verdicts["flow", 1_500].remedy
+    for key in (("flow", 10_000), ("vae", 1_500), ("vae", 10_000)):
+        assert verdicts[key].state == "good"

@@ -182,5 +182,5 @@ def _read_mask(run: Path, file: Path, images: Images, quiet: bool) -> PixelMask:
             f"the mask is {width} x {height}; resized to {images.width} x {images.height}."
         )
     own_values = {"range": "auto", "background": "white"}  # a mask is no image of the set
-    mask = load_for_run(Run(run), [file], progress=not quiet, **own_values)
+    mask = load_for_run(Run(run), [file], progress=False, **own_values)
     return mask_from_image(images, mask)

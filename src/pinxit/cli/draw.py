@@ -144,7 +144,7 @@ def warn_of_unknown_words(model: HasText, texts: Sequence[str]) -> None:
 def _draw_name(texts: Sequence[str], num_images: int, params: GenerationParams) -> str:
     name = f"draw-{_text_slug(texts)}-n{num_images}"
     name += f"-seed{params.seed}" if params.seed else ""
-    name += f"-g{params.guidance:g}" if params.guidance != 1 else ""
+    name += f"-g{params.guidance:g}" if params.guidance not in (None, 1) else ""
     name += f"-t{params.temperature:g}" if params.temperature not in (None, 1) else ""
     name += f"-best-of{params.best_of}" if params.best_of != 1 else ""
     reranker = _run_name(params.reranker)

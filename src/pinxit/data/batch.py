@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Int64, UInt8
     from torch import Tensor
 
+    Encoding: TypeAlias = Float[Tensor, "batch *shape"]
+
 NUM_AMOUNTS = 6  # of an augmentation: flip, x, y, scale, brightness, contrast
 
 # one seed, from which image i gets `mix_seed(seed, start + i)`; or a seed per image
@@ -88,6 +90,8 @@ class Batch:
     more_captions: Mapping[str, Sequence[tuple[str, ...]]] = field(default_factory=dict)
     before: UInt8[Tensor, "batch height width channel"] | None = None  # each before its edit
     augmentation: Float[Tensor, "batch amounts"] | None = None  # how much each was changed; 0: not
+    # what the model's frozen encoder gives for the images as they were changed
+    encoding: Encoding | None = None
 
     def __len__(self) -> int:
         return len(self.pixels)

@@ -44,6 +44,7 @@ from pinxit.evaluation.power_spectrum import sharpness_metrics
 from pinxit.evaluation.reconstruction import reconstruction_metrics
 from pinxit.evaluation.retrieval import retrieval_metrics
 from pinxit.evaluation.sample_quality import MAX_TRAIN_IMAGES, SampleQuality
+from pinxit.evaluation.two_sample import MIN_CLASSIFIER_SAMPLES, MIN_FIT_IMAGES
 from pinxit.models.generation import GenerationParams
 from pinxit.models.protocols import (
     CanCaption,
@@ -163,6 +164,16 @@ class Evaluator:
         count = min(self.options.max_images, len(self.test))
         self.protocol["samples"] = count
         with self.progress.stage(f"{count:,} samples"):
+            return sample_with_label_frequencies(self.model, self.test, count, self.options.seed)
+
+    @cached_property
+    def classifier_samples(self) -> Images | None:
+        """Samples for a classifier to distinguish: more than test images where these are few."""
+        count = min(self.options.max_images, MIN_CLASSIFIER_SAMPLES)
+        needed = count if len(self.train_subset) >= MIN_FIT_IMAGES else 0
+        if not isinstance(self.model, CanSample) or len(self.samples or ()) >= needed:
+            return self.samples
+        with self.progress.stage(f"{count:,} samples for a classifier"):
             return sample_with_label_frequencies(self.model, self.test, count, self.options.seed)
 
     @cached_property
@@ -342,6 +353,7 @@ class Evaluator:
                 space, self.images, self.test, self.options.max_images, self.observe, self.expect
             )
             yield from quality.metrics(generated)
+        yield from quality.two_sample_test(self.classifier_samples)
         self.protocol["distances"] = {**quality.protocol, "compared": self._describe_observed()}
         self.warnings += quality.warnings
         if self.options.fid and self.samples is not None:

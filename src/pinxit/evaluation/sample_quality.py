@@ -79,7 +79,6 @@ class SampleQuality:
                 yield from self._sample_metrics(features)
         yield from self._baselines(len(sets.get("samples", self.test_subset)))
         if "samples" in sets and len(self.train_rows):
-            yield from self._two_sample_test(sets["samples"])
             yield from self._memorisation(sets["samples"])
 
     # -- distances -----------------------------------------------------------------------------
@@ -123,8 +122,10 @@ class SampleQuality:
                 "compare them with their floor, the distance of training images, and see KID"
             )
 
-    def _two_sample_test(self, samples: Images) -> Iterator[MetricValue]:
+    def two_sample_test(self, samples: Images | None) -> Iterator[MetricValue]:
         """Yield the accuracy of a classifier of samples and test images."""
+        if samples is None or not len(self.train_rows):
+            return
         rows = self.train_rows[random_rows(len(self.train_rows), TWO_SAMPLE_IMAGES)]
         train = self.observe(self.images.take(rows))
         test, own = self.observe(self.test_subset), self.observe(samples)

@@ -21,6 +21,7 @@ from pinxit.training.augmentation import augment_batch
 
 MAX_IMAGES = 2_000  # of each kind, to train on
 MIN_FIT_IMAGES = 100  # of each kind: a classifier of fewer is bad, whatever the samples are
+MIN_CLASSIFIER_SAMPLES = 240  # are made where there are fewer test images
 MIN_IMAGES = 10  # of each kind, to measure on
 STEPS, BATCH_SIZE, LEARNING_RATE, WEIGHT_DECAY = 200, 64, 2e-3, 0.05
 

@@ -30,6 +30,8 @@ SEEDED = ("seed", "temperature", "start")
 TOKENS = (*SEEDED, "top_k", "top_p")
 GUIDED = (*TOKENS, "guidance", "best_of")
 
+MAX_STEPS = 1_000  # from noise to image: more change nothing that can be seen
+
 
 class Reranker(Protocol):
     """Scores images by log p(text | image) in nats: any model that `CanCaption`."""
@@ -54,18 +56,19 @@ class GenerationParams:
     top_k: int | None = None
     # nucleus sampling: the smallest set of tokens whose probabilities sum to P
     top_p: float | None = None
-    # classifier-free guidance scale: above 1 follows text or label more closely, 0 ignores it
-    guidance: float = 1.0
+    # classifier-free guidance scale: above 1 follows text or label more closely, 0 ignores it;
+    # None: 1, but 2 for a flow
+    guidance: float | None = None
     # generate this many candidates for each image and keep the best
     best_of: int = 1
     # captioning run (trained with --source image --target text) that chooses among the candidates:
     # the one with the highest log p(caption | image); None: the most likely one
     reranker: Reranker | None = None
-    # steps from noise to image (flow): more follow the path more closely; None: 20
+    # steps from noise to image (flow): more follow the path more closely; None: 20, of shortcut 4
     steps: int | None = None
     # how the path from noise to image is followed (flow): heun takes two evaluations a step, euler
-    # one; None: heun
-    solver: Literal["heun", "euler"] | None = None
+    # one, shortcut few steps of a run trained with --shortcut-share; None: heun
+    solver: Literal["heun", "euler", "shortcut"] | None = None
     # how far an edit departs from its image (flow): 0 keeps it, 1 forgets it; None: 0.6
     strength: float | None = None
     # index of the first image: generates images start, start + 1, ...
@@ -78,12 +81,12 @@ class GenerationParams:
             raise UsageError(f"top_k must be at least 1, not {self.top_k}.")
         if self.top_p is not None and not 0 < self.top_p <= 1:
             raise UsageError(f"top_p must be above 0 and at most 1, not {self.top_p}.")
-        if not 0 <= self.guidance < math.inf:
+        if self.guidance is not None and not 0 <= self.guidance < math.inf:
             raise UsageError(f"guidance must be 0 or more, not {self.guidance}.")
-        if self.steps is not None and self.steps < 1:
-            raise UsageError(f"steps must be at least 1, not {self.steps}.")
-        if self.solver not in (None, "heun", "euler"):
-            raise UsageError(f"solver is heun or euler, not '{self.solver}'.")
+        if self.steps is not None and not 1 <= self.steps <= MAX_STEPS:
+            raise UsageError(f"steps must be between 1 and {MAX_STEPS:,}, not {self.steps}.")
+        if self.solver not in (None, "heun", "euler", "shortcut"):
+            raise UsageError(f"solver is heun, euler or shortcut, not '{self.solver}'.")
         if self.strength is not None and not 0 <= self.strength <= 1:
             raise UsageError(f"strength must be between 0 and 1, not {self.strength}.")
         if self.best_of < 1:
@@ -102,8 +105,9 @@ def resolve_params(
     options: Mapping[str, Any],
     used: Collection[str],
     temperature: float | None = 1.0,
+    guidance: float = 1.0,
 ) -> GenerationParams:
-    """Merge `options` into `params`; a temperature of None becomes `temperature`.
+    """Merge `options` into `params`; those two become `temperature` and `guidance` where None.
 
     `used` are the parameters that the model uses. Raises UsageError for an unknown option, and for
     an option that is set but not used.
@@ -116,9 +120,11 @@ def resolve_params(
     unused = [name for name in params.overrides() if name not in used]
     if unused:
         raise UnusedOptionError(unused, sorted(used))
-    if params.temperature is None:
-        params = dataclasses.replace(params, temperature=temperature)
-    return params
+    return dataclasses.replace(
+        params,
+        temperature=temperature if params.temperature is None else params.temperature,
+        guidance=guidance if params.guidance is None else params.guidance,
+    )
 
 
 def preview_options(model: object) -> dict[str, Any]:

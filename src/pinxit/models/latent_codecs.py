@@ -18,6 +18,7 @@ from pinxit.models.packed import build_packed
 
 Pixels = UInt8[Tensor, "batch height width channel"]
 Latents = Float[Tensor, "batch channel row column"]
+Posterior = Float[Tensor, "batch two channel row column"]
 
 
 class PixelCodec(nn.Module):
@@ -61,10 +62,14 @@ class FrozenVAE(nn.Module):
 
     def sample_latents(self, pixels: Pixels, noise: Latents | None = None) -> Latents:
         """Draw standardized latents from q(z|x): with `noise` 0 the mean, None draws it."""
+        mean, std = self.encode(pixels).unbind(1)
+        return mean + std * (torch.randn_like(mean) if noise is None else noise)
+
+    def encode(self, pixels: Pixels) -> Posterior:
+        """Return means and standard deviations of standardized latents."""
         with torch.no_grad(), torch.autocast(pixels.device.type, enabled=False):
             mean, std = self.vae.pixels_to_posterior(pixels)
-            noise = torch.randn_like(mean) if noise is None else noise
-            return (mean + std * noise - self.mean) / self.std
+            return torch.stack([(mean - self.mean) / self.std, std / self.std], 1)
 
     def decode(self, latents: Latents) -> Pixels:
         """Return the images of standardized latents: the mean of p(x|z)."""

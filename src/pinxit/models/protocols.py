@@ -49,6 +49,8 @@ from pinxit.models.results import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy as np
     import torch
     from jaxtyping import Bool, Float, Float32, Float64, Int64
@@ -381,6 +383,14 @@ class HasPalette(Protocol):
     def holds_exactly(self, images: Images) -> Bool[np.ndarray, " n"]: ...
 
     def palette_psnr(self, images: Images) -> Float64[np.ndarray, " n"]: ...
+
+
+@runtime_checkable
+class HasFrozenEncoder(Protocol):
+    """A model of what a frozen encoder makes of pixels: `loss` reads it from `Batch.encoding`."""
+
+    @property
+    def frozen_encoder(self) -> Callable[[Tensor], Tensor] | None: ...
 
 
 @runtime_checkable

@@ -22,6 +22,7 @@ from pinxit.data.batch import Batch
 
 KINDS = ("flip", "move", "color")
 
+AUGMENT_PROBABILITY = 0.5  # of each kind of change
 MAX_SHIFT = 1 / 16  # of a side
 SCALE_PROBABILITY = 0.25  # whole pixels are exact, scaling blurs a little
 MAX_LOG_SCALE = 0.08
@@ -31,7 +32,9 @@ Pixels = UInt8[Tensor, "batch height width channel"]
 Amounts = Float[Tensor, "batch amounts"]
 
 
-def augment_batch(batch: Batch, kinds: Sequence[str], probability: float = 0.5) -> Batch:
+def augment_batch(
+    batch: Batch, kinds: Sequence[str], probability: float = AUGMENT_PROBABILITY
+) -> Batch:
     """Return the batch with each kind of change applied to an image with this probability.
 
     An image before its edit changes as the edited one. The amounts are in `augmentation`.

@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from pinxit.data.images import Images
 from pinxit.models.protocols import Model
 from pinxit.nn.rng import mix_seed
 from pinxit.training.augmentation import augment_batch
+from pinxit.training.encoding_cache import Drawn, create_cache
 from pinxit.training.optimizers import build_optimizer
 from pinxit.training.schedule import batch_order, ema_decay_at, learning_rate
 from pinxit.training.settings import TrainingSettings
@@ -106,21 +108,24 @@ def create_train_state(
 
 def load_batches(
     images: Images, rows: np.ndarray, state: TrainState, batch_size: int, seed: int
-) -> Iterator[Batch]:
+) -> Iterator[tuple[Batch, Drawn]]:
     """Yield this process's share of each batch; a thread gathers the next one."""
     fabric = state.fabric
     order = batch_order(len(rows), batch_size, seed, state.counters.step)
     share = slice(fabric.global_rank, None, fabric.world_size)
+    steps = count(state.counters.step)
 
-    def gather(indices: np.ndarray) -> Batch:
-        return images.batch(rows[indices[share]])
+    def gather(indices: np.ndarray) -> tuple[Batch, Drawn]:
+        epochs = (next(steps) * batch_size + np.arange(batch_size)) // len(rows)
+        drawn = Drawn(indices[share], epochs[share])
+        return images.batch(rows[drawn.indices]), drawn
 
     with ThreadPoolExecutor(1) as thread:
         pending = thread.submit(gather, next(order))
         while True:
-            batch = pending.result()
+            batch, drawn = pending.result()
             pending = thread.submit(gather, next(order))
-            yield batch.to(fabric.device)
+            yield batch.to(fabric.device), drawn
 
 
 def train_steps(
@@ -134,12 +139,16 @@ def train_steps(
     counters = state.counters
     assert settings.batch_size and settings.learning_rate, "resolved settings"
     batches = load_batches(images, rows, state, settings.batch_size, settings.seed)
+    cache = create_cache(state.module, images, rows, settings, state.fabric.device)
     progress = measure_progress(counters)
     while progress < 1:
-        batch = next(batches)
+        batch, drawn = next(batches)
         seed = mix_seed(settings.seed, counters.step)
         seed_generators(mix_seed(seed, state.fabric.global_rank), batch)
-        batch = augment_batch(batch, settings.augment_kinds)
+        if cache is None:
+            batch = augment_batch(batch, settings.augment_kinds)
+        else:
+            batch = cache.encode(batch, drawn)
         lr = learning_rate(settings.learning_rate, counters.step, settings.warmup_steps, progress)
         _set_learning_rate(state, lr)
         with state.fabric.autocast():  # Fabric wraps `forward` in it, but not a marked method

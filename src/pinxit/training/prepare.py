@@ -11,6 +11,7 @@ from pinxit.console import echo, pluralize
 from pinxit.data.images import Images
 from pinxit.data.load import Data, load_images
 from pinxit.data.load_options import LoadOptions
+from pinxit.errors import PinxitError, UsageError
 from pinxit.models import COMPONENTS, build_model, component_of, family_of, get_family
 from pinxit.models.abilities import require
 from pinxit.models.components import choose_family
@@ -167,12 +168,17 @@ def _resolve_settings(
 def _load_component(config: Any) -> Any:
     """Load the model of the run that a configuration names in an option of `COMPONENTS`, or None.
 
-    Raises UsageError if there is no such run, PinxitError if its model is of another kind.
+    Raises UsageError if there is no such run, and if its model is of another kind.
     """
     option = component_of(config)
     if option is None:
         return None
-    return require(Run(Path(getattr(config, option))).load(), COMPONENTS[option][1])
+    name = getattr(config, option)
+    model = Run(Path(name)).load()
+    try:
+        return require(model, COMPONENTS[option][1])
+    except PinxitError as error:
+        raise UsageError(f"--{option.replace('_', '-')} {name}: {error}") from None
 
 
 def list_files(images: Data) -> list[str]:

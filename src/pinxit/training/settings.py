@@ -94,6 +94,8 @@ class TrainingSettings:
             raise UsageError(f"precision is auto, fp32 or bf16, not '{self.precision}'.")
         if self.device not in get_args(Device):
             raise UsageError(f"device is auto, cpu, cuda or mps, not '{self.device}'.")
+        if isinstance(self.augment, str):
+            object.__setattr__(self, "augment", (self.augment,))
         if not self.augment or not set(self.augment) <= set(get_args(Augment)):
             raise UsageError(
                 f"augment is auto, off, or some of flip, move and color, not {self.augment}."

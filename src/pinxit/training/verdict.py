@@ -75,6 +75,7 @@ class RunFacts:
     warnings: tuple[str, ...] = ()  # of the evaluation
     resume_command: str = ""
     keeps_last: bool = False  # the last weights, whatever their validation loss
+    few_steps: int = 0  # with fewer the family's samples are poor, whatever the loss
 
     @property
     def is_short(self) -> bool:
@@ -117,6 +118,7 @@ def read_facts(run: Run, evaluation: Mapping[str, Any]) -> RunFacts:
         warnings=tuple(evaluation.get("warnings") or ()),
         resume_command=f"pinxit train --resume {run.shell_path} --minutes N",
         keeps_last=run.config["training"].get("keep") == "last",
+        few_steps=getattr(get_family(run.family), "FEW_STEPS", 0),
     )
 
 
@@ -133,9 +135,14 @@ def _assess_divergence(facts: RunFacts) -> Verdict | None:
 
 
 def _assess_length(facts: RunFacts) -> Verdict | None:
-    if not facts.is_short:
+    if facts.length is None:
         return None
-    return _call_undertrained(facts, f"trained for {facts.length} only")
+    if facts.is_short:
+        return _call_undertrained(facts, f"trained for {facts.length} only")
+    if facts.length.steps < facts.few_steps:
+        evidence = f"trained for {facts.length}: samples gain up to {facts.few_steps:,} and beyond"
+        return _call_undertrained(facts, evidence)
+    return None
 
 
 def _assess_late_fall(facts: RunFacts) -> Verdict | None:

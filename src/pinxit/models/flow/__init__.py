@@ -31,6 +31,7 @@ ABILITIES = ("sample", "invert", "score", "complete", "draw", "edit")
 
 KEEP = "last"  # the loss of unseen images is a poor guide to samples (docs/log.md)
 VAE_SHARE = 0.35  # of the budget
+FEW_STEPS = 5_000  # with fewer, samples are shapes more than things, whatever the loss
 
 
 def max_cpu_batch(config: Config) -> int | None:

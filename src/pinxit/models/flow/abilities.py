@@ -16,7 +16,7 @@ from pinxit.errors import UsageError
 from pinxit.models.caption_batch import CaptionBatch
 from pinxit.models.flow.conditions import CaptionReader
 from pinxit.models.flow.inversion import InvertibleFlow
-from pinxit.models.flow.model import DRAW_BATCH, SAMPLED
+from pinxit.models.flow.model import DRAW_BATCH, GUIDANCE, SAMPLED
 from pinxit.models.flow.network import Condition
 from pinxit.models.flow.path import interpolate
 from pinxit.models.flow.tasks import Rows, Task
@@ -90,7 +90,7 @@ class TextFlow(InvertibleFlow):
         *,
         progress: bool,
     ) -> Iterator[Images]:
-        resolved = resolve_params(params, options, RERANKED)
+        resolved = resolve_params(params, options, RERANKED, guidance=GUIDANCE)
         if resolved.reranker is not None:
             check_reranker(resolved.reranker, self.info)
         checked = self.reader.text.check(captions, language)
@@ -212,7 +212,7 @@ class TextFlow(InvertibleFlow):
             raise UsageError(
                 f"{len(images)} images and {len(instructions)} instructions; give one each."
             )
-        resolved = resolve_params(params, options, EDITED)
+        resolved = resolve_params(params, options, EDITED, guidance=GUIDANCE)
         condition_of = self._condition_of_texts(self.reader.text.check(instructions, language))
         known = self.mean_latents(check_images(self.info, images))
         noise = self.noise(len(images), resolved)

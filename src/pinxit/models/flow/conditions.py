@@ -67,7 +67,7 @@ class ConditionEncoder(nn.Module):
     def _content_of_batch(
         self, batch: Batch, network: FlowTransformer, *, training: bool
     ) -> Condition:
-        dropped = self.config.caption_dropout
+        dropped = self.config.caption_dropout or 0.0
         if self.captions is not None:
             captions, _ = sample_captions(batch, self.captions.text.tokenizer.languages)
             texts = drop_captions(captions.texts, dropped) if training else captions.texts

@@ -13,6 +13,7 @@ from pinxit.models.config import model_config
 MAX_PIXEL_POSITIONS = 256  # of images whose pixels are modelled without a VAE
 HEAD_DIM = 64
 FEW_IMAGES = 2_000  # with fewer the network is smaller by default, and makes more steps
+MANY_IMAGES = 20_000  # with as many it is larger
 MAX_DEFAULT_TEXT_TOKENS = 64
 
 
@@ -32,9 +33,9 @@ class Config:
     source: Literal["text", "image+text"] = "text"
     # what the network predicts; its loss is that of the velocity in either case
     prediction: Literal["velocity", "data"] = "velocity"
-    # embedding dimension; None: 192, or 96 for fewer than 2,000 images
+    # embedding dimension; None: 96 for fewer than 2,000 images, 128 for fewer than 20,000, else 192
     width: int | None = None
-    # layers; None: 6, or 4 for fewer than 2,000 images
+    # layers; None: 4 for fewer than 2,000 images, else 6
     depth: int | None = None
     # attention heads; None: width / 64
     heads: int | None = None
@@ -42,12 +43,18 @@ class Config:
     text_depth: int = 2
     # dropout probability
     dropout: float = 0.0
-    # probability of dropping the caption or label in training, for classifier-free guidance
-    caption_dropout: float = 0.1
+    # probability of dropping the caption or label in training, for images from nothing and for
+    # classifier-free guidance; None: 0.1, or 0.3 for fewer than 2,000 images
+    caption_dropout: float | None = None
+    # share of training images that are shown in part, so that `complete` continues what is there
+    mask_share: float = 0.25
     # maximum number of BPE tokens in the vocabulary
     vocab_size: int = 2_048
     # maximum tokens per caption; None: 1.5 x the longest caption + 8, at most 64
     max_text_tokens: int | None = None
+    # share of training images for which large steps are learned too, so that `--solver shortcut`
+    # takes few; those of others are as good (Frans 2024)
+    shortcut_share: float = 0.0
     # mean of the logit of the times in training: lower means more noise
     time_mean: float = 0.0
     # standard deviation of the logit of the times in training
@@ -60,8 +67,8 @@ class Config:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UsageError(f"{name} must be at least 1, not {value}.")
-        for name in ("dropout", "caption_dropout"):
-            if not 0 <= getattr(self, name) < 1:
+        for name in ("dropout", "caption_dropout", "mask_share", "shortcut_share"):
+            if not 0 <= (getattr(self, name) or 0) < 1:
                 raise UsageError(
                     f"{name} must be at least 0 and below 1, not {getattr(self, name)}."
                 )
@@ -91,7 +98,7 @@ class Config:
                     "with --vae."
                 )
         is_small = info.num_images < FEW_IMAGES
-        width = self.width or (96 if is_small else 192)
+        width = self.width or (96 if is_small else 128 if info.num_images < MANY_IMAGES else 192)
         heads = self.heads or max(1, round(width / HEAD_DIM))
         if width % (4 * heads):
             raise UsageError(f"width {width} must be a multiple of 4 x {heads} heads.")
@@ -101,4 +108,10 @@ class Config:
             width=width,
             heads=heads,
             depth=self.depth or (4 if is_small else 6),
+            caption_dropout=self._choose_caption_dropout(is_small),
         )
+
+    def _choose_caption_dropout(self, is_small: bool) -> float:
+        if self.caption_dropout is not None:
+            return self.caption_dropout
+        return 0.3 if is_small else 0.1

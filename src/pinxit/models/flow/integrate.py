@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pinxit.models.flow.path import Field, X, to_data
 
-Solver = Literal["euler", "heun"]
+Solver = Literal["euler", "heun", "shortcut"]
 
 
 class State(NamedTuple):

@@ -20,7 +20,22 @@ from pinxit.models.flow.conditions import ConditionEncoder
 from pinxit.models.flow.config import Config
 from pinxit.models.flow.network import Condition, FlowTransformer, init_linear
 from pinxit.models.flow.path import Field, Times, interpolate, sample_times, to_velocity
-from pinxit.models.flow.tasks import NUM_STEPS, Rows, Task
+from pinxit.models.flow.shortcut import (
+    DEFAULT_STEPS,
+    StepCounts,
+    level_of,
+    sample_steps,
+    take_rows,
+    two_half_steps,
+)
+from pinxit.models.flow.tasks import (
+    NUM_STEPS,
+    Rows,
+    Task,
+    Visible,
+    join_visible,
+    sample_visible,
+)
 from pinxit.models.generation import SEEDED, GenerationParams, resolve_params
 from pinxit.models.inputs import check_images, check_mask, label_index
 from pinxit.models.latent_codecs import FrozenVAE, Latents, PixelCodec, Pixels
@@ -29,6 +44,7 @@ from pinxit.nn.batching import map_in_fixed_batches
 from pinxit.nn.palette import MID_GREY
 from pinxit.nn.rng import per_image_normal
 
+GUIDANCE = 2.0  # of images from text or labels, by default: cleaner to the eye than 1
 DRAW_BATCH = 16  # images generated together, always: results do not depend on the batch
 SAMPLED = (*SEEDED, "guidance", "steps", "solver")
 
@@ -49,8 +65,10 @@ class Flow(nn.Module):
             config.dropout,
             with_words=config.condition == "text",
             with_source=config.source == "image+text",
+            with_visible=config.mask_share > 0,
         )
         self.conditions = ConditionEncoder(config, info)
+        self.step_counts = StepCounts(config.width) if config.shortcut_share else None
         init_linear(self.network)
 
     preview_options: ClassVar[dict[str, Any]] = {"steps": 8}  # while it trains
@@ -69,24 +87,66 @@ class Flow(nn.Module):
 
         1 + Var(z) for a network that knows nothing; its minimum is not 0: many (e, z) pass a point.
         """
-        data = self.codec.sample_latents(batch.pixels)
+        data = self._sample_latents(batch)
         t = sample_times(len(data), data.device, self.config.time_mean, self.config.time_std)
         noise = torch.randn_like(data)
         x_t = interpolate(noise, data, t)
         condition = self.conditions.of_batch(batch, self.network, training=self.training)
         if batch.before is not None and self.network.with_source:
             condition = condition._replace(source=self._sample_source(batch.before))
-        error = self.velocity(x_t, t, condition).float() - (data - noise)
-        total = error.square().mean()
+        if self.training and self.network.with_visible:
+            condition = condition._replace(visible=self._sample_visible(data))
+        target = data - noise
+        if self.training and self.step_counts is not None:
+            x_t, t, condition, target = self._sample_shortcuts(x_t, t, condition, noise, target)
+        total = (self.velocity(x_t, t, condition).float() - target).square().mean()
         return Loss(total, {"velocity_mse": total.detach()}, unit="per latent")
+
+    def _sample_shortcuts(
+        self, x_t: Latents, t: Times, condition: Condition, noise: Latents, target: Latents
+    ) -> tuple[Latents, Times, Condition, Latents]:
+        """Replace the last rows of a batch by steps of some length, and their targets."""
+        assert self.step_counts is not None, "a model of shortcuts"
+        count = round(self.config.shortcut_share * len(t))
+        flow, rows = slice(len(t) - count), slice(len(t) - count, None)
+        level, start = sample_steps(count, t.device)
+        x = interpolate(noise[rows], target[rows] + noise[rows], start)
+        own = take_rows(condition, rows)
+        ahead = two_half_steps(self.field, self.step_counts, own, x, start, level)
+        levels = torch.cat([level.new_full((len(t) - count,), -1), level])
+        return (
+            torch.cat([x_t[flow], x]),
+            torch.cat([t[flow], start]),
+            self.step_counts.add_to(condition, levels),
+            torch.cat([target[flow], ahead]),
+        )
 
     def _sample_source(self, before: Pixels) -> Latents:
         """Return the latents of the images before their edits; in training some are dropped."""
         latents = self.codec.sample_latents(before)
         if not self.training:
             return latents
-        is_kept = torch.rand(len(latents), device=latents.device) >= self.config.caption_dropout
+        dropout = self.config.caption_dropout or 0.0
+        is_kept = torch.rand(len(latents), device=latents.device) >= dropout
         return latents * is_kept.view(-1, 1, 1, 1)
+
+    @property
+    def frozen_encoder(self) -> Callable[[Pixels], Tensor] | None:
+        """Means and standard deviations of q(z|x)."""
+        return self.codec.encode if isinstance(self.codec, FrozenVAE) else None
+
+    def _sample_latents(self, batch: Batch) -> Latents:
+        if batch.encoding is None:
+            return self.codec.sample_latents(batch.pixels)
+        mean, std = batch.encoding.unbind(1)
+        return mean + std * torch.randn_like(mean)
+
+    def _sample_visible(self, data: Latents) -> Visible:
+        """Return parts of the first images of a batch; of the others nothing is visible."""
+        count = round(self.config.mask_share * len(data))
+        is_known = sample_visible(count, self.codec.shape[1:], data.device)
+        missing = (0, 0, 0, 0, 0, 0, 0, len(data) - count)
+        return F.pad(join_visible(data[:count], is_known), missing)
 
     def velocity(self, x_t: Latents, t: Times, condition: Condition) -> Latents:
         """Return the velocity at x_t."""
@@ -153,7 +213,8 @@ class Flow(nn.Module):
     ) -> Iterator[Images]:
         if n < 1:
             raise UsageError(f"the number of images must be at least 1, not {n}.")
-        resolved = resolve_params(params, options, SAMPLED)
+        guidance = 1.0 if label is None else GUIDANCE
+        resolved = resolve_params(params, options, SAMPLED, guidance=guidance)
         index = -1 if label is None else label_index(self.config, self.info, label)
         labels = torch.full((n,), index)
         return self._generate(self.noise(n, resolved), labels, resolved, progress=progress)
@@ -195,13 +256,30 @@ class Flow(nn.Module):
             condition = condition_of(rows)
             nothing = self.conditions.of_nothing(len(rows), self.network)
             nothing = nothing._replace(source=condition.source)
-            field = self.field(condition, params.guidance, nothing)
             part = Task() if task is None else task.take(rows, self.device)
+            if self.network.with_visible:
+                condition, nothing = (
+                    c._replace(visible=part.visible) for c in (condition, nothing)
+                )
+            if params.solver == "shortcut":
+                condition, nothing = (self._take_shortcut(c, params) for c in (condition, nothing))
+            guidance = 1.0 if params.guidance is None else params.guidance
+            field = self.field(condition, guidance, nothing)
             steps = part.solve(field, noise[rows].to(self.device), params)
             for latents in steps if progress else deque(steps, maxlen=1):
                 pixels = self.codec.decode(latents)
                 images[start : start + DRAW_BATCH] = pixels[: len(noise) - start].cpu()
                 yield Images(images.numpy().copy())
+
+    def _take_shortcut(self, condition: Condition, params: GenerationParams) -> Condition:
+        if self.step_counts is None:
+            raise UsageError(
+                "this run has learned no large steps: train with --shortcut-share 0.25, or use the "
+                "solver heun or euler."
+            )
+        level = level_of(params.steps or DEFAULT_STEPS)
+        levels = torch.full((len(condition.vector),), level, device=self.device)
+        return self.step_counts.add_to(condition, levels)
 
     # -- completing -----------------------------------------------------------------------------
 

@@ -42,6 +42,8 @@ class Condition(NamedTuple):
     words: tuple[KeysAndValues, ...] = ()  # for each layer; empty without captions
     mask: KeyMask | None = None  # of the words
     source: Float[Tensor, "batch channel height width"] | None = None  # latents before an edit
+    # latents that are known, 0 elsewhere, and a last channel that is 1 where they are known
+    visible: Float[Tensor, "batch channel_and_1 height width"] | None = None
 
 
 class TimeEmbedding(nn.Module):
@@ -181,15 +183,17 @@ class FlowTransformer(nn.Module):
         *,
         with_words: bool = False,
         with_source: bool = False,
+        with_visible: bool = False,
     ) -> None:
         super().__init__()
         channels, rows, columns = shape
-        self.with_source = with_source
+        self.with_source, self.with_visible = with_source, with_visible
         self.grid = (rows, columns)
         cos, sin = axial_rotary_cache(rows, columns, width // num_heads)
         self.register_buffer("cos", cos, persistent=False)
         self.register_buffer("sin", sin, persistent=False)
-        self.in_proj = nn.Linear(2 * channels if with_source else channels, width)
+        num_inputs = channels * (1 + with_source) + (channels + 1) * with_visible
+        self.in_proj = nn.Linear(num_inputs, width)
         self.pos_embed = nn.Parameter(torch.zeros(rows * columns, width))
         self.time_embed = TimeEmbedding(width)
         self.blocks = nn.ModuleList(
@@ -229,10 +233,14 @@ class FlowTransformer(nn.Module):
     def _embed(self, x: Latents, t: Times, condition: Condition) -> tuple[Hidden, Tensor]:
         """Return the hidden states of the positions, and what scales and shifts them."""
         vector = F.silu(self.time_embed(t) + condition.vector)
+        inputs = [x]
         if self.with_source:
-            source = torch.zeros_like(x) if condition.source is None else condition.source
-            x = torch.cat([x, source], 1)
-        return self.in_proj(x.flatten(2).transpose(1, 2)) + self.pos_embed, vector
+            inputs.append(torch.zeros_like(x) if condition.source is None else condition.source)
+        if self.with_visible:
+            nothing = x.new_zeros(len(x), x.shape[1] + 1, *x.shape[2:])
+            inputs.append(nothing if condition.visible is None else condition.visible)
+        h = self.in_proj(torch.cat(inputs, 1).flatten(2).transpose(1, 2))
+        return h + self.pos_embed, vector
 
 
 def init_linear(module: nn.Module) -> None:

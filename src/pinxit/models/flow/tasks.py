@@ -10,14 +10,19 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
+from pinxit.errors import UsageError
 from pinxit.models.flow.integrate import Solver, State, integrate, step_times, take_step
 from pinxit.models.flow.path import Field, X, interpolate
+from pinxit.models.flow.shortcut import DEFAULT_STEPS
 from pinxit.models.generation import GenerationParams
+from pinxit.nn.masking import Masking, inverse_order, mask_order
 
 NUM_STEPS = 20
 
 Rows = Int64[Tensor, " rows"]
 Latents = Float[Tensor, "batch channel row column"]
+IsKnown = Bool[Tensor, "batch one row column"]
+Visible = Float[Tensor, "batch channel_and_1 row column"]
 
 
 @dataclass(frozen=True)
@@ -25,7 +30,7 @@ class Task:
     """Latents that are known, and how much of them."""
 
     known: Latents | None = None
-    is_known: Bool[Tensor, "batch one row column"] | None = None  # None: all of `known` is a start
+    is_known: IsKnown | None = None  # None: all of `known` is a start
     strength: float = 1.0  # how far towards noise a first version is taken back
 
     def take(self, rows: Rows, device: torch.device) -> Task:
@@ -34,14 +39,24 @@ class Task:
         mask = None if self.is_known is None else self.is_known[rows].to(device)
         return Task(known, mask, self.strength)
 
+    @property
+    def visible(self) -> Visible | None:
+        """The latents that are known, as the network sees them; None of a whole image."""
+        if self.known is None or self.is_known is None:
+            return None
+        return join_visible(self.known, self.is_known)
+
     def solve(self, field: Field, noise: Latents, params: GenerationParams) -> Iterator[Latents]:
         """Yield the denoised estimate after each step, and last the latents of the image."""
-        num_steps = params.steps or NUM_STEPS
-        times, solver = step_times(num_steps), params.solver or "heun"
+        solver = params.solver or "heun"
+        default = DEFAULT_STEPS if solver == "shortcut" else NUM_STEPS
+        times = step_times(params.steps or default)
         if self.known is None:
             yield from _estimates(integrate(field, noise, times, solver))
         elif self.is_known is None:
             # SDEdit (Meng 2021): from a noisy version of the image on
+            if solver == "shortcut":
+                raise UsageError("an edit by strength needs the solver heun or euler.")
             start = 1 - self.strength
             times = start + (1 - start) * times
             x = interpolate(noise, self.known, torch.full((len(noise),), start).to(noise))
@@ -65,6 +80,25 @@ class Task:
             x = torch.where(self.is_known, interpolate(noise, self.known, t_batch), state.x)
             estimate = state.data if following < 1 else x
             yield torch.where(self.is_known, self.known, estimate)
+
+
+def join_visible(latents: Latents, is_known: IsKnown) -> Visible:
+    """Return the latents that are known, 0 elsewhere, and where they are known."""
+    return torch.cat([latents * is_known, is_known.to(latents)], 1)
+
+
+def sample_visible(n: int, grid: tuple[int, int], device: torch.device) -> IsKnown:
+    """Sample the positions of images that are known: any number of them.
+
+    For every second image they are anywhere, for the others outside rectangles.
+    """
+    rows, columns = grid
+    kinds: tuple[Masking, ...] = ("random", "block")
+    orders = [mask_order(kind, n, rows, columns, device) for kind in kinds]
+    is_block = (torch.arange(n, device=device) % 2 == 1)[:, None]
+    rank = inverse_order(torch.where(is_block, orders[1], orders[0]))
+    num_known = torch.randint(1, rows * columns, (n, 1), device=device)
+    return (rank < num_known).view(n, 1, rows, columns)
 
 
 def _estimates(states: Iterator[State]) -> Iterator[X]:

@@ -16,9 +16,9 @@ from pinxit.errors import UsageError
 from pinxit.models.generation import SEEDED, GenerationParams, resolve_params
 from pinxit.models.inputs import check_images, check_mask
 from pinxit.models.mae.config import Config
-from pinxit.models.mae.masking import Order, inverse_order, mask_order, num_visible
 from pinxit.models.results import Loss
 from pinxit.nn.batching import map_in_fixed_batches
+from pinxit.nn.masking import Order, inverse_order, mask_order, num_visible
 from pinxit.nn.pixels import gather_tokens, patchify, unpatchify
 from pinxit.nn.positions import sincos_2d_pos_embed
 from pinxit.nn.rng import mix_seed

@@ -87,19 +87,20 @@ class _ImageDecoder(Seq2Seq[CodeTarget]):
         params: GenerationParams,
     ) -> Iterator[Images]:
         """Yield the first candidate row by row, then the best candidate of each image."""
-        n = len(captions.texts)
+        n, guidance = len(captions.texts), params.guidance
+        assert guidance is not None, "resolved"
         text_tokens = pad_tokens(self.text.tokenize(*captions), self.text.max_len)
         codes = torch.full((n, self.target.length), -1)
         for start in range(0, n, DECODE_BATCH):
             rows = (torch.arange(DECODE_BATCH) + start).clamp(max=n - 1)
             source_pixels = None if pixels is None else pixels[rows].to(self.device)
-            encoded = self.encode_with_guidance(text_tokens[rows], source_pixels, params.guidance)
+            encoded = self.encode_with_guidance(text_tokens[rows], source_pixels, guidance)
             scorer = None
             if params.reranker is not None:
                 scorer = partial(self._rerank, params.reranker, captions, rows.tolist())
             u = uniforms[:, rows].to(self.device)
             sampling = SamplingParams.from_options(params)
-            stream = generate_best_of(self, encoded, u, sampling, params.guidance, scorer)
+            stream = generate_best_of(self, encoded, u, sampling, guidance, scorer)
             for generated in stream:
                 codes[start : start + DECODE_BATCH] = generated.codes[: n - start].cpu()
                 yield self.decode_codes(codes)

@@ -14,6 +14,7 @@ from pinxit.models.config import model_config
 
 MIN_GRID_POSITIONS = 8  # positions per side, by default
 VALUES_PER_LATENT = 12  # pixel values per latent of a grid, by default
+GRID_L1_WEIGHT = 4.0  # 0.9 dB more on unseen images after as many minutes (docs/log.md)
 GRID_WIDTH = 64  # channels of the networks at twice the grid's resolution, by default
 NORM_GROUPS = 8  # of channels, each normalized together
 
@@ -59,8 +60,8 @@ class Config:
     # p(z); standard: N(0, I); flow: learned, a RealNVP flow of N(0, I) (Dinh 2016)
     prior: Literal["standard", "flow"] = "standard"
     # weight of the absolute error of pixels from 0 to 1 beside the likelihood, summed over pixels
-    # (gaussian): edges count more than by squared error alone
-    l1_weight: float = 0.0
+    # (gaussian): edges count more than by squared error alone; None: 4 for a grid, 0 for a vector
+    l1_weight: float | None = None
     # share of training images whose grid of latents is flipped, turned or halved before it is
     # decoded, and compared with the image changed alike: latents that are easier to model (EQ-VAE,
     # Kouzelis 2025)
@@ -83,7 +84,7 @@ class Config:
             if value is not None and value < 1:
                 raise UsageError(f"{name} must be at least 1, not {value}.")
         for name in ("beta", "free_bits", "l1_weight"):
-            if not 0 <= getattr(self, name) < math.inf:
+            if not 0 <= (getattr(self, name) or 0) < math.inf:
                 raise UsageError(f"{name} must be 0 or more, not {getattr(self, name)}.")
         for name in ("kl_warmup", "label_dropout", "iw_from", "equivariance"):
             if not 0 <= getattr(self, name) <= 1:
@@ -142,6 +143,11 @@ class Config:
             return "grid"
         return "grid" if are_large(info) else "vector"
 
+    def _choose_l1_weight(self) -> float:
+        if self.l1_weight is not None:
+            return self.l1_weight
+        return GRID_L1_WEIGHT if self.likelihood == "gaussian" and self.iw_samples == 1 else 0.0
+
     def _resolve_vector(self, info: DatasetInfo) -> Config:
         network = self.network
         if network == "auto":
@@ -149,6 +155,7 @@ class Config:
         return dataclasses.replace(
             self,
             latents="vector",
+            l1_weight=self.l1_weight or 0.0,
             latent_dim=self.latent_dim or _choose_latent_dim(info),
             network=network,
             width=self.width or _choose_width(network, info),
@@ -169,6 +176,7 @@ class Config:
             self,
             latents="grid",
             downscale=downscale,
+            l1_weight=self._choose_l1_weight(),
             latent_channels=self.latent_channels or _choose_latent_channels(info, downscale),
             network="conv",
             width=width,

@@ -5,14 +5,15 @@ import { state } from "./state.js";
 
 async function draw() {
   const { text, seed, guidance, temperature } = fields("draw");
+  const options = { seed: +seed, temperature: +temperature };
+  if (guidance !== "") options.guidance = +guidance;
   const show = addFigure(output("draw"), {
     alt: text,
-    command: `pinxit draw ${shellQuote(state.run.path)} ${shellQuote(text)} -n 1 --seed ${seed} --guidance ${guidance} --temperature ${temperature}`,
-    code: `client.images.generate(model=${quote(state.run.name)}, prompt=${quote(text)},\n    extra_body={"seed": ${seed}, "guidance": ${guidance}, "temperature": ${temperature}})`,
+    command: `pinxit draw ${shellQuote(state.run.path)} ${shellQuote(text)} -n 1 --seed ${seed} --temperature ${temperature}${guidance === "" ? "" : ` --guidance ${guidance}`}`,
+    code: `client.images.generate(model=${quote(state.run.name)}, prompt=${quote(text)},\n    extra_body=${JSON.stringify(options)})`,
     first: true,
   });
-  const body = { model: state.run.name, prompt: text, seed: +seed, guidance: +guidance,
-    temperature: +temperature, partial_images: 3 };
+  const body = { model: state.run.name, prompt: text, ...options, partial_images: 3 };
   for await (const event of streamEvents("/v1/images/generations", body)) {
     if (event.type === "error") throw new Error(event.error.message);
     show(event.b64_json);
