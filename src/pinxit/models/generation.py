@@ -64,10 +64,10 @@ class GenerationParams:
     # captioning run (trained with --source image --target text) that chooses among the candidates:
     # the one with the highest log p(caption | image); None: the most likely one
     reranker: Reranker | None = None
-    # steps from noise to image (flow): more follow the path more closely; None: 20, of shortcut 4
+    # steps from noise to image (flow): more follow the path more closely; None: 20, for shortcut 4
     steps: int | None = None
     # how the path from noise to image is followed (flow): heun takes two evaluations a step, euler
-    # one, shortcut few steps of a run trained with --shortcut-share; None: heun
+    # one; shortcut: few large steps, of a run trained with --shortcut-share; None: heun
     solver: Literal["heun", "euler", "shortcut"] | None = None
     # how far an edit departs from its image (flow): 0 keeps it, 1 forgets it; None: 0.6
     strength: float | None = None

@@ -61,7 +61,8 @@ class EncodingCache:
         self.is_filled = np.zeros(self.num_views * self.blocks_per_view, bool)
         shape = (self.num_views * len(rows), *example.shape[1:])
         self.encodings = torch.empty(shape, dtype=example.dtype, device=device)
-        self.amounts = [self._sample_amounts(view) for view in range(self.num_views * bool(kinds))]
+        views = [self._sample_amounts(view) for view in range(self.num_views)]
+        self.amounts = torch.cat(views) if kinds and views else None
 
     def encode(self, batch: Batch, drawn: Drawn) -> Batch:
         """Return the batch with its encodings, and how much each image was changed for them."""
@@ -71,16 +72,17 @@ class EncodingCache:
                 self._fill(*divmod(int(block), self.blocks_per_view))
                 self.is_filled[block] = True
         slots = torch.from_numpy(views * len(self.rows) + drawn.indices).to(self.device)
-        amounts = torch.cat(self.amounts)[slots] if self.amounts else None
+        amounts = None if self.amounts is None else self.amounts[slots]
         return dataclasses.replace(batch, encoding=self.encodings[slots], augmentation=amounts)
 
     def _fill(self, view: int, block: int) -> None:
-        own = slice(block * BLOCK, min((block + 1) * BLOCK, len(self.rows)))
-        pixels = self.images.batch(self.rows[own]).pixels.to(self.device)
-        if self.amounts:
-            pixels = apply_amounts(pixels, self.amounts[view][own])
-        start = view * len(self.rows)
-        self.encodings[start + own.start : start + own.stop] = self.encode_pixels(pixels)
+        rows = self.rows[block * BLOCK : (block + 1) * BLOCK]
+        pixels = self.images.batch(rows).pixels.to(self.device)
+        start = view * len(self.rows) + block * BLOCK
+        slots = slice(start, start + len(rows))
+        if self.amounts is not None:
+            pixels = apply_amounts(pixels, self.amounts[slots])
+        self.encodings[slots] = self.encode_pixels(pixels)
 
     def _sample_amounts(self, view: int) -> Tensor:
         with torch.random.fork_rng(devices=[]):

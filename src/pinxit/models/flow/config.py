@@ -52,8 +52,8 @@ class Config:
     vocab_size: int = 2_048
     # maximum tokens per caption; None: 1.5 x the longest caption + 8, at most 64
     max_text_tokens: int | None = None
-    # share of training images for which large steps are learned too, so that `--solver shortcut`
-    # takes few; those of others are as good (Frans 2024)
+    # share of each batch on which shortcuts are trained: large steps, for few-step generation with
+    # `--solver shortcut` (Frans 2024)
     shortcut_share: float = 0.0
     # mean of the logit of the times in training: lower means more noise
     time_mean: float = 0.0

@@ -274,8 +274,8 @@ class Flow(nn.Module):
     def _take_shortcut(self, condition: Condition, params: GenerationParams) -> Condition:
         if self.step_counts is None:
             raise UsageError(
-                "this run has learned no large steps: train with --shortcut-share 0.25, or use the "
-                "solver heun or euler."
+                "this run was trained without shortcuts: train with --shortcut-share 0.25, or use "
+                "the solver heun or euler."
             )
         level = level_of(params.steps or DEFAULT_STEPS)
         levels = torch.full((len(condition.vector),), level, device=self.device)

@@ -40,8 +40,7 @@ def level_of(num_steps: int) -> int:
     """Return log2 of the number of steps. Raises UsageError unless it is a power of two."""
     if num_steps.bit_count() != 1 or num_steps > 2**MAX_LEVEL:
         raise UsageError(
-            f"a solver of learned steps takes 1, 2, 4, ... or {2**MAX_LEVEL} steps, not "
-            f"{num_steps}."
+            f"the solver shortcut takes 1, 2, 4, ... or {2**MAX_LEVEL} steps, not {num_steps}."
         )
     return num_steps.bit_length() - 1
 
