@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 
 import numpy as np
@@ -152,11 +153,46 @@ def test_guidance_1_equals_none_and_0_ignores_the_text():
     guided = model.field(condition, 1 + 1e-6, nothing)(x, t)
     assert torch.allclose(guided, velocity, atol=1e-4)
     ignored = model.draw(TEXTS, steps=4, guidance=0).pixels
-    assert np.abs(ignored.astype(int) - model.sample(2, steps=4).pixels).max() <= 1
+    assert np.abs(ignored.astype(int) - model.sample(2, steps=4, guidance=0).pixels).max() <= 1
     other = model.draw(TEXTS[::-1], steps=4, guidance=1)
     assert not np.array_equal(plain.pixels, other.pixels)
     default = model.draw(TEXTS, steps=4)
     assert np.array_equal(default.pixels, model.draw(TEXTS, steps=4, guidance=2).pixels)
+
+
+def test_samples_have_the_captions_of_training_images():
+    model = build(condition="text")
+    assert {text for text, _ in model.conditions.examples.record} <= {
+        text for texts in blobs().captions.values() for text in texts
+    }
+    model.conditions.examples.record = [[TEXTS[0], "en"]]
+    drawn = model.draw([TEXTS[0]] * 3, steps=4)
+    assert np.array_equal(model.sample(3, steps=4).pixels, drawn.pixels)
+    model.conditions.examples.record = [[text, "en"] for text in TEXTS]
+    samples = model.sample(12, steps=4, guidance=1)
+    by_caption = [model.draw([text] * 12, steps=4, guidance=1).pixels for text in TEXTS]
+    is_first = (samples.pixels == by_caption[0]).all((1, 2, 3))
+    assert np.array_equal(~is_first, (samples.pixels == by_caption[1]).all((1, 2, 3)))
+    assert 0 < is_first.sum() < 12
+    assert np.array_equal(model.sample(4, start=8, steps=4, guidance=1).pixels, samples.pixels[8:])
+
+
+def test_samples_have_the_labels_of_training_images():
+    images = blobs()
+    labels = np.zeros(len(images), int)
+    model = build_model(
+        Config(width=32, heads=1, depth=1, condition="label"),
+        dataclasses.replace(images, labels=labels, label_names=("a", "b"), captions={}),
+        np.arange(48),
+    )[0].eval()
+    with torch.no_grad():
+        model.network.out_proj.weight.normal_(std=0.3)
+        model.network.blocks[0].modulation.weight.normal_(std=0.3)
+    assert np.array_equal(
+        model.sample(3, steps=4).pixels, model.sample(3, steps=4, label="a").pixels
+    )
+    other = model.sample(3, steps=4, label="b").pixels
+    assert not np.array_equal(model.sample(3, steps=4).pixels, other)
 
 
 def test_completed_images_are_exact_outside_the_mask():

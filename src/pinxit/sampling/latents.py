@@ -119,7 +119,8 @@ def interpolate_seeds(
 ) -> Images:
     """Decode the path between the first samples of two seeds.
 
-    The noise is interpolated; a learned prior then maps it to latents.
+    The noise is interpolated; a learned prior then maps it to latents. A flow of captions or
+    labels generates without one, as its samples with a guidance of 0.
     """
     inverts = isinstance(model, CanInvert)
     shape = model.noise_shape if inverts else (model.latent_dim,)

@@ -102,7 +102,7 @@ class TextFlow(InvertibleFlow):
     ) -> Iterator[Images]:
         """Yield the first candidate of each image as it becomes clear, then the best one."""
         n = len(captions.texts)
-        condition_of = self._condition_of_texts(captions)
+        condition_of = self.conditions.of_text_rows(captions, self.network)
         seeds = per_image_seeds(params.seed, n, params.start)
         candidates, scores = [], []
         for k in range(params.best_of):
@@ -137,7 +137,7 @@ class TextFlow(InvertibleFlow):
 
         (Li 2023, "Your diffusion model is secretly a zero-shot classifier".)
         """
-        condition_of = self._condition_of_texts(captions)
+        condition_of = self.conditions.of_text_rows(captions, self.network)
         latents = self.mean_latents(check_images(self.info, images))
         noise = per_image_normal(len(SCORE_TIMES), self.codec.shape, 0).to(self.device)
         gains = np.zeros(len(images), np.float32)
@@ -213,7 +213,8 @@ class TextFlow(InvertibleFlow):
                 f"{len(images)} images and {len(instructions)} instructions; give one each."
             )
         resolved = resolve_params(params, options, EDITED, guidance=GUIDANCE)
-        condition_of = self._condition_of_texts(self.reader.text.check(instructions, language))
+        checked = self.reader.text.check(instructions, language)
+        condition_of = self.conditions.of_text_rows(checked, self.network)
         known = self.mean_latents(check_images(self.info, images))
         noise = self.noise(len(images), resolved)
         if not self.network.with_source:
@@ -236,13 +237,3 @@ class TextFlow(InvertibleFlow):
         task: Task | None,
     ) -> Iterator[Images]:
         yield from self.generate(noise, condition_of, params, task)
-
-    def _condition_of_texts(self, captions: CaptionBatch) -> Callable[[Rows], Condition]:
-        """Return the function from rows to the condition of their texts."""
-
-        def condition_of(rows: Rows) -> Condition:
-            chosen = rows.tolist()
-            texts, languages = ([column[i] for i in chosen] for column in captions)
-            return self.conditions.of_texts(texts, languages, self.network)
-
-        return condition_of

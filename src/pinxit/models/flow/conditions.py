@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from jaxtyping import Int64
@@ -10,11 +10,15 @@ from torch import Tensor, nn
 
 from pinxit.data.batch import NUM_AMOUNTS, Batch, DatasetInfo
 from pinxit.data.text_tokenizer import PAD
-from pinxit.models.caption_batch import drop_captions, sample_captions
+from pinxit.models.caption_batch import CaptionBatch, drop_captions, sample_captions
 from pinxit.models.flow.config import Config
 from pinxit.models.flow.network import Condition, FlowTransformer, WordEncoder
+from pinxit.models.flow.tasks import Rows
+from pinxit.models.saved_state import JsonState
 from pinxit.models.text_embedding import TextEmbedding, Tokens
 from pinxit.nn.layers import LabelEmbedding, drop_labels, zero_init
+
+ConditionOf = Callable[[Rows], Condition]  # from rows to their conditions
 
 
 class CaptionReader(nn.Module):
@@ -52,6 +56,8 @@ class ConditionEncoder(nn.Module):
             self.labels = LabelEmbedding(len(info.label_names), config.width)
         self.captions = CaptionReader(config, info) if config.condition == "text" else None
         self.augmentation = zero_init(nn.Linear(NUM_AMOUNTS, config.width, bias=False))
+        # labels, or captions with their languages, of training images; from these it samples
+        self.examples = JsonState([])
 
     def of_batch(self, batch: Batch, network: FlowTransformer, *, training: bool) -> Condition:
         """Return the condition of a batch; in training some captions or labels are dropped.
@@ -94,3 +100,31 @@ class ConditionEncoder(nn.Module):
             language = self.captions.text.tokenizer.default_language
             return self.of_texts([None] * n, [language] * n, network)
         return self.of_labels(None, n)
+
+    def of_examples(self, uniforms: Sequence[float], network: FlowTransformer) -> ConditionOf:
+        """Return the conditions of training images: samples are then of p(x) = E_c[p(x | c)].
+
+        Each uniform number from 0 to 1 chooses one. Better than "nothing", which the network has
+        learned from few captions that were dropped.
+        """
+        examples = self.examples.record
+        chosen = [examples[int(u * len(examples))] for u in uniforms] if examples else []
+        if not chosen:
+            return lambda rows: self.of_nothing(len(rows), network)
+        if self.captions is None:
+            return self.of_label_rows(torch.tensor(chosen))
+        texts, languages = (list(column) for column in zip(*chosen, strict=True))
+        return self.of_text_rows(CaptionBatch(texts, languages), network)
+
+    def of_label_rows(self, labels: Int64[Tensor, " n"]) -> ConditionOf:
+        """Return the function from rows to the conditions of their labels."""
+        return lambda rows: self.of_labels(labels[rows].to(self.zero.device), len(rows))
+
+    def of_text_rows(self, captions: CaptionBatch, network: FlowTransformer) -> ConditionOf:
+        """Return the function from rows to the conditions of their texts."""
+
+        def condition_of(rows: Rows) -> Condition:
+            texts, languages = ([column[i] for i in rows.tolist()] for column in captions)
+            return self.of_texts(texts, languages, network)
+
+        return condition_of

@@ -60,8 +60,7 @@ class InvertibleFlow(Flow):
             raise UsageError(f"noise must be [n, {sizes}], not {list(noise.shape)}.")
         rows = torch.from_numpy(np.asarray(noise, np.float32))
         params = GenerationParams(steps=NUM_INVERSION_STEPS)
-        labels = torch.full((len(rows),), -1)
-        *_, last = self._generate(rows, labels, params, progress=False)
+        *_, last = self._generate(rows, self._condition_of_nothing, params, progress=False)
         return last
 
     @property

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,7 +15,7 @@ from torch import Tensor, nn
 from pinxit.data.batch import Batch, DatasetInfo
 from pinxit.data.images import Images
 from pinxit.errors import UsageError
-from pinxit.models.flow.conditions import ConditionEncoder
+from pinxit.models.flow.conditions import ConditionEncoder, ConditionOf
 from pinxit.models.flow.config import Config
 from pinxit.models.flow.network import Condition, FlowTransformer, init_linear
 from pinxit.models.flow.path import Field, Times, interpolate, sample_times, to_velocity
@@ -42,10 +41,11 @@ from pinxit.models.latent_codecs import FrozenVAE, Latents, PixelCodec, Pixels
 from pinxit.models.results import Loss
 from pinxit.nn.batching import map_in_fixed_batches
 from pinxit.nn.palette import MID_GREY
-from pinxit.nn.rng import per_image_normal
+from pinxit.nn.rng import mix_seed, per_image_normal, per_image_seeds, per_image_uniform
 
 GUIDANCE = 2.0  # of images from text or labels, by default: cleaner to the eye than 1
 DRAW_BATCH = 16  # images generated together, always: results do not depend on the batch
+EXAMPLE = -2  # mixed into an image's seed: chooses the training image whose condition it has
 SAMPLED = (*SEEDED, "guidance", "steps", "solver")
 
 
@@ -185,8 +185,9 @@ class Flow(nn.Module):
     ) -> Images:
         """Generate n images. Image i is a function of (seed, start + i).
 
-        `temperature` scales the noise. Raises UsageError for a value out of range or an unknown
-        label.
+        Without a label each has the condition of a training image: its label, or its caption. With
+        a guidance of 0 it has none. `temperature` scales the noise. Raises UsageError for a value
+        out of range or an unknown label.
         """
         *_, last = self._sample(n, params, label, options, progress=False)
         return last
@@ -213,11 +214,27 @@ class Flow(nn.Module):
     ) -> Iterator[Images]:
         if n < 1:
             raise UsageError(f"the number of images must be at least 1, not {n}.")
-        guidance = 1.0 if label is None else GUIDANCE
+        guidance = 1.0 if self.config.condition == "none" else GUIDANCE
         resolved = resolve_params(params, options, SAMPLED, guidance=guidance)
-        index = -1 if label is None else label_index(self.config, self.info, label)
-        labels = torch.full((n,), index)
-        return self._generate(self.noise(n, resolved), labels, resolved, progress=progress)
+        condition_of = self._condition_of_samples(n, resolved, label)
+        noise = self.noise(n, resolved)
+        return self._generate(noise, condition_of, resolved, progress=progress)
+
+    def _condition_of_samples(
+        self, n: int, params: GenerationParams, label: str | None
+    ) -> ConditionOf:
+        """The label's, or those of training images; of nothing with a guidance of 0."""
+        if label is not None:
+            index = label_index(self.config, self.info, label)
+            return self.conditions.of_label_rows(torch.full((n,), index))
+        if params.guidance == 0:
+            return self._condition_of_nothing
+        seeds = per_image_seeds(params.seed, n, params.start)
+        uniforms = per_image_uniform(n, 1, [mix_seed(seed, EXAMPLE) for seed in seeds])
+        return self.conditions.of_examples(uniforms[:, 0, 0].tolist(), self.network)
+
+    def _condition_of_nothing(self, rows: Rows) -> Condition:
+        return self.conditions.of_nothing(len(rows), self.network)
 
     def noise(self, n: int, params: GenerationParams) -> Latents:
         """Return the noise of n images; each depends on its own seed only."""
@@ -226,20 +243,14 @@ class Flow(nn.Module):
 
     @torch.inference_mode()
     def _generate(
-        self, noise: Latents, labels: Tensor, params: GenerationParams, *, progress: bool
+        self, noise: Latents, condition_of: ConditionOf, params: GenerationParams, *, progress: bool
     ) -> Iterator[Images]:
-        condition = partial(self._condition_of_labels, labels)
-        yield from self.generate(noise, condition, params, progress=progress)
-
-    def _condition_of_labels(self, labels: Tensor, rows: Rows) -> Condition:
-        if self.config.condition == "text":
-            return self.conditions.of_nothing(len(rows), self.network)
-        return self.conditions.of_labels(labels[rows].to(self.device), len(rows))
+        yield from self.generate(noise, condition_of, params, progress=progress)
 
     def generate(
         self,
         noise: Latents,
-        condition_of: Callable[[Rows], Condition],
+        condition_of: ConditionOf,
         params: GenerationParams,
         task: Task | None = None,
         *,
@@ -339,9 +350,8 @@ class Flow(nn.Module):
     ) -> Iterator[Images]:
         known = self.mean_latents(fill_masked(pixels, mask))
         task = Task(known, ~self._is_touched(mask))
-        condition = partial(self._condition_of_labels, torch.full((len(pixels),), -1))
-        noise = self.noise(len(pixels), params)
-        for images in self.generate(noise, condition, params, task, progress=progress):
+        noise, nothing = self.noise(len(pixels), params), self._condition_of_nothing
+        for images in self.generate(noise, nothing, params, task, progress=progress):
             generated = torch.from_numpy(images.pixels)
             yield Images(torch.where(mask[..., None], generated, pixels).numpy())
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from pinxit.data.images import Images
 
+MAX_EXAMPLES = 2_000  # training images whose labels or captions are kept, to sample from
 MAX_SCALE_IMAGES = 2_000  # training images by which latents are standardized
 
 
@@ -39,6 +40,10 @@ def prepare(
     if config.vae is not None:
         config, tensors = _pack_vae(config, vae, info, images, rows)
         fitted |= {f"codec.{name}": tensor for name, tensor in tensors.items()}
+    from pinxit.models.saved_state import json_to_tensor
+
+    if examples := choose_examples(config, images, rows):
+        fitted["conditions.examples._extra_state"] = json_to_tensor(examples)
     if config.condition != "text":
         return config, fitted
     from pinxit.models.text_fitting import fit_text_tokenizer
@@ -50,6 +55,32 @@ def prepare(
         config, vocab_size=fit.vocab_size, max_text_tokens=fit.max_text_tokens
     )
     return config, {**fitted, "conditions.captions.text.tokenizer_state._extra_state": fit.state}
+
+
+def choose_examples(config: Config, images: Images, rows: np.ndarray) -> list[Any]:
+    """Return the labels, or the captions with their languages, of evenly spaced training images.
+
+    -1 for no label, None for no caption.
+    """
+    from pinxit.data.images import evenly_spaced_indices
+
+    if len(rows) == 0:
+        return []
+    chosen = images.take(rows[evenly_spaced_indices(len(rows), MAX_EXAMPLES)])
+    if config.condition == "label":
+        return [] if chosen.labels is None else chosen.labels.tolist()
+    if config.condition != "text":
+        return []
+    return [_choose_caption(chosen, i) for i in range(len(chosen))]
+
+
+def _choose_caption(images: Images, i: int) -> tuple[str | None, str]:
+    """Return a caption of image i and its language, taking turns between languages."""
+    languages = [name for name in images.captions if images.captions[name][i]]
+    if not languages:
+        return None, next(iter(images.captions))
+    language = languages[i % len(languages)]
+    return images.captions[language][i], language
 
 
 def _pack_vae(
