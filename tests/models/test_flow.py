@@ -13,9 +13,10 @@ import pinxit
 from pinxit.data.images import Images
 from pinxit.errors import UsageError
 from pinxit.models import build_model
-from pinxit.models.flow import likelihood
+from pinxit.models.flow import guidance, likelihood
 from pinxit.models.flow.config import Config
 from pinxit.models.flow.density import log_density
+from pinxit.models.flow.guidance import guided_field
 from pinxit.models.flow.integrate import integrate, step_times
 from pinxit.models.flow.network import Condition, FlowTransformer, init_linear
 from pinxit.models.flow.path import interpolate, sample_times, to_data, to_velocity
@@ -148,16 +149,31 @@ def test_guidance_1_equals_none_and_0_ignores_the_text():
     nothing = model.conditions.of_nothing(2, model.network)
     condition = model.conditions.of_texts(TEXTS, ["en", "en"], model.network)
     x, t = torch.randn(2, *model.codec.shape), torch.rand(2)
-    velocity = model.velocity(x, t, condition)
-    assert torch.equal(model.field(condition, 1.0, nothing)(x, t), velocity)
-    guided = model.field(condition, 1 + 1e-6, nothing)(x, t)
-    assert torch.allclose(guided, velocity, atol=1e-4)
+    velocity, without = (model.velocity(x, t, c) for c in (condition, nothing))
+    assert torch.equal(guided_field(model.velocity, condition, nothing, 1.0)(x, t), velocity)
+    assert torch.equal(guided_field(model.velocity, condition, nothing, 0.0)(x, t), without)
+    for scale in (1 + 1e-6, 0.3, 2.5):
+        guided = guided_field(model.velocity, condition, nothing, scale)(x, t)
+        assert torch.allclose(guided, without + scale * (velocity - without), atol=1e-4)
     ignored = model.draw(TEXTS, steps=4, guidance=0).pixels
     assert np.abs(ignored.astype(int) - model.sample(2, steps=4, guidance=0).pixels).max() <= 1
     other = model.draw(TEXTS[::-1], steps=4, guidance=1)
     assert not np.array_equal(plain.pixels, other.pixels)
     default = model.draw(TEXTS, steps=4)
     assert np.array_equal(default.pixels, model.draw(TEXTS, steps=4, guidance=2).pixels)
+
+
+def test_an_image_does_not_depend_on_those_beside_it(monkeypatch):
+    model = build(condition="text")
+    texts = ["a", "a red blob at the top left and a green one", "green"]
+    for together in (1, 2):
+        monkeypatch.setitem(guidance.NUM_TOGETHER, "cpu", together)
+        for scale in (1, 3):
+            options = {"steps": 3, "guidance": scale}
+            drawn = model.draw(texts, **options).pixels.astype(int)
+            one_by_one = [model.draw([text], start=i, **options) for i, text in enumerate(texts)]
+            alone = np.concatenate([image.pixels for image in one_by_one])
+            assert np.abs(drawn - alone).max() <= (together > 1)
 
 
 def test_samples_have_the_captions_of_training_images():
@@ -347,7 +363,7 @@ def test_euler_takes_half_the_evaluations_and_ends_near():
     ends = {}
     for solver in ("heun", "euler"):
         calls.clear()
-        ends[solver] = model.sample(2, steps=10, solver=solver).pixels.astype(int), len(calls)
+        ends[solver] = model.sample(1, steps=10, solver=solver).pixels.astype(int), len(calls)
     assert ends["heun"][1] == 19, "the last step has one"
     assert ends["euler"][1] == 10
     assert np.abs(ends["heun"][0] - ends["euler"][0]).mean() < 20

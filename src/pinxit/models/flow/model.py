@@ -17,6 +17,7 @@ from pinxit.data.images import Images
 from pinxit.errors import UsageError
 from pinxit.models.flow.conditions import ConditionEncoder, ConditionOf
 from pinxit.models.flow.config import Config
+from pinxit.models.flow.guidance import field_in_parts, guided_field, num_together
 from pinxit.models.flow.network import Condition, FlowTransformer, init_linear
 from pinxit.models.flow.path import Field, Times, interpolate, sample_times, to_velocity
 from pinxit.models.flow.shortcut import (
@@ -44,7 +45,7 @@ from pinxit.nn.palette import MID_GREY
 from pinxit.nn.rng import mix_seed, per_image_normal, per_image_seeds, per_image_uniform
 
 GUIDANCE = 2.0  # of images from text or labels, by default: cleaner to the eye than 1
-DRAW_BATCH = 16  # images generated together, always: results do not depend on the batch
+DRAW_BATCH = 16  # images that become clear together
 EXAMPLE = -2  # mixed into an image's seed: chooses the training image whose condition it has
 SAMPLED = (*SEEDED, "guidance", "steps", "solver")
 
@@ -153,22 +154,9 @@ class Flow(nn.Module):
         output = self.network(x_t, t, condition).float()
         return to_velocity(output, x_t, t, self.config.prediction)
 
-    def field(
-        self, condition: Condition, guidance: float = 1.0, nothing: Condition | None = None
-    ) -> Field:
-        """Return the velocity field of a condition, guided: v0 + g (v1 - v0) (Ho & Salimans 2022).
-
-        v0 is the velocity without a condition; a guidance of 1 needs only v1.
-        """
-        if guidance == 1 or nothing is None:
-            return lambda x, t: self.velocity(x, t, condition)
-
-        def follow(x: Latents, t: Times) -> Latents:
-            with_condition = self.velocity(x, t, condition)
-            without = self.velocity(x, t, nothing)
-            return without + guidance * (with_condition - without)
-
-        return follow
+    def field(self, condition: Condition) -> Field:
+        """Return the velocity field of a condition."""
+        return lambda x, t: self.velocity(x, t, condition)
 
     @property
     def num_progress_steps(self) -> int:
@@ -262,25 +250,32 @@ class Flow(nn.Module):
         `progress` the steps are not decoded: it yields after each batch.
         """
         images = torch.full((len(noise), *self._pixel_shape), MID_GREY, dtype=torch.uint8)
+        size = num_together(self.device)
         for start in range(0, len(noise), DRAW_BATCH):
-            rows = (torch.arange(DRAW_BATCH) + start).clamp(max=len(noise) - 1)
-            condition = condition_of(rows)
-            nothing = self.conditions.of_nothing(len(rows), self.network)
-            nothing = nothing._replace(source=condition.source)
+            rows = torch.arange(start, min(start + DRAW_BATCH, len(noise)))
             part = Task() if task is None else task.take(rows, self.device)
-            if self.network.with_visible:
-                condition, nothing = (
-                    c._replace(visible=part.visible) for c in (condition, nothing)
-                )
-            if params.solver == "shortcut":
-                condition, nothing = (self._take_shortcut(c, params) for c in (condition, nothing))
-            guidance = 1.0 if params.guidance is None else params.guidance
-            field = self.field(condition, guidance, nothing)
+            fields = [
+                self._guided_field(own, condition_of, params, task) for own in _split(rows, size)
+            ]
+            field = field_in_parts(fields, size)
             steps = part.solve(field, noise[rows].to(self.device), params)
             for latents in steps if progress else deque(steps, maxlen=1):
-                pixels = self.codec.decode(latents)
-                images[start : start + DRAW_BATCH] = pixels[: len(noise) - start].cpu()
+                decoded = map_in_fixed_batches(self.codec.decode, latents, batch_size=size)[0]
+                images[rows] = decoded.cpu()
                 yield Images(images.numpy().copy())
+
+    def _guided_field(
+        self, rows: Rows, condition_of: ConditionOf, params: GenerationParams, task: Task | None
+    ) -> Field:
+        """Return the field of these rows, without the condition and with it, see `guided_field`."""
+        condition = condition_of(rows)
+        nothing = self._condition_of_nothing(rows)._replace(source=condition.source)
+        visible = None if task is None else task.take(rows, self.device).visible
+        condition, nothing = (c._replace(visible=visible) for c in (condition, nothing))
+        if params.solver == "shortcut":
+            condition, nothing = (self._take_shortcut(c, params) for c in (condition, nothing))
+        guidance = 1.0 if params.guidance is None else params.guidance
+        return guided_field(self.velocity, condition, nothing, guidance)
 
     def _take_shortcut(self, condition: Condition, params: GenerationParams) -> Condition:
         if self.step_counts is None:
@@ -374,6 +369,13 @@ class Flow(nn.Module):
     @property
     def _pixel_shape(self) -> tuple[int, int, int]:
         return (self.info.height, self.info.width, self.info.channels)
+
+
+def _split(rows: Rows, size: int) -> list[Rows]:
+    """Split rows into parts of exactly `size`; the last one repeats its last row."""
+    last = int(rows[-1])
+    starts = range(int(rows[0]), last + 1, size)
+    return [(torch.arange(size) + start).clamp(max=last) for start in starts]
 
 
 def fill_masked(pixels: Pixels, mask: Bool[Tensor, "n height width"]) -> Pixels:

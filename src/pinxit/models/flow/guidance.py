@@ -1,0 +1,92 @@
+"""Velocity fields for generation: guided, and evaluated for a few images at a time.
+
+On a CPU an image is evaluated alone: one that is drawn alone does not pay for others, and its text
+is padded to no other's length, so that it is the same bit for bit, whatever is drawn beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from pinxit.models.flow.network import Condition, KeysAndValues
+from pinxit.models.flow.path import Field, Times, X
+
+Velocity = Callable[[X, Times, Condition], X]
+
+NUM_TOGETHER = {"cpu": 1}  # images that are evaluated together, by device
+MAX_TOGETHER = 16
+
+
+def num_together(device: torch.device) -> int:
+    """Return how many images are evaluated together."""
+    return NUM_TOGETHER.get(device.type, MAX_TOGETHER)
+
+
+def guided_field(
+    velocity: Velocity, condition: Condition, nothing: Condition, guidance: float
+) -> Field:
+    """Return the field v0 + g (v1 - v0) (Ho & Salimans 2022), v0 without the condition, v1 with it.
+
+    Both are evaluated in one batch; a guidance of 1 needs only v1, of 0 only v0.
+    """
+    if guidance in (0, 1):
+        chosen = condition if guidance == 1 else nothing
+        return lambda x, t: velocity(x, t, chosen)
+    both = join(condition, nothing)
+
+    def follow(x: X, t: Times) -> X:
+        twice = x.repeat(2, *(1 for _ in x.shape[1:])), t.repeat(2)
+        with_condition, without = velocity(*twice, both).chunk(2)
+        return without + guidance * (with_condition - without)
+
+    return follow
+
+
+def field_in_parts(fields: Sequence[Field], size: int) -> Field:
+    """Return the field of a batch of which each `size` rows have a field of their own.
+
+    The last part is padded with copies of its last row, so that all have the same shape.
+    """
+
+    def follow(x: X, t: Times) -> X:
+        parts = [
+            field(_pad(x_part, size), _pad(t_part, size))
+            for field, x_part, t_part in zip(fields, x.split(size), t.split(size), strict=True)
+        ]
+        return torch.cat(parts)[: len(x)]
+
+    return follow
+
+
+def join(first: Condition, second: Condition) -> Condition:
+    """Return the conditions of two batches as that of one; shorter texts are padded."""
+    length = max([c.words[0].keys.shape[2] for c in (first, second) if c.words], default=0)
+    pairs = zip(first.words, second.words, strict=True)
+    words = tuple(
+        KeysAndValues(*(_join_padded(a, b, length, 2) for a, b in zip(*pair, strict=True)))
+        for pair in pairs
+    )
+    mask = None
+    if first.mask is not None and second.mask is not None:
+        mask = _join_padded(first.mask, second.mask, length, 1)
+    vector = torch.cat([first.vector, second.vector])
+    rest = (
+        None if a is None or b is None else torch.cat([a, b])
+        for a, b in zip(first[3:], second[3:], strict=True)
+    )
+    return Condition(vector, words, mask, *rest)
+
+
+def _join_padded(first: Tensor, second: Tensor, length: int, dim: int) -> Tensor:
+    """Concatenate two tensors whose dimension `dim` is padded at its end."""
+    missing = [[0, 0] * (x.ndim - 1 - dim) + [0, length - x.shape[dim]] for x in (first, second)]
+    return torch.cat([F.pad(first, missing[0]), F.pad(second, missing[1])])
+
+
+def _pad(rows: Tensor, count: int) -> Tensor:
+    missing = count - len(rows)
+    return torch.cat([rows, rows[-1:].expand(missing, *rows.shape[1:])]) if missing else rows
