@@ -11,7 +11,7 @@ import torch
 from pinxit.data.batch import NUM_AMOUNTS, Batch
 from pinxit.data.images import Images
 from pinxit.errors import UsageError
-from pinxit.training.augmentation import KINDS, apply_amounts, augment_batch
+from pinxit.training.augmentation import KINDS, ORDERS, apply_amounts, augment_batch
 from pinxit.training.mirroring import mirror_accuracy, reason_against_mirroring, resolve_augment
 from pinxit.training.settings import TrainingSettings
 from tests.builders import noise_images
@@ -22,7 +22,7 @@ def pixels_of(n: int = 6, side: int = 32) -> torch.Tensor:
 
 
 def amounts(n: int = 6, **values: float) -> torch.Tensor:
-    names = ("flip", "x", "y", "scale", "brightness", "contrast")
+    names = ("flip", "x", "y", "scale", "brightness", "contrast", "upside_down", "transposed")
     result = torch.zeros(n, NUM_AMOUNTS)
     for name, value in values.items():
         result[:, names.index(name)] = value
@@ -59,10 +59,31 @@ def test_colors_change_by_the_stated_amounts():
     assert contrast.unique().tolist() == [95, 125]
 
 
+def test_images_are_turned_and_channels_exchanged():
+    pixels = pixels_of()
+    assert torch.equal(apply_amounts(pixels, amounts(upside_down=1)), pixels.flip(1))
+    assert torch.equal(apply_amounts(pixels, amounts(transposed=1)), pixels.transpose(1, 2))
+    for i, order in enumerate(ORDERS[1:]):
+        exchanged = amounts()
+        exchanged[::2, 8 + i] = 1
+        changed = apply_amounts(pixels, exchanged)
+        assert torch.equal(changed[::2], pixels[::2][..., list(order)])
+        assert torch.equal(changed[1::2], pixels[1::2])
+
+
+def test_grey_and_oblong_images_are_turned_as_they_allow():
+    for shape, columns in (((40, 16, 24, 3), [7]), ((40, 16, 16, 1), range(8, NUM_AMOUNTS))):
+        batch = augment_batch(Batch(torch.randint(256, shape, dtype=torch.uint8)), KINDS)
+        assert batch.pixels.shape == shape
+        assert (batch.augmentation[:, columns] == 0).all()
+        assert (batch.augmentation[:, 6] != 0).any()
+
+
 def test_only_the_given_kinds_are_sampled():
     batch = Batch(pixels_of(200))
     torch.manual_seed(0)
-    columns = {"flip": [0], "move": [1, 2, 3], "color": [4, 5]}
+    columns = {"flip": [0], "move": [1, 2, 3], "color": [4, 5], "turn": [6, 7]}
+    columns["channels"] = list(range(8, NUM_AMOUNTS))
     for kind in KINDS:
         changed = augment_batch(batch, (kind,)).augmentation
         assert (changed[:, columns[kind]] != 0).any()
@@ -112,7 +133,10 @@ def test_the_default_follows_the_number_of_images(monkeypatch):
     images = gradients(120, 0.5)
     assert resolve_augment(TrainingSettings(), images, np.arange(120)) == ("flip", "move")
     color = dataclasses.replace(images, pixels=images.pixels.repeat(3, 3))
-    assert resolve_augment(TrainingSettings(), color, np.arange(120)) == KINDS
+    assert resolve_augment(TrainingSettings(), color, np.arange(120)) == KINDS[:3]
+    strong = TrainingSettings(augment=("strong",))
+    assert resolve_augment(strong, color, np.arange(120)) == KINDS
+    assert resolve_augment(strong, images, np.arange(120)) == ("flip", "move", "turn")
     small = dataclasses.replace(color, pixels=color.pixels[:, :12])
     assert resolve_augment(TrainingSettings(), small, np.arange(120)) == ("off",)
     monkeypatch.setattr("pinxit.training.mirroring.MAX_AUGMENTED_IMAGES", 100)

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 
     Encoding: TypeAlias = Float[Tensor, "batch *shape"]
 
-NUM_AMOUNTS = 6  # of an augmentation: flip, x, y, scale, brightness, contrast
+# of an augmentation: flip, x, y, scale, brightness, contrast, upside down, transposed, and which of
+# 5 other orders of the channels
+NUM_AMOUNTS = 13
 
 # one seed, from which image i gets `mix_seed(seed, start + i)`; or a seed per image
 Seed: TypeAlias = int | Sequence[int]

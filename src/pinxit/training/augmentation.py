@@ -4,6 +4,8 @@
     move    shifted by up to a sixteenth of a side, sometimes scaled by a few percent; what comes
             into view continues the border
     color   brightness and contrast changed by a few percent
+    turn    upside down, and rows exchanged with columns where images are square
+    channels  red, green and blue exchanged
 
 A generator is given the amounts (Karras 2022, app. F.2): at 0 it generates images as they are.
 """
@@ -12,6 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from itertools import permutations
 
 import torch
 import torch.nn.functional as F
@@ -20,13 +23,15 @@ from torch import Tensor
 
 from pinxit.data.batch import Batch
 
-KINDS = ("flip", "move", "color")
+KINDS = ("flip", "move", "color", "turn", "channels")
 
 AUGMENT_PROBABILITY = 0.5  # of each kind of change
 MAX_SHIFT = 1 / 16  # of a side
 SCALE_PROBABILITY = 0.25  # whole pixels are exact, scaling blurs a little
 MAX_LOG_SCALE = 0.08
 MAX_BRIGHTNESS, MAX_LOG_CONTRAST = 0.05, 0.1
+
+ORDERS = tuple(permutations(range(3)))  # of channels; the first one changes nothing
 
 Pixels = UInt8[Tensor, "batch height width channel"]
 Amounts = Float[Tensor, "batch amounts"]
@@ -59,7 +64,19 @@ def sample_amounts(n: int, kinds: Sequence[str], probability: float, pixels: Pix
     color = _uniform(n, 2, device=device) * torch.tensor(
         [MAX_BRIGHTNESS, MAX_LOG_CONTRAST], device=device
     )
-    parts = {"flip": flip[:, None], "move": torch.cat([shift, scale], 1), "color": color}
+    turn = (torch.rand(n, 2, device=device) < 0.5).float()
+    if pixels.shape[1] != pixels.shape[2]:
+        turn[:, 1] = 0
+    order = F.one_hot(torch.randint(len(ORDERS), (n,), device=device), len(ORDERS))[:, 1:]
+    if pixels.shape[3] != 3:
+        order.zero_()
+    parts = {
+        "flip": flip[:, None],
+        "move": torch.cat([shift, scale], 1),
+        "color": color,
+        "turn": turn,
+        "channels": order.float(),
+    }
     kept = [parts[kind] * is_changed[kind][:, None] * (kind in kinds) for kind in KINDS]
     return torch.cat(kept, 1)
 
@@ -69,6 +86,8 @@ def apply_amounts(pixels: Pixels, amounts: Amounts) -> Pixels:
     x = pixels.permute(0, 3, 1, 2).float()
     x = _move(x, amounts[:, 0] > 0.5, amounts[:, 1:3], amounts[:, 3])
     x = _recolor(x, amounts[:, 4], amounts[:, 5])
+    x = _turn(x, amounts[:, 6] > 0.5, amounts[:, 7] > 0.5)
+    x = _exchange_channels(x, amounts[:, 8:])
     return x.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
 
 
@@ -90,6 +109,21 @@ def _recolor(x: Tensor, brightness: Tensor, log_contrast: Tensor) -> Tensor:
     mean = x.mean((1, 2, 3), keepdim=True)
     contrast, brightness = (v.view(-1, 1, 1, 1) for v in (log_contrast.exp(), brightness))
     return mean + contrast * (x - mean) + 255 * brightness
+
+
+def _turn(x: Tensor, is_upside_down: Tensor, is_transposed: Tensor) -> Tensor:
+    x = torch.where(is_upside_down.view(-1, 1, 1, 1), x.flip(2), x)
+    if not bool(is_transposed.any()):
+        return x
+    return torch.where(is_transposed.view(-1, 1, 1, 1), x.transpose(2, 3), x)
+
+
+def _exchange_channels(x: Tensor, one_hot: Tensor) -> Tensor:
+    if not bool(one_hot.any()):
+        return x
+    chosen = (one_hot * torch.arange(1, len(ORDERS), device=x.device)).sum(1).long()
+    order = torch.tensor(ORDERS, device=x.device)[chosen]
+    return x.gather(1, order[:, :, None, None].expand_as(x))
 
 
 def _uniform(*shape: int, device: torch.device) -> Tensor:

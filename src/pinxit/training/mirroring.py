@@ -30,14 +30,17 @@ def resolve_augment(
     settings: TrainingSettings, images: Images, rows: np.ndarray, *, quiet: bool = False
 ) -> tuple[Augment, ...]:
     """Return the kinds of changes for these images; a note says which if they are chosen."""
-    if settings.augment != ("auto",):
+    if settings.augment not in (("auto",), ("strong",)):
         return settings.augment
     _, height, width, channels = images.pixels.shape
     if len(rows) >= MAX_AUGMENTED_IMAGES or min(height, width) < MIN_SIDE:
         return ("off",)
-    reason = reason_against_mirroring(images, rows)
-    color: tuple[Augment, ...] = ("color",) if channels == 3 else ()
-    kinds: tuple[Augment, ...] = ("move", *color) if reason else ("flip", "move", *color)
+    is_strong = settings.augment == ("strong",)
+    reason = None if is_strong else reason_against_mirroring(images, rows)
+    colored: tuple[Augment, ...] = ("color",) if channels == 3 else ()
+    kinds: tuple[Augment, ...] = ("move", *colored) if reason else ("flip", "move", *colored)
+    if is_strong:
+        kinds += ("turn", "channels") if channels == 3 else ("turn",)
     note = f", not mirrored: {reason}" if reason else ""
     if not quiet:
         few = f"{len(rows):,} training images"

@@ -23,6 +23,8 @@ from pinxit.training.settings import TrainingSettings, default_batch_size, defau
 if TYPE_CHECKING:
     import numpy as np
 
+# abilities whose images show the changes of the training images
+GENERATING = {"sample", "complete", "draw", "edit", "caption", "translate"}
 SUMMARY_OPTIONS = ("network", "latent_dim", "width", "depth", "likelihood")
 SUMMARY_OPTIONS += ("batch_size", "learning_rate")
 
@@ -118,6 +120,10 @@ def prepare_training(
     if component is None:
         component = _load_component(config)
     built, fitted = build_model(config, images, rows, settings.seed, component)
+    if settings.augment == ("auto",) and not GENERATING & set(
+        get_family(family_of(config)).ABILITIES
+    ):
+        settings = dataclasses.replace(settings, augment=("strong",))
     augment = resolve_augment(settings, images, rows, quiet=quiet)
     settings = dataclasses.replace(settings, augment=augment)
     settings = _resolve_settings(settings, built, images, rows)
@@ -129,6 +135,10 @@ def prepare_training(
         model=built,
         fitted=fitted,
     )
+
+
+def _only_reconstructs(config: Any) -> bool:
+    return not GENERATING & set(get_family(family_of(config)).ABILITIES)
 
 
 def _resolve_settings(

@@ -13,7 +13,8 @@ from pinxit.nn.device import Device
 DEFAULT_MINUTES = 5.0
 BUDGETS = ("minutes", "steps", "epochs")
 
-Augment = Literal["auto", "off", "flip", "move", "color"]
+Augment = Literal["auto", "strong", "off", "flip", "move", "color", "turn", "channels"]
+PRESETS = ("auto", "strong", "off")  # of augmentation
 Keep = Literal["auto", "best", "last"]
 Precision = Literal["auto", "fp32", "bf16"]
 Optimizer = Literal["auto", "adamw", "muon"]
@@ -47,7 +48,10 @@ class TrainingSettings:
     # clip gradients whose norm is above this many times the running mean of the norms; 0: never
     grad_clip_factor: float = 4.0
     # changes of training images, so that few are not learned by heart: flip, move (shifts and
-    # scales), color, or off; auto: for fewer than 10,000 images of at least 16 x 16, as they allow
+    # scales), color, turn (upside down and sideways), channels (colors exchanged), or off; auto:
+    # for fewer than 10,000 images of at least 16 x 16, as they allow; strong: as auto, but all
+    # kinds, for autoencoders that only reconstruct: auto means strong for a tokenizer, and for the
+    # VAE of a flow
     augment: tuple[Augment, ...] = ("auto",)
     # precision of matrix products; auto: the faster one, measured before training
     precision: Precision = "auto"
@@ -98,10 +102,11 @@ class TrainingSettings:
             object.__setattr__(self, "augment", (self.augment,))
         if not self.augment or not set(self.augment) <= set(get_args(Augment)):
             raise UsageError(
-                f"augment is auto, off, or some of flip, move and color, not {self.augment}."
+                "augment is auto, strong, off, or some of flip, move, color, turn and channels, "
+                f"not {', '.join(map(str, self.augment))}."
             )
-        if len(self.augment) > 1 and {"auto", "off"} & set(self.augment):
-            raise UsageError("augment auto and augment off stand alone.")
+        if len(self.augment) > 1 and set(PRESETS) & set(self.augment):
+            raise UsageError("augment auto, strong and off stand alone.")
         if self.keep not in get_args(Keep):
             raise UsageError(f"keep is auto, best or last, not '{self.keep}'.")
         if self.optimizer not in get_args(Optimizer):
@@ -110,7 +115,7 @@ class TrainingSettings:
     @property
     def augment_kinds(self) -> tuple[Augment, ...]:
         """The kinds of changes, of resolved settings; those of older runs have none."""
-        return () if self.augment in (("off",), ("auto",)) else self.augment
+        return () if self.augment[0] in PRESETS else self.augment
 
     @property
     def seconds(self) -> float | None:
