@@ -38,9 +38,10 @@ def resolve_augment(
     is_strong = settings.augment == ("strong",)
     reason = None if is_strong else reason_against_mirroring(images, rows)
     colored: tuple[Augment, ...] = ("color",) if channels == 3 else ()
+    exchanged: tuple[Augment, ...] = ("channels",) if channels == 3 else ()
     kinds: tuple[Augment, ...] = ("move", *colored) if reason else ("flip", "move", *colored)
     if is_strong:
-        kinds += ("turn", "channels") if channels == 3 else ("turn",)
+        kinds = (*kinds, "turn", *exchanged)
     note = f", not mirrored: {reason}" if reason else ""
     if not quiet:
         few = f"{len(rows):,} training images"
