@@ -29,6 +29,7 @@ import numpy as np
 import tyro
 
 from benchmarks.measure import PINXIT, seconds_of
+from benchmarks.peer_process import count_parameters
 from benchmarks.tables import Cell, Table, with_ratios
 from pinxit.data.atomic_write import write_atomically
 from pinxit.data.images import Images
@@ -41,7 +42,7 @@ from pinxit.runs import load
 
 FOLDER = Path("build/benchmarks/samples")
 SETS = {"emoji": 64, "cifar10": 32}  # side of the images in pixels
-QUICK_IMAGES = 2_000  # of the data set, in a quick run
+QUICK_IMAGES = 1_000  # of the data set, in a quick run
 SHEET_IMAGES, SHEET_COLUMNS = 48, 12
 
 
@@ -79,7 +80,7 @@ class Budget:
     quick: bool = False
 
 
-QUICK = Budget(minutes=0.05, samples=64, sampling_steps=10, quick=True)
+QUICK = Budget(minutes=0.02, samples=64, sampling_steps=2, quick=True)
 
 
 def samples(quick: bool) -> Iterator[Table]:
@@ -205,22 +206,26 @@ def _run_pinxit(name: str, out: Path, budget: Budget) -> dict[str, Any]:
     np.save(out / "samples.npy", generated.pixels)
     return {
         **read_training(run),
-        "parameters": sum(p.numel() for p in model.parameters()),
+        "parameters": sum(count_parameters(load(path)) for path in stages(run)),
         "sampling_seconds": sampling_seconds,
         "process_seconds": process_seconds,
         "version": json.loads((run / "config.json").read_text())["versions"]["pinxit"],
     }
 
 
+def stages(run: Path) -> list[Path]:
+    """Return a run and the run that it contains, if any."""
+    return [path for path in (run, run / "vae") if path.is_dir()]
+
+
 def read_training(run: Path) -> dict[str, float]:
     """Sum seconds, steps and images seen of a run and of the run that it contains."""
     total = {"seconds": 0.0, "steps": 0, "images": 0}
-    for file in (run / "metrics.csv", run / "vae" / "metrics.csv"):
-        if file.is_file():
-            *_, last = csv.DictReader(file.read_text().splitlines())
-            total["seconds"] += float(last["seconds"])
-            total["steps"] += int(last["step"])
-            total["images"] += int(last["images_seen"])
+    for path in stages(run):
+        *_, last = csv.DictReader((path / "metrics.csv").read_text().splitlines())
+        total["seconds"] += float(last["seconds"])
+        total["steps"] += int(last["step"])
+        total["images"] += int(last["images_seen"])
     return total
 
 
