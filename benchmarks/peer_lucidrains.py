@@ -19,8 +19,8 @@ from benchmarks.peer_process import (
     TINY,
     Stopwatch,
     count_parameters,
-    flipped_batches,
     parse_options,
+    random_batches,
     sample_in_batches,
     write_results,
 )
@@ -57,7 +57,7 @@ def train(pixels: np.ndarray, args: argparse.Namespace) -> tuple[Any, dict[str, 
     diffusion = build_diffusion(pixels.shape[1], pixels.shape[3], args)
     optimizer = torch.optim.Adam(diffusion.parameters(), lr=8e-5, betas=(0.9, 0.99))
     ema = EMA(diffusion, beta=0.995, update_every=10, update_after_step=EMA_START)
-    batches = flipped_batches(pixels, BATCH_SIZE)
+    batches = random_batches(pixels, BATCH_SIZE)
     stopwatch, has_time = Stopwatch(args.minutes), True
     while has_time:
         for _ in range(ACCUMULATE):

@@ -78,7 +78,7 @@ def to_uint8(x: Any) -> np.ndarray:
     return (x.detach().clamp(0, 1) * 255).round().byte().cpu().numpy().transpose(0, 2, 3, 1)
 
 
-def flipped_batches(pixels: np.ndarray, batch_size: int) -> Iterator[Any]:
+def random_batches(pixels: np.ndarray, batch_size: int) -> Iterator[Any]:
     """Yield batches from 0 to 1 without end: every image once a pass, each flipped by chance."""
     import torch
 

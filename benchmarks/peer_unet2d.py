@@ -21,8 +21,8 @@ from benchmarks.peer_process import (
     TINY,
     Stopwatch,
     count_parameters,
-    flipped_batches,
     parse_options,
+    random_batches,
     sample_in_batches,
     write_results,
 )
@@ -74,7 +74,7 @@ def train(pixels: np.ndarray, args: argparse.Namespace) -> tuple[Any, dict[str, 
     ema = EMAModel(
         network.parameters(), decay=0.9999, use_ema_warmup=True, inv_gamma=1.0, power=3 / 4
     )
-    batches = flipped_batches(pixels, BATCH_SIZE)
+    batches = random_batches(pixels, BATCH_SIZE)
     stopwatch, has_time = Stopwatch(args.minutes), True
     while has_time:
         for group in optimizer.param_groups:

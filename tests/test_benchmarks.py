@@ -9,6 +9,7 @@ import sys
 import tomllib
 from argparse import Namespace
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -136,7 +137,7 @@ def test_batches_of_a_peer_have_every_image_once_and_half_of_them_flipped():
     pixels = np.zeros((400, 1, 2, 1), np.uint8)
     pixels[:, 0, 0, 0] = np.arange(400) % 200
     pixels[:, 0, 1, 0] = 255
-    batches = peer_process.flipped_batches(pixels, 100)
+    batches = peer_process.random_batches(pixels, 100)
     x = (255 * torch.cat([next(batches) for _ in range(4)])).round().long().reshape(400, 2)
     assert sorted(x.min(1).values.tolist()) == sorted([*range(200)] * 2)
     assert 150 < int((x[:, 0] == 255).sum()) < 250
@@ -198,11 +199,21 @@ def test_training_of_a_run_is_added_to_that_of_the_run_it_contains(tmp_path):
     assert samples.read_training(tmp_path) == {"seconds": 7.5, "steps": 14, "images": 132}
 
 
+class PixelSpace:
+    """Every other pixel as features."""
+
+    description: ClassVar = {"task": "labels", "accuracy": 0.9}
+
+    def embed(self, images):
+        return images.pixels[:, ::2, ::2].reshape(len(images), -1) / 255
+
+
 @pytest.fixture
 def digits_with_fake_peers(tmp_path, monkeypatch):
     """Digits as the set; unet2d "samples" training images, lucidrains noise; others are missing."""
     monkeypatch.setattr(samples, "FOLDER", tmp_path)
     monkeypatch.setattr(samples, "SETS", {"digits": 8})
+    monkeypatch.setattr(samples, "get_feature_space", lambda images: PixelSpace())
     missing = "pythae"
     monkeypatch.setattr(samples, "is_installed", lambda peer, python: peer.package != missing)
     measured = []
