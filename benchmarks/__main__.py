@@ -22,7 +22,9 @@ PARTS = {
     "drawing": "text to image: one image, and many at once",
     "serve": "the server on loopback: overhead of the API, batching, overload, memory, kills",
     "peers": "Fashion-MNIST against pythae (needs the extra `benchmark`)",
+    "samples": "Frechet distances beside diffusers, denoising_diffusion_pytorch and pythae: hours",
 }
+HOURS = {"samples"}  # only if named, or with --quick
 
 
 def benchmarks(
@@ -33,9 +35,8 @@ def benchmarks(
     """Measure pinxit and its peers on this machine.
 
     Args:
-        names: startup, throughput, likelihood, masking, languages, generation, drawing, serve or
-            peers
-            (default: all)
+        names: startup, throughput, likelihood, masking, languages, generation, drawing, serve,
+            peers or samples (default: all but samples, which takes hours; with --quick all)
         quick: run each benchmark in less than a minute; the numbers are not meaningful
         json_file: also write all tables to this file
     """
@@ -53,7 +54,7 @@ def benchmarks(
         environment = {**machine(), "quick": quick}
         print(", ".join(f"{key} {value}" for key, value in environment.items()), flush=True)
         tables = {}
-        for name in names or PARTS:
+        for name in names or select_default(quick):
             start = time.perf_counter()
             benchmark = getattr(importlib.import_module(f"benchmarks.{name}"), name)
             tables[name] = []
@@ -68,6 +69,11 @@ def benchmarks(
         record = {"machine": environment, "tables": tables}
         print(write_atomically(json_file, json.dumps(record, indent=2, ensure_ascii=False)))
     return 0
+
+
+def select_default(quick: bool) -> list[str]:
+    """Return the names of the benchmarks that run if none is named."""
+    return [name for name in PARTS if quick or name not in HOURS]
 
 
 if __name__ == "__main__":
