@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 MAX_LABELS_SHOWN = 20
 MAX_SKIPPED_SHOWN = 20
+MAX_KEYWORDS_SHOWN = 5
 
 
 def look(
@@ -163,7 +164,7 @@ def _description_lines(images: Images) -> Iterator[str]:
         example = next((caption for caption in captions if caption), "")
         yield f'  captions ({language}): {count:,}, for example "{example}"'
     for language, keywords in images.keywords.items():
-        example = ", ".join(next(filter(None, keywords), ()))
+        example = ", ".join(next(filter(None, keywords), ())[:MAX_KEYWORDS_SHOWN])
         count = pluralize(sum(map(bool, keywords)), "image")
         yield f'  keywords ({language}): {count}, for example "{example}"'
     if unnamed := files_without_names(images.skipped):

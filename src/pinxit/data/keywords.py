@@ -133,6 +133,13 @@ def _captions_of(record: Record, language: str) -> set[str]:
     return {record.captions.get(language, ""), *record.more_captions.get(language, ())}
 
 
+def note_unused_keywords(images: Images) -> list[str]:
+    """Return a note for the user if the images have keywords and no captions; else []."""
+    if not images.keywords or images.captions:
+        return []
+    return ["keywords are not used without captions: an image has its caption, then keywords"]
+
+
 def describe_keywords(images: Images) -> str:
     """Return `37 of 40 images, en 37, fr 20`, which counts images; "" if there are no keywords."""
     if not images.keywords:
