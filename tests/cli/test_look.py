@@ -56,6 +56,20 @@ def test_look_as_json(photos, capsys):
     assert (photos.parent / "out" / "s.png").is_file()
 
 
+def test_look_counts_images_with_keywords_by_language(photos, capsys):
+    lines = [
+        {"file_name": "a/0.png", "caption_en": "one", "tags_en": "x, y", "tags_fr": "z"},
+        {"file_name": "b/1.png", "caption_en": "two", "tags_en": ["w"]},
+    ]
+    (photos / "metadata.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    assert main(["look", "my photos"]) == 0
+    text = capsys.readouterr().out
+    assert "keywords: 2 of 8 images, en 2, fr 1" in text
+    assert 'keywords (en): 2 images, for example "x, y"' in text
+    assert main(["look", "my photos", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["keywords"] == {"en": 2, "fr": 1}
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "text"),
     [

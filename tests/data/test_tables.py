@@ -40,7 +40,7 @@ COLUMN_VALUES = {
     "caption": st.sampled_from(["words", "", "more"]),
     "text_fr": st.sampled_from(["mots", ""]),
     "caption_de": st.lists(st.sampled_from(["eins", "zwei"]), max_size=2),
-    "keywords": st.lists(st.just("k"), max_size=2),
+    "keywords": st.lists(st.sampled_from(["k", "key"]), max_size=2, unique=True),
     "split": st.sampled_from(["train", "val", "fold1"]),
     "group": st.sampled_from(["x", "y", ""]),
     "score": st.floats(0, 1),
@@ -67,7 +67,7 @@ def test_every_row_and_column_of_a_random_table_is_used_or_listed(n, names, data
     for name in names:
         values = [columns[name][i] for i in kept]
         if name in listed.replace(":", ",").split(", "):
-            assert name in {"category", "keywords", "score", "tokens", "strange"}
+            assert name in {"category", "score", "tokens", "strange"}
         elif name == "label":
             assert [int(images.label_names[i]) for i in images.labels] == values
         elif name == "category":
@@ -79,6 +79,9 @@ def test_every_row_and_column_of_a_random_table_is_used_or_listed(n, names, data
         elif name == "caption_de":
             first = list(images.captions.get("de", [""] * len(kept)))
             assert first == [v[0] if v else "" for v in values]
+        elif name == "keywords":
+            (column,) = images.keywords.values() or ([()] * len(kept),)
+            assert [list(texts) for texts in column] == values
         elif name == "split":
             given_splits = {"train", "validation"}
             for i, value in zip(images.splits, values, strict=True):
@@ -93,13 +96,13 @@ def test_every_row_and_column_of_a_random_table_is_used_or_listed(n, names, data
 def test_columns_that_are_not_used_are_named(tmp_path):
     path = write_parquet(
         tmp_path / "s.parquet",
-        keywords_en=[["a"]] * 6,
+        embedding_en=[["a"]] * 6,
         group=["people"] * 6,
         base=list("aabbcd"),
         caption_en=[["one", "two"], [], ["three"], None, ["x"], ["y"]],
     )
     images = load(path)
-    assert "columns not used: keywords_en, group" in images.notes
+    assert "columns not used: embedding_en, group" in images.notes
     assert images.more_captions["en"][0] == ("two",)
     assert images.groups is not None
 

@@ -269,3 +269,13 @@ def test_a_tokenizer_of_an_older_run_loads():
     ).ids
     assert tokenizer.unknown_words("a zebra square") == ["zebra"]
     assert TextTokenizer.from_json(tokenizer.to_json()).encode("red") == tokenizer.encode("red")
+
+
+@given(st.lists(st.text(alphabet="ab ,é́방\u1112\u1161方ก", max_size=6), max_size=5))
+def test_a_list_has_the_tokens_of_its_parts(parts):
+    tokenizer = train_text_tokenizer({"en": ["a, b", "ab, é ก", "방 方,ab"]}, 400)
+    text = ", ".join(parts)
+    whole = tokenizer._encode_anew(text)
+    assert tokenizer._encode(text) == whole
+    first, rest = parts[:1], parts[1:]
+    assert sum(map(len, map(tokenizer.encode, [*first, *(f", {p}" for p in rest)]))) == len(whole)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 MAX_LABELS_SHOWN = 20
 MAX_SKIPPED_SHOWN = 20
+MAX_KEYWORDS_SHOWN = 5
 
 
 def look(
@@ -112,6 +113,7 @@ def _folders() -> str:
 def describe(images: Images) -> dict[str, Any]:
     """Return what is known about images, for `look --json`."""
     from pinxit.data.annotations import describe_annotations
+    from pinxit.data.keywords import count_keywords
 
     return {
         "source": images.source,
@@ -124,6 +126,7 @@ def describe(images: Images) -> dict[str, Any]:
         "captions": {
             language: sum(map(bool, captions)) for language, captions in images.captions.items()
         },
+        "keywords": count_keywords(images),
         "annotations": describe_annotations(images),
         "files": images.file_counts,
         "skipped": [{"name": file.name, "reason": file.reason} for file in images.skipped],
@@ -160,6 +163,10 @@ def _description_lines(images: Images) -> Iterator[str]:
         count = sum(bool(caption) for caption in captions)
         example = next((caption for caption in captions if caption), "")
         yield f'  captions ({language}): {count:,}, for example "{example}"'
+    for language, keywords in images.keywords.items():
+        example = ", ".join(next(filter(None, keywords), ())[:MAX_KEYWORDS_SHOWN])
+        count = pluralize(sum(map(bool, keywords)), "image")
+        yield f'  keywords ({language}): {count}, for example "{example}"'
     if unnamed := files_without_names(images.skipped):
         yield f"  skipped: {len(images.skipped):,}, of which the lines above do not name"
         shown = unnamed[:MAX_SKIPPED_SHOWN]

@@ -5,13 +5,16 @@ from __future__ import annotations
 from pinxit.console import pluralize
 from pinxit.data.captions import describe_captions
 from pinxit.data.images import Images
+from pinxit.data.keywords import describe_keywords
 
 
 def describe_annotations(images: Images) -> str:
-    """Return `captions: 37 of 40 images, en 37, fr 20`, `labels: 10 classes`, both, or neither."""
+    """Return `captions: 37 of 40 images, en 37, fr 20; labels: 10 classes`; keywords likewise."""
     parts = []
     if captions := describe_captions(images):
         parts.append(f"captions: {captions}")
+    if keywords := describe_keywords(images):
+        parts.append(f"keywords: {keywords}")
     if images.labels is not None and images.label_names:
         parts.append(f"labels: {_describe_labels(images)}")
     return "; ".join(parts) or "no captions, no labels"

@@ -90,6 +90,8 @@ class Batch:
     captions: Mapping[str, Sequence[str]] = field(default_factory=dict)  # by language; "" for none
     # by language: the captions of each image beyond the first one
     more_captions: Mapping[str, Sequence[tuple[str, ...]]] = field(default_factory=dict)
+    # by language: further texts of images, for models that draw from text
+    keywords: Mapping[str, Sequence[tuple[str, ...]]] = field(default_factory=dict)
     before: UInt8[Tensor, "batch height width channel"] | None = None  # each before its edit
     augmentation: Float[Tensor, "batch amounts"] | None = None  # how much each was changed; 0: not
     # what the model's frozen encoder gives for the images as they were changed

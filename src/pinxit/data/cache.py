@@ -4,7 +4,7 @@
     labels.npy    int64 [n], for images with labels
     splits.npy    int8 [n]
     groups.npy    int64 [n], for images with groups
-    info.json     names, label names, captions, skipped files, notes and the fingerprint
+    info.json     names, label names, captions, keywords, skipped files, notes and the fingerprint
 
 A folder is written under a temporary name and renamed when it is complete. Of several processes
 that write the same images, the first to finish wins, and the others read its folder.
@@ -19,7 +19,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -28,7 +28,7 @@ import numpy as np
 from pinxit.data.images import Images, SkippedFile
 from pinxit.errors import PinxitError
 
-VERSION = 8  # increase it when decoding or the files change: older folders are then ignored
+VERSION = 9  # increase it when decoding or the files change: older folders are then ignored
 STALE_SECONDS = 24 * 3600  # incomplete folders older than this are left from killed processes
 
 
@@ -62,7 +62,7 @@ def _load_folder(folder: Path) -> Images:
     splits = np.load(folder / "splits.npy")
     groups = np.load(folder / "groups.npy") if info["has_groups"] else None
     columns = [pixels, splits, info["names"], *info["captions"].values()]
-    columns += info["more_captions"].values()
+    columns += [*info["more_captions"].values(), *info["keywords"].values()]
     columns += [column for column in (labels, groups) if column is not None]
     if len({len(column) for column in columns}) > 1:
         raise ValueError(f"the files in {folder} differ in their number of images")
@@ -72,10 +72,8 @@ def _load_folder(folder: Path) -> Images:
         labels=labels,
         label_names=tuple(info["label_names"]),
         captions=info["captions"],
-        more_captions={
-            language: [tuple(texts) for texts in column]
-            for language, column in info["more_captions"].items()
-        },
+        more_captions=_to_tuples(info["more_captions"]),
+        keywords=_to_tuples(info["keywords"]),
         splits=splits,
         groups=groups,
         fingerprint=info["fingerprint"],
@@ -84,6 +82,11 @@ def _load_folder(folder: Path) -> Images:
         notes=tuple(info["notes"]),
         conversion=info["conversion"],
     )
+
+
+def _to_tuples(columns: dict[str, list[list[str]]]) -> dict[str, Sequence[tuple[str, ...]]]:
+    """Return the texts of each image as JSON has them, as tuples."""
+    return {language: [tuple(texts) for texts in column] for language, column in columns.items()}
 
 
 class CacheWriter:
@@ -141,6 +144,7 @@ class CacheWriter:
             "label_names": list(images.label_names),
             "captions": {language: list(texts) for language, texts in images.captions.items()},
             "more_captions": {k: list(texts) for k, texts in images.more_captions.items()},
+            "keywords": {k: list(texts) for k, texts in images.keywords.items()},
             "fingerprint": images.fingerprint,
             "skipped": [dataclasses.asdict(file) for file in images.skipped],
             "file_counts": images.file_counts,

@@ -17,10 +17,13 @@ if TYPE_CHECKING:
 
 UNDETERMINED = "und"  # BCP 47 code for captions whose language is not stated
 
+# at the end of a column's name; the group is the language
+LANGUAGE_SUFFIX = r"(?:_([a-z]{2,3}(?:[-_](?:[a-z]{2}|hans|hant|latn|cyrl))?))?"
+
 # words for a caption in names of columns, the preferred one first
 _WORDS = ("caption", "text", "prompt", "description", "sentence")
 _COLUMN = re.compile(
-    rf"({'|'.join(_WORDS)})s?(?:_?(\d+))?(?:_([a-z]{{2,3}}(?:[-_](?:[a-z]{{2}}|hans|hant|latn|cyrl))?))?",
+    rf"({'|'.join(_WORDS)})s?(?:_?(\d+))?{LANGUAGE_SUFFIX}",
     re.IGNORECASE,
 )
 

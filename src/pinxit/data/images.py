@@ -52,6 +52,8 @@ class Images:
     captions: dict[str, Sequence[str]] = field(default_factory=dict)  # by language; "" for none
     # by language: the captions of each image beyond the first one, for languages that have any
     more_captions: dict[str, Sequence[tuple[str, ...]]] = field(default_factory=dict)
+    # by language: the keywords of each image, for languages that have any
+    keywords: dict[str, Sequence[tuple[str, ...]]] = field(default_factory=dict)
     before: np.ndarray | None = None  # uint8 like pixels: each image before its edit
     splits: np.ndarray | None = None  # int8 [n], index into SPLITS, or NO_SPLIT
     groups: np.ndarray | None = None  # int64 [n], equal for images of one group, unique for others
@@ -120,6 +122,7 @@ class Images:
             labels=None if self.labels is None else self.labels[rows],
             captions=_take_texts(self.captions, rows),
             more_captions=_take_texts(self.more_captions, rows),
+            keywords=_take_texts(self.keywords, rows),
             before=None if self.before is None else self.before[rows],
             splits=None if self.splits is None else self.splits[rows],
             groups=None if self.groups is None else self.groups[rows],
@@ -172,6 +175,7 @@ class Images:
             labels,
             captions=_take_texts(self.captions, rows),
             more_captions=_take_texts(self.more_captions, rows),
+            keywords=_take_texts(self.keywords, rows),
             before=before,
         )
 

@@ -23,6 +23,7 @@ from pinxit.data.edit_pairs import join_pairs
 from pinxit.data.formats import CAN_READ_AVIF, CAN_READ_HEIF
 from pinxit.data.groups import MODES, describe_groups, index_groups
 from pinxit.data.images import NO_SPLIT, Images
+from pinxit.data.keywords import keywords_by_language, note_unused_keywords
 from pinxit.data.label_captions import captions_from_labels
 from pinxit.data.labels import index_labels
 from pinxit.data.load_options import LoadOptions, make_load_options
@@ -88,6 +89,7 @@ def read_images(
     if options.captions is not None:
         file = None if options.captions == "labels" else options.captions
         images = captions_from_labels(images, file)
+    images = dataclasses.replace(images, notes=(*images.notes, *note_unused_keywords(images)))
     if options.strict and (skipped := without_system_files(images.skipped)):
         raise PinxitError(f"cannot read {_describe_skipped(skipped, opened)}")
     return images
@@ -197,6 +199,7 @@ def _read(
         label_names=label_names,
         captions=_captions_by_language(captioned),
         more_captions=_more_captions_by_language(captioned),
+        keywords=keywords_by_language(captioned),
         groups=None if groups is None else groups[decoded_rows],
         skipped=tuple(skipped),
         file_counts=listing.count_files(len(rows), len(decoded_rows))
@@ -275,5 +278,6 @@ def _fingerprint(images: Images) -> str:
         digest.update(images.groups.tobytes())
     metadata = [list(images.names), list(images.label_names), images.captions]
     metadata += [images.more_captions] if images.more_captions else []
+    metadata += [{"keywords": images.keywords}] if images.keywords else []
     digest.update(json.dumps(metadata, sort_keys=True).encode())
     return digest.hexdigest()

@@ -34,6 +34,7 @@ class Record:
     label_index: int | None = None  # if the source numbers its labels
     captions: dict[str, str] = field(default_factory=dict)  # by language
     more_captions: dict[str, tuple[str, ...]] = field(default_factory=dict)  # after the first
+    keywords: dict[str, tuple[str, ...]] = field(default_factory=dict)  # by language
     split: str | None = None  # one of `SPLITS`; None if the source has no splits
     group: str | None = None  # images of one group are never in different splits
 

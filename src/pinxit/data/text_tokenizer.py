@@ -86,6 +86,12 @@ class TextTokenizer:
         return [self.num_special_tokens + token for token in self._encode(text)]
 
     def _encode(self, text: str) -> list[int]:
+        if self._unknown_id is None:  # an older run: a comma need not be a token of its own
+            return self._encode_part(text)
+        # of lists of keywords, that training makes anew each time, the parts repeat
+        return [token for part in re.split("(?=, )", text) for token in self._encode_part(part)]
+
+    def _encode_part(self, text: str) -> list[int]:
         if (tokens := self._cache.get(text)) is None:
             tokens = self._encode_anew(replace_surrogates(text))
             if len(self._cache) < MAX_ENCODED:
@@ -94,7 +100,7 @@ class TextTokenizer:
 
     @cached_property
     def _cache(self) -> dict[str, list[int]]:
-        """Texts that were encoded before: in training each caption is, many times."""
+        """Parts of texts that were encoded before: in training each caption is, many times."""
         return {}
 
     def _encode_anew(self, text: str) -> list[int]:

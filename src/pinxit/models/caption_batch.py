@@ -1,14 +1,19 @@
-"""Captions of a batch: sample one per image, and drop some for classifier-free guidance."""
+"""Texts of a batch: sample one per image, and drop some for classifier-free guidance."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from random import Random
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
 from pinxit.data.batch import Batch
+from pinxit.data.keywords import JOINER
 from pinxit.errors import UsageError
+
+if TYPE_CHECKING:
+    from pinxit.data.text_tokenizer import TextTokenizer
 
 
 class CaptionBatch(NamedTuple):
@@ -36,6 +41,60 @@ def sample_captions(batch: Batch, languages: Sequence[str]) -> tuple[CaptionBatc
             sampled.texts.append(None if name is None else _pick(_captions(batch, name, i), u)[0])
             sampled.languages.append(name or languages[0])
     return first, second
+
+
+def sample_training_texts(
+    batch: Batch, tokenizer: TextTokenizer, max_tokens: int, keyword_share: float
+) -> CaptionBatch:
+    """Sample a text for each image to draw it from: a caption, keywords or both.
+
+    Where an image has keywords in the language of its caption, the text has some with probability
+    `keyword_share`: half of the time the caption and then keywords, else keywords alone. An image
+    without a caption has keywords. Their number is uniform, their order random; keywords that do
+    not fit into `max_tokens` are left out.
+
+    Raises UsageError if no image has a caption.
+    """
+    captions, _ = sample_captions(batch, tokenizer.languages)
+    if not batch.keywords or not keyword_share:  # the same random numbers as without the option
+        return captions
+    random = Random(int(torch.randint(2**62, ())))  # an image may have any number of keywords
+    sampled = CaptionBatch([], [])
+    for i, (text, language) in enumerate(zip(*captions, strict=True)):
+        if text is None:
+            available = [n for n in tokenizer.languages if _keywords(batch, n, i)]
+            language = random.choice(available or [language])
+        keywords = _keywords(batch, language, i)
+        if keywords and (text is None or random.random() < keyword_share):
+            text = _add_keywords(random, text, keywords, tokenizer, max_tokens)
+        sampled.texts.append(text)
+        sampled.languages.append(language)
+    return sampled
+
+
+def _add_keywords(
+    random: Random,
+    caption: str | None,
+    keywords: Sequence[str],
+    tokenizer: TextTokenizer,
+    max_tokens: int,
+) -> str | None:
+    """Return a caption with random keywords, or these alone; the caption if none of them fits."""
+    subset = random.sample(keywords, random.randint(1, len(keywords)))
+    parts = [caption] if caption and random.random() < 0.5 else []
+    room = max_tokens - sum(len(tokenizer.encode(part)) for part in parts)
+    for keyword in subset:
+        part = f"{JOINER}{keyword}" if parts else keyword
+        length = len(tokenizer.encode(part))  # a comma is a token: the lengths of parts add up
+        if length <= room:
+            parts.append(part)
+            room -= length
+    return "".join(parts) or caption
+
+
+def _keywords(batch: Batch, language: str, i: int) -> Sequence[str]:
+    column = batch.keywords.get(language)
+    return column[i] if column else ()
 
 
 def _captions(batch: Batch, language: str, i: int) -> list[str]:

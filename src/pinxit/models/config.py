@@ -16,6 +16,8 @@ from pinxit.errors import UsageError, check_keys, did_you_mean
 
 C = TypeVar("C")
 
+DEFAULT_KEYWORD_SHARE = 0.5  # of training texts of images that have keywords
+
 
 def model_config(config_class: type[C]) -> type[C]:
     """Decorate the frozen dataclass `Config` of a family.

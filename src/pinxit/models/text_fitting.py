@@ -1,4 +1,4 @@
-"""Fit a text tokenizer to the training captions, for models that read or write text."""
+"""Fit a text tokenizer to the training texts, for models that read or write text."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pinxit.console import echo, pluralize
 from pinxit.data.captions import all_captions
+from pinxit.data.keywords import JOINER
 from pinxit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -33,10 +34,14 @@ def fit_text_tokenizer(
     vocab_size: int,
     max_text_tokens: int | None,
     max_default: int,
+    *,
+    with_keywords: bool = False,
 ) -> FittedText:
     """Train a text tokenizer on the captions of `rows`; a note says how many captions are cut.
 
-    Without `max_text_tokens` it is 1.5 times the longest caption and 8, at most `max_default`.
+    `with_keywords`: also on captions with all keywords of their image, for a model that reads them.
+    Without `max_text_tokens` it is 1.5 times the longest caption and 8, or a caption with all its
+    keywords if that is longer, at most `max_default`.
     Raises UsageError for a vocabulary smaller than that of bytes, and without captions.
     """
     from pinxit.data.text_tokenizer import train_text_tokenizer
@@ -46,10 +51,17 @@ def fit_text_tokenizer(
         raise UsageError(
             f"vocab_size must be at least {MIN_VOCAB_SIZE} (the bytes), not {vocab_size}."
         )
-    tokenizer = train_text_tokenizer(_captions_by_language(images, rows), vocab_size)
+    texts = _captions_by_language(images, rows)
+    if with_keywords:
+        _note_unused_languages(images)
+        texts = _add(texts, _keywords_by_language(images, rows))
+    tokenizer = train_text_tokenizer(texts, vocab_size)
     lengths = _count_tokens(tokenizer, _captions_by_language(images))
     longest = max(lengths, default=1)
-    limit = max_text_tokens or min(longest + longest // 2 + 8, max_default)
+    longest = longest + longest // 2 + 8
+    if with_keywords:
+        longest = max([longest, *_count_tokens(tokenizer, _keywords_by_language(images))])
+    limit = max_text_tokens or min(longest, max_default)
     if (num_cut := sum(length > limit for length in lengths)) > 0:
         echo(
             f"{pluralize(num_cut, 'caption')} of {len(lengths):,} longer than {limit} tokens: the "
@@ -66,6 +78,29 @@ def _captions_by_language(images: Images, rows: np.ndarray | None = None) -> dic
         chosen = captions if rows is None else [captions[int(i)] for i in rows]
         by_language[language] = [text for texts in chosen for text in texts]
     return by_language
+
+
+def _keywords_by_language(images: Images, rows: np.ndarray | None = None) -> dict[str, list[str]]:
+    """Return the caption with all keywords of each image that has some: the longest texts."""
+    indices = range(len(images)) if rows is None else rows.tolist()
+    return {
+        language: [
+            JOINER.join(filter(None, (images.captions[language][i], *keywords[i])))
+            for i in indices
+            if keywords[i]
+        ]
+        for language, keywords in images.keywords.items()
+        if language in images.captions
+    }
+
+
+def _add(texts: dict[str, list[str]], others: Mapping[str, list[str]]) -> dict[str, list[str]]:
+    return {language: [*column, *others.get(language, ())] for language, column in texts.items()}
+
+
+def _note_unused_languages(images: Images) -> None:
+    if unused := [language for language in images.keywords if language not in images.captions]:
+        echo(f"keywords in {' '.join(unused)} are not used: no captions are in that language")
 
 
 def _count_tokens(tokenizer: TextTokenizer, captions: Mapping[str, Sequence[str]]) -> list[int]:

@@ -51,15 +51,11 @@ def resolve_augment(
 
 def reason_against_mirroring(images: Images, rows: np.ndarray) -> str | None:
     """Return why these images should not be mirrored, or None if nothing speaks against it."""
-    texts = [
-        text
-        for name in images.captions
-        for caption in all_captions(images, name)
-        for text in caption
-    ]
-    for text in texts:
-        if match := LEFT_OR_RIGHT.search(text):
-            return f"captions say '{match.group()}'"
+    captions = (all_captions(images, name) for name in images.captions)
+    for kind, columns in (("captions", captions), ("keywords", images.keywords.values())):
+        for text in (text for column in columns for texts in column for text in texts):
+            if match := LEFT_OR_RIGHT.search(text):
+                return f"{kind} say '{match.group()}'"
     accuracy = mirror_accuracy(images, rows)
     if accuracy > MAX_ACCURACY:
         return f"{accuracy:.0%} of them can be distinguished from their mirror images"

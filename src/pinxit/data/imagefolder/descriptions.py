@@ -21,6 +21,7 @@ from pinxit.data.imagefolder.tables import (
     read_table,
     read_text,
 )
+from pinxit.data.keywords import has_keyword_type, keyword_columns, parse_keywords
 from pinxit.data.records import Note, UsedFile
 from pinxit.data.skipped import SkippedFile
 
@@ -40,6 +41,7 @@ class Description:
     """What is known about one image; a conflicting value of a later record is skipped."""
 
     captions: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    keywords: dict[str, tuple[str, ...]] = field(default_factory=dict)
     label: str | None = None
     split: str | None = None
     group: str | None = None
@@ -108,6 +110,7 @@ class Descriptions:
         groups = (column for column in group_columns(self.group_by) if column in columns)
         return {
             *(name for names in caption_columns(columns).values() for name in names),
+            *(name for names in keyword_columns(columns).values() for name in names),
             *(column for column in LABEL_COLUMNS[:3] if column in columns),
             *_first_present(LABEL_COLUMNS, columns),
             *_first_present(SPLIT_COLUMNS, columns),
@@ -125,11 +128,12 @@ class Descriptions:
             yield SkippedFile(f"{name} ({value})", reason, "record")
             return
         self._count_case(match, value)
-        captions = parse_row_captions(row.values)
+        captions, keywords = parse_row_captions(row.values), parse_keywords(row.values)
         yield from _skip_values(name, row.values)
         for image in match.images:
             description = self._of(image)
             description.captions = merge_captions(description.captions, captions)
+            description.keywords = merge_captions(description.keywords, keywords)
             if description.group is None:
                 description.group = parse_group(row.values, self.group_by)
             yield from self._set_label(name, image, row.values)
@@ -223,11 +227,12 @@ def _first_text(row: Mapping[str, Any], columns: Sequence[str]) -> str | None:
 
 
 def _skip_values(name: str, row: Mapping[str, Any]) -> Iterator[SkippedFile]:
-    """Yield the columns of captions, labels and splits whose values are of a type without use."""
-    captions = [column for names in caption_columns(row).values() for column in names]
-    for column in captions:
-        if not _is_text_or_list(row[column]):
-            yield SkippedFile(f"{name}, {column}", "a value that is not text", "record")
+    """Yield the columns of texts, labels and splits whose values are of a type without use."""
+    checks = ((caption_columns(row), _is_text_or_list), (keyword_columns(row), has_keyword_type))
+    for by_language, is_text in checks:
+        for column in (column for names in by_language.values() for column in names):
+            if not is_text(row[column]):
+                yield SkippedFile(f"{name}, {column}", "a value that is not text", "record")
     for column in (*LABEL_COLUMNS, *SPLIT_COLUMNS):
         if isinstance(row.get(column), list | tuple | dict):
             yield SkippedFile(f"{name}, {column}", "several values instead of one", "record")

@@ -181,10 +181,10 @@ def _make_header(row: Sequence[str], is_image: Callable[[str], bool]) -> list[st
 
 
 def _match_header(header: Sequence[str], row: list[str], delimiter: str) -> Any:
-    """Return a record as a list of pairs made a mapping; longer ones end in an unquoted caption."""
+    """Return a record as a list of pairs made a mapping; longer ones end in an unquoted text."""
     if len(row) > len(header):
         last = normalize_column(header[-1]) if header else ""
-        if not last.startswith(("caption", "text", "prompt")):
+        if not last.startswith(("caption", "text", "prompt", "keyword", "tag")):
             return _Unusable(f"more values than the {len(header)} columns")
         row = [*row[: len(header) - 1], delimiter.join(row[len(header) - 1 :])]
     return _Pairs(zip(header, row, strict=False))

@@ -11,6 +11,7 @@ from pinxit.data.captions import caption_columns, parse_captions, separate_first
 from pinxit.data.groups import group_columns, parse_group
 from pinxit.data.imagefolder import descriptions
 from pinxit.data.imagefolder.split_words import read_split_name
+from pinxit.data.keywords import has_keyword_type, keyword_columns, parse_keywords
 
 LABEL_COLUMNS = ("label", "labels", "class", "category")  # of names or of numbers
 NAME_COLUMNS = ("label_name", "class_name")  # of the name of a label that is a number
@@ -25,6 +26,7 @@ class RowFields(TypedDict):
     label_index: int | None
     captions: dict[str, str]
     more_captions: dict[str, tuple[str, ...]]
+    keywords: dict[str, tuple[str, ...]]
     split: str | None
     group: str | None
 
@@ -49,7 +51,8 @@ class RowReader:
         """Return those of the columns that are used, and remember the others."""
         columns = list(columns)
         captions = [name for names in caption_columns(columns).values() for name in names]
-        used = {*captions, *group_columns(self.group_by), *NAME_COLUMNS}
+        keywords = [name for names in keyword_columns(columns).values() for name in names]
+        used = {*captions, *keywords, *group_columns(self.group_by), *NAME_COLUMNS}
         for alternatives in (self.label_columns, SPLIT_COLUMNS, group_columns(self.group_by)):
             present = [name for name in alternatives if name in columns]
             used -= set(present[1:])
@@ -60,13 +63,14 @@ class RowReader:
     def read(self, row: Mapping[str, Any]) -> RowFields:
         """Return what a row says about its image."""
         label, label_index = self._read_label(row)
-        self._check_captions(row)
+        self._check_texts(row)
         captions, more_captions = separate_first(parse_captions(row))
         return RowFields(
             label=label,
             label_index=label_index,
             captions=captions,
             more_captions=more_captions,
+            keywords=parse_keywords(row),
             split=self.read_split(row),
             group=parse_group(row, self.group_by),
         )
@@ -99,10 +103,11 @@ class RowReader:
             self.unknown_splits[text] += 1
         return word.split if word.is_plain else None
 
-    def _check_captions(self, row: Mapping[str, Any]) -> None:
-        for columns in caption_columns(row).values():
-            for column in columns:
-                if not _is_text(row[column]):
+    def _check_texts(self, row: Mapping[str, Any]) -> None:
+        checks = ((caption_columns(row), _is_text), (keyword_columns(row), has_keyword_type))
+        for by_language, is_text in checks:
+            for column in (name for names in by_language.values() for name in names):
+                if not is_text(row[column]):
                     self.unused_values[f"`{column}` has values that are not text"] += 1
 
     def list_notes(self) -> Iterator[str]:

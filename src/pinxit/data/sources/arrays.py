@@ -161,7 +161,7 @@ def check_images(images: np.ndarray, path: Path) -> np.ndarray:
 SOURCE_TYPE = SourceType(
     pattern="FILE.npz, FILE.npy",
     description="NumPy arrays: images [n, h, w] or [n, h, w, c]; optionally labels, split, group, "
-    "caption_en, caption_fr. Or x_train, y_train, x_test, y_test.",
+    "caption_en, caption_fr, keywords. Or x_train, y_train, x_test, y_test.",
     examples=("omniglot28.npz", "samples.npy"),
     open=open_array_file,
 )

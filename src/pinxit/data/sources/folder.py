@@ -1,9 +1,9 @@
 """A folder of images, by the conventions of `imagefolder` (`datasets`, torchvision).
 
 Subfolders are labels, or splits if they are named `train`, `validation` (`val`) or `test`, at any
-level. Captions, labels, splits and groups are in `metadata.jsonl`, `.json`, `.csv`, `.tsv` or
-`.parquet`, by `file_name`; captions also in a `.txt` file next to each image, one on each line.
-Every other file is skipped with a reason.
+level. Captions, keywords, labels, splits and groups are in `metadata.jsonl`, `.json`, `.csv`,
+`.tsv` or `.parquet`, by `file_name`; captions also in a `.txt` file next to each image, one on each
+line. Every other file is skipped with a reason.
 """
 
 from __future__ import annotations
@@ -86,6 +86,7 @@ def _list_records(root: Path, listing: Listing, group_by: str) -> Iterator[Liste
             label=known.label or levels.labels.get(name),
             captions=first,
             more_captions=more,
+            keywords=known.keywords,
             split=known.split or folder_split,
             group=known.group,
         )
@@ -99,7 +100,8 @@ SOURCE_TYPE = SourceType(
     pattern="FOLDER/",
     description="Images. Subfolders are labels, or splits if they are named train, validation "
     "and test. Captions: metadata.jsonl, .csv or .parquet with file_name and caption (caption_en, "
-    "caption_fr), or a .txt file next to each image, with a caption on each line.",
+    "caption_fr), or a .txt file next to each image, with a caption on each line. Columns "
+    "keywords or tags (tags_en) are lists, or texts with a separator.",
     examples=("photos/", "~/glyphs"),
     open=open_folder,
     match_order=2,

@@ -167,8 +167,8 @@ def _find_class_column(schema: pa.Schema) -> tuple[str, Sequence[str]]:
 SOURCE_TYPE = SourceType(
     pattern="FILE.parquet, FOLDER/ of them",
     description="A column `image` (bytes, or a struct with bytes); optionally label, label_name, "
-    "split, group, caption or caption_en, caption_fr. Files and folders named train, validation or "
-    "test are splits.",
+    "split, group, caption or caption_en, caption_fr, and keywords likewise. Files and folders "
+    "named train, validation or test are splits.",
     examples=("clothing.parquet", "data/"),
     open=open_parquet,
 )

@@ -10,7 +10,12 @@ from torch import Tensor, nn
 
 from pinxit.data.batch import NUM_AMOUNTS, Batch, DatasetInfo
 from pinxit.data.text_tokenizer import PAD
-from pinxit.models.caption_batch import CaptionBatch, drop_captions, sample_captions
+from pinxit.models.caption_batch import (
+    CaptionBatch,
+    drop_captions,
+    sample_captions,
+    sample_training_texts,
+)
 from pinxit.models.flow.config import Config
 from pinxit.models.flow.network import Condition, FlowTransformer, WordEncoder
 from pinxit.models.flow.tasks import Rows
@@ -75,10 +80,17 @@ class ConditionEncoder(nn.Module):
     ) -> Condition:
         dropped = self.config.caption_dropout or 0.0
         if self.captions is not None:
-            captions, _ = sample_captions(batch, self.captions.text.tokenizer.languages)
-            texts = drop_captions(captions.texts, dropped) if training else captions.texts
-            return self.of_texts(texts, captions.languages, network)
+            texts, languages = self._sample_texts(batch, self.captions.text, training=training)
+            texts = drop_captions(texts, dropped) if training else texts
+            return self.of_texts(texts, languages, network)
         return self.of_labels(drop_labels(batch.labels, dropped, training), len(batch))
+
+    def _sample_texts(self, batch: Batch, text: TextEmbedding, *, training: bool) -> CaptionBatch:
+        """Return a text of each image: in evaluation a caption, which no keyword is added to."""
+        if training and self.config.reads_keywords:
+            share = self.config.keyword_share
+            return sample_training_texts(batch, text.tokenizer, text.max_text_tokens, share)
+        return sample_captions(batch, text.tokenizer.languages)[0]
 
     def of_texts(
         self, texts: Sequence[str | None], languages: Sequence[str], network: FlowTransformer

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pinxit.data.batch import DatasetInfo
 from pinxit.errors import UsageError
-from pinxit.models.config import model_config
+from pinxit.models.config import DEFAULT_KEYWORD_SHARE, model_config
 
 MAX_PIXEL_POSITIONS = 256  # of images whose pixels are modelled without a VAE
 HEAD_DIM = 64
@@ -46,11 +46,15 @@ class Config:
     # probability of dropping the caption or label in training, for images from nothing and for
     # classifier-free guidance; None: 0.1, or 0.3 for fewer than 2,000 images
     caption_dropout: float | None = None
+    # probability that an image's text in training has some of its keywords: after the caption, or
+    # alone; only for --condition text
+    keyword_share: float = DEFAULT_KEYWORD_SHARE
     # share of training images that are shown in part, so that `complete` continues what is there
     mask_share: float = 0.25
     # maximum number of BPE tokens in the vocabulary
     vocab_size: int = 2_048
-    # maximum tokens per caption; None: 1.5 x the longest caption + 8, at most 64
+    # maximum tokens per caption; None: 1.5 x the longest caption + 8, or the longest with keywords,
+    # at most 64. Keywords that do not fit are left out
     max_text_tokens: int | None = None
     # share of each batch on which shortcuts are trained: large steps, for few-step generation with
     # `--solver shortcut` (Frans 2024)
@@ -72,8 +76,16 @@ class Config:
                 raise UsageError(
                     f"{name} must be at least 0 and below 1, not {getattr(self, name)}."
                 )
+        if not 0 <= self.keyword_share <= 1:
+            raise UsageError(f"keyword_share must be from 0 to 1, not {self.keyword_share}.")
         if self.time_std <= 0:
             raise UsageError(f"time_std must be above 0, not {self.time_std}.")
+
+    @property
+    def reads_keywords(self) -> bool:
+        """Whether images are drawn from text; an instruction for an edit has no keywords."""
+        is_drawn = self.condition == "text" and self.source == "text"
+        return is_drawn and self.keyword_share > 0
 
     def resolve(self, info: DatasetInfo) -> Config:
         """Return the configuration with every None chosen from the images.

@@ -49,7 +49,12 @@ def prepare(
     from pinxit.models.text_fitting import fit_text_tokenizer
 
     fit = fit_text_tokenizer(
-        images, rows, config.vocab_size, config.max_text_tokens, MAX_DEFAULT_TEXT_TOKENS
+        images,
+        rows,
+        config.vocab_size,
+        config.max_text_tokens,
+        MAX_DEFAULT_TEXT_TOKENS,
+        with_keywords=config.reads_keywords,
     )
     config = dataclasses.replace(
         config, vocab_size=fit.vocab_size, max_text_tokens=fit.max_text_tokens

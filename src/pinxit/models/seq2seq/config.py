@@ -8,7 +8,12 @@ from typing import Any, Literal
 
 from pinxit.data.batch import DatasetInfo
 from pinxit.errors import UsageError
-from pinxit.models.config import choose_num_heads, model_config, num_patches_by_size
+from pinxit.models.config import (
+    DEFAULT_KEYWORD_SHARE,
+    choose_num_heads,
+    model_config,
+    num_patches_by_size,
+)
 
 # ability -> (source, target)
 DIRECTIONS = {
@@ -57,8 +62,9 @@ class Config:
     patch_size: int | None = None
     # maximum number of BPE tokens in the vocabulary
     vocab_size: int = 2_048
-    # maximum tokens per text; None: 1.5 x the longest caption + 8, at most 256. Longer texts are
-    # truncated in training and rejected at inference
+    # maximum tokens per text; None: 1.5 x the longest caption + 8, or the longest with keywords, at
+    # most 256. In training longer captions are truncated, and keywords that do not fit are left
+    # out; at inference longer texts are rejected
     max_text_tokens: int | None = None
     # embedding dimension; None: 96, or 192 for images above 32 x 32
     width: int | None = None
@@ -72,6 +78,9 @@ class Config:
     dropout: float = 0.0
     # probability of dropping the text in training, for classifier-free guidance
     caption_dropout: float = 0.1
+    # probability that an image's text in training has some of its keywords: after the caption, or
+    # alone; only from text to image
+    keyword_share: float = DEFAULT_KEYWORD_SHARE
 
     def __post_init__(self) -> None:
         if (self.source, self.target) not in DIRECTIONS.values():
@@ -89,6 +98,8 @@ class Config:
             value = getattr(self, name)
             if not 0 <= value < 1:
                 raise UsageError(f"{name} must be at least 0 and below 1, not {value}.")
+        if not 0 <= self.keyword_share <= 1:
+            raise UsageError(f"keyword_share must be from 0 to 1, not {self.keyword_share}.")
         if self.width is not None and self.heads is not None and self.width % self.heads:
             raise UsageError(f"heads {self.heads} does not divide width {self.width}.")
 
@@ -97,6 +108,11 @@ class Config:
         """`draw`, `caption`, `edit` or `translate`."""
         pair = (self.source, self.target)
         return next(name for name, direction in DIRECTIONS.items() if direction == pair)
+
+    @property
+    def reads_keywords(self) -> bool:
+        """Whether images are drawn from text; captions and instructions have no keywords."""
+        return self.ability == "draw" and self.keyword_share > 0
 
     @property
     def has_codes(self) -> bool:

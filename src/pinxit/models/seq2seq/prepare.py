@@ -39,7 +39,12 @@ def prepare(
             "are single images."
         )
     fit = fit_text_tokenizer(
-        images, rows, config.vocab_size, config.max_text_tokens, MAX_DEFAULT_TEXT_TOKENS
+        images,
+        rows,
+        config.vocab_size,
+        config.max_text_tokens,
+        MAX_DEFAULT_TEXT_TOKENS,
+        with_keywords=config.reads_keywords,
     )
     fitted = {"text.tokenizer_state._extra_state": fit.state}
     config = dataclasses.replace(

@@ -18,7 +18,7 @@ from pinxit.data.batch import Batch
 from pinxit.data.images import Images
 from pinxit.data.text_tokenizer import EOS
 from pinxit.errors import UsageError
-from pinxit.models.caption_batch import CaptionBatch, drop_captions
+from pinxit.models.caption_batch import CaptionBatch, drop_captions, sample_training_texts
 from pinxit.models.generation import GUIDED, GenerationParams, Reranker, resolve_params
 from pinxit.models.inputs import check_images, check_reranker
 from pinxit.models.results import TokenAttention
@@ -53,12 +53,18 @@ class _ImageDecoder(Seq2Seq[CodeTarget]):
         return Images(self.target.codec.module.decode(codes.to(self.device)).cpu().numpy())
 
     def _sample_training_text(self, batch: Batch) -> Tokens:
-        """Tokens of one caption for each image; in training, some are dropped."""
-        captions, _ = self.sample_captions(batch)
-        texts = captions.texts
-        if self.training:
-            texts = drop_captions(texts, self.config.caption_dropout)
-        return self.text.tokenize(texts, captions.languages, truncate=True)
+        """Tokens of a text for each image; in training, with keywords, and some are dropped."""
+        if not self.training:
+            return self.text.tokenize(*self.sample_captions(batch)[0], truncate=True)
+        texts, languages = self._sample_texts(batch)
+        texts = drop_captions(texts, self.config.caption_dropout)
+        return self.text.tokenize(texts, languages, truncate=True)
+
+    def _sample_texts(self, batch: Batch) -> CaptionBatch:
+        if not self.config.reads_keywords:
+            return self.sample_captions(batch)[0]
+        share = self.config.keyword_share
+        return sample_training_texts(batch, self.text_tokenizer, self.max_text_tokens, share)
 
     def _stream(
         self,
