@@ -16,14 +16,14 @@ from pinxit.models import build_model
 from pinxit.models.flow import guidance, likelihood
 from pinxit.models.flow.config import Config
 from pinxit.models.flow.density import log_density
-from pinxit.models.flow.guidance import guided_field
+from pinxit.models.flow.guidance import field_with_guidance
 from pinxit.models.flow.integrate import integrate, step_times
 from pinxit.models.flow.network import Condition, FlowTransformer, init_linear
 from pinxit.models.flow.path import interpolate, sample_times, to_data, to_velocity
 from pinxit.models.flow.tasks import sample_visible
 from pinxit.runs import Run
 from pinxit.sampling.latents import interpolate_seeds
-from tests.builders import blobs
+from tests.builders import blobs, noise_images
 
 WEIGHTS, MEANS, STD = (0.3, 0.7), ((1.5, 1.0), (-1.5, 0.0)), 0.3
 
@@ -150,10 +150,10 @@ def test_guidance_1_equals_none_and_0_ignores_the_text():
     condition = model.conditions.of_texts(TEXTS, ["en", "en"], model.network)
     x, t = torch.randn(2, *model.codec.shape), torch.rand(2)
     velocity, without = (model.velocity(x, t, c) for c in (condition, nothing))
-    assert torch.equal(guided_field(model.velocity, condition, nothing, 1.0)(x, t), velocity)
-    assert torch.equal(guided_field(model.velocity, condition, nothing, 0.0)(x, t), without)
+    assert torch.equal(field_with_guidance(model.velocity, condition, nothing, 1.0)(x, t), velocity)
+    assert torch.equal(field_with_guidance(model.velocity, condition, nothing, 0.0)(x, t), without)
     for scale in (1 + 1e-6, 0.3, 2.5):
-        guided = guided_field(model.velocity, condition, nothing, scale)(x, t)
+        guided = field_with_guidance(model.velocity, condition, nothing, scale)(x, t)
         assert torch.allclose(guided, without + scale * (velocity - without), atol=1e-4)
     ignored = model.draw(TEXTS, steps=4, guidance=0).pixels
     assert np.abs(ignored.astype(int) - model.sample(2, steps=4, guidance=0).pixels).max() <= 1
@@ -209,6 +209,53 @@ def test_samples_have_the_labels_of_training_images():
     )
     other = model.sample(3, steps=4, label="b").pixels
     assert not np.array_equal(model.sample(3, steps=4).pixels, other)
+
+
+def test_images_without_labels_are_generated_by_clusters():
+    """Of two kinds of images, each cluster is one of them, in training as when they are found."""
+    dark = Images(noise_images(40, 8, 8, 1).pixels // 4)
+    pixels = np.concatenate([dark.pixels, 255 - dark.pixels])
+    images = Images(pixels[np.random.default_rng(0).permutation(80)])
+    config = Config(width=32, heads=1, depth=1, num_clusters=2)
+    model, _ = build_model(config, images, np.arange(80))
+    assert model.config.condition == "cluster"
+    is_dark = torch.from_numpy(images.pixels.mean((1, 2, 3)) < 128)
+    found = model.clusters(model.mean_latents(torch.from_numpy(images.pixels)))
+    assert torch.equal(found == found[is_dark][0], is_dark)
+    assert model.conditions.examples.record == found.tolist()
+    assert not model.label_conditional
+    seen = []
+    model.conditions.labels.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0]))
+    model.eval().loss(images.batch(np.arange(80)))
+    assert torch.equal(seen[0], found)
+    with pytest.raises(UsageError, match="trained without labels"):
+        model.sample(1, label="0")
+
+
+@pytest.mark.parametrize(
+    ("options", "n", "expected"),
+    [
+        ({}, 80, "cluster"),
+        ({}, 12, "none"),
+        ({"condition": "cluster"}, 12, None),
+        ({"num_clusters": 90}, 80, None),
+    ],
+)
+def test_clusters_need_enough_images(options, n, expected):
+    info = noise_images(n, 8, 8, 1).info()
+    config = Config(width=32, heads=1, depth=1, **options)
+    if expected is not None:
+        assert config.resolve(info).condition == expected
+        return
+    with pytest.raises(UsageError, match="into 2 clusters at least"):
+        config.resolve(info)
+
+
+def test_identical_images_have_clusters():
+    images = Images(np.full((40, 8, 8, 1), 7, np.uint8))
+    model, _ = build_model(Config(width=32, heads=1, depth=1), images, np.arange(40))
+    assert torch.isfinite(model.eval().loss(images.batch(np.arange(8))).total)
+    assert len(model.sample(2, steps=2)) == 2
 
 
 def test_completed_images_are_exact_outside_the_mask():

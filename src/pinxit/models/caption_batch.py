@@ -7,6 +7,7 @@ from random import Random
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
+from torch import Tensor
 
 from pinxit.data.batch import Batch
 from pinxit.data.keywords import JOINER
@@ -14,6 +15,9 @@ from pinxit.errors import UsageError
 
 if TYPE_CHECKING:
     from pinxit.data.text_tokenizer import TextTokenizer
+
+
+MAX_KEYWORDS = 4  # in a text: a batch takes as long as its longest text
 
 
 class CaptionBatch(NamedTuple):
@@ -50,8 +54,8 @@ def sample_training_texts(
 
     Where an image has keywords in the language of its caption, the text has some with probability
     `keyword_share`: half of the time the caption and then keywords, else keywords alone. An image
-    without a caption has keywords. Their number is uniform, their order random; keywords that do
-    not fit into `max_tokens` are left out.
+    without a caption has keywords. Their number is uniform, at most `MAX_KEYWORDS`, their order
+    random; keywords that do not fit into `max_tokens` are left out.
 
     Raises UsageError if no image has a caption.
     """
@@ -80,7 +84,7 @@ def _add_keywords(
     max_tokens: int,
 ) -> str | None:
     """Return a caption with random keywords, or these alone; the caption if none of them fits."""
-    subset = random.sample(keywords, random.randint(1, len(keywords)))
+    subset = random.sample(keywords, random.randint(1, min(len(keywords), MAX_KEYWORDS)))
     parts = [caption] if caption and random.random() < 0.5 else []
     room = max_tokens - sum(len(tokenizer.encode(part)) for part in parts)
     for keyword in subset:
@@ -110,7 +114,10 @@ def _pick(items: list[str], u: float) -> tuple[str | None, float]:
     return items[index], u * len(items) - index
 
 
-def drop_captions(texts: Sequence[str | None], probability: float) -> list[str | None]:
-    """Replace each text by None with the given probability (Ho & Salimans 2022, algorithm 1)."""
+def drop_captions(texts: Sequence[str | None], probability: float | Tensor) -> list[str | None]:
+    """Replace each text by None with a probability of all or of each.
+
+    (Ho & Salimans 2022, algorithm 1.)
+    """
     drop = (torch.rand(len(texts)) < probability).tolist()
     return [None if dropped else text for text, dropped in zip(texts, drop, strict=True)]

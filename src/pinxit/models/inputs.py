@@ -39,7 +39,7 @@ def label_index(config: Any, info: DatasetInfo, label: str) -> int:
 
     Raises UsageError for an unknown label, and if the model was trained without labels.
     """
-    if config.condition == "none":
+    if config.condition in ("none", "cluster"):
         raise UsageError("this model was trained without labels; train one with --condition label.")
     return info.label_index(label)
 

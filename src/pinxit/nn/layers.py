@@ -77,9 +77,9 @@ class LabelEmbedding(nn.Module):
 
 
 def drop_labels(
-    labels: Int64[Tensor, " batch"] | None, p: float, training: bool
+    labels: Int64[Tensor, " batch"] | None, p: float | Tensor, training: bool
 ) -> Int64[Tensor, " batch"] | None:
-    """While `training`, replace each label by -1 ("none") with probability `p`."""
+    """While `training`, replace each label by -1 ("none") with probability `p`, of all or each."""
     if labels is None or not training:
         return labels
     return labels.masked_fill(torch.rand(labels.shape, device=labels.device) < p, -1)

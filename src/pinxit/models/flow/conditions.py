@@ -23,6 +23,8 @@ from pinxit.models.saved_state import JsonState
 from pinxit.models.text_embedding import TextEmbedding, Tokens
 from pinxit.nn.layers import LabelEmbedding, drop_labels, zero_init
 
+VISIBLE_DROPOUT = 0.5  # at least, of captions or labels of images that are visible in part
+
 ConditionOf = Callable[[Rows], Condition]  # from rows to their conditions
 
 
@@ -57,33 +59,43 @@ class ConditionEncoder(nn.Module):
         self.config = config
         self.register_buffer("zero", torch.zeros(config.width), persistent=False)
         self.labels = None
-        if config.condition == "label":
-            self.labels = LabelEmbedding(len(info.label_names), config.width)
+        if config.condition in ("label", "cluster"):
+            num_labels = config.num_clusters or len(info.label_names)
+            self.labels = LabelEmbedding(num_labels, config.width)
         self.captions = CaptionReader(config, info) if config.condition == "text" else None
         self.augmentation = zero_init(nn.Linear(NUM_AMOUNTS, config.width, bias=False))
-        # labels, or captions with their languages, of training images; from these it samples
+        # labels, clusters, or captions with their languages, of training images: from these it
+        # samples
         self.examples = JsonState([])
 
-    def of_batch(self, batch: Batch, network: FlowTransformer, *, training: bool) -> Condition:
+    def of_batch(
+        self, batch: Batch, network: FlowTransformer, *, training: bool, num_visible: int = 0
+    ) -> Condition:
         """Return the condition of a batch; in training some captions or labels are dropped.
 
-        It says how the images were changed (Karras 2022, app. F.2): without, none was.
+        More are of the first `num_visible` images, which are visible in part: `complete` has only
+        that. The condition also says how the images were changed (Karras 2022, app. F.2): without,
+        none was.
         """
-        condition = self._content_of_batch(batch, network, training=training)
+        dropout = torch.full((len(batch),), self.config.caption_dropout if training else 0.0)
+        if training and self.config.caption_dropout:
+            dropout[:num_visible].clamp_(min=VISIBLE_DROPOUT)
+        condition = self._content_of_batch(batch, network, dropout, training=training)
         amounts = batch.augmentation
         if amounts is None:  # not left out: every parameter is used in every process
             amounts = self.zero.new_zeros(len(batch), NUM_AMOUNTS)
         return condition._replace(vector=condition.vector + self.augmentation(amounts))
 
     def _content_of_batch(
-        self, batch: Batch, network: FlowTransformer, *, training: bool
+        self, batch: Batch, network: FlowTransformer, dropout: Tensor, *, training: bool
     ) -> Condition:
-        dropped = self.config.caption_dropout or 0.0
         if self.captions is not None:
             texts, languages = self._sample_texts(batch, self.captions.text, training=training)
-            texts = drop_captions(texts, dropped) if training else texts
+            texts = drop_captions(texts, dropout) if training else texts
             return self.of_texts(texts, languages, network)
-        return self.of_labels(drop_labels(batch.labels, dropped, training), len(batch))
+        return self.of_labels(
+            drop_labels(batch.labels, dropout.to(self.zero.device), training), len(batch)
+        )
 
     def _sample_texts(self, batch: Batch, text: TextEmbedding, *, training: bool) -> CaptionBatch:
         """Return a text of each image: in evaluation a caption, which no keyword is added to."""

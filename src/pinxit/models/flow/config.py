@@ -15,6 +15,10 @@ HEAD_DIM = 64
 FEW_IMAGES = 2_000  # with fewer the network is smaller by default, and makes more steps
 MANY_IMAGES = 20_000  # with as many it is larger
 MAX_DEFAULT_TEXT_TOKENS = 64
+POSITIVE = (
+    "width", "depth", "heads", "text_depth", "vocab_size", "max_text_tokens", "num_clusters",
+)  # fmt: skip
+IMAGES_PER_CLUSTER, MAX_CLUSTERS = 10, 128
 
 
 @model_config
@@ -26,8 +30,8 @@ class Config:
     # 16 x 16
     vae: str | None = None
     # what images are generated from; auto: text where images have captions, else label where they
-    # have labels
-    condition: Literal["auto", "none", "label", "text"] = "auto"
+    # have labels, else cluster: clusters of images that look alike, found before training
+    condition: Literal["auto", "none", "label", "text", "cluster"] = "auto"
     # input of a model of captions: text; or pairs of an image and its edit by the text, from which
     # edits are learned
     source: Literal["text", "image+text"] = "text"
@@ -43,9 +47,8 @@ class Config:
     text_depth: int = 2
     # dropout probability
     dropout: float = 0.0
-    # probability of dropping the caption or label in training, for images from nothing and for
-    # classifier-free guidance; None: 0.1, or 0.3 for fewer than 2,000 images
-    caption_dropout: float | None = None
+    # probability of dropping caption, label or cluster in training, for classifier-free guidance
+    caption_dropout: float = 0.1
     # probability that an image's text in training has some of its keywords: after the caption, or
     # alone; only for --condition text
     keyword_share: float = DEFAULT_KEYWORD_SHARE
@@ -63,11 +66,21 @@ class Config:
     time_mean: float = 0.0
     # standard deviation of the logit of the times in training
     time_std: float = 1.0
+    # number of clusters for --condition cluster; None: one for 10 images, at most 128
+    num_clusters: int | None = None
     # how the VAE is built (family, config, dataset info); set in training
     codec_spec: dict[str, Any] | None = dataclasses.field(default=None, metadata={"internal": True})
 
     def __post_init__(self) -> None:
-        for name in ("width", "depth", "heads", "text_depth", "vocab_size", "max_text_tokens"):
+        for name in (
+            "width",
+            "depth",
+            "heads",
+            "text_depth",
+            "vocab_size",
+            "max_text_tokens",
+            "num_clusters",
+        ):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UsageError(f"{name} must be at least 1, not {value}.")
@@ -96,9 +109,13 @@ class Config:
             raise UsageError("--condition label needs images with labels; these have none.")
         if self.condition == "text" and not info.languages:
             raise UsageError("--condition text needs images with captions; these have none.")
-        condition = self.condition
-        if condition == "auto":
-            condition = "text" if info.languages else "label" if info.label_names else "none"
+        num_clusters = self.num_clusters or choose_num_clusters(info.num_images)
+        condition = self._choose_condition(info, num_clusters)
+        if condition == "cluster" and not 2 <= num_clusters <= info.num_images:
+            raise UsageError(
+                f"--condition cluster divides images into 2 clusters at least, and no more than "
+                f"images: not {info.num_images} into {num_clusters}."
+            )
         if self.source == "image+text" and condition != "text":
             raise UsageError("--source image+text needs instructions: images with captions.")
         if self.vae is None and self.codec_spec is None:
@@ -120,10 +137,21 @@ class Config:
             width=width,
             heads=heads,
             depth=self.depth or (4 if is_small else 6),
-            caption_dropout=self._choose_caption_dropout(is_small),
+            num_clusters=num_clusters if condition == "cluster" else None,
         )
 
-    def _choose_caption_dropout(self, is_small: bool) -> float:
-        if self.caption_dropout is not None:
-            return self.caption_dropout
-        return 0.3 if is_small else 0.1
+    def _choose_condition(
+        self, info: DatasetInfo, num_clusters: int
+    ) -> Literal["none", "label", "text", "cluster"]:
+        if self.condition != "auto":
+            return self.condition
+        if info.languages:
+            return "text"
+        if info.label_names:
+            return "label"
+        return "cluster" if num_clusters >= 2 else "none"
+
+
+def choose_num_clusters(num_images: int) -> int:
+    """Return one cluster for 10 images, at most 128; below 2 there are none."""
+    return min(num_images // IMAGES_PER_CLUSTER, MAX_CLUSTERS)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from pinxit.models.flow.network import Condition, KeysAndValues
 from pinxit.models.flow.path import Field, Times, X
+from pinxit.models.flow.tasks import Rows
 
 Velocity = Callable[[X, Times, Condition], X]
 
@@ -26,7 +27,14 @@ def num_together(device: torch.device) -> int:
     return NUM_TOGETHER.get(device.type, MAX_TOGETHER)
 
 
-def guided_field(
+def split_rows(rows: Rows, size: int) -> list[Rows]:
+    """Split consecutive rows into parts of exactly `size`; the last one repeats its last row."""
+    last = int(rows[-1])
+    starts = range(int(rows[0]), last + 1, size)
+    return [(torch.arange(size) + start).clamp(max=last) for start in starts]
+
+
+def field_with_guidance(
     velocity: Velocity, condition: Condition, nothing: Condition, guidance: float
 ) -> Field:
     """Return the field v0 + g (v1 - v0) (Ho & Salimans 2022), v0 without the condition, v1 with it.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar
@@ -15,9 +16,15 @@ from torch import Tensor, nn
 from pinxit.data.batch import Batch, DatasetInfo
 from pinxit.data.images import Images
 from pinxit.errors import UsageError
+from pinxit.models.flow.clusters import Clusters
 from pinxit.models.flow.conditions import ConditionEncoder, ConditionOf
 from pinxit.models.flow.config import Config
-from pinxit.models.flow.guidance import field_in_parts, guided_field, num_together
+from pinxit.models.flow.guidance import (
+    field_in_parts,
+    field_with_guidance,
+    num_together,
+    split_rows,
+)
 from pinxit.models.flow.network import Condition, FlowTransformer, init_linear
 from pinxit.models.flow.path import Field, Times, interpolate, sample_times, to_velocity
 from pinxit.models.flow.shortcut import (
@@ -69,6 +76,9 @@ class Flow(nn.Module):
             with_visible=config.mask_share > 0,
         )
         self.conditions = ConditionEncoder(config, info)
+        self.clusters = None
+        if config.condition == "cluster":
+            self.clusters = Clusters(self.codec.shape, config.num_clusters or 1)
         self.step_counts = StepCounts(config.width) if config.shortcut_share else None
         init_linear(self.network)
 
@@ -92,11 +102,16 @@ class Flow(nn.Module):
         t = sample_times(len(data), data.device, self.config.time_mean, self.config.time_std)
         noise = torch.randn_like(data)
         x_t = interpolate(noise, data, t)
-        condition = self.conditions.of_batch(batch, self.network, training=self.training)
+        if self.clusters is not None:
+            batch = dataclasses.replace(batch, labels=self.clusters(_mean_latents(batch, data)))
+        num_visible = self._count_visible(data)
+        condition = self.conditions.of_batch(
+            batch, self.network, training=self.training, num_visible=num_visible
+        )
         if batch.before is not None and self.network.with_source:
             condition = condition._replace(source=self._sample_source(batch.before))
-        if self.training and self.network.with_visible:
-            condition = condition._replace(visible=self._sample_visible(data))
+        if num_visible:
+            condition = condition._replace(visible=self._sample_visible(data, num_visible))
         target = data - noise
         if self.training and self.step_counts is not None:
             x_t, t, condition, target = self._sample_shortcuts(x_t, t, condition, noise, target)
@@ -127,8 +142,7 @@ class Flow(nn.Module):
         latents = self.codec.sample_latents(before)
         if not self.training:
             return latents
-        dropout = self.config.caption_dropout or 0.0
-        is_kept = torch.rand(len(latents), device=latents.device) >= dropout
+        is_kept = torch.rand(len(latents), device=latents.device) >= self.config.caption_dropout
         return latents * is_kept.view(-1, 1, 1, 1)
 
     @property
@@ -142,9 +156,12 @@ class Flow(nn.Module):
         mean, std = batch.encoding.unbind(1)
         return mean + std * torch.randn_like(mean)
 
-    def _sample_visible(self, data: Latents) -> Visible:
+    def _count_visible(self, data: Latents) -> int:
+        """Return of how many images of a batch a part is visible, in training."""
+        return round(self.config.mask_share * len(data)) if self.training else 0
+
+    def _sample_visible(self, data: Latents, count: int) -> Visible:
         """Return parts of the first images of a batch; of the others nothing is visible."""
-        count = round(self.config.mask_share * len(data))
         is_known = sample_visible(count, self.codec.shape[1:], data.device)
         missing = (0, 0, 0, 0, 0, 0, 0, len(data) - count)
         return F.pad(join_visible(data[:count], is_known), missing)
@@ -173,9 +190,9 @@ class Flow(nn.Module):
     ) -> Images:
         """Generate n images. Image i is a function of (seed, start + i).
 
-        Without a label each has the condition of a training image: its label, or its caption. With
-        a guidance of 0 it has none. `temperature` scales the noise. Raises UsageError for a value
-        out of range or an unknown label.
+        Without a label each has the condition of a training image: its label, cluster or caption.
+        With a guidance of 0 it has none. `temperature` scales the noise. Raises UsageError for a
+        value out of range or an unknown label.
         """
         *_, last = self._sample(n, params, label, options, progress=False)
         return last
@@ -255,7 +272,8 @@ class Flow(nn.Module):
             rows = torch.arange(start, min(start + DRAW_BATCH, len(noise)))
             part = Task() if task is None else task.take(rows, self.device)
             fields = [
-                self._guided_field(own, condition_of, params, task) for own in _split(rows, size)
+                self._field_of_rows(own, condition_of, params, task)
+                for own in split_rows(rows, size)
             ]
             field = field_in_parts(fields, size)
             steps = part.solve(field, noise[rows].to(self.device), params)
@@ -264,10 +282,10 @@ class Flow(nn.Module):
                 images[rows] = decoded.cpu()
                 yield Images(images.numpy().copy())
 
-    def _guided_field(
+    def _field_of_rows(
         self, rows: Rows, condition_of: ConditionOf, params: GenerationParams, task: Task | None
     ) -> Field:
-        """Return the field of these rows, without the condition and with it, see `guided_field`."""
+        """Return the field of these rows: of their conditions, guided."""
         condition = condition_of(rows)
         nothing = self._condition_of_nothing(rows)._replace(source=condition.source)
         visible = None if task is None else task.take(rows, self.device).visible
@@ -275,7 +293,7 @@ class Flow(nn.Module):
         if params.solver == "shortcut":
             condition, nothing = (self._take_shortcut(c, params) for c in (condition, nothing))
         guidance = 1.0 if params.guidance is None else params.guidance
-        return guided_field(self.velocity, condition, nothing, guidance)
+        return field_with_guidance(self.velocity, condition, nothing, guidance)
 
     def _take_shortcut(self, condition: Condition, params: GenerationParams) -> Condition:
         if self.step_counts is None:
@@ -371,11 +389,9 @@ class Flow(nn.Module):
         return (self.info.height, self.info.width, self.info.channels)
 
 
-def _split(rows: Rows, size: int) -> list[Rows]:
-    """Split rows into parts of exactly `size`; the last one repeats its last row."""
-    last = int(rows[-1])
-    starts = range(int(rows[0]), last + 1, size)
-    return [(torch.arange(size) + start).clamp(max=last) for start in starts]
+def _mean_latents(batch: Batch, drawn: Latents) -> Latents:
+    """Return the means of q(z|x) where they are known, else what was drawn from it."""
+    return drawn if batch.encoding is None else batch.encoding[:, 0]
 
 
 def fill_masked(pixels: Pixels, mask: Bool[Tensor, "n height width"]) -> Pixels:

@@ -1,4 +1,4 @@
-"""Fit what the model needs before it is built: the text tokenizer, and the VAE with its scale."""
+"""Fit what the model needs before it is built: the VAE with its scale, clusters, the tokenizer."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from pinxit.data.images import Images
+    from pinxit.models.latent_codecs import FrozenVAE, LatentCodec
 
 MAX_EXAMPLES = 2_000  # training images whose labels or captions are kept, to sample from
 MAX_SCALE_IMAGES = 2_000  # training images by which latents are standardized
@@ -36,16 +37,29 @@ def prepare(
             "--source image+text is trained on pairs of images, as in `shapes-edits` or "
             "`emoji-edits`; these are single images."
         )
-    fitted: dict[str, Tensor] = {}
-    if config.vae is not None:
-        config, tensors = _pack_vae(config, vae, info, images, rows)
-        fitted |= {f"codec.{name}": tensor for name, tensor in tensors.items()}
+    from pinxit.models.latent_codecs import PixelCodec
     from pinxit.models.saved_state import json_to_tensor
 
-    if examples := choose_examples(config, images, rows):
+    fitted: dict[str, Tensor] = {}
+    codec = PixelCodec(info)
+    if config.vae is not None:
+        config, codec = _pack_vae(config, vae, info, images, rows)
+        tensors = codec.state_dict().items()
+        fitted |= {f"codec.{name}": tensor.clone().cpu() for name, tensor in tensors}
+    if config.condition == "cluster":
+        examples, tensors = _fit_clusters(config, codec, images, rows, seed)
+        fitted |= {f"clusters.{name}": tensor for name, tensor in tensors.items()}
+    else:
+        examples = choose_examples(config, images, rows)
+    if examples:
         fitted["conditions.examples._extra_state"] = json_to_tensor(examples)
-    if config.condition != "text":
-        return config, fitted
+    if config.condition == "text":
+        config, state = _fit_text(config, images, rows)
+        fitted["conditions.captions.text.tokenizer_state._extra_state"] = state
+    return config, fitted
+
+
+def _fit_text(config: Config, images: Images, rows: np.ndarray) -> tuple[Config, Tensor]:
     from pinxit.models.text_fitting import fit_text_tokenizer
 
     fit = fit_text_tokenizer(
@@ -59,7 +73,23 @@ def prepare(
     config = dataclasses.replace(
         config, vocab_size=fit.vocab_size, max_text_tokens=fit.max_text_tokens
     )
-    return config, {**fitted, "conditions.captions.text.tokenizer_state._extra_state": fit.state}
+    return config, fit.state
+
+
+def _fit_clusters(
+    config: Config, codec: LatentCodec, images: Images, rows: np.ndarray, seed: int
+) -> tuple[list[int], dict[str, Tensor]]:
+    """Return the clusters of training images, and the tensors of `Clusters`."""
+    from pinxit.data.images import evenly_spaced_indices
+    from pinxit.models.flow.clusters import MAX_FITTED_IMAGES, Clusters, encode_images
+
+    assert config.num_clusters, "a resolved configuration"
+    latents = encode_images(
+        codec, images, rows[evenly_spaced_indices(len(rows), MAX_FITTED_IMAGES)]
+    )
+    clusters = Clusters(codec.shape, config.num_clusters)
+    clusters.fit(latents, seed)
+    return clusters(latents).tolist(), dict(clusters.state_dict())
 
 
 def choose_examples(config: Config, images: Images, rows: np.ndarray) -> list[Any]:
@@ -90,7 +120,7 @@ def _choose_caption(images: Images, i: int) -> tuple[str | None, str]:
 
 def _pack_vae(
     config: Config, vae: Any, info: DatasetInfo, images: Images, rows: np.ndarray
-) -> tuple[Config, dict[str, Tensor]]:
+) -> tuple[Config, FrozenVAE]:
     import torch
 
     from pinxit.data.images import evenly_spaced_indices
@@ -108,5 +138,4 @@ def _pack_vae(
     pixels = torch.from_numpy(images.take(chosen).pixels.copy())
     with torch.inference_mode():
         codec.mean, codec.std = measure_latents(codec, pixels)
-    tensors = {name: tensor.clone().cpu() for name, tensor in codec.state_dict().items()}
-    return dataclasses.replace(config, codec_spec=packed.spec), tensors
+    return dataclasses.replace(config, codec_spec=packed.spec), codec
