@@ -354,7 +354,8 @@ def test_the_bound_of_pixels_is_that_of_a_distribution(monkeypatch):
     """Over the 256 images of one pixel: probabilities of at most 1 in all, and not far below."""
     monkeypatch.setattr(likelihood, "NUM_DENSITY_STEPS", 8)
     values = Images(np.arange(256, dtype=np.uint8).reshape(-1, 1, 1, 1))
-    model = build_model(Config(width=16, heads=1, depth=1), values, np.arange(256))[0].eval()
+    config = Config(condition="none", width=16, heads=1, depth=1)
+    model = build_model(config, values, np.arange(256))[0].eval()
     with torch.no_grad():
         model.network.out_proj.bias.fill_(0.3)  # a constant velocity: a shifted normal
     scores = model.score(values, samples=4)
@@ -362,6 +363,21 @@ def test_the_bound_of_pixels_is_that_of_a_distribution(monkeypatch):
     exact = torch.special.ndtr(edges).diff().log().numpy()
     assert np.abs(scores - exact).max() < 0.02
     assert model.eight_bit
+
+
+def test_the_bound_of_a_model_of_clusters_counts_the_cluster(monkeypatch):
+    """The same density in each cluster: the bound is less by -log p of the image's cluster."""
+    monkeypatch.setattr(likelihood, "NUM_DENSITY_STEPS", 8)
+    values = Images(np.repeat(np.arange(0, 256, 8), 4).astype(np.uint8).reshape(-1, 1, 1, 1))
+    models = []
+    for condition in ("none", "cluster"):
+        config = Config(condition=condition, num_clusters=3, width=16, heads=1, depth=1)
+        model = build_model(config, values, np.arange(128))[0].eval()
+        torch.nn.init.constant_(model.network.out_proj.bias, 0.3)
+        models.append(model)
+    less = models[0].score(values) - models[1].score(values)
+    share = np.bincount(models[1].conditions.examples.record) / 128
+    assert less == pytest.approx(-np.log(share[models[1].conditions.examples.record]), abs=1e-3)
 
 
 def test_with_a_standard_normal_prior_the_bound_is_the_vaes(tmp_path):

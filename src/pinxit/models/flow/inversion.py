@@ -17,7 +17,7 @@ from pinxit.models.flow.model import DRAW_BATCH, Flow
 from pinxit.models.flow.network import Condition
 from pinxit.models.generation import GenerationParams
 from pinxit.models.inputs import check_images
-from pinxit.models.latent_codecs import Latents, PixelCodec
+from pinxit.models.latent_codecs import Latents, PixelCodec, Pixels
 from pinxit.nn.batching import map_in_fixed_batches
 from pinxit.nn.image_seeds import Draw, image_seeds
 from pinxit.nn.rng import mix_seed, per_image_normal
@@ -85,13 +85,12 @@ class InvertibleFlow(Flow):
         """Return a lower bound of log p(x) of each image in nats, see `likelihood`.
 
         Above 1 sample it is the importance-weighted bound. Without a caption; with labels of a
-        model that is conditioned on them. Unbiased in its random numbers, but for the steps of the
-        solver. Raises UsageError for images of another shape.
+        model that is conditioned on them; with clusters log p(c) + log p(x | c) for the image's own
+        cluster, which the sum over all clusters exceeds. Unbiased in its random numbers, but for
+        the steps of the solver. Raises UsageError for images of another shape.
         """
         pixels = check_images(self.info, images)
-        labels = None
-        if self.label_conditional and images.labels is not None:
-            labels = torch.from_numpy(images.labels)
+        labels, log_p_cluster = self._labels_of_score(images, pixels)
         observed = image_seeds(images, seed, Draw.OBSERVATION)
         drawn = image_seeds(images, seed, Draw.ELBO)
         parts = []
@@ -115,7 +114,17 @@ class InvertibleFlow(Flow):
                 )
                 bounds.append(bound.double().cpu())
             parts.append(torch.stack(bounds).logsumexp(0) - math.log(samples))
-        return torch.cat(parts).float().numpy()
+        return (torch.cat(parts) + log_p_cluster).float().numpy()
+
+    def _labels_of_score(self, images: Images, pixels: Pixels) -> tuple[Tensor | None, Tensor]:
+        """Return labels or clusters of images, if they are conditions, and clusters' log p."""
+        if self.clusters is not None:
+            found = self.clusters(self.mean_latents(pixels).to(self.device)).cpu()
+            examples = torch.tensor(self.conditions.examples.record)
+            counts = torch.bincount(examples, minlength=len(self.clusters.centroids))
+            return found, (counts[found] / len(examples)).log()
+        has_labels = self.label_conditional and images.labels is not None
+        return (torch.from_numpy(images.labels) if has_labels else None), torch.zeros(())
 
     def _condition_of_score(self, labels: Tensor | None, n: int) -> Condition:
         if self.config.condition == "text":
