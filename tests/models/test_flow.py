@@ -238,7 +238,8 @@ def test_images_without_labels_are_generated_by_clusters():
         ({}, 80, "cluster"),
         ({}, 12, "none"),
         ({"condition": "cluster"}, 12, None),
-        ({"num_clusters": 90}, 80, None),
+        ({"num_clusters": 1}, 80, "none"),
+        ({"num_clusters": 1, "condition": "cluster"}, 80, None),
     ],
 )
 def test_clusters_need_enough_images(options, n, expected):
@@ -251,10 +252,13 @@ def test_clusters_need_enough_images(options, n, expected):
         config.resolve(info)
 
 
-def test_identical_images_have_clusters():
+@pytest.mark.parametrize("n", [3, 40])
+def test_few_and_identical_images_have_clusters(n):
     images = Images(np.full((40, 8, 8, 1), 7, np.uint8))
-    model, _ = build_model(Config(width=32, heads=1, depth=1), images, np.arange(40))
+    config = Config(width=32, heads=1, depth=1).resolve(images.info())
+    model, _ = build_model(config, images, np.arange(n))
     assert torch.isfinite(model.eval().loss(images.batch(np.arange(8))).total)
+    assert set(model.conditions.examples.record) == {0}
     assert len(model.sample(2, steps=2)) == 2
 
 

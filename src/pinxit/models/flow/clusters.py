@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 MAX_SIDE = 4  # of the grid of averages
 MAX_COMPONENTS = 16
+FAR = 1e6  # where no image is
 MAX_FITTED_IMAGES = 10_000
 BATCH_SIZE = 64
 
@@ -52,7 +53,7 @@ class Clusters(nn.Module):
         return torch.cdist(projected, self.centroids).argmin(1)
 
     def fit(self, latents: Latents, seed: int) -> None:
-        """Fit components and centroids to the latents of images."""
+        """Fit components and centroids to the latents of images; of few, not all clusters exist."""
         from sklearn.cluster import KMeans
         from sklearn.decomposition import PCA
 
@@ -61,11 +62,13 @@ class Clusters(nn.Module):
         pca = PCA(min(num_components, *features.shape), random_state=seed).fit(features)
         with warnings.catch_warnings():  # of fewer distinct images than clusters
             warnings.simplefilter("ignore")
-            means = KMeans(num_clusters, n_init=4, random_state=seed)  # pyright: ignore[reportArgumentType]
+            means = KMeans(min(num_clusters, len(features)), n_init=4, random_state=seed)  # pyright: ignore[reportArgumentType]
             means.fit(pca.transform(features))
+        self.centroids.fill_(FAR)
         self.mean.copy_(torch.from_numpy(pca.mean_))
         self.components[: pca.n_components_] = torch.from_numpy(pca.components_)
-        self.centroids[:, : pca.n_components_] = torch.from_numpy(means.cluster_centers_)
+        found = torch.from_numpy(means.cluster_centers_)
+        self.centroids[: len(found)] = F.pad(found, (0, num_components - pca.n_components_))
 
 
 def average_parts(latents: Latents) -> Features:

@@ -111,10 +111,10 @@ class Config:
             raise UsageError("--condition text needs images with captions; these have none.")
         num_clusters = self.num_clusters or choose_num_clusters(info.num_images)
         condition = self._choose_condition(info, num_clusters)
-        if condition == "cluster" and not 2 <= num_clusters <= info.num_images:
+        if condition == "cluster" and num_clusters < 2:
             raise UsageError(
-                f"--condition cluster divides images into 2 clusters at least, and no more than "
-                f"images: not {info.num_images} into {num_clusters}."
+                f"--condition cluster divides images into 2 clusters at least: {info.num_images} "
+                "images are few; use --condition none."
             )
         if self.source == "image+text" and condition != "text":
             raise UsageError("--source image+text needs instructions: images with captions.")
