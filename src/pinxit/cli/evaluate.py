@@ -50,7 +50,7 @@ def evaluate(
     """
     from pinxit.runs import Run, evaluation_file
 
-    Run(run).check()  # before torch is imported
+    Run(run).check_weights()  # before torch is imported
     from pinxit.evaluation.runner import evaluate as evaluate_run
 
     source = None if not data else data[0] if len(data) == 1 else list(data)

@@ -26,3 +26,8 @@ def write_atomically(path: str | Path, content: bytes | str) -> Path:
         temporary.unlink(missing_ok=True)
         raise
     return path
+
+
+def is_unfinished(name: str) -> bool:
+    """Return whether a file has the name of a temporary one, which a killed process left."""
+    return name.startswith(".") and name.endswith(".part")
