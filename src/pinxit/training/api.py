@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from pinxit.console import echo, echo_wrapped, is_first_process
 from pinxit.data.annotations import describe_annotations
+from pinxit.data.atomic_write import remove_unfinished
 from pinxit.data.load_options import LoadOptions, make_load_options
 from pinxit.models import family_of
 from pinxit.models.components import missing_component
@@ -208,6 +209,7 @@ def resume(
     with ExitStack() as lock, explain_interrupt(run):
         _hold(run, lock)
         if is_first_process():
+            remove_unfinished(run.path)
             update_config(run, training_settings, data.images, images)
         run = Run(run.path)
         if is_pending(run):

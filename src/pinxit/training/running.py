@@ -16,7 +16,6 @@ from pinxit.data.images import Images
 from pinxit.models import build_model, get_family
 from pinxit.models.config import config_from_dict
 from pinxit.runs import Run
-from pinxit.training.model_card import write_model_card
 from pinxit.training.prepare import TrainingData, TrainingPlan, prepare_training
 from pinxit.training.resume import rebuild_model
 from pinxit.training.run_folder import complete_run, create_run, write_error
@@ -140,16 +139,13 @@ def resume_session(
 
 
 def run_session(session: Session, resumed: bool = False) -> Run:
-    """Run a session and write the model card.
+    """Run a session.
 
     Raises KeyboardInterrupt after Ctrl-C, with a text that says how to resume.
     """
     run = session.run_folder
     try:
         session.run(resumed)
-        run = Run(run.path)
-        if session.is_main and not session.stopped:
-            write_model_card(run)
     except OSError as error:
         raise write_error(run, error) from None
     if session.stopped:
@@ -157,7 +153,7 @@ def run_session(session: Session, resumed: bool = False) -> Run:
             raise SystemExit(0)  # another exit code makes the launcher kill the first process
         step = session.state.counters.step
         raise KeyboardInterrupt(f"stopped at step {step:,}; continue with: {run.resume_command}")
-    return run
+    return Run(run.path)
 
 
 @contextmanager
