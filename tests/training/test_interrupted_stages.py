@@ -174,7 +174,7 @@ def test_a_run_in_which_a_process_trains_is_left_alone(between):
         pass  # free again
 
 
-def test_a_pending_run_is_replaced_only_if_that_is_asked_for(pending):
+def test_a_pending_run_is_replaced_only_with_overwrite(pending):
     with pytest.raises(UsageError, match=rf"To continue that run: .* --resume {pending.path}$"):
         train(VAE, blobs(), out=pending.path, **SHORT)
     run = train(VAE, blobs(), out=pending.path, overwrite=True, **SHORT)
