@@ -18,6 +18,7 @@ import csv
 import json
 import re
 import shlex
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -84,6 +85,22 @@ class Run:
         return shlex.quote(str(self.path))
 
     @property
+    def owner(self) -> Run:
+        """The run that this one is part of while that is trained, else the run itself."""
+        folder = self.path.absolute()
+        try:
+            record = Run(folder.parent).config.get("component") or {}
+        except PinxitError:
+            return self
+        is_part = record.get("pending") and record.get("folder") == folder.name
+        return Run(self.path.parent) if is_part else self
+
+    @property
+    def resume_command(self) -> str:
+        """The command that goes on with the training."""
+        return f"pinxit train --resume {self.owner.shell_path}"
+
+    @property
     def name(self) -> str:
         return self.path.resolve().name
 
@@ -108,18 +125,27 @@ class Run:
     def weights_path(self) -> Path:
         return self.path / "model.safetensors"
 
+    def check_weights(self) -> None:
+        """Check that the run has weights, without importing torch.
+
+        Raises UsageError if the folder is not a run, PinxitError if there are no weights yet.
+        """
+        self.check()
+        if not self.weights_path.is_file():
+            raise PinxitError(f"{self.path} has no weights yet; train it: {self.resume_command}")
+
     def build(self) -> Any:
-        """Build the model, with initial weights and the tensors fitted to the training data."""
+        """Build the model, with initial weights and the tensors fitted to the training data.
+
+        Raises PinxitError if the file of these tensors cannot be read, or does not fit config.json.
+        """
         module = get_family(self.family)
         model = module.build(config_from_dict(module.Config, self.config["model"]), self.info)
         file = self.path / FITTED_FILE
         if file.is_file():
-            from safetensors.torch import load_file
-
             from pinxit.models.saved_state import load_fitted
 
-            with utf8_path(file) as path:
-                load_fitted(model, load_file(path))
+            _load_tensors(file, lambda tensors: load_fitted(model, tensors))
         return model
 
     def load(self, device: str | torch.device = "cpu") -> Any:
@@ -127,21 +153,9 @@ class Run:
 
         Raises PinxitError if there are none yet, or if they do not fit config.json.
         """
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-
-        if not self.weights_path.is_file():
-            self.check()
-            raise PinxitError(
-                f"{self.path} has no weights yet; train it: pinxit train --resume {self.shell_path}"
-            )
+        self.check_weights()
         model = self.build()
-        try:
-            with utf8_path(self.weights_path) as path:
-                model.load_state_dict(load_file(path))
-        except (RuntimeError, SafetensorError) as error:
-            reason = str(error).splitlines()[0]
-            raise PinxitError(f"{self.weights_path} does not fit config.json: {reason}") from None
+        _load_tensors(self.weights_path, model.load_state_dict)
         model = model.to(device).eval()
         _RUN_OF_MODEL[model] = self
         return model
@@ -165,6 +179,22 @@ class Run:
         if isinstance(content, dict):
             content = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
         return write_atomically(self.path / name, content)
+
+
+def _load_tensors(file: Path, load: Callable[[dict[str, torch.Tensor]], object]) -> None:
+    """Read a file of tensors and load them into a model of config.json.
+
+    Raises PinxitError if the file cannot be read, or if the model has other tensors.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        with utf8_path(file) as path:
+            load(load_file(path))
+    except (RuntimeError, ValueError, SafetensorError) as error:  # ValueError: a JSON record
+        reason = str(error).splitlines()[0]
+        raise PinxitError(f"{file} does not fit config.json: {reason}") from None
 
 
 _RUN_OF_MODEL: WeakKeyDictionary[Any, Run] = WeakKeyDictionary()

@@ -146,3 +146,9 @@ def test_completion_names_the_shells(capsys):
     assert "completion needs SHELL: bash, zsh or fish\n" in fail(capsys, "completion")
     error = fail(capsys, "completion", "powershell")
     assert "SHELL is bash, zsh or fish, not 'powershell'." in error
+
+
+@pytest.mark.parametrize("word", ["resume", "continue"])
+def test_resuming_is_an_option_of_train(capsys, word):
+    expected = f"no command '{word}'. Did you mean: pinxit train --resume RUN"
+    assert expected in fail(capsys, word, "runs/a")

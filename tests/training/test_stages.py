@@ -20,7 +20,7 @@ from pinxit.training import running, session
 from pinxit.training.api import resume, train
 from pinxit.training.prepare import choose_config
 from pinxit.training.settings import TrainingSettings
-from pinxit.training.stages import divide_budget, owner_of
+from pinxit.training.stages import divide_budget
 from tests.builders import blobs
 
 FLOW = pinxit.Flow(width=16, depth=1, heads=1, text_depth=1, condition="none")
@@ -111,8 +111,8 @@ def test_ctrl_c_in_the_first_stage_names_the_run_to_resume(tmp_path, monkeypatch
     path = tmp_path / "run"
     with pytest.raises(KeyboardInterrupt, match=rf"--resume {path}$"):
         train(FLOW, images(), out=path, **SHORT)
-    assert owner_of(Run(path / "vae")).path == path
-    assert owner_of(Run(path)).path == path
+    assert Run(path / "vae").owner.path == path
+    assert Run(path).owner.path == path
 
 
 def test_a_larger_budget_of_a_finished_run_is_that_of_both(whole, tmp_path):

@@ -15,6 +15,7 @@ from pinxit.cli.common import (
     check_suffix,
     print_result,
 )
+from pinxit.errors import PinxitError, UsageError
 from pinxit.evaluation.options import EvalOptions
 from pinxit.nn.device import Device, resolve_device
 
@@ -50,7 +51,7 @@ def evaluate(
     """
     from pinxit.runs import Run, evaluation_file
 
-    Run(run).check()  # before torch is imported
+    Run(run).check_weights()  # before torch is imported
     from pinxit.evaluation.runner import evaluate as evaluate_run
 
     source = None if not data else data[0] if len(data) == 1 else list(data)
@@ -187,5 +188,12 @@ def report(
         json: print the path as JSON
     """
     from pinxit.reports import report as write_report
+    from pinxit.runs import Run
 
+    try:
+        Run(run).check_weights()
+    except UsageError:
+        raise
+    except PinxitError as error:  # the report has the data and the training curves
+        console.echo(f"warning: {error}")
     print_result(write_report(run, check_suffix(out, ".html", ".htm"), umap=umap), json)

@@ -61,6 +61,8 @@ OPTIONS = {
     **dict.fromkeys(("--continue", "--checkpoint"), "--resume"),
 }
 
+RESUME = ("resume", "continue", "restart")  # commands that are an option of train
+
 # kinds of generative models that pinxit lacks
 OTHER_FAMILIES = ("diffusion", "ddpm", "ddim", "gan", "dcgan", "unet", "glow", "stylegan")
 
@@ -69,6 +71,8 @@ def unknown_command(name: str, commands: Iterable[str], families: Sequence[str])
     """Return the error for a command that does not exist."""
     if name.lower() in families:
         return UsageError(f"{name.lower()} is a family: pinxit train {name.lower()} DATA")
+    if name.lower() in RESUME:
+        return UsageError(f"no command '{name}'. Did you mean: pinxit train --resume RUN")
     return UsageError(
         f"no command '{name}'.{did_you_mean(name, commands, COMMANDS)} See: pinxit --help"
     )

@@ -26,3 +26,14 @@ def write_atomically(path: str | Path, content: bytes | str) -> Path:
         temporary.unlink(missing_ok=True)
         raise
     return path
+
+
+def is_unfinished(name: str) -> bool:
+    """Return whether a file has the name of a temporary one, which a killed process left."""
+    return name.startswith(".") and name.endswith(".part")
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove the temporary files that a killed process left in a folder and below it."""
+    for file in folder.rglob(".*.part"):
+        file.unlink(missing_ok=True)

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from pinxit.console import StageProgress
-from pinxit.data.captions import captions_round_robin
 from pinxit.data.images import Images, evenly_spaced_indices
 from pinxit.errors import PinxitError
 from pinxit.evaluation import captioning, editing, text_to_image
@@ -46,6 +45,7 @@ from pinxit.evaluation.retrieval import retrieval_metrics
 from pinxit.evaluation.sample_quality import MAX_TRAIN_IMAGES, SampleQuality
 from pinxit.evaluation.two_sample import MIN_CLASSIFIER_SAMPLES, MIN_FIT_IMAGES
 from pinxit.models.generation import GenerationParams
+from pinxit.models.inputs import captions_within_limit
 from pinxit.models.protocols import (
     CanCaption,
     CanComplete,
@@ -182,7 +182,7 @@ class Evaluator:
         assert isinstance(self.model, HasText)
         count = min(self.options.likelihood_images or MAX_TEXT_IMAGES, self.options.max_images)
         images = self.test.evenly_spaced(count)
-        rows, texts = captions_round_robin(images, self.model.text_tokenizer.languages)
+        rows, texts = captions_within_limit(self.model, images)
         if not texts:
             raise PinxitError("the test images have no captions in a language of the model.")
         self.protocol["captions"] = len(texts)

@@ -47,8 +47,9 @@ def evaluate(
     start = time.monotonic()
     options = resolve_options(options, changes)
     run = run if isinstance(run, Run) else Run(Path(run))
+    run.check_weights()  # now, not after the images are loaded
     if options.feature_run is not None:
-        Run(options.feature_run).check()  # now, not after minutes
+        Run(options.feature_run).check_weights()
     images = _load_images(run, data, progress)
     model = run.load(resolve_device(device or "auto"))
     with StageProgress(progress) as stages:

@@ -10,10 +10,11 @@ from jaxtyping import Bool, UInt8
 from torch import Tensor
 
 from pinxit.data.batch import DatasetInfo
+from pinxit.data.captions import captions_round_robin
 from pinxit.data.images import Images
 from pinxit.errors import UsageError
 from pinxit.models.generation import Reranker
-from pinxit.models.protocols import CanCaption
+from pinxit.models.protocols import CanCaption, HasText
 
 
 def check_images(info: DatasetInfo, images: Images) -> UInt8[Tensor, "n height width channel"]:
@@ -32,6 +33,16 @@ def check_mask(images: Images, mask: Bool[np.ndarray, "n height width"]) -> None
     expected = images.pixels.shape[:3]
     if tuple(mask.shape) != expected:
         raise UsageError(f"the mask has shape {list(mask.shape)}, the images {list(expected)}.")
+
+
+def captions_within_limit(model: HasText, images: Images) -> tuple[np.ndarray, list[str]]:
+    """Return one caption per image as `captions_round_robin` does, cut to what the model takes.
+
+    Returns the rows of the images that have a caption, int64 `[k]`, and the k captions.
+    """
+    rows, texts = captions_round_robin(images, model.text_tokenizer.languages)
+    encode, limit = model.text_tokenizer.encode, model.max_text_tokens
+    return rows, [model.truncate_text(t) if len(encode(t)) > limit else t for t in texts]
 
 
 def label_index(config: Any, info: DatasetInfo, label: str) -> int:

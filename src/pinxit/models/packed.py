@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pinxit.data.batch import DatasetInfo
-from pinxit.errors import UsageError
+from pinxit.errors import PinxitError, UsageError
 from pinxit.models import family_of, get_family
 from pinxit.models.config import config_from_dict
 
@@ -25,7 +25,8 @@ class PackedModel(NamedTuple):
 def pack_model(run_name: str, model: Any, info: DatasetInfo, what: str) -> PackedModel:
     """Pack a trained model for a model of images with these facts; `what` names it in errors.
 
-    Raises UsageError if it is None, or was trained on images of another shape.
+    Raises UsageError if it is None, or was trained on images of another shape; PinxitError if its
+    weights are not finite.
     """
     if model is None:
         raise UsageError(f"the {what} {run_name} was not loaded.")
@@ -35,13 +36,16 @@ def pack_model(run_name: str, model: Any, info: DatasetInfo, what: str) -> Packe
             f"the {what} takes images of {shapes[0]} (height, width, channels), not "
             f"{shapes[1]}; load them with the --size and --color that it was trained with."
         )
+    tensors = dict(model.state_dict())
+    if not all(bool(tensor.isfinite().all()) for tensor in tensors.values()):
+        raise PinxitError(f"the weights of the {what} {run_name} are not finite: train it again.")
     spec = {
         "family": family_of(model.config),
         "config": dataclasses.asdict(model.config),
         "dataset_info": model.info.to_json(),
     }
     # as config.json holds it: lists in place of tuples
-    return PackedModel(json.loads(json.dumps(spec)), dict(model.state_dict()))
+    return PackedModel(json.loads(json.dumps(spec)), tensors)
 
 
 def build_packed(spec: dict[str, Any]) -> Any:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 
-from pinxit.data.captions import captions_round_robin
 from pinxit.data.images import Images, evenly_spaced_indices
+from pinxit.models.inputs import captions_within_limit
 from pinxit.models.protocols import CanCaption, CanDraw
 from pinxit.reports.context import ReportContext
 from pinxit.reports.images import ERROR_COLOR, InlineImage
@@ -22,7 +22,7 @@ def attention(context: ReportContext) -> Section | None:
     model = context.model
     if context.subset is None or not isinstance(model, CanCaption | CanDraw):
         return None
-    rows, texts = captions_round_robin(context.subset, model.text_tokenizer.languages)
+    rows, texts = captions_within_limit(model, context.subset)
     if len(rows) == 0:
         return None
     chosen = evenly_spaced_indices(len(rows), NUM_IMAGES).tolist()

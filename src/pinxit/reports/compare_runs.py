@@ -38,6 +38,7 @@ def _get_metrics(run: Run, split: str) -> dict[str, float]:
     run.check()
     record = run.evaluation(split)
     if not record.get("metrics"):
+        run.check_weights()
         where, option = ("", "") if split == "test" else (f" on {split}", f" --split {split}")
         command = f"pinxit evaluate {run.shell_path}{option}"
         raise UsageError(f"{run.path} is not evaluated{where} yet. Run: {command}")

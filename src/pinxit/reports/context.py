@@ -238,7 +238,7 @@ def load_context(run: Run, images: Images | None = None, *, umap: bool = False) 
     _load_model(context)
     if images is None:
         _load_images(context)
-    if not context.evaluation:
+    if context.model is not None and not context.evaluation:
         context.missing.append(f"Not evaluated yet. Run `pinxit evaluate {run.shell_path}`.")
     return context
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from pinxit.data.captions import captions_round_robin
 from pinxit.data.images import Images, evenly_spaced_indices
 from pinxit.evaluation.editing import check_edit, edits_from_names
 from pinxit.evaluation.retrieval import nearest_images
 from pinxit.evaluation.scene_reader import match_scenes, parse_scene
 from pinxit.evaluation.text_to_image import scenes_from_names
+from pinxit.models.inputs import captions_within_limit
 from pinxit.models.protocols import CanCaption, CanDraw, CanEdit, CanTranslate, HasText
 from pinxit.reports.context import ReportContext
 from pinxit.reports.sections import Section, inline_row
@@ -25,7 +25,7 @@ def captions(context: ReportContext) -> Section | None:
     model = context.model
     if context.subset is None or not isinstance(model, HasText):
         return None
-    rows, texts = captions_round_robin(context.subset, model.text_tokenizer.languages)
+    rows, texts = captions_within_limit(model, context.subset)
     if len(rows) == 0:
         return None
     chosen = evenly_spaced_indices(len(rows), NUM_CAPTIONS)

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from pinxit.console import echo, echo_wrapped, is_first_process
 from pinxit.data.annotations import describe_annotations
+from pinxit.data.atomic_write import remove_unfinished
 from pinxit.data.load_options import LoadOptions, make_load_options
 from pinxit.models import family_of
 from pinxit.models.components import missing_component
@@ -33,7 +35,14 @@ from pinxit.training.run_folder import (
     create_run,
     update_config,
 )
-from pinxit.training.running import resume_session, resume_stages, train_plan, train_stages
+from pinxit.training.run_lock import lock_run
+from pinxit.training.running import (
+    explain_interrupt,
+    resume_session,
+    resume_stages,
+    train_plan,
+    train_stages,
+)
 from pinxit.training.schedule import Clock
 from pinxit.training.settings import TrainingSettings
 from pinxit.training.stages import Stages, component_path, is_pending, stages_of
@@ -125,21 +134,32 @@ def train(
     if dry_run:
         return _estimate(config, data, training_settings, stages, quiet)
 
-    def create(plan: TrainingPlan, fabric: Fabric) -> Run:
-        return create_run(plan, out, fabric, overwrite=overwrite, command=command)
+    with ExitStack() as lock:
 
-    if stages is None:
-        plan = prepare_training(config, data, training_settings, quiet=quiet)
-        return train_plan(plan, create, clock, quiet=quiet)
+        def create(plan: TrainingPlan, fabric: Fabric) -> Run:
+            run = create_run(plan, out, fabric, overwrite=overwrite, command=command)
+            return _hold(run, lock)
 
-    def create_both(plan: TrainingPlan, fabric: Fabric) -> Run:
-        run = create_pending_run(
-            config, stages, training_settings, data, info, out, fabric,
-            overwrite=overwrite, command=command,
-        )  # fmt: skip
-        return create_run(plan, component_path(run), fabric, command=command)
+        if stages is None:
+            plan = prepare_training(config, data, training_settings, quiet=quiet)
+            return train_plan(plan, create, clock, quiet=quiet)
 
-    return train_stages(data, stages, create_both, clock, quiet=quiet)
+        def create_both(plan: TrainingPlan, fabric: Fabric) -> Run:
+            run = create_pending_run(
+                config, stages, training_settings, data, info, out, fabric,
+                overwrite=overwrite, command=command,
+            )  # fmt: skip
+            _hold(run, lock)
+            return create_run(plan, component_path(run), fabric, command=command)
+
+        return train_stages(config, data, stages, create_both, clock, quiet=quiet)
+
+
+def _hold(run: Run, stack: ExitStack) -> Run:
+    """Lock a run in the first process until the stack is left, and return it."""
+    if is_first_process():
+        stack.enter_context(lock_run(run))
+    return run
 
 
 def _estimate(
@@ -186,10 +206,13 @@ def resume(
     )
     if not quiet:
         echo(describe_annotations(data.images))
-    if is_first_process():
-        update_config(run, training_settings, data.images, images)
-    run = Run(run.path)
-    if is_pending(run):
-        stages = stages_of(run, training_settings)
-        return resume_stages(run, data, stages, clock, quiet=quiet)
-    return resume_session(run, data, training_settings, clock, quiet=quiet)
+    with ExitStack() as lock, explain_interrupt(run):
+        _hold(run, lock)
+        if is_first_process():
+            remove_unfinished(run.path)
+            update_config(run, training_settings, data.images, images)
+        run = Run(run.path)
+        if is_pending(run):
+            stages = stages_of(run, training_settings)
+            return resume_stages(run, data, stages, clock, quiet=quiet)
+        return resume_session(run, data, training_settings, clock, quiet=quiet)

@@ -68,12 +68,6 @@ def has_checkpoint(folder: Path) -> bool:
     return any((folder / name).is_file() for name in (CURRENT, PREVIOUS))
 
 
-def remove_unfinished(run: Path) -> None:
-    """Remove the partial files that a killed process left."""
-    for part in run.rglob(".*.part"):
-        part.unlink(missing_ok=True)
-
-
 def _collect_tensors(state: TrainState) -> dict[str, Tensor]:
     tensors = {f"model.{k}": v for k, v in state.module.state_dict().items()}
     named = state.module.named_parameters()

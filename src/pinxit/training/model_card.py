@@ -8,9 +8,9 @@ from pinxit.console import format_number
 from pinxit.runs import Run
 
 
-def write_model_card(run: Run) -> None:
-    """Write README.md from config.json."""
-    config, info = run.config, run.info
+def write_model_card(run: Run, config: dict[str, Any]) -> None:
+    """Write README.md from the content of config.json."""
+    info = run.info
     trained: dict[str, Any] = config.get("trained", {})
     color = "grey" if info.channels == 1 else "color"
     best = trained.get("best_validation_loss")

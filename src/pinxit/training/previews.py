@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from pinxit.data.atomic_write import write_atomically
-from pinxit.data.captions import captions_round_robin
 from pinxit.data.images import Images
 from pinxit.data.masks import random_patch_mask, show_masked
 from pinxit.models.generation import preview_options
+from pinxit.models.inputs import captions_within_limit
 from pinxit.models.protocols import (
     CanCaption,
     CanComplete,
@@ -46,7 +46,7 @@ def save_previews(model: object, run: Run, step: int, examples: Images) -> None:
 
 def _preview_text_to_image(model: CanDraw, examples: Images, folder: Path, name: str) -> None:
     """Save two rows, generated from captions and true; and the captions as a text file."""
-    rows, captions = captions_round_robin(examples, model.text_tokenizer.languages)
+    rows, captions = captions_within_limit(model, examples)
     if captions:
         _write_lines(folder / "captions.txt", captions)
         drawn = model.draw(captions, seed=0, **preview_options(model))
@@ -56,7 +56,7 @@ def _preview_text_to_image(model: CanDraw, examples: Images, folder: Path, name:
 
 def _preview_editing(model: CanEdit, examples: Images, folder: Path, name: str) -> None:
     """Save three rows, before, edited and true; and the instructions as a text file."""
-    rows, instructions = captions_round_robin(examples, model.text_tokenizer.languages)
+    rows, instructions = captions_within_limit(model, examples)
     after = examples.take(rows)
     if instructions and after.before is not None:
         _write_lines(folder / "captions.txt", instructions)

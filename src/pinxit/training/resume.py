@@ -8,6 +8,7 @@ from pinxit.data.load import Data, load_images
 from pinxit.errors import PinxitError, UsageError
 from pinxit.models.config import config_from_dict
 from pinxit.training.settings import BUDGETS, TrainingSettings
+from pinxit.training.stages import subtract_budget
 
 if TYPE_CHECKING:
     from pinxit.data.images import Images
@@ -28,7 +29,7 @@ def resolve_resume_settings(run: Run, changes: dict[str, Any]) -> TrainingSettin
     elif run.config.get("finished"):
         raise UsageError(
             f"{run.path} is finished; to train it further give a larger budget: "
-            f"pinxit train --resume {run.shell_path} --epochs N (or --minutes, --steps)."
+            f"{run.resume_command} --epochs N (or --minutes, --steps)."
         )
     settings = config_from_dict(TrainingSettings, record)
     if run.config.get("finished"):
@@ -39,11 +40,9 @@ def resolve_resume_settings(run: Run, changes: dict[str, Any]) -> TrainingSettin
 def _subtract_component(run: Run, record: dict[str, Any]) -> None:
     """Take off a new budget, in place, what the training of the run's component had of it."""
     component = run.config.get("component")
-    if component is None or component["pending"]:
-        return
-    for name, spent in component["budget"].items():
-        if spent is not None and record[name] is not None:
-            record[name] = max(record[name] - spent, min(1, record[name]))
+    if component is not None and not component["pending"]:
+        budget = {name: record[name] for name in BUDGETS}
+        record |= subtract_budget(budget, component["budget"])
 
 
 def _check_budget_is_larger(run: Run, settings: TrainingSettings) -> None:

@@ -12,12 +12,21 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pinxit.data.atomic_write import is_unfinished
 from pinxit.errors import PinxitError, UsageError
 from pinxit.models import family_of
 from pinxit.runs import FITTED_FILE, FORMAT, Run, default_run_path
 from pinxit.training.prepare import TrainingData, TrainingPlan, list_files
+from pinxit.training.run_lock import lock_run
 from pinxit.training.settings import TrainingSettings
-from pinxit.training.stages import Stages, budget_of, describe_component
+from pinxit.training.stages import (
+    Stages,
+    budget_of,
+    describe_component,
+    is_component_trained,
+    is_pending,
+    stages_of,
+)
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -37,7 +46,7 @@ def check_output_dir(out: str | Path | None, overwrite: bool = False) -> None:
     """
     path = Path(out) if out else None
     try:
-        if path is None or not path.exists() or (path.is_dir() and not any(path.iterdir())):
+        if path is None or not path.exists() or (path.is_dir() and _is_empty(path)):
             return
     except OSError as error:
         raise PinxitError(f"cannot write to {path}: {error.strerror or error}.") from None
@@ -46,8 +55,17 @@ def check_output_dir(out: str | Path | None, overwrite: bool = False) -> None:
     if not overwrite:
         raise UsageError(
             f"{path} already holds a run; choose another --out, or replace it with --overwrite.\n"
-            f"To continue that run: pinxit train --resume {Run(path).shell_path}"
+            f"To continue that run: {Run(path).resume_command}"
         )
+
+
+def _is_empty(folder: Path) -> bool:
+    """Return whether a folder holds nothing, or what a process left that was killed at its start.
+
+    Such a process wrote no config.json yet: there are unfinished and fitted tensors at most.
+    """
+    names = (file.name for file in folder.iterdir())
+    return all(name == FITTED_FILE or is_unfinished(name) for name in names)
 
 
 def is_run_folder(path: Path) -> bool:
@@ -69,7 +87,8 @@ def create_run(
 ) -> Run:
     """Create the run folder with its config.json, in the first process for all.
 
-    Raises UsageError if the folder is taken, PinxitError if it cannot be written.
+    Raises UsageError if the folder is taken, PinxitError if it cannot be written, or if another
+    process trains in it.
     """
     if not fabric.is_global_zero:
         return Run(Path(fabric.broadcast("")))
@@ -124,7 +143,7 @@ def complete_run(run: Run, plan: TrainingPlan, fabric: Fabric) -> Run:
         try:
             _write_run(run, record, plan.fitted)
         except OSError as error:
-            raise PinxitError(f"cannot write to {run.path}: {error.strerror or error}.") from None
+            raise write_error(run, error) from None
     fabric.barrier()
     return Run(run.path)
 
@@ -139,10 +158,21 @@ def update_config(run: Run, settings: TrainingSettings, images: Images, given: D
         data |= {"source": images.source, "files": list_files(given)}
     training = {**run.config["training"], **budget_of(settings)}
     config = {**run.config, "training": training, "data": data, "finished": False}
+    if is_pending(run) and not is_component_trained(run):
+        budget = budget_of(stages_of(run, settings).first)
+        config["component"] = {**run.config["component"], "budget": budget}
     try:
         _write_run(run, config)
     except OSError as error:
-        raise PinxitError(f"cannot write to {run.path}: {error.strerror or error}.") from None
+        raise write_error(run, error) from None
+
+
+def write_error(run: Run, error: OSError) -> PinxitError:
+    """Return the error of a run that cannot be written, with the command that goes on with it."""
+    return PinxitError(
+        f"cannot write to {run.path}: {error.strerror or error}.\n"
+        f"Free some space or fix its permissions, then: {run.resume_command}"
+    )
 
 
 def versions(packages: Sequence[str] = PACKAGES) -> dict[str, str]:
@@ -185,12 +215,16 @@ def _write_new_run(
 
     Raises PinxitError if it cannot be written.
     """
+    run = Run(path)
     try:
         if is_run_folder(path):
-            _replace_run(path.resolve(), config, fitted)
+            with lock_run(run):
+                _replace_run(path.resolve(), config, fitted)
         else:
-            _write_run(Run(path), config, fitted)
+            _write_run(run, config, fitted)
     except OSError as error:
+        if run.owner is not run:
+            raise write_error(run, error) from None
         raise PinxitError(f"cannot write to {path}: {error.strerror or error}.") from None
 
 

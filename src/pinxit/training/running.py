@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+import io
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from pinxit.console import echo, echo_wrapped
-from pinxit.errors import PinxitError
+from pinxit.data.images import Images
+from pinxit.models import build_model, get_family
+from pinxit.models.config import config_from_dict
 from pinxit.runs import Run
-from pinxit.training.model_card import write_model_card
 from pinxit.training.prepare import TrainingData, TrainingPlan, prepare_training
 from pinxit.training.resume import rebuild_model
-from pinxit.training.run_folder import complete_run, create_run
+from pinxit.training.run_folder import complete_run, create_run, write_error
 from pinxit.training.schedule import Clock
 from pinxit.training.settings import TrainingSettings
-from pinxit.training.stages import Stages, component_path, owner_of, second_config
+from pinxit.training.stages import Stages, component_path, is_component_trained, second_config
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
     from pinxit.training.session import Session
+
+NUM_CHECK_IMAGES = 16  # on which a model is built before its component is trained
 
 OpenRun = Callable[[TrainingPlan, Any], Run]  # the plan and Fabric to the run folder to write
 
@@ -35,22 +43,52 @@ def train_plan(plan: TrainingPlan, open_run: OpenRun, clock: Clock, *, quiet: bo
     if fabric.is_global_zero and not quiet:
         echo_wrapped(plan.summary())
     run = open_run(plan, fabric)
-    session = Session(run, plan.model, plan.images, plan.settings, fabric, clock, quiet=quiet)
-    return run_session(session)
+    with explain_interrupt(run):
+        session = Session(run, plan.model, plan.images, plan.settings, fabric, clock, quiet=quiet)
+        return run_session(session)
 
 
 def train_stages(
-    data: TrainingData, stages: Stages, open_run: OpenRun, clock: Clock, *, quiet: bool
+    config: Any,
+    data: TrainingData,
+    stages: Stages,
+    open_run: OpenRun,
+    clock: Clock,
+    *,
+    quiet: bool,
 ) -> Run:
-    """Train a component and then the model that contains it.
+    """Train a component and then the model of `config` that contains it.
 
     `open_run` returns the folder of the component, which is in that of the model.
     """
     if not quiet:
         echo_wrapped(stages.describe())
     plan = prepare_training(stages.component.config, data, stages.first, quiet=quiet)
+    check_second(config, data, stages, plan.model)
     component = train_plan(plan, open_run, clock, quiet=quiet)
-    return train_second(Run(component.path.parent), data, stages, quiet=quiet)
+    run = Run(component.path.parent)
+    with explain_interrupt(run):
+        return train_second(run, data, stages, quiet=quiet)
+
+
+def check_second(config: Any, data: TrainingData, stages: Stages, component: Any) -> None:
+    """Build the model on a few images with its component, which is not trained yet.
+
+    Raises UsageError for what it would refuse after the training of the component.
+    """
+    images, rows = data.images, data.images.split_indices("train")
+    named = dataclasses.replace(config, **{stages.component.option: "trained first"})
+    resolved = named.resolve(images.info(rows))
+    with redirect_stderr(io.StringIO()):  # its notes are printed when it is built to be trained
+        build_model(resolved, images, _few_rows(images, rows), 0, component)
+
+
+def _few_rows(images: Images, rows: np.ndarray) -> np.ndarray:
+    """Return a few of the rows, of images that have captions if there are any."""
+    columns = images.captions.values()
+    with_caption = (row for row in rows if any(column[row] for column in columns))
+    few = list(islice(with_caption, NUM_CHECK_IMAGES))
+    return np.array(few or rows[:NUM_CHECK_IMAGES])
 
 
 def resume_stages(
@@ -63,8 +101,9 @@ def resume_stages(
         def create(plan: TrainingPlan, fabric: Fabric) -> Run:
             return create_run(plan, component.path, fabric)
 
-        return train_stages(data, stages, create, clock, quiet=quiet)
-    if not component.config.get("finished"):
+        config = config_from_dict(get_family(run.family).Config, run.config["model"])
+        return train_stages(config, data, stages, create, clock, quiet=quiet)
+    if not is_component_trained(run):
         settings = stages.settings_to_resume(component)
         resume_session(component, data, settings, clock, quiet=quiet)
     return train_second(run, data, stages, quiet=quiet)
@@ -100,25 +139,29 @@ def resume_session(
 
 
 def run_session(session: Session, resumed: bool = False) -> Run:
-    """Run a session and write the model card.
+    """Run a session.
 
     Raises KeyboardInterrupt after Ctrl-C, with a text that says how to resume.
     """
-    path = session.run_folder.path
-    resume_command = f"pinxit train --resume {owner_of(session.run_folder).shell_path}"
+    run = session.run_folder
     try:
         session.run(resumed)
-        run = Run(path)
-        if session.is_main and not session.stopped:
-            write_model_card(run)
     except OSError as error:
-        raise PinxitError(
-            f"cannot write to {path}: {error.strerror or error}.\n"
-            f"Free some space or fix its permissions, then: {resume_command}"
-        ) from None
+        raise write_error(run, error) from None
     if session.stopped:
         if not session.is_main:
             raise SystemExit(0)  # another exit code makes the launcher kill the first process
         step = session.state.counters.step
-        raise KeyboardInterrupt(f"stopped at step {step:,}; continue with: {resume_command}")
-    return run
+        raise KeyboardInterrupt(f"stopped at step {step:,}; continue with: {run.resume_command}")
+    return Run(run.path)
+
+
+@contextmanager
+def explain_interrupt(run: Run) -> Iterator[None]:
+    """Add to Ctrl-C, where no step can end first, the command that goes on with the run."""
+    try:
+        yield
+    except KeyboardInterrupt as interrupt:
+        if interrupt.args:
+            raise
+        raise KeyboardInterrupt(f"interrupted; continue with: {run.resume_command}") from None

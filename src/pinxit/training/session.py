@@ -18,14 +18,10 @@ from pinxit.data.row_samples import sample_rows
 from pinxit.errors import PinxitError
 from pinxit.models.protocols import Model
 from pinxit.runs import Run
-from pinxit.training.checkpoint import (
-    has_checkpoint,
-    load_checkpoint,
-    remove_unfinished,
-    save_checkpoint,
-)
+from pinxit.training.checkpoint import has_checkpoint, load_checkpoint, save_checkpoint
 from pinxit.training.loop import Counters, StepResult, create_train_state, train_steps
 from pinxit.training.metrics_log import MetricsLog, TensorBoardLog
+from pinxit.training.model_card import write_model_card
 from pinxit.training.previews import save_previews
 from pinxit.training.progress import ProgressLine
 from pinxit.training.schedule import Clock
@@ -158,8 +154,6 @@ class Session:
         # a run that was killed before its first checkpoint starts from the beginning
         if has_checkpoint(folder) or self.run_folder.weights_path.is_file():
             warning = load_checkpoint(folder, self.state)
-        if self.is_main:
-            remove_unfinished(self.run_folder.path)
         self.clock.elapsed_before += counters.seconds
         if warning:
             self.console.print(warning)
@@ -322,7 +316,10 @@ class Session:
         self.fabric.barrier()  # no process ends before the main one has written
 
     def _write_summary(self, counters: Counters, finished: bool) -> None:
-        """Record in config.json what was trained."""
+        """Record in config.json what was trained; it is the last file that says so.
+
+        A run whose model card could not be written is thus not finished: it can be resumed.
+        """
         config, last = self.run_folder.config, self.last_step
         trained: dict[str, Any] = {
             "steps": counters.step,
@@ -334,7 +331,10 @@ class Session:
             "best_validation_loss": None if math.isinf(counters.best_loss) else counters.best_loss,
             "unit": last.unit if last else config.get("trained", {}).get("unit"),
         }
-        self.run_folder.write("config.json", {**config, "finished": finished, "trained": trained})
+        config = {**config, "finished": finished, "trained": trained}
+        if finished:
+            write_model_card(self.run_folder, config)
+        self.run_folder.write("config.json", config)
         if finished and last is not None:
             self.console.finish(last, trained)
             self.console.print(f"verdict: {assess(Run(self.run_folder.path))}")

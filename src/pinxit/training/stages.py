@@ -10,17 +10,15 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pinxit.console import format_duration
+from pinxit.errors import UsageError
 from pinxit.models import family_of, get_family
 from pinxit.models.components import Component
 from pinxit.models.config import config_from_dict
 from pinxit.runs import Run
 from pinxit.training.settings import BUDGETS, DEFAULT_MINUTES, TrainingSettings
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,10 +60,15 @@ class Stages:
 def divide_budget(
     settings: TrainingSettings, share: float
 ) -> tuple[TrainingSettings, TrainingSettings]:
-    """Return the settings with this share of the budget, and those with the rest."""
+    """Return the settings with this share of the budget, and those with the rest.
+
+    Raises UsageError for a single step.
+    """
+    if settings.steps == 1:
+        raise UsageError("steps must be at least 2, not 1: two models are trained, each a step.")
     if settings.steps:
         first = max(1, min(round(share * settings.steps), settings.steps - 1))
-        budgets = ({"steps": first}, {"steps": max(1, settings.steps - first)})
+        budgets = ({"steps": first}, {"steps": settings.steps - first})
     else:
         name = "epochs" if settings.epochs else "minutes"
         total = settings.epochs or settings.minutes or DEFAULT_MINUTES
@@ -78,6 +81,16 @@ def divide_budget(
 def budget_of(settings: TrainingSettings) -> dict[str, float | None]:
     """Return the three kinds of budget, of which one at most is set."""
     return {name: getattr(settings, name) for name in BUDGETS}
+
+
+def subtract_budget(
+    total: dict[str, float | None], spent: dict[str, float | None]
+) -> dict[str, float | None]:
+    """Return what is left of a budget: a unit at least, or all of a smaller one."""
+    return {
+        name: value and max(value - (spent[name] or 0), min(1, value))
+        for name, value in total.items()
+    }
 
 
 def format_budget(settings: TrainingSettings) -> str:
@@ -95,23 +108,29 @@ def is_pending(run: Run) -> bool:
 
 
 def stages_of(run: Run, settings: TrainingSettings) -> Stages:
-    """Return the stages of a run whose component is pending; the budget is that of both."""
+    """Return the stages of a run whose component is pending; the budget is that of both.
+
+    A component that is trained already keeps the budget that it had.
+    """
     record = run.config["component"]
     config = config_from_dict(get_family(record["family"]).Config, record["config"])
-    return Stages.of(Component(record["option"], config, record["share"]), settings)
+    stages = Stages.of(Component(record["option"], config, record["share"]), settings)
+    if not is_component_trained(run) or record["budget"] == budget_of(stages.first):
+        return stages
+    rest = subtract_budget(budget_of(settings), record["budget"])
+    return dataclasses.replace(stages, second=dataclasses.replace(settings, **rest))
+
+
+def is_component_trained(run: Run) -> bool:
+    """Return whether the training of the run's component is finished."""
+    component = Run(component_path(run))
+    has_config = (component.path / "config.json").is_file()
+    return has_config and component.config.get("finished", False)
 
 
 def component_path(run: Run) -> Path:
     """Return the folder of the component's run."""
     return run.path / run.config["component"]["folder"]
-
-
-def owner_of(run: Run) -> Run:
-    """Return the run that a component's run is part of while that is trained, else the run."""
-    owner = Run(run.path.absolute().parent)
-    if not (owner.path / "config.json").is_file() or not is_pending(owner):
-        return run
-    return Run(run.path.parent) if component_path(owner).name == run.path.name else run
 
 
 def describe_component(component: Component, settings: TrainingSettings) -> dict[str, Any]:

@@ -116,7 +116,7 @@ def read_facts(run: Run, evaluation: Mapping[str, Any]) -> RunFacts:
         active_units=metrics.get("active_units"),
         metrics=metrics,
         warnings=tuple(evaluation.get("warnings") or ()),
-        resume_command=f"pinxit train --resume {run.shell_path} --minutes N",
+        resume_command=f"{run.resume_command} --minutes N",
         keeps_last=run.config["training"].get("keep") == "last",
         few_steps=getattr(get_family(run.family), "FEW_STEPS", 0),
     )

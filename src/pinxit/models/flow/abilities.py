@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -12,28 +11,30 @@ from torch import Tensor
 
 from pinxit.data.images import Images
 from pinxit.data.text_tokenizer import TextTokenizer
-from pinxit.errors import UsageError
 from pinxit.models.caption_batch import CaptionBatch
+from pinxit.models.drawing import Drawing, Editing, candidate_seeds, token_maps
 from pinxit.models.flow.conditions import CaptionReader
 from pinxit.models.flow.inversion import InvertibleFlow
 from pinxit.models.flow.model import DRAW_BATCH, GUIDANCE, SAMPLED
 from pinxit.models.flow.network import Condition
 from pinxit.models.flow.path import interpolate
 from pinxit.models.flow.tasks import Rows, Task
-from pinxit.models.generation import GenerationParams, Reranker, resolve_params
-from pinxit.models.inputs import check_images, check_reranker
-from pinxit.models.latent_codecs import Latents
+from pinxit.models.generation import GenerationParams, Reranker
+from pinxit.models.inputs import check_images
+from pinxit.models.latent_codecs import Latents, Pixels
 from pinxit.models.results import TokenAttention
-from pinxit.nn.rng import mix_seed, per_image_normal, per_image_seeds
+from pinxit.nn.rng import per_image_normal
 
-EDITED = (*SAMPLED, "strength")
-RERANKED = (*SAMPLED, "best_of", "reranker")
 DEFAULT_STRENGTH = 0.6
 SCORE_TIMES = (0.1, 0.3, 0.5, 0.7)  # at which a caption's help is measured
 
 
-class TextFlow(InvertibleFlow):
+class TextFlow(InvertibleFlow, Drawing, Editing):
     """A flow that is conditioned on captions."""
+
+    draw_options = (*SAMPLED, "best_of", "reranker")
+    edit_options = (*SAMPLED, "strength")
+    default_guidance = GUIDANCE
 
     @property
     def reader(self) -> CaptionReader:
@@ -54,47 +55,9 @@ class TextFlow(InvertibleFlow):
         """Cut a text to at most `max_text_tokens` tokens."""
         return self.reader.text.truncate(text)
 
-    def draw(
-        self,
-        captions: Sequence[str],
-        params: GenerationParams | None = None,
-        *,
-        language: str | None = None,
-        **options: Any,
-    ) -> Images:
-        """Generate an image for each caption. `language` None: detected from each caption.
-
-        Raises UsageError for a caption that is empty or too long, for an unknown language, and for
-        generation parameters out of range.
-        """
-        *_, last = self._check_and_draw(captions, params, language, options, progress=False)
-        return last
-
-    def draw_stream(
-        self,
-        captions: Sequence[str],
-        params: GenerationParams | None = None,
-        *,
-        language: str | None = None,
-        **options: Any,
-    ) -> Iterator[Images]:
-        """Yield what the images of `draw` become, after each step."""
-        return self._check_and_draw(captions, params, language, options, progress=True)
-
-    def _check_and_draw(
-        self,
-        captions: Sequence[str],
-        params: GenerationParams | None,
-        language: str | None,
-        options: Mapping[str, Any],
-        *,
-        progress: bool,
-    ) -> Iterator[Images]:
-        resolved = resolve_params(params, options, RERANKED, guidance=GUIDANCE)
-        if resolved.reranker is not None:
-            check_reranker(resolved.reranker, self.info)
-        checked = self.reader.text.check(captions, language)
-        return self._draw(checked, resolved, progress=progress)
+    def check_texts(self, texts: Sequence[str], language: str | None) -> CaptionBatch:
+        """Return texts and their languages, as `TextEmbedding.check` does."""
+        return self.reader.text.check(texts, language)
 
     @torch.inference_mode()
     def _draw(
@@ -103,12 +66,10 @@ class TextFlow(InvertibleFlow):
         """Yield the first candidate of each image as it becomes clear, then the best one."""
         n = len(captions.texts)
         condition_of = self.conditions.of_text_rows(captions, self.network)
-        seeds = per_image_seeds(params.seed, n, params.start)
         candidates, scores = [], []
-        for k in range(params.best_of):
-            own = seeds if k == 0 else [mix_seed(seed, k) for seed in seeds]
+        for k, seeds in enumerate(candidate_seeds(params, n)):
             assert params.temperature is not None, "resolved"
-            noise = params.temperature * per_image_normal(n, self.codec.shape, own)
+            noise = params.temperature * per_image_normal(n, self.codec.shape, seeds)
             images = None
             shown = progress and k == 0
             for images in self.generate(noise, condition_of, params, progress=shown):
@@ -117,19 +78,19 @@ class TextFlow(InvertibleFlow):
             assert images is not None, "a text at least"
             candidates.append(images.pixels)
             if params.best_of > 1:
-                scores.append(self._score_candidates(images, captions, params.reranker))
+                scores.append(self._score(images, captions, params.reranker))
         if params.best_of > 1:
             best = np.stack(scores).argmax(0)
             yield Images(np.stack(candidates)[best, np.arange(n)])
 
-    def _score_candidates(
+    def _score(
         self, images: Images, captions: CaptionBatch, reranker: Reranker | None
     ) -> Float32[np.ndarray, " n"]:
         """log p(caption | image) by the reranker, or how much the caption helps to denoise it."""
-        if reranker is not None:
-            texts = [text or "" for text in captions.texts]
-            return reranker.caption_log_prob(images, texts, captions.languages)
-        return self._denoising_gain(images, captions)
+        if reranker is None:
+            return self._denoising_gain(images, captions)
+        texts = [text or "" for text in captions.texts]
+        return reranker.caption_log_prob(images, texts, captions.languages)
 
     @torch.no_grad()
     def _denoising_gain(self, images: Images, captions: CaptionBatch) -> Float32[np.ndarray, " n"]:
@@ -175,61 +136,31 @@ class TextFlow(InvertibleFlow):
     ) -> list[TokenAttention]:
         tokens = self.reader.text.tokenize([text], [language], truncate=True)
         maps = self.network.attend_to_words(x_t, t, self.reader(tokens, self.network))[0]
-        names = [self.text_tokenizer.decode([i]) for i in tokens[0].tolist()]
-        pairs = zip(names, maps.float().cpu().numpy().T, strict=True)
-        grid = self.codec.shape[1:]
-        return [TokenAttention(name, cells.reshape(grid)) for name, cells in pairs if name]
+        return token_maps(tokens[0].tolist(), maps, self.text_tokenizer, self.codec.shape[1:])
 
-    def edit(
-        self,
-        images: Images,
-        instructions: Sequence[str],
-        params: GenerationParams | None = None,
-        *,
-        language: str | None = None,
-        **options: Any,
-    ) -> Images:
-        """Change each image as its text says, or to what it says.
+    def _edit(
+        self, pixels: Pixels, instructions: CaptionBatch, params: GenerationParams
+    ) -> Iterator[Images]:
+        """Yield what the images become, after each step.
 
         A model of pairs generates the edited image given the one before (Brooks 2022); with a
         `strength` it starts from that. Others do only the latter (SDEdit, Meng 2021).
-        Raises UsageError as `draw` does, and if images and texts differ in number.
         """
-        *_, last = self.edit_stream(images, instructions, params, language=language, **options)
-        return last
-
-    def edit_stream(
-        self,
-        images: Images,
-        instructions: Sequence[str],
-        params: GenerationParams | None = None,
-        *,
-        language: str | None = None,
-        **options: Any,
-    ) -> Iterator[Images]:
-        """Yield what the images of `edit` become, after each step."""
-        if len(images) != len(instructions):
-            raise UsageError(
-                f"{len(images)} images and {len(instructions)} instructions; give one each."
-            )
-        resolved = resolve_params(params, options, EDITED, guidance=GUIDANCE)
-        checked = self.reader.text.check(instructions, language)
-        condition_of = self.conditions.of_text_rows(checked, self.network)
-        known = self.mean_latents(check_images(self.info, images))
-        noise = self.noise(len(images), resolved)
+        condition_of = self.conditions.of_text_rows(instructions, self.network)
+        known = self.mean_latents(pixels)
+        noise, strength = self.noise(len(pixels), params), params.strength
         if not self.network.with_source:
-            strength = DEFAULT_STRENGTH if resolved.strength is None else resolved.strength
-            task = Task(known, strength=strength)
-            return self._edit(noise, condition_of, resolved, task)
+            task = Task(known, strength=DEFAULT_STRENGTH if strength is None else strength)
+            return self._generate_edits(noise, condition_of, params, task)
 
         def condition_with_source(rows: Rows) -> Condition:
             return condition_of(rows)._replace(source=known[rows].to(self.device))
 
-        task = None if resolved.strength is None else Task(known, strength=resolved.strength)
-        return self._edit(noise, condition_with_source, resolved, task)
+        task = None if strength is None else Task(known, strength=strength)
+        return self._generate_edits(noise, condition_with_source, params, task)
 
     @torch.inference_mode()
-    def _edit(
+    def _generate_edits(
         self,
         noise: Latents,
         condition_of: Callable[[Rows], Condition],

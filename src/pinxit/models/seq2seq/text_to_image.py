@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any
 
 import torch
 from jaxtyping import Float32, Int64
@@ -17,10 +16,10 @@ from torch import Tensor
 from pinxit.data.batch import Batch
 from pinxit.data.images import Images
 from pinxit.data.text_tokenizer import EOS
-from pinxit.errors import UsageError
 from pinxit.models.caption_batch import CaptionBatch, drop_captions, sample_training_texts
-from pinxit.models.generation import GUIDED, GenerationParams, Reranker, resolve_params
-from pinxit.models.inputs import check_images, check_reranker
+from pinxit.models.drawing import Drawing, Editing, candidate_seeds, token_maps
+from pinxit.models.generation import GUIDED, GenerationParams, Reranker
+from pinxit.models.inputs import check_images
 from pinxit.models.results import TokenAttention
 from pinxit.models.seq2seq.code_embeddings import Codes
 from pinxit.models.seq2seq.encoder_decoder import EncoderOutput
@@ -29,11 +28,8 @@ from pinxit.models.seq2seq.model import Seq2Seq
 from pinxit.models.seq2seq.sources import Pixels
 from pinxit.models.seq2seq.targets import CodeTarget
 from pinxit.models.text_embedding import Tokens, pad_tokens
-from pinxit.nn.rng import mix_seed, per_image_seeds, per_image_uniform
+from pinxit.nn.rng import per_image_uniform
 from pinxit.nn.token_sampling import SamplingParams
-
-# parameters of `draw`; `edit` has no reranker, since an instruction is not a caption
-RERANKED = (*GUIDED, "reranker")
 
 
 class _ImageDecoder(Seq2Seq[CodeTarget]):
@@ -66,23 +62,14 @@ class _ImageDecoder(Seq2Seq[CodeTarget]):
         share = self.config.keyword_share
         return sample_training_texts(batch, self.text_tokenizer, self.max_text_tokens, share)
 
-    def _stream(
-        self,
-        source_images: Images | None,
-        texts: Sequence[str],
-        language: str | None,
-        params: GenerationParams,
-    ) -> Iterator[Images]:
-        """Check all inputs, then return the iterator that generates."""
-        if params.reranker is not None:
-            check_reranker(params.reranker, self.info)
-        pixels = None if source_images is None else check_images(self.info, source_images)
-        captions = self.text.check(texts, language)
-        seeds = per_image_seeds(params.seed, len(texts), params.start)
-        candidates = [seeds, *([mix_seed(s, k) for s in seeds] for k in range(1, params.best_of))]
-        length = self.target.length
-        uniforms = [per_image_uniform(len(texts), length, seed)[:, 0] for seed in candidates]
-        return self._generate(pixels, captions, torch.stack(uniforms), params)
+    def check_texts(self, texts: Sequence[str], language: str | None) -> CaptionBatch:
+        """Return texts and their languages, as `TextEmbedding.check` does."""
+        return self.text.check(texts, language)
+
+    def _uniforms(self, params: GenerationParams, n: int) -> Float32[Tensor, "candidates n codes"]:
+        """Return the numbers that the codes of n images are sampled with."""
+        candidates, length = candidate_seeds(params, n), self.target.length
+        return torch.stack([per_image_uniform(n, length, seeds)[:, 0] for seeds in candidates])
 
     @torch.inference_mode()
     def _generate(
@@ -135,38 +122,20 @@ class _ImageDecoder(Seq2Seq[CodeTarget]):
         return self.encode_source([text_tokens] if pixels is None else [text_tokens, pixels])
 
 
-class TextToImage(_ImageDecoder):
+class TextToImage(_ImageDecoder, Drawing):
     """A caption to an image."""
+
+    draw_options = (*GUIDED, "reranker")
 
     def source_and_target(self, batch: Batch) -> tuple[Sequence[Tensor], Codes]:
         return [self._sample_training_text(batch)], self.encode_images(batch.pixels)
 
-    def draw(
-        self,
-        captions: Sequence[str],
-        params: GenerationParams | None = None,
-        *,
-        language: str | None = None,
-        **options: Any,
-    ) -> Images:
-        """Generate an image for each caption. `language` None: detected from each caption.
-
-        Raises UsageError for a caption that is empty or too long, for an unknown language, and for
-        generation parameters out of range.
-        """
-        *_, last = self.draw_stream(captions, params, language=language, **options)
-        return last
-
-    def draw_stream(
-        self,
-        captions: Sequence[str],
-        params: GenerationParams | None = None,
-        *,
-        language: str | None = None,
-        **options: Any,
+    def _draw(
+        self, captions: CaptionBatch, params: GenerationParams, *, progress: bool
     ) -> Iterator[Images]:
-        """Yield the images of `draw` after each row of codes; grey where none is generated yet."""
-        return self._stream(None, captions, language, resolve_params(params, options, RERANKED))
+        """Yield the images after each row of codes; grey where none is generated yet."""
+        uniforms = self._uniforms(params, len(captions.texts))
+        return self._generate(None, captions, uniforms, params)
 
     @torch.inference_mode()
     def token_attention(
@@ -184,48 +153,21 @@ class TextToImage(_ImageDecoder):
     ) -> list[TokenAttention]:
         tokens = self.text.tokenize([text], [language], truncate=True)
         maps = self.cross_attention_map(self.encode_source([tokens]), codes[None, :-1])[0]
-        names = [self.text_tokenizer.decode([i]) for i in tokens[0].tolist()]
-        pairs = zip(names, maps.cpu().numpy().T, strict=True)
-        grid = self.target.grid
-        return [TokenAttention(name, cells.reshape(grid)) for name, cells in pairs if name]
+        return token_maps(tokens[0].tolist(), maps, self.text_tokenizer, self.target.grid)
 
 
-class ImageEditing(_ImageDecoder):
+class ImageEditing(_ImageDecoder, Editing):
     """An image and an instruction to an image."""
+
+    edit_options = GUIDED  # without a reranker, since an instruction is not a caption
+    edit_temperature = 0.0
 
     def source_and_target(self, batch: Batch) -> tuple[Sequence[Tensor], Codes]:
         assert batch.before is not None, "checked in `prepare`"
         return [self._sample_training_text(batch), batch.before], self.encode_images(batch.pixels)
 
-    def edit(
-        self,
-        images: Images,
-        instructions: Sequence[str],
-        params: GenerationParams | None = None,
-        *,
-        language: str | None = None,
-        **options: Any,
-    ) -> Images:
-        """Change each image as its instruction says. The default temperature is 0.
-
-        Raises UsageError as `draw` does, and if images and instructions differ in number.
-        """
-        *_, last = self.edit_stream(images, instructions, params, language=language, **options)
-        return last
-
-    def edit_stream(
-        self,
-        images: Images,
-        instructions: Sequence[str],
-        params: GenerationParams | None = None,
-        *,
-        language: str | None = None,
-        **options: Any,
+    def _edit(
+        self, pixels: Pixels, instructions: CaptionBatch, params: GenerationParams
     ) -> Iterator[Images]:
-        """Yield the images of `edit` after each row of codes."""
-        if len(images) != len(instructions):
-            raise UsageError(
-                f"{len(images)} images and {len(instructions)} instructions; give one each."
-            )
-        params = resolve_params(params, options, GUIDED, temperature=0.0)
-        return self._stream(images, instructions, language, params)
+        """Yield the images after each row of codes."""
+        return self._generate(pixels, instructions, self._uniforms(params, len(pixels)), params)

@@ -1,0 +1,155 @@
+"""What models that generate images from texts share: checked inputs, candidates, attention maps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar
+
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from pinxit.data.batch import DatasetInfo
+from pinxit.data.images import Images
+from pinxit.data.text_tokenizer import TextTokenizer
+from pinxit.errors import UsageError
+from pinxit.models.caption_batch import CaptionBatch
+from pinxit.models.generation import GenerationParams, resolve_params
+from pinxit.models.inputs import check_images, check_reranker
+from pinxit.models.results import TokenAttention
+from pinxit.nn.rng import mix_seed, per_image_seeds
+
+
+class _TextInput:
+    """A model that generates images from texts. It comes after the model among the base classes."""
+
+    info: DatasetInfo
+    default_guidance: ClassVar[float] = 1.0
+
+    def check_texts(self, texts: Sequence[str], language: str | None) -> CaptionBatch:
+        """Return texts and their languages, as `TextEmbedding.check` does."""
+        raise NotImplementedError
+
+
+class Drawing(_TextInput):
+    """The methods `draw` and `draw_stream`, of a model that has `_draw`."""
+
+    draw_options: ClassVar[tuple[str, ...]]  # generation parameters that `draw` takes
+
+    def draw(
+        self,
+        captions: Sequence[str],
+        params: GenerationParams | None = None,
+        *,
+        language: str | None = None,
+        **options: Any,
+    ) -> Images:
+        """Generate an image for each caption. `language` None: detected from each caption.
+
+        Raises UsageError for a caption that is empty or too long, for an unknown language, and for
+        generation parameters out of range.
+        """
+        texts, params = self._check_drawing(captions, params, language, options)
+        *_, last = self._draw(texts, params, progress=False)
+        return last
+
+    def draw_stream(
+        self,
+        captions: Sequence[str],
+        params: GenerationParams | None = None,
+        *,
+        language: str | None = None,
+        **options: Any,
+    ) -> Iterator[Images]:
+        """Yield what the images of `draw` become, after each step or each row of codes."""
+        texts, params = self._check_drawing(captions, params, language, options)
+        return self._draw(texts, params, progress=True)
+
+    def _check_drawing(
+        self,
+        captions: Sequence[str],
+        params: GenerationParams | None,
+        language: str | None,
+        options: dict[str, Any],
+    ) -> tuple[CaptionBatch, GenerationParams]:
+        params = resolve_params(params, options, self.draw_options, guidance=self.default_guidance)
+        if params.reranker is not None:
+            check_reranker(params.reranker, self.info)
+        return self.check_texts(captions, language), params
+
+    def _draw(
+        self, captions: CaptionBatch, params: GenerationParams, *, progress: bool
+    ) -> Iterator[Images]:
+        """Yield the images; with `progress` also what they become."""
+        raise NotImplementedError
+
+
+class Editing(_TextInput):
+    """The methods `edit` and `edit_stream`, of a model that has `_edit`."""
+
+    edit_options: ClassVar[tuple[str, ...]]  # generation parameters that `edit` takes
+    edit_temperature: ClassVar[float] = 1.0  # by default
+
+    def edit(
+        self,
+        images: Images,
+        instructions: Sequence[str],
+        params: GenerationParams | None = None,
+        *,
+        language: str | None = None,
+        **options: Any,
+    ) -> Images:
+        """Change each image as its instruction says.
+
+        Raises UsageError as `draw` does, and if images and instructions differ in number.
+        """
+        *_, last = self.edit_stream(images, instructions, params, language=language, **options)
+        return last
+
+    def edit_stream(
+        self,
+        images: Images,
+        instructions: Sequence[str],
+        params: GenerationParams | None = None,
+        *,
+        language: str | None = None,
+        **options: Any,
+    ) -> Iterator[Images]:
+        """Yield what the images of `edit` become, after each step or each row of codes."""
+        if len(images) != len(instructions):
+            raise UsageError(
+                f"{len(images)} images and {len(instructions)} instructions; give one each."
+            )
+        params = resolve_params(
+            params, options, self.edit_options, self.edit_temperature, self.default_guidance
+        )
+        texts = self.check_texts(instructions, language)
+        return self._edit(check_images(self.info, images), texts, params)
+
+    def _edit(
+        self,
+        pixels: UInt8[Tensor, "n height width channel"],
+        instructions: CaptionBatch,
+        params: GenerationParams,
+    ) -> Iterator[Images]:
+        """Yield what the images become."""
+        raise NotImplementedError
+
+
+def candidate_seeds(params: GenerationParams, n: int) -> Iterator[Sequence[int]]:
+    """Yield the seeds of n images for each of `best_of` candidates; the first has their own."""
+    seeds = per_image_seeds(params.seed, n, params.start)
+    yield seeds
+    for k in range(1, params.best_of):
+        yield [mix_seed(seed, k) for seed in seeds]
+
+
+def token_maps(
+    tokens: Sequence[int],
+    maps: Float[Tensor, "cells tokens"],
+    tokenizer: TextTokenizer,
+    grid: Sequence[int],
+) -> list[TokenAttention]:
+    """Return how much each cell of a grid attends to each token; special tokens are left out."""
+    names = [tokenizer.decode([token]) for token in tokens]
+    pairs = zip(names, maps.float().cpu().numpy().T, strict=True)
+    return [TokenAttention(name, cells.reshape(grid)) for name, cells in pairs if name]
