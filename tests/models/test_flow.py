@@ -136,7 +136,7 @@ def build(**options):
     with torch.no_grad():  # so that conditions matter without training
         for block in model.network.blocks:
             block.modulation.weight.normal_(std=0.3)
-        model.network.out_proj.weight.normal_(std=0.3)
+        model.network.out_proj.weight.normal_(std=0.15)
     return model.eval()
 
 

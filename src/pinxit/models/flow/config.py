@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -85,14 +86,16 @@ class Config:
             if value is not None and value < 1:
                 raise UsageError(f"{name} must be at least 1, not {value}.")
         for name in ("dropout", "caption_dropout", "mask_share", "shortcut_share"):
-            if not 0 <= (getattr(self, name) or 0) < 1:
+            if not 0 <= getattr(self, name) < 1:
                 raise UsageError(
                     f"{name} must be at least 0 and below 1, not {getattr(self, name)}."
                 )
         if not 0 <= self.keyword_share <= 1:
             raise UsageError(f"keyword_share must be from 0 to 1, not {self.keyword_share}.")
-        if self.time_std <= 0:
+        if not 0 < self.time_std < math.inf:
             raise UsageError(f"time_std must be above 0, not {self.time_std}.")
+        if not math.isfinite(self.time_mean):
+            raise UsageError(f"time_mean must be a number, not {self.time_mean}.")
 
     @property
     def reads_keywords(self) -> bool:
