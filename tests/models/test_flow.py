@@ -13,10 +13,11 @@ import pinxit
 from pinxit.data.images import Images
 from pinxit.errors import UsageError
 from pinxit.models import build_model
-from pinxit.models.flow import guidance, likelihood
+from pinxit.models.flow import likelihood
+from pinxit.models.flow import model as flow_model
 from pinxit.models.flow.config import Config
 from pinxit.models.flow.density import log_density
-from pinxit.models.flow.guidance import field_with_guidance
+from pinxit.models.flow.guidance import field_with_guidance, num_together
 from pinxit.models.flow.integrate import integrate, step_times
 from pinxit.models.flow.network import Condition, FlowTransformer, init_linear
 from pinxit.models.flow.path import interpolate, sample_times, to_data, to_velocity
@@ -163,17 +164,27 @@ def test_guidance_1_equals_none_and_0_ignores_the_text():
     assert np.array_equal(default.pixels, model.draw(TEXTS, steps=4, guidance=2).pixels)
 
 
-def test_an_image_does_not_depend_on_those_beside_it(monkeypatch):
+@pytest.mark.parametrize("together", [1, 2, 16])
+@pytest.mark.parametrize("scale", [1, 3])
+def test_an_image_does_not_depend_on_those_beside_it(together, scale, monkeypatch):
+    monkeypatch.setattr(flow_model, "num_together", lambda network: together)
     model = build(condition="text")
     texts = ["a", "a red blob at the top left and a green one", "green"]
-    for together in (1, 2):
-        monkeypatch.setitem(guidance.NUM_TOGETHER, "cpu", together)
-        for scale in (1, 3):
-            options = {"steps": 3, "guidance": scale}
-            drawn = model.draw(texts, **options).pixels.astype(int)
-            one_by_one = [model.draw([text], start=i, **options) for i, text in enumerate(texts)]
-            alone = np.concatenate([image.pixels for image in one_by_one])
-            assert np.abs(drawn - alone).max() <= (together > 1)
+    options = {"steps": 3, "guidance": scale}
+    drawn = model.draw(texts, **options).pixels.astype(int)
+    one_by_one = [model.draw([text], start=i, **options) for i, text in enumerate(texts)]
+    alone = np.concatenate([image.pixels for image in one_by_one])
+    assert np.array_equal(drawn, alone)
+
+
+@pytest.mark.parametrize(
+    ("width", "depth", "positions", "expected"),
+    [(128, 6, 64, 1), (192, 6, 256, 1), (96, 4, 64, 2), (32, 2, 64, 16)],
+)
+def test_large_networks_evaluate_images_alone(width, depth, positions, expected):
+    side = int(positions**0.5)
+    network = FlowTransformer((4, side, side), width, depth, 1)
+    assert num_together(network) == expected
 
 
 def test_samples_have_the_captions_of_training_images():
@@ -432,7 +443,7 @@ def test_euler_takes_half_the_evaluations_and_ends_near():
     ends = {}
     for solver in ("heun", "euler"):
         calls.clear()
-        ends[solver] = model.sample(1, steps=10, solver=solver).pixels.astype(int), len(calls)
+        ends[solver] = model.sample(2, steps=10, solver=solver).pixels.astype(int), len(calls)
     assert ends["heun"][1] == 19, "the last step has one"
     assert ends["euler"][1] == 10
     assert np.abs(ends["heun"][0] - ends["euler"][0]).mean() < 20

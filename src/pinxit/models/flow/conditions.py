@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Int64
 from torch import Tensor, nn
 
@@ -105,11 +106,16 @@ class ConditionEncoder(nn.Module):
         return sample_captions(batch, text.tokenizer.languages)[0]
 
     def of_texts(
-        self, texts: Sequence[str | None], languages: Sequence[str], network: FlowTransformer
+        self,
+        texts: Sequence[str | None],
+        languages: Sequence[str],
+        network: FlowTransformer,
+        length: int = 0,
     ) -> Condition:
-        """Return the condition of texts; None is no text."""
+        """Return the condition of texts, padded to at least `length` tokens; None is no text."""
         assert self.captions is not None, "a model of captions"
         tokens = self.captions.text.tokenize(texts, languages, truncate=True)
+        tokens = F.pad(tokens, (0, max(0, length - tokens.shape[1])), value=PAD)
         return self.captions(tokens, network)
 
     def of_labels(self, labels: Int64[Tensor, " n"] | None, n: int) -> Condition:
@@ -145,10 +151,17 @@ class ConditionEncoder(nn.Module):
         return lambda rows: self.of_labels(labels[rows].to(self.zero.device), len(rows))
 
     def of_text_rows(self, captions: CaptionBatch, network: FlowTransformer) -> ConditionOf:
-        """Return the function from rows to the conditions of their texts."""
+        """Return the function from rows to the conditions of their texts.
+
+        Several are padded to the same length always, so that an image is the same bit for bit,
+        whatever is drawn beside it.
+        """
+        assert self.captions is not None, "a model of captions"
+        max_length = self.captions.text.max_text_tokens + 2  # with the language and the end
 
         def condition_of(rows: Rows) -> Condition:
             texts, languages = ([column[i] for i in rows.tolist()] for column in captions)
-            return self.of_texts(texts, languages, network)
+            length = max_length if len(rows) > 1 else 0
+            return self.of_texts(texts, languages, network, length)
 
         return condition_of

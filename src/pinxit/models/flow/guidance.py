@@ -1,30 +1,37 @@
 """Velocity fields for generation: guided, and evaluated for a few images at a time.
 
-On a CPU an image is evaluated alone: one that is drawn alone does not pay for others, and its text
-is padded to no other's length, so that it is the same bit for bit, whatever is drawn beside it.
+On a CPU a network evaluates few images at a time, a large one a single image: one that is drawn
+alone does not pay for others.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pinxit.models.flow.network import Condition, KeysAndValues
+from pinxit.models.flow.network import Condition, FlowTransformer, KeysAndValues
 from pinxit.models.flow.path import Field, Times, X
 from pinxit.models.flow.tasks import Rows
 
 Velocity = Callable[[X, Times, Condition], X]
 
-NUM_TOGETHER = {"cpu": 1}  # images that are evaluated together, by device
-MAX_TOGETHER = 16
+MAX_TOGETHER = 16  # images that are evaluated together
+# positions x width^2 x layers of a network on a CPU from which on there is one; of half as large a
+# network there are two, so that small matrices do not take as long as their Python
+ONE_TOGETHER = 64 * 128**2 * 6
 
 
-def num_together(device: torch.device) -> int:
-    """Return how many images are evaluated together."""
-    return NUM_TOGETHER.get(device.type, MAX_TOGETHER)
+def num_together(network: FlowTransformer) -> int:
+    """Return how many images a network evaluates together: a power of two, up to 16."""
+    if network.pos_embed.device.type != "cpu":
+        return MAX_TOGETHER
+    positions, width = network.pos_embed.shape
+    ratio = ONE_TOGETHER / (positions * width**2 * len(network.blocks))
+    return min(MAX_TOGETHER, 2 ** int(math.log2(max(1.0, ratio))))
 
 
 def split_rows(rows: Rows, size: int) -> list[Rows]:

@@ -267,7 +267,7 @@ class Flow(nn.Module):
         `progress` the steps are not decoded: it yields after each batch.
         """
         images = torch.full((len(noise), *self._pixel_shape), MID_GREY, dtype=torch.uint8)
-        size = num_together(self.device)
+        size = num_together(self.network)
         for start in range(0, len(noise), DRAW_BATCH):
             rows = torch.arange(start, min(start + DRAW_BATCH, len(noise)))
             part = Task() if task is None else task.take(rows, self.device)
