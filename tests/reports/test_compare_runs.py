@@ -12,7 +12,7 @@ from PIL import Image
 
 from pinxit.cli import main
 from pinxit.data.images import Images
-from pinxit.errors import UsageError
+from pinxit.errors import PinxitError, UsageError
 from pinxit.evaluation.estimates import estimate_over
 from pinxit.evaluation.metrics import collect
 from pinxit.evaluation.per_image import collect_per_image, write_per_image
@@ -94,8 +94,12 @@ def test_command_prints_a_table_and_writes_a_plot(runs, tmp_path, capsys):
 
 
 def test_run_without_evaluation_raises(runs, tmp_path):
+    run = make_evaluated_run(tmp_path / "d", 0.5)
+    with pytest.raises(PinxitError, match="no weights yet; train it: pinxit train --resume"):
+        collect_metrics([*runs, run])
+    run.weights_path.touch()
     with pytest.raises(UsageError, match=r"not evaluated yet\. Run: pinxit evaluate"):
-        collect_metrics([*runs, make_evaluated_run(tmp_path / "d", 0.5)])
+        collect_metrics([*runs, run])
 
 
 def test_layer_probes_are_plotted_together(runs, tmp_path, capsys):
