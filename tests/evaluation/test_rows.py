@@ -70,6 +70,7 @@ class Captioner:
 
     class text_tokenizer:
         languages = ("en",)
+        encode = staticmethod(str.split)
 
     max_text_tokens = 20
 

@@ -68,5 +68,5 @@ def test_learning_rate_falls_with_the_number_of_parameters():
 
 def test_one_kind_of_augmentation_needs_no_tuple():
     assert TrainingSettings(augment="off") == TrainingSettings(augment=("off",))
-    with pytest.raises(UsageError, match="augment is auto, off"):
+    with pytest.raises(UsageError, match="augment is auto, strong, off, or some of"):
         TrainingSettings(augment="mirror")

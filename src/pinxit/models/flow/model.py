@@ -83,6 +83,7 @@ class Flow(nn.Module):
         init_linear(self.network)
 
     preview_options: ClassVar[dict[str, Any]] = {"steps": 8}  # while it trains
+    left_to_right = False
 
     @property
     def device(self) -> torch.device:
@@ -104,14 +105,14 @@ class Flow(nn.Module):
         x_t = interpolate(noise, data, t)
         if self.clusters is not None:
             batch = dataclasses.replace(batch, labels=self.clusters(_mean_latents(batch, data)))
-        num_visible = self._count_visible(data)
+        count = self._count_visible(data)
         condition = self.conditions.of_batch(
-            batch, self.network, training=self.training, num_visible=num_visible
+            batch, self.network, training=self.training, num_visible=count
         )
         if batch.before is not None and self.network.with_source:
             condition = condition._replace(source=self._sample_source(batch.before))
-        if num_visible:
-            condition = condition._replace(visible=self._sample_visible(data, num_visible))
+        if count:
+            condition = condition._replace(visible=self._sample_visible(data, count))
         target = data - noise
         if self.training and self.step_counts is not None:
             x_t, t, condition, target = self._sample_shortcuts(x_t, t, condition, noise, target)
@@ -311,8 +312,6 @@ class Flow(nn.Module):
     def patch_size(self) -> int:
         """Pixels per side of a position of the latents."""
         return self.codec.downscale
-
-    left_to_right = False
 
     def complete(
         self,
