@@ -5,6 +5,7 @@ They are further texts of images that have captions, for models that generate im
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -133,11 +134,16 @@ def _captions_of(record: Record, language: str) -> set[str]:
     return {record.captions.get(language, ""), *record.more_captions.get(language, ())}
 
 
-def note_unused_keywords(images: Images) -> list[str]:
-    """Return a note for the user if the images have keywords and no captions; else []."""
+def caption_by_keywords(images: Images) -> Images:
+    """Return images of keywords and no captions with their keywords as captions, and a note."""
     if not images.keywords or images.captions:
-        return []
-    return ["keywords are not used without captions: an image has its caption, then keywords"]
+        return images
+    captions = {
+        language: [JOINER.join(texts) for texts in column]
+        for language, column in images.keywords.items()
+    }
+    notes = (*images.notes, "no captions: the caption of an image is the list of its keywords")
+    return dataclasses.replace(images, captions=captions, notes=notes)
 
 
 def describe_keywords(images: Images) -> str:

@@ -23,7 +23,7 @@ from pinxit.data.edit_pairs import join_pairs
 from pinxit.data.formats import CAN_READ_AVIF, CAN_READ_HEIF
 from pinxit.data.groups import MODES, describe_groups, index_groups
 from pinxit.data.images import NO_SPLIT, Images
-from pinxit.data.keywords import keywords_by_language, note_unused_keywords
+from pinxit.data.keywords import caption_by_keywords, keywords_by_language
 from pinxit.data.label_captions import captions_from_labels
 from pinxit.data.labels import index_labels
 from pinxit.data.load_options import LoadOptions, make_load_options
@@ -89,7 +89,6 @@ def read_images(
     if options.captions is not None:
         file = None if options.captions == "labels" else options.captions
         images = captions_from_labels(images, file)
-    images = dataclasses.replace(images, notes=(*images.notes, *note_unused_keywords(images)))
     if options.strict and (skipped := without_system_files(images.skipped)):
         raise PinxitError(f"cannot read {_describe_skipped(skipped, opened)}")
     return images
@@ -209,7 +208,7 @@ def _read(
         conversion=conversion.to_options(),
     )
     images = divide(
-        images,
+        caption_by_keywords(images),
         [source_splits[i] for i in decoded_rows],
         splits[decoded_rows],
         expected=np.unique(splits[splits != NO_SPLIT]).tolist(),
