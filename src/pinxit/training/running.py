@@ -114,10 +114,7 @@ def train_second(run: Run, data: TrainingData, stages: Stages, *, quiet: bool) -
     clock = Clock()
     if not quiet:
         echo(f"stage 2 of 2: {run.family}")
-    component = Run(component_path(run))
-    augment = tuple(component.config["training"]["augment"])  # as it was chosen
-    settings = dataclasses.replace(stages.second, augment=augment)
-    plan = prepare_training(second_config(run), data, settings, quiet=quiet)
+    plan = prepare_training(second_config(run), data, stages.second, quiet=quiet)
 
     def complete(plan: TrainingPlan, fabric: Fabric) -> Run:
         return complete_run(run, plan, fabric)
