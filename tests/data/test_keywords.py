@@ -208,6 +208,22 @@ def test_an_undetermined_language_is_that_of_the_captions(tmp_path, captions, ke
         assert "the caption of an image is the list of its keywords" in report_of(images)
 
 
+def test_labels_come_before_keywords(tmp_path):
+    folder = tmp_path / "pets"
+    folder.mkdir()
+    rows = [{"label": "cat", "tags": "soft"}, {"label": "dog", "tags": "loud"}]
+    write_images(folder, rows, write_jsonl)
+    images = load(folder)
+    assert images.captions == {}
+    assert "keywords are not used: the images have labels" in report_of(images)
+    templates = tmp_path / "templates.toml"
+    templates.write_text(
+        '[pets]\ntemplate = {en = "a {}"}\nlabels = {cat = {en = "cat"}, dog = {en = "dog"}}\n'
+    )
+    images = load(folder, captions=str(templates))
+    assert images.captions == {"en": ["a cat", "a dog"]}
+
+
 def test_a_keyword_that_is_a_caption_of_the_image_is_dropped(tmp_path):
     rows = [
         {"caption_en": ["dog", "pet"], "caption_fr": "chien", "tags_en": "pet, chien, dog"},

@@ -222,13 +222,40 @@ def test_samples_have_the_labels_of_training_images():
     assert not np.array_equal(model.sample(3, steps=4).pixels, other)
 
 
+def test_a_model_of_captions_has_no_labels():
+    with pytest.raises(UsageError, match="trained without labels"):
+        build(condition="text").sample(1, label="0")
+
+
+def test_weights_of_older_runs_load():
+    model = build(condition="text")
+    state = model.state_dict()
+    del state["conditions.examples._extra_state"]
+    state["conditions.augmentation.weight"] = torch.ones(32, 6)
+    model.load_state_dict(state)
+    assert model.conditions.augmentation.weight.sum(1).tolist() == [6.0] * 32
+    assert model.conditions.examples.record == []
+    samples = model.sample(2, steps=2, guidance=1)
+    assert np.array_equal(samples.pixels, model.sample(2, steps=2, guidance=0).pixels)
+
+
+def test_images_without_captions_are_sampled_by_their_keywords():
+    images = blobs()
+    few = ["a blob", *[""] * (len(images) - 1)]
+    keywords = {"en": [("red", "round", "small", "soft", "blob")] * len(images)}
+    images = dataclasses.replace(images, captions={"en": few}, keywords=keywords)
+    model, _ = build_model(Config(width=32, heads=1, depth=1), images, np.arange(48))
+    assert model.conditions.examples.record[0] == ["a blob", "en"]
+    assert model.conditions.examples.record[1] == ["red, round, small, soft", "en"]
+
+
 def test_images_without_labels_are_generated_by_clusters():
     """Of two kinds of images, each cluster is one of them, in training as when they are found."""
     dark = Images(noise_images(40, 8, 8, 1).pixels // 4)
     pixels = np.concatenate([dark.pixels, 255 - dark.pixels])
     images = Images(pixels[np.random.default_rng(0).permutation(80)])
     config = Config(width=32, heads=1, depth=1, num_clusters=2)
-    model, _ = build_model(config, images, np.arange(80))
+    model, _ = build_model(config, images, np.arange(80), seed=2**40)
     assert model.config.condition == "cluster"
     is_dark = torch.from_numpy(images.pixels.mean((1, 2, 3)) < 128)
     found = model.clusters(model.mean_latents(torch.from_numpy(images.pixels)))

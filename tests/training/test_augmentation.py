@@ -143,6 +143,17 @@ def test_the_default_follows_the_number_of_images(monkeypatch):
     assert resolve_augment(TrainingSettings(), images, np.arange(120)) == ("off",)
     given = TrainingSettings(augment=("move",))
     assert resolve_augment(given, images, np.arange(20)) == ("move",)
+    assert resolve_augment(strong, small, np.arange(120)) == KINDS
+    with pytest.raises(UsageError, match="these images are grey"):
+        resolve_augment(TrainingSettings(augment=("channels",)), images, np.arange(20))
+
+
+def test_only_models_that_reconstruct_see_images_turned():
+    images = dataclasses.replace(gradients(60, 0.5), captions={"en": ["a ramp to the left"] * 60})
+    rows = np.arange(60)
+    assert resolve_augment(TrainingSettings(), images, rows) == ("move",)
+    found = resolve_augment(TrainingSettings(), images, rows, reconstructs=True)
+    assert found == ("flip", "move", "turn")
 
 
 @pytest.mark.parametrize("augment", [(), ("mirror",), ("auto", "flip"), ("off", "move")])

@@ -61,6 +61,9 @@ def test_one_command_trains_both(whole):
     assert whole.config["component"]["pending"] is False
     assert whole.config["model"]["vae"] == str(component.path)
     assert pinxit.load(component.path).latent_shape == pinxit.load(whole.path).codec.shape
+    turned = {"flip", "turn", "channels"}  # images whose captions say left and right
+    assert turned <= set(component.config["training"]["augment"])
+    assert not turned & set(whole.config["training"]["augment"])
     assert pinxit.load(whole.path).sample(2).pixels.shape == (2, 18, 18, 3)
 
 

@@ -135,9 +135,15 @@ def _captions_of(record: Record, language: str) -> set[str]:
 
 
 def caption_by_keywords(images: Images) -> Images:
-    """Return images of keywords and no captions with their keywords as captions, and a note."""
+    """Return images of keywords, and of no captions or labels, with keywords as captions.
+
+    A note says so, or that keywords are not used.
+    """
     if not images.keywords or images.captions:
         return images
+    if images.label_names:
+        notes = (*images.notes, "keywords are not used: the images have labels and no captions")
+        return dataclasses.replace(images, notes=notes)
     captions = {
         language: [JOINER.join(texts) for texts in column]
         for language, column in images.keywords.items()

@@ -89,6 +89,7 @@ def read_images(
     if options.captions is not None:
         file = None if options.captions == "labels" else options.captions
         images = captions_from_labels(images, file)
+    images = caption_by_keywords(images)
     if options.strict and (skipped := without_system_files(images.skipped)):
         raise PinxitError(f"cannot read {_describe_skipped(skipped, opened)}")
     return images
@@ -208,7 +209,7 @@ def _read(
         conversion=conversion.to_options(),
     )
     images = divide(
-        caption_by_keywords(images),
+        images,
         [source_splits[i] for i in decoded_rows],
         splits[decoded_rows],
         expected=np.unique(splits[splits != NO_SPLIT]).tolist(),

@@ -85,7 +85,8 @@ def _add_keywords(
 ) -> str | None:
     """Return a caption with random keywords, or these alone; the caption if none of them fits."""
     subset = random.sample(keywords, random.randint(1, min(len(keywords), MAX_KEYWORDS)))
-    parts = [caption] if caption and random.random() < 0.5 else []
+    is_list = caption == JOINER.join(keywords)  # which has no caption but its keywords
+    parts = [caption] if caption and not is_list and random.random() < 0.5 else []
     room = max_tokens - sum(len(tokenizer.encode(part)) for part in parts)
     for keyword in subset:
         part = f"{JOINER}{keyword}" if parts else keyword

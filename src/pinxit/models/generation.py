@@ -56,8 +56,8 @@ class GenerationParams:
     top_k: int | None = None
     # nucleus sampling: the smallest set of tokens whose probabilities sum to P
     top_p: float | None = None
-    # classifier-free guidance scale: above 1 follows text or label more closely, 0 ignores it;
-    # None: 1, but 2 for a flow
+    # classifier-free guidance scale: above 1 follows text, label or cluster more closely, 0 ignores
+    # it; None: 1, but 2 for a flow with such conditions
     guidance: float | None = None
     # generate this many candidates for each image and keep the best
     best_of: int = 1

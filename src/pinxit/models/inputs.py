@@ -50,7 +50,7 @@ def label_index(config: Any, info: DatasetInfo, label: str) -> int:
 
     Raises UsageError for an unknown label, and if the model was trained without labels.
     """
-    if config.condition in ("none", "cluster"):
+    if config.condition != "label":
         raise UsageError("this model was trained without labels; train one with --condition label.")
     return info.label_index(label)
 

@@ -87,7 +87,7 @@ def _add_sample(server: MCPServer, router: Router) -> None:
     async def sample(
         n: int = 1, seed: int | None = None, label: str = "", temperature: float = 1.0
     ) -> Content:
-        """Generate images without a caption; `label` selects a class of a conditional model."""
+        """Generate images like the training images; `label` selects a class, if there are some."""
         sampler = Router([router.require("sample")])
         params = _params(seed, temperature)
         return await _generate(sampler, sampler.prepare(label, params, n=_check_n(n)))

@@ -175,7 +175,9 @@ def _estimate(
 
     first = component = None
     if stages is not None:
-        first = prepare_training(stages.component.config, data, stages.first, quiet=True)
+        first = prepare_training(
+            stages.component.config, data, stages.first, is_component=True, quiet=True
+        )
         component, settings = first.model, stages.second
         config = dataclasses.replace(config, **{stages.component.option: "trained first"})
     plan = prepare_training(config, data, settings, component, quiet=quiet)
@@ -207,7 +209,8 @@ def resume(
     if not quiet:
         echo(describe_annotations(data.images))
     with ExitStack() as lock, explain_interrupt(run):
-        _hold(run, lock)
+        run = Run(_hold(run, lock).path)  # as it is now that no other process writes it
+        training_settings = resolve_resume_settings(run, settings)
         if is_first_process():
             remove_unfinished(run.path)
             update_config(run, training_settings, data.images, images)

@@ -10,6 +10,7 @@ from jaxtyping import Float64
 from pinxit.console import echo
 from pinxit.data.captions import all_captions
 from pinxit.data.images import Images
+from pinxit.errors import UsageError
 from pinxit.training.settings import Augment, TrainingSettings
 
 MAX_AUGMENTED_IMAGES = 10_000  # by default
@@ -27,15 +28,27 @@ LEFT_OR_RIGHT = re.compile(
 
 
 def resolve_augment(
-    settings: TrainingSettings, images: Images, rows: np.ndarray, *, quiet: bool = False
+    settings: TrainingSettings,
+    images: Images,
+    rows: np.ndarray,
+    *,
+    reconstructs: bool = False,
+    quiet: bool = False,
 ) -> tuple[Augment, ...]:
-    """Return the kinds of changes for these images; a note says which if they are chosen."""
-    if settings.augment not in (("auto",), ("strong",)):
-        return settings.augment
+    """Return the kinds of changes for these images; a note says which if they are chosen.
+
+    `reconstructs`: the model is used for reconstructions only, for which auto means strong.
+    Raises UsageError for channels of grey images.
+    """
     _, height, width, channels = images.pixels.shape
-    if len(rows) >= MAX_AUGMENTED_IMAGES or min(height, width) < MIN_SIDE:
+    if settings.augment not in (("auto",), ("strong",)):
+        if "channels" in settings.augment and channels != 3:
+            raise UsageError("augment channels exchanges colors: these images are grey.")
+        return settings.augment
+    is_auto = settings.augment == ("auto",)
+    if is_auto and (len(rows) >= MAX_AUGMENTED_IMAGES or min(height, width) < MIN_SIDE):
         return ("off",)
-    is_strong = settings.augment == ("strong",)
+    is_strong = reconstructs or not is_auto
     reason = None if is_strong else reason_against_mirroring(images, rows)
     colored: tuple[Augment, ...] = ("color",) if channels == 3 else ()
     exchanged: tuple[Augment, ...] = ("channels",) if channels == 3 else ()

@@ -108,11 +108,13 @@ def prepare_training(
     settings: TrainingSettings,
     component: Any = None,
     *,
+    is_component: bool = False,
     quiet: bool = False,
 ) -> TrainingPlan:
     """Build the model and resolve the settings.
 
     `component` is the model that the configured one contains; None: that of the run it names.
+    `is_component`: of the configured one another model uses the reconstructions only.
     Raises UsageError for invalid options.
     """
     images = data.images
@@ -120,11 +122,8 @@ def prepare_training(
     if component is None:
         component = _load_component(config)
     built, fitted = build_model(config, images, rows, settings.seed, component)
-    if settings.augment == ("auto",) and not GENERATING & set(
-        get_family(family_of(config)).ABILITIES
-    ):
-        settings = dataclasses.replace(settings, augment=("strong",))
-    augment = resolve_augment(settings, images, rows, quiet=quiet)
+    reconstructs = is_component or _only_reconstructs(config)
+    augment = resolve_augment(settings, images, rows, reconstructs=reconstructs, quiet=quiet)
     settings = dataclasses.replace(settings, augment=augment)
     settings = _resolve_settings(settings, built, images, rows)
     return TrainingPlan(

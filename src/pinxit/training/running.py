@@ -63,7 +63,9 @@ def train_stages(
     """
     if not quiet:
         echo_wrapped(stages.describe())
-    plan = prepare_training(stages.component.config, data, stages.first, quiet=quiet)
+    plan = prepare_training(
+        stages.component.config, data, stages.first, is_component=True, quiet=quiet
+    )
     check_second(config, data, stages, plan.model)
     component = train_plan(plan, open_run, clock, quiet=quiet)
     run = Run(component.path.parent)
@@ -80,7 +82,7 @@ def check_second(config: Any, data: TrainingData, stages: Stages, component: Any
     named = dataclasses.replace(config, **{stages.component.option: "trained first"})
     resolved = named.resolve(images.info(rows))
     with redirect_stderr(io.StringIO()):  # its notes are printed when it is built to be trained
-        build_model(resolved, images, _few_rows(images, rows), 0, component)
+        build_model(resolved, images, _few_rows(images, rows), stages.second.seed, component)
 
 
 def _few_rows(images: Images, rows: np.ndarray) -> np.ndarray:

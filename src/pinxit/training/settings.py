@@ -48,10 +48,10 @@ class TrainingSettings:
     # clip gradients whose norm is above this many times the running mean of the norms; 0: never
     grad_clip_factor: float = 4.0
     # changes of training images, so that few are not learned by heart: flip, move (shifts and
-    # scales), color, turn (upside down and sideways), channels (colors exchanged), or off; auto:
-    # for fewer than 10,000 images of at least 16 x 16, as they allow; strong: as auto, but all
-    # kinds, for autoencoders that only reconstruct: auto means strong for a tokenizer, and for the
-    # VAE of a flow
+    # scales), color, turn (upside down; sideways if square), channels (colors exchanged), or off;
+    # auto: for fewer than 10,000 images of at least 16 x 16, as they allow; strong: all kinds, for
+    # autoencoders that only reconstruct: auto means strong for a tokenizer, and for the VAE of a
+    # flow
     augment: tuple[Augment, ...] = ("auto",)
     # precision of matrix products; auto: the faster one, measured before training
     precision: Precision = "auto"

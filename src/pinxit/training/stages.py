@@ -34,13 +34,10 @@ class Stages:
         """Divide the budget of the settings; every other setting is that of both stages.
 
         Batch size, learning rate and optimizer are those of the model: the component chooses its
-        own. Of it only reconstructions are used, so that it is trained on images turned too.
+        own.
         """
         first, second = divide_budget(settings, component.share)
-        augment = ("strong",) if first.augment == ("auto",) else first.augment
-        own = dataclasses.replace(
-            first, batch_size=None, learning_rate=None, optimizer="auto", augment=augment
-        )
+        own = dataclasses.replace(first, batch_size=None, learning_rate=None, optimizer="auto")
         return cls(component, own, second)
 
     def settings_to_resume(self, component: Run) -> TrainingSettings:

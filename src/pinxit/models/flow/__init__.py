@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pinxit.models.flow.model import Flow
 
 PUBLIC_NAME = "Flow"
-SUMMARY = "Train a flow from noise to the latents of a VAE: images from nothing or from a caption."
+SUMMARY = "Train a flow from noise to the latents of a VAE: new images, of captions or of labels."
 EXAMPLES = (
     "pinxit train flow photos/ --minutes 10",
     "pinxit train flow captioned-photos/ --vae runs/photos-vae --minutes 10",
@@ -57,7 +57,7 @@ def variants() -> tuple[Config, ...]:
         Config(condition="text", width=32, depth=2, text_depth=1),
         Config(source="image+text", width=32, depth=2, text_depth=1),
         Config(condition="label", width=32, depth=2),
-        Config(condition="none", width=32, depth=2),
+        Config(condition="cluster", num_clusters=3, width=32, depth=2),
     )
 
 

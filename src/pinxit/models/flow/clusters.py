@@ -49,20 +49,24 @@ class Clusters(nn.Module):
 
     def forward(self, latents: Latents) -> Int64[Tensor, " n"]:
         """Return the nearest centroid of each image."""
-        projected = (average_parts(latents) - self.mean) @ self.components.T
-        return torch.cdist(projected, self.centroids).argmin(1)
+        with torch.autocast(latents.device.type, enabled=False):  # the same in any precision
+            projected = (average_parts(latents.float()) - self.mean) @ self.components.T
+            return torch.cdist(projected, self.centroids).argmin(1)
 
     def fit(self, latents: Latents, seed: int) -> None:
         """Fit components and centroids to the latents of images; of few, not all clusters exist."""
         from sklearn.cluster import KMeans
         from sklearn.decomposition import PCA
+        from threadpoolctl import threadpool_limits
 
         num_clusters, num_components = self.centroids.shape
         features = average_parts(latents).numpy()
-        pca = PCA(min(num_components, *features.shape), random_state=seed).fit(features)
-        with warnings.catch_warnings():  # of fewer distinct images than clusters
+        pca = PCA(min(num_components, *features.shape), random_state=seed % 2**32).fit(features)
+        # one thread: sums of several come in any order; warnings are of fewer images than clusters
+        with threadpool_limits(1), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            means = KMeans(min(num_clusters, len(features)), n_init=4, random_state=seed)  # pyright: ignore[reportArgumentType]
+            num_clusters = min(num_clusters, len(features))
+            means = KMeans(num_clusters, n_init=4, random_state=seed % 2**32)  # pyright: ignore[reportArgumentType]
             means.fit(pca.transform(features))
         self.centroids.fill_(FAR)
         self.mean.copy_(torch.from_numpy(pca.mean_))

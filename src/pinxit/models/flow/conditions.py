@@ -1,8 +1,9 @@
-"""What an image is generated from, as inputs of the network: nothing, a label or a caption."""
+"""What an image is generated from, as inputs of the network: a label, cluster or caption."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -20,7 +21,7 @@ from pinxit.models.caption_batch import (
 from pinxit.models.flow.config import Config
 from pinxit.models.flow.network import Condition, FlowTransformer, WordEncoder
 from pinxit.models.flow.tasks import Rows
-from pinxit.models.saved_state import JsonState
+from pinxit.models.saved_state import JsonState, json_to_tensor
 from pinxit.models.text_embedding import TextEmbedding, Tokens
 from pinxit.nn.layers import LabelEmbedding, drop_labels, zero_init
 
@@ -49,6 +50,14 @@ class CaptionReader(nn.Module):
         return Condition(self.to_vector(mean), network.project_words(words), mask)
 
 
+def _complete_older_state(_: nn.Module, state: dict[str, Tensor], prefix: str, *_args: Any) -> None:
+    """Complete the weights of runs without examples, and with fewer kinds of augmentation."""
+    state.setdefault(f"{prefix}examples._extra_state", json_to_tensor([]))
+    name = f"{prefix}augmentation.weight"
+    if name in state:
+        state[name] = F.pad(state[name], (0, NUM_AMOUNTS - state[name].shape[1]))
+
+
 class ConditionEncoder(nn.Module):
     """The condition of a batch, of labels, of texts, or of nothing."""
 
@@ -68,6 +77,7 @@ class ConditionEncoder(nn.Module):
         # labels, clusters, or captions with their languages, of training images: from these it
         # samples
         self.examples = JsonState([])
+        self.register_load_state_dict_pre_hook(_complete_older_state)
 
     def of_batch(
         self, batch: Batch, network: FlowTransformer, *, training: bool, num_visible: int = 0

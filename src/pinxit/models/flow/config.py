@@ -73,15 +73,7 @@ class Config:
     codec_spec: dict[str, Any] | None = dataclasses.field(default=None, metadata={"internal": True})
 
     def __post_init__(self) -> None:
-        for name in (
-            "width",
-            "depth",
-            "heads",
-            "text_depth",
-            "vocab_size",
-            "max_text_tokens",
-            "num_clusters",
-        ):
+        for name in POSITIVE:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UsageError(f"{name} must be at least 1, not {value}.")

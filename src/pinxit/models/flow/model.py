@@ -51,10 +51,11 @@ from pinxit.nn.batching import map_in_fixed_batches
 from pinxit.nn.palette import MID_GREY
 from pinxit.nn.rng import mix_seed, per_image_normal, per_image_seeds, per_image_uniform
 
-GUIDANCE = 2.0  # of images from text or labels, by default: cleaner to the eye than 1
+GUIDANCE = 2.0  # of images with a condition, by default: cleaner than 1 (docs/log.md)
 DRAW_BATCH = 16  # images that become clear together
 EXAMPLE = -2  # mixed into an image's seed: chooses the training image whose condition it has
-SAMPLED = (*SEEDED, "guidance", "steps", "solver")
+COMPLETED = (*SEEDED, "steps", "solver")  # without a condition: guidance has no effect
+SAMPLED = (*COMPLETED, "guidance")
 
 
 class Flow(nn.Module):
@@ -346,7 +347,7 @@ class Flow(nn.Module):
         *,
         progress: bool,
     ) -> Iterator[Images]:
-        resolved = resolve_params(params, options, SAMPLED)
+        resolved = resolve_params(params, options, COMPLETED)
         pixels = check_images(self.info, images)
         check_mask(images, mask)
         return self._fill_in(pixels, torch.from_numpy(mask.copy()), resolved, progress=progress)

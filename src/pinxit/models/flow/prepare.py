@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pinxit.data.batch import DatasetInfo
+from pinxit.data.keywords import JOINER
 from pinxit.errors import UsageError
 from pinxit.models.flow.config import MAX_DEFAULT_TEXT_TOKENS, Config
 
@@ -95,9 +97,10 @@ def _fit_clusters(
 def choose_examples(config: Config, images: Images, rows: np.ndarray) -> list[Any]:
     """Return the labels, or the captions with their languages, of evenly spaced training images.
 
-    -1 for no label, None for no caption.
+    -1 for no label, None for no caption and no keywords.
     """
     from pinxit.data.images import evenly_spaced_indices
+    from pinxit.models.caption_batch import MAX_KEYWORDS
 
     if len(rows) == 0:
         return []
@@ -106,16 +109,29 @@ def choose_examples(config: Config, images: Images, rows: np.ndarray) -> list[An
         return [] if chosen.labels is None else chosen.labels.tolist()
     if config.condition != "text":
         return []
-    return [_choose_caption(chosen, i) for i in range(len(chosen))]
+    texts: list[Mapping[str, Sequence[str]]] = [chosen.captions]
+    if config.reads_keywords:
+        texts.append(
+            {
+                language: [JOINER.join(keywords[:MAX_KEYWORDS]) for keywords in column]
+                for language, column in chosen.keywords.items()
+                if language in chosen.captions
+            }
+        )
+    return [_choose_text(texts, i) for i in range(len(chosen))]
 
 
-def _choose_caption(images: Images, i: int) -> tuple[str | None, str]:
-    """Return a caption of image i and its language, taking turns between languages."""
-    languages = [name for name in images.captions if images.captions[name][i]]
-    if not languages:
-        return None, next(iter(images.captions))
-    language = languages[i % len(languages)]
-    return images.captions[language][i], language
+def _choose_text(columns: list[Mapping[str, Sequence[str]]], i: int) -> tuple[str | None, str]:
+    """Return a text of image i, of the first columns that have one, and its language.
+
+    Languages take turns.
+    """
+    for texts in columns:
+        languages = [name for name in texts if texts[name][i]]
+        if languages:
+            language = languages[i % len(languages)]
+            return texts[language][i], language
+    return None, next(iter(columns[0]))
 
 
 def _pack_vae(
