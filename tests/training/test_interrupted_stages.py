@@ -59,7 +59,7 @@ def between(whole, tmp_path) -> Run:
     for name in ("model.safetensors", "fitted.safetensors", "metrics.csv", "README.md"):
         (run.path / name).unlink()
     model = {**whole.config["model"], "vae": None, "codec_spec": None}
-    training = {**whole.config["training"], "steps": STEPS}
+    training = {**whole.config["training"], "steps": STEPS, "augment": ["auto"]}
     component = {**whole.config["component"], "pending": True}
     return edit_config(run, model=model, training=training, component=component, finished=False)
 

@@ -224,8 +224,7 @@ class Flow(nn.Module):
         guidance = 1.0 if self.config.condition == "none" else GUIDANCE
         resolved = resolve_params(params, options, SAMPLED, guidance=guidance)
         condition_of = self._condition_of_samples(n, resolved, label)
-        noise = self.noise(n, resolved)
-        return self._generate(noise, condition_of, resolved, progress=progress)
+        return self._generate(self.noise(n, resolved), condition_of, resolved, progress=progress)
 
     def _condition_of_samples(
         self, n: int, params: GenerationParams, label: str | None
