@@ -17,7 +17,7 @@ from pinxit.models.flow import likelihood
 from pinxit.models.flow import model as flow_model
 from pinxit.models.flow.config import Config
 from pinxit.models.flow.density import log_density
-from pinxit.models.flow.guidance import field_with_guidance, num_together
+from pinxit.models.flow.guidance import evaluation_batch_size, field_with_guidance
 from pinxit.models.flow.integrate import integrate, step_times
 from pinxit.models.flow.network import Condition, FlowTransformer, init_linear
 from pinxit.models.flow.path import interpolate, sample_times, to_data, to_velocity
@@ -167,7 +167,7 @@ def test_guidance_1_equals_none_and_0_ignores_the_text():
 @pytest.mark.parametrize("together", [1, 2, 16])
 @pytest.mark.parametrize("scale", [1, 3])
 def test_an_image_does_not_depend_on_those_beside_it(together, scale, monkeypatch):
-    monkeypatch.setattr(flow_model, "num_together", lambda network: together)
+    monkeypatch.setattr(flow_model, "evaluation_batch_size", lambda network: together)
     model = build(condition="text")
     texts = ["a", "a red blob at the top left and a green one", "green"]
     options = {"steps": 3, "guidance": scale}
@@ -184,7 +184,7 @@ def test_an_image_does_not_depend_on_those_beside_it(together, scale, monkeypatc
 def test_large_networks_evaluate_images_alone(width, depth, positions, expected):
     side = int(positions**0.5)
     network = FlowTransformer((4, side, side), width, depth, 1)
-    assert num_together(network) == expected
+    assert evaluation_batch_size(network) == expected
 
 
 def test_samples_have_the_captions_of_training_images():

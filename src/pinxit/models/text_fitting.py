@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pinxit.console import echo, pluralize
 from pinxit.data.captions import all_captions
@@ -20,26 +21,16 @@ if TYPE_CHECKING:
 MIN_VOCAB_SIZE = 256  # the bytes
 
 
-class FittedText(NamedTuple):
-    """A text tokenizer, and the sizes of a model that uses it."""
-
-    state: Tensor  # of the model's `TextTokenizerState`
-    vocab_size: int
-    max_text_tokens: int
+C = TypeVar("C")  # a Config with vocab_size, max_text_tokens and reads_keywords
 
 
 def fit_text_tokenizer(
-    images: Images,
-    rows: np.ndarray,
-    vocab_size: int,
-    max_text_tokens: int | None,
-    max_default: int,
-    *,
-    with_keywords: bool = False,
-) -> FittedText:
+    config: C, images: Images, rows: np.ndarray, max_default: int
+) -> tuple[C, Tensor]:
     """Train a text tokenizer on the captions of `rows`; a note says how many captions are cut.
 
-    `with_keywords`: also on captions with all keywords of their image, for a model that reads them.
+    Returns the configuration with both sizes, and the state of the model's `TextTokenizerState`.
+    For a model that reads keywords, also on captions with all keywords of their image.
     Without `max_text_tokens` it is 1.5 times the longest caption and 8, or a caption with all its
     keywords if that is longer, at most `max_default`.
     Raises UsageError for a vocabulary smaller than that of bytes, and without captions.
@@ -47,6 +38,8 @@ def fit_text_tokenizer(
     from pinxit.data.text_tokenizer import train_text_tokenizer
     from pinxit.models.saved_state import json_to_tensor
 
+    fields: Any = config
+    vocab_size, with_keywords = fields.vocab_size, fields.reads_keywords
     if vocab_size < MIN_VOCAB_SIZE:
         raise UsageError(
             f"vocab_size must be at least {MIN_VOCAB_SIZE} (the bytes), not {vocab_size}."
@@ -61,13 +54,14 @@ def fit_text_tokenizer(
     longest = longest + longest // 2 + 8
     if with_keywords:
         longest = max([longest, *_count_tokens(tokenizer, _keywords_by_language(images))])
-    limit = max_text_tokens or min(longest, max_default)
+    limit = fields.max_text_tokens or min(longest, max_default)
     if (num_cut := sum(length > limit for length in lengths)) > 0:
         echo(
             f"{pluralize(num_cut, 'caption')} of {len(lengths):,} longer than {limit} tokens: the "
             "rest is not used; see --max-text-tokens"
         )
-    return FittedText(json_to_tensor(tokenizer.to_json()), tokenizer.num_text_tokens, limit)
+    sizes = {"vocab_size": tokenizer.num_text_tokens, "max_text_tokens": limit}
+    return dataclasses.replace(fields, **sizes), json_to_tensor(tokenizer.to_json())
 
 
 def _captions_by_language(images: Images, rows: np.ndarray | None = None) -> dict[str, list[str]]:

@@ -28,14 +28,15 @@ def map_in_fixed_batches(
     batches: list[tuple[Tensor, ...]] = []
     for start in range(0, len(first), batch_size):
         rows = slice(start, start + batch_size)
-        batch = [None if x is None else _pad_rows(x[rows], batch_size) for x in inputs]
+        batch = [None if x is None else pad_rows(x[rows], batch_size) for x in inputs]
         outputs = function(*batch)
         outputs = outputs if isinstance(outputs, tuple) else (outputs,)
         batches.append(tuple(output[: len(first) - start].clone() for output in outputs))
     return [torch.cat(column) for column in zip(*batches, strict=True)]
 
 
-def _pad_rows(rows: Tensor, count: int) -> Tensor:
+def pad_rows(rows: Tensor, count: int) -> Tensor:
+    """Return `count` rows: these, and copies of the last one."""
     missing = count - len(rows)
     if missing == 0:
         return rows

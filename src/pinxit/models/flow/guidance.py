@@ -16,22 +16,23 @@ from torch import Tensor
 from pinxit.models.flow.network import Condition, FlowTransformer, KeysAndValues
 from pinxit.models.flow.path import Field, Times, X
 from pinxit.models.flow.tasks import Rows
+from pinxit.nn.batching import pad_rows
 
 Velocity = Callable[[X, Times, Condition], X]
 
-MAX_TOGETHER = 16  # images that are evaluated together
-# positions x width^2 x layers of a network on a CPU from which on there is one; of half as large a
-# network there are two, so that small matrices do not take as long as their Python
-ONE_TOGETHER = 64 * 128**2 * 6
+MAX_BATCH_SIZE = 16
+# positions x width^2 x layers of a network that evaluates single images on a CPU; one of half the
+# cost evaluates two, so that small matrices do not take as long as their Python
+SINGLE_IMAGE_COST = 64 * 128**2 * 6
 
 
-def num_together(network: FlowTransformer) -> int:
+def evaluation_batch_size(network: FlowTransformer) -> int:
     """Return how many images a network evaluates together: a power of two, up to 16."""
     if network.pos_embed.device.type != "cpu":
-        return MAX_TOGETHER
+        return MAX_BATCH_SIZE
     positions, width = network.pos_embed.shape
-    ratio = ONE_TOGETHER / (positions * width**2 * len(network.blocks))
-    return min(MAX_TOGETHER, 2 ** int(math.log2(max(1.0, ratio))))
+    ratio = SINGLE_IMAGE_COST / (positions * width**2 * len(network.blocks))
+    return min(MAX_BATCH_SIZE, 2 ** int(math.log2(max(1.0, ratio))))
 
 
 def split_rows(rows: Rows, size: int) -> list[Rows]:
@@ -69,7 +70,7 @@ def field_in_parts(fields: Sequence[Field], size: int) -> Field:
 
     def follow(x: X, t: Times) -> X:
         parts = [
-            field(_pad(x_part, size), _pad(t_part, size))
+            field(pad_rows(x_part, size), pad_rows(t_part, size))
             for field, x_part, t_part in zip(fields, x.split(size), t.split(size), strict=True)
         ]
         return torch.cat(parts)[: len(x)]
@@ -100,8 +101,3 @@ def _join_padded(first: Tensor, second: Tensor, length: int, dim: int) -> Tensor
     """Concatenate two tensors whose dimension `dim` is padded at its end."""
     missing = [[0, 0] * (x.ndim - 1 - dim) + [0, length - x.shape[dim]] for x in (first, second)]
     return torch.cat([F.pad(first, missing[0]), F.pad(second, missing[1])])
-
-
-def _pad(rows: Tensor, count: int) -> Tensor:
-    missing = count - len(rows)
-    return torch.cat([rows, rows[-1:].expand(missing, *rows.shape[1:])]) if missing else rows

@@ -20,9 +20,9 @@ from pinxit.models.flow.clusters import Clusters
 from pinxit.models.flow.conditions import ConditionEncoder, ConditionOf
 from pinxit.models.flow.config import Config
 from pinxit.models.flow.guidance import (
+    evaluation_batch_size,
     field_in_parts,
     field_with_guidance,
-    num_together,
     split_rows,
 )
 from pinxit.models.flow.network import Condition, FlowTransformer, init_linear
@@ -268,7 +268,7 @@ class Flow(nn.Module):
         `progress` the steps are not decoded: it yields after each batch.
         """
         images = torch.full((len(noise), *self._pixel_shape), MID_GREY, dtype=torch.uint8)
-        size = num_together(self.network)
+        size = evaluation_batch_size(self.network)
         for start in range(0, len(noise), DRAW_BATCH):
             rows = torch.arange(start, min(start + DRAW_BATCH, len(noise)))
             part = Task() if task is None else task.take(rows, self.device)

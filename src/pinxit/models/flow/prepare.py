@@ -41,6 +41,7 @@ def prepare(
         )
     from pinxit.models.latent_codecs import PixelCodec
     from pinxit.models.saved_state import json_to_tensor
+    from pinxit.models.text_fitting import fit_text_tokenizer
 
     fitted: dict[str, Tensor] = {}
     codec = PixelCodec(info)
@@ -56,26 +57,9 @@ def prepare(
     if examples:
         fitted["conditions.examples._extra_state"] = json_to_tensor(examples)
     if config.condition == "text":
-        config, state = _fit_text(config, images, rows)
+        config, state = fit_text_tokenizer(config, images, rows, MAX_DEFAULT_TEXT_TOKENS)
         fitted["conditions.captions.text.tokenizer_state._extra_state"] = state
     return config, fitted
-
-
-def _fit_text(config: Config, images: Images, rows: np.ndarray) -> tuple[Config, Tensor]:
-    from pinxit.models.text_fitting import fit_text_tokenizer
-
-    fit = fit_text_tokenizer(
-        images,
-        rows,
-        config.vocab_size,
-        config.max_text_tokens,
-        MAX_DEFAULT_TEXT_TOKENS,
-        with_keywords=config.reads_keywords,
-    )
-    config = dataclasses.replace(
-        config, vocab_size=fit.vocab_size, max_text_tokens=fit.max_text_tokens
-    )
-    return config, fit.state
 
 
 def _fit_clusters(

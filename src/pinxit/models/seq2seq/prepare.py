@@ -38,18 +38,8 @@ def prepare(
             "editing is trained on pairs of images, as in `shapes-edits` or `emoji-edits`; these "
             "are single images."
         )
-    fit = fit_text_tokenizer(
-        images,
-        rows,
-        config.vocab_size,
-        config.max_text_tokens,
-        MAX_DEFAULT_TEXT_TOKENS,
-        with_keywords=config.reads_keywords,
-    )
-    fitted = {"text.tokenizer_state._extra_state": fit.state}
-    config = dataclasses.replace(
-        config, vocab_size=fit.vocab_size, max_text_tokens=fit.max_text_tokens
-    )
+    config, state = fit_text_tokenizer(config, images, rows, MAX_DEFAULT_TEXT_TOKENS)
+    fitted = {"text.tokenizer_state._extra_state": state}
     if not config.has_codes:
         return config, fitted
     if config.image_tokenizer is not None:
