@@ -158,7 +158,7 @@ def test_downscale_and_channels_follow_the_size():
         32: (4, 4),
         48: (4, 4),
         64: (8, 16),
-        128: (8, 16),
+        128: (16, 32),
         256: (16, 32),
     }
 

@@ -129,7 +129,7 @@ def test_captions_that_say_left_or_right_forbid_mirroring(text):
     assert "captions say" in reason_against_mirroring(images, np.arange(60))
 
 
-def test_the_default_follows_the_number_of_images(monkeypatch):
+def test_the_default_follows_the_number_of_images():
     images = gradients(120, 0.5)
     assert resolve_augment(TrainingSettings(), images, np.arange(120)) == ("flip", "move")
     color = dataclasses.replace(images, pixels=images.pixels.repeat(3, 3))
@@ -139,8 +139,7 @@ def test_the_default_follows_the_number_of_images(monkeypatch):
     assert resolve_augment(strong, images, np.arange(120)) == ("flip", "move", "turn")
     small = dataclasses.replace(color, pixels=color.pixels[:, :12])
     assert resolve_augment(TrainingSettings(), small, np.arange(120)) == ("off",)
-    monkeypatch.setattr("pinxit.training.mirroring.MAX_AUGMENTED_IMAGES", 100)
-    assert resolve_augment(TrainingSettings(), images, np.arange(120)) == ("off",)
+    assert resolve_augment(TrainingSettings(), images, np.arange(120), max_images=100) == ("off",)
     given = TrainingSettings(augment=("move",))
     assert resolve_augment(given, images, np.arange(20)) == ("move",)
     assert resolve_augment(strong, small, np.arange(120)) == KINDS

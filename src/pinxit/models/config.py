@@ -16,7 +16,7 @@ from pinxit.errors import UsageError, check_keys, did_you_mean
 
 C = TypeVar("C")
 
-DEFAULT_KEYWORD_SHARE = 0.2  # of training texts of images that have keywords
+DEFAULT_KEYWORD_SHARE = 0.1  # of training texts of images that have keywords
 
 
 def model_config(config_class: type[C]) -> type[C]:

@@ -33,12 +33,13 @@ def resolve_augment(
     rows: np.ndarray,
     *,
     reconstructs: bool = False,
+    max_images: int = MAX_AUGMENTED_IMAGES,
     quiet: bool = False,
 ) -> tuple[Augment, ...]:
     """Return the kinds of changes for these images; a note says which if they are chosen.
 
-    `reconstructs`: the model is used for reconstructions only, for which auto means strong.
-    Raises UsageError for channels of grey images.
+    `reconstructs`: the model is used for reconstructions only, for which auto means strong. From
+    `max_images` on auto means off. Raises UsageError for channels of grey images.
     """
     _, height, width, channels = images.pixels.shape
     if settings.augment not in (("auto",), ("strong",)):
@@ -46,7 +47,7 @@ def resolve_augment(
             raise UsageError("augment channels exchanges colors: these images are grey.")
         return settings.augment
     is_auto = settings.augment == ("auto",)
-    if is_auto and (len(rows) >= MAX_AUGMENTED_IMAGES or min(height, width) < MIN_SIDE):
+    if is_auto and (len(rows) >= max_images or min(height, width) < MIN_SIDE):
         return ("off",)
     is_strong = reconstructs or not is_auto
     reason = None if is_strong else reason_against_mirroring(images, rows)

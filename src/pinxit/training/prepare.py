@@ -17,7 +17,7 @@ from pinxit.models.abilities import require
 from pinxit.models.components import choose_family
 from pinxit.models.protocols import Model
 from pinxit.runs import Run
-from pinxit.training.mirroring import resolve_augment
+from pinxit.training.mirroring import MAX_AUGMENTED_IMAGES, resolve_augment
 from pinxit.training.settings import TrainingSettings, default_batch_size, default_learning_rate
 
 if TYPE_CHECKING:
@@ -123,7 +123,10 @@ def prepare_training(
         component = _load_component(config)
     built, fitted = build_model(config, images, rows, settings.seed, component)
     reconstructs = is_component or _only_reconstructs(config)
-    augment = resolve_augment(settings, images, rows, reconstructs=reconstructs, quiet=quiet)
+    max_images = getattr(get_family(family_of(config)), "MAX_AUGMENTED", MAX_AUGMENTED_IMAGES)
+    augment = resolve_augment(
+        settings, images, rows, reconstructs=reconstructs, max_images=max_images, quiet=quiet
+    )
     settings = dataclasses.replace(settings, augment=augment)
     settings = _resolve_settings(settings, built, images, rows)
     return TrainingPlan(

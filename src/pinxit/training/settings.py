@@ -49,9 +49,9 @@ class TrainingSettings:
     grad_clip_factor: float = 4.0
     # changes of training images, so that few are not learned by heart: flip, move (shifts and
     # scales), color, turn (upside down; sideways if square), channels (colors exchanged), or off;
-    # auto: for fewer than 10,000 images of at least 16 x 16, as they allow; strong: all kinds, for
-    # autoencoders that only reconstruct: auto means strong for a tokenizer, and for the VAE of a
-    # flow
+    # auto: for fewer than 10,000 images (1,000 for a flow) of at least 16 x 16, as they allow;
+    # strong: all kinds, for autoencoders that only reconstruct: auto means strong for a tokenizer,
+    # and for the VAE of a flow
     augment: tuple[Augment, ...] = ("auto",)
     # precision of matrix products; auto: the faster one, measured before training
     precision: Precision = "auto"

@@ -30,6 +30,7 @@ EXAMPLES = (
 ABILITIES = ("sample", "invert", "score", "complete", "draw", "edit")
 
 KEEP = "last"  # the loss of unseen images is a poor guide to samples (docs/log.md)
+MAX_AUGMENTED = 1_000  # images that are augmented by default: more are learned slowly (docs/log.md)
 VAE_SHARE = 0.35  # of the budget
 FEW_STEPS = 5_000  # with fewer, samples are shapes more than things, whatever the loss
 

@@ -53,8 +53,9 @@ class Config:
     # probability that an image's text in training has some of its keywords: after the caption, or
     # alone; only for --condition text
     keyword_share: float = DEFAULT_KEYWORD_SHARE
-    # share of training images that are shown in part, so that `complete` continues what is there
-    mask_share: float = 0.25
+    # share of training images that are shown in part, so that `complete` continues what is there;
+    # None: a quarter of fewer than 2,000 images, else a tenth
+    mask_share: float | None = None
     # maximum number of BPE tokens in the vocabulary
     vocab_size: int = 2_048
     # maximum tokens per caption; None: 1.5 x the longest caption + 8, or the longest with keywords,
@@ -78,10 +79,9 @@ class Config:
             if value is not None and value < 1:
                 raise UsageError(f"{name} must be at least 1, not {value}.")
         for name in ("dropout", "caption_dropout", "mask_share", "shortcut_share"):
-            if not 0 <= getattr(self, name) < 1:
-                raise UsageError(
-                    f"{name} must be at least 0 and below 1, not {getattr(self, name)}."
-                )
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < 1:
+                raise UsageError(f"{name} must be at least 0 and below 1, not {value}.")
         if not 0 <= self.keyword_share <= 1:
             raise UsageError(f"keyword_share must be from 0 to 1, not {self.keyword_share}.")
         if not 0 < self.time_std < math.inf:
@@ -132,6 +132,7 @@ class Config:
             width=width,
             heads=heads,
             depth=self.depth or (4 if is_small else 6),
+            mask_share=_choose_mask_share(self.mask_share, is_small),
             num_clusters=num_clusters if condition == "cluster" else None,
         )
 
@@ -145,6 +146,13 @@ class Config:
         if info.label_names:
             return "label"
         return "cluster" if num_clusters >= 2 else "none"
+
+
+def _choose_mask_share(given: float | None, is_small: bool) -> float:
+    """Return the given share, else a small one: images shown in part teach little of captions."""
+    if given is not None:
+        return given
+    return 0.25 if is_small else 0.1
 
 
 def choose_num_clusters(num_images: int) -> int:

@@ -74,7 +74,7 @@ class Flow(nn.Module):
             config.dropout,
             with_words=config.condition == "text",
             with_source=config.source == "image+text",
-            with_visible=config.mask_share > 0,
+            with_visible=bool(config.mask_share),
         )
         self.conditions = ConditionEncoder(config, info)
         self.clusters = None
@@ -160,7 +160,7 @@ class Flow(nn.Module):
 
     def _count_visible(self, data: Latents) -> int:
         """Return of how many images of a batch a part is visible, in training."""
-        return round(self.config.mask_share * len(data)) if self.training else 0
+        return round((self.config.mask_share or 0) * len(data)) if self.training else 0
 
     def _sample_visible(self, data: Latents, count: int) -> Visible:
         """Return parts of the first images of a batch; of the others nothing is visible."""
