@@ -46,7 +46,7 @@ def make_client(base_url: str, api_key: str = "not-needed") -> OpenAI:
 
 
 def wait_until(condition) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 20
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.005)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -34,6 +35,7 @@ def serve(
     llm_model: str | None = None,
     allow_host: tuple[str, ...] = (),
     allow_remote: tuple[str, ...] = (),
+    allow_origin: tuple[str, ...] = (),
     device: Device = "auto",
     studio: bool = True,
 ) -> None:
@@ -58,6 +60,8 @@ def serve(
         llm: URL of an OpenAI-compatible language model that answers and calls the runs as tools
         llm_model: its model name (default: the first that it lists)
         allow_host: further host names of this server
+        allow_origin: origins of other web pages that may use the server, such as
+            https://app.example; * allows every page to
         allow_remote: hosts from which requests may load images (default: none)
         device: where to compute; auto is cuda if there is a GPU, or else cpu
         studio: serve the page at /
@@ -86,6 +90,7 @@ def serve(
         llm_model=llm_model,
         allow_host=allow_host,
         allow_remote=allow_remote,
+        allow_origin=_parse_origins(allow_origin),
         device=resolve_device(device),
         studio=studio,
     )
@@ -141,6 +146,17 @@ def _check_port(port: int) -> int:
     if not 0 <= port <= MAX_PORT:
         raise UsageError(f"--port must be from 0 to {MAX_PORT}, not {port}.")
     return port
+
+
+def _parse_origins(origins: tuple[str, ...]) -> tuple[str, ...]:
+    """Raises UsageError for anything but a scheme and a host: a browser sends no path."""
+    for origin in origins:
+        if origin != "*" and not re.fullmatch(r"https?://[^/\s]+", origin):
+            raise UsageError(
+                f"--allow-origin {origin}: an origin is a scheme and a host, such as "
+                "https://app.example, without a path."
+            )
+    return origins
 
 
 def _parse_aliases(texts: tuple[str, ...]) -> dict[str, str]:

@@ -16,6 +16,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pinxit.serve.errors import ApiError, RequestTooLarge, internal_error
 from pinxit.serve.metrics import Metrics
+from pinxit.serve.origins import (
+    CONTENT_SECURITY_POLICY,
+    check_origin,
+    cors_headers,
+    is_preflight,
+    preflight_headers,
+)
 
 log = logging.getLogger("pinxit.serve")
 
@@ -26,6 +33,13 @@ PUBLIC_PREFIX = "/studio/static/"
 # routes of metrics and log lines; every other path is "other"
 ROUTES = ("/v1/responses", "/v1/images", "/v1/models", "/v1/files", "/v1/chat", "/v1/embeddings")
 
+SECURITY_HEADERS = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"SAMEORIGIN"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"content-security-policy", CONTENT_SECURITY_POLICY.encode()),
+]
+
 Headers = dict[bytes, bytes]
 
 
@@ -34,7 +48,8 @@ class AccessRules:
     """The API key, the host names and the body size that requests must satisfy."""
 
     api_key: str | None = None
-    hosts: tuple[str, ...] = ("127.0.0.1", "localhost", "[::1]", "testserver")
+    hosts: tuple[str, ...] = ("127.0.0.1", "localhost", "[::1]")
+    origins: tuple[str, ...] = ()  # of other pages that may use the server; "*": any
     max_body_bytes: int = MAX_BODY_BYTES
 
 
@@ -50,14 +65,18 @@ class RequestMiddleware:
             return
         start, request_id = time.perf_counter(), "req_" + secrets.token_hex(12)
         status, num_bytes = 0, 0
+        headers: Headers = {name.lower(): value for name, value in scope["headers"]}
+        is_head = scope["method"] == "HEAD"  # answered as GET is, without the body
 
         async def send_with_id(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                extra = [(b"x-request-id", request_id.encode())]
-                extra += [(b"x-content-type-options", b"nosniff")]
+                extra = [(b"x-request-id", request_id.encode()), *SECURITY_HEADERS]
+                extra += cors_headers(headers, self.rules.origins)
                 message = {**message, "headers": [*message["headers"], *extra]}
+            elif is_head:
+                message = {**message, "body": b""}
             await send(message)
 
         async def receive_limited() -> Message:
@@ -70,8 +89,12 @@ class RequestMiddleware:
 
         self.metrics.running.inc()
         try:
-            self._check_access(scope)
-            await self.app(scope, receive_limited, send_with_id)
+            self._check_access(scope, headers)
+            if is_preflight(scope, headers):
+                await _send_empty(send_with_id, preflight_headers(headers))
+                return
+            inner = {**scope, "method": "GET"} if is_head else scope
+            await self.app(inner, receive_limited, send_with_id)
         except Exception as error:
             if not isinstance(error, ApiError):
                 # paths and stack traces stay in the log
@@ -83,14 +106,15 @@ class RequestMiddleware:
             self.metrics.running.dec()
             self._log_request(scope, request_id, status, time.perf_counter() - start)
 
-    def _check_access(self, scope: Scope) -> None:
-        """Check host name, key and announced body size. Raises ApiError: 403, 401, 413."""
-        headers: Headers = {name.lower(): value for name, value in scope["headers"]}
+    def _check_access(self, scope: Scope, headers: Headers) -> None:
+        """Check host, origin, key and announced body size. Raises ApiError: 403, 401, 413."""
         host = headers.get(b"host", b"").decode("latin-1").lower()
         name = host if host.endswith("]") else host.rsplit(":", 1)[0]
         if "*" not in self.rules.hosts and name not in self.rules.hosts:
             raise ApiError("This host name is not allowed (see --allow-host).", status=403)
-        if not _is_public(scope["path"]) and not self._has_key(headers):
+        check_origin(scope, headers, self.rules.origins)
+        needs_key = not _is_public(scope["path"]) and not is_preflight(scope, headers)
+        if needs_key and not self._has_key(headers):
             raise ApiError(
                 "The API key is missing or invalid.",
                 status=401,
@@ -126,6 +150,11 @@ class RequestMiddleware:
 
 def _is_public(path: str) -> bool:
     return path in PUBLIC_PATHS or path.startswith(PUBLIC_PREFIX)
+
+
+async def _send_empty(send: Send, headers: list[tuple[bytes, bytes]]) -> None:
+    await send({"type": "http.response.start", "status": 204, "headers": headers})
+    await send({"type": "http.response.body", "body": b""})
 
 
 async def _send_error(send: Send, error: ApiError) -> None:

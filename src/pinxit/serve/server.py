@@ -40,6 +40,7 @@ class ServerOptions:
     llm_model: str | None = None
     allow_host: tuple[str, ...] = ()
     allow_remote: tuple[str, ...] = ()
+    allow_origin: tuple[str, ...] = ()
     device: str = "cpu"
     studio: bool = True
 
@@ -72,7 +73,7 @@ def _app_settings(options: ServerOptions) -> AppSettings:
     if options.llm is not None:
         answer = LanguageModel(options.llm, options.llm_model).answer
     return AppSettings(
-        AccessRules(options.api_key, hosts),
+        AccessRules(options.api_key, hosts, tuple(map(str.lower, options.allow_origin))),
         ImageSources(options.allow_remote),
         answer,
         options.studio,

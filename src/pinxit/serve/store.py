@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import secrets
 import threading
 import time
@@ -246,11 +247,29 @@ class Store:
             return None
         return StoredFile(**{**row._mapping, "content": bytes(row.content)})
 
-    def list_files(self, limit: int) -> list[StoredFile]:
-        """Return the newest files, without their content."""
+    def list_files(
+        self, limit: int, after: str | None = None, order: str = "desc", purpose: str | None = None
+    ) -> list[StoredFile]:
+        """Return the files that follow the file `after`, without their content.
+
+        `order`: desc for the newest first, asc for the oldest. Raises KeyError for an unknown
+        `after`.
+        """
         columns = [column for column in _files.c if column.name != "content"]
-        query = sql.select(*columns).order_by(_files.c.created.desc(), _files.c.id).limit(limit)
+        key = sql.tuple_(_files.c.created, _files.c.id)
+        is_descending = order == "desc"
+        by_age = (_files.c.created, _files.c.id)
+        ordering = [column.desc() if is_descending else column.asc() for column in by_age]
+        query = sql.select(*columns).order_by(*ordering).limit(limit)
+        if purpose is not None:
+            query = query.where(_files.c.purpose == purpose)
         with self.engine.connect() as connection:
+            if after is not None:
+                cursor = connection.execute(sql.select(*by_age).where(_files.c.id == after)).first()
+                if cursor is None:
+                    raise KeyError(after)
+                position = sql.tuple_(*map(sql.literal, cursor))
+                query = query.where(key < position if is_descending else key > position)
             return [StoredFile(**row._mapping) for row in connection.execute(query)]
 
     def delete_file(self, file_id: str) -> bool:
@@ -316,12 +335,20 @@ def _split_images(body: dict[str, Any]) -> tuple[dict[str, Any], dict[str, bytes
 def _add_driver(url: str) -> str:
     """Return SQLAlchemy's URL: a path is a SQLite file, `postgresql://` uses psycopg 3."""
     if "://" not in url:
-        Path(url).parent.mkdir(parents=True, exist_ok=True)
+        _make_private(Path(url))
         return f"sqlite:///{url}"
     for scheme in ("postgresql://", "postgres://"):
         if url.startswith(scheme):
             return "postgresql+psycopg://" + url.removeprefix(scheme)
     return url
+
+
+def _make_private(path: Path) -> None:
+    """Create a SQLite file that only its owner reads; SQLite gives the files beside it its mode."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch(0o600)
+    if path.stat().st_uid == os.getuid():
+        path.chmod(0o600)
 
 
 def _hide_password(url: str) -> str:

@@ -12,10 +12,10 @@ from fastapi.responses import JSONResponse, Response
 from starlette.datastructures import UploadFile
 
 from pinxit.serve.api.multipart import parse_form
+from pinxit.serve.api.pages import FileLimit, Order, list_page, unknown_cursor
 from pinxit.serve.errors import ApiError, truncate
 from pinxit.serve.media.outputs import media_type
 from pinxit.serve.media.uploads import decode_upload
-from pinxit.serve.schemas import list_page
 from pinxit.serve.store import Store, StoredFile, new_id
 
 
@@ -39,9 +39,22 @@ class FileRoutes:
         file = await asyncio.to_thread(self.store.save_file, file_id, name, purpose, content)
         return JSONResponse(_to_record(file))
 
-    async def list(self, limit: int = 100) -> Response:
-        files = await asyncio.to_thread(self.store.list_files, max(1, min(limit, 1000)))
-        return JSONResponse(list_page([_to_record(file) for file in files]))
+    async def list(
+        self,
+        limit: FileLimit = 10_000,
+        after: str | None = None,
+        order: Order = "desc",
+        purpose: str | None = None,
+    ) -> Response:
+        def load() -> list[StoredFile]:
+            return self.store.list_files(limit + 1, after, order, purpose)
+
+        try:
+            files = await asyncio.to_thread(load)
+        except KeyError:
+            raise unknown_cursor(after or "") from None
+        page = [_to_record(file) for file in files[:limit]]
+        return JSONResponse(list_page(page, has_more=len(files) > limit))
 
     async def retrieve(self, file_id: str) -> Response:
         return JSONResponse(_to_record(await self._load(file_id)))

@@ -33,6 +33,7 @@ from pinxit.serve.schemas import (
 )
 from pinxit.serve.store import Store, new_id
 
+OWN_MASK_MODELS = (None, "dall-e-2")  # for which an image's own alpha is its mask
 OPENAI_SIZES = ("1024x1024", "1024x1536", "1536x1024")  # `size` in the types of older clients
 
 Fields = GenerateRequest | VariationRequest
@@ -61,11 +62,9 @@ class ImageRoutes:
 
     async def edit(self, request: Request) -> Response:
         fields, images, mask_image = await self._load_edit(request)
-        if not images:
-            raise ApiError("There is no image to edit.", param="image")
-        source = images[0]
-        if mask_image is None and source.has_holes:
-            mask_image = source  # as with dall-e-2, an image can be its own mask
+        source = _only_image(images, "edit")
+        if mask_image is None and source.has_holes and fields.model in OWN_MASK_MODELS:
+            mask_image = source
         mask = None if mask_image is None else EditMask.from_upload(mask_image, source, "mask")
         return await self._respond(request, self._parse(fields, source, mask), "image_edit")
 
@@ -73,9 +72,8 @@ class ImageRoutes:
         form = await parse_form(request)
         fields = validate(convert_form_numbers(form_texts(form)), VariationRequest)
         images = await load_form_images(form)
-        if not images:
-            raise ApiError("There is no image to vary.", param="image")
-        return await self._respond(request, self._parse(fields, images[0]), "image_variation")
+        source = _only_image(images, "vary")
+        return await self._respond(request, self._parse(fields, source), "image_variation")
 
     # -- requests -------------------------------------------------------------------------------
 
@@ -198,6 +196,15 @@ class ImageRoutes:
             events.put_nowait({"type": "error", **error.body})
         finally:
             events.put_nowait(None)
+
+
+def _only_image(images: list[UploadedImage], verb: str) -> UploadedImage:
+    """Return the image of a request. Raises ApiError if there is none, or more than one."""
+    if not images:
+        raise ApiError(f"There is no image to {verb}.", param="image")
+    if len(images) > 1:
+        raise ApiError(f"There are {len(images)} images; these models {verb} one.", param="image")
+    return images[0]
 
 
 def _prompt(fields: Fields) -> str:

@@ -47,7 +47,12 @@ async def load_form_images(form: FormData) -> list[UploadedImage]:
 
 
 async def load_form_mask(form: FormData) -> UploadedImage | None:
-    masks = [file for file in form.getlist("mask") if isinstance(file, UploadFile)]
+    """Load the mask under `mask` or `mask[]`. Raises ApiError for several, and for text."""
+    masks = [*form.getlist("mask"), *form.getlist("mask[]")]
     if not masks:
         return None
+    if len(masks) > 1:
+        raise ApiError(f"There are {len(masks)} masks; an edit has one.", param="mask")
+    if not isinstance(masks[0], UploadFile):
+        raise ApiError("'mask' must be a file, not text.", param="mask")
     return await asyncio.to_thread(decode_upload, await masks[0].read(), "mask")

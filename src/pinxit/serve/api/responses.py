@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from fastapi import Request
 from fastapi.responses import JSONResponse, Response
 
+from pinxit.serve.api.pages import ItemLimit, Order, select_page
 from pinxit.serve.api.sse import event_stream, run_while_connected
 from pinxit.serve.dialogue.parse import parse_request
 from pinxit.serve.dialogue.response import (
@@ -20,7 +21,7 @@ from pinxit.serve.dialogue.streaming import ActiveResponses
 from pinxit.serve.errors import ApiError, truncate
 from pinxit.serve.inference.registry import ModelRegistry
 from pinxit.serve.media.sources import ImageSources
-from pinxit.serve.schemas import ResponsesRequest, list_page, parse_json_body
+from pinxit.serve.schemas import ResponsesRequest, parse_json_body
 from pinxit.serve.store import Store, StoredResponse
 
 
@@ -38,6 +39,7 @@ class ResponseRoutes:
         fields = await parse_json_body(request, ResponsesRequest)
         router = self.models.find(fields.model)
         parsed = await asyncio.to_thread(parse_request, fields, self.store, self.sources)
+        router = self.models.find_tools_model(parsed.tool, router)
         if parsed.mask is not None:
             router.check_mask(parsed.mask)
         events: asyncio.Queue[Event | None] = asyncio.Queue()
@@ -61,10 +63,15 @@ class ResponseRoutes:
     async def retrieve(self, response_id: str) -> Response:
         return JSONResponse((await self._load(response_id)).body)
 
-    async def list_items(self, response_id: str, order: str = "desc", limit: int = 20) -> Response:
+    async def list_items(
+        self,
+        response_id: str,
+        limit: ItemLimit = 20,
+        after: str | None = None,
+        order: Order = "desc",
+    ) -> Response:
         items = (await self._load(response_id)).input_items
-        items = items if order == "asc" else items[::-1]
-        return JSONResponse(list_page(items[: max(1, min(limit, 100))]))
+        return JSONResponse(select_page(items, limit, after, order))
 
     async def delete(self, response_id: str) -> Response:
         if not await asyncio.to_thread(self.store.delete_response, response_id):
@@ -73,11 +80,12 @@ class ResponseRoutes:
 
     async def cancel(self, response_id: str) -> Response:
         """Cancel a response that is being streamed, by this server or by another on the store."""
-        if await self.active.cancel(response_id):
-            return JSONResponse({"id": response_id, "object": "response", "status": "cancelled"})
-        await self._load(response_id)
-        message = "The response is complete; there is nothing to cancel."
-        raise ApiError(message, param="response_id")
+        cancelled = await self.active.cancel(response_id)
+        body = cancelled or (await self._load(response_id)).body
+        if body["status"] != "cancelled":
+            message = "The response is complete; there is nothing to cancel."
+            raise ApiError(message, param="response_id")
+        return JSONResponse(body)
 
     async def _load(self, response_id: str) -> StoredResponse:
         response = await asyncio.to_thread(self.store.load_response, response_id)

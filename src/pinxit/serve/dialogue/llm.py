@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 
+from pinxit.serve.dialogue.description import describe_image
 from pinxit.serve.dialogue.response import ResponseBuilder
 from pinxit.serve.errors import ApiError
 from pinxit.serve.prompts import answer_language
@@ -78,6 +79,7 @@ class LanguageModel:
                 tool_choice = "auto"
         if not builder.body["output"]:
             builder.add_text(builder.introduction())
+        builder.end_with_text()
 
     async def _first_model(self, client: httpx.AsyncClient) -> str:
         models = (await self._send(client, "GET", "/models", None)).get("data") or [{}]
@@ -167,10 +169,10 @@ async def _run_tool(builder: ResponseBuilder, name: str, arguments: dict[str, An
     prompt = conversation.prompt
     if name == "draw_image":
         result = await builder.add_image(str(arguments.get("caption") or prompt), new=True)
-        return f"generated and shown to the user: {result.prompt_used}"
+        return f"Shown to the user. {describe_image(result)}"
     if name == "edit_image":
         result = await builder.add_image(str(arguments.get("instruction") or prompt))
-        return f"edited and shown to the user: {result.prompt_used}"
+        return f"Shown to the user. {describe_image(result)}"
     if name == "describe_image" and conversation.image is not None:
         language = str(arguments.get("language") or answer_language(prompt))
         return await builder.router.caption(conversation.image, language) or "unknown"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from pinxit.models.generation import GenerationParams
+from pinxit.serve.dialogue.structured import Format, parse_format
 from pinxit.serve.errors import ApiError, truncate
 from pinxit.serve.media.sources import ImageSources
 from pinxit.serve.media.uploads import (
@@ -22,6 +24,17 @@ from pinxit.serve.store import Store, StoredResponse, new_id
 
 MAX_TURNS = 30  # earlier responses that are read
 MAX_TEXT_CHARS = 200_000  # of one part of a message
+# what a request may include; log probabilities are refused, and of the others there is nothing
+INCLUDABLE = (
+    "file_search_call.results", "web_search_call.results", "web_search_call.action.sources",
+    "message.input_image.image_url", "computer_call_output.output.image_url",
+    "code_interpreter_call.outputs", "reasoning.encrypted_content", "message.output_text.logprobs",
+)  # fmt: skip
+# tools of OpenAI's that a tool_choice can name
+TOOL_TYPES = (
+    "function", "custom", "file_search", "web_search", "web_search_preview", "computer",
+    "computer_use_preview", "code_interpreter", "mcp", "shell", "local_shell", "apply_patch",
+)  # fmt: skip
 ROLES = ("user", "assistant", "system", "developer")
 
 
@@ -34,10 +47,15 @@ class Message(NamedTuple):
 
 @dataclass(frozen=True)
 class Conversation:
-    """The messages of all turns, oldest first, and the last image."""
+    """The messages of all turns, oldest first, and the images of the last item that has any."""
 
     messages: list[Message] = field(default_factory=list)
-    image: UploadedImage | None = None
+    images: list[UploadedImage] = field(default_factory=list)
+
+    @property
+    def image(self) -> UploadedImage | None:
+        """The last image."""
+        return self.images[-1] if self.images else None
 
     @property
     def user_prompts(self) -> list[str]:
@@ -60,6 +78,7 @@ class ParsedRequest:
     tool_choice: str  # auto, none or image
     mask: EditMask | None
     params: GenerationParams
+    format: Format = str  # of a text in the answer
 
     @property
     def needs_image(self) -> bool:
@@ -79,48 +98,55 @@ class ParsedRequest:
 
 def parse_request(request: ResponsesRequest, store: Store, sources: ImageSources) -> ParsedRequest:
     """Load the images and responses of a request. Raises ApiError if one is invalid or unknown."""
-    _reject_unsupported(request)
+    _check_included(request)
     tool, tool_choice = _parse_tool(request), _parse_tool_choice(request)
     if tool_choice == "image" and tool is None:
-        raise ApiError("'tool_choice' names a tool that is not in 'tools'.", param="tool_choice")
+        message = "'tool_choice' asks for the tool image_generation, which is not in 'tools'."
+        raise ApiError(message, param="tool_choice")
+    text_format = parse_format(request.text and request.text.format, "text.format")
     input_items = _parse_input_items(request)
-    messages, image = _load_earlier_turns(request.previous_response_id, store, sources)
+    messages, images = _load_earlier_turns(request.previous_response_id, store, sources)
     for i, item in enumerate(input_items):
-        new_messages, new_image = _parse_item(item, f"input[{i}]", store, sources)
+        new_messages, new_images = _parse_item(item, f"input[{i}]", store, sources)
         messages += new_messages
-        image = new_image or image
+        images = new_images or images
+    conversation = Conversation(messages, images)
+    image = conversation.image
     if image is None and not any(message.text.strip() for message in messages):
         raise ApiError("The input has neither text nor an image.", param="input")
     if image is None and tool is not None and tool.action == "edit":
         raise ApiError("There is no image to edit.", param="tools[0].action")
     mask = _load_mask(tool, image, store, sources)
     params = (tool or ImageGenerationTool()).to_params(request.seed)
-    conversation = Conversation(messages, image)
-    return ParsedRequest(request, conversation, input_items, tool, tool_choice, mask, params)
+    parsed = ParsedRequest(
+        request, conversation, input_items, tool, tool_choice, mask, params, text_format
+    )
+    if parsed.needs_image and parsed.edit_source is not None and len(images) > 1:
+        message = f"There are {len(images)} images to edit; these models edit one."
+        raise ApiError(message, param="input")
+    return parsed
 
 
 # -- fields of the request ------------------------------------------------------------------------
 
 
-def _reject_unsupported(request: ResponsesRequest) -> None:
-    """Raises ApiError for fields that cannot be ignored."""
-    for name in ("background", "conversation", "prompt"):
-        if getattr(request, name):
-            message = f"'{name}' is not supported."
-            raise ApiError(message, param=name, code="unsupported_parameter")
+def _check_included(request: ResponsesRequest) -> None:
+    """Raises ApiError for what a response cannot include. What it never has is included empty."""
+    for i, name in enumerate(request.include or []):
+        if name in ("message.output_text.logprobs",) or name not in INCLUDABLE:
+            message = f"'{truncate(name)}' cannot be included."
+            raise ApiError(message, param=f"include[{i}]", code="unsupported_parameter")
 
 
 def _parse_tool(request: ResponsesRequest) -> ImageGenerationTool | None:
+    """Return the image_generation tool, the last if there are several."""
     parsed = None
     for i, tool in enumerate(request.tools or []):
         param = f"tools[{i}]"
-        if tool.get("type") != "image_generation":
-            raise ApiError(
-                f"The tool '{truncate(tool.get('type'))}' is not supported; "
-                "image_generation is the only one.",
-                param=f"{param}.type",
-                code="unsupported_parameter",
-            )
+        if not isinstance(tool.get("type"), str):
+            raise ApiError("A tool needs a type.", param=f"{param}.type")
+        if tool["type"] != "image_generation":
+            continue  # an offer, which these models never take
         parsed = validate(tool, ImageGenerationTool, param)
         parse_size(parsed.size, f"{param}.size")
         if parsed.background == "transparent" and parsed.output_format == "jpeg":
@@ -138,6 +164,9 @@ def _parse_tool_choice(request: ResponsesRequest) -> str:
         return "image"
     if choice in (None, "auto", "none"):
         return choice or "auto"
+    if choice in TOOL_TYPES:
+        message = f"'{choice}' cannot be forced: these models only call image_generation."
+        raise ApiError(message, param="tool_choice", code="unsupported_parameter")
     raise ApiError(f"Invalid tool_choice '{truncate(choice)}'.", param="tool_choice")
 
 
@@ -190,8 +219,8 @@ def _load_mask(
 
 # -- items of this and earlier turns --------------------------------------------------------------
 
-# the messages of an item or of several, and the last image among them
-ItemContent = tuple[list[Message], UploadedImage | None]
+# the messages of an item or of several, and the images of the last one that has any
+ItemContent = tuple[list[Message], list[UploadedImage]]
 
 
 def _parse_item(
@@ -203,32 +232,44 @@ def _parse_item(
             raise ApiError(f"The role must be one of {', '.join(ROLES)}.", param=f"{param}.role")
         return _parse_content(item, f"{param}.content", store, sources)
     if item_type in ("image_generation_call", "item_reference"):
-        return [], _load_generated_image(item, param, store)
-    if item_type == "reasoning":
-        return [], None
+        image = _load_generated_image(item, param, store)
+        return [], [] if image is None else [image]
+    if isinstance(item_type, str) and re.search(r"_call(_output)?$|^mcp_|^reasoning$", item_type):
+        return _parse_tool_item(item), []
     message = f"Input items of type '{truncate(item_type)}' are not supported."
     raise ApiError(message, param=f"{param}.type")
+
+
+def _parse_tool_item(item: dict[str, Any]) -> list[Message]:
+    """Return what a tool of the client answered, as a message; nothing of a call."""
+    output = item.get("output")
+    if isinstance(output, list):
+        parts = [part.get("text") for part in output if isinstance(part, dict)]
+        output = "\n".join(part for part in parts if isinstance(part, str))
+    return [Message("tool", output)] if isinstance(output, str) and output.strip() else []
 
 
 def _parse_content(
     item: dict[str, Any], param: str, store: Store, sources: ImageSources
 ) -> ItemContent:
     parts = item.get("content")
+    if parts is None and item["role"] == "assistant":
+        return [], []
     if not isinstance(parts, list):
         raise ApiError("The content must be a string or a list of parts.", param=param)
-    texts, image = [], None
+    texts, images = [], []
     for i, part in enumerate(parts):
         part_param = f"{param}[{i}]"
         part_type = part.get("type") if isinstance(part, dict) else None
         if part_type in ("input_text", "output_text", "text"):
             texts.append(_parse_text(part.get("text"), f"{part_param}.text"))
         elif part_type == "input_image":
-            image = sources.load(validate(part, ImageRef, part_param), part_param, store)
+            images.append(sources.load(validate(part, ImageRef, part_param), part_param, store))
         elif part_type != "refusal":
             message = f"Content of type '{truncate(part_type)}' is not supported."
             raise ApiError(message, param=f"{part_param}.type")
     text = "\n".join(texts)
-    return ([Message(item["role"], text)] if text.strip() else []), image
+    return ([Message(item["role"], text)] if text.strip() else []), images
 
 
 def _parse_text(text: object, param: str) -> str:
@@ -261,7 +302,7 @@ def _load_earlier_turns(
     response_id: str | None, store: Store, sources: ImageSources
 ) -> ItemContent:
     messages: list[Message] = []
-    image: UploadedImage | None = None
+    images: list[UploadedImage] = []
     turns = list(_load_chain(response_id, store))
     for body, input_items in reversed(turns):
         for item in [*input_items, *body["output"]]:
@@ -270,8 +311,8 @@ def _load_earlier_turns(
             except ApiError:  # a file may have expired since
                 continue
             messages += content[0]
-            image = content[1] or image
-    return messages, image
+            images = content[1] or images
+    return messages, images
 
 
 def _load_chain(response_id: str | None, store: Store) -> Iterator[StoredResponse]:

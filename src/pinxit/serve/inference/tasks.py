@@ -70,7 +70,7 @@ async def draw(
     rows = [(request.prompt, seed) for seed in request.seeds]
     images = await run_task(run, batch_key("draw", request.params), task, rows, on_preview)
     action = "generate" if request.source is None else "edit"
-    return GenerationResult(images, run, action, request.prompt)
+    return GenerationResult(images, run, action, request.prompt, reads_prompt=True)
 
 
 async def edit(
@@ -88,7 +88,7 @@ async def edit(
     source = request.source.fit_to(run.info)
     rows = [(source, request.prompt, seed) for seed in request.seeds]
     images = await run_task(run, batch_key("edit", request.params), task, rows, on_preview)
-    return GenerationResult(images, run, "edit", request.prompt)
+    return GenerationResult(images, run, "edit", request.prompt, reads_prompt=True)
 
 
 async def complete(
@@ -140,7 +140,7 @@ async def sample(
     key = batch_key("sample", params, label, has_previews)
     images = await run_task(run, key, task, request.seeds, on_preview)
     note = label or _without_prompt(run, request, "samples")
-    return GenerationResult(images, run, "generate", note)
+    return GenerationResult(images, run, "generate", note, reads_prompt=label is not None)
 
 
 async def vary(

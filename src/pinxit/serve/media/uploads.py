@@ -165,9 +165,11 @@ def decode_data_url(url: str, param: str) -> UploadedImage:
 
 
 def decode_base64(text: str, param: str) -> bytes:
-    """Decode base64. Raises ApiError if it is invalid."""
+    """Decode base64, also with line breaks and without padding. Raises ApiError if invalid."""
+    compact = "".join(text.split()).rstrip("=")
+    compact = compact.replace("-", "+").replace("_", "/")  # the form that is safe in URLs
     try:
-        return base64.b64decode(text, validate=True)
+        return base64.b64decode(compact + "=" * (-len(compact) % 4), validate=True)
     except (binascii.Error, ValueError):
         message = "The image is not valid base64."
         raise ApiError(message, param=param, code="invalid_base64_image") from None

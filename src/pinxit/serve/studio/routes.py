@@ -31,6 +31,8 @@ from pinxit.serve.studio.latents import decode_latent, sample_latent
 STATIC = Path(__file__).parent / "static"
 MEDIA_TYPES = {".js": "text/javascript", ".css": "text/css"}
 
+SANDBOXED = {"Content-Security-Policy": "sandbox; script-src 'none'"}
+
 LatentValue = Annotated[float, Field(ge=-100, le=100, allow_inf_nan=False)]
 
 
@@ -126,13 +128,12 @@ class StudioRoutes:
     async def report(self, run: str) -> Response:
         loaded = self._find_run(run)
         file = loaded.run.path / "report.html"
-        if file.is_file():
-            return HTMLResponse(file.read_text(encoding="utf-8"))
+        if file.is_file():  # of a run that may be a stranger's: it runs no script
+            return HTMLResponse(file.read_text(encoding="utf-8"), headers=SANDBOXED)
         command = html.escape(f"pinxit report {shlex.quote(_display_path(loaded))}")
-        return HTMLResponse(
-            "<body style='font:16px system-ui;color:#777'>"
-            f"<p>This run has no report yet. To make one: <code>{command}</code></p>"
-        )
+        text = f"<p>This run has no report yet. To make one: <code>{command}</code></p>"
+        body = f"<body style='font:16px system-ui;color:#777'>{text}"
+        return HTMLResponse(body, headers=SANDBOXED)
 
     def _find_run(self, name: str, ability: str | None = None) -> LoadedRun:
         run = self.models.runs.get(name)
