@@ -208,7 +208,7 @@ INVALID = [
     ({"tools": [{"type": "image_generation", "partial_images": 4}]}, 400, "tools[0].partial", None),
     ({"tools": [], "tool_choice": {"type": "image_generation"}}, 400, "tool_choice", None),
     ({"tool_choice": "sometimes"}, 400, "tool_choice", None),
-    ({"background": True}, 400, "background", "unsupported_parameter"),
+    ({"background": True, "store": False}, 400, "background", None),
     ({"previous_response_id": "resp_0"}, 400, "previous", "previous_response_not_found"),
     ({"metadata": {str(i): "x" for i in range(17)}}, 400, "metadata", None),
     ({"input": [{"type": "image_generation_call", "id": "ig_0"}]}, 404, "input[0].id", None),
@@ -239,7 +239,7 @@ async def wait_forever(builder):
 @pytest.fixture
 def two_servers(runs, tmp_path, monkeypatch):
     """Clients of two servers on one store, whose responses never end."""
-    monkeypatch.setattr(streaming, "CANCEL_POLL_SECONDS", 0.05)
+    monkeypatch.setattr(streaming, "POLL_SECONDS", 0.05)
     run, store = [runs["blobs-vae"]], tmp_path / "s.sqlite"
     with (
         serving(run, store, answer=wait_forever) as first,

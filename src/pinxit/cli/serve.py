@@ -38,6 +38,7 @@ def serve(
     allow_origin: tuple[str, ...] = (),
     device: Device = "auto",
     studio: bool = True,
+    public_url: str | None = None,
 ) -> None:
     """Serve runs through the OpenAI API, with a web page to try them.
 
@@ -65,6 +66,8 @@ def serve(
         allow_remote: hosts from which requests may load images (default: none)
         device: where to compute; auto is cuda if there is a GPU, or else cpu
         studio: serve the page at /
+        public_url: address of this server as clients know it, behind a proxy; links to images
+            start with it
     """
     _check_runs(runs)
     _check_port(port)
@@ -93,6 +96,7 @@ def serve(
         allow_origin=_parse_origins(allow_origin),
         device=resolve_device(device),
         studio=studio,
+        public_url=_parse_public_url(public_url),
     )
     run_server(runs, options)
 
@@ -157,6 +161,13 @@ def _parse_origins(origins: tuple[str, ...]) -> tuple[str, ...]:
                 "https://app.example, without a path."
             )
     return origins
+
+
+def _parse_public_url(url: str | None) -> str | None:
+    """Raises UsageError for anything but the address of a server."""
+    if url is not None and not re.fullmatch(r"https?://[^\s?#]+", url):
+        raise UsageError(f"--public-url {url}: give an address such as https://images.example.")
+    return url
 
 
 def _parse_aliases(texts: tuple[str, ...]) -> dict[str, str]:

@@ -29,6 +29,7 @@ from pinxit.serve.dialogue.response import AnswerFunction, answer_without_llm
 from pinxit.serve.dialogue.streaming import ActiveResponses
 from pinxit.serve.errors import ApiError, error_body
 from pinxit.serve.inference.registry import ModelRegistry
+from pinxit.serve.links import PREFIX, FileLinks
 from pinxit.serve.media.sources import ImageSources
 from pinxit.serve.metrics import Metrics
 from pinxit.serve.middleware import AccessRules, RequestMiddleware
@@ -46,6 +47,7 @@ class AppSettings:
     sources: ImageSources = field(default_factory=ImageSources)
     answer: AnswerFunction = answer_without_llm  # or `LanguageModel.answer`
     studio: bool = True
+    public_url: str | None = None  # of the server as clients know it, behind a proxy
 
 
 def create_app(models: ModelRegistry, store: Store, settings: AppSettings | None = None) -> FastAPI:
@@ -53,9 +55,12 @@ def create_app(models: ModelRegistry, store: Store, settings: AppSettings | None
     settings = settings or AppSettings()
     metrics = Metrics(models)
 
+    active = ActiveResponses(store)
+
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
+        await active.stop()
         models.stop()
 
     app = FastAPI(
@@ -67,7 +72,7 @@ def create_app(models: ModelRegistry, store: Store, settings: AppSettings | None
         redoc_url=None,
     )
     app.add_middleware(RequestMiddleware, rules=settings.rules, metrics=metrics)  # type: ignore[arg-type]
-    _add_openai_routes(app, models, store, settings)
+    _add_openai_routes(app, models, store, settings, active)
     _add_health_routes(app, store, metrics)
     if settings.studio:
         add_studio(app, models)
@@ -75,12 +80,17 @@ def create_app(models: ModelRegistry, store: Store, settings: AppSettings | None
 
 
 def _add_openai_routes(
-    app: FastAPI, models: ModelRegistry, store: Store, settings: AppSettings
+    app: FastAPI,
+    models: ModelRegistry,
+    store: Store,
+    settings: AppSettings,
+    active: ActiveResponses,
 ) -> None:
     sources, answer = settings.sources, settings.answer
-    responses = ResponseRoutes(models, store, sources, ActiveResponses(store), answer)
-    images = ImageRoutes(models, store, sources)
-    listing, files = ModelRoutes(models), FileRoutes(store)
+    links = FileLinks(store.load_secret(), settings.public_url)
+    responses = ResponseRoutes(models, store, sources, active, answer)
+    images = ImageRoutes(models, store, sources, links)
+    listing, files = ModelRoutes(models), FileRoutes(store, links)
     chat, embeddings = ChatRoutes(models, store, sources, answer), EmbeddingRoutes(models, sources)
     edit_form = image_form(schemas.EditRequest)
     variation_form = image_form(schemas.VariationRequest)
@@ -104,6 +114,7 @@ def _add_openai_routes(
     add.get(path, files.retrieve, "retrieve_file")
     add.get(f"{path}/content", files.content, "file_content")
     add.delete(path, files.delete, "delete_file")
+    add.get(PREFIX + "{file_id}", files.signed_content, "signed_file_content")
     add.post("/v1/chat/completions", chat.create, "create_chat", json=schemas.ChatRequest)
     path = "/v1/embeddings"
     add.post(path, embeddings.create, "create_embeddings", json=schemas.EmbeddingsRequest)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from pinxit.serve import links
 from pinxit.serve.errors import ApiError, RequestTooLarge, internal_error
 from pinxit.serve.metrics import Metrics
 from pinxit.serve.origins import (
@@ -29,7 +30,7 @@ log = logging.getLogger("pinxit.serve")
 MAX_BODY_BYTES = 64 * 2**20
 # paths that need no key; the studio page prompts for it
 PUBLIC_PATHS = ("/healthz", "/readyz", "/health", "/", "/favicon.ico")
-PUBLIC_PREFIX = "/studio/static/"
+PUBLIC_PREFIXES = ("/studio/static/", links.PREFIX)
 # routes of metrics and log lines; every other path is "other"
 ROUTES = ("/v1/responses", "/v1/images", "/v1/models", "/v1/files", "/v1/chat", "/v1/embeddings")
 
@@ -112,7 +113,8 @@ class RequestMiddleware:
         name = host if host.endswith("]") else host.rsplit(":", 1)[0]
         if "*" not in self.rules.hosts and name not in self.rules.hosts:
             raise ApiError("This host name is not allowed (see --allow-host).", status=403)
-        check_origin(scope, headers, self.rules.origins)
+        if not scope["path"].startswith(links.PREFIX):  # whoever has the link may show the image
+            check_origin(scope, headers, self.rules.origins)
         needs_key = not _is_public(scope["path"]) and not is_preflight(scope, headers)
         if needs_key and not self._has_key(headers):
             raise ApiError(
@@ -149,7 +151,7 @@ class RequestMiddleware:
 
 
 def _is_public(path: str) -> bool:
-    return path in PUBLIC_PATHS or path.startswith(PUBLIC_PREFIX)
+    return path in PUBLIC_PATHS or path.startswith(PUBLIC_PREFIXES)
 
 
 async def _send_empty(send: Send, headers: list[tuple[bytes, bytes]]) -> None:

@@ -154,8 +154,7 @@ class ResponsesRequest(Schema):
         "instructions",
     })  # fmt: skip
     REFUSED = frozenset({
-        "conversation", "prompt", "background", "background_options", "access_programs", "image",
-        "top_logprobs",
+        "conversation", "prompt", "background_options", "access_programs", "image", "top_logprobs",
     })  # fmt: skip
 
     model: StrictStr
@@ -176,6 +175,7 @@ class ResponsesRequest(Schema):
         ]
         | None
     ) = None
+    background: StrictBool | None = None
     text: TextOptions | None = None
     max_output_tokens: Count | None = None
     include: list[StrictStr] | None = None

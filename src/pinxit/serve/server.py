@@ -43,6 +43,7 @@ class ServerOptions:
     allow_origin: tuple[str, ...] = ()
     device: str = "cpu"
     studio: bool = True
+    public_url: str | None = None
 
 
 def run_server(paths: Sequence[Path], options: ServerOptions) -> None:
@@ -77,6 +78,7 @@ def _app_settings(options: ServerOptions) -> AppSettings:
         ImageSources(options.allow_remote),
         answer,
         options.studio,
+        options.public_url,
     )
 
 

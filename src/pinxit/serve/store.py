@@ -8,62 +8,20 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import secrets
 import threading
 import time
 from dataclasses import dataclass
-from pathlib import Path
-from sqlite3 import Connection as SqliteConnection
 from typing import Any, NamedTuple
 
 import sqlalchemy as sql
 from sqlalchemy import event
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, IntegrityError, SQLAlchemyError
 
 from pinxit.errors import PinxitError, UsageError
+from pinxit.serve import tables
 
 WRITES_PER_PRUNE = 100
-
-_tables = sql.MetaData()
-_responses = sql.Table(
-    "responses",
-    _tables,
-    sql.Column("id", sql.String(80), primary_key=True),
-    sql.Column("created", sql.Float, index=True, nullable=False),
-    sql.Column("input_items", sql.Text, nullable=False),  # JSON
-    sql.Column("body", sql.Text, nullable=False),  # the response as JSON, without its images
-    sql.Column("size", sql.Integer, nullable=False),
-)
-_images = sql.Table(
-    "images",
-    _tables,
-    sql.Column("id", sql.String(80), primary_key=True),
-    sql.Column("response", sql.String(80), index=True, nullable=False),
-    sql.Column("created", sql.Float, index=True, nullable=False),
-    sql.Column("content", sql.LargeBinary, nullable=False),
-    sql.Column("size", sql.Integer, nullable=False),
-)
-_files = sql.Table(
-    "files",
-    _tables,
-    sql.Column("id", sql.String(80), primary_key=True),
-    sql.Column("created", sql.Float, index=True, nullable=False),
-    sql.Column("name", sql.Text, nullable=False),
-    sql.Column("purpose", sql.String(80), nullable=False),
-    sql.Column("content", sql.LargeBinary, nullable=False),
-    sql.Column("size", sql.Integer, nullable=False),
-)
-# responses that a server is streaming; any server may set `cancelled`
-_active = sql.Table(
-    "active_responses",
-    _tables,
-    sql.Column("id", sql.String(80), primary_key=True),
-    sql.Column("created", sql.Float, index=True, nullable=False),
-    sql.Column("cancelled", sql.Boolean, nullable=False),
-)
-_SIZED = (_responses, _images, _files)
-_ALL = (*_SIZED, _active)
 
 
 @dataclass(frozen=True)
@@ -97,30 +55,32 @@ class Store:
         self.max_days, self.max_mib = max_days, max_mib
         self._num_writes, self._count_lock = 0, threading.Lock()
         try:
-            self.engine = sql.create_engine(_add_driver(url), pool_pre_ping=True)
+            self.engine = sql.create_engine(tables.add_driver(url), pool_pre_ping=True)
         except (ArgumentError, ImportError) as error:
-            raise UsageError(f"--store {_hide_password(url)}: {error}") from None
+            raise UsageError(f"--store {tables.hide_password(url)}: {error}") from None
         if self.engine.dialect.name == "sqlite":
-            event.listen(self.engine, "connect", _configure_sqlite)
+            event.listen(self.engine, "connect", tables.configure_sqlite)
         try:
             self._create_tables()
         except SQLAlchemyError as error:
             reason = str(getattr(error, "orig", error)).splitlines()[0]
-            raise PinxitError(f"cannot open the store {_hide_password(url)}: {reason}") from None
+            raise PinxitError(
+                f"cannot open the store {tables.hide_password(url)}: {reason}"
+            ) from None
         if not self._has_all_columns():
             raise PinxitError(
-                f"the store {_hide_password(url)} was written by another version of pinxit; "
+                f"the store {tables.hide_password(url)} was written by another version of pinxit; "
                 "delete it or choose another with --store."
             )
 
     def _create_tables(self) -> None:
         try:
             with self.engine.begin() as connection:
-                _tables.create_all(connection)
+                tables.metadata.create_all(connection)
         except SQLAlchemyError:
             # two servers that start together may both create the tables
             existing = set(sql.inspect(self.engine).get_table_names())
-            if not {table.name for table in _ALL} <= existing:
+            if not {table.name for table in tables.ALL} <= existing:
                 raise
 
     def _has_all_columns(self) -> bool:
@@ -128,7 +88,7 @@ class Store:
         return all(
             {column["name"] for column in inspector.get_columns(table.name)}
             == set(table.columns.keys())
-            for table in _ALL
+            for table in tables.ALL
         )
 
     def is_reachable(self) -> bool:
@@ -147,10 +107,14 @@ class Store:
         bare_body, images = _split_images(body)
         body_json, items_json = json.dumps(bare_body), json.dumps(input_items)
         with self.engine.begin() as connection:
-            connection.execute(sql.delete(_images).where(_images.c.response == body["id"]))
-            connection.execute(sql.delete(_responses).where(_responses.c.id == body["id"]))
             connection.execute(
-                sql.insert(_responses).values(
+                sql.delete(tables.images).where(tables.images.c.response == body["id"])
+            )
+            connection.execute(
+                sql.delete(tables.responses).where(tables.responses.c.id == body["id"])
+            )
+            connection.execute(
+                sql.insert(tables.responses).values(
                     id=body["id"],
                     created=now,
                     input_items=items_json,
@@ -160,7 +124,7 @@ class Store:
             )
             for image_id, content in images.items():
                 connection.execute(
-                    sql.insert(_images).values(
+                    sql.insert(tables.images).values(
                         id=image_id,
                         response=body["id"],
                         created=now,
@@ -174,14 +138,16 @@ class Store:
         """Return a response and its input items; None if it was not stored or has expired."""
         with self.engine.connect() as connection:
             row = connection.execute(
-                sql.select(_responses.c.body, _responses.c.input_items).where(
-                    _responses.c.id == response_id
+                sql.select(tables.responses.c.body, tables.responses.c.input_items).where(
+                    tables.responses.c.id == response_id
                 )
             ).first()
             if row is None:
                 return None
             images = connection.execute(
-                sql.select(_images.c.id, _images.c.content).where(_images.c.response == response_id)
+                sql.select(tables.images.c.id, tables.images.c.content).where(
+                    tables.images.c.response == response_id
+                )
             ).all()
         body = json.loads(row.body)
         results = {image.id: base64.b64encode(image.content).decode() for image in images}
@@ -194,55 +160,101 @@ class Store:
         """Return the file of a generated image by its output item's id, or None."""
         with self.engine.connect() as connection:
             row = connection.execute(
-                sql.select(_images.c.content).where(_images.c.id == image_id)
+                sql.select(tables.images.c.content).where(tables.images.c.id == image_id)
             ).first()
         return None if row is None else bytes(row.content)
 
     def delete_response(self, response_id: str) -> bool:
         """Delete a response and its images. Return False if it does not exist."""
         with self.engine.begin() as connection:
-            connection.execute(sql.delete(_images).where(_images.c.response == response_id))
+            connection.execute(
+                sql.delete(tables.images).where(tables.images.c.response == response_id)
+            )
             deleted = connection.execute(
-                sql.delete(_responses).where(_responses.c.id == response_id)
+                sql.delete(tables.responses).where(tables.responses.c.id == response_id)
             )
         return deleted.rowcount > 0
 
-    # -- responses that are being streamed ------------------------------------------------------
+    # -- responses that are being built ---------------------------------------------------------
 
     def add_active(self, response_id: str) -> None:
-        """Record that a response is being streamed, so that any server can cancel it."""
+        """Record that a response is being built, so that any server can cancel it."""
         values = {"id": response_id, "created": time.time(), "cancelled": False}
         with self.engine.begin() as connection:
-            connection.execute(sql.insert(_active).values(**values))
+            connection.execute(sql.insert(tables.active_responses).values(**values))
 
     def remove_active(self, response_id: str) -> None:
         with self.engine.begin() as connection:
-            connection.execute(sql.delete(_active).where(_active.c.id == response_id))
+            connection.execute(
+                sql.delete(tables.active_responses).where(
+                    tables.active_responses.c.id == response_id
+                )
+            )
 
     def cancel_active(self, response_id: str) -> bool:
         """Mark an active response as cancelled. Return False if it is not active."""
         with self.engine.begin() as connection:
-            query = sql.update(_active).where(_active.c.id == response_id).values(cancelled=True)
+            query = (
+                sql.update(tables.active_responses)
+                .where(tables.active_responses.c.id == response_id)
+                .values(cancelled=True)
+            )
             return connection.execute(query).rowcount > 0
 
-    def is_cancelled(self, response_id: str) -> bool:
-        """Return whether any server has cancelled this response."""
-        query = sql.select(_active.c.cancelled).where(_active.c.id == response_id)
+    def poll_active(self, response_id: str) -> bool:
+        """Give a sign of life of an active response; return whether a server has cancelled it."""
+        row = tables.active_responses.c.id == response_id
+        with self.engine.begin() as connection:
+            connection.execute(
+                sql.update(tables.active_responses).where(row).values(created=time.time())
+            )
+            return bool(
+                connection.execute(
+                    sql.select(tables.active_responses.c.cancelled).where(row)
+                ).scalar()
+            )
+
+    def is_active(self, response_id: str, max_silent_seconds: float) -> bool:
+        """Return whether a server is building this response, by its last sign of life."""
+        query = sql.select(tables.active_responses.c.created).where(
+            tables.active_responses.c.id == response_id
+        )
         with self.engine.connect() as connection:
-            return bool(connection.execute(query).scalar())
+            seen = connection.execute(query).scalar()
+        return seen is not None and time.time() - seen <= max_silent_seconds
+
+    # -- the secret of links --------------------------------------------------------------------
+
+    def load_secret(self) -> bytes:
+        """Return the secret that the servers on this store share; the first one makes it."""
+        query = sql.select(tables.secrets_table.c.value).where(tables.secrets_table.c.id == "links")
+        made = {"id": "links", "value": secrets.token_bytes(32)}
+        with self.engine.connect() as connection:
+            found = connection.execute(query).scalar()
+        if found is None:
+            try:
+                with self.engine.begin() as connection:
+                    connection.execute(sql.insert(tables.secrets_table).values(**made))
+                return made["value"]
+            except IntegrityError:  # another server was first
+                with self.engine.connect() as connection:
+                    found = connection.execute(query).scalar_one()
+        return bytes(found)
 
     # -- files ----------------------------------------------------------------------------------
 
     def save_file(self, file_id: str, name: str, purpose: str, content: bytes) -> StoredFile:
         file = StoredFile(file_id, time.time(), name, purpose, len(content), content)
         with self.engine.begin() as connection:
-            connection.execute(sql.insert(_files).values(**vars(file)))
+            connection.execute(sql.insert(tables.files).values(**vars(file)))
         self._prune_sometimes()
         return file
 
     def load_file(self, file_id: str) -> StoredFile | None:
         with self.engine.connect() as connection:
-            row = connection.execute(sql.select(_files).where(_files.c.id == file_id)).first()
+            row = connection.execute(
+                sql.select(tables.files).where(tables.files.c.id == file_id)
+            ).first()
         if row is None:
             return None
         return StoredFile(**{**row._mapping, "content": bytes(row.content)})
@@ -255,17 +267,19 @@ class Store:
         `order`: desc for the newest first, asc for the oldest. Raises KeyError for an unknown
         `after`.
         """
-        columns = [column for column in _files.c if column.name != "content"]
-        key = sql.tuple_(_files.c.created, _files.c.id)
+        columns = [column for column in tables.files.c if column.name != "content"]
+        key = sql.tuple_(tables.files.c.created, tables.files.c.id)
         is_descending = order == "desc"
-        by_age = (_files.c.created, _files.c.id)
+        by_age = (tables.files.c.created, tables.files.c.id)
         ordering = [column.desc() if is_descending else column.asc() for column in by_age]
         query = sql.select(*columns).order_by(*ordering).limit(limit)
         if purpose is not None:
-            query = query.where(_files.c.purpose == purpose)
+            query = query.where(tables.files.c.purpose == purpose)
         with self.engine.connect() as connection:
             if after is not None:
-                cursor = connection.execute(sql.select(*by_age).where(_files.c.id == after)).first()
+                cursor = connection.execute(
+                    sql.select(*by_age).where(tables.files.c.id == after)
+                ).first()
                 if cursor is None:
                     raise KeyError(after)
                 position = sql.tuple_(*map(sql.literal, cursor))
@@ -275,7 +289,9 @@ class Store:
     def delete_file(self, file_id: str) -> bool:
         """Delete a file. Return False if it does not exist."""
         with self.engine.begin() as connection:
-            deleted = connection.execute(sql.delete(_files).where(_files.c.id == file_id))
+            deleted = connection.execute(
+                sql.delete(tables.files).where(tables.files.c.id == file_id)
+            )
         return deleted.rowcount > 0
 
     # -- limits of age and size -----------------------------------------------------------------
@@ -291,16 +307,16 @@ class Store:
         """Delete what is older than `max_days`, then the oldest rows above `max_mib`."""
         oldest_allowed = time.time() - self.max_days * 86_400
         with self.engine.begin() as connection:
-            for table in _ALL:
+            for table in tables.DATED:
                 connection.execute(sql.delete(table).where(table.c.created < oldest_allowed))
-            excess = sum(_size(connection, table) for table in _SIZED) - self.max_mib * 2**20
+            excess = sum(_size(connection, table) for table in tables.SIZED) - self.max_mib * 2**20
             while excess > 0:
-                oldest = [_oldest(connection, table) for table in _SIZED]
+                oldest = [_oldest(connection, table) for table in tables.SIZED]
                 dated = [(when, i) for i, when in enumerate(oldest) if when is not None]
                 if not dated:
                     return
                 when, i = min(dated)
-                table = _SIZED[i]
+                table = tables.SIZED[i]
                 before = _size(connection, table)
                 until = _nth_oldest(connection, table, when)
                 connection.execute(sql.delete(table).where(table.c.created <= until))
@@ -330,39 +346,6 @@ def _split_images(body: dict[str, Any]) -> tuple[dict[str, Any], dict[str, bytes
             item = {**item, "result": None}
         output.append(item)
     return {**body, "output": output}, images
-
-
-def _add_driver(url: str) -> str:
-    """Return SQLAlchemy's URL: a path is a SQLite file, `postgresql://` uses psycopg 3."""
-    if "://" not in url:
-        _make_private(Path(url))
-        return f"sqlite:///{url}"
-    for scheme in ("postgresql://", "postgres://"):
-        if url.startswith(scheme):
-            return "postgresql+psycopg://" + url.removeprefix(scheme)
-    return url
-
-
-def _make_private(path: Path) -> None:
-    """Create a SQLite file that only its owner reads; SQLite gives the files beside it its mode."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.touch(0o600)
-    if path.stat().st_uid == os.getuid():
-        path.chmod(0o600)
-
-
-def _hide_password(url: str) -> str:
-    head, at, tail = url.rpartition("@")
-    return f"{head.split('://')[0]}://...@{tail}" if at else url
-
-
-def _configure_sqlite(connection: SqliteConnection, _record: object) -> None:
-    cursor = connection.cursor()
-    # writers do not block readers; killing the process loses nothing that was committed
-    cursor.execute("PRAGMA journal_mode=WAL")
-    cursor.execute("PRAGMA synchronous=NORMAL")
-    cursor.execute("PRAGMA busy_timeout=10000")
-    cursor.close()
 
 
 def new_id(prefix: str) -> str:

@@ -14,6 +14,7 @@ from starlette.datastructures import UploadFile
 from pinxit.serve.api.multipart import parse_form
 from pinxit.serve.api.pages import FileLimit, Order, list_page, unknown_cursor
 from pinxit.serve.errors import ApiError, truncate
+from pinxit.serve.links import FileLinks
 from pinxit.serve.media.outputs import media_type
 from pinxit.serve.media.uploads import decode_upload
 from pinxit.serve.store import Store, StoredFile, new_id
@@ -24,6 +25,7 @@ class FileRoutes:
     """The routes of files."""
 
     store: Store
+    links: FileLinks
 
     async def create(self, request: Request) -> Response:
         form = await parse_form(request)
@@ -62,6 +64,11 @@ class FileRoutes:
     async def content(self, file_id: str) -> Response:
         file = await self._load(file_id)
         return Response(file.content, media_type=media_type(file.content))
+
+    async def signed_content(self, file_id: str, expires: int, signature: str) -> Response:
+        """Return the file of a link that `FileLinks` has signed."""
+        self.links.check(file_id, expires, signature)
+        return await self.content(file_id)
 
     async def delete(self, file_id: str) -> Response:
         if not await asyncio.to_thread(self.store.delete_file, file_id):

@@ -19,6 +19,7 @@ from pinxit.serve.inference.progress import PreviewStream, stream_previews
 from pinxit.serve.inference.registry import ModelRegistry
 from pinxit.serve.inference.requests import GenerationRequest, GenerationResult
 from pinxit.serve.inference.router import Router, num_progress_steps
+from pinxit.serve.links import FileLinks
 from pinxit.serve.media.outputs import EncodedImage, OutputSpec, normalize_quality
 from pinxit.serve.media.sources import ImageSources
 from pinxit.serve.media.uploads import EditMask, UploadedImage
@@ -55,6 +56,7 @@ class ImageRoutes:
     models: ModelRegistry
     store: Store
     sources: ImageSources
+    links: FileLinks
 
     async def generate(self, request: Request) -> Response:
         fields = await parse_json_body(request, GenerateRequest)
@@ -156,7 +158,7 @@ class ImageRoutes:
         file_id = new_id("file")
         name = f"{file_id}.{image.format}"
         await asyncio.to_thread(self.store.save_file, file_id, name, "image", image.content)
-        return str(request.url_for("file_content", file_id=file_id))
+        return self.links.link(request, file_id)
 
     async def _stream(
         self, job: ImageJob, num_previews: int, event_prefix: str

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import Any
 
 from fastapi import Request
 from fastapi.responses import JSONResponse, Response
 
 from pinxit.serve.api.pages import ItemLimit, Order, select_page
 from pinxit.serve.api.sse import event_stream, run_while_connected
+from pinxit.serve.dialogue.event_log import Event, EventLog, replay_events
 from pinxit.serve.dialogue.parse import parse_request
-from pinxit.serve.dialogue.response import (
-    AnswerFunction,
-    Event,
-    ResponseBuilder,
-    answer_without_llm,
-)
+from pinxit.serve.dialogue.response import AnswerFunction, ResponseBuilder, answer_without_llm
 from pinxit.serve.dialogue.streaming import ActiveResponses
 from pinxit.serve.errors import ApiError, truncate
 from pinxit.serve.inference.registry import ModelRegistry
@@ -42,11 +40,17 @@ class ResponseRoutes:
         router = self.models.find_tools_model(parsed.tool, router)
         if parsed.mask is not None:
             router.check_mask(parsed.mask)
-        events: asyncio.Queue[Event | None] = asyncio.Queue()
-        builder = ResponseBuilder(parsed, router, events.put_nowait)
-        if fields.stream:
-            return event_stream(self.active.stream(builder, events, self.answer, self._save))
-        await run_while_connected(request, self._build(builder))
+        if fields.background and fields.store is False:
+            message = "A background response is stored: 'store' must not be false."
+            raise ApiError(message, param="background")
+        events = EventLog()
+        builder = ResponseBuilder(parsed, router, events.append)
+        if fields.stream or fields.background:
+            active = self.active.start(builder, events, self.answer, self._save)
+            if fields.stream:
+                return event_stream(self.active.stream(active))
+        else:
+            await run_while_connected(request, self._build(builder))
         return JSONResponse(builder.body)
 
     async def _build(self, builder: ResponseBuilder) -> None:
@@ -60,8 +64,17 @@ class ResponseRoutes:
             items = builder.parsed.input_items
             await asyncio.to_thread(self.store.save_response, builder.body, items)
 
-    async def retrieve(self, response_id: str) -> Response:
-        return JSONResponse((await self._load(response_id)).body)
+    async def retrieve(
+        self, response_id: str, stream: bool = False, starting_after: int = -1
+    ) -> Response:
+        """Return a response as it is now, or its events from the one after `starting_after` on."""
+        events = self.active.read(response_id, starting_after) if stream else None
+        if events is not None:
+            return event_stream(events)
+        body = (await self._load(response_id)).body
+        if not stream:
+            return JSONResponse(body)
+        return event_stream(_replay(body, starting_after))
 
     async def list_items(
         self,
@@ -91,7 +104,17 @@ class ResponseRoutes:
         response = await asyncio.to_thread(self.store.load_response, response_id)
         if response is None:
             raise _not_found(response_id)
-        return response
+        body = await self.active.load_body(response_id, response.body)
+        return response._replace(body=body)
+
+
+async def _replay(body: dict[str, Any], after: int) -> AsyncIterator[Event]:
+    """Yield the events of a response that has ended; the last one in any case."""
+    *events, last = replay_events(body)
+    for event in events:
+        if event["sequence_number"] > after:
+            yield event
+    yield last
 
 
 def _not_found(response_id: str) -> ApiError:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from pinxit.serve.dialogue.description import describe_image
+from pinxit.serve.dialogue.event_log import Event
 from pinxit.serve.dialogue.parse import ParsedRequest
 from pinxit.serve.inference.progress import PreviewStream, stream_previews
 from pinxit.serve.inference.requests import GenerationRequest, GenerationResult
@@ -26,7 +27,6 @@ from pinxit.serve.schemas import ImageGenerationTool, ResponsesRequest
 from pinxit.serve.store import new_id
 
 _WORD = re.compile(r"\S+\s*|\s+")
-Event = dict[str, Any]
 EmitEvent = Callable[[Event], None]
 
 
@@ -273,7 +273,7 @@ def _new_body(request: ResponsesRequest) -> dict[str, Any]:
         "object": "response",
         "created_at": int(time.time()),
         "status": "in_progress",
-        "background": False,
+        "background": request.background is True,
         "error": None,
         "incomplete_details": None,
         "model": request.model,

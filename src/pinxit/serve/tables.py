@@ -1,0 +1,89 @@
+"""The tables of the store, and how a connection to its database is made."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from sqlite3 import Connection as SqliteConnection
+
+import sqlalchemy as sql
+
+metadata = sql.MetaData()
+responses = sql.Table(
+    "responses",
+    metadata,
+    sql.Column("id", sql.String(80), primary_key=True),
+    sql.Column("created", sql.Float, index=True, nullable=False),
+    sql.Column("input_items", sql.Text, nullable=False),  # JSON
+    sql.Column("body", sql.Text, nullable=False),  # the response as JSON, without its images
+    sql.Column("size", sql.Integer, nullable=False),
+)
+images = sql.Table(
+    "images",
+    metadata,
+    sql.Column("id", sql.String(80), primary_key=True),
+    sql.Column("response", sql.String(80), index=True, nullable=False),
+    sql.Column("created", sql.Float, index=True, nullable=False),
+    sql.Column("content", sql.LargeBinary, nullable=False),
+    sql.Column("size", sql.Integer, nullable=False),
+)
+files = sql.Table(
+    "files",
+    metadata,
+    sql.Column("id", sql.String(80), primary_key=True),
+    sql.Column("created", sql.Float, index=True, nullable=False),
+    sql.Column("name", sql.Text, nullable=False),
+    sql.Column("purpose", sql.String(80), nullable=False),
+    sql.Column("content", sql.LargeBinary, nullable=False),
+    sql.Column("size", sql.Integer, nullable=False),
+)
+# responses that a server is building, `created` its last sign of life; any may set `cancelled`
+active_responses = sql.Table(
+    "active_responses",
+    metadata,
+    sql.Column("id", sql.String(80), primary_key=True),
+    sql.Column("created", sql.Float, index=True, nullable=False),
+    sql.Column("cancelled", sql.Boolean, nullable=False),
+)
+secrets_table = sql.Table(
+    "secrets",
+    metadata,
+    sql.Column("id", sql.String(80), primary_key=True),
+    sql.Column("value", sql.LargeBinary, nullable=False),
+)
+SIZED = (responses, images, files)
+DATED = (*SIZED, active_responses)
+ALL = (*DATED, secrets_table)
+
+
+def add_driver(url: str) -> str:
+    """Return SQLAlchemy's URL: a path is a SQLite file, `postgresql://` uses psycopg 3."""
+    if "://" not in url:
+        make_private(Path(url))
+        return f"sqlite:///{url}"
+    for scheme in ("postgresql://", "postgres://"):
+        if url.startswith(scheme):
+            return "postgresql+psycopg://" + url.removeprefix(scheme)
+    return url
+
+
+def make_private(path: Path) -> None:
+    """Create a SQLite file that only its owner reads; SQLite gives the files beside it its mode."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch(0o600)
+    if path.stat().st_uid == os.getuid():
+        path.chmod(0o600)
+
+
+def hide_password(url: str) -> str:
+    head, at, tail = url.rpartition("@")
+    return f"{head.split('://')[0]}://...@{tail}" if at else url
+
+
+def configure_sqlite(connection: SqliteConnection, _record: object) -> None:
+    cursor = connection.cursor()
+    # writers do not block readers; killing the process loses nothing that was committed
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=NORMAL")
+    cursor.execute("PRAGMA busy_timeout=10000")
+    cursor.close()
