@@ -33,6 +33,7 @@ def serve(
     max_queue: int = 256,
     llm: str | None = None,
     llm_model: str | None = None,
+    llm_sees_images: Flag = False,
     allow_host: tuple[str, ...] = (),
     allow_remote: tuple[str, ...] = (),
     allow_origin: tuple[str, ...] = (),
@@ -58,8 +59,10 @@ def serve(
         store_days: delete responses and files after this many days
         store_max_mib: delete the oldest responses and files above this size
         max_queue: images that may wait for one model; further requests get status 429
-        llm: URL of an OpenAI-compatible language model that answers and calls the runs as tools
+        llm: URL of an OpenAI-compatible language model that answers and calls the runs as tools;
+            PINXIT_LLM_API_KEY is its key
         llm_model: its model name (default: the first that it lists)
+        llm_sees_images: it takes images; without, it knows them by their captions
         allow_host: further host names of this server
         allow_origin: origins of other web pages that may use the server, such as
             https://app.example; * allows every page to
@@ -91,6 +94,8 @@ def serve(
         max_queue=max_queue,
         llm=llm,
         llm_model=llm_model,
+        llm_api_key=os.environ.get("PINXIT_LLM_API_KEY") or None,
+        llm_sees_images=llm_sees_images,
         allow_host=allow_host,
         allow_remote=allow_remote,
         allow_origin=_parse_origins(allow_origin),

@@ -46,6 +46,7 @@ class AppSettings:
     rules: AccessRules = field(default_factory=AccessRules)
     sources: ImageSources = field(default_factory=ImageSources)
     answer: AnswerFunction = answer_without_llm  # or `LanguageModel.answer`
+    with_llm: bool = False  # `answer` is that of a language model
     studio: bool = True
     public_url: str | None = None  # of the server as clients know it, behind a proxy
 
@@ -88,10 +89,11 @@ def _add_openai_routes(
 ) -> None:
     sources, answer = settings.sources, settings.answer
     links = FileLinks(store.load_secret(), settings.public_url)
-    responses = ResponseRoutes(models, store, sources, active, answer)
+    responses = ResponseRoutes(models, store, sources, active, answer, settings.with_llm)
     images = ImageRoutes(models, store, sources, links)
     listing, files = ModelRoutes(models), FileRoutes(store, links)
-    chat, embeddings = ChatRoutes(models, store, sources, answer), EmbeddingRoutes(models, sources)
+    chat = ChatRoutes(models, store, sources, answer, settings.with_llm)
+    embeddings = EmbeddingRoutes(models, sources)
     edit_form = image_form(schemas.EditRequest)
     variation_form = image_form(schemas.VariationRequest)
     add = RouteAdder(app)

@@ -38,6 +38,8 @@ class ServerOptions:
     max_queue: int = 256
     llm: str | None = None
     llm_model: str | None = None
+    llm_api_key: str | None = None
+    llm_sees_images: bool = False
     allow_host: tuple[str, ...] = ()
     allow_remote: tuple[str, ...] = ()
     allow_origin: tuple[str, ...] = ()
@@ -72,11 +74,14 @@ def _app_settings(options: ServerOptions) -> AppSettings:
         hosts = ("*",)
     answer = answer_without_llm
     if options.llm is not None:
-        answer = LanguageModel(options.llm, options.llm_model).answer
+        key = options.llm_api_key or LanguageModel.api_key
+        llm = LanguageModel(options.llm, options.llm_model, key, options.llm_sees_images)
+        answer = llm.answer
     return AppSettings(
         AccessRules(options.api_key, hosts, tuple(map(str.lower, options.allow_origin))),
         ImageSources(options.allow_remote),
         answer,
+        options.llm is not None,
         options.studio,
         options.public_url,
     )

@@ -32,6 +32,7 @@ class ChatRoutes:
     store: Store
     sources: ImageSources
     answer: AnswerFunction = answer_without_llm
+    with_llm: bool = False
 
     async def create(self, request: Request) -> Response:
         fields = await parse_json_body(request, ChatRequest)
@@ -40,7 +41,8 @@ class ChatRoutes:
             parsed = await asyncio.to_thread(self._parse, fields)
         except ApiError as error:
             raise _name_own_fields(error) from None
-        if not (router.only_generates or requests_image(parsed.conversation.prompt)):
+        may_generate = self.with_llm or router.only_generates  # else it hangs on the prompt's words
+        if not (may_generate or requests_image(parsed.conversation.prompt)):
             parsed = replace(parsed, tool=None)
         builder = ResponseBuilder(parsed, router, lambda _: None)
         await run_while_connected(request, self._build(builder))
@@ -48,21 +50,28 @@ class ChatRoutes:
 
     def _parse(self, fields: ChatRequest) -> ParsedRequest:
         """Parse the chat as the request to /v1/responses that it amounts to."""
-        _check_tool_choice(fields.tool_choice)
-        items = [_to_item(message, i) for i, message in enumerate(fields.messages)]
+        if not self.with_llm:
+            _check_tool_choice(fields.tool_choice)
+        items = [
+            item for i, message in enumerate(fields.messages) for item in _to_items(message, i)
+        ]
+        functions = [_to_function(tool, i) for i, tool in enumerate(fields.tools or [])]
         text = (
             None if fields.response_format is None else TextOptions(format=fields.response_format)
         )
         same = ResponsesRequest(
             model=fields.model,
             input=items,
-            tools=[{"type": "image_generation"}],
+            tools=[{"type": "image_generation"}, *functions],
+            tool_choice=_to_tool_choice(fields.tool_choice),
             store=False,
             seed=fields.seed,
             text=text,
             max_output_tokens=fields.max_completion_tokens or fields.max_tokens,
+            temperature=fields.temperature,
+            top_p=fields.top_p,
         )
-        return parse_request(same, self.store, self.sources)
+        return parse_request(same, self.store, self.sources, with_llm=self.with_llm)
 
     async def _build(self, builder: ResponseBuilder) -> None:
         await self.answer(builder)
@@ -87,15 +96,35 @@ def _name_own_fields(error: ApiError) -> ApiError:
     return error
 
 
-def _to_item(message: dict[str, Any], index: int) -> dict[str, Any]:
-    """Convert a chat message to an input item of /v1/responses."""
+def _to_function(tool: dict[str, Any], index: int) -> dict[str, Any]:
+    """Convert a tool of a chat to one of /v1/responses: its fields stand beside its type."""
+    function = tool.get("function")
+    if tool.get("type") == "function" and isinstance(function, dict):
+        return {**function, "type": "function"}
+    if not isinstance(tool.get("type"), str):
+        raise ApiError("A tool needs a type.", param=f"tools[{index}].type")
+    return tool
+
+
+def _to_tool_choice(choice: str | dict[str, Any] | None) -> str | dict[str, Any] | None:
+    function = choice.get("function") if isinstance(choice, dict) else None
+    if isinstance(function, dict):
+        return {"type": "function", "name": function.get("name")}
+    return choice
+
+
+def _to_items(message: dict[str, Any], index: int) -> list[dict[str, Any]]:
+    """Convert a chat message to input items of /v1/responses."""
     content, role = message.get("content"), message.get("role")
     if role in ("tool", "function"):
-        return {"type": "function_call_output", "output": content}
-    if isinstance(content, str):
-        return {"role": role, "content": content}
+        call_id = message.get("tool_call_id")
+        return [{"type": "function_call_output", "call_id": call_id, "output": content}]
+    calls = message.get("tool_calls")
+    items = [_to_call(call) for call in calls] if isinstance(calls, list) else []
     if content is None and role == "assistant":
-        return {"role": role, "content": []}  # it only calls tools
+        return items
+    if isinstance(content, str):
+        return [{"role": role, "content": content}, *items]
     if not isinstance(content, list):
         text = "The content must be a string or a list of parts."
         raise ApiError(text, param=f"messages[{index}].content")
@@ -106,12 +135,23 @@ def _to_item(message: dict[str, Any], index: int) -> dict[str, Any]:
             url = url.get("url") if isinstance(url, dict) else url
             part = {"type": "input_image", "image_url": url}
         parts.append(part)
-    return {"role": role, "content": parts}
+    return [{"role": role, "content": parts}, *items]
+
+
+def _to_call(call: object) -> dict[str, Any]:
+    record = call if isinstance(call, dict) else {}
+    function = record.get("function")
+    function = function if isinstance(function, dict) else {}
+    fields = {"name": function.get("name"), "arguments": function.get("arguments")}
+    return {"type": "function_call", "call_id": record.get("id"), **fields}
 
 
 def _to_response(fields: ChatRequest, body: dict[str, Any]) -> Response:
-    text = "\n\n".join(_to_text(item, fields.stop) for item in body["output"])
+    calls = [item for item in body["output"] if item["type"] == "function_call"]
+    shown = [item for item in body["output"] if item["type"] != "function_call"]
+    text = "\n\n".join(_to_text(item, fields.stop) for item in shown)
     reason = "stop" if body["incomplete_details"] is None else "length"
+    reason = "tool_calls" if calls else reason
     record: dict[str, Any] = {
         "id": new_id("chatcmpl"),
         "created": int(time.time()),
@@ -122,15 +162,25 @@ def _to_response(fields: ChatRequest, body: dict[str, Any]) -> Response:
         "completion_tokens": body["usage"]["output_tokens"],
         "total_tokens": body["usage"]["total_tokens"],
     }
+    tool_calls = [_to_tool_call(call) for call in calls]
     if fields.stream:
         wants_usage = fields.stream_options is not None and fields.stream_options.include_usage
-        chunks = _stream_chunks(record, text, reason, usage if wants_usage else None)
+        chunks = _stream_chunks(record, text, tool_calls, reason, usage if wants_usage else None)
         return StreamingResponse(chunks, media_type="text/event-stream")
-    message = {"role": "assistant", "content": text, "refusal": None}
+    message: dict[str, Any] = {"role": "assistant", "content": text or None, "refusal": None}
+    if tool_calls:
+        message["tool_calls"] = tool_calls
+    else:
+        message["content"] = text
     choice = {"index": 0, "message": message, "finish_reason": reason, "logprobs": None}
     return JSONResponse(
         {**record, "object": "chat.completion", "choices": [choice], "usage": usage}
     )
+
+
+def _to_tool_call(item: dict[str, Any]) -> dict[str, Any]:
+    function = {"name": item["name"], "arguments": item["arguments"]}
+    return {"id": item["call_id"], "type": "function", "function": function}
 
 
 def _to_text(item: dict[str, Any], stop: str | list[str] | None) -> str:
@@ -144,7 +194,11 @@ def _to_text(item: dict[str, Any], stop: str | list[str] | None) -> str:
 
 
 async def _stream_chunks(
-    record: dict[str, Any], text: str, reason: str, usage: dict[str, int] | None
+    record: dict[str, Any],
+    text: str,
+    tool_calls: list[dict[str, Any]],
+    reason: str,
+    usage: dict[str, int] | None,
 ) -> AsyncIterator[bytes]:
     """Yield the text by words. With `usage` a last chunk has it, and no choice."""
     record = {**record, "object": "chat.completion.chunk"}
@@ -160,6 +214,8 @@ async def _stream_chunks(
     yield encode_delta({"role": "assistant", "content": ""}, None)
     for delta in re.findall(r"\S+\s*|\s+", text):
         yield encode_delta({"content": delta}, None)
+    for index, call in enumerate(tool_calls):
+        yield encode_delta({"tool_calls": [{"index": index, **call}]}, None)
     yield encode_delta({}, reason)
     if usage is not None:
         yield encode({"choices": [], "usage": usage})

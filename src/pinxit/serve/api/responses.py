@@ -32,11 +32,14 @@ class ResponseRoutes:
     sources: ImageSources
     active: ActiveResponses
     answer: AnswerFunction = answer_without_llm
+    with_llm: bool = False
 
     async def create(self, request: Request) -> Response:
         fields = await parse_json_body(request, ResponsesRequest)
         router = self.models.find(fields.model)
-        parsed = await asyncio.to_thread(parse_request, fields, self.store, self.sources)
+        parsed = await asyncio.to_thread(
+            parse_request, fields, self.store, self.sources, with_llm=self.with_llm
+        )
         router = self.models.find_tools_model(parsed.tool, router)
         if parsed.mask is not None:
             router.check_mask(parsed.mask)

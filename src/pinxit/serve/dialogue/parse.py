@@ -39,10 +39,12 @@ ROLES = ("user", "assistant", "system", "developer")
 
 
 class Message(NamedTuple):
-    """A text and who wrote it."""
+    """A text and who wrote it, or a call of one of the client's functions."""
 
     role: str
     text: str
+    call: dict[str, str] | None = None  # its id, name and arguments
+    call_id: str = ""  # of what a tool answered
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,8 @@ class ParsedRequest:
     mask: EditMask | None
     params: GenerationParams
     format: Format = str  # of a text in the answer
+    functions: tuple[dict[str, Any], ...] = ()  # of the client, for a language model to call
+    forced_function: str | None = None  # which of them it has to call
 
     @property
     def needs_image(self) -> bool:
@@ -96,14 +100,23 @@ class ParsedRequest:
         return None if is_new else self.conversation.image
 
 
-def parse_request(request: ResponsesRequest, store: Store, sources: ImageSources) -> ParsedRequest:
-    """Load the images and responses of a request. Raises ApiError if one is invalid or unknown."""
+def parse_request(
+    request: ResponsesRequest, store: Store, sources: ImageSources, *, with_llm: bool = False
+) -> ParsedRequest:
+    """Load the images and responses of a request. Raises ApiError if one is invalid or unknown.
+
+    `with_llm`: a language model answers, which calls functions and fills any schema.
+    """
     _check_included(request)
-    tool, tool_choice = _parse_tool(request), _parse_tool_choice(request)
+    tool, functions = _parse_tools(request)
+    tool_choice, forced_function = _parse_tool_choice(request, with_llm)
+    if tool_choice == "required" and (not functions or not with_llm):
+        tool_choice = "image"
     if tool_choice == "image" and tool is None:
         message = "'tool_choice' asks for the tool image_generation, which is not in 'tools'."
         raise ApiError(message, param="tool_choice")
-    text_format = parse_format(request.text and request.text.format, "text.format")
+    options = request.text and request.text.format
+    text_format = str if with_llm else parse_format(options, "text.format")
     input_items = _parse_input_items(request)
     messages, images = _load_earlier_turns(request.previous_response_id, store, sources)
     for i, item in enumerate(input_items):
@@ -119,7 +132,16 @@ def parse_request(request: ResponsesRequest, store: Store, sources: ImageSources
     mask = _load_mask(tool, image, store, sources)
     params = (tool or ImageGenerationTool()).to_params(request.seed)
     parsed = ParsedRequest(
-        request, conversation, input_items, tool, tool_choice, mask, params, text_format
+        request,
+        conversation,
+        input_items,
+        tool,
+        tool_choice,
+        mask,
+        params,
+        text_format,
+        functions,
+        forced_function,
     )
     if parsed.needs_image and parsed.edit_source is not None and len(images) > 1:
         message = f"There are {len(images)} images to edit; these models edit one."
@@ -138,32 +160,44 @@ def _check_included(request: ResponsesRequest) -> None:
             raise ApiError(message, param=f"include[{i}]", code="unsupported_parameter")
 
 
-def _parse_tool(request: ResponsesRequest) -> ImageGenerationTool | None:
-    """Return the image_generation tool, the last if there are several."""
-    parsed = None
+def _parse_tools(
+    request: ResponsesRequest,
+) -> tuple[ImageGenerationTool | None, tuple[dict[str, Any], ...]]:
+    """Return the image_generation tool, the last if there are several, and the functions.
+
+    Tools of other kinds are offers that nobody takes.
+    """
+    parsed, functions = None, []
     for i, tool in enumerate(request.tools or []):
         param = f"tools[{i}]"
         if not isinstance(tool.get("type"), str):
             raise ApiError("A tool needs a type.", param=f"{param}.type")
+        if tool["type"] == "function":
+            if not isinstance(tool.get("name"), str):
+                raise ApiError("A function needs a name.", param=f"{param}.name")
+            functions.append(tool)
         if tool["type"] != "image_generation":
-            continue  # an offer, which these models never take
+            continue
         parsed = validate(tool, ImageGenerationTool, param)
         parse_size(parsed.size, f"{param}.size")
         if parsed.background == "transparent" and parsed.output_format == "jpeg":
             raise ApiError("A JPEG cannot be transparent.", param=f"{param}.background")
-    return parsed
+    return parsed, tuple(functions)
 
 
-def _parse_tool_choice(request: ResponsesRequest) -> str:
+def _parse_tool_choice(request: ResponsesRequest, with_llm: bool) -> tuple[str, str | None]:
+    """Return auto, none, image or required, and the function that is forced."""
     choice = request.tool_choice
     if isinstance(choice, dict):
         if choice.get("type") == "allowed_tools":
-            return _parse_allowed_tools(choice)
+            return _parse_allowed_tools(choice), None
+        if choice.get("type") == "function" and with_llm and isinstance(choice.get("name"), str):
+            return "auto", choice["name"]
         choice = choice.get("type")
-    if choice in ("required", "image_generation"):
-        return "image"
-    if choice in (None, "auto", "none"):
-        return choice or "auto"
+    if choice == "image_generation":
+        return "image", None
+    if choice in (None, "auto", "none", "required"):
+        return choice or "auto", None
     if choice in TOOL_TYPES:
         message = f"'{choice}' cannot be forced: these models only call image_generation."
         raise ApiError(message, param="tool_choice", code="unsupported_parameter")
@@ -241,12 +275,17 @@ def _parse_item(
 
 
 def _parse_tool_item(item: dict[str, Any]) -> list[Message]:
-    """Return what a tool of the client answered, as a message; nothing of a call."""
-    output = item.get("output")
+    """Return a call of one of the client's functions, or what a tool answered; else nothing."""
+    output, call_id = item.get("output"), str(item.get("call_id", ""))
     if isinstance(output, list):
         parts = [part.get("text") for part in output if isinstance(part, dict)]
         output = "\n".join(part for part in parts if isinstance(part, str))
-    return [Message("tool", output)] if isinstance(output, str) and output.strip() else []
+    if isinstance(output, str):
+        return [Message("tool", output, call_id=call_id)]
+    if item["type"] != "function_call":
+        return []
+    call = {"id": call_id, "name": str(item.get("name")), "arguments": str(item.get("arguments"))}
+    return [Message("assistant", "", call=call)]
 
 
 def _parse_content(

@@ -87,8 +87,11 @@ class ResponseBuilder:
         }
 
     def _num_output_tokens(self) -> int:
-        texts = [part["text"] for item in self.body["output"] for part in item.get("content", [])]
-        return sum(len(text.split()) for text in texts) + len(self.body["output"]) - len(texts)
+        output = self.body["output"]
+        texts = [part["text"] for item in output for part in item.get("content", [])]
+        texts += [item["arguments"] for item in output if item["type"] == "function_call"]
+        num_images = sum(item["type"] == "image_generation_call" for item in output)
+        return sum(len(text.split()) for text in texts) + num_images
 
     def _cut(self, text: str) -> str:
         """Return as much of a text as `max_output_tokens` leaves room for, a word a token."""
@@ -179,30 +182,30 @@ class ResponseBuilder:
 
     def add_text(self, text: str) -> None:
         """Add a message to the output, with an event for each word."""
-        text = self._cut(self.parsed.format(text))
-        index, item_id = len(self.body["output"]), new_id("msg")
-        message = {"id": item_id, "type": "message", "role": "assistant"}
-        part = {"type": "output_text", "text": "", "annotations": []}
-        location = {"output_index": index, "content_index": 0, "item_id": item_id}
-        self.emit(
-            "response.output_item.added",
-            output_index=index,
-            item={**message, "status": "in_progress", "content": []},
-        )
-        self.emit("response.content_part.added", **location, part=part)
-        for delta in _WORD.findall(text):
-            self.emit("response.output_text.delta", **location, delta=delta, logprobs=[])
-        part = {**part, "text": text}
-        self.emit("response.output_text.done", **location, text=text, logprobs=[])
-        self.emit("response.content_part.done", **location, part=part)
-        item = {**message, "status": "completed", "content": [part]}
+        writer = TextWriter(self)
+        for delta in _WORD.findall(self._cut(self.parsed.format(text))):
+            writer.write(delta)
+        writer.close()
+
+    def add_function_call(self, call_id: str, name: str, arguments: str) -> None:
+        """Add a call of one of the client's functions; the client answers it in its next turn."""
+        index, item_id = len(self.body["output"]), new_id("fc")
+        call = {"id": item_id, "type": "function_call", "call_id": call_id, "name": name}
+        added = {**call, "arguments": "", "status": "in_progress"}
+        self.emit("response.output_item.added", output_index=index, item=added)
+        location = {"output_index": index, "item_id": item_id}
+        event_type = "response.function_call_arguments"
+        self.emit(f"{event_type}.delta", **location, delta=arguments)
+        self.emit(f"{event_type}.done", **location, name=name, arguments=arguments)
+        item = {**call, "arguments": arguments, "status": "completed"}
         self.body["output"].append(item)
         self.emit("response.output_item.done", output_index=index, item=item)
 
     def end_with_text(self) -> None:
         """Add a message where an image is last: clients take the last message as the answer."""
         output = self.body["output"]
-        if self.last_image is not None and output and output[-1]["type"] != "message":
+        ends_with_image = bool(output) and output[-1]["type"] == "image_generation_call"
+        if self.last_image is not None and ends_with_image:
             self.add_text(describe_image(self.last_image))
 
     # -- texts ----------------------------------------------------------------------------------
@@ -232,6 +235,39 @@ class ResponseBuilder:
             f"Abilities: {', '.join(self.router.abilities)}. Add the image_generation tool to "
             "your request to get an image, or send an image to get its caption."
         )
+
+
+class TextWriter:
+    """A message that is written bit by bit; it is in the output once it is closed."""
+
+    def __init__(self, builder: ResponseBuilder) -> None:
+        self.builder, self.text = builder, ""
+        self.message = {"id": new_id("msg"), "type": "message", "role": "assistant"}
+        self.index = len(builder.body["output"])
+        item = {**self.message, "status": "in_progress", "content": []}
+        builder.emit("response.output_item.added", output_index=self.index, item=item)
+        builder.emit("response.content_part.added", **self._location, part=self._part)
+
+    @property
+    def _location(self) -> dict[str, Any]:
+        return {"output_index": self.index, "content_index": 0, "item_id": self.message["id"]}
+
+    @property
+    def _part(self) -> dict[str, Any]:
+        return {"type": "output_text", "text": self.text, "annotations": []}
+
+    def write(self, delta: str) -> None:
+        self.text += delta
+        event_type = "response.output_text.delta"
+        self.builder.emit(event_type, **self._location, delta=delta, logprobs=[])
+
+    def close(self) -> None:
+        emit = self.builder.emit
+        emit("response.output_text.done", **self._location, text=self.text, logprobs=[])
+        emit("response.content_part.done", **self._location, part=self._part)
+        item = {**self.message, "status": "completed", "content": [self._part]}
+        self.builder.body["output"].append(item)
+        emit("response.output_item.done", output_index=self.index, item=item)
 
 
 # answers a request by adding items to its response
