@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ipaddress
 import math
+import sqlite3
 import stat
+import time
 
 import httpx
 import pytest
@@ -174,3 +176,37 @@ def test_only_the_owner_reads_the_stores_files(tmp_path):
     Store(str(old)).save_file("file_1", "a.png", "vision", b"x")
     for file in [*path.parent.iterdir(), *tmp_path.glob("old*")]:
         assert stat.S_IMODE(file.stat().st_mode) == 0o600, file.name
+
+
+def test_a_store_is_ready_only_while_it_can_be_written(tmp_path):
+    path = tmp_path / "s.sqlite"
+    store = Store(str(path))
+    assert store.is_ready()
+    other = sqlite3.connect(path)
+    other.execute("BEGIN IMMEDIATE")
+    start = time.monotonic()
+    assert not store.is_ready()
+    assert time.monotonic() - start < 5
+    other.rollback()
+    assert store.is_ready()
+
+
+def test_nothing_is_said_to_be_stored_in_a_deleted_file(runs, tmp_path):
+    path = tmp_path / "s.sqlite"
+    with serving([runs["blobs-vae"]], path) as url:
+        body = {"model": "gpt-5", "input": "hello"}
+        assert httpx.post(f"{url}/v1/responses", json=body).status_code == 200
+        for file in tmp_path.glob("s.sqlite*"):
+            file.unlink()
+        assert httpx.post(f"{url}/v1/responses", json=body).status_code == 503
+        assert httpx.get(f"{url}/readyz").status_code == 503
+        unstored = httpx.post(f"{url}/v1/responses", json={**body, "store": False})
+        assert unstored.status_code == 200
+
+
+def test_the_size_of_the_store_is_bounded_at_every_write(tmp_path):
+    store = Store(str(tmp_path / "s.sqlite"), max_mib=0.1)
+    for i in range(30):
+        store.save_file(f"file_{i}", "a.png", "vision", bytes(20_000))
+        assert sum(file.size for file in store.list_files(100)) <= 0.1 * 2**20
+    assert store.load_file("file_29") is not None

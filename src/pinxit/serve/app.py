@@ -134,7 +134,7 @@ def _add_health_routes(app: FastAPI, store: Store, metrics: Metrics) -> None:
         responses={503: {"description": "The store does not answer."}},
     )
     def readyz() -> JSONResponse:
-        if store.is_reachable():
+        if store.is_ready():
             return JSONResponse({"status": "ready"})
         return JSONResponse({"status": "the store does not answer"}, 503)
 

@@ -12,6 +12,7 @@ import secrets
 import threading
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import sqlalchemy as sql
@@ -21,7 +22,9 @@ from sqlalchemy.exc import ArgumentError, IntegrityError, SQLAlchemyError
 from pinxit.errors import PinxitError, UsageError
 from pinxit.serve import tables
 
-WRITES_PER_PRUNE = 100
+WRITES_PER_PRUNE = 100  # at most: other servers on the store write too
+PROBE = "probe"  # the row that is written to see whether the store is ready
+KEPT_SHARE = 0.9  # of the maximum size, once it is exceeded
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,10 @@ class StoredResponse(NamedTuple):
     input_items: list[dict[str, Any]]
 
 
+class StoreGone(SQLAlchemyError):
+    """The file of the store is gone."""
+
+
 class Store:
     """A database of responses and files, bounded in age (`max_days`) and size (`max_mib`)."""
 
@@ -53,7 +60,7 @@ class Store:
         tables of another version.
         """
         self.max_days, self.max_mib = max_days, max_mib
-        self._num_writes, self._count_lock = 0, threading.Lock()
+        self._num_writes, self._num_bytes, self._count_lock = 0, 0, threading.Lock()
         try:
             self.engine = sql.create_engine(tables.add_driver(url), pool_pre_ping=True)
         except (ArgumentError, ImportError) as error:
@@ -72,6 +79,11 @@ class Store:
                 f"the store {tables.hide_password(url)} was written by another version of pinxit; "
                 "delete it or choose another with --store."
             )
+        name = self.engine.url.database
+        is_file = self.engine.dialect.name == "sqlite" and name not in (None, "", ":memory:")
+        self._file = Path(str(name)) if is_file else None
+        self._identity = tables.identify(self._file) if self._file else None
+        self.prune()
 
     def _create_tables(self) -> None:
         try:
@@ -91,18 +103,34 @@ class Store:
             for table in tables.ALL
         )
 
-    def is_reachable(self) -> bool:
+    def is_ready(self) -> bool:
+        """Return whether a row can be written and read back, without waiting long for a lock."""
+        stamp = str(time.time()).encode()
+        row = tables.secrets_table.c.id == PROBE
         try:
-            with self.engine.connect() as connection:
-                connection.execute(sql.select(1))
+            self._check_file()
+            with self.engine.connect() as connection, tables.short_timeout(connection):
+                connection.execute(sql.delete(tables.secrets_table).where(row))
+                connection.execute(sql.insert(tables.secrets_table).values(id=PROBE, value=stamp))
+                connection.commit()
+                found = connection.execute(sql.select(tables.secrets_table.c.value).where(row))
+                return found.scalar() is not None
         except SQLAlchemyError:
             return False
-        return True
+
+    def _check_file(self) -> None:
+        """Raises StoreGone if the SQLite file is not the one that was opened.
+
+        SQLite writes on to a file that was deleted, and all of it is lost in the end.
+        """
+        if self._file is not None and tables.identify(self._file) != self._identity:
+            raise StoreGone("the file of the store was deleted or replaced")
 
     # -- responses ------------------------------------------------------------------------------
 
     def save_response(self, body: dict[str, Any], input_items: list[dict[str, Any]]) -> None:
         """Store a response and its input items in one transaction."""
+        self._check_file()
         now = time.time()
         bare_body, images = _split_images(body)
         body_json, items_json = json.dumps(bare_body), json.dumps(input_items)
@@ -132,7 +160,7 @@ class Store:
                         size=len(content),
                     )
                 )
-        self._prune_sometimes()
+        self._prune_if_full(len(body_json) + len(items_json) + sum(map(len, images.values())))
 
     def load_response(self, response_id: str) -> StoredResponse | None:
         """Return a response and its input items; None if it was not stored or has expired."""
@@ -244,10 +272,11 @@ class Store:
     # -- files ----------------------------------------------------------------------------------
 
     def save_file(self, file_id: str, name: str, purpose: str, content: bytes) -> StoredFile:
+        self._check_file()
         file = StoredFile(file_id, time.time(), name, purpose, len(content), content)
         with self.engine.begin() as connection:
             connection.execute(sql.insert(tables.files).values(**vars(file)))
-        self._prune_sometimes()
+        self._prune_if_full(len(content))
         return file
 
     def load_file(self, file_id: str) -> StoredFile | None:
@@ -296,31 +325,46 @@ class Store:
 
     # -- limits of age and size -----------------------------------------------------------------
 
-    def _prune_sometimes(self) -> None:
+    def _prune_if_full(self, num_bytes: int) -> None:
+        """Count a write, and prune where the size is above its bound, or has long not been read."""
         with self._count_lock:
             self._num_writes += 1
-            is_due = self._num_writes % WRITES_PER_PRUNE == 0
+            self._num_bytes += num_bytes
+            is_full = self._num_bytes > self.max_mib * 2**20
+            is_due = is_full or self._num_writes % WRITES_PER_PRUNE == 0
         if is_due:
             self.prune()
 
     def prune(self) -> None:
-        """Delete what is older than `max_days`, then the oldest rows above `max_mib`."""
+        """Delete what is older than `max_days`; if there is more than `max_mib`, the oldest rows
+        until `KEPT_SHARE` of it is left, so that not every write prunes.
+        """
         oldest_allowed = time.time() - self.max_days * 86_400
+        max_bytes = self.max_mib * 2**20
         with self.engine.begin() as connection:
             for table in tables.DATED:
                 connection.execute(sql.delete(table).where(table.c.created < oldest_allowed))
-            excess = sum(_size(connection, table) for table in tables.SIZED) - self.max_mib * 2**20
-            while excess > 0:
-                oldest = [_oldest(connection, table) for table in tables.SIZED]
-                dated = [(when, i) for i, when in enumerate(oldest) if when is not None]
-                if not dated:
-                    return
-                when, i = min(dated)
-                table = tables.SIZED[i]
-                before = _size(connection, table)
-                until = _nth_oldest(connection, table, when)
-                connection.execute(sql.delete(table).where(table.c.created <= until))
-                excess -= before - _size(connection, table)
+            size = sum(_size(connection, table) for table in tables.SIZED)
+            if size > max_bytes:
+                size = _delete_oldest(connection, size, KEPT_SHARE * max_bytes)
+        with self._count_lock:
+            self._num_bytes = size
+
+
+def _delete_oldest(connection: sql.Connection, size: int, max_bytes: float) -> int:
+    """Delete the oldest rows of all tables until at most `max_bytes` are left; return the size."""
+    while size > max_bytes:
+        oldest = [_oldest(connection, table) for table in tables.SIZED]
+        dated = [(when, i) for i, when in enumerate(oldest) if when is not None]
+        if not dated:
+            break
+        when, i = min(dated)
+        table = tables.SIZED[i]
+        before = _size(connection, table)
+        until = _nth_oldest(connection, table, when)
+        connection.execute(sql.delete(table).where(table.c.created <= until))
+        size -= before - _size(connection, table)
+    return size
 
 
 def _size(connection: sql.Connection, table: sql.Table) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 import time
@@ -19,6 +18,7 @@ from pinxit.serve.dialogue.response import AnswerFunction, ResponseBuilder, answ
 from pinxit.serve.errors import ApiError, truncate
 from pinxit.serve.inference.registry import ModelRegistry
 from pinxit.serve.media.sources import ImageSources
+from pinxit.serve.pools import read_in_thread
 from pinxit.serve.prompts import requests_image
 from pinxit.serve.schemas import ChatRequest, ResponsesRequest, TextOptions, parse_json_body
 from pinxit.serve.store import Store, new_id
@@ -38,7 +38,7 @@ class ChatRoutes:
         fields = await parse_json_body(request, ChatRequest)
         router = self.models.find(fields.model)
         try:
-            parsed = await asyncio.to_thread(self._parse, fields)
+            parsed = await read_in_thread(self._parse, fields)
         except ApiError as error:
             raise _name_own_fields(error) from None
         may_generate = self.with_llm or router.only_generates  # else it hangs on the prompt's words

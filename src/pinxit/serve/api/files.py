@@ -17,6 +17,7 @@ from pinxit.serve.errors import ApiError, truncate
 from pinxit.serve.links import FileLinks
 from pinxit.serve.media.outputs import media_type
 from pinxit.serve.media.uploads import decode_upload
+from pinxit.serve.pools import work_on_images
 from pinxit.serve.store import Store, StoredFile, new_id
 
 
@@ -36,7 +37,7 @@ class FileRoutes:
             message = "'purpose' must be one word of at most 64 characters, such as vision."
             raise ApiError(message, param="purpose")
         content = await upload.read()
-        await asyncio.to_thread(decode_upload, content, "file")
+        await work_on_images(decode_upload, content, "file")
         file_id, name = new_id("file"), _clean_name(upload.filename)
         file = await asyncio.to_thread(self.store.save_file, file_id, name, purpose, content)
         return JSONResponse(_to_record(file))

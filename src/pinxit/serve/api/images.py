@@ -23,6 +23,7 @@ from pinxit.serve.links import FileLinks
 from pinxit.serve.media.outputs import EncodedImage, OutputSpec, normalize_quality
 from pinxit.serve.media.sources import ImageSources
 from pinxit.serve.media.uploads import EditMask, UploadedImage
+from pinxit.serve.pools import read_in_thread, work_on_images
 from pinxit.serve.schemas import (
     EditRequest,
     GenerateRequest,
@@ -68,7 +69,8 @@ class ImageRoutes:
         if mask_image is None and source.has_holes and fields.model in OWN_MASK_MODELS:
             mask_image = source
         mask = None if mask_image is None else EditMask.from_upload(mask_image, source, "mask")
-        return await self._respond(request, self._parse(fields, source, mask), "image_edit")
+        job = await work_on_images(self._parse, fields, source, mask)
+        return await self._respond(request, job, "image_edit")
 
     async def vary(self, request: Request) -> Response:
         form = await parse_form(request)
@@ -87,12 +89,12 @@ class ImageRoutes:
             fields = await parse_json_body(request, EditRequest)
             load = self.sources.load
             images = [
-                await asyncio.to_thread(load, ref, f"images[{i}]", self.store)
+                await read_in_thread(load, ref, f"images[{i}]", self.store)
                 for i, ref in enumerate(fields.images)
             ]
             if fields.mask is None:
                 return fields, images, None
-            return fields, images, await asyncio.to_thread(load, fields.mask, "mask", self.store)
+            return fields, images, await read_in_thread(load, fields.mask, "mask", self.store)
         form = await parse_form(request)
         fields = validate(convert_form_numbers(form_texts(form)), EditRequest)
         return fields, await load_form_images(form), await load_form_mask(form)

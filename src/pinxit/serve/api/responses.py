@@ -19,6 +19,7 @@ from pinxit.serve.dialogue.streaming import ActiveResponses
 from pinxit.serve.errors import ApiError, truncate
 from pinxit.serve.inference.registry import ModelRegistry
 from pinxit.serve.media.sources import ImageSources
+from pinxit.serve.pools import read_in_thread, work_on_images
 from pinxit.serve.schemas import ResponsesRequest, parse_json_body
 from pinxit.serve.store import Store, StoredResponse
 
@@ -37,12 +38,12 @@ class ResponseRoutes:
     async def create(self, request: Request) -> Response:
         fields = await parse_json_body(request, ResponsesRequest)
         router = self.models.find(fields.model)
-        parsed = await asyncio.to_thread(
+        parsed = await read_in_thread(
             parse_request, fields, self.store, self.sources, with_llm=self.with_llm
         )
         router = self.models.find_tools_model(parsed.tool, router)
         if parsed.mask is not None:
-            router.check_mask(parsed.mask)
+            await work_on_images(router.check_mask, parsed.mask)
         if fields.background and fields.store is False:
             message = "A background response is stored: 'store' must not be false."
             raise ApiError(message, param="background")

@@ -25,6 +25,7 @@ from pinxit.serve.inference.requests import (
 )
 from pinxit.serve.inference.tasks import PREVIEW_TEMPERATURES, TASKS, run_task
 from pinxit.serve.media.uploads import EditMask, UploadedImage
+from pinxit.serve.pools import work_on_images
 from pinxit.serve.prompts import strip_request_phrase
 
 # the abilities that can answer a request, the best first
@@ -157,7 +158,7 @@ class Router:
             captions = model.caption(Images(np.stack(rows)), language=language, num_beams=num_beams)
             yield [best.text for best, *_ in captions]
 
-        rows = [source.fit_to(run.info)]
+        rows = [await work_on_images(source.fit_to, run.info)]
         return (await run_task(run, ("caption", language, num_beams), task, rows))[0]
 
     async def embed(self, sources: Sequence[UploadedImage]) -> tuple[LoadedRun, list[np.ndarray]]:
@@ -168,7 +169,7 @@ class Router:
         def task(rows: Sequence[np.ndarray]) -> Iterator[list[np.ndarray]]:
             yield list(model.embed(Images(np.stack(rows))))
 
-        rows = [source.fit_to(run.info) for source in sources]
+        rows = [await work_on_images(source.fit_to, run.info) for source in sources]
         return run, await run_task(run, "embed", task, rows)
 
 

@@ -24,6 +24,7 @@ from pinxit.serve.inference.loading import LoadedRun
 from pinxit.serve.inference.registry import ModelRegistry
 from pinxit.serve.inference.router import Router
 from pinxit.serve.media.sources import ImageSources
+from pinxit.serve.pools import work_on_images
 from pinxit.serve.schemas import RequestSeed, Schema, parse_json_body
 from pinxit.serve.studio.attention import caption_attention
 from pinxit.serve.studio.latents import decode_latent, sample_latent
@@ -121,8 +122,8 @@ class StudioRoutes:
         """Return a caption in each language, and the attention of each token."""
         fields = await parse_json_body(request, CaptionRequest)
         run = self._find_run(fields.run, "caption")
-        source = ImageSources().load_url(fields.image, "image")
-        image = _to_base64_png(source.fit_to(run.info))
+        source = await work_on_images(ImageSources().load_url, fields.image, "image")
+        image = _to_base64_png(await work_on_images(source.fit_to, run.info))
         return JSONResponse({"image": image, **await caption_attention(run, source)})
 
     async def report(self, run: str) -> Response:
