@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import math
+import socket
 import sqlite3
 import stat
 import time
@@ -13,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pinxit.serve import connections, middleware
 from pinxit.serve.errors import ApiError
 from pinxit.serve.media.fetch import is_public
 from pinxit.serve.middleware import AccessRules
@@ -210,3 +212,44 @@ def test_the_size_of_the_store_is_bounded_at_every_write(tmp_path):
         store.save_file(f"file_{i}", "a.png", "vision", bytes(20_000))
         assert sum(file.size for file in store.list_files(100)) <= 0.1 * 2**20
     assert store.load_file("file_29") is not None
+
+
+# -- connections -----------------------------------------------------------------------------------
+
+HALF_HEADERS = b"POST /v1/responses HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Le"
+HALF_BODY = (
+    b"POST /v1/responses HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+    b"Content-Length: 100\r\n\r\n{"
+)
+
+
+def connect(base_url: str, content: bytes) -> socket.socket:
+    url = httpx.URL(base_url)
+    connection = socket.create_connection((url.host, url.port), 10)
+    connection.sendall(content)
+    return connection
+
+
+def test_half_requests_are_closed_in_time(base_url, monkeypatch):
+    monkeypatch.setattr(connections, "HEADER_SECONDS", 0.2)
+    monkeypatch.setattr(middleware, "BODY_SECONDS", 0.2)
+    with connect(base_url, HALF_HEADERS) as half, connect(base_url, HALF_BODY) as body:
+        assert half.recv(1) == b""
+        assert b" 408 " in body.recv(1000)
+
+
+def test_many_half_requests_do_not_keep_others_out(base_url, monkeypatch):
+    monkeypatch.setattr(connections, "MAX_UNFINISHED", 5)
+    halves = [connect(base_url, HALF_HEADERS) for _ in range(20)]
+    assert httpx.get(f"{base_url}/healthz").status_code == 200
+    assert halves[0].recv(1) == b"", "the oldest are closed"
+    for half in halves:
+        half.close()
+
+
+def test_a_connection_serves_many_requests_after_each_other(base_url, monkeypatch):
+    monkeypatch.setattr(connections, "HEADER_SECONDS", 0.3)
+    with httpx.Client(base_url=base_url) as client:
+        for _ in range(3):
+            assert client.get("/healthz").status_code == 200
+            time.sleep(0.2)

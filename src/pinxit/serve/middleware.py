@@ -5,6 +5,7 @@ A request that fails one of the checks never reaches a route.
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import json
 import logging
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pinxit.serve import links
+from pinxit.serve.connections import BODY_SECONDS
 from pinxit.serve.errors import ApiError, RequestTooLarge, internal_error
 from pinxit.serve.metrics import Metrics
 from pinxit.serve.origins import (
@@ -65,7 +67,7 @@ class RequestMiddleware:
             await self.app(scope, receive, send)
             return
         start, request_id = time.perf_counter(), "req_" + secrets.token_hex(12)
-        status, num_bytes = 0, 0
+        status, num_bytes, is_complete = 0, 0, False
         headers: Headers = {name.lower(): value for name, value in scope["headers"]}
         is_head = scope["method"] == "HEAD"  # answered as GET is, without the body
 
@@ -81,8 +83,12 @@ class RequestMiddleware:
             await send(message)
 
         async def receive_limited() -> Message:
-            nonlocal num_bytes
-            message = await receive()
+            nonlocal num_bytes, is_complete
+            try:  # after the body it waits for the client to leave
+                message = await asyncio.wait_for(receive(), None if is_complete else BODY_SECONDS)
+            except TimeoutError:
+                raise ApiError("The body did not arrive in time.", status=408) from None
+            is_complete = not message.get("more_body", False)
             num_bytes += len(message.get("body", b""))
             if num_bytes > self.rules.max_body_bytes:
                 raise RequestTooLarge(self.rules.max_body_bytes)

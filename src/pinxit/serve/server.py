@@ -13,6 +13,7 @@ import uvicorn
 
 from pinxit.errors import PinxitError
 from pinxit.serve.app import AppSettings, create_app
+from pinxit.serve.connections import TimedProtocol
 from pinxit.serve.dialogue.llm import LanguageModel
 from pinxit.serve.dialogue.response import answer_without_llm
 from pinxit.serve.inference.loading import load_runs
@@ -61,7 +62,11 @@ def run_server(paths: Sequence[Path], options: ServerOptions) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     config = uvicorn.Config(
-        app, log_level="warning", access_log=False, timeout_graceful_shutdown=SHUTDOWN_SECONDS
+        app,
+        http=TimedProtocol,
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
     )
     listener.listen(2048)  # before the address is printed: clients may connect at once
     _print_banner(models, options, listener.getsockname()[1])
