@@ -293,7 +293,8 @@ def parse_json_object(content: bytes) -> dict[str, Any]:
         message = "The body contains half of a surrogate pair."
         raise ApiError(message, code="invalid_json") from None
     except (ValueError, RecursionError) as error:
-        reason = str(error) if isinstance(error, json.JSONDecodeError) else type(error).__name__
+        is_ours = isinstance(error, json.JSONDecodeError | InvalidNumber)
+        reason = str(error) if is_ours else type(error).__name__
         message = f"The body is not valid JSON: {truncate(reason)}."
         raise ApiError(message, code="invalid_json") from None
     if not isinstance(data, dict):
@@ -301,15 +302,19 @@ def parse_json_object(content: bytes) -> dict[str, Any]:
     return data
 
 
+class InvalidNumber(ValueError):
+    """A number that JSON does not have."""
+
+
 def _reject_constant(name: str) -> float:
-    raise ValueError(f"{name} is not JSON")
+    raise InvalidNumber(f"{name} is not JSON")
 
 
 def _parse_float(text: str) -> float:
-    """Raises ValueError for a number that overflows: it could not be written again."""
+    """Raises InvalidNumber for a number that overflows: it could not be written again."""
     number = float(text)
     if not math.isfinite(number):
-        raise ValueError(f"{truncate(text)} is too large")
+        raise InvalidNumber(f"{truncate(text)} is too large")
     return number
 
 

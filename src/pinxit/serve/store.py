@@ -24,6 +24,7 @@ from pinxit.serve import tables
 
 WRITES_PER_PRUNE = 100  # at most: other servers on the store write too
 PROBE = "probe"  # the row that is written to see whether the store is ready
+ROWS_PER_DELETE = 50
 KEPT_SHARE = 0.9  # of the maximum size, once it is exceeded
 
 
@@ -351,33 +352,27 @@ class Store:
             self._num_bytes = size
 
 
-def _delete_oldest(connection: sql.Connection, size: int, max_bytes: float) -> int:
-    """Delete the oldest rows of all tables until at most `max_bytes` are left; return the size."""
-    while size > max_bytes:
-        oldest = [_oldest(connection, table) for table in tables.SIZED]
-        dated = [(when, i) for i, when in enumerate(oldest) if when is not None]
-        if not dated:
-            break
-        when, i = min(dated)
-        table = tables.SIZED[i]
-        before = _size(connection, table)
-        until = _nth_oldest(connection, table, when)
-        connection.execute(sql.delete(table).where(table.c.created <= until))
-        size -= before - _size(connection, table)
-    return size
-
-
 def _size(connection: sql.Connection, table: sql.Table) -> int:
     return int(connection.execute(sql.select(sql.func.sum(table.c.size))).scalar() or 0)
 
 
-def _oldest(connection: sql.Connection, table: sql.Table) -> float | None:
-    return connection.execute(sql.select(sql.func.min(table.c.created))).scalar()
-
-
-def _nth_oldest(connection: sql.Connection, table: sql.Table, oldest: float, n: int = 20) -> float:
-    query = sql.select(table.c.created).order_by(table.c.created).limit(n)
-    return max(oldest, *(row.created for row in connection.execute(query)))
+def _delete_oldest(connection: sql.Connection, size: int, max_bytes: float) -> int:
+    """Delete the oldest rows of all tables until at most `max_bytes` are left; return the size."""
+    while size > max_bytes:
+        oldest = []
+        for index, table in enumerate(tables.SIZED):
+            columns = (table.c.created, sql.literal(index), table.c.id, table.c.size)
+            query = sql.select(*columns).order_by(table.c.created).limit(ROWS_PER_DELETE)
+            oldest += [tuple(row) for row in connection.execute(query)]
+        if not oldest:
+            break
+        for _, index, row_id, row_size in sorted(oldest)[:ROWS_PER_DELETE]:
+            if size <= max_bytes:
+                break
+            table = tables.SIZED[index]
+            connection.execute(sql.delete(table).where(table.c.id == row_id))
+            size -= row_size
+    return size
 
 
 def _split_images(body: dict[str, Any]) -> tuple[dict[str, Any], dict[str, bytes]]:

@@ -49,6 +49,8 @@ class ResponseRoutes:
             raise ApiError(message, param="background")
         events = EventLog()
         builder = ResponseBuilder(parsed, router, events.append)
+        if fields.background:
+            await self._save(builder)  # before the client has its id
         if fields.stream or fields.background:
             active = self.active.start(builder, events, self.answer, self._save)
             if fields.stream:

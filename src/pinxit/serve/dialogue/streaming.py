@@ -127,8 +127,6 @@ class ActiveResponses:
             if is_stored:
                 await self._record(self.store.add_active, builder.id)
             builder.start()
-            if builder.body["background"]:
-                await save(builder)
             await answer(builder)
             builder.finish()
             await save(builder)
