@@ -116,7 +116,7 @@ def _add_openai_routes(
     add.get(path, files.retrieve, "retrieve_file")
     add.get(f"{path}/content", files.content, "file_content")
     add.delete(path, files.delete, "delete_file")
-    add.get(PREFIX + "{file_id}", files.signed_content, "signed_file_content")
+    add.get(PREFIX + "{file_id}", files.content_of_link, "signed_file_content")
     add.post("/v1/chat/completions", chat.create, "create_chat", json=schemas.ChatRequest)
     path = "/v1/embeddings"
     add.post(path, embeddings.create, "create_embeddings", json=schemas.EmbeddingsRequest)

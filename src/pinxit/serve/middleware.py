@@ -31,7 +31,7 @@ log = logging.getLogger("pinxit.serve")
 
 MAX_BODY_BYTES = 64 * 2**20
 # paths that need no key; the studio page prompts for it
-PUBLIC_PATHS = ("/healthz", "/readyz", "/health", "/", "/favicon.ico")
+PUBLIC_PATHS = ("/healthz", "/readyz", "/health", "/", "/favicon.ico", "/docs", "/openapi.json")
 PUBLIC_PREFIXES = ("/studio/static/", links.PREFIX)
 # routes of metrics and log lines; every other path is "other"
 ROUTES = ("/v1/responses", "/v1/images", "/v1/models", "/v1/files", "/v1/chat", "/v1/embeddings")

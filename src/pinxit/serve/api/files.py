@@ -66,7 +66,7 @@ class FileRoutes:
         file = await self._load(file_id)
         return Response(file.content, media_type=media_type(file.content))
 
-    async def signed_content(self, file_id: str, expires: int, signature: str) -> Response:
+    async def content_of_link(self, file_id: str, expires: int, signature: str) -> Response:
         """Return the file of a link that `FileLinks` has signed."""
         self.links.check(file_id, expires, signature)
         return await self.content(file_id)
