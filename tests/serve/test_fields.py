@@ -15,7 +15,13 @@ from openai.types import (
     image_generate_params,
 )
 from openai.types.chat import completion_create_params
-from openai.types.responses import ResponseIncludable, response_create_params, tool_param
+from openai.types.responses import (
+    ResponseIncludable,
+    response_create_params,
+    response_input_image_param,
+    response_text_config_param,
+    tool_param,
+)
 
 from pinxit.serve import schemas
 from pinxit.serve.dialogue.parse import INCLUDABLE
@@ -32,6 +38,8 @@ TYPES = {
     schemas.VariationRequest: image_create_variation_params.ImageCreateVariationParams,
     schemas.EmbeddingsRequest: embedding_create_params.EmbeddingCreateParams,
     schemas.ImageGenerationTool: tool_param.ImageGeneration,
+    schemas.ImageRef: response_input_image_param.ResponseInputImageParam,
+    schemas.TextOptions: response_text_config_param.ResponseTextConfigParam,
 }
 UPLOADED = {"image"}  # a file of a form; in JSON it is `images`
 LOOK = {"role": "user", "content": [{"type": "input_image", "image_url": data_url(make_png())}]}
@@ -84,6 +92,38 @@ def test_an_unknown_field_is_named(base_url):
     assert (answer.status_code, error["param"], error["code"]) == (
         400, "tempreature", "unknown_parameter",
     )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changes", "param"),
+    [({"text": {"verbocity": "low"}}, "text.verbocity"),
+     ({"tools": [{"type": "image_generation", "input_image_mask": {"x": 1}}]},
+      "tools[0].input_image_mask.x")],
+)  # fmt: skip
+def test_an_unknown_field_in_an_object_is_named(base_url, changes, param):
+    body = {"model": "gpt-5", "input": "x", **changes}
+    answer = httpx.post(f"{base_url}/v1/responses", json=body)
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
+
+
+def test_a_chat_names_the_message_and_the_tool_that_are_wrong(client):
+    calls = [{"id": f"c{i}", "type": "function", "function": {"name": "f"}} for i in range(2)]
+    messages = [
+        {"role": "assistant", "content": None, "tool_calls": calls},
+        {"role": "user", "content": [5]},
+    ]
+    with pytest.raises(openai.BadRequestError) as error:
+        client.chat.completions.create(model="gpt-5", messages=messages)
+    assert error.value.param.startswith("messages[1].content")
+    user = [{"role": "user", "content": "x"}]
+    nameless = [{"type": "function", "function": {}}]
+    with pytest.raises(openai.BadRequestError) as error:
+        client.chat.completions.create(model="gpt-5", messages=user, tools=nameless)
+    assert error.value.param == "tools[0].name"
+    many = [{"type": "function", "function": {"name": f"f{i}"}} for i in range(100)]
+    with pytest.raises(openai.BadRequestError) as error:
+        client.chat.completions.create(model="gpt-5", messages=user, tools=many)
+    assert error.value.param == "tools"
 
 
 SENT = {

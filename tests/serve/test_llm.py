@@ -331,3 +331,49 @@ def test_the_number_of_tool_calls_of_a_turn_is_bounded(client):
     response = client.responses.create(model="gpt-5", input="x", tools=TOOLS)
     assert len(ScriptedServer.requests) <= 1 + 6
     assert response.output[-1].type == "message"
+
+
+def test_the_choice_of_tools_is_obeyed(client):
+    other = {**WEATHER, "name": "other"}
+    chosen = [{"type": "function", "name": "weather"}]
+    choice = {"type": "allowed_tools", "mode": "required", "tools": chosen}
+    client.responses.create(
+        model="gpt-5", input="x", tools=[WEATHER, other, *TOOLS], tool_choice=choice
+    )
+    client.responses.create(model="gpt-5", input="x", tools=[WEATHER, *TOOLS], tool_choice="none")
+    first, second = ScriptedServer.requests
+    assert [tool["function"]["name"] for tool in first["tools"]] == ["weather"]
+    assert first["tool_choice"] == "required"
+    assert "tools" not in second
+    with pytest.raises(openai.BadRequestError, match="not among the functions"):
+        client.responses.create(
+            model="gpt-5", input="x", tools=[WEATHER], tool_choice={"type": "function", "name": "g"}
+        )
+    with pytest.raises(openai.BadRequestError, match="a tool of this server"):
+        client.responses.create(model="gpt-5", input="x", tools=[{**WEATHER, "name": "draw_image"}])
+
+
+def test_an_answer_that_was_cut_is_incomplete(client):
+    cut = {"choices": [{"message": say("Once upon"), "finish_reason": "length"}]}
+    ScriptedServer.script = [json.dumps(cut).encode()]
+    response = client.responses.create(model="gpt-5", input="x", max_output_tokens=2)
+    assert (response.status, response.output_text) == ("incomplete", "Once upon")
+
+
+@pytest.mark.parametrize("end", [b"", b'data: {"error": {"message": "boom"}}\n\n'])
+def test_a_stream_that_breaks_off_is_an_error_and_keeps_what_was_said(client, end):
+    ScriptedServer.script = [sse({"content": "Once"}).replace(b"data: [DONE]\n\n", end)]
+    *_, last = client.responses.create(model="gpt-5", input="x", stream=True)
+    assert last.type == "response.failed"
+    assert last.response.output[0].content[0].text == "Once"
+    assert last.response.output[0].status == "incomplete"
+
+
+def test_several_images_reach_a_language_model(client):
+    image = {"type": "input_image", "image_url": data_url(make_png())}
+    parts = [{"type": "input_text", "text": "Compare them"}, image, image]
+    ScriptedServer.script = [say("They are the same.")]
+    response = client.responses.create(
+        model="gpt-5", input=[{"role": "user", "content": parts}], tools=TOOLS
+    )
+    assert response.output_text == "They are the same."

@@ -12,7 +12,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from prometheus_client import generate_latest
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DataError, SQLAlchemyError
 from starlette.exceptions import HTTPException
 
 from pinxit.errors import PinxitError
@@ -168,6 +168,10 @@ def _exception_handlers() -> dict[Any, Any]:
         body = error_body(503, "The store does not answer; retry in 2 s.")
         return JSONResponse(body, 503, headers={"Retry-After": "2"})
 
+    async def handle_data_error(_: Request, error: DataError) -> JSONResponse:
+        body = error_body(400, "A text of the request cannot be stored or searched for.")
+        return JSONResponse(body, 400)
+
     async def handle_disconnect(_: Request, error: ClientDisconnected) -> Response:
         return Response(status_code=499)  # for the log only
 
@@ -176,6 +180,7 @@ def _exception_handlers() -> dict[Any, Any]:
         PinxitError: handle_pinxit_error,
         RequestValidationError: handle_validation_error,
         HTTPException: handle_http_error,
+        DataError: handle_data_error,
         SQLAlchemyError: handle_store_error,
         ClientDisconnected: handle_disconnect,
     }

@@ -9,6 +9,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HEADER_SECONDS = 20.0  # from the connection, or the first byte of a next request, to all headers
 BODY_SECONDS = 60.0  # between two parts of a body
+MAX_BODY_SECONDS = 600.0  # of a whole body
 MAX_UNFINISHED = 200  # connections whose headers have not come; above it the oldest is closed
 
 
@@ -25,6 +26,12 @@ class TimedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._wait_for_headers()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        is_idle = self.cycle is None or self.cycle.response_complete
+        if is_idle and self._deadline is None and not self.transport.is_closing():
+            self._wait_for_headers()  # uvicorn ends its own wait at any byte
 
     def on_message_begin(self) -> None:
         super().on_message_begin()

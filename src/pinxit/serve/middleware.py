@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pinxit.serve import links
-from pinxit.serve.connections import BODY_SECONDS
+from pinxit.serve.connections import BODY_SECONDS, MAX_BODY_SECONDS
 from pinxit.serve.errors import ApiError, RequestTooLarge, internal_error
 from pinxit.serve.metrics import Metrics
 from pinxit.serve.origins import (
@@ -85,7 +85,8 @@ class RequestMiddleware:
         async def receive_limited() -> Message:
             nonlocal num_bytes, is_complete
             try:  # after the body it waits for the client to leave
-                message = await asyncio.wait_for(receive(), None if is_complete else BODY_SECONDS)
+                left = min(BODY_SECONDS, start + MAX_BODY_SECONDS - time.perf_counter())
+                message = await asyncio.wait_for(receive(), None if is_complete else left)
             except TimeoutError:
                 raise ApiError("The body did not arrive in time.", status=408) from None
             is_complete = not message.get("more_body", False)
@@ -108,6 +109,9 @@ class RequestMiddleware:
                 log.exception("request %s failed: %s", request_id, type(error).__name__)
                 error = internal_error()
             if status == 0:  # no response has been started
+                has_body = b"content-length" in headers or b"transfer-encoding" in headers
+                if has_body and not is_complete:  # nobody will read it
+                    error.headers["Connection"] = "close"
                 await _send_error(send_with_id, error)
         finally:
             self.metrics.running.dec()

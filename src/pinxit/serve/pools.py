@@ -2,7 +2,7 @@
 
 The store has `asyncio.to_thread`'s pool: a database that is locked or hangs keeps it busy. Requests
 are read in a pool of their own, large, since a thread may wait for another server or for the store.
-Images are decoded, resized and encoded by as many threads as there are cores.
+Images are decoded, resized and encoded by as many at a time as there are cores.
 """
 
 from __future__ import annotations
@@ -17,8 +17,11 @@ from typing import Any, ParamSpec, TypeVar
 P = ParamSpec("P")
 T = TypeVar("T")
 
+has_affinity = hasattr(os, "sched_getaffinity")
+NUM_CORES = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
+
 _reading = ThreadPoolExecutor(16, "pinxit-read")
-_images = ThreadPoolExecutor(max(1, len(os.sched_getaffinity(0))), "pinxit-image")
+_images = ThreadPoolExecutor(NUM_CORES, "pinxit-image")
 
 
 async def read_in_thread(work: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:

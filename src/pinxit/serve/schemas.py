@@ -6,7 +6,7 @@ import json
 import math
 import re
 import secrets
-from typing import Annotated, Any, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
 
 from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, ValidationError
@@ -15,6 +15,7 @@ from pinxit.models.generation import GenerationParams
 from pinxit.serve.errors import ApiError, truncate
 
 MAX_PROMPT_CHARS = 32_000
+MAX_DEPTH = 100  # of objects and lists in each other
 
 Prompt = Annotated[StrictStr, Field(max_length=MAX_PROMPT_CHARS)]
 NumImages = Annotated[StrictInt, Field(ge=1, le=10)]
@@ -91,10 +92,11 @@ class GenerateRequest(ImageOptions):
 class ImageRef(Schema):
     """An image, by URL (`data:` or an allowed host's) or by the id of an uploaded file."""
 
-    HARMLESS = frozenset({"type", "detail"})
+    HARMLESS = frozenset({"type", "detail", "prompt_cache_breakpoint"})
 
     type: Hint = None
     detail: Hint = None
+    prompt_cache_breakpoint: Any = None
     image_url: StrictStr | None = None
     file_id: StrictStr | None = None
 
@@ -200,7 +202,10 @@ class ResponsesRequest(Schema):
 class StreamOptions(Schema):
     """What a stream of /v1/chat/completions has beside its text."""
 
+    HARMLESS = frozenset({"include_obfuscation"})
+
     include_usage: StrictBool | None = None
+    include_obfuscation: StrictBool | None = None
 
 
 class ChatRequest(Schema):
@@ -299,7 +304,24 @@ def parse_json_object(content: bytes) -> dict[str, Any]:
         raise ApiError(message, code="invalid_json") from None
     if not isinstance(data, dict):
         raise ApiError("The body must be a JSON object.", code="invalid_json")
+    if _is_deeper_than(data, MAX_DEPTH):
+        raise ApiError("The body is nested too deeply.", code="invalid_json")
     return data
+
+
+def _is_deeper_than(data: object, depth: int) -> bool:
+    """Return whether objects and lists are nested deeper than this."""
+    level = [data]
+    for _ in range(depth):
+        level = [
+            child
+            for item in level
+            if isinstance(item, dict | list)
+            for child in (item.values() if isinstance(item, dict) else item)
+        ]
+        if not level:
+            return False
+    return any(isinstance(item, dict | list) for item in level)
 
 
 class InvalidNumber(ValueError):
@@ -329,12 +351,31 @@ def validate(data: dict[str, Any], schema: type[S], prefix: str = "") -> S:
         raise _to_api_error(error, prefix) from None
 
 
+def _schema_in(annotation: object) -> type[Schema] | None:
+    """Return the schema in an annotation such as `list[ImageRef] | None`."""
+    if isinstance(annotation, type) and issubclass(annotation, Schema):
+        return annotation
+    found = map(_schema_in, get_args(annotation))
+    return next((schema for schema in found if schema is not None), None)
+
+
 def check_fields(data: dict[str, Any], schema: type[Schema], prefix: str = "") -> None:
-    """Raises ApiError for a field that is refused or unknown, unless it asks for nothing."""
+    """Raises ApiError for a field that is refused or unknown, unless it asks for nothing.
+
+    Objects in objects are checked too.
+    """
     for name, value in data.items():
+        param = f"{prefix}.{truncate(name)}" if prefix else truncate(name)
+        if name in schema.model_fields:
+            inner = _schema_in(schema.model_fields[name].annotation)
+            if inner is not None and isinstance(value, dict):
+                check_fields(value, inner, param)
+            elif inner is not None and isinstance(value, list):
+                for i, item in enumerate(value):
+                    if isinstance(item, dict):
+                        check_fields(item, inner, f"{param}[{i}]")
         if name in schema.model_fields or not value:
             continue
-        param = f"{prefix}.{truncate(name)}" if prefix else truncate(name)
         if name in schema.REFUSED:
             message = f"'{param}' is not supported."
             raise ApiError(message, param=param, code="unsupported_parameter")

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import uvicorn
 
@@ -75,6 +76,11 @@ def run_server(paths: Sequence[Path], options: ServerOptions) -> None:
 
 def _app_settings(options: ServerOptions) -> AppSettings:
     hosts = (*AccessRules().hosts, options.host, *options.allow_host)
+    origins = tuple(map(str.lower, options.allow_origin))
+    if options.public_url is not None:  # its own page, whatever a proxy makes of the host's name
+        parts = urlsplit(options.public_url.lower())
+        hosts = (*hosts, parts.hostname or "")
+        origins = (*origins, f"{parts.scheme}://{parts.netloc}")
     if options.host in ("0.0.0.0", "::"):  # other machines may know this one by any name
         hosts = ("*",)
     answer = answer_without_llm
@@ -83,7 +89,7 @@ def _app_settings(options: ServerOptions) -> AppSettings:
         llm = LanguageModel(options.llm, options.llm_model, key, options.llm_sees_images)
         answer = llm.answer
     return AppSettings(
-        AccessRules(options.api_key, hosts, tuple(map(str.lower, options.allow_origin))),
+        AccessRules(options.api_key, hosts, origins),
         ImageSources(options.allow_remote),
         answer,
         options.llm is not None,

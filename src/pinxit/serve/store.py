@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
 import secrets
 import threading
 import time
@@ -23,6 +24,8 @@ from pinxit.errors import PinxitError, UsageError
 from pinxit.serve import tables
 
 WRITES_PER_PRUNE = 100  # at most: other servers on the store write too
+log = logging.getLogger("pinxit.serve")
+
 PROBE = "probe"  # the row that is written to see whether the store is ready
 ROWS_PER_DELETE = 50
 KEPT_SHARE = 0.9  # of the maximum size, once it is exceeded
@@ -63,8 +66,8 @@ class Store:
         self.max_days, self.max_mib = max_days, max_mib
         self._num_writes, self._num_bytes, self._count_lock = 0, 0, threading.Lock()
         try:
-            self.engine = sql.create_engine(tables.add_driver(url), pool_pre_ping=True)
-        except (ArgumentError, ImportError) as error:
+            self.engine = tables.connect(url)
+        except (ArgumentError, ImportError, OSError) as error:
             raise UsageError(f"--store {tables.hide_password(url)}: {error}") from None
         if self.engine.dialect.name == "sqlite":
             event.listen(self.engine, "connect", tables.configure_sqlite)
@@ -83,6 +86,8 @@ class Store:
         name = self.engine.url.database
         is_file = self.engine.dialect.name == "sqlite" and name not in (None, "", ":memory:")
         self._file = Path(str(name)) if is_file else None
+        if self._file is not None:
+            tables.make_private(self._file)
         self._identity = tables.identify(self._file) if self._file else None
         self.prune()
 
@@ -116,6 +121,8 @@ class Store:
                 connection.commit()
                 found = connection.execute(sql.select(tables.secrets_table.c.value).where(row))
                 return found.scalar() is not None
+        except IntegrityError:  # another server has just written the row
+            return True
         except SQLAlchemyError:
             return False
 
@@ -129,8 +136,17 @@ class Store:
 
     # -- responses ------------------------------------------------------------------------------
 
-    def save_response(self, body: dict[str, Any], input_items: list[dict[str, Any]]) -> None:
-        """Store a response and its input items in one transaction."""
+    def save_response(
+        self,
+        body: dict[str, Any],
+        input_items: list[dict[str, Any]],
+        *,
+        must_exist: bool = False,
+    ) -> None:
+        """Store a response and its input items in one transaction.
+
+        `must_exist`: only in the place of an earlier state, which may have been deleted.
+        """
         self._check_file()
         now = time.time()
         bare_body, images = _split_images(body)
@@ -139,9 +155,11 @@ class Store:
             connection.execute(
                 sql.delete(tables.images).where(tables.images.c.response == body["id"])
             )
-            connection.execute(
+            earlier = connection.execute(
                 sql.delete(tables.responses).where(tables.responses.c.id == body["id"])
             )
+            if must_exist and not earlier.rowcount:
+                return
             connection.execute(
                 sql.insert(tables.responses).values(
                     id=body["id"],
@@ -334,7 +352,10 @@ class Store:
             is_full = self._num_bytes > self.max_mib * 2**20
             is_due = is_full or self._num_writes % WRITES_PER_PRUNE == 0
         if is_due:
-            self.prune()
+            try:
+                self.prune()
+            except SQLAlchemyError as error:  # what was written is stored all the same
+                log.error("the store was not pruned: %s", type(error).__name__)
 
     def prune(self) -> None:
         """Delete what is older than `max_days`; if there is more than `max_mib`, the oldest rows

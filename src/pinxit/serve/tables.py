@@ -11,6 +11,7 @@ from sqlite3 import Connection as SqliteConnection
 import sqlalchemy as sql
 
 BUSY_MILLISECONDS, PROBE_MILLISECONDS = 10_000, 500  # to wait for a lock
+CONNECT_SECONDS = 5
 
 metadata = sql.MetaData()
 responses = sql.Table(
@@ -60,23 +61,30 @@ DATED = (*SIZED, active_responses)
 ALL = (*DATED, secrets_table)
 
 
-def add_driver(url: str) -> str:
-    """Return SQLAlchemy's URL: a path is a SQLite file, `postgresql://` uses psycopg 3."""
+def connect(url: str) -> sql.Engine:
+    """Return the engine of a database: a path is a SQLite file, `postgresql://` uses psycopg 3.
+
+    Raises OSError where a file cannot be made, and what SQLAlchemy raises for a URL.
+    """
+    options: dict[str, object] = {}
     if "://" not in url:
         make_private(Path(url))
-        return f"sqlite:///{url}"
+        url = f"sqlite:///{url}"
     for scheme in ("postgresql://", "postgres://"):
         if url.startswith(scheme):
-            return "postgresql+psycopg://" + url.removeprefix(scheme)
-    return url
+            url = "postgresql+psycopg://" + url.removeprefix(scheme)
+            options = {"connect_args": {"connect_timeout": CONNECT_SECONDS}}
+    return sql.create_engine(url, pool_pre_ping=True, **options)
 
 
 def make_private(path: Path) -> None:
     """Create a SQLite file that only its owner reads; SQLite gives the files beside it its mode."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.touch(0o600)
-    if path.stat().st_uid == os.getuid():
-        path.chmod(0o600)
+    if not path.exists():
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    for file in (path, *(path.with_name(path.name + end) for end in ("-wal", "-shm"))):
+        if file.is_file() and (not hasattr(os, "getuid") or file.stat().st_uid == os.getuid()):
+            file.chmod(0o600)
 
 
 def hide_password(url: str) -> str:
@@ -104,8 +112,10 @@ def identify(path: Path) -> tuple[int, int] | None:
 
 @contextmanager
 def short_timeout(connection: sql.Connection) -> Iterator[None]:
-    """Let SQLite wait only shortly for a lock of another process."""
+    """Let a database wait only shortly for a lock of another process."""
     if connection.dialect.name != "sqlite":
+        if connection.dialect.name == "postgresql":
+            connection.exec_driver_sql(f"SET LOCAL statement_timeout = {PROBE_MILLISECONDS}")
         yield
         return
     connection.exec_driver_sql(f"PRAGMA busy_timeout={PROBE_MILLISECONDS}")

@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import Any
 
 from fastapi import Request
@@ -20,7 +21,7 @@ from pinxit.serve.inference.registry import ModelRegistry
 from pinxit.serve.media.sources import ImageSources
 from pinxit.serve.pools import read_in_thread
 from pinxit.serve.prompts import requests_image
-from pinxit.serve.schemas import ChatRequest, ResponsesRequest, TextOptions, parse_json_body
+from pinxit.serve.schemas import ChatRequest, ResponsesRequest, parse_json_body, validate
 from pinxit.serve.store import Store, new_id
 
 
@@ -37,10 +38,7 @@ class ChatRoutes:
     async def create(self, request: Request) -> Response:
         fields = await parse_json_body(request, ChatRequest)
         router = self.models.find(fields.model)
-        try:
-            parsed = await read_in_thread(self._parse, fields)
-        except ApiError as error:
-            raise _name_own_fields(error) from None
+        parsed = await read_in_thread(self._parse, fields)
         may_generate = self.with_llm or router.only_generates  # else it hangs on the prompt's words
         if not (may_generate or requests_image(parsed.conversation.prompt)):
             parsed = replace(parsed, tool=None)
@@ -52,26 +50,26 @@ class ChatRoutes:
         """Parse the chat as the request to /v1/responses that it amounts to."""
         if not self.with_llm:
             _check_tool_choice(fields.tool_choice)
-        items = [
-            item for i, message in enumerate(fields.messages) for item in _to_items(message, i)
-        ]
+        per_message = [_to_items(message, i) for i, message in enumerate(fields.messages)]
         functions = [_to_function(tool, i) for i, tool in enumerate(fields.tools or [])]
-        text = (
-            None if fields.response_format is None else TextOptions(format=fields.response_format)
-        )
-        same = ResponsesRequest(
-            model=fields.model,
-            input=items,
-            tools=[{"type": "image_generation"}, *functions],
-            tool_choice=_to_tool_choice(fields.tool_choice),
-            store=False,
-            seed=fields.seed,
-            text=text,
-            max_output_tokens=fields.max_completion_tokens or fields.max_tokens,
-            temperature=fields.temperature,
-            top_p=fields.top_p,
-        )
-        return parse_request(same, self.store, self.sources, with_llm=self.with_llm)
+        same = {
+            "model": fields.model,
+            "input": [item for items in per_message for item in items],
+            "tools": [*functions, {"type": "image_generation"}],
+            "tool_choice": _to_tool_choice(fields.tool_choice),
+            "store": False,
+            "seed": fields.seed,
+            "text": {"format": fields.response_format} if fields.response_format else None,
+            "max_output_tokens": fields.max_completion_tokens or fields.max_tokens,
+            "temperature": fields.temperature,
+            "top_p": fields.top_p,
+            "parallel_tool_calls": fields.parallel_tool_calls,
+        }
+        try:
+            request = validate(same, ResponsesRequest)
+            return parse_request(request, self.store, self.sources, with_llm=self.with_llm)
+        except ApiError as error:
+            raise _name_own_fields(error, [len(items) for items in per_message]) from None
 
     async def _build(self, builder: ResponseBuilder) -> None:
         await self.answer(builder)
@@ -87,12 +85,20 @@ def _check_tool_choice(choice: str | dict[str, Any] | None) -> None:
         raise ApiError(f"Invalid tool_choice '{truncate(choice)}'.", param="tool_choice")
 
 
-def _name_own_fields(error: ApiError) -> ApiError:
-    """Return the error with the name of the field that the client has sent."""
+def _name_own_fields(error: ApiError, num_items: list[int]) -> ApiError:
+    """Return the error with the name of the field that the client has sent.
+
+    `num_items`: how many input items each message has become.
+    """
     param = error.param or ""
-    for theirs, ours in (("input", "messages"), ("text.format", "response_format")):
-        if param.startswith(theirs):
-            error.param = ours + param.removeprefix(theirs)
+    if match := re.match(r"input\[(\d+)\](.*)", param):
+        first = list(accumulate(num_items))
+        message = next((i for i, end in enumerate(first) if int(match[1]) < end), 0)
+        error.param = f"messages[{message}]{match[2]}"
+    elif param.startswith("input"):
+        error.param = "messages" + param.removeprefix("input")
+    elif param.startswith("text.format"):
+        error.param = "response_format" + param.removeprefix("text.format")
     return error
 
 

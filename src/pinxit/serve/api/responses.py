@@ -12,10 +12,10 @@ from fastapi.responses import JSONResponse, Response
 
 from pinxit.serve.api.pages import ItemLimit, Order, select_page
 from pinxit.serve.api.sse import event_stream, run_while_connected
-from pinxit.serve.dialogue.event_log import Event, EventLog, replay_events
+from pinxit.serve.dialogue.event_log import LAST_EVENTS, Event, EventLog, replay_events
 from pinxit.serve.dialogue.parse import parse_request
 from pinxit.serve.dialogue.response import AnswerFunction, ResponseBuilder, answer_without_llm
-from pinxit.serve.dialogue.streaming import ActiveResponses
+from pinxit.serve.dialogue.streaming import POLL_SECONDS, ActiveResponses
 from pinxit.serve.errors import ApiError, truncate
 from pinxit.serve.inference.registry import ModelRegistry
 from pinxit.serve.media.sources import ImageSources
@@ -49,8 +49,9 @@ class ResponseRoutes:
             raise ApiError(message, param="background")
         events = EventLog()
         builder = ResponseBuilder(parsed, router, events.append)
-        if fields.background:
-            await self._save(builder)  # before the client has its id
+        if fields.background:  # before the client has its id
+            await asyncio.to_thread(self.store.add_active, builder.id)
+            await self._save(builder)
         if fields.stream or fields.background:
             active = self.active.start(builder, events, self.answer, self._save)
             if fields.stream:
@@ -67,8 +68,9 @@ class ResponseRoutes:
 
     async def _save(self, builder: ResponseBuilder) -> None:
         if builder.parsed.request.store is not False:
-            items = builder.parsed.input_items
-            await asyncio.to_thread(self.store.save_response, builder.body, items)
+            items, body = builder.parsed.input_items, builder.body
+            is_known = body["background"] and body["status"] in LAST_EVENTS  # or was deleted since
+            await asyncio.to_thread(self.store.save_response, body, items, must_exist=is_known)
 
     async def retrieve(
         self, response_id: str, stream: bool = False, starting_after: int = -1
@@ -80,7 +82,18 @@ class ResponseRoutes:
         body = (await self._load(response_id)).body
         if not stream:
             return JSONResponse(body)
-        return event_stream(_replay(body, starting_after))
+        return event_stream(self._replay(body, starting_after))
+
+    async def _replay(self, body: dict[str, Any], after: int) -> AsyncIterator[Event]:
+        """Yield the events of a response of the store, once it has ended; the last in any case."""
+        while body["status"] not in LAST_EVENTS:  # another server builds it
+            await asyncio.sleep(POLL_SECONDS)
+            body = (await self._load(body["id"])).body
+        *events, last = replay_events(body)
+        for event in events:
+            if event["sequence_number"] > after:
+                yield event
+        yield last
 
     async def list_items(
         self,
@@ -93,6 +106,7 @@ class ResponseRoutes:
         return JSONResponse(select_page(items, limit, after, order))
 
     async def delete(self, response_id: str) -> Response:
+        self.active.forget(response_id)
         if not await asyncio.to_thread(self.store.delete_response, response_id):
             raise _not_found(response_id)
         return JSONResponse({"id": response_id, "object": "response", "deleted": True})
@@ -110,17 +124,8 @@ class ResponseRoutes:
         response = await asyncio.to_thread(self.store.load_response, response_id)
         if response is None:
             raise _not_found(response_id)
-        body = await self.active.load_body(response_id, response.body)
+        body = await self.active.load_body(response.body)
         return response._replace(body=body)
-
-
-async def _replay(body: dict[str, Any], after: int) -> AsyncIterator[Event]:
-    """Yield the events of a response that has ended; the last one in any case."""
-    *events, last = replay_events(body)
-    for event in events:
-        if event["sequence_number"] > after:
-            yield event
-    yield last
 
 
 def _not_found(response_id: str) -> ApiError:

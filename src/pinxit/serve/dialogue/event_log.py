@@ -8,6 +8,12 @@ from typing import Any
 
 Event = dict[str, Any]
 
+# of a response that has ended, by its status
+LAST_EVENTS = {
+    "completed": "completed", "failed": "failed", "incomplete": "incomplete",
+    "cancelled": "incomplete",
+}  # fmt: skip
+
 
 class EventLog:
     """Events in order; a reader gets all of them, also those before it came."""
@@ -68,5 +74,4 @@ def replay_events(body: dict[str, Any]) -> Iterator[Event]:
             yield event("response.output_text.done", **at, text=part["text"], logprobs=[])
             yield event("response.content_part.done", **at, part=part)
         yield event("response.output_item.done", output_index=index, item=item)
-    kinds = {"failed": "failed", "incomplete": "incomplete", "cancelled": "incomplete"}
-    yield event(f"response.{kinds.get(body['status'], 'completed')}", response=body)
+    yield event(f"response.{LAST_EVENTS[body['status']]}", response=body)

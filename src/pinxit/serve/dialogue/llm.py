@@ -56,7 +56,7 @@ DESCRIBE = _define_tool(
 )
 
 
-OWN_TOOLS = tuple(tool["function"]["name"] for tool in (DRAW, EDIT, DESCRIBE))
+OWN_TOOLS = {tool["function"]["name"] for tool in (DRAW, EDIT, DESCRIBE)}
 
 
 @dataclass(frozen=True)
@@ -85,10 +85,12 @@ class LanguageModel:
             "messages": to_messages(builder.parsed, sees_images=self.sees_images),
             **_options(builder),
         }
-        num_calls = 0
+        num_calls, theirs_by_name = 0, _client_functions(builder)
         for _ in range(MAX_ROUNDS):
             reply = await _receive(builder, upstream, body)
-            own = [call for call in reply.calls if call.name not in _client_functions(builder)]
+            if reply.finish_reason == "length":
+                builder.body["incomplete_details"] = {"reason": "max_output_tokens"}
+            own = [call for call in reply.calls if call.name not in theirs_by_name]
             num_calls += len(own)
             if num_calls > MAX_CALLS:
                 raise llm_error(f"it called more than {MAX_CALLS} tools")
@@ -97,7 +99,7 @@ class LanguageModel:
                 body["messages"].append(await _run_tool_call(builder, call))
             theirs = [call for call in reply.calls if call not in own]
             for call in theirs:
-                builder.add_function_call(call.id, call.name, call.arguments)
+                builder.add_function_call(call.id, call.name, call.arguments or "{}")
             if theirs or not own:
                 break
             if "tool_choice" in body:
@@ -124,7 +126,12 @@ async def _receive(builder: ResponseBuilder, upstream: Upstream, body: dict[str,
 
 
 def _client_functions(builder: ResponseBuilder) -> set[str]:
-    return {str(tool.get("name")) for tool in builder.parsed.functions}
+    """Return the names of the client's functions. Raises ApiError for one of ours."""
+    names = {str(tool["name"]) for tool in builder.parsed.functions}
+    if taken := names & OWN_TOOLS:
+        message = f"The function name '{min(taken)}' is that of a tool of this server."
+        raise ApiError(message, param="tools")
+    return names
 
 
 def _options(builder: ResponseBuilder) -> dict[str, Any]:
@@ -140,6 +147,7 @@ def _options(builder: ResponseBuilder) -> dict[str, Any]:
         "temperature": request.temperature,
         "top_p": request.top_p,
         "max_tokens": request.max_output_tokens,
+        "parallel_tool_calls": request.parallel_tool_calls if own or theirs else None,
         "response_format": _response_format(request.text and request.text.format),
     }
     if own or theirs:
@@ -164,7 +172,8 @@ def _own_tools(builder: ResponseBuilder) -> list[dict[str, Any]]:
     tools = []
     if parsed.tool is not None and parsed.tool_choice != "none":
         tools += [DRAW, EDIT] if has_image else [DRAW]
-    if has_image and builder.router.first_supporting("caption") is not None:
+    can_caption = builder.router.first_supporting("caption") is not None
+    if has_image and can_caption and parsed.tool_choice != "none":
         tools.append(DESCRIBE)
     return tools
 

@@ -109,8 +109,10 @@ def parse_request(
     """
     _check_included(request)
     tool, functions = _parse_tools(request)
-    tool_choice, forced_function = _parse_tool_choice(request, with_llm)
-    if tool_choice == "required" and (not functions or not with_llm):
+    choice = _parse_tool_choice(request, with_llm)
+    functions = choice.filter(functions)
+    tool_choice = choice.mode
+    if tool_choice == "required" and not (functions and with_llm):
         tool_choice = "image"
     if tool_choice == "image" and tool is None:
         message = "'tool_choice' asks for the tool image_generation, which is not in 'tools'."
@@ -131,7 +133,7 @@ def parse_request(
         raise ApiError("There is no image to edit.", param="tools[0].action")
     mask = _load_mask(tool, image, store, sources)
     params = (tool or ImageGenerationTool()).to_params(request.seed)
-    parsed = ParsedRequest(
+    return ParsedRequest(
         request,
         conversation,
         input_items,
@@ -141,12 +143,8 @@ def parse_request(
         params,
         text_format,
         functions,
-        forced_function,
+        choice.forced,
     )
-    if parsed.needs_image and parsed.edit_source is not None and len(images) > 1:
-        message = f"There are {len(images)} images to edit; these models edit one."
-        raise ApiError(message, param="input")
-    return parsed
 
 
 # -- fields of the request ------------------------------------------------------------------------
@@ -185,34 +183,52 @@ def _parse_tools(
     return parsed, tuple(functions)
 
 
-def _parse_tool_choice(request: ResponsesRequest, with_llm: bool) -> tuple[str, str | None]:
-    """Return auto, none, image or required, and the function that is forced."""
+class ToolChoice(NamedTuple):
+    """Which tools may or must be called."""
+
+    mode: str  # auto, none, image or required
+    forced: str | None = None  # a function that must be
+    allowed: tuple[str, ...] | None = None  # functions that may be; None: all
+
+    def filter(self, functions: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...]:
+        """Return the functions that may be called. Raises ApiError for a forced one that is not."""
+        if self.forced is not None and all(f["name"] != self.forced for f in functions):
+            message = f"'{truncate(self.forced)}' is not among the functions in 'tools'."
+            raise ApiError(message, param="tool_choice")
+        if self.mode == "none":
+            return ()
+        return tuple(f for f in functions if self.allowed is None or f["name"] in self.allowed)
+
+
+def _parse_tool_choice(request: ResponsesRequest, with_llm: bool) -> ToolChoice:
     choice = request.tool_choice
     if isinstance(choice, dict):
         if choice.get("type") == "allowed_tools":
-            return _parse_allowed_tools(choice), None
+            return _parse_allowed_tools(choice)
         if choice.get("type") == "function" and with_llm and isinstance(choice.get("name"), str):
-            return "auto", choice["name"]
+            return ToolChoice("auto", choice["name"])
         choice = choice.get("type")
     if choice == "image_generation":
-        return "image", None
+        return ToolChoice("image")
     if choice in (None, "auto", "none", "required"):
-        return choice or "auto", None
+        return ToolChoice(choice or "auto")
     if choice in TOOL_TYPES:
         message = f"'{choice}' cannot be forced: these models only call image_generation."
         raise ApiError(message, param="tool_choice", code="unsupported_parameter")
     raise ApiError(f"Invalid tool_choice '{truncate(choice)}'.", param="tool_choice")
 
 
-def _parse_allowed_tools(choice: dict[str, Any]) -> str:
+def _parse_allowed_tools(choice: dict[str, Any]) -> ToolChoice:
     mode, tools = choice.get("mode", "auto"), choice.get("tools")
     if mode not in ("auto", "required") or not isinstance(tools, list):
         message = "allowed_tools needs a list 'tools' and the mode 'auto' or 'required'."
         raise ApiError(message, param="tool_choice")
-    types = [tool.get("type") for tool in tools if isinstance(tool, dict)]
-    if "image_generation" not in types:
-        return "none"
-    return "image" if mode == "required" else "auto"
+    allowed = [tool for tool in tools if isinstance(tool, dict)]
+    names = tuple(str(tool.get("name")) for tool in allowed if tool.get("type") == "function")
+    if any(tool.get("type") == "image_generation" for tool in allowed):
+        only_image = mode == "required" and not names
+        return ToolChoice("image" if only_image else mode, allowed=names)
+    return ToolChoice(mode if names else "none", allowed=names)
 
 
 def _parse_input_items(request: ResponsesRequest) -> list[dict[str, Any]]:
@@ -223,7 +239,7 @@ def _parse_input_items(request: ResponsesRequest) -> list[dict[str, Any]]:
         return [_complete_item({"type": "message", "role": "user", "content": [part]})]
     if not request.input:
         raise ApiError("The input is empty.", param="input")
-    return [_complete_item(item) for item in request.input]
+    return _with_own_ids([_complete_item(item) for item in request.input])
 
 
 def _complete_item(item: dict[str, Any]) -> dict[str, Any]:
@@ -235,6 +251,20 @@ def _complete_item(item: dict[str, Any]) -> dict[str, Any]:
             part_type = "output_text" if item.get("role") == "assistant" else "input_text"
             item["content"] = [{"type": part_type, "text": item["content"]}]
     return item
+
+
+def _with_own_ids(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Give each item an id that no other has: pages of the list begin after one."""
+    seen: set[Any] = set()
+    completed = []
+    for item in items:
+        item_id = item.get("id")
+        if not isinstance(item_id, str) or item_id in seen:
+            is_reference = item["type"] in ("image_generation_call", "item_reference")
+            item = item if is_reference else {**item, "id": new_id("item")}
+        seen.add(item_id)
+        completed.append(item)
+    return completed
 
 
 def _load_mask(
@@ -368,5 +398,8 @@ def _load_chain(response_id: str | None, store: Store) -> Iterator[StoredRespons
                 param="previous_response_id",
                 code="previous_response_not_found",
             )
+        if response.body["status"] == "in_progress":
+            message = f"The response '{truncate(response_id)}' has not ended yet."
+            raise ApiError(message, param="previous_response_id")
         yield response
         response_id = response.body.get("previous_response_id")

@@ -17,6 +17,7 @@ import numpy as np
 from pinxit.serve.dialogue.description import describe_image
 from pinxit.serve.dialogue.event_log import Event
 from pinxit.serve.dialogue.parse import ParsedRequest
+from pinxit.serve.errors import ApiError
 from pinxit.serve.inference.progress import PreviewStream, stream_previews
 from pinxit.serve.inference.requests import GenerationRequest, GenerationResult
 from pinxit.serve.inference.router import Router, num_progress_steps
@@ -38,6 +39,7 @@ class ResponseBuilder:
         self.num_events = 0
         self.body = _new_body(parsed.request)
         self.last_image: GenerationResult | None = None
+        self.writer: TextWriter | None = None  # of the message that is being written
         self.is_cancelled_by_client = False  # not by a lost connection
 
     @property
@@ -65,13 +67,20 @@ class ResponseBuilder:
         self.emit(f"response.{self.body['status']}", response=self.body)
 
     def fail(self, code: str, message: str) -> None:
+        self._close_writer()
         self.body.update(status="failed", error={"code": code, "message": message})
         self.emit("response.failed", response=self.body)
 
     def cancel(self) -> None:
         """End with what there is. The status says it; `incomplete_details` has no reason for it."""
+        self._close_writer()
         self.body.update(status="cancelled", usage=self._usage())
         self.emit("response.incomplete", response=self.body)
+
+    def _close_writer(self) -> None:
+        """Keep the text that the client has already received."""
+        if self.writer is not None:
+            self.writer.close("incomplete")
 
     def _usage(self) -> dict[str, Any]:
         """Count words as tokens, and each image as one."""
@@ -147,7 +156,13 @@ class ResponseBuilder:
         return result
 
     def _prepare(self, prompt: str | None, source: UploadedImage | None) -> GenerationRequest:
+        """Raises ApiError for several images: all of them would have to be used."""
         conversation = self.parsed.conversation
+        if source is not None and len(conversation.images) > 1:
+            count = len(conversation.images)
+            raise ApiError(
+                f"There are {count} images to edit; these models edit one.", param="input"
+            )
         return self.router.prepare(
             conversation.prompt if prompt is None else prompt,
             self.parsed.params,
@@ -242,6 +257,7 @@ class TextWriter:
 
     def __init__(self, builder: ResponseBuilder) -> None:
         self.builder, self.text = builder, ""
+        builder.writer = self
         self.message = {"id": new_id("msg"), "type": "message", "role": "assistant"}
         self.index = len(builder.body["output"])
         item = {**self.message, "status": "in_progress", "content": []}
@@ -261,11 +277,12 @@ class TextWriter:
         event_type = "response.output_text.delta"
         self.builder.emit(event_type, **self._location, delta=delta, logprobs=[])
 
-    def close(self) -> None:
+    def close(self, status: str = "completed") -> None:
         emit = self.builder.emit
+        self.builder.writer = None
         emit("response.output_text.done", **self._location, text=self.text, logprobs=[])
         emit("response.content_part.done", **self._location, part=self._part)
-        item = {**self.message, "status": "completed", "content": [self._part]}
+        item = {**self.message, "status": status, "content": [self._part]}
         self.builder.body["output"].append(item)
         emit("response.output_item.done", output_index=self.index, item=item)
 

@@ -24,7 +24,8 @@ from pinxit.serve.store import Store
 POLL_SECONDS = 1.0
 MAX_SILENT_SECONDS = 30.0
 MAX_CANCEL_SECONDS = 10.0  # until another server has stopped
-MAX_FINISHED_LOGS = 32  # of background responses that have ended, for readers that come back
+MAX_FINISHED_LOGS = 8  # of background responses that have ended, for readers that come back
+FINISHED_SECONDS = 300.0
 
 SaveFunction = Callable[[ResponseBuilder], Awaitable[None]]
 
@@ -87,6 +88,8 @@ class ActiveResponses:
             _cancel(active.builder, active.task)
             await asyncio.wait({active.task})
             return active.builder.body
+        if not await asyncio.to_thread(self.store.is_active, response_id, MAX_SILENT_SECONDS):
+            return None
         if not await asyncio.to_thread(self.store.cancel_active, response_id):
             return None
         for _ in range(round(MAX_CANCEL_SECONDS / POLL_SECONDS)):
@@ -96,16 +99,26 @@ class ActiveResponses:
                 return stored.body
         raise ApiError("The server that builds this response does not answer.", status=503)
 
-    async def load_body(self, response_id: str, body: dict[str, Any]) -> dict[str, Any]:
+    async def load_body(self, body: dict[str, Any]) -> dict[str, Any]:
         """Return the body as it is now, of one that was stored while its response is built."""
         if body["status"] != "in_progress":
             return body
-        if response_id in self.active:
-            return self.active[response_id].builder.body
-        if await asyncio.to_thread(self.store.is_active, response_id, MAX_SILENT_SECONDS):
+        if body["id"] in self.active:
+            return self.active[body["id"]].builder.body
+        if await asyncio.to_thread(self.store.is_active, body["id"], MAX_SILENT_SECONDS):
             return body
+        stored = await asyncio.to_thread(self.store.load_response, body["id"])  # it may have ended
+        if stored is not None and stored.body["status"] != "in_progress":
+            return stored.body
         error = {"code": "server_error", "message": "The server that built it has ended."}
         return {**body, "status": "failed", "error": error}
+
+    def forget(self, response_id: str) -> None:
+        """Stop the work for a response that is being deleted, and drop its events."""
+        self.finished.pop(response_id, None)
+        active = self.active.get(response_id)
+        if active is not None and active.builder.body["background"]:
+            active.task.cancel()
 
     async def stop(self) -> None:
         """Stop all work: the application ends. Background responses are stored as failed."""
@@ -124,7 +137,7 @@ class ActiveResponses:
     ) -> None:
         is_stored = builder.parsed.request.store is not False  # else no other server knows it
         try:
-            if is_stored:
+            if is_stored and not builder.body["background"]:  # of which it was recorded before
                 await self._record(self.store.add_active, builder.id)
             builder.start()
             await answer(builder)
@@ -160,6 +173,8 @@ class ActiveResponses:
             self.finished[builder.id] = events
             while len(self.finished) > MAX_FINISHED_LOGS:
                 self.finished.popitem(last=False)
+            loop = asyncio.get_running_loop()
+            loop.call_later(FINISHED_SECONDS, self.finished.pop, builder.id, None)
 
     async def _fail(
         self, builder: ResponseBuilder, code: str, message: str, save: SaveFunction

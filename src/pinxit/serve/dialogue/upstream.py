@@ -17,6 +17,7 @@ from pydantic import BaseModel, Field, ValidationError
 from pinxit.serve.errors import ApiError
 
 MAX_REPLY_BYTES = 4 * 2**20
+DONE = b"data: [DONE]"
 
 
 class FunctionPart(BaseModel):
@@ -45,6 +46,7 @@ class MessagePart(BaseModel):
 
     content: str | list[TextPart] | None = None
     tool_calls: list[CallPart] | None = None
+    finish_reason: str | None = None  # of the choice: why the message ends with this part
 
     @property
     def text(self) -> str:
@@ -58,12 +60,14 @@ class Choice(BaseModel):
 
     message: MessagePart | None = None
     delta: MessagePart | None = None
+    finish_reason: str | None = None
 
 
 class Completion(BaseModel):
     """A completion, or an event of a stream of one; its last event may have no choice."""
 
     choices: list[Choice] = []
+    error: Any = None
 
 
 class ModelRecord(BaseModel):
@@ -96,11 +100,15 @@ class Reply:
 
     text: str = ""
     calls: list[Call] = field(default_factory=list)
+    finish_reason: str | None = None
 
     def add(self, part: MessagePart) -> None:
         self.text += part.text
-        for position, call in enumerate(part.tool_calls or []):
-            index = position if call.index is None else call.index
+        self.finish_reason = part.finish_reason or self.finish_reason
+        for call in part.tool_calls or []:
+            is_next = call.id is not None and (not self.calls or self.calls[-1].id != call.id)
+            last = max(0, len(self.calls) - 1)
+            index = call.index if call.index is not None else len(self.calls) if is_next else last
             while len(self.calls) <= index:
                 self.calls.append(Call(f"call_{len(self.calls)}"))
             known = self.calls[index]
@@ -116,7 +124,7 @@ class Reply:
                 {
                     "id": call.id,
                     "type": "function",
-                    "function": {"name": call.name, "arguments": call.arguments or "{}"},
+                    "function": {"name": call.name, "arguments": call.arguments},
                 }
                 for call in self.calls
             ]
@@ -136,9 +144,12 @@ class Upstream:
         return parse(content, ModelList).data[0].id
 
     async def complete(self, body: dict[str, Any]) -> AsyncIterator[MessagePart]:
-        """Yield the parts of a message as they come; all of it if the server does not stream."""
+        """Yield the parts of a message as they come; all of it if the server does not stream.
+
+        Raises ApiError (502) for a stream that ends before its message does.
+        """
         chunks = self._send("POST", "/chat/completions", {**body, "stream": True})
-        buffer, is_stream, count = b"", None, 0
+        buffer, is_stream, is_ended, count = b"", None, False, 0
         async for chunk in chunks:
             buffer += chunk
             if is_stream is None and buffer.strip():
@@ -146,14 +157,19 @@ class Upstream:
             if not is_stream:
                 continue
             *lines, buffer = buffer.split(b"\n")
-            for part in _parse_lines(lines):
-                count += 1
-                yield part
-        for part in _parse_lines([buffer]) if is_stream else _parse_whole(buffer):
-            count += 1
+            for line in lines:
+                is_ended = is_ended or line.strip() == DONE
+                for part in _parse_line(line):
+                    is_ended, count = is_ended or part.finish_reason is not None, count + 1
+                    yield part
+        is_ended = is_ended or buffer.strip() == DONE
+        for part in _parse_line(buffer) if is_stream else _parse_whole(buffer):
+            is_ended, count = is_ended or part.finish_reason is not None, count + 1
             yield part
         if not count:
             raise llm_error("its response has no message")
+        if is_stream and not is_ended:
+            raise llm_error("its response ended early")
 
     async def _send(
         self, method: str, path: str, body: dict[str, Any] | None
@@ -175,20 +191,24 @@ class Upstream:
             raise llm_error(type(error).__name__) from None
 
 
-def _parse_lines(lines: list[bytes]) -> list[MessagePart]:
-    """Return the messages of a stream's lines; those of `[DONE]`, comments and names have none."""
-    parts: list[MessagePart] = []
-    for line in lines:
-        data = line.strip().removeprefix(b"data:").strip()
-        if line.strip().startswith(b"data:") and data != b"[DONE]":
-            parts += _parse_whole(data)
-    return parts
+def _parse_line(line: bytes) -> list[MessagePart]:
+    """Return the message of a stream's line; `[DONE]`, comments and names have none."""
+    line = line.strip()
+    if not line.startswith(b"data:") or line == DONE:
+        return []
+    return _parse_whole(line.removeprefix(b"data:"))
 
 
 def _parse_whole(content: bytes) -> list[MessagePart]:
-    choices = parse(content, Completion).choices[:1]
-    found = [choice.message or choice.delta for choice in choices]
-    return [part for part in found if part is not None]
+    completion = parse(content, Completion)
+    if completion.error and not completion.choices:
+        raise llm_error("it reports an error")
+    parts = []
+    for choice in completion.choices[:1]:
+        part = choice.message or choice.delta
+        if part is not None:
+            parts.append(part.model_copy(update={"finish_reason": choice.finish_reason}))
+    return parts
 
 
 def parse(content: bytes, schema: type[M]) -> M:

@@ -27,10 +27,14 @@ def fit_prompts(
     """
     parts = [" ".join(prompt.split()) for prompt in prompts]
     parts = [part for part in parts if part] or [""]
-    for start in range(len(parts)):
-        text = clean(JOINER.join(parts[start:]))
-        if model.truncate_text(text) == text:
-            return _describe(model, text, parts[:start])
+    text, count = "", 0
+    while count < len(parts):  # from the newest on, so that a long history costs nothing
+        longer = clean(JOINER.join(parts[len(parts) - count - 1 :]))
+        if model.truncate_text(longer) != longer:
+            break
+        text, count = longer, count + 1
+    if count:
+        return _describe(model, text, parts[: len(parts) - count])
     newest = clean(parts[-1])
     text = model.truncate_text(newest)
     return _describe(model, text, [*parts[:-1], newest.removeprefix(text).strip()])

@@ -6,12 +6,14 @@ import http.client
 import ipaddress
 import socket
 import ssl
+import time
 from urllib.parse import urljoin, urlsplit
 
 from pinxit.serve.errors import ApiError, truncate
 from pinxit.serve.media.uploads import MAX_IMAGE_BYTES
 
 TIMEOUT_SECONDS = 10.0
+MAX_FETCH_SECONDS = 30.0  # of a whole image
 MAX_REDIRECTS = 3
 # IPv6 networks whose last four bytes are an IPv4 address, and one whose addresses are never public
 NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
@@ -130,7 +132,11 @@ def _read_response(
         return b"", urljoin(url, location)
     if response.status != 200:
         raise OSError(f"status {response.status}")
-    content = response.read(MAX_IMAGE_BYTES + 1)
+    content, deadline = b"", time.monotonic() + MAX_FETCH_SECONDS
+    while len(content) <= MAX_IMAGE_BYTES and (chunk := response.read1(2**16)):
+        content += chunk
+        if time.monotonic() > deadline:
+            raise OSError("too slow")
     if len(content) > MAX_IMAGE_BYTES:
         message = f"larger than {MAX_IMAGE_BYTES // 2**20} MiB"
         raise _fetch_error(message, url, param)
