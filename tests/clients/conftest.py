@@ -8,5 +8,5 @@ from tests.builders import train_runs
 
 
 @pytest.fixture(scope="session")
-def served_runs(tmp_path_factory):
+def runs(tmp_path_factory):
     return train_runs(tmp_path_factory.mktemp("served"))

@@ -22,8 +22,8 @@ NODE_MODULES = ROOT / "build" / "clients" / "node_modules"
 
 
 @pytest.fixture(scope="module")
-def base_url(served_runs, tmp_path_factory):
-    with serving(served_runs.values(), tmp_path_factory.mktemp("clients") / "s.sqlite") as url:
+def base_url(runs, tmp_path_factory):
+    with serving(runs.values(), tmp_path_factory.mktemp("clients") / "s.sqlite") as url:
         yield url
 
 

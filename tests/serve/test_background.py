@@ -135,18 +135,24 @@ def test_another_server_on_the_store_follows_a_background_response(runs, tmp_pat
         assert (last.type, len(last.response.output)) == ("response.completed", 2)
 
 
-def test_a_deleted_background_response_does_not_come_back(slow_client):
-    response = slow_client.responses.create(
-        model="gpt-5", input="a blob", tools=TOOLS, background=True
-    )
-    with pytest.raises(openai.BadRequestError, match="has not ended"):
-        slow_client.responses.create(model="gpt-5", input="x", previous_response_id=response.id)
-    slow_client.responses.delete(response.id)
-    time.sleep(0.5)
-    with pytest.raises(openai.NotFoundError):
-        slow_client.responses.retrieve(response.id)
-    with pytest.raises(openai.NotFoundError):
-        slow_client.responses.retrieve(response.id, stream=True)
+async def wait_shortly(builder):
+    await asyncio.sleep(3)
+    await answer_without_llm(builder)
+
+
+def test_a_deleted_background_response_does_not_come_back(runs, tmp_path):
+    store = tmp_path / "s.sqlite"
+    with serving([runs["blobs-draw"]], store, answer=wait_shortly) as url:
+        client = make_client(url)
+        body = {"model": "gpt-5", "input": "a blob", "tools": TOOLS}
+        response = client.responses.create(**body, background=True)
+        with pytest.raises(openai.BadRequestError, match="has not ended"):
+            client.responses.create(**body, previous_response_id=response.id)
+        client.responses.delete(response.id)
+        time.sleep(0.2)
+        for options in ({}, {"stream": True}):
+            with pytest.raises(openai.NotFoundError):
+                client.responses.retrieve(response.id, **options)
 
 
 def test_a_refusal_in_the_background_is_the_responses_error(runs, tmp_path):

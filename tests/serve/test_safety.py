@@ -19,8 +19,8 @@ from pinxit.serve import connections, middleware
 from pinxit.serve.errors import ApiError
 from pinxit.serve.media.fetch import is_public
 from pinxit.serve.middleware import AccessRules
-from pinxit.serve.schemas import parse_json_object
 from pinxit.serve.store import Store
+from pinxit.serve.validation import parse_json_object
 from tests.serve.server import make_png, serving
 
 FOREIGN = "https://evil.example"

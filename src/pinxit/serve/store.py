@@ -27,7 +27,6 @@ WRITES_PER_PRUNE = 100  # at most: other servers on the store write too
 log = logging.getLogger("pinxit.serve")
 
 PROBE = "probe"  # the row that is written to see whether the store is ready
-ROWS_PER_DELETE = 50
 KEPT_SHARE = 0.9  # of the maximum size, once it is exceeded
 
 
@@ -366,34 +365,11 @@ class Store:
         with self.engine.begin() as connection:
             for table in tables.DATED:
                 connection.execute(sql.delete(table).where(table.c.created < oldest_allowed))
-            size = sum(_size(connection, table) for table in tables.SIZED)
+            size = sum(tables.size_of(connection, table) for table in tables.SIZED)
             if size > max_bytes:
-                size = _delete_oldest(connection, size, KEPT_SHARE * max_bytes)
+                size = tables.delete_oldest(connection, size, KEPT_SHARE * max_bytes)
         with self._count_lock:
             self._num_bytes = size
-
-
-def _size(connection: sql.Connection, table: sql.Table) -> int:
-    return int(connection.execute(sql.select(sql.func.sum(table.c.size))).scalar() or 0)
-
-
-def _delete_oldest(connection: sql.Connection, size: int, max_bytes: float) -> int:
-    """Delete the oldest rows of all tables until at most `max_bytes` are left; return the size."""
-    while size > max_bytes:
-        oldest = []
-        for index, table in enumerate(tables.SIZED):
-            columns = (table.c.created, sql.literal(index), table.c.id, table.c.size)
-            query = sql.select(*columns).order_by(table.c.created).limit(ROWS_PER_DELETE)
-            oldest += [tuple(row) for row in connection.execute(query)]
-        if not oldest:
-            break
-        for _, index, row_id, row_size in sorted(oldest)[:ROWS_PER_DELETE]:
-            if size <= max_bytes:
-                break
-            table = tables.SIZED[index]
-            connection.execute(sql.delete(table).where(table.c.id == row_id))
-            size -= row_size
-    return size
 
 
 def _split_images(body: dict[str, Any]) -> tuple[dict[str, Any], dict[str, bytes]]:

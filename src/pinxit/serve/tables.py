@@ -12,6 +12,7 @@ import sqlalchemy as sql
 
 BUSY_MILLISECONDS, PROBE_MILLISECONDS = 10_000, 500  # to wait for a lock
 CONNECT_SECONDS = 5
+ROWS_PER_DELETE = 50
 
 metadata = sql.MetaData()
 responses = sql.Table(
@@ -124,3 +125,26 @@ def short_timeout(connection: sql.Connection) -> Iterator[None]:
     finally:
         connection.rollback()
         connection.exec_driver_sql(f"PRAGMA busy_timeout={BUSY_MILLISECONDS}")
+
+
+def size_of(connection: sql.Connection, table: sql.Table) -> int:
+    return int(connection.execute(sql.select(sql.func.sum(table.c.size))).scalar() or 0)
+
+
+def delete_oldest(connection: sql.Connection, size: int, max_bytes: float) -> int:
+    """Delete the oldest rows of all tables until at most `max_bytes` are left; return the size."""
+    while size > max_bytes:
+        oldest = []
+        for index, table in enumerate(SIZED):
+            columns = (table.c.created, sql.literal(index), table.c.id, table.c.size)
+            query = sql.select(*columns).order_by(table.c.created).limit(ROWS_PER_DELETE)
+            oldest += [tuple(row) for row in connection.execute(query)]
+        if not oldest:
+            break
+        for _, index, row_id, row_size in sorted(oldest)[:ROWS_PER_DELETE]:
+            if size <= max_bytes:
+                break
+            table = SIZED[index]
+            connection.execute(sql.delete(table).where(table.c.id == row_id))
+            size -= row_size
+    return size

@@ -14,21 +14,21 @@ class Caption(BaseModel):
 
 
 model = ChatOpenAI(model="gpt-4.1-mini", output_version="responses/v1")
-painter = model.bind_tools([{"type": "image_generation"}])
+with_images = model.bind_tools([{"type": "image_generation"}])
 
 
 def images_of(message) -> list[dict]:
     return [part for part in message.content if part["type"] == "image_generation_call"]
 
 
-first = painter.invoke("Generate an image of a gray cat")
+first = with_images.invoke("Generate an image of a gray cat")
 (image,) = images_of(first)
 assert base64.b64decode(image["result"]).startswith(b"\x89PNG")
 assert "cat" in first.text
 
 turns = [HumanMessage("Generate an image of a cat"), first, HumanMessage("give it a detective hat")]
-assert images_of(painter.invoke(turns))[0]["action"] == "edit"
-by_id = painter.invoke("give it a hat", previous_response_id=first.response_metadata["id"])
+assert images_of(with_images.invoke(turns))[0]["action"] == "edit"
+by_id = with_images.invoke("give it a hat", previous_response_id=first.response_metadata["id"])
 assert images_of(by_id)[0]["action"] == "edit"
 
 parts = [

@@ -13,7 +13,7 @@ def weather(city: str) -> str:
 
 
 tools = [ImageGenerationTool(tool_config={"type": "image_generation"}), weather]
-painter = Agent(name="painter", instructions="You draw.", tools=tools)
+artist = Agent(name="artist", instructions="You draw.", tools=tools)
 
 
 def images_of(result) -> list[str]:
@@ -22,17 +22,17 @@ def images_of(result) -> list[str]:
 
 
 async def main() -> None:
-    first = await Runner.run(painter, "Generate an image of a gray cat hugging an otter")
+    first = await Runner.run(artist, "Generate an image of a gray cat hugging an otter")
     (image,) = images_of(first)
     assert base64.b64decode(image).startswith(b"\x89PNG")
     assert "otter" in first.final_output
 
     turn = {"role": "user", "content": "give this cat a detective hat"}
-    follow = await Runner.run(painter, [*first.to_input_list(), turn])
+    follow = await Runner.run(artist, [*first.to_input_list(), turn])
     assert len(images_of(follow)) == 1
     assert "edited" in follow.final_output
 
-    stream = Runner.run_streamed(painter, "Generate an image of a blob")
+    stream = Runner.run_streamed(artist, "Generate an image of a blob")
     async for _ in stream.stream_events():
         pass
     assert len(images_of(stream)) == 1

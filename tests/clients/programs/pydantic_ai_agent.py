@@ -18,11 +18,11 @@ tools = [NativeTool(ImageGenerationTool())]
 image = Agent(MODEL, output_type=BinaryImage, capabilities=tools).run_sync("Draw a cat").output
 assert image.data.startswith(b"\x89PNG")
 
-painter = Agent(MODEL, capabilities=tools)
-first = painter.run_sync("Generate an image of a cat")
+artist = Agent(MODEL, capabilities=tools)
+first = artist.run_sync("Generate an image of a cat")
 assert "cat" in first.output
 assert len(first.response.images) == 1
-follow = painter.run_sync("give this cat a detective hat", message_history=first.all_messages())
+follow = artist.run_sync("give this cat a detective hat", message_history=first.all_messages())
 assert "edited" in follow.output
 
 question = ["What is this?", BinaryContent(image.data, media_type="image/png")]

@@ -21,8 +21,9 @@ from pinxit.serve.inference.registry import ModelRegistry
 from pinxit.serve.media.sources import ImageSources
 from pinxit.serve.pools import read_in_thread
 from pinxit.serve.prompts import requests_image
-from pinxit.serve.schemas import ChatRequest, ResponsesRequest, parse_json_body, validate
+from pinxit.serve.schemas import ChatRequest, ResponsesRequest
 from pinxit.serve.store import Store, new_id
+from pinxit.serve.validation import parse_json_body, validate
 
 
 @dataclass(frozen=True)

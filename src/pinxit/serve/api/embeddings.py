@@ -13,7 +13,8 @@ from pinxit.serve.api.sse import run_while_connected
 from pinxit.serve.inference.registry import ModelRegistry
 from pinxit.serve.media.sources import ImageSources
 from pinxit.serve.pools import read_in_thread
-from pinxit.serve.schemas import EmbeddingsRequest, parse_json_body
+from pinxit.serve.schemas import EmbeddingsRequest
+from pinxit.serve.validation import parse_json_body
 
 
 @dataclass(frozen=True)

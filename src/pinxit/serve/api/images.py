@@ -24,16 +24,9 @@ from pinxit.serve.media.outputs import EncodedImage, OutputSpec, normalize_quali
 from pinxit.serve.media.sources import ImageSources
 from pinxit.serve.media.uploads import EditMask, UploadedImage
 from pinxit.serve.pools import read_in_thread, work_on_images
-from pinxit.serve.schemas import (
-    EditRequest,
-    GenerateRequest,
-    ImageOptions,
-    VariationRequest,
-    convert_form_numbers,
-    parse_json_body,
-    validate,
-)
+from pinxit.serve.schemas import EditRequest, GenerateRequest, ImageOptions, VariationRequest
 from pinxit.serve.store import Store, new_id
+from pinxit.serve.validation import convert_form_numbers, parse_json_body, validate
 
 OWN_MASK_MODELS = (None, "dall-e-2")  # for which an image's own alpha is its mask
 OPENAI_SIZES = ("1024x1024", "1024x1536", "1536x1024")  # `size` in the types of older clients

@@ -20,8 +20,9 @@ from pinxit.serve.errors import ApiError, truncate
 from pinxit.serve.inference.registry import ModelRegistry
 from pinxit.serve.media.sources import ImageSources
 from pinxit.serve.pools import read_in_thread, work_on_images
-from pinxit.serve.schemas import ResponsesRequest, parse_json_body
+from pinxit.serve.schemas import ResponsesRequest
 from pinxit.serve.store import Store, StoredResponse
+from pinxit.serve.validation import parse_json_body
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from pinxit.models.generation import GenerationParams
 from pinxit.serve.dialogue.structured import Format, parse_format
+from pinxit.serve.dialogue.tool_choice import parse_tool_choice
 from pinxit.serve.errors import ApiError, truncate
 from pinxit.serve.media.sources import ImageSources
 from pinxit.serve.media.uploads import (
@@ -19,8 +20,9 @@ from pinxit.serve.media.uploads import (
     parse_size,
 )
 from pinxit.serve.prompts import wants_text
-from pinxit.serve.schemas import ImageGenerationTool, ImageRef, ResponsesRequest, validate
+from pinxit.serve.schemas import ImageGenerationTool, ImageRef, ResponsesRequest
 from pinxit.serve.store import Store, StoredResponse, new_id
+from pinxit.serve.validation import validate
 
 MAX_TURNS = 30  # earlier responses that are read
 MAX_TEXT_CHARS = 200_000  # of one part of a message
@@ -29,11 +31,6 @@ INCLUDABLE = (
     "file_search_call.results", "web_search_call.results", "web_search_call.action.sources",
     "message.input_image.image_url", "computer_call_output.output.image_url",
     "code_interpreter_call.outputs", "reasoning.encrypted_content", "message.output_text.logprobs",
-)  # fmt: skip
-# tools of OpenAI's that a tool_choice can name
-TOOL_TYPES = (
-    "function", "custom", "file_search", "web_search", "web_search_preview", "computer",
-    "computer_use_preview", "code_interpreter", "mcp", "shell", "local_shell", "apply_patch",
 )  # fmt: skip
 ROLES = ("user", "assistant", "system", "developer")
 
@@ -109,8 +106,9 @@ def parse_request(
     """
     _check_included(request)
     tool, functions = _parse_tools(request)
-    choice = _parse_tool_choice(request, with_llm)
+    choice = parse_tool_choice(request.tool_choice, with_llm)
     functions = choice.filter(functions)
+    tool = tool if choice.allows_image else None
     tool_choice = choice.mode
     if tool_choice == "required" and not (functions and with_llm):
         tool_choice = "image"
@@ -181,54 +179,6 @@ def _parse_tools(
         if parsed.background == "transparent" and parsed.output_format == "jpeg":
             raise ApiError("A JPEG cannot be transparent.", param=f"{param}.background")
     return parsed, tuple(functions)
-
-
-class ToolChoice(NamedTuple):
-    """Which tools may or must be called."""
-
-    mode: str  # auto, none, image or required
-    forced: str | None = None  # a function that must be
-    allowed: tuple[str, ...] | None = None  # functions that may be; None: all
-
-    def filter(self, functions: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...]:
-        """Return the functions that may be called. Raises ApiError for a forced one that is not."""
-        if self.forced is not None and all(f["name"] != self.forced for f in functions):
-            message = f"'{truncate(self.forced)}' is not among the functions in 'tools'."
-            raise ApiError(message, param="tool_choice")
-        if self.mode == "none":
-            return ()
-        return tuple(f for f in functions if self.allowed is None or f["name"] in self.allowed)
-
-
-def _parse_tool_choice(request: ResponsesRequest, with_llm: bool) -> ToolChoice:
-    choice = request.tool_choice
-    if isinstance(choice, dict):
-        if choice.get("type") == "allowed_tools":
-            return _parse_allowed_tools(choice)
-        if choice.get("type") == "function" and with_llm and isinstance(choice.get("name"), str):
-            return ToolChoice("auto", choice["name"])
-        choice = choice.get("type")
-    if choice == "image_generation":
-        return ToolChoice("image")
-    if choice in (None, "auto", "none", "required"):
-        return ToolChoice(choice or "auto")
-    if choice in TOOL_TYPES:
-        message = f"'{choice}' cannot be forced: these models only call image_generation."
-        raise ApiError(message, param="tool_choice", code="unsupported_parameter")
-    raise ApiError(f"Invalid tool_choice '{truncate(choice)}'.", param="tool_choice")
-
-
-def _parse_allowed_tools(choice: dict[str, Any]) -> ToolChoice:
-    mode, tools = choice.get("mode", "auto"), choice.get("tools")
-    if mode not in ("auto", "required") or not isinstance(tools, list):
-        message = "allowed_tools needs a list 'tools' and the mode 'auto' or 'required'."
-        raise ApiError(message, param="tool_choice")
-    allowed = [tool for tool in tools if isinstance(tool, dict)]
-    names = tuple(str(tool.get("name")) for tool in allowed if tool.get("type") == "function")
-    if any(tool.get("type") == "image_generation" for tool in allowed):
-        only_image = mode == "required" and not names
-        return ToolChoice("image" if only_image else mode, allowed=names)
-    return ToolChoice(mode if names else "none", allowed=names)
 
 
 def _parse_input_items(request: ResponsesRequest) -> list[dict[str, Any]]:

@@ -41,6 +41,7 @@ class ResponseBuilder:
         self.last_image: GenerationResult | None = None
         self.writer: TextWriter | None = None  # of the message that is being written
         self.is_cancelled_by_client = False  # not by a lost connection
+        self.is_deleted = False
 
     @property
     def id(self) -> str:

@@ -118,6 +118,7 @@ class ActiveResponses:
         self.finished.pop(response_id, None)
         active = self.active.get(response_id)
         if active is not None and active.builder.body["background"]:
+            active.builder.is_deleted = True
             active.task.cancel()
 
     async def stop(self) -> None:
@@ -169,7 +170,7 @@ class ActiveResponses:
         active = self.active.pop(builder.id, None)
         if active is not None:
             active.poll.cancel()
-        if builder.body["background"]:
+        if builder.body["background"] and not builder.is_deleted:
             self.finished[builder.id] = events
             while len(self.finished) > MAX_FINISHED_LOGS:
                 self.finished.popitem(last=False)

@@ -206,8 +206,12 @@ def _parse_whole(content: bytes) -> list[MessagePart]:
     parts = []
     for choice in completion.choices[:1]:
         part = choice.message or choice.delta
-        if part is not None:
-            parts.append(part.model_copy(update={"finish_reason": choice.finish_reason}))
+        if part is None:
+            continue
+        if choice.message is not None:  # each call is whole, whatever its id
+            for index, call in enumerate(part.tool_calls or []):
+                call.index = index
+        parts.append(part.model_copy(update={"finish_reason": choice.finish_reason}))
     return parts
 
 

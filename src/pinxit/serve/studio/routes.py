@@ -25,9 +25,10 @@ from pinxit.serve.inference.registry import ModelRegistry
 from pinxit.serve.inference.router import Router
 from pinxit.serve.media.sources import ImageSources
 from pinxit.serve.pools import work_on_images
-from pinxit.serve.schemas import RequestSeed, Schema, parse_json_body
+from pinxit.serve.schemas import RequestSeed, Schema
 from pinxit.serve.studio.attention import caption_attention
 from pinxit.serve.studio.latents import decode_latent, sample_latent
+from pinxit.serve.validation import parse_json_body
 
 STATIC = Path(__file__).parent / "static"
 MEDIA_TYPES = {".js": "text/javascript", ".css": "text/css"}
