@@ -4,7 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := build/demo
 
-.PHONY: demo test lint clean
+CLIENTS := .venv-clients
+
+.PHONY: demo test clients lint clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -22,11 +24,25 @@ demo: $(VENV)/.installed
 	$(BIN)/pinxit train vae digits --minutes 0.4 --out $(DEMO)
 	$(BIN)/pinxit sample $(DEMO) -n 64
 
-test: $(VENV)/.installed-test
+# client libraries of OpenAI's API, which the server is tried with
+$(CLIENTS)/.installed: tests/clients/requirements.txt
+	test -x $(CLIENTS)/bin/python || $(PYTHON) -m venv $(CLIENTS)
+	$(CLIENTS)/bin/python -m pip install --quiet --requirement $<
+	touch $@
+
+build/clients/.installed: tests/clients/package.json
+	mkdir -p $(@D)
+	cp $< $(@D)
+	if command -v npm >/dev/null; then cd $(@D) && npm install --silent --no-audit --no-fund; fi
+	touch $@
+
+clients: $(CLIENTS)/.installed build/clients/.installed
+
+test: $(VENV)/.installed-test clients
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
-	$(BIN)/python -m pytest -q --durations=10
+	$(BIN)/python -m pytest -q --durations=10 --numprocesses 2 --dist loadfile
 
 clean:
-	rm -rf $(VENV) build
+	rm -rf $(VENV) $(CLIENTS) build

@@ -15,6 +15,7 @@ from openai import OpenAI
 from PIL import Image
 
 from pinxit.serve.app import AppSettings, create_app
+from pinxit.serve.connections import TimedProtocol
 from pinxit.serve.inference.loading import load_runs
 from pinxit.serve.inference.registry import ModelRegistry
 from pinxit.serve.store import Store
@@ -29,7 +30,9 @@ def serving(runs, store, *, max_queued_rows=256, aliases=None, **settings) -> It
     app = create_app(models, Store(str(store)), AppSettings(**settings))
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=2))
+    server = uvicorn.Server(
+        uvicorn.Config(app, http=TimedProtocol, log_level="error", timeout_graceful_shutdown=2)
+    )
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     while not server.started:
@@ -46,7 +49,7 @@ def make_client(base_url: str, api_key: str = "not-needed") -> OpenAI:
 
 
 def wait_until(condition) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 20
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.005)

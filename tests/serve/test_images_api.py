@@ -105,8 +105,8 @@ def test_a_mask_is_decoded_once(runs, tmp_path, monkeypatch):
         assert num_decoded == 2
 
 
-def test_edits_take_one_image_or_several_and_json(client, base_url):
-    for image in (make_png(), [make_png()], [make_png(), make_png((4, 4))]):
+def test_edits_take_an_image_a_list_of_one_and_json(client, base_url):
+    for image in (make_png(), [make_png()]):
         response = client.images.edit(image=image, prompt="a hat", size="16x16")
         assert decode_png(response.data[0].b64_json).size == (16, 16)
     body = {

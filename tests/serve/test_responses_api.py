@@ -133,7 +133,8 @@ def test_a_stream_has_all_events_and_its_response_is_stored(client):
     assert decode_png(partial[0].partial_image_b64).size == (8, 8)
     assert types[-2:] == ["response.output_item.done", "response.completed"]
     result = image_call(events[-1].response).result
-    assert result == events[-2].item.result
+    done = [event for event in events if event.type == "response.output_item.done"]
+    assert result == done[0].item.result
     assert image_call(client.responses.retrieve(events[-1].response.id)).result == result
 
 
@@ -200,13 +201,14 @@ INVALID = [
     ({"input": ""}, 400, "input", None),
     ({"input": []}, 400, "input", None),
     ({"input": 5}, 400, "input", None),
-    ({"tools": [{"type": "web_search"}]}, 400, "tools[0].type", "unsupported_parameter"),
+    ({"tools": [{"type": "image_generation", "svg": {}, "frame_count": 2}]}, 400,
+     "tools[0].frame_count", "unsupported_parameter"),
     ({"tools": [{}]}, 400, "tools[0].type", None),
     ({"tools": [{"type": "image_generation", "size": "0x0"}]}, 400, "tools[0].size", None),
     ({"tools": [{"type": "image_generation", "partial_images": 4}]}, 400, "tools[0].partial", None),
     ({"tools": [], "tool_choice": {"type": "image_generation"}}, 400, "tool_choice", None),
     ({"tool_choice": "sometimes"}, 400, "tool_choice", None),
-    ({"background": True}, 400, "background", "unsupported_parameter"),
+    ({"background": True, "store": False}, 400, "background", None),
     ({"previous_response_id": "resp_0"}, 400, "previous", "previous_response_not_found"),
     ({"metadata": {str(i): "x" for i in range(17)}}, 400, "metadata", None),
     ({"input": [{"type": "image_generation_call", "id": "ig_0"}]}, 404, "input[0].id", None),
@@ -237,7 +239,7 @@ async def wait_forever(builder):
 @pytest.fixture
 def two_servers(runs, tmp_path, monkeypatch):
     """Clients of two servers on one store, whose responses never end."""
-    monkeypatch.setattr(streaming, "CANCEL_POLL_SECONDS", 0.05)
+    monkeypatch.setattr(streaming, "POLL_SECONDS", 0.05)
     run, store = [runs["blobs-vae"]], tmp_path / "s.sqlite"
     with (
         serving(run, store, answer=wait_forever) as first,
@@ -252,11 +254,23 @@ def test_a_streamed_response_is_cancelled_by_any_server_on_its_store(two_servers
     created = next(iter(stream))
     cancelled = two_servers[canceller].responses.cancel(created.response.id)
     assert cancelled.status == "cancelled"
+    assert (cancelled.id, cancelled.output_text) == (created.response.id, "")
     last = list(stream)[-1]
     assert (last.type, last.response.status) == ("response.incomplete", "cancelled")
     for client in two_servers:
-        with pytest.raises(openai.NotFoundError):
-            client.responses.cancel(created.response.id)
+        assert client.responses.retrieve(created.response.id).status == "cancelled"
+        assert client.responses.cancel(created.response.id) == cancelled
+
+
+def test_a_response_that_is_not_stored_is_cancelled_on_its_own_server(two_servers):
+    stream = two_servers[0].responses.create(
+        model="gpt-5", input="x", tools=TOOLS, stream=True, store=False
+    )
+    created = next(iter(stream)).response.id
+    with pytest.raises(openai.NotFoundError):
+        two_servers[1].responses.cancel(created)
+    assert two_servers[0].responses.cancel(created).status == "cancelled"
+    assert list(stream)[-1].response.status == "cancelled"
 
 
 def test_applications_do_not_share_their_active_responses(two_servers):
@@ -271,10 +285,3 @@ def test_applications_do_not_share_their_active_responses(two_servers):
     assert next(iter(streams[0])).type == "response.in_progress"
     first.responses.cancel(ids[0])
     assert list(streams[0])[-1].response.status == "cancelled"
-
-
-def test_the_first_events_have_no_output_even_where_they_are_sent_late(client):
-    """The events of a text are all created before the first one is sent."""
-    events = list(client.responses.create(model="gpt-5", input=with_image("What?"), stream=True))
-    assert [event.response.output for event in events[:2]] == [[], []]
-    assert len(events[-1].response.output) == 1

@@ -124,12 +124,12 @@ def test_a_store_of_another_version_is_refused(tmp_path):
 
 def test_an_active_response_can_be_cancelled_until_it_is_removed(store):
     store.add_active("resp_1")
-    assert not store.is_cancelled("resp_1")
+    assert not store.poll_active("resp_1")
     assert store.cancel_active("resp_1")
-    assert store.is_cancelled("resp_1")
+    assert store.poll_active("resp_1")
     store.remove_active("resp_1")
     assert not store.cancel_active("resp_1")
-    assert not store.is_cancelled("resp_1")
+    assert not store.poll_active("resp_1")
 
 
 def test_servers_on_one_store_share_their_responses(runs, postgres):

@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-from tests.serve.server import make_png
+from tests.serve.server import make_png, wait_until
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 LAUNCH_ARGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-dev-shm-usage"]
@@ -48,6 +48,14 @@ def page(request, browser, base_url):
     assert scroll_width <= width
 
 
+def wait_for(page, expression: str, arg=None):
+    """Wait until an expression is true.
+
+    Playwright's own wait needs `eval`, which the page's policy forbids.
+    """
+    wait_until(lambda: page.evaluate(expression, arg))
+
+
 def open_tab(page, run: str, name: str):
     page.select_option("#run", run)
     page.click(f"#tab-{name}")
@@ -56,11 +64,11 @@ def open_tab(page, run: str, name: str):
 
 def wait_for_images(page, name: str, count: int):
     """Wait until a tab shows `count` images, all loaded."""
-    page.wait_for_function(
+    wait_for(
+        page,
         "([name, n]) => { const all = [...document.querySelectorAll(`#${name} .output img`)];"
         "return all.length === n && all.every((x) => x.complete && x.naturalWidth > 0); }",
         arg=[name, count],
-        timeout=20_000,
     )
 
 
@@ -89,7 +97,7 @@ def test_draw_streams_an_image_and_shows_how_to_repeat_it(page):
     assert command[:2] == ["pinxit", "draw"]
     assert command[3] == """a "blob" of $5, it's"""
     assert "client.images.generate" in page.inner_text("#draw .code")
-    page.wait_for_function("document.querySelector('#draw a').href.startsWith('data:image/png')")
+    wait_for(page, "document.querySelector('#draw a').href.startsWith('data:image/png')")
 
 
 def test_the_default_temperature_of_draw_is_1(page):
@@ -104,9 +112,7 @@ def test_sample_shows_a_grid_and_a_click_replaces_it(page):
     first = page.get_attribute("#sample .output img >> nth=0", "src")
     page.fill("#sample [name=seed]", "5")
     page.click("#sample form button")
-    page.wait_for_function(
-        "(old) => document.querySelector('#sample .output img').src !== old", arg=first
-    )
+    wait_for(page, "(old) => document.querySelector('#sample .output img').src !== old", arg=first)
     wait_for_images(page, "sample", 24)
 
 
@@ -117,7 +123,8 @@ def test_a_slider_updates_the_image_in_less_than_250_ms(page):
     for value in ("-3", "0", "3", "-1", "2"):
         before = page.get_attribute("#latent-image", "src")
         page.locator("#sliders input").first.fill(value)
-        page.wait_for_function(
+        wait_for(
+            page,
             "(old) => { const image = document.querySelector('#latent-image');"
             "return image.src !== old && image.complete; }",
             arg=before,
@@ -126,13 +133,13 @@ def test_a_slider_updates_the_image_in_less_than_250_ms(page):
         times.append(int(page.get_attribute("#latent-image", "data-ms")))
     assert sorted(times)[2] < 250
     page.fill("#z-mix", "1")
-    page.wait_for_function("document.querySelector('#z-mix').nextElementSibling.value === '1'")
+    wait_for(page, "document.querySelector('#z-mix').nextElementSibling.value === '1'")
 
 
 def test_complete_generates_what_the_brush_marks(page):
     open_tab(page, "blobs-igpt", "complete")
     upload(page, "complete")
-    page.wait_for_function("document.querySelector('#mask').width === 16")
+    wait_for(page, "document.querySelector('#mask').width === 16")
     page.click("#mask")
     page.focus("#mask")
     for key in ("ArrowDown", "ArrowDown", "Space"):
@@ -145,7 +152,7 @@ def test_caption_shows_each_language_and_the_attention_of_a_token(page):
     open_tab(page, "blobs-caption", "caption")
     upload(page, "caption")
     page.click("#caption form button")
-    page.wait_for_function("document.querySelectorAll('#caption .output p').length === 2")
+    wait_for(page, "document.querySelectorAll('#caption .output p').length === 2")
     assert page.eval_on_selector_all("#caption h2", "all => all.map(x => x.textContent)") == [
         "en",
         "fr",
@@ -160,9 +167,7 @@ def test_edit_is_a_conversation_about_one_image(page):
     upload(page, "edit")
     page.click("#edit form button")
     wait_for_images(page, "edit", 1)
-    page.wait_for_function(
-        "document.querySelector('#edit .code').textContent.includes('responses.create')"
-    )
+    wait_for(page, "document.querySelector('#edit .code').textContent.includes('responses.create')")
     page.click("#edit form button")
     wait_for_images(page, "edit", 2)
 
@@ -173,7 +178,7 @@ def test_tabs_work_by_keyboard_and_the_report_is_shown(page):
     page.keyboard.press("ArrowRight")
     assert page.get_attribute("#tab-encode", "aria-selected") == "true"
     page.keyboard.press("ArrowRight")
-    page.wait_for_function("document.querySelector('#report iframe').srcdoc.length > 100")
+    wait_for(page, "document.querySelector('#report iframe').srcdoc.length > 100")
 
 
 def test_errors_are_shown(page):

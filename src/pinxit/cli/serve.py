@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -32,10 +33,13 @@ def serve(
     max_queue: int = 256,
     llm: str | None = None,
     llm_model: str | None = None,
+    llm_sees_images: Flag = False,
     allow_host: tuple[str, ...] = (),
     allow_remote: tuple[str, ...] = (),
+    allow_origin: tuple[str, ...] = (),
     device: Device = "auto",
     studio: bool = True,
+    public_url: str | None = None,
 ) -> None:
     """Serve runs through the OpenAI API, with a web page to try them.
 
@@ -55,12 +59,18 @@ def serve(
         store_days: delete responses and files after this many days
         store_max_mib: delete the oldest responses and files above this size
         max_queue: images that may wait for one model; further requests get status 429
-        llm: URL of an OpenAI-compatible language model that answers and calls the runs as tools
+        llm: URL of an OpenAI-compatible language model that answers and calls the runs as tools;
+            PINXIT_LLM_API_KEY is its key
         llm_model: its model name (default: the first that it lists)
+        llm_sees_images: it takes images; without, it knows them by their captions
         allow_host: further host names of this server
+        allow_origin: origins of other web pages that may use the server, such as
+            https://app.example; * allows every page to
         allow_remote: hosts from which requests may load images (default: none)
         device: where to compute; auto is cuda if there is a GPU, or else cpu
         studio: serve the page at /
+        public_url: address of this server as clients know it, behind a proxy; links to images
+            start with it
     """
     _check_runs(runs)
     _check_port(port)
@@ -84,10 +94,14 @@ def serve(
         max_queue=max_queue,
         llm=llm,
         llm_model=llm_model,
+        llm_api_key=os.environ.get("PINXIT_LLM_API_KEY") or None,
+        llm_sees_images=llm_sees_images,
         allow_host=allow_host,
         allow_remote=allow_remote,
+        allow_origin=_parse_origins(allow_origin),
         device=resolve_device(device),
         studio=studio,
+        public_url=_parse_public_url(public_url),
     )
     run_server(runs, options)
 
@@ -141,6 +155,24 @@ def _check_port(port: int) -> int:
     if not 0 <= port <= MAX_PORT:
         raise UsageError(f"--port must be from 0 to {MAX_PORT}, not {port}.")
     return port
+
+
+def _parse_origins(origins: tuple[str, ...]) -> tuple[str, ...]:
+    """Raises UsageError for anything but a scheme and a host: a browser sends no path."""
+    for origin in origins:
+        if origin != "*" and not re.fullmatch(r"https?://[^/\s]+", origin):
+            raise UsageError(
+                f"--allow-origin {origin}: an origin is a scheme and a host, such as "
+                "https://app.example, without a path."
+            )
+    return origins
+
+
+def _parse_public_url(url: str | None) -> str | None:
+    """Raises UsageError for anything but the address of a server."""
+    if url is not None and not re.fullmatch(r"https?://[^\s?#]+", url):
+        raise UsageError(f"--public-url {url}: give an address such as https://images.example.")
+    return url
 
 
 def _parse_aliases(texts: tuple[str, ...]) -> dict[str, str]:

@@ -12,7 +12,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from prometheus_client import generate_latest
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DataError, SQLAlchemyError
 from starlette.exceptions import HTTPException
 
 from pinxit.errors import PinxitError
@@ -29,6 +29,7 @@ from pinxit.serve.dialogue.response import AnswerFunction, answer_without_llm
 from pinxit.serve.dialogue.streaming import ActiveResponses
 from pinxit.serve.errors import ApiError, error_body
 from pinxit.serve.inference.registry import ModelRegistry
+from pinxit.serve.links import PREFIX, FileLinks
 from pinxit.serve.media.sources import ImageSources
 from pinxit.serve.metrics import Metrics
 from pinxit.serve.middleware import AccessRules, RequestMiddleware
@@ -45,7 +46,9 @@ class AppSettings:
     rules: AccessRules = field(default_factory=AccessRules)
     sources: ImageSources = field(default_factory=ImageSources)
     answer: AnswerFunction = answer_without_llm  # or `LanguageModel.answer`
+    with_llm: bool = False  # `answer` is that of a language model
     studio: bool = True
+    public_url: str | None = None  # of the server as clients know it, behind a proxy
 
 
 def create_app(models: ModelRegistry, store: Store, settings: AppSettings | None = None) -> FastAPI:
@@ -53,9 +56,12 @@ def create_app(models: ModelRegistry, store: Store, settings: AppSettings | None
     settings = settings or AppSettings()
     metrics = Metrics(models)
 
+    active = ActiveResponses(store)
+
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
+        await active.stop()
         models.stop()
 
     app = FastAPI(
@@ -67,7 +73,7 @@ def create_app(models: ModelRegistry, store: Store, settings: AppSettings | None
         redoc_url=None,
     )
     app.add_middleware(RequestMiddleware, rules=settings.rules, metrics=metrics)  # type: ignore[arg-type]
-    _add_openai_routes(app, models, store, settings)
+    _add_openai_routes(app, models, store, settings, active)
     _add_health_routes(app, store, metrics)
     if settings.studio:
         add_studio(app, models)
@@ -75,13 +81,19 @@ def create_app(models: ModelRegistry, store: Store, settings: AppSettings | None
 
 
 def _add_openai_routes(
-    app: FastAPI, models: ModelRegistry, store: Store, settings: AppSettings
+    app: FastAPI,
+    models: ModelRegistry,
+    store: Store,
+    settings: AppSettings,
+    active: ActiveResponses,
 ) -> None:
     sources, answer = settings.sources, settings.answer
-    responses = ResponseRoutes(models, store, sources, ActiveResponses(store), answer)
-    images = ImageRoutes(models, store, sources)
-    listing, files = ModelRoutes(models), FileRoutes(store)
-    chat, embeddings = ChatRoutes(models, store, sources, answer), EmbeddingRoutes(models, sources)
+    links = FileLinks(store.load_secret(), settings.public_url)
+    responses = ResponseRoutes(models, store, sources, active, answer, settings.with_llm)
+    images = ImageRoutes(models, store, sources, links)
+    listing, files = ModelRoutes(models), FileRoutes(store, links)
+    chat = ChatRoutes(models, store, sources, answer, settings.with_llm)
+    embeddings = EmbeddingRoutes(models, sources)
     edit_form = image_form(schemas.EditRequest)
     variation_form = image_form(schemas.VariationRequest)
     add = RouteAdder(app)
@@ -104,6 +116,7 @@ def _add_openai_routes(
     add.get(path, files.retrieve, "retrieve_file")
     add.get(f"{path}/content", files.content, "file_content")
     add.delete(path, files.delete, "delete_file")
+    add.get(PREFIX + "{file_id}", files.content_of_link, "signed_file_content")
     add.post("/v1/chat/completions", chat.create, "create_chat", json=schemas.ChatRequest)
     path = "/v1/embeddings"
     add.post(path, embeddings.create, "create_embeddings", json=schemas.EmbeddingsRequest)
@@ -121,7 +134,7 @@ def _add_health_routes(app: FastAPI, store: Store, metrics: Metrics) -> None:
         responses={503: {"description": "The store does not answer."}},
     )
     def readyz() -> JSONResponse:
-        if store.is_reachable():
+        if store.is_ready():
             return JSONResponse({"status": "ready"})
         return JSONResponse({"status": "the store does not answer"}, 503)
 
@@ -155,6 +168,10 @@ def _exception_handlers() -> dict[Any, Any]:
         body = error_body(503, "The store does not answer; retry in 2 s.")
         return JSONResponse(body, 503, headers={"Retry-After": "2"})
 
+    async def handle_data_error(_: Request, error: DataError) -> JSONResponse:
+        body = error_body(400, "A text of the request cannot be stored or searched for.")
+        return JSONResponse(body, 400)
+
     async def handle_disconnect(_: Request, error: ClientDisconnected) -> Response:
         return Response(status_code=499)  # for the log only
 
@@ -163,6 +180,7 @@ def _exception_handlers() -> dict[Any, Any]:
         PinxitError: handle_pinxit_error,
         RequestValidationError: handle_validation_error,
         HTTPException: handle_http_error,
+        DataError: handle_data_error,
         SQLAlchemyError: handle_store_error,
         ClientDisconnected: handle_disconnect,
     }

@@ -55,12 +55,12 @@ def truncate(value: object) -> str:
     return text if len(text) <= MAX_ECHO_CHARS else text[: MAX_ECHO_CHARS - 3] + "..."
 
 
-def unknown_model(name: str, known: list[str]) -> ApiError:
+def unknown_model(name: str, known: list[str], param: str = "model") -> ApiError:
     """404: no served run or alias has this name."""
     return ApiError(
         f"The model '{truncate(name)}' does not exist. Available: {', '.join(known)}.",
         status=404,
-        param="model",
+        param=param,
         code="model_not_found",
     )
 

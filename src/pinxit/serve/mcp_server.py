@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Coroutine, Sequence
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import numpy as np
 from mcp.server.mcpserver import Image, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 from PIL import Image as Pillow
+from pydantic import Field
 
 from pinxit.errors import UsageError
 from pinxit.models.generation import GenerationParams
+from pinxit.serve.dialogue.description import describe_image
 from pinxit.serve.errors import ApiError
 from pinxit.serve.inference.loading import load_runs
 from pinxit.serve.inference.registry import ModelRegistry
@@ -28,7 +31,9 @@ from pinxit.serve.schemas import random_seed
 
 MIN_DISPLAY_SIDE = 256  # pixels; smaller images are enlarged by a whole factor to be visible
 MAX_QUEUED_ROWS = 64
-MAX_IMAGES = 10
+
+NumImages = Annotated[int, Field(ge=1, le=10)]
+Seed = Annotated[int | None, Field(ge=0, le=2**53)]  # None: a random one, which the answer tells
 
 T = TypeVar("T")
 Content = list[Image | str]
@@ -50,7 +55,7 @@ def run_mcp_server(paths: Sequence[Path], *, http: bool, host: str, port: int, d
 
 def create_mcp_server(models: ModelRegistry) -> MCPServer:
     """Create a server with a tool for each ability of the runs."""
-    server = MCPServer("pinxit", instructions=_describe(models))
+    server = MCPServer("pinxit", version=version("pinxit"), instructions=_describe(models))
     router = models.find(None)
     if router.first_supporting("draw"):
         _add_draw(server, router)
@@ -77,25 +82,25 @@ def _describe(models: ModelRegistry) -> str:
 
 def _add_draw(server: MCPServer, router: Router) -> None:
     @server.tool()
-    async def draw(caption: str, n: int = 1, seed: int | None = None) -> Content:
+    async def draw(caption: str, n: NumImages = 1, seed: Seed = None) -> Content:
         """Generate images from a caption. The same `seed` gives the same images."""
-        return await _generate(router, router.prepare(caption, _params(seed), n=_check_n(n)))
+        return await _generate(router, router.prepare(caption, _params(seed), n=n))
 
 
 def _add_sample(server: MCPServer, router: Router) -> None:
     @server.tool()
     async def sample(
-        n: int = 1, seed: int | None = None, label: str = "", temperature: float = 1.0
+        n: NumImages = 1, seed: Seed = None, label: str = "", temperature: float = 1.0
     ) -> Content:
         """Generate images like the training images; `label` selects a class, if there are some."""
         sampler = Router([router.require("sample")])
         params = _params(seed, temperature)
-        return await _generate(sampler, sampler.prepare(label, params, n=_check_n(n)))
+        return await _generate(sampler, sampler.prepare(label, params, n=n))
 
 
 def _add_edit(server: MCPServer, router: Router) -> None:
     @server.tool()
-    async def edit(image: str, instruction: str, seed: int | None = None) -> Content:
+    async def edit(image: str, instruction: str, seed: Seed = None) -> Content:
         """Edit an image (base64) by an instruction."""
         source = _decode_image(image)
         return await _generate(router, router.prepare(instruction, _params(seed), source=source))
@@ -109,13 +114,13 @@ def _add_complete(server: MCPServer, router: Router) -> None:
         top: int,
         width: int,
         height: int,
-        n: int = 1,
-        seed: int | None = None,
+        n: NumImages = 1,
+        seed: Seed = None,
     ) -> Content:
         """Regenerate a rectangle of an image (base64); the unit is pixels."""
         source = _decode_image(image)
         mask = _box_mask(source, (left, top, left + width, top + height))
-        request = router.prepare("", _params(seed), n=_check_n(n), source=source, mask=mask)
+        request = router.prepare("", _params(seed), n=n, source=source, mask=mask)
         return await _generate(router, request)
 
 
@@ -128,17 +133,17 @@ def _add_caption(server: MCPServer, router: Router) -> None:
 
 def _add_vary(server: MCPServer, router: Router) -> None:
     @server.tool()
-    async def vary(image: str, n: int = 1, seed: int | None = None) -> Content:
+    async def vary(image: str, n: NumImages = 1, seed: Seed = None) -> Content:
         """Generate images that are similar to an image (base64)."""
         source = _decode_image(image)
-        request = router.prepare("", _params(seed), n=_check_n(n), source=source, variation=True)
+        request = router.prepare("", _params(seed), n=n, source=source, variation=True)
         return await _generate(router, request)
 
 
 async def _generate(router: Router, request: GenerationRequest) -> Content:
     result = await _report_errors(router.generate(request))
     images: Content = [Image(data=_to_png(p, request), format="png") for p in result.images]
-    return [*images, f"seed {request.params.seed}, {result.model.name}: {result.prompt_used}"]
+    return [*images, f"{describe_image(result)}\nseed {request.params.seed}"]
 
 
 async def _report_errors(work: Coroutine[Any, Any, T]) -> T:
@@ -176,15 +181,9 @@ def _box_mask(source: UploadedImage, box: tuple[int, int, int, int]) -> EditMask
     return EditMask(regenerate)
 
 
-def _check_n(n: int) -> int:
-    if not 1 <= n <= MAX_IMAGES:
-        raise ToolError(f"n must be 1 to {MAX_IMAGES}, not {n}.")
-    return n
-
-
 def _params(seed: int | None, temperature: float | None = None) -> GenerationParams:
     try:
-        seed = random_seed() if seed is None else abs(seed)
+        seed = random_seed() if seed is None else seed
         return GenerationParams(seed=seed, temperature=temperature)
     except UsageError as error:
         raise ToolError(str(error)) from None

@@ -5,6 +5,7 @@ A request that fails one of the checks never reaches a route.
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import json
 import logging
@@ -14,17 +15,33 @@ from dataclasses import dataclass
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from pinxit.serve import links
+from pinxit.serve.connections import BODY_SECONDS, MAX_BODY_SECONDS
 from pinxit.serve.errors import ApiError, RequestTooLarge, internal_error
 from pinxit.serve.metrics import Metrics
+from pinxit.serve.origins import (
+    CONTENT_SECURITY_POLICY,
+    check_origin,
+    cors_headers,
+    is_preflight,
+    preflight_headers,
+)
 
 log = logging.getLogger("pinxit.serve")
 
 MAX_BODY_BYTES = 64 * 2**20
 # paths that need no key; the studio page prompts for it
-PUBLIC_PATHS = ("/healthz", "/readyz", "/health", "/", "/favicon.ico")
-PUBLIC_PREFIX = "/studio/static/"
+PUBLIC_PATHS = ("/healthz", "/readyz", "/health", "/", "/favicon.ico", "/docs", "/openapi.json")
+PUBLIC_PREFIXES = ("/studio/static/", links.PREFIX)
 # routes of metrics and log lines; every other path is "other"
 ROUTES = ("/v1/responses", "/v1/images", "/v1/models", "/v1/files", "/v1/chat", "/v1/embeddings")
+
+SECURITY_HEADERS = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"SAMEORIGIN"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"content-security-policy", CONTENT_SECURITY_POLICY.encode()),
+]
 
 Headers = dict[bytes, bytes]
 
@@ -34,7 +51,8 @@ class AccessRules:
     """The API key, the host names and the body size that requests must satisfy."""
 
     api_key: str | None = None
-    hosts: tuple[str, ...] = ("127.0.0.1", "localhost", "[::1]", "testserver")
+    hosts: tuple[str, ...] = ("127.0.0.1", "localhost", "[::1]")
+    origins: tuple[str, ...] = ()  # of other pages that may use the server; "*": any
     max_body_bytes: int = MAX_BODY_BYTES
 
 
@@ -49,20 +67,29 @@ class RequestMiddleware:
             await self.app(scope, receive, send)
             return
         start, request_id = time.perf_counter(), "req_" + secrets.token_hex(12)
-        status, num_bytes = 0, 0
+        status, num_bytes, is_complete = 0, 0, False
+        headers: Headers = {name.lower(): value for name, value in scope["headers"]}
+        is_head = scope["method"] == "HEAD"  # answered as GET is, without the body
 
         async def send_with_id(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                extra = [(b"x-request-id", request_id.encode())]
-                extra += [(b"x-content-type-options", b"nosniff")]
+                extra = [(b"x-request-id", request_id.encode()), *SECURITY_HEADERS]
+                extra += cors_headers(headers, self.rules.origins)
                 message = {**message, "headers": [*message["headers"], *extra]}
+            elif is_head:
+                message = {**message, "body": b""}
             await send(message)
 
         async def receive_limited() -> Message:
-            nonlocal num_bytes
-            message = await receive()
+            nonlocal num_bytes, is_complete
+            try:  # after the body it waits for the client to leave
+                left = min(BODY_SECONDS, start + MAX_BODY_SECONDS - time.perf_counter())
+                message = await asyncio.wait_for(receive(), None if is_complete else left)
+            except TimeoutError:
+                raise ApiError("The body did not arrive in time.", status=408) from None
+            is_complete = not message.get("more_body", False)
             num_bytes += len(message.get("body", b""))
             if num_bytes > self.rules.max_body_bytes:
                 raise RequestTooLarge(self.rules.max_body_bytes)
@@ -70,27 +97,36 @@ class RequestMiddleware:
 
         self.metrics.running.inc()
         try:
-            self._check_access(scope)
-            await self.app(scope, receive_limited, send_with_id)
+            self._check_access(scope, headers)
+            if is_preflight(scope, headers):
+                await _send_empty(send_with_id, preflight_headers(headers))
+                return
+            inner = {**scope, "method": "GET"} if is_head else scope
+            await self.app(inner, receive_limited, send_with_id)
         except Exception as error:
             if not isinstance(error, ApiError):
                 # paths and stack traces stay in the log
                 log.exception("request %s failed: %s", request_id, type(error).__name__)
                 error = internal_error()
             if status == 0:  # no response has been started
+                has_body = b"content-length" in headers or b"transfer-encoding" in headers
+                if has_body and not is_complete:  # nobody will read it
+                    error.headers["Connection"] = "close"
                 await _send_error(send_with_id, error)
         finally:
             self.metrics.running.dec()
             self._log_request(scope, request_id, status, time.perf_counter() - start)
 
-    def _check_access(self, scope: Scope) -> None:
-        """Check host name, key and announced body size. Raises ApiError: 403, 401, 413."""
-        headers: Headers = {name.lower(): value for name, value in scope["headers"]}
+    def _check_access(self, scope: Scope, headers: Headers) -> None:
+        """Check host, origin, key and announced body size. Raises ApiError: 403, 401, 413."""
         host = headers.get(b"host", b"").decode("latin-1").lower()
         name = host if host.endswith("]") else host.rsplit(":", 1)[0]
         if "*" not in self.rules.hosts and name not in self.rules.hosts:
             raise ApiError("This host name is not allowed (see --allow-host).", status=403)
-        if not _is_public(scope["path"]) and not self._has_key(headers):
+        if not scope["path"].startswith(links.PREFIX):  # whoever has the link may show the image
+            check_origin(scope, headers, self.rules.origins)
+        needs_key = not _is_public(scope["path"]) and not is_preflight(scope, headers)
+        if needs_key and not self._has_key(headers):
             raise ApiError(
                 "The API key is missing or invalid.",
                 status=401,
@@ -125,7 +161,12 @@ class RequestMiddleware:
 
 
 def _is_public(path: str) -> bool:
-    return path in PUBLIC_PATHS or path.startswith(PUBLIC_PREFIX)
+    return path in PUBLIC_PATHS or path.startswith(PUBLIC_PREFIXES)
+
+
+async def _send_empty(send: Send, headers: list[tuple[bytes, bytes]]) -> None:
+    await send({"type": "http.response.start", "status": 204, "headers": headers})
+    await send({"type": "http.response.body", "body": b""})
 
 
 async def _send_error(send: Send, error: ApiError) -> None:

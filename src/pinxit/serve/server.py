@@ -8,11 +8,13 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import uvicorn
 
 from pinxit.errors import PinxitError
 from pinxit.serve.app import AppSettings, create_app
+from pinxit.serve.connections import TimedProtocol
 from pinxit.serve.dialogue.llm import LanguageModel
 from pinxit.serve.dialogue.response import answer_without_llm
 from pinxit.serve.inference.loading import load_runs
@@ -38,10 +40,14 @@ class ServerOptions:
     max_queue: int = 256
     llm: str | None = None
     llm_model: str | None = None
+    llm_api_key: str | None = None
+    llm_sees_images: bool = False
     allow_host: tuple[str, ...] = ()
     allow_remote: tuple[str, ...] = ()
+    allow_origin: tuple[str, ...] = ()
     device: str = "cpu"
     studio: bool = True
+    public_url: str | None = None
 
 
 def run_server(paths: Sequence[Path], options: ServerOptions) -> None:
@@ -57,7 +63,11 @@ def run_server(paths: Sequence[Path], options: ServerOptions) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     config = uvicorn.Config(
-        app, log_level="warning", access_log=False, timeout_graceful_shutdown=SHUTDOWN_SECONDS
+        app,
+        http=TimedProtocol,
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
     )
     listener.listen(2048)  # before the address is printed: clients may connect at once
     _print_banner(models, options, listener.getsockname()[1])
@@ -66,16 +76,25 @@ def run_server(paths: Sequence[Path], options: ServerOptions) -> None:
 
 def _app_settings(options: ServerOptions) -> AppSettings:
     hosts = (*AccessRules().hosts, options.host, *options.allow_host)
+    origins = tuple(map(str.lower, options.allow_origin))
+    if options.public_url is not None:  # its own page, whatever a proxy makes of the host's name
+        parts = urlsplit(options.public_url.lower())
+        hosts = (*hosts, parts.hostname or "")
+        origins = (*origins, f"{parts.scheme}://{parts.netloc}")
     if options.host in ("0.0.0.0", "::"):  # other machines may know this one by any name
         hosts = ("*",)
     answer = answer_without_llm
     if options.llm is not None:
-        answer = LanguageModel(options.llm, options.llm_model).answer
+        key = options.llm_api_key or LanguageModel.api_key
+        llm = LanguageModel(options.llm, options.llm_model, key, options.llm_sees_images)
+        answer = llm.answer
     return AppSettings(
-        AccessRules(options.api_key, hosts),
+        AccessRules(options.api_key, hosts, origins),
         ImageSources(options.allow_remote),
         answer,
+        options.llm is not None,
         options.studio,
+        options.public_url,
     )
 
 

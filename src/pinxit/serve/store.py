@@ -8,61 +8,26 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
 import secrets
 import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from sqlite3 import Connection as SqliteConnection
 from typing import Any, NamedTuple
 
 import sqlalchemy as sql
 from sqlalchemy import event
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, IntegrityError, SQLAlchemyError
 
 from pinxit.errors import PinxitError, UsageError
+from pinxit.serve import tables
 
-WRITES_PER_PRUNE = 100
+WRITES_PER_PRUNE = 100  # at most: other servers on the store write too
+log = logging.getLogger("pinxit.serve")
 
-_tables = sql.MetaData()
-_responses = sql.Table(
-    "responses",
-    _tables,
-    sql.Column("id", sql.String(80), primary_key=True),
-    sql.Column("created", sql.Float, index=True, nullable=False),
-    sql.Column("input_items", sql.Text, nullable=False),  # JSON
-    sql.Column("body", sql.Text, nullable=False),  # the response as JSON, without its images
-    sql.Column("size", sql.Integer, nullable=False),
-)
-_images = sql.Table(
-    "images",
-    _tables,
-    sql.Column("id", sql.String(80), primary_key=True),
-    sql.Column("response", sql.String(80), index=True, nullable=False),
-    sql.Column("created", sql.Float, index=True, nullable=False),
-    sql.Column("content", sql.LargeBinary, nullable=False),
-    sql.Column("size", sql.Integer, nullable=False),
-)
-_files = sql.Table(
-    "files",
-    _tables,
-    sql.Column("id", sql.String(80), primary_key=True),
-    sql.Column("created", sql.Float, index=True, nullable=False),
-    sql.Column("name", sql.Text, nullable=False),
-    sql.Column("purpose", sql.String(80), nullable=False),
-    sql.Column("content", sql.LargeBinary, nullable=False),
-    sql.Column("size", sql.Integer, nullable=False),
-)
-# responses that a server is streaming; any server may set `cancelled`
-_active = sql.Table(
-    "active_responses",
-    _tables,
-    sql.Column("id", sql.String(80), primary_key=True),
-    sql.Column("created", sql.Float, index=True, nullable=False),
-    sql.Column("cancelled", sql.Boolean, nullable=False),
-)
-_SIZED = (_responses, _images, _files)
-_ALL = (*_SIZED, _active)
+PROBE = "probe"  # the row that is written to see whether the store is ready
+KEPT_SHARE = 0.9  # of the maximum size, once it is exceeded
 
 
 @dataclass(frozen=True)
@@ -84,6 +49,10 @@ class StoredResponse(NamedTuple):
     input_items: list[dict[str, Any]]
 
 
+class StoreGone(SQLAlchemyError):
+    """The file of the store is gone."""
+
+
 class Store:
     """A database of responses and files, bounded in age (`max_days`) and size (`max_mib`)."""
 
@@ -94,32 +63,41 @@ class Store:
         tables of another version.
         """
         self.max_days, self.max_mib = max_days, max_mib
-        self._num_writes, self._count_lock = 0, threading.Lock()
+        self._num_writes, self._num_bytes, self._count_lock = 0, 0, threading.Lock()
         try:
-            self.engine = sql.create_engine(_add_driver(url), pool_pre_ping=True)
-        except (ArgumentError, ImportError) as error:
-            raise UsageError(f"--store {_hide_password(url)}: {error}") from None
+            self.engine = tables.connect(url)
+        except (ArgumentError, ImportError, OSError) as error:
+            raise UsageError(f"--store {tables.hide_password(url)}: {error}") from None
         if self.engine.dialect.name == "sqlite":
-            event.listen(self.engine, "connect", _configure_sqlite)
+            event.listen(self.engine, "connect", tables.configure_sqlite)
         try:
             self._create_tables()
         except SQLAlchemyError as error:
             reason = str(getattr(error, "orig", error)).splitlines()[0]
-            raise PinxitError(f"cannot open the store {_hide_password(url)}: {reason}") from None
+            raise PinxitError(
+                f"cannot open the store {tables.hide_password(url)}: {reason}"
+            ) from None
         if not self._has_all_columns():
             raise PinxitError(
-                f"the store {_hide_password(url)} was written by another version of pinxit; "
+                f"the store {tables.hide_password(url)} was written by another version of pinxit; "
                 "delete it or choose another with --store."
             )
+        name = self.engine.url.database
+        is_file = self.engine.dialect.name == "sqlite" and name not in (None, "", ":memory:")
+        self._file = Path(str(name)) if is_file else None
+        if self._file is not None:
+            tables.make_private(self._file)
+        self._identity = tables.identify(self._file) if self._file else None
+        self.prune()
 
     def _create_tables(self) -> None:
         try:
             with self.engine.begin() as connection:
-                _tables.create_all(connection)
+                tables.metadata.create_all(connection)
         except SQLAlchemyError:
             # two servers that start together may both create the tables
             existing = set(sql.inspect(self.engine).get_table_names())
-            if not {table.name for table in _ALL} <= existing:
+            if not {table.name for table in tables.ALL} <= existing:
                 raise
 
     def _has_all_columns(self) -> bool:
@@ -127,29 +105,62 @@ class Store:
         return all(
             {column["name"] for column in inspector.get_columns(table.name)}
             == set(table.columns.keys())
-            for table in _ALL
+            for table in tables.ALL
         )
 
-    def is_reachable(self) -> bool:
+    def is_ready(self) -> bool:
+        """Return whether a row can be written and read back, without waiting long for a lock."""
+        stamp = str(time.time()).encode()
+        row = tables.secrets_table.c.id == PROBE
         try:
-            with self.engine.connect() as connection:
-                connection.execute(sql.select(1))
+            self._check_file()
+            with self.engine.connect() as connection, tables.short_timeout(connection):
+                connection.execute(sql.delete(tables.secrets_table).where(row))
+                connection.execute(sql.insert(tables.secrets_table).values(id=PROBE, value=stamp))
+                connection.commit()
+                found = connection.execute(sql.select(tables.secrets_table.c.value).where(row))
+                return found.scalar() is not None
+        except IntegrityError:  # another server has just written the row
+            return True
         except SQLAlchemyError:
             return False
-        return True
+
+    def _check_file(self) -> None:
+        """Raises StoreGone if the SQLite file is not the one that was opened.
+
+        SQLite writes on to a file that was deleted, and all of it is lost in the end.
+        """
+        if self._file is not None and tables.identify(self._file) != self._identity:
+            raise StoreGone("the file of the store was deleted or replaced")
 
     # -- responses ------------------------------------------------------------------------------
 
-    def save_response(self, body: dict[str, Any], input_items: list[dict[str, Any]]) -> None:
-        """Store a response and its input items in one transaction."""
+    def save_response(
+        self,
+        body: dict[str, Any],
+        input_items: list[dict[str, Any]],
+        *,
+        must_exist: bool = False,
+    ) -> None:
+        """Store a response and its input items in one transaction.
+
+        `must_exist`: only in the place of an earlier state, which may have been deleted.
+        """
+        self._check_file()
         now = time.time()
         bare_body, images = _split_images(body)
         body_json, items_json = json.dumps(bare_body), json.dumps(input_items)
         with self.engine.begin() as connection:
-            connection.execute(sql.delete(_images).where(_images.c.response == body["id"]))
-            connection.execute(sql.delete(_responses).where(_responses.c.id == body["id"]))
             connection.execute(
-                sql.insert(_responses).values(
+                sql.delete(tables.images).where(tables.images.c.response == body["id"])
+            )
+            earlier = connection.execute(
+                sql.delete(tables.responses).where(tables.responses.c.id == body["id"])
+            )
+            if must_exist and not earlier.rowcount:
+                return
+            connection.execute(
+                sql.insert(tables.responses).values(
                     id=body["id"],
                     created=now,
                     input_items=items_json,
@@ -159,7 +170,7 @@ class Store:
             )
             for image_id, content in images.items():
                 connection.execute(
-                    sql.insert(_images).values(
+                    sql.insert(tables.images).values(
                         id=image_id,
                         response=body["id"],
                         created=now,
@@ -167,20 +178,22 @@ class Store:
                         size=len(content),
                     )
                 )
-        self._prune_sometimes()
+        self._prune_if_full(len(body_json) + len(items_json) + sum(map(len, images.values())))
 
     def load_response(self, response_id: str) -> StoredResponse | None:
         """Return a response and its input items; None if it was not stored or has expired."""
         with self.engine.connect() as connection:
             row = connection.execute(
-                sql.select(_responses.c.body, _responses.c.input_items).where(
-                    _responses.c.id == response_id
+                sql.select(tables.responses.c.body, tables.responses.c.input_items).where(
+                    tables.responses.c.id == response_id
                 )
             ).first()
             if row is None:
                 return None
             images = connection.execute(
-                sql.select(_images.c.id, _images.c.content).where(_images.c.response == response_id)
+                sql.select(tables.images.c.id, tables.images.c.content).where(
+                    tables.images.c.response == response_id
+                )
             ).all()
         body = json.loads(row.body)
         results = {image.id: base64.b64encode(image.content).decode() for image in images}
@@ -193,112 +206,170 @@ class Store:
         """Return the file of a generated image by its output item's id, or None."""
         with self.engine.connect() as connection:
             row = connection.execute(
-                sql.select(_images.c.content).where(_images.c.id == image_id)
+                sql.select(tables.images.c.content).where(tables.images.c.id == image_id)
             ).first()
         return None if row is None else bytes(row.content)
 
     def delete_response(self, response_id: str) -> bool:
         """Delete a response and its images. Return False if it does not exist."""
         with self.engine.begin() as connection:
-            connection.execute(sql.delete(_images).where(_images.c.response == response_id))
+            connection.execute(
+                sql.delete(tables.images).where(tables.images.c.response == response_id)
+            )
             deleted = connection.execute(
-                sql.delete(_responses).where(_responses.c.id == response_id)
+                sql.delete(tables.responses).where(tables.responses.c.id == response_id)
             )
         return deleted.rowcount > 0
 
-    # -- responses that are being streamed ------------------------------------------------------
+    # -- responses that are being built ---------------------------------------------------------
 
     def add_active(self, response_id: str) -> None:
-        """Record that a response is being streamed, so that any server can cancel it."""
+        """Record that a response is being built, so that any server can cancel it."""
         values = {"id": response_id, "created": time.time(), "cancelled": False}
         with self.engine.begin() as connection:
-            connection.execute(sql.insert(_active).values(**values))
+            connection.execute(sql.insert(tables.active_responses).values(**values))
 
     def remove_active(self, response_id: str) -> None:
         with self.engine.begin() as connection:
-            connection.execute(sql.delete(_active).where(_active.c.id == response_id))
+            connection.execute(
+                sql.delete(tables.active_responses).where(
+                    tables.active_responses.c.id == response_id
+                )
+            )
 
     def cancel_active(self, response_id: str) -> bool:
         """Mark an active response as cancelled. Return False if it is not active."""
         with self.engine.begin() as connection:
-            query = sql.update(_active).where(_active.c.id == response_id).values(cancelled=True)
+            query = (
+                sql.update(tables.active_responses)
+                .where(tables.active_responses.c.id == response_id)
+                .values(cancelled=True)
+            )
             return connection.execute(query).rowcount > 0
 
-    def is_cancelled(self, response_id: str) -> bool:
-        """Return whether any server has cancelled this response."""
-        query = sql.select(_active.c.cancelled).where(_active.c.id == response_id)
+    def poll_active(self, response_id: str) -> bool:
+        """Give a sign of life of an active response; return whether a server has cancelled it."""
+        row = tables.active_responses.c.id == response_id
+        with self.engine.begin() as connection:
+            connection.execute(
+                sql.update(tables.active_responses).where(row).values(created=time.time())
+            )
+            return bool(
+                connection.execute(
+                    sql.select(tables.active_responses.c.cancelled).where(row)
+                ).scalar()
+            )
+
+    def is_active(self, response_id: str, max_silent_seconds: float) -> bool:
+        """Return whether a server is building this response, by its last sign of life."""
+        query = sql.select(tables.active_responses.c.created).where(
+            tables.active_responses.c.id == response_id
+        )
         with self.engine.connect() as connection:
-            return bool(connection.execute(query).scalar())
+            seen = connection.execute(query).scalar()
+        return seen is not None and time.time() - seen <= max_silent_seconds
+
+    # -- the secret of links --------------------------------------------------------------------
+
+    def load_secret(self) -> bytes:
+        """Return the secret that the servers on this store share; the first one makes it."""
+        query = sql.select(tables.secrets_table.c.value).where(tables.secrets_table.c.id == "links")
+        made = {"id": "links", "value": secrets.token_bytes(32)}
+        with self.engine.connect() as connection:
+            found = connection.execute(query).scalar()
+        if found is None:
+            try:
+                with self.engine.begin() as connection:
+                    connection.execute(sql.insert(tables.secrets_table).values(**made))
+                return made["value"]
+            except IntegrityError:  # another server was first
+                with self.engine.connect() as connection:
+                    found = connection.execute(query).scalar_one()
+        return bytes(found)
 
     # -- files ----------------------------------------------------------------------------------
 
     def save_file(self, file_id: str, name: str, purpose: str, content: bytes) -> StoredFile:
+        self._check_file()
         file = StoredFile(file_id, time.time(), name, purpose, len(content), content)
         with self.engine.begin() as connection:
-            connection.execute(sql.insert(_files).values(**vars(file)))
-        self._prune_sometimes()
+            connection.execute(sql.insert(tables.files).values(**vars(file)))
+        self._prune_if_full(len(content))
         return file
 
     def load_file(self, file_id: str) -> StoredFile | None:
         with self.engine.connect() as connection:
-            row = connection.execute(sql.select(_files).where(_files.c.id == file_id)).first()
+            row = connection.execute(
+                sql.select(tables.files).where(tables.files.c.id == file_id)
+            ).first()
         if row is None:
             return None
         return StoredFile(**{**row._mapping, "content": bytes(row.content)})
 
-    def list_files(self, limit: int) -> list[StoredFile]:
-        """Return the newest files, without their content."""
-        columns = [column for column in _files.c if column.name != "content"]
-        query = sql.select(*columns).order_by(_files.c.created.desc(), _files.c.id).limit(limit)
+    def list_files(
+        self, limit: int, after: str | None = None, order: str = "desc", purpose: str | None = None
+    ) -> list[StoredFile]:
+        """Return the files that follow the file `after`, without their content.
+
+        `order`: desc for the newest first, asc for the oldest. Raises KeyError for an unknown
+        `after`.
+        """
+        columns = [column for column in tables.files.c if column.name != "content"]
+        key = sql.tuple_(tables.files.c.created, tables.files.c.id)
+        is_descending = order == "desc"
+        by_age = (tables.files.c.created, tables.files.c.id)
+        ordering = [column.desc() if is_descending else column.asc() for column in by_age]
+        query = sql.select(*columns).order_by(*ordering).limit(limit)
+        if purpose is not None:
+            query = query.where(tables.files.c.purpose == purpose)
         with self.engine.connect() as connection:
+            if after is not None:
+                cursor = connection.execute(
+                    sql.select(*by_age).where(tables.files.c.id == after)
+                ).first()
+                if cursor is None:
+                    raise KeyError(after)
+                position = sql.tuple_(*map(sql.literal, cursor))
+                query = query.where(key < position if is_descending else key > position)
             return [StoredFile(**row._mapping) for row in connection.execute(query)]
 
     def delete_file(self, file_id: str) -> bool:
         """Delete a file. Return False if it does not exist."""
         with self.engine.begin() as connection:
-            deleted = connection.execute(sql.delete(_files).where(_files.c.id == file_id))
+            deleted = connection.execute(
+                sql.delete(tables.files).where(tables.files.c.id == file_id)
+            )
         return deleted.rowcount > 0
 
     # -- limits of age and size -----------------------------------------------------------------
 
-    def _prune_sometimes(self) -> None:
+    def _prune_if_full(self, num_bytes: int) -> None:
+        """Count a write, and prune where the size is above its bound, or has long not been read."""
         with self._count_lock:
             self._num_writes += 1
-            is_due = self._num_writes % WRITES_PER_PRUNE == 0
+            self._num_bytes += num_bytes
+            is_full = self._num_bytes > self.max_mib * 2**20
+            is_due = is_full or self._num_writes % WRITES_PER_PRUNE == 0
         if is_due:
-            self.prune()
+            try:
+                self.prune()
+            except SQLAlchemyError as error:  # what was written is stored all the same
+                log.error("the store was not pruned: %s", type(error).__name__)
 
     def prune(self) -> None:
-        """Delete what is older than `max_days`, then the oldest rows above `max_mib`."""
+        """Delete what is older than `max_days`; if there is more than `max_mib`, the oldest rows
+        until `KEPT_SHARE` of it is left, so that not every write prunes.
+        """
         oldest_allowed = time.time() - self.max_days * 86_400
+        max_bytes = self.max_mib * 2**20
         with self.engine.begin() as connection:
-            for table in _ALL:
+            for table in tables.DATED:
                 connection.execute(sql.delete(table).where(table.c.created < oldest_allowed))
-            excess = sum(_size(connection, table) for table in _SIZED) - self.max_mib * 2**20
-            while excess > 0:
-                oldest = [_oldest(connection, table) for table in _SIZED]
-                dated = [(when, i) for i, when in enumerate(oldest) if when is not None]
-                if not dated:
-                    return
-                when, i = min(dated)
-                table = _SIZED[i]
-                before = _size(connection, table)
-                until = _nth_oldest(connection, table, when)
-                connection.execute(sql.delete(table).where(table.c.created <= until))
-                excess -= before - _size(connection, table)
-
-
-def _size(connection: sql.Connection, table: sql.Table) -> int:
-    return int(connection.execute(sql.select(sql.func.sum(table.c.size))).scalar() or 0)
-
-
-def _oldest(connection: sql.Connection, table: sql.Table) -> float | None:
-    return connection.execute(sql.select(sql.func.min(table.c.created))).scalar()
-
-
-def _nth_oldest(connection: sql.Connection, table: sql.Table, oldest: float, n: int = 20) -> float:
-    query = sql.select(table.c.created).order_by(table.c.created).limit(n)
-    return max(oldest, *(row.created for row in connection.execute(query)))
+            size = sum(tables.size_of(connection, table) for table in tables.SIZED)
+            if size > max_bytes:
+                size = tables.delete_oldest(connection, size, KEPT_SHARE * max_bytes)
+        with self._count_lock:
+            self._num_bytes = size
 
 
 def _split_images(body: dict[str, Any]) -> tuple[dict[str, Any], dict[str, bytes]]:
@@ -311,31 +382,6 @@ def _split_images(body: dict[str, Any]) -> tuple[dict[str, Any], dict[str, bytes
             item = {**item, "result": None}
         output.append(item)
     return {**body, "output": output}, images
-
-
-def _add_driver(url: str) -> str:
-    """Return SQLAlchemy's URL: a path is a SQLite file, `postgresql://` uses psycopg 3."""
-    if "://" not in url:
-        Path(url).parent.mkdir(parents=True, exist_ok=True)
-        return f"sqlite:///{url}"
-    for scheme in ("postgresql://", "postgres://"):
-        if url.startswith(scheme):
-            return "postgresql+psycopg://" + url.removeprefix(scheme)
-    return url
-
-
-def _hide_password(url: str) -> str:
-    head, at, tail = url.rpartition("@")
-    return f"{head.split('://')[0]}://...@{tail}" if at else url
-
-
-def _configure_sqlite(connection: SqliteConnection, _record: object) -> None:
-    cursor = connection.cursor()
-    # writers do not block readers; killing the process loses nothing that was committed
-    cursor.execute("PRAGMA journal_mode=WAL")
-    cursor.execute("PRAGMA synchronous=NORMAL")
-    cursor.execute("PRAGMA busy_timeout=10000")
-    cursor.close()
 
 
 def new_id(prefix: str) -> str:

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import Any
 
 from fastapi import Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from pinxit.serve.api.sse import run_while_connected
-from pinxit.serve.dialogue.parse import parse_request
+from pinxit.serve.dialogue.parse import ParsedRequest, parse_request
 from pinxit.serve.dialogue.response import AnswerFunction, ResponseBuilder, answer_without_llm
-from pinxit.serve.errors import ApiError
+from pinxit.serve.errors import ApiError, truncate
 from pinxit.serve.inference.registry import ModelRegistry
 from pinxit.serve.media.sources import ImageSources
+from pinxit.serve.pools import read_in_thread
 from pinxit.serve.prompts import requests_image
-from pinxit.serve.schemas import ChatRequest, ResponsesRequest, parse_json_body
+from pinxit.serve.schemas import ChatRequest, ResponsesRequest
 from pinxit.serve.store import Store, new_id
+from pinxit.serve.validation import parse_json_body, validate
 
 
 @dataclass(frozen=True)
@@ -32,31 +34,104 @@ class ChatRoutes:
     store: Store
     sources: ImageSources
     answer: AnswerFunction = answer_without_llm
+    with_llm: bool = False
 
     async def create(self, request: Request) -> Response:
         fields = await parse_json_body(request, ChatRequest)
         router = self.models.find(fields.model)
-        items = [_to_item(message, i) for i, message in enumerate(fields.messages)]
-        responses_request = ResponsesRequest(
-            model=fields.model, input=items, tools=[{"type": "image_generation"}], store=False
-        )
-        parsed = await asyncio.to_thread(parse_request, responses_request, self.store, self.sources)
-        if not requests_image(parsed.conversation.prompt):
+        parsed = await read_in_thread(self._parse, fields)
+        may_generate = self.with_llm or router.only_generates  # else it hangs on the prompt's words
+        if not (may_generate or requests_image(parsed.conversation.prompt)):
             parsed = replace(parsed, tool=None)
         builder = ResponseBuilder(parsed, router, lambda _: None)
         await run_while_connected(request, self._build(builder))
         return _to_response(fields, builder.body)
+
+    def _parse(self, fields: ChatRequest) -> ParsedRequest:
+        """Parse the chat as the request to /v1/responses that it amounts to."""
+        if not self.with_llm:
+            _check_tool_choice(fields.tool_choice)
+        per_message = [_to_items(message, i) for i, message in enumerate(fields.messages)]
+        functions = [_to_function(tool, i) for i, tool in enumerate(fields.tools or [])]
+        same = {
+            "model": fields.model,
+            "input": [item for items in per_message for item in items],
+            "tools": [*functions, {"type": "image_generation"}],
+            "tool_choice": _to_tool_choice(fields.tool_choice),
+            "store": False,
+            "seed": fields.seed,
+            "text": {"format": fields.response_format} if fields.response_format else None,
+            "max_output_tokens": fields.max_completion_tokens or fields.max_tokens,
+            "temperature": fields.temperature,
+            "top_p": fields.top_p,
+            "parallel_tool_calls": fields.parallel_tool_calls,
+        }
+        try:
+            request = validate(same, ResponsesRequest)
+            return parse_request(request, self.store, self.sources, with_llm=self.with_llm)
+        except ApiError as error:
+            raise _name_own_fields(error, [len(items) for items in per_message]) from None
 
     async def _build(self, builder: ResponseBuilder) -> None:
         await self.answer(builder)
         builder.finish()
 
 
-def _to_item(message: dict[str, Any], index: int) -> dict[str, Any]:
-    """Convert a chat message to an input item of /v1/responses."""
-    content = message.get("content")
+def _check_tool_choice(choice: str | dict[str, Any] | None) -> None:
+    """Raises ApiError where the client's own tools are forced: these models call none."""
+    if isinstance(choice, dict) or choice == "required":
+        message = "'tool_choice' cannot force a tool: these models call none of the client's."
+        raise ApiError(message, param="tool_choice", code="unsupported_parameter")
+    if choice not in (None, "auto", "none"):
+        raise ApiError(f"Invalid tool_choice '{truncate(choice)}'.", param="tool_choice")
+
+
+def _name_own_fields(error: ApiError, num_items: list[int]) -> ApiError:
+    """Return the error with the name of the field that the client has sent.
+
+    `num_items`: how many input items each message has become.
+    """
+    param = error.param or ""
+    if match := re.match(r"input\[(\d+)\](.*)", param):
+        first = list(accumulate(num_items))
+        message = next((i for i, end in enumerate(first) if int(match[1]) < end), 0)
+        error.param = f"messages[{message}]{match[2]}"
+    elif param.startswith("input"):
+        error.param = "messages" + param.removeprefix("input")
+    elif param.startswith("text.format"):
+        error.param = "response_format" + param.removeprefix("text.format")
+    return error
+
+
+def _to_function(tool: dict[str, Any], index: int) -> dict[str, Any]:
+    """Convert a tool of a chat to one of /v1/responses: its fields stand beside its type."""
+    function = tool.get("function")
+    if tool.get("type") == "function" and isinstance(function, dict):
+        return {**function, "type": "function"}
+    if not isinstance(tool.get("type"), str):
+        raise ApiError("A tool needs a type.", param=f"tools[{index}].type")
+    return tool
+
+
+def _to_tool_choice(choice: str | dict[str, Any] | None) -> str | dict[str, Any] | None:
+    function = choice.get("function") if isinstance(choice, dict) else None
+    if isinstance(function, dict):
+        return {"type": "function", "name": function.get("name")}
+    return choice
+
+
+def _to_items(message: dict[str, Any], index: int) -> list[dict[str, Any]]:
+    """Convert a chat message to input items of /v1/responses."""
+    content, role = message.get("content"), message.get("role")
+    if role in ("tool", "function"):
+        call_id = message.get("tool_call_id")
+        return [{"type": "function_call_output", "call_id": call_id, "output": content}]
+    calls = message.get("tool_calls")
+    items = [_to_call(call) for call in calls] if isinstance(calls, list) else []
+    if content is None and role == "assistant":
+        return items
     if isinstance(content, str):
-        return {"role": message.get("role"), "content": content}
+        return [{"role": role, "content": content}, *items]
     if not isinstance(content, list):
         text = "The content must be a string or a list of parts."
         raise ApiError(text, param=f"messages[{index}].content")
@@ -67,44 +142,88 @@ def _to_item(message: dict[str, Any], index: int) -> dict[str, Any]:
             url = url.get("url") if isinstance(url, dict) else url
             part = {"type": "input_image", "image_url": url}
         parts.append(part)
-    return {"role": message.get("role"), "content": parts}
+    return [{"role": role, "content": parts}, *items]
+
+
+def _to_call(call: object) -> dict[str, Any]:
+    record = call if isinstance(call, dict) else {}
+    function = record.get("function")
+    function = function if isinstance(function, dict) else {}
+    fields = {"name": function.get("name"), "arguments": function.get("arguments")}
+    return {"type": "function_call", "call_id": record.get("id"), **fields}
 
 
 def _to_response(fields: ChatRequest, body: dict[str, Any]) -> Response:
-    text = "\n\n".join(_to_text(item) for item in body["output"])
+    calls = [item for item in body["output"] if item["type"] == "function_call"]
+    shown = [item for item in body["output"] if item["type"] != "function_call"]
+    text = "\n\n".join(_to_text(item, fields.stop) for item in shown)
+    reason = "stop" if body["incomplete_details"] is None else "length"
+    reason = "tool_calls" if calls else reason
     record: dict[str, Any] = {
         "id": new_id("chatcmpl"),
         "created": int(time.time()),
         "model": fields.model,
     }
-    if fields.stream:
-        return StreamingResponse(_stream_chunks(record, text), media_type="text/event-stream")
-    message = {"role": "assistant", "content": text, "refusal": None}
-    choice = {"index": 0, "message": message, "finish_reason": "stop", "logprobs": None}
     usage = {
         "prompt_tokens": body["usage"]["input_tokens"],
         "completion_tokens": body["usage"]["output_tokens"],
         "total_tokens": body["usage"]["total_tokens"],
     }
+    tool_calls = [_to_tool_call(call) for call in calls]
+    if fields.stream:
+        wants_usage = fields.stream_options is not None and fields.stream_options.include_usage
+        chunks = _stream_chunks(record, text, tool_calls, reason, usage if wants_usage else None)
+        return StreamingResponse(chunks, media_type="text/event-stream")
+    message: dict[str, Any] = {"role": "assistant", "content": text or None, "refusal": None}
+    if tool_calls:
+        message["tool_calls"] = tool_calls
+    else:
+        message["content"] = text
+    choice = {"index": 0, "message": message, "finish_reason": reason, "logprobs": None}
     return JSONResponse(
         {**record, "object": "chat.completion", "choices": [choice], "usage": usage}
     )
 
 
-def _to_text(item: dict[str, Any]) -> str:
-    if item["type"] == "message":
-        return "".join(part["text"] for part in item["content"])
-    return f"![image](data:image/{item['output_format']};base64,{item['result']})"
+def _to_tool_call(item: dict[str, Any]) -> dict[str, Any]:
+    function = {"name": item["name"], "arguments": item["arguments"]}
+    return {"id": item["call_id"], "type": "function", "function": function}
 
 
-async def _stream_chunks(record: dict[str, Any], text: str) -> AsyncIterator[bytes]:
-    def encode(delta: dict[str, Any], finish_reason: str | None) -> bytes:
+def _to_text(item: dict[str, Any], stop: str | list[str] | None) -> str:
+    """Return a message's text up to the first of the stop sequences, or an image in Markdown."""
+    if item["type"] != "message":
+        return f"![image](data:image/{item['output_format']};base64,{item['result']})"
+    text = "".join(part["text"] for part in item["content"])
+    sequences = [stop] if isinstance(stop, str) else stop or []
+    ends = [text.find(sequence) for sequence in sequences if sequence and sequence in text]
+    return text[: min(ends)] if ends else text
+
+
+async def _stream_chunks(
+    record: dict[str, Any],
+    text: str,
+    tool_calls: list[dict[str, Any]],
+    reason: str,
+    usage: dict[str, int] | None,
+) -> AsyncIterator[bytes]:
+    """Yield the text by words. With `usage` a last chunk has it, and no choice."""
+    record = {**record, "object": "chat.completion.chunk"}
+
+    def encode(body: dict[str, Any]) -> bytes:
+        body = body if usage is None else {"usage": None, **body}
+        return f"data: {json.dumps({**record, **body})}\n\n".encode()
+
+    def encode_delta(delta: dict[str, Any], finish_reason: str | None) -> bytes:
         choice = {"index": 0, "delta": delta, "finish_reason": finish_reason, "logprobs": None}
-        body = {**record, "object": "chat.completion.chunk", "choices": [choice]}
-        return f"data: {json.dumps(body)}\n\n".encode()
+        return encode({"choices": [choice]})
 
-    yield encode({"role": "assistant", "content": ""}, None)
+    yield encode_delta({"role": "assistant", "content": ""}, None)
     for delta in re.findall(r"\S+\s*|\s+", text):
-        yield encode({"content": delta}, None)
-    yield encode({}, "stop")
+        yield encode_delta({"content": delta}, None)
+    for index, call in enumerate(tool_calls):
+        yield encode_delta({"tool_calls": [{"index": index, **call}]}, None)
+    yield encode_delta({}, reason)
+    if usage is not None:
+        yield encode({"choices": [], "usage": usage})
     yield b"data: [DONE]\n\n"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 from dataclasses import dataclass
 
@@ -13,7 +12,9 @@ from fastapi.responses import JSONResponse, Response
 from pinxit.serve.api.sse import run_while_connected
 from pinxit.serve.inference.registry import ModelRegistry
 from pinxit.serve.media.sources import ImageSources
-from pinxit.serve.schemas import EmbeddingsRequest, parse_json_body
+from pinxit.serve.pools import read_in_thread
+from pinxit.serve.schemas import EmbeddingsRequest
+from pinxit.serve.validation import parse_json_body
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class EmbeddingRoutes:
         urls = [fields.input] if isinstance(fields.input, str) else fields.input
         router = self.models.find(fields.model)
         images = [
-            await asyncio.to_thread(self.sources.load_url, url, f"input[{i}]")
+            await read_in_thread(self.sources.load_url, url, f"input[{i}]")
             for i, url in enumerate(urls)
         ]
         run, vectors = await run_while_connected(request, router.embed(images))

@@ -12,10 +12,12 @@ from fastapi.responses import JSONResponse, Response
 from starlette.datastructures import UploadFile
 
 from pinxit.serve.api.multipart import parse_form
+from pinxit.serve.api.pages import FileLimit, Order, list_page, unknown_cursor
 from pinxit.serve.errors import ApiError, truncate
+from pinxit.serve.links import FileLinks
 from pinxit.serve.media.outputs import media_type
 from pinxit.serve.media.uploads import decode_upload
-from pinxit.serve.schemas import list_page
+from pinxit.serve.pools import work_on_images
 from pinxit.serve.store import Store, StoredFile, new_id
 
 
@@ -24,6 +26,7 @@ class FileRoutes:
     """The routes of files."""
 
     store: Store
+    links: FileLinks
 
     async def create(self, request: Request) -> Response:
         form = await parse_form(request)
@@ -34,14 +37,27 @@ class FileRoutes:
             message = "'purpose' must be one word of at most 64 characters, such as vision."
             raise ApiError(message, param="purpose")
         content = await upload.read()
-        await asyncio.to_thread(decode_upload, content, "file")
+        await work_on_images(decode_upload, content, "file")
         file_id, name = new_id("file"), _clean_name(upload.filename)
         file = await asyncio.to_thread(self.store.save_file, file_id, name, purpose, content)
         return JSONResponse(_to_record(file))
 
-    async def list(self, limit: int = 100) -> Response:
-        files = await asyncio.to_thread(self.store.list_files, max(1, min(limit, 1000)))
-        return JSONResponse(list_page([_to_record(file) for file in files]))
+    async def list(
+        self,
+        limit: FileLimit = 10_000,
+        after: str | None = None,
+        order: Order = "desc",
+        purpose: str | None = None,
+    ) -> Response:
+        def load() -> list[StoredFile]:
+            return self.store.list_files(limit + 1, after, order, purpose)
+
+        try:
+            files = await asyncio.to_thread(load)
+        except KeyError:
+            raise unknown_cursor(after or "") from None
+        page = [_to_record(file) for file in files[:limit]]
+        return JSONResponse(list_page(page, has_more=len(files) > limit))
 
     async def retrieve(self, file_id: str) -> Response:
         return JSONResponse(_to_record(await self._load(file_id)))
@@ -49,6 +65,11 @@ class FileRoutes:
     async def content(self, file_id: str) -> Response:
         file = await self._load(file_id)
         return Response(file.content, media_type=media_type(file.content))
+
+    async def content_of_link(self, file_id: str, expires: int, signature: str) -> Response:
+        """Return the file of a link that `FileLinks` has signed."""
+        self.links.check(file_id, expires, signature)
+        return await self.content(file_id)
 
     async def delete(self, file_id: str) -> Response:
         if not await asyncio.to_thread(self.store.delete_file, file_id):

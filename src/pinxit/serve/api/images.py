@@ -19,20 +19,16 @@ from pinxit.serve.inference.progress import PreviewStream, stream_previews
 from pinxit.serve.inference.registry import ModelRegistry
 from pinxit.serve.inference.requests import GenerationRequest, GenerationResult
 from pinxit.serve.inference.router import Router, num_progress_steps
+from pinxit.serve.links import FileLinks
 from pinxit.serve.media.outputs import EncodedImage, OutputSpec, normalize_quality
 from pinxit.serve.media.sources import ImageSources
 from pinxit.serve.media.uploads import EditMask, UploadedImage
-from pinxit.serve.schemas import (
-    EditRequest,
-    GenerateRequest,
-    ImageOptions,
-    VariationRequest,
-    convert_form_numbers,
-    parse_json_body,
-    validate,
-)
+from pinxit.serve.pools import read_in_thread, work_on_images
+from pinxit.serve.schemas import EditRequest, GenerateRequest, ImageOptions, VariationRequest
 from pinxit.serve.store import Store, new_id
+from pinxit.serve.validation import convert_form_numbers, parse_json_body, validate
 
+OWN_MASK_MODELS = (None, "dall-e-2")  # for which an image's own alpha is its mask
 OPENAI_SIZES = ("1024x1024", "1024x1536", "1536x1024")  # `size` in the types of older clients
 
 Fields = GenerateRequest | VariationRequest
@@ -54,6 +50,7 @@ class ImageRoutes:
     models: ModelRegistry
     store: Store
     sources: ImageSources
+    links: FileLinks
 
     async def generate(self, request: Request) -> Response:
         fields = await parse_json_body(request, GenerateRequest)
@@ -61,21 +58,19 @@ class ImageRoutes:
 
     async def edit(self, request: Request) -> Response:
         fields, images, mask_image = await self._load_edit(request)
-        if not images:
-            raise ApiError("There is no image to edit.", param="image")
-        source = images[0]
-        if mask_image is None and source.has_holes:
-            mask_image = source  # as with dall-e-2, an image can be its own mask
+        source = _only_image(images, "edit")
+        if mask_image is None and source.has_holes and fields.model in OWN_MASK_MODELS:
+            mask_image = source
         mask = None if mask_image is None else EditMask.from_upload(mask_image, source, "mask")
-        return await self._respond(request, self._parse(fields, source, mask), "image_edit")
+        job = await work_on_images(self._parse, fields, source, mask)
+        return await self._respond(request, job, "image_edit")
 
     async def vary(self, request: Request) -> Response:
         form = await parse_form(request)
         fields = validate(convert_form_numbers(form_texts(form)), VariationRequest)
         images = await load_form_images(form)
-        if not images:
-            raise ApiError("There is no image to vary.", param="image")
-        return await self._respond(request, self._parse(fields, images[0]), "image_variation")
+        source = _only_image(images, "vary")
+        return await self._respond(request, self._parse(fields, source), "image_variation")
 
     # -- requests -------------------------------------------------------------------------------
 
@@ -87,12 +82,12 @@ class ImageRoutes:
             fields = await parse_json_body(request, EditRequest)
             load = self.sources.load
             images = [
-                await asyncio.to_thread(load, ref, f"images[{i}]", self.store)
+                await read_in_thread(load, ref, f"images[{i}]", self.store)
                 for i, ref in enumerate(fields.images)
             ]
             if fields.mask is None:
                 return fields, images, None
-            return fields, images, await asyncio.to_thread(load, fields.mask, "mask", self.store)
+            return fields, images, await read_in_thread(load, fields.mask, "mask", self.store)
         form = await parse_form(request)
         fields = validate(convert_form_numbers(form_texts(form)), EditRequest)
         return fields, await load_form_images(form), await load_form_mask(form)
@@ -158,7 +153,7 @@ class ImageRoutes:
         file_id = new_id("file")
         name = f"{file_id}.{image.format}"
         await asyncio.to_thread(self.store.save_file, file_id, name, "image", image.content)
-        return str(request.url_for("file_content", file_id=file_id))
+        return self.links.link(request, file_id)
 
     async def _stream(
         self, job: ImageJob, num_previews: int, event_prefix: str
@@ -198,6 +193,15 @@ class ImageRoutes:
             events.put_nowait({"type": "error", **error.body})
         finally:
             events.put_nowait(None)
+
+
+def _only_image(images: list[UploadedImage], verb: str) -> UploadedImage:
+    """Return the image of a request. Raises ApiError if there is none, or more than one."""
+    if not images:
+        raise ApiError(f"There is no image to {verb}.", param="image")
+    if len(images) > 1:
+        raise ApiError(f"There are {len(images)} images; these models {verb} one.", param="image")
+    return images[0]
 
 
 def _prompt(fields: Fields) -> str:

@@ -7,7 +7,6 @@ from typing import Any
 
 from fastapi.responses import JSONResponse, Response
 
-from pinxit.serve.errors import unknown_model
 from pinxit.serve.inference.registry import ALL_RUNS, ModelRegistry
 
 
@@ -22,9 +21,7 @@ class ModelRoutes:
         return JSONResponse({"object": "list", "data": data})
 
     async def retrieve(self, model_id: str) -> Response:
-        if model_id not in self.models.names:
-            raise unknown_model(model_id, self.models.names)
-        return JSONResponse(self._to_record(model_id))
+        return JSONResponse(self._to_record(model_id))  # 404 for an unknown one
 
     def _to_record(self, name: str) -> dict[str, Any]:
         router = self.models.find(name)
@@ -37,7 +34,7 @@ class ModelRoutes:
         }
         run = self.models.runs.get(name)
         if run is None:
-            target = self.models.aliases[name]
+            target = self.models.aliases.get(name, ALL_RUNS)
             return {**record, "alias_of": "all runs" if target == ALL_RUNS else target}
         size = f"{run.info.width}x{run.info.height}"
         return {**record, "family": run.run.family, "size": size}

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from fastapi import Request
 from starlette.datastructures import FormData, UploadFile
 
 from pinxit.serve.errors import ApiError
 from pinxit.serve.media.uploads import UploadedImage, decode_upload
+from pinxit.serve.pools import work_on_images
 
 MAX_IMAGES = 16
 
@@ -43,11 +42,16 @@ async def load_form_images(form: FormData) -> list[UploadedImage]:
     if any(isinstance(file, str) for file in files):
         raise ApiError("'image' must be a file, not text.", param="image")
     contents = [await file.read() for file in files if isinstance(file, UploadFile)]
-    return [await asyncio.to_thread(decode_upload, content, "image") for content in contents]
+    return [await work_on_images(decode_upload, content, "image") for content in contents]
 
 
 async def load_form_mask(form: FormData) -> UploadedImage | None:
-    masks = [file for file in form.getlist("mask") if isinstance(file, UploadFile)]
+    """Load the mask under `mask` or `mask[]`. Raises ApiError for several, and for text."""
+    masks = [*form.getlist("mask"), *form.getlist("mask[]")]
     if not masks:
         return None
-    return await asyncio.to_thread(decode_upload, await masks[0].read(), "mask")
+    if len(masks) > 1:
+        raise ApiError(f"There are {len(masks)} masks; an edit has one.", param="mask")
+    if not isinstance(masks[0], UploadFile):
+        raise ApiError("'mask' must be a file, not text.", param="mask")
+    return await work_on_images(decode_upload, await masks[0].read(), "mask")

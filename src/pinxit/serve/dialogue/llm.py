@@ -1,23 +1,31 @@
 """A language model that talks with the user and calls the served runs as tools.
 
-Any server with the chat-completions API works. It gets the conversation and up to three tools
-(draw, edit, describe), and is called again with their results until it calls no more of them.
+Any server with the chat-completions API works. It gets the conversation, up to three tools of ours
+(draw, edit, describe) and the client's own functions. It is called again with the results of our
+tools until it calls no more of them; its calls of the client's functions go to the client.
 """
 
 from __future__ import annotations
 
+import asyncio
+import base64
 import json
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
 
-from pinxit.serve.dialogue.response import ResponseBuilder
+from pinxit.serve.dialogue.description import describe_image
+from pinxit.serve.dialogue.parse import ParsedRequest
+from pinxit.serve.dialogue.response import ResponseBuilder, TextWriter
+from pinxit.serve.dialogue.upstream import Call, Reply, Upstream, llm_error
 from pinxit.serve.errors import ApiError
+from pinxit.serve.media.outputs import media_type
 from pinxit.serve.prompts import answer_language
 
 MAX_ROUNDS = 6  # calls of the language model in one turn
-TIMEOUT_SECONDS = 300.0
+MAX_CALLS = 8  # of our tools in one turn
+TURN_SECONDS = 300.0
 
 _STRING = {"type": "string"}
 
@@ -48,6 +56,9 @@ DESCRIBE = _define_tool(
 )
 
 
+OWN_TOOLS = {tool["function"]["name"] for tool in (DRAW, EDIT, DESCRIBE)}
+
+
 @dataclass(frozen=True)
 class LanguageModel:
     """An OpenAI-compatible server, and the model to call there (None: the first it lists)."""
@@ -55,111 +66,203 @@ class LanguageModel:
     url: str
     model: str | None = None
     api_key: str = "not-needed"
+    sees_images: bool = False  # it takes the images of the conversation
 
     async def answer(self, builder: ResponseBuilder) -> None:
         """Answer one turn. Raises ApiError (502) if the language model does not answer."""
-        messages = _to_messages(builder)
-        tools, tool_choice = _select_tools(builder)
-        async with httpx.AsyncClient(timeout=TIMEOUT_SECONDS, trust_env=False) as client:
-            model = self.model or await self._first_model(client)
-            for _ in range(MAX_ROUNDS):
-                body: dict[str, Any] = {"model": model, "messages": messages}
-                if tools:
-                    body |= {"tools": tools, "tool_choice": tool_choice}
-                message = await self._complete_chat(client, body)
-                text, calls = message.get("content"), message.get("tool_calls") or []
-                if isinstance(text, str) and text.strip():
-                    builder.add_text(text)
-                if not calls:
-                    break
-                messages.append({**message, "role": "assistant"})
-                for call in calls:
-                    messages.append(await _run_tool_call(builder, call))
-                tool_choice = "auto"
+        try:
+            async with (
+                asyncio.timeout(TURN_SECONDS),
+                httpx.AsyncClient(timeout=TURN_SECONDS, trust_env=False) as client,
+            ):
+                await self._answer(builder, Upstream(client, self.url, self.api_key))
+        except TimeoutError:
+            raise llm_error(f"it took more than {TURN_SECONDS:.0f} s") from None
+
+    async def _answer(self, builder: ResponseBuilder, upstream: Upstream) -> None:
+        body = {
+            "model": self.model or await upstream.first_model(),
+            "messages": to_messages(builder.parsed, sees_images=self.sees_images),
+            **_options(builder),
+        }
+        num_calls, theirs_by_name = 0, _client_functions(builder)
+        for _ in range(MAX_ROUNDS):
+            reply = await _receive(builder, upstream, body)
+            if reply.finish_reason == "length":
+                builder.body["incomplete_details"] = {"reason": "max_output_tokens"}
+            own = [call for call in reply.calls if call.name not in theirs_by_name]
+            num_calls += len(own)
+            if num_calls > MAX_CALLS:
+                raise llm_error(f"it called more than {MAX_CALLS} tools")
+            body["messages"].append(reply.to_message())
+            for call in own:
+                body["messages"].append(await _run_tool_call(builder, call))
+            theirs = [call for call in reply.calls if call not in own]
+            for call in theirs:
+                builder.add_function_call(call.id, call.name, call.arguments or "{}")
+            if theirs or not own:
+                break
+            if "tool_choice" in body:
+                body["tool_choice"] = "auto"
         if not builder.body["output"]:
             builder.add_text(builder.introduction())
-
-    async def _first_model(self, client: httpx.AsyncClient) -> str:
-        models = (await self._send(client, "GET", "/models", None)).get("data") or [{}]
-        return str(models[0].get("id", "default"))
-
-    async def _complete_chat(
-        self, client: httpx.AsyncClient, body: dict[str, Any]
-    ) -> dict[str, Any]:
-        completion = await self._send(client, "POST", "/chat/completions", body)
-        try:
-            message = completion["choices"][0]["message"]
-        except (KeyError, IndexError, TypeError):
-            raise _llm_error("its response has no message") from None
-        if not isinstance(message, dict):
-            raise _llm_error("its message is not an object")
-        return message
-
-    async def _send(
-        self, client: httpx.AsyncClient, method: str, path: str, body: dict[str, Any] | None
-    ) -> dict[str, Any]:
-        headers = {"Authorization": f"Bearer {self.api_key}"}
-        url = self.url.rstrip("/") + path
-        try:
-            response = await client.request(method, url, json=body, headers=headers)
-            response.raise_for_status()
-            content = response.json()
-        except (httpx.HTTPError, ValueError) as error:
-            raise _llm_error(type(error).__name__) from None
-        if not isinstance(content, dict):
-            raise _llm_error("its response is not an object")
-        return content
+        builder.end_with_text()
 
 
-def _llm_error(reason: str) -> ApiError:
-    return ApiError(
-        f"The language model does not answer ({reason}).",
-        status=502,
-        code="server_error",
-        headers={"x-should-retry": "false"},
-    )
+async def _receive(builder: ResponseBuilder, upstream: Upstream, body: dict[str, Any]) -> Reply:
+    """Receive a message; its text goes on to the client as it comes."""
+    reply, writer = Reply(), None
+    async for part in upstream.complete(body):
+        reply.add(part)
+        if part.text and (writer or reply.text.strip()):
+            if writer is None:
+                writer = TextWriter(builder)
+                writer.write(reply.text)
+            else:
+                writer.write(part.text)
+    if writer is not None:
+        writer.close()
+    return reply
 
 
-def _to_messages(builder: ResponseBuilder) -> list[dict[str, Any]]:
+def _client_functions(builder: ResponseBuilder) -> set[str]:
+    """Return the names of the client's functions. Raises ApiError for one of ours."""
+    names = {str(tool["name"]) for tool in builder.parsed.functions}
+    if taken := names & OWN_TOOLS:
+        message = f"The function name '{min(taken)}' is that of a tool of this server."
+        raise ApiError(message, param="tools")
+    return names
+
+
+def _options(builder: ResponseBuilder) -> dict[str, Any]:
+    """Return the fields of a request beside its messages: tools, and what the client asks for."""
+    parsed, request = builder.parsed, builder.parsed.request
+    own = _own_tools(builder)
+    names = ("name", "description", "parameters", "strict")
+    theirs = [
+        {"type": "function", "function": {k: tool[k] for k in names if tool.get(k) is not None}}
+        for tool in parsed.functions
+    ]
+    options: dict[str, Any] = {
+        "temperature": request.temperature,
+        "top_p": request.top_p,
+        "max_tokens": request.max_output_tokens,
+        "parallel_tool_calls": request.parallel_tool_calls if own or theirs else None,
+        "response_format": _response_format(request.text and request.text.format),
+    }
+    if own or theirs:
+        options |= {"tools": [*own, *theirs], "tool_choice": _tool_choice(parsed, bool(own))}
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _response_format(options: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Return the format of a text as the chat-completions API has it."""
+    if options is None or options.get("type") == "text":
+        return None
+    if options.get("type") != "json_schema" or "json_schema" in options:
+        return options
+    inner = {name: value for name, value in options.items() if name != "type"}
+    return {"type": "json_schema", "json_schema": inner}
+
+
+def _own_tools(builder: ResponseBuilder) -> list[dict[str, Any]]:
+    """Return the tools that the runs support and the client allows."""
     parsed = builder.parsed
-    messages = []
+    has_image = parsed.conversation.image is not None
+    tools = []
+    if parsed.tool is not None and parsed.tool_choice != "none":
+        tools += [DRAW, EDIT] if has_image else [DRAW]
+    can_caption = builder.router.first_supporting("caption") is not None
+    if has_image and can_caption and parsed.tool_choice != "none":
+        tools.append(DESCRIBE)
+    return tools
+
+
+def _tool_choice(parsed: ParsedRequest, has_own: bool) -> Any:
+    """Return the tool choice of the first round."""
+    if parsed.forced_function is not None:
+        return {"type": "function", "function": {"name": parsed.forced_function}}
+    if parsed.tool_choice == "required":
+        return "required"
+    return "required" if parsed.tool_choice == "image" and has_own else "auto"
+
+
+# -- messages --------------------------------------------------------------------------------------
+
+
+def to_messages(parsed: ParsedRequest, *, sees_images: bool = False) -> list[dict[str, Any]]:
+    """Return the conversation as the chat-completions API has it.
+
+    The answer of a tool must follow its call; any other is told as a note.
+    """
+    messages: list[dict[str, Any]] = []
+    calls: set[str] = set()
     if parsed.request.instructions:
         messages.append({"role": "system", "content": parsed.request.instructions})
-    for role, text in parsed.conversation.messages:
-        messages.append({"role": "system" if role == "developer" else role, "content": text})
-    if parsed.conversation.image is not None:
-        note = "The conversation has an image. edit_image and describe_image refer to it."
-        before_last = max(0, len(messages) - 1)
-        messages.insert(before_last, {"role": "system", "content": note})
+    for message in parsed.conversation.messages:
+        if message.call is not None:
+            calls.add(message.call["id"])
+            _append_call(messages, message.call)
+        elif message.role == "tool" and message.call_id in calls:
+            own = {"role": "tool", "tool_call_id": message.call_id, "content": message.text}
+            messages.append(own)
+        else:
+            role = "system" if message.role in ("developer", "tool") else message.role
+            messages.append({"role": role, "content": message.text})
+    if parsed.conversation.images:
+        _add_images(messages, parsed, sees_images)
     return messages
 
 
-def _select_tools(builder: ResponseBuilder) -> tuple[list[dict[str, Any]], str]:
-    """Return the tools that the runs support, and the tool choice of the first round."""
-    parsed = builder.parsed
-    has_image = parsed.conversation.image is not None
-    may_generate = parsed.tool is not None and parsed.tool_choice != "none"
-    tools = []
-    if may_generate:
-        tools += [DRAW, EDIT] if has_image else [DRAW]
-    if has_image and builder.router.first_supporting("caption") is not None:
-        tools.append(DESCRIBE)
-    return tools, "required" if may_generate and parsed.tool_choice == "image" else "auto"
+def _append_call(messages: list[dict[str, Any]], call: dict[str, str]) -> None:
+    """Append a call; calls that follow each other are of one message."""
+    function = {"name": call["name"], "arguments": call["arguments"]}
+    record = {"id": call["id"], "type": "function", "function": function}
+    if messages and "tool_calls" in messages[-1]:
+        messages[-1]["tool_calls"].append(record)
+    else:
+        messages.append({"role": "assistant", "content": None, "tool_calls": [record]})
 
 
-async def _run_tool_call(builder: ResponseBuilder, call: dict[str, Any]) -> dict[str, Any]:
+def _add_images(messages: list[dict[str, Any]], parsed: ParsedRequest, sees_images: bool) -> None:
+    """Add the images to the user's last message, or a note that there are some."""
+    users = [i for i, message in enumerate(messages) if message["role"] == "user"]
+    if not sees_images:
+        note = "The conversation has an image. edit_image and describe_image refer to it."
+        position = users[-1] if users else len(messages)
+        messages.insert(position, {"role": "system", "content": note})
+        return
+    if not users:
+        messages.append({"role": "user", "content": ""})
+        users = [len(messages) - 1]
+    parts: list[dict[str, Any]] = [{"type": "text", "text": messages[users[-1]]["content"]}]
+    for image in parsed.conversation.images:
+        data = base64.b64encode(image.content).decode()
+        url = f"data:{media_type(image.content)};base64,{data}"
+        parts.append({"type": "image_url", "image_url": {"url": url}})
+    messages[users[-1]] = {
+        "role": "user",
+        "content": [part for part in parts if part.get("text", True)],
+    }
+
+
+# -- our tools -------------------------------------------------------------------------------------
+
+
+async def _run_tool_call(builder: ResponseBuilder, call: Call) -> dict[str, Any]:
     """Run one tool call. The language model gets errors as the tool's result."""
-    function = call.get("function") or {}
     try:
-        arguments = json.loads(function.get("arguments") or "{}")
-        result = await _run_tool(builder, str(function.get("name")), arguments)
-    except (ValueError, TypeError, AttributeError):
+        arguments = json.loads(call.arguments or "{}")
+        if not isinstance(arguments, dict):
+            raise ValueError("not an object")
+        result = await _run_tool(builder, call.name, arguments)
+    except (ValueError, RecursionError):
         result = "error: the arguments are not a JSON object"
     except ApiError as error:
         if error.status == 429:
             raise
         result = f"error: {error}"
-    return {"role": "tool", "tool_call_id": str(call.get("id", "")), "content": result}
+    return {"role": "tool", "tool_call_id": call.id, "content": result}
 
 
 async def _run_tool(builder: ResponseBuilder, name: str, arguments: dict[str, Any]) -> str:
@@ -167,10 +270,10 @@ async def _run_tool(builder: ResponseBuilder, name: str, arguments: dict[str, An
     prompt = conversation.prompt
     if name == "draw_image":
         result = await builder.add_image(str(arguments.get("caption") or prompt), new=True)
-        return f"generated and shown to the user: {result.prompt_used}"
+        return f"Shown to the user. {describe_image(result)}"
     if name == "edit_image":
         result = await builder.add_image(str(arguments.get("instruction") or prompt))
-        return f"edited and shown to the user: {result.prompt_used}"
+        return f"Shown to the user. {describe_image(result)}"
     if name == "describe_image" and conversation.image is not None:
         language = str(arguments.get("language") or answer_language(prompt))
         return await builder.router.caption(conversation.image, language) or "unknown"

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from pinxit.models.generation import GenerationParams
+from pinxit.serve.dialogue.structured import Format, parse_format
+from pinxit.serve.dialogue.tool_choice import parse_tool_choice
 from pinxit.serve.errors import ApiError, truncate
 from pinxit.serve.media.sources import ImageSources
 from pinxit.serve.media.uploads import (
@@ -17,27 +20,41 @@ from pinxit.serve.media.uploads import (
     parse_size,
 )
 from pinxit.serve.prompts import wants_text
-from pinxit.serve.schemas import ImageGenerationTool, ImageRef, ResponsesRequest, validate
+from pinxit.serve.schemas import ImageGenerationTool, ImageRef, ResponsesRequest
 from pinxit.serve.store import Store, StoredResponse, new_id
+from pinxit.serve.validation import validate
 
 MAX_TURNS = 30  # earlier responses that are read
 MAX_TEXT_CHARS = 200_000  # of one part of a message
+# what a request may include; log probabilities are refused, and of the others there is nothing
+INCLUDABLE = (
+    "file_search_call.results", "web_search_call.results", "web_search_call.action.sources",
+    "message.input_image.image_url", "computer_call_output.output.image_url",
+    "code_interpreter_call.outputs", "reasoning.encrypted_content", "message.output_text.logprobs",
+)  # fmt: skip
 ROLES = ("user", "assistant", "system", "developer")
 
 
 class Message(NamedTuple):
-    """A text and who wrote it."""
+    """A text and who wrote it, or a call of one of the client's functions."""
 
     role: str
     text: str
+    call: dict[str, str] | None = None  # its id, name and arguments
+    call_id: str = ""  # of what a tool answered
 
 
 @dataclass(frozen=True)
 class Conversation:
-    """The messages of all turns, oldest first, and the last image."""
+    """The messages of all turns, oldest first, and the images of the last item that has any."""
 
     messages: list[Message] = field(default_factory=list)
-    image: UploadedImage | None = None
+    images: list[UploadedImage] = field(default_factory=list)
+
+    @property
+    def image(self) -> UploadedImage | None:
+        """The last image."""
+        return self.images[-1] if self.images else None
 
     @property
     def user_prompts(self) -> list[str]:
@@ -60,6 +77,9 @@ class ParsedRequest:
     tool_choice: str  # auto, none or image
     mask: EditMask | None
     params: GenerationParams
+    format: Format = str  # of a text in the answer
+    functions: tuple[dict[str, Any], ...] = ()  # of the client, for a language model to call
+    forced_function: str | None = None  # which of them it has to call
 
     @property
     def needs_image(self) -> bool:
@@ -77,79 +97,88 @@ class ParsedRequest:
         return None if is_new else self.conversation.image
 
 
-def parse_request(request: ResponsesRequest, store: Store, sources: ImageSources) -> ParsedRequest:
-    """Load the images and responses of a request. Raises ApiError if one is invalid or unknown."""
-    _reject_unsupported(request)
-    tool, tool_choice = _parse_tool(request), _parse_tool_choice(request)
+def parse_request(
+    request: ResponsesRequest, store: Store, sources: ImageSources, *, with_llm: bool = False
+) -> ParsedRequest:
+    """Load the images and responses of a request. Raises ApiError if one is invalid or unknown.
+
+    `with_llm`: a language model answers, which calls functions and fills any schema.
+    """
+    _check_included(request)
+    tool, functions = _parse_tools(request)
+    choice = parse_tool_choice(request.tool_choice, with_llm)
+    functions = choice.filter(functions)
+    tool = tool if choice.allows_image else None
+    tool_choice = choice.mode
+    if tool_choice == "required" and not (functions and with_llm):
+        tool_choice = "image"
     if tool_choice == "image" and tool is None:
-        raise ApiError("'tool_choice' names a tool that is not in 'tools'.", param="tool_choice")
+        message = "'tool_choice' asks for the tool image_generation, which is not in 'tools'."
+        raise ApiError(message, param="tool_choice")
+    options = request.text and request.text.format
+    text_format = str if with_llm else parse_format(options, "text.format")
     input_items = _parse_input_items(request)
-    messages, image = _load_earlier_turns(request.previous_response_id, store, sources)
+    messages, images = _load_earlier_turns(request.previous_response_id, store, sources)
     for i, item in enumerate(input_items):
-        new_messages, new_image = _parse_item(item, f"input[{i}]", store, sources)
+        new_messages, new_images = _parse_item(item, f"input[{i}]", store, sources)
         messages += new_messages
-        image = new_image or image
+        images = new_images or images
+    conversation = Conversation(messages, images)
+    image = conversation.image
     if image is None and not any(message.text.strip() for message in messages):
         raise ApiError("The input has neither text nor an image.", param="input")
     if image is None and tool is not None and tool.action == "edit":
         raise ApiError("There is no image to edit.", param="tools[0].action")
     mask = _load_mask(tool, image, store, sources)
     params = (tool or ImageGenerationTool()).to_params(request.seed)
-    conversation = Conversation(messages, image)
-    return ParsedRequest(request, conversation, input_items, tool, tool_choice, mask, params)
+    return ParsedRequest(
+        request,
+        conversation,
+        input_items,
+        tool,
+        tool_choice,
+        mask,
+        params,
+        text_format,
+        functions,
+        choice.forced,
+    )
 
 
 # -- fields of the request ------------------------------------------------------------------------
 
 
-def _reject_unsupported(request: ResponsesRequest) -> None:
-    """Raises ApiError for fields that cannot be ignored."""
-    for name in ("background", "conversation", "prompt"):
-        if getattr(request, name):
-            message = f"'{name}' is not supported."
-            raise ApiError(message, param=name, code="unsupported_parameter")
+def _check_included(request: ResponsesRequest) -> None:
+    """Raises ApiError for what a response cannot include. What it never has is included empty."""
+    for i, name in enumerate(request.include or []):
+        if name in ("message.output_text.logprobs",) or name not in INCLUDABLE:
+            message = f"'{truncate(name)}' cannot be included."
+            raise ApiError(message, param=f"include[{i}]", code="unsupported_parameter")
 
 
-def _parse_tool(request: ResponsesRequest) -> ImageGenerationTool | None:
-    parsed = None
+def _parse_tools(
+    request: ResponsesRequest,
+) -> tuple[ImageGenerationTool | None, tuple[dict[str, Any], ...]]:
+    """Return the image_generation tool, the last if there are several, and the functions.
+
+    Tools of other kinds are offers that nobody takes.
+    """
+    parsed, functions = None, []
     for i, tool in enumerate(request.tools or []):
         param = f"tools[{i}]"
-        if tool.get("type") != "image_generation":
-            raise ApiError(
-                f"The tool '{truncate(tool.get('type'))}' is not supported; "
-                "image_generation is the only one.",
-                param=f"{param}.type",
-                code="unsupported_parameter",
-            )
+        if not isinstance(tool.get("type"), str):
+            raise ApiError("A tool needs a type.", param=f"{param}.type")
+        if tool["type"] == "function":
+            if not isinstance(tool.get("name"), str):
+                raise ApiError("A function needs a name.", param=f"{param}.name")
+            functions.append(tool)
+        if tool["type"] != "image_generation":
+            continue
         parsed = validate(tool, ImageGenerationTool, param)
         parse_size(parsed.size, f"{param}.size")
         if parsed.background == "transparent" and parsed.output_format == "jpeg":
             raise ApiError("A JPEG cannot be transparent.", param=f"{param}.background")
-    return parsed
-
-
-def _parse_tool_choice(request: ResponsesRequest) -> str:
-    choice = request.tool_choice
-    if isinstance(choice, dict):
-        if choice.get("type") == "allowed_tools":
-            return _parse_allowed_tools(choice)
-        choice = choice.get("type")
-    if choice in ("required", "image_generation"):
-        return "image"
-    if choice in (None, "auto", "none"):
-        return choice or "auto"
-    raise ApiError(f"Invalid tool_choice '{truncate(choice)}'.", param="tool_choice")
-
-
-def _parse_allowed_tools(choice: dict[str, Any]) -> str:
-    mode, tools = choice.get("mode", "auto"), choice.get("tools")
-    if mode not in ("auto", "required") or not isinstance(tools, list):
-        message = "allowed_tools needs a list 'tools' and the mode 'auto' or 'required'."
-        raise ApiError(message, param="tool_choice")
-    types = [tool.get("type") for tool in tools if isinstance(tool, dict)]
-    if "image_generation" not in types:
-        return "none"
-    return "image" if mode == "required" else "auto"
+    return parsed, tuple(functions)
 
 
 def _parse_input_items(request: ResponsesRequest) -> list[dict[str, Any]]:
@@ -160,7 +189,7 @@ def _parse_input_items(request: ResponsesRequest) -> list[dict[str, Any]]:
         return [_complete_item({"type": "message", "role": "user", "content": [part]})]
     if not request.input:
         raise ApiError("The input is empty.", param="input")
-    return [_complete_item(item) for item in request.input]
+    return _with_own_ids([_complete_item(item) for item in request.input])
 
 
 def _complete_item(item: dict[str, Any]) -> dict[str, Any]:
@@ -172,6 +201,20 @@ def _complete_item(item: dict[str, Any]) -> dict[str, Any]:
             part_type = "output_text" if item.get("role") == "assistant" else "input_text"
             item["content"] = [{"type": part_type, "text": item["content"]}]
     return item
+
+
+def _with_own_ids(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Give each item an id that no other has: pages of the list begin after one."""
+    seen: set[Any] = set()
+    completed = []
+    for item in items:
+        item_id = item.get("id")
+        if not isinstance(item_id, str) or item_id in seen:
+            is_reference = item["type"] in ("image_generation_call", "item_reference")
+            item = item if is_reference else {**item, "id": new_id("item")}
+        seen.add(item_id)
+        completed.append(item)
+    return completed
 
 
 def _load_mask(
@@ -190,8 +233,8 @@ def _load_mask(
 
 # -- items of this and earlier turns --------------------------------------------------------------
 
-# the messages of an item or of several, and the last image among them
-ItemContent = tuple[list[Message], UploadedImage | None]
+# the messages of an item or of several, and the images of the last one that has any
+ItemContent = tuple[list[Message], list[UploadedImage]]
 
 
 def _parse_item(
@@ -203,32 +246,49 @@ def _parse_item(
             raise ApiError(f"The role must be one of {', '.join(ROLES)}.", param=f"{param}.role")
         return _parse_content(item, f"{param}.content", store, sources)
     if item_type in ("image_generation_call", "item_reference"):
-        return [], _load_generated_image(item, param, store)
-    if item_type == "reasoning":
-        return [], None
+        image = _load_generated_image(item, param, store)
+        return [], [] if image is None else [image]
+    if isinstance(item_type, str) and re.search(r"_call(_output)?$|^mcp_|^reasoning$", item_type):
+        return _parse_tool_item(item), []
     message = f"Input items of type '{truncate(item_type)}' are not supported."
     raise ApiError(message, param=f"{param}.type")
+
+
+def _parse_tool_item(item: dict[str, Any]) -> list[Message]:
+    """Return a call of one of the client's functions, or what a tool answered; else nothing."""
+    output, call_id = item.get("output"), str(item.get("call_id", ""))
+    if isinstance(output, list):
+        parts = [part.get("text") for part in output if isinstance(part, dict)]
+        output = "\n".join(part for part in parts if isinstance(part, str))
+    if isinstance(output, str):
+        return [Message("tool", output, call_id=call_id)]
+    if item["type"] != "function_call":
+        return []
+    call = {"id": call_id, "name": str(item.get("name")), "arguments": str(item.get("arguments"))}
+    return [Message("assistant", "", call=call)]
 
 
 def _parse_content(
     item: dict[str, Any], param: str, store: Store, sources: ImageSources
 ) -> ItemContent:
     parts = item.get("content")
+    if parts is None and item["role"] == "assistant":
+        return [], []
     if not isinstance(parts, list):
         raise ApiError("The content must be a string or a list of parts.", param=param)
-    texts, image = [], None
+    texts, images = [], []
     for i, part in enumerate(parts):
         part_param = f"{param}[{i}]"
         part_type = part.get("type") if isinstance(part, dict) else None
         if part_type in ("input_text", "output_text", "text"):
             texts.append(_parse_text(part.get("text"), f"{part_param}.text"))
         elif part_type == "input_image":
-            image = sources.load(validate(part, ImageRef, part_param), part_param, store)
+            images.append(sources.load(validate(part, ImageRef, part_param), part_param, store))
         elif part_type != "refusal":
             message = f"Content of type '{truncate(part_type)}' is not supported."
             raise ApiError(message, param=f"{part_param}.type")
     text = "\n".join(texts)
-    return ([Message(item["role"], text)] if text.strip() else []), image
+    return ([Message(item["role"], text)] if text.strip() else []), images
 
 
 def _parse_text(text: object, param: str) -> str:
@@ -261,7 +321,7 @@ def _load_earlier_turns(
     response_id: str | None, store: Store, sources: ImageSources
 ) -> ItemContent:
     messages: list[Message] = []
-    image: UploadedImage | None = None
+    images: list[UploadedImage] = []
     turns = list(_load_chain(response_id, store))
     for body, input_items in reversed(turns):
         for item in [*input_items, *body["output"]]:
@@ -270,8 +330,8 @@ def _load_earlier_turns(
             except ApiError:  # a file may have expired since
                 continue
             messages += content[0]
-            image = content[1] or image
-    return messages, image
+            images = content[1] or images
+    return messages, images
 
 
 def _load_chain(response_id: str | None, store: Store) -> Iterator[StoredResponse]:
@@ -288,5 +348,8 @@ def _load_chain(response_id: str | None, store: Store) -> Iterator[StoredRespons
                 param="previous_response_id",
                 code="previous_response_not_found",
             )
+        if response.body["status"] == "in_progress":
+            message = f"The response '{truncate(response_id)}' has not ended yet."
+            raise ApiError(message, param="previous_response_id")
         yield response
         response_id = response.body.get("previous_response_id")

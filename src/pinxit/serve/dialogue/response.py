@@ -6,6 +6,7 @@ the last event carries.
 
 from __future__ import annotations
 
+import copy
 import re
 import time
 from collections.abc import Awaitable, Callable
@@ -13,7 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from pinxit.serve.dialogue.description import describe_image
+from pinxit.serve.dialogue.event_log import Event
 from pinxit.serve.dialogue.parse import ParsedRequest
+from pinxit.serve.errors import ApiError
 from pinxit.serve.inference.progress import PreviewStream, stream_previews
 from pinxit.serve.inference.requests import GenerationRequest, GenerationResult
 from pinxit.serve.inference.router import Router, num_progress_steps
@@ -23,7 +27,7 @@ from pinxit.serve.prompts import answer_language
 from pinxit.serve.schemas import ImageGenerationTool, ResponsesRequest
 from pinxit.serve.store import new_id
 
-Event = dict[str, Any]
+_WORD = re.compile(r"\S+\s*|\s+")
 EmitEvent = Callable[[Event], None]
 
 
@@ -34,44 +38,56 @@ class ResponseBuilder:
         self.parsed, self.router, self._emit_event = parsed, router, emit_event
         self.num_events = 0
         self.body = _new_body(parsed.request)
+        self.last_image: GenerationResult | None = None
+        self.writer: TextWriter | None = None  # of the message that is being written
+        self.is_cancelled_by_client = False  # not by a lost connection
+        self.is_deleted = False
 
     @property
     def id(self) -> str:
         return self.body["id"]
 
     def emit(self, event_type: str, **fields: Any) -> None:
-        self._emit_event({"type": event_type, "sequence_number": self.num_events, **fields})
+        """Emit an event. It keeps the state of this moment, however late it is sent."""
+        event = {"type": event_type, "sequence_number": self.num_events, **fields}
+        self._emit_event(copy.deepcopy(event))
         self.num_events += 1
 
     # -- the response as a whole ----------------------------------------------------------------
 
     def start(self) -> None:
-        # events are sent later: they carry copies, since the body's output grows
         for event_type in ("response.created", "response.in_progress"):
-            self.emit(event_type, response={**self.body, "output": []})
+            self.emit(event_type, response=self.body)
 
     def finish(self) -> None:
         """Complete the body. The client learns of it by `emit_completed`, once it is stored."""
-        self.body.update(status="completed", completed_at=int(time.time()), usage=self._usage())
+        status = "completed" if self.body["incomplete_details"] is None else "incomplete"
+        self.body.update(status=status, completed_at=int(time.time()), usage=self._usage())
 
     def emit_completed(self) -> None:
-        self.emit("response.completed", response=self.body)
+        self.emit(f"response.{self.body['status']}", response=self.body)
 
     def fail(self, code: str, message: str) -> None:
+        self._close_writer()
         self.body.update(status="failed", error={"code": code, "message": message})
         self.emit("response.failed", response=self.body)
 
     def cancel(self) -> None:
-        self.body.update(status="cancelled", incomplete_details={"reason": "cancelled"})
+        """End with what there is. The status says it; `incomplete_details` has no reason for it."""
+        self._close_writer()
+        self.body.update(status="cancelled", usage=self._usage())
         self.emit("response.incomplete", response=self.body)
+
+    def _close_writer(self) -> None:
+        """Keep the text that the client has already received."""
+        if self.writer is not None:
+            self.writer.close("incomplete")
 
     def _usage(self) -> dict[str, Any]:
         """Count words as tokens, and each image as one."""
         messages = self.parsed.conversation.messages
         num_input = sum(len(message.text.split()) for message in messages)
-        texts = [part["text"] for item in self.body["output"] for part in item.get("content", [])]
-        num_images = len(self.body["output"]) - len(texts)
-        num_output = sum(len(text.split()) for text in texts) + num_images
+        num_output = self._num_output_tokens()
         return {
             "input_tokens": num_input,
             "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
@@ -79,6 +95,23 @@ class ResponseBuilder:
             "output_tokens_details": {"reasoning_tokens": 0},
             "total_tokens": num_input + num_output,
         }
+
+    def _num_output_tokens(self) -> int:
+        output = self.body["output"]
+        texts = [part["text"] for item in output for part in item.get("content", [])]
+        texts += [item["arguments"] for item in output if item["type"] == "function_call"]
+        num_images = sum(item["type"] == "image_generation_call" for item in output)
+        return sum(len(text.split()) for text in texts) + num_images
+
+    def _cut(self, text: str) -> str:
+        """Return as much of a text as `max_output_tokens` leaves room for, a word a token."""
+        limit = self.parsed.request.max_output_tokens
+        words = _WORD.findall(text)
+        room = len(words) if limit is None else max(0, limit - self._num_output_tokens())
+        if room >= len(words):
+            return text
+        self.body["incomplete_details"] = {"reason": "max_output_tokens"}
+        return "".join(words[:room]).rstrip()
 
     # -- output items ---------------------------------------------------------------------------
 
@@ -100,7 +133,7 @@ class ResponseBuilder:
             "result": None,
         }
         location = {"output_index": index, "item_id": item_id}
-        self.emit("response.output_item.added", output_index=index, item=dict(item))
+        self.emit("response.output_item.added", output_index=index, item=item)
         self.emit("response.image_generation_call.in_progress", **location)
         self.emit("response.image_generation_call.generating", **location)
         result = await self._generate(request, tool, spec, location)
@@ -119,11 +152,18 @@ class ResponseBuilder:
         )
         self.body["output"].append(item)
         self.emit("response.image_generation_call.completed", **location)
-        self.emit("response.output_item.done", output_index=index, item=dict(item))
+        self.emit("response.output_item.done", output_index=index, item=item)
+        self.last_image = result
         return result
 
     def _prepare(self, prompt: str | None, source: UploadedImage | None) -> GenerationRequest:
+        """Raises ApiError for several images: all of them would have to be used."""
         conversation = self.parsed.conversation
+        if source is not None and len(conversation.images) > 1:
+            count = len(conversation.images)
+            raise ApiError(
+                f"There are {count} images to edit; these models edit one.", param="input"
+            )
         return self.router.prepare(
             conversation.prompt if prompt is None else prompt,
             self.parsed.params,
@@ -158,41 +198,51 @@ class ResponseBuilder:
 
     def add_text(self, text: str) -> None:
         """Add a message to the output, with an event for each word."""
-        index, item_id = len(self.body["output"]), new_id("msg")
-        message = {"id": item_id, "type": "message", "role": "assistant"}
-        part = {"type": "output_text", "text": "", "annotations": []}
-        location = {"output_index": index, "content_index": 0, "item_id": item_id}
-        self.emit(
-            "response.output_item.added",
-            output_index=index,
-            item={**message, "status": "in_progress", "content": []},
-        )
-        self.emit("response.content_part.added", **location, part=part)
-        for delta in re.findall(r"\S+\s*|\s+", text):
-            self.emit("response.output_text.delta", **location, delta=delta, logprobs=[])
-        part = {**part, "text": text}
-        self.emit("response.output_text.done", **location, text=text, logprobs=[])
-        self.emit("response.content_part.done", **location, part=part)
-        item = {**message, "status": "completed", "content": [part]}
+        writer = TextWriter(self)
+        for delta in _WORD.findall(self._cut(self.parsed.format(text))):
+            writer.write(delta)
+        writer.close()
+
+    def add_function_call(self, call_id: str, name: str, arguments: str) -> None:
+        """Add a call of one of the client's functions; the client answers it in its next turn."""
+        index, item_id = len(self.body["output"]), new_id("fc")
+        call = {"id": item_id, "type": "function_call", "call_id": call_id, "name": name}
+        added = {**call, "arguments": "", "status": "in_progress"}
+        self.emit("response.output_item.added", output_index=index, item=added)
+        location = {"output_index": index, "item_id": item_id}
+        event_type = "response.function_call_arguments"
+        self.emit(f"{event_type}.delta", **location, delta=arguments)
+        self.emit(f"{event_type}.done", **location, name=name, arguments=arguments)
+        item = {**call, "arguments": arguments, "status": "completed"}
         self.body["output"].append(item)
         self.emit("response.output_item.done", output_index=index, item=item)
 
+    def end_with_text(self) -> None:
+        """Add a message where an image is last: clients take the last message as the answer."""
+        output = self.body["output"]
+        ends_with_image = bool(output) and output[-1]["type"] == "image_generation_call"
+        if self.last_image is not None and ends_with_image:
+            self.add_text(describe_image(self.last_image))
+
     # -- texts ----------------------------------------------------------------------------------
 
-    async def caption_image(self) -> str:
-        """Caption the conversation's image; without an image or a model for it, say so."""
+    async def caption_images(self) -> str:
+        """Caption the conversation's images; without one, or without a model for it, say so."""
         conversation = self.parsed.conversation
-        if conversation.image is None:
+        if not conversation.images:
             return self.introduction()
         language = answer_language(conversation.prompt)
-        caption = await self.router.caption(conversation.image, language)
-        if caption is not None:
-            return caption
-        size = f"{conversation.image.width} x {conversation.image.height}"
-        return (
-            f"The image has {size} pixels. None of these models captions images: "
-            f"{self.router.run_names}."
-        )
+        captions = [await self.router.caption(image, language) for image in conversation.images]
+        known = [caption for caption in captions if caption is not None]
+        if not known:
+            sizes = " and ".join(f"{i.width} x {i.height}" for i in conversation.images)
+            return (
+                f"The image has {sizes} pixels. None of these models captions images: "
+                f"{self.router.run_names}."
+            )
+        if len(known) == 1:
+            return known[0]
+        return "\n".join(f"{i}. {caption}" for i, caption in enumerate(known, 1))
 
     def introduction(self) -> str:
         """Return the answer to a request with nothing to do: what this server can do."""
@@ -203,6 +253,41 @@ class ResponseBuilder:
         )
 
 
+class TextWriter:
+    """A message that is written bit by bit; it is in the output once it is closed."""
+
+    def __init__(self, builder: ResponseBuilder) -> None:
+        self.builder, self.text = builder, ""
+        builder.writer = self
+        self.message = {"id": new_id("msg"), "type": "message", "role": "assistant"}
+        self.index = len(builder.body["output"])
+        item = {**self.message, "status": "in_progress", "content": []}
+        builder.emit("response.output_item.added", output_index=self.index, item=item)
+        builder.emit("response.content_part.added", **self._location, part=self._part)
+
+    @property
+    def _location(self) -> dict[str, Any]:
+        return {"output_index": self.index, "content_index": 0, "item_id": self.message["id"]}
+
+    @property
+    def _part(self) -> dict[str, Any]:
+        return {"type": "output_text", "text": self.text, "annotations": []}
+
+    def write(self, delta: str) -> None:
+        self.text += delta
+        event_type = "response.output_text.delta"
+        self.builder.emit(event_type, **self._location, delta=delta, logprobs=[])
+
+    def close(self, status: str = "completed") -> None:
+        emit = self.builder.emit
+        self.builder.writer = None
+        emit("response.output_text.done", **self._location, text=self.text, logprobs=[])
+        emit("response.content_part.done", **self._location, part=self._part)
+        item = {**self.message, "status": status, "content": [self._part]}
+        self.builder.body["output"].append(item)
+        emit("response.output_item.done", output_index=self.index, item=item)
+
+
 # answers a request by adding items to its response
 AnswerFunction = Callable[[ResponseBuilder], Awaitable[None]]
 
@@ -211,8 +296,9 @@ async def answer_without_llm(builder: ResponseBuilder) -> None:
     """Answer with an image for the prompt, or with a caption of the image."""
     if builder.parsed.needs_image:
         await builder.add_image()
+        builder.end_with_text()
     else:
-        builder.add_text(await builder.caption_image())
+        builder.add_text(await builder.caption_images())
 
 
 def _output_spec(tool: ImageGenerationTool, request: GenerationRequest) -> OutputSpec:
@@ -224,30 +310,30 @@ def _output_spec(tool: ImageGenerationTool, request: GenerationRequest) -> Outpu
     return OutputSpec.from_options(tool, source, mask, default_size=default_size)
 
 
+# fields of a response that are those of its request, and what they are where it has none
+ECHOED: dict[str, Any] = {
+    "instructions": None, "max_output_tokens": None, "max_tool_calls": None, "metadata": {},
+    "parallel_tool_calls": True, "previous_response_id": None, "prompt_cache_key": None,
+    "prompt_cache_options": None, "prompt_cache_retention": None, "reasoning": None,
+    "safety_identifier": None, "service_tier": None, "temperature": 1.0, "tool_choice": "auto",
+    "tools": [], "top_p": 1.0, "truncation": "disabled", "user": None,
+}  # fmt: skip
+
+
 def _new_body(request: ResponsesRequest) -> dict[str, Any]:
-    tools = [ImageGenerationTool.model_validate(tool) for tool in request.tools or []]
+    sent = request.model_dump(exclude_none=True)
     return {
         "id": new_id("resp"),
         "object": "response",
         "created_at": int(time.time()),
         "status": "in_progress",
-        "background": False,
+        "background": request.background is True,
         "error": None,
         "incomplete_details": None,
-        "instructions": request.instructions,
-        "max_output_tokens": None,
-        "metadata": request.metadata or {},
         "model": request.model,
         "output": [],
-        "parallel_tool_calls": True,
-        "previous_response_id": request.previous_response_id,
         "store": request.store is not False,
-        "temperature": 1.0,
-        "text": {"format": {"type": "text"}},
-        "tool_choice": "auto" if request.tool_choice is None else request.tool_choice,
-        "tools": [tool.model_dump(exclude_none=True) for tool in tools],
-        "top_p": 1.0,
-        "truncation": "disabled",
+        "text": {"format": {"type": "text"}, **sent.get("text", {})},
         "usage": None,
-        "user": request.user,
+        **{name: sent.get(name, default) for name, default in ECHOED.items()},
     }

@@ -34,6 +34,8 @@ class GenerationRequest:
     mask: EditMask | None
     params: GenerationParams
     route: Route | None  # None: none of the runs can generate images
+    left_out: str = ""  # of the prompts, what does not fit into what the model reads
+    unknown_words: tuple[str, ...] = ()  # of `prompt`, that no training caption has
 
     @property
     def seeds(self) -> list[int]:
@@ -51,3 +53,6 @@ class GenerationResult:
     model: LoadedRun
     action: str  # generate or edit
     prompt_used: str  # or a note that the model reads no prompt
+    reads_prompt: bool = False
+    left_out: str = ""  # as of the request
+    unknown_words: tuple[str, ...] = ()

@@ -13,9 +13,10 @@ import numpy as np
 from pinxit.data.images import Images
 from pinxit.models.abilities import require
 from pinxit.models.generation import GenerationParams
-from pinxit.models.protocols import CanCaption, CanDraw, CanEdit, CanEmbed, CanSampleStream, HasText
+from pinxit.models.protocols import CanCaption, CanDraw, CanEdit, CanEmbed, CanSampleStream
 from pinxit.serve.errors import ApiError
 from pinxit.serve.inference.loading import LoadedRun
+from pinxit.serve.inference.prompt_fitting import fit_prompts
 from pinxit.serve.inference.requests import (
     GenerationRequest,
     GenerationResult,
@@ -24,6 +25,7 @@ from pinxit.serve.inference.requests import (
 )
 from pinxit.serve.inference.tasks import PREVIEW_TEMPERATURES, TASKS, run_task
 from pinxit.serve.media.uploads import EditMask, UploadedImage
+from pinxit.serve.pools import work_on_images
 from pinxit.serve.prompts import strip_request_phrase
 
 # the abilities that can answer a request, the best first
@@ -46,6 +48,11 @@ class Router:
     @property
     def abilities(self) -> list[str]:
         return sorted({ability for run in self.runs for ability in run.abilities})
+
+    @property
+    def only_generates(self) -> bool:
+        """Whether the runs can do nothing with a chat but generate an image for it."""
+        return bool(self._find_route(GENERATING)) and not self._find_route(("caption",))
 
     def first_supporting(self, *abilities: str) -> LoadedRun | None:
         """Return the first run with the first of these abilities that any run has."""
@@ -82,8 +89,8 @@ class Router:
     ) -> GenerationRequest:
         """Choose run and ability, and reduce the prompt to the model's input.
 
-        A model that can draw but not edit reads all of `conversation`, the user's prompts of every
-        turn, instead of the last prompt.
+        A model that can draw but not edit reads `conversation`, the user's prompts of every turn,
+        instead of the last prompt: as many of the newest as it can.
         """
         if source is None:
             route = self._find_route(GENERATING)
@@ -91,15 +98,17 @@ class Router:
             route = self._find_route(VARYING)
         else:
             route = self._find_route(EDITING if mask is None else INPAINTING)
-        if route is not None and route.ability == "draw":
-            if source is not None:
-                prompt = ", ".join(conversation) or prompt
-            prompt = strip_request_phrase(prompt)
+        if route is None or route.ability not in ("draw", "edit"):
+            return GenerationRequest(prompt, n, source, mask, params, route)
+        prompts, clean = [prompt], str.strip
+        if route.ability == "draw":
+            prompts = list(conversation) if source is not None and conversation else prompts
+            clean = strip_request_phrase
             params = replace(params, reranker=self.find_reranker(route.run, params.best_of))
-        if route is not None and route.ability in ("draw", "edit"):
-            model: HasText = route.run.model
-            prompt = model.truncate_text(prompt)
-        return GenerationRequest(prompt, n, source, mask, params, route)
+        text, left_out, unknown_words = fit_prompts(route.run.model, prompts, clean)
+        return GenerationRequest(
+            text, n, source, mask, params, route, left_out=left_out, unknown_words=unknown_words
+        )
 
     async def generate(
         self, request: GenerationRequest, on_preview: PreviewCallback | None = None
@@ -108,7 +117,8 @@ class Router:
         if request.route is None:
             runs = ", ".join(f"{run.name} ({', '.join(run.abilities)})" for run in self.runs)
             raise ApiError(f"None of these models generates images: {runs}.", param="model")
-        return await TASKS[request.route.ability](request.route.run, request, on_preview)
+        result = await TASKS[request.route.ability](request.route.run, request, on_preview)
+        return replace(result, left_out=request.left_out, unknown_words=request.unknown_words)
 
     def check_mask(self, mask: EditMask) -> None:
         """Raises ApiError for a mask that leaves nothing to generate at the model's size."""
@@ -148,7 +158,7 @@ class Router:
             captions = model.caption(Images(np.stack(rows)), language=language, num_beams=num_beams)
             yield [best.text for best, *_ in captions]
 
-        rows = [source.fit_to(run.info)]
+        rows = [await work_on_images(source.fit_to, run.info)]
         return (await run_task(run, ("caption", language, num_beams), task, rows))[0]
 
     async def embed(self, sources: Sequence[UploadedImage]) -> tuple[LoadedRun, list[np.ndarray]]:
@@ -159,7 +169,7 @@ class Router:
         def task(rows: Sequence[np.ndarray]) -> Iterator[list[np.ndarray]]:
             yield list(model.embed(Images(np.stack(rows))))
 
-        rows = [source.fit_to(run.info) for source in sources]
+        rows = [await work_on_images(source.fit_to, run.info) for source in sources]
         return run, await run_task(run, "embed", task, rows)
 
 

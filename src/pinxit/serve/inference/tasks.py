@@ -28,6 +28,7 @@ from pinxit.serve.errors import ApiError
 from pinxit.serve.inference.batching import Job, Task, run_job
 from pinxit.serve.inference.loading import LoadedRun
 from pinxit.serve.inference.requests import GenerationRequest, GenerationResult, PreviewCallback
+from pinxit.serve.pools import work_on_images
 
 # previews of a model that generates all pixels at once: samples at these parts of the temperature
 PREVIEW_TEMPERATURES = (1 / 3, 2 / 3)
@@ -70,7 +71,7 @@ async def draw(
     rows = [(request.prompt, seed) for seed in request.seeds]
     images = await run_task(run, batch_key("draw", request.params), task, rows, on_preview)
     action = "generate" if request.source is None else "edit"
-    return GenerationResult(images, run, action, request.prompt)
+    return GenerationResult(images, run, action, request.prompt, reads_prompt=True)
 
 
 async def edit(
@@ -85,10 +86,10 @@ async def edit(
         for images in model.edit_stream(sources, prompts, replace(request.params, seed=seeds)):
             yield list(images.pixels)
 
-    source = request.source.fit_to(run.info)
+    source = await work_on_images(request.source.fit_to, run.info)
     rows = [(source, request.prompt, seed) for seed in request.seeds]
     images = await run_task(run, batch_key("edit", request.params), task, rows, on_preview)
-    return GenerationResult(images, run, "edit", request.prompt)
+    return GenerationResult(images, run, "edit", request.prompt, reads_prompt=True)
 
 
 async def complete(
@@ -109,7 +110,8 @@ async def complete(
         else:
             yield list(model.complete(sources, masks, seeded).pixels)
 
-    source, mask = request.source.fit_to(run.info), request.mask.fit_to(run.info)
+    source = await work_on_images(request.source.fit_to, run.info)
+    mask = await work_on_images(request.mask.fit_to, run.info)
     rows = [(source, mask, seed) for seed in request.seeds]
     images = await run_task(run, batch_key("complete", params), task, rows, on_preview)
     note = _without_prompt(run, request, "completes")
@@ -140,7 +142,7 @@ async def sample(
     key = batch_key("sample", params, label, has_previews)
     images = await run_task(run, key, task, request.seeds, on_preview)
     note = label or _without_prompt(run, request, "samples")
-    return GenerationResult(images, run, "generate", note)
+    return GenerationResult(images, run, "generate", note, reads_prompt=label is not None)
 
 
 async def vary(
@@ -156,7 +158,7 @@ async def vary(
         z = np.sqrt(1 - VARIATION_SCALE**2) * mean + VARIATION_SCALE * np.stack(noise)
         yield list(model.decode(z.astype(np.float32)).pixels)
 
-    source = request.source.fit_to(run.info)
+    source = await work_on_images(request.source.fit_to, run.info)
     rows = [(source, seed) for seed in request.seeds]
     images = await run_task(run, "vary", task, rows)
     note = _without_prompt(run, request, "varies")
@@ -173,7 +175,7 @@ async def reconstruct(
     def task(rows: Sequence[np.ndarray]) -> Rows:
         yield list(model.reconstruct(Images(np.stack(rows))).pixels)
 
-    rows = [request.source.fit_to(run.info)] * request.n
+    rows = [await work_on_images(request.source.fit_to, run.info)] * request.n
     images = await run_task(run, "reconstruct", task, rows)
     note = _without_prompt(run, request, "reconstructs")
     return GenerationResult(images, run, "edit", note)

@@ -6,13 +6,19 @@ import http.client
 import ipaddress
 import socket
 import ssl
+import time
 from urllib.parse import urljoin, urlsplit
 
 from pinxit.serve.errors import ApiError, truncate
 from pinxit.serve.media.uploads import MAX_IMAGE_BYTES
 
 TIMEOUT_SECONDS = 10.0
+MAX_FETCH_SECONDS = 30.0  # of a whole image
 MAX_REDIRECTS = 3
+# IPv6 networks whose last four bytes are an IPv4 address, and one whose addresses are never public
+NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+IPV4_COMPATIBLE = ipaddress.IPv6Network("::/96")
+LOCAL_NAT64 = ipaddress.IPv6Network("64:ff9b:1::/48")
 
 
 def fetch_image(url: str, allowed_hosts: tuple[str, ...], param: str) -> bytes:
@@ -64,11 +70,36 @@ def _resolve(host: str, url: str, param: str) -> str:
     except (OSError, UnicodeError):
         raise _fetch_error("unknown host", url, param) from None
     for text in addresses:
-        address = ipaddress.ip_address(str(text).split("%")[0])
-        mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-        if not (mapped or address).is_global:
+        if not is_public(str(text).split("%")[0]):
             raise _fetch_error("the host is not public", url, param)
     return str(min(addresses))
+
+
+def is_public(text: str) -> bool:
+    """Return whether an address is public; one that embeds an IPv4 address is as that one is."""
+    address = ipaddress.ip_address(text)
+    embedded = ipv4_addresses_in(address) if isinstance(address, ipaddress.IPv6Address) else []
+    return all(map(_is_public, embedded or [address]))
+
+
+def ipv4_addresses_in(address: ipaddress.IPv6Address) -> list[ipaddress.IPv4Address]:
+    """Return the IPv4 addresses that packets to an IPv6 address reach in the end."""
+    if address.teredo is not None:
+        return list(address.teredo)
+    if address.sixtofour is not None:
+        return [address.sixtofour]
+    is_mapped = address.ipv4_mapped is not None
+    if is_mapped or address in NAT64 or address in IPV4_COMPATIBLE:
+        return [ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)]
+    return []
+
+
+def _is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    if isinstance(address, ipaddress.IPv6Address) and (
+        address.is_site_local or address in LOCAL_NAT64
+    ):
+        return False
+    return address.is_global and not address.is_multicast
 
 
 def _get(
@@ -101,7 +132,11 @@ def _read_response(
         return b"", urljoin(url, location)
     if response.status != 200:
         raise OSError(f"status {response.status}")
-    content = response.read(MAX_IMAGE_BYTES + 1)
+    content, deadline = b"", time.monotonic() + MAX_FETCH_SECONDS
+    while len(content) <= MAX_IMAGE_BYTES and (chunk := response.read1(2**16)):
+        content += chunk
+        if time.monotonic() > deadline:
+            raise OSError("too slow")
     if len(content) > MAX_IMAGE_BYTES:
         message = f"larger than {MAX_IMAGE_BYTES // 2**20} MiB"
         raise _fetch_error(message, url, param)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import io
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from scipy import ndimage
 from pinxit.data.decoding.resize import resize_to_fit
 from pinxit.data.images import Images
 from pinxit.serve.media.uploads import EditMask, UploadedImage, parse_size
+from pinxit.serve.pools import work_on_images
 from pinxit.serve.schemas import ImageOptions
 
 Pixels = UInt8[np.ndarray, "height width channel"]
@@ -61,7 +61,7 @@ class OutputSpec:
         """Encode one generated image."""
         is_large = self.size is not None and self.size[0] * self.size[1] > MAX_INLINE_PIXELS
         if is_large or self.mask is not None:
-            return await asyncio.to_thread(self.encode_now, pixels)
+            return await work_on_images(self.encode_now, pixels)
         return self.encode_now(pixels)
 
     def encode_now(self, pixels: Pixels) -> EncodedImage:

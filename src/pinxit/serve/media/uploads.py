@@ -6,6 +6,7 @@ import base64
 import binascii
 import io
 import re
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from pinxit.data.decoding.png_chunks import drop_ancillary_chunks
 from pinxit.data.decoding.resize import resize_to_fit
 from pinxit.data.load_options import make_load_options
 from pinxit.serve.errors import ApiError, truncate
+from pinxit.serve.pools import NUM_CORES
 
 if TYPE_CHECKING:
     from pinxit.data.batch import DatasetInfo
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 MAX_IMAGE_BYTES = 20 * 2**20
 MAX_IMAGE_PIXELS = 40_000_000
 MIN_SIDE, MAX_SIDE = 16, 2048  # pixels per side, limits of `size`
+_decoding = threading.BoundedSemaphore(NUM_CORES)  # a large image takes hundreds of MiB
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF")
 
 
@@ -103,6 +106,11 @@ def decode_upload(content: bytes, param: str = "image") -> UploadedImage:
             param=param,
             code="image_file_too_large",
         )
+    with _decoding:
+        return _decode_repaired(content, param)
+
+
+def _decode_repaired(content: bytes, param: str) -> UploadedImage:
     try:
         return _decode_file(content, param)
     except ApiError:  # a PNG may hold large texts, which other programs ignore
@@ -165,9 +173,11 @@ def decode_data_url(url: str, param: str) -> UploadedImage:
 
 
 def decode_base64(text: str, param: str) -> bytes:
-    """Decode base64. Raises ApiError if it is invalid."""
+    """Decode base64, also with line breaks and without padding. Raises ApiError if invalid."""
+    compact = "".join(text.split()).rstrip("=")
+    compact = compact.replace("-", "+").replace("_", "/")  # the form that is safe in URLs
     try:
-        return base64.b64decode(text, validate=True)
+        return base64.b64decode(compact + "=" * (-len(compact) % 4), validate=True)
     except (binascii.Error, ValueError):
         message = "The image is not valid base64."
         raise ApiError(message, param=param, code="invalid_base64_image") from None

@@ -12,6 +12,7 @@ from pinxit.models.protocols import CanCaption
 from pinxit.serve.inference.loading import LoadedRun
 from pinxit.serve.inference.tasks import run_task
 from pinxit.serve.media.uploads import UploadedImage
+from pinxit.serve.pools import work_on_images
 
 
 async def caption_attention(run: LoadedRun, source: UploadedImage) -> dict[str, Any]:
@@ -21,7 +22,8 @@ async def caption_attention(run: LoadedRun, source: UploadedImage) -> dict[str, 
     def task(rows: Sequence[np.ndarray]) -> Iterator[list[dict[str, Any]]]:
         yield [_caption(model, Images(row[None])) for row in rows]
 
-    return (await run_task(run, "attention", task, [source.fit_to(run.info)]))[0]
+    rows = [await work_on_images(source.fit_to, run.info)]
+    return (await run_task(run, "attention", task, rows))[0]
 
 
 def _caption(model: CanCaption, image: Images) -> dict[str, Any]:

@@ -24,12 +24,16 @@ from pinxit.serve.inference.loading import LoadedRun
 from pinxit.serve.inference.registry import ModelRegistry
 from pinxit.serve.inference.router import Router
 from pinxit.serve.media.sources import ImageSources
-from pinxit.serve.schemas import RequestSeed, Schema, parse_json_body
+from pinxit.serve.pools import work_on_images
+from pinxit.serve.schemas import RequestSeed, Schema
 from pinxit.serve.studio.attention import caption_attention
 from pinxit.serve.studio.latents import decode_latent, sample_latent
+from pinxit.serve.validation import parse_json_body
 
 STATIC = Path(__file__).parent / "static"
 MEDIA_TYPES = {".js": "text/javascript", ".css": "text/css"}
+
+SANDBOXED = {"Content-Security-Policy": "sandbox; script-src 'none'"}
 
 LatentValue = Annotated[float, Field(ge=-100, le=100, allow_inf_nan=False)]
 
@@ -119,20 +123,19 @@ class StudioRoutes:
         """Return a caption in each language, and the attention of each token."""
         fields = await parse_json_body(request, CaptionRequest)
         run = self._find_run(fields.run, "caption")
-        source = ImageSources().load_url(fields.image, "image")
-        image = _to_base64_png(source.fit_to(run.info))
+        source = await work_on_images(ImageSources().load_url, fields.image, "image")
+        image = _to_base64_png(await work_on_images(source.fit_to, run.info))
         return JSONResponse({"image": image, **await caption_attention(run, source)})
 
     async def report(self, run: str) -> Response:
         loaded = self._find_run(run)
         file = loaded.run.path / "report.html"
-        if file.is_file():
-            return HTMLResponse(file.read_text(encoding="utf-8"))
+        if file.is_file():  # of a run that may be a stranger's: it runs no script
+            return HTMLResponse(file.read_text(encoding="utf-8"), headers=SANDBOXED)
         command = html.escape(f"pinxit report {shlex.quote(_display_path(loaded))}")
-        return HTMLResponse(
-            "<body style='font:16px system-ui;color:#777'>"
-            f"<p>This run has no report yet. To make one: <code>{command}</code></p>"
-        )
+        text = f"<p>This run has no report yet. To make one: <code>{command}</code></p>"
+        body = f"<body style='font:16px system-ui;color:#777'>{text}"
+        return HTMLResponse(body, headers=SANDBOXED)
 
     def _find_run(self, name: str, ability: str | None = None) -> LoadedRun:
         run = self.models.runs.get(name)

@@ -1,0 +1,63 @@
+"""Connections with deadlines: a client that sends half a request does not hold a place for long."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import ClassVar
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+HEADER_SECONDS = 20.0  # from the connection, or the first byte of a next request, to all headers
+BODY_SECONDS = 60.0  # between two parts of a body
+MAX_BODY_SECONDS = 600.0  # of a whole body
+MAX_UNFINISHED = 200  # connections whose headers have not come; above it the oldest is closed
+
+
+class TimedProtocol(HttpToolsProtocol):
+    """HTTP of uvicorn, with a deadline for headers and a bound on those who have sent none.
+
+    Half requests cost their senders nothing. A finished one leaves the waiting set at once, so that
+    closing the oldest of many hits those who never finish.
+    """
+
+    unfinished: ClassVar[dict[TimedProtocol, None]] = {}  # in the order of their coming
+    _deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._wait_for_headers()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        is_idle = self.cycle is None or self.cycle.response_complete
+        if is_idle and self._deadline is None and not self.transport.is_closing():
+            self._wait_for_headers()  # uvicorn ends its own wait at any byte
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        if self._deadline is None:  # a next request on the connection
+            self._wait_for_headers()
+
+    def on_headers_complete(self) -> None:
+        self._stop_waiting()
+        super().on_headers_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def _wait_for_headers(self) -> None:
+        self._deadline = self.loop.call_later(HEADER_SECONDS, self._close)
+        self.unfinished[self] = None
+        if len(self.unfinished) > MAX_UNFINISHED:
+            next(iter(self.unfinished))._close()
+
+    def _stop_waiting(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+        self.unfinished.pop(self, None)
+
+    def _close(self) -> None:
+        self._stop_waiting()
+        self.transport.close()
