@@ -72,7 +72,7 @@ def test_models_that_draw_read_keywords_in_training_and_captions_in_evaluation(
 ):
     images = keyword_images()
     captions = {text for column in images.captions.values() for text in column}
-    model = build(family, images, **options)
+    model = build(family, images, keyword_share=0.5, **options)
     texts = read_texts(model, images, monkeypatch, training=True)
     keywords = {"fog", "round", "fog, round", "round, fog"}
     english = [text for text in captions if text.startswith("a blob")]

@@ -41,7 +41,7 @@ def postgres(tmp_path_factory):
     run_as = []
     if os.geteuid() == 0:  # PostgreSQL refuses to run as root
         folder.chmod(0o777)
-        for parent in folder.parents[:2]:
+        for parent in folder.parents[:3]:  # of pytest, and of a worker of xdist
             parent.chmod(0o755)
         run_as = [shutil.which("runuser") or "runuser", "-u", "postgres", "--"]
     data = folder / "data"

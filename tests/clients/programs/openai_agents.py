@@ -37,8 +37,8 @@ async def main() -> None:
         pass
     assert len(images_of(stream)) == 1
 
-    picture = {"type": "input_image", "image_url": f"data:image/png;base64,{image}"}
-    question = {"role": "user", "content": [{"type": "input_text", "text": "What?"}, picture]}
+    seen = {"type": "input_image", "image_url": f"data:image/png;base64,{image}"}
+    question = {"role": "user", "content": [{"type": "input_text", "text": "What?"}, seen]}
     assert (await Runner.run(Agent(name="viewer"), [question])).final_output
 
 
