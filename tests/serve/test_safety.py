@@ -7,7 +7,10 @@ import math
 import socket
 import sqlite3
 import stat
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import httpx
 import pytest
@@ -291,3 +294,37 @@ def test_a_folder_is_no_store(tmp_path):
     with pytest.raises((PinxitError, UsageError)):
         Store(str(tmp_path))
     assert stat.S_IMODE(tmp_path.stat().st_mode) & stat.S_IXUSR
+
+
+# -- memory ----------------------------------------------------------------------------------------
+
+DECODE = """
+import io, threading
+from PIL import Image
+from pinxit.serve.media.uploads import decode_upload
+from pinxit.serve.memory import release_large_blocks
+
+def resident():
+    lines = open("/proc/self/status").read().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) // 1024
+
+release_large_blocks()
+with io.BytesIO() as file:
+    Image.new("RGB", (4000, 4000)).save(file, "PNG", compress_level=1)
+    content = file.getvalue()
+before = resident()
+for _ in range(3):
+    threads = [threading.Thread(target=decode_upload, args=(content,)) for _ in range(4)]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+print(resident() - before)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no /proc on this system")
+def test_large_images_leave_no_memory_behind(tmp_path):
+    process = subprocess.run(
+        [sys.executable, "-c", DECODE], capture_output=True, text=True, cwd=tmp_path, timeout=60
+    )
+    assert process.returncode == 0, process.stderr
+    assert int(process.stdout) < 40, "MiB; each image has 46"

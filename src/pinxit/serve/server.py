@@ -20,6 +20,7 @@ from pinxit.serve.dialogue.response import answer_without_llm
 from pinxit.serve.inference.loading import load_runs
 from pinxit.serve.inference.registry import ModelRegistry
 from pinxit.serve.media.sources import ImageSources
+from pinxit.serve.memory import release_large_blocks
 from pinxit.serve.middleware import AccessRules
 from pinxit.serve.store import Store
 
@@ -55,6 +56,7 @@ def run_server(paths: Sequence[Path], options: ServerOptions) -> None:
     # a worker releases the interpreter at each operation, and by default waits up to 5 ms to get it
     # back from a busy event loop: while 429s were sent, it generated 5 images/s instead of 156
     sys.setswitchinterval(5e-4)
+    release_large_blocks()
     listener = _bind_socket(options.host, options.port)
     store = Store(options.store, options.store_days, options.store_max_mib)
     runs = load_runs(paths, options.device, options.max_queue)
