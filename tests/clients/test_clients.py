@@ -46,7 +46,8 @@ def command_of(program: Path) -> list[str]:
 def test_a_client_does_the_courses_job(program, base_url, tmp_path):
     environment = {
         **os.environ, "OPENAI_BASE_URL": f"{base_url}/v1", "OPENAI_API_KEY": "not-needed",
-        "OPENAI_AGENTS_DISABLE_TRACING": "1", "LITELLM_LOCAL_MODEL_COST_MAP": "True", "HOME": str(tmp_path),
+        "OPENAI_AGENTS_DISABLE_TRACING": "1", "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+        "HOME": str(tmp_path),
     }  # fmt: skip
     process = subprocess.run(
         command_of(program), env=environment, capture_output=True, text=True, timeout=120,
