@@ -290,3 +290,20 @@ def test_the_own_alpha_is_a_mask_for_dall_e_2_alone(client):
     }
     used = {name: body["model_used"] for name, body in by_name.items()}
     assert used["dall-e-2"] != used["gpt-image-1"], json.dumps(used)
+
+
+@pytest.mark.parametrize("item_id", [{}, [], 5, None, "same"])
+def test_items_have_ids_of_their_own_whatever_the_client_sends(base_url, item_id):
+    call = {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"}
+    answer = {"type": "function_call_output", "call_id": "c", "output": "x"}
+    items = [{**item, "id": item_id} for item in ({"role": "user", "content": "hi"}, call, answer)]
+    body = {"model": "gpt-5", "input": items}
+    response = httpx.post(f"{base_url}/v1/responses", json=body)
+    assert response.status_code == 200, response.text
+    url = f"{base_url}/v1/responses/{response.json()['id']}/input_items"
+    ids = [item["id"] for item in httpx.get(url).json()["data"]]
+    assert len(set(ids)) == 3
+    assert all(isinstance(one, str) for one in ids)
+    reference = {"type": "item_reference", "id": item_id}
+    broken = httpx.post(f"{base_url}/v1/responses", json={**body, "input": [reference]})
+    assert broken.status_code == 404

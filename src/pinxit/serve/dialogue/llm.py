@@ -193,7 +193,7 @@ def _tool_choice(parsed: ParsedRequest, has_own: bool) -> Any:
 def to_messages(parsed: ParsedRequest, *, sees_images: bool = False) -> list[dict[str, Any]]:
     """Return the conversation as the chat-completions API has it.
 
-    The answer of a tool must follow its call; any other is told as a note.
+    The answer of a tool must follow its call; any other becomes a system message.
     """
     messages: list[dict[str, Any]] = []
     calls: set[str] = set()

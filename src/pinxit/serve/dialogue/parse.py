@@ -151,7 +151,7 @@ def parse_request(
 def _check_included(request: ResponsesRequest) -> None:
     """Raises ApiError for what a response cannot include. What it never has is included empty."""
     for i, name in enumerate(request.include or []):
-        if name in ("message.output_text.logprobs",) or name not in INCLUDABLE:
+        if name == "message.output_text.logprobs" or name not in INCLUDABLE:
             message = f"'{truncate(name)}' cannot be included."
             raise ApiError(message, param=f"include[{i}]", code="unsupported_parameter")
 
@@ -205,14 +205,14 @@ def _complete_item(item: dict[str, Any]) -> dict[str, Any]:
 
 def _with_own_ids(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Give each item an id that no other has: pages of the list begin after one."""
-    seen: set[Any] = set()
+    seen: set[str] = set()
     completed = []
     for item in items:
         item_id = item.get("id")
-        if not isinstance(item_id, str) or item_id in seen:
-            is_reference = item["type"] in ("image_generation_call", "item_reference")
-            item = item if is_reference else {**item, "id": new_id("item")}
-        seen.add(item_id)
+        if isinstance(item_id, str) and item_id not in seen:
+            seen.add(item_id)
+        elif item["type"] not in ("image_generation_call", "item_reference"):
+            item = {**item, "id": new_id("item")}
         completed.append(item)
     return completed
 
