@@ -162,9 +162,9 @@ class Explainer:
     def densities(self) -> dict[str, Density]:
         """A mixture and a flow fitted to the latents of training images."""
         fitted = {}
-        kinds: tuple[FittedPrior, ...] = ("mixture", "flow")
+        kinds: tuple[FittedPrior, ...] = ("mixture", "realnvp")
         for kind in kinds:
-            with self.progress.stage(f"fitting a {kind} to the latents"):
+            with self.progress.stage(f"prior fitted to the latents: {kind}"):
                 fitted[kind] = fit_prior(
                     kind, self.train_posterior, self.valid_posterior, self.seed
                 )

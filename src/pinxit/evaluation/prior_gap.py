@@ -85,7 +85,6 @@ def _share(
         return (prior - other) / (prior - floor) if prior > floor else math.nan
 
     rows = zip(replicates["prior"], replicates[better], replicates["train"], strict=False)
-    estimate = jackknife_estimate(
+    return jackknife_estimate(
         ratio(value["prior"], value[better], value["train"]), (ratio(*row) for row in rows)
     )
-    return estimate

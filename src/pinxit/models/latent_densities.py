@@ -193,7 +193,7 @@ def _fit_components(z: Z, num_components: int, seed: int) -> MixtureDensity | No
 class FlowDensity(nn.Module):
     """A RealNVP flow of N(0, I) over standardized latents."""
 
-    kind = "flow"
+    kind = "realnvp"
     mean: Tensor
     scale: Tensor
 

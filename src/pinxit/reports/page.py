@@ -59,7 +59,7 @@ def build_sections(context: ReportContext) -> list[Section]:
 
 def render_page(context: ReportContext, sections: Sequence[Section]) -> str:
     """Render one self-contained HTML document."""
-    template = _create_environment().get_template("page.html.j2")
+    template = create_environment().get_template("page.html.j2")
     return template.render(
         name=context.run.name,
         version=version("pinxit"),
@@ -74,7 +74,8 @@ def render_page(context: ReportContext, sections: Sequence[Section]) -> str:
 
 
 @cache
-def _create_environment() -> Environment:
+def create_environment() -> Environment:
+    """Return the environment that renders the templates of this package."""
     environment = Environment(
         loader=PackageLoader("pinxit.reports"),
         autoescape=True,

@@ -1,7 +1,7 @@
 """Sample from a prior that is fitted to the latents of the training images after training.
 
-It is kept in the run folder as `prior-mixture.safetensors` or `prior-flow.safetensors`, with a hash
-of the weights whose latents it was fitted to.
+It is kept in the run folder as `prior-mixture.safetensors` or `prior-realnvp.safetensors`, with a
+hash of the weights whose latents it was fitted to.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from pinxit.sampling.inputs import is_label_conditional, load_run_data, match_la
 from pinxit.sampling.label_matched import largest_remainder
 from pinxit.sampling.observation import observe_images
 
-FittedPrior = Literal["mixture", "flow"]
+FittedPrior = Literal["mixture", "realnvp"]
 
 MAX_TRAIN_IMAGES, MAX_VALID_IMAGES = 10_000, 2_000
 HELD_OUT_SHARE = 0.1  # of training images, where there are no validation images
 KINDS: dict[str, type[MixtureDensity] | type[FlowDensity]] = {
     "mixture": MixtureDensity,
-    "flow": FlowDensity,
+    "realnvp": FlowDensity,
 }
 
 
@@ -67,7 +67,7 @@ def encode_for_fitting(model: CanEncode, images: Images, seed: int = 0) -> Poste
 
 def fit_prior(kind: FittedPrior, train: Posterior, valid: Posterior, seed: int = 0) -> Density:
     """Fit a density to latents, with its options chosen on the validation images."""
-    fit = {"mixture": fit_mixture, "flow": fit_flow}[kind]
+    fit = {"mixture": fit_mixture, "realnvp": fit_flow}[kind]
     return fit(train, valid, seed)
 
 
