@@ -43,8 +43,7 @@ class Remedy:
 def list_remedies(run: Run, state: State, verdict: Verdict, metrics: Metrics) -> list[Remedy]:
     """Return the remedies for a run, that of its state first.
 
-    While a run is undertrained, collapsed, or has too few images, only the remedy for that is
-    promising.
+    Only the remedies for its state are promising, unless that is good.
     """
     first = list(_remedies_of_state(run, state, verdict))
     keys = {remedy.key for remedy in first}
@@ -53,8 +52,7 @@ def list_remedies(run: Run, state: State, verdict: Verdict, metrics: Metrics) ->
         for remedy in (*_remedies_of_prior(run, metrics), *_remedies_of_options(run, metrics))
         if remedy.key not in keys
     ]
-    trained = state in ("wrong variance", "prior hole", "good")
-    if not trained or state == "wrong variance":
+    if state != "good":
         others = [dataclasses.replace(r, promising=False) for r in others]
     if LONGER not in keys:
         others.append(dataclasses.replace(_train_longer(run), promising=False))

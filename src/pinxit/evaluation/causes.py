@@ -50,6 +50,17 @@ def find_state(verdict: Verdict, metrics: Metrics) -> State:
     return "good"
 
 
+def explain_state(state: State, verdict: Verdict, metrics: Metrics) -> str:
+    """Return what shows the state, as a sentence."""
+    if state == "wrong variance":
+        ratio = format_estimate(metrics["calibration"] or 0.0, metrics.get("calibration_error"))
+        return f"The squared error is {ratio} times the variance that p(x|z) states."
+    if state == "prior hole":
+        share = _percent(metrics["prior_share"] or 0.0, metrics.get("prior_share_error"))
+        return f"Of the distance of samples to images {share} is the prior's, not the decoder's."
+    return verdict.sentence
+
+
 def is_miscalibrated(metrics: Metrics) -> bool:
     """Whether p(x|z) states a variance far from the squared error of its means."""
     ratio, error = metrics.get("calibration"), metrics.get("calibration_error") or 0.0
@@ -141,7 +152,7 @@ def _latent_cause(metrics: Metrics) -> Iterator[Cause]:
     size += f"; {collapsed} of {round(units)} latents collapsed"
     yield Cause(
         "rate",
-        "z can say only so much",
+        "the latents hold only so much",
         size,
         "What an image holds beyond these nats is not in z, and cannot be in a reconstruction.",
     )

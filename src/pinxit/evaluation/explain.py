@@ -244,8 +244,12 @@ class Explainer:
     ) -> Float32[np.ndarray, "n height width channel"]:
         """x - f(z) for one z ~ q(z|x) of each observed image, in grey levels."""
         z = self.sample_posterior(posterior, seed)
-        decoded = self.model.decode(z, labels_for(self.model, images))
-        return images.pixels.astype(np.float32) - decoded.pixels
+        labels = labels_for(self.model, images)
+        if isinstance(self.model, CanSamplePixels):
+            means = self.model.decode_means(z, labels)
+        else:
+            means = self.model.decode(z, labels).pixels
+        return images.pixels.astype(np.float32) - means
 
     @cached_property
     def errors(self) -> Float32[np.ndarray, "n height width channel"]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import numpy as np
-    from jaxtyping import Float, UInt8
+    from jaxtyping import Float, Float32, UInt8
     from torch import Tensor
 
     from pinxit.data.images import Images
@@ -63,8 +63,14 @@ class HasPixelLikelihood(Protocol):
 
 @runtime_checkable
 class CanSamplePixels(Protocol):
-    """Samples p(x|z) of latents `[n, latent]`: image i is a function of z_i and (seed, i)."""
+    """Samples p(x|z) of latents `[n, latent]`: image i is a function of z_i and (seed, i).
 
+    `decode_means` are its means in grey levels, `[n, height, width, channel]`, not rounded.
+    """
+
+    def decode_means(
+        self, z: np.ndarray, labels: np.ndarray | None = None
+    ) -> Float32[np.ndarray, "n height width channel"]: ...
     def sample_pixels(
         self, z: np.ndarray, labels: np.ndarray | None = None, *, seed: int = 0
     ) -> Images: ...

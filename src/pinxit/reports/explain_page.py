@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pinxit.data.images import Images
+from pinxit.evaluation.causes import explain_state
 from pinxit.evaluation.explain import Explainer
 from pinxit.reports.charts import Curve, draw_bar_chart, draw_line_chart
 from pinxit.reports.explain_measure import Explanation
@@ -19,7 +20,7 @@ from pinxit.reports.images import InlineImage, inline_grid
 from pinxit.reports.page import create_environment
 from pinxit.reports.sections import MAX_THUMBNAIL_SIDE, inline_shrunk, shrink_images
 
-NUM_SHOWN = 10  # samples of each origin
+NUM_SHOWN = 8  # samples of each origin
 MAX_RATIO = 2.0  # of a spectrum; more leaves the chart
 ORIGINS = {
     "prior": "p(z), the prior of the run",
@@ -54,7 +55,7 @@ def render_explanation(explanation: Explanation) -> str:
         version=version("pinxit"),
         created=datetime.now().strftime("%-d %B %Y, %H:%M"),
         state=record["state"],
-        verdict=explanation.verdict,
+        reason=explain_state(record["state"], explanation.verdict, record["metrics"]),
         causes=explanation.causes,
         warnings=record["warnings"],
         metrics=record["metrics"],
@@ -163,6 +164,7 @@ def show_likelihood(record: Row, explainer: Explainer) -> Row:
         "sigma": None if noise is None else format_number(noise.own_sigma, 3),
         "best_sigma": None if noise is None else format_number(noise.best_sigma, 3),
         "beta_of_one": None if noise is None else format_number(noise.beta_of_sigma_one, 2),
+        "weight_at_one": None if noise is None else format_number(1 / noise.beta_of_sigma_one, 2),
         "binary": getattr(explainer.model, "binary_pixels", False),
     }  # fmt: skip
 

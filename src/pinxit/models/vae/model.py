@@ -287,6 +287,21 @@ class VAE(nn.Module):
         return Images(map_in_fixed_batches(decode, noise, on_device)[0].numpy())
 
     @torch.inference_mode()
+    def decode_means(self, z: np.ndarray, labels: np.ndarray | None = None) -> np.ndarray:
+        """Return the means of p(x|z) in grey levels, neither rounded nor cut off at 0 and 255.
+
+        float32 `[n, height, width, channel]`, for flat latents `[n, latent]`.
+        """
+
+        def decode(rows: Tensor, labels: Labels) -> Tensor:
+            means = self.likelihood.mean(self.decode_params(rows.to(self.device), labels))
+            return (255 * means).permute(0, 2, 3, 1).cpu()
+
+        rows = torch.from_numpy(np.asarray(z, np.float32))
+        on_device = None if labels is None else torch.as_tensor(labels, device=self.device)
+        return map_in_fixed_batches(decode, rows, on_device)[0].numpy()
+
+    @torch.inference_mode()
     def sample_pixels(
         self, z: np.ndarray, labels: np.ndarray | None = None, *, seed: int = 0
     ) -> Images:
