@@ -17,7 +17,7 @@ from pinxit.cli.common import (
     check_suffix,
 )
 from pinxit.nn.device import Device
-from pinxit.reports.explain import PAGE, TRIAL_MINUTES
+from pinxit.reports.explain_record import PAGE, TRIAL_MINUTES
 
 MAX_REMEDIES = 4  # lines of the terminal's summary
 
@@ -114,5 +114,6 @@ def _describe_trials(record: dict[str, Any]) -> list[str]:
         gain = "not measured"
         if trial["gain"] is not None:
             gain = console.format_estimate(trial["gain"], trial["gain_error"])
-        lines += [f"  {gain}  {trial['text']}", f"    {trial['command']}"]
+        new = " (has new layers, which start untrained)" if trial["has_new_layers"] else ""
+        lines += [f"  {gain}  {trial['text']}{new}", f"    {trial['command']}"]
     return lines

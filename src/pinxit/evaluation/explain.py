@@ -1,13 +1,11 @@
 """Why the samples of a run are blurry: each cause, measured on the run's own images.
 
 Measured on test images; what is fitted is fitted to training images, with options chosen on
-validation images. `Explainer.measure` yields nothing to disk: `pinxit.reports.explain` writes the
-page and the record.
+validation images. `pinxit.evaluation.explain_metrics` has the numbers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -17,20 +15,16 @@ from jaxtyping import Float, Float32
 
 from pinxit.console import StageProgress
 from pinxit.data.images import Images
-from pinxit.evaluation.elbo_surgery import surgery_metrics
 from pinxit.evaluation.estimates import Estimate, estimate_mean
 from pinxit.evaluation.feature_space import MIN_IMAGES, FeatureSpace, get_feature_space
 from pinxit.evaluation.latents import collapse_warnings
-from pinxit.evaluation.metrics import collect
 from pinxit.evaluation.noise_model import (
     NoiseModel,
     assumed_variance,
     calibration_ratio,
-    frequency_ratio,
     measure_noise_model,
 )
-from pinxit.evaluation.posterior_cover import Cover, Region, distance_to_average, find_cover
-from pinxit.evaluation.power_spectrum import sharpness_metrics
+from pinxit.evaluation.posterior_cover import Cover, Region, find_cover
 from pinxit.evaluation.prior_gap import PriorGap, measure_gap
 from pinxit.evaluation.total_correlation import RateParts, count_images, split_rate
 from pinxit.models.latent_densities import Density
@@ -60,8 +54,6 @@ MAX_TRAIN_VALUES = 40_000_000  # pixel values of training images in memory
 MAX_NOISE_IMAGES = 1_000  # for variances by pixel and frequency
 NUM_QUERIES = 200  # z whose covering training images are searched
 MIN_DISTANCE_IMAGES = 16  # fewer say nothing about distances
-
-Metrics = dict[str, float | None]
 
 
 @dataclass
@@ -317,90 +309,6 @@ class Explainer:
         images, z = self.queries
         return self.model.decode(z, labels_for(self.model, images))
 
-    # -- numbers -------------------------------------------------------------------------------
-
-    def measure(self) -> tuple[Metrics, dict[str, list[Any]]]:
-        """Return all metrics, with the error of `x` as `x_error`, and all curves."""
-        values: dict[str, Estimate] = {}
-        groups = self.test.groups
-        values["distortion"] = estimate_mean(self.terms.distortion, groups)
-        values["rate"] = estimate_mean(self.terms.rate.sum(1), groups)
-        values["elbo"] = estimate_mean(self.terms.elbo, groups)
-        values |= self._rate_metrics()
-        values |= self._gap_metrics()
-        values |= self._likelihood_metrics()
-        values["distance_to_average"] = distance_to_average(
-            self.cover, self.region.crop(self.decoded_queries.pixels)
-        )
-        metrics = flatten(values)
-        metrics["effective_images"] = float(np.median(self.cover.effective_number))
-        metrics["active_units"] = float(self.activity.active.sum())
-        metrics["units"] = float(len(self.activity.active))
-        curves = self._curves()
-        sharpness = collect(sharpness_metrics(self.shown, self.reconstructions, self.sets["prior"]))
-        metrics |= sharpness.metrics
-        return metrics, curves | sharpness.curves
-
-    def _rate_metrics(self) -> dict[str, Estimate]:
-        gains = self.prior_gains()
-        values = {f"prior_gain_{kind}": gain for kind, gain in gains.items()}
-        values["prior_gain"] = max(gains.values(), key=lambda gain: gain.value)
-        parts = self.rate_parts
-        if parts is None:
-            if len(self.test) > 1:
-                rate = self.terms.rate.sum(1)
-                surgery = dict(surgery_metrics(self.model, self.test, rate, self.seed))
-                values |= {k: v for k, v in surgery.items() if isinstance(v, Estimate)}
-            return values
-        return values | {
-            "mutual_information": parts.information,
-            "total_correlation": parts.total_correlation,
-            "dimension_wise_kl": parts.dimension_wise,
-            "marginal_kl": Estimate(
-                parts.marginal_kl,
-                float(np.hypot(parts.total_correlation.error, parts.dimension_wise.error)),
-            ),
-            "surgery_rate": parts.rate,
-        }
-
-    def _gap_metrics(self) -> dict[str, Estimate]:
-        if self.gap is None:
-            return {}
-        values = {f"frechet_{name}": value for name, value in self.gap.distances.items()}
-        if self.gap.share is not None:
-            values["prior_share"] = self.gap.share
-        return values | {f"closed_by_{name}": value for name, value in self.gap.closed.items()}
-
-    def _likelihood_metrics(self) -> dict[str, Estimate]:
-        values = {}
-        calibration = self.measure_calibration()
-        if calibration is not None:
-            values["calibration"] = calibration
-        noise = self.noise_model
-        if noise is None:
-            return values
-        return values | {
-            "distortion_sigma_one": noise.fixed,
-            "distortion_own_sigma": noise.own,
-            "distortion_best_sigma": noise.best,
-            "distortion_per_pixel": noise.per_pixel,
-            "distortion_per_frequency": noise.per_frequency,
-            "wrong_sigma": noise.wrong_sigma,
-            "one_sigma": noise.one_sigma,
-            "white_noise": noise.white,
-        }
-
-    def _curves(self) -> dict[str, list[Any]]:
-        curves: dict[str, list[Any]] = {}
-        if self.activity.rate is not None:
-            curves["kl_per_latent"] = self.activity.rate.astype(float).tolist()
-        total = float(np.square(self.errors).mean(dtype=np.float64))
-        frequencies, ratio = frequency_ratio(self.errors, total)
-        curves["error_frequencies"], curves["error_spectrum"] = (
-            frequencies.tolist(), ratio.tolist()
-        )  # fmt: skip
-        return curves
-
     def collapse_warnings(self) -> list[str]:
         """Signs that the latents are not used."""
         undertrained = is_undertrained(run_of(self.model))
@@ -415,12 +323,3 @@ class Explainer:
         if not isinstance(self.model, CanSamplePixels):
             return None
         return self.model.sample_pixels(z, labels_for(self.model, images), seed=self.seed)
-
-
-def flatten(values: Mapping[str, Estimate]) -> Metrics:
-    """Return values and errors by name; None for an error that is unknown."""
-    metrics: Metrics = {}
-    for name, estimate in values.items():
-        metrics[name] = estimate.value
-        metrics[f"{name}_error"] = estimate.error if np.isfinite(estimate.error) else None
-    return metrics

@@ -18,7 +18,7 @@ from pinxit.data.images import Images
 from pinxit.errors import PinxitError
 from pinxit.evaluation.advice import LONGER, Remedy
 from pinxit.evaluation.estimates import Estimate, estimate_mean
-from pinxit.evaluation.explain import Metrics, flatten
+from pinxit.evaluation.explain_metrics import Metrics, flatten
 from pinxit.evaluation.feature_space import FeatureSpace
 from pinxit.evaluation.frechet import fit_gaussian, frechet_distance, leave_out_gaussians
 from pinxit.evaluation.jackknife import assign_blocks, jackknife_estimate
@@ -33,7 +33,7 @@ from pinxit.sampling.inputs import match_labels, select_split
 from pinxit.sampling.label_matched import sample_with_label_frequencies
 from pinxit.sampling.latents import latent_activity
 from pinxit.sampling.observation import mean_observation
-from pinxit.training.trials import train_trial
+from pinxit.training.trials import has_new_layers, train_trial
 
 FOLDER = "explain"  # in the run folder
 BETA_FACTORS = (0.1, 0.3, 1.0, 3.0, 10.0)  # of the run's beta, on the curve
@@ -62,6 +62,7 @@ class Trial:
     validation: Metrics
     test: Metrics
     error: str = ""  # why it could not be trained
+    has_new_layers: bool = False  # that start untrained: a short trial shows too small a gain
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -122,7 +123,7 @@ class TrialRunner:
     def _train(self, name: str, changes: dict[str, Any]) -> Any:
         folder = self.run.path / FOLDER / name
         run = train_trial(self.run, self.images, changes, self.steps, folder)
-        return run.load(resolve_device(str(self.model.device.type)))
+        return run.load(resolve_device(self.model.device.type))
 
     def _try(self, remedy: Remedy, own: dict[str, Measured]) -> Trial:
         density = self.densities.get(remedy.prior)
@@ -142,6 +143,8 @@ class TrialRunner:
             None if gain is None or not np.isfinite(gain.error) else gain.error,
             measured["validation"].metrics,
             measured["test"].metrics,
+            has_new_layers=has_new_layers(Run(self.run.path / FOLDER / f"try-{remedy.key}"))
+            and remedy.changes is not None,
         )
 
     def _split(self, split: str) -> Images:

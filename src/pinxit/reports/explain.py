@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,11 +10,9 @@ from typing import Any
 from pinxit.console import StageProgress
 from pinxit.data.atomic_write import write_atomically
 from pinxit.data.images import Images
-from pinxit.errors import PinxitError, UsageError
+from pinxit.errors import UsageError
+from pinxit.reports.explain_record import PAGE, RECORD, TRIAL_MINUTES
 from pinxit.runs import Run
-
-RECORD, PAGE = "explain.json", "explain.html"
-TRIAL_MINUTES = 0.5
 
 
 def explain(
@@ -82,18 +79,3 @@ def check_arguments(run: Run, trial_minutes: float, out: str | Path | None) -> N
     if out is not None and Path(out).is_dir():
         raise UsageError(f"{out} is a folder. Name the file to write, e.g. {out}/explain.html.")
     run.check_weights()
-
-
-def read_explanation(run: Run) -> dict[str, Any]:
-    """Return the content of explain.json; {} if there is none, or if it cannot be read."""
-    try:
-        record = json.loads((run.path / RECORD).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return record if isinstance(record, dict) and "causes" in record else {}
-
-
-def explain_missing_data(run: Run, error: PinxitError) -> PinxitError:
-    """Return the error of a run whose data cannot be loaded, with the command that names other."""
-    return type(error)(f"{error}\nTo explain the run on other images: pinxit explain "
-                       f"{run.shell_path} DATA")  # fmt: skip

@@ -14,11 +14,12 @@ from pinxit.errors import PinxitError
 from pinxit.evaluation.advice import Remedy, list_remedies
 from pinxit.evaluation.causes import Cause, find_causes, find_state
 from pinxit.evaluation.explain import Explainer
+from pinxit.evaluation.explain_metrics import measure_curves, measure_metrics
 from pinxit.evaluation.provenance import environment
 from pinxit.evaluation.trials import TrialRunner
 from pinxit.models.abilities import require
 from pinxit.nn.device import resolve_device
-from pinxit.reports.explain import explain_missing_data, read_explanation
+from pinxit.reports.explain_record import explain_missing_data, read_explanation
 from pinxit.runs import Run
 from pinxit.sampling.inputs import load_for_run, load_run_data
 from pinxit.training.trials import choose_steps, hash_file
@@ -57,7 +58,7 @@ def measure_run(
     images = _load_images(run, data, stages.show)
     explainer = Explainer(model, images, stages, seed)
     explainer.warnings += _data_warnings(run, images, is_own=data is None)
-    metrics, curves = explainer.measure()
+    metrics, curves = measure_metrics(explainer), measure_curves(explainer)
     collapse = explainer.collapse_warnings()
     verdict = assess(run, {"metrics": metrics, "warnings": collapse})
     state = find_state(verdict, metrics)

@@ -280,6 +280,7 @@ def show_trials(trials: Sequence[Row]) -> list[Row]:
         rows.append(
             {
                 "text": trial["text"],
+                "has_new_layers": trial["has_new_layers"],
                 "gain": gain,
                 "error": trial["error"],
                 "command": trial["command"],

@@ -2,6 +2,7 @@
 
     RUN/explain/beta-0.5/            a run like any other: it can be sampled, evaluated, resumed
     RUN/explain/beta-0.5/trial.json  the weights it started from, the changes, the steps
+    RUN/explain/beta-0.5/new-layers.json  tensors that the run has not, which start untrained
 
 A finished trial of the same weights, changes and steps is not trained again; one that was
 interrupted goes on from its checkpoint.
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from pinxit.models.protocols import Model
 
 RECORD = "trial.json"
+NEW_LAYERS = "new-layers.json"
 NUM_EVALS = 2
 DEFAULT_STEPS = 200
 MIN_STEPS = 50
@@ -63,6 +65,14 @@ def train_trial(
     return _start(base, images, record, folder)
 
 
+def has_new_layers(run: Run) -> bool:
+    """Whether a trial has tensors that its run has not: a short training does not tell of them."""
+    try:
+        return bool(json.loads((run.path / NEW_LAYERS).read_text(encoding="utf-8"))["names"])
+    except (OSError, ValueError, KeyError):
+        return False
+
+
 def hash_file(path: Path) -> str:
     """Return a hash of a file's content."""
     return hashlib.blake2b(path.read_bytes(), digest_size=8).hexdigest()
@@ -93,11 +103,12 @@ def _start(base: Run, images: Images, record: dict[str, Any], folder: Path) -> R
         images, base.load_options, (base.config.get("data") or {}).get("files") or []
     )
     plan = prepare_training(config, data, settings, quiet=True)
-    copy_weights(base, plan.model)
+    missing = copy_weights(base, plan.model)
     clock, fabric = Clock(), set_up_fabric(plan.settings)
     plan = plan.with_world_size(fabric.world_size)
     run = create_run(plan, folder, fabric)
     run.write(RECORD, record)
+    run.write(NEW_LAYERS, {"names": missing})
     with lock_run(run):
         session = Session(run, plan.model, images, plan.settings, fabric, clock, quiet=True)
         return run_session(session)
