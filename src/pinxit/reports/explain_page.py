@@ -17,10 +17,11 @@ from pinxit.reports.explain_measure import Explanation
 from pinxit.reports.explain_terms import TERMS
 from pinxit.reports.formatting import format_estimate, format_number
 from pinxit.reports.images import InlineImage, inline_grid
-from pinxit.reports.page import create_environment
 from pinxit.reports.sections import MAX_THUMBNAIL_SIDE, inline_shrunk, shrink_images
+from pinxit.reports.templating import create_environment
 
 NUM_SHOWN = 8  # samples of each origin
+RUN_MARK = 0.02  # of the range of rates: half the length of the bar that marks the run
 MAX_RATIO = 2.0  # of a spectrum; more leaves the chart
 ORIGINS = {
     "prior": "p(z), the prior of the run",
@@ -207,10 +208,12 @@ def show_curve(points: Sequence[Row]) -> Row:
     rates = [p["metrics"]["rate"] for p in trained]
     curves = [
         Curve("short trainings", rates, [p["metrics"]["distortion"] for p in trained], 0),
-        Curve("this run", [own["rate"]], [own["distortion"]], 1),
     ]
     total = own["rate"] + own["distortion"]
     ends = [min(*rates, own["rate"]), max(*rates, own["rate"])]
+    half = RUN_MARK * (ends[1] - ends[0])  # a short bar: a single point would be hidden
+    mark = [own["rate"] - half, own["rate"] + half]
+    curves.append(Curve("this run", mark, [own["distortion"]] * 2, 1))
     equal = [total - rate for rate in ends]
     curves.append(Curve("equal ELBO", ends, equal, 9, dashed=True))
     chart = draw_line_chart(
