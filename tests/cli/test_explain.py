@@ -45,7 +45,7 @@ def test_it_prints_numbered_causes_and_ends_with_the_page(run_folder, run_pinxit
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        (["--trial-minutes", "0"], "trial_minutes must be above 0"),
+        (["--trial-minutes", "0"], "--trial-minutes must be above 0"),
         (["--out", "x.png"], "ends in .html"),
         (["no-such-data"], "no-such-data"),
     ],
@@ -83,4 +83,4 @@ def test_a_label_is_sampled_from_a_fitted_prior(vae_folder, tmp_path, run_pinxit
     run = Path(shutil.copytree(vae_folder / "labelled", tmp_path / "labelled"))
     run_pinxit("sample", run, "-n", 2, "--prior", "mixture", "--label", "north-west")
     assert "no label 'nowhere'" in fail("sample", run, "--prior", "mixture", "--label", "nowhere")
-    assert "top_k" in fail("sample", run, "--prior", "mixture", "--top-k", 3)
+    assert "does not use --top-k" in fail("sample", run, "--prior", "mixture", "--top-k", 3)

@@ -28,7 +28,7 @@ GOOD = {
 }  # fmt: skip
 LEVEL = [300.0, 200, *[100.0] * 18]
 STATES = {
-    "undertrained": ({}, [300.0 / t for t in range(1, 21)], {}),
+    "undertrained": ({}, [300.0 - 10 * t for t in range(20)], {}),
     "overfits": ({}, [200.0, 100, *[150.0 + i for i in range(18)]], {}),
     "collapsed": ({"active_units": 0.0, "rate": 0.001}, LEVEL, {}),
     "wrong variance": ({"calibration": 0.02, "calibration_error": 0.001}, LEVEL, {"sigma": 1.0}),
@@ -119,6 +119,7 @@ def test_causes_are_in_the_order_of_their_shares(run, monkeypatch):
 def test_any_measured_or_missing_number_gives_causes(changes):
     from pinxit.training.verdict import Verdict
 
+    changes = {k: abs(v) if v and k.endswith("_error") else v for k, v in changes.items()}
     metrics = {name: value for name, value in (GOOD | changes).items() if value is not None}
     verdict = Verdict("good", ("trained",))
     causes = find_causes(metrics, verdict)

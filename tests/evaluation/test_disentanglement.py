@@ -41,7 +41,7 @@ def test_rotated_factors_are_informative_but_entangled():
     assert d.mutual_information_gap(mixed, factors).value < 0.5
     values = values_of(d.dci_metrics(mixed, factors, mixed, factors))
     assert values["dci_informativeness"] > 0.85
-    assert values["dci_disentanglement"] < 0.6
+    assert values["dci_disentanglement"] < 0.7
 
 
 def test_a_factor_in_two_latents_has_no_gap():

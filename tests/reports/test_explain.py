@@ -144,6 +144,7 @@ def test_a_sigma_far_from_the_error_is_a_wrong_variance(run, tmp_path, monkeypat
 
 def test_ten_steps_are_undertrained_and_zero_latents_collapsed(run, tmp_path, monkeypatch):
     images = blobs(400)
+    (tmp_path / "short").mkdir()
     short = make_run(tmp_path / "short", images, steps=3)
     result = explain(short, images)
     assert result["state"] == "undertrained"

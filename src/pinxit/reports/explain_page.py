@@ -254,7 +254,7 @@ def show_prior(record: Row, explainer: Explainer) -> Row:
         "parts": [
             (text, number_of(metrics, name), meaning)
             for name, text, meaning in PARTS
-            if metrics.get(name) is not None
+            if limit is not None and metrics.get(name) is not None
         ],
         "rate": number_of(metrics, "surgery_rate"),
         "rows": rows,
