@@ -215,7 +215,7 @@ def test_bad_input_is_refused_in_two_lines(run, tmp_path):
     mae = pinxit.train(
         pinxit.MAE(width=16, depth=1, heads=2), blobs(24), out=tmp_path / "mae", steps=1, quiet=True
     )
-    with pytest.raises(PinxitError, match="these families can: vae"):
+    with pytest.raises(PinxitError, match="these families have: vae"):
         explain(mae, blobs(24))
 
 
@@ -276,7 +276,7 @@ def test_an_interrupted_trial_goes_on_and_ends_with_the_same_weights(trained, tm
     patch = pytest.MonkeyPatch()
     original = Session.log_metrics
     patch.setattr(Session, "log_metrics", stop_after_three)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt, match="the same command continues"):
         trials.train_trial(trained, images, changes, 6, tmp_path / "stopped")
     patch.undo()
     resumed = trials.train_trial(trained, images, changes, 6, tmp_path / "stopped")

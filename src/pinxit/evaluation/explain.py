@@ -299,9 +299,12 @@ class Explainer:
         z = self.queries[1][:, self.region.latents]
         with self.progress.stage("training images at the same z"):
             train = self.region.select(self.train_posterior)
-            observed = observe_images(self.model, self.train, self.seed)
-            shown = mean_observation(self.model, observed, self.seed)
-            return find_cover(train, shown, z, self.region)
+            return find_cover(train, self.covering_images, z, self.region)
+
+    @cached_property
+    def covering_images(self) -> Images:
+        """The training images as the likelihood sees them: averages are taken of these."""
+        return observe_images(self.model, self.train, self.seed)
 
     @cached_property
     def decoded_queries(self) -> Images:
