@@ -37,8 +37,8 @@ ROWS_PER_DIRECTION = 20  # fewer latents do not determine a covariance
 ROWS_PER_PARAMETER = 5  # rows of a component and direction, at least
 MIN_ROWS, MAX_ROWS = 3_000, 6_000  # latents that a mixture is fitted to
 MIN_SCALE = 1e-6
-FLOW_STEPS, FLOW_BATCH, FLOW_LEARNING_RATE = 400, 256, 3e-3
-FLOW_CHECKS = 4  # evaluations on validation latents; the best weights are kept
+FLOW_STEPS, FLOW_BATCH, FLOW_LEARNING_RATE = 300, 256, 3e-3
+FLOW_CHECKS = 3  # evaluations on validation latents; the best weights are kept
 
 Z = Float32[np.ndarray, "n latent"]
 LogProb = Float64[np.ndarray, " n"]
@@ -237,7 +237,7 @@ def fit_flow(
 ) -> FlowDensity:
     """Fit a flow to samples z ~ q(z|x), drawn anew at each step; keep the best on validation.
 
-    `steps` is 400 if it is None.
+    `steps` is 300 if it is None.
 
     Raises UsageError for fewer than two training images.
     """
