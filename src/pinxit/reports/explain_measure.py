@@ -70,7 +70,7 @@ def measure_run(
         "remedies": [_describe_remedy(remedy) for remedy in remedies],
         "metrics": metrics,
         "curves": curves,
-        "warnings": [*explainer.warnings, *collapse],
+        "warnings": [*explainer.warnings, *explainer.outlier_warnings(), *collapse],
         "protocol": _describe_protocol(run, explainer, seed),
     }
     record |= _keep_earlier(run, record["protocol"])
