@@ -110,7 +110,7 @@ def show_cover(explainer: Explainer) -> Row:
         for i, weight in enumerate(cover.weights[row])
         if weight >= 0.005
     ]
-    decoded = crop(explainer.decoded_queries.pixels[[row]])[0]
+    decoded = crop(explainer.query_outputs.pixels[[row]])[0]
     average = cover.averages[row].round().clip(0, 255).astype(np.uint8)
     answers = [
         ("average of all of them", inline_shrunk(average, "Average of these training images")),
