@@ -18,7 +18,7 @@ from pinxit.serve.dialogue.parse import ParsedRequest, parse_request
 from pinxit.serve.dialogue.response import AnswerFunction, ResponseBuilder, answer_without_llm
 from pinxit.serve.errors import ApiError, truncate
 from pinxit.serve.inference.registry import ModelRegistry
-from pinxit.serve.media.sources import ImageSources
+from pinxit.serve.media.sources import ImageSources, RequestImages
 from pinxit.serve.pools import read_in_thread
 from pinxit.serve.prompts import requests_image
 from pinxit.serve.schemas import ChatRequest, ResponsesRequest
@@ -68,7 +68,8 @@ class ChatRoutes:
         }
         try:
             request = validate(same, ResponsesRequest)
-            return parse_request(request, self.store, self.sources, with_llm=self.with_llm)
+            loader = RequestImages(self.sources, self.store)
+            return parse_request(request, self.store, loader, with_llm=self.with_llm)
         except ApiError as error:
             raise _name_own_fields(error, [len(items) for items in per_message]) from None
 

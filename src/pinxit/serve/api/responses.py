@@ -18,7 +18,8 @@ from pinxit.serve.dialogue.response import AnswerFunction, ResponseBuilder, answ
 from pinxit.serve.dialogue.streaming import POLL_SECONDS, ActiveResponses
 from pinxit.serve.errors import ApiError, truncate
 from pinxit.serve.inference.registry import ModelRegistry
-from pinxit.serve.media.sources import ImageSources
+from pinxit.serve.inference.router import Router
+from pinxit.serve.media.sources import ImageSources, RequestImages
 from pinxit.serve.pools import read_in_thread, work_on_images
 from pinxit.serve.schemas import ResponsesRequest
 from pinxit.serve.store import Store, StoredResponse
@@ -39,17 +40,12 @@ class ResponseRoutes:
     async def create(self, request: Request) -> Response:
         fields = await parse_json_body(request, ResponsesRequest)
         router = self.models.find(fields.model)
-        parsed = await read_in_thread(
-            parse_request, fields, self.store, self.sources, with_llm=self.with_llm
-        )
-        router = self.models.find_tools_model(parsed.tool, router)
-        if parsed.mask is not None:
-            await work_on_images(router.check_mask, parsed.mask)
         if fields.background and fields.store is False:
             message = "A background response is stored: 'store' must not be false."
             raise ApiError(message, param="background")
         events = EventLog()
-        builder = ResponseBuilder(parsed, router, events.append)
+        preparation = self._prepare(fields, router, events)
+        builder = await run_while_connected(request, preparation)
         if fields.background:  # before the client has its id
             await asyncio.to_thread(self.store.add_active, builder.id)
             await self._save(builder)
@@ -60,6 +56,21 @@ class ResponseRoutes:
         else:
             await run_while_connected(request, self._build(builder))
         return JSONResponse(builder.body)
+
+    async def _prepare(
+        self, fields: ResponsesRequest, router: Router, events: EventLog
+    ) -> ResponseBuilder:
+        """Load and decode what the request refers to."""
+        loader = RequestImages(self.sources, self.store)
+        parsed = await read_in_thread(
+            parse_request, fields, self.store, loader, with_llm=self.with_llm
+        )
+        router = self.models.find_tools_model(parsed.tool, router)
+        if parsed.mask is not None:
+            await work_on_images(router.check_mask, parsed.mask)
+        builder = ResponseBuilder(parsed, router, events.append, with_llm=self.with_llm)
+        await builder.prepare()
+        return builder
 
     async def _build(self, builder: ResponseBuilder) -> None:
         """Build a response that is not streamed: an ApiError becomes the HTTP response."""

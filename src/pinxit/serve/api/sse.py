@@ -56,7 +56,8 @@ class ClientDisconnected(Exception):
 async def run_while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
     """Return the result of `work`, or cancel it when the client disconnects.
 
-    The request's body must have been read. Raises ClientDisconnected.
+    The request's body must have been read. What threads have begun ends by itself. Raises
+    ClientDisconnected.
     """
     task = asyncio.ensure_future(work)
     disconnect = asyncio.ensure_future(_wait_for_disconnect(request))
@@ -66,8 +67,9 @@ async def run_while_connected(request: Request, work: Coroutine[Any, Any, T]) ->
             raise ClientDisconnected
         return task.result()
     finally:
-        disconnect.cancel()
-        task.cancel()
+        for future in (disconnect, task):
+            future.cancel()
+        await asyncio.wait({disconnect, task})
 
 
 async def _wait_for_disconnect(request: Request) -> None:

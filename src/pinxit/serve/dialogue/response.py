@@ -23,6 +23,7 @@ from pinxit.serve.inference.requests import GenerationRequest, GenerationResult
 from pinxit.serve.inference.router import Router, num_progress_steps
 from pinxit.serve.media.outputs import OutputSpec, normalize_quality
 from pinxit.serve.media.uploads import UploadedImage
+from pinxit.serve.pools import read_in_thread, work_on_images
 from pinxit.serve.prompts import answer_language
 from pinxit.serve.schemas import ImageGenerationTool, ResponsesRequest
 from pinxit.serve.store import new_id
@@ -34,11 +35,21 @@ EmitEvent = Callable[[Event], None]
 class ResponseBuilder:
     """A response that is being built; `emit_event` receives each event with its number."""
 
-    def __init__(self, parsed: ParsedRequest, router: Router, emit_event: EmitEvent) -> None:
+    def __init__(
+        self,
+        parsed: ParsedRequest,
+        router: Router,
+        emit_event: EmitEvent,
+        *,
+        with_llm: bool = False,
+    ) -> None:
+        """`with_llm`: a language model answers, and decides what is generated."""
         self.parsed, self.router, self._emit_event = parsed, router, emit_event
+        self.with_llm = with_llm
         self.num_events = 0
         self.body = _new_body(parsed.request)
         self.last_image: GenerationResult | None = None
+        self._request: GenerationRequest | None = None  # for the user's own words
         self.writer: TextWriter | None = None  # of the message that is being written
         self.is_cancelled_by_client = False  # not by a lost connection
         self.is_deleted = False
@@ -115,6 +126,22 @@ class ResponseBuilder:
 
     # -- output items ---------------------------------------------------------------------------
 
+    async def prepare(self) -> None:
+        """Decode what the answer needs, before the client gets any of it.
+
+        Raises ApiError for damaged images, and for several where one is edited.
+        """
+        if self.parsed.needs_image and not self.with_llm:
+            self._request = await read_in_thread(self._prepare, None, self.parsed.edit_source)
+            await work_on_images(self._request.decode)
+            return
+        run = self.router.first_supporting("caption")
+        for image in self.parsed.conversation.images:
+            if run is None:
+                await work_on_images(image.check)
+            else:
+                await work_on_images(image.fit_to, run.info)
+
     async def add_image(self, prompt: str | None = None, *, new: bool = False) -> GenerationResult:
         """Generate an image and add it to the output, with partial images if requested.
 
@@ -122,7 +149,10 @@ class ResponseBuilder:
         """
         tool = self.parsed.tool or ImageGenerationTool()
         source = None if new else self.parsed.edit_source
-        request = self._prepare(prompt, source)
+        if prompt is None and not new and self._request is not None:
+            request = self._request
+        else:
+            request = await read_in_thread(self._prepare, prompt, source)
         spec = _output_spec(tool, request)
         index, item_id = len(self.body["output"]), new_id("ig")
         item: dict[str, Any] = {
@@ -302,12 +332,12 @@ async def answer_without_llm(builder: ResponseBuilder) -> None:
 
 
 def _output_spec(tool: ImageGenerationTool, request: GenerationRequest) -> OutputSpec:
-    """Without a size: the model's own; with a mask, the source's."""
+    """Without a size: the source's, if the image is a version of it, else the model's own."""
     source, mask = request.source, request.mask
     default_size = None
-    if source is not None and mask is not None:
-        default_size = source.width, source.height
-    return OutputSpec.from_options(tool, source, mask, default_size=default_size)
+    if source is not None and (mask is not None or request.reads_source):
+        default_size = source.size
+    return OutputSpec.from_options(tool, source, mask, request.frame, default_size=default_size)
 
 
 # fields of a response that are those of its request, and what they are where it has none

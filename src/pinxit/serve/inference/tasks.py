@@ -63,13 +63,20 @@ async def draw(
 ) -> GenerationResult:
     model: CanDraw = run.model
 
+    has_previews = on_preview is not None  # each of which is decoded
+
     def task(rows: Sequence[tuple[str, int]]) -> Rows:
         prompts, seeds = [row[0] for row in rows], [row[1] for row in rows]
-        for images in model.draw_stream(prompts, replace(request.params, seed=seeds)):
+        params = replace(request.params, seed=seeds)
+        if not has_previews:
+            yield list(model.draw(prompts, params).pixels)
+            return
+        for images in model.draw_stream(prompts, params):
             yield list(images.pixels)
 
     rows = [(request.prompt, seed) for seed in request.seeds]
-    images = await run_task(run, batch_key("draw", request.params), task, rows, on_preview)
+    key = batch_key("draw", request.params, has_previews)
+    images = await run_task(run, key, task, rows, on_preview)
     action = "generate" if request.source is None else "edit"
     return GenerationResult(images, run, action, request.prompt, reads_prompt=True)
 
@@ -86,7 +93,7 @@ async def edit(
         for images in model.edit_stream(sources, prompts, replace(request.params, seed=seeds)):
             yield list(images.pixels)
 
-    source = await work_on_images(request.source.fit_to, run.info)
+    source = await work_on_images(request.source.fit_to, run.info, request.frame)
     rows = [(source, request.prompt, seed) for seed in request.seeds]
     images = await run_task(run, batch_key("edit", request.params), task, rows, on_preview)
     return GenerationResult(images, run, "edit", request.prompt, reads_prompt=True)
@@ -99,21 +106,23 @@ async def complete(
     assert request.mask is not None
     model: CanComplete = run.model
     params = GenerationParams(temperature=request.params.temperature)
+    has_previews = on_preview is not None
 
     def task(rows: Sequence[tuple[np.ndarray, np.ndarray, int]]) -> Rows:
         sources = Images(np.stack([row[0] for row in rows]))
         masks, seeds = np.stack([row[1] for row in rows]), [row[2] for row in rows]
         seeded = replace(params, seed=seeds)
-        if isinstance(model, CanCompleteStream):
+        if has_previews and isinstance(model, CanCompleteStream):
             for images in model.complete_stream(sources, masks, seeded):
                 yield list(images.pixels)
         else:
             yield list(model.complete(sources, masks, seeded).pixels)
 
-    source = await work_on_images(request.source.fit_to, run.info)
-    mask = await work_on_images(request.mask.fit_to, run.info)
+    source = await work_on_images(request.source.fit_to, run.info, request.frame)
+    mask = await work_on_images(request.mask.fit_to, run.info, request.frame)
     rows = [(source, mask, seed) for seed in request.seeds]
-    images = await run_task(run, batch_key("complete", params), task, rows, on_preview)
+    key = batch_key("complete", params, has_previews)
+    images = await run_task(run, key, task, rows, on_preview)
     note = _without_prompt(run, request, "completes")
     return GenerationResult(images, run, "edit", note)
 
@@ -158,7 +167,7 @@ async def vary(
         z = np.sqrt(1 - VARIATION_SCALE**2) * mean + VARIATION_SCALE * np.stack(noise)
         yield list(model.decode(z.astype(np.float32)).pixels)
 
-    source = await work_on_images(request.source.fit_to, run.info)
+    source = await work_on_images(request.source.fit_to, run.info, request.frame)
     rows = [(source, seed) for seed in request.seeds]
     images = await run_task(run, "vary", task, rows)
     note = _without_prompt(run, request, "varies")
@@ -175,7 +184,7 @@ async def reconstruct(
     def task(rows: Sequence[np.ndarray]) -> Rows:
         yield list(model.reconstruct(Images(np.stack(rows))).pixels)
 
-    rows = [await work_on_images(request.source.fit_to, run.info)] * request.n
+    rows = [await work_on_images(request.source.fit_to, run.info, request.frame)] * request.n
     images = await run_task(run, "reconstruct", task, rows)
     note = _without_prompt(run, request, "reconstructs")
     return GenerationResult(images, run, "edit", note)

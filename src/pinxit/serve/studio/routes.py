@@ -19,11 +19,12 @@ from pinxit.data.images import Images
 from pinxit.models.generation import GenerationParams
 from pinxit.models.protocols import CanEncode, HasLabels, HasText
 from pinxit.nn.rng import mix_seed
+from pinxit.serve.api.sse import run_while_connected
 from pinxit.serve.errors import ApiError, truncate
 from pinxit.serve.inference.loading import LoadedRun
 from pinxit.serve.inference.registry import ModelRegistry
 from pinxit.serve.inference.router import Router
-from pinxit.serve.media.sources import ImageSources
+from pinxit.serve.media.sources import ImageSources, RequestImages
 from pinxit.serve.pools import work_on_images
 from pinxit.serve.schemas import RequestSeed, Schema
 from pinxit.serve.studio.attention import caption_attention
@@ -101,7 +102,8 @@ class StudioRoutes:
         fields = await parse_json_body(request, SampleRequest)
         router = Router([self._find_run(fields.run, "sample")])
         params = GenerationParams(seed=fields.seed, temperature=fields.temperature)
-        result = await router.generate(router.prepare(fields.label, params, n=fields.n))
+        work = router.generate(router.prepare(fields.label, params, n=fields.n))
+        result = await run_while_connected(request, work)
         return JSONResponse({"images": [_to_base64_png(pixels) for pixels in result.images]})
 
     async def sample_latent(self, run: str, seed: int = 0) -> Response:
@@ -116,16 +118,20 @@ class StudioRoutes:
         model: CanEncode = run.model
         if len(fields.z) != model.latent_dim:
             raise ApiError(f"This model has {model.latent_dim} latents.", param="z")
-        pixels = await decode_latent(run, np.array(fields.z, np.float32))
+        work = decode_latent(run, np.array(fields.z, np.float32))
+        pixels = await run_while_connected(request, work)
         return Response(_to_png(pixels), media_type="image/png")
 
     async def caption(self, request: Request) -> Response:
         """Return a caption in each language, and the attention of each token."""
         fields = await parse_json_body(request, CaptionRequest)
         run = self._find_run(fields.run, "caption")
-        source = await work_on_images(ImageSources().load_url, fields.image, "image")
+        return JSONResponse(await run_while_connected(request, self._caption(run, fields.image)))
+
+    async def _caption(self, run: LoadedRun, url: str) -> dict[str, Any]:
+        source = await work_on_images(RequestImages(ImageSources()).load_url, url, "image")
         image = _to_base64_png(await work_on_images(source.fit_to, run.info))
-        return JSONResponse({"image": image, **await caption_attention(run, source)})
+        return {"image": image, **await caption_attention(run, source)}
 
     async def report(self, run: str) -> Response:
         loaded = self._find_run(run)
