@@ -225,8 +225,8 @@ class Store:
 
     def add_active(self, response_id: str) -> None:
         """Record that a response is being built, so that any server can cancel it."""
-        values = {"id": response_id, "created": time.time(), "cancelled": False}
         with self.engine.begin() as connection:
+            values = {"id": response_id, "created": tables.now(connection), "cancelled": False}
             connection.execute(sql.insert(tables.active_responses).values(**values))
 
     def remove_active(self, response_id: str) -> None:
@@ -252,7 +252,9 @@ class Store:
         row = tables.active_responses.c.id == response_id
         with self.engine.begin() as connection:
             connection.execute(
-                sql.update(tables.active_responses).where(row).values(created=time.time())
+                sql.update(tables.active_responses)
+                .where(row)
+                .values(created=tables.now(connection))
             )
             return bool(
                 connection.execute(
@@ -262,12 +264,11 @@ class Store:
 
     def is_active(self, response_id: str, max_silent_seconds: float) -> bool:
         """Return whether a server is building this response, by its last sign of life."""
-        query = sql.select(tables.active_responses.c.created).where(
-            tables.active_responses.c.id == response_id
-        )
+        row = tables.active_responses.c.id == response_id
         with self.engine.connect() as connection:
-            seen = connection.execute(query).scalar()
-        return seen is not None and time.time() - seen <= max_silent_seconds
+            age = tables.now(connection) - tables.active_responses.c.created
+            seconds = connection.execute(sql.select(age).where(row)).scalar()
+        return seconds is not None and seconds <= max_silent_seconds
 
     # -- the secret of links --------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -125,6 +126,16 @@ def short_timeout(connection: sql.Connection) -> Iterator[None]:
     finally:
         connection.rollback()
         connection.exec_driver_sql(f"PRAGMA busy_timeout={BUSY_MILLISECONDS}")
+
+
+def now(connection: sql.Connection) -> sql.ColumnElement[float]:
+    """Return the time of a database that servers of several machines share, else of this one.
+
+    Clocks of machines differ by more than the time after which a silent server counts as dead.
+    """
+    if connection.dialect.name == "postgresql":
+        return sql.cast(sql.extract("epoch", sql.func.clock_timestamp()), sql.Float)
+    return sql.literal(time.time(), sql.Float)
 
 
 def size_of(connection: sql.Connection, table: sql.Table) -> int:

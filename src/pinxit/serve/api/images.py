@@ -15,12 +15,13 @@ from fastapi.responses import JSONResponse, Response
 
 from pinxit.serve.api.multipart import form_texts, load_form_images, load_form_mask, parse_form
 from pinxit.serve.api.sse import event_stream, run_while_connected
-from pinxit.serve.errors import ApiError
+from pinxit.serve.errors import ApiError, internal_error
 from pinxit.serve.inference.progress import PreviewStream, stream_previews
 from pinxit.serve.inference.registry import ModelRegistry
 from pinxit.serve.inference.requests import GenerationRequest, GenerationResult
 from pinxit.serve.inference.router import Router, num_progress_steps
 from pinxit.serve.links import FileLinks
+from pinxit.serve.logs import log_fault
 from pinxit.serve.media.outputs import EncodedImage, OutputSpec, normalize_quality
 from pinxit.serve.media.sources import ImageSources, RequestImages
 from pinxit.serve.media.uploads import EditMask, UploadedImage, check_pixel_budget, parse_size
@@ -210,6 +211,9 @@ class ImageRoutes:
             events.put_nowait({"type": f"{event_prefix}.completed", **fields})
         except ApiError as error:
             events.put_nowait({"type": "error", **error.body})
+        except Exception as error:
+            log_fault("a stream of images", error)
+            events.put_nowait({"type": "error", **internal_error().body})
         finally:
             events.put_nowait(None)
 

@@ -49,6 +49,9 @@ class ResponseBuilder:
         self.num_events = 0
         self.body = _new_body(parsed.request)
         self.last_image: GenerationResult | None = None
+        self.num_tokens = 0  # of a language model's messages
+        self._num_prompt_tokens: int | None = None  # which it has read, if it says so
+        self._num_own_words = 0  # in texts of this server
         self._request: GenerationRequest | None = None  # for the user's own words
         self.writer: TextWriter | None = None  # of the message that is being written
         self.is_cancelled_by_client = False  # not by a lost connection
@@ -95,9 +98,11 @@ class ResponseBuilder:
             self.writer.close("incomplete")
 
     def _usage(self) -> dict[str, Any]:
-        """Count words as tokens, and each image as one."""
+        """Count words as tokens, or as a language model counts them, and each image as one."""
         messages = self.parsed.conversation.messages
         num_input = sum(len(message.text.split()) for message in messages)
+        if self._num_prompt_tokens is not None:
+            num_input = self._num_prompt_tokens
         num_output = self._num_output_tokens()
         return {
             "input_tokens": num_input,
@@ -107,8 +112,17 @@ class ResponseBuilder:
             "total_tokens": num_input + num_output,
         }
 
+    def count_tokens(self, prompt: int | None, completion: int) -> None:
+        """Count the tokens of a message of a language model, and of what it has read for it."""
+        self.num_tokens += completion
+        if prompt is not None:
+            self._num_prompt_tokens = (self._num_prompt_tokens or 0) + prompt
+
     def _num_output_tokens(self) -> int:
         output = self.body["output"]
+        if self.with_llm:
+            num_images = sum(item["type"] == "image_generation_call" for item in output)
+            return self.num_tokens + self._num_own_words + num_images
         texts = [part["text"] for item in output for part in item.get("content", [])]
         texts += [item["arguments"] for item in output if item["type"] == "function_call"]
         num_images = sum(item["type"] == "image_generation_call" for item in output)
@@ -229,7 +243,9 @@ class ResponseBuilder:
     def add_text(self, text: str) -> None:
         """Add a message to the output, with an event for each word."""
         writer = TextWriter(self)
-        for delta in _WORD.findall(self._cut(self.parsed.format(text))):
+        words = _WORD.findall(self._cut(self.parsed.format(text)))
+        self._num_own_words += len(words)
+        for delta in words:
             writer.write(delta)
         writer.close()
 

@@ -24,7 +24,7 @@ from pinxit.models.protocols import (
     CanSampleStream,
     HasLabels,
 )
-from pinxit.serve.errors import ApiError
+from pinxit.serve.errors import MAX_ECHO_CHARS, ApiError, clean_text
 from pinxit.serve.inference.batching import Job, Task, run_job
 from pinxit.serve.inference.loading import LoadedRun
 from pinxit.serve.inference.requests import GenerationRequest, GenerationResult, PreviewCallback
@@ -150,7 +150,7 @@ async def sample(
 
     key = batch_key("sample", params, label, has_previews)
     images = await run_task(run, key, task, request.seeds, on_preview)
-    note = label or _without_prompt(run, request, "samples")
+    note = clean_text(label or "", MAX_ECHO_CHARS) or _without_prompt(run, request, "samples")
     return GenerationResult(images, run, "generate", note, reads_prompt=label is not None)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import html
 import shlex
@@ -20,7 +21,7 @@ from pinxit.models.generation import GenerationParams
 from pinxit.models.protocols import CanEncode, HasLabels, HasText
 from pinxit.nn.rng import mix_seed
 from pinxit.serve.api.sse import run_while_connected
-from pinxit.serve.errors import ApiError, truncate
+from pinxit.serve.errors import ApiError, clean_text, truncate
 from pinxit.serve.inference.loading import LoadedRun
 from pinxit.serve.inference.registry import ModelRegistry
 from pinxit.serve.inference.router import Router
@@ -33,6 +34,9 @@ from pinxit.serve.validation import parse_json_body
 
 STATIC = Path(__file__).parent / "static"
 MEDIA_TYPES = {".js": "text/javascript", ".css": "text/css"}
+
+MAX_REPORT_BYTES = 64 * 2**20
+MAX_PATH_CHARS = 4_096
 
 SANDBOXED = {"Content-Security-Policy": "sandbox; script-src 'none'"}
 
@@ -135,9 +139,9 @@ class StudioRoutes:
 
     async def report(self, run: str) -> Response:
         loaded = self._find_run(run)
-        file = loaded.run.path / "report.html"
-        if file.is_file():  # of a run that may be a stranger's: it runs no script
-            return HTMLResponse(file.read_text(encoding="utf-8"), headers=SANDBOXED)
+        content = await asyncio.to_thread(_read_report, loaded.run.path)
+        if content is not None:  # of a run that may be a stranger's: it runs no script
+            return HTMLResponse(content, headers=SANDBOXED)
         command = html.escape(f"pinxit report {shlex.quote(_display_path(loaded))}")
         text = f"<p>This run has no report yet. To make one: <code>{command}</code></p>"
         body = f"<body style='font:16px system-ui;color:#777'>{text}"
@@ -151,10 +155,26 @@ class StudioRoutes:
         return run
 
 
+def _read_report(folder: Path) -> bytes | None:
+    """Return a run's report. A link to a file outside the run is none: the run may be a stranger's.
+
+    Raises ApiError for one that is too large to show.
+    """
+    file = folder / "report.html"
+    if not file.is_file() or not file.resolve().is_relative_to(folder.resolve()):
+        return None
+    with file.open("rb") as stream:
+        content = stream.read(MAX_REPORT_BYTES + 1)
+    if len(content) > MAX_REPORT_BYTES:
+        message = f"The report has more than {MAX_REPORT_BYTES // 2**20} MiB; open its file."
+        raise ApiError(message, param="run")
+    return content
+
+
 def _display_path(run: LoadedRun) -> str:
     """Return the path for commands; of an absolute one, which may be private, the name only."""
     path = run.run.path
-    return path.name if path.is_absolute() else str(path)
+    return path.name if path.is_absolute() else truncate(path, MAX_PATH_CHARS)
 
 
 def _to_record(run: LoadedRun) -> dict[str, Any]:
@@ -167,10 +187,14 @@ def _to_record(run: LoadedRun) -> dict[str, Any]:
         "width": run.info.width,
         "height": run.info.height,
         "abilities": run.abilities,
-        "labels": list(run.info.label_names) if is_conditional else [],
-        "languages": list(model.text_tokenizer.languages) if isinstance(model, HasText) else [],
+        "labels": [clean_text(name) for name in run.info.label_names] if is_conditional else [],
+        "languages": _clean_languages(model) if isinstance(model, HasText) else [],
         "latents": model.latent_dim if isinstance(model, CanEncode) else 0,
     }
+
+
+def _clean_languages(model: HasText) -> list[str]:
+    return [clean_text(language) for language in model.text_tokenizer.languages]
 
 
 def _to_png(pixels: np.ndarray) -> bytes:
