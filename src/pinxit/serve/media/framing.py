@@ -55,11 +55,10 @@ class Frame:
 
     def read_mask(self, mask: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "height width"]:
         """Return a source's mask at the model's size: pixels with any masked part, no padding."""
-        image = Image.fromarray(np.where(mask, 255, 0).astype(np.uint8))
-        if self.window is not None:
-            image = image.crop(self.window)
+        left, top, right, bottom = self.window or (0, 0, *self.source)
         width, height = self.content_size
-        inner = np.asarray(stretch(image, height, width, "lanczos")) > 0
+        inner = _any_in_cells(mask[top:bottom, left:right], height)
+        inner = _any_in_cells(inner.T, width).T
         fitted = np.zeros((self.model[1], self.model[0]), bool)
         left, top, right, bottom = self.content
         fitted[top:bottom, left:right] = inner
@@ -89,6 +88,17 @@ def choose_frame(
     if left is None or top is None:
         return Frame(source, model)
     return Frame(source, model, (left, top, left + width, top + height))
+
+
+def _any_in_cells(mask: Bool[np.ndarray, "rows columns"], num_cells: int) -> np.ndarray:
+    """Reduce or enlarge the rows to cells: a cell is True if any row that it covers a part of is.
+
+    Resampling would lose a few pixels of a large mask.
+    """
+    cells = np.arange(num_cells)
+    first, last = cells * len(mask) // num_cells, -(-(cells + 1) * len(mask) // num_cells)
+    counts = np.concatenate([np.zeros_like(mask[:1], np.int32), mask.cumsum(0, dtype=np.int32)])
+    return counts[last] > counts[first]
 
 
 def _place(total: int, length: int, first: int, last: int) -> int | None:
