@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import threading
+from functools import partial
 
 import httpx
 import openai
@@ -137,8 +138,7 @@ def test_the_number_and_the_bytes_of_images_are_bounded(monkeypatch, bound, valu
     loader = RequestImages(ImageSources())
     urls = [data_url(make_png((8, 8 + i))) for i in range(9)]
     with pytest.raises(ApiError, match="more than"):
-        for url in urls:
-            loader.load_url(url, "input")
+        list(map(partial(loader.load_url, param="input"), urls))
     once = RequestImages(ImageSources())
     assert len({id(once.load_url(urls[0], "input")) for _ in range(50)}) == 1
 
@@ -153,14 +153,14 @@ def form(*parts: tuple[str, str | None, bytes]) -> tuple[bytes, dict[str, str]]:
 
 
 PNG = make_png()
+IMAGE_PART, PROMPT_PART = ("image", "a", PNG), ("prompt", None, b"x")
 
 
 @pytest.mark.parametrize(("route", "parts", "param"), [
-    ("images/edits", [("image", "a", PNG), ("picture", "b", PNG), ("prompt", None, b"x")], "picture"),
-    ("images/edits", [("image", "a", PNG), ("image[]", "b", PNG), ("prompt", None, b"x")], "image"),
-    ("images/edits", [("image", "a", PNG), ("prompt", None, b"x"), ("prompt", None, b"y")], "prompt"),
-    ("images/edits", [("image", "a", PNG), ("mask[]", "a", PNG), ("mask", "a", PNG),
-                      ("prompt", None, b"x")], "mask"),
+    ("images/edits", [IMAGE_PART, ("cat", "b", PNG), PROMPT_PART], "cat"),
+    ("images/edits", [IMAGE_PART, ("image[]", "b", PNG), PROMPT_PART], "image"),
+    ("images/edits", [IMAGE_PART, PROMPT_PART, ("prompt", None, b"y")], "prompt"),
+    ("images/edits", [IMAGE_PART, ("mask[]", "a", PNG), ("mask", "a", PNG), PROMPT_PART], "mask"),
     ("images/variations", [("image", "a", PNG), ("mask", "b", PNG)], "mask"),
     ("files", [("file", "a", PNG), ("purpose", None, b"vision"), ("other", "b", PNG)], "other"),
     ("files", [("file", "a", PNG), ("purpose", None, b"vision"),

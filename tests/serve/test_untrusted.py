@@ -69,11 +69,11 @@ def test_labels_that_are_no_texts_are_refused(runs, tmp_path, labels):
 
 def test_hostile_labels_do_no_harm(runs, tmp_path, monkeypatch):
     run = tmp_path / "run"
-    shutil.copytree(runs["blobs-vae"], run)
+    shutil.copytree(runs["blobs-igpt"], run)
     config = json.loads((run / "config.json").read_text())
     config["dataset_info"]["label_names"] = [HOSTILE, "north-west", "y" * 1_000_000]
     (run / "config.json").write_text(json.dumps(config))
-    monkeypatch.setattr(type(pinxit.load(run)), "label_conditional", True, raising=False)
+    monkeypatch.setattr(type(pinxit.load(run)), "label_conditional", True)
     with serving([run], tmp_path / "s.sqlite") as url:
         labels = httpx.get(f"{url}/studio/data/runs").json()[0]["labels"]
         assert all(map(is_harmless, labels))
