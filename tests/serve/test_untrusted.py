@@ -20,6 +20,7 @@ from pinxit.serve.errors import KEPT_CHARS, MAX_MESSAGE_CHARS, clean_text, error
 from pinxit.serve.inference import router
 from pinxit.serve.inference.loading import load_runs
 from pinxit.serve.logs import log_fault
+from pinxit.serve.studio.routes import _to_record
 from tests.serve.server import data_url, make_client, make_png, serving
 
 HOSTILE = '\x1b[31mred\x1b[0m\n{"status": 200}\r\x00\u202eevil\ud800<script>alert(1)</script>'
@@ -67,17 +68,19 @@ def test_labels_that_are_no_texts_are_refused(runs, tmp_path, labels):
         load_runs([run], "cpu", 8)
 
 
-def test_hostile_labels_do_no_harm(runs, tmp_path, monkeypatch):
+def test_hostile_labels_do_no_harm(runs, tmp_path):
     run = tmp_path / "run"
-    shutil.copytree(runs["blobs-igpt"], run)
+    shutil.copytree(runs["blobs-vae"], run)
     config = json.loads((run / "config.json").read_text())
     config["dataset_info"]["label_names"] = [HOSTILE, "north-west", "y" * 1_000_000]
     (run / "config.json").write_text(json.dumps(config))
-    monkeypatch.setattr(type(pinxit.load(run)), "label_conditional", True)
-    with serving([run], tmp_path / "s.sqlite") as url:
-        labels = httpx.get(f"{url}/studio/data/runs").json()[0]["labels"]
-        assert all(map(is_harmless, labels))
-        assert max(map(len, labels)) < 20_000
+    (loaded,) = load_runs([run], "cpu", 8)
+    loaded.model.label_conditional = True
+    labels = _to_record(loaded)["labels"]
+    loaded.worker.stop()
+    assert labels[1] == "north-west"
+    assert all(map(is_harmless, labels))
+    assert max(map(len, labels)) < 20_000
 
 
 def test_a_hostile_caption_does_no_harm(runs, tmp_path, monkeypatch):
