@@ -96,8 +96,9 @@ STRINGS = [
     "", " ", "\x00", "a\x00b", "\ud800", "\udfff\ud800", "\ufffe\uffff", "\u202eabc", "\x1b[31m",
     "\r\n", "a" * 300, "é" * 2_000, "\U0001f469\u200d\U0001f3a8", "None", "null", "true", "-1",
     "1e999", "NaN", "../../etc/passwd", "' OR 1=1 --", "%00", "%s%n", "{{7*7}}", "<script>",
-    "data:,", "data:image/png;base64,", "data:image/png;base64,AAAA", "http://127.0.0.1/", "http://[",
-    "auto", "gpt-image-1", "dall-e-2", "١٢", "𝟙𝟚", "\u00a0", "\u2028", "ig_", "msg_", "resp_", "file_",
+    "data:,", "data:image/png;base64,", "data:image/png;base64,AAAA", "http://127.0.0.1/",
+    "http://[", "auto", "gpt-image-1", "dall-e-2", "١٢", "𝟙𝟚", "\u00a0", "\u2028", "ig_", "msg_",
+    "resp_", "file_",
 ]  # fmt: skip
 OTHERS = ["null", "true", "false", "[]", "{}", "[[]]", '{"a":{}}', "[null]", '{"":""}', "[0,0,0]"]
 IDS = ["x", "resp_0", "msg_1", "file_1", *STRINGS]

@@ -49,7 +49,7 @@ class Decoded:
 
 
 @pytest.fixture
-def decoded(monkeypatch):
+def decoding(monkeypatch):
     return Decoded(monkeypatch)
 
 
@@ -74,26 +74,26 @@ def requests_above_the_budget(client):
 
 
 @pytest.mark.parametrize("name", ["responses", "a stream", "with a mask", "chat", "embeddings"])
-def test_many_large_images_are_refused_before_one_is_decoded(client, decoded, name):
+def test_many_large_images_are_refused_before_one_is_decoded(client, decoding, name):
     with pytest.raises(openai.BadRequestError) as error:
         requests_above_the_budget(client)[name]()
     assert error.value.code == "image_too_large"
     assert "the maximum is 100" in str(error.value)
-    assert decoded.sizes == []
+    assert decoding.sizes == []
 
 
-def test_only_the_images_that_are_used_are_decoded_and_counted(client, decoded):
+def test_only_the_images_that_are_used_are_decoded_and_counted(client, decoding):
     items = [{"role": "user", "content": [PART, PART, PART]}, {"role": "user", "content": [SMALL]}]
     client.responses.create(model="gpt-5", input=items)
-    assert decoded.sizes == [(8, 8)]
+    assert decoding.sizes == [(8, 8)]
 
 
-def test_an_image_that_is_sent_twice_is_decoded_once(client, decoded):
+def test_an_image_that_is_sent_twice_is_decoded_once(client, decoding):
     response = client.responses.create(
         model="gpt-5", input=[{"role": "user", "content": [SMALL, SMALL]}]
     )
     assert response.output_text.startswith("1. ")
-    assert decoded.sizes == [(8, 8)]
+    assert decoding.sizes == [(8, 8)]
 
 
 def test_a_large_jpeg_is_decoded_at_a_fraction_of_its_size(monkeypatch):
@@ -109,7 +109,7 @@ def test_a_large_jpeg_is_decoded_at_a_fraction_of_its_size(monkeypatch):
     assert sizes == [(375, 250)]
 
 
-def test_nothing_is_decoded_on_the_event_loop(client, decoded, tmp_path):
+def test_nothing_is_decoded_on_the_event_loop(client, decoding, tmp_path):
     content, mask = make_png((20, 12)), make_mask((20, 12), (8, 4, 14, 12))
     client.images.edit(image=content, prompt="x")
     client.images.edit(image=content, mask=mask, prompt="x")
@@ -126,8 +126,8 @@ def test_nothing_is_decoded_on_the_event_loop(client, decoded, tmp_path):
     body = {"run": "blobs-caption", "image": data_url(content)}
     studio = str(client.base_url).replace("/v1/", "/studio/data/captions")
     assert httpx.post(studio, json=body).status_code == 200
-    assert decoded.threads
-    assert all(name.startswith("pinxit-") for name in decoded.threads), decoded.threads
+    assert decoding.threads
+    assert all(name.startswith("pinxit-") for name in decoding.threads), decoding.threads
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,8 @@ def connect(url: str) -> sql.Engine:
         if url.startswith(scheme):
             url = "postgresql+psycopg://" + url.removeprefix(scheme)
             options = {"connect_args": {"connect_timeout": CONNECT_SECONDS}}
-    return sql.create_engine(url, pool_pre_ping=True, **options)
+    is_file = url.startswith("sqlite")  # which does not hang up
+    return sql.create_engine(url, pool_pre_ping=not is_file, **options)
 
 
 def make_private(path: Path) -> None:

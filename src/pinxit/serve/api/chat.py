@@ -48,15 +48,15 @@ class ChatRoutes:
     async def create(self, request: Request) -> Response:
         fields = await parse_json_body(request, ChatRequest)
         router = self.models.find(fields.model)
-        events = EventLog()
+        events = EventLog() if fields.stream else None
         preparation = self._prepare(fields, router, events)
         builder = await run_while_connected(request, preparation)
-        if not fields.stream:
-            await run_while_connected(request, self._build(fields, builder))
+        if events is None:
+            await run_while_connected(request, self._build(builder))
             return JSONResponse(_to_completion(fields, builder.body))
         wants_usage = fields.stream_options is not None and fields.stream_options.include_usage
         encoder = ChunkEncoder(_new_record(fields), with_usage=bool(wants_usage))
-        converter, work = DeltaConverter(_stop_sequences(fields)), self._build(fields, builder)
+        converter, work = DeltaConverter(_stop_sequences(fields)), self._build(builder)
         chunks = stream_chunks(encoder, converter, events, work)
         try:  # an answer that fails before it begins is a failed request
             first = await run_while_connected(request, _first(chunks))
@@ -66,13 +66,14 @@ class ChatRoutes:
         return byte_stream(_chain(first, chunks))
 
     async def _prepare(
-        self, fields: ChatRequest, router: Router, events: EventLog
+        self, fields: ChatRequest, router: Router, events: EventLog | None
     ) -> ResponseBuilder:
         parsed = await read_in_thread(self._parse, fields)
         may_generate = self.with_llm or router.only_generates  # else it hangs on the prompt's words
         if not (may_generate or requests_image(parsed.conversation.prompt)):
             parsed = replace(parsed, tool=None)
-        builder = ResponseBuilder(parsed, router, events.append, with_llm=self.with_llm)
+        emit = None if events is None else events.append
+        builder = ResponseBuilder(parsed, router, emit, with_llm=self.with_llm)
         await builder.prepare()
         return builder
 
@@ -102,9 +103,7 @@ class ChatRoutes:
         except ApiError as error:
             raise _name_own_fields(error, [len(items) for items in per_message]) from None
 
-    async def _build(
-        self, fields: ChatRequest, builder: ResponseBuilder
-    ) -> tuple[str, dict[str, int]]:
+    async def _build(self, builder: ResponseBuilder) -> tuple[str, dict[str, int]]:
         """Build the answer. Return why it ends, and its usage."""
         await self.answer(builder)
         builder.finish()

@@ -25,7 +25,7 @@ from pinxit.serve.logs import log_fault
 from pinxit.serve.media.outputs import EncodedImage, OutputSpec, normalize_quality
 from pinxit.serve.media.sources import ImageSources, RequestImages
 from pinxit.serve.media.uploads import EditMask, UploadedImage, check_pixel_budget, parse_size
-from pinxit.serve.pools import read_in_thread, work_on_images
+from pinxit.serve.pools import SHORT_CHARS, read_in_thread, read_in_thread_if, work_on_images
 from pinxit.serve.schemas import EditRequest, GenerateRequest, ImageOptions, VariationRequest
 from pinxit.serve.store import Store, new_id
 from pinxit.serve.validation import convert_form_numbers, parse_json_body, validate
@@ -57,7 +57,7 @@ class ImageRoutes:
 
     async def generate(self, request: Request) -> Response:
         fields = await parse_json_body(request, GenerateRequest)
-        job = await read_in_thread(self._parse, fields)
+        job = await read_in_thread_if(len(fields.prompt) > SHORT_CHARS, self._parse, fields)
         return await self._respond(request, job, "image_generation")
 
     async def edit(self, request: Request) -> Response:

@@ -23,7 +23,7 @@ from pinxit.serve.inference.requests import GenerationRequest, GenerationResult
 from pinxit.serve.inference.router import Router, num_progress_steps
 from pinxit.serve.media.outputs import OutputSpec, normalize_quality
 from pinxit.serve.media.uploads import UploadedImage
-from pinxit.serve.pools import read_in_thread, work_on_images
+from pinxit.serve.pools import SHORT_CHARS, read_in_thread_if, work_on_images
 from pinxit.serve.prompts import answer_language
 from pinxit.serve.schemas import ImageGenerationTool, ResponsesRequest
 from pinxit.serve.store import new_id
@@ -39,11 +39,13 @@ class ResponseBuilder:
         self,
         parsed: ParsedRequest,
         router: Router,
-        emit_event: EmitEvent,
+        emit_event: EmitEvent | None,
         *,
         with_llm: bool = False,
     ) -> None:
-        """`with_llm`: a language model answers, and decides what is generated."""
+        """`emit_event` None: nobody reads the events. `with_llm`: a language model answers, and
+        decides what is generated.
+        """
         self.parsed, self.router, self._emit_event = parsed, router, emit_event
         self.with_llm = with_llm
         self.num_events = 0
@@ -63,8 +65,9 @@ class ResponseBuilder:
 
     def emit(self, event_type: str, **fields: Any) -> None:
         """Emit an event. It keeps the state of this moment, however late it is sent."""
-        event = {"type": event_type, "sequence_number": self.num_events, **fields}
-        self._emit_event(copy.deepcopy(event))
+        if self._emit_event is not None:
+            event = {"type": event_type, "sequence_number": self.num_events, **fields}
+            self._emit_event(copy.deepcopy(event))
         self.num_events += 1
 
     # -- the response as a whole ----------------------------------------------------------------
@@ -146,8 +149,9 @@ class ResponseBuilder:
         Raises ApiError for damaged images, and for several where one is edited.
         """
         if self.parsed.needs_image and not self.with_llm:
-            self._request = await read_in_thread(self._prepare, None, self.parsed.edit_source)
-            await work_on_images(self._request.decode)
+            self._request = await self._prepare(None, self.parsed.edit_source)
+            if self._request.source is not None:
+                await work_on_images(self._request.decode)
             return
         run = self.router.first_supporting("caption")
         for image in self.parsed.conversation.images:
@@ -166,7 +170,7 @@ class ResponseBuilder:
         if prompt is None and not new and self._request is not None:
             request = self._request
         else:
-            request = await read_in_thread(self._prepare, prompt, source)
+            request = await self._prepare(prompt, source)
         spec = _output_spec(tool, request)
         index, item_id = len(self.body["output"]), new_id("ig")
         item: dict[str, Any] = {
@@ -200,7 +204,7 @@ class ResponseBuilder:
         self.last_image = result
         return result
 
-    def _prepare(self, prompt: str | None, source: UploadedImage | None) -> GenerationRequest:
+    async def _prepare(self, prompt: str | None, source: UploadedImage | None) -> GenerationRequest:
         """Raises ApiError for several images: all of them would have to be used."""
         conversation = self.parsed.conversation
         if source is not None and len(conversation.images) > 1:
@@ -208,12 +212,16 @@ class ResponseBuilder:
             raise ApiError(
                 f"There are {count} images to edit; these models edit one.", param="input"
             )
-        return self.router.prepare(
-            conversation.prompt if prompt is None else prompt,
+        prompt = conversation.prompt if prompt is None else prompt
+        prompts = conversation.user_prompts
+        return await read_in_thread_if(
+            sum(map(len, (prompt, *prompts))) > SHORT_CHARS,
+            self.router.prepare,
+            prompt,
             self.parsed.params,
             source=source,
             mask=None if source is None else self.parsed.mask,
-            conversation=conversation.user_prompts,
+            conversation=prompts,
         )
 
     async def _generate(

@@ -68,7 +68,7 @@ class UploadedImage:
                 upright = ImageOps.exif_transpose(image)
                 return upright.convert("RGBA" if upright.has_transparency_data else "RGB")
         except Exception:  # decoders raise many types on malformed bytes
-            raise _damaged(self.param) from None
+            raise _damage_error(self.param) from None
 
     @property
     def transparent(self) -> Bool[np.ndarray, "height width"] | None:
@@ -215,7 +215,7 @@ def _open_file(content: bytes, param: str) -> UploadedImage:
     except ApiError:
         raise
     except Exception:  # decoders raise many types on malformed bytes
-        raise _damaged(param) from None
+        raise _damage_error(param) from None
 
 
 def _may_be_turned(image: Image.Image, content: bytes) -> bool:
@@ -223,7 +223,7 @@ def _may_be_turned(image: Image.Image, content: bytes) -> bool:
     return image.format != "PNG" or any(name in content for name in PNG_ORIENTATION)
 
 
-def _damaged(param: str) -> ApiError:
+def _damage_error(param: str) -> ApiError:
     message = "The file is not a valid PNG, JPEG, WebP or GIF image."
     return ApiError(message, param=param, code="invalid_image_format")
 
