@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+from pinxit.nn.batch_share import batch_rand
+
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 
@@ -82,4 +84,4 @@ def drop_labels(
     """While `training`, replace each label by -1 ("none") with probability `p`, of all or each."""
     if labels is None or not training:
         return labels
-    return labels.masked_fill(torch.rand(labels.shape, device=labels.device) < p, -1)
+    return labels.masked_fill(batch_rand(len(labels), device=labels.device) < p, -1)
