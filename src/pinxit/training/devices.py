@@ -88,6 +88,7 @@ def silence_lightning() -> None:
     """Hide Lightning's own messages, such as "Using bfloat16 Automatic Mixed Precision (AMP)"."""
     logging.getLogger("lightning_fabric").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module=r"lightning_fabric(\.|$)")
+    warnings.filterwarnings("ignore", "Grad strides do not match")  # of DDP: no error
 
 
 def tune_malloc() -> None:

@@ -31,7 +31,7 @@ from pinxit.training.encoding_cache import Drawn, EncodingCache, create_cache
 from pinxit.training.optimizers import build_optimizer
 from pinxit.training.schedule import batch_order, ema_decay_at, learning_rate
 from pinxit.training.settings import TrainingSettings
-from pinxit.training.sharding import is_sharded, locals_of, total_norm
+from pinxit.training.sharding import average_undivided, is_sharded, locals_of, total_norm
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -290,6 +290,8 @@ def _set_learning_rate(state: TrainState, lr: float) -> None:
 def _loss_and_grad_norm(state: TrainState, loss: Tensor) -> tuple[Tensor, float]:
     """Return the loss of the whole batch, and the gradient norm; NaN or infinite if the loss is."""
     loss = sum_over_processes(state.fabric, loss)
+    if state.is_sharded:
+        average_undivided(state.parameters)
     norm = total_norm([p.grad for p in state.parameters if p.grad is not None])
     return loss, float(norm + 0 * loss)  # the only wait for the device in a step
 

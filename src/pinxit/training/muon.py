@@ -82,7 +82,7 @@ class Muon(torch.optim.AdamW):
         if len(part):
             own[: len(part)] = orthogonalize(part, bf16)
         whole = own.new_empty(self.processes.world_size * size, *own.shape[1:])
-        torch.distributed.all_gather_into_tensor(whole, own)
+        torch.distributed.all_gather_single(whole, own)
         return whole[: len(matrices)]
 
     def _nesterov_momentum(self, parameters: list[Tensor]) -> list[Tensor]:

@@ -53,7 +53,7 @@ def shard_model(module: nn.Module, mesh: Any) -> nn.Module:
     """Divide the parameters among the processes, in place, and return the module.
 
     The parameters of a hidden layer are gathered while it computes, all others during the whole
-    pass.
+    pass. Scalars are not divided: see `average_undivided`.
     """
     from torch.distributed import broadcast
     from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
@@ -61,10 +61,10 @@ def shard_model(module: nn.Module, mesh: Any) -> nn.Module:
     for tensor in module.state_dict().values():
         broadcast(tensor, 0)
     mesh = mesh["data_parallel"]
+    scalars = {p for p in module.parameters() if p.ndim == 0}
     layers = [m for m in module.modules() if getattr(m, "hidden_matrices", False)]
-    for layer in layers:
-        fully_shard(layer, mesh=mesh, reshard_after_forward=True)
-    fully_shard(module, mesh=mesh, reshard_after_forward=True)
+    for part in (*layers, module):
+        fully_shard(part, mesh=mesh, reshard_after_forward=True, ignored_params=scalars)
     register_fsdp_forward_method(module, "loss")
     return module
 
@@ -76,5 +76,18 @@ def full_state_dict(module: nn.Module) -> dict[str, Tensor]:
 
 def total_norm(gradients: list[Tensor]) -> Tensor:
     """Return the norm of all gradients, of all processes if they are sharded."""
-    norm: Any = torch.nn.utils.get_total_norm(gradients)
-    return norm.full_tensor() if is_sharded(norm) else norm
+    sharded = [gradient for gradient in gradients if is_sharded(gradient)]
+    whole = [gradient for gradient in gradients if not is_sharded(gradient)]
+    norms = [torch.nn.utils.get_total_norm(some) for some in (sharded, whole) if some]
+    norms = [gather_full(norm) for norm in norms]
+    return norms[0] if len(norms) == 1 else torch.linalg.vector_norm(torch.stack(norms))
+
+
+def average_undivided(parameters: Iterable[nn.Parameter]) -> None:
+    """Average the gradients of parameters that are not divided: FSDP leaves them alone."""
+    from torch import distributed
+
+    for p in parameters:
+        if p.grad is not None and not is_sharded(p):
+            distributed.all_reduce(p.grad)
+            p.grad /= distributed.get_world_size()
