@@ -10,7 +10,13 @@ from typing import Any
 
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(
-    ["torch", "torch._dynamo", "lightning_fabric", "torch.distributed.fsdp", "tests.training.groups"]
+    [
+        "torch",
+        "torch._dynamo",
+        "lightning_fabric",
+        "torch.distributed.fsdp",
+        "tests.training.groups",
+    ]
 )
 
 # of all tests here; the loss of a batch does not depend on how it is divided

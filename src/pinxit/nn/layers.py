@@ -51,6 +51,7 @@ class ResidualConv(nn.Module):
     """
 
     hidden_matrices = True
+    fsdp_unit = True  # nothing outside uses its parameters
 
     def __init__(self, channels: int, kernel_size: int = 3) -> None:
         super().__init__()

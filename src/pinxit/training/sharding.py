@@ -7,11 +7,13 @@ they are needed: to orthogonalize, to save, to generate images.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+FORWARD_METHODS = ("loss", "forward_from")  # that are called in place of `forward`
 
 
 def is_sharded(tensor: Tensor) -> bool:
@@ -52,7 +54,7 @@ def rows_of(tensor: Tensor) -> slice:
 def shard_model(module: nn.Module, mesh: Any) -> nn.Module:
     """Divide the parameters among the processes, in place, and return the module.
 
-    The parameters of a hidden layer are gathered while it computes, all others during the whole
+    Those of a layer with `fsdp_unit` are gathered while it computes, all others during the whole
     pass. Scalars are not divided: see `average_undivided`.
     """
     from torch.distributed import broadcast
@@ -62,11 +64,22 @@ def shard_model(module: nn.Module, mesh: Any) -> nn.Module:
         broadcast(tensor, 0)
     mesh = mesh["data_parallel"]
     scalars = {p for p in module.parameters() if p.ndim == 0}
-    layers = [m for m in module.modules() if getattr(m, "hidden_matrices", False)]
-    for part in (*layers, module):
-        fully_shard(part, mesh=mesh, reshard_after_forward=True, ignored_params=scalars)
-    register_fsdp_forward_method(module, "loss")
+    for unit in (*_list_units(module), module):
+        fully_shard(unit, mesh=mesh, reshard_after_forward=True, ignored_params=scalars)
+        for method in FORWARD_METHODS:
+            if hasattr(unit, method):
+                register_fsdp_forward_method(unit, method)
     return module
+
+
+def _list_units(module: nn.Module) -> Iterator[nn.Module]:
+    """Yield the outermost layers whose parameters nothing outside them uses."""
+    for child in module.children():
+        is_unit = getattr(child, "fsdp_unit", None)
+        if is_unit:
+            yield child
+        elif is_unit is None:
+            yield from _list_units(child)
 
 
 def full_state_dict(module: nn.Module) -> dict[str, Tensor]:
