@@ -95,3 +95,77 @@ def train_all(jobs: list[tuple[Any, Any, str, dict[str, Any]]]) -> None:
     """Train one run after another in the same group."""
     for job in jobs:
         train(*job)
+
+
+def disagree(images: Any, out: str) -> None:
+    """Start a training that the second process was started for with other options."""
+    rank = int(os.environ["RANK"])
+    import pinxit
+
+    settings = {**SETTINGS, "steps": 2, "batch_size": 8 + rank}
+    call_as_command(lambda: pinxit.train("vae", images, out=out, **settings))
+
+
+def train_on_other_images(images: list[Any], out: str) -> None:
+    rank = int(os.environ["RANK"])
+    import pinxit
+
+    settings = {**SETTINGS, "steps": 2}
+    call_as_command(lambda: pinxit.train("vae", images[rank], out=out, **settings))
+
+
+def resolve_precisions(folder: str) -> None:
+    """Write the precision of each process, whose measurements differ, to a file."""
+    from pinxit.training import devices
+    from pinxit.training.processes import join_processes
+    from pinxit.training.settings import TrainingSettings
+
+    rank = int(os.environ["RANK"])
+    devices.measure_precision = lambda *_: ("bf16", "fp32")[rank]  # type: ignore[assignment]
+    settings = TrainingSettings(device="cpu")
+    join_processes(settings)
+    (Path(folder) / str(rank)).write_text(devices.resolve_precision(settings))
+
+
+def lose_a_process(images: Any, out: str) -> None:
+    """Train; the second process is killed after some steps."""
+    import signal
+
+    import pinxit
+    from pinxit.training import session
+
+    measure = session.Session.measure_progress
+
+    def measure_and_die(self: Any, counters: Any) -> float:
+        if counters.step == 5 and os.environ["RANK"] == "1":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return measure(self, counters)
+
+    session.Session.measure_progress = measure_and_die  # type: ignore[method-assign]
+    config = pinxit.VAE(network="mlp", latent_dim=2, width=16, depth=1)
+    settings = {**SETTINGS, "steps": 50, "checkpoint_seconds": 0, "batch_size": 8}
+    call_as_command(lambda: pinxit.train(config, images, out=out, **settings))
+
+
+def call_as_command(call: Any) -> None:
+    """Print errors and exit as the command line does."""
+    import sys
+
+    from pinxit.errors import PinxitError
+
+    try:
+        call()
+    except PinxitError as error:
+        print(f"pinxit: {error}", file=sys.stderr, flush=True)
+        sys.exit(error.exit_code)
+
+
+def report_environment(folder: str) -> None:
+    from pinxit.training.processes import join_processes
+    from pinxit.training.settings import TrainingSettings
+
+    processes = join_processes(TrainingSettings(device="cpu"))
+    total = sum(processes.gather(processes.rank + 1))
+    (Path(folder) / str(processes.rank)).write_text(
+        f"{processes.local_rank} {processes.num_nodes} {total}"
+    )

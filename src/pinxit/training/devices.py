@@ -89,6 +89,8 @@ def silence_lightning() -> None:
     logging.getLogger("lightning_fabric").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module=r"lightning_fabric(\.|$)")
     warnings.filterwarnings("ignore", "Grad strides do not match")  # of DDP: no error
+    # nothing is added in place to what a unit returns
+    warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view tensor")
 
 
 def tune_malloc() -> None:

@@ -66,8 +66,8 @@ def check_batch_size(settings: TrainingSettings, processes: Processes) -> None:
     parts = processes.world_size * settings.accumulate
     if settings.batch_size and settings.batch_size < parts:
         raise UsageError(
-            f"a batch of {settings.batch_size} images cannot be divided among "
-            f"{processes.world_size} processes that compute {settings.accumulate} parts each.\n"
+            f"a batch of {settings.batch_size} images cannot be divided into {parts} parts: as "
+            "many as processes times --accumulate.\n"
             f"Give a --batch-size of at least {parts}, fewer --devices or a lower --accumulate."
         )
 
