@@ -13,12 +13,12 @@ from pinxit.nn.batch_share import (
     batch_randint,
     batch_randn,
     batch_randperm,
+    common_randint,
+    common_randn,
     count_first,
     count_last,
     row_numbers,
     share_batch,
-    shared_randint,
-    shared_randn,
     whole_size,
 )
 
@@ -42,7 +42,7 @@ def draw(share: BatchShare) -> dict[str, torch.Tensor]:
         first, last = count_first(0.3, n), count_last(0.25, n)
         numbers["first"] = torch.arange(n) < first
         numbers["last"] = torch.arange(n) >= n - last
-        return {**numbers, "shared": shared_randn((4,)), "choice": shared_randint(10**9)}
+        return {**numbers, "shared": common_randn((4,)), "choice": common_randint(10**9)}
 
 
 @given(size=SIZES, count=COUNTS, seed=SEEDS)

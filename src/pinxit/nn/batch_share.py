@@ -135,12 +135,12 @@ def batch_randperm(n: int, device: Device = None) -> Int64[Tensor, " n"]:
     return _draw((n,), device, lambda size, g: torch.randperm(size[0], generator=g, device=device))
 
 
-def shared_randint(high: int, shape: tuple[int, ...] = (), device: Device = None) -> Tensor:
+def common_randint(high: int, shape: tuple[int, ...] = (), device: Device = None) -> Tensor:
     """Integers from 0 to below `high` that are the same in every share of the batch."""
     return torch.randint(high, shape, generator=_generator(device), device=device)
 
 
-def shared_randn(shape: tuple[int, ...], device: Device = None) -> Tensor:
+def common_randn(shape: tuple[int, ...], device: Device = None) -> Tensor:
     """Standard normal numbers that are the same in every share of the batch."""
     return torch.randn(shape, generator=_generator(device), device=device)
 

@@ -17,9 +17,9 @@ from pinxit.nn.batch_share import (
     BatchShare,
     batch_rand,
     batch_randint,
+    common_randint,
+    common_randn,
     current_share,
-    shared_randint,
-    shared_randn,
 )
 
 Vectors = Float[Tensor, "... dim"]
@@ -159,7 +159,7 @@ class VQ(nn.Module):
             self._reset(~used, vectors, average)
 
     def _reset(self, dead: Tensor, vectors: Float[Tensor, "n dim"], average: Tensor) -> None:
-        noise = shared_randn(tuple(vectors.shape), vectors.device)
+        noise = common_randn(tuple(vectors.shape), vectors.device)
         self.codebook[dead] = vectors + 1e-3 * noise
         self.counts[dead] = average
         self.sums[dead] = average * self.codebook[dead]
@@ -172,7 +172,7 @@ def _sample_vectors(
     example = parts[0][0]
     num_rows = share.size or len(example)
     num_positions, device = example.shape[1], example.device
-    chosen = shared_randint(num_rows * num_positions, (n,), device)
+    chosen = common_randint(num_rows * num_positions, (n,), device)
     row, position = chosen // num_positions, chosen % num_positions
     sampled = example.new_zeros(n, example.shape[2])
     for number, (vectors, _) in enumerate(parts):

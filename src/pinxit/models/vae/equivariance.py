@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from pinxit.nn.batch_share import shared_randint
+from pinxit.nn.batch_share import common_randint
 
 Maps = Float[Tensor, "batch channel height width"]
 
@@ -40,4 +40,4 @@ def list_transforms(latents: tuple[int, ...], image: tuple[int, int]) -> list[Tr
 
 def sample_transform(transforms: list[Transform]) -> Transform:
     """Return one of them, each as likely as the others."""
-    return transforms[int(shared_randint(len(transforms)))]
+    return transforms[int(common_randint(len(transforms)))]
