@@ -141,7 +141,15 @@ def test_the_last_two_checkpoints_of_parts_are_kept(tmp_path):
         for part in split_rows(Snapshot.of(state), 2):
             part.write(tmp_path)
     steps = sorted({file.name.split(".")[0] for file in tmp_path.iterdir()})
-    assert steps == ["state-0000003", "state-0000004"]
+    # the main process removes, and it wrote its part before the other one did
+    assert steps == ["state-0000002", "state-0000003", "state-0000004"]
+    save_checkpoint(tmp_path, state)  # in one file, of step 4 too
+    run_steps(state, blobs(), 9, last=5, **CLIPPED)
+    save_checkpoint(tmp_path, state)
+    assert {file.name for file in tmp_path.iterdir()} == {
+        "state.safetensors", "state.previous.safetensors",
+        "state-0000004.1-of-2.safetensors", "state-0000004.2-of-2.safetensors",
+    }  # fmt: skip
 
 
 def test_a_damaged_part_falls_back_to_the_checkpoint_before(tmp_path):
@@ -167,7 +175,7 @@ def test_a_checkpoint_without_counters_is_damaged(tmp_path, name):
 
 def test_parts_of_two_processes_go_on_with_any_number(tmp_path):
     """Trained by two with divided weights, then by one, by three, and by two with whole ones."""
-    settings = {"steps": 3, "batch_size": 12, **CLIPPED}
+    settings = {"steps": 3, "batch_size": 12, "checkpoint_seconds": 1000, **CLIPPED}
     more = {"steps": 6}
     run = tmp_path / "two"
     fsdp = {**settings, "strategy": "fsdp"}

@@ -36,7 +36,7 @@ from pinxit.training.sharding import is_sharded, local, part_of, rows_of
 
 CURRENT, PREVIOUS = "state.safetensors", "state.previous.safetensors"
 PART = re.compile(r"state-(\d+)\.(\d+)-of-(\d+)\.safetensors")
-NUM_KEPT = 2  # checkpoints of several files
+NUM_KEPT = 2  # complete checkpoints, besides one that is being written
 
 OPTIMIZER_KEYS = ("step", "exp_avg", "exp_avg_sq", "momentum")  # of AdamW and Muon
 
@@ -103,12 +103,14 @@ class Snapshot:
         if self.num_parts > 1:
             name = f"state-{self.step:07d}.{self.rank + 1}-of-{self.num_parts}.safetensors"
             file = write_atomically(folder / name, content)
-            _remove_old(folder, self.rank)
-            return file
-        file = folder / CURRENT
-        if file.is_file():
-            file.replace(folder / PREVIOUS)
-        return write_atomically(file, content)
+        else:
+            file = folder / CURRENT
+            if file.is_file():
+                file.replace(folder / PREVIOUS)
+            write_atomically(file, content)
+        if self.rank == 0:
+            _remove_old(folder)
+        return file
 
 
 def save_checkpoint(folder: Path, state: TrainState) -> Path:
@@ -183,14 +185,16 @@ def _step_of(file: Path) -> float:
         return float("inf")
 
 
-def _remove_old(folder: Path, rank: int) -> None:
-    """Remove this process's files of checkpoints before the last complete ones."""
-    steps = sorted((step for step, _ in _complete(folder)), reverse=True)
-    if len(steps) < NUM_KEPT:
+def _remove_old(folder: Path) -> None:
+    """Remove what is older than the last complete checkpoints, by any number of processes."""
+    complete = _list_checkpoints(folder)
+    if len(complete) < NUM_KEPT:
         return
-    for file in folder.glob(f"state-*.{rank + 1}-of-*.safetensors"):
-        match = PART.fullmatch(file.name)
-        if match and int(match[1]) < steps[NUM_KEPT - 1]:
+    oldest = _step_of(complete[NUM_KEPT - 1][0])
+    parts = [file for file in folder.glob("state-*.safetensors") if PART.fullmatch(file.name)]
+    whole = [folder / CURRENT, folder / PREVIOUS]
+    for file in (*parts, *whole):
+        if file not in complete[NUM_KEPT - 1] and file.is_file() and _step_of(file) < oldest:
             file.unlink(missing_ok=True)
 
 

@@ -289,7 +289,8 @@ def _find_others(processes: Processes, timeout: timedelta) -> Any:
 
     rank, world_size = processes.rank, processes.world_size
     store, *_ = next(distributed.rendezvous("env://", rank, world_size, timeout=timeout))
-    return distributed.PrefixStore("pinxit", store)
+    # the prefix of `init_process_group`, which Fabric calls in the script that started the others
+    return distributed.PrefixStore("default_pg", store)
 
 
 def first_line(error: BaseException) -> str:
