@@ -69,7 +69,7 @@ def run_group(
         process.start()
         processes.append(process)
     for process in processes:
-        process.join(120)
+        process.join(240)
         if process.is_alive():
             process.kill()
     return [process.exitcode for process in processes]

@@ -53,6 +53,7 @@ def create_launcher(settings: TrainingSettings) -> Fabric:
     silence_lightning()
     device = training_device(settings)
     check_accelerators(device, settings.devices)
+    check_cores(device, settings.devices)
     return Fabric(
         accelerator=device,
         devices=settings.devices,
@@ -63,13 +64,12 @@ def create_launcher(settings: TrainingSettings) -> Fabric:
 
 
 def check_accelerators(device: str, num_processes: int) -> None:
-    """Raise UsageError if the machine has too few accelerators, or too few cores, for them."""
+    """Raise UsageError if the machine has fewer accelerators than processes."""
     if device == "cuda" and num_processes > torch.cuda.device_count():
         count = pluralize(torch.cuda.device_count(), "accelerator")
         raise UsageError(f"devices is {num_processes}, but this machine has {count}.")
     if device == "mps" and num_processes > 1:
         raise UsageError("device mps trains in one process; leave out --devices.")
-    check_cores(device, num_processes)
 
 
 def _build_strategy(settings: TrainingSettings, processes: Processes) -> Strategy:
