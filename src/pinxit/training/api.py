@@ -146,10 +146,10 @@ def _train(
     data = processes.each(
         lambda: load_training_data(images, options, training_settings.seed, progress=not quiet)
     )
-    config = choose_config(model, data.images, quiet=quiet)
+    config = processes.together(lambda: choose_config(model, data.images, quiet=quiet))
     processes.check_agreement(describe_training(data, training_settings, config))
     info = data.images.info(data.images.split_indices("train"))
-    component = missing_component(config, info)
+    component = processes.together(lambda: missing_component(config, info))
     stages = None if component is None else Stages.of(component, training_settings)
     if not quiet:
         echo(describe_annotations(data.images))
@@ -165,7 +165,9 @@ def _train(
             return _hold(run, lock)
 
         if stages is None:
-            plan = prepare_training(config, data, training_settings, quiet=quiet)
+            plan = processes.together(
+                lambda: prepare_training(config, data, training_settings, quiet=quiet)
+            )
             return train_plan(plan, create, clock, quiet=quiet)
 
         def create_both(plan: TrainingPlan, processes: Processes) -> Run:
