@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pinxit.errors import UsageError as UsageError
     from pinxit.evaluation.runner import evaluate as evaluate
     from pinxit.reports import report as report
+    from pinxit.reports.explain import explain as explain
     from pinxit.runs import Run as Run
     from pinxit.runs import load as load
     from pinxit.training.api import resume as resume
@@ -32,6 +33,7 @@ _MODULES = {
     "Run": "pinxit.runs",
     "evaluate": "pinxit.evaluation.runner",
     "report": "pinxit.reports",
+    "explain": "pinxit.reports.explain",
     "PinxitError": "pinxit.errors",
     "UsageError": "pinxit.errors",
 }

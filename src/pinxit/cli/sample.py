@@ -6,6 +6,9 @@ reconstruction and prints the PSNR.
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
 from pinxit.cli.common import (
     Data,
     Flag,
@@ -34,12 +37,16 @@ from pinxit.models import family_of
 from pinxit.models.generation import GenerationParams
 from pinxit.nn.device import Device
 
+if TYPE_CHECKING:
+    from pinxit.data.images import Images
+
 
 def sample(
     run: RunFolder,
     num_images: NumImages = 64,
     label: str | None = None,
     params: LabelParams = GenerationParams(),  # noqa: B008 (frozen)
+    prior: Literal["own", "mixture", "realnvp"] = "own",
     live: Flag = False,
     out: Out = None,
     device: Device = "auto",
@@ -49,6 +56,7 @@ def sample(
 
     Examples:
         pinxit sample runs/digits-vae
+        pinxit sample runs/digits-vae --prior mixture
         pinxit sample runs/digits-igpt -n 16 --temperature 0.9 --live --out grid.gif
 
     Args:
@@ -56,6 +64,9 @@ def sample(
         num_images: number of images
         label: class to generate, for a run trained with --condition label
         params: options of generation
+        prior: where z of a VAE comes from: its own prior, or one fitted to the latents of its
+            training images after training: a mixture of Gaussians (Ghosh 2019) or a RealNVP flow;
+            it is kept in the run folder
         live: show the images in the terminal while they are generated, for a model that generates
             token by token
         out: .png for a grid, .npy for all pixels, .gif for the grid while it is generated
@@ -68,8 +79,11 @@ def sample(
     from pinxit.models.abilities import with_article
     from pinxit.models.protocols import CanSampleStream
 
-    path = path or run / f"{_sample_name(num_images, label, params)}.png"
-    if live or path.suffix == ".gif":
+    name = _sample_name(num_images, label, params) + (f"-{prior}" if prior != "own" else "")
+    path = path or run / f"{name}.png"
+    if prior != "own":
+        write_or_raise(path, _sample_fitted(run, prior, num_images, label, params, device).save)
+    elif live or path.suffix == ".gif":
         if not isinstance(model, CanSampleStream):
             raise UsageError(
                 f"{'--live' if live else '--out *.gif'} shows images that are generated token by "
@@ -78,7 +92,38 @@ def sample(
         save_stream(model.sample_stream(num_images, params, label=label), path, live=live)
     else:
         write_or_raise(path, model.sample(num_images, params, label=label).save)
-    print_result(path, json, num_images=num_images, label=label, **params.overrides())
+    own = {} if prior == "own" else {"prior": prior}
+    print_result(path, json, num_images=num_images, label=label, **own, **params.overrides())
+
+
+def _sample_fitted(
+    run: Path,
+    prior: Literal["mixture", "realnvp"],
+    num_images: int,
+    label: str | None,
+    params: GenerationParams,
+    device: Device,
+) -> Images:
+    """Sample from a prior fitted to the latents. Raises UsageError for options without effect."""
+    model = load_model(run, "encode", device)
+    from pinxit.models.generation import SEEDED, resolve_params
+    from pinxit.models.inputs import label_index
+    from pinxit.runs import Run
+    from pinxit.sampling.fitted_priors import load_or_fit_prior, sample_from_density
+
+    check_at_least(1, num_images, "--num-images")
+    resolved = resolve_params(params, {}, SEEDED)
+    assert isinstance(resolved.seed, int)
+    assert resolved.temperature is not None
+    return sample_from_density(
+        model,
+        load_or_fit_prior(Run(run), model, prior),
+        num_images,
+        resolved.seed,
+        label=None if label is None else label_index(model.config, model.info, label),
+        temperature=resolved.temperature,
+        start=resolved.start,
+    )
 
 
 def _sample_name(num_images: int, label: str | None, params: GenerationParams) -> str:
