@@ -13,7 +13,9 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image, ImageDraw
 
-from pinxit.data.contact_sheet import contact_sheet, load_font
+from pinxit.data.contact_sheet import contact_sheet
+from pinxit.data.encoding import encode_image, to_pil
+from pinxit.data.fonts import load_font
 from pinxit.data.images import Images
 
 GAP = 2  # pixels between images
@@ -72,13 +74,13 @@ def rows_with_text(images: Images, columns: int, texts: Sequence[str]) -> bytes:
     for i, tile in enumerate(tiles):
         row, column = divmod(i, columns)
         x, y = left + column * (w + GAP), MARGIN + row * (h + GAP + 2)
-        sheet.paste(_to_pil(tile), (x, y))
+        sheet.paste(to_pil(tile), (x, y))
         if column == 0:
             corner = (MARGIN, y + h / 2)
             pen.multiline_text(
                 corner, texts[row], font=font, fill=TEXT_COLOR, anchor="lm", spacing=3
             )
-    return _to_png(sheet)
+    return encode_image(sheet)
 
 
 def columns_with_titles(columns: Sequence[tuple[str, Images]]) -> bytes:
@@ -96,18 +98,8 @@ def columns_with_titles(columns: Sequence[tuple[str, Images]]) -> bytes:
         left = MARGIN + column * width
         pen.text((left + width / 2, MARGIN), title, font=font, fill=TEXT_COLOR, anchor="ma")
         for row, tile in enumerate(tiles[column]):
-            sheet.paste(_to_pil(tile), (left + (width - w) // 2, top + row * (h + 2 * GAP)))
-    return _to_png(sheet)
-
-
-def _to_pil(tile: UInt8[np.ndarray, "height width channel"]) -> Image.Image:
-    return Image.fromarray(tile[..., 0] if tile.shape[-1] == 1 else tile)
-
-
-def _to_png(sheet: Image.Image) -> bytes:
-    with io.BytesIO() as file:
-        sheet.save(file, "PNG")
-        return file.getvalue()
+            sheet.paste(to_pil(tile), (left + (width - w) // 2, top + row * (h + 2 * GAP)))
+    return encode_image(sheet)
 
 
 def score_sheet(
@@ -138,7 +130,7 @@ def encode_gif(images: Images, seconds: float = 3.0, back_and_forth: bool = True
     tiles = enlarge(images, max(1, round(256 / max(images.height, images.width))))
     if back_and_forth:
         tiles = np.concatenate([tiles, tiles[-2:0:-1]])
-    frames = [_to_pil(tile) for tile in tiles]
+    frames = [to_pil(tile) for tile in tiles]
     duration = max(20, round(1000 * seconds / len(frames)))  # ms per frame; browsers need 20
     with io.BytesIO() as file:
         frames[0].save(
