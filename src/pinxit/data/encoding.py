@@ -10,6 +10,8 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+from pinxit.data.image_suffixes import IMAGE_SUFFIXES as IMAGE_SUFFIXES
+
 # suffix of a file -> its format in Pillow and the options of saving it
 FORMATS: dict[str, tuple[str, dict[str, Any]]] = {
     ".png": ("PNG", {}),
@@ -17,7 +19,6 @@ FORMATS: dict[str, tuple[str, dict[str, Any]]] = {
     ".jpeg": ("JPEG", {"quality": 95, "subsampling": 0}),
     ".webp": ("WEBP", {"lossless": True}),
 }
-IMAGE_SUFFIXES = tuple(FORMATS)
 
 
 def to_pil(pixels: UInt8[np.ndarray, "height width channel"]) -> Image.Image:

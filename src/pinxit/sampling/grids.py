@@ -6,17 +6,21 @@ Grids of pairs, strips, rows and columns with text, and score sheets are PNG; an
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image, ImageDraw
 
+from pinxit.data.atomic_write import write_atomically
 from pinxit.data.contact_sheet import contact_sheet
-from pinxit.data.encoding import encode_image, to_pil
+from pinxit.data.encoding import IMAGE_SUFFIXES, encode_image, to_pil, transcode_png
 from pinxit.data.fonts import load_font
 from pinxit.data.images import Images
+from pinxit.errors import UsageError
 
 GAP = 2  # pixels between images
 MARGIN = 8  # pixels around a sheet
@@ -43,6 +47,26 @@ def pair_grid(originals: Images, results: Images, columns: int | None = None) ->
     return Images(np.concatenate([left, separator, right], 2)).grid(columns, scale=1, gap=8)
 
 
+def with_heading(png: bytes, text: str) -> bytes:
+    """Return a PNG with a line of text above another PNG."""
+    font = load_font(13)
+    with Image.open(io.BytesIO(png)) as image:
+        width = max(image.width, int(font.getlength(text)) + 2 * MARGIN)
+        sheet = Image.new("RGB", (width, image.height + MARGIN + 18), "white")
+        sheet.paste(image.convert("RGB"), (0, MARGIN + 18))
+    ImageDraw.Draw(sheet).text((MARGIN, MARGIN), text, font=font, fill=TEXT_COLOR)
+    return encode_image(sheet)
+
+
+def save_sheet(png: bytes, path: str | Path) -> Path:
+    """Write a PNG to a file, as `.png`, `.jpg` or `.webp`. Raises UsageError for another suffix."""
+    path = Path(path)
+    if path.suffix.lower() not in IMAGE_SUFFIXES:
+        known = " or ".join(IMAGE_SUFFIXES)
+        raise UsageError(f"a sheet is saved as {known}, not '{path.suffix}': {path}")
+    return write_atomically(path, transcode_png(png, path))
+
+
 def _choose_columns(num_pairs: int) -> int:
     """Return the columns for a roughly square sheet.
 
@@ -62,18 +86,30 @@ def image_strip(images: Images, endpoints: Images | None = None, columns: int = 
     return images.grid(min(len(images), columns), gap=GAP)
 
 
-def rows_with_text(images: Images, columns: int, texts: Sequence[str]) -> bytes:
-    """Return a PNG: rows of `columns` images, each row with its text to the left."""
-    font = load_font(13)
+def rows_with_text(
+    images: Images, columns: int, texts: Sequence[str], titles: Sequence[str] = ()
+) -> bytes:
+    """Return a PNG: rows of `columns` images, each row with its text to the left.
+
+    `titles` are the texts above the columns; those that would overlap are left out.
+    """
+    font, small = load_font(13), load_font(11)
     tiles = enlarge(images, choose_scale(images, columns, cell=64))
     _, h, w, _ = tiles.shape
     left = MARGIN + 12 + int(max(max(map(font.getlength, t.split("\n"))) for t in texts))
-    size = left + columns * (w + GAP) + MARGIN, MARGIN + len(texts) * (h + GAP + 2) + MARGIN
+    top = MARGIN + (16 if titles else 0)
+    size = left + columns * (w + GAP) + MARGIN, top + len(texts) * (h + GAP + 2) + MARGIN
     sheet = Image.new("RGB", size, "white")
     pen = ImageDraw.Draw(sheet)
+    if titles:
+        widest = 6 + max(map(small.getlength, titles))
+        stride = math.ceil(widest / (w + GAP))
+        for column in range((columns - 1) % stride // 2, columns, stride):
+            middle = (left + column * (w + GAP) + w / 2, MARGIN)
+            pen.text(middle, titles[column], font=small, fill=TEXT_COLOR, anchor="ma")
     for i, tile in enumerate(tiles):
         row, column = divmod(i, columns)
-        x, y = left + column * (w + GAP), MARGIN + row * (h + GAP + 2)
+        x, y = left + column * (w + GAP), top + row * (h + GAP + 2)
         sheet.paste(to_pil(tile), (x, y))
         if column == 0:
             corner = (MARGIN, y + h / 2)
