@@ -45,7 +45,7 @@ class CellOutput:
         )
 
     def show_image(self, png: bytes, alternative: str) -> None:
-        self.show(image_tag(png, alternative), f"[{alternative}]")
+        self.show(image_tag(png, alternative, "width: 24em"), f"[{alternative}]")
 
     def clear(self) -> None:
         """Show nothing, if anything was shown."""
@@ -53,7 +53,7 @@ class CellOutput:
             self.show("", "")
 
 
-def image_tag(png: bytes, alternative: str, style: str = "max-width: 100%") -> str:
+def image_tag(png: bytes, alternative: str, style: str) -> str:
     """Return an HTML element with the image in it."""
     data = base64.b64encode(png).decode("ascii")
     text = html.escape(alternative, quote=True)

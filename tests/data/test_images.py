@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pinxit.data.display import MAX_ENLARGED_PIXELS, SHEET_PIXELS
+from pinxit.data.display import LARGE_CELL, SHEET_PIXELS
 from pinxit.data.images import Images, evenly_spaced_indices
 from pinxit.errors import UsageError
 from tests.builders import blobs, noise_images
@@ -154,7 +154,7 @@ def test_what_a_notebook_shows_is_bounded(n, height, width, has_before, columns)
     before = pixels if has_before else None
     shown = displayed(Images(pixels, before=before, columns=columns))
     assert shown.shape[1] <= 2 * SHEET_PIXELS
-    assert shown.size <= 64 * 3 * (2 * MAX_ENLARGED_PIXELS) ** 2
+    assert shown.size <= 64 * 3 * (2 * LARGE_CELL) ** 2
 
 
 def test_a_notebook_shows_images_evenly_spaced_and_says_how_many_there_are():

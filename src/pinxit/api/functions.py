@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+import inspect
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, cast, overload
 
@@ -14,9 +16,11 @@ from pinxit.api.tables import CompareTable, Evaluation, Sheet
 from pinxit.data.images import Images
 from pinxit.data.load_options import LoadOptions, make_load_options
 from pinxit.data.split_names import SplitOrAll
-from pinxit.errors import UsageError
+from pinxit.errors import UsageError, did_you_mean
+from pinxit.models import get_family
 from pinxit.nn.device import Device, resolve_device
 from pinxit.training import api as training
+from pinxit.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
     from pinxit.api.inputs import AnyImages
@@ -24,9 +28,17 @@ if TYPE_CHECKING:
     from pinxit.evaluation.options import EvalOptions
     from pinxit.training.dry_run import CostEstimate
 
+# names that users of other libraries try -> options
+SYNONYMS = {
+    **{"lr": "learning_rate", "bs": "batch_size", "time": "minutes", "budget": "minutes"},
+    **{"output": "out", "output_dir": "out", "image_size": "size", "resolution": "size"},
+    **{"force": "overwrite", "replace": "overwrite", "num_epochs": "epochs", "verbose": "quiet"},
+}
+
 
 class Train(Protocol):
-    """The type of `train`; its options are those of `pinxit.training.api.train`."""
+    """The type of `train`: its options are those of `pinxit.training.api.train`, of `LoadOptions`,
+    and those of the model if that is the name of a family."""
 
     @overload
     def __call__(
@@ -38,23 +50,52 @@ class Train(Protocol):
     ) -> Run: ...
 
 
-def _return_run(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a function that returns the run with the methods of the Python interface."""
-
-    @functools.wraps(function)
-    def call(model: Any, images: Any = None, **options: Any) -> Any:
-        result = function(model, images, **options)
-        if not isinstance(result, runs.Run):
-            return result
-        run = Run(result.path)
-        if isinstance(images, Images):
-            run.attach_images(images)
-        return run
-
-    return call
+@functools.wraps(training.train)
+def _train(model: Any, images: Any, **options: Any) -> Any:
+    model, options = sort_options(model, options)
+    result = training.train(model, images, **options)
+    if not isinstance(result, runs.Run):
+        return result
+    run = Run(result.path)
+    if isinstance(images, Images):
+        run.attach_images(images)
+    return run
 
 
-train = cast("Train", _return_run(training.train))
+def sort_options(model: Any, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """Return the model and the arguments of `training.train`, of options as the command takes them.
+
+    Those of loading images go into `load`; those of the model, if it is the name of a family, into
+    its configuration. Raises UsageError for an option that is none of these.
+    """
+    known, load_names, model_names = option_names(model)
+    for name in options:
+        if name not in known | load_names | model_names:
+            hint = did_you_mean(name, sorted(known | load_names | model_names), SYNONYMS)
+            raise UsageError(f"train has no option '{name}'.{hint}")
+    load = {name: options[name] for name in options if name in load_names}
+    chosen = {name: options[name] for name in options if name in model_names}
+    rest = {name: value for name, value in options.items() if name in known}
+    if load:
+        rest["load"] = make_load_options(rest.get("load"), **load)
+    return (get_family(model).Config(**chosen) if chosen else model), rest
+
+
+def option_names(model: Any) -> tuple[set[str], set[str], set[str]]:
+    """Return the names of the options of training, of loading images, and of a family's model."""
+    own = [name for name in inspect.signature(training.train).parameters if name != "settings"]
+    known = {*own, *_field_names(TrainingSettings)}
+    load_names = {*_field_names(LoadOptions)} - known
+    if not isinstance(model, str) or model == "auto":
+        return known, load_names, set()
+    return known, load_names, {*_field_names(get_family(model).Config)} - known - load_names
+
+
+def _field_names(kind: Any) -> list[str]:
+    return [field.name for field in dataclasses.fields(kind)]
+
+
+train = cast("Train", _train)
 
 
 def resume(

@@ -13,7 +13,8 @@ from pinxit.data.fonts import load_font
 
 MAX_DISPLAYED = 64  # images, at even distances
 SHEET_PIXELS = 960  # width; images are enlarged or reduced to about this width in all
-MAX_ENLARGED_PIXELS = 256  # a small image is enlarged to about this size
+LARGE_CELL, SMALL_CELL = 240, 96  # size to which images are enlarged: of a few, of many
+ASPECT_RATIO = 1.6  # of the grid: a page is read downwards, so that a wide grid is seen at once
 MAX_ROW = 10  # as many images are shown in one row
 GAP = 2  # pixels between images
 PAIR_GAP = 10  # pixels between pairs
@@ -56,18 +57,19 @@ def _join_pairs(before: Pixels, after: Pixels) -> Pixels:
 
 
 def _choose_columns(n: int, height: int, width: int) -> int:
-    """A row of a few images; else a square, or what leaves fewer empty cells."""
-    square = max(1, round(math.sqrt(n * height / width)))
+    """A row of a few images; else a grid wider than high, with few empty cells."""
     if n * width <= MAX_ROW * height:
         return n
-    return min(range(max(1, square - 1), square + 3), key=lambda c: (-n % c, abs(c - square)))
+    target = max(1, round(math.sqrt(ASPECT_RATIO * n * height / width)))
+    return min(range(max(1, target - 2), target + 3), key=lambda c: (-n % c, abs(c - target)))
 
 
 def _resize(tiles: Pixels, columns: int) -> list[Image.Image]:
     """Enlarge small images by a whole factor, reduce large ones to fit the sheet."""
-    height, width = tiles.shape[1:3]
-    target = min(MAX_ENLARGED_PIXELS, SHEET_PIXELS // columns)
-    factor = max(1, round(target / max(height, width)))
+    n, height, width = tiles.shape[:3]
+    largest = LARGE_CELL if n <= MAX_ROW else SMALL_CELL
+    target = min(largest * width / max(height, width // 2), SHEET_PIXELS / columns)
+    factor = max(1, round(target / width))
     images = [to_pil(tile) for tile in tiles.repeat(factor, 1).repeat(factor, 2)]
     if columns * width <= SHEET_PIXELS or factor > 1:
         return images
