@@ -246,7 +246,7 @@ def test_load_takes_a_run_a_path_and_a_name_of_the_hub(open_run, tmp_path, monke
         pinxit.load("hf:blobs")
     with pytest.raises(UsageError, match=r"A model of the Hugging Face Hub is hf:me/blobs\."):
         pinxit.load("me/blobs")
-    with pytest.raises(UsageError, match=r"Did you mean '.*blobs-vae'"):
+    with pytest.raises(UsageError, match=r"Did you mean .*blobs-vae\?"):
         pinxit.load(run.path.parent / "blobs-vea")
     (tmp_path / "empty").mkdir()
     monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: tmp_path / "empty")

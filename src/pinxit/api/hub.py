@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from pinxit import runs
-from pinxit.errors import PinxitError, UsageError, did_you_mean
+from pinxit.errors import PinxitError, UsageError
 
 PREFIX = "hf:"
 # what a model and its display need; a checkpoint is not downloaded
@@ -31,14 +31,10 @@ def find_run(run: runs.Run | str | Path) -> Path:
 
 
 def _suggest(path: Path) -> str:
-    """Return the run of a similar name beside this one; or that it may be a name of the hub."""
-    parent = path.parent
-    near = [child.name for child in parent.iterdir()] if parent.is_dir() else []
-    near = [name for name in near if (parent / name / "config.json").is_file()]
-    if hint := did_you_mean(path.name, near):
-        name = hint.split("'")[1]
-        return f" Did you mean '{parent / name}'?"
-    if not parent.is_dir() and re.fullmatch(r"[\w.-]+/[\w.-]+", path.as_posix()):
+    """Return the run of a similar name, or that it may be a name of the hub."""
+    if hint := runs.suggest_run(path):
+        return hint
+    if not path.parent.is_dir() and re.fullmatch(r"[\w.-]+/[\w.-]+", path.as_posix()):
         return f" A model of the Hugging Face Hub is {PREFIX}{path.as_posix()}."
     return " List your runs with: pinxit.list_runs()"
 
