@@ -151,9 +151,11 @@ def _dispatch(args: list[str]) -> int:
         )
     if command not in COMMANDS:
         from pinxit.cli.suggest import unknown_command
+        from pinxit.data.sources import list_source_names
         from pinxit.models import list_families
 
-        raise unknown_command(command, COMMANDS, list_families())
+        rest = [arg for arg in rest if arg not in ("-h", "--help")]
+        raise unknown_command(command, COMMANDS, list_families(), list_source_names(), rest)
     module = importlib.import_module(COMMANDS[command][0])
     if special := getattr(module, f"{command}_command", None):
         return special(rest)  # the options of `train` depend on the family

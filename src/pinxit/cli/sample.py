@@ -28,10 +28,11 @@ from pinxit.cli.common import (
     pluralize,
     print_result,
     slug,
-    write_file,
     write_or_raise,
+    write_sheet,
 )
 from pinxit.cli.terminal import save_stream
+from pinxit.data.image_suffixes import IMAGE_SUFFIXES
 from pinxit.errors import UsageError
 from pinxit.models import family_of
 from pinxit.models.generation import GenerationParams
@@ -69,12 +70,12 @@ def sample(
             it is kept in the run folder
         live: show the images in the terminal while they are generated, for a model that generates
             token by token
-        out: .png for a grid, .npy for all pixels, .gif for the grid while it is generated
-            (default: sample-*.png in the run folder)
+        out: .png, .jpg or .webp for a grid, .npy for all pixels, .gif for the grid while it is
+            generated (default: sample-*.png in the run folder)
         device: where to compute; auto is cuda if there is a GPU, or else cpu
         json: print the path and the parameters as JSON
     """
-    path = check_suffix(out, ".png", ".npy", ".gif")
+    path = check_suffix(out, *IMAGE_SUFFIXES, ".npy", ".gif")
     model = load_model(run, "sample", device)
     from pinxit.models.abilities import with_article
     from pinxit.models.protocols import CanSampleStream
@@ -155,23 +156,24 @@ def reconstruct(
         data: DATA or image files (default: the run's own data)
         split: use this split only (default: test of the run's own data, all of DATA)
         num_images: number of images, evenly spaced over all
-        out: PNG file of the sheet (default: reconstruct-*.png in the run folder)
+        out: file of the sheet: .png, .jpg or .webp (default: reconstruct-*.png in the run folder)
         device: where to compute; auto is cuda if there is a GPU, or else cpu
         quiet: print no progress and no notes
         json: print the path and the PSNR of each image as JSON
     """
     check_at_least(1, num_images, "--num-images")
-    path = check_suffix(out, ".png")
+    path = check_suffix(out, *IMAGE_SUFFIXES)
     model = load_model(run, "reconstruct", device)
     from pinxit.evaluation.reconstruction import mse_per_image, psnr
-    from pinxit.sampling.grids import pair_grid
+    from pinxit.sampling.grids import pair_grid, with_heading
 
     images = load_images_for(model, run, data, split, quiet).evenly_spaced(num_images)
     reconstructions = model.reconstruct(images)
     path = path or run / f"reconstruct-{data_slug(data, split)}-n{len(images)}.png"
     values = psnr(mse_per_image(images, reconstructions)).tolist()
     mean = sum(values) / len(values)
-    write_file(path, pair_grid(images, reconstructions).to_png())
+    heading = f"each image (left) beside its reconstruction (right), PSNR {mean:.1f} dB"
+    write_sheet(path, with_heading(pair_grid(images, reconstructions).to_png(), heading))
     rows = [
         {"name": name, "psnr": value}
         for name, value in zip(image_names(images), values, strict=True)

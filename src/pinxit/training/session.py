@@ -242,6 +242,7 @@ class Session:
                 self.save_weights()
             examples = self.images.take(self.preview_rows)
             save_previews(self.state.module, self.run_folder, counters.step, examples)
+        self.console.show_samples(self.run_folder.path / "samples", counters.step)
         self.eval_seconds += time.perf_counter() - start
         counters.eval_step, counters.eval_seconds = counters.step, counters.seconds
         if self._has_levelled_off(counters) and not self._is_over(counters):
