@@ -53,7 +53,12 @@ def echo(text: str) -> None:
 
 def is_first_process() -> bool:
     """Return whether no launcher says that this is a further process of one training."""
-    return all(os.environ.get(rank, "0") == "0" for rank in ("RANK", "LOCAL_RANK", "NODE_RANK"))
+    rank = os.environ.get("RANK")
+    if rank is None and int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1:
+        rank = os.environ.get("SLURM_PROCID")
+    if rank is not None:
+        return rank == "0"
+    return all(os.environ.get(name, "0") == "0" for name in ("LOCAL_RANK", "NODE_RANK"))
 
 
 def pluralize(count: int, noun: str) -> str:

@@ -11,6 +11,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 
+from pinxit.console import is_first_process
 from pinxit.errors import PinxitError, UsageError
 
 # group -> command -> (module with a function of the command's name, one line of help)
@@ -95,9 +96,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except PinxitError as error:
         if debug:
             raise
-        print(f"pinxit: {error}", file=sys.stderr)
-        return error.exit_code
+        from pinxit.training import launcher
+
+        if not launcher.is_lost(error):
+            print(f"pinxit: {error}", file=sys.stderr)
+        return launcher.exit_code(error)
     except KeyboardInterrupt as interrupt:
+        if not is_first_process():
+            return 130  # the first one says it
         print(f"pinxit: {interrupt}" if interrupt.args else "pinxit: interrupted.", file=sys.stderr)
         return 130
     except BrokenPipeError:  # for example `| head` has read enough
