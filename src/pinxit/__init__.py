@@ -19,6 +19,7 @@ methods, `run.sample(16)`, `run.reconstruct()`, `run.evaluate()`, and shows itse
 
     list_runs(folder)               the runs in a folder, as a table
     evaluate(run), report(run)      measure a run; write the HTML file that shows it
+    explain(run)                    why the samples of a VAE are blurry, and what would help
     compare(run, run, ...)          the metrics of several runs side by side
 
 Configurations of models, one of each family: VAE, Flow, MAE, IGPT, Seq2Seq, ImageTokenizer.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pinxit.api.loaded_run import LoadedRun, merge_params, warn_of_unknown_words
 from pinxit.data.images import Images
@@ -26,15 +26,22 @@ class GenerateMethods(LoadedRun):
         num_images: int = 64,
         *,
         label: str | None = None,
+        prior: Literal["own", "mixture", "realnvp"] = "own",
         params: GenerationParams | None = None,
         **options: Any,
     ) -> Images:
         """Generate new images.
 
         `options` are fields of `GenerationParams`: `seed`, `temperature`, `guidance`, ... Image i
-        depends on the seed and i only. Raises PinxitError if the model cannot sample.
+        depends on the seed and i only. A `prior` other than the model's own is fitted to the
+        latents of a VAE's training images. Raises PinxitError if the model cannot sample.
         """
         params = merge_params(self.sample, params, options)
+        if prior != "own":
+            from pinxit.sampling.fitted_priors import sample_fitted
+
+            model = self.require("encode")
+            return sample_fitted(self, model, prior, num_images, label, params)
         return self.require("sample").sample(num_images, params, label=label)
 
     def draw(

@@ -6,8 +6,7 @@ reconstruction and prints the PSNR.
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from pinxit.cli.common import (
     Data,
@@ -37,9 +36,6 @@ from pinxit.errors import UsageError
 from pinxit.models import family_of
 from pinxit.models.generation import GenerationParams
 from pinxit.nn.device import Device
-
-if TYPE_CHECKING:
-    from pinxit.data.images import Images
 
 
 def sample(
@@ -83,7 +79,13 @@ def sample(
     name = _sample_name(num_images, label, params) + (f"-{prior}" if prior != "own" else "")
     path = path or run / f"{name}.png"
     if prior != "own":
-        write_or_raise(path, _sample_fitted(run, prior, num_images, label, params, device).save)
+        check_at_least(1, num_images, "--num-images")
+        encoder = load_model(run, "encode", device)
+        from pinxit.runs import Run
+        from pinxit.sampling.fitted_priors import sample_fitted
+
+        images = sample_fitted(Run(run), encoder, prior, num_images, label, params)
+        write_or_raise(path, images.save)
     elif live or path.suffix == ".gif":
         if not isinstance(model, CanSampleStream):
             raise UsageError(
@@ -95,36 +97,6 @@ def sample(
         write_or_raise(path, model.sample(num_images, params, label=label).save)
     own = {} if prior == "own" else {"prior": prior}
     print_result(path, json, num_images=num_images, label=label, **own, **params.overrides())
-
-
-def _sample_fitted(
-    run: Path,
-    prior: Literal["mixture", "realnvp"],
-    num_images: int,
-    label: str | None,
-    params: GenerationParams,
-    device: Device,
-) -> Images:
-    """Sample from a prior fitted to the latents. Raises UsageError for options without effect."""
-    model = load_model(run, "encode", device)
-    from pinxit.models.generation import SEEDED, resolve_params
-    from pinxit.models.inputs import label_index
-    from pinxit.runs import Run
-    from pinxit.sampling.fitted_priors import load_or_fit_prior, sample_from_density
-
-    check_at_least(1, num_images, "--num-images")
-    resolved = resolve_params(params, {}, SEEDED)
-    assert isinstance(resolved.seed, int)
-    assert resolved.temperature is not None
-    return sample_from_density(
-        model,
-        load_or_fit_prior(Run(run), model, prior),
-        num_images,
-        resolved.seed,
-        label=None if label is None else label_index(model.config, model.info, label),
-        temperature=resolved.temperature,
-        start=resolved.start,
-    )
 
 
 def _sample_name(num_images: int, label: str | None, params: GenerationParams) -> str:
