@@ -54,7 +54,6 @@ def interpolate(
     """Morph one image into another, one sample into another, or one caption into another.
 
     Examples:
-        pinxit interpolate runs/digits-vae --seeds 0 1
         pinxit interpolate runs/digits-vae 3 17
         pinxit interpolate runs/emoji-flow --texts "red heart" "blue heart"
         pinxit interpolate runs/faces-vae ann.png bob.png --gif
