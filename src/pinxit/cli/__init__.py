@@ -41,6 +41,7 @@ GROUPS = {
         "evaluate": ("evaluate", "measure how good a run is"),
         "compare": ("compare", "compare the metrics of several runs"),
         "report": ("evaluate", "write one HTML page that shows a run"),
+        "explain": ("explain", "explain why the samples of a VAE are blurry"),
         "serve": ("serve", "serve runs through the OpenAI API, with a web page"),
         "mcp": ("serve", "serve runs as tools of the Model Context Protocol"),
         "completion": ("completion", "print a completion script for bash, zsh or fish"),
@@ -156,9 +157,11 @@ def _dispatch(args: list[str]) -> int:
         )
     if command not in COMMANDS:
         from pinxit.cli.suggest import unknown_command
+        from pinxit.data.sources import list_source_names
         from pinxit.models import list_families
 
-        raise unknown_command(command, COMMANDS, list_families())
+        rest = [arg for arg in rest if arg not in ("-h", "--help")]
+        raise unknown_command(command, COMMANDS, list_families(), list_source_names(), rest)
     module = importlib.import_module(COMMANDS[command][0])
     if special := getattr(module, f"{command}_command", None):
         return special(rest)  # the options of `train` depend on the family

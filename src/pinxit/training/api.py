@@ -108,7 +108,9 @@ def train(
         dry_run: time a few steps, write nothing and return a `CostEstimate`
         quiet: print nothing
         command: the command line to record in config.json
-        settings: fields of `TrainingSettings`, such as `minutes=5`, `steps=...` or `epochs=...`
+        settings: fields of `TrainingSettings`, such as `minutes=5`, `steps=...` or `epochs=...`;
+            for `pinxit.train` also fields of `LoadOptions`, such as `size=64`, and, if `model` is
+            the name of a family, of its configuration
 
     With a budget of steps or epochs the weights are reproducible, bit for bit, on the same machine
     with the same number of threads, even if the run is killed and resumed. With a budget of minutes

@@ -260,6 +260,7 @@ class Session:
                     self.save_weights(model)
                 examples = self.images.take(self.preview_rows)
                 save_previews(model, self.run_folder, counters.step, examples)
+                self.console.show_samples(self.run_folder.path / "samples", counters.step)
         taken = time.perf_counter() - start if self.is_main else 0.0
         self.eval_seconds += sum_of_numbers(self.fabric, [taken])[0]
         counters.eval_step, counters.eval_seconds = counters.step, counters.seconds
