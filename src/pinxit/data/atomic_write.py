@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 
@@ -34,6 +35,9 @@ def is_unfinished(name: str) -> bool:
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Remove the temporary files that a killed process left in a folder and below it."""
-    for file in folder.rglob(".*.part"):
-        file.unlink(missing_ok=True)
+    """Remove what a killed process left unfinished in a folder and below it."""
+    for path in list(folder.rglob(".*.part")):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 from pinxit.console import echo, echo_wrapped, is_first_process
 from pinxit.data.annotations import describe_annotations
 from pinxit.data.atomic_write import remove_unfinished
+from pinxit.data.images import Images
 from pinxit.data.load_options import LoadOptions, make_load_options
 from pinxit.models import family_of
 from pinxit.models.components import missing_component
-from pinxit.models.config import config_from_dict
+from pinxit.models.config import make_config
 from pinxit.runs import Run
 from pinxit.training.expectations import describe_expectation
 from pinxit.training.prepare import (
@@ -28,6 +29,7 @@ from pinxit.training.prepare import (
     load_training_data,
     prepare_training,
 )
+from pinxit.training.restart import changed_settings, describe_request, find_started
 from pinxit.training.resume import reload_images, resolve_resume_settings
 from pinxit.training.run_folder import (
     check_output_dir,
@@ -44,7 +46,7 @@ from pinxit.training.running import (
     train_stages,
 )
 from pinxit.training.schedule import Clock
-from pinxit.training.settings import TrainingSettings
+from pinxit.training.settings import BUDGETS, TrainingSettings
 from pinxit.training.stages import Stages, component_path, is_pending, stages_of
 
 if TYPE_CHECKING:
@@ -62,6 +64,7 @@ def train(
     out: str | Path | None = None,
     load: LoadOptions | Mapping[str, Any] | None = None,
     overwrite: bool = False,
+    resume_or_start: bool = False,
     dry_run: Literal[False] = False,
     quiet: bool = False,
     command: str | None = None,
@@ -77,6 +80,7 @@ def train(
     out: str | Path | None = None,
     load: LoadOptions | Mapping[str, Any] | None = None,
     overwrite: bool = False,
+    resume_or_start: bool = False,
     dry_run: Literal[True],
     quiet: bool = False,
     command: str | None = None,
@@ -91,6 +95,7 @@ def train(
     out: str | Path | None = None,
     load: LoadOptions | Mapping[str, Any] | None = None,
     overwrite: bool = False,
+    resume_or_start: bool = False,
     dry_run: bool = False,
     quiet: bool = False,
     command: str | None = None,
@@ -105,6 +110,8 @@ def train(
         out: the run folder; default: a new folder `runs/<data>-<family>`
         load: options of `load_images`, as `LoadOptions` or a dict
         overwrite: replace the run in `out`; a folder that is not a run is never replaced
+        resume_or_start: go on with the run in `out` if there is one, so that the same call can be
+            made again after a kill at any moment; a finished run is returned as it is
         dry_run: time a few steps, write nothing and return a `CostEstimate`
         quiet: print nothing
         command: the command line to record in config.json
@@ -117,12 +124,16 @@ def train(
     Raises UsageError for invalid arguments, PinxitError if training fails.
     """
     clock = Clock()
-    training_settings = config_from_dict(TrainingSettings, settings)
+    training_settings = make_config(TrainingSettings, settings)
     options = make_load_options(load)
+    request = describe_request(model, training_settings, options)
     if not dry_run:
+        if resume_or_start and (run := find_started(out, images, request, overwrite)):
+            return _go_on(run, images, request, quiet)
         check_output_dir(out, overwrite)
     quiet = quiet or not is_first_process()
     data = load_training_data(images, options, training_settings.seed, progress=not quiet)
+    data = data._replace(requested=request)
     config = choose_config(model, data.images, quiet=quiet)
     info = data.images.info(data.images.split_indices("train"))
     component = missing_component(config, info)
@@ -153,6 +164,16 @@ def train(
             return create_run(plan, component_path(run), fabric, command=command)
 
         return train_stages(config, data, stages, create_both, clock, quiet=quiet)
+
+
+def _go_on(run: Run, images: Data, request: dict[str, Any], quiet: bool) -> Run:
+    """Resume a run that was started by the same call, if it is not finished."""
+    changes = changed_settings(run, request)
+    if run.config["finished"] and not changes.keys() & set(BUDGETS):
+        if not quiet and is_first_process():
+            echo(f"{run.path} is finished already")
+        return run
+    return resume(run, images if isinstance(images, Images) else None, quiet=quiet, **changes)
 
 
 def _hold(run: Run, stack: ExitStack) -> Run:

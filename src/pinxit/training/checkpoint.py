@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import safe_open
@@ -18,11 +17,12 @@ from safetensors.torch import save
 from torch import Tensor
 
 from pinxit.data.atomic_write import write_atomically
+from pinxit.data.typed_json import convert_json
 from pinxit.data.unicode_forms import utf8_path
 from pinxit.errors import PinxitError
-from pinxit.training.loop import TrainState
-
-CURRENT, PREVIOUS = "state.safetensors", "state.previous.safetensors"
+from pinxit.models.build_check import check_finite, describe_error
+from pinxit.training.loop import Counters, TrainState
+from pinxit.training.saved_counters import CURRENT, PREVIOUS, parse_counters
 
 OPTIMIZER_KEYS = ("step", "exp_avg", "exp_avg_sq", "momentum")  # of AdamW and Muon
 
@@ -53,9 +53,10 @@ def load_checkpoint(folder: Path, state: TrainState) -> str | None:
             continue
         try:
             _restore(state, tensors, counters)
-        except (KeyError, RuntimeError):
+        except (KeyError, RuntimeError) as error:
             raise PinxitError(
-                f"{folder / name} does not fit the model in config.json; train a new run."
+                f"{folder / name} does not fit the model in config.json "
+                f"({describe_error(error)}); train a new run."
             ) from None
         return f"{damaged[0]}; continuing from the previous one." if damaged else None
     if damaged:
@@ -78,13 +79,17 @@ def _collect_tensors(state: TrainState) -> dict[str, Tensor]:
     return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
 
 
-def _read(file: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def _read(file: Path) -> tuple[dict[str, Tensor], Counters]:
     with utf8_path(file) as path, safe_open(path, "pt") as opened:
-        counters = json.loads(opened.metadata()["counters"])
-        return {name: opened.get_tensor(name) for name in opened.keys()}, counters  # noqa: SIM118
+        counters = parse_counters(opened.metadata()["counters"], "its counters")
+        tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    check_finite(tensors, "it")
+    if counters["step"] < 0:
+        raise PinxitError("its step is below 0")
+    return tensors, convert_json(counters, Counters, "its counters")
 
 
-def _restore(state: TrainState, tensors: dict[str, Tensor], counters: dict[str, Any]) -> None:
+def _restore(state: TrainState, tensors: dict[str, Tensor], counters: Counters) -> None:
     weights = {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
     state.module.load_state_dict(weights)
     named = state.module.named_parameters()
@@ -96,7 +101,9 @@ def _restore(state: TrainState, tensors: dict[str, Tensor], counters: dict[str, 
             for key in OPTIMIZER_KEYS
             if f"optimizer.{key}.{name}" in tensors
         }
+        if any(value.shape not in (p.shape, torch.Size([])) for value in moments.values()):
+            raise RuntimeError(f"the optimizer's tensors of {name} have another shape")
         if moments:
             state.optimizer.state[p] = moments
-    for key, value in counters.items():
-        setattr(state.counters, key, value)
+    for field in dataclasses.fields(counters):
+        setattr(state.counters, field.name, getattr(counters, field.name))
