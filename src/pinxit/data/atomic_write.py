@@ -11,7 +11,8 @@ def write_atomically(path: str | Path, content: bytes | str) -> Path:
     """Write a file so that a crash at any moment leaves the old file or the new one.
 
     The content is written to a temporary file in the same folder, which then replaces `path`. Text
-    is written in UTF-8, with escapes for the bytes of names that are not UTF-8.
+    is written in UTF-8, with escapes for the bytes of names that are not UTF-8. An OSError names
+    `path`.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -23,8 +24,10 @@ def write_atomically(path: str | Path, content: bytes | str) -> Path:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-    except BaseException:  # such as a full disk or an interrupt
+    except BaseException as error:  # such as a full disk or an interrupt
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename in (None, str(temporary)):
+            raise type(error)(error.errno, error.strerror, str(path)) from None
         raise
     return path
 
