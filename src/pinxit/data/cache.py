@@ -139,8 +139,8 @@ class CacheWriter:
         text = f"cannot cache decoded images in {self.folder.parent}: {reason}"
         if error.errno in NO_ROOM:
             return PinxitError(
-                f"{text}\nUse a smaller --size or a --limit, free some space (pinxit cache --clear) "
-                "or set PINXIT_CACHE to another folder."
+                f"{text}\nUse a smaller --size or a --limit, free some space (pinxit cache --clear), "
+                "or set PINXIT_CACHE."
             )
         return UnwritableCache(f"{text} Set PINXIT_CACHE to another folder.")
 
@@ -238,8 +238,8 @@ class CacheWriter:
         if required > free:
             raise PinxitError(
                 f"the decoded images take {required / 2**30:.1f} GiB, but {self.folder.parent} has "
-                f"{free / 2**30:.1f} GiB free. Use a smaller --size or a --limit, free some space (pinxit "
-                "cache --clear) or set PINXIT_CACHE to another folder."
+                f"{free / 2**30:.1f} GiB free. Use a smaller --size or a --limit, free some space "
+                "(pinxit cache --clear) or set PINXIT_CACHE to another folder."
             )
 
 

@@ -29,7 +29,7 @@ from pinxit.training.prepare import (
     load_training_data,
     prepare_training,
 )
-from pinxit.training.restart import changed_settings, describe_request, find_started
+from pinxit.training.restart import describe_request, find_changes, find_started
 from pinxit.training.resume import reload_images, resolve_resume_settings
 from pinxit.training.run_folder import (
     check_output_dir,
@@ -168,7 +168,7 @@ def train(
 
 def _go_on(run: Run, images: Data, request: dict[str, Any], quiet: bool) -> Run:
     """Resume a run that was started by the same call, if it is not finished."""
-    changes = changed_settings(run, request)
+    changes = find_changes(run, request)
     if run.config["finished"] and not changes.keys() & set(BUDGETS):
         if not quiet and is_first_process():
             echo(f"{run.path} is finished already")

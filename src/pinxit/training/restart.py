@@ -60,7 +60,7 @@ def find_started(
     return run
 
 
-def changed_settings(run: Run, request: Mapping[str, Any]) -> dict[str, Any]:
+def find_changes(run: Run, request: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of training that differ from those that the run was started with."""
     before = (run.config.get("requested") or {}).get("training") or request["training"]
     return {name: v for name, v in request["training"].items() if before.get(name) != v}
