@@ -84,14 +84,18 @@ class RunConfig(TypedDict):
     requested: NotRequired[Request | None]
 
 
-class VerdictRecord(TypedDict):
-    """The verdict of an evaluation, as `Verdict` has it."""
+class SurgeryRecord(TypedDict, total=False):
+    """How I(x; z) was measured."""
 
-    name: str
-    evidence: list[str]
-    remedy: str | None
-    effect: str | None
-    command: NotRequired[str | None]
+    images: Count
+    upper_limit_of_mutual_information: float
+
+
+class ProtocolRecord(TypedDict, total=False):
+    """How the metrics were measured: what is read of it again."""
+
+    fingerprint: str | None
+    elbo_surgery: SurgeryRecord | None
 
 
 class EvaluationRecord(TypedDict, total=False):
@@ -134,8 +138,22 @@ def _check_format(path: Path, number: object, expected: int) -> None:
 def read_evaluation_record(file: Path) -> EvaluationRecord:
     """Read what was measured of a run. Raises PinxitError if the file is damaged."""
     record = read_json(file, allow_nan=True)
-    convert_json(record, EvaluationRecord, str(file))
+    # numbers become floats: numpy cannot hold an int of 100 digits
+    record |= convert_json(record, EvaluationRecord, str(file))
+    convert_json(record.get("protocol", {}), ProtocolRecord, f"{file}: protocol")
+    _check_curves(file, record.get("curves", {}))
     return record
+
+
+def _check_curves(file: Path, curves: dict[str, list[float | None]]) -> None:
+    """Raise PinxitError for a curve without points, or without one for each of its axis."""
+    for name, values in curves.items():
+        base = name.removesuffix("_error")
+        axis = "frequencies" if name.startswith("spectrum_") else base
+        if not values or len(values) != len(curves.get(axis, [])):
+            raise PinxitError(f"{file} is damaged: the curve {name} has {len(values)} points.")
+        if name == base and None in values:
+            raise PinxitError(f"{file} is damaged: the curve {name} has a point without a value.")
 
 
 def read_metrics(file: Path) -> list[dict[str, float]]:

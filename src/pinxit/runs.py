@@ -111,17 +111,18 @@ class Run:
 
     @cached_property
     def info(self) -> DatasetInfo:
+        record = self.config["dataset_info"]
         with naming(self.path):
-            return DatasetInfo.from_json(self.config["dataset_info"])
+            return DatasetInfo.from_json(record)
 
     @property
     def load_options(self) -> LoadOptions:
         """How the training images were loaded, with the size, channels and range that they had."""
-        options = (self.config.get("data") or {}).get("options") or {}
-        info = self.info
+        record, info = self.config["data"].get("options") or {}, self.info
         color = "grey" if info.channels == 1 else "rgb"
         found = {"size": (info.height, info.width), "color": color, **info.conversion}
-        return make_load_options({**options, **found})
+        with naming(self.path):
+            return make_load_options(config_from_dict(LoadOptions, record), **found)
 
     @property
     def weights_path(self) -> Path:
@@ -149,9 +150,10 @@ class Run:
         from pinxit.models.build_check import check_build, max_model_bytes
         from pinxit.models.saved_state import load_fitted
 
+        family, options = self.family, self.config["model"]
         with naming(self.path):
-            module = get_family(self.family)
-            config = config_from_dict(module.Config, self.config["model"])
+            module = get_family(family)
+            config = config_from_dict(module.Config, options)
         file, info = self.path / FITTED_FILE, self.info
         fitted = read_tensors(file) if file.is_file() else {}
 

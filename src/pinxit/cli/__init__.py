@@ -5,6 +5,7 @@ The module of a command is imported when the command is called; torch when it ru
 
 from __future__ import annotations
 
+import codecs
 import importlib
 import os
 import shlex
@@ -146,11 +147,24 @@ def _discard_stdout() -> None:
 
 
 def _replace_unencodable_characters() -> None:
-    """Print `?` for characters that the console cannot encode, instead of failing."""
+    """Print `?` for characters that the console cannot encode, instead of failing.
+
+    The bytes of file names that are not UTF-8 are printed as they are.
+    """
+    codecs.register_error("pinxit", _replace_characters)
     for stream in (sys.stdout, sys.stderr):
         if reconfigure := getattr(stream, "reconfigure", None):
             utf8 = (stream.encoding or "").lower().replace("-", "") == "utf8"
-            reconfigure(errors="surrogateescape" if utf8 else "replace")
+            reconfigure(errors="pinxit" if utf8 else "replace")
+
+
+def _replace_characters(error: UnicodeError) -> tuple[str | bytes, int]:
+    assert isinstance(error, UnicodeEncodeError)
+    parts = [
+        bytes([ord(char) - 0xDC00]) if "\udc80" <= char <= "\udcff" else b"?"
+        for char in error.object[error.start : error.end]
+    ]
+    return b"".join(parts), error.end
 
 
 def _help_topic(args: list[str]) -> list[str]:

@@ -139,8 +139,8 @@ class CacheWriter:
         text = f"cannot cache decoded images in {self.folder.parent}: {reason}"
         if error.errno in NO_ROOM:
             return PinxitError(
-                f"{text}\nUse a smaller --size or a --limit, free some space (pinxit cache --clear), "
-                "or set PINXIT_CACHE."
+                f"{text}\nUse a smaller --size or a --limit, free some space "
+                "(pinxit cache --clear), or set PINXIT_CACHE to another folder."
             )
         return UnwritableCache(f"{text} Set PINXIT_CACHE to another folder.")
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from pathlib import Path
 from typing import Any, TypeVar
 
+from pinxit.data.unicode_forms import replace_surrogates
 from pinxit.errors import PinxitError
 
 T = TypeVar("T")
@@ -57,11 +59,34 @@ def convert_json(record: Any, kind: type[T], where: str) -> T:
     import msgspec  # 15 ms
 
     try:
-        return msgspec.convert(record, kind)
+        try:
+            return msgspec.convert(record, kind)
+        except UnicodeEncodeError:  # names of files that are not UTF-8, which msgspec cannot hold
+            msgspec.convert(_without_surrogates(record), kind)
+            return _construct(record, kind)
     except msgspec.ValidationError as error:
         raise PinxitError(f"{where} is damaged: {_describe(str(error))}.") from None
     except RecursionError:
         raise PinxitError(f"{where} is damaged: it is nested too deeply.") from None
+
+
+def _without_surrogates(value: Any) -> Any:
+    if isinstance(value, str):
+        return replace_surrogates(value)
+    if isinstance(value, list):
+        return [_without_surrogates(item) for item in value]
+    if isinstance(value, dict):
+        return {_without_surrogates(k): _without_surrogates(v) for k, v in value.items()}
+    return value
+
+
+def _construct(record: Any, kind: type[T]) -> T:
+    """Return a checked record as its type: of a dataclass an instance, with tuples for lists."""
+    if not dataclasses.is_dataclass(kind):
+        return record
+    names = {field.name for field in dataclasses.fields(kind)}
+    known = {name: value for name, value in record.items() if name in names}
+    return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in known.items()})
 
 
 def _describe(message: str) -> str:

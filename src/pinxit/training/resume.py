@@ -29,8 +29,9 @@ def resolve_resume_settings(run: Run, changes: dict[str, Any]) -> TrainingSettin
     """
     changes = {name: value for name, value in changes.items() if value is not None}
     new_budget = any(budget in changes for budget in BUDGETS)
+    training = run.config["training"]
     with naming(run.path):
-        recorded = config_from_dict(TrainingSettings, run.config["training"])
+        recorded = config_from_dict(TrainingSettings, training)
     record = {**dataclasses.asdict(recorded), **changes}
     if "devices" not in changes:
         record["devices"] = min(recorded.devices, os.cpu_count() or 1)
