@@ -1,8 +1,8 @@
 """Kill pinxit with SIGKILL at random moments, in every phase, and see that nothing is lost.
 
 A trial starts a command, kills it, and starts the same command again, a few times over; then it
-lets it end and compares the result with that of an uninterrupted one. Processes are forked from one that
-has imported everything already, so that starting one takes milliseconds.
+lets it end and compares the result with that of an uninterrupted one. Processes are forked from one
+that has imported everything already, so that starting one takes milliseconds.
 """
 
 from __future__ import annotations

@@ -140,7 +140,7 @@ def read_damaged(name: str, content: bytes, folder: Path) -> str:
     folder.mkdir()
     (folder / name).write_bytes(content)
     is_table = name.startswith("metadata")
-    if is_table or "." in name and name.startswith("a."):
+    if is_table or name.startswith("a."):
         for i in range(2):
             picture(i, 8).save(folder / f"{i}.png")
     source = folder if is_table or name.startswith("a.") or "idx" in name else folder / name
