@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pinxit.data.typed_json import convert_json
 from pinxit.data.unicode_forms import normalize_label
-from pinxit.errors import PinxitError, UsageError, check_keys
+from pinxit.errors import PinxitError, UsageError, check_keys, did_you_mean
 
 if TYPE_CHECKING:
     import torch
@@ -93,7 +93,8 @@ class DatasetInfo:
             return int(label)
         if not self.label_names:
             raise UsageError("these images have no labels; leave the label out.")
-        raise UsageError(f"no label '{label}'; there are: {', '.join(self.label_names)}.")
+        hint = did_you_mean(label, self.label_names)
+        raise UsageError(f"no label '{label}'; there are: {', '.join(self.label_names)}.{hint}")
 
 
 @dataclass(frozen=True)

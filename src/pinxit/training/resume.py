@@ -34,7 +34,7 @@ def resolve_resume_settings(run: Run, changes: dict[str, Any]) -> TrainingSettin
         recorded = config_from_dict(TrainingSettings, training)
     record = {**dataclasses.asdict(recorded), **changes}
     if "devices" not in changes:
-        record["devices"] = min(recorded.devices, os.cpu_count() or 1)
+        record["devices"] = min(recorded.devices, max(2, os.cpu_count() or 1))
     if new_budget:
         record |= {budget: changes.get(budget) for budget in BUDGETS}
         _subtract_component(run, record)
