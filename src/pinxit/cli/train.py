@@ -129,6 +129,7 @@ def auto(
     load: LoadOptions = LoadOptions(),  # noqa: B008 (frozen)
     out: Out = None,
     overwrite: Flag = False,
+    resume_or_start: Flag = False,
     dry_run: Flag = False,
     report: bool = True,
     quiet: Quiet = False,
@@ -145,6 +146,8 @@ def auto(
         load: options of loading images
         out: run folder; None: a new one, runs/<data>-<family>
         overwrite: replace the run in the folder --out
+        resume_or_start: go on with the run in --out, or start it if there is none, so that a
+            launcher of jobs can run the same command again after a kill
         dry_run: print all options, time a few steps, and stop
         report: write report.html at the end
         quiet: print no progress
@@ -152,7 +155,8 @@ def auto(
     """
     return _train(
         data, "auto", training, report, json,
-        quiet=quiet, load=load, out=out, overwrite=overwrite, dry_run=dry_run,
+        quiet=quiet, load=load, out=out, overwrite=overwrite,
+        resume_or_start=resume_or_start, dry_run=dry_run,
     )  # fmt: skip
 
 
@@ -168,6 +172,7 @@ def family_command(name: str) -> Any:
         load: LoadOptions = LoadOptions(),  # noqa: B008 (frozen)
         out: Out = None,
         overwrite: Flag = False,
+        resume_or_start: Flag = False,
         dry_run: Flag = False,
         report: bool = True,
         quiet: Quiet = False,
@@ -177,7 +182,8 @@ def family_command(name: str) -> Any:
             raise UsageError(f"no DATA to train on: pinxit train {name} DATA (see: pinxit sources)")
         return _train(
             data, model, training, report, json,
-            quiet=quiet, load=load, out=out, overwrite=overwrite, dry_run=dry_run,
+            quiet=quiet, load=load, out=out, overwrite=overwrite,
+            resume_or_start=resume_or_start, dry_run=dry_run,
         )  # fmt: skip
 
     command.__annotations__["model"] = _hide_internal_fields(config_class)
