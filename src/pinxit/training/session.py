@@ -19,6 +19,7 @@ from pinxit.errors import PinxitError
 from pinxit.models.protocols import Model
 from pinxit.runs import Run
 from pinxit.training.checkpoint import has_checkpoint, load_checkpoint, save_checkpoint
+from pinxit.training.examples import save_examples
 from pinxit.training.loop import Counters, StepResult, create_train_state, train_steps
 from pinxit.training.metrics_log import MetricsLog, TensorBoardLog
 from pinxit.training.model_card import write_model_card
@@ -106,6 +107,7 @@ class Session:
                 if resumed:
                     self._announce_resume(counters)
                 self._announce_no_tensorboard()
+                save_examples(self.run_folder, self.images)
             self.startup_seconds = self.clock.restart()
             with stop_on_signal(self._request_stop):
                 self.state.module.train()
