@@ -38,7 +38,7 @@ def make_command(path: str, fields: StudioRequest, prompt_used: str, index: int)
     else:
         options += ["-n", "1"]
     if fields.task == "sample" and fields.label:
-        options += ["--label", fields.label]
+        options += _label_args(fields.label)
     if fields.task in ("draw", "edit"):
         inputs.append(prompt_used)
         options += ["--language", fields.language] if fields.language else []
@@ -48,6 +48,10 @@ def make_command(path: str, fields: StudioRequest, prompt_used: str, index: int)
     if any(text.startswith("-") for text in inputs):  # a text, not an option
         return shlex.join(["pinxit", fields.task, *options, "--", *inputs])
     return shlex.join(["pinxit", fields.task, *inputs, *options])
+
+
+def _label_args(label: str) -> list[str]:
+    return [f"--label={label}"] if label.startswith("-") else ["--label", label]
 
 
 def _options(fields: StudioRequest, index: int) -> dict[str, Any]:

@@ -206,10 +206,10 @@ class StudioRoutes:
     # -- report ---------------------------------------------------------------------------------
 
     async def report(self, run: str) -> Response:
-        """Return the report. Raises ApiError (404) if the run has none."""
+        """Return the report; nothing (204) if the run has none."""
         file = self._find_run(run).run.path / "report.html"
         if not file.is_file():
-            raise ApiError("This run has no report yet.", status=404)
+            return await _no_content()
         # of a run that may be a stranger's: it runs no script
         return HTMLResponse(file.read_text(encoding="utf-8"), headers=SANDBOXED)
 

@@ -46,7 +46,7 @@ export function selectRun(run) {
 
 export function init() {
   addSeed("complete", () => complete());
-  input = addInput($("[data-input]", section("complete")), setImage);
+  input = addInput($("[data-input]", section("complete")), setImage, { showsResult: false });
   const { brush, half, clear } = form("complete").elements;
   brush.addEventListener("input", () => { showValue(brush); setRadius(+brush.value); });
   half.addEventListener("click", hideLowerHalf);

@@ -29,8 +29,10 @@ export function showSummary({ sentence, verdict, metrics }) {
   if (sentence) $("#sentence").textContent = sentence;
   if (verdict.state) {
     const [text, color] = STATES[verdict.state] ?? [verdict.state, "plain"];
-    const advice = verdict.remedy ? ` To improve it: ${verdict.remedy}.` : "";
-    $("#verdict").replaceChildren(h("span", { className: `pill ${color}` }, text), h("span", {}, verdict.sentence + advice));
+    const advice = !verdict.remedy ? [] : verdict.command
+      ? [" Go on: ", h("code", {}, verdict.command)]
+      : [` To improve it: ${verdict.remedy}.`];
+    $("#verdict").replaceChildren(h("span", { className: `pill ${color}` }, text), h("span", {}, verdict.sentence, ...advice));
   }
   $("#figures").replaceChildren(...metrics.map(({ title, value, note }) =>
     h("div", { title: note }, h("dt", {}, title), h("dd", {}, value))));

@@ -8,8 +8,9 @@ import { state } from "./state.js";
 const inputs = []; // all of them: a paste goes to the one that is seen
 
 // Builds the controls in `place`. `onChange(png)` gets the image as the model sees it; `kind`
-// chooses which of the run's images are offered: `png`, or `before` its edit.
-export function addInput(place, onChange, { kind = "png", thumbs = true } = {}) {
+// chooses which of the run's images are offered: `png`, or `before` its edit. A `local` one of
+// several takes what is dropped on itself alone; without `showsResult` the tab shows the image.
+export function addInput(place, onChange, { kind = "png", local = false, showsResult = true } = {}) {
   const section = place.closest("section");
   const preview = h("div", { className: "seen" }), notes = h("div"), own = h("div", { className: "thumbs" });
   const input = { png: null, section, place, set, selectRun, offerExamples };
@@ -20,7 +21,8 @@ export function addInput(place, onChange, { kind = "png", thumbs = true } = {}) 
       await loadImage(url);
       const fitted = await postJson("/studio/data/input", { run: state.run.name, image: url, name });
       input.png = fitted.png;
-      preview.replaceChildren(...(original ? await showOriginal(url, fitted) : []), asFigure(pngUrl(fitted.png), "what the model sees"));
+      preview.replaceChildren(...(original ? [showOriginal(url, fitted)] : []),
+        ...(showsResult ? [asFigure(pngUrl(fitted.png), "what the model sees")] : []));
       notes.replaceChildren(...fitted.notes.map((note) => h("p", { className: "note" }, note)));
       if (!remembered) keep(input, fitted.png);
       await onChange(fitted.png);
@@ -64,10 +66,9 @@ export function addInput(place, onChange, { kind = "png", thumbs = true } = {}) 
   place.append(
     h("div", { className: "row" }, h("label", { className: "button" }, "Choose an image", file),
       h("button", { type: "button", onclick: async () => take(await takePhoto()) }, "Camera")),
-    h("p", { className: "muted" }, thumbs ? "or drop it here, paste it, or use one of the run's own:" : "or drop it here"),
-    ...(thumbs ? [own] : []), preview, notes);
+    h("p", { className: "muted" }, "or drop it here, paste it, or use one of the run's own:"), own, preview, notes);
   inputs.push(input);
-  enableDrop(thumbs ? section : place, take);
+  enableDrop(local ? place : section, take);
   input.take = take;
   return input;
 }
@@ -92,12 +93,12 @@ function press(own, button) {
 const asFigure = (url, text) => h("figure", {}, h("img", { src: url, alt: text }), h("figcaption", {}, text));
 
 // The image as it was chosen; what lies outside the frame is cut off.
-async function showOriginal(url, { crop: [left, top, right, bottom] }) {
+function showOriginal(url, { crop: [left, top, right, bottom] }) {
   const frame = h("i");
   const percent = (value) => `${100 * value}%`;
   Object.assign(frame.style, { left: percent(left), top: percent(top), width: percent(right - left), height: percent(bottom - top) });
   const image = h("img", { src: url, alt: "your image, with the frame that the model sees" });
-  return [h("figure", {}, h("div", { className: "framed" }, image, frame), h("figcaption", {}, "your image"))];
+  return h("figure", {}, h("div", { className: "framed" }, image, frame), h("figcaption", {}, "your image"));
 }
 
 const keyOf = ({ section, place }) => `input ${state.run.name} ${section.id} ${place.dataset.input}`;

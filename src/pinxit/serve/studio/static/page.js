@@ -50,11 +50,18 @@ async function openTab(name, values = {}, { push = false } = {}) {
   if (push) writeUrl({ run: state.run.name, tab: name }, { push });
   const run = state.run, { open } = TABS[name].module;
   try {
-    const examples = open.length > 1 ? await loadExamples(run) : null; // not all tabs wait for them
+    const examples = open.length > 1 ? await waitForExamples(name, run) : null; // not all tabs do
     if (state.run === run) await open(values, examples);
   } catch (error) {
     showError($(`#${name}`), error);
   }
+}
+
+// Shows that something happens: the examples of an older run come from its data.
+async function waitForExamples(name, run) {
+  const text = h("p", { className: "muted" }, "Reading the run's own images …");
+  $(".status", $(`#${name}`)).append(text);
+  try { return await loadExamples(run); } finally { text.remove(); }
 }
 
 // The examples of a run, which are loaded once.

@@ -15,12 +15,10 @@ export async function open() {
 
 const show = () => runJob(section("report"), "Opening …", async (signal) => {
   const name = state.run.name;
-  try {
-    const response = await request(`/studio/data/report?run=${encodeURIComponent(name)}`, { signal });
+  const response = await request(`/studio/data/report?run=${encodeURIComponent(name)}`, { signal });
+  if (response.status !== 204) {
     frame.srcdoc = await response.text();
     shown = name;
-  } catch (error) {
-    if (error.status !== 404) throw error;
   }
   frame.hidden = shown !== name;
   empty.hidden = shown === name;
