@@ -82,7 +82,7 @@ def test_nested_dataclasses_are_flattened_and_hidden_fields_left_out():
 
 
 def test_a_hidden_field_is_an_option_where_it_is_named():
-    def command(inner: Annotated[Inner, Only(("start",))] = Inner()) -> None:  # noqa: B008
+    def command(inner: Annotated[Inner, Only(("start",))] = Inner()) -> None:
         """Do it."""
 
     (start,) = read_options(command)

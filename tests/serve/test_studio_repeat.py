@@ -1,4 +1,4 @@
-"""What the studio says of an image returns that image: the command and the program, run as given."""
+"""The command and the program that the studio gives for an image return that image."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_texts_survive_the_shell_and_python(prompt, model, seed):
     calls = []
 
     class Client:
-        class images:  # noqa: N801
+        class images:
             @staticmethod
             def generate(**options):
                 calls.append(options)

@@ -17,7 +17,7 @@ from pinxit.runs import EXAMPLES_FILE, Run
 
 MAX_EXAMPLES = 24
 MAX_PIXEL_VALUES = 2_000_000  # of all examples, so that the file stays small
-NUM_CANDIDATES = 20  # images for each example, of which those with equal captions are left out
+NUM_CANDIDATES = 20  # images for each example, of which those with new captions come first
 
 
 def save_examples(run: Run, images: Images) -> None:
@@ -35,23 +35,27 @@ def describe_examples(images: Images) -> dict[str, Any]:
 
 
 def choose_examples(images: Images, rows: np.ndarray) -> np.ndarray:
-    """Return evenly spaced rows, with captions that differ if there are captions."""
+    """Return evenly spaced rows; where there are captions, at first rows with different ones."""
     values = images.height * images.width * images.channels
-    count = min(MAX_EXAMPLES, max(1, MAX_PIXEL_VALUES // values))
-    if any(images.captions.values()):
-        rows = rows[evenly_spaced_indices(len(rows), count * NUM_CANDIDATES)]
-        rows = _with_distinct_captions(rows, list(images.captions.values()))
-    return rows[evenly_spaced_indices(len(rows), count)]
+    count = min(MAX_EXAMPLES, max(1, MAX_PIXEL_VALUES // values), len(rows))
+    spaced = rows[evenly_spaced_indices(len(rows), count)]
+    if not any(images.captions.values()):
+        return spaced
+    candidates = rows[evenly_spaced_indices(len(rows), count * NUM_CANDIDATES)]
+    distinct = _with_distinct_captions(candidates, list(images.captions.values()))
+    distinct = distinct[evenly_spaced_indices(len(distinct), count)]
+    others = [row for row in spaced if row not in set(distinct.tolist())]
+    return np.array([*distinct, *others][:count], int)
 
 
 def _with_distinct_captions(rows: np.ndarray, columns: Sequence[Sequence[str]]) -> np.ndarray:
-    """Return the rows with a caption that no row before has; all if none has a caption."""
+    """Return the rows with captions that no row before has."""
     first: dict[tuple[str, ...], int] = {}
     for row in rows:
         texts = tuple(column[int(row)] for column in columns)
         if any(texts):
             first.setdefault(texts, int(row))
-    return np.array(list(first.values()), int) if first else rows
+    return np.array(list(first.values()), int)
 
 
 def _describe(images: Images, row: int) -> dict[str, Any]:
