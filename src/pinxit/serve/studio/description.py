@@ -26,6 +26,7 @@ log = logging.getLogger("pinxit.serve")
 
 LOCAL_HOSTS = ("127.0.0.1", "localhost", "[::1]")
 MAX_METRICS = 5
+EFFORT = ("images seen", "speed")  # metrics that say how long it was trained, not how good it is
 MAX_CHARS = 300  # of a sentence
 SETTINGS = ("temperature", "guidance", "top_p", "best_of")  # that the page offers
 # of models that generate token by token; measured in docs/log.md ("Text and images")
@@ -105,7 +106,8 @@ def _describe_verdict(run: LoadedRun) -> dict[str, str]:
 
 
 def _describe_metrics(context: ReportContext) -> Iterator[dict[str, str]]:
-    for metric in collect_key_metrics(context)[:MAX_METRICS]:
+    metrics = [metric for metric in collect_key_metrics(context) if metric.title not in EFFORT]
+    for metric in metrics[:MAX_METRICS]:
         value = f"{metric.value} {metric.unit}".strip()
         yield {
             "title": clean_text(metric.title, 60),

@@ -2,7 +2,7 @@
 import { $, form, output, section } from "./dom.js";
 import { generate, streamImages } from "./generate.js";
 import { cancel, runJob } from "./job.js";
-import { addSeed, fill, readSettings, selectSettings, showCaptions } from "./settings.js";
+import { addSeed, fill, readSettings, selectSettings, showCaptions, spread } from "./settings.js";
 import { state } from "./state.js";
 import { addTiles, markStopped } from "./tiles.js";
 import { writeUrl } from "./url.js";
@@ -25,7 +25,8 @@ function use(prompt) {
 
 // Draws some of the run's own captions, each once, so that there is something to see at once.
 function drawExamples({ captions, source }) {
-  const texts = captions.slice(0, NUM_EXAMPLES).map(({ text }) => text);
+  const first = captions.filter(({ image }, i) => captions.findIndex((other) => other.image === image) === i);
+  const texts = spread(first, NUM_EXAMPLES).map(({ text }) => text);
   if (!texts.length) return null;
   heading().textContent = `Examples: captions of ${source}. Click one to go on with it.`;
   const [run, settings] = [state.run, readSettings("draw")];

@@ -64,7 +64,7 @@ export function addInput(place, onChange, { kind = "png", local = false, showsRe
   file.addEventListener("change", () => { take(file.files[0]); file.value = ""; });
   place.classList.add("drop");
   place.append(
-    h("div", { className: "row" }, h("label", { className: "button" }, "Choose an image", file),
+    h("div", { className: "row" }, h("label", { className: "button" }, "Choose image", file),
       h("button", { type: "button", onclick: async () => take(await takePhoto()) }, "Camera")),
     h("p", { className: "muted" }, "or drop it here, paste it, or use one of the run's own:"), own, preview, notes);
   inputs.push(input);

@@ -118,7 +118,7 @@ function addActions() {
   });
   for (const tab of TAKES_IMAGE) {
     addAction({
-      title: () => TABS[tab].title,
+      title: () => `${TABS[tab].title} it`,
       applies: (entry) => state.run.abilities.includes(tab) && entry.tab !== tab,
       async run({ png }) {
         await openTab(tab, {}, { push: true });

@@ -2,7 +2,7 @@
 import { $, $$, form, h, randomSeed, section } from "./dom.js";
 import { state } from "./state.js";
 
-const NUM_CHIPS = 8;
+const NUM_CHIPS = 6;
 
 // Fills in the seed field of a tab, with a button that draws another seed.
 export function addSeed(tab, onAnother) {
@@ -56,14 +56,17 @@ export function nameOf(language) {
   }
 }
 
+// At most `count` items, evenly spaced.
+export const spread = (items, count) =>
+  items.filter((_, i) => i % Math.max(1, Math.floor(items.length / count)) === 0).slice(0, count);
+
 // Shows captions of the run's own data, or words that it knows. `use(text, image)` is called.
 export function showCaptions(tab, examples, use) {
   const place = $("[data-captions]", section(tab));
   const { captions, words } = examples;
   place.hidden = captions.length + words.length === 0;
-  $("span", place).textContent = captions.length ? `From its own captions (${examples.source})` : "Words it knows";
-  const every = Math.max(1, Math.floor(captions.length / NUM_CHIPS));
-  const texts = captions.filter((_, i) => i % every === 0).slice(0, NUM_CHIPS);
+  $("span", place).textContent = captions.length ? "Try one of the captions that it was tested with" : "Words that it knows";
+  const texts = spread(captions, NUM_CHIPS);
   const chips = texts.length ? texts : words.map((text) => ({ text }));
   $(".chips", place).replaceChildren(...chips.map(({ text, language = "", image }) =>
     h("button", { type: "button", lang: language, onclick: () => use(text, image, language) }, text)));

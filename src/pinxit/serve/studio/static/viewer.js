@@ -48,8 +48,12 @@ async function copy(text) {
   return copied;
 }
 
-const clientProgram = (call) =>
-  `import base64\n\nfrom openai import OpenAI\n\nclient = OpenAI(base_url="${location.origin}/v1", api_key="not-needed")\n${call}`;
+// The key of the server stays out of what may be passed on.
+function clientProgram(call) {
+  const hasKey = sessionStorage.getItem("key") !== null;
+  const [imports, key] = hasKey ? ["import base64\nimport os", 'os.environ["PINXIT_API_KEY"]'] : ["import base64", '"not-needed"'];
+  return `${imports}\n\nfrom openai import OpenAI\n\nclient = OpenAI(base_url="${location.origin}/v1", api_key=${key})\n${call}`;
+}
 
 export function repeatOf(entry) {
   const parts = [];
