@@ -142,6 +142,18 @@ def test_an_image_opens_large_with_all_that_repeats_it(page):
     assert not page.is_visible("#viewer")
 
 
+def test_a_second_click_starts_anew_and_enter_draws(desk):
+    open_tab(desk, "blobs-draw", "draw")
+    desk.evaluate("for (let i = 0; i < 3; i++) document.querySelector('#draw .primary').click()")
+    wait_until_idle(desk, "draw")
+    wait_for_images(desk, "draw", 4)
+    desk.fill("#draw [name=prompt]", "a blob at the bottom right")
+    desk.press("#draw [name=prompt]", "Enter")
+    wait_until_idle(desk, "draw")
+    wait_for_images(desk, "draw", 4)
+    assert "bottom+right" in desk.url
+
+
 def test_words_that_the_model_does_not_know_are_named(desk):
     open_tab(desk, "blobs-draw", "draw")
     desk.fill("#draw [name=prompt]", "a blob of xylophones")

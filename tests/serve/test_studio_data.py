@@ -21,6 +21,7 @@ from PIL import Image
 from pinxit.data.sources.digits import SOURCE_TYPE
 from pinxit.models.drawing import Drawing
 from pinxit.serve.inference.loading import LoadedRun, load_runs
+from pinxit.serve.studio import examples as examples_module
 from pinxit.serve.studio import routes
 from pinxit.serve.studio.description import summarize
 from pinxit.serve.studio.examples import list_words, load_examples
@@ -86,6 +87,18 @@ def test_an_older_run_of_a_built_in_set_reads_it_again(load_copy):
     assert list(SOURCE_TYPE.list_names()) == ["digits"]
     assert examples["source"] == "test images of digits"
     assert examples["images"][0]["label"] in {str(digit) for digit in range(10)}
+
+
+@pytest.mark.parametrize("source", ["shapes:10000000", "shapes:1e9", "hf:some/set", "/etc"])
+def test_data_that_are_large_or_elsewhere_are_not_loaded(load_copy, source, monkeypatch):
+    def rename(folder: Path) -> None:
+        (folder / "examples.json").unlink()
+        change_config(folder, data={"source": source, "files": [], "options": {}})
+
+    loaded = []
+    monkeypatch.setattr(examples_module, "load_run_data", lambda *args, **_: loaded.append(args))
+    examples = asyncio.run(load_examples(load_copy("blobs-draw", rename)))
+    assert (examples["images"], loaded) == ([], [])
 
 
 def test_a_path_in_a_strangers_config_is_not_opened(load_copy, tmp_path):

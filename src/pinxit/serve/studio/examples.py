@@ -34,7 +34,7 @@ log = logging.getLogger("pinxit.serve")
 MAX_FILE_BYTES = 16 * 2**20
 MAX_IMAGE_BYTES = 2 * 2**20
 MAX_CAPTION_CHARS = 300
-MAX_DATA_IMAGES = 100_000  # of a built-in set that is loaded for its examples
+MAX_COUNT_DIGITS = 5  # of a built-in set with a number of images, `shapes:500`
 NUM_SAMPLES = 8  # in the place of a run's images, if there are none
 NUM_WORDS, MIN_WORD_LENGTH, MAX_WORDS_READ = 24, 3, 2_000
 
@@ -73,9 +73,10 @@ def _read_file(run: LoadedRun) -> dict[str, Any]:
 def _read_data(run: LoadedRun) -> dict[str, Any]:
     """Return examples of a run's data, if these are a built-in set that is on this machine."""
     record = run.run.config.get("data") or {}
-    name = str(record.get("source")).split(":")[0]
+    name, _, count = str(record.get("source")).partition(":")
     is_named = name in list_source_names() and not record.get("files")
-    if not is_named or run.info.num_images > MAX_DATA_IMAGES:
+    is_small = not count or (count.isascii() and count.isdigit() and len(count) < MAX_COUNT_DIGITS)
+    if not is_named or not is_small:
         return {}
     return describe_examples(load_run_data(run.run, progress=False))
 

@@ -45,6 +45,7 @@ from pinxit.serve.validation import parse_json_body
 log = logging.getLogger("pinxit.serve")
 
 STATIC = Path(__file__).parent / "static"
+MODULES = "<!-- modules -->"  # in page.html
 MEDIA_TYPES = {".js": "text/javascript", ".css": "text/css"}
 REVALIDATE = {"Cache-Control": "no-cache"}  # else a browser mixes files of two versions
 
@@ -115,8 +116,11 @@ class StudioRoutes:
     reports: dict[str, asyncio.Task[Any]] = field(default_factory=dict)
 
     async def page(self) -> Response:
+        """Return the page. It names all its modules, so that they load at the same time."""
         text = (STATIC / "page.html").read_text(encoding="utf-8")
-        return HTMLResponse(text, headers=REVALIDATE)
+        names = sorted(file.name for file in STATIC.glob("*.js"))
+        links = [f'<link rel="modulepreload" href="/studio/static/{name}">' for name in names]
+        return HTMLResponse(text.replace(MODULES, "\n".join(links)), headers=REVALIDATE)
 
     async def static_file(self, name: str) -> Response:
         file = next((file for file in STATIC.iterdir() if file.name == name), None)

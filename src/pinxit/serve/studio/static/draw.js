@@ -2,9 +2,9 @@
 import { $, form, output, section } from "./dom.js";
 import { generate, streamImages } from "./generate.js";
 import { cancel, runJob } from "./job.js";
-import { addSeed, fill, readSettings, selectSettings, showCaptions, spread } from "./settings.js";
+import { addSeed, fill, onSubmit, readSettings, selectSettings, showCaptions, spread } from "./settings.js";
 import { state } from "./state.js";
-import { addTiles, markStopped } from "./tiles.js";
+import { addTiles, removeUnfinished } from "./tiles.js";
 import { writeUrl } from "./url.js";
 
 const NUM_EXAMPLES = 4;
@@ -40,7 +40,7 @@ function drawExamples({ captions, source }) {
         tiles[i].finish(entries[0], () => use(prompt));
       }));
     } finally {
-      markStopped(output("draw"));
+      removeUnfinished(tiles);
     }
   });
 }
@@ -63,5 +63,5 @@ export function selectRun() {
 
 export function init() {
   addSeed("draw", draw);
-  form("draw").addEventListener("submit", (event) => { event.preventDefault(); draw(); });
+  onSubmit("draw", draw);
 }

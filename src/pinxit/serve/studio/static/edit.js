@@ -4,7 +4,7 @@ import { $, form, h, output, section } from "./dom.js";
 import { generate } from "./generate.js";
 import { addInput } from "./input.js";
 import { cancel, showError } from "./job.js";
-import { addSeed, fill, readSettings, selectSettings, showCaptions } from "./settings.js";
+import { addSeed, fill, onSubmit, readSettings, selectSettings, showCaptions } from "./settings.js";
 import { state } from "./state.js";
 import { writeUrl } from "./url.js";
 
@@ -55,5 +55,5 @@ export function init() {
   addSeed("edit", edit);
   input = addInput($("[data-input]", section("edit")), restart, { kind: "before" });
   form("edit").elements.again.addEventListener("click", restart);
-  form("edit").addEventListener("submit", (event) => { event.preventDefault(); edit(); });
+  onSubmit("edit", edit);
 }

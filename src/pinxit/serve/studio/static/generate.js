@@ -4,7 +4,7 @@ import { pngUrl } from "./dom.js";
 import { remember } from "./history.js";
 import { runJob, showNotes } from "./job.js";
 import { state } from "./state.js";
-import { addTiles, markStopped } from "./tiles.js";
+import { addTiles, removeUnfinished } from "./tiles.js";
 
 const asUrl = (png) => (png ? pngUrl(png) : "");
 
@@ -23,7 +23,7 @@ export async function generate(section, container, request, options) {
       tiles.forEach((tile, i) => tile.finish(done.entries[i]));
       return done.entries;
     } finally {
-      markStopped(container);
+      removeUnfinished(tiles);
     }
   });
   if (!entries) return null;

@@ -8,24 +8,24 @@ import { writeUrl } from "./url.js";
 
 const NUM_SAMPLES = 24, NUM_LARGE = 8, LARGE = 64; // fewer of images above 64 pixels
 const more = $("#more");
+let shown = null; // the fields of the images that are shown
 
 function readFields() {
   const { temperature, seed, label = "" } = Object.fromEntries(new FormData(form("sample")));
   return { temperature: +temperature, seed: +seed, label };
 }
 
-// Images `start` and on of the seed; the images before stay.
-function sample({ start = 0, auto = false } = {}) {
-  const fields = readFields();
+// Images `start` and on of the seed; those before stay.
+async function sample({ start = 0, auto = false } = {}) {
+  if (!start) shown = readFields(); // "more" is more of the same, whatever the fields say by then
   const n = Math.max(state.run.width, state.run.height) > LARGE ? NUM_LARGE : NUM_SAMPLES;
-  writeUrl({ run: state.run.name, tab: "sample", ...fields });
-  const title = fields.label ? `a sample of ${fields.label}` : "a sample";
+  writeUrl({ run: state.run.name, tab: "sample", ...shown });
+  const title = shown.label ? `a sample of ${shown.label}` : "a sample";
   more.hidden = true;
-  return generate(section("sample"), output("sample"), { task: "sample", n, start, ...fields },
-    { title, text: "Sampling …", auto, append: start > 0 }).then((entries) => {
-    more.hidden = output("sample").childElementCount === 0;
-    return entries;
-  });
+  const options = { title, text: "Sampling …", auto, append: start > 0 };
+  const entries = await generate(section("sample"), output("sample"), { task: "sample", n, start, ...shown }, options);
+  more.hidden = output("sample").childElementCount === 0;
+  return entries;
 }
 
 export async function open(values) {

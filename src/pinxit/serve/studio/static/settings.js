@@ -16,6 +16,16 @@ export function addSeed(tab, onAnother) {
   });
 }
 
+// Runs an action when the form of a tab is sent; by Enter too, where words are written.
+export function onSubmit(tab, action) {
+  form(tab).addEventListener("submit", (event) => { event.preventDefault(); action(); });
+  form(tab).addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" || event.shiftKey || event.isComposing || event.target.tagName !== "TEXTAREA") return;
+    event.preventDefault();
+    form(tab).requestSubmit();
+  });
+}
+
 // Shows the settings that the run's model takes, with the defaults that were measured as best.
 export function selectSettings(tab) {
   const defaults = state.run.settings[tab] ?? {};

@@ -41,6 +41,7 @@ function openNeighbors(element) {
 export const addFinished = (container, entries) =>
   addTiles(container, entries.length).map((tile, i) => tile.finish(entries[i]));
 
-export function markStopped(container) {
-  for (const tile of [...container.children].filter((tile) => !tile.entry)) tile.remove();
+// Removes those of the tiles that did not get their image: the work was cancelled or failed.
+export function removeUnfinished(tiles) {
+  for (const { element } of tiles) if (!element.entry) element.remove();
 }
