@@ -258,6 +258,17 @@ def test_an_invalid_request_names_its_field(base_url, changes, param):
     assert answer.json()["error"]["param"] == param
 
 
+def test_a_report_is_shown_in_a_sandbox_and_a_run_without_one_says_nothing(base_url, runs):
+    url = f"{base_url}/studio/data/report?run=blobs-edit"
+    assert httpx.get(url).status_code == 204
+    file = runs["blobs-edit"] / "report.html"
+    file.write_text(SCRIPT)
+    answer = httpx.get(url)
+    file.unlink()
+    assert answer.text == SCRIPT
+    assert "sandbox; script-src 'none'" in answer.headers.get_list("content-security-policy")
+
+
 def test_a_report_is_made_once_for_all_who_want_it(base_url, runs, monkeypatch):
     calls = []
 

@@ -49,6 +49,7 @@ MODULES = "<!-- modules -->"  # in page.html
 MEDIA_TYPES = {".js": "text/javascript", ".css": "text/css"}
 REVALIDATE = {"Cache-Control": "no-cache"}  # else a browser mixes files of two versions
 
+# of a report, which may be a stranger's: it runs no script
 SANDBOXED = {"Content-Security-Policy": "sandbox; script-src 'none'"}
 
 LatentValue = Annotated[float, Field(ge=-100, le=100, allow_inf_nan=False)]
@@ -213,8 +214,7 @@ class StudioRoutes:
         """Return the report; nothing (204) if the run has none."""
         file = self._find_run(run).run.path / "report.html"
         if not file.is_file():
-            return await _no_content()
-        # of a run that may be a stranger's: it runs no script
+            return Response(status_code=204, headers=SANDBOXED)
         return HTMLResponse(file.read_text(encoding="utf-8"), headers=SANDBOXED)
 
     async def make_report(self, request: Request) -> Response:

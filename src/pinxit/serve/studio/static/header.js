@@ -32,7 +32,7 @@ export function showSummary({ sentence, verdict, metrics }) {
     const advice = !verdict.remedy ? [] : verdict.command
       ? [" Go on: ", h("code", {}, verdict.command)]
       : [` To improve it: ${verdict.remedy}.`];
-    $("#verdict").replaceChildren(h("span", { className: `pill ${color}` }, text), h("span", {}, verdict.sentence, ...advice));
+    $("#verdict").replaceChildren(h("span", { className: `pill ${color}` }, text), h("span", {}, verdict.sentence, h("span", { className: "advice" }, ...advice)));
   }
   $("#figures").replaceChildren(...metrics.map(({ title, value, note }) =>
     h("div", { title: note }, h("dt", {}, title), h("dd", {}, value))));
