@@ -6,6 +6,7 @@
     checkpoint/        everything that resuming needs
     metrics.csv        the training curves, a row per report
     samples/           sample grids at each evaluation
+    examples.json      some images of the test split with their captions, to show in the studio
     evaluation.json    metrics on the test split; evaluation-SPLIT.json on another one
     report.html, README.md
 
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 
 FORMAT = 2  # of the folder; another format is not read
 FITTED_FILE = "fitted.safetensors"
+EXAMPLES_FILE = "examples.json"
 
 
 @dataclass(frozen=True)
