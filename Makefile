@@ -6,7 +6,7 @@ DEMO := build/demo
 
 CLIENTS := .venv-clients
 
-.PHONY: demo test clients fuzz clean
+.PHONY: demo test fuzz soak clients clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -49,6 +49,12 @@ CASES ?= 20000
 SEED ?= 0
 fuzz: $(VENV)/.installed-test
 	PINXIT_FUZZ_CASES=$(CASES) PINXIT_FUZZ_SEED=$(SEED) $(BIN)/python -m pytest -s tests/serve/test_fuzz.py
+
+# kills, mutated files and hostile run folders by the thousand: an hour and more
+soak: $(VENV)/.installed-test
+	$(BIN)/python -m tests.faults.soak kills --count 300
+	$(BIN)/python -m tests.faults.soak inputs --count 20000
+	$(BIN)/python -m tests.faults.soak runs --count 2000
 
 clean:
 	rm -rf $(VENV) $(CLIENTS) build

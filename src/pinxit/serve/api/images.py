@@ -124,6 +124,7 @@ class ImageRoutes:
             source=source,
             mask=mask,
             variation=isinstance(fields, VariationRequest),
+            language=fields.language if isinstance(fields, GenerateRequest) else None,
         )
         request.decode()
         default_size = None if source is None else source.size

@@ -88,6 +88,7 @@ class Router:
         mask: EditMask | None = None,
         variation: bool = False,
         conversation: Sequence[str] = (),
+        language: str | None = None,
     ) -> GenerationRequest:
         """Choose run and ability, and reduce the prompt to the model's input.
 
@@ -110,7 +111,7 @@ class Router:
             params = replace(params, reranker=self.find_reranker(route.run, params.best_of))
         text, left_out, unknown_words = fit_prompts(route.run.model, prompts, clean)
         return GenerationRequest(
-            text, n, source, mask, params, route, left_out, unknown_words, frame
+            text, n, source, mask, params, route, left_out, unknown_words, language, frame
         )
 
     async def generate(
@@ -126,7 +127,7 @@ class Router:
     def check_mask(self, mask: EditMask) -> None:
         """Raises ApiError for a mask that leaves nothing to generate at the model's size."""
         run = self.first_supporting("complete") or self.runs[0]
-        mask.fit_to(run.info)
+        mask.fit_to(run.info, mask.choose_frame(run.info))
 
     def find_reranker(self, run: LoadedRun, best_of: int) -> CanCaption | None:
         """Return a captioning model for the run's images that knows all of its languages."""

@@ -69,6 +69,13 @@ class Frame:
         return generated.crop(self.content)
 
 
+def center_frame(source: Size, model: Size) -> Frame:
+    """Return the frame of the middle of a source, as large as can be."""
+    width, height = _window_size(source, model)
+    left, top = (source[0] - width) // 2, (source[1] - height) // 2
+    return Frame(source, model, (left, top, left + width, top + height))
+
+
 def choose_frame(
     source: Size, model: Size, mask: Bool[np.ndarray, "height width"] | None = None
 ) -> Frame:
@@ -79,15 +86,20 @@ def choose_frame(
     """
     if mask is None or not mask.any():
         return Frame(source, model)
-    scale = max(model[0] / source[0], model[1] / source[1])
-    width = min(source[0], max(1, round(model[0] / scale)))
-    height = min(source[1], max(1, round(model[1] / scale)))
+    width, height = _window_size(source, model)
     columns, rows = mask.any(0).nonzero()[0], mask.any(1).nonzero()[0]
     left = _place(source[0], width, int(columns[0]), int(columns[-1]) + 1)
     top = _place(source[1], height, int(rows[0]), int(rows[-1]) + 1)
     if left is None or top is None:
         return Frame(source, model)
     return Frame(source, model, (left, top, left + width, top + height))
+
+
+def _window_size(source: Size, model: Size) -> Size:
+    """Return the largest size within a source that has a model's proportions."""
+    scale = max(model[0] / source[0], model[1] / source[1])
+    width, height = round(model[0] / scale), round(model[1] / scale)
+    return min(source[0], max(1, width)), min(source[1], max(1, height))
 
 
 def _any_in_cells(mask: Bool[np.ndarray, "rows columns"], num_cells: int) -> np.ndarray:

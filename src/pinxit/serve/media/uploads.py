@@ -22,7 +22,7 @@ from pinxit.data.decoding.png_chunks import drop_ancillary_chunks
 from pinxit.data.decoding.resize import resize_to_fit
 from pinxit.data.load_options import make_load_options
 from pinxit.serve.errors import ApiError, truncate
-from pinxit.serve.media.framing import Frame, choose_frame
+from pinxit.serve.media.framing import Frame, center_frame, choose_frame
 
 if TYPE_CHECKING:
     from pinxit.data.batch import DatasetInfo
@@ -173,8 +173,13 @@ class EditMask:
     def fit_to(
         self, info: DatasetInfo, frame: Frame | None = None
     ) -> Bool[np.ndarray, "height width"]:
-        """Return the mask at a model's size. Raises ApiError if nothing is left to generate."""
-        fitted = (frame or self.choose_frame(info)).read_mask(self.regenerate)
+        """Return the mask at a model's size, without a frame that of the middle.
+
+        Raises ApiError if nothing is left to generate.
+        """
+        height, width = self.regenerate.shape
+        frame = frame or center_frame((width, height), (info.width, info.height))
+        fitted = frame.read_mask(self.regenerate)
         if not fitted.any():
             message = "The mask is opaque everywhere: there is nothing to generate."
             raise ApiError(message, param=self.param)
