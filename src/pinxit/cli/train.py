@@ -48,7 +48,7 @@ def overview() -> str:
             "",
             "examples:",
             "  pinxit train vae digits --minutes 0.2",
-            "  pinxit train photos/ --minutes 10",
+            "  pinxit train photos/ --minutes 10 --watch-port 8001",
             "  pinxit train vae photos/ --size 64 --minutes 30 --out runs/photos",
             "  pinxit train --resume runs/photos --minutes 60",
             "",
@@ -126,6 +126,7 @@ def auto(
     overwrite: Flag = False,
     dry_run: Flag = False,
     report: bool = True,
+    watch_port: int | None = None,
     quiet: Quiet = False,
     json: Json = False,
 ) -> int:
@@ -142,12 +143,14 @@ def auto(
         overwrite: replace the run in the folder --out
         dry_run: print all options, time a few steps, and stop
         report: write report.html at the end
+        watch_port: show the training in a browser, at this port of 127.0.0.1; 0: a free one
         quiet: print no progress
         json: print the paths as JSON
     """
     return _train(
         data, "auto", training, report, json,
         quiet=quiet, load=load, out=out, overwrite=overwrite, dry_run=dry_run,
+        watch_port=watch_port,
     )  # fmt: skip
 
 
@@ -165,6 +168,7 @@ def family_command(name: str) -> Any:
         overwrite: Flag = False,
         dry_run: Flag = False,
         report: bool = True,
+        watch_port: int | None = None,
         quiet: Quiet = False,
         json: Json = False,
     ) -> int:
@@ -173,6 +177,7 @@ def family_command(name: str) -> Any:
         return _train(
             data, model, training, report, json,
             quiet=quiet, load=load, out=out, overwrite=overwrite, dry_run=dry_run,
+            watch_port=watch_port,
         )  # fmt: skip
 
     command.__annotations__["model"] = _hide_internal_fields(config_class)
@@ -228,6 +233,7 @@ def resume(
     epochs: float | None = None,
     data: str | None = None,
     report: bool = True,
+    watch_port: int | None = None,
     quiet: Quiet = False,
     json: Json = False,
 ) -> int:
@@ -244,13 +250,15 @@ def resume(
         epochs: new budget, all sessions included
         data: training images, if they have moved or changed
         report: write report.html at the end
+        watch_port: show the training in a browser, at this port of 127.0.0.1; 0: a free one
         quiet: print no progress
         json: print the paths as JSON
     """
     from pinxit.training.api import resume as resume_run
 
     budget = {"minutes": minutes, "steps": steps, "epochs": epochs}
-    return _finish(resume_run(resume, data, quiet=quiet, **budget), report, json)
+    run = resume_run(resume, data, quiet=quiet, watch_port=watch_port, **budget)
+    return _finish(run, report, json)
 
 
 def _print_estimate(estimate: CostEstimate, json: bool) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import socket
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,9 +11,8 @@ from urllib.parse import urlsplit
 
 import uvicorn
 
-from pinxit.errors import PinxitError
 from pinxit.serve.app import AppSettings, create_app
-from pinxit.serve.connections import TimedProtocol
+from pinxit.serve.connections import TimedProtocol, bind_socket
 from pinxit.serve.dialogue.llm import LanguageModel
 from pinxit.serve.dialogue.response import answer_without_llm
 from pinxit.serve.inference.loading import load_runs
@@ -57,7 +55,7 @@ def run_server(paths: Sequence[Path], options: ServerOptions) -> None:
     # back from a busy event loop: while 429s were sent, it generated 5 images/s instead of 156
     sys.setswitchinterval(5e-4)
     release_large_blocks()
-    listener = _bind_socket(options.host, options.port)
+    listener = bind_socket(options.host, options.port)
     store = Store(options.store, options.store_days, options.store_max_mib)
     runs = load_runs(paths, options.device, options.max_queue)
     models = ModelRegistry(runs, options.aliases)
@@ -98,18 +96,6 @@ def _app_settings(options: ServerOptions) -> AppSettings:
         options.studio,
         options.public_url,
     )
-
-
-def _bind_socket(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # with IPPROTO_TCP asyncio turns Nagle's algorithm off, which delays each response by 40 ms
-    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-    except OSError as error:
-        raise PinxitError(f"cannot listen on {host}:{port}: {error.strerror}.") from None
-    return listener
 
 
 def _print_banner(models: ModelRegistry, options: ServerOptions, port: int) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -45,7 +45,10 @@ from pinxit.training.running import (
 )
 from pinxit.training.schedule import Clock
 from pinxit.training.settings import TrainingSettings
+from pinxit.training.signals import can_stop, request_stop
 from pinxit.training.stages import Stages, component_path, is_pending, stages_of
+from pinxit.watch.server import check_watch_port, watch_training
+from pinxit.watch.state import WatchedTraining
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -64,6 +67,7 @@ def train(
     overwrite: bool = False,
     dry_run: Literal[False] = False,
     quiet: bool = False,
+    watch_port: int | None = None,
     command: str | None = None,
     **settings: Any,
 ) -> Run: ...
@@ -79,6 +83,7 @@ def train(
     overwrite: bool = False,
     dry_run: Literal[True],
     quiet: bool = False,
+    watch_port: int | None = None,
     command: str | None = None,
     **settings: Any,
 ) -> CostEstimate: ...
@@ -93,6 +98,7 @@ def train(
     overwrite: bool = False,
     dry_run: bool = False,
     quiet: bool = False,
+    watch_port: int | None = None,
     command: str | None = None,
     **settings: Any,
 ) -> Run | CostEstimate:
@@ -106,7 +112,9 @@ def train(
         load: options of `load_images`, as `LoadOptions` or a dict
         overwrite: replace the run in `out`; a folder that is not a run is never replaced
         dry_run: time a few steps, write nothing and return a `CostEstimate`
-        quiet: print nothing
+        quiet: print nothing, but the address of `watch_port`
+        watch_port: show the training on a page at this port of 127.0.0.1, until it ends; 0: a free
+            port; the address is printed
         command: the command line to record in config.json
         settings: fields of `TrainingSettings`, such as `minutes=5`, `steps=...` or `epochs=...`
 
@@ -114,31 +122,34 @@ def train(
     with the same number of threads, even if the run is killed and resumed. With a budget of minutes
     the learning rate follows the clock, so that two runs differ.
 
-    Raises UsageError for invalid arguments, PinxitError if training fails.
+    Raises UsageError for invalid arguments, PinxitError if training fails or if the port is in use.
     """
     clock = Clock()
+    check_watch_port(watch_port)
     training_settings = config_from_dict(TrainingSettings, settings)
     options = make_load_options(load)
     if not dry_run:
         check_output_dir(out, overwrite)
     quiet = quiet or not is_first_process()
-    data = load_training_data(images, options, training_settings.seed, progress=not quiet)
-    config = choose_config(model, data.images, quiet=quiet)
-    info = data.images.info(data.images.split_indices("train"))
-    component = missing_component(config, info)
-    stages = None if component is None else Stages.of(component, training_settings)
-    if not quiet:
-        echo(describe_annotations(data.images))
-        if expectation := describe_expectation(family_of(config), info.num_images):
-            echo(expectation)
-    if dry_run:
-        return _estimate(config, data, training_settings, stages, quiet)
-
-    with ExitStack() as lock:
+    if dry_run and watch_port is not None and not quiet:
+        echo("no page at watch_port: a dry run trains nothing")
+    with ExitStack() as held:
+        watched = held.enter_context(_watch(None if dry_run else watch_port))
+        data = load_training_data(images, options, training_settings.seed, progress=not quiet)
+        config = choose_config(model, data.images, quiet=quiet)
+        info = data.images.info(data.images.split_indices("train"))
+        component = missing_component(config, info)
+        stages = None if component is None else Stages.of(component, training_settings)
+        if not quiet:
+            echo(describe_annotations(data.images))
+            if expectation := describe_expectation(family_of(config), info.num_images):
+                echo(expectation)
+        if dry_run:
+            return _estimate(config, data, training_settings, stages, quiet)
 
         def create(plan: TrainingPlan, fabric: Fabric) -> Run:
             run = create_run(plan, out, fabric, overwrite=overwrite, command=command)
-            return _hold(run, lock)
+            return _hold(run, held, watched)
 
         if stages is None:
             plan = prepare_training(config, data, training_settings, quiet=quiet)
@@ -149,16 +160,23 @@ def train(
                 config, stages, training_settings, data, info, out, fabric,
                 overwrite=overwrite, command=command,
             )  # fmt: skip
-            _hold(run, lock)
+            _hold(run, held, watched)
             return create_run(plan, component_path(run), fabric, command=command)
 
         return train_stages(config, data, stages, create_both, clock, quiet=quiet)
 
 
-def _hold(run: Run, stack: ExitStack) -> Run:
-    """Lock a run in the first process until the stack is left, and return it."""
+def _watch(port: int | None) -> AbstractContextManager[WatchedTraining]:
+    """Show the training of the first process at a port, and let the page stop it."""
+    first = port if is_first_process() else None
+    return watch_training(first, can_stop=can_stop, request_stop=request_stop)
+
+
+def _hold(run: Run, held: ExitStack, watched: WatchedTraining) -> Run:
+    """Lock a run in the first process until the stack is left, show it, and return it."""
     if is_first_process():
-        stack.enter_context(lock_run(run))
+        held.enter_context(lock_run(run))
+        watched.show(run)
     return run
 
 
@@ -189,27 +207,37 @@ def _estimate(
 
 
 def resume(
-    run: Run | str | Path, images: Data | None = None, *, quiet: bool = False, **settings: Any
+    run: Run | str | Path,
+    images: Data | None = None,
+    *,
+    quiet: bool = False,
+    watch_port: int | None = None,
+    **settings: Any,
 ) -> Run:
     """Continue a run from its last checkpoint and return it.
 
     `minutes`, `steps` or `epochs` replace the budget; other settings apply to this session only.
-    Images are loaded again as the run recorded them, unless `images` is given. Raises UsageError if
-    the run has spent its budget, or if its images have changed.
+    Images are loaded again as the run recorded them, unless `images` is given. `watch_port` shows
+    the training on a page, as in `train`. Raises UsageError if the run has spent its budget, or if
+    its images have changed; PinxitError if the port is in use.
     """
     clock = Clock()
     run = run if isinstance(run, Run) else Run(Path(run))
+    check_watch_port(watch_port)
     training_settings = resolve_resume_settings(run, settings)
     quiet = quiet or not is_first_process()
-    data = TrainingData(
-        images=reload_images(run, images, progress=not quiet),
-        load=run.load_options,
-        files=run.config["data"].get("files") or [],
-    )
-    if not quiet:
-        echo(describe_annotations(data.images))
-    with ExitStack() as lock, explain_interrupt(run):
-        run = Run(_hold(run, lock).path)  # as it is now that no other process writes it
+    with ExitStack() as held:
+        watched = held.enter_context(_watch(watch_port))
+        data = TrainingData(
+            images=reload_images(run, images, progress=not quiet),
+            load=run.load_options,
+            files=run.config["data"].get("files") or [],
+        )
+        if not quiet:
+            echo(describe_annotations(data.images))
+        held.enter_context(explain_interrupt(run))
+        # as it is now that no other process writes it
+        run = Run(_hold(run, held, watched).path)
         training_settings = resolve_resume_settings(run, settings)
         if is_first_process():
             remove_unfinished(run.path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,6 +16,9 @@ try:
     import fcntl
 except ImportError:  # Windows: no lock
     fcntl = None
+
+
+LOCK_TRIALS, TRIAL_SECONDS = 5, 0.02  # `is_locked` holds the lock for some microseconds
 
 
 @contextmanager
@@ -35,12 +39,36 @@ def lock_run(run: Run) -> Iterator[None]:
         os.close(folder)
 
 
-def _lock(folder: int, run: Run) -> None:
+def is_locked(run: Run) -> bool | None:
+    """Return whether a process trains in the folder of a run; None if that cannot be known."""
+    if fcntl is None:
+        return None
     try:
-        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        folder = os.open(run.owner.path, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(folder, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise PinxitError(
-            f"another process is training in {run.path}; wait for it, or stop it first."
-        ) from None
+        return True
     except OSError:  # a file system without locks
-        pass
+        return None
+    finally:
+        os.close(folder)
+    return False
+
+
+def _lock(folder: int, run: Run) -> None:
+    for trial in range(LOCK_TRIALS):
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if trial + 1 < LOCK_TRIALS:
+                time.sleep(TRIAL_SECONDS)
+        except OSError:  # a file system without locks
+            return
+        else:
+            return
+    raise PinxitError(
+        f"another process is training in {run.path}; wait for it, or stop it first."
+    ) from None
