@@ -51,6 +51,7 @@ def test_a_client_does_the_courses_job(program, base_url, runs, tmp_path):
     mcp_command = [sys.executable, "-m", "pinxit.cli", "mcp", *map(str, runs.values())]
     environment = {
         **os.environ, "OPENAI_BASE_URL": f"{base_url}/v1", "OPENAI_API_KEY": "not-needed",
+        "OPENAI_API_BASE": f"{base_url}/v1",  # the name that LlamaIndex reads
         "OPENAI_AGENTS_DISABLE_TRACING": "1", "LITELLM_LOCAL_MODEL_COST_MAP": "True",
         "MCP_COMMAND": json.dumps(mcp_command), "HOME": str(tmp_path),
     }  # fmt: skip

@@ -6,6 +6,7 @@ import logging
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -15,7 +16,8 @@ from pinxit.serve.app import AppSettings, create_app
 from pinxit.serve.connections import TimedProtocol, bind_socket
 from pinxit.serve.dialogue.llm import LanguageModel
 from pinxit.serve.dialogue.response import answer_without_llm
-from pinxit.serve.inference.loading import load_runs
+from pinxit.serve.inference.loading import LoadedRun, load_runs, load_served_run
+from pinxit.serve.inference.pending import load_when_ready, split_pending
 from pinxit.serve.inference.registry import ModelRegistry
 from pinxit.serve.media.sources import ImageSources
 from pinxit.serve.memory import release_large_blocks
@@ -57,8 +59,9 @@ def run_server(paths: Sequence[Path], options: ServerOptions) -> None:
     release_large_blocks()
     listener = bind_socket(options.host, options.port)
     store = Store(options.store, options.store_days, options.store_max_mib)
-    runs = load_runs(paths, options.device, options.max_queue)
-    models = ModelRegistry(runs, options.aliases)
+    ready, pending = split_pending(paths)
+    runs = load_runs(ready, options.device, options.max_queue)
+    models = ModelRegistry(runs, options.aliases, pending)
     app = create_app(models, store, _app_settings(options))
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
@@ -71,6 +74,8 @@ def run_server(paths: Sequence[Path], options: ServerOptions) -> None:
     )
     listener.listen(2048)  # before the address is printed: clients may connect at once
     _print_banner(models, options, listener.getsockname()[1])
+    load = partial(load_served_run, device=options.device, max_queued_rows=options.max_queue)
+    load_when_ready(models, load, _print_run)
     uvicorn.Server(config).run(sockets=[listener])
 
 
@@ -103,9 +108,15 @@ def _print_banner(models: ModelRegistry, options: ServerOptions, port: int) -> N
     host = f"[{options.host}]" if ":" in options.host else options.host
     url = f"http://{host}:{port}"
     for run in models.runs.values():
-        size = f"{run.info.width} x {run.info.height}"
-        print(f"{run.name}: {run.run.family}, {size}; {', '.join(run.abilities)}")
+        _print_run(run)
+    for name in models.pending:
+        print(f"{name}: in training, without weights yet")
     print(f"export OPENAI_BASE_URL={url}/v1")
     api_key = "not-needed" if options.api_key is None else "YOUR_KEY"
     print(f"export OPENAI_API_KEY={api_key}")
     print(url + ("/" if options.studio else "/v1"), flush=True)
+
+
+def _print_run(run: LoadedRun) -> None:
+    size = f"{run.info.width} x {run.info.height}"
+    print(f"{run.name}: {run.run.family}, {size}; {', '.join(run.abilities)}", flush=True)

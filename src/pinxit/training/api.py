@@ -132,7 +132,7 @@ def train(
         check_output_dir(out, overwrite)
     quiet = quiet or not is_first_process()
     if dry_run and watch_port is not None and not quiet:
-        echo("no page at watch_port: a dry run trains nothing")
+        echo("a dry run trains nothing: there is no page to watch")
     with ExitStack() as held:
         watched = held.enter_context(_watch(None if dry_run else watch_port))
         data = load_training_data(images, options, training_settings.seed, progress=not quiet)

@@ -28,6 +28,7 @@ from pinxit.serve.pools import work_on_images
 from pinxit.serve.schemas import RequestSeed, Schema
 from pinxit.serve.studio.attention import caption_attention
 from pinxit.serve.studio.latents import decode_latent, sample_latent
+from pinxit.serve.studio.training import add_training, add_trainings
 from pinxit.serve.validation import parse_json_body
 
 STATIC = Path(__file__).parent / "static"
@@ -76,6 +77,7 @@ def add_studio(app: FastAPI, models: ModelRegistry) -> None:
     add("/studio/data/decode", studio.decode, methods=["POST"])
     add("/studio/data/captions", studio.caption, methods=["POST"])
     add("/studio/data/report", studio.report, response_class=HTMLResponse)
+    add_training(add, models)
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,8 @@ class StudioRoutes:
         return Response(file.read_bytes(), media_type=MEDIA_TYPES[file.suffix])
 
     async def list_runs(self) -> Response:
-        return JSONResponse([_to_record(run) for run in self.models.runs.values()])
+        records = [_to_record(run) for run in self.models.runs.values()]
+        return JSONResponse(add_trainings(records, self.models))
 
     async def sample(self, request: Request) -> Response:
         """Return samples, each as a PNG in base64."""
@@ -138,6 +141,7 @@ class StudioRoutes:
         return HTMLResponse(body, headers=SANDBOXED)
 
     def _find_run(self, name: str, ability: str | None = None) -> LoadedRun:
+        self.models.check_ready(name)
         run = self.models.runs.get(name)
         if run is None or (ability is not None and ability not in run.abilities):
             can = "" if ability is None else f" that supports {ability}"

@@ -42,14 +42,14 @@ function axes(x, y) {
   for (const tick of vertical.ticks) {
     const text = tick.toLocaleString("en", {
       minimumFractionDigits: vertical.decimals, maximumFractionDigits: vertical.decimals }).replace("-", "−");
-    parts.push(svgElement("path", { class: "gridline", d: `M${LEFT} ${y.at(tick)}H${right}` }));
+    parts.push(svgElement("path", { class: "t-gridline", d: `M${LEFT} ${y.at(tick)}H${right}` }));
     parts.push(svgElement("text", { x: LEFT - 6, y: y.at(tick) + 4, "text-anchor": "end" }, text));
   }
   for (const tick of horizontal.ticks.filter(Number.isInteger)) {
     const anchor = x.at(tick) > right - 14 ? "end" : "middle";
     parts.push(svgElement("text", { x: x.at(tick), y: floor + 17, "text-anchor": anchor }, formatCount(tick)));
   }
-  parts.push(svgElement("path", { class: "axis", d: `M${LEFT} ${floor}H${right}` }));
+  parts.push(svgElement("path", { class: "t-axis", d: `M${LEFT} ${floor}H${right}` }));
   parts.push(svgElement("text", { x: (LEFT + right) / 2, y: HEIGHT - 5, "text-anchor": "middle" }, "step"));
   return parts;
 }
@@ -58,9 +58,9 @@ function line({ name, x, y }, xScale, yScale) {
   const points = x.map((value, i) => [xScale.at(value), yScale.at(y[i])])
     .filter(([, height]) => height >= TOP - 1 && height <= HEIGHT - BOTTOM + 1)
     .map((point) => point.map((value) => value.toFixed(1)).join(" "));
-  const parts = [svgElement("path", { class: `curve ${name}`, d: points.length ? `M${points.join("L")}` : "" })];
+  const parts = [svgElement("path", { class: `t-curve ${name}`, d: points.length ? `M${points.join("L")}` : "" })];
   if (name === "validation" || points.length === 1) { // also distinct without color
-    parts.push(svgElement("path", { class: `dots ${name}`, d: points.map((point) => `M${point}h0`).join("") }));
+    parts.push(svgElement("path", { class: `t-dots ${name}`, d: points.map((point) => `M${point}h0`).join("") }));
   }
   return parts;
 }
@@ -88,13 +88,13 @@ function tableRows(curves) {
 
 // Returns a figure and a function that shows newer values in it.
 export function createChart() {
-  const title = element("h4"), legend = element("p", { class: "legend" });
-  const drawing = element("div", { class: "drawing" });
-  const readout = element("p", { class: "readout" });
+  const title = element("h4"), legend = element("p", { class: "t-legend" });
+  const drawing = element("div", { class: "t-drawing" });
+  const readout = element("p", { class: "t-readout" });
   const head = element("thead"), body = element("tbody");
   const table = element("details", {}, element("summary", {}, "Values"),
-    element("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "values" }, element("table", {}, head, body)));
-  const figure = element("figure", { class: "chart" }, title, legend, drawing, readout, table);
+    element("div", { class: "t-scroll", tabindex: "0", role: "region", "aria-label": "values" }, element("table", {}, head, body)));
+  const figure = element("figure", { class: "t-chart" }, title, legend, drawing, readout, table);
 
   let record = null, width = 0;
 
@@ -106,7 +106,7 @@ export function createChart() {
     const x = new Scale(first, Math.max(last, first + 1), LEFT, width - RIGHT);
     const y = new Scale(...valueRange(curves, INITIAL_FRACTION * last), HEIGHT - BOTTOM, TOP);
     const newest = curves.map(({ name, y }) => `${name} ${formatNumber(y.at(-1))}`).join(", ");
-    const mark = svgElement("path", { class: "mark" });
+    const mark = svgElement("path", { class: "t-mark" });
     const svg = svgElement("svg", { viewBox: `0 0 ${width} ${HEIGHT}`, role: "img", "aria-label": `${text} over the steps; newest: ${newest}` },
       ...axes(x, y), ...curves.flatMap((curve) => line(curve, x, y)), mark);
     svg.addEventListener("pointermove", (event) => {
@@ -126,7 +126,7 @@ export function createChart() {
     record = next;
     const { title: text, unit, curves } = record;
     title.textContent = unit ? `${text}, ${unit}` : text;
-    legend.replaceChildren(...curves.map(({ name }) => element("span", { class: `key ${name}` }, name)));
+    legend.replaceChildren(...curves.map(({ name }) => element("span", { class: `t-key ${name}` }, name)));
     draw();
     head.replaceChildren(element("tr", {}, element("th", { scope: "col" }, "step"),
       ...curves.map(({ name }) => element("th", { scope: "col" }, name))));

@@ -18,7 +18,7 @@ export function createSheet(loadSheet) {
   const caption = element("figcaption");
   const slider = element("input", { type: "range", min: "0", max: "0", value: "0" });
   const label = element("label", { hidden: "" }, element("span", {}, "earlier sheets"), slider);
-  const figure = element("figure", { class: "sheet" }, title, image, caption, label);
+  const figure = element("figure", { class: "t-sheet" }, title, image, caption, label);
   const urls = new Map();
   let files = [], kind = "", shown = "", request = 0;
 

@@ -25,7 +25,7 @@ function createList(container, create, keyOf) {
 }
 
 function createFacts() {
-  const list = element("dl", { class: "facts" });
+  const list = element("dl", { class: "t-facts" });
   return { list, update: (facts) => list.replaceChildren(...facts.filter(([, value]) => value).map(
     ([name, value]) => element("div", {}, element("dt", {}, name), element("dd", {}, value)))) };
 }
@@ -33,8 +33,8 @@ function createFacts() {
 function metricsTable(metrics) {
   const head = ["metric", "training", "validation"].map((text) => element("th", { scope: "col" }, text));
   const rows = metrics.map(({ title, unit, training, validation }) => element("tr", {},
-    element("th", { scope: "row" }, title, element("span", { class: "unit" }, unit)),
-    element("td", { class: "number" }, training || "–"), element("td", { class: "number" }, validation || "–")));
+    element("th", { scope: "row" }, title, element("span", { class: "t-unit" }, unit)),
+    element("td", { class: "t-number" }, training || "–"), element("td", { class: "t-number" }, validation || "–")));
   return [element("thead", {}, element("tr", {}, ...head)), element("tbody", {}, ...rows)];
 }
 
@@ -45,12 +45,12 @@ function stageTitle({ number, count, family }) {
 // A stage: its facts, sheets, charts and metrics.
 function createStage(loadSheet) {
   const title = element("summary"), bar = element("progress", { max: "1", value: "0", "aria-label": "progress" });
-  const facts = createFacts(), empty = element("p", { class: "hint" });
-  const sheets = element("div", { class: "sheets" }), charts = element("div", { class: "charts" });
-  const table = element("table", { class: "metrics" }), captions = element("div", { class: "captions" });
-  const scroll = element("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "metrics" }, table);
-  const figure = element("details", { class: "stage" }, title, bar, facts.list, empty,
-    element("div", { class: "columns" }, element("div", {}, sheets, captions, scroll), charts));
+  const facts = createFacts(), empty = element("p", { class: "t-hint" });
+  const sheets = element("div", { class: "t-sheets" }), charts = element("div", { class: "t-charts" });
+  const table = element("table", { class: "t-metrics" }), captions = element("div", { class: "t-captions" });
+  const scroll = element("div", { class: "t-scroll", tabindex: "0", role: "region", "aria-label": "metrics" }, table);
+  const figure = element("details", { class: "t-stage" }, title, bar, facts.list, empty,
+    element("div", { class: "t-columns" }, element("div", {}, sheets, captions, scroll), charts));
   let stage = null;
   const showSheets = createList(sheets, () => createSheet((name) => loadSheet(stage.number, name)), ({ kind }) => kind);
   const showCharts = createList(charts, createChart, ({ title }) => title);
@@ -90,12 +90,12 @@ function createStage(loadSheet) {
 // loadState(version): the state, perhaps once it has another version; loadSheet(stage, name): a Blob;
 // stop(): request the end of training, or null; pause: milliseconds between two requests.
 export function createTrainingView(container, { loadState, loadSheet, stop = null, pause }) {
-  const status = element("p", { class: "status", role: "status" });
-  const message = element("p", { class: "message" });
+  const status = element("p", { class: "t-status", role: "status" });
+  const message = element("p", { class: "t-message" });
   const button = element("button", { type: "button", hidden: "" }, "Stop training");
-  const trouble = element("p", { class: "trouble", role: "alert", hidden: "" });
-  const list = element("div", { class: "stages" });
-  container.replaceChildren(element("div", { class: "band" }, element("div", {}, status, message), button), trouble, list);
+  const trouble = element("p", { class: "t-trouble", role: "alert", hidden: "" });
+  const list = element("div", { class: "t-stages" });
+  container.replaceChildren(element("div", { class: "t-band" }, element("div", {}, status, message), button), trouble, list);
   container.classList.add("training");
   const stages = new Map();
   let version = "", record = null, received = 0, timer = null, generation = 0, current = null;
@@ -123,6 +123,7 @@ export function createTrainingView(container, { loadState, loadSheet, stop = nul
 
   function show(next) {
     [record, received] = [next, performance.now()];
+    if (record.version === version) { tick(); return; } // only the time is new
     version = record.version;
     const running = record.stages.find(({ status }) => status === "training" || status === "preparing");
     const where = running && record.stages.length > 1 ? `, stage ${running.number} of ${running.count}: ${running.family}` : "";

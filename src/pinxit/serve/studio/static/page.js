@@ -12,9 +12,11 @@ import * as latents from "./latents.js";
 import * as report from "./report.js";
 import * as sample from "./sample.js";
 import { state } from "./state.js";
+import * as training from "./training.js";
 
 // ability -> its tab; every run has a report
 const TABS = {
+  training: { title: "Training", module: training },
   draw: { title: "Draw", module: draw },
   sample: { title: "Sample", module: sample },
   encode: { title: "Latents", module: latents },
