@@ -20,7 +20,9 @@ from tests.serve.server import serving
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = sorted((Path(__file__).parent / "programs").iterdir())
-ENVIRONMENTS = {"llamaindex": ".venv-clients-llamaindex"}  # of a program; else .venv-clients
+ENVIRONMENTS = dict.fromkeys(
+    ("instructor_client", "llamaindex", "semantic_kernel_client"), ".venv-clients-openai2"
+)  # of a program; else .venv-clients
 NODE_MODULES = ROOT / "build" / "clients" / "node_modules"
 
 
