@@ -12,8 +12,9 @@ from semantic_kernel.contents import ChatHistory, ChatMessageContent, ImageConte
 
 
 async def main() -> None:
-    image = await OpenAITextToImage(ai_model_id="gpt-image-1").generate_image("a cat", 1024, 1024)
-    data = base64.b64decode(image) if isinstance(image, str) else image
+    artist = OpenAITextToImage(ai_model_id="gpt-image-1")
+    (image,) = await artist.generate_images("a cat")
+    data = base64.b64decode(image)
     assert data.startswith(b"\x89PNG")
     picture = ImageContent(data=data, data_format="base64", mime_type="image/png")
     items = [TextContent(text="What is this?"), picture]

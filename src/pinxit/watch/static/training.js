@@ -109,14 +109,15 @@ export function createTrainingView(container, { loadState, loadSheet, stop = nul
     for (const stage of record.stages) {
       if (!stages.has(stage.number)) {
         stages.set(stage.number, createStage(loadSheet));
-        list.prepend(stages.get(stage.number).figure); // the newest one first
+        list.append(stages.get(stage.number).figure);
       }
       stages.get(stage.number).update(stage);
     }
     const reached = record.stages.filter((stage) => stage.status !== "waiting");
     const newest = reached.at(-1)?.number ?? null;
-    if (newest !== current) { // a next stage begins: it is opened, the one before is closed
+    if (newest !== current) { // a next stage begins: it comes first and is opened, others are closed
       current = newest;
+      list.prepend(stages.get(newest).figure);
       for (const [number, stage] of stages) stage.figure.open = number === newest;
     }
   }
