@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import io
 import json
 import tempfile
 from pathlib import Path
@@ -9,10 +11,20 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
+import pinxit
 from pinxit.runs import FORMAT, Run
 from pinxit.watch.metric_columns import describe_column
-from pinxit.watch.progress import MAX_POINTS, file_signature, read_progress, read_sheet, version_of
+from pinxit.watch.progress import (
+    DEFAULT_TITLE,
+    MAX_POINTS,
+    file_signature,
+    read_progress,
+    read_sheet,
+    version_of,
+)
+from tests.builders import blobs, train_runs
 
 HEADER = "step,images_seen,seconds,progress,loss,kl,val_loss\n"
 ROWS = "1,8,0.5,0.25,10,2,\n2,16,1.0,0.5,9,3,9.5\n"
@@ -166,3 +178,28 @@ def test_columns_have_titles_and_units():
     assert describe_column("iw_5")[0] == "importance-weighted bound, 5 samples"
     assert describe_column("loss")[1] is None
     assert describe_column("new_thing") == ("new thing", "")
+
+
+def test_titles_are_those_of_what_was_saved(tmp_path):
+    """A grid has a row for each kind of image that its title names."""
+    rows = {"generated above, true": 2, "edited images, true": 3, "reconstructed below": 2}
+    for name, path in train_runs(tmp_path).items():
+        (stage,) = read_progress(Run(path), is_running=False)["stages"]
+        for sheet in stage["sheets"]:
+            assert sheet["title"] != DEFAULT_TITLE, name
+            content = read_sheet(Run(path), 1, sheet["files"][-1]["name"])
+            height = Image.open(io.BytesIO(content or b"")).height
+            expected = [count for text, count in rows.items() if text in sheet["title"]]
+            assert not expected or height // 8 == expected[0], (name, sheet["title"])
+
+
+def test_a_model_that_could_edit_has_no_title_of_edits_without_images_before(tmp_path):
+    images = dataclasses.replace(blobs(60, 18, 18, channels=3), before=None)
+    flow = pinxit.Flow(width=16, depth=1, heads=1, text_depth=1)
+    settings = {"steps": 2, "num_evals": 1, "batch_size": 4, "quiet": True, "tensorboard": False}
+    run = pinxit.train(flow, images, out=tmp_path / "run", **settings)
+    titles = [
+        sheet["title"] for sheet in read_progress(run, is_running=False)["stages"][1]["sheets"]
+    ]
+    assert "images from captions: generated above, true images below" in titles
+    assert not any(title.startswith("edits") for title in titles)

@@ -39,11 +39,9 @@ def save_previews(model: object, run: Run, step: int, examples: Images) -> None:
         if isinstance(model, CanComplete) and not isinstance(model, CanSample):
             _preview_completion(model, examples).save(folder / f"{name}.png")
             titles["step"] = "completions: masked images, completed images, original images"
-        if isinstance(model, CanDraw):
-            _preview_text_to_image(model, examples, folder, name)
+        if isinstance(model, CanDraw) and _preview_text_to_image(model, examples, folder, name):
             titles["step"] = "images from captions: generated above, true images below"
-        if isinstance(model, CanEdit):
-            _preview_editing(model, examples, folder, name)
+        if isinstance(model, CanEdit) and _preview_editing(model, examples, folder, name):
             titles["step"] = "edits: images before, edited images, true images"
         if isinstance(model, CanCaption):
             _preview_captions(model, examples, folder, name)
@@ -57,25 +55,34 @@ def save_previews(model: object, run: Run, step: int, examples: Images) -> None:
         write_atomically(folder / "titles.json", json.dumps(titles, indent=2) + "\n")
 
 
-def _preview_text_to_image(model: CanDraw, examples: Images, folder: Path, name: str) -> None:
-    """Save two rows, generated from captions and true; and the captions as a text file."""
+def _preview_text_to_image(model: CanDraw, examples: Images, folder: Path, name: str) -> bool:
+    """Save two rows, generated from captions and true; and the captions as a text file.
+
+    Returns whether there are captions.
+    """
     rows, captions = captions_within_limit(model, examples)
     if captions:
         _write_lines(folder / "captions.txt", captions)
         drawn = model.draw(captions, seed=0, **preview_options(model))
         grid = _stack_rows([drawn, examples.take(rows)])
         grid.save(folder / f"{name}.png")
+    return bool(captions)
 
 
-def _preview_editing(model: CanEdit, examples: Images, folder: Path, name: str) -> None:
-    """Save three rows, before, edited and true; and the instructions as a text file."""
+def _preview_editing(model: CanEdit, examples: Images, folder: Path, name: str) -> bool:
+    """Save three rows, before, edited and true; and the instructions as a text file.
+
+    Returns whether there are images before and instructions.
+    """
     rows, instructions = captions_within_limit(model, examples)
     after = examples.take(rows)
-    if instructions and after.before is not None:
-        _write_lines(folder / "captions.txt", instructions)
-        before = Images(after.before)
-        edited = model.edit(before, instructions, seed=0, temperature=0.0, **preview_options(model))
-        _stack_rows([before, edited, after]).save(folder / f"{name}.png")
+    if not instructions or after.before is None:
+        return False
+    _write_lines(folder / "captions.txt", instructions)
+    before = Images(after.before)
+    edited = model.edit(before, instructions, seed=0, temperature=0.0, **preview_options(model))
+    _stack_rows([before, edited, after]).save(folder / f"{name}.png")
+    return True
 
 
 def _preview_captions(model: CanCaption, examples: Images, folder: Path, name: str) -> None:
