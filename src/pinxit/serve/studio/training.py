@@ -112,8 +112,10 @@ def _pending_record(run: Run) -> dict[str, Any]:
         "family": run.family,
         "width": info.get("width", DEFAULT_SIZE),
         "height": info.get("height", DEFAULT_SIZE),
+        "channels": info.get("channels", DEFAULT_SIZE),
         "abilities": [ABILITY],
         "labels": [],
         "languages": [],
         "latents": 0,
+        "settings": {},
     }
