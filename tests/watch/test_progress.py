@@ -95,14 +95,22 @@ def test_the_statuses_of_two_stages(tmp_path, rows, first_done, is_running, stat
     assert state["status"] == next(status for status in statuses if status != "finished")
 
 
-def test_the_version_and_the_signature_follow_the_files(tmp_path):
-    run = write_run(tmp_path)
-    before, signature = version_of(read_progress(run, is_running=True)), file_signature(run)
-    assert version_of(read_progress(run, is_running=True)) == before
-    with (tmp_path / "metrics.csv").open("a") as file:
+def test_the_signature_follows_the_files(tmp_path):
+    run = write_stages(tmp_path / "run", "", first_done=False)
+    seen = {version_of(file_signature(run))}
+    assert version_of(file_signature(run)) in seen
+    with (run.path / "vae" / "metrics.csv").open("a") as file:
         file.write("3,24,1.5,0.75,8,3,\n")
-    assert file_signature(run) != signature
-    assert version_of(read_progress(run, is_running=True)) != before
+    for change in (
+        lambda: (run.path / "vae" / "samples" / "step-0000003.png").write_bytes(PNG),
+        lambda: run.write("config.json", {**run.config, "finished": True}),
+        lambda: (run.path / "metrics.csv").write_text(HEADER + ROWS),
+    ):
+        version = version_of(file_signature(run))
+        assert version not in seen
+        seen.add(version)
+        change()
+    assert version_of(file_signature(run)) not in seen
 
 
 def test_a_long_curve_is_thinned_and_keeps_its_end(tmp_path):
@@ -165,7 +173,7 @@ def test_nothing_in_a_folder_breaks_the_page(config, table, component, captions,
         json.dumps(state, allow_nan=False)
         assert state["status"] in ("preparing", "training", "finished", "stopped")
         assert 1 <= len(state["stages"]) <= 2
-        version_of(state)
+        version_of(file_signature(run))
 
 
 def test_a_missing_folder_is_a_run_that_is_being_prepared(tmp_path):

@@ -83,10 +83,9 @@ def read_progress(run: Run, *, is_running: bool) -> Json:
     return {"run": run.name[:MAX_CHARACTERS], "status": status, "stages": records}
 
 
-def version_of(record: Json) -> str:
-    """Return a text that differs for records that differ."""
-    text = json.dumps(record, sort_keys=True)
-    return f"{zlib.crc32(text.encode('utf-8', 'replace')):08x}"
+def version_of(*parts: object) -> str:
+    """Return a text that differs for parts, such as a file signature, that differ."""
+    return f"{zlib.crc32(repr(parts).encode('utf-8', 'replace')):08x}"
 
 
 def read_sheet(run: Run, stage: int, name: str) -> bytes | None:
@@ -110,7 +109,7 @@ def _read_stage(stage: Stage, *, is_running: bool, is_reached: bool) -> Json:
     is_pending = is_last and _as_dict(config.get("component")).get("pending") is True
     rows = [] if is_pending else rows
     last = rows[-1] if rows else {}
-    unit = _read_unit(config)
+    unit, columns = _read_unit(config), select_loss_columns(rows)[:MAX_CHARTS]
     return {
         "number": stage.number,
         "count": stage.count,
@@ -123,8 +122,8 @@ def _read_stage(stage: Stage, *, is_running: bool, is_reached: bool) -> Json:
         "seconds_left": _seconds_left(last),
         "updated": _modification_time(stage.folder / "metrics.csv") if rows else None,
         "unit": unit,
-        "charts": _draw_charts(rows, unit),
-        "metrics": _describe_metrics(rows, unit),
+        "charts": _draw_charts(rows, columns, unit),
+        "metrics": _describe_metrics(rows, columns, unit),
         "sheets": [] if is_pending else _list_sheets(stage.folder / "samples"),
         "captions": None if is_pending else _read_captions(stage.folder / "samples"),
     }
@@ -159,13 +158,12 @@ def _read_unit(config: Json) -> str:
     return _text(config.get("loss_unit")) or _text(trained.get("unit"))
 
 
-def _describe_metrics(rows: MetricsRows, unit: str) -> list[Json]:
+def _describe_metrics(rows: MetricsRows, columns: list[str], unit: str) -> list[Json]:
     """Return the newest value of the loss and its parts, of training and validation images."""
-    shown = select_loss_columns(rows)[:MAX_CHARTS]
     if any("bits_per_dim" in row for row in rows):
-        shown = [*shown, "bits_per_dim"]
+        columns = [*columns, "bits_per_dim"]
     metrics = []
-    for name in shown:
+    for name in columns:
         title, own_unit = describe_column(name)
         metrics.append(
             {
@@ -183,10 +181,10 @@ def _newest(rows: MetricsRows, name: str) -> str:
     return "" if value is None else format_number(value).replace("-", "−")
 
 
-def _draw_charts(rows: MetricsRows, unit: str) -> list[Json]:
+def _draw_charts(rows: MetricsRows, columns: list[str], unit: str) -> list[Json]:
     """Return the curves of the loss and its parts over the steps."""
     charts = []
-    for name in select_loss_columns(rows)[:MAX_CHARTS]:
+    for name in columns:
         title, own_unit = describe_column(name)
         curves = [_curve(rows, name, "training"), _curve(rows, f"val_{name}", "validation")]
         record = {"title": title[:MAX_CHARACTERS], "unit": unit if own_unit is None else own_unit}

@@ -12,7 +12,7 @@ from pinxit.errors import PinxitError
 from pinxit.runs import Run
 from pinxit.watch.progress import file_signature, read_progress, version_of
 
-POLL_SECONDS = 0.5  # between looks at the files while a page waits for a change
+POLL_SECONDS = 1.0  # between looks at the files while a page waits for a change
 WAIT_SECONDS = 20.0  # that a page's request waits for one
 GRACE_SECONDS = 3.0  # at the end, for open pages to load the last state
 QUIET_SECONDS = 0.5  # without a request, after which they have it
@@ -62,7 +62,8 @@ class WatchedTraining:
         with self._changed:
             key = (self.outcome, self.is_stopping, self.can_stop(), file_signature(self.run))
             if key != self._key:
-                self._key, self._record = key, self._describe()
+                self._key = key
+                self._record = {**self._describe(), "version": version_of(key)}
             return {**self._record, "now": time.time()}
 
     def wait_for_change(self, version: str) -> dict[str, Any]:
@@ -106,7 +107,7 @@ class WatchedTraining:
             "can_stop": self.can_stop() and not self.is_stopping,
             "is_stopping": self.is_stopping,
         }
-        return {**record, "version": version_of(record)}
+        return record
 
 
 def _describe_end(run: Run | None, error: BaseException | None) -> Outcome:

@@ -15,7 +15,7 @@ from pinxit.serve.errors import ApiError, truncate
 from pinxit.serve.inference.registry import ModelRegistry
 from pinxit.serve.pools import read_in_thread
 from pinxit.training.run_lock import is_locked
-from pinxit.watch.progress import read_progress, read_sheet, version_of
+from pinxit.watch.progress import file_signature, read_progress, read_sheet, version_of
 from pinxit.watch.server import read_static_file
 
 ABILITY = "training"  # of a run whose training is not finished, beside those of its model
@@ -100,7 +100,8 @@ def _read_state(run: Run, is_loaded: bool) -> dict[str, Any]:
     elif record["status"] != "finished":
         message = "The other tabs use the weights of when this server loaded the run."
     record |= {"message": message, "has_ended": False, "can_stop": False, "is_stopping": False}
-    return {**record, "version": version_of(record), "now": time.time()}
+    version = version_of(file_signature(run), record["status"], message)
+    return {**record, "version": version, "now": time.time()}
 
 
 def _pending_record(run: Run) -> dict[str, Any]:

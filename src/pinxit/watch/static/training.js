@@ -58,7 +58,8 @@ function createStage(loadSheet) {
   // `seconds`: since the newest row was written, while it trains
   function tick(seconds) {
     const { step, images_seen, progress, seconds_left, status } = stage;
-    const left = seconds_left === null ? "not known yet" : `about ${formatDuration(seconds_left - seconds)}`;
+    const rest = seconds_left === null ? null : seconds_left - seconds;
+    const left = rest === null ? "not known yet" : rest < 1 ? "a moment" : `about ${formatDuration(rest)}`;
     bar.value = progress;
     facts.update([
       ["done", step ? `${Math.floor(100 * progress)} %` : ""],
