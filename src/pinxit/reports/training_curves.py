@@ -47,6 +47,13 @@ def training_curves(context: ReportContext) -> Section | None:
     return Section("training_curves", "Training curves", values)
 
 
+def draw_loss_chart(rows: MetricsRows) -> CurveChart | None:
+    """Return the chart of the training and the validation loss; None without two rows."""
+    if len(rows) < 2:
+        return None
+    return _draw_loss(rows, "loss", "images_seen" if "images_seen" in rows[-1] else "step")
+
+
 def _draw_loss(rows: MetricsRows, name: str, x: str) -> CurveChart | None:
     """Training and validation values of a column."""
     curves = [

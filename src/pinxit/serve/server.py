@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
+import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -53,6 +55,23 @@ class ServerOptions:
 
 def run_server(paths: Sequence[Path], options: ServerOptions) -> None:
     """Serve until a signal. Raises PinxitError for an invalid run or a port in use."""
+    server, listener, models = create_server(paths, options, _print_run)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    _print_banner(models, options, listener.getsockname()[1])
+    server.run(sockets=[listener])
+
+
+def create_server(
+    paths: Sequence[Path],
+    options: ServerOptions,
+    on_loaded: Callable[[LoadedRun], object] = lambda run: None,
+) -> tuple[uvicorn.Server, socket.socket, ModelRegistry]:
+    """Load the runs and return a server that listens on a socket already.
+
+    Runs in training that have no weights yet are loaded later, and passed to `on_loaded`.
+    Raises PinxitError for an invalid run or a port in use.
+    """
     # a worker releases the interpreter at each operation, and by default waits up to 5 ms to get it
     # back from a busy event loop: while 429s were sent, it generated 5 images/s instead of 156
     sys.setswitchinterval(5e-4)
@@ -63,8 +82,6 @@ def run_server(paths: Sequence[Path], options: ServerOptions) -> None:
     runs = load_runs(ready, options.device, options.max_queue)
     models = ModelRegistry(runs, options.aliases, pending)
     app = create_app(models, store, _app_settings(options))
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)
     config = uvicorn.Config(
         app,
         http=TimedProtocol,
@@ -73,10 +90,15 @@ def run_server(paths: Sequence[Path], options: ServerOptions) -> None:
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
     )
     listener.listen(2048)  # before the address is printed: clients may connect at once
-    _print_banner(models, options, listener.getsockname()[1])
     load = partial(load_served_run, device=options.device, max_queued_rows=options.max_queue)
-    load_when_ready(models, load, _print_run)
-    uvicorn.Server(config).run(sockets=[listener])
+    load_when_ready(models, load, on_loaded)
+    return uvicorn.Server(config), listener, models
+
+
+def default_store() -> str:
+    """Return the SQLite file that keeps responses and files."""
+    data_home = os.environ.get("XDG_DATA_HOME") or str(Path("~/.local/share").expanduser())
+    return str(Path(data_home) / "pinxit" / "serve.sqlite")
 
 
 def _app_settings(options: ServerOptions) -> AppSettings:
