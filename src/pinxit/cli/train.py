@@ -129,6 +129,7 @@ def auto(
     load: LoadOptions = LoadOptions(),  # noqa: B008 (frozen)
     out: Out = None,
     overwrite: Flag = False,
+    resume_or_start: Flag = False,
     dry_run: Flag = False,
     report: bool = True,
     watch_port: int | None = None,
@@ -146,6 +147,8 @@ def auto(
         load: options of loading images
         out: run folder; None: a new one, runs/<data>-<family>
         overwrite: replace the run in the folder --out
+        resume_or_start: go on with the run in --out, or start it if there is none, so that a
+            launcher of jobs can run the same command again after a kill
         dry_run: print all options, time a few steps, and stop
         report: write report.html at the end
         watch_port: show the training in a browser, at this port of 127.0.0.1; 0: a free one
@@ -154,8 +157,8 @@ def auto(
     """
     return _train(
         data, "auto", training, report, json,
-        quiet=quiet, load=load, out=out, overwrite=overwrite, dry_run=dry_run,
-        watch_port=watch_port,
+        quiet=quiet, load=load, out=out, overwrite=overwrite,
+        resume_or_start=resume_or_start, dry_run=dry_run, watch_port=watch_port,
     )  # fmt: skip
 
 
@@ -171,6 +174,7 @@ def family_command(name: str) -> Any:
         load: LoadOptions = LoadOptions(),  # noqa: B008 (frozen)
         out: Out = None,
         overwrite: Flag = False,
+        resume_or_start: Flag = False,
         dry_run: Flag = False,
         report: bool = True,
         watch_port: int | None = None,
@@ -181,8 +185,8 @@ def family_command(name: str) -> Any:
             raise UsageError(f"no DATA to train on: pinxit train {name} DATA (see: pinxit sources)")
         return _train(
             data, model, training, report, json,
-            quiet=quiet, load=load, out=out, overwrite=overwrite, dry_run=dry_run,
-            watch_port=watch_port,
+            quiet=quiet, load=load, out=out, overwrite=overwrite,
+            resume_or_start=resume_or_start, dry_run=dry_run, watch_port=watch_port,
         )  # fmt: skip
 
     command.__annotations__["model"] = _hide_internal_fields(config_class)

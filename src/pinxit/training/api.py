@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 from pinxit.console import echo, echo_wrapped, is_first_process
 from pinxit.data.annotations import describe_annotations
 from pinxit.data.atomic_write import remove_unfinished
+from pinxit.data.images import Images
 from pinxit.data.load_options import LoadOptions, make_load_options
 from pinxit.models import family_of
 from pinxit.models.components import missing_component
-from pinxit.models.config import config_from_dict
+from pinxit.models.config import make_config
 from pinxit.runs import Run
 from pinxit.training.agreement import describe_training
 from pinxit.training.expectations import describe_expectation
@@ -30,6 +31,7 @@ from pinxit.training.prepare import (
     prepare_training,
 )
 from pinxit.training.processes import Processes, explain_lost_process, join_processes
+from pinxit.training.restart import describe_request, find_changes, find_started
 from pinxit.training.resume import reload_images, resolve_resume_settings
 from pinxit.training.run_folder import (
     check_output_dir,
@@ -46,7 +48,7 @@ from pinxit.training.running import (
     train_stages,
 )
 from pinxit.training.schedule import Clock
-from pinxit.training.settings import TrainingSettings
+from pinxit.training.settings import BUDGETS, TrainingSettings
 from pinxit.training.signals import can_stop, request_stop
 from pinxit.training.stages import Stages, component_path, is_pending, stages_of
 from pinxit.watch.server import check_watch_port, watch_training
@@ -65,6 +67,7 @@ def train(
     out: str | Path | None = None,
     load: LoadOptions | Mapping[str, Any] | None = None,
     overwrite: bool = False,
+    resume_or_start: bool = False,
     dry_run: Literal[False] = False,
     quiet: bool = False,
     watch_port: int | None = None,
@@ -81,6 +84,7 @@ def train(
     out: str | Path | None = None,
     load: LoadOptions | Mapping[str, Any] | None = None,
     overwrite: bool = False,
+    resume_or_start: bool = False,
     dry_run: Literal[True],
     quiet: bool = False,
     watch_port: int | None = None,
@@ -96,6 +100,7 @@ def train(
     out: str | Path | None = None,
     load: LoadOptions | Mapping[str, Any] | None = None,
     overwrite: bool = False,
+    resume_or_start: bool = False,
     dry_run: bool = False,
     quiet: bool = False,
     watch_port: int | None = None,
@@ -111,6 +116,8 @@ def train(
         out: the run folder; default: a new folder `runs/<data>-<family>`
         load: options of `load_images`, as `LoadOptions` or a dict
         overwrite: replace the run in `out`; a folder that is not a run is never replaced
+        resume_or_start: go on with the run in `out` if there is one, so that the same call can be
+            made again after a kill at any moment; a finished run is returned as it is
         dry_run: time a few steps, write nothing and return a `CostEstimate`
         quiet: print nothing, but the address of `watch_port`
         watch_port: show the training on a page at this port of 127.0.0.1, until it ends; 0: a free
@@ -129,7 +136,8 @@ def train(
     with explain_lost_process(lambda: "Start the same command again."):
         return _train(
             model, images, out, load, settings,
-            overwrite=overwrite, dry_run=dry_run, quiet=quiet, watch_port=watch_port,
+            overwrite=overwrite, resume_or_start=resume_or_start, dry_run=dry_run, quiet=quiet,
+            watch_port=watch_port,
             command=command,
         )  # fmt: skip
 
@@ -142,6 +150,7 @@ def _train(
     settings: Mapping[str, Any],
     *,
     overwrite: bool,
+    resume_or_start: bool,
     dry_run: bool,
     quiet: bool,
     watch_port: int | None,
@@ -149,8 +158,11 @@ def _train(
 ) -> Run | CostEstimate:
     clock = Clock()
     check_watch_port(watch_port)
-    training_settings = config_from_dict(TrainingSettings, settings)
+    training_settings = make_config(TrainingSettings, settings)
     options = make_load_options(load)
+    request = describe_request(model, training_settings, options)
+    if resume_or_start and not dry_run and (run := find_started(out, images, request, overwrite)):
+        return _go_on(run, images, request, quiet, watch_port)
     processes = join_processes(training_settings)
     if not dry_run:
         with processes.main_may_fail():
@@ -163,10 +175,11 @@ def _train(
         data = processes.each(
             lambda: load_training_data(images, options, training_settings.seed, progress=not quiet)
         )
-        config = choose_config(model, data.images, quiet=quiet)
+        data = data._replace(requested=request)
+        config = processes.together(lambda: choose_config(model, data.images, quiet=quiet))
         processes.check_agreement(describe_training(data, training_settings, config))
         info = data.images.info(data.images.split_indices("train"))
-        component = missing_component(config, info)
+        component = processes.together(lambda: missing_component(config, info))
         stages = None if component is None else Stages.of(component, training_settings)
         if not quiet:
             echo(describe_annotations(data.images))
@@ -180,7 +193,9 @@ def _train(
             return _hold(run, held, watched)
 
         if stages is None:
-            plan = prepare_training(config, data, training_settings, quiet=quiet)
+            plan = processes.together(
+                lambda: prepare_training(config, data, training_settings, quiet=quiet)
+            )
             return train_plan(plan, create, clock, quiet=quiet)
 
         def create_both(plan: TrainingPlan, processes: Processes) -> Run:
@@ -207,6 +222,19 @@ def _watch(port: int | None, processes: Processes, held: ExitStack) -> WatchedTr
         watched = held.enter_context(page)
         processes.barrier()
     return watched
+
+
+def _go_on(
+    run: Run, images: Data, request: dict[str, Any], quiet: bool, watch_port: int | None
+) -> Run:
+    """Resume a run that was started by the same call, if it is not finished."""
+    changes = find_changes(run, request)
+    if run.config["finished"] and not changes.keys() & set(BUDGETS):
+        if not quiet and is_first_process():
+            echo(f"{run.path} is finished already")
+        return run
+    own_images = images if isinstance(images, Images) else None
+    return resume(run, own_images, quiet=quiet, watch_port=watch_port, **changes)
 
 
 def _check_output_dir(processes: Processes, out: str | Path | None, overwrite: bool) -> None:

@@ -20,6 +20,7 @@ from pinxit.errors import PinxitError
 from pinxit.models.protocols import Model
 from pinxit.runs import Run
 from pinxit.training.checkpoint import CheckpointWriter, has_checkpoint, load_checkpoint
+from pinxit.training.examples import save_examples
 from pinxit.training.loop import (
     Counters,
     StepResult,
@@ -116,6 +117,7 @@ class Session:
                 if resumed:
                     self._announce_resume(counters)
                 self._announce_no_tensorboard()
+                save_examples(self.run_folder, self.images)
             self.startup_seconds = self.clock.restart()
             with stop_on_signal(self._request_stop):
                 self.state.module.train()

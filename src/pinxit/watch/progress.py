@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from pinxit.console import format_number
+from pinxit.errors import PinxitError
 from pinxit.runs import Run
 from pinxit.watch.metric_columns import MetricsRows, describe_column, select_loss_columns
 
@@ -24,7 +25,7 @@ MAX_SHEETS = 200  # of a kind
 MAX_LINES = 48  # of captions
 MAX_CHARACTERS = 300  # of a text of the run
 MAX_FILE_BYTES = 32 * 2**20
-UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
+UNREADABLE = (PinxitError, OSError, ValueError, KeyError, TypeError, RecursionError)
 
 SHEET_NAME = re.compile(r"([a-z]{1,20})-(\d{1,12})\.png")
 SHEET_ORDER = ("step", "sample")  # the first kinds; then the others, by name

@@ -47,7 +47,7 @@ def add_trainings(records: list[dict[str, Any]], models: ModelRegistry) -> list[
 def is_unfinished(run: Run) -> bool:
     """Return whether a run's training goes on, or was stopped before its end."""
     try:
-        return Run(run.path).config.get("finished") is not True
+        return Run(run.path).config["finished"] is not True
     except PinxitError:  # it has been removed since it was loaded
         return False
 
@@ -106,7 +106,7 @@ def _read_state(run: Run, is_loaded: bool) -> dict[str, Any]:
 
 def _pending_record(run: Run) -> dict[str, Any]:
     """Return the record of a run without weights, with all fields that the page reads."""
-    info = Run(run.path).config.get("dataset_info") or {}
+    info = Run(run.path).config["dataset_info"]
     return {
         "name": run.name,
         "path": run.path.name if run.path.is_absolute() else str(run.path),
