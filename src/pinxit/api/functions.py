@@ -103,9 +103,10 @@ def resume(
 ) -> Run:
     """Continue a run from its last checkpoint and return it.
 
-    `minutes`, `steps` or `epochs` replace the budget; other settings apply to this session only.
-    Images are loaded again as the run recorded them, unless `images` is given. Raises UsageError if
-    the run has spent its budget, or if its images have changed.
+    `minutes`, `steps` or `epochs` replace the budget, `watch_port` shows the training on a page;
+    other settings apply to this session only. Images are loaded again as the run recorded them,
+    unless `images` is given. Raises UsageError if the run has spent its budget, or if its images
+    have changed.
     """
     resumed = Run(training.resume(find_run(run), images, quiet=quiet, **settings).path)
     if isinstance(images, Images):

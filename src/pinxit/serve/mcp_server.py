@@ -25,6 +25,7 @@ from pinxit.serve.inference.loading import load_runs
 from pinxit.serve.inference.registry import ModelRegistry
 from pinxit.serve.inference.requests import GenerationRequest
 from pinxit.serve.inference.router import Router
+from pinxit.serve.mcp_http import serve_http
 from pinxit.serve.media.outputs import OutputSpec, encode_image
 from pinxit.serve.media.uploads import EditMask, UploadedImage, decode_base64, open_upload
 from pinxit.serve.pools import work_on_images
@@ -46,8 +47,7 @@ def run_mcp_server(paths: Sequence[Path], *, http: bool, host: str, port: int, d
     server = create_mcp_server(models)
     try:
         if http:
-            print(f"http://{host}:{port}/mcp", flush=True)
-            server.run("streamable-http", host=host, port=port)
+            serve_http(server, host, port)
         else:
             server.run("stdio")
     finally:

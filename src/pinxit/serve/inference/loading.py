@@ -56,6 +56,12 @@ def load_runs(paths: Sequence[Path], device: str, max_queued_rows: int) -> list[
         _check_texts(run)
         if run.name in loaded:
             raise UsageError(f"two runs are named '{run.name}': rename one of their folders.")
-        worker = BatchingWorker(run.name, max_queued_rows)
-        loaded[run.name] = LoadedRun(run.name, run, run.load(device), worker)
+        loaded[run.name] = load_served_run(path, device, max_queued_rows)
     return list(loaded.values())
+
+
+def load_served_run(path: Path, device: str, max_queued_rows: int) -> LoadedRun:
+    """Load a run and start its worker. Raises PinxitError for a folder that is not a run."""
+    run = Run(path)
+    model = run.load(device)
+    return LoadedRun(run.name, run, model, BatchingWorker(run.name, max_queued_rows))

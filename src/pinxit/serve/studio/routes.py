@@ -40,6 +40,7 @@ from pinxit.serve.studio.latents import (
 )
 from pinxit.serve.studio.recipes import make_latent_program
 from pinxit.serve.studio.text import to_base64_png, to_png
+from pinxit.serve.studio.training import add_training, add_trainings
 from pinxit.serve.validation import parse_json_body
 
 log = logging.getLogger("pinxit.serve")
@@ -97,6 +98,7 @@ def add_studio(app: FastAPI, models: ModelRegistry) -> None:
     add("/studio/data/summary", studio.summary)
     add("/studio/data/examples", studio.examples)
     add("/studio/data/report", studio.report, response_class=HTMLResponse)
+    add_training(add, models)
     post = partial(add, methods=["POST"])
     post("/studio/data/generate", studio.generate)
     post("/studio/data/input", studio.fit_input)
@@ -135,7 +137,8 @@ class StudioRoutes:
 
     async def list_runs(self, request: Request) -> Response:
         runs = self.models.runs.values()
-        return JSONResponse([describe_for_page(run, request) for run in runs])
+        records = [describe_for_page(run, request) for run in runs]
+        return JSONResponse(add_trainings(records, self.models))
 
     async def summary(self, run: str) -> Response:
         return JSONResponse(await read_in_thread(summarize, self._find_run(run)))
@@ -231,6 +234,7 @@ class StudioRoutes:
         return JSONResponse({"made": True})
 
     def _find_run(self, name: str, ability: str | None = None) -> LoadedRun:
+        self.models.check_ready(name)
         run = self.models.runs.get(name)
         if run is None or (ability is not None and ability not in run.abilities):
             can = "" if ability is None else f" that supports {ability}"
