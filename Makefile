@@ -6,7 +6,7 @@ DEMO := build/demo
 
 CLIENTS := .venv-clients
 
-.PHONY: demo test clients lint clean
+.PHONY: demo test soak clients lint clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -43,6 +43,12 @@ test: $(VENV)/.installed-test clients
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/python -m pytest -q --durations=10 --numprocesses 2 --dist loadfile
+
+# kills, mutated files and hostile run folders by the thousand: an hour and more
+soak: $(VENV)/.installed-test
+	$(BIN)/python -m tests.faults.soak kills --count 300
+	$(BIN)/python -m tests.faults.soak inputs --count 20000
+	$(BIN)/python -m tests.faults.soak runs --count 2000
 
 clean:
 	rm -rf $(VENV) $(CLIENTS) build

@@ -19,6 +19,7 @@ methods, `run.sample(16)`, `run.reconstruct()`, `run.evaluate()`, and shows itse
 
     list_runs(folder)               the runs in a folder, as a table
     evaluate(run), report(run)      measure a run; write the HTML file that shows it
+    explain(run)                    why the samples of a VAE are blurry, and what would help
     compare(run, run, ...)          the metrics of several runs side by side
 
 Configurations of models, one of each family: VAE, Flow, MAE, IGPT, Seq2Seq, ImageTokenizer.
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from pinxit.data.load import load_images as load_images
     from pinxit.errors import PinxitError as PinxitError
     from pinxit.errors import UsageError as UsageError
+    from pinxit.reports.explain import explain as explain
     from pinxit.reports.run_list import list_runs as list_runs
 
 _MODULES = {
@@ -64,6 +66,7 @@ _MODULES = {
     "list_runs": "pinxit.reports.run_list",
     "Run": "pinxit.api.run",
     "Images": "pinxit.data.images",
+    "explain": "pinxit.reports.explain",
     "PinxitError": "pinxit.errors",
     "UsageError": "pinxit.errors",
 }

@@ -53,7 +53,12 @@ def echo(text: str) -> None:
 
 def is_first_process() -> bool:
     """Return whether no launcher says that this is a further process of one training."""
-    return all(os.environ.get(rank, "0") == "0" for rank in ("RANK", "LOCAL_RANK", "NODE_RANK"))
+    rank = os.environ.get("RANK")
+    if rank is None and int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1:
+        rank = os.environ.get("SLURM_PROCID")
+    if rank is not None:
+        return rank == "0"
+    return all(os.environ.get(name, "0") == "0" for name in ("LOCAL_RANK", "NODE_RANK"))
 
 
 def pluralize(count: int, noun: str) -> str:
@@ -142,6 +147,15 @@ def format_duration(seconds: float) -> str:
 
 
 # -- loading ---------------------------------------------------------------------------------------
+
+
+def format_bytes(size: float) -> str:
+    """Return a size in bytes as `700 B`, `1.5 MB` or `20 GB` (powers of 1,000)."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 999.5:
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:,.3g} TB" if size < 999.5 else f"{size:,.0f} TB"
 
 
 def track(items: Iterable[tuple[int, T]], total: int, label: str, show: bool) -> Iterator[T]:

@@ -34,6 +34,9 @@ def test_interpolate_between_images_and_seeds(folder, run_pinxit):
         (["{}/0.png", "{}/1.png", "--seeds", "0", "1"], "two images"),
         (["{}/0.png", "{}/none.png"], "no image file"),
         (["--seeds", "0", "1", "--steps", "1"], "2 or more"),
+        (["{}/0.png", "{}/1.png", "--texts", "a", "b"], "two images"),
+        (["--seeds", "0", "1", "--language", "en"], "is that of --texts"),
+        (["--texts", "a", "b"], "a vae run cannot"),
     ],
 )
 def test_interpolate_refuses_invalid_options(folder, fail, words, text):

@@ -30,7 +30,7 @@ FOREIGN = "https://evil.example"
 ACTIONS = [
     ("POST", "/v1/responses"), ("POST", "/v1/images/edits"), ("POST", "/v1/files"),
     ("GET", "/v1/files"), ("DELETE", "/v1/files/x"), ("GET", "/studio/data/runs"),
-    ("POST", "/studio/data/samples"), ("POST", "/v1/chat/completions"), ("GET", "/metrics"),
+    ("POST", "/studio/data/generate"), ("POST", "/v1/chat/completions"), ("GET", "/metrics"),
 ]  # fmt: skip
 
 

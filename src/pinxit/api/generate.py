@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pinxit.api.loaded_run import LoadedRun, merge_params, warn_of_unknown_words
 from pinxit.data.images import Images
@@ -26,15 +26,22 @@ class GenerateMethods(LoadedRun):
         num_images: int = 64,
         *,
         label: str | None = None,
+        prior: Literal["own", "mixture", "realnvp"] = "own",
         params: GenerationParams | None = None,
         **options: Any,
     ) -> Images:
         """Generate new images.
 
         `options` are fields of `GenerationParams`: `seed`, `temperature`, `guidance`, ... Image i
-        depends on the seed and i only. Raises PinxitError if the model cannot sample.
+        depends on the seed and i only. A `prior` other than the model's own is fitted to the
+        latents of a VAE's training images. Raises PinxitError if the model cannot sample.
         """
         params = merge_params(self.sample, params, options)
+        if prior != "own":
+            from pinxit.sampling.fitted_priors import sample_fitted
+
+            model = self.require("encode")
+            return sample_fitted(self, model, prior, num_images, label, params)
         return self.require("sample").sample(num_images, params, label=label)
 
     def draw(
@@ -131,26 +138,32 @@ class GenerateMethods(LoadedRun):
         self,
         *images: AnyImage,
         seeds: tuple[int, int] | None = None,
+        texts: tuple[str, str] | None = None,
+        language: str | None = None,
         steps: int = 10,
         path: InterpolationPath = "spherical",
     ) -> Images:
-        """Morph one image into another, or the first sample of one seed into that of another.
+        """Morph one image into another, one sample into another, or one caption into another.
 
-        `images` are two of what `edit` takes, or `Images` of two. Raises UsageError unless there
-        are two images or two seeds.
+        `images` are two of what `edit` takes, or `Images` of two; `seeds` give the first sample of
+        each; `texts`, for a flow of captions, the drawings of `seeds` (default: 0 and 0). Raises
+        UsageError unless there are two images, two seeds or two texts.
         """
         from pinxit.models import get_family
         from pinxit.sampling.inputs import match_labels
-        from pinxit.sampling.latents import interpolate_images, interpolate_seeds
+        from pinxit.sampling.latents import interpolate_images, interpolate_seeds, interpolate_texts
 
         pair = images[0] if len(images) == 1 and isinstance(images[0], Images) else None
-        if (seeds is None) == (not images) or (images and pair is None and len(images) != 2):
+        is_named = seeds is not None or texts is not None
+        if is_named == bool(images) or (images and pair is None and len(images) != 2):
             raise UsageError(
                 "interpolate takes two images, or two seeds: interpolate(seeds=(0, 1))"
             )
         can_invert = "invert" in get_family(self.family).ABILITIES
-        model = self.require("invert" if can_invert else "encode")
-        if seeds is not None:
+        model = self.require("invert" if can_invert or texts is not None else "encode")
+        if texts is not None:
+            frames = interpolate_texts(model, texts, steps, path, seeds or (0, 0), language)
+        elif seeds is not None:
             frames = interpolate_seeds(model, seeds, steps, path)
         else:
             pair = _join([self.read_one(image) for image in images]) if pair is None else pair

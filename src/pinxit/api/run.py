@@ -11,6 +11,7 @@ from pinxit.api.generate import GenerateMethods
 from pinxit.data.images import Images
 from pinxit.data.split_names import SplitOrAll
 from pinxit.nn.device import resolve_device
+from pinxit.reports.explain_record import TRIAL_MINUTES
 
 if TYPE_CHECKING:
     from pinxit.api.inputs import AnyImages
@@ -74,6 +75,25 @@ class Run(GenerateMethods, DescribeMethods):
 
         return report(self, out, images=self.own_images, umap=umap)
 
+    def explain(
+        self,
+        data: AnyImages | None = None,
+        *,
+        curve: bool = False,
+        try_remedies: bool = False,
+        trial_minutes: float = TRIAL_MINUTES,
+        out: str | Path | None = None,
+        quiet: bool = False,
+    ) -> dict[str, Any]:
+        """Measure why the samples of a VAE are blurry, and what would help: `pinxit.explain`."""
+        from pinxit.reports.explain import explain
+
+        source: Any = self.own_images if data is None else data
+        return explain(
+            self, source, curve=curve, try_remedies=try_remedies, trial_minutes=trial_minutes,
+            out=out, device=resolve_device(self.device), progress=not quiet,
+        )  # fmt: skip
+
     def serve(
         self,
         *others: runs.Run | str | Path,
@@ -107,5 +127,6 @@ class Run(GenerateMethods, DescribeMethods):
 
 METHODS = (
     *("sample", "reconstruct", "interpolate", "traverse", "complete", "draw", "edit", "caption"),
-    *("translate", "embed", "score", "evaluate", "compare", "report", "serve", "resume"),
+    *("translate", "embed", "score", "evaluate", "compare", "report", "explain"),
+    *("serve", "resume"),
 )

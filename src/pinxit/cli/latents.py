@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
@@ -25,12 +26,13 @@ from pinxit.cli.common import (
     write_file,
     write_sheet,
 )
+from pinxit.cli.draw import warn_of_unknown_words
 from pinxit.data.image_suffixes import IMAGE_SUFFIXES
 from pinxit.errors import UsageError
 from pinxit.nn.device import Device
 
 if TYPE_CHECKING:
-    from pinxit.models.protocols import CanEncode, CanInvert
+    from pinxit.models.protocols import CanEncode
 
 TwoImages = Annotated[Positional[tuple[str, ...]], arg(metavar="[IMAGE IMAGE]")]
 
@@ -39,6 +41,8 @@ def interpolate(
     run: RunFolder,
     images: TwoImages = (),
     seeds: tuple[int, int] | None = None,
+    texts: tuple[str, str] | None = None,
+    language: str | None = None,
     steps: int = 10,
     path: Literal["spherical", "linear"] = "spherical",
     gif: Flag = False,
@@ -47,18 +51,21 @@ def interpolate(
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
-    """Morph one image into another, or the first sample of one seed into that of another.
+    """Morph one image into another, one sample into another, or one caption into another.
 
     Examples:
-        pinxit interpolate runs/digits-vae --seeds 0 1
         pinxit interpolate runs/digits-vae 3 17
+        pinxit interpolate runs/emoji-flow --texts "red heart" "blue heart"
         pinxit interpolate runs/faces-vae ann.png bob.png --gif
 
     Args:
         run: run folder
         images: two image files, or two images of the run's data by name (pinxit score lists
             them) or by number: 0 is the first test image
-        seeds: two seeds, in place of images
+        seeds: two seeds, in place of images: the first sample of each
+        texts: two captions, in place of images, for a flow of captions; with --seeds, the seed of
+            each (default: 0 0)
+        language: language of the captions (default: detected)
         steps: number of images, both endpoints included
         path: path between the latents; spherical stays where samples of the prior lie
         gif: write an animation, there and back, in place of a strip
@@ -68,19 +75,24 @@ def interpolate(
         json: print the path as JSON
     """
     check_at_least(2, steps, "--steps")
-    if (seeds is None) == (not images) or (images and len(images) != 2):
-        given = f", not {len(images)}" if images else ""
-        example = shell_join("pinxit", "interpolate", run, "--seeds", "0", "1")
-        raise UsageError(f"interpolate takes two images{given}, or two seeds: {example}")
+    _check_ends(run, images, seeds, texts, language)
     file = check_suffix(out, *IMAGE_SUFFIXES, ".gif")
     gif = gif if file is None else file.suffix == ".gif"
-    model: CanEncode | CanInvert = load_model(run, _ability_to_interpolate(run), device)
+    ability = "invert" if texts is not None else _ability_to_interpolate(run)
+    model: Any = load_model(run, ability, device)
+    from pinxit.models.protocols import HasText
     from pinxit.sampling.grids import encode_gif, image_strip, with_heading
     from pinxit.sampling.inputs import match_labels
-    from pinxit.sampling.latents import interpolate_images, interpolate_seeds
+    from pinxit.sampling.latents import interpolate_images, interpolate_seeds, interpolate_texts
 
     endpoints = None
-    if seeds is not None:
+    if texts is not None:
+        if not quiet and isinstance(model, HasText):
+            warn_of_unknown_words(model, texts)
+        frames = interpolate_texts(model, texts, steps, path, seeds or (0, 0), language)
+        name = "-".join(slug(text) for text in texts)
+        heading = f"from {texts[0]!r} to {texts[1]!r}"
+    elif seeds is not None:
         frames = interpolate_seeds(model, seeds, steps, path)
         name = f"seeds-{seeds[0]}-{seeds[1]}"
         heading = f"from the first sample of seed {seeds[0]} to that of seed {seeds[1]}"
@@ -96,6 +108,24 @@ def interpolate(
     else:
         write_sheet(file, with_heading(image_strip(frames, endpoints).to_png(), heading))
     print_result(file, json, steps=steps)
+
+
+def _check_ends(
+    run: Path,
+    images: Sequence[str],
+    seeds: tuple[int, int] | None,
+    texts: tuple[str, str] | None,
+    language: str | None,
+) -> None:
+    """Raise UsageError unless the two ends are given in one way, and completely."""
+    if images and len(images) == 2 and seeds is None and texts is None:
+        return
+    if images or (seeds is None and texts is None):
+        given = f", not {len(images)}" if images and len(images) != 2 else ""
+        example = shell_join("pinxit", "interpolate", run, "--seeds", "0", "1")
+        raise UsageError(f"interpolate takes two images{given}, or two seeds: {example}")
+    if language is not None and texts is None:
+        raise UsageError("--language is that of --texts; give two captions.")
 
 
 def _ability_to_interpolate(run: Path) -> str:

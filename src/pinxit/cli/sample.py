@@ -6,6 +6,8 @@ reconstruction and prints the PSNR.
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pinxit.cli.common import (
     Data,
     Flag,
@@ -41,6 +43,7 @@ def sample(
     num_images: NumImages = 64,
     label: str | None = None,
     params: LabelParams = GenerationParams(),  # noqa: B008 (frozen)
+    prior: Literal["own", "mixture", "realnvp"] = "own",
     live: Flag = False,
     out: Out = None,
     device: Device = "auto",
@@ -50,6 +53,7 @@ def sample(
 
     Examples:
         pinxit sample runs/digits-vae
+        pinxit sample runs/digits-vae --prior mixture
         pinxit sample runs/digits-igpt -n 16 --temperature 0.9 --live --out grid.gif
 
     Args:
@@ -57,6 +61,9 @@ def sample(
         num_images: number of images
         label: class to generate, for a run trained with --condition label
         params: options of generation
+        prior: where z of a VAE comes from: its own prior, or one fitted to the latents of its
+            training images after training: a mixture of Gaussians (Ghosh 2019) or a RealNVP flow;
+            it is kept in the run folder
         live: show the images in the terminal while they are generated, for a model that generates
             token by token
         out: .png, .jpg or .webp for a grid, .npy for all pixels, .gif for the grid while it is
@@ -69,8 +76,17 @@ def sample(
     from pinxit.models.abilities import with_article
     from pinxit.models.protocols import CanSampleStream
 
-    path = path or run / f"{_sample_name(num_images, label, params)}.png"
-    if live or path.suffix == ".gif":
+    name = _sample_name(num_images, label, params) + (f"-{prior}" if prior != "own" else "")
+    path = path or run / f"{name}.png"
+    if prior != "own":
+        check_at_least(1, num_images, "--num-images")
+        encoder = load_model(run, "encode", device)
+        from pinxit.runs import Run
+        from pinxit.sampling.fitted_priors import sample_fitted
+
+        images = sample_fitted(Run(run), encoder, prior, num_images, label, params)
+        write_or_raise(path, images.save)
+    elif live or path.suffix == ".gif":
         if not isinstance(model, CanSampleStream):
             raise UsageError(
                 f"{'--live' if live else '--out *.gif'} shows images that are generated token by "
@@ -79,11 +95,13 @@ def sample(
         save_stream(model.sample_stream(num_images, params, label=label), path, live=live)
     else:
         write_or_raise(path, model.sample(num_images, params, label=label).save)
-    print_result(path, json, num_images=num_images, label=label, **params.overrides())
+    own = {} if prior == "own" else {"prior": prior}
+    print_result(path, json, num_images=num_images, label=label, **own, **params.overrides())
 
 
 def _sample_name(num_images: int, label: str | None, params: GenerationParams) -> str:
     name = f"sample-seed{params.seed}-n{num_images}"
+    name += f"-start{params.start}" if params.start else ""
     name += f"-t{params.temperature:g}" if params.temperature not in (None, 1) else ""
     name += f"-k{params.top_k}" if params.top_k else ""
     name += f"-p{params.top_p:g}" if params.top_p else ""

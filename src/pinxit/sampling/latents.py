@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float, Float32, Int
 
 from pinxit.data.images import Images
 from pinxit.errors import UsageError
+from pinxit.models.morphing import CanMorph
 from pinxit.models.protocols import CanEncode, CanInvert, HasELBO, HasPrior
 from pinxit.models.results import Posterior
 from pinxit.nn.rng import per_image_normal
@@ -115,23 +116,45 @@ def interpolate_images(
 
 
 def interpolate_seeds(
-    model: CanEncode | CanInvert,
+    model: CanEncode | CanMorph,
     seeds: tuple[int, int],
     steps: int,
     path: InterpolationPath = "spherical",
 ) -> Images:
     """Decode the path between the first samples of two seeds.
 
-    The noise is interpolated; a learned prior then maps it to latents. A flow of captions or
-    labels generates without one, as its samples with a guidance of 0.
+    The noise is interpolated; a learned prior then maps it to latents. The samples of a flow have
+    conditions, which are interpolated too: both ends are what `sample` returns.
     """
-    inverts = isinstance(model, CanInvert)
-    shape = model.noise_shape if inverts else (model.latent_dim,)
-    ends = [per_image_normal(1, shape, seed).flatten().numpy() for seed in seeds]
-    noise = interpolate(ends[0], ends[1], steps, path)
-    if inverts:
-        return model.from_noise(noise.reshape(steps, *shape))
+    shape = model.noise_shape if isinstance(model, CanMorph) else (model.latent_dim,)
+    noise = _noise_between(shape, seeds, steps, path)
+    if isinstance(model, CanMorph):
+        return model.between_samples(noise, np.linspace(0, 1, steps), seeds)
     return model.decode(from_noise(model, noise))
+
+
+def interpolate_texts(
+    model: CanMorph,
+    texts: tuple[str, str],
+    steps: int,
+    path: InterpolationPath = "spherical",
+    seeds: tuple[int, int] = (0, 0),
+    language: str | None = None,
+) -> Images:
+    """Generate the path between two captions: both ends are what `draw` returns for these seeds.
+
+    Raises UsageError for a model without captions, and for a text that `draw` refuses.
+    """
+    noise = _noise_between(model.noise_shape, seeds, steps, path)
+    return model.between_texts(noise, np.linspace(0, 1, steps), texts, language)
+
+
+def _noise_between(
+    shape: tuple[int, ...], seeds: tuple[int, int], steps: int, path: InterpolationPath
+) -> np.ndarray:
+    """Return noise `[steps, *shape]` between that of the first images of two seeds."""
+    ends = [per_image_normal(1, shape, seed).flatten().numpy() for seed in seeds]
+    return interpolate(ends[0], ends[1], steps, path).reshape(steps, *shape)
 
 
 # -- activity of latents -----------------------------------------------------------------------

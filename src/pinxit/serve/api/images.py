@@ -112,6 +112,7 @@ class ImageRoutes:
             source=source,
             mask=mask,
             variation=isinstance(fields, VariationRequest),
+            language=fields.language if isinstance(fields, GenerateRequest) else None,
         )
         return ImageJob(fields, router, request, spec)
 

@@ -36,13 +36,14 @@ class GenerationRequest:
     route: Route | None  # None: none of the runs can generate images
     left_out: str = ""  # of the prompts, what does not fit into what the model reads
     unknown_words: tuple[str, ...] = ()  # of `prompt`, that no training caption has
+    language: str | None = None  # of the prompt; None: detected
 
     @property
     def seeds(self) -> list[int]:
-        """The seed of each image: the same as the command line's for `--seed`."""
-        seed = self.params.seed
+        """The seed of each image: the same as the command line's for `--seed` and `--start`."""
+        seed, start = self.params.seed, self.params.start
         assert isinstance(seed, int)
-        return [mix_seed(seed, i) for i in range(self.n)]
+        return [mix_seed(seed, start + i) for i in range(self.n)]
 
 
 @dataclass(frozen=True, eq=False)

@@ -86,6 +86,7 @@ class Router:
         mask: EditMask | None = None,
         variation: bool = False,
         conversation: Sequence[str] = (),
+        language: str | None = None,
     ) -> GenerationRequest:
         """Choose run and ability, and reduce the prompt to the model's input.
 
@@ -107,7 +108,7 @@ class Router:
             params = replace(params, reranker=self.find_reranker(route.run, params.best_of))
         text, left_out, unknown_words = fit_prompts(route.run.model, prompts, clean)
         return GenerationRequest(
-            text, n, source, mask, params, route, left_out=left_out, unknown_words=unknown_words
+            text, n, source, mask, params, route, left_out, unknown_words, language
         )
 
     async def generate(

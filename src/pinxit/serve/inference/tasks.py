@@ -65,11 +65,13 @@ async def draw(
 
     def task(rows: Sequence[tuple[str, int]]) -> Rows:
         prompts, seeds = [row[0] for row in rows], [row[1] for row in rows]
-        for images in model.draw_stream(prompts, replace(request.params, seed=seeds)):
+        params = replace(request.params, seed=seeds, start=0)
+        for images in model.draw_stream(prompts, params, language=request.language):
             yield list(images.pixels)
 
     rows = [(request.prompt, seed) for seed in request.seeds]
-    images = await run_task(run, batch_key("draw", request.params), task, rows, on_preview)
+    key = batch_key("draw", request.params, request.language)
+    images = await run_task(run, key, task, rows, on_preview)
     action = "generate" if request.source is None else "edit"
     return GenerationResult(images, run, action, request.prompt, reads_prompt=True)
 
@@ -83,12 +85,14 @@ async def edit(
     def task(rows: Sequence[tuple[np.ndarray, str, int]]) -> Rows:
         sources = Images(np.stack([row[0] for row in rows]))
         prompts, seeds = [row[1] for row in rows], [row[2] for row in rows]
-        for images in model.edit_stream(sources, prompts, replace(request.params, seed=seeds)):
+        params, language = replace(request.params, seed=seeds, start=0), request.language
+        for images in model.edit_stream(sources, prompts, params, language=language):
             yield list(images.pixels)
 
     source = await work_on_images(request.source.fit_to, run.info)
     rows = [(source, request.prompt, seed) for seed in request.seeds]
-    images = await run_task(run, batch_key("edit", request.params), task, rows, on_preview)
+    key = batch_key("edit", request.params, request.language)
+    images = await run_task(run, key, task, rows, on_preview)
     return GenerationResult(images, run, "edit", request.prompt, reads_prompt=True)
 
 
