@@ -54,7 +54,8 @@ def test_a_run_folder_has_all_files(run):
     }
     samples = sorted(p.name for p in (run.path / "samples").iterdir())
     assert samples[:4] == [f"reconstruct-{n:07d}.png" for n in (10, 20, 30, 40)]
-    assert samples[4:] == [f"step-{n:07d}.png" for n in (10, 20, 30, 40)]
+    assert samples[4:] == [*(f"step-{n:07d}.png" for n in (10, 20, 30, 40)), "titles.json"]
+    assert config["loss_unit"] == config["trained"]["unit"] == "nats per image"
     model = pinxit.load(run.path)
     assert model.sample(3, seed=0).pixels.shape == (3, 8, 8, 1)
 
@@ -88,7 +89,7 @@ def test_the_best_weights_are_saved_not_the_last(tmp_path, monkeypatch):
     original = pinxit.training.session.Session.save_weights
     monkeypatch.setattr(
         "pinxit.training.session.Session.save_weights",
-        lambda self: (saved.append(self.state.counters.step), original(self)),
+        lambda self, model: (saved.append(self.state.counters.step), original(self, model)),
     )
     run = train_tiny(tmp_path / "run")
     assert saved == [10, 20]
@@ -106,7 +107,7 @@ def record_evaluations(monkeypatch, losses) -> list[int]:
     monkeypatch.setattr(
         Session,
         "save_weights",
-        lambda self: (saved.append(self.state.counters.step), original(self)),
+        lambda self, model: (saved.append(self.state.counters.step), original(self, model)),
     )
     return saved
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 from tyro.conf import Positional, arg
 
 from pinxit import console
-from pinxit.cli.common import Json, Out, SplitOrAll, check_suffix, write_file
+from pinxit.cli.common import Json, Out, SplitOrAll, check_suffix, write_sheet
+from pinxit.data.image_suffixes import IMAGE_SUFFIXES
 from pinxit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from pinxit.runs import Run
 
 Runs = Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN RUN ...")]
-BY_LAYER = "probe_by_layer"  # a curve over layers: it needs no option to plot against
 
 
 def compare(
@@ -48,9 +48,12 @@ def compare(
         against: option of the runs for the x axis, for example mask_ratio; probe_by_layer is
             plotted by layer and takes none
         split: compare what was measured on this split
-        out: PNG file of the plot (default: METRIC-AGAINST.png beside the first run)
+        out: file of the plot: .png, .jpg or .webp (default: METRIC-AGAINST.png beside the first
+            run)
         json: print metrics, errors and differences, or the points of the plot, as JSON
     """
+    from pinxit.reports.compare_runs import BY_LAYER
+
     if len(runs) < 2:
         raise UsageError(f"compare takes two runs or more, not {len(runs)}.")
     if (metric is None or metric == BY_LAYER) != (against is None):
@@ -58,7 +61,7 @@ def compare(
             "a plot needs both --metric and --against, for example "
             f"--metric probe_accuracy --against mask_ratio; only {BY_LAYER} takes no --against."
         )
-    path = check_suffix(out, ".png")
+    path = check_suffix(out, *IMAGE_SUFFIXES)
     from pinxit.runs import Run
 
     opened = [Run(run) for run in runs]
@@ -71,10 +74,10 @@ def compare(
 
 
 def _plot_by_layer(runs: list[Run], split: str, path: Path | None, json: bool) -> None:
-    from pinxit.reports.compare_runs import collect_layer_probes, plot_layer_probes
+    from pinxit.reports.compare_runs import BY_LAYER, collect_layer_probes, plot_layer_probes
 
     curves = collect_layer_probes(runs, split)
-    path = write_file(path or runs[0].path.parent / f"{BY_LAYER}.png", plot_layer_probes(curves))
+    path = write_sheet(path or runs[0].path.parent / f"{BY_LAYER}.png", plot_layer_probes(curves))
     if json:
         console.out_json({"path": str(path), "curves": curves})
         return
@@ -90,7 +93,7 @@ def _plot_by_option(
 
     points = collect_metric_by_option(runs, metric, option, split)
     path = path or runs[0].path.parent / f"{metric}-{option}.png"
-    write_file(path, plot_metric_by_option(points, metric, option))
+    write_sheet(path, plot_metric_by_option(points, metric, option))
     if json:
         console.out_json({"path": str(path), "points": points})
         return

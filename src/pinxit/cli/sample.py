@@ -6,8 +6,7 @@ reconstruction and prints the PSNR.
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from pinxit.cli.common import (
     Data,
@@ -28,17 +27,15 @@ from pinxit.cli.common import (
     pluralize,
     print_result,
     slug,
-    write_file,
     write_or_raise,
+    write_sheet,
 )
 from pinxit.cli.terminal import save_stream
+from pinxit.data.image_suffixes import IMAGE_SUFFIXES
 from pinxit.errors import UsageError
 from pinxit.models import family_of
 from pinxit.models.generation import GenerationParams
 from pinxit.nn.device import Device
-
-if TYPE_CHECKING:
-    from pinxit.data.images import Images
 
 
 def sample(
@@ -69,12 +66,12 @@ def sample(
             it is kept in the run folder
         live: show the images in the terminal while they are generated, for a model that generates
             token by token
-        out: .png for a grid, .npy for all pixels, .gif for the grid while it is generated
-            (default: sample-*.png in the run folder)
+        out: .png, .jpg or .webp for a grid, .npy for all pixels, .gif for the grid while it is
+            generated (default: sample-*.png in the run folder)
         device: where to compute; auto is cuda if there is a GPU, or else cpu
         json: print the path and the parameters as JSON
     """
-    path = check_suffix(out, ".png", ".npy", ".gif")
+    path = check_suffix(out, *IMAGE_SUFFIXES, ".npy", ".gif")
     model = load_model(run, "sample", device)
     from pinxit.models.abilities import with_article
     from pinxit.models.protocols import CanSampleStream
@@ -82,7 +79,13 @@ def sample(
     name = _sample_name(num_images, label, params) + (f"-{prior}" if prior != "own" else "")
     path = path or run / f"{name}.png"
     if prior != "own":
-        write_or_raise(path, _sample_fitted(run, prior, num_images, label, params, device).save)
+        check_at_least(1, num_images, "--num-images")
+        encoder = load_model(run, "encode", device)
+        from pinxit.runs import Run
+        from pinxit.sampling.fitted_priors import sample_fitted
+
+        images = sample_fitted(Run(run), encoder, prior, num_images, label, params)
+        write_or_raise(path, images.save)
     elif live or path.suffix == ".gif":
         if not isinstance(model, CanSampleStream):
             raise UsageError(
@@ -96,38 +99,9 @@ def sample(
     print_result(path, json, num_images=num_images, label=label, **own, **params.overrides())
 
 
-def _sample_fitted(
-    run: Path,
-    prior: Literal["mixture", "realnvp"],
-    num_images: int,
-    label: str | None,
-    params: GenerationParams,
-    device: Device,
-) -> Images:
-    """Sample from a prior fitted to the latents. Raises UsageError for options without effect."""
-    model = load_model(run, "encode", device)
-    from pinxit.models.generation import SEEDED, resolve_params
-    from pinxit.models.inputs import label_index
-    from pinxit.runs import Run
-    from pinxit.sampling.fitted_priors import load_or_fit_prior, sample_from_density
-
-    check_at_least(1, num_images, "--num-images")
-    resolved = resolve_params(params, {}, SEEDED)
-    assert isinstance(resolved.seed, int)
-    assert resolved.temperature is not None
-    return sample_from_density(
-        model,
-        load_or_fit_prior(Run(run), model, prior),
-        num_images,
-        resolved.seed,
-        label=None if label is None else label_index(model.config, model.info, label),
-        temperature=resolved.temperature,
-        start=resolved.start,
-    )
-
-
 def _sample_name(num_images: int, label: str | None, params: GenerationParams) -> str:
     name = f"sample-seed{params.seed}-n{num_images}"
+    name += f"-start{params.start}" if params.start else ""
     name += f"-t{params.temperature:g}" if params.temperature not in (None, 1) else ""
     name += f"-k{params.top_k}" if params.top_k else ""
     name += f"-p{params.top_p:g}" if params.top_p else ""
@@ -155,23 +129,24 @@ def reconstruct(
         data: DATA or image files (default: the run's own data)
         split: use this split only (default: test of the run's own data, all of DATA)
         num_images: number of images, evenly spaced over all
-        out: PNG file of the sheet (default: reconstruct-*.png in the run folder)
+        out: file of the sheet: .png, .jpg or .webp (default: reconstruct-*.png in the run folder)
         device: where to compute; auto is cuda if there is a GPU, or else cpu
         quiet: print no progress and no notes
         json: print the path and the PSNR of each image as JSON
     """
     check_at_least(1, num_images, "--num-images")
-    path = check_suffix(out, ".png")
+    path = check_suffix(out, *IMAGE_SUFFIXES)
     model = load_model(run, "reconstruct", device)
     from pinxit.evaluation.reconstruction import mse_per_image, psnr
-    from pinxit.sampling.grids import pair_grid
+    from pinxit.sampling.grids import pair_grid, with_heading
 
     images = load_images_for(model, run, data, split, quiet).evenly_spaced(num_images)
     reconstructions = model.reconstruct(images)
     path = path or run / f"reconstruct-{data_slug(data, split)}-n{len(images)}.png"
     values = psnr(mse_per_image(images, reconstructions)).tolist()
     mean = sum(values) / len(values)
-    write_file(path, pair_grid(images, reconstructions).to_png())
+    heading = f"each image (left) beside its reconstruction (right), PSNR {mean:.1f} dB"
+    write_sheet(path, with_heading(pair_grid(images, reconstructions).to_png(), heading))
     rows = [
         {"name": name, "psnr": value}
         for name, value in zip(image_names(images), values, strict=True)

@@ -48,7 +48,7 @@ def serve(
         pinxit serve runs/shapes-draw --port 9000 --alias dall-e-3=shapes-draw
 
     Args:
-        runs: folders of finished runs
+        runs: folders of runs, finished or in training
         host: address to listen on; 0.0.0.0 for other machines
         port: port to listen on; 0 chooses a free one
         api_key: key that requests must send (default: PINXIT_API_KEY, if set)
@@ -81,14 +81,14 @@ def serve(
             f"other machines can reach {host}: set --api-key, or pass --allow-no-auth."
         )
     _check_packages()
-    from pinxit.serve.server import ServerOptions, run_server
+    from pinxit.serve.server import ServerOptions, default_store, run_server
 
     options = ServerOptions(
         host=host,
         port=port,
         api_key=api_key,
         aliases=_parse_aliases(alias),
-        store=store or _default_store(),
+        store=store or default_store(),
         store_days=store_days,
         store_max_mib=store_max_mib,
         max_queue=max_queue,
@@ -183,11 +183,6 @@ def _parse_aliases(texts: tuple[str, ...]) -> dict[str, str]:
             raise UsageError(f"--alias must be NAME=RUN, not '{text}'.")
         aliases[name] = run
     return aliases
-
-
-def _default_store() -> str:
-    data_home = os.environ.get("XDG_DATA_HOME") or str(Path("~/.local/share").expanduser())
-    return str(Path(data_home) / "pinxit" / "serve.sqlite")
 
 
 def _check_packages() -> None:

@@ -21,12 +21,15 @@ from pinxit.cli.suggest import unknown_family
 from pinxit.data.load_options import LoadOptions
 from pinxit.errors import UsageError
 from pinxit.models import get_family, list_families
-from pinxit.training.settings import TrainingSettings
+from pinxit.runs import Run
+from pinxit.training.launcher import follow_launcher, launch, needs_launcher
+from pinxit.training.settings import Strategy, TrainingSettings
 
 if TYPE_CHECKING:
-    from pinxit.runs import Run
     from pinxit.training.dry_run import CostEstimate
 
+
+_command_line: list[str] = []  # of the running command, for further processes of it
 
 FAMILY_EXAMPLES = (
     "pinxit train FAMILY photos/ --minutes 5",
@@ -48,7 +51,7 @@ def overview() -> str:
             "",
             "examples:",
             "  pinxit train vae digits --minutes 0.2",
-            "  pinxit train photos/ --minutes 10",
+            "  pinxit train photos/ --minutes 10 --watch-port 8001",
             "  pinxit train vae photos/ --size 64 --minutes 30 --out runs/photos",
             "  pinxit train --resume runs/photos --minutes 60",
             "",
@@ -67,6 +70,8 @@ def train_command(args: list[str]) -> int:
     if not args or args[0] in ("-h", "--help"):
         print(overview())
         return 0 if args else 2
+    follow_launcher()
+    _command_line[:] = ["train", *args]
     if any(arg.split("=")[0] == "--resume" for arg in args):
         _check_resume_options(args)
         return run_command("train", resume, args)
@@ -124,8 +129,10 @@ def auto(
     load: LoadOptions = LoadOptions(),  # noqa: B008 (frozen)
     out: Out = None,
     overwrite: Flag = False,
+    resume_or_start: Flag = False,
     dry_run: Flag = False,
     report: bool = True,
+    watch_port: int | None = None,
     quiet: Quiet = False,
     json: Json = False,
 ) -> int:
@@ -140,14 +147,18 @@ def auto(
         load: options of loading images
         out: run folder; None: a new one, runs/<data>-<family>
         overwrite: replace the run in the folder --out
+        resume_or_start: go on with the run in --out, or start it if there is none, so that a
+            launcher of jobs can run the same command again after a kill
         dry_run: print all options, time a few steps, and stop
         report: write report.html at the end
+        watch_port: show the training in a browser, at this port of 127.0.0.1; 0: a free one
         quiet: print no progress
         json: print the paths as JSON
     """
     return _train(
         data, "auto", training, report, json,
-        quiet=quiet, load=load, out=out, overwrite=overwrite, dry_run=dry_run,
+        quiet=quiet, load=load, out=out, overwrite=overwrite,
+        resume_or_start=resume_or_start, dry_run=dry_run, watch_port=watch_port,
     )  # fmt: skip
 
 
@@ -163,8 +174,10 @@ def family_command(name: str) -> Any:
         load: LoadOptions = LoadOptions(),  # noqa: B008 (frozen)
         out: Out = None,
         overwrite: Flag = False,
+        resume_or_start: Flag = False,
         dry_run: Flag = False,
         report: bool = True,
+        watch_port: int | None = None,
         quiet: Quiet = False,
         json: Json = False,
     ) -> int:
@@ -172,7 +185,8 @@ def family_command(name: str) -> Any:
             raise UsageError(f"no DATA to train on: pinxit train {name} DATA (see: pinxit sources)")
         return _train(
             data, model, training, report, json,
-            quiet=quiet, load=load, out=out, overwrite=overwrite, dry_run=dry_run,
+            quiet=quiet, load=load, out=out, overwrite=overwrite,
+            resume_or_start=resume_or_start, dry_run=dry_run, watch_port=watch_port,
         )  # fmt: skip
 
     command.__annotations__["model"] = _hide_internal_fields(config_class)
@@ -211,6 +225,16 @@ def _train(
     json: bool,
     **options: Any,
 ) -> int:
+    if needs_launcher(training):
+        flags = {"--no-report": not report, "--quiet": options["quiet"], "--json": json}
+        shown = [flag for flag, is_set in flags.items() if is_set]
+        if options["watch_port"] is not None:
+            shown += ["--watch-port", str(options["watch_port"])]
+        return launch(
+            _command_line,
+            lambda run: ["train", "--resume", str(run.path), *shown],
+            training,
+        )
     from pinxit.training.api import train
 
     command = shlex.join(["pinxit", *sys.argv[1:]])
@@ -226,8 +250,13 @@ def resume(
     minutes: float | None = None,
     steps: int | None = None,
     epochs: float | None = None,
+    devices: int | None = None,
+    nodes: int | None = None,
+    strategy: Strategy | None = None,
+    accumulate: int | None = None,
     data: str | None = None,
     report: bool = True,
+    watch_port: int | None = None,
     quiet: Quiet = False,
     json: Json = False,
 ) -> int:
@@ -242,15 +271,27 @@ def resume(
         minutes: new budget, all sessions included
         steps: new budget, all sessions included
         epochs: new budget, all sessions included
+        devices: number of processes of a machine; None: as before
+        nodes: number of machines; None: as before
+        strategy: ddp or fsdp; None: as before
+        accumulate: parts of a batch that are computed one after another; None: as before
         data: training images, if they have moved or changed
         report: write report.html at the end
+        watch_port: show the training in a browser, at this port of 127.0.0.1; 0: a free one
         quiet: print no progress
         json: print the paths as JSON
     """
+    from pinxit.training.resume import resolve_resume_settings
+
+    changes = {"minutes": minutes, "steps": steps, "epochs": epochs, "devices": devices}
+    changes |= {"nodes": nodes, "strategy": strategy, "accumulate": accumulate}
+    settings = resolve_resume_settings(Run(resume), changes)
+    if needs_launcher(settings):
+        return launch(_command_line, lambda _: _command_line, settings)
     from pinxit.training.api import resume as resume_run
 
-    budget = {"minutes": minutes, "steps": steps, "epochs": epochs}
-    return _finish(resume_run(resume, data, quiet=quiet, **budget), report, json)
+    run = resume_run(resume, data, quiet=quiet, watch_port=watch_port, **changes)
+    return _finish(run, report, json)
 
 
 def _print_estimate(estimate: CostEstimate, json: bool) -> int:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 LINE_COLOR = "#c84028"
+BY_LAYER = "probe_by_layer"  # a curve over layers: it needs no option to plot against
 
 
 def collect_metrics(runs: Sequence[Run], split: str = "test") -> dict[str, list[float | None]]:

@@ -7,7 +7,7 @@ hash of the weights whose latents it was fitted to.
 from __future__ import annotations
 
 import hashlib
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -16,6 +16,8 @@ from safetensors.torch import save
 from pinxit.data.images import Images, evenly_spaced_indices
 from pinxit.data.unicode_forms import utf8_path
 from pinxit.errors import UsageError
+from pinxit.models.generation import SEEDED, GenerationParams, resolve_params
+from pinxit.models.inputs import label_index
 from pinxit.models.latent_densities import (
     Density,
     FlowDensity,
@@ -38,6 +40,32 @@ KINDS: dict[str, type[MixtureDensity] | type[FlowDensity]] = {
     "mixture": MixtureDensity,
     "realnvp": FlowDensity,
 }
+
+
+def sample_fitted(
+    run: Run,
+    model: Any,  # CanEncode
+    prior: FittedPrior,
+    num_images: int,
+    label: str | None,
+    params: GenerationParams,
+) -> Images:
+    """Sample from a prior that is fitted now, or was before.
+
+    Raises UsageError for options without effect, and for an unknown label.
+    """
+    resolved = resolve_params(params, {}, SEEDED)
+    assert isinstance(resolved.seed, int)
+    assert resolved.temperature is not None
+    return sample_from_density(
+        model,
+        load_or_fit_prior(run, model, prior),
+        num_images,
+        resolved.seed,
+        label=None if label is None else label_index(model.config, model.info, label),
+        temperature=resolved.temperature,
+        start=resolved.start,
+    )
 
 
 def select_for_fitting(images: Images, max_train: int = MAX_TRAIN_IMAGES) -> tuple[Images, Images]:

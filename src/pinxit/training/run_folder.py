@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import glob
 import json
+import os
 import platform
 import shutil
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -17,7 +20,8 @@ from pinxit.errors import PinxitError, UsageError
 from pinxit.models import family_of
 from pinxit.runs import FITTED_FILE, FORMAT, Run, default_run_path
 from pinxit.training.prepare import TrainingData, TrainingPlan, list_files
-from pinxit.training.run_lock import lock_run
+from pinxit.training.processes import Processes
+from pinxit.training.run_lock import LOCK_FILE, OWNER_FILE, SOFT_LOCK_FILE, lock_run
 from pinxit.training.settings import TrainingSettings
 from pinxit.training.stages import (
     Stages,
@@ -29,8 +33,6 @@ from pinxit.training.stages import (
 )
 
 if TYPE_CHECKING:
-    from lightning_fabric import Fabric
-
     from pinxit.data.batch import DatasetInfo
     from pinxit.data.images import Images
     from pinxit.data.load import Data
@@ -64,8 +66,9 @@ def _is_empty(folder: Path) -> bool:
 
     Such a process wrote no config.json yet: there are unfinished and fitted tensors at most.
     """
+    left = {FITTED_FILE, LOCK_FILE, SOFT_LOCK_FILE, OWNER_FILE}
     names = (file.name for file in folder.iterdir())
-    return all(name == FITTED_FILE or is_unfinished(name) for name in names)
+    return all(name in left or is_unfinished(name) for name in names)
 
 
 def is_run_folder(path: Path) -> bool:
@@ -80,7 +83,7 @@ def is_run_folder(path: Path) -> bool:
 def create_run(
     plan: TrainingPlan,
     out: str | Path | None,
-    fabric: Fabric,
+    processes: Processes,
     *,
     overwrite: bool = False,
     command: str | None = None,
@@ -90,13 +93,13 @@ def create_run(
     Raises UsageError if the folder is taken, PinxitError if it cannot be written, or if another
     process trains in it.
     """
-    if not fabric.is_global_zero:
-        return Run(Path(fabric.broadcast("")))
+    if not processes.is_global_zero:
+        return Run(Path(processes.broadcast("")))
     check_output_dir(out, overwrite)
     path = Path(out) if out else default_run_path(plan.images.source, plan.family)
     record = {**_describe_data(plan.data, command), **_describe_model(plan)}
     _write_new_run(path, record, plan.fitted)
-    return Run(Path(fabric.broadcast(str(path))))
+    return Run(Path(processes.broadcast(str(path))))
 
 
 def create_pending_run(
@@ -106,7 +109,7 @@ def create_pending_run(
     data: TrainingData,
     info: DatasetInfo,
     out: str | Path | None,
-    fabric: Fabric,
+    processes: Processes,
     *,
     overwrite: bool = False,
     command: str | None = None,
@@ -115,8 +118,8 @@ def create_pending_run(
 
     Raises UsageError and PinxitError as `create_run` does.
     """
-    if not fabric.is_global_zero:
-        return Run(Path(fabric.broadcast("")))
+    if not processes.is_global_zero:
+        return Run(Path(processes.broadcast("")))
     check_output_dir(out, overwrite)
     family = family_of(config)
     path = Path(out) if out else default_run_path(data.images.source, family)
@@ -129,22 +132,22 @@ def create_pending_run(
         "component": describe_component(stages.component, settings),
     }
     _write_new_run(path, record)
-    return Run(Path(fabric.broadcast(str(path))))
+    return Run(Path(processes.broadcast(str(path))))
 
 
-def complete_run(run: Run, plan: TrainingPlan, fabric: Fabric) -> Run:
+def complete_run(run: Run, plan: TrainingPlan, processes: Processes) -> Run:
     """Record the model of a run whose component is trained, in the first process for all.
 
     Raises PinxitError if config.json cannot be written.
     """
-    if fabric.is_global_zero:
+    if processes.is_global_zero:
         component = {**run.config["component"], "pending": False}
         record = {**run.config, **_describe_model(plan), "component": component}
         try:
             _write_run(run, record, plan.fitted)
         except OSError as error:
             raise write_error(run, error) from None
-    fabric.barrier()
+    processes.barrier()
     return Run(run.path)
 
 
@@ -194,6 +197,7 @@ def _describe_data(data: TrainingData, command: str | None) -> dict[str, Any]:
         "versions": versions(),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": command,
+        "requested": data.requested,
         "finished": False,
     }
 
@@ -213,28 +217,74 @@ def _write_new_run(
 ) -> None:
     """Write a new run folder, in the place of an old one if there is one.
 
-    Raises PinxitError if it cannot be written.
+    A new folder is written beside and renamed, so that a kill at any moment leaves none, or one
+    that training goes on with. Raises PinxitError if it cannot be written.
     """
     run = Run(path)
     try:
         if is_run_folder(path):
             with lock_run(run):
                 _replace_run(path.resolve(), config, fitted)
-        else:
+        elif os.path.lexists(path):  # empty: perhaps a mount point, which cannot be replaced
             _write_run(run, config, fitted)
+        else:
+            _write_beside(path, config, fitted)
     except OSError as error:
         if run.owner is not run:
             raise write_error(run, error) from None
         raise PinxitError(f"cannot write to {path}: {error.strerror or error}.") from None
 
 
-def _write_run(run: Run, config: dict[str, Any], fitted: dict[str, Any] | None = None) -> None:
+def _write_run(run: Run, config: Mapping[str, Any], fitted: dict[str, Any] | None = None) -> None:
     """Write config.json, and before it the fitted tensors, if there are any."""
     if fitted:
         from safetensors.torch import save
 
         run.write(FITTED_FILE, save(fitted))
     run.write("config.json", config)
+
+
+def _write_beside(path: Path, config: dict[str, Any], fitted: dict[str, Any] | None) -> None:
+    """Write a run folder under another name, and give it its own once it is complete.
+
+    Raises UsageError if another process was faster.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    remove_abandoned(path.parent, path.name)
+    temporary = Run(
+        Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
+    )
+    try:
+        temporary.path.chmod(0o777 & ~_umask())  # mkdtemp's folder is the user's alone
+        with lock_run(temporary):
+            _write_run(temporary, config, fitted)
+        for name in (LOCK_FILE, SOFT_LOCK_FILE):
+            (temporary.path / name).unlink(missing_ok=True)
+        try:
+            temporary.path.rename(path)
+        except OSError:
+            check_output_dir(path)
+            raise
+    finally:
+        shutil.rmtree(temporary.path, ignore_errors=True)
+
+
+def remove_abandoned(parent: Path, name: str) -> None:
+    """Remove the folders of processes that were killed while they made the run of this name."""
+    for folder in parent.glob(f".{glob.escape(name)}.*.part"):
+        if not folder.is_dir():
+            continue
+        try:
+            with lock_run(Run(folder)):
+                shutil.rmtree(folder, ignore_errors=True)
+        except (PinxitError, OSError):  # it is being written
+            continue
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def _replace_run(path: Path, config: dict[str, Any], fitted: dict[str, Any] | None) -> None:
