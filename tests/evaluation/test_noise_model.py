@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from pinxit.evaluation.noise_model import (
     LEVELS,
-    noise_variance,
     calibration_ratio,
     frequency_ratio,
     measure_noise_model,
+    noise_variance,
 )
 from pinxit.sampling.elbo import elbo_terms
 from tests.builders import blobs, build_vae

@@ -20,9 +20,9 @@ from pinxit.evaluation.feature_space import MIN_IMAGES, FeatureSpace, get_featur
 from pinxit.evaluation.latents import collapse_warnings
 from pinxit.evaluation.noise_model import (
     NoiseModel,
-    noise_variance,
     calibration_ratio,
     measure_noise_model,
+    noise_variance,
 )
 from pinxit.evaluation.posterior_cover import Cover, Region, find_cover
 from pinxit.evaluation.prior_gap import PriorGap, measure_gap
