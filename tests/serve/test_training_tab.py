@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
+
 import httpx
 import pytest
+from PIL import Image
 
 from pinxit.errors import PinxitError, UsageError
 from pinxit.runs import Run
@@ -11,6 +14,8 @@ from pinxit.serve.inference.loading import load_runs
 from pinxit.serve.inference.pending import split_pending
 from pinxit.serve.inference.registry import ModelRegistry
 from pinxit.training.run_lock import lock_run
+from pinxit.training.session import NUM_PREVIEW_IMAGES
+from pinxit.watch.progress import DEFAULT_TITLE, read_progress, read_sheet
 from tests.builders import blobs, make_run
 from tests.serve.server import serving, wait_until
 from tests.watch.test_page import Page, browser  # noqa: F401 (a fixture)
@@ -120,3 +125,17 @@ def test_an_alias_may_stand_for_a_run_that_is_pending(unfinished):
         ModelRegistry([], {"dall-e-3": "other"}, [unfinished])
     with pytest.raises(UsageError, match="same name"):
         ModelRegistry([], None, [unfinished, unfinished])
+
+
+def test_titles_are_those_of_what_was_saved(runs):
+    """A grid has a row for each kind of image that its title names."""
+    rows = {"generated above, true": 2, "edited images, true": 3, "reconstructed below": 2}
+    for name, path in runs.items():
+        (stage,) = read_progress(Run(path), is_running=False)["stages"]
+        for sheet in stage["sheets"]:
+            assert sheet["title"] != DEFAULT_TITLE, name
+            content = read_sheet(Run(path), 1, sheet["files"][-1]["name"])
+            size = Image.open(io.BytesIO(content or b"")).size
+            expected = [count for text, count in rows.items() if text in sheet["title"]]
+            num_rows = round(NUM_PREVIEW_IMAGES * size[1] / size[0])
+            assert not expected or num_rows == expected[0], (name, sheet["title"])
