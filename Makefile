@@ -7,7 +7,7 @@ DEMO := build/demo
 CLIENTS := .venv-clients
 OPENAI2 := .venv-clients-openai2
 
-.PHONY: demo test soak clients lock-clients lint clean
+.PHONY: demo test fuzz soak clients lock-clients clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -59,6 +59,12 @@ test: $(VENV)/.installed-test clients
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/python -m pytest -q --durations=10 --numprocesses 2 --dist loadfile
+
+# requests that no client should send, on SQLite and PostgreSQL: CASES=1000 SEED=1 chooses others
+CASES ?= 20000
+SEED ?= 0
+fuzz: $(VENV)/.installed-test
+	PINXIT_FUZZ_CASES=$(CASES) PINXIT_FUZZ_SEED=$(SEED) $(BIN)/python -m pytest -s tests/serve/test_fuzz.py
 
 # kills, mutated files and hostile run folders by the thousand: an hour and more
 soak: $(VENV)/.installed-test

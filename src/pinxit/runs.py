@@ -9,6 +9,10 @@
     examples.json      some images of the test split with their captions, to show in the studio
     evaluation.json    metrics on the test split; evaluation-SPLIT.json on another one
     report.html, README.md
+    explain.html       why its samples are blurry; the numbers are in explain.json
+    explain/           short trainings of `pinxit explain --curve` and `--try`
+    prior-mixture.safetensors, prior-realnvp.safetensors
+                       priors fitted to its latents after training
 
 No pickle is ever loaded.
 """
