@@ -9,9 +9,9 @@ import shutil
 
 import httpx
 import pytest
+from fastapi import Request
 from hypothesis import given
 from hypothesis import strategies as st
-from fastapi import Request
 from prometheus_client.parser import text_string_to_metric_families
 
 import pinxit
