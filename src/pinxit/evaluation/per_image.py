@@ -10,12 +10,15 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float64, Int64
 
+from pinxit.data.atomic_write import write_atomically
 from pinxit.data.images import Images
 from pinxit.data.unicode_forms import escape_surrogates, utf8_path
+from pinxit.errors import PinxitError
 from pinxit.evaluation.estimates import Estimate
 from pinxit.runs import Run, evaluation_file
 
@@ -33,11 +36,15 @@ class PerImage:
 
 def per_image_file(split: str) -> str:
     """Return the name of the table of a split: `evaluation-images.parquet` for the test split."""
-    return (
-        evaluation_file(split)
-        .replace("evaluation", "evaluation-images")
-        .replace(".json", ".parquet")
-    )
+    return per_image_name(evaluation_file(split))
+
+
+def per_image_name(name: str) -> str:
+    """Return the name of the table beside a file of metrics: `evaluation-images-x.parquet`."""
+    stem = name.removesuffix(".json")
+    if stem.startswith("evaluation"):
+        return f"evaluation-images{stem.removeprefix('evaluation')}.parquet"
+    return f"{stem}-images.parquet"
 
 
 def collect_per_image(estimates: Mapping[str, Estimate], images: Images) -> PerImage:
@@ -54,13 +61,13 @@ def collect_per_image(estimates: Mapping[str, Estimate], images: Images) -> PerI
     return PerImage(list(images.names), images.groups, values)
 
 
-def write_per_image(run: Run, split: str, table: PerImage) -> None:
+def write_per_image(path: Path, table: PerImage) -> None:
     """Write the table, or remove that of an earlier evaluation if no image has a value."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     if not table.values:
-        (run.path / per_image_file(split)).unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
         return
     columns: dict[str, pa.Array] = {
         NAME: pa.array([escape_surrogates(name) for name in table.names])
@@ -71,19 +78,32 @@ def write_per_image(run: Run, split: str, table: PerImage) -> None:
         columns[metric] = pa.array(values.astype(np.float32), mask=np.isnan(values))
     with io.BytesIO() as file:
         pq.write_table(pa.table(columns), file, compression="zstd")
-        run.write(per_image_file(split), file.getvalue())
+        write_atomically(path, file.getvalue())
 
 
 def read_per_image(run: Run, split: str) -> PerImage:
-    """Read the table of a run; an empty one if there is none."""
+    """Read the table of a run; an empty one if there is none.
+
+    Raises PinxitError if the file is damaged.
+    """
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     path = run.path / per_image_file(split)
     if not path.is_file():
         return PerImage([], None, {})
-    with utf8_path(path) as readable:
-        table = pq.read_table(readable)
-    groups = table[GROUP].to_numpy() if GROUP in table.column_names else None
-    metrics = [name for name in table.column_names if name not in (NAME, GROUP)]
-    values = {name: table[name].to_numpy().astype(np.float64) for name in metrics}
-    return PerImage(table[NAME].to_pylist(), groups, values)
+    try:
+        with utf8_path(path) as readable:
+            table = pq.read_table(readable)
+        groups = table[GROUP].to_numpy() if GROUP in table.column_names else None
+        metrics = [name for name in table.column_names if name not in (NAME, GROUP)]
+        values = {name: table[name].to_numpy().astype(np.float64) for name in metrics}
+        names = table[NAME].to_pylist()
+    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise PinxitError(f"{path} is damaged: {reason}.") from None
+    if not all(isinstance(name, str) for name in names):
+        raise PinxitError(f"{path} is damaged: an image has no name.")
+    if groups is not None and groups.dtype.kind not in "iu":
+        raise PinxitError(f"{path} is damaged: groups are {groups.dtype}, not whole numbers.")
+    return PerImage(names, groups, values)
