@@ -8,8 +8,9 @@
     samples/           sample grids at each evaluation
     evaluation.json    metrics on the test split; evaluation-SPLIT.json on another one
     report.html, README.md
+    .lock, .owner.json the lock of the process that trains the run, and which one that is
 
-No pickle is ever loaded.
+No pickle is ever loaded. Files are checked as they are read: a run may be a stranger's.
 """
 
 from __future__ import annotations
