@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from pinxit.data.text_tokenizer import EOS
+from pinxit.data.special_tokens import EOS
 from pinxit.nn.beam_search import beam_search, length_normalized, sample_text
 from pinxit.nn.rng import per_image_uniform
 from pinxit.nn.token_sampling import SamplingParams

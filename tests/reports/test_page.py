@@ -20,8 +20,8 @@ from pinxit.evaluation.metrics import get_metric
 from pinxit.models import vae
 from pinxit.reports import page as page_module
 from pinxit.reports import report
-from pinxit.reports.page import mark_file_name
 from pinxit.reports.summary import KEY_METRICS, TITLES
+from pinxit.reports.templating import mark_file_name
 from pinxit.runs import Run
 from tests.builders import blobs, constant, evaluate, make_run, without_labels
 from tests.reports.html_page import HtmlPage

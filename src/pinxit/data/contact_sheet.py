@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import math
 from collections.abc import Sequence
@@ -17,12 +16,13 @@ from pinxit.errors import UsageError
 CELL_PIXELS = 96  # small images are enlarged to about this size
 GAP_PIXELS = 10
 MAX_LINES = 5  # of text under an image
+FONT = Path(__file__).parent / "fonts" / "DejaVuSans.ttf"
 FONT_PIXELS = 11
 LINE_PIXELS = FONT_PIXELS + 3
 TEXT_COLOR = (60, 60, 60)
 BORDER_COLOR = (225, 225, 225)  # around each image, so that a white one has visible edges
 
-Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+Font = ImageFont.FreeTypeFont
 
 
 def cell_texts(images: Images, language: str | None = None) -> list[str]:
@@ -99,13 +99,8 @@ def _row_tops(wrapped: Sequence[Sequence[str]], columns: int, height: int) -> li
 
 
 def load_font(size: int = FONT_PIXELS) -> Font:
-    """Load DejaVu Sans from matplotlib (it has accents, Greek, Cyrillic), or Pillow's font."""
-    spec = importlib.util.find_spec("matplotlib")  # finding is fast, importing takes 0.3 s
-    for folder in (spec.submodule_search_locations or []) if spec else []:
-        file = Path(folder) / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf"
-        if file.is_file():
-            return ImageFont.truetype(str(file), size)
-    return ImageFont.load_default(size)
+    """Load DejaVu Sans, which has accents, Greek and Cyrillic; Pillow's own font has none."""
+    return ImageFont.truetype(str(FONT), size)
 
 
 def _wrap(text: str, width: int, font: Font) -> list[str]:

@@ -11,7 +11,7 @@ import torch
 
 from pinxit.training.run_folder import versions
 
-PACKAGES = ("pinxit", "torch", "numpy", "scikit-image", "scikit-learn", "scipy", "sacrebleu")
+PACKAGES = ("pinxit", "torch", "numpy", "scikit-learn", "sacrebleu")
 
 
 def environment(device: torch.device) -> dict[str, Any]:

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from datetime import datetime
-from functools import cache
 from importlib.metadata import version
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup, escape
 
 from pinxit.reports.attention_maps import attention
 from pinxit.reports.context import ReportContext
-from pinxit.reports.formatting import format_number, shorten_file_name
 from pinxit.reports.inpainting import inpainting
 from pinxit.reports.is_generative import is_generative
 from pinxit.reports.latents import kl_per_latent, latent_map, traversals
@@ -26,6 +20,7 @@ from pinxit.reports.samples import samples
 from pinxit.reports.sections import Section, SectionBuilder
 from pinxit.reports.spectrum import spectrum
 from pinxit.reports.summary import collect_key_metrics, describe_run
+from pinxit.reports.templating import create_environment
 from pinxit.reports.text_and_images import captions
 from pinxit.reports.training_curves import training_curves
 from pinxit.reports.why_blurry import why_blurry
@@ -59,7 +54,7 @@ def build_sections(context: ReportContext) -> list[Section]:
 
 def render_page(context: ReportContext, sections: Sequence[Section]) -> str:
     """Render one self-contained HTML document."""
-    template = _create_environment().get_template("page.html.j2")
+    template = create_environment().get_template("page.html.j2")
     return template.render(
         name=context.run.name,
         version=version("pinxit"),
@@ -71,33 +66,3 @@ def render_page(context: ReportContext, sections: Sequence[Section]) -> str:
         missing=context.missing,
         sections=sections,
     )
-
-
-@cache
-def _create_environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("pinxit.reports"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "code": mark_code,
-        "number": format_number,
-        "file_name": mark_file_name,
-    }
-    return environment
-
-
-def mark_code(text: str) -> Markup:
-    """Escape a text and turn `backticks` into code elements."""
-    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
-
-
-def mark_file_name(name: str) -> Markup:
-    """Escape a file name, shortened in the middle, that breaks at separators only."""
-    stem, extension = shorten_file_name(name)
-    breakable = re.sub(r"([-_ ]+)", r"\1<wbr>", str(escape(stem)))
-    end = f'<wbr><span class="nowrap">{escape(extension)}</span>' if extension else ""
-    return Markup(f'<span title="{escape(name)}">{breakable}{end}</span>')
