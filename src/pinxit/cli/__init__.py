@@ -20,6 +20,7 @@ GROUPS = {
         "runs": ("runs", "list your trained models"),
         "look": ("data", "show a data set: a contact sheet, labels, captions, splits"),
         "sources": ("data", "list what DATA may be, with examples"),
+        "recipe": ("recipe", "list, show or run recipes: named runs and what they reached"),
     },
     "generate images": {
         "sample": ("sample", "generate new images"),

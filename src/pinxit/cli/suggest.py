@@ -25,6 +25,7 @@ COMMANDS = {
     **dict.fromkeys(("data", "datasets", "dataset"), "sources"),
     **dict.fromkeys(("list", "ls", "models"), "runs"),
     **dict.fromkeys(("page", "html"), "report"),
+    **dict.fromkeys(("recipes", "example", "examples"), "recipe"),
     **dict.fromkeys(("completions", "autocomplete"), "completion"),
 }
 

@@ -34,16 +34,9 @@ def fit_principal_components(points: Points, count: int) -> PrincipalComponents:
     The component of largest absolute value of each direction is positive.
     """
     mean = points.mean(0)
-    centered = (points - mean).double()
-    is_wide = centered.shape[1] > len(points)
-    gram = centered @ centered.T if is_wide else centered.T @ centered
-    variances, vectors = (part.flip(-1) for part in torch.linalg.eigh(gram))
-    count = min(count, *points.shape)
-    directions = vectors[:, :count].T
-    if is_wide:
-        directions = directions @ centered
-        directions /= directions.norm(dim=1, keepdim=True).clamp(min=1e-12)
+    _, values, directions = torch.linalg.svd((points - mean).double(), full_matrices=False)
+    directions = directions[:count]
     signs = directions.gather(1, directions.abs().argmax(1, keepdim=True)).sign()
-    total = variances.clamp(min=0).sum().clamp(min=1e-30)
-    share = variances[:count].clamp(min=0) / total
+    variances = values.square()
+    share = variances[:count] / variances.sum().clamp(min=1e-30)
     return PrincipalComponents(mean, (directions * signs).to(points.dtype), share.float())
