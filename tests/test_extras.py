@@ -113,7 +113,7 @@ def test_training_evaluation_and_reports_need_no_extra(tmp_path):
             "train vae digits --steps 3 --num-evals 1 --out {run}",
             "train igpt digits --steps 3 --num-evals 1 --depth 1 --width 16 --out {run}-igpt",
             "sample {run} -n 4",
-            "evaluate {run} --iw-samples 2 --max-images 200",
+            "evaluate {run} --iw-samples 2 --max-images 100 --no-distances",
             "embed {run} --out {tmp_path}/vectors.npz",
             "score {run}",
             "report {run}",

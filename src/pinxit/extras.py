@@ -40,7 +40,8 @@ def require_extra(extra: str, purpose: str, instead: str = "") -> None:
     """
     missing = [name for name in EXTRAS[extra] if not _is_installed(name)]
     if missing:
-        raise MissingExtraError(extra, purpose, " and ".join(missing), instead)
+        names = ", ".join(missing[:-1]) + " and " * (len(missing) > 1) + missing[-1]
+        raise MissingExtraError(extra, purpose, names, instead)
 
 
 def is_extra_installed(extra: str) -> bool:

@@ -10,7 +10,9 @@ import pytest
 
 from pinxit.cli import main, recipe
 from pinxit.cli.recipe import list_recipes, run_command
-from pinxit.runs import Run
+from pinxit.runs import FORMAT, Run
+
+UNFINISHED = {"format": FORMAT, "family": "vae"}
 
 
 @pytest.fixture
@@ -69,9 +71,11 @@ def test_a_training_that_was_interrupted_is_resumed(tmp_path, monkeypatch):
     monkeypatch.setattr(
         recipe.subprocess, "run", lambda words, **_: started.append(words[3:]) or Process()
     )
-    Run(tmp_path / "runs" / "a").write("config.json", {})
+    Run(tmp_path / "runs" / "a").write("config.json", UNFINISHED)
+    Run(tmp_path / "runs" / "c").write("config.json", UNFINISHED | {"finished": True})
     run_command("pinxit train vae digits --out runs/a", tmp_path)
     run_command("pinxit train vae digits --out runs/b", tmp_path)
+    assert run_command("pinxit train vae digits --out runs/c", tmp_path) == 0
     assert started == [
         ["train", "--resume", "runs/a"],
         ["train", "vae", "digits", "--out", "runs/b"],

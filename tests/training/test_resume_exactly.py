@@ -29,7 +29,7 @@ TRAIN += ["--no-report"]
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(
     [
-        *("torch", "torch._dynamo", "lightning_fabric", "sklearn.datasets"),
+        *("torch", "torch._dynamo", "lightning_fabric"),
         *("pinxit.cli.train", "pinxit.training.session", "pinxit.models.vae.model"),
     ]
 )

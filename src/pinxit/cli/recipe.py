@@ -18,6 +18,7 @@ from tyro.conf import Positional, arg
 from pinxit import console
 from pinxit.cli.common import Flag, Json
 from pinxit.errors import PinxitError, UsageError, did_you_mean
+from pinxit.runs import Run
 
 Name = Annotated[Positional[str], arg(metavar="[NAME]")]
 Estimate = tuple[float, float]  # value and standard error
@@ -98,13 +99,14 @@ def run_command(line: str, folder: Path, *, quiet: bool = False) -> float:
     finished: dict[str, float] = (
         json_format.loads(done.read_text("utf-8")) if done.is_file() else {}
     )
-    if line in finished:
-        return finished[line]
+    arguments = _arguments(line, folder)
+    if line in finished or not arguments:
+        return finished.get(line, 0.0)
     if not quiet:
         console.out(f"$ {line}")
     start = time.perf_counter()
     process = subprocess.run(
-        [sys.executable, "-m", "pinxit.cli", *_arguments(line, folder)],
+        [sys.executable, "-m", "pinxit.cli", *arguments],
         cwd=folder,
         env=_environment(),
         stdout=subprocess.DEVNULL if quiet else None,
@@ -120,13 +122,17 @@ def run_command(line: str, folder: Path, *, quiet: bool = False) -> float:
 
 
 def _arguments(line: str, folder: Path) -> list[str]:
-    """Return the arguments of a command; a training that was interrupted is resumed."""
+    """Return the arguments of a command; a training that was interrupted is resumed.
+
+    Returns none for a training that has finished.
+    """
     program, *arguments = shlex.split(line)
     assert program == "pinxit"
     if arguments[0] == "train" and "--out" in arguments:
         run = arguments[arguments.index("--out") + 1]
         if (folder / run / "config.json").is_file():
-            return ["train", "--resume", run]
+            is_finished = Run(folder / run).config.get("finished")
+            return [] if is_finished else ["train", "--resume", run]
     return arguments
 
 
