@@ -7,7 +7,7 @@ DEMO := build/demo
 CLIENTS := .venv-clients
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test test-fast mutants clients lock floors clean
+.PHONY: demo test test-fast mutants clients lock clean
 
 # The versions and hashes of all packages are in the lock files. Torch is not: its build depends on
 # the machine and the index (CPU, CUDA), so constraints.txt has its version only.
@@ -59,6 +59,14 @@ test: $(VENV)/.installed-test clients
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/python -m pytest -q --durations=10 --numprocesses 2 --dist loadfile
+
+# the tests that take less than a second or so each
+test-fast: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -q -m "not slow" --numprocesses 2 --dist loadfile
+
+# small bugs that no test notices, in the files that differ from main: `make mutants FILES=...`
+mutants: $(VENV)/.installed-test
+	$(BIN)/python -m tests.mutants $(FILES)
 
 clean:
 	rm -rf $(VENV) $(CLIENTS) build

@@ -16,8 +16,9 @@ IMAGES = dataclasses.replace(
     more_captions={"en": [["another"]] * 12},
     keywords={"en": [("blob",)] * 12},
 )
-# fields that say where images come from or how they were read, not what they are
-DESCRIPTIONS = {"source", "fingerprint", "notes", "skipped", "file_counts", "conversion"}
+# fields that say where images come from or how they were read, not what they are; `before` is made
+# of images that have been hashed as others
+DESCRIPTIONS = {"source", "fingerprint", "notes", "skipped", "file_counts", "conversion", "before"}
 
 
 def change(value):
