@@ -25,6 +25,8 @@ from benchmarks.tables import Table, format_cell, median, ratio, with_ratios
 from pinxit.cli.recipe import read_metrics, run_command
 from pinxit.errors import PinxitError, UsageError
 
+pytestmark = pytest.mark.slow
+
 
 def test_ratios_are_to_one_row_and_none_without_numbers():
     rows = with_ratios([("ours", 30.0), ("peer", 10.0), ("failed", None)], 1, to=1)

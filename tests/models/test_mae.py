@@ -233,6 +233,7 @@ def test_unmasked_image_depends_on_seed_and_index_only():
         model.unmask(0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("masking", KINDS)
 def test_training_beats_filling_with_the_mean(masking):
     images = blobs(1200)

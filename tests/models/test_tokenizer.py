@@ -122,6 +122,7 @@ def test_tokens_decode_to_the_reconstruction(quantizer):
     assert np.array_equal(tokens[3:5], model.tokenize(images[3:5]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("quantizer", ["fsq", "vq"])
 def test_training_improves_reconstruction(quantizer):
     torch.manual_seed(0)

@@ -178,6 +178,7 @@ def ppca(data: np.ndarray, latent: int) -> tuple[np.ndarray, float, float]:
     return c, math.sqrt(noise), log_likelihood
 
 
+@pytest.mark.slow
 def test_linear_vae_converges_to_probabilistic_pca():
     """Lucas 2019: at its optimum a linear VAE has PPCA's likelihood, and its ELBO is tight."""
     random = np.random.default_rng(0)

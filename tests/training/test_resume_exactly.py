@@ -21,6 +21,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 STEPS = 300
 TRAIN = ["train", "vae", "digits", "--steps", str(STEPS), "--width", "32", "--latent-dim", "4"]
 TRAIN += ["--depth", "1", "--batch-size", "32", "--num-evals", "8", "--checkpoint-seconds", "0"]
