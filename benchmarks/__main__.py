@@ -15,6 +15,7 @@ from tyro.conf import Positional, arg
 PARTS = {
     "startup": "from a fresh process to the first result",
     "throughput": "training, as a fraction of the machine's matrix-product rate",
+    "scaling": "two processes on two cores over one on one core",
     "likelihood": "10,000 test images with 5,000 importance samples each",
     "masking": "masked autoencoder: a training step against all patches and transformers",
     "languages": "captions of new combinations of known words, in four languages",
@@ -35,8 +36,8 @@ def benchmarks(
     """Measure pinxit and its peers on this machine.
 
     Args:
-        names: startup, throughput, likelihood, masking, languages, generation, drawing, serve,
-            peers or samples (default: all but samples, which takes hours; with --quick all)
+        names: startup, throughput, scaling, likelihood, masking, languages, generation, drawing,
+            serve, peers or samples (default: all but samples, which takes hours; with --quick all)
         quick: run each benchmark in less than a minute; the numbers are not meaningful
         json_file: also write all tables to this file
     """

@@ -1,6 +1,7 @@
 """Output to the terminal: progress bars, stages and durations on stderr, results on stdout.
 
-Progress is shown by rich if stderr is a terminal, and as plain lines otherwise.
+Progress is shown by rich if stderr is a terminal, by a bar below the cell in a notebook, and as
+plain lines otherwise.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
+from pinxit.notebook import CellOutput, in_notebook
+
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.progress import Progress
@@ -24,6 +27,7 @@ T = TypeVar("T")
 ProgressCallback = Callable[[int, int], None]  # (number done, total)
 
 BAR_DELAY_SECONDS = 1.0  # shorter work shows no progress bar
+CELL_SECONDS = 0.5  # between updates of a bar in a notebook
 LINE_SECONDS = 10.0  # between lines of `track` if stderr is not a terminal
 MAX_PLAIN_NUMBER = 1e9  # larger numbers are written with an exponent
 ETA_DELAY_SECONDS = 1.0  # the first second includes warming up
@@ -40,13 +44,21 @@ def out(text: str) -> None:
 
 
 def echo(text: str) -> None:
-    """Print a line to stderr. Characters that its encoding lacks are replaced by `?`."""
-    _print(text, sys.stderr)
+    """Print a line to stderr; in a notebook to stdout, where it is not shown as an error.
+
+    Characters that the encoding lacks are replaced by `?`.
+    """
+    _print(text, sys.stdout if in_notebook() else sys.stderr)
 
 
 def is_first_process() -> bool:
     """Return whether no launcher says that this is a further process of one training."""
-    return all(os.environ.get(rank, "0") == "0" for rank in ("RANK", "LOCAL_RANK", "NODE_RANK"))
+    rank = os.environ.get("RANK")
+    if rank is None and int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1:
+        rank = os.environ.get("SLURM_PROCID")
+    if rank is not None:
+        return rank == "0"
+    return all(os.environ.get(name, "0") == "0" for name in ("LOCAL_RANK", "NODE_RANK"))
 
 
 def pluralize(count: int, noun: str) -> str:
@@ -144,6 +156,8 @@ def track(items: Iterable[tuple[int, T]], total: int, label: str, show: bool) ->
     """
     if not show:
         yield from (item for _, item in items)
+    elif in_notebook():
+        yield from _track_in_cell(items, total, label)
     elif sys.stderr.isatty():
         yield from _track_with_bar(items, total, label)
     else:
@@ -158,6 +172,17 @@ def _track_with_lines(items: Iterable[tuple[int, T]], total: int, label: str) ->
             echo(f"{label}: {done:,} of {total:,}")
             last_line = time.monotonic()
         yield item
+
+
+def _track_in_cell(items: Iterable[tuple[int, T]], total: int, label: str) -> Iterator[T]:
+    output, done, last = CellOutput(), 0, time.monotonic()
+    for size, item in items:
+        done += size
+        if time.monotonic() - last > CELL_SECONDS:
+            output.show_progress(f"{label}: {done:,} of {total:,}", done / max(1, total))
+            last = time.monotonic()
+        yield item
+    output.clear()
 
 
 def _track_with_bar(items: Iterable[tuple[int, T]], total: int, label: str) -> Iterator[T]:
@@ -186,9 +211,10 @@ class StageProgress:
     def __init__(self, show: bool = True) -> None:
         self.show = show
         self._bar: Progress | None = None
+        self._cell = CellOutput() if show and in_notebook() else None
 
     def __enter__(self) -> StageProgress:
-        if self.show and sys.stderr.isatty():
+        if self.show and self._cell is None and sys.stderr.isatty():
             self._bar = _progress_bar()
             self._bar.start()
         return self
@@ -196,10 +222,15 @@ class StageProgress:
     def __exit__(self, *_: object) -> None:
         if self._bar is not None:
             self._bar.stop()
+        if self._cell is not None:
+            self._cell.clear()
 
     @contextmanager
     def stage(self, label: str) -> Iterator[ProgressCallback]:
         """Start a stage, and yield its progress callback."""
+        if self._cell is not None:
+            yield _CellProgress(self._cell, label).update
+            return
         lines = _EtaLines(label, self.show, repeat=self._bar is None)
         if self._bar is None:
             yield lines.update
@@ -212,6 +243,24 @@ class StageProgress:
 
         yield update
         bar.remove_task(task)
+
+
+class _CellProgress:
+    """Shows a stage by a bar in a notebook."""
+
+    def __init__(self, cell: CellOutput, label: str) -> None:
+        self.cell, self.label = cell, label
+        self.start = self.last = time.monotonic()
+        cell.show_progress(label, None)
+
+    def update(self, done: int, total: int) -> None:
+        now = time.monotonic()
+        if now - self.last < CELL_SECONDS or not done:
+            return
+        self.last = now
+        left = format_duration((now - self.start) * (total - done) / done)
+        label = f"{self.label}: {done:,} of {total:,}, {left} left"
+        self.cell.show_progress(label, done / max(1, total))
 
 
 class _EtaLines:

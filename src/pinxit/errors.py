@@ -91,4 +91,12 @@ def check_keys(keys: Iterable[str], known: Iterable[str], owner: str) -> None:
     known = list(known)
     for key in keys:
         if key not in known:
-            raise UsageError(f"{owner} has no '{key}'.{did_you_mean(key, known)}")
+            raise UsageError(f"{owner} has no '{key}'.{_suggest_keys(key, known)}")
+
+
+def _suggest_keys(key: str, known: Iterable[str]) -> str:
+    """Return the near key, or all that begin like this one: `latent_dim` and `latents`."""
+    longer = [name for name in known if len(key) >= MIN_PREFIX and name.startswith(key)]
+    if len(longer) < 2:
+        return did_you_mean(key, known)
+    return f" Did you mean {' or '.join(map(repr, longer))}?"

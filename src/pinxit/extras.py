@@ -16,6 +16,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
         *("fastapi", "uvicorn", "sqlalchemy", "multipart", "prometheus_client", "httpx", "mcp"),
         "scipy",
     ),
+    "explain": ("sklearn", "scipy"),
     "postgres": ("psycopg",),
     "heic": ("pillow_heif",),
     "umap": ("umap",),

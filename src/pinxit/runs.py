@@ -29,7 +29,7 @@ from pinxit.data.atomic_write import write_atomically
 from pinxit.data.batch import DatasetInfo
 from pinxit.data.load_options import LoadOptions, make_load_options
 from pinxit.data.unicode_forms import utf8_path
-from pinxit.errors import PinxitError, UsageError
+from pinxit.errors import PinxitError, UsageError, find_closest
 from pinxit.models import get_family
 from pinxit.models.config import config_from_dict
 
@@ -56,7 +56,7 @@ class Run:
         if self.path.is_file():
             raise UsageError(f"{self.path} is a file; a run is a folder.{self._suggest_parent()}")
         if not self.path.is_dir():
-            raise UsageError(f"no run at {self.path}: no such folder.")
+            raise UsageError(f"no run at {self.path}: no such folder.{suggest_run(self.path)}")
         if not file.is_file():
             raise UsageError(f"{self.path} is not a run: it has no config.json.")
         try:
@@ -198,6 +198,18 @@ def _load_tensors(file: Path, load: Callable[[dict[str, torch.Tensor]], object])
 
 
 _RUN_OF_MODEL: WeakKeyDictionary[Any, Run] = WeakKeyDictionary()
+
+
+def suggest_run(path: Path, root: Path = Path("runs")) -> str:
+    """Return ` Did you mean runs/x?`, a run of a similar name beside a path or in `root`, or ""."""
+    for folder in (path.parent, root):
+        try:
+            names = [child.name for child in folder.iterdir() if (child / "config.json").is_file()]
+        except OSError:
+            continue
+        if closest := find_closest(path.name, sorted(names)):
+            return f" Did you mean {shlex.quote(str(folder / closest))}?"
+    return ""
 
 
 def evaluation_file(split: str = "test") -> str:

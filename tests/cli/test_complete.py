@@ -97,7 +97,7 @@ def test_the_same_seed_gives_the_same_sheet(run, tmp_path, run_pinxit):
         (["--ratio", "0"], "--ratio must be between 0 and 1, not 0."),
         (["-n", 0], "1 or more"),
         (["--temperature", -1], "temperature"),
-        (["-o", "sheet.jpg"], ".png or .npy"),
+        (["-o", "sheet.svg"], ".webp or .npy"),
     ],
 )
 def test_invalid_options_are_errors_of_two_lines_at_most(run, words, text, capsys):

@@ -36,7 +36,7 @@ def test_draw_refuses_invalid_input_with_a_short_error(text_runs, fail):
     assert "empty" in fail("draw", run, " ")
     assert "tokens, the model takes at most" in fail("draw", run, "blob " * 200)
     assert "there are: en, fr" in fail("draw", run, "x", "--language", "de")
-    assert "ends in" in fail("draw", run, "x", "-o", "a.jpg")
+    assert "ends in" in fail("draw", run, "x", "-o", "a.svg")
     assert "1 or more" in fail("draw", run, "x", "-n", "0")
     other = fail("draw", text_runs / "caption", "x")
     assert "can caption, but not draw" in other

@@ -47,7 +47,7 @@ def test_sample_prints_its_parameters_as_json(folder, run_pinxit):
         (["-n", "0"], "at least 1"),
         (["--temperature", "-1"], "temperature must be 0 or more"),
         (["--label", "north-east"], "without labels"),
-        (["-o", "x.jpg"], "ends in .png or .npy"),
+        (["-o", "x.svg"], ".webp, .npy or .gif"),
         (["-o", "/proc/none/x.png"], "cannot be written"),
         (["--live"], "a vae generates them at once"),
         (["-o", "x.gif"], "a vae generates them at once"),

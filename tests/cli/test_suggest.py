@@ -107,14 +107,50 @@ def test_the_whole_command_is_suggested(words, meant, capsys):
     assert f"Did you mean: {meant}\n" in fail(capsys, "train", *words.split())
 
 
-@pytest.mark.parametrize("word", ["diffusion", "gan", "ddpm", "unet", "GAN"])
-def test_other_kinds_of_models_are_answered_with_the_families(word, capsys):
-    error = fail(capsys, "train", word, "digits")
-    assert f"no {word.lower()} family; families: {', '.join(list_families())}." in error
+@pytest.mark.parametrize(
+    ("word", "near"),
+    [("diffusion", "flow"), ("GAN", "flow"), ("vqvae", "tokenizer"), ("GPT", "igpt")],
+)
+def test_other_kinds_of_models_are_answered_with_the_nearest_family(word, near, capsys):
+    error = fail(capsys, "train", word, "digits", "--minutes", "1")
+    assert f"no {word.lower()} family; the nearest is {near}: " in error
+    assert error.endswith(f": pinxit train {near} digits --minutes 1\n")
+
+
+def test_an_unknown_kind_is_answered_with_the_families(capsys):
+    error = fail(capsys, "train", "qqqqq", "digits")
+    assert f"no family 'qqqqq'; families: {', '.join(list_families())}." in error
+
+
+@pytest.mark.parametrize("words", [["digits"], ["digits", "--minutes", "1"], ["shapes:9", "-h"]])
+def test_data_without_a_command_is_answered_with_the_commands_that_take_it(words, capsys):
+    error = fail(capsys, *words)
+    rest = " ".join(word for word in words if word != "-h")
+    assert error == (
+        f"pinxit: {words[0]} is DATA, and a command comes first: "
+        f"pinxit train {rest}, or pinxit look {words[0]}\n"
+    )
+
+
+def test_a_folder_without_a_command_is_data(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my photos").mkdir()
+    assert "pinxit train 'my photos', or pinxit look 'my photos'" in fail(capsys, "my photos")
+
+
+@pytest.mark.parametrize("typed", ["runs/digits", "digits-vae", "digits", "runs/digit-vae"])
+def test_a_run_of_a_similar_name_is_suggested(typed, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs" / "digits-vae").mkdir(parents=True)
+    (tmp_path / "runs" / "digits-vae" / "config.json").write_text("{}")
+    error = fail(capsys, "sample", typed)
+    assert error.endswith("no such folder. Did you mean runs/digits-vae?\n")
 
 
 def test_synonyms_stand_for_what_exists():
     assert set(suggest.COMMANDS.values()) <= set(COMMANDS)
+    assert set(suggest.NEAREST_FAMILY.values()) <= set(list_families())
+    assert not set(suggest.NEAREST_FAMILY) & set(list_families())
     assert not set(suggest.COMMANDS) & set(COMMANDS)
     flags = {flag for options in all_options().values() for o in options for flag in o.spellings}
     assert set(suggest.OPTIONS.values()) <= flags

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import warnings
 
 import numpy as np
 import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
+from pinxit.data.display import LARGE_CELL, SHEET_PIXELS
 from pinxit.data.images import Images, evenly_spaced_indices
 from pinxit.errors import UsageError
-from tests.builders import blobs
+from tests.builders import blobs, noise_images
 
 
 def test_evenly_spaced_indices_include_both_ends():
@@ -91,15 +96,18 @@ def test_a_grid_shows_every_image_with_a_gap():
         images[:0].grid()
 
 
-def test_images_are_saved_as_png_or_npy(tmp_path):
+def test_images_are_saved_as_image_files_or_npy(tmp_path):
     images = blobs(2, channels=3)
     with Image.open(images[:1].save(tmp_path / "one.png")) as image:
         assert (np.asarray(image) == images.pixels[0]).all()
     with Image.open(io.BytesIO(images.to_png())) as image:
-        assert image.size == images.grid().to_pil().size
+        assert image.size == images.grid().pil().size
     assert (np.load(images.save(tmp_path / "all.npy")) == images.pixels).all()
-    with pytest.raises(UsageError, match=r"saved as .png or .npy, not '.jpg'"):
-        images.save(tmp_path / "all.jpg")
+    for suffix, kind in ((".jpg", "JPEG"), (".JPEG", "JPEG"), (".webp", "WEBP")):
+        with Image.open(images.save(tmp_path / f"all{suffix}")) as image:
+            assert (image.format, image.size) == (kind, images.grid().pil().size)
+    with pytest.raises(UsageError, match=r"saved as .png, .jpg, .jpeg, .webp or .npy, not '.pdf'"):
+        images.save(tmp_path / "all.pdf")
 
 
 def test_concatenated_images_keep_their_order():
@@ -116,3 +124,97 @@ def test_pixels_of_another_type_or_shape_are_errors():
     pixels = np.zeros((2, 4, 4, 1), np.uint8)
     with pytest.raises(UsageError, match=r"`before` has shape \[1, 4, 4, 1\]"):
         Images(pixels, before=pixels[:1])
+
+
+def displayed(images: Images) -> np.ndarray:
+    """What a notebook shows of images, as an array."""
+    png = images._repr_png_()
+    assert png is not None
+    return np.asarray(Image.open(io.BytesIO(png)))
+
+
+def test_a_notebook_shows_every_pixel_of_a_small_image():
+    image = noise_images(1, 8, 8)
+    shown = displayed(image)
+    assert shown.shape[0] >= 200, "an 8 x 8 image is enlarged so that it can be seen"
+    step = shown.shape[0] // 8
+    assert (shown[step // 2 :: step, step // 2 :: step, 0] == image.pixels[0, ..., 0]).all()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    n=st.integers(1, 300),
+    height=st.integers(1, 40),
+    width=st.integers(1, 40),
+    has_before=st.booleans(),
+    columns=st.none() | st.integers(1, 400),
+)
+def test_what_a_notebook_shows_is_bounded(n, height, width, has_before, columns):
+    pixels = np.zeros((n, height, width, 1), np.uint8)
+    before = pixels if has_before else None
+    shown = displayed(Images(pixels, before=before, columns=columns))
+    assert shown.shape[1] <= 2 * SHEET_PIXELS
+    assert shown.size <= 64 * 3 * (2 * LARGE_CELL) ** 2
+
+
+def test_a_notebook_shows_images_evenly_spaced_and_says_how_many_there_are():
+    pixels = np.repeat(np.arange(200, dtype=np.uint8), 64).reshape(200, 8, 8, 1)
+    many = displayed(Images(pixels))
+    few = displayed(Images(pixels[:64]))
+    assert many.shape[0] > few.shape[0], "a line below names the number"
+    values = set(many[..., 0].ravel().tolist())
+    assert {0, 199} <= values
+    assert displayed(Images(np.zeros((1, 2000, 2000, 3), np.uint8))).shape[1] <= SHEET_PIXELS
+    assert Images(pixels)[:0]._repr_png_() is None
+
+
+def test_an_edit_is_shown_beside_its_image():
+    after, before = np.full((2, 8, 8, 1), 200, np.uint8), np.full((2, 8, 8, 1), 50, np.uint8)
+    shown = displayed(Images(after, before=before))
+    assert {50, 200} <= set(shown[shown.shape[0] // 2, :, 0].tolist())
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    n=st.integers(1, 5),
+    height=st.integers(1, 9),
+    width=st.integers(1, 9),
+    channels=st.sampled_from([1, 3]),
+    read_only=st.booleans(),
+)
+def test_other_libraries_take_images(n, height, width, channels, read_only):
+    images = noise_images(n, height, width, channels)
+    images.pixels.flags.writeable = not read_only
+    expected = images.pixels if n > 1 else images.pixels[0]
+    if n == 1 and channels == 1:
+        expected = expected[..., 0]
+    assert np.array_equal(np.asarray(images), expected)
+    assert np.asarray(images, dtype=np.float32).dtype == np.float32
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for convert in (torch.as_tensor, torch.tensor):
+            tensor = convert(images)
+            assert tensor.dtype == torch.uint8
+            assert np.array_equal(tensor.numpy(), expected)
+    assert np.array_equal(images.numpy(), images.pixels)
+    assert np.array_equal(Image.fromarray(images[0]), np.asarray(images[0]))
+    assert np.array_equal(images[-1].pil(), np.asarray(images[-1]))
+    floats = images.tensor()
+    assert floats.dtype == torch.float32
+    assert np.array_equal((255 * floats).round().permute(0, 2, 3, 1).numpy(), images.pixels)
+
+
+def test_converted_images_are_copies_where_a_library_may_write():
+    images = noise_images(2)
+    tensor = torch.as_tensor(images)
+    tensor.fill_(0)
+    images.tensor().fill_(0)
+    np.array(images).fill(0)
+    assert images.pixels.any()
+
+
+def test_columns_are_those_of_the_grid_until_images_are_selected():
+    images = dataclasses.replace(noise_images(6, 8, 8), columns=3)
+    assert images.grid().pixels.shape == images.grid(columns=3).pixels.shape
+    assert images.grid(columns=2).pixels.shape != images.grid(columns=3).pixels.shape
+    assert images[:4].columns is None

@@ -23,7 +23,7 @@ from pinxit.models.flow.network import Condition, FlowTransformer, init_linear
 from pinxit.models.flow.path import interpolate, sample_times, to_data, to_velocity
 from pinxit.models.flow.tasks import sample_visible
 from pinxit.runs import Run
-from pinxit.sampling.latents import interpolate_seeds
+from pinxit.sampling.latents import interpolate_seeds, interpolate_texts
 from tests.builders import blobs, noise_images
 
 WEIGHTS, MEANS, STD = (0.3, 0.7), ((1.5, 1.0), (-1.5, 0.0)), 0.3
@@ -387,12 +387,25 @@ def test_inversion_returns_the_noise_and_the_image():
         model.from_noise(noise[:, :, 1:])
 
 
-def test_interpolation_in_noise_begins_and_ends_at_the_samples():
-    model = build(condition="none")
-    path = interpolate_seeds(model, (3, 4), steps=5)
+@pytest.mark.parametrize("condition", ["none", "label", "cluster", "text"])
+def test_interpolation_begins_and_ends_at_the_samples(condition):
+    model = build(condition=condition, **({"num_clusters": 3} if condition == "cluster" else {}))
+    path = interpolate_seeds(model, (3, 4), steps=3)
     for end, seed in ((0, 3), (-1, 4)):
-        sample = model.sample(1, seed=seed, steps=50).pixels[0].astype(int)
+        sample = model.sample(1, seed=seed).pixels[0].astype(int)
         assert np.abs(path.pixels[end] - sample).max() <= 1
+    assert (path.pixels[1] != path.pixels[0]).any()
+
+
+def test_interpolation_of_captions_begins_and_ends_at_the_drawings():
+    model = build(condition="text")
+    texts = ("a red dot", "a blue dot")
+    path = interpolate_texts(model, texts, 3, seeds=(5, 5))
+    for end, text in ((0, texts[0]), (-1, texts[1])):
+        drawing = model.draw([text], seed=5).pixels[0].astype(int)
+        assert np.abs(path.pixels[end] - drawing).max() <= 1
+    with pytest.raises(UsageError, match="no captions"):
+        interpolate_texts(build(condition="none"), texts, 3)
 
 
 def test_the_bound_of_pixels_is_that_of_a_distribution(monkeypatch):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+
 import pytest
 import torch
+from rich.console import Console
 
 from pinxit.training import progress
 from pinxit.training.loop import StepResult
@@ -107,8 +110,87 @@ def test_quiet_prints_nothing(monkeypatch, capsys):
 def test_a_terminal_has_a_live_line_and_permanent_lines(monkeypatch, capsys):
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
     line = ProgressLine(batch_size=1)
-    assert line.live is not None
+    assert isinstance(line.display, progress.TerminalBar)
     line.print("step 7: [not finite]")
     line.close()
-    assert line.live is None
+    assert line.display is None
     assert "step 7: [not finite]" in capsys.readouterr().err
+
+
+def test_a_terminal_shows_a_bar_above_the_line(monkeypatch, capsys, clock):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setattr(
+        progress, "Console", lambda stderr: Console(stderr=stderr, force_terminal=True)
+    )
+    line = ProgressLine(batch_size=1)
+    clock[0] += 1
+    line.update(make_step(1, 2))
+    assert "━" * 20 in capsys.readouterr().err
+    line.close()
+
+
+class FakeCell:
+    """What `IPython.display.display` shows: the last content of each output, in order."""
+
+    def __init__(self) -> None:
+        self.outputs: list[dict[str, str]] = []
+
+    def display(self, bundle, raw, display_id):
+        assert raw
+        assert display_id is True
+        self.outputs.append(bundle)
+        number = len(self.outputs) - 1
+
+        class Handle:
+            @staticmethod
+            def update(new, raw):
+                assert raw
+                self.outputs[number] = new
+
+        return Handle()
+
+
+@pytest.fixture
+def cell(monkeypatch) -> FakeCell:
+    """A cell of a notebook."""
+    fake = FakeCell()
+    monkeypatch.setattr(progress, "in_notebook", lambda: True)
+    monkeypatch.setattr("IPython.display.display", fake.display)
+    return fake
+
+
+def test_a_notebook_has_one_bar_that_is_updated_and_the_last_samples(cell, clock, tmp_path):
+    line = ProgressLine(batch_size=100)
+    for number in range(1, 21):
+        clock[0] += 1
+        line.update(make_step(number, 40))
+        (tmp_path / f"step-{number:07d}.png").write_bytes(b"png %d" % number)
+        line.show_samples(tmp_path, number)
+    bar, samples = cell.outputs
+    assert 'value="0.5000"' in bar["text/html"]
+    assert " 50%  step 20  loss 81.25" in bar["text/plain"]
+    assert base64.b64encode(b"png 20").decode() in samples["text/html"]
+    line.print("20 steps, <b> nats")
+    line.close()
+    assert [output["text/html"] for output in cell.outputs[::2]] == ["", "20 steps, &lt;b&gt; nats"]
+    assert cell.outputs[1]["text/plain"] == "[samples at step 20]"
+
+
+def test_a_quiet_training_shows_nothing_in_a_notebook(cell, tmp_path):
+    line = ProgressLine(batch_size=100, quiet=True)
+    line.update(make_step(1, 2))
+    line.show_samples(tmp_path, 1)
+    line.print("a message")
+    line.close()
+    assert cell.outputs == []
+
+
+def test_reconstructions_are_shown_of_a_model_that_does_not_sample(cell, tmp_path):
+    line = ProgressLine(batch_size=100)
+    line.show_samples(tmp_path, 3)
+    (tmp_path / "reconstruct-0000003.png").write_bytes(b"png")
+    line.show_samples(tmp_path, 3)
+    assert len(cell.outputs) == 2
+    line.close()

@@ -126,9 +126,9 @@ def test_a_validation_loss_of_nan_is_not_the_best(tmp_path, monkeypatch):
     monkeypatch.setattr(session, "validate", lambda *_: {"loss": next(losses)})
     saved, save = [], session.Session.save_weights
 
-    def record_step(self):
+    def record_step(self, model):
         saved.append(self.state.counters.step)
-        save(self)
+        save(self, model)
 
     monkeypatch.setattr(session.Session, "save_weights", record_step)
     run = train(TINY, blobs(), out=tmp_path / "run", steps=20, **SHORT)

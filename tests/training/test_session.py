@@ -88,7 +88,7 @@ def test_the_best_weights_are_saved_not_the_last(tmp_path, monkeypatch):
     original = pinxit.training.session.Session.save_weights
     monkeypatch.setattr(
         "pinxit.training.session.Session.save_weights",
-        lambda self: (saved.append(self.state.counters.step), original(self)),
+        lambda self, model: (saved.append(self.state.counters.step), original(self, model)),
     )
     run = train_tiny(tmp_path / "run")
     assert saved == [10, 20]
@@ -106,7 +106,7 @@ def record_evaluations(monkeypatch, losses) -> list[int]:
     monkeypatch.setattr(
         Session,
         "save_weights",
-        lambda self: (saved.append(self.state.counters.step), original(self)),
+        lambda self, model: (saved.append(self.state.counters.step), original(self, model)),
     )
     return saved
 

@@ -11,6 +11,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 
+from pinxit.console import is_first_process
 from pinxit.errors import PinxitError, UsageError
 
 # group -> command -> (module with a function of the command's name, one line of help)
@@ -41,6 +42,7 @@ GROUPS = {
         "evaluate": ("evaluate", "measure how good a run is"),
         "compare": ("compare", "compare the metrics of several runs"),
         "report": ("evaluate", "write one HTML page that shows a run"),
+        "explain": ("explain", "explain why the samples of a VAE are blurry"),
         "serve": ("serve", "serve runs through the OpenAI API, with a web page"),
         "mcp": ("serve", "serve runs as tools of the Model Context Protocol"),
         "completion": ("completion", "print a completion script for bash, zsh or fish"),
@@ -95,9 +97,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except PinxitError as error:
         if debug:
             raise
-        print(f"pinxit: {error}", file=sys.stderr)
-        return error.exit_code
+        from pinxit.training import launcher
+
+        if not launcher.is_lost(error):
+            print(f"pinxit: {error}", file=sys.stderr)
+        return launcher.exit_code(error)
     except KeyboardInterrupt as interrupt:
+        if not is_first_process():
+            return 130  # the first one says it
         print(f"pinxit: {interrupt}" if interrupt.args else "pinxit: interrupted.", file=sys.stderr)
         return 130
     except BrokenPipeError:  # for example `| head` has read enough
@@ -151,9 +158,11 @@ def _dispatch(args: list[str]) -> int:
         )
     if command not in COMMANDS:
         from pinxit.cli.suggest import unknown_command
+        from pinxit.data.sources import list_source_names
         from pinxit.models import list_families
 
-        raise unknown_command(command, COMMANDS, list_families())
+        rest = [arg for arg in rest if arg not in ("-h", "--help")]
+        raise unknown_command(command, COMMANDS, list_families(), list_source_names(), rest)
     module = importlib.import_module(COMMANDS[command][0])
     if special := getattr(module, f"{command}_command", None):
         return special(rest)  # the options of `train` depend on the family

@@ -132,8 +132,10 @@ def translate(
     model: CanTranslate = load_model(run, "translate", device)
     if not quiet:
         warn_of_unknown_words(model, texts)
+    from pinxit.models.inputs import other_language
+
     source = source or model.text_tokenizer.detect_language(" ".join(texts))
-    target = target or _other_language(model, source)
+    target = target or other_language(model, source)
     translations = model.translate(texts, source=source, target=target, num_beams=num_beams)
     if json:
         pairs = zip(texts, translations, strict=True)
@@ -142,13 +144,6 @@ def translate(
         return
     for translation in translations:
         console.out(_line(translation))
-
-
-def _other_language(model: CanTranslate, source: str) -> str:
-    others = [name for name in model.text_tokenizer.languages if name != source]
-    if len(others) != 1:
-        raise UsageError(f"translate into which language? --to {' or --to '.join(others)}")
-    return others[0]
 
 
 def _line(text: ScoredText) -> str:

@@ -76,25 +76,18 @@ def load_images_for(
     return match_labels(model, images)
 
 
-def load_files(run: Path, files: Sequence[Path], quiet: bool = False) -> Images:
-    """Return one image per file, in the given order, in the size and channels of the model.
+def load_named(run: Path, names: Sequence[str], quiet: bool = False) -> Images:
+    """Return one image per name: an image file, or an image of the run's data by name or number.
 
-    Raises UsageError for a file that does not exist or holds several images.
+    Raises UsageError for a name that is neither.
     """
-    from pinxit.data.images import Images
     from pinxit.runs import Run
-    from pinxit.sampling.inputs import load_for_run
+    from pinxit.sampling.inputs import load_named_images
 
-    for file in files:
-        if not file.is_file():
-            raise UsageError(f"there is no image file {file}.")
-    loaded = [load_for_run(Run(run), [file], progress=not quiet) for file in files]
-    for file, images in zip(files, loaded, strict=True):
-        if len(images) != 1:
-            raise UsageError(f"{file} holds {len(images)} images; give a file of one image.")
+    images = load_named_images(Run(run), names, progress=not quiet)
     if not quiet:
-        _report_conversion(run, files)
-    return Images.concatenate(loaded)
+        _report_conversion(run, [Path(name) for name in names])
+    return images
 
 
 def _report_conversion(run: Path, files: Sequence[Path]) -> None:
@@ -123,8 +116,10 @@ def _report_conversion(run: Path, files: Sequence[Path]) -> None:
 
 def check_suffix(out: Path | None, *suffixes: str) -> Path | None:
     """Return `--out` unchanged. Raises UsageError if it ends in none of the suffixes."""
-    if out is not None and out.suffix not in suffixes:
-        raise UsageError(f"--out ends in {' or '.join(suffixes)}, not '{out.suffix}': {out}")
+    if out is not None and out.suffix.lower() not in suffixes:
+        *most, last = suffixes
+        known = f"{', '.join(most)} or {last}" if most else last
+        raise UsageError(f"--out ends in {known}, not '{out.suffix}': {out}")
     return out
 
 
@@ -151,6 +146,13 @@ def write_or_raise(path: Path, write: Callable[[Path], object]) -> Path:
     except OSError as error:
         raise PinxitError(f"{path} cannot be written: {error.strerror or error}.") from None
     return path
+
+
+def write_sheet(path: Path, png: bytes) -> Path:
+    """Write a PNG as a file of the kind that its suffix names, see `write_file`."""
+    from pinxit.data.encoding import transcode_png
+
+    return write_file(path, transcode_png(png, path))
 
 
 def print_result(path: Path, as_json: bool = False, *, summary: str = "", **facts: Any) -> None:

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from pinxit.runs import Run
 
 Runs = Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN RUN ...")]
-BY_LAYER = "probe_by_layer"  # a curve over layers: it needs no option to plot against
 
 
 def compare(
@@ -51,6 +50,8 @@ def compare(
         out: SVG file of the plot (default: METRIC-AGAINST.svg beside the first run)
         json: print metrics, errors and differences, or the points of the plot, as JSON
     """
+    from pinxit.reports.compare_runs import BY_LAYER
+
     if len(runs) < 2:
         raise UsageError(f"compare takes two runs or more, not {len(runs)}.")
     if (metric is None or metric == BY_LAYER) != (against is None):
@@ -71,7 +72,7 @@ def compare(
 
 
 def _plot_by_layer(runs: list[Run], split: str, path: Path | None, json: bool) -> None:
-    from pinxit.reports.compare_runs import collect_layer_probes, plot_layer_probes
+    from pinxit.reports.compare_runs import BY_LAYER, collect_layer_probes, plot_layer_probes
 
     curves = collect_layer_probes(runs, split)
     path = write_file(path or runs[0].path.parent / f"{BY_LAYER}.svg", plot_layer_probes(curves))

@@ -28,9 +28,10 @@ from pinxit.cli.common import (
     pluralize,
     print_result,
     slug,
-    write_file,
     write_or_raise,
+    write_sheet,
 )
+from pinxit.data.image_suffixes import IMAGE_SUFFIXES
 from pinxit.data.masks import Half
 from pinxit.errors import UsageError
 from pinxit.models.generation import GenerationParams
@@ -86,8 +87,8 @@ def complete(
         completions: number of completions of each image
         params: options of generation
         only_completions: write the completed images only, without the inputs and the originals
-        out: PNG file of the sheet, or .npy for all pixels (default: complete-*.png in the run
-            folder)
+        out: file of the sheet: .png, .jpg or .webp; or .npy for all pixels (default: complete-*.png
+            in the run folder)
         device: where to compute; auto is cuda if there is a GPU, or else cpu
         quiet: print no progress and no notes
         json: print the path and the share of missing pixels as JSON
@@ -99,10 +100,11 @@ def complete(
     if len(given) > 1:
         raise UsageError(f"{' and '.join(given)} cannot be combined: give one of them.")
     _check_ratios(data, ratio, compare)
-    path = check_suffix(out, ".png", ".npy")
+    path = check_suffix(out, *IMAGE_SUFFIXES, ".npy")
     model: CanComplete = load_model(run, "complete", device)
     from pinxit.sampling.grids import columns_with_titles
     from pinxit.sampling.inpainting import (
+        choose_mask,
         comparison_columns,
         complete_n_times,
         mask_ratio_columns,
@@ -115,12 +117,13 @@ def complete(
     if compare is not None:
         columns = mask_ratio_columns(model, images, parse_mask_ratios(compare), params)
         path = path or run / f"{name}-compare-{slug(compare)}.png"
-        print_result(write_file(path, columns_with_titles(columns)), json, ratios=compare)
+        print_result(write_sheet(path, columns_with_titles(columns)), json, ratios=compare)
         return
     if mask is not None:
         missing, removed = _read_mask(run, mask, images, quiet), slug(mask.stem)
     else:
-        missing, removed = _choose_mask(model, images, half, ratio, box, params)
+        assert isinstance(params.seed, int)
+        missing, removed = choose_mask(model, images, half, ratio, box, params.seed)
     completed = complete_n_times(model, images, missing, params, completions)
     path = path or run / f"{name}-{removed}.png"
     if only_completions or path.suffix == ".npy":
@@ -128,7 +131,7 @@ def complete(
 
         write_or_raise(path, Images.concatenate(completed).save)
     else:
-        write_file(path, columns_with_titles(comparison_columns(images, missing, completed)))
+        write_sheet(path, columns_with_titles(comparison_columns(images, missing, completed)))
     share = float(missing.mean())
     summary = f"{pluralize(len(images), 'image')}, {share:.0%} of the pixels missing"
     print_result(path, json, summary=summary, num_images=len(images), missing=share)
@@ -142,30 +145,6 @@ def _check_ratios(data: Sequence[str], ratio: float | None, compare: str | None)
     more = [text for text in data if re.fullmatch(r"[\d.,]+%?", text) and not Path(text).exists()]
     if compare is not None and more:
         raise UsageError(f"--compare takes one list: --compare {','.join([compare, *more])}")
-
-
-def _choose_mask(
-    model: CanComplete,
-    images: Images,
-    half: Half | None,
-    ratio: float | None,
-    box: tuple[int, int, int, int] | None,
-    params: GenerationParams,
-) -> tuple[PixelMask, str]:
-    """Return the missing pixels of each image, and their description as part of a file name."""
-    from pinxit.data import masks
-
-    if box is not None:
-        return masks.box_mask(images, box), "box-" + "-".join(map(str, box))
-    if half is None and ratio is None:
-        # a model that generates from the top left has no context if the top is missing
-        half, ratio = ("lower", None) if model.left_to_right else (None, 0.75)
-    if half is not None:
-        return masks.half_mask(images, half), half
-    assert ratio is not None
-    assert isinstance(params.seed, int)
-    mask = masks.random_patch_mask(images, ratio, model.patch_size, params.seed)
-    return mask, f"{ratio:g}"
 
 
 def _read_mask(run: Path, file: Path, images: Images, quiet: bool) -> PixelMask:

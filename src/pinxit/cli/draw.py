@@ -18,13 +18,14 @@ from pinxit.cli.common import (
     RunFolder,
     check_at_least,
     check_suffix,
-    load_files,
     load_model,
+    load_named,
     print_result,
     slug,
 )
 from pinxit.cli.options import Only
 from pinxit.cli.terminal import save_stream
+from pinxit.data.image_suffixes import IMAGE_SUFFIXES
 from pinxit.errors import UsageError
 from pinxit.models.generation import GUIDED, GenerationParams, Reranker
 from pinxit.nn.device import Device
@@ -36,7 +37,7 @@ Texts = Annotated[Positional[tuple[str, ...]], arg(metavar='"TEXT" ...')]
 Text = Annotated[Positional[str], arg(metavar='"TEXT"')]
 DrawParams = Annotated[GenerationParams, Only((*GUIDED, "reranker", "steps", "solver"))]
 EditParams = Annotated[GenerationParams, Only((*GUIDED, "steps", "solver", "strength"))]
-File = Annotated[Positional[Path], arg(metavar="IMAGE")]
+ImageName = Annotated[Positional[str], arg(metavar="IMAGE")]
 
 
 def draw(
@@ -64,8 +65,8 @@ def draw(
         language: language of the texts (default: detected)
         params: options of generation
         live: show the images in the terminal while they are generated
-        out: .png for a grid, .npy for all pixels, .gif for the grid while it is generated
-            (default: draw-*.png in the run folder)
+        out: .png, .jpg or .webp for a grid, .npy for all pixels, .gif for the grid while it is
+            generated (default: draw-*.png in the run folder)
         device: where to compute; auto is cuda if there is a GPU, or else cpu
         quiet: print no notes
         json: print the path and the parameters as JSON
@@ -73,7 +74,7 @@ def draw(
     check_at_least(1, num_images, "--num-images")
     if not texts:
         raise UsageError('draw needs a "TEXT", for example: pinxit draw RUN "a small red circle"')
-    path = check_suffix(out, ".png", ".npy", ".gif")
+    path = check_suffix(out, *IMAGE_SUFFIXES, ".npy", ".gif")
     model: CanDraw = load_model(run, "draw", device)
     if not quiet:
         warn_of_unknown_words(model, texts)
@@ -86,7 +87,7 @@ def draw(
 
 def edit(
     run: RunFolder,
-    image: File,
+    image: ImageName,
     text: Text,
     num_images: NumImages = 1,
     language: str | None = None,
@@ -104,7 +105,7 @@ def edit(
 
     Args:
         run: run folder
-        image: image file
+        image: image file, or an image of the run's data by name or number (0: the first test image)
         text: the instruction, for example "make the circle green"
         num_images: number of images; they differ if --temperature is above 0
         language: language of the text (default: detected)
@@ -112,22 +113,22 @@ def edit(
         temperature: sampling temperature: 1 samples from the model, lower is less diverse, 0 takes
             the most likely (default: 0)
         live: show the image in the terminal while it is generated
-        out: .png, .npy for all pixels, .gif for the image while it is generated
+        out: .png, .jpg, .webp, .npy for all pixels, .gif for the image while it is generated
             (default: edit-*.png in the run folder)
         device: where to compute; auto is cuda if there is a GPU, or else cpu
         quiet: print no notes
         json: print the path and the parameters as JSON
     """
     check_at_least(1, num_images, "--num-images")
-    path = check_suffix(out, ".png", ".npy", ".gif")
+    path = check_suffix(out, *IMAGE_SUFFIXES, ".npy", ".gif")
     model: CanEdit = load_model(run, "edit", device)
     if not quiet:
         warn_of_unknown_words(model, (text,))
     import numpy as np
 
-    before = load_files(run, (image,), quiet=quiet).take(np.zeros(num_images, int))
+    before = load_named(run, (image,), quiet=quiet).take(np.zeros(num_images, int))
     stream = model.edit_stream(before, [text] * num_images, params, language=language)
-    name = f"edit-{slug(image.stem)}-{_text_slug((text,))}"
+    name = f"edit-{slug(Path(image).stem)}-{_text_slug((text,))}"
     name += f"-seed{params.seed}" if params.seed else ""
     path = path or run / f"{name}.png"
     save_stream(stream, path, live=live)

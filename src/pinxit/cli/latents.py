@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
@@ -16,29 +17,32 @@ from pinxit.cli.common import (
     RunFolder,
     check_at_least,
     check_suffix,
-    load_files,
     load_images_for,
     load_model,
+    load_named,
     print_result,
     shell_join,
     slug,
     write_file,
+    write_sheet,
 )
+from pinxit.cli.draw import warn_of_unknown_words
+from pinxit.data.image_suffixes import IMAGE_SUFFIXES
 from pinxit.errors import UsageError
 from pinxit.nn.device import Device
 
 if TYPE_CHECKING:
-    from pinxit.models.protocols import CanEncode, CanInvert
+    from pinxit.models.protocols import CanEncode
 
-TwoFiles = Annotated[Positional[tuple[Path, ...]], arg(metavar="[IMAGE IMAGE]")]
-
-TRAVERSED_IMAGES = 2_000  # test images over which the KL of each latent is averaged
+TwoImages = Annotated[Positional[tuple[str, ...]], arg(metavar="[IMAGE IMAGE]")]
 
 
 def interpolate(
     run: RunFolder,
-    images: TwoFiles = (),
+    images: TwoImages = (),
     seeds: tuple[int, int] | None = None,
+    texts: tuple[str, str] | None = None,
+    language: str | None = None,
     steps: int = 10,
     path: Literal["spherical", "linear"] = "spherical",
     gif: Flag = False,
@@ -47,47 +51,81 @@ def interpolate(
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
-    """Morph one image into another, or the first sample of one seed into that of another.
+    """Morph one image into another, one sample into another, or one caption into another.
 
     Examples:
-        pinxit interpolate runs/digits-vae --seeds 0 1
+        pinxit interpolate runs/digits-vae 3 17
+        pinxit interpolate runs/emoji-flow --texts "red heart" "blue heart"
         pinxit interpolate runs/faces-vae ann.png bob.png --gif
 
     Args:
         run: run folder
-        images: two image files
-        seeds: two seeds, in place of image files
+        images: two image files, or two images of the run's data by name (pinxit score lists
+            them) or by number: 0 is the first test image
+        seeds: two seeds, in place of images: the first sample of each
+        texts: two captions, in place of images, for a flow of captions; with --seeds, the seed of
+            each (default: 0 0)
+        language: language of the captions (default: detected)
         steps: number of images, both endpoints included
         path: path between the latents; spherical stays where samples of the prior lie
         gif: write an animation, there and back, in place of a strip
-        out: .png or .gif (default: interpolate-*.png or .gif in the run folder)
+        out: .png, .jpg, .webp or .gif (default: interpolate-*.png or .gif in the run folder)
         device: where to compute; auto is cuda if there is a GPU, or else cpu
         quiet: print no notes
         json: print the path as JSON
     """
     check_at_least(2, steps, "--steps")
-    if (seeds is None) == (not images) or (images and len(images) != 2):
-        given = f", not {len(images)}" if images else ""
-        example = shell_join("pinxit", "interpolate", run, "--seeds", "0", "1")
-        raise UsageError(f"interpolate takes two image files{given}, or two seeds: {example}")
-    file = check_suffix(out, ".png", ".gif")
+    _check_ends(run, images, seeds, texts, language)
+    file = check_suffix(out, *IMAGE_SUFFIXES, ".gif")
     gif = gif if file is None else file.suffix == ".gif"
-    model: CanEncode | CanInvert = load_model(run, _ability_to_interpolate(run), device)
-    from pinxit.sampling.grids import encode_gif, image_strip
-    from pinxit.sampling.latents import interpolate_images, interpolate_seeds
+    ability = "invert" if texts is not None else _ability_to_interpolate(run)
+    model: Any = load_model(run, ability, device)
+    from pinxit.models.protocols import HasText
+    from pinxit.sampling.grids import encode_gif, image_strip, with_heading
+    from pinxit.sampling.inputs import match_labels
+    from pinxit.sampling.latents import interpolate_images, interpolate_seeds, interpolate_texts
 
     endpoints = None
-    if seeds is not None:
+    if texts is not None:
+        if not quiet and isinstance(model, HasText):
+            warn_of_unknown_words(model, texts)
+        frames = interpolate_texts(model, texts, steps, path, seeds or (0, 0), language)
+        name = "-".join(slug(text) for text in texts)
+        heading = f"from {texts[0]!r} to {texts[1]!r}"
+    elif seeds is not None:
         frames = interpolate_seeds(model, seeds, steps, path)
         name = f"seeds-{seeds[0]}-{seeds[1]}"
+        heading = f"from the first sample of seed {seeds[0]} to that of seed {seeds[1]}"
     else:
-        endpoints = load_files(run, images, quiet=quiet)
+        endpoints = match_labels(model, load_named(run, images, quiet=quiet))
         frames = interpolate_images(model, endpoints, steps, path)
-        name = "-".join(slug(image.stem) for image in images)
+        name = "-".join(slug(Path(image).stem) for image in images)
+        heading = f"first: {images[0]}; last: {images[1]}; between them {steps} decoded latents"
     name = f"interpolate-{name}" + (f"-{path}" if path != "spherical" else "")
     file = file or run / f"{name}{'.gif' if gif else '.png'}"
-    write_file(file, encode_gif(frames) if gif else image_strip(frames, endpoints).to_png())
+    if gif:
+        write_file(file, encode_gif(frames))
+    else:
+        write_sheet(file, with_heading(image_strip(frames, endpoints).to_png(), heading))
     print_result(file, json, steps=steps)
+
+
+def _check_ends(
+    run: Path,
+    images: Sequence[str],
+    seeds: tuple[int, int] | None,
+    texts: tuple[str, str] | None,
+    language: str | None,
+) -> None:
+    """Raise UsageError unless the two ends are given in one way, and completely."""
+    if images and len(images) == 2 and seeds is None and texts is None:
+        return
+    if images or (seeds is None and texts is None):
+        given = f", not {len(images)}" if images and len(images) != 2 else ""
+        example = shell_join("pinxit", "interpolate", run, "--seeds", "0", "1")
+        raise UsageError(f"interpolate takes two images{given}, or two seeds: {example}")
+    if language is not None and texts is None:
+        raise UsageError("--language is that of --texts; give two captions.")
 
 
 def _ability_to_interpolate(run: Path) -> str:
@@ -101,7 +139,7 @@ def _ability_to_interpolate(run: Path) -> str:
 def traverse(
     run: RunFolder,
     latents: int = 8,
-    image: Path | None = None,
+    image: str | None = None,
     steps: int = 11,
     along: Literal["latents", "directions"] | None = None,
     out: Out = None,
@@ -119,39 +157,34 @@ def traverse(
         run: run folder
         latents: number of latents, those of highest KL on the run's test images; with a learned
             prior, z = f(u), latents of u, those of highest variance
-        image: image file that gives the other latents (default: the most typical test image)
+        image: image that gives the other latents: a file, or the name or number of a test image
+            (default: the most typical test image)
         steps: images per row
         along: latents, of a grid its channels; or the principal directions of the latents of test
             images (default: latents, of a grid directions)
-        out: PNG file (default: traverse-*.png in the run folder)
+        out: file of the sheet: .png, .jpg or .webp (default: traverse-*.png in the run folder)
         device: where to compute; auto is cuda if there is a GPU, or else cpu
         quiet: print no progress and no notes
         json: print the path, the latents and their KL (or variance) as JSON
     """
     check_at_least(1, latents, "--latents")
     check_at_least(2, steps, "--steps")
-    path = check_suffix(out, ".png")
+    path = check_suffix(out, *IMAGE_SUFFIXES)
     model: CanEncode = load_model(run, "encode", device)
-    from pinxit.sampling.grids import rows_with_text
+    from pinxit.sampling.latents import MAX_TRAVERSED_IMAGES
     from pinxit.sampling.latents import traverse as traverse_latents
 
-    start = None if image is None else load_files(run, (image,), quiet=quiet)
+    start = None if image is None else load_named(run, (image,), quiet=quiet)
     images = load_images_for(model, run, (), quiet=quiet)
     traversal = traverse_latents(
-        model, images.evenly_spaced(TRAVERSED_IMAGES), latents, start, steps, along
+        model, images.evenly_spaced(MAX_TRAVERSED_IMAGES), latents, start, steps, along
     )
-    if traversal.rate is not None:
-        quantity, unit, activity = "kl", "nats", traversal.rate
-    else:  # of a learned prior z = f(u), or of directions
-        quantity, unit, activity = "variance", "variance", traversal.variance
-    letter = "u" if traversal.rate is None else "z"
-    letter = letter if traversal.unit == "latent" else f"{traversal.unit} "
-    rows = list(zip(traversal.latents, activity, strict=True))
-    texts = [f"{letter}{number}\n{value:.2f} {unit}" for number, value in rows]
+    quantity, activity = traversal.activity
+    rows = zip(traversal.latents, activity, strict=True)
     name = f"traverse-{latents}" + (f"-{along}" if along else "")
-    name += f"-{slug(image.stem)}" if image else ""
+    name += f"-{slug(Path(image).stem)}" if image else ""
     path = path or run / f"{name}.png"
-    write_file(path, rows_with_text(traversal.images, traversal.steps, texts))
+    write_sheet(path, traversal.to_png())
     if json:
         records = [{traversal.unit: number, quantity: value} for number, value in rows]
         console.out_json({"path": str(path), "latents": records})

@@ -6,6 +6,8 @@ reconstruction and prints the PSNR.
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pinxit.cli.common import (
     Data,
     Flag,
@@ -25,11 +27,13 @@ from pinxit.cli.common import (
     pluralize,
     print_result,
     slug,
-    write_file,
     write_or_raise,
+    write_sheet,
 )
 from pinxit.cli.terminal import save_stream
+from pinxit.data.image_suffixes import IMAGE_SUFFIXES
 from pinxit.errors import UsageError
+from pinxit.extras import require_extra
 from pinxit.models import family_of
 from pinxit.models.generation import GenerationParams
 from pinxit.nn.device import Device
@@ -40,6 +44,7 @@ def sample(
     num_images: NumImages = 64,
     label: str | None = None,
     params: LabelParams = GenerationParams(),  # noqa: B008 (frozen)
+    prior: Literal["own", "mixture", "realnvp"] = "own",
     live: Flag = False,
     out: Out = None,
     device: Device = "auto",
@@ -49,6 +54,7 @@ def sample(
 
     Examples:
         pinxit sample runs/digits-vae
+        pinxit sample runs/digits-vae --prior mixture
         pinxit sample runs/digits-igpt -n 16 --temperature 0.9 --live --out grid.gif
 
     Args:
@@ -56,20 +62,34 @@ def sample(
         num_images: number of images
         label: class to generate, for a run trained with --condition label
         params: options of generation
+        prior: where z of a VAE comes from: its own prior, or one fitted to the latents of its
+            training images after training: a mixture of Gaussians (Ghosh 2019) or a RealNVP flow;
+            it is kept in the run folder
         live: show the images in the terminal while they are generated, for a model that generates
             token by token
-        out: .png for a grid, .npy for all pixels, .gif for the grid while it is generated
-            (default: sample-*.png in the run folder)
+        out: .png, .jpg or .webp for a grid, .npy for all pixels, .gif for the grid while it is
+            generated (default: sample-*.png in the run folder)
         device: where to compute; auto is cuda if there is a GPU, or else cpu
         json: print the path and the parameters as JSON
     """
-    path = check_suffix(out, ".png", ".npy", ".gif")
+    path = check_suffix(out, *IMAGE_SUFFIXES, ".npy", ".gif")
     model = load_model(run, "sample", device)
     from pinxit.models.abilities import with_article
     from pinxit.models.protocols import CanSampleStream
 
-    path = path or run / f"{_sample_name(num_images, label, params)}.png"
-    if live or path.suffix == ".gif":
+    name = _sample_name(num_images, label, params) + (f"-{prior}" if prior != "own" else "")
+    path = path or run / f"{name}.png"
+    if prior != "own":
+        check_at_least(1, num_images, "--num-images")
+        if prior == "mixture":
+            require_extra("explain", "--prior mixture", "use --prior realnvp")
+        encoder = load_model(run, "encode", device)
+        from pinxit.runs import Run
+        from pinxit.sampling.fitted_priors import sample_fitted
+
+        images = sample_fitted(Run(run), encoder, prior, num_images, label, params)
+        write_or_raise(path, images.save)
+    elif live or path.suffix == ".gif":
         if not isinstance(model, CanSampleStream):
             raise UsageError(
                 f"{'--live' if live else '--out *.gif'} shows images that are generated token by "
@@ -78,7 +98,8 @@ def sample(
         save_stream(model.sample_stream(num_images, params, label=label), path, live=live)
     else:
         write_or_raise(path, model.sample(num_images, params, label=label).save)
-    print_result(path, json, num_images=num_images, label=label, **params.overrides())
+    own = {} if prior == "own" else {"prior": prior}
+    print_result(path, json, num_images=num_images, label=label, **own, **params.overrides())
 
 
 def _sample_name(num_images: int, label: str | None, params: GenerationParams) -> str:
@@ -110,23 +131,24 @@ def reconstruct(
         data: DATA or image files (default: the run's own data)
         split: use this split only (default: test of the run's own data, all of DATA)
         num_images: number of images, evenly spaced over all
-        out: PNG file of the sheet (default: reconstruct-*.png in the run folder)
+        out: file of the sheet: .png, .jpg or .webp (default: reconstruct-*.png in the run folder)
         device: where to compute; auto is cuda if there is a GPU, or else cpu
         quiet: print no progress and no notes
         json: print the path and the PSNR of each image as JSON
     """
     check_at_least(1, num_images, "--num-images")
-    path = check_suffix(out, ".png")
+    path = check_suffix(out, *IMAGE_SUFFIXES)
     model = load_model(run, "reconstruct", device)
     from pinxit.evaluation.reconstruction import mse_per_image, psnr
-    from pinxit.sampling.grids import pair_grid
+    from pinxit.sampling.grids import pair_grid, with_heading
 
     images = load_images_for(model, run, data, split, quiet).evenly_spaced(num_images)
     reconstructions = model.reconstruct(images)
     path = path or run / f"reconstruct-{data_slug(data, split)}-n{len(images)}.png"
     values = psnr(mse_per_image(images, reconstructions)).tolist()
     mean = sum(values) / len(values)
-    write_file(path, pair_grid(images, reconstructions).to_png())
+    heading = f"each image (left) beside its reconstruction (right), PSNR {mean:.1f} dB"
+    write_sheet(path, with_heading(pair_grid(images, reconstructions).to_png(), heading))
     rows = [
         {"name": name, "psnr": value}
         for name, value in zip(image_names(images), values, strict=True)

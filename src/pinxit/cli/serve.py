@@ -82,14 +82,14 @@ def serve(
     require_extra("serve", "pinxit serve")
     if store and store.startswith("postgres"):
         require_extra("postgres", f"--store {store.partition(':')[0]}")
-    from pinxit.serve.server import ServerOptions, run_server
+    from pinxit.serve.server import ServerOptions, default_store, run_server
 
     options = ServerOptions(
         host=host,
         port=port,
         api_key=api_key,
         aliases=_parse_aliases(alias),
-        store=store or _default_store(),
+        store=store or default_store(),
         store_days=store_days,
         store_max_mib=store_max_mib,
         max_queue=max_queue,
@@ -184,8 +184,3 @@ def _parse_aliases(texts: tuple[str, ...]) -> dict[str, str]:
             raise UsageError(f"--alias must be NAME=RUN, not '{text}'.")
         aliases[name] = run
     return aliases
-
-
-def _default_store() -> str:
-    data_home = os.environ.get("XDG_DATA_HOME") or str(Path("~/.local/share").expanduser())
-    return str(Path(data_home) / "pinxit" / "serve.sqlite")

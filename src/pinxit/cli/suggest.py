@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from pinxit.errors import UsageError, did_you_mean, find_closest
 
@@ -64,12 +65,36 @@ OPTIONS = {
 
 RESUME = ("resume", "continue", "restart")  # commands that are an option of train
 
-# kinds of generative models that pinxit lacks
-OTHER_FAMILIES = ("diffusion", "ddpm", "ddim", "gan", "dcgan", "unet", "glow", "stylegan")
+# other kinds of generative models -> what pinxit has instead
+NEAREST_FAMILY = {
+    **dict.fromkeys(("diffusion", "ddpm", "ddim", "ldm", "dit", "unet", "score"), "flow"),
+    **dict.fromkeys(("stable-diffusion", "rectified-flow", "flow-matching"), "flow"),
+    **dict.fromkeys(("gan", "dcgan", "wgan", "stylegan", "biggan", "glow", "realnvp"), "flow"),
+    **dict.fromkeys(("gpt", "imagegpt", "image-gpt", "transformer", "pixelcnn"), "igpt"),
+    **dict.fromkeys(("autoregressive", "maskgit"), "igpt"),
+    **dict.fromkeys(("autoencoder", "ae", "beta-vae", "cvae", "vdvae", "nvae", "iwae"), "vae"),
+    **dict.fromkeys(("vqvae", "vq-vae", "vqgan", "vq-gan", "vq", "fsq"), "tokenizer"),
+    **dict.fromkeys(("bert", "beit", "simmim", "vit"), "mae"),
+    **dict.fromkeys(
+        ("dalle", "dall-e", "captioner", "captioning", "t5", "encoder-decoder"), "seq2seq"
+    ),
+}
 
 
-def unknown_command(name: str, commands: Iterable[str], families: Sequence[str]) -> UsageError:
-    """Return the error for a command that does not exist."""
+def unknown_command(
+    name: str,
+    commands: Iterable[str],
+    families: Sequence[str],
+    data_names: Iterable[str] = (),
+    rest: Sequence[str] = (),
+) -> UsageError:
+    """Return the error for a command that does not exist; `rest` are its arguments."""
+    words = shlex.join([name, *rest])
+    if name.split(":")[0] in data_names or Path(name).exists():
+        return UsageError(
+            f"{name} is DATA, and a command comes first: pinxit train {words}, "
+            f"or pinxit look {shlex.quote(name)}"
+        )
     if name.lower() in families:
         return UsageError(f"{name.lower()} is a family: pinxit train {name.lower()} DATA")
     if name.lower() in RESUME:
@@ -91,10 +116,12 @@ def unknown_family(
     """Return the error for `pinxit train` without a family; it suggests the whole command."""
     name, rest = args[0], shlex.join(args[1:])
     known = f"families: {', '.join(families)}."
+    if (near := NEAREST_FAMILY.get(name.lower().replace("_", "-"))) in families:
+        return UsageError(
+            f"no {name.lower()} family; the nearest is {near}: pinxit train {near} {rest}".rstrip()
+        )
     if meant := find_closest(name, families):
         return UsageError(f"no family '{name}'. Did you mean: pinxit train {meant} {rest}".rstrip())
-    if name.lower() in OTHER_FAMILIES:
-        return UsageError(f"no {name.lower()} family; {known} See: pinxit train --help")
     if meant := find_closest(name.split(":")[0], data_names):
         return UsageError(
             f"no family and no data '{name}'. Did you mean: pinxit train {meant} {rest}".rstrip()

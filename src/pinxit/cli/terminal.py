@@ -23,14 +23,14 @@ def save_stream(
 ) -> Path:
     """Write a stream of partial images to a file: a `.gif` has all steps, other files the last.
 
-    `columns` is the number of columns of the grid in a `.png`.
+    `columns` is the number of columns of the grid in an image file.
     """
     if path.suffix == ".gif":
         from pinxit.sampling.grids import progress_gif
 
         return write_file(path, progress_gif(stream))
     images = show_live(stream) if live else _last(stream)
-    if columns is not None and path.suffix == ".png":
+    if columns is not None and path.suffix != ".npy":
         images = images.grid(columns)
     return write_or_raise(path, images.save)
 

@@ -21,12 +21,15 @@ from pinxit.cli.suggest import unknown_family
 from pinxit.data.load_options import LoadOptions
 from pinxit.errors import UsageError
 from pinxit.models import get_family, list_families
-from pinxit.training.settings import TrainingSettings
+from pinxit.runs import Run
+from pinxit.training.launcher import follow_launcher, launch, needs_launcher
+from pinxit.training.settings import Strategy, TrainingSettings
 
 if TYPE_CHECKING:
-    from pinxit.runs import Run
     from pinxit.training.dry_run import CostEstimate
 
+
+_command_line: list[str] = []  # of the running command, for further processes of it
 
 FAMILY_EXAMPLES = (
     "pinxit train FAMILY photos/ --minutes 5",
@@ -67,6 +70,8 @@ def train_command(args: list[str]) -> int:
     if not args or args[0] in ("-h", "--help"):
         print(overview())
         return 0 if args else 2
+    follow_launcher()
+    _command_line[:] = ["train", *args]
     if any(arg.split("=")[0] == "--resume" for arg in args):
         _check_resume_options(args)
         return run_command("train", resume, args)
@@ -211,6 +216,14 @@ def _train(
     json: bool,
     **options: Any,
 ) -> int:
+    if needs_launcher(training):
+        flags = {"--no-report": not report, "--quiet": options["quiet"], "--json": json}
+        shown = [flag for flag, is_set in flags.items() if is_set]
+        return launch(
+            _command_line,
+            lambda run: ["train", "--resume", str(run.path), *shown],
+            training,
+        )
     from pinxit.training.api import train
 
     command = shlex.join(["pinxit", *sys.argv[1:]])
@@ -226,6 +239,10 @@ def resume(
     minutes: float | None = None,
     steps: int | None = None,
     epochs: float | None = None,
+    devices: int | None = None,
+    nodes: int | None = None,
+    strategy: Strategy | None = None,
+    accumulate: int | None = None,
     data: str | None = None,
     report: bool = True,
     quiet: Quiet = False,
@@ -242,15 +259,25 @@ def resume(
         minutes: new budget, all sessions included
         steps: new budget, all sessions included
         epochs: new budget, all sessions included
+        devices: number of processes of a machine; None: as before
+        nodes: number of machines; None: as before
+        strategy: ddp or fsdp; None: as before
+        accumulate: parts of a batch that are computed one after another; None: as before
         data: training images, if they have moved or changed
         report: write report.html at the end
         quiet: print no progress
         json: print the paths as JSON
     """
+    from pinxit.training.resume import resolve_resume_settings
+
+    changes = {"minutes": minutes, "steps": steps, "epochs": epochs, "devices": devices}
+    changes |= {"nodes": nodes, "strategy": strategy, "accumulate": accumulate}
+    settings = resolve_resume_settings(Run(resume), changes)
+    if needs_launcher(settings):
+        return launch(_command_line, lambda _: _command_line, settings)
     from pinxit.training.api import resume as resume_run
 
-    budget = {"minutes": minutes, "steps": steps, "epochs": epochs}
-    return _finish(resume_run(resume, data, quiet=quiet, **budget), report, json)
+    return _finish(resume_run(resume, data, quiet=quiet, **changes), report, json)
 
 
 def _print_estimate(estimate: CostEstimate, json: bool) -> int:

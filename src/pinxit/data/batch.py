@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pinxit.data.unicode_forms import normalize_label
-from pinxit.errors import UsageError
+from pinxit.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
     import torch
@@ -78,7 +78,8 @@ class DatasetInfo:
             return int(label)
         if not self.label_names:
             raise UsageError("these images have no labels; leave the label out.")
-        raise UsageError(f"no label '{label}'; there are: {', '.join(self.label_names)}.")
+        hint = did_you_mean(label, self.label_names)
+        raise UsageError(f"no label '{label}'; there are: {', '.join(self.label_names)}.{hint}")
 
 
 @dataclass(frozen=True)

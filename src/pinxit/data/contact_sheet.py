@@ -5,10 +5,10 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Sequence
-from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
+from PIL import Image, ImageDraw, PngImagePlugin
 
+from pinxit.data.fonts import FONT_PIXELS, Font, load_font
 from pinxit.data.images import Images
 from pinxit.data.skipped import SHEET_SOFTWARE
 from pinxit.errors import UsageError
@@ -16,13 +16,9 @@ from pinxit.errors import UsageError
 CELL_PIXELS = 96  # small images are enlarged to about this size
 GAP_PIXELS = 10
 MAX_LINES = 5  # of text under an image
-FONT = Path(__file__).parent / "fonts" / "DejaVuSans.ttf"
-FONT_PIXELS = 11
 LINE_PIXELS = FONT_PIXELS + 3
 TEXT_COLOR = (60, 60, 60)
 BORDER_COLOR = (225, 225, 225)  # around each image, so that a white one has visible edges
-
-Font = ImageFont.FreeTypeFont
 
 
 def cell_texts(images: Images, language: str | None = None) -> list[str]:
@@ -63,7 +59,7 @@ def contact_sheet(images: Images, texts: Sequence[str], columns: int | None = No
     for i, lines in enumerate(wrapped):
         cell_left = GAP_PIXELS + i % columns * (cell_width + GAP_PIXELS)
         left, top = cell_left + (cell_width - width) // 2, tops[i // columns]
-        image = images.to_pil(i).resize((width, height), Image.Resampling.NEAREST)
+        image = images.pil(i).resize((width, height), Image.Resampling.NEAREST)
         sheet.paste(image, (left, top))
         draw.rectangle((left - 1, top - 1, left + width, top + height), outline=BORDER_COLOR)
         for row, line in enumerate(lines):
@@ -96,11 +92,6 @@ def _row_tops(wrapped: Sequence[Sequence[str]], columns: int, height: int) -> li
         num_lines = max(len(lines) for lines in wrapped[start : start + columns])
         tops.append(tops[-1] + height + num_lines * LINE_PIXELS + GAP_PIXELS)
     return tops
-
-
-def load_font(size: int = FONT_PIXELS) -> Font:
-    """Load DejaVu Sans, which has accents, Greek and Cyrillic; Pillow's own font has none."""
-    return ImageFont.truetype(str(FONT), size)
 
 
 def _wrap(text: str, width: int, font: Font) -> list[str]:

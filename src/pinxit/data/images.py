@@ -8,18 +8,24 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
+from jaxtyping import Float32, UInt8
 from PIL import Image
 
 from pinxit.console import pluralize
 from pinxit.data.atomic_write import write_atomically
 from pinxit.data.batch import Batch, DatasetInfo
+from pinxit.data.display import MAX_DISPLAYED, display_png
+from pinxit.data.encoding import IMAGE_SUFFIXES, encode_image, to_pil
 from pinxit.data.skipped import SkippedFile as SkippedFile
 from pinxit.data.split_names import NO_SPLIT as NO_SPLIT
 from pinxit.data.split_names import SPLITS as SPLITS
 from pinxit.errors import UsageError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 GRID_IMAGE_PIXELS = 96  # small images are enlarged to about this size in a grid,
 GRID_MAX_PIXELS = 1600  # as long as the grid does not get wider than this
@@ -42,7 +48,7 @@ class Images:
     """uint8 pixels `[n, height, width, channel]`, and what is known about each image.
 
     `pixels` may be memory-mapped: index rows instead of copying the whole array. In a notebook,
-    `Images` are shown as a grid.
+    `Images` are shown as a grid; `before` and after side by side.
     """
 
     pixels: np.ndarray
@@ -65,6 +71,7 @@ class Images:
     # load options by which values became pixels, as found for the set: range, background, resample
     conversion: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()  # choices made while loading, for the user
+    columns: int | None = None  # of a grid of these images; None: chosen from their number
 
     def __post_init__(self) -> None:
         if self.pixels.ndim != 4 or self.pixels.dtype != np.uint8:
@@ -126,6 +133,7 @@ class Images:
             before=None if self.before is None else self.before[rows],
             splits=None if self.splits is None else self.splits[rows],
             groups=None if self.groups is None else self.groups[rows],
+            columns=None,
         )
 
     def evenly_spaced(self, max_images: int | None) -> Images:
@@ -202,12 +210,58 @@ class Images:
             conversion=self.conversion,
         )
 
-    # -- show and save -------------------------------------------------------------------------
+    # -- for other libraries -------------------------------------------------------------------
 
-    def to_pil(self, index: int = 0) -> Image.Image:
-        """Return one image as a Pillow image."""
-        pixels = self.pixels[index]
-        return Image.fromarray(pixels[..., 0] if self.channels == 1 else pixels)
+    def numpy(self) -> UInt8[np.ndarray, "n height width channel"]:
+        """Return the pixels as an array, without copying them."""
+        return np.asarray(self.pixels)
+
+    def tensor(self) -> Float32[Tensor, "n channel height width"]:
+        """Return the pixels as a tensor of values from 0 to 1."""
+        import torch
+
+        pixels = torch.from_numpy(np.array(self.pixels)).permute(0, 3, 1, 2)
+        return pixels.float().div_(255)
+
+    def pil(self, index: int | None = None) -> Image.Image:
+        """Return one image, by default the only one, as a Pillow image; a grid of several."""
+        if index is None and len(self) != 1:
+            return self.grid().pil()
+        return to_pil(np.asarray(self.pixels[index or 0]))
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        """Return `[n, height, width, channel]`; of one image `[height, width(, 3)]`.
+
+        So that `plt.imshow`, `np.asarray` and Pillow take an image; `numpy()` always has all axes.
+        """
+        return np.array(self._as_array(), dtype=dtype, copy=copy)
+
+    @property
+    def __array_interface__(self) -> dict[str, Any]:
+        """What `PIL.Image.fromarray` reads, see `__array__`."""
+        array = self._as_array()
+        interface = dict(array.__array_interface__)
+        return interface | {"strides": array.strides}  # Pillow then calls `tobytes`
+
+    def tobytes(self) -> bytes:
+        """Return the pixels in C order."""
+        return np.asarray(self.pixels).tobytes()
+
+    def __dlpack__(self, **options: Any) -> Any:
+        """What `torch.as_tensor` reads: shaped as `__array__`, but a copy."""
+        return np.array(self._as_array()).__dlpack__(**options)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self._as_array().__dlpack_device__()
+
+    def _as_array(self) -> np.ndarray:
+        """Return the pixels; of one image without axes of length 1, as a view."""
+        pixels = np.asarray(self.pixels)
+        if len(self) != 1:
+            return pixels
+        return pixels[0, ..., 0] if self.channels == 1 else pixels[0]
+
+    # -- show and save -------------------------------------------------------------------------
 
     def grid(self, columns: int | None = None, scale: int | None = None, gap: int = 2) -> Images:
         """Lay all images out in a grid, and return it as `Images` with one image.
@@ -218,7 +272,8 @@ class Images:
         n, height, width, channels = self.pixels.shape
         if n == 0:
             raise UsageError("there are no images to lay out.")
-        columns = min(columns or max(1, round(math.sqrt(n * height / width))), n)
+        columns = columns or self.columns or max(1, round(math.sqrt(n * height / width)))
+        columns = min(columns, n)
         rows = math.ceil(n / columns)
         scale = scale or max(
             1,
@@ -243,22 +298,31 @@ class Images:
 
     def to_png(self) -> bytes:
         """Return the image, or a grid of all images, as the bytes of a PNG file."""
-        grid = self if len(self) == 1 else self.grid()
-        with io.BytesIO() as file:
-            grid.to_pil().save(file, "PNG")
-            return file.getvalue()
+        return encode_image(self.pil())
 
     def save(self, path: str | Path) -> Path:
-        """Save the image, or a grid of all images, as `.png`; or the array of pixels as `.npy`."""
+        """Save the image, or a grid of all images; or as `.npy` the array of pixels.
+
+        Grids are saved as `.png`, `.jpg` or `.webp`.
+        """
         path = Path(path)
-        if path.suffix not in (".png", ".npy"):
-            raise UsageError(f"images are saved as .png or .npy, not '{path.suffix}': {path}")
-        return write_atomically(path, self.to_png() if path.suffix == ".png" else self._to_npy())
+        if path.suffix == ".npy":
+            return write_atomically(path, self._to_npy())
+        if path.suffix.lower() not in IMAGE_SUFFIXES:
+            known = ", ".join(IMAGE_SUFFIXES)
+            raise UsageError(f"images are saved as {known} or .npy, not '{path.suffix}': {path}")
+        return write_atomically(path, encode_image(self.pil(), path.suffix))
 
     def _to_npy(self) -> bytes:
         with io.BytesIO() as file:
             np.save(file, np.asarray(self.pixels))
             return file.getvalue()
 
-    def _repr_png_(self) -> bytes:
-        return self.to_png()
+    def _repr_png_(self) -> bytes | None:
+        """Return what a notebook shows: at most 64 images, each beside the one before its edit."""
+        if len(self) == 0:
+            return None
+        rows = evenly_spaced_indices(len(self), MAX_DISPLAYED)
+        before = None if self.before is None else np.asarray(self.before[rows])
+        columns = self.columns if len(rows) == len(self) else None
+        return display_png(np.asarray(self.pixels[rows]), before, len(self), columns)

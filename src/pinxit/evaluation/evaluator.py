@@ -17,6 +17,7 @@ from pinxit.data.images import Images, evenly_spaced_indices
 from pinxit.errors import PinxitError
 from pinxit.evaluation import captioning, editing, text_to_image
 from pinxit.evaluation.codebook_usage import codebook_metrics
+from pinxit.evaluation.disentanglement import disentanglement_metrics
 from pinxit.evaluation.elbo_surgery import surgery_metrics, surgery_protocol
 from pinxit.evaluation.estimates import Estimate, estimate_over
 from pinxit.evaluation.feature_space import (
@@ -232,16 +233,14 @@ class Evaluator:
         """KL per latent and active units; a warning if the latents are not used."""
         terms = self.elbo_terms if isinstance(model, HasELBO) else None
         activity = latent_activity(model, self.test, terms=terms)
-        undertrained = is_undertrained(run_of(model))
-        self.warnings += collapse_warnings(
-            activity, self.test, self.reconstructions, undertrained=undertrained
-        )
+        short, images = is_undertrained(run_of(model)), (self.test, self.reconstructions)
+        self.warnings += collapse_warnings(activity, *images, undertrained=short)
         yield from latent_metrics(activity, self.test)
+        yield from disentanglement_metrics(model, self.test)
         if terms is not None:
             self.protocol["elbo_surgery"] = surgery_protocol(len(self.test))
-            rate = terms.rate.sum(1)
             with self.progress.stage("information in the latents"):
-                yield from surgery_metrics(model, self.test, rate, self.options.seed)
+                yield from surgery_metrics(model, self.test, terms.rate.sum(1), self.options.seed)
 
     # -- text and images -----------------------------------------------------------------------
 

@@ -55,6 +55,7 @@ class Metric:
 
 GIVEN_LABEL = "label"  # variant of a metric that is conditional on the label of each image
 LIKELIHOOD = "likelihood"
+DISENTANGLEMENT = "disentanglement, on new scenes"
 CODES = "image tokens"
 TEXT_TO_IMAGE = "text to image"
 TEXT = "captions"
@@ -85,6 +86,10 @@ METRICS = {
     "latents": Metric("latents", "", "", "latents"),
     "latent_channels": Metric("channels of the grid of latents", "", "", "latents"),
     "active_units": Metric("active units", "units", "higher", "latents"),
+    "mig": Metric("MIG (mutual information gap)", "0-1", "higher", DISENTANGLEMENT),
+    "dci_disentanglement": Metric("DCI disentanglement", "0-1", "higher", DISENTANGLEMENT),
+    "dci_completeness": Metric("DCI completeness", "0-1", "higher", DISENTANGLEMENT),
+    "dci_informativeness": Metric("DCI informativeness", "accuracy", "higher", DISENTANGLEMENT),
     "psnr": Metric("PSNR", "dB", "higher", "reconstruction"),
     "ssim": Metric("SSIM", "", "higher", "reconstruction"),
     "mse": Metric("MSE", "", "lower", "reconstruction"),

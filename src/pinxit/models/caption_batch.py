@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from random import Random
 from typing import TYPE_CHECKING, NamedTuple
 
-import torch
 from torch import Tensor
 
 from pinxit.data.batch import Batch
 from pinxit.data.keywords import JOINER
 from pinxit.errors import UsageError
+from pinxit.nn.batch_share import batch_rand, batch_randint
 
 if TYPE_CHECKING:
     from pinxit.data.text_tokenizer import TextTokenizer
@@ -37,7 +37,7 @@ def sample_captions(batch: Batch, languages: Sequence[str]) -> tuple[CaptionBatc
     if not captions:
         raise UsageError("these images have no captions to learn from.")
     first, second = CaptionBatch([], []), CaptionBatch([], [])
-    for i, (u1, u2) in enumerate(torch.rand(len(batch), 2).tolist()):
+    for i, (u1, u2) in enumerate(batch_rand(len(batch), 2).tolist()):
         available = [name for name in captions if name in languages and captions[name][i]]
         language, u1 = _pick(available, u1)
         other, u2 = _pick([name for name in available if name != language], u2)
@@ -62,9 +62,10 @@ def sample_training_texts(
     captions, _ = sample_captions(batch, tokenizer.languages)
     if not batch.keywords or not keyword_share:  # the same random numbers as without the option
         return captions
-    random = Random(int(torch.randint(2**62, ())))  # an image may have any number of keywords
+    seeds = batch_randint(0, 2**62, len(batch))  # an image may have any number of keywords
     sampled = CaptionBatch([], [])
     for i, (text, language) in enumerate(zip(*captions, strict=True)):
+        random = Random(int(seeds[i]))
         if text is None:
             available = [n for n in tokenizer.languages if _keywords(batch, n, i)]
             language = random.choice(available or [language])
@@ -120,5 +121,5 @@ def drop_captions(texts: Sequence[str | None], probability: float | Tensor) -> l
 
     (Ho & Salimans 2022, algorithm 1.)
     """
-    drop = (torch.rand(len(texts)) < probability).tolist()
+    drop = (batch_rand(len(texts)) < probability).tolist()
     return [None if dropped else text for text, dropped in zip(texts, drop, strict=True)]

@@ -45,6 +45,17 @@ def captions_within_limit(model: HasText, images: Images) -> tuple[np.ndarray, l
     return rows, [model.truncate_text(t) if len(encode(t)) > limit else t for t in texts]
 
 
+def other_language(model: HasText, source: str) -> str:
+    """Return the only language of a model beside `source`.
+
+    Raises UsageError if there are several, or none.
+    """
+    others = [name for name in model.text_tokenizer.languages if name != source]
+    if len(others) != 1:
+        raise UsageError(f"target must be one of: {', '.join(others) or 'none is known'}.")
+    return others[0]
+
+
 def label_index(config: Any, info: DatasetInfo, label: str) -> int:
     """Return the class number of a label's name.
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from pinxit.data.batch import DatasetInfo
 from pinxit.models.packed import build_packed
+from pinxit.nn.batch_share import batch_randn
 
 Pixels = UInt8[Tensor, "batch height width channel"]
 Latents = Float[Tensor, "batch channel row column"]
@@ -63,7 +64,9 @@ class FrozenVAE(nn.Module):
     def sample_latents(self, pixels: Pixels, noise: Latents | None = None) -> Latents:
         """Draw standardized latents from q(z|x): with `noise` 0 the mean, None draws it."""
         mean, std = self.encode(pixels).unbind(1)
-        return mean + std * (torch.randn_like(mean) if noise is None else noise)
+        if noise is None:
+            noise = batch_randn(*mean.shape, device=mean.device)
+        return mean + std * noise
 
     def encode(self, pixels: Pixels) -> Posterior:
         """Return means and standard deviations of standardized latents."""

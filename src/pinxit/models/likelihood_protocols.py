@@ -9,8 +9,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from jaxtyping import Float, UInt8
+    import numpy as np
+    from jaxtyping import Float, Float32, UInt8
     from torch import Tensor
+
+    from pinxit.data.images import Images
 
 
 @runtime_checkable
@@ -56,3 +59,18 @@ class HasPixelLikelihood(Protocol):
 
     @property
     def decoder_sigma_is_learned(self) -> bool: ...
+
+
+@runtime_checkable
+class CanSamplePixels(Protocol):
+    """Samples p(x|z) of latents `[n, latent]`: image i is a function of z_i and (seed, i).
+
+    `decode_means` are its means in grey levels, `[n, height, width, channel]`, not rounded.
+    """
+
+    def decode_means(
+        self, z: np.ndarray, labels: np.ndarray | None = None
+    ) -> Float32[np.ndarray, "n height width channel"]: ...
+    def sample_pixels(
+        self, z: np.ndarray, labels: np.ndarray | None = None, *, seed: int = 0
+    ) -> Images: ...

@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+from pinxit.nn.batch_share import batch_rand
+
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 
@@ -49,6 +51,7 @@ class ResidualConv(nn.Module):
     """
 
     hidden_matrices = True
+    fsdp_unit = True  # nothing outside uses its parameters
 
     def __init__(self, channels: int, kernel_size: int = 3) -> None:
         super().__init__()
@@ -82,4 +85,4 @@ def drop_labels(
     """While `training`, replace each label by -1 ("none") with probability `p`, of all or each."""
     if labels is None or not training:
         return labels
-    return labels.masked_fill(torch.rand(labels.shape, device=labels.device) < p, -1)
+    return labels.masked_fill(batch_rand(len(labels), device=labels.device) < p, -1)

@@ -12,6 +12,8 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from pinxit.nn.batch_share import batch_rand, batch_randint
+
 Masking = Literal["random", "block", "grid"]
 Order = Int64[Tensor, "batch patches"]
 Positions = Int64[Tensor, "patches two"]  # row and column of each patch
@@ -27,7 +29,7 @@ def num_visible(num_patches: int, mask_ratio: float) -> int:
 
 def mask_order(kind: Masking, batch: int, rows: int, columns: int, device: torch.device) -> Order:
     """Return a random order of the patches of each image; the first ones are visible."""
-    noise = torch.rand(batch, rows * columns, device=device)
+    noise = batch_rand(batch, rows * columns, device=device)
     if kind == "random":
         return noise.argsort(1)
     positions = torch.stack(
@@ -53,7 +55,7 @@ def _bayer_rank(batch: int, positions: Positions) -> Float[Tensor, "batch patche
     The lowest quarter of the ranks is every second patch of every second row.
     """
     size = 2**BAYER_BITS
-    shifted = positions + torch.randint(size, (batch, 1, 2), device=positions.device)
+    shifted = positions + batch_randint(0, size, batch, 1, 2, device=positions.device)
     row, column = shifted.unbind(-1)
     rank = torch.zeros_like(row)
     for bit in range(BAYER_BITS):  # interleave the bits of row ^ column and column, reversed
@@ -68,8 +70,8 @@ def _distance_to_rectangles(
     """Distance to the nearest of a few random rectangles, each with its own aspect ratio."""
     device = positions.device
     size = torch.tensor([rows, columns], device=device, dtype=torch.float)
-    center = torch.rand(batch, NUM_RECTANGLES, 1, 2, device=device) * size
-    log_aspect = torch.empty(batch, NUM_RECTANGLES, 1, 1, device=device).uniform_(-0.7, 0.7)
+    center = batch_rand(batch, NUM_RECTANGLES, 1, 2, device=device) * size
+    log_aspect = 1.4 * batch_rand(batch, NUM_RECTANGLES, 1, 1, device=device) - 0.7
     extent = torch.cat((log_aspect, -log_aspect), -1).exp()  # aspect ratios 1:4 to 4:1, as BEiT
     distance = (positions + 0.5 - center).abs() / extent
     return distance.amax(-1).amin(1)

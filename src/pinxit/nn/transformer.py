@@ -35,6 +35,7 @@ class Block(nn.Module):
     """One pre-norm layer: self-attention, then an MLP whose hidden layer is `mlp_ratio` x width."""
 
     hidden_matrices = True
+    fsdp_unit = True  # nothing outside uses its parameters
 
     def __init__(
         self,
@@ -81,6 +82,8 @@ class Block(nn.Module):
 
 class DecoderBlock(nn.Module):
     """One pre-norm decoder layer: causal self-attention, cross-attention, MLP."""
+
+    fsdp_unit = False  # it uses the parts of its blocks, and decoders those of its attention
 
     def __init__(self, width: int, num_heads: int, eps: float = 1e-5) -> None:
         super().__init__()

@@ -20,6 +20,7 @@ from pinxit.reports.templating import render_chart_file
 from pinxit.runs import Run
 
 LINE_COLOR, NUM_COLORS = 1, 10  # of the page
+BY_LAYER = "probe_by_layer"  # a curve over layers: it needs no option to plot against
 
 
 def collect_metrics(runs: Sequence[Run], split: str = "test") -> dict[str, list[float | None]]:

@@ -8,6 +8,7 @@ from importlib.metadata import version
 
 from pinxit.reports.attention_maps import attention
 from pinxit.reports.context import ReportContext
+from pinxit.reports.explanation import explanation
 from pinxit.reports.inpainting import inpainting
 from pinxit.reports.is_generative import is_generative
 from pinxit.reports.latents import kl_per_latent, latent_map, traversals
@@ -34,6 +35,7 @@ SECTIONS: tuple[SectionBuilder, ...] = (
     inpainting,
     is_generative,
     why_blurry,
+    explanation,
     spectrum,
     traversals,
     latent_map,

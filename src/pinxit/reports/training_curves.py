@@ -57,6 +57,13 @@ def training_curves(context: ReportContext) -> Section | None:
     return Section("training_curves", "Training curves", values)
 
 
+def draw_loss_chart(rows: MetricsRows) -> CurveChart | None:
+    """Return the chart of the training and the validation loss; None without two rows."""
+    if len(rows) < 2:
+        return None
+    return _draw_loss(rows, "loss", "images_seen" if "images_seen" in rows[-1] else "step")
+
+
 def _select_loss_columns(rows: MetricsRows) -> list[str]:
     """Return the columns of the loss and of its parts that do not repeat it."""
     columns = list(dict.fromkeys(name for row in rows for name in row))

@@ -6,15 +6,21 @@ Grids of pairs, strips, rows and columns with text, and score sheets are PNG; an
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image, ImageDraw
 
-from pinxit.data.contact_sheet import contact_sheet, load_font
+from pinxit.data.atomic_write import write_atomically
+from pinxit.data.contact_sheet import contact_sheet
+from pinxit.data.encoding import IMAGE_SUFFIXES, encode_image, to_pil, transcode_png
+from pinxit.data.fonts import load_font
 from pinxit.data.images import Images
+from pinxit.errors import UsageError
 
 GAP = 2  # pixels between images
 MARGIN = 8  # pixels around a sheet
@@ -41,6 +47,26 @@ def pair_grid(originals: Images, results: Images, columns: int | None = None) ->
     return Images(np.concatenate([left, separator, right], 2)).grid(columns, scale=1, gap=8)
 
 
+def with_heading(png: bytes, text: str) -> bytes:
+    """Return a PNG with a line of text above another PNG."""
+    font = load_font(13)
+    with Image.open(io.BytesIO(png)) as image:
+        width = max(image.width, int(font.getlength(text)) + 2 * MARGIN)
+        sheet = Image.new("RGB", (width, image.height + MARGIN + 18), "white")
+        sheet.paste(image.convert("RGB"), (0, MARGIN + 18))
+    ImageDraw.Draw(sheet).text((MARGIN, MARGIN), text, font=font, fill=TEXT_COLOR)
+    return encode_image(sheet)
+
+
+def save_sheet(png: bytes, path: str | Path) -> Path:
+    """Write a PNG to a file, as `.png`, `.jpg` or `.webp`. Raises UsageError for another suffix."""
+    path = Path(path)
+    if path.suffix.lower() not in IMAGE_SUFFIXES:
+        known = " or ".join(IMAGE_SUFFIXES)
+        raise UsageError(f"a sheet is saved as {known}, not '{path.suffix}': {path}")
+    return write_atomically(path, transcode_png(png, path))
+
+
 def _choose_columns(num_pairs: int) -> int:
     """Return the columns for a roughly square sheet.
 
@@ -60,25 +86,37 @@ def image_strip(images: Images, endpoints: Images | None = None, columns: int = 
     return images.grid(min(len(images), columns), gap=GAP)
 
 
-def rows_with_text(images: Images, columns: int, texts: Sequence[str]) -> bytes:
-    """Return a PNG: rows of `columns` images, each row with its text to the left."""
-    font = load_font(13)
+def rows_with_text(
+    images: Images, columns: int, texts: Sequence[str], titles: Sequence[str] = ()
+) -> bytes:
+    """Return a PNG: rows of `columns` images, each row with its text to the left.
+
+    `titles` are the texts above the columns; those that would overlap are left out.
+    """
+    font, small = load_font(13), load_font(11)
     tiles = enlarge(images, choose_scale(images, columns, cell=64))
     _, h, w, _ = tiles.shape
     left = MARGIN + 12 + int(max(max(map(font.getlength, t.split("\n"))) for t in texts))
-    size = left + columns * (w + GAP) + MARGIN, MARGIN + len(texts) * (h + GAP + 2) + MARGIN
+    top = MARGIN + (16 if titles else 0)
+    size = left + columns * (w + GAP) + MARGIN, top + len(texts) * (h + GAP + 2) + MARGIN
     sheet = Image.new("RGB", size, "white")
     pen = ImageDraw.Draw(sheet)
+    if titles:
+        widest = 6 + max(map(small.getlength, titles))
+        stride = math.ceil(widest / (w + GAP))
+        for column in range((columns - 1) % stride // 2, columns, stride):
+            middle = (left + column * (w + GAP) + w / 2, MARGIN)
+            pen.text(middle, titles[column], font=small, fill=TEXT_COLOR, anchor="ma")
     for i, tile in enumerate(tiles):
         row, column = divmod(i, columns)
-        x, y = left + column * (w + GAP), MARGIN + row * (h + GAP + 2)
-        sheet.paste(_to_pil(tile), (x, y))
+        x, y = left + column * (w + GAP), top + row * (h + GAP + 2)
+        sheet.paste(to_pil(tile), (x, y))
         if column == 0:
             corner = (MARGIN, y + h / 2)
             pen.multiline_text(
                 corner, texts[row], font=font, fill=TEXT_COLOR, anchor="lm", spacing=3
             )
-    return _to_png(sheet)
+    return encode_image(sheet)
 
 
 def columns_with_titles(columns: Sequence[tuple[str, Images]]) -> bytes:
@@ -96,18 +134,8 @@ def columns_with_titles(columns: Sequence[tuple[str, Images]]) -> bytes:
         left = MARGIN + column * width
         pen.text((left + width / 2, MARGIN), title, font=font, fill=TEXT_COLOR, anchor="ma")
         for row, tile in enumerate(tiles[column]):
-            sheet.paste(_to_pil(tile), (left + (width - w) // 2, top + row * (h + 2 * GAP)))
-    return _to_png(sheet)
-
-
-def _to_pil(tile: UInt8[np.ndarray, "height width channel"]) -> Image.Image:
-    return Image.fromarray(tile[..., 0] if tile.shape[-1] == 1 else tile)
-
-
-def _to_png(sheet: Image.Image) -> bytes:
-    with io.BytesIO() as file:
-        sheet.save(file, "PNG")
-        return file.getvalue()
+            sheet.paste(to_pil(tile), (left + (width - w) // 2, top + row * (h + 2 * GAP)))
+    return encode_image(sheet)
 
 
 def score_sheet(
@@ -138,7 +166,7 @@ def encode_gif(images: Images, seconds: float = 3.0, back_and_forth: bool = True
     tiles = enlarge(images, max(1, round(256 / max(images.height, images.width))))
     if back_and_forth:
         tiles = np.concatenate([tiles, tiles[-2:0:-1]])
-    frames = [_to_pil(tile) for tile in tiles]
+    frames = [to_pil(tile) for tile in tiles]
     duration = max(20, round(1000 * seconds / len(frames)))  # ms per frame; browsers need 20
     with io.BytesIO() as file:
         frames[0].save(

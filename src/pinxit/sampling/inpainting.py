@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pinxit.data.images import Images
-from pinxit.data.masks import random_patch_mask, show_masked
+from pinxit.data.masks import Half, box_mask, half_mask, random_patch_mask, show_masked
 from pinxit.errors import UsageError
 from pinxit.models.generation import GenerationParams
 from pinxit.models.protocols import CanComplete
@@ -25,6 +25,30 @@ def complete_n_times(
     assert isinstance(params.seed, int)
     seeds = [params.seed, *(mix_seed(params.seed, k) for k in range(1, n))]
     return [model.complete(images, mask, params, seed=seed) for seed in seeds]
+
+
+def choose_mask(
+    model: CanComplete,
+    images: Images,
+    half: Half | None = None,
+    ratio: float | None = None,
+    box: tuple[int, int, int, int] | None = None,
+    seed: int = 0,
+) -> tuple[PixelMask, str]:
+    """Return the missing pixels of each image, and their description as part of a file name.
+
+    By default a model that generates from left to right gets the upper half, any other one patch
+    in four. Raises UsageError for a ratio or a box that does not fit.
+    """
+    if box is not None:
+        return box_mask(images, box), "box-" + "-".join(map(str, box))
+    if half is None and ratio is None:
+        # a model that generates from the top left has no context if the top is missing
+        half, ratio = ("lower", None) if model.left_to_right else (None, 0.75)
+    if half is not None:
+        return half_mask(images, half), half
+    assert ratio is not None
+    return random_patch_mask(images, ratio, model.patch_size, seed), f"{ratio:g}"
 
 
 def comparison_columns(images: Images, mask: PixelMask, completions: Sequence[Images]) -> Columns:

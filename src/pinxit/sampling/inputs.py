@@ -13,7 +13,7 @@ from pinxit.console import pluralize
 from pinxit.data.images import Images
 from pinxit.data.load import load_images
 from pinxit.data.unicode_forms import normalize_label
-from pinxit.errors import PinxitError, UsageError
+from pinxit.errors import PinxitError, UsageError, did_you_mean
 from pinxit.models.protocols import HasLabels
 from pinxit.runs import Run
 
@@ -28,6 +28,59 @@ def load_run_data(run: Run, *, progress: bool = True) -> Images:
     if not source:
         raise PinxitError(f"{run.path} was trained on images given in Python; name DATA.")
     return load_images(source, run.load_options, progress=progress)
+
+
+def load_named_images(run: Run, names: Sequence[str | Path], *, progress: bool = True) -> Images:
+    """Return one image per name: an image file, or an image of the run's own data.
+
+    Those of the data go by their names, as `pinxit score` lists them, or by a number k: the k-th
+    test image, from 0. Raises UsageError for a name that is neither, and for a file that holds
+    several images.
+    """
+    names = [str(name) for name in names]
+    own, parts = None, []
+    for name in names:
+        if Path(name).is_file():
+            part = load_for_run(run, [name], progress=progress)
+            if len(part) != 1:
+                raise UsageError(f"{name} holds {len(part)} images; give a file of one image.")
+        else:
+            own = _load_own(run, name, progress) if own is None else own
+            part = own[find_image(own, name)]
+        parts.append(dataclasses.replace(Images(part.pixels), labels=part.labels))
+    labels = [part.labels for part in parts]
+    joined = Images.concatenate(parts)
+    if any(label is None for label in labels):
+        return joined
+    return dataclasses.replace(joined, labels=np.concatenate(labels))
+
+
+def _load_own(run: Run, name: str, progress: bool) -> Images:
+    try:
+        return load_run_data(run, progress=progress)
+    except PinxitError as error:
+        raise UsageError(f"there is no image file {name}, and of the run's data: {error}") from None
+
+
+def find_image(images: Images, name: str) -> int:
+    """Return the row of an image, by its name or by its number among the test images.
+
+    Raises UsageError for a name that no image has.
+    """
+    names = list(images.names)
+    if name in names:
+        return names.index(name)
+    rows = images.split_indices("test")
+    rows = rows if len(rows) else np.arange(len(images))
+    if name.isdecimal():
+        if int(name) < len(rows):
+            return int(rows[int(name)])
+        raise UsageError(f"there is no test image {name}; they are numbered 0 to {len(rows) - 1}.")
+    examples = names[int(rows[0])] if names else 0
+    hint = did_you_mean(name, names) or f" Names are such as {examples}, or numbers such as 0."
+    raise UsageError(
+        f"there is no image file {name}, and no image of that name in {images.source}.{hint}"
+    )
 
 
 def load_for_run(

@@ -7,6 +7,7 @@ has mean 0 and variance 1, independent of the others.
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Literal, NamedTuple, TypeGuard
 
 import numpy as np
@@ -14,14 +15,17 @@ from jaxtyping import Bool, Float, Float32, Int
 
 from pinxit.data.images import Images
 from pinxit.errors import UsageError
+from pinxit.models.morphing import CanMorph
 from pinxit.models.protocols import CanEncode, CanInvert, HasELBO, HasPrior
 from pinxit.models.results import Posterior
 from pinxit.nn.rng import per_image_normal
 from pinxit.sampling.elbo import ElboTerms, elbo_terms
+from pinxit.sampling.grids import rows_with_text, save_sheet
 from pinxit.sampling.inputs import labels_for
 
 ACTIVE_UNIT_VARIANCE = 0.01  # of E[z|x] over x; above it a latent is active (Burda 2015, sec. 5)
 TRAVERSAL_RANGE = 3.0  # a traversal runs from -3 to 3, standard deviations of N(0, I)
+MAX_TRAVERSED_IMAGES = 2_000  # over which the activity of each latent is averaged
 MAX_KL_IMAGES = 1_000  # for the mean KL of a model with an ELBO
 
 InterpolationPath = Literal["spherical", "linear"]
@@ -112,23 +116,45 @@ def interpolate_images(
 
 
 def interpolate_seeds(
-    model: CanEncode | CanInvert,
+    model: CanEncode | CanMorph,
     seeds: tuple[int, int],
     steps: int,
     path: InterpolationPath = "spherical",
 ) -> Images:
     """Decode the path between the first samples of two seeds.
 
-    The noise is interpolated; a learned prior then maps it to latents. A flow of captions or
-    labels generates without one, as its samples with a guidance of 0.
+    The noise is interpolated; a learned prior then maps it to latents. The samples of a flow have
+    conditions, which are interpolated too: both ends are what `sample` returns.
     """
-    inverts = isinstance(model, CanInvert)
-    shape = model.noise_shape if inverts else (model.latent_dim,)
-    ends = [per_image_normal(1, shape, seed).flatten().numpy() for seed in seeds]
-    noise = interpolate(ends[0], ends[1], steps, path)
-    if inverts:
-        return model.from_noise(noise.reshape(steps, *shape))
+    shape = model.noise_shape if isinstance(model, CanMorph) else (model.latent_dim,)
+    noise = _noise_between(shape, seeds, steps, path)
+    if isinstance(model, CanMorph):
+        return model.between_samples(noise, np.linspace(0, 1, steps), seeds)
     return model.decode(from_noise(model, noise))
+
+
+def interpolate_texts(
+    model: CanMorph,
+    texts: tuple[str, str],
+    steps: int,
+    path: InterpolationPath = "spherical",
+    seeds: tuple[int, int] = (0, 0),
+    language: str | None = None,
+) -> Images:
+    """Generate the path between two captions: both ends are what `draw` returns for these seeds.
+
+    Raises UsageError for a model without captions, and for a text that `draw` refuses.
+    """
+    noise = _noise_between(model.noise_shape, seeds, steps, path)
+    return model.between_texts(noise, np.linspace(0, 1, steps), texts, language)
+
+
+def _noise_between(
+    shape: tuple[int, ...], seeds: tuple[int, int], steps: int, path: InterpolationPath
+) -> np.ndarray:
+    """Return noise `[steps, *shape]` between that of the first images of two seeds."""
+    ends = [per_image_normal(1, shape, seed).flatten().numpy() for seed in seeds]
+    return interpolate(ends[0], ends[1], steps, path).reshape(steps, *shape)
 
 
 # -- activity of latents -----------------------------------------------------------------------
@@ -223,6 +249,40 @@ class Traversal(NamedTuple):
     variance: list[float]  # of the posterior means over the images
     steps: int
     unit: str = "latent"  # what each row moves along: a latent, a channel or a direction
+
+    def __repr__(self) -> str:
+        quantity, values = self.activity
+        rows = zip(self.latents, values, strict=True)
+        texts = [f"{self.unit} {number}: {quantity} {value:.2f}" for number, value in rows]
+        return f"Traversal({', '.join(texts)})"
+
+    @property
+    def activity(self) -> tuple[str, list[float]]:
+        """What is known of each row: `kl` in nats, or `variance` of a learned prior, directions."""
+        return ("variance", self.variance) if self.rate is None else ("kl", self.rate)
+
+    def row_texts(self) -> list[str]:
+        """Return the text beside each row: `z3`, `1.25 nats`."""
+        letter = "u" if self.rate is None else "z"
+        letter = letter if self.unit == "latent" else f"{self.unit} "
+        quantity, values = self.activity
+        unit = "nats" if quantity == "kl" else quantity
+        rows = zip(self.latents, values, strict=True)
+        return [f"{letter}{number}\n{value:.2f} {unit}" for number, value in rows]
+
+    def to_png(self) -> bytes:
+        """Return the rows with their texts, under the values from -3 to 3."""
+        limit, texts = TRAVERSAL_RANGE, self.row_texts()
+        values = np.linspace(-limit, limit, self.steps)
+        titles = [f"{value:+.1f}".replace("+0.0", "0") for value in values]
+        return rows_with_text(self.images, self.steps, texts, titles)
+
+    def save(self, path: str | Path) -> Path:
+        """Save what `to_png` returns, as `.png`, `.jpg` or `.webp`."""
+        return save_sheet(self.to_png(), path)
+
+    def _repr_png_(self) -> bytes:
+        return self.to_png()
 
 
 def traverse(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import socket
 import sys
 from collections.abc import Sequence
@@ -53,6 +54,20 @@ class ServerOptions:
 
 def run_server(paths: Sequence[Path], options: ServerOptions) -> None:
     """Serve until a signal. Raises PinxitError for an invalid run or a port in use."""
+    server, listener, models = create_server(paths, options)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    _print_banner(models, options, listener.getsockname()[1])
+    server.run(sockets=[listener])
+
+
+def create_server(
+    paths: Sequence[Path], options: ServerOptions
+) -> tuple[uvicorn.Server, socket.socket, ModelRegistry]:
+    """Load the runs and return a server that listens on a socket already.
+
+    Raises PinxitError for an invalid run or a port in use.
+    """
     # a worker releases the interpreter at each operation, and by default waits up to 5 ms to get it
     # back from a busy event loop: while 429s were sent, it generated 5 images/s instead of 156
     sys.setswitchinterval(5e-4)
@@ -62,8 +77,6 @@ def run_server(paths: Sequence[Path], options: ServerOptions) -> None:
     runs = load_runs(paths, options.device, options.max_queue)
     models = ModelRegistry(runs, options.aliases)
     app = create_app(models, store, _app_settings(options))
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)
     config = uvicorn.Config(
         app,
         http=TimedProtocol,
@@ -72,8 +85,13 @@ def run_server(paths: Sequence[Path], options: ServerOptions) -> None:
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
     )
     listener.listen(2048)  # before the address is printed: clients may connect at once
-    _print_banner(models, options, listener.getsockname()[1])
-    uvicorn.Server(config).run(sockets=[listener])
+    return uvicorn.Server(config), listener, models
+
+
+def default_store() -> str:
+    """Return the SQLite file that keeps responses and files."""
+    data_home = os.environ.get("XDG_DATA_HOME") or str(Path("~/.local/share").expanduser())
+    return str(Path(data_home) / "pinxit" / "serve.sqlite")
 
 
 def _app_settings(options: ServerOptions) -> AppSettings:

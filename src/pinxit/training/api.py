@@ -20,6 +20,7 @@ from pinxit.models import family_of
 from pinxit.models.components import missing_component
 from pinxit.models.config import config_from_dict
 from pinxit.runs import Run
+from pinxit.training.agreement import describe_training
 from pinxit.training.expectations import describe_expectation
 from pinxit.training.prepare import (
     TrainingData,
@@ -28,6 +29,7 @@ from pinxit.training.prepare import (
     load_training_data,
     prepare_training,
 )
+from pinxit.training.processes import Processes, explain_lost_process, join_processes
 from pinxit.training.resume import reload_images, resolve_resume_settings
 from pinxit.training.run_folder import (
     check_output_dir,
@@ -48,8 +50,6 @@ from pinxit.training.settings import TrainingSettings
 from pinxit.training.stages import Stages, component_path, is_pending, stages_of
 
 if TYPE_CHECKING:
-    from lightning_fabric import Fabric
-
     from pinxit.data.load import Data
     from pinxit.training.dry_run import CostEstimate
 
@@ -108,7 +108,9 @@ def train(
         dry_run: time a few steps, write nothing and return a `CostEstimate`
         quiet: print nothing
         command: the command line to record in config.json
-        settings: fields of `TrainingSettings`, such as `minutes=5`, `steps=...` or `epochs=...`
+        settings: fields of `TrainingSettings`, such as `minutes=5`, `steps=...` or `epochs=...`;
+            for `pinxit.train` also fields of `LoadOptions`, such as `size=64`, and, if `model` is
+            the name of a family, of its configuration
 
     With a budget of steps or epochs the weights are reproducible, bit for bit, on the same machine
     with the same number of threads, even if the run is killed and resumed. With a budget of minutes
@@ -116,14 +118,38 @@ def train(
 
     Raises UsageError for invalid arguments, PinxitError if training fails.
     """
+    with explain_lost_process(lambda: "Start the same command again."):
+        return _train(
+            model, images, out, load, settings,
+            overwrite=overwrite, dry_run=dry_run, quiet=quiet, command=command,
+        )  # fmt: skip
+
+
+def _train(
+    model: Any,
+    images: Data,
+    out: str | Path | None,
+    load: LoadOptions | Mapping[str, Any] | None,
+    settings: Mapping[str, Any],
+    *,
+    overwrite: bool,
+    dry_run: bool,
+    quiet: bool,
+    command: str | None,
+) -> Run | CostEstimate:
     clock = Clock()
     training_settings = config_from_dict(TrainingSettings, settings)
     options = make_load_options(load)
+    processes = join_processes(training_settings)
     if not dry_run:
-        check_output_dir(out, overwrite)
+        with processes.main_may_fail():
+            _check_output_dir(processes, out, overwrite)
     quiet = quiet or not is_first_process()
-    data = load_training_data(images, options, training_settings.seed, progress=not quiet)
+    data = processes.each(
+        lambda: load_training_data(images, options, training_settings.seed, progress=not quiet)
+    )
     config = choose_config(model, data.images, quiet=quiet)
+    processes.check_agreement(describe_training(data, training_settings, config))
     info = data.images.info(data.images.split_indices("train"))
     component = missing_component(config, info)
     stages = None if component is None else Stages.of(component, training_settings)
@@ -136,23 +162,30 @@ def train(
 
     with ExitStack() as lock:
 
-        def create(plan: TrainingPlan, fabric: Fabric) -> Run:
-            run = create_run(plan, out, fabric, overwrite=overwrite, command=command)
+        def create(plan: TrainingPlan, processes: Processes) -> Run:
+            run = create_run(plan, out, processes, overwrite=overwrite, command=command)
             return _hold(run, lock)
 
         if stages is None:
             plan = prepare_training(config, data, training_settings, quiet=quiet)
             return train_plan(plan, create, clock, quiet=quiet)
 
-        def create_both(plan: TrainingPlan, fabric: Fabric) -> Run:
+        def create_both(plan: TrainingPlan, processes: Processes) -> Run:
             run = create_pending_run(
-                config, stages, training_settings, data, info, out, fabric,
+                config, stages, training_settings, data, info, out, processes,
                 overwrite=overwrite, command=command,
             )  # fmt: skip
             _hold(run, lock)
-            return create_run(plan, component_path(run), fabric, command=command)
+            return create_run(plan, component_path(run), processes, command=command)
 
         return train_stages(config, data, stages, create_both, clock, quiet=quiet)
+
+
+def _check_output_dir(processes: Processes, out: str | Path | None, overwrite: bool) -> None:
+    """Check in the main process, for all, that a new run may be written."""
+    if processes.is_global_zero:
+        check_output_dir(out, overwrite)
+    processes.broadcast(None)
 
 
 def _hold(run: Run, stack: ExitStack) -> Run:
@@ -197,23 +230,32 @@ def resume(
     Images are loaded again as the run recorded them, unless `images` is given. Raises UsageError if
     the run has spent its budget, or if its images have changed.
     """
-    clock = Clock()
     run = run if isinstance(run, Run) else Run(Path(run))
+    with explain_lost_process(lambda: f"Go on with: {run.resume_command}"):
+        return _resume(run, images, settings, quiet=quiet)
+
+
+def _resume(run: Run, images: Data | None, settings: dict[str, Any], *, quiet: bool) -> Run:
+    clock = Clock()
     training_settings = resolve_resume_settings(run, settings)
+    processes = join_processes(training_settings)
     quiet = quiet or not is_first_process()
     data = TrainingData(
-        images=reload_images(run, images, progress=not quiet),
+        images=processes.each(lambda: reload_images(run, images, progress=not quiet)),
         load=run.load_options,
         files=run.config["data"].get("files") or [],
     )
+    processes.check_agreement(describe_training(data, training_settings, run.config["model"]))
     if not quiet:
         echo(describe_annotations(data.images))
     with ExitStack() as lock, explain_interrupt(run):
-        run = Run(_hold(run, lock).path)  # as it is now that no other process writes it
-        training_settings = resolve_resume_settings(run, settings)
-        if is_first_process():
-            remove_unfinished(run.path)
-            update_config(run, training_settings, data.images, images)
+        with processes.main_may_fail():
+            run = Run(_hold(run, lock).path)  # as it is now that no other process writes it
+            training_settings = resolve_resume_settings(run, settings)
+            if processes.is_global_zero:
+                remove_unfinished(run.path)
+                update_config(run, training_settings, data.images, images)
+            processes.broadcast(None)
         run = Run(run.path)
         if is_pending(run):
             stages = stages_of(run, training_settings)

@@ -22,6 +22,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from pinxit.data.batch import Batch
+from pinxit.nn.batch_share import batch_rand, batch_randint
 
 KINDS = ("flip", "move", "color", "turn", "channels")
 
@@ -56,18 +57,18 @@ def sample_amounts(n: int, kinds: Sequence[str], probability: float, pixels: Pix
     """Sample the amounts of n images; 0 is no change, and a shift is whole pixels."""
     device = pixels.device
     sides = torch.tensor([pixels.shape[2], pixels.shape[1]], device=device)
-    is_changed = {kind: torch.rand(n, device=device) < probability for kind in KINDS}
-    flip = (torch.rand(n, device=device) < 0.5).float()
+    is_changed = {kind: batch_rand(n, device=device) < probability for kind in KINDS}
+    flip = (batch_rand(n, device=device) < 0.5).float()
     shift = (_uniform(n, 2, device=device) * MAX_SHIFT * sides).round() / sides
     scale = _uniform(n, 1, device=device) * MAX_LOG_SCALE
-    scale = torch.where(torch.rand(n, 1, device=device) < SCALE_PROBABILITY, scale, 0.0)
+    scale = torch.where(batch_rand(n, 1, device=device) < SCALE_PROBABILITY, scale, 0.0)
     color = _uniform(n, 2, device=device) * torch.tensor(
         [MAX_BRIGHTNESS, MAX_LOG_CONTRAST], device=device
     )
-    turn = (torch.rand(n, 2, device=device) < 0.5).float()
+    turn = (batch_rand(n, 2, device=device) < 0.5).float()
     if pixels.shape[1] != pixels.shape[2]:
         turn[:, 1] = 0
-    order = F.one_hot(torch.randint(len(ORDERS), (n,), device=device), len(ORDERS))[:, 1:]
+    order = F.one_hot(batch_randint(0, len(ORDERS), n, device=device), len(ORDERS))[:, 1:]
     if pixels.shape[3] != 3:
         order.zero_()
     parts = {
@@ -126,5 +127,5 @@ def _exchange_channels(x: Tensor, one_hot: Tensor) -> Tensor:
     return x.gather(1, order[:, :, None, None].expand_as(x))
 
 
-def _uniform(*shape: int, device: torch.device) -> Tensor:
-    return 2 * torch.rand(*shape, device=device) - 1
+def _uniform(n: int, columns: int, device: torch.device) -> Tensor:
+    return 2 * batch_rand(n, columns, device=device) - 1

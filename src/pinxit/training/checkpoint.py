@@ -1,14 +1,25 @@
-"""Checkpoints: everything that resuming needs, in one file, without pickle.
+"""Checkpoints: everything that resuming needs, without pickle.
 
-`checkpoint/state.safetensors` holds the tensors of model, moving average and optimizer, and the
-counters as JSON in its header. It is written whole or not at all, and the previous one is kept in
-case the file is damaged later.
+    checkpoint/state.safetensors           tensors of model, moving average and optimizer; the
+                                           counters are JSON in its header
+    checkpoint/state.previous.safetensors  the one before, in case the file is damaged later
+    checkpoint/state-STEP.N-of-M.safetensors
+                                           where M processes hold parts of the tensors (fsdp), the
+                                           parts of process N: the last two steps are kept
+
+A file is written whole or not at all, and a checkpoint of several files counts once all are there.
+Training goes on meanwhile: the tensors are copied, and a thread writes them. Any number of
+processes reads either kind.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -21,20 +32,90 @@ from pinxit.data.atomic_write import write_atomically
 from pinxit.data.unicode_forms import utf8_path
 from pinxit.errors import PinxitError
 from pinxit.training.loop import TrainState
+from pinxit.training.sharding import is_sharded, local, part_of, rows_of
 
 CURRENT, PREVIOUS = "state.safetensors", "state.previous.safetensors"
+PART = re.compile(r"state-(\d+)\.(\d+)-of-(\d+)\.safetensors")
+NUM_KEPT = 2  # complete checkpoints, besides one that is being written
 
 OPTIMIZER_KEYS = ("step", "exp_avg", "exp_avg_sq", "momentum")  # of AdamW and Muon
 
 
+class CheckpointWriter:
+    """Writes checkpoints in a thread, one after another."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.thread = ThreadPoolExecutor(1, "checkpoint")
+        self.pending: Future[Path] | None = None
+
+    def save(self, state: TrainState) -> None:
+        """Copy the state and write it while training goes on, once the last one is written.
+
+        Raises what writing the last one raised, such as OSError.
+        """
+        snapshot = Snapshot.of(state)
+        self.wait()
+        self.pending = self.thread.submit(snapshot.write, self.folder)
+
+    def wait(self) -> None:
+        """Wait until the last checkpoint is written. Raises what that raised."""
+        pending, self.pending = self.pending, None
+        if pending is not None:
+            pending.result()
+
+    def close(self) -> None:
+        """Wait for the thread; what it raised has been raised, or another error is on its way."""
+        self.thread.shutdown(wait=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class Snapshot:
+    """A copy of a state in host memory: of the tensors, or of this process's parts of them."""
+
+    tensors: dict[str, Tensor]
+    offsets: dict[str, tuple[int, int]]  # of parts: the first row, and the rows of the whole
+    counters: str
+    step: int
+    rank: int = 0
+    num_parts: int = 1
+
+    @classmethod
+    def of(cls, state: TrainState) -> Snapshot:
+        tensors = _named_tensors(state)
+        counters = json.dumps(dataclasses.asdict(state.counters))
+        step, rank = state.counters.step, state.fabric.global_rank
+        sharded = {name: tensor for name, tensor in tensors.items() if is_sharded(tensor)}
+        offsets = {name: (rows_of(t).start, len(t)) for name, t in sharded.items()}
+        if rank > 0:  # what all hold, the first one writes
+            tensors = sharded
+        copies = {
+            name: local(tensor).to("cpu", copy=True).contiguous()
+            for name, tensor in tensors.items()
+        }
+        num_parts = state.fabric.world_size if sharded else 1
+        return cls(copies, offsets, counters, step, rank, num_parts)
+
+    def write(self, folder: Path) -> Path:
+        """Write it to a folder and return the file."""
+        metadata = {"counters": self.counters, "offsets": json.dumps(self.offsets)}
+        content = save(self.tensors, metadata)
+        if self.num_parts > 1:
+            name = f"state-{self.step:07d}.{self.rank + 1}-of-{self.num_parts}.safetensors"
+            file = write_atomically(folder / name, content)
+        else:
+            file = folder / CURRENT
+            if file.is_file():
+                file.replace(folder / PREVIOUS)
+            write_atomically(file, content)
+        if self.rank == 0:
+            _remove_old(folder)
+        return file
+
+
 def save_checkpoint(folder: Path, state: TrainState) -> Path:
-    """Write `state.safetensors`; the last one becomes `state.previous.safetensors`."""
-    counters = json.dumps(dataclasses.asdict(state.counters))
-    content = save(_collect_tensors(state), {"counters": counters})
-    file = folder / CURRENT
-    if file.is_file():
-        file.replace(folder / PREVIOUS)
-    return write_atomically(file, content)
+    """Write a checkpoint and return its file, of several that of this process."""
+    return Snapshot.of(state).write(folder)
 
 
 def load_checkpoint(folder: Path, state: TrainState) -> str | None:
@@ -43,19 +124,19 @@ def load_checkpoint(folder: Path, state: TrainState) -> str | None:
     Raises PinxitError if none can be read.
     """
     damaged = []
-    for name in (CURRENT, PREVIOUS):
-        if not (folder / name).is_file():
-            continue
+    for files in _list_checkpoints(folder):
         try:
-            tensors, counters = _read(folder / name)
+            parts = [_read(file) for file in files]
+            tensors = {name: tensor for part in parts for name, tensor in part.tensors.items()}
+            tensors |= _join(parts)
         except Exception as error:  # safetensors, JSON and the disk each raise their own
-            damaged.append(f"{folder / name} is damaged ({error})")
+            damaged.append(f"{files[0]} is damaged ({error})")
             continue
         try:
-            _restore(state, tensors, counters)
+            _restore(state, tensors, json.loads(parts[0].counters))
         except (KeyError, RuntimeError):
             raise PinxitError(
-                f"{folder / name} does not fit the model in config.json; train a new run."
+                f"{files[0]} does not fit the model in config.json; train a new run."
             ) from None
         return f"{damaged[0]}; continuing from the previous one." if damaged else None
     if damaged:
@@ -65,34 +146,104 @@ def load_checkpoint(folder: Path, state: TrainState) -> str | None:
 
 def has_checkpoint(folder: Path) -> bool:
     """Return whether there is a checkpoint, readable or not."""
-    return any((folder / name).is_file() for name in (CURRENT, PREVIOUS))
+    return bool(_list_checkpoints(folder))
 
 
-def _collect_tensors(state: TrainState) -> dict[str, Tensor]:
-    tensors = {f"model.{k}": v for k, v in state.module.state_dict().items()}
-    named = state.module.named_parameters()
-    for (name, p), ema in zip(named, state.ema_params, strict=True):
+def _list_checkpoints(folder: Path) -> list[list[Path]]:
+    """Return the files of each complete checkpoint, the newest first."""
+    found = [(_step_of(parts[0]), parts) for parts in _complete(folder).values()]
+    for order, name in enumerate((CURRENT, PREVIOUS)):
+        file = folder / name
+        if file.is_file():
+            # a damaged file counts as new: it is then reported
+            found.append((_step_of(file) - order / 2, [file]))
+    return [files for _, files in sorted(found, key=lambda pair: -pair[0])]
+
+
+def _complete(folder: Path) -> dict[tuple[int, int], list[Path]]:
+    """Return the checkpoints of several files that are all there, by step and number of files."""
+    parts: dict[tuple[int, int], dict[int, Path]] = defaultdict(dict)
+    for file in folder.glob("state-*.safetensors"):
+        if match := PART.fullmatch(file.name):
+            step, number, count = map(int, match.groups())
+            parts[step, count][number] = file
+    return {
+        key: [files[number] for number in sorted(files)]
+        for key, files in parts.items()
+        if len(files) == key[1]
+    }
+
+
+def _step_of(file: Path) -> float:
+    """Return the step of a checkpoint; infinite for a damaged file."""
+    if match := PART.fullmatch(file.name):
+        return int(match[1])
+    try:
+        with utf8_path(file) as path, safe_open(path, "pt") as opened:
+            return json.loads(opened.metadata()["counters"])["step"]
+    except Exception:  # safetensors, JSON and the disk each raise their own
+        return float("inf")
+
+
+def _remove_old(folder: Path) -> None:
+    """Remove what is older than the last complete checkpoints, by any number of processes."""
+    complete = _list_checkpoints(folder)
+    if len(complete) < NUM_KEPT:
+        return
+    oldest = _step_of(complete[NUM_KEPT - 1][0])
+    parts = [file for file in folder.glob("state-*.safetensors") if PART.fullmatch(file.name)]
+    whole = [folder / CURRENT, folder / PREVIOUS]
+    for file in (*parts, *whole):
+        if file not in complete[NUM_KEPT - 1] and file.is_file() and _step_of(file) < oldest:
+            file.unlink(missing_ok=True)
+
+
+def _named_tensors(state: TrainState) -> dict[str, Tensor]:
+    tensors = {f"model.{k}": v.detach() for k, v in state.module.state_dict().items()}
+    for name, p, ema in _named_parameters(state):
         tensors[f"ema.{name}"] = ema
         for key, value in state.optimizer.state.get(p, {}).items():
             tensors[f"optimizer.{key}.{name}"] = value
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    return tensors
 
 
-def _read(file: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def _named_parameters(state: TrainState) -> Iterator[tuple[str, Tensor, Tensor]]:
+    """Yield the name of each parameter, the parameter and its moving average."""
+    named = state.module.named_parameters()
+    for (name, p), ema in zip(named, state.ema_params, strict=True):
+        yield name, p, ema
+
+
+def _read(file: Path) -> Snapshot:
     with utf8_path(file) as path, safe_open(path, "pt") as opened:
-        counters = json.loads(opened.metadata()["counters"])
-        return {name: opened.get_tensor(name) for name in opened.keys()}, counters  # noqa: SIM118
+        metadata = opened.metadata()
+        tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    counters = metadata["counters"]
+    offsets = json.loads(metadata.get("offsets", "{}"))
+    return Snapshot(tensors, offsets, counters, json.loads(counters)["step"])
+
+
+def _join(parts: list[Snapshot]) -> dict[str, Tensor]:
+    """Return the whole tensors of which several files hold parts."""
+    joined: dict[str, Tensor] = {}
+    for part in parts:
+        for name, (start, rows) in part.offsets.items():
+            tensor = part.tensors[name]
+            whole = joined.setdefault(name, tensor.new_empty(rows, *tensor.shape[1:]))
+            whole[start : start + len(tensor)] = tensor
+    return joined
 
 
 def _restore(state: TrainState, tensors: dict[str, Tensor], counters: dict[str, Any]) -> None:
     weights = {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
-    state.module.load_state_dict(weights)
-    named = state.module.named_parameters()
-    for (name, p), ema in zip(named, state.ema_params, strict=True):
-        ema.copy_(tensors[f"ema.{name}"])
+    sharded = {k: v for k, v in state.module.state_dict().items() if is_sharded(v)}
+    for name, tensor in sharded.items():
+        _copy(tensor, weights.pop(name))
+    state.module.load_state_dict(weights, strict=not sharded)
+    for name, p, ema in _named_parameters(state):
+        _copy(ema, tensors[f"ema.{name}"])
         moments = {
-            # on the parameter's device: a fused optimizer keeps its step count there
-            key: tensors[f"optimizer.{key}.{name}"].to(p.device, torch.float32)
+            key: _like(p, tensors[f"optimizer.{key}.{name}"])
             for key in OPTIMIZER_KEYS
             if f"optimizer.{key}.{name}" in tensors
         }
@@ -100,3 +251,18 @@ def _restore(state: TrainState, tensors: dict[str, Tensor], counters: dict[str, 
             state.optimizer.state[p] = moments
     for key, value in counters.items():
         setattr(state.counters, key, value)
+
+
+def _copy(target: Tensor, full: Tensor) -> None:
+    if target.shape != full.shape:
+        raise RuntimeError("another shape")
+    local(target).copy_(part_of(full, target))
+
+
+def _like(parameter: Tensor, full: Tensor) -> Tensor:
+    """Return a moment where its parameter is: a fused optimizer keeps its step count there too."""
+    if not is_sharded(parameter) or full.shape != parameter.shape:
+        return full.to(parameter.device, torch.float32)
+    moment = torch.zeros_like(parameter, dtype=torch.float32)
+    local(moment).copy_(part_of(full, parameter))
+    return moment

@@ -1,58 +1,96 @@
-"""Devices, processes and precision, with Lightning Fabric.
+"""Devices, strategies and precision, with Lightning Fabric.
 
-With `devices` above 1 Fabric starts the same command again for each further process; every process
-computes its share of each batch, and the first one writes. `torchrun` starts them on several
-machines.
+With several processes every one computes its share of each batch, and the first one writes.
 """
 
 from __future__ import annotations
 
 import ctypes
 import logging
-import os
 import warnings
 from collections.abc import Callable
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments import LightningEnvironment, TorchElasticEnvironment
+from lightning_fabric.strategies import DDPStrategy, Strategy
 
+from pinxit.console import pluralize
 from pinxit.errors import UsageError
 from pinxit.nn.device import resolve_device
+from pinxit.training.launcher import check_cores
 from pinxit.training.precision import measure_precision
+from pinxit.training.processes import Processes, current_processes, join_processes
 from pinxit.training.settings import Precision, TrainingSettings
 
 
 def set_up_fabric(settings: TrainingSettings) -> Fabric:
     """Set up Fabric with the device, the processes and the precision of the settings.
 
-    Raises UsageError if the machine lacks the device, or has fewer accelerators than `devices`.
+    Raises UsageError if the machine lacks the device, or has fewer accelerators than processes.
     """
     tune_malloc()
     silence_lightning()
+    processes = join_processes(settings)
     device = training_device(settings)
-    local = int(os.environ.get("LOCAL_WORLD_SIZE", settings.devices))  # set by torchrun
-    if device == "cuda" and local > torch.cuda.device_count():
-        raise UsageError(
-            f"devices is {local}, but this machine has {torch.cuda.device_count()} accelerators."
-        )
-    num_nodes = int(os.environ.get("WORLD_SIZE", local)) // local if _uses_torchrun() else 1
-    several = local * num_nodes > 1
+    check_accelerators(device, processes.local_world_size)
+    several = processes.world_size > 1
     fabric = Fabric(
         accelerator=device,
-        devices=local,
-        num_nodes=num_nodes,
-        strategy="ddp" if several else "auto",
+        devices=processes.local_world_size,
+        num_nodes=processes.num_nodes,
+        strategy=_build_strategy(settings, processes) if several else "auto",
         precision="bf16-mixed" if resolve_precision(settings) == "bf16" else "32-true",
+        plugins=[TorchElasticEnvironment()] if several else None,
     )
     if several:
         fabric.launch()
     return fabric
 
 
+def create_launcher(settings: TrainingSettings) -> Fabric:
+    """Return the Fabric that starts the running script again for each further process."""
+    silence_lightning()
+    device = training_device(settings)
+    check_accelerators(device, settings.devices)
+    check_cores(device, settings.devices)
+    return Fabric(
+        accelerator=device,
+        devices=settings.devices,
+        num_nodes=settings.nodes,
+        strategy="ddp",
+        plugins=[LightningEnvironment()],
+    )
+
+
+def check_accelerators(device: str, num_processes: int) -> None:
+    """Raise UsageError if the machine has fewer accelerators than processes."""
+    if device == "cuda" and num_processes > torch.cuda.device_count():
+        count = pluralize(torch.cuda.device_count(), "accelerator")
+        raise UsageError(f"devices is {num_processes}, but this machine has {count}.")
+    if device == "mps" and num_processes > 1:
+        raise UsageError("device mps trains in one process; leave out --devices.")
+
+
+def _build_strategy(settings: TrainingSettings, processes: Processes) -> Strategy:
+    if settings.strategy == "ddp":
+        # buffers are the same in all processes: models change them by what all have computed
+        return DDPStrategy(broadcast_buffers=False, gradient_as_bucket_view=True)
+    from lightning_fabric.strategies import ModelParallelStrategy
+
+    from pinxit.training.sharding import shard_model
+
+    size = processes.world_size
+    return ModelParallelStrategy(shard_model, data_parallel_size=size, tensor_parallel_size=1)
+
+
 def silence_lightning() -> None:
     """Hide Lightning's own messages, such as "Using bfloat16 Automatic Mixed Precision (AMP)"."""
     logging.getLogger("lightning_fabric").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module=r"lightning_fabric(\.|$)")
+    warnings.filterwarnings("ignore", "Grad strides do not match")  # of DDP: no error
+    # nothing is added in place to what a unit returns
+    warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view tensor")
 
 
 def tune_malloc() -> None:
@@ -75,11 +113,16 @@ def resolve_precision(
 ) -> Precision:
     """Return `bf16` or `fp32`; for precision `auto` the faster one by measurement.
 
-    `time_step(bf16)` returns the seconds of a training step of the model, if there is one.
+    `time_step(bf16)` returns the seconds of a training step of the model, if there is one. Of
+    several processes the main one measures, for all.
     """
     if settings.precision != "auto":
         return settings.precision
-    return measure_precision(training_device(settings), time_step)
+    processes = current_processes()
+    measured: Precision = "fp32"
+    if processes.is_global_zero:
+        measured = measure_precision(training_device(settings), time_step)
+    return processes.broadcast(measured)
 
 
 def training_device(settings: TrainingSettings) -> str:
@@ -91,7 +134,3 @@ def is_main_process() -> bool:
     """Return whether this is the main process (rank 0), which writes the files."""
     several = torch.distributed.is_available() and torch.distributed.is_initialized()
     return not several or torch.distributed.get_rank() == 0
-
-
-def _uses_torchrun() -> bool:
-    return "LOCAL_WORLD_SIZE" in os.environ

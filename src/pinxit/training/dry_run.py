@@ -82,10 +82,12 @@ def estimate_cost(plan: TrainingPlan, fabric: Fabric) -> CostEstimate:
     rows, batch_size = images.split_indices("train"), settings.batch_size
     num_parameters = plan.num_parameters
     state = create_train_state(plan.model, settings, fabric)
-    batch = images.batch(rows[np.arange(batch_size) % len(rows)]).to(fabric.device)
+    # the part of a batch that a process computes at once
+    part_size = -(-batch_size // (fabric.world_size * settings.accumulate))
+    batch = images.batch(rows[np.arange(part_size) % len(rows)]).to(fabric.device)
     flops, saved_bytes = _count_flops_and_memory(state, batch)
     state.optimizer.zero_grad()
-    speed = batch_size / _time_step(state, batch)
+    speed = fabric.world_size * part_size / _time_step(state, batch)
     precision = resolve_precision(settings)
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     steps = settings.total_steps(len(rows), batch_size) or 0
@@ -93,7 +95,7 @@ def estimate_cost(plan: TrainingPlan, fabric: Fabric) -> CostEstimate:
     return CostEstimate(
         plan=plan,
         num_parameters=num_parameters,
-        flops_per_image=flops / batch_size,
+        flops_per_image=flops / part_size,
         images_per_second=speed,
         matmul_rate=measure_matmul_rate(dtype, fabric.device.type),
         precision=precision,

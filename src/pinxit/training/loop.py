@@ -7,9 +7,11 @@ generator state.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -21,12 +23,15 @@ from torch import Tensor, nn
 from pinxit.data.batch import Batch
 from pinxit.data.images import Images
 from pinxit.models.protocols import Model
+from pinxit.models.results import Loss
+from pinxit.nn.batch_share import BatchShare, share_batch
 from pinxit.nn.rng import mix_seed
 from pinxit.training.augmentation import augment_batch
-from pinxit.training.encoding_cache import Drawn, create_cache
+from pinxit.training.encoding_cache import Drawn, EncodingCache, create_cache
 from pinxit.training.optimizers import build_optimizer
 from pinxit.training.schedule import batch_order, ema_decay_at, learning_rate
 from pinxit.training.settings import TrainingSettings
+from pinxit.training.sharding import average_undivided, is_sharded, locals_of, total_norm
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -64,8 +69,8 @@ class StepResult:
     step: int  # counted from 1
     progress: float  # fraction of the budget spent after this step
     progress_before: float  # fraction before this step
-    loss: Tensor  # of the whole batch; `parts` are of this process's share
-    parts: dict[str, Tensor]
+    loss: Tensor  # of the whole batch
+    parts: dict[str, Tensor]  # of this process: their sum over processes is that of the batch
     unit: str
     learning_rate: float
     grad_norm: float
@@ -85,6 +90,12 @@ class TrainState:
     optimizer: Any
     ema_params: list[Tensor]  # exponential moving average, in the order of the parameters
     counters: Counters = field(default_factory=Counters)
+    replica: nn.Module | None = None  # whole weights, where the module has parts only
+
+    @property
+    def is_sharded(self) -> bool:
+        """Whether each process holds parts of the tensors."""
+        return any(map(is_sharded, self.parameters))
 
     @property
     def module(self) -> nn.Module:
@@ -100,32 +111,48 @@ def create_train_state(
 ) -> TrainState:
     """Move the model to Fabric's device, and create its optimizer and parameter average."""
     assert isinstance(model, nn.Module)
-    wrapped, optimizer = fabric.setup(model, build_optimizer(model, settings))
+    divided = settings.strategy == "fsdp" and fabric.world_size > 1
+    # whole weights, in the main process: images are generated from them while it trains
+    replica = copy.deepcopy(model) if divided and fabric.is_global_zero else None
+    wrapped: Any
+    if divided:  # the optimizer needs the divided parameters
+        wrapped = fabric.setup_module(model)
+        optimizer = fabric.setup_optimizers(build_optimizer(wrapped.module, settings))
+    else:
+        wrapped, optimizer = fabric.setup(model, build_optimizer(model, settings))
     wrapped.mark_forward_method("loss")
     ema_params = [p.detach().clone() for p in wrapped.module.parameters()]
-    return TrainState(fabric, wrapped, optimizer, ema_params, counters or Counters())
+    return TrainState(fabric, wrapped, optimizer, ema_params, counters or Counters(), replica)
 
 
 def load_batches(
-    images: Images, rows: np.ndarray, state: TrainState, batch_size: int, seed: int
-) -> Iterator[tuple[Batch, Drawn]]:
-    """Yield this process's share of each batch; a thread gathers the next one."""
+    images: Images,
+    rows: np.ndarray,
+    state: TrainState,
+    settings: TrainingSettings,
+) -> Iterator[list[tuple[Batch, Drawn]]]:
+    """Yield this process's parts of each batch; a thread gathers the next ones."""
+    batch_size = settings.batch_size or 1
     fabric = state.fabric
-    order = batch_order(len(rows), batch_size, seed, state.counters.step)
-    share = slice(fabric.global_rank, None, fabric.world_size)
+    order = batch_order(len(rows), batch_size, settings.seed, state.counters.step)
+    count_parts = settings.accumulate * fabric.world_size
     steps = count(state.counters.step)
 
-    def gather(indices: np.ndarray) -> tuple[Batch, Drawn]:
+    def gather(indices: np.ndarray) -> list[tuple[Batch, Drawn]]:
         epochs = (next(steps) * batch_size + np.arange(batch_size)) // len(rows)
-        drawn = Drawn(indices[share], epochs[share])
-        return images.batch(rows[drawn.indices]), drawn
+        parts = []
+        for index in range(fabric.global_rank, count_parts, fabric.world_size):
+            part = slice(index, None, count_parts)
+            drawn = Drawn(indices[part], epochs[part])
+            parts.append((images.batch(rows[drawn.indices]), drawn))
+        return parts
 
     with ThreadPoolExecutor(1) as thread:
         pending = thread.submit(gather, next(order))
         while True:
-            batch, drawn = pending.result()
+            parts = pending.result()
             pending = thread.submit(gather, next(order))
-            yield batch.to(fabric.device), drawn
+            yield parts
 
 
 def train_steps(
@@ -138,23 +165,14 @@ def train_steps(
     """Train on these rows of the images until `measure_progress(counters)` reaches 1."""
     counters = state.counters
     assert settings.batch_size and settings.learning_rate, "resolved settings"
-    batches = load_batches(images, rows, state, settings.batch_size, settings.seed)
+    batches = load_batches(images, rows, state, settings)
     cache = create_cache(state.module, images, rows, settings, state.fabric.device)
     progress = measure_progress(counters)
     while progress < 1:
-        batch, drawn = next(batches)
-        seed = mix_seed(settings.seed, counters.step)
-        seed_generators(mix_seed(seed, state.fabric.global_rank), batch)
-        if cache is None:
-            batch = augment_batch(batch, settings.augment_kinds)
-        else:
-            batch = cache.encode(batch, drawn)
         lr = learning_rate(settings.learning_rate, counters.step, settings.warmup_steps, progress)
         _set_learning_rate(state, lr)
-        with state.fabric.autocast():  # Fabric wraps `forward` in it, but not a marked method
-            loss = state.model.loss(batch, progress)
-        state.fabric.backward(loss.total)
-        total, grad_norm = _loss_and_grad_norm(state, loss.total.detach())
+        loss = _compute_gradients(state, next(batches), cache, settings, progress)
+        total, grad_norm = _loss_and_grad_norm(state, loss.total)
         finite = math.isfinite(grad_norm)
         if finite:
             _optimizer_step(state, grad_norm, settings)
@@ -172,6 +190,83 @@ def train_steps(
             grad_norm=grad_norm,
             skipped=not finite,
         )
+
+
+def _compute_gradients(
+    state: TrainState,
+    parts: list[tuple[Batch, Drawn]],
+    cache: EncodingCache | None,
+    settings: TrainingSettings,
+    progress: float,
+) -> Loss:
+    """Add up the gradients of a batch's mean loss over its parts, and over processes.
+
+    The loss is that of this process's parts: the sum over processes is that of the whole batch.
+    """
+    fabric, losses = state.fabric, []
+    seed = mix_seed(settings.seed, state.counters.step)
+    for number, (batch, drawn) in enumerate(parts):
+        share = BatchShare(
+            index=number * fabric.world_size + fabric.global_rank,
+            count=len(parts) * fabric.world_size,
+            size=settings.batch_size or len(batch),
+            seed=seed,
+            world_size=fabric.world_size,
+            sum_over_processes=lambda tensor: sum_over_processes(fabric, tensor),
+        )
+        weight = len(batch) / share.size
+        batch = batch.to(fabric.device)
+        # dropout is of each part; other random numbers are drawn for the whole batch
+        seed_generators(mix_seed(seed, share.index), batch)
+        with share_batch(share), _synchronize(state, share.is_last):
+            if cache is None:
+                batch = augment_batch(batch, settings.augment_kinds)
+            else:
+                batch = cache.encode(batch, drawn)
+            with fabric.autocast():  # Fabric wraps `forward` in it, but not a marked method
+                loss = state.model.loss(batch, progress)
+            # gradients are averaged over processes
+            fabric.backward(
+                loss.total if share.count == 1 else loss.total * weight * fabric.world_size
+            )
+        losses.append(Loss(loss.total.detach() * weight, _scale(loss.parts, weight), loss.unit))
+    return _add_losses(losses)
+
+
+def _scale(parts: dict[str, Tensor], weight: float) -> dict[str, Tensor]:
+    return {name: weight * value for name, value in parts.items()}
+
+
+def _add_losses(losses: list[Loss]) -> Loss:
+    first, *others = losses
+    for other in others:
+        parts = {name: value + other.parts[name] for name, value in first.parts.items()}
+        first = Loss(first.total + other.total, parts, first.unit)
+    return first
+
+
+def _synchronize(state: TrainState, is_last: bool) -> AbstractContextManager[None]:
+    """Let processes average their gradients in the backward pass of a batch's last part only."""
+    if is_last:
+        return nullcontext()
+    return state.fabric.no_backward_sync(state.model)
+
+
+def sum_over_processes(fabric: Fabric, tensor: Tensor) -> Tensor:
+    """Return the sum of the processes' tensors."""
+    if fabric.world_size == 1:
+        return tensor
+    return fabric.all_reduce(tensor, reduce_op="sum")  # type: ignore[return-value]
+
+
+def sum_of_numbers(fabric: Fabric, numbers: list[float]) -> list[float]:
+    """Return the sums of the processes' numbers."""
+    if fabric.world_size == 1:
+        return numbers
+    dtype = torch.float32 if fabric.device.type == "mps" else torch.float64
+    return sum_over_processes(
+        fabric, torch.tensor(numbers, dtype=dtype, device=fabric.device)
+    ).tolist()
 
 
 def seed_generators(seed: int, batch: Batch) -> None:
@@ -194,9 +289,10 @@ def _set_learning_rate(state: TrainState, lr: float) -> None:
 
 def _loss_and_grad_norm(state: TrainState, loss: Tensor) -> tuple[Tensor, float]:
     """Return the loss of the whole batch, and the gradient norm; NaN or infinite if the loss is."""
-    if state.fabric.world_size > 1:
-        loss = state.fabric.all_reduce(loss)  # type: ignore[assignment]
-    norm = torch.nn.utils.get_total_norm([p.grad for p in state.parameters if p.grad is not None])
+    loss = sum_over_processes(state.fabric, loss)
+    if state.is_sharded:
+        average_undivided(state.parameters)
+    norm = total_norm([p.grad for p in state.parameters if p.grad is not None])
     return loss, float(norm + 0 * loss)  # the only wait for the device in a step
 
 
@@ -207,7 +303,7 @@ def _optimizer_step(state: TrainState, grad_norm: float, settings: TrainingSetti
     _clip(parameters, grad_norm, settings.grad_clip_factor * mean)
     state.optimizer.step()
     decay = ema_decay_at(settings.ema_decay, counters.step)
-    foreach._foreach_lerp_(state.ema_params, [p.detach() for p in parameters], 1 - decay)
+    foreach._foreach_lerp_(locals_of(state.ema_params), locals_of(parameters), 1 - decay)
     bounded = min(grad_norm, MAX_NORM_RATIO * mean)  # an outlier hardly moves the mean
     counters.mean_grad_norm = 0.99 * mean + 0.01 * bounded if mean else grad_norm
 
@@ -215,5 +311,5 @@ def _optimizer_step(state: TrainState, grad_norm: float, settings: TrainingSetti
 def _clip(parameters: list[nn.Parameter], grad_norm: float, max_norm: float) -> None:
     """Scale the gradients to `max_norm` if their norm is larger; 0 means no bound."""
     if 0 < max_norm < grad_norm:
-        gradients = [p.grad for p in parameters if p.grad is not None]
+        gradients = locals_of(p.grad for p in parameters if p.grad is not None)
         foreach._foreach_mul_(gradients, max_norm / grad_norm)

@@ -18,6 +18,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from pinxit.training.processes import current_processes
+from pinxit.training.sharding import gather_full, is_sharded, locals_of, part_of
+
 MOMENTUM = 0.95
 LR_RATIO = 7.0  # Muon's learning rate over AdamW's: 0.02 and 3e-3
 NEWTON_SCHULZ_COEFFICIENTS = 3.4445, -4.7750, 2.0315
@@ -29,7 +32,14 @@ Matrices = Float[Tensor, "count rows columns"]
 
 
 class Muon(torch.optim.AdamW):
-    """AdamW with Muon for the parameter groups that have `muon` set."""
+    """AdamW with Muon for the parameter groups that have `muon` set.
+
+    Parameters may be divided among processes (fsdp); all processes take each step together.
+    """
+
+    def __init__(self, params: Any, **options: Any) -> None:
+        super().__init__(params, **options)
+        self.processes = current_processes()
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
@@ -52,20 +62,46 @@ class Muon(torch.optim.AdamW):
                 by_shape[p.shape].append(p)
         for shape, parameters in by_shape.items():
             momentum = torch.stack(self._nesterov_momentum(parameters)).flatten(2)
-            updates = orthogonalize(momentum, group["bf16"]).to(momentum.dtype)
+            updates = self._orthogonalize(momentum, group["bf16"]).to(momentum.dtype)
             lr = group["lr"] * max(1.0, momentum.shape[1] / momentum.shape[2]) ** 0.5
-            foreach._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
-            foreach._foreach_add_(parameters, list(updates.unflatten(2, shape[1:])), alpha=-lr)
+            updates = list(updates.unflatten(2, shape[1:]))
+            parts = [part_of(update, p) for update, p in zip(updates, parameters, strict=True)]
+            parts = [part for part in parts if part.numel()]
+            values = locals_of(parameters)
+            foreach._foreach_mul_(values, 1 - group["lr"] * group["weight_decay"])
+            foreach._foreach_add_(values, parts, alpha=-lr)
+
+    def _orthogonalize(self, matrices: Matrices, bf16: bool) -> Matrices:
+        """Orthogonalize matrices; of several processes each does a part of them, for all."""
+        if self.processes.world_size == 1:
+            return orthogonalize(matrices, bf16)
+        size = -(-len(matrices) // self.processes.world_size)
+        start = size * self.processes.rank
+        own = matrices.new_zeros(size, *matrices.shape[1:])
+        part = matrices[start : start + size]
+        if len(part):
+            own[: len(part)] = orthogonalize(part, bf16)
+        whole = own.new_empty(self.processes.world_size * size, *own.shape[1:])
+        torch.distributed.all_gather_single(whole, own)
+        return whole[: len(matrices)]
 
     def _nesterov_momentum(self, parameters: list[Tensor]) -> list[Tensor]:
-        """Update the moving averages of the gradients and blend the gradients into them."""
-        gradients = [p.grad for p in parameters]
+        """Update the moving averages of the gradients and blend the gradients into them.
+
+        Of divided parameters the whole matrices are returned, which can be orthogonalized.
+        """
+        gradients = [p.grad for p in parameters if p.grad is not None]
         for p in parameters:
             if "momentum" not in self.state[p]:
                 self.state[p]["momentum"] = torch.zeros_like(p)
         means = [self.state[p]["momentum"] for p in parameters]
-        foreach._foreach_lerp_(means, gradients, 1 - MOMENTUM)
-        return foreach._foreach_lerp(gradients, means, MOMENTUM)
+        foreach._foreach_lerp_(locals_of(means), locals_of(gradients), 1 - MOMENTUM)
+        if not is_sharded(parameters[0]):
+            return foreach._foreach_lerp(gradients, means, MOMENTUM)
+        return [
+            torch.lerp(gather_full(gradient), gather_full(mean), MOMENTUM)
+            for gradient, mean in zip(gradients, means, strict=True)
+        ]
 
 
 def orthogonalize(matrices: Matrices, bf16: bool = False) -> Matrices:

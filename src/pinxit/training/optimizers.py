@@ -8,6 +8,7 @@ from torch import nn
 from pinxit.errors import UsageError
 from pinxit.training.muon import LR_RATIO, Muon, find_hidden_matrices
 from pinxit.training.settings import TrainingSettings
+from pinxit.training.sharding import is_sharded
 
 
 def build_optimizer(model: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
@@ -31,6 +32,15 @@ def build_optimizer(model: nn.Module, settings: TrainingSettings) -> torch.optim
         {"params": matrices, "weight_decay": decay / LR_RATIO, "muon": True, "lr_ratio": LR_RATIO}
         | {"bf16": settings.precision == "bf16"},
     ]
-    groups = [group for group in groups if group["params"]]
+    # fused AdamW takes divided parameters or whole ones, not both at once
+    groups = [
+        {**group, "params": params}
+        for group in groups
+        for params in (
+            [p for p in group["params"] if is_sharded(p)],
+            [p for p in group["params"] if not is_sharded(p)],
+        )
+        if params
+    ]
     optimizer = Muon if matrices else torch.optim.AdamW
     return optimizer(groups, lr=settings.learning_rate or 1e-3, fused=True)

@@ -56,13 +56,6 @@ class TrainingPlan:
     def num_parameters(self) -> int:
         return sum(p.numel() for p in self.model.parameters())
 
-    def with_world_size(self, world_size: int) -> TrainingPlan:
-        """Return the plan with a batch size that `world_size` processes share equally."""
-        assert self.settings.batch_size, "resolved settings"
-        batch_size = max(1, self.settings.batch_size // world_size) * world_size
-        settings = dataclasses.replace(self.settings, batch_size=batch_size)
-        return dataclasses.replace(self, settings=settings)
-
     def options(self) -> dict[str, Any]:
         """Return all options of the model and of training by name, for display."""
         return {**dataclasses.asdict(self.config), **dataclasses.asdict(self.settings)}

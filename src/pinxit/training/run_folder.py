@@ -17,6 +17,7 @@ from pinxit.errors import PinxitError, UsageError
 from pinxit.models import family_of
 from pinxit.runs import FITTED_FILE, FORMAT, Run, default_run_path
 from pinxit.training.prepare import TrainingData, TrainingPlan, list_files
+from pinxit.training.processes import Processes
 from pinxit.training.run_lock import lock_run
 from pinxit.training.settings import TrainingSettings
 from pinxit.training.stages import (
@@ -29,8 +30,6 @@ from pinxit.training.stages import (
 )
 
 if TYPE_CHECKING:
-    from lightning_fabric import Fabric
-
     from pinxit.data.batch import DatasetInfo
     from pinxit.data.images import Images
     from pinxit.data.load import Data
@@ -80,7 +79,7 @@ def is_run_folder(path: Path) -> bool:
 def create_run(
     plan: TrainingPlan,
     out: str | Path | None,
-    fabric: Fabric,
+    processes: Processes,
     *,
     overwrite: bool = False,
     command: str | None = None,
@@ -90,13 +89,13 @@ def create_run(
     Raises UsageError if the folder is taken, PinxitError if it cannot be written, or if another
     process trains in it.
     """
-    if not fabric.is_global_zero:
-        return Run(Path(fabric.broadcast("")))
+    if not processes.is_global_zero:
+        return Run(Path(processes.broadcast("")))
     check_output_dir(out, overwrite)
     path = Path(out) if out else default_run_path(plan.images.source, plan.family)
     record = {**_describe_data(plan.data, command), **_describe_model(plan)}
     _write_new_run(path, record, plan.fitted)
-    return Run(Path(fabric.broadcast(str(path))))
+    return Run(Path(processes.broadcast(str(path))))
 
 
 def create_pending_run(
@@ -106,7 +105,7 @@ def create_pending_run(
     data: TrainingData,
     info: DatasetInfo,
     out: str | Path | None,
-    fabric: Fabric,
+    processes: Processes,
     *,
     overwrite: bool = False,
     command: str | None = None,
@@ -115,8 +114,8 @@ def create_pending_run(
 
     Raises UsageError and PinxitError as `create_run` does.
     """
-    if not fabric.is_global_zero:
-        return Run(Path(fabric.broadcast("")))
+    if not processes.is_global_zero:
+        return Run(Path(processes.broadcast("")))
     check_output_dir(out, overwrite)
     family = family_of(config)
     path = Path(out) if out else default_run_path(data.images.source, family)
@@ -129,22 +128,22 @@ def create_pending_run(
         "component": describe_component(stages.component, settings),
     }
     _write_new_run(path, record)
-    return Run(Path(fabric.broadcast(str(path))))
+    return Run(Path(processes.broadcast(str(path))))
 
 
-def complete_run(run: Run, plan: TrainingPlan, fabric: Fabric) -> Run:
+def complete_run(run: Run, plan: TrainingPlan, processes: Processes) -> Run:
     """Record the model of a run whose component is trained, in the first process for all.
 
     Raises PinxitError if config.json cannot be written.
     """
-    if fabric.is_global_zero:
+    if processes.is_global_zero:
         component = {**run.config["component"], "pending": False}
         record = {**run.config, **_describe_model(plan), "component": component}
         try:
             _write_run(run, record, plan.fitted)
         except OSError as error:
             raise write_error(run, error) from None
-    fabric.barrier()
+    processes.barrier()
     return Run(run.path)
 
 

@@ -13,10 +13,17 @@ import numpy as np
 
 from pinxit.console import echo, echo_wrapped
 from pinxit.data.images import Images
+from pinxit.errors import UsageError
 from pinxit.models import build_model, get_family
 from pinxit.models.config import config_from_dict
 from pinxit.runs import Run
 from pinxit.training.prepare import TrainingData, TrainingPlan, prepare_training
+from pinxit.training.processes import (
+    Processes,
+    explain_lost_process,
+    join_processes,
+    report_run,
+)
 from pinxit.training.resume import rebuild_model
 from pinxit.training.run_folder import complete_run, create_run, write_error
 from pinxit.training.schedule import Clock
@@ -24,13 +31,13 @@ from pinxit.training.settings import TrainingSettings
 from pinxit.training.stages import Stages, component_path, is_component_trained, second_config
 
 if TYPE_CHECKING:
-    from lightning_fabric import Fabric
-
     from pinxit.training.session import Session
 
 NUM_CHECK_IMAGES = 16  # on which a model is built before its component is trained
 
-OpenRun = Callable[[TrainingPlan, Any], Run]  # the plan and Fabric to the run folder to write
+OpenRun = Callable[
+    [TrainingPlan, Processes], Run
+]  # the plan and the processes to the run folder to write
 
 
 def train_plan(plan: TrainingPlan, open_run: OpenRun, clock: Clock, *, quiet: bool) -> Run:
@@ -38,14 +45,31 @@ def train_plan(plan: TrainingPlan, open_run: OpenRun, clock: Clock, *, quiet: bo
     from pinxit.training.devices import set_up_fabric
     from pinxit.training.session import Session
 
+    processes = join_processes(plan.settings)
+    # what was measured, such as the precision, is that of the main process
+    plan = dataclasses.replace(plan, settings=processes.broadcast(plan.settings))
+    check_batch_size(plan.settings, processes)
     fabric = set_up_fabric(plan.settings)
-    plan = plan.with_world_size(fabric.world_size)
     if fabric.is_global_zero and not quiet:
         echo_wrapped(plan.summary())
-    run = open_run(plan, fabric)
+    with processes.main_may_fail():
+        run = open_run(plan, processes)
+        processes.barrier()  # the main one holds the folder
+    report_run(str(run.owner.path.absolute()))
     with explain_interrupt(run):
         session = Session(run, plan.model, plan.images, plan.settings, fabric, clock, quiet=quiet)
         return run_session(session)
+
+
+def check_batch_size(settings: TrainingSettings, processes: Processes) -> None:
+    """Raise UsageError if a batch has too few images for its parts."""
+    parts = processes.world_size * settings.accumulate
+    if settings.batch_size and settings.batch_size < parts:
+        raise UsageError(
+            f"a batch of {settings.batch_size} images cannot be divided into {parts} parts: as "
+            "many as processes times --accumulate.\n"
+            f"Give a --batch-size of at least {parts}, fewer --devices or a lower --accumulate."
+        )
 
 
 def train_stages(
@@ -100,8 +124,8 @@ def resume_stages(
     component = Run(component_path(run))
     if not (component.path / "config.json").is_file():
 
-        def create(plan: TrainingPlan, fabric: Fabric) -> Run:
-            return create_run(plan, component.path, fabric)
+        def create(plan: TrainingPlan, processes: Processes) -> Run:
+            return create_run(plan, component.path, processes)
 
         config = config_from_dict(get_family(run.family).Config, run.config["model"])
         return train_stages(config, data, stages, create, clock, quiet=quiet)
@@ -118,8 +142,8 @@ def train_second(run: Run, data: TrainingData, stages: Stages, *, quiet: bool) -
         echo(f"stage 2 of 2: {run.family}")
     plan = prepare_training(second_config(run), data, stages.second, quiet=quiet)
 
-    def complete(plan: TrainingPlan, fabric: Fabric) -> Run:
-        return complete_run(run, plan, fabric)
+    def complete(plan: TrainingPlan, processes: Processes) -> Run:
+        return complete_run(run, plan, processes)
 
     return train_plan(plan, complete, clock, quiet=quiet)
 
@@ -131,7 +155,9 @@ def resume_session(
     from pinxit.training.devices import set_up_fabric
     from pinxit.training.session import Session
 
+    check_batch_size(settings, join_processes(settings))
     fabric = set_up_fabric(settings)
+    report_run(str(run.owner.path.absolute()))
     model = rebuild_model(run, settings.seed)
     session = Session(run, model, data.images, settings, fabric, clock, quiet=quiet)
     return run_session(session, resumed=True)
@@ -144,7 +170,8 @@ def run_session(session: Session, resumed: bool = False) -> Run:
     """
     run = session.run_folder
     try:
-        session.run(resumed)
+        with explain_lost_process(lambda: f"Go on with: {run.resume_command}"):
+            session.run(resumed)
     except OSError as error:
         raise write_error(run, error) from None
     if session.stopped:

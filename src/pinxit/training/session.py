@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from safetensors.torch import save
+from torch import nn
 
 from pinxit.console import format_duration
 from pinxit.data.images import Images
@@ -18,8 +19,14 @@ from pinxit.data.row_samples import sample_rows
 from pinxit.errors import PinxitError
 from pinxit.models.protocols import Model
 from pinxit.runs import Run
-from pinxit.training.checkpoint import has_checkpoint, load_checkpoint, save_checkpoint
-from pinxit.training.loop import Counters, StepResult, create_train_state, train_steps
+from pinxit.training.checkpoint import CheckpointWriter, has_checkpoint, load_checkpoint
+from pinxit.training.loop import (
+    Counters,
+    StepResult,
+    create_train_state,
+    sum_of_numbers,
+    train_steps,
+)
 from pinxit.training.metrics_log import MetricsLog, TensorBoardLog
 from pinxit.training.model_card import write_model_card
 from pinxit.training.previews import save_previews
@@ -27,7 +34,7 @@ from pinxit.training.progress import ProgressLine
 from pinxit.training.schedule import Clock
 from pinxit.training.settings import TrainingSettings
 from pinxit.training.signals import stop_on_signal
-from pinxit.training.validation import ema_weights, validate
+from pinxit.training.validation import ema_weights, validate, whole_model
 from pinxit.training.verdict import assess
 
 if TYPE_CHECKING:
@@ -74,6 +81,9 @@ class Session:
         self.tensorboard: TensorBoardLog | None = None
         self.stop_requested = False  # in this process
         self.stopped = False  # in all processes
+        self.checkpoints = CheckpointWriter(run_folder.path / "checkpoint")
+        self.checkpoint_time = time.perf_counter()  # of the last one
+        self.checkpoint_due = False
         self.start_step = 0
         self.last_step: StepResult | None = None
         self.last_eval_step: int | None = None
@@ -113,23 +123,27 @@ class Session:
                 self._finish(counters)
         finally:
             self.console.close()
+            self.checkpoints.close()
             if self.tensorboard:
                 self.tensorboard.close()
 
     def measure_progress(self, counters: Counters) -> float:
-        """Return the fraction of the budget that is spent; also stops all processes if one should.
+        """Return the fraction of the budget that is spent.
 
-        Of several processes the main one decides.
+        Also decides whether a checkpoint is due, and stops all processes if one should. The clock
+        of several processes is that of the main one.
         """
-        counters.seconds = self.clock.seconds
+        now = time.perf_counter()
+        due = now - self.checkpoint_time >= self.settings.checkpoint_seconds
+        main = [self.clock.seconds, float(due)] if self.is_main else [0.0, 0.0]
+        numbers = sum_of_numbers(self.fabric, [*main, float(self.stop_requested)])
+        counters.seconds, self.checkpoint_due = numbers[0], numbers[1] > 0
+        self.stopped = numbers[2] > 0
         progress = self._fraction_of_budget(counters.step, counters.seconds)
         if self.total_steps is None and counters.step < MIN_STEPS:
             progress = min(progress, counters.step / MIN_STEPS)
         if self._has_levelled_off(counters):
             progress = 1.0
-        self.stopped = self.stop_requested
-        if self.fabric.world_size > 1:
-            progress, self.stopped = self.fabric.broadcast((progress, self.stopped))
         return progress
 
     def _fraction_of_budget(self, step: int, seconds: float) -> float:
@@ -177,7 +191,7 @@ class Session:
             )
 
     def _train(self, counters: Counters) -> None:
-        checkpoint_time = time.perf_counter()
+        self.checkpoint_time = time.perf_counter()
         if counters.step == 0:
             self.save_checkpoint()
         for step in train_steps(
@@ -193,9 +207,9 @@ class Session:
             self.console.update(step, self.val_loss)
             if self.stopped:
                 break
-            if time.perf_counter() - checkpoint_time >= self.settings.checkpoint_seconds:
+            if self.checkpoint_due:
                 self.save_checkpoint()
-                checkpoint_time = time.perf_counter()
+                self.checkpoint_time = time.perf_counter()
 
     def _check_finite(self, step: StepResult, counters: Counters) -> None:
         """Report a skipped update, and stop after too many in a row."""
@@ -204,6 +218,8 @@ class Session:
         if counters.skipped_in_a_row == 1:
             self.console.print(f"step {step.step}: the loss is not finite; update skipped.")
         if counters.skipped_in_a_row >= self.settings.max_skipped_updates:
+            if not self.is_main:
+                raise SystemExit(PinxitError.exit_code)
             raise PinxitError(
                 f"the loss was not finite for {self.settings.max_skipped_updates} updates in a "
                 f"row, up to step {step.step}. Train again with a lower --learning-rate or "
@@ -221,9 +237,10 @@ class Session:
         return self.eval_seconds <= MAX_EVAL_FRACTION * self.state.counters.seconds
 
     def evaluate(self) -> None:
-        """Validate the averaged weights, save them if they are the best, and save previews."""
-        if not self.is_main:
-            return
+        """Validate the averaged weights, save them if they are the best, and save previews.
+
+        All processes validate; the main one writes.
+        """
         start = time.perf_counter()
         counters = self.state.counters
         self.last_eval_step = counters.step
@@ -232,17 +249,20 @@ class Session:
                 self.state, self.images, self.valid_rows, self.batch_size, self.settings.seed
             )
             self.val_loss = self.val_metrics.get("loss")
-        with ema_weights(self.state):
-            if self._is_best(counters):
-                loss = self.val_metrics.get("loss", math.inf)
-                counters.best_loss = loss if math.isfinite(loss) else math.inf
-                counters.best_step, counters.best_seconds = counters.step, counters.seconds
-                self.save_weights()
-            elif self.settings.keep == "last":
-                self.save_weights()
-            examples = self.images.take(self.preview_rows)
-            save_previews(self.state.module, self.run_folder, counters.step, examples)
-        self.eval_seconds += time.perf_counter() - start
+        is_best = self._is_best(counters)
+        if is_best:
+            loss = self.val_metrics.get("loss", math.inf)
+            counters.best_loss = loss if math.isfinite(loss) else math.inf
+            counters.best_step, counters.best_seconds = counters.step, counters.seconds
+        with ema_weights(self.state), whole_model(self.state) as model:
+            if model is not None:  # in the main process
+                if is_best or self.settings.keep == "last":
+                    self.save_weights(model)
+                examples = self.images.take(self.preview_rows)
+                save_previews(model, self.run_folder, counters.step, examples)
+                self.console.show_samples(self.run_folder.path / "samples", counters.step)
+        taken = time.perf_counter() - start if self.is_main else 0.0
+        self.eval_seconds += sum_of_numbers(self.fabric, [taken])[0]
         counters.eval_step, counters.eval_seconds = counters.step, counters.seconds
         if self._has_levelled_off(counters) and not self._is_over(counters):
             self.console.print(
@@ -261,26 +281,29 @@ class Session:
         if not len(self.valid_rows):
             return True
         better = self.val_metrics["loss"] < counters.best_loss
-        return better or not self.run_folder.weights_path.is_file()
+        is_first = self.is_main and not self.run_folder.weights_path.is_file()
+        return better or sum_of_numbers(self.fabric, [float(is_first)])[0] > 0
 
-    def save_weights(self) -> None:
-        """Write the model's current weights to model.safetensors."""
-        tensors = self.state.module.state_dict()
+    def save_weights(self, model: nn.Module) -> None:
+        """Write a model's weights to model.safetensors."""
+        tensors = model.state_dict()
         content = save({k: v.contiguous().cpu() for k, v in tensors.items()})
         self.run_folder.write("model.safetensors", content)
 
     def log_metrics(self, step: StepResult) -> None:
         """Append a row to metrics.csv and a point to TensorBoard's curves."""
+        values = [float(value) for value in step.parts.values()]
+        parts = dict(zip(step.parts, sum_of_numbers(self.fabric, values), strict=True))
         if self.metrics_log is None:
             return
-        row = self._format_row(step)
+        row = self._format_row(step, parts)
         self.metrics_log.append(row)
         if self.settings.tensorboard and TensorBoardLog.accepts(self.tensorboard_folder):
             if self.tensorboard is None:
                 self.tensorboard = TensorBoardLog(self.tensorboard_folder, self.start_step)
             self.tensorboard.append(row, step.step)
 
-    def _format_row(self, step: StepResult) -> dict[str, float]:
+    def _format_row(self, step: StepResult, parts: dict[str, float]) -> dict[str, float]:
         """Return everything known about a step; values that are not finite are left out."""
         counters = self.state.counters
         row = {
@@ -292,16 +315,16 @@ class Session:
             "grad_norm": round(step.grad_norm, 4),
             "skipped": counters.skipped,
             "loss": round(float(step.loss), 5),
-            **{name: round(float(value), 5) for name, value in step.parts.items()},
+            **{name: round(value, 5) for name, value in parts.items()},
         }
         if self.last_eval_step == step.step:
             row |= {f"val_{name}": round(value, 5) for name, value in self.val_metrics.items()}
         return {name: value for name, value in row.items() if math.isfinite(value)}
 
     def save_checkpoint(self) -> None:
-        """Write everything that resuming needs."""
-        if self.is_main:
-            save_checkpoint(self.run_folder.path / "checkpoint", self.state)
+        """Write everything that resuming needs, while training goes on."""
+        if self.is_main or self.state.is_sharded:
+            self.checkpoints.save(self.state)
 
     def _finish(self, counters: Counters) -> None:
         """Evaluate once more, unless the last step did, and save the last checkpoint."""
@@ -311,6 +334,8 @@ class Session:
             if self.last_step is not None:
                 self.log_metrics(self.last_step)
         self.save_checkpoint()
+        self.checkpoints.wait()
+        self.fabric.barrier()  # the parts of all processes are written
         if self.is_main:
             self._write_summary(counters, finished)
         self.fabric.barrier()  # no process ends before the main one has written

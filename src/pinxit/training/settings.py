@@ -19,6 +19,7 @@ PRESETS = ("auto", "strong", "off")  # of augmentation
 Keep = Literal["auto", "best", "last"]
 Precision = Literal["auto", "fp32", "bf16"]
 Optimizer = Literal["auto", "adamw", "muon"]
+Strategy = Literal["ddp", "fsdp"]
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,14 @@ class TrainingSettings:
     seed: int = 0
     # where to train; auto: a GPU if there is one
     device: Device = "auto"
-    # number of processes or accelerators that share each batch
+    # processes of a machine, each with an accelerator if there are any, that share each batch
     devices: int = 1
+    # machines that share each batch; started on each of them, see docs/cluster.md
+    nodes: int = 1
+    # ddp: every process holds the whole model; fsdp: a part of it, for models that are too large
+    strategy: Strategy = "ddp"
+    # parts of a batch that are computed one after another, which takes less memory
+    accumulate: int = 1
     # number of evaluations on validation images, each with a sample grid, over the budget
     num_evals: int = 20
     # which weights are saved: those of the best validation loss, or the last; training ends early
@@ -79,7 +86,7 @@ class TrainingSettings:
         budgets = [b for b in BUDGETS if getattr(self, b) is not None]
         if len(budgets) > 1:
             raise UsageError(f"give one budget, not {' and '.join(budgets)}.")
-        positive = [*BUDGETS, "batch_size", "learning_rate", "devices"]
+        positive = [*BUDGETS, "batch_size", "learning_rate", "devices", "nodes", "accumulate"]
         for name in [*positive, "num_evals", "max_skipped_updates"]:
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
@@ -99,6 +106,8 @@ class TrainingSettings:
             raise UsageError(f"precision is auto, fp32 or bf16, not '{self.precision}'.")
         if self.device not in get_args(Device):
             raise UsageError(f"device is auto, cpu, cuda or mps, not '{self.device}'.")
+        if self.strategy not in get_args(Strategy):
+            raise UsageError(f"strategy is ddp or fsdp, not '{self.strategy}'.")
         if isinstance(self.augment, str):
             object.__setattr__(self, "augment", (self.augment,))
         if not self.augment or not set(self.augment) <= set(get_args(Augment)):

@@ -65,7 +65,7 @@ def variants() -> tuple[Config, ...]:
 def build(config: Config, info: DatasetInfo) -> Flow:
     """Build the model of a configuration, for images with this `info`."""
     from pinxit.models.flow.abilities import TextFlow
-    from pinxit.models.flow.inversion import InvertibleFlow
+    from pinxit.models.flow.morphing import MorphingFlow
 
     config = config.resolve(info)
-    return TextFlow(config, info) if config.condition == "text" else InvertibleFlow(config, info)
+    return TextFlow(config, info) if config.condition == "text" else MorphingFlow(config, info)

@@ -14,8 +14,8 @@ from pinxit.data.images import Images
 from pinxit.models.caption_batch import CaptionBatch
 from pinxit.models.drawing import Drawing, Editing, candidate_seeds, token_maps
 from pinxit.models.flow.conditions import CaptionReader
-from pinxit.models.flow.inversion import InvertibleFlow
 from pinxit.models.flow.model import DRAW_BATCH, GUIDANCE, SAMPLED
+from pinxit.models.flow.morphing import MorphingFlow
 from pinxit.models.flow.network import Condition
 from pinxit.models.flow.path import interpolate
 from pinxit.models.flow.tasks import Rows, Task
@@ -32,7 +32,7 @@ DEFAULT_STRENGTH = 0.6
 SCORE_TIMES = (0.1, 0.3, 0.5, 0.7)  # at which a caption's help is measured
 
 
-class TextFlow(InvertibleFlow, Drawing, Editing):
+class TextFlow(MorphingFlow, Drawing, Editing):
     """A flow that is conditioned on captions."""
 
     draw_options = (*SAMPLED, "best_of", "reranker")

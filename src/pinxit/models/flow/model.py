@@ -47,6 +47,7 @@ from pinxit.models.generation import SEEDED, GenerationParams, resolve_params
 from pinxit.models.inputs import check_images, check_mask, label_index
 from pinxit.models.latent_codecs import FrozenVAE, Latents, PixelCodec, Pixels
 from pinxit.models.results import Loss
+from pinxit.nn.batch_share import batch_rand, batch_randn, count_first, count_last
 from pinxit.nn.batching import map_in_fixed_batches
 from pinxit.nn.palette import MID_GREY
 from pinxit.nn.rng import mix_seed, per_image_normal, per_image_seeds, per_image_uniform
@@ -102,18 +103,17 @@ class Flow(nn.Module):
         """
         data = self._sample_latents(batch)
         t = sample_times(len(data), data.device, self.config.time_mean, self.config.time_std)
-        noise = torch.randn_like(data)
+        noise = batch_randn(*data.shape, device=data.device)
         x_t = interpolate(noise, data, t)
         if self.clusters is not None:
             batch = dataclasses.replace(batch, labels=self.clusters(_mean_latents(batch, data)))
-        count = self._count_visible(data)
         condition = self.conditions.of_batch(
-            batch, self.network, training=self.training, num_visible=count
+            batch, self.network, training=self.training, num_visible=self._count_visible(data)
         )
         if batch.before is not None and self.network.with_source:
             condition = condition._replace(source=self._sample_source(batch.before))
-        if count:
-            condition = condition._replace(visible=self._sample_visible(data, count))
+        if self.training and self.config.mask_share:
+            condition = condition._replace(visible=self._sample_visible(data))
         target = data - noise
         if self.training and self.step_counts is not None:
             x_t, t, condition, target = self._sample_shortcuts(x_t, t, condition, noise, target)
@@ -125,9 +125,9 @@ class Flow(nn.Module):
     ) -> tuple[Latents, Times, Condition, Latents]:
         """Replace the last rows of a batch by steps of some length, and their targets."""
         assert self.step_counts is not None, "a model of shortcuts"
-        count = round(self.config.shortcut_share * len(t))
+        count = count_last(self.config.shortcut_share, len(t))
         flow, rows = slice(len(t) - count), slice(len(t) - count, None)
-        level, start = sample_steps(count, t.device)
+        level, start = (numbers[rows] for numbers in sample_steps(len(t), t.device))
         x = interpolate(noise[rows], target[rows] + noise[rows], start)
         own = take_rows(condition, rows)
         ahead = two_half_steps(self.field, self.step_counts, own, x, start, level)
@@ -144,7 +144,7 @@ class Flow(nn.Module):
         latents = self.codec.sample_latents(before)
         if not self.training:
             return latents
-        is_kept = torch.rand(len(latents), device=latents.device) >= self.config.caption_dropout
+        is_kept = batch_rand(len(latents), device=latents.device) >= self.config.caption_dropout
         return latents * is_kept.view(-1, 1, 1, 1)
 
     @property
@@ -156,17 +156,17 @@ class Flow(nn.Module):
         if batch.encoding is None:
             return self.codec.sample_latents(batch.pixels)
         mean, std = batch.encoding.unbind(1)
-        return mean + std * torch.randn_like(mean)
+        return mean + std * batch_randn(*mean.shape, device=mean.device)
 
     def _count_visible(self, data: Latents) -> int:
         """Return of how many images of a batch a part is visible, in training."""
-        return round((self.config.mask_share or 0) * len(data)) if self.training else 0
+        return count_first(self.config.mask_share or 0, len(data)) if self.training else 0
 
-    def _sample_visible(self, data: Latents, count: int) -> Visible:
+    def _sample_visible(self, data: Latents) -> Visible:
         """Return parts of the first images of a batch; of the others nothing is visible."""
-        is_known = sample_visible(count, self.codec.shape[1:], data.device)
-        missing = (0, 0, 0, 0, 0, 0, 0, len(data) - count)
-        return F.pad(join_visible(data[:count], is_known), missing)
+        is_known = sample_visible(len(data), self.codec.shape[1:], data.device)
+        is_known[self._count_visible(data) :] = False
+        return join_visible(data, is_known)
 
     def velocity(self, x_t: Latents, t: Times, condition: Condition) -> Latents:
         """Return the velocity at x_t."""

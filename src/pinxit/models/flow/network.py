@@ -113,6 +113,7 @@ class MLP(nn.Module):
     """Two layers with GELU."""
 
     hidden_matrices = True
+    fsdp_unit = True  # nothing outside uses its parameters
 
     def __init__(self, width: int) -> None:
         super().__init__()

@@ -16,6 +16,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from pinxit.nn.batch_share import batch_rand, batch_randperm, whole_size
+
 Prediction = Literal["velocity", "data"]
 X = Float[Tensor, "batch *shape"]
 Times = Float[Tensor, " batch"]
@@ -29,7 +31,7 @@ def sample_times(n: int, device: torch.device, mean: float = 0.0, std: float = 1
 
     The n normal quantiles are stratified: fewer batches see mostly noise or mostly data.
     """
-    strata = (torch.randperm(n, device=device) + torch.rand(n, device=device)) / n
+    strata = (batch_randperm(n, device) + batch_rand(n, device=device)) / whole_size(n)
     return torch.sigmoid(mean + std * torch.special.ndtri(strata.clamp(1e-6, 1 - 1e-6)))
 
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from pinxit.errors import UsageError
 from pinxit.models.flow.network import Condition, KeysAndValues
 from pinxit.models.flow.path import Field, Times, X
+from pinxit.nn.batch_share import batch_rand, batch_randint
 
 MAX_LEVEL = 5  # of 2^level steps; with twice as many the flow itself is followed
 DEFAULT_STEPS = 4
@@ -47,9 +48,9 @@ def level_of(num_steps: int) -> int:
 
 def sample_steps(n: int, device: torch.device) -> tuple[Tensor, Times]:
     """Sample levels [n] and times at which a step of that many begins."""
-    level = torch.randint(0, MAX_LEVEL + 1, (n,), device=device)
+    level = batch_randint(0, MAX_LEVEL + 1, n, device=device)
     count = 2.0**level
-    return level, (torch.rand(n, device=device) * count).floor() / count
+    return level, (batch_rand(n, device=device) * count).floor() / count
 
 
 @torch.no_grad()

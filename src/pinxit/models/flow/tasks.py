@@ -15,6 +15,7 @@ from pinxit.models.flow.integrate import Solver, State, integrate, step_times, t
 from pinxit.models.flow.path import Field, X, interpolate
 from pinxit.models.flow.shortcut import DEFAULT_STEPS
 from pinxit.models.generation import GenerationParams
+from pinxit.nn.batch_share import batch_randint, row_numbers
 from pinxit.nn.masking import Masking, inverse_order, mask_order
 
 NUM_STEPS = 20
@@ -95,9 +96,9 @@ def sample_visible(n: int, grid: tuple[int, int], device: torch.device) -> IsKno
     rows, columns = grid
     kinds: tuple[Masking, ...] = ("random", "block")
     orders = [mask_order(kind, n, rows, columns, device) for kind in kinds]
-    is_block = (torch.arange(n, device=device) % 2 == 1)[:, None]
+    is_block = (row_numbers(n, device) % 2 == 1)[:, None]
     rank = inverse_order(torch.where(is_block, orders[1], orders[0]))
-    num_known = torch.randint(1, rows * columns, (n, 1), device=device)
+    num_known = batch_randint(1, rows * columns, n, 1, device=device)
     return (rank < num_known).view(n, 1, rows, columns)
 
 

@@ -24,6 +24,7 @@ from pinxit.models.igpt.network import Labels, Mask, Tokens, TokenTransformer
 from pinxit.models.image_codecs import FrozenImageTokenizer, ImageCodec, PaletteCodec
 from pinxit.models.inputs import check_images, check_mask, label_index
 from pinxit.models.results import Loss
+from pinxit.nn.batch_share import batch_rand
 from pinxit.nn.batching import map_in_fixed_batches
 from pinxit.nn.image_seeds import Draw, draw_uniforms, image_seeds
 from pinxit.nn.layers import drop_labels
@@ -92,7 +93,7 @@ class IGPT(nn.Module):
         """
         if self.config.binarize == "dynamic":
             if seeds is None:
-                u = torch.rand(pixels.shape, device=pixels.device)
+                u = batch_rand(*pixels.shape, device=pixels.device)
             else:
                 u = draw_uniforms(pixels.shape, seeds).to(pixels.device)
             return (u * 255 < pixels).to(torch.uint8) * 255
@@ -148,7 +149,7 @@ class IGPT(nn.Module):
         """Mask the same number of tokens in every image."""
         seq_len = self.network.seq_len
         count = min(max(1, round(self.config.mask_ratio * seq_len)), seq_len)
-        masked = torch.rand(tokens.shape, device=tokens.device).argsort(1)[:, :count]
+        masked = batch_rand(*tokens.shape, device=tokens.device).argsort(1)[:, :count]
         return torch.zeros_like(tokens, dtype=torch.bool).scatter_(1, masked, True)
 
     # -- abilities ----------------------------------------------------------------------------

@@ -13,6 +13,14 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from pinxit.models.tokenizer.config import Config
+from pinxit.nn.batch_share import (
+    BatchShare,
+    batch_rand,
+    batch_randint,
+    common_randint,
+    common_randn,
+    current_share,
+)
 
 Vectors = Float[Tensor, "... dim"]
 Codes = Int64[Tensor, "..."]
@@ -62,9 +70,9 @@ class FSQ(nn.Module):
     def perturb(self, rounded: Vectors) -> Vectors:
         """Shift one dimension by one level up or down, with probability `noise` per vector."""
         shape, device = rounded.shape[:-1], rounded.device
-        dimension = F.one_hot(torch.randint(self.dim, shape, device=device), self.dim)
-        step = torch.randint(2, shape, device=device) * 2 - 1
-        step = step * (torch.rand(shape, device=device) < self.noise)
+        dimension = F.one_hot(batch_randint(0, self.dim, *shape, device=device), self.dim)
+        step = batch_randint(0, 2, *shape, device=device) * 2 - 1
+        step = step * (batch_rand(*shape, device=device) < self.noise)
         half = self.levels // 2
         return (rounded + step[..., None] * dimension).clamp(-half, self.levels - 1 - half)
 
@@ -78,8 +86,10 @@ class FSQ(nn.Module):
 class VQ(nn.Module):
     """Vector quantization (van den Oord 2017) with a codebook of exponential moving averages.
 
-    The codebook follows the encoder's vectors (app. A.1). A code that is rarely used is reset to a
-    vector of the current batch.
+    After each batch the codebook follows the encoder's vectors (app. A.1): those of the whole
+    batch, also where several processes or micro-batches share it. The first batch passes as it is,
+    and the codebook starts from its vectors. A code that is rarely used is reset to a vector of the
+    current batch.
     """
 
     codebook: Tensor
@@ -96,6 +106,7 @@ class VQ(nn.Module):
         self.register_buffer("codebook", codebook)
         self.register_buffer("counts", torch.zeros(codebook_size))
         self.register_buffer("sums", codebook.clone())
+        self.parts: list[tuple[Tensor, Tensor]] = []  # vectors and codes of the batch so far
 
     def nearest(self, z: Float[Tensor, "n dim"]) -> Int64[Tensor, " n"]:
         """Return the code of the nearest codebook vector (squared Euclidean distance)."""
@@ -104,12 +115,12 @@ class VQ(nn.Module):
 
     def forward(self, z: Vectors) -> Quantized:
         flat = z.detach().reshape(-1, self.dim).float()
-        if self.training and not self.counts.any():
-            self._init_codebook(flat)
         codes = self.nearest(flat)
-        if self.training:
-            self._update_ema(flat, codes)
         quantized = self.codebook[codes].reshape(z.shape)
+        if self.training:
+            if not self.counts.any():
+                quantized = z.detach().float()
+            self._collect(flat.reshape(len(z), -1, self.dim), codes)
         commitment = F.mse_loss(z.float(), quantized)
         return Quantized(z + (quantized - z).detach(), codes.reshape(z.shape[:-1]), commitment)
 
@@ -118,27 +129,56 @@ class VQ(nn.Module):
         return self.codebook[codes]
 
     @torch.no_grad()
-    def _init_codebook(self, flat: Float[Tensor, "n dim"]) -> None:
-        """Start from vectors of the first batch."""
-        self._reset_dead_codes(flat, torch.ones_like(self.counts, dtype=torch.bool))
+    def _collect(self, vectors: Float[Tensor, "b positions dim"], codes: Codes) -> None:
+        """Add a part of the batch, and update the codebook after its last one."""
+        share = current_share()
+        if share.index < share.world_size:
+            self.parts = []  # an interrupted batch is forgotten
+        self.parts.append((vectors, codes))
+        if share.is_last:
+            parts, self.parts = self.parts, []
+            self._update_codebook(parts, share)
 
-    @torch.no_grad()
-    def _update_ema(self, flat: Float[Tensor, "n dim"], codes: Int64[Tensor, " n"]) -> None:
+    def _update_codebook(self, parts: list[tuple[Tensor, Tensor]], share: BatchShare) -> None:
+        flat = torch.cat([vectors.flatten(0, 1) for vectors, _ in parts])
+        codes = torch.cat([codes for _, codes in parts])
         count = torch.bincount(codes, minlength=len(self.counts)).float()
         total = torch.zeros_like(self.sums).index_add_(0, codes, flat)
-        self.counts.lerp_(count, 1 - self.EMA_DECAY)
-        self.sums.lerp_(total, 1 - self.EMA_DECAY)
-        used = self.counts > self.DEAD_USAGE * len(flat) / len(self.counts)
-        self.codebook[used] = self.sums[used] / self.counts[used, None]
+        summed = share.sum_over_processes(torch.cat([count[:, None], total], 1))
+        count, total = summed[:, 0], summed[:, 1:]
+        average = count.sum() / len(count)
+        if not self.counts.any():
+            used = torch.zeros_like(count, dtype=torch.bool)
+        else:
+            self.counts.lerp_(count, 1 - self.EMA_DECAY)
+            self.sums.lerp_(total, 1 - self.EMA_DECAY)
+            used = self.counts > self.DEAD_USAGE * average
+            self.codebook[used] = self.sums[used] / self.counts[used, None]
         if not used.all():
-            self._reset_dead_codes(flat, ~used)
+            vectors = _sample_vectors(parts, share, int((~used).sum()))
+            self._reset(~used, vectors, average)
 
-    def _reset_dead_codes(self, flat: Float[Tensor, "n dim"], dead: Tensor) -> None:
-        vectors = flat[torch.randint(len(flat), (int(dead.sum()),), device=flat.device)]
-        self.codebook[dead] = vectors + 1e-3 * torch.randn_like(vectors)
-        average = len(flat) / len(self.counts)
+    def _reset(self, dead: Tensor, vectors: Float[Tensor, "n dim"], average: Tensor) -> None:
+        noise = common_randn(tuple(vectors.shape), vectors.device)
+        self.codebook[dead] = vectors + 1e-3 * noise
         self.counts[dead] = average
         self.sums[dead] = average * self.codebook[dead]
+
+
+def _sample_vectors(
+    parts: list[tuple[Tensor, Tensor]], share: BatchShare, n: int
+) -> Float[Tensor, "n dim"]:
+    """Sample n vectors of the whole batch, the same in every process."""
+    example = parts[0][0]
+    num_rows = share.size or len(example)
+    num_positions, device = example.shape[1], example.device
+    chosen = common_randint(num_rows * num_positions, (n,), device)
+    row, position = chosen // num_positions, chosen % num_positions
+    sampled = example.new_zeros(n, example.shape[2])
+    for number, (vectors, _) in enumerate(parts):
+        own = row % share.count == share.index % share.world_size + number * share.world_size
+        sampled[own] = vectors[row[own] // share.count, position[own]]
+    return share.sum_over_processes(sampled)
 
 
 def build_quantizer(config: Config) -> FSQ | VQ:

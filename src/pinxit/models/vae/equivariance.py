@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
+
+from pinxit.nn.batch_share import common_randint
 
 Maps = Float[Tensor, "batch channel height width"]
 
@@ -39,4 +40,4 @@ def list_transforms(latents: tuple[int, ...], image: tuple[int, int]) -> list[Tr
 
 def sample_transform(transforms: list[Transform]) -> Transform:
     """Return one of them, each as likely as the others."""
-    return transforms[int(torch.randint(len(transforms), ()))]
+    return transforms[int(common_randint(len(transforms)))]

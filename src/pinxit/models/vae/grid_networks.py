@@ -68,6 +68,7 @@ class NormalizedResidualConv(nn.Module):
     """
 
     hidden_matrices = True
+    fsdp_unit = True  # nothing outside uses its parameters
 
     def __init__(self, channels: int) -> None:
         super().__init__()

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from pinxit.data.batch import DatasetInfo
 from pinxit.models.vae.config import Config
+from pinxit.nn.batch_share import batch_rand
 from pinxit.nn.image_seeds import draw_uniforms
 
 Params = Float[Tensor, "*batch out_channels height width"]
@@ -32,7 +33,8 @@ def _uniforms(
 ) -> Float[Tensor, "b c h w"]:
     """Uniform numbers of [0, 1), one per value; with `seeds` those of an image are its own."""
     if seeds is None:
-        return torch.rand(pixels.permute(0, 3, 1, 2).shape, device=pixels.device)
+        n, height, width, channels = pixels.shape
+        return batch_rand(n, channels, height, width, device=pixels.device)
     return draw_uniforms(pixels.shape, seeds).permute(0, 3, 1, 2).to(pixels.device)
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from pinxit.data.batch import Batch
 from pinxit.models.results import Loss
 from pinxit.models.vae.equivariance import list_transforms, sample_transform
+from pinxit.nn.batch_share import batch_randn, count_first
 from pinxit.nn.layers import drop_labels
 
 X = Float[Tensor, "batch channel height width"]
@@ -33,7 +34,7 @@ def training_loss(model: Any, batch: Batch, progress: float) -> Loss:
     if config.iw_samples > 1 and progress >= config.iw_from:
         return _importance_weighted_loss(model, x, labels, beta)
     mean, logvar = model.posterior(x, labels)
-    z = mean + (0.5 * logvar).exp() * torch.randn_like(mean)
+    z = mean + (0.5 * logvar).exp() * batch_randn(*mean.shape, device=mean.device)
     distortion, l1 = _distortion(model, z, x, labels)
     rate = model.prior.kl(mean, logvar, z)
     total = distortion.mean() + beta * _kl_with_free_bits(rate, config.free_bits)
@@ -48,7 +49,7 @@ def _distortion(
 
     In training a share of the images is transformed, see `equivariance`.
     """
-    moved = round(model.config.equivariance * len(x)) if model.training else 0
+    moved = count_first(model.config.equivariance, len(x)) if model.training else 0
     first, rest = slice(moved), slice(moved, None)
     parts = []
     if moved:
@@ -79,7 +80,7 @@ def _errors(
 
 def _importance_weighted_loss(model: Any, x: X, labels: Labels, beta: float) -> Loss:
     num_samples = model.config.iw_samples
-    noise = torch.randn(len(x), num_samples, model.latent_dim, device=x.device)
+    noise = batch_randn(len(x), num_samples, model.latent_dim, device=x.device)
     log_p_x, log_p_z, log_q = model.log_terms(x, labels, noise)
     weights = log_p_x + beta * (log_p_z - log_q)
     bound = (weights.logsumexp(1) - math.log(num_samples)).mean()

@@ -287,6 +287,40 @@ class VAE(nn.Module):
         return Images(map_in_fixed_batches(decode, noise, on_device)[0].numpy())
 
     @torch.inference_mode()
+    def decode_means(self, z: np.ndarray, labels: np.ndarray | None = None) -> np.ndarray:
+        """Return the means of p(x|z) in grey levels, neither rounded nor cut off at 0 and 255.
+
+        float32 `[n, height, width, channel]`, for flat latents `[n, latent]`.
+        """
+
+        def decode(rows: Tensor, labels: Labels) -> Tensor:
+            means = self.likelihood.mean(self.decode_params(rows.to(self.device), labels))
+            return (255 * means).permute(0, 2, 3, 1).cpu()
+
+        rows = torch.from_numpy(np.asarray(z, np.float32))
+        on_device = None if labels is None else torch.as_tensor(labels, device=self.device)
+        return map_in_fixed_batches(decode, rows, on_device)[0].numpy()
+
+    @torch.inference_mode()
+    def sample_pixels(
+        self, z: np.ndarray, labels: np.ndarray | None = None, *, seed: int = 0
+    ) -> Images:
+        """Sample p(x|z): the decoded mean with the decoder's own noise, cut off at black and white.
+
+        Image i is a function of z_i and (seed, i). `z` and `labels` are those of `decode`.
+        """
+        means = self.decode(z, labels)  # checks the shapes
+        rows = torch.from_numpy(np.asarray(z, np.float32).reshape(len(z), self.latent_dim))
+        on_device = None if labels is None else torch.as_tensor(labels, device=self.device)
+        generator = torch.Generator(self.device)
+        for i, row in enumerate(rows.to(self.device)):
+            label = None if on_device is None else on_device[i : i + 1]
+            params = self.decode_params(row[None], label)
+            x = self.likelihood.sample(params, generator.manual_seed(mix_seed(seed, i)))
+            means.pixels[i] = to_uint8(x)[0].cpu().numpy()
+        return means
+
+    @torch.inference_mode()
     def from_noise(self, noise: np.ndarray) -> np.ndarray:
         """Map standard normal noise `[n, latent]` to latents of the prior, as `sample` does."""
         rows = torch.from_numpy(np.asarray(noise, np.float32)).to(self.device)

@@ -114,7 +114,7 @@ def normalize_quality(options: ImageOptions) -> str:
 
 
 def to_pil(pixels: Pixels) -> Image.Image:
-    return Images(np.ascontiguousarray(pixels)[None]).to_pil()
+    return Images(np.ascontiguousarray(pixels)[None]).pil()
 
 
 def paste_outside_mask(

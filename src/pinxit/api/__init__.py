@@ -1,0 +1,1 @@
+"""The Python interface, which `import pinxit` offers: the words of the command line."""

@@ -1,0 +1,89 @@
+"""Completed images, for `Run.complete`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pinxit.api.inputs import read_image
+from pinxit.data.images import Images
+from pinxit.data.masks import mask_from_image, random_patch_mask, show_masked
+from pinxit.errors import UsageError
+from pinxit.models.generation import GenerationParams
+from pinxit.models.protocols import CanComplete
+from pinxit.runs import Run
+from pinxit.sampling.inpainting import choose_mask, complete_n_times, parse_mask_ratios
+
+if TYPE_CHECKING:
+    from pinxit.data.masks import PixelMask
+
+
+def complete_images(
+    run: Run,
+    model: CanComplete,
+    images: Images,
+    missing: Mapping[str, Any],
+    completions: int,
+    params: GenerationParams,
+) -> Images:
+    """Return the completed images, with their inputs in `before`.
+
+    All completions of an image, or all mask ratios, follow one another: `columns` of them.
+    Raises UsageError if more than one thing says what is missing.
+    """
+    given = [name for name, value in missing.items() if value is not None]
+    if len(given) > 1:
+        raise UsageError(f"{' and '.join(given)} cannot be combined: give one of them.")
+    if completions < 1:
+        raise UsageError(f"completions must be 1 or more, not {completions}.")
+    if not isinstance(params.seed, int):
+        raise UsageError("complete takes one seed for all images.")
+    if missing["compare"] is not None:
+        return _compare_ratios(model, images, _parse_ratios(missing["compare"]), params)
+    if missing["mask"] is not None:
+        mask = _read_mask(run, images, missing["mask"])
+    else:
+        options = {name: missing[name] for name in ("half", "ratio", "box")}
+        mask, _ = choose_mask(model, images, seed=params.seed, **options)
+    completed = complete_n_times(model, images, mask, params, completions)
+    inputs = show_masked(images, mask)
+    return _interleave([inputs] * completions, completed)
+
+
+def _interleave(inputs: Sequence[Images], results: Sequence[Images]) -> Images:
+    """Return the results image by image, each with its input; a column for each of `results`."""
+    before = np.stack([images.pixels for images in inputs], 1)
+    after = np.stack([images.pixels for images in results], 1)
+    shape = (-1, *after.shape[2:])
+    columns = len(results) if len(results) > 1 else None
+    return Images(after.reshape(shape), before=before.reshape(shape), columns=columns)
+
+
+def _compare_ratios(
+    model: CanComplete, images: Images, ratios: Sequence[float], params: GenerationParams
+) -> Images:
+    """Complete every image at each mask ratio."""
+    assert isinstance(params.seed, int)
+    inputs, results = [], []
+    for ratio in ratios:
+        mask = random_patch_mask(images, ratio, model.patch_size, params.seed)
+        inputs.append(show_masked(images, mask))
+        results.append(model.complete(images, mask, params))
+    return _interleave(inputs, results)
+
+
+def _parse_ratios(ratios: str | Sequence[float]) -> tuple[float, ...]:
+    text = ratios if isinstance(ratios, str) else ",".join(map(str, ratios))
+    return parse_mask_ratios(text)
+
+
+def _read_mask(run: Run, images: Images, mask: Any) -> PixelMask:
+    """Return a mask `[n, height, width]` from an array of bool, or from an image."""
+    if isinstance(mask, np.ndarray) and mask.dtype == bool:
+        shape = images.pixels.shape[:3]
+        if mask.shape not in (shape, shape[1:]):
+            raise UsageError(f"the mask has shape {list(mask.shape)}, the images {list(shape)}.")
+        return np.broadcast_to(mask, shape).copy()
+    return mask_from_image(images, read_image(run, mask, None))

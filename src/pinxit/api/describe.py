@@ -1,0 +1,96 @@
+"""The methods of a run that describe images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from pinxit.api.loaded_run import LoadedRun, merge_params, warn_of_unknown_words
+from pinxit.data.split_names import SplitOrAll
+from pinxit.models.generation import GenerationParams
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from pinxit.api.inputs import AnyImages
+    from pinxit.models.results import ScoredText
+
+
+class DescribeMethods(LoadedRun):
+    """Commands that describe images: captions, feature vectors, likelihoods."""
+
+    def caption(
+        self,
+        images: AnyImages | None = None,
+        *,
+        split: SplitOrAll | None = None,
+        num_images: int | None = None,
+        language: str | None = None,
+        num_captions: int = 1,
+        num_beams: int = 4,
+        length_penalty: float = 0.6,
+        params: GenerationParams | None = None,
+        **options: Any,
+    ) -> list[list[ScoredText]]:
+        """Describe images in words; returns the captions of each image, the most likely first.
+
+        By beam search, or sampled with a `temperature`. Without `images` 8 test images are used.
+        """
+        params = merge_params(self.caption, params, options)
+        model = self.require("caption")
+        num_images = 8 if images is None and num_images is None else num_images
+        return model.caption(
+            self.read(model, images, split, num_images),
+            params,
+            language=language or model.text_tokenizer.default_language,
+            num_beams=max(num_beams, num_captions),
+            num_captions=num_captions,
+            length_penalty=length_penalty,
+        )
+
+    def translate(
+        self,
+        texts: str | Sequence[str],
+        source: str | None = None,
+        target: str | None = None,
+        *,
+        num_beams: int = 4,
+    ) -> list[ScoredText]:
+        """Translate texts from the language `source` to `target`.
+
+        Without `source` it is detected; without `target` it is the other language of two.
+        """
+        from pinxit.models.inputs import other_language
+
+        model = self.require("translate")
+        texts = [texts] if isinstance(texts, str) else list(texts)
+        warn_of_unknown_words(model, texts)
+        source = source or model.text_tokenizer.detect_language(" ".join(texts))
+        target = target or other_language(model, source)
+        return model.translate(texts, source=source, target=target, num_beams=num_beams)
+
+    def embed(
+        self, images: AnyImages | None = None, *, split: SplitOrAll | None = None
+    ) -> np.ndarray:
+        """Return a feature vector per image, float32 `[n, dim]`; without `images` of all splits."""
+        model = self.require("embed")
+        return model.embed(self.read(model, images, split or "all", None))
+
+    def score(
+        self,
+        images: AnyImages | None = None,
+        *,
+        split: SplitOrAll | None = None,
+        samples: int = 1,
+        seed: int = 0,
+    ) -> list[dict[str, Any]]:
+        """Return name, label and log-likelihood in nats of each image, the most unusual first.
+
+        `samples` is the number of importance samples per image; 1 gives the ELBO.
+        `pandas.DataFrame(run.score())` is a table of it.
+        """
+        from pinxit.sampling.scores import score_images, score_rows
+
+        model = self.require("score")
+        selected = self.read(model, images, split, None)
+        return score_rows(model, selected, score_images(model, selected, samples, seed))

@@ -1,0 +1,111 @@
+"""What the methods of a run take as images: `Images`, DATA, arrays, Pillow images, names."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from pinxit import console
+from pinxit.data.decode import decode
+from pinxit.data.images import Images
+from pinxit.errors import UsageError
+from pinxit.runs import Run
+from pinxit.sampling.inputs import (
+    find_image,
+    load_for_run,
+    load_named_images,
+    load_run_data,
+    match_labels,
+    select_split,
+)
+
+# anything that `load_images` takes, a Pillow image, or uint8 pixels of one image or of several
+AnyImages = Images | str | Path | Sequence[str | Path] | Image.Image | np.ndarray
+AnyImage = Images | str | Path | int | Image.Image | np.ndarray
+
+PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I", "I;16")  # of Pillow; others become TIFF
+
+
+def read_images(
+    run: Run,
+    model: object,
+    images: AnyImages | None,
+    split: str | None,
+    num_images: int | None,
+    own: Images | None,
+) -> Images:
+    """Return images in the form that a model takes; `own` are those of the training, if loaded.
+
+    None stands for the test split of the run's own images. Raises UsageError for a split without
+    images, PinxitError if they cannot be read.
+    """
+    if images is None:
+        loaded = load_own(run, own)
+    elif isinstance(images, Images):
+        loaded = images
+    elif isinstance(images, Image.Image | np.ndarray):
+        loaded = convert(run, images)
+    else:
+        loaded = load_for_run(run, [images] if isinstance(images, str | Path) else images)
+    selected, warning = select_split(loaded, split or ("test" if images is None else "all"))
+    if warning:
+        console.echo(f"warning: {warning}")
+    return match_labels(model, selected).evenly_spaced(num_images)
+
+
+def load_own(run: Run, own: Images | None) -> Images:
+    """Return the images that the run was trained on, of all splits."""
+    return load_run_data(run, progress=False) if own is None else own
+
+
+def read_image(run: Run, image: AnyImage, own: Images | None) -> Images:
+    """Return one image: a file, a name or number among the run's images, an array, or `Images`.
+
+    Raises UsageError for several images.
+    """
+    if isinstance(image, Image.Image | np.ndarray):
+        image = convert(run, image)
+    if isinstance(image, Images):
+        if len(image) != 1:
+            raise UsageError(f"one image is needed, not {len(image)}: images[0] selects one.")
+        return image
+    name = str(image)
+    if own is not None and not Path(name).is_file():
+        return own[find_image(own, name)]
+    return load_named_images(run, [name], progress=False)
+
+
+def convert(run: Run, images: Image.Image | np.ndarray) -> Images:
+    """Return a Pillow image or an array in the size and channels of a run.
+
+    Raises UsageError for an array of another type or shape.
+    """
+    if isinstance(images, Image.Image):
+        return Images(_decode(run, _encode(images))[None])
+    array = images[..., None] if images.ndim == 2 else images
+    array = array[None] if array.ndim == 3 else array
+    if array.dtype != np.uint8 or array.ndim != 4 or array.shape[-1] not in (1, 3, 4):
+        raise UsageError(
+            "an array of pixels is uint8 [height, width(, 3)], or [n, height, width, channel], "
+            f"not {images.dtype} {list(images.shape)}."
+        )
+    return Images(np.stack([_decode(run, pixels) for pixels in array]))
+
+
+def _encode(image: Image.Image) -> bytes:
+    """Return a file with the image, which is then decoded as other files are."""
+    with io.BytesIO() as file:
+        image.save(file, "PNG" if image.mode in PNG_MODES else "TIFF")
+        return file.getvalue()
+
+
+def _decode(run: Run, content: bytes | np.ndarray) -> np.ndarray:
+    """Return uint8 pixels of the size and channels of a run."""
+    info, options = run.info, run.load_options
+    return decode(
+        lambda: content, info.height, info.width, info.channels, options.fit, options.conversion
+    )

@@ -1,0 +1,126 @@
+"""`Run`: a run folder with the commands of the command line as methods."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pinxit import runs
+from pinxit.api.describe import DescribeMethods
+from pinxit.api.generate import GenerateMethods
+from pinxit.data.split_names import SplitOrAll
+from pinxit.nn.device import resolve_device
+from pinxit.reports.explain_record import TRIAL_MINUTES
+
+if TYPE_CHECKING:
+    from pinxit.api.inputs import AnyImages
+    from pinxit.api.server import Server
+    from pinxit.api.tables import CompareTable, Evaluation, Sheet
+    from pinxit.evaluation.options import EvalOptions
+
+
+class Run(GenerateMethods, DescribeMethods):
+    """A run folder, with the commands of the command line as methods; a notebook shows it.
+
+    `images` may be anything that `load_images` takes, `Images`, an array or a Pillow image; without
+    them a method uses the test images of the run's own data.
+    """
+
+    def _repr_html_(self) -> str:
+        from pinxit.api.run_html import run_html
+
+        return run_html(self, METHODS)
+
+    def evaluate(
+        self,
+        data: AnyImages | None = None,
+        options: EvalOptions | None = None,
+        *,
+        quiet: bool = False,
+        **changes: Any,
+    ) -> Evaluation:
+        """Measure the run on images that it was not trained on, and write evaluation.json.
+
+        `changes` are fields of `EvalOptions` (`split`, `iw_samples`, `distances`, ...) and of
+        `GenerationParams`.
+        """
+        from pinxit.api.tables import Evaluation
+        from pinxit.evaluation.runner import evaluate
+
+        source: Any = self.own_images if data is None else data
+        device = resolve_device(self.device)
+        record = evaluate(self, source, options, device=device, progress=not quiet, **changes)
+        return Evaluation(record)
+
+    def compare(
+        self,
+        *others: runs.Run | str | Path,
+        metric: str | None = None,
+        against: str | None = None,
+        split: SplitOrAll = "test",
+    ) -> CompareTable | Sheet:
+        """Compare the metrics of evaluated runs; with `metric` and `against` plot one of them.
+
+        Raises UsageError for a run that is not evaluated on the split.
+        """
+        from pinxit.api.functions import compare
+
+        return compare(self, *others, metric=metric, against=against, split=split)
+
+    def report(self, out: str | Path | None = None, *, umap: bool = False) -> Path:
+        """Write one HTML file that shows the run, and return its path."""
+        from pinxit.reports import report
+
+        return report(self, out, images=self.own_images, umap=umap)
+
+    def explain(
+        self,
+        data: AnyImages | None = None,
+        *,
+        curve: bool = False,
+        try_remedies: bool = False,
+        trial_minutes: float = TRIAL_MINUTES,
+        out: str | Path | None = None,
+        quiet: bool = False,
+    ) -> dict[str, Any]:
+        """Measure why the samples of a VAE are blurry, and what would help: `pinxit.explain`."""
+        from pinxit.reports.explain import explain
+
+        source: Any = self.own_images if data is None else data
+        return explain(
+            self, source, curve=curve, try_remedies=try_remedies, trial_minutes=trial_minutes,
+            out=out, device=resolve_device(self.device), progress=not quiet,
+        )  # fmt: skip
+
+    def serve(
+        self,
+        *others: runs.Run | str | Path,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        api_key: str | None = None,
+        **options: Any,
+    ) -> Server:
+        """Serve this run and others through the OpenAI API, in the background.
+
+        `port` 0 chooses a free one. `options` are those of `pinxit serve`. The value has the `url`;
+        `close()` ends it. Raises PinxitError if the port is in use.
+        """
+        from pinxit.api.hub import find_run
+        from pinxit.api.server import start_server
+
+        paths = [self.path, *map(find_run, others)]
+        device = options.pop("device", resolve_device(self.device))
+        return start_server(paths, host=host, port=port, api_key=api_key, device=device, **options)
+
+    def resume(self, images: Any = None, *, quiet: bool = False, **settings: Any) -> Run:
+        """Continue the training from the last checkpoint; `minutes`, ... are the new budget."""
+        from pinxit.api.functions import resume
+
+        return resume(self, self.own_images if images is None else images, quiet=quiet, **settings)
+
+
+METHODS = (
+    *("sample", "reconstruct", "interpolate", "traverse", "complete", "draw", "edit", "caption"),
+    *("translate", "embed", "score", "evaluate", "compare", "report", "explain"),
+    *("serve", "resume"),
+)

@@ -1,0 +1,325 @@
+"""Why the samples of a run are blurry: each cause, measured on the run's own images.
+
+Measured on test images; what is fitted is fitted to training images, with options chosen on
+validation images. `pinxit.evaluation.explain_metrics` has the numbers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Float32
+
+from pinxit.console import StageProgress
+from pinxit.data.images import Images
+from pinxit.evaluation.estimates import Estimate, estimate_mean
+from pinxit.evaluation.feature_space import MIN_IMAGES, FeatureSpace, get_feature_space
+from pinxit.evaluation.latents import collapse_warnings
+from pinxit.evaluation.noise_model import (
+    NoiseModel,
+    assumed_variance,
+    calibration_ratio,
+    measure_noise_model,
+)
+from pinxit.evaluation.posterior_cover import Cover, Region, find_cover
+from pinxit.evaluation.prior_gap import PriorGap, measure_gap
+from pinxit.evaluation.total_correlation import RateParts, count_images, split_rate
+from pinxit.models.latent_densities import Density
+from pinxit.models.likelihood_protocols import CanSamplePixels, HasPixelLikelihood
+from pinxit.models.protocols import HasPrior
+from pinxit.models.results import Posterior
+from pinxit.nn.image_seeds import Draw, image_seeds
+from pinxit.nn.rng import per_image_normal
+from pinxit.runs import run_of
+from pinxit.sampling.elbo import ElboTerms, elbo_terms
+from pinxit.sampling.fitted_priors import (
+    FittedPrior,
+    encode_for_fitting,
+    fit_prior,
+    sample_from_density,
+    select_for_fitting,
+)
+from pinxit.sampling.inputs import labels_for, match_labels, select_split
+from pinxit.sampling.label_matched import sample_with_label_frequencies
+from pinxit.sampling.latents import LatentActivity, latent_activity
+from pinxit.sampling.observation import mean_observation, observe_images
+from pinxit.training.undertraining import is_undertrained
+
+MAX_PIXEL_VALUES = 8_000_000  # that are decoded of each set of images
+MIN_TEST_IMAGES, MAX_TEST_IMAGES = 100, 2_000
+MAX_TRAIN_VALUES = 40_000_000  # pixel values of training images in memory
+MAX_NOISE_IMAGES = 1_000  # for variances by pixel and frequency
+NUM_QUERIES = 200  # z whose covering training images are searched
+MIN_DISTANCE_IMAGES = 16  # fewer say nothing about distances
+
+
+@dataclass
+class Explainer:
+    """Measures a model with latents and an ELBO; what is not shown is not measured."""
+
+    model: Any  # CanEncode, HasELBO and CanSample
+    images: Images  # all splits
+    progress: StageProgress
+    seed: int = 0
+    split: str = "test"
+    warnings: list[str] = field(default_factory=list)
+
+    # -- images --------------------------------------------------------------------------------
+
+    @cached_property
+    def num_images(self) -> int:
+        """Images of each set that is compared."""
+        count = MAX_PIXEL_VALUES // self.model.info.dims
+        return int(np.clip(count, MIN_TEST_IMAGES, MAX_TEST_IMAGES))
+
+    @cached_property
+    def test(self) -> Images:
+        """The images that everything is measured on, with their grey values."""
+        images, warning = select_split(self.images, self.split)
+        self.warnings += [warning] if warning else []
+        return match_labels(self.model, images).evenly_spaced(self.num_images)
+
+    @cached_property
+    def observed(self) -> Images:
+        """The test images as the likelihood sees them: binarized where it is over binary pixels."""
+        return observe_images(self.model, self.test, self.seed)
+
+    @cached_property
+    def shown(self) -> Images:
+        """The mean of what is observed: decoded means are compared with it."""
+        return mean_observation(self.model, self.test, self.seed)
+
+    @cached_property
+    def _fitting(self) -> tuple[Images, Images]:
+        count = int(np.clip(MAX_TRAIN_VALUES // self.model.info.dims, 500, 10_000))
+        train, valid = select_for_fitting(self.images, count)
+        return match_labels(self.model, train), match_labels(self.model, valid)
+
+    @property
+    def train(self) -> Images:
+        """Training images."""
+        return self._fitting[0]
+
+    # -- latents -------------------------------------------------------------------------------
+
+    @cached_property
+    def posterior(self) -> Posterior:
+        """q(z|x) of the observed test images, flat."""
+        return self.model.encode(self.observed).flatten()
+
+    @cached_property
+    def train_posterior(self) -> Posterior:
+        """q(z|x) of the training images, flat."""
+        with self.progress.stage(f"encoding {len(self.train):,} training images"):
+            return encode_for_fitting(self.model, self.train, self.seed)
+
+    @cached_property
+    def valid_posterior(self) -> Posterior:
+        """q(z|x) of validation images, flat."""
+        return encode_for_fitting(self.model, self._fitting[1], self.seed)
+
+    @cached_property
+    def terms(self) -> ElboTerms:
+        """Distortion and rate of the test images."""
+        with self.progress.stage(f"ELBO of {len(self.test):,} images") as progress:
+            return elbo_terms(self.model, self.test, self.seed, progress)
+
+    @cached_property
+    def activity(self) -> LatentActivity:
+        """How much each latent depends on the image."""
+        return latent_activity(self.model, self.test, terms=self.terms)
+
+    @cached_property
+    def has_standard_prior(self) -> bool:
+        """Whether p(z) is N(0, I), whose latents are independent."""
+        return not (isinstance(self.model, HasPrior) and self.model.prior_is_learned)
+
+    @cached_property
+    def rate_parts(self) -> RateParts | None:
+        """The parts of the rate under N(0, I); None for a learned prior."""
+        if not self.has_standard_prior or len(self.test) < 2:
+            return None
+        count = count_images(self.model.latent_dim, len(self.test))
+        images = self.observed.evenly_spaced(count)
+        posterior = self.model.encode(images).flatten()
+        seeds = image_seeds(images, self.seed, Draw.AGGREGATE)
+        noise = per_image_normal(len(images), posterior.mean.shape[1:], seeds)
+        with self.progress.stage("parts of the KL term"):
+            return split_rate(posterior, noise, images.groups)
+
+    @cached_property
+    def densities(self) -> dict[str, Density]:
+        """A mixture and a flow fitted to the latents of training images."""
+        fitted = {}
+        kinds: tuple[FittedPrior, ...] = ("mixture", "realnvp")
+        for kind in kinds:
+            with self.progress.stage(f"prior fitted to the latents: {kind}"):
+                fitted[kind] = fit_prior(
+                    kind, self.train_posterior, self.valid_posterior, self.seed
+                )
+        return fitted
+
+    def sample_posterior(self, posterior: Posterior, seed: int) -> Float32[np.ndarray, "n latent"]:
+        """Sample z ~ q(z|x), one of each image."""
+        eps = np.random.default_rng([seed, self.seed]).standard_normal(posterior.mean.shape)
+        return (posterior.mean + posterior.std * eps).astype(np.float32)
+
+    def prior_gains(self) -> dict[str, Estimate]:
+        """Return what each fitted prior lowers the rate by, in nats per image."""
+        entropy = 0.5 * (1 + np.log(2 * np.pi)) + np.log(self.posterior.std.astype(np.float64))
+        z = self.sample_posterior(self.posterior, 1)
+        rate = self.terms.rate.sum(1)
+        return {
+            kind: estimate_mean(rate + entropy.sum(1) + density.log_prob(z), self.test.groups)
+            for kind, density in self.densities.items()
+        }
+
+    # -- decoded images ------------------------------------------------------------------------
+
+    @cached_property
+    def reconstructions(self) -> Images:
+        """The decoded posterior means of the test images."""
+        with self.progress.stage("reconstructions"):
+            return self.model.decode(self.posterior.mean, labels_for(self.model, self.test))
+
+    @cached_property
+    def sets(self) -> dict[str, Images]:
+        """Decoded z from each origin, as many as there are test images."""
+        count = len(self.test)
+        with self.progress.stage(f"4 x {count:,} samples"):
+            prior = sample_with_label_frequencies(self.model, self.test, count, self.seed)
+            rows = np.random.default_rng(self.seed).permutation(len(self.train))
+            rows = np.sort(np.resize(rows, count))
+            of_train = Posterior(*(part[rows] for part in self.train_posterior))
+            z = self.sample_posterior(of_train, 2)
+            labels = labels_for(self.model, self.train.take(rows))
+            sets = {"prior": prior, "posterior": self.model.decode(z, labels)}
+            for kind, density in self.densities.items():
+                sets[kind] = sample_from_density(
+                    self.model, density, count, self.seed, like=self.test
+                )
+        return sets
+
+    @cached_property
+    def space(self) -> FeatureSpace | None:
+        """The feature space of distances; None for too few images."""
+        if len(self.test) < MIN_DISTANCE_IMAGES or len(self.images) < MIN_IMAGES:
+            self.warnings.append(
+                f"no distances: {len(self.test):,} test images are too few (it takes "
+                f"{MIN_DISTANCE_IMAGES})"
+            )
+            return None
+        with self.progress.stage("feature space") as progress:
+            return get_feature_space(self.images, progress)
+
+    @cached_property
+    def gap(self) -> PriorGap | None:
+        """Distances by where z comes from, and the prior's part of the gap."""
+        if self.space is None:
+            return None
+        rows = np.random.default_rng(self.seed + 1).permutation(len(self.train))
+        train = self.train.take(np.sort(np.resize(rows, len(self.test))))
+        real = mean_observation(self.model, train, self.seed)
+        with self.progress.stage("distances"):
+            sets = {name: self.space.embed(images) for name, images in self.sets.items()}
+            sets["train"] = self.space.embed(real)
+            test = self.space.embed(self.shown)
+            return measure_gap(sets, test, self.test.groups)
+
+    # -- the likelihood ------------------------------------------------------------------------
+
+    def decoding_errors(
+        self, images: Images, posterior: Posterior, seed: int
+    ) -> Float32[np.ndarray, "n height width channel"]:
+        """x - f(z) for one z ~ q(z|x) of each observed image, in grey levels."""
+        z = self.sample_posterior(posterior, seed)
+        labels = labels_for(self.model, images)
+        if isinstance(self.model, CanSamplePixels):
+            means = self.model.decode_means(z, labels)
+        else:
+            means = self.model.decode(z, labels).pixels
+        return images.pixels.astype(np.float32) - means
+
+    @cached_property
+    def errors(self) -> Float32[np.ndarray, "n height width channel"]:
+        """Errors of test images, for the noise that the likelihood assumes."""
+        return self.decoding_errors(self._noise_images, self._noise_posterior, 3)
+
+    @cached_property
+    def _noise_images(self) -> Images:
+        return self.observed.evenly_spaced(MAX_NOISE_IMAGES)
+
+    @cached_property
+    def _noise_posterior(self) -> Posterior:
+        return self.model.encode(self._noise_images).flatten()
+
+    @cached_property
+    def noise_model(self) -> NoiseModel | None:
+        """Distortions under several variances; None where p(x|z) is no Gaussian."""
+        if not isinstance(self.model, HasPixelLikelihood) or self.model.decoder_sigma is None:
+            return None
+        valid = self._fitting[1].evenly_spaced(MAX_NOISE_IMAGES)
+        posterior = encode_for_fitting(self.model, valid, self.seed)
+        calibration = self.decoding_errors(valid, posterior, 4)
+        with self.progress.stage("variances of the likelihood"):
+            return measure_noise_model(
+                self.errors, calibration, self.model.decoder_sigma, self._noise_images.groups
+            )
+
+    def measure_calibration(self) -> Estimate | None:
+        """Return the squared error over the variance that p(x|z) states."""
+        z = self.sample_posterior(self._noise_posterior, 3)
+        labels = labels_for(self.model, self._noise_images)
+        decoded = self.model.decode(z, labels)
+        variance = assumed_variance(self.model, z, decoded, labels, self.seed)
+        if variance is None:
+            return None
+        return calibration_ratio(self.errors, variance, self._noise_images.groups)
+
+    # -- the decoder's mean --------------------------------------------------------------------
+
+    @cached_property
+    def region(self) -> Region:
+        """The part of an image that is compared with averages of training images."""
+        return Region.of_model(self.model, self.test)
+
+    @cached_property
+    def queries(self) -> tuple[Images, Float32[np.ndarray, "n latent"]]:
+        """Some test images and a z of each."""
+        images = self.observed.evenly_spaced(NUM_QUERIES)
+        posterior = self.model.encode(images).flatten()
+        return images, self.sample_posterior(posterior, 5)
+
+    @cached_property
+    def cover(self) -> Cover:
+        """The training images that the z of some test images could stand for."""
+        z = self.queries[1][:, self.region.latents]
+        with self.progress.stage("training images at the same z"):
+            train = self.region.select(self.train_posterior)
+            observed = observe_images(self.model, self.train, self.seed)
+            shown = mean_observation(self.model, observed, self.seed)
+            return find_cover(train, shown, z, self.region)
+
+    @cached_property
+    def decoded_queries(self) -> Images:
+        """The decoded z of `queries`."""
+        images, z = self.queries
+        return self.model.decode(z, labels_for(self.model, images))
+
+    def collapse_warnings(self) -> list[str]:
+        """Signs that the latents are not used."""
+        undertrained = is_undertrained(run_of(self.model))
+        return list(
+            collapse_warnings(
+                self.activity, self.shown, self.reconstructions, undertrained=undertrained
+            )
+        )
+
+    def draw_noise(self, z: Float[np.ndarray, "n latent"], images: Images) -> Images | None:
+        """Sample p(x|z); None if the model cannot."""
+        if not isinstance(self.model, CanSamplePixels):
+            return None
+        return self.model.sample_pixels(z, labels_for(self.model, images), seed=self.seed)

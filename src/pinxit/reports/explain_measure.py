@@ -1,0 +1,138 @@
+"""Measure an explanation: load run and images, run the stages, keep what earlier calls trained."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pinxit.console import StageProgress
+from pinxit.data.images import Images
+from pinxit.errors import PinxitError
+from pinxit.evaluation.advice import Remedy, list_remedies
+from pinxit.evaluation.causes import Cause, find_causes, find_state
+from pinxit.evaluation.explain import Explainer
+from pinxit.evaluation.explain_metrics import measure_curves, measure_metrics
+from pinxit.evaluation.provenance import environment
+from pinxit.evaluation.trials import TrialRunner
+from pinxit.models.abilities import require
+from pinxit.nn.device import resolve_device
+from pinxit.reports.explain_record import explain_missing_data, read_explanation
+from pinxit.runs import Run
+from pinxit.sampling.inputs import load_for_run, load_run_data
+from pinxit.training.trials import choose_steps, hash_file
+from pinxit.training.verdict import Verdict, assess
+
+ABILITIES = ("encode", "elbo", "sample")
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """The record of an explanation, and what its page shows beside."""
+
+    run: Run
+    record: dict[str, Any]
+    explainer: Explainer
+    causes: list[Cause]
+    remedies: list[Remedy]
+    verdict: Verdict
+
+
+def measure_run(
+    run: Run,
+    data: str | Path | Sequence[str | Path] | Images | None,
+    stages: StageProgress,
+    *,
+    curve: bool,
+    try_remedies: bool,
+    trial_minutes: float,
+    seed: int,
+    device: str | None,
+) -> Explanation:
+    """Measure causes, remedies and, if they are requested, trials and curve. See `explain`."""
+    model = run.load(resolve_device(device or "auto"))
+    for ability in ABILITIES:
+        require(model, ability)
+    images = _load_images(run, data, stages.show)
+    explainer = Explainer(model, images, stages, seed)
+    explainer.warnings += _data_warnings(run, images, is_own=data is None)
+    metrics, curves = measure_metrics(explainer), measure_curves(explainer)
+    collapse = explainer.collapse_warnings()
+    verdict = assess(run, {"metrics": metrics, "warnings": collapse})
+    state = find_state(verdict, metrics)
+    causes, remedies = find_causes(metrics, verdict), list_remedies(run, state, verdict, metrics)
+    record: dict[str, Any] = {
+        "state": state,
+        "verdict": verdict.to_json(),
+        "causes": [cause.to_json() for cause in causes],
+        "remedies": [_describe_remedy(remedy) for remedy in remedies],
+        "metrics": metrics,
+        "curves": curves,
+        "warnings": [*explainer.warnings, *collapse],
+        "protocol": _describe_protocol(run, explainer, seed),
+    }
+    record |= _keep_earlier(run, record["protocol"])
+    if curve or try_remedies:
+        steps = choose_steps(run, trial_minutes)
+        runner = TrialRunner(
+            run, model, images, explainer.space, explainer.densities, steps,
+            explainer.num_images, stages, seed,
+        )  # fmt: skip
+        record["protocol"]["trial_steps"] = steps
+        if try_remedies:
+            record["trials"] = [trial.to_json() for trial in runner.try_remedies(remedies)]
+        if curve:
+            record["curve"] = [point.to_json() for point in runner.trace_curve()]
+    return Explanation(run, record, explainer, causes, remedies, verdict)
+
+
+def _load_images(
+    run: Run, data: str | Path | Sequence[str | Path] | Images | None, progress: bool
+) -> Images:
+    if data is not None:
+        given = [data] if isinstance(data, str | Path) else data
+        return load_for_run(run, given, progress=progress)
+    try:
+        return load_run_data(run, progress=progress)
+    except PinxitError as error:
+        raise explain_missing_data(run, error) from None
+
+
+def _data_warnings(run: Run, images: Images, *, is_own: bool) -> list[str]:
+    fingerprint = (run.config.get("data") or {}).get("fingerprint")
+    if not fingerprint or fingerprint == images.fingerprint:
+        return []
+    if is_own:
+        return [f"{images.source} has changed since training: test images may be training images"]
+    return [f"the run was not trained on {images.source or 'these images'}"]
+
+
+def _describe_remedy(remedy: Remedy) -> dict[str, Any]:
+    return {**dataclasses.asdict(remedy), "can_try": remedy.can_try}
+
+
+def _describe_protocol(run: Run, explainer: Explainer, seed: int) -> dict[str, Any]:
+    space = explainer.space
+    return {
+        "data": explainer.images.source,
+        "fingerprint": explainer.images.fingerprint,
+        "weights": hash_file(run.weights_path),
+        "split": explainer.split,
+        "test_images": len(explainer.test),
+        "training_images": len(explainer.train),
+        "surgery_images": None if explainer.rate_parts is None else explainer.rate_parts.images,
+        "feature_space": None if space is None else space.description,
+        "seed": seed,
+        **environment(explainer.model.device),
+    }
+
+
+def _keep_earlier(run: Run, protocol: dict[str, Any]) -> dict[str, Any]:
+    """Return trials and curve of an earlier call on the same weights and images."""
+    earlier = read_explanation(run)
+    before = earlier.get("protocol") or {}
+    if any(before.get(key) != protocol[key] for key in ("weights", "fingerprint", "seed")):
+        return {"trials": [], "curve": []}
+    return {"trials": earlier.get("trials") or [], "curve": earlier.get("curve") or []}

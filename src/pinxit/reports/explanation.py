@@ -1,0 +1,30 @@
+"""The section "Causes of blur, measured": what `pinxit explain` found on this run."""
+
+from __future__ import annotations
+
+from pinxit.reports.context import ReportContext
+from pinxit.reports.explain_page import show_curve, show_trials
+from pinxit.reports.explain_record import PAGE, read_explanation
+from pinxit.reports.sections import Section
+from pinxit.training.trials import hash_file
+
+
+def explanation(context: ReportContext) -> Section | None:
+    """The causes by size, the curve and the trials of explain.json, if it is of these weights."""
+    record = read_explanation(context.run)
+    weights = context.run.weights_path
+    if not record or not weights.is_file():
+        return None
+    if record["protocol"]["weights"] != hash_file(weights):
+        return None
+    values = {
+        "state": record["state"],
+        "causes": record["causes"],
+        "trials": show_trials(record["trials"]),
+        "trial_steps": record["protocol"].get("trial_steps"),
+        "images": record["protocol"]["test_images"],
+        "has_page": (context.run.path / PAGE).is_file(),
+        "page": PAGE,
+        **show_curve(record["curve"]),
+    }
+    return Section("explanation", "Causes of blur, measured", values)

@@ -1,0 +1,181 @@
+"""Sample from a prior that is fitted to the latents of the training images after training.
+
+It is kept in the run folder as `prior-mixture.safetensors` or `prior-realnvp.safetensors`, with a
+hash of the weights whose latents it was fitted to.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, Literal
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from pinxit.data.images import Images, evenly_spaced_indices
+from pinxit.data.unicode_forms import utf8_path
+from pinxit.errors import UsageError
+from pinxit.models.generation import SEEDED, GenerationParams, resolve_params
+from pinxit.models.inputs import label_index
+from pinxit.models.latent_densities import (
+    Density,
+    FlowDensity,
+    MixtureDensity,
+    fit_flow,
+    fit_mixture,
+)
+from pinxit.models.protocols import CanEncode
+from pinxit.models.results import Posterior
+from pinxit.runs import Run
+from pinxit.sampling.inputs import is_label_conditional, load_run_data, match_labels
+from pinxit.sampling.label_matched import largest_remainder
+from pinxit.sampling.observation import observe_images
+
+FittedPrior = Literal["mixture", "realnvp"]
+
+MAX_TRAIN_IMAGES, MAX_VALID_IMAGES = 10_000, 2_000
+HELD_OUT_SHARE = 0.1  # of training images, where there are no validation images
+KINDS: dict[str, type[MixtureDensity] | type[FlowDensity]] = {
+    "mixture": MixtureDensity,
+    "realnvp": FlowDensity,
+}
+
+
+def sample_fitted(
+    run: Run,
+    model: Any,  # CanEncode
+    prior: FittedPrior,
+    num_images: int,
+    label: str | None,
+    params: GenerationParams,
+) -> Images:
+    """Sample from a prior that is fitted now, or was before.
+
+    Raises UsageError for options without effect, and for an unknown label.
+    """
+    resolved = resolve_params(params, {}, SEEDED)
+    assert isinstance(resolved.seed, int)
+    assert resolved.temperature is not None
+    return sample_from_density(
+        model,
+        load_or_fit_prior(run, model, prior),
+        num_images,
+        resolved.seed,
+        label=None if label is None else label_index(model.config, model.info, label),
+        temperature=resolved.temperature,
+        start=resolved.start,
+    )
+
+
+def select_for_fitting(images: Images, max_train: int = MAX_TRAIN_IMAGES) -> tuple[Images, Images]:
+    """Return up to `max_train` training images, and up to 2,000 validation images to choose by.
+
+    Without validation images a tenth of the training images is held out. Raises UsageError for
+    fewer than two training images.
+    """
+    rows = images.split_indices("train")
+    valid = images.split_indices("validation") if images.splits is not None else rows[:0]
+    if len(valid) == 0:
+        count = max(1, round(HELD_OUT_SHARE * len(rows)))
+        valid = rows[evenly_spaced_indices(len(rows), count)]
+        rows = np.setdiff1d(rows, valid)
+    if len(rows) < 2:
+        raise UsageError("a prior is fitted to the latents of two training images or more.")
+    rows = rows[evenly_spaced_indices(len(rows), max_train)]
+    return images.take(rows), images.take(
+        valid[evenly_spaced_indices(len(valid), MAX_VALID_IMAGES)]
+    )
+
+
+def encode_for_fitting(model: CanEncode, images: Images, seed: int = 0) -> Posterior:
+    """Return q(z|x) of images as the model observes them, `[n, latent]`."""
+    return model.encode(match_labels(model, observe_images(model, images, seed))).flatten()
+
+
+def fit_prior(kind: FittedPrior, train: Posterior, valid: Posterior, seed: int = 0) -> Density:
+    """Fit a density to latents, with its options chosen on the validation images."""
+    fit = {"mixture": fit_mixture, "realnvp": fit_flow}[kind]
+    return fit(train, valid, seed)
+
+
+def load_or_fit_prior(run: Run, model: CanEncode, kind: FittedPrior) -> Density:
+    """Return the prior kept in the run folder; fitted to the run's own images if there is none.
+
+    Raises PinxitError if these cannot be found any more.
+    """
+    digest = hash_weights(run)
+    kept = _load_prior(run, kind, digest)
+    if kept is not None:
+        return kept
+    train, valid = select_for_fitting(load_run_data(run))
+    density = fit_prior(kind, encode_for_fitting(model, train), encode_for_fitting(model, valid))
+    keep_prior(run, density, digest)
+    return density
+
+
+def keep_prior(run: Run, density: Density, digest: str) -> None:
+    """Write the prior to the run folder."""
+    tensors = {name: tensor.contiguous() for name, tensor in density.tensors().items()}
+    run.write(_file_name(density.kind), save(tensors, {"weights": digest}))
+
+
+def hash_weights(run: Run) -> str:
+    """Return a hash of the run's weights."""
+    return hashlib.blake2b(run.weights_path.read_bytes(), digest_size=8).hexdigest()
+
+
+def _file_name(kind: str) -> str:
+    return f"prior-{kind}.safetensors"
+
+
+def _load_prior(run: Run, kind: FittedPrior, digest: str) -> Density | None:
+    """Return the prior of these weights; None if there is none, or if it cannot be read."""
+    file = run.path / _file_name(kind)
+    if not file.is_file():
+        return None
+    try:
+        with utf8_path(file) as path, safe_open(path, "pt") as content:
+            if (content.metadata() or {}).get("weights") != digest:
+                return None
+            tensors = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118
+        return KINDS[kind].from_tensors(tensors)
+    except (OSError, SafetensorError, RuntimeError, KeyError, TypeError, ValueError):
+        return None
+
+
+def sample_from_density(
+    model: CanEncode,
+    density: Density,
+    n: int,
+    seed: int = 0,
+    *,
+    like: Images | None = None,
+    label: int | None = None,
+    temperature: float = 1.0,
+    start: int = 0,
+) -> Images:
+    """Decode n samples of a density. Image i is a function of (seed, start + i).
+
+    A label-conditional model gets `label`, or else the label frequencies of the images `like`.
+    """
+    z = density.sample(n, seed, start, temperature)
+    return model.decode(z, choose_labels(model, n, like, label, seed))
+
+
+def choose_labels(
+    model: CanEncode, n: int, like: Images | None, label: int | None = None, seed: int = 0
+) -> np.ndarray | None:
+    """Return n labels: `label`, or in random order with the frequencies of the images `like`.
+
+    None for a model that is not conditioned on labels, or without either.
+    """
+    if not is_label_conditional(model):
+        return None
+    if label is not None:
+        return np.full(n, label)
+    if like is None or like.labels is None or (like.labels < 0).all():
+        return None
+    counts = np.bincount(like.labels[like.labels >= 0], minlength=len(like.label_names))
+    labels = np.repeat(np.arange(len(counts)), largest_remainder(counts, n))
+    return np.random.default_rng(seed).permutation(labels)

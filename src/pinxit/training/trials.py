@@ -1,0 +1,130 @@
+"""Short trainings from a run's own weights with some options changed, in folders of their own.
+
+    RUN/explain/beta-0.5/            a run like any other: it can be sampled, evaluated, resumed
+    RUN/explain/beta-0.5/trial.json  the weights it started from, the changes, the steps
+    RUN/explain/beta-0.5/new-layers.json  tensors that the run has not, which start untrained
+
+A finished trial of the same weights, changes and steps is not trained again; one that was
+interrupted goes on from its checkpoint.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pinxit.data.images import Images
+from pinxit.models import get_family
+from pinxit.models.config import config_from_dict
+from pinxit.runs import Run
+from pinxit.training.prepare import TrainingData, prepare_training
+from pinxit.training.run_lock import lock_run
+from pinxit.training.settings import TrainingSettings
+
+if TYPE_CHECKING:
+    from pinxit.models.protocols import Model
+
+RECORD = "trial.json"
+NEW_LAYERS = "new-layers.json"
+NUM_EVALS = 2
+DEFAULT_STEPS = 200
+MIN_STEPS = 50
+
+
+def choose_steps(run: Run, minutes: float) -> int:
+    """Return how many steps take so many minutes, by the speed that the run was trained with."""
+    trained = run.config.get("trained") or {}
+    steps, seconds = trained.get("steps"), trained.get("seconds")
+    if not steps or not seconds:
+        return DEFAULT_STEPS
+    return max(MIN_STEPS, round(60 * minutes * steps / seconds))
+
+
+def train_trial(
+    base: Run, images: Images, changes: dict[str, Any], steps: int, folder: Path
+) -> Run:
+    """Train from the weights of `base` with options of the model changed, and return the run.
+
+    Raises UsageError for options that the images do not allow, KeyboardInterrupt after Ctrl-C:
+    the next call continues.
+    """
+    from pinxit.training.api import resume  # these import torch
+    from pinxit.training.checkpoint import has_checkpoint
+
+    run = Run(folder)
+    record = {"weights": hash_file(base.weights_path), "changes": changes, "steps": steps}
+    if _read(folder) == record:
+        if run.config.get("finished"):
+            return run
+        if has_checkpoint(folder / "checkpoint"):
+            return Run(resume(run, images, quiet=True).path)
+    shutil.rmtree(folder, ignore_errors=True)
+    return _start(base, images, record, folder)
+
+
+def has_new_layers(run: Run) -> bool:
+    """Whether a trial has tensors that its run has not: a short training does not tell of them."""
+    try:
+        return bool(json.loads((run.path / NEW_LAYERS).read_text(encoding="utf-8"))["names"])
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def hash_file(path: Path) -> str:
+    """Return a hash of a file's content."""
+    return hashlib.blake2b(path.read_bytes(), digest_size=8).hexdigest()
+
+
+def _read(folder: Path) -> Any:
+    try:
+        return json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def _start(base: Run, images: Images, record: dict[str, Any], folder: Path) -> Run:
+    from pinxit.training.devices import set_up_fabric
+    from pinxit.training.run_folder import create_run
+    from pinxit.training.running import run_session
+    from pinxit.training.schedule import Clock
+    from pinxit.training.session import Session
+
+    config = config_from_dict(
+        get_family(base.family).Config, {**base.config["model"], **record["changes"]}
+    )
+    settings = config_from_dict(TrainingSettings, base.config["training"] | {
+        "minutes": None, "epochs": None, "steps": record["steps"], "keep": "last",
+        "num_evals": NUM_EVALS, "tensorboard": False,
+    })  # fmt: skip
+    data = TrainingData(
+        images, base.load_options, (base.config.get("data") or {}).get("files") or []
+    )
+    plan = prepare_training(config, data, settings, quiet=True)
+    missing = copy_weights(base, plan.model)
+    clock, fabric = Clock(), set_up_fabric(plan.settings)
+    plan = plan.with_world_size(fabric.world_size)
+    run = create_run(plan, folder, fabric)
+    run.write(RECORD, record)
+    run.write(NEW_LAYERS, {"names": missing})
+    with lock_run(run):
+        session = Session(run, plan.model, images, plan.settings, fabric, clock, quiet=True)
+        return run_session(session)
+
+
+def copy_weights(base: Run, model: Model) -> list[str]:
+    """Copy the weights of a run whose names and shapes a model has too; return the other names."""
+    import torch
+    from safetensors.torch import load_file
+
+    own, missing = model.state_dict(), []
+    saved = load_file(base.weights_path)
+    with torch.no_grad():
+        for name, tensor in own.items():
+            if name in saved and saved[name].shape == tensor.shape:
+                tensor.copy_(saved[name])
+            else:
+                missing.append(name)
+    return missing
