@@ -151,6 +151,12 @@ def test_nothing_heavy_is_imported_before_it_is_needed(code):
     assert not {"torch", "datasets", "sklearn", "matplotlib", "PIL"} & modules_after(code)
 
 
+def test_fabric_is_imported_when_training_starts_only():
+    """Its import takes longer than that of torch, which it doubles: nothing else waits for it."""
+    code = "import pinxit.training.api, pinxit.training.running, pinxit.cli.sample, torch"
+    assert "lightning_fabric" not in modules_after(code)
+
+
 @pytest.mark.parametrize("words", [["--help"], ["train", "vae", "--help"], ["sample", "--help"]])
 def test_help_answers_in_under_half_a_second(words):
     def measure_cpu_seconds() -> float:
