@@ -149,6 +149,15 @@ def format_duration(seconds: float) -> str:
 # -- loading ---------------------------------------------------------------------------------------
 
 
+def format_bytes(size: float) -> str:
+    """Return a size in bytes as `700 B`, `1.5 MB` or `20 GB` (powers of 1,000)."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 999.5:
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:,.3g} TB" if size < 999.5 else f"{size:,.0f} TB"
+
+
 def track(items: Iterable[tuple[int, T]], total: int, label: str, show: bool) -> Iterator[T]:
     """Yield the items with a progress display, unless `show` is False.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable, Mapping
 
 
@@ -26,6 +27,34 @@ class UnusedOptionError(UsageError):
         super().__init__(
             f"this model does not use {', '.join(self.unused)}; it uses {', '.join(self.used)}."
         )
+
+
+# errno -> what to do about it
+OS_HINTS = {
+    errno.ENOSPC: "Free some space, or write to another disk (--out; PINXIT_CACHE for the cache).",
+    errno.EDQUOT: "The quota is used up: free some space, or write elsewhere (--out).",
+    errno.EFBIG: "Files here may not be so large (ulimit -f): raise the limit, or write elsewhere.",
+    errno.EROFS: "Write to a folder that can be written (--out; PINXIT_CACHE for the cache).",
+    errno.EACCES: "Change its permissions, or name another file or folder.",
+    errno.EPERM: "Change its permissions, or name another file or folder.",
+    errno.EMFILE: "Too many files are open in this process: raise the limit (ulimit -n).",
+    errno.ENFILE: "Too many files are open on this machine: close some programs.",
+    errno.ENAMETOOLONG: "Choose a shorter name.",
+    errno.ENOENT: "Check the path; it may have been removed meanwhile.",
+    errno.EIO: "The disk or the network folder fails: check it, then try again.",
+    errno.ESTALE: "The network folder was mounted anew: try again.",
+    errno.ENOMEM: "There is not enough memory: close some programs, or use smaller batches.",
+}
+
+
+def describe_os_error(error: OSError) -> str:
+    """Return two lines: which file or folder cannot be read or written and why, and what to do."""
+    name = error.filename if error.filename2 is None else error.filename2
+    name = name.decode(errors="surrogateescape") if isinstance(name, bytes) else name
+    reason = error.strerror or next(iter(str(error).splitlines()), "") or type(error).__name__
+    text = reason if name is None or isinstance(name, int) else f"{name}: {reason}"
+    hint = OS_HINTS.get(error.errno or 0, "Run the command again with --debug to see where.")
+    return f"{text.rstrip('.')}.\n{hint}"
 
 
 MIN_SIMILARITY = 0.65  # from 0 to 1 (`difflib`): words above it count as misspellings

@@ -6,19 +6,24 @@
     checkpoint/        everything that resuming needs
     metrics.csv        the training curves, a row per report
     samples/           sample grids at each evaluation
+    examples.json      some images of the test split with their captions, to show in the studio
     evaluation.json    metrics on the test split; evaluation-SPLIT.json on another one
     report.html, README.md
+    explain.html       why its samples are blurry; the numbers are in explain.json
+    explain/           short trainings of `pinxit explain --curve` and `--try`
+    prior-mixture.safetensors, prior-realnvp.safetensors
+                       priors fitted to its latents after training
 
 No pickle is ever loaded.
 """
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 import shlex
-from collections.abc import Callable
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -32,12 +37,20 @@ from pinxit.data.unicode_forms import utf8_path
 from pinxit.errors import PinxitError, UsageError, find_closest
 from pinxit.models import get_family
 from pinxit.models.config import config_from_dict
+from pinxit.run_records import (
+    EvaluationRecord,
+    RunConfig,
+    read_config,
+    read_evaluation_record,
+    read_metrics,
+)
 
 if TYPE_CHECKING:
     import torch
 
 FORMAT = 2  # of the folder; another format is not read
 FITTED_FILE = "fitted.safetensors"
+EXAMPLES_FILE = "examples.json"
 
 
 @dataclass(frozen=True)
@@ -47,10 +60,11 @@ class Run:
     path: Path
 
     @cached_property
-    def config(self) -> dict[str, Any]:
+    def config(self) -> RunConfig:
         """The content of `config.json`.
 
-        Raises UsageError if the folder is not a run, PinxitError if it has another format.
+        Raises UsageError if the folder is not a run, PinxitError if it has another format or is
+        damaged.
         """
         file = self.path / "config.json"
         if self.path.is_file():
@@ -59,14 +73,7 @@ class Run:
             raise UsageError(f"no run at {self.path}: no such folder.{suggest_run(self.path)}")
         if not file.is_file():
             raise UsageError(f"{self.path} is not a run: it has no config.json.")
-        try:
-            record = json.loads(file.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise PinxitError(f"{file} is not valid JSON: {error}.") from None
-        if not isinstance(record, dict) or "family" not in record:
-            raise PinxitError(f"{file} is not the config.json of a run: it names no family.")
-        _check_format(self.path, record.get("format"))
-        return record
+        return read_config(file, FORMAT)
 
     def check(self) -> None:
         """Check that the folder is a run, without importing torch.
@@ -110,16 +117,18 @@ class Run:
 
     @cached_property
     def info(self) -> DatasetInfo:
-        return DatasetInfo.from_json(self.config["dataset_info"])
+        record = self.config["dataset_info"]
+        with naming(self.path):
+            return DatasetInfo.from_json(record)
 
     @property
     def load_options(self) -> LoadOptions:
         """How the training images were loaded, with the size, channels and range that they had."""
-        options = (self.config.get("data") or {}).get("options") or {}
-        info = self.info
+        record, info = self.config["data"].get("options") or {}, self.info
         color = "grey" if info.channels == 1 else "rgb"
         found = {"size": (info.height, info.width), "color": color, **info.conversion}
-        return make_load_options({**options, **found})
+        with naming(self.path):
+            return make_load_options(config_from_dict(LoadOptions, record), **found)
 
     @property
     def weights_path(self) -> Path:
@@ -137,64 +146,96 @@ class Run:
     def build(self) -> Any:
         """Build the model, with initial weights and the tensors fitted to the training data.
 
-        Raises PinxitError if the file of these tensors cannot be read, or does not fit config.json.
+        It is built without memory first: PinxitError if config.json describes no model, or one that
+        is larger than its files allow, or if the fitted tensors cannot be read or do not fit.
         """
-        module = get_family(self.family)
-        model = module.build(config_from_dict(module.Config, self.config["model"]), self.info)
-        file = self.path / FITTED_FILE
-        if file.is_file():
-            from pinxit.models.saved_state import load_fitted
+        return self._build({})
 
-            _load_tensors(file, lambda tensors: load_fitted(model, tensors))
-        return model
+    def _build(self, states: dict[str, dict[str, torch.Tensor]]) -> Any:
+        """Build the model after a check that it fits `states`: the tensors of files, by file."""
+        from pinxit.models.build_check import check_build, max_model_bytes
+        from pinxit.models.saved_state import load_fitted
+
+        family, options = self.family, self.config["model"]
+        with naming(self.path):
+            module = get_family(family)
+            config = config_from_dict(module.Config, options)
+        file, info = self.path / FITTED_FILE, self.info
+        fitted = read_tensors(file) if file.is_file() else {}
+
+        def build() -> Any:
+            model = module.build(config, info)
+            load_fitted(model, fitted)
+            return model
+
+        with naming(self.path):
+            check_build(build, max_model_bytes(self._weight_sizes()), states)
+        return build()
+
+    def _weight_sizes(self) -> list[int]:
+        """Return the sizes in bytes of the files that hold all weights."""
+        files = [self.weights_path, *(self.path / "checkpoint").glob("*.safetensors")]
+        return [file.stat().st_size for file in files if file.is_file()]
 
     def load(self, device: str | torch.device = "cpu") -> Any:
         """Load the model with its saved weights, in evaluation mode.
 
-        Raises PinxitError if there are none yet, or if they do not fit config.json.
+        Raises PinxitError if there are none yet, if they do not fit config.json, or if they are not
+        finite.
         """
+        from pinxit.models.build_check import check_finite
+
         self.check_weights()
-        model = self.build()
-        _load_tensors(self.weights_path, model.load_state_dict)
+        tensors = read_tensors(self.weights_path)
+        check_finite(tensors, str(self.weights_path))
+        model = self._build({"model.safetensors": tensors})
+        model.load_state_dict(tensors)
         model = model.to(device).eval()
         _RUN_OF_MODEL[model] = self
         return model
 
     def metrics(self) -> list[dict[str, float]]:
-        """Return the rows of metrics.csv, without their empty cells."""
+        """Return the rows of metrics.csv, without their empty cells.
+
+        Raises PinxitError if the file is damaged.
+        """
         file = self.path / "metrics.csv"
-        if not file.is_file():
-            return []
-        lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
-        complete = [line for line in lines if line.endswith("\n")]  # the last one may be cut short
-        return [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(complete)]
+        return read_metrics(file) if file.is_file() else []
 
-    def evaluation(self, split: str = "test") -> dict[str, Any]:
-        """Return what was measured on a split; empty before `pinxit evaluate --split`."""
+    def evaluation(self, split: str = "test") -> EvaluationRecord:
+        """Return what was measured on a split; empty before `pinxit evaluate --split`.
+
+        Raises PinxitError if the file is damaged.
+        """
         file = self.path / evaluation_file(split)
-        return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+        return read_evaluation_record(file) if file.is_file() else {}
 
-    def write(self, name: str, content: bytes | str | dict[str, Any]) -> Path:
+    def write(self, name: str, content: bytes | str | Mapping[str, Any]) -> Path:
         """Write a file of the run atomically; a dict is written as JSON."""
-        if isinstance(content, dict):
+        if isinstance(content, Mapping):
             content = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
         return write_atomically(self.path / name, content)
 
 
-def _load_tensors(file: Path, load: Callable[[dict[str, torch.Tensor]], object]) -> None:
-    """Read a file of tensors and load them into a model of config.json.
-
-    Raises PinxitError if the file cannot be read, or if the model has other tensors.
-    """
+def read_tensors(file: Path) -> dict[str, torch.Tensor]:
+    """Read a file of tensors. Raises PinxitError if it cannot be read."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
         with utf8_path(file) as path:
-            load(load_file(path))
-    except (RuntimeError, ValueError, SafetensorError) as error:  # ValueError: a JSON record
-        reason = str(error).splitlines()[0]
-        raise PinxitError(f"{file} does not fit config.json: {reason}") from None
+            return load_file(path)
+    except (RuntimeError, ValueError, KeyError, SafetensorError) as error:
+        raise PinxitError(f"{file} is damaged: {error}.") from None
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Put the folder before the text of an error that says what is wrong with its config.json."""
+    try:
+        yield
+    except PinxitError as error:
+        raise type(error)(f"{path}: {error}") from None
 
 
 _RUN_OF_MODEL: WeakKeyDictionary[Any, Run] = WeakKeyDictionary()
@@ -225,17 +266,6 @@ def load(run: str | Path, device: str = "cpu") -> Any:
 def run_of(model: object) -> Run | None:
     """Return the run that a model was loaded from; None for any other object."""
     return None if model is None else _RUN_OF_MODEL.get(model)
-
-
-def _check_format(path: Path, format_number: object) -> None:
-    """Raise PinxitError for a folder of another format."""
-    if format_number == FORMAT:
-        return
-    if isinstance(format_number, int) and format_number > FORMAT:
-        raise PinxitError(f"{path} was written by a newer pinxit; update it.")
-    raise PinxitError(
-        f"{path} was written by an older pinxit (format {format_number}); train it again."
-    )
 
 
 def default_run_path(source: str, family_name: str, root: Path = Path("runs")) -> Path:

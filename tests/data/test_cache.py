@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -185,11 +186,37 @@ def test_stale_temporary_folders_are_removed(folder):
     assert fresh.exists()
 
 
-def test_the_error_for_an_unwritable_cache_names_the_variable_to_set(folder, tmp_path, monkeypatch):
+@pytest.mark.parametrize("temporary", ["usable", "unusable"])
+def test_without_a_usable_cache_images_are_decoded_each_time(
+    folder, tmp_path, monkeypatch, capsys, temporary
+):
+    expected = load_folder(folder)
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("PINXIT_CACHE", str(tmp_path / "file" / "cache"))
-    with pytest.raises(PinxitError, match="Set PINXIT_CACHE to another folder"):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "there is none"))
+    if temporary == "usable":
+        (tmp_path / "there is none").mkdir()
+    images = load_folder(folder)
+    first, second = capsys.readouterr().err.splitlines()
+    assert "cannot cache decoded images" in first
+    assert "Set PINXIT_CACHE to another folder" in first
+    assert second == "Until then the images are decoded again each time."
+    assert images.fingerprint == expected.fingerprint
+    assert (images.pixels == expected.pixels).all()
+    assert not list(tmp_path.glob("there is none/*"))
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_a_disk_that_fills_while_the_cache_is_written_is_an_error_that_leaves_nothing(
+    folder, monkeypatch, code
+):
+    def fail(*_):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(cache, "_write_header", fail)
+    with pytest.raises(PinxitError, match=r"(?s)cannot cache .*free some space .pinxit cache"):
         load_folder(folder)
+    assert list(cache.cache_dir().iterdir()) == []
 
 
 def test_a_full_disk_is_an_error_before_decoding(folder, monkeypatch):

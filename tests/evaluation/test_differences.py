@@ -135,7 +135,7 @@ def test_values_of_images_are_read_as_they_were_written(tmp_path):
         "frechet_samples": Estimate(1.0, 0.1),
         "of generated images": estimate_mean(np.arange(5.0)),
     }
-    write_per_image(run, "test", collect_per_image(estimates, images))
+    write_per_image(run.path / per_image_file("test"), collect_per_image(estimates, images))
     table = read_per_image(run, "test")
     assert table.names == list(images.names)
     assert table.groups.tolist() == images.groups.tolist()
@@ -146,7 +146,7 @@ def test_values_of_images_are_read_as_they_were_written(tmp_path):
     )
     assert read_per_image(run, "validation").values == {}
     assert per_image_file("validation") == "evaluation-images-validation.csv"
-    write_per_image(run, "test", collect_per_image({}, images))
+    write_per_image(run.path / per_image_file("test"), collect_per_image({}, images))
     assert not (tmp_path / "evaluation-images.csv").exists()
     assert read_evaluation(run, "test").metrics == {}
 

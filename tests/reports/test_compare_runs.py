@@ -15,7 +15,7 @@ from pinxit.data.images import Images
 from pinxit.errors import PinxitError, UsageError
 from pinxit.evaluation.estimates import estimate_over
 from pinxit.evaluation.metrics import collect
-from pinxit.evaluation.per_image import collect_per_image, write_per_image
+from pinxit.evaluation.per_image import collect_per_image, per_image_file, write_per_image
 from pinxit.reports.compare_runs import (
     collect_layer_probes,
     collect_metric_by_option,
@@ -129,7 +129,9 @@ def make_measured_run(folder, offset: float, seed: int, **protocol) -> Run:
     collected = collect([("elbo", estimate_over(images, values))])
     protocol = {"split": "test", "fingerprint": "abc"} | protocol
     run.write("evaluation.json", {"metrics": collected.metrics, "protocol": protocol})
-    write_per_image(run, "test", collect_per_image(collected.estimates, images))
+    write_per_image(
+        run.path / per_image_file("test"), collect_per_image(collected.estimates, images)
+    )
     return run
 
 

@@ -6,6 +6,7 @@ import dataclasses
 import errno
 import json
 import math
+import os
 import shutil
 
 import pytest
@@ -163,7 +164,7 @@ def test_a_run_without_its_model_card_is_not_finished(tmp_path, monkeypatch):
 
 def test_a_run_in_which_a_process_trains_is_left_alone(between):
     before = contents(between)
-    busy = rf"another process is training in {between.path}"
+    busy = rf"{between.path} is being trained by process {os.getpid()}"
     with lock_run(between):
         with pytest.raises(PinxitError, match=busy):
             resume(between.path, images(), quiet=True)

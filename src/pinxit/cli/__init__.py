@@ -5,6 +5,7 @@ The module of a command is imported when the command is called; torch when it ru
 
 from __future__ import annotations
 
+import codecs
 import importlib
 import os
 import shlex
@@ -12,14 +13,19 @@ import sys
 from collections.abc import Sequence
 
 from pinxit.console import is_first_process
-from pinxit.errors import PinxitError, UsageError
+from pinxit.errors import PinxitError, UsageError, describe_os_error
 
+OUT_OF_MEMORY = (
+    "there is not enough memory.\n"
+    "Use a smaller --batch-size, --size or model, or a machine with more memory."
+)
 # group -> command -> (module with a function of the command's name, one line of help)
 GROUPS = {
     "train a model": {
         "train": ("train", "train a model on images, in the minutes you choose"),
         "runs": ("runs", "list your trained models"),
         "look": ("data", "show a data set: a contact sheet, labels, captions, splits"),
+        "cache": ("cache", "show, bound or clear the decoded images on disk"),
         "sources": ("data", "list what DATA may be, with examples"),
         "recipe": ("recipe", "list, show or run recipes: named runs and what they reached"),
     },
@@ -93,7 +99,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     debug = "--debug" in args
     args = [arg for arg in args if arg != "--debug"]
     try:
-        return _dispatch(args)
+        code = _dispatch(args)
+        sys.stdout.flush()  # a full disk shows here
+        return code
     except PinxitError as error:
         if debug:
             raise
@@ -108,11 +116,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"pinxit: {interrupt}" if interrupt.args else "pinxit: interrupted.", file=sys.stderr)
         return 130
     except BrokenPipeError:  # for example `| head` has read enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_stdout()
         return 141
+    except OSError as error:
+        if debug:
+            raise
+        print(f"pinxit: {describe_os_error(error)}", file=sys.stderr)
+        _discard_stdout()
+        return 1
     except Exception as error:
         if debug:
             raise
+        if is_out_of_memory(error):
+            print(f"pinxit: {OUT_OF_MEMORY}", file=sys.stderr)
+            return 1
         first = (str(error).splitlines() or [""])[0]
         print(
             f"pinxit: {type(error).__name__}: {first}\n"
@@ -122,12 +139,40 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
 
 
+def is_out_of_memory(error: Exception) -> bool:
+    """Return whether an error says that memory is used up, in any library's words."""
+    text = str(error)
+    known = ("can't allocate memory", "out of memory", "not enough memory")
+    return isinstance(error, MemoryError) or any(words in text for words in known)
+
+
+def _discard_stdout() -> None:
+    """Write nowhere what is still to be written, so that the interpreter ends quietly."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _replace_unencodable_characters() -> None:
-    """Print `?` for characters that the console cannot encode, instead of failing."""
+    """Print `?` for characters that the console cannot encode, instead of failing.
+
+    The bytes of file names that are not UTF-8 are printed as they are.
+    """
+    codecs.register_error("pinxit", _replace_characters)
     for stream in (sys.stdout, sys.stderr):
         if reconfigure := getattr(stream, "reconfigure", None):
             utf8 = (stream.encoding or "").lower().replace("-", "") == "utf8"
-            reconfigure(errors="surrogateescape" if utf8 else "replace")
+            reconfigure(errors="pinxit" if utf8 else "replace")
+
+
+def _replace_characters(error: UnicodeError) -> tuple[str | bytes, int]:
+    assert isinstance(error, UnicodeEncodeError)
+    parts = [
+        bytes([ord(char) - 0xDC00]) if "\udc80" <= char <= "\udcff" else b"?"
+        for char in error.object[error.start : error.end]
+    ]
+    return b"".join(parts), error.end
 
 
 def _help_topic(args: list[str]) -> list[str]:

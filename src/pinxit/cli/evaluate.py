@@ -24,6 +24,7 @@ def evaluate(
     run: RunFolder,
     data: Data = (),
     options: EvalOptions = EvalOptions(),  # noqa: B008 (frozen)
+    out: Out = None,
     device: Device = "auto",
     quiet: Quiet = False,
     json: Json = False,
@@ -45,22 +46,28 @@ def evaluate(
         options: options of the evaluation
         temperature: sampling temperature: 1 samples from the model, lower is less diverse, 0 takes
             the most likely (default: 1, for edits 0)
+        out: JSON file to write instead, for a run folder that cannot be written
         device: where to compute; auto is cuda if there is a GPU, or else cpu
         quiet: print no progress
         json: print evaluation.json instead of the table
     """
-    from pinxit.runs import Run, evaluation_file
+    from pinxit.runs import Run
 
+    check_suffix(out, ".json")
     Run(run).check_weights()  # before torch is imported
-    from pinxit.evaluation.runner import evaluate as evaluate_run
+    from pinxit.evaluation.options import resolve_options
+    from pinxit.evaluation.runner import measure
 
     source = None if not data else data[0] if len(data) == 1 else list(data)
-    record = evaluate_run(run, source, options, device=resolve_device(device), progress=not quiet)
+    options = resolve_options(options, {})
+    measured = measure(Run(run), source, options, device=resolve_device(device), progress=not quiet)
     if json:
-        console.out_json(record)
-        return
-    _print_table(record)
-    console.out(str(run / evaluation_file(options.split)))
+        console.out_json(measured.record)
+    else:
+        _print_table(measured.record)
+    path = measured.write(Run(run), options.split, out)  # printed first: a disk may be full
+    if not json:
+        console.out(str(path))
 
 
 def _print_table(record: dict[str, Any]) -> None:

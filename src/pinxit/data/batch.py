@@ -13,11 +13,12 @@ Imports no torch: the command line reads these declarations for its help.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from pinxit.data.typed_json import convert_json
 from pinxit.data.unicode_forms import normalize_label
-from pinxit.errors import UsageError, did_you_mean
+from pinxit.errors import PinxitError, UsageError, check_keys, did_you_mean
 
 if TYPE_CHECKING:
     import torch
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 # of an augmentation: flip, x, y, scale, brightness, contrast, upside down, transposed, and which of
 # 5 other orders of the channels
 NUM_AMOUNTS = 13
+
+MAX_PIXELS = 2**25  # of an image: what a record may ask for
+MAX_IMAGES = 2**40
 
 # one seed, from which image i gets `mix_seed(seed, start + i)`; or a seed per image
 Seed: TypeAlias = int | Sequence[int]
@@ -61,10 +65,21 @@ class DatasetInfo:
 
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> DatasetInfo:
-        record = dict(record)
-        for name in ("label_names", "languages"):
-            record[name] = tuple(record.get(name, ()))
-        return cls(**record)
+        """Return the info that `to_json` returned.
+
+        Raises PinxitError for an unknown key, and for a value of another type or out of range.
+        """
+        check_keys(record, [field.name for field in fields(cls)], "dataset_info")
+        info = convert_json(record, cls, "dataset_info")
+        sizes = (info.height, info.width)
+        if min(sizes) < 1 or info.height * info.width > MAX_PIXELS or info.channels not in (1, 3):
+            raise PinxitError(
+                f"dataset_info is damaged: no images of {info.width} x {info.height} with "
+                f"{info.channels} channels."
+            )
+        if not 0 <= info.num_images <= MAX_IMAGES:
+            raise PinxitError(f"dataset_info is damaged: num_images is {info.num_images}.")
+        return info
 
     def label_index(self, label: str) -> int:
         """Return the index of a label, given by its name or by the index itself as text.

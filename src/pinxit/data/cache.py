@@ -12,24 +12,37 @@ that write the same images, the first to finish wins, and the others read its fo
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import errno
 import hashlib
 import json
 import os
 import shutil
 import tempfile
-import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+from filelock import FileLock
 
+from pinxit.data.cache_entries import (
+    LOCK_FILE,
+    enforce_max_size,
+    read_max_size,
+    remove_leftovers,
+    touch,
+)
 from pinxit.data.images import Images, SkippedFile
-from pinxit.errors import PinxitError
+from pinxit.errors import PinxitError, describe_os_error
 
 VERSION = 9  # increase it when decoding or the files change: older folders are then ignored
-STALE_SECONDS = 24 * 3600  # incomplete folders older than this are left from killed processes
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+class UnwritableCache(PinxitError):
+    """The cache folder cannot be written, and it is not for want of room."""
 
 
 def cache_dir() -> Path:
@@ -44,15 +57,18 @@ def cache_key(*parts: object) -> str:
     return hashlib.blake2b(repr((VERSION, *parts)).encode(), digest_size=12).hexdigest()
 
 
-def load_cached(key: str) -> Images | None:
-    """Load the images of a key, with memory-mapped pixels.
+def load_cached(key: str, root: Path | None = None) -> Images | None:
+    """Load the images of a key, with memory-mapped pixels; `root` is the cache folder.
 
     Returns None if there is no such folder, or if it is damaged or has another format.
     """
+    folder = (root or cache_dir()) / key
     try:
-        return _load_folder(cache_dir() / key)
+        images = _load_folder(folder)
     except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError):
         return None
+    touch(folder / "info.json")
+    return images
 
 
 def _load_folder(folder: Path) -> Images:
@@ -90,26 +106,50 @@ def _to_tuples(columns: dict[str, list[list[str]]]) -> dict[str, Sequence[tuple[
 
 
 class CacheWriter:
-    """Writes a folder of the cache. A context manager that removes it unless `commit` is called."""
+    """Writes a folder of the cache. A context manager that removes it unless `commit` is called.
 
-    def __init__(self, key: str) -> None:
-        self.folder = cache_dir() / key
+    `root` is the cache folder. Raises UnwritableCache if it cannot be written, PinxitError if there
+    is no room in it.
+    """
+
+    def __init__(self, key: str, root: Path | None = None, source: str = "") -> None:
+        self.source = source  # its name, for the list of the cache
+        self.folder = (root or cache_dir()) / key
         parent = self.folder.parent
         try:
             parent.mkdir(parents=True, exist_ok=True)
-            _remove_stale(parent)
+            remove_leftovers(parent)
             self.temporary = Path(tempfile.mkdtemp(prefix=f".{key}.", suffix=".part", dir=parent))
         except OSError as error:
-            raise PinxitError(
-                f"cannot cache decoded images in {parent}: {error.strerror}. "
-                "Set PINXIT_CACHE to another folder."
-            ) from None
+            raise self._error(error) from None
+        self._lock = FileLock(self.temporary / LOCK_FILE, timeout=0)
+        with contextlib.suppress(OSError, NotImplementedError):  # without locks: by its age
+            self._lock.acquire()
 
     def __enter__(self) -> CacheWriter:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._lock.release()
         shutil.rmtree(self.temporary, ignore_errors=True)
+
+    def _error(self, error: OSError) -> PinxitError:
+        """Return the error of a cache that cannot be written."""
+        reason = describe_os_error(error).splitlines()[0]
+        text = f"cannot cache decoded images in {self.folder.parent}: {reason}"
+        if error.errno in NO_ROOM:
+            return PinxitError(
+                f"{text}\nUse a smaller --size or a --limit, free some space "
+                "(pinxit cache --clear), or set PINXIT_CACHE to another folder."
+            )
+        return UnwritableCache(f"{text} Set PINXIT_CACHE to another folder.")
+
+    @contextlib.contextmanager
+    def _explain(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise self._error(error) from None
 
     def write_pixels(
         self, blocks: Iterable[np.ndarray], max_images: int, dims: tuple[int, int, int]
@@ -119,25 +159,43 @@ class CacheWriter:
         There are at most `max_images` images in all, and fewer if some cannot be decoded.
         Raises PinxitError if the disk has no room for them.
         """
-        self._check_free_space(max_images * int(np.prod(dims)))
-        file_path = self.temporary / "pixels.npy"
+        with self._explain():
+            self._check_free_space(max_images * int(np.prod(dims)))
+            file = (self.temporary / "pixels.npy").open("wb")
         count = 0
-        with file_path.open("wb") as file:
-            header_bytes = _write_header(file, (max_images, *dims))
+        with file:
+            with self._explain():
+                header_bytes = _write_header(file, (max_images, *dims))
             for block in blocks:
-                file.write(np.ascontiguousarray(block).data)
+                with self._explain():
+                    file.write(np.ascontiguousarray(block).data)
                 count += len(block)
-            file.seek(0)
-            # numpy pads the header, so the smaller count does not move the pixels
-            if _write_header(file, (count, *dims)) != header_bytes:
-                raise PinxitError("numpy's header changed its length; please report this.")
-            file.flush()
-            os.fsync(file.fileno())
-        return np.load(file_path, mmap_mode="r") if count else np.empty((0, *dims))
+            with self._explain():
+                self._complete(file, (count, *dims), header_bytes)
+        return np.load(file.name, mmap_mode="r") if count else np.empty((0, *dims))
+
+    def _complete(self, file: BinaryIO, shape: tuple[int, ...], header_bytes: int) -> None:
+        """Write the header again, with the number of images that could be decoded."""
+        file.seek(0)
+        # numpy pads the header, so the smaller count does not move the pixels
+        if _write_header(file, shape) != header_bytes:
+            raise PinxitError("numpy's header changed its length; please report this.")
+        file.flush()
+        os.fsync(file.fileno())
 
     def commit(self, images: Images) -> None:
         """Write everything but the pixels, and rename the folder to its final name."""
+        with self._explain():
+            self._write(images)
+            self._rename()
+        with contextlib.suppress(OSError):  # it is done all the same
+            root = self.folder.parent
+            enforce_max_size(root, read_max_size(root), keep=self.folder)
+
+    def _write(self, images: Images) -> None:
         info = {
+            "version": VERSION,
+            "source": self.source,
             "names": list(images.names),
             "has_labels": images.labels is not None,
             "has_groups": images.groups is not None,
@@ -161,9 +219,10 @@ class CacheWriter:
             json.dump(info, file)  # as ASCII: file names need not be valid Unicode
             file.flush()
             os.fsync(file.fileno())
-        self._rename()
 
     def _rename(self) -> None:
+        self._lock.release()
+        (self.temporary / LOCK_FILE).unlink(missing_ok=True)
         for _ in range(3):
             try:
                 self.temporary.rename(self.folder)
@@ -179,8 +238,8 @@ class CacheWriter:
         if required > free:
             raise PinxitError(
                 f"the decoded images take {required / 2**30:.1f} GiB, but {self.folder.parent} has "
-                f"{free / 2**30:.1f} GiB free. Use a smaller --size or a --limit, or set "
-                "PINXIT_CACHE to another folder."
+                f"{free / 2**30:.1f} GiB free. Use a smaller --size or a --limit, free some space "
+                "(pinxit cache --clear) or set PINXIT_CACHE to another folder."
             )
 
 
@@ -196,12 +255,3 @@ def _save(path: Path, array: np.ndarray) -> None:
         np.save(file, array)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _remove_stale(root: Path) -> None:
-    for folder in root.glob(".*.part"):
-        try:
-            if time.time() - folder.stat().st_mtime > STALE_SECONDS:
-                shutil.rmtree(folder, ignore_errors=True)
-        except OSError:  # another process removed it
-            continue

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import dataclasses
 import hashlib
 import json
+import shutil
+import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from pinxit.console import echo, pluralize
-from pinxit.data.cache import CacheWriter, cache_dir, cache_key, load_cached
+from pinxit.data.cache import CacheWriter, UnwritableCache, cache_dir, cache_key, load_cached
 from pinxit.data.captions import note_several_captions
 from pinxit.data.decoding.opening import ignore_pillow_warnings
 from pinxit.data.decoding.set_facts import SetFacts
@@ -145,13 +148,41 @@ def _read_cached(source: Source, options: LoadOptions, progress: bool) -> Images
     selection = (options.limit, options.seed if options.limit else None)
     key = cache_key(source.compute_key(), *shape, *selection, options.group_by, *readable)
     images = load_cached(key)
+    if images is not None:
+        return images
+    try:
+        return _read_into_cache(source, options, progress, key, cache_dir())
+    except UnwritableCache as error:
+        echo(f"{error}\nUntil then the images are decoded again each time.")
+        return _read_into_temporary(source, options, progress, key)
+
+
+def _read_into_cache(
+    source: Source, options: LoadOptions, progress: bool, key: str, root: Path
+) -> Images:
+    with CacheWriter(key, root, source.name) as writer:
+        writer.commit(_read(source, options, progress, writer))
+    images = load_cached(key, root)
     if images is None:
-        with CacheWriter(key) as writer:
-            writer.commit(_read(source, options, progress, writer))
-        images = load_cached(key)
-        if images is None:
-            raise PinxitError(f"the cache {cache_dir()} changed while it was written; try again.")
+        raise PinxitError(f"the cache {root} changed while it was written; try again.")
     return images
+
+
+def _read_into_temporary(source: Source, options: LoadOptions, progress: bool, key: str) -> Images:
+    """Decode into a temporary folder, which is gone at once where a memory map outlives its file.
+
+    Into memory if there is no such folder.
+    """
+    try:
+        folder = tempfile.mkdtemp(prefix="pinxit-")
+    except OSError:
+        return _read(source, options, progress)
+    try:
+        return _read_into_cache(source, options, progress, key, Path(folder))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        if Path(folder).exists():  # Windows: a file that is mapped
+            atexit.register(shutil.rmtree, folder, ignore_errors=True)
 
 
 def _read(

@@ -24,11 +24,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from pinxit.console import ProgressCallback
+from pinxit.console import ProgressCallback, echo
 from pinxit.data.atomic_write import write_atomically
 from pinxit.data.cache import cache_dir
+from pinxit.data.cache_entries import touch
 from pinxit.data.images import Images
-from pinxit.errors import UsageError
+from pinxit.errors import UsageError, describe_os_error
 from pinxit.evaluation.estimates import estimate_proportion
 from pinxit.evaluation.jackknife import random_rows
 from pinxit.models.abilities import require
@@ -179,12 +180,14 @@ def _load_cached(file: Path) -> TrainedSpace | None:
     """Return the cached feature space; None if there is none or it is damaged."""
     try:
         content = file.read_bytes()
-        record = json.loads(file.with_suffix(".json").read_text(encoding="utf-8"))
+        record = dict(json.loads(file.with_suffix(".json").read_text(encoding="utf-8")))
+        record.pop("source", None)
         network = FeatureNetwork(record["channels"], record["side"], record["classes"])
         network.load_state_dict(load(content))
         is_intact = record["weights_hash"] == _hash(content)
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError):
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError):
         return None
+    touch(file.with_suffix(".json"))
     return TrainedSpace(network.eval(), record) if is_intact else None
 
 
@@ -220,8 +223,12 @@ def _train_and_cache(
         "version": VERSION,
         "weights_hash": _hash(content),
     }
-    write_atomically(file, content)
-    write_atomically(file.with_suffix(".json"), json.dumps(description, indent=2))
+    try:
+        write_atomically(file, content)
+        kept = json.dumps(description | {"source": images.source}, indent=2)
+        write_atomically(file.with_suffix(".json"), kept)
+    except OSError as error:  # a minute of training is not thrown away for that
+        echo(f"the feature space is not kept: {describe_os_error(error).splitlines()[0]}")
     return TrainedSpace(network, description)
 
 

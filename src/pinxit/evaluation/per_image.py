@@ -12,10 +12,12 @@ import io
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float64, Int64
 
+from pinxit.data.atomic_write import write_atomically
 from pinxit.data.images import Images
 from pinxit.data.unicode_forms import escape_surrogates
 from pinxit.errors import PinxitError
@@ -36,9 +38,15 @@ class PerImage:
 
 def per_image_file(split: str) -> str:
     """Return the name of the table of a split: `evaluation-images.csv` for the test split."""
-    return (
-        evaluation_file(split).replace("evaluation", "evaluation-images").replace(".json", ".csv")
-    )
+    return per_image_name(evaluation_file(split))
+
+
+def per_image_name(name: str) -> str:
+    """Return the name of the table beside a file of metrics: `evaluation-images-x.csv`."""
+    stem = name.removesuffix(".json")
+    if stem.startswith("evaluation"):
+        return f"evaluation-images{stem.removeprefix('evaluation')}.csv"
+    return f"{stem}-images.csv"
 
 
 def collect_per_image(estimates: Mapping[str, Estimate], images: Images) -> PerImage:
@@ -55,10 +63,10 @@ def collect_per_image(estimates: Mapping[str, Estimate], images: Images) -> PerI
     return PerImage(list(images.names), images.groups, values)
 
 
-def write_per_image(run: Run, split: str, table: PerImage) -> None:
+def write_per_image(path: Path, table: PerImage) -> None:
     """Write the table, or remove that of an earlier evaluation if no image has a value."""
     if not table.values:
-        (run.path / per_image_file(split)).unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
         return
     columns: dict[str, Iterable[object]] = {NAME: map(escape_surrogates, table.names)}
     if table.groups is not None:
@@ -69,7 +77,7 @@ def write_per_image(run: Run, split: str, table: PerImage) -> None:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)
         writer.writerows(zip(*columns.values(), strict=True))
-        run.write(per_image_file(split), file.getvalue())
+        write_atomically(path, file.getvalue())
 
 
 def read_per_image(run: Run, split: str) -> PerImage:
@@ -91,7 +99,7 @@ def read_per_image(run: Run, split: str) -> PerImage:
             for metric, column in columns.items()
         }
         numbers = None if groups is None else np.array(list(map(int, groups)), np.int64)
-    except (ValueError, KeyError, csv.Error) as error:
+    except (OSError, ValueError, KeyError, csv.Error) as error:
         raise PinxitError(
             f"{path} is damaged ({error}). Measure again: pinxit evaluate {run.shell_path}"
         ) from None

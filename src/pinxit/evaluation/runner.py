@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pinxit.console import StageProgress
+from pinxit.console import StageProgress, echo
 from pinxit.data.images import Images
-from pinxit.errors import PinxitError
+from pinxit.errors import PinxitError, describe_os_error
 from pinxit.evaluation.evaluator import Evaluator
 from pinxit.evaluation.metrics import collect
 from pinxit.evaluation.options import EvalOptions, resolve_options
-from pinxit.evaluation.per_image import collect_per_image, write_per_image
+from pinxit.evaluation.per_image import PerImage, collect_per_image, per_image_name, write_per_image
 from pinxit.evaluation.provenance import environment
 from pinxit.extras import require_extra
 from pinxit.models.protocols import HasText
@@ -24,6 +25,21 @@ from pinxit.training.undertraining import undertraining_warnings
 from pinxit.training.verdict import assess
 
 
+@dataclass(frozen=True)
+class Measured:
+    """The result of an evaluation that is not written yet."""
+
+    record: dict[str, Any]
+    per_image: PerImage
+
+    def write(self, run: Run, split: str, out: Path | None = None) -> Path:
+        """Write evaluation.json, or `out`, and beside it the values of single images."""
+        folder, name = (run.path, evaluation_file(split)) if out is None else (out.parent, out.name)
+        Run(folder).write(name, self.record)
+        write_per_image(folder / per_image_name(name), self.per_image)
+        return folder / name
+
+
 def evaluate(
     run: Run | str | Path,
     data: str | Path | Sequence[str | Path] | Images | None = None,
@@ -32,6 +48,7 @@ def evaluate(
     device: str | None = None,
     progress: bool = True,
     write: bool = True,
+    out: str | Path | None = None,
     **changes: Any,
 ) -> dict[str, Any]:
     """Measure a run on one split, `test` by default, of its data or of `data`.
@@ -43,12 +60,35 @@ def evaluate(
     `verdict`; see
     `pinxit.evaluation.metrics`. The same seed gives the same values.
 
+    `out` is a JSON file to write instead. If the file cannot be written, the record is returned all
+    the same, with a warning that says so.
+
     Raises UsageError for an unknown option or a value out of range, PinxitError if the run or
     the data cannot be read.
     """
-    start = time.monotonic()
     options = resolve_options(options, changes)
     run = run if isinstance(run, Run) else Run(Path(run))
+    measured = measure(run, data, options, device=device, progress=progress)
+    if write:
+        try:
+            measured.write(run, options.split, None if out is None else Path(out))
+        except OSError as error:
+            warning = f"not written: {describe_os_error(error)}"
+            echo(f"warning: {warning}")
+            measured.record["warnings"].append(warning)
+    return measured.record
+
+
+def measure(
+    run: Run,
+    data: str | Path | Sequence[str | Path] | Images | None,
+    options: EvalOptions,
+    *,
+    device: str | None = None,
+    progress: bool = True,
+) -> Measured:
+    """Measure a run as `evaluate` does, and write nothing. Raises the errors of `evaluate`."""
+    start = time.monotonic()
     run.check_weights()  # now, not after the images are loaded
     if options.fid:
         require_extra("fid", "--fid")
@@ -80,11 +120,7 @@ def evaluate(
         "warnings": evaluator.warnings,
     }
     record["verdict"] = assess(run, record).to_json()
-    if write:
-        run.write(evaluation_file(options.split), record)
-        table = collect_per_image(collected.estimates, evaluator.test)
-        write_per_image(run, options.split, table)
-    return record
+    return Measured(record, collect_per_image(collected.estimates, evaluator.test))
 
 
 def _load_images(

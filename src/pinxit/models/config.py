@@ -12,6 +12,7 @@ from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from pinxit.data.batch import DatasetInfo
+from pinxit.data.typed_json import convert_json
 from pinxit.errors import UsageError, check_keys, did_you_mean
 
 C = TypeVar("C")
@@ -78,11 +79,21 @@ def _choices_by_field(config_class: type) -> dict[str, tuple[Any, ...]]:
     return choices
 
 
+def make_config(kind: type[C], options: Mapping[str, Any]) -> C:
+    """Build a configuration from options given in Python. Raises UsageError for an unknown one."""
+    check_keys(options, _field_names(kind), _public_name(kind))
+    return kind(**options)
+
+
 def config_from_dict(kind: type[C], record: dict[str, Any]) -> C:
-    """Build a configuration from JSON. Raises UsageError for an unknown key."""
+    """Build a configuration from JSON.
+
+    Raises UsageError for an unknown key, PinxitError for a value of another type.
+    """
     check_keys(record, _field_names(kind), _public_name(kind))
-    values = {k: tuple(v) if isinstance(v, list) else v for k, v in record.items()}
-    return kind(**values)
+    choices = _choices_by_field(kind)
+    _check_choices(kind, {name: v for name, v in record.items() if name in choices})
+    return convert_json(record, kind, f"the configuration of {_public_name(kind)}")
 
 
 def num_patches_by_size(info: DatasetInfo) -> dict[int, int]:

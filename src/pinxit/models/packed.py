@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 import torch
 from torch import Tensor, nn
 
 from pinxit.data.batch import DatasetInfo
+from pinxit.data.typed_json import convert_json
 from pinxit.errors import PinxitError, UsageError
 from pinxit.models import family_of, get_family
 from pinxit.models.config import config_from_dict
+
+
+class ModelSpec(TypedDict):
+    """How a model is built, as JSON."""
+
+    family: str
+    config: dict[str, Any]
+    dataset_info: dict[str, Any]
 
 
 class PackedModel(NamedTuple):
@@ -49,7 +58,11 @@ def pack_model(run_name: str, model: Any, info: DatasetInfo, what: str) -> Packe
 
 
 def build_packed(spec: dict[str, Any]) -> Any:
-    """Build the model of a spec, without its weights; they are buffers that nothing trains."""
+    """Build the model of a spec, without its weights; they are buffers that nothing trains.
+
+    Raises PinxitError if the spec, which may come from a stranger's run, is not one.
+    """
+    spec = dict(convert_json(spec, ModelSpec, "the model that this one contains"))
     family = get_family(spec["family"])
     config = config_from_dict(family.Config, spec["config"])
     with torch.random.fork_rng(devices=[]):  # do not shift the draws of the trained weights

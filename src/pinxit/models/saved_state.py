@@ -31,7 +31,10 @@ def load_fitted(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
             raise PinxitError(
                 f"the model has no fitted tensor '{name}'.{did_you_mean(name, known)}"
             )
-    model.load_state_dict(dict(tensors), strict=False)  # the names are checked above
+    try:
+        model.load_state_dict(dict(tensors), strict=False)  # the names are checked above
+    except RuntimeError as error:  # shapes
+        raise PinxitError(f"the fitted tensors do not fit the model: {error}") from None
 
 
 class JsonState(nn.Module):

@@ -21,7 +21,6 @@ from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import safe_open
@@ -29,12 +28,14 @@ from safetensors.torch import save
 from torch import Tensor
 
 from pinxit.data.atomic_write import write_atomically
+from pinxit.data.typed_json import convert_json, parse_json
 from pinxit.data.unicode_forms import utf8_path
 from pinxit.errors import PinxitError
-from pinxit.training.loop import TrainState
+from pinxit.models.build_check import check_finite, describe_error
+from pinxit.training.loop import Counters, TrainState
+from pinxit.training.saved_counters import CURRENT, PREVIOUS, parse_counters
 from pinxit.training.sharding import is_sharded, local, part_of, rows_of
 
-CURRENT, PREVIOUS = "state.safetensors", "state.previous.safetensors"
 PART = re.compile(r"state-(\d+)\.(\d+)-of-(\d+)\.safetensors")
 NUM_KEPT = 2  # complete checkpoints, besides one that is being written
 
@@ -82,7 +83,7 @@ class Snapshot:
 
     @classmethod
     def of(cls, state: TrainState) -> Snapshot:
-        tensors = _named_tensors(state)
+        tensors = _collect_tensors(state)
         counters = json.dumps(dataclasses.asdict(state.counters))
         step, rank = state.counters.step, state.fabric.global_rank
         sharded = {name: tensor for name, tensor in tensors.items() if is_sharded(tensor)}
@@ -133,10 +134,11 @@ def load_checkpoint(folder: Path, state: TrainState) -> str | None:
             damaged.append(f"{files[0]} is damaged ({error})")
             continue
         try:
-            _restore(state, tensors, json.loads(parts[0].counters))
-        except (KeyError, RuntimeError):
+            _restore(state, tensors, convert_json(json.loads(parts[0].counters), Counters, "it"))
+        except (KeyError, RuntimeError) as error:
             raise PinxitError(
-                f"{files[0]} does not fit the model in config.json; train a new run."
+                f"{files[0]} does not fit the model in config.json "
+                f"({describe_error(error)}); train a new run."
             ) from None
         return f"{damaged[0]}; continuing from the previous one." if damaged else None
     if damaged:
@@ -198,16 +200,16 @@ def _remove_old(folder: Path) -> None:
             file.unlink(missing_ok=True)
 
 
-def _named_tensors(state: TrainState) -> dict[str, Tensor]:
+def _collect_tensors(state: TrainState) -> dict[str, Tensor]:
     tensors = {f"model.{k}": v.detach() for k, v in state.module.state_dict().items()}
-    for name, p, ema in _named_parameters(state):
+    for name, p, ema in _iterate_parameters(state):
         tensors[f"ema.{name}"] = ema
         for key, value in state.optimizer.state.get(p, {}).items():
             tensors[f"optimizer.{key}.{name}"] = value
     return tensors
 
 
-def _named_parameters(state: TrainState) -> Iterator[tuple[str, Tensor, Tensor]]:
+def _iterate_parameters(state: TrainState) -> Iterator[tuple[str, Tensor, Tensor]]:
     """Yield the name of each parameter, the parameter and its moving average."""
     named = state.module.named_parameters()
     for (name, p), ema in zip(named, state.ema_params, strict=True):
@@ -215,12 +217,18 @@ def _named_parameters(state: TrainState) -> Iterator[tuple[str, Tensor, Tensor]]
 
 
 def _read(file: Path) -> Snapshot:
+    """Read a file of a checkpoint. Raises nearly anything for a damaged one."""
     with utf8_path(file) as path, safe_open(path, "pt") as opened:
         metadata = opened.metadata()
+        counters = parse_counters(metadata["counters"], "its counters")
         tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-    counters = metadata["counters"]
-    offsets = json.loads(metadata.get("offsets", "{}"))
-    return Snapshot(tensors, offsets, counters, json.loads(counters)["step"])
+    check_finite(tensors, "it")
+    if counters["step"] < 0:
+        raise PinxitError("its step is below 0")
+    convert_json(counters, Counters, "its counters")
+    record = parse_json(metadata.get("offsets", "{}"), "its offsets")
+    offsets = convert_json(record, dict[str, tuple[int, int]], "its offsets")
+    return Snapshot(tensors, offsets, json.dumps(counters), int(counters["step"]))
 
 
 def _join(parts: list[Snapshot]) -> dict[str, Tensor]:
@@ -229,28 +237,32 @@ def _join(parts: list[Snapshot]) -> dict[str, Tensor]:
     for part in parts:
         for name, (start, rows) in part.offsets.items():
             tensor = part.tensors[name]
+            if rows != sum(len(other.tensors[name]) for other in parts):
+                raise PinxitError(f"its parts of {name} are not all of it")
             whole = joined.setdefault(name, tensor.new_empty(rows, *tensor.shape[1:]))
             whole[start : start + len(tensor)] = tensor
     return joined
 
 
-def _restore(state: TrainState, tensors: dict[str, Tensor], counters: dict[str, Any]) -> None:
+def _restore(state: TrainState, tensors: dict[str, Tensor], counters: Counters) -> None:
     weights = {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
     sharded = {k: v for k, v in state.module.state_dict().items() if is_sharded(v)}
     for name, tensor in sharded.items():
         _copy(tensor, weights.pop(name))
     state.module.load_state_dict(weights, strict=not sharded)
-    for name, p, ema in _named_parameters(state):
+    for name, p, ema in _iterate_parameters(state):
         _copy(ema, tensors[f"ema.{name}"])
         moments = {
             key: _like(p, tensors[f"optimizer.{key}.{name}"])
             for key in OPTIMIZER_KEYS
             if f"optimizer.{key}.{name}" in tensors
         }
+        if any(value.shape not in (p.shape, torch.Size([])) for value in moments.values()):
+            raise RuntimeError(f"the optimizer's tensors of {name} have another shape")
         if moments:
             state.optimizer.state[p] = moments
-    for key, value in counters.items():
-        setattr(state.counters, key, value)
+    for field in dataclasses.fields(counters):
+        setattr(state.counters, field.name, getattr(counters, field.name))
 
 
 def _copy(target: Tensor, full: Tensor) -> None:

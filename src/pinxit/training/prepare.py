@@ -35,6 +35,7 @@ class TrainingData(NamedTuple):
     images: Images
     load: LoadOptions
     files: list[str]  # the image files, if the data are several files
+    requested: dict[str, Any] | None = None  # what `train` was called with
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
 from typing import TYPE_CHECKING, Any
 
 from pinxit.data.load import Data, load_images
 from pinxit.errors import PinxitError, UsageError
-from pinxit.models.config import config_from_dict
+from pinxit.models.config import config_from_dict, make_config
+from pinxit.runs import naming
+from pinxit.training.saved_counters import read_counters
 from pinxit.training.settings import BUDGETS, TrainingSettings
 from pinxit.training.stages import subtract_budget
 
@@ -19,11 +23,19 @@ if TYPE_CHECKING:
 def resolve_resume_settings(run: Run, changes: dict[str, Any]) -> TrainingSettings:
     """Return the run's settings with changes; a new budget replaces the old one.
 
-    Raises UsageError for invalid settings, and for a finished run without a larger budget.
+    Raises UsageError for invalid settings, for a finished run without a larger budget, and for a
+    new budget that is spent already. No more processes start than this machine has cores,
+    whatever the run recorded.
     """
     changes = {name: value for name, value in changes.items() if value is not None}
-    record = {**run.config["training"], **changes}
-    if any(budget in changes for budget in BUDGETS):
+    new_budget = any(budget in changes for budget in BUDGETS)
+    training = run.config["training"]
+    with naming(run.path):
+        recorded = config_from_dict(TrainingSettings, training)
+    record = {**dataclasses.asdict(recorded), **changes}
+    if "devices" not in changes:
+        record["devices"] = min(recorded.devices, max(2, os.cpu_count() or 1))
+    if new_budget:
         record |= {budget: changes.get(budget) for budget in BUDGETS}
         _subtract_component(run, record)
     elif run.config.get("finished"):
@@ -31,8 +43,8 @@ def resolve_resume_settings(run: Run, changes: dict[str, Any]) -> TrainingSettin
             f"{run.path} is finished; to train it further give a larger budget: "
             f"{run.resume_command} --epochs N (or --minutes, --steps)."
         )
-    settings = config_from_dict(TrainingSettings, record)
-    if run.config.get("finished"):
+    settings = make_config(TrainingSettings, record)
+    if new_budget:
         _check_budget_is_larger(run, settings)
     return settings
 
@@ -46,8 +58,7 @@ def _subtract_component(run: Run, record: dict[str, Any]) -> None:
 
 
 def _check_budget_is_larger(run: Run, settings: TrainingSettings) -> None:
-    trained = run.config.get("trained") or {}
-    steps, seconds = trained.get("steps", 0), trained.get("seconds", 0.0)
+    steps, seconds = _read_spent(run)
     total = settings.total_steps(run.info.num_images, settings.batch_size or 1)
     if steps >= total if total is not None else seconds >= (settings.seconds or 0):
         raise UsageError(
@@ -56,13 +67,23 @@ def _check_budget_is_larger(run: Run, settings: TrainingSettings) -> None:
         )
 
 
+def _read_spent(run: Run) -> tuple[int, float]:
+    """Return the steps and seconds that a run was trained: of its last checkpoint at least."""
+    trained = run.config.get("trained") or {}
+    steps, seconds = trained.get("steps", 0), trained.get("seconds", 0.0)
+    if run.config.get("finished"):
+        return steps, seconds
+    counters = read_counters(run.path / "checkpoint")
+    return max(steps, counters.get("step", 0)), max(seconds, counters.get("seconds", 0.0))
+
+
 def reload_images(run: Run, images: Data | None = None, *, progress: bool = True) -> Images:
     """Load the run's images again and check their fingerprint; `images` replaces them.
 
     Raises UsageError if they have changed or have another shape.
     """
     record = run.config["data"]
-    source = (record.get("files") or record["source"]) if images is None else images
+    source = (record.get("files") or record.get("source")) if images is None else images
     if images is None and not source:
         raise UsageError(
             f"{run.path} was trained on images given in Python; pass them to resume(run, images)."
@@ -74,7 +95,7 @@ def reload_images(run: Run, images: Data | None = None, *, progress: bool = True
             raise
         raise type(error)(f"{error}\nIf the images of {run.path} have moved: --data") from None
     _check_shape(run, loaded)
-    if loaded.fingerprint != record["fingerprint"] and images is None:
+    if loaded.fingerprint != record.get("fingerprint") and images is None:
         raise UsageError(
             f"the images of {loaded.source} have changed since {run.path} was created.\n"
             f"To continue with them as they are now: --data {loaded.source}; else train a new run."

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import glob
 import json
+import os
 import platform
 import shutil
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -18,7 +21,7 @@ from pinxit.models import family_of
 from pinxit.runs import FITTED_FILE, FORMAT, Run, default_run_path
 from pinxit.training.prepare import TrainingData, TrainingPlan, list_files
 from pinxit.training.processes import Processes
-from pinxit.training.run_lock import lock_run
+from pinxit.training.run_lock import LOCK_FILE, OWNER_FILE, SOFT_LOCK_FILE, lock_run
 from pinxit.training.settings import TrainingSettings
 from pinxit.training.stages import (
     Stages,
@@ -63,8 +66,9 @@ def _is_empty(folder: Path) -> bool:
 
     Such a process wrote no config.json yet: there are unfinished and fitted tensors at most.
     """
+    left = {FITTED_FILE, LOCK_FILE, SOFT_LOCK_FILE, OWNER_FILE}
     names = (file.name for file in folder.iterdir())
-    return all(name == FITTED_FILE or is_unfinished(name) for name in names)
+    return all(name in left or is_unfinished(name) for name in names)
 
 
 def is_run_folder(path: Path) -> bool:
@@ -193,6 +197,7 @@ def _describe_data(data: TrainingData, command: str | None) -> dict[str, Any]:
         "versions": versions(),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": command,
+        "requested": data.requested,
         "finished": False,
     }
 
@@ -212,28 +217,74 @@ def _write_new_run(
 ) -> None:
     """Write a new run folder, in the place of an old one if there is one.
 
-    Raises PinxitError if it cannot be written.
+    A new folder is written beside and renamed, so that a kill at any moment leaves none, or one
+    that training goes on with. Raises PinxitError if it cannot be written.
     """
     run = Run(path)
     try:
         if is_run_folder(path):
             with lock_run(run):
                 _replace_run(path.resolve(), config, fitted)
-        else:
+        elif os.path.lexists(path):  # empty: perhaps a mount point, which cannot be replaced
             _write_run(run, config, fitted)
+        else:
+            _write_beside(path, config, fitted)
     except OSError as error:
         if run.owner is not run:
             raise write_error(run, error) from None
         raise PinxitError(f"cannot write to {path}: {error.strerror or error}.") from None
 
 
-def _write_run(run: Run, config: dict[str, Any], fitted: dict[str, Any] | None = None) -> None:
+def _write_run(run: Run, config: Mapping[str, Any], fitted: dict[str, Any] | None = None) -> None:
     """Write config.json, and before it the fitted tensors, if there are any."""
     if fitted:
         from safetensors.torch import save
 
         run.write(FITTED_FILE, save(fitted))
     run.write("config.json", config)
+
+
+def _write_beside(path: Path, config: dict[str, Any], fitted: dict[str, Any] | None) -> None:
+    """Write a run folder under another name, and give it its own once it is complete.
+
+    Raises UsageError if another process was faster.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    remove_abandoned(path.parent, path.name)
+    temporary = Run(
+        Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
+    )
+    try:
+        temporary.path.chmod(0o777 & ~_umask())  # mkdtemp's folder is the user's alone
+        with lock_run(temporary):
+            _write_run(temporary, config, fitted)
+        for name in (LOCK_FILE, SOFT_LOCK_FILE):
+            (temporary.path / name).unlink(missing_ok=True)
+        try:
+            temporary.path.rename(path)
+        except OSError:
+            check_output_dir(path)
+            raise
+    finally:
+        shutil.rmtree(temporary.path, ignore_errors=True)
+
+
+def remove_abandoned(parent: Path, name: str) -> None:
+    """Remove the folders of processes that were killed while they made the run of this name."""
+    for folder in parent.glob(f".{glob.escape(name)}.*.part"):
+        if not folder.is_dir():
+            continue
+        try:
+            with lock_run(Run(folder)):
+                shutil.rmtree(folder, ignore_errors=True)
+        except (PinxitError, OSError):  # it is being written
+            continue
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def _replace_run(path: Path, config: dict[str, Any], fitted: dict[str, Any] | None) -> None:

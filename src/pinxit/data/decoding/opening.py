@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from pinxit.data.decoding.native_messages import silence_native_messages
 from pinxit.data.decoding.png_chunks import find_damaged_chunk
 from pinxit.data.decoding.signatures import describe_content
 from pinxit.data.formats import CAN_READ_HEIF, FORMATS
@@ -38,6 +39,7 @@ def ignore_pillow_warnings() -> Iterator[None]:
 
     Warning filters are global: enter this once around all threads, not in each thread.
     """
+    silence_native_messages()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="PIL")
         yield

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import functools
-import zipfile
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -91,12 +89,12 @@ def _load(path: Path) -> Any:
             return np.load(path, mmap_mode="r", allow_pickle=False)
         with np.load(path, allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays.files}
-    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except OSError as error:
+        raise PinxitError(f"{path} cannot be opened: {error.strerror or error}.") from None
+    except Exception as error:  # numpy parses the header as Python: tokenize, ast and zlib raise
         # numpy takes a file of an unknown format for pickled objects
         reason = "it contains Python objects, or it" if "allow_pickle" in str(error) else "it"
         raise PinxitError(f"{path} cannot be read: {reason} is damaged.") from None
-    except OSError as error:
-        raise PinxitError(f"{path} cannot be opened: {error.strerror or error}.") from None
 
 
 def _list_part(

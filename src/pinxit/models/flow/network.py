@@ -247,7 +247,7 @@ class FlowTransformer(nn.Module):
 def init_linear(module: nn.Module) -> None:
     """Xavier-uniform weights for linear layers (Peebles & Xie 2022), but those that are zero."""
     for part in module.modules():
-        if isinstance(part, nn.Linear) and part.weight.abs().sum() > 0:
+        if isinstance(part, nn.Linear) and not part.weight.is_meta and part.weight.any():
             nn.init.xavier_uniform_(part.weight)
             if part.bias is not None:
                 nn.init.zeros_(part.bias)
