@@ -26,8 +26,8 @@ from pinxit.training.run_lock import lock_run
 from pinxit.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
-    from pinxit.training.processes import Processes
     from pinxit.models.protocols import Model
+    from pinxit.training.processes import Processes
 
 RECORD = "trial.json"
 NEW_LAYERS = "new-layers.json"
