@@ -253,7 +253,7 @@ def show_prior(record: Row, explainer: Explainer) -> Row:
     is_bound = explainer.rate_parts is not None and explainer.rate_parts.is_bound
     return {
         "parts": [
-            (text, _bound(name, metrics) if is_bound else number_of(metrics, name), meaning)
+            (text, _format_bound(name, metrics) if is_bound else number_of(metrics, name), meaning)
             for name, text, meaning in PARTS
             if limit is not None and metrics.get(name) is not None
         ],
@@ -270,7 +270,7 @@ def show_prior(record: Row, explainer: Explainer) -> Row:
     }
 
 
-def _bound(name: str, metrics: Mapping[str, Any]) -> Number | None:
+def _format_bound(name: str, metrics: Mapping[str, Any]) -> Number | None:
     """Return a part of the rate, with its direction where it is only a bound."""
     sign = {"mutual_information": "≥", "total_correlation": "≤"}.get(name)
     if sign is None:
