@@ -260,6 +260,7 @@ def show_prior(record: Row, explainer: Explainer) -> Row:
         "rate": number_of(metrics, "surgery_rate"),
         "rows": rows,
         "train": number_of(metrics, "frechet_train"),
+        "reconstructions": number_of(metrics, "frechet_reconstructions"),
         "share": number_of(metrics, "prior_share", 100),
         "gain": number_of(metrics, "prior_gain"),
         "marginal_kl": number_of(metrics, "marginal_kl"),
