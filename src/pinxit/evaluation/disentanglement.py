@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Float64, Int64
@@ -201,7 +202,7 @@ def _fit_forests(
 
     columns, correct = [], []
     # of few latents every split sees all: a split that must take a wrong one spreads importance
-    share = min(1.0, MAX_SPLIT_LATENTS / latents.shape[1])
+    share: Any = min(1.0, MAX_SPLIT_LATENTS / latents.shape[1])
     for name, values in factors.items():
         forest = RandomForestClassifier(
             TREES, max_depth=MAX_DEPTH, max_features=share, random_state=0

@@ -289,14 +289,15 @@ class Explainer:
     @cached_property
     def noise_model(self) -> NoiseModel | None:
         """Distortions under several variances; None where p(x|z) is no Gaussian."""
-        if not isinstance(self.model, HasPixelLikelihood) or self.model.decoder_sigma is None:
+        likelihood = self.model if isinstance(self.model, HasPixelLikelihood) else None
+        if likelihood is None or likelihood.decoder_sigma is None:
             return None
         valid = self._fitting[1].evenly_spaced(MAX_NOISE_IMAGES)
         posterior = encode_for_fitting(self.model, valid, self.seed)
         calibration = self.decoding_errors(valid, posterior, 4)
         with self.progress.stage("variances of the likelihood"):
             return measure_noise_model(
-                self.errors, calibration, self.model.decoder_sigma, self._noise_images.groups
+                self.errors, calibration, likelihood.decoder_sigma, self._noise_images.groups
             )
 
     def measure_calibration(self) -> Estimate | None:

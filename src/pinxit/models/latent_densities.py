@@ -16,7 +16,7 @@ import copy
 import math
 import warnings
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -177,13 +177,13 @@ def _fit_components(z: Z, num_components: int, seed: int) -> MixtureDensity | No
     y = (rows - mean) / scale
     basis, residual = np.eye(dim), 1.0
     if directions < dim:
-        pca = PCA(directions, svd_solver="randomized", random_state=seed).fit(y)
+        pca: Any = PCA(directions, svd_solver="randomized", random_state=seed).fit(y)
         basis = np.ascontiguousarray(pca.components_.T)
         rest = np.square(y).sum() - np.square(y @ basis).sum()
         residual = max(math.sqrt(max(rest, 0) / (n * (dim - directions))), MIN_SCALE)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        mixture = GaussianMixture(
+        mixture: Any = GaussianMixture(
             num_components, reg_covar=1e-4, max_iter=40, tol=1e-3, random_state=seed
         ).fit(y @ basis)
     factors = np.linalg.cholesky(mixture.covariances_)
