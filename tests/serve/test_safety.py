@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from pinxit.errors import PinxitError, UsageError
 from pinxit.serve import connections, middleware
 from pinxit.serve.errors import ApiError
-from pinxit.serve.media.fetch import is_public
+from pinxit.serve.media.fetch import fetch_image, is_public
 from pinxit.serve.middleware import AccessRules
 from pinxit.serve.store import Store
 from pinxit.serve.validation import parse_json_object
@@ -174,6 +174,21 @@ def test_public_addresses_are(address):
     assert is_public(address)
 
 
+@pytest.mark.parametrize(
+    "private", ["127.0.0.1", "::ffff:10.0.0.1", "169.254.169.254", "fe80::1%2"]
+)
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_host_with_one_private_address_is_refused_whatever_its_order(monkeypatch, private, order):
+    addresses = ["8.8.8.8", private, "2606:4700::1111"][::order]
+
+    def resolve(*_, **__):
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (text, 0)) for text in addresses]
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    with pytest.raises(ApiError, match="not public"):
+        fetch_image("http://images.example/a.png", ("images.example",), "image")
+
+
 # -- the store -------------------------------------------------------------------------------------
 
 
@@ -301,7 +316,7 @@ def test_a_folder_is_no_store(tmp_path):
 DECODE = """
 import io, threading
 from PIL import Image
-from pinxit.serve.media.uploads import decode_upload
+from pinxit.serve.media.uploads import open_upload
 from pinxit.serve.memory import release_large_blocks
 
 def resident():
@@ -314,9 +329,11 @@ with io.BytesIO() as file:
     content = file.getvalue()
 before = resident()
 for _ in range(3):
-    threads = [threading.Thread(target=decode_upload, args=(content,)) for _ in range(4)]
+    uploads = [open_upload(content) for _ in range(4)]
+    threads = [threading.Thread(target=lambda u=u: u.original) for u in uploads]
     [thread.start() for thread in threads]
     [thread.join() for thread in threads]
+    del uploads, threads
 print(resident() - before)
 """
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, cast, overload
 from pinxit import console, runs
 from pinxit.api.hub import find_run
 from pinxit.api.run import Run
-from pinxit.api.tables import CompareTable, Evaluation, Sheet
+from pinxit.api.tables import Chart, CompareTable, Evaluation, Sheet
 from pinxit.data.images import Images
 from pinxit.data.load_options import LoadOptions, make_load_options
 from pinxit.data.split_names import SplitOrAll
@@ -103,9 +103,10 @@ def resume(
 ) -> Run:
     """Continue a run from its last checkpoint and return it.
 
-    `minutes`, `steps` or `epochs` replace the budget; other settings apply to this session only.
-    Images are loaded again as the run recorded them, unless `images` is given. Raises UsageError if
-    the run has spent its budget, or if its images have changed.
+    `minutes`, `steps` or `epochs` replace the budget, `watch_port` shows the training on a page;
+    other settings apply to this session only. Images are loaded again as the run recorded them,
+    unless `images` is given. Raises UsageError if the run has spent its budget, or if its images
+    have changed.
     """
     return Run(find_run(run)).resume(images, quiet=quiet, **settings)
 
@@ -152,7 +153,7 @@ def compare(
     metric: str | None = None,
     against: str | None = None,
     split: SplitOrAll = "test",
-) -> CompareTable | Sheet:
+) -> CompareTable | Chart:
     """Compare the metrics of evaluated runs; with `metric` and `against` plot one of them.
 
     `metric` is a name in evaluation.json and `against` an option of the runs; probe_by_layer is

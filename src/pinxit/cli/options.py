@@ -35,7 +35,8 @@ SECTION_OF_DATACLASS = {
     "EvalOptions": "evaluation",
 }
 SECTION_OF_NAME = {
-    **dict.fromkeys(("report", "overwrite", "live", "only_completions", "gif"), "output"),
+    **dict.fromkeys(("report", "overwrite", "watch_port", "live"), "output"),
+    **dict.fromkeys(("only_completions", "gif"), "output"),
     **dict.fromkeys(("device", "quiet", "json", "dry_run"), "general"),
 }
 HIDDEN = ("start",)  # fields that are options only where `Only` names them

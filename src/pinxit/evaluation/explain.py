@@ -20,9 +20,9 @@ from pinxit.evaluation.feature_space import MIN_IMAGES, FeatureSpace, get_featur
 from pinxit.evaluation.latents import collapse_warnings
 from pinxit.evaluation.noise_model import (
     NoiseModel,
-    assumed_variance,
     calibration_ratio,
     measure_noise_model,
+    noise_variance,
 )
 from pinxit.evaluation.posterior_cover import Cover, Region, find_cover
 from pinxit.evaluation.prior_gap import PriorGap, measure_gap
@@ -53,6 +53,8 @@ MIN_TEST_IMAGES, MAX_TEST_IMAGES = 100, 2_000
 MAX_TRAIN_VALUES = 40_000_000  # pixel values of training images in memory
 MAX_NOISE_IMAGES = 1_000  # for variances by pixel and frequency
 NUM_QUERIES = 200  # z whose covering training images are searched
+MIXED_SHARE = 0.05  # of N(0, I) in a fitted prior whose gain is measured
+MAX_SHARE = 0.1  # of one image in the sum of all that needs no warning
 MIN_DISTANCE_IMAGES = 16  # fewer say nothing about distances
 
 
@@ -83,12 +85,12 @@ class Explainer:
         return match_labels(self.model, images).evenly_spaced(self.num_images)
 
     @cached_property
-    def observed(self) -> Images:
+    def model_input(self) -> Images:
         """The test images as the likelihood sees them: binarized where it is over binary pixels."""
         return observe_images(self.model, self.test, self.seed)
 
     @cached_property
-    def shown(self) -> Images:
+    def reference(self) -> Images:
         """The mean of what is observed: decoded means are compared with it."""
         return mean_observation(self.model, self.test, self.seed)
 
@@ -108,7 +110,7 @@ class Explainer:
     @cached_property
     def posterior(self) -> Posterior:
         """q(z|x) of the observed test images, flat."""
-        return self.model.encode(self.observed).flatten()
+        return self.model.encode(self.model_input).flatten()
 
     @cached_property
     def train_posterior(self) -> Posterior:
@@ -143,7 +145,7 @@ class Explainer:
         if not self.has_standard_prior or len(self.test) < 2:
             return None
         count = count_images(self.model.latent_dim, len(self.test))
-        images = self.observed.evenly_spaced(count)
+        images = self.model_input.evenly_spaced(count)
         posterior = self.model.encode(images).flatten()
         seeds = image_seeds(images, self.seed, Draw.AGGREGATE)
         noise = per_image_normal(len(images), posterior.mean.shape[1:], seeds)
@@ -168,14 +170,41 @@ class Explainer:
         return (posterior.mean + posterior.std * eps).astype(np.float32)
 
     def prior_gains(self) -> dict[str, Estimate]:
-        """Return what each fitted prior lowers the rate by, in nats per image."""
+        """Return what each fitted prior lowers the rate by, in nats per image.
+
+        Under N(0, I) a share of it is mixed into the fitted prior, which is then never worse by
+        more than a few nats: an image unlike all others would else outweigh them.
+        """
         entropy = 0.5 * (1 + np.log(2 * np.pi)) + np.log(self.posterior.std.astype(np.float64))
         z = self.sample_posterior(self.posterior, 1)
-        rate = self.terms.rate.sum(1)
-        return {
-            kind: estimate_mean(rate + entropy.sum(1) + density.log_prob(z), self.test.groups)
-            for kind, density in self.densities.items()
-        }
+        log_p = -0.5 * (np.square(z.astype(np.float64)) + np.log(2 * np.pi)).sum(1)
+        gains = {}
+        for kind, density in self.densities.items():
+            log_r = density.log_prob(z)
+            if self.has_standard_prior:
+                parts = np.log1p(-MIXED_SHARE) + log_r, np.log(MIXED_SHARE) + log_p
+                gain = np.logaddexp(*parts) - log_p
+            else:
+                gain = self.terms.rate.sum(1) + entropy.sum(1) + log_r
+            gains[kind] = estimate_mean(gain, self.test.groups)
+        return gains
+
+    def outlier_warnings(self) -> list[str]:
+        """Warn of a single image that outweighs the others in a mean."""
+        warnings = []
+        for name, values in (
+            ("distortion", self.terms.distortion),
+            ("rate", self.terms.rate.sum(1)),
+        ):
+            row, total = int(np.argmax(values)), float(np.abs(values).sum())
+            share = float(values[row]) / max(total, 1e-12)
+            if len(values) >= MIN_DISTANCE_IMAGES and share > MAX_SHARE:
+                image = self.test.names[row] if len(self.test.names) else f"no. {row}"
+                warnings.append(
+                    f"the image {image} alone has {share:.0%} of the {name} of all: it is unlike "
+                    "the training images, and the mean says little of the others"
+                )
+        return warnings
 
     # -- decoded images ------------------------------------------------------------------------
 
@@ -226,7 +255,7 @@ class Explainer:
         with self.progress.stage("distances"):
             sets = {name: self.space.embed(images) for name, images in self.sets.items()}
             sets["train"] = self.space.embed(real)
-            test = self.space.embed(self.shown)
+            test = self.space.embed(self.reference)
             return measure_gap(sets, test, self.test.groups)
 
     # -- the likelihood ------------------------------------------------------------------------
@@ -250,7 +279,7 @@ class Explainer:
 
     @cached_property
     def _noise_images(self) -> Images:
-        return self.observed.evenly_spaced(MAX_NOISE_IMAGES)
+        return self.model_input.evenly_spaced(MAX_NOISE_IMAGES)
 
     @cached_property
     def _noise_posterior(self) -> Posterior:
@@ -274,7 +303,7 @@ class Explainer:
         z = self.sample_posterior(self._noise_posterior, 3)
         labels = labels_for(self.model, self._noise_images)
         decoded = self.model.decode(z, labels)
-        variance = assumed_variance(self.model, z, decoded, labels, self.seed)
+        variance = noise_variance(self.model, z, decoded, labels, self.seed)
         if variance is None:
             return None
         return calibration_ratio(self.errors, variance, self._noise_images.groups)
@@ -289,7 +318,7 @@ class Explainer:
     @cached_property
     def queries(self) -> tuple[Images, Float32[np.ndarray, "n latent"]]:
         """Some test images and a z of each."""
-        images = self.observed.evenly_spaced(NUM_QUERIES)
+        images = self.model_input.evenly_spaced(NUM_QUERIES)
         posterior = self.model.encode(images).flatten()
         return images, self.sample_posterior(posterior, 5)
 
@@ -299,12 +328,15 @@ class Explainer:
         z = self.queries[1][:, self.region.latents]
         with self.progress.stage("training images at the same z"):
             train = self.region.select(self.train_posterior)
-            observed = observe_images(self.model, self.train, self.seed)
-            shown = mean_observation(self.model, observed, self.seed)
-            return find_cover(train, shown, z, self.region)
+            return find_cover(train, self.covering_images, z, self.region)
 
     @cached_property
-    def decoded_queries(self) -> Images:
+    def covering_images(self) -> Images:
+        """The training images as the likelihood sees them: averages are taken of these."""
+        return observe_images(self.model, self.train, self.seed)
+
+    @cached_property
+    def query_outputs(self) -> Images:
         """The decoded z of `queries`."""
         images, z = self.queries
         return self.model.decode(z, labels_for(self.model, images))
@@ -314,7 +346,7 @@ class Explainer:
         undertrained = is_undertrained(run_of(self.model))
         return list(
             collapse_warnings(
-                self.activity, self.shown, self.reconstructions, undertrained=undertrained
+                self.activity, self.reference, self.reconstructions, undertrained=undertrained
             )
         )
 

@@ -21,24 +21,24 @@ from typing import Protocol
 import numpy as np
 import torch
 from jaxtyping import Float, Float32, Float64
-from scipy.linalg import solve_triangular
 from torch import Tensor, nn
 
 from pinxit.data.batch import Seed
 from pinxit.errors import UsageError
+from pinxit.extras import require_extra
 from pinxit.models.results import Posterior
 from pinxit.models.vae.priors import FlowPrior
 from pinxit.nn.image_seeds import draw_uniforms
 from pinxit.nn.rng import mix_seed, per_image_normal, per_image_seeds
 
-COMPONENTS = (1, 10, 30)  # of a mixture: the number is chosen on validation images
+COMPONENTS = (1, 5, 20)  # of a mixture: the number is chosen on validation images
 MAX_DIRECTIONS = 64  # principal directions with full covariances; the others share one variance
 ROWS_PER_DIRECTION = 20  # fewer latents do not determine a covariance
 ROWS_PER_PARAMETER = 5  # rows of a component and direction, at least
-MIN_ROWS, MAX_ROWS = 4_000, 10_000  # latents that a mixture is fitted to
+MIN_ROWS, MAX_ROWS = 3_000, 6_000  # latents that a mixture is fitted to
 MIN_SCALE = 1e-6
-FLOW_STEPS, FLOW_BATCH, FLOW_LEARNING_RATE = 400, 256, 3e-3
-FLOW_CHECKS = 4  # evaluations on validation latents; the best weights are kept
+FLOW_STEPS, FLOW_BATCH, FLOW_LEARNING_RATE = 300, 256, 3e-3
+FLOW_CHECKS = 3  # evaluations on validation latents; the best weights are kept
 
 Z = Float32[np.ndarray, "n latent"]
 LogProb = Float64[np.ndarray, " n"]
@@ -132,7 +132,9 @@ def _log_normal(
     h: Float64[np.ndarray, "n direction"], factor: Float64[np.ndarray, "direction direction"]
 ) -> LogProb:
     """log N(h; 0, L L^T)."""
-    white = solve_triangular(factor, h.T, lower=True)
+    white = torch.linalg.solve_triangular(
+        torch.from_numpy(factor), torch.from_numpy(np.ascontiguousarray(h.T)), upper=False
+    ).numpy()
     log_det = np.log(np.diag(factor)).sum()
     return -0.5 * np.square(white).sum(0) - log_det - 0.5 * len(factor) * math.log(2 * math.pi)
 
@@ -161,6 +163,7 @@ def _draw_rows(posterior: Posterior, seed: int) -> Z:
 
 def _fit_components(z: Z, num_components: int, seed: int) -> MixtureDensity | None:
     """Fit a mixture of so many components; None if there are too few latents for them."""
+    require_extra("explain", "fitting a mixture of Gaussians", "use a RealNVP prior")
     from sklearn.decomposition import PCA  # takes a second to import
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import GaussianMixture
@@ -181,7 +184,7 @@ def _fit_components(z: Z, num_components: int, seed: int) -> MixtureDensity | No
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         mixture = GaussianMixture(
-            num_components, reg_covar=1e-4, max_iter=60, tol=1e-3, random_state=seed
+            num_components, reg_covar=1e-4, max_iter=40, tol=1e-3, random_state=seed
         ).fit(y @ basis)
     factors = np.linalg.cholesky(mixture.covariances_)
     return MixtureDensity(mean, scale, basis, mixture.weights_, mixture.means_, factors, residual)
@@ -237,7 +240,7 @@ def fit_flow(
 ) -> FlowDensity:
     """Fit a flow to samples z ~ q(z|x), drawn anew at each step; keep the best on validation.
 
-    `steps` is 400 if it is None.
+    `steps` is 300 if it is None.
 
     Raises UsageError for fewer than two training images.
     """

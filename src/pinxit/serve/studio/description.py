@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from pinxit.models.protocols import (
 )
 from pinxit.reports.context import ReportContext
 from pinxit.reports.summary import collect_key_metrics, describe_run
+from pinxit.serve import errors
 from pinxit.serve.inference.loading import LoadedRun
 from pinxit.serve.studio.text import clean_text
 from pinxit.training.verdict import assess
@@ -27,6 +28,7 @@ log = logging.getLogger("pinxit.serve")
 LOCAL_HOSTS = ("127.0.0.1", "localhost", "[::1]")
 MAX_METRICS = 5
 EFFORT = ("images seen", "speed")  # metrics that say how long it was trained, not how good it is
+MAX_PATH_CHARS = 4_096
 MAX_CHARS = 300  # of a sentence
 SETTINGS = ("temperature", "guidance", "top_p", "best_of")  # that the page offers
 # of models that generate token by token; measured in docs/log.md ("Text and images")
@@ -45,13 +47,17 @@ def describe_for_page(run: LoadedRun, request: Request) -> dict[str, Any]:
         "height": run.info.height,
         "channels": run.info.channels,
         "abilities": run.abilities,
-        "labels": list(run.info.label_names) if is_conditional else [],
-        "languages": list(model.text_tokenizer.languages) if isinstance(model, HasText) else [],
+        "labels": _clean(run.info.label_names) if is_conditional else [],
+        "languages": _clean(model.text_tokenizer.languages) if isinstance(model, HasText) else [],
         "latents": model.latent_dim if isinstance(model, CanEncode) else 0,
         "settings": {task: _settings(model, task) for task in ("sample", "draw", "edit")},
         "completions_differ": isinstance(model, CanCompleteStream),
         "patch_size": getattr(model, "patch_size", 1),
     }
+
+
+def _clean(names: Sequence[str]) -> list[str]:
+    return [errors.clean_text(name) for name in names]
 
 
 def _settings(model: Any, task: str) -> dict[str, float]:
@@ -122,7 +128,8 @@ def path_for_commands(run: LoadedRun, request: Request) -> str:
     Who opens the page on the machine itself may know every path.
     """
     path: Path = run.run.path
-    return str(path) if not path.is_absolute() or _is_local(request) else path.name
+    shown = path if not path.is_absolute() or _is_local(request) else path.name
+    return errors.truncate(shown, MAX_PATH_CHARS)
 
 
 def _is_local(request: Request) -> bool:

@@ -16,12 +16,13 @@ from pydantic import Field, StrictInt, StrictStr
 
 from pinxit.models.generation import GenerationParams
 from pinxit.models.protocols import CanCompleteStream, CanDraw, CanEdit, CanSampleStream
-from pinxit.serve.errors import ApiError
+from pinxit.serve.errors import ApiError, internal_error
 from pinxit.serve.inference.loading import LoadedRun
 from pinxit.serve.inference.requests import GenerationRequest, Route
 from pinxit.serve.inference.router import Router
-from pinxit.serve.media.sources import ImageSources
-from pinxit.serve.media.uploads import EditMask, UploadedImage
+from pinxit.serve.logs import log_fault
+from pinxit.serve.media.sources import ImageSources, RequestImages
+from pinxit.serve.media.uploads import EditMask, UploadedImage, check_pixel_budget
 from pinxit.serve.pools import read_in_thread, work_on_images
 from pinxit.serve.schemas import Prompt, RequestSeed, Scale, Schema
 from pinxit.serve.studio.recipes import make_recipe
@@ -102,18 +103,20 @@ async def prepare_request(run: LoadedRun, fields: StudioRequest) -> GenerationRe
     mask = None
     if fields.task == "complete":
         loaded = await _load_image(fields.mask, "mask")
-        mask = EditMask.from_upload(loaded, source, "mask")
+        check_pixel_budget([source, loaded], "image")
+        mask = await work_on_images(EditMask.from_upload, loaded, source, "mask")
         await work_on_images(mask.fit_to, run.info)
     prepared = Router([run]).prepare(
         fields.prompt, params, n=fields.n, source=source, mask=mask, language=fields.language
     )
-    return replace(prepared, route=Route(fields.task, run))
+    # the page shows the middle of an image, as the model reads it
+    return replace(prepared, route=Route(fields.task, run), frame=None)
 
 
 async def _load_image(url: str, param: str) -> UploadedImage:
     if not url:
         raise ApiError("Choose an image first.", param=param)
-    return await read_in_thread(ImageSources().load_url, url, param)
+    return await read_in_thread(RequestImages(ImageSources()).load_url, url, param)
 
 
 async def stream_generation(
@@ -142,6 +145,9 @@ async def stream_generation(
         yield {"type": "done", "images": done, "notes": describe_reading(request)}
     except ApiError as error:
         yield {"type": "error", **error.body}
+    except Exception as error:
+        log_fault("a stream of the page", error)
+        yield {"type": "error", **internal_error().body}
     finally:
         task.cancel()
 

@@ -11,7 +11,7 @@ from PIL import Image, ImageOps
 from pinxit.data.batch import DatasetInfo
 from pinxit.data.decode import is_grey
 from pinxit.data.decoding.resize import crop_box
-from pinxit.serve.media.sources import ImageSources
+from pinxit.serve.media.sources import ImageSources, RequestImages
 from pinxit.serve.media.uploads import UploadedImage
 from pinxit.serve.pools import work_on_images
 from pinxit.serve.studio.text import clean_text, to_base64_png
@@ -29,7 +29,7 @@ async def fit_input(url: str, name: str, info: DatasetInfo) -> dict[str, Any]:
 
 
 def _fit(url: str, name: str, info: DatasetInfo) -> dict[str, Any]:
-    source = ImageSources().load_url(url, "image")
+    source = RequestImages(ImageSources()).load_url(url, "image")
     left, top, right, bottom = crop_box((source.width, source.height), info.height, info.width)
     crop = [left / source.width, top / source.height, right / source.width, bottom / source.height]
     return {

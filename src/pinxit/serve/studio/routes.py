@@ -21,9 +21,9 @@ from pinxit.serve.api.sse import event_stream, run_while_connected
 from pinxit.serve.errors import ApiError, truncate
 from pinxit.serve.inference.loading import LoadedRun
 from pinxit.serve.inference.registry import ModelRegistry
-from pinxit.serve.media.sources import ImageSources
+from pinxit.serve.media.sources import ImageSources, RequestImages
 from pinxit.serve.media.uploads import UploadedImage
-from pinxit.serve.pools import read_in_thread, work_on_images
+from pinxit.serve.pools import read_in_thread
 from pinxit.serve.schemas import RequestSeed, Schema
 from pinxit.serve.studio.attention import caption_attention
 from pinxit.serve.studio.description import describe_for_page, path_for_commands, summarize
@@ -40,11 +40,13 @@ from pinxit.serve.studio.latents import (
 )
 from pinxit.serve.studio.recipes import make_latent_program
 from pinxit.serve.studio.text import to_base64_png, to_png
+from pinxit.serve.studio.training import add_training, add_trainings
 from pinxit.serve.validation import parse_json_body
 
 log = logging.getLogger("pinxit.serve")
 
 STATIC = Path(__file__).parent / "static"
+MAX_REPORT_BYTES = 64 * 2**20
 MODULES = "<!-- modules -->"  # in page.html
 MEDIA_TYPES = {".js": "text/javascript", ".css": "text/css"}
 REVALIDATE = {"Cache-Control": "no-cache"}  # else a browser mixes files of two versions
@@ -96,6 +98,7 @@ def add_studio(app: FastAPI, models: ModelRegistry) -> None:
     add("/studio/data/summary", studio.summary)
     add("/studio/data/examples", studio.examples)
     add("/studio/data/report", studio.report, response_class=HTMLResponse)
+    add_training(add, models)
     post = partial(add, methods=["POST"])
     post("/studio/data/generate", studio.generate)
     post("/studio/data/input", studio.fit_input)
@@ -134,7 +137,8 @@ class StudioRoutes:
 
     async def list_runs(self, request: Request) -> Response:
         runs = self.models.runs.values()
-        return JSONResponse([describe_for_page(run, request) for run in runs])
+        records = [describe_for_page(run, request) for run in runs]
+        return JSONResponse(add_trainings(records, self.models))
 
     async def summary(self, run: str) -> Response:
         return JSONResponse(await read_in_thread(summarize, self._find_run(run)))
@@ -190,7 +194,8 @@ class StudioRoutes:
 
     async def decode(self, request: Request) -> Response:
         run, z = await self._parse_latent(request)
-        pixels = await decode_latent(run, np.array(z, np.float32))
+        work = decode_latent(run, np.array(z, np.float32))
+        pixels = await run_while_connected(request, work)
         return Response(to_png(pixels), media_type="image/png")
 
     async def latent_program(self, request: Request) -> Response:
@@ -212,10 +217,10 @@ class StudioRoutes:
 
     async def report(self, run: str) -> Response:
         """Return the report; nothing (204) if the run has none."""
-        file = self._find_run(run).run.path / "report.html"
-        if not file.is_file():
+        content = await asyncio.to_thread(_read_report, self._find_run(run).run.path)
+        if content is None:
             return Response(status_code=204, headers=SANDBOXED)
-        return HTMLResponse(file.read_text(encoding="utf-8"), headers=SANDBOXED)
+        return HTMLResponse(content, headers=SANDBOXED)
 
     async def make_report(self, request: Request) -> Response:
         """Write the report of a run, once for all who want it."""
@@ -229,6 +234,7 @@ class StudioRoutes:
         return JSONResponse({"made": True})
 
     def _find_run(self, name: str, ability: str | None = None) -> LoadedRun:
+        self.models.check_ready(name)
         run = self.models.runs.get(name)
         if run is None or (ability is not None and ability not in run.abilities):
             can = "" if ability is None else f" that supports {ability}"
@@ -237,7 +243,23 @@ class StudioRoutes:
 
 
 async def _load_image(url: str) -> UploadedImage:
-    return await work_on_images(ImageSources().load_url, url, "image")
+    return await read_in_thread(RequestImages(ImageSources()).load_url, url, "image")
+
+
+def _read_report(folder: Path) -> bytes | None:
+    """Return a run's report. A link to a file outside the run is none: the run may be a stranger's.
+
+    Raises ApiError for one that is too large to show.
+    """
+    file = folder / "report.html"
+    if not file.is_file() or not file.resolve().is_relative_to(folder.resolve()):
+        return None
+    with file.open("rb") as stream:
+        content = stream.read(MAX_REPORT_BYTES + 1)
+    if len(content) > MAX_REPORT_BYTES:
+        message = f"The report has more than {MAX_REPORT_BYTES // 2**20} MiB; open its file."
+        raise ApiError(message, param="run")
+    return content
 
 
 def _write_report(run: LoadedRun) -> None:
@@ -247,7 +269,7 @@ def _write_report(run: LoadedRun) -> None:
     except PinxitError as error:
         raise ApiError(f"The report cannot be made: {error}") from None
     except OSError as error:
-        log.warning("the report of %s cannot be written: %s", run.name, error)
+        log.warning("the report of %s cannot be written: %s", run.name, truncate(error, 300))
         message = f"The report cannot be written: {error.strerror or type(error).__name__}."
         raise ApiError(message, status=500) from None
 

@@ -18,11 +18,13 @@ import * as reconstruct from "./reconstruct.js";
 import * as report from "./report.js";
 import * as sample from "./sample.js";
 import { state } from "./state.js";
+import * as training from "./training.js";
 import { readUrl, writeUrl } from "./url.js";
 import { addAction } from "./viewer.js";
 
 // name -> its tab; a run has those whose name is one of its abilities, and those of `ALWAYS`
 const TABS = {
+  training: { title: "Training", module: training },
   draw: { title: "Draw", module: draw },
   sample: { title: "Samples", module: sample },
   encode: { title: "Latents", module: latents },

@@ -1,0 +1,21 @@
+"""The quick part of `make soak kills`: a training and a cache that are killed and run again."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from tests.faults import kills
+
+DATA = "shapes:24"
+
+
+@pytest.mark.parametrize("model", ["vae", "igpt"])
+def test_a_killed_command_that_is_run_again_ends_as_an_uninterrupted_one(model, tmp_path):
+    whole = kills.training_trial(model, DATA, tmp_path / "whole")
+    seconds = whole.run_to_end()
+    seconds = min(seconds, kills.training_trial(model, DATA, tmp_path / "again").run_to_end())
+    trial = kills.training_trial(model, DATA, tmp_path / "killed")
+    expected = whole.result(whole.folder)
+    assert kills.survive(trial, expected, seconds, 2, random.Random(model)) >= 0
