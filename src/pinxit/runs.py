@@ -13,8 +13,9 @@
     explain/           short trainings of `pinxit explain --curve` and `--try`
     prior-mixture.safetensors, prior-realnvp.safetensors
                        priors fitted to its latents after training
+    .lock, .owner.json the lock of the process that trains the run, and which one that is
 
-No pickle is ever loaded.
+No pickle is ever loaded. Files are checked as they are read: a run may be a stranger's.
 """
 
 from __future__ import annotations
@@ -183,13 +184,17 @@ class Run:
         Raises PinxitError if there are none yet, if they do not fit config.json, or if they are not
         finite.
         """
-        from pinxit.models.build_check import check_finite
+        from pinxit.models.build_check import check_finite, describe_error
 
         self.check_weights()
         tensors = read_tensors(self.weights_path)
         check_finite(tensors, str(self.weights_path))
         model = self._build({"model.safetensors": tensors})
-        model.load_state_dict(tensors)
+        try:
+            model.load_state_dict(tensors)
+        except (RuntimeError, ValueError, KeyError, TypeError) as error:
+            reason = describe_error(error)
+            raise PinxitError(f"{self.weights_path} does not fit config.json: {reason}") from None
         model = model.to(device).eval()
         _RUN_OF_MODEL[model] = self
         return model

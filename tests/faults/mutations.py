@@ -28,7 +28,7 @@ from tests.faults.hostile_runs import mutate
 LIMIT_SECONDS = 30  # of a small file, on a busy machine
 
 
-def picture(seed: int, size: int = 12, mode: str = "RGB") -> Image.Image:
+def noise_image(seed: int, size: int = 12, mode: str = "RGB") -> Image.Image:
     rng = np.random.default_rng(seed)
     shape = (size, size, 3) if mode in ("RGB", "P") else (size, size)
     image = Image.fromarray(rng.integers(0, 255, shape, np.uint8))
@@ -43,14 +43,14 @@ def encode(image: Image.Image, kind: str, **options: Any) -> bytes:
 
 def image_seeds() -> dict[str, tuple[str, bytes]]:
     """Return small image files: name -> (name of the file, content)."""
-    rgb, grey = picture(0), picture(1, mode="L")
-    frames = {"save_all": True, "append_images": [picture(2)]}
+    rgb, grey = noise_image(0), noise_image(1, mode="L")
+    frames = {"save_all": True, "append_images": [noise_image(2)]}
     deep = Image.fromarray(np.arange(144, dtype=np.uint16).reshape(12, 12) * 400)
     real = Image.fromarray(np.linspace(-1, 1, 144, dtype=np.float32).reshape(12, 12))
     seeds = {
         "png": encode(rgb, "PNG"),
         "png-16": encode(deep, "PNG"),
-        "png-palette": encode(picture(3, mode="P"), "PNG", transparency=0),
+        "png-palette": encode(noise_image(3, mode="P"), "PNG", transparency=0),
         "png-la": encode(grey.convert("LA"), "PNG"),
         "png-animated": encode(rgb, "PNG", **frames),
         "jpg": encode(rgb, "JPEG", exif=_orientation(6)),
@@ -83,7 +83,7 @@ def data_seeds() -> dict[str, tuple[str, bytes]]:
 
     pixels = np.random.default_rng(0).integers(0, 255, (6, 8, 8), np.uint8)
     labels = np.arange(6) % 3
-    png = encode(picture(4, 8), "PNG")
+    png = encode(noise_image(4, 8), "PNG")
     npz, npy, parquet, tar = io.BytesIO(), io.BytesIO(), io.BytesIO(), io.BytesIO()
     np.savez(npz, images=pixels, labels=labels)
     np.save(npy, pixels)
@@ -142,7 +142,7 @@ def read_damaged(name: str, content: bytes, folder: Path) -> str:
     is_table = name.startswith("metadata")
     if is_table or name.startswith("a."):
         for i in range(2):
-            picture(i, 8).save(folder / f"{i}.png")
+            noise_image(i, 8).save(folder / f"{i}.png")
     source = folder if is_table or name.startswith("a.") or "idx" in name else folder / name
 
     def stop(*_: object) -> None:

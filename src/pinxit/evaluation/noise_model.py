@@ -118,7 +118,7 @@ def _transform(errors: Errors) -> Errors:
 # -- calibration -----------------------------------------------------------------------------------
 
 
-def assumed_variance(
+def noise_variance(
     model: CanEncode,
     z: Float32[np.ndarray, "n latent"],
     decoded: Images,

@@ -121,7 +121,8 @@ def scale(values: np.ndarray, range_: Range) -> UInt8[np.ndarray, ...]:
     levels = np.empty(values.shape, np.uint8)
     step = max(1, SCALED_AT_A_TIME * len(values) // max(1, values.size))
     for start in range(0, len(values), step):  # in parts, as floats take 8 times the memory
-        part = values[start : start + step].astype(np.float64)
+        with np.errstate(invalid="ignore"):  # signaling NaNs, which become 0 below
+            part = values[start : start + step].astype(np.float64)
         scaled = np.nan_to_num((part - low) * (255 / (high - low)), posinf=255, neginf=0)
         levels[start : start + step] = np.clip(np.rint(scaled), 0, 255)
     return levels

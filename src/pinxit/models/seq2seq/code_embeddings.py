@@ -26,7 +26,7 @@ def digit_features(levels: Sequence[int]) -> Float[Tensor, "codes features"]:
     The first level is the code's lowest digit, as in `tokenizer.quantizers.FSQ`.
     """
     codes = torch.arange(math.prod(levels))
-    basis = torch.tensor([1, *levels[:-1]]).cumprod(0).tolist()
+    basis = [math.prod(levels[:i]) for i in range(len(levels))]
     digits = [codes // base % level for base, level in zip(basis, levels, strict=True)]
     one_hot = [F.one_hot(digit, level) for digit, level in zip(digits, levels, strict=True)]
     pairs = [
