@@ -49,6 +49,20 @@ def test_errors_are_those_of_other_samples():
     assert 0.7 < ratio < 1.4
 
 
+def test_reconstructions_are_paired_and_close_no_gap():
+    real = features(400, 0, 5)
+    sets = {
+        "prior": features(400, 1.0, 1),
+        "posterior": features(400, 0.5, 2),
+        "train": features(400, 0, 4),
+        "reconstructions": real + 0.1,
+    }
+    gap = measure_gap(sets, real)
+    assert gap.distances["reconstructions"].value == pytest.approx(0.04)
+    assert gap.distances["reconstructions"].error < 1e-6  # the same shift, whatever the images
+    assert gap.closed == {}
+
+
 def test_samples_as_near_as_images_have_no_gap_to_divide():
     gap = measure_gap(
         {"prior": features(300, 0, 1), "posterior": features(300, 0, 2),

@@ -255,6 +255,7 @@ class Explainer:
         with self.progress.stage("distances"):
             sets = {name: self.space.embed(images) for name, images in self.sets.items()}
             sets["train"] = self.space.embed(real)
+            sets["reconstructions"] = self.space.embed(self.reconstructions)
             test = self.space.embed(self.reference)
             return measure_gap(sets, test, self.test.groups)
 

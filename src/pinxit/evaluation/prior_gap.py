@@ -48,7 +48,8 @@ def measure_gap(
 ) -> PriorGap:
     """Measure the distances of `prior`, `posterior`, `train` and fitted priors to test images.
 
-    Errors are by the jackknife over blocks of all sets at once, which are independent.
+    Errors are by the jackknife over blocks of all sets at once, which are independent; only
+    `reconstructions` are of the test images themselves, row by row.
     """
     real_blocks = assign_blocks(len(test), groups, NUM_BLOCKS)
     num_blocks = int(real_blocks.max()) + 1
@@ -58,7 +59,8 @@ def measure_gap(
     real = list(leave_out_gaussians(test, real_blocks))
     replicates: dict[str, list[float]] = {}
     for seed, (name, features) in enumerate(sets.items(), 1):
-        blocks = assign_blocks(len(features), None, num_blocks, seed)
+        paired = name == "reconstructions" and len(features) == len(test)
+        blocks = real_blocks if paired else assign_blocks(len(features), None, num_blocks, seed)
         sides = zip(leave_out_gaussians(features, blocks), real, strict=False)
         replicates[name] = [frechet_distance(a, b) for a, b in sides]
     distances = {name: jackknife_estimate(value[name], replicates[name]) for name in sets}
@@ -68,7 +70,7 @@ def measure_gap(
         {
             name: share
             for name in sets
-            if name not in ("prior", "posterior", "train")
+            if name not in ("prior", "posterior", "train", "reconstructions")
             and (share := _share(value, replicates, name)) is not None
         },
     )

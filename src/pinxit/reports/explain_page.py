@@ -253,13 +253,14 @@ def show_prior(record: Row, explainer: Explainer) -> Row:
     is_bound = explainer.rate_parts is not None and explainer.rate_parts.is_bound
     return {
         "parts": [
-            (text, _bound(name, metrics) if is_bound else number_of(metrics, name), meaning)
+            (text, _format_bound(name, metrics) if is_bound else number_of(metrics, name), meaning)
             for name, text, meaning in PARTS
             if limit is not None and metrics.get(name) is not None
         ],
         "rate": number_of(metrics, "surgery_rate"),
         "rows": rows,
         "train": number_of(metrics, "frechet_train"),
+        "reconstructions": number_of(metrics, "frechet_reconstructions"),
         "share": number_of(metrics, "prior_share", 100),
         "gain": number_of(metrics, "prior_gain"),
         "marginal_kl": number_of(metrics, "marginal_kl"),
@@ -270,7 +271,7 @@ def show_prior(record: Row, explainer: Explainer) -> Row:
     }
 
 
-def _bound(name: str, metrics: Mapping[str, Any]) -> Number | None:
+def _format_bound(name: str, metrics: Mapping[str, Any]) -> Number | None:
     """Return a part of the rate, with its direction where it is only a bound."""
     sign = {"mutual_information": "≥", "total_correlation": "≤"}.get(name)
     if sign is None:

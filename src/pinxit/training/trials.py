@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,12 +21,13 @@ from pinxit.data.images import Images
 from pinxit.models import get_family
 from pinxit.models.config import config_from_dict
 from pinxit.runs import Run
-from pinxit.training.prepare import TrainingData, prepare_training
+from pinxit.training.prepare import TrainingData, TrainingPlan, prepare_training
 from pinxit.training.run_lock import lock_run
 from pinxit.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
     from pinxit.models.protocols import Model
+    from pinxit.training.processes import Processes
 
 RECORD = "trial.json"
 NEW_LAYERS = "new-layers.json"
@@ -96,32 +98,32 @@ def _read(folder: Path) -> Any:
 
 
 def _start(base: Run, images: Images, record: dict[str, Any], folder: Path) -> Run:
-    from pinxit.training.devices import set_up_fabric
     from pinxit.training.run_folder import create_run
-    from pinxit.training.running import run_session
+    from pinxit.training.running import train_plan
     from pinxit.training.schedule import Clock
-    from pinxit.training.session import Session
 
     config = config_from_dict(
         get_family(base.family).Config, {**base.config["model"], **record["changes"]}
     )
     settings = config_from_dict(TrainingSettings, base.config["training"] | {
         "minutes": None, "epochs": None, "steps": record["steps"], "keep": "last",
-        "num_evals": NUM_EVALS, "tensorboard": False,
+        "num_evals": NUM_EVALS, "tensorboard": False, "devices": 1,
     })  # fmt: skip
     data = TrainingData(
         images, base.load_options, (base.config.get("data") or {}).get("files") or []
     )
     plan = prepare_training(config, data, settings, quiet=True)
     missing = copy_weights(base, plan.model)
-    clock, fabric = Clock(), set_up_fabric(plan.settings)
-    plan = plan.with_world_size(fabric.world_size)
-    run = create_run(plan, folder, fabric)
-    run.write(RECORD, record)
-    run.write(NEW_LAYERS, {"names": missing})
-    with lock_run(run):
-        session = Session(run, plan.model, images, plan.settings, fabric, clock, quiet=True)
-        return run_session(session)
+    with ExitStack() as lock:
+
+        def create(plan: TrainingPlan, processes: Processes) -> Run:
+            run = create_run(plan, folder, processes)
+            run.write(RECORD, record)
+            run.write(NEW_LAYERS, {"names": missing})
+            lock.enter_context(lock_run(run))
+            return run
+
+        return train_plan(plan, create, Clock(), quiet=True)
 
 
 def copy_weights(base: Run, model: Model) -> list[str]:
