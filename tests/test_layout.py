@@ -19,8 +19,8 @@ from pinxit.models import list_families
 PACKAGE = Path(pinxit.__file__).parent
 # a file imports from its own package and from those before it
 ORDER = [
-    "errors", "notebook", "console", "data", "nn", "models", "run_records", "runs", "training",
-    "sampling", "evaluation", "reports", "serve", "api", "cli",
+    "errors", "notebook", "console", "data", "nn", "models", "run_records", "runs", "watch",
+    "training", "sampling", "evaluation", "reports", "serve", "api", "cli",
 ]  # fmt: skip
 FILES = sorted(file for file in PACKAGE.rglob("*.py") if file != PACKAGE / "__init__.py")
 MAX_LINES = 400

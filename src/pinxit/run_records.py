@@ -76,6 +76,7 @@ class RunConfig(TypedDict):
     training: dict[str, Any]  # of `TrainingSettings`
     data: DataRecord
     finished: bool
+    loss_unit: NotRequired[str]  # from the first step on
     trained: NotRequired[TrainedRecord | None]
     component: NotRequired[ComponentRecord | None]
     versions: NotRequired[dict[str, str]]

@@ -6,8 +6,13 @@
     checkpoint/        everything that resuming needs
     metrics.csv        the training curves, a row per report
     samples/           sample grids at each evaluation
+    examples.json      some images of the test split with their captions, to show in the studio
     evaluation.json    metrics on the test split; evaluation-SPLIT.json on another one
     report.html, README.md
+    explain.html       why its samples are blurry; the numbers are in explain.json
+    explain/           short trainings of `pinxit explain --curve` and `--try`
+    prior-mixture.safetensors, prior-realnvp.safetensors
+                       priors fitted to its latents after training
     .lock, .owner.json the lock of the process that trains the run, and which one that is
 
 No pickle is ever loaded. Files are checked as they are read: a run may be a stranger's.
@@ -46,6 +51,7 @@ if TYPE_CHECKING:
 
 FORMAT = 2  # of the folder; another format is not read
 FITTED_FILE = "fitted.safetensors"
+EXAMPLES_FILE = "examples.json"
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ def python_counterpart(command: str):
     return getattr(Run, name, None) or getattr(pinxit, name)
 
 
-def accepted_names(function) -> set[str]:
+def names_of_parameters(function) -> set[str]:
     """The parameters of a function, with those that `**options` and the like stand for."""
     parameters = inspect.signature(function).parameters
     names = set(parameters)
@@ -84,7 +84,7 @@ def test_every_method_of_a_run_is_a_command():
 def test_the_options_of_a_command_are_parameters(command):
     function = getattr(importlib.import_module(COMMANDS[command][0]), command)
     options = {option.name for option in read_options(function)} - NOT_OPTIONS
-    missing = options - accepted_names(python_counterpart(command))
+    missing = options - names_of_parameters(python_counterpart(command))
     assert missing <= OTHER_OPTIONS.get(command, set())
 
 

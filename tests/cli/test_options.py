@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import pytest
 from tyro.conf import FlagCreatePairsOff, Positional, Suppress, arg
 
-from pinxit.cli.options import REQUIRED, read_docstring, read_options
+from pinxit.cli.options import REQUIRED, Only, read_docstring, read_options
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,8 @@ class Inner:
     # depth of it,
     # in layers
     depth: int = 3
-    start: int = 0  # hidden: for programs
+    # first of them
+    start: int = 0  # hidden unless it is named
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,14 @@ def test_nested_dataclasses_are_flattened_and_hidden_fields_left_out():
     depth, name = read_options(command)
     assert (depth.name, depth.default, depth.help) == ("depth", 7, "depth of it, in layers")
     assert (name.name, name.metavar) == ("name", "NAME")
+
+
+def test_a_hidden_field_is_an_option_where_it_is_named():
+    def command(inner: Annotated[Inner, Only(("start",))] = Inner()) -> None:
+        """Do it."""
+
+    (start,) = read_options(command)
+    assert (start.name, start.default, start.help) == ("start", 0, "first of them")
 
 
 def test_a_docstring_is_read_in_parts():

@@ -9,7 +9,8 @@ import pytest
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
 from pinxit.cli.draw import draw
-from pinxit.cli.parse import parse_args
+from pinxit.cli.evaluate import evaluate
+from pinxit.cli.parse import has_help_flag, parse_args
 from pinxit.cli.sample import sample
 from pinxit.cli.train import family_command
 from pinxit.errors import UsageError
@@ -114,8 +115,10 @@ def test_generation_options_become_one_value():
 def test_an_invalid_generation_option_fails_with_its_reason():
     with pytest.raises(UsageError, match="top_p must be above 0 and at most 1, not 2"):
         parse_args("sample", sample, ["runs/x", "--top-p", "2"])
-    with pytest.raises(UsageError, match="sample has no option '--start'"):
-        parse_args("sample", sample, ["runs/x", "--start", "2"])
+    with pytest.raises(UsageError, match="start must be 0 or more, not -2"):
+        parse_args("sample", sample, ["runs/x", "--start=-2"])
+    with pytest.raises(UsageError, match="evaluate has no option '--start'"):
+        parse_args("evaluate", evaluate, ["runs/x", "--start", "2"])
 
 
 def test_a_reranker_is_loaded_from_its_run(monkeypatch):
@@ -138,3 +141,14 @@ def test_a_reranker_is_loaded_from_its_run(monkeypatch):
 def test_a_size_is_one_number_or_two(words, option):
     values = parse_args("train vae", family_command("vae"), words.split())
     assert values["load"].size == option
+
+
+def test_after_two_dashes_all_are_arguments():
+    values = parse_args("draw", draw, ["-n", "2", "--", "runs/x", "--seed", "-h"])
+    assert values["run"] == Path("runs/x")
+    assert (values["texts"], values["num_images"]) == (("--seed", "-h"), 2)
+    assert not has_help_flag(["runs/x", "--", "--help"])
+
+
+def test_a_value_may_begin_with_a_dash():
+    assert parse_args("sample", sample, ["runs/x", "--label=-x"])["label"] == "-x"

@@ -6,7 +6,7 @@ import pytest
 
 from pinxit.cli import COMMANDS, main, suggest
 from pinxit.cli.completion import all_options
-from pinxit.models import list_families
+from pinxit.models import get_family, list_families
 
 
 @pytest.fixture(autouse=True)
@@ -149,8 +149,9 @@ def test_a_run_of_a_similar_name_is_suggested(typed, capsys, tmp_path, monkeypat
 
 def test_synonyms_stand_for_what_exists():
     assert set(suggest.COMMANDS.values()) <= set(COMMANDS)
-    assert set(suggest.NEAREST_FAMILY.values()) <= set(list_families())
-    assert not set(suggest.NEAREST_FAMILY) & set(list_families())
+    kinds = [kind for name in list_families() for kind in get_family(name).NEAR_KINDS]
+    assert not set(kinds) & set(list_families())
+    assert len(set(kinds)) == len(kinds)
     assert not set(suggest.COMMANDS) & set(COMMANDS)
     flags = {flag for options in all_options().values() for o in options for flag in o.spellings}
     assert set(suggest.OPTIONS.values()) <= flags

@@ -1,14 +1,17 @@
 """The course's job with many client libraries, each as its own documentation shows.
 
 A library has a program in `programs/`, which fails where the server is not what it expects. The
-Python libraries are in .venv-clients, those of Node in build/clients/node_modules: `make clients`.
+Python libraries are in .venv-clients, but for one that needs older ones, and those of Node in
+build/clients/node_modules: `make clients`.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,7 +20,9 @@ from tests.serve.server import serving
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = sorted((Path(__file__).parent / "programs").iterdir())
-PYTHON = ROOT / ".venv-clients" / "bin" / "python"
+ENVIRONMENTS = dict.fromkeys(
+    ("instructor_client", "llamaindex", "semantic_kernel_client"), ".venv-clients-openai2"
+)  # of a program; else .venv-clients
 NODE_MODULES = ROOT / "build" / "clients" / "node_modules"
 
 
@@ -30,9 +35,10 @@ def base_url(runs, tmp_path_factory):
 def command_of(program: Path) -> list[str]:
     """How to run a program. Skips where its libraries are not installed."""
     if program.suffix == ".py":
-        if not PYTHON.exists():
+        python = ROOT / ENVIRONMENTS.get(program.stem, ".venv-clients") / "bin" / "python"
+        if not python.exists():
             pytest.skip("the client libraries are not installed: make clients")
-        return [str(PYTHON), str(program)]
+        return [str(python), str(program)]
     node = shutil.which("node")
     if node is None or not NODE_MODULES.is_dir():
         pytest.skip("the client libraries of Node are not installed: make clients")
@@ -43,11 +49,13 @@ def command_of(program: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.stem)
-def test_a_client_does_the_courses_job(program, base_url, tmp_path):
+def test_a_client_does_the_courses_job(program, base_url, runs, tmp_path):
+    mcp_command = [sys.executable, "-m", "pinxit.cli", "mcp", *map(str, runs.values())]
     environment = {
         **os.environ, "OPENAI_BASE_URL": f"{base_url}/v1", "OPENAI_API_KEY": "not-needed",
+        "OPENAI_API_BASE": f"{base_url}/v1",  # the name that LlamaIndex reads
         "OPENAI_AGENTS_DISABLE_TRACING": "1", "LITELLM_LOCAL_MODEL_COST_MAP": "True",
-        "HOME": str(tmp_path),
+        "MCP_COMMAND": json.dumps(mcp_command), "HOME": str(tmp_path),
     }  # fmt: skip
     process = subprocess.run(
         command_of(program), env=environment, capture_output=True, text=True, timeout=120,

@@ -126,7 +126,7 @@ def test_pixels_of_another_type_or_shape_are_errors():
         Images(pixels, before=pixels[:1])
 
 
-def displayed(images: Images) -> np.ndarray:
+def show(images: Images) -> np.ndarray:
     """What a notebook shows of images, as an array."""
     png = images._repr_png_()
     assert png is not None
@@ -135,7 +135,7 @@ def displayed(images: Images) -> np.ndarray:
 
 def test_a_notebook_shows_every_pixel_of_a_small_image():
     image = noise_images(1, 8, 8)
-    shown = displayed(image)
+    shown = show(image)
     assert shown.shape[0] >= 200, "an 8 x 8 image is enlarged so that it can be seen"
     step = shown.shape[0] // 8
     assert (shown[step // 2 :: step, step // 2 :: step, 0] == image.pixels[0, ..., 0]).all()
@@ -152,25 +152,25 @@ def test_a_notebook_shows_every_pixel_of_a_small_image():
 def test_what_a_notebook_shows_is_bounded(n, height, width, has_before, columns):
     pixels = np.zeros((n, height, width, 1), np.uint8)
     before = pixels if has_before else None
-    shown = displayed(Images(pixels, before=before, columns=columns))
+    shown = show(Images(pixels, before=before, columns=columns))
     assert shown.shape[1] <= 2 * SHEET_PIXELS
     assert shown.size <= 64 * 3 * (2 * LARGE_CELL) ** 2
 
 
 def test_a_notebook_shows_images_evenly_spaced_and_says_how_many_there_are():
     pixels = np.repeat(np.arange(200, dtype=np.uint8), 64).reshape(200, 8, 8, 1)
-    many = displayed(Images(pixels))
-    few = displayed(Images(pixels[:64]))
+    many = show(Images(pixels))
+    few = show(Images(pixels[:64]))
     assert many.shape[0] > few.shape[0], "a line below names the number"
     values = set(many[..., 0].ravel().tolist())
     assert {0, 199} <= values
-    assert displayed(Images(np.zeros((1, 2000, 2000, 3), np.uint8))).shape[1] <= SHEET_PIXELS
+    assert show(Images(np.zeros((1, 2000, 2000, 3), np.uint8))).shape[1] <= SHEET_PIXELS
     assert Images(pixels)[:0]._repr_png_() is None
 
 
 def test_an_edit_is_shown_beside_its_image():
     after, before = np.full((2, 8, 8, 1), 200, np.uint8), np.full((2, 8, 8, 1), 50, np.uint8)
-    shown = displayed(Images(after, before=before))
+    shown = show(Images(after, before=before))
     assert {50, 200} <= set(shown[shown.shape[0] // 2, :, 0].tolist())
 
 

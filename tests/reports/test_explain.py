@@ -215,8 +215,24 @@ def test_bad_input_is_refused_in_two_lines(run, tmp_path):
     mae = pinxit.train(
         pinxit.MAE(width=16, depth=1, heads=2), blobs(24), out=tmp_path / "mae", steps=1, quiet=True
     )
-    with pytest.raises(PinxitError, match="these families can: vae"):
+    with pytest.raises(PinxitError, match="these families have: vae"):
         explain(mae, blobs(24))
+
+
+def test_one_image_that_outweighs_the_others_is_named(run):
+    """An image whose mean is far out: its rate is most of the sum, and no gain is lost to it."""
+    from pinxit.console import StageProgress
+    from pinxit.evaluation.explain import Explainer
+
+    explainer = Explainer(run.load(), blobs(400), StageProgress(False))
+    assert explainer.outlier_warnings() == []
+    before = explainer.prior_gains()["mixture"].value
+    explainer.terms.rate[3] += 1e4
+    explainer.posterior.mean[3] += 100
+    (warning,) = explainer.outlier_warnings()
+    assert explainer.test.names[3] in warning
+    count = len(explainer.test)
+    assert abs(explainer.prior_gains()["mixture"].value - before) < 10 / count + 0.5
 
 
 def test_changed_data_are_explained_with_a_warning(run):
@@ -276,7 +292,7 @@ def test_an_interrupted_trial_goes_on_and_ends_with_the_same_weights(trained, tm
     patch = pytest.MonkeyPatch()
     original = Session.log_metrics
     patch.setattr(Session, "log_metrics", stop_after_three)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt, match="the same command continues"):
         trials.train_trial(trained, images, changes, 6, tmp_path / "stopped")
     patch.undo()
     resumed = trials.train_trial(trained, images, changes, 6, tmp_path / "stopped")

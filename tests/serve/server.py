@@ -16,7 +16,8 @@ from PIL import Image
 
 from pinxit.serve.app import AppSettings, create_app
 from pinxit.serve.connections import TimedProtocol
-from pinxit.serve.inference.loading import load_runs
+from pinxit.serve.inference.loading import load_runs, load_served_run
+from pinxit.serve.inference.pending import load_when_ready, split_pending
 from pinxit.serve.inference.registry import ModelRegistry
 from pinxit.serve.store import Store
 
@@ -26,7 +27,9 @@ TOOLS = [{"type": "image_generation"}]
 @contextmanager
 def serving(runs, store, *, max_queued_rows=256, aliases=None, **settings) -> Iterator[str]:
     """The URL of a server in a thread of this process; `settings` are those of `AppSettings`."""
-    models = ModelRegistry(load_runs(list(runs), "cpu", max_queued_rows), aliases)
+    ready, pending = split_pending(list(runs))
+    models = ModelRegistry(load_runs(ready, "cpu", max_queued_rows), aliases, pending)
+    load_when_ready(models, lambda path: load_served_run(path, "cpu", 64), check_seconds=0.05)
     app = create_app(models, Store(str(store)), AppSettings(**settings))
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))

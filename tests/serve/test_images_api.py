@@ -12,11 +12,11 @@ import numpy as np
 import openai
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
 
 import pinxit
 from pinxit.nn.rng import mix_seed
-from pinxit.serve.media import uploads
-from pinxit.serve.media.uploads import decode_upload
+from pinxit.serve.media.uploads import open_upload
 from tests.serve.server import (
     data_url,
     decode_png,
@@ -82,27 +82,28 @@ def test_an_edit_keeps_every_pixel_outside_its_mask(client):
     assert (after != before)[~outside].any()
 
 
-def test_a_mask_is_decoded_once(runs, tmp_path, monkeypatch):
-    mask, num_decoded = make_mask((20, 12), (8, 4, 14, 12)), 0
-    open_image = Image.open
+def test_an_image_and_its_mask_are_decoded_once(runs, tmp_path, monkeypatch):
+    mask, decoded = make_mask((20, 12), (8, 4, 14, 12)), []
+    load_prepare = PngImageFile.load_prepare
 
-    def count_and_open(file, *args, **options):
-        nonlocal num_decoded
-        num_decoded += isinstance(file, io.BytesIO) and file.getvalue() == mask
-        return open_image(file, *args, **options)
+    def count_and_load(image):
+        decoded.append((image.mode, image.size))
+        load_prepare(image)
 
-    monkeypatch.setattr(uploads.Image, "open", count_and_open)
+    monkeypatch.setattr(PngImageFile, "load_prepare", count_and_load)
+    once = [("RGB", (20, 12)), ("RGBA", (20, 12))]
     with serving([runs["blobs-igpt"]], tmp_path / "s.sqlite") as base_url:
         client = make_client(base_url)
         client.images.edit(image=make_png((20, 12)), mask=mask, prompt="x", n=3)
-        assert num_decoded == 1
+        assert sorted(decoded) == once
+        decoded.clear()
         tool = {"type": "image_generation", "input_image_mask": {"image_url": data_url(mask)}}
         image = {"type": "input_image", "image_url": data_url(make_png((20, 12)))}
         response = client.responses.create(
             model="gpt-5", input=[{"role": "user", "content": [image]}], tools=[tool]
         )
+        assert sorted(decoded) == once
         assert decode_png(response.output[0].result).size == (20, 12)
-        assert num_decoded == 2
 
 
 def test_edits_take_an_image_a_list_of_one_and_json(client, base_url):
@@ -165,7 +166,7 @@ def test_chat_captions_images_and_generates_them(client):
 
 def test_embeddings_equal_those_of_the_model(client, runs):
     model = pinxit.load(runs["blobs-vae"])
-    image = pinxit.Images(decode_upload(make_png()).fit_to(model.info)[None])
+    image = pinxit.Images(open_upload(make_png()).fit_to(model.info)[None])
     response = client.embeddings.create(
         model="blobs-vae", input=[data_url(make_png())] * 2, encoding_format="float"
     )

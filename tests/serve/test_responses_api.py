@@ -15,7 +15,7 @@ import pytest
 
 import pinxit
 from pinxit.serve.dialogue import streaming
-from pinxit.serve.media.uploads import decode_upload
+from pinxit.serve.media.uploads import open_upload
 from tests.serve.server import TOOLS, data_url, decode_png, make_client, make_png, serving
 
 CAT = "Generate an image of gray tabby cat hugging an otter with an orange scarf"
@@ -98,7 +98,7 @@ def test_an_image_without_the_tool_is_captioned_in_the_prompts_language(
 ):
     response = client.responses.create(model="gpt-4o", input=with_image(prompt))
     model = pinxit.load(runs["blobs-caption"])
-    pixels = decode_upload(make_png()).fit_to(model.info)
+    pixels = open_upload(make_png()).fit_to(model.info)
     caption = model.caption(pinxit.Images(pixels[None]), language=language)[0][0].text
     assert response.output_text == caption
     assert [item.type for item in response.output] == ["message"]

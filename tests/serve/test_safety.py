@@ -30,7 +30,7 @@ FOREIGN = "https://evil.example"
 ACTIONS = [
     ("POST", "/v1/responses"), ("POST", "/v1/images/edits"), ("POST", "/v1/files"),
     ("GET", "/v1/files"), ("DELETE", "/v1/files/x"), ("GET", "/studio/data/runs"),
-    ("POST", "/studio/data/samples"), ("POST", "/v1/chat/completions"), ("GET", "/metrics"),
+    ("POST", "/studio/data/generate"), ("POST", "/v1/chat/completions"), ("GET", "/metrics"),
 ]  # fmt: skip
 
 
@@ -301,7 +301,7 @@ def test_a_folder_is_no_store(tmp_path):
 DECODE = """
 import io, threading
 from PIL import Image
-from pinxit.serve.media.uploads import decode_upload
+from pinxit.serve.media.uploads import open_upload
 from pinxit.serve.memory import release_large_blocks
 
 def resident():
@@ -314,9 +314,11 @@ with io.BytesIO() as file:
     content = file.getvalue()
 before = resident()
 for _ in range(3):
-    threads = [threading.Thread(target=decode_upload, args=(content,)) for _ in range(4)]
+    uploads = [open_upload(content) for _ in range(4)]
+    threads = [threading.Thread(target=lambda u=u: u.original) for u in uploads]
     [thread.start() for thread in threads]
     [thread.join() for thread in threads]
+    del uploads, threads
 print(resident() - before)
 """
 

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import base64
-import os
-import shutil
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import openai
 import pytest
@@ -25,36 +21,6 @@ def make_body(name: str = "resp_1", content: bytes = b"image") -> dict:
     result = base64.b64encode(content).decode()
     item = {"id": f"ig_{name}", "type": "image_generation_call", "result": result}
     return {"id": name, "output": [item], "metadata": {"text": "é\u0000"}}
-
-
-@pytest.fixture(scope="module")
-def postgres(tmp_path_factory):
-    """The URL of a temporary PostgreSQL server on a loopback port."""
-    folders = [*sorted(Path("/usr/lib/postgresql").glob("*/bin")), Path("/usr/local/bin")]
-    programs = next((path for path in folders if (path / "initdb").exists()), None)
-    if programs is None:
-        pytest.skip("PostgreSQL is not installed")
-    folder = tmp_path_factory.mktemp("postgres")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    run_as = []
-    if os.geteuid() == 0:  # PostgreSQL refuses to run as root
-        folder.chmod(0o777)
-        for parent in folder.parents[:3]:  # of pytest, and of a worker of xdist
-            parent.chmod(0o755)
-        run_as = [shutil.which("runuser") or "runuser", "-u", "postgres", "--"]
-    data = folder / "data"
-    start = [str(programs / "initdb"), "-D", str(data), "-U", "pinxit", "-A", "trust"]
-    subprocess.run([*run_as, *start], check=True, capture_output=True, cwd=folder)
-    options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off"
-    control = [*run_as, str(programs / "pg_ctl"), "-D", str(data), "-w"]
-    log = str(folder / "log")
-    subprocess.run(
-        [*control, "-o", options, "-l", log, "start"], check=True, capture_output=True, cwd=folder
-    )
-    yield f"postgresql://pinxit@127.0.0.1:{port}/postgres"
-    subprocess.run([*control, "-m", "immediate", "stop"], capture_output=True, cwd=folder)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

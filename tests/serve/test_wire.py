@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import copy
 import json
 
 import httpx
@@ -16,6 +15,7 @@ from pinxit.serve.api.pages import select_page
 from pinxit.serve.errors import ApiError
 from pinxit.serve.inference.prompt_fitting import fit_prompts
 from pinxit.serve.media.uploads import decode_base64
+from tests.serve.fuzzing import replay
 from tests.serve.server import TOOLS, data_url, make_mask, make_png
 
 PREVIEWS = [{"type": "image_generation", "partial_images": 2}]
@@ -35,26 +35,6 @@ JOBS = {
     "caption": {"input": ask("What is this?", True)},
     "text": {"input": "hello"},
 }
-
-
-def replay(events: list) -> dict:
-    """The body that a client has after it has read these events, and no other."""
-    body = None
-    for event in copy.deepcopy(events):
-        kind = event["type"]
-        if "response" in event:
-            body = event["response"]
-        elif kind == "response.output_item.added":
-            assert event["output_index"] == len(body["output"])
-            body["output"].append(event["item"])
-        elif kind == "response.output_item.done":
-            body["output"][event["output_index"]] = event["item"]
-        elif kind == "response.content_part.added":
-            body["output"][event["output_index"]]["content"].append(event["part"])
-        elif kind == "response.output_text.delta":
-            part = body["output"][event["output_index"]]["content"][event["content_index"]]
-            part["text"] += event["delta"]
-    return body
 
 
 @pytest.mark.parametrize("job", JOBS)

@@ -54,7 +54,8 @@ def test_a_run_folder_has_all_files(run):
     }
     samples = sorted(p.name for p in (run.path / "samples").iterdir())
     assert samples[:4] == [f"reconstruct-{n:07d}.png" for n in (10, 20, 30, 40)]
-    assert samples[4:] == [f"step-{n:07d}.png" for n in (10, 20, 30, 40)]
+    assert samples[4:] == [*(f"step-{n:07d}.png" for n in (10, 20, 30, 40)), "titles.json"]
+    assert config["loss_unit"] == config["trained"]["unit"] == "nats per image"
     model = pinxit.load(run.path)
     assert model.sample(3, seed=0).pixels.shape == (3, 8, 8, 1)
 

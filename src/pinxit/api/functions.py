@@ -103,14 +103,12 @@ def resume(
 ) -> Run:
     """Continue a run from its last checkpoint and return it.
 
-    `minutes`, `steps` or `epochs` replace the budget; other settings apply to this session only.
-    Images are loaded again as the run recorded them, unless `images` is given. Raises UsageError if
-    the run has spent its budget, or if its images have changed.
+    `minutes`, `steps` or `epochs` replace the budget, `watch_port` shows the training on a page;
+    other settings apply to this session only. Images are loaded again as the run recorded them,
+    unless `images` is given. Raises UsageError if the run has spent its budget, or if its images
+    have changed.
     """
-    resumed = Run(training.resume(find_run(run), images, quiet=quiet, **settings).path)
-    if isinstance(images, Images):
-        resumed.attach_images(images)
-    return resumed
+    return Run(find_run(run)).resume(images, quiet=quiet, **settings)
 
 
 def load(run: runs.Run | str | Path, device: Device = "auto") -> Any:
@@ -162,24 +160,9 @@ def compare(
     plotted by layer and takes no `against`. Raises UsageError for fewer than two runs, and for a
     run that is not evaluated on the split.
     """
-    from pinxit.reports import compare_runs as reports
+    from pinxit.api.comparison import compare_runs
 
-    opened = [open_run(run) for run in others]
-    if len(opened) < 2:
-        raise UsageError(f"compare takes two runs or more, not {len(opened)}.")
-    if (metric is None or metric == reports.BY_LAYER) != (against is None):
-        raise UsageError(
-            "a plot needs both metric and against, for example metric='probe_accuracy', "
-            f"against='mask_ratio'; only {reports.BY_LAYER} takes no against."
-        )
-    if metric == reports.BY_LAYER:
-        curves = reports.collect_layer_probes(opened, split)
-        return Sheet(reports.plot_layer_probes(curves), curves)
-    if metric is not None and against is not None:
-        points = reports.collect_metric_by_option(opened, metric, against, split)
-        return Sheet(reports.plot_metric_by_option(points, metric, against), points)
-    comparison = reports.compare_evaluations(opened, split)
-    return CompareTable(tuple(reports.unique_names(opened)), comparison)
+    return compare_runs([find_run(run) for run in others], metric, against, split)
 
 
 def look(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pinxit import runs
 from pinxit.api.describe import DescribeMethods
 from pinxit.api.generate import GenerateMethods
+from pinxit.data.images import Images
 from pinxit.data.split_names import SplitOrAll
 from pinxit.nn.device import resolve_device
 from pinxit.reports.explain_record import TRIAL_MINUTES
@@ -63,9 +64,10 @@ class Run(GenerateMethods, DescribeMethods):
 
         Raises UsageError for a run that is not evaluated on the split.
         """
-        from pinxit.api.functions import compare
+        from pinxit.api.comparison import compare_runs
+        from pinxit.api.hub import find_run
 
-        return compare(self, *others, metric=metric, against=against, split=split)
+        return compare_runs([self.path, *map(find_run, others)], metric, against, split)
 
     def report(self, out: str | Path | None = None, *, umap: bool = False) -> Path:
         """Write one HTML file that shows the run, and return its path."""
@@ -114,9 +116,13 @@ class Run(GenerateMethods, DescribeMethods):
 
     def resume(self, images: Any = None, *, quiet: bool = False, **settings: Any) -> Run:
         """Continue the training from the last checkpoint; `minutes`, ... are the new budget."""
-        from pinxit.api.functions import resume
+        from pinxit.training.api import resume
 
-        return resume(self, self.own_images if images is None else images, quiet=quiet, **settings)
+        given = self.own_images if images is None else images
+        resumed = type(self)(resume(self, given, quiet=quiet, **settings).path, self.device)
+        if isinstance(given, Images):
+            resumed.attach_images(given)
+        return resumed
 
 
 METHODS = (

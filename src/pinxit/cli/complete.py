@@ -114,6 +114,7 @@ def complete(
     images = load_images_for(model, run, data, split, quiet).evenly_spaced(num_images)
     name = f"complete-{data_slug(data, split)}-n{len(images)}"
     name += f"-seed{params.seed}" if params.seed else ""
+    name += f"-start{params.start}" if params.start else ""
     if compare is not None:
         columns = mask_ratio_columns(model, images, parse_mask_ratios(compare), params)
         path = path or run / f"{name}-compare-{slug(compare)}.png"

@@ -130,6 +130,7 @@ def edit(
     stream = model.edit_stream(before, [text] * num_images, params, language=language)
     name = f"edit-{slug(Path(image).stem)}-{_text_slug((text,))}"
     name += f"-seed{params.seed}" if params.seed else ""
+    name += f"-start{params.start}" if params.start else ""
     path = path or run / f"{name}.png"
     save_stream(stream, path, live=live)
     print_result(path, json, text=text, num_images=num_images, **_params_record(params))
@@ -145,6 +146,7 @@ def warn_of_unknown_words(model: HasText, texts: Sequence[str]) -> None:
 def _draw_name(texts: Sequence[str], num_images: int, params: GenerationParams) -> str:
     name = f"draw-{_text_slug(texts)}-n{num_images}"
     name += f"-seed{params.seed}" if params.seed else ""
+    name += f"-start{params.start}" if params.start else ""
     name += f"-g{params.guidance:g}" if params.guidance not in (None, 1) else ""
     name += f"-t{params.temperature:g}" if params.temperature not in (None, 1) else ""
     name += f"-best-of{params.best_of}" if params.best_of != 1 else ""

@@ -35,10 +35,11 @@ SECTION_OF_DATACLASS = {
     "EvalOptions": "evaluation",
 }
 SECTION_OF_NAME = {
-    **dict.fromkeys(("report", "overwrite", "live", "only_completions", "gif"), "output"),
+    **dict.fromkeys(("report", "overwrite", "watch_port", "live"), "output"),
+    **dict.fromkeys(("only_completions", "gif"), "output"),
     **dict.fromkeys(("device", "quiet", "json", "dry_run"), "general"),
 }
-HIDDEN = ("start",)  # fields that are no options; for programs
+HIDDEN = ("start",)  # fields that are options only where `Only` names them
 METAVARS = {
     **dict.fromkeys((*COMPONENTS, "reranker", "feature_run", "resume"), "RUN"),
     **dict.fromkeys(("label", "language", "size", "data", "metric", "host", "port", "store"), ""),
@@ -104,8 +105,9 @@ def read_options(function: Callable[..., Any]) -> tuple[Option, ...]:
         hint = hints.get(parameter.name, str)
         plain, metadata = _unwrap(hint)
         if dataclasses.is_dataclass(plain):
-            fields = list(_field_options(typing.cast(type, plain), parameter.default))
             only = next((item.names for item in metadata if isinstance(item, Only)), None)
+            named = () if only is None else only
+            fields = list(_field_options(typing.cast(type, plain), parameter.default, named))
             fields = [option for option in fields if only is None or option.name in only]
             options += [replace(field, help=args.get(field.name, field.help)) for field in fields]
         else:
@@ -115,13 +117,13 @@ def read_options(function: Callable[..., Any]) -> tuple[Option, ...]:
     return tuple(options)
 
 
-def _field_options(kind: type, default: Any) -> Iterator[Option]:
-    """Yield the options of a dataclass; nested dataclasses are expanded."""
+def _field_options(kind: type, default: Any, named: Sequence[str] = ()) -> Iterator[Option]:
+    """Yield the options of a dataclass, hidden ones if they are `named`; nested ones expanded."""
     hints, comments = _type_hints(kind), _field_comments(kind)
     for field in dataclasses.fields(kind):
         value = _field_default(field, default)
         hint = hints.get(field.name, str)
-        if field.name in HIDDEN:
+        if field.name in HIDDEN and field.name not in named:
             continue
         if dataclasses.is_dataclass(hint):
             yield from _field_options(typing.cast(type, hint), value)

@@ -7,6 +7,7 @@ what is wrong and what to do. tyro then builds the values.
 from __future__ import annotations
 
 import functools
+import itertools
 import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -53,7 +54,7 @@ def run_command(command: str, function: Callable[..., Any], args: Sequence[str])
 
 
 def has_help_flag(args: Sequence[str]) -> bool:
-    return any(arg in ("-h", "--help") for arg in args)
+    return any(arg in ("-h", "--help") for arg in itertools.takewhile(lambda a: a != "--", args))
 
 
 def parse_args(command: str, function: Callable[..., Any], args: Sequence[str]) -> dict[str, Any]:
@@ -87,6 +88,9 @@ def assign_values(
     rest = list(args)
     while rest:
         arg = rest.pop(0)
+        if arg == "--":  # all that follows are arguments, whatever they begin with
+            positional += rest
+            break
         if not _is_flag(arg):
             positional.append(arg)
             continue
@@ -194,8 +198,10 @@ def _build_values(
 
     args: list[str] = []
     for option, texts in values.items():
-        flag = option.negative if texts == ["no"] and option.kind == "flag" else option.flag
-        args += [*([flag] if option.flags else []), *(texts if option.kind != "flag" else [])]
+        if option.flags:
+            args += _flag_args(option, texts)
+    arguments = [text for option, texts in values.items() if not option.flags for text in texts]
+    args += ["--", *arguments] if arguments else []
     try:
         return tyro.cli(
             functools.wraps(function)(collect),
@@ -208,3 +214,12 @@ def _build_values(
         raise UsageError(
             f"invalid options: {' '.join(args)}. See: pinxit {command} --help"
         ) from None
+
+
+def _flag_args(option: Option, texts: list[str]) -> list[str]:
+    """Return a flag with its values; `--label=-x` for a value that looks like a flag."""
+    if option.kind == "flag":
+        return [str(option.negative) if texts == ["no"] else option.flag]
+    if len(texts) == 1 and texts[0].startswith("-"):
+        return [f"{option.flag}={texts[0]}"]
+    return [option.flag, *texts]

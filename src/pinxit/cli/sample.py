@@ -101,6 +101,7 @@ def sample(
 
 def _sample_name(num_images: int, label: str | None, params: GenerationParams) -> str:
     name = f"sample-seed{params.seed}-n{num_images}"
+    name += f"-start{params.start}" if params.start else ""
     name += f"-t{params.temperature:g}" if params.temperature not in (None, 1) else ""
     name += f"-k{params.top_k}" if params.top_k else ""
     name += f"-p{params.top_p:g}" if params.top_p else ""

@@ -48,7 +48,7 @@ def serve(
         pinxit serve runs/shapes-draw --port 9000 --alias dall-e-3=shapes-draw
 
     Args:
-        runs: folders of finished runs
+        runs: folders of runs, finished or in training
         host: address to listen on; 0.0.0.0 for other machines
         port: port to listen on; 0 chooses a free one
         api_key: key that requests must send (default: PINXIT_API_KEY, if set)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from pinxit.errors import UsageError, did_you_mean, find_closest
+from pinxit.models import nearest_family
 
 COMMANDS = {
     **dict.fromkeys(("generate", "gen", "create", "make", "unconditional"), "sample"),
@@ -26,6 +27,7 @@ COMMANDS = {
     **dict.fromkeys(("data", "datasets", "dataset"), "sources"),
     **dict.fromkeys(("list", "ls", "models"), "runs"),
     **dict.fromkeys(("page", "html"), "report"),
+    **dict.fromkeys(("why", "blurry", "diagnose", "advise"), "explain"),
     **dict.fromkeys(("completions", "autocomplete"), "completion"),
 }
 
@@ -64,21 +66,6 @@ OPTIONS = {
 
 RESUME = ("resume", "continue", "restart")  # commands that are an option of train
 
-# other kinds of generative models -> what pinxit has instead
-NEAREST_FAMILY = {
-    **dict.fromkeys(("diffusion", "ddpm", "ddim", "ldm", "dit", "unet", "score"), "flow"),
-    **dict.fromkeys(("stable-diffusion", "rectified-flow", "flow-matching"), "flow"),
-    **dict.fromkeys(("gan", "dcgan", "wgan", "stylegan", "biggan", "glow", "realnvp"), "flow"),
-    **dict.fromkeys(("gpt", "imagegpt", "image-gpt", "transformer", "pixelcnn"), "igpt"),
-    **dict.fromkeys(("autoregressive", "maskgit"), "igpt"),
-    **dict.fromkeys(("autoencoder", "ae", "beta-vae", "cvae", "vdvae", "nvae", "iwae"), "vae"),
-    **dict.fromkeys(("vqvae", "vq-vae", "vqgan", "vq-gan", "vq", "fsq"), "tokenizer"),
-    **dict.fromkeys(("bert", "beit", "simmim", "vit"), "mae"),
-    **dict.fromkeys(
-        ("dalle", "dall-e", "captioner", "captioning", "t5", "encoder-decoder"), "seq2seq"
-    ),
-}
-
 
 def unknown_command(
     name: str,
@@ -115,7 +102,7 @@ def unknown_family(
     """Return the error for `pinxit train` without a family; it suggests the whole command."""
     name, rest = args[0], shlex.join(args[1:])
     known = f"families: {', '.join(families)}."
-    if (near := NEAREST_FAMILY.get(name.lower().replace("_", "-"))) in families:
+    if near := nearest_family(name):
         return UsageError(
             f"no {name.lower()} family; the nearest is {near}: pinxit train {near} {rest}".rstrip()
         )

@@ -51,7 +51,7 @@ def overview() -> str:
             "",
             "examples:",
             "  pinxit train vae digits --minutes 0.2",
-            "  pinxit train photos/ --minutes 10",
+            "  pinxit train photos/ --minutes 10 --watch-port 8001",
             "  pinxit train vae photos/ --size 64 --minutes 30 --out runs/photos",
             "  pinxit train --resume runs/photos --minutes 60",
             "",
@@ -132,6 +132,7 @@ def auto(
     resume_or_start: Flag = False,
     dry_run: Flag = False,
     report: bool = True,
+    watch_port: int | None = None,
     quiet: Quiet = False,
     json: Json = False,
 ) -> int:
@@ -150,13 +151,14 @@ def auto(
             launcher of jobs can run the same command again after a kill
         dry_run: print all options, time a few steps, and stop
         report: write report.html at the end
+        watch_port: show the training in a browser, at this port of 127.0.0.1; 0: a free one
         quiet: print no progress
         json: print the paths as JSON
     """
     return _train(
         data, "auto", training, report, json,
         quiet=quiet, load=load, out=out, overwrite=overwrite,
-        resume_or_start=resume_or_start, dry_run=dry_run,
+        resume_or_start=resume_or_start, dry_run=dry_run, watch_port=watch_port,
     )  # fmt: skip
 
 
@@ -175,6 +177,7 @@ def family_command(name: str) -> Any:
         resume_or_start: Flag = False,
         dry_run: Flag = False,
         report: bool = True,
+        watch_port: int | None = None,
         quiet: Quiet = False,
         json: Json = False,
     ) -> int:
@@ -183,7 +186,7 @@ def family_command(name: str) -> Any:
         return _train(
             data, model, training, report, json,
             quiet=quiet, load=load, out=out, overwrite=overwrite,
-            resume_or_start=resume_or_start, dry_run=dry_run,
+            resume_or_start=resume_or_start, dry_run=dry_run, watch_port=watch_port,
         )  # fmt: skip
 
     command.__annotations__["model"] = _hide_internal_fields(config_class)
@@ -225,6 +228,8 @@ def _train(
     if needs_launcher(training):
         flags = {"--no-report": not report, "--quiet": options["quiet"], "--json": json}
         shown = [flag for flag, is_set in flags.items() if is_set]
+        if options["watch_port"] is not None:
+            shown += ["--watch-port", str(options["watch_port"])]
         return launch(
             _command_line,
             lambda run: ["train", "--resume", str(run.path), *shown],
@@ -251,6 +256,7 @@ def resume(
     accumulate: int | None = None,
     data: str | None = None,
     report: bool = True,
+    watch_port: int | None = None,
     quiet: Quiet = False,
     json: Json = False,
 ) -> int:
@@ -271,6 +277,7 @@ def resume(
         accumulate: parts of a batch that are computed one after another; None: as before
         data: training images, if they have moved or changed
         report: write report.html at the end
+        watch_port: show the training in a browser, at this port of 127.0.0.1; 0: a free one
         quiet: print no progress
         json: print the paths as JSON
     """
@@ -283,7 +290,8 @@ def resume(
         return launch(_command_line, lambda _: _command_line, settings)
     from pinxit.training.api import resume as resume_run
 
-    return _finish(resume_run(resume, data, quiet=quiet, **changes), report, json)
+    run = resume_run(resume, data, quiet=quiet, watch_port=watch_port, **changes)
+    return _finish(run, report, json)
 
 
 def _print_estimate(estimate: CostEstimate, json: bool) -> int:

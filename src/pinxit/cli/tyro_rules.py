@@ -16,7 +16,6 @@ from tyro.constructors import (
 )
 
 from pinxit.cli.common import load_model
-from pinxit.cli.options import HIDDEN
 from pinxit.models.generation import GenerationParams, Reranker
 
 REGISTRY = ConstructorRegistry()
@@ -48,11 +47,10 @@ class _GenerationFlags(GenerationParams):
 
 @REGISTRY.struct_rule
 def _generation_rule(info: StructTypeInfo) -> StructConstructorSpec | None:
-    """Build `GenerationParams` from flags: one seed for all images, no hidden fields."""
+    """Build `GenerationParams` from flags: one seed for all images."""
     if info.type is not GenerationParams:
         return None
     spec = ConstructorRegistry.get_struct_spec(dataclasses.replace(info, type=_GenerationFlags))
     assert isinstance(spec, StructConstructorSpec)
-    fields = [field for field in spec.fields if field.name not in HIDDEN]
-    fields = [dataclasses.replace(f, type=int) if f.name == "seed" else f for f in fields]
+    fields = [dataclasses.replace(f, type=int) if f.name == "seed" else f for f in spec.fields]
     return StructConstructorSpec(instantiate=GenerationParams, fields=tuple(fields))

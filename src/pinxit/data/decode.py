@@ -31,7 +31,7 @@ from pinxit.data.decoding.pixels import (
     is_ordinary,
 )
 from pinxit.data.decoding.png_chunks import drop_ancillary_chunks
-from pinxit.data.decoding.resize import resize_to_fit
+from pinxit.data.decoding.resize import resize_to_fit, stretch
 from pinxit.data.decoding.signatures import readable_format
 from pinxit.data.load_options import Fit
 
@@ -39,7 +39,10 @@ if TYPE_CHECKING:
     from jaxtyping import UInt8
     from PIL.Image import Image
 
-__all__ = ["UnreadableImage", "decode", "decode_with_facts", "examine", "is_grey", "read_size"]
+__all__ = [
+    "UnreadableImage", "decode", "decode_stretched", "decode_with_facts", "examine", "is_grey",
+    "read_size",
+]  # fmt: skip
 
 T = TypeVar("T")
 Read = Callable[[], "bytes | np.ndarray"]
@@ -79,6 +82,19 @@ def decode_with_facts(
         image, facts = _to_8_bit(content, (height, width), channels, conversion)
         image = resize_to_fit(image, height, width, fit, conversion.resample)
         return np.asarray(image, np.uint8).reshape(dims), facts
+
+
+def decode_stretched(
+    read: Read, height: int, width: int, channels: int, conversion: Conversion
+) -> UInt8[np.ndarray, "height width channel"]:
+    """Decode a whole image to a size, whatever its proportions.
+
+    Raises UnreadableImage.
+    """
+    with unreadable_on_error():
+        image, _ = _to_8_bit(read(), (height, width), channels, conversion)
+        image = stretch(image, height, width, conversion.resample)
+        return np.asarray(image, np.uint8).reshape(height, width, channels)
 
 
 def examine(read: Read, conversion: Conversion) -> ImageFacts:

@@ -53,6 +53,8 @@ MIN_TEST_IMAGES, MAX_TEST_IMAGES = 100, 2_000
 MAX_TRAIN_VALUES = 40_000_000  # pixel values of training images in memory
 MAX_NOISE_IMAGES = 1_000  # for variances by pixel and frequency
 NUM_QUERIES = 200  # z whose covering training images are searched
+MIXED_SHARE = 0.05  # of N(0, I) in a fitted prior whose gain is measured
+MAX_SHARE = 0.1  # of one image in the sum of all that needs no warning
 MIN_DISTANCE_IMAGES = 16  # fewer say nothing about distances
 
 
@@ -168,14 +170,41 @@ class Explainer:
         return (posterior.mean + posterior.std * eps).astype(np.float32)
 
     def prior_gains(self) -> dict[str, Estimate]:
-        """Return what each fitted prior lowers the rate by, in nats per image."""
+        """Return what each fitted prior lowers the rate by, in nats per image.
+
+        Under N(0, I) a share of it is mixed into the fitted prior, which is then never worse by
+        more than a few nats: an image unlike all others would else outweigh them.
+        """
         entropy = 0.5 * (1 + np.log(2 * np.pi)) + np.log(self.posterior.std.astype(np.float64))
         z = self.sample_posterior(self.posterior, 1)
-        rate = self.terms.rate.sum(1)
-        return {
-            kind: estimate_mean(rate + entropy.sum(1) + density.log_prob(z), self.test.groups)
-            for kind, density in self.densities.items()
-        }
+        log_p = -0.5 * (np.square(z.astype(np.float64)) + np.log(2 * np.pi)).sum(1)
+        gains = {}
+        for kind, density in self.densities.items():
+            log_r = density.log_prob(z)
+            if self.has_standard_prior:
+                parts = np.log1p(-MIXED_SHARE) + log_r, np.log(MIXED_SHARE) + log_p
+                gain = np.logaddexp(*parts) - log_p
+            else:
+                gain = self.terms.rate.sum(1) + entropy.sum(1) + log_r
+            gains[kind] = estimate_mean(gain, self.test.groups)
+        return gains
+
+    def outlier_warnings(self) -> list[str]:
+        """Warn of a single image that outweighs the others in a mean."""
+        warnings = []
+        for name, values in (
+            ("distortion", self.terms.distortion),
+            ("rate", self.terms.rate.sum(1)),
+        ):
+            row, total = int(np.argmax(values)), float(np.abs(values).sum())
+            share = float(values[row]) / max(total, 1e-12)
+            if len(values) >= MIN_DISTANCE_IMAGES and share > MAX_SHARE:
+                image = self.test.names[row] if len(self.test.names) else f"no. {row}"
+                warnings.append(
+                    f"the image {image} alone has {share:.0%} of the {name} of all: it is unlike "
+                    "the training images, and the mean says little of the others"
+                )
+        return warnings
 
     # -- decoded images ------------------------------------------------------------------------
 
@@ -299,9 +328,12 @@ class Explainer:
         z = self.queries[1][:, self.region.latents]
         with self.progress.stage("training images at the same z"):
             train = self.region.select(self.train_posterior)
-            observed = observe_images(self.model, self.train, self.seed)
-            shown = mean_observation(self.model, observed, self.seed)
-            return find_cover(train, shown, z, self.region)
+            return find_cover(train, self.covering_images, z, self.region)
+
+    @cached_property
+    def covering_images(self) -> Images:
+        """The training images as the likelihood sees them: averages are taken of these."""
+        return observe_images(self.model, self.train, self.seed)
 
     @cached_property
     def decoded_queries(self) -> Images:

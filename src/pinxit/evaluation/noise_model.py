@@ -127,7 +127,8 @@ def assumed_variance(
 ) -> Float[np.ndarray, "n height width channel"] | None:
     """Return the variance of p(x|z) at each pixel, in squared grey levels; None if unknown."""
     if isinstance(model, HasPixelLikelihood) and model.binary_pixels:
-        p = decoded.pixels.astype(np.float32) / 255
+        is_exact = isinstance(model, CanSamplePixels)
+        p = (model.decode_means(z, labels) if is_exact else decoded.pixels) / np.float32(255)
         return 255.0**2 * p * (1 - p)
     if isinstance(model, HasPixelLikelihood) and model.decoder_sigma is not None:
         variance = (LEVELS * model.decoder_sigma) ** 2

@@ -174,8 +174,9 @@ class TrialRunner:
             }
         )
         metrics["active_units"] = float(latent_activity(model, images, terms=terms).active.sum())
-        metrics["sharpness_reconstructions"] = sharpness(power_spectrum(decoded), reference)
-        metrics["sharpness_samples"] = sharpness(power_spectrum(samples), reference)
+        for name, generated in (("reconstructions", decoded), ("samples", samples)):
+            value = sharpness(power_spectrum(generated), reference)
+            metrics[f"sharpness_{name}"] = value if np.isfinite(value) else None
         if self.space is None:
             return Measured(metrics, None)
         features = self.space.embed(samples)

@@ -39,6 +39,13 @@ def get_family(name: str) -> ModuleType:
     return importlib.import_module(f"{__name__}.{name}")
 
 
+def nearest_family(kind: str) -> str | None:
+    """Return the family that is nearest to another kind of models, such as `gan`, or None."""
+    normalized = kind.lower().replace("_", "-")
+    kinds = {name: getattr(get_family(name), "NEAR_KINDS", ()) for name in list_families()}
+    return next((name for name in kinds if normalized in kinds[name]), None)
+
+
 def configs_by_public_name() -> dict[str, type]:
     """Return the `Config` of each family by its `PUBLIC_NAME`: `pinxit.VAE` and the like."""
     families = [get_family(name) for name in list_families()]

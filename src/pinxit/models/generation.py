@@ -71,7 +71,7 @@ class GenerationParams:
     solver: Literal["heun", "euler", "shortcut"] | None = None
     # how far an edit departs from its image (flow): 0 keeps it, 1 forgets it; None: 0.6
     strength: float | None = None
-    # index of the first image: generates images start, start + 1, ...
+    # index of the first image: generates images start, start + 1, ... of the seed
     start: int = 0
 
     def __post_init__(self) -> None:
@@ -89,6 +89,8 @@ class GenerationParams:
             raise UsageError(f"solver is heun, euler or shortcut, not '{self.solver}'.")
         if self.strength is not None and not 0 <= self.strength <= 1:
             raise UsageError(f"strength must be between 0 and 1, not {self.strength}.")
+        if self.start < 0:
+            raise UsageError(f"start must be 0 or more, not {self.start}.")
         if self.best_of < 1:
             raise UsageError(f"best_of must be at least 1, not {self.best_of}.")
         if self.reranker is not None and self.best_of < 2:

@@ -31,14 +31,14 @@ from pinxit.models.vae.priors import FlowPrior
 from pinxit.nn.image_seeds import draw_uniforms
 from pinxit.nn.rng import mix_seed, per_image_normal, per_image_seeds
 
-COMPONENTS = (1, 10, 30)  # of a mixture: the number is chosen on validation images
+COMPONENTS = (1, 5, 20)  # of a mixture: the number is chosen on validation images
 MAX_DIRECTIONS = 64  # principal directions with full covariances; the others share one variance
 ROWS_PER_DIRECTION = 20  # fewer latents do not determine a covariance
 ROWS_PER_PARAMETER = 5  # rows of a component and direction, at least
-MIN_ROWS, MAX_ROWS = 4_000, 10_000  # latents that a mixture is fitted to
+MIN_ROWS, MAX_ROWS = 3_000, 6_000  # latents that a mixture is fitted to
 MIN_SCALE = 1e-6
-FLOW_STEPS, FLOW_BATCH, FLOW_LEARNING_RATE = 400, 256, 3e-3
-FLOW_CHECKS = 4  # evaluations on validation latents; the best weights are kept
+FLOW_STEPS, FLOW_BATCH, FLOW_LEARNING_RATE = 300, 256, 3e-3
+FLOW_CHECKS = 3  # evaluations on validation latents; the best weights are kept
 
 Z = Float32[np.ndarray, "n latent"]
 LogProb = Float64[np.ndarray, " n"]
@@ -181,7 +181,7 @@ def _fit_components(z: Z, num_components: int, seed: int) -> MixtureDensity | No
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         mixture = GaussianMixture(
-            num_components, reg_covar=1e-4, max_iter=60, tol=1e-3, random_state=seed
+            num_components, reg_covar=1e-4, max_iter=40, tol=1e-3, random_state=seed
         ).fit(y @ basis)
     factors = np.linalg.cholesky(mixture.covariances_)
     return MixtureDensity(mean, scale, basis, mixture.weights_, mixture.means_, factors, residual)
@@ -237,7 +237,7 @@ def fit_flow(
 ) -> FlowDensity:
     """Fit a flow to samples z ~ q(z|x), drawn anew at each step; keep the best on validation.
 
-    `steps` is 400 if it is None.
+    `steps` is 300 if it is None.
 
     Raises UsageError for fewer than two training images.
     """

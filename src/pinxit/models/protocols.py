@@ -22,6 +22,7 @@ and optionally
     variants()             configs that together have all `ABILITIES`, if the default lacks some
     DIRECTIONS             ability -> (source, target) that a model must be trained with
     USED_BY                what to do with a run that generates nothing by itself, for errors
+    NEAR_KINDS             names of other kinds of models, to which this family is the nearest
     SUMMARY, EXAMPLES      first line and examples of `pinxit train FAMILY --help`
     KEEP                   weights that are saved by default: `best` by validation loss, if it is
                            not said, or `last`

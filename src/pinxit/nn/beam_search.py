@@ -15,6 +15,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from pinxit.data.text_tokenizer import EOS
+from pinxit.nn.interruption import check_interrupted
 from pinxit.nn.token_sampling import SamplingParams
 
 LogProbs = Float[Tensor, "rows vocab"]
@@ -56,6 +57,7 @@ def beam_search(
     finished: list[list[Hypothesis]] = [[] for _ in range(n)]
     rows = None
     for t in range(max_len + 1):
+        check_interrupted()
         log_probs = step(tokens[:, -1], t, rows).unflatten(0, (n, num_beams))
         if t == max_len:
             log_probs = _force_eos(log_probs)
@@ -144,6 +146,7 @@ def sample_text(
     tokens, log_prob = start[:, None], torch.zeros(n, device=start.device)
     finished = torch.zeros(n, dtype=torch.bool, device=start.device)
     for t in range(max_len + 1):
+        check_interrupted()
         log_probs = step(tokens[:, -1], t, None)
         if t == max_len:
             log_probs = _force_eos(log_probs)

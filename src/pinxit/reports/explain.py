@@ -10,7 +10,7 @@ from typing import Any
 from pinxit.console import StageProgress
 from pinxit.data.atomic_write import write_atomically
 from pinxit.data.images import Images
-from pinxit.errors import UsageError
+from pinxit.errors import PinxitError, UsageError
 from pinxit.reports.explain_record import PAGE, RECORD, TRIAL_MINUTES
 from pinxit.runs import Run
 
@@ -64,8 +64,13 @@ def explain(
         from pinxit.reports.explain_page import render_explanation
 
         page = render_explanation(explanation)
-        run.write(RECORD, record)
-        write_atomically(run.path / PAGE if out is None else Path(out), page)
+        path = run.path / PAGE if out is None else Path(out)
+        try:
+            run.write(RECORD, record)
+            write_atomically(path, page)
+        except OSError as error:
+            reason = error.strerror or error
+            raise PinxitError(f"the explanation cannot be written to {path}: {reason}.") from None
     return record
 
 

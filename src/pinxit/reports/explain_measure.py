@@ -17,7 +17,8 @@ from pinxit.evaluation.explain import Explainer
 from pinxit.evaluation.explain_metrics import measure_curves, measure_metrics
 from pinxit.evaluation.provenance import environment
 from pinxit.evaluation.trials import TrialRunner
-from pinxit.models.abilities import require
+from pinxit.models import get_family, list_families
+from pinxit.models.abilities import ABILITIES, with_article
 from pinxit.nn.device import resolve_device
 from pinxit.reports.explain_record import explain_missing_data, read_explanation
 from pinxit.runs import Run
@@ -25,7 +26,7 @@ from pinxit.sampling.inputs import load_for_run, load_run_data
 from pinxit.training.trials import choose_steps, hash_file
 from pinxit.training.verdict import Verdict, assess
 
-ABILITIES = ("encode", "elbo", "sample")
+NEEDED = ("encode", "elbo", "sample")  # abilities
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,7 @@ def measure_run(
 ) -> Explanation:
     """Measure causes, remedies and, if they are requested, trials and curve. See `explain`."""
     model = run.load(resolve_device(device or "auto"))
-    for ability in ABILITIES:
-        require(model, ability)
+    _require_latents(run, model)
     images = _load_images(run, data, stages.show)
     explainer = Explainer(model, images, stages, seed)
     explainer.warnings += _data_warnings(run, images, is_own=data is None)
@@ -70,7 +70,7 @@ def measure_run(
         "remedies": [_describe_remedy(remedy) for remedy in remedies],
         "metrics": metrics,
         "curves": curves,
-        "warnings": [*explainer.warnings, *collapse],
+        "warnings": [*explainer.warnings, *explainer.outlier_warnings(), *collapse],
         "protocol": _describe_protocol(run, explainer, seed),
     }
     record |= _keep_earlier(run, record["protocol"])
@@ -86,6 +86,22 @@ def measure_run(
         if curve:
             record["curve"] = [point.to_json() for point in runner.trace_curve()]
     return Explanation(run, record, explainer, causes, remedies, verdict)
+
+
+def _require_latents(run: Run, model: Any) -> None:
+    """Raise PinxitError for a model that has no latents, with the run of its VAE if it has one."""
+    if all(isinstance(model, ABILITIES[name]) for name in NEEDED):
+        return
+    component = run.config.get("component") or {}
+    folder = run.path / str(component.get("folder", ""))
+    hint = ""
+    if component and (folder / "config.json").is_file():
+        hint = f"\nIts VAE is a run of its own: pinxit explain {Run(folder).shell_path}"
+    known = [n for n in list_families() if set(NEEDED) <= set(get_family(n).ABILITIES)]
+    raise PinxitError(
+        f"{with_article(run.family)} run has no latents with a prior to explain; these families "
+        f"have: {', '.join(known)}.{hint}"
+    )
 
 
 def _load_images(

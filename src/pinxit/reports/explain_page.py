@@ -104,7 +104,7 @@ def show_cover(explainer: Explainer) -> Row:
     def crop(pixels: np.ndarray) -> np.ndarray:
         return region.crop(pixels)
 
-    nearest = explainer.train.take(cover.nearest[row])
+    nearest = explainer.covering_images.take(cover.nearest[row])
     tiles = [
         (f"weight {weight:.2f}", inline_shrunk(crop(nearest.pixels[[i]])[0], "Training image"))
         for i, weight in enumerate(cover.weights[row])

@@ -10,20 +10,10 @@ from pinxit.reports.charts import Curve, draw_line_chart
 from pinxit.reports.context import ReportContext
 from pinxit.reports.formatting import format_key, format_number
 from pinxit.reports.sections import Section
+from pinxit.watch.metric_columns import MetricsRows, select_loss_columns
 
-# columns of metrics.csv that are neither the loss nor a part of it
-NON_LOSS_COLUMNS = {
-    "step",
-    "images_seen",
-    "seconds",
-    "progress",
-    "learning_rate",
-    "grad_norm",
-    "skipped",
-}
 INITIAL_FRACTION = 0.04  # of training; its values may lie outside the chart
 
-MetricsRows = list[dict[str, float]]
 X_TITLES = {"images_seen": "images seen", "step": "step"}
 
 
@@ -43,7 +33,7 @@ def training_curves(context: ReportContext) -> Section | None:
     if len(rows) < 2:
         return None
     x = "images_seen" if "images_seen" in rows[-1] else "step"
-    charts = [_draw_loss(rows, name, x) for name in _select_loss_columns(rows)]
+    charts = [_draw_loss(rows, name, x) for name in select_loss_columns(rows)]
     charts.append(_draw_learning_rate(rows, x))
     charts = [chart for chart in charts if chart is not None]
     if not charts:
@@ -62,28 +52,6 @@ def draw_loss_chart(rows: MetricsRows) -> CurveChart | None:
     if len(rows) < 2:
         return None
     return _draw_loss(rows, "loss", "images_seen" if "images_seen" in rows[-1] else "step")
-
-
-def _select_loss_columns(rows: MetricsRows) -> list[str]:
-    """Return the columns of the loss and of its parts that do not repeat it."""
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    return [
-        name
-        for name in columns
-        if name not in NON_LOSS_COLUMNS
-        and not name.startswith(("val_", "ema_"))
-        and not name.endswith(("_per_second", "_seconds"))
-        and not _repeats_loss(rows, name)
-    ]
-
-
-def _repeats_loss(rows: MetricsRows, name: str) -> bool:
-    """Return whether a column is the loss, its negative (an ELBO), or the ELBO in another unit."""
-    if name == "bits_per_dim":
-        return True
-    pairs = [(row["loss"], row[name]) for row in rows if "loss" in row and name in row]
-    close = [abs(abs(loss) - abs(part)) <= 1e-4 * abs(loss) + 1e-4 for loss, part in pairs]
-    return name != "loss" and bool(close) and all(close)
 
 
 def _draw_loss(rows: MetricsRows, name: str, x: str) -> CurveChart | None:

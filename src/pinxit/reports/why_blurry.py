@@ -95,6 +95,7 @@ def why_blurry(context: ReportContext) -> Section | None:
         "mutual_information": context.metrics.get("mutual_information"),
         "marginal_kl": context.metrics.get("marginal_kl"),
         "remedies": find_remedies(context),
+        "command": f"pinxit explain {context.run.shell_path}",
     }
     return Section("why_blurry", "Why is it blurry?", values)
 

@@ -34,7 +34,7 @@ from pinxit.sampling.observation import observe_images
 
 FittedPrior = Literal["mixture", "realnvp"]
 
-MAX_TRAIN_IMAGES, MAX_VALID_IMAGES = 10_000, 2_000
+MAX_TRAIN_IMAGES, MAX_VALID_IMAGES = 10_000, 1_000
 HELD_OUT_SHARE = 0.1  # of training images, where there are no validation images
 KINDS: dict[str, type[MixtureDensity] | type[FlowDensity]] = {
     "mixture": MixtureDensity,
@@ -69,7 +69,7 @@ def sample_fitted(
 
 
 def select_for_fitting(images: Images, max_train: int = MAX_TRAIN_IMAGES) -> tuple[Images, Images]:
-    """Return up to `max_train` training images, and up to 2,000 validation images to choose by.
+    """Return up to `max_train` training images, and up to 1,000 validation images to choose by.
 
     Without validation images a tenth of the training images is held out. Raises UsageError for
     fewer than two training images.

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from typing import ClassVar
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from pinxit.errors import PinxitError
 
 HEADER_SECONDS = 20.0  # from the connection, or the first byte of a next request, to all headers
 BODY_SECONDS = 60.0  # between two parts of a body
@@ -61,3 +64,16 @@ class TimedProtocol(HttpToolsProtocol):
     def _close(self) -> None:
         self._stop_waiting()
         self.transport.close()
+
+
+def bind_socket(host: str, port: int) -> socket.socket:
+    """Return a socket at an address. Raises PinxitError for a port in use."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # with IPPROTO_TCP asyncio turns Nagle's algorithm off, which delays each response by 40 ms
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        raise PinxitError(f"cannot listen on {host}:{port}: {error.strerror}.") from None
+    return listener

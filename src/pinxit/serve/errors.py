@@ -5,6 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 MAX_ECHO_CHARS = 100  # characters of a request that an error message may repeat
+MAX_MESSAGE_CHARS = 2_000  # of an error
+MAX_TEXT_CHARS = 10_000  # of what a model says
+
+
+# not printable, but harmless: line ends, tabs, spaces and joiners
+KEPT_CHARS = "\n\t\u00a0\u00ad\u2009\u202f\u3000\u200b\u200c\u200d"
 
 
 class ApiError(Exception):
@@ -40,6 +46,7 @@ def error_body(
     status: int, message: str, param: str | None = None, code: str | None = None
 ) -> dict[str, Any]:
     """Return the JSON of an error. All four keys are always present."""
+    message = clean_text(message, MAX_MESSAGE_CHARS)
     kind = "invalid_request_error"
     if status == 429:
         kind = "rate_limit_error"
@@ -48,17 +55,28 @@ def error_body(
     return {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
 
-def truncate(value: object) -> str:
+def truncate(value: object, max_chars: int = MAX_ECHO_CHARS) -> str:
     """Shorten a value from a request for an error message, and drop control characters."""
-    text = str(value)[: MAX_ECHO_CHARS + 1]
+    text = str(value)[: max_chars + 1]
     text = "".join(c if c.isprintable() else " " for c in text)
-    return text if len(text) <= MAX_ECHO_CHARS else text[: MAX_ECHO_CHARS - 3] + "..."
+    return text if len(text) <= max_chars else text[: max_chars - 3] + "..."
+
+
+def clean_text(text: str, max_chars: int = MAX_TEXT_CHARS) -> str:
+    """Return a text that may be a stranger's without what does harm where it is shown.
+
+    Control characters, those that change the direction of text and halves of surrogate pairs become
+    U+FFFD, but for line ends and tabs, and joiners of emoji and scripts; a long text is cut off.
+    """
+    kept = "".join(c if c.isprintable() or c in KEPT_CHARS else "\ufffd" for c in text[:max_chars])
+    return kept if len(text) <= max_chars else kept[: max_chars - 3] + "..."
 
 
 def unknown_model(name: str, known: list[str], param: str = "model") -> ApiError:
     """404: no served run or alias has this name."""
     return ApiError(
-        f"The model '{truncate(name)}' does not exist. Available: {', '.join(known)}.",
+        f"The model '{truncate(name)}' does not exist. "
+        f"Available: {truncate(', '.join(known), MAX_MESSAGE_CHARS // 2)}.",
         status=404,
         param=param,
         code="model_not_found",
@@ -73,6 +91,12 @@ def queue_full(retry_after: int = 1) -> ApiError:
         code="rate_limit_exceeded",
         headers={"Retry-After": str(retry_after)},
     )
+
+
+def broken_model(name: str) -> ApiError:
+    """500: the output of a run's model is not finite."""
+    message = f"The values of the model '{truncate(name)}' are not finite numbers."
+    return ApiError(message, status=500, headers={"x-should-retry": "false"})
 
 
 def internal_error() -> ApiError:

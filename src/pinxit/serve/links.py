@@ -12,6 +12,7 @@ from pinxit.serve.errors import ApiError
 
 PREFIX = "/signed/"
 VALID_SECONDS = 3_600
+MAX_SKEW_SECONDS = 300  # between the clocks of servers on one store
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class FileLinks:
         """Raises ApiError (403) for a link that is not ours, or too old."""
         if not hmac.compare_digest(signature.encode(), self._sign(file_id, expires).encode()):
             raise ApiError("The signature of this link is wrong.", status=403, param="signature")
-        if expires < time.time():
+        if expires + MAX_SKEW_SECONDS < time.time():
             raise ApiError("This link has expired.", status=403, param="expires")
 
     def _sign(self, file_id: str, expires: int) -> str:

@@ -25,8 +25,10 @@ from pinxit.serve.inference.loading import load_runs
 from pinxit.serve.inference.registry import ModelRegistry
 from pinxit.serve.inference.requests import GenerationRequest
 from pinxit.serve.inference.router import Router
-from pinxit.serve.media.outputs import encode_image, paste_outside_mask, to_pil
-from pinxit.serve.media.uploads import EditMask, UploadedImage, decode_base64, decode_upload
+from pinxit.serve.mcp_http import serve_http
+from pinxit.serve.media.outputs import OutputSpec, encode_image
+from pinxit.serve.media.uploads import EditMask, UploadedImage, decode_base64, open_upload
+from pinxit.serve.pools import work_on_images
 from pinxit.serve.schemas import random_seed
 
 MIN_DISPLAY_SIDE = 256  # pixels; smaller images are enlarged by a whole factor to be visible
@@ -45,8 +47,7 @@ def run_mcp_server(paths: Sequence[Path], *, http: bool, host: str, port: int, d
     server = create_mcp_server(models)
     try:
         if http:
-            print(f"http://{host}:{port}/mcp", flush=True)
-            server.run("streamable-http", host=host, port=port)
+            serve_http(server, host, port)
         else:
             server.run("stdio")
     finally:
@@ -102,7 +103,7 @@ def _add_edit(server: MCPServer, router: Router) -> None:
     @server.tool()
     async def edit(image: str, instruction: str, seed: Seed = None) -> Content:
         """Edit an image (base64) by an instruction."""
-        source = _decode_image(image)
+        source = _open_image(image)
         return await _generate(router, router.prepare(instruction, _params(seed), source=source))
 
 
@@ -118,7 +119,7 @@ def _add_complete(server: MCPServer, router: Router) -> None:
         seed: Seed = None,
     ) -> Content:
         """Regenerate a rectangle of an image (base64); the unit is pixels."""
-        source = _decode_image(image)
+        source = _open_image(image)
         mask = _box_mask(source, (left, top, left + width, top + height))
         request = router.prepare("", _params(seed), n=n, source=source, mask=mask)
         return await _generate(router, request)
@@ -128,21 +129,25 @@ def _add_caption(server: MCPServer, router: Router) -> None:
     @server.tool()
     async def caption(image: str, language: str = "en") -> str:
         """Caption an image (base64)."""
-        return await _report_errors(router.caption(_decode_image(image), language)) or ""
+        return await _report_errors(router.caption(_open_image(image), language)) or ""
 
 
 def _add_vary(server: MCPServer, router: Router) -> None:
     @server.tool()
     async def vary(image: str, n: NumImages = 1, seed: Seed = None) -> Content:
         """Generate images that are similar to an image (base64)."""
-        source = _decode_image(image)
+        source = _open_image(image)
         request = router.prepare("", _params(seed), n=n, source=source, variation=True)
         return await _generate(router, request)
 
 
 async def _generate(router: Router, request: GenerationRequest) -> Content:
     result = await _report_errors(router.generate(request))
-    images: Content = [Image(data=_to_png(p, request), format="png") for p in result.images]
+    spec = _output_spec(request)
+    images: Content = [
+        Image(data=await work_on_images(_to_png, pixels, spec), format="png")
+        for pixels in result.images
+    ]
     return [*images, f"{describe_image(result)}\nseed {request.params.seed}"]
 
 
@@ -153,19 +158,24 @@ async def _report_errors(work: Coroutine[Any, Any, T]) -> T:
         raise ToolError(str(error)) from None
 
 
-def _to_png(pixels: np.ndarray, request: GenerationRequest) -> bytes:
-    image = to_pil(pixels)
-    if request.mask is not None and request.source is not None:
-        image = paste_outside_mask(image, request.source, request.mask)
+def _output_spec(request: GenerationRequest) -> OutputSpec:
+    """A version of an image has its size, enlarged where it is too small to be visible."""
+    source, mask = request.source, request.mask
+    size = source.size if source is not None and (mask or request.reads_source) else None
+    return OutputSpec(size, source=source, mask=mask, frame=request.frame)
+
+
+def _to_png(pixels: np.ndarray, spec: OutputSpec) -> bytes:
+    image = spec.render(pixels)
     factor = max(1, -(-MIN_DISPLAY_SIDE // max(image.size)))
     size = image.width * factor, image.height * factor
     return encode_image(image.resize(size, Pillow.Resampling.NEAREST))
 
 
-def _decode_image(text: str) -> UploadedImage:
+def _open_image(text: str) -> UploadedImage:
     try:
         bare = re.sub(r"^data:[\w/+.-]+;base64,", "", text.strip())
-        return decode_upload(decode_base64(bare, "image"), "image")
+        return open_upload(decode_base64(bare, "image"), "image")
     except ApiError as error:
         raise ToolError(str(error)) from None
 

@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from pinxit.serve import links
 from pinxit.serve.connections import BODY_SECONDS, MAX_BODY_SECONDS
 from pinxit.serve.errors import ApiError, RequestTooLarge, internal_error
+from pinxit.serve.logs import log_fault
 from pinxit.serve.metrics import Metrics
 from pinxit.serve.origins import (
     CONTENT_SECURITY_POLICY,
@@ -105,8 +106,8 @@ class RequestMiddleware:
             await self.app(inner, receive_limited, send_with_id)
         except Exception as error:
             if not isinstance(error, ApiError):
-                # paths and stack traces stay in the log
-                log.exception("request %s failed: %s", request_id, type(error).__name__)
+                # types and places of exceptions stay in the log
+                log_fault(f"request {request_id}", error)
                 error = internal_error()
             if status == 0:  # no response has been started
                 has_body = b"content-length" in headers or b"transfer-encoding" in headers

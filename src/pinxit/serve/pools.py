@@ -20,6 +20,8 @@ T = TypeVar("T")
 has_affinity = hasattr(os, "sched_getaffinity")
 NUM_CORES = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
 
+SHORT_CHARS = 2_000  # of texts that are read in less time than a thread takes to start
+
 _reading = ThreadPoolExecutor(16, "pinxit-read")
 _images = ThreadPoolExecutor(NUM_CORES, "pinxit-image")
 
@@ -27,6 +29,13 @@ _images = ThreadPoolExecutor(NUM_CORES, "pinxit-image")
 async def read_in_thread(work: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
     """Run what reads a request: it may load from the store, or from another server."""
     return await _run(_reading, work, *args, **options)
+
+
+async def read_in_thread_if(
+    is_long: bool, work: Callable[P, T], *args: P.args, **options: P.kwargs
+) -> T:
+    """Run what reads a request in a thread if it takes long; handing it over takes 0.1 ms."""
+    return await read_in_thread(work, *args, **options) if is_long else work(*args, **options)
 
 
 async def work_on_images(work: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:

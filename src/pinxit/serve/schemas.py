@@ -56,10 +56,11 @@ class ImageOptions(Schema):
     top_k: Annotated[StrictInt, Field(ge=1, le=2**31)] | None = None
     top_p: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = None
     best_of: Annotated[StrictInt, Field(ge=1, le=16)] | None = None
+    start: Annotated[StrictInt, Field(ge=0, le=2**31)] | None = None  # index of the first image
 
     def to_params(self, default_seed: int | None = None) -> GenerationParams:
         """Return the sampling options. Without any seed, draw one: the response reports it."""
-        names = {"guidance", "temperature", "top_k", "top_p", "best_of"}
+        names = {"guidance", "temperature", "top_k", "top_p", "best_of", "start"}
         seeds = (seed for seed in (self.seed, default_seed) if seed is not None)
         seed = next(seeds, None)
         return GenerationParams(
@@ -76,6 +77,7 @@ class GenerateRequest(ImageOptions):
     prompt: Prompt
     model: StrictStr | None = None
     n: NumImages | None = None
+    language: StrictStr | None = None  # of the prompt, an extension; None: detected
     response_format: Literal["b64_json", "url"] | None = None
     stream: StrictBool | None = None
     user: Hint = None

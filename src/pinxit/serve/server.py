@@ -6,19 +6,20 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import uvicorn
 
-from pinxit.errors import PinxitError
 from pinxit.serve.app import AppSettings, create_app
-from pinxit.serve.connections import TimedProtocol
+from pinxit.serve.connections import TimedProtocol, bind_socket
 from pinxit.serve.dialogue.llm import LanguageModel
 from pinxit.serve.dialogue.response import answer_without_llm
-from pinxit.serve.inference.loading import load_runs
+from pinxit.serve.inference.loading import LoadedRun, load_runs, load_served_run
+from pinxit.serve.inference.pending import load_when_ready, split_pending
 from pinxit.serve.inference.registry import ModelRegistry
 from pinxit.serve.media.sources import ImageSources
 from pinxit.serve.memory import release_large_blocks
@@ -54,7 +55,7 @@ class ServerOptions:
 
 def run_server(paths: Sequence[Path], options: ServerOptions) -> None:
     """Serve until a signal. Raises PinxitError for an invalid run or a port in use."""
-    server, listener, models = create_server(paths, options)
+    server, listener, models = create_server(paths, options, _print_run)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     _print_banner(models, options, listener.getsockname()[1])
@@ -62,20 +63,24 @@ def run_server(paths: Sequence[Path], options: ServerOptions) -> None:
 
 
 def create_server(
-    paths: Sequence[Path], options: ServerOptions
+    paths: Sequence[Path],
+    options: ServerOptions,
+    on_loaded: Callable[[LoadedRun], object] = lambda run: None,
 ) -> tuple[uvicorn.Server, socket.socket, ModelRegistry]:
     """Load the runs and return a server that listens on a socket already.
 
+    Runs in training that have no weights yet are loaded later, and passed to `on_loaded`.
     Raises PinxitError for an invalid run or a port in use.
     """
     # a worker releases the interpreter at each operation, and by default waits up to 5 ms to get it
     # back from a busy event loop: while 429s were sent, it generated 5 images/s instead of 156
     sys.setswitchinterval(5e-4)
     release_large_blocks()
-    listener = _bind_socket(options.host, options.port)
+    listener = bind_socket(options.host, options.port)
     store = Store(options.store, options.store_days, options.store_max_mib)
-    runs = load_runs(paths, options.device, options.max_queue)
-    models = ModelRegistry(runs, options.aliases)
+    ready, pending = split_pending(paths)
+    runs = load_runs(ready, options.device, options.max_queue)
+    models = ModelRegistry(runs, options.aliases, pending)
     app = create_app(models, store, _app_settings(options))
     config = uvicorn.Config(
         app,
@@ -85,6 +90,8 @@ def create_server(
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
     )
     listener.listen(2048)  # before the address is printed: clients may connect at once
+    load = partial(load_served_run, device=options.device, max_queued_rows=options.max_queue)
+    load_when_ready(models, load, on_loaded)
     return uvicorn.Server(config), listener, models
 
 
@@ -118,26 +125,20 @@ def _app_settings(options: ServerOptions) -> AppSettings:
     )
 
 
-def _bind_socket(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # with IPPROTO_TCP asyncio turns Nagle's algorithm off, which delays each response by 40 ms
-    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-    except OSError as error:
-        raise PinxitError(f"cannot listen on {host}:{port}: {error.strerror}.") from None
-    return listener
-
-
 def _print_banner(models: ModelRegistry, options: ServerOptions, port: int) -> None:
     """Print the runs, the two variables that OpenAI's clients read, and the address."""
     host = f"[{options.host}]" if ":" in options.host else options.host
     url = f"http://{host}:{port}"
     for run in models.runs.values():
-        size = f"{run.info.width} x {run.info.height}"
-        print(f"{run.name}: {run.run.family}, {size}; {', '.join(run.abilities)}")
+        _print_run(run)
+    for name in models.pending:
+        print(f"{name}: in training, without weights yet")
     print(f"export OPENAI_BASE_URL={url}/v1")
     api_key = "not-needed" if options.api_key is None else "YOUR_KEY"
     print(f"export OPENAI_API_KEY={api_key}")
     print(url + ("/" if options.studio else "/v1"), flush=True)
+
+
+def _print_run(run: LoadedRun) -> None:
+    size = f"{run.info.width} x {run.info.height}"
+    print(f"{run.name}: {run.run.family}, {size}; {', '.join(run.abilities)}", flush=True)

@@ -141,23 +141,19 @@ class Store:
         input_items: list[dict[str, Any]],
         *,
         must_exist: bool = False,
+        is_new: bool = False,
     ) -> None:
         """Store a response and its input items in one transaction.
 
-        `must_exist`: only in the place of an earlier state, which may have been deleted.
+        `must_exist`: only in the place of an earlier state, which may have been deleted. `is_new`:
+        there is no earlier state.
         """
         self._check_file()
         now = time.time()
         bare_body, images = _split_images(body)
         body_json, items_json = json.dumps(bare_body), json.dumps(input_items)
         with self.engine.begin() as connection:
-            connection.execute(
-                sql.delete(tables.images).where(tables.images.c.response == body["id"])
-            )
-            earlier = connection.execute(
-                sql.delete(tables.responses).where(tables.responses.c.id == body["id"])
-            )
-            if must_exist and not earlier.rowcount:
+            if not is_new and not self._delete_response(connection, body["id"]) and must_exist:
                 return
             connection.execute(
                 sql.insert(tables.responses).values(
@@ -213,20 +209,21 @@ class Store:
     def delete_response(self, response_id: str) -> bool:
         """Delete a response and its images. Return False if it does not exist."""
         with self.engine.begin() as connection:
-            connection.execute(
-                sql.delete(tables.images).where(tables.images.c.response == response_id)
-            )
-            deleted = connection.execute(
-                sql.delete(tables.responses).where(tables.responses.c.id == response_id)
-            )
+            return self._delete_response(connection, response_id)
+
+    def _delete_response(self, connection: sql.Connection, response_id: str) -> bool:
+        connection.execute(sql.delete(tables.images).where(tables.images.c.response == response_id))
+        deleted = connection.execute(
+            sql.delete(tables.responses).where(tables.responses.c.id == response_id)
+        )
         return deleted.rowcount > 0
 
     # -- responses that are being built ---------------------------------------------------------
 
     def add_active(self, response_id: str) -> None:
         """Record that a response is being built, so that any server can cancel it."""
-        values = {"id": response_id, "created": time.time(), "cancelled": False}
         with self.engine.begin() as connection:
+            values = {"id": response_id, "created": tables.now(connection), "cancelled": False}
             connection.execute(sql.insert(tables.active_responses).values(**values))
 
     def remove_active(self, response_id: str) -> None:
@@ -252,7 +249,9 @@ class Store:
         row = tables.active_responses.c.id == response_id
         with self.engine.begin() as connection:
             connection.execute(
-                sql.update(tables.active_responses).where(row).values(created=time.time())
+                sql.update(tables.active_responses)
+                .where(row)
+                .values(created=tables.now(connection))
             )
             return bool(
                 connection.execute(
@@ -262,12 +261,11 @@ class Store:
 
     def is_active(self, response_id: str, max_silent_seconds: float) -> bool:
         """Return whether a server is building this response, by its last sign of life."""
-        query = sql.select(tables.active_responses.c.created).where(
-            tables.active_responses.c.id == response_id
-        )
+        row = tables.active_responses.c.id == response_id
         with self.engine.connect() as connection:
-            seen = connection.execute(query).scalar()
-        return seen is not None and time.time() - seen <= max_silent_seconds
+            age = tables.now(connection) - tables.active_responses.c.created
+            seconds = connection.execute(sql.select(age).where(row)).scalar()
+        return seconds is not None and seconds <= max_silent_seconds
 
     # -- the secret of links --------------------------------------------------------------------
 

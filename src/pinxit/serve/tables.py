@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -75,7 +76,8 @@ def connect(url: str) -> sql.Engine:
         if url.startswith(scheme):
             url = "postgresql+psycopg://" + url.removeprefix(scheme)
             options = {"connect_args": {"connect_timeout": CONNECT_SECONDS}}
-    return sql.create_engine(url, pool_pre_ping=True, **options)
+    is_file = url.startswith("sqlite")  # which does not hang up
+    return sql.create_engine(url, pool_pre_ping=not is_file, **options)
 
 
 def make_private(path: Path) -> None:
@@ -125,6 +127,16 @@ def short_timeout(connection: sql.Connection) -> Iterator[None]:
     finally:
         connection.rollback()
         connection.exec_driver_sql(f"PRAGMA busy_timeout={BUSY_MILLISECONDS}")
+
+
+def now(connection: sql.Connection) -> sql.ColumnElement[float]:
+    """Return the time of a database that servers of several machines share, else of this one.
+
+    Clocks of machines differ by more than the time after which a silent server counts as dead.
+    """
+    if connection.dialect.name == "postgresql":
+        return sql.cast(sql.extract("epoch", sql.func.clock_timestamp()), sql.Float)
+    return sql.literal(time.time(), sql.Float)
 
 
 def size_of(connection: sql.Connection, table: sql.Table) -> int:

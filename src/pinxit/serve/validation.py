@@ -157,7 +157,7 @@ def _is_union_branch(part: str | int) -> bool:
 # fields of a form that are numbers or booleans; a form's values are all text
 FORM_NUMBERS = (
     "n", "partial_images", "output_compression", "stream", "seed", "guidance", "temperature",
-    "top_k", "top_p", "best_of",
+    "top_k", "top_p", "best_of", "start",
 )  # fmt: skip
 
 

@@ -49,7 +49,10 @@ from pinxit.training.running import (
 )
 from pinxit.training.schedule import Clock
 from pinxit.training.settings import BUDGETS, TrainingSettings
+from pinxit.training.signals import can_stop, request_stop
 from pinxit.training.stages import Stages, component_path, is_pending, stages_of
+from pinxit.watch.server import check_watch_port, watch_training
+from pinxit.watch.state import WatchedTraining
 
 if TYPE_CHECKING:
     from pinxit.data.load import Data
@@ -67,6 +70,7 @@ def train(
     resume_or_start: bool = False,
     dry_run: Literal[False] = False,
     quiet: bool = False,
+    watch_port: int | None = None,
     command: str | None = None,
     **settings: Any,
 ) -> Run: ...
@@ -83,6 +87,7 @@ def train(
     resume_or_start: bool = False,
     dry_run: Literal[True],
     quiet: bool = False,
+    watch_port: int | None = None,
     command: str | None = None,
     **settings: Any,
 ) -> CostEstimate: ...
@@ -98,6 +103,7 @@ def train(
     resume_or_start: bool = False,
     dry_run: bool = False,
     quiet: bool = False,
+    watch_port: int | None = None,
     command: str | None = None,
     **settings: Any,
 ) -> Run | CostEstimate:
@@ -113,7 +119,9 @@ def train(
         resume_or_start: go on with the run in `out` if there is one, so that the same call can be
             made again after a kill at any moment; a finished run is returned as it is
         dry_run: time a few steps, write nothing and return a `CostEstimate`
-        quiet: print nothing
+        quiet: print nothing, but the address of `watch_port`
+        watch_port: show the training on a page at this port of 127.0.0.1, until it ends; 0: a free
+            port; the address is printed
         command: the command line to record in config.json
         settings: fields of `TrainingSettings`, such as `minutes=5`, `steps=...` or `epochs=...`;
             for `pinxit.train` also fields of `LoadOptions`, such as `size=64`, and, if `model` is
@@ -123,12 +131,13 @@ def train(
     with the same number of threads, even if the run is killed and resumed. With a budget of minutes
     the learning rate follows the clock, so that two runs differ.
 
-    Raises UsageError for invalid arguments, PinxitError if training fails.
+    Raises UsageError for invalid arguments, PinxitError if training fails or if the port is in use.
     """
     with explain_lost_process(lambda: "Start the same command again."):
         return _train(
             model, images, out, load, settings,
             overwrite=overwrite, resume_or_start=resume_or_start, dry_run=dry_run, quiet=quiet,
+            watch_port=watch_port,
             command=command,
         )  # fmt: skip
 
@@ -144,43 +153,49 @@ def _train(
     resume_or_start: bool,
     dry_run: bool,
     quiet: bool,
+    watch_port: int | None,
     command: str | None,
 ) -> Run | CostEstimate:
     clock = Clock()
+    check_watch_port(watch_port)
     training_settings = make_config(TrainingSettings, settings)
     options = make_load_options(load)
     request = describe_request(model, training_settings, options)
     if resume_or_start and not dry_run and (run := find_started(out, images, request, overwrite)):
-        return _go_on(run, images, request, quiet)
+        return _go_on(run, images, request, quiet, watch_port)
     processes = join_processes(training_settings)
     if not dry_run:
         with processes.main_may_fail():
             _check_output_dir(processes, out, overwrite)
     quiet = quiet or not is_first_process()
-    data = processes.each(
-        lambda: load_training_data(images, options, training_settings.seed, progress=not quiet)
-    )
-    data = data._replace(requested=request)
-    config = choose_config(model, data.images, quiet=quiet)
-    processes.check_agreement(describe_training(data, training_settings, config))
-    info = data.images.info(data.images.split_indices("train"))
-    component = missing_component(config, info)
-    stages = None if component is None else Stages.of(component, training_settings)
-    if not quiet:
-        echo(describe_annotations(data.images))
-        if expectation := describe_expectation(family_of(config), info.num_images):
-            echo(expectation)
-    if dry_run:
-        return _estimate(config, data, training_settings, stages, quiet)
-
-    with ExitStack() as lock:
+    if dry_run and watch_port is not None and not quiet:
+        echo("a dry run trains nothing: there is no page to watch")
+    with ExitStack() as held:
+        watched = _watch(None if dry_run else watch_port, processes, held)
+        data = processes.each(
+            lambda: load_training_data(images, options, training_settings.seed, progress=not quiet)
+        )
+        data = data._replace(requested=request)
+        config = processes.together(lambda: choose_config(model, data.images, quiet=quiet))
+        processes.check_agreement(describe_training(data, training_settings, config))
+        info = data.images.info(data.images.split_indices("train"))
+        component = processes.together(lambda: missing_component(config, info))
+        stages = None if component is None else Stages.of(component, training_settings)
+        if not quiet:
+            echo(describe_annotations(data.images))
+            if expectation := describe_expectation(family_of(config), info.num_images):
+                echo(expectation)
+        if dry_run:
+            return _estimate(config, data, training_settings, stages, quiet)
 
         def create(plan: TrainingPlan, processes: Processes) -> Run:
             run = create_run(plan, out, processes, overwrite=overwrite, command=command)
-            return _hold(run, lock)
+            return _hold(run, held, watched)
 
         if stages is None:
-            plan = prepare_training(config, data, training_settings, quiet=quiet)
+            plan = processes.together(
+                lambda: prepare_training(config, data, training_settings, quiet=quiet)
+            )
             return train_plan(plan, create, clock, quiet=quiet)
 
         def create_both(plan: TrainingPlan, processes: Processes) -> Run:
@@ -188,20 +203,38 @@ def _train(
                 config, stages, training_settings, data, info, out, processes,
                 overwrite=overwrite, command=command,
             )  # fmt: skip
-            _hold(run, lock)
+            _hold(run, held, watched)
             return create_run(plan, component_path(run), processes, command=command)
 
         return train_stages(config, data, stages, create_both, clock, quiet=quiet)
 
 
-def _go_on(run: Run, images: Data, request: dict[str, Any], quiet: bool) -> Run:
+def _watch(port: int | None, processes: Processes, held: ExitStack) -> WatchedTraining:
+    """Show the training at a port of the main process until the stack is left.
+
+    The page's Stop button stops it. Raises PinxitError, in the main process, for a port in use.
+    """
+    own_port = port if processes.is_global_zero else None
+    page = watch_training(own_port, can_stop=can_stop, request_stop=request_stop)
+    if port is None:
+        return held.enter_context(page)
+    with processes.main_may_fail():
+        watched = held.enter_context(page)
+        processes.barrier()
+    return watched
+
+
+def _go_on(
+    run: Run, images: Data, request: dict[str, Any], quiet: bool, watch_port: int | None
+) -> Run:
     """Resume a run that was started by the same call, if it is not finished."""
     changes = find_changes(run, request)
     if run.config["finished"] and not changes.keys() & set(BUDGETS):
         if not quiet and is_first_process():
             echo(f"{run.path} is finished already")
         return run
-    return resume(run, images if isinstance(images, Images) else None, quiet=quiet, **changes)
+    own_images = images if isinstance(images, Images) else None
+    return resume(run, own_images, quiet=quiet, watch_port=watch_port, **changes)
 
 
 def _check_output_dir(processes: Processes, out: str | Path | None, overwrite: bool) -> None:
@@ -211,10 +244,11 @@ def _check_output_dir(processes: Processes, out: str | Path | None, overwrite: b
     processes.broadcast(None)
 
 
-def _hold(run: Run, stack: ExitStack) -> Run:
-    """Lock a run in the first process until the stack is left, and return it."""
+def _hold(run: Run, held: ExitStack, watched: WatchedTraining) -> Run:
+    """Lock a run in the first process until the stack is left, show it, and return it."""
     if is_first_process():
-        stack.enter_context(lock_run(run))
+        held.enter_context(lock_run(run))
+        watched.show(run)
     return run
 
 
@@ -245,35 +279,47 @@ def _estimate(
 
 
 def resume(
-    run: Run | str | Path, images: Data | None = None, *, quiet: bool = False, **settings: Any
+    run: Run | str | Path,
+    images: Data | None = None,
+    *,
+    quiet: bool = False,
+    watch_port: int | None = None,
+    **settings: Any,
 ) -> Run:
     """Continue a run from its last checkpoint and return it.
 
     `minutes`, `steps` or `epochs` replace the budget; other settings apply to this session only.
-    Images are loaded again as the run recorded them, unless `images` is given. Raises UsageError if
-    the run has spent its budget, or if its images have changed.
+    Images are loaded again as the run recorded them, unless `images` is given. `watch_port` shows
+    the training on a page, as in `train`. Raises UsageError if the run has spent its budget, or if
+    its images have changed; PinxitError if the port is in use.
     """
     run = run if isinstance(run, Run) else Run(Path(run))
     with explain_lost_process(lambda: f"Go on with: {run.resume_command}"):
-        return _resume(run, images, settings, quiet=quiet)
+        return _resume(run, images, settings, quiet=quiet, watch_port=watch_port)
 
 
-def _resume(run: Run, images: Data | None, settings: dict[str, Any], *, quiet: bool) -> Run:
+def _resume(
+    run: Run, images: Data | None, settings: dict[str, Any], *, quiet: bool, watch_port: int | None
+) -> Run:
     clock = Clock()
+    check_watch_port(watch_port)
     training_settings = resolve_resume_settings(run, settings)
     processes = join_processes(training_settings)
     quiet = quiet or not is_first_process()
-    data = TrainingData(
-        images=processes.each(lambda: reload_images(run, images, progress=not quiet)),
-        load=run.load_options,
-        files=run.config["data"].get("files") or [],
-    )
-    processes.check_agreement(describe_training(data, training_settings, run.config["model"]))
-    if not quiet:
-        echo(describe_annotations(data.images))
-    with ExitStack() as lock, explain_interrupt(run):
+    with ExitStack() as held:
+        watched = _watch(watch_port, processes, held)
+        data = TrainingData(
+            images=processes.each(lambda: reload_images(run, images, progress=not quiet)),
+            load=run.load_options,
+            files=run.config["data"].get("files") or [],
+        )
+        processes.check_agreement(describe_training(data, training_settings, run.config["model"]))
+        if not quiet:
+            echo(describe_annotations(data.images))
+        held.enter_context(explain_interrupt(run))
         with processes.main_may_fail():
-            run = Run(_hold(run, lock).path)  # as it is now that no other process writes it
+            # as it is now that no other process writes it
+            run = Run(_hold(run, held, watched).path)
             training_settings = resolve_resume_settings(run, settings)
             if processes.is_global_zero:
                 remove_unfinished(run.path)

@@ -83,7 +83,7 @@ class Snapshot:
 
     @classmethod
     def of(cls, state: TrainState) -> Snapshot:
-        tensors = _named_tensors(state)
+        tensors = _collect_tensors(state)
         counters = json.dumps(dataclasses.asdict(state.counters))
         step, rank = state.counters.step, state.fabric.global_rank
         sharded = {name: tensor for name, tensor in tensors.items() if is_sharded(tensor)}
@@ -200,16 +200,16 @@ def _remove_old(folder: Path) -> None:
             file.unlink(missing_ok=True)
 
 
-def _named_tensors(state: TrainState) -> dict[str, Tensor]:
+def _collect_tensors(state: TrainState) -> dict[str, Tensor]:
     tensors = {f"model.{k}": v.detach() for k, v in state.module.state_dict().items()}
-    for name, p, ema in _named_parameters(state):
+    for name, p, ema in _iterate_parameters(state):
         tensors[f"ema.{name}"] = ema
         for key, value in state.optimizer.state.get(p, {}).items():
             tensors[f"optimizer.{key}.{name}"] = value
     return tensors
 
 
-def _named_parameters(state: TrainState) -> Iterator[tuple[str, Tensor, Tensor]]:
+def _iterate_parameters(state: TrainState) -> Iterator[tuple[str, Tensor, Tensor]]:
     """Yield the name of each parameter, the parameter and its moving average."""
     named = state.module.named_parameters()
     for (name, p), ema in zip(named, state.ema_params, strict=True):
@@ -250,7 +250,7 @@ def _restore(state: TrainState, tensors: dict[str, Tensor], counters: Counters) 
     for name, tensor in sharded.items():
         _copy(tensor, weights.pop(name))
     state.module.load_state_dict(weights, strict=not sharded)
-    for name, p, ema in _named_parameters(state):
+    for name, p, ema in _iterate_parameters(state):
         _copy(ema, tensors[f"ema.{name}"])
         moments = {
             key: _like(p, tensors[f"optimizer.{key}.{name}"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from pinxit.data.atomic_write import write_atomically
@@ -24,45 +25,64 @@ MASK_RATIO = 0.75  # fraction of the patches that a preview of completion hides
 
 
 def save_previews(model: object, run: Run, step: int, examples: Images) -> None:
-    """Write to `samples/` what the model generates at this step, from seed 0 and these images."""
+    """Write to `samples/` what the model generates at this step, from seed 0 and these images.
+
+    `titles.json` says what the rows of each kind of image are.
+    """
     folder, name = run.path / "samples", f"step-{step:07d}"
+    titles: dict[str, str] = {}
     if len(examples):
         if isinstance(model, CanReconstruct):
             grid = _stack_rows([examples, model.reconstruct(examples)])
             grid.save(folder / f"reconstruct-{step:07d}.png")
+            titles["reconstruct"] = "reconstructions: original images above, reconstructed below"
         if isinstance(model, CanComplete) and not isinstance(model, CanSample):
             _preview_completion(model, examples).save(folder / f"{name}.png")
-        if isinstance(model, CanDraw):
-            _preview_text_to_image(model, examples, folder, name)
-        if isinstance(model, CanEdit):
-            _preview_editing(model, examples, folder, name)
+            titles["step"] = "completions: masked images, completed images, original images"
+        if isinstance(model, CanDraw) and _preview_text_to_image(model, examples, folder, name):
+            titles["step"] = "images from captions: generated above, true images below"
+        if isinstance(model, CanEdit) and _preview_editing(model, examples, folder, name):
+            titles["step"] = "edits: images before, edited images, true images"
         if isinstance(model, CanCaption):
             _preview_captions(model, examples, folder, name)
     if isinstance(model, CanSample):
         # a model that draws has a grid of this name already
-        name = f"sample-{step:07d}" if isinstance(model, CanDraw) else name
-        model.sample(NUM_SAMPLES, seed=0, **preview_options(model)).save(folder / f"{name}.png")
+        kind = "sample" if isinstance(model, CanDraw) else "step"
+        grid = model.sample(NUM_SAMPLES, seed=0, **preview_options(model))
+        grid.save(folder / f"{kind}-{step:07d}.png")
+        titles[kind] = "samples: new images"
+    if titles:
+        write_atomically(folder / "titles.json", json.dumps(titles, indent=2) + "\n")
 
 
-def _preview_text_to_image(model: CanDraw, examples: Images, folder: Path, name: str) -> None:
-    """Save two rows, generated from captions and true; and the captions as a text file."""
+def _preview_text_to_image(model: CanDraw, examples: Images, folder: Path, name: str) -> bool:
+    """Save two rows, generated from captions and true; and the captions as a text file.
+
+    Returns whether there are captions.
+    """
     rows, captions = captions_within_limit(model, examples)
     if captions:
         _write_lines(folder / "captions.txt", captions)
         drawn = model.draw(captions, seed=0, **preview_options(model))
         grid = _stack_rows([drawn, examples.take(rows)])
         grid.save(folder / f"{name}.png")
+    return bool(captions)
 
 
-def _preview_editing(model: CanEdit, examples: Images, folder: Path, name: str) -> None:
-    """Save three rows, before, edited and true; and the instructions as a text file."""
+def _preview_editing(model: CanEdit, examples: Images, folder: Path, name: str) -> bool:
+    """Save three rows, before, edited and true; and the instructions as a text file.
+
+    Returns whether there are images before and instructions.
+    """
     rows, instructions = captions_within_limit(model, examples)
     after = examples.take(rows)
-    if instructions and after.before is not None:
-        _write_lines(folder / "captions.txt", instructions)
-        before = Images(after.before)
-        edited = model.edit(before, instructions, seed=0, temperature=0.0, **preview_options(model))
-        _stack_rows([before, edited, after]).save(folder / f"{name}.png")
+    if not instructions or after.before is None:
+        return False
+    _write_lines(folder / "captions.txt", instructions)
+    before = Images(after.before)
+    edited = model.edit(before, instructions, seed=0, temperature=0.0, **preview_options(model))
+    _stack_rows([before, edited, after]).save(folder / f"{name}.png")
+    return True
 
 
 def _preview_captions(model: CanCaption, examples: Images, folder: Path, name: str) -> None:

@@ -109,6 +109,12 @@ class Processes:
         other = self._attempt(make if self.local_rank else None)
         return result if self.local_rank == 0 else other  # type: ignore[return-value]
 
+    def together(self, make: Callable[[], T]) -> T:
+        """Call a function in every process at once; an error of all is raised in the first one."""
+        if self.world_size == 1:
+            return make()
+        return self._attempt(make)  # type: ignore[return-value]
+
     def _attempt(self, make: Callable[[], T] | None) -> T | None:
         result, error = None, None
         try:
@@ -232,6 +238,8 @@ def _read_environment(settings: TrainingSettings) -> Processes:
         ("nodes", settings.nodes, world_size // local_world_size),
     ):
         if given not in (1, found):
+            if rank:
+                raise SystemExit(UsageError.exit_code)  # the first one says it
             raise UsageError(
                 f"--{name} is {given}, but the launcher started {found}; leave --{name} out."
             )
@@ -254,7 +262,12 @@ def _connect(settings: TrainingSettings, processes: Processes) -> None:
     if distributed.is_initialized():  # by Fabric's launcher
         return
     device = training_device(settings)
-    check_accelerators(device, processes.local_world_size)
+    try:
+        check_accelerators(device, processes.local_world_size)
+    except UsageError as error:
+        if processes.local_rank:
+            raise SystemExit(error.exit_code) from None  # the first one of the machine says it
+        raise
     if device == "cuda":
         torch.cuda.set_device(processes.local_rank)
         atexit.register(_disconnect)

@@ -50,6 +50,14 @@ def lock_run(run: Run) -> Iterator[None]:
         lock.release()
 
 
+def is_locked(run: Run) -> bool | None:
+    """Return whether a process trains in the folder of a run; None if another machine's may."""
+    owner = _read_owner(run.owner)
+    if owner is None:
+        return False
+    return None if owner["host"] != _hostname() else not _has_ended(owner)
+
+
 def _acquire(run: Run) -> BaseFileLock:
     lock = _try_lock(FileLock(run.path / LOCK_FILE, timeout=0), run)
     if lock is None:

@@ -48,7 +48,7 @@ def train_plan(plan: TrainingPlan, open_run: OpenRun, clock: Clock, *, quiet: bo
     processes = join_processes(plan.settings)
     # what was measured, such as the precision, is that of the main process
     plan = dataclasses.replace(plan, settings=processes.broadcast(plan.settings))
-    check_batch_size(plan.settings, processes)
+    processes.together(lambda: check_batch_size(plan.settings, processes))
     fabric = set_up_fabric(plan.settings)
     if fabric.is_global_zero and not quiet:
         echo_wrapped(plan.summary())
@@ -87,10 +87,13 @@ def train_stages(
     """
     if not quiet:
         echo_wrapped(stages.describe())
-    plan = prepare_training(
-        stages.component.config, data, stages.first, is_component=True, quiet=quiet
+    processes = join_processes(stages.first)
+    plan = processes.together(
+        lambda: prepare_training(
+            stages.component.config, data, stages.first, is_component=True, quiet=quiet
+        )
     )
-    check_second(config, data, stages, plan.model)
+    processes.together(lambda: check_second(config, data, stages, plan.model))
     component = train_plan(plan, open_run, clock, quiet=quiet)
     run = Run(component.path.parent)
     with explain_interrupt(run):
@@ -140,7 +143,10 @@ def train_second(run: Run, data: TrainingData, stages: Stages, *, quiet: bool) -
     clock = Clock()
     if not quiet:
         echo(f"stage 2 of 2: {run.family}")
-    plan = prepare_training(second_config(run), data, stages.second, quiet=quiet)
+    processes = join_processes(stages.second)
+    plan = processes.together(
+        lambda: prepare_training(second_config(run), data, stages.second, quiet=quiet)
+    )
 
     def complete(plan: TrainingPlan, processes: Processes) -> Run:
         return complete_run(run, plan, processes)
@@ -155,7 +161,8 @@ def resume_session(
     from pinxit.training.devices import set_up_fabric
     from pinxit.training.session import Session
 
-    check_batch_size(settings, join_processes(settings))
+    processes = join_processes(settings)
+    processes.together(lambda: check_batch_size(settings, processes))
     fabric = set_up_fabric(settings)
     report_run(str(run.owner.path.absolute()))
     model = rebuild_model(run, settings.seed)

@@ -20,6 +20,7 @@ from pinxit.errors import PinxitError
 from pinxit.models.protocols import Model
 from pinxit.runs import Run
 from pinxit.training.checkpoint import CheckpointWriter, has_checkpoint, load_checkpoint
+from pinxit.training.examples import save_examples
 from pinxit.training.loop import (
     Counters,
     StepResult,
@@ -116,6 +117,7 @@ class Session:
                 if resumed:
                     self._announce_resume(counters)
                 self._announce_no_tensorboard()
+                save_examples(self.run_folder, self.images)
             self.startup_seconds = self.clock.restart()
             with stop_on_signal(self._request_stop):
                 self.state.module.train()
@@ -199,6 +201,7 @@ class Session:
         ):
             self.last_step = step
             self._check_finite(step, counters)
+            self._record_unit(step)
             evaluate = step.crosses(self.settings.num_evals) and self._within_eval_budget(step)
             if evaluate:
                 self.evaluate()
@@ -210,6 +213,13 @@ class Session:
             if self.checkpoint_due:
                 self.save_checkpoint()
                 self.checkpoint_time = time.perf_counter()
+
+    def _record_unit(self, step: StepResult) -> None:
+        """Record the unit of the loss in config.json, before the first row of metrics.csv."""
+        if self.is_main and self.run_folder.config.get("loss_unit") != step.unit:
+            config = {**self.run_folder.config, "loss_unit": step.unit}
+            self.run_folder.write("config.json", config)
+            self.run_folder = Run(self.run_folder.path)
 
     def _check_finite(self, step: StepResult, counters: Counters) -> None:
         """Report a skipped update, and stop after too many in a row."""

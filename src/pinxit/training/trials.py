@@ -56,13 +56,23 @@ def train_trial(
 
     run = Run(folder)
     record = {"weights": hash_file(base.weights_path), "changes": changes, "steps": steps}
-    if _read(folder) == record:
-        if run.config.get("finished"):
-            return run
-        if has_checkpoint(folder / "checkpoint"):
+    is_same = _read(folder) == record and (folder / "config.json").is_file()
+    if is_same and run.config.get("finished"):
+        return run
+    try:
+        if is_same and has_checkpoint(folder / "checkpoint"):
             return Run(resume(run, images, quiet=True).path)
-    shutil.rmtree(folder, ignore_errors=True)
-    return _start(base, images, record, folder)
+        _remove(folder)
+        return _start(base, images, record, folder)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("stopped; the same command continues") from None
+
+
+def _remove(folder: Path) -> None:
+    """Delete a trial of other weights or options, unless a process is training in it."""
+    if folder.is_dir():
+        with lock_run(Run(folder)):
+            shutil.rmtree(folder)
 
 
 def has_new_layers(run: Run) -> bool:

@@ -57,18 +57,41 @@ def crop_box(image_size: tuple[int, int], height: int, width: int) -> Box:
     return left, top, right, bottom
 
 
-def _resize_and_pad(image: Image, height: int, width: int, resample: Resample) -> Image:
+def inner_size(image_size: tuple[int, int], height: int, width: int) -> tuple[int, int]:
+    """Return the size (width, height) of a whole image within a height and width."""
+    scale = min(height / image_size[1], width / image_size[0])
+    return max(1, round(image_size[0] * scale)), max(1, round(image_size[1] * scale))
+
+
+def corner_color(image: Image) -> tuple[int, ...]:
+    """Return the median color of the corners."""
+    corners = np.asarray(image)[[0, 0, -1, -1], [0, -1, 0, -1]]
+    return tuple(np.atleast_1d(np.median(corners, axis=0).round().astype(int)).tolist())
+
+
+def pad(image: Image, height: int, width: int, color: tuple[int, ...] | None = None) -> Image:
+    """Put an image in the middle of a larger one of a color, or the median of its corners."""
+    if image.size == (width, height):
+        return image
     from PIL import Image as Pillow
 
-    scale = min(height / image.height, width / image.width)
-    inner_width = max(1, round(image.width * scale))
-    inner_height = max(1, round(image.height * scale))
-    corners = np.asarray(image)[[0, 0, -1, -1], [0, -1, 0, -1]]
-    fill: Any = np.median(corners, axis=0).round().astype(int)
-    canvas = Pillow.new(image.mode, (width, height), tuple(np.atleast_1d(fill).tolist()))
-    inner = _resample(image, inner_width, inner_height, (0, 0, *image.size), resample)
-    canvas.paste(inner, ((width - inner_width) // 2, (height - inner_height) // 2))
+    fill: Any = corner_color(image) if color is None else color
+    canvas = Pillow.new(image.mode, (width, height), fill)
+    canvas.paste(image, ((width - image.width) // 2, (height - image.height) // 2))
     return canvas
+
+
+def stretch(image: Image, height: int, width: int, resample: Resample = "auto") -> Image:
+    """Resize a whole image to a size, whatever its proportions."""
+    if image.size == (width, height):
+        return image
+    return _resample(image, width, height, (0, 0, *image.size), resample)
+
+
+def _resize_and_pad(image: Image, height: int, width: int, resample: Resample) -> Image:
+    inner_width, inner_height = inner_size(image.size, height, width)
+    inner = _resample(image, inner_width, inner_height, (0, 0, *image.size), resample)
+    return pad(inner, height, width, corner_color(image))
 
 
 def _resample(image: Image, width: int, height: int, box: Box, resample: Resample) -> Image:

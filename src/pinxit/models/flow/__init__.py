@@ -22,6 +22,26 @@ if TYPE_CHECKING:
     from pinxit.models.flow.model import Flow
 
 PUBLIC_NAME = "Flow"
+# other kinds of models, to which this family is the nearest here
+NEAR_KINDS = (
+    "diffusion",
+    "ddpm",
+    "ddim",
+    "ldm",
+    "dit",
+    "unet",
+    "score",
+    "stable-diffusion",
+    "rectified-flow",
+    "flow-matching",
+    "gan",
+    "dcgan",
+    "wgan",
+    "stylegan",
+    "biggan",
+    "glow",
+    "realnvp",
+)
 SUMMARY = "Train a flow from noise to the latents of a VAE: new images, of captions or of labels."
 EXAMPLES = (
     "pinxit train flow photos/ --minutes 10",

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pinxit.models.flow.path import Field, X, to_data
+from pinxit.nn.interruption import check_interrupted
 
 Solver = Literal["euler", "heun", "shortcut"]
 
@@ -48,6 +49,7 @@ def take_step(field: Field, x: X, t: float, following: float, solver: Solver = "
     Heun's method takes a second slope at the end of a step (Karras 2022, algorithm 1), but not at
     the data's end: there the path is straight.
     """
+    check_interrupted()
     h = following - t
     velocity = field(x, _batch_of(t, x))
     estimate = to_data(velocity, x, _batch_of(t, x))

@@ -18,6 +18,16 @@ if TYPE_CHECKING:
     from pinxit.models.igpt.model import IGPT
 
 PUBLIC_NAME = "IGPT"
+# other kinds of models, to which this family is the nearest here
+NEAR_KINDS = (
+    "gpt",
+    "imagegpt",
+    "image-gpt",
+    "transformer",
+    "pixelcnn",
+    "autoregressive",
+    "maskgit",
+)
 SUMMARY = "Train iGPT: a transformer that predicts the tokens of an image one by one."
 ABILITIES = ("sample", "complete", "score", "embed")
 

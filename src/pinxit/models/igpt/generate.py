@@ -15,6 +15,7 @@ from torch import Tensor
 
 from pinxit.models.igpt.cached_decoder import CachedDecoder
 from pinxit.models.igpt.network import TokenTransformer
+from pinxit.nn.interruption import check_interrupted
 from pinxit.nn.token_sampling import SamplingParams
 
 DECODE_BATCH = 32  # images; batches are padded to it, so that rounding does not depend on n
@@ -68,6 +69,7 @@ def decode_cached(
     decoder = CachedDecoder(network, len(tokens))
     h = network.start_token(inputs.labels, len(tokens))
     for t in range(last + 1):
+        check_interrupted()
         logits = decoder(h, t, need_logits=missing[t])
         if logits is not None:
             sampled = sampling.sample(logits, uniforms[:, t])
@@ -105,6 +107,7 @@ def decode_masked(
     count = initially_missing.sum(1, keepdim=True)
     num_steps = num_unmask_steps(network.seq_len)
     for step in range(1, num_steps + 1):
+        check_interrupted()
         missing = tokens < 0
         logits = network.logits(tokens.clamp(min=0), inputs.labels, missing)
         sampled = sampling.sample(logits, uniforms)

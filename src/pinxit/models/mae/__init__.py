@@ -17,6 +17,13 @@ if TYPE_CHECKING:
     from pinxit.models.mae.model import MaskedAutoencoder
 
 PUBLIC_NAME = "MAE"
+# other kinds of models, to which this family is the nearest here
+NEAR_KINDS = (
+    "bert",
+    "beit",
+    "simmim",
+    "vit",
+)
 SUMMARY = "Train a masked autoencoder: it learns features by predicting masked patches."
 ABILITIES = ("complete", "embed")
 

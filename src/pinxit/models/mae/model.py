@@ -18,6 +18,7 @@ from pinxit.models.inputs import check_images, check_mask
 from pinxit.models.mae.config import Config
 from pinxit.models.results import Loss
 from pinxit.nn.batching import map_in_fixed_batches
+from pinxit.nn.interruption import check_interrupted
 from pinxit.nn.masking import Order, inverse_order, mask_order, num_visible
 from pinxit.nn.pixels import gather_tokens, patchify, unpatchify
 from pinxit.nn.positions import sincos_2d_pos_embed
@@ -243,6 +244,7 @@ class MaskedAutoencoder(nn.Module):
         shifts = np.stack([g.normal(size=shape[1:]) for g in generators]) * 255 * self.std
         masked = np.ones(shape, bool)
         for step in range(1, steps):
+            check_interrupted()
             predicted = self.complete(Images(pixels), self._to_pixel_grid(masked)).pixels
             keep = masked & (ranks < round(self.num_patches * step / steps))
             shift = self._to_pixel_grid(np.where(keep, temperature * shifts, 0))[..., None]

@@ -24,6 +24,15 @@ if TYPE_CHECKING:
     from pinxit.models.seq2seq.model import Seq2Seq
 
 PUBLIC_NAME = "Seq2Seq"
+# other kinds of models, to which this family is the nearest here
+NEAR_KINDS = (
+    "dalle",
+    "dall-e",
+    "captioner",
+    "captioning",
+    "t5",
+    "encoder-decoder",
+)
 SUMMARY = "Train a model that generates images from text, text from images, or edits."
 EXAMPLES = (
     "pinxit train seq2seq shapes:2000 --minutes 5",

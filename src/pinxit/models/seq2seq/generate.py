@@ -13,6 +13,7 @@ from pinxit.models.seq2seq.cached_decoder import CachedDecoder
 from pinxit.models.seq2seq.encoder_decoder import EncoderOutput
 from pinxit.models.seq2seq.model import Seq2Seq
 from pinxit.models.seq2seq.targets import CodeTarget
+from pinxit.nn.interruption import check_interrupted
 from pinxit.nn.token_sampling import SamplingParams
 
 DECODE_BATCH = 16  # sources decoded together, always: results do not depend on the batch
@@ -47,6 +48,7 @@ def generate_codes(
     codes = torch.full(uniforms.shape, -1, device=uniforms.device)
     log_prob, token = uniforms.new_zeros(n), None
     for t in range(model.target.length):
+        check_interrupted()
         logits = decoder(token, t)
         codes[:, t] = sampling.sample(apply_guidance(logits, n, guidance), uniforms[:, t])
         log_probs = logits[:n].log_softmax(-1)

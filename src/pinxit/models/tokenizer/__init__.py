@@ -17,6 +17,15 @@ if TYPE_CHECKING:
     from pinxit.models.tokenizer.model import ImageTokenizer
 
 PUBLIC_NAME = "ImageTokenizer"
+# other kinds of models, to which this family is the nearest here
+NEAR_KINDS = (
+    "vqvae",
+    "vq-vae",
+    "vqgan",
+    "vq-gan",
+    "vq",
+    "fsq",
+)
 SUMMARY = "Train an image tokenizer: it turns images into tokens for other models, and back."
 EXAMPLES = ("pinxit train tokenizer photos/ --size 32 --minutes 10 --out runs/tokenizer",)
 ABILITIES = ("reconstruct", "tokenize", "embed")

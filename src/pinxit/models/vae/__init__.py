@@ -20,6 +20,16 @@ if TYPE_CHECKING:
     from pinxit.models.vae.model import VAE
 
 PUBLIC_NAME = "VAE"
+# other kinds of models, to which this family is the nearest here
+NEAR_KINDS = (
+    "autoencoder",
+    "ae",
+    "beta-vae",
+    "cvae",
+    "vdvae",
+    "nvae",
+    "iwae",
+)
 SUMMARY = "Train a variational autoencoder: its encoder and decoder map images to latents and back."
 ABILITIES = ("sample", "reconstruct", "encode", "embed", "score", "elbo")
 

@@ -309,16 +309,21 @@ class VAE(nn.Module):
 
         Image i is a function of z_i and (seed, i). `z` and `labels` are those of `decode`.
         """
-        means = self.decode(z, labels)  # checks the shapes
+        generator = torch.Generator(self.device)
+
+        def draw(rows: Tensor, labels: Labels, numbers: Tensor) -> Tensor:
+            params = self.decode_params(rows.to(self.device), labels)
+            seeds = [mix_seed(seed, int(number)) for number in numbers]
+            x = [
+                self.likelihood.sample(image[None], generator.manual_seed(own))
+                for image, own in zip(params, seeds, strict=True)
+            ]
+            return to_uint8(torch.cat(x)).cpu()
+
         rows = torch.from_numpy(np.asarray(z, np.float32).reshape(len(z), self.latent_dim))
         on_device = None if labels is None else torch.as_tensor(labels, device=self.device)
-        generator = torch.Generator(self.device)
-        for i, row in enumerate(rows.to(self.device)):
-            label = None if on_device is None else on_device[i : i + 1]
-            params = self.decode_params(row[None], label)
-            x = self.likelihood.sample(params, generator.manual_seed(mix_seed(seed, i)))
-            means.pixels[i] = to_uint8(x)[0].cpu().numpy()
-        return means
+        pixels = map_in_fixed_batches(draw, rows, on_device, torch.arange(len(rows)))[0]
+        return Images(pixels.numpy())
 
     @torch.inference_mode()
     def from_noise(self, noise: np.ndarray) -> np.ndarray:

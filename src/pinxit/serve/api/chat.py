@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from collections.abc import AsyncIterator
@@ -11,14 +10,24 @@ from itertools import accumulate
 from typing import Any
 
 from fastapi import Request
-from fastapi.responses import JSONResponse, Response, StreamingResponse
+from fastapi.responses import JSONResponse, Response
 
-from pinxit.serve.api.sse import run_while_connected
+from pinxit.serve.api.chat_stream import (
+    SEPARATOR,
+    ChunkEncoder,
+    DeltaConverter,
+    cut_at_stop,
+    image_markdown,
+    stream_chunks,
+)
+from pinxit.serve.api.sse import byte_stream, run_while_connected
+from pinxit.serve.dialogue.event_log import EventLog
 from pinxit.serve.dialogue.parse import ParsedRequest, parse_request
 from pinxit.serve.dialogue.response import AnswerFunction, ResponseBuilder, answer_without_llm
 from pinxit.serve.errors import ApiError, truncate
 from pinxit.serve.inference.registry import ModelRegistry
-from pinxit.serve.media.sources import ImageSources
+from pinxit.serve.inference.router import Router
+from pinxit.serve.media.sources import ImageSources, RequestImages
 from pinxit.serve.pools import read_in_thread
 from pinxit.serve.prompts import requests_image
 from pinxit.serve.schemas import ChatRequest, ResponsesRequest
@@ -39,13 +48,34 @@ class ChatRoutes:
     async def create(self, request: Request) -> Response:
         fields = await parse_json_body(request, ChatRequest)
         router = self.models.find(fields.model)
+        events = EventLog() if fields.stream else None
+        preparation = self._prepare(fields, router, events)
+        builder = await run_while_connected(request, preparation)
+        if events is None:
+            await run_while_connected(request, self._build(builder))
+            return JSONResponse(_to_completion(fields, builder.body))
+        wants_usage = fields.stream_options is not None and fields.stream_options.include_usage
+        encoder = ChunkEncoder(_new_record(fields), with_usage=bool(wants_usage))
+        converter, work = DeltaConverter(_stop_sequences(fields)), self._build(builder)
+        chunks = stream_chunks(encoder, converter, events, work)
+        try:  # an answer that fails before it begins is a failed request
+            first = await run_while_connected(request, _first(chunks))
+        except BaseException:
+            await chunks.aclose()  # type: ignore[attr-defined]
+            raise
+        return byte_stream(_chain(first, chunks))
+
+    async def _prepare(
+        self, fields: ChatRequest, router: Router, events: EventLog | None
+    ) -> ResponseBuilder:
         parsed = await read_in_thread(self._parse, fields)
         may_generate = self.with_llm or router.only_generates  # else it hangs on the prompt's words
         if not (may_generate or requests_image(parsed.conversation.prompt)):
             parsed = replace(parsed, tool=None)
-        builder = ResponseBuilder(parsed, router, lambda _: None)
-        await run_while_connected(request, self._build(builder))
-        return _to_response(fields, builder.body)
+        emit = None if events is None else events.append
+        builder = ResponseBuilder(parsed, router, emit, with_llm=self.with_llm)
+        await builder.prepare()
+        return builder
 
     def _parse(self, fields: ChatRequest) -> ParsedRequest:
         """Parse the chat as the request to /v1/responses that it amounts to."""
@@ -68,13 +98,29 @@ class ChatRoutes:
         }
         try:
             request = validate(same, ResponsesRequest)
-            return parse_request(request, self.store, self.sources, with_llm=self.with_llm)
+            loader = RequestImages(self.sources, self.store)
+            return parse_request(request, self.store, loader, with_llm=self.with_llm)
         except ApiError as error:
             raise _name_own_fields(error, [len(items) for items in per_message]) from None
 
-    async def _build(self, builder: ResponseBuilder) -> None:
+    async def _build(self, builder: ResponseBuilder) -> tuple[str, dict[str, int]]:
+        """Build the answer. Return why it ends, and its usage."""
         await self.answer(builder)
         builder.finish()
+        return _finish_reason(builder.body), _usage(builder.body)
+
+
+async def _first(chunks: AsyncIterator[bytes]) -> bytes:
+    return await anext(chunks)
+
+
+async def _chain(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    try:
+        yield first
+        async for chunk in rest:
+            yield chunk
+    finally:
+        await rest.aclose()  # type: ignore[attr-defined]
 
 
 def _check_tool_choice(choice: str | dict[str, Any] | None) -> None:
@@ -153,36 +199,40 @@ def _to_call(call: object) -> dict[str, Any]:
     return {"type": "function_call", "call_id": record.get("id"), **fields}
 
 
-def _to_response(fields: ChatRequest, body: dict[str, Any]) -> Response:
-    calls = [item for item in body["output"] if item["type"] == "function_call"]
+def _new_record(fields: ChatRequest) -> dict[str, Any]:
+    return {"id": new_id("chatcmpl"), "created": int(time.time()), "model": fields.model}
+
+
+def _stop_sequences(fields: ChatRequest) -> list[str]:
+    return [fields.stop] if isinstance(fields.stop, str) else fields.stop or []
+
+
+def _finish_reason(body: dict[str, Any]) -> str:
+    if any(item["type"] == "function_call" for item in body["output"]):
+        return "tool_calls"
+    return "stop" if body["incomplete_details"] is None else "length"
+
+
+def _usage(body: dict[str, Any]) -> dict[str, int]:
+    usage = body["usage"]
+    return {
+        "prompt_tokens": usage["input_tokens"],
+        "completion_tokens": usage["output_tokens"],
+        "total_tokens": usage["total_tokens"],
+    }
+
+
+def _to_completion(fields: ChatRequest, body: dict[str, Any]) -> dict[str, Any]:
+    calls = [_to_tool_call(item) for item in body["output"] if item["type"] == "function_call"]
     shown = [item for item in body["output"] if item["type"] != "function_call"]
-    text = "\n\n".join(_to_text(item, fields.stop) for item in shown)
-    reason = "stop" if body["incomplete_details"] is None else "length"
-    reason = "tool_calls" if calls else reason
-    record: dict[str, Any] = {
-        "id": new_id("chatcmpl"),
-        "created": int(time.time()),
-        "model": fields.model,
-    }
-    usage = {
-        "prompt_tokens": body["usage"]["input_tokens"],
-        "completion_tokens": body["usage"]["output_tokens"],
-        "total_tokens": body["usage"]["total_tokens"],
-    }
-    tool_calls = [_to_tool_call(call) for call in calls]
-    if fields.stream:
-        wants_usage = fields.stream_options is not None and fields.stream_options.include_usage
-        chunks = _stream_chunks(record, text, tool_calls, reason, usage if wants_usage else None)
-        return StreamingResponse(chunks, media_type="text/event-stream")
-    message: dict[str, Any] = {"role": "assistant", "content": text or None, "refusal": None}
-    if tool_calls:
-        message["tool_calls"] = tool_calls
-    else:
-        message["content"] = text
-    choice = {"index": 0, "message": message, "finish_reason": reason, "logprobs": None}
-    return JSONResponse(
-        {**record, "object": "chat.completion", "choices": [choice], "usage": usage}
-    )
+    text = SEPARATOR.join(_to_text(item, _stop_sequences(fields)) for item in shown)
+    message: dict[str, Any] = {"role": "assistant", "content": text, "refusal": None}
+    if calls:
+        message |= {"content": text or None, "tool_calls": calls}
+    choice = {"index": 0, "message": message, "logprobs": None}
+    choice["finish_reason"] = _finish_reason(body)
+    record = {**_new_record(fields), "object": "chat.completion"}
+    return {**record, "choices": [choice], "usage": _usage(body)}
 
 
 def _to_tool_call(item: dict[str, Any]) -> dict[str, Any]:
@@ -190,40 +240,8 @@ def _to_tool_call(item: dict[str, Any]) -> dict[str, Any]:
     return {"id": item["call_id"], "type": "function", "function": function}
 
 
-def _to_text(item: dict[str, Any], stop: str | list[str] | None) -> str:
+def _to_text(item: dict[str, Any], stop: list[str]) -> str:
     """Return a message's text up to the first of the stop sequences, or an image in Markdown."""
     if item["type"] != "message":
-        return f"![image](data:image/{item['output_format']};base64,{item['result']})"
-    text = "".join(part["text"] for part in item["content"])
-    sequences = [stop] if isinstance(stop, str) else stop or []
-    ends = [text.find(sequence) for sequence in sequences if sequence and sequence in text]
-    return text[: min(ends)] if ends else text
-
-
-async def _stream_chunks(
-    record: dict[str, Any],
-    text: str,
-    tool_calls: list[dict[str, Any]],
-    reason: str,
-    usage: dict[str, int] | None,
-) -> AsyncIterator[bytes]:
-    """Yield the text by words. With `usage` a last chunk has it, and no choice."""
-    record = {**record, "object": "chat.completion.chunk"}
-
-    def encode(body: dict[str, Any]) -> bytes:
-        body = body if usage is None else {"usage": None, **body}
-        return f"data: {json.dumps({**record, **body})}\n\n".encode()
-
-    def encode_delta(delta: dict[str, Any], finish_reason: str | None) -> bytes:
-        choice = {"index": 0, "delta": delta, "finish_reason": finish_reason, "logprobs": None}
-        return encode({"choices": [choice]})
-
-    yield encode_delta({"role": "assistant", "content": ""}, None)
-    for delta in re.findall(r"\S+\s*|\s+", text):
-        yield encode_delta({"content": delta}, None)
-    for index, call in enumerate(tool_calls):
-        yield encode_delta({"tool_calls": [{"index": index, **call}]}, None)
-    yield encode_delta({}, reason)
-    if usage is not None:
-        yield encode({"choices": [], "usage": usage})
-    yield b"data: [DONE]\n\n"
+        return image_markdown(item)
+    return cut_at_stop("".join(part["text"] for part in item["content"]), stop)

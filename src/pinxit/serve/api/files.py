@@ -9,14 +9,15 @@ from typing import Any
 
 from fastapi import Request
 from fastapi.responses import JSONResponse, Response
-from starlette.datastructures import UploadFile
+from starlette.datastructures import FormData, UploadFile
 
 from pinxit.serve.api.multipart import parse_form
 from pinxit.serve.api.pages import FileLimit, Order, list_page, unknown_cursor
+from pinxit.serve.api.sse import run_while_connected
 from pinxit.serve.errors import ApiError, truncate
 from pinxit.serve.links import FileLinks
 from pinxit.serve.media.outputs import media_type
-from pinxit.serve.media.uploads import decode_upload
+from pinxit.serve.media.uploads import open_upload
 from pinxit.serve.pools import work_on_images
 from pinxit.serve.store import Store, StoredFile, new_id
 
@@ -29,7 +30,8 @@ class FileRoutes:
     links: FileLinks
 
     async def create(self, request: Request) -> Response:
-        form = await parse_form(request)
+        form = await parse_form(request, ("file",))
+        _check_fields(form)
         upload, purpose = form.get("file"), form.get("purpose")
         if not isinstance(upload, UploadFile):
             raise ApiError("Missing required parameter: 'file'.", param="file")
@@ -37,7 +39,7 @@ class FileRoutes:
             message = "'purpose' must be one word of at most 64 characters, such as vision."
             raise ApiError(message, param="purpose")
         content = await upload.read()
-        await work_on_images(decode_upload, content, "file")
+        await run_while_connected(request, work_on_images(open_upload(content, "file").check))
         file_id, name = new_id("file"), _clean_name(upload.filename)
         file = await asyncio.to_thread(self.store.save_file, file_id, name, purpose, content)
         return JSONResponse(_to_record(file))
@@ -81,6 +83,17 @@ class FileRoutes:
         if file is None:
             raise _not_found(file_id)
         return file
+
+
+def _check_fields(form: FormData) -> None:
+    """Raises ApiError for a field that this server does not obey."""
+    for name, value in form.multi_items():
+        if name not in ("file", "purpose") and value:
+            known = name.startswith("expires_after")
+            param = truncate(name)
+            message = f"'{param}' is not supported." if known else f"Unknown parameter: '{param}'."
+            code = "unsupported_parameter" if known else "unknown_parameter"
+            raise ApiError(message, param=param, code=code)
 
 
 def _clean_name(name: str | None) -> str:

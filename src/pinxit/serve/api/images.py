@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,16 +15,17 @@ from fastapi.responses import JSONResponse, Response
 
 from pinxit.serve.api.multipart import form_texts, load_form_images, load_form_mask, parse_form
 from pinxit.serve.api.sse import event_stream, run_while_connected
-from pinxit.serve.errors import ApiError
+from pinxit.serve.errors import ApiError, internal_error
 from pinxit.serve.inference.progress import PreviewStream, stream_previews
 from pinxit.serve.inference.registry import ModelRegistry
 from pinxit.serve.inference.requests import GenerationRequest, GenerationResult
 from pinxit.serve.inference.router import Router, num_progress_steps
 from pinxit.serve.links import FileLinks
+from pinxit.serve.logs import log_fault
 from pinxit.serve.media.outputs import EncodedImage, OutputSpec, normalize_quality
-from pinxit.serve.media.sources import ImageSources
-from pinxit.serve.media.uploads import EditMask, UploadedImage
-from pinxit.serve.pools import read_in_thread, work_on_images
+from pinxit.serve.media.sources import ImageSources, RequestImages
+from pinxit.serve.media.uploads import EditMask, UploadedImage, check_pixel_budget, parse_size
+from pinxit.serve.pools import SHORT_CHARS, read_in_thread, read_in_thread_if, work_on_images
 from pinxit.serve.schemas import EditRequest, GenerateRequest, ImageOptions, VariationRequest
 from pinxit.serve.store import Store, new_id
 from pinxit.serve.validation import convert_form_numbers, parse_json_body, validate
@@ -32,6 +34,7 @@ OWN_MASK_MODELS = (None, "dall-e-2")  # for which an image's own alpha is its ma
 OPENAI_SIZES = ("1024x1024", "1024x1536", "1536x1024")  # `size` in the types of older clients
 
 Fields = GenerateRequest | VariationRequest
+LoadEdit = Callable[[], tuple[list[UploadedImage], UploadedImage | None]]  # images, mask
 
 
 class ImageJob(NamedTuple):
@@ -54,55 +57,64 @@ class ImageRoutes:
 
     async def generate(self, request: Request) -> Response:
         fields = await parse_json_body(request, GenerateRequest)
-        return await self._respond(request, self._parse(fields), "image_generation")
+        job = await read_in_thread_if(len(fields.prompt) > SHORT_CHARS, self._parse, fields)
+        return await self._respond(request, job, "image_generation")
 
     async def edit(self, request: Request) -> Response:
-        fields, images, mask_image = await self._load_edit(request)
-        source = _only_image(images, "edit")
-        if mask_image is None and source.has_holes and fields.model in OWN_MASK_MODELS:
-            mask_image = source
-        mask = None if mask_image is None else EditMask.from_upload(mask_image, source, "mask")
-        job = await work_on_images(self._parse, fields, source, mask)
+        fields, load = await self._read_edit(request)
+        job = await run_while_connected(request, self._load_edit(fields, load))
         return await self._respond(request, job, "image_edit")
 
     async def vary(self, request: Request) -> Response:
-        form = await parse_form(request)
+        form = await parse_form(request, ("image", "image[]"))
         fields = validate(convert_form_numbers(form_texts(form)), VariationRequest)
-        images = await load_form_images(form)
-        source = _only_image(images, "vary")
-        return await self._respond(request, self._parse(fields, source), "image_variation")
+        source = _only_image(await load_form_images(form), "vary")
+        job = await run_while_connected(request, work_on_images(self._parse, fields, source))
+        return await self._respond(request, job, "image_variation")
 
     # -- requests -------------------------------------------------------------------------------
 
-    async def _load_edit(
-        self, request: Request
-    ) -> tuple[EditRequest, list[UploadedImage], UploadedImage | None]:
-        """Return the fields, the images and the mask of a JSON or multipart body."""
+    async def _read_edit(self, request: Request) -> tuple[EditRequest, LoadEdit]:
+        """Return the fields of a JSON or multipart body, and what loads its images and mask."""
         if request.headers.get("content-type", "").startswith("application/json"):
             fields = await parse_json_body(request, EditRequest)
-            load = self.sources.load
-            images = [
-                await read_in_thread(load, ref, f"images[{i}]", self.store)
-                for i, ref in enumerate(fields.images)
-            ]
-            if fields.mask is None:
-                return fields, images, None
-            return fields, images, await read_in_thread(load, fields.mask, "mask", self.store)
-        form = await parse_form(request)
+            return fields, partial(self._load_references, fields)
+        form = await parse_form(request, ("image", "image[]", "mask", "mask[]"))
         fields = validate(convert_form_numbers(form_texts(form)), EditRequest)
-        return fields, await load_form_images(form), await load_form_mask(form)
+        images, mask = await load_form_images(form), await load_form_mask(form)
+        return fields, lambda: (images, mask)
+
+    def _load_references(
+        self, fields: EditRequest
+    ) -> tuple[list[UploadedImage], UploadedImage | None]:
+        loader = RequestImages(self.sources, self.store)
+        images = [loader.load(ref, f"images[{i}]") for i, ref in enumerate(fields.images)]
+        return images, None if fields.mask is None else loader.load(fields.mask, "mask")
+
+    async def _load_edit(self, fields: EditRequest, load: LoadEdit) -> ImageJob:
+        images, mask_image = await read_in_thread(load)
+        source = _only_image(images, "edit")
+        check_pixel_budget([source, mask_image], "image")
+        return await work_on_images(self._parse_edit, fields, source, mask_image)
+
+    def _parse_edit(
+        self, fields: EditRequest, source: UploadedImage, mask_image: UploadedImage | None
+    ) -> ImageJob:
+        if mask_image is None and fields.model in OWN_MASK_MODELS and source.has_holes:
+            mask_image = source
+        mask = None if mask_image is None else EditMask.from_upload(mask_image, source, "mask")
+        return self._parse(fields, source, mask)
 
     def _parse(
         self, fields: Fields, source: UploadedImage | None = None, mask: EditMask | None = None
     ) -> ImageJob:
-        """Check the fields and prepare the request for the model that answers it."""
+        """Check the fields, prepare the request for the model that answers it, decode its image."""
         if isinstance(fields, GenerateRequest) and not fields.prompt.strip():
             raise ApiError("The prompt is empty.", param="prompt")
         if fields.background == "transparent" and fields.output_format == "jpeg":
             raise ApiError("A JPEG cannot be transparent.", param="background")
         router = self.models.find(fields.model)
-        default_size = None if source is None else (source.width, source.height)
-        spec = OutputSpec.from_options(fields, source, mask, default_size=default_size)
+        parse_size(fields.size)
         if mask is not None:
             router.check_mask(mask)
         request = router.prepare(
@@ -112,6 +124,12 @@ class ImageRoutes:
             source=source,
             mask=mask,
             variation=isinstance(fields, VariationRequest),
+            language=fields.language if isinstance(fields, GenerateRequest) else None,
+        )
+        request.decode()
+        default_size = None if source is None else source.size
+        spec = OutputSpec.from_options(
+            fields, source, mask, request.frame, default_size=default_size
         )
         return ImageJob(fields, router, request, spec)
 
@@ -122,13 +140,16 @@ class ImageRoutes:
             if job.request.n != 1:
                 raise ApiError("A stream returns one image: 'n' must be 1.", param="n")
             return event_stream(self._stream(job, job.fields.partial_images or 0, event_prefix))
-        result = await run_while_connected(request, job.router.generate(job.request))
-        return await self._to_response(request, job, result)
+        result, images = await run_while_connected(request, _generate(job))
+        return await self._to_response(request, job, result, images)
 
     async def _to_response(
-        self, request: Request, job: ImageJob, result: GenerationResult
+        self,
+        request: Request,
+        job: ImageJob,
+        result: GenerationResult,
+        images: list[EncodedImage],
     ) -> Response:
-        images = [await job.spec.encode(pixels) for pixels in result.images]
         if job.fields.response_format == "url":
             data = [{"url": await self._save(request, image)} for image in images]
         else:
@@ -191,8 +212,16 @@ class ImageRoutes:
             events.put_nowait({"type": f"{event_prefix}.completed", **fields})
         except ApiError as error:
             events.put_nowait({"type": "error", **error.body})
+        except Exception as error:
+            log_fault("a stream of images", error)
+            events.put_nowait({"type": "error", **internal_error().body})
         finally:
             events.put_nowait(None)
+
+
+async def _generate(job: ImageJob) -> tuple[GenerationResult, list[EncodedImage]]:
+    result = await job.router.generate(job.request)
+    return result, [await job.spec.encode(pixels) for pixels in result.images]
 
 
 def _only_image(images: list[UploadedImage], verb: str) -> UploadedImage:

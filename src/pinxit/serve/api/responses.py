@@ -14,12 +14,18 @@ from pinxit.serve.api.pages import ItemLimit, Order, select_page
 from pinxit.serve.api.sse import event_stream, run_while_connected
 from pinxit.serve.dialogue.event_log import LAST_EVENTS, Event, EventLog, replay_events
 from pinxit.serve.dialogue.parse import parse_request
-from pinxit.serve.dialogue.response import AnswerFunction, ResponseBuilder, answer_without_llm
+from pinxit.serve.dialogue.response import (
+    AnswerFunction,
+    EmitEvent,
+    ResponseBuilder,
+    answer_without_llm,
+)
 from pinxit.serve.dialogue.streaming import POLL_SECONDS, ActiveResponses
 from pinxit.serve.errors import ApiError, truncate
 from pinxit.serve.inference.registry import ModelRegistry
-from pinxit.serve.media.sources import ImageSources
-from pinxit.serve.pools import read_in_thread, work_on_images
+from pinxit.serve.inference.router import Router
+from pinxit.serve.media.sources import ImageSources, RequestImages
+from pinxit.serve.pools import read_in_thread_if, work_on_images
 from pinxit.serve.schemas import ResponsesRequest
 from pinxit.serve.store import Store, StoredResponse
 from pinxit.serve.validation import parse_json_body
@@ -39,39 +45,59 @@ class ResponseRoutes:
     async def create(self, request: Request) -> Response:
         fields = await parse_json_body(request, ResponsesRequest)
         router = self.models.find(fields.model)
-        parsed = await read_in_thread(
-            parse_request, fields, self.store, self.sources, with_llm=self.with_llm
+        if fields.background and fields.store is False:
+            message = "A background response is stored: 'store' must not be false."
+            raise ApiError(message, param="background")
+        if not (fields.stream or fields.background):
+            builder = await run_while_connected(request, self._answer(fields, router))
+            return JSONResponse(builder.body)
+        events = EventLog()
+        preparation = self._prepare(fields, router, events.append)
+        builder = await run_while_connected(request, preparation)
+        if fields.background:  # before the client has its id
+            await asyncio.to_thread(self.store.add_active, builder.id)
+            await self._save(builder)
+        active = self.active.start(builder, events, self.answer, self._save)
+        if fields.stream:
+            return event_stream(self.active.stream(active))
+        return JSONResponse(builder.body)
+
+    async def _prepare(
+        self, fields: ResponsesRequest, router: Router, emit: EmitEvent | None
+    ) -> ResponseBuilder:
+        """Load and decode what the request refers to."""
+        loader = RequestImages(self.sources, self.store)
+        needs_no_store = isinstance(fields.input, str) and fields.previous_response_id is None
+        has_mask = any("input_image_mask" in tool for tool in fields.tools or [])
+        parsed = await read_in_thread_if(
+            not needs_no_store or has_mask,
+            parse_request,
+            fields,
+            self.store,
+            loader,
+            with_llm=self.with_llm,
         )
         router = self.models.find_tools_model(parsed.tool, router)
         if parsed.mask is not None:
             await work_on_images(router.check_mask, parsed.mask)
-        if fields.background and fields.store is False:
-            message = "A background response is stored: 'store' must not be false."
-            raise ApiError(message, param="background")
-        events = EventLog()
-        builder = ResponseBuilder(parsed, router, events.append)
-        if fields.background:  # before the client has its id
-            await asyncio.to_thread(self.store.add_active, builder.id)
-            await self._save(builder)
-        if fields.stream or fields.background:
-            active = self.active.start(builder, events, self.answer, self._save)
-            if fields.stream:
-                return event_stream(self.active.stream(active))
-        else:
-            await run_while_connected(request, self._build(builder))
-        return JSONResponse(builder.body)
+        builder = ResponseBuilder(parsed, router, emit, with_llm=self.with_llm)
+        await builder.prepare()
+        return builder
 
-    async def _build(self, builder: ResponseBuilder) -> None:
+    async def _answer(self, fields: ResponsesRequest, router: Router) -> ResponseBuilder:
         """Build a response that is not streamed: an ApiError becomes the HTTP response."""
+        builder = await self._prepare(fields, router, None)
         await self.answer(builder)
         builder.finish()
-        await self._save(builder)
+        await self._save(builder, is_new=True)
+        return builder
 
-    async def _save(self, builder: ResponseBuilder) -> None:
+    async def _save(self, builder: ResponseBuilder, *, is_new: bool = False) -> None:
         if builder.parsed.request.store is not False:
             items, body = builder.parsed.input_items, builder.body
             is_known = body["background"] and body["status"] in LAST_EVENTS  # or was deleted since
-            await asyncio.to_thread(self.store.save_response, body, items, must_exist=is_known)
+            save = self.store.save_response
+            await asyncio.to_thread(save, body, items, must_exist=is_known, is_new=is_new)
 
     async def retrieve(
         self, response_id: str, stream: bool = False, starting_after: int = -1

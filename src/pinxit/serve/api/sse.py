@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, TypeVar
 
 from fastapi import Request
 from fastapi.responses import StreamingResponse
 
+Item = TypeVar("Item")
 T = TypeVar("T")
 
 KEEPALIVE_SECONDS = 15.0  # silence after which a comment keeps the connection open
@@ -22,30 +23,40 @@ def encode_event(event: dict[str, Any]) -> bytes:
 
 def event_stream(events: AsyncIterator[dict[str, Any]]) -> StreamingResponse:
     """Return an HTTP response that streams events, and comments to keep an idle connection open."""
+    return byte_stream(events, encode_event)
+
+
+def byte_stream(
+    items: AsyncIterator[Item], encode: Callable[[Item], bytes] = bytes
+) -> StreamingResponse:
+    """Return an HTTP response that streams items, each encoded, and comments between them."""
     headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-    return StreamingResponse(_encode(events), media_type="text/event-stream", headers=headers)
+    content = _encode(items, encode)
+    return StreamingResponse(content, media_type="text/event-stream", headers=headers)
 
 
-async def _encode(events: AsyncIterator[dict[str, Any]]) -> AsyncIterator[bytes]:
-    iterator = aiter(events)
-    next_event: asyncio.Future[dict[str, Any]] | None = None
+async def _encode(
+    items: AsyncIterator[Item], encode: Callable[[Item], bytes]
+) -> AsyncIterator[bytes]:
+    iterator = aiter(items)
+    next_item: asyncio.Future[Item] | None = None
     try:
         while True:
-            next_event = next_event or asyncio.ensure_future(anext(iterator))
-            done, _ = await asyncio.wait({next_event}, timeout=KEEPALIVE_SECONDS)
+            next_item = next_item or asyncio.ensure_future(anext(iterator))
+            done, _ = await asyncio.wait({next_item}, timeout=KEEPALIVE_SECONDS)
             if not done:
                 yield b": keep-alive\n\n"
                 continue
             try:
-                event = next_event.result()
+                item = next_item.result()
             except StopAsyncIteration:
                 break
-            next_event = None
-            yield encode_event(event)
+            next_item = None
+            yield encode(item)
     finally:
-        if next_event is not None:
-            next_event.cancel()
-            await asyncio.wait({next_event})  # a running generator cannot be closed
+        if next_item is not None:
+            next_item.cancel()
+            await asyncio.wait({next_item})  # a running generator cannot be closed
         await iterator.aclose()  # type: ignore[attr-defined]
 
 
@@ -56,7 +67,8 @@ class ClientDisconnected(Exception):
 async def run_while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
     """Return the result of `work`, or cancel it when the client disconnects.
 
-    The request's body must have been read. Raises ClientDisconnected.
+    The request's body must have been read. What threads have begun ends by itself. Raises
+    ClientDisconnected.
     """
     task = asyncio.ensure_future(work)
     disconnect = asyncio.ensure_future(_wait_for_disconnect(request))
@@ -66,8 +78,9 @@ async def run_while_connected(request: Request, work: Coroutine[Any, Any, T]) ->
             raise ClientDisconnected
         return task.result()
     finally:
-        disconnect.cancel()
-        task.cancel()
+        for future in (disconnect, task):
+            future.cancel()
+        await asyncio.wait({disconnect, task})
 
 
 async def _wait_for_disconnect(request: Request) -> None:

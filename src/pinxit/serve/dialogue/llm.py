@@ -87,7 +87,10 @@ class LanguageModel:
         }
         num_calls, theirs_by_name = 0, _client_functions(builder)
         for _ in range(MAX_ROUNDS):
+            if not _limit_tokens(builder, body):
+                break
             reply = await _receive(builder, upstream, body)
+            builder.count_tokens(reply.usage.prompt_tokens, reply.num_tokens)
             if reply.finish_reason == "length":
                 builder.body["incomplete_details"] = {"reason": "max_output_tokens"}
             own = [call for call in reply.calls if call.name not in theirs_by_name]
@@ -107,6 +110,18 @@ class LanguageModel:
         if not builder.body["output"]:
             builder.add_text(builder.introduction())
         builder.end_with_text()
+
+
+def _limit_tokens(builder: ResponseBuilder, body: dict[str, Any]) -> bool:
+    """Ask for what is left of the tokens of all rounds. Return False if there is nothing left."""
+    limit = builder.parsed.request.max_output_tokens
+    if limit is None:
+        return True
+    body["max_tokens"] = limit - builder.num_tokens
+    if body["max_tokens"] > 0:
+        return True
+    builder.body["incomplete_details"] = {"reason": "max_output_tokens"}
+    return False
 
 
 async def _receive(builder: ResponseBuilder, upstream: Upstream, body: dict[str, Any]) -> Reply:
@@ -146,7 +161,7 @@ def _options(builder: ResponseBuilder) -> dict[str, Any]:
     options: dict[str, Any] = {
         "temperature": request.temperature,
         "top_p": request.top_p,
-        "max_tokens": request.max_output_tokens,
+        "stream_options": {"include_usage": True} if request.max_output_tokens else None,
         "parallel_tool_calls": request.parallel_tool_calls if own or theirs else None,
         "response_format": _response_format(request.text and request.text.format),
     }

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 from pinxit.models.generation import GenerationParams
 from pinxit.serve.dialogue.structured import Format, parse_format
-from pinxit.serve.dialogue.tool_choice import parse_tool_choice
+from pinxit.serve.dialogue.tool_choice import is_tool_type, parse_tool_choice
 from pinxit.serve.errors import ApiError, truncate
-from pinxit.serve.media.sources import ImageSources
-from pinxit.serve.media.uploads import (
-    EditMask,
-    UploadedImage,
-    decode_base64,
-    decode_upload,
-    parse_size,
-)
+from pinxit.serve.media.sources import RequestImages
+from pinxit.serve.media.uploads import EditMask, UploadedImage, check_pixel_budget, parse_size
 from pinxit.serve.prompts import wants_text
 from pinxit.serve.schemas import ImageGenerationTool, ImageRef, ResponsesRequest
 from pinxit.serve.store import Store, StoredResponse, new_id
@@ -98,11 +93,12 @@ class ParsedRequest:
 
 
 def parse_request(
-    request: ResponsesRequest, store: Store, sources: ImageSources, *, with_llm: bool = False
+    request: ResponsesRequest, store: Store, loader: RequestImages, *, with_llm: bool = False
 ) -> ParsedRequest:
     """Load the images and responses of a request. Raises ApiError if one is invalid or unknown.
 
-    `with_llm`: a language model answers, which calls functions and fills any schema.
+    Only a mask is decoded. `with_llm`: a language model answers, which calls functions and fills
+    any schema.
     """
     _check_included(request)
     tool, functions = _parse_tools(request)
@@ -118,18 +114,20 @@ def parse_request(
     options = request.text and request.text.format
     text_format = str if with_llm else parse_format(options, "text.format")
     input_items = _parse_input_items(request)
-    messages, images = _load_earlier_turns(request.previous_response_id, store, sources)
+    messages, earlier_loads = _load_earlier_turns(request.previous_response_id, store, loader)
+    images: list[UploadedImage] = []
     for i, item in enumerate(input_items):
-        new_messages, new_images = _parse_item(item, f"input[{i}]", store, sources)
+        new_messages, loads = _parse_item(item, f"input[{i}]", loader)
         messages += new_messages
-        images = new_images or images
+        images = [image for load in loads if (image := load()) is not None] or images
+    images = images or _load_last_images(earlier_loads)
     conversation = Conversation(messages, images)
     image = conversation.image
     if image is None and not any(message.text.strip() for message in messages):
         raise ApiError("The input has neither text nor an image.", param="input")
     if image is None and tool is not None and tool.action == "edit":
         raise ApiError("There is no image to edit.", param="tools[0].action")
-    mask = _load_mask(tool, image, store, sources)
+    mask = _load_mask(tool, images, loader)
     params = (tool or ImageGenerationTool()).to_params(request.seed)
     return ParsedRequest(
         request,
@@ -172,8 +170,11 @@ def _parse_tools(
             if not isinstance(tool.get("name"), str):
                 raise ApiError("A function needs a name.", param=f"{param}.name")
             functions.append(tool)
-        if tool["type"] != "image_generation":
+        if is_tool_type(tool["type"]):
             continue
+        if tool["type"] != "image_generation":
+            message = f"Unknown tool type '{truncate(tool['type'])}'."
+            raise ApiError(message, param=f"{param}.type")
         parsed = validate(tool, ImageGenerationTool, param)
         parse_size(parsed.size, f"{param}.size")
         if parsed.background == "transparent" and parsed.output_format == "jpeg":
@@ -218,36 +219,35 @@ def _with_own_ids(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _load_mask(
-    tool: ImageGenerationTool | None,
-    image: UploadedImage | None,
-    store: Store,
-    sources: ImageSources,
+    tool: ImageGenerationTool | None, images: list[UploadedImage], loader: RequestImages
 ) -> EditMask | None:
+    """Load and decode the mask, once all images of the request are within its budget of pixels."""
     if tool is None or tool.input_image_mask is None:
+        check_pixel_budget(images, "input")
         return None
     param = "tools[0].input_image_mask"
-    if image is None:
+    if not images:
         raise ApiError("A mask needs an image.", param=param)
-    return EditMask.from_upload(sources.load(tool.input_image_mask, param, store), image, param)
+    mask = loader.load(tool.input_image_mask, param)
+    check_pixel_budget([*images, mask], "input")
+    return EditMask.from_upload(mask, images[-1], param)
 
 
 # -- items of this and earlier turns --------------------------------------------------------------
 
-# the messages of an item or of several, and the images of the last one that has any
-ItemContent = tuple[list[Message], list[UploadedImage]]
+LoadImage = Callable[[], UploadedImage | None]
+# the messages of an item, and its images: of many items only the last ones are loaded
+ItemContent = tuple[list[Message], list[LoadImage]]
 
 
-def _parse_item(
-    item: dict[str, Any], param: str, store: Store, sources: ImageSources
-) -> ItemContent:
+def _parse_item(item: dict[str, Any], param: str, loader: RequestImages) -> ItemContent:
     item_type = item.get("type")
     if item_type == "message":
         if item.get("role") not in ROLES:
             raise ApiError(f"The role must be one of {', '.join(ROLES)}.", param=f"{param}.role")
-        return _parse_content(item, f"{param}.content", store, sources)
+        return _parse_content(item, f"{param}.content", loader)
     if item_type in ("image_generation_call", "item_reference"):
-        image = _load_generated_image(item, param, store)
-        return [], [] if image is None else [image]
+        return [], [lambda: _load_generated_image(item, param, loader)]
     if isinstance(item_type, str) and re.search(r"_call(_output)?$|^mcp_|^reasoning$", item_type):
         return _parse_tool_item(item), []
     message = f"Input items of type '{truncate(item_type)}' are not supported."
@@ -268,27 +268,27 @@ def _parse_tool_item(item: dict[str, Any]) -> list[Message]:
     return [Message("assistant", "", call=call)]
 
 
-def _parse_content(
-    item: dict[str, Any], param: str, store: Store, sources: ImageSources
-) -> ItemContent:
+def _parse_content(item: dict[str, Any], param: str, loader: RequestImages) -> ItemContent:
     parts = item.get("content")
     if parts is None and item["role"] == "assistant":
         return [], []
     if not isinstance(parts, list):
         raise ApiError("The content must be a string or a list of parts.", param=param)
-    texts, images = [], []
+    texts: list[str] = []
+    loads: list[LoadImage] = []
     for i, part in enumerate(parts):
         part_param = f"{param}[{i}]"
         part_type = part.get("type") if isinstance(part, dict) else None
         if part_type in ("input_text", "output_text", "text"):
             texts.append(_parse_text(part.get("text"), f"{part_param}.text"))
         elif part_type == "input_image":
-            images.append(sources.load(validate(part, ImageRef, part_param), part_param, store))
+            ref = validate(part, ImageRef, part_param)
+            loads.append(partial(loader.load, ref, part_param))
         elif part_type != "refusal":
             message = f"Content of type '{truncate(part_type)}' is not supported."
             raise ApiError(message, param=f"{part_param}.type")
     text = "\n".join(texts)
-    return ([Message(item["role"], text)] if text.strip() else []), images
+    return ([Message(item["role"], text)] if text.strip() else []), loads
 
 
 def _parse_text(text: object, param: str) -> str:
@@ -298,14 +298,16 @@ def _parse_text(text: object, param: str) -> str:
     return text
 
 
-def _load_generated_image(item: dict[str, Any], param: str, store: Store) -> UploadedImage | None:
+def _load_generated_image(
+    item: dict[str, Any], param: str, loader: RequestImages
+) -> UploadedImage | None:
     """Load the image of an image_generation_call: sent back whole, or by its id alone."""
     result, item_id = item.get("result"), item.get("id")
     if isinstance(result, str) and result:
-        return decode_upload(decode_base64(result, f"{param}.result"), f"{param}.result")
-    content = store.load_image(item_id) if isinstance(item_id, str) else None
-    if content is not None:
-        return decode_upload(content, f"{param}.id")
+        return loader.load_base64(result, f"{param}.result")
+    image = loader.load_generated(item_id, f"{param}.id") if isinstance(item_id, str) else None
+    if image is not None:
+        return image
     is_message = isinstance(item_id, str) and item_id.startswith("msg_")
     if item["type"] == "item_reference" and is_message:
         return None
@@ -318,20 +320,35 @@ def _load_generated_image(item: dict[str, Any], param: str, store: Store) -> Upl
 
 
 def _load_earlier_turns(
-    response_id: str | None, store: Store, sources: ImageSources
-) -> ItemContent:
+    response_id: str | None, store: Store, loader: RequestImages
+) -> tuple[list[Message], list[list[LoadImage]]]:
+    """Return the messages of the earlier turns, and the images of each of their items."""
     messages: list[Message] = []
-    images: list[UploadedImage] = []
+    loads: list[list[LoadImage]] = []
     turns = list(_load_chain(response_id, store))
     for body, input_items in reversed(turns):
         for item in [*input_items, *body["output"]]:
             try:
-                content = _parse_item(item, "previous_response_id", store, sources)
-            except ApiError:  # a file may have expired since
+                content = _parse_item(item, "previous_response_id", loader)
+            except ApiError:  # of another version of this server
                 continue
             messages += content[0]
-            images = content[1] or images
-    return messages, images
+            loads.append(content[1])
+    return messages, loads
+
+
+def _load_last_images(items: list[list[LoadImage]]) -> list[UploadedImage]:
+    """Return the images of the last item of which there are any: files may have expired since."""
+    for loads in reversed(items):
+        images = []
+        for load in loads:
+            try:
+                images.append(load())
+            except ApiError:
+                continue
+        if found := [image for image in images if image is not None]:
+            return found
+    return []
 
 
 def _load_chain(response_id: str | None, store: Store) -> Iterator[StoredResponse]:

@@ -23,6 +23,7 @@ from pinxit.serve.inference.requests import GenerationRequest, GenerationResult
 from pinxit.serve.inference.router import Router, num_progress_steps
 from pinxit.serve.media.outputs import OutputSpec, normalize_quality
 from pinxit.serve.media.uploads import UploadedImage
+from pinxit.serve.pools import SHORT_CHARS, read_in_thread_if, work_on_images
 from pinxit.serve.prompts import answer_language
 from pinxit.serve.schemas import ImageGenerationTool, ResponsesRequest
 from pinxit.serve.store import new_id
@@ -34,11 +35,26 @@ EmitEvent = Callable[[Event], None]
 class ResponseBuilder:
     """A response that is being built; `emit_event` receives each event with its number."""
 
-    def __init__(self, parsed: ParsedRequest, router: Router, emit_event: EmitEvent) -> None:
+    def __init__(
+        self,
+        parsed: ParsedRequest,
+        router: Router,
+        emit_event: EmitEvent | None,
+        *,
+        with_llm: bool = False,
+    ) -> None:
+        """`emit_event` None: nobody reads the events. `with_llm`: a language model answers, and
+        decides what is generated.
+        """
         self.parsed, self.router, self._emit_event = parsed, router, emit_event
+        self.with_llm = with_llm
         self.num_events = 0
         self.body = _new_body(parsed.request)
         self.last_image: GenerationResult | None = None
+        self.num_tokens = 0  # of a language model's messages
+        self._num_prompt_tokens: int | None = None  # which it has read, if it says so
+        self._num_own_words = 0  # in texts of this server
+        self._request: GenerationRequest | None = None  # for the user's own words
         self.writer: TextWriter | None = None  # of the message that is being written
         self.is_cancelled_by_client = False  # not by a lost connection
         self.is_deleted = False
@@ -49,8 +65,9 @@ class ResponseBuilder:
 
     def emit(self, event_type: str, **fields: Any) -> None:
         """Emit an event. It keeps the state of this moment, however late it is sent."""
-        event = {"type": event_type, "sequence_number": self.num_events, **fields}
-        self._emit_event(copy.deepcopy(event))
+        if self._emit_event is not None:
+            event = {"type": event_type, "sequence_number": self.num_events, **fields}
+            self._emit_event(copy.deepcopy(event))
         self.num_events += 1
 
     # -- the response as a whole ----------------------------------------------------------------
@@ -84,9 +101,11 @@ class ResponseBuilder:
             self.writer.close("incomplete")
 
     def _usage(self) -> dict[str, Any]:
-        """Count words as tokens, and each image as one."""
+        """Count words as tokens, or as a language model counts them, and each image as one."""
         messages = self.parsed.conversation.messages
         num_input = sum(len(message.text.split()) for message in messages)
+        if self._num_prompt_tokens is not None:
+            num_input = self._num_prompt_tokens
         num_output = self._num_output_tokens()
         return {
             "input_tokens": num_input,
@@ -96,8 +115,17 @@ class ResponseBuilder:
             "total_tokens": num_input + num_output,
         }
 
+    def count_tokens(self, prompt: int | None, completion: int) -> None:
+        """Count the tokens of a message of a language model, and of what it has read for it."""
+        self.num_tokens += completion
+        if prompt is not None:
+            self._num_prompt_tokens = (self._num_prompt_tokens or 0) + prompt
+
     def _num_output_tokens(self) -> int:
         output = self.body["output"]
+        if self.with_llm:
+            num_images = sum(item["type"] == "image_generation_call" for item in output)
+            return self.num_tokens + self._num_own_words + num_images
         texts = [part["text"] for item in output for part in item.get("content", [])]
         texts += [item["arguments"] for item in output if item["type"] == "function_call"]
         num_images = sum(item["type"] == "image_generation_call" for item in output)
@@ -115,6 +143,23 @@ class ResponseBuilder:
 
     # -- output items ---------------------------------------------------------------------------
 
+    async def prepare(self) -> None:
+        """Decode what the answer needs, before the client gets any of it.
+
+        Raises ApiError for damaged images, and for several where one is edited.
+        """
+        if self.parsed.needs_image and not self.with_llm:
+            self._request = await self._prepare(None, self.parsed.edit_source)
+            if self._request.source is not None:
+                await work_on_images(self._request.decode)
+            return
+        run = self.router.first_supporting("caption")
+        for image in self.parsed.conversation.images:
+            if run is None:
+                await work_on_images(image.check)
+            else:
+                await work_on_images(image.fit_to, run.info)
+
     async def add_image(self, prompt: str | None = None, *, new: bool = False) -> GenerationResult:
         """Generate an image and add it to the output, with partial images if requested.
 
@@ -122,7 +167,10 @@ class ResponseBuilder:
         """
         tool = self.parsed.tool or ImageGenerationTool()
         source = None if new else self.parsed.edit_source
-        request = self._prepare(prompt, source)
+        if prompt is None and not new and self._request is not None:
+            request = self._request
+        else:
+            request = await self._prepare(prompt, source)
         spec = _output_spec(tool, request)
         index, item_id = len(self.body["output"]), new_id("ig")
         item: dict[str, Any] = {
@@ -156,7 +204,7 @@ class ResponseBuilder:
         self.last_image = result
         return result
 
-    def _prepare(self, prompt: str | None, source: UploadedImage | None) -> GenerationRequest:
+    async def _prepare(self, prompt: str | None, source: UploadedImage | None) -> GenerationRequest:
         """Raises ApiError for several images: all of them would have to be used."""
         conversation = self.parsed.conversation
         if source is not None and len(conversation.images) > 1:
@@ -164,12 +212,16 @@ class ResponseBuilder:
             raise ApiError(
                 f"There are {count} images to edit; these models edit one.", param="input"
             )
-        return self.router.prepare(
-            conversation.prompt if prompt is None else prompt,
+        prompt = conversation.prompt if prompt is None else prompt
+        prompts = conversation.user_prompts
+        return await read_in_thread_if(
+            sum(map(len, (prompt, *prompts))) > SHORT_CHARS,
+            self.router.prepare,
+            prompt,
             self.parsed.params,
             source=source,
             mask=None if source is None else self.parsed.mask,
-            conversation=conversation.user_prompts,
+            conversation=prompts,
         )
 
     async def _generate(
@@ -199,7 +251,9 @@ class ResponseBuilder:
     def add_text(self, text: str) -> None:
         """Add a message to the output, with an event for each word."""
         writer = TextWriter(self)
-        for delta in _WORD.findall(self._cut(self.parsed.format(text))):
+        words = _WORD.findall(self._cut(self.parsed.format(text)))
+        self._num_own_words += len(words)
+        for delta in words:
             writer.write(delta)
         writer.close()
 
@@ -302,12 +356,12 @@ async def answer_without_llm(builder: ResponseBuilder) -> None:
 
 
 def _output_spec(tool: ImageGenerationTool, request: GenerationRequest) -> OutputSpec:
-    """Without a size: the model's own; with a mask, the source's."""
+    """Without a size: the source's, if the image is a version of it, else the model's own."""
     source, mask = request.source, request.mask
     default_size = None
-    if source is not None and mask is not None:
-        default_size = source.width, source.height
-    return OutputSpec.from_options(tool, source, mask, default_size=default_size)
+    if source is not None and (mask is not None or request.reads_source):
+        default_size = source.size
+    return OutputSpec.from_options(tool, source, mask, request.frame, default_size=default_size)
 
 
 # fields of a response that are those of its request, and what they are where it has none

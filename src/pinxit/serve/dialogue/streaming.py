@@ -19,6 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from pinxit.serve.dialogue.event_log import Event, EventLog
 from pinxit.serve.dialogue.response import AnswerFunction, ResponseBuilder
 from pinxit.serve.errors import ApiError
+from pinxit.serve.logs import log_fault
 from pinxit.serve.store import Store
 
 POLL_SECONDS = 1.0
@@ -154,8 +155,8 @@ class ActiveResponses:
                 builder.fail("server_error", "The server has ended.")
             if builder.is_cancelled_by_client or builder.body["background"]:
                 await self._save_quietly(builder, save)
-        except Exception:
-            log.exception("response %s failed", builder.id)
+        except Exception as error:
+            log_fault(f"response {builder.id}", error)
             message = "The image could not be generated."
             await self._fail(builder, "server_error", message, save)
         finally:

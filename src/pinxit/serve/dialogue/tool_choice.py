@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, NamedTuple
 
 from pinxit.serve.errors import ApiError, truncate
 
-# tools of OpenAI's that a tool_choice can name
+# tools of OpenAI's beside image_generation; some names are also dated (web_search_2025_08_26)
 TOOL_TYPES = (
     "function", "custom", "file_search", "web_search", "web_search_preview", "computer",
-    "computer_use_preview", "code_interpreter", "mcp", "shell", "local_shell", "apply_patch",
+    "computer_use", "computer_use_preview", "code_interpreter", "mcp", "shell", "local_shell",
+    "apply_patch", "namespace", "tool_search", "programmatic_tool_calling",
 )  # fmt: skip
+_DATE = re.compile(r"_\d{4}_\d{2}_\d{2}$", re.ASCII)
+
+
+def is_tool_type(text: object) -> bool:
+    """Return whether a text is the type of a tool of OpenAI's beside image_generation."""
+    return isinstance(text, str) and _DATE.sub("", text) in TOOL_TYPES
 
 
 class ToolChoice(NamedTuple):
@@ -43,7 +51,7 @@ def parse_tool_choice(choice: str | dict[str, Any] | None, with_llm: bool) -> To
         return ToolChoice("image")
     if choice in (None, "auto", "none", "required"):
         return ToolChoice(choice or "auto")
-    if choice in TOOL_TYPES:
+    if is_tool_type(choice):
         message = f"'{choice}' cannot be forced: these models only call image_generation."
         raise ApiError(message, param="tool_choice", code="unsupported_parameter")
     raise ApiError(f"Invalid tool_choice '{truncate(choice)}'.", param="tool_choice")

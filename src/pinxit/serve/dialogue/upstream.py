@@ -41,12 +41,20 @@ class TextPart(BaseModel):
     text: str = ""
 
 
+class Usage(BaseModel):
+    """Tokens of a completion."""
+
+    prompt_tokens: int | None = Field(None, ge=0, le=2**31)
+    completion_tokens: int | None = Field(None, ge=0, le=2**31)
+
+
 class MessagePart(BaseModel):
     """A message, or a part of one."""
 
     content: str | list[TextPart] | None = None
     tool_calls: list[CallPart] | None = None
     finish_reason: str | None = None  # of the choice: why the message ends with this part
+    usage: Usage | None = None  # of the completion, with or after its last part
 
     @property
     def text(self) -> str:
@@ -68,6 +76,7 @@ class Completion(BaseModel):
 
     choices: list[Choice] = []
     error: Any = None
+    usage: Usage | None = None
 
 
 class ModelRecord(BaseModel):
@@ -101,9 +110,21 @@ class Reply:
     text: str = ""
     calls: list[Call] = field(default_factory=list)
     finish_reason: str | None = None
+    usage: Usage = field(default_factory=Usage)
+    num_parts: int = 0
+
+    @property
+    def num_tokens(self) -> int:
+        """The tokens of the message: as its server counts them, else parts of it or words."""
+        if self.usage.completion_tokens is not None:
+            return self.usage.completion_tokens
+        texts = [self.text, *(f"{call.name} {call.arguments}" for call in self.calls)]
+        return max(self.num_parts, sum(len(text.split()) for text in texts))
 
     def add(self, part: MessagePart) -> None:
         self.text += part.text
+        self.usage = part.usage or self.usage
+        self.num_parts += bool(part.text or part.tool_calls)
         self.finish_reason = part.finish_reason or self.finish_reason
         for call in part.tool_calls or []:
             is_next = call.id is not None and (not self.calls or self.calls[-1].id != call.id)
@@ -160,11 +181,13 @@ class Upstream:
             for line in lines:
                 is_ended = is_ended or line.strip() == DONE
                 for part in _parse_line(line):
-                    is_ended, count = is_ended or part.finish_reason is not None, count + 1
+                    is_ended = is_ended or part.finish_reason is not None
+                    count += part.usage is None
                     yield part
         is_ended = is_ended or buffer.strip() == DONE
         for part in _parse_line(buffer) if is_stream else _parse_whole(buffer):
-            is_ended, count = is_ended or part.finish_reason is not None, count + 1
+            is_ended = is_ended or part.finish_reason is not None
+            count += part.usage is None
             yield part
         if not count:
             raise llm_error("its response has no message")
@@ -212,6 +235,8 @@ def _parse_whole(content: bytes) -> list[MessagePart]:
             for index, call in enumerate(part.tool_calls or []):
                 call.index = index
         parts.append(part.model_copy(update={"finish_reason": choice.finish_reason}))
+    if completion.usage is not None:
+        parts.append(MessagePart(usage=completion.usage))
     return parts
 
 

@@ -13,6 +13,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
+from pinxit.nn.interruption import interruptible
 from pinxit.serve.errors import queue_full
 
 MAX_QUEUED_ROWS = 256  # for each model; more are refused with 429
@@ -113,15 +114,20 @@ class BatchingWorker:
             return batch
 
     def _run_batch(self, batch: list[Job]) -> None:
+        def check() -> None:
+            if all(job.cancelled.is_set() for job in batch):
+                raise Cancelled
+
         self.num_batches += 1
         try:
             results: Sequence[Any] = ()
-            for results in batch[0].task([row for job in batch for row in job.rows]):
-                for job, job_results in _split_results(batch, results):
-                    if job.on_progress is not None and not job.cancelled.is_set():
-                        job.on_progress(job_results)
-                if all(job.cancelled.is_set() for job in batch):
-                    raise Cancelled
+            with interruptible(check):  # between the steps of a model, too
+                check()
+                for results in batch[0].task([row for job in batch for row in job.rows]):
+                    for job, job_results in _split_results(batch, results):
+                        if job.on_progress is not None and not job.cancelled.is_set():
+                            job.on_progress(job_results)
+                    check()
             for job, job_results in _split_results(batch, results):
                 job.future.set_result(list(job_results))
         except BaseException as error:

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from pinxit.data.batch import DatasetInfo
-from pinxit.errors import UsageError
+from pinxit.errors import PinxitError, UsageError
 from pinxit.models.abilities import abilities
 from pinxit.runs import Run
+from pinxit.serve.errors import truncate
 from pinxit.serve.inference.batching import BatchingWorker
 
 
@@ -34,13 +35,33 @@ class LoadedRun:
         return self.model.info
 
 
+def _check_texts(run: Run) -> None:
+    """Raises PinxitError for names that cannot be shown: a run may be a stranger's."""
+    if not run.name.isprintable():
+        raise PinxitError(
+            f"the name of the run folder '{truncate(run.name)}' has characters that cannot be "
+            "shown. Rename it: a run is served under the name of its folder."
+        )
+    for text in (*run.info.label_names, *run.info.languages):
+        if not isinstance(text, str):
+            message = f"'{truncate(text)}' is not the name of a label or a language"
+            raise PinxitError(f"{truncate(run.path)}: config.json is damaged: {message}.")
+
+
 def load_runs(paths: Sequence[Path], device: str, max_queued_rows: int) -> list[LoadedRun]:
     """Load runs. Raises PinxitError for a folder that is not a run, UsageError for equal names."""
     loaded: dict[str, LoadedRun] = {}
     for path in paths:
         run = Run(path)
+        _check_texts(run)
         if run.name in loaded:
             raise UsageError(f"two runs are named '{run.name}': rename one of their folders.")
-        worker = BatchingWorker(run.name, max_queued_rows)
-        loaded[run.name] = LoadedRun(run.name, run, run.load(device), worker)
+        loaded[run.name] = load_served_run(path, device, max_queued_rows)
     return list(loaded.values())
+
+
+def load_served_run(path: Path, device: str, max_queued_rows: int) -> LoadedRun:
+    """Load a run and start its worker. Raises PinxitError for a folder that is not a run."""
+    run = Run(path)
+    model = run.load(device)
+    return LoadedRun(run.name, run, model, BatchingWorker(run.name, max_queued_rows))

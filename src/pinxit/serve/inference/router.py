@@ -14,16 +14,18 @@ from pinxit.data.images import Images
 from pinxit.models.abilities import require
 from pinxit.models.generation import GenerationParams
 from pinxit.models.protocols import CanCaption, CanDraw, CanEdit, CanEmbed, CanSampleStream
-from pinxit.serve.errors import ApiError
+from pinxit.serve.errors import ApiError, clean_text
 from pinxit.serve.inference.loading import LoadedRun
 from pinxit.serve.inference.prompt_fitting import fit_prompts
 from pinxit.serve.inference.requests import (
+    READING,
     GenerationRequest,
     GenerationResult,
     PreviewCallback,
     Route,
 )
 from pinxit.serve.inference.tasks import PREVIEW_TEMPERATURES, TASKS, run_task
+from pinxit.serve.media.framing import Frame, choose_frame
 from pinxit.serve.media.uploads import EditMask, UploadedImage
 from pinxit.serve.pools import work_on_images
 from pinxit.serve.prompts import strip_request_phrase
@@ -86,6 +88,7 @@ class Router:
         mask: EditMask | None = None,
         variation: bool = False,
         conversation: Sequence[str] = (),
+        language: str | None = None,
     ) -> GenerationRequest:
         """Choose run and ability, and reduce the prompt to the model's input.
 
@@ -98,8 +101,9 @@ class Router:
             route = self._find_route(VARYING)
         else:
             route = self._find_route(EDITING if mask is None else INPAINTING)
+        frame = _choose_frame(route, source, mask)
         if route is None or route.ability not in ("draw", "edit"):
-            return GenerationRequest(prompt, n, source, mask, params, route)
+            return GenerationRequest(prompt, n, source, mask, params, route, frame=frame)
         prompts, clean = [prompt], str.strip
         if route.ability == "draw":
             prompts = list(conversation) if source is not None and conversation else prompts
@@ -107,7 +111,7 @@ class Router:
             params = replace(params, reranker=self.find_reranker(route.run, params.best_of))
         text, left_out, unknown_words = fit_prompts(route.run.model, prompts, clean)
         return GenerationRequest(
-            text, n, source, mask, params, route, left_out=left_out, unknown_words=unknown_words
+            text, n, source, mask, params, route, left_out, unknown_words, language, frame
         )
 
     async def generate(
@@ -123,7 +127,7 @@ class Router:
     def check_mask(self, mask: EditMask) -> None:
         """Raises ApiError for a mask that leaves nothing to generate at the model's size."""
         run = self.first_supporting("complete") or self.runs[0]
-        mask.fit_to(run.info)
+        mask.fit_to(run.info, mask.choose_frame(run.info))
 
     def find_reranker(self, run: LoadedRun, best_of: int) -> CanCaption | None:
         """Return a captioning model for the run's images that knows all of its languages."""
@@ -159,7 +163,8 @@ class Router:
             yield [best.text for best, *_ in captions]
 
         rows = [await work_on_images(source.fit_to, run.info)]
-        return (await run_task(run, ("caption", language, num_beams), task, rows))[0]
+        caption = (await run_task(run, ("caption", language, num_beams), task, rows))[0]
+        return clean_text(caption)  # of a model that may be a stranger's
 
     async def embed(self, sources: Sequence[UploadedImage]) -> tuple[LoadedRun, list[np.ndarray]]:
         """Embed images. Return the run and one vector per image."""
@@ -171,6 +176,17 @@ class Router:
 
         rows = [await work_on_images(source.fit_to, run.info) for source in sources]
         return run, await run_task(run, "embed", task, rows)
+
+
+def _choose_frame(
+    route: Route | None, source: UploadedImage | None, mask: EditMask | None
+) -> Frame | None:
+    """Return the part of a source that is read, or that is replaced in a mask."""
+    if route is None or source is None or (route.ability not in READING and mask is None):
+        return None
+    if mask is not None:
+        return mask.choose_frame(route.run.info)
+    return choose_frame(source.size, (route.run.info.width, route.run.info.height))
 
 
 def num_progress_steps(request: GenerationRequest) -> int:

@@ -24,7 +24,7 @@ from pinxit.models.protocols import (
     CanSampleStream,
     HasLabels,
 )
-from pinxit.serve.errors import ApiError
+from pinxit.serve.errors import MAX_ECHO_CHARS, ApiError, clean_text
 from pinxit.serve.inference.batching import Job, Task, run_job
 from pinxit.serve.inference.loading import LoadedRun
 from pinxit.serve.inference.requests import GenerationRequest, GenerationResult, PreviewCallback
@@ -63,13 +63,20 @@ async def draw(
 ) -> GenerationResult:
     model: CanDraw = run.model
 
+    has_previews = on_preview is not None  # each of which is decoded
+
     def task(rows: Sequence[tuple[str, int]]) -> Rows:
         prompts, seeds = [row[0] for row in rows], [row[1] for row in rows]
-        for images in model.draw_stream(prompts, replace(request.params, seed=seeds)):
+        params, language = replace(request.params, seed=seeds, start=0), request.language
+        if not has_previews:
+            yield list(model.draw(prompts, params, language=language).pixels)
+            return
+        for images in model.draw_stream(prompts, params, language=language):
             yield list(images.pixels)
 
     rows = [(request.prompt, seed) for seed in request.seeds]
-    images = await run_task(run, batch_key("draw", request.params), task, rows, on_preview)
+    key = batch_key("draw", request.params, request.language, has_previews)
+    images = await run_task(run, key, task, rows, on_preview)
     action = "generate" if request.source is None else "edit"
     return GenerationResult(images, run, action, request.prompt, reads_prompt=True)
 
@@ -83,12 +90,14 @@ async def edit(
     def task(rows: Sequence[tuple[np.ndarray, str, int]]) -> Rows:
         sources = Images(np.stack([row[0] for row in rows]))
         prompts, seeds = [row[1] for row in rows], [row[2] for row in rows]
-        for images in model.edit_stream(sources, prompts, replace(request.params, seed=seeds)):
+        params, language = replace(request.params, seed=seeds, start=0), request.language
+        for images in model.edit_stream(sources, prompts, params, language=language):
             yield list(images.pixels)
 
-    source = await work_on_images(request.source.fit_to, run.info)
+    source = await work_on_images(request.source.fit_to, run.info, request.frame)
     rows = [(source, request.prompt, seed) for seed in request.seeds]
-    images = await run_task(run, batch_key("edit", request.params), task, rows, on_preview)
+    key = batch_key("edit", request.params, request.language)
+    images = await run_task(run, key, task, rows, on_preview)
     return GenerationResult(images, run, "edit", request.prompt, reads_prompt=True)
 
 
@@ -99,21 +108,23 @@ async def complete(
     assert request.mask is not None
     model: CanComplete = run.model
     params = GenerationParams(temperature=request.params.temperature)
+    has_previews = on_preview is not None
 
     def task(rows: Sequence[tuple[np.ndarray, np.ndarray, int]]) -> Rows:
         sources = Images(np.stack([row[0] for row in rows]))
         masks, seeds = np.stack([row[1] for row in rows]), [row[2] for row in rows]
         seeded = replace(params, seed=seeds)
-        if isinstance(model, CanCompleteStream):
+        if has_previews and isinstance(model, CanCompleteStream):
             for images in model.complete_stream(sources, masks, seeded):
                 yield list(images.pixels)
         else:
             yield list(model.complete(sources, masks, seeded).pixels)
 
-    source = await work_on_images(request.source.fit_to, run.info)
-    mask = await work_on_images(request.mask.fit_to, run.info)
+    source = await work_on_images(request.source.fit_to, run.info, request.frame)
+    mask = await work_on_images(request.mask.fit_to, run.info, request.frame)
     rows = [(source, mask, seed) for seed in request.seeds]
-    images = await run_task(run, batch_key("complete", params), task, rows, on_preview)
+    key = batch_key("complete", params, has_previews)
+    images = await run_task(run, key, task, rows, on_preview)
     note = _without_prompt(run, request, "completes")
     return GenerationResult(images, run, "edit", note)
 
@@ -141,7 +152,7 @@ async def sample(
 
     key = batch_key("sample", params, label, has_previews)
     images = await run_task(run, key, task, request.seeds, on_preview)
-    note = label or _without_prompt(run, request, "samples")
+    note = clean_text(label or "", MAX_ECHO_CHARS) or _without_prompt(run, request, "samples")
     return GenerationResult(images, run, "generate", note, reads_prompt=label is not None)
 
 
@@ -158,7 +169,7 @@ async def vary(
         z = np.sqrt(1 - VARIATION_SCALE**2) * mean + VARIATION_SCALE * np.stack(noise)
         yield list(model.decode(z.astype(np.float32)).pixels)
 
-    source = await work_on_images(request.source.fit_to, run.info)
+    source = await work_on_images(request.source.fit_to, run.info, request.frame)
     rows = [(source, seed) for seed in request.seeds]
     images = await run_task(run, "vary", task, rows)
     note = _without_prompt(run, request, "varies")
@@ -175,7 +186,7 @@ async def reconstruct(
     def task(rows: Sequence[np.ndarray]) -> Rows:
         yield list(model.reconstruct(Images(np.stack(rows))).pixels)
 
-    rows = [await work_on_images(request.source.fit_to, run.info)] * request.n
+    rows = [await work_on_images(request.source.fit_to, run.info, request.frame)] * request.n
     images = await run_task(run, "reconstruct", task, rows)
     note = _without_prompt(run, request, "reconstructs")
     return GenerationResult(images, run, "edit", note)

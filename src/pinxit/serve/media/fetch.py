@@ -6,8 +6,9 @@ import http.client
 import ipaddress
 import socket
 import ssl
+import string
 import time
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import quote, urljoin, urlsplit
 
 from pinxit.serve.errors import ApiError, truncate
 from pinxit.serve.media.uploads import MAX_IMAGE_BYTES
@@ -15,16 +16,25 @@ from pinxit.serve.media.uploads import MAX_IMAGE_BYTES
 TIMEOUT_SECONDS = 10.0
 MAX_FETCH_SECONDS = 30.0  # of a whole image
 MAX_REDIRECTS = 3
-# IPv6 networks whose last four bytes are an IPv4 address, and one whose addresses are never public
-NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
-IPV4_COMPATIBLE = ipaddress.IPv6Network("::/96")
-LOCAL_NAT64 = ipaddress.IPv6Network("64:ff9b:1::/48")
+# IPv6 networks whose last four bytes are an IPv4 address: compatible, mapped, translated, NAT64
+EMBEDDING = [
+    ipaddress.IPv6Network(network)
+    for network in ("::/96", "::ffff:0:0/96", "::ffff:0:0:0/96", "64:ff9b::/96")
+]
+ISATAP = (0x00005EFE, 0x02005EFE)  # bytes 9 to 12 of an address that ends with an IPv4 address
+GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")  # public IPv6 addresses are in no other network
 
 
-def fetch_image(url: str, allowed_hosts: tuple[str, ...], param: str) -> bytes:
-    """Download an image. Raises ApiError if its host is not allowed or not public."""
+def fetch_image(
+    url: str, allowed_hosts: tuple[str, ...], param: str, deadline: float | None = None
+) -> bytes:
+    """Download an image. Raises ApiError if its host is not allowed or not public.
+
+    `deadline`: of the monotonic clock, until which all of it must have come.
+    """
+    deadline = deadline or time.monotonic() + MAX_FETCH_SECONDS
     for _ in range(MAX_REDIRECTS + 1):
-        content, location = _request(url, allowed_hosts, param)
+        content, location = _request(url, allowed_hosts, param, deadline)
         if location is None:
             return content
         url = location
@@ -39,7 +49,9 @@ def _fetch_error(reason: str, url: str, param: str) -> ApiError:
     )
 
 
-def _request(url: str, allowed_hosts: tuple[str, ...], param: str) -> tuple[bytes, str | None]:
+def _request(
+    url: str, allowed_hosts: tuple[str, ...], param: str, deadline: float
+) -> tuple[bytes, str | None]:
     """Send one request. Return the body, and the URL of a redirect."""
     try:
         parts = urlsplit(url)
@@ -54,8 +66,9 @@ def _request(url: str, allowed_hosts: tuple[str, ...], param: str) -> tuple[byte
         )
     address = _resolve(host, url, param)
     try:
-        return _get(parts.scheme, host, address, port, url, param)
-    except (OSError, http.client.HTTPException):
+        connection = _connect(parts.scheme, host, address, port)
+        return _get(connection, url, param, deadline)
+    except (OSError, http.client.HTTPException, ValueError):  # ValueError: a redirect to no URL
         raise ApiError(
             f"Cannot fetch the image at '{truncate(url)}'.",
             param=param,
@@ -88,51 +101,58 @@ def ipv4_addresses_in(address: ipaddress.IPv6Address) -> list[ipaddress.IPv4Addr
         return list(address.teredo)
     if address.sixtofour is not None:
         return [address.sixtofour]
-    is_mapped = address.ipv4_mapped is not None
-    if is_mapped or address in NAT64 or address in IPV4_COMPATIBLE:
-        return [ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)]
-    return []
+    last = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    if any(address in network for network in EMBEDDING):
+        return [last]
+    is_isatap = int(address) >> 32 & 0xFFFFFFFF in ISATAP
+    return [last] if is_isatap else []
 
 
 def _is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
-    if isinstance(address, ipaddress.IPv6Address) and (
-        address.is_site_local or address in LOCAL_NAT64
-    ):
+    if isinstance(address, ipaddress.IPv6Address) and address not in GLOBAL_UNICAST:
         return False
     return address.is_global and not address.is_multicast
 
 
-def _get(
-    scheme: str, host: str, address: str, port: int | None, url: str, param: str
-) -> tuple[bytes, str | None]:
+def _connect(scheme: str, host: str, address: str, port: int | None) -> http.client.HTTPConnection:
     """Connect to the address that was checked, so that a second DNS response cannot redirect us."""
     is_https = scheme == "https"
-    connection_type = http.client.HTTPSConnection if is_https else http.client.HTTPConnection
-    connection = connection_type(host, port, timeout=TIMEOUT_SECONDS)
-    plain = socket.create_connection((address, connection.port), TIMEOUT_SECONDS)
+    port = port or (443 if is_https else 80)
+    connection = http.client.HTTPConnection(host, port, timeout=TIMEOUT_SECONDS)
+    connection.default_port = 443 if is_https else 80  # which the header Host leaves out
+    connection.sock = socket.create_connection((address, port), TIMEOUT_SECONDS)
     if is_https:
-        context = ssl.create_default_context()
-        connection.sock = context.wrap_socket(plain, server_hostname=host)
-    else:
-        connection.sock = plain
+        try:
+            context = ssl.create_default_context()
+            connection.sock = context.wrap_socket(connection.sock, server_hostname=host)
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
+def _get(
+    connection: http.client.HTTPConnection, url: str, param: str, deadline: float
+) -> tuple[bytes, str | None]:
     try:
         parts = urlsplit(url)
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        path = quote(path, safe=string.punctuation)  # other characters than ASCII's are escaped
         connection.request("GET", path, headers={"Accept": "image/*"})
-        return _read_response(connection.getresponse(), url, param)
+        return _read_response(connection.getresponse(), url, param, deadline)
     finally:
         connection.close()
 
 
 def _read_response(
-    response: http.client.HTTPResponse, url: str, param: str
+    response: http.client.HTTPResponse, url: str, param: str, deadline: float
 ) -> tuple[bytes, str | None]:
     location = response.getheader("Location")
     if response.status in (301, 302, 303, 307, 308) and location:
         return b"", urljoin(url, location)
     if response.status != 200:
         raise OSError(f"status {response.status}")
-    content, deadline = b"", time.monotonic() + MAX_FETCH_SECONDS
+    content = b""
     while len(content) <= MAX_IMAGE_BYTES and (chunk := response.read1(2**16)):
         content += chunk
         if time.monotonic() > deadline:

@@ -9,17 +9,19 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, ImageOps
+from PIL import Image
 from scipy import ndimage
 
-from pinxit.data.decoding.resize import resize_to_fit
+from pinxit.data.decoding.resize import inner_size, pad, stretch
 from pinxit.data.images import Images
+from pinxit.serve.media.framing import Frame
 from pinxit.serve.media.uploads import EditMask, UploadedImage, parse_size
 from pinxit.serve.pools import work_on_images
 from pinxit.serve.schemas import ImageOptions
 
 Pixels = UInt8[np.ndarray, "height width channel"]
 
+MAX_PIXEL_SIDE = 64  # of an image that is enlarged with hard edges
 MAX_INLINE_PIXELS = 256 * 256  # larger images are encoded in a thread, not in the event loop
 MEDIA_TYPES = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
 
@@ -28,7 +30,8 @@ MEDIA_TYPES = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
 class OutputSpec:
     """The format of a request's images.
 
-    With `source` and `mask`, the source's pixels outside the mask are returned unchanged.
+    With `source` and `mask`, the source's pixels outside the mask are returned unchanged. `frame`
+    is the part of the source that the model reads and its output shows.
     """
 
     size: tuple[int, int] | None = None  # width, height; None: the model's own
@@ -37,6 +40,7 @@ class OutputSpec:
     transparent: bool = False
     source: UploadedImage | None = None
     mask: EditMask | None = None
+    frame: Frame | None = None
 
     @classmethod
     def from_options(
@@ -44,6 +48,7 @@ class OutputSpec:
         options: ImageOptions,
         source: UploadedImage | None = None,
         mask: EditMask | None = None,
+        frame: Frame | None = None,
         *,
         default_size: tuple[int, int] | None = None,
     ) -> OutputSpec:
@@ -55,26 +60,35 @@ class OutputSpec:
             options.background == "transparent",
             source,
             mask,
+            frame,
         )
 
     async def encode(self, pixels: Pixels) -> EncodedImage:
         """Encode one generated image."""
-        is_large = self.size is not None and self.size[0] * self.size[1] > MAX_INLINE_PIXELS
-        if is_large or self.mask is not None:
+        width, height = self.size or pixels.shape[1::-1]
+        if width * height > MAX_INLINE_PIXELS or self.mask is not None:
             return await work_on_images(self.encode_now, pixels)
         return self.encode_now(pixels)
 
     def encode_now(self, pixels: Pixels) -> EncodedImage:
-        image = to_pil(pixels)
-        generated_size = image.size
-        if self.source is not None and self.mask is not None:
-            image = paste_outside_mask(image, self.source, self.mask)
-        elif self.transparent:
-            image = remove_background(image)
-        image = resize(image, self.size)
+        image = self.render(pixels)
         content = encode_image(image, self.format, self.compression)
-        is_transparent = image.mode == "RGBA"
+        generated_size = pixels.shape[1], pixels.shape[0]
+        is_transparent = image.mode == "RGBA" and self.format != "jpeg"
         return EncodedImage(content, image.size, generated_size, self.format, is_transparent)
+
+    def render(self, pixels: Pixels) -> Image.Image:
+        """Return the image of a model's output: with its source, without padding, at its size."""
+        image = to_pil(pixels)
+        if self.source is not None and self.mask is not None and self.frame is not None:
+            image = paste_outside_mask(image, self.source, self.mask, self.frame)
+            return resize(image, self.size)
+        proportions = None
+        if self.frame is not None:
+            image, proportions = self.frame.cut(image), self.frame.source
+        if self.transparent:
+            image = remove_background(image)
+        return resize(image, self.size, proportions)
 
 
 @dataclass(frozen=True)
@@ -118,32 +132,49 @@ def to_pil(pixels: Pixels) -> Image.Image:
 
 
 def paste_outside_mask(
-    generated: Image.Image, source: UploadedImage, mask: EditMask
+    generated: Image.Image, source: UploadedImage, mask: EditMask, frame: Frame
 ) -> Image.Image:
     """Return the source with the pixels of the mask generated and all others exactly its own."""
-    with Image.open(io.BytesIO(source.content)) as file:
-        original = ImageOps.exif_transpose(file).convert("RGB")
-    resized = np.asarray(_undo_center_crop(generated.convert("RGB"), original))
-    return Image.fromarray(np.where(mask.regenerate[..., None], resized, np.asarray(original)))
+    original = source.original
+    left, top, right, bottom = frame.window or (0, 0, *source.size)
+    shown = enlarge(frame.cut(generated).convert("RGB"), right - left, bottom - top)
+    pixels = np.array(original)
+    part, inner = mask.regenerate[top:bottom, left:right], pixels[top:bottom, left:right]
+    inner[part, :3] = np.asarray(shown)[part]
+    inner[part, 3:] = 255
+    if pixels.shape[2] == 4 and pixels[..., 3].min() == 255:  # no transparent pixel is left
+        pixels = np.ascontiguousarray(pixels[..., :3])
+    return Image.fromarray(pixels)
 
 
-def _undo_center_crop(generated: Image.Image, original: Image.Image) -> Image.Image:
-    """Resize a model's image onto the center of the image that its input was cropped from."""
-    scale = min(original.width / generated.width, original.height / generated.height)
-    width = max(1, round(generated.width * scale))
-    height = max(1, round(generated.height * scale))
-    image = original.copy()
-    left, top = (original.width - width) // 2, (original.height - height) // 2
-    image.paste(generated.resize((width, height)), (left, top))
-    return image
+def resize(
+    image: Image.Image,
+    size: tuple[int, int] | None,
+    proportions: tuple[int, int] | None = None,
+) -> Image.Image:
+    """Resize to (width, height), padded with the color of the corners; None: unchanged.
 
-
-def resize(image: Image.Image, size: tuple[int, int] | None) -> Image.Image:
-    """Resize to (width, height), padded with the color of the corners; None: unchanged."""
+    `proportions`: (width, height) that have those of the image, which may be rounded.
+    """
     if size is None:
         return image
     width, height = size
-    return resize_to_fit(image, height, width, fit="pad")
+    inner_width, inner_height = inner_size(proportions or image.size, height, width)
+    return pad(enlarge(image, inner_width, inner_height), height, width)
+
+
+def enlarge(image: Image.Image, width: int, height: int) -> Image.Image:
+    """Resize to a size. The pixels of a small image stay squares with hard edges.
+
+    They are enlarged by a whole factor, to this size or a little above, and then reduced to it by
+    the mean: by a factor that is not whole, edges are one blended pixel wide.
+    """
+    is_small = max(image.size) <= MAX_PIXEL_SIDE
+    if not is_small or width < image.width or height < image.height:
+        return stretch(image, height, width)
+    factor_x, factor_y = -(-width // image.width), -(-height // image.height)
+    whole = image.width * factor_x, image.height * factor_y
+    return stretch(image.resize(whole, Image.Resampling.NEAREST), height, width, "area")
 
 
 def encode_image(image: Image.Image, format: str = "png", compression: int | None = None) -> bytes:
@@ -153,10 +184,18 @@ def encode_image(image: Image.Image, format: str = "png", compression: int | Non
             image.save(file, "PNG", compress_level=1)
         elif format == "jpeg":
             quality = 95 if compression is None else min(compression, 95)
-            image.convert("RGB").save(file, "JPEG", quality=quality)
+            _flatten(image).save(file, "JPEG", quality=quality)
         else:
             image.save(file, "WEBP", quality=90 if compression is None else compression, method=2)
         return file.getvalue()
+
+
+def _flatten(image: Image.Image) -> Image.Image:
+    """Return an image for a format without transparency: on white."""
+    if image.mode != "RGBA":
+        return image.convert("RGB")
+    white = Image.new("RGBA", image.size, "white")
+    return Image.alpha_composite(white, image).convert("RGB")
 
 
 def media_type(content: bytes) -> str:

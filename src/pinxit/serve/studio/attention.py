@@ -9,6 +9,7 @@ import numpy as np
 
 from pinxit.data.images import Images
 from pinxit.models.protocols import CanCaption
+from pinxit.serve.errors import clean_text
 from pinxit.serve.inference.loading import LoadedRun
 from pinxit.serve.inference.tasks import run_task
 from pinxit.serve.media.uploads import UploadedImage
@@ -31,8 +32,9 @@ def _caption(model: CanCaption, image: Images) -> dict[str, Any]:
     for language in model.text_tokenizer.languages:
         text = model.caption(image, language=language)[0][0].text
         attention = model.token_attention(image, [text], language)[0]
-        tokens = [{"token": t.token, "weights": _scale(t.weights)} for t in attention]
+        tokens = [{"token": clean_text(t.token), "weights": _scale(t.weights)} for t in attention]
         shape = attention[0].weights.shape if attention else shape
+        language, text = clean_text(language), clean_text(text)
         captions.append({"language": language, "text": text, "tokens": tokens})
     return {"rows": shape[0], "columns": shape[1], "captions": captions}
 

@@ -1,4 +1,4 @@
-"""Tasks of the latents tab: sample a latent, rank its dimensions, decode it.
+"""Tasks of the latents tab: sample or encode a latent, rank its dimensions, decode it.
 
 The latents are standard normal noise u, which a learned prior maps to z = f(u).
 """
@@ -9,10 +9,16 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from pinxit.models.protocols import CanEncode
-from pinxit.sampling.latents import from_noise
+from pinxit.data.images import Images
+from pinxit.models.protocols import CanEncode, CanReconstruct
+from pinxit.nn.rng import per_image_normal
+from pinxit.sampling.latents import from_noise, to_noise
 from pinxit.serve.inference.loading import LoadedRun
 from pinxit.serve.inference.tasks import run_task
+from pinxit.serve.media.uploads import UploadedImage
+from pinxit.serve.pools import work_on_images
+
+MAX_RANKED = 128  # latents of which the effect is measured: two images are decoded for each
 
 
 async def decode_latent(run: LoadedRun, z: np.ndarray) -> np.ndarray:
@@ -25,22 +31,50 @@ async def decode_latent(run: LoadedRun, z: np.ndarray) -> np.ndarray:
     return (await run_task(run, "decode", task, [z]))[0]
 
 
-async def sample_latent(run: LoadedRun, seed: int) -> tuple[list[float], list[int]]:
-    """Sample a latent of the prior. Return it and its dimensions, those with most effect first."""
+async def sample_latent(run: LoadedRun, seed: int) -> np.ndarray:
+    """Return the latent of the first sample of a seed."""
+    noise = per_image_normal(1, (run.model.latent_dim,), seed)
+    return noise.numpy()[0]
+
+
+async def encode_image(run: LoadedRun, source: UploadedImage) -> np.ndarray:
+    """Return the posterior mean of an image, in the prior's noise space."""
     model: CanEncode = run.model
 
-    def task(rows: Sequence[int]) -> Iterator[list[tuple[list[float], list[int]]]]:
-        yield [_sample_and_rank(model, seed) for seed in rows]
+    def task(rows: Sequence[np.ndarray]) -> Iterator[list[np.ndarray]]:
+        yield list(to_noise(model, model.encode(Images(np.stack(rows))).flatten().mean))
 
-    return (await run_task(run, "latents", task, [seed]))[0]
+    rows = [await work_on_images(source.fit_to, run.info)]
+    return (await run_task(run, "encode", task, rows))[0]
 
 
-def _sample_and_rank(model: CanEncode, seed: int) -> tuple[list[float], list[int]]:
+async def rank_latents(run: LoadedRun, u: np.ndarray) -> list[int]:
+    """Return dimensions of a latent, those with most effect on its image first."""
+    model: CanEncode = run.model
+
+    def task(rows: Sequence[np.ndarray]) -> Iterator[list[list[int]]]:
+        yield [_rank(model, row) for row in rows]
+
+    return (await run_task(run, "rank latents", task, [u]))[0]
+
+
+def _rank(model: CanEncode, u: np.ndarray) -> list[int]:
     """Rank a dimension by the mean squared difference of the images at u - 2 and u + 2."""
-    size = model.latent_dim
-    u = np.random.default_rng(seed).standard_normal(size).astype(np.float32)
-    ends = np.concatenate([u + 2 * np.eye(size, dtype=np.float32), u - 2 * np.eye(size)])
-    images = model.decode(from_noise(model, ends.astype(np.float32)))
-    values = images.pixels.astype(np.float32).reshape(2, size, -1)
+    count = min(len(u), MAX_RANKED)
+    rows = np.linspace(0, len(u) - 1, count).round().astype(int)
+    offsets = 2 * np.eye(len(u), dtype=np.float32)[rows]
+    images = model.decode(from_noise(model, np.concatenate([u + offsets, u - offsets])))
+    values = images.pixels.astype(np.float32).reshape(2, count, -1)
     effect = np.square(values[0] - values[1]).mean(-1)
-    return [float(v) for v in u], [int(i) for i in np.argsort(-effect, kind="stable")]
+    return [int(i) for i in rows[np.argsort(-effect, kind="stable")]]
+
+
+async def reconstruct_image(run: LoadedRun, source: UploadedImage) -> np.ndarray:
+    """Return an image after encoding and decoding."""
+    model: CanReconstruct = run.model
+
+    def task(rows: Sequence[np.ndarray]) -> Iterator[list[np.ndarray]]:
+        yield list(model.reconstruct(Images(np.stack(rows))).pixels)
+
+    rows = [await work_on_images(source.fit_to, run.info)]
+    return (await run_task(run, "reconstruct", task, rows))[0]

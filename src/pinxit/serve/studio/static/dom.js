@@ -1,52 +1,32 @@
-// Forms, errors and figures, as all tabs use them.
+// Elements, forms and files. Texts of runs and users become text, never HTML.
 
 export const $ = (selector, inside = document) => inside.querySelector(selector);
-export const form = (tab) => $(`#${tab} form`);
-export const output = (tab) => $(`#${tab} .output`);
-export const fields = (tab) => Object.fromEntries(new FormData(form(tab)));
+export const $$ = (selector, inside = document) => [...inside.querySelectorAll(selector)];
 
-// Runs an action and shows its error.
-export async function run(action) {
-  $("#error").hidden = true;
-  try { await action(); } catch (error) {
-    $("#error").textContent = error.message;
-    $("#error").hidden = false;
+// An element with properties and children: h("a", { href: "/" }, "Home").
+export function h(tag, properties = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties)) {
+    if (name.includes("-") || name === "role" || name === "for") element.setAttribute(name, value);
+    else if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else element[name] = value;
   }
+  element.append(...children.filter((child) => child !== null && child !== undefined));
+  return element;
 }
 
-export const onSubmit = (tab, action) => form(tab).addEventListener("submit", (event) => {
-  event.preventDefault();
-  run(action);
-});
-
-// Shows a range's value beside it.
-export const showValue = (range) => range.addEventListener("input", () => {
-  range.nextElementSibling.value = range.value;
-});
+export const section = (tab) => $(`#${tab}`);
+export const form = (tab) => $("form", section(tab));
+export const output = (tab) => $(".output", section(tab));
 
 export const pngUrl = (base64) => `data:image/png;base64,${base64}`;
-export const quote = (text) => `"${text.replaceAll("\\", "\\\\").replaceAll('"', '\\"')}"`;
 
-// A text as one word of a shell command, like Python's shlex.quote.
-export const shellQuote = (text) =>
-  /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'"'"'`)}'`;
-
-const pythonProgram = (call) =>
-  `from openai import OpenAI\n\nclient = OpenAI(base_url="${location.origin}/v1", api_key="...")\n${call}`;
-
-// Adds a figure with the command and the program that repeat it. Returns a function that shows an
-// image (base64) in it.
-export function addFigure(container, { command, code, alt, first = false }) {
-  const figure = $("#figure").content.firstElementChild.cloneNode(true);
-  $("img", figure).alt = alt;
-  $(".command", figure).textContent = command;
-  $(".code", figure).textContent = pythonProgram(code);
-  if (first) container.prepend(figure); else container.append(figure);
-  return (base64) => {
-    $("img", figure).src = pngUrl(base64);
-    $("a", figure).href = pngUrl(base64);
-  };
+// Shows a range's value in the output beside it.
+export function showValue(range) {
+  $("output", range.parentElement).value = range.value;
 }
+
+export const randomSeed = () => Math.floor(Math.random() * 1e6);
 
 export function readFile(file) {
   return new Promise((resolve, reject) => {
@@ -65,3 +45,7 @@ export function loadImage(url) {
     image.src = url;
   });
 }
+
+// A part of a file name: letters and digits of any language.
+export const slug = (text) =>
+  text.normalize("NFC").replace(/[^\p{L}\p{N}]+/gu, "-").replace(/^-+|-+$/g, "").slice(0, 48);

@@ -1,53 +1,59 @@
 // Edit: a conversation about one image; each turn edits the last result.
-import { streamEvents } from "./api.js";
-import { addFigure, fields, form, onSubmit, output, quote, readFile, run, shellQuote } from "./dom.js";
+import { RequestError } from "./api.js";
+import { $, form, h, output, section } from "./dom.js";
+import { generate } from "./generate.js";
+import { addInput } from "./input.js";
+import { cancel, showError } from "./job.js";
+import { addSeed, fill, onSubmit, readSettings, selectSettings, showCaptions } from "./settings.js";
 import { state } from "./state.js";
+import { writeUrl } from "./url.js";
 
-const conversation = { previousId: null, image: null };
+let input = null;
+let current = null; // the image that the next turn edits
 
-function addTurn(text) {
-  const turn = document.createElement("li"), line = document.createElement("p");
-  line.textContent = text;
-  turn.append(line);
+async function edit({ auto = false } = {}) {
+  if (!current) { showError(section("edit"), new RequestError("Choose an image first.", "image")); return; }
+  const { prompt, seed, language } = Object.fromEntries(new FormData(form("edit")));
+  const request = { task: "edit", prompt, seed: +seed, ...readSettings("edit"), ...(language ? { language } : {}) };
+  writeUrl({ run: state.run.name, tab: "edit", ...request, task: "" });
+  const place = h("div");
+  const turn = h("li", {}, h("p", { className: "said" }, prompt), place);
   output("edit").append(turn);
-  return turn;
+  const options = { title: prompt, text: "Editing …", auto, inputs: { "input.png": current } };
+  const entries = await generate(section("edit"), place, request, options);
+  if (entries) current = entries[0].png; else turn.remove();
 }
 
-async function edit() {
-  const { text } = fields("edit");
-  const { previousId, image } = conversation;
-  if (!previousId && !image) throw new Error("An edit needs an image: choose a file.");
-  const content = [{ type: "input_text", text }];
-  if (!previousId) content.push({ type: "input_image", image_url: image });
-  const body = { model: state.run.name, input: [{ role: "user", content }],
-    previous_response_id: previousId,
-    tools: [{ type: "image_generation", partial_images: 3, action: "edit" }] };
-  const previous = previousId ? `, previous_response_id=${quote(previousId)}` : "";
-  const show = addFigure(addTurn(text), {
-    alt: text,
-    command: `pinxit edit ${shellQuote(state.run.path)} image.png ${shellQuote(text)}`,
-    code: `client.responses.create(model=${quote(state.run.name)}, input=${quote(text)}${previous},\n    tools=[{"type": "image_generation"}])`,
-  });
-  for await (const event of streamEvents("/v1/responses", body)) {
-    if (event.partial_image_b64) show(event.partial_image_b64);
-    if (event.type === "response.failed") throw new Error(event.response.error.message);
-    if (event.type === "response.completed") {
-      conversation.previousId = event.response.id;
-      show(event.response.output[0].result);
-    }
-  }
+function restart() {
+  cancel(section("edit"));
+  current = input.png;
+  output("edit").replaceChildren();
 }
+
+// The first example is an image before its edit, with the words of the edit.
+export async function open(values, examples) {
+  const pairs = examples.images.filter(({ before }) => before);
+  const words = ({ captions }) => Object.values(captions)[0] ?? "";
+  showCaptions("edit", examples, (text) => { fill("edit", { prompt: text }); edit(); });
+  if (values.prompt) fill("edit", values);
+  else if (!form("edit").elements.prompt.value) fill("edit", { prompt: pairs[0] ? words(pairs[0]) : examples.captions[0]?.text ?? "" });
+  if (output("edit").childElementCount) return;
+  await input.offerExamples(pairs.length ? { ...examples, images: pairs } : examples);
+  if (input.png && form("edit").elements.prompt.value) await edit({ auto: true });
+}
+
+export const useImage = (png) => input.set(png, { original: false });
 
 export function selectRun() {
-  conversation.previousId = null;
+  input.selectRun();
+  restart();
+  selectSettings("edit");
+  fill("edit", { prompt: "", seed: 0 });
 }
 
 export function init() {
-  const { file } = form("edit").elements;
-  file.addEventListener("change", () => run(async () => {
-    conversation.previousId = null;
-    conversation.image = file.files[0] ? await readFile(file.files[0]) : null;
-    output("edit").replaceChildren();
-  }));
+  addSeed("edit", edit);
+  input = addInput($("[data-input]", section("edit")), restart, { kind: "before" });
+  form("edit").elements.again.addEventListener("click", restart);
   onSubmit("edit", edit);
 }

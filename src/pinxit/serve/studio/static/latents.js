@@ -1,64 +1,80 @@
-// Latents: sliders move the latents that change the image most; another mixes two samples.
-import { getJson, post } from "./api.js";
-import { $, run, showValue } from "./dom.js";
+// Latents: sliders move the latents that change the image most; another mixes two images.
+import { post, postJson } from "./api.js";
+import { $, $$, form, h, pngUrl, section, showValue } from "./dom.js";
+import { addInput } from "./input.js";
+import { runJob, showError } from "./job.js";
 import { state } from "./state.js";
+import { writeUrl } from "./url.js";
+import { openViewer } from "./viewer.js";
 
 const NUM_SLIDERS = 12;
 const latent = { z: [], start: [], end: [], isDecoding: false, isStale: false };
+const inputs = {}; // from, to
+const image = $("#latent-image");
 
-// Decodes the latest latent; while a request is in progress, only the last change is kept.
+// Decodes the newest latent; while a request is in progress, only the last change is kept.
 async function decode() {
   if (latent.isDecoding) { latent.isStale = true; return; }
   latent.isDecoding = true;
   try {
     const started = performance.now();
     const response = await post("/studio/data/decode", { run: state.run.name, z: latent.z });
-    show(URL.createObjectURL(await response.blob()), started);
+    show(await response.blob(), started);
+  } catch (error) {
+    showError(section("encode"), error);
   } finally {
     latent.isDecoding = false;
   }
   if (latent.isStale) { latent.isStale = false; await decode(); }
 }
 
-function show(url, started) {
-  const image = $("#latent-image");
+function show(blob, started) {
+  const url = URL.createObjectURL(blob);
   image.onload = () => {
     URL.revokeObjectURL(url);
     image.dataset.ms = Math.round(performance.now() - started);
-    $("#latent-time").textContent = `${image.dataset.ms} ms`;
   };
   image.src = url;
 }
 
-const sampleLatent = (seed) =>
-  getJson(`/studio/data/latents?run=${encodeURIComponent(state.run.name)}&seed=${+seed}`);
+const findLatent = (fields, signal) =>
+  postJson("/studio/data/latent", { run: state.run.name, ...fields }, signal);
 
-async function sample() {
-  const { z, order } = await sampleLatent($("#z-start").value);
-  latent.start = z;
-  latent.end = (await sampleLatent($("#z-end").value)).z;
-  latent.z = [...z];
-  $("#z-mix").value = 0;
-  $("#z-mix").nextElementSibling.value = "0";
-  $("#sliders").replaceChildren(...order.slice(0, NUM_SLIDERS).map(makeSlider));
-  updateSliders();
-  await decode();
+// Where a latent is from: an own image if there is one, else its seed.
+function originOf(end) {
+  if (inputs[end].png) return { image: pngUrl(inputs[end].png) };
+  return { seed: +form("encode").elements[end === "from" ? "seed" : "to"].value };
 }
 
+const start = () => runJob(section("encode"), "Decoding …", async (signal) => {
+  const { seed, to, mix } = form("encode").elements;
+  writeUrl({ run: state.run.name, tab: "encode", seed: seed.value, to: to.value });
+  const from = await findLatent(originOf("from"), signal);
+  latent.start = from.z;
+  latent.z = [...from.z];
+  mix.value = 0;
+  showValue(mix);
+  $("#sliders").replaceChildren(...from.order.slice(0, NUM_SLIDERS).map(makeSlider));
+  updateSliders();
+  await decode();
+  latent.end = (await findLatent(originOf("to"), signal)).z;
+  $("#latent-note").textContent = inputs.from.png ? "your image, as its latents describe it" : `a sample of seed ${seed.value}`;
+});
+
 function makeSlider(index) {
-  const label = document.createElement("label");
-  label.innerHTML = `<span>latent ${index}</span><input type="range" min="-4" max="4" step="0.05" data-index="${index}"><output></output>`;
-  const [, range, value] = label.children;
+  const value = h("output");
+  const range = h("input", { type: "range", min: -4, max: 4, step: 0.05 });
+  range.dataset.index = index;
   range.addEventListener("input", () => {
     latent.z[index] = +range.value;
     value.value = (+range.value).toFixed(1);
-    run(decode);
+    decode();
   });
-  return label;
+  return h("label", {}, h("span", {}, `latent ${index}`), range, value);
 }
 
 function updateSliders() {
-  for (const slider of document.querySelectorAll("#sliders input")) {
+  for (const slider of $$("#sliders input")) {
     slider.value = latent.z[+slider.dataset.index];
     slider.nextElementSibling.value = (+slider.value).toFixed(1);
   }
@@ -75,20 +91,41 @@ function slerp(a, b, t) {
   return a.map((v, i) => length * (weightA * v / norm(a) + weightB * b[i] / norm(b)) / Math.sin(angle));
 }
 
-export function open() {
-  if (!latent.z.length) return sample();
+const openLarge = () => runJob(section("encode"), "Opening …", async (signal) => {
+  const body = { run: state.run.name, z: latent.z };
+  const { png, library } = await postJson("/studio/data/latent-program", body, signal);
+  openViewer([{ png, library, run: state.run.name, title: "decoded latents" }], 0);
+});
+
+export function open(values, examples) {
+  for (const end of ["from", "to"]) inputs[end].offerExamples(examples, { choose: false });
+  const { seed, to } = form("encode").elements;
+  if (values.seed) seed.value = values.seed;
+  if (values.to) to.value = values.to;
+  return latent.z.length && !values.seed ? null : start();
 }
 
 export function selectRun() {
   latent.z = [];
+  image.removeAttribute("src");
+  $("#sliders").replaceChildren();
+  for (const input of Object.values(inputs)) input.selectRun();
 }
 
 export function init() {
-  showValue($("#z-mix"));
-  $("#z-mix").addEventListener("input", (event) => {
-    latent.z = slerp(latent.start, latent.end, +event.target.value);
+  for (const end of ["from", "to"]) {
+    inputs[end] = addInput($(`[data-input=${end}]`, section("encode")), start, { local: true });
+  }
+  const { mix, seed, to } = form("encode").elements;
+  form("encode").addEventListener("submit", (event) => event.preventDefault());
+  mix.addEventListener("input", () => {
+    showValue(mix);
+    latent.z = slerp(latent.start, latent.end, +mix.value);
     updateSliders();
-    run(decode);
+    decode();
   });
-  for (const id of ["#z-start", "#z-end"]) $(id).addEventListener("change", () => run(sample));
+  const forget = (end) => () => { inputs[end].selectRun(); start(); };
+  seed.addEventListener("change", forget("from"));
+  to.addEventListener("change", forget("to"));
+  $("#open-latent").addEventListener("click", openLarge);
 }

@@ -1,2 +1,2 @@
-// What the tabs share: the served runs, and the selected one.
-export const state = { runs: [], run: null };
+// What the tabs share: the served runs, the selected one, and its examples.
+export const state = { runs: [], run: null, examples: null };

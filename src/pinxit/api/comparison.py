@@ -1,0 +1,36 @@
+"""Compare runs: a table of all metrics, or one of them as a curve."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pinxit import runs
+from pinxit.api.tables import CompareTable, Sheet
+from pinxit.errors import UsageError
+from pinxit.reports import compare_runs as reports
+
+
+def compare_runs(
+    paths: Sequence[Path], metric: str | None, against: str | None, split: str
+) -> CompareTable | Sheet:
+    """Return the metrics of evaluated runs, or a plot of one of them against an option.
+
+    Raises UsageError for fewer than two runs, and for a run that is not evaluated on the split.
+    """
+    opened = [runs.Run(path) for path in paths]
+    if len(opened) < 2:
+        raise UsageError(f"compare takes two runs or more, not {len(opened)}.")
+    if (metric is None or metric == reports.BY_LAYER) != (against is None):
+        raise UsageError(
+            "a plot needs both metric and against, for example metric='probe_accuracy', "
+            f"against='mask_ratio'; only {reports.BY_LAYER} takes no against."
+        )
+    if metric == reports.BY_LAYER:
+        curves = reports.collect_layer_probes(opened, split)
+        return Sheet(reports.plot_layer_probes(curves), curves)
+    if metric is not None and against is not None:
+        points = reports.collect_metric_by_option(opened, metric, against, split)
+        return Sheet(reports.plot_metric_by_option(points, metric, against), points)
+    comparison = reports.compare_evaluations(opened, split)
+    return CompareTable(tuple(reports.unique_names(opened)), comparison)
