@@ -5,19 +5,35 @@ BIN := $(VENV)/bin
 DEMO := build/demo
 
 CLIENTS := .venv-clients
+PIP := $(BIN)/python -m pip --disable-pip-version-check
 OPENAI2 := .venv-clients-openai2
 
-.PHONY: demo test fuzz soak clients lock-clients clean
+.PHONY: demo test test-fast mutants fuzz soak clients lock lock-clients clean
 
-$(VENV)/.installed: pyproject.toml constraints.txt
+# The versions and hashes of all packages are in the lock files. Torch is not: its build depends on
+# the machine and the index (CPU, CUDA), so constraints.txt has its version only.
+$(VENV)/.installed: pyproject.toml constraints.txt requirements.lock
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	$(PIP) install --quiet --no-deps --require-hashes --requirement requirements.lock
+	$(PIP) install --quiet --constraint constraints.txt torch
+	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 
-$(VENV)/.installed-test: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[test]"
+$(VENV)/.installed-test: $(VENV)/.installed requirements-test.lock
+	$(PIP) install --quiet --no-deps --require-hashes --requirement requirements-test.lock
+	$(PIP) check
 	touch $@
+
+# The newest versions that pyproject.toml allows; `uv` resolves for all versions of Python at once.
+# The packages in requirements.in are those that torch and the build of pinxit need.
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
+	--no-annotate --no-header --excludes build/excludes.txt requirements.in pyproject.toml
+lock: $(VENV)/.installed
+	$(PIP) install --quiet uv
+	mkdir -p build
+	echo torch >build/excludes.txt
+	$(LOCK) --extra test --output-file requirements-test.lock
+	$(LOCK) --constraint requirements-test.lock --output-file requirements.lock
 
 # a VAE on handwritten digits: samples and a report
 demo: $(VENV)/.installed
@@ -59,6 +75,14 @@ test: $(VENV)/.installed-test clients
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/python -m pytest -q --durations=10 --numprocesses 2 --dist loadfile
+
+# the tests that take less than a second or so each
+test-fast: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -q -m "not slow" --numprocesses 2 --dist loadfile
+
+# small bugs that no test notices, in the files that differ from main: `make mutants FILES=...`
+mutants: $(VENV)/.installed-test
+	$(BIN)/python -m tests.mutants $(FILES)
 
 # requests that no client should send, on SQLite and PostgreSQL: CASES=1000 SEED=1 chooses others
 CASES ?= 20000

@@ -9,23 +9,18 @@ from __future__ import annotations
 import datetime
 import json
 import os
-import shlex
 import subprocess
 import sys
-import time
-import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 from tyro.conf import Positional
 
-ROOT = Path(__file__).parent.parent
-RECIPES = ROOT / "recipes"
+from pinxit.cli.recipe import Metrics, read_metrics, read_recipe, recipe_file, run_command
 
-Estimate = tuple[float, float]  # value and standard error
-Metrics = dict[str, Estimate]
+ROOT = Path(__file__).parent.parent
 
 
 def run_recipes(
@@ -42,36 +37,13 @@ def run_recipes(
         write: write the metrics, date, commit and machine to the recipe
     """
     for name in names:
-        recipe = tomllib.loads((RECIPES / f"{name}.toml").read_text("utf-8"))
         folder = out / name
-        folder.mkdir(parents=True, exist_ok=True)
-        seconds = [run_command(line, folder) for line in recipe["commands"]]
+        seconds = [run_command(line, folder) for line in read_recipe(name)["commands"]]
         text = format_measured(describe_run(seconds), read_metrics(folder))
         print(f"\n{name}\n\n{text}", flush=True)
         if write:
-            write_measured(RECIPES / f"{name}.toml", text)
+            write_measured(recipe_file(name), text)
     return 0
-
-
-def run_command(line: str, folder: Path) -> float:
-    """Run a command of a recipe in `folder`, and return its seconds, also if it ran before.
-
-    Raises RuntimeError if it fails.
-    """
-    done = folder / "commands.json"
-    finished: dict[str, float] = json.loads(done.read_text("utf-8")) if done.is_file() else {}
-    if line in finished:
-        return finished[line]
-    print(f"$ {line}", flush=True)
-    program, *arguments = shlex.split(line)
-    assert program == "pinxit"
-    start = time.perf_counter()
-    process = subprocess.run([sys.executable, "-m", "pinxit.cli", *arguments], cwd=folder)
-    if process.returncode:
-        raise RuntimeError(f"{line} failed with exit code {process.returncode}.")
-    finished[line] = round(time.perf_counter() - start, 1)
-    done.write_text(json.dumps(finished, indent=2), "utf-8")
-    return finished[line]
 
 
 def describe_run(seconds: Sequence[float]) -> dict[str, Any]:
@@ -88,24 +60,6 @@ def describe_run(seconds: Sequence[float]) -> dict[str, Any]:
         "commit": commit,
         "minutes": round(sum(seconds) / 60, 1),
     }
-
-
-def read_metrics(folder: Path) -> dict[str, Metrics]:
-    """Return the metrics of every evaluation in a folder of runs, by `runs/NAME, SPLIT`."""
-    measured = {}
-    for file in sorted(folder.glob("runs/*/evaluation*.json")):
-        record = json.loads(file.read_text("utf-8"))
-        split = record["protocol"].get("split", "test")
-        measured[f"{file.parent.relative_to(folder)}, {split}"] = dict(pair_errors(record))
-    return measured
-
-
-def pair_errors(record: Mapping[str, Any]) -> Iterator[tuple[str, Estimate]]:
-    """Yield each metric of an evaluation that has a standard error, with it."""
-    metrics = record["metrics"]
-    for name, value in metrics.items():
-        if (error := metrics.get(f"{name}_error")) is not None:
-            yield name, (value, error)
 
 
 def format_measured(run: Mapping[str, Any], measured: Mapping[str, Metrics]) -> str:

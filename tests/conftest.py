@@ -14,6 +14,19 @@ from tests.builders import blobs
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
+# variables that name the folders of the user; in tests all of them are in the tests' own folder
+FOLDERS = ("PINXIT_CACHE", "XDG_CACHE_HOME", "XDG_DATA_HOME", "HF_HOME", "TORCH_HOME")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _own_folders(tmp_path_factory):
+    """No test, and no fixture of a module, reads or fills the folders of the user."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in FOLDERS:
+            patch.setenv(name, str(tmp_path_factory.getbasetemp() / name.lower()))
+        yield
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread():
     import torch
@@ -22,9 +35,11 @@ def _one_thread():
 
 
 @pytest.fixture(autouse=True)
-def _own_cache(tmp_path_factory, monkeypatch):
-    """No test reads or fills the user's cache."""
-    monkeypatch.setenv("PINXIT_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+def _seed():
+    """Unseeded random numbers of a test do not depend on the tests before it."""
+    import torch
+
+    torch.manual_seed(0)
 
 
 @pytest.fixture(scope="session")

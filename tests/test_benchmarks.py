@@ -20,9 +20,12 @@ from benchmarks.__main__ import PARTS, select_default
 from benchmarks.choose import combine, format_results, measure
 from benchmarks.measure import Loop, noise_images, seconds_of
 from benchmarks.networks import plain_vae
-from benchmarks.recipe import format_measured, read_metrics, run_command, write_measured
+from benchmarks.recipe import format_measured, write_measured
 from benchmarks.tables import Table, format_cell, median, ratio, with_ratios
+from pinxit.cli.recipe import read_metrics, run_command
 from pinxit.errors import PinxitError, UsageError
+
+pytestmark = pytest.mark.slow
 
 
 def test_ratios_are_to_one_row_and_none_without_numbers():
@@ -301,5 +304,5 @@ def test_a_command_of_a_recipe_runs_once_and_its_failure_is_an_error(tmp_path):
     (tmp_path / "sheet.png").unlink()
     assert run_command(line, tmp_path) == seconds
     assert not (tmp_path / "sheet.png").exists()
-    with pytest.raises(RuntimeError, match="failed with exit code 2"):
+    with pytest.raises(PinxitError, match="with exit code 2"):
         run_command("pinxit look no-such-folder/", tmp_path)

@@ -19,8 +19,8 @@ from pinxit.models import list_families
 PACKAGE = Path(pinxit.__file__).parent
 # a file imports from its own package and from those before it
 ORDER = [
-    "errors", "notebook", "console", "data", "nn", "models", "run_records", "runs", "watch",
-    "training", "sampling", "evaluation", "reports", "serve", "api", "cli",
+    "errors", "extras", "notebook", "console", "data", "nn", "models", "run_records", "runs",
+    "watch", "training", "sampling", "evaluation", "reports", "serve", "api", "cli",
 ]  # fmt: skip
 FILES = sorted(file for file in PACKAGE.rglob("*.py") if file != PACKAGE / "__init__.py")
 MAX_LINES = 400
@@ -149,6 +149,12 @@ def modules_after(code: str) -> set[str]:
 )
 def test_nothing_heavy_is_imported_before_it_is_needed(code):
     assert not {"torch", "datasets", "sklearn", "matplotlib", "PIL"} & modules_after(code)
+
+
+def test_fabric_is_imported_when_training_starts_only():
+    """Its import takes longer than that of torch, which it doubles: nothing else waits for it."""
+    code = "import pinxit.training.api, pinxit.training.running, pinxit.cli.sample, torch"
+    assert "lightning_fabric" not in modules_after(code)
 
 
 @pytest.mark.parametrize("words", [["--help"], ["train", "vae", "--help"], ["sample", "--help"]])

@@ -21,6 +21,7 @@ def commands() -> list[str]:
     return re.findall(r"^\$ pinxit (.+)$", "\n".join(blocks), re.MULTILINE)
 
 
+@pytest.mark.slow
 def test_commands_run_in_order(tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     assert len(commands()) >= 10

@@ -171,8 +171,10 @@ def test_a_run_is_measured_compared_and_reported(open_run, tmp_path):
     assert "blobs-igpt" in repr(table)
     shared = [name for name, row in table.comparison.metrics.items() if None not in row]
     plot = pinxit.compare(*runs, metric=shared[0], against="width")
-    assert Image.open(io.BytesIO(plot._repr_png_())).size[0] > 100
-    assert plot.save(tmp_path / "plot.webp").is_file()
+    assert plot._repr_svg_().startswith("<svg")
+    assert plot.save(tmp_path / "plot.svg").read_text("utf-8") == plot.svg
+    with pytest.raises(UsageError, match=r"saved as \.svg"):
+        plot.save(tmp_path / "plot.webp")
     with pytest.raises(UsageError, match="two runs or more, not 1"):
         runs[0].compare()
     with pytest.raises(UsageError, match="needs both metric and against"):

@@ -13,6 +13,8 @@ from pinxit.cli import COMMANDS, main
 from pinxit.cli.completion import bash_script, fish_script, zsh_script
 from pinxit.models import list_families
 
+pytestmark = pytest.mark.slow
+
 SCRIPTS = {"bash": bash_script, "zsh": zsh_script, "fish": fish_script}
 
 

@@ -21,7 +21,10 @@ from pinxit.cli import main
 from pinxit.data.load import load_images
 
 ENCODINGS = ("ascii", "cp1252", "latin-1", "shift_jis", "utf-16", "utf-8")
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="names are bytes on Linux")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform != "linux", reason="names are bytes on Linux"),
+]
 VAE = ("train", "vae", "--steps", "2", "--batch-size", "4", "--width", "8", "--depth", "1")
 CAPTIONS = ("train", "seq2seq", "--source", "image", "--target", "text", "--steps", "2")
 SMALL = ("--batch-size", "4", "--width", "8", "--depth", "1", "--decoder-depth", "1")

@@ -18,6 +18,8 @@ import pytest
 
 from tests.serve.server import serving
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 PROGRAMS = sorted((Path(__file__).parent / "programs").iterdir())
 ENVIRONMENTS = dict.fromkeys(

@@ -17,6 +17,8 @@ from pinxit.models.vae.proposal import propose
 from pinxit.sampling.elbo import iter_likelihood_batches
 from tests.builders import blobs
 
+pytestmark = pytest.mark.slow
+
 NUM_IMAGES, NUM_SEEDS = 16, 8
 
 

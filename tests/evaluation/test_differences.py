@@ -145,9 +145,9 @@ def test_values_of_images_are_read_as_they_were_written(tmp_path):
         [math.nan, 0.5, 0.25, *[math.nan] * 2], nan_ok=True
     )
     assert read_per_image(run, "validation").values == {}
-    assert per_image_file("validation") == "evaluation-images-validation.parquet"
+    assert per_image_file("validation") == "evaluation-images-validation.csv"
     write_per_image(run.path / per_image_file("test"), collect_per_image({}, images))
-    assert not (tmp_path / "evaluation-images.parquet").exists()
+    assert not (tmp_path / "evaluation-images.csv").exists()
     assert read_evaluation(run, "test").metrics == {}
 
 

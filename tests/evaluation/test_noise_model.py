@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from pinxit.evaluation.noise_model import (
     LEVELS,
-    assumed_variance,
     calibration_ratio,
     frequency_ratio,
     measure_noise_model,
+    noise_variance,
 )
 from pinxit.sampling.elbo import elbo_terms
 from tests.builders import blobs, build_vae
@@ -82,7 +82,7 @@ def test_the_stated_variance_is_that_of_sampled_pixels(likelihood):
     model = build_vae(likelihood=likelihood)
     z = np.random.default_rng(0).standard_normal((6, 5)).astype(np.float32)
     decoded = model.decode(z)
-    stated = assumed_variance(model, z, decoded)
+    stated = noise_variance(model, z, decoded)
     assert stated is not None
     assert stated.shape == decoded.pixels.shape
     draws = [model.sample_pixels(z, seed=i).pixels.astype(float) for i in range(40)]

@@ -248,7 +248,7 @@ def replace_file(name: str, rng: random.Random) -> tuple[str, Damage]:
 JSON_FILES = ["config.json", "config.json", "config.json", "evaluation.json"]
 TENSOR_FILES = ["model.safetensors", "fitted.safetensors", "checkpoint/state.safetensors"]
 ALL_FILES = ["config.json", "evaluation.json", "metrics.csv", *TENSOR_FILES]
-ALL_FILES += ["evaluation-images.parquet"]
+ALL_FILES += ["evaluation-images.csv"]
 
 
 def choose_damage(rng: random.Random) -> tuple[str, Damage]:

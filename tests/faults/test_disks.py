@@ -130,6 +130,6 @@ def test_evaluate_writes_to_out_and_leaves_the_run_alone(run, data, tmp_path, ca
     assert main(["evaluate", str(run.path), data, *CHEAP, "--out", str(out)]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == str(out)
     assert json.loads(out.read_text())["metrics"]["mse"] > 0
-    assert (tmp_path / "metrics-images.parquet").is_file()
+    assert (tmp_path / "metrics-images.csv").is_file()
     assert sorted(path.name for path in run.path.iterdir()) == before
     assert main(["evaluate", str(run.path), data, "--out", str(tmp_path / "a.txt")]) == 2

@@ -71,6 +71,7 @@ def test_heun_is_more_exact_than_euler_with_as_many_evaluations():
     assert heun < euler
 
 
+@pytest.mark.slow
 def test_a_network_learns_the_mixture():
     torch.manual_seed(0)
     network = FlowTransformer((2, 1, 1), 32, 2, 1)
@@ -515,6 +516,7 @@ def test_any_number_of_positions_is_visible():
     assert edges[1::2].mean() < 0.8 * edges[::2].mean(), "every second mask is of rectangles"
 
 
+@pytest.mark.slow
 def test_what_is_visible_is_continued():
     """Images of one color each: what is missing is as bright as what is visible."""
     rng = np.random.default_rng(0)

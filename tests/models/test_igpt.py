@@ -402,6 +402,7 @@ def test_network_equals_transformers_image_gpt():
 # -- training and errors ----------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_trained_model_beats_independent_pixels():
     images = black_and_white(1200)
     rows = np.arange(900)

@@ -86,6 +86,12 @@ def test_grid_mask_of_75_percent_shows_every_second_patch_of_every_second_row():
         assert len({r % 2 for r in rows}) == len({c % 2 for c in columns}) == 1
 
 
+def test_grid_mask_of_50_percent_is_a_checkerboard():
+    visible = mask_order("grid", 20, 8, 8, CPU)[:, :32]
+    for rows, columns in zip((visible // 8).tolist(), (visible % 8).tolist(), strict=True):
+        assert len({(r + c) % 2 for r, c in zip(rows, columns, strict=True)}) == 1
+
+
 def test_block_masks_are_contiguous():
     def equal_to_row_above(kind: str) -> float:
         masked = torch.ones(200, 144, dtype=torch.bool)
@@ -227,6 +233,7 @@ def test_unmasked_image_depends_on_seed_and_index_only():
         model.unmask(0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("masking", KINDS)
 def test_training_beats_filling_with_the_mean(masking):
     images = blobs(1200)

@@ -17,7 +17,7 @@ from safetensors.torch import load, save
 
 from pinxit.data.batch import Batch
 from pinxit.data.images import Images
-from pinxit.data.text_tokenizer import EOS, PAD
+from pinxit.data.special_tokens import EOS, PAD
 from pinxit.errors import UsageError
 from pinxit.models import build_model
 from pinxit.models.caption_batch import sample_captions

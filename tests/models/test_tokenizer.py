@@ -94,6 +94,23 @@ def test_codebook_follows_the_vectors_and_dead_codes_are_reset():
     assert (torch.cdist(vq.codebook, centers).amin(1) < 0.3).all(), "dead codes are reset"
 
 
+def test_vq_codebook_is_the_ratio_of_moving_averages():
+    """N = 0.99 N + 0.01 n, m = 0.99 m + 0.01 sum, e = m / N (van den Oord 2017, app. A.1)."""
+    vq = VQ(2, 1).train()
+    vq.codebook.copy_(torch.tensor([[0.0], [10.0]]))
+    vq.counts.fill_(2.0)
+    vq.sums.copy_(2 * vq.codebook)
+    counts, sums = [2.0, 2.0], [0.0, 20.0]
+    for batch in ([1.0, 2.0, 11.0], [-1.0, 9.0, 9.0]):
+        vq(torch.tensor(batch)[:, None])
+        for code, vectors in enumerate(([v for v in batch if v < 5], [v for v in batch if v > 5])):
+            counts[code] = 0.99 * counts[code] + 0.01 * len(vectors)
+            sums[code] = 0.99 * sums[code] + 0.01 * sum(vectors)
+    assert vq.counts.tolist() == pytest.approx(counts)
+    expected = [total / count for total, count in zip(sums, counts, strict=True)]
+    assert vq.codebook[:, 0].tolist() == pytest.approx(expected)
+
+
 @pytest.mark.parametrize("quantizer", ["fsq", "vq"])
 def test_tokens_decode_to_the_reconstruction(quantizer):
     model, images = small(quantizer=quantizer, patch_size=2, codebook_size=32), blobs(9)
@@ -105,6 +122,7 @@ def test_tokens_decode_to_the_reconstruction(quantizer):
     assert np.array_equal(tokens[3:5], model.tokenize(images[3:5]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("quantizer", ["fsq", "vq"])
 def test_training_improves_reconstruction(quantizer):
     torch.manual_seed(0)

@@ -178,6 +178,7 @@ def ppca(data: np.ndarray, latent: int) -> tuple[np.ndarray, float, float]:
     return c, math.sqrt(noise), log_likelihood
 
 
+@pytest.mark.slow
 def test_linear_vae_converges_to_probabilistic_pca():
     """Lucas 2019: at its optimum a linear VAE has PPCA's likelihood, and its ELBO is tight."""
     random = np.random.default_rng(0)
@@ -326,3 +327,28 @@ def test_score_is_the_elbo_for_one_sample_and_rises_with_more_samples():
 def test_batch_moves_to_a_device():
     batch = Batch(torch.zeros(2, 8, 8, 1, dtype=torch.uint8), torch.tensor([0, 1]))
     assert len(batch.to("cpu")) == 2
+
+
+@pytest.mark.parametrize("beta", [0.5, 3.0])
+def test_importance_weighted_loss_weighs_the_kl_by_beta(beta):
+    """-log of the mean over samples of p(x|z) (p(z) / q(z|x))^beta (Burda 2015, eq. 8)."""
+    options = {"likelihood": "bernoulli", "binarize": "static"}
+    model = tiny(beta=beta, iw_samples=4, **options)
+    images = blobs(3)
+    torch.manual_seed(2)
+    total = model.loss(images.batch(np.arange(3))).total.item()
+    x = model.observe(images.batch(np.arange(3)))
+    torch.manual_seed(2)
+    noise = torch.randn(3, 4, model.latent_dim)
+    mean, logvar = model.posterior(x)
+    expected = 0.0
+    for i in range(3):
+        weights = []
+        for k in range(4):
+            q = torch.distributions.Normal(mean[i], (logvar[i] / 2).exp())
+            z = mean[i] + (logvar[i] / 2).exp() * noise[i, k]
+            p = torch.distributions.Bernoulli(logits=model.decode_params(z[None])[0])
+            prior = torch.distributions.Normal(0.0, 1.0).log_prob(z).sum()
+            weights.append(p.log_prob(x[i]).sum() + beta * (prior - q.log_prob(z).sum()))
+        expected -= (torch.stack(weights).logsumexp(0).item() - np.log(4)) / 3
+    assert total == pytest.approx(expected, rel=1e-4)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from pinxit.data.text_tokenizer import EOS
+from pinxit.data.special_tokens import EOS
 from pinxit.nn.beam_search import beam_search, length_normalized, sample_text
 from pinxit.nn.rng import per_image_uniform
 from pinxit.nn.token_sampling import SamplingParams
@@ -86,3 +86,11 @@ def test_texts_are_sampled_with_their_probabilities():
                 for s in samples
                 if s.tokens == text
             )
+
+
+def test_length_penalty_is_that_of_wu_2016_and_prefers_longer_texts():
+    assert length_normalized(-6.0, 7, 1.0) == pytest.approx(-3.0)  # (5 + 7) / 6 = 2
+    assert length_normalized(-6.0, 1, 0.6) == -6.0
+    short, long = length_normalized(-4.0, 2, 0.6), length_normalized(-4.4, 6, 0.6)
+    assert long > short, "a long text of slightly lower probability ranks higher"
+    assert length_normalized(-4.4, 6, 0.0) < length_normalized(-4.0, 2, 0.0)

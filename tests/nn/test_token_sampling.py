@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -23,3 +25,31 @@ def test_without_ties_top_k_is_the_threshold_of_the_kth_logit():
     masked = logits.masked_fill(logits < logits.topk(6, -1).values[..., -1:], -torch.inf)
     weights = SamplingParams(top_k=6).compute_filtered_weights(logits)
     assert torch.equal(weights, masked.softmax(-1))
+
+
+logit_rows = st.lists(st.floats(-4, 4), min_size=2, max_size=9)
+
+
+@given(logit_rows, st.sampled_from([0.25, 0.5, 1.0, 2.0]))
+def test_temperature_divides_the_logits(logits, temperature):
+    weights = SamplingParams(temperature).compute_filtered_weights(torch.tensor(logits))
+    powers = [math.exp(logit / temperature) for logit in logits]
+    expected = torch.tensor([power / sum(powers) for power in powers])
+    assert torch.allclose(weights, expected, atol=1e-5)
+
+
+@given(logit_rows, st.sampled_from([0.2, 0.5, 0.9]))
+def test_top_p_keeps_the_fewest_most_likely_tokens_that_reach_p(logits, p):
+    probs = torch.tensor(logits).softmax(0)
+    weights = SamplingParams(top_p=p).compute_filtered_weights(torch.tensor(logits))
+    kept = weights > 0
+    assert torch.equal(weights[kept], probs[kept])
+    assert float(probs[kept].sum()) >= p - 1e-5
+    assert float(probs[kept].sum() - probs[kept].min()) < p + 1e-5, "the last one is needed"
+    assert kept.all() or float(probs[kept].min()) >= float(probs[~kept].max())
+
+
+def test_top_p_that_is_reached_exactly_keeps_no_further_token():
+    logits = torch.tensor([0.5, 0.25, 0.125, 0.125]).log()
+    kept = SamplingParams(top_p=0.75).compute_filtered_weights(logits) > 0
+    assert kept.tolist() == [True, True, False, False]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from pinxit.nn.attention import Attention, attention
+from pinxit.nn.attention import Attention, KVCache, attention
 from pinxit.nn.positions import apply_rotary, axial_rotary_cache, rotary_cache
 from pinxit.nn.transformer import Block
 
@@ -62,3 +62,18 @@ def test_rotary_rotates_pairs_like_complex_numbers(rotary):
     pairs = torch.complex(x[..., :4], x[..., 4:]) * torch.complex(*rotary)
     expected = torch.cat((pairs.real, pairs.imag), -1)
     torch.testing.assert_close(apply_rotary(x, rotary), expected)
+
+
+@pytest.mark.parametrize("prefill", [0, 1, 4, 6])
+def test_causal_attention_with_a_cache_is_that_without(prefill):
+    """The first `prefill` positions at once, then one at a time; each sees those before it only."""
+    torch.manual_seed(0)
+    layer, h = Attention(16, 2).eval(), torch.randn(3, 6, 16)
+    cache = KVCache.empty(3, 2, 6, 8, h)
+    with torch.no_grad():
+        expected = layer(h, causal=True)
+        parts = [layer(h[:, :prefill], causal=True, cache=cache)] if prefill else []
+        parts += [
+            layer(h[:, i : i + 1], causal=True, cache=cache, start_pos=i) for i in range(prefill, 6)
+        ]
+    assert torch.allclose(torch.cat(parts, 1), expected, atol=1e-5)

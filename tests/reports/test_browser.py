@@ -9,6 +9,8 @@ import pytest
 from pinxit.reports import report
 from tests.builders import blobs, evaluate, make_run
 
+pytestmark = pytest.mark.slow
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-dev-shm-usage"]
 

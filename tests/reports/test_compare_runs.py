@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import json
+import re
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from pinxit.cli import main
 from pinxit.data.images import Images
@@ -25,6 +25,8 @@ from pinxit.reports.compare_runs import (
     unique_names,
 )
 from pinxit.runs import FORMAT, Run
+
+SVG = "{http://www.w3.org/2000/svg}"
 
 
 def make_evaluated_run(folder, ratio, **metrics):
@@ -55,11 +57,13 @@ def test_each_metric_has_one_value_per_run(runs):
 def test_curve_is_sorted_by_the_option(runs):
     points = collect_metric_by_option(runs, "probe_accuracy", "mask_ratio")
     assert points == [(0.25, 0.4, None), (0.75, 0.5, 0.01), (0.9, 0.3, None)]
-    with Image.open(
-        io.BytesIO(plot_metric_by_option(points, "probe_accuracy", "mask_ratio"))
-    ) as image:
-        pixels = np.asarray(image.convert("RGB"))
-    assert (np.abs(pixels.astype(int) - (200, 64, 40)).sum(-1) < 30).sum() > 500, "no line"
+    root = ElementTree.fromstring(plot_metric_by_option(points, "probe_accuracy", "mask_ratio"))
+    paths = {path.get("class"): path.get("d", "") for path in root.iter(f"{SVG}path")}
+    assert len(re.findall("[ML]", paths["line s1"])) == 3
+    assert paths["dot s1"].count("h0") == 3
+    assert paths["error s1"].count("V") == 1, "one point has a known error"
+    texts = [text.text for text in root.iter(f"{SVG}text")]
+    assert {"0.4", "0.5", "0.3", "mask ratio"} <= set(texts)
 
 
 @pytest.mark.parametrize(
@@ -90,7 +94,7 @@ def test_command_prints_a_table_and_writes_a_plot(runs, tmp_path, capsys):
     assert main(["compare", *paths, *arguments, "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)
     assert printed["points"][1] == [0.75, 0.5, 0.01]
-    assert (tmp_path / "probe_accuracy-mask_ratio.png").is_file()
+    assert (tmp_path / "probe_accuracy-mask_ratio.svg").is_file()
 
 
 def test_run_without_evaluation_raises(runs, tmp_path):
@@ -111,7 +115,8 @@ def test_layer_probes_are_plotted_together(runs, tmp_path, capsys):
     assert main(["compare", *arguments]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[:2] == ["b: 0.200 0.500 0.400", "a: 0.200 0.300"]
-    assert (tmp_path / "probe_by_layer.png").read_bytes().startswith(b"\x89PNG")
+    root = ElementTree.fromstring((tmp_path / "probe_by_layer.svg").read_text("utf-8"))
+    assert {"a", "b"} <= {text.text for text in root.iter(f"{SVG}text")}, "the legend"
     assert main(["compare", *arguments, "--against", "mask_ratio"]) == 2
 
 

@@ -247,43 +247,43 @@ def test_changed_data_are_explained_with_a_warning(run):
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory) -> Run:
+def short_run(tmp_path_factory) -> Run:
     folder = tmp_path_factory.mktemp("trained") / "run"
     model = pinxit.VAE(latent_dim=3, network="mlp", width=16, depth=1, likelihood="gaussian")
     return pinxit.train(model, blobs(240), out=folder, steps=20, batch_size=32, quiet=True)
 
 
-def test_trials_and_curve_are_measured_kept_and_not_trained_again(trained, monkeypatch):
+def test_trials_and_curve_are_measured_kept_and_not_trained_again(short_run, monkeypatch):
     images = blobs(240)
     monkeypatch.setattr("pinxit.training.trials.MIN_STEPS", 3)
     monkeypatch.setattr("pinxit.evaluation.trials.BETA_FACTORS", (0.1, 1.0))
     monkeypatch.setattr("pinxit.evaluation.trials.MAX_REMEDIES", 2)
-    result = explain(trained, images, curve=True, try_remedies=True, trial_minutes=1e-6)
+    result = explain(short_run, images, curve=True, try_remedies=True, trial_minutes=1e-6)
     keys = [trial["key"] for trial in result["trials"]]
     assert {"mixture", "realnvp", "longer"} <= set(keys)
     gains = [trial["gain"] for trial in result["trials"]]
     assert gains == sorted(gains, reverse=True)
     assert all(trial["test"]["frechet_samples_error"] > 0 for trial in result["trials"])
     assert [point["beta"] for point in result["curve"]] == [0.1, 1.0, 1.0]
-    folder = trained.path / "explain"
+    folder = short_run.path / "explain"
     longer = Run(folder / "try-longer")
     assert longer.load().latent_dim == 3
     before = longer.weights_path.stat().st_mtime_ns
-    again = explain(trained, images, curve=True, trial_minutes=1e-6)
+    again = explain(short_run, images, curve=True, trial_minutes=1e-6)
     assert longer.weights_path.stat().st_mtime_ns == before
     assert again["trials"] == result["trials"]  # kept, of the same weights
     assert again["curve"] == result["curve"]
-    page = HtmlPage(trained.path / "explain.html")
+    page = HtmlPage(short_run.path / "explain.html")
     assert "Distortion over rate" in page.text
     assert page.nesting_errors == []
 
 
-def test_an_interrupted_trial_goes_on_and_ends_with_the_same_weights(trained, tmp_path):
+def test_an_interrupted_trial_goes_on_and_ends_with_the_same_weights(short_run, tmp_path):
     from pinxit.training import trials
     from pinxit.training.session import Session
 
     images, changes = blobs(240), {"beta": 0.5}
-    whole = trials.train_trial(trained, images, changes, 6, tmp_path / "whole")
+    whole = trials.train_trial(short_run, images, changes, 6, tmp_path / "whole")
 
     def stop_after_three(self, step):
         self.stop_requested = step.step == 3
@@ -293,33 +293,35 @@ def test_an_interrupted_trial_goes_on_and_ends_with_the_same_weights(trained, tm
     original = Session.log_metrics
     patch.setattr(Session, "log_metrics", stop_after_three)
     with pytest.raises(KeyboardInterrupt, match="the same command continues"):
-        trials.train_trial(trained, images, changes, 6, tmp_path / "stopped")
+        trials.train_trial(short_run, images, changes, 6, tmp_path / "stopped")
     patch.undo()
-    resumed = trials.train_trial(trained, images, changes, 6, tmp_path / "stopped")
+    resumed = trials.train_trial(short_run, images, changes, 6, tmp_path / "stopped")
     assert resumed.config["finished"]
     expected, tensors = load_file(whole.weights_path), load_file(resumed.weights_path)
     assert all(torch.equal(tensors[name], tensor) for name, tensor in expected.items())
     assert not trials.has_new_layers(resumed)
-    other = trials.train_trial(trained, images, {"latent_dim": 5}, 2, tmp_path / "stopped")
+    other = trials.train_trial(short_run, images, {"latent_dim": 5}, 2, tmp_path / "stopped")
     assert other.load().latent_dim == 5  # other changes: trained anew
     assert trials.has_new_layers(other)
 
 
-def test_a_trial_starts_from_the_weights_of_the_run(trained, tmp_path):
+def test_a_trial_starts_from_the_weights_of_the_run(short_run, tmp_path):
     from pinxit.models import vae
     from pinxit.training.trials import copy_weights
 
-    model = vae.build(vae.Config(**trained.config["model"]), trained.info)
-    assert copy_weights(trained, model) == []
-    own = trained.load().state_dict()
+    model = vae.build(vae.Config(**short_run.config["model"]), short_run.info)
+    assert copy_weights(short_run, model) == []
+    own = short_run.load().state_dict()
     assert all(torch.equal(own[name], tensor) for name, tensor in model.state_dict().items())
 
 
-def test_the_runner_names_the_reason_of_a_trial_that_cannot_be_trained(trained):
+def test_the_runner_names_the_reason_of_a_trial_that_cannot_be_trained(short_run):
     from pinxit.console import StageProgress
     from pinxit.evaluation.advice import Remedy
 
-    runner = TrialRunner(trained, trained.load(), blobs(240), None, {}, 2, 30, StageProgress(False))
+    runner = TrialRunner(
+        short_run, short_run.load(), blobs(240), None, {}, 2, 30, StageProgress(False)
+    )
     remedy = Remedy("odd", "odd", "none", "pinxit", changes={"beta": -1.0})
     (trial,) = runner.try_remedies([remedy])
     assert "beta must be 0 or more" in trial.error

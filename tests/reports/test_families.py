@@ -14,6 +14,8 @@ from pinxit.runs import Run
 from tests.builders import blobs
 from tests.reports.html_page import HtmlPage
 
+pytestmark = pytest.mark.slow
+
 SECTIONS = {
     "mae": ["inpainting", "is_generative", "evaluation", "training_curves", "reproduce"],
     "igpt": [

@@ -26,6 +26,8 @@ from pinxit.runs import Run
 from tests.builders import blobs, constant, evaluate, make_run, without_labels
 from tests.reports.html_page import HtmlPage
 
+pytestmark = pytest.mark.slow
+
 VAE_SECTIONS = ["samples", "reconstructions", "why_blurry", "spectrum", "traversals", "latent_map"]
 VAE_SECTIONS += ["kl_per_latent", "outliers", "evaluation", "training_curves", "reproduce"]
 WITHOUT_EVALUATION = [name for name in VAE_SECTIONS if name != "evaluation"]

@@ -13,6 +13,8 @@ from pinxit.runs import Run
 from pinxit.training.learning_curve import LearningCurve
 from tests.builders import blobs, make_run
 
+pytestmark = pytest.mark.slow
+
 MINUTES = "higher `--minutes`"
 
 

@@ -11,6 +11,8 @@ from pinxit.reports.why_blurry import EncodedImages, decode_posterior_samples, d
 from pinxit.training.verdict import Verdict
 from tests.builders import blobs, make_run
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def context(tmp_path_factory) -> ReportContext:

@@ -22,6 +22,8 @@ from pinxit.serve.inference.registry import ModelRegistry
 from pinxit.serve.mcp_server import create_mcp_server
 from tests.serve.server import make_png
 
+pytestmark = pytest.mark.slow
+
 
 def call_tools(server, *calls):
     """The names of the tools, and the results of calls."""

@@ -56,9 +56,19 @@ def test_metrics_count_requests(base_url):
     assert 'pinxit_requests_total{route="/v1/models",status="404"}' in text
 
 
-def test_unknown_host_names_are_refused(base_url):
-    response = httpx.get(f"{base_url}/v1/models", headers={"Host": "evil.example"})
+@pytest.mark.parametrize(
+    "host",
+    ["evil.example", "xlocalhost", "evil-localhost", "localhost.evil.example",
+     "127.0.0.1.evil.example", "1127.0.0.1", "evil.localhost", "localhost:80:80", ""],
+)  # fmt: skip
+def test_unknown_host_names_are_refused(base_url, host):
+    response = httpx.get(f"{base_url}/v1/models", headers={"Host": host})
     assert response.status_code == 403
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:8000", "127.0.0.1", "[::1]", "[::1]:80"])
+def test_own_host_names_are_accepted(base_url, host):
+    assert httpx.get(f"{base_url}/v1/models", headers={"Host": host}).status_code == 200
 
 
 def test_a_body_that_is_too_large_is_refused_by_its_length_or_while_it_is_read(url_with_key):

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from pinxit.errors import PinxitError, UsageError
 from pinxit.serve import connections, middleware
 from pinxit.serve.errors import ApiError
-from pinxit.serve.media.fetch import is_public
+from pinxit.serve.media.fetch import fetch_image, is_public
 from pinxit.serve.middleware import AccessRules
 from pinxit.serve.store import Store
 from pinxit.serve.validation import parse_json_object
@@ -172,6 +172,21 @@ def test_private_addresses_are_not_public(address):
 @pytest.mark.parametrize("address", ["8.8.8.8", "2606:4700::1111", "64:ff9b::808:808"])
 def test_public_addresses_are(address):
     assert is_public(address)
+
+
+@pytest.mark.parametrize(
+    "private", ["127.0.0.1", "::ffff:10.0.0.1", "169.254.169.254", "fe80::1%2"]
+)
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_host_with_one_private_address_is_refused_whatever_its_order(monkeypatch, private, order):
+    addresses = ["8.8.8.8", private, "2606:4700::1111"][::order]
+
+    def resolve(*_, **__):
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (text, 0)) for text in addresses]
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    with pytest.raises(ApiError, match="not public"):
+        fetch_image("http://images.example/a.png", ("images.example",), "image")
 
 
 # -- the store -------------------------------------------------------------------------------------

@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+pytestmark = pytest.mark.slow
+
 
 def test_no_request_of_the_openapi_document_is_a_server_error(base_url):
     """A few generated examples of each route."""

@@ -16,6 +16,8 @@ from pinxit.errors import PinxitError, UsageError
 from pinxit.serve.store import Store
 from tests.serve.server import TOOLS, make_client, serving
 
+pytestmark = pytest.mark.slow
+
 
 def make_body(name: str = "resp_1", content: bytes = b"image") -> dict:
     result = base64.b64encode(content).decode()

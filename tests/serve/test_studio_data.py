@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -132,6 +132,7 @@ def drawing(runs):
     run.worker.stop()
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])  # on a busy machine
 @given(record=st.fixed_dictionaries({"split": JSON, "images": st.lists(JSON, max_size=30) | JSON}))
 def test_whatever_a_run_records_is_shown_as_bounded_text(drawing, tmp_path_factory, record):
     file = drawing.run.path / "examples.json"

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
+
 import httpx
 import pytest
+from PIL import Image
 
 from pinxit.errors import PinxitError, UsageError
 from pinxit.runs import Run
@@ -11,6 +14,8 @@ from pinxit.serve.inference.loading import load_runs
 from pinxit.serve.inference.pending import split_pending
 from pinxit.serve.inference.registry import ModelRegistry
 from pinxit.training.run_lock import lock_run
+from pinxit.training.session import NUM_PREVIEW_IMAGES
+from pinxit.watch.progress import DEFAULT_TITLE, read_progress, read_sheet
 from tests.builders import blobs, make_run
 from tests.serve.server import serving, wait_until
 from tests.watch.test_page import Page, browser  # noqa: F401 (a fixture)
@@ -18,7 +23,7 @@ from tests.watch.training import train_in_thread
 
 
 @pytest.fixture
-def unfinished(tmp_path):
+def half_run(tmp_path):
     """A run that was stopped, with weights."""
     run = make_run(tmp_path / "blobs", blobs())
     run.write("config.json", {**run.config, "finished": False})
@@ -52,14 +57,14 @@ def test_a_run_in_training_has_a_tab(browser, tmp_path, monkeypatch, width, sche
             view.page.close()
 
 
-def test_a_run_that_was_stopped_has_a_tab_and_a_finished_one_has_none(unfinished, tmp_path):
-    with serving([unfinished.path], tmp_path / "s.sqlite") as url:
+def test_a_run_that_was_stopped_has_a_tab_and_a_finished_one_has_none(half_run, tmp_path):
+    with serving([half_run.path], tmp_path / "s.sqlite") as url:
         (record,) = get_json(f"{url}/studio/data/runs")
         assert record["abilities"][0] == "training"
         assert "sample" in record["abilities"]
         state = get_json(f"{url}/studio/data/training?run=blobs")
         assert state["status"] == "stopped"
-        assert state["message"].endswith(f"pinxit train --resume {unfinished.shell_path}")
+        assert state["message"].endswith(f"pinxit train --resume {half_run.shell_path}")
         assert state["stages"][0]["charts"]
         name = state["stages"][0]["sheets"][0]["files"][-1]["name"]
         sheet = f"{url}/studio/data/training/sheet"
@@ -76,14 +81,14 @@ def test_a_run_that_was_stopped_has_a_tab_and_a_finished_one_has_none(unfinished
         assert httpx.get(f"{url}/studio/static/training/chart.js").status_code == 200
         for wrong in ("watch.html", "nothing.js", "..%2f..%2fserver.py"):
             assert httpx.get(f"{url}/studio/static/training/{wrong}").status_code == 404
-        unfinished.write("config.json", {**unfinished.config, "finished": True})
+        half_run.write("config.json", {**half_run.config, "finished": True})
         (record,) = get_json(f"{url}/studio/data/runs")
         assert "training" not in record["abilities"]
 
 
-def test_a_run_is_served_from_its_first_weights_on(unfinished, tmp_path):
-    weights = unfinished.weights_path.rename(tmp_path / "weights")
-    with lock_run(unfinished), serving([unfinished.path], tmp_path / "s.sqlite") as url:
+def test_a_run_is_served_from_its_first_weights_on(half_run, tmp_path):
+    weights = half_run.weights_path.rename(tmp_path / "weights")
+    with lock_run(half_run), serving([half_run.path], tmp_path / "s.sqlite") as url:
         assert get_json(f"{url}/v1/models")["data"] == []
         for model in ("gpt-5", "blobs"):
             body = {"model": model, "input": "a blob", "tools": [{"type": "image_generation"}]}
@@ -95,9 +100,9 @@ def test_a_run_is_served_from_its_first_weights_on(unfinished, tmp_path):
         state = get_json(f"{url}/studio/data/training?run=blobs")
         assert "reload the page" in state["message"]
         assert httpx.get(f"{url}/studio/data/latents?run=blobs").status_code == 503
-        unfinished.weights_path.write_bytes(b"not weights")
+        half_run.weights_path.write_bytes(b"not weights")
         assert get_json(f"{url}/v1/models")["data"] == []
-        weights.replace(unfinished.weights_path)
+        weights.replace(half_run.weights_path)
         wait_until(lambda: get_json(f"{url}/v1/models")["data"])
         body["model"] = "gpt-5"
         assert httpx.post(f"{url}/v1/responses", json=body, timeout=60).status_code == 200
@@ -105,18 +110,32 @@ def test_a_run_is_served_from_its_first_weights_on(unfinished, tmp_path):
         assert "sample" in record["abilities"]
 
 
-def test_a_run_without_weights_that_nobody_trains_is_refused(unfinished):
-    unfinished.weights_path.unlink()
-    ready, pending = split_pending([unfinished.path])
+def test_a_run_without_weights_that_nobody_trains_is_refused(half_run):
+    half_run.weights_path.unlink()
+    ready, pending = split_pending([half_run.path])
     assert pending == []
     with pytest.raises(PinxitError, match="has no weights yet; train it"):
         load_runs(ready, "cpu", 8)
 
 
-def test_an_alias_may_stand_for_a_run_that_is_pending(unfinished):
-    models = ModelRegistry([], {"dall-e-3": "blobs"}, [unfinished])
+def test_an_alias_may_stand_for_a_run_that_is_pending(half_run):
+    models = ModelRegistry([], {"dall-e-3": "blobs"}, [half_run])
     assert models.aliases["dall-e-3"] == "blobs"
     with pytest.raises(UsageError, match="no run is named"):
-        ModelRegistry([], {"dall-e-3": "other"}, [unfinished])
+        ModelRegistry([], {"dall-e-3": "other"}, [half_run])
     with pytest.raises(UsageError, match="same name"):
-        ModelRegistry([], None, [unfinished, unfinished])
+        ModelRegistry([], None, [half_run, half_run])
+
+
+def test_titles_are_those_of_what_was_saved(runs):
+    """A grid has a row for each kind of image that its title names."""
+    rows = {"generated above, true": 2, "edited images, true": 3, "reconstructed below": 2}
+    for name, path in runs.items():
+        (stage,) = read_progress(Run(path), is_running=False)["stages"]
+        for sheet in stage["sheets"]:
+            assert sheet["title"] != DEFAULT_TITLE, name
+            content = read_sheet(Run(path), 1, sheet["files"][-1]["name"])
+            size = Image.open(io.BytesIO(content or b"")).size
+            expected = [count for text, count in rows.items() if text in sheet["title"]]
+            num_rows = round(NUM_PREVIEW_IMAGES * size[1] / size[0])
+            assert not expected or num_rows == expected[0], (name, sheet["title"])

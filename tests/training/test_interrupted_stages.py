@@ -29,6 +29,8 @@ from pinxit.training.settings import BUDGETS, TrainingSettings
 from pinxit.training.stages import budget_of, stages_of, subtract_budget
 from tests.builders import blobs, build_vae
 
+pytestmark = pytest.mark.slow
+
 FLOW = pinxit.Flow(width=16, depth=1, heads=1, text_depth=1, condition="none")
 VAE = pinxit.VAE(network="mlp", latent_dim=2, width=16, depth=1)
 STEPS = 5

@@ -6,13 +6,14 @@ import math
 
 import pytest
 import torch
+from lightning_fabric import Fabric
 
-from pinxit.training.loop import Counters
+from pinxit.training.loop import Counters, StepResult, _optimizer_step, create_train_state
 from pinxit.training.optimizers import build_optimizer
 from pinxit.training.schedule import ema_decay_at
 from pinxit.training.settings import TrainingSettings
 from tests.builders import blobs
-from tests.training.fake_model import MeanImageModel, make_state, run_steps
+from tests.training.fake_model import SETTINGS, MeanImageModel, make_state, run_steps
 
 
 def test_loss_falls_to_that_of_the_mean_image():
@@ -122,3 +123,96 @@ def test_vectors_and_scalars_have_no_weight_decay():
         (0.3, [2]),
         (0.0, [1]),
     ]
+
+
+@pytest.mark.parametrize(("factor", "expected"), [(5.0, 4.0), (3.0, 3.0), (0.5, 0.5)])
+def test_clipping_begins_at_the_stated_multiple_of_the_mean_norm(factor, expected):
+    """`factor` times the mean norm is the norm of the gradient, `expected` after clipping at 4."""
+    model = MeanImageModel()
+    state = make_state(model, Counters(mean_grad_norm=2.0), grad_clip_factor=4.0)
+    for p in model.parameters():
+        p.grad = torch.randn_like(p)
+    norm = torch.nn.utils.get_total_norm([p.grad for p in model.parameters()])
+    for p in model.parameters():
+        p.grad *= factor * 2.0 / norm
+    norms = []
+    state.optimizer.register_step_pre_hook(
+        lambda *_: norms.append(
+            float(torch.nn.utils.get_total_norm([p.grad for p in model.parameters()]))
+        )
+    )
+    options = TrainingSettings(grad_clip_factor=4.0, batch_size=8, learning_rate=0.01)
+    _optimizer_step(state, factor * 2.0, options)
+    assert norms == pytest.approx([expected * 2.0])
+
+
+def test_the_learning_rate_of_a_step_is_that_of_each_group_of_parameters():
+    """Muon's rate is 7 times AdamW's: the ratio that a group has is kept in every step."""
+    state = make_state(MeanImageModel())
+    (group, *_) = state.optimizer.param_groups
+    group["lr_ratio"] = 7.0
+    rates = []
+    state.optimizer.register_step_pre_hook(
+        lambda *_: rates.append([group["lr"] for group in state.optimizer.param_groups])
+    )
+    steps = run_steps(state, blobs(), 3)
+    for step, (first, *others) in zip(steps, rates, strict=True):
+        assert first == pytest.approx(7 * step.learning_rate)
+        assert others == pytest.approx([step.learning_rate] * len(others))
+
+
+class OneOfTwoProcesses(Fabric):
+    """Fabric as in one of two processes; sums over processes are recorded."""
+
+    def __init__(self, rank: int) -> None:
+        super().__init__(accelerator="cpu")
+        self.rank, self.reduced = rank, []
+
+    @property
+    def world_size(self) -> int:
+        return 2
+
+    @property
+    def global_rank(self) -> int:
+        return self.rank
+
+    def all_reduce(self, data, group=None, reduce_op="mean"):
+        self.reduced.append((float(data), reduce_op))
+        return torch.tensor(42.0)
+
+
+class DrawRecorder(MeanImageModel):
+    """Records the random numbers and the images of each step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.draws: list[torch.Tensor] = []
+        self.pixels: list[torch.Tensor] = []
+
+    def loss(self, batch, progress=1.0):
+        self.draws.append(torch.rand(4))
+        self.pixels.append(batch.pixels.clone())
+        return super().loss(batch, progress)
+
+
+def run_process(rank: int) -> tuple[DrawRecorder, OneOfTwoProcesses, list[StepResult]]:
+    model, fabric = DrawRecorder(), OneOfTwoProcesses(rank)
+    state = create_train_state(model, TrainingSettings(**SETTINGS), fabric)
+    return model, fabric, run_steps(state, blobs(), 3)
+
+
+def test_each_process_draws_its_own_noise_for_its_own_share_of_the_batch():
+    (first, *_), (second, *_) = run_process(0), run_process(1)
+    for a, b in zip(first.draws, second.draws, strict=True):
+        assert not torch.equal(a, b)
+    for a, b in zip(first.pixels, second.pixels, strict=True):
+        assert a.shape == b.shape == (4, 8, 8, 1)
+        assert not torch.equal(a, b)
+    again, *_ = run_process(1)
+    assert all(map(torch.equal, again.draws, second.draws)), "and the same ones every time"
+
+
+def test_the_loss_of_a_step_is_the_mean_over_the_processes():
+    _, fabric, steps = run_process(0)
+    assert [float(step.loss) for step in steps] == [42.0] * 3
+    assert [op for _, op in fabric.reduced] == ["mean"] * 3

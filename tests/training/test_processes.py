@@ -9,7 +9,11 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from pinxit.runs import Run
+
+pytestmark = pytest.mark.slow
 
 STEPS = 120
 TRAIN = ["train", "vae", "digits", "--devices", "2", "--steps", str(STEPS), "--width", "32"]

@@ -21,6 +21,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 STEPS = 300
 TRAIN = ["train", "vae", "digits", "--steps", str(STEPS), "--width", "32", "--latent-dim", "4"]
 TRAIN += ["--depth", "1", "--batch-size", "32", "--num-evals", "8", "--checkpoint-seconds", "0"]
@@ -29,7 +31,7 @@ TRAIN += ["--no-report"]
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(
     [
-        *("torch", "torch._dynamo", "lightning_fabric", "sklearn.datasets"),
+        *("torch", "torch._dynamo", "lightning_fabric"),
         *("pinxit.cli.train", "pinxit.training.session", "pinxit.models.vae.model"),
     ]
 )

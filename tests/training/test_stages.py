@@ -23,6 +23,8 @@ from pinxit.training.settings import TrainingSettings
 from pinxit.training.stages import divide_budget
 from tests.builders import blobs
 
+pytestmark = pytest.mark.slow
+
 FLOW = pinxit.Flow(width=16, depth=1, heads=1, text_depth=1, condition="none")
 STEPS = 20
 SHORT = {"steps": STEPS, "num_evals": 2, "checkpoint_seconds": 0, "quiet": True}

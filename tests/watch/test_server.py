@@ -60,7 +60,7 @@ def test_a_training_is_shown_and_stopped(tmp_path, monkeypatch):
 ])  # fmt: skip
 def test_only_the_page_stops_the_training(origin, key, status, monkeypatch):
     stopped = []
-    with watching(monkeypatch, lambda: stopped.append(1) or True) as (url, right_key):
+    with WatchPage(monkeypatch, lambda: stopped.append(1) or True) as (url, right_key):
         key = right_key if key == "right" else key
         assert post(f"{url}/stop", url if origin == "own" else origin, key) == status
         assert stopped == []
@@ -73,7 +73,7 @@ def test_only_the_page_stops_the_training(origin, key, status, monkeypatch):
     {"Origin": "http://evil.example"}, {"Sec_Fetch_Site": "cross-site"},
 ])  # fmt: skip
 def test_other_pages_and_host_names_are_refused(headers, monkeypatch):
-    with watching(monkeypatch) as (url, _):
+    with WatchPage(monkeypatch) as (url, _):
         for path in ("/", "/data", "/sheet?stage=1&name=step-1.png", "/static/watch.js"):
             assert get(url + path, **headers)[0] == 403
         link = {"Sec_Fetch_Site": "cross-site", "Sec_Fetch_Mode": "navigate"}
@@ -86,26 +86,26 @@ def test_other_pages_and_host_names_are_refused(headers, monkeypatch):
     "/sheet?stage=9&name=step-1.png", "/sheet", "/sheet?stage=1&name=../config.json",
 ])  # fmt: skip
 def test_there_is_nothing_else(path, monkeypatch):
-    with watching(monkeypatch) as (url, _):
+    with WatchPage(monkeypatch) as (url, _):
         assert get(url + path)[0] == 404
 
 
 def test_a_stop_before_the_first_step_is_refused(monkeypatch):
-    with watching(monkeypatch, lambda: False) as (url, key):
+    with WatchPage(monkeypatch, lambda: False) as (url, key):
         assert post(f"{url}/stop", url, key) == 409
 
 
 def test_pages_may_not_load_from_other_hosts(monkeypatch):
     import urllib.request
 
-    with watching(monkeypatch) as (url, _), urllib.request.urlopen(url) as response:
+    with WatchPage(monkeypatch) as (url, _), urllib.request.urlopen(url) as response:
         policy = response.headers["Content-Security-Policy"]
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy
     assert "http" not in policy
 
 
-class watching:
+class WatchPage:
     """A page about nothing yet: its URL, and the key that stops."""
 
     def __init__(self, monkeypatch, request_stop=lambda: True):
@@ -126,7 +126,7 @@ def test_an_open_page_learns_of_a_failure(monkeypatch):
     answers = []
 
     def fail():
-        with watching(monkeypatch) as (url, _):
+        with WatchPage(monkeypatch) as (url, _):
             first = json_of(url)
             thread = threading.Thread(
                 target=lambda: answers.append(json_of(url, first["version"])), daemon=True
@@ -149,7 +149,7 @@ def json_of(url, version=""):
 
 def test_nobody_is_waited_for_without_a_page(monkeypatch):
     start = time.monotonic()
-    with watching(monkeypatch):
+    with WatchPage(monkeypatch):
         pass
     assert time.monotonic() - start < 0.5
 

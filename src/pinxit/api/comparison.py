@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pinxit import runs
-from pinxit.api.tables import CompareTable, Sheet
+from pinxit.api.tables import Chart, CompareTable
 from pinxit.errors import UsageError
 from pinxit.reports import compare_runs as reports
 
 
 def compare_runs(
     paths: Sequence[Path], metric: str | None, against: str | None, split: str
-) -> CompareTable | Sheet:
+) -> CompareTable | Chart:
     """Return the metrics of evaluated runs, or a plot of one of them against an option.
 
     Raises UsageError for fewer than two runs, and for a run that is not evaluated on the split.
@@ -28,9 +28,9 @@ def compare_runs(
         )
     if metric == reports.BY_LAYER:
         curves = reports.collect_layer_probes(opened, split)
-        return Sheet(reports.plot_layer_probes(curves), curves)
+        return Chart(reports.plot_layer_probes(curves), curves)
     if metric is not None and against is not None:
         points = reports.collect_metric_by_option(opened, metric, against, split)
-        return Sheet(reports.plot_metric_by_option(points, metric, against), points)
+        return Chart(reports.plot_metric_by_option(points, metric, against), points)
     comparison = reports.compare_evaluations(opened, split)
     return CompareTable(tuple(reports.unique_names(opened)), comparison)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, cast, overload
 from pinxit import console, runs
 from pinxit.api.hub import find_run
 from pinxit.api.run import Run
-from pinxit.api.tables import CompareTable, Evaluation, Sheet
+from pinxit.api.tables import Chart, CompareTable, Evaluation, Sheet
 from pinxit.data.images import Images
 from pinxit.data.load_options import LoadOptions, make_load_options
 from pinxit.data.split_names import SplitOrAll
@@ -153,7 +153,7 @@ def compare(
     metric: str | None = None,
     against: str | None = None,
     split: SplitOrAll = "test",
-) -> CompareTable | Sheet:
+) -> CompareTable | Chart:
     """Compare the metrics of evaluated runs; with `metric` and `against` plot one of them.
 
     `metric` is a name in evaluation.json and `against` an option of the runs; probe_by_layer is

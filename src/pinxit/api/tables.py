@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from pinxit.console import format_estimate
+from pinxit.data.atomic_write import write_atomically
+from pinxit.errors import UsageError
 from pinxit.evaluation.metrics import get_metric, group_metrics
 from pinxit.reports.compare_runs import Comparison
 from pinxit.sampling.grids import save_sheet
@@ -74,6 +76,27 @@ class CompareTable:
 
     def _repr_html_(self) -> str:
         return html_table(("metric", *self.names, "unit", "better"), self.rows(), self._notes())
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A chart that shows itself; `values` are the numbers that it is drawn from."""
+
+    svg: str
+    values: Any = None
+
+    def save(self, path: str | Path) -> Path:
+        """Save it as `.svg`. Raises UsageError for another suffix."""
+        path = Path(path)
+        if path.suffix != ".svg":
+            raise UsageError(f"a chart is saved as .svg, not '{path.suffix}': {path}")
+        return write_atomically(path, self.svg)
+
+    def __repr__(self) -> str:
+        return f"Chart({self.values!r})"
+
+    def _repr_svg_(self) -> str:
+        return self.svg
 
 
 @dataclass(frozen=True)

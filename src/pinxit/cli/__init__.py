@@ -27,6 +27,7 @@ GROUPS = {
         "look": ("data", "show a data set: a contact sheet, labels, captions, splits"),
         "cache": ("cache", "show, bound or clear the decoded images on disk"),
         "sources": ("data", "list what DATA may be, with examples"),
+        "recipe": ("recipe", "list, show or run recipes: named runs and what they reached"),
     },
     "generate images": {
         "sample": ("sample", "generate new images"),

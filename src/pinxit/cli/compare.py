@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 from tyro.conf import Positional, arg
 
 from pinxit import console
-from pinxit.cli.common import Json, Out, SplitOrAll, check_suffix, write_sheet
-from pinxit.data.image_suffixes import IMAGE_SUFFIXES
+from pinxit.cli.common import Json, Out, SplitOrAll, check_suffix, write_file
 from pinxit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -48,8 +47,7 @@ def compare(
         against: option of the runs for the x axis, for example mask_ratio; probe_by_layer is
             plotted by layer and takes none
         split: compare what was measured on this split
-        out: file of the plot: .png, .jpg or .webp (default: METRIC-AGAINST.png beside the first
-            run)
+        out: SVG file of the plot (default: METRIC-AGAINST.svg beside the first run)
         json: print metrics, errors and differences, or the points of the plot, as JSON
     """
     from pinxit.reports.compare_runs import BY_LAYER
@@ -61,7 +59,7 @@ def compare(
             "a plot needs both --metric and --against, for example "
             f"--metric probe_accuracy --against mask_ratio; only {BY_LAYER} takes no --against."
         )
-    path = check_suffix(out, *IMAGE_SUFFIXES)
+    path = check_suffix(out, ".svg")
     from pinxit.runs import Run
 
     opened = [Run(run) for run in runs]
@@ -77,7 +75,7 @@ def _plot_by_layer(runs: list[Run], split: str, path: Path | None, json: bool) -
     from pinxit.reports.compare_runs import BY_LAYER, collect_layer_probes, plot_layer_probes
 
     curves = collect_layer_probes(runs, split)
-    path = write_sheet(path or runs[0].path.parent / f"{BY_LAYER}.png", plot_layer_probes(curves))
+    path = write_file(path or runs[0].path.parent / f"{BY_LAYER}.svg", plot_layer_probes(curves))
     if json:
         console.out_json({"path": str(path), "curves": curves})
         return
@@ -92,8 +90,8 @@ def _plot_by_option(
     from pinxit.reports.compare_runs import collect_metric_by_option, plot_metric_by_option
 
     points = collect_metric_by_option(runs, metric, option, split)
-    path = path or runs[0].path.parent / f"{metric}-{option}.png"
-    write_sheet(path, plot_metric_by_option(points, metric, option))
+    path = path or runs[0].path.parent / f"{metric}-{option}.svg"
+    write_file(path, plot_metric_by_option(points, metric, option))
     if json:
         console.out_json({"path": str(path), "points": points})
         return

@@ -21,6 +21,7 @@ from pinxit.cli.common import (
     print_result,
     write_file,
 )
+from pinxit.extras import require_extra
 from pinxit.nn.device import Device
 
 if TYPE_CHECKING:
@@ -38,7 +39,8 @@ def embed(
 ) -> None:
     """Compute a feature vector for each image.
 
-    The Parquet file has the columns name, vector and, if known, label and split.
+    The Parquet file has the columns name, vector and, if known, label and split; an NPZ file has
+    arrays of these names.
 
     Examples:
         pinxit embed runs/digits-vae
@@ -48,20 +50,23 @@ def embed(
         run: run folder
         data: DATA or image files (default: the run's own data)
         split: use this split only (default: all)
-        out: Parquet file (default: embeddings-*.parquet in the run folder)
+        out: Parquet or NPZ file (default: embeddings-*.parquet in the run folder)
         device: where to compute; auto is cuda if there is a GPU, or else cpu
         quiet: print no progress and no notes
         json: print the path and the number and size of the vectors as JSON
     """
-    path = check_suffix(out, ".parquet")
+    path = check_suffix(out, ".parquet", ".npz")
+    if path is None or path.suffix == ".parquet":
+        require_extra("parquet", "a Parquet file", "--out FILE.npz")
     model: CanEmbed = load_model(run, "embed", device)
-    from pinxit.sampling.exports import embeddings_to_parquet
+    from pinxit.sampling.exports import embeddings_to_npz, embeddings_to_parquet
 
     images = load_images_for(model, run, data, split or "all", quiet)
     vectors = model.embed(images)
     count, dim = vectors.shape
     path = path or run / f"embeddings-{data_slug(data, split, 'all')}.parquet"
-    write_file(path, embeddings_to_parquet(images, vectors))
+    encode = embeddings_to_npz if path.suffix == ".npz" else embeddings_to_parquet
+    write_file(path, encode(images, vectors))
     summary = f"{pluralize(count, 'vector')} of dimension {dim}"
     print_result(path, json, summary=summary, count=count, dim=dim)
 

@@ -33,6 +33,7 @@ from pinxit.cli.common import (
 from pinxit.cli.terminal import save_stream
 from pinxit.data.image_suffixes import IMAGE_SUFFIXES
 from pinxit.errors import UsageError
+from pinxit.extras import require_extra
 from pinxit.models import family_of
 from pinxit.models.generation import GenerationParams
 from pinxit.nn.device import Device
@@ -80,6 +81,8 @@ def sample(
     path = path or run / f"{name}.png"
     if prior != "own":
         check_at_least(1, num_images, "--num-images")
+        if prior == "mixture":
+            require_extra("explain", "--prior mixture", "use --prior realnvp")
         encoder = load_model(run, "encode", device)
         from pinxit.runs import Run
         from pinxit.sampling.fitted_priors import sample_fitted

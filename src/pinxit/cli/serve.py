@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import re
 from pathlib import Path
@@ -11,13 +10,13 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from pinxit.cli.common import Flag, check_at_least
-from pinxit.errors import PinxitError, UsageError
+from pinxit.errors import UsageError
+from pinxit.extras import require_extra
 from pinxit.nn.device import Device, resolve_device
 
 Runs = Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN ...")]
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 MAX_PORT = 65_535
-PACKAGES = ("fastapi", "uvicorn", "sqlalchemy", "prometheus_client", "mcp", "httpx")
 
 
 def serve(
@@ -80,7 +79,9 @@ def serve(
         raise UsageError(
             f"other machines can reach {host}: set --api-key, or pass --allow-no-auth."
         )
-    _check_packages()
+    require_extra("serve", "pinxit serve")
+    if store and store.startswith("postgres"):
+        require_extra("postgres", f"--store {store.partition(':')[0]}")
     from pinxit.serve.server import ServerOptions, default_store, run_server
 
     options = ServerOptions(
@@ -135,7 +136,7 @@ def mcp(
         raise UsageError(
             f"other machines can reach {host}, and pinxit mcp has no API key; use pinxit serve."
         )
-    _check_packages()
+    require_extra("serve", "pinxit mcp")
     from pinxit.serve.mcp_server import run_mcp_server
 
     run_mcp_server(runs, http=http, host=host, port=port, device=resolve_device(device))
@@ -183,10 +184,3 @@ def _parse_aliases(texts: tuple[str, ...]) -> dict[str, str]:
             raise UsageError(f"--alias must be NAME=RUN, not '{text}'.")
         aliases[name] = run
     return aliases
-
-
-def _check_packages() -> None:
-    """Raise PinxitError if a package of the extra `serve` is missing."""
-    for name in PACKAGES:
-        if importlib.util.find_spec(name) is None:
-            raise PinxitError(f"serving needs the package {name}: pip install 'pinxit[serve]'.")

@@ -27,6 +27,7 @@ COMMANDS = {
     **dict.fromkeys(("data", "datasets", "dataset"), "sources"),
     **dict.fromkeys(("list", "ls", "models"), "runs"),
     **dict.fromkeys(("page", "html"), "report"),
+    **dict.fromkeys(("recipes", "example", "examples"), "recipe"),
     **dict.fromkeys(("why", "blurry", "diagnose", "advise"), "explain"),
     **dict.fromkeys(("completions", "autocomplete"), "completion"),
 }

@@ -18,6 +18,7 @@ MAX_GRID_RMS = 4.0  # levels between the grids of two images, on their principal
 NUM_COMPONENTS = 16
 NUM_CANDIDATES = 4  # the nearest ones, which are compared pixel by pixel
 FIT_IMAGES = 4_096  # images from which the components are computed
+NUM_QUERIES = 64  # images that are compared with others at a time
 BATCH_BYTES = 16 << 20  # of the pixels of the grids that are computed at a time
 
 Pixels = UInt8[np.ndarray, "n height width channel"]
@@ -33,21 +34,45 @@ def near_copies(
     pixels: Pixels, rows: Int[np.ndarray, " k"], among: Int[np.ndarray, " m"]
 ) -> Int[np.ndarray, " j"]:
     """Return those of `rows` that nearly equal an image of `among`."""
-    from scipy.spatial import KDTree  # takes 0.2 s
-
     if not len(rows) or not len(among):
         return rows[:0]
     sample = _grids(pixels, among[:: max(1, len(among) // FIT_IMAGES)])
     components = _principal_components(sample)
     radius = MAX_GRID_RMS * sample.shape[1] ** 0.5
-    tree = KDTree(_grids(pixels, among, components))
-    queries = _grids(pixels, rows, components)
-    neighbours = tree.query(queries, NUM_CANDIDATES, distance_upper_bound=radius)[1]
-    is_near = [
-        any(_nearly_equal(pixels[row], pixels[among[i]]) for i in candidates if i < len(among))
-        for row, candidates in zip(rows, np.asarray(neighbours), strict=True)
-    ]
-    return rows[np.array(is_near, bool)]
+    grids, queries = _grids(pixels, among, components), _grids(pixels, rows, components)
+    is_near = np.zeros(len(rows), bool)
+    for query, candidates in nearest_within(queries, grids, radius, NUM_CANDIDATES):
+        is_near[query] = any(
+            _nearly_equal(pixels[rows[query]], pixels[among[i]]) for i in candidates
+        )
+    return rows[is_near]
+
+
+def nearest_within(
+    queries: Float32[np.ndarray, "k dim"],
+    points: Float32[np.ndarray, "n dim"],
+    radius: float,
+    count: int,
+) -> Iterator[tuple[int, Int64[np.ndarray, " m"]]]:
+    """Yield each query's row and those of up to `count` points within `radius`, the nearest first.
+
+    A point within the radius is within it along the last dimension, too. So the points are sorted
+    by that one, and a few queries at a time are compared with the points around them.
+    """
+    order, turn = np.argsort(points[:, -1]), np.argsort(queries[:, -1])
+    points, last = points[order], points[order, -1]
+    lengths = np.square(points).sum(1)
+    for start in range(0, len(turn), NUM_QUERIES):
+        batch = turn[start : start + NUM_QUERIES]
+        ends = queries[batch[[0, -1]], -1] + np.array([-radius, radius], np.float32)
+        low, high = np.searchsorted(last, ends[0], "left"), np.searchsorted(last, ends[1], "right")
+        window = slice(low, high)
+        squares = lengths[window] - 2 * queries[batch] @ points[window].T
+        squares += np.square(queries[batch]).sum(1)[:, None]
+        for query, row in zip(batch.tolist(), squares, strict=True):
+            within = np.flatnonzero(row <= radius**2)
+            nearest = within[np.argsort(row[within], kind="stable")[:count]]
+            yield query, order[low + nearest]
 
 
 def _nearly_equal(a: np.ndarray, b: np.ndarray) -> bool:

@@ -32,7 +32,6 @@ from pinxit.data.unicode_forms import replace_surrogates
 from pinxit.errors import UsageError, did_you_mean
 
 DEFAULT_VOCAB_SIZE = 2_048  # tokens without the special ones
-PAD, EOS = 0, 1  # followed by one language token per language, then the tokens of texts
 MAX_WORDS = 100_000  # that are stored to find unknown ones, the most frequent
 MAX_ENCODED = 200_000  # texts whose tokens are kept
 

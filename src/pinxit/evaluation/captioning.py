@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from sacrebleu.metrics.chrf import CHRF
 
 from pinxit.data.captions import all_captions
 from pinxit.data.images import Images
@@ -26,7 +25,13 @@ from pinxit.evaluation.retrieval import (
     num_candidates,
     recall_metrics,
 )
-from pinxit.evaluation.text_similarity import References, bleu_metric, corpus_score, signature
+from pinxit.evaluation.text_similarity import (
+    References,
+    bleu_metric,
+    chrf_metric,
+    corpus_score,
+    signature,
+)
 from pinxit.evaluation.text_to_image import scenes_from_names
 from pinxit.models.protocols import CanCaption, CanTranslate, HasText
 
@@ -76,7 +81,7 @@ def baseline_metrics(
 
     The error of the gain is that of the difference, image by image.
     """
-    for name, metric in (("bleu", bleu_metric(language)), ("chrf", CHRF())):
+    for name, metric in (("bleu", bleu_metric(language)), ("chrf", chrf_metric())):
         baseline = corpus_score(metric, neighbours, references, groups)
         yield f"nn_baseline_{name}:{language}", baseline
         score = scores[f"{name}:{language}"]
@@ -158,7 +163,7 @@ def text_metrics(
     yield from proportion(f"caption_exact:{language}", is_exact, groups)
     bleu = corpus_score(bleu_metric(language), hypotheses, references, groups)
     yield f"bleu:{language}", bleu
-    yield f"chrf:{language}", corpus_score(CHRF(), hypotheses, references, groups)
+    yield f"chrf:{language}", corpus_score(chrf_metric(), hypotheses, references, groups)
 
 
 def text_signatures(images: Images, languages: Sequence[str]) -> dict[str, str]:
@@ -168,7 +173,7 @@ def text_signatures(images: Images, languages: Sequence[str]) -> dict[str, str]:
         references = [texts for texts in all_captions(images, language) if texts]
         if references:
             signatures[f"bleu:{language}"] = signature(bleu_metric(language), references)
-            signatures[f"chrf:{language}"] = signature(CHRF(), references)
+            signatures[f"chrf:{language}"] = signature(chrf_metric(), references)
     return signatures
 
 

@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float64
-from scipy import stats
 
 from pinxit.evaluation.estimates import Estimate, Groups, subtract_estimates
 from pinxit.evaluation.metrics import get_metric
 from pinxit.evaluation.per_image import PerImage, read_per_image
+from pinxit.evaluation.student_t import t_interval
 from pinxit.runs import Run
 
 LEVEL = 0.95  # of the intervals
@@ -115,5 +115,5 @@ def _add_interval(
     """Add the interval of Student's t distribution."""
     if math.isnan(error):
         return Difference(value, None, None, None, paired, images)
-    margin = float(stats.t.ppf(0.5 + LEVEL / 2, degrees)) * error
+    margin = t_interval(LEVEL, degrees) * error
     return Difference(value, error, value - margin, value + margin, paired, images)

@@ -19,11 +19,13 @@ import numpy as np
 from jaxtyping import Float, Float64, Int64
 from PIL import Image
 
+from pinxit.console import echo
 from pinxit.data.images import Images
 from pinxit.data.scenes.scene import Scene, random_scene, render_scene
 from pinxit.evaluation.estimates import Estimate, estimate_proportion
 from pinxit.evaluation.jackknife import assign_blocks, jackknife_estimate
 from pinxit.evaluation.metrics import MetricValue
+from pinxit.extras import is_extra_installed
 from pinxit.models.protocols import CanEncode, Model
 
 FACTORS = ("shape", "color", "size", "row", "column")
@@ -55,6 +57,9 @@ def disentanglement_metrics(
     factors = _factors_of(scenes)
     fit, test = np.arange(count), np.arange(count, 2 * count)
     yield "mig", mutual_information_gap(latents[test], _take(factors, test))
+    if not is_extra_installed("explain"):
+        echo("no DCI: its forests need scikit-learn: pip install 'pinxit[explain]'")
+        return
     yield from dci_metrics(latents[fit], _take(factors, fit), latents[test], _take(factors, test))
 
 

@@ -20,9 +20,9 @@ from pinxit.evaluation.feature_space import MIN_IMAGES, FeatureSpace, get_featur
 from pinxit.evaluation.latents import collapse_warnings
 from pinxit.evaluation.noise_model import (
     NoiseModel,
-    assumed_variance,
     calibration_ratio,
     measure_noise_model,
+    noise_variance,
 )
 from pinxit.evaluation.posterior_cover import Cover, Region, find_cover
 from pinxit.evaluation.prior_gap import PriorGap, measure_gap
@@ -85,12 +85,12 @@ class Explainer:
         return match_labels(self.model, images).evenly_spaced(self.num_images)
 
     @cached_property
-    def observed(self) -> Images:
+    def model_input(self) -> Images:
         """The test images as the likelihood sees them: binarized where it is over binary pixels."""
         return observe_images(self.model, self.test, self.seed)
 
     @cached_property
-    def shown(self) -> Images:
+    def reference(self) -> Images:
         """The mean of what is observed: decoded means are compared with it."""
         return mean_observation(self.model, self.test, self.seed)
 
@@ -110,7 +110,7 @@ class Explainer:
     @cached_property
     def posterior(self) -> Posterior:
         """q(z|x) of the observed test images, flat."""
-        return self.model.encode(self.observed).flatten()
+        return self.model.encode(self.model_input).flatten()
 
     @cached_property
     def train_posterior(self) -> Posterior:
@@ -145,7 +145,7 @@ class Explainer:
         if not self.has_standard_prior or len(self.test) < 2:
             return None
         count = count_images(self.model.latent_dim, len(self.test))
-        images = self.observed.evenly_spaced(count)
+        images = self.model_input.evenly_spaced(count)
         posterior = self.model.encode(images).flatten()
         seeds = image_seeds(images, self.seed, Draw.AGGREGATE)
         noise = per_image_normal(len(images), posterior.mean.shape[1:], seeds)
@@ -255,7 +255,7 @@ class Explainer:
         with self.progress.stage("distances"):
             sets = {name: self.space.embed(images) for name, images in self.sets.items()}
             sets["train"] = self.space.embed(real)
-            test = self.space.embed(self.shown)
+            test = self.space.embed(self.reference)
             return measure_gap(sets, test, self.test.groups)
 
     # -- the likelihood ------------------------------------------------------------------------
@@ -279,7 +279,7 @@ class Explainer:
 
     @cached_property
     def _noise_images(self) -> Images:
-        return self.observed.evenly_spaced(MAX_NOISE_IMAGES)
+        return self.model_input.evenly_spaced(MAX_NOISE_IMAGES)
 
     @cached_property
     def _noise_posterior(self) -> Posterior:
@@ -303,7 +303,7 @@ class Explainer:
         z = self.sample_posterior(self._noise_posterior, 3)
         labels = labels_for(self.model, self._noise_images)
         decoded = self.model.decode(z, labels)
-        variance = assumed_variance(self.model, z, decoded, labels, self.seed)
+        variance = noise_variance(self.model, z, decoded, labels, self.seed)
         if variance is None:
             return None
         return calibration_ratio(self.errors, variance, self._noise_images.groups)
@@ -318,7 +318,7 @@ class Explainer:
     @cached_property
     def queries(self) -> tuple[Images, Float32[np.ndarray, "n latent"]]:
         """Some test images and a z of each."""
-        images = self.observed.evenly_spaced(NUM_QUERIES)
+        images = self.model_input.evenly_spaced(NUM_QUERIES)
         posterior = self.model.encode(images).flatten()
         return images, self.sample_posterior(posterior, 5)
 
@@ -336,7 +336,7 @@ class Explainer:
         return observe_images(self.model, self.train, self.seed)
 
     @cached_property
-    def decoded_queries(self) -> Images:
+    def query_outputs(self) -> Images:
         """The decoded z of `queries`."""
         images, z = self.queries
         return self.model.decode(z, labels_for(self.model, images))
@@ -346,7 +346,7 @@ class Explainer:
         undertrained = is_undertrained(run_of(self.model))
         return list(
             collapse_warnings(
-                self.activity, self.shown, self.reconstructions, undertrained=undertrained
+                self.activity, self.reference, self.reconstructions, undertrained=undertrained
             )
         )
 

@@ -30,7 +30,7 @@ def measure_metrics(explainer: Explainer) -> Metrics:
         **_gap_metrics(explainer),
         **_likelihood_metrics(explainer),
         "distance_to_average": distance_to_average(
-            explainer.cover, explainer.region.crop(explainer.decoded_queries.pixels)
+            explainer.cover, explainer.region.crop(explainer.query_outputs.pixels)
         ),
     }
     facts: Metrics = {
@@ -53,7 +53,7 @@ def measure_curves(explainer: Explainer) -> dict[str, list[Any]]:
 
 
 def _measure_sharpness(explainer: Explainer) -> tuple[Metrics, dict[str, list[Any]]]:
-    sets = explainer.shown, explainer.reconstructions, explainer.sets["prior"]
+    sets = explainer.reference, explainer.reconstructions, explainer.sets["prior"]
     measured = collect(sharpness_metrics(*sets))
     return measured.metrics, measured.curves
 

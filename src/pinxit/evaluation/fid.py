@@ -42,12 +42,10 @@ def fid_metrics(
 
 
 def _load_inception() -> torch.nn.Module:
-    try:
-        from torch_fidelity import (  # pyright: ignore[reportMissingImports]
-            feature_extractor_inceptionv3 as inception,
-        )
-    except ImportError:
-        raise PinxitError("FID needs torch-fidelity: pip install 'pinxit[fid]'") from None
+    from torch_fidelity import (  # pyright: ignore[reportMissingImports]
+        feature_extractor_inceptionv3 as inception,
+    )
+
     load: Any = torch.hub.load_state_dict_from_url
     # check the hash, and do not execute code from the pickle
     inception.load_state_dict_from_url = functools.partial(load, check_hash=True, weights_only=True)

@@ -12,12 +12,13 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Float64
-from scipy.ndimage import gaussian_filter
 
 from pinxit.data.images import Images
 from pinxit.evaluation.estimates import Estimate, Groups
+from pinxit.evaluation.gaussian_blur import filter_separably, gaussian_kernel
 from pinxit.evaluation.jackknife import NUM_BLOCKS, Blocks, assign_blocks, jackknife_estimate
 
+BATCH_SIZE = 256  # images that are blurred at once
 BASELINE_BLUR = 1.0  # pixels: standard deviation of the blur in the blur baseline
 MIN_IMAGES_PER_FEATURE = 10  # fewer: the distance is mostly the error of the covariances
 WIDE = 128  # features; wider covariances take long to decompose,
@@ -104,5 +105,9 @@ def leave_out_gaussians(features: Features, blocks: Blocks) -> Iterator[Gaussian
 
 def blur(images: Images, sigma: float = BASELINE_BLUR) -> Images:
     """Blur the images with a Gaussian of `sigma` pixels."""
-    soft = [gaussian_filter(image.astype(np.float32), (sigma, sigma, 0)) for image in images]
-    return Images(np.stack(soft).round().clip(0, 255).astype(np.uint8))
+    kernel = gaussian_kernel(sigma)
+    parts = [
+        filter_separably(images.pixels[start : start + BATCH_SIZE].astype(np.float32), kernel)
+        for start in range(0, len(images), BATCH_SIZE)
+    ]
+    return Images(np.concatenate(parts).round().clip(0, 255).astype(np.uint8))

@@ -8,26 +8,24 @@ images. Test images only measure the accuracy of what was chosen.
 from __future__ import annotations
 
 import dataclasses
-import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
+import torch.nn.functional as F
 from jaxtyping import Float32, Int64
-from sklearn.linear_model import LogisticRegression
-from sklearn.neighbors import KNeighborsClassifier
-from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import StandardScaler, normalize
 
 from pinxit.data.images import Images
 from pinxit.evaluation.estimates import Curve, Estimate, estimate_proportion
 from pinxit.evaluation.jackknife import assign_blocks, random_rows
 from pinxit.evaluation.metrics import Fact, MetricValue
 from pinxit.models.protocols import CanEmbed, HasHiddenStates
+from pinxit.nn.logistic_regression import LogisticRegression, fit_logistic_regression
 
 NUM_NEIGHBOURS = 20
-MAX_ITERATIONS = 300  # of L-BFGS
-DEFAULT_C = 1.0  # inverse regularization, sklearn's C, with which layers are compared
+QUERY_BATCH = 1_024  # images whose neighbours are searched at a time
+DEFAULT_C = 1.0  # inverse regularization, with which layers are compared
 C_VALUES = (0.01, 0.1, 1.0, 10.0)  # tried on the best layer
 MAX_VALIDATION_IMAGES = 2_000
 MIN_VALIDATION_IMAGES = 100  # fewer are too few to choose on
@@ -106,7 +104,7 @@ def _test_probe(features: Sequence[Features], images: ProbeImages) -> Iterator[M
     yield "probe_accuracy", _estimate_accuracy(probes[best].predict(features[2]), images.test)
 
 
-def _validate(probe: Pipeline, features: Features, images: ProbeImages) -> Estimate:
+def _validate(probe: LogisticRegression, features: Features, images: ProbeImages) -> Estimate:
     return _estimate_accuracy(probe.predict(features), images.validation)
 
 
@@ -115,19 +113,25 @@ def _estimate_accuracy(predicted: Labels, images: Images) -> Estimate:
     return dataclasses.replace(accuracy, names=images.names)
 
 
-def fit_probe(features: Features, labels: Labels, c: float = DEFAULT_C) -> Pipeline:
-    """Fit logistic regression with inverse regularization `c` on standardised features."""
-    probe = make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=MAX_ITERATIONS))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # stopping at MAX_ITERATIONS is intended
-        return probe.fit(features, labels)
+def fit_probe(features: Features, labels: Labels, c: float = DEFAULT_C) -> LogisticRegression:
+    """Fit logistic regression with inverse regularization `c` on standardized features."""
+    return fit_logistic_regression(features, labels, c)
 
 
 def predict_by_neighbours(train: Features, labels: Labels, queries: Features) -> Labels:
-    """Return the label that most of the 20 nearest training images by cosine have."""
+    """Return the label that most of the 20 nearest training images by cosine have.
+
+    Of labels with equally many, the smallest.
+    """
     k = min(NUM_NEIGHBOURS, len(train))
-    classifier = KNeighborsClassifier(k, algorithm="brute").fit(normalize(train), labels)
-    return classifier.predict(normalize(queries))
+    directions = F.normalize(torch.from_numpy(train), dim=1)
+    classes, indices = np.unique(labels, return_inverse=True)
+    one_hot = F.one_hot(torch.from_numpy(indices), len(classes))
+    votes = []
+    for batch in torch.from_numpy(queries).split(QUERY_BATCH):
+        nearest = (F.normalize(batch, dim=1) @ directions.T).topk(k).indices
+        votes.append(one_hot[nearest].sum(1).argmax(1))
+    return classes[torch.cat(votes).numpy()]
 
 
 def select_labelled(images: Images, max_images: int | None) -> Images | None:

@@ -19,10 +19,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Float32, Float64
-from scipy.fft import dctn
 
 from pinxit.data.images import Images
 from pinxit.evaluation.estimates import Estimate, Groups, estimate_mean, subtract_estimates
+from pinxit.evaluation.power_spectrum import cosine_transform
 from pinxit.models.likelihood_protocols import CanSamplePixels, HasPixelLikelihood
 from pinxit.models.protocols import CanEncode
 
@@ -112,13 +112,13 @@ def _distortion(squares: Squares, variance: np.ndarray | np.float64) -> PerImage
 
 def _transform(errors: Errors) -> Errors:
     """Orthonormal cosine transform of each channel: squares keep their sum."""
-    return np.asarray(dctn(errors, axes=(1, 2), norm="ortho"), np.float32)
+    return cosine_transform(np.asarray(errors, np.float32))
 
 
 # -- calibration -----------------------------------------------------------------------------------
 
 
-def assumed_variance(
+def noise_variance(
     model: CanEncode,
     z: Float32[np.ndarray, "n latent"],
     decoded: Images,

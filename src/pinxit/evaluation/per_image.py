@@ -1,14 +1,16 @@
 """The values of single images behind an evaluation's metrics, kept in a table beside it.
 
-`evaluation-images.parquet` has a row for each image: `name`, `group` if the images have groups,
+`evaluation-images.csv` has a row for each image: `name`, `group` if the images have groups,
 and a column for each metric that is a mean over images, empty where an image was not measured. A
 statistic that is no mean, such as BLEU, has values whose mean is the statistic (jackknife).
 """
 
 from __future__ import annotations
 
+import csv
 import io
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +19,7 @@ from jaxtyping import Float64, Int64
 
 from pinxit.data.atomic_write import write_atomically
 from pinxit.data.images import Images
-from pinxit.data.unicode_forms import escape_surrogates, utf8_path
+from pinxit.data.unicode_forms import escape_surrogates
 from pinxit.errors import PinxitError
 from pinxit.evaluation.estimates import Estimate
 from pinxit.runs import Run, evaluation_file
@@ -35,16 +37,16 @@ class PerImage:
 
 
 def per_image_file(split: str) -> str:
-    """Return the name of the table of a split: `evaluation-images.parquet` for the test split."""
+    """Return the name of the table of a split: `evaluation-images.csv` for the test split."""
     return per_image_name(evaluation_file(split))
 
 
 def per_image_name(name: str) -> str:
-    """Return the name of the table beside a file of metrics: `evaluation-images-x.parquet`."""
+    """Return the name of the table beside a file of metrics: `evaluation-images-x.csv`."""
     stem = name.removesuffix(".json")
     if stem.startswith("evaluation"):
-        return f"evaluation-images{stem.removeprefix('evaluation')}.parquet"
-    return f"{stem}-images.parquet"
+        return f"evaluation-images{stem.removeprefix('evaluation')}.csv"
+    return f"{stem}-images.csv"
 
 
 def collect_per_image(estimates: Mapping[str, Estimate], images: Images) -> PerImage:
@@ -63,21 +65,18 @@ def collect_per_image(estimates: Mapping[str, Estimate], images: Images) -> PerI
 
 def write_per_image(path: Path, table: PerImage) -> None:
     """Write the table, or remove that of an earlier evaluation if no image has a value."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     if not table.values:
         path.unlink(missing_ok=True)
         return
-    columns: dict[str, pa.Array] = {
-        NAME: pa.array([escape_surrogates(name) for name in table.names])
-    }
+    columns: dict[str, Iterable[object]] = {NAME: map(escape_surrogates, table.names)}
     if table.groups is not None:
-        columns[GROUP] = pa.array(table.groups)
+        columns[GROUP] = table.groups.tolist()
     for metric, values in table.values.items():
-        columns[metric] = pa.array(values.astype(np.float32), mask=np.isnan(values))
-    with io.BytesIO() as file:
-        pq.write_table(pa.table(columns), file, compression="zstd")
+        columns[metric] = ("" if math.isnan(v) else f"{v:.9g}" for v in values.tolist())
+    with io.StringIO(newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(zip(*columns.values(), strict=True))
         write_atomically(path, file.getvalue())
 
 
@@ -86,24 +85,22 @@ def read_per_image(run: Run, split: str) -> PerImage:
 
     Raises PinxitError if the file is damaged.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     path = run.path / per_image_file(split)
     if not path.is_file():
         return PerImage([], None, {})
     try:
-        with utf8_path(path) as readable:
-            table = pq.read_table(readable)
-        groups = table[GROUP].to_numpy() if GROUP in table.column_names else None
-        metrics = [name for name in table.column_names if name not in (NAME, GROUP)]
-        values = {name: table[name].to_numpy().astype(np.float64) for name in metrics}
-        names = table[NAME].to_pylist()
-    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise PinxitError(f"{path} is damaged: {reason}.") from None
-    if not all(isinstance(name, str) for name in names):
-        raise PinxitError(f"{path} is damaged: an image has no name.")
-    if groups is not None and groups.dtype.kind not in "iu":
-        raise PinxitError(f"{path} is damaged: groups are {groups.dtype}, not whole numbers.")
-    return PerImage(names, groups, values)
+        with path.open(encoding="utf-8", newline="") as file:
+            header, *rows = csv.reader(file, strict=True)
+        columns = dict(zip(header, zip(*rows, strict=True), strict=True))
+        names = list(columns.pop(NAME))
+        groups = columns.pop(GROUP, None)
+        values = {
+            metric: np.array([float(text or "nan") for text in column])
+            for metric, column in columns.items()
+        }
+        numbers = None if groups is None else np.array(list(map(int, groups)), np.int64)
+    except (OSError, ValueError, KeyError, csv.Error) as error:
+        raise PinxitError(
+            f"{path} is damaged ({error}). Measure again: pinxit evaluate {run.shell_path}"
+        ) from None
+    return PerImage(names, numbers, values)

@@ -9,9 +9,11 @@ from typing import Any
 
 import torch
 
+from pinxit.extras import is_extra_installed
 from pinxit.training.run_folder import versions
 
-PACKAGES = ("pinxit", "torch", "numpy", "scikit-image", "scikit-learn", "scipy", "sacrebleu")
+PACKAGES = ("pinxit", "torch", "numpy")
+TEXT_PACKAGES = ("scikit-learn", "sacrebleu")  # of the extra `text`
 
 
 def environment(device: torch.device) -> dict[str, Any]:
@@ -19,7 +21,7 @@ def environment(device: torch.device) -> dict[str, Any]:
     return {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "machine": describe_machine(device),
-        "versions": versions(PACKAGES),
+        "versions": versions((*PACKAGES, *(TEXT_PACKAGES if is_extra_installed("text") else ()))),
     }
 
 

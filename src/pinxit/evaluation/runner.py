@@ -16,6 +16,8 @@ from pinxit.evaluation.metrics import collect
 from pinxit.evaluation.options import EvalOptions, resolve_options
 from pinxit.evaluation.per_image import PerImage, collect_per_image, per_image_name, write_per_image
 from pinxit.evaluation.provenance import environment
+from pinxit.extras import require_extra
+from pinxit.models.protocols import HasText
 from pinxit.nn.device import resolve_device
 from pinxit.runs import Run, evaluation_file
 from pinxit.sampling.inputs import load_for_run, load_run_data
@@ -88,10 +90,14 @@ def measure(
     """Measure a run as `evaluate` does, and write nothing. Raises the errors of `evaluate`."""
     start = time.monotonic()
     run.check_weights()  # now, not after the images are loaded
+    if options.fid:
+        require_extra("fid", "--fid")
     if options.feature_run is not None:
         Run(options.feature_run).check_weights()
-    images = _load_images(run, data, progress)
     model = run.load(resolve_device(device or "auto"))
+    if isinstance(model, HasText):
+        require_extra("text", "evaluating a model of captions")
+    images = _load_images(run, data, progress)
     with StageProgress(progress) as stages:
         evaluator = Evaluator(model, images, options, stages)
         evaluator.warnings += undertraining_warnings(run)

@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
-from scipy import ndimage
 
 from pinxit.data.scenes.scene import COLORS, SIZES, Scene, SceneObject
 
@@ -91,6 +90,8 @@ def parse_scene(pixels: Pixels) -> Scene:
 
     Any image is read: as the most similar objects, or as none.
     """
+    from scipy import ndimage  # in the extra `text`
+
     rgb = pixels.astype(np.float64)
     ink = (255 - rgb).max(-1) > MIN_INK
     min_area = MIN_AREA * SMALLEST_AREA * min(ink.shape) ** 2
@@ -141,12 +142,16 @@ def _find_cores(rgb: RGB, ink: Mask, min_area: float) -> Int[np.ndarray, "height
 
 def _label_components(mask: Mask, corners: bool) -> tuple[np.ndarray, int]:
     """Number the connected components from 1; with `corners` pixels may touch at a corner."""
+    from scipy import ndimage  # in the extra `text`
+
     components: Any = ndimage.label(mask, np.ones((3, 3)) if corners else None)
     return components
 
 
 def _nearest_index(mask: Mask) -> tuple[np.ndarray, ...]:
     """Return the index of the pixel in the mask that is nearest to each pixel."""
+    from scipy import ndimage  # in the extra `text`
+
     indices: Any = ndimage.distance_transform_edt(
         ~mask, return_distances=False, return_indices=True
     )

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float64
-from sacrebleu.metrics.bleu import BLEU
-from sacrebleu.metrics.chrf import CHRF
 
 from pinxit.evaluation.estimates import Estimate, Groups, estimate_from_sums
+
+if TYPE_CHECKING:  # sacrebleu is in the extra `text`
+    from sacrebleu.metrics.bleu import BLEU
+    from sacrebleu.metrics.chrf import CHRF
 
 # sacrebleu's tokenizers for languages that are written without spaces: BLEU counts words
 UNSPACED_TOKENIZERS = {"zh": "zh", "ja": "char", "th": "char", "lo": "char", "km": "char"}
@@ -20,7 +23,16 @@ References = Sequence[Sequence[str]]  # of each text, one or more
 
 def bleu_metric(language: str) -> BLEU:
     """Return sacrebleu's BLEU: 13a tokens, or those of a language without spaces."""
+    from sacrebleu.metrics.bleu import BLEU
+
     return BLEU(tokenize=UNSPACED_TOKENIZERS.get(language))
+
+
+def chrf_metric() -> CHRF:
+    """Return sacrebleu's chrF: character 6-grams, beta 2."""
+    from sacrebleu.metrics.chrf import CHRF
+
+    return CHRF()
 
 
 def corpus_score(

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from pinxit.data.batch import DatasetInfo
 from pinxit.data.images import Images
-from pinxit.data.text_tokenizer import TextTokenizer
 from pinxit.errors import UsageError
 from pinxit.models.caption_batch import CaptionBatch
 from pinxit.models.generation import GenerationParams, resolve_params
 from pinxit.models.inputs import check_images, check_reranker
 from pinxit.models.results import TokenAttention
 from pinxit.nn.rng import mix_seed, per_image_seeds
+
+if TYPE_CHECKING:
+    from pinxit.data.text_tokenizer import TextTokenizer
 
 
 class _TextInput:

@@ -21,11 +21,11 @@ from typing import Protocol
 import numpy as np
 import torch
 from jaxtyping import Float, Float32, Float64
-from scipy.linalg import solve_triangular
 from torch import Tensor, nn
 
 from pinxit.data.batch import Seed
 from pinxit.errors import UsageError
+from pinxit.extras import require_extra
 from pinxit.models.results import Posterior
 from pinxit.models.vae.priors import FlowPrior
 from pinxit.nn.image_seeds import draw_uniforms
@@ -132,7 +132,9 @@ def _log_normal(
     h: Float64[np.ndarray, "n direction"], factor: Float64[np.ndarray, "direction direction"]
 ) -> LogProb:
     """log N(h; 0, L L^T)."""
-    white = solve_triangular(factor, h.T, lower=True)
+    white = torch.linalg.solve_triangular(
+        torch.from_numpy(factor), torch.from_numpy(np.ascontiguousarray(h.T)), upper=False
+    ).numpy()
     log_det = np.log(np.diag(factor)).sum()
     return -0.5 * np.square(white).sum(0) - log_det - 0.5 * len(factor) * math.log(2 * math.pi)
 
@@ -161,6 +163,7 @@ def _draw_rows(posterior: Posterior, seed: int) -> Z:
 
 def _fit_components(z: Z, num_components: int, seed: int) -> MixtureDensity | None:
     """Fit a mixture of so many components; None if there are too few latents for them."""
+    require_extra("explain", "fitting a mixture of Gaussians", "use a RealNVP prior")
     from sklearn.decomposition import PCA  # takes a second to import
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import GaussianMixture

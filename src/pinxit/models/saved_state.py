@@ -10,8 +10,8 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor, nn
 
-from pinxit.data.text_tokenizer import TextTokenizer, byte_level_tokenizer
 from pinxit.errors import PinxitError, did_you_mean
+from pinxit.extras import require_extra
 
 
 def json_to_tensor(record: Any) -> UInt8[Tensor, " bytes"]:
@@ -55,10 +55,15 @@ class TextTokenizerState(JsonState):
     """A model's text tokenizer; a byte-level one until the fitted one is loaded."""
 
     def __init__(self, languages: tuple[str, ...]) -> None:
+        require_extra("text", "a model that reads or writes text")
+        from pinxit.data.text_tokenizer import byte_level_tokenizer
+
         tokenizer = byte_level_tokenizer(languages)
         super().__init__(tokenizer.to_json())
         self.tokenizer = tokenizer
 
     def set_extra_state(self, state: Tensor) -> None:
+        from pinxit.data.text_tokenizer import TextTokenizer
+
         super().set_extra_state(state)
         self.tokenizer = TextTokenizer.from_json(self.record)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Int64
 from torch import Tensor, nn
 
-from pinxit.data.text_tokenizer import EOS, PAD, TextTokenizer
+from pinxit.data.special_tokens import EOS, PAD
 from pinxit.errors import UsageError
 from pinxit.models.caption_batch import CaptionBatch
 from pinxit.models.saved_state import TextTokenizerState
+
+if TYPE_CHECKING:
+    from pinxit.data.text_tokenizer import TextTokenizer
 
 Tokens = Int64[Tensor, "batch length"]  # language token, BPE tokens, EOS, then PAD
 

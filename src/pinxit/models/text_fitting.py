@@ -10,6 +10,7 @@ from pinxit.console import echo, pluralize
 from pinxit.data.captions import all_captions
 from pinxit.data.keywords import JOINER
 from pinxit.errors import UsageError
+from pinxit.extras import require_extra
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,6 +36,7 @@ def fit_text_tokenizer(
     keywords if that is longer, at most `max_default`.
     Raises UsageError for a vocabulary smaller than that of bytes, and without captions.
     """
+    require_extra("text", "a model of captions")
     from pinxit.data.text_tokenizer import train_text_tokenizer
     from pinxit.models.saved_state import json_to_tensor
 

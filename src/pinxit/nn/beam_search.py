@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from pinxit.data.text_tokenizer import EOS
+from pinxit.data.special_tokens import EOS
 from pinxit.nn.interruption import check_interrupted
 from pinxit.nn.token_sampling import SamplingParams
 

@@ -10,7 +10,6 @@ its pixels. The token of a patch is the index of the nearest entry.
 
 from __future__ import annotations
 
-import warnings
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -20,6 +19,7 @@ from torch import Tensor
 
 from pinxit.data.images import Images
 from pinxit.errors import UsageError
+from pinxit.nn.kmeans import kmeans
 from pinxit.nn.pixels import patchify, unpatchify
 
 PaletteKind = Literal["binary", "levels", "kmeans"]
@@ -28,6 +28,7 @@ Tokens = Int64[Tensor, "batch tokens"]
 
 DEFAULT_PALETTE_SIZE = 512  # as in Chen 2020
 MAX_KMEANS_SAMPLES = 200_000  # patches
+MAX_KMEANS_ITERATIONS = 20
 MID_GREY = 128  # for tokens that are not generated yet
 
 
@@ -131,18 +132,7 @@ def _quantiles(levels: np.ndarray, counts: np.ndarray, size: int) -> Palette:
 
 
 def _kmeans(patches: np.ndarray, size: int, seed: int) -> Palette:
-    """k-means cluster centers (Chen 2020, 3.1) by mini-batches (Sculley 2010)."""
-    from sklearn.cluster import MiniBatchKMeans  # takes most of a second to import
-
-    kmeans = MiniBatchKMeans(
-        size,
-        batch_size=8_192,
-        n_init=1,  # pyright: ignore[reportArgumentType]
-        max_iter=20,
-        random_state=seed % 2**32,
-    )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about clusters that are equal
-        kmeans.fit(patches.astype(np.float32))
-    centers = np.asarray(kmeans.cluster_centers_)
-    return torch.from_numpy(centers.clip(0, 255).round().astype(np.uint8))
+    """k-means cluster centers (Chen 2020, 3.1)."""
+    points = torch.from_numpy(patches.astype(np.float32))
+    centers = kmeans(points, size, seed % 2**32, max_iterations=MAX_KMEANS_ITERATIONS)
+    return centers.clamp(0, 255).round().to(torch.uint8)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from pinxit.errors import UsageError, did_you_mean
 from pinxit.evaluation.differences import (
@@ -16,12 +15,11 @@ from pinxit.evaluation.differences import (
 )
 from pinxit.evaluation.metrics import get_metric, sort_metric_names
 from pinxit.evaluation.protocol_differences import protocol_warnings
+from pinxit.reports.charts import Curve, draw_line_chart
+from pinxit.reports.templating import render_chart_file
 from pinxit.runs import Run
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-LINE_COLOR = "#c84028"
+LINE_COLOR, NUM_COLORS = 1, 10  # of the page
 BY_LAYER = "probe_by_layer"  # a curve over layers: it needs no option to plot against
 
 
@@ -170,44 +168,25 @@ def _get_layer_probe(run: Run, split: str) -> list[float] | None:
 # -- plots -----------------------------------------------------------------------------------------
 
 
-def plot_layer_probes(curves: Mapping[str, Sequence[float]]) -> bytes:
-    """Return a PNG with one curve per run over its layers (Chen 2020, fig. 2)."""
-
-    def draw(axes: Axes) -> None:
-        for name, accuracies in curves.items():
-            axes.plot(range(len(accuracies)), accuracies, marker="o", label=name)
-        axes.set_xlabel("layer")
-        axes.set_ylabel("linear probe accuracy")
-        axes.legend(frameon=False)
-
-    return _plot_png(draw)
+def plot_layer_probes(curves: Mapping[str, Sequence[float]]) -> str:
+    """Return an SVG file with one curve per run over its layers (Chen 2020, fig. 2)."""
+    drawn = [
+        Curve(name, range(len(accuracies)), accuracies, i % NUM_COLORS, dots=True)
+        for i, (name, accuracies) in enumerate(curves.items())
+    ]
+    title = "linear probe accuracy"
+    chart = draw_line_chart(drawn, label=f"{title} by layer", x_title="layer", y_title=title)
+    return render_chart_file(chart, legend=drawn)
 
 
-def plot_metric_by_option(points: Sequence[Point], metric: str, option: str) -> bytes:
-    """Return a PNG with the curve, each value beside its point, and a bar of one standard error."""
-
-    def draw(axes: Axes) -> None:
-        x, y, errors = zip(*points, strict=True)
-        bars = [error or 0 for error in errors]
-        axes.errorbar(x, y, bars, marker="o", color=LINE_COLOR, capsize=3)
-        for point in points:
-            text, offset = f"{point.value:.3g}", (5, 5)
-            axes.annotate(text, point[:2], xytext=offset, textcoords="offset points")
-        known = get_metric(metric)
-        axes.set_xlabel(option.replace("_", " "))
-        axes.set_ylabel(f"{known.title}, {known.unit}" if known.unit else known.title)
-        axes.margins(y=0.15)
-
-    return _plot_png(draw)
-
-
-def _plot_png(draw: Callable[[Axes], None]) -> bytes:
-    from matplotlib.figure import Figure  # slow to import, and only plots need it
-
-    figure = Figure(figsize=(6, 3.6), dpi=150, layout="constrained")
-    axes = figure.add_subplot()
-    draw(axes)
-    axes.spines[["top", "right"]].set_visible(False)
-    with io.BytesIO() as file:
-        figure.savefig(file, format="png")
-        return file.getvalue()
+def plot_metric_by_option(points: Sequence[Point], metric: str, option: str) -> str:
+    """Return an SVG file with the curve, its values, and bars of one standard error."""
+    known, x_title = get_metric(metric), option.replace("_", " ")
+    x, y, errors = ([point[i] or 0.0 for point in points] for i in range(3))
+    chart = draw_line_chart(
+        [Curve(metric, x, y, LINE_COLOR, dots=True, values=True, errors=errors)],
+        label=f"{known.title} by {x_title}",
+        x_title=x_title,
+        y_title=f"{known.title}, {known.unit}" if known.unit else known.title,
+    )
+    return render_chart_file(chart)

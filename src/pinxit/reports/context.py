@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,6 +16,7 @@ from pinxit.evaluation.latents import collapse_warnings
 from pinxit.evaluation.metrics import collect
 from pinxit.evaluation.power_spectrum import sharpness_metrics
 from pinxit.evaluation.reconstruction import mse_per_image
+from pinxit.extras import require_extra
 from pinxit.models.generation import preview_options
 from pinxit.models.protocols import (
     CanEncode,
@@ -231,8 +231,8 @@ def load_context(run: Run, images: Images | None = None, *, umap: bool = False) 
     Raises UsageError if the folder is not a run, PinxitError if `umap` is set and umap-learn is not
     installed.
     """
-    if umap and importlib.util.find_spec("umap") is None:
-        raise PinxitError("UMAP needs umap-learn: pip install 'pinxit[umap]'")
+    if umap:
+        require_extra("umap", "--umap")
     run.check()
     context = ReportContext(run, images=images, umap=umap)
     _load_model(context)

@@ -11,6 +11,7 @@ from pinxit.console import StageProgress
 from pinxit.data.atomic_write import write_atomically
 from pinxit.data.images import Images
 from pinxit.errors import PinxitError, UsageError
+from pinxit.extras import require_extra
 from pinxit.reports.explain_record import PAGE, RECORD, TRIAL_MINUTES
 from pinxit.runs import Run
 
@@ -44,6 +45,7 @@ def explain(
     """
     run = run if isinstance(run, Run) else Run(Path(run))
     check_arguments(run, trial_minutes, out)
+    require_extra("explain", "pinxit explain")
     from pinxit.reports.explain_measure import measure_run  # imports torch
 
     start = time.monotonic()

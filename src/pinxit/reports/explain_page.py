@@ -110,7 +110,7 @@ def show_cover(explainer: Explainer) -> Row:
         for i, weight in enumerate(cover.weights[row])
         if weight >= 0.005
     ]
-    decoded = crop(explainer.decoded_queries.pixels[[row]])[0]
+    decoded = crop(explainer.query_outputs.pixels[[row]])[0]
     average = cover.averages[row].round().clip(0, 255).astype(np.uint8)
     answers = [
         ("average of all of them", inline_shrunk(average, "Average of these training images")),
@@ -250,9 +250,10 @@ def show_prior(record: Row, explainer: Explainer) -> Row:
             }
         )
     limit = record["protocol"]["surgery_images"]
+    is_bound = explainer.rate_parts is not None and explainer.rate_parts.is_bound
     return {
         "parts": [
-            (text, number_of(metrics, name), meaning)
+            (text, _bound(name, metrics) if is_bound else number_of(metrics, name), meaning)
             for name, text, meaning in PARTS
             if limit is not None and metrics.get(name) is not None
         ],
@@ -264,9 +265,17 @@ def show_prior(record: Row, explainer: Explainer) -> Row:
         "marginal_kl": number_of(metrics, "marginal_kl"),
         "images": limit,
         "limit": None if limit is None else format_number(float(np.log(limit)), 3),
-        "is_bound": explainer.rate_parts is not None and explainer.rate_parts.is_bound,
+        "is_bound": is_bound,
         "is_grid": len(explainer.model.latent_shape) == 3,
     }
+
+
+def _bound(name: str, metrics: Mapping[str, Any]) -> Number | None:
+    """Return a part of the rate, with its direction where it is only a bound."""
+    sign = {"mutual_information": "≥", "total_correlation": "≤"}.get(name)
+    if sign is None:
+        return number_of(metrics, name)
+    return Number(f"{sign} {format_number(metrics[name], 3)}", "")
 
 
 def _inline_samples(images: Images, alt: str) -> InlineImage:

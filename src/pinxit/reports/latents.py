@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from jaxtyping import Float
 
 from pinxit.data.images import Images
 from pinxit.models.protocols import CanEmbed, CanEncode
+from pinxit.nn.principal_components import PrincipalComponents, fit_principal_components
 from pinxit.reports.charts import (
     PointGroup,
     Points,
@@ -28,9 +29,6 @@ from pinxit.reports.sections import (
 )
 from pinxit.sampling.inputs import is_label_conditional
 from pinxit.sampling.latents import ACTIVE_UNIT_VARIANCE, LatentActivity, from_noise, traverse
-
-if TYPE_CHECKING:
-    from sklearn.decomposition import PCA
 
 MAX_LATENTS, NUM_STEPS = 8, 13  # of the traversals: from -3 to 3 in steps of 0.5
 NUM_RANKING_IMAGES = 200  # images by which the traversals rank the latents
@@ -88,7 +86,7 @@ def latent_map(context: ReportContext) -> Section | None:
     values = {
         "space": space,
         "maps": maps,
-        "explained": format_number(100 * float(pca.explained_variance_ratio_.sum()), 2),
+        "explained": format_number(100 * float(pca.variance_share.sum()), 2),
         "count": len(vectors),
         "dim": vectors.shape[1],
         "label_conditional": is_label_conditional(context.model),
@@ -106,11 +104,10 @@ def _embed_subset(context: ReportContext) -> Float[np.ndarray, "n dim"] | None:
     return None
 
 
-def _project_pca(vectors: Float[np.ndarray, "n dim"]) -> tuple[PCA, Points]:
-    from sklearn.decomposition import PCA  # takes a second to import
-
-    pca = PCA(2, random_state=0)
-    return pca, pca.fit_transform(vectors)
+def _project_pca(vectors: Float[np.ndarray, "n dim"]) -> tuple[PrincipalComponents, Points]:
+    points = torch.from_numpy(vectors)
+    pca = fit_principal_components(points, 2)
+    return pca, pca.project(points).numpy()
 
 
 def _project_umap(vectors: Float[np.ndarray, "n dim"]) -> Points:
@@ -148,7 +145,9 @@ def _group_by_label(points: Points, images: Images) -> list[PointGroup]:
     return groups
 
 
-def _decode_plane(context: ReportContext, pca: PCA, points: Points) -> InlineImage | None:
+def _decode_plane(
+    context: ReportContext, pca: PrincipalComponents, points: Points
+) -> InlineImage | None:
     """Decode a regular grid of the PCA plane (as Kingma & Welling 2013, fig. 4)."""
     model = context.model
     # a label-conditional model would need one label for the whole plane
@@ -158,8 +157,8 @@ def _decode_plane(context: ReportContext, pca: PCA, points: Points) -> InlineIma
     side = PLANE_SIDE if large else SMALL_PLANE_SIDE
     (left, bottom), (right, top) = np.percentile(points, (2, 98), axis=0)
     x, y = np.linspace(left, right, side), np.linspace(top, bottom, side)
-    grid = np.stack(np.meshgrid(x, y), -1).reshape(-1, 2)
-    images = model.decode(from_noise(model, pca.inverse_transform(grid).astype(np.float32)))
+    grid = torch.from_numpy(np.stack(np.meshgrid(x, y), -1).reshape(-1, 2)).float()
+    images = model.decode(from_noise(model, pca.reconstruct(grid).numpy()))
     alt = f"{side} by {side} images decoded from the plane of the map"
     return inline_grid(shrink_images(images, MAX_THUMBNAIL_SIDE), side, alt)
 

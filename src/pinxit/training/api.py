@@ -161,9 +161,15 @@ def _train(
     training_settings = make_config(TrainingSettings, settings)
     options = make_load_options(load)
     request = describe_request(model, training_settings, options)
-    if resume_or_start and not dry_run and (run := find_started(out, images, request, overwrite)):
-        return _go_on(run, images, request, quiet, watch_port)
     processes = join_processes(training_settings)
+    if resume_or_start and not dry_run:
+        with processes.main_may_fail():  # on a shared disk others may see the folder later
+            started = None
+            if processes.is_global_zero:
+                started = find_started(out, images, request, overwrite)
+            path = processes.broadcast(started and started.path)
+        if path is not None:
+            return _go_on(Run(path), images, request, quiet, watch_port)
     if not dry_run:
         with processes.main_may_fail():
             _check_output_dir(processes, out, overwrite)

@@ -18,6 +18,7 @@ MIN_SIDE = 16  # pixels; smaller images are not changed by default
 MAX_IMAGES = 2_000  # that are compared with their mirror images
 SIDE = 8  # pixels per side of the images that are compared
 NUM_FOLDS = 5
+INVERSE_REGULARIZATION = 0.05
 MAX_ACCURACY = 0.6  # of telling an image from its mirror image; 0.5 is chance
 
 LEFT_OR_RIGHT = re.compile(
@@ -81,7 +82,7 @@ def mirror_accuracy(images: Images, rows: np.ndarray) -> float:
 
     The images are reduced to 8 x 8 pixels. By cross-validation, with whole groups held out.
     """
-    from sklearn.linear_model import LogisticRegression
+    from pinxit.nn.logistic_regression import fit_logistic_regression
 
     rows = rows[np.linspace(0, len(rows) - 1, min(len(rows), MAX_IMAGES)).astype(int)]
     odd = _odd_part(images, rows)
@@ -95,7 +96,10 @@ def mirror_accuracy(images: Images, rows: np.ndarray) -> float:
         # mirroring an image changes the sign of its odd part: each is an example of both classes
         x = np.concatenate([train, -train])
         y = np.repeat([1, 0], len(train))
-        correct.append(LogisticRegression(C=0.1, fit_intercept=False).fit(x, y).predict(test))
+        classifier = fit_logistic_regression(
+            x, y, INVERSE_REGULARIZATION, standardize=False, intercept=False
+        )
+        correct.append(classifier.predict(test))
     return float(np.concatenate(correct).mean()) if correct else 0.5
 
 

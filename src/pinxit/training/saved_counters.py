@@ -16,12 +16,14 @@ MAX_HEADER = 100 * 2**20  # bytes, as safetensors has it
 
 def read_counters(folder: Path) -> dict[str, Any]:
     """Return the counters of the newest readable checkpoint; empty if there is none."""
-    for name in (CURRENT, PREVIOUS):
+    found = []
+    # where processes write parts of a checkpoint, each of them has the counters
+    for file in (folder / CURRENT, folder / PREVIOUS, *folder.glob("state-*.1-of-*.safetensors")):
         try:
-            return _read_header(folder / name)
+            found.append(_read_header(file))
         except (OSError, ValueError, KeyError, TypeError, PinxitError):
             continue
-    return {}
+    return max(found, key=lambda counters: counters.get("step", 0), default={})
 
 
 def _read_header(file: Path) -> dict[str, Any]:

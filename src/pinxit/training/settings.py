@@ -8,6 +8,7 @@ from typing import Literal, get_args
 
 from pinxit.data.batch import DatasetInfo
 from pinxit.errors import UsageError
+from pinxit.extras import require_extra
 from pinxit.nn.device import Device
 
 DEFAULT_MINUTES = 5.0
@@ -78,8 +79,8 @@ class TrainingSettings:
     checkpoint_seconds: float = 30.0
     # stop after this many updates in a row are skipped because the loss is not finite
     max_skipped_updates: int = 20
-    # write TensorBoard event files
-    tensorboard: bool = True
+    # write TensorBoard event files; needs the extra `tensorboard`
+    tensorboard: bool = False
 
     def __post_init__(self) -> None:
         budgets = [b for b in BUDGETS if getattr(self, b) is not None]
@@ -120,6 +121,8 @@ class TrainingSettings:
             raise UsageError(f"keep is auto, best or last, not '{self.keep}'.")
         if self.optimizer not in get_args(Optimizer):
             raise UsageError(f"optimizer is auto, adamw or muon, not '{self.optimizer}'.")
+        if self.tensorboard:
+            require_extra("tensorboard", "--tensorboard")
 
     @property
     def augment_kinds(self) -> tuple[Augment, ...]:

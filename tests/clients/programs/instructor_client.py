@@ -16,8 +16,8 @@ class Caption(BaseModel):
 drawn = OpenAI().images.generate(model="gpt-image-1", prompt="a cat").data or []
 image = drawn[0].b64_json or ""
 assert base64.b64decode(image).startswith(b"\x89PNG")
-picture = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{image}"}}
-messages = [{"role": "user", "content": [{"type": "text", "text": "What is this?"}, picture]}]
+image_part = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{image}"}}
+messages = [{"role": "user", "content": [{"type": "text", "text": "What is this?"}, image_part]}]
 client = instructor.from_openai(OpenAI(), mode=instructor.Mode.JSON_SCHEMA)
 caption = client.create(model="gpt-4o", messages=messages, response_model=Caption)
 assert caption.caption

@@ -26,8 +26,8 @@ def images_of(response) -> list[str]:
 
 def question_about(image: str) -> list[Any]:
     text = {"type": "input_text", "text": "What is this?"}
-    picture = {"type": "input_image", "image_url": f"data:image/png;base64,{image}"}
-    return [{"role": "user", "content": [text, picture]}]
+    image_part = {"type": "input_image", "image_url": f"data:image/png;base64,{image}"}
+    return [{"role": "user", "content": [text, image_part]}]
 
 
 def check_png(image: str) -> None:
@@ -93,8 +93,8 @@ def use_images(image: str) -> None:
 
 def use_chat(image: str) -> None:
     """A chat about an image, and the usage of a stream."""
-    picture = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{image}"}}
-    content = [{"type": "text", "text": "What is this?"}, picture]
+    image_part = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{image}"}}
+    content = [{"type": "text", "text": "What is this?"}, image_part]
     chat = client.chat.completions.create(
         model="gpt-4o", messages=[{"role": "user", "content": content}]
     )

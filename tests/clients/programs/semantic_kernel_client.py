@@ -16,8 +16,8 @@ async def main() -> None:
     (image,) = await artist.generate_images("a cat")
     data = base64.b64decode(image)
     assert data.startswith(b"\x89PNG")
-    picture = ImageContent(data=data, data_format="base64", mime_type="image/png")
-    items = [TextContent(text="What is this?"), picture]
+    image_part = ImageContent(data=data, data_format="base64", mime_type="image/png")
+    items = [TextContent(text="What is this?"), image_part]
     history = ChatHistory(messages=[ChatMessageContent(role="user", items=items)])
     service = OpenAIChatCompletion(ai_model_id="gpt-4o")
     settings = OpenAIChatPromptExecutionSettings()

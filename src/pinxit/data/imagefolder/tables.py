@@ -17,6 +17,7 @@ from typing import Any
 from pinxit.data.imagefolder.image_index import to_nfc
 from pinxit.data.skipped import SkippedFile
 from pinxit.data.unicode_forms import utf8_path
+from pinxit.extras import require_extra
 
 # columns with the path of an image, the preferred one first
 KEY_COLUMNS = (
@@ -271,6 +272,7 @@ def _transpose(columns: dict[str, Any]) -> Iterator[Any]:
 
 
 def _read_parquet(file: Path) -> Iterator[Any]:
+    require_extra("parquet", f"reading {file}")
     import pyarrow as pa  # takes 0.1 s
     import pyarrow.parquet as pq
 

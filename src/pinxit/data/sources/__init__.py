@@ -1,7 +1,7 @@
 """Sources of images: what DATA can be. A source type is a module here with a `SOURCE_TYPE`.
 
 Adding a module adds a source to every command and to `pinxit sources`; deleting it removes it.
-Modules import sklearn, pyarrow and `datasets` (up to 1 s each) only when images are listed.
+Modules import pyarrow and `datasets` (up to 1 s each) only when images are listed.
 """
 
 from __future__ import annotations

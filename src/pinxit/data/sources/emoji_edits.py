@@ -16,6 +16,7 @@ from pinxit.data.records import Record, Source, SourceType, hash_files
 from pinxit.data.sources.named import find_named_set
 from pinxit.data.splits import parse_split
 from pinxit.errors import PinxitError
+from pinxit.extras import require_extra
 
 # variant: English and French adjective of the skin tone
 SKIN_TONES = {
@@ -36,6 +37,7 @@ def open_emoji_edits(data: str, seed: int) -> Source | None:
     if data != "emoji-edits":
         return None
     path = find_named_set("emoji")
+    require_extra("parquet", f"reading {path}")
     return Source(
         data, lambda: f"emoji-edits 1 {hash_files(path, [path])}", lambda: _list_records(path)
     )

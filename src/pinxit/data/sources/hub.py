@@ -18,6 +18,7 @@ from pinxit.data.decode import UnreadableImage
 from pinxit.data.records import Listed, Note, Record, Source, SourceType
 from pinxit.data.shards.rows import RowReader
 from pinxit.errors import PinxitError, UsageError
+from pinxit.extras import require_extra
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -40,8 +41,10 @@ def hub_source(name: str, split: str | None, offline_message: str = "") -> Sourc
     """Return the source of a dataset on the Hub.
 
     `offline_message` is the error if there is neither a network nor an earlier download.
+    Raises MissingExtraError without the extra `hub`.
     """
     data = f"hf:{name}" + (f":{split}" if split else "")
+    require_extra("hub", f"downloading {data}")
     offline_message = offline_message or (
         f"{data} cannot be downloaded: there is no network, and no earlier download. "
         "Download it once with a network, or use a local file or folder."

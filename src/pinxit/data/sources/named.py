@@ -12,6 +12,7 @@ from pinxit.data.sources import open_source
 from pinxit.data.sources.hub import hub_source
 from pinxit.data.sources.idx import has_idx_files, idx_folder
 from pinxit.errors import PinxitError
+from pinxit.extras import MissingExtraError, is_extra_installed
 
 SUFFIXES = (".npz", ".npy", ".parquet", ".tar")  # of files in `$PINXIT_DATA` that have a name
 
@@ -79,8 +80,10 @@ def open_named_set(data: str, seed: int) -> Source | None:
         return _open_local(data, path, named)
     if named.hub is None:
         raise PinxitError(_describe_missing(data, named))
-    source = hub_source(named.hub, None, offline_message=_describe_missing(data, named))
-    return replace(source, name=data)
+    missing = _describe_missing(data, named)
+    if not is_extra_installed("hub"):
+        raise MissingExtraError("hub", f"{missing} The download", "datasets")
+    return replace(hub_source(named.hub, None, offline_message=missing), name=data)
 
 
 def find_named_set(name: str) -> Path:

@@ -18,6 +18,7 @@ from pinxit.data.shards.source import open_shards
 from pinxit.data.skipped import SkippedFile
 from pinxit.data.unicode_forms import utf8_path
 from pinxit.errors import PinxitError
+from pinxit.extras import require_extra
 
 if TYPE_CHECKING:  # pyarrow takes 0.1 s: functions below import it when a file is read
     import pyarrow as pa
@@ -27,7 +28,10 @@ MAX_CACHED_GROUPS = 2  # row groups in memory; rows are read in order, so neighb
 
 
 def open_parquet(data: str, seed: int) -> Source | None:
-    return open_shards(data, ".parquet", _list_all)
+    source = open_shards(data, ".parquet", _list_all)
+    if source is not None:
+        require_extra("parquet", f"reading {data}")
+    return source
 
 
 def _list_all(root: Path, files: Sequence[Path], group_by: str) -> Iterator[Listed]:

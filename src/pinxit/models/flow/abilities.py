@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -10,7 +11,6 @@ from jaxtyping import Float32
 from torch import Tensor
 
 from pinxit.data.images import Images
-from pinxit.data.text_tokenizer import TextTokenizer
 from pinxit.models.caption_batch import CaptionBatch
 from pinxit.models.drawing import Drawing, Editing, candidate_seeds, token_maps
 from pinxit.models.flow.conditions import CaptionReader
@@ -24,6 +24,9 @@ from pinxit.models.inputs import check_images
 from pinxit.models.latent_codecs import Latents, Pixels
 from pinxit.models.results import TokenAttention
 from pinxit.nn.rng import per_image_normal
+
+if TYPE_CHECKING:
+    from pinxit.data.text_tokenizer import TextTokenizer
 
 DEFAULT_STRENGTH = 0.6
 SCORE_TIMES = (0.1, 0.3, 0.5, 0.7)  # at which a caption's help is measured

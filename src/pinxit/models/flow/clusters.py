@@ -7,7 +7,6 @@ cluster have in common, and samples can be guided (Hu 2023, "Self-guided diffusi
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING
 
 import torch
@@ -16,6 +15,8 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from pinxit.models.latent_codecs import LatentCodec, Latents
+from pinxit.nn.kmeans import kmeans
+from pinxit.nn.principal_components import fit_principal_components
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,6 +28,7 @@ MAX_COMPONENTS = 16
 FAR = 1e6  # where no image is
 MAX_FITTED_IMAGES = 10_000
 BATCH_SIZE = 64
+NUM_RESTARTS = 4  # of k-means
 
 Features = Float[Tensor, "n feature"]
 
@@ -55,24 +57,17 @@ class Clusters(nn.Module):
 
     def fit(self, latents: Latents, seed: int) -> None:
         """Fit components and centroids to the latents of images; of few, not all clusters exist."""
-        from sklearn.cluster import KMeans
-        from sklearn.decomposition import PCA
-        from threadpoolctl import threadpool_limits
-
         num_clusters, num_components = self.centroids.shape
-        features = average_parts(latents).numpy()
-        pca = PCA(min(num_components, *features.shape), random_state=seed % 2**32).fit(features)
-        # one thread: sums of several come in any order; warnings are of fewer images than clusters
-        with threadpool_limits(1), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            num_clusters = min(num_clusters, len(features))
-            means = KMeans(num_clusters, n_init=4, random_state=seed % 2**32)  # pyright: ignore[reportArgumentType]
-            means.fit(pca.transform(features))
+        features = average_parts(latents)
+        components = fit_principal_components(features, num_components)
+        directions = components.directions
+        projected = components.project(features)
+        num_clusters = min(num_clusters, len(features))
+        centers = kmeans(projected, num_clusters, seed % 2**32, restarts=NUM_RESTARTS)
         self.centroids.fill_(FAR)
-        self.mean.copy_(torch.from_numpy(pca.mean_))
-        self.components[: pca.n_components_] = torch.from_numpy(pca.components_)
-        found = torch.from_numpy(means.cluster_centers_)
-        self.centroids[: len(found)] = F.pad(found, (0, num_components - pca.n_components_))
+        self.mean.copy_(components.mean)
+        self.components[: len(directions)] = directions
+        self.centroids[: len(centers)] = F.pad(centers, (0, num_components - len(directions)))
 
 
 def average_parts(latents: Latents) -> Features:

@@ -11,7 +11,7 @@ from jaxtyping import Int64
 from torch import Tensor, nn
 
 from pinxit.data.batch import NUM_AMOUNTS, Batch, DatasetInfo
-from pinxit.data.text_tokenizer import PAD
+from pinxit.data.special_tokens import PAD
 from pinxit.models.caption_batch import (
     CaptionBatch,
     drop_captions,

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from pinxit.data.batch import Batch
 from pinxit.data.images import Images
-from pinxit.data.text_tokenizer import EOS, PAD
+from pinxit.data.special_tokens import EOS, PAD
 from pinxit.errors import UsageError
 from pinxit.models.generation import TOKENS, GenerationParams, resolve_params
 from pinxit.models.inputs import check_images

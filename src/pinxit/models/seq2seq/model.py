@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from pinxit.data.batch import Batch, DatasetInfo
-from pinxit.data.text_tokenizer import TextTokenizer
 from pinxit.models.caption_batch import CaptionBatch, sample_captions
 from pinxit.models.image_codecs import ImageCodec
 from pinxit.models.results import Loss
@@ -24,6 +23,9 @@ from pinxit.models.seq2seq.encoder_decoder import Decoder, Encoder, EncoderOutpu
 from pinxit.models.seq2seq.sources import Source
 from pinxit.models.seq2seq.targets import Logits, Target
 from pinxit.models.text_embedding import TextEmbedding, Tokens
+
+if TYPE_CHECKING:
+    from pinxit.data.text_tokenizer import TextTokenizer
 
 TargetT = TypeVar("TargetT", bound=Target)
 

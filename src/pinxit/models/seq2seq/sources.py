@@ -15,7 +15,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from pinxit.data.batch import DatasetInfo
-from pinxit.data.text_tokenizer import PAD
+from pinxit.data.special_tokens import PAD
 from pinxit.models.image_codecs import ImageCodec
 from pinxit.models.seq2seq.code_embeddings import CodeEmbedding
 from pinxit.models.text_embedding import TextEmbedding, Tokens

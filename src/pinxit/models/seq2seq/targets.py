@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from pinxit.data.text_tokenizer import EOS, PAD
+from pinxit.data.special_tokens import EOS, PAD
 from pinxit.models.image_codecs import ImageCodec
 from pinxit.models.results import Loss
 from pinxit.models.seq2seq.code_embeddings import CodeEmbedding, Codes, LocalContextEmbedding

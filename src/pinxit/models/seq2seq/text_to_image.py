@@ -15,7 +15,7 @@ from torch import Tensor
 
 from pinxit.data.batch import Batch
 from pinxit.data.images import Images
-from pinxit.data.text_tokenizer import EOS
+from pinxit.data.special_tokens import EOS
 from pinxit.models.caption_batch import CaptionBatch, drop_captions, sample_training_texts
 from pinxit.models.drawing import Drawing, Editing, candidate_seeds, token_maps
 from pinxit.models.generation import GUIDED, GenerationParams, Reranker

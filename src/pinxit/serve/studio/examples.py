@@ -126,12 +126,12 @@ def _list_captions(run: LoadedRun, images: list[dict[str, Any]]) -> Iterator[dic
 
 def list_words(model: HasText) -> list[str]:
     """Return frequent words of the training captions, by the rarest of their tokens."""
-    tokenizer: TextTokenizer = model.text_tokenizer
-    counts = np.sum(list(tokenizer.token_counts.values()), 0)
-    words = sorted({word.strip() for word in tokenizer.words if word.strip().isalpha()})
+    vocabulary: TextTokenizer = model.text_tokenizer
+    counts = np.sum(list(vocabulary.token_counts.values()), 0)
+    words = sorted({word.strip() for word in vocabulary.words if word.strip().isalpha()})
     words = [word for word in words if len(word) >= MIN_WORD_LENGTH][:MAX_WORDS_READ]
-    first = tokenizer.num_special_tokens
-    found = {word: [token - first for token in tokenizer.encode(word)] for word in words}
+    first = vocabulary.num_special_tokens
+    found = {word: [token - first for token in vocabulary.encode(word)] for word in words}
     frequency = {word: int(counts[tokens].min()) for word, tokens in found.items() if tokens}
     return sorted(frequency, key=lambda word: -frequency[word])[:NUM_WORDS]
 
