@@ -27,8 +27,8 @@ from pinxit.training.settings import TrainingSettings
 
 # commands that have a function of another name, and why
 OTHER_NAMES = {"runs": "list_runs"}  # `pinxit.runs` is a module
-# commands for the disk, for shells and for other programs
-NOT_IN_PYTHON = {"cache", "completion", "mcp"}
+# commands for the disk, for shells and for other programs; a recipe is a list of commands
+NOT_IN_PYTHON = {"cache", "completion", "mcp", "recipe"}
 # options whose counterpart is the returned value (`.save`), or a property of the run or the process
 NOT_OPTIONS = {
     *("out", "json", "live", "gif", "only_completions", "quiet", "device", "run", "runs"),

@@ -27,7 +27,7 @@ CHEAP = ["--no-distances", "--iw-samples", "0", "--probe-train-size", "0", "--qu
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory) -> Run:
-    return make_run(tmp_path_factory.mktemp("runs") / "run", blobs(), steps=2)
+    return make_run(tmp_path_factory.mktemp("runs") / "run", blobs(), steps=5)
 
 
 @pytest.fixture(scope="module")

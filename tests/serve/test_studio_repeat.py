@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pinxit.cli import main
-from pinxit.serve.studio.generation import StudioRequest
 from pinxit.serve.studio.recipes import make_client_program, make_command
+from pinxit.serve.studio.request import StudioRequest
 from tests.serve.server import data_url, make_mask, make_png
 
 PROMPT = """a "blob" of $5, it's `top` left"""

@@ -99,7 +99,7 @@ def test_a_run_is_served_from_its_first_weights_on(half_run, tmp_path):
         assert record["abilities"] == ["training"]
         state = get_json(f"{url}/studio/data/training?run=blobs")
         assert "reload the page" in state["message"]
-        assert httpx.get(f"{url}/studio/data/latents?run=blobs").status_code == 503
+        assert httpx.get(f"{url}/studio/data/summary?run=blobs").status_code == 503
         half_run.weights_path.write_bytes(b"not weights")
         assert get_json(f"{url}/v1/models")["data"] == []
         weights.replace(half_run.weights_path)

@@ -127,8 +127,8 @@ def resolve_precisions(folder: str) -> None:
     (Path(folder) / str(rank)).write_text(devices.resolve_precision(settings))
 
 
-def lose_a_process(images: Any, out: str) -> None:
-    """Train; the second process is killed after some steps."""
+def lose_a_process(images: Any, out: str, lost: int) -> None:
+    """Train; process number `lost` is killed after some steps."""
     import signal
 
     import pinxit
@@ -137,7 +137,7 @@ def lose_a_process(images: Any, out: str) -> None:
     measure = session.Session.measure_progress
 
     def measure_and_die(self: Any, counters: Any) -> float:
-        if counters.step == 5 and os.environ["RANK"] == "1":
+        if counters.step == 5 and os.environ["RANK"] == str(lost):
             os.kill(os.getpid(), signal.SIGKILL)
         return measure(self, counters)
 
@@ -152,11 +152,13 @@ def call_as_command(call: Any) -> None:
     import sys
 
     from pinxit.errors import PinxitError
+    from pinxit.training.launcher import leave_if_lost
 
     try:
         call()
     except PinxitError as error:
         print(f"pinxit: {error}", file=sys.stderr, flush=True)
+        leave_if_lost(error)
         sys.exit(error.exit_code)
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 import shutil
+import time
 
 import pytest
 
-from tests.serve.server import wait_until
 from tests.watch.training import train_in_thread
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -43,7 +43,10 @@ class Page:
 
     def wait_for(self, expression: str) -> None:
         """Wait until an expression is true; Playwright's own wait needs `eval`."""
-        wait_until(lambda: self.page.evaluate(expression))
+        deadline = time.monotonic() + 90  # of a loaded machine: a training starts first
+        while not self.page.evaluate(expression):
+            assert time.monotonic() < deadline, expression
+            time.sleep(0.02)
 
     def text(self, selector: str) -> str:
         return self.page.inner_text(selector)

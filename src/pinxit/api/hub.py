@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pinxit import runs
 from pinxit.errors import PinxitError, UsageError
+from pinxit.extras import require_extra
 
 PREFIX = "hf:"
 # what a model and its display need; a checkpoint is not downloaded
@@ -47,13 +48,10 @@ def download(name: str) -> Path:
     match = re.fullmatch(rf"{PREFIX}([\w.-]+/[\w.-]+)(?:@([\w./-]+))?", name)
     if match is None:
         raise UsageError(f"a model of the hub is hf:owner/name or hf:owner/name@REV, not '{name}'.")
-    try:
-        from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-    except ImportError:
-        raise PinxitError(
-            f"{name} needs the package huggingface_hub: pip install huggingface_hub"
-        ) from None
+    require_extra("hub", name)
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
     try:
         folder = snapshot_download(
             match[1],

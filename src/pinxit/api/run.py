@@ -16,7 +16,7 @@ from pinxit.reports.explain_record import TRIAL_MINUTES
 if TYPE_CHECKING:
     from pinxit.api.inputs import AnyImages
     from pinxit.api.server import Server
-    from pinxit.api.tables import CompareTable, Evaluation, Sheet
+    from pinxit.api.tables import Chart, CompareTable, Evaluation
     from pinxit.evaluation.options import EvalOptions
 
 
@@ -59,7 +59,7 @@ class Run(GenerateMethods, DescribeMethods):
         metric: str | None = None,
         against: str | None = None,
         split: SplitOrAll = "test",
-    ) -> CompareTable | Sheet:
+    ) -> CompareTable | Chart:
         """Compare the metrics of evaluated runs; with `metric` and `against` plot one of them.
 
         Raises UsageError for a run that is not evaluated on the split.

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pinxit.errors import PinxitError, UsageError
+from pinxit.errors import UsageError
+from pinxit.extras import require_extra
 
 if TYPE_CHECKING:
     import uvicorn
@@ -61,8 +61,7 @@ def start_server(
     """
     if host not in LOOPBACK and api_key is None:
         raise UsageError(f"other machines can reach {host}: set api_key.")
-    if importlib.util.find_spec("uvicorn") is None:
-        raise PinxitError("serving needs the package uvicorn: pip install 'pinxit[serve]'.")
+    require_extra("serve", "serving")
     from pinxit.models.config import config_from_dict
     from pinxit.serve.server import ServerOptions, create_server, default_store
 

@@ -109,6 +109,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         if not launcher.is_lost(error):
             print(f"pinxit: {error}", file=sys.stderr)
+        launcher.leave_if_lost(error)
         return launcher.exit_code(error)
     except KeyboardInterrupt as interrupt:
         if not is_first_process():

@@ -17,7 +17,7 @@ LARGE_CELL, SMALL_CELL = 240, 96  # size to which images are enlarged: of a few,
 ASPECT_RATIO = 1.6  # of the grid: a page is read downwards, so that a wide grid is seen at once
 MAX_ROW = 10  # as many images are shown in one row
 GAP = 2  # pixels between images
-PAIR_GAP = 10  # pixels between pairs
+PAIR_GAP = 14  # pixels between pairs
 FONT_PIXELS = 13
 TEXT_COLOR = (110, 110, 110)  # on white
 
@@ -32,11 +32,12 @@ def display_png(
     `num_images` is the number of images of which these are shown; more are mentioned in a line
     below. `columns` is the number of columns of images (default: chosen).
     """
-    pairs, gap = (pixels, GAP) if before is None else (_join_pairs(before, pixels), PAIR_GAP)
+    pairs = pixels if before is None else np.concatenate([before, pixels], 2)
     n, height, width, _ = pairs.shape
     columns = min(columns or _choose_columns(n, height, width), n)
-    tiles = _resize(pairs, columns)
-    height, width = tiles[0].size[1], tiles[0].size[0]
+    tiles = [tile if before is None else _separate(tile) for tile in _resize(pairs, columns)]
+    gap = GAP if before is None else PAIR_GAP
+    width, height = tiles[0].size
     rows = math.ceil(n / columns)
     text = f"{n:,} of {num_images:,} images, evenly spaced" if num_images > n else ""
     size = (columns * (width + gap) - gap, rows * (height + gap) - gap)
@@ -50,10 +51,13 @@ def display_png(
     return encode_image(sheet)
 
 
-def _join_pairs(before: Pixels, after: Pixels) -> Pixels:
-    """Join pairs side by side, with a white line between them."""
-    line = np.full((*after.shape[:2], max(1, after.shape[2] // 16), after.shape[3]), 255, np.uint8)
-    return np.concatenate([before, line, after], 2)
+def _separate(pair: Image.Image) -> Image.Image:
+    """Return two images side by side with a white line between them."""
+    middle, (width, height) = pair.width // 2, pair.size
+    tile = Image.new(pair.mode, (width + GAP, height), "white")
+    tile.paste(pair.crop((0, 0, middle, height)), (0, 0))
+    tile.paste(pair.crop((middle, 0, width, height)), (middle + GAP, 0))
+    return tile
 
 
 def _choose_columns(n: int, height: int, width: int) -> int:
@@ -61,7 +65,7 @@ def _choose_columns(n: int, height: int, width: int) -> int:
     if n * width <= MAX_ROW * height:
         return n
     target = max(1, round(math.sqrt(ASPECT_RATIO * n * height / width)))
-    return min(range(max(1, target - 2), target + 3), key=lambda c: (-n % c, abs(c - target)))
+    return min(range(max(1, target - 2), target + 3), key=lambda c: (-n % c, abs(c - target), -c))
 
 
 def _resize(tiles: Pixels, columns: int) -> list[Image.Image]:

@@ -41,7 +41,7 @@ def check_build(
             torch.random.fork_rng(devices=[]),
             torch.device("meta"),
             warnings.catch_warnings(),
-            _bound_memory(max_bytes),
+            _limit_memory(max_bytes),
         ):
             warnings.filterwarnings("ignore", message=".*is a no-op.*")  # copies to no memory
             model = build()
@@ -73,7 +73,7 @@ def describe_error(error: BaseException) -> str:
 
 
 @contextmanager
-def _bound_memory(max_bytes: int) -> Iterator[None]:
+def _limit_memory(max_bytes: int) -> Iterator[None]:
     """Raise TooLarge when modules that this thread makes have too many bytes or tensors."""
     thread, total, count = threading.get_ident(), 0, 0
 

@@ -244,6 +244,17 @@ def exit_code(error: PinxitError) -> int:
     return LOST_PROCESS_CODE if is_lost(error) else error.exit_code
 
 
+def leave_if_lost(error: PinxitError) -> None:
+    """End this process at once if it has lost another one.
+
+    The usual end of the interpreter may wait for the lost process, in torch.distributed.
+    """
+    if isinstance(error, LostProcessError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(exit_code(error))
+
+
 def is_lost(error: PinxitError) -> bool:
     """Return whether an error is of a launched process that has lost another one.
 

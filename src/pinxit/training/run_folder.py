@@ -15,7 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pinxit.data.atomic_write import is_unfinished
+from pinxit.data.atomic_write import is_unfinished, remove_unfinished
 from pinxit.errors import PinxitError, UsageError
 from pinxit.models import family_of
 from pinxit.runs import FITTED_FILE, FORMAT, Run, default_run_path
@@ -226,6 +226,7 @@ def _write_new_run(
             with lock_run(run):
                 _replace_run(path.resolve(), config, fitted)
         elif os.path.lexists(path):  # empty: perhaps a mount point, which cannot be replaced
+            remove_unfinished(path)
             _write_run(run, config, fitted)
         else:
             _write_beside(path, config, fitted)

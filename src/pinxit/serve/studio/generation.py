@@ -9,10 +9,9 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import numpy as np
-from pydantic import Field, StrictInt, StrictStr
 
 from pinxit.models.generation import GenerationParams
 from pinxit.models.protocols import CanCompleteStream, CanDraw, CanEdit, CanSampleStream
@@ -24,39 +23,13 @@ from pinxit.serve.logs import log_fault
 from pinxit.serve.media.sources import ImageSources, RequestImages
 from pinxit.serve.media.uploads import EditMask, UploadedImage, check_pixel_budget
 from pinxit.serve.pools import read_in_thread, work_on_images
-from pinxit.serve.schemas import Prompt, RequestSeed, Scale, Schema
 from pinxit.serve.studio.recipes import make_recipe
+from pinxit.serve.studio.request import StudioRequest, Task
 from pinxit.serve.studio.text import to_base64_png
 
 PREVIEW_SECONDS = 0.2  # between two previews of a stream, at least
 
 Event = dict[str, Any]
-Task = Literal["sample", "draw", "edit", "complete"]
-
-
-class StudioRequest(Schema):
-    """Images that a tab of the page asks for."""
-
-    run: StrictStr
-    task: Task
-    prompt: Prompt = ""  # of draw and edit
-    label: StrictStr = ""  # of sample
-    language: StrictStr | None = None  # of the prompt; None: detected
-    n: Annotated[StrictInt, Field(ge=1, le=64)] = 1
-    start: Annotated[StrictInt, Field(ge=0, le=2**31)] = 0
-    seed: RequestSeed = 0
-    temperature: Scale | None = None
-    guidance: Scale | None = None
-    top_p: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = None
-    best_of: Annotated[StrictInt, Field(ge=1, le=16)] | None = None
-    image: StrictStr = ""  # a data URL, of edit and complete
-    mask: StrictStr = ""  # a data URL, of complete
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """The options of generation that are set."""
-        names = {"temperature", "guidance", "top_p", "best_of"}
-        return self.model_dump(include=names, exclude_none=True)
 
 
 class ProgressStream:

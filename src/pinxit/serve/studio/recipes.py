@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import shlex
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pinxit.serve.inference.loading import LoadedRun
-
-if TYPE_CHECKING:
-    from pinxit.serve.studio.generation import StudioRequest
+from pinxit.serve.studio.request import StudioRequest
 
 INPUT_FILE, MASK_FILE, OUTPUT_FILE = "input.png", "mask.png", "image.png"
 

@@ -29,7 +29,7 @@ from pinxit.serve.studio.attention import caption_attention
 from pinxit.serve.studio.description import describe_for_page, path_for_commands, summarize
 from pinxit.serve.studio.docs_page import render_docs
 from pinxit.serve.studio.examples import load_examples
-from pinxit.serve.studio.generation import StudioRequest, prepare_request, stream_generation
+from pinxit.serve.studio.generation import prepare_request, stream_generation
 from pinxit.serve.studio.inputs import fit_input
 from pinxit.serve.studio.latents import (
     decode_latent,
@@ -39,6 +39,7 @@ from pinxit.serve.studio.latents import (
     sample_latent,
 )
 from pinxit.serve.studio.recipes import make_latent_program
+from pinxit.serve.studio.request import StudioRequest
 from pinxit.serve.studio.text import to_base64_png, to_png
 from pinxit.serve.studio.training import add_training, add_trainings
 from pinxit.serve.validation import parse_json_body
