@@ -15,7 +15,8 @@ import pytest
 from pinxit.errors import UsageError
 from pinxit.runs import FORMAT, Run
 from pinxit.training import launcher
-from pinxit.training.launcher import ProcessGroup, check_cores, launch, needs_launcher
+from pinxit.training.accelerators import check_cores
+from pinxit.training.launcher import ProcessGroup, launch, needs_launcher
 from pinxit.training.processes import LAUNCHER_FOLDER
 from pinxit.training.settings import TrainingSettings
 

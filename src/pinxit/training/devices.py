@@ -6,19 +6,15 @@ With several processes every one computes its share of each batch, and the first
 from __future__ import annotations
 
 import ctypes
-import logging
-import warnings
 from collections.abc import Callable
 
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.plugins.environments import LightningEnvironment, TorchElasticEnvironment
-from lightning_fabric.strategies import DDPStrategy, Strategy
+from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+from lightning_fabric.strategies.ddp import DDPStrategy
+from lightning_fabric.strategies.strategy import Strategy
 
-from pinxit.console import pluralize
-from pinxit.errors import UsageError
-from pinxit.nn.device import resolve_device
-from pinxit.training.launcher import check_cores
+from pinxit.training.accelerators import check_accelerators, silence_lightning, training_device
 from pinxit.training.precision import measure_precision
 from pinxit.training.processes import Processes, current_processes, join_processes
 from pinxit.training.settings import Precision, TrainingSettings
@@ -48,49 +44,16 @@ def set_up_fabric(settings: TrainingSettings) -> Fabric:
     return fabric
 
 
-def create_launcher(settings: TrainingSettings) -> Fabric:
-    """Return the Fabric that starts the running script again for each further process."""
-    silence_lightning()
-    device = training_device(settings)
-    check_accelerators(device, settings.devices)
-    check_cores(device, settings.devices)
-    return Fabric(
-        accelerator=device,
-        devices=settings.devices,
-        num_nodes=settings.nodes,
-        strategy="ddp",
-        plugins=[LightningEnvironment()],
-    )
-
-
-def check_accelerators(device: str, num_processes: int) -> None:
-    """Raise UsageError if the machine has fewer accelerators than processes."""
-    if device == "cuda" and num_processes > torch.cuda.device_count():
-        count = pluralize(torch.cuda.device_count(), "accelerator")
-        raise UsageError(f"devices is {num_processes}, but this machine has {count}.")
-    if device == "mps" and num_processes > 1:
-        raise UsageError("device mps trains in one process; leave out --devices.")
-
-
 def _build_strategy(settings: TrainingSettings, processes: Processes) -> Strategy:
     if settings.strategy == "ddp":
         # buffers are the same in all processes: models change them by what all have computed
         return DDPStrategy(broadcast_buffers=False, gradient_as_bucket_view=True)
-    from lightning_fabric.strategies import ModelParallelStrategy
+    from lightning_fabric.strategies.model_parallel import ModelParallelStrategy
 
     from pinxit.training.sharding import shard_model
 
     size = processes.world_size
     return ModelParallelStrategy(shard_model, data_parallel_size=size, tensor_parallel_size=1)
-
-
-def silence_lightning() -> None:
-    """Hide Lightning's own messages, such as "Using bfloat16 Automatic Mixed Precision (AMP)"."""
-    logging.getLogger("lightning_fabric").setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", module=r"lightning_fabric(\.|$)")
-    warnings.filterwarnings("ignore", "Grad strides do not match")  # of DDP: no error
-    # nothing is added in place to what a unit returns
-    warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view tensor")
 
 
 def tune_malloc() -> None:
@@ -123,11 +86,6 @@ def resolve_precision(
     if processes.is_global_zero:
         measured = measure_precision(training_device(settings), time_step)
     return processes.broadcast(measured)
-
-
-def training_device(settings: TrainingSettings) -> str:
-    """Return `cuda`, `mps` or `cpu`; mps works in one process only."""
-    return resolve_device(settings.device, allow_mps=True)
 
 
 def is_main_process() -> bool:

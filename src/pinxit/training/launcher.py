@@ -23,6 +23,7 @@ from types import FrameType
 from pinxit.console import echo
 from pinxit.errors import PinxitError, UsageError
 from pinxit.runs import Run
+from pinxit.training.accelerators import check_cores
 from pinxit.training.processes import (
     LAUNCHER_FOLDER,
     RUN_FILE,
@@ -39,28 +40,6 @@ GRACE_SECONDS = 5.0  # that the others have to end by themselves after one has e
 STOP_SECONDS = 60.0  # that all have to write their checkpoint after SIGTERM
 
 Arguments = Sequence[str]
-
-
-def check_cores(device: str, num_processes: int) -> None:
-    """Raise UsageError for more processes than a machine without accelerators has cores.
-
-    A run's config.json may come from another machine: it must not start any number of processes.
-    """
-    if hasattr(os, "sched_getaffinity"):
-        cores = len(os.sched_getaffinity(0))
-    else:
-        cores = os.cpu_count() or 1
-    if num_processes <= max(2, cores):
-        return
-    if device != "cpu":  # torch is imported only to refuse, or for very many accelerators
-        from pinxit.nn.device import resolve_device
-
-        device = resolve_device(device, allow_mps=True)  # type: ignore[arg-type]
-    if device == "cpu":
-        raise UsageError(
-            f"devices is {num_processes}, but this machine has {cores} cores; "
-            f"give at most --devices {max(2, cores)}."
-        )
 
 
 def needs_launcher(settings: TrainingSettings) -> bool:

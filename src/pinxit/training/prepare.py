@@ -144,7 +144,8 @@ def _resolve_settings(
 
     They are recorded in config.json, so that a resumed session does not choose again.
     """
-    from pinxit.training.devices import resolve_precision, training_device  # these import torch
+    from pinxit.training.accelerators import training_device
+    from pinxit.training.devices import resolve_precision  # imports torch
     from pinxit.training.precision import time_step
 
     info = model.info

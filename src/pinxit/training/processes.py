@@ -167,7 +167,7 @@ def adopt_slurm() -> None:
     get = os.environ.get
     if "RANK" in os.environ or int(get("SLURM_STEP_NUM_TASKS", "1")) < 2:
         return
-    from lightning_fabric.plugins.environments import SLURMEnvironment
+    from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 
     world_size = int(os.environ["SLURM_STEP_NUM_TASKS"])
     num_nodes = int(get("SLURM_STEP_NUM_NODES", get("SLURM_NNODES", "1")))
@@ -211,7 +211,7 @@ def join_processes(settings: TrainingSettings) -> Processes:
 
 def _launch_scripts(settings: TrainingSettings) -> None:
     """Start this Python script again for each further process, with Fabric's launcher."""
-    from pinxit.training.devices import create_launcher
+    from pinxit.training.accelerators import create_launcher
 
     create_launcher(settings).launch()
 
@@ -257,7 +257,7 @@ def _connect(settings: TrainingSettings, processes: Processes) -> None:
     import torch
     from torch import distributed
 
-    from pinxit.training.devices import check_accelerators, training_device
+    from pinxit.training.accelerators import check_accelerators, training_device
 
     if distributed.is_initialized():  # by Fabric's launcher
         return
