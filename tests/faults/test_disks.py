@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import pinxit
 from pinxit import cli
 from pinxit.cli import main
 from pinxit.data.atomic_write import write_atomically
@@ -117,7 +116,7 @@ def test_figures_are_printed_before_they_are_written(run, data, monkeypatch, cap
 
 def test_python_gets_the_figures_and_a_warning(run, monkeypatch):
     monkeypatch.setattr(runner.Measured, "write", fail_to_write)
-    record = pinxit.evaluate(
+    record = runner.evaluate(
         run, blobs(), distances=False, iw_samples=0, probe_train_size=0, progress=False
     )
     assert record["metrics"]["mse"] > 0
