@@ -65,9 +65,9 @@ class DescribeMethods(LoadedRun):
         model = self.require("translate")
         texts = [texts] if isinstance(texts, str) else list(texts)
         warn_of_unknown_words(model, texts)
-        source = source or model.text_tokenizer.detect_language(" ".join(texts))
-        target = target or other_language(model, source)
-        return model.translate(texts, source=source, target=target, num_beams=num_beams)
+        detected: str = source or model.text_tokenizer.detect_language(" ".join(texts))
+        target = target or other_language(model, detected)
+        return model.translate(texts, source=detected, target=target, num_beams=num_beams)
 
     def embed(
         self, images: AnyImages | None = None, *, split: SplitOrAll | None = None

@@ -41,6 +41,7 @@ class GenerateMethods(LoadedRun):
             from pinxit.sampling.fitted_priors import sample_fitted
 
             model = self.require("encode")
+            params = params or GenerationParams()
             return sample_fitted(self, model, prior, num_images, label, params)
         return self.require("sample").sample(num_images, params, label=label)
 
@@ -195,8 +196,8 @@ def _join(images: Sequence[Images]) -> Images:
     import numpy as np
 
     joined = Images.concatenate(images)
-    labels = [part.labels for part in images]
-    if any(part is None for part in labels):
+    labels = [part.labels for part in images if part.labels is not None]
+    if len(labels) < len(images):
         return joined
     names = images[0].label_names
     return dataclasses.replace(joined, labels=np.concatenate(labels), label_names=names)

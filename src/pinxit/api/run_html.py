@@ -42,8 +42,9 @@ def _heading(run: Run) -> str:
         f"{info.width} x {info.height}, {'grey' if info.channels == 1 else 'RGB'}",
         pluralize(info.num_images, "training image"),
     ]
-    if trained:
-        facts.append(f"{trained['steps']:,} steps in {format_duration(trained['seconds'])}")
+    steps, seconds = trained.get("steps"), trained.get("seconds")
+    if steps is not None and seconds is not None:
+        facts.append(f"{steps:,} steps in {format_duration(seconds)}")
     if not run.config.get("finished"):
         facts.append("unfinished")
     return f"<div><b>{html.escape(str(run.path))}</b>: {html.escape(', '.join(facts))}</div>"

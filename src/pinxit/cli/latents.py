@@ -87,8 +87,9 @@ def interpolate(
 
     endpoints = None
     if texts is not None:
-        if not quiet and isinstance(model, HasText):
-            warn_of_unknown_words(model, texts)
+        reader: Any = model
+        if not quiet and isinstance(reader, HasText):
+            warn_of_unknown_words(reader, texts)
         frames = interpolate_texts(model, texts, steps, path, seeds or (0, 0), language)
         name = "-".join(slug(text) for text in texts)
         heading = f"from {texts[0]!r} to {texts[1]!r}"

@@ -204,7 +204,7 @@ def _fit_forests(
     # of few latents every split sees all: a split that must take a wrong one spreads importance
     share: Any = min(1.0, MAX_SPLIT_LATENTS / latents.shape[1])
     for name, values in factors.items():
-        forest = RandomForestClassifier(
+        forest: Any = RandomForestClassifier(
             TREES, max_depth=MAX_DEPTH, max_features=share, random_state=0
         )
         forest.fit(latents, values)

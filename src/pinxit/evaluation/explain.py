@@ -289,7 +289,8 @@ class Explainer:
     @cached_property
     def noise_model(self) -> NoiseModel | None:
         """Distortions under several variances; None where p(x|z) is no Gaussian."""
-        likelihood = self.model if isinstance(self.model, HasPixelLikelihood) else None
+        model: Any = self.model
+        likelihood = model if isinstance(model, HasPixelLikelihood) else None
         if likelihood is None or likelihood.decoder_sigma is None:
             return None
         valid = self._fitting[1].evenly_spaced(MAX_NOISE_IMAGES)

@@ -94,8 +94,9 @@ def measure(
         require_extra("fid", "--fid")
     if options.feature_run is not None:
         Run(options.feature_run).check_weights()
-    model = run.load(resolve_device(device or "auto"))
-    if isinstance(model, HasText):
+    model: Any = run.load(resolve_device(device or "auto"))
+    has_text = isinstance(model, HasText)
+    if has_text:
         require_extra("text", "evaluating a model of captions")
     images = _load_images(run, data, progress)
     with StageProgress(progress) as stages:

@@ -177,7 +177,8 @@ def _fit_components(z: Z, num_components: int, seed: int) -> MixtureDensity | No
     y = (rows - mean) / scale
     basis, residual = np.eye(dim), 1.0
     if directions < dim:
-        pca: Any = PCA(directions, svd_solver="randomized", random_state=seed).fit(y)
+        pca: Any = PCA(directions, svd_solver="randomized", random_state=seed)
+        pca.fit(y)
         basis = np.ascontiguousarray(pca.components_.T)
         rest = np.square(y).sum() - np.square(y @ basis).sum()
         residual = max(math.sqrt(max(rest, 0) / (n * (dim - directions))), MIN_SCALE)
@@ -185,7 +186,8 @@ def _fit_components(z: Z, num_components: int, seed: int) -> MixtureDensity | No
         warnings.simplefilter("ignore", ConvergenceWarning)
         mixture: Any = GaussianMixture(
             num_components, reg_covar=1e-4, max_iter=40, tol=1e-3, random_state=seed
-        ).fit(y @ basis)
+        )
+        mixture.fit(y @ basis)
     factors = np.linalg.cholesky(mixture.covariances_)
     return MixtureDensity(mean, scale, basis, mixture.weights_, mixture.means_, factors, residual)
 

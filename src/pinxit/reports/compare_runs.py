@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -36,12 +37,14 @@ def collect_metrics(runs: Sequence[Run], split: str = "test") -> dict[str, list[
 def _get_metrics(run: Run, split: str) -> dict[str, float]:
     run.check()
     record = run.evaluation(split)
-    if not record.get("metrics"):
+    metrics = record.get("metrics")
+    if not metrics:
         run.check_weights()
         where, option = ("", "") if split == "test" else (f" on {split}", f" --split {split}")
         command = f"pinxit evaluate {run.shell_path}{option}"
         raise UsageError(f"{run.path} is not evaluated{where} yet. Run: {command}")
-    return record["metrics"] | (record.get("facts") or {})
+    finite = {name: value for name, value in metrics.items() if value is not None}
+    return finite | (record.get("facts") or {})
 
 
 @dataclass(frozen=True)
@@ -162,7 +165,8 @@ def collect_layer_probes(runs: Sequence[Run], split: str = "test") -> dict[str, 
 
 def _get_layer_probe(run: Run, split: str) -> list[float] | None:
     run.check()
-    return run.evaluation(split).get("curves", {}).get("probe_by_layer")
+    curve = run.evaluation(split).get("curves", {}).get("probe_by_layer")
+    return None if curve is None else [math.nan if value is None else value for value in curve]
 
 
 # -- plots -----------------------------------------------------------------------------------------

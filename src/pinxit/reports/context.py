@@ -56,7 +56,7 @@ class ReportContext:
     @cached_property
     def evaluation(self) -> dict[str, Any]:
         """The content of evaluation.json; empty before `pinxit evaluate`."""
-        return self.run.evaluation()
+        return dict(self.run.evaluation())
 
     @property
     def metrics(self) -> dict[str, float]:

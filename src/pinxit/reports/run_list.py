@@ -6,7 +6,7 @@ import datetime
 import html
 import json as json_format
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -119,7 +119,7 @@ def _read_progress(run: Run) -> dict[str, Any]:
     return {"steps": int(rows[-1]["step"]), "seconds": rows[-1]["seconds"], **best}
 
 
-def _score(run: Run, trained: dict[str, Any]) -> tuple[str | None, float | None, str | None]:
+def _score(run: Run, trained: Mapping[str, Any]) -> tuple[str | None, float | None, str | None]:
     """Return name, value and unit of the score of a run."""
     metrics = run.evaluation().get("metrics") or {}
     if metrics:

@@ -31,7 +31,7 @@ def embeddings_to_parquet(images: Images, vectors: Float32[np.ndarray, "n dim"])
 
 def embeddings_to_npz(images: Images, vectors: Float32[np.ndarray, "n dim"]) -> bytes:
     """Return an npz file's bytes: arrays name, label and split (if known; "" for none), vector."""
-    texts = {
+    texts: dict[str, Any] = {
         name: np.array([text or "" for text in column], np.str_)
         for name, column in _describe_rows(images).items()
     }

@@ -57,7 +57,7 @@ def launch(
     `resume` returns the arguments that go on with a run. Raises UsageError if the settings want
     several machines and the environment does not say which of them this is.
     """
-    main = _main_address(settings)
+    main, run, ended = _main_address(settings), None, ""
     check_cores(settings.device, settings.devices)
     with tempfile.TemporaryDirectory(prefix="pinxit-") as folder:
         for restarts in range(MAX_RESTARTS + 1):

@@ -80,8 +80,9 @@ class Processes:
 
         values: list[Any] = [value]
         distributed.broadcast_object_list(values, 0)
-        if isinstance(values[0], Failure) and not self.is_global_zero:
-            raise SystemExit(values[0].exit_code)
+        received: Any = values[0]
+        if isinstance(received, Failure) and not self.is_global_zero:
+            raise SystemExit(received.exit_code)
         return values[0]
 
     def barrier(self) -> None:
@@ -298,12 +299,13 @@ def _disconnect() -> None:
 
 def _find_others(processes: Processes, timeout: timedelta) -> Any:
     """Return the store through which processes find each other, once all have come."""
-    from torch import distributed
+    from torch.distributed.distributed_c10d import PrefixStore
+    from torch.distributed.rendezvous import rendezvous
 
     rank, world_size = processes.rank, processes.world_size
-    store, *_ = next(distributed.rendezvous("env://", rank, world_size, timeout=timeout))
+    store, *_ = next(rendezvous("env://", rank, world_size, timeout=timeout))
     # the prefix of `init_process_group`, which Fabric calls in the script that started the others
-    return distributed.PrefixStore("default_pg", store)
+    return PrefixStore("default_pg", store)
 
 
 def first_line(error: BaseException) -> str:

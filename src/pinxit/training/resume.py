@@ -84,7 +84,7 @@ def reload_images(run: Run, images: Data | None = None, *, progress: bool = True
     """
     record = run.config["data"]
     source = (record.get("files") or record.get("source")) if images is None else images
-    if images is None and not source:
+    if source is None or (images is None and not source):
         raise UsageError(
             f"{run.path} was trained on images given in Python; pass them to resume(run, images)."
         )

@@ -26,6 +26,7 @@ from pinxit.training.settings import TrainingSettings
 from pinxit.training.stages import (
     Stages,
     budget_of,
+    component_record,
     describe_component,
     is_component_trained,
     is_pending,
@@ -141,7 +142,7 @@ def complete_run(run: Run, plan: TrainingPlan, processes: Processes) -> Run:
     Raises PinxitError if config.json cannot be written.
     """
     if processes.is_global_zero:
-        component = {**run.config["component"], "pending": False}
+        component = {**component_record(run), "pending": False}
         record = {**run.config, **_describe_model(plan), "component": component}
         try:
             _write_run(run, record, plan.fitted)
@@ -163,7 +164,7 @@ def update_config(run: Run, settings: TrainingSettings, images: Images, given: D
     config = {**run.config, "training": training, "data": data, "finished": False}
     if is_pending(run) and not is_component_trained(run):
         budget = budget_of(stages_of(run, settings).first)
-        config["component"] = {**run.config["component"], "budget": budget}
+        config["component"] = {**component_record(run), "budget": budget}
     try:
         _write_run(run, config)
     except OSError as error:

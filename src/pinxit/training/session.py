@@ -364,7 +364,7 @@ class Session:
             "skipped": counters.skipped,
             "best_step": counters.best_step or None,
             "best_validation_loss": None if math.isinf(counters.best_loss) else counters.best_loss,
-            "unit": last.unit if last else config.get("trained", {}).get("unit"),
+            "unit": last.unit if last else (config.get("trained") or {}).get("unit"),
         }
         config = {**config, "finished": finished, "trained": trained}
         if finished:

@@ -17,6 +17,7 @@ from pinxit.errors import UsageError
 from pinxit.models import family_of, get_family
 from pinxit.models.components import Component
 from pinxit.models.config import config_from_dict
+from pinxit.run_records import ComponentRecord
 from pinxit.runs import Run
 from pinxit.training.settings import BUDGETS, DEFAULT_MINUTES, TrainingSettings
 
@@ -104,12 +105,19 @@ def is_pending(run: Run) -> bool:
     return (run.config.get("component") or {}).get("pending", False)
 
 
+def component_record(run: Run) -> ComponentRecord:
+    """Return what config.json records of the run's component."""
+    record = run.config.get("component")
+    assert record is not None, "a run of two stages"
+    return record
+
+
 def stages_of(run: Run, settings: TrainingSettings) -> Stages:
     """Return the stages of a run whose component is pending; the budget is that of both.
 
     A component that is trained already keeps the budget that it had.
     """
-    record = run.config["component"]
+    record = component_record(run)
     config = config_from_dict(get_family(record["family"]).Config, record["config"])
     stages = Stages.of(Component(record["option"], config, record["share"]), settings)
     if not is_component_trained(run) or record["budget"] == budget_of(stages.first):
@@ -127,7 +135,7 @@ def is_component_trained(run: Run) -> bool:
 
 def component_path(run: Run) -> Path:
     """Return the folder of the component's run."""
-    return run.path / run.config["component"]["folder"]
+    return run.path / component_record(run)["folder"]
 
 
 def describe_component(component: Component, settings: TrainingSettings) -> dict[str, Any]:
@@ -150,6 +158,5 @@ def describe_component(component: Component, settings: TrainingSettings) -> dict
 def second_config(run: Run) -> Any:
     """Return the configuration of the model, which names its component's run."""
     config = config_from_dict(get_family(run.family).Config, run.config["model"])
-    return dataclasses.replace(
-        config, **{run.config["component"]["option"]: str(component_path(run))}
-    )
+    option = component_record(run)["option"]
+    return dataclasses.replace(config, **{option: str(component_path(run))})

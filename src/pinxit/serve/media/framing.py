@@ -87,7 +87,7 @@ def choose_frame(
     if mask is None or not mask.any():
         return Frame(source, model)
     width, height = _window_size(source, model)
-    columns, rows = mask.any(0).nonzero()[0], mask.any(1).nonzero()[0]
+    columns, rows = np.flatnonzero(mask.any(0)), np.flatnonzero(mask.any(1))
     left = _place(source[0], width, int(columns[0]), int(columns[-1]) + 1)
     top = _place(source[1], height, int(rows[0]), int(rows[-1]) + 1)
     if left is None or top is None:

@@ -71,7 +71,8 @@ def _settings(model: Any, task: str) -> dict[str, float]:
     else:
         return {}
     guidance = model.default_guidance
-    if "top_p" in names and getattr(model.config, "caption_dropout", 0):
+    config: Any = getattr(model, "config", None)
+    if "top_p" in names and getattr(config, "caption_dropout", 0):
         guidance = max(guidance, BEST_GUIDANCE)
     best = {"temperature": temperature, "guidance": guidance, "top_p": 1.0, "best_of": 1}
     if task == "draw":
