@@ -110,7 +110,7 @@ class Reply:
     text: str = ""
     calls: list[Call] = field(default_factory=list)
     finish_reason: str | None = None
-    usage: Usage = field(default_factory=lambda: Usage())
+    usage: Usage = field(default_factory=lambda: Usage.model_validate({}))
     num_parts: int = 0
 
     @property
