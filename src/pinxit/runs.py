@@ -154,7 +154,7 @@ class Run:
 
     def _build(self, states: dict[str, dict[str, torch.Tensor]]) -> Any:
         """Build the model after a check that it fits `states`: the tensors of files, by file."""
-        from pinxit.models.build_check import check_build, max_model_bytes
+        from pinxit.models.build_check import check_build
         from pinxit.models.saved_state import load_fitted
 
         family, options = self.family, self.config["model"]
@@ -170,7 +170,7 @@ class Run:
             return model
 
         with naming(self.path):
-            check_build(build, max_model_bytes(self._weight_sizes()), states)
+            check_build(build, self._weight_sizes(), states)
         return build()
 
     def _weight_sizes(self) -> list[int]:

@@ -76,7 +76,7 @@ def test_any_value_at_any_place_of_a_config_is_read_or_refused(run, victim, data
 
 
 @settings(deadline=None, max_examples=60)
-@given(st.data())
+@given(data=st.data())
 def test_any_value_at_any_place_of_an_evaluation_is_read_or_refused(run, data, tmp_path_factory):
     record = copy.deepcopy(dict(run.evaluation()))
     known = list(places(record))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -28,12 +28,15 @@ class TooLarge(Exception):
 
 
 def check_build(
-    build: Callable[[], nn.Module], max_bytes: int, states: Mapping[str, Mapping[str, Tensor]]
+    build: Callable[[], nn.Module],
+    file_sizes: Sequence[int],
+    states: Mapping[str, Mapping[str, Tensor]],
 ) -> None:
     """Build a model without memory, and load the tensors of its files, by file, into it.
 
-    `max_bytes` bounds the parameters and buffers. Raises PinxitError for a configuration that does
-    not build, that is too large, or whose tensors are not those of the files.
+    The sizes of the files with its weights bound its parameters and buffers. Raises PinxitError for
+    a configuration that does not build, that is too large, or whose tensors are not those of the
+    files.
     """
     what = "config.json"
     try:
@@ -41,7 +44,7 @@ def check_build(
             torch.random.fork_rng(devices=[]),
             torch.device("meta"),
             warnings.catch_warnings(),
-            _limit_memory(max_bytes),
+            _limit_memory(max_model_bytes(file_sizes), max_model_tensors(file_sizes)),
         ):
             warnings.filterwarnings("ignore", message=".*is a no-op.*")  # copies to no memory
             model = build()
@@ -73,7 +76,7 @@ def describe_error(error: BaseException) -> str:
 
 
 @contextmanager
-def _limit_memory(max_bytes: int) -> Iterator[None]:
+def _limit_memory(max_bytes: int, max_tensors: int) -> Iterator[None]:
     """Raise TooLarge when modules that this thread makes have too many bytes or tensors."""
     thread, total, count = threading.get_ident(), 0, 0
 
@@ -85,8 +88,8 @@ def _limit_memory(max_bytes: int) -> Iterator[None]:
         count += 1
         if total > max_bytes:
             raise TooLarge(f"more than {format_bytes(max_bytes)}")
-        if count > MAX_TENSORS:
-            raise TooLarge(f"more than {MAX_TENSORS:,} tensors")
+        if count > max_tensors:
+            raise TooLarge(f"more than {max_tensors:,} tensors")
 
     handles = [
         hooks.register_module_parameter_registration_hook(add),
@@ -107,10 +110,15 @@ def physical_memory() -> int:
         return 2**36
 
 
-def max_model_bytes(file_sizes: list[int]) -> int:
+def max_model_bytes(file_sizes: Sequence[int]) -> int:
     """Return a bound on a model whose files have these sizes; without one, the memory there is."""
     memory = physical_memory()
     return min(memory, 3 * max(file_sizes) + SLACK) if file_sizes else memory
+
+
+def max_model_tensors(file_sizes: Sequence[int]) -> int:
+    """Return a bound on the tensors of such a model: each takes 60 bytes of a file's header."""
+    return min(MAX_TENSORS, 1000 + max(file_sizes) // 20) if file_sizes else MAX_TENSORS
 
 
 def check_finite(tensors: Mapping[str, Tensor], what: str) -> None:
