@@ -52,7 +52,7 @@ def main(
         seed: random seed of the sample
         timeout: seconds that the tests of a change may take; longer counts as noticed
     """
-    paths = [file.resolve().relative_to(ROOT) for file in files] or changed_files()
+    paths = [file.resolve().relative_to(ROOT) for file in files] or list_changed_files()
     tested = {path: tests for path in paths if (tests := find_tests(path))}
     for path in sorted(set(paths) - set(tested)):
         print(f"{path}: no test imports it")
@@ -67,7 +67,7 @@ def main(
     return 0
 
 
-def changed_files() -> list[Path]:
+def list_changed_files() -> list[Path]:
     """Return the modules that differ from the branch `main`, or that are not committed."""
     names = ["git", "diff", "--name-only", "--diff-filter=d", "main", "--", "src/pinxit"]
     output = subprocess.run(names, cwd=ROOT, capture_output=True, text=True, check=True).stdout
