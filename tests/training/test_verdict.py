@@ -65,7 +65,7 @@ def record_run(
             "model": json.loads(json.dumps(dataclasses.asdict(config))),
             "dataset_info": info | {"languages": ["en"]},
             "training": {"steps": steps},
-            "trained": {"steps": steps, "images_seen": epochs * num_images},
+            "trained": {"steps": steps, "images_seen": round(epochs * num_images)},
         },
     )
     return run
