@@ -8,7 +8,7 @@ CLIENTS := .venv-clients
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 OPENAI2 := .venv-clients-openai2
 
-.PHONY: demo test test-fast mutants fuzz soak clients lock lock-clients clean
+.PHONY: demo test test-fast test-long mutants fuzz soak clients lock lock-clients clean
 
 # The versions and hashes of all packages are in the lock files. Torch is not: its build depends on
 # the machine and the index (CPU, CUDA), so constraints.txt has its version only.
@@ -74,11 +74,15 @@ test: $(VENV)/.installed-test clients
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
-	$(BIN)/python -m pytest -q --durations=10 --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest -q -m "not long" --durations=25 --numprocesses 2 --dist loadfile
 
 # the tests that take less than a second or so each
 test-fast: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -q -m "not slow" --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest -q -m "not slow and not long" --numprocesses 2 --dist loadfile
+
+# the tests that take half a minute and more each
+test-long: $(VENV)/.installed-test clients
+	$(BIN)/python -m pytest -q -m long
 
 # small bugs that no test notices, in the files that differ from main: `make mutants FILES=...`
 mutants: $(VENV)/.installed-test

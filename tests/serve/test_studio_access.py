@@ -49,8 +49,15 @@ def open_page(browser, base_url, width, scheme):
     return page
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [375, 1100])
+@pytest.mark.parametrize(
+    ("width", "scheme"),
+    [
+        (1100, "light"),
+        (375, "dark"),
+        pytest.param(1100, "dark", marks=pytest.mark.long),
+        pytest.param(375, "light", marks=pytest.mark.long),
+    ],
+)
 def test_no_tab_and_no_opened_image_has_a_violation(browser, base_url, width, scheme):
     page = open_page(browser, base_url, width, scheme)
     found = {}

@@ -107,6 +107,7 @@ def wait_for(condition, agents: list[subprocess.Popen[str]], seconds: float = 20
         time.sleep(0.02)
 
 
+@pytest.mark.long
 def test_two_torchrun_agents_go_on_after_one_process_was_killed(tmp_path, programs):
     script = read_block("bash", "# torchrun.sh").replace(OPTIONS, SMALL)
     out = tmp_path / "run"
@@ -151,6 +152,7 @@ sys.exit(max(abs(task.wait()) for task in tasks))
 """
 
 
+@pytest.mark.long
 def test_the_job_of_slurm_is_requeued_until_it_is_finished(tmp_path, programs):
     script = read_block("bash", "#SBATCH").replace(OPTIONS, SMALL.replace("300", "20"))
     write_program(programs / "srun", FAKE_SRUN.format(python=sys.executable))

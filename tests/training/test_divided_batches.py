@@ -55,9 +55,9 @@ def test_every_family_is_here():
     ("world_size", "settings"),
     [
         (2, {}),
-        (1, {"accumulate": 3}),
-        (2, {"accumulate": 2}),
-        (2, {"strategy": "fsdp"}),
+        pytest.param(1, {"accumulate": 3}, marks=pytest.mark.long),
+        pytest.param(2, {"accumulate": 2}, marks=pytest.mark.long),
+        pytest.param(2, {"strategy": "fsdp"}, marks=pytest.mark.long),
     ],
     ids=["two processes", "three parts", "two processes, two parts", "fsdp"],
 )

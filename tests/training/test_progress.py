@@ -99,7 +99,7 @@ def test_a_skipped_update_is_reported(clock, capsys):
 
 
 def test_quiet_prints_nothing(monkeypatch, capsys):
-    monkeypatch.setattr(progress, "LINE_SECONDS", 0)
+    monkeypatch.setattr(progress.Lines, "interval", 0)
     line = ProgressLine(batch_size=1, quiet=True)
     line.update(make_step(1, 2))
     line.print("a message")

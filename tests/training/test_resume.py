@@ -227,7 +227,7 @@ def test_a_resumed_session_says_where_it_continues(run, capsys):
 def test_the_progress_line_of_a_resumed_session_has_the_last_validation_loss(
     run, capsys, monkeypatch
 ):
-    monkeypatch.setattr(progress, "LINE_SECONDS", 0)
+    monkeypatch.setattr(progress.Lines, "interval", 0)
     monkeypatch.setattr(session, "validate", lambda *_: {"loss": 1234.5})
     last = run.metrics()[-1]["val_loss"]
     resume(run.path, blobs(), steps=40)

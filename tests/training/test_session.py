@@ -35,7 +35,7 @@ def train_tiny(path, images=None, config=TINY, **settings) -> Run:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory) -> Run:
-    return train_tiny(tmp_path_factory.mktemp("runs") / "blobs")
+    return train_tiny(tmp_path_factory.mktemp("runs") / "blobs", tensorboard=True)
 
 
 def test_a_run_folder_has_all_files(run):
@@ -50,7 +50,7 @@ def test_a_run_folder_has_all_files(run):
     assert config["trained"]["skipped"] == 0
     assert {p.name for p in run.path.iterdir()} == {
         *("config.json", "model.safetensors", "checkpoint", "metrics.csv", "samples"),
-        *("README.md", "tensorboard"),
+        *("README.md", "tensorboard", "examples.json", ".lock"),
     }
     samples = sorted(p.name for p in (run.path / "samples").iterdir())
     assert samples[:4] == [f"reconstruct-{n:07d}.png" for n in (10, 20, 30, 40)]
