@@ -51,7 +51,7 @@ def test_sample_prints_its_parameters_as_json(folder, run_pinxit):
         (["-o", "/proc/none/x.png"], "cannot be written"),
         (["--live"], "a vae generates them at once"),
         (["-o", "x.gif"], "a vae generates them at once"),
-        (["--top-k", "3"], "does not use --top-k; it uses --seed and --temperature."),
+        (["--top-k", "3"], "does not use --top-k; it uses --seed, --start and --temperature."),
     ],
 )
 def test_sample_refuses_invalid_options(folder, fail, words, text):

@@ -188,11 +188,14 @@ class DrawRecorder(MeanImageModel):
         super().__init__()
         self.draws: list[torch.Tensor] = []
         self.pixels: list[torch.Tensor] = []
+        self.losses: list[float] = []
 
     def loss(self, batch, progress=1.0):
         self.draws.append(torch.rand(4))
         self.pixels.append(batch.pixels.clone())
-        return super().loss(batch, progress)
+        loss = super().loss(batch, progress)
+        self.losses.append(float(loss.total))
+        return loss
 
 
 def run_process(rank: int) -> tuple[DrawRecorder, OneOfTwoProcesses, list[StepResult]]:
@@ -212,7 +215,10 @@ def test_each_process_draws_its_own_noise_for_its_own_share_of_the_batch():
     assert all(map(torch.equal, again.draws, second.draws)), "and the same ones every time"
 
 
-def test_the_loss_of_a_step_is_the_mean_over_the_processes():
-    _, fabric, steps = run_process(0)
+def test_the_loss_of_a_step_is_the_mean_over_the_whole_batch():
+    """The sum of the losses of the processes, each times its share of the batch."""
+    model, fabric, steps = run_process(0)
     assert [float(step.loss) for step in steps] == [42.0] * 3
-    assert [op for _, op in fabric.reduced] == ["mean"] * 3
+    assert [op for _, op in fabric.reduced] == ["sum"] * 3
+    values = [value for value, _ in fabric.reduced]
+    assert values == pytest.approx([loss / 2 for loss in model.losses])
