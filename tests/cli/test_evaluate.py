@@ -57,7 +57,7 @@ def test_evaluate_prints_a_table_and_writes_the_same_metrics(folder, run_pinxit)
 
 @pytest.mark.usefixtures("short_training")
 def test_evaluate_again_gives_the_same_metrics(folder):
-    options = {"iw_samples": 10, "likelihood_images": 5, "progress": False, "write": False}
+    options = {"iw_samples": 10, "likelihood_images": 5, "quiet": True, "write": False}
     first, again = (pinxit.evaluate(folder / "labelled", **options) for _ in range(2))
     assert first["metrics"] == again["metrics"]
     assert first["curves"] == again["curves"]
@@ -68,7 +68,7 @@ def test_evaluate_again_gives_the_same_metrics(folder):
 @pytest.mark.usefixtures("short_training")
 def test_evaluate_on_images_without_a_test_split_warns(folder):
     images = dataclasses.replace(blobs(40, seed=7), splits=None)
-    options = {"iw_samples": 0, "progress": False, "write": False}
+    options = {"iw_samples": 0, "quiet": True, "write": False}
     record = pinxit.evaluate(folder / "run", images, **options)
     assert "no test split" in record["warnings"][0]
     assert record["protocol"]["split"] != "test"
@@ -83,7 +83,7 @@ def test_evaluate_warns_of_changed_data(folder, tmp_path):
     run = Run(tmp_path / "changed")
     run.write("model.safetensors", (folder / "run" / "model.safetensors").read_bytes())
     run.write("config.json", config)
-    record = pinxit.evaluate(run, iw_samples=0, distances=False, progress=False)
+    record = pinxit.evaluate(run, iw_samples=0, distances=False, quiet=True)
     assert any("has changed since" in warning for warning in record["warnings"])
 
 
