@@ -74,7 +74,7 @@ test: $(VENV)/.installed-test clients
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
-	$(BIN)/python -m pytest -q -m "not long" --durations=25 --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest -q -m "not long" --randomly-seed 1 --durations=25 --numprocesses 2 --dist loadfile
 
 # the tests that take less than a second or so each
 test-fast: $(VENV)/.installed-test

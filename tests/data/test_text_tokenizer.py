@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from pinxit.data.scenes.scene import random_scene
+from pinxit.data.special_tokens import EOS, PAD
 from pinxit.data.text_tokenizer import (
-    EOS,
-    PAD,
     TextTokenizer,
     byte_level_tokenizer,
     train_text_tokenizer,

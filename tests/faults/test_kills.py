@@ -11,7 +11,7 @@ from tests.faults import kills
 DATA = "shapes:24"
 
 
-@pytest.mark.parametrize("model", ["vae", "igpt"])
+@pytest.mark.parametrize("model", ["vae", pytest.param("igpt", marks=pytest.mark.long)])
 def test_a_killed_command_that_is_run_again_ends_as_an_uninterrupted_one(model, tmp_path):
     whole = kills.training_trial(model, DATA, tmp_path / "whole")
     seconds = whole.run_to_end()

@@ -8,6 +8,7 @@ import json
 import os
 import resource
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -43,12 +44,21 @@ def run(tmp_path_factory) -> Run:
 @pytest.fixture(scope="module")
 def victim(run, tmp_path_factory) -> Run:
     """A copy whose config.json each example writes anew."""
-    copied = Run(tmp_path_factory.mktemp("runs") / "victim")
+    return copy_files(run, tmp_path_factory.mktemp("runs") / "victim")
+
+
+@pytest.fixture
+def victim_of_one_test(run, tmp_path) -> Run:
+    """A copy any of whose files a test may damage."""
+    return copy_files(run, tmp_path / "victim")
+
+
+def copy_files(run: Run, path: Path) -> Run:
+    path.mkdir()
     for file in run.path.iterdir():
         if file.is_file():
-            (copied.path).mkdir(exist_ok=True)
-            (copied.path / file.name).write_bytes(file.read_bytes())
-    return copied
+            (path / file.name).write_bytes(file.read_bytes())
+    return Run(path)
 
 
 def read_all(run: Run) -> None:
@@ -125,28 +135,28 @@ def test_a_config_that_asks_for_more_than_the_weights_allocates_nothing(run, vic
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_weights_that_are_no_numbers_are_refused(run, victim, value):
-    victim.write("config.json", run.config)
+def test_weights_that_are_no_numbers_are_refused(run, victim_of_one_test, value):
+    victim_of_one_test.write("config.json", run.config)
     tensors = load_file(run.weights_path)
     name = sorted(tensors)[0]
     tensors[name].view(-1)[0] = value
-    save_file(tensors, victim.weights_path)
+    save_file(tensors, victim_of_one_test.weights_path)
     with pytest.raises(PinxitError, match=rf"no numbers: {name} has 1 of .* Train it again"):
-        Run(victim.path).load()
+        Run(victim_of_one_test.path).load()
 
 
-def test_weights_that_do_not_fit_are_refused_with_every_reason(run, victim):
-    victim.write("config.json", run.config)
+def test_weights_that_do_not_fit_are_refused_with_every_reason(run, victim_of_one_test):
+    victim_of_one_test.write("config.json", run.config)
     tensors = load_file(run.weights_path)
     first, second, *_ = sorted(name for name in tensors if name.endswith("weight"))
     tensors[first], tensors["unknown"] = torch.zeros(3, 1), torch.zeros(2)
     del tensors[second]
-    save_file(tensors, victim.weights_path)
+    save_file(tensors, victim_of_one_test.weights_path)
     with pytest.raises(PinxitError) as caught:
-        Run(victim.path).load()
+        Run(victim_of_one_test.path).load()
     assert all(part in str(caught.value) for part in (first, second, "unknown", "size mismatch"))
     assert len(str(caught.value).splitlines()) == 1
-    victim.weights_path.write_bytes(run.weights_path.read_bytes())
+    victim_of_one_test.weights_path.write_bytes(run.weights_path.read_bytes())
 
 
 @pytest.mark.parametrize("family", list_families())
