@@ -49,7 +49,11 @@ def execute(notebook: NotebookNode, manager: KernelManager, folder: Path) -> Non
     NotebookClient(notebook, km=manager, timeout=120).execute(reset_kc=False)
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    [NOTEBOOKS[0], *(pytest.param(path, marks=pytest.mark.long) for path in NOTEBOOKS[1:])],
+    ids=lambda path: path.stem,
+)
 def test_a_notebook_runs(path, kernel, tmp_path):
     notebook = nbformat.read(path, as_version=4)
     execute(notebook, kernel, tmp_path)

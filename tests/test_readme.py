@@ -26,6 +26,8 @@ def test_commands_run_in_order(tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     assert len(commands()) >= 10
     for words in commands():
+        if words.startswith("explain"):  # takes half a minute; tests/reports/test_explain.py
+            continue
         words = words.replace("--minutes 0.2", "--minutes 0.05")  # at least 50 steps all the same
         code = main(shlex.split(words))
         out, err = capfd.readouterr()

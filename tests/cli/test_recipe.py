@@ -51,6 +51,7 @@ def test_an_unknown_recipe_suggests_the_nearest(capsys):
     assert main(["recipe", "--run"]) == 2
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_recipe_runs_in_its_own_folder_and_prints_metrics(tiny, capfd):
     assert main(["recipe", "tiny", "--run"]) == 0

@@ -26,6 +26,7 @@ ENVIRONMENTS = dict.fromkeys(
     ("instructor_client", "llamaindex", "semantic_kernel_client"), ".venv-clients-openai2"
 )  # of a program; else .venv-clients
 NODE_MODULES = ROOT / "build" / "clients" / "node_modules"
+LONG = ("instructor_client", "semantic_kernel_client")  # they use what openai_python tries
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +51,14 @@ def command_of(program: Path) -> list[str]:
     return [node, str(copy)]
 
 
-@pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.stem)
+@pytest.mark.parametrize(
+    "program",
+    [
+        pytest.param(program, marks=pytest.mark.long if program.stem in LONG else ())
+        for program in PROGRAMS
+    ],
+    ids=lambda program: program.stem,
+)
 def test_a_client_does_the_courses_job(program, base_url, runs, tmp_path):
     mcp_command = [sys.executable, "-m", "pinxit.cli", "mcp", *map(str, runs.values())]
     environment = {

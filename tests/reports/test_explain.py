@@ -253,6 +253,7 @@ def short_run(tmp_path_factory) -> Run:
     return pinxit.train(model, blobs(240), out=folder, steps=20, batch_size=32, quiet=True)
 
 
+@pytest.mark.long
 def test_trials_and_curve_are_measured_kept_and_not_trained_again(short_run, monkeypatch):
     images = blobs(240)
     monkeypatch.setattr("pinxit.training.trials.MIN_STEPS", 3)
@@ -278,6 +279,7 @@ def test_trials_and_curve_are_measured_kept_and_not_trained_again(short_run, mon
     assert page.nesting_errors == []
 
 
+@pytest.mark.long
 def test_an_interrupted_trial_goes_on_and_ends_with_the_same_weights(short_run, tmp_path):
     from pinxit.training import trials
     from pinxit.training.session import Session

@@ -14,7 +14,7 @@ from tests.builders import blobs, make_run
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 
-@pytest.mark.parametrize("width", [375, 1100])
+@pytest.mark.parametrize("width", [375, pytest.param(1100, marks=pytest.mark.long)])
 def test_page_displays_without_network_or_scrolling(width, tmp_path, monkeypatch):
     if CHROMIUM is None:
         pytest.skip("chromium is not installed")

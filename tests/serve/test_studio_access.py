@@ -53,7 +53,7 @@ def open_page(browser, base_url, width, scheme):
     ("width", "scheme"),
     [
         (1100, "light"),
-        (375, "dark"),
+        pytest.param(375, "dark", marks=pytest.mark.long),
         pytest.param(1100, "dark", marks=pytest.mark.long),
         pytest.param(375, "light", marks=pytest.mark.long),
     ],

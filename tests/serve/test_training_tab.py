@@ -34,7 +34,9 @@ def get_json(url: str):
     return httpx.get(url, timeout=60).json()
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(1100, "light"), (375, "dark")])
+@pytest.mark.parametrize(
+    ("width", "scheme"), [(1100, "light"), pytest.param(375, "dark", marks=pytest.mark.long)]
+)
 def test_a_run_in_training_has_a_tab(browser, tmp_path, monkeypatch, width, scheme):  # noqa: F811
     with train_in_thread(tmp_path / "run", monkeypatch) as training:
         training.wait_for(lambda state: state["stages"] and state["stages"][0]["sheets"])

@@ -173,6 +173,7 @@ def test_a_checkpoint_without_counters_is_damaged(tmp_path, name):
         load_checkpoint(tmp_path, igpt_state())
 
 
+@pytest.mark.long
 def test_parts_of_two_processes_go_on_with_any_number(tmp_path):
     """Trained by two with divided weights, then by one, and by three."""
     settings = {"steps": 3, "batch_size": 12, "checkpoint_seconds": 1000, **CLIPPED}

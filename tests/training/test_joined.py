@@ -69,7 +69,7 @@ def test_the_main_process_measures_for_all(tmp_path):
     assert [(tmp_path / name).read_text() for name in "01"] == ["bf16", "bf16"]
 
 
-@pytest.mark.parametrize("lost", [0, 1])
+@pytest.mark.parametrize("lost", [0, pytest.param(1, marks=pytest.mark.long)])
 def test_a_lost_process_is_said_at_once_and_the_run_goes_on(tmp_path, lost):
     out = tmp_path / "run"
     codes = groups.run_group(groups.lose_a_process, (blobs(), str(out), lost), tmp_path)

@@ -58,7 +58,9 @@ HAS_SHEET = (
 )
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(1100, "light"), (375, "dark")])
+@pytest.mark.parametrize(
+    ("width", "scheme"), [(1100, "light"), pytest.param(375, "dark", marks=pytest.mark.long)]
+)
 def test_a_training_is_watched_and_stopped(browser, tmp_path, monkeypatch, width, scheme):
     with train_in_thread(tmp_path / "run", monkeypatch) as training:
         view = Page(browser, training.address, width, scheme)
