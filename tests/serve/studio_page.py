@@ -2,15 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
-
 from tests.serve.server import make_png, wait_until
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-LAUNCH_ARGS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-dev-shm-usage",
-    "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",
-]  # fmt: skip
 
 
 def wait_for(page, expression: str, arg=None):

@@ -12,8 +12,6 @@ from PIL import Image
 from pinxit.models.drawing import Drawing
 from tests.serve.server import make_png, wait_until
 from tests.serve.studio_page import (
-    CHROMIUM,
-    LAUNCH_ARGS,
     choose_file,
     image_urls,
     open_tab,
@@ -22,17 +20,6 @@ from tests.serve.studio_page import (
     wait_for_images,
     wait_until_idle,
 )
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if CHROMIUM is None:
-        pytest.skip("chromium is not installed")
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=LAUNCH_ARGS)
-        yield browser
-        browser.close()
 
 
 def open_page(browser, base_url, width, scheme):

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.serve.studio_page import CHROMIUM, LAUNCH_ARGS, open_tab
+from tests.serve.studio_page import open_tab
 
 AXE = Path(__file__).parents[2] / "build/clients/node_modules/axe-core/axe.min.js"
+pytestmark = pytest.mark.skipif(not AXE.is_file(), reason="axe-core is not installed: make clients")
 TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]
 RUNS = {
     "blobs-vae": ("sample", "encode", "reconstruct", "gallery", "report"),
@@ -23,19 +24,6 @@ CHECK = """async (tags) => {
   return violations.flatMap(({ id, nodes }) =>
     nodes.map((node) => [id, node.html.slice(0, 120), node.failureSummary]));
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if CHROMIUM is None:
-        pytest.skip("chromium is not installed")
-    if not AXE.is_file():
-        pytest.skip("axe-core is not installed: make clients")
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=LAUNCH_ARGS)
-        yield browser
-        browser.close()
 
 
 def open_page(browser, base_url, width, scheme):

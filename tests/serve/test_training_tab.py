@@ -18,7 +18,7 @@ from pinxit.training.session import NUM_PREVIEW_IMAGES
 from pinxit.watch.progress import DEFAULT_TITLE, read_progress, read_sheet
 from tests.builders import blobs, make_run
 from tests.serve.server import serving, wait_until
-from tests.watch.test_page import Page, browser  # noqa: F401 (a fixture)
+from tests.watch.test_page import Page
 from tests.watch.training import train_in_thread
 
 
@@ -37,7 +37,7 @@ def get_json(url: str):
 @pytest.mark.parametrize(
     ("width", "scheme"), [(1100, "light"), pytest.param(375, "dark", marks=pytest.mark.long)]
 )
-def test_a_run_in_training_has_a_tab(browser, tmp_path, monkeypatch, width, scheme):  # noqa: F811
+def test_a_run_in_training_has_a_tab(browser, tmp_path, monkeypatch, width, scheme):
     with train_in_thread(tmp_path / "run", monkeypatch) as training:
         training.wait_for(lambda state: state["stages"] and state["stages"][0]["sheets"])
         with serving([training.out], tmp_path / "s.sqlite") as url:
