@@ -141,9 +141,12 @@ def test_the_report_is_written_at_the_end(capsys, monkeypatch):
 
 def test_a_dry_run_prints_options_and_cost_and_writes_nothing(tmp_path, capsys):
     out, err = run_command(["train", "vae", "digits", "--minutes", "1", "--dry-run"], capsys)
-    lines = {
-        line.split("  ")[0].strip(): line.split("  ", 1)[-1].strip() for line in out.splitlines()
-    }
+    cells = [re.split(r"\s{2,}", line.strip()) for line in out.splitlines() if line.strip()]
+    lines = {name: value for name, value, *_ in cells}
+    origins = {name: rest for name, _, *rest in cells}
+    assert origins["--minutes"] == ["command line"]
+    assert origins["--latent-dim"] == ["chosen"]
+    assert origins["--beta"] == ["default"]
     assert lines["--latent-dim"] == "16"
     assert lines["--likelihood"] == "gaussian"
     assert lines["--batch-size"] == "64"

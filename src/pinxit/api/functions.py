@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, cast, overload
 from pinxit import console, runs
 from pinxit.api.hub import find_run
 from pinxit.api.run import Run
+from pinxit.api.settings import add_settings, settings_text
 from pinxit.api.tables import Chart, CompareTable, Evaluation, Sheet
 from pinxit.data.images import Images
 from pinxit.data.load_options import LoadOptions, make_load_options
@@ -21,6 +22,7 @@ from pinxit.models import get_family
 from pinxit.nn.device import Device, resolve_device
 from pinxit.training import api as training
 from pinxit.training.settings import TrainingSettings
+from pinxit.training.settings_file import save_settings
 
 if TYPE_CHECKING:
     from pinxit.api.inputs import AnyImages
@@ -42,16 +44,41 @@ class Train(Protocol):
 
     @overload
     def __call__(
-        self, model: Any, images: Data, *, dry_run: Literal[True], **options: Any
+        self,
+        model: Any = None,
+        images: Data | None = None,
+        *,
+        dry_run: Literal[True],
+        **options: Any,
     ) -> CostEstimate: ...
     @overload
     def __call__(
-        self, model: Any, images: Data, *, dry_run: Literal[False] = False, **options: Any
+        self,
+        model: Any = None,
+        images: Data | None = None,
+        *,
+        dry_run: Literal[False] = False,
+        **options: Any,
     ) -> Run: ...
 
 
 @functools.wraps(training.train)
-def _train(model: Any, images: Any, **options: Any) -> Any:
+def _train(
+    model: Any = None,
+    images: Any = None,
+    *,
+    config: str | Path | None = None,
+    save_config: str | Path | None = None,
+    **options: Any,
+) -> Any:
+    if config is not None:
+        model, images, options = add_settings(config, model, images, options)
+    if model is None or images is None:
+        raise UsageError("train needs a model and images, or a settings file that names them.")
+    report_at_end = options.pop("report", False)
+    if save_config is not None:
+        text = settings_text(model, images, options | ({"report": True} if report_at_end else {}))
+        save_settings(save_config, text, overwrite=bool(options.get("overwrite")))
     model, options = sort_options(model, options)
     result = training.train(model, images, **options)
     if not isinstance(result, runs.Run):
@@ -59,6 +86,8 @@ def _train(model: Any, images: Any, **options: Any) -> Any:
     run = Run(result.path)
     if isinstance(images, Images):
         run.attach_images(images)
+    if report_at_end:
+        run.report()
     return run
 
 
@@ -84,7 +113,7 @@ def sort_options(model: Any, options: dict[str, Any]) -> tuple[Any, dict[str, An
 def option_names(model: Any) -> tuple[set[str], set[str], set[str]]:
     """Return the names of the options of training, of loading images, and of a family's model."""
     own = [name for name in inspect.signature(training.train).parameters if name != "settings"]
-    known = {*own, *_field_names(TrainingSettings)}
+    known = {*own, "config", "save_config", "report", *_field_names(TrainingSettings)}
     load_names = {*_field_names(LoadOptions)} - known
     if not isinstance(model, str) or model == "auto":
         return known, load_names, set()

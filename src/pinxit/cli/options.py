@@ -36,6 +36,7 @@ SECTION_OF_DATACLASS = {
 }
 SECTION_OF_NAME = {
     **dict.fromkeys(("report", "overwrite", "watch_port", "live"), "output"),
+    **dict.fromkeys(("config", "save_config"), "output"),
     **dict.fromkeys(("only_completions", "gif"), "output"),
     **dict.fromkeys(("device", "quiet", "json", "dry_run"), "general"),
 }
@@ -45,6 +46,7 @@ METAVARS = {
     **dict.fromkeys(("label", "language", "size", "data", "metric", "host", "port", "store"), ""),
     **{"alias": "NAME=RUN", "allow_host": "HOST", "allow_remote": "HOST", "api_key": "KEY"},
     **{"against": "OPTION", "captions": "labels|FILE", "llm": "URL", "llm_model": "MODEL"},
+    **{"config": "FILE", "save_config": "FILE"},
     **{"compare": "RATIOS", "seeds": "SEED", "source": "LANGUAGE", "target": "LANGUAGE"},
 }  # "": the name in capitals
 

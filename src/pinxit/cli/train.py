@@ -18,18 +18,28 @@ from pinxit.cli.help import format_entry
 from pinxit.cli.options import read_options
 from pinxit.cli.parse import run_command
 from pinxit.cli.suggest import unknown_family
+from pinxit.cli.train_settings import (
+    find_config,
+    find_origins,
+    find_typed,
+    name_origins,
+    save_given,
+    with_settings,
+)
 from pinxit.data.load_options import LoadOptions
 from pinxit.errors import UsageError
-from pinxit.models import get_family, list_families
+from pinxit.models import family_of, get_family, list_families
 from pinxit.runs import Run
 from pinxit.training.launcher import follow_launcher, launch, needs_launcher
 from pinxit.training.settings import Strategy, TrainingSettings
+from pinxit.training.settings_file import AUTO, read_settings
 
 if TYPE_CHECKING:
     from pinxit.training.dry_run import CostEstimate
 
 
 _command_line: list[str] = []  # of the running command, for further processes of it
+_origins: dict[str, str] = {}  # where the options of the running command are from
 
 FAMILY_EXAMPLES = (
     "pinxit train FAMILY photos/ --minutes 5",
@@ -45,6 +55,7 @@ def overview() -> str:
         [
             "usage: pinxit train FAMILY DATA [options]",
             "       pinxit train DATA [options]   (the family is chosen from the images)",
+            "       pinxit train --config FILE [FAMILY] [DATA] [options]   (see --save-config)",
             "       pinxit train --resume RUN [--minutes N | --steps N | --epochs N]",
             "",
             "Train a model on images, in the minutes that you choose.",
@@ -75,10 +86,28 @@ def train_command(args: list[str]) -> int:
     if any(arg.split("=")[0] == "--resume" for arg in args):
         _check_resume_options(args)
         return run_command("train", resume, args)
-    if names_data(args[0]):
-        return run_command("train", auto, args)
-    family = check_family(args)
-    return run_command(f"train {family}", family_command(family), args[1:])
+    return _start(args)
+
+
+def _start(args: list[str]) -> int:
+    """Run `pinxit train [FAMILY] DATA`, with the options of the file that `--config` names."""
+    file, rest = find_config(args)
+    family = rest[0] if rest and rest[0] in list_families() else None
+    settings = None if file is None else read_settings(file, family)
+    if family is not None:
+        rest = rest[1:]
+    elif settings is not None and settings.family != AUTO:
+        family = settings.family
+    elif not (settings and (not rest or rest[0].startswith("-"))) and not names_data(rest[0]):
+        check_family(rest)  # raises
+    name = "train" if family is None else f"train {family}"
+    command = auto if family is None else family_command(family)
+    typed = find_typed(name, command, rest)
+    _origins.clear()
+    _origins.update(find_origins(settings, typed))
+    if settings is not None:
+        command = with_settings(command, settings, typed)
+    return run_command(name, command, rest)
 
 
 def _check_resume_options(args: Sequence[str]) -> None:
@@ -133,6 +162,8 @@ def auto(
     dry_run: Flag = False,
     report: bool = True,
     watch_port: int | None = None,
+    config: Path | None = None,
+    save_config: Path | None = None,
     quiet: Quiet = False,
     json: Json = False,
 ) -> int:
@@ -152,11 +183,15 @@ def auto(
         dry_run: print all options, time a few steps, and stop
         report: write report.html at the end
         watch_port: show the training in a browser, at this port of 127.0.0.1; 0: a free one
+        config: settings file (TOML) with options; those of the command line win
+        save_config: write the options that are given as a settings file, before training
         quiet: print no progress
         json: print the paths as JSON
     """
+    if not data:
+        raise UsageError("no DATA to train on: pinxit train DATA (see: pinxit sources)")
     return _train(
-        data, "auto", training, report, json,
+        data, "auto", training, report, json, save_config,
         quiet=quiet, load=load, out=out, overwrite=overwrite,
         resume_or_start=resume_or_start, dry_run=dry_run, watch_port=watch_port,
     )  # fmt: skip
@@ -178,13 +213,15 @@ def family_command(name: str) -> Any:
         dry_run: Flag = False,
         report: bool = True,
         watch_port: int | None = None,
+        config: Path | None = None,
+        save_config: Path | None = None,
         quiet: Quiet = False,
         json: Json = False,
     ) -> int:
         if not data:
             raise UsageError(f"no DATA to train on: pinxit train {name} DATA (see: pinxit sources)")
         return _train(
-            data, model, training, report, json,
+            data, model, training, report, json, save_config,
             quiet=quiet, load=load, out=out, overwrite=overwrite,
             resume_or_start=resume_or_start, dry_run=dry_run, watch_port=watch_port,
         )  # fmt: skip
@@ -223,8 +260,13 @@ def _train(
     training: TrainingSettings,
     report: bool,
     json: bool,
+    save_config: Path | None,
     **options: Any,
 ) -> int:
+    if save_config is not None:
+        parts = (training, options["load"], *([] if model == AUTO else [model]))
+        family = AUTO if model == AUTO else family_of(model)
+        save_given(save_config, _origins, family, data, parts, {**options, "report": report})
     if needs_launcher(training):
         flags = {"--no-report": not report, "--quiet": options["quiet"], "--json": json}
         shown = [flag for flag, is_set in flags.items() if is_set]
@@ -241,7 +283,7 @@ def _train(
     images = data[0] if len(data) == 1 else list(data)
     result = train(model, images, command=command, **options, **dataclasses.asdict(training))
     if options["dry_run"]:
-        return _print_estimate(result, json)
+        return _print_estimate(result, options["load"], json)
     return _finish(result, report, json)
 
 
@@ -294,7 +336,7 @@ def resume(
     return _finish(run, report, json)
 
 
-def _print_estimate(estimate: CostEstimate, json: bool) -> int:
+def _print_estimate(estimate: CostEstimate, load: LoadOptions, json: bool) -> int:
     """Print a dry run: all options, then the measured cost; only in the main process."""
     from rich.table import Table
 
@@ -302,17 +344,23 @@ def _print_estimate(estimate: CostEstimate, json: bool) -> int:
 
     if not is_main_process():
         return 0
+    plan = estimate.plan
+    origins = name_origins(plan, load, _origins)
     if json:
-        console.out_json({"options": estimate.plan.options(), "cost": dict(estimate.rows())})
+        record = {"options": plan.options(), "origins": origins, "cost": dict(estimate.rows())}
+        console.out_json(record)
         return 0
     table = Table(box=None, show_header=False)
-    for name, value in estimate.plan.options().items():
-        if value is not None and name not in _internal_fields(estimate.plan.config):
-            table.add_row(f"--{name.replace('_', '-')}", str(value))
-    table.add_row("", "")
+    given = {name: value for name, value in load.to_json().items() if name in _origins}
+    for name, value in {**plan.options(), **given}.items():
+        if value is not None and name not in _internal_fields(plan.config):
+            table.add_row(f"--{name.replace('_', '-')}", str(value), origins[name])
+    costs = Table(box=None, show_header=False)
     for name, text in estimate.rows():
-        table.add_row(name, text)
+        costs.add_row(name, text)
     console.out_rich(table)
+    console.out("")
+    console.out_rich(costs)
     return 0
 
 

@@ -125,7 +125,9 @@ def train(
         command: the command line to record in config.json
         settings: fields of `TrainingSettings`, such as `minutes=5`, `steps=...` or `epochs=...`;
             for `pinxit.train` also fields of `LoadOptions`, such as `size=64`, and, if `model` is
-            the name of a family, of its configuration
+            the name of a family, of its configuration; `config`, a settings file (TOML) with
+            options and, if they are not given, model and images; `save_config`, where to write what
+            is given as such a file; `report=True` writes report.html at the end
 
     With a budget of steps or epochs the weights are reproducible, bit for bit, on the same machine
     with the same number of threads, even if the run is killed and resumed. With a budget of minutes
