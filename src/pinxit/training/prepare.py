@@ -123,6 +123,7 @@ def prepare_training(
     )
     settings = dataclasses.replace(settings, augment=augment)
     settings = _resolve_settings(settings, built, images, rows)
+    check_whole_batches(built, settings)
     return TrainingPlan(
         family=family_of(config),
         config=built.config,
@@ -131,6 +132,24 @@ def prepare_training(
         model=built,
         fitted=fitted,
     )
+
+
+def check_whole_batches(model: Model, settings: TrainingSettings) -> None:
+    """Raise UsageError for a divided batch, or a single image, if the loss needs whole batches.
+
+    A family's model names the options that do in `whole_batch_options`.
+    """
+    names: tuple[str, ...] = getattr(model, "whole_batch_options", ())
+    if not names:
+        return
+    option = "--" + names[0].replace("_", "-")
+    if settings.accumulate > 1 or settings.devices * settings.nodes > 1:
+        raise UsageError(
+            f"{option} is of a batch as a whole; it does not go with --accumulate, --devices or "
+            "--nodes above 1."
+        )
+    if settings.batch_size == 1:
+        raise UsageError(f"{option} compares images of a batch; give --batch-size 2 or more.")
 
 
 def _only_reconstructs(config: Any) -> bool:

@@ -11,12 +11,15 @@ Inference is amortized: one encoder network outputs mu and log sigma^2 of every 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pinxit.data.batch import DatasetInfo
 from pinxit.models.vae.config import Config as Config
 
 if TYPE_CHECKING:
+    import numpy as np
+
+    from pinxit.data.images import Images
     from pinxit.models.vae.model import VAE
 
 PUBLIC_NAME = "VAE"
@@ -42,6 +45,48 @@ def max_cpu_batch(config: Config) -> int | None:
 def learning_rate_factor(config: Config) -> float:
     """Return the factor of the default learning rate: a grid learns faster with twice of it."""
     return 2.0 if config.latents == "grid" else 1.0
+
+
+def prepare(
+    config: Config, info: DatasetInfo, images: Images, rows: np.ndarray, seed: int
+) -> tuple[Config, dict[str, Any]]:
+    """Choose the training images that the pseudo-inputs of a VampPrior start from."""
+    if config.prior != "vamp":
+        return config, {}
+    import numpy as np
+    import torch
+
+    chosen = np.random.default_rng(seed).choice(rows, config.pseudo_inputs, replace=False)
+    pixels = torch.from_numpy(images.pixels[np.sort(chosen)]).permute(0, 3, 1, 2)
+    return config, {"prior.starts": pixels.float() / 255}
+
+
+def variants() -> tuple[Config, ...]:
+    """Configs that together have all parts of the loss, each of which works with all others."""
+    return (
+        Config(),
+        Config(likelihood="gaussian", variance="per-pixel", prior="vamp", total_correlation=1.0),
+        Config(
+            iw_samples=3,
+            iw_groups=2,
+            iw_elbo_share=0.5,
+            iw_decoder="joint",
+            iw_gradient="doubly-reparameterized",
+            mmd=10.0,
+            ms_ssim=0.1,
+            adversarial=0.5,
+            total_correlation=1.0,
+            tc_estimate="critic",
+        ),
+        Config(
+            posterior="deterministic",
+            likelihood="gaussian",
+            variance="analytic",
+            decoder_l2=1e-3,
+            gradient_penalty=1e-3,
+            latent_adversarial=1.0,
+        ),
+    )
 
 
 def build(config: Config, info: DatasetInfo) -> VAE:

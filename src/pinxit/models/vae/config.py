@@ -11,11 +11,13 @@ from pinxit.data.batch import DatasetInfo
 from pinxit.errors import UsageError
 from pinxit.models.components import are_large
 from pinxit.models.config import model_config
+from pinxit.models.vae.compatibility import check_options, check_ranges
 
 MIN_GRID_POSITIONS = 8  # positions per side, by default
 VALUES_PER_LATENT = 12  # pixel values per latent of a grid, by default
 GRID_L1_WEIGHT = 4.0  # 0.9 dB more on unseen images after as many minutes (docs/log.md)
 GRID_WIDTH = 64  # channels of the networks at twice the grid's resolution, by default
+MAX_PSEUDO_INPUTS = 500  # of a VampPrior, by default, as in its paper
 NORM_GROUPS = 8  # of channels, each normalized together
 
 
@@ -47,8 +49,12 @@ class Config:
     # binarization (bernoulli); dynamic: sample each pixel with its grey value as probability, anew
     # at every step; static: threshold at 1/2; auto: static where all pixels are 0 or 255
     binarize: Literal["auto", "dynamic", "static"] = "auto"
-    # standard deviation of p(x|z) (gaussian), for pixels from 0 to 1; None: learned
+    # standard deviation of p(x|z) (gaussian), for pixels from 0 to 1; None: see --variance
     sigma: float | None = None
+    # variance of p(x|z) (gaussian) without --sigma; learned: a parameter; analytic: the best one,
+    # the mean squared error of the batch (sigma-VAE, Rybkin 2021); per-pixel: that of each pixel
+    # and channel
+    variance: Literal["learned", "analytic", "per-pixel"] = "learned"
     # mixture components (discretized-logistic)
     mixtures: int = 4
     # weight of the KL term; 1: the ELBO
@@ -57,8 +63,16 @@ class Config:
     kl_warmup: float = 0.0
     # minimum KL per latent that counts in the loss, in nats (Kingma 2016)
     free_bits: float = 0.0
-    # p(z); standard: N(0, I); flow: learned, a RealNVP flow of N(0, I) (Dinh 2016)
-    prior: Literal["standard", "flow"] = "standard"
+    # p(z); standard: N(0, I); flow: learned, a RealNVP flow of N(0, I) (Dinh 2016); vamp: the
+    # mixture of the posteriors of learned images (VampPrior, Tomczak 2018)
+    prior: Literal["standard", "flow", "vamp"] = "standard"
+    # learned images of prior vamp, at most as many as training images; None: 500, or half as many
+    # as there are images
+    pseudo_inputs: int | None = None
+    # q(z|x); gaussian: with a variance per latent; deterministic: one point, whose square norm / 2
+    # takes the place of the KL (RAE, Ghosh 2019); likelihoods then take it as a Gaussian of
+    # standard deviation 0.1
+    posterior: Literal["gaussian", "deterministic"] = "gaussian"
     # weight of the absolute error of pixels from 0 to 1 beside the likelihood, summed over pixels
     # (gaussian): edges count more than by squared error alone; None: 4 for a grid, 0 for a vector
     l1_weight: float | None = None
@@ -71,46 +85,49 @@ class Config:
     iw_samples: int = 1
     # fraction of training after which --iw-samples takes effect; before it, 1 sample
     iw_from: float = 0.6
+    # importance-weighted bounds that are averaged, each of --iw-samples samples (MIWAE, Rainforth
+    # 2018)
+    iw_groups: int = 1
+    # share of the ELBO in the bound, beside the importance-weighted one (CIWAE, Rainforth 2018)
+    iw_elbo_share: float = 0.0
+    # what the decoder and the prior learn from; groups: the same as the encoder; joint: one bound
+    # of the samples of all groups (PIWAE, Rainforth 2018)
+    iw_decoder: Literal["groups", "joint"] = "groups"
+    # gradient of the importance-weighted bound for the encoder; doubly-reparameterized: the same on
+    # average, with less noise for many samples (DReG, Tucker 2018)
+    iw_gradient: Literal["plain", "doubly-reparameterized"] = "plain"
+    # weight of the total correlation of latents, beyond that in the KL: independent latents
+    # (beta-TCVAE, Chen 2018)
+    total_correlation: float = 0.0
+    # estimate of the total correlation; minibatch: from the posteriors of the batch; critic: by a
+    # network that tells latents from latents shuffled over the batch (FactorVAE, Kim 2018)
+    tc_estimate: Literal["minibatch", "critic"] = "minibatch"
+    # weight of the maximum mean discrepancy between the latents of a batch and samples of the prior
+    # (InfoVAE, Zhao 2017; WAE, Tolstikhin 2018: with --beta 0)
+    mmd: float = 0.0
+    # weight of an adversarial term between the latents of a batch and samples of the prior (AAE,
+    # Makhzani 2015: with --beta 0)
+    latent_adversarial: float = 0.0
+    # weight of the sum of the decoder's squared weights (RAE-L2, Ghosh 2019)
+    decoder_l2: float = 0.0
+    # weight of the squared norm of the decoded mean's derivative in z (RAE-GP, Ghosh 2019)
+    gradient_penalty: float = 0.0
+    # weight of 1 - MS-SSIM between images and decoded means, for each value of an image: structure
+    # counts beside the likelihood (Snell 2017)
+    ms_ssim: float = 0.0
+    # weight of an adversarial term on patches of decoded means, relative to the gradient of the
+    # likelihood (VQGAN, Esser 2021)
+    adversarial: float = 0.0
+    # fraction of training after which the adversarial term takes effect
+    adversarial_from: float = 0.5
     # label: encoder and decoder are conditioned on the image's label
     condition: Literal["none", "label"] = "none"
     # probability of dropping a label in training, so that the model also samples without one
     label_dropout: float = 0.1
 
     def __post_init__(self) -> None:
-        for name in (
-            "latent_dim", "latent_channels", "width", "depth", "mixtures", "iw_samples",
-        ):  # fmt: skip
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UsageError(f"{name} must be at least 1, not {value}.")
-        for name in ("beta", "free_bits", "l1_weight"):
-            if not 0 <= (getattr(self, name) or 0) < math.inf:
-                raise UsageError(f"{name} must be 0 or more, not {getattr(self, name)}.")
-        for name in ("kl_warmup", "label_dropout", "iw_from", "equivariance"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise UsageError(f"{name} must be between 0 and 1, not {getattr(self, name)}.")
-        if self.downscale is not None and (self.downscale < 2 or self.downscale.bit_count() != 1):
-            raise UsageError(f"downscale must be a power of two from 2 on, not {self.downscale}.")
-        self._check_latents()
-        for name in ("free_bits", "l1_weight", "equivariance"):
-            if self.iw_samples > 1 and getattr(self, name):
-                raise UsageError(f"{name} needs iw_samples 1.")
-        if self.sigma is not None and not 0 < self.sigma < math.inf:
-            raise UsageError(f"sigma must be above 0, not {self.sigma}.")
-
-    def _check_latents(self) -> None:
-        """Raises UsageError for options of the other kind of latents."""
-        if self.latents == "grid":
-            if self.latent_dim is not None:
-                raise UsageError("latent_dim is of a vector; a grid has latent_channels.")
-            if self.network not in ("auto", "conv"):
-                raise UsageError(f"a grid of latents needs network conv, not {self.network}.")
-            if self.prior == "flow":
-                raise UsageError("prior flow needs a vector of latents; these are a grid.")
-        elif self.latents == "vector":
-            for name in ("downscale", "latent_channels", "equivariance"):
-                if getattr(self, name):
-                    raise UsageError(f"{name} is of a grid of latents; these are a vector.")
+        check_ranges(self)
+        check_options(self)
 
     def resolve(self, info: DatasetInfo) -> Config:
         """Return the configuration with every None and `auto` chosen from the images.
@@ -122,22 +139,47 @@ class Config:
         likelihood = self.likelihood
         if likelihood == "auto":
             likelihood = "bernoulli" if _is_black_and_white(info) else "gaussian"
-        if likelihood != "gaussian" and self.sigma is not None:
-            raise UsageError(f"--sigma needs --likelihood gaussian; here it is {likelihood}.")
-        if likelihood != "gaussian" and self.l1_weight:
-            raise UsageError(f"--l1-weight needs --likelihood gaussian; here it is {likelihood}.")
+        for name, is_given in (
+            ("sigma", self.sigma is not None),
+            ("l1-weight", self.l1_weight),
+            ("variance", self.variance != "learned"),
+        ):
+            if likelihood != "gaussian" and is_given:
+                raise UsageError(f"--{name} needs --likelihood gaussian; here it is {likelihood}.")
         binarize = self.binarize
         if binarize == "auto":
             binarize = "static" if info.binary_fraction == 1 else "dynamic"
-        resolved = dataclasses.replace(self, likelihood=likelihood, binarize=binarize)
+        resolved = dataclasses.replace(
+            self,
+            likelihood=likelihood,
+            binarize=binarize,
+            pseudo_inputs=self._choose_pseudo_inputs(info),
+        )
         if self._choose_latents(info) == "grid":
             return resolved._resolve_grid(info)
         return resolved._resolve_vector(info)
 
+    @property
+    def num_iw_samples(self) -> int:
+        """Samples of z per image, of all groups together."""
+        return self.iw_samples * self.iw_groups
+
+    def _choose_pseudo_inputs(self, info: DatasetInfo) -> int | None:
+        if self.prior != "vamp":
+            return self.pseudo_inputs
+        if self.pseudo_inputs is None:
+            return max(1, min(MAX_PSEUDO_INPUTS, info.num_images // 2))
+        if self.pseudo_inputs > info.num_images:
+            raise UsageError(
+                f"pseudo_inputs {self.pseudo_inputs} are more than the {info.num_images} training "
+                "images, from which they start; give fewer."
+            )
+        return self.pseudo_inputs
+
     def _choose_latents(self, info: DatasetInfo) -> str:
         if self.latents != "auto":
             return self.latents
-        if self.latent_dim or self.network in ("mlp", "linear") or self.prior == "flow":
+        if self.latent_dim or self.network in ("mlp", "linear") or self.prior != "standard":
             return "vector"
         if self.downscale or self.latent_channels or self.equivariance:
             return "grid"
@@ -146,7 +188,7 @@ class Config:
     def _choose_l1_weight(self) -> float:
         if self.l1_weight is not None:
             return self.l1_weight
-        return GRID_L1_WEIGHT if self.likelihood == "gaussian" and self.iw_samples == 1 else 0.0
+        return GRID_L1_WEIGHT if self.likelihood == "gaussian" and self.num_iw_samples == 1 else 0.0
 
     def _resolve_vector(self, info: DatasetInfo) -> Config:
         network = self.network

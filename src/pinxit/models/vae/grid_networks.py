@@ -60,6 +60,14 @@ class LatentGrid:
         return width - info.width, height - info.height
 
 
+def latent_shape(config: Config, info: DatasetInfo) -> tuple[int, ...]:
+    """Return the shape of an image's latents: (latent,), or (channel, row, column) of a grid."""
+    if config.latents == "grid":
+        return LatentGrid.of_config(config, info).shape
+    assert config.latent_dim is not None, "a resolved configuration"
+    return (config.latent_dim,)
+
+
 class NormalizedResidualConv(nn.Module):
     """h + W2 silu(norm(W1 silu(norm(h)))) with group norm (He 2016, Wu 2018).
 

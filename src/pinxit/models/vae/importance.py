@@ -26,8 +26,8 @@ from torch import Tensor, nn
 
 from pinxit.models.vae.likelihoods import Bernoulli, Likelihood
 from pinxit.models.vae.networks import Labels, MLPDecoder
-from pinxit.models.vae.priors import Prior
 from pinxit.models.vae.proposal import propose
+from pinxit.models.vae.vamp_prior import Prior
 
 MIN_SAMPLES = 64  # per image; below it the plain computation is as fast
 TILE_SAMPLES = {"cpu": 1024, "cuda": 65536}  # on a CPU a tile's margins stay in the L3 cache

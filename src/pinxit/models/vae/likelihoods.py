@@ -60,6 +60,10 @@ class Bernoulli(nn.Module):
     def log_prob(self, logits: Params, x: Observed) -> Float[Tensor, "*batch"]:
         return (x * logits - F.softplus(logits)).flatten(-3).sum(-1)
 
+    def to_pixels(self, x: Observed) -> Observed:
+        """Return observed images on the scale of `mean`: from 0 to 1."""
+        return x
+
     def mean(self, logits: Params) -> Observed:
         return torch.sigmoid(logits)
 
@@ -69,18 +73,38 @@ class Bernoulli(nn.Module):
 
 
 class Gaussian(nn.Module):
-    """N(x; m, sigma^2) with one sigma for all pixels, learned or fixed (sigma-VAE, Rybkin 2020).
+    """N(x; m, sigma^2) with one sigma for all pixels, learned or fixed (sigma-VAE, Rybkin 2021).
 
     The log-density of (value + u) / 256, minus log 256 per dimension: a lower bound on the
     log-probability of the 8-bit value (Theis 2015, sec. 3.1), comparable with other likelihoods.
+
+    With an analytic `variance` sigma^2 is the mean of (x - m)^2, its best value given m (Rybkin
+    2021): of the batch in training, and a running mean over batches afterwards.
     """
 
     eight_bit = True
     LR_SCALE = 10.0  # learning rate factor of log sigma, which has far to go
+    UPDATE = 0.02  # weight of a batch in the running mean of the variance
+    MIN_VARIANCE = 1 / (12 * 256**2)  # of the noise that `observe` adds
 
-    def __init__(self, channels: int, sigma: float | None, init_sigma: float) -> None:
+    running_variance: Tensor
+    num_updates: Tensor
+
+    def __init__(
+        self,
+        channels: int,
+        sigma: float | None,
+        init_sigma: float,
+        variance: str = "learned",
+        size: tuple[int, int] = (1, 1),
+    ) -> None:
         super().__init__()
-        self.out_channels = channels
+        self.out_channels, self.variance = channels, variance
+        if variance != "learned":
+            shape = (channels, *size) if variance == "per-pixel" else ()
+            self.register_buffer("running_variance", torch.full(shape, init_sigma**2))
+            self.register_buffer("num_updates", torch.zeros(()))
+            return
         log_sigma_scaled = torch.tensor(math.log(sigma or init_sigma) / self.LR_SCALE)
         if sigma is None:
             self.log_sigma_scaled = nn.Parameter(log_sigma_scaled)
@@ -88,9 +112,31 @@ class Gaussian(nn.Module):
             self.register_buffer("log_sigma_scaled", log_sigma_scaled)
 
     @property
-    def sigma(self) -> Float[Tensor, ""]:
-        """Standard deviation, on the scale 0 to 1."""
+    def sigma(self) -> Float[Tensor, "*shape"]:
+        """Standard deviation, on the scale 0 to 1; `[channel, height, width]` if per pixel."""
+        if self.variance != "learned":
+            return self.running_variance.sqrt()
         return torch.exp(self.LR_SCALE * self.log_sigma_scaled)
+
+    @property
+    def mean_sigma(self) -> float:
+        """One standard deviation for all pixels: the square root of the mean variance."""
+        return float(self.sigma.detach().square().mean().sqrt())
+
+    @torch.no_grad()
+    def update(self, m: Params, x: Observed) -> Float[Tensor, "*shape"] | None:
+        """Take errors of a training batch in; returns the sigma to train with, None: `sigma`."""
+        if self.variance == "learned":
+            return None
+        squares = (x - m).square().flatten(0, -4)
+        of_batch = squares.mean(0) if self.variance == "per-pixel" else squares.mean()
+        of_batch = of_batch.clamp(min=self.MIN_VARIANCE)
+        if not bool(of_batch.isfinite().all()):  # the update is going to be skipped
+            return of_batch.sqrt()
+        self.num_updates += 1
+        weight = (1 / self.num_updates).clamp(min=self.UPDATE)
+        self.running_variance.lerp_(of_batch, weight.to(of_batch))
+        return of_batch.sqrt()
 
     def observe(
         self, pixels: UInt8[Tensor, "b h w c"], seeds: Sequence[int] | None = None
@@ -98,10 +144,21 @@ class Gaussian(nn.Module):
         x = pixels.permute(0, 3, 1, 2)
         return (x + _uniforms(pixels, seeds)) / 256
 
-    def log_prob(self, m: Params, x: Observed) -> Float[Tensor, "*batch"]:
+    def log_prob(
+        self, m: Params, x: Observed, sigma: Float[Tensor, "*shape"] | None = None
+    ) -> Float[Tensor, "*batch"]:
+        sigma = self.sigma if sigma is None else sigma
+        constant = 0.5 * math.log(2 * math.pi) + math.log(256)
+        if sigma.ndim:
+            log_p = -0.5 * ((x - m) / sigma).square() - sigma.log() - constant
+            return log_p.flatten(-3).sum(-1)
         squares = (x - m).square().flatten(-3)
-        constant = 0.5 * math.log(2 * math.pi) + self.sigma.log() + math.log(256)
-        return -0.5 * squares.sum(-1) / self.sigma.square() - constant * squares.shape[-1]
+        constant = constant + sigma.log()
+        return -0.5 * squares.sum(-1) / sigma.square() - constant * squares.shape[-1]
+
+    def to_pixels(self, x: Observed) -> Observed:
+        """Return observed images on the scale of `mean`: from 0 to 1."""
+        return self.mean(x)
 
     def mean(self, m: Params) -> Observed:
         return (m * 256 - 0.5) / 255  # from the dequantized scale to that of pixels
@@ -156,6 +213,10 @@ class DiscretizedLogistic(nn.Module):
         log_p = torch.where(x < 0.5 / 255, below, torch.where(x > 254.5 / 255, above, inside))
         return torch.logsumexp(log_weights + log_p, -4).flatten(-3).sum(-1)
 
+    def to_pixels(self, x: Observed) -> Observed:
+        """Return observed images on the scale of `mean`: from 0 to 1."""
+        return x
+
     def mean(self, params: Params) -> Observed:
         """The mean of the logistics clipped to [0, 1]: their tails count as black and white."""
         log_weights, means, log_scales = self._split(params)
@@ -194,7 +255,8 @@ def build_likelihood(config: Config, info: DatasetInfo) -> Likelihood:
     if config.likelihood == "bernoulli":
         return Bernoulli(info.channels, dynamic=config.binarize == "dynamic")
     if config.likelihood == "gaussian":
-        return Gaussian(info.channels, config.sigma, init_sigma=max(info.std, 0.02))
+        size = (info.height, info.width)
+        return Gaussian(info.channels, config.sigma, max(info.std, 0.02), config.variance, size)
     return DiscretizedLogistic(info.channels, config.mixtures)
 
 

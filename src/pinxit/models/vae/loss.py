@@ -1,9 +1,16 @@
-"""The training loss of a VAE: minus the ELBO, or the importance-weighted bound, and options."""
+"""The training loss of a VAE: minus a bound of log p(x), and weighted penalties.
+
+    loss = -bound + sum_i weight_i * penalty_i
+
+The bound is the ELBO, or one of several samples (`multisample_bound`); likelihood and prior are
+parts of the model. Penalties are in `penalties`. In evaluation mode the loss is
+that of the bound alone, so that runs with other penalties compare.
+"""
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int64
@@ -12,6 +19,8 @@ from torch import Tensor
 from pinxit.data.batch import Batch
 from pinxit.models.results import Loss
 from pinxit.models.vae.equivariance import list_transforms, sample_transform
+from pinxit.models.vae.multisample_bound import multisample_bound
+from pinxit.models.vae.penalties import Draw, penalty_terms
 from pinxit.nn.batch_share import batch_randn, count_first
 from pinxit.nn.layers import drop_labels
 
@@ -21,74 +30,108 @@ PerImage = Float[Tensor, " batch"]
 Labels = Int64[Tensor, " batch"] | None
 
 
-def training_loss(model: Any, batch: Batch, progress: float) -> Loss:
-    """-ELBO with the KL weighted by beta: summed over dimensions, averaged over the batch.
+class Bound(NamedTuple):
+    """Minus the bound, its parts, and one z of each image with what it decodes to."""
 
-    With `iw_samples` above 1 it is the importance-weighted bound, once `progress` reaches
-    `iw_from`.
+    loss: Tensor
+    parts: dict[str, Tensor]
+    draw: Draw
+
+
+def training_loss(model: Any, batch: Batch, progress: float) -> Loss:
+    """Minus the bound, and penalties: summed over dimensions, averaged over the batch.
+
+    With several samples it is the importance-weighted bound, once `progress` reaches `iw_from`.
     """
     config = model.config
     x = model.observe(batch)
     labels = drop_labels(model.visible(batch.labels), config.label_dropout, model.training)
     beta = _kl_weight(model, progress)
-    if config.iw_samples > 1 and progress >= config.iw_from:
-        return _importance_weighted_loss(model, x, labels, beta)
+    if config.num_iw_samples > 1 and progress >= config.iw_from:
+        bound = _importance_weighted_loss(model, x, labels, beta)
+    else:
+        bound = _elbo_loss(model, x, labels, beta)
+    total, parts = bound.loss, bound.parts
+    if model.training:
+        for name, term in penalty_terms(model, bound.draw, progress):
+            total = total + term.loss
+            parts[name] = term.value.detach()
+    return Loss(total, parts)
+
+
+# -- the bound of one sample ----------------------------------------------------------------------
+
+
+def _elbo_loss(model: Any, x: X, labels: Labels, beta: float) -> Bound:
+    """-log p(x|z) + beta KL, and the absolute error; or without a KL the square norm of z."""
+    config = model.config
     mean, logvar = model.posterior(x, labels)
-    z = mean + (0.5 * logvar).exp() * batch_randn(*mean.shape, device=mean.device)
-    distortion, l1 = _distortion(model, z, x, labels)
-    rate = model.prior.kl(mean, logvar, z)
+    noise = batch_randn(*mean.shape, device=mean.device)
+    if model.has_point_posterior:
+        z, rate = mean, 0.5 * mean.square()
+    else:
+        z = mean + (0.5 * logvar).exp() * noise
+        rate = model.prior.kl(mean, logvar, z)
+    distortion, l1, draw = _distortion(model, z, x, labels)
+    draw = draw._replace(mean=mean, logvar=logvar)
     total = distortion.mean() + beta * _kl_with_free_bits(rate, config.free_bits)
     total = total + config.l1_weight * l1.mean()
-    return Loss(total, _parts(model, distortion.mean(), rate.sum(1).mean()))
+    parts = _parts(model, distortion.mean(), rate.sum(1).mean())
+    return Bound(total, parts, draw)
 
 
 def _distortion(
     model: Any, z: Float[Tensor, "batch latent"], x: X, labels: Labels
-) -> tuple[PerImage, PerImage]:
+) -> tuple[PerImage, PerImage, Draw]:
     """-log p(x|z) and the absolute error of each image, summed over pixels.
 
     In training a share of the images is transformed, see `equivariance`.
     """
     moved = count_first(model.config.equivariance, len(x)) if model.training else 0
     first, rest = slice(moved), slice(moved, None)
-    parts = []
+    parts, decoded = [], None
     if moved:
         image = (model.info.height, model.info.width)
         transform = sample_transform(list_transforms(model.latent_shape, image))
         grid = transform.apply(z[first].unflatten(1, model.latent_shape))
         target, weight = transform.apply(x[first]), 1 / transform.area
-        parts.append(_errors(model, grid, target, _take(labels, first), weight))
+        params = model.decode_params(grid, _take(labels, first))
+        parts.append(_errors(model, params, target, weight))
     if moved < len(x):
-        parts.append(_errors(model, z[rest], x[rest], _take(labels, rest)))
+        decoded = model.decode_params(z[rest], _take(labels, rest))
+        parts.append(_errors(model, decoded, x[rest]))
     distortion, l1 = (torch.cat(column) for column in zip(*parts, strict=True))
-    return distortion, l1
+    return distortion, l1, Draw(z, labels, x[rest], decoded)
 
 
 def _take(labels: Labels, rows: slice) -> Labels:
     return None if labels is None else labels[rows]
 
 
-def _errors(
-    model: Any, z: FlatOrGrid, x: X, labels: Labels, weight: float = 1.0
-) -> tuple[PerImage, PerImage]:
-    params = model.decode_params(z, labels)
-    distortion = -weight * model.likelihood.log_prob(params, x)
+def _errors(model: Any, params: Tensor, x: X, weight: float = 1.0) -> tuple[PerImage, PerImage]:
+    distortion = -weight * model.fit_log_prob(params, x)
     if not model.config.l1_weight:
         return distortion, torch.zeros_like(distortion)
     return distortion, weight * (params - x).abs().flatten(1).sum(1)
 
 
-def _importance_weighted_loss(model: Any, x: X, labels: Labels, beta: float) -> Loss:
-    num_samples = model.config.iw_samples
-    noise = batch_randn(len(x), num_samples, model.latent_dim, device=x.device)
-    log_p_x, log_p_z, log_q = model.log_terms(x, labels, noise)
-    weights = log_p_x + beta * (log_p_z - log_q)
-    bound = (weights.logsumexp(1) - math.log(num_samples)).mean()
-    parts = _parts(model, -log_p_x.mean(), (log_q - log_p_z).mean())
-    return Loss(-bound, {**parts, f"iw_{num_samples}": bound.detach()})
+# -- the bound of several samples -----------------------------------------------------------------
+
+
+def _importance_weighted_loss(model: Any, x: X, labels: Labels, beta: float) -> Bound:
+    config = model.config
+    noise = batch_randn(len(x), config.num_iw_samples, model.latent_dim, device=x.device)
+    bound = multisample_bound(model, x, labels, noise, beta)
+    parts = _parts(model, -bound.log_p_x.mean(), (bound.log_q - bound.log_p_z).mean())
+    parts[f"iw_{config.iw_samples}"] = bound.value.mean().detach()
+    draw = Draw(bound.z[:, 0], labels, x, None, bound.mean, bound.logvar)
+    return Bound(-bound.value.mean(), parts, draw)
 
 
 def _parts(model: Any, reconstruction: Tensor, kl: Tensor) -> dict[str, Tensor]:
+    """The terms under their names; a point instead of q(z|x) has no ELBO."""
+    if model.has_point_posterior:
+        return {"reconstruction": reconstruction.detach(), "latent_norm": kl.detach()}
     parts = {"elbo": -(reconstruction + kl), "reconstruction": reconstruction, "kl": kl}
     if model.eight_bit:
         parts["bits_per_dim"] = (reconstruction + kl) / (model.info.dims * math.log(2))

@@ -18,8 +18,10 @@ from pinxit.errors import UsageError
 from pinxit.models.generation import SEEDED, GenerationParams, resolve_params
 from pinxit.models.inputs import check_images, label_index
 from pinxit.models.results import Elbo, Loss, Posterior
+from pinxit.models.vae.compatibility import whole_batch_options
 from pinxit.models.vae.config import Config
-from pinxit.models.vae.grid_networks import LatentGrid
+from pinxit.models.vae.critics import build_critics
+from pinxit.models.vae.grid_networks import latent_shape
 from pinxit.models.vae.importance import (
     ImportanceWeights,
     fast_log_weights,
@@ -35,6 +37,7 @@ from pinxit.models.vae.loss import training_loss
 from pinxit.models.vae.networks import build_networks
 from pinxit.models.vae.priors import build_prior
 from pinxit.models.vae.proposal import propose
+from pinxit.models.vae.vamp_prior import Prior, VampPrior
 from pinxit.nn.batching import BATCH_SIZE, map_in_fixed_batches
 from pinxit.nn.image_seeds import Draw, draw_uniforms, image_seeds
 from pinxit.nn.pixels import to_float, to_uint8
@@ -46,6 +49,7 @@ FlatOrGrid = Float[Tensor, "batch *latent"]
 Labels = Int64[Tensor, " batch"] | None
 Weights = Float[Tensor, "batch samples"]  # logarithms
 Pixels = UInt8[Tensor, "batch height width channel"]
+POINT_LOGVAR = 2 * math.log(0.1)  # with which likelihoods take a deterministic posterior
 L = TypeVar("L", Tensor, np.ndarray)
 
 
@@ -56,15 +60,25 @@ class VAE(nn.Module):
         super().__init__()
         self.config = config
         self.info = info
-        self.latent_shape = _latent_shape(config, info)
+        self.latent_shape = latent_shape(config, info)
         self.latent_dim = math.prod(self.latent_shape)
         self.likelihood = build_likelihood(config, info)
-        self.prior = build_prior(config.prior, self.latent_dim)
+        self.prior = self._build_prior()
         self.encoder, self.decoder = build_networks(config, info, self.likelihood.out_channels)
+        self.critics = build_critics(config, info, self.latent_dim)
+        self.has_point_posterior = config.posterior == "deterministic"
+        self.whole_batch_options = whole_batch_options(config)
         self.eight_bit = self.likelihood.eight_bit
         self.label_conditional = config.condition == "label"
         self.prior_is_learned = config.prior != "standard"
         self.likelihood_description = describe_likelihood(config)
+
+    def _build_prior(self) -> Prior:
+        if self.config.prior == "vamp":
+            assert self.config.pseudo_inputs, "a resolved configuration"
+            shape = (self.info.channels, self.info.height, self.info.width)
+            return VampPrior(self.config.pseudo_inputs, shape, self.posterior)
+        return build_prior(self.config.prior, self.latent_dim)
 
     # -- the equations ------------------------------------------------------------------------
 
@@ -86,6 +100,8 @@ class VAE(nn.Module):
         """Return the mean and log-variance of q(z|x)."""
         standardized = (x - self.info.mean) / max(self.info.std, 0.05)
         mean, logvar = self.encoder(standardized, labels).float().chunk(2, -1)
+        if self.has_point_posterior:
+            return mean, torch.full_like(logvar, POINT_LOGVAR)
         return mean, logvar.clamp(-12, 8)  # exp stays finite; trained models are well within
 
     def decode_params(self, z: FlatOrGrid, labels: Labels = None) -> Float[Tensor, "b o h w"]:
@@ -93,6 +109,12 @@ class VAE(nn.Module):
         params = self.decoder(z, labels).float()
         # a Gaussian's mean starts at the grey of the mean image, not at black
         return params + self.info.mean if isinstance(self.likelihood, Gaussian) else params
+
+    def fit_log_prob(self, params: Tensor, x: Tensor) -> Tensor:
+        """log p(x|z); in training with the variance that fits this batch, if it is analytic."""
+        if self.training and isinstance(self.likelihood, Gaussian):
+            return self.likelihood.log_prob(params, x, self.likelihood.update(params.detach(), x))
+        return self.likelihood.log_prob(params, x)
 
     def elbo(self, x: X, labels: Labels, seeds: Sequence[int] | None = None) -> Elbo:
         """Return distortion and rate of each image, with one reparameterized z (eq. 10).
@@ -188,7 +210,6 @@ class VAE(nn.Module):
 
     @property
     def binary_pixels(self) -> bool:
-        """Whether p(x|z) is over binary pixels."""
         return isinstance(self.likelihood, Bernoulli)
 
     @property
@@ -196,7 +217,7 @@ class VAE(nn.Module):
         """Standard deviation of a Gaussian p(x|z), on the scale 0 to 1; None: not Gaussian."""
         if not isinstance(self.likelihood, Gaussian):
             return None
-        return float(self.likelihood.sigma.detach())
+        return self.likelihood.mean_sigma
 
     @property
     def decoder_sigma_is_learned(self) -> bool:
@@ -377,11 +398,3 @@ class VAE(nn.Module):
     @property
     def device(self) -> torch.device:
         return next(self.parameters()).device
-
-
-def _latent_shape(config: Config, info: DatasetInfo) -> tuple[int, ...]:
-    """Return the shape of an image's latents: (latent,), or (channel, row, column) of a grid."""
-    if config.latents == "grid":
-        return LatentGrid.of_config(config, info).shape
-    assert config.latent_dim is not None, "a resolved configuration"
-    return (config.latent_dim,)

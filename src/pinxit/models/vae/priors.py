@@ -1,4 +1,4 @@
-"""p(z): N(0, I), or N(0, I) behind a learned invertible map.
+"""p(z): N(0, I), or N(0, I) behind a learned invertible map; `vamp_prior` has a mixture.
 
 The encodings of all images together (the aggregated posterior) do not fill N(0, I). A sample of
 the prior that falls into a hole decodes to no image (Hoffman & Johnson 2016, "ELBO surgery"). A
@@ -23,12 +23,21 @@ def log_standard_normal(u: Z) -> Z:
     return -0.5 * (u.square() + math.log(2 * math.pi))
 
 
+def kl_at_sample(logvar: Z, log_p: Z) -> Z:
+    """E log q(z) of a Gaussian q in closed form, less log p(z) at a sample, per latent."""
+    return -0.5 * (math.log(2 * math.pi) + 1 + logvar) - log_p
+
+
 class StandardPrior(nn.Module):
     """N(0, I). Its KL from a diagonal Gaussian has a closed form."""
 
     def kl(self, mean: Z, logvar: Z, z: Z) -> Z:
         """1/2 (exp s - (1 + s) + mu^2), s = log sigma^2 (Kingma & Welling 2013, app. B)."""
         return 0.5 * (logvar.exp() - (1 + logvar) + mean.square())
+
+    def log_prob_per_latent(self, z: Z) -> Z:
+        """log p(z_k) of each latent."""
+        return log_standard_normal(z)
 
     def log_prob(self, z: Z) -> Float[Tensor, " batch"]:
         return log_standard_normal(z).sum(-1)
@@ -92,22 +101,19 @@ class FlowPrior(nn.Module):
             z = (z - shift) * (-scale).exp()
         return z
 
-    def _log_prob_per_latent(self, z: Z) -> Z:
+    def log_prob_per_latent(self, z: Z) -> Z:
+        """log N(u) + log |du/dz| of each latent; their sum is log p(z)."""
         u, log_det = self.inverse(z)
         return log_standard_normal(u) + log_det
 
     def kl(self, mean: Z, logvar: Z, z: Z) -> Z:
         """log q(z) - log p(z) at the sample z: an unbiased estimate, per latent."""
-        negative_entropy = -0.5 * (math.log(2 * math.pi) + 1 + logvar)  # E log q, in closed form
-        return negative_entropy - self._log_prob_per_latent(z)
+        return kl_at_sample(logvar, self.log_prob_per_latent(z))
 
     def log_prob(self, z: Z) -> Float[Tensor, " batch"]:
-        return self._log_prob_per_latent(z).sum(-1)
+        return self.log_prob_per_latent(z).sum(-1)
 
 
-Prior = StandardPrior | FlowPrior
-
-
-def build_prior(name: str, latent_dim: int) -> Prior:
-    """Return the prior with this name: `standard` or `flow`."""
+def build_prior(name: str, latent_dim: int) -> StandardPrior | FlowPrior:
+    """Return the prior with this name that needs no encoder: `standard` or `flow`."""
     return FlowPrior(latent_dim) if name == "flow" else StandardPrior()

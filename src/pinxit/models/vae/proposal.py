@@ -9,7 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from pinxit.models.vae.priors import Prior, log_standard_normal
+from pinxit.models.vae.priors import log_standard_normal
+from pinxit.models.vae.vamp_prior import Prior
 
 WIDE_SCALE = 2.0  # standard deviations of the wide component, relative to those of q
 

@@ -1,0 +1,148 @@
+"""Which values options of the VAE may have, and which of them go together.
+
+Options compose unless a rule here says why they do not.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from pinxit.errors import UsageError
+
+POSITIVE = (
+    "latent_dim", "latent_channels", "width", "depth", "mixtures", "iw_samples", "iw_groups",
+    "pseudo_inputs",
+)  # fmt: skip
+PENALTIES = (
+    "total_correlation", "mmd", "latent_adversarial", "decoder_l2", "gradient_penalty", "ms_ssim",
+    "adversarial",
+)  # fmt: skip
+WEIGHTS = ("beta", "free_bits", "l1_weight", *PENALTIES)
+FRACTIONS = (
+    "kl_warmup", "label_dropout", "iw_from", "equivariance", "iw_elbo_share", "adversarial_from",
+)  # fmt: skip
+OF_SEVERAL_SAMPLES = ("iw_elbo_share", "iw_decoder", "iw_gradient")
+OF_WHOLE_BATCH = ("total_correlation", "mmd", "latent_adversarial", "adversarial")
+
+
+class Rule(NamedTuple):
+    """Options that do not go together: an error where `applies` to a configuration."""
+
+    applies: Callable[[Any], bool]
+    message: str
+
+
+def check_ranges(config: Any) -> None:
+    """Raise UsageError for an option of a configuration that is out of its range."""
+    for name in POSITIVE:
+        value = getattr(config, name)
+        if value is not None and value < 1:
+            raise UsageError(f"{name} must be at least 1, not {value}.")
+    for name in WEIGHTS:
+        if not 0 <= (getattr(config, name) or 0) < math.inf:
+            raise UsageError(f"{name} must be 0 or more, not {getattr(config, name)}.")
+    for name in FRACTIONS:
+        if not 0 <= getattr(config, name) <= 1:
+            raise UsageError(f"{name} must be between 0 and 1, not {getattr(config, name)}.")
+    downscale = config.downscale
+    if downscale is not None and (downscale < 2 or downscale.bit_count() != 1):
+        raise UsageError(f"downscale must be a power of two from 2 on, not {downscale}.")
+    if config.sigma is not None and not 0 < config.sigma < math.inf:
+        raise UsageError(f"sigma must be above 0, not {config.sigma}.")
+
+
+def check_options(config: Any) -> None:
+    """Raise UsageError for options of a configuration that do not go together, and say why."""
+    _check_latents(config)
+    for name in ("free_bits", "l1_weight", "equivariance"):
+        if config.num_iw_samples > 1 and getattr(config, name):
+            raise UsageError(f"{name} needs iw_samples 1 and iw_groups 1.")
+    for name in OF_SEVERAL_SAMPLES:
+        if config.num_iw_samples == 1 and getattr(config, name) != type(config).__dict__[name]:
+            raise UsageError(f"{name} is of several samples; give iw_samples or iw_groups above 1.")
+    for rule in RULES:
+        if rule.applies(config):
+            raise UsageError(rule.message)
+
+
+def whole_batch_options(config: Any) -> tuple[str, ...]:
+    """Return the options whose terms are of a batch as a whole: no part may be computed alone."""
+    names = [name for name in OF_WHOLE_BATCH if getattr(config, name)]
+    return tuple(names if config.variance == "learned" else [*names, "variance"])
+
+
+def _check_latents(config: Any) -> None:
+    """Raise UsageError for options of the other kind of latents."""
+    if config.latents == "grid":
+        if config.latent_dim is not None:
+            raise UsageError("latent_dim is of a vector; a grid has latent_channels.")
+        if config.network not in ("auto", "conv"):
+            raise UsageError(f"a grid of latents needs network conv, not {config.network}.")
+        if config.prior != "standard":
+            raise UsageError(f"prior {config.prior} needs a vector of latents; these are a grid.")
+    needs_vector = next((n for n, needs in _vector_options(config) if needs), None)
+    if config.latents == "auto" and config.equivariance and needs_vector:
+        raise UsageError(f"equivariance needs a grid of latents, {needs_vector} a vector.")
+    if config.latents == "vector":
+        for name in ("downscale", "latent_channels", "equivariance"):
+            if getattr(config, name):
+                raise UsageError(f"{name} is of a grid of latents; these are a vector.")
+
+
+def _vector_options(config: Any) -> tuple[tuple[str, bool], ...]:
+    """Options that need a vector of latents, and whether they are given."""
+    return (
+        ("latent_dim", config.latent_dim is not None),
+        (f"network {config.network}", config.network in ("mlp", "linear")),
+        (f"prior {config.prior}", config.prior != "standard"),
+    )
+
+
+def _is_deterministic(config: Any) -> bool:
+    return config.posterior == "deterministic"
+
+
+def _uses_density(config: Any) -> bool:
+    return bool(config.total_correlation) and config.tc_estimate == "minibatch"
+
+
+RULES = (
+    Rule(
+        lambda c: c.sigma is not None and c.variance != "learned",
+        "sigma fixes the variance of p(x|z); leave out sigma or variance.",
+    ),
+    Rule(
+        lambda c: c.variance == "per-pixel" and c.equivariance > 0,
+        "variance per-pixel belongs to places of the image, which equivariance moves; "
+        "take variance analytic.",
+    ),
+    Rule(
+        lambda c: c.pseudo_inputs is not None and c.prior != "vamp",
+        "pseudo_inputs are of prior vamp.",
+    ),
+    Rule(
+        lambda c: _is_deterministic(c) and c.num_iw_samples > 1,
+        "iw_samples are drawn from q(z|x); posterior deterministic is a single point.",
+    ),
+    Rule(
+        lambda c: _is_deterministic(c) and c.free_bits > 0,
+        "free_bits are of a KL, which posterior deterministic does not have.",
+    ),
+    Rule(
+        lambda c: _is_deterministic(c) and c.prior != "standard",
+        "a prior that is learned with posterior deterministic shrinks to a point; fit one "
+        "afterwards: pinxit sample RUN --prior mixture.",
+    ),
+    Rule(
+        lambda c: _is_deterministic(c) and _uses_density(c),
+        "total_correlation of posterior deterministic needs tc_estimate critic: "
+        "minibatch takes densities of q(z|x).",
+    ),
+    Rule(
+        lambda c: c.equivariance == 1 and (c.ms_ssim > 0 or c.adversarial > 0),
+        "ms_ssim and adversarial compare images that equivariance leaves as they are; take "
+        "equivariance below 1.",
+    ),
+)

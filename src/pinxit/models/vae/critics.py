@@ -1,0 +1,77 @@
+"""Critics: networks that learn beside a VAE to tell what it makes from what it should make.
+
+One optimizer holds the VAE and its critics; they never share a gradient. A term of the VAE sees a
+critic through `frozen`, without its parameters; a critic sees detached values of the VAE.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from pinxit.data.batch import DatasetInfo
+from pinxit.nn.batch_share import batch_rand
+
+LATENT_WIDTH = 128
+PATCH_WIDTH = 32
+MIN_SIDE = 8  # pixels; below it a patch is not halved again
+
+
+class LatentCritic(nn.Sequential):
+    """z -> a logit."""
+
+    def __init__(self, latent_dim: int) -> None:
+        super().__init__(
+            nn.Linear(latent_dim, LATENT_WIDTH),
+            nn.LeakyReLU(0.2),
+            nn.Linear(LATENT_WIDTH, LATENT_WIDTH),
+            nn.LeakyReLU(0.2),
+            nn.Linear(LATENT_WIDTH, 1),
+        )
+
+
+class PatchCritic(nn.Sequential):
+    """Images from 0 to 1 -> a number per patch (PatchGAN, Isola 2017).
+
+    Without batch norm: the judgement of an image does not depend on the others.
+    """
+
+    def __init__(self, info: DatasetInfo) -> None:
+        width = PATCH_WIDTH
+        layers: list[nn.Module] = [
+            nn.Conv2d(info.channels, width, 4, stride=2, padding=1),
+            nn.LeakyReLU(0.2),
+        ]
+        side = min(info.height, info.width) // 2
+        while side >= MIN_SIDE and width < 4 * PATCH_WIDTH:
+            layers += [nn.Conv2d(width, 2 * width, 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
+            width, side = 2 * width, side // 2
+        layers += [nn.Conv2d(width, 1, 3, padding=1, bias=False)]
+        super().__init__(*layers)
+
+
+def build_critics(config: Any, info: DatasetInfo, latent_dim: int) -> nn.ModuleDict:
+    """Return the critics that a configuration's penalties need, by the penalty."""
+    critics = nn.ModuleDict()
+    if config.total_correlation and config.tc_estimate == "critic":
+        critics["total_correlation"] = LatentCritic(latent_dim)
+    if config.latent_adversarial:
+        critics["latent_adversarial"] = LatentCritic(latent_dim)
+    if config.adversarial:
+        critics["adversarial"] = PatchCritic(info)
+    return critics
+
+
+def frozen(critic: nn.Module, inputs: Tensor) -> Tensor:
+    """Return what the critic says of inputs: gradients reach these, not its parameters."""
+    detached = {name: parameter.detach() for name, parameter in critic.named_parameters()}
+    return torch.func.functional_call(critic, detached, (inputs,))
+
+
+def shuffle_latents(z: Float[Tensor, "batch latent"]) -> Float[Tensor, "batch latent"]:
+    """Permute each latent over the batch on its own: samples of prod_k q(z_k) (Kim 2018)."""
+    order = batch_rand(*z.shape, device=z.device).argsort(0)
+    return z.gather(0, order)
