@@ -15,7 +15,7 @@ TOML = 'family = "vae"\ndata = "digits"\nminutes = 5\n[model]\nlatent_dim = 4\n[
 
 
 @pytest.fixture
-def trained(tmp_path, monkeypatch) -> list[dict[str, Any]]:
+def train_calls(tmp_path, monkeypatch) -> list[dict[str, Any]]:
     """The calls of `train`, which does nothing; `run.toml` is in the working folder."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "run.toml").write_text(TOML)
@@ -33,22 +33,22 @@ def start(*args: str) -> int:
     return main(["train", *args])
 
 
-def test_a_file_gives_the_options(trained):
+def test_a_file_gives_the_options(train_calls):
     assert start("--config", "run.toml") == 130
-    assert trained[0]["model"] == VAE(latent_dim=4)
-    assert trained[0]["images"] == "digits"
-    assert trained[0]["minutes"] == 5
-    assert trained[0]["load"].size == 16
+    assert train_calls[0]["model"] == VAE(latent_dim=4)
+    assert train_calls[0]["images"] == "digits"
+    assert train_calls[0]["minutes"] == 5
+    assert train_calls[0]["load"].size == 16
 
 
-def test_the_command_line_wins(trained):
+def test_the_command_line_wins(train_calls):
     args = ["vae", "photos", "--config=run.toml", "--steps", "3", "--latent-dim", "9"]
     assert start(*args, "--save-config", "new.toml") == 130
-    assert trained[0]["model"] == VAE(latent_dim=9)
-    assert trained[0]["images"] == "photos"
-    assert (trained[0]["steps"], trained[0]["minutes"]) == (3, None)
+    assert train_calls[0]["model"] == VAE(latent_dim=9)
+    assert train_calls[0]["images"] == "photos"
+    assert (train_calls[0]["steps"], train_calls[0]["minutes"]) == (3, None)
     assert start("--config", "new.toml") == 130
-    first, second = ({k: v for k, v in call.items() if k != "command"} for call in trained)
+    first, second = ({k: v for k, v in call.items() if k != "command"} for call in train_calls)
     assert first == second
     assert read_settings("new.toml").values == {"latent_dim": 9, "steps": 3, "size": 16}
 
@@ -65,10 +65,10 @@ def test_the_command_line_wins(trained):
         (["vae", "digits", "--save-config", "run.toml"], "run.toml exists with other settings"),
     ],
 )
-def test_errors(args, message, trained, capsys):
+def test_errors(args, message, train_calls, capsys):
     assert start(*args) == 2
     assert message in capsys.readouterr().err
-    assert not trained
+    assert not train_calls
 
 
 def test_a_dry_run_says_where_each_option_is_from(tmp_path, monkeypatch, capsys):

@@ -38,6 +38,7 @@ def test_the_page_has_the_rows():
     assert len(ROWS) > 30
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("options", ROWS)
 def test_a_row_trains_and_samples(options):
     config = Config(**SIZE, **read_options(options))

@@ -261,12 +261,32 @@ def test_half_requests_are_closed_in_time(base_url, monkeypatch):
 
 
 def test_many_half_requests_do_not_keep_others_out(base_url, monkeypatch):
-    monkeypatch.setattr(connections, "MAX_UNFINISHED", 5)
+    monkeypatch.setattr(connections, "MAX_BURST", 5)
     halves = [connect(base_url, HALF_HEADERS) for _ in range(20)]
     assert httpx.get(f"{base_url}/healthz").status_code == 200
     assert halves[0].recv(1) == b"", "the oldest are closed"
     for half in halves:
         half.close()
+
+
+def test_old_half_requests_are_closed_for_new_ones(base_url, monkeypatch):
+    monkeypatch.setattr(connections, "MAX_UNFINISHED", 2)
+    monkeypatch.setattr(connections, "GRACE_SECONDS", 0.1)
+    halves = [connect(base_url, HALF_HEADERS) for _ in range(3)]
+    time.sleep(0.3)
+    assert httpx.get(f"{base_url}/healthz").status_code == 200
+    assert halves[0].recv(1) == b""
+    for half in halves:
+        half.close()
+
+
+def test_none_of_many_clients_that_come_at_once_is_closed(base_url):
+    connections_at_once = [connect(base_url, b"") for _ in range(300)]
+    for connection in connections_at_once:
+        connection.sendall(GET)
+    for connection in connections_at_once:
+        assert b" 200 " in connection.recv(4096)
+        connection.close()
 
 
 GET = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"

@@ -445,3 +445,19 @@ def test_training_ends_with_the_verdict(tmp_path, capsys):
     last = capsys.readouterr().err.splitlines()[-1]
     assert last.startswith("verdict: undertrained: trained for 2 steps (0.7 epochs) only; only 48")
     assert last.endswith(f"(pinxit train --resume {tmp_path / 'short'} --minutes N).")
+
+
+def test_sample_grids_that_take_long_are_left_out_but_the_last(tmp_path, monkeypatch, capsys):
+    saved = []
+    monkeypatch.setattr(
+        "pinxit.training.session.save_previews", lambda model, run, step, images: saved.append(step)
+    )
+    monkeypatch.setattr("pinxit.training.session.FREE_PREVIEW_SECONDS", 0.0)
+    monkeypatch.setattr("pinxit.training.session.MAX_EVAL_FRACTION", 0.0)
+    run = train(TINY, blobs(), out=tmp_path / "run", **{**SHORT, "num_evals": 4})
+    steps = run.config["trained"]["steps"]
+    assert saved == [steps // 4, steps]
+    output = capsys.readouterr()
+    assert (output.out + output.err).count("some are left out") == 1
+    evaluated = [row for row in run.metrics() if "val_loss" in row]
+    assert len(evaluated) == 4  # the validation loss is measured as often as before

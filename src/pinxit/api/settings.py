@@ -38,7 +38,7 @@ def add_settings(
             settings.build(table)  # errors with their lines
     given = dict(options)
     if (load := given.pop("load", None)) is not None:
-        given |= _changed(make_load_options(load), LoadOptions())
+        given |= _find_changed(make_load_options(load), LoadOptions())
     data = settings.data[0] if len(settings.data) == 1 else list(settings.data) or None
     return (
         settings.family if is_name else model,
@@ -58,14 +58,14 @@ def settings_text(model: Any, images: Any, options: Mapping[str, Any]) -> str:
     data = [str(name) for name in ([images] if is_one else images)]
     values = dict(options)
     if (load := values.pop("load", None)) is not None:
-        values |= _changed(make_load_options(load), LoadOptions())
+        values |= _find_changed(make_load_options(load), LoadOptions())
     if not isinstance(model, str):
-        values |= _changed(model, type(model)())
+        values |= _find_changed(model, type(model)())
     family = model if isinstance(model, str) else family_of(model)
     return format_settings(family, data, values)
 
 
-def _changed(options: Any, default: Any) -> dict[str, Any]:
+def _find_changed(options: Any, default: Any) -> dict[str, Any]:
     """Return the fields of a dataclass that are not those of its default."""
     before, now = dataclasses.asdict(default), dataclasses.asdict(options)
     return {name: value for name, value in now.items() if value != before[name]}

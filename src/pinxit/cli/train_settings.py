@@ -69,12 +69,12 @@ def with_settings(
         defaults["data"] = settings.data
 
     @functools.wraps(command)
-    def wrapped(**arguments: Any) -> Any:
+    def wrapper(**arguments: Any) -> Any:
         return command(**{**defaults, **arguments})
 
     replaced = [p.replace(default=defaults.get(p.name, p.default)) for p in names.values()]
-    setattr(wrapped, "__signature__", signature.replace(parameters=replaced))  # noqa: B010
-    return wrapped
+    setattr(wrapper, "__signature__", signature.replace(parameters=replaced))  # noqa: B010
+    return wrapper
 
 
 def find_origins(settings: SettingsFile | None, typed: set[str]) -> dict[str, str]:

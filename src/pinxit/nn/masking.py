@@ -69,8 +69,8 @@ def _distance_to_rectangles(
 ) -> Float[Tensor, "batch patches"]:
     """Distance to the nearest of a few random rectangles, each with its own aspect ratio."""
     device = positions.device
-    size = torch.tensor([rows, columns], device=device, dtype=torch.float)
-    center = batch_rand(batch, NUM_RECTANGLES, 1, 2, device=device) * size
+    row, column = batch_rand(batch, NUM_RECTANGLES, 1, 2, device=device).unbind(-1)
+    center = torch.stack((row * rows, column * columns), -1)
     log_aspect = 1.4 * batch_rand(batch, NUM_RECTANGLES, 1, 1, device=device) - 0.7
     extent = torch.cat((log_aspect, -log_aspect), -1).exp()  # aspect ratios 1:4 to 4:1, as BEiT
     distance = (positions + 0.5 - center).abs() / extent

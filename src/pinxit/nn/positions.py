@@ -9,10 +9,15 @@ from torch import Tensor
 RotaryCache = tuple[Float[Tensor, "length half"], Float[Tensor, "length half"]]  # cosines, sines
 
 
-def rotary_cache(length: int, head_dim: int, base: float = 10_000.0) -> RotaryCache:
+def rotary_cache(
+    length: int,
+    head_dim: int,
+    base: float = 10_000.0,
+    device: torch.device | None = None,
+) -> RotaryCache:
     """Cosines and sines of rotary positions (Su 2021, eq. 34), `[length, head_dim / 2]` each."""
-    frequencies = base ** (-torch.arange(0, head_dim, 2).float() / head_dim)
-    angles = torch.arange(length).float()[:, None] * frequencies
+    frequencies = base ** (-torch.arange(0, head_dim, 2, device=device).float() / head_dim)
+    angles = torch.arange(length, device=device).float()[:, None] * frequencies
     return angles.cos(), angles.sin()
 
 

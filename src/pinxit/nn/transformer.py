@@ -36,6 +36,7 @@ class Block(nn.Module):
 
     hidden_matrices = True
     fsdp_unit = True  # nothing outside uses its parameters
+    compile_unit = "on"
 
     def __init__(
         self,

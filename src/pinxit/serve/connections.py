@@ -13,7 +13,10 @@ from pinxit.errors import PinxitError
 HEADER_SECONDS = 20.0  # from the connection, or the first byte of a next request, to all headers
 BODY_SECONDS = 60.0  # between two parts of a body
 MAX_BODY_SECONDS = 600.0  # of a whole body
-MAX_UNFINISHED = 200  # connections whose headers have not come; above it the oldest is closed
+# connections whose headers have not come; above it the oldest is closed, if it has had its time
+MAX_UNFINISHED = 200
+GRACE_SECONDS = 1.0  # the server may not have read yet what many clients sent at once
+MAX_BURST = 800  # above it the oldest is closed at once: a process may open 1,024 files
 
 
 class TimedProtocol(HttpToolsProtocol):
@@ -23,7 +26,8 @@ class TimedProtocol(HttpToolsProtocol):
     closing the oldest of many hits those who never finish.
     """
 
-    unfinished: ClassVar[dict[TimedProtocol, None]] = {}  # in the order of their coming
+    # the times of their coming, the oldest first
+    unfinished: ClassVar[dict[TimedProtocol, float]] = {}
     _deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -51,9 +55,12 @@ class TimedProtocol(HttpToolsProtocol):
 
     def _wait_for_headers(self) -> None:
         self._deadline = self.loop.call_later(HEADER_SECONDS, self._close)
-        self.unfinished[self] = None
-        if len(self.unfinished) > MAX_UNFINISHED:
-            next(iter(self.unfinished))._close()
+        self.unfinished[self] = now = self.loop.time()
+        oldest, since = next(iter(self.unfinished.items()))
+        num_unfinished = len(self.unfinished)
+        has_had_time = now - since > GRACE_SECONDS
+        if num_unfinished > MAX_BURST or (num_unfinished > MAX_UNFINISHED and has_had_time):
+            oldest._close()
 
     def _stop_waiting(self) -> None:
         if self._deadline is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -77,7 +78,8 @@ class CostEstimate:
 
 def estimate_cost(plan: TrainingPlan, fabric: Fabric) -> CostEstimate:
     """Time a few training steps of the plan's model, which they change. Writes nothing."""
-    settings, images = plan.settings, plan.images
+    # networks are not compiled for so few steps
+    settings, images = dataclasses.replace(plan.settings, compile="off"), plan.images
     assert settings.batch_size, "resolved settings"
     rows, batch_size = images.split_indices("train"), settings.batch_size
     num_parameters = plan.num_parameters

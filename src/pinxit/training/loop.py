@@ -27,6 +27,7 @@ from pinxit.models.results import Loss
 from pinxit.nn.batch_share import BatchShare, share_batch
 from pinxit.nn.rng import mix_seed
 from pinxit.training.augmentation import augment_batch
+from pinxit.training.compilation import compile_networks
 from pinxit.training.encoding_cache import Drawn, EncodingCache, create_cache
 from pinxit.training.optimizers import build_optimizer
 from pinxit.training.schedule import batch_order, ema_decay_at, learning_rate
@@ -112,6 +113,8 @@ def create_train_state(
     """Move the model to Fabric's device, and create its optimizer and parameter average."""
     assert isinstance(model, nn.Module)
     divided = settings.strategy == "fsdp" and fabric.world_size > 1
+    if not divided:
+        compile_networks(model, settings, fabric.device.type)
     # whole weights, in the main process: images are generated from them while it trains
     replica = copy.deepcopy(model) if divided and fabric.is_global_zero else None
     wrapped: Any

@@ -47,7 +47,8 @@ NUM_METRICS_ROWS = 200  # rows of metrics.csv over a budget
 PATIENCE = 1 / 3  # of the budget without a lower validation loss, after which training ends
 MIN_PATIENCE_EVALS = 4  # evaluations without a lower one, at least
 MIN_STEPS = 50  # that a budget of minutes allows, however short it is
-MAX_EVAL_FRACTION = 0.1  # fraction of a budget of minutes that evaluations may take
+MAX_EVAL_FRACTION = 0.1  # of the time: evaluations of a budget of minutes, previews of any budget
+FREE_PREVIEW_SECONDS = 5.0  # that previews may take in any case
 
 
 class Session:
@@ -91,6 +92,8 @@ class Session:
         self.val_metrics: dict[str, float] = {}
         self.val_loss: float | None = None  # the last one, also of an earlier session
         self.eval_seconds = 0.0  # in this session
+        self.preview_seconds: list[float] = []  # of each preview in this session
+        self.left_out_previews = False
         self.startup_seconds = 0.0  # before the first step of this session
 
     @property
@@ -269,8 +272,8 @@ class Session:
                 if is_best or self.settings.keep == "last":
                     self.save_weights(model)
                 examples = self.images.take(self.preview_rows)
-                save_previews(model, self.run_folder, counters.step, examples)
-                self.console.show_samples(self.run_folder.path / "samples", counters.step)
+                if self._within_preview_budget(counters):
+                    self._preview(model, examples)
         taken = time.perf_counter() - start if self.is_main else 0.0
         self.eval_seconds += sum_of_numbers(self.fabric, [taken])[0]
         counters.eval_step, counters.eval_seconds = counters.step, counters.seconds
@@ -279,6 +282,27 @@ class Session:
                 f"the validation loss was lowest at step {counters.best_step:,}, whose weights are "
                 "kept: training ends here (--keep last goes on)"
             )
+
+    def _within_preview_budget(self, counters: Counters) -> bool:
+        """Return whether there is time for previews; the last ones are never left out."""
+        if self._is_over(counters) or not self.preview_seconds:
+            return True
+        allowed = max(FREE_PREVIEW_SECONDS, MAX_EVAL_FRACTION * counters.seconds)
+        within = sum(self.preview_seconds) + self.preview_seconds[-1] <= allowed
+        if not within and not self.left_out_previews:
+            self.left_out_previews = True
+            self.console.print(
+                f"sample grids take {format_duration(self.preview_seconds[-1])} each: some are "
+                "left out, so that they take at most a tenth of the time"
+            )
+        return within
+
+    def _preview(self, model: nn.Module, examples: Images) -> None:
+        """Write what the model generates, and show it."""
+        start, step = time.perf_counter(), self.state.counters.step
+        save_previews(model, self.run_folder, step, examples)
+        self.console.show_samples(self.run_folder.path / "samples", step)
+        self.preview_seconds.append(time.perf_counter() - start)
 
     def _is_over(self, counters: Counters) -> bool:
         return self._fraction_of_budget(counters.step, counters.seconds) >= 1

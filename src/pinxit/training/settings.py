@@ -20,6 +20,7 @@ Keep = Literal["auto", "best", "last"]
 Precision = Literal["auto", "fp32", "bf16"]
 Optimizer = Literal["auto", "adamw", "muon"]
 Strategy = Literal["ddp", "fsdp"]
+Compile = Literal["auto", "off", "on"]
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,11 @@ class TrainingSettings:
     augment: tuple[Augment, ...] = ("auto",)
     # precision of matrix products; auto: the faster one, measured before training
     precision: Precision = "auto"
+    # compile networks with torch.compile, which takes about 20 seconds before the first steps;
+    # auto: on one GPU, those that were measured to train faster (of a flow without captions, and
+    # of a VAE with a grid of latents), if the budget is long enough; on: all that can be, on any
+    # device; off by default, since its results on a GPU are not checked yet
+    compile: Compile = "off"
     # random seed of weights, order of the images and noise
     seed: int = 0
     # where to train; auto: a GPU if there is one
@@ -108,6 +114,8 @@ class TrainingSettings:
             raise UsageError(f"device is auto, cpu, cuda or mps, not '{self.device}'.")
         if self.strategy not in get_args(Strategy):
             raise UsageError(f"strategy is ddp or fsdp, not '{self.strategy}'.")
+        if self.compile not in get_args(Compile):
+            raise UsageError(f"compile is auto, off or on, not '{self.compile}'.")
         if isinstance(self.augment, str):
             object.__setattr__(self, "augment", (self.augment,))
         if not self.augment or not set(self.augment) <= set(get_args(Augment)):

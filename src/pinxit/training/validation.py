@@ -12,6 +12,7 @@ from torch import nn
 from pinxit.data.images import Images
 from pinxit.nn.batch_share import BatchShare, share_batch
 from pinxit.nn.rng import mix_seed
+from pinxit.training.compilation import plain_networks
 from pinxit.training.loop import TrainState, foreach, seed_generators, sum_of_numbers
 from pinxit.training.sharding import gather_full, locals_of
 
@@ -24,7 +25,8 @@ def ema_weights(state: TrainState) -> Iterator[None]:
     foreach._foreach_copy_(parameters, locals_of(state.ema_params))
     state.module.eval()
     try:
-        yield
+        with plain_networks(state.module):
+            yield
     finally:
         foreach._foreach_copy_(parameters, backup)
         state.module.train()

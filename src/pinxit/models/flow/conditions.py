@@ -88,7 +88,10 @@ class ConditionEncoder(nn.Module):
         that. The condition also says how the images were changed (Karras 2022, app. F.2): without,
         none was.
         """
-        dropout = torch.full((len(batch),), self.config.caption_dropout if training else 0.0)
+        # texts are dropped on the host, labels on the device
+        device = "cpu" if self.captions is not None else self.zero.device
+        share = self.config.caption_dropout if training else 0.0
+        dropout = torch.full((len(batch),), share, device=device)
         if training and self.config.caption_dropout:
             dropout[:num_visible].clamp_(min=VISIBLE_DROPOUT)
         condition = self._content_of_batch(batch, network, dropout, training=training)
@@ -104,9 +107,7 @@ class ConditionEncoder(nn.Module):
             texts, languages = self._sample_texts(batch, self.captions.text, training=training)
             texts = drop_captions(texts, dropout) if training else texts
             return self.of_texts(texts, languages, network)
-        return self.of_labels(
-            drop_labels(batch.labels, dropout.to(self.zero.device), training), len(batch)
-        )
+        return self.of_labels(drop_labels(batch.labels, dropout, training), len(batch))
 
     def _sample_texts(self, batch: Batch, text: TextEmbedding, *, training: bool) -> CaptionBatch:
         """Return a text of each image: in evaluation a caption, which no keyword is added to."""

@@ -161,8 +161,7 @@ class WordEncoder(nn.Module):
         self.norm = nn.LayerNorm(width)
 
     def forward(self, h: Hidden, mask: KeyMask) -> Hidden:
-        cos, sin = rotary_cache(h.shape[1], self.head_dim)
-        rotary = cos.to(h.device), sin.to(h.device)
+        rotary = rotary_cache(h.shape[1], self.head_dim, device=h.device)
         for layer in self.layers:
             h = layer(h, rotary=rotary, key_mask=mask)
         return self.norm(h)
@@ -188,6 +187,8 @@ class FlowTransformer(nn.Module):
     ) -> None:
         super().__init__()
         channels, rows, columns = shape
+        # with captions the number of words is another one in nearly every batch
+        self.compile_unit = None if with_words else "auto"
         self.with_source, self.with_visible = with_source, with_visible
         self.grid = (rows, columns)
         cos, sin = axial_rotary_cache(rows, columns, width // num_heads)

@@ -116,8 +116,7 @@ class TokenTransformer(nn.Module):
         """Return cosines and sines of rotary positions; None with learned embeddings."""
         if self.pos_embed is not None:
             return None
-        cos, sin = rotary_cache(self.seq_len, self.head_dim)
-        return cos.to(self.device), sin.to(self.device)
+        return rotary_cache(self.seq_len, self.head_dim, device=self.device)
 
     def log_likelihood(self, tokens: Tokens, labels: Labels = None) -> Float[Tensor, " batch"]:
         """Return the sum over t of log p(x_t | x_1 .. x_(t-1)), in nats (causal only)."""

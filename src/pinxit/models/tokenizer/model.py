@@ -144,6 +144,10 @@ class ImageTokenizer(nn.Module):
 
 def perplexity(codes: Int64[Tensor, ...], vocab_size: int) -> Float[Tensor, ""]:
     """exp of the entropy of the codes' frequencies: the effective number of codes in use."""
-    p = torch.bincount(codes.flatten(), minlength=vocab_size).float()
+    flat = codes.flatten()
+    # counts are exact; `bincount` would wait for the device to learn the largest code
+    p = torch.zeros(vocab_size, device=codes.device).index_add_(
+        0, flat, torch.ones_like(flat, dtype=torch.float)
+    )
     p = p / p.sum()
     return torch.exp(-(p * p.clamp(min=math.exp(-40)).log()).sum())

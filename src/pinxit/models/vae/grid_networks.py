@@ -97,6 +97,8 @@ class GridEncoder(nn.Module):
     resolution would take most of the time.
     """
 
+    compile_unit = "auto"
+
     def __init__(
         self, grid: LatentGrid, info: DatasetInfo, width: int, depth: int, num_classes: int
     ) -> None:
@@ -130,6 +132,8 @@ class GridEncoder(nn.Module):
 
 class GridDecoder(nn.Module):
     """The mirror image of `GridEncoder`, with `out_channels` likelihood parameters per pixel."""
+
+    compile_unit = "auto"
 
     def __init__(
         self,

@@ -39,6 +39,8 @@ class NetworkSize:
 class MLPEncoder(nn.Module):
     """Flatten, one wide layer, residual blocks."""
 
+    compile_unit = "on"
+
     def __init__(self, size: NetworkSize, info: DatasetInfo) -> None:
         super().__init__()
         self.in_proj = nn.Linear(info.dims, size.width)
@@ -55,6 +57,8 @@ class MLPEncoder(nn.Module):
 
 class MLPDecoder(nn.Module):
     """The mirror image of `MLPEncoder`."""
+
+    compile_unit = "on"
 
     def __init__(self, size: NetworkSize, info: DatasetInfo) -> None:
         super().__init__()
@@ -126,6 +130,8 @@ class ResolutionPyramid:
 class ConvEncoder(nn.Module):
     """At each level: space-to-depth, a 1 x 1 convolution, and residual 3 x 3 blocks."""
 
+    compile_unit = "on"
+
     def __init__(self, size: NetworkSize, info: DatasetInfo) -> None:
         super().__init__()
         pyramid = ResolutionPyramid(size, info)
@@ -150,6 +156,8 @@ class ConvEncoder(nn.Module):
 
 class ConvDecoder(nn.Module):
     """At each level: residual 3 x 3 blocks, a 1 x 1 convolution, and depth-to-space."""
+
+    compile_unit = "on"
 
     def __init__(self, size: NetworkSize, info: DatasetInfo) -> None:
         super().__init__()
