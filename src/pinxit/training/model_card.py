@@ -15,11 +15,13 @@ def write_model_card(run: Run, config: dict[str, Any]) -> None:
     color = "grey" if info.channels == 1 else "color"
     best = trained.get("best_validation_loss")
     unit = trained.get("unit") or ""
+    version = config.get("versions", {}).get("pinxit", "of an unknown version")
+    source = config.get("data", {}).get("source") or "images given in Python"
     lines = [
         f"# {run.name}",
         "",
-        f"A `{config['family']}` model trained with pinxit {config['versions']['pinxit']} on "
-        f"`{config['data']['source'] or 'images given in Python'}`: {info.num_images:,} training "
+        f"A `{config['family']}` model trained with pinxit {version} on "
+        f"`{source}`: {info.num_images:,} training "
         f"images of {info.width} x {info.height}, {color}.",
         "",
         f"Trained for {trained.get('seconds', 0) / 60:.1f} minutes: "

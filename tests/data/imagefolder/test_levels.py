@@ -40,6 +40,12 @@ def words_for_held_out(image: str) -> set[str]:
         *("train/train/Test/4.png", "training_set/testing/5.png"),
     ]
 )
+@example(
+    [
+        *("0.png", "Test/1.png", "cats/2.png", "dogs/3.png", "images/4.png", "cats/train/5.png"),
+        "train_station/6.png",
+    ]
+)
 def test_a_folder_named_like_a_split_gives_splits_or_is_named_in_a_note(images):
     levels = find_levels(images)
     notes = " ".join(levels.notes)

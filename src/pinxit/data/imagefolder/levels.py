@@ -153,10 +153,11 @@ def _note_splits(folders: dict[str, Folder], splits: dict[str, str]) -> Iterator
         yield f"no image to train on: all are in folders of the split {names}"
     if splits and without:
         others = dict.fromkeys(without.values())
-        names = ", ".join(
-            "/".join([*folder, ""]) or "the top folder" for folder in list(others)[:MAX_NAMES]
-        )
-        rest = f" and {len(others) - MAX_NAMES:,} more" if len(others) > MAX_NAMES else ""
+        named = [folder for folder in others if any(read_split_name(p).split for p in folder)]
+        count = max(MAX_NAMES, len(named))  # those that could be meant as splits are all shown
+        first = list(dict.fromkeys([*named, *others]))[:count]
+        names = ", ".join("/".join([*folder, ""]) or "the top folder" for folder in first)
+        rest = f" and {len(others) - count:,} more" if len(others) > count else ""
         number = pluralize(len(without), "image")
         yield f"{number} in no folder of a split, so trained on: in {names}{rest}"
     if not splits:
