@@ -279,3 +279,27 @@ def test_images_of_any_mode_are_accepted(client):
         content = make_png(mode=mode, format="JPEG" if mode == "CMYK" else "PNG")
         response = client.images.edit(image=content, prompt="x")
         assert base64.b64decode(response.data[0].b64_json)
+
+
+@pytest.mark.parametrize("option", [
+    {"guidance": 2.0}, {"top_k": 3}, {"top_p": 0.5}, {"best_of": 2},
+])  # fmt: skip
+def test_options_that_a_model_without_prompts_does_not_use_are_refused(client, option):
+    """As `pinxit sample` refuses them; they were dropped in silence."""
+    with pytest.raises(openai.BadRequestError) as error:
+        client.images.generate(model="blobs-vae", prompt="x", extra_body=option)
+    assert error.value.param == next(iter(option))
+    assert "does not use" in error.value.message
+
+
+def test_a_variation_has_no_temperature(client):
+    with pytest.raises(openai.BadRequestError, match="temperature"):
+        client.images.create_variation(image=make_png(), extra_body={"temperature": 0.5})
+
+
+def test_an_igpt_samples_with_the_options_of_its_tokens(client, runs):
+    body = {"seed": 5, "top_k": 1}
+    response = client.images.generate(model="blobs-igpt", prompt="x", extra_body=body)
+    expected = pinxit.load(runs["blobs-igpt"]).sample(1, seed=[mix_seed(5, 0)], top_k=1)
+    image = decode_png(response.data[0].b64_json).resize(expected.pixels.shape[2:0:-1], 0)
+    assert np.array_equal(np.asarray(image.convert("L")), expected.pixels[0, ..., 0])

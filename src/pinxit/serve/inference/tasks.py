@@ -11,8 +11,8 @@ import numpy as np
 from pinxit.data.batch import DatasetInfo
 from pinxit.data.images import Images
 from pinxit.data.unicode_forms import normalize_label
-from pinxit.errors import PinxitError
-from pinxit.models.generation import GenerationParams
+from pinxit.errors import PinxitError, UnusedOptionError
+from pinxit.models.generation import GenerationParams, resolve_params
 from pinxit.models.protocols import (
     CanComplete,
     CanCompleteStream,
@@ -54,8 +54,18 @@ async def run_task(
     on_progress = None if on_preview is None else (lambda results: on_preview(list(results)))
     try:
         return await run_job(run.worker, Job(key, task, rows, on_progress))
+    except UnusedOptionError as error:
+        raise ApiError(str(error), param=error.unused[0]) from None
     except PinxitError as error:
         raise ApiError(str(error)) from None
+
+
+def _refuse_sampling_options(request: GenerationRequest) -> None:
+    """Raises ApiError for options of a sampler, where there is none: only seeds are used."""
+    try:
+        resolve_params(request.params, {}, ("seed", "start"))
+    except UnusedOptionError as error:
+        raise ApiError(str(error), param=error.unused[0]) from None
 
 
 async def draw(
@@ -107,13 +117,13 @@ async def complete(
     assert request.source is not None
     assert request.mask is not None
     model: CanComplete = run.model
-    params = GenerationParams(temperature=request.params.temperature)
+    params = request.params
     has_previews = on_preview is not None
 
     def task(rows: Sequence[tuple[np.ndarray, np.ndarray, int]]) -> Rows:
         sources = Images(np.stack([row[0] for row in rows]))
         masks, seeds = np.stack([row[1] for row in rows]), [row[2] for row in rows]
-        seeded = replace(params, seed=seeds)
+        seeded = replace(params, seed=seeds, start=0)
         if has_previews and isinstance(model, CanCompleteStream):
             for images in model.complete_stream(sources, masks, seeded):
                 yield list(images.pixels)
@@ -134,11 +144,11 @@ async def sample(
 ) -> GenerationResult:
     model: CanSample = run.model
     label = find_label(model, run.info, request.prompt)
-    params = GenerationParams(temperature=request.params.temperature)
+    params = request.params
     has_previews = on_preview is not None
 
     def task(rows: Sequence[int]) -> Rows:
-        seeded = replace(params, seed=rows)
+        seeded = replace(params, seed=rows, start=0)
         if has_previews and isinstance(model, CanSampleStream):
             for images in model.sample_stream(len(rows), seeded, label=label):
                 yield list(images.pixels)
@@ -161,6 +171,7 @@ async def vary(
 ) -> GenerationResult:
     """Decode latents near the source's. No previews."""
     assert request.source is not None
+    _refuse_sampling_options(request)
     model: CanEncode = run.model
 
     def task(rows: Sequence[tuple[np.ndarray, int]]) -> Rows:
@@ -181,6 +192,7 @@ async def reconstruct(
 ) -> GenerationResult:
     """Reconstruct the source. No previews."""
     assert request.source is not None
+    _refuse_sampling_options(request)
     model: CanReconstruct = run.model
 
     def task(rows: Sequence[np.ndarray]) -> Rows:
