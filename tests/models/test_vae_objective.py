@@ -15,7 +15,7 @@ from pinxit.errors import UsageError
 from pinxit.models import build_model
 from pinxit.models.vae import variants
 from pinxit.models.vae.config import Config
-from pinxit.models.vae.critics import frozen
+from pinxit.models.vae.discriminators import frozen
 from pinxit.models.vae.ms_ssim import ms_ssim
 from pinxit.models.vae.multisample_bound import multisample_bound
 from pinxit.models.vae.penalties import (
@@ -284,48 +284,49 @@ def test_ms_ssim_has_the_gradient_of_finite_differences():
     assert torch.autograd.gradcheck(lambda y: ms_ssim(x, y), (y,), fast_mode=True)
 
 
-CRITICS = {
-    "total_correlation": {"total_correlation": 1.0, "tc_estimate": "critic"},
+DISCRIMINATORS = {
+    "total_correlation": {"total_correlation": 1.0, "tc_estimate": "discriminator"},
     "latent_adversarial": {"latent_adversarial": 1.0},
     "adversarial": {"adversarial": 1.0},
 }
 
 
-@pytest.mark.parametrize("name", CRITICS)
-def test_the_vae_sees_a_critic_without_its_parameters_and_the_other_way_round(name):
-    """Gradients of the VAE do not depend on the critic's loss, nor the critic's on the weight."""
+@pytest.mark.parametrize("name", DISCRIMINATORS)
+def test_the_vae_sees_a_discriminator_without_its_parameters_and_the_other_way_round(name):
+    """The VAE's gradients do not depend on the discriminator's loss, nor its own on the weight."""
     gradients = {}
     for weight in (1.0, 3.0):
-        model = tiny(**GAUSSIAN, **{**CRITICS[name], name: weight}).train()
+        model = tiny(**GAUSSIAN, **{**DISCRIMINATORS[name], name: weight}).train()
         torch.manual_seed(4)
         model.loss(batch_of()).total.backward()
-        critic = [p.grad.clone() for p in model.critics.parameters()]
-        gradients[weight] = critic, model.decoder.out_proj.weight.grad.clone(), model
+        discriminator = [p.grad.clone() for p in model.discriminators.parameters()]
+        gradients[weight] = discriminator, model.decoder.out_proj.weight.grad.clone(), model
     assert all(map(torch.equal, gradients[1.0][0], gradients[3.0][0]))
     assert all(g.norm() > 0 for g in gradients[1.0][0] if g.ndim > 1)
     model = gradients[1.0][2]
     z = torch.rand(4, 3, requires_grad=True)
     inputs = torch.rand(4, 1, 8, 8, requires_grad=True) if name == "adversarial" else z
     model.zero_grad()
-    frozen(model.critics[name], inputs).sum().backward()
+    frozen(model.discriminators[name], inputs).sum().backward()
     assert inputs.grad.norm() > 0
-    assert all(p.grad is None for p in model.critics.parameters())
+    assert all(p.grad is None for p in model.discriminators.parameters())
 
 
-def test_a_critics_step_does_not_move_the_vae():
+def test_a_discriminators_step_does_not_move_the_vae():
     """Without the penalty's weight in the loss the VAE's gradients are those of a plain VAE."""
     model = tiny(**GAUSSIAN, adversarial=1e-12).train()
     torch.manual_seed(4)
     model.loss(batch_of()).total.backward()
-    with_critic = [p.grad.clone() for p in model.encoder.parameters()]
+    with_discriminator = [p.grad.clone() for p in model.encoder.parameters()]
     model.zero_grad()
     torch.manual_seed(4)
     model.loss(batch_of(), 0.1).total.backward()  # before adversarial_from
     plain = [p.grad for p in model.encoder.parameters()]
     assert all(
-        torch.allclose(a, b, rtol=1e-4, atol=1e-4) for a, b in zip(with_critic, plain, strict=True)
+        torch.allclose(a, b, rtol=1e-4, atol=1e-4)
+        for a, b in zip(with_discriminator, plain, strict=True)
     )
-    assert all(p.grad is None for p in model.critics.parameters())
+    assert all(p.grad is None for p in model.discriminators.parameters())
 
 
 def test_the_adversarial_term_weighs_as_much_as_the_likelihood():
@@ -386,7 +387,7 @@ OPTIONS = {
     "l2": {"decoder_l2": 0.01},
     "gp": {"gradient_penalty": 0.01},
     "ms-ssim": {"ms_ssim": 0.1},
-    **{f"{name}-critic": options for name, options in CRITICS.items()},
+    **{f"{name}-discriminator": options for name, options in DISCRIMINATORS.items()},
 }
 
 
@@ -457,29 +458,29 @@ def test_more_pseudo_inputs_than_images_are_refused():
         tiny(prior="vamp", pseudo_inputs=49)
 
 
-def test_critic_tells_shuffled_latents_by_cross_entropy():
-    """At its optimum the critic's logit is log q(z) - log prod q(z_k), whose mean is the TC."""
-    model = tiny(**GAUSSIAN, **CRITICS["total_correlation"])
-    critic = model.critics["total_correlation"]
+def test_discriminator_tells_shuffled_latents_by_cross_entropy():
+    """The best logit is log q(z) - log prod q(z_k), whose mean is the TC."""
+    model = tiny(**GAUSSIAN, **DISCRIMINATORS["total_correlation"])
+    discriminator = model.discriminators["total_correlation"]
     torch.manual_seed(0)
     factor = torch.linalg.cholesky(torch.tensor([[1.0, 0.9, 0.0], [0.9, 1.0, 0.0], [0, 0, 1.0]]))
-    optimizer = torch.optim.Adam(critic.parameters(), 3e-3)
+    optimizer = torch.optim.Adam(discriminator.parameters(), 3e-3)
     for _ in range(400):
         z = torch.randn(256, 3) @ factor.T
         other = torch.randn(256, 3)
-        loss = F.softplus(-critic(z)).mean() + F.softplus(critic(other)).mean()
+        loss = F.softplus(-discriminator(z)).mean() + F.softplus(discriminator(other)).mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
     z = torch.randn(4000, 3) @ factor.T
-    assert critic(z).mean().item() == pytest.approx(-0.5 * math.log(1 - 0.81), abs=0.2)
+    assert discriminator(z).mean().item() == pytest.approx(-0.5 * math.log(1 - 0.81), abs=0.2)
 
 
 # -- training --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("variant", [1, 2, 3])
-def test_resuming_is_exact_with_critics_and_running_variances(variant, tmp_path):
+def test_resuming_is_exact_with_discriminators_and_running_variances(variant, tmp_path):
     """A checkpoint after 3 of 6 steps gives the weights of a training that was not interrupted."""
     from itertools import islice
 

@@ -76,7 +76,7 @@ def variants() -> tuple[Config, ...]:
             ms_ssim=0.1,
             adversarial=0.5,
             total_correlation=1.0,
-            tc_estimate="critic",
+            tc_estimate="discriminator",
         ),
         Config(
             posterior="deterministic",

@@ -137,7 +137,7 @@ RULES = (
     ),
     Rule(
         lambda c: _is_deterministic(c) and _uses_density(c),
-        "total_correlation of posterior deterministic needs tc_estimate critic: "
+        "total_correlation of posterior deterministic needs tc_estimate discriminator: "
         "minibatch takes densities of q(z|x).",
     ),
     Rule(

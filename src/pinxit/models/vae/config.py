@@ -99,9 +99,9 @@ class Config:
     # weight of the total correlation of latents, beyond that in the KL: independent latents
     # (beta-TCVAE, Chen 2018)
     total_correlation: float = 0.0
-    # estimate of the total correlation; minibatch: from the posteriors of the batch; critic: by a
-    # network that tells latents from latents shuffled over the batch (FactorVAE, Kim 2018)
-    tc_estimate: Literal["minibatch", "critic"] = "minibatch"
+    # estimate of the total correlation; minibatch: from the posteriors of the batch; discriminator:
+    # by a network that tells latents from latents shuffled over the batch (FactorVAE, Kim 2018)
+    tc_estimate: Literal["minibatch", "discriminator"] = "minibatch"
     # weight of the maximum mean discrepancy between the latents of a batch and samples of the prior
     # (InfoVAE, Zhao 2017; WAE, Tolstikhin 2018: with --beta 0)
     mmd: float = 0.0

@@ -20,7 +20,7 @@ from pinxit.models.inputs import check_images, label_index
 from pinxit.models.results import Elbo, Loss, Posterior
 from pinxit.models.vae.compatibility import whole_batch_options
 from pinxit.models.vae.config import Config
-from pinxit.models.vae.critics import build_critics
+from pinxit.models.vae.discriminators import build_discriminators
 from pinxit.models.vae.grid_networks import latent_shape
 from pinxit.models.vae.importance import (
     ImportanceWeights,
@@ -65,7 +65,7 @@ class VAE(nn.Module):
         self.likelihood = build_likelihood(config, info)
         self.prior = self._build_prior()
         self.encoder, self.decoder = build_networks(config, info, self.likelihood.out_channels)
-        self.critics = build_critics(config, info, self.latent_dim)
+        self.discriminators = build_discriminators(config, info, self.latent_dim)
         self.has_point_posterior = config.posterior == "deterministic"
         self.whole_batch_options = whole_batch_options(config)
         self.eight_bit = self.likelihood.eight_bit

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from pinxit.models.vae.critics import frozen, shuffle_latents
+from pinxit.models.vae.discriminators import frozen, shuffle_latents
 from pinxit.models.vae.ms_ssim import ms_ssim
 from pinxit.nn.batch_share import batch_randn
 
@@ -67,17 +67,19 @@ def _weigh(model: Any, name: str, value: Tensor) -> Term:
 
 
 def total_correlation_term(model: Any, draw: Draw) -> Term:
-    """KL(q(z) || prod_k q(z_k)): from the batch, or by a critic that learns beside."""
+    """KL(q(z) || prod_k q(z_k)): from the batch, or by a discriminator that learns beside."""
     if model.config.tc_estimate == "minibatch":
         assert draw.mean is not None and draw.logvar is not None
         value = minibatch_total_correlation(
             draw.z, draw.mean, draw.logvar, max(model.info.num_images, len(draw.z))
         )
         return _weigh(model, "total_correlation", value)
-    critic = model.critics["total_correlation"]
-    value = frozen(critic, draw.z).mean()
+    discriminator = model.discriminators["total_correlation"]
+    value = frozen(discriminator, draw.z).mean()
     z = draw.z.detach()
-    learns = F.softplus(-critic(z)).mean() + F.softplus(critic(shuffle_latents(z))).mean()
+    learns = (
+        F.softplus(-discriminator(z)).mean() + F.softplus(discriminator(shuffle_latents(z))).mean()
+    )
     return Term(model.config.total_correlation * value + learns, value)
 
 
@@ -128,11 +130,13 @@ def mmd_estimate(z: Z, prior: Z) -> Float[Tensor, ""]:
 
 def latent_adversarial_term(model: Any, draw: Draw) -> Term:
     """-log D(z): z is to pass for a sample of the prior (Makhzani 2015)."""
-    critic = model.critics["latent_adversarial"]
-    value = F.softplus(-frozen(critic, draw.z)).mean()
+    discriminator = model.discriminators["latent_adversarial"]
+    value = F.softplus(-frozen(discriminator, draw.z)).mean()
     noise = batch_randn(*draw.z.shape, device=draw.z.device)
     prior = model.prior.transform(noise).detach()
-    learns = F.softplus(-critic(prior)).mean() + F.softplus(critic(draw.z.detach())).mean()
+    learns = (
+        F.softplus(-discriminator(prior)).mean() + F.softplus(discriminator(draw.z.detach())).mean()
+    )
     return Term(model.config.latent_adversarial * value + learns, value)
 
 
@@ -177,12 +181,15 @@ def adversarial_term(model: Any, draw: Draw) -> Term:
     The weight makes its gradient in the decoded parameters as large as that of the likelihood.
     """
     assert draw.decoded is not None
-    likelihood, critic = model.likelihood, model.critics["adversarial"]
+    likelihood, discriminator = model.likelihood, model.discriminators["adversarial"]
     decoded, images = likelihood.mean(draw.decoded), _as_pixels(model, draw.shown)
-    value = -frozen(critic, decoded).mean()
+    value = -frozen(discriminator, decoded).mean()
     distortion = -likelihood.log_prob(draw.decoded, draw.shown).mean()
     weight = model.config.adversarial * _gradient_ratio(distortion, value, draw.decoded)
-    learns = F.relu(1 - critic(images)).mean() + F.relu(1 + critic(decoded.detach())).mean()
+    learns = (
+        F.relu(1 - discriminator(images)).mean()
+        + F.relu(1 + discriminator(decoded.detach())).mean()
+    )
     return Term(weight * value + learns, value)
 
 

@@ -1,7 +1,8 @@
-"""Critics: networks that learn beside a VAE to tell what it makes from what it should make.
+"""Discriminators, trained beside a VAE, for total correlation and adversarial terms.
 
-One optimizer holds the VAE and its critics; they never share a gradient. A term of the VAE sees a
-critic through `frozen`, without its parameters; a critic sees detached values of the VAE.
+One optimizer holds the VAE and its discriminators; they never share a gradient. A term of the VAE
+takes a discriminator through `frozen`, without its parameters; a discriminator takes detached
+values of the VAE.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ PATCH_WIDTH = 32
 MIN_SIDE = 8  # pixels; below it a patch is not halved again
 
 
-class LatentCritic(nn.Sequential):
+class LatentDiscriminator(nn.Sequential):
     """z -> a logit."""
 
     def __init__(self, latent_dim: int) -> None:
@@ -33,10 +34,10 @@ class LatentCritic(nn.Sequential):
         )
 
 
-class PatchCritic(nn.Sequential):
+class PatchDiscriminator(nn.Sequential):
     """Images from 0 to 1 -> a number per patch (PatchGAN, Isola 2017).
 
-    Without batch norm: the judgement of an image does not depend on the others.
+    Without batch norm: the output for an image does not depend on the others.
     """
 
     def __init__(self, info: DatasetInfo) -> None:
@@ -53,22 +54,22 @@ class PatchCritic(nn.Sequential):
         super().__init__(*layers)
 
 
-def build_critics(config: Any, info: DatasetInfo, latent_dim: int) -> nn.ModuleDict:
-    """Return the critics that a configuration's penalties need, by the penalty."""
-    critics = nn.ModuleDict()
-    if config.total_correlation and config.tc_estimate == "critic":
-        critics["total_correlation"] = LatentCritic(latent_dim)
+def build_discriminators(config: Any, info: DatasetInfo, latent_dim: int) -> nn.ModuleDict:
+    """Return the discriminators that a configuration's penalties need, by the penalty."""
+    discriminators = nn.ModuleDict()
+    if config.total_correlation and config.tc_estimate == "discriminator":
+        discriminators["total_correlation"] = LatentDiscriminator(latent_dim)
     if config.latent_adversarial:
-        critics["latent_adversarial"] = LatentCritic(latent_dim)
+        discriminators["latent_adversarial"] = LatentDiscriminator(latent_dim)
     if config.adversarial:
-        critics["adversarial"] = PatchCritic(info)
-    return critics
+        discriminators["adversarial"] = PatchDiscriminator(info)
+    return discriminators
 
 
-def frozen(critic: nn.Module, inputs: Tensor) -> Tensor:
-    """Return what the critic says of inputs: gradients reach these, not its parameters."""
-    detached = {name: parameter.detach() for name, parameter in critic.named_parameters()}
-    return torch.func.functional_call(critic, detached, (inputs,))
+def frozen(discriminator: nn.Module, inputs: Tensor) -> Tensor:
+    """Return the discriminator's output; gradients reach the inputs, not its parameters."""
+    detached = {name: parameter.detach() for name, parameter in discriminator.named_parameters()}
+    return torch.func.functional_call(discriminator, detached, (inputs,))
 
 
 def shuffle_latents(z: Float[Tensor, "batch latent"]) -> Float[Tensor, "batch latent"]:
