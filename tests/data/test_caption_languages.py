@@ -48,7 +48,7 @@ def test_list_of_languages(folder):
 
 @given(st.sampled_from(["de", "en,de", "en_gb", "xx", "eng"]))
 def test_language_that_is_not_there(folder, languages):
-    with pytest.raises(UsageError, match="no captions in '.*'; they are in en fr pt-BR"):
+    with pytest.raises(UsageError, match=r"no captions in '.*'; they are in en fr pt-BR"):
         load_images(folder, languages=languages, progress=False)
 
 
