@@ -8,8 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
+import pytest
 
 import pinxit
+from pinxit.data.image_rows import ImageRows
+from pinxit.data.images import Images
 
 
 def test_embed_writes_the_vectors_of_all_splits(folder, run_pinxit):
@@ -48,3 +51,42 @@ def test_score_takes_another_split(folder, run_pinxit, fail):
     assert Path(from_data).read_text() == path.read_text()
     error = fail("score", folder / "run", "--split", "test-held-out")
     assert "no images of the split 'test-held-out'; its splits: train" in error
+
+
+@pytest.fixture
+def rows_taken(monkeypatch) -> list[int]:
+    """How many images are copied into memory at a time, where a batch is of 8."""
+    counts = []
+    take = Images.take
+
+    def count(images, rows):
+        counts.append(len(rows))
+        return take(images, rows)
+
+    monkeypatch.setattr(ImageRows, "batch_size", lambda self, max_images=8: min(8, max_images))
+    monkeypatch.setattr(Images, "take", count)
+    return counts
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "npz"])
+def test_embed_holds_one_batch(suffix, folder, run_pinxit, rows_taken, tmp_path):
+    run_pinxit("embed", folder / "run", "--split", "train", "--out", tmp_path / f"x.{suffix}")
+    assert (max(rows_taken), sum(rows_taken)) == (8, 60)
+
+
+def test_score_holds_one_batch(folder, run_pinxit, rows_taken, tmp_path):
+    run_pinxit("score", folder / "run", "--split", "all", "--out", tmp_path / "x.csv")
+    assert sorted(rows_taken)[-2:] == [8, 48], "48 images are on the sheet"
+
+
+def test_caption_holds_one_batch(text_runs, folder, run_pinxit, rows_taken):
+    words = ["caption", text_runs / "caption", folder / "blobs.npz", "-n", 100, "--num-beams", 1]
+    assert len(run_pinxit(*words)) == 100
+    assert (max(rows_taken), sum(rows_taken)) == (8, 100)
+
+
+def test_captions_do_not_depend_on_the_batch(text_runs, folder, run_pinxit, monkeypatch):
+    words = ["caption", text_runs / "caption", folder / "blobs.npz", "-n", 20, "--temperature", 1]
+    at_once = run_pinxit(*words)
+    monkeypatch.setattr(ImageRows, "batch_size", lambda self, max_images=0: 7)
+    assert run_pinxit(*words) == at_once

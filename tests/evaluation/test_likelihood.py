@@ -316,7 +316,7 @@ def test_images_that_a_palette_alters_are_counted_and_have_no_bits_per_dimension
     )
     assert "log_likelihood_bits_per_dim" in metrics
     assert metrics["palette_loss_share"].value == 0
-    rows = score_rows(model, images, model.score(images))
+    rows = list(score_rows(model, images, model.score(images)))
     assert {row["name"]: row["bits_per_dim"] is None for row in rows} == {
         "0": False,
         "1": True,

@@ -37,7 +37,7 @@ def test_images_are_scored_in_batches_with_the_same_seed():
 
 def test_rows_are_sorted_by_score_with_bits_per_dimension():
     images = blobs(3)
-    rows = score_rows(MeanScorer(images), images, np.array([-2.0, -30.0, -1.0]))
+    rows = list(score_rows(MeanScorer(images), images, np.array([-2.0, -30.0, -1.0])))
     assert [row["name"] for row in rows] == ["blob-001", "blob-000", "blob-002"]
     assert rows[0]["label"] == images.label_names[images.labels[1]]
     assert rows[0]["bits_per_dim"] == pytest.approx(30 / (64 * math.log(2)), abs=1e-5)

@@ -36,17 +36,21 @@ class DescribeMethods(LoadedRun):
 
         By beam search, or sampled with a `temperature`. Without `images` 8 test images are used.
         """
+        from pinxit.sampling.captions import caption_images
+
         params = merge_params(self.caption, params, options)
         model = self.require("caption")
         num_images = 8 if images is None and num_images is None else num_images
-        return model.caption(
-            self.read(model, images, split, num_images),
+        captions = caption_images(
+            model,
+            self.read_rows(model, images, split).evenly_spaced(num_images),
             params,
             language=language or model.text_tokenizer.default_language,
             num_beams=max(num_beams, num_captions),
             num_captions=num_captions,
             length_penalty=length_penalty,
         )
+        return list(captions)
 
     def translate(
         self,
@@ -73,8 +77,11 @@ class DescribeMethods(LoadedRun):
         self, images: AnyImages | None = None, *, split: SplitOrAll | None = None
     ) -> np.ndarray:
         """Return a feature vector per image, float32 `[n, dim]`; without `images` of all splits."""
+        import numpy as np
+
         model = self.require("embed")
-        return model.embed(self.read(model, images, split or "all", None))
+        batches = self.read_rows(model, images, split or "all").batches()
+        return np.concatenate([model.embed(batch) for batch in batches])
 
     def score(
         self,
@@ -92,5 +99,5 @@ class DescribeMethods(LoadedRun):
         from pinxit.sampling.scores import score_images, score_rows
 
         model = self.require("score")
-        selected = self.read(model, images, split, None)
-        return score_rows(model, selected, score_images(model, selected, samples, seed))
+        rows = self.read_rows(model, images, split)
+        return list(score_rows(model, rows, score_images(model, rows, samples, seed)))

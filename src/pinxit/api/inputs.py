@@ -11,6 +11,7 @@ from PIL import Image
 
 from pinxit import console
 from pinxit.data.decode import decode
+from pinxit.data.image_rows import ImageRows
 from pinxit.data.images import Images
 from pinxit.errors import UsageError
 from pinxit.runs import Run
@@ -20,7 +21,7 @@ from pinxit.sampling.inputs import (
     load_named_images,
     load_run_data,
     match_labels,
-    select_split,
+    select_rows,
 )
 
 # anything that `load_images` takes, a Pillow image, or uint8 pixels of one image or of several
@@ -38,6 +39,17 @@ def read_images(
     num_images: int | None,
     own: Images | None,
 ) -> Images:
+    """Return images as `read_rows` does, in memory: `num_images` of them, evenly spaced."""
+    return read_rows(run, model, images, split, own).evenly_spaced(num_images).load()
+
+
+def read_rows(
+    run: Run,
+    model: object,
+    images: AnyImages | None,
+    split: str | None,
+    own: Images | None,
+) -> ImageRows:
     """Return images in the form that a model takes; `own` are those of the training, if loaded.
 
     None stands for the test split of the run's own images. Raises UsageError for a split without
@@ -51,10 +63,11 @@ def read_images(
         loaded = convert(run, images)
     else:
         loaded = load_for_run(run, [images] if isinstance(images, str | Path) else images)
-    selected, warning = select_split(loaded, split or ("test" if images is None else "all"))
+    matched = match_labels(model, loaded)
+    selected, warning = select_rows(matched, split or ("test" if images is None else "all"))
     if warning:
         console.echo(f"warning: {warning}")
-    return match_labels(model, selected).evenly_spaced(num_images)
+    return selected
 
 
 def load_own(run: Run, own: Images | None) -> Images:

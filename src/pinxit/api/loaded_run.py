@@ -16,6 +16,7 @@ from pinxit.nn.device import Device, resolve_device
 
 if TYPE_CHECKING:
     from pinxit.api.inputs import AnyImage, AnyImages
+    from pinxit.data.image_rows import ImageRows
     from pinxit.data.images import Images
 
 # names that users of other libraries try -> options
@@ -86,6 +87,12 @@ class LoadedRun(runs.Run):
         from pinxit.api.inputs import read_images
 
         return read_images(self, model, images, split, num_images, self.own_images)
+
+    def read_rows(self, model: object, images: AnyImages | None, split: str | None) -> ImageRows:
+        """Return images as `read` does, without loading their pixels."""
+        from pinxit.api.inputs import read_rows
+
+        return read_rows(self, model, images, split, self.own_images)
 
     def read_one(self, image: AnyImage) -> Images:
         """Return one image; a name or a number is that of one of the run's own images."""

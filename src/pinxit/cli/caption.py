@@ -15,9 +15,8 @@ from pinxit.cli.common import (
     RunFolder,
     SplitOrAll,
     check_at_least,
-    image_names,
-    load_images_for,
     load_model,
+    load_rows_for,
     shell_join,
 )
 from pinxit.cli.draw import Texts, warn_of_unknown_words
@@ -79,18 +78,18 @@ def caption(
         raise UsageError("--top-k and --top-p need --temperature: beam search does not sample.")
     params = GenerationParams(seed=seed, temperature=temperature, top_k=top_k, top_p=top_p)
     model: CanCaption = load_model(run, "caption", device)
+    from pinxit.sampling.captions import caption_images
 
     language = language or model.text_tokenizer.default_language
-    images = load_images_for(model, run, data, split, quiet).evenly_spaced(num_images)
-    captions = model.caption(
-        images,
-        params,
-        language=language,
-        num_beams=max(num_beams, num_captions),
-        num_captions=num_captions,
-        length_penalty=length_penalty,
-    )
-    rows = list(zip(image_names(images), captions, strict=True))
+    images = load_rows_for(model, run, data, split, quiet).evenly_spaced(num_images)
+    options = {
+        "language": language,
+        "num_beams": max(num_beams, num_captions),
+        "num_captions": num_captions,
+        "length_penalty": length_penalty,
+    }
+    captions = caption_images(model, images, params, **options)
+    rows = ((images.name(i), row) for i, row in enumerate(captions))
     if json:
         records = [{"name": name, "captions": [_record(c) for c in row]} for name, row in rows]
         console.out_json({"language": language, "images": records})

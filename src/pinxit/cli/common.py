@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
@@ -19,6 +20,7 @@ from pinxit.models.generation import TOKENS, GenerationParams
 from pinxit.nn.device import resolve_device
 
 if TYPE_CHECKING:
+    from pinxit.data.image_rows import ImageRows
     from pinxit.data.images import Images
 
 RunFolder = Annotated[Positional[Path], arg(metavar="RUN")]
@@ -53,14 +55,26 @@ def load_images_for(
     data: tuple[str, ...],
     split: SplitOrAll | None = None,
     quiet: bool = False,
+    num_images: int | None = None,
 ) -> Images:
+    """Return images as `load_rows_for` does, in memory: `num_images` of them, evenly spaced."""
+    return load_rows_for(model, run, data, split, quiet).evenly_spaced(num_images).load()
+
+
+def load_rows_for(
+    model: object,
+    run: Path,
+    data: tuple[str, ...],
+    split: SplitOrAll | None = None,
+    quiet: bool = False,
+) -> ImageRows:
     """Return one split of DATA, or of the run's own data, in the size and channels of the model.
 
     Without a split: all of DATA, or the test split of the run's own data. Raises UsageError for a
     split that has no images.
     """
     from pinxit.runs import Run
-    from pinxit.sampling.inputs import load_for_run, load_run_data, match_labels, select_split
+    from pinxit.sampling.inputs import load_for_run, load_run_data, match_labels, select_rows
 
     if data:
         images = load_for_run(Run(run), data, progress=not quiet)
@@ -70,10 +84,10 @@ def load_images_for(
             _report_conversion(run, [file for file in files if file.as_posix() not in skipped])
     else:
         images = load_run_data(Run(run), progress=not quiet)
-    images, warning = select_split(images, split or ("all" if data else "test"))
+    rows, warning = select_rows(match_labels(model, images), split or ("all" if data else "test"))
     if warning and not quiet:
         console.echo(f"warning: {warning}")
-    return match_labels(model, images)
+    return rows
 
 
 def load_named(run: Path, names: Sequence[str], quiet: bool = False) -> Images:
@@ -139,13 +153,28 @@ def write_file(path: Path, content: bytes | str) -> Path:
     return write_or_raise(path, lambda target: write_atomically(target, content))
 
 
+@contextmanager
+def open_file(path: Path) -> Iterator[BinaryIO]:
+    """Open a file to write it atomically. Raises PinxitError if it cannot be written."""
+    from pinxit.data.atomic_write import open_atomically
+
+    with _explain_write(path), open_atomically(path) as file:
+        yield file
+
+
 def write_or_raise(path: Path, write: Callable[[Path], object]) -> Path:
     """Call `write(path)` and return the path. Raises PinxitError if it cannot be written."""
-    try:
+    with _explain_write(path):
         write(path)
+    return path
+
+
+@contextmanager
+def _explain_write(path: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise PinxitError(f"{path} cannot be written: {error.strerror or error}.") from None
-    return path
 
 
 def write_sheet(path: Path, png: bytes) -> Path:

@@ -111,7 +111,7 @@ def complete(
         parse_mask_ratios,
     )
 
-    images = load_images_for(model, run, data, split, quiet).evenly_spaced(num_images)
+    images = load_images_for(model, run, data, split, quiet, num_images)
     name = f"complete-{data_slug(data, split)}-n{len(images)}"
     name += f"-seed{params.seed}" if params.seed else ""
     name += f"-start{params.start}" if params.start else ""

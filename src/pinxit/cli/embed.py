@@ -15,8 +15,9 @@ from pinxit.cli.common import (
     check_at_least,
     check_suffix,
     data_slug,
-    load_images_for,
     load_model,
+    load_rows_for,
+    open_file,
     pluralize,
     print_result,
     write_file,
@@ -59,14 +60,16 @@ def embed(
     if path is None or path.suffix == ".parquet":
         require_extra("parquet", "a Parquet file", "--out FILE.npz")
     model: CanEmbed = load_model(run, "embed", device)
-    from pinxit.sampling.exports import embeddings_to_npz, embeddings_to_parquet
+    from pinxit.sampling.exports import write_embeddings_npz, write_embeddings_parquet
 
-    images = load_images_for(model, run, data, split or "all", quiet)
-    vectors = model.embed(images)
-    count, dim = vectors.shape
+    rows = load_rows_for(model, run, data, split or "all", quiet)
+    embedded = ((images, model.embed(images)) for images in rows.batches())
     path = path or run / f"embeddings-{data_slug(data, split, 'all')}.parquet"
-    encode = embeddings_to_npz if path.suffix == ".npz" else embeddings_to_parquet
-    write_file(path, encode(images, vectors))
+    with open_file(path) as file:
+        if path.suffix.lower() == ".npz":
+            count, dim = write_embeddings_npz(file, len(rows), embedded)
+        else:
+            count, dim = write_embeddings_parquet(file, embedded)
     summary = f"{pluralize(count, 'vector')} of dimension {dim}"
     print_result(path, json, summary=summary, count=count, dim=dim)
 
@@ -104,19 +107,24 @@ def score(
     check_at_least(1, samples, "--samples")
     path = check_suffix(out, ".csv")
     model = load_model(run, "score", device)
-    from pinxit.sampling.exports import rows_to_csv
+    from pinxit.sampling.exports import write_csv
     from pinxit.sampling.grids import score_sheet
     from pinxit.sampling.scores import score_images, score_rows
 
-    images = load_images_for(model, run, data, split, quiet)
+    images = load_rows_for(model, run, data, split, quiet)
     scores = score_images(model, images, samples, seed)
-    rows = score_rows(model, images, scores)
-    path = write_file(
-        path or run / f"scores-{data_slug(data, split)}-k{samples}.csv", rows_to_csv(rows)
-    )
+    path = path or run / f"scores-{data_slug(data, split)}-k{samples}.csv"
+    with open_file(path) as file:
+        write_csv(file, score_rows(model, images, scores))
     sheet = write_file(path.with_suffix(".png"), score_sheet(images, scores))
     if json:
-        console.out_json({"path": str(path), "sheet": str(sheet), "scores": rows})
+        console.out_json(
+            {
+                "path": str(path),
+                "sheet": str(sheet),
+                "scores": list(score_rows(model, images, scores)),
+            }
+        )
         return
     mean = console.format_number(float(scores.mean()))
     console.out(f"{pluralize(len(scores), 'image')}: {mean} nats on average")

@@ -143,7 +143,7 @@ def reconstruct(
     from pinxit.evaluation.reconstruction import mse_per_image, psnr
     from pinxit.sampling.grids import pair_grid, with_heading
 
-    images = load_images_for(model, run, data, split, quiet).evenly_spaced(num_images)
+    images = load_images_for(model, run, data, split, quiet, num_images)
     reconstructions = model.reconstruct(images)
     path = path or run / f"reconstruct-{data_slug(data, split)}-n{len(images)}.png"
     values = psnr(mse_per_image(images, reconstructions)).tolist()

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 
 def write_atomically(path: str | Path, content: bytes | str) -> Path:
@@ -14,13 +18,26 @@ def write_atomically(path: str | Path, content: bytes | str) -> Path:
     is written in UTF-8, with escapes for the bytes of names that are not UTF-8. An OSError names
     `path`.
     """
+    content = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
+    with open_atomically(path) as file:
+        file.write(content)
+    return Path(path)
+
+
+@contextmanager
+def open_atomically(path: str | Path) -> Iterator[BinaryIO]:
+    """Open a file to write its content part by part; it replaces `path` when the block ends.
+
+    A block that raises leaves the old file as it is. Several processes, also of several machines,
+    may write the same file: each has a temporary file of its own, and the last to finish wins.
+    An OSError names `path`.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    content = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
     try:
         with temporary.open("wb") as file:
-            file.write(content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -29,7 +46,6 @@ def write_atomically(path: str | Path, content: bytes | str) -> Path:
         if isinstance(error, OSError) and error.filename in (None, str(temporary)):
             raise type(error)(error.errno, error.strerror, str(path)) from None
         raise
-    return path
 
 
 def is_unfinished(name: str) -> bool:

@@ -19,6 +19,7 @@ from pinxit.data.atomic_write import write_atomically
 from pinxit.data.contact_sheet import contact_sheet
 from pinxit.data.encoding import IMAGE_SUFFIXES, encode_image, to_pil, transcode_png
 from pinxit.data.fonts import load_font
+from pinxit.data.image_rows import ImageRows
 from pinxit.data.images import Images
 from pinxit.errors import UsageError
 
@@ -139,15 +140,16 @@ def columns_with_titles(columns: Sequence[tuple[str, Images]]) -> bytes:
 
 
 def score_sheet(
-    images: Images,
+    images: Images | ImageRows,
     scores: Float[np.ndarray, " n"],
     max_images: int = 48,
     first: Literal["lowest", "highest"] = "lowest",
 ) -> bytes:
     """Return a PNG: the images of lowest (or highest) score, each above its label and score."""
     order = np.argsort(scores if first == "lowest" else -scores, kind="stable")[:max_images]
-    texts = [f"{_label(images, int(i))} {_format_score(float(scores[i]))}" for i in order]
-    return contact_sheet(images.take(order), texts)
+    shown = ImageRows.of(images).take(order)
+    texts = [f"{_label(shown, k)} {_format_score(float(scores[i]))}" for k, i in enumerate(order)]
+    return contact_sheet(shown, texts)
 
 
 def _format_score(score: float) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from pinxit.console import pluralize
+from pinxit.data.image_rows import ImageRows
 from pinxit.data.images import Images
 from pinxit.data.load import load_images
 from pinxit.data.unicode_forms import normalize_label
@@ -99,22 +100,28 @@ def load_for_run(
 
 
 def select_split(images: Images, split: str = "test") -> tuple[Images, str]:
-    """Return a split, or `all`, and an empty string.
+    """Return a split, or `all`, in memory, and a warning or an empty string: see `select_rows`."""
+    rows, warning = select_rows(images, split)
+    return rows.load(), warning
+
+
+def select_rows(images: Images, split: str = "test") -> tuple[ImageRows, str]:
+    """Return the rows of a split, or of `all`, and an empty string.
 
     Without test images the test split is all images, with a warning. Raises UsageError for
     another split that has no images.
     """
     if split == "all":
-        return images, ""
+        return ImageRows.of(images), ""
     rows = images.split_indices(split) if images.splits is not None else np.arange(0)
     if len(rows):
-        return images.take(rows), ""
+        return ImageRows(images, rows), ""
     source = images.source or "the data"
     if split != "test":
         counts = [f"{name} {n:,}" for name, n in images.count_splits().items() if n]
         known = f"its splits: {', '.join(counts)}" if counts else "it has no splits"
         raise UsageError(f"{source} has no images of the split '{split}'; {known}.")
-    return images, (
+    return ImageRows.of(images), (
         f"{source} has no test split: the model may have been trained on "
         f"the {pluralize(len(images), 'image')} used"
     )
