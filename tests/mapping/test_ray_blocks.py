@@ -53,8 +53,8 @@ def kill_machine_at(block_to_kill: int, marker: Path):
     def compute(spec, block):
         if block == block_to_kill and not marker.exists():
             marker.write_text(str(os.getppid()))
-            os.kill(os.getppid(), signal.SIGKILL)  # the raylet of the machine, with its workers
-            time.sleep(60)
+            os.kill(os.getppid(), signal.SIGKILL)  # the raylet of the machine,
+            os.kill(os.getpid(), signal.SIGKILL)  # and its worker
         return compute_on_worker(spec, block)
 
     return compute
@@ -154,9 +154,8 @@ def test_a_wrong_address_is_an_error_at_once(run, data, tmp_path):
         port = free.getsockname()[1]
     call = {"engine": "ray", "progress": False, "out": tmp_path / "out"}
     start = time.monotonic()
-    for address in (f"127.0.0.1:{port}", f"ray://127.0.0.1:{port}"):
-        with pytest.raises(PinxitError, match=f"no Ray cluster answers at {address}: Connection"):
-            map_images(run, "embed", data, address=address, **call)
+    with pytest.raises(PinxitError, match=r"no Ray cluster answers at 127\.0\.0\.1:[0-9]+: Con"):
+        map_images(run, "embed", data, address=f"127.0.0.1:{port}", **call)
     for address in ("head", "head:", "head:x", ":6379", "head:70000", "http://head:6379/x"):
         with pytest.raises(UsageError, match="address is HOST:PORT"):
             map_images(run, "embed", data, address=address, **call)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import re
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -92,3 +94,30 @@ def test_large_images_are_read_in_smaller_batches():
     assert ImageRows.of(wide).batch_size() == 21  # of 3 MB: 64 MB
     assert ImageRows.of(blobs(3)).batch_size() == 1_024
     assert ImageRows.of(blobs(3)).batch_size(100) == 64  # models compute 64 at a time
+
+
+def read_rss() -> int:
+    """Bytes of files that are mapped into this process and in memory."""
+    status = Path("/proc/self/status").read_text()
+    return 1024 * int(re.search(r"RssFile:\s+(\d+)", status)[1])
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="not Linux")
+def test_a_memory_map_that_is_read_in_batches_does_not_stay_in_memory(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (20_000, 32, 32, 3), np.uint8)
+    np.save(tmp_path / "pixels.npy", pixels)
+    mapped = np.load(tmp_path / "pixels.npy", mmap_mode="r")
+    before = read_rss()
+    total = sum(int(b.pixels.sum()) for b in ImageRows.of(Images(mapped)).batches(1_000))
+    assert total == int(pixels.sum()), "the pixels are right all the same"
+    assert read_rss() - before < mapped.nbytes / 4
+    assert int(mapped.sum()) == total
+    assert read_rss() - before > mapped.nbytes / 2, "what reading it as a whole takes"
+
+
+def test_changes_of_a_map_that_can_be_written_stay(tmp_path):
+    np.save(tmp_path / "pixels.npy", np.zeros((10, 4, 4, 1), np.uint8))
+    mapped = np.load(tmp_path / "pixels.npy", mmap_mode="c")
+    mapped[:] = 7
+    assert [int(batch.pixels.min()) for batch in ImageRows.of(Images(mapped)).batches(2)] == [7] * 5
+    assert int(mapped.min()) == 7

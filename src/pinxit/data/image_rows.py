@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int
@@ -63,7 +65,9 @@ class ImageRows:
         """Yield the images in order, at most `batch_size(max_images)` at a time."""
         size = self.batch_size(max_images)
         for start in range(0, len(self), size):
-            yield self.take(slice(start, start + size))
+            batch = self.take(slice(start, start + size))
+            _release_pages(self.images.pixels)
+            yield batch
 
     def name(self, index: int) -> str:
         """Return the name of an image, or its number in the selection if it has no name."""
@@ -75,3 +79,13 @@ class ImageRows:
             return None
         number = int(self.images.labels[self.rows[index]])
         return self.images.label_names[number] if number >= 0 else None
+
+
+def _release_pages(pixels: np.ndarray) -> None:
+    """Let the system take back the pages of a memory map that were read, which it else counts.
+
+    They stay in its cache of files. A map that can be written keeps its pages: it may have changes.
+    """
+    mapped: Any = getattr(pixels, "_mmap", None)
+    if isinstance(pixels, np.memmap) and pixels.mode == "r" and hasattr(mapped, "madvise"):
+        mapped.madvise(mmap.MADV_DONTNEED)

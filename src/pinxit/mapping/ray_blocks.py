@@ -100,6 +100,8 @@ def _connection(address: str | None) -> Iterator[None]:
         return
     _check_address(address)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if address:  # Ray tries 20 times what something else at the port makes last 15 s each
+        os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "2")
     try:
         ray.init(
             address, log_to_driver=False, logging_level="ERROR", configure_logging=True,
@@ -125,9 +127,9 @@ def _check_address(address: str | None) -> None:
     address = address or os.environ.get("RAY_ADDRESS")
     if address in (None, "", "auto", "local"):
         return
-    host, colon, port = address.removeprefix("ray://").rpartition(":")
-    if not (host and colon and port.isdecimal() and 0 < int(port) < 65_536):
-        raise UsageError(f"address is HOST:PORT, ray://HOST:PORT, auto or local, not '{address}'.")
+    host, colon, port = address.rpartition(":")
+    if not (host and "/" not in host and colon and port.isdecimal() and 0 < int(port) < 65_536):
+        raise UsageError(f"address is HOST:PORT, auto or local, not '{address}'.")
     try:
         socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
     except OSError as error:
