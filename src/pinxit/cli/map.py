@@ -47,8 +47,8 @@ def map(
 
     Examples:
         pinxit map embed runs/photos-mae photos/ --out vectors/
-        pinxit map caption runs/photos-captions photos/ --shard 0/4 --out /shared/captions
-        pinxit map score runs/photos-vae photos/ --engine ray --address head:6379 --out /shared/x
+        pinxit map caption runs/photos-captions photos/ --shard 0/4 --out texts/
+        pinxit map score runs/photos-vae photos/ --engine ray --out scores/
 
     Args:
         task: embed, caption, reconstruct, score or tokenize: what the model computes
