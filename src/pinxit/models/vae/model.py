@@ -245,8 +245,7 @@ class VAE(nn.Module):
         labels = self._label_batch(label, n)
         assert resolved.temperature is not None, "resolved"
         noise = per_image_normal(n, (self.latent_dim,), resolved.seed, resolved.start)
-        noise = resolved.temperature * noise
-        return self._decode_to_images(self.prior.transform, noise, labels)
+        return self._decode_to_images(self.prior.transform, resolved.temperature * noise, labels)
 
     def _label_batch(self, label: str | None, n: int) -> np.ndarray | None:
         return None if label is None else np.full(n, label_index(self.config, self.info, label))
@@ -268,13 +267,16 @@ class VAE(nn.Module):
 
     def pixels_to_posterior(self, pixels: Pixels) -> tuple[Tensor, Tensor]:
         """Return the mean and standard deviation of q(z|x), `[batch, *latent_shape]`."""
-        mean, logvar = self.posterior(self._mean_observation(pixels))
-        std = (0.5 * logvar).exp()
+        mean, std = self._encode(pixels, None)
         return mean.unflatten(1, self.latent_shape), std.unflatten(1, self.latent_shape)
 
     def latents_to_pixels(self, z: Tensor) -> Pixels:
         """Return the mean of p(x|z) as pixels, for z `[batch, *latent_shape]`."""
-        return to_uint8(self.likelihood.mean(self.decode_params(z.flatten(1))))
+        return to_uint8(self.mean_image(z.flatten(1)))
+
+    def mean_image(self, z: Z, labels: Labels = None) -> X:
+        """Return the mean of p(x|z), pixels from 0 to 1; differentiable in z."""
+        return self.likelihood.mean(self.decode_params(z, labels))
 
     def _mean_observation(self, pixels: Tensor) -> X:
         """Return the expectation of `observe`, without its randomness."""
@@ -301,8 +303,7 @@ class VAE(nn.Module):
         self, to_z: Callable[[Tensor], Tensor], noise: Tensor, labels: np.ndarray | None
     ) -> Images:
         def decode(rows: Tensor, labels: Labels) -> Tensor:
-            params = self.decode_params(to_z(rows.to(self.device)), labels)
-            return to_uint8(self.likelihood.mean(params)).cpu()
+            return to_uint8(self.mean_image(to_z(rows.to(self.device)), labels)).cpu()
 
         on_device = None if labels is None else torch.as_tensor(labels, device=self.device)
         return Images(map_in_fixed_batches(decode, noise, on_device)[0].numpy())
@@ -315,8 +316,7 @@ class VAE(nn.Module):
         """
 
         def decode(rows: Tensor, labels: Labels) -> Tensor:
-            means = self.likelihood.mean(self.decode_params(rows.to(self.device), labels))
-            return (255 * means).permute(0, 2, 3, 1).cpu()
+            return (255 * self.mean_image(rows.to(self.device), labels)).permute(0, 2, 3, 1).cpu()
 
         rows = torch.from_numpy(np.asarray(z, np.float32))
         on_device = None if labels is None else torch.as_tensor(labels, device=self.device)

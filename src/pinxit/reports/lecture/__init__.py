@@ -1,0 +1,17 @@
+"""The section "In the lecture": a subsection for each slide that is about such a run."""
+
+from __future__ import annotations
+
+from pinxit.reports.context import ReportContext
+from pinxit.reports.lecture.search_for_z import search_for_z
+from pinxit.reports.lecture.slide import SlideBuilder
+from pinxit.reports.sections import Section
+
+# in the order of the lecture
+SLIDES: tuple[SlideBuilder, ...] = (search_for_z,)
+
+
+def lecture(context: ReportContext) -> Section | None:
+    """Show the slides with figures of this run."""
+    slides = [slide for build in SLIDES if (slide := build(context)) is not None]
+    return Section("lecture", "In the lecture", {"slides": slides}) if slides else None

@@ -1,0 +1,96 @@
+"""The slides of the lecture in the report: what they measure is true of the run."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pinxit.reports.context import ReportContext, load_context
+from pinxit.reports.lecture.search_for_z import search_for_z
+from pinxit.reports.lecture.slide import format_seconds, locate
+from pinxit.sampling.elbo import elbo_terms
+from pinxit.sampling.latent_search import _Adam, encode_image, search_latents
+from tests.builders import blobs, build_vae, make_run
+
+
+@pytest.fixture(scope="module")
+def context(tmp_path_factory) -> ReportContext:
+    images = blobs(n=64)
+    run = make_run(tmp_path_factory.mktemp("lecture"), images, steps=80)
+    return load_context(run, images)
+
+
+def test_places_in_the_code_are_files_and_names_in_them():
+    assert locate(elbo_terms) == "sampling/elbo.py: elbo_terms"
+    assert locate(type(build_vae()).encode) == "models/vae/model.py: VAE.encode"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.00123, "1.2 ms"), (0.5, "500 ms"), (3.44, "3.4 s"), (448, "7 min 28 s")],
+)
+def test_times_have_units(seconds, text):
+    assert format_seconds(seconds) == text
+
+
+# -- the search for z ------------------------------------------------------------------------------
+
+
+def test_the_search_takes_the_steps_of_adam():
+    start = torch.tensor([[1.0, -2.0]])
+    own, reference = start.clone(), start.clone().requires_grad_()
+    adam, optimizer = _Adam(own), torch.optim.Adam([reference], 0.1)
+    for _ in range(5):
+        reference.grad = (reference.detach() ** 3) + 1
+        adam.step(own**3 + 1)
+        optimizer.step()
+        assert torch.allclose(own, reference, atol=1e-6)
+
+
+def test_errors_of_the_search_are_those_of_the_decoded_images(context):
+    model, image = context.model, context.subset[3]
+    starts = np.random.default_rng(0).standard_normal((2, model.latent_dim)).astype(np.float32)
+    search = search_latents(model, image, starts, 20)
+    decoded = model.decode_means(search.z[-1]) / 255
+    norms = np.linalg.norm((decoded - image.pixels / 255).reshape(2, -1), axis=1)
+    assert np.allclose(search.errors[-1], norms, atol=1e-4)
+    assert (search.errors[-1] < 0.7 * search.errors[0]).all()
+    assert np.array_equal(search.z[0], starts)
+
+
+@given(st.integers(0, 2**31), st.integers(1, 3))
+@settings(deadline=None, max_examples=10)
+def test_starts_do_not_influence_one_another(seed, row):
+    model, image = build_vae(), blobs()[0]
+    starts = np.random.default_rng(seed).standard_normal((4, 5)).astype(np.float32)
+    together = search_latents(model, image, starts, 3)
+    alone = search_latents(model, image, starts[[row]], 3)
+    assert np.allclose(together.z[:, row], alone.z[:, 0], atol=1e-4)
+
+
+def test_the_search_leaves_no_gradients_and_works_in_inference_mode(context):
+    with torch.inference_mode():
+        search = search_latents(context.model, context.subset[0], np.zeros((1, 4), np.float32), 2)
+    assert search.errors[2, 0] < search.errors[0, 0]
+    assert all(parameter.grad is None for parameter in context.model.parameters())
+
+
+def test_the_encoders_answer_is_its_posterior_mean(context):
+    answer = encode_image(context.model, context.subset[1])
+    assert np.array_equal(answer.z, context.model.encode(context.subset[1]).mean[0])
+    search = search_latents(context.model, context.subset[1], answer.z[None], 30)
+    assert search.errors[0, 0] == pytest.approx(answer.error)
+    assert search.steps_to(answer.error) == 0
+    assert search.steps_to(0.0) is None
+
+
+def test_slide_of_a_label_conditional_model_with_a_learned_prior(tmp_path):
+    images = blobs(channels=3)
+    run = make_run(tmp_path, images, steps=5, condition="label", prior="flow")
+    slide = search_for_z(load_context(run, images))
+    assert slide is not None
+    assert float(slide.values["epsilon"]) <= float(slide.values["encoder_error"])
+    assert search_for_z(ReportContext(run)) is None
