@@ -6,6 +6,7 @@
     checkpoint/        everything that resuming needs
     metrics.csv        the training curves, a row per report
     samples/           sample grids at each evaluation
+    latents/           the posterior of some images at up to 12 steps
     examples.json      some images of the test split with their captions, to show in the studio
     evaluation.json    metrics on the test split; evaluation-SPLIT.json on another one
     report.html, README.md

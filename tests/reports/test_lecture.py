@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import pinxit
+from pinxit.reports import report
 from pinxit.reports.context import ReportContext, load_context
+from pinxit.reports.lecture.posterior_clouds import _draw_cloud, align, posterior_clouds
 from pinxit.reports.lecture.search_for_z import search_for_z
 from pinxit.reports.lecture.slide import format_seconds, locate
 from pinxit.sampling.elbo import elbo_terms
 from pinxit.sampling.latent_search import _Adam, encode_image, search_latents
+from pinxit.training.posterior_snapshots import PosteriorSnapshot
 from tests.builders import blobs, build_vae, make_run
+from tests.reports.html_page import HtmlPage
 
 
 @pytest.fixture(scope="module")
@@ -94,3 +102,76 @@ def test_slide_of_a_label_conditional_model_with_a_learned_prior(tmp_path):
     assert slide is not None
     assert float(slide.values["epsilon"]) <= float(slide.values["encoder_error"])
     assert search_for_z(ReportContext(run)) is None
+
+
+# -- the posteriors during training ----------------------------------------------------------------
+
+
+def random_snapshot(seed, n=30, step=0):
+    random = np.random.default_rng(seed)
+    roots = random.standard_normal((n, 2, 2)).astype(np.float32)
+    covariance = roots @ roots.transpose(0, 2, 1)
+    mean = random.standard_normal((n, 2)).astype(np.float32)
+    return PosteriorSnapshot(step, mean, covariance, 1.0, np.zeros(n, np.int64))
+
+
+@given(st.integers(0, 2**31), st.floats(-3.2, 3.2), st.booleans())
+def test_turned_and_mirrored_snapshots_are_turned_back(seed, angle, mirrored):
+    snapshot = random_snapshot(seed)
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    turn = turn @ np.diag([1, -1 if mirrored else 1])
+    other = dataclasses.replace(
+        snapshot, mean=snapshot.mean @ turn.T, covariance=turn @ snapshot.covariance @ turn.T
+    )
+    first, last = align([other, snapshot])
+    assert np.allclose(first.mean, snapshot.mean, atol=1e-4)
+    assert np.allclose(first.covariance, snapshot.covariance, atol=1e-3)
+    assert last is snapshot
+
+
+@given(st.integers(0, 2**31))
+def test_alignment_keeps_distances_from_the_prior(seed):
+    snapshots = [random_snapshot(seed), random_snapshot(seed + 1)]
+    for before, after in zip(snapshots, align(snapshots), strict=True):
+        assert np.allclose(
+            np.linalg.norm(before.mean, axis=1), np.linalg.norm(after.mean, axis=1), atol=1e-4
+        )
+        traces = [np.trace(s.covariance, axis1=1, axis2=2) for s in (before, after)]
+        assert np.allclose(*traces, rtol=1e-4)
+
+
+@given(st.integers(0, 2**31))
+def test_a_drawn_cloud_has_the_axes_of_its_covariance(seed):
+    covariance = random_snapshot(seed, 1).covariance[0].astype(np.float64) + 0.05 * np.eye(2)
+    path = _draw_cloud(np.array([50.0, 60.0]), covariance, 40.0)
+    numbers = [float(text) for text in re.findall(r"-?\d+\.?\d*", path)]
+    start, (a, b, angle), end = numbers[:2], numbers[2:5], numbers[7:9]
+    values = np.linalg.eigvalsh(covariance)
+    assert (a, b) == pytest.approx(tuple(40 * np.sqrt(values[::-1])), abs=0.06)
+    center = np.array(start) + np.array(end) / 2
+    assert center == pytest.approx([50.0, 60.0], abs=0.2)
+    # the long axis is an eigenvector; y grows downward
+    axis = np.array([np.cos(np.radians(angle)), -np.sin(np.radians(angle))])
+    assert axis @ covariance @ axis == pytest.approx(values[1], rel=0.02, abs=0.02)
+
+
+def test_clouds_are_shown_for_runs_with_snapshots(context, tmp_path):
+    assert posterior_clouds(context) is None
+    images = blobs()
+    config = pinxit.VAE(network="mlp", latent_dim=4, width=16, depth=1)
+    run = pinxit.train(config, images, out=tmp_path / "run", steps=40, batch_size=16, quiet=True)
+    path = report(run.path, images=images)
+    page = HtmlPage(path)
+    assert page.nesting_errors == []
+    assert page.unclosed == []
+    inputs = [
+        attributes for attributes in page.attributes("input") if attributes["name"] == "clouds"
+    ]
+    assert len(inputs) == 13
+    assert "step 40: KL" in page.text
+    assert "north-west" in page.text
+    for file in (tmp_path / "run" / "latents").iterdir():
+        file.write_bytes(b"damaged")
+    page = HtmlPage(report(run.path, images=images))
+    assert "No posteriors during training" in page.text
+    assert "slide-posterior_clouds" not in page.html

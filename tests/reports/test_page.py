@@ -129,7 +129,7 @@ def test_page_has_no_missing_numbers(page):
         found = re.search(rf".{{0,40}}\b{wrong}\b", text)
         assert not found, found
     for attributes in page.attributes("path"):
-        assert re.fullmatch(r"[MLHVhvz0-9. -]+", str(attributes["d"]))
+        assert re.fullmatch(r"[MLHVahvz0-9. -]+", str(attributes["d"]))
 
 
 def test_page_of_small_images_is_small_and_lists_nothing_as_missing(path, page):
