@@ -12,13 +12,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import pinxit
+from pinxit.models.results import Posterior
+from pinxit.nn.rng import per_image_normal
 from pinxit.reports import report
 from pinxit.reports.context import ReportContext, load_context
+from pinxit.reports.lecture.overview import list_kl_terms, overview
 from pinxit.reports.lecture.posterior_clouds import _draw_cloud, align, posterior_clouds
+from pinxit.reports.lecture.prior_samples import prior_samples
 from pinxit.reports.lecture.search_for_z import search_for_z
 from pinxit.reports.lecture.slide import format_seconds, locate
 from pinxit.sampling.elbo import elbo_terms
 from pinxit.sampling.latent_search import _Adam, encode_image, search_latents
+from pinxit.sampling.latents import gaussian_kl
 from pinxit.training.posterior_snapshots import PosteriorSnapshot
 from tests.builders import blobs, build_vae, make_run
 from tests.reports.html_page import HtmlPage
@@ -175,3 +180,58 @@ def test_clouds_are_shown_for_runs_with_snapshots(context, tmp_path):
     page = HtmlPage(report(run.path, images=images))
     assert "No posteriors during training" in page.text
     assert "slide-posterior_clouds" not in page.html
+
+
+# -- samples, overview, issue ----------------------------------------------------------------------
+
+
+def test_numbers_of_the_samples_decode_to_the_samples(context):
+    slide = prior_samples(context)
+    assert slide is not None
+    first = [row["numbers"] for row in slide.values["rows"]]
+    z = per_image_normal(6, (4,), 0).numpy()
+    assert first[0] == f"({', '.join(f'{v:.2f}' for v in z[0])})".replace("-", "−")
+    assert np.array_equal(context.model.decode(z).pixels, context.samples.pixels[:6])
+
+
+@given(st.integers(0, 2**31), st.integers(1, 9))
+def test_terms_of_the_kl_add_up_to_the_closed_form(seed, n):
+    random = np.random.default_rng(seed)
+    mean = random.standard_normal(n).astype(np.float32)
+    std = np.exp(random.standard_normal(n)).astype(np.float32)
+    posterior = Posterior(mean, std)
+    kl = gaussian_kl(posterior)
+    *rows, total = list_kl_terms(posterior, np.argsort(-kl))
+    assert read(total["kl"]) == pytest.approx(kl.sum(), abs=2e-3)
+    assert sum(read(row["kl"]) for row in rows) == pytest.approx(kl.sum(), abs=0.01)
+    assert len(rows) == min(n, 7)
+    for row in [*rows, total]:
+        parts = sum(read(row[name]) for name in ("variance", "rest", "square"))
+        assert read(row["kl"]) == pytest.approx(parts / 2, abs=2e-3)
+
+
+def read(text):
+    return float(text.replace("−", "-").replace(",", ""))
+
+
+def test_overview_has_the_terms_and_sizes_of_the_run(context):
+    slide = overview(context)
+    assert slide is not None
+    rate = float(context.elbo_terms.rate.sum(1).mean())
+    assert read(slide.values["mean_rate"]) == pytest.approx(rate, rel=0.01)
+    assert slide.values["networks"]["encoder"]["name"] == "MLPEncoder"
+    sizes = [network["size"] for network in slide.values["networks"].values()]
+    assert sum(sizes) == sum(
+        p.numel()
+        for part in (context.model.encoder, context.model.decoder)
+        for p in part.parameters()
+    )
+    assert read(slide.values["terms"][-1]["kl"]) == pytest.approx(
+        read(slide.values["rate"]), rel=0.01
+    )
+
+
+def test_the_last_slide_links_to_the_section_that_explains(context, tmp_path):
+    page = HtmlPage(report(context.run, tmp_path / "x.html", images=context.images))
+    assert "#why_blurry" in [attributes.get("href") for attributes in page.attributes("a")]
+    assert "pinxit explain" in page.text

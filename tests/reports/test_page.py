@@ -270,7 +270,7 @@ def test_file_names_break_before_the_extension_only():
 
 def test_run_without_data_shows_samples_and_says_what_is_missing(bare_run):
     page = HtmlPage(report(bare_run))
-    assert page.sections == ["samples", "reproduce"]
+    assert page.sections == ["samples", "lecture", "reproduce"]
     assert "could not be opened" in page.text
     assert "pinxit evaluate" in page.text
 

@@ -267,7 +267,8 @@ class VAE(nn.Module):
 
     def pixels_to_posterior(self, pixels: Pixels) -> tuple[Tensor, Tensor]:
         """Return the mean and standard deviation of q(z|x), `[batch, *latent_shape]`."""
-        mean, std = self._encode(pixels, None)
+        mean, logvar = self.posterior(self._mean_observation(pixels))
+        std = (0.5 * logvar).exp()
         return mean.unflatten(1, self.latent_shape), std.unflatten(1, self.latent_shape)
 
     def latents_to_pixels(self, z: Tensor) -> Pixels:
@@ -349,8 +350,7 @@ class VAE(nn.Module):
     @torch.inference_mode()
     def from_noise(self, noise: np.ndarray) -> np.ndarray:
         """Map standard normal noise `[n, latent]` to latents of the prior, as `sample` does."""
-        rows = torch.from_numpy(np.asarray(noise, np.float32)).to(self.device)
-        return self.prior.transform(rows).cpu().numpy()
+        return self.prior.transform(torch.tensor(noise, device=self.device).float()).cpu().numpy()
 
     @torch.inference_mode()
     def to_noise(self, z: np.ndarray) -> np.ndarray:
