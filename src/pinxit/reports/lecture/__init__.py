@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from pinxit.reports.context import ReportContext
+from pinxit.reports.lecture.decoding import decoding
 from pinxit.reports.lecture.issue import issue
+from pinxit.reports.lecture.masked_steps import masked_steps
 from pinxit.reports.lecture.overview import overview
 from pinxit.reports.lecture.posterior_clouds import posterior_clouds
 from pinxit.reports.lecture.prior_samples import prior_samples
+from pinxit.reports.lecture.row_of_tokens import row_of_tokens
 from pinxit.reports.lecture.search_for_z import search_for_z
 from pinxit.reports.lecture.slide import SlideBuilder
 from pinxit.reports.sections import Section
 
 # in the order of the lecture
 SLIDES: tuple[SlideBuilder, ...] = (
+    decoding,
+    row_of_tokens,
+    masked_steps,
     prior_samples,
     search_for_z,
     posterior_clouds,
