@@ -10,7 +10,7 @@ from pinxit.models import build_model
 from pinxit.models.decoding_protocols import CanTraceCaption, CanTraceDrawing, HasImageTokens
 from pinxit.reports import report
 from pinxit.reports.context import load_context
-from pinxit.reports.lecture.masked_steps import masked_steps
+from pinxit.reports.lecture.masking import masking
 from pinxit.runs import Run
 from tests.builders import blobs
 from tests.reports.html_page import HtmlPage
@@ -102,7 +102,7 @@ RUNS = {
         "row_of_tokens",
         "BERT (masked): this run",
     ),
-    "mae": (pinxit.MAE(width=16, depth=1, heads=2), "masked_steps", "1 of 16 patches"),
+    "mae": (pinxit.MAE(width=16, depth=1, heads=2), "masking", "1 of 16 patches"),
 }
 
 
@@ -121,5 +121,5 @@ def test_the_page_has_the_slide_of_the_family(tmp_path, name):
     targets = {str(a["href"])[1:] for a in page.attributes("a") if str(a["href"]).startswith("#")}
     assert targets <= set(ids)
     if name == "mae":
-        values = masked_steps(load_context(Run(run.path), images)).values
+        values = masking(load_context(Run(run.path), images)).values
         assert [row["num_visible"] for row in values["rows"]] == [4, 2, 1]

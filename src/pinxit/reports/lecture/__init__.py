@@ -5,7 +5,7 @@ from __future__ import annotations
 from pinxit.reports.context import ReportContext
 from pinxit.reports.lecture.decoding import decoding
 from pinxit.reports.lecture.issue import issue
-from pinxit.reports.lecture.masked_steps import masked_steps
+from pinxit.reports.lecture.masking import masking
 from pinxit.reports.lecture.overview import overview
 from pinxit.reports.lecture.posterior_clouds import posterior_clouds
 from pinxit.reports.lecture.prior_samples import prior_samples
@@ -18,7 +18,7 @@ from pinxit.reports.sections import Section
 SLIDES: tuple[SlideBuilder, ...] = (
     decoding,
     row_of_tokens,
-    masked_steps,
+    masking,
     prior_samples,
     search_for_z,
     posterior_clouds,

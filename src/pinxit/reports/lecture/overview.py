@@ -105,11 +105,11 @@ def list_kl_terms(posterior: Posterior, order: np.ndarray) -> list[dict[str, str
 def _format_terms(
     name: str, terms: np.ndarray, mean: float | None = None, s: float | None = None
 ) -> dict[str, str]:
-    variance, rest, square, kl = (_fixed(value) for value in terms.tolist())
+    variance, rest, square, kl = (_format_fixed(value) for value in terms.tolist())
     return {
         "name": name,
-        "mean": "" if mean is None else _fixed(mean),
-        "s": "" if s is None else _fixed(s),
+        "mean": "" if mean is None else _format_fixed(mean),
+        "s": "" if s is None else _format_fixed(s),
         "variance": variance,
         "rest": rest,
         "square": square,
@@ -117,6 +117,6 @@ def _format_terms(
     }
 
 
-def _fixed(value: float) -> str:
+def _format_fixed(value: float) -> str:
     """Return a number with three decimals, which add up."""
     return f"{value + 0.0:,.3f}".replace("-", "−")

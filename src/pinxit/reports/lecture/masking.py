@@ -20,7 +20,7 @@ NUM_MEASURED = 48  # images for the error at each mask ratio
 MAX_VISIBLE_SHOWN = 12  # patches
 
 
-def masked_steps(context: ReportContext) -> Slide | None:
+def masking(context: ReportContext) -> Slide | None:
     """Show an image, what the encoder sees of it, and the completion, at each mask ratio."""
     model, images = context.model, context.subset
     if images is None or not isinstance(model, CanUnmask):
@@ -55,9 +55,7 @@ def masked_steps(context: ReportContext) -> Slide | None:
         "max_shown": MAX_VISIBLE_SHOWN,
         "trained": f"{100 * float(context.model_options.get('mask_ratio', MASK_RATIOS[0])):.0f} %",
     }
-    return Slide(
-        "masked_steps", TITLE, values, (locate(type(model).loss), locate(type(model).complete))
-    )
+    return Slide("masking", TITLE, values, (locate(type(model).loss), locate(type(model).complete)))
 
 
 def _visible_patches(image: Images, mask: np.ndarray, patch: int) -> np.ndarray:
