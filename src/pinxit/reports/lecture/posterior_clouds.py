@@ -160,7 +160,7 @@ def _color(label: int) -> int:
 
 def _make_legend(snapshot: PosteriorSnapshot, names: Sequence[str]) -> list[Curve]:
     labels = sorted({label for label in snapshot.label.tolist() if 0 <= label < len(names)})
-    return [Curve(names[label], [], [], label) for label in labels if label < MAX_COLORS]
+    return [Curve(names[int(label)], [], [], label) for label in labels if label < MAX_COLORS]
 
 
 def _write_command(context: ReportContext) -> str:
