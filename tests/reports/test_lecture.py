@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
+import io
 import re
 
 import numpy as np
@@ -10,12 +12,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 import pinxit
 from pinxit.models.results import Posterior
 from pinxit.nn.rng import per_image_normal
 from pinxit.reports import report
 from pinxit.reports.context import ReportContext, load_context
+from pinxit.reports.lecture.latent_plane import latent_plane
 from pinxit.reports.lecture.overview import list_kl_terms, overview
 from pinxit.reports.lecture.posterior_clouds import _draw_cloud, align, posterior_clouds
 from pinxit.reports.lecture.prior_samples import prior_samples
@@ -235,3 +239,29 @@ def test_the_last_slide_links_to_the_section_that_explains(context, tmp_path):
     page = HtmlPage(report(context.run, tmp_path / "x.html", images=context.images))
     assert "#why_blurry" in [attributes.get("href") for attributes in page.attributes("a")]
     assert "pinxit explain" in page.text
+
+
+# -- the plane of two latents ----------------------------------------------------------------------
+
+
+def test_the_plane_of_two_latents_is_decoded_cell_by_cell(tmp_path):
+    images = blobs(height=8, width=10)
+    context = load_context(make_run(tmp_path, images, steps=5, latent_dim=2), images)
+    slide = latent_plane(context)
+    assert slide is not None
+    plane = str(slide.values["plane"])
+    uri = re.search(r'href="data:image/png;base64,([^"]+)"', plane)
+    assert uri
+    with Image.open(io.BytesIO(base64.b64decode(uri[1]))) as image:
+        sheet = np.asarray(image)
+    cells = re.findall(r'viewBox="([\d.]+) ([\d.]+) 20 [\d.]+"><use.*?z = \(([^)]*)\)', plane)
+    assert len(cells) == 15**2
+    for left, top, text in (cells[0], cells[37], cells[-1]):
+        z = np.array([[float(value.replace("−", "-")) for value in text.split(",")]], np.float32)
+        row, column = round(float(top) / 16), round(float(left) / 20)
+        shown = sheet[row * 8 : row * 8 + 8, column * 10 : column * 10 + 10].astype(int)
+        assert np.abs(shown - context.model.decode(z).pixels[0, :, :, 0]).max() <= 1
+
+
+def test_other_runs_have_no_plane(context):
+    assert latent_plane(context) is None

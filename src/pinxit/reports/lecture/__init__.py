@@ -5,6 +5,7 @@ from __future__ import annotations
 from pinxit.reports.context import ReportContext
 from pinxit.reports.lecture.decoding import decoding
 from pinxit.reports.lecture.issue import issue
+from pinxit.reports.lecture.latent_plane import latent_plane
 from pinxit.reports.lecture.masking import masking
 from pinxit.reports.lecture.overview import overview
 from pinxit.reports.lecture.posterior_clouds import posterior_clouds
@@ -22,6 +23,7 @@ SLIDES: tuple[SlideBuilder, ...] = (
     prior_samples,
     search_for_z,
     posterior_clouds,
+    latent_plane,
     overview,
     issue,
 )
