@@ -26,7 +26,7 @@ from pinxit.training.posterior_snapshots import read_snapshots
 
 DOCS = Path(__file__).parent
 IMAGES = DOCS / "images" / "lecture"
-WIDTH = 760  # of the window, CSS pixels
+WIDTH = 860  # of the window, CSS pixels
 BETAS = {"without": 0.001, "vae": 1.0, "too-much": 30.0}
 SMALL = {"width": 64, "heads": 4, "depth": 1, "decoder_depth": 2}
 RUNS = {
@@ -36,7 +36,7 @@ RUNS = {
     "caption": (pinxit.Seq2Seq(source="image", target="text", **SMALL), "shapes", 1000),
     "draw": (pinxit.Seq2Seq(source="text", target="image", **SMALL), "shapes", 300),
 }
-# figure -> run, selector, and the frame of a stepper to show
+# figure -> run, selector, and the frame of a stepper to show; None: the last one
 FIGURES = {
     "decoding-caption": ("caption", "#slide-decoding ~ .charts .stepper", "decoding-en-4"),
     "decoding-image": ("draw", "#slide-decoding ~ .charts .stepper", "decoding-image-10"),
@@ -47,9 +47,9 @@ FIGURES = {
     "search-images": ("vae", "#slide-search_for_z ~ .image-grid", None),
     "clouds-first": ("vae", ".stepper .frames", "clouds-1"),
     "clouds-middle": ("vae", ".stepper .frames", "clouds-6"),
-    "clouds-last": ("vae", ".stepper .frames", "clouds-12"),
-    "clouds-without": ("without", ".stepper .frames", "clouds-12"),
-    "clouds-too-much": ("too-much", ".stepper .frames", "clouds-12"),
+    "clouds-last": ("vae", ".stepper .frames", None),
+    "clouds-without": ("without", ".stepper .frames", None),
+    "clouds-too-much": ("too-much", ".stepper .frames", None),
     "overview": ("vae", "#slide-overview ~ .pipeline", None),
     "minimize": ("vae", "#slide-overview ~ .charts", None),
     "terms": ("vae", "#slide-overview ~ .scroll", None),
