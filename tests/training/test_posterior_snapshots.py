@@ -52,9 +52,10 @@ def test_a_snapshot_holds_the_posterior_in_a_plane_through_the_prior_mean(tmp_pa
     assert np.allclose(snapshot.covariance, expected, atol=1e-4)
 
 
-def test_models_without_a_standard_normal_prior_have_no_snapshots():
+def test_models_without_a_posterior_to_compare_with_n_0_i_have_no_snapshots():
     assert has_snapshots(build_vae())
     assert not has_snapshots(build_vae(prior="flow"))
+    assert not has_snapshots(build_vae(posterior="deterministic"))
     assert not has_snapshots(torch.nn.Linear(1, 1))
 
 

@@ -46,6 +46,8 @@ def has_snapshots(model: object) -> bool:
     """Return whether the posterior of a model is compared with N(0, I)."""
     if not isinstance(model, CanEncode) or not isinstance(model, HasELBO):
         return False
+    if getattr(model, "has_point_posterior", False):
+        return False
     return not (isinstance(model, HasPrior) and model.prior_is_learned) and model.latent_dim > 1
 
 

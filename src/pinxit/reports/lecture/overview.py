@@ -38,7 +38,8 @@ def overview(context: ReportContext) -> Slide | None:
     z = own.mean + own.std * eps
     decoded = model.decode(z[None].astype(np.float32), labels_for(model, images[row]))
     limit = max(float(np.abs([own.mean, z]).max()), MIN_LIMIT)
-    standard = not (isinstance(model, HasPrior) and model.prior_is_learned)
+    learned = isinstance(model, HasPrior) and model.prior_is_learned
+    is_point = bool(getattr(model, "has_point_posterior", False))
     values = {
         "x": inline_shrunk(images.pixels[row], "The image x"),
         "decoded": inline_shrunk(decoded.pixels[0], "The decoded image"),
@@ -56,7 +57,8 @@ def overview(context: ReportContext) -> Slide | None:
         "rate": format_number(float(terms.rate[row].sum()), 3),
         "mean_distortion": format_number(float(terms.distortion.mean()), 4),
         "mean_rate": format_number(float(terms.rate.sum(1).mean()), 3),
-        "terms": list_kl_terms(own, order) if standard else [],
+        "terms": [] if learned or is_point else list_kl_terms(own, order),
+        "is_point": is_point,
         "beta": format_number(float(context.model_options.get("beta", 1.0)), 2),
     }
     code = [locate(type(model).loss), locate(type(model).elbo)]
