@@ -153,8 +153,6 @@ def test_default_run_path_appends_a_number_if_the_folder_exists(tmp_path):
         (None, "images"),
     ],
 )
-def test_the_name_of_the_data_has_no_folders(source, name, tmp_path):
-    (tmp_path / "config.json").write_text(
-        json.dumps({"format": FORMAT, "data": {"source": source}})
-    )
-    assert Run(tmp_path).data_name == name
+def test_the_name_of_the_data_has_no_folders(source, name, run):
+    run.write("config.json", {**run.config, "data": {"source": source}})
+    assert Run(run.path).data_name == name
