@@ -116,6 +116,15 @@ class Run:
     def family(self) -> str:
         return self.config["family"]
 
+    @property
+    def data_name(self) -> str:
+        """The name of the data that it was trained on; of a path only its last part.
+
+        Pages are shown to others, whom the folders of this machine do not concern.
+        """
+        source = str((self.config.get("data") or {}).get("source") or "")
+        return source.rstrip("/\\").replace("\\", "/").split("/")[-1] or "images"
+
     @cached_property
     def info(self) -> DatasetInfo:
         record = self.config["dataset_info"]

@@ -18,6 +18,7 @@ import numpy as np
 
 from pinxit.console import echo, pluralize
 from pinxit.data.cache import CacheWriter, UnwritableCache, cache_dir, cache_key, load_cached
+from pinxit.data.caption_languages import select_languages
 from pinxit.data.captions import note_several_captions
 from pinxit.data.decoding.opening import ignore_pillow_warnings
 from pinxit.data.decoding.set_facts import SetFacts
@@ -92,6 +93,8 @@ def read_images(
     if options.captions is not None:
         file = None if options.captions == "labels" else options.captions
         images = captions_from_labels(images, file)
+    if options.languages is not None:
+        images = select_languages(images, options.languages)
     images = caption_by_keywords(images)
     if options.strict and (skipped := without_system_files(images.skipped)):
         raise PinxitError(f"cannot read {_describe_skipped(skipped, opened)}")

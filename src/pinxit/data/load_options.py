@@ -40,6 +40,8 @@ class LoadOptions:
     # captions for images that have labels: `labels` uses the built-in templates ("a photo of a
     # sneaker"), a file uses the templates in it; images with captions keep theirs
     captions: str | None = None
+    # languages of the captions and keywords to use, such as en or en,fr; None: all
+    languages: str | None = None
     # groups of images that show the same thing, and stay in one split: the name of a column (auto:
     # `base`, else `group`); burst: names in one folder that differ only in their final number, as
     # those of a video's frames do; none: no groups
@@ -97,6 +99,8 @@ def make_load_options(
     check_keys(changes, known, "LoadOptions")
     if changes.get("captions") is not None:
         changes["captions"] = str(changes["captions"])  # a Path, too
+    if isinstance(changes.get("languages"), list | tuple):
+        changes["languages"] = ",".join(changes["languages"])
     if isinstance(changes.get("size"), list):
         changes["size"] = tuple(changes["size"])  # from JSON
     return dataclasses.replace(options, **changes)

@@ -29,6 +29,9 @@ log = logging.getLogger("pinxit.serve")
 PROBE = "probe"  # the row that is written to see whether the store is ready
 KEPT_SHARE = 0.9  # of the maximum size, once it is exceeded
 
+# made once: a statement with its values takes longer to make than to execute
+INSERT_RESPONSE, INSERT_IMAGE = sql.insert(tables.responses), sql.insert(tables.images)
+
 
 @dataclass(frozen=True)
 class StoredFile:
@@ -155,26 +158,13 @@ class Store:
         with self.engine.begin() as connection:
             if not is_new and not self._delete_response(connection, body["id"]) and must_exist:
                 return
-            connection.execute(
-                sql.insert(tables.responses).values(
-                    id=body["id"],
-                    created=now,
-                    input_items=items_json,
-                    body=body_json,
-                    size=len(body_json) + len(items_json),
-                )
-            )
+            row = {"id": body["id"], "created": now, "input_items": items_json, "body": body_json}
+            size = len(body_json) + len(items_json)
+            connection.execute(INSERT_RESPONSE, {**row, "size": size})
             for image_id, content in images.items():
-                connection.execute(
-                    sql.insert(tables.images).values(
-                        id=image_id,
-                        response=body["id"],
-                        created=now,
-                        content=content,
-                        size=len(content),
-                    )
-                )
-        self._prune_if_full(len(body_json) + len(items_json) + sum(map(len, images.values())))
+                row = {"id": image_id, "response": body["id"], "created": now, "content": content}
+                connection.execute(INSERT_IMAGE, {**row, "size": len(content)})
+        self._prune_if_full(size + sum(map(len, images.values())))
 
     def load_response(self, response_id: str) -> StoredResponse | None:
         """Return a response and its input items; None if it was not stored or has expired."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import re
@@ -95,6 +96,12 @@ def validate(data: dict[str, Any], schema: type[S], prefix: str = "") -> S:
         raise _to_api_error(error, prefix) from None
 
 
+@functools.cache
+def _inner_schemas(schema: type[Schema]) -> dict[str, type[Schema] | None]:
+    """Return the schema in each field of a schema."""
+    return {name: _schema_in(field.annotation) for name, field in schema.model_fields.items()}
+
+
 def _schema_in(annotation: object) -> type[Schema] | None:
     """Return the schema in an annotation such as `list[ImageRef] | None`."""
     if isinstance(annotation, type) and issubclass(annotation, Schema):
@@ -111,7 +118,7 @@ def check_fields(data: dict[str, Any], schema: type[Schema], prefix: str = "") -
     for name, value in data.items():
         param = f"{prefix}.{truncate(name)}" if prefix else truncate(name)
         if name in schema.model_fields:
-            inner = _schema_in(schema.model_fields[name].annotation)
+            inner = _inner_schemas(schema)[name]
             if inner is not None and isinstance(value, dict):
                 check_fields(value, inner, param)
             elif inner is not None and isinstance(value, list):
