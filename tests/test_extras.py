@@ -17,7 +17,7 @@ from pinxit.extras import EXTRAS, MissingExtraError, require_extra
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-NOT_OPTIONAL = {"all", "test", "benchmark"}
+NOT_OPTIONAL = {"all", "test", "docs", "benchmark"}
 
 OPTIONAL_MODULES = sorted({module for modules in EXTRAS.values() for module in modules})
 

@@ -141,3 +141,18 @@ def test_default_run_path_appends_a_number_if_the_folder_exists(tmp_path):
         path = default_run_path("digits", "vae", tmp_path)
         assert path.name == expected
         path.mkdir()
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("/home/ada/private/photos/", "photos"),
+        ("C:\\Users\\ada\\photos", "photos"),
+        ("shapes:500", "shapes:500"),
+        ("../x/emoji.parquet", "emoji.parquet"),
+        (None, "images"),
+    ],
+)
+def test_the_name_of_the_data_has_no_folders(source, name, run):
+    run.write("config.json", {**run.config, "data": {"source": source}})
+    assert Run(run.path).data_name == name

@@ -9,6 +9,7 @@ Train and load:
     load_images(source, ...)        the images of a folder, a file or a known data set
     captions_from_labels(images)    captions made from labels
     look(source)                    what is in a data set, as a contact sheet
+    shard(source, folder)           write a data set as WebDataset shards
     sources()                       what a source may be
     train(config, images, ...)      train a model: returns a `Run`
     resume(run, ...)                go on with the training of a run
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from pinxit.data.images import Images as Images
     from pinxit.data.label_captions import captions_from_labels as captions_from_labels
     from pinxit.data.load import load_images as load_images
+    from pinxit.data.shards.write import shard as shard
     from pinxit.errors import PinxitError as PinxitError
     from pinxit.errors import UsageError as UsageError
     from pinxit.reports.explain import explain as explain
@@ -56,6 +58,7 @@ _MODULES = {
     "load_images": "pinxit.data.load",
     "captions_from_labels": "pinxit.data.label_captions",
     "look": "pinxit.api.functions",
+    "shard": "pinxit.data.shards.write",
     "sources": "pinxit.api.functions",
     "train": "pinxit.api.functions",
     "resume": "pinxit.api.functions",

@@ -6,6 +6,7 @@
     checkpoint/        everything that resuming needs
     metrics.csv        the training curves, a row per report
     samples/           sample grids at each evaluation
+    latents/           the posterior of some images at up to 12 steps
     examples.json      some images of the test split with their captions, to show in the studio
     evaluation.json    metrics on the test split; evaluation-SPLIT.json on another one
     report.html, README.md
@@ -115,6 +116,15 @@ class Run:
     @property
     def family(self) -> str:
         return self.config["family"]
+
+    @property
+    def data_name(self) -> str:
+        """The name of the data that it was trained on; of a path only its last part.
+
+        Pages are shown to others, whom the folders of this machine do not concern.
+        """
+        source = str((self.config.get("data") or {}).get("source") or "")
+        return source.rstrip("/\\").replace("\\", "/").split("/")[-1] or "images"
 
     @cached_property
     def info(self) -> DatasetInfo:

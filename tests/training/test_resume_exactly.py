@@ -112,8 +112,10 @@ def metrics_without_time(run: Path) -> list[str]:
 
 
 def is_equal(run: Path, other: Path) -> bool:
-    """Whether weights, metrics and samples are equal."""
-    names = {"model.safetensors"} | {f"samples/{file.name}" for file in (run / "samples").iterdir()}
+    """Whether weights, metrics, samples and snapshots of the posterior are equal."""
+    names = {"model.safetensors"}
+    for folder in ("samples", "latents"):
+        names |= {f"{folder}/{file.name}" for file in (run / folder).iterdir()}
     equal = [(run / name).read_bytes() == (other / name).read_bytes() for name in names]
     return all(equal) and metrics_without_time(run) == metrics_without_time(other)
 

@@ -49,7 +49,7 @@ def test_a_run_folder_has_all_files(run):
     assert config["trained"]["images_seen"] == 640
     assert config["trained"]["skipped"] == 0
     assert {p.name for p in run.path.iterdir()} == {
-        *("config.json", "model.safetensors", "checkpoint", "metrics.csv", "samples"),
+        *("config.json", "model.safetensors", "checkpoint", "metrics.csv", "samples", "latents"),
         *("README.md", "tensorboard", "examples.json", ".lock"),
     }
     samples = sorted(p.name for p in (run.path / "samples").iterdir())

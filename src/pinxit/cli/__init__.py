@@ -26,6 +26,7 @@ GROUPS = {
         "runs": ("runs", "list your trained models"),
         "look": ("data", "show a data set: a contact sheet, labels, captions, splits"),
         "cache": ("cache", "show, bound or clear the decoded images on disk"),
+        "shard": ("shard", "write a data set as WebDataset shards"),
         "sources": ("data", "list what DATA may be, with examples"),
         "recipe": ("recipe", "list, show or run recipes: named runs and what they reached"),
     },

@@ -130,10 +130,13 @@ def _check_resume_options(args: Sequence[str]) -> None:
 
 def names_data(name: str) -> bool:
     """Return whether the first argument is DATA, not a family."""
+    from pinxit.data.shards.patterns import is_pattern
     from pinxit.data.sources import list_source_names
 
     if name in list_families() or name.startswith("-"):
         return False
+    if any(is_pattern(name, suffix) for suffix in (".tar", ".parquet")):
+        return True
     return Path(name).exists() or name.split(":")[0] in list_source_names()
 
 

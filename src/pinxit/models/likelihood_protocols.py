@@ -74,3 +74,15 @@ class CanSamplePixels(Protocol):
     def sample_pixels(
         self, z: np.ndarray, labels: np.ndarray | None = None, *, seed: int = 0
     ) -> Images: ...
+
+
+@runtime_checkable
+class HasMeanImage(Protocol):
+    """Decodes with gradients: `mean_image` is the mean of p(x|z), pixels from 0 to 1.
+
+    It takes latents `[n, latent]`, in which it is differentiable, and labels `[n]`.
+    """
+
+    def mean_image(
+        self, z: Tensor, labels: Tensor | None = None
+    ) -> Float[Tensor, "n channel height width"]: ...

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     import numpy as np
-    from jaxtyping import Float, Float32
+    from jaxtyping import Float, Float32, UInt8
     from torch import Tensor
 
 
@@ -48,3 +48,22 @@ class TokenAttention(NamedTuple):
 
     token: str
     weights: Float32[np.ndarray, "rows columns"]  # mean over layers and heads
+
+
+class CaptionStep(NamedTuple):
+    """A step of greedy decoding of a caption: the most probable token is appended."""
+
+    text: str  # before this step
+    candidates: list[tuple[str, float]]  # most probable tokens, "" for the end; probabilities
+    attention: Float32[np.ndarray, "rows columns"]  # over the image; mean over layers and heads
+
+
+class DrawingStep(NamedTuple):
+    """A step of decoding an image: a code is sampled for one cell."""
+
+    cell: tuple[int, int]  # row and column
+    image: UInt8[np.ndarray, "height width channel"]  # before this step; grey: not generated yet
+    patches: list[tuple[UInt8[np.ndarray, "h w channel"], float]]  # most probable ones
+    chosen: UInt8[np.ndarray, "h w channel"]  # the sampled patch
+    chosen_probability: float
+    attention: list[tuple[str, float]]  # to each token of the caption; mean over layers and heads

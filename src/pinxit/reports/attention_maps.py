@@ -37,11 +37,15 @@ def _draw_token_maps(
     """Each token of the caption with its attention map over the image."""
     language = model.text_tokenizer.detect_language(text)
     tokens = model.token_attention(image, [text], language)[0][:MAX_TOKENS]
-    return [(t.token, _overlay(image, t.weights, f"Attention of '{t.token}'")) for t in tokens]
+    return [
+        (t.token, overlay_attention(image, t.weights, f"Attention of '{t.token}'")) for t in tokens
+    ]
 
 
-def _overlay(image: Images, weights: Float[np.ndarray, "rows columns"], alt: str) -> InlineImage:
-    """Return the image with the attention weights over it, the largest one at `MAX_OPACITY`."""
+def overlay_attention(
+    image: Images, weights: Float[np.ndarray, "rows columns"], alt: str
+) -> InlineImage:
+    """Return one image with the attention weights over it, the largest one at `MAX_OPACITY`."""
     opacity = MAX_OPACITY * (weights / max(float(weights.max()), 1e-9))
     h, w = image.height // weights.shape[0], image.width // weights.shape[1]
     alpha = opacity.repeat(h, 0).repeat(w, 1)[..., None]

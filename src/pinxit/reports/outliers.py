@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pinxit.data.images import Images
+from pinxit.errors import PinxitError
 from pinxit.models.protocols import CanScore, HasELBO
 from pinxit.reports.context import ReportContext
 from pinxit.reports.formatting import format_number
@@ -18,6 +19,7 @@ from pinxit.reports.sections import (
 )
 
 MAX_SCORED_IMAGES = 500
+MAX_SLOWLY_SCORED_IMAGES = 20  # of a model that takes an evaluation of many steps for each
 NUM_LEAST_LIKELY, NUM_MOST_LIKELY = 12, 6
 
 
@@ -26,8 +28,15 @@ def outliers(context: ReportContext) -> Section | None:
     model = context.model
     if context.subset is None or not isinstance(model, CanScore) or len(context.subset) < 3:
         return None
-    images = context.subset.evenly_spaced(model.max_scored_images or MAX_SCORED_IMAGES)
-    scores = np.asarray(model.score(images, seed=0), float)
+    is_slow = model.max_scored_images is not None
+    images = context.subset.evenly_spaced(
+        MAX_SLOWLY_SCORED_IMAGES if is_slow else MAX_SCORED_IMAGES
+    )
+    try:
+        scores = np.asarray(model.score(images, seed=0), float)
+    except PinxitError as error:  # a masked model has the method, but no likelihood
+        context.missing.append(f"No outliers: {error}")
+        return None
     order = np.argsort(scores)
     shown = min(NUM_LEAST_LIKELY, len(images) // 2)
     values = {

@@ -13,6 +13,7 @@ from pinxit.reports.inpainting import inpainting
 from pinxit.reports.is_generative import is_generative
 from pinxit.reports.latents import kl_per_latent, latent_map, traversals
 from pinxit.reports.layer_probe import layer_probe
+from pinxit.reports.lecture import lecture
 from pinxit.reports.metrics_table import evaluation
 from pinxit.reports.outliers import outliers
 from pinxit.reports.reconstructions import reconstructions
@@ -40,6 +41,7 @@ SECTIONS: tuple[SectionBuilder, ...] = (
     traversals,
     latent_map,
     kl_per_latent,
+    lecture,
     layer_probe,
     outliers,
     evaluation,

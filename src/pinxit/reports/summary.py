@@ -77,9 +77,9 @@ def _describe_family(context: ReportContext) -> str:
 
 def _describe_data(context: ReportContext) -> str:
     run, info = context.run, context.run.info
-    source = (run.config.get("data") or {}).get("source") or "images"
     color = "grey" if info.channels == 1 else "color"
-    text = f"{info.num_images:,} images of {source} ({info.width} × {info.height} pixels, {color}"
+    size = f"{info.width} × {info.height} pixels"
+    text = f"{info.num_images:,} images of {run.data_name} ({size}, {color}"
     return text + (f", {len(info.label_names)} labels)" if info.label_names else ")")
 
 

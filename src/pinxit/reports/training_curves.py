@@ -33,7 +33,7 @@ def training_curves(context: ReportContext) -> Section | None:
     if len(rows) < 2:
         return None
     x = "images_seen" if "images_seen" in rows[-1] else "step"
-    charts = [_draw_loss(rows, name, x) for name in select_loss_columns(rows)]
+    charts = [draw_column(rows, name, x) for name in select_loss_columns(rows)]
     charts.append(_draw_learning_rate(rows, x))
     charts = [chart for chart in charts if chart is not None]
     if not charts:
@@ -51,11 +51,11 @@ def draw_loss_chart(rows: MetricsRows) -> CurveChart | None:
     """Return the chart of the training and the validation loss; None without two rows."""
     if len(rows) < 2:
         return None
-    return _draw_loss(rows, "loss", "images_seen" if "images_seen" in rows[-1] else "step")
+    return draw_column(rows, "loss", "images_seen" if "images_seen" in rows[-1] else "step")
 
 
-def _draw_loss(rows: MetricsRows, name: str, x: str) -> CurveChart | None:
-    """Training and validation values of a column."""
+def draw_column(rows: MetricsRows, name: str, x: str) -> CurveChart | None:
+    """Return the chart of a column's training and validation values; None if there are none."""
     curves = [
         _extract_curve(rows, name, x, "training", 0),
         _extract_curve(rows, f"val_{name}", x, "validation", 1),

@@ -61,6 +61,11 @@ class EncodedImages:
     mse: np.ndarray
     elbo_terms: ElboTerms
 
+    @property
+    def suffice(self) -> bool:
+        """Whether there are enough images for the section."""
+        return len(self.images) >= 2
+
     @classmethod
     def from_context(cls, context: ReportContext) -> EncodedImages | None:
         """Return None if anything is missing."""
@@ -76,7 +81,7 @@ class EncodedImages:
 def why_blurry(context: ReportContext) -> Section | None:
     """Posterior samples of an image, the images with similar z, the error's parts, remedies."""
     encoded, model = EncodedImages.from_context(context), context.model
-    if encoded is None or len(encoded.images) < 2:
+    if encoded is None or not encoded.suffice:
         return None
     row = _select_image(encoded.mse)
     values: dict[str, Any] = {

@@ -14,6 +14,7 @@ from typing import Any
 
 from pinxit.data.atomic_write import write_atomically
 from pinxit.data.unicode_forms import escape_surrogates
+from pinxit.training.loop import Counters, StepResult
 
 
 class MetricsLog:
@@ -47,6 +48,29 @@ class MetricsLog:
             writer.writeheader()
         writer.writerows(rows)
         return text.getvalue()
+
+
+def describe_step(
+    step: StepResult,
+    parts: dict[str, float],
+    counters: Counters,
+    batch_size: int,
+    val_metrics: dict[str, float],
+) -> dict[str, float]:
+    """Return everything known about a step; values that are not finite are left out."""
+    row = {
+        "step": step.step,
+        "images_seen": step.step * batch_size,
+        "seconds": round(counters.seconds, 3),
+        "progress": round(step.progress, 6),
+        "learning_rate": step.learning_rate,
+        "grad_norm": round(step.grad_norm, 4),
+        "skipped": counters.skipped,
+        "loss": round(float(step.loss), 5),
+        **{name: round(value, 5) for name, value in parts.items()},
+        **{f"val_{name}": round(value, 5) for name, value in val_metrics.items()},
+    }
+    return {name: value for name, value in row.items() if math.isfinite(value)}
 
 
 def _read_rows(file: Path, last_step: float) -> list[dict[str, str]]:

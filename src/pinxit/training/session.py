@@ -28,8 +28,9 @@ from pinxit.training.loop import (
     sum_of_numbers,
     train_steps,
 )
-from pinxit.training.metrics_log import MetricsLog, TensorBoardLog
+from pinxit.training.metrics_log import MetricsLog, TensorBoardLog, describe_step
 from pinxit.training.model_card import write_model_card
+from pinxit.training.posterior_recorder import PosteriorRecorder
 from pinxit.training.previews import save_previews
 from pinxit.training.progress import ProgressLine
 from pinxit.training.schedule import Clock
@@ -75,6 +76,7 @@ class Session:
         preview_rows = self.valid_rows if len(self.valid_rows) else self.train_rows
         self.preview_rows = sample_rows(images, preview_rows, NUM_PREVIEW_IMAGES, settings.seed)
         self.state = create_train_state(model, settings, fabric)
+        self.posteriors = PosteriorRecorder(run_folder, self.state, images, preview_rows)
         assert settings.batch_size, "resolved settings"
         self.batch_size = settings.batch_size
         self.total_steps = settings.total_steps(len(self.train_rows), self.batch_size)
@@ -115,6 +117,7 @@ class Session:
             if resumed:
                 self._resume(counters)
             self.start_step = counters.step
+            self.posteriors.start(counters.step)
             if self.is_main:
                 self.metrics_log = MetricsLog(self.run_folder.path / "metrics.csv", counters.step)
                 if resumed:
@@ -203,6 +206,7 @@ class Session:
             self.state, self.images, self.train_rows, self.settings, self.measure_progress
         ):
             self.last_step = step
+            self.posteriors.record(step)
             self._check_finite(step, counters)
             self._record_unit(step)
             evaluate = step.crosses(self.settings.num_evals) and self._within_eval_budget(step)
@@ -330,30 +334,13 @@ class Session:
         parts = dict(zip(step.parts, sum_of_numbers(self.fabric, values), strict=True))
         if self.metrics_log is None:
             return
-        row = self._format_row(step, parts)
+        val_metrics = self.val_metrics if self.last_eval_step == step.step else {}
+        row = describe_step(step, parts, self.state.counters, self.batch_size, val_metrics)
         self.metrics_log.append(row)
         if self.settings.tensorboard and TensorBoardLog.accepts(self.tensorboard_folder):
             if self.tensorboard is None:
                 self.tensorboard = TensorBoardLog(self.tensorboard_folder, self.start_step)
             self.tensorboard.append(row, step.step)
-
-    def _format_row(self, step: StepResult, parts: dict[str, float]) -> dict[str, float]:
-        """Return everything known about a step; values that are not finite are left out."""
-        counters = self.state.counters
-        row = {
-            "step": step.step,
-            "images_seen": step.step * self.batch_size,
-            "seconds": round(counters.seconds, 3),
-            "progress": round(step.progress, 6),
-            "learning_rate": step.learning_rate,
-            "grad_norm": round(step.grad_norm, 4),
-            "skipped": counters.skipped,
-            "loss": round(float(step.loss), 5),
-            **{name: round(value, 5) for name, value in parts.items()},
-        }
-        if self.last_eval_step == step.step:
-            row |= {f"val_{name}": round(value, 5) for name, value in self.val_metrics.items()}
-        return {name: value for name, value in row.items() if math.isfinite(value)}
 
     def save_checkpoint(self) -> None:
         """Write everything that resuming needs, while training goes on."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pinxit.data.imagefolder.listing import list_folder
 from pinxit.data.imagefolder.split_words import read_split_name
+from pinxit.data.shards.manifest import LOCK, MANIFEST
 from pinxit.data.skipped import SkippedFile, is_system_folder
 from pinxit.data.splits import split_from_filename
 
@@ -25,9 +26,11 @@ def find_shards(root: Path, suffix: str) -> list[Path]:
 
 
 def list_beside(root: Path, shards: Sequence[Path]) -> list[SkippedFile]:
-    """Return the files in a folder of shards that are no shards."""
+    """Return the files in a folder of shards that are neither shards nor made by `pinxit shard`."""
     listing = list_folder(root)
     used = {shard.relative_to(root).as_posix() for shard in shards}
+    if (root / MANIFEST).is_file():
+        used |= {MANIFEST, LOCK}
     names = (*listing.images, *listing.metadata, *listing.texts)
     beside = [SkippedFile(name, "beside the shards") for name in names if name not in used]
     return [*beside, *(file for file in listing.skipped if file.name not in used)]

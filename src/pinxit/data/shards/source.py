@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pinxit.data.records import Listed, Source, hash_files
 from pinxit.data.shards.files import find_shards, list_beside
+from pinxit.data.shards.patterns import find_matches, is_pattern
 from pinxit.data.sources.folder import has_images
 
 # (folder, shards, group_by) -> what the shards contain
@@ -16,7 +17,7 @@ ListRecords = Callable[[Path, Sequence[Path], str], Iterator[Listed]]
 def open_shards(
     data: str, suffix: str, list_records: ListRecords, *, counts_files: bool = False
 ) -> Source | None:
-    """Open a shard with this suffix, or a folder of them; None if DATA is neither.
+    """Open a shard with this suffix, a folder or a pattern of them; None if DATA is none of these.
 
     Beside image files, shards may hold other data, such as embeddings: then None.
     """
@@ -27,6 +28,8 @@ def open_shards(
             return None
     elif path.is_file() and path.suffix.lower() == suffix:
         root, shards = path.parent, [path]
+    elif is_pattern(data, suffix):
+        root, shards = find_matches(data)
     else:
         return None
 

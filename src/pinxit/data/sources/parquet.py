@@ -169,10 +169,10 @@ def _find_class_column(schema: pa.Schema) -> tuple[str, Sequence[str]]:
 
 
 SOURCE_TYPE = SourceType(
-    pattern="FILE.parquet, FOLDER/ of them",
+    pattern="FILE.parquet, FOLDER/ or pattern of them",
     description="A column `image` (bytes, or a struct with bytes); optionally label, label_name, "
     "split, group, caption or caption_en, caption_fr, and keywords likewise. Files and folders "
     "named train, validation or test are splits.",
-    examples=("clothing.parquet", "data/"),
+    examples=("clothing.parquet", "data/", "'data/*.parquet'"),
     open=open_parquet,
 )

@@ -157,9 +157,9 @@ def _read_image(member: Member) -> bytes:
 
 
 SOURCE_TYPE = SourceType(
-    pattern="SHARD.tar, FOLDER/ of them",
+    pattern="SHARD.tar, FOLDER/ or pattern of them",
     description="WebDataset shards: 0001.jpg with 0001.cls, 0001.txt (or .en.txt, .fr.txt) and "
     "0001.json. Shards whose names or folders name train, validation or test belong to that split.",
-    examples=("train-0000.tar", "shards/"),
+    examples=("train-0000.tar", "shards/", "'shards/{000..009}.tar'"),
     open=open_webdataset,
 )

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float32, Float64, UInt8
+from jaxtyping import Bool, Float32, Float64, Int64, UInt8
 from torch import Tensor, nn
 
 from pinxit.data.batch import Batch, DatasetInfo
@@ -262,6 +262,27 @@ class IGPT(nn.Module):
             return self.network.log_likelihood(tokens.to(self.device), labels).cpu()
 
         return map_in_fixed_batches(log_likelihood, tokens, self._labels_of(images))[0].numpy()
+
+    def image_tokens(self, images: Images) -> Int64[np.ndarray, "n rows columns"]:
+        """Return the tokens of images, as grids."""
+        (tokens,) = map_in_fixed_batches(self._encode, check_images(self.info, images))
+        return tokens.unflatten(1, (self.rows, self.columns)).numpy()
+
+    def tokens_to_images(self, tokens: Int64[np.ndarray, "n rows columns"]) -> Images:
+        """Decode grids of tokens; those below 0 become grey."""
+        return Images(self._decode(torch.from_numpy(tokens).flatten(1)))
+
+    @torch.inference_mode()
+    def token_probs(
+        self, image: Images, mask: Bool[np.ndarray, "rows columns"]
+    ) -> Float32[np.ndarray, "tokens vocab"]:
+        """Return the probabilities of each token of one image, given what the model may see."""
+        tokens = self._encode(check_images(self.info, image)).to(self.device)
+        hidden = None if self.left_to_right else torch.from_numpy(mask).flatten()[None]
+        labels = self._labels_of(image)
+        labels = None if labels is None else labels.to(self.device)
+        hidden = None if hidden is None else hidden.to(self.device)
+        return self.network.logits(tokens, labels, hidden)[0].float().softmax(-1).cpu().numpy()
 
     def _encode(self, pixels: Tensor) -> Tokens:
         return self.codec.encode(pixels.to(self.device)).cpu()

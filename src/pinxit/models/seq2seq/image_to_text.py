@@ -21,7 +21,7 @@ from pinxit.data.special_tokens import EOS, PAD
 from pinxit.errors import UsageError
 from pinxit.models.generation import TOKENS, GenerationParams, resolve_params
 from pinxit.models.inputs import check_images
-from pinxit.models.results import ScoredText, TokenAttention
+from pinxit.models.results import CaptionStep, ScoredText, TokenAttention
 from pinxit.models.seq2seq.cached_decoder import CachedDecoder
 from pinxit.models.seq2seq.encoder_decoder import EncoderOutput
 from pinxit.models.seq2seq.generate import DECODE_BATCH
@@ -177,6 +177,37 @@ class ImageCaptioning(_TextDecoder):
         log_probs = self.logits(encoded, tokens[:, :-1]).float().log_softmax(-1)
         token_log_probs = log_probs.gather(-1, targets[..., None])[..., 0]
         return token_log_probs.masked_fill(targets == PAD, 0).sum(1)
+
+    @torch.inference_mode()
+    def trace_caption(
+        self, image: Images, *, language: str | None = None, num_candidates: int = 5
+    ) -> list[CaptionStep]:
+        """Decode the caption of one image greedily, and return each step.
+
+        `language` None: as in `caption`. Raises UsageError for an unknown language.
+        """
+        language = language or self.text_tokenizer.default_language
+        tokens = [self.text_tokenizer.language_token(language)]
+        encoded = self.encode_source([check_images(self.info, image).to(self.device)])
+        step, candidates = NextTokenLogProbs(self, encoded), []
+        for t in range(self.max_text_tokens):
+            last = torch.tensor(tokens[-1:], device=self.device)
+            best = step(last, t, None)[0].exp().topk(num_candidates)
+            candidates.append(list(zip(best.indices.tolist(), best.values.tolist(), strict=True)))
+            tokens.append(candidates[-1][0][0])
+            if tokens[-1] == EOS:
+                break
+        prefix = torch.tensor([tokens[:-1]], device=self.device)
+        maps = self.cross_attention_map(encoded, prefix)[0].cpu().numpy()
+        grid, decode = cast(ImageSource, self.sources[0]).grid, self.text_tokenizer.decode
+        return [
+            CaptionStep(
+                decode(tokens[1 : t + 1]),
+                [("" if token == EOS else decode([token]), p) for token, p in candidates[t]],
+                maps[t].reshape(grid),
+            )
+            for t in range(len(candidates))
+        ]
 
     @torch.inference_mode()
     def token_attention(

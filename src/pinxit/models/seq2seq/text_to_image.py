@@ -14,16 +14,22 @@ from jaxtyping import Float32, Int64
 from torch import Tensor
 
 from pinxit.data.batch import Batch
-from pinxit.data.images import Images
+from pinxit.data.images import Images, evenly_spaced_indices
 from pinxit.data.special_tokens import EOS
 from pinxit.models.caption_batch import CaptionBatch, drop_captions, sample_training_texts
 from pinxit.models.drawing import Drawing, Editing, candidate_seeds, token_maps
 from pinxit.models.generation import GUIDED, GenerationParams, Reranker
 from pinxit.models.inputs import check_images
-from pinxit.models.results import TokenAttention
+from pinxit.models.results import DrawingStep, TokenAttention
 from pinxit.models.seq2seq.code_embeddings import Codes
 from pinxit.models.seq2seq.encoder_decoder import EncoderOutput
-from pinxit.models.seq2seq.generate import DECODE_BATCH, GeneratedCodes, generate_best_of
+from pinxit.models.seq2seq.generate import (
+    DECODE_BATCH,
+    GeneratedCodes,
+    apply_guidance,
+    generate_best_of,
+    generate_codes,
+)
 from pinxit.models.seq2seq.model import Seq2Seq
 from pinxit.models.seq2seq.sources import Pixels
 from pinxit.models.seq2seq.targets import CodeTarget
@@ -136,6 +142,59 @@ class TextToImage(_ImageDecoder, Drawing):
         """Yield the images after each row of codes; grey where none is generated yet."""
         uniforms = self._uniforms(params, len(captions.texts))
         return self._generate(None, captions, uniforms, params)
+
+    @torch.inference_mode()
+    def trace_drawing(
+        self, caption: str, num_steps: int, *, seed: int = 0, num_candidates: int = 5
+    ) -> list[DrawingStep]:
+        """Generate the image of a caption, and return up to `num_steps` evenly spaced steps.
+
+        The probabilities are those that a code is sampled with. Raises UsageError as `draw` does.
+        """
+        captions, params = self._check_drawing([caption], None, None, {"seed": seed})
+        guidance = params.guidance or 1.0
+        tokens = self.text.tokenize(*captions)
+        encoded = self.encode_with_guidance(tokens, None, guidance)
+        u, sampling = self._uniforms(params, 1)[0].to(self.device), SamplingParams()
+        *_, generated = generate_codes(self, encoded, u, sampling, guidance)
+        codes = generated.codes
+        prefix = codes[:, :-1].repeat(1 if guidance == 1 else 2, 1)
+        logits = apply_guidance(self.logits(encoded, prefix).float().flatten(1), 1, guidance)
+        probs = logits.unflatten(1, (self.target.length, -1))[0].softmax(-1)
+        maps = self.cross_attention_map(self.encode_source([tokens]), codes[:, :-1])[0]
+        names = [self.text_tokenizer.decode([token]) for token in tokens[0].tolist()]
+        return [
+            self._trace_cell(
+                t, codes, probs[t], list(zip(names, maps[t].tolist(), strict=True)), num_candidates
+            )
+            for t in evenly_spaced_indices(self.target.length, num_steps).tolist()
+        ]
+
+    def _trace_cell(
+        self,
+        t: int,
+        codes: Codes,
+        probs: Float32[Tensor, " codes"],
+        attention: list[tuple[str, float]],
+        num_candidates: int,
+    ) -> DrawingStep:
+        """Return the step that generates the code at position t."""
+        columns = self.target.grid[1]
+        row, column = divmod(t, columns)
+        best = probs.topk(min(num_candidates, len(probs)))
+        shown = torch.cat([best.indices, codes[0, t : t + 1]])
+        decoded = self.decode_codes(shown[:, None].expand(-1, self.target.length)).pixels
+        h, w = decoded.shape[1] // self.target.grid[0], decoded.shape[2] // columns
+        patches = decoded[:, row * h : (row + 1) * h, column * w : (column + 1) * w]
+        before = codes.masked_fill(torch.arange(self.target.length, device=codes.device) >= t, -1)
+        return DrawingStep(
+            (row, column),
+            self.decode_codes(before).pixels[0],
+            list(zip(patches[:-1], best.values.tolist(), strict=True)),
+            patches[-1],
+            float(probs[codes[0, t]]),
+            [(name, weight) for name, weight in attention if name],
+        )
 
     @torch.inference_mode()
     def token_attention(

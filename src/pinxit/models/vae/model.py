@@ -245,8 +245,7 @@ class VAE(nn.Module):
         labels = self._label_batch(label, n)
         assert resolved.temperature is not None, "resolved"
         noise = per_image_normal(n, (self.latent_dim,), resolved.seed, resolved.start)
-        noise = resolved.temperature * noise
-        return self._decode_to_images(self.prior.transform, noise, labels)
+        return self._decode_to_images(self.prior.transform, resolved.temperature * noise, labels)
 
     def _label_batch(self, label: str | None, n: int) -> np.ndarray | None:
         return None if label is None else np.full(n, label_index(self.config, self.info, label))
@@ -274,7 +273,11 @@ class VAE(nn.Module):
 
     def latents_to_pixels(self, z: Tensor) -> Pixels:
         """Return the mean of p(x|z) as pixels, for z `[batch, *latent_shape]`."""
-        return to_uint8(self.likelihood.mean(self.decode_params(z.flatten(1))))
+        return to_uint8(self.mean_image(z.flatten(1)))
+
+    def mean_image(self, z: Z, labels: Labels = None) -> X:
+        """Return the mean of p(x|z), pixels from 0 to 1; differentiable in z."""
+        return self.likelihood.mean(self.decode_params(z, labels))
 
     def _mean_observation(self, pixels: Tensor) -> X:
         """Return the expectation of `observe`, without its randomness."""
@@ -301,8 +304,7 @@ class VAE(nn.Module):
         self, to_z: Callable[[Tensor], Tensor], noise: Tensor, labels: np.ndarray | None
     ) -> Images:
         def decode(rows: Tensor, labels: Labels) -> Tensor:
-            params = self.decode_params(to_z(rows.to(self.device)), labels)
-            return to_uint8(self.likelihood.mean(params)).cpu()
+            return to_uint8(self.mean_image(to_z(rows.to(self.device)), labels)).cpu()
 
         on_device = None if labels is None else torch.as_tensor(labels, device=self.device)
         return Images(map_in_fixed_batches(decode, noise, on_device)[0].numpy())
@@ -315,8 +317,7 @@ class VAE(nn.Module):
         """
 
         def decode(rows: Tensor, labels: Labels) -> Tensor:
-            means = self.likelihood.mean(self.decode_params(rows.to(self.device), labels))
-            return (255 * means).permute(0, 2, 3, 1).cpu()
+            return (255 * self.mean_image(rows.to(self.device), labels)).permute(0, 2, 3, 1).cpu()
 
         rows = torch.from_numpy(np.asarray(z, np.float32))
         on_device = None if labels is None else torch.as_tensor(labels, device=self.device)
@@ -349,8 +350,7 @@ class VAE(nn.Module):
     @torch.inference_mode()
     def from_noise(self, noise: np.ndarray) -> np.ndarray:
         """Map standard normal noise `[n, latent]` to latents of the prior, as `sample` does."""
-        rows = torch.from_numpy(np.asarray(noise, np.float32)).to(self.device)
-        return self.prior.transform(rows).cpu().numpy()
+        return self.prior.transform(torch.tensor(noise, device=self.device).float()).cpu().numpy()
 
     @torch.inference_mode()
     def to_noise(self, z: np.ndarray) -> np.ndarray:

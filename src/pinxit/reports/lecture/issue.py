@@ -1,0 +1,27 @@
+"""The last slide: what is wrong with these images, and why."""
+
+from __future__ import annotations
+
+from pinxit.reports.context import ReportContext
+from pinxit.reports.explanation import explanation
+from pinxit.reports.formatting import format_number
+from pinxit.reports.lecture.slide import Slide, locate
+from pinxit.reports.why_blurry import EncodedImages, decompose_error
+
+TITLE = "What’s the issue here? Why?"
+
+
+def issue(context: ReportContext) -> Slide | None:
+    """Show how much detail is missing, and lead to the sections that say why."""
+    encoded = EncodedImages.from_context(context)
+    if encoded is None or not encoded.suffice:
+        return None
+    explained = explanation(context)
+    values = {
+        "sharpness": {kind: format_number(v, 2) for kind, v in context.sharpness.items()},
+        "rate": format_number(float(encoded.elbo_terms.rate.sum(1).mean()), 3),
+        "command": f"pinxit explain {context.run.shell_path}",
+        "causes": [] if explained is None else explained.values["causes"],
+        "doubt": bool(context.quality_warnings),
+    }
+    return Slide("issue", TITLE, values, (locate(decompose_error),))
