@@ -13,9 +13,9 @@ from tests.builders import blobs, make_run
 
 
 @pytest.fixture(scope="session")
-def mapped(tmp_path_factory) -> Path:
+def run_folder(tmp_path_factory) -> Path:
     """A data file of 120 images with labels and splits, and the runs of two VAEs."""
-    folder = tmp_path_factory.mktemp("mapped")
+    folder = tmp_path_factory.mktemp("folder")
     images = blobs(120)
     np.savez(
         folder / "blobs.npz",
@@ -30,10 +30,10 @@ def mapped(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def run(mapped) -> Run:
-    return Run(mapped / "run")
+def run(run_folder) -> Run:
+    return Run(run_folder / "run")
 
 
 @pytest.fixture
-def data(mapped) -> tuple[str]:
-    return (str(mapped / "blobs.npz"),)
+def data(run_folder) -> tuple[str]:
+    return (str(run_folder / "blobs.npz"),)

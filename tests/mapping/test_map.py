@@ -177,15 +177,15 @@ def test_a_killed_process_leaves_nothing_that_counts(run, data, tmp_path):
         ({"data": "one.npz"}, "set of images"),
     ],
 )
-def test_an_output_of_another_call_is_refused(changes, words, mapped, data, tmp_path):
+def test_an_output_of_another_call_is_refused(changes, words, run_folder, data, tmp_path):
     images = pinxit.load_images(data[0], progress=False)
-    np.savez(mapped / "one.npz", images=255 - images.pixels)
+    np.savez(run_folder / "one.npz", images=255 - images.pixels)
     given = {"run": "run", "task": "embed", "data": "blobs.npz", "block_size": 60, "split": "all"}
 
     def call(run, task, data, **options):
         return map_images(
-            Run(mapped / run), task, (str(mapped / data),), out=tmp_path / "out", progress=False,
-            **options,
+            Run(run_folder / run), task, (str(run_folder / data),), out=tmp_path / "out",
+            progress=False, **options,
         )  # fmt: skip
 
     call(**given)
@@ -212,12 +212,12 @@ def test_a_folder_of_something_else_is_refused(run, data, tmp_path):
 
 
 @pytest.mark.parametrize("damage", ["cut", "other", "empty"])
-def test_a_damaged_part_is_found(damage, run, data, mapped, tmp_path):
+def test_a_damaged_part_is_found(damage, run, data, run_folder, tmp_path):
     arguments = {"block_size": 60, "progress": False}
     map_images(run, "embed", data, out=tmp_path / "a", **arguments)
     part = part_path(tmp_path / "a", 1)
     if damage == "other":
-        map_images(Run(mapped / "other"), "embed", data, out=tmp_path / "b", **arguments)
+        map_images(Run(run_folder / "other"), "embed", data, out=tmp_path / "b", **arguments)
         shutil.copy(part_path(tmp_path / "b", 1), part)
     else:
         part.write_bytes(part.read_bytes()[:-50] if damage == "cut" else b"")
@@ -317,8 +317,8 @@ def test_a_run_that_is_trained_on_is_another_model(run, data, tmp_path):
         map_images(Run(copied.path), "embed", data, out=tmp_path / "out", progress=False)
 
 
-def test_the_method_of_a_run_takes_arrays_and_files(mapped, data, tmp_path):
-    run = pinxit.Run(mapped / "run", device="cpu")
+def test_the_method_of_a_run_takes_arrays_and_files(run_folder, data, tmp_path):
+    run = pinxit.Run(run_folder / "run", device="cpu")
     pixels = np.zeros((5, 8, 8), np.uint8)
     images = Images(pixels[..., None])
     assert run.map("embed", images, out=tmp_path / "a", quiet=True).images == 5

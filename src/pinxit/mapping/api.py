@@ -90,7 +90,8 @@ def map_images(
     fingerprint = hash_model(run)
     here = "auto" if engine == "ray" else device  # workers may have devices that this one has not
     model = require(run.load(resolve_device(here)) if model is None else model, task)
-    images = data if isinstance(data, Images) else load_source(run, tuple(data), progress)
+    names = () if isinstance(data, Images) else tuple(data)
+    images = data if isinstance(data, Images) else load_source(run, names, progress)
     rows, _ = select_rows(images, split)
     record = Record(
         task=task,
@@ -114,7 +115,7 @@ def map_images(
     spec = None
     if engine == "ray":
         spec = JobSpec(
-            run.path.absolute(), absolute_paths(tuple(data)), split, folder, device,
+            run.path.absolute(), absolute_paths(names), split, folder, device,
             json.dumps(record.to_json()),
         )  # fmt: skip
     done = _compute(job, spec, address, missing)

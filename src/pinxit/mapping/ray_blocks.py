@@ -7,6 +7,7 @@ the output are on storage that all machines see under one path.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import socket
 import time
@@ -58,7 +59,7 @@ def compute_on_ray(
     one is started for the call. Raises PinxitError if there is none at the address, if a block is
     lost more often than Ray retries it, and if all workers are lost for good.
     """
-    import ray
+    ray = _import_ray()
 
     with _connection(address):
         resources = {"num_cpus": 1, "num_gpus": _gpus_per_block(spec.device)}
@@ -93,7 +94,7 @@ def compute_on_ray(
 @contextlib.contextmanager
 def _connection(address: str | None) -> Iterator[None]:
     """Connect to a cluster, unless this process is connected already."""
-    import ray
+    ray = _import_ray()
 
     if ray.is_initialized():
         yield
@@ -119,6 +120,11 @@ def _connection(address: str | None) -> Iterator[None]:
         ray.shutdown()
 
 
+def _import_ray() -> Any:
+    """Return the module, without types: Ray is an extra, which the type check does without."""
+    return importlib.import_module("ray")
+
+
 def _check_address(address: str | None) -> None:
     """Raise UsageError for what is no address, PinxitError if nothing answers there.
 
@@ -141,7 +147,7 @@ def _check_address(address: str | None) -> None:
 
 def _gpus_per_block(device: str) -> int:
     """Return 1 if blocks are computed on GPUs: on a cluster that has some, unless device is cpu."""
-    import ray
+    ray = _import_ray()
 
     has_gpus = ray.cluster_resources().get("GPU", 0) > 0
     if device == "cuda" and not has_gpus:
@@ -151,7 +157,7 @@ def _gpus_per_block(device: str) -> int:
 
 def _num_workers(resources: dict[str, int]) -> int:
     """Return how many blocks the cluster computes at a time: 0 if no machine of it is left."""
-    import ray
+    ray = _import_ray()
 
     total = ray.cluster_resources()
     names = {"CPU": resources["num_cpus"], "GPU": resources["num_gpus"]}
@@ -171,7 +177,7 @@ def _check_workers(lost_since: float | None, num_left: int) -> None:
 
 def _result(get: Callable[[Any], Any], reference: Any, spec: JobSpec, block: int) -> int:
     """Return the number of images of a block that ended."""
-    import ray
+    ray = _import_ray()
 
     try:
         result: BlockResult = get(reference)

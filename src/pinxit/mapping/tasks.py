@@ -59,7 +59,7 @@ def resolve_options(task: str, options: Options) -> dict[str, Any]:
 
 
 def _embed(model: Any, images: Images, first: int, options: Options) -> Columns:
-    return {"vector": _fixed_lists(model.embed(images), np.float32)}
+    return {"vector": _list_array(model.embed(images), np.float32)}
 
 
 def _score(model: Any, images: Images, first: int, options: Options) -> Columns:
@@ -127,10 +127,10 @@ def _reconstruct(model: Any, images: Images, first: int, options: Options) -> Co
 
 def _tokenize(model: Any, images: Images, first: int, options: Options) -> Columns:
     tokens = model.tokenize(images)
-    return {"tokens": _fixed_lists(tokens.reshape(len(tokens), -1), np.int32)}
+    return {"tokens": _list_array(tokens.reshape(len(tokens), -1), np.int32)}
 
 
-def _fixed_lists(rows: np.ndarray, kind: type[np.generic]) -> pa.Array:
+def _list_array(rows: np.ndarray, kind: type[np.generic]) -> pa.Array:
     """Return an array of lists of one length, from an array `[n, length]`."""
     import pyarrow as pa
 
