@@ -72,7 +72,8 @@ def _alternatives(part: str) -> list[str]:
         first, last = int(match[1]), int(match[2])
         if abs(last - first) >= MAX_FILES:
             raise UsageError(f"{part} names more than {MAX_FILES:,} files.")
-        width = max(map(len, match.groups())) if match[1][0] == "0" or match[2][0] == "0" else 0
+        is_padded = any(len(end) > 1 and end[0] == "0" for end in match.groups())
+        width = max(map(len, match.groups())) if is_padded else 0
         step = 1 if first <= last else -1
         return [f"{i:0{width}d}" for i in range(first, last + step, step)]
     return braces[1].split(",") if "," in braces[1] else [part]
