@@ -21,6 +21,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "heic": ("pillow_heif",),
     "umap": ("umap",),
     "fid": ("torch_fidelity",),
+    "ray": ("ray",),
 }
 
 

@@ -17,7 +17,7 @@ from pinxit.sampling.exports import write_csv, write_embeddings_npz, write_embed
 from tests.builders import blobs
 
 
-def embedded(images, vectors, size=4):
+def batches_of(images, vectors, size=4):
     """Batches of images with their vectors."""
     starts = range(0, len(images), size)
     return ((images[i : i + size], vectors[i : i + size]) for i in starts)
@@ -25,7 +25,7 @@ def embedded(images, vectors, size=4):
 
 def read_parquet(images, vectors):
     file = io.BytesIO()
-    assert write_embeddings_parquet(file, embedded(images, vectors)) == vectors.shape
+    assert write_embeddings_parquet(file, batches_of(images, vectors)) == vectors.shape
     return pq.read_table(file)
 
 
@@ -47,7 +47,7 @@ def test_an_npz_file_has_the_arrays_that_numpy_would_save_at_once(count, dim, si
     images = blobs(count)
     vectors = np.arange(count * dim, dtype=np.float32).reshape(count, dim)
     file = io.BytesIO()
-    assert write_embeddings_npz(file, count, embedded(images, vectors, size)) == (count, dim)
+    assert write_embeddings_npz(file, count, batches_of(images, vectors, size)) == (count, dim)
     file.seek(0)
     arrays = np.load(file)
     assert set(arrays) == {"name", "label", "split", "vector"}
@@ -60,7 +60,7 @@ def test_an_npz_file_has_the_arrays_that_numpy_would_save_at_once(count, dim, si
 def test_an_npz_file_with_missing_rows_is_an_error():
     vectors = np.zeros((4, 2), np.float32)
     with pytest.raises(PinxitError, match="4 rows of 'vector', not 5"):
-        write_embeddings_npz(io.BytesIO(), 5, embedded(blobs(4), vectors))
+        write_embeddings_npz(io.BytesIO(), 5, batches_of(blobs(4), vectors))
 
 
 def to_csv(rows) -> str:

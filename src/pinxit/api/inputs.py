@@ -70,6 +70,17 @@ def read_rows(
     return selected
 
 
+def name_data(run: Run, images: AnyImages | None, own: Images | None) -> tuple[str, ...] | Images:
+    """Return the names of DATA, `()` for the run's own; or `Images` of what has no name."""
+    if images is None:
+        return () if own is None else own
+    if isinstance(images, Images):
+        return images
+    if isinstance(images, Image.Image | np.ndarray):
+        return convert(run, images)
+    return (str(images),) if isinstance(images, str | Path) else tuple(map(str, images))
+
+
 def load_own(run: Run, own: Images | None) -> Images:
     """Return the images that the run was trained on, of all splits."""
     return load_run_data(run, progress=False) if own is None else own

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pinxit import runs
 from pinxit.api.describe import DescribeMethods
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pinxit.api.server import Server
     from pinxit.api.tables import Chart, CompareTable, Evaluation
     from pinxit.evaluation.options import EvalOptions
+    from pinxit.mapping.api import MapResult
 
 
 class Run(GenerateMethods, DescribeMethods):
@@ -52,6 +53,56 @@ class Run(GenerateMethods, DescribeMethods):
         device = resolve_device(self.device)
         record = evaluate(self, source, options, device=device, progress=not quiet, **changes)
         return Evaluation(record)
+
+    def map(
+        self,
+        task: str,
+        images: AnyImages | None = None,
+        *,
+        out: str | Path,
+        split: SplitOrAll = "all",
+        shard: str | None = None,
+        engine: Literal["local", "ray"] = "local",
+        address: str | None = None,
+        block_size: int = 4_096,
+        language: str | None = None,
+        num_captions: int | None = None,
+        num_beams: int | None = None,
+        length_penalty: float | None = None,
+        temperature: float | None = None,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        samples: int | None = None,
+        seed: int | None = None,
+        quiet: bool = False,
+    ) -> MapResult:
+        """Apply the model to all images, to a folder of Parquet files: `pinxit.mapping`.
+
+        `task` is embed, caption, reconstruct, score or tokenize. The same call goes on where one
+        was interrupted; `shard` i/n, counted from 0, takes every n-th block; the engine `ray`
+        computes on a cluster. Raises UsageError for an `out` that holds something else.
+        """
+        from pinxit.api.inputs import name_data
+        from pinxit.mapping.api import map_images
+
+        return map_images(
+            self,
+            task,
+            name_data(self, images, self.own_images),
+            out=out,
+            split=split,
+            shard=shard,
+            engine=engine,
+            address=address,
+            block_size=block_size,
+            device=self.device,
+            progress=not quiet,
+            options={
+                **{"language": language, "num_captions": num_captions, "num_beams": num_beams},
+                **{"length_penalty": length_penalty, "temperature": temperature, "top_k": top_k},
+                **{"top_p": top_p, "samples": samples, "seed": seed},
+            },
+        )
 
     def compare(
         self,
@@ -127,6 +178,6 @@ class Run(GenerateMethods, DescribeMethods):
 
 METHODS = (
     *("sample", "reconstruct", "interpolate", "traverse", "complete", "draw", "edit", "caption"),
-    *("translate", "embed", "score", "evaluate", "compare", "report", "explain"),
+    *("translate", "embed", "score", "map", "evaluate", "compare", "report", "explain"),
     *("serve", "resume"),
 )

@@ -43,6 +43,7 @@ GROUPS = {
         "translate": ("caption", "translate texts into another language"),
         "embed": ("embed", "compute a feature vector for each image"),
         "score": ("embed", "compute the log-likelihood of each image"),
+        "map": ("map", "do one of these, or reconstruct, for any number of images"),
     },
     "measure and serve": {
         "evaluate": ("evaluate", "measure how good a run is"),

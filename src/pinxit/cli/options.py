@@ -47,6 +47,7 @@ METAVARS = {
     **{"alias": "NAME=RUN", "allow_host": "HOST", "allow_remote": "HOST", "api_key": "KEY"},
     **{"against": "OPTION", "captions": "labels|FILE", "llm": "URL", "llm_model": "MODEL"},
     **{"config": "FILE", "save_config": "FILE"},
+    **{"shard": "I/N", "address": "HOST:PORT"},
     **{"compare": "RATIOS", "seeds": "SEED", "source": "LANGUAGE", "target": "LANGUAGE"},
 }  # "": the name in capitals
 

@@ -67,7 +67,7 @@ class ImageRows:
 
     def name(self, index: int) -> str:
         """Return the name of an image, or its number in the selection if it has no name."""
-        return self.images.names[self.rows[index]] if len(self.images.names) else str(index)
+        return self.images.names[int(self.rows[index])] if len(self.images.names) else str(index)
 
     def label(self, index: int) -> str | None:
         """Return the name of an image's label; None if it has none."""

@@ -248,7 +248,7 @@ def _read(
         splits[decoded_rows],
         expected=np.unique(splits[splits != NO_SPLIT]).tolist(),
     )
-    return dataclasses.replace(images, fingerprint=_fingerprint(images))
+    return dataclasses.replace(images, fingerprint=compute_fingerprint(images))
 
 
 @dataclass
@@ -300,7 +300,7 @@ def _more_captions_by_language(
     return {name: [record.more_captions.get(name, ()) for record in records] for name in languages}
 
 
-def _fingerprint(images: Images) -> str:
+def compute_fingerprint(images: Images) -> str:
     """Return a hash of everything that a model can learn from; the same on any machine."""
     digest = hashlib.blake2b(repr(images.pixels.shape).encode(), digest_size=16)
     for start in range(0, len(images), FINGERPRINT_BATCH):

@@ -1,0 +1,145 @@
+"""`map_images`: a finished model over all images of a source, to a folder of Parquet files."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+from pinxit import console
+from pinxit.data.images import Images
+from pinxit.data.load import compute_fingerprint
+from pinxit.data.skipped import without_system_files
+from pinxit.errors import UsageError
+from pinxit.extras import require_extra
+from pinxit.mapping.blocks import check_parts, compute_here, parse_shard
+from pinxit.mapping.job import Job, JobSpec, hash_model, load_source
+from pinxit.mapping.output import Record, finish_output, missing_blocks, prepare_output
+from pinxit.mapping.tasks import resolve_options
+from pinxit.nn.device import resolve_device
+from pinxit.runs import Run
+from pinxit.sampling.inputs import select_rows
+
+Engine = Literal["local", "ray"]
+BLOCK_SIZE = 4_096  # images
+
+
+@dataclass(frozen=True)
+class MapResult:
+    """What a call did, and what the folder holds now."""
+
+    path: Path
+    images: int  # of the whole output
+    blocks: int  # of the whole output
+    computed: int  # blocks that this call computed
+    missing: int  # blocks that have no part yet
+    skipped: int  # files and records that could not be read
+
+    @property
+    def is_complete(self) -> bool:
+        return self.missing == 0
+
+    def to_json(self) -> dict[str, Any]:
+        return {**dataclasses.asdict(self), "path": str(self.path), "complete": self.is_complete}
+
+
+def map_images(
+    run: Run,
+    task: str,
+    data: Sequence[str] | Images = (),
+    *,
+    out: str | Path,
+    split: str = "all",
+    shard: str | None = None,
+    engine: Engine = "local",
+    address: str | None = None,
+    block_size: int = BLOCK_SIZE,
+    device: str = "auto",
+    model: Any = None,
+    progress: bool = True,
+    options: Mapping[str, Any] | None = None,
+) -> MapResult:
+    """Apply a run's model to all images of DATA, or of the run's own data.
+
+    Writes a Parquet file per block of `block_size` images to the folder `out`, each image once. A
+    call with the same arguments goes on where one was interrupted. `shard` i/n takes every n-th
+    block from i on, counted from 0; the engine `ray` computes on the cluster at `address`.
+
+    Raises UsageError for invalid arguments and for an `out` that holds something else, PinxitError
+    if the model lacks the ability, or if the cluster cannot be reached or loses all its workers.
+    """
+    resolved = resolve_options(task, options or {})
+    index, number = (0, 1) if shard is None else parse_shard(shard)
+    if block_size < 1:
+        raise UsageError(f"block_size must be 1 or more, not {block_size}.")
+    if address is not None and engine != "ray":
+        raise UsageError("address is that of a Ray cluster: it needs engine ray.")
+    require_extra("parquet", "a folder of Parquet files")
+    if engine == "ray":
+        require_extra("ray", "engine ray", "give each machine a shard i/n")
+        if isinstance(data, Images):
+            raise UsageError("engine ray reads DATA on each worker: give its name, not Images.")
+    from pinxit.models.abilities import require
+
+    folder = Path(out).absolute()
+    # before the weights are read: a training that goes on meanwhile shows as another model
+    fingerprint = hash_model(run)
+    here = "auto" if engine == "ray" else device  # workers may have devices that this one has not
+    model = require(run.load(resolve_device(here)) if model is None else model, task)
+    images = data if isinstance(data, Images) else load_source(run, tuple(data), progress)
+    rows, _ = select_rows(images, split)
+    record = Record(
+        task=task,
+        model=fingerprint,
+        fingerprint=images.fingerprint or compute_fingerprint(images),
+        split=split,
+        images=len(rows),
+        block_size=block_size,
+        options=resolved,
+        run=str(run.path),
+        source=images.source,
+        pinxit=version("pinxit"),
+    )
+    job = Job(record, folder, model, rows)
+    _check_first_image(job)
+    skipped = without_system_files(images.skipped)
+    prepare_output(folder, record, skipped)
+    blocks = range(index, record.num_blocks, number)
+    check_parts(folder, job, blocks)
+    missing = missing_blocks(folder, blocks)
+    spec = None
+    if engine == "ray":
+        spec = JobSpec(
+            run.path.absolute(), absolute_paths(tuple(data)), split, folder, device,
+            json.dumps(record.to_json()),
+        )  # fmt: skip
+    done = _compute(job, spec, address, missing)
+    total = sum(s.stop - s.start for s in map(job.block_rows, missing))
+    computed = sum(1 for _ in console.track(done, total, task, progress))
+    left = finish_output(folder, record)
+    return MapResult(Path(out), len(rows), record.num_blocks, computed, left, len(skipped))
+
+
+def _check_first_image(job: Job) -> None:
+    """Compute one image before anything is written: errors of options and images come now."""
+    for _ in job.tables(slice(0, min(1, len(job.rows)))):
+        pass
+
+
+def _compute(
+    job: Job, spec: JobSpec | None, address: str | None, blocks: Sequence[int]
+) -> Iterator[tuple[int, int]]:
+    if spec is None or not blocks:
+        return compute_here(job, blocks)
+    from pinxit.mapping.ray_blocks import compute_on_ray
+
+    return compute_on_ray(spec, blocks, address)
+
+
+def absolute_paths(data: Sequence[str]) -> tuple[str, ...]:
+    """Return DATA with absolute paths, for processes that run in another folder."""
+    return tuple(str(Path(name).absolute()) if Path(name).exists() else name for name in data)
