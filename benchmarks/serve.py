@@ -18,7 +18,7 @@ from typing import Any
 from benchmarks.canned_answers import CannedServer
 from benchmarks.tables import Table
 
-TOOLS = [{"type": "image_generation"}]
+TOOLS: list[Any] = [{"type": "image_generation"}]
 
 
 def serve(quick: bool) -> Iterator[Table]:

@@ -203,6 +203,17 @@ def test_a_function_call_is_streamed_with_its_events(client):
     assert final.output[0].type == "function_call"
 
 
+def test_stop_sequences_reach_the_language_model(client):
+    messages = [{"role": "user", "content": "count"}]
+    for stop, sent in (("3", ["3"]), (["3", "4"], ["3", "4"])):
+        ScriptedServer.script = [say("1 2 3 4")]
+        chat = client.chat.completions.create(model="gpt-5", messages=messages, stop=stop)
+        assert ScriptedServer.requests[-1]["stop"] == sent
+        assert chat.choices[0].message.content == "1 2 ", "a server that ignores it"
+    client.chat.completions.create(model="gpt-5", messages=messages)
+    assert "stop" not in ScriptedServer.requests[-1]
+
+
 def test_own_tools_run_and_the_clients_are_passed_on_in_one_round(client):
     both = call("draw_image", caption="a blob")
     both["tool_calls"] += call("weather", city="Paris")["tool_calls"]

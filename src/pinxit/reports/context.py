@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -36,6 +37,8 @@ from pinxit.training.undertraining import is_undertrained, undertraining_warning
 from pinxit.training.verdict import Verdict, assess
 
 MIN_DISTANCE_TO_LIMIT = 1.0  # nats, for I(x; z) to be more than a bound
+MIN_SAMPLES, MAX_SAMPLES = 36, 256
+MORE_SAMPLES_SECONDS = 3.0  # for those beyond the least
 MAX_PIXEL_VALUES = 12_000_000  # pixel values that a report processes, so that it takes seconds
 
 
@@ -186,11 +189,11 @@ class ReportContext:
 
     @cached_property
     def samples(self) -> Images | None:
-        """36 to 256 samples from seed 0."""
+        """36 to 256 samples from seed 0, the fewer the slower the model is."""
         if not isinstance(self.model, CanSample):
             return None
-        count = self.choose_num_images(4, 36, 256)
-        return self.model.sample(count, seed=0, **preview_options(self.model))
+        most = self.choose_num_images(4, MIN_SAMPLES, MAX_SAMPLES)
+        return _sample_in_time(self.model, most, **preview_options(self.model))
 
     @cached_property
     def spectra(self) -> dict[str, Any]:
@@ -223,6 +226,18 @@ class ReportContext:
         kinds = ("reconstructions", "samples")
         values = {kind: self.spectra.get(f"sharpness_{kind}") for kind in kinds}
         return {kind: value for kind, value in values.items() if value is not None}
+
+
+def _sample_in_time(model: CanSample, most: int, **options: Any) -> Images:
+    """Return `MIN_SAMPLES` samples, and up to `most` while they take `MORE_SAMPLES_SECONDS`."""
+    start = time.perf_counter()
+    first = model.sample(MIN_SAMPLES, seed=0, **options)
+    affordable = MORE_SAMPLES_SECONDS / max(time.perf_counter() - start, 1e-6) * MIN_SAMPLES
+    num_more = min(most - MIN_SAMPLES, int(affordable))
+    if num_more < 1:
+        return first
+    more = model.sample(num_more, seed=0, start=MIN_SAMPLES, **options)
+    return Images.concatenate([first, more])
 
 
 def load_context(run: Run, images: Images | None = None, *, umap: bool = False) -> ReportContext:

@@ -18,6 +18,7 @@ from pinxit.reports.sections import (
 )
 
 MAX_SCORED_IMAGES = 500
+MAX_SLOWLY_SCORED_IMAGES = 20  # of a model that takes an evaluation of many steps for each
 NUM_LEAST_LIKELY, NUM_MOST_LIKELY = 12, 6
 
 
@@ -26,7 +27,10 @@ def outliers(context: ReportContext) -> Section | None:
     model = context.model
     if context.subset is None or not isinstance(model, CanScore) or len(context.subset) < 3:
         return None
-    images = context.subset.evenly_spaced(model.max_scored_images or MAX_SCORED_IMAGES)
+    is_slow = model.max_scored_images is not None
+    images = context.subset.evenly_spaced(
+        MAX_SLOWLY_SCORED_IMAGES if is_slow else MAX_SCORED_IMAGES
+    )
     scores = np.asarray(model.score(images, seed=0), float)
     order = np.argsort(scores)
     shown = min(NUM_LEAST_LIKELY, len(images) // 2)

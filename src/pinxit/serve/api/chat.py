@@ -69,6 +69,7 @@ class ChatRoutes:
         self, fields: ChatRequest, router: Router, events: EventLog | None
     ) -> ResponseBuilder:
         parsed = await read_in_thread(self._parse, fields)
+        parsed = replace(parsed, stop=tuple(_stop_sequences(fields)))
         may_generate = self.with_llm or router.only_generates  # else it hangs on the prompt's words
         if not (may_generate or requests_image(parsed.conversation.prompt)):
             parsed = replace(parsed, tool=None)

@@ -16,9 +16,10 @@ from typing import Any
 import httpx
 
 from pinxit.serve.dialogue.description import describe_image
+from pinxit.serve.dialogue.forwarding import NO_ARGUMENTS, forward_message
 from pinxit.serve.dialogue.parse import ParsedRequest
-from pinxit.serve.dialogue.response import ResponseBuilder, TextWriter
-from pinxit.serve.dialogue.upstream import Call, Reply, Upstream, llm_error
+from pinxit.serve.dialogue.response import ResponseBuilder
+from pinxit.serve.dialogue.upstream import Call, Upstream, llm_error
 from pinxit.serve.errors import ApiError
 from pinxit.serve.media.outputs import media_type
 from pinxit.serve.prompts import answer_language
@@ -89,7 +90,8 @@ class LanguageModel:
         for _ in range(MAX_ROUNDS):
             if not _limit_tokens(builder, body):
                 break
-            reply = await _receive(builder, upstream, body)
+            parts = upstream.complete(body)
+            reply, num_forwarded = await forward_message(builder, parts, theirs_by_name)
             builder.count_tokens(reply.usage.prompt_tokens, reply.num_tokens)
             if reply.finish_reason == "length":
                 builder.body["incomplete_details"] = {"reason": "max_output_tokens"}
@@ -101,8 +103,9 @@ class LanguageModel:
             for call in own:
                 body["messages"].append(await _run_tool_call(builder, call))
             theirs = [call for call in reply.calls if call not in own]
-            for call in theirs:
-                builder.add_function_call(call.id, call.name, call.arguments or "{}")
+            for call in reply.calls[num_forwarded:]:
+                if call in theirs:
+                    builder.add_function_call(call.id, call.name, call.arguments or NO_ARGUMENTS)
             if theirs or not own:
                 break
             if "tool_choice" in body:
@@ -122,22 +125,6 @@ def _limit_tokens(builder: ResponseBuilder, body: dict[str, Any]) -> bool:
         return True
     builder.body["incomplete_details"] = {"reason": "max_output_tokens"}
     return False
-
-
-async def _receive(builder: ResponseBuilder, upstream: Upstream, body: dict[str, Any]) -> Reply:
-    """Receive a message; its text goes on to the client as it comes."""
-    reply, writer = Reply(), None
-    async for part in upstream.complete(body):
-        reply.add(part)
-        if part.text and (writer or reply.text.strip()):
-            if writer is None:
-                writer = TextWriter(builder)
-                writer.write(reply.text)
-            else:
-                writer.write(part.text)
-    if writer is not None:
-        writer.close()
-    return reply
 
 
 def _client_functions(builder: ResponseBuilder) -> set[str]:
@@ -161,6 +148,7 @@ def _options(builder: ResponseBuilder) -> dict[str, Any]:
     options: dict[str, Any] = {
         "temperature": request.temperature,
         "top_p": request.top_p,
+        "stop": list(parsed.stop) or None,
         "stream_options": {"include_usage": True} if request.max_output_tokens else None,
         "parallel_tool_calls": request.parallel_tool_calls if own or theirs else None,
         "response_format": _response_format(request.text and request.text.format),

@@ -75,6 +75,7 @@ class ParsedRequest:
     format: Format = str  # of a text in the answer
     functions: tuple[dict[str, Any], ...] = ()  # of the client, for a language model to call
     forced_function: str | None = None  # which of them it has to call
+    stop: tuple[str, ...] = ()  # a language model stops before these
 
     @property
     def needs_image(self) -> bool:

@@ -17,6 +17,7 @@ import numpy as np
 from pinxit.serve.dialogue.description import describe_image
 from pinxit.serve.dialogue.event_log import Event
 from pinxit.serve.dialogue.parse import ParsedRequest
+from pinxit.serve.dialogue.writers import CallWriter, TextWriter
 from pinxit.serve.errors import ApiError
 from pinxit.serve.inference.progress import PreviewStream, stream_previews
 from pinxit.serve.inference.requests import GenerationRequest, GenerationResult
@@ -55,7 +56,8 @@ class ResponseBuilder:
         self._num_prompt_tokens: int | None = None  # which it has read, if it says so
         self._num_own_words = 0  # in texts of this server
         self._request: GenerationRequest | None = None  # for the user's own words
-        self.writer: TextWriter | None = None  # of the message that is being written
+        # of the message or the call that is being written
+        self.writer: TextWriter | CallWriter | None = None
         self.is_cancelled_by_client = False  # not by a lost connection
         self.is_deleted = False
 
@@ -259,17 +261,9 @@ class ResponseBuilder:
 
     def add_function_call(self, call_id: str, name: str, arguments: str) -> None:
         """Add a call of one of the client's functions; the client answers it in its next turn."""
-        index, item_id = len(self.body["output"]), new_id("fc")
-        call = {"id": item_id, "type": "function_call", "call_id": call_id, "name": name}
-        added = {**call, "arguments": "", "status": "in_progress"}
-        self.emit("response.output_item.added", output_index=index, item=added)
-        location = {"output_index": index, "item_id": item_id}
-        event_type = "response.function_call_arguments"
-        self.emit(f"{event_type}.delta", **location, delta=arguments)
-        self.emit(f"{event_type}.done", **location, name=name, arguments=arguments)
-        item = {**call, "arguments": arguments, "status": "completed"}
-        self.body["output"].append(item)
-        self.emit("response.output_item.done", output_index=index, item=item)
+        writer = CallWriter(self, call_id, name)
+        writer.write(arguments)
+        writer.close()
 
     def end_with_text(self) -> None:
         """Add a message where an image is last: clients take the last message as the answer."""
@@ -305,41 +299,6 @@ class ResponseBuilder:
             f"Abilities: {', '.join(self.router.abilities)}. Add the image_generation tool to "
             "your request to get an image, or send an image to get its caption."
         )
-
-
-class TextWriter:
-    """A message that is written bit by bit; it is in the output once it is closed."""
-
-    def __init__(self, builder: ResponseBuilder) -> None:
-        self.builder, self.text = builder, ""
-        builder.writer = self
-        self.message = {"id": new_id("msg"), "type": "message", "role": "assistant"}
-        self.index = len(builder.body["output"])
-        item = {**self.message, "status": "in_progress", "content": []}
-        builder.emit("response.output_item.added", output_index=self.index, item=item)
-        builder.emit("response.content_part.added", **self._location, part=self._part)
-
-    @property
-    def _location(self) -> dict[str, Any]:
-        return {"output_index": self.index, "content_index": 0, "item_id": self.message["id"]}
-
-    @property
-    def _part(self) -> dict[str, Any]:
-        return {"type": "output_text", "text": self.text, "annotations": []}
-
-    def write(self, delta: str) -> None:
-        self.text += delta
-        event_type = "response.output_text.delta"
-        self.builder.emit(event_type, **self._location, delta=delta, logprobs=[])
-
-    def close(self, status: str = "completed") -> None:
-        emit = self.builder.emit
-        self.builder.writer = None
-        emit("response.output_text.done", **self._location, text=self.text, logprobs=[])
-        emit("response.content_part.done", **self._location, part=self._part)
-        item = {**self.message, "status": status, "content": [self._part]}
-        self.builder.body["output"].append(item)
-        emit("response.output_item.done", output_index=self.index, item=item)
 
 
 # answers a request by adding items to its response

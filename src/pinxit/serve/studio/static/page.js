@@ -81,6 +81,7 @@ function makeTab(name) {
 
 function selectRun(run, tab, values = {}) {
   state.run = run;
+  loadExamples(run).catch(() => {}); // asked for first: they are the first images of the page
   $("#run").value = run.name;
   showRun(run);
   for (const { module } of Object.values(TABS)) module.selectRun?.(run);
@@ -142,9 +143,10 @@ $("#tabs").addEventListener("keydown", (event) => {
 });
 
 async function start() {
+  const runs = getJson("/studio/data/runs");
   for (const { module } of Object.values(TABS)) module.init?.();
   addActions();
-  state.runs = await getJson("/studio/data/runs");
+  state.runs = await runs;
   $("#run").replaceChildren(...state.runs.map(({ name }) => new Option(name, name)));
   $("#run").addEventListener("change", (event) => {
     const run = state.runs.find(({ name }) => name === event.target.value);
