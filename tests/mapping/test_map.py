@@ -325,3 +325,33 @@ def test_the_method_of_a_run_takes_arrays_and_files(run_folder, data, tmp_path):
     result = run.map("score", Path(data[0]), out=tmp_path / "b", samples=2, quiet=True)
     assert dataclasses.asdict(result)["images"] == 120
     assert os.fspath(result.path) == str(tmp_path / "b")
+
+
+@pytest.mark.parametrize("place", [".", "out", "deep/er/out"])
+@pytest.mark.parametrize("is_own", [False, True])
+def test_an_output_among_the_data_is_refused(place, is_own, run, data, tmp_path):
+    """Its parts would be read as data, and the call could not go on."""
+    shards = tmp_path / "shards"
+    map_images(run, "reconstruct", data, out=shards, block_size=64, progress=False)
+    before = sorted(path.name for path in shards.iterdir())
+    if is_own:
+        shutil.copytree(run.path, tmp_path / "run")
+        record = json.loads((run.path / "config.json").read_text())
+        record["data"]["source"] = str(shards)
+        (tmp_path / "run/config.json").write_text(json.dumps(record))
+        run = Run(tmp_path / "run")
+    with pytest.raises(UsageError, match="would read its files as data"):
+        map_images(
+            run, "embed", () if is_own else (str(shards),), out=shards / place, progress=False
+        )
+    assert sorted(path.name for path in shards.iterdir()) == before
+
+
+def test_an_output_beside_the_data_is_no_output_among_them(run, data, tmp_path):
+    shards = tmp_path / "shards"
+    map_images(run, "reconstruct", data, out=shards, block_size=64, progress=False)
+    for _ in range(2):
+        result = map_images(
+            run, "embed", (str(shards),), out=tmp_path / "shards-out", progress=False
+        )
+    assert (result.images, result.computed, result.is_complete) == (120, 0, True)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from pinxit.console import StageProgress
+from pinxit.data.image_rows import ImageRows
 from pinxit.data.images import Images, evenly_spaced_indices
 from pinxit.errors import PinxitError
 from pinxit.evaluation import captioning, editing, text_to_image
@@ -66,7 +67,7 @@ from pinxit.models.protocols import (
 )
 from pinxit.runs import run_of
 from pinxit.sampling.elbo import ElboTerms, elbo_terms
-from pinxit.sampling.inputs import match_labels, select_split
+from pinxit.sampling.inputs import match_labels, select_rows
 from pinxit.sampling.label_matched import sample_with_label_frequencies
 from pinxit.sampling.latents import latent_activity
 from pinxit.sampling.observation import (
@@ -131,11 +132,11 @@ class Evaluator:
     def test(self) -> Images:
         """At most 10,000 images of the split to measure on; of all images without test images."""
         split = self.options.split
-        images, warning = select_split(self.images, split)
+        rows, warning = select_rows(match_labels(self.model, self.images), split)
         self.warnings += [warning] if warning else []
         self.warnings += [TRAIN_SPLIT_WARNING] if split in ("train", "all") else []
         self.protocol["split"] = "all images (no test split)" if warning else split
-        images = match_labels(self.model, images).evenly_spaced(MAX_TEST_IMAGES)
+        images = rows.evenly_spaced(MAX_TEST_IMAGES).load()
         self.protocol["test_images"] = len(images)
         return images
 
@@ -223,8 +224,7 @@ class Evaluator:
         """The stages that measure likelihoods; they share protocol and warnings."""
         label_probs = None
         if self.options.average_labels:
-            train = match_labels(self.model, self.images.split("train"))
-            label_probs = label_frequencies(self.model, train)
+            label_probs = label_frequencies(self.model, self._select("train"))
         return LikelihoodStages(
             self.test, self.options, self.progress, self.protocol, self.warnings, label_probs
         )
@@ -317,7 +317,7 @@ class Evaluator:
         """Accuracy of a linear probe on the features, if the images have labels."""
         if self.images.splits is None:
             return
-        train = self._select_labelled("train", self.options.probe_train_size)
+        train = select_labelled(self._select("train"), self.options.probe_train_size)
         test = select_labelled(self.test, MAX_TEST_IMAGES)
         if train is None or test is None:
             return
@@ -329,11 +329,11 @@ class Evaluator:
     def _probe_validation(self) -> Images | None:
         if self.options.split in ("validation", "all"):
             return None  # these are what is measured
-        return self._select_labelled("validation", MAX_VALIDATION_IMAGES)
+        return select_labelled(self._select("validation"), MAX_VALIDATION_IMAGES)
 
-    def _select_labelled(self, split: str, max_images: int) -> Images | None:
-        images = match_labels(self.model, self.images.split(split))
-        return select_labelled(images, max_images)
+    def _select(self, split: str) -> ImageRows:
+        """Return a split without copying its pixels: it may be larger than the memory."""
+        return ImageRows(match_labels(self.model, self.images), self.images.split_indices(split))
 
     def distances(self) -> Iterator[MetricValue]:
         """Distances of samples and reconstructions to the test images, in a feature space."""

@@ -42,7 +42,7 @@ from pinxit.sampling.fitted_priors import (
     sample_from_density,
     select_for_fitting,
 )
-from pinxit.sampling.inputs import labels_for, match_labels, select_split
+from pinxit.sampling.inputs import labels_for, match_labels, select_rows
 from pinxit.sampling.label_matched import sample_with_label_frequencies
 from pinxit.sampling.latents import LatentActivity, latent_activity
 from pinxit.sampling.observation import mean_observation, observe_images
@@ -80,9 +80,9 @@ class Explainer:
     @cached_property
     def test(self) -> Images:
         """The images that everything is measured on, with their grey values."""
-        images, warning = select_split(self.images, self.split)
+        rows, warning = select_rows(match_labels(self.model, self.images), self.split)
         self.warnings += [warning] if warning else []
-        return match_labels(self.model, images).evenly_spaced(self.num_images)
+        return rows.evenly_spaced(self.num_images).load()
 
     @cached_property
     def model_input(self) -> Images:

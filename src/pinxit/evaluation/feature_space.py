@@ -170,10 +170,17 @@ def get_feature_space(images: Images, progress: ProgressCallback | None = None) 
 
 
 def _cache_key(images: Images, rows: np.ndarray) -> str:
-    content = images.fingerprint or hashlib.blake2b(images.pixels[rows].tobytes()).hexdigest()
+    content = images.fingerprint or _hash_pixels(images, rows)
     recipe = (STEPS, BATCH_SIZE, LEARNING_RATE)
     key = (VERSION, content, images.pixels.shape[1:], len(rows), *recipe)
     return hashlib.blake2b(repr(key).encode(), digest_size=12).hexdigest()
+
+
+def _hash_pixels(images: Images, rows: np.ndarray) -> str:
+    digest = hashlib.blake2b()
+    for start in range(0, len(rows), EMBED_BATCH):
+        digest.update(images.pixels[rows[start : start + EMBED_BATCH]].tobytes())
+    return digest.hexdigest()
 
 
 def _load_cached(file: Path) -> TrainedSpace | None:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float64
 
+from pinxit.data.image_rows import ImageRows
 from pinxit.data.images import Images
 from pinxit.evaluation.estimates import (
     Estimate,
@@ -196,14 +197,17 @@ def average_over_labels(
     return total
 
 
-def label_frequencies(model: object, train: Images) -> LabelProbs | None:
+def label_frequencies(model: object, train: Images | ImageRows) -> LabelProbs | None:
     """Return how frequent each label of a label-conditional model is among the training images.
 
     None for other models, and without labels.
     """
-    if not is_label_conditional(model) or train.labels is None:
+    train = ImageRows.of(train)
+    images = train.images
+    if not is_label_conditional(model) or images.labels is None:
         return None
-    counts = np.bincount(train.labels[train.labels >= 0], minlength=len(train.label_names))
+    labels = images.labels[train.rows]
+    counts = np.bincount(labels[labels >= 0], minlength=len(images.label_names))
     return counts / counts.sum() if counts.sum() else None
 
 

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float32, Int64
 
+from pinxit.data.image_rows import ImageRows
 from pinxit.data.images import Images
 from pinxit.evaluation.estimates import Curve, Estimate, estimate_proportion
 from pinxit.evaluation.jackknife import assign_blocks, random_rows
@@ -134,11 +135,13 @@ def predict_by_neighbours(train: Features, labels: Labels, queries: Features) ->
     return classes[torch.cat(votes).numpy()]
 
 
-def select_labelled(images: Images, max_images: int | None) -> Images | None:
+def select_labelled(images: Images | ImageRows, max_images: int | None) -> Images | None:
     """Return at most `max_images` random images with a label; None for fewer than two classes."""
-    if images.labels is None:
+    images = ImageRows.of(images)
+    if images.images.labels is None:
         return None
-    rows = np.flatnonzero(images.labels >= 0)
-    if len(np.unique(images.labels[rows])) < 2:
+    labels = images.images.labels[images.rows]
+    rows = np.flatnonzero(labels >= 0)
+    if len(np.unique(labels[rows])) < 2:
         return None
     return images.take(rows if max_images is None else rows[random_rows(len(rows), max_images)])

@@ -21,6 +21,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Float, Float64, Int
+from torch import Tensor
 
 from pinxit.data.images import Images
 from pinxit.evaluation.estimates import Estimate, Groups, estimate_proportion
@@ -32,7 +33,8 @@ MAX_CONTROL_SHARE = 0.005  # or less, so that at most this share of the control 
 MIN_EXCESS = 0.01  # of suspect samples over suspect test images, to speak of memorisation
 TINY = 1e-12
 ROUNDING = 1e-4  # of the distance to the k-th: nearer is equal
-QUERY_BATCH = 1_000  # images whose distances to all training images are in memory
+QUERY_BATCH = 1_000  # images whose distances to a part of the training images are in memory
+TRAIN_PART = 20_000  # training images in such a part
 
 Features = Float[np.ndarray, "n features"]
 Distances = Float64[np.ndarray, "n k"]
@@ -124,13 +126,30 @@ def nearest_distances(train: Features, queries: Features, k: int) -> Distances:
     """Return the distances of each query to its k nearest training images, nearest first.
 
     Candidates are found by matrix products; their distances are then computed exactly, so that
-    that of a copy is 0.
+    that of a copy is 0. Of the training images a part is searched at a time.
     """
     center = train.mean(0)
     rows, points = (torch.from_numpy(np.float32(x - center)) for x in (train, queries))
-    squares = rows.square().sum(1)
     parts = []
     for batch in points.split(QUERY_BATCH):
-        nearest = torch.addmm(squares, batch, rows.T, alpha=-2).topk(k, largest=False).indices
+        nearest = _find_candidates(rows, batch, k)
         parts.append((batch[:, None] - rows[nearest]).square().sum(-1).sqrt().sort(1).values)
     return torch.cat(parts).double().numpy()
+
+
+def _find_candidates(
+    rows: Float[Tensor, "n features"], batch: Float[Tensor, "b features"], k: int
+) -> Int[Tensor, "b k"]:
+    """Return which rows are nearest to each point of a batch, up to rounding."""
+    values = torch.empty(len(batch), 0)  # squared distances, less the square of the point
+    indices = torch.empty(len(batch), 0, dtype=torch.int64)
+    for start in range(0, len(rows), TRAIN_PART):
+        part = rows[start : start + TRAIN_PART]
+        found = torch.addmm(part.square().sum(1), batch, part.T, alpha=-2)
+        found = found.topk(min(k, len(part)), largest=False)
+        candidates = torch.cat([indices, found.indices + start], 1)
+        values, best = torch.cat([values, found.values], 1).topk(
+            min(k, candidates.shape[1]), largest=False
+        )
+        indices = candidates.gather(1, best)
+    return indices

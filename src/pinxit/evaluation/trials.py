@@ -29,7 +29,7 @@ from pinxit.nn.device import resolve_device
 from pinxit.runs import Run
 from pinxit.sampling.elbo import elbo_terms
 from pinxit.sampling.fitted_priors import sample_from_density
-from pinxit.sampling.inputs import match_labels, select_split
+from pinxit.sampling.inputs import match_labels, select_rows
 from pinxit.sampling.label_matched import sample_with_label_frequencies
 from pinxit.sampling.latents import latent_activity
 from pinxit.sampling.observation import mean_observation
@@ -151,9 +151,9 @@ class TrialRunner:
         """Images of a split; test images where there are no validation images."""
         if split not in self._splits:
             has_split = self.images.splits is not None and len(self.images.split_indices(split))
-            images = select_split(self.images, split if has_split else "test")[0]
-            images = match_labels(self.model, images).evenly_spaced(self.num_images)
-            self._splits[split] = images
+            labelled = match_labels(self.model, self.images)
+            rows, _ = select_rows(labelled, split if has_split else "test")
+            self._splits[split] = rows.evenly_spaced(self.num_images).load()
         return self._splits[split]
 
     def _measure(self, model: Any, split: str, density: Density | None = None) -> Measured:

@@ -86,6 +86,8 @@ def map_images(
     from pinxit.models.abilities import require
 
     folder = Path(out).absolute()
+    if not isinstance(data, Images):
+        check_outside(folder, data or own_sources(run))
     # before the weights are read: a training that goes on meanwhile shows as another model
     fingerprint = hash_model(run)
     here = "auto" if engine == "ray" else device  # workers may have devices that this one has not
@@ -123,6 +125,24 @@ def map_images(
     computed = sum(1 for _ in console.track(done, total, task, progress))
     left = finish_output(folder, record)
     return MapResult(Path(out), len(rows), record.num_blocks, computed, left, len(skipped))
+
+
+def check_outside(out: Path, data: Sequence[str]) -> None:
+    """Raise UsageError if the output is in a folder of DATA: the next call would read it."""
+    for name in data:
+        source = Path(name).expanduser()
+        if source.is_dir() and out.resolve().is_relative_to(source.resolve()):
+            raise UsageError(
+                f"{out} is in {name}, which is DATA: the next call would read its files as data.\n"
+                "Choose an --out outside of it."
+            )
+
+
+def own_sources(run: Run) -> tuple[str, ...]:
+    """Return the names of the run's own data."""
+    record = run.config.get("data") or {}
+    source = record.get("files") or record.get("source") or ()
+    return (source,) if isinstance(source, str) else tuple(source)
 
 
 def _check_first_image(job: Job) -> None:
