@@ -169,7 +169,7 @@ def test_a_failed_load_leaves_no_files(folder, monkeypatch):
     def fail(*_):
         raise RuntimeError("killed")
 
-    monkeypatch.setattr(load, "_fingerprint", fail)
+    monkeypatch.setattr(load, "compute_fingerprint", fail)
     with pytest.raises(RuntimeError):
         load_folder(folder)
     assert list(cache.cache_dir().iterdir()) == []

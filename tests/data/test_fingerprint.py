@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from pinxit.data.load import _fingerprint
+from pinxit.data.load import compute_fingerprint
 from tests.builders import blobs
 
 IMAGES = dataclasses.replace(
@@ -45,8 +45,8 @@ FIELDS = [
 @pytest.mark.parametrize("field", FIELDS)
 def test_one_change_of_any_field_changes_it(field):
     changed = dataclasses.replace(IMAGES, **{field: change(getattr(IMAGES, field))})
-    assert _fingerprint(changed) != _fingerprint(IMAGES)
-    assert _fingerprint(dataclasses.replace(IMAGES)) == _fingerprint(IMAGES)
+    assert compute_fingerprint(changed) != compute_fingerprint(IMAGES)
+    assert compute_fingerprint(dataclasses.replace(IMAGES)) == compute_fingerprint(IMAGES)
 
 
 def test_captions_splits_and_labels_are_among_the_fields():

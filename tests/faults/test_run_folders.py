@@ -92,6 +92,7 @@ def test_a_kill_while_a_folder_is_made_leaves_none_or_a_run(tmp_path, monkeypatc
     def kill(path, *_):
         written.append(path)
         if len(written) == number:
+            path.parent.mkdir(exist_ok=True)
             (path.parent / f".{path.name}.1.part").touch()
             raise Killed
         return write(path, *_)
@@ -105,7 +106,7 @@ def test_a_kill_while_a_folder_is_made_leaves_none_or_a_run(tmp_path, monkeypatc
     assert not out.exists() or not run_folder.is_run_folder(out) or number == 2
     assert train_again(out).config["finished"]
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
-    assert not list(out.glob(".*.part"))
+    assert not list(out.rglob(".*.part"))
 
 
 def test_a_run_has_one_owner_whose_process_is_named(tmp_path):
