@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from fastapi import Request
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 
+from pinxit.serve.api.image_json import image_response
 from pinxit.serve.api.multipart import form_texts, load_form_images, load_form_mask, parse_form
 from pinxit.serve.api.sse import event_stream, run_while_connected
 from pinxit.serve.errors import ApiError, internal_error
@@ -167,7 +168,7 @@ class ImageRoutes:
         }
         if body["size"] not in OPENAI_SIZES:
             body["actual_size"] = body.pop("size")
-        return JSONResponse(body)
+        return image_response(body)
 
     async def _save(self, request: Request, image: EncodedImage) -> str:
         """Store an image as a file and return its URL."""

@@ -10,6 +10,7 @@ from typing import Any
 from fastapi import Request
 from fastapi.responses import JSONResponse, Response
 
+from pinxit.serve.api.image_json import image_response
 from pinxit.serve.api.pages import ItemLimit, Order, select_page
 from pinxit.serve.api.sse import event_stream, run_while_connected
 from pinxit.serve.dialogue.event_log import LAST_EVENTS, Event, EventLog, replay_events
@@ -50,7 +51,7 @@ class ResponseRoutes:
             raise ApiError(message, param="background")
         if not (fields.stream or fields.background):
             builder = await run_while_connected(request, self._answer(fields, router))
-            return JSONResponse(builder.body)
+            return image_response(builder.body)
         events = EventLog()
         preparation = self._prepare(fields, router, events.append)
         builder = await run_while_connected(request, preparation)
@@ -60,7 +61,7 @@ class ResponseRoutes:
         active = self.active.start(builder, events, self.answer, self._save)
         if fields.stream:
             return event_stream(self.active.stream(active))
-        return JSONResponse(builder.body)
+        return image_response(builder.body)
 
     async def _prepare(
         self, fields: ResponsesRequest, router: Router, emit: EmitEvent | None
@@ -108,7 +109,7 @@ class ResponseRoutes:
             return event_stream(events)
         body = (await self._load(response_id)).body
         if not stream:
-            return JSONResponse(body)
+            return image_response(body)
         return event_stream(self._replay(body, starting_after))
 
     async def _replay(self, body: dict[str, Any], after: int) -> AsyncIterator[Event]:

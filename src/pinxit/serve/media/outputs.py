@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from pinxit.serve.schemas import ImageOptions
 
 Pixels = UInt8[np.ndarray, "height width channel"]
 
+BASE64_PART_BYTES = 3 * 2**18  # divisible by 3, so that the parts join
 MAX_PIXEL_SIDE = 64  # of an image that is enlarged with hard edges
 MAX_INLINE_PIXELS = 256 * 256  # larger images are encoded in a thread, not in the event loop
 MEDIA_TYPES = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
@@ -67,8 +69,13 @@ class OutputSpec:
         """Encode one generated image."""
         width, height = self.size or pixels.shape[1::-1]
         if width * height > MAX_INLINE_PIXELS or self.mask is not None:
-            return await work_on_images(self.encode_now, pixels)
+            return await work_on_images(self._encode_with_base64, pixels)
         return self.encode_now(pixels)
+
+    def _encode_with_base64(self, pixels: Pixels) -> EncodedImage:
+        image = self.encode_now(pixels)
+        _ = image.base64  # in this thread, not in the event loop
+        return image
 
     def encode_now(self, pixels: Pixels) -> EncodedImage:
         image = self.render(pixels)
@@ -101,9 +108,12 @@ class EncodedImage:
     format: str
     is_transparent: bool
 
-    @property
+    @cached_property
     def base64(self) -> str:
-        return base64.b64encode(self.content).decode()
+        """The content in base64: in parts, between which other threads go on."""
+        starts = range(0, len(self.content), BASE64_PART_BYTES)
+        parts = (self.content[start : start + BASE64_PART_BYTES] for start in starts)
+        return "".join([base64.b64encode(part).decode() for part in parts])
 
     @property
     def fields(self) -> dict[str, Any]:
