@@ -15,6 +15,8 @@ from typing import Any
 from fastapi.responses import JSONResponse, StreamingResponse
 from starlette.responses import Response
 
+from pinxit.serve.memory import release_free_memory
+
 MAX_WHOLE_CHARS = 2**20  # of the base64 of an image that is sent at once
 PART_CHARS = 2**20
 
@@ -64,12 +66,16 @@ def _split_at(bare: dict[str, Any], marks: list[str]) -> list[bytes]:
 
 
 async def _interleave(texts: list[bytes], images: list[str]) -> AsyncIterator[bytes]:
-    for text, image in zip(texts, images, strict=False):
-        yield text
-        for part in _split(image):
-            yield part
-            await asyncio.sleep(0)  # other requests, even if the client reads as fast as it is sent
-    yield texts[-1]
+    try:
+        for text, image in zip(texts, images, strict=False):
+            yield text
+            for part in _split(image):
+                yield part
+                await asyncio.sleep(0)  # other requests, even if the client reads at once
+        yield texts[-1]
+    finally:
+        images.clear()
+        await asyncio.to_thread(release_free_memory)
 
 
 def _split(image: str) -> Iterator[bytes]:
