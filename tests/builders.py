@@ -116,6 +116,17 @@ def make_run(folder: Path, images: Images, steps: int = 30, **options) -> Run:
     return run
 
 
+def save_npz(file: Path, images: Images) -> Path:
+    """Save images with their labels and splits as a data file."""
+    np.savez(
+        file,
+        images=images.pixels,
+        labels=np.array(images.label_names)[images.labels],
+        split=np.array(["train", "validation", "test"])[images.splits],
+    )
+    return file
+
+
 def _write_table(path: Path, rows: list[dict]) -> None:
     names = list(dict.fromkeys(name for row in rows for name in row))
     with path.open("w", newline="") as file:

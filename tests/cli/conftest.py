@@ -12,7 +12,7 @@ from PIL import Image
 
 import pinxit
 from pinxit.cli import main
-from tests.builders import blobs, make_run
+from tests.builders import blobs, make_run, save_npz
 
 TINY = {"width": 32, "heads": 2, "depth": 1, "decoder_depth": 1}
 DIRECTIONS = {
@@ -52,14 +52,8 @@ def fail(capsys) -> Callable[..., str]:
 def vae_folder(tmp_path_factory) -> Path:
     """A data file, two VAE runs (`labelled` is conditioned on labels) and three image files."""
     folder = tmp_path_factory.mktemp("commands")
-    images = blobs(120)
-    np.savez(
-        folder / "blobs.npz",
-        images=images.pixels,
-        labels=np.array(images.label_names)[images.labels],
-        split=np.array(["train", "validation", "test"])[images.splits],
-    )
-    loaded = pinxit.load_images(folder / "blobs.npz", progress=False)
+    file = save_npz(folder / "blobs.npz", blobs(120))
+    loaded = pinxit.load_images(file, progress=False)
     make_run(folder / "run", loaded, steps=5)
     make_run(folder / "labelled", loaded, steps=5, condition="label")
     for i, size in enumerate([(8, 8), (30, 20), (12, 16)]):

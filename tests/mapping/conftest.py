@@ -4,26 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 import pinxit
 from pinxit.runs import Run
-from tests.builders import blobs, make_run
+from tests.builders import blobs, make_run, save_npz
 
 
 @pytest.fixture(scope="session")
 def run_folder(tmp_path_factory) -> Path:
     """A data file of 120 images with labels and splits, and the runs of two VAEs."""
     folder = tmp_path_factory.mktemp("folder")
-    images = blobs(120)
-    np.savez(
-        folder / "blobs.npz",
-        images=images.pixels,
-        labels=np.array(images.label_names)[images.labels],
-        split=np.array(["train", "validation", "test"])[images.splits],
-    )
-    loaded = pinxit.load_images(folder / "blobs.npz", progress=False)
+    file = save_npz(folder / "blobs.npz", blobs(120))
+    loaded = pinxit.load_images(file, progress=False)
     make_run(folder / "run", loaded, steps=5)
     make_run(folder / "other", loaded, steps=6)
     return folder
