@@ -220,7 +220,7 @@ class Config:
         most = max_levels(info)
         if self.levels and self.levels > most:
             raise UsageError(
-                f"levels {self.levels} are more than images of {info.height} x {info.width} allow: "
+                f"levels {self.levels} is more than images of {info.height} x {info.width} allow: "
                 f"the finest grid has half their resolution; at most {most}."
             )
         return dataclasses.replace(
