@@ -13,6 +13,7 @@ from pinxit.evaluation.latents import collapse_warnings, latent_metrics
 from pinxit.models import build_model
 from pinxit.models.generation import GenerationParams
 from pinxit.models.levels import has_gaussian_posterior, level_shapes
+from pinxit.nn.rng import per_image_normal
 from pinxit.reports import report
 from pinxit.sampling.elbo import elbo_terms
 from pinxit.sampling.fitted_priors import sample_fitted
@@ -112,6 +113,37 @@ def test_a_temperature_of_zero_gives_one_image(model):
     pixels = model.sample(3, temperature=0).pixels
     assert (pixels == pixels[0]).all()
     assert not np.array_equal(model.sample(3).pixels, pixels)
+
+
+def test_each_level_has_its_temperature(model):
+    cold = model.sample(4, level_temperatures=(0, 0, 0))
+    assert np.array_equal(cold.pixels, model.sample(4, temperature=0).pixels)
+    same = model.sample(4, level_temperatures=(0.7, 0.7, 0.7))
+    assert np.array_equal(same.pixels, model.sample(4, temperature=0.7).pixels)
+    coarse = model.sample(4, level_temperatures=(1, 0, 0)).pixels
+    assert not np.array_equal(coarse, model.sample(4).pixels)
+    z = model.from_noise(per_image_normal(4, (model.latent_dim,), 0).numpy())
+    assert np.array_equal(coarse, model.decode(keep_levels(model, z, 1)).pixels)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"level_temperatures": (1.0,)}, "3 for this model, not 1"),
+        ({"level_temperatures": (1.0, -1.0, 1.0)}, "must be 0 or more, not -1"),
+        ({"level_temperatures": (1.0, 1.0, math.nan)}, "must be 0 or more, not nan"),
+        ({"level_temperatures": (1.0,) * 3, "temperature": 1.0}, "give one of them"),
+    ],
+)
+def test_temperatures_that_fit_no_levels_are_refused(model, options, message):
+    with pytest.raises(UsageError, match=message):
+        model.sample(2, **options)
+
+
+def test_temperatures_of_levels_are_refused_by_a_model_without(images):
+    plain = build_model(pinxit.VAE(latent_dim=4, width=8), images, np.arange(48))[0]
+    with pytest.raises(UsageError, match="level_temperatures"):
+        plain.sample(2, level_temperatures=(1.0,))
 
 
 def test_what_needs_a_gaussian_posterior_is_refused_with_the_reason(run, model, images):

@@ -106,6 +106,8 @@ def _sample_name(num_images: int, label: str | None, params: GenerationParams) -
     name = f"sample-seed{params.seed}-n{num_images}"
     name += f"-start{params.start}" if params.start else ""
     name += f"-t{params.temperature:g}" if params.temperature not in (None, 1) else ""
+    for value in params.level_temperatures or ():
+        name += f"-t{value:g}"
     name += f"-k{params.top_k}" if params.top_k else ""
     name += f"-p{params.top_p:g}" if params.top_p else ""
     return name + (f"-{slug(label)}" if label is not None else "")

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
-from pinxit.errors import PinxitError
+import numpy as np
+from jaxtyping import Float32
+
+from pinxit.errors import PinxitError, UsageError
+from pinxit.models.generation import GenerationParams
 
 LevelShape = tuple[int, int, int]  # channels, rows, columns
 
@@ -25,6 +30,25 @@ class HasLevels(Protocol):
 def level_shapes(model: object) -> tuple[LevelShape, ...]:
     """Return the shapes of a model's levels; () of a model without."""
     return model.level_shapes if isinstance(model, HasLevels) else ()
+
+
+def latent_temperatures(
+    shapes: Sequence[LevelShape], num_latents: int, params: GenerationParams
+) -> Float32[np.ndarray, " latent"]:
+    """Return the temperature of each latent.
+
+    Raises UsageError for temperatures of levels of which there are not as many.
+    """
+    values = params.level_temperatures
+    if values is None:
+        return np.full(num_latents, params.temperature, np.float32)
+    if len(values) != len(shapes):
+        raise UsageError(
+            f"level_temperatures are one for each level, from coarse to fine: {len(shapes)} for "
+            f"this model, not {len(values)}."
+        )
+    sizes = [int(np.prod(shape)) for shape in shapes]
+    return np.repeat(np.array(values, np.float32), sizes)
 
 
 def has_gaussian_posterior(model: object) -> bool:

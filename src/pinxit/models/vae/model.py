@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from pinxit.data.batch import Batch, DatasetInfo
 from pinxit.data.images import Images
 from pinxit.errors import UsageError
-from pinxit.models.generation import SEEDED, GenerationParams, resolve_params
+from pinxit.models.generation import LEVELS, SEEDED, GenerationParams, resolve_params
 from pinxit.models.inputs import check_images, label_index
+from pinxit.models.levels import latent_temperatures
 from pinxit.models.results import Elbo, Loss, Posterior
 from pinxit.models.vae.compatibility import whole_batch_options
 from pinxit.models.vae.config import Config
@@ -232,16 +233,16 @@ class VAE(nn.Module):
         """Sample n images: the mean of p(x|z), with z from the prior.
 
         Image i is a function of (seed, start + i). `temperature` scales the noise: below 1 the
-        images are less diverse, at 0 all are the same. Raises UsageError for a value out of range
-        or an unknown label.
+        images are less diverse, at 0 all are the same; `level_temperatures` those of each level of
+        a ladder. Raises UsageError for a value out of range or an unknown label.
         """
         if n < 1:
             raise UsageError(f"the number of images must be at least 1, not {n}.")
-        resolved = resolve_params(params, options, SEEDED)
+        resolved = resolve_params(params, options, LEVELS if self.level_shapes else SEEDED)
         labels = self._label_batch(label, n)
-        assert resolved.temperature is not None, "resolved"
+        scale = latent_temperatures(self.level_shapes, self.latent_dim, resolved)
         noise = per_image_normal(n, (self.latent_dim,), resolved.seed, resolved.start)
-        return self._decode_to_images(self.prior.transform, resolved.temperature * noise, labels)
+        return self._decode_to_images(self.prior.transform, torch.from_numpy(scale) * noise, labels)
 
     def _label_batch(self, label: str | None, n: int) -> np.ndarray | None:
         return None if label is None else np.full(n, label_index(self.config, self.info, label))
