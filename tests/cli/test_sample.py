@@ -85,3 +85,9 @@ def test_quiet_prints_no_notes(folder, capsys, run_pinxit):
     assert "1.png is 20 x 30; read as 8 x 8, grey." in capsys.readouterr().err
     assert main([*words, "--quiet"]) == 0
     assert capsys.readouterr().err == ""
+
+
+def test_levels_are_of_a_ladder(folder, fail):
+    error = fail("reconstruct", folder / "run", "--levels", 1)
+    assert "levels are of a VAE trained with --latents ladder; this model has none" in error
+    assert "it uses --seed" in fail("sample", folder / "run", "--level-temperatures", 1, 0.5)
