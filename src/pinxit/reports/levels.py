@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+from jaxtyping import Int64
+
 from pinxit.data.images import Images, evenly_spaced_indices
 from pinxit.data.psnr import psnr
 from pinxit.evaluation.reconstruction import mse_per_image
@@ -51,5 +54,5 @@ def levels(context: ReportContext) -> Section | None:
     return Section("levels", "What each level adds", values)
 
 
-def _embed(images: Images, rows: list[int], alt: str) -> InlineImage:
+def _embed(images: Images, rows: Int64[np.ndarray, " n"], alt: str) -> InlineImage:
     return inline_thumbnails([images.take(rows)], f"{alt}: {len(rows)} images")

@@ -40,13 +40,13 @@ ABILITIES = ("sample", "reconstruct", "encode", "embed", "score", "elbo")
 
 
 def max_cpu_batch(config: Config) -> int | None:
-    """Return the largest default batch size on a CPU: a grid gains from many small steps."""
-    return 16 if config.latents == "grid" else None
+    """Return the largest default batch size on a CPU: convolutions gain from many small steps."""
+    return 16 if config.latents in ("grid", "ladder") else None
 
 
 def learning_rate_factor(config: Config) -> float:
-    """Return the factor of the default learning rate: a grid learns faster with twice of it."""
-    return 2.0 if config.latents == "grid" else 1.0
+    """Return the factor of the default learning rate: grids learn faster with twice of it."""
+    return 2.0 if config.latents in ("grid", "ladder") else 1.0
 
 
 def prepare(

@@ -48,7 +48,10 @@ def draw_samples(model: Any, x: X, labels: Labels, noise: Samples) -> Drawn:
         count = noise.shape[1]
         features = model.encoder.features(model.standardize(x), labels).repeat(count)
         drawn = _draw_ladder(model, features, _repeat(labels, count), noise.flatten(0, 1))
-        return Drawn(*(part.unflatten(0, noise.shape[:2]) for part in drawn if part is not None))
+        assert drawn.decoded is not None, "a ladder decodes on the way"
+        parts = (drawn.z, drawn.mean, drawn.logvar, drawn.decoded)
+        z, mean, logvar, decoded = (part.unflatten(0, noise.shape[:2]) for part in parts)
+        return Drawn(z, mean, logvar, decoded)
     mean, logvar = (part[:, None] for part in model.posterior(x, labels))
     return Drawn(mean + (0.5 * logvar).exp() * noise, mean, logvar)
 

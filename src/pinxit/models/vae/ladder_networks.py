@@ -136,7 +136,7 @@ class LadderDecoder(nn.Module):
         latents = [*latent_channels, *[None] * (len(channels) - len(latent_channels))]
         self.rungs = nn.ModuleList(
             Rung(coarser, own, latent, depth)
-            for (coarser, own), latent in zip(pairwise([None, *channels]), latents, strict=True)
+            for coarser, own, latent in zip([None, *channels[:-1]], channels, latents, strict=True)
         )
         self.out_proj = nn.Conv2d(channels[-1], 4 * out_channels, 1)
         scale_residual_blocks(self)
@@ -271,4 +271,5 @@ def scale_residual_blocks(network: nn.Module) -> None:
     for block in blocks:
         block.conv2.reset_parameters()
         block.conv2.weight.mul_(1 / math.sqrt(len(blocks)))
-        nn.init.zeros_(block.conv2.bias)
+        if block.conv2.bias is not None:
+            nn.init.zeros_(block.conv2.bias)
