@@ -17,7 +17,7 @@ POSITIVE = (
 )  # fmt: skip
 PENALTIES = (
     "total_correlation", "mmd", "latent_adversarial", "decoder_l2", "gradient_penalty", "ms_ssim",
-    "adversarial",
+    "perceptual", "adversarial",
 )  # fmt: skip
 WEIGHTS = ("beta", "free_bits", "l1_weight", *PENALTIES)
 FRACTIONS = (
@@ -141,8 +141,12 @@ RULES = (
         "minibatch takes densities of q(z|x).",
     ),
     Rule(
-        lambda c: c.equivariance == 1 and (c.ms_ssim > 0 or c.adversarial > 0),
-        "ms_ssim and adversarial compare images that equivariance leaves as they are; take "
-        "equivariance below 1.",
+        lambda c: c.equivariance == 1 and (c.ms_ssim > 0 or c.perceptual > 0 or c.adversarial > 0),
+        "ms_ssim, perceptual and adversarial compare images that equivariance leaves as they are; "
+        "take equivariance below 1.",
+    ),
+    Rule(
+        lambda c: c.perceptual_features is not None and not c.perceptual,
+        "perceptual_features are of perceptual, whose weight is 0; give it one, such as 0.1.",
     ),
 )

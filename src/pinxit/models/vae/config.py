@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from pinxit.data.batch import DatasetInfo
 from pinxit.errors import UsageError
@@ -115,6 +115,16 @@ class Config:
     # weight of 1 - MS-SSIM between images and decoded means, for each value of an image: structure
     # counts beside the likelihood (Snell 2017)
     ms_ssim: float = 0.0
+    # weight of the distance of images and decoded means in the features of a frozen network, for
+    # each value of an image (LPIPS, Zhang 2018)
+    perceptual: float = 0.0
+    # run of a masked autoencoder, or file of LPIPS weights (VGG), whose features these are; None: a
+    # small classifier's, trained on the training images before
+    perceptual_features: str | None = None
+    # how the network of these features is built; None: the small one
+    perceptual_spec: dict[str, Any] | None = dataclasses.field(
+        default=None, metadata={"internal": True}
+    )
     # weight of an adversarial term on patches of decoded means, relative to the gradient of the
     # likelihood (VQGAN, Esser 2021)
     adversarial: float = 0.0

@@ -35,6 +35,7 @@ from pinxit.models.vae.likelihoods import (
 )
 from pinxit.models.vae.loss import training_loss
 from pinxit.models.vae.networks import build_networks
+from pinxit.models.vae.perceptual import build_perceptual
 from pinxit.models.vae.priors import build_prior
 from pinxit.models.vae.proposal import propose
 from pinxit.models.vae.vamp_prior import Prior, VampPrior
@@ -66,6 +67,7 @@ class VAE(nn.Module):
         self.prior = self._build_prior()
         self.encoder, self.decoder = build_networks(config, info, self.likelihood.out_channels)
         self.discriminators = build_discriminators(config, info, self.latent_dim)
+        self.perceptual = build_perceptual(config, info)
         self.has_point_posterior = config.posterior == "deterministic"
         self.whole_batch_options = whole_batch_options(config)
         self.eight_bit = self.likelihood.eight_bit
