@@ -25,11 +25,6 @@ TINY = {"latent_dim": 3, "width": 16, "depth": 1, "network": "mlp"}
 NETWORKS = ("small", "mae", "lpips")
 
 
-@pytest.fixture(autouse=True)
-def few_steps(monkeypatch):
-    monkeypatch.setattr("pinxit.models.feature_network.train_network.__defaults__", (0, 5, None))
-
-
 def lpips_state(seed=0):
     """Random weights under the names of the package `lpips`."""
     generator = torch.Generator().manual_seed(seed)

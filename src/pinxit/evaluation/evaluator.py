@@ -238,7 +238,7 @@ class Evaluator:
         yield from latent_metrics(activity, self.test)
         yield from disentanglement_metrics(model, self.test)
         if terms is not None:
-            self.protocol["elbo_surgery"] = surgery_protocol(len(self.test))
+            self.protocol["elbo_surgery"] = surgery_protocol(model, self.test)
             with self.progress.stage("information in the latents"):
                 yield from surgery_metrics(model, self.test, terms.rate.sum(1), self.options.seed)
 

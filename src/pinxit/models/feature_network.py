@@ -176,15 +176,17 @@ def resize(x: Float[Tensor, "b c height width"], side: int) -> Input:
 # -- cache ---------------------------------------------------------------------------------------
 
 
-def cached_network(images: Images, rows: np.ndarray, seed: int) -> FeatureNetwork:
+def cached_network(
+    images: Images, rows: np.ndarray, seed: int, steps: int = STEPS
+) -> FeatureNetwork:
     """Load the network of these rows and this seed from the cache, or train it (under a minute).
 
     Images without a fingerprint are not cached.
     """
     if not images.fingerprint:
-        return train_network(images, rows, seed)
+        return train_network(images, rows, seed, steps)
     chosen = hashlib.blake2b(np.ascontiguousarray(rows).tobytes(), digest_size=8).hexdigest()
-    recipe = (STEPS, BATCH_SIZE, LEARNING_RATE, seed)
+    recipe = (steps, BATCH_SIZE, LEARNING_RATE, seed)
     key = repr((VERSION, images.fingerprint, images.pixels.shape[1:], chosen, *recipe))
     name = hashlib.blake2b(key.encode(), digest_size=12).hexdigest()
     file = cache_dir() / "features" / f"{name}.safetensors"
@@ -197,7 +199,7 @@ def cached_network(images: Images, rows: np.ndarray, seed: int) -> FeatureNetwor
         return network.eval()
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError):
         pass  # not there, or damaged
-    network = train_network(images, rows, seed)
+    network = train_network(images, rows, seed, steps)
     try:
         write_atomically(file, save(network.state_dict()))
         write_atomically(file.with_suffix(".json"), json.dumps({"source": images.source}))

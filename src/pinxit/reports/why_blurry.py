@@ -17,7 +17,7 @@ from jaxtyping import UInt8
 from pinxit.data.images import Images, evenly_spaced_indices
 from pinxit.models.likelihood_protocols import HasPixelLikelihood
 from pinxit.models.protocols import CanEncode, Model
-from pinxit.models.results import Posterior
+from pinxit.models.results import LatentPosterior
 from pinxit.reports.context import ReportContext
 from pinxit.reports.formatting import format_number
 from pinxit.reports.images import (
@@ -56,7 +56,7 @@ class EncodedImages:
 
     model: CanEncode
     images: Images
-    posterior: Posterior
+    posterior: LatentPosterior
     reconstructions: Images
     mse: np.ndarray
     elbo_terms: ElboTerms
@@ -113,10 +113,10 @@ def _select_image(mse: np.ndarray) -> int:
 def decode_posterior_samples(
     encoded: EncodedImages, rows: np.ndarray, num_samples: int, seed: int
 ) -> UInt8[np.ndarray, "rows samples height width channel"]:
-    """Decode samples z = mu + sigma * eps of q(z|x) for each row."""
-    mean, std = (part[rows][:, None] for part in encoded.posterior)
-    eps = np.random.default_rng(seed).standard_normal((len(rows), num_samples, mean.shape[-1]))
-    z = (mean + std * eps).astype(np.float32).reshape(len(rows) * num_samples, -1)
+    """Decode samples z of q(z|x) for each row."""
+    posterior = encoded.posterior.take(np.repeat(rows, num_samples))
+    eps = np.random.default_rng(seed).standard_normal(posterior.mean.shape)
+    z = posterior.draw(eps)[0].astype(np.float32)
     labels = labels_for(encoded.model, encoded.images[rows])
     repeated = None if labels is None else labels.repeat(num_samples)
     pixels = encoded.model.decode(z, repeated).pixels

@@ -48,6 +48,8 @@ def has_snapshots(model: object) -> bool:
         return False
     if getattr(model, "has_point_posterior", False):
         return False
+    if not getattr(model, "posterior_is_gaussian", True):
+        return False
     return not (isinstance(model, HasPrior) and model.prior_is_learned) and model.latent_dim > 1
 
 
@@ -68,7 +70,7 @@ def count_images(dims: int) -> int:
 def save_snapshot(model: CanEncode, run: Run, step: int, images: Images) -> None:
     """Write the posterior of the images after a step."""
     posterior = model.encode(images).flatten()
-    mean, variance = (torch.from_numpy(part).double() for part in posterior)
+    mean, variance = (torch.from_numpy(part).double() for part in (posterior.mean, posterior.std))
     variance = variance.square()
     rate = 0.5 * (variance + mean.square() - 1 - variance.log()).sum(1).mean()
     directions = fit_principal_components(mean, 2).directions

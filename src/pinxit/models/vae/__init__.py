@@ -100,6 +100,8 @@ def variants() -> tuple[Config, ...]:
             gradient_penalty=1e-3,
             latent_adversarial=1.0,
         ),
+        Config(posterior="iaf", prior="flow", iw_samples=2),
+        Config(posterior="vmf", likelihood="gaussian", mmd=10.0),
     )
 
 

@@ -13,7 +13,7 @@ from pinxit.errors import UsageError
 
 POSITIVE = (
     "latent_dim", "latent_channels", "width", "depth", "mixtures", "iw_samples", "iw_groups",
-    "pseudo_inputs",
+    "pseudo_inputs", "iaf_steps",
 )  # fmt: skip
 PENALTIES = (
     "total_correlation", "mmd", "latent_adversarial", "decoder_l2", "gradient_penalty", "ms_ssim",
@@ -67,6 +67,17 @@ def check_options(config: Any) -> None:
             raise UsageError(rule.message)
 
 
+def check_temperature(config: Any, temperature: float | None) -> float:
+    """Return the temperature. Raises UsageError for one that has no effect, other than 1."""
+    assert temperature is not None, "resolved"
+    if config.posterior == "vmf" and temperature != 1:
+        raise UsageError(
+            "the temperature of posterior vmf is 1: its prior is uniform on a sphere, where noise "
+            "of any size has the same directions."
+        )
+    return temperature
+
+
 def whole_batch_options(config: Any) -> tuple[str, ...]:
     """Return the options whose terms are of a batch as a whole: no part may be computed alone."""
     names = [name for name in OF_WHOLE_BATCH if getattr(config, name)]
@@ -82,7 +93,11 @@ def _check_latents(config: Any) -> None:
             raise UsageError(f"a grid of latents needs network conv, not {config.network}.")
         if config.prior != "standard":
             raise UsageError(f"prior {config.prior} needs a vector of latents; these are a grid.")
-    needs_vector = next((n for n, needs in _vector_options(config) if needs), None)
+        if config.posterior in ("iaf", "vmf"):
+            raise UsageError(
+                f"posterior {config.posterior} needs a vector of latents; these are a grid."
+            )
+    needs_vector = next((n for n, needs in vector_options(config) if needs), None)
     if config.latents == "auto" and config.equivariance and needs_vector:
         raise UsageError(f"equivariance needs a grid of latents, {needs_vector} a vector.")
     if config.latents == "vector":
@@ -91,12 +106,13 @@ def _check_latents(config: Any) -> None:
                 raise UsageError(f"{name} is of a grid of latents; these are a vector.")
 
 
-def _vector_options(config: Any) -> tuple[tuple[str, bool], ...]:
+def vector_options(config: Any) -> tuple[tuple[str, bool], ...]:
     """Options that need a vector of latents, and whether they are given."""
     return (
         ("latent_dim", config.latent_dim is not None),
         (f"network {config.network}", config.network in ("mlp", "linear")),
         (f"prior {config.prior}", config.prior != "standard"),
+        (f"posterior {config.posterior}", config.posterior in ("iaf", "vmf")),
     )
 
 
@@ -139,6 +155,38 @@ RULES = (
         lambda c: _is_deterministic(c) and _uses_density(c),
         "total_correlation of posterior deterministic needs tc_estimate discriminator: "
         "minibatch takes densities of q(z|x).",
+    ),
+    Rule(
+        lambda c: c.iaf_steps is not None and c.posterior != "iaf",
+        "iaf_steps are of posterior iaf.",
+    ),
+    Rule(
+        lambda c: c.posterior in ("iaf", "vmf") and c.prior == "vamp",
+        "prior vamp mixes Gaussians; posterior iaf takes prior standard or flow, posterior vmf "
+        "the uniform one of its sphere.",
+    ),
+    Rule(
+        lambda c: c.posterior == "vmf" and c.prior == "flow",
+        "prior flow is over all latents, posterior vmf on a sphere; leave out prior.",
+    ),
+    Rule(
+        lambda c: c.posterior == "vmf" and c.free_bits > 0,
+        "free_bits are of single latents; those of posterior vmf have one KL together.",
+    ),
+    Rule(
+        lambda c: c.posterior == "vmf" and c.total_correlation > 0,
+        "total_correlation makes latents independent; on the sphere of posterior vmf they cannot "
+        "be.",
+    ),
+    Rule(
+        lambda c: c.posterior == "iaf" and _uses_density(c),
+        "total_correlation of posterior iaf needs tc_estimate discriminator: minibatch takes "
+        "the density of each latent.",
+    ),
+    Rule(
+        lambda c: c.posterior == "iaf" and c.iw_gradient == "doubly-reparameterized",
+        "iw_gradient doubly-reparameterized takes densities of given z, which posterior iaf has "
+        "one latent at a time; leave it out.",
     ),
     Rule(
         lambda c: c.equivariance == 1 and (c.ms_ssim > 0 or c.perceptual > 0 or c.adversarial > 0),

@@ -21,6 +21,7 @@ from pinxit.models.results import Loss
 from pinxit.models.vae.equivariance import list_transforms, sample_transform
 from pinxit.models.vae.multisample_bound import multisample_bound
 from pinxit.models.vae.penalties import Draw, penalty_terms
+from pinxit.models.vae.posteriors import BatchPosterior, GaussianPosterior
 from pinxit.nn.batch_share import batch_randn, count_first
 from pinxit.nn.layers import drop_labels
 
@@ -65,15 +66,14 @@ def training_loss(model: Any, batch: Batch, progress: float) -> Loss:
 def _elbo_loss(model: Any, x: X, labels: Labels, beta: float) -> Bound:
     """-log p(x|z) + beta KL, and the absolute error; or without a KL the square norm of z."""
     config = model.config
-    mean, logvar = model.posterior(x, labels)
-    noise = batch_randn(*mean.shape, device=mean.device)
+    q = model.q(x, labels)
+    noise = batch_randn(len(x), model.latent_dim, device=x.device)
     if model.has_point_posterior:
-        z, rate = mean, 0.5 * mean.square()
+        z, rate = q.mean, 0.5 * q.mean.square()
     else:
-        z = mean + (0.5 * logvar).exp() * noise
-        rate = model.prior.kl(mean, logvar, z)
+        z, rate = q.draw(noise, model.prior)
     distortion, l1, draw = _distortion(model, z, x, labels)
-    draw = draw._replace(mean=mean, logvar=logvar)
+    draw = _with_gaussian(draw, q)
     total = distortion.mean() + beta * _kl_with_free_bits(rate, config.free_bits)
     total = total + config.l1_weight * l1.mean()
     parts = _parts(model, distortion.mean(), rate.sum(1).mean())
@@ -124,8 +124,15 @@ def _importance_weighted_loss(model: Any, x: X, labels: Labels, beta: float) -> 
     bound = multisample_bound(model, x, labels, noise, beta)
     parts = _parts(model, -bound.log_p_x.mean(), (bound.log_q - bound.log_p_z).mean())
     parts[f"iw_{config.iw_samples}"] = bound.value.mean().detach()
-    draw = Draw(bound.z[:, 0], labels, x, None, bound.mean, bound.logvar)
+    draw = _with_gaussian(Draw(bound.z[:, 0], labels, x, None), bound.q)
     return Bound(-bound.value.mean(), parts, draw)
+
+
+def _with_gaussian(draw: Draw, q: BatchPosterior) -> Draw:
+    """Add the mean and log-variance of q(z|x), if it is a Gaussian."""
+    if not isinstance(q, GaussianPosterior):
+        return draw
+    return draw._replace(mean=q.mean, logvar=q.logvar)
 
 
 def _parts(model: Any, reconstruction: Tensor, kl: Tensor) -> dict[str, Tensor]:

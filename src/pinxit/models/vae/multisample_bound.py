@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from pinxit.models.vae.priors import log_standard_normal
+from pinxit.models.vae.posteriors import BatchPosterior
 
 X = Float[Tensor, "batch channel height width"]
 Labels = Int64[Tensor, " batch"] | None
@@ -39,8 +39,7 @@ class MultisampleBound(NamedTuple):
 
     value: Float[Tensor, " batch"]
     z: Samples
-    mean: Float[Tensor, "batch latent"]
-    logvar: Float[Tensor, "batch latent"]
+    q: BatchPosterior
     log_p_x: Weights
     log_p_z: Weights
     log_q: Weights
@@ -51,14 +50,10 @@ def multisample_bound(
 ) -> MultisampleBound:
     """Return the bound of the model's options, with weights p(x|z) (p(z) / q(z|x))^beta."""
     is_doubly = model.config.iw_gradient == "doubly-reparameterized"
-    mean, logvar = model.posterior(x, labels)
-    z = mean[:, None] + (0.5 * logvar).exp()[:, None] * noise
+    q = model.q(x, labels)
+    z, log_q = q.sample(noise)
     if is_doubly:  # the density of a given z
-        held_mean, held_logvar = (part.detach()[:, None] for part in (mean, logvar))
-        standardized = (z - held_mean) * (-0.5 * held_logvar).exp()
-        log_q = (log_standard_normal(standardized) - 0.5 * held_logvar).sum(-1)
-    else:
-        log_q = (log_standard_normal(noise) - 0.5 * logvar[:, None]).sum(-1)
+        log_q = q.detach().log_prob(z)
     entering = z.view_as(z)  # as the decoder and the prior take it
     log_p_x, log_p_z = _log_joint(model, x, labels, entering)
     log_w = (log_p_x + beta * (log_p_z - log_q)).detach()
@@ -70,7 +65,7 @@ def multisample_bound(
     joint = (of_model * (log_p_x + beta * log_p_z)).sum(1)
     surrogate = joint - beta * (of_encoder * log_q).sum(1)
     value = value + (surrogate - surrogate.detach())
-    return MultisampleBound(value, z, mean, logvar, log_p_x, log_p_z, log_q)
+    return MultisampleBound(value, z, q, log_p_x, log_p_z, log_q)
 
 
 def _log_joint(model: Any, x: X, labels: Labels, z: Samples) -> tuple[Weights, Weights]:

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from pinxit.data.batch import DatasetInfo
 from pinxit.errors import PinxitError, UsageError
-from pinxit.models.feature_network import FeatureNetwork, cached_network, network_side
+from pinxit.models.feature_network import STEPS, FeatureNetwork, cached_network, network_side
 from pinxit.models.packed import build_packed, freeze, pack_model
 from pinxit.models.vae.lpips import LPIPSNetwork, read_lpips_weights
 
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from pinxit.data.images import Images
 
+NETWORK_STEPS = STEPS  # that it is trained
 NETWORK_SEED = 1  # of the small network; that of distances has 0
 EPS = 1e-8  # of a length that divides: the gradient at features of 0 stays finite
 LPIPS_SPEC = {"network": "lpips"}
@@ -98,7 +99,7 @@ def prepare_perceptual(
     """
     name = config.perceptual_features
     if name is None:
-        tensors = cached_network(images, rows, NETWORK_SEED).state_dict()
+        tensors = cached_network(images, rows, NETWORK_SEED, NETWORK_STEPS).state_dict()
         kept = {key: value for key, value in tensors.items() if not key.startswith("head.")}
         return None, _named(kept)
     if Path(name).is_file():
