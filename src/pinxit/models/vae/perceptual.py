@@ -104,6 +104,8 @@ def prepare_perceptual(
         return None, _named(kept)
     if Path(name).is_file():
         return LPIPS_SPEC, _named(read_lpips_weights(Path(name)))
+    if isinstance(features, LPIPSNetwork):  # of a run that holds them
+        return LPIPS_SPEC, _named(features.state_dict())
     if not hasattr(features, "layer_features"):
         raise UsageError(
             f"--perceptual-features {name}: a perceptual loss takes the features of a masked "
