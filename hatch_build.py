@@ -1,7 +1,7 @@
 """What the package's metadata take from outside pyproject.toml: the README with absolute links.
 
 Relative links and images work in a clone and nowhere else. `PINXIT_URL=https://HOST/OWNER/pinxit`
-makes them absolute, at the tag of the version, and gives the package its project URLs (`make dist`).
+makes them absolute, at the tag of the version, and sets the project URLs (`make dist URL=...`).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class ReadmeAndUrls(MetadataHookInterface):
 
 
 def make_links_absolute(text: str, url: str, tag: str) -> str:
-    """Return Markdown whose relative links lead to a tag of a repository, code blocks as they are."""
+    """Return Markdown with absolute links to a repository's tag, code blocks left as they are."""
 
     def replace(match: re.Match[str]) -> str:
         path, _, anchor = match[1].partition("#")
