@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from pinxit.data.images import Images
+    from pinxit.models.export_parts import AnyPart
     from pinxit.models.vae.model import VAE
 
 PUBLIC_NAME = "VAE"
@@ -106,3 +107,10 @@ def build(config: Config, info: DatasetInfo) -> VAE:
     from pinxit.models.vae.model import VAE
 
     return VAE(config.resolve(info), info)
+
+
+def export_parts(model: VAE) -> tuple[AnyPart, ...]:
+    """Return the parts of a model that other programs can run."""
+    from pinxit.models.vae.onnx_parts import export_parts
+
+    return export_parts(model)

@@ -53,7 +53,7 @@ class MLPEncoder(nn.Module):
     def forward(self, x: Float[Tensor, "b c h w"], labels: Labels) -> Float[Tensor, "b two_latent"]:
         h = self.in_proj(x.flatten(1))
         if self.label_embed is not None:
-            h = h + self.label_embed(labels, len(h))
+            h = h + self.label_embed(labels, h.shape[0])
         return self.out_proj(F.silu(self.blocks(h)))
 
 
@@ -76,7 +76,7 @@ class MLPDecoder(nn.Module):
         """Run all layers but the last, which is one matrix product."""
         h = self.in_proj(z)
         if self.label_embed is not None:
-            h = h + self.label_embed(labels, len(h))
+            h = h + self.label_embed(labels, h.shape[0])
         return F.silu(self.blocks(h))
 
     def forward(self, z: Float[Tensor, "b latent"], labels: Labels) -> Float[Tensor, "b o h w"]:
@@ -131,7 +131,7 @@ class ConvEncoder(nn.Module):
             x = F.pad(x, (0, self.padding[0], 0, self.padding[1]), mode="replicate")
         h = self.blocks(x)
         if self.label_embed is not None:
-            h = h + self.label_embed(labels, len(h))[:, :, None, None]
+            h = h + self.label_embed(labels, h.shape[0])[:, :, None, None]
         return self.out_proj(F.silu(h).flatten(1))
 
 
@@ -157,7 +157,7 @@ class ConvDecoder(nn.Module):
     def forward(self, z: Float[Tensor, "b latent"], labels: Labels) -> Float[Tensor, "b o h w"]:
         h = self.in_proj(z).unflatten(1, self.shape)
         if self.label_embed is not None:
-            h = h + self.label_embed(labels, len(h))[:, :, None, None]
+            h = h + self.label_embed(labels, h.shape[0])[:, :, None, None]
         return self.blocks(h)[..., : self.crop[0], : self.crop[1]]
 
 
