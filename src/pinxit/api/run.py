@@ -110,15 +110,17 @@ class Run(GenerateMethods, DescribeMethods):
         metric: str | None = None,
         against: str | None = None,
         split: SplitOrAll = "test",
-    ) -> CompareTable | Chart:
+        page: str | Path | None = None,
+    ) -> CompareTable | Chart | Path:
         """Compare the metrics of evaluated runs; with `metric` and `against` plot one of them.
 
-        Raises UsageError for a run that is not evaluated on the split.
+        `page` is an HTML file to write in place of the table: see `pinxit compare --help`. Raises
+        UsageError for a run that is not evaluated on the split.
         """
         from pinxit.api.comparison import compare_runs
         from pinxit.api.hub import find_run
 
-        return compare_runs([self.path, *map(find_run, others)], metric, against, split)
+        return compare_runs([self.path, *map(find_run, others)], metric, against, split, page)
 
     def report(self, out: str | Path | None = None, *, umap: bool = False) -> Path:
         """Write one HTML file that shows the run, and return its path."""

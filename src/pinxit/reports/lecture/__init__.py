@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pinxit.reports.context import ReportContext
+from pinxit.reports.lecture.beta_curve import beta_curve
 from pinxit.reports.lecture.decoding import decoding
+from pinxit.reports.lecture.goal import goal
 from pinxit.reports.lecture.issue import issue
 from pinxit.reports.lecture.latent_plane import latent_plane
 from pinxit.reports.lecture.masking import masking
@@ -20,11 +22,13 @@ SLIDES: tuple[SlideBuilder, ...] = (
     decoding,
     row_of_tokens,
     masking,
+    goal,
     prior_samples,
     search_for_z,
     posterior_clouds,
     latent_plane,
     overview,
+    beta_curve,
     issue,
 )
 
