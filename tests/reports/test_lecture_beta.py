@@ -20,7 +20,7 @@ BETAS = {"curve-beta-0.1": {"beta": 0.1}, "try-longer": {}, "curve-beta-10": {"b
 
 
 @pytest.fixture(scope="module")
-def recorded(tmp_path_factory):
+def run_and_images(tmp_path_factory):
     images = blobs()
     config = pinxit.VAE(network="mlp", latent_dim=4, width=16, depth=1)
     folder = tmp_path_factory.mktemp("beta") / "run"
@@ -32,8 +32,8 @@ def recorded(tmp_path_factory):
     return run, images
 
 
-def test_each_recorded_beta_is_a_frame_with_its_own_terms(recorded):
-    run, images = recorded
+def test_each_recorded_beta_is_a_frame_with_its_own_terms(run_and_images):
+    run, images = run_and_images
     context = load_context(run, images)
     slide = beta_curve(context)
     assert slide is not None
@@ -48,8 +48,8 @@ def test_each_recorded_beta_is_a_frame_with_its_own_terms(recorded):
     assert slide.values["chart"]["svg"]
 
 
-def test_the_slider_needs_no_script_and_is_well_formed(recorded, tmp_path):
-    context = load_context(*recorded)
+def test_the_slider_needs_no_script_and_is_well_formed(run_and_images, tmp_path):
+    context = load_context(*run_and_images)
     (tmp_path / "x.html").write_text(render_page(context, build_sections(context)))
     page = HtmlPage(tmp_path / "x.html")
     assert page.nesting_errors == []
@@ -58,8 +58,8 @@ def test_the_slider_needs_no_script_and_is_well_formed(recorded, tmp_path):
     assert len(names) == 5  # play, and one of each run
 
 
-def test_trials_of_other_weights_are_left_out(recorded):
-    run, images = recorded
+def test_trials_of_other_weights_are_left_out(run_and_images):
+    run, images = run_and_images
     file = run.path / "explain" / "curve-beta-10" / "trial.json"
     before = file.read_text()
     try:
@@ -71,8 +71,8 @@ def test_trials_of_other_weights_are_left_out(recorded):
         file.write_text(before)
 
 
-def test_a_damaged_trial_is_named(recorded):
-    run, images = recorded
+def test_a_damaged_trial_is_named(run_and_images):
+    run, images = run_and_images
     file = run.path / "explain" / "curve-beta-10" / "model.safetensors"
     before = file.read_bytes()
     try:

@@ -13,6 +13,7 @@ from pinxit.reports.lecture import SLIDES, lecture
 from pinxit.reports.sections import Section
 from pinxit.reports.templating import create_environment
 from pinxit.runs import Run
+from pinxit.serve.exchange import record_exchange
 from tests.builders import blobs
 
 SMALL = {"width": 16, "heads": 2, "depth": 1}
@@ -32,6 +33,7 @@ def slides(tmp_path_factory) -> dict[str, str]:
     folder, images, found = tmp_path_factory.mktemp("slides"), blobs(), {}
     for name, config in RUNS.items():
         pinxit.train(config, images, out=folder / name, steps=4, batch_size=16, quiet=True)
+        assert record_exchange(Run(folder / name)) or name in ("mae", "caption")
         context = load_context(Run(folder / name), images)
         section = lecture(context)
         assert section is not None

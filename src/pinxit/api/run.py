@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pinxit import runs
+from pinxit import console, runs
 from pinxit.api.describe import DescribeMethods
 from pinxit.api.generate import GenerateMethods
 from pinxit.data.images import Images
@@ -125,7 +125,11 @@ class Run(GenerateMethods, DescribeMethods):
     def report(self, out: str | Path | None = None, *, umap: bool = False) -> Path:
         """Write one HTML file that shows the run, and return its path."""
         from pinxit.reports import report
+        from pinxit.serve.exchange import try_record
 
+        problem = try_record(self)
+        if problem:
+            console.echo(f"warning: {problem}")
         return report(self, out, images=self.own_images, umap=umap)
 
     def explain(

@@ -40,8 +40,7 @@ def compare(
     Examples:
         pinxit compare runs/digits-vae runs/digits-igpt
         pinxit compare runs/a runs/b --metric probe_accuracy --against mask_ratio
-        pinxit compare runs/igpt-1 runs/igpt-2 --metric probe_by_layer
-        pinxit compare runs/digits-vae runs/digits-igpt runs/digits-flow --page families.html
+        pinxit compare runs/vae runs/igpt runs/flow --page families.html
 
     Args:
         runs: two run folders or more, each evaluated

@@ -12,6 +12,7 @@ from pinxit.reports.lecture.masking import masking
 from pinxit.reports.lecture.overview import overview
 from pinxit.reports.lecture.posterior_clouds import posterior_clouds
 from pinxit.reports.lecture.prior_samples import prior_samples
+from pinxit.reports.lecture.program import program
 from pinxit.reports.lecture.row_of_tokens import row_of_tokens
 from pinxit.reports.lecture.search_for_z import search_for_z
 from pinxit.reports.lecture.slide import SlideBuilder
@@ -20,6 +21,7 @@ from pinxit.reports.sections import Section
 # in the order of the lecture
 SLIDES: tuple[SlideBuilder, ...] = (
     decoding,
+    program,
     row_of_tokens,
     masking,
     goal,
