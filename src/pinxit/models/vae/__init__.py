@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from pinxit.data.images import Images
+    from pinxit.models.export_parts import AnyPart
     from pinxit.models.vae.model import VAE
 
 PUBLIC_NAME = "VAE"
@@ -31,6 +32,8 @@ NEAR_KINDS = (
     "beta-vae",
     "cvae",
     "vdvae",
+    "lvae",
+    "ladder",
     "nvae",
     "iwae",
 )
@@ -102,6 +105,16 @@ def variants() -> tuple[Config, ...]:
         ),
         Config(posterior="iaf", prior="flow", iw_samples=2),
         Config(posterior="vmf", likelihood="gaussian", mmd=10.0),
+        Config(
+            latents="ladder",
+            width=16,
+            likelihood="discretized-logistic",
+            free_bits=0.01,
+            total_correlation=1.0,
+            tc_estimate="discriminator",
+            ms_ssim=0.1,
+            mmd=1.0,
+        ),
     )
 
 
@@ -110,3 +123,10 @@ def build(config: Config, info: DatasetInfo) -> VAE:
     from pinxit.models.vae.model import VAE
 
     return VAE(config.resolve(info), info)
+
+
+def export_parts(model: VAE) -> tuple[AnyPart, ...]:
+    """Return the parts of a model that other programs can run."""
+    from pinxit.models.vae.onnx_parts import export_parts
+
+    return export_parts(model)

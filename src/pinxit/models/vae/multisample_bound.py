@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from pinxit.models.vae.inference import draw_samples
 from pinxit.models.vae.posteriors import BatchPosterior
 
 X = Float[Tensor, "batch channel height width"]
@@ -50,12 +51,11 @@ def multisample_bound(
 ) -> MultisampleBound:
     """Return the bound of the model's options, with weights p(x|z) (p(z) / q(z|x))^beta."""
     is_doubly = model.config.iw_gradient == "doubly-reparameterized"
-    q = model.q(x, labels)
-    z, log_q = q.sample(noise)
+    z, log_q, q, decoded = draw_samples(model, x, labels, noise)
     if is_doubly:  # the density of a given z
         log_q = q.detach().log_prob(z)
     entering = z.view_as(z)  # as the decoder and the prior take it
-    log_p_x, log_p_z = _log_joint(model, x, labels, entering)
+    log_p_x, log_p_z = _log_joint(model, x, labels, entering, decoded)
     log_w = (log_p_x + beta * (log_p_z - log_q)).detach()
     value, of_model, of_encoder = _coefficients(model.config, log_w)
     if entering.requires_grad and of_encoder is not of_model:
@@ -68,11 +68,14 @@ def multisample_bound(
     return MultisampleBound(value, z, q, log_p_x, log_p_z, log_q)
 
 
-def _log_joint(model: Any, x: X, labels: Labels, z: Samples) -> tuple[Weights, Weights]:
-    """log p(x|z) and log p(z)."""
+def _log_joint(
+    model: Any, x: X, labels: Labels, z: Samples, params: Tensor | None
+) -> tuple[Weights, Weights]:
+    """log p(x|z) and log p(z); `params` of p(x|z) if they are known."""
     shape = z.shape[:2]
-    repeated = None if labels is None else labels.repeat_interleave(shape[1])
-    params = model.decode_params(z.flatten(0, 1), repeated).unflatten(0, shape)
+    if params is None:
+        repeated = None if labels is None else labels.repeat_interleave(shape[1])
+        params = model.decode_params(z.flatten(0, 1), repeated).unflatten(0, shape)
     log_p_z = model.prior.log_prob(z.flatten(0, 1)).unflatten(0, shape)
     return model.fit_log_prob(params, x[:, None]), log_p_z
 

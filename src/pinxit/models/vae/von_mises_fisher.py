@@ -20,7 +20,7 @@ are with respect to its area.
 from __future__ import annotations
 
 import math
-from functools import cache
+from functools import cache, cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -194,7 +194,11 @@ class VonMisesFisher:
     def __init__(self, mu: Float[Tensor, "batch latent"], kappa: PerImage) -> None:
         self.mu, self.kappa = mu, kappa
         self.dim = mu.shape[1]
-        self.moments = integrate(kappa, self.dim - 2)
+
+    @cached_property
+    def moments(self) -> Moments:
+        """Integrals of the angle's density."""
+        return integrate(self.kappa, self.dim - 2)
 
     @property
     def log_at_mean(self) -> PerImage:
