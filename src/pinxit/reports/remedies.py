@@ -135,11 +135,11 @@ def _suggest_pixel_variance(context: ReportContext, options: Options) -> Remedy 
 
 def _suggest_vamp_prior(context: ReportContext, options: Options) -> Remedy | None:
     """Where a flow as the prior is suggested, with the same evidence."""
-    flow = _suggest_flow_prior(context, options)
-    if flow is None or options.get("latents") == "grid" or "pseudo_inputs" not in options:
+    other = _suggest_flow_prior(context, options)
+    if other is None or options.get("latents") == "grid" or "pseudo_inputs" not in options:
         return None
     effect = "p(z) is the mixture of the posteriors of learned images: a z where images are"
-    return dataclasses.replace(flow, option="`--prior vamp`", effect=effect)
+    return dataclasses.replace(other, option="`--prior vamp`", effect=effect)
 
 
 def _suggest_structure(context: ReportContext, options: Options) -> Remedy | None:
