@@ -86,7 +86,7 @@ class Result:
     """What one run gives on the test images."""
 
     distances: Mapping[str, Replicates]  # of samples, reconstructions and fitted priors
-    metrics: Mapping[str, float]  # sharpness, with errors
+    metrics: Mapping[str, float | None]  # sharpness, with errors
 
 
 def combine(function: Callable[..., float], *distances: Replicates) -> Estimate:

@@ -183,7 +183,7 @@ def _remedies_of_bound(run: Run, metrics: Metrics) -> Iterator[Remedy]:
     options = run.config["model"]
     if not {"iw_samples", "posterior"} <= set(options):
         return
-    gap = bound_gap(run.evaluation().get("metrics") or {})
+    gap = measure_bound_gap(run.evaluation().get("metrics") or {})
     active, units = metrics.get("active_units"), metrics.get("units")
     loses_units = bool(active and units and active < MIN_ACTIVE * units)
     if options["iw_samples"] == 1 and options.get("iw_groups", 1) == 1:
@@ -197,7 +197,7 @@ def _remedies_of_bound(run: Run, metrics: Metrics) -> Iterator[Remedy]:
         yield dataclasses.replace(remedy, promising=gap is not None)
 
 
-def bound_gap(metrics: Mapping[str, Any]) -> float | None:
+def measure_bound_gap(metrics: Mapping[str, Any]) -> float | None:
     """Return log p(x) less the ELBO as `evaluate` measured them, if it is well above 0, in nats."""
     values = [metrics.get(name) for name in ("log_likelihood", "elbo")]
     if None in values:

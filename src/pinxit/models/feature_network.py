@@ -176,7 +176,7 @@ def resize(x: Float[Tensor, "b c height width"], side: int) -> Input:
 # -- cache ---------------------------------------------------------------------------------------
 
 
-def cached_network(
+def load_or_train_network(
     images: Images, rows: np.ndarray, seed: int, steps: int = STEPS
 ) -> FeatureNetwork:
     """Load the network of these rows and this seed from the cache, or train it (under a minute).

@@ -9,7 +9,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-from pinxit.evaluation.advice import MIN_DETAIL, bound_gap
+from pinxit.evaluation.advice import MIN_DETAIL, measure_bound_gap
 from pinxit.reports.context import ReportContext
 from pinxit.reports.formatting import format_number
 from pinxit.training.learning_curve import read_learning_curve
@@ -158,7 +158,7 @@ def _suggest_structure(context: ReportContext, options: Options) -> Remedy | Non
 
 
 def _suggest_tighter_bound(context: ReportContext, options: Options) -> Remedy | None:
-    gap = bound_gap(context.metrics)
+    gap = measure_bound_gap(context.metrics)
     if gap is None or options.get("posterior") != "gaussian" or options.get("iw_samples") != 1:
         return None
     evidence = f"the ELBO is {format_number(gap, 2)} nats per image below log p(x)"

@@ -53,7 +53,7 @@ class FlowPosterior:
             total, squares = total + z, squares + z.square()
         variance = squares / NUM_STD_SAMPLES - (total / NUM_STD_SAMPLES).square()
         std = variance.clamp(min=1e-16).sqrt()
-        arrays = (part.float().numpy() for part in (point, std))
+        arrays = point.float().numpy(), std.float().numpy()
         return cls(*arrays, mean, logvar, context, exact)
 
     def flatten(self) -> FlowPosterior:
@@ -63,8 +63,14 @@ class FlowPosterior:
     def take(self, rows: Rows) -> FlowPosterior:
         """Return the posteriors of these images."""
         chosen = torch.from_numpy(np.asarray(rows))
-        tensors = (part[chosen] for part in (self.base_mean, self.base_logvar, self.context))
-        return FlowPosterior(self.mean[rows], self.std[rows], *tensors, self.flow)
+        return FlowPosterior(
+            self.mean[rows],
+            self.std[rows],
+            self.base_mean[chosen],
+            self.base_logvar[chosen],
+            self.context[chosen],
+            self.flow,
+        )
 
     @torch.no_grad()
     def draw(

@@ -66,7 +66,8 @@ def draw(model: Any, x: X, labels: Labels, noise: Noise) -> Drawn:
         rate = model.prior.kl(mean, logvar, u)
         return Drawn(u, rate, GaussianPosterior(mean, logvar), decoded)
     q = model.q(x, labels)
-    return Drawn(*q.draw(noise, model.prior), q)
+    z, rate = q.draw(noise, model.prior)
+    return Drawn(z, rate, q)
 
 
 def draw_samples(model: Any, x: X, labels: Labels, noise: Samples) -> DrawnSamples:
@@ -79,14 +80,16 @@ def draw_samples(model: Any, x: X, labels: Labels, noise: Samples) -> DrawnSampl
         log_q = (log_standard_normal(noise) - 0.5 * logvar).sum(-1)
         return DrawnSamples(u, log_q, GaussianPosterior(mean[:, 0], logvar[:, 0]), decoded)
     q = model.q(x, labels)
-    return DrawnSamples(*q.sample(noise), q)
+    z, log_q = q.sample(noise)
+    return DrawnSamples(z, log_q, q)
 
 
 def _draw_ladder(
     model: Any, features: Features, labels: Labels, noise: Noise, given: Noise | None = None
 ) -> DrawnLadder:
     inferred = model.encoder.infer(features, labels, noise, given)
-    return DrawnLadder(*inferred[:3], model.shift_params(inferred.decoded))
+    decoded = model.shift_params(inferred.decoded)
+    return DrawnLadder(inferred.u, inferred.mean, inferred.logvar, decoded)
 
 
 def _repeat(labels: Labels, count: int) -> Labels:

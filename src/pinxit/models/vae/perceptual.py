@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from pinxit.data.batch import DatasetInfo
 from pinxit.errors import PinxitError, UsageError
-from pinxit.models.feature_network import STEPS, FeatureNetwork, cached_network, network_side
+from pinxit.models.feature_network import STEPS, FeatureNetwork, load_or_train_network, network_side
 from pinxit.models.packed import build_packed, freeze, pack_model
 from pinxit.models.vae.lpips import LPIPSNetwork, read_lpips_weights
 
@@ -99,21 +99,21 @@ def prepare_perceptual(
     """
     name = config.perceptual_features
     if name is None:
-        tensors = cached_network(images, rows, NETWORK_SEED, NETWORK_STEPS).state_dict()
+        tensors = load_or_train_network(images, rows, NETWORK_SEED, NETWORK_STEPS).state_dict()
         kept = {key: value for key, value in tensors.items() if not key.startswith("head.")}
-        return None, _named(kept)
+        return None, _add_prefix(kept)
     if Path(name).is_file():
-        return LPIPS_SPEC, _named(read_lpips_weights(Path(name)))
+        return LPIPS_SPEC, _add_prefix(read_lpips_weights(Path(name)))
     if isinstance(features, LPIPSNetwork):  # of a run that holds them
-        return LPIPS_SPEC, _named(features.state_dict())
+        return LPIPS_SPEC, _add_prefix(features.state_dict())
     if not hasattr(features, "layer_features"):
         raise UsageError(
             f"--perceptual-features {name}: a perceptual loss takes the features of a masked "
             "autoencoder (pinxit train mae), or a file of LPIPS weights."
         )
     packed = pack_model(name, features, info, "masked autoencoder")
-    return packed.spec, _named(packed.tensors)
+    return packed.spec, _add_prefix(packed.tensors)
 
 
-def _named(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def _add_prefix(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {f"perceptual.network.{name}": tensor.cpu().clone() for name, tensor in tensors.items()}

@@ -8,6 +8,7 @@ form and else its estimate at a sample, and the point that a reconstruction deco
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -222,9 +223,7 @@ class GaussianFamily(nn.Module):
         posterior = self(outputs)
         return posterior.mean, (0.5 * posterior.logvar).exp()
 
-    def collect(
-        self, tensors: tuple[Tensor, ...], latent_shape: tuple[int, ...]
-    ) -> LatentPosterior:
+    def collect(self, tensors: Sequence[Tensor], latent_shape: tuple[int, ...]) -> LatentPosterior:
         """Return the posteriors of all images, as `encode` gives them."""
         mean, std = (part.cpu().numpy().reshape(-1, *latent_shape) for part in tensors)
         return Posterior(mean, std)
@@ -259,9 +258,7 @@ class FlowFamily(nn.Module):
         posterior = self(outputs)
         return posterior.base.mean, posterior.base.logvar, posterior.context
 
-    def collect(
-        self, tensors: tuple[Tensor, ...], latent_shape: tuple[int, ...]
-    ) -> LatentPosterior:
+    def collect(self, tensors: Sequence[Tensor], latent_shape: tuple[int, ...]) -> LatentPosterior:
         mean, logvar, context = (part.cpu() for part in tensors)
         return FlowPosterior.of_base(mean, logvar, context, self.flow)
 
@@ -281,9 +278,7 @@ class SphereFamily(nn.Module):
         distribution = self(outputs).distribution
         return distribution.mu, distribution.kappa
 
-    def collect(
-        self, tensors: tuple[Tensor, ...], latent_shape: tuple[int, ...]
-    ) -> LatentPosterior:
+    def collect(self, tensors: Sequence[Tensor], latent_shape: tuple[int, ...]) -> LatentPosterior:
         mu, kappa = (part.cpu().numpy() for part in tensors)
         return SpherePosterior.of_directions(mu, kappa)
 
