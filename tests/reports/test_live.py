@@ -100,7 +100,7 @@ def test_without_a_script_the_report_is_complete(browser, page_file, run):
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
     page.goto(page_file.as_uri())
-    assert page.locator("#live img").is_visible()
+    assert page.locator(".live-image > img").is_visible()
     assert page.get_by_text("Here runs no script").is_visible()
     assert not page.locator("#live-sliders").is_visible()
     context.close()
