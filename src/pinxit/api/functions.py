@@ -212,16 +212,18 @@ def compare(
     metric: str | None = None,
     against: str | None = None,
     split: SplitOrAll = "test",
-) -> CompareTable | Chart:
+    page: str | Path | None = None,
+) -> CompareTable | Chart | Path:
     """Compare the metrics of evaluated runs; with `metric` and `against` plot one of them.
 
     `metric` is a name in evaluation.json and `against` an option of the runs; probe_by_layer is
-    plotted by layer and takes no `against`. Raises UsageError for fewer than two runs, and for a
-    run that is not evaluated on the split.
+    plotted by layer and takes no `against`. `page` is an HTML file to write in place of the table:
+    images, likelihood and time of each run, which need no evaluation; its path is returned. Raises
+    UsageError for fewer than two runs, and for a run that is not evaluated on the split.
     """
     from pinxit.api.comparison import compare_runs
 
-    return compare_runs([find_run(run) for run in others], metric, against, split)
+    return compare_runs([find_run(run) for run in others], metric, against, split, page)
 
 
 def look(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pinxit import runs
+from pinxit import console, runs
 from pinxit.api.describe import DescribeMethods
 from pinxit.api.generate import GenerateMethods
 from pinxit.data.images import Images
@@ -111,22 +111,28 @@ class Run(GenerateMethods, DescribeMethods):
         metric: str | None = None,
         against: str | None = None,
         split: SplitOrAll = "test",
-    ) -> CompareTable | Chart:
+        page: str | Path | None = None,
+    ) -> CompareTable | Chart | Path:
         """Compare the metrics of evaluated runs; with `metric` and `against` plot one of them.
 
-        Raises UsageError for a run that is not evaluated on the split.
+        `page` is an HTML file to write in place of the table: see `pinxit compare --help`. Raises
+        UsageError for a run that is not evaluated on the split.
         """
         from pinxit.api.comparison import compare_runs
         from pinxit.api.hub import find_run
 
-        return compare_runs([self.path, *map(find_run, others)], metric, against, split)
+        return compare_runs([self.path, *map(find_run, others)], metric, against, split, page)
 
     def report(
         self, out: str | Path | None = None, *, umap: bool = False, live: bool = False
     ) -> Path:
         """Write one HTML file that shows the run, and return its path; `live`: with its decoder."""
         from pinxit.reports import report
+        from pinxit.serve.exchange import try_record
 
+        problem = try_record(self)
+        if problem:
+            console.echo(f"warning: {problem}")
         return report(self, out, images=self.own_images, umap=umap, live=live)
 
     def export(

@@ -200,6 +200,7 @@ def report(
     """
     from pinxit.reports import report as write_report
     from pinxit.runs import Run
+    from pinxit.serve.exchange import try_record
 
     try:
         Run(run).check_weights()
@@ -207,4 +208,8 @@ def report(
         raise
     except PinxitError as error:  # the report has the data and the training curves
         console.echo(f"warning: {error}")
-    print_result(write_report(run, check_suffix(out, ".html", ".htm"), umap=umap, live=live), json)
+    path = check_suffix(out, ".html", ".htm")
+    problem = try_record(Run(run))
+    if problem:
+        console.echo(f"warning: {problem}")
+    print_result(write_report(run, path, umap=umap, live=live), json)

@@ -31,6 +31,8 @@ NEAR_KINDS = (
     "beta-vae",
     "cvae",
     "vdvae",
+    "lvae",
+    "ladder",
     "nvae",
     "iwae",
 )
@@ -86,6 +88,16 @@ def variants() -> tuple[Config, ...]:
             decoder_l2=1e-3,
             gradient_penalty=1e-3,
             latent_adversarial=1.0,
+        ),
+        Config(
+            latents="ladder",
+            width=16,
+            likelihood="discretized-logistic",
+            free_bits=0.01,
+            total_correlation=1.0,
+            tc_estimate="discriminator",
+            ms_ssim=0.1,
+            mmd=1.0,
         ),
     )
 
