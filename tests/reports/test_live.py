@@ -13,7 +13,7 @@ from pinxit.errors import UsageError
 from pinxit.models import build_model
 from pinxit.reports import report
 from pinxit.reports.context import ReportContext
-from pinxit.reports.lecture.live_decoder import MAX_SLIDERS, RUNTIME, RUNTIME_FILES, choose_sliders
+from pinxit.reports.live_decoder import MAX_SLIDERS, RUNTIME, RUNTIME_FILES, choose_sliders
 from pinxit.runs import Run
 from tests.builders import blobs, make_run
 from tests.reports.html_page import HtmlPage

@@ -15,6 +15,7 @@ from pinxit.reports.latents import kl_per_latent, latent_map, traversals
 from pinxit.reports.layer_probe import layer_probe
 from pinxit.reports.lecture import lecture
 from pinxit.reports.levels import levels
+from pinxit.reports.live_decoder import live_decoder
 from pinxit.reports.metrics_table import evaluation
 from pinxit.reports.outliers import outliers
 from pinxit.reports.reconstructions import reconstructions
@@ -43,6 +44,7 @@ SECTIONS: tuple[SectionBuilder, ...] = (
     traversals,
     latent_map,
     kl_per_latent,
+    live_decoder,
     lecture,
     layer_probe,
     outliers,

@@ -20,15 +20,14 @@ from pinxit.models.protocols import CanEncode, HasELBO
 from pinxit.nn.principal_components import fit_principal_components
 from pinxit.reports.context import ReportContext
 from pinxit.reports.images import InlineImage, inline_image, is_small
-from pinxit.reports.lecture.slide import Slide, locate
-from pinxit.reports.sections import MAX_THUMBNAIL_SIDE, shrink_images
+from pinxit.reports.sections import MAX_THUMBNAIL_SIDE, Section, shrink_images
 from pinxit.sampling.inputs import is_label_conditional
 from pinxit.sampling.latents import TRAVERSAL_RANGE
 
 TITLE = "The decoder, alive: move z"
 MAX_SLIDERS = 8
 PLANE_SIDE = 13  # decoded images along a side
-RUNTIME = Path(__file__).parent.parent / "runtime"
+RUNTIME = Path(__file__).parent / "runtime"
 RUNTIME_FILES = {"script": "ort.wasm.bundle.min.mjs.gz", "wasm": "ort-wasm-simd-threaded.wasm.gz"}
 
 
@@ -52,13 +51,14 @@ class Sliders:
         return (self.base + self.start @ self.moves)[None].astype(np.float32)
 
 
-def live_decoder(context: ReportContext) -> Slide | None:
+def live_decoder(context: ReportContext) -> Section | None:
     """Show sliders of z over the decoder, if the report is to be alive."""
     model = context.model
     if not context.live or not isinstance(model, CanEncode):
         return None
     sliders = choose_sliders(context)
     if sliders is None:
+        context.missing.append("The decoder is not in the page: its sliders need the run's data.")
         return None
     labels = list(context.run.info.label_names) if is_label_conditional(model) else []
     first = np.zeros(1, np.int64) if labels else None
@@ -77,7 +77,7 @@ def live_decoder(context: ReportContext) -> Slide | None:
         },
         "decoder": base64.b64encode(gzip.compress(_export_decoder(context), 9, mtime=0)).decode(),
     }
-    return Slide("live_decoder", TITLE, values, (locate(type(model).decode),))
+    return Section("live_decoder", TITLE, values)
 
 
 def _decode_plane(model: CanEncode, label: np.ndarray | None) -> InlineImage:
