@@ -7,6 +7,7 @@ from datetime import datetime
 from importlib.metadata import version
 
 from pinxit.reports.attention_maps import attention
+from pinxit.reports.beta_runs import beta_runs
 from pinxit.reports.context import ReportContext
 from pinxit.reports.explanation import explanation
 from pinxit.reports.inpainting import inpainting
@@ -40,6 +41,7 @@ SECTIONS: tuple[SectionBuilder, ...] = (
     is_generative,
     why_blurry,
     explanation,
+    beta_runs,
     spectrum,
     traversals,
     latent_map,
