@@ -320,7 +320,7 @@ def test_a_path_that_tensorboard_cannot_write_to_is_said(tmp_path, capsys):
 def test_tensorboard_drops_points_after_the_checkpoint(tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    from pinxit.training.metrics_log import TensorBoardLog
+    from pinxit.training.tensorboard_log import TensorBoardLog
 
     first = TensorBoardLog(tmp_path, 0)
     for step in range(1, 8):
