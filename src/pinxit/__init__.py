@@ -22,6 +22,7 @@ methods, `run.sample(16)`, `run.reconstruct()`, `run.evaluate()`, and shows itse
     evaluate(run), report(run)      measure a run; write the HTML file that shows it
     explain(run)                    why the samples of a VAE are blurry, and what would help
     compare(run, run, ...)          the metrics of several runs side by side
+    push(run, "owner/name")         publish a run on the Hugging Face Hub
 
 Configurations of models, one of each family: VAE, Flow, MAE, IGPT, Seq2Seq, ImageTokenizer.
 Values: Images, Run. Errors: PinxitError, UsageError.
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from pinxit.api.functions import evaluate as evaluate
     from pinxit.api.functions import load as load
     from pinxit.api.functions import look as look
+    from pinxit.api.functions import push as push
     from pinxit.api.functions import report as report
     from pinxit.api.functions import resume as resume
     from pinxit.api.functions import sources as sources
@@ -66,6 +68,7 @@ _MODULES = {
     "evaluate": "pinxit.api.functions",
     "report": "pinxit.api.functions",
     "compare": "pinxit.api.functions",
+    "push": "pinxit.api.functions",
     "list_runs": "pinxit.reports.run_list",
     "Run": "pinxit.api.run",
     "Images": "pinxit.data.images",

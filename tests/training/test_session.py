@@ -20,6 +20,7 @@ from pinxit.errors import PinxitError, UsageError
 from pinxit.models.vae.model import VAE
 from pinxit.runs import Run
 from pinxit.training.api import resume, train
+from pinxit.training.model_card import write_model_card
 from pinxit.training.session import Session
 from tests.builders import blobs
 
@@ -295,6 +296,20 @@ def test_resumed_metrics_drop_rows_after_the_checkpoint(tmp_path):
         table = list(csv.DictReader(file))
     assert [int(row["step"]) for row in table] == list(range(1, 23))
     assert (run.path / "metrics.csv").read_text().startswith(whole)
+
+
+def test_the_model_card_holds_no_path(tmp_path):
+    run = train_tiny(tmp_path / "secret-owner" / "my run", steps=2)
+    card = (run.path / "README.md").read_text("utf-8")
+    assert "secret-owner" not in card
+    assert "pinxit sample 'my run' -n 64" in card
+    assert "pinxit.load('my run')" in card
+    config = {**run.config, "data": {**run.config["data"], "source": "/home/anna/cats"}}
+    config["model"] = {**config["model"], "latent_dim": "/home/anna/runs/vae"}
+    write_model_card(run, config)
+    card = (run.path / "README.md").read_text("utf-8")
+    assert "anna" not in card
+    assert "| latent_dim | vae |" in card
 
 
 def test_tensorboard_has_the_same_curves(run):

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pinxit.api.inputs import AnyImages
     from pinxit.data.load import Data
     from pinxit.evaluation.options import EvalOptions
+    from pinxit.hub.push import PushResult
     from pinxit.training.dry_run import CostEstimate
 
 # names that users of other libraries try -> options
@@ -155,10 +156,12 @@ def evaluate(
     run: runs.Run | str | Path,
     data: AnyImages | None = None,
     options: EvalOptions | None = None,
+    *,
+    quiet: bool = False,
     **changes: Any,
 ) -> Evaluation:
     """Measure a run, see `Run.evaluate`."""
-    return open_run(run).evaluate(data, options, **changes)
+    return open_run(run).evaluate(data, options, quiet=quiet, **changes)
 
 
 def report(
@@ -166,6 +169,11 @@ def report(
 ) -> Path:
     """Write one HTML file that shows a run, and return its path."""
     return open_run(run).report(out, umap=umap)
+
+
+def push(run: runs.Run | str | Path, name: str, **options: Any) -> PushResult:
+    """Publish a run on the Hugging Face Hub as `owner/name`, see `Run.push`."""
+    return open_run(run).push(name, **options)
 
 
 def open_run(run: runs.Run | str | Path) -> Run:

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from pinxit.errors import PinxitError
 from pinxit.runs import Run
+from pinxit.training.model_card import shorten_path
 from pinxit.training.previews import list_grids
 
 # images of the training data do not leave the machine: only generated ones are sent
@@ -99,7 +100,7 @@ def describe_run(run: Run) -> dict[str, Any]:
     config, info = run.config, run.info
     return {
         "family": run.family,
-        "model": {k: _shorten(v) for k, v in config["model"].items() if v is not None},
+        "model": {k: shorten_path(v) for k, v in config["model"].items() if v is not None},
         "training": {k: v for k, v in config["training"].items() if v is not None},
         "images": {
             "width": info.width,
@@ -108,8 +109,3 @@ def describe_run(run: Run) -> dict[str, Any]:
             "num_images": info.num_images,
         },
     }
-
-
-def _shorten(value: Any) -> Any:
-    """Return the last part of a path; any other value as it is."""
-    return Path(value).name if isinstance(value, str) and "/" in value else value
