@@ -157,6 +157,21 @@ def test_a_run_that_cannot_is_an_error_that_names_the_families_that_can(open_run
         open_run("vae").sample(3, temprature=1)
 
 
+def test_evaluate_names_the_option_that_stands_for_another(open_run):
+    run = open_run("vae")
+    for call in (run.evaluate, lambda **options: pinxit.evaluate(run, **options)):
+        with pytest.raises(UsageError, match="evaluate has no option 'progress': use quiet"):
+            call(progress=False)
+        with pytest.raises(UsageError, match="evaluate has no option 'device': use Run"):
+            call(device="cpu")
+        with pytest.raises(UsageError, match="splt"):
+            call(splt="test")
+    record = pinxit.evaluate(
+        run, distances=False, iw_samples=0, probe_train_size=0, max_images=8, quiet=True
+    )
+    assert record.metrics
+
+
 def test_a_run_is_measured_compared_and_reported(open_run, tmp_path):
     runs = [open_run("vae"), open_run("igpt")]
     for run in runs:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -225,3 +227,25 @@ def test_no_tracker_is_opened_unless_one_is_named(tmp_path, recorders):
     trackers.append_previews(1)
     trackers.close()
     assert set(recorders) == {"limits"}
+
+
+@pytest.mark.long
+def test_a_settings_file_trains_with_two_processes_of_which_one_records(tmp_path):
+    """The same command again goes on, also from a settings file and with a launcher."""
+    (tmp_path / "run.toml").write_text(
+        'family = "vae"\ndata = ["digits"]\nsteps = 4\nnum_evals = 1\nwidth = 8\ndevices = 2\n'
+        'device = "cpu"\nout = "run"\nresume_or_start = true\nreport = false\n'
+        'log = ["tensorboard"]\n'
+    )
+
+    def count_files(*options: str) -> int:
+        command = [sys.executable, "-m", "pinxit.cli", "train", "--config", "run.toml", *options]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return len(list((tmp_path / "run" / "tensorboard").iterdir()))
+
+    assert count_files() == 1, "one of both processes writes"
+    assert Run(tmp_path / "run").config["trained"]["steps"] == 4
+    assert count_files() == 1, "finished already"
+    assert count_files("--steps", "6") == 2
+    assert Run(tmp_path / "run").config["trained"]["steps"] == 6

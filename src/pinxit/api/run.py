@@ -10,6 +10,7 @@ from pinxit.api.describe import DescribeMethods
 from pinxit.api.generate import GenerateMethods
 from pinxit.data.images import Images
 from pinxit.data.split_names import SplitOrAll
+from pinxit.errors import UsageError
 from pinxit.hub.names import MESSAGE
 from pinxit.nn.device import resolve_device
 from pinxit.reports.explain_record import TRIAL_MINUTES
@@ -47,8 +48,11 @@ class Run(GenerateMethods, DescribeMethods):
         """Measure the run on images that it was not trained on, and write evaluation.json.
 
         `changes` are fields of `EvalOptions` (`split`, `iw_samples`, `distances`, ...) and of
-        `GenerationParams`.
+        `GenerationParams`. Raises UsageError for any other name.
         """
+        for name, instead in {"progress": "quiet", "device": "Run(path, device=...)"}.items():
+            if name in changes:
+                raise UsageError(f"evaluate has no option '{name}': use {instead}.")
         from pinxit.api.tables import Evaluation
         from pinxit.evaluation.runner import evaluate
 
