@@ -37,6 +37,11 @@ class ImageStream(Protocol):
         """Return a reader of the training images in the order of a seed."""
         ...
 
-    def batches(self, split: str, max_images: int) -> Iterator[Any]:
-        """Yield the images of a split as `Images`, in the order of the shards."""
+    def batches(
+        self, split: str, max_images: int, start: int = 0, stop: int | None = None
+    ) -> Iterator[tuple[np.ndarray, Any]]:
+        """Yield images of a split as `Images`, in the order of the shards, with their numbers.
+
+        `start` and `stop` are the numbers of the first one and of the one after the last.
+        """
         ...

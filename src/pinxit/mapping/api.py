@@ -23,6 +23,7 @@ from pinxit.mapping.tasks import resolve_options
 from pinxit.nn.device import resolve_device
 from pinxit.runs import Run
 from pinxit.sampling.inputs import select_rows
+from pinxit.sampling.stream_rows import all_rows
 
 Engine = Literal["local", "ray"]
 BLOCK_SIZE = 4_096  # images
@@ -94,7 +95,7 @@ def map_images(
     model = require(run.load(resolve_device(here)) if model is None else model, task)
     names = () if isinstance(data, Images) else tuple(data)
     images = data if isinstance(data, Images) else load_source(run, names, progress)
-    rows, _ = select_rows(images, split)
+    rows = all_rows(model, select_rows(images, split)[0], split)
     record = Record(
         task=task,
         model=fingerprint,

@@ -10,6 +10,7 @@ from pinxit.data.atomic_write import open_atomically
 from pinxit.errors import PinxitError, UsageError
 from pinxit.mapping.job import Job
 from pinxit.mapping.output import COMPARED, missing_blocks, part_path
+from pinxit.sampling.stream_rows import StreamRows
 
 METADATA_KEY = b"pinxit"  # in the schema of each part: the record as JSON
 
@@ -50,6 +51,8 @@ def compute_block(job: Job, block: int) -> int:
             finally:
                 if writer is not None:
                     writer.close()
+            if writer is None:
+                raise PinxitError(f"no image of block {block} can be read; check the shards.")
     except FileNotFoundError:
         if not path.exists():  # else another process finished it, and removed what was unfinished
             raise
@@ -78,7 +81,10 @@ def check_parts(out: Path, job: Job, blocks: Sequence[int]) -> None:
         except (OSError, pa.ArrowException, ValueError, AttributeError) as error:
             reason = str(error).splitlines()[0]
             raise PinxitError(f"{path} is damaged ({reason}); remove it and try again.") from None
-        if not same or count != selected.stop - selected.start:
+        expected_count = selected.stop - selected.start
+        # images of a stream that cannot be read are found out when they are computed
+        is_short = count < expected_count and not isinstance(job.rows, StreamRows)
+        if not same or is_short or count > expected_count:
             raise PinxitError(f"{path} is no part of this output; remove it and try again.")
 
 

@@ -26,8 +26,10 @@ from pinxit.nn.device import resolve_device
 from pinxit.runs import FITTED_FILE, Run
 from pinxit.sampling.exports import describe_rows
 from pinxit.sampling.inputs import load_for_run, load_run_data, match_labels, select_rows
+from pinxit.sampling.stream_rows import StreamRows, all_rows
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow as pa
 
 LOAD_LOCK = ".map.lock"  # in the cache of decoded images
@@ -53,7 +55,7 @@ class Job:
     record: Record
     out: Path
     model: Any = field(repr=False)
-    rows: ImageRows = field(repr=False)
+    rows: ImageRows | StreamRows = field(repr=False)
 
     def block_rows(self, block: int) -> slice:
         """Return the images of a block, as a range of the selected ones."""
@@ -65,10 +67,8 @@ class Job:
         import pyarrow as pa
 
         task, options = TASKS[self.record.task], self.record.options
-        images, numbers = self.rows.images, self.rows.rows[selected]
         first, done = selected.start, 0
-        for batch in ImageRows(images, numbers).batches(task.batch_images(options)):
-            own = numbers[done : done + len(batch)]
+        for own, batch in self._batches(selected, task.batch_images(options)):
             columns: dict[str, Any] = {"row": pa.array(own, pa.int64())}
             for name, texts in describe_rows(batch).items():
                 columns[name] = pa.array(texts, pa.string())
@@ -78,6 +78,16 @@ class Job:
             columns |= task.compute(self.model, matched, first + done, options)
             done += len(batch)
             yield pa.table(columns)
+
+    def _batches(self, selected: slice, max_images: int) -> Iterator[tuple[np.ndarray, Images]]:
+        """Yield batches of a range of images, with the number of each."""
+        if isinstance(self.rows, StreamRows):
+            yield from self.rows.numbered(selected, max_images)
+            return
+        numbers, done = self.rows.rows[selected], 0
+        for batch in ImageRows(self.rows.images, numbers).batches(max_images):
+            yield numbers[done : done + len(batch)], batch
+            done += len(batch)
 
 
 def hash_model(run: Run) -> str:
@@ -131,7 +141,7 @@ def open_job(spec: JobSpec) -> Job:
     model = require(run.load(resolve_device(spec.device)), record.task)
     with _one_at_a_time():
         images = load_source(run, spec.data, progress=False)
-    rows, _ = select_rows(images, spec.split)
+    rows = all_rows(model, select_rows(images, spec.split)[0], spec.split)
     found = record.of(model=found_model, fingerprint=rows.images.fingerprint, images=len(rows))
     if found != record:
         raise PinxitError(

@@ -46,7 +46,7 @@ def by_name(images: Images) -> dict[str, tuple]:
 def read_all(images: Images, split: str = "all") -> Images | dict:
     assert images.stream is not None
     merged: dict[str, tuple] = {}
-    for batch in images.stream.batches(split, 7):
+    for _, batch in images.stream.batches(split, 7):
         assert not merged.keys() & by_name(batch).keys()
         merged |= by_name(batch)
     return merged
@@ -284,7 +284,7 @@ def test_images_of_mixed_sizes_get_one_size(tmp_path):
     files = [(f"{i}.png", image_bytes(i, 4 + i % 9)) for i in range(50)]
     write_shard(tmp_path / "set/0.tar", files)
     images = load(tmp_path / "set", size=16)
-    assert {batch.pixels.shape[1:] for batch in images.stream.batches("all", 8)} == {(16, 16, 1)}
+    assert {batch.pixels.shape[1:] for _, batch in images.stream.batches("all", 8)} == {(16, 16, 1)}
 
 
 def test_shards_that_name_splits_give_them(tmp_path):

@@ -21,7 +21,7 @@ from filelock import FileLock
 
 from pinxit.data.cache import cache_dir
 from pinxit.data.remote.files import download
-from pinxit.data.shards.shard_set import LocalShard, Shard
+from pinxit.data.shards.shard_set import FETCHES, LocalShard, Shard
 from pinxit.errors import PinxitError, describe_os_error
 
 FOLDER = "downloads"  # in the cache
@@ -47,15 +47,19 @@ class Downloads:
         Raises PinxitError if it cannot be downloaded, is cut off or damaged on the way, or if the
         disk is full.
         """
-        address = f"{self.base}/{shard.name}"
+        for _ in range(FETCHES):
+            with contextlib.suppress(FileNotFoundError):  # another process removed the folder
+                return self._fetch(f"{self.base}/{shard.name}", shard)
+        raise PinxitError(
+            f"{shard.name} is removed from {_root()} as soon as it is there.\n"
+            "Give the cache more room (pinxit cache --max-size), or set PINXIT_CACHE."
+        )
+
+    def _fetch(self, address: str, shard: Shard) -> LocalShard:
+        key = repr((address, shard.size, shard.version)).encode()
+        folder = _root() / hashlib.blake2b(key, digest_size=12).hexdigest()
+        local = LocalShard(folder, folder / shard.name)
         try:
-            folder = (
-                _root()
-                / hashlib.blake2b(
-                    repr((address, shard.size, shard.version)).encode(), digest_size=12
-                ).hexdigest()
-            )
-            local = LocalShard(folder, folder / shard.name)
             if not local.file.is_file():
                 folder.mkdir(parents=True, exist_ok=True)
                 with FileLock(folder / ".lock"):
@@ -63,6 +67,8 @@ class Downloads:
                         self._download(address, shard, local)
             with contextlib.suppress(OSError):
                 os.utime(folder)
+        except FileNotFoundError:
+            raise
         except OSError as error:
             raise PinxitError(f"{address} cannot be kept: {describe_os_error(error)}") from None
         return local
@@ -84,13 +90,15 @@ class Downloads:
             part.unlink(missing_ok=True)
 
     def _make_room(self, size: int, keep: Path) -> None:
-        """Remove the files that were not used for longest."""
+        """Remove the files that were not used for longest, but none that is being written."""
         folders = []
         with contextlib.suppress(OSError):
             for folder in _root().iterdir():
                 with contextlib.suppress(OSError):
-                    bytes_held = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
-                    folders.append((folder.stat().st_mtime, bytes_held, folder))
+                    files = [file for file in folder.rglob("*") if file.is_file()]
+                    held = sum(file.stat().st_size for file in files)
+                    if held and not any(file.suffix == ".part" for file in files):
+                        folders.append((folder.stat().st_mtime, held, folder))
         total = size + sum(held for _, held, _ in folders)
         for used, held, folder in sorted(folders):
             if total <= self.max_bytes:

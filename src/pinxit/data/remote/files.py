@@ -194,6 +194,7 @@ def _explain(address: str, error: BaseException) -> PinxitError:
 
 def _version_of(info: dict[str, Any]) -> str:
     """Return what a listing says about the content of a file."""
-    names = ("ETag", "etag", "md5Hash", "crc32c", "blob_id", "mtime", "LastModified", "updated")
+    names = ("ETag", "etag", "Content-MD5", "Digest", "md5Hash", "crc32c", "blob_id")
+    names += ("mtime", "LastModified", "last_modified", "updated", "created")
     value = next((info[name] for name in names if info.get(name)), "")
     return str(value)

@@ -10,6 +10,9 @@ from pathlib import Path
 from pinxit.data.record import Note, Record, UsedFile
 from pinxit.data.shards.split_counts import SetCounts
 from pinxit.data.skipped import SkippedFile
+from pinxit.errors import PinxitError
+
+FETCHES = 3  # of a shard whose file another process removes
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,26 @@ class ShardSet:
     def size(self) -> int:
         """Bytes of all shards whose size is known."""
         return sum(shard.size or 0 for shard in self.shards)
+
+    def items(self, i: int, group_by: str) -> list[ShardItem]:
+        """Return what a shard contains. Fetches it again if it is removed meanwhile.
+
+        Raises PinxitError if it cannot be fetched.
+        """
+        for attempt in range(FETCHES):
+            local = self.fetch(self.shards[i])
+            try:
+                items = list(self.read(local, self.splits[i], group_by))
+            except FileNotFoundError:
+                if attempt + 1 == FETCHES:
+                    raise
+                continue
+            if local.file.exists():
+                return items
+        raise PinxitError(
+            f"{self.shards[i].name} is removed from the cache while it is read.\n"
+            "Give PINXIT_CACHE more room (pinxit cache --max-size), or another folder."
+        )
 
     def key(self) -> str:
         """Return a hash of names, sizes and versions of the shards."""

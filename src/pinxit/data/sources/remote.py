@@ -113,8 +113,8 @@ def _read_manifest(base: str) -> Manifest | None:
 def _list_records(shards: ShardSet, group_by: str) -> Iterator[Listed]:
     """Yield what all shards contain; their files are fetched, again when an image is read."""
     items: list[tuple[str, Record]] = []
-    for shard, split in zip(shards.shards, shards.splits, strict=True):
-        for item in shards.read(shards.fetch(shard), split, group_by):
+    for i, shard in enumerate(shards.shards):
+        for item in shards.items(i, group_by):
             if isinstance(item, Located):
                 items.append((item.path, read_again(item.record, shards, shard)))
             else:

@@ -94,8 +94,7 @@ class _Pass:
 
     def _count(self) -> Iterator[tuple[int, None]]:
         for i in range(len(self.folders), len(self.set.shards)):
-            local = self.set.fetch(self.set.shards[i])
-            count = count_shard(self.set.read(local, self.set.splits[i], self.group_by))
+            count = count_shard(self.set.items(i, self.group_by))
             self.folders.append(count.folders)
             self.rest = dataclasses.replace(self.rest.add(count), shards=())
             yield 1, None

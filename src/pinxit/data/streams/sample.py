@@ -49,7 +49,7 @@ def _list_sample(
     notes: dict[str, None] = {}
     for i, quotas in sorted(chosen.items()):
         shard, found = shards.shards[i], dict[str, list[Record]]()
-        for item in shards.read(shards.fetch(shard), shards.splits[i], group_by):
+        for item in shards.items(i, group_by):
             if isinstance(item, Note):
                 notes[item.text] = None
             elif isinstance(item, Located):

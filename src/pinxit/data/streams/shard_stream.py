@@ -59,31 +59,47 @@ class ShardStream:
     def open_training(self, seed: int) -> ShuffledReader:
         return ShuffledReader(self, self.counts("train"), self.window, seed)
 
-    def batches(self, split: str, max_images: int) -> Iterator[Images]:
-        image_bytes = int(np.prod(self.shape.dims))
-        size = size_of_batch(image_bytes, max_images)
-        waiting: list[StreamRow] = []
+    def batches(
+        self, split: str, max_images: int, start: int = 0, stop: int | None = None
+    ) -> Iterator[tuple[np.ndarray, Images]]:
+        size = size_of_batch(int(np.prod(self.shape.dims)), max_images)
+        waiting: list[tuple[int, StreamRow]] = []
+        stop = self.count(split) if stop is None else stop
         with ThreadPoolExecutor(num_threads(), thread_name_prefix="pinxit-decode") as pool:
-            for i in range(self.num_shards):
-                if split != "all" and not self.counts(split)[i]:
-                    continue
-                waiting += self.load_shard(i, split)
+            for numbered in self._list_rows(split, start, stop):
+                waiting += numbered
                 while len(waiting) >= size:
                     yield from self._decode(waiting[:size], pool)
                     waiting = waiting[size:]
             yield from self._decode(waiting, pool)
 
-    def _decode(self, rows: Sequence[StreamRow], pool: ThreadPoolExecutor) -> Iterator[Images]:
-        """Yield the images that can be read, if any."""
-        kept, pixels = [], []
-        for row, image in zip(rows, self.decode(rows, pool), strict=True):
+    def _list_rows(
+        self, split: str, start: int, stop: int
+    ) -> Iterator[list[tuple[int, StreamRow]]]:
+        """Yield the images with numbers from `start` to below `stop`, a shard at a time."""
+        first = 0
+        for i in range(self.num_shards):
+            count = self._count_in(i, split)
+            if count and first < stop and first + count > start:
+                rows = enumerate(self.load_shard(i, split), first)
+                yield [(number, row) for number, row in rows if start <= number < stop]
+            first += count
+
+    def _decode(
+        self, rows: Sequence[tuple[int, StreamRow]], pool: ThreadPoolExecutor
+    ) -> Iterator[tuple[np.ndarray, Images]]:
+        """Yield the images that can be read, if any, with their numbers."""
+        numbers, kept, pixels = [], [], []
+        decoded = self.decode([row for _, row in rows], pool)
+        for (number, row), image in zip(rows, decoded, strict=True):
             if isinstance(image, UnreadableImage):
                 self.report(row.record.name, f"{row.record.name} cannot be read: {image}")
             else:
+                numbers.append(number)
                 kept.append(row)
                 pixels.append(image)
         if kept:
-            yield self.to_images(kept, np.stack(pixels))
+            yield np.array(numbers), self.to_images(kept, np.stack(pixels))
 
     def load_shard(self, i: int, split: str) -> list[StreamRow]:
         """Return the images of a split in a shard, not decoded.
@@ -92,8 +108,7 @@ class ShardStream:
         all, or if the stream is strict.
         """
         shard, rows, skipped = self.shards.shards[i], [], []
-        local = self.shards.fetch(shard)
-        for item in self.shards.read(local, self.shards.splits[i], self.group_by):
+        for item in self.shards.items(i, self.group_by):
             if isinstance(item, Located) and split in ("all", self.division.split_of(item)):
                 record = read_again(item.record, self.shards, shard)
                 rows.append(
