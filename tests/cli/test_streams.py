@@ -12,6 +12,7 @@ import pytest
 
 import pinxit
 from pinxit.cli import main
+from pinxit.data import shape_choice
 from pinxit.data.load import load_images
 from pinxit.data.streams import sample
 from pinxit.runs import Run
@@ -81,8 +82,11 @@ def test_map_has_every_image_of_a_stream_once(trained, tmp_path):
     assert main(words) == 0
 
 
-def test_map_leaves_out_images_of_a_stream_that_cannot_be_read(trained, tmp_path, capsys):
+def test_map_leaves_out_images_of_a_stream_that_cannot_be_read(
+    trained, tmp_path, capsys, monkeypatch
+):
     run, _ = trained
+    monkeypatch.setattr(shape_choice, "MAX_BYTES", 19 * 64)
     files = [(f"{i:02d}.png", image_bytes(i) if i % 4 else b"broken") for i in range(20)]
     write_shard(tmp_path / "set/0.tar", files)
     for _ in range(2):
@@ -90,6 +94,16 @@ def test_map_leaves_out_images_of_a_stream_that_cannot_be_read(trained, tmp_path
         assert main(words) == 0
     assert pq.read_table(tmp_path / "out")["row"].to_pylist() == [i for i in range(20) if i % 4]
     assert "0/00 cannot be read" in capsys.readouterr().err
+
+
+def test_data_of_a_command_need_no_shards_where_the_run_has_a_stream(trained, tmp_path):
+    run, _ = trained
+    (tmp_path / "a.png").write_bytes(image_bytes(0))
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images/b.png").write_bytes(image_bytes(1))
+    for data in ("a.png", "images"):
+        out = tmp_path / "x.parquet"
+        assert main(["embed", str(run), str(tmp_path / data), "--out", str(out)]) == 0
 
 
 def test_other_commands_take_the_sample(trained, capsys):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import tempfile
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks import streams as streams_benchmark
 from pinxit.data import shape_choice
 from pinxit.data.images import Images
 from pinxit.data.load import load_images
@@ -18,6 +20,7 @@ from pinxit.data.shards.manifest import MANIFEST, read_manifest
 from pinxit.data.shards.plain_tar import list_plain
 from pinxit.data.shards.write import shard
 from pinxit.data.streams import counting, sample
+from pinxit.data.streams.stream_row import StreamRow
 from pinxit.errors import PinxitError, UsageError
 from tests.data.streams.shard_sets import image_bytes, write_shard, write_shards
 
@@ -322,6 +325,50 @@ def test_a_list_of_an_older_format_is_not_used(tmp_path):
     with pytest.raises(PinxitError, match=r"format 1.*\n.*pinxit shard"):
         read_manifest(source)
     assert load(source).count_splits() == expected
+
+
+def test_the_fingerprint_is_the_same_wherever_the_shards_are(tmp_path):
+    first = load(shard_folder(tmp_path))
+    second = load(shard_folder(tmp_path / "elsewhere"))
+    assert first.fingerprint == second.fingerprint
+    shard(write_shards(tmp_path / "other", [61]), tmp_path / "out2", per_shard=20, quiet=True)
+    assert load(tmp_path / "out2").fingerprint != first.fingerprint
+
+
+def count_rows() -> int:
+    """The images of streams that are in memory, decoded or not."""
+    gc.collect()
+    return sum(type(thing) is StreamRow for thing in gc.get_objects())
+
+
+def test_what_is_in_memory_does_not_grow_with_the_number_of_shards(tmp_path):
+    first = write_shards(tmp_path / "set", [20]) / "0000.tar"
+    for k in range(1, 16):
+        (tmp_path / f"set/{k:04d}.tar").hardlink_to(first)
+    stream = load(tmp_path / "set", stream_window=2).stream
+    reader, total = stream.open_training(0), stream.count("train")
+    before, counts = count_rows(), []
+    for k, positions in enumerate(np.array_split(np.arange(total), total // 16)):
+        reader.read(positions)
+        if k % 5 == 0:
+            counts.append(count_rows() - before)
+    reader.close()
+    # the last window, the present one and the next one, each of two shards of 20
+    assert 20 < max(counts) <= 3 * 2 * 20
+    del reader
+    for k, _ in enumerate(stream.batches("all", 16)):
+        if k % 5 == 0:
+            assert count_rows() - before <= 2 * 20 + 16
+
+
+@pytest.mark.long
+def test_memory_of_a_process_does_not_grow_with_the_number_of_images(tmp_path):
+    peaks = {}
+    for size in (1_000, 10_000):
+        shards = streams_benchmark.write_shards(tmp_path / str(size), size, 100)
+        peaks[size] = streams_benchmark.measure(shards, tmp_path)
+    for command in ("train", "embed"):
+        assert peaks[10_000][command][0] <= 1.1 * peaks[1_000][command][0], command
 
 
 NAMES = st.one_of(

@@ -83,8 +83,12 @@ class ShardSet:
             "Give PINXIT_CACHE more room (pinxit cache --max-size), or another folder."
         )
 
+    def identity(self) -> list[tuple[str, int | None]]:
+        """Return what is the same on every machine that has the shards."""
+        return [(shard.name, shard.size) for shard in self.shards]
+
     def key(self) -> str:
-        """Return a hash of names, sizes and versions of the shards."""
+        """Return a hash of names, sizes and versions of the shards, for caches of this machine."""
         digest = hashlib.blake2b(self.name.encode(errors="surrogateescape"), digest_size=16)
         for shard in self.shards:
             digest.update(repr((shard.name, shard.size, shard.version)).encode())

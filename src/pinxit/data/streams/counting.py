@@ -16,7 +16,7 @@ from pathlib import Path
 
 from pinxit.console import track
 from pinxit.data.atomic_write import write_atomically
-from pinxit.data.cache import cache_dir
+from pinxit.data.cache import cache_dir, cache_key
 from pinxit.data.shards.count import count_shard
 from pinxit.data.shards.shard_set import ShardSet
 from pinxit.data.shards.split_counts import Label, SetCounts, ShardCount, SplitCounts
@@ -56,7 +56,7 @@ def count_set(shards: ShardSet, group_by: str, progress: bool) -> SetCounts:
     """Return what the shards hold: from their list, from the cache, or from one pass."""
     if shards.counts is not None and group_by == "auto":
         return shards.counts
-    file = cache_dir() / FOLDER / f"{shards.key()}-{VERSION}-{group_by}.json"
+    file = cache_dir() / FOLDER / f"{cache_key(VERSION, shards.key(), group_by)}.json"
     record = _read(file)
     if len(record.shards) < len(shards.shards):
         record = _Pass(shards, group_by, record).run(file, progress)

@@ -88,7 +88,8 @@ class StreamPlan:
         )  # fmt: skip
         if not stream.count("train"):
             raise PinxitError(f"{self.shards.name} has no training images.")
-        facts = [sample.fingerprint, self.shards.key(), options.stream_window]
+        totals = {split: self.division.total(split) for split in SPLITS}
+        facts = [sample.fingerprint, self.shards.identity(), totals, options.stream_window]
         digest = hashlib.blake2b(repr(facts).encode(), digest_size=16)
         notes = (*sample.notes, *self._notes(sample))
         return dataclasses.replace(

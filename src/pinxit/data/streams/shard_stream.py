@@ -77,13 +77,16 @@ class ShardStream:
         self, split: str, start: int, stop: int
     ) -> Iterator[list[tuple[int, StreamRow]]]:
         """Yield the images with numbers from `start` to below `stop`, a shard at a time."""
-        first = 0
-        for i in range(self.num_shards):
+        names = list(self.division.counts) if split == "all" else [split]
+        ends = np.cumsum(sum((self.counts(name) for name in names), np.zeros(1, np.int64)))
+        for i in range(int(np.searchsorted(ends, start, side="right")), self.num_shards):
             count = self._count_in(i, split)
-            if count and first < stop and first + count > start:
+            first = int(ends[i]) - count
+            if first >= stop:
+                break
+            if count:
                 rows = enumerate(self.load_shard(i, split), first)
                 yield [(number, row) for number, row in rows if start <= number < stop]
-            first += count
 
     def _decode(
         self, rows: Sequence[tuple[int, StreamRow]], pool: ThreadPoolExecutor
