@@ -57,10 +57,12 @@ class StreamScores:
 
 def _join(first: Images, second: Images) -> Images:
     """Return the images of both, with what the sheet shows of them."""
-    has_labels = first.labels is not None and second.labels is not None
+    labels = None
+    if first.labels is not None and second.labels is not None:
+        labels = np.concatenate([first.labels, second.labels])
     return Images(
         np.concatenate([first.pixels, second.pixels]),
         names=[*first.names, *second.names],
-        labels=np.concatenate([first.labels, second.labels]) if has_labels else None,
+        labels=labels,
         label_names=first.label_names,
     )

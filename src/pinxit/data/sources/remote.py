@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from pinxit.console import echo
@@ -20,6 +21,7 @@ from pinxit.data.streams.lazy_records import read_again
 from pinxit.errors import PinxitError, UsageError
 from pinxit.extras import require_extra
 
+REQUESTS = 16  # at a time, of the sizes of shards
 READERS: dict[str, ReadShard] = {".tar": webdataset.read_shard, ".parquet": parquet.read_shard}
 
 
@@ -65,12 +67,12 @@ def find_set(data: str) -> ShardSet:
             infos = [known[name] for name in chosen]
             shards = [Shard(info.name, info.bytes, info.crc32) for info in infos]
             return _make_set(data, base, shards, manifest)
-    found = []
-    for name in names:
+    with ThreadPoolExecutor(REQUESTS, thread_name_prefix="pinxit-find") as pool:
         if has_magic or not is_file:
-            found += [file for file in find_remote(name) if suffix_of(file.address) in READERS]
+            listings = pool.map(find_remote, names)
+            found = [f for files in listings for f in files if suffix_of(f.address) in READERS]
         else:
-            found.append(describe_remote(name))
+            found = list(pool.map(describe_remote, names))
     if not found:
         raise PinxitError(
             f"{data} has no shards: no file there ends in .tar or .parquet.\n"

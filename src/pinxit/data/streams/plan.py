@@ -11,7 +11,7 @@ import numpy as np
 
 from pinxit.console import pluralize
 from pinxit.data.images import SPLITS, Images
-from pinxit.data.load_options import LoadOptions
+from pinxit.data.load_options import LoadOptions, make_load_options
 from pinxit.data.parallel_decode import ImageShape
 from pinxit.data.records import Source
 from pinxit.data.shards.shard_set import ShardSet
@@ -78,9 +78,9 @@ class StreamPlan:
 
     def attach(self, sample: Images, finish: Finish) -> Images:
         """Return the sample, completed and finished, with the stream that it stands for."""
-        shape = ImageShape(
-            *sample.pixels.shape[1:], self.options.fit, LoadOptions(**sample.conversion).conversion
-        )
+        conversion = make_load_options(sample.conversion).conversion
+        dims = sample.height, sample.width, sample.channels
+        shape = ImageShape(*dims, self.options.fit, conversion)
         options = self.options
         stream = ShardStream(
             self.shards, self.counts, self.division, shape, finish, options.group_by,

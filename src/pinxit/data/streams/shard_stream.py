@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import TypedDict, TypeVar
 
 import numpy as np
 
@@ -28,6 +29,8 @@ from pinxit.data.streams.training_reader import ROWS_PER_TASK, ShuffledReader
 from pinxit.errors import PinxitError
 
 WINDOWS_ON_DISK = 3  # of downloaded shards: the last, the present and the next one
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -188,7 +191,15 @@ class ShardStream:
         return self.finish(images)
 
 
-def text_columns(records: Sequence[Record], counts: SetCounts) -> dict[str, dict]:
+class TextColumns(TypedDict):
+    """Texts of images by language, as `Images` hold them."""
+
+    captions: dict[str, Sequence[str]]
+    more_captions: dict[str, Sequence[tuple[str, ...]]]
+    keywords: dict[str, Sequence[tuple[str, ...]]]
+
+
+def text_columns(records: Sequence[Record], counts: SetCounts) -> TextColumns:
     """Return captions and keywords by language, for all languages of the set.
 
     A record with a text in every language is added and its texts are dropped, so that the columns
@@ -202,12 +213,12 @@ def text_columns(records: Sequence[Record], counts: SetCounts) -> dict[str, dict
         keywords=dict.fromkeys(counts.keywords, ("keyword",)),
     )
     together = [*records, complete]
-    columns = {
-        "captions": captions_by_language(together),
-        "more_captions": more_captions_by_language(together),
-        "keywords": keywords_by_language(together),
-    }
-    return {
-        kind: {language: column[:-1] for language, column in by_language.items()}
-        for kind, by_language in columns.items()
-    }
+    return TextColumns(
+        captions=_drop_last(captions_by_language(together)),
+        more_captions=_drop_last(more_captions_by_language(together)),
+        keywords=_drop_last(keywords_by_language(together)),
+    )
+
+
+def _drop_last(columns: Mapping[str, Sequence[T]]) -> dict[str, Sequence[T]]:
+    return {language: column[:-1] for language, column in columns.items()}
