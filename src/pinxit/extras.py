@@ -25,6 +25,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "remote": ("aiohttp",),
     "s3": ("s3fs",),
     "gs": ("gcsfs",),
+    "export": ("onnx", "onnxruntime", "onnxscript"),
 }
 
 

@@ -14,7 +14,7 @@ import pinxit
 from pinxit.cli import main
 from pinxit.data import shape_choice
 from pinxit.data.load import load_images
-from pinxit.data.streams import sample
+from pinxit.data.streams import plan, sample
 from pinxit.runs import Run
 from tests.data.streams.shard_sets import image_bytes, write_shard, write_shards
 
@@ -87,6 +87,7 @@ def test_map_leaves_out_images_of_a_stream_that_cannot_be_read(
 ):
     run, _ = trained
     monkeypatch.setattr(shape_choice, "MAX_BYTES", 19 * 64)
+    monkeypatch.setattr(plan, "LARGE_BYTES", 0)
     files = [(f"{i:02d}.png", image_bytes(i) if i % 4 else b"broken") for i in range(20)]
     write_shard(tmp_path / "set/0.tar", files)
     for _ in range(2):
@@ -94,6 +95,8 @@ def test_map_leaves_out_images_of_a_stream_that_cannot_be_read(
         assert main(words) == 0
     assert pq.read_table(tmp_path / "out")["row"].to_pylist() == [i for i in range(20) if i % 4]
     assert "0/00 cannot be read" in capsys.readouterr().err
+    skipped = (tmp_path / "out/_skipped.jsonl").read_text().splitlines()
+    assert [json.loads(line)["name"] for line in skipped] == [f"image {i}" for i in range(0, 20, 4)]
 
 
 def test_data_of_a_command_need_no_shards_where_the_run_has_a_stream(trained, tmp_path):

@@ -20,7 +20,6 @@ import numpy as np
 from pinxit.console import echo, pluralize
 from pinxit.data import shape_choice
 from pinxit.data.cache import CacheWriter, UnwritableCache, cache_dir, cache_key, load_cached
-from pinxit.data.caption_languages import select_languages
 from pinxit.data.captions import note_several_captions
 from pinxit.data.decoding.opening import ignore_pillow_warnings
 from pinxit.data.decoding.set_facts import SetFacts
@@ -29,8 +28,7 @@ from pinxit.data.edit_pairs import join_pairs
 from pinxit.data.formats import CAN_READ_AVIF, CAN_READ_HEIF
 from pinxit.data.groups import MODES, describe_groups, index_groups
 from pinxit.data.images import NO_SPLIT, SPLITS, Images
-from pinxit.data.keywords import caption_by_keywords, keywords_by_language
-from pinxit.data.label_captions import captions_from_labels
+from pinxit.data.keywords import keywords_by_language
 from pinxit.data.labels import index_labels
 from pinxit.data.load_options import LoadOptions, make_load_options
 from pinxit.data.parallel_decode import decode_all, guess_conversion
@@ -41,6 +39,7 @@ from pinxit.data.shape_choice import choose_shape, describe_unreadable
 from pinxit.data.skipped import SkippedFile, summarize_skipped, without_system_files
 from pinxit.data.sources import open_source
 from pinxit.data.streams.plan import Finish, StreamPlan, plan_stream
+from pinxit.data.text_choice import finish_texts
 from pinxit.errors import PinxitError, UsageError
 
 Data = str | Path | Sequence[str | Path] | Images
@@ -88,11 +87,7 @@ def read_images(
     progress: bool = True,
 ) -> Images:
     """Load images as `load_images` does, without printing the notes."""
-    opened = open_source(source, seed=options.seed)
-    if opened.at_size is not None:
-        opened = _keep_identity(opened.at_size(options.height_width), opened)
-    if options.group_by not in MODES:
-        opened = _group_by_column(opened, options.group_by)
+    opened = _open(source, options)
     finish = functools.partial(finish_texts, options=options)
     plan = plan_stream(opened, options, progress)
     images = None if plan is None else _read_stream(plan, cache, progress, finish)
@@ -111,14 +106,28 @@ def read_images(
     return images
 
 
-def finish_texts(images: Images, options: LoadOptions) -> Images:
-    """Return the images with the captions and languages that the options say."""
-    if options.captions is not None:
-        file = None if options.captions == "labels" else options.captions
-        images = captions_from_labels(images, file)
-    if options.languages is not None:
-        images = select_languages(images, options.languages)
-    return caption_by_keywords(images)
+def load_stream(
+    source: str | Path | Sequence[str | Path], options: LoadOptions, *, progress: bool = True
+) -> Images | None:
+    """Return a sample with the stream of a source, None if it need not be streamed.
+
+    Nothing but the sample is decoded.
+    """
+    plan = plan_stream(_open(source, options), options, progress)
+    if plan is None:
+        return None
+    finish = functools.partial(finish_texts, options=options)
+    return _read_stream(plan, cache=True, progress=progress, finish=finish)
+
+
+def _open(source: str | Path | Sequence[str | Path], options: LoadOptions) -> Source:
+    """Open a source with the size and the groups of the options."""
+    opened = open_source(source, seed=options.seed)
+    if opened.at_size is not None:
+        opened = _keep_identity(opened.at_size(options.height_width), opened)
+    if options.group_by not in MODES:
+        opened = _group_by_column(opened, options.group_by)
+    return opened
 
 
 def _read_all(source: Source, options: LoadOptions, cache: bool, progress: bool) -> Images:
