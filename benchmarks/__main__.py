@@ -22,6 +22,7 @@ PARTS = {
     "generation": "iGPT: tokens per second against transformers and its matrix products",
     "drawing": "text to image: one image, and many at once",
     "serve": "the server on loopback: overhead of the API, batching, overload, memory, kills",
+    "streams": "memory of training and embedding on a stream, 10,000 and 1,000,000 images",
     "studio": "the studio in Chromium: time to the first image (needs Chromium)",
     "peers": "Fashion-MNIST against pythae (needs the extra `benchmark`)",
     "samples": "Frechet distances beside diffusers, denoising_diffusion_pytorch and pythae: hours",
@@ -38,8 +39,8 @@ def benchmarks(
 
     Args:
         names: startup, throughput, scaling, likelihood, masking, languages, generation, drawing,
-            serve, studio, peers or samples (default: all but samples, which takes hours; with
-            --quick all)
+            serve, streams, studio, peers or samples (default: all but samples, which takes hours;
+            with --quick all)
         quick: run each benchmark in less than a minute; the numbers are not meaningful
         json_file: also write all tables to this file
     """

@@ -23,6 +23,9 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "umap": ("umap",),
     "fid": ("torch_fidelity",),
     "ray": ("ray",),
+    "remote": ("aiohttp",),
+    "s3": ("s3fs",),
+    "gs": ("gcsfs",),
     "export": ("onnx", "onnxruntime", "onnxscript"),
 }
 

@@ -79,7 +79,7 @@ class Session:
         self.posteriors = PosteriorRecorder(run_folder, self.state, images, preview_rows)
         assert settings.batch_size, "resolved settings"
         self.batch_size = settings.batch_size
-        self.total_steps = settings.total_steps(len(self.train_rows), self.batch_size)
+        self.total_steps = settings.total_steps(images.count_training(), self.batch_size)
         self.console = ProgressLine(self.batch_size, quiet or not self.is_main)
         self.metrics_log: MetricsLog | None = None
         self.trackers = Trackers(run_folder, self.console.print)
