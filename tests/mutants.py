@@ -5,8 +5,8 @@ them. Modules are drawn by chance, in proportion to their lines, and of each a c
 the changes are a sample of all, and the share of those that survive has a standard error. Each is
 made in a copy of the repository, and the test files nearest to the module run (`mutant_tests.py`).
 
-A failed test is run again without the change: if it fails there too, the change says nothing. So
-does one whose tests take as long without it.
+A failed test is run again without the change: if it fails there too, the change says nothing. A
+test file that takes too long is left out.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import cosmic_ray.plugins
+import pytest
 import tyro
 from cosmic_ray.commands import init
 from cosmic_ray.mutating import use_mutation
@@ -37,16 +38,18 @@ from cosmic_ray.work_db import WorkDB, use_db
 from cosmic_ray.work_item import MutationSpec, WorkItem
 from tyro.conf import Positional
 
+from tests.forked import FORKS
 from tests.mutant_tests import rank_tests, read_imports, read_tests
 
 ROOT = Path(__file__).parent.parent
 COPIED = ("src", "tests", "benchmarks", "recipes", "docs")
-MAX_TEST_FILES = 4  # that run for each change
+MAX_TEST_FILES = 3  # that run for each change
 COPIED_FILES = ("pyproject.toml", "README.md", "Makefile", "CHANGELOG.md")
 # changes that are nearly always equivalent, or no bugs that anybody writes
 SKIPPED_OPERATORS = tuple(
     f"core/{name}" for name in ("NoOp", "RemoveDecorator", "ExceptionReplacer", "Variable")
 )
+FORKS.set_forkserver_preload(["torch", "torch._dynamo", "pytest", "hypothesis", "PIL.Image"])
 NO_TESTS = 5  # exit code of pytest
 
 Span = tuple[tuple[int, int], tuple[int, int]]  # (line, column) of start and end
@@ -69,7 +72,7 @@ def main(
         sample: number of changes to try
         minutes: begin no further change after that time; those before are a sample all the same
         seed: random seed of the sample
-        timeout: seconds that the tests of a change may take
+        timeout: seconds that a test file may take
     """
     end = time.monotonic() + 60 * minutes
     if all_files:
@@ -220,32 +223,67 @@ def try_mutation(
         diff = _changed_lines(before, after or before)
         if not tests:
             return "no test", diff
-        code, output = run_tests([str(test) for test in tests], timeout)
+        code, output = run_each(tests, timeout)
     if code == 0:
         return "survived", diff
     if code == NO_TESTS:
         return "no test", diff
     failed = re.findall(r"^(?:FAILED|ERROR) (\S+)", output, re.MULTILINE)
-    again, _ = run_tests(failed[:1] or [str(test) for test in tests], timeout)
-    return ("killed" if again == 0 else "unclear"), diff
+    if code is None or not failed:
+        return "unclear", diff
+    return ("killed" if run_tests(failed[:1], timeout)[0] == 0 else "unclear"), diff
+
+
+def run_each(tests: Sequence[Path], timeout: float) -> tuple[int | None, str]:
+    """Run test files one after another, up to the first failure.
+
+    A file that takes too long on this machine is left out. Returns pytest's exit code and output:
+    0 if some passed and none failed, `NO_TESTS` if none has a test, None if all took too long.
+    """
+    codes: list[int | None] = []
+    for test in tests:
+        code, output = run_tests([str(test)], timeout)
+        if code not in (0, None, NO_TESTS):
+            return code, output
+        codes.append(code)
+    return (0 if 0 in codes else None if None in codes else NO_TESTS), ""
 
 
 def run_tests(tests: Sequence[str], timeout: float) -> tuple[int | None, str]:
-    """Run tests up to the first failure; returns pytest's exit code, None after a timeout."""
-    command = [sys.executable, "-B", "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
-    command += ["-p", "no:randomly", "-m", "not slow and not long", "--tb=no", *tests]
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
-    )
-    try:
-        output, _ = process.communicate(timeout=timeout)
-        return process.returncode, output
-    except subprocess.TimeoutExpired:
-        return None, ""
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)  # it, and what it started
-        process.wait()
+    """Run tests up to the first failure; returns pytest's exit code, None after a timeout.
+
+    The process is forked from one that has imported the large libraries.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder) / "log.txt"
+        process = FORKS.Process(target=run_pytest, args=(str(Path.cwd()), list(tests), str(log)))
+        process.start()
+        process.join(timeout)
+        code = process.exitcode
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid or 0, signal.SIGKILL)  # it, and what it started
+        process.kill()  # it may have no group of its own yet
+        process.join()
+        return code, log.read_text("utf-8", "replace") if log.is_file() else ""
+
+
+def run_pytest(folder: str, tests: list[str], log: str) -> None:
+    """Run pytest in this process, which it ends, with the code of a folder."""
+    os.setsid()
+    os.chdir(folder)
+    file = os.open(log, os.O_WRONLY | os.O_CREAT)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    sys.stdout, sys.stderr = os.fdopen(1, "w", buffering=1), os.fdopen(2, "w", buffering=1)
+    sys.dont_write_bytecode = True
+    os.environ["PYTHONPATH"] = f"{folder}/src{os.pathsep}{folder}"
+    sys.path[:0] = [f"{folder}/src", folder]
+    for name in [name for name in sys.modules if name.split(".")[0] in ("tests", "pinxit")]:
+        del sys.modules[name]  # those of the repository that this process comes from
+    options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", "--tb=no"]
+    code = pytest.main([*options, "-m", "not long", *tests])
+    sys.stdout.flush()
+    os._exit(int(code))
 
 
 def _changed_lines(before: str, after: str) -> list[str]:
