@@ -160,7 +160,7 @@ class _Writer:
         temporary, skipped, samples = self.folder / f".{name}.part", {}, 0
         try:
             with temporary.open("wb") as raw:
-                file = _Checksum(raw)
+                file = ChecksumFile(raw)
                 with tarfile.open(mode="w|", fileobj=file) as tar:  # type: ignore[call-overload]
                     for i in range(start, min(start + self.manifest.per_shard, len(self.records))):
                         record = self.records[i]
@@ -194,7 +194,7 @@ def _read(record: Record) -> bytes | np.ndarray:
     return content()
 
 
-class _Checksum:
+class ChecksumFile:
     """A file that is written once from start to end, with its size and checksum."""
 
     def __init__(self, file: BinaryIO) -> None:
