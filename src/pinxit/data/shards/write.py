@@ -175,9 +175,7 @@ class _Writer:
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
-        count = count_shard(read_shard(LocalShard(self.folder, self.folder / name), None, "auto"))
-        splits = count.folders.get("", SplitCounts())
-        return ShardInfo(name, samples, file.size, f"{file.crc32:08x}", splits), count, skipped
+        return *describe_shard(self.folder, name, samples, file), skipped
 
     def _add(self, tar: tarfile.TarFile, index: int, record: Record) -> None:
         content = _read(record)
@@ -185,6 +183,15 @@ class _Writer:
             member = tarfile.TarInfo(name)
             member.size = len(data)
             tar.addfile(member, io.BytesIO(data))
+
+
+def describe_shard(
+    folder: Path, name: str, samples: int, file: ChecksumFile
+) -> tuple[ShardInfo, ShardCount]:
+    """Return the entry of a complete shard in the manifest, and what readers find in it."""
+    count = count_shard(read_shard(LocalShard(folder, folder / name), None, "auto"))
+    splits = count.folders.get("", SplitCounts())
+    return ShardInfo(name, samples, file.size, f"{file.crc32:08x}", splits), count
 
 
 def _read(record: Record) -> bytes | np.ndarray:
