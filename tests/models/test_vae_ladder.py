@@ -164,26 +164,26 @@ def relative_error(weights, exact):
 
 
 def restrict_grid(model) -> None:
-    """Give the grid one latent: the others are no part of the model."""
-    decoder = model.decoder
+    """Give the grid one latent: the others are 0, and no part of the model."""
+    decoder, encoder = model.decoder, model.encoder
     rows, columns = decoder.levels[1][1:]
+    first = torch.zeros(rows, columns)
+    first[0, 0] = 1
 
     def split(u):
-        grid = torch.zeros(len(u), 1, rows, columns)
-        grid[:, 0, 0, 0] = u[:, 1]
-        return [u[:, :1, None, None], grid]
+        return [u[:, :1, None, None], u[:, 1:, None, None] * first]
 
-    decoder.split = split
-    infer = model.encoder.infer
+    posterior, infer = encoder._posterior, encoder.infer
+
+    def posterior_of_first(level, *args):
+        mean, logvar = posterior(level, *args)
+        return (mean * first if level == 1 else mean), logvar
 
     def infer_restricted(*args):
-        return restrict(infer(*args))
+        inferred = infer(*args)
+        return type(inferred)(*(part[:, :2] for part in inferred[:3]), inferred.decoded)
 
-    def restrict(inferred):
-        columns = [part[:, :2] for part in inferred[:3]]
-        return type(inferred)(*columns, inferred.decoded)
-
-    model.encoder.infer = infer_restricted
+    decoder.split, encoder._posterior, encoder.infer = split, posterior_of_first, infer_restricted
 
 
 def test_samples_of_several_are_those_of_one_and_their_density_is_that_of_a_second_pass():

@@ -385,6 +385,7 @@ OPTIONS = {
     "equivariance": {"equivariance": 0.5},
     **BOUNDS,
     "dreg": {"iw_samples": 3, "iw_gradient": DREG},
+    "head": {"decoder_head": "autoregressive", "likelihood": "discretized-logistic"},
     "label": {"condition": "label"},
     "tc": {"total_correlation": 1.0},
     "mmd": {"mmd": 1.0},

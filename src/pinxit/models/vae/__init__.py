@@ -112,8 +112,8 @@ def variants() -> tuple[Config, ...]:
             free_bits=0.01,
             total_correlation=1.0,
             tc_estimate="discriminator",
-            ms_ssim=0.1,
             mmd=1.0,
+            decoder_head="autoregressive",
         ),
     )
 

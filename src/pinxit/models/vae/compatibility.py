@@ -145,6 +145,10 @@ def _is_deterministic(config: Any) -> bool:
     return config.posterior == "deterministic"
 
 
+def _has_head(config: Any) -> bool:
+    return config.decoder_head == "autoregressive"
+
+
 def _uses_density(config: Any) -> bool:
     return bool(config.total_correlation) and config.tc_estimate == "minibatch"
 
@@ -180,6 +184,22 @@ RULES = (
         lambda c: _is_deterministic(c) and _uses_density(c),
         "total_correlation of posterior deterministic needs tc_estimate discriminator: "
         "minibatch takes densities of q(z|x).",
+    ),
+    *(
+        Rule(
+            lambda c, name=name: _has_head(c) and getattr(c, name) > 0,
+            f"{name} takes the mean of p(x|z), which decoder_head autoregressive does not have.",
+        )
+        for name in ("gradient_penalty", "ms_ssim", "adversarial")
+    ),
+    Rule(
+        lambda c: _has_head(c) and c.likelihood == "gaussian",
+        "decoder_head autoregressive gives probabilities of values: it needs likelihood bernoulli "
+        "or discretized-logistic, not gaussian.",
+    ),
+    Rule(
+        lambda c: _has_head(c) and c.equivariance > 0,
+        "decoder_head autoregressive reads pixels in one order, which equivariance turns.",
     ),
     Rule(
         lambda c: c.iaf_steps is not None and c.posterior != "iaf",

@@ -19,6 +19,7 @@ VALUES_PER_LATENT = 12  # pixel values per latent of a grid, by default
 GRID_L1_WEIGHT = 4.0  # 0.9 dB more on unseen images after as many minutes (docs/log.md)
 GRID_WIDTH = 64  # channels of the networks at twice the grid's resolution, by default
 LADDER_CHANNELS = 4  # latents per position of each grid of a ladder, by default
+MAX_HEAD_SIDE = 64  # of images that are sampled pixel by pixel
 MAX_PSEUDO_INPUTS = 500  # of a VampPrior, by default, as in its paper
 NORM_GROUPS = 8  # of channels, each normalized together
 
@@ -64,6 +65,9 @@ class Config:
     variance: Literal["learned", "analytic", "per-pixel"] = "learned"
     # mixture components (discretized-logistic)
     mixtures: int = 4
+    # pixels of p(x|z); independent: given z; autoregressive: each also given a few before it, by a
+    # small masked convolution; sampled one after another (PixelVAE, Gulrajani 2016)
+    decoder_head: Literal["independent", "autoregressive"] = "independent"
     # weight of the KL term; 1: the ELBO
     beta: float = 1.0
     # fraction of training over which the KL weight rises from 0 to beta
@@ -166,6 +170,8 @@ class Config:
         ):
             if likelihood != "gaussian" and is_given:
                 raise UsageError(f"--{name} needs --likelihood gaussian; here it is {likelihood}.")
+        if self.decoder_head == "autoregressive":
+            _check_head(likelihood, info)
         binarize = self.binarize
         if binarize == "auto":
             binarize = "static" if info.binary_fraction == 1 else "dynamic"
@@ -276,6 +282,20 @@ class Config:
 def _is_black_and_white(info: DatasetInfo) -> bool:
     """Return whether the images are grey and most pixels are black or white."""
     return info.channels == 1 and info.binary_fraction > 0.5 and info.near_binary_fraction >= 0.85
+
+
+def _check_head(likelihood: str, info: DatasetInfo) -> None:
+    """Raise UsageError for images and likelihoods that an autoregressive head does not have."""
+    if likelihood == "gaussian":
+        raise UsageError(
+            "--decoder-head autoregressive gives probabilities of values: it needs --likelihood "
+            "bernoulli or discretized-logistic; here it is gaussian."
+        )
+    if max(info.height, info.width) > MAX_HEAD_SIDE:
+        raise UsageError(
+            "--decoder-head autoregressive samples one pixel after another: it takes images of up "
+            f"to {MAX_HEAD_SIDE} x {MAX_HEAD_SIDE}, not {info.height} x {info.width}."
+        )
 
 
 def _choose_latent_dim(info: DatasetInfo) -> int:

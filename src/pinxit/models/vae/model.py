@@ -12,13 +12,19 @@ import torch
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor, nn
 
-from pinxit.data.batch import Batch, DatasetInfo
+from pinxit.data.batch import Batch, DatasetInfo, Seed
 from pinxit.data.images import Images
 from pinxit.errors import UsageError
 from pinxit.models.generation import LEVELS, SEEDED, GenerationParams, resolve_params
 from pinxit.models.inputs import check_images, label_index
 from pinxit.models.levels import latent_temperatures
 from pinxit.models.results import Elbo, LatentPosterior, Loss
+from pinxit.models.vae.autoregressive_likelihood import (
+    Autoregressive,
+    build_decoder_likelihood,
+    of_pixels,
+    sample_likelihood,
+)
 from pinxit.models.vae.compatibility import check_temperature, whole_batch_options
 from pinxit.models.vae.config import Config
 from pinxit.models.vae.discriminators import build_discriminators
@@ -29,12 +35,7 @@ from pinxit.models.vae.importance import (
     supports_fast_importance,
 )
 from pinxit.models.vae.inference import draw, log_terms
-from pinxit.models.vae.likelihoods import (
-    Bernoulli,
-    Gaussian,
-    build_likelihood,
-    describe_likelihood,
-)
+from pinxit.models.vae.likelihoods import Bernoulli, Gaussian, describe_likelihood
 from pinxit.models.vae.loss import training_loss
 from pinxit.models.vae.networks import build_networks
 from pinxit.models.vae.perceptual import build_perceptual
@@ -43,7 +44,7 @@ from pinxit.models.vae.vamp_prior import build_prior
 from pinxit.nn.batching import BATCH_SIZE, map_in_fixed_batches
 from pinxit.nn.image_seeds import Draw, draw_uniforms, image_seeds
 from pinxit.nn.pixels import to_float, to_uint8
-from pinxit.nn.rng import mix_seed, per_image_normal
+from pinxit.nn.rng import mix_seed, per_image_normal, per_image_seeds
 
 X = Float[Tensor, "batch channel height width"]
 Z = Float[Tensor, "batch latent"]
@@ -65,7 +66,7 @@ class VAE(nn.Module):
         self.latent_shape = latent_shape(config, info)
         self.latent_dim = math.prod(self.latent_shape)
         self.level_shapes = ladder_levels(config, info) if config.latents == "ladder" else ()
-        self.likelihood = build_likelihood(config, info)
+        self.likelihood = build_decoder_likelihood(config, info)
         self.prior = build_prior(config, info, self.latent_dim, self.posterior)
         self.encoder, self.decoder = build_networks(config, info, self.likelihood.out_channels)
         self.posteriors = build_posterior(config, self.latent_dim)
@@ -74,6 +75,7 @@ class VAE(nn.Module):
         self.has_point_posterior = config.posterior == "deterministic"
         self.whole_batch_options = whole_batch_options(config)
         self.eight_bit = self.likelihood.eight_bit
+        self.mean_is_differentiable = not isinstance(self.likelihood, Autoregressive)
         self.label_conditional = config.condition == "label"
         self.posterior_is_gaussian = self.posteriors.is_gaussian and len(self.level_shapes) < 2
         self.prior_is_learned = config.prior != "standard" or config.posterior == "vmf"
@@ -90,7 +92,7 @@ class VAE(nn.Module):
 
     def binarize(self, pixels: Pixels, seeds: Sequence[int]) -> Pixels:
         """Return the images as `observe` shows them: black and white if the likelihood is."""
-        if not isinstance(self.likelihood, Bernoulli):
+        if not isinstance(of_pixels(self.likelihood), Bernoulli):
             return pixels
         x = self.likelihood.observe(pixels, seeds)
         return (255 * x).to(torch.uint8).permute(0, 2, 3, 1)
@@ -209,14 +211,12 @@ class VAE(nn.Module):
 
     @property
     def binary_pixels(self) -> bool:
-        return isinstance(self.likelihood, Bernoulli)
+        return isinstance(of_pixels(self.likelihood), Bernoulli)
 
     @property
     def decoder_sigma(self) -> float | None:
         """Standard deviation of a Gaussian p(x|z), on the scale 0 to 1; None: not Gaussian."""
-        if not isinstance(self.likelihood, Gaussian):
-            return None
-        return self.likelihood.mean_sigma
+        return self.likelihood.mean_sigma if isinstance(self.likelihood, Gaussian) else None
 
     @property
     def decoder_sigma_is_learned(self) -> bool:
@@ -232,7 +232,7 @@ class VAE(nn.Module):
         label: str | None = None,
         **options: Any,
     ) -> Images:
-        """Sample n images: the mean of p(x|z), with z from the prior.
+        """Sample n images: the mean of p(x|z), of an autoregressive head a sample, z of the prior.
 
         Image i is a function of (seed, start + i). `temperature` scales the noise: below 1 the
         images are less diverse, at 0 all are the same; `level_temperatures` those of each level of
@@ -244,8 +244,12 @@ class VAE(nn.Module):
         labels = self._label_batch(label, n)
         check_temperature(self.config, resolved)
         scale = latent_temperatures(self.level_shapes, self.latent_dim, resolved)
-        noise = per_image_normal(n, (self.latent_dim,), resolved.seed, resolved.start)
-        return self._decode_to_images(self.prior.transform, torch.from_numpy(scale) * noise, labels)
+        seeds = per_image_seeds(resolved.seed, n, resolved.start)
+        noise = torch.from_numpy(scale) * per_image_normal(n, (self.latent_dim,), seeds)
+        if isinstance(self.likelihood, Autoregressive) and scale.any():
+            pixel_seeds = [mix_seed(own, 1) for own in seeds]
+            return self.sample_pixels(self.from_noise(noise.numpy()), labels, seed=pixel_seeds)
+        return self._decode_to_images(self.prior.transform, noise, labels)
 
     def _label_batch(self, label: str | None, n: int) -> np.ndarray | None:
         return None if label is None else np.full(n, label_index(self.config, self.info, label))
@@ -280,7 +284,8 @@ class VAE(nn.Module):
 
     def _mean_observation(self, pixels: Tensor) -> X:
         """Return the expectation of `observe`, without its randomness."""
-        if isinstance(self.likelihood, Bernoulli) and self.likelihood.dynamic:
+        likelihood = of_pixels(self.likelihood)
+        if isinstance(likelihood, Bernoulli) and likelihood.dynamic:
             return to_float(pixels)
         if isinstance(self.likelihood, Gaussian):
             return (pixels.permute(0, 3, 1, 2) + 0.5) / 256
@@ -324,22 +329,18 @@ class VAE(nn.Module):
 
     @torch.inference_mode()
     def sample_pixels(
-        self, z: np.ndarray, labels: np.ndarray | None = None, *, seed: int = 0
+        self, z: np.ndarray, labels: np.ndarray | None = None, *, seed: Seed = 0
     ) -> Images:
         """Sample p(x|z): the decoded mean with the decoder's own noise, cut off at black and white.
 
         Image i is a function of z_i and (seed, i). `z` and `labels` are those of `decode`.
         """
-        generator = torch.Generator(self.device)
+        seeds = per_image_seeds(seed, len(z))
 
         def draw(rows: Tensor, labels: Labels, numbers: Tensor) -> Tensor:
             params = self.decode_params(rows.to(self.device), labels)
-            seeds = [mix_seed(seed, int(number)) for number in numbers]
-            x = [
-                self.likelihood.sample(image[None], generator.manual_seed(own))
-                for image, own in zip(params, seeds, strict=True)
-            ]
-            return to_uint8(torch.cat(x)).cpu()
+            own = [seeds[int(number)] for number in numbers]
+            return to_uint8(sample_likelihood(self.likelihood, params, own)).cpu()
 
         rows = torch.from_numpy(np.asarray(z, np.float32).reshape(len(z), self.latent_dim))
         on_device = None if labels is None else torch.as_tensor(labels, device=self.device)
