@@ -316,10 +316,10 @@ def results_of(distances, sharpness=0.5):
     from benchmarks.blur import Replicates, Result
 
     rng = np.random.default_rng(0)
-    test = rng.standard_normal((400, 4))
+    test = rng.standard_normal((4000, 4))
 
     def at(distance, seed):
-        return Replicates(rng.standard_normal((400, 4)) + distance / 2, test, seed, paired=False)
+        return Replicates(rng.standard_normal((4000, 4)) + distance / 2, test, seed, paired=False)
 
     kinds = ("samples", "reconstructions", "mixture", "realnvp")
     metrics = {"sharpness_samples": sharpness, "sharpness_samples_error": 0.01}
