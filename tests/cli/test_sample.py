@@ -120,3 +120,9 @@ def test_options_of_shards_and_of_grids_are_kept_apart(words, error, folder, fai
     monkeypatch.chdir(folder)
     assert error in fail("sample", folder / "run", *words)
     assert not (folder / "shards").exists()
+
+
+def test_levels_are_of_a_ladder(folder, fail):
+    error = fail("reconstruct", folder / "run", "--levels", 1)
+    assert "levels are of a VAE trained with --latents ladder; this model has none" in error
+    assert "it uses --seed" in fail("sample", folder / "run", "--level-temperatures", 1, 0.5)

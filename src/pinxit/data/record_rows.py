@@ -12,23 +12,23 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from jaxtyping import Int
 
-from pinxit.data.caption_languages import select_languages
 from pinxit.data.decode import UnreadableImage
 from pinxit.data.decoding.opening import ignore_pillow_warnings
 from pinxit.data.decoding.set_facts import SetFacts
 from pinxit.data.division import assign_by_names
 from pinxit.data.groups import MODES, index_groups
 from pinxit.data.images import Images, evenly_spaced_indices
-from pinxit.data.keywords import caption_by_keywords, keywords_by_language
-from pinxit.data.label_captions import captions_from_labels
+from pinxit.data.keywords import keywords_by_language
 from pinxit.data.labels import index_labels
 from pinxit.data.load_options import LoadOptions
 from pinxit.data.parallel_decode import ImageShape, decode_all, guess_conversion
+from pinxit.data.record_columns import captions_by_language, more_captions_by_language
 from pinxit.data.records import Record, Source
 from pinxit.data.selection import make_unique, select_rows
 from pinxit.data.shape_choice import describe_unreadable
 from pinxit.data.skipped import SkippedFile, without_system_files
 from pinxit.data.sources import open_source
+from pinxit.data.text_choice import finish_texts
 from pinxit.errors import PinxitError, UsageError
 
 NUM_HASHED = 64  # images whose content is in the fingerprint
@@ -125,14 +125,14 @@ def list_rows(data: str | Path | Sequence[str | Path], options: LoadOptions) -> 
         names=[names[i] for i in rows],
         labels=None if labels is None else labels[rows],
         label_names=label_names,
-        captions=_captions_by_language(chosen),
-        more_captions=_more_captions_by_language(chosen),
+        captions=captions_by_language(chosen),
+        more_captions=more_captions_by_language(chosen),
         keywords=keywords_by_language(chosen),
         splits=splits[rows],
         source=source.name,
         conversion=conversion.to_options(),
     )
-    known = _finish_texts(known, options)
+    known = finish_texts(known, options)
     return RecordRows(
         source.name,
         chosen,
@@ -152,27 +152,6 @@ def _open(data: str | Path | Sequence[str | Path], options: LoadOptions) -> Sour
     if options.group_by not in MODES and source.with_groups is not None:
         source = source.with_groups(options.group_by)
     return dataclasses.replace(source, name=name)
-
-
-def _captions_by_language(records: Sequence[Record]) -> dict[str, Sequence[str]]:
-    languages = sorted({language for record in records for language in record.captions})
-    return {name: [record.captions.get(name, "") for record in records] for name in languages}
-
-
-def _more_captions_by_language(
-    records: Sequence[Record],
-) -> dict[str, Sequence[tuple[str, ...]]]:
-    languages = sorted({language for record in records for language in record.more_captions})
-    return {name: [record.more_captions.get(name, ()) for record in records] for name in languages}
-
-
-def _finish_texts(images: Images, options: LoadOptions) -> Images:
-    if options.captions is not None:
-        file = None if options.captions == "labels" else options.captions
-        images = captions_from_labels(images, file)
-    if options.languages is not None:
-        images = select_languages(images, options.languages)
-    return caption_by_keywords(images)
 
 
 def _compute_fingerprint(records: Sequence[Record], known: Images, shape: ImageShape) -> str:

@@ -29,7 +29,8 @@ from pinxit.data.images import Images
 from pinxit.data.records import Record
 from pinxit.data.shards.manifest import LOCK, Manifest, ShardInfo, check_output, read_manifest
 from pinxit.data.shards.sample_files import sample_files
-from pinxit.data.shards.write import ChecksumFile, shard_name
+from pinxit.data.shards.split_counts import ShardCount
+from pinxit.data.shards.write import ChecksumFile, describe_shard, shard_name
 from pinxit.errors import PinxitError, UsageError
 from pinxit.extras import require_extra
 from pinxit.mapping.blocks import parse_shard
@@ -42,6 +43,7 @@ from pinxit.sampling.inputs import is_label_conditional
 
 SHARD_SIZE = 1_024  # images: a multiple of the batch that models pad to
 LABEL_STREAM = -3  # mixed into an image's seed: chooses its label
+Written = tuple[ShardInfo, ShardCount]  # a shard, and what readers find in it
 LOCK_SECONDS = 60.0  # that another process may take to write the manifest
 
 
@@ -144,10 +146,10 @@ def sample_shards(
         _prepare(spec)
         missing = [i for i in _missing(spec) if i % number == index]
         computed = 0
-        for info in _compute(model, spec, missing, engine, address, progress):
-            _record(spec, [info])
+        for written in _compute(model, spec, missing, engine, address, progress):
+            _record(spec, written)
             computed += 1
-    left = len(_record(spec, []))
+    left = len(_record(spec))
     return SampleResult(Path(out), num_images, spec.num_shards, computed, left)
 
 
@@ -158,7 +160,7 @@ def _compute(
     engine: str,
     address: str | None,
     progress: bool,
-) -> Iterator[ShardInfo]:
+) -> Iterator[Written]:
     """Write shards, here or on the cluster, and yield them as they are done."""
     total = sum(map(spec.count, missing))
     if engine == "ray" and missing:
@@ -177,8 +179,8 @@ def compute_on_worker(spec: SampleSpec, block: int) -> Any:
     from pinxit.mapping.ray_blocks import BlockResult, host_name
 
     try:
-        info = write_shard(_open(spec), spec, block)
-        return BlockResult(spec.count(block), host=host_name(), facts=info)
+        written = write_shard(_open(spec), spec, block)
+        return BlockResult(spec.count(block), host=host_name(), facts=written)
     except PinxitError as error:
         return BlockResult(0, str(error), error.exit_code, host_name())
 
@@ -203,7 +205,7 @@ def _load_model(spec: SampleSpec, device: str) -> Any:
 # -- images ----------------------------------------------------------------------------------------
 
 
-def write_shard(model: Any, spec: SampleSpec, block: int) -> ShardInfo:
+def write_shard(model: Any, spec: SampleSpec, block: int) -> Written:
     """Write a shard; it appears when it is complete."""
     path, first, count = spec.part(block), block * spec.shard_size, spec.count(block)
     file = None
@@ -220,7 +222,7 @@ def write_shard(model: Any, spec: SampleSpec, block: int) -> ShardInfo:
         if not path.exists():  # else another process wrote it, and removed what was unfinished
             raise
     assert file is not None, "opened"
-    return ShardInfo(shard_name(block), count, file.size, f"{file.crc32:08x}")
+    return describe_shard(spec.out, shard_name(block), count, file)
 
 
 def generate(
@@ -322,18 +324,21 @@ def _is_complete(spec: SampleSpec, known: Mapping[str, ShardInfo], block: int) -
         return False
 
 
-def _record(spec: SampleSpec, infos: Sequence[ShardInfo]) -> list[int]:
-    """Add shards to the manifest, and return those that are missing. Several processes may do it.
+def _record(spec: SampleSpec, written: Written | None = None) -> list[int]:
+    """Add a shard to the manifest, and return those that are missing. Several processes may do it.
 
     Raises UsageError if the folder has become another output.
     """
     with _lock(spec.out):
-        manifest = _read_output(spec) or spec.plan()
-        known = {info.name: info for info in (*manifest.shards, *infos)}
+        manifest = found = _read_output(spec) or spec.plan()
+        known = {info.name: info for info in manifest.shards}
+        if written is not None:
+            info, count = written
+            known[info.name], manifest = info, manifest.add(count)
         missing = [i for i in range(spec.num_shards) if not _is_complete(spec, known, i)]
         shards = tuple(known[name] for name in sorted(known))
         updated = dataclasses.replace(manifest, shards=shards, finished=not missing)
-        if updated != manifest:
+        if updated != found:
             updated.write(spec.out)
         if not missing:
             remove_unfinished(spec.out)  # of processes that were killed

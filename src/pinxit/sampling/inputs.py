@@ -94,13 +94,14 @@ def load_for_run(
 ) -> Images:
     """Load DATA or image files with the run's size, channels, fit, range and captions.
 
-    `changes` are load options that differ from the run's.
+    `changes` are load options that differ from the run's. Whether DATA is streamed depends on DATA.
     Raises UsageError for unknown DATA, PinxitError if no image can be read.
     """
     if isinstance(data, Images):
         return data
     source = data[0] if len(data) == 1 else list(data)
-    changes = {"limit": None, "strict": False, "data_seed": None, **changes}
+    defaults = {"limit": None, "strict": False, "data_seed": None, "stream": "auto"}
+    changes = {**defaults, **changes}
     return load_images(source, run.load_options, progress=progress, **changes)
 
 
