@@ -104,9 +104,10 @@ test-fast: $(VENV)/.installed-test
 test-long: $(VENV)/.installed-test clients
 	$(BIN)/python -m pytest -q -m long
 
-# small bugs that no test notices, in the files that differ from main: `make mutants FILES=...`
+# The share of small bugs that no test notices: in the files that differ from main, or
+# `make mutants MUTANTS="--all --sample 100 --minutes 60 --seed 1"`, or `MUTANTS=src/pinxit/x.py`
 mutants: $(VENV)/.installed-test
-	$(BIN)/python -m tests.mutants $(FILES)
+	$(BIN)/python -m tests.mutants $(MUTANTS)
 
 # requests that no client should send, on SQLite and PostgreSQL: CASES=1000 SEED=1 chooses others
 CASES ?= 20000

@@ -82,6 +82,7 @@ def test_a_missing_extra_is_named_with_the_command_that_installs_it(monkeypatch)
         (["train", "vae", "mnist", "--steps", "1"], "hub"),
         (["train", "vae", "a.parquet", "--steps", "1"], "parquet"),
         (["train", "vae", "digits", "--steps", "1", "--tensorboard"], "tensorboard"),
+        (["train", "vae", "digits", "--steps", "1", "--log", "wandb"], "wandb"),
         (["train", "seq2seq", "shapes:8", "--size", "16", "--steps", "1"], "text"),
         (["embed", "run"], "parquet"),
         (["evaluate", "run", "--fid"], "fid"),

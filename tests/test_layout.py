@@ -21,7 +21,7 @@ PACKAGE = Path(pinxit.__file__).parent
 ORDER = [
     "errors", "extras", "notebook", "console", "data", "nn", "models", "run_records", "runs",
     "watch", "training", "sampling", "evaluation", "mapping", "onnx_export",
-    "reports", "serve", "api", "cli",
+    "reports", "hub", "serve", "api", "cli",
 ]  # fmt: skip
 FILES = sorted(file for file in PACKAGE.rglob("*.py") if file != PACKAGE / "__init__.py")
 MAX_LINES = 400

@@ -23,6 +23,7 @@ methods, `run.sample(16)`, `run.reconstruct()`, `run.evaluate()`, and shows itse
     export(run, path)               write a run as an ONNX file, for programs without pinxit
     explain(run)                    why the samples of a VAE are blurry, and what would help
     compare(run, run, ...)          the metrics of several runs side by side
+    push(run, "owner/name")         publish a run on the Hugging Face Hub
 
 Configurations of models, one of each family: VAE, Flow, MAE, IGPT, Seq2Seq, ImageTokenizer.
 Values: Images, Run. Errors: PinxitError, UsageError.
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from pinxit.api.functions import export as export
     from pinxit.api.functions import load as load
     from pinxit.api.functions import look as look
+    from pinxit.api.functions import push as push
     from pinxit.api.functions import report as report
     from pinxit.api.functions import resume as resume
     from pinxit.api.functions import sources as sources
@@ -69,6 +71,7 @@ _MODULES = {
     "report": "pinxit.api.functions",
     "export": "pinxit.api.functions",
     "compare": "pinxit.api.functions",
+    "push": "pinxit.api.functions",
     "list_runs": "pinxit.reports.run_list",
     "Run": "pinxit.api.run",
     "Images": "pinxit.data.images",

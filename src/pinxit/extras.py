@@ -12,6 +12,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "parquet": ("pyarrow",),
     "text": ("tokenizers", "sacrebleu", "sklearn", "scipy"),
     "tensorboard": ("tensorboard",),
+    "wandb": ("wandb",),
     "serve": (
         *("fastapi", "uvicorn", "sqlalchemy", "multipart", "prometheus_client", "httpx", "mcp"),
         "scipy",

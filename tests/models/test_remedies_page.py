@@ -41,7 +41,7 @@ def test_the_page_has_the_rows():
 @pytest.mark.long
 @pytest.mark.parametrize("options", ROWS)
 def test_a_row_trains_and_samples(options):
-    config = Config(**SIZE, **read_options(options))
+    config = Config(**{**SIZE, **read_options(options)})
     images = blobs(48)
     model = build_model(config, images, np.arange(24))[0].train()
     optimizer = torch.optim.Adam(model.parameters(), 3e-3)

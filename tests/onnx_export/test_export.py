@@ -81,6 +81,7 @@ def test_the_file_describes_itself(run, all_parts):
     onnx.checker.check_model(model, full_check=True)
 
 
+@pytest.mark.long
 def test_an_export_that_differs_leaves_no_file(run, tmp_path, monkeypatch):
     monkeypatch.setattr(verify, "MAX_DIFFERENCE", 1e-12)
     with pytest.raises(PinxitError, match=r"differs from the run by .* Nothing is written"):
@@ -88,6 +89,7 @@ def test_an_export_that_differs_leaves_no_file(run, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.long
 def test_int8_is_smaller_and_states_its_loss(tmp_path):
     run = make_run(tmp_path / "run", blobs(), width=128)
     result = export(run, tmp_path / "int8", int8=True, images=blobs())
@@ -103,6 +105,7 @@ def test_int8_is_smaller_and_states_its_loss(tmp_path):
     assert 0 <= float(encoder.loss[0].split()[3]) < 1
 
 
+@pytest.mark.long
 def test_files_that_exist_are_replaced_on_request_only(run, all_parts, tmp_path, capsys):
     file = tmp_path / "x.onnx"
     file.write_bytes(b"old")
@@ -116,6 +119,7 @@ def test_files_that_exist_are_replaced_on_request_only(run, all_parts, tmp_path,
     assert onnxruntime.InferenceSession(file).get_inputs()[0].name == "z"
 
 
+@pytest.mark.long
 def test_python_takes_the_words_of_the_command(run, tmp_path):
     opened = pinxit.Run(run.path)
     opened.attach_images(blobs())
@@ -165,6 +169,7 @@ def test_a_damaged_run_is_refused(file, content, code, tmp_path, capsys):
     assert not (tmp_path / "x.onnx").exists()
 
 
+@pytest.mark.long
 def test_data_can_be_named(run, tmp_path, capsys):
     data = save_npz(tmp_path / "data.npz", blobs())
     assert main(["export", str(run.path), str(data), "-o", str(tmp_path / "x.onnx"), "--json"]) == 0
@@ -233,12 +238,14 @@ output.write({{"decoder": b"new"}})
     assert [file.name for file in tmp_path.iterdir()] == ["decoder.onnx"]
 
 
+@pytest.mark.long
 def test_a_path_below_a_file_is_an_error_of_two_lines(run, tmp_path, capsys):
     (tmp_path / "file").write_bytes(b"")
     assert main(["export", str(run.path), "-o", str(tmp_path / "file" / "x.onnx")]) == 1
     assert 1 <= len(capsys.readouterr().err.strip().splitlines()) <= 2
 
 
+@pytest.mark.long
 def test_labels_are_an_input_and_in_the_metadata(tmp_path):
     images = blobs()
     run = make_run(tmp_path / "run", images, condition="label")

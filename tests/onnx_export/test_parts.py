@@ -49,7 +49,6 @@ def check_shapes(values, tensors):
         assert len(axes) == tensor.ndim, value.name
         for axis, size in zip(axes, tensor.shape, strict=True):
             sizes.setdefault(axis, set()).add(size)
-    assert sizes["batch"] == {NUM_IMAGES}
     assert all(len(found) == 1 for found in sizes.values()), sizes
 
 
@@ -65,6 +64,9 @@ def test_parts_are_as_declared_and_equal_the_models_own_methods(config, random):
         assert all(value.meaning for value in (*part.inputs, *part.outputs))
         with torch.no_grad():
             examples = part.examples(random_batch(model) if random else batch_of())
+            is_step = part.name == "step"  # the rows are those of all examples together
+            rows = [len(example.inputs[0]) for example in examples]
+            assert sum(rows) == NUM_IMAGES if is_step else set(rows) == {NUM_IMAGES}
             for number, example in enumerate(examples):
                 outputs = part.module(*example.inputs)
                 outputs = outputs if isinstance(outputs, tuple) else (outputs,)
@@ -111,11 +113,11 @@ def test_a_part_that_cannot_be_exported_says_why(config, name, reason):
 # -- in onnxruntime ------------------------------------------------------------------------------
 
 
-def check_in_onnxruntime(model, batch, opset=18):
+def check_in_onnxruntime(parts, batch, opset=18):
     from pinxit.onnx_export.convert import convert
     from pinxit.onnx_export.verify import largest_difference, open_session
 
-    for part in parts_of(model):
+    for part in parts:
         with torch.no_grad():
             examples = part.examples(batch)
             content = convert(part, examples[0], opset).SerializeToString()
@@ -126,7 +128,7 @@ def check_in_onnxruntime(model, batch, opset=18):
 @pytest.mark.parametrize("config", CONFIGS, ids=config_id)
 def test_exported_parts_equal_the_original(config):
     pytest.importorskip("onnxruntime")
-    check_in_onnxruntime(build(config), batch_of())
+    check_in_onnxruntime(parts_of(build(config)), batch_of())
 
 
 def vae_configs():
@@ -179,8 +181,11 @@ def other_configs():
     channels=st.sampled_from([1, 3]),
     width=st.sampled_from([8, 12]),
     opset=st.sampled_from([18, 20, 22]),
+    number=st.integers(0, 11),
 )
-def test_any_options_are_exported_as_they_are(config, channels, width, opset):
+def test_any_options_are_exported_as_they_are(config, channels, width, opset, number):
     pytest.importorskip("onnxruntime")
     images = blobs(height=8, width=width, channels=channels)
-    check_in_onnxruntime(build(config, images), batch_of(images), opset)
+    parts = parts_of(build(config, images))
+    part = parts[number % len(parts)]  # one: an export takes seconds
+    check_in_onnxruntime([part], batch_of(images), opset)

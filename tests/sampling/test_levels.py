@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import pinxit
+from pinxit.cli import main
 from pinxit.errors import PinxitError, UsageError
 from pinxit.evaluation.latents import collapse_warnings, latent_metrics
 from pinxit.models import build_model
@@ -63,6 +64,18 @@ def test_levels_of_a_vector_are_refused(images):
     with pytest.raises(UsageError, match="--latents ladder; this model has none"):
         reconstruct_from_levels(plain, images[:2], 1)
     assert has_gaussian_posterior(plain)
+
+
+def test_commands_reconstruct_from_levels(run, model, images, tmp_path, capsys):
+    loaded = pinxit.Run(run.path)
+    shown = loaded.reconstruct(images[:3], levels=1)
+    assert np.array_equal(shown.before, images[:3].pixels)
+    expected = reconstruct_from_levels(model, images[:3], 1)
+    assert np.array_equal(shown.pixels, expected.pixels)
+    images[:3].save(tmp_path / "deep" / "images.npy")
+    words = ["reconstruct", run.path, tmp_path / "deep" / "images.npy", "--levels", "2", "--quiet"]
+    assert main([str(word) for word in words]) in (None, 0)
+    assert capsys.readouterr().out.splitlines()[-1].endswith("-levels2.png")
 
 
 def test_the_kl_of_channels_and_of_levels_add_up_to_the_rate(model, images):

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pinxit.api.inputs import AnyImages
     from pinxit.data.load import Data
     from pinxit.evaluation.options import EvalOptions
+    from pinxit.hub.push import PushResult
     from pinxit.onnx_export.api import Exported
     from pinxit.training.dry_run import CostEstimate
 
@@ -156,10 +157,12 @@ def evaluate(
     run: runs.Run | str | Path,
     data: AnyImages | None = None,
     options: EvalOptions | None = None,
+    *,
+    quiet: bool = False,
     **changes: Any,
 ) -> Evaluation:
     """Measure a run, see `Run.evaluate`."""
-    return open_run(run).evaluate(data, options, **changes)
+    return open_run(run).evaluate(data, options, quiet=quiet, **changes)
 
 
 def report(
@@ -196,6 +199,11 @@ def export(
     that exists, unless `overwrite`; PinxitError if the export differs from the run.
     """
     return open_run(run).export(out, images, part=part, opset=opset, int8=int8, overwrite=overwrite)
+
+
+def push(run: runs.Run | str | Path, name: str, **options: Any) -> PushResult:
+    """Publish a run on the Hugging Face Hub as `owner/name`, see `Run.push`."""
+    return open_run(run).push(name, **options)
 
 
 def open_run(run: runs.Run | str | Path) -> Run:

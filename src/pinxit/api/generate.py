@@ -124,15 +124,22 @@ class GenerateMethods(LoadedRun):
         *,
         split: SplitOrAll | None = None,
         num_images: int | None = None,
+        levels: int | None = None,
     ) -> Images:
         """Encode images and decode them again; each original shows itself beside the result.
 
-        Without `images` 32 test images are used. The originals are in `before`.
+        Without `images` 32 test images are used. The originals are in `before`. With `levels` only
+        so many levels of a ladder of latents are kept, the coarsest first.
         """
-        model = self.require("reconstruct")
+        from pinxit.sampling.levels import reconstruct_from_levels
+
+        model = self.require("reconstruct" if levels is None else "encode")
         num_images = 32 if images is None and num_images is None else num_images
         originals = self.read(model, images, split, num_images)
-        decoded = model.reconstruct(originals)
+        if levels is None:
+            decoded = model.reconstruct(originals)
+        else:
+            decoded = reconstruct_from_levels(model, originals, levels)
         return dataclasses.replace(originals, pixels=decoded.pixels, before=originals.pixels)
 
     def interpolate(

@@ -10,6 +10,8 @@ from pinxit.api.describe import DescribeMethods
 from pinxit.api.generate import GenerateMethods
 from pinxit.data.images import Images
 from pinxit.data.split_names import SplitOrAll
+from pinxit.errors import UsageError
+from pinxit.hub.names import MESSAGE
 from pinxit.nn.device import resolve_device
 from pinxit.reports.explain_record import TRIAL_MINUTES
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from pinxit.api.server import Server
     from pinxit.api.tables import Chart, CompareTable, Evaluation
     from pinxit.evaluation.options import EvalOptions
+    from pinxit.hub.push import PushResult
     from pinxit.mapping.api import MapResult
     from pinxit.onnx_export.api import Exported
 
@@ -45,8 +48,11 @@ class Run(GenerateMethods, DescribeMethods):
         """Measure the run on images that it was not trained on, and write evaluation.json.
 
         `changes` are fields of `EvalOptions` (`split`, `iw_samples`, `distances`, ...) and of
-        `GenerationParams`.
+        `GenerationParams`. Raises UsageError for any other name.
         """
+        for name, instead in {"progress": "quiet", "device": "Run(path, device=...)"}.items():
+            if name in changes:
+                raise UsageError(f"evaluate has no option '{name}': use {instead}.")
         from pinxit.api.tables import Evaluation
         from pinxit.evaluation.runner import evaluate
 
@@ -192,6 +198,29 @@ class Run(GenerateMethods, DescribeMethods):
         device = options.pop("device", resolve_device(self.device))
         return start_server(paths, host=host, port=port, api_key=api_key, device=device, **options)
 
+    def push(
+        self,
+        name: str,
+        *,
+        private: bool = False,
+        revision: str | None = None,
+        message: str = MESSAGE,
+        license: str | None = None,
+        with_images: bool = False,
+        overwrite: bool = False,
+        dry_run: bool = False,
+    ) -> PushResult:
+        """Publish the run on the Hugging Face Hub as `owner/name`, in one commit.
+
+        Nothing that shows images of the data is sent without `with_images`. The value prints what
+        is sent and what is not; with `dry_run` nothing is sent. Raises UsageError for a name that
+        is not valid, PinxitError if the hub refuses it or cannot be reached.
+        """
+        from pinxit.hub.push import PushOptions, push_run
+
+        options = PushOptions(private, revision, message, license, with_images, overwrite)
+        return push_run(self, name, options, dry_run=dry_run)
+
     def resume(self, images: Any = None, *, quiet: bool = False, **settings: Any) -> Run:
         """Continue the training from the last checkpoint; `minutes`, ... are the new budget."""
         from pinxit.training.api import resume
@@ -206,6 +235,5 @@ class Run(GenerateMethods, DescribeMethods):
 METHODS = (
     *("sample", "reconstruct", "interpolate", "traverse", "complete", "draw", "edit", "caption"),
     *("translate", "embed", "score", "map", "evaluate", "compare", "report", "explain"),
-    "export",
-    *("serve", "resume"),
+    *("export", "serve", "push", "resume"),
 )

@@ -51,11 +51,15 @@ class BlockResult(NamedTuple):
 
 def compute_on_worker(spec: JobSpec, block: int) -> BlockResult:
     """Write the part of a block, on a worker. Errors of pinxit are returned: they are final."""
-    host = socket.gethostname()
     try:
-        return BlockResult(compute_block(open_job(spec), block), host=host)
+        return BlockResult(compute_block(open_job(spec), block), host=host_name())
     except PinxitError as error:
-        return BlockResult(0, str(error), error.exit_code, host)
+        return BlockResult(0, str(error), error.exit_code, host_name())
+
+
+def host_name() -> str:
+    """Return the name of this machine."""
+    return socket.gethostname()
 
 
 def compute_on_ray(

@@ -46,8 +46,8 @@ class Example(NamedTuple):
 class ExportPart:
     """A part of a model: `module` maps `inputs` to `outputs`, in their order.
 
-    `examples` makes inputs from a batch of images, a row for each: one example or several, the
-    first without a dynamic axis of size 0 or 1.
+    `examples` makes inputs from a batch of images, a row for each, or of a step for each in one of
+    the examples. The first example has no dynamic axis of size 0 or 1.
     """
 
     name: str
@@ -89,10 +89,14 @@ def to_pixels(image: Tensor) -> Tensor:
     return (image.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
 
 
-def example_steps(num_steps: int) -> list[int]:
-    """Return some steps of a decoder: an early one, then the middle, the last and the first."""
+def example_steps(num_steps: int, num_rows: int) -> list[tuple[int, slice]]:
+    """Return some steps of a decoder: an early one, then the middle, the last and the first.
+
+    Each with rows of its own: the keys and values of all rows would take gigabytes.
+    """
     early = min(2, num_steps - 1)
-    return [early, *({num_steps // 2, num_steps - 1, 0} - {early})]
+    steps = [early, *({num_steps // 2, num_steps - 1, 0} - {early})]
+    return [(t, slice(i, num_rows, len(steps))) for i, t in enumerate(steps)]
 
 
 def labels_or_none(batch: Batch) -> Tensor:

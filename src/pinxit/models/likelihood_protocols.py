@@ -80,8 +80,11 @@ class CanSamplePixels(Protocol):
 class HasMeanImage(Protocol):
     """Decodes with gradients: `mean_image` is the mean of p(x|z), pixels from 0 to 1.
 
-    It takes latents `[n, latent]`, in which it is differentiable, and labels `[n]`.
+    It takes latents `[n, latent]`, in which it is differentiable unless pixels depend on one
+    another, and labels `[n]`.
     """
+
+    mean_is_differentiable: bool
 
     def mean_image(
         self, z: Tensor, labels: Tensor | None = None

@@ -36,8 +36,11 @@ def map_in_fixed_batches(
 
 
 def pad_rows(rows: Tensor, count: int) -> Tensor:
-    """Return `count` rows: these, and copies of the last one."""
+    """Return `count` rows: these, and copies of the last one.
+
+    The strides are those of a contiguous tensor: the rounding of a convolution depends on them.
+    """
     missing = count - len(rows)
-    if missing == 0:
-        return rows
-    return torch.cat([rows, rows[-1:].expand(missing, *rows.shape[1:])])
+    if missing:
+        rows = torch.cat([rows, rows[-1:].expand(missing, *rows.shape[1:])])
+    return rows.clone(memory_format=torch.contiguous_format)

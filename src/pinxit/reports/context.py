@@ -26,7 +26,7 @@ from pinxit.models.protocols import (
     HasELBO,
     Model,
 )
-from pinxit.models.results import Posterior
+from pinxit.models.results import LatentPosterior
 from pinxit.runs import Run
 from pinxit.sampling.elbo import ElboTerms, elbo_terms
 from pinxit.sampling.inputs import is_label_conditional, load_run_data, match_labels
@@ -102,7 +102,7 @@ class ReportContext:
         return int(np.clip(MAX_PIXEL_VALUES // cost // self.run.info.dims, low, high))
 
     @cached_property
-    def posterior(self) -> Posterior | None:
+    def posterior(self) -> LatentPosterior | None:
         """q(z|x) of `subset`."""
         if self.subset is None or not isinstance(self.model, CanEncode):
             return None

@@ -160,7 +160,7 @@ class _Writer:
         temporary, skipped, samples = self.folder / f".{name}.part", {}, 0
         try:
             with temporary.open("wb") as raw:
-                file = _Checksum(raw)
+                file = ChecksumFile(raw)
                 with tarfile.open(mode="w|", fileobj=file) as tar:  # type: ignore[call-overload]
                     for i in range(start, min(start + self.manifest.per_shard, len(self.records))):
                         record = self.records[i]
@@ -175,9 +175,7 @@ class _Writer:
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
-        count = count_shard(read_shard(LocalShard(self.folder, self.folder / name), None, "auto"))
-        splits = count.folders.get("", SplitCounts())
-        return ShardInfo(name, samples, file.size, f"{file.crc32:08x}", splits), count, skipped
+        return *describe_shard(self.folder, name, samples, file), skipped
 
     def _add(self, tar: tarfile.TarFile, index: int, record: Record) -> None:
         content = _read(record)
@@ -187,6 +185,15 @@ class _Writer:
             tar.addfile(member, io.BytesIO(data))
 
 
+def describe_shard(
+    folder: Path, name: str, samples: int, file: ChecksumFile
+) -> tuple[ShardInfo, ShardCount]:
+    """Return the entry of a complete shard in the manifest, and what readers find in it."""
+    count = count_shard(read_shard(LocalShard(folder, folder / name), None, "auto"))
+    splits = count.folders.get("", SplitCounts())
+    return ShardInfo(name, samples, file.size, f"{file.crc32:08x}", splits), count
+
+
 def _read(record: Record) -> bytes | np.ndarray:
     """Return the content of an image. Raises UnreadableImage if its header cannot be read."""
     content = functools.lru_cache(1)(record.read)
@@ -194,7 +201,7 @@ def _read(record: Record) -> bytes | np.ndarray:
     return content()
 
 
-class _Checksum:
+class ChecksumFile:
     """A file that is written once from start to end, with its size and checksum."""
 
     def __init__(self, file: BinaryIO) -> None:

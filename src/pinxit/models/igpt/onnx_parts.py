@@ -137,7 +137,6 @@ def _logits(model: IGPT) -> ExportPart:
 
 def _step(model: IGPT) -> ExportPart:
     network, labels = model.network, _labels(model)
-    module = Step(network).eval()
     axes = "layer batch head past head_dim"
 
     def empty(rows: int) -> Tensor:
@@ -149,17 +148,23 @@ def _step(model: IGPT) -> ExportPart:
         tokens, label = _tokens(model, batch), labels and (labels_or_none(batch),)
         previous = torch.cat((torch.full((len(tokens), 1), -1), tokens[:, :-1]), 1)
         logits = network.logits(tokens, *label)
-        steps: list[Example] = []
-        keys = values = empty(len(tokens))
-        for t in range(network.seq_len):
-            steps.append(Example((previous[:, t], keys, values, *label), (logits[:, t],)))
-            _, keys, values = module(*steps[-1].inputs)
-        return [steps[t] for t in example_steps(network.seq_len)]
+        caches = split_caches(empty(len(tokens)), empty(len(tokens)))
+        h = network.embed_inputs(tokens, *label)
+        for layer, cache in zip(network.layers, caches, strict=True):
+            h = layer(h, True, network.rotary(), cache, 0)
+        keys, values = stack_caches(caches)
+
+        def at(t: int, rows: slice) -> Example:
+            caches = (keys[:, rows, :, :t], values[:, rows, :, :t])
+            inputs = (previous[rows, t], *caches, *(x[rows] for x in label))
+            return Example(inputs, (logits[rows, t],))
+
+        return [at(t, rows) for t, rows in example_steps(network.seq_len, len(tokens))]
 
     return ExportPart(
         "step",
         "the logits of the next token, with the keys and values of those before it",
-        module,
+        Step(network),
         (
             Value("token", "batch", "the token before, from 0; -1 at the start", "codes"),
             Value("past_keys", axes, "of the tokens before; none at the start", "state"),

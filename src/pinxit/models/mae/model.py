@@ -162,6 +162,16 @@ class MaskedAutoencoder(nn.Module):
         h = self._forward_encoder((patches - self.mean) / self.std, None, layer)
         return (h if layer is not None else self.norm(h))[:, 1:]
 
+    def layer_features(self, x: Float[Tensor, "batch c h w"]) -> list[Tokens]:
+        """Return the tokens of whole images (0 to 1) after each encoder layer; differentiable."""
+        patches = (patchify(x.permute(0, 2, 3, 1), self.patch_size) - self.mean) / self.std
+        h = self._forward_encoder(patches, None, 0)
+        outputs = []
+        for layer in self.encoder:
+            h = layer(h)
+            outputs.append(h[:, 1:])
+        return outputs
+
     # -- abilities ----------------------------------------------------------------------------
 
     @torch.inference_mode()

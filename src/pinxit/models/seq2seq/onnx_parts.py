@@ -166,23 +166,38 @@ def _text_notes(model: Seq2Seq) -> dict[str, str]:
     }
 
 
+def _all_keys_and_values(
+    model: Seq2Seq, inputs: Sequence[Tensor], prefix: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return the decoder's keys and values at all positions."""
+    encoded, decoder = model.encode_source(inputs), model.decoder
+    h = model.target.embed_inputs(prefix, encoded)
+    shape = (len(decoder.blocks), len(h), decoder.num_heads, 0, decoder.head_dim)
+    caches = split_caches(h.new_zeros(shape), h.new_zeros(shape))
+    rotary = model.target.rotary_slice(0, h.shape[1])
+    sources = decoder.project_source(encoded)
+    for block, source, cache in zip(decoder.blocks, sources, caches, strict=True):
+        h = block(h, source, rotary, cache, 0)
+    return stack_caches(caches)
+
+
 def _step(model: Seq2Seq) -> ExportPart:
-    target, module = model.target, Step(model).eval()
-    is_image = isinstance(target, CodeTarget)
-    heads, head_dim = model.decoder.num_heads, model.decoder.head_dim
+    is_image = isinstance(model.target, CodeTarget)
 
     def examples(batch: Batch) -> list[Example]:
         """Some steps, with what all logits at once are."""
         inputs, tokens = model.source_and_target(batch)
         encoded = EncodeSource(model)(*_to_images(model, inputs))
         logits = model.logits(model.encode_source(inputs), tokens[:, :-1])
-        empty = torch.zeros(len(model.decoder.blocks), len(tokens), heads, 0, head_dim)
-        keys, values, steps = empty, empty, list[Example]()
-        for t in range(logits.shape[1]):
-            given = tokens[:, :t] if is_image else tokens[:, t]
-            steps.append(Example((given, keys, values, *encoded), (logits[:, t],)))
-            _, keys, values = module(*steps[-1].inputs)
-        return [steps[t] for t in example_steps(len(steps))]
+        keys, values = _all_keys_and_values(model, inputs, tokens[:, :-1])
+
+        def at(t: int, rows: slice) -> Example:
+            before = tokens[rows, :t] if is_image else tokens[rows, t]
+            caches = (keys[:, rows, :, :t], values[:, rows, :, :t])
+            source = (x[:, rows] if x.ndim == 5 else x[rows] for x in encoded)
+            return Example((before, *caches, *source), (logits[rows, t],))
+
+        return [at(t, rows) for t, rows in example_steps(logits.shape[1], len(tokens))]
 
     before = "codes so far, in raster order; none at the start" if is_image else (
         "the token before; at the start that of the language"
@@ -191,7 +206,7 @@ def _step(model: Seq2Seq) -> ExportPart:
     return ExportPart(
         "step",
         "the logits of the next token, with the keys and values of those before it",
-        module,
+        Step(model),
         (
             name,
             Value("past_keys", STATE, "of the tokens before; none at the start", "state"),
@@ -204,5 +219,5 @@ def _step(model: Seq2Seq) -> ExportPart:
             Value("values", STATE, "past_values of the next step", "state"),
         ),
         examples,
-        notes={"steps": str(target.length)} | ({} if is_image else _text_notes(model)),
+        notes={"steps": str(model.target.length)} | ({} if is_image else _text_notes(model)),
     )

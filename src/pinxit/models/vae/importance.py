@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from pinxit.models.vae.likelihoods import Bernoulli, Likelihood
+from pinxit.models.vae.likelihoods import Bernoulli
 from pinxit.models.vae.networks import Labels, MLPDecoder
 from pinxit.models.vae.proposal import propose
 from pinxit.models.vae.vamp_prior import Prior
@@ -39,7 +39,7 @@ Posterior = tuple[Float[Tensor, "batch latent"], Float[Tensor, "batch latent"]] 
 
 
 def supports_fast_importance(
-    decoder: nn.Module, likelihood: Likelihood, num_samples: int
+    decoder: nn.Module, likelihood: nn.Module, num_samples: int
 ) -> TypeGuard[MLPDecoder]:
     """Return whether the fast weights are supported and faster than `log_weights`.
 

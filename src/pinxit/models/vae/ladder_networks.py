@@ -65,18 +65,21 @@ class Inferred(NamedTuple):
 
 
 class ConditionalGaussian(nn.Module):
-    """Mean and log-variance of each latent of a level, and what else is read from the features."""
+    """Mean and log-variance of each latent of a level, and what else is read from the features.
 
-    hidden_matrices = True
-    fsdp_unit = True
+    A bottleneck (Child 2021, fig. 3): half of the cost of a step would else be here.
+    """
+
+    fsdp_unit = True  # nothing outside uses its parameters
 
     def __init__(self, inputs: int, channels: int, outputs: int) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(inputs, channels, 3, padding=1)
+        self.in_proj = nn.Conv2d(inputs, channels, 1)
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
         self.conv2 = nn.Conv2d(channels, outputs, 1)
 
     def forward(self, h: Maps) -> Maps:
-        return self.conv2(F.silu(self.conv1(F.silu(h))))
+        return self.conv2(F.silu(self.conv1(F.silu(self.in_proj(F.silu(h))))))
 
 
 class Rung(nn.Module):
@@ -90,7 +93,7 @@ class Rung(nn.Module):
         self.latent_channels = latent_channels
         if latent_channels is not None:
             outputs = 2 * latent_channels + channels
-            self.prior = ConditionalGaussian(channels, channels, outputs)
+            self.prior = ConditionalGaussian(channels, max(8, channels // 2), outputs)
             zero_init(self.prior.conv2)  # p(z_l | z_<l) starts as N(0, I)
             self.in_proj = nn.Conv2d(latent_channels, channels, 1)
         self.blocks = nn.Sequential(*(ResidualConv(channels) for _ in range(depth)))
@@ -200,7 +203,7 @@ class LadderEncoder(nn.Module):
         self.out_proj = nn.Linear(pyramid.num_features, 2 * first[0])
         scale_residual_blocks(self)
         self.posteriors = nn.ModuleList(
-            ConditionalGaussian(2 * channels, channels, 2 * shape[0])
+            ConditionalGaussian(2 * channels, max(8, channels // 2), 2 * shape[0])
             for channels, shape in zip(pyramid.channels[::-1], others, strict=False)
         )
 

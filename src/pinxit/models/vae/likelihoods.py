@@ -69,7 +69,20 @@ class Bernoulli(nn.Module):
 
     def sample(self, logits: Params, generator: torch.Generator | None = None) -> Observed:
         u = torch.rand(logits.shape, generator=generator, device=logits.device)
+        return self.transform(logits, u)
+
+    @property
+    def num_uniforms(self) -> int:
+        """Uniform numbers that a pixel is a function of."""
+        return self.out_channels
+
+    def transform(self, logits: Params, u: Float[Tensor, "*batch uniform h w"]) -> Observed:
+        """Make a sample of uniform numbers from 0 to 1."""
         return (u < torch.sigmoid(logits)).float()
+
+    def round(self, x: Observed) -> Observed:
+        """Return the nearest values that pixels have."""
+        return (x > 0.5).float()
 
 
 class Gaussian(nn.Module):
@@ -223,13 +236,29 @@ class DiscretizedLogistic(nn.Module):
         return (log_weights.exp() * mean_of_clipped_logistic(means, log_scales)).sum(-4)
 
     def sample(self, params: Params, generator: torch.Generator | None = None) -> Observed:
+        *batch, _, height, width = params.shape
+        shape = (2, *batch, self.num_mixtures, self.channels, height, width)
+        u = torch.rand(shape, generator=generator, device=params.device)
+        return self.transform(params, u.movedim(0, -5).flatten(-5, -3))
+
+    @property
+    def num_uniforms(self) -> int:
+        """Uniform numbers that a pixel is a function of."""
+        return 2 * self.num_mixtures * self.channels
+
+    def transform(self, params: Params, u: Float[Tensor, "*batch uniform h w"]) -> Observed:
+        """Make a sample of uniform numbers from 0 to 1; between the values that pixels have."""
         log_weights, means, log_scales = self._split(params)
-        u = torch.rand((2, *means.shape), generator=generator, device=means.device)
-        u = u.clamp(1e-6, 1 - 1e-6)
-        component = (log_weights - (-u[0].log()).log()).argmax(-4, keepdim=True)  # Gumbel-max
+        uniforms = u.clamp(1e-6, 1 - 1e-6).unflatten(-3, (2, self.num_mixtures, self.channels))
+        gumbel, logistic = uniforms.unbind(-5)
+        component = (log_weights - (-gumbel.log()).log()).argmax(-4, keepdim=True)  # Gumbel-max
         m, s = means.gather(-4, component), log_scales.gather(-4, component).exp()
-        logistic = m + s * torch.logit(u[1].gather(-4, component))
-        return logistic.squeeze(-4).clamp(0, 1)
+        x = m + s * torch.logit(logistic.gather(-4, component))
+        return x.squeeze(-4).clamp(0, 1)
+
+    def round(self, x: Observed) -> Observed:
+        """Return the nearest values that pixels have."""
+        return (255 * x).round() / 255
 
 
 def mean_of_clipped_logistic(m: Tensor, log_scale: Tensor) -> Tensor:
@@ -262,10 +291,13 @@ def build_likelihood(config: Config, info: DatasetInfo) -> Likelihood:
 
 def describe_likelihood(config: Config) -> str:
     """Say which likelihood a resolved configuration has, and over which values."""
+    head = ", autoregressive head" if config.decoder_head == "autoregressive" else ""
     if config.likelihood == "bernoulli" and config.binarize == "dynamic":
-        return "bernoulli; each test image binarized once, pixels sampled by their grey value"
+        return (
+            f"bernoulli{head}; each test image binarized once, pixels sampled by their grey value"
+        )
     if config.likelihood == "bernoulli":
-        return "bernoulli; pixels binarized at one half"
+        return f"bernoulli{head}; pixels binarized at one half"
     if config.likelihood == "gaussian":
         return "gaussian; density of (value + u) / 256, minus log 256 per dimension: 8-bit values"
-    return f"{config.likelihood}; 8-bit values"
+    return f"{config.likelihood}{head}; 8-bit values"

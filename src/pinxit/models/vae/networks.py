@@ -6,6 +6,7 @@ a decoder maps z `[batch, latent]` to `[batch, out_channels, height, width]`.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 
@@ -18,7 +19,9 @@ from pinxit.data.batch import DatasetInfo
 from pinxit.models.vae.config import Config
 from pinxit.models.vae.grid_networks import GridDecoder, GridEncoder, LatentGrid, ladder_levels
 from pinxit.models.vae.ladder_networks import LadderDecoder, LadderEncoder
+from pinxit.models.vae.posteriors import encoder_latents
 from pinxit.models.vae.pyramid import ResolutionPyramid
+from pinxit.models.vae.von_mises_fisher import OnSphere
 from pinxit.nn.layers import LabelEmbedding, ResidualConv, ResidualLinear
 
 Labels = Int64[Tensor, " batch"] | None
@@ -182,4 +185,7 @@ def build_networks(
         "mlp": (MLPEncoder, MLPDecoder),
         "conv": (ConvEncoder, ConvDecoder),
     }[config.network]
-    return encoder(size, info), decoder(size, info)
+    # of some posteriors the encoder says more than two values of each latent
+    own = dataclasses.replace(size, latent_dim=encoder_latents(config, config.latent_dim))
+    built = decoder(size, info)
+    return encoder(own, info), OnSphere(built) if config.posterior == "vmf" else built

@@ -19,6 +19,7 @@ from pinxit.models.export_parts import (
     to_pixels,
 )
 from pinxit.models.vae.model import VAE
+from pinxit.models.vae.posteriors import GaussianFamily, GaussianPosterior
 from pinxit.models.vae.vamp_prior import VampPrior
 from pinxit.nn.rng import per_image_normal
 
@@ -35,16 +36,18 @@ class Decoder(nn.Module):
 
 
 class Encoder(nn.Module):
-    """An image to the mean and standard deviation of q(z|x)."""
+    """An image to the mean and standard deviation of q(z|x); without the latter of no Gaussian."""
 
     def __init__(self, model: VAE) -> None:
         super().__init__()
         self.model = model
 
-    def forward(self, image: Tensor, label: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        mean, std = self.model._encode(to_pixels(image), label)
-        shape = self.model.latent_shape
-        return mean.unflatten(1, shape), std.unflatten(1, shape)
+    def forward(self, image: Tensor, label: Tensor | None = None) -> tuple[Tensor, ...]:
+        q = self.model.q(self.model._mean_observation(to_pixels(image)), label)
+        outputs = (q.mean,)
+        if isinstance(q, GaussianPosterior):
+            outputs = (q.mean, (0.5 * q.logvar).exp())
+        return tuple(part.unflatten(1, self.model.latent_shape) for part in outputs)
 
 
 class Prior(nn.Module):
@@ -73,11 +76,14 @@ def export_parts(model: VAE) -> tuple[AnyPart, ...]:
 
     def decoder_examples(batch: Batch) -> list[Example]:
         """Latents of images, and of the prior."""
-        posterior, _ = encoder.module(*encoder_examples(batch)[0].inputs)
+        posterior, *_ = encoder.module(*encoder_examples(batch)[0].inputs)
         noise = per_image_normal(len(batch), (model.latent_dim,), 0)
         prior = model.prior.transform(noise).view_as(posterior)
         return [with_labels(latents, batch) for latents in (posterior, prior)]
 
+    has_std = isinstance(model.posteriors, GaussianFamily)
+    mean = Value("mean", axes, "mean of q(z|x)", "mean")
+    std = Value("std", axes, "standard deviation of q(z|x), above 0", "std")
     decoder = ExportPart(
         "decoder",
         "latents to an image: the mean of p(x|z)",
@@ -88,13 +94,10 @@ def export_parts(model: VAE) -> tuple[AnyPart, ...]:
     )
     encoder = ExportPart(
         "encoder",
-        "an image to the mean and standard deviation of q(z|x)",
+        f"an image to the {'mean and standard deviation' if has_std else 'centre'} of q(z|x)",
         Encoder(model),
         (image_value(), *labels),
-        (
-            Value("mean", axes, "mean of q(z|x)", "mean"),
-            Value("std", axes, "standard deviation of q(z|x), above 0", "std"),
-        ),
+        (mean, std) if has_std else (mean,),
         encoder_examples,
     )
     if not model.prior_is_learned:

@@ -33,7 +33,7 @@ def search_for_z(context: ReportContext) -> Slide | None:
     model, images, mse = context.model, context.subset, context.reconstruction_mse
     if not isinstance(model, CanEncode) or not isinstance(model, HasMeanImage):
         return None
-    if not has_gaussian_posterior(model):
+    if not has_gaussian_posterior(model) or not model.mean_is_differentiable:
         return None
     if images is None or mse is None:
         return None

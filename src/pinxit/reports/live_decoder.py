@@ -19,14 +19,15 @@ from jaxtyping import Float32
 from pinxit.models.protocols import CanEncode, HasELBO
 from pinxit.nn.principal_components import fit_principal_components
 from pinxit.reports.context import ReportContext
-from pinxit.reports.images import inline_image, is_small
-from pinxit.reports.lecture.slide import Slide, locate
+from pinxit.reports.images import InlineImage, inline_image, is_small
+from pinxit.reports.sections import MAX_THUMBNAIL_SIDE, Section, shrink_images
 from pinxit.sampling.inputs import is_label_conditional
 from pinxit.sampling.latents import TRAVERSAL_RANGE
 
 TITLE = "The decoder, alive: move z"
 MAX_SLIDERS = 8
-RUNTIME = Path(__file__).parent.parent / "runtime"
+PLANE_SIDE = 13  # decoded images along a side
+RUNTIME = Path(__file__).parent / "runtime"
 RUNTIME_FILES = {"script": "ort.wasm.bundle.min.mjs.gz", "wasm": "ort-wasm-simd-threaded.wasm.gz"}
 
 
@@ -40,18 +41,24 @@ class Sliders:
     start: Float32[np.ndarray, " slider"]
     are_latents: bool  # all of them: a random z is one of the prior
 
+    @property
+    def is_plane(self) -> bool:
+        """Whether they are the two latents of a plane."""
+        return self.are_latents and len(self.names) == 2
+
     def z(self) -> Float32[np.ndarray, "one latent"]:
         """Return the z at which the sliders start."""
         return (self.base + self.start @ self.moves)[None].astype(np.float32)
 
 
-def live_decoder(context: ReportContext) -> Slide | None:
+def live_decoder(context: ReportContext) -> Section | None:
     """Show sliders of z over the decoder, if the report is to be alive."""
     model = context.model
     if not context.live or not isinstance(model, CanEncode):
         return None
     sliders = choose_sliders(context)
     if sliders is None:
+        context.missing.append("The decoder is not in the page: its sliders need the run's data.")
         return None
     labels = list(context.run.info.label_names) if is_label_conditional(model) else []
     first = np.zeros(1, np.int64) if labels else None
@@ -61,6 +68,7 @@ def live_decoder(context: ReportContext) -> Slide | None:
         "labels": labels,
         "sliders": list(zip(sliders.names, sliders.start.tolist(), strict=True)),
         "are_latents": sliders.are_latents,
+        "plane": _decode_plane(model, first) if sliders.is_plane else None,
         "limit": TRAVERSAL_RANGE,
         "data": _page_data(context, sliders),
         "files": {
@@ -69,7 +77,21 @@ def live_decoder(context: ReportContext) -> Slide | None:
         },
         "decoder": base64.b64encode(gzip.compress(_export_decoder(context), 9, mtime=0)).decode(),
     }
-    return Slide("live_decoder", TITLE, values, (locate(type(model).decode),))
+    return Section("live_decoder", TITLE, values)
+
+
+def _decode_plane(model: CanEncode, label: np.ndarray | None) -> InlineImage:
+    """Decode a grid of the plane, without gaps, as the background of the pointer."""
+    half = TRAVERSAL_RANGE * (1 - 1 / PLANE_SIDE)  # the centres of the cells
+    ticks = np.linspace(-half, half, PLANE_SIDE)
+    x, y = np.meshgrid(ticks, ticks[::-1])
+    z = np.stack([x, y], -1).reshape(-1, 2).astype(np.float32)
+    labels = None if label is None else np.repeat(label, len(z))
+    cells = shrink_images(model.decode(z, labels), MAX_THUMBNAIL_SIDE)
+    h, w, c = cells.shape[1:]
+    rows = cells.reshape(PLANE_SIDE, PLANE_SIDE, h, w, c).transpose(0, 2, 1, 3, 4)
+    sheet = rows.reshape(PLANE_SIDE * h, PLANE_SIDE * w, c)
+    return inline_image(sheet, "Images decoded from a grid of z0 and z1", is_small(cells[0]))
 
 
 def _export_decoder(context: ReportContext) -> bytes:
@@ -108,6 +130,5 @@ def _page_data(context: ReportContext, sliders: Sliders) -> dict[str, Any]:
         "base": [float(f"{value:.7g}") for value in sliders.base.tolist()],
         "moves": [[float(f"{v:.7g}") for v in row] for row in sliders.moves.tolist()],
         "shape": list(model.latent_shape),
-        "plane": sliders.are_latents and model.latent_dim == 2,
         "limit": TRAVERSAL_RANGE,
     }

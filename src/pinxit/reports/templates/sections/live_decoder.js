@@ -50,7 +50,7 @@ function show() {
   const plane = get("plane");
   if (plane) {
     const [x, y] = sliders.map((slider) => 50 + (50 * Number(slider.value)) / data.limit);
-    plane.firstElementChild.style.cssText = `left: ${x}%; top: ${100 - y}%`;
+    plane.lastElementChild.style.cssText = `left: ${x}%; top: ${100 - y}%`;
   }
 }
 
@@ -101,6 +101,7 @@ function follow(plane) {
 }
 
 async function main() {
+  get("off").hidden = true;
   get("status").textContent = "the runtime starts …";
   try {
     runtime = await start();
@@ -109,7 +110,7 @@ async function main() {
     get("status").textContent = `The decoder cannot run in this browser: ${error.message}`;
     return;
   }
-  document.querySelector("#live img").hidden = true;
+  document.querySelector(".live-image > img").hidden = true;
   canvas.hidden = form.hidden = false;
   form.addEventListener("input", decode);
   form.addEventListener("reset", () => setTimeout(decode));
