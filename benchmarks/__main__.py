@@ -22,25 +22,31 @@ PARTS = {
     "generation": "iGPT: tokens per second against transformers and its matrix products",
     "drawing": "text to image: one image, and many at once",
     "serve": "the server on loopback: overhead of the API, batching, overload, memory, kills",
+    "streams": "memory of training and embedding on a stream, 10,000 and 1,000,000 images",
     "studio": "the studio in Chromium: time to the first image (needs Chromium)",
     "peers": "Fashion-MNIST against pythae (needs the extra `benchmark`)",
+    "blur": "VAEs: variances, priors and sharpening losses after the same steps: an hour and more",
     "samples": "Frechet distances beside diffusers, denoising_diffusion_pytorch and pythae: hours",
 }
-HOURS = {"samples"}  # only if named, or with --quick
+HOURS = {"samples", "blur"}  # only if named, or with --quick
 
 
 def benchmarks(
     names: Annotated[Positional[tuple[str, ...]], arg(metavar="[NAME ...]")] = (),
     quick: bool = False,
+    data: tuple[str, ...] = (),
+    minutes: float | None = None,
     json_file: Annotated[Path | None, arg(name="json")] = None,
 ) -> int:
     """Measure pinxit and its peers on this machine.
 
     Args:
         names: startup, throughput, scaling, likelihood, masking, languages, generation, drawing,
-            serve, studio, peers or samples (default: all but samples, which takes hours; with
-            --quick all)
+            serve, streams, studio, peers, blur or samples (default: all but the last two, which
+            take hours; with --quick all)
         quick: run each benchmark in less than a minute; the numbers are not meaningful
+        data: of blur: data sets (default: mnist and fashion-mnist)
+        minutes: of blur: training of each run (default: 10)
         json_file: also write all tables to this file
     """
     from benchmarks.measure import machine
@@ -54,6 +60,10 @@ def benchmarks(
                 raise UsageError(
                     f"no benchmark '{name}'.{did_you_mean(name, PARTS)} Choose from: {known}."
                 )
+        options = {"data": data or None, "minutes": minutes}
+        options = {key: value for key, value in options.items() if value is not None}
+        if options and tuple(names) != ("blur",):
+            raise UsageError(f"--{next(iter(options))} is an option of the benchmark blur alone.")
         environment = {**machine(), "quick": quick}
         print(", ".join(f"{key} {value}" for key, value in environment.items()), flush=True)
         tables = {}
@@ -61,7 +71,7 @@ def benchmarks(
             start = time.perf_counter()
             benchmark = getattr(importlib.import_module(f"benchmarks.{name}"), name)
             tables[name] = []
-            for table in benchmark(quick):
+            for table in benchmark(quick, **options):
                 print(f"\n{table.to_text()}", flush=True)
                 tables[name].append(table.to_json())
             print(f"({name} took {time.perf_counter() - start:.0f} s)", flush=True)

@@ -39,6 +39,14 @@ def _one_thread():
     torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _few_steps_of_features():
+    """The network of a perceptual loss is trained for 3 steps, not 500."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pinxit.models.vae.perceptual.NETWORK_STEPS", 3)
+        yield
+
+
 @pytest.fixture(scope="module")
 def browser():
     """Chromium, with a camera that shows a test image."""

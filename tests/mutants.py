@@ -1,30 +1,45 @@
-"""`python -m tests.mutants [FILE ...]`: which small bugs in these files no test notices.
+"""`python -m tests.mutants [FILE ...]`: which small bugs no test notices, as a share of all.
 
-Cosmic Ray changes one operator, number, comparison or constant of a file at a time, in a copy of
-the repository, and the tests that import the file run. A change that all of them pass has survived:
-a test is missing, or the change makes no difference. Without files, those that differ from `main`
-are taken.
+A bug is a change of one operator, number, comparison or constant of a module, as Cosmic Ray makes
+them. Modules are drawn by chance, in proportion to their lines, and of each a change by chance; so
+the changes are a sample of all, and the share of those that survive has a standard error. Each is
+made in a copy of the repository, and the test files nearest to the module run (`mutant_tests.py`).
+
+A failed test is run again without the change: if it fails there too, the change says nothing. A
+test file that takes too long is left out.
 """
 
 from __future__ import annotations
 
 import ast
+import contextlib
+import difflib
+import math
 import os
 import random
+import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
+import cosmic_ray.plugins
+import pytest
 import tyro
-from cosmic_ray.commands import execute, init
-from cosmic_ray.config import ConfigDict
+from cosmic_ray.commands import init
+from cosmic_ray.mutating import use_mutation
 from cosmic_ray.work_db import WorkDB, use_db
-from cosmic_ray.work_item import TestOutcome, WorkerOutcome, WorkItem, WorkResult
+from cosmic_ray.work_item import MutationSpec, WorkItem
 from tyro.conf import Positional
+
+from tests.forked import FORKS
+from tests.mutant_tests import rank_tests, read_imports, read_tests
 
 ROOT = Path(__file__).parent.parent
 COPIED = ("src", "tests", "benchmarks", "recipes", "docs")
@@ -34,37 +49,72 @@ COPIED_FILES = ("pyproject.toml", "README.md", "Makefile", "CHANGELOG.md")
 SKIPPED_OPERATORS = tuple(
     f"core/{name}" for name in ("NoOp", "RemoveDecorator", "ExceptionReplacer", "Variable")
 )
+FORKS.set_forkserver_preload(["torch", "torch._dynamo", "pytest", "hypothesis", "PIL.Image"])
+NO_TESTS = 5  # exit code of pytest
 
 Span = tuple[tuple[int, int], tuple[int, int]]  # (line, column) of start and end
+Outcome = Literal["killed", "survived", "no test", "unclear"]
 
 
 def main(
     files: Annotated[Positional[tuple[Path, ...]], tyro.conf.arg(metavar="[FILE ...]")] = (),
-    sample: int = 12,
+    all_files: Annotated[bool, tyro.conf.arg(name="all")] = False,
+    sample: int = 60,
+    minutes: float = 30.0,
     seed: int = 0,
     timeout: float = 120.0,
 ) -> int:
-    """Count the small bugs in these files that no test notices, and print them.
+    """Estimate which share of small bugs no test notices, and print those.
 
     Args:
         files: files of src/pinxit/ (default: those that differ from the branch main)
-        sample: changes that are tried of each file
+        all_files: take all files of src/pinxit/
+        sample: number of changes to try
+        minutes: begin no further change after that time; those before are a sample all the same
         seed: random seed of the sample
-        timeout: seconds that the tests of a change may take; longer counts as noticed
+        timeout: seconds that a test file may take
     """
-    paths = [file.resolve().relative_to(ROOT) for file in files] or list_changed_files()
-    tested = {path: tests for path in paths if (tests := find_tests(path))}
-    for path in sorted(set(paths) - set(tested)):
-        print(f"{path}: no test imports it")
+    end = time.monotonic() + 60 * minutes
+    if all_files:
+        paths = sorted(path.relative_to(ROOT) for path in (ROOT / "src").rglob("*.py"))
+    else:
+        paths = [file.resolve().relative_to(ROOT) for file in files] or list_changed_files()
+    counts: Counter[Outcome] = Counter()
     with tempfile.TemporaryDirectory() as folder:
         copy = copy_repository(Path(folder) / "copy")
         os.chdir(copy)
-        results = [
-            measure(path, tests, sample, seed, timeout) for path, tests in sorted(tested.items())
-        ]
-    survived, tried = (sum(column) for column in zip(*results, strict=True)) if results else (0, 0)
-    print(f"\n{survived} of {tried} survived" if tried else "nothing to change")
+        os.environ["PYTHONPATH"] = str(copy / "src")
+        imports, tests = read_imports(copy), read_tests(copy)
+        for mutation in draw_mutations(paths, sample, seed):
+            if time.monotonic() > end:
+                print(f"the time is over after {counts.total()} of {sample} changes")
+                break
+            nearest = rank_tests(mutation.module_path, imports, tests, MAX_TEST_FILES)
+            outcome, diff = try_mutation(mutation, nearest, timeout)
+            counts[outcome] += 1
+            where = f"{mutation.module_path}:{mutation.start_pos[0]}"
+            print(f"{counts.total():3} {outcome:8} {where}", flush=True)
+            if outcome in ("survived", "no test"):
+                print("\n".join(f"      {line}" for line in diff), flush=True)
+    print("\n" + describe_share(counts))
     return 0
+
+
+def describe_share(counts: Counter[Outcome]) -> str:
+    """Return the surviving share with its standard error; changes without a test survive.
+
+    >>> describe_share(Counter({"killed": 45, "survived": 4, "no test": 1, "unclear": 2}))
+    '5 of 50 survived: 10.0 % +- 4.2 %; 1 without a test, 2 unclear'
+    """
+    survived = counts["survived"] + counts["no test"]
+    number = survived + counts["killed"]
+    if not number:
+        return "nothing to change"
+    share = survived / number
+    error = math.sqrt(share * (1 - share) / number)
+    rest = [f"{counts['no test']} without a test", f"{counts['unclear']} unclear"]
+    figures = f"{100 * share:.1f} % +- {100 * error:.1f} %"
+    return f"{survived} of {number} survived: {figures}; {', '.join(rest)}"
 
 
 def list_changed_files() -> list[Path]:
@@ -72,28 +122,6 @@ def list_changed_files() -> list[Path]:
     names = ["git", "diff", "--name-only", "--diff-filter=d", "main", "--", "src/pinxit"]
     output = subprocess.run(names, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     return [Path(name) for name in output.split() if name.endswith(".py")]
-
-
-def find_tests(path: Path) -> list[str]:
-    """Return the test files that import a module, those of its folder first; at most three."""
-    module = ".".join(path.with_suffix("").parts[1:]).removesuffix(".__init__")
-    folder = path.parent.name
-    importing = [
-        file.relative_to(ROOT)
-        for file in sorted((ROOT / "tests").rglob("test_*.py"))
-        if module in set(_list_imports(file))
-    ]
-    importing.sort(key=lambda file: (path.stem not in file.stem, file.parent.name != folder))
-    return [str(file) for file in importing[:MAX_TEST_FILES]]
-
-
-def _list_imports(file: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(file.read_text("utf-8"))):
-        if isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
-        elif isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
 
 
 def copy_repository(copy: Path) -> Path:
@@ -106,50 +134,55 @@ def copy_repository(copy: Path) -> Path:
     return copy
 
 
-def measure(
-    path: Path, tests: Sequence[str], sample: int, seed: int, timeout: float
-) -> tuple[int, int]:
-    """Try a sample of the changes of a module; returns how many survived, and how many ran."""
-    pytest = [sys.executable, "-B", "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
-    pytest += ["-p", "no:randomly", "-m", "not slow", *tests]
-    os.environ["PYTHONPATH"] = str(Path.cwd() / "src")
-    if subprocess.run(pytest, capture_output=True).returncode:
-        print(f"{path}: its tests fail without a change: {' '.join(tests)}")
-        return 0, 0
-    config = ConfigDict(
-        {
-            "test-command": subprocess.list2cmdline(pytest),
-            "timeout": timeout,
-            "distributor": {"name": "local"},
-        }
-    )
-    with use_db(str(Path.cwd() / "mutants.sqlite"), WorkDB.Mode.create) as database:
+# -- the sample ------------------------------------------------------------------------------------
+
+
+def draw_mutations(paths: Sequence[Path], sample: int, seed: int) -> Iterator[MutationSpec]:
+    """Yield changes by chance, no two of one place. The first k are the same for any larger sample.
+
+    A module is drawn in proportion to its lines of code.
+    """
+    rng, seen = random.Random(seed), set()
+    lines = [_count_lines(path.read_text("utf-8")) for path in paths]
+    known: dict[Path, list[MutationSpec]] = {}
+    for _ in range(20 * sample):
+        if len(seen) >= sample or not any(lines):
+            return
+        (path,) = rng.choices(paths, lines)
+        if path not in known:
+            known[path] = list_mutations(path)
+        if not known[path]:
+            continue
+        mutation = rng.choice(known[path])
+        place = path, mutation.start_pos
+        if place not in seen:
+            seen.add(place)
+            yield mutation
+
+
+def _count_lines(source: str) -> int:
+    """Return the number of lines that are neither empty nor comments."""
+    lines = (line.strip() for line in source.splitlines())
+    return sum(bool(line) and not line.startswith("#") for line in lines)
+
+
+def list_mutations(path: Path) -> list[MutationSpec]:
+    """Return the changes of a module that change what it does: one of each place."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        use_db(f"{folder}/mutants.sqlite", WorkDB.Mode.create) as database,
+    ):
         init([path], database, {})
-        choose(database, path, sample, seed)
-        execute(database, config)
-        outcomes = dict(database.results)
-        items = [item for item in database.work_items if outcomes[item.job_id].test_outcome]
-    survivors = [i for i in items if outcomes[i.job_id].test_outcome == TestOutcome.SURVIVED]
-    print(f"{path}: {len(survivors)} of {len(items)} survived", flush=True)
-    for item in survivors:
-        print(_describe(item, outcomes[item.job_id]), flush=True)
-    return len(survivors), len(items)
-
-
-def choose(database: WorkDB, path: Path, sample: int, seed: int) -> None:
-    """Skip all changes but a sample of those that change what the module does."""
+        items = sorted(database.work_items, key=_sort_key)
     skipped_spans = list(_spans_without_effect(path.read_text("utf-8")))
-    items = sorted(database.work_items, key=_sort_key)
     possible = [
         item
         for item in items
         if not item.mutations[0].operator_name.startswith(SKIPPED_OPERATORS)
         and not any(_is_within(item, span) for span in skipped_spans)
     ]
-    random.Random(seed).shuffle(possible)
-    chosen = {item.job_id for item in _one_per_place(possible)[:sample]}
-    others = [item.job_id for item in items if item.job_id not in chosen]
-    database.set_multiple_results(others, WorkResult(WorkerOutcome.SKIPPED))
+    random.Random(str(path)).shuffle(possible)
+    return [item.mutations[0] for item in _one_per_place(possible)]
 
 
 def _sort_key(item: WorkItem) -> tuple[object, ...]:
@@ -177,12 +210,85 @@ def _is_within(item: WorkItem, span: Span) -> bool:
     return span[0] <= mutation.start_pos and mutation.end_pos <= span[1]
 
 
-def _describe(item: WorkItem, result: WorkResult) -> str:
-    """Return the line before and after the change."""
-    lines = (result.diff or "").splitlines()
-    changed = [line for line in lines if line[:1] in "+-" and line[:3] not in ("+++", "---")]
-    where = f"  line {item.mutations[0].start_pos[0]}"
-    return "\n".join([where, *(f"    {line}" for line in changed)])
+# -- one change ------------------------------------------------------------------------------------
+
+
+def try_mutation(
+    mutation: MutationSpec, tests: Sequence[Path], timeout: float
+) -> tuple[Outcome, list[str]]:
+    """Make a change, run the tests, and undo it; returns what they say, and the changed lines."""
+    path = mutation.module_path
+    operator = cosmic_ray.plugins.get_operator(mutation.operator_name)(**mutation.operator_args)
+    with use_mutation(path, operator, mutation.occurrence) as (before, after):
+        diff = _changed_lines(before, after or before)
+        if not tests:
+            return "no test", diff
+        code, output = run_each(tests, timeout)
+    if code == 0:
+        return "survived", diff
+    if code == NO_TESTS:
+        return "no test", diff
+    failed = re.findall(r"^(?:FAILED|ERROR) (\S+)", output, re.MULTILINE)
+    if code is None or not failed:
+        return "unclear", diff
+    return ("killed" if run_tests(failed[:1], timeout)[0] == 0 else "unclear"), diff
+
+
+def run_each(tests: Sequence[Path], timeout: float) -> tuple[int | None, str]:
+    """Run test files one after another, up to the first failure.
+
+    A file that takes too long on this machine is left out. Returns pytest's exit code and output:
+    0 if some passed and none failed, `NO_TESTS` if none has a test, None if all took too long.
+    """
+    codes: list[int | None] = []
+    for test in tests:
+        code, output = run_tests([str(test)], timeout)
+        if code not in (0, None, NO_TESTS):
+            return code, output
+        codes.append(code)
+    return (0 if 0 in codes else None if None in codes else NO_TESTS), ""
+
+
+def run_tests(tests: Sequence[str], timeout: float) -> tuple[int | None, str]:
+    """Run tests up to the first failure; returns pytest's exit code, None after a timeout.
+
+    The process is forked from one that has imported the large libraries.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder) / "log.txt"
+        process = FORKS.Process(target=run_pytest, args=(str(Path.cwd()), list(tests), str(log)))
+        process.start()
+        process.join(timeout)
+        code = process.exitcode
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid or 0, signal.SIGKILL)  # it, and what it started
+        process.kill()  # it may have no group of its own yet
+        process.join()
+        return code, log.read_text("utf-8", "replace") if log.is_file() else ""
+
+
+def run_pytest(folder: str, tests: list[str], log: str) -> None:
+    """Run pytest in this process, which it ends, with the code of a folder."""
+    os.setsid()
+    os.chdir(folder)
+    file = os.open(log, os.O_WRONLY | os.O_CREAT)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    sys.stdout, sys.stderr = os.fdopen(1, "w", buffering=1), os.fdopen(2, "w", buffering=1)
+    sys.dont_write_bytecode = True
+    os.environ["PYTHONPATH"] = f"{folder}/src{os.pathsep}{folder}"
+    sys.path[:0] = [f"{folder}/src", folder]
+    for name in [name for name in sys.modules if name.split(".")[0] in ("tests", "pinxit")]:
+        del sys.modules[name]  # those of the repository that this process comes from
+    options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", "--tb=no"]
+    code = pytest.main([*options, "-m", "not long", *tests])
+    sys.stdout.flush()
+    os._exit(int(code))
+
+
+def _changed_lines(before: str, after: str) -> list[str]:
+    lines = difflib.unified_diff(before.splitlines(), after.splitlines(), lineterm="", n=0)
+    return [line for line in lines if line[:1] in "+-" and line[:3] not in ("+++", "---")]
 
 
 if __name__ == "__main__":

@@ -86,7 +86,7 @@ def test_every_part_is_there():
 
 
 def test_a_benchmark_of_hours_runs_only_if_it_is_named_or_quick():
-    assert "samples" not in select_default(quick=False)
+    assert not {"samples", "blur"} & set(select_default(quick=False))
     assert select_default(quick=True) == list(PARTS)
 
 
@@ -306,3 +306,68 @@ def test_a_command_of_a_recipe_runs_once_and_its_failure_is_an_error(tmp_path):
     assert not (tmp_path / "sheet.png").exists()
     with pytest.raises(PinxitError, match="with exit code 2"):
         run_command("pinxit look no-such-folder/", tmp_path)
+
+
+# -- what sharpens a VAE ---------------------------------------------------------------------------
+
+
+def results_of(distances, sharpness=0.5):
+    """Results of runs whose samples are images of noise moved by so much, in 4 features."""
+    from benchmarks.blur import Replicates, Result
+
+    rng = np.random.default_rng(0)
+    test = rng.standard_normal((4000, 4))
+
+    def at(distance, seed):
+        return Replicates(rng.standard_normal((4000, 4)) + distance / 2, test, seed, paired=False)
+
+    kinds = ("samples", "reconstructions", "mixture", "realnvp")
+    metrics = {"sharpness_samples": sharpness, "sharpness_samples_error": 0.01}
+    return {
+        name: Result({kind: at(values[kind], i) for i, kind in enumerate(kinds)}, metrics)
+        for name, values in distances.items()
+    }
+
+
+def test_variances_and_priors_are_compared_by_ratios_with_errors():
+    from benchmarks import blur
+
+    plain = {"samples": 2.0, "reconstructions": 0.0, "mixture": 1.0, "realnvp": 1.0}
+    results = results_of(
+        {
+            blur.DEFAULT: plain,
+            blur.FLOW: plain | {"samples": 1.0},
+            blur.ONE: plain | {"samples": 4.0},
+            blur.ANALYTIC: plain,
+        }
+    )
+    rows = {row[0]: row for row in blur.compare_variances("x", results, ()).rows}
+    assert rows[blur.ANALYTIC][3] == pytest.approx(4, rel=0.15)  # squares of distances of means
+    assert 0 < rows[blur.ANALYTIC][4] < 0.6
+    assert rows[blur.ONE][3:] == (1.0, 0.0)
+    assert blur.PER_PIXEL not in rows
+    rows = {row[0]: row for row in blur.compare_priors("x", results, ()).rows}
+    assert rows["N(0, I)"][3] == pytest.approx(1)
+    for prior in ("mixture", blur.FLOW):
+        assert rows[prior][3] == pytest.approx(0.25, abs=0.08)
+        assert rows[prior][4] > 0
+    assert blur.compare_sharpness("x", results, ()).rows[0][1:3] == (0.5, 0.01)
+    assert blur.compare_priors("x", {}, ()).rows == ()
+    assert np.isnan(blur.divide_gaps(1, 0, 0.5, 0.5))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["startup", "--minutes", "2"], "--minutes is an option of the benchmark blur"),
+        (["--data", "mnist"], "--data is an option of the benchmark blur"),
+        (["blur", "--minutes", "0"], "--minutes must be above 0"),
+    ],
+)
+def test_options_of_blur_are_checked(words, message, capsys):
+    import tyro
+
+    from benchmarks.__main__ import benchmarks
+
+    assert tyro.cli(benchmarks, args=words) == 2
+    assert message in capsys.readouterr().err

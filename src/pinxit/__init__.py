@@ -20,8 +20,10 @@ methods, `run.sample(16)`, `run.reconstruct()`, `run.evaluate()`, and shows itse
 
     list_runs(folder)               the runs in a folder, as a table
     evaluate(run), report(run)      measure a run; write the HTML file that shows it
+    export(run, path)               write a run as an ONNX file, for programs without pinxit
     explain(run)                    why the samples of a VAE are blurry, and what would help
     compare(run, run, ...)          the metrics of several runs side by side
+    push(run, "owner/name")         publish a run on the Hugging Face Hub
 
 Configurations of models, one of each family: VAE, Flow, MAE, IGPT, Seq2Seq, ImageTokenizer.
 Values: Images, Run. Errors: PinxitError, UsageError.
@@ -38,8 +40,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pinxit.api.functions import compare as compare
     from pinxit.api.functions import evaluate as evaluate
+    from pinxit.api.functions import export as export
     from pinxit.api.functions import load as load
     from pinxit.api.functions import look as look
+    from pinxit.api.functions import push as push
     from pinxit.api.functions import report as report
     from pinxit.api.functions import resume as resume
     from pinxit.api.functions import sources as sources
@@ -65,7 +69,9 @@ _MODULES = {
     "load": "pinxit.api.functions",
     "evaluate": "pinxit.api.functions",
     "report": "pinxit.api.functions",
+    "export": "pinxit.api.functions",
     "compare": "pinxit.api.functions",
+    "push": "pinxit.api.functions",
     "list_runs": "pinxit.reports.run_list",
     "Run": "pinxit.api.run",
     "Images": "pinxit.data.images",

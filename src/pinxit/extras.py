@@ -12,6 +12,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "parquet": ("pyarrow",),
     "text": ("tokenizers", "sacrebleu", "sklearn", "scipy"),
     "tensorboard": ("tensorboard",),
+    "wandb": ("wandb",),
     "serve": (
         *("fastapi", "uvicorn", "sqlalchemy", "multipart", "prometheus_client", "httpx", "mcp"),
         "scipy",
@@ -22,6 +23,10 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "umap": ("umap",),
     "fid": ("torch_fidelity",),
     "ray": ("ray",),
+    "remote": ("aiohttp",),
+    "s3": ("s3fs",),
+    "gs": ("gcsfs",),
+    "export": ("onnx", "onnxruntime", "onnxscript"),
 }
 
 

@@ -12,6 +12,7 @@
     report.html, README.md
     explain.html       why its samples are blurry; the numbers are in explain.json
     explain/           short trainings of `pinxit explain --curve` and `--try`
+    exchange.json      what a server of the run answered to the lecture's program
     prior-mixture.safetensors, prior-realnvp.safetensors
                        priors fitted to its latents after training
     .lock, .owner.json the lock of the process that trains the run, and which one that is

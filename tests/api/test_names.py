@@ -36,6 +36,7 @@ NOT_OPTIONS = {
 }
 # options with another form in Python
 OTHER_OPTIONS = {
+    "sample": {"shard_size", "shard", "engine", "address"},  # of pinxit.mapping.samples
     "caption": {"temperature", "top_k", "top_p", "seed"},  # of GenerationParams
     "serve": {"allow_no_auth", "alias"},  # `aliases`
 }

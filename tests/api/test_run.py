@@ -11,7 +11,6 @@ import pytest
 from PIL import Image
 
 import pinxit
-from pinxit.api.hub import FILES
 from pinxit.api.run import METHODS
 from pinxit.data.images import Images
 from pinxit.errors import PinxitError, UsageError
@@ -158,6 +157,21 @@ def test_a_run_that_cannot_is_an_error_that_names_the_families_that_can(open_run
         open_run("vae").sample(3, temprature=1)
 
 
+def test_evaluate_names_the_option_that_stands_for_another(open_run):
+    run = open_run("vae")
+    for call in (run.evaluate, lambda **options: pinxit.evaluate(run, **options)):
+        with pytest.raises(UsageError, match="evaluate has no option 'progress': use quiet"):
+            call(progress=False)
+        with pytest.raises(UsageError, match="evaluate has no option 'device': use Run"):
+            call(device="cpu")
+        with pytest.raises(UsageError, match="splt"):
+            call(splt="test")
+    record = pinxit.evaluate(
+        run, distances=False, iw_samples=0, probe_train_size=0, max_images=8, quiet=True
+    )
+    assert record.metrics
+
+
 def test_a_run_is_measured_compared_and_reported(open_run, tmp_path):
     runs = [open_run("vae"), open_run("igpt")]
     for run in runs:
@@ -234,16 +248,17 @@ def test_train_returns_a_run_that_knows_the_images_it_was_given(tmp_path):
 def test_load_takes_a_run_a_path_and_a_name_of_the_hub(open_run, tmp_path, monkeypatch):
     run = open_run("vae")
     expected = run.sample(1).pixels
-    requested = {}
+    requested = []
 
-    def snapshot_download(name, revision, allow_patterns, ignore_patterns):
-        requested.update(name=name, revision=revision, files=allow_patterns)
-        return str(run.path)
+    def download(name):
+        requested.append(name)
+        return run.path
 
-    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
+    monkeypatch.setattr("pinxit.hub.download.download", download)
     for name in (run, run.path, str(run.path), "hf:me/blobs@v1"):
         assert (pinxit.load(name).sample(1).pixels == expected).all()
-    assert requested == {"name": "me/blobs", "revision": "v1", "files": list(FILES)}
+    assert requested == ["hf:me/blobs@v1"]
+    monkeypatch.undo()
     with pytest.raises(UsageError, match="a model of the hub is hf:owner/name"):
         pinxit.load("hf:blobs")
     with pytest.raises(UsageError, match=r"A model of the Hugging Face Hub is hf:me/blobs\."):

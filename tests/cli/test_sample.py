@@ -87,6 +87,41 @@ def test_quiet_prints_no_notes(folder, capsys, run_pinxit):
     assert capsys.readouterr().err == ""
 
 
+def test_samples_as_shards(folder, run_pinxit, fail, tmp_path):
+    out = tmp_path / "shards"
+    words = ["sample", folder / "labelled", "-n", 25, "--out", out, "--shard-size", 10]
+    lines = run_pinxit(*words, "--shard", "1/2")
+    assert lines == ["25 images, 1 of 3 shards done, 1 of them now", str(out)]
+    record = json.loads("\n".join(run_pinxit(*words, "--json")))
+    assert (record["computed"], record["missing"], record["complete"]) == (2, 0, True)
+    assert run_pinxit("look", out, "--out", tmp_path / "sheet.png")
+    run = tmp_path / "run"
+    run_pinxit("train", "vae", out, "--steps", 1, "--width", 8, "--out", run, "--quiet")
+    assert (run / "model.safetensors").is_file()
+    assert "samples of labelled, not" not in fail(*words, "--seed", 1)
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (["--out", "shards", "--shard", "3/2"], "--shard is 0/2 to 1/2, counted from 0"),
+        (["--out", "shards", "--shard-size", "0"], "--shard-size must be 1 or more, not 0."),
+        (["--out", "shards", "-n", "0"], "--num-images must be 1 or more, not 0."),
+        (["--out", "shards", "--live"], "--live is of a grid or .npy, not of a folder"),
+        (["--out", "shards", "--prior", "mixture"], "--prior mixture is of a grid or .npy"),
+        (["--out", "shards", "--address", "a:1"], "--address is that of a Ray cluster"),
+        (["--out", "grid.png", "--shard", "0/2"], "--shard is of a folder of shards: name one"),
+        (["--shard-size", "5"], "--shard-size is of a folder of shards: name one"),
+        (["--engine", "ray"], "--engine ray is of a folder of shards: name one"),
+        (["--out", "grid.bmp"], "--out ends in .png"),
+    ],
+)
+def test_options_of_shards_and_of_grids_are_kept_apart(words, error, folder, fail, monkeypatch):
+    monkeypatch.chdir(folder)
+    assert error in fail("sample", folder / "run", *words)
+    assert not (folder / "shards").exists()
+
+
 def test_levels_are_of_a_ladder(folder, fail):
     error = fail("reconstruct", folder / "run", "--levels", 1)
     assert "levels are of a VAE trained with --latents ladder; this model has none" in error

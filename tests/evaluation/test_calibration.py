@@ -12,7 +12,7 @@ from pinxit.data.images import Images
 from pinxit.evaluation.likelihood import iw_warnings, sampling_error
 from pinxit.evaluation.log_weights import iw_log_likelihood
 from pinxit.models import vae
-from pinxit.models.vae.priors import build_prior
+from pinxit.models.vae.priors import StandardPrior
 from pinxit.models.vae.proposal import propose
 from pinxit.sampling.elbo import iter_likelihood_batches
 from tests.builders import blobs
@@ -69,7 +69,7 @@ def test_the_stated_error_is_the_true_one_or_a_warning_is_given(small_vae):
 def test_a_missed_mode_is_found_by_the_defensive_samples():
     """p(z|x) has two modes, q(z|x) one: without wide samples half of p(x) is missed, in silence."""
     mean, logvar = torch.tensor([2.0]), torch.tensor([math.log(0.04)])
-    prior = build_prior("standard", 1)
+    prior = StandardPrior()
 
     def log_weights(share: float) -> torch.Tensor:
         noise = torch.randn(200_000, 1, generator=torch.Generator().manual_seed(0))

@@ -62,7 +62,7 @@ def test_a_grid_is_compared_at_one_position():
         images.pixels
     ).shape == (12, 12, 12, 1)
     posterior = model.encode(images)
-    selected = region.select(posterior)
+    selected = region.select(posterior, 5)[1]
     assert np.array_equal(selected.mean, posterior.mean[:, :, 2, 2])
     cover = find_cover(selected, images, selected.mean[:2], region)
     assert cover.averages.shape[1:] == region.crop(images.pixels).shape[1:]

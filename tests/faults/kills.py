@@ -9,18 +9,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
-import os
 import random
 import shutil
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-FORKS = multiprocessing.get_context("forkserver")
+from tests.forked import FORKS, run_pinxit
+
 FORKS.set_forkserver_preload(
     [
         *("torch", "torch._dynamo", "lightning_fabric", "sklearn.datasets", "pinxit.cli.train"),
@@ -49,24 +47,6 @@ MODELS = {
 }
 STEPS = 24
 PATIENCE_SECONDS = 600.0  # after which a command hangs
-
-
-def run_pinxit(args: list[str], log: str, cache: str) -> None:
-    """`pinxit ...` in a forked process, with its output in a file."""
-    from pinxit.cli import main
-
-    os.environ["PINXIT_CACHE"] = cache
-    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    os.dup2(file, 1)
-    os.dup2(file, 2)
-    sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w", buffering=1)
-    sys.argv = ["pinxit", *args]
-    import torch
-
-    torch.set_num_threads(1)
-    code = main(args)
-    sys.stdout.flush()
-    os._exit(code)
 
 
 @dataclass
@@ -143,6 +123,22 @@ def report_trial(run: Path, folder: Path) -> Trial:
     shutil.copytree(run, folder / "run", dirs_exist_ok=True)
     args = ["report", "FOLDER/run"]
     return Trial("report", args, lambda path: (path / "run/report.html").is_file(), folder)
+
+
+def map_trial(run: Path, data: str, folder: Path) -> Trial:
+    args = ["map", "embed", str(run), data, "--out", "FOLDER/out", "--block-size", "5"]
+    return Trial("map", args, lambda path: hash_folder(path / "out", "*.parquet"), folder)
+
+
+def sample_trial(run: Path, folder: Path) -> Trial:
+    args = ["sample", str(run), "-n", "90", "--out", "FOLDER/out", "--shard-size", "8"]
+    return Trial("sample", args, lambda path: hash_folder(path / "out", "*.[tj]*"), folder)
+
+
+def hash_folder(folder: Path, pattern: str) -> dict[str, str]:
+    """Return a hash of each file; there must be nothing half-written."""
+    assert not list(folder.glob(".*.part"))
+    return {path.name: hash_file(path) for path in sorted(folder.glob(pattern))}
 
 
 def hash_file(path: Path) -> str:

@@ -21,6 +21,7 @@ from tests.faults import kills
 
 DATA = "shapes:48"
 KILLS_A_TRIAL = 4
+OF_A_RUN = ("evaluate", "report", "map", "sample")
 
 
 def main() -> int:
@@ -70,11 +71,11 @@ def make_trials(root: Path, phases: list[str]) -> Iterator[tuple[kills.Trial, ob
     base = root / "base"
     known: dict[str, tuple[object, float]] = {}
     for number in itertools.count():
-        for phase in [*kills.MODELS, "cache", "evaluate", "report"]:
+        for phase in [*kills.MODELS, "cache", *OF_A_RUN]:
             if phases and phase not in phases:
                 continue
             if phase not in known:
-                if phase in ("evaluate", "report") and not (base / "vae/run").is_dir():
+                if phase in OF_A_RUN and not (base / "vae/run").is_dir():
                     kills.training_trial("vae", DATA, base / "vae").run_to_end()
                 whole = make_trial(phase, base, base / phase)
                 seconds = whole.run_to_end()
@@ -90,6 +91,10 @@ def make_trial(phase: str, base: Path, folder: Path) -> kills.Trial:
         return kills.evaluate_trial(base / "vae/run", folder)
     if phase == "report":
         return kills.report_trial(base / "vae/run", folder)
+    if phase == "map":
+        return kills.map_trial(base / "vae/run", DATA, folder)
+    if phase == "sample":
+        return kills.sample_trial(base / "vae/run", folder)
     return kills.training_trial(phase, DATA, folder)
 
 

@@ -19,3 +19,23 @@ def test_a_killed_command_that_is_run_again_ends_as_an_uninterrupted_one(model, 
     trial = kills.training_trial(model, DATA, tmp_path / "killed")
     expected = whole.result(whole.folder)
     assert kills.survive(trial, expected, seconds, 2, random.Random(model)) >= 0
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("phase", ["map", "sample"])
+def test_a_killed_output_goes_on_where_it_stopped(phase, tmp_path):
+    kills.training_trial("vae", DATA, tmp_path / "vae").run_to_end()
+    run = tmp_path / "vae" / "run"
+
+    def make_trial(folder):
+        return (
+            kills.map_trial(run, DATA, folder)
+            if phase == "map"
+            else kills.sample_trial(run, folder)
+        )
+
+    whole = make_trial(tmp_path / "whole")
+    seconds = whole.run_to_end()
+    expected = whole.result(whole.folder)
+    trial = make_trial(tmp_path / "killed")
+    assert kills.survive(trial, expected, seconds, 4, random.Random(phase)) > 0

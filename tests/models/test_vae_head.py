@@ -141,6 +141,7 @@ def test_samples_depend_on_their_own_seed_only(options):
         ({"ms_ssim": 0.1}, "ms_ssim takes the mean of p.x.z., which decoder_head"),
         ({"gradient_penalty": 0.1}, "gradient_penalty takes the mean"),
         ({"adversarial": 0.1}, "adversarial takes the mean"),
+        ({"perceptual": 0.1}, "perceptual takes the mean"),
         ({"latents": "grid", "equivariance": 0.1}, "which equivariance turns"),
     ],
 )

@@ -376,6 +376,8 @@ OPTIONS = {
     "linear": {"network": "linear"},
     "conv": {"network": "conv", "width": 8},
     "deterministic": {"posterior": "deterministic"},
+    "iaf": {"posterior": "iaf"},
+    "vmf": {"posterior": "vmf"},
     "free-bits": {"free_bits": 0.1},
     "warmup": {"kl_warmup": 1.0},
     "beta-0": {"beta": 0.0},
@@ -390,6 +392,7 @@ OPTIONS = {
     "l2": {"decoder_l2": 0.01},
     "gp": {"gradient_penalty": 0.01},
     "ms-ssim": {"ms_ssim": 0.1},
+    "perceptual": {"perceptual": 0.1},
     **{f"{name}-discriminator": options for name, options in DISCRIMINATORS.items()},
 }
 
@@ -482,7 +485,7 @@ def test_discriminator_tells_shuffled_latents_by_cross_entropy():
 # -- training --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("variant", [1, 2, 3, 4])
+@pytest.mark.parametrize("variant", range(1, len(variants())))
 def test_resuming_is_exact_with_discriminators_and_running_variances(variant, tmp_path):
     """A checkpoint after 3 of 6 steps gives the weights of a training that was not interrupted."""
     from itertools import islice

@@ -19,12 +19,13 @@ from pinxit.models.results import Posterior
 from pinxit.nn.rng import per_image_normal
 from pinxit.reports import report
 from pinxit.reports.context import ReportContext, load_context
+from pinxit.reports.formatting import format_seconds
 from pinxit.reports.lecture.latent_plane import latent_plane
 from pinxit.reports.lecture.overview import list_kl_terms, overview
 from pinxit.reports.lecture.posterior_clouds import _draw_cloud, align, posterior_clouds
 from pinxit.reports.lecture.prior_samples import prior_samples
 from pinxit.reports.lecture.search_for_z import search_for_z
-from pinxit.reports.lecture.slide import format_seconds, locate
+from pinxit.reports.lecture.slide import locate
 from pinxit.sampling.elbo import elbo_terms
 from pinxit.sampling.latent_search import _Adam, encode_image, search_latents
 from pinxit.sampling.latents import gaussian_kl

@@ -105,3 +105,52 @@ def test_last_fall_compares_the_end_with_the_third_quarter():
     assert last_fall(9, 8, 5, 3) == 2
     assert last_fall(9, 8, 5, 7) == 0
     assert last_fall(9, 8, 7) is None
+
+
+def remedies_of(run, monkeypatch, metrics, sharpness=None, **model):
+    """The options suggested for a run of a flat loss, and whether each is promising."""
+    context = context_with_losses(run, [300.0, 200, *[100.0] * 18], 100, monkeypatch)
+    context.evaluation["metrics"] |= metrics
+    options = {**run.config["model"], **model}
+    monkeypatch.setattr(ReportContext, "model_options", property(lambda self: options))
+    monkeypatch.setattr(ReportContext, "sharpness", property(lambda self: sharpness or {}))
+    return {r.option: r for r in find_remedies(context)}
+
+
+def test_a_fixed_sigma_calls_for_an_analytic_variance(run, monkeypatch):
+    gaussian = {"likelihood": "gaussian"}
+    fixed = remedies_of(run, monkeypatch, {}, sigma=1.0, **gaussian)
+    assert fixed["`--variance analytic`"].promising
+    assert "fixed at 1" in fixed["`--variance analytic`"].evidence
+    learned = remedies_of(run, monkeypatch, {}, **gaussian)
+    assert not learned["`--variance analytic`"].promising
+    analytic = remedies_of(run, monkeypatch, {}, variance="per-pixel", **gaussian)
+    assert not [option for option in analytic if "--variance" in option]
+
+
+def test_a_loose_bound_calls_for_a_tighter_one_or_a_richer_posterior(run, monkeypatch):
+    loose = {"log_likelihood": -90.0, "log_likelihood_error": 0.3, "elbo": -96.0}
+    option = "`--iw-samples 8` or `--posterior iaf`"
+    assert "6 nats per image below" in remedies_of(run, monkeypatch, loose)[option].evidence
+    tight = loose | {"elbo": -90.5}
+    assert option not in remedies_of(run, monkeypatch, tight)
+    assert option not in remedies_of(run, monkeypatch, loose, iw_samples=8)
+
+
+@pytest.mark.parametrize(("detail", "promising"), [(0.4, True), (0.97, False)])
+def test_reconstructions_without_detail_call_for_losses_of_structure(
+    run, monkeypatch, detail, promising
+):
+    sharpness = {"samples": 0.4, "reconstructions": detail}
+    remedies = remedies_of(run, monkeypatch, {}, sharpness)
+    option = "`--perceptual 0.1` or `--adversarial 0.5` or `--ms-ssim 0.1`"
+    assert remedies[option].promising == promising
+    used = remedies_of(run, monkeypatch, {}, sharpness, perceptual=0.1, ms_ssim=0.1)
+    assert "`--adversarial 0.5`" in used
+
+
+def test_vamp_prior_is_suggested_with_a_flow(run, monkeypatch):
+    sharpness = {"samples": 0.4, "reconstructions": 0.9}
+    remedies = remedies_of(run, monkeypatch, {}, sharpness)
+    assert remedies["`--prior vamp`"].promising
+    assert "`--prior vamp`" not in remedies_of(run, monkeypatch, {}, sharpness, prior="flow")

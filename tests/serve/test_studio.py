@@ -64,9 +64,11 @@ def test_a_run_has_a_tab_for_each_of_its_abilities(page):
         return page.eval_on_selector_all("[role=tab]", "tabs => tabs.map(tab => tab.textContent)")
 
     page.select_option("#run", "blobs-vae")
-    assert titles() == ["Samples", "Latents", "Reconstruct", "Gallery", "Report"]
+    assert titles() == ["Samples", "Latents", "Reconstruct", "Program", "Gallery", "Report"]
     page.select_option("#run", "blobs-draw")
-    assert titles() == ["Draw", "Gallery", "Report"]
+    assert titles() == ["Draw", "Program", "Gallery", "Report"]
+    page.select_option("#run", "blobs-caption")
+    assert titles() == ["Caption", "Gallery", "Report"]
 
 
 def test_the_page_opens_with_images_and_says_what_the_run_is(page):
@@ -324,6 +326,30 @@ def test_edit_is_a_conversation_about_one_image(page):
     assert page.locator("#edit .said").count() == 2
     page.click("#edit [name=again]")
     assert page.locator("#edit .said").count() == 0
+
+
+@pytest.mark.parametrize("run", ["blobs-draw", "blobs-vae"])
+def test_the_program_of_the_lecture_runs_in_two_turns(page, run):
+    open_tab(page, run, "program")
+    first = page.input_value("#program [name=first]")
+    assert first.startswith("Generate an image of ")
+    assert ("cat" in first) == (run == "blobs-vae")  # one that draws begins with its own caption
+    page.fill("#program [name=second]", 'Give this "cat" a hat')
+    assert 'input="Give this \\"cat\\" a hat"' in page.inner_text("#program pre")
+    page.click("#program .primary")
+    wait_for_images(page, "program", 2)
+    wait_until_idle(page, "program")
+    assert page.locator("#program .said").all_inner_texts() == [first, 'Give this "cat" a hat']
+    assert page.locator("#program mark").count() == 0
+    assert page.inner_text("#program-url").endswith("/v1")
+
+
+def test_an_error_of_a_turn_is_shown_in_the_program_tab(desk):
+    open_tab(desk, "blobs-draw", "program")
+    desk.route("**/v1/responses", lambda route: route.abort())
+    desk.click("#program .primary")
+    desk.wait_for_selector("#program .error")
+    assert desk.locator("#program .said").count() == 0
 
 
 def test_a_slider_updates_the_image_in_less_than_250_ms(page):

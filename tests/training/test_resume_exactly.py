@@ -7,7 +7,6 @@ one takes milliseconds.
 from __future__ import annotations
 
 import hashlib
-import multiprocessing
 import os
 import random
 import re
@@ -21,6 +20,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.forked import FORKS, run_pinxit
+
 pytestmark = pytest.mark.slow
 
 STEPS = 300
@@ -28,30 +29,12 @@ TRAIN = ["train", "vae", "digits", "--steps", str(STEPS), "--width", "32", "--la
 TRAIN += ["--depth", "1", "--batch-size", "32", "--num-evals", "8", "--checkpoint-seconds", "0"]
 TRAIN += ["--no-report"]
 
-FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(
     [
         *("torch", "torch._dynamo", "lightning_fabric"),
         *("pinxit.cli.train", "pinxit.training.session", "pinxit.models.vae.model"),
     ]
 )
-
-
-def run_pinxit(args: list[str], log: str) -> None:
-    """`pinxit ...` in a forked process, with its output in a file."""
-    from pinxit.cli import main
-
-    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    os.dup2(file, 1)
-    os.dup2(file, 2)
-    sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w", buffering=1)
-    sys.argv = ["pinxit", *args]
-    import torch
-
-    torch.set_num_threads(1)
-    code = main(args)
-    sys.stdout.flush()
-    os._exit(code)
 
 
 def run_pinxit_killed_at(args: list[str], log: str, number: int) -> None:

@@ -20,6 +20,7 @@ from pinxit.errors import PinxitError, UsageError
 from pinxit.models.vae.model import VAE
 from pinxit.runs import Run
 from pinxit.training.api import resume, train
+from pinxit.training.model_card import write_model_card
 from pinxit.training.session import Session
 from tests.builders import blobs
 
@@ -297,6 +298,20 @@ def test_resumed_metrics_drop_rows_after_the_checkpoint(tmp_path):
     assert (run.path / "metrics.csv").read_text().startswith(whole)
 
 
+def test_the_model_card_holds_no_path(tmp_path):
+    run = train_tiny(tmp_path / "secret-owner" / "my run", steps=2)
+    card = (run.path / "README.md").read_text("utf-8")
+    assert "secret-owner" not in card
+    assert "pinxit sample 'my run' -n 64" in card
+    assert "pinxit.load('my run')" in card
+    config = {**run.config, "data": {**run.config["data"], "source": "/home/anna/cats"}}
+    config["model"] = {**config["model"], "latent_dim": "/home/anna/runs/vae"}
+    write_model_card(run, config)
+    card = (run.path / "README.md").read_text("utf-8")
+    assert "anna" not in card
+    assert "| latent_dim | vae |" in card
+
+
 def test_tensorboard_has_the_same_curves(run):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -320,7 +335,7 @@ def test_a_path_that_tensorboard_cannot_write_to_is_said(tmp_path, capsys):
 def test_tensorboard_drops_points_after_the_checkpoint(tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    from pinxit.training.metrics_log import TensorBoardLog
+    from pinxit.training.tensorboard_log import TensorBoardLog
 
     first = TensorBoardLog(tmp_path, 0)
     for step in range(1, 8):

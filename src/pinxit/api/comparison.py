@@ -7,15 +7,21 @@ from pathlib import Path
 
 from pinxit import runs
 from pinxit.api.tables import Chart, CompareTable
+from pinxit.data.atomic_write import write_atomically
 from pinxit.errors import UsageError
 from pinxit.reports import compare_runs as reports
 
 
 def compare_runs(
-    paths: Sequence[Path], metric: str | None, against: str | None, split: str
-) -> CompareTable | Chart:
+    paths: Sequence[Path],
+    metric: str | None,
+    against: str | None,
+    split: str,
+    page: str | Path | None = None,
+) -> CompareTable | Chart | Path:
     """Return the metrics of evaluated runs, or a plot of one of them against an option.
 
+    With `page`, write images, likelihood and time of each run to that file, and return its path.
     Raises UsageError for fewer than two runs, and for a run that is not evaluated on the split.
     """
     opened = [runs.Run(path) for path in paths]
@@ -26,6 +32,12 @@ def compare_runs(
             "a plot needs both metric and against, for example metric='probe_accuracy', "
             f"against='mask_ratio'; only {reports.BY_LAYER} takes no against."
         )
+    if page is not None:
+        if metric is not None:
+            raise UsageError("page is a file of its own: leave out metric and against.")
+        from pinxit.reports.goal_page import render_goal_page  # imports torch
+
+        return write_atomically(Path(page), render_goal_page(opened))
     if metric == reports.BY_LAYER:
         curves = reports.collect_layer_probes(opened, split)
         return Chart(reports.plot_layer_probes(curves), curves)

@@ -79,8 +79,11 @@ class DescribeMethods(LoadedRun):
         """Return a feature vector per image, float32 `[n, dim]`; without `images` of all splits."""
         import numpy as np
 
+        from pinxit.sampling.stream_rows import all_rows
+
         model = self.require("embed")
-        batches = self.read_rows(model, images, split or "all").batches()
+        rows = self.read_rows(model, images, split or "all")
+        batches = all_rows(model, rows, split or "all").batches()
         return np.concatenate([model.embed(batch) for batch in batches])
 
     def score(
@@ -97,7 +100,13 @@ class DescribeMethods(LoadedRun):
         `pandas.DataFrame(run.score())` is a table of it.
         """
         from pinxit.sampling.scores import score_images, score_rows
+        from pinxit.sampling.stream_rows import all_rows
+        from pinxit.sampling.stream_scores import StreamScores
 
         model = self.require("score")
         rows = self.read_rows(model, images, split)
+        if rows.images.stream is not None:
+            streamed = all_rows(model, rows, split or ("test" if images is None else "all"))
+            scored = StreamScores(model, samples, seed).rows(streamed)
+            return sorted(scored, key=lambda row: row["log_likelihood"])
         return list(score_rows(model, rows, score_images(model, rows, samples, seed)))

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from pinxit.api.inputs import AnyImages
     from pinxit.data.load import Data
     from pinxit.evaluation.options import EvalOptions
+    from pinxit.hub.push import PushResult
+    from pinxit.onnx_export.api import Exported
     from pinxit.training.dry_run import CostEstimate
 
 # names that users of other libraries try -> options
@@ -155,17 +157,53 @@ def evaluate(
     run: runs.Run | str | Path,
     data: AnyImages | None = None,
     options: EvalOptions | None = None,
+    *,
+    quiet: bool = False,
     **changes: Any,
 ) -> Evaluation:
     """Measure a run, see `Run.evaluate`."""
-    return open_run(run).evaluate(data, options, **changes)
+    return open_run(run).evaluate(data, options, quiet=quiet, **changes)
 
 
 def report(
-    run: runs.Run | str | Path, out: str | Path | None = None, *, umap: bool = False
+    run: runs.Run | str | Path,
+    out: str | Path | None = None,
+    *,
+    umap: bool = False,
+    live: bool = False,
 ) -> Path:
-    """Write one HTML file that shows a run, and return its path."""
-    return open_run(run).report(out, umap=umap)
+    """Write one HTML file that shows a run, and return its path.
+
+    `umap` adds a map of the latents, `live` a decoder that runs in the page.
+    """
+    return open_run(run).report(out, umap=umap, live=live)
+
+
+def export(
+    run: runs.Run | str | Path,
+    out: str | Path | None = None,
+    images: AnyImages | None = None,
+    *,
+    part: str | None = None,
+    opset: int = 18,
+    int8: bool = False,
+    overwrite: bool = False,
+) -> Exported:
+    """Write a part of a run as an ONNX file for programs without pinxit, and return what it is.
+
+    `part` is by default the most useful one of the family; `out` is a file `.onnx`, a folder for
+    all parts, or a file in the run folder. It is written only if onnxruntime computes what the run
+    computes, within 1e-4, on 64 of the run's images, or of `images`. `int8` quantizes it.
+
+    Raises UsageError for a part that the run does not have or ONNX cannot express, and for a file
+    that exists, unless `overwrite`; PinxitError if the export differs from the run.
+    """
+    return open_run(run).export(out, images, part=part, opset=opset, int8=int8, overwrite=overwrite)
+
+
+def push(run: runs.Run | str | Path, name: str, **options: Any) -> PushResult:
+    """Publish a run on the Hugging Face Hub as `owner/name`, see `Run.push`."""
+    return open_run(run).push(name, **options)
 
 
 def open_run(run: runs.Run | str | Path) -> Run:
@@ -182,16 +220,18 @@ def compare(
     metric: str | None = None,
     against: str | None = None,
     split: SplitOrAll = "test",
-) -> CompareTable | Chart:
+    page: str | Path | None = None,
+) -> CompareTable | Chart | Path:
     """Compare the metrics of evaluated runs; with `metric` and `against` plot one of them.
 
     `metric` is a name in evaluation.json and `against` an option of the runs; probe_by_layer is
-    plotted by layer and takes no `against`. Raises UsageError for fewer than two runs, and for a
-    run that is not evaluated on the split.
+    plotted by layer and takes no `against`. `page` is an HTML file to write in place of the table:
+    images, likelihood and time of each run, which need no evaluation; its path is returned. Raises
+    UsageError for fewer than two runs, and for a run that is not evaluated on the split.
     """
     from pinxit.api.comparison import compare_runs
 
-    return compare_runs([find_run(run) for run in others], metric, against, split)
+    return compare_runs([find_run(run) for run in others], metric, against, split, page)
 
 
 def look(

@@ -36,7 +36,10 @@ class LoadedRun(runs.Run):
     device: Device = "auto"  # where models compute; auto: cuda if there is a GPU, or else cpu
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "path", Path(self.path))
+        from pinxit.api.hub import PREFIX, find_run
+
+        is_hub = str(self.path).startswith(PREFIX)
+        object.__setattr__(self, "path", find_run(self.path) if is_hub else Path(self.path))
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r})"

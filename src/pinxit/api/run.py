@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pinxit import runs
+from pinxit import console, runs
 from pinxit.api.describe import DescribeMethods
 from pinxit.api.generate import GenerateMethods
 from pinxit.data.images import Images
 from pinxit.data.split_names import SplitOrAll
+from pinxit.errors import UsageError
+from pinxit.hub.names import MESSAGE
 from pinxit.nn.device import resolve_device
 from pinxit.reports.explain_record import TRIAL_MINUTES
 
@@ -18,7 +20,9 @@ if TYPE_CHECKING:
     from pinxit.api.server import Server
     from pinxit.api.tables import Chart, CompareTable, Evaluation
     from pinxit.evaluation.options import EvalOptions
+    from pinxit.hub.push import PushResult
     from pinxit.mapping.api import MapResult
+    from pinxit.onnx_export.api import Exported
 
 
 class Run(GenerateMethods, DescribeMethods):
@@ -44,8 +48,11 @@ class Run(GenerateMethods, DescribeMethods):
         """Measure the run on images that it was not trained on, and write evaluation.json.
 
         `changes` are fields of `EvalOptions` (`split`, `iw_samples`, `distances`, ...) and of
-        `GenerationParams`.
+        `GenerationParams`. Raises UsageError for any other name.
         """
+        for name, instead in {"progress": "quiet", "device": "Run(path, device=...)"}.items():
+            if name in changes:
+                raise UsageError(f"evaluate has no option '{name}': use {instead}.")
         from pinxit.api.tables import Evaluation
         from pinxit.evaluation.runner import evaluate
 
@@ -110,21 +117,47 @@ class Run(GenerateMethods, DescribeMethods):
         metric: str | None = None,
         against: str | None = None,
         split: SplitOrAll = "test",
-    ) -> CompareTable | Chart:
+        page: str | Path | None = None,
+    ) -> CompareTable | Chart | Path:
         """Compare the metrics of evaluated runs; with `metric` and `against` plot one of them.
 
-        Raises UsageError for a run that is not evaluated on the split.
+        `page` is an HTML file to write in place of the table: see `pinxit compare --help`. Raises
+        UsageError for a run that is not evaluated on the split.
         """
         from pinxit.api.comparison import compare_runs
         from pinxit.api.hub import find_run
 
-        return compare_runs([self.path, *map(find_run, others)], metric, against, split)
+        return compare_runs([self.path, *map(find_run, others)], metric, against, split, page)
 
-    def report(self, out: str | Path | None = None, *, umap: bool = False) -> Path:
-        """Write one HTML file that shows the run, and return its path."""
+    def report(
+        self, out: str | Path | None = None, *, umap: bool = False, live: bool = False
+    ) -> Path:
+        """Write one HTML file that shows the run, and return its path; `live`: with its decoder."""
         from pinxit.reports import report
+        from pinxit.serve.exchange import try_record
 
-        return report(self, out, images=self.own_images, umap=umap)
+        problem = try_record(self)
+        if problem:
+            console.echo(f"warning: {problem}")
+        return report(self, out, images=self.own_images, umap=umap, live=live)
+
+    def export(
+        self,
+        out: str | Path | None = None,
+        images: AnyImages | None = None,
+        *,
+        part: str | None = None,
+        opset: int = 18,
+        int8: bool = False,
+        overwrite: bool = False,
+    ) -> Exported:
+        """Write a part of the run as an ONNX file, see `pinxit.export`; on `images` if given."""
+        from pinxit.onnx_export.api import export
+
+        given = self.own_images if images is None else self.read(None, images, "all", None)
+        return export(
+            self, out, part=part, opset=opset, int8=int8, overwrite=overwrite, images=given
+        )
 
     def explain(
         self,
@@ -165,6 +198,29 @@ class Run(GenerateMethods, DescribeMethods):
         device = options.pop("device", resolve_device(self.device))
         return start_server(paths, host=host, port=port, api_key=api_key, device=device, **options)
 
+    def push(
+        self,
+        name: str,
+        *,
+        private: bool = False,
+        revision: str | None = None,
+        message: str = MESSAGE,
+        license: str | None = None,
+        with_images: bool = False,
+        overwrite: bool = False,
+        dry_run: bool = False,
+    ) -> PushResult:
+        """Publish the run on the Hugging Face Hub as `owner/name`, in one commit.
+
+        Nothing that shows images of the data is sent without `with_images`. The value prints what
+        is sent and what is not; with `dry_run` nothing is sent. Raises UsageError for a name that
+        is not valid, PinxitError if the hub refuses it or cannot be reached.
+        """
+        from pinxit.hub.push import PushOptions, push_run
+
+        options = PushOptions(private, revision, message, license, with_images, overwrite)
+        return push_run(self, name, options, dry_run=dry_run)
+
     def resume(self, images: Any = None, *, quiet: bool = False, **settings: Any) -> Run:
         """Continue the training from the last checkpoint; `minutes`, ... are the new budget."""
         from pinxit.training.api import resume
@@ -179,5 +235,5 @@ class Run(GenerateMethods, DescribeMethods):
 METHODS = (
     *("sample", "reconstruct", "interpolate", "traverse", "complete", "draw", "edit", "caption"),
     *("translate", "embed", "score", "map", "evaluate", "compare", "report", "explain"),
-    *("serve", "resume"),
+    *("export", "serve", "push", "resume"),
 )

@@ -46,11 +46,15 @@ GROUPS = {
         "score": ("embed", "compute the log-likelihood of each image"),
         "map": ("map", "do one of these, or reconstruct, for any number of images"),
     },
+    "take it elsewhere": {
+        "export": ("export", "write a run as ONNX files"),
+    },
     "measure and serve": {
         "evaluate": ("evaluate", "measure how good a run is"),
         "compare": ("compare", "compare the metrics of several runs"),
         "report": ("evaluate", "write one HTML page that shows a run"),
         "explain": ("explain", "explain why the samples of a VAE are blurry"),
+        "push": ("push", "publish a run on the Hugging Face Hub"),
         "serve": ("serve", "serve runs through the OpenAI API, with a web page"),
         "mcp": ("serve", "serve runs as tools of the Model Context Protocol"),
         "completion": ("completion", "print a completion script for bash, zsh or fish"),

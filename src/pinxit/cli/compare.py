@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 from tyro.conf import Positional, arg
 
 from pinxit import console
-from pinxit.cli.common import Json, Out, SplitOrAll, check_suffix, write_file
+from pinxit.cli.common import Json, Out, SplitOrAll, check_suffix, print_result, write_file
 from pinxit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ def compare(
     metric: str | None = None,
     against: str | None = None,
     split: SplitOrAll = "test",
+    page: Path | None = None,
     out: Out = None,
     json: Json = False,
 ) -> None:
@@ -39,7 +40,7 @@ def compare(
     Examples:
         pinxit compare runs/digits-vae runs/digits-igpt
         pinxit compare runs/a runs/b --metric probe_accuracy --against mask_ratio
-        pinxit compare runs/igpt-1 runs/igpt-2 --metric probe_by_layer
+        pinxit compare runs/vae runs/igpt runs/flow --page families.html
 
     Args:
         runs: two run folders or more, each evaluated
@@ -47,6 +48,9 @@ def compare(
         against: option of the runs for the x axis, for example mask_ratio; probe_by_layer is
             plotted by layer and takes none
         split: compare what was measured on this split
+        page: HTML file to write in place of the table: the images that each run generates from
+            nothing and from words, its likelihood, seconds per image and of training; the runs need
+            no evaluation
         out: SVG file of the plot (default: METRIC-AGAINST.svg beside the first run)
         json: print metrics, errors and differences, or the points of the plot, as JSON
     """
@@ -59,11 +63,19 @@ def compare(
             "a plot needs both --metric and --against, for example "
             f"--metric probe_accuracy --against mask_ratio; only {BY_LAYER} takes no --against."
         )
+    if page is not None and (metric is not None or out is not None):
+        raise UsageError("--page is a file of its own: leave out --metric, --against and --out.")
+    if page is not None and page.suffix.lower() not in (".html", ".htm"):
+        raise UsageError(f"--page ends in .html or .htm, not '{page.suffix}': {page}")
     path = check_suffix(out, ".svg")
     from pinxit.runs import Run
 
     opened = [Run(run) for run in runs]
-    if metric == BY_LAYER:
+    if page is not None:
+        from pinxit.reports.goal_page import render_goal_page
+
+        print_result(write_file(page, render_goal_page(opened)), json)
+    elif metric == BY_LAYER:
         _plot_by_layer(opened, split, path, json)
     elif metric is not None and against is not None:
         _plot_by_option(opened, metric, against, split, path, json)

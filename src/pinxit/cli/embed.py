@@ -22,11 +22,16 @@ from pinxit.cli.common import (
     print_result,
     write_file,
 )
+from pinxit.errors import UsageError
 from pinxit.extras import require_extra
 from pinxit.nn.device import Device
 
 if TYPE_CHECKING:
-    from pinxit.models.protocols import CanEmbed
+    from pathlib import Path
+
+    from pinxit.data.image_rows import ImageRows
+    from pinxit.models.protocols import CanEmbed, CanScore
+    from pinxit.sampling.stream_rows import StreamRows
 
 
 def embed(
@@ -61,8 +66,12 @@ def embed(
         require_extra("parquet", "a Parquet file", "--out FILE.npz")
     model: CanEmbed = load_model(run, "embed", device)
     from pinxit.sampling.exports import write_embeddings_npz, write_embeddings_parquet
+    from pinxit.sampling.stream_rows import StreamRows, all_rows
 
     rows = load_rows_for(model, run, data, split or "all", quiet)
+    rows = all_rows(model, rows, split or "all")
+    if isinstance(rows, StreamRows) and path is not None and path.suffix.lower() == ".npz":
+        raise UsageError("an NPZ file holds all names at once: of a stream, --out FILE.parquet")
     embedded = ((images, model.embed(images)) for images in rows.batches())
     path = path or run / f"embeddings-{data_slug(data, split, 'all')}.parquet"
     with open_file(path) as file:
@@ -87,7 +96,8 @@ def score(
 ) -> None:
     """Compute the log-likelihood of each image, the most unusual first.
 
-    Writes a CSV file, and beside it a PNG sheet of the images of lowest likelihood.
+    Writes a CSV file, and beside it a PNG sheet of the images of lowest likelihood. Streamed images
+    are in the order of their shards.
 
     Examples:
         pinxit score runs/digits-vae
@@ -110,10 +120,15 @@ def score(
     from pinxit.sampling.exports import write_csv
     from pinxit.sampling.grids import score_sheet
     from pinxit.sampling.scores import score_images, score_rows
+    from pinxit.sampling.stream_rows import all_rows
 
     images = load_rows_for(model, run, data, split, quiet)
-    scores = score_images(model, images, samples, seed)
     path = path or run / f"scores-{data_slug(data, split)}-k{samples}.csv"
+    if images.images.stream is not None:
+        rows = all_rows(model, images, split or ("all" if data else "test"))
+        _score_stream(model, rows, path, samples, seed, json)
+        return
+    scores = score_images(model, images, samples, seed)
     with open_file(path) as file:
         write_csv(file, score_rows(model, images, scores))
     sheet = write_file(path.with_suffix(".png"), score_sheet(images, scores))
@@ -128,5 +143,26 @@ def score(
         return
     mean = console.format_number(float(scores.mean()))
     console.out(f"{pluralize(len(scores), 'image')}: {mean} nats on average")
+    console.out(f"lowest likelihood: {sheet}")
+    console.out(str(path))
+
+
+def _score_stream(
+    model: CanScore, rows: ImageRows | StreamRows, path: Path, samples: int, seed: int, json: bool
+) -> None:
+    """Write the scores batch by batch, and a sheet of the lowest ones."""
+    from pinxit.sampling.exports import write_csv
+    from pinxit.sampling.stream_scores import StreamScores
+
+    scores = StreamScores(model, samples, seed)
+    with open_file(path) as file:
+        write_csv(file, scores.rows(rows))
+    sheet = write_file(path.with_suffix(".png"), scores.lowest_sheet())
+    if json:
+        facts = {"count": scores.count, "mean": scores.mean}
+        console.out_json({"path": str(path), "sheet": str(sheet), **facts})
+        return
+    mean = console.format_number(scores.mean)
+    console.out(f"{pluralize(scores.count, 'image')}: {mean} nats on average")
     console.out(f"lowest likelihood: {sheet}")
     console.out(str(path))

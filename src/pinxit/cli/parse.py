@@ -10,11 +10,13 @@ import functools
 import itertools
 import re
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from pinxit.cli.options import Kind, Option, read_options
 from pinxit.cli.suggest import unknown_option
 from pinxit.errors import UsageError, did_you_mean
+from pinxit.hub.names import PREFIX
 
 NUMBER = re.compile(r"-(?:\d|\.\d|inf|nan)")
 
@@ -203,7 +205,7 @@ def _build_values(
     arguments = [text for option, texts in values.items() if not option.flags for text in texts]
     args += ["--", *arguments] if arguments else []
     try:
-        return tyro.cli(
+        built = tyro.cli(
             functools.wraps(function)(collect),
             args=args,
             prog=f"pinxit {command}",
@@ -214,6 +216,18 @@ def _build_values(
         raise UsageError(
             f"invalid options: {' '.join(args)}. See: pinxit {command} --help"
         ) from None
+    return {name: _download_runs(value) for name, value in built.items()}
+
+
+def _download_runs(value: Any) -> Any:
+    """Return a value with the folder of the run in place of each path `hf:owner/name`."""
+    if isinstance(value, tuple) and any(isinstance(item, Path) for item in value):
+        return tuple(map(_download_runs, value))
+    if isinstance(value, Path) and str(value).startswith(PREFIX):
+        from pinxit.hub.download import download
+
+        return download(str(value))
+    return value
 
 
 def _flag_args(option: Option, texts: list[str]) -> list[str]:

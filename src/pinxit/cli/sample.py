@@ -1,13 +1,15 @@
 """Commands that generate images without input, and that show reconstructions.
 
-`pinxit sample` writes a grid of new images. `pinxit reconstruct` writes each image beside its
-reconstruction and prints the PSNR.
+`pinxit sample` writes a grid of new images, or any number of them as shards. `pinxit reconstruct`
+writes each image beside its reconstruction and prints the PSNR.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from pathlib import Path
+from typing import Literal, NamedTuple
 
+from pinxit import console
 from pinxit.cli.common import (
     Data,
     Flag,
@@ -46,16 +48,24 @@ def sample(
     params: LabelParams = GenerationParams(),  # noqa: B008 (frozen)
     prior: Literal["own", "mixture", "realnvp"] = "own",
     live: Flag = False,
+    shard_size: int | None = None,
+    shard: str | None = None,
+    engine: Literal["local", "ray"] = "local",
+    address: str | None = None,
     out: Out = None,
     device: Device = "auto",
+    quiet: Quiet = False,
     json: Json = False,
 ) -> None:
-    """Generate new images.
+    """Generate new images: a grid of some, or any number as WebDataset shards in a folder.
+
+    Shards are DATA for other commands. The same command goes on where it was interrupted, also on
+    several machines or on a Ray cluster; an image does not depend on how they are divided.
 
     Examples:
-        pinxit sample runs/digits-vae
         pinxit sample runs/digits-vae --prior mixture
         pinxit sample runs/digits-igpt -n 16 --temperature 0.9 --live --out grid.gif
+        pinxit sample runs/digits-vae -n 1000000 --out shards/
 
     Args:
         run: run folder
@@ -67,11 +77,27 @@ def sample(
             it is kept in the run folder
         live: show the images in the terminal while they are generated, for a model that generates
             token by token
+        shard_size: of shards: images of a shard (default: 1024)
+        shard: of shards: I/N: write every N-th shard from I on, counted from 0 as ranks are
+        engine: of shards: local, on this machine; or ray, on a Ray cluster, which needs pinxit[ray]
+        address: HOST:PORT of the Ray cluster (default: RAY_ADDRESS, or one that is started here)
         out: .png, .jpg or .webp for a grid, .npy for all pixels, .gif for the grid while it is
-            generated (default: sample-*.png in the run folder)
+            generated, or a folder for shards (default: sample-*.png in the run folder)
         device: where to compute; auto is cuda if there is a GPU, or else cpu
+        quiet: print no progress and no notes
         json: print the path and the parameters as JSON
     """
+    if out is not None and (out.suffix == "" or out.is_dir()):
+        for flag, is_set in (("--live", live), (f"--prior {prior}", prior != "own")):
+            if is_set:
+                raise UsageError(f"{flag} is of a grid or .npy, not of a folder of shards: {out}")
+        options = _ShardOptions(shard_size, shard, engine, address)
+        _sample_shards(run, num_images, out, label, params, options, device, quiet, json)
+        return
+    for name, value in (("shard-size", shard_size), ("shard", shard), ("address", address)):
+        if value is not None or engine != "local":
+            flag = f"--{name}" if value is not None else f"--engine {engine}"
+            raise UsageError(f"{flag} is of a folder of shards: name one, such as --out shards/")
     path = check_suffix(out, *IMAGE_SUFFIXES, ".npy", ".gif")
     model = load_model(run, "sample", device)
     from pinxit.models.abilities import with_article
@@ -100,6 +126,46 @@ def sample(
         write_or_raise(path, model.sample(num_images, params, label=label).save)
     own = {} if prior == "own" else {"prior": prior}
     print_result(path, json, num_images=num_images, label=label, **own, **params.overrides())
+
+
+class _ShardOptions(NamedTuple):
+    shard_size: int | None
+    shard: str | None
+    engine: Literal["local", "ray"]
+    address: str | None
+
+
+def _sample_shards(
+    run: RunFolder,
+    num_images: int,
+    out: Path,
+    label: str | None,
+    params: GenerationParams,
+    options: _ShardOptions,
+    device: Device,
+    quiet: bool,
+    json: bool,
+) -> None:
+    from pinxit.runs import Run
+
+    Run(run).check()  # before torch is imported
+    from pinxit.mapping.samples import SHARD_SIZE, sample_shards
+
+    result = sample_shards(
+        Run(run), num_images, out,
+        label=label, params=params,
+        shard_size=SHARD_SIZE if options.shard_size is None else options.shard_size,
+        shard=options.shard, engine=options.engine, address=options.address,
+        device=device, progress=not quiet,
+    )  # fmt: skip
+    if json:
+        console.out_json(result.to_json())
+        return
+    console.out(
+        f"{pluralize(result.images, 'image')}, {result.shards - result.missing:,} of "
+        f"{pluralize(result.shards, 'shard')} done, {result.computed:,} of them now"
+    )
+    console.out(str(out))
 
 
 def _sample_name(num_images: int, label: str | None, params: GenerationParams) -> str:

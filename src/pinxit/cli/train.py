@@ -29,9 +29,10 @@ from pinxit.cli.train_settings import (
 from pinxit.data.load_options import LoadOptions
 from pinxit.errors import UsageError
 from pinxit.models import family_of, get_family, list_families
+from pinxit.nn.device import Device
 from pinxit.runs import Run
 from pinxit.training.launcher import follow_launcher, launch, needs_launcher
-from pinxit.training.settings import Strategy, TrainingSettings
+from pinxit.training.settings import Log, Strategy, TrainingSettings
 from pinxit.training.settings_file import AUTO, read_settings
 
 if TYPE_CHECKING:
@@ -299,6 +300,8 @@ def resume(
     nodes: int | None = None,
     strategy: Strategy | None = None,
     accumulate: int | None = None,
+    device: Device | None = None,
+    log: tuple[Log, ...] | None = None,
     data: str | None = None,
     report: bool = True,
     watch_port: int | None = None,
@@ -320,6 +323,8 @@ def resume(
         nodes: number of machines; None: as before
         strategy: ddp or fsdp; None: as before
         accumulate: parts of a batch that are computed one after another; None: as before
+        device: where to train; None: as before
+        log: tensorboard, wandb or both, for this session; None: as before
         data: training images, if they have moved or changed
         report: write report.html at the end
         watch_port: show the training in a browser, at this port of 127.0.0.1; 0: a free one
@@ -330,6 +335,7 @@ def resume(
 
     changes = {"minutes": minutes, "steps": steps, "epochs": epochs, "devices": devices}
     changes |= {"nodes": nodes, "strategy": strategy, "accumulate": accumulate}
+    changes |= {"device": device, "log": log}
     settings = resolve_resume_settings(Run(resume), changes)
     if needs_launcher(settings):
         return launch(_command_line, lambda _: _command_line, settings)

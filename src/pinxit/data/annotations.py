@@ -17,7 +17,8 @@ def describe_annotations(images: Images) -> str:
         parts.append(f"keywords: {keywords}")
     if images.labels is not None and images.label_names:
         parts.append(f"labels: {_describe_labels(images)}")
-    return "; ".join(parts) or "no captions, no labels"
+    text = "; ".join(parts) or "no captions, no labels"
+    return f"{text} (of the sample)" if images.stream else text
 
 
 def _describe_labels(images: Images) -> str:

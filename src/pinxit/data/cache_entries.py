@@ -2,6 +2,8 @@
 
     <24 hex digits>/      decoded images, see `pinxit.data.cache`
     features/<key>.*      a feature space that `pinxit evaluate` trained
+    downloads/<key>/      shards of other machines, see `pinxit.data.remote.downloads`
+    counts/               numbers of images of shards, see `pinxit.data.streams.counting`
     .<key>.<random>.part/ an entry that is being written; its writer holds the lock in it
     settings.json         the bound that `pinxit cache --max-size` set
 
@@ -36,10 +38,10 @@ BINARY_UNITS = {"ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 
 @dataclass(frozen=True)
 class CacheEntry:
-    """Decoded images, or a feature space."""
+    """Decoded images, a feature space, or what streams keep: downloads, counts."""
 
     paths: tuple[Path, ...]  # folders and files
-    kind: str  # images, features
+    kind: str  # images, features, downloads, counts
     source: str  # of the images; "" if it was written by an older version
     size: int  # bytes
     used: float  # seconds since the epoch
@@ -62,7 +64,7 @@ class CacheSettings(TypedDict, total=False):
 
 def list_entries(root: Path) -> list[CacheEntry]:
     """Return the entries of a cache folder, the most recently used first."""
-    entries = [*_list_images(root), *_list_features(root / "features")]
+    entries = [*_list_images(root), *_list_features(root / "features"), *_list_streams(root)]
     return sorted(entries, key=lambda entry: (-entry.used, entry.paths))
 
 
@@ -85,6 +87,15 @@ def _list_features(folder: Path) -> Iterator[CacheEntry]:
             paths = (record, file) if record.is_file() else (file,)
             size, used = sum(p.stat().st_size for p in paths), paths[0].stat().st_mtime
             yield CacheEntry(paths, "features", _read_source(record), size, used)
+
+
+def _list_streams(root: Path) -> Iterator[CacheEntry]:
+    for kind in ("downloads", "counts"):
+        folder = root / kind
+        if size := folder_size(folder):
+            with contextlib.suppress(OSError):
+                used = max(path.stat().st_mtime for path in (folder, *_children(folder)))
+                yield CacheEntry((folder,), kind, "shards", size, used)
 
 
 def _children(folder: Path) -> list[Path]:

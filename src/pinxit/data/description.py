@@ -10,6 +10,7 @@ from pinxit.data.annotations import describe_annotations
 from pinxit.data.images import Images
 from pinxit.data.keywords import count_keywords
 from pinxit.data.skipped import files_without_names
+from pinxit.data.split_names import SPLITS
 
 MAX_LABELS_SHOWN = 20
 MAX_SKIPPED_SHOWN = 20
@@ -35,7 +36,18 @@ def describe(images: Images) -> dict[str, Any]:
         "skipped": [{"name": file.name, "reason": file.reason} for file in images.skipped],
         "notes": list(images.notes),
         "fingerprint": images.fingerprint,
+        **_describe_stream(images),
     }
+
+
+def _describe_stream(images: Images) -> dict[str, Any]:
+    """Return the numbers of a stream, of which the images are a sample; {} for other images."""
+    stream = images.stream
+    if stream is None:
+        return {}
+    splits = {name: stream.count(name) for name in SPLITS if stream.count(name)}
+    counts = {"images": stream.count("all"), "shards": stream.num_shards, "splits": splits}
+    return {"stream": counts}
 
 
 def count_labels(images: Images) -> dict[str, int]:
@@ -51,7 +63,8 @@ def description_lines(images: Images) -> Iterator[str]:
     """Yield what is known about images, as lines of text."""
     color = "grey" if images.channels == 1 else "RGB"
     size = f"{images.width} x {images.height}"
-    yield f"{images.source}: {pluralize(len(images), 'image')}, {size}, {color}"
+    sample = " (a sample)" if images.stream else ""
+    yield f"{images.source}: {pluralize(len(images), 'image')}{sample}, {size}, {color}"
     for note in images.notes:
         yield f"  {note}"
     yield f"  {describe_annotations(images)}"

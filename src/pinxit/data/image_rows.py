@@ -57,9 +57,7 @@ class ImageRows:
 
     def batch_size(self, max_images: int = MAX_BATCH_IMAGES) -> int:
         """Return how many images are read at a time: `max_images`, fewer if they are large."""
-        image_bytes = max(1, int(np.prod(self.images.pixels.shape[1:])))
-        size = max(1, min(max_images, MAX_BATCH_BYTES // image_bytes))
-        return size if size < FIXED_BATCH else size - size % FIXED_BATCH
+        return size_of_batch(int(np.prod(self.images.pixels.shape[1:])), max_images)
 
     def batches(self, max_images: int = MAX_BATCH_IMAGES) -> Iterator[Images]:
         """Yield the images in order, at most `batch_size(max_images)` at a time."""
@@ -79,6 +77,12 @@ class ImageRows:
             return None
         number = int(self.images.labels[self.rows[index]])
         return self.images.label_names[number] if number >= 0 else None
+
+
+def size_of_batch(image_bytes: int, max_images: int = MAX_BATCH_IMAGES) -> int:
+    """Return how many images of so many bytes are read at a time, at most `max_images`."""
+    size = max(1, min(max_images, MAX_BATCH_BYTES // max(1, image_bytes)))
+    return size if size < FIXED_BATCH else size - size % FIXED_BATCH
 
 
 def _release_pages(pixels: np.ndarray) -> None:

@@ -19,6 +19,7 @@ from pinxit.data.atomic_write import write_atomically
 from pinxit.data.batch import Batch, DatasetInfo
 from pinxit.data.display import MAX_DISPLAYED, display_png
 from pinxit.data.encoding import IMAGE_SUFFIXES, encode_image, to_pil
+from pinxit.data.image_stream import ImageStream
 from pinxit.data.skipped import SkippedFile as SkippedFile
 from pinxit.data.split_names import NO_SPLIT as NO_SPLIT
 from pinxit.data.split_names import SPLITS as SPLITS
@@ -72,6 +73,8 @@ class Images:
     conversion: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()  # choices made while loading, for the user
     columns: int | None = None  # of a grid of these images; None: chosen from their number
+    # all images of the source, of which these are a sample; None: these are all
+    stream: ImageStream | None = None
 
     def __post_init__(self) -> None:
         if self.pixels.ndim != 4 or self.pixels.dtype != np.uint8:
@@ -134,6 +137,7 @@ class Images:
             splits=None if self.splits is None else self.splits[rows],
             groups=None if self.groups is None else self.groups[rows],
             columns=None,
+            stream=None,
         )
 
     def evenly_spaced(self, max_images: int | None) -> Images:
@@ -164,6 +168,10 @@ class Images:
         counts = {name: int((self.splits == i).sum()) for i, name in enumerate(SPLITS)}
         return {name: n for name, n in counts.items() if n or "held-out" not in name}
 
+    def count_training(self) -> int:
+        """Return the number of training images, all those of a stream included."""
+        return self.stream.count("train") if self.stream else len(self.split_indices("train"))
+
     @classmethod
     def concatenate(cls, parts: Iterable[Images]) -> Images:
         """Concatenate the pixels of `Images` of one size; drop labels, captions and names."""
@@ -190,14 +198,15 @@ class Images:
     def info(self, rows: np.ndarray | None = None, max_images: int = 4096) -> DatasetInfo:
         """Return size, channels, labels and statistics of the images, or of some rows of them.
 
-        Pixel statistics are computed on about `max_images` images.
+        Pixel statistics are computed on about `max_images` images. The images of a stream count
+        as its training images, of which the rows are a sample.
         """
         rows = np.arange(len(self)) if rows is None else rows
         if len(rows) == 0:
             raise UsageError("there are no images to train on.")
         sample = self.pixels[np.sort(rows[:: max(1, len(rows) // max_images)])]
         return DatasetInfo(
-            num_images=len(rows),
+            num_images=self.stream.count("train") if self.stream else len(rows),
             height=self.height,
             width=self.width,
             channels=self.channels,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import dataclasses
+import functools
 import hashlib
 import json
 import shutil
@@ -17,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from pinxit.console import echo, pluralize
+from pinxit.data import shape_choice
 from pinxit.data.cache import CacheWriter, UnwritableCache, cache_dir, cache_key, load_cached
-from pinxit.data.caption_languages import select_languages
 from pinxit.data.captions import note_several_captions
 from pinxit.data.decoding.opening import ignore_pillow_warnings
 from pinxit.data.decoding.set_facts import SetFacts
@@ -26,23 +27,26 @@ from pinxit.data.division import assign_by_names, divide
 from pinxit.data.edit_pairs import join_pairs
 from pinxit.data.formats import CAN_READ_AVIF, CAN_READ_HEIF
 from pinxit.data.groups import MODES, describe_groups, index_groups
-from pinxit.data.images import NO_SPLIT, Images
-from pinxit.data.keywords import caption_by_keywords, keywords_by_language
-from pinxit.data.label_captions import captions_from_labels
+from pinxit.data.images import NO_SPLIT, SPLITS, Images
+from pinxit.data.keywords import keywords_by_language
 from pinxit.data.labels import index_labels
 from pinxit.data.load_options import LoadOptions, make_load_options
 from pinxit.data.parallel_decode import decode_all, guess_conversion
+from pinxit.data.record_columns import captions_by_language, more_captions_by_language
 from pinxit.data.records import Listed, Note, Record, Source, UsedFile
 from pinxit.data.selection import make_unique, select_rows
 from pinxit.data.shape_choice import choose_shape, describe_unreadable
 from pinxit.data.skipped import SkippedFile, summarize_skipped, without_system_files
 from pinxit.data.sources import open_source
+from pinxit.data.streams.plan import Finish, StreamPlan, plan_stream
+from pinxit.data.text_choice import finish_texts
 from pinxit.errors import PinxitError, UsageError
 
 Data = str | Path | Sequence[str | Path] | Images
 
 FINGERPRINT_BATCH = 4_096  # images that are hashed at a time
 MAX_SKIPPED_SHOWN = 3
+MIN_SAMPLE_SHARE = 1e-4  # of the usual number of images
 
 
 def load_images(
@@ -83,22 +87,73 @@ def read_images(
     progress: bool = True,
 ) -> Images:
     """Load images as `load_images` does, without printing the notes."""
+    opened = _open(source, options)
+    finish = functools.partial(finish_texts, options=options)
+    plan = plan_stream(opened, options, progress)
+    images = None if plan is None else _read_stream(plan, cache, progress, finish)
+    if images is None:
+        try:
+            images = _read_all(opened, options, cache, progress)
+        except shape_choice.TooManyPixels:
+            plan = plan_stream(opened, options, progress, is_large=True)
+            images = None if plan is None else _read_stream(plan, cache, progress, finish)
+            if images is None:
+                raise
+        else:
+            images = finish(_account_for_files(join_pairs(images), opened))
+    if options.strict and (skipped := without_system_files(images.skipped)):
+        raise PinxitError(f"cannot read {_describe_skipped(skipped, opened)}")
+    return images
+
+
+def load_stream(
+    source: str | Path | Sequence[str | Path], options: LoadOptions, *, progress: bool = True
+) -> Images | None:
+    """Return a sample with the stream of a source, None if it need not be streamed.
+
+    Nothing but the sample is decoded.
+    """
+    plan = plan_stream(_open(source, options), options, progress)
+    if plan is None:
+        return None
+    finish = functools.partial(finish_texts, options=options)
+    return _read_stream(plan, cache=True, progress=progress, finish=finish)
+
+
+def _open(source: str | Path | Sequence[str | Path], options: LoadOptions) -> Source:
+    """Open a source with the size and the groups of the options."""
     opened = open_source(source, seed=options.seed)
     if opened.at_size is not None:
         opened = _keep_identity(opened.at_size(options.height_width), opened)
     if options.group_by not in MODES:
         opened = _group_by_column(opened, options.group_by)
-    read = _read_cached if cache and opened.use_cache else _read
-    images = _account_for_files(join_pairs(read(opened, options, progress)), opened)
-    if options.captions is not None:
-        file = None if options.captions == "labels" else options.captions
-        images = captions_from_labels(images, file)
-    if options.languages is not None:
-        images = select_languages(images, options.languages)
-    images = caption_by_keywords(images)
-    if options.strict and (skipped := without_system_files(images.skipped)):
-        raise PinxitError(f"cannot read {_describe_skipped(skipped, opened)}")
-    return images
+    return opened
+
+
+def _read_all(source: Source, options: LoadOptions, cache: bool, progress: bool) -> Images:
+    read = _read_cached if cache and source.use_cache else _read
+    return read(source, options, progress)
+
+
+def _read_stream(plan: StreamPlan, cache: bool, progress: bool, finish: Finish) -> Images | None:
+    """Return a sample of a source, with its stream; None if all images fit into the cache."""
+    sample = plan.complete(_read_sample(plan, cache, progress))
+    if plan.options.stream == "auto" and plan.count_bytes(sample) <= shape_choice.MAX_BYTES:
+        return None
+    sample = _account_for_files(sample, plan.sample())
+    return plan.attach(finish(sample), finish)
+
+
+def _read_sample(plan: StreamPlan, cache: bool, progress: bool) -> Images:
+    """Return a sample of a source: of large images a smaller one."""
+    share = 1.0
+    while True:
+        try:
+            return _read_all(plan.sample(share), plan.options, cache, progress)
+        except shape_choice.TooManyPixels as error:
+            if share < MIN_SAMPLE_SHARE:
+                raise
+            share *= 0.9 / error.ratio
 
 
 def _account_for_files(images: Images, source: Source) -> Images:
@@ -200,7 +255,10 @@ def _read(
         raise UsageError(f"no two images of {source.name} share a value of `{options.group_by}`.")
     names = make_unique([record.name for record in records])
     source_splits = [record.split for record in records]
-    splits = assign_by_names(names, source_splits, groups)
+    if source.has_final_splits:
+        splits = np.array([SPLITS.index(split or "train") for split in source_splits], np.int8)
+    else:
+        splits = assign_by_names(names, source_splits, groups)
     rows = select_rows(names, splits, options)
     with ignore_pillow_warnings():
         selected = [records[i] for i in rows]
@@ -231,8 +289,8 @@ def _read(
         names=[names[i] for i in decoded_rows],
         labels=None if labels is None else labels[decoded_rows],
         label_names=label_names,
-        captions=_captions_by_language(captioned),
-        more_captions=_more_captions_by_language(captioned),
+        captions=captions_by_language(captioned),
+        more_captions=more_captions_by_language(captioned),
         keywords=keywords_by_language(captioned),
         groups=None if groups is None else groups[decoded_rows],
         skipped=tuple(skipped),
@@ -242,6 +300,9 @@ def _read(
         notes=(*listing.notes, *notes),
         conversion=conversion.to_options(),
     )
+    if source.has_final_splits:
+        images = dataclasses.replace(images, splits=splits[decoded_rows])
+        return dataclasses.replace(images, fingerprint=compute_fingerprint(images))
     images = divide(
         images,
         [source_splits[i] for i in decoded_rows],
@@ -286,18 +347,6 @@ def _list_records(source: Source) -> _Listing:
         skipped = without_system_files([*listing.skipped, *source.list_unused()])
         raise PinxitError(describe_unreadable(source, skipped))
     return listing
-
-
-def _captions_by_language(records: Sequence[Record]) -> dict[str, Sequence[str]]:
-    languages = sorted({language for record in records for language in record.captions})
-    return {name: [record.captions.get(name, "") for record in records] for name in languages}
-
-
-def _more_captions_by_language(
-    records: Sequence[Record],
-) -> dict[str, Sequence[tuple[str, ...]]]:
-    languages = sorted({language for record in records for language in record.more_captions})
-    return {name: [record.more_captions.get(name, ()) for record in records] for name in languages}
 
 
 def compute_fingerprint(images: Images) -> str:

@@ -13,6 +13,7 @@ from pinxit.errors import UsageError, check_keys
 
 Fit = Literal["crop", "pad"]
 Color = Literal["auto", "grey", "rgb"]
+StreamMode = Literal["auto", "on", "off"]
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,11 @@ class LoadOptions:
     # fail if any file, record or caption of the source is not used, instead of skipping it; files
     # that an operating system or git makes (.DS_Store, Thumbs.db, trash) are allowed
     strict: bool = False
+    # read the images of shards while training, instead of decoding all of them first; auto: if they
+    # would take more than 16 GiB
+    stream: StreamMode = "auto"
+    # shards of a stream whose images are shuffled together
+    stream_window: int = 8
     # seed for --limit and for generated data such as shapes:1000; None: the training seed, or 0
     data_seed: int | None = None
 
@@ -58,6 +64,10 @@ class LoadOptions:
             raise UsageError(f"fit is 'crop' or 'pad', not '{self.fit}'.")
         if self.color not in get_args(Color):
             raise UsageError(f"color is 'auto', 'grey' or 'rgb', not '{self.color}'.")
+        if self.stream not in get_args(StreamMode):
+            raise UsageError(f"stream is 'auto', 'on' or 'off', not '{self.stream}'.")
+        if self.stream_window < 1:
+            raise UsageError(f"stream_window is 1 shard or more, not {self.stream_window}.")
         _ = self.conversion
         if not self.group_by.strip():
             raise UsageError("group_by is 'auto', 'none', 'burst' or the name of a column, not ''.")

@@ -9,52 +9,18 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
 
+from pinxit.data.record import Listed as Listed
+from pinxit.data.record import Note as Note
+from pinxit.data.record import Record as Record
+from pinxit.data.record import UsedFile as UsedFile
+from pinxit.data.shards.shard_set import ShardSet
 from pinxit.data.skipped import SkippedFile
-
-if TYPE_CHECKING:
-    import numpy as np
 
 MAX_HASHED_BYTES = 8 << 20  # larger sources are identified by their files' sizes and times
 MAX_HASHED_FILES = 2_000  # also sources of more files
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """An image that has not been read yet, and what its source knows about it."""
-
-    name: str  # within the source, with `/` between folders
-    # returns the file's bytes, or pixels [height, width] or [height, width, channel]; is called
-    # in a worker thread
-    read: Callable[[], bytes | np.ndarray]
-    label: str | None = None
-    label_index: int | None = None  # if the source numbers its labels
-    captions: dict[str, str] = field(default_factory=dict)  # by language
-    more_captions: dict[str, tuple[str, ...]] = field(default_factory=dict)  # after the first
-    keywords: dict[str, tuple[str, ...]] = field(default_factory=dict)  # by language
-    split: str | None = None  # one of `SPLITS`; None if the source has no splits
-    group: str | None = None  # images of one group are never in different splits
-
-
-@dataclass(frozen=True, slots=True)
-class UsedFile:
-    """A file of a source that describes its images."""
-
-    name: str
-    role: Literal["metadata", "captions"]
-
-
-@dataclass(frozen=True, slots=True)
-class Note:
-    """A choice that a source made, or something it contains and does not use, for the user."""
-
-    text: str
-
-
-Listed = Record | SkippedFile | UsedFile | Note
 
 
 @dataclass(frozen=True)
@@ -75,6 +41,9 @@ class Source:
     counts_files: bool = False  # every file is listed: as a record, as used, or as skipped
     use_cache: bool = True
     is_file_list: bool = False  # `name` is then the number of files
+    shards: Callable[[], ShardSet] | None = None  # of a source that can be read shard by shard
+    max_bytes: int | None = None  # of all decoded images; None: the bound of all sources
+    has_final_splits: bool = False  # the records' splits are kept, whatever their pixels
 
 
 @dataclass(frozen=True)

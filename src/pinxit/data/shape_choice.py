@@ -17,11 +17,19 @@ from pinxit.data.sizes import choose_size, format_size
 from pinxit.data.skipped import SkippedFile
 from pinxit.errors import PinxitError
 
-MAX_BYTES = 16 << 30  # of decoded pixels in one array; more would need a reader of shards
+MAX_BYTES = 16 << 30  # of decoded pixels in one array; of more, shards are streamed
 MAX_SAMPLE = 1_024  # images that are inspected to choose the size and the channels
 SAMPLE_RUNS = 16  # runs of adjacent images that make up the sample
 MAX_COLOR_SAMPLE = 256  # images of the sample that are decoded to find colors,
 COLOR_SAMPLE_SIDE = 32  # at most at this size in pixels
+
+
+class TooManyPixels(PinxitError):
+    """The decoded images would take more than the bound, by this ratio."""
+
+    def __init__(self, text: str, ratio: float) -> None:
+        super().__init__(text)
+        self.ratio = ratio
 
 
 def describe_unreadable(source: Source, skipped: Sequence[SkippedFile]) -> str:
@@ -41,7 +49,8 @@ def choose_shape(
 ) -> tuple[ImageShape, list[str]]:
     """Return the shape to decode the records to, and notes on what was chosen.
 
-    Raises PinxitError if no record can be read, or if all take more than `MAX_BYTES`.
+    Raises PinxitError if no record can be read, TooManyPixels if all take more than
+    the source's bound, or `MAX_BYTES`.
     """
     sample = [records[i] for i in _sample_rows(len(records))]
     size, notes = options.height_width, []
@@ -55,11 +64,13 @@ def choose_shape(
     channels = channels or (1 if _all_grey(sample, size, conversion) else 3)
     shape = ImageShape(*size, channels, options.fit, conversion)
     total_bytes = len(records) * int(np.prod(shape.dims))
-    if total_bytes > MAX_BYTES:
-        raise PinxitError(
+    max_bytes = source.max_bytes or MAX_BYTES
+    if total_bytes > max_bytes:
+        raise TooManyPixels(
             f"{source.name} has {len(records):,} images; at {format_size(size)} they take "
-            f"{total_bytes / 2**30:.1f} GiB, more than the limit of {MAX_BYTES >> 30}. "
-            "Use a smaller --size or a --limit."
+            f"{total_bytes / 2**30:.1f} GiB, more than the limit of {max_bytes >> 30}. "
+            "Use a smaller --size or a --limit, or shards, which are streamed (pinxit shard).",
+            total_bytes / max_bytes,
         )
     return shape, notes
 

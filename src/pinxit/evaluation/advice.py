@@ -9,16 +9,22 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pinxit.evaluation.causes import Metrics, State, has_prior_hole
+from pinxit.errors import UsageError
+from pinxit.evaluation.causes import Metrics, State, has_prior_hole, is_miscalibrated
 from pinxit.models import get_family
 from pinxit.runs import Run
 from pinxit.training.verdict import Verdict
 
 LONGER = "longer"
+ANALYTIC: dict[str, Any] = {"variance": "analytic", "sigma": None}
+ANALYTIC_EFFECT = "the variance is the mean squared error at each step: calibrated (Rybkin 2021)"
+MIN_DETAIL = 0.9  # of the data's, in reconstructions: with less the decoder shows averages
+MIN_BOUND_GAP = 1.0  # nats per image between the ELBO and log p(x) that a tighter bound may win
+NUM_ERRORS = 2.0  # standard errors that a finding must exceed
 MIN_ACTIVE = 0.9  # of the latents: with fewer, more latents would not be used either
 
 
@@ -45,22 +51,30 @@ def list_remedies(run: Run, state: State, verdict: Verdict, metrics: Metrics) ->
 
     Only the remedies for its state are promising, unless that is good.
     """
-    first = list(_remedies_of_state(run, state, verdict))
+    first = list(_remedies_of_state(run, state, verdict, metrics))
     keys = {remedy.key for remedy in first}
     others = [
         remedy
-        for remedy in (*_remedies_of_prior(run, metrics), *_remedies_of_options(run, metrics))
+        for remedy in (
+            *_remedies_of_prior(run, metrics),
+            *_remedies_of_likelihood(run, metrics),
+            *_remedies_of_bound(run, metrics),
+            *_remedies_of_options(run, metrics),
+            *_remedies_of_decoder(run, metrics),
+        )
         if remedy.key not in keys
     ]
     if state != "good":
         others = [dataclasses.replace(r, promising=False) for r in others]
     if LONGER not in keys:
         others.append(dataclasses.replace(_train_longer(run), promising=False))
-    remedies = [*first, *others]
+    remedies = [remedy for remedy in (*first, *others) if _is_allowed(run, remedy)]
     return sorted(remedies, key=lambda remedy: not remedy.promising)
 
 
-def _remedies_of_state(run: Run, state: State, verdict: Verdict) -> Iterator[Remedy]:
+def _remedies_of_state(
+    run: Run, state: State, verdict: Verdict, metrics: Metrics
+) -> Iterator[Remedy]:
     options = run.config["model"]
     if state == "undertrained":
         yield _train_longer(run)
@@ -78,10 +92,21 @@ def _remedies_of_state(run: Run, state: State, verdict: Verdict) -> Iterator[Rem
         if options.get("sigma") is not None:
             effect = "a sigma that equals the error balances reconstruction and KL"
             yield _change(run, "sigma", "a learned sigma: no --sigma", effect, {"sigma": None})
-        else:
+        if options.get("variance") == "learned":
+            yield _change(run, "variance", "--variance analytic", ANALYTIC_EFFECT, ANALYTIC)
+        if options.get("sigma") is None:
             yield _train_longer(run)
     elif state == "prior hole":
-        yield from _remedies_of_prior(run, {})
+        yield from _remedies_of_prior(run, metrics)
+
+
+def _is_allowed(run: Run, remedy: Remedy) -> bool:
+    """Whether the options that a remedy changes go with the other ones of the run."""
+    try:
+        get_family(run.family).Config(**{**run.config["model"], **(remedy.changes or {})})
+    except UsageError:
+        return False
+    return True
 
 
 def _remedies_of_collapse(run: Run, options: dict[str, Any]) -> Iterator[Remedy]:
@@ -124,6 +149,84 @@ def _remedies_of_prior(run: Run, metrics: Metrics) -> Iterator[Remedy]:
         effect = "prior and encoder meet while both are trained"
         remedy = _change(run, "learned_prior", text, effect, {"prior": text.split()[1]})
         yield dataclasses.replace(remedy, promising=promising)
+        effect = "a prior with a component where images are encoded (Tomczak 2018)"
+        remedy = _change(run, "vamp_prior", "--prior vamp", effect, {"prior": "vamp"})
+        yield dataclasses.replace(remedy, promising=promising)
+    if "total_correlation" in options and not options["total_correlation"]:
+        parts = metrics.get("total_correlation"), metrics.get("dimension_wise_kl")
+        effect = "latents that depend less on one another, as the prior says; a lower rate"
+        remedy = _change(
+            run, "total_correlation", "--total-correlation 5", effect, {"total_correlation": 5.0}
+        )
+        is_cause = None not in parts and parts[0] > parts[1]  # type: ignore[operator]
+        yield dataclasses.replace(remedy, promising=promising and is_cause)
+
+
+def _remedies_of_likelihood(run: Run, metrics: Metrics) -> Iterator[Remedy]:
+    """The best variance in place of a learned or given one; one of each pixel."""
+    options = run.config["model"]
+    if options.get("likelihood") != "gaussian" or "variance" not in options:
+        return
+    if options["variance"] == "learned":
+        remedy = _change(run, "variance", "--variance analytic", ANALYTIC_EFFECT, ANALYTIC)
+        is_cause = is_miscalibrated(metrics) or _exceeds_error(metrics, "wrong_sigma", 1.0)
+        yield dataclasses.replace(remedy, promising=is_cause)
+    if options["variance"] != "per-pixel":
+        effect = "a variance for each pixel: borders and backgrounds no longer set that of edges"
+        changes = {"variance": "per-pixel", "sigma": None}
+        remedy = _change(run, "per_pixel", "--variance per-pixel", effect, changes)
+        yield dataclasses.replace(remedy, promising=_exceeds_error(metrics, "one_sigma", 1.0))
+
+
+def _remedies_of_bound(run: Run, metrics: Metrics) -> Iterator[Remedy]:
+    """A tighter bound, or a richer q(z|x): where the ELBO is far below log p(x), by `evaluate`."""
+    options = run.config["model"]
+    if not {"iw_samples", "posterior"} <= set(options):
+        return
+    gap = measure_bound_gap(run.evaluation().get("metrics") or {})
+    active, units = metrics.get("active_units"), metrics.get("units")
+    loses_units = bool(active and units and active < MIN_ACTIVE * units)
+    if options["iw_samples"] == 1 and options.get("iw_groups", 1) == 1:
+        effect = "a bound nearer to log p(x), with more latents in use (Burda 2015); slower steps"
+        changes = {"iw_samples": 8, "free_bits": 0.0, "l1_weight": 0.0}
+        remedy = _change(run, "iw_samples", "--iw-samples 8", effect, changes)
+        yield dataclasses.replace(remedy, promising=gap is not None or loses_units)
+    if options["posterior"] == "gaussian":
+        effect = "a posterior whose latents may depend on one another (Kingma 2016)"
+        remedy = _change(run, "iaf", "--posterior iaf", effect, {"posterior": "iaf"})
+        yield dataclasses.replace(remedy, promising=gap is not None)
+
+
+def measure_bound_gap(metrics: Mapping[str, Any]) -> float | None:
+    """Return log p(x) less the ELBO as `evaluate` measured them, if it is well above 0, in nats."""
+    values = [metrics.get(name) for name in ("log_likelihood", "elbo")]
+    if None in values:
+        return None
+    gap = float(values[0]) - float(values[1])  # type: ignore[arg-type]
+    errors = [metrics.get(f"{name}_error") or 0.0 for name in ("log_likelihood", "elbo")]
+    return gap if gap > max(MIN_BOUND_GAP, NUM_ERRORS * max(errors)) else None
+
+
+def _remedies_of_decoder(run: Run, metrics: Metrics) -> Iterator[Remedy]:
+    """Losses beside the likelihood, which ask for structure where it shows an average."""
+    options = run.config["model"]
+    detail, prior = metrics.get("sharpness_reconstructions"), metrics.get("prior_share")
+    is_cause = detail is not None and detail < MIN_DETAIL and (prior is None or prior < 0.5)
+    for name, value, effect in (
+        ("perceptual", 0.1, "images whose features are those of the data, at some loss of nats"),
+        ("adversarial", 0.5, "textures that a discriminator takes for real; fewer nats"),
+        ("ms_ssim", 0.1, "structure counts beside the error of each pixel"),
+    ):
+        if name in options and not options[name]:
+            text = f"--{name.replace('_', '-')} {value:g}"
+            remedy = _change(run, name, text, effect, {name: value})
+            yield dataclasses.replace(remedy, promising=is_cause)
+
+
+def _exceeds_error(metrics: Metrics, name: str, least: float) -> bool:
+    """Whether a loss in nats per image is well above 0."""
+    value, error = metrics.get(name), metrics.get(f"{name}_error")
+    return value is not None and value > max(least, NUM_ERRORS * (error or 0.0))
 
 
 def _remedies_of_options(run: Run, metrics: Metrics) -> Iterator[Remedy]:

@@ -30,7 +30,7 @@ from pinxit.evaluation.total_correlation import RateParts, count_images, split_r
 from pinxit.models.latent_densities import Density
 from pinxit.models.likelihood_protocols import CanSamplePixels, HasPixelLikelihood
 from pinxit.models.protocols import HasPrior
-from pinxit.models.results import Posterior
+from pinxit.models.results import LatentPosterior, Posterior
 from pinxit.nn.image_seeds import Draw, image_seeds
 from pinxit.nn.rng import per_image_normal
 from pinxit.runs import run_of
@@ -108,18 +108,18 @@ class Explainer:
     # -- latents -------------------------------------------------------------------------------
 
     @cached_property
-    def posterior(self) -> Posterior:
+    def posterior(self) -> LatentPosterior:
         """q(z|x) of the observed test images, flat."""
         return self.model.encode(self.model_input).flatten()
 
     @cached_property
-    def train_posterior(self) -> Posterior:
+    def train_posterior(self) -> LatentPosterior:
         """q(z|x) of the training images, flat."""
         with self.progress.stage(f"encoding {len(self.train):,} training images"):
             return encode_for_fitting(self.model, self.train, self.seed)
 
     @cached_property
-    def valid_posterior(self) -> Posterior:
+    def valid_posterior(self) -> LatentPosterior:
         """q(z|x) of validation images, flat."""
         return encode_for_fitting(self.model, self._fitting[1], self.seed)
 
@@ -141,12 +141,14 @@ class Explainer:
 
     @cached_property
     def rate_parts(self) -> RateParts | None:
-        """The parts of the rate under N(0, I); None for a learned prior."""
+        """The parts of the rate of Gaussians under N(0, I); None for any other prior or q(z|x)."""
         if not self.has_standard_prior or len(self.test) < 2:
             return None
         count = count_images(self.model.latent_dim, len(self.test))
         images = self.model_input.evenly_spaced(count)
         posterior = self.model.encode(images).flatten()
+        if not isinstance(posterior, Posterior):
+            return None
         seeds = image_seeds(images, self.seed, Draw.AGGREGATE)
         noise = per_image_normal(len(images), posterior.mean.shape[1:], seeds)
         with self.progress.stage("parts of the KL term"):
@@ -164,19 +166,31 @@ class Explainer:
                 )
         return fitted
 
-    def sample_posterior(self, posterior: Posterior, seed: int) -> Float32[np.ndarray, "n latent"]:
+    def sample_posterior(
+        self, posterior: LatentPosterior, seed: int
+    ) -> Float32[np.ndarray, "n latent"]:
         """Sample z ~ q(z|x), one of each image."""
+        return self._draw(posterior, seed)[0].astype(np.float32)
+
+    def _draw(self, posterior: LatentPosterior, seed: int) -> tuple[np.ndarray, np.ndarray]:
         eps = np.random.default_rng([seed, self.seed]).standard_normal(posterior.mean.shape)
-        return (posterior.mean + posterior.std * eps).astype(np.float32)
+        return posterior.draw(eps)
 
     def prior_gains(self) -> dict[str, Estimate]:
         """Return what each fitted prior lowers the rate by, in nats per image.
 
         Under N(0, I) a share of it is mixed into the fitted prior, which is then never worse by
-        more than a few nats: an image unlike all others would else outweigh them.
+        more than a few nats: an image unlike all others would else outweigh them. Of latents on a
+        surface there is none: a density over all latents does not compare with one over it.
         """
-        entropy = 0.5 * (1 + np.log(2 * np.pi)) + np.log(self.posterior.std.astype(np.float64))
-        z = self.sample_posterior(self.posterior, 1)
+        if not self.posterior.has_lebesgue_density:
+            return {}
+        z, log_q = self._draw(self.posterior, 1)
+        entropy = -log_q
+        if isinstance(self.posterior, Posterior):  # in closed form
+            log_std = np.log(self.posterior.std.astype(np.float64))
+            entropy = (0.5 * (1 + np.log(2 * np.pi)) + log_std).sum(1)
+        z = z.astype(np.float32)
         log_p = -0.5 * (np.square(z.astype(np.float64)) + np.log(2 * np.pi)).sum(1)
         gains = {}
         for kind, density in self.densities.items():
@@ -185,7 +199,7 @@ class Explainer:
                 parts = np.log1p(-MIXED_SHARE) + log_r, np.log(MIXED_SHARE) + log_p
                 gain = np.logaddexp(*parts) - log_p
             else:
-                gain = self.terms.rate.sum(1) + entropy.sum(1) + log_r
+                gain = self.terms.rate.sum(1) + entropy + log_r
             gains[kind] = estimate_mean(gain, self.test.groups)
         return gains
 
@@ -222,8 +236,7 @@ class Explainer:
             prior = sample_with_label_frequencies(self.model, self.test, count, self.seed)
             rows = np.random.default_rng(self.seed).permutation(len(self.train))
             rows = np.sort(np.resize(rows, count))
-            of_train = Posterior(*(part[rows] for part in self.train_posterior))
-            z = self.sample_posterior(of_train, 2)
+            z = self.sample_posterior(self.train_posterior.take(rows), 2)
             labels = labels_for(self.model, self.train.take(rows))
             sets = {"prior": prior, "posterior": self.model.decode(z, labels)}
             for kind, density in self.densities.items():
@@ -262,7 +275,7 @@ class Explainer:
     # -- the likelihood ------------------------------------------------------------------------
 
     def decoding_errors(
-        self, images: Images, posterior: Posterior, seed: int
+        self, images: Images, posterior: LatentPosterior, seed: int
     ) -> Float32[np.ndarray, "n height width channel"]:
         """x - f(z) for one z ~ q(z|x) of each observed image, in grey levels."""
         z = self.sample_posterior(posterior, seed)
@@ -283,7 +296,7 @@ class Explainer:
         return self.model_input.evenly_spaced(MAX_NOISE_IMAGES)
 
     @cached_property
-    def _noise_posterior(self) -> Posterior:
+    def _noise_posterior(self) -> LatentPosterior:
         return self.model.encode(self._noise_images).flatten()
 
     @cached_property
@@ -330,8 +343,8 @@ class Explainer:
         """The training images that the z of some test images could stand for."""
         z = self.queries[1][:, self.region.latents]
         with self.progress.stage("training images at the same z"):
-            train = self.region.select(self.train_posterior)
-            return find_cover(train, self.covering_images, z, self.region)
+            rows, train = self.region.select(self.train_posterior, len(z))
+            return find_cover(train, self.covering_images.take(rows), z, self.region)
 
     @cached_property
     def covering_images(self) -> Images:

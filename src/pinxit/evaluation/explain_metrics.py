@@ -62,7 +62,8 @@ def _rate_metrics(explainer: Explainer) -> Values:
     """The parts of the rate under N(0, I), and what priors fitted afterwards gain."""
     gains = explainer.prior_gains()
     values = {f"prior_gain_{kind}": gain for kind, gain in gains.items()}
-    values["prior_gain"] = max(gains.values(), key=lambda gain: gain.value)
+    if gains:
+        values["prior_gain"] = max(gains.values(), key=lambda gain: gain.value)
     parts = explainer.rate_parts
     if parts is not None:
         error = float(np.hypot(parts.total_correlation.error, parts.dimension_wise.error))

@@ -18,11 +18,9 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from jaxtyping import Float, Float32, Int64, UInt8
+from jaxtyping import Float32, Int64
 from safetensors import SafetensorError
 from safetensors.torch import load, save
-from torch import Tensor, nn
 
 from pinxit.console import ProgressCallback, echo
 from pinxit.data.atomic_write import write_atomically
@@ -33,51 +31,26 @@ from pinxit.errors import UsageError, describe_os_error
 from pinxit.evaluation.estimates import estimate_proportion
 from pinxit.evaluation.jackknife import random_rows
 from pinxit.models.abilities import require
+from pinxit.models.feature_network import (
+    BATCH_SIZE,
+    LEARNING_RATE,
+    NUM_FEATURES,
+    STEPS,
+    VERSION,
+    FeatureNetwork,
+    Input,
+    choose_task,
+    network_input,
+    select_labelled,
+    train_network,
+    training_batch,
+)
 from pinxit.models.protocols import CanEmbed
-from pinxit.nn.pixels import to_float
 from pinxit.runs import Run
 
-VERSION = 2  # raise it when a change below changes the features
-NUM_FEATURES = 64
-MAX_INPUT_SIZE = 64  # pixels a side of the network's input
-MAP_SIZE = 16  # cells a side of the feature map, at most
-STEPS, BATCH_SIZE, LEARNING_RATE = 500, 128, 3e-3
 MIN_IMAGES = 8  # to train on
 MAX_ACCURACY_IMAGES = 2_000
 EMBED_BATCH = 500
-
-Input = Float[Tensor, "b c side side"]
-
-
-class FeatureNetwork(nn.Module):
-    """Four convolutions on a map of at most 16 x 16, global average pooling, a linear layer."""
-
-    def __init__(self, channels: int, side: int, classes: int) -> None:
-        super().__init__()
-        self.side = side
-        fold = -(-side // MAP_SIZE)
-        self.fold = nn.PixelUnshuffle(fold)
-        half = NUM_FEATURES // 2
-        self.trunk = nn.Sequential(
-            *_conv_layer(channels * fold * fold, half),
-            *_conv_layer(half, half),
-            *_conv_layer(half, NUM_FEATURES, stride=2),
-            *_conv_layer(NUM_FEATURES, NUM_FEATURES),
-        )
-        self.head = nn.Linear(NUM_FEATURES, classes)
-
-    def features(self, x: Input) -> Float[Tensor, "b 64"]:
-        """Pooled features, before the head."""
-        return self.trunk(self.fold(x)).mean((2, 3))
-
-    def forward(self, x: Input) -> Float[Tensor, "b classes"]:
-        """Class logits."""
-        return self.head(self.features(x))
-
-
-def _conv_layer(inputs: int, outputs: int, stride: int = 1) -> tuple[nn.Module, ...]:
-    conv = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
-    return conv, nn.BatchNorm2d(outputs), nn.SiLU()
 
 
 # -- feature spaces ----------------------------------------------------------------------------
@@ -208,16 +181,8 @@ def _hash(content: bytes) -> str:
 def _train_and_cache(
     images: Images, rows: np.ndarray, file: Path, progress: ProgressCallback | None
 ) -> TrainedSpace:
-    labelled_rows = _select_labelled(images, rows)
-    use_labels = len(labelled_rows) > 0 and len(np.unique(images.labels[rows])) > 1  # type: ignore[index]
-    rows = labelled_rows if use_labels else rows
-    classes = len(images.label_names) if use_labels else 4
-    side = network_side(images)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        network = FeatureNetwork(images.channels, side, classes)
-        _fit(network, images, rows, use_labels, progress)
-    network.eval()
+    network = train_network(images, rows, steps=STEPS, progress=progress)
+    use_labels, rows = choose_task(images, rows)
     content = save(network.state_dict())
     description = {
         "task": "labels" if use_labels else "rotation",
@@ -225,8 +190,8 @@ def _train_and_cache(
         "training_images": len(rows),
         "features": NUM_FEATURES,
         "channels": images.channels,
-        "side": side,
-        "classes": classes,
+        "side": network.side,
+        "classes": network.head.out_features,
         "version": VERSION,
         "weights_hash": _hash(content),
     }
@@ -239,81 +204,19 @@ def _train_and_cache(
     return TrainedSpace(network, description)
 
 
-def _select_labelled(images: Images, rows: np.ndarray) -> np.ndarray:
-    """Return the rows whose images have a label."""
-    return rows[:0] if images.labels is None else rows[images.labels[rows] >= 0]
-
-
-def _fit(
-    network: FeatureNetwork,
-    images: Images,
-    rows: np.ndarray,
-    use_labels: bool,
-    progress: ProgressCallback | None,
-) -> None:
-    """Train with AdamW and a one-cycle learning rate on random batches of the rows."""
-    rng = np.random.default_rng(0)
-    optimizer = torch.optim.AdamW(network.parameters(), LEARNING_RATE, weight_decay=0.05)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=STEPS)
-    network.train()
-    for step in range(STEPS):
-        size, replace = min(BATCH_SIZE, len(rows)), len(rows) < BATCH_SIZE
-        batch = np.sort(rng.choice(rows, size, replace=replace))
-        x, target = _training_batch(network, images, batch, use_labels, rng)
-        loss = F.cross_entropy(network(x), target, label_smoothing=0.05)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-        if progress:
-            progress(step + 1, STEPS)
-
-
-def _training_batch(
-    network: FeatureNetwork,
-    images: Images,
-    rows: np.ndarray,
-    use_labels: bool,
-    rng: np.random.Generator,
-) -> tuple[Input, Int64[Tensor, " b"]]:
-    """Inputs and classes: the labels, or randomly rotated images and their quarter turns."""
-    batch = images.batch(rows)
-    x = network_input(batch.pixels, network.side)
-    if use_labels:
-        assert batch.labels is not None
-        return x, batch.labels
-    turns = torch.from_numpy(rng.integers(0, 4, len(rows)))
-    rotated = [image.rot90(int(k), (1, 2)) for image, k in zip(x, turns, strict=True)]
-    return torch.stack(rotated), turns
-
-
-def network_side(images: Images) -> int:
-    """Return the side of the network's input for these images: a multiple of its fold."""
-    side = min(MAX_INPUT_SIZE, max(images.height, images.width))
-    return side + -side % -(-side // MAP_SIZE)
-
-
-def network_input(pixels: UInt8[Tensor, "b h w c"], side: int) -> Input:
-    """Scale to [-1, 1] and resize to a square."""
-    x = to_float(pixels) * 2 - 1
-    if x.shape[-2:] == (side, side):
-        return x
-    return F.interpolate(x, (side, side), mode="bilinear", antialias=True)
-
-
 @torch.inference_mode()
 def _accuracy(network: FeatureNetwork, images: Images, use_labels: bool) -> dict[str, Any]:
     """Accuracy on random test images, with its error; on any if there is no test split."""
     rows = images.split_indices("test")
     rows = rows if len(rows) else np.arange(len(images))
-    rows = _select_labelled(images, rows) if use_labels else rows
+    rows = select_labelled(images, rows) if use_labels else rows
     rows = rows[random_rows(len(rows), MAX_ACCURACY_IMAGES)]
     if len(rows) == 0:
         return {"accuracy": None, "accuracy_error": None, "accuracy_images": 0}
     rng = np.random.default_rng(1)
     is_correct = []
     for batch in np.array_split(rows, -(-len(rows) // EMBED_BATCH)):
-        x, target = _training_batch(network, images, batch, use_labels, rng)
+        x, target = training_batch(network, images, batch, use_labels, rng)
         is_correct.append((network(x).argmax(1) == target).numpy())
     groups = None if images.groups is None else images.groups[rows]
     accuracy = estimate_proportion(np.concatenate(is_correct), groups)

@@ -18,11 +18,13 @@ import numpy as np
 import torch
 from jaxtyping import Float, Float32, Int, UInt8
 
-from pinxit.data.images import Images
+from pinxit.data.images import Images, evenly_spaced_indices
 from pinxit.evaluation.estimates import Estimate, estimate_mean
 from pinxit.models.protocols import CanEncode
-from pinxit.models.results import Posterior
+from pinxit.models.results import LatentPosterior, Posterior
 
+MAX_FLOPS = 1e11  # of all pairs of a z and an image
+MIN_COVERING = 200  # training images
 QUERIES_PER_BLOCK = 50  # bounds memory
 MAX_COVERING = 1_000  # training images of an average: the others weigh next to nothing
 CONTEXT = 1  # positions of a grid shown on each side of the one
@@ -60,9 +62,20 @@ class Region:
         """Return the part of images `[n, height, width, channel]`."""
         return pixels[:, self.rows, self.columns]
 
-    def select(self, posterior: Posterior) -> Posterior:
-        """Return the posterior of the latents."""
-        return Posterior(*(part[:, self.latents] for part in posterior.flatten()))
+    def select(
+        self, posterior: LatentPosterior, num_queries: int
+    ) -> tuple[Int[np.ndarray, " n"], LatentPosterior]:
+        """Return the rows of the images that are compared, and the posterior of the latents.
+
+        All images, but of a posterior whose densities are slow fewer.
+        """
+        flat = posterior.flatten()
+        if isinstance(flat, Posterior):
+            columns = (part[:, self.latents] for part in flat)
+            return np.arange(len(flat.mean)), Posterior(*columns)
+        count = max(MIN_COVERING, int(MAX_FLOPS / (flat.flops_per_pair * num_queries)))
+        rows = evenly_spaced_indices(len(flat.mean), count)
+        return rows, flat.take(rows)
 
 
 def _surround(index: int, size: int, end: int) -> slice:
@@ -85,21 +98,18 @@ class Cover:
 
 
 def cover_weights(
-    train: Posterior, z: Float32[np.ndarray, "queries latent"]
+    train: LatentPosterior, z: Float32[np.ndarray, "queries latent"]
 ) -> Float32[np.ndarray, "queries n"]:
     """Return w_j = q(z|x_j) / sum_k q(z|x_k) for each z."""
-    mean, std = (torch.from_numpy(np.asarray(part, np.float64)) for part in train)
-    precision = std**-2
-    offset = -0.5 * (mean.square() * precision).sum(1) - std.log().sum(1)
     parts = []
-    for rows in torch.from_numpy(np.asarray(z, np.float64)).split(QUERIES_PER_BLOCK):
-        joint = rows @ (mean * precision).T - 0.5 * rows.square() @ precision.T + offset
+    for start in range(0, len(z), QUERIES_PER_BLOCK):
+        joint = torch.from_numpy(train.log_prob(z[start : start + QUERIES_PER_BLOCK]))
         parts.append(joint.softmax(1).float().numpy())
     return np.concatenate(parts)
 
 
 def find_cover(
-    train: Posterior,
+    train: LatentPosterior,
     train_images: Images,
     z: Float32[np.ndarray, "queries latent"],
     region: Region,

@@ -15,8 +15,8 @@ from jaxtyping import Bool, Int64
 from pinxit.data.batch import Batch
 from pinxit.data.images import Images
 from pinxit.evaluation.estimates import Estimate, estimate_proportion
-from pinxit.evaluation.feature_space import FeatureNetwork, network_input, network_side
 from pinxit.evaluation.jackknife import random_rows
+from pinxit.models.feature_network import FeatureNetwork, network_input, network_side
 from pinxit.training.augmentation import augment_batch
 
 MAX_IMAGES = 2_000  # of each kind, to train on

@@ -21,7 +21,12 @@ if TYPE_CHECKING:
 
 # options that name a run whose model another one contains: the argument of `prepare` that is its
 # model, and the ability that it needs
-COMPONENTS = {"image_tokenizer": ("tokenizer", "tokenize"), "vae": ("vae", "elbo")}
+COMPONENTS = {
+    "image_tokenizer": ("tokenizer", "tokenize"),
+    "vae": ("vae", "elbo"),
+    "perceptual_features": ("features", "embed"),
+}
+FILE_COMPONENTS = ("perceptual_features",)  # of these, options that may name a file instead
 
 
 def list_families() -> tuple[str, ...]:

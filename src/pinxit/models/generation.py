@@ -14,7 +14,7 @@ import dataclasses
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from pinxit.data.batch import DatasetInfo, Seed
 from pinxit.errors import UnusedOptionError, UsageError, did_you_mean
@@ -43,6 +43,15 @@ class Reranker(Protocol):
     def caption_log_prob(
         self, images: Images, texts: Sequence[str], languages: Sequence[str]
     ) -> Float32[np.ndarray, " n"]: ...
+
+
+@runtime_checkable
+class SamplesFromCaptions(Protocol):
+    """Its samples are images of captions of the training."""
+
+    def captions_of_samples(self, n: int, params: GenerationParams) -> list[tuple[str, str]]:
+        """Return the caption and its language of each image of `sample`; [] if it has none."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from pinxit.data.batch import Seed
 from pinxit.errors import UsageError
 from pinxit.extras import require_extra
-from pinxit.models.results import Posterior
+from pinxit.models.results import LatentPosterior, Posterior
 from pinxit.models.vae.priors import FlowPrior
 from pinxit.nn.image_seeds import draw_uniforms
 from pinxit.nn.rng import mix_seed, per_image_normal, per_image_seeds
@@ -38,6 +38,7 @@ ROWS_PER_PARAMETER = 5  # rows of a component and direction, at least
 MIN_ROWS, MAX_ROWS = 3_000, 6_000  # latents that a mixture is fitted to
 MIN_SCALE = 1e-6
 FLOW_STEPS, FLOW_BATCH, FLOW_LEARNING_RATE = 300, 256, 3e-3
+FLOW_SAMPLES = 8  # of each q(z|x) that is no Gaussian
 FLOW_CHECKS = 3  # evaluations on validation latents; the best weights are kept
 
 Z = Float32[np.ndarray, "n latent"]
@@ -139,7 +140,7 @@ def _log_normal(
     return -0.5 * np.square(white).sum(0) - log_det - 0.5 * len(factor) * math.log(2 * math.pi)
 
 
-def fit_mixture(train: Posterior, valid: Posterior, seed: int = 0) -> MixtureDensity:
+def fit_mixture(train: LatentPosterior, valid: LatentPosterior, seed: int = 0) -> MixtureDensity:
     """Fit mixtures to samples z ~ q(z|x) of training images; keep the best on validation images.
 
     Raises UsageError for fewer than two training images.
@@ -152,13 +153,26 @@ def fit_mixture(train: Posterior, valid: Posterior, seed: int = 0) -> MixtureDen
     return max(fitted, key=lambda mixture: float(mixture.log_prob(held_out).mean()))
 
 
-def _draw_rows(posterior: Posterior, seed: int) -> Z:
+def _draw_rows(posterior: LatentPosterior, seed: int) -> Z:
     """Sample z ~ q(z|x), several times of few images."""
-    mean, std = posterior.flatten()
-    repeats = math.ceil(MIN_ROWS / len(mean)) if len(mean) < MIN_ROWS else 1
-    rows = np.arange(repeats * len(mean))[:MAX_ROWS] % len(mean)
-    eps = np.random.default_rng([seed, 1]).standard_normal((len(rows), mean.shape[1]))
-    return (mean[rows] + std[rows] * eps).astype(np.float32)
+    posterior = posterior.flatten()
+    n, dim = posterior.mean.shape
+    repeats = math.ceil(MIN_ROWS / n) if n < MIN_ROWS else 1
+    rows = np.arange(repeats * n)[:MAX_ROWS] % n
+    eps = np.random.default_rng([seed, 1]).standard_normal((len(rows), dim))
+    return posterior.take(rows).draw(eps)[0].astype(np.float32)
+
+
+def _as_gaussians(posterior: LatentPosterior, seed: int) -> tuple[Tensor, Tensor]:
+    """Return means and standard deviations; of q(z|x) that is no Gaussian samples, and 0."""
+    posterior = posterior.flatten()
+    if not isinstance(posterior, Posterior):
+        n, dim = posterior.mean.shape
+        eps = np.random.default_rng([seed, 2]).standard_normal((FLOW_SAMPLES, n, dim))
+        points = np.concatenate([posterior.draw(noise)[0] for noise in eps]).astype(np.float32)
+        return torch.from_numpy(points), torch.zeros(points.shape)
+    mean, std = (torch.from_numpy(np.asarray(part, np.float32)) for part in posterior)
+    return mean, std
 
 
 def _fit_components(z: Z, num_components: int, seed: int) -> MixtureDensity | None:
@@ -238,7 +252,7 @@ class FlowDensity(nn.Module):
 
 
 def fit_flow(
-    train: Posterior, valid: Posterior, seed: int = 0, steps: int | None = None
+    train: LatentPosterior, valid: LatentPosterior, seed: int = 0, steps: int | None = None
 ) -> FlowDensity:
     """Fit a flow to samples z ~ q(z|x), drawn anew at each step; keep the best on validation.
 
@@ -248,7 +262,7 @@ def fit_flow(
     """
     if len(train.mean) < 2:
         raise UsageError("a prior is fitted to the latents of two training images or more.")
-    mean, std = (torch.from_numpy(np.asarray(part, np.float32)) for part in train.flatten())
+    mean, std = _as_gaussians(train, seed)
     held_out = torch.from_numpy(_draw_rows(valid, seed + 1))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -56,10 +56,18 @@ def has_gaussian_posterior(model: object) -> bool:
     return not isinstance(model, HasLevels) or model.posterior_is_gaussian
 
 
-def require_gaussian_posterior(model: object, task: str) -> None:
-    """Raise PinxitError for a model whose posterior is no Gaussian: `task` takes its density."""
-    if not has_gaussian_posterior(model):
+def has_posterior_density(model: object) -> bool:
+    """Return whether `encode` of a model with latents returns q(z|x), whose density is known.
+
+    In a ladder the posterior of a level depends on the z of the coarser ones.
+    """
+    return len(level_shapes(model)) < 2
+
+
+def require_posterior_density(model: object, task: str) -> None:
+    """Raise PinxitError for a model whose posterior is not that of `encode`: `task` takes it."""
+    if not has_posterior_density(model):
         raise PinxitError(
-            f"{task} needs one Gaussian q(z|x) for each image. In this run's ladder of latents the "
+            f"{task} needs the density of q(z|x). In this run's ladder of latents the "
             "posterior of a level depends on the coarser levels; use --latents vector or grid."
         )

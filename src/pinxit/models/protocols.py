@@ -7,6 +7,7 @@ A family is a package in `pinxit.models`. Its `__init__` defines
                            a field is its help text;
                            `Config.resolve(info)` returns one with every option chosen
     build(config, info)    the model: a torch module that is a `Model`
+    export_parts(model)    its parts for other programs, see `pinxit.models.export_parts`
     ABILITIES              names in `pinxit.models.abilities`: what its models can do
 
 and optionally
@@ -40,13 +41,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from pinxit.data.batch import Batch, DatasetInfo
 from pinxit.models.generation import GenerationParams
-from pinxit.models.results import (
-    Elbo,
-    Loss,
-    Posterior,
-    ScoredText,
-    TokenAttention,
-)
+from pinxit.models.results import Elbo, LatentPosterior, Loss, ScoredText, TokenAttention
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -121,7 +116,7 @@ class CanEncode(Protocol):
     latent_dim: int
     latent_shape: tuple[int, ...]  # (latent_dim,), or (channel, row, column) of a grid
 
-    def encode(self, images: Images) -> Posterior: ...
+    def encode(self, images: Images) -> LatentPosterior: ...
     def decode(self, z: np.ndarray, labels: np.ndarray | None = None) -> Images: ...
 
 
@@ -351,7 +346,7 @@ class HasELBO(Model, Protocol):
 
 @runtime_checkable
 class HasPrior(CanEncode, Protocol):
-    """A prior z = f(u), u ~ N(0, I); f is the identity unless `prior_is_learned`.
+    """A prior z = f(u), u ~ N(0, I); f is the identity unless `prior_is_learned`, or on a sphere.
 
     `from_noise` is f and `to_noise` its inverse, for arrays `[n, latent]`. A learned f may scale
     and mix latents: what is said of single latents holds in u, where the prior is N(0, I).

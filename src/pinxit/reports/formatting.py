@@ -37,6 +37,15 @@ def format_count(count: float) -> str:
     return f"{format_number(count / 1e6, 3)} M" if count >= 1e6 else f"{round(count):,}"
 
 
+def format_seconds(seconds: float) -> str:
+    """Return a time with its unit: `1.2 ms`, `3.4 s`, `7 min 28 s`."""
+    if seconds >= 10:
+        return console.format_duration(seconds)
+    if seconds >= 1:
+        return f"{format_number(seconds, 2)} s"
+    return f"{format_number(1000 * seconds, 2)} ms"
+
+
 def format_key(key: str) -> str:
     """Turn a key into words: `kl_warmup` becomes `KL warmup`."""
     return " ".join(ACRONYMS.get(word, word) for word in key.replace("_", " ").split())

@@ -7,6 +7,7 @@ from datetime import datetime
 from importlib.metadata import version
 
 from pinxit.reports.attention_maps import attention
+from pinxit.reports.beta_runs import beta_runs
 from pinxit.reports.context import ReportContext
 from pinxit.reports.explanation import explanation
 from pinxit.reports.inpainting import inpainting
@@ -15,6 +16,7 @@ from pinxit.reports.latents import kl_per_latent, latent_map, traversals
 from pinxit.reports.layer_probe import layer_probe
 from pinxit.reports.lecture import lecture
 from pinxit.reports.levels import levels
+from pinxit.reports.live_decoder import live_decoder
 from pinxit.reports.metrics_table import evaluation
 from pinxit.reports.outliers import outliers
 from pinxit.reports.reconstructions import reconstructions
@@ -39,10 +41,12 @@ SECTIONS: tuple[SectionBuilder, ...] = (
     is_generative,
     why_blurry,
     explanation,
+    beta_runs,
     spectrum,
     traversals,
     latent_map,
     kl_per_latent,
+    live_decoder,
     lecture,
     layer_probe,
     outliers,

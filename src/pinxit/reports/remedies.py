@@ -9,6 +9,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
+from pinxit.evaluation.advice import MIN_DETAIL, measure_bound_gap
 from pinxit.reports.context import ReportContext
 from pinxit.reports.formatting import format_number
 from pinxit.training.learning_curve import read_learning_curve
@@ -35,8 +36,7 @@ def find_remedies(context: ReportContext) -> list[Remedy]:
     it measures says little about them.
     """
     verdict, options = context.verdict, context.model_options
-    rules = (_suggest_more_latents, _suggest_smaller_beta, _suggest_likelihood, _suggest_flow_prior)
-    remedies = [remedy for rule in rules if (remedy := rule(context, options)) is not None]
+    remedies = [remedy for rule in RULES if (remedy := rule(context, options)) is not None]
     if verdict.remedy:
         first = Remedy(verdict.remedy, "; ".join(verdict.evidence), verdict.effect)
         others = [r for r in remedies if r.option != verdict.remedy]
@@ -112,3 +112,71 @@ def _suggest_flow_prior(context: ReportContext, options: Options) -> Remedy | No
         f"reconstructions {format_number(reconstructions, 2)}"
     )
     return Remedy("`--prior flow`", evidence, effect, abs(samples - reconstructions) > 0.1)
+
+
+def _suggest_analytic_variance(context: ReportContext, options: Options) -> Remedy | None:
+    """In place of a fixed sigma, or of one that gradient steps have to find."""
+    if options.get("likelihood") != "gaussian" or options.get("variance") != "learned":
+        return None
+    is_fixed = options.get("sigma") is not None
+    evidence = "σ is learned by gradient steps"
+    if is_fixed:
+        evidence = f"σ is fixed at {format_number(options['sigma'], 3)}"
+    effect = "σ² is the mean squared error at each step: calibrated from the start"
+    return Remedy("`--variance analytic`", evidence, effect, promising=is_fixed)
+
+
+def _suggest_pixel_variance(context: ReportContext, options: Options) -> Remedy | None:
+    if options.get("likelihood") != "gaussian" or options.get("variance") in (None, "per-pixel"):
+        return None
+    effect = "backgrounds and borders, which are certain, no longer share the σ of edges"
+    return Remedy("`--variance per-pixel`", "one σ for all pixels", effect, promising=False)
+
+
+def _suggest_vamp_prior(context: ReportContext, options: Options) -> Remedy | None:
+    """Where a flow as the prior is suggested, with the same evidence."""
+    other = _suggest_flow_prior(context, options)
+    if other is None or options.get("latents") == "grid" or "pseudo_inputs" not in options:
+        return None
+    effect = "p(z) is the mixture of the posteriors of learned images: a z where images are"
+    return dataclasses.replace(other, option="`--prior vamp`", effect=effect)
+
+
+def _suggest_structure(context: ReportContext, options: Options) -> Remedy | None:
+    """Losses beside the likelihood, where reconstructions lack fine detail."""
+    detail = context.sharpness.get("reconstructions")
+    if detail is None or not {"perceptual", "adversarial", "ms_ssim"} <= set(options):
+        return None
+    names = [n for n in ("perceptual", "adversarial", "ms_ssim") if not options[n]]
+    if not names:
+        return None
+    values = {"perceptual": "0.1", "adversarial": "0.5", "ms_ssim": "0.1"}
+    flags = [f"`--{name.replace('_', '-')} {values[name]}`" for name in names]
+    evidence = f"reconstructions have {format_number(detail, 2)} of the data's high-frequency power"
+    effect = "structure and texture count beside the error of each pixel; fewer nats"
+    return Remedy(" or ".join(flags), evidence, effect, promising=detail < MIN_DETAIL)
+
+
+def _suggest_tighter_bound(context: ReportContext, options: Options) -> Remedy | None:
+    gap = measure_bound_gap(context.metrics)
+    if gap is None or options.get("posterior") != "gaussian" or options.get("iw_samples") != 1:
+        return None
+    evidence = f"the ELBO is {format_number(gap, 2)} nats per image below log p(x)"
+    effect = "a tighter bound, or a richer q(z|x): more of an image in z"
+    option = "`--iw-samples 8`"
+    if options.get("latents") != "grid" and options.get("prior") != "vamp":
+        option += " or `--posterior iaf`"
+    return Remedy(option, evidence, effect)
+
+
+RULES = (
+    _suggest_more_latents,
+    _suggest_smaller_beta,
+    _suggest_likelihood,
+    _suggest_analytic_variance,
+    _suggest_pixel_variance,
+    _suggest_flow_prior,
+    _suggest_vamp_prior,
+    _suggest_tighter_bound,
+    _suggest_structure,
+)

@@ -15,10 +15,10 @@ import numpy as np
 from jaxtyping import UInt8
 
 from pinxit.data.images import Images, evenly_spaced_indices
-from pinxit.models.levels import has_gaussian_posterior
+from pinxit.models.levels import has_posterior_density
 from pinxit.models.likelihood_protocols import HasPixelLikelihood
 from pinxit.models.protocols import CanEncode, Model
-from pinxit.models.results import Posterior
+from pinxit.models.results import LatentPosterior
 from pinxit.reports.context import ReportContext
 from pinxit.reports.formatting import format_number
 from pinxit.reports.images import (
@@ -57,7 +57,7 @@ class EncodedImages:
 
     model: CanEncode
     images: Images
-    posterior: Posterior
+    posterior: LatentPosterior
     reconstructions: Images
     mse: np.ndarray
     elbo_terms: ElboTerms
@@ -82,7 +82,7 @@ class EncodedImages:
 def why_blurry(context: ReportContext) -> Section | None:
     """Posterior samples of an image, the images with similar z, the error's parts, remedies."""
     encoded, model = EncodedImages.from_context(context), context.model
-    if encoded is None or not encoded.suffice or not has_gaussian_posterior(model):
+    if encoded is None or not encoded.suffice or not has_posterior_density(model):
         return None
     row = _select_image(encoded.mse)
     values: dict[str, Any] = {
@@ -114,10 +114,10 @@ def _select_image(mse: np.ndarray) -> int:
 def decode_posterior_samples(
     encoded: EncodedImages, rows: np.ndarray, num_samples: int, seed: int
 ) -> UInt8[np.ndarray, "rows samples height width channel"]:
-    """Decode samples z = mu + sigma * eps of q(z|x) for each row."""
-    mean, std = (part[rows][:, None] for part in encoded.posterior)
-    eps = np.random.default_rng(seed).standard_normal((len(rows), num_samples, mean.shape[-1]))
-    z = (mean + std * eps).astype(np.float32).reshape(len(rows) * num_samples, -1)
+    """Decode samples z of q(z|x) for each row."""
+    posterior = encoded.posterior.take(np.repeat(rows, num_samples))
+    eps = np.random.default_rng(seed).standard_normal(posterior.mean.shape)
+    z = posterior.draw(eps)[0].astype(np.float32)
     labels = labels_for(encoded.model, encoded.images[rows])
     repeated = None if labels is None else labels.repeat(num_samples)
     pixels = encoded.model.decode(z, repeated).pixels

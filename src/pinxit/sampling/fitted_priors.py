@@ -25,9 +25,9 @@ from pinxit.models.latent_densities import (
     fit_flow,
     fit_mixture,
 )
-from pinxit.models.levels import require_gaussian_posterior
+from pinxit.models.levels import require_posterior_density
 from pinxit.models.protocols import CanEncode
-from pinxit.models.results import Posterior
+from pinxit.models.results import LatentPosterior
 from pinxit.runs import Run
 from pinxit.sampling.inputs import is_label_conditional, load_run_data, match_labels
 from pinxit.sampling.label_matched import largest_remainder
@@ -55,7 +55,7 @@ def sample_fitted(
 
     Raises UsageError for options without effect, and for an unknown label.
     """
-    require_gaussian_posterior(model, f"--prior {prior}")
+    require_posterior_density(model, f"--prior {prior}")
     resolved = resolve_params(params, {}, SEEDED)
     assert isinstance(resolved.seed, int)
     assert resolved.temperature is not None
@@ -90,12 +90,14 @@ def select_for_fitting(images: Images, max_train: int = MAX_TRAIN_IMAGES) -> tup
     )
 
 
-def encode_for_fitting(model: CanEncode, images: Images, seed: int = 0) -> Posterior:
+def encode_for_fitting(model: CanEncode, images: Images, seed: int = 0) -> LatentPosterior:
     """Return q(z|x) of images as the model observes them, `[n, latent]`."""
     return model.encode(match_labels(model, observe_images(model, images, seed))).flatten()
 
 
-def fit_prior(kind: FittedPrior, train: Posterior, valid: Posterior, seed: int = 0) -> Density:
+def fit_prior(
+    kind: FittedPrior, train: LatentPosterior, valid: LatentPosterior, seed: int = 0
+) -> Density:
     """Fit a density to latents, with its options chosen on the validation images."""
     fit = {"mixture": fit_mixture, "realnvp": fit_flow}[kind]
     return fit(train, valid, seed)

@@ -18,7 +18,7 @@ from pinxit.errors import UsageError
 from pinxit.models.levels import LevelShape, level_shapes
 from pinxit.models.morphing import CanMorph
 from pinxit.models.protocols import CanEncode, CanInvert, HasELBO, HasPrior
-from pinxit.models.results import Posterior
+from pinxit.models.results import LatentPosterior
 from pinxit.nn.rng import per_image_normal
 from pinxit.sampling.elbo import ElboTerms, elbo_terms
 from pinxit.sampling.grids import rows_with_text, save_sheet
@@ -169,7 +169,7 @@ class LatentActivity(NamedTuple):
 
     mean: Latents  # E[z|x] of each image; for a learned prior f^-1 of it
     # KL(q(z|x) || p(z)) of each unit, of each image or evenly spaced ones, nats; None for a
-    # learned prior, whose latents depend on one another: only their sum is a KL
+    # prior or posterior whose latents depend on one another: only their sum is a KL
     image_rate: Float32[np.ndarray, "n unit"] | None
     total_rate: float  # sum over latents, mean over x, nats
     num_channels: int | None = None  # of a grid
@@ -228,7 +228,7 @@ class LatentActivity(NamedTuple):
 def latent_activity(
     model: CanEncode,
     images: Images,
-    posterior: Posterior | None = None,
+    posterior: LatentPosterior | None = None,
     terms: ElboTerms | None = None,
 ) -> LatentActivity:
     """Measure the activity of each latent; `posterior` and `terms` save computing them again.
@@ -242,7 +242,7 @@ def latent_activity(
     total, mean = float(rate.sum(1).mean()), to_noise(model, posterior.mean)
     channels = model.latent_shape[0] if len(model.latent_shape) == 3 else None
     activity = LatentActivity(mean, None, total, channels, level_shapes(model))
-    if _has_learned_prior(model):
+    if _has_learned_prior(model) or not posterior.is_gaussian:
         return activity
     return activity._replace(image_rate=sum_over_units(rate, activity.unit_sizes))
 
@@ -256,10 +256,10 @@ def sum_over_units(
     return np.add.reduceat(values, np.cumsum(sizes) - sizes, axis=1)
 
 
-def gaussian_kl(posterior: Posterior) -> Latents:
+def gaussian_kl(posterior: LatentPosterior) -> Latents:
     """KL(N(mu, sigma^2) || N(0, 1)) = 1/2 (sigma^2 + mu^2 - 1) - log sigma, in nats
     (Kingma & Welling 2013, app. B)."""
-    mean, std = posterior
+    mean, std = posterior.mean, posterior.std
     return 0.5 * (std**2 + mean**2 - 1) - np.log(std)
 
 

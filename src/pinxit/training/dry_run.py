@@ -92,7 +92,8 @@ def estimate_cost(plan: TrainingPlan, fabric: Fabric) -> CostEstimate:
     speed = fabric.world_size * part_size / _time_step(state, batch)
     precision = resolve_precision(settings)
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-    steps = settings.total_steps(len(rows), batch_size) or 0
+    num_images = images.count_training()
+    steps = settings.total_steps(num_images, batch_size) or 0
     steps = steps or max(1, round(speed * (settings.seconds or 0) / batch_size))
     return CostEstimate(
         plan=plan,
@@ -102,7 +103,7 @@ def estimate_cost(plan: TrainingPlan, fabric: Fabric) -> CostEstimate:
         matmul_rate=measure_matmul_rate(dtype, fabric.device.type),
         precision=precision,
         steps=steps,
-        epochs=steps * batch_size / len(rows),
+        epochs=steps * batch_size / num_images,
         seconds=settings.seconds or steps * batch_size / speed,
         memory_bytes=TENSORS_PER_PARAMETER * 4 * num_parameters + saved_bytes,
     )

@@ -107,8 +107,8 @@ def create_cache(
     """Return the cache of a frozen encoder; None if there is none, or it would be too large."""
     if not isinstance(model, HasFrozenEncoder) or model.frozen_encoder is None:
         return None
-    if images.before is not None or not len(rows):
-        return None  # images before their edits are encoded too
+    if images.before is not None or images.stream is not None or not len(rows):
+        return None  # images before their edits are encoded too; those of a stream are too many
     cache = EncodingCache(
         model.frozen_encoder, images, rows, settings.augment_kinds, settings.seed, device
     )

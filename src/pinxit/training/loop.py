@@ -134,28 +134,44 @@ def load_batches(
     state: TrainState,
     settings: TrainingSettings,
 ) -> Iterator[list[tuple[Batch, Drawn]]]:
-    """Yield this process's parts of each batch; a thread gathers the next ones."""
+    """Yield this process's parts of each batch; a thread gathers the next ones.
+
+    Those of a stream are read from their shards. Raises PinxitError if a shard cannot be read.
+    """
     batch_size = settings.batch_size or 1
     fabric = state.fabric
-    order = batch_order(len(rows), batch_size, settings.seed, state.counters.step)
+    total = images.count_training() if images.stream else len(rows)
+    reader = images.stream.open_training(settings.seed) if images.stream else None
+    order = _positions(batch_size, state.counters.step)
+    in_memory = batch_order(total, batch_size, settings.seed, state.counters.step)
     count_parts = settings.accumulate * fabric.world_size
-    steps = count(state.counters.step)
 
-    def gather(indices: np.ndarray) -> list[tuple[Batch, Drawn]]:
-        epochs = (next(steps) * batch_size + np.arange(batch_size)) // len(rows)
+    def gather(positions: np.ndarray) -> list[tuple[Batch, Drawn]]:
+        indices = next(in_memory) if reader is None else positions % total
         parts = []
         for index in range(fabric.global_rank, count_parts, fabric.world_size):
             part = slice(index, None, count_parts)
-            drawn = Drawn(indices[part], epochs[part])
-            parts.append((images.batch(rows[drawn.indices]), drawn))
+            drawn = Drawn(indices[part], positions[part] // total)
+            batch = reader.read(positions[part]) if reader else images.batch(rows[indices[part]])
+            parts.append((batch, drawn))
         return parts
 
-    with ThreadPoolExecutor(1) as thread:
-        pending = thread.submit(gather, next(order))
-        while True:
-            parts = pending.result()
+    try:
+        with ThreadPoolExecutor(1) as thread:
             pending = thread.submit(gather, next(order))
-            yield parts
+            while True:
+                parts = pending.result()
+                pending = thread.submit(gather, next(order))
+                yield parts
+    finally:
+        if reader is not None:
+            reader.close()
+
+
+def _positions(batch_size: int, step: int) -> Iterator[np.ndarray]:
+    """Yield the positions of each batch from a step on, counted from the first epoch on."""
+    for number in count(step):
+        yield number * batch_size + np.arange(batch_size)
 
 
 def train_steps(

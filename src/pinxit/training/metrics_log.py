@@ -1,19 +1,14 @@
-"""The training curves on disk: metrics.csv and TensorBoard event files."""
-
-# pyright: reportAttributeAccessIssue=false
-# (protobuf creates its classes at run time)
+"""The training curves on disk: metrics.csv."""
 
 from __future__ import annotations
 
 import csv
 import io
 import math
-import time
 from pathlib import Path
 from typing import Any
 
 from pinxit.data.atomic_write import write_atomically
-from pinxit.data.unicode_forms import escape_surrogates
 from pinxit.training.loop import Counters, StepResult
 
 
@@ -80,36 +75,3 @@ def _read_rows(file: Path, last_step: float) -> list[dict[str, str]]:
     complete = file.read_text(encoding="utf-8").rpartition("\n")[0]
     rows = list(csv.DictReader(io.StringIO(complete)))
     return [row for row in rows if row.get("step") and int(float(row["step"])) <= last_step]
-
-
-class TensorBoardLog:
-    """Scalars for TensorBoard, with its own writer: that of torch takes seconds to import.
-
-    TensorBoard drops events after `start_step` that an earlier session wrote.
-    """
-
-    def __init__(self, folder: Path, start_step: int) -> None:
-        from tensorboard.compat.proto.event_pb2 import Event, SessionLog
-        from tensorboard.summary.writer.event_file_writer import EventFileWriter
-
-        self.writer, self.event = EventFileWriter(str(folder)), Event
-        if start_step:
-            purge = SessionLog(status=SessionLog.START)
-            self.writer.add_event(
-                Event(wall_time=time.time(), step=start_step + 1, session_log=purge)
-            )
-
-    @staticmethod
-    def accepts(folder: Path) -> bool:
-        """Return whether TensorBoard can write to a folder: its path must be valid Unicode."""
-        return escape_surrogates(str(folder)) == str(folder)
-
-    def append(self, row: dict[str, float], step: int) -> None:
-        from tensorboard.compat.proto.summary_pb2 import Summary
-
-        values = [Summary.Value(tag=name, simple_value=value) for name, value in row.items()]
-        event = self.event(wall_time=time.time(), step=step, summary=Summary(value=values))
-        self.writer.add_event(event)
-
-    def close(self) -> None:
-        self.writer.close()

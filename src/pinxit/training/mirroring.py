@@ -48,7 +48,8 @@ def resolve_augment(
             raise UsageError("augment channels exchanges colors: these images are grey.")
         return settings.augment
     is_auto = settings.augment == ("auto",)
-    if is_auto and (len(rows) >= max_images or min(height, width) < MIN_SIDE):
+    count = images.count_training() if images.stream else len(rows)
+    if is_auto and (count >= max_images or min(height, width) < MIN_SIDE):
         return ("off",)
     is_strong = reconstructs or not is_auto
     reason = None if is_strong else reason_against_mirroring(images, rows)
@@ -59,7 +60,7 @@ def resolve_augment(
         kinds = (*kinds, "turn", *exchanged)
     note = f", not mirrored: {reason}" if reason else ""
     if not quiet:
-        few = f"{len(rows):,} training images"
+        few = f"{count:,} training images"
         echo(f"{few} are changed a little each time: {', '.join(kinds)}{note}")
     return kinds
 

@@ -1,7 +1,12 @@
-"""The model card of a run: README.md, written from config.json."""
+"""The model card of a run: README.md, written from config.json.
+
+It holds no path of this machine: a run folder is moved, and given to others.
+"""
 
 from __future__ import annotations
 
+import shlex
+from pathlib import PurePath
 from typing import Any
 
 from pinxit.console import format_number
@@ -16,7 +21,8 @@ def write_model_card(run: Run, config: dict[str, Any]) -> None:
     best = trained.get("best_validation_loss")
     unit = trained.get("unit") or ""
     version = config.get("versions", {}).get("pinxit", "of an unknown version")
-    source = config.get("data", {}).get("source") or "images given in Python"
+    source = run.data_name if config.get("data", {}).get("source") else "images given in Python"
+    name = shlex.quote(run.name)
     lines = [
         f"# {run.name}",
         "",
@@ -31,14 +37,16 @@ def write_model_card(run: Run, config: dict[str, Any]) -> None:
         "",
         "## Use",
         "",
+        "In the folder that holds this one:",
+        "",
         "```",
-        f"pinxit sample {run.shell_path} -n 64",
-        f"pinxit evaluate {run.shell_path}",
+        f"pinxit sample {name} -n 64",
+        f"pinxit evaluate {name}",
         "```",
         "",
         "```python",
         "import pinxit",
-        f'model = pinxit.load("{run.path}")',
+        f"model = pinxit.load({run.name!r})",
         "model.sample(16, seed=0)",
         "```",
         "",
@@ -47,7 +55,7 @@ def write_model_card(run: Run, config: dict[str, Any]) -> None:
         "| setting | value |",
         "| --- | --- |",
         *(
-            f"| {k} | {v} |"
+            f"| {k} | {shorten_path(v)} |"
             for k, v in {**config["model"], **config["training"]}.items()
             if v is not None and not isinstance(v, dict)
         ),
@@ -59,3 +67,9 @@ def write_model_card(run: Run, config: dict[str, Any]) -> None:
         "",
     ]
     run.write("README.md", "\n".join(lines))
+
+
+def shorten_path(value: Any) -> Any:
+    """Return the last part of a path; any other value as it is."""
+    is_path = isinstance(value, str) and ("/" in value or "\\" in value)
+    return PurePath(value.replace("\\", "/")).name if is_path else value

@@ -69,7 +69,7 @@ def count_images(dims: int) -> int:
 def save_snapshot(model: CanEncode, run: Run, step: int, images: Images) -> None:
     """Write the posterior of the images after a step."""
     posterior = model.encode(images).flatten()
-    mean, variance = (torch.from_numpy(part).double() for part in posterior)
+    mean, variance = (torch.from_numpy(part).double() for part in (posterior.mean, posterior.std))
     variance = variance.square()
     rate = 0.5 * (variance + mean.square() - 1 - variance.log()).sum(1).mean()
     directions = fit_principal_components(mean, 2).directions

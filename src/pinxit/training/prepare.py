@@ -12,7 +12,14 @@ from pinxit.data.images import Images
 from pinxit.data.load import Data, load_images
 from pinxit.data.load_options import LoadOptions
 from pinxit.errors import PinxitError, UsageError
-from pinxit.models import COMPONENTS, build_model, component_of, family_of, get_family
+from pinxit.models import (
+    COMPONENTS,
+    FILE_COMPONENTS,
+    build_model,
+    component_of,
+    family_of,
+    get_family,
+)
 from pinxit.models.abilities import require
 from pinxit.models.components import choose_family
 from pinxit.models.protocols import Model
@@ -200,6 +207,8 @@ def _load_component(config: Any) -> Any:
     if option is None:
         return None
     name = getattr(config, option)
+    if option in FILE_COMPONENTS and Path(name).is_file():
+        return None
     model = Run(Path(name)).load()
     try:
         return require(model, COMPONENTS[option][1])

@@ -21,6 +21,8 @@ from pinxit.models.protocols import (
 from pinxit.runs import Run
 
 NUM_SAMPLES = 36
+KINDS = ("step", "sample", "reconstruct")  # of grids; each is a file at each step
+GENERATED = "samples: new images"  # title of grids that show no image of the data
 MASK_RATIO = 0.75  # fraction of the patches that a preview of completion hides
 
 
@@ -50,9 +52,33 @@ def save_previews(model: object, run: Run, step: int, examples: Images) -> None:
         kind = "sample" if isinstance(model, CanDraw) else "step"
         grid = model.sample(NUM_SAMPLES, seed=0, **preview_options(model))
         grid.save(folder / f"{kind}-{step:07d}.png")
-        titles[kind] = "samples: new images"
+        titles[kind] = GENERATED
     if titles:
         write_atomically(folder / "titles.json", json.dumps(titles, indent=2) + "\n")
+
+
+def list_grids(folder: Path, step: int, *, only_generated: bool = False) -> dict[str, Path]:
+    """Return the grids that were written at a step, by their kind.
+
+    `only_generated` leaves out those that show images of the training data, for comparison.
+    """
+    titles = read_titles(folder)
+    files = {kind: folder / f"{kind}-{step:07d}.png" for kind in titles}
+    return {
+        kind: file
+        for kind, file in files.items()
+        if file.is_file() and (titles[kind] == GENERATED or not only_generated)
+    }
+
+
+def read_titles(folder: Path) -> dict[str, str]:
+    """Return the title of each kind of grid; none if `titles.json` is missing or damaged."""
+    try:
+        titles = json.loads((folder / "titles.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    names = titles if isinstance(titles, dict) else {}
+    return {name: str(title) for name, title in names.items() if name in KINDS}
 
 
 def _preview_text_to_image(model: CanDraw, examples: Images, folder: Path, name: str) -> bool:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from safetensors.torch import save
@@ -28,7 +27,7 @@ from pinxit.training.loop import (
     sum_of_numbers,
     train_steps,
 )
-from pinxit.training.metrics_log import MetricsLog, TensorBoardLog, describe_step
+from pinxit.training.metrics_log import MetricsLog, describe_step
 from pinxit.training.model_card import write_model_card
 from pinxit.training.posterior_recorder import PosteriorRecorder
 from pinxit.training.previews import save_previews
@@ -36,6 +35,7 @@ from pinxit.training.progress import ProgressLine
 from pinxit.training.schedule import Clock
 from pinxit.training.settings import TrainingSettings
 from pinxit.training.signals import stop_on_signal
+from pinxit.training.trackers import Trackers
 from pinxit.training.validation import ema_weights, validate, whole_model
 from pinxit.training.verdict import assess
 
@@ -79,10 +79,10 @@ class Session:
         self.posteriors = PosteriorRecorder(run_folder, self.state, images, preview_rows)
         assert settings.batch_size, "resolved settings"
         self.batch_size = settings.batch_size
-        self.total_steps = settings.total_steps(len(self.train_rows), self.batch_size)
+        self.total_steps = settings.total_steps(images.count_training(), self.batch_size)
         self.console = ProgressLine(self.batch_size, quiet or not self.is_main)
         self.metrics_log: MetricsLog | None = None
-        self.tensorboard: TensorBoardLog | None = None
+        self.trackers = Trackers(run_folder, self.console.print)
         self.stop_requested = False  # in this process
         self.stopped = False  # in all processes
         self.checkpoints = CheckpointWriter(run_folder.path / "checkpoint")
@@ -103,10 +103,6 @@ class Session:
         """Whether this is the main process, which writes the files."""
         return self.fabric.is_global_zero
 
-    @property
-    def tensorboard_folder(self) -> Path:
-        return self.run_folder.path / "tensorboard"
-
     def run(self, resumed: bool = False) -> None:
         """Train to the end of the budget or until stopped, and save a checkpoint.
 
@@ -122,7 +118,7 @@ class Session:
                 self.metrics_log = MetricsLog(self.run_folder.path / "metrics.csv", counters.step)
                 if resumed:
                     self._announce_resume(counters)
-                self._announce_no_tensorboard()
+                self.trackers.open(self.settings.log, counters.step)
                 save_examples(self.run_folder, self.images)
             self.startup_seconds = self.clock.restart()
             with stop_on_signal(self._request_stop):
@@ -132,8 +128,7 @@ class Session:
         finally:
             self.console.close()
             self.checkpoints.close()
-            if self.tensorboard:
-                self.tensorboard.close()
+            self.trackers.close()
 
     def measure_progress(self, counters: Counters) -> float:
         """Return the fraction of the budget that is spent.
@@ -190,13 +185,6 @@ class Session:
             done, total = counters.seconds, self.settings.seconds or 0.0
             budget = f", after {format_duration(done)} of {format_duration(total)}"
         self.console.print(f"continuing from step {counters.step:,}{budget}")
-
-    def _announce_no_tensorboard(self) -> None:
-        if self.settings.tensorboard and not TensorBoardLog.accepts(self.tensorboard_folder):
-            self.console.print(
-                "no curves for TensorBoard: it cannot write to a path that is not UTF-8; "
-                "metrics.csv has the same"
-            )
 
     def _train(self, counters: Counters) -> None:
         self.checkpoint_time = time.perf_counter()
@@ -305,6 +293,7 @@ class Session:
         """Write what the model generates, and show it."""
         start, step = time.perf_counter(), self.state.counters.step
         save_previews(model, self.run_folder, step, examples)
+        self.trackers.append_previews(step)
         self.console.show_samples(self.run_folder.path / "samples", step)
         self.preview_seconds.append(time.perf_counter() - start)
 
@@ -329,7 +318,7 @@ class Session:
         self.run_folder.write("model.safetensors", content)
 
     def log_metrics(self, step: StepResult) -> None:
-        """Append a row to metrics.csv and a point to TensorBoard's curves."""
+        """Append a row to metrics.csv and to the curves of the trackers."""
         values = [float(value) for value in step.parts.values()]
         parts = dict(zip(step.parts, sum_of_numbers(self.fabric, values), strict=True))
         if self.metrics_log is None:
@@ -337,10 +326,7 @@ class Session:
         val_metrics = self.val_metrics if self.last_eval_step == step.step else {}
         row = describe_step(step, parts, self.state.counters, self.batch_size, val_metrics)
         self.metrics_log.append(row)
-        if self.settings.tensorboard and TensorBoardLog.accepts(self.tensorboard_folder):
-            if self.tensorboard is None:
-                self.tensorboard = TensorBoardLog(self.tensorboard_folder, self.start_step)
-            self.tensorboard.append(row, step.step)
+        self.trackers.append(row, step.step)
 
     def save_checkpoint(self) -> None:
         """Write everything that resuming needs, while training goes on."""

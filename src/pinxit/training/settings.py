@@ -21,6 +21,7 @@ Precision = Literal["auto", "fp32", "bf16"]
 Optimizer = Literal["auto", "adamw", "muon"]
 Strategy = Literal["ddp", "fsdp"]
 Compile = Literal["auto", "off", "on"]
+Log = Literal["tensorboard", "wandb", "csv"]  # csv: metrics.csv alone
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,11 @@ class TrainingSettings:
     checkpoint_seconds: float = 30.0
     # stop after this many updates in a row are skipped because the loss is not finite
     max_skipped_updates: int = 20
-    # write TensorBoard event files; needs the extra `tensorboard`
+    # record the curves, samples and options beside metrics.csv, which each run has: tensorboard
+    # (event files in the run folder), wandb (Weights & Biases), or several; each needs the extra of
+    # its name
+    log: tuple[Log, ...] = ()
+    # the same as --log tensorboard
     tensorboard: bool = False
 
     def __post_init__(self) -> None:
@@ -129,8 +134,19 @@ class TrainingSettings:
             raise UsageError(f"keep is auto, best or last, not '{self.keep}'.")
         if self.optimizer not in get_args(Optimizer):
             raise UsageError(f"optimizer is auto, adamw or muon, not '{self.optimizer}'.")
-        if self.tensorboard:
-            require_extra("tensorboard", "--tensorboard")
+        self._check_log()
+
+    def _check_log(self) -> None:
+        names = (self.log,) if isinstance(self.log, str) else tuple(self.log)
+        for name in names:
+            if name not in get_args(Log):
+                raise UsageError(f"log is some of tensorboard, wandb and csv, not {name!r}.")
+        if self.tensorboard and "tensorboard" not in names:
+            names = (*names, "tensorboard")
+        object.__setattr__(self, "log", tuple(dict.fromkeys(names)))
+        for name in self.log:
+            if name != "csv":
+                require_extra(name, "--tensorboard" if self.tensorboard else f"--log {name}")
 
     @property
     def augment_kinds(self) -> tuple[Augment, ...]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pinxit.data.images import Images
-from pinxit.models import get_family
+from pinxit.models import component_of, get_family
 from pinxit.models.config import config_from_dict
 from pinxit.runs import Run
 from pinxit.training.prepare import TrainingData, TrainingPlan, prepare_training
@@ -107,12 +107,12 @@ def _start(base: Run, images: Images, record: dict[str, Any], folder: Path) -> R
     )
     settings = config_from_dict(TrainingSettings, base.config["training"] | {
         "minutes": None, "epochs": None, "steps": record["steps"], "keep": "last",
-        "num_evals": NUM_EVALS, "tensorboard": False, "devices": 1,
+        "num_evals": NUM_EVALS, "tensorboard": False, "log": (), "devices": 1,
     })  # fmt: skip
     data = TrainingData(
         images, base.load_options, (base.config.get("data") or {}).get("files") or []
     )
-    plan = prepare_training(config, data, settings, quiet=True)
+    plan = prepare_training(config, data, settings, _own_component(base, config), quiet=True)
     missing = copy_weights(base, plan.model)
     with ExitStack() as lock:
 
@@ -124,6 +124,13 @@ def _start(base: Run, images: Images, record: dict[str, Any], folder: Path) -> R
             return run
 
         return train_plan(plan, create, Clock(), quiet=True)
+
+
+def _own_component(base: Run, config: Any) -> Any:
+    """Return the network that a run holds of another run, which may be gone, if options need it."""
+    if component_of(config) is None:
+        return None
+    return getattr(getattr(base.load(), "perceptual", None), "network", None)
 
 
 def copy_weights(base: Run, model: Model) -> list[str]:

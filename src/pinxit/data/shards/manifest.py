@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from pinxit.data.atomic_write import write_atomically
+from pinxit.data.shards.shard_set import Shard
+from pinxit.data.shards.split_counts import Label, SetCounts, ShardCount, SplitCounts
 from pinxit.data.typed_json import convert_json, read_json
 from pinxit.errors import PinxitError, UsageError
 
 MANIFEST = "_shards.json"
 LOCK = ".lock"  # held by the process that writes a folder of shards
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -24,6 +28,7 @@ class ShardInfo:
     samples: int
     bytes: int
     crc32: str  # of the whole file, 8 hex digits
+    splits: SplitCounts  # numbers of images by split
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,9 @@ class Manifest:
     finished: bool = False
     shards: tuple[ShardInfo, ...] = ()
     skipped: dict[str, str] = field(default_factory=dict)  # images that cannot be read, and why
+    labels: tuple[Label, ...] = ()  # of all images
+    captions: tuple[str, ...] = ()  # languages that images have captions in
+    keywords: tuple[str, ...] = ()  # likewise
     format: int = FORMAT
 
     @property
@@ -57,6 +65,27 @@ class Manifest:
             other.records,
         )
 
+    def add(self, count: ShardCount) -> Manifest:
+        """Return the manifest with the labels and languages of a further shard."""
+        return dataclasses.replace(
+            self,
+            labels=tuple(sorted({*self.labels, *count.labels}, key=repr)),
+            captions=tuple(sorted({*self.captions, *count.captions})),
+            keywords=tuple(sorted({*self.keywords, *count.keywords})),
+        )
+
+    def counts_of(self, shards: Sequence[Shard]) -> SetCounts | None:
+        """Return what the shards hold; None if they are others, or not as they were written."""
+        known = {info.name: info for info in self.shards}
+        found = [known.get(shard.name) for shard in shards]
+        if not self.finished or any(
+            info is None or shard.size not in (None, info.bytes)
+            for info, shard in zip(found, shards, strict=True)
+        ):
+            return None
+        by_shard = tuple({"": info.splits} for info in found if info is not None)
+        return SetCounts(by_shard, self.labels, self.captions, self.keywords)
+
     def write(self, folder: Path) -> None:
         """Write the file atomically."""
         text = json.dumps(dataclasses.asdict(self), indent=1)
@@ -69,12 +98,23 @@ def read_manifest(folder: Path) -> Manifest | None:
     Raises PinxitError for a damaged manifest, and for one of another format.
     """
     file = folder / MANIFEST
-    if not file.exists():
-        return None
-    manifest = convert_json(read_json(file), Manifest, str(file))
-    if manifest.format != FORMAT:
-        raise PinxitError(f"{file} has format {manifest.format}; this version reads {FORMAT}.")
-    return manifest
+    return parse_manifest(read_json(file), str(file)) if file.exists() else None
+
+
+def parse_manifest(record: Any, where: str) -> Manifest:
+    """Return a manifest from JSON; `where` names it in errors.
+
+    Raises PinxitError for a damaged manifest, and for one of another format.
+    """
+    found = record.get("format") if isinstance(record, dict) else FORMAT
+    if isinstance(found, int) and found != FORMAT:
+        source = record.get("source", "DATA")
+        raise PinxitError(
+            f"{where} has format {found}; this version reads {FORMAT}.\n"
+            f"Write the shards again (pinxit shard {source} OUT), or remove that file: the shards "
+            "can be read without it."
+        )
+    return convert_json(record, Manifest, where)
 
 
 def check_output(folder: Path, planned: Manifest) -> Manifest | None:

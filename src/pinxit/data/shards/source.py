@@ -6,16 +6,24 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from pinxit.data.records import Listed, Source, hash_files
-from pinxit.data.shards.files import find_shards, list_beside
+from pinxit.data.shards.files import find_shards, list_beside, splits_of_shards
+from pinxit.data.shards.manifest import read_manifest
 from pinxit.data.shards.patterns import find_matches, is_pattern
+from pinxit.data.shards.shard_set import LocalShard, ReadShard, Shard, ShardSet
 from pinxit.data.sources.folder import has_images
+from pinxit.errors import PinxitError
 
 # (folder, shards, group_by) -> what the shards contain
 ListRecords = Callable[[Path, Sequence[Path], str], Iterator[Listed]]
 
 
 def open_shards(
-    data: str, suffix: str, list_records: ListRecords, *, counts_files: bool = False
+    data: str,
+    suffix: str,
+    list_records: ListRecords,
+    read_shard: ReadShard,
+    *,
+    counts_files: bool = False,
 ) -> Source | None:
     """Open a shard with this suffix, a folder or a pattern of them; None if DATA is none of these.
 
@@ -41,6 +49,37 @@ def open_shards(
             list_unused=lambda: list_beside(root, shards) if path.is_dir() else [],
             with_groups=with_groups,
             counts_files=counts_files,
+            shards=lambda: _local_set(data, root, shards, read_shard),
         )
 
     return with_groups("auto")
+
+
+def _local_set(data: str, root: Path, files: Sequence[Path], read: ReadShard) -> ShardSet:
+    """Return the shards with their sizes, and the manifest if it lists all of them."""
+    splits, _ = splits_of_shards(root, files)
+    names = [file.relative_to(root).as_posix() for file in files]
+    shards = tuple(Shard(name, *_size_and_time(root / name)) for name in names)
+
+    def fetch(shard: Shard) -> LocalShard:
+        if not (root / shard.name).is_file():
+            raise PinxitError(
+                f"{root / shard.name} is not there any more.\n"
+                "Put it back and start the same command again; a training goes on with --resume."
+            )
+        return LocalShard(root, root / shard.name)
+
+    try:
+        manifest = read_manifest(root)
+    except PinxitError:  # of an older format, or damaged: the shards are counted
+        manifest = None
+    counts = None if manifest is None else manifest.counts_of(shards)
+    return ShardSet(data, shards, tuple(splits), read, fetch, counts)
+
+
+def _size_and_time(file: Path) -> tuple[int | None, str]:
+    try:
+        stat = file.stat()
+    except OSError:
+        return None, ""
+    return stat.st_size, f"{stat.st_mtime_ns} {stat.st_ino}"

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pinxit.data.imagefolder.listing import HIDDEN
+from pinxit.data.shards.plain_tar import list_plain
 from pinxit.data.skipped import SYSTEM_REASON, SkippedFile, is_system_file
 
 TRUNCATED = "the shard is truncated here"
@@ -46,6 +47,9 @@ class Member:
 
 def list_members(shard: Path) -> Iterator[Member | SkippedFile]:
     """Yield each file of a tar archive in its order, or why it is not read."""
+    if (plain := list_plain(shard)) is not None:
+        yield from (Member(shard, *member) for member in plain)
+        return
     is_empty = True
     try:
         for member in _list_members(shard):

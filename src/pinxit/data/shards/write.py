@@ -28,9 +28,13 @@ from pinxit.data.cache import cache_key
 from pinxit.data.decode import UnreadableImage, read_size
 from pinxit.data.decoding.opening import ignore_pillow_warnings
 from pinxit.data.records import Record, Source
+from pinxit.data.shards.count import count_shard
 from pinxit.data.shards.manifest import LOCK, Manifest, ShardInfo, check_output
 from pinxit.data.shards.sample_files import sample_files, sample_key
+from pinxit.data.shards.shard_set import LocalShard
+from pinxit.data.shards.split_counts import ShardCount, SplitCounts
 from pinxit.data.sources import open_source
+from pinxit.data.sources.webdataset import read_shard
 from pinxit.errors import PinxitError, UsageError
 
 PER_SHARD = 1_000
@@ -130,8 +134,9 @@ class _Writer:
                     return
                 done, pending = wait(pending, return_when=FIRST_COMPLETED)
                 for future in done:
-                    info, skipped = future.result()
+                    info, count, skipped = future.result()
                     self.complete[info.name] = info
+                    self.manifest = self.manifest.add(count)
                     room = MAX_SKIPPED_NAMES - len(self.skipped)
                     self.skipped |= dict(list(skipped.items())[: max(0, room)])
                     yield 1, info
@@ -148,14 +153,14 @@ class _Writer:
         )
         self.manifest.write(self.folder)
 
-    def _write_shard(self, number: int) -> tuple[ShardInfo, dict[str, str]]:
-        """Write a shard, and return it with the images that cannot be read, and why."""
+    def _write_shard(self, number: int) -> tuple[ShardInfo, ShardCount, dict[str, str]]:
+        """Write a shard, and return it, what readers find in it, and why images are left out."""
         start = self.starts[number]
         name = shard_name(number)
         temporary, skipped, samples = self.folder / f".{name}.part", {}, 0
         try:
             with temporary.open("wb") as raw:
-                file = _Checksum(raw)
+                file = ChecksumFile(raw)
                 with tarfile.open(mode="w|", fileobj=file) as tar:  # type: ignore[call-overload]
                     for i in range(start, min(start + self.manifest.per_shard, len(self.records))):
                         record = self.records[i]
@@ -170,7 +175,7 @@ class _Writer:
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
-        return ShardInfo(name, samples, file.size, f"{file.crc32:08x}"), skipped
+        return *describe_shard(self.folder, name, samples, file), skipped
 
     def _add(self, tar: tarfile.TarFile, index: int, record: Record) -> None:
         content = _read(record)
@@ -180,6 +185,15 @@ class _Writer:
             tar.addfile(member, io.BytesIO(data))
 
 
+def describe_shard(
+    folder: Path, name: str, samples: int, file: ChecksumFile
+) -> tuple[ShardInfo, ShardCount]:
+    """Return the entry of a complete shard in the manifest, and what readers find in it."""
+    count = count_shard(read_shard(LocalShard(folder, folder / name), None, "auto"))
+    splits = count.folders.get("", SplitCounts())
+    return ShardInfo(name, samples, file.size, f"{file.crc32:08x}", splits), count
+
+
 def _read(record: Record) -> bytes | np.ndarray:
     """Return the content of an image. Raises UnreadableImage if its header cannot be read."""
     content = functools.lru_cache(1)(record.read)
@@ -187,7 +201,7 @@ def _read(record: Record) -> bytes | np.ndarray:
     return content()
 
 
-class _Checksum:
+class ChecksumFile:
     """A file that is written once from start to end, with its size and checksum."""
 
     def __init__(self, file: BinaryIO) -> None:

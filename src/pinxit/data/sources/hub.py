@@ -27,7 +27,7 @@ REVISION_TIMEOUT_SECONDS = 5.0
 
 
 def open_hub_dataset(data: str, seed: int) -> Source | None:
-    if not data.startswith("hf:"):
+    if not data.startswith("hf:") or data.startswith("hf://"):
         return None
     match = re.fullmatch(r"hf:([\w.-]+/[\w.-]+)(?::([\w.-]+))?", data)
     if match is None:

@@ -14,6 +14,7 @@ from pinxit.data.decode import UnreadableImage
 from pinxit.data.records import Listed, Note, Record, Source, SourceType
 from pinxit.data.shards.files import splits_of_shards
 from pinxit.data.shards.rows import RowReader
+from pinxit.data.shards.shard_set import LocalShard, Located, ShardItem
 from pinxit.data.shards.source import open_shards
 from pinxit.data.skipped import SkippedFile
 from pinxit.data.unicode_forms import utf8_path
@@ -28,7 +29,7 @@ MAX_CACHED_GROUPS = 2  # row groups in memory; rows are read in order, so neighb
 
 
 def open_parquet(data: str, seed: int) -> Source | None:
-    source = open_shards(data, ".parquet", _list_all)
+    source = open_shards(data, ".parquet", _list_all, read_shard)
     if source is not None:
         require_extra("parquet", f"reading {data}")
     return source
@@ -47,6 +48,18 @@ def _list_all(root: Path, files: Sequence[Path], group_by: str) -> Iterator[List
             if len(files) == 1:
                 raise
             yield SkippedFile(file.relative_to(root).as_posix(), str(error).removesuffix("."))
+    yield from map(Note, rows.list_notes())
+
+
+def read_shard(shard: LocalShard, split: str | None, group_by: str) -> Iterator[ShardItem]:
+    """Yield the rows of one file of several, and what of it is not used."""
+    rows = RowReader(group_by)
+    try:
+        for record in _list_records(shard.file, f"{shard.file.stem}/", split, rows):
+            yield Located(record.name.rpartition("/")[2], record)
+    except PinxitError as error:
+        name = shard.file.relative_to(shard.root).as_posix()
+        yield SkippedFile(name, str(error).removesuffix("."))
     yield from map(Note, rows.list_notes())
 
 

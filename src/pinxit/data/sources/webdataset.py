@@ -23,6 +23,7 @@ from pinxit.data.records import Listed, Note, Record, Source, SourceType, UsedFi
 from pinxit.data.shards.files import splits_of_shards
 from pinxit.data.shards.rows import RowReader
 from pinxit.data.shards.samples import LABEL_SUFFIXES, Sample, join_samples, key_of, suffix_of
+from pinxit.data.shards.shard_set import LocalShard, Located, ShardItem
 from pinxit.data.shards.source import open_shards
 from pinxit.data.shards.tar_members import TRUNCATED, Member, list_members
 from pinxit.data.skipped import SkippedFile
@@ -37,7 +38,7 @@ def open_webdataset(data: str, seed: int) -> Source | None:
     path = Path(data).expanduser()
     if path.is_file() and path.name.lower().endswith(_COMPRESSED):
         raise UsageError(f"{data}: compressed shards are not supported; run gunzip first.")
-    return open_shards(data, ".tar", _list_records, counts_files=True)
+    return open_shards(data, ".tar", _list_records, read_shard, counts_files=True)
 
 
 def _list_records(root: Path, files: Sequence[Path], group_by: str) -> Iterator[Listed]:
@@ -47,20 +48,35 @@ def _list_records(root: Path, files: Sequence[Path], group_by: str) -> Iterator[
     yield from map(Note, notes)
     records: list[tuple[str, Record]] = []  # with the path of the image, in the shard's folder
     for shard, split in zip(files, splits, strict=True):
-        folder, name = shard.relative_to(root).parent, shard.relative_to(root).with_suffix("")
-        reader = _SampleReader(rows, name.as_posix(), split)
-        for item in join_samples(list(list_members(shard))):
-            if isinstance(item, Sample):
-                record = reader.read(item)
-                records.append(((folder / item.image.name).as_posix(), record))
+        for item in _read_samples(LocalShard(root, shard), split, rows):
+            if isinstance(item, Located):
+                records.append((item.path, item.record))
             else:
                 yield item
-        yield from reader.listed.values()
     yield from map(Note, rows.list_notes())
-    yield from _add_folders(records)
+    yield from add_folders(records)
 
 
-def _add_folders(records: Sequence[tuple[str, Record]]) -> Iterator[Record | Note]:
+def read_shard(shard: LocalShard, split: str | None, group_by: str) -> Iterator[ShardItem]:
+    """Yield the samples of one shard, and what of it is not used."""
+    rows = RowReader(group_by)
+    yield from _read_samples(shard, split, rows)
+    yield from map(Note, rows.list_notes())
+
+
+def _read_samples(shard: LocalShard, split: str | None, rows: RowReader) -> Iterator[ShardItem]:
+    """Yield the samples of a shard with the paths of their images in the shard's folder."""
+    path = shard.file.relative_to(shard.root)
+    reader = _SampleReader(rows, path.with_suffix("").as_posix(), split)
+    for item in join_samples(list(list_members(shard.file))):
+        if isinstance(item, Sample):
+            yield Located((path.parent / item.image.name).as_posix(), reader.read(item))
+        else:
+            yield item
+    yield from reader.listed.values()
+
+
+def add_folders(records: Sequence[tuple[str, Record]]) -> Iterator[Record | Note]:
     """Yield the records; without labels or splits, with those of the folders in the shards."""
     has_labels = any(r.label is not None or r.label_index is not None for _, r in records)
     with_split = {path for path, record in records if record.split}

@@ -13,13 +13,13 @@ from torch import Tensor
 from pinxit.data.images import Images
 from pinxit.models.caption_batch import CaptionBatch
 from pinxit.models.drawing import Drawing, Editing, candidate_seeds, token_maps
-from pinxit.models.flow.conditions import CaptionReader
+from pinxit.models.flow.conditions import CaptionReader, example_uniforms
 from pinxit.models.flow.model import DRAW_BATCH, GUIDANCE, SAMPLED
 from pinxit.models.flow.morphing import MorphingFlow
 from pinxit.models.flow.network import Condition
 from pinxit.models.flow.path import interpolate
 from pinxit.models.flow.tasks import Rows, Task
-from pinxit.models.generation import GenerationParams, Reranker
+from pinxit.models.generation import GenerationParams, Reranker, resolve_params
 from pinxit.models.inputs import check_images
 from pinxit.models.latent_codecs import Latents, Pixels
 from pinxit.models.results import TokenAttention
@@ -53,6 +53,14 @@ class TextFlow(MorphingFlow, Drawing, Editing):
     def max_text_tokens(self) -> int:
         """The most tokens that a text may have."""
         return self.reader.text.max_text_tokens
+
+    def captions_of_samples(self, n: int, params: GenerationParams) -> list[tuple[str, str]]:
+        """Return the caption and its language of each image of `sample`; [] if it has none."""
+        resolved = resolve_params(params, {}, SAMPLED, guidance=GUIDANCE)
+        if resolved.guidance == 0:
+            return []
+        chosen = self.conditions.choose_examples(example_uniforms(n, resolved))
+        return [(text, language) for text, language in chosen]
 
     def truncate_text(self, text: str) -> str:
         """Cut a text to at most `max_text_tokens` tokens."""

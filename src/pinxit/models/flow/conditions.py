@@ -21,13 +21,22 @@ from pinxit.models.caption_batch import (
 from pinxit.models.flow.config import Config
 from pinxit.models.flow.network import Condition, FlowTransformer, WordEncoder
 from pinxit.models.flow.tasks import Rows
+from pinxit.models.generation import GenerationParams
 from pinxit.models.saved_state import JsonState, json_to_tensor
 from pinxit.models.text_embedding import TextEmbedding, Tokens
 from pinxit.nn.layers import LabelEmbedding, drop_labels, zero_init
+from pinxit.nn.rng import mix_seed, per_image_seeds, per_image_uniform
 
 VISIBLE_DROPOUT = 0.5  # at least, of captions or labels of images that are visible in part
 
 ConditionOf = Callable[[Rows], Condition]  # from rows to their conditions
+EXAMPLE = -2  # mixed into an image's seed: chooses the training image whose condition it has
+
+
+def example_uniforms(n: int, params: GenerationParams) -> list[float]:
+    """Return a uniform number from 0 to 1 for each image, by its seed, that chooses an example."""
+    seeds = [mix_seed(seed, EXAMPLE) for seed in per_image_seeds(params.seed, n, params.start)]
+    return per_image_uniform(n, 1, seeds)[:, 0, 0].tolist()
 
 
 class CaptionReader(nn.Module):
@@ -148,14 +157,18 @@ class ConditionEncoder(nn.Module):
         Each uniform number from 0 to 1 chooses one. Better than "nothing", which the network has
         learned from few captions that were dropped.
         """
-        examples = self.examples.record
-        chosen = [examples[int(u * len(examples))] for u in uniforms] if examples else []
+        chosen = self.choose_examples(uniforms)
         if not chosen:
             return lambda rows: self.of_nothing(len(rows), network)
         if self.captions is None:
             return self.of_label_rows(torch.tensor(chosen))
         texts, languages = (list(column) for column in zip(*chosen, strict=True))
         return self.of_text_rows(CaptionBatch(texts, languages), network)
+
+    def choose_examples(self, uniforms: Sequence[float]) -> list[Any]:
+        """Return a label, a cluster or a caption with its language for each; [] without any."""
+        examples = self.examples.record
+        return [examples[int(u * len(examples))] for u in uniforms] if examples else []
 
     def of_label_rows(self, labels: Int64[Tensor, " n"]) -> ConditionOf:
         """Return the function from rows to the conditions of their labels."""

@@ -17,7 +17,7 @@ from pinxit.data.batch import Batch, DatasetInfo
 from pinxit.data.images import Images
 from pinxit.errors import UsageError
 from pinxit.models.flow.clusters import Clusters
-from pinxit.models.flow.conditions import ConditionEncoder, ConditionOf
+from pinxit.models.flow.conditions import ConditionEncoder, ConditionOf, example_uniforms
 from pinxit.models.flow.config import Config
 from pinxit.models.flow.guidance import (
     evaluation_batch_size,
@@ -50,11 +50,10 @@ from pinxit.models.results import Loss
 from pinxit.nn.batch_share import batch_rand, batch_randn, count_first, count_last
 from pinxit.nn.batching import map_in_fixed_batches
 from pinxit.nn.palette import MID_GREY
-from pinxit.nn.rng import mix_seed, per_image_normal, per_image_seeds, per_image_uniform
+from pinxit.nn.rng import per_image_normal
 
 GUIDANCE = 2.0  # of images with a condition, by default: cleaner than 1 (docs/log.md)
 DRAW_BATCH = 16  # images that become clear together
-EXAMPLE = -2  # mixed into an image's seed: chooses the training image whose condition it has
 COMPLETED = (*SEEDED, "steps", "solver")  # without a condition: guidance has no effect
 SAMPLED = (*COMPLETED, "guidance")
 
@@ -235,9 +234,7 @@ class Flow(nn.Module):
             return self.conditions.of_label_rows(torch.full((n,), index))
         if params.guidance == 0:
             return self._condition_of_nothing
-        seeds = per_image_seeds(params.seed, n, params.start)
-        uniforms = per_image_uniform(n, 1, [mix_seed(seed, EXAMPLE) for seed in seeds])
-        return self.conditions.of_examples(uniforms[:, 0, 0].tolist(), self.network)
+        return self.conditions.of_examples(example_uniforms(n, params), self.network)
 
     def _condition_of_nothing(self, rows: Rows) -> Condition:
         return self.conditions.of_nothing(len(rows), self.network)

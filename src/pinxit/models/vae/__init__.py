@@ -11,6 +11,7 @@ Inference is amortized: one encoder network outputs mu and log sigma^2 of every 
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from pinxit.data.batch import DatasetInfo
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from pinxit.data.images import Images
+    from pinxit.models.export_parts import AnyPart
     from pinxit.models.vae.model import VAE
 
 PUBLIC_NAME = "VAE"
@@ -50,17 +52,29 @@ def learning_rate_factor(config: Config) -> float:
 
 
 def prepare(
-    config: Config, info: DatasetInfo, images: Images, rows: np.ndarray, seed: int
+    config: Config,
+    info: DatasetInfo,
+    images: Images,
+    rows: np.ndarray,
+    seed: int,
+    features: Any = None,
 ) -> tuple[Config, dict[str, Any]]:
-    """Choose the training images that the pseudo-inputs of a VampPrior start from."""
-    if config.prior != "vamp":
-        return config, {}
+    """Choose the images that the pseudo-inputs of a VampPrior start from; pack the network of the
+    perceptual loss, of the model `features` or trained on these images."""
     import numpy as np
     import torch
 
-    chosen = np.random.default_rng(seed).choice(rows, config.pseudo_inputs, replace=False)
-    pixels = torch.from_numpy(images.pixels[np.sort(chosen)]).permute(0, 3, 1, 2)
-    return config, {"prior.starts": pixels.float() / 255}
+    fitted: dict[str, Any] = {}
+    if config.prior == "vamp":
+        chosen = np.random.default_rng(seed).choice(rows, config.pseudo_inputs, replace=False)
+        pixels = torch.from_numpy(images.pixels[np.sort(chosen)]).permute(0, 3, 1, 2)
+        fitted["prior.starts"] = pixels.float() / 255
+    if config.perceptual:
+        from pinxit.models.vae.perceptual import prepare_perceptual
+
+        spec, tensors = prepare_perceptual(config, info, images, rows, features)
+        config, fitted = dataclasses.replace(config, perceptual_spec=spec), fitted | tensors
+    return config, fitted
 
 
 def variants() -> tuple[Config, ...]:
@@ -76,6 +90,7 @@ def variants() -> tuple[Config, ...]:
             iw_gradient="doubly-reparameterized",
             mmd=10.0,
             ms_ssim=0.1,
+            perceptual=0.1,
             adversarial=0.5,
             total_correlation=1.0,
             tc_estimate="discriminator",
@@ -88,6 +103,8 @@ def variants() -> tuple[Config, ...]:
             gradient_penalty=1e-3,
             latent_adversarial=1.0,
         ),
+        Config(posterior="iaf", prior="flow", iw_samples=2),
+        Config(posterior="vmf", likelihood="gaussian", mmd=10.0),
         Config(
             latents="ladder",
             width=16,
@@ -106,3 +123,10 @@ def build(config: Config, info: DatasetInfo) -> VAE:
     from pinxit.models.vae.model import VAE
 
     return VAE(config.resolve(info), info)
+
+
+def export_parts(model: VAE) -> tuple[AnyPart, ...]:
+    """Return the parts of a model that other programs can run."""
+    from pinxit.models.vae.onnx_parts import export_parts
+
+    return export_parts(model)

@@ -13,11 +13,11 @@ from pinxit.errors import UsageError
 
 POSITIVE = (
     "latent_dim", "latent_channels", "width", "depth", "mixtures", "iw_samples", "iw_groups",
-    "pseudo_inputs", "levels",
+    "pseudo_inputs", "iaf_steps", "levels",
 )  # fmt: skip
 PENALTIES = (
     "total_correlation", "mmd", "latent_adversarial", "decoder_l2", "gradient_penalty", "ms_ssim",
-    "adversarial",
+    "perceptual", "adversarial",
 )  # fmt: skip
 WEIGHTS = ("beta", "free_bits", "l1_weight", *PENALTIES)
 FRACTIONS = (
@@ -67,6 +67,15 @@ def check_options(config: Any) -> None:
             raise UsageError(rule.message)
 
 
+def check_temperature(config: Any, params: Any) -> None:
+    """Raise UsageError for a temperature that has no effect, other than 1."""
+    if config.posterior == "vmf" and params.temperature != 1:
+        raise UsageError(
+            "the temperature of posterior vmf is 1: its prior is uniform on a sphere, where noise "
+            "of any size has the same directions."
+        )
+
+
 def whole_batch_options(config: Any) -> tuple[str, ...]:
     """Return the options whose terms are of a batch as a whole: no part may be computed alone."""
     names = [name for name in OF_WHOLE_BATCH if getattr(config, name)]
@@ -82,7 +91,11 @@ def _check_latents(config: Any) -> None:
             raise UsageError(f"a grid of latents needs network conv, not {config.network}.")
         if config.prior != "standard":
             raise UsageError(f"prior {config.prior} needs a vector of latents; these are a grid.")
-    needs_vector = next((n for n, needs in _vector_options(config) if needs), None)
+        if config.posterior in ("iaf", "vmf"):
+            raise UsageError(
+                f"posterior {config.posterior} needs a vector of latents; these are a grid."
+            )
+    needs_vector = next((n for n, needs in vector_options(config) if needs), None)
     if config.latents == "auto" and config.equivariance and needs_vector:
         raise UsageError(f"equivariance needs a grid of latents, {needs_vector} a vector.")
     if config.latents in ("vector", "grid") and config.levels is not None:
@@ -104,6 +117,11 @@ def _check_ladder(config: Any) -> None:
             f"prior {config.prior} is of a vector of latents; a ladder (levels) learns a prior for "
             "each level."
         )
+    if config.posterior in ("iaf", "vmf"):
+        raise UsageError(
+            f"posterior {config.posterior} is of a vector of latents; a ladder (levels) has a "
+            "Gaussian for each level."
+        )
     for name in ("downscale", "equivariance"):
         if getattr(config, name):
             raise UsageError(f"{name} is of a grid of latents; these are a ladder (levels).")
@@ -113,12 +131,13 @@ def is_ladder(config: Any) -> bool:
     return config.latents == "ladder" or (config.latents == "auto" and config.levels is not None)
 
 
-def _vector_options(config: Any) -> tuple[tuple[str, bool], ...]:
+def vector_options(config: Any) -> tuple[tuple[str, bool], ...]:
     """Options that need a vector of latents, and whether they are given."""
     return (
         ("latent_dim", config.latent_dim is not None),
         (f"network {config.network}", config.network in ("mlp", "linear")),
         (f"prior {config.prior}", config.prior != "standard"),
+        (f"posterior {config.posterior}", config.posterior in ("iaf", "vmf")),
     )
 
 
@@ -171,7 +190,7 @@ RULES = (
             lambda c, name=name: _has_head(c) and getattr(c, name) > 0,
             f"{name} takes the mean of p(x|z), which decoder_head autoregressive does not have.",
         )
-        for name in ("gradient_penalty", "ms_ssim", "adversarial")
+        for name in ("gradient_penalty", "ms_ssim", "perceptual", "adversarial")
     ),
     Rule(
         lambda c: _has_head(c) and c.likelihood == "gaussian",
@@ -181,6 +200,42 @@ RULES = (
     Rule(
         lambda c: _has_head(c) and c.equivariance > 0,
         "decoder_head autoregressive reads pixels in one order, which equivariance turns.",
+    ),
+    Rule(
+        lambda c: c.iaf_steps is not None and c.posterior != "iaf",
+        "iaf_steps are of posterior iaf.",
+    ),
+    Rule(
+        lambda c: c.posterior in ("iaf", "vmf") and c.prior == "vamp",
+        "prior vamp mixes Gaussians; posterior iaf takes prior standard or flow, posterior vmf "
+        "the uniform one of its sphere.",
+    ),
+    Rule(
+        lambda c: c.posterior == "vmf" and c.prior == "flow",
+        "prior flow is over all latents, posterior vmf on a sphere; leave out prior.",
+    ),
+    Rule(
+        lambda c: c.posterior == "vmf" and c.free_bits > 0,
+        "free_bits are of single latents; those of posterior vmf have one KL together.",
+    ),
+    Rule(
+        lambda c: c.posterior == "vmf" and c.total_correlation > 0,
+        "total_correlation makes latents independent; on the sphere of posterior vmf they cannot "
+        "be.",
+    ),
+    Rule(
+        lambda c: c.posterior == "iaf" and _uses_density(c),
+        "total_correlation of posterior iaf needs tc_estimate discriminator: minibatch takes "
+        "the density of each latent.",
+    ),
+    Rule(
+        lambda c: c.posterior == "iaf" and c.iw_gradient == "doubly-reparameterized",
+        "iw_gradient doubly-reparameterized takes densities of given z, which posterior iaf has "
+        "one latent at a time; leave it out.",
+    ),
+    Rule(
+        lambda c: c.perceptual_features is not None and not c.perceptual,
+        "perceptual_features are of perceptual, whose weight is 0; give it one, such as 0.1.",
     ),
     Rule(
         lambda c: is_ladder(c) and _is_deterministic(c),
@@ -202,8 +257,8 @@ RULES = (
         "one Gaussian q(z|x) per image.",
     ),
     Rule(
-        lambda c: c.equivariance == 1 and (c.ms_ssim > 0 or c.adversarial > 0),
-        "ms_ssim and adversarial compare images that equivariance leaves as they are; take "
-        "equivariance below 1.",
+        lambda c: c.equivariance == 1 and (c.ms_ssim > 0 or c.perceptual > 0 or c.adversarial > 0),
+        "ms_ssim, perceptual and adversarial compare images that equivariance leaves as they are; "
+        "take equivariance below 1.",
     ),
 )

@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from pinxit.data.batch import DatasetInfo
 from pinxit.errors import UsageError
 from pinxit.models.components import are_large
 from pinxit.models.config import model_config
-from pinxit.models.vae.compatibility import check_options, check_ranges
+from pinxit.models.vae.compatibility import check_options, check_ranges, vector_options
 from pinxit.models.vae.pyramid import max_levels
 
 MIN_GRID_POSITIONS = 8  # positions per side, by default
@@ -82,8 +82,11 @@ class Config:
     pseudo_inputs: int | None = None
     # q(z|x); gaussian: with a variance per latent; deterministic: one point, whose square norm / 2
     # takes the place of the KL (RAE, Ghosh 2019); likelihoods then take it as a Gaussian of
-    # standard deviation 0.1
-    posterior: Literal["gaussian", "deterministic"] = "gaussian"
+    # standard deviation 0.1; iaf: latents depend on one another, by an inverse autoregressive flow
+    # (Kingma 2016); vmf: von Mises-Fisher on a sphere, with a uniform prior (Davidson 2018)
+    posterior: Literal["gaussian", "deterministic", "iaf", "vmf"] = "gaussian"
+    # steps of the flow of posterior iaf; None: 2
+    iaf_steps: int | None = None
     # weight of the absolute error of pixels from 0 to 1 beside the likelihood, summed over pixels
     # (gaussian): edges count more than by squared error alone; None: 4 for a grid, 0 for a vector
     l1_weight: float | None = None
@@ -126,6 +129,16 @@ class Config:
     # weight of 1 - MS-SSIM between images and decoded means, for each value of an image: structure
     # counts beside the likelihood (Snell 2017)
     ms_ssim: float = 0.0
+    # weight of the distance of images and decoded means in the features of a frozen network, for
+    # each value of an image (LPIPS, Zhang 2018)
+    perceptual: float = 0.0
+    # run of a masked autoencoder, or file of LPIPS weights (VGG), whose features these are; None: a
+    # small classifier's, trained on the training images before
+    perceptual_features: str | None = None
+    # how the network of these features is built; None: the small one
+    perceptual_spec: dict[str, Any] | None = dataclasses.field(
+        default=None, metadata={"internal": True}
+    )
     # weight of an adversarial term on patches of decoded means, relative to the gradient of the
     # likelihood (VQGAN, Esser 2021)
     adversarial: float = 0.0
@@ -197,7 +210,7 @@ class Config:
             return self.latents
         if self.levels:
             return "ladder"
-        if self.latent_dim or self.network in ("mlp", "linear") or self.prior != "standard":
+        if any(is_given for _, is_given in vector_options(self)):
             return "vector"
         if self.downscale or self.latent_channels or self.equivariance:
             return "grid"
@@ -209,6 +222,9 @@ class Config:
         return GRID_L1_WEIGHT if self.likelihood == "gaussian" and self.num_iw_samples == 1 else 0.0
 
     def _resolve_vector(self, info: DatasetInfo) -> Config:
+        latent_dim = self.latent_dim or _choose_latent_dim(info)
+        if self.posterior == "vmf" and latent_dim < 2:
+            raise UsageError("posterior vmf needs 2 latents or more: a sphere has a direction.")
         network = self.network
         if network == "auto":
             network = "mlp" if info.dims <= 784 else "conv"
@@ -216,7 +232,7 @@ class Config:
             self,
             latents="vector",
             l1_weight=self.l1_weight or 0.0,
-            latent_dim=self.latent_dim or _choose_latent_dim(info),
+            latent_dim=latent_dim,
             network=network,
             width=self.width or _choose_width(network, info),
             depth=self.depth or {"mlp": 2, "conv": 1, "linear": 1}[network],

@@ -134,7 +134,7 @@ class GridEncoder(nn.Module):
             x = F.pad(x, (0, self.padding[0], 0, self.padding[1]), mode="replicate")
         h = self.fine(x)
         if self.label_embed is not None:
-            h = h + self.label_embed(labels, len(h))[:, :, None, None]
+            h = h + self.label_embed(labels, h.shape[0])[:, :, None, None]
         mean, logvar = self.coarse(h).chunk(2, 1)
         return torch.cat([mean.flatten(1), logvar.flatten(1)], 1)
 
@@ -173,5 +173,5 @@ class GridDecoder(nn.Module):
         """Decode latents, flat or as a grid; a smaller grid gives a smaller image, uncropped."""
         h = self.in_proj(z.unflatten(1, self.shape) if z.ndim == 2 else z)
         if self.label_embed is not None:
-            h = h + self.label_embed(labels, len(h))[:, :, None, None]
+            h = h + self.label_embed(labels, h.shape[0])[:, :, None, None]
         return self.blocks(h)[..., : self.crop[0], : self.crop[1]]

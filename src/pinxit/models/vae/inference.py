@@ -14,8 +14,9 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from pinxit.models.vae.ladder_networks import Features, LadderEncoder
+from pinxit.models.vae.posteriors import BatchPosterior, GaussianPosterior
 from pinxit.models.vae.priors import log_standard_normal
-from pinxit.models.vae.proposal import WIDE_SCALE, propose
+from pinxit.models.vae.proposal import WIDE_SCALE
 
 X = Float[Tensor, "batch channel height width"]
 Labels = Int64[Tensor, " batch"] | None
@@ -25,42 +26,70 @@ Weights = Float[Tensor, "batch sample"]  # logarithms
 
 
 class Drawn(NamedTuple):
-    """z, the mean and log-variance that it was drawn with, and what it decodes to if known."""
+    """One z of each image, KL(q || p) or its estimate there, and what z decodes to if known.
 
-    z: Tensor
-    mean: Tensor
-    logvar: Tensor
+    Of a ladder `q` are the Gaussians that the levels of z were drawn from.
+    """
+
+    z: Noise
+    rate: Noise
+    q: BatchPosterior
     decoded: Tensor | None = None
+
+
+class DrawnSamples(NamedTuple):
+    """Several z of each image, log q(z|x), and what z decodes to if known.
+
+    Of a ladder `q` are the Gaussians that the levels of the first z were drawn from.
+    """
+
+    z: Samples
+    log_q: Weights
+    q: BatchPosterior
+    decoded: Tensor | None = None
+
+
+class DrawnLadder(NamedTuple):
+    """u, the mean and log-variance that it was drawn with, and what it decodes to."""
+
+    u: Noise
+    mean: Noise
+    logvar: Noise
+    decoded: Tensor
 
 
 def draw(model: Any, x: X, labels: Labels, noise: Noise) -> Drawn:
     """Make z ~ q(z|x) of standard normal noise, one of each image (eq. 10)."""
     if isinstance(model.encoder, LadderEncoder):
         features = model.encoder.features(model.standardize(x), labels)
-        return _draw_ladder(model, features, labels, noise)
-    mean, logvar = model.posterior(x, labels)
-    return Drawn(mean + (0.5 * logvar).exp() * noise, mean, logvar)
+        u, mean, logvar, decoded = _draw_ladder(model, features, labels, noise)
+        rate = model.prior.kl(mean, logvar, u)
+        return Drawn(u, rate, GaussianPosterior(mean, logvar), decoded)
+    q = model.q(x, labels)
+    z, rate = q.draw(noise, model.prior)
+    return Drawn(z, rate, q)
 
 
-def draw_samples(model: Any, x: X, labels: Labels, noise: Samples) -> Drawn:
-    """Make several z of each image; mean and log-variance are those of all or of each."""
+def draw_samples(model: Any, x: X, labels: Labels, noise: Samples) -> DrawnSamples:
+    """Make several z of each image."""
     if isinstance(model.encoder, LadderEncoder):
-        count = noise.shape[1]
+        shape, count = noise.shape[:2], noise.shape[1]
         features = model.encoder.features(model.standardize(x), labels).repeat(count)
         drawn = _draw_ladder(model, features, _repeat(labels, count), noise.flatten(0, 1))
-        assert drawn.decoded is not None, "a ladder decodes on the way"
-        parts = (drawn.z, drawn.mean, drawn.logvar, drawn.decoded)
-        z, mean, logvar, decoded = (part.unflatten(0, noise.shape[:2]) for part in parts)
-        return Drawn(z, mean, logvar, decoded)
-    mean, logvar = (part[:, None] for part in model.posterior(x, labels))
-    return Drawn(mean + (0.5 * logvar).exp() * noise, mean, logvar)
+        u, mean, logvar, decoded = (part.unflatten(0, shape) for part in drawn)
+        log_q = (log_standard_normal(noise) - 0.5 * logvar).sum(-1)
+        return DrawnSamples(u, log_q, GaussianPosterior(mean[:, 0], logvar[:, 0]), decoded)
+    q = model.q(x, labels)
+    z, log_q = q.sample(noise)
+    return DrawnSamples(z, log_q, q)
 
 
 def _draw_ladder(
     model: Any, features: Features, labels: Labels, noise: Noise, given: Noise | None = None
-) -> Drawn:
+) -> DrawnLadder:
     inferred = model.encoder.infer(features, labels, noise, given)
-    return Drawn(*inferred[:3], model.shift_params(inferred.decoded))
+    decoded = model.shift_params(inferred.decoded)
+    return DrawnLadder(inferred.u, inferred.mean, inferred.logvar, decoded)
 
 
 def _repeat(labels: Labels, count: int) -> Labels:
@@ -78,8 +107,8 @@ def log_terms(
     """log p(x|z), log p(z), and log q(z|x) or that of the mixture of `propose`."""
     if isinstance(model.encoder, LadderEncoder):
         return _ladder_log_terms(model, x, labels, noise, uniforms, defensive_share)
-    mean, logvar = model.posterior(x, labels)
-    z, log_q, log_p_z = propose(mean, logvar, noise, model.prior, uniforms, defensive_share)
+    q = model.q(x, labels)
+    z, log_q, log_p_z = q.propose(noise, model.prior, uniforms, defensive_share)
     params = model.decode_params(z.flatten(0, 1), _repeat(labels, noise.shape[1]))
     params = params.unflatten(0, noise.shape[:2])
     return model.likelihood.log_prob(params, x[:, None]), log_p_z, log_q
@@ -105,7 +134,7 @@ def _ladder_log_terms(
         assert uniforms is not None, "needed to choose the component"
         chosen = uniforms.flatten()[:, None]
         wide = torch.where(chosen < defensive_share, WIDE_SCALE * flat, flat)
-        u = _draw_ladder(model, features, repeated, wide).z
+        u = _draw_ladder(model, features, repeated, wide).u
         u = torch.where(chosen < defensive_share / 2, flat, u)
         _, mean, logvar, params = _draw_ladder(model, features, repeated, flat, u)
         log_q = _log_mixture(u, mean, logvar, defensive_share)

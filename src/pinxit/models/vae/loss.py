@@ -22,6 +22,7 @@ from pinxit.models.vae.equivariance import list_transforms, sample_transform
 from pinxit.models.vae.inference import draw as draw_z
 from pinxit.models.vae.multisample_bound import multisample_bound
 from pinxit.models.vae.penalties import Draw, penalty_terms
+from pinxit.models.vae.posteriors import BatchPosterior, GaussianPosterior
 from pinxit.nn.batch_share import batch_randn, count_first
 from pinxit.nn.layers import drop_labels
 
@@ -67,13 +68,12 @@ def _elbo_loss(model: Any, x: X, labels: Labels, beta: float) -> Bound:
     """-log p(x|z) + beta KL, and the absolute error; or without a KL the square norm of z."""
     config = model.config
     noise = batch_randn(len(x), model.latent_dim, device=x.device)
-    z, mean, logvar, decoded = draw_z(model, x, labels, noise)
+    drawn = draw_z(model, x, labels, noise)
+    z, rate = drawn.z, drawn.rate
     if model.has_point_posterior:
-        z, rate = mean, 0.5 * mean.square()
-    else:
-        rate = model.prior.kl(mean, logvar, z)
-    distortion, l1, draw = _distortion(model, z, x, labels, decoded)
-    draw = draw._replace(mean=mean, logvar=logvar)
+        z, rate = drawn.q.mean, 0.5 * drawn.q.mean.square()
+    distortion, l1, draw = _distortion(model, z, x, labels, drawn.decoded)
+    draw = _with_gaussian(draw, drawn.q)
     total = distortion.mean() + beta * _kl_with_free_bits(rate, config.free_bits)
     total = total + config.l1_weight * l1.mean()
     parts = _parts(model, distortion.mean(), rate.sum(1).mean())
@@ -129,8 +129,15 @@ def _importance_weighted_loss(model: Any, x: X, labels: Labels, beta: float) -> 
     bound = multisample_bound(model, x, labels, noise, beta)
     parts = _parts(model, -bound.log_p_x.mean(), (bound.log_q - bound.log_p_z).mean())
     parts[f"iw_{config.iw_samples}"] = bound.value.mean().detach()
-    draw = Draw(bound.z[:, 0], labels, x, None, bound.mean, bound.logvar)
+    draw = _with_gaussian(Draw(bound.z[:, 0], labels, x, None), bound.q)
     return Bound(-bound.value.mean(), parts, draw)
+
+
+def _with_gaussian(draw: Draw, q: BatchPosterior) -> Draw:
+    """Add the mean and log-variance of q(z|x), if it is a Gaussian."""
+    if not isinstance(q, GaussianPosterior):
+        return draw
+    return draw._replace(mean=q.mean, logvar=q.logvar)
 
 
 def _parts(model: Any, reconstruction: Tensor, kl: Tensor) -> dict[str, Tensor]:

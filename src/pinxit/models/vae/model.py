@@ -18,14 +18,14 @@ from pinxit.errors import UsageError
 from pinxit.models.generation import LEVELS, SEEDED, GenerationParams, resolve_params
 from pinxit.models.inputs import check_images, label_index
 from pinxit.models.levels import latent_temperatures
-from pinxit.models.results import Elbo, Loss, Posterior
+from pinxit.models.results import Elbo, LatentPosterior, Loss
 from pinxit.models.vae.autoregressive_likelihood import (
     Autoregressive,
     build_decoder_likelihood,
     of_pixels,
     sample_likelihood,
 )
-from pinxit.models.vae.compatibility import whole_batch_options
+from pinxit.models.vae.compatibility import check_temperature, whole_batch_options
 from pinxit.models.vae.config import Config
 from pinxit.models.vae.discriminators import build_discriminators
 from pinxit.models.vae.grid_networks import ladder_levels, latent_shape
@@ -38,8 +38,9 @@ from pinxit.models.vae.inference import draw, log_terms
 from pinxit.models.vae.likelihoods import Bernoulli, Gaussian, describe_likelihood
 from pinxit.models.vae.loss import training_loss
 from pinxit.models.vae.networks import build_networks
-from pinxit.models.vae.priors import build_prior
-from pinxit.models.vae.vamp_prior import Prior, VampPrior
+from pinxit.models.vae.perceptual import build_perceptual
+from pinxit.models.vae.posteriors import BatchPosterior, GaussianPosterior, build_posterior
+from pinxit.models.vae.vamp_prior import build_prior
 from pinxit.nn.batching import BATCH_SIZE, map_in_fixed_batches
 from pinxit.nn.image_seeds import Draw, draw_uniforms, image_seeds
 from pinxit.nn.pixels import to_float, to_uint8
@@ -52,7 +53,6 @@ Params = Float[Tensor, "batch out height width"]
 Labels = Int64[Tensor, " batch"] | None
 Weights = Float[Tensor, "batch samples"]  # logarithms
 Pixels = UInt8[Tensor, "batch height width channel"]
-POINT_LOGVAR = 2 * math.log(0.1)  # with which likelihoods take a deterministic posterior
 L = TypeVar("L", Tensor, np.ndarray)
 
 
@@ -66,25 +66,20 @@ class VAE(nn.Module):
         self.latent_shape = latent_shape(config, info)
         self.latent_dim = math.prod(self.latent_shape)
         self.level_shapes = ladder_levels(config, info) if config.latents == "ladder" else ()
-        self.posterior_is_gaussian = len(self.level_shapes) < 2
         self.likelihood = build_decoder_likelihood(config, info)
-        self.prior = self._build_prior()
+        self.prior = build_prior(config, info, self.latent_dim, self.posterior)
         self.encoder, self.decoder = build_networks(config, info, self.likelihood.out_channels)
+        self.posteriors = build_posterior(config, self.latent_dim)
         self.discriminators = build_discriminators(config, info, self.latent_dim)
+        self.perceptual = build_perceptual(config, info)
         self.has_point_posterior = config.posterior == "deterministic"
         self.whole_batch_options = whole_batch_options(config)
         self.eight_bit = self.likelihood.eight_bit
         self.mean_is_differentiable = not isinstance(self.likelihood, Autoregressive)
         self.label_conditional = config.condition == "label"
-        self.prior_is_learned = config.prior != "standard"
+        self.posterior_is_gaussian = self.posteriors.is_gaussian and len(self.level_shapes) < 2
+        self.prior_is_learned = config.prior != "standard" or config.posterior == "vmf"
         self.likelihood_description = describe_likelihood(config)
-
-    def _build_prior(self) -> Prior:
-        if self.config.prior == "vamp":
-            assert self.config.pseudo_inputs, "a resolved configuration"
-            shape = (self.info.channels, self.info.height, self.info.width)
-            return VampPrior(self.config.pseudo_inputs, shape, self.posterior)
-        return build_prior(self.config.prior, self.latent_dim)
 
     # -- the equations ------------------------------------------------------------------------
 
@@ -102,12 +97,18 @@ class VAE(nn.Module):
         x = self.likelihood.observe(pixels, seeds)
         return (255 * x).to(torch.uint8).permute(0, 2, 3, 1)
 
+    def q(self, x: X, labels: Labels = None) -> BatchPosterior:
+        """Return q(z|x) of the images of a batch."""
+        return self.posteriors(self._encoder_outputs(x, labels))
+
+    def _encoder_outputs(self, x: X, labels: Labels) -> Tensor:
+        return self.encoder(self.standardize(x), labels)
+
     def posterior(self, x: X, labels: Labels = None) -> tuple[Z, Z]:
-        """Return the mean and log-variance of q(z|x)."""
-        mean, logvar = self.encoder(self.standardize(x), labels).float().chunk(2, -1)
-        if self.has_point_posterior:
-            return mean, torch.full_like(logvar, POINT_LOGVAR)
-        return mean, logvar.clamp(-12, 8)  # exp stays finite; trained models are well within
+        """Return the mean and log-variance of q(z|x), which is a Gaussian."""
+        q = self.q(x, labels)
+        assert isinstance(q, GaussianPosterior), "see posterior_is_gaussian"
+        return q.mean, q.logvar
 
     def standardize(self, x: X) -> X:
         """Return the images as the encoder takes them."""
@@ -138,8 +139,7 @@ class VAE(nn.Module):
         """
         drawn = draw(self, x, labels, self._noise((len(x), self.latent_dim), seeds))
         params = self.decode_params(drawn.z, labels) if drawn.decoded is None else drawn.decoded
-        distortion = -self.likelihood.log_prob(params, x)
-        return Elbo(distortion, self.prior.kl(drawn.mean, drawn.logvar, drawn.z))
+        return Elbo(-self.likelihood.log_prob(params, x), drawn.rate)
 
     def loss(self, batch: Batch, progress: float = 1.0) -> Loss:
         """-ELBO, or the importance-weighted bound, with what the options add: see `loss`."""
@@ -198,6 +198,8 @@ class VAE(nn.Module):
         defensive_share: float = 0.0,
     ) -> Weights | None:
         """Compute `log_weights` faster; None if the model is unsupported."""
+        if not self.posterior_is_gaussian:
+            return None
         if not supports_fast_importance(self.decoder, self.likelihood, samples):
             return None
         with torch.inference_mode():
@@ -214,9 +216,7 @@ class VAE(nn.Module):
     @property
     def decoder_sigma(self) -> float | None:
         """Standard deviation of a Gaussian p(x|z), on the scale 0 to 1; None: not Gaussian."""
-        if not isinstance(self.likelihood, Gaussian):
-            return None
-        return self.likelihood.mean_sigma
+        return self.likelihood.mean_sigma if isinstance(self.likelihood, Gaussian) else None
 
     @property
     def decoder_sigma_is_learned(self) -> bool:
@@ -242,6 +242,7 @@ class VAE(nn.Module):
             raise UsageError(f"the number of images must be at least 1, not {n}.")
         resolved = resolve_params(params, options, LEVELS if self.level_shapes else SEEDED)
         labels = self._label_batch(label, n)
+        check_temperature(self.config, resolved)
         scale = latent_temperatures(self.level_shapes, self.latent_dim, resolved)
         seeds = per_image_seeds(resolved.seed, n, resolved.start)
         noise = torch.from_numpy(scale) * per_image_normal(n, (self.latent_dim,), seeds)
@@ -254,19 +255,18 @@ class VAE(nn.Module):
         return None if label is None else np.full(n, label_index(self.config, self.info, label))
 
     @torch.inference_mode()
-    def encode(self, images: Images) -> Posterior:
-        """Return the mean and standard deviation of q(z|x); deterministic.
+    def encode(self, images: Images) -> LatentPosterior:
+        """Return q(z|x), with its mean and standard deviation; deterministic.
 
         `[n, latent]`, or `[n, channel, row, column]` of a grid of latents.
         """
-        mean, std = map_in_fixed_batches(self._encode, *self._pixels_and_labels(images))
-        shape = (len(images), *self.latent_shape)
-        return Posterior(mean.cpu().numpy().reshape(shape), std.cpu().numpy().reshape(shape))
+        parts = map_in_fixed_batches(self._encode, *self._pixels_and_labels(images))
+        return self.posteriors.collect(parts, self.latent_shape)
 
-    def _encode(self, pixels: Tensor, labels: Labels) -> tuple[Z, Z]:
+    def _encode(self, pixels: Tensor, labels: Labels) -> tuple[Tensor, ...]:
         x = self._mean_observation(pixels.to(self.device))
-        mean, logvar = self.posterior(x, None if labels is None else labels.to(self.device))
-        return mean, (0.5 * logvar).exp()
+        labels = None if labels is None else labels.to(self.device)
+        return self.posteriors.tensors(self._encoder_outputs(x, labels))
 
     def pixels_to_posterior(self, pixels: Pixels) -> tuple[Tensor, Tensor]:
         """Return the mean and standard deviation of q(z|x), `[batch, *latent_shape]`."""

@@ -25,7 +25,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from pinxit.models.vae.inference import draw_samples
-from pinxit.models.vae.priors import log_standard_normal
+from pinxit.models.vae.posteriors import BatchPosterior
 
 X = Float[Tensor, "batch channel height width"]
 Labels = Int64[Tensor, " batch"] | None
@@ -40,8 +40,7 @@ class MultisampleBound(NamedTuple):
 
     value: Float[Tensor, " batch"]
     z: Samples
-    mean: Float[Tensor, "batch latent"]
-    logvar: Float[Tensor, "batch latent"]
+    q: BatchPosterior
     log_p_x: Weights
     log_p_z: Weights
     log_q: Weights
@@ -52,13 +51,9 @@ def multisample_bound(
 ) -> MultisampleBound:
     """Return the bound of the model's options, with weights p(x|z) (p(z) / q(z|x))^beta."""
     is_doubly = model.config.iw_gradient == "doubly-reparameterized"
-    z, mean, logvar, decoded = draw_samples(model, x, labels, noise)
+    z, log_q, q, decoded = draw_samples(model, x, labels, noise)
     if is_doubly:  # the density of a given z
-        held_mean, held_logvar = mean.detach(), logvar.detach()
-        standardized = (z - held_mean) * (-0.5 * held_logvar).exp()
-        log_q = (log_standard_normal(standardized) - 0.5 * held_logvar).sum(-1)
-    else:
-        log_q = (log_standard_normal(noise) - 0.5 * logvar).sum(-1)
+        log_q = q.detach().log_prob(z)
     entering = z.view_as(z)  # as the decoder and the prior take it
     log_p_x, log_p_z = _log_joint(model, x, labels, entering, decoded)
     log_w = (log_p_x + beta * (log_p_z - log_q)).detach()
@@ -70,7 +65,7 @@ def multisample_bound(
     joint = (of_model * (log_p_x + beta * log_p_z)).sum(1)
     surrogate = joint - beta * (of_encoder * log_q).sum(1)
     value = value + (surrogate - surrogate.detach())
-    return MultisampleBound(value, z, mean[:, 0], logvar[:, 0], log_p_x, log_p_z, log_q)
+    return MultisampleBound(value, z, q, log_p_x, log_p_z, log_q)
 
 
 def _log_joint(

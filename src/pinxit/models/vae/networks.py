@@ -6,6 +6,7 @@ a decoder maps z `[batch, latent]` to `[batch, out_channels, height, width]`.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 
@@ -18,7 +19,9 @@ from pinxit.data.batch import DatasetInfo
 from pinxit.models.vae.config import Config
 from pinxit.models.vae.grid_networks import GridDecoder, GridEncoder, LatentGrid, ladder_levels
 from pinxit.models.vae.ladder_networks import LadderDecoder, LadderEncoder
+from pinxit.models.vae.posteriors import encoder_latents
 from pinxit.models.vae.pyramid import ResolutionPyramid
+from pinxit.models.vae.von_mises_fisher import OnSphere
 from pinxit.nn.layers import LabelEmbedding, ResidualConv, ResidualLinear
 
 Labels = Int64[Tensor, " batch"] | None
@@ -53,7 +56,7 @@ class MLPEncoder(nn.Module):
     def forward(self, x: Float[Tensor, "b c h w"], labels: Labels) -> Float[Tensor, "b two_latent"]:
         h = self.in_proj(x.flatten(1))
         if self.label_embed is not None:
-            h = h + self.label_embed(labels, len(h))
+            h = h + self.label_embed(labels, h.shape[0])
         return self.out_proj(F.silu(self.blocks(h)))
 
 
@@ -76,7 +79,7 @@ class MLPDecoder(nn.Module):
         """Run all layers but the last, which is one matrix product."""
         h = self.in_proj(z)
         if self.label_embed is not None:
-            h = h + self.label_embed(labels, len(h))
+            h = h + self.label_embed(labels, h.shape[0])
         return F.silu(self.blocks(h))
 
     def forward(self, z: Float[Tensor, "b latent"], labels: Labels) -> Float[Tensor, "b o h w"]:
@@ -131,7 +134,7 @@ class ConvEncoder(nn.Module):
             x = F.pad(x, (0, self.padding[0], 0, self.padding[1]), mode="replicate")
         h = self.blocks(x)
         if self.label_embed is not None:
-            h = h + self.label_embed(labels, len(h))[:, :, None, None]
+            h = h + self.label_embed(labels, h.shape[0])[:, :, None, None]
         return self.out_proj(F.silu(h).flatten(1))
 
 
@@ -157,7 +160,7 @@ class ConvDecoder(nn.Module):
     def forward(self, z: Float[Tensor, "b latent"], labels: Labels) -> Float[Tensor, "b o h w"]:
         h = self.in_proj(z).unflatten(1, self.shape)
         if self.label_embed is not None:
-            h = h + self.label_embed(labels, len(h))[:, :, None, None]
+            h = h + self.label_embed(labels, h.shape[0])[:, :, None, None]
         return self.blocks(h)[..., : self.crop[0], : self.crop[1]]
 
 
@@ -182,4 +185,7 @@ def build_networks(
         "mlp": (MLPEncoder, MLPDecoder),
         "conv": (ConvEncoder, ConvDecoder),
     }[config.network]
-    return encoder(size, info), decoder(size, info)
+    # of some posteriors the encoder says more than two values of each latent
+    own = dataclasses.replace(size, latent_dim=encoder_latents(config, config.latent_dim))
+    built = decoder(size, info)
+    return encoder(own, info), OnSphere(built) if config.posterior == "vmf" else built

@@ -24,6 +24,7 @@ X = Float[Tensor, "shown channel height width"]
 Labels = Int64[Tensor, " batch"] | None
 
 MMD_SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)  # of the kernel (Tolstikhin 2018, sec. 4)
+OF_DECODED = ("ms_ssim", "perceptual", "adversarial")  # penalties of what is decoded
 MAX_ADAPTIVE_WEIGHT = 1e6  # of the adversarial term (Esser 2021)
 
 
@@ -52,8 +53,8 @@ def penalty_terms(model: Any, draw: Draw, progress: float) -> Iterator[tuple[str
     if progress < config.adversarial_from:
         active = [name for name in active if name != "adversarial"]
     if not len(draw.shown):  # of a small batch, all images were transformed
-        active = [name for name in active if name not in ("ms_ssim", "adversarial")]
-    if {"ms_ssim", "adversarial"} & set(active) and draw.decoded is None:
+        active = [name for name in active if name not in OF_DECODED]
+    if set(OF_DECODED) & set(active) and draw.decoded is None:
         draw = draw._replace(decoded=model.decode_params(draw.z, draw.labels))
     for name in active:
         yield name, PENALTIES[name](model, draw)
@@ -175,6 +176,14 @@ def ms_ssim_term(model: Any, draw: Draw) -> Term:
     return Term(model.config.ms_ssim * model.info.dims * value, value)
 
 
+def perceptual_term(model: Any, draw: Draw) -> Term:
+    """The distance of images and decoded means in features, times the values of an image."""
+    assert draw.decoded is not None
+    decoded = model.likelihood.mean(draw.decoded)
+    value = model.perceptual(decoded, _as_pixels(model, draw.shown)).mean()
+    return Term(model.config.perceptual * model.info.dims * value, value)
+
+
 def adversarial_term(model: Any, draw: Draw) -> Term:
     """-D(decoded) on patches, and hinge losses for D (Esser 2021, eq. 5-7).
 
@@ -213,5 +222,6 @@ PENALTIES: dict[str, Callable[[Any, Draw], Term]] = {
     "decoder_l2": decoder_l2_term,
     "gradient_penalty": gradient_penalty_term,
     "ms_ssim": ms_ssim_term,
+    "perceptual": perceptual_term,
     "adversarial": adversarial_term,
 }

@@ -112,8 +112,3 @@ class FlowPrior(nn.Module):
 
     def log_prob(self, z: Z) -> Float[Tensor, " batch"]:
         return self.log_prob_per_latent(z).sum(-1)
-
-
-def build_prior(name: str, latent_dim: int) -> StandardPrior | FlowPrior:
-    """Return the prior with this name that needs no encoder: `standard` or `flow`."""
-    return FlowPrior(latent_dim) if name == "flow" else StandardPrior()

@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from pinxit.data.batch import DatasetInfo
 from pinxit.models.vae.priors import (
     FlowPrior,
     StandardPrior,
     kl_at_sample,
     log_standard_normal,
 )
+from pinxit.models.vae.von_mises_fisher import SpherePrior
 
 NUM_BISECTIONS = 60  # halvings of the interval in which a latent is searched
 MAX_QUANTILE = 1 - 1e-15
@@ -163,4 +165,19 @@ def _quantile(
     return (low + high) / 2
 
 
-Prior = StandardPrior | FlowPrior | VampPrior
+Prior = StandardPrior | FlowPrior | VampPrior | SpherePrior
+
+
+def build_prior(
+    config: Any,
+    info: DatasetInfo,
+    latent_dim: int,
+    encode: Callable[[Tensor], tuple[Z, Z]],
+) -> Prior:
+    """Return the prior of a resolved configuration; `encode`: see `VampPrior`."""
+    if config.prior == "vamp":
+        shape = (info.channels, info.height, info.width)
+        return VampPrior(config.pseudo_inputs, shape, encode)
+    if config.prior == "flow":
+        return FlowPrior(latent_dim)
+    return SpherePrior(latent_dim) if config.posterior == "vmf" else StandardPrior()

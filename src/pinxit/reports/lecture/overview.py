@@ -35,13 +35,15 @@ def overview(context: ReportContext) -> Slide | None:
     if not isinstance(model, HasELBO) or terms is None or mse is None:
         return None
     row = int(np.argsort(mse)[len(mse) // 2])
-    own = Posterior(posterior.mean[row], posterior.std[row])
+    one = posterior.take(np.array([row]))
+    own = Posterior(one.mean[0], one.std[0])
     order = np.argsort(-terms.rate[row], kind="stable")
     eps = per_image_normal(1, (model.latent_dim,), 0).numpy()[0]
-    z = own.mean + own.std * eps
+    z = one.draw(eps[None])[0][0]
     decoded = model.decode(z[None].astype(np.float32), labels_for(model, images[row]))
     limit = max(float(np.abs([own.mean, z]).max()), MIN_LIMIT)
     learned = isinstance(model, HasPrior) and model.prior_is_learned
+    learned = learned or not posterior.is_gaussian
     is_point = bool(getattr(model, "has_point_posterior", False))
     values = {
         "x": inline_shrunk(images.pixels[row], "The image x"),

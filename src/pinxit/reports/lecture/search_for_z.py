@@ -13,9 +13,9 @@ from pinxit.models.protocols import CanEncode
 from pinxit.nn.rng import per_image_normal
 from pinxit.reports.charts import Curve, draw_line_chart
 from pinxit.reports.context import ReportContext
-from pinxit.reports.formatting import format_number
+from pinxit.reports.formatting import format_number, format_seconds
 from pinxit.reports.images import InlineImage
-from pinxit.reports.lecture.slide import Slide, format_seconds, locate
+from pinxit.reports.lecture.slide import Slide, locate
 from pinxit.reports.sections import inline_shrunk
 from pinxit.sampling.inputs import labels_for
 from pinxit.sampling.latent_search import EncoderAnswer, LatentSearch, encode_image, search_latents

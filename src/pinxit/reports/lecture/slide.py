@@ -9,9 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pinxit
-from pinxit.console import format_duration
 from pinxit.reports.context import ReportContext
-from pinxit.reports.formatting import format_number
 
 PACKAGE = Path(pinxit.__file__).parent
 MAX_STEPS_SHOWN = 24  # frames of a stepper
@@ -38,12 +36,3 @@ def locate(function: Callable[..., Any]) -> str:
     path = Path(file)
     name = path.relative_to(PACKAGE) if path.is_relative_to(PACKAGE) else path.name
     return f"{name}: {function.__qualname__}"
-
-
-def format_seconds(seconds: float) -> str:
-    """Return a time with its unit: `1.2 ms`, `3.4 s`, `7 min 28 s`."""
-    if seconds >= 10:
-        return format_duration(seconds)
-    if seconds >= 1:
-        return f"{format_number(seconds, 2)} s"
-    return f"{format_number(1000 * seconds, 2)} ms"

@@ -14,6 +14,7 @@ import * as gallery from "./gallery.js";
 import { showRun, showSource, showSummary } from "./header.js";
 import { showError } from "./job.js";
 import * as latents from "./latents.js";
+import * as program from "./program.js";
 import * as reconstruct from "./reconstruct.js";
 import * as report from "./report.js";
 import * as sample from "./sample.js";
@@ -32,6 +33,7 @@ const TABS = {
   caption: { title: "Caption", module: caption },
   edit: { title: "Edit", module: edit },
   reconstruct: { title: "Reconstruct", module: reconstruct },
+  program: { title: "Program", module: program },
   gallery: { title: "Gallery", module: gallery },
   report: { title: "Report", module: report },
 };
@@ -39,7 +41,8 @@ const ALWAYS = ["gallery", "report"];
 const TAKES_IMAGE = ["edit", "complete", "caption", "reconstruct"];
 
 const tabsOf = (run) =>
-  Object.keys(TABS).filter((name) => ALWAYS.includes(name) || run.abilities.includes(name));
+  Object.keys(TABS).filter((name) => ALWAYS.includes(name) || run.abilities.includes(name)
+    || (name === "program" && program.isFor(run)));
 
 async function openTab(name, values = {}, { push = false } = {}) {
   for (const tab of $("#tabs").children) {

@@ -1,0 +1,78 @@
+"""Some images of a stream that stand for all: from a few shards, evenly spaced.
+
+They give the statistics, are what tokenizers and palettes are fitted to, and are the images that
+previews, reports and evaluations show.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from pinxit.data.images import evenly_spaced_indices
+from pinxit.data.record import Listed, Note, Record
+from pinxit.data.records import Source
+from pinxit.data.shards.shard_set import Located, ShardSet
+from pinxit.data.streams.division import Division
+from pinxit.data.streams.lazy_records import read_again
+
+MAX_TRAINING = 4_096  # images
+MAX_HELD_OUT = 2_048  # of each other split
+MAX_BYTES = 1 << 30  # of decoded pixels: of large images there are fewer
+NUM_SHARDS = 16  # that the images of a split are from, at most
+
+
+def sample_source(
+    source: Source, shards: ShardSet, division: Division, group_by: str, share: float = 1.0
+) -> Source:
+    """Return the source of the sample, whose images have their final splits.
+
+    `share` is that of the usual number of images, at least one from each shard.
+    """
+    chosen = choose_shards(division, share)
+    return Source(
+        source.name,
+        lambda: f"sample {chosen} {group_by} {shards.key()}",
+        lambda: _list_sample(shards, division, group_by, chosen),
+        notes=source.notes,
+        max_bytes=MAX_BYTES,
+        has_final_splits=True,
+    )
+
+
+def _list_sample(
+    shards: ShardSet, division: Division, group_by: str, chosen: dict[int, dict[str, int]]
+) -> Iterator[Listed]:
+    notes: dict[str, None] = {}
+    for i, quotas in sorted(chosen.items()):
+        shard, found = shards.shards[i], dict[str, list[Record]]()
+        for item in shards.items(i, group_by):
+            if isinstance(item, Note):
+                notes[item.text] = None
+            elif isinstance(item, Located):
+                split = division.split_of(item)
+                record = dataclasses.replace(item.record, split=split)
+                if division.folder_labels:
+                    label = division.label_of(item)
+                    name = division.label_names[label] if label >= 0 else None
+                    record = dataclasses.replace(record, label=name)
+                found.setdefault(split, []).append(read_again(record, shards, shard))
+        for split, quota in quotas.items():
+            records = found.get(split, [])
+            yield from (records[k] for k in evenly_spaced_indices(len(records), quota))
+    yield from map(Note, notes)
+
+
+def choose_shards(division: Division, share: float = 1.0) -> dict[int, dict[str, int]]:
+    """Return how many images of each split are sampled from which shards."""
+    chosen: dict[int, dict[str, int]] = {}
+    for split, counts in division.counts.items():
+        rows = np.flatnonzero(counts)
+        size = MAX_TRAINING if split == "train" else MAX_HELD_OUT
+        rows = rows[np.unique(evenly_spaced_indices(len(rows), NUM_SHARDS))]
+        for i in rows.tolist():
+            chosen.setdefault(i, {})[split] = math.ceil(size * share / len(rows))
+    return chosen

@@ -1,0 +1,66 @@
+"""The section on the weight of the KL: the recorded runs of `pinxit explain --curve`, by beta."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pinxit.data.images import Images
+from pinxit.errors import PinxitError
+from pinxit.evaluation.advice import LONGER
+from pinxit.evaluation.trials import BETA_FACTORS, FOLDER
+from pinxit.models.protocols import CanReconstruct, CanSample
+from pinxit.reports.context import ReportContext
+from pinxit.reports.explain_record import read_explanation
+from pinxit.reports.formatting import format_number
+from pinxit.reports.sections import Section, inline_thumbnails
+from pinxit.reports.stepper import Frame
+from pinxit.runs import Run
+from pinxit.training.trials import hash_file
+
+TITLE = "Beta: the weight of the KL"
+NUM_IMAGES = 8  # of the split, and samples, for each beta
+
+
+def beta_runs(context: ReportContext) -> Section | None:
+    """Show images, reconstructions and samples of short trainings at each beta."""
+    record, weights = read_explanation(context.run), context.run.weights_path
+    if not record or context.subset is None or not weights.is_file():
+        return None
+    if (record.get("protocol") or {}).get("weights") != hash_file(weights):
+        return None
+    points = sorted(
+        (p for p in record.get("curve") or [] if not p["is_run"]), key=lambda p: p["beta"]
+    )
+    images = context.subset.evenly_spaced(NUM_IMAGES)
+    frames = [frame for point in points if (frame := _frame(context.run, point, images))]
+    if len(frames) < 2:
+        return None
+    values = {
+        "frames": frames,
+        "count": len(images),
+        "steps": record["protocol"].get("trial_steps"),
+        "split": context.split,
+        "range": f"{BETA_FACTORS[0]:g} to {BETA_FACTORS[-1]:g}",
+    }
+    return Section("beta_runs", TITLE, values)
+
+
+def _frame(run: Run, point: dict[str, Any], images: Images) -> Frame | None:
+    """Return what the run at a beta makes of the images; None if it is gone."""
+    beta, metrics = point["beta"], point["metrics"]
+    own = float(run.config["model"].get("beta") or 1.0)
+    name = f"try-{LONGER}" if beta == own else f"curve-beta-{beta:g}"
+    try:
+        model = Run(run.path / FOLDER / name).load()
+    except PinxitError:
+        return None
+    if not isinstance(model, CanReconstruct) or not isinstance(model, CanSample):
+        return None
+    rows = [images, model.reconstruct(images), model.sample(len(images), seed=0)]
+    alt = f"Images, their reconstructions and samples at a beta of {beta:g}"
+    caption = (
+        f"β = {beta:g}: distortion {format_number(metrics['distortion'], 3)} nats, "
+        f"rate {format_number(metrics['rate'], 3)} nats, "
+        f"{int(metrics['active_units'])} active units"
+    )
+    return Frame(f"{beta:g}", inline_thumbnails(rows, alt), caption)
