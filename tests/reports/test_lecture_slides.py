@@ -16,6 +16,8 @@ from pinxit.runs import Run
 from pinxit.serve.exchange import record_exchange
 from tests.builders import blobs
 
+pytestmark = pytest.mark.long  # it trains a run of each family
+
 SMALL = {"width": 16, "heads": 2, "depth": 1}
 TEXT = {**SMALL, "decoder_depth": 1, "max_text_tokens": 24}
 RUNS = {
