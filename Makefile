@@ -8,7 +8,7 @@ CLIENTS := .venv-clients
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 OPENAI2 := .venv-clients-openai2
 
-.PHONY: demo docs figures test test-fast test-long mutants fuzz soak clients lock lock-clients clean
+.PHONY: demo docs dist figures test test-fast test-long mutants fuzz soak clients lock lock-clients clean onnxruntime-web
 
 # The versions and hashes of all packages are in the lock files. Torch is not: its build depends on
 # the machine and the index (CPU, CUDA), so constraints.txt has its version only.
@@ -50,6 +50,13 @@ docs: $(VENV)/.installed-test
 figures: $(VENV)/.installed-test
 	$(BIN)/python docs/make_figures.py build/figures
 
+# Wheel and sdist in dist/, whose README has absolute links: make dist URL=https://HOST/OWNER/pinxit
+dist: $(VENV)/.installed-test
+	@test -n "$(URL)" || { echo "make dist URL=https://HOST/OWNER/pinxit: the repository that the README's links lead to" >&2; exit 2; }
+	rm -rf dist
+	PINXIT_URL=$(URL) $(BIN)/python -m hatchling build
+	$(BIN)/twine check --strict dist/*
+
 # Client libraries of OpenAI's API, which the server is tried with, in the versions of the lock files.
 # uv takes 3 s of processor time for what takes pip 80; where it does not reach the index, pip does it.
 $(CLIENTS)/.installed: tests/clients/requirements.lock
@@ -78,6 +85,15 @@ build/clients/.installed: tests/clients/package.json
 	touch $@
 
 clients: $(CLIENTS)/.installed $(OPENAI2)/.installed build/clients/.installed
+
+# the runtime that a page of `pinxit report --live` holds
+ONNXRUNTIME_WEB ?= 1.30.0
+RUNTIME := src/pinxit/reports/runtime
+onnxruntime-web:
+	mkdir -p build/onnxruntime-web
+	cd build/onnxruntime-web && npm pack --silent onnxruntime-web@$(ONNXRUNTIME_WEB) && tar xzf onnxruntime-web-$(ONNXRUNTIME_WEB).tgz
+	for name in ort.wasm.bundle.min.mjs ort-wasm-simd-threaded.wasm; do \
+	gzip -9nc build/onnxruntime-web/package/dist/$$name >$(RUNTIME)/$$name.gz || exit 1; done
 
 test: $(VENV)/.installed-test clients
 	$(BIN)/ruff check .

@@ -86,6 +86,8 @@ def test_a_missing_extra_is_named_with_the_command_that_installs_it(monkeypatch)
         (["embed", "run"], "parquet"),
         (["evaluate", "run", "--fid"], "fid"),
         (["report", "run", "--umap"], "umap"),
+        (["export", "run"], "export"),
+        (["report", "run", "--live"], "export"),
         (["serve", "run"], "serve"),
         (["mcp", "run"], "serve"),
     ],

@@ -20,7 +20,8 @@ PACKAGE = Path(pinxit.__file__).parent
 # a file imports from its own package and from those before it
 ORDER = [
     "errors", "extras", "notebook", "console", "data", "nn", "models", "run_records", "runs",
-    "watch", "training", "sampling", "evaluation", "mapping", "reports", "serve", "api", "cli",
+    "watch", "training", "sampling", "evaluation", "mapping", "onnx_export",
+    "reports", "serve", "api", "cli",
 ]  # fmt: skip
 FILES = sorted(file for file in PACKAGE.rglob("*.py") if file != PACKAGE / "__init__.py")
 MAX_LINES = 400

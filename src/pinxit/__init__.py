@@ -20,6 +20,7 @@ methods, `run.sample(16)`, `run.reconstruct()`, `run.evaluate()`, and shows itse
 
     list_runs(folder)               the runs in a folder, as a table
     evaluate(run), report(run)      measure a run; write the HTML file that shows it
+    export(run, path)               write a run as an ONNX file, for programs without pinxit
     explain(run)                    why the samples of a VAE are blurry, and what would help
     compare(run, run, ...)          the metrics of several runs side by side
 
@@ -38,6 +39,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pinxit.api.functions import compare as compare
     from pinxit.api.functions import evaluate as evaluate
+    from pinxit.api.functions import export as export
     from pinxit.api.functions import load as load
     from pinxit.api.functions import look as look
     from pinxit.api.functions import report as report
@@ -65,6 +67,7 @@ _MODULES = {
     "load": "pinxit.api.functions",
     "evaluate": "pinxit.api.functions",
     "report": "pinxit.api.functions",
+    "export": "pinxit.api.functions",
     "compare": "pinxit.api.functions",
     "list_runs": "pinxit.reports.run_list",
     "Run": "pinxit.api.run",

@@ -22,6 +22,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "umap": ("umap",),
     "fid": ("torch_fidelity",),
     "ray": ("ray",),
+    "export": ("onnx", "onnxruntime", "onnxscript"),
 }
 
 

@@ -296,8 +296,8 @@ def test_two_processes_at_a_time_write_the_same_output(run, data, tmp_path, monk
     """Another process finishes a block, and the output, while this one computes it."""
     tables = blocks_module.Job.tables
 
-    def overtaken(job, selected):
-        yield from tables(job, selected)
+    def overtaken(job, selected, unreadable):
+        yield from tables(job, selected, unreadable)
         if selected.start == 60 and not part_path(tmp_path, 1).exists():
             monkeypatch.setattr(blocks_module.Job, "tables", tables)
             map_images(run, "embed", data, out=tmp_path, block_size=60, progress=False)

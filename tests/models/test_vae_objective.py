@@ -16,6 +16,7 @@ from pinxit.models import build_model
 from pinxit.models.vae import variants
 from pinxit.models.vae.config import Config
 from pinxit.models.vae.discriminators import frozen
+from pinxit.models.vae.inference import log_terms
 from pinxit.models.vae.ms_ssim import ms_ssim
 from pinxit.models.vae.multisample_bound import multisample_bound
 from pinxit.models.vae.penalties import (
@@ -126,7 +127,7 @@ def test_value_and_gradient_are_those_of_the_formula(groups, samples, share):
 
 
 def formula(model, x, noise, groups, samples, share, beta):
-    log_p_x, log_p_z, log_q = model.log_terms(x, None, noise)
+    log_p_x, log_p_z, log_q = log_terms(model, x, None, noise)
     log_w = (log_p_x + beta * (log_p_z - log_q)).unflatten(1, (groups, samples))
     bound = (log_w.logsumexp(2) - math.log(samples)).mean(1)
     return (1 - share) * bound + share * log_w.mean((1, 2))
@@ -371,6 +372,7 @@ OPTIONS = {
     "flow": {"prior": "flow"},
     "vamp": {"prior": "vamp", "pseudo_inputs": 6},
     "grid": {"latents": "grid", "downscale": 4, "latent_channels": 2, "width": 8},
+    "ladder": {"latents": "ladder", "latent_channels": 2, "network": "conv", "width": 8},
     "linear": {"network": "linear"},
     "conv": {"network": "conv", "width": 8},
     "deterministic": {"posterior": "deterministic"},
@@ -479,7 +481,7 @@ def test_discriminator_tells_shuffled_latents_by_cross_entropy():
 # -- training --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("variant", [1, 2, 3])
+@pytest.mark.parametrize("variant", [1, 2, 3, 4])
 def test_resuming_is_exact_with_discriminators_and_running_variances(variant, tmp_path):
     """A checkpoint after 3 of 6 steps gives the weights of a training that was not interrupted."""
     from itertools import islice

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pinxit.api.inputs import AnyImages
     from pinxit.data.load import Data
     from pinxit.evaluation.options import EvalOptions
+    from pinxit.onnx_export.api import Exported
     from pinxit.training.dry_run import CostEstimate
 
 # names that users of other libraries try -> options
@@ -162,10 +163,39 @@ def evaluate(
 
 
 def report(
-    run: runs.Run | str | Path, out: str | Path | None = None, *, umap: bool = False
+    run: runs.Run | str | Path,
+    out: str | Path | None = None,
+    *,
+    umap: bool = False,
+    live: bool = False,
 ) -> Path:
-    """Write one HTML file that shows a run, and return its path."""
-    return open_run(run).report(out, umap=umap)
+    """Write one HTML file that shows a run, and return its path.
+
+    `umap` adds a map of the latents, `live` a decoder that runs in the page.
+    """
+    return open_run(run).report(out, umap=umap, live=live)
+
+
+def export(
+    run: runs.Run | str | Path,
+    out: str | Path | None = None,
+    images: AnyImages | None = None,
+    *,
+    part: str | None = None,
+    opset: int = 18,
+    int8: bool = False,
+    overwrite: bool = False,
+) -> Exported:
+    """Write a part of a run as an ONNX file for programs without pinxit, and return what it is.
+
+    `part` is by default the most useful one of the family; `out` is a file `.onnx`, a folder for
+    all parts, or a file in the run folder. It is written only if onnxruntime computes what the run
+    computes, within 1e-4, on 64 of the run's images, or of `images`. `int8` quantizes it.
+
+    Raises UsageError for a part that the run does not have or ONNX cannot express, and for a file
+    that exists, unless `overwrite`; PinxitError if the export differs from the run.
+    """
+    return open_run(run).export(out, images, part=part, opset=opset, int8=int8, overwrite=overwrite)
 
 
 def open_run(run: runs.Run | str | Path) -> Run:

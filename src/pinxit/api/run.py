@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pinxit.api.tables import Chart, CompareTable, Evaluation
     from pinxit.evaluation.options import EvalOptions
     from pinxit.mapping.api import MapResult
+    from pinxit.onnx_export.api import Exported
 
 
 class Run(GenerateMethods, DescribeMethods):
@@ -122,15 +123,35 @@ class Run(GenerateMethods, DescribeMethods):
 
         return compare_runs([self.path, *map(find_run, others)], metric, against, split, page)
 
-    def report(self, out: str | Path | None = None, *, umap: bool = False) -> Path:
-        """Write one HTML file that shows the run, and return its path."""
+    def report(
+        self, out: str | Path | None = None, *, umap: bool = False, live: bool = False
+    ) -> Path:
+        """Write one HTML file that shows the run, and return its path; `live`: with its decoder."""
         from pinxit.reports import report
         from pinxit.serve.exchange import try_record
 
         problem = try_record(self)
         if problem:
             console.echo(f"warning: {problem}")
-        return report(self, out, images=self.own_images, umap=umap)
+        return report(self, out, images=self.own_images, umap=umap, live=live)
+
+    def export(
+        self,
+        out: str | Path | None = None,
+        images: AnyImages | None = None,
+        *,
+        part: str | None = None,
+        opset: int = 18,
+        int8: bool = False,
+        overwrite: bool = False,
+    ) -> Exported:
+        """Write a part of the run as an ONNX file, see `pinxit.export`; on `images` if given."""
+        from pinxit.onnx_export.api import export
+
+        given = self.own_images if images is None else self.read(None, images, "all", None)
+        return export(
+            self, out, part=part, opset=opset, int8=int8, overwrite=overwrite, images=given
+        )
 
     def explain(
         self,
@@ -185,5 +206,6 @@ class Run(GenerateMethods, DescribeMethods):
 METHODS = (
     *("sample", "reconstruct", "interpolate", "traverse", "complete", "draw", "edit", "caption"),
     *("translate", "embed", "score", "map", "evaluate", "compare", "report", "explain"),
+    "export",
     *("serve", "resume"),
 )

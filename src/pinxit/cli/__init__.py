@@ -46,6 +46,9 @@ GROUPS = {
         "score": ("embed", "compute the log-likelihood of each image"),
         "map": ("map", "do one of these, or reconstruct, for any number of images"),
     },
+    "take it elsewhere": {
+        "export": ("export", "write a run as ONNX files"),
+    },
     "measure and serve": {
         "evaluate": ("evaluate", "measure how good a run is"),
         "compare": ("compare", "compare the metrics of several runs"),

@@ -31,7 +31,9 @@ Flag = Annotated[bool, FlagCreatePairsOff]  # off by default, without a --no-...
 # options of generation of a model without a text: best_of needs one
 TokenParams = Annotated[GenerationParams, Only((*TOKENS, "steps", "solver"))]
 # of a model that may generate from a label, which guidance follows more closely
-LabelParams = Annotated[GenerationParams, Only((*TOKENS, "guidance", "steps", "solver"))]
+LabelParams = Annotated[
+    GenerationParams, Only((*TOKENS, "level_temperatures", "guidance", "steps", "solver"))
+]
 Json = Flag
 Quiet = Flag
 

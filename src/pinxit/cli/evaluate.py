@@ -180,6 +180,7 @@ def report(
     run: RunFolder,
     out: Out = None,
     umap: Flag = False,
+    live: Flag = False,
     json: Json = False,
 ) -> None:
     """Write the report of a run: one self-contained HTML file.
@@ -187,11 +188,14 @@ def report(
     Examples:
         pinxit report runs/digits-vae
         pinxit report runs/digits-vae --umap --out digits.html
+        pinxit report runs/digits-vae --live --out alive.html
 
     Args:
         run: run folder
         out: HTML file (default: report.html in the run folder)
         umap: add a map of the latents by UMAP (needs umap-learn, takes ten seconds or more)
+        live: add the decoder of a VAE, which runs in the page and follows sliders of z, without a
+            server (5 MB more)
         json: print the path as JSON
     """
     from pinxit.reports import report as write_report
@@ -208,4 +212,4 @@ def report(
     problem = try_record(Run(run))
     if problem:
         console.echo(f"warning: {problem}")
-    print_result(write_report(run, path, umap=umap), json)
+    print_result(write_report(run, path, umap=umap, live=live), json)

@@ -46,7 +46,7 @@ METAVARS = {
     **dict.fromkeys(("label", "language", "size", "data", "metric", "host", "port", "store"), ""),
     **{"alias": "NAME=RUN", "allow_host": "HOST", "allow_remote": "HOST", "api_key": "KEY"},
     **{"against": "OPTION", "captions": "labels|FILE", "llm": "URL", "llm_model": "MODEL"},
-    **{"config": "FILE", "save_config": "FILE"},
+    **{"config": "FILE", "save_config": "FILE", "part": "NAME"},
     **{"shard": "I/N", "address": "HOST:PORT"},
     **{"compare": "RATIOS", "seeds": "SEED", "source": "LANGUAGE", "target": "LANGUAGE"},
 }  # "": the name in capitals

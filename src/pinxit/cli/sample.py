@@ -106,6 +106,8 @@ def _sample_name(num_images: int, label: str | None, params: GenerationParams) -
     name = f"sample-seed{params.seed}-n{num_images}"
     name += f"-start{params.start}" if params.start else ""
     name += f"-t{params.temperature:g}" if params.temperature not in (None, 1) else ""
+    for value in params.level_temperatures or ():
+        name += f"-t{value:g}"
     name += f"-k{params.top_k}" if params.top_k else ""
     name += f"-p{params.top_p:g}" if params.top_p else ""
     return name + (f"-{slug(label)}" if label is not None else "")
@@ -116,6 +118,7 @@ def reconstruct(
     data: Data = (),
     split: SplitOrAll | None = None,
     num_images: NumImages = 32,
+    levels: int | None = None,
     out: Out = None,
     device: Device = "auto",
     quiet: Quiet = False,
@@ -126,12 +129,15 @@ def reconstruct(
     Examples:
         pinxit reconstruct runs/digits-vae
         pinxit reconstruct runs/photos-vae photos/ -n 8 --out pairs.png
+        pinxit reconstruct runs/photos-ladder --levels 2
 
     Args:
         run: run folder
         data: DATA or image files (default: the run's own data)
         split: use this split only (default: test of the run's own data, all of DATA)
         num_images: number of images, evenly spaced over all
+        levels: of a VAE with --latents ladder: reconstruct from this many levels, the coarsest
+            first; the finer ones are left to their prior (default: all)
         out: file of the sheet: .png, .jpg or .webp (default: reconstruct-*.png in the run folder)
         device: where to compute; auto is cuda if there is a GPU, or else cpu
         quiet: print no progress and no notes
@@ -139,13 +145,19 @@ def reconstruct(
     """
     check_at_least(1, num_images, "--num-images")
     path = check_suffix(out, *IMAGE_SUFFIXES)
-    model = load_model(run, "reconstruct", device)
+    model = load_model(run, "reconstruct" if levels is None else "encode", device)
     from pinxit.evaluation.reconstruction import mse_per_image, psnr
     from pinxit.sampling.grids import pair_grid, with_heading
+    from pinxit.sampling.levels import reconstruct_from_levels
 
     images = load_images_for(model, run, data, split, quiet, num_images)
-    reconstructions = model.reconstruct(images)
-    path = path or run / f"reconstruct-{data_slug(data, split)}-n{len(images)}.png"
+    name = f"reconstruct-{data_slug(data, split)}-n{len(images)}"
+    if levels is None:
+        reconstructions = model.reconstruct(images)
+    else:
+        reconstructions = reconstruct_from_levels(model, images, levels)
+        name += f"-levels{levels}"
+    path = path or run / f"{name}.png"
     values = psnr(mse_per_image(images, reconstructions)).tolist()
     mean = sum(values) / len(values)
     heading = f"each image (left) beside its reconstruction (right), PSNR {mean:.1f} dB"

@@ -30,6 +30,7 @@ COMMANDS = {
     **dict.fromkeys(("recipes", "example", "examples"), "recipe"),
     **dict.fromkeys(("why", "blurry", "diagnose", "advise"), "explain"),
     **dict.fromkeys(("completions", "autocomplete"), "completion"),
+    **dict.fromkeys(("onnx", "convert", "quantize"), "export"),
 }
 
 OPTIONS = {

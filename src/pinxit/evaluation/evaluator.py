@@ -48,6 +48,7 @@ from pinxit.evaluation.sample_quality import MAX_TRAIN_IMAGES, SampleQuality
 from pinxit.evaluation.two_sample import MIN_CLASSIFIER_SAMPLES, MIN_FIT_IMAGES
 from pinxit.models.generation import GenerationParams
 from pinxit.models.inputs import captions_within_limit
+from pinxit.models.levels import has_gaussian_posterior
 from pinxit.models.protocols import (
     CanCaption,
     CanComplete,
@@ -237,7 +238,7 @@ class Evaluator:
         self.warnings += collapse_warnings(activity, *images, undertrained=short)
         yield from latent_metrics(activity, self.test)
         yield from disentanglement_metrics(model, self.test)
-        if terms is not None:
+        if terms is not None and has_gaussian_posterior(model):
             self.protocol["elbo_surgery"] = surgery_protocol(len(self.test))
             with self.progress.stage("information in the latents"):
                 yield from surgery_metrics(model, self.test, terms.rate.sum(1), self.options.seed)

@@ -27,12 +27,14 @@ def latent_metrics(activity: LatentActivity, images: Images) -> Iterator[MetricV
     """Yield the number of latents and of active units, A_u = Var_x(E[z_u|x]) > 0.01.
 
     (Burda 2015, sec. 5.) Of a learned prior z = f(u) they are latents of u, whose prior variance is
-    1 as well; of a grid of latents they are its channels. The KL per latent, or channel, is yielded
-    where it is a KL: of the standard prior.
+    1 as well; of a grid or a ladder of latents they are its channels. The KL per latent, or
+    channel, is yielded where it is a KL: of the standard prior.
     """
     yield "latents", Fact(activity.mean.shape[1])
     if activity.num_channels is not None:
         yield "latent_channels", Fact(activity.num_channels)
+    if activity.levels:
+        yield "levels", Fact(len(activity.levels))
     n, groups = len(activity.mean), images.groups
     num_groups = n if groups is None else len(np.unique(groups))
     variances = _resample_variance(activity, groups)
@@ -44,6 +46,8 @@ def latent_metrics(activity: LatentActivity, images: Images) -> Iterator[MetricV
     if activity.image_rate is not None:
         images = images.evenly_spaced(len(activity.image_rate))
         yield "kl_per_latent", estimate_curve(activity.image_rate, images.groups)
+        if activity.level_rate is not None:
+            yield "kl_per_level", estimate_curve(activity.level_rate, images.groups)
     errors = [bootstrap_error(latent, num_groups) for latent in variances.T]
     yield "posterior_mean_variance", Curve(activity.variance.astype(float), np.array(errors))
 
@@ -78,6 +82,10 @@ def collapse_warnings(
         )
     elif activity.total_rate < MIN_TOTAL_KL:
         yield f"{signs}: total KL is only {activity.total_rate:.2g} nats per image"
+    elif activity.level_rate is not None:
+        for number, rate in enumerate(activity.level_rate.mean(0).tolist(), 1):
+            if rate < MIN_TOTAL_KL:
+                yield f"level {number} of {len(activity.levels)} has a KL of only {rate:.2g} nats"
     if originals is None or reconstructions is None or len(originals) < 2:
         return
     ratio = pixel_variance(reconstructions) / max(pixel_variance(originals), 1e-9)

@@ -85,6 +85,7 @@ METRICS = {
     "palette_loss_share": Metric("images that the palette alters", "fraction", "lower", LIKELIHOOD),
     "latents": Metric("latents", "", "", "latents"),
     "latent_channels": Metric("channels of the grid of latents", "", "", "latents"),
+    "levels": Metric("levels of latents", "", "", "latents"),
     "active_units": Metric("active units", "units", "higher", "latents"),
     "mig": Metric("MIG (mutual information gap)", "0-1", "higher", DISENTANGLEMENT),
     "dci_disentanglement": Metric("DCI disentanglement", "0-1", "higher", DISENTANGLEMENT),
@@ -172,6 +173,7 @@ METRICS = {
 CURVES = {
     "probe_by_layer": "linear probe accuracy after each layer, on validation images",
     "kl_per_latent": "KL of each latent, or channel, nats; not defined for a learned prior",
+    "kl_per_level": "KL of each level of a ladder of latents, nats, from coarse to fine",
     "posterior_mean_variance": "variance over images of each latent's posterior mean",
     "frequencies": "spatial frequency, cycles per pixel",
     "spectrum_data": "power of the test images at each frequency",

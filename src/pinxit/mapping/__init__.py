@@ -1,6 +1,7 @@
 """Apply a finished model to all images of a source: a folder of Parquet files, block by block.
 
     tasks.py       what a model computes of a batch, as columns
+    source.py      the images, decoded a batch at a time
     job.py         what one call does: model, images, options
     output.py      the folder that is written: its record, its parts, what is missing
     blocks.py      compute the blocks on this machine

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,17 +13,16 @@ from typing import Any, Literal
 
 from pinxit import console
 from pinxit.data.images import Images
-from pinxit.data.load import compute_fingerprint
 from pinxit.data.skipped import without_system_files
 from pinxit.errors import UsageError
 from pinxit.extras import require_extra
-from pinxit.mapping.blocks import check_parts, compute_here, parse_shard
-from pinxit.mapping.job import Job, JobSpec, hash_model, load_source
+from pinxit.mapping.blocks import check_parts, compute_here, parse_shard, record_skipped
+from pinxit.mapping.job import Job, JobSpec, hash_model
 from pinxit.mapping.output import Record, finish_output, missing_blocks, prepare_output
+from pinxit.mapping.source import of_images, open_images
 from pinxit.mapping.tasks import resolve_options
 from pinxit.nn.device import resolve_device
 from pinxit.runs import Run
-from pinxit.sampling.inputs import select_rows
 
 Engine = Literal["local", "ray"]
 BLOCK_SIZE = 4_096  # images
@@ -33,11 +33,11 @@ class MapResult:
     """What a call did, and what the folder holds now."""
 
     path: Path
-    images: int  # of the whole output
+    images: int  # of the whole output, but for those of `skipped` that cannot be decoded
     blocks: int  # of the whole output
     computed: int  # blocks that this call computed
     missing: int  # blocks that have no part yet
-    skipped: int  # files and records that could not be read
+    skipped: int  # files and records that could not be read so far
 
     @property
     def is_complete(self) -> bool:
@@ -88,43 +88,40 @@ def map_images(
     folder = Path(out).absolute()
     if not isinstance(data, Images):
         check_outside(folder, data or own_sources(run))
-    # before the weights are read: a training that goes on meanwhile shows as another model
-    fingerprint = hash_model(run)
-    here = "auto" if engine == "ray" else device  # workers may have devices that this one has not
-    model = require(run.load(resolve_device(here)) if model is None else model, task)
-    names = () if isinstance(data, Images) else tuple(data)
-    images = data if isinstance(data, Images) else load_source(run, names, progress)
-    rows, _ = select_rows(images, split)
-    record = Record(
-        task=task,
-        model=fingerprint,
-        fingerprint=images.fingerprint or compute_fingerprint(images),
-        split=split,
-        images=len(rows),
-        block_size=block_size,
-        options=resolved,
-        run=str(run.path),
-        source=images.source,
-        pinxit=version("pinxit"),
-    )
-    job = Job(record, folder, model, rows)
-    _check_first_image(job)
-    skipped = without_system_files(images.skipped)
-    prepare_output(folder, record, skipped)
-    blocks = range(index, record.num_blocks, number)
-    check_parts(folder, job, blocks)
-    missing = missing_blocks(folder, blocks)
-    spec = None
-    if engine == "ray":
-        spec = JobSpec(
-            run.path.absolute(), absolute_paths(names), split, folder, device,
-            json.dumps(record.to_json()),
-        )  # fmt: skip
-    done = _compute(job, spec, address, missing)
-    total = sum(s.stop - s.start for s in map(job.block_rows, missing))
-    computed = sum(1 for _ in console.track(done, total, task, progress))
-    left = finish_output(folder, record)
-    return MapResult(Path(out), len(rows), record.num_blocks, computed, left, len(skipped))
+    with contextlib.ExitStack() as stack:
+        if engine == "ray":  # before anything is written: there may be no cluster
+            from pinxit.mapping.ray_blocks import connect
+
+            stack.enter_context(connect(address, device))
+        # before the weights are read: a training that goes on meanwhile shows as another model
+        fingerprint = hash_model(run)
+        if model is None:  # workers may have devices that this machine has not
+            model = run.load(resolve_device("auto" if engine == "ray" else device))
+        model = require(model, task)
+        if isinstance(data, Images):
+            images = of_images(data, split)
+        else:
+            images = open_images(run, data, split, progress=progress)
+        record = Record(
+            task=task,
+            model=fingerprint,
+            fingerprint=images.fingerprint,
+            split=split,
+            images=len(images),
+            block_size=block_size,
+            options=resolved,
+            run=str(run.path),
+            source=images.source,
+            pinxit=version("pinxit"),
+        )
+        job = Job(record, folder, model, images)
+        spec = None
+        if engine == "ray":
+            assert not isinstance(data, Images), "checked above"
+            text = json.dumps(record.to_json())
+            names = absolute_paths(data)
+            spec = JobSpec(run.path.absolute(), names, split, folder, device, text)
+        return _run(job, spec, Path(out), (index, number), address, progress)
 
 
 def check_outside(out: Path, data: Sequence[str]) -> None:
@@ -145,15 +142,39 @@ def own_sources(run: Run) -> tuple[str, ...]:
     return (source,) if isinstance(source, str) else tuple(source)
 
 
-def _check_first_image(job: Job) -> None:
-    """Compute one image before anything is written: errors of options and images come now."""
-    for _ in job.tables(slice(0, min(1, len(job.rows)))):
-        pass
+def _run(
+    job: Job,
+    spec: JobSpec | None,
+    out: Path,
+    shard: tuple[int, int],
+    address: str | None,
+    progress: bool,
+) -> MapResult:
+    """Compute the missing blocks of a shard: on the cluster if there is a `spec`."""
+    _ = job.schema  # computes one image: errors of options and images come before anything is made
+    record, skipped = job.record, without_system_files(job.images.skipped)
+    prepare_output(job.out, record)
+    blocks = range(shard[0], record.num_blocks, shard[1])
+    check_parts(job.out, job, blocks)
+    missing = missing_blocks(job.out, blocks)
+    done = _compute(job, spec, address, missing)
+    total = sum(s.stop - s.start for s in map(job.block_rows, missing))
+    computed = sum(1 for _ in console.track(done, total, record.task, progress))
+    unreadable = record_skipped(job, skipped)
+    left = finish_output(job.out, record)
+    return MapResult(
+        out,
+        images=record.images - len(unreadable),
+        blocks=record.num_blocks,
+        computed=computed,
+        missing=left,
+        skipped=len(skipped) + len(unreadable),
+    )
 
 
 def _compute(
     job: Job, spec: JobSpec | None, address: str | None, blocks: Sequence[int]
-) -> Iterator[tuple[int, int]]:
+) -> Iterator[tuple[int, Any]]:
     if spec is None or not blocks:
         return compute_here(job, blocks)
     from pinxit.mapping.ray_blocks import compute_on_ray

@@ -1,7 +1,7 @@
 """The folder that is written: a record, a part per block, and the images that were skipped.
 
     _map.json            model, images, task and options; written first
-    _skipped.jsonl       what could not be read, and why
+    _skipped.jsonl       what was not read so far, and why
     part-00012.parquet   the images of block 12
     _SUCCESS             empty; written when no part is missing
 
@@ -23,7 +23,7 @@ from pinxit.data.skipped import SkippedFile
 from pinxit.data.typed_json import convert_json, read_json
 from pinxit.errors import PinxitError, UsageError
 
-FORMAT = 1
+FORMAT = 2
 RECORD_FILE = "_map.json"
 SKIPPED_FILE = "_skipped.jsonl"
 SUCCESS_FILE = "_SUCCESS"
@@ -94,7 +94,7 @@ def part_path(out: Path, block: int) -> Path:
     return out / f"part-{block:05d}.parquet"
 
 
-def prepare_output(out: Path, record: Record, skipped: Sequence[SkippedFile]) -> None:
+def prepare_output(out: Path, record: Record) -> None:
     """Write the record of a new output, or compare with that of one that exists.
 
     Several processes may do it at a time. Raises UsageError for a folder that holds something else,
@@ -118,9 +118,14 @@ def prepare_output(out: Path, record: Record, skipped: Sequence[SkippedFile]) ->
             f"{out} is the output of another call: {difference}.\n"
             "Choose another folder, or remove this one."
         )
-    if not (out / SKIPPED_FILE).exists():
-        lines = [json.dumps(dataclasses.asdict(item)) + "\n" for item in skipped]
-        write_atomically(out / SKIPPED_FILE, "".join(lines))
+
+
+def write_skipped(out: Path, skipped: Sequence[SkippedFile]) -> None:
+    """Write the list of what was not read, unless it is there already."""
+    lines = [json.dumps(dataclasses.asdict(item)) + "\n" for item in skipped]
+    text, file = "".join(lines), out / SKIPPED_FILE
+    if not file.is_file() or file.read_text("utf-8") != text:
+        write_atomically(file, text)
 
 
 def read_record(out: Path) -> Record:

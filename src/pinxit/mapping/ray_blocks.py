@@ -1,7 +1,7 @@
 """Compute blocks on a Ray cluster: a task per block. Ray places them, and retries lost ones.
 
-A worker reads the model and the images itself, once, and writes the parts itself: RUN, DATA and
-the output are on storage that all machines see under one path.
+A worker reads the model itself, once, and the images of its blocks, and writes the parts itself:
+RUN, DATA and the output are on storage that all machines see under one path.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
 
 from pinxit import console
 from pinxit.errors import PinxitError, UsageError
 from pinxit.mapping.blocks import compute_block
 from pinxit.mapping.job import JobSpec, open_job
-from pinxit.mapping.output import part_path
 
 CONNECT_SECONDS = 10.0
 POLL_SECONDS = 5.0  # between looks at the cluster while no block ends
@@ -26,7 +26,17 @@ LOST_SECONDS = 120.0  # without any worker, after which none is expected to come
 FREE_BLOCKS = 2  # blocks per worker that are submitted ahead
 VARIABLES = ("PINXIT_DATA", "PINXIT_CACHE")  # that workers take over, if they are set
 
-Compute = Callable[[JobSpec, int], "BlockResult"]
+Compute = Callable[[Any, int], "BlockResult"]  # of a spec and a block
+
+
+class Spec(Protocol):
+    """What workers compute, in words: it is sent to them."""
+
+    @property
+    def out(self) -> Path: ...
+    @property
+    def device(self) -> str: ...
+    def part(self, block: int) -> Path: ...
 
 
 class BlockResult(NamedTuple):
@@ -36,6 +46,7 @@ class BlockResult(NamedTuple):
     error: str = ""
     exit_code: int = 0
     host: str = ""
+    facts: Any = None  # of what was written
 
 
 def compute_on_worker(spec: JobSpec, block: int) -> BlockResult:
@@ -48,12 +59,12 @@ def compute_on_worker(spec: JobSpec, block: int) -> BlockResult:
 
 
 def compute_on_ray(
-    spec: JobSpec,
+    spec: Spec,
     blocks: Sequence[int],
     address: str | None = None,
     compute: Compute = compute_on_worker,
-) -> Iterator[tuple[int, int]]:
-    """Compute blocks on a cluster; yield the images of each, and its number, as they end.
+) -> Iterator[tuple[int, BlockResult]]:
+    """Compute blocks on a cluster; yield the images of each, and its result, as they end.
 
     Without an address it is that of `RAY_ADDRESS`, or of a cluster that runs on this machine, or
     one is started for the call. Raises PinxitError if there is none at the address, if a block is
@@ -61,7 +72,7 @@ def compute_on_ray(
     """
     ray = _import_ray()
 
-    with _connection(address):
+    with connect(address, spec.device):
         resources = {"num_cpus": 1, "num_gpus": _gpus_per_block(spec.device)}
         variables = {name: os.environ[name] for name in VARIABLES if name in os.environ}
         remote = ray.remote(compute).options(**resources, runtime_env={"env_vars": variables})
@@ -76,7 +87,8 @@ def compute_on_ray(
                 ready, _ = ray.wait(list(running), timeout=POLL_SECONDS)
                 for reference in ready:
                     block = running.pop(reference)
-                    yield _result(ray.get, reference, spec, block), block
+                    result = _result(ray.get, reference, spec, block)
+                    yield result.images, result
                 has_workers = bool(ready) or _num_workers(resources) > 0
                 lost_since = None if has_workers else lost_since or time.monotonic()
                 _check_workers(lost_since, len(waiting) + len(running))
@@ -92,11 +104,16 @@ def compute_on_ray(
 
 
 @contextlib.contextmanager
-def _connection(address: str | None) -> Iterator[None]:
-    """Connect to a cluster, unless this process is connected already."""
+def connect(address: str | None, device: str = "auto") -> Iterator[None]:
+    """Connect to a cluster, unless this process is connected already.
+
+    Raises UsageError for what is no address and for a device that the cluster lacks, PinxitError
+    if there is no cluster.
+    """
     ray = _import_ray()
 
     if ray.is_initialized():
+        _gpus_per_block(device)
         yield
         return
     _check_address(address)
@@ -115,6 +132,7 @@ def _connection(address: str | None) -> Iterator[None]:
             "Start one with: ray start --head, and name its address."
         ) from None
     try:
+        _gpus_per_block(device)
         yield
     finally:
         ray.shutdown()
@@ -175,8 +193,8 @@ def _check_workers(lost_since: float | None, num_left: int) -> None:
     )
 
 
-def _result(get: Callable[[Any], Any], reference: Any, spec: JobSpec, block: int) -> int:
-    """Return the number of images of a block that ended."""
+def _result(get: Callable[[Any], Any], reference: Any, spec: Spec, block: int) -> BlockResult:
+    """Return the result of a block that ended."""
     ray = _import_ray()
 
     try:
@@ -195,12 +213,12 @@ def _result(get: Callable[[Any], Any], reference: Any, spec: JobSpec, block: int
     if result.error:
         kind = UsageError if result.exit_code == UsageError.exit_code else PinxitError
         raise kind(f"{result.error} (on the worker {result.host})")
-    if not part_path(spec.out, block).exists():
+    if not spec.part(block).exists():
         raise PinxitError(
             f"{result.host} wrote a part that is not in {spec.out} on this machine.\n"
             "--out must be a folder on storage that all machines see under this path."
         )
-    return result.images
+    return result
 
 
 def _first_line(error: object) -> str:

@@ -32,6 +32,7 @@ class Task:
     compute: Callable[[Any, Images, int, Options], Columns]
     defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # of its options
     batch_images: Callable[[Options], int] = lambda options: MAX_BATCH_IMAGES
+    uses_number: Callable[[Options], bool] = lambda options: False  # `first`
 
 
 def resolve_options(task: str, options: Options) -> dict[str, Any]:
@@ -147,6 +148,7 @@ TASKS = {
             **{"temperature": None, "top_k": None, "top_p": None, "seed": 0},
         },
         batch_images=lambda options: 64,
+        uses_number=lambda options: options["temperature"] is not None,
     ),
     "reconstruct": Task(_reconstruct),
     "score": Task(_score, {"samples": 1, "seed": 0}, _score_batch),

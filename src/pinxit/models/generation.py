@@ -25,8 +25,10 @@ if TYPE_CHECKING:
 
     from pinxit.data.images import Images
 
-# parameters of every generator; of token generators; of generators conditioned on text
+# parameters of every generator; of a ladder of latents; of token generators; of generators
+# conditioned on text
 SEEDED = ("seed", "temperature", "start")
+LEVELS = (*SEEDED, "level_temperatures")
 TOKENS = (*SEEDED, "top_k", "top_p")
 GUIDED = (*TOKENS, "guidance", "best_of")
 
@@ -52,6 +54,9 @@ class GenerationParams:
     # sampling temperature: 1 samples from the model, lower is less diverse, 0 takes the most
     # likely; None: 1
     temperature: float | None = None
+    # temperature of each level of a ladder of latents (vae), from coarse to fine, in place of
+    # temperature; None: the same for all
+    level_temperatures: tuple[float, ...] | None = None
     # sample from the K most likely tokens only
     top_k: int | None = None
     # nucleus sampling: the smallest set of tokens whose probabilities sum to P
@@ -77,6 +82,11 @@ class GenerationParams:
     def __post_init__(self) -> None:
         if self.temperature is not None and not 0 <= self.temperature < math.inf:
             raise UsageError(f"temperature must be 0 or more, not {self.temperature}.")
+        for value in self.level_temperatures or ():
+            if not 0 <= value < math.inf:
+                raise UsageError(f"level_temperatures must be 0 or more, not {value}.")
+        if self.level_temperatures is not None and self.temperature is not None:
+            raise UsageError("level_temperatures take the place of temperature; give one of them.")
         if self.top_k is not None and self.top_k < 1:
             raise UsageError(f"top_k must be at least 1, not {self.top_k}.")
         if self.top_p is not None and not 0 < self.top_p <= 1:
@@ -122,6 +132,8 @@ def resolve_params(
     unused = [name for name in params.overrides() if name not in used]
     if unused:
         raise UnusedOptionError(unused, sorted(used))
+    if params.level_temperatures is not None:
+        temperature = None
     return dataclasses.replace(
         params,
         temperature=temperature if params.temperature is None else params.temperature,

@@ -7,6 +7,7 @@ A family is a package in `pinxit.models`. Its `__init__` defines
                            a field is its help text;
                            `Config.resolve(info)` returns one with every option chosen
     build(config, info)    the model: a torch module that is a `Model`
+    export_parts(model)    its parts for other programs, see `pinxit.models.export_parts`
     ABILITIES              names in `pinxit.models.abilities`: what its models can do
 
 and optionally
@@ -40,13 +41,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from pinxit.data.batch import Batch, DatasetInfo
 from pinxit.models.generation import GenerationParams
-from pinxit.models.results import (
-    Elbo,
-    Loss,
-    Posterior,
-    ScoredText,
-    TokenAttention,
-)
+from pinxit.models.results import Elbo, Loss, Posterior, ScoredText, TokenAttention
 
 if TYPE_CHECKING:
     from collections.abc import Callable

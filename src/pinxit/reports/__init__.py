@@ -23,12 +23,14 @@ def report(
     *,
     images: Images | None = None,
     umap: bool = False,
+    live: bool = False,
 ) -> Path:
     """Write the report of a run and return its path: `out`, or `report.html` in the run folder.
 
     `images` is the run's data if it is loaded already; otherwise it is loaded from the source in
-    config.json. `umap` adds a map of the latents by UMAP (ten seconds or more). Raises UsageError
-    if there is no such run, PinxitError if `umap` is set and umap-learn is not installed.
+    config.json. `umap` adds a map of the latents by UMAP (ten seconds or more); `live` the decoder,
+    which runs in the page (5 MB more). Raises UsageError if there is no such run, or no decoder of
+    latents for `live`; PinxitError if the extra of an option is not installed.
     """
     from pinxit.reports.context import (
         load_context,  # imports torch, which `pinxit compare` does not need
@@ -39,5 +41,5 @@ def report(
     path = run.path / "report.html" if out is None else Path(out)
     if path.is_dir():
         raise UsageError(f"{path} is a folder. Name the file to write, e.g. {path}/report.html.")
-    context = load_context(run, images, umap=umap)
+    context = load_context(run, images, umap=umap, live=live)
     return write_atomically(path, render_page(context, build_sections(context)))

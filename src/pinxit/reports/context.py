@@ -12,7 +12,7 @@ import numpy as np
 
 from pinxit.data.images import Images, evenly_spaced_indices
 from pinxit.data.skipped import summarize_skipped, without_system_files
-from pinxit.errors import PinxitError
+from pinxit.errors import PinxitError, UsageError
 from pinxit.evaluation.latents import collapse_warnings
 from pinxit.evaluation.metrics import collect
 from pinxit.evaluation.power_spectrum import sharpness_metrics
@@ -55,6 +55,7 @@ class ReportContext:
     images: Images | None = None  # the run's data; None: could not be opened
     missing: list[str] = field(default_factory=list)
     umap: bool = False  # add a map of the latents by UMAP
+    live: bool = False  # add the decoder, to run in the page
 
     @cached_property
     def evaluation(self) -> dict[str, Any]:
@@ -240,17 +241,23 @@ def _sample_in_time(model: CanSample, most: int, **options: Any) -> Images:
     return Images.concatenate([first, more])
 
 
-def load_context(run: Run, images: Images | None = None, *, umap: bool = False) -> ReportContext:
+def load_context(
+    run: Run, images: Images | None = None, *, umap: bool = False, live: bool = False
+) -> ReportContext:
     """Open a run, with its model and images if possible.
 
-    Raises UsageError if the folder is not a run, PinxitError if `umap` is set and umap-learn is not
-    installed.
+    Raises UsageError if the folder is not a run, and for `live` if the model decodes no latents;
+    PinxitError if an extra is not installed.
     """
     if umap:
         require_extra("umap", "--umap")
+    if live:
+        require_extra("export", "--live")
     run.check()
-    context = ReportContext(run, images=images, umap=umap)
+    context = ReportContext(run, images=images, umap=umap, live=live)
     _load_model(context)
+    if live and context.model is not None and not isinstance(context.model, CanEncode):
+        raise UsageError(f"--live shows the decoder of latents, and a {run.family} run has none.")
     if images is None:
         _load_images(context)
     if context.model is not None and not context.evaluation:

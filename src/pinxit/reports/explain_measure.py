@@ -19,6 +19,7 @@ from pinxit.evaluation.provenance import environment
 from pinxit.evaluation.trials import TrialRunner
 from pinxit.models import get_family, list_families
 from pinxit.models.abilities import ABILITIES, with_article
+from pinxit.models.levels import require_gaussian_posterior
 from pinxit.nn.device import resolve_device
 from pinxit.reports.explain_record import explain_missing_data, read_explanation
 from pinxit.runs import Run
@@ -91,6 +92,7 @@ def measure_run(
 def _require_latents(run: Run, model: Any) -> None:
     """Raise PinxitError for a model that has no latents, with the run of its VAE if it has one."""
     if all(isinstance(model, ABILITIES[name]) for name in NEEDED):
+        require_gaussian_posterior(model, "pinxit explain")
         return
     component = run.config.get("component") or {}
     folder = run.path / str(component.get("folder", ""))

@@ -14,6 +14,7 @@ from pinxit.reports.is_generative import is_generative
 from pinxit.reports.latents import kl_per_latent, latent_map, traversals
 from pinxit.reports.layer_probe import layer_probe
 from pinxit.reports.lecture import lecture
+from pinxit.reports.levels import levels
 from pinxit.reports.metrics_table import evaluation
 from pinxit.reports.outliers import outliers
 from pinxit.reports.reconstructions import reconstructions
@@ -33,6 +34,7 @@ SECTIONS: tuple[SectionBuilder, ...] = (
     captions,
     attention,
     reconstructions,
+    levels,
     inpainting,
     is_generative,
     why_blurry,

@@ -59,7 +59,9 @@ def _suggest_longer_training(context: ReportContext) -> Remedy:
 
 
 def _suggest_more_latents(context: ReportContext, options: Options) -> Remedy | None:
-    if context.activity is None or not {"latent_dim", "latent_channels"} & set(options):
+    if context.activity is None or context.activity.levels:
+        return None
+    if not {"latent_dim", "latent_channels"} & set(options):
         return None
     flag = "--latent-dim" if context.activity.num_channels is None else "--latent-channels"
     active, count = int(context.activity.active.sum()), len(context.activity.active)

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from pinxit.data.images import Images, evenly_spaced_indices
+from pinxit.models.levels import has_gaussian_posterior
 from pinxit.models.likelihood_protocols import HasPixelLikelihood
 from pinxit.models.protocols import CanEncode, Model
 from pinxit.models.results import Posterior
@@ -81,7 +82,7 @@ class EncodedImages:
 def why_blurry(context: ReportContext) -> Section | None:
     """Posterior samples of an image, the images with similar z, the error's parts, remedies."""
     encoded, model = EncodedImages.from_context(context), context.model
-    if encoded is None or not encoded.suffice:
+    if encoded is None or not encoded.suffice or not has_gaussian_posterior(model):
         return None
     row = _select_image(encoded.mse)
     values: dict[str, Any] = {

@@ -25,6 +25,7 @@ from pinxit.models.latent_densities import (
     fit_flow,
     fit_mixture,
 )
+from pinxit.models.levels import require_gaussian_posterior
 from pinxit.models.protocols import CanEncode
 from pinxit.models.results import Posterior
 from pinxit.runs import Run
@@ -54,6 +55,7 @@ def sample_fitted(
 
     Raises UsageError for options without effect, and for an unknown label.
     """
+    require_gaussian_posterior(model, f"--prior {prior}")
     resolved = resolve_params(params, {}, SEEDED)
     assert isinstance(resolved.seed, int)
     assert resolved.temperature is not None

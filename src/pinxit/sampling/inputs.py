@@ -24,11 +24,16 @@ def load_run_data(run: Run, *, progress: bool = True) -> Images:
 
     Raises PinxitError if they cannot be found any more.
     """
+    return load_images(own_data(run), run.load_options, progress=progress)
+
+
+def own_data(run: Run) -> str | list[str]:
+    """Return the DATA that a run was trained on. Raises PinxitError if it had no name."""
     record = run.config.get("data") or {}
     source = record.get("files") or record.get("source")
     if not source:
         raise PinxitError(f"{run.path} was trained on images given in Python; name DATA.")
-    return load_images(source, run.load_options, progress=progress)
+    return source
 
 
 def load_named_images(run: Run, names: Sequence[str | Path], *, progress: bool = True) -> Images:

@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float, Float32, Int
 
 from pinxit.data.images import Images
 from pinxit.errors import UsageError
+from pinxit.models.levels import LevelShape, level_shapes
 from pinxit.models.morphing import CanMorph
 from pinxit.models.protocols import CanEncode, CanInvert, HasELBO, HasPrior
 from pinxit.models.results import Posterior
@@ -172,11 +173,31 @@ class LatentActivity(NamedTuple):
     image_rate: Float32[np.ndarray, "n unit"] | None
     total_rate: float  # sum over latents, mean over x, nats
     num_channels: int | None = None  # of a grid
+    levels: tuple[LevelShape, ...] = ()  # of a ladder: a unit is a channel of a level
 
     @property
     def unit(self) -> str:
         """What a unit is called."""
-        return "latent" if self.num_channels is None else "channel"
+        return "latent" if self.num_channels is None and not self.levels else "channel"
+
+    @property
+    def unit_sizes(self) -> Int[np.ndarray, " unit"]:
+        """Number of latents of each unit; those of a unit stand together."""
+        num_latents = self.mean.shape[1]
+        if self.levels:
+            sizes = [np.full(channels, rows * columns) for channels, rows, columns in self.levels]
+            return np.concatenate(sizes)
+        num_units = self.num_channels or num_latents
+        return np.full(num_units, num_latents // num_units)
+
+    @property
+    def level_rate(self) -> Float[np.ndarray, "n level"] | None:
+        """KL of each level of a ladder, of each image as in `image_rate`, nats; else None."""
+        if self.image_rate is None or not self.levels:
+            return None
+        ends = np.cumsum([channels for channels, _, _ in self.levels])[:-1]
+        parts = np.split(self.image_rate, ends, axis=1)
+        return np.stack([part.sum(1) for part in parts], 1)
 
     @property
     def rate(self) -> Float32[np.ndarray, " unit"] | None:
@@ -190,9 +211,7 @@ class LatentActivity(NamedTuple):
 
     def over_positions(self, values: Float[np.ndarray, "n latent"]) -> Float[np.ndarray, "n unit"]:
         """Return the mean over the positions of each channel; of a vector the values."""
-        if self.num_channels is None:
-            return values
-        return values.reshape(len(values), self.num_channels, -1).mean(2)
+        return sum_over_units(values, self.unit_sizes) / self.unit_sizes
 
     @property
     def active(self) -> Bool[np.ndarray, " unit"]:
@@ -222,9 +241,19 @@ def latent_activity(
     rate = gaussian_kl(posterior) if terms is None else terms.rate.astype(np.float32)
     total, mean = float(rate.sum(1).mean()), to_noise(model, posterior.mean)
     channels = model.latent_shape[0] if len(model.latent_shape) == 3 else None
-    if channels is not None:
-        rate = rate.reshape(len(rate), channels, -1).sum(2)
-    return LatentActivity(mean, None if _has_learned_prior(model) else rate, total, channels)
+    activity = LatentActivity(mean, None, total, channels, level_shapes(model))
+    if _has_learned_prior(model):
+        return activity
+    return activity._replace(image_rate=sum_over_units(rate, activity.unit_sizes))
+
+
+def sum_over_units(
+    values: Float[np.ndarray, "n latent"], sizes: Int[np.ndarray, " unit"]
+) -> Float[np.ndarray, "n unit"]:
+    """Sum the latents of each unit, of which so many stand together."""
+    if len(sizes) == values.shape[1]:
+        return values
+    return np.add.reduceat(values, np.cumsum(sizes) - sizes, axis=1)
 
 
 def gaussian_kl(posterior: Posterior) -> Latents:
@@ -303,6 +332,7 @@ def traverse(
     """
     activity = latent_activity(model, images)
     is_grid = activity.num_channels is not None
+    is_vector = activity.unit == "latent"
     along = along or ("directions" if is_grid else "latents")
     if start is None:
         start = images[nearest_to_median(activity.mean)]
@@ -313,7 +343,7 @@ def traverse(
     else:
         moves = _unit_moves(activity, num_latents)
     rows = u + values[None, :, None] * moves.offsets[:, None]
-    if along == "latents" and not is_grid:
+    if along == "latents" and is_vector:
         rows[np.arange(num_latents), :, moves.numbers] = values
     z = from_noise(model, rows.reshape(-1, len(u)).astype(np.float32))
     labels = labels_for(model, start)
@@ -338,7 +368,7 @@ def _unit_moves(activity: LatentActivity, count: int) -> _Moves:
     if not 1 <= count <= num_units:
         raise UsageError(f"this model has {num_units} {activity.unit}s; {count} cannot be shown.")
     units = activity.order[:count]
-    latents_of_unit = np.arange(size).reshape(num_units, -1)
+    latents_of_unit = np.split(np.arange(size), np.cumsum(activity.unit_sizes)[:-1])
     offsets = np.zeros((count, size), np.float32)
     for row, unit in enumerate(units):
         offsets[row, latents_of_unit[unit]] = math.sqrt(activity.variance[unit])

@@ -19,6 +19,7 @@ from safetensors.torch import save
 
 from pinxit.data.images import Images, evenly_spaced_indices
 from pinxit.errors import PinxitError
+from pinxit.models.levels import has_gaussian_posterior
 from pinxit.models.protocols import CanEncode, HasELBO, HasPrior
 from pinxit.nn.principal_components import fit_principal_components
 from pinxit.runs import Run, read_tensors
@@ -46,7 +47,7 @@ def has_snapshots(model: object) -> bool:
     """Return whether the posterior of a model is compared with N(0, I)."""
     if not isinstance(model, CanEncode) or not isinstance(model, HasELBO):
         return False
-    if getattr(model, "has_point_posterior", False):
+    if getattr(model, "has_point_posterior", False) or not has_gaussian_posterior(model):
         return False
     return not (isinstance(model, HasPrior) and model.prior_is_learned) and model.latent_dim > 1
 

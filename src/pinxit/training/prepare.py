@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 # abilities whose images show the changes of the training images
 GENERATING = {"sample", "complete", "draw", "edit", "caption", "translate"}
-SUMMARY_OPTIONS = ("network", "latent_dim", "width", "depth", "likelihood")
+SUMMARY_OPTIONS = ("network", "levels", "latent_dim", "width", "depth", "likelihood")
 SUMMARY_OPTIONS += ("batch_size", "learning_rate")
 
 

@@ -19,6 +19,7 @@ from pinxit.models.flow.config import Config as Config
 from pinxit.models.flow.prepare import prepare as prepare
 
 if TYPE_CHECKING:
+    from pinxit.models.export_parts import AnyPart
     from pinxit.models.flow.model import Flow
 
 PUBLIC_NAME = "Flow"
@@ -89,3 +90,10 @@ def build(config: Config, info: DatasetInfo) -> Flow:
 
     config = config.resolve(info)
     return TextFlow(config, info) if config.condition == "text" else MorphingFlow(config, info)
+
+
+def export_parts(model: Flow) -> tuple[AnyPart, ...]:
+    """Return the parts of a model that other programs can run."""
+    from pinxit.models.flow.onnx_parts import export_parts
+
+    return export_parts(model)

@@ -239,7 +239,7 @@ class FlowTransformer(nn.Module):
         if self.with_source:
             inputs.append(torch.zeros_like(x) if condition.source is None else condition.source)
         if self.with_visible:
-            nothing = x.new_zeros(len(x), x.shape[1] + 1, *x.shape[2:])
+            nothing = x.new_zeros(x.shape[0], x.shape[1] + 1, *x.shape[2:])
             inputs.append(nothing if condition.visible is None else condition.visible)
         h = self.in_proj(torch.cat(inputs, 1).flatten(2).transpose(1, 2))
         return h + self.pos_embed, vector

@@ -10,6 +10,7 @@ from pinxit.data.batch import DatasetInfo
 from pinxit.data.keywords import JOINER
 from pinxit.errors import UsageError
 from pinxit.models.flow.config import MAX_DEFAULT_TEXT_TOKENS, Config
+from pinxit.models.levels import level_shapes
 
 if TYPE_CHECKING:
     import numpy as np
@@ -128,6 +129,12 @@ def _pack_vae(
     from pinxit.models.packed import pack_model
 
     packed = pack_model(config.vae or "", vae, info, "VAE")
+    if level_shapes(vae):
+        raise UsageError(
+            f"the VAE {config.vae} has a ladder of latents, whose prior is part of it: the finer "
+            "levels depend on the coarser ones, and no grid holds them all. Train one with "
+            "--latents grid."
+        )
     if len(vae.latent_shape) != 3:
         raise UsageError(
             f"the VAE {config.vae} has a vector of latents; train one with --latents grid."

@@ -15,6 +15,7 @@ from pinxit.models.igpt.config import Config as Config
 from pinxit.models.igpt.prepare import prepare as prepare
 
 if TYPE_CHECKING:
+    from pinxit.models.export_parts import AnyPart
     from pinxit.models.igpt.model import IGPT
 
 PUBLIC_NAME = "IGPT"
@@ -37,3 +38,10 @@ def build(config: Config, info: DatasetInfo) -> IGPT:
     from pinxit.models.igpt.model import IGPT
 
     return IGPT(config.resolve(info), info)
+
+
+def export_parts(model: IGPT) -> tuple[AnyPart, ...]:
+    """Return the parts of a model that other programs can run."""
+    from pinxit.models.igpt.onnx_parts import export_parts
+
+    return export_parts(model)

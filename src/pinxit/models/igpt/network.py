@@ -101,7 +101,7 @@ class TokenTransformer(nn.Module):
         Causal: the start token, then all tokens but the last. Otherwise each token, or the mask
         token in its place, plus the start token's vector.
         """
-        start = self.start_token(labels, len(tokens))[:, None]
+        start = self.start_token(labels, tokens.shape[0])[:, None]
         if self.causal:
             h = torch.cat((start, self.token_embed(tokens[:, :-1])), 1)
         else:

@@ -14,6 +14,7 @@ from pinxit.data.batch import DatasetInfo
 from pinxit.models.mae.config import Config as Config
 
 if TYPE_CHECKING:
+    from pinxit.models.export_parts import AnyPart
     from pinxit.models.mae.model import MaskedAutoencoder
 
 PUBLIC_NAME = "MAE"
@@ -33,3 +34,10 @@ def build(config: Config, info: DatasetInfo) -> MaskedAutoencoder:
     from pinxit.models.mae.model import MaskedAutoencoder
 
     return MaskedAutoencoder(config.resolve(info), info)
+
+
+def export_parts(model: MaskedAutoencoder) -> tuple[AnyPart, ...]:
+    """Return the parts of a model that other programs can run."""
+    from pinxit.models.mae.onnx_parts import export_parts
+
+    return export_parts(model)

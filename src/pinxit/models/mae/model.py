@@ -90,7 +90,7 @@ class MaskedAutoencoder(nn.Module):
         """Run the first `num_layers` layers; `patches` are at the positions `visible`."""
         pos_embed = self.pos_embed if visible is None else self.pos_embed[visible]
         h = self.patch_embed(patches) + pos_embed
-        h = torch.cat((self.cls_token.expand(len(h), 1, -1), h), 1)
+        h = torch.cat((self.cls_token.expand(h.shape[0], 1, -1), h), 1)
         for layer in self.encoder[:num_layers]:
             h = layer(h)
         return h
@@ -103,7 +103,7 @@ class MaskedAutoencoder(nn.Module):
         """
         encoded = self.decoder_embed(tokens)
         num_masked = order.shape[1] - (encoded.shape[1] - 1)
-        mask_tokens = self.mask_token.expand(len(encoded), num_masked, -1)
+        mask_tokens = self.mask_token.expand(encoded.shape[0], num_masked, -1)
         h = torch.cat((encoded[:, 1:], mask_tokens), 1) + self.decoder_pos_embed[order]
         h = torch.cat((encoded[:, :1], h), 1)
         for layer in self.decoder[:-1]:
@@ -213,13 +213,13 @@ class MaskedAutoencoder(nn.Module):
             visible = order[:, : self.num_patches - num_masked]
             visible_patches = gather_tokens(patches, visible)
             tokens = self.encode(self.normalize(visible_patches), visible)
-            x = self._denormalize(self.decode(tokens, order).float(), visible_patches)
+            x = self.denormalize(self.decode(tokens, order).float(), visible_patches)
             predicted = x.clamp(0, 1).mul(255).round().to(torch.uint8)
             return unpatchify(predicted, self.rows, self.patch_size).cpu()
 
         return map_in_fixed_batches(predict, pixels, order, batch_size=COMPLETE_BATCH)[0]
 
-    def _denormalize(self, patches: Patches, visible_patches: Tensor) -> Patches:
+    def denormalize(self, patches: Patches, visible_patches: Tensor) -> Patches:
         """Predictions on the scale 0 to 1."""
         if not self.config.norm_pix_loss or visible_patches.shape[1] == 0:
             return patches * self.std + self.mean

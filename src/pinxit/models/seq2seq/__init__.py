@@ -21,6 +21,7 @@ from pinxit.models.seq2seq.config import variants as variants
 from pinxit.models.seq2seq.prepare import prepare as prepare
 
 if TYPE_CHECKING:
+    from pinxit.models.export_parts import AnyPart
     from pinxit.models.seq2seq.model import Seq2Seq
 
 PUBLIC_NAME = "Seq2Seq"
@@ -63,3 +64,10 @@ def build(config: Config, info: DatasetInfo) -> Seq2Seq:
     from pinxit.models.seq2seq.directions import build_direction  # imports torch
 
     return build_direction(config.resolve(info), info)
+
+
+def export_parts(model: Seq2Seq) -> tuple[AnyPart, ...]:
+    """Return the parts of a model that other programs can run."""
+    from pinxit.models.seq2seq.onnx_parts import export_parts
+
+    return export_parts(model)

@@ -14,6 +14,7 @@ from pinxit.data.batch import DatasetInfo
 from pinxit.models.tokenizer.config import Config as Config
 
 if TYPE_CHECKING:
+    from pinxit.models.export_parts import AnyPart
     from pinxit.models.tokenizer.model import ImageTokenizer
 
 PUBLIC_NAME = "ImageTokenizer"
@@ -43,3 +44,10 @@ def build(config: Config, info: DatasetInfo) -> ImageTokenizer:
     from pinxit.models.tokenizer.model import ImageTokenizer
 
     return ImageTokenizer(config.resolve(info), info)
+
+
+def export_parts(model: ImageTokenizer) -> tuple[AnyPart, ...]:
+    """Return the parts of a model that other programs can run."""
+    from pinxit.models.tokenizer.onnx_parts import export_parts
+
+    return export_parts(model)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from pinxit.data.images import Images
+    from pinxit.models.export_parts import AnyPart
     from pinxit.models.vae.model import VAE
 
 PUBLIC_NAME = "VAE"
@@ -30,6 +31,8 @@ NEAR_KINDS = (
     "beta-vae",
     "cvae",
     "vdvae",
+    "lvae",
+    "ladder",
     "nvae",
     "iwae",
 )
@@ -86,6 +89,16 @@ def variants() -> tuple[Config, ...]:
             gradient_penalty=1e-3,
             latent_adversarial=1.0,
         ),
+        Config(
+            latents="ladder",
+            width=16,
+            likelihood="discretized-logistic",
+            free_bits=0.01,
+            total_correlation=1.0,
+            tc_estimate="discriminator",
+            ms_ssim=0.1,
+            mmd=1.0,
+        ),
     )
 
 
@@ -94,3 +107,10 @@ def build(config: Config, info: DatasetInfo) -> VAE:
     from pinxit.models.vae.model import VAE
 
     return VAE(config.resolve(info), info)
+
+
+def export_parts(model: VAE) -> tuple[AnyPart, ...]:
+    """Return the parts of a model that other programs can run."""
+    from pinxit.models.vae.onnx_parts import export_parts
+
+    return export_parts(model)

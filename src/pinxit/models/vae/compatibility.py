@@ -13,7 +13,7 @@ from pinxit.errors import UsageError
 
 POSITIVE = (
     "latent_dim", "latent_channels", "width", "depth", "mixtures", "iw_samples", "iw_groups",
-    "pseudo_inputs",
+    "pseudo_inputs", "levels",
 )  # fmt: skip
 PENALTIES = (
     "total_correlation", "mmd", "latent_adversarial", "decoder_l2", "gradient_penalty", "ms_ssim",
@@ -85,10 +85,32 @@ def _check_latents(config: Any) -> None:
     needs_vector = next((n for n, needs in _vector_options(config) if needs), None)
     if config.latents == "auto" and config.equivariance and needs_vector:
         raise UsageError(f"equivariance needs a grid of latents, {needs_vector} a vector.")
+    if config.latents in ("vector", "grid") and config.levels is not None:
+        raise UsageError(f"levels are of latents ladder; these are a {config.latents}.")
+    if is_ladder(config):
+        _check_ladder(config)
     if config.latents == "vector":
         for name in ("downscale", "latent_channels", "equivariance"):
             if getattr(config, name):
                 raise UsageError(f"{name} is of a grid of latents; these are a vector.")
+
+
+def _check_ladder(config: Any) -> None:
+    """Raise UsageError for options that a ladder of latents does not have."""
+    if config.network not in ("auto", "conv"):
+        raise UsageError(f"a ladder of latents (levels) needs network conv, not {config.network}.")
+    if config.prior != "standard":
+        raise UsageError(
+            f"prior {config.prior} is of a vector of latents; a ladder (levels) learns a prior for "
+            "each level."
+        )
+    for name in ("downscale", "equivariance"):
+        if getattr(config, name):
+            raise UsageError(f"{name} is of a grid of latents; these are a ladder (levels).")
+
+
+def is_ladder(config: Any) -> bool:
+    return config.latents == "ladder" or (config.latents == "auto" and config.levels is not None)
 
 
 def _vector_options(config: Any) -> tuple[tuple[str, bool], ...]:
@@ -139,6 +161,25 @@ RULES = (
         lambda c: _is_deterministic(c) and _uses_density(c),
         "total_correlation of posterior deterministic needs tc_estimate discriminator: "
         "minibatch takes densities of q(z|x).",
+    ),
+    Rule(
+        lambda c: is_ladder(c) and _is_deterministic(c),
+        "posterior deterministic has no KL, by which the levels of a ladder share what they say.",
+    ),
+    Rule(
+        lambda c: is_ladder(c) and c.iw_gradient != "plain",
+        "iw_gradient doubly-reparameterized moves z with q(z|x) held; in a ladder (levels) the "
+        "posterior of a level depends on the z of the coarser ones.",
+    ),
+    Rule(
+        lambda c: is_ladder(c) and c.iw_decoder != "groups",
+        "iw_decoder joint has other weights for the decoder than for the encoder; in a ladder "
+        "(levels) they share their path.",
+    ),
+    Rule(
+        lambda c: is_ladder(c) and _uses_density(c),
+        "total_correlation needs tc_estimate discriminator with a ladder (levels): minibatch takes "
+        "one Gaussian q(z|x) per image.",
     ),
     Rule(
         lambda c: c.equivariance == 1 and (c.ms_ssim > 0 or c.adversarial > 0),

@@ -12,11 +12,13 @@ from pinxit.errors import UsageError
 from pinxit.models.components import are_large
 from pinxit.models.config import model_config
 from pinxit.models.vae.compatibility import check_options, check_ranges
+from pinxit.models.vae.pyramid import max_levels
 
 MIN_GRID_POSITIONS = 8  # positions per side, by default
 VALUES_PER_LATENT = 12  # pixel values per latent of a grid, by default
 GRID_L1_WEIGHT = 4.0  # 0.9 dB more on unseen images after as many minutes (docs/log.md)
 GRID_WIDTH = 64  # channels of the networks at twice the grid's resolution, by default
+LADDER_CHANNELS = 4  # latents per position of each grid of a ladder, by default
 MAX_PSEUDO_INPUTS = 500  # of a VampPrior, by default, as in its paper
 NORM_GROUPS = 8  # of channels, each normalized together
 
@@ -27,14 +29,19 @@ class Config:
     """A variational autoencoder. None and `auto`: chosen from the images."""
 
     # vector: one latent vector for the whole image; grid: a vector at each position of a grid, for
-    # which few images suffice; auto: grid for color images from 32 x 32 and grey ones from 48 x 48
-    latents: Literal["auto", "vector", "grid"] = "auto"
+    # which few images suffice; ladder: a vector and grids of rising resolution, each with a prior
+    # given the coarser ones (VDVAE, Child 2021); auto: grid for color images from 32 x 32 and grey
+    # ones from 48 x 48
+    latents: Literal["auto", "vector", "grid", "ladder"] = "auto"
+    # levels of a ladder: a vector, and a grid at each resolution from coarse to fine; None: as many
+    # as the image size allows
+    levels: int | None = None
     # dimension of the latent vector; None: chosen from image size and number of images
     latent_dim: int | None = None
     # pixels per position and side of the latent grid, a power of two; None: chosen from the image
     # size
     downscale: int | None = None
-    # latents per position of the grid; None: a twelfth of the values of its pixels
+    # latents per position of a grid; None: a twelfth of the values of its pixels, or 4 in a ladder
     latent_channels: int | None = None
     # encoder and decoder; linear: probabilistic PCA; auto: mlp to 784 values per image, else conv
     network: Literal["auto", "mlp", "conv", "linear"] = "auto"
@@ -155,8 +162,11 @@ class Config:
             binarize=binarize,
             pseudo_inputs=self._choose_pseudo_inputs(info),
         )
-        if self._choose_latents(info) == "grid":
+        latents = self._choose_latents(info)
+        if latents == "grid":
             return resolved._resolve_grid(info)
+        if latents == "ladder":
+            return resolved._resolve_ladder(info)
         return resolved._resolve_vector(info)
 
     @property
@@ -179,6 +189,8 @@ class Config:
     def _choose_latents(self, info: DatasetInfo) -> str:
         if self.latents != "auto":
             return self.latents
+        if self.levels:
+            return "ladder"
         if self.latent_dim or self.network in ("mlp", "linear") or self.prior != "standard":
             return "vector"
         if self.downscale or self.latent_channels or self.equivariance:
@@ -202,6 +214,25 @@ class Config:
             network=network,
             width=self.width or _choose_width(network, info),
             depth=self.depth or {"mlp": 2, "conv": 1, "linear": 1}[network],
+        )
+
+    def _resolve_ladder(self, info: DatasetInfo) -> Config:
+        most = max_levels(info)
+        if self.levels and self.levels > most:
+            raise UsageError(
+                f"levels {self.levels} is more than images of {info.height} x {info.width} allow: "
+                f"the finest grid has half their resolution; at most {most}."
+            )
+        return dataclasses.replace(
+            self,
+            latents="ladder",
+            levels=self.levels or most,
+            l1_weight=self.l1_weight or 0.0,
+            latent_dim=self.latent_dim or _choose_latent_dim(info),
+            latent_channels=self.latent_channels or LADDER_CHANNELS,
+            network="conv",
+            width=self.width or _choose_width("conv", info),
+            depth=self.depth or 1,
         )
 
     def _resolve_grid(self, info: DatasetInfo) -> Config:

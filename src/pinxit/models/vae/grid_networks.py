@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from pinxit.data.batch import DatasetInfo
 from pinxit.models.vae.config import NORM_GROUPS, Config
+from pinxit.models.vae.pyramid import LevelShape, level_shapes
 from pinxit.nn.layers import LabelEmbedding, zero_init
 
 FlatOrGrid = Float[Tensor, "batch *latent"]
@@ -60,10 +61,18 @@ class LatentGrid:
         return width - info.width, height - info.height
 
 
+def ladder_levels(config: Config, info: DatasetInfo) -> tuple[LevelShape, ...]:
+    """Return the shapes of the levels of a resolved configuration, from coarse to fine."""
+    assert config.levels and config.latent_dim and config.latent_channels, "a resolved ladder"
+    return level_shapes(config.levels, config.latent_dim, config.latent_channels, info)
+
+
 def latent_shape(config: Config, info: DatasetInfo) -> tuple[int, ...]:
     """Return the shape of an image's latents: (latent,), or (channel, row, column) of a grid."""
     if config.latents == "grid":
         return LatentGrid.of_config(config, info).shape
+    if config.latents == "ladder":
+        return (sum(map(math.prod, ladder_levels(config, info))),)
     assert config.latent_dim is not None, "a resolved configuration"
     return (config.latent_dim,)
 
@@ -125,7 +134,7 @@ class GridEncoder(nn.Module):
             x = F.pad(x, (0, self.padding[0], 0, self.padding[1]), mode="replicate")
         h = self.fine(x)
         if self.label_embed is not None:
-            h = h + self.label_embed(labels, len(h))[:, :, None, None]
+            h = h + self.label_embed(labels, h.shape[0])[:, :, None, None]
         mean, logvar = self.coarse(h).chunk(2, 1)
         return torch.cat([mean.flatten(1), logvar.flatten(1)], 1)
 
@@ -164,5 +173,5 @@ class GridDecoder(nn.Module):
         """Decode latents, flat or as a grid; a smaller grid gives a smaller image, uncropped."""
         h = self.in_proj(z.unflatten(1, self.shape) if z.ndim == 2 else z)
         if self.label_embed is not None:
-            h = h + self.label_embed(labels, len(h))[:, :, None, None]
+            h = h + self.label_embed(labels, h.shape[0])[:, :, None, None]
         return self.blocks(h)[..., : self.crop[0], : self.crop[1]]

@@ -19,6 +19,7 @@ from torch import Tensor
 from pinxit.data.batch import Batch
 from pinxit.models.results import Loss
 from pinxit.models.vae.equivariance import list_transforms, sample_transform
+from pinxit.models.vae.inference import draw as draw_z
 from pinxit.models.vae.multisample_bound import multisample_bound
 from pinxit.models.vae.penalties import Draw, penalty_terms
 from pinxit.nn.batch_share import batch_randn, count_first
@@ -65,14 +66,13 @@ def training_loss(model: Any, batch: Batch, progress: float) -> Loss:
 def _elbo_loss(model: Any, x: X, labels: Labels, beta: float) -> Bound:
     """-log p(x|z) + beta KL, and the absolute error; or without a KL the square norm of z."""
     config = model.config
-    mean, logvar = model.posterior(x, labels)
-    noise = batch_randn(*mean.shape, device=mean.device)
+    noise = batch_randn(len(x), model.latent_dim, device=x.device)
+    z, mean, logvar, decoded = draw_z(model, x, labels, noise)
     if model.has_point_posterior:
         z, rate = mean, 0.5 * mean.square()
     else:
-        z = mean + (0.5 * logvar).exp() * noise
         rate = model.prior.kl(mean, logvar, z)
-    distortion, l1, draw = _distortion(model, z, x, labels)
+    distortion, l1, draw = _distortion(model, z, x, labels, decoded)
     draw = draw._replace(mean=mean, logvar=logvar)
     total = distortion.mean() + beta * _kl_with_free_bits(rate, config.free_bits)
     total = total + config.l1_weight * l1.mean()
@@ -81,7 +81,11 @@ def _elbo_loss(model: Any, x: X, labels: Labels, beta: float) -> Bound:
 
 
 def _distortion(
-    model: Any, z: Float[Tensor, "batch latent"], x: X, labels: Labels
+    model: Any,
+    z: Float[Tensor, "batch latent"],
+    x: X,
+    labels: Labels,
+    decoded: Tensor | None = None,
 ) -> tuple[PerImage, PerImage, Draw]:
     """-log p(x|z) and the absolute error of each image, summed over pixels.
 
@@ -89,7 +93,7 @@ def _distortion(
     """
     moved = count_first(model.config.equivariance, len(x)) if model.training else 0
     first, rest = slice(moved), slice(moved, None)
-    parts, decoded = [], None
+    parts = []
     if moved:
         image = (model.info.height, model.info.width)
         transform = sample_transform(list_transforms(model.latent_shape, image))
@@ -98,7 +102,8 @@ def _distortion(
         params = model.decode_params(grid, _take(labels, first))
         parts.append(_errors(model, params, target, weight))
     if moved < len(x):
-        decoded = model.decode_params(z[rest], _take(labels, rest))
+        if decoded is None:
+            decoded = model.decode_params(z[rest], _take(labels, rest))
         parts.append(_errors(model, decoded, x[rest]))
     distortion, l1 = (torch.cat(column) for column in zip(*parts, strict=True))
     return distortion, l1, Draw(z, labels, x[rest], decoded)

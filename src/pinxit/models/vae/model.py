@@ -15,18 +15,20 @@ from torch import Tensor, nn
 from pinxit.data.batch import Batch, DatasetInfo
 from pinxit.data.images import Images
 from pinxit.errors import UsageError
-from pinxit.models.generation import SEEDED, GenerationParams, resolve_params
+from pinxit.models.generation import LEVELS, SEEDED, GenerationParams, resolve_params
 from pinxit.models.inputs import check_images, label_index
+from pinxit.models.levels import latent_temperatures
 from pinxit.models.results import Elbo, Loss, Posterior
 from pinxit.models.vae.compatibility import whole_batch_options
 from pinxit.models.vae.config import Config
 from pinxit.models.vae.discriminators import build_discriminators
-from pinxit.models.vae.grid_networks import latent_shape
+from pinxit.models.vae.grid_networks import ladder_levels, latent_shape
 from pinxit.models.vae.importance import (
     ImportanceWeights,
     fast_log_weights,
     supports_fast_importance,
 )
+from pinxit.models.vae.inference import draw, log_terms
 from pinxit.models.vae.likelihoods import (
     Bernoulli,
     Gaussian,
@@ -36,7 +38,6 @@ from pinxit.models.vae.likelihoods import (
 from pinxit.models.vae.loss import training_loss
 from pinxit.models.vae.networks import build_networks
 from pinxit.models.vae.priors import build_prior
-from pinxit.models.vae.proposal import propose
 from pinxit.models.vae.vamp_prior import Prior, VampPrior
 from pinxit.nn.batching import BATCH_SIZE, map_in_fixed_batches
 from pinxit.nn.image_seeds import Draw, draw_uniforms, image_seeds
@@ -46,6 +47,7 @@ from pinxit.nn.rng import mix_seed, per_image_normal
 X = Float[Tensor, "batch channel height width"]
 Z = Float[Tensor, "batch latent"]
 FlatOrGrid = Float[Tensor, "batch *latent"]
+Params = Float[Tensor, "batch out height width"]
 Labels = Int64[Tensor, " batch"] | None
 Weights = Float[Tensor, "batch samples"]  # logarithms
 Pixels = UInt8[Tensor, "batch height width channel"]
@@ -62,6 +64,8 @@ class VAE(nn.Module):
         self.info = info
         self.latent_shape = latent_shape(config, info)
         self.latent_dim = math.prod(self.latent_shape)
+        self.level_shapes = ladder_levels(config, info) if config.latents == "ladder" else ()
+        self.posterior_is_gaussian = len(self.level_shapes) < 2
         self.likelihood = build_likelihood(config, info)
         self.prior = self._build_prior()
         self.encoder, self.decoder = build_networks(config, info, self.likelihood.out_channels)
@@ -98,16 +102,25 @@ class VAE(nn.Module):
 
     def posterior(self, x: X, labels: Labels = None) -> tuple[Z, Z]:
         """Return the mean and log-variance of q(z|x)."""
-        standardized = (x - self.info.mean) / max(self.info.std, 0.05)
-        mean, logvar = self.encoder(standardized, labels).float().chunk(2, -1)
+        mean, logvar = self.encoder(self.standardize(x), labels).float().chunk(2, -1)
         if self.has_point_posterior:
             return mean, torch.full_like(logvar, POINT_LOGVAR)
         return mean, logvar.clamp(-12, 8)  # exp stays finite; trained models are well within
 
-    def decode_params(self, z: FlatOrGrid, labels: Labels = None) -> Float[Tensor, "b o h w"]:
+    def standardize(self, x: X) -> X:
+        """Return the images as the encoder takes them."""
+        return (x - self.info.mean) / max(self.info.std, 0.05)
+
+    def decode_params(self, z: FlatOrGrid, labels: Labels = None) -> Params:
         """Return the parameters of p(x|z)."""
-        params = self.decoder(z, labels).float()
-        # a Gaussian's mean starts at the grey of the mean image, not at black
+        return self.shift_params(self.decoder(z, labels))
+
+    def shift_params(self, outputs: Params) -> Params:
+        """Return parameters of p(x|z) from the decoder's outputs.
+
+        A Gaussian's mean starts at the grey of the mean image, not at black.
+        """
+        params = outputs.float()
         return params + self.info.mean if isinstance(self.likelihood, Gaussian) else params
 
     def fit_log_prob(self, params: Tensor, x: Tensor) -> Tensor:
@@ -121,11 +134,10 @@ class VAE(nn.Module):
 
         With `seeds`, one per image, the z of an image depends on its own seed only.
         """
-        mean, logvar = self.posterior(x, labels)
-        noise = self._noise(mean.shape, seeds)
-        z = mean + (0.5 * logvar).exp() * noise
-        distortion = -self.likelihood.log_prob(self.decode_params(z, labels), x)
-        return Elbo(distortion, self.prior.kl(mean, logvar, z))
+        drawn = draw(self, x, labels, self._noise((len(x), self.latent_dim), seeds))
+        params = self.decode_params(drawn.z, labels) if drawn.decoded is None else drawn.decoded
+        distortion = -self.likelihood.log_prob(params, x)
+        return Elbo(distortion, self.prior.kl(drawn.mean, drawn.logvar, drawn.z))
 
     def loss(self, batch: Batch, progress: float = 1.0) -> Loss:
         """-ELBO, or the importance-weighted bound, with what the options add: see `loss`."""
@@ -172,23 +184,8 @@ class VAE(nn.Module):
         uniforms: Weights | None = None,
         defensive_share: float = 0.0,
     ) -> Weights:
-        log_p_x, log_p_z, log_q = self.log_terms(x, labels, noise, uniforms, defensive_share)
+        log_p_x, log_p_z, log_q = log_terms(self, x, labels, noise, uniforms, defensive_share)
         return log_p_x + log_p_z - log_q
-
-    def log_terms(
-        self,
-        x: X,
-        labels: Labels,
-        noise: Float[Tensor, "batch samples latent"],
-        uniforms: Weights | None = None,
-        defensive_share: float = 0.0,
-    ) -> tuple[Weights, Weights, Weights]:
-        """log p(x|z), log p(z), and log q(z|x) or that of the mixture."""
-        mean, logvar = self.posterior(x, labels)
-        z, log_q, log_p_z = propose(mean, logvar, noise, self.prior, uniforms, defensive_share)
-        repeated = None if labels is None else labels.repeat_interleave(noise.shape[1])
-        params = self.decode_params(z.flatten(0, 1), repeated).unflatten(0, noise.shape[:2])
-        return self.likelihood.log_prob(params, x[:, None]), log_p_z, log_q
 
     def importance_log_weights(
         self,
@@ -236,16 +233,16 @@ class VAE(nn.Module):
         """Sample n images: the mean of p(x|z), with z from the prior.
 
         Image i is a function of (seed, start + i). `temperature` scales the noise: below 1 the
-        images are less diverse, at 0 all are the same. Raises UsageError for a value out of range
-        or an unknown label.
+        images are less diverse, at 0 all are the same; `level_temperatures` those of each level of
+        a ladder. Raises UsageError for a value out of range or an unknown label.
         """
         if n < 1:
             raise UsageError(f"the number of images must be at least 1, not {n}.")
-        resolved = resolve_params(params, options, SEEDED)
+        resolved = resolve_params(params, options, LEVELS if self.level_shapes else SEEDED)
         labels = self._label_batch(label, n)
-        assert resolved.temperature is not None, "resolved"
+        scale = latent_temperatures(self.level_shapes, self.latent_dim, resolved)
         noise = per_image_normal(n, (self.latent_dim,), resolved.seed, resolved.start)
-        return self._decode_to_images(self.prior.transform, resolved.temperature * noise, labels)
+        return self._decode_to_images(self.prior.transform, torch.from_numpy(scale) * noise, labels)
 
     def _label_batch(self, label: str | None, n: int) -> np.ndarray | None:
         return None if label is None else np.full(n, label_index(self.config, self.info, label))

@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from pinxit.models.vae.inference import draw_samples
 from pinxit.models.vae.priors import log_standard_normal
 
 X = Float[Tensor, "batch channel height width"]
@@ -51,16 +52,15 @@ def multisample_bound(
 ) -> MultisampleBound:
     """Return the bound of the model's options, with weights p(x|z) (p(z) / q(z|x))^beta."""
     is_doubly = model.config.iw_gradient == "doubly-reparameterized"
-    mean, logvar = model.posterior(x, labels)
-    z = mean[:, None] + (0.5 * logvar).exp()[:, None] * noise
+    z, mean, logvar, decoded = draw_samples(model, x, labels, noise)
     if is_doubly:  # the density of a given z
-        held_mean, held_logvar = (part.detach()[:, None] for part in (mean, logvar))
+        held_mean, held_logvar = mean.detach(), logvar.detach()
         standardized = (z - held_mean) * (-0.5 * held_logvar).exp()
         log_q = (log_standard_normal(standardized) - 0.5 * held_logvar).sum(-1)
     else:
-        log_q = (log_standard_normal(noise) - 0.5 * logvar[:, None]).sum(-1)
+        log_q = (log_standard_normal(noise) - 0.5 * logvar).sum(-1)
     entering = z.view_as(z)  # as the decoder and the prior take it
-    log_p_x, log_p_z = _log_joint(model, x, labels, entering)
+    log_p_x, log_p_z = _log_joint(model, x, labels, entering, decoded)
     log_w = (log_p_x + beta * (log_p_z - log_q)).detach()
     value, of_model, of_encoder = _coefficients(model.config, log_w)
     if entering.requires_grad and of_encoder is not of_model:
@@ -70,14 +70,17 @@ def multisample_bound(
     joint = (of_model * (log_p_x + beta * log_p_z)).sum(1)
     surrogate = joint - beta * (of_encoder * log_q).sum(1)
     value = value + (surrogate - surrogate.detach())
-    return MultisampleBound(value, z, mean, logvar, log_p_x, log_p_z, log_q)
+    return MultisampleBound(value, z, mean[:, 0], logvar[:, 0], log_p_x, log_p_z, log_q)
 
 
-def _log_joint(model: Any, x: X, labels: Labels, z: Samples) -> tuple[Weights, Weights]:
-    """log p(x|z) and log p(z)."""
+def _log_joint(
+    model: Any, x: X, labels: Labels, z: Samples, params: Tensor | None
+) -> tuple[Weights, Weights]:
+    """log p(x|z) and log p(z); `params` of p(x|z) if they are known."""
     shape = z.shape[:2]
-    repeated = None if labels is None else labels.repeat_interleave(shape[1])
-    params = model.decode_params(z.flatten(0, 1), repeated).unflatten(0, shape)
+    if params is None:
+        repeated = None if labels is None else labels.repeat_interleave(shape[1])
+        params = model.decode_params(z.flatten(0, 1), repeated).unflatten(0, shape)
     log_p_z = model.prior.log_prob(z.flatten(0, 1)).unflatten(0, shape)
     return model.fit_log_prob(params, x[:, None]), log_p_z
 

@@ -16,7 +16,9 @@ from torch import Tensor, nn
 
 from pinxit.data.batch import DatasetInfo
 from pinxit.models.vae.config import Config
-from pinxit.models.vae.grid_networks import GridDecoder, GridEncoder, LatentGrid
+from pinxit.models.vae.grid_networks import GridDecoder, GridEncoder, LatentGrid, ladder_levels
+from pinxit.models.vae.ladder_networks import LadderDecoder, LadderEncoder
+from pinxit.models.vae.pyramid import ResolutionPyramid
 from pinxit.nn.layers import LabelEmbedding, ResidualConv, ResidualLinear
 
 Labels = Int64[Tensor, " batch"] | None
@@ -51,7 +53,7 @@ class MLPEncoder(nn.Module):
     def forward(self, x: Float[Tensor, "b c h w"], labels: Labels) -> Float[Tensor, "b two_latent"]:
         h = self.in_proj(x.flatten(1))
         if self.label_embed is not None:
-            h = h + self.label_embed(labels, len(h))
+            h = h + self.label_embed(labels, h.shape[0])
         return self.out_proj(F.silu(self.blocks(h)))
 
 
@@ -74,7 +76,7 @@ class MLPDecoder(nn.Module):
         """Run all layers but the last, which is one matrix product."""
         h = self.in_proj(z)
         if self.label_embed is not None:
-            h = h + self.label_embed(labels, len(h))
+            h = h + self.label_embed(labels, h.shape[0])
         return F.silu(self.blocks(h))
 
     def forward(self, z: Float[Tensor, "b latent"], labels: Labels) -> Float[Tensor, "b o h w"]:
@@ -106,27 +108,6 @@ class LinearDecoder(nn.Module):
         return self.out_proj(z).unflatten(1, self.shape)
 
 
-class ResolutionPyramid:
-    """Resolutions and channels of the conv networks, for images of 8 to 256 pixels a side.
-
-    Each level halves the resolution until the shorter side is 4 to 7. Sides that 2^levels does not
-    divide are padded; the decoder crops the padding.
-    """
-
-    def __init__(self, size: NetworkSize, info: DatasetInfo) -> None:
-        self.num_levels = max(1, int(math.log2(max(8, min(info.height, info.width)) / 4)))
-        factor = 2**self.num_levels
-        self.height, self.width = math.ceil(info.height / factor), math.ceil(info.width / factor)
-        self.padding = (self.width * factor - info.width, self.height * factor - info.height)
-        # channels double with each level, up to 8 times: the finest maps stay thin
-        self.channels = [size.width * min(8, 2**level) for level in range(self.num_levels)]
-
-    @property
-    def num_features(self) -> int:
-        """Number of features at the coarsest level."""
-        return self.channels[-1] * self.height * self.width
-
-
 class ConvEncoder(nn.Module):
     """At each level: space-to-depth, a 1 x 1 convolution, and residual 3 x 3 blocks."""
 
@@ -134,7 +115,7 @@ class ConvEncoder(nn.Module):
 
     def __init__(self, size: NetworkSize, info: DatasetInfo) -> None:
         super().__init__()
-        pyramid = ResolutionPyramid(size, info)
+        pyramid = ResolutionPyramid(size.width, info)
         self.padding = pyramid.padding
         in_channels, layers = info.channels, []
         for channels in pyramid.channels:
@@ -150,7 +131,7 @@ class ConvEncoder(nn.Module):
             x = F.pad(x, (0, self.padding[0], 0, self.padding[1]), mode="replicate")
         h = self.blocks(x)
         if self.label_embed is not None:
-            h = h + self.label_embed(labels, len(h))[:, :, None, None]
+            h = h + self.label_embed(labels, h.shape[0])[:, :, None, None]
         return self.out_proj(F.silu(h).flatten(1))
 
 
@@ -161,7 +142,7 @@ class ConvDecoder(nn.Module):
 
     def __init__(self, size: NetworkSize, info: DatasetInfo) -> None:
         super().__init__()
-        pyramid = ResolutionPyramid(size, info)
+        pyramid = ResolutionPyramid(size.width, info)
         self.crop = (info.height, info.width)
         self.shape = (pyramid.channels[-1], pyramid.height, pyramid.width)
         self.in_proj = nn.Linear(size.latent_dim, pyramid.num_features)
@@ -176,7 +157,7 @@ class ConvDecoder(nn.Module):
     def forward(self, z: Float[Tensor, "b latent"], labels: Labels) -> Float[Tensor, "b o h w"]:
         h = self.in_proj(z).unflatten(1, self.shape)
         if self.label_embed is not None:
-            h = h + self.label_embed(labels, len(h))[:, :, None, None]
+            h = h + self.label_embed(labels, h.shape[0])[:, :, None, None]
         return self.blocks(h)[..., : self.crop[0], : self.crop[1]]
 
 
@@ -191,6 +172,10 @@ def build_networks(
         decoder = GridDecoder(grid, info, *shape, out_channels, num_classes)
         return GridEncoder(grid, info, *shape, num_classes), decoder
     assert config.latent_dim, "a resolved configuration"
+    if config.latents == "ladder":
+        shape = (config.width, config.depth)
+        ladder = LadderDecoder(ladder_levels(config, info), info, *shape, out_channels, num_classes)
+        return LadderEncoder(ladder, info, *shape, num_classes), ladder
     size = NetworkSize(config.latent_dim, config.width, config.depth, out_channels, num_classes)
     encoder, decoder = {
         "linear": (LinearEncoder, LinearDecoder),

@@ -8,6 +8,7 @@ from pinxit.reports.lecture.decoding import decoding
 from pinxit.reports.lecture.goal import goal
 from pinxit.reports.lecture.issue import issue
 from pinxit.reports.lecture.latent_plane import latent_plane
+from pinxit.reports.lecture.live_decoder import live_decoder
 from pinxit.reports.lecture.masking import masking
 from pinxit.reports.lecture.overview import overview
 from pinxit.reports.lecture.posterior_clouds import posterior_clouds
@@ -29,6 +30,7 @@ SLIDES: tuple[SlideBuilder, ...] = (
     search_for_z,
     posterior_clouds,
     latent_plane,
+    live_decoder,
     overview,
     beta_curve,
     issue,

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from pinxit.models.levels import has_gaussian_posterior
 from pinxit.models.protocols import CanEncode, HasELBO, HasPrior
 from pinxit.models.results import Posterior
 from pinxit.nn.rng import per_image_normal
@@ -26,6 +27,8 @@ MIN_LIMIT = 2.0  # of the bars of z
 def overview(context: ReportContext) -> Slide | None:
     """Show the run's own tensors and sizes, the two curves, and the KL term by term."""
     model, images, posterior = context.model, context.subset, context.posterior
+    if not has_gaussian_posterior(model):
+        return None
     if not isinstance(model, CanEncode) or images is None or posterior is None:
         return None
     terms, mse = context.elbo_terms, context.reconstruction_mse

@@ -7,6 +7,7 @@ import itertools
 import numpy as np
 
 from pinxit.data.images import Images
+from pinxit.models.levels import has_gaussian_posterior
 from pinxit.models.likelihood_protocols import HasMeanImage
 from pinxit.models.protocols import CanEncode
 from pinxit.nn.rng import per_image_normal
@@ -31,6 +32,8 @@ def search_for_z(context: ReportContext) -> Slide | None:
     """Find the z of an image by gradient descent, and compare error and time with the encoder's."""
     model, images, mse = context.model, context.subset, context.reconstruction_mse
     if not isinstance(model, CanEncode) or not isinstance(model, HasMeanImage):
+        return None
+    if not has_gaussian_posterior(model):
         return None
     if images is None or mse is None:
         return None
