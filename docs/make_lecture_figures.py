@@ -48,7 +48,7 @@ RUNS = {
     "caption": (pinxit.Seq2Seq(source="image", target="text", **SMALL), "shapes", 1000),
     "draw": (pinxit.Seq2Seq(source="text", target="image", **SMALL), "shapes", 300),
     "digits-draw": (pinxit.Seq2Seq(source="text", target="image", **SMALL), "digits", 600),
-    "flow": (pinxit.Flow(width=64, depth=3), "digits", 600),
+    "flow": (pinxit.Flow(width=64, depth=3), "digits", 300),
 }
 CAPTIONS = {"digits-draw": "labels"}  # run -> what its captions are made from
 PAGES = {"families": "families.html"}  # that are no report of a run

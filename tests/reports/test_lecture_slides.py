@@ -36,7 +36,7 @@ def slides(tmp_path_factory) -> dict[str, str]:
     for name, config in RUNS.items():
         pinxit.train(config, images, out=folder / name, steps=4, batch_size=16, quiet=True)
         assert record_exchange(Run(folder / name)) or name in ("mae", "caption")
-        context = load_context(Run(folder / name), images)
+        context = load_context(Run(folder / name), images, live=name == "vae")
         section = lecture(context)
         assert section is not None
         html = render(section)
