@@ -8,7 +8,7 @@ CLIENTS := .venv-clients
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 OPENAI2 := .venv-clients-openai2
 
-.PHONY: demo docs dist test test-fast test-long mutants fuzz soak clients lock lock-clients clean onnxruntime-web
+.PHONY: demo docs dist figures test test-fast test-long mutants fuzz soak clients lock lock-clients clean onnxruntime-web
 
 # The versions and hashes of all packages are in the lock files. Torch is not: its build depends on
 # the machine and the index (CPU, CUDA), so constraints.txt has its version only.
@@ -44,6 +44,11 @@ demo: $(VENV)/.installed
 # the documentation, in build/site; it needs no network access once the packages are installed
 docs: $(VENV)/.installed-test
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
+# screenshots and figures of small runs in docs/images, and the numbers of docs/lecture.md; it needs
+# Chromium, and a quarter of an hour
+figures: $(VENV)/.installed-test
+	$(BIN)/python docs/make_figures.py build/figures
 
 # Wheel and sdist in dist/, whose README has absolute links: make dist URL=https://HOST/OWNER/pinxit
 dist: $(VENV)/.installed-test

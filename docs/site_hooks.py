@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import html
 import io
+import itertools
 import re
 import tomllib
 from collections.abc import Callable, Iterator
@@ -87,21 +88,21 @@ def escape_cell(text: str) -> str:
 
 
 def list_measured(names: str) -> str:
-    """Return a table of what recipes measured: every metric with its standard error."""
-    rows = ["| recipe | of | metric | value | |", "| --- | --- | --- | --- | --- |"]
+    """Return tables of what recipes measured: metrics with their standard errors, by run."""
+    parts = []
     for name in re.split(r",\s*", names):
         record = tomllib.loads((ROOT / "recipes" / f"{name}.toml").read_text("utf-8"))
         measured = record["measured"]
-        made = ", ".join(
-            str(measured[key]) for key in ("machine", "date", "commit") if key in measured
-        )
-        for where, metric, value, error in read_measured(measured):
-            shown = console.format_estimate(value, error)
-            known = get_metric(metric)
-            cells = (f"[{name}](../recipes/{name}.toml)", where, known.title, shown, known.unit)
-            rows.append(f"| {' | '.join(cells)} |")
-        rows.append(f"| | | *{made}* | | |")
-    return "\n".join(rows)
+        made = [str(measured[key]) for key in ("machine", "date", "commit") if key in measured]
+        parts.append(f"**[{record['title']}](../recipes/{name}.toml)**: {', '.join(made)}")
+        for where, metrics in itertools.groupby(read_measured(measured), lambda row: row[0]):
+            rows = [f"| {where or 'run'} | |", "| --- | --- |"]
+            for _, metric, value, error in metrics:
+                known, shown = get_metric(metric), console.format_estimate(value, error)
+                title = escape_cell(f"{known.group}: {known.title}")
+                rows.append(f"| {title} | {shown} {known.unit} |")
+            parts.append("\n".join(rows))
+    return "\n\n".join(parts)
 
 
 def is_main_metric(name: str) -> bool:

@@ -122,8 +122,12 @@ def test_commands_are_parsed_by_the_real_parser(block):
         elif words[0] == "python":
             file = f"{words[2].replace('.', '/')}" if words[1] == "-m" else words[1]
             assert any((ROOT / f"{file}{end}").exists() for end in ("", ".py")), line
+        elif words[0] == "docker" and re.match(r"(compose )?run ", " ".join(words[1:])):
+            image = next(i for i, word in enumerate(words) if re.fullmatch(r"pinxit(:\w+)?", word))
+            if words[image + 1 :] != ["--help"]:
+                parse(shlex.join(["pinxit", *words[image + 1 :]]))
         else:
-            assert words[:2] == ["pip", "install"], f"{block}: {line}"
+            assert words[0] in ("docker", "export") or words[:2] == ["pip", "install"], line
 
 
 @pytest.mark.parametrize(("page", "text"), INLINE, ids=lambda value: str(value)[-70:])

@@ -16,6 +16,8 @@ from pinxit.runs import Run
 from pinxit.serve.exchange import record_exchange
 from tests.builders import blobs
 
+pytestmark = pytest.mark.long  # it trains a run of each family
+
 SMALL = {"width": 16, "heads": 2, "depth": 1}
 TEXT = {**SMALL, "decoder_depth": 1, "max_text_tokens": 24}
 RUNS = {
@@ -34,7 +36,7 @@ def slides(tmp_path_factory) -> dict[str, str]:
     for name, config in RUNS.items():
         pinxit.train(config, images, out=folder / name, steps=4, batch_size=16, quiet=True)
         assert record_exchange(Run(folder / name)) or name in ("mae", "caption")
-        context = load_context(Run(folder / name), images)
+        context = load_context(Run(folder / name), images, live=name == "vae")
         section = lecture(context)
         assert section is not None
         html = render(section)

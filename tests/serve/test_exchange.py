@@ -94,6 +94,11 @@ def test_the_program_runs_with_the_client_of_openai(run, tmp_path, monkeypatch):
     assert Path("image.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_the_page_of_the_lecture_shows_the_program_that_is_run():
+    page = (Path(__file__).parents[2] / "docs" / "lecture.md").read_text("utf-8")
+    assert f"```python\n{write_program()}```" in page
+
+
 def test_a_run_that_generates_nothing_has_no_record(tmp_path):
     config = pinxit.MAE(patch_size=2, width=16, depth=1, heads=2)
     run = pinxit.train(config, blobs(), out=tmp_path / "mae", steps=2, batch_size=8, quiet=True)

@@ -20,12 +20,12 @@ from pinxit.models.inputs import captions_within_limit
 from pinxit.models.protocols import CanDraw, CanSample, CanScore
 from pinxit.reports.context import ReportContext
 from pinxit.reports.formatting import format_count, format_estimate, format_seconds
-from pinxit.reports.images import InlineImage
-from pinxit.reports.sections import inline_thumbnails
+from pinxit.reports.images import inline_grid
+from pinxit.reports.sections import MAX_THUMBNAIL_SIDE, shrink_images
 from pinxit.sampling.inputs import is_label_conditional
 
-NUM_SHOWN = 8  # images of a kind
-MAX_SECONDS = 5.0  # of generating them; a slow model generates fewer
+NUM_SHOWN, COLUMNS = 8, 4  # images of a kind, in a grid
+MAX_SECONDS = 3.0  # of generating them; a slow model generates fewer
 NUM_SCORED = 48  # images for the likelihood of a run that is not evaluated
 LIKELIHOODS = ("log_likelihood", "elbo")  # names in evaluation.json, the tighter one first
 
@@ -135,9 +135,11 @@ def _time(generate: Callable[[int], Images], given: str) -> Generated:
 def _show_generated(generated: Generated | None, alt: str) -> dict[str, Any] | None:
     if generated is None:
         return None
-    grid: InlineImage = inline_thumbnails([generated.images], alt)
+    images, columns = generated.images, min(COLUMNS, len(generated.images))
+    pixels = shrink_images(images, MAX_THUMBNAIL_SIDE)
     return {
-        "image": grid,
+        "image": inline_grid(pixels, columns, alt),
+        "share": f"{columns / COLUMNS:.0%}",  # of the width of the column
         "seconds": format_seconds(generated.seconds),
         "count": len(generated.images),
         "given": generated.given,

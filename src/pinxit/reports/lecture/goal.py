@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import shlex
 from collections.abc import Iterator
+from contextlib import suppress
+from operator import itemgetter
 
 from pinxit.errors import PinxitError
 from pinxit.models.protocols import CanDraw, CanSample
@@ -42,21 +44,21 @@ def goal(context: ReportContext) -> Slide | None:
 
 def list_other_families(run: Run) -> list[Run]:
     """Return the newest run of each other family in the same folder, if it has weights."""
-    newest: dict[str, Run] = {}
-    for other in sorted(_list_beside(run), key=lambda other: other.weights_path.stat().st_mtime):
-        newest[other.family] = other
+    newest = {other.family: other for _, other in sorted(_list_beside(run), key=itemgetter(0))}
     return [other for family, other in sorted(newest.items()) if family != run.family]
 
 
-def _list_beside(run: Run) -> Iterator[Run]:
+def _list_beside(run: Run) -> Iterator[tuple[float, Run]]:
+    """Yield the runs in the same folder, each with the time of its weights."""
     try:
         folders = sorted(itertools.islice(run.path.parent.iterdir(), MAX_FOLDERS))
-        for folder in folders:
-            other = Run(folder)
-            if is_run(folder) and other.weights_path.is_file() and _is_readable(other):
-                yield other
     except OSError:
         return
+    for folder in folders:
+        other = Run(folder)
+        with suppress(OSError):
+            if is_run(folder) and _is_readable(other):
+                yield other.weights_path.stat().st_mtime, other
 
 
 def _is_readable(run: Run) -> bool:
