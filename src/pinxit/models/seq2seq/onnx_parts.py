@@ -61,6 +61,8 @@ class Step(nn.Module):
 
     head: Tensor
 
+    context: Tensor  # the embeddings of a code's neighbours
+
     def __init__(self, model: Seq2Seq) -> None:
         super().__init__()
         self.model = model
