@@ -60,7 +60,6 @@ class Step(nn.Module):
     """The logits of the token after those whose keys and values are given."""
 
     head: Tensor
-
     context: Tensor  # the embeddings of a code's neighbours
 
     def __init__(self, model: Seq2Seq) -> None:
