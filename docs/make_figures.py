@@ -30,12 +30,20 @@ REPORTS = {
 }
 # image -> tab of the studio, and the height that is shown
 TABS = {"studio.png": ("draw", 1010), "studio-program.png": ("program", 1150)}
-SHEETS = ("traverse.png",)
+SHEETS = ("traverse.png", "tokenizer-reconstructions.png")
+TOKENIZER_STEPS = 300
 
 
-def make_sheets(runs: dict[str, Run]) -> None:
-    """Save what commands make: a traversal."""
+def make_sheets(runs: dict[str, Run], folder: Path) -> None:
+    """Save what commands make: a traversal, and reconstructions of a tokenizer."""
     pinxit.Run(runs["vae"].path).traverse(latents=4).save(IMAGES / SHEETS[0])
+    path = folder / "tokenizer"
+    if not (path / "report.html").is_file():
+        shutil.rmtree(path, ignore_errors=True)
+        config, data = pinxit.ImageTokenizer(), "shapes:2000"
+        pinxit.train(config, data, size=32, out=path, steps=TOKENIZER_STEPS, quiet=True)
+        pinxit.report(path)
+    pinxit.Run(path).reconstruct().save(IMAGES / SHEETS[1])
 
 
 def photograph_reports(browser: Browser, run: Run) -> None:
@@ -69,7 +77,7 @@ def photograph_studio(browser: Browser, run: Run) -> None:
 
 def main(folder: Path) -> None:
     runs = lecture.make(folder)
-    make_sheets(runs)
+    make_sheets(runs, folder)
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     with sync_playwright() as driver:
         arguments = ["--no-sandbox", "--disable-gpu"]
