@@ -220,7 +220,7 @@ def try_mutation(
     path = mutation.module_path
     operator = cosmic_ray.plugins.get_operator(mutation.operator_name)(**mutation.operator_args)
     with use_mutation(path, operator, mutation.occurrence) as (before, after):
-        diff = _changed_lines(before, after or before)
+        diff = _list_changed_lines(before, after or before)
         if not tests:
             return "no test", diff
         code, output = run_each(tests, timeout)
@@ -286,7 +286,7 @@ def run_pytest(folder: str, tests: list[str], log: str) -> None:
     os._exit(int(code))
 
 
-def _changed_lines(before: str, after: str) -> list[str]:
+def _list_changed_lines(before: str, after: str) -> list[str]:
     lines = difflib.unified_diff(before.splitlines(), after.splitlines(), lineterm="", n=0)
     return [line for line in lines if line[:1] in "+-" and line[:3] not in ("+++", "---")]
 

@@ -178,7 +178,7 @@ IMAGES = ROOT / "docs" / "images"
 MAKERS = tomllib.loads((IMAGES / "makers.toml").read_text("utf-8"))
 
 
-def assigned_names(file: str, name: str) -> set[str]:
+def names_of_constants(file: str, name: str) -> set[str]:
     """The keys of a dict, or the items of a tuple, that a script of docs/ assigns to a name."""
     for node in ast.parse((ROOT / "docs" / file).read_text("utf-8")).body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name:
@@ -192,7 +192,7 @@ def test_each_image_has_a_maker():
     others = set(MAKERS) - {"script"}
     assert script.isdisjoint(others)
     assert files == script | others
-    made = [assigned_names("make_figures.py", name) for name in ("REPORTS", "TABS", "SHEETS")]
+    made = [names_of_constants("make_figures.py", name) for name in ("REPORTS", "TABS", "SHEETS")]
     assert script == set().union(*made)
 
 

@@ -22,7 +22,7 @@ SMALL = ["--latent-dim", "4", "--network", "mlp", "--width", "16", "--depth", "1
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory) -> tuple[Path, Path]:
+def runs_of_stream(tmp_path_factory) -> tuple[Path, Path]:
     """A run, trained by the command line on a stream of five shards."""
     folder = tmp_path_factory.mktemp("stream")
     with pytest.MonkeyPatch.context() as patch:
@@ -41,8 +41,8 @@ def small_sample(tmp_path, monkeypatch):
     monkeypatch.setattr(sample, "MAX_HELD_OUT", 4)
 
 
-def test_embed_has_every_image_of_a_stream_once(trained, tmp_path, capsys):
-    run, shards = trained
+def test_embed_has_every_image_of_a_stream_once(runs_of_stream, tmp_path, capsys):
+    run, shards = runs_of_stream
     out = tmp_path / "x.parquet"
     assert main(["embed", str(run), "--out", str(out)]) == 0
     table = pq.read_table(out).to_pydict()
@@ -57,8 +57,8 @@ def test_embed_has_every_image_of_a_stream_once(trained, tmp_path, capsys):
     assert "--out FILE.parquet" in capsys.readouterr().err
 
 
-def test_score_has_every_image_of_a_stream_once(trained, tmp_path):
-    run, shards = trained
+def test_score_has_every_image_of_a_stream_once(runs_of_stream, tmp_path):
+    run, shards = runs_of_stream
     out = tmp_path / "x.csv"
     assert main(["score", str(run), "--split", "all", "--out", str(out)]) == 0
     rows = list(csv.DictReader(out.open()))
@@ -70,8 +70,8 @@ def test_score_has_every_image_of_a_stream_once(trained, tmp_path):
     assert lowest[0]["log_likelihood"] == min(float(row["log_likelihood"]) for row in rows)
 
 
-def test_map_has_every_image_of_a_stream_once(trained, tmp_path):
-    run, shards = trained
+def test_map_has_every_image_of_a_stream_once(runs_of_stream, tmp_path):
+    run, shards = runs_of_stream
     out = tmp_path / "out"
     words = ["map", "embed", str(run), "--out", str(out), "--block-size", "25"]
     assert main(words) == 0
@@ -83,9 +83,9 @@ def test_map_has_every_image_of_a_stream_once(trained, tmp_path):
 
 
 def test_map_leaves_out_images_of_a_stream_that_cannot_be_read(
-    trained, tmp_path, capsys, monkeypatch
+    runs_of_stream, tmp_path, capsys, monkeypatch
 ):
-    run, _ = trained
+    run, _ = runs_of_stream
     monkeypatch.setattr(shape_choice, "MAX_BYTES", 19 * 64)
     monkeypatch.setattr(plan, "LARGE_BYTES", 0)
     files = [(f"{i:02d}.png", image_bytes(i) if i % 4 else b"broken") for i in range(20)]
@@ -99,8 +99,8 @@ def test_map_leaves_out_images_of_a_stream_that_cannot_be_read(
     assert [json.loads(line)["name"] for line in skipped] == [f"image {i}" for i in range(0, 20, 4)]
 
 
-def test_data_of_a_command_need_no_shards_where_the_run_has_a_stream(trained, tmp_path):
-    run, _ = trained
+def test_data_of_a_command_need_no_shards_where_the_run_has_a_stream(runs_of_stream, tmp_path):
+    run, _ = runs_of_stream
     (tmp_path / "a.png").write_bytes(image_bytes(0))
     (tmp_path / "images").mkdir()
     (tmp_path / "images/b.png").write_bytes(image_bytes(1))
@@ -109,8 +109,8 @@ def test_data_of_a_command_need_no_shards_where_the_run_has_a_stream(trained, tm
         assert main(["embed", str(run), str(tmp_path / data), "--out", str(out)]) == 0
 
 
-def test_other_commands_take_the_sample(trained, capsys):
-    run, shards = trained
+def test_other_commands_take_the_sample(runs_of_stream, capsys):
+    run, shards = runs_of_stream
     few = ["--no-distances", "--probe-train-size", "0", "--likelihood-images", "4"]
     assert main(["evaluate", str(run), "--iw-samples", "2", *few]) == 0
     assert main(["reconstruct", str(run), "-n", "4"]) == 0

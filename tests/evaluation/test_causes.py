@@ -41,7 +41,7 @@ FIRST = {
     "collapsed": "free_bits",
     "wrong variance": "sigma",
     "prior hole": "mixture",
-    "good": "beta",
+    "good": "per_pixel",
 }
 
 

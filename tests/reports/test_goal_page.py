@@ -21,6 +21,7 @@ from tests.reports.html_page import HtmlPage
 SMALL = {"width": 16, "heads": 2, "depth": 1}
 RUNS = {
     "vae": pinxit.VAE(network="mlp", latent_dim=2, width=16, depth=1, condition="label"),
+    "masked": pinxit.IGPT(palette_size=4, objective="masked", **SMALL),
     "igpt": pinxit.IGPT(palette_size=4, **SMALL),
     "mae": pinxit.MAE(patch_size=2, **SMALL),
 }
@@ -41,6 +42,7 @@ def test_a_row_has_what_the_run_generates_and_its_likelihood(folder):
     assert rows["mae"].from_words is None
     assert rows["mae"].likelihood is None
     assert rows["igpt"].from_words is None
+    assert rows["masked"].likelihood is None
     assert rows["vae"].from_words.given in blobs().label_names
     for name in ("vae", "igpt"):
         model = Run(folder / name).load()

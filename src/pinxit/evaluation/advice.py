@@ -21,7 +21,7 @@ from pinxit.training.verdict import Verdict
 
 LONGER = "longer"
 ANALYTIC: dict[str, Any] = {"variance": "analytic", "sigma": None}
-ANALYTIC_EFFECT = "the variance is the mean squared error at each step: calibrated (Rybkin 2021)"
+ANALYTIC_EFFECT = "the variance is the mean squared error at each step: calibrated (Rybkin 2020)"
 MIN_DETAIL = 0.9  # of the data's, in reconstructions: with less the decoder shows averages
 MIN_BOUND_GAP = 1.0  # nats per image between the ELBO and log p(x) that a tighter bound may win
 NUM_ERRORS = 2.0  # standard errors that a finding must exceed

@@ -141,7 +141,9 @@ def public_config(run: Run, redactor: Redactor) -> dict[str, Any]:
 
 def public_evaluation(run: Run, record: EvaluationRecord, redactor: Redactor) -> dict[str, Any]:
     """Return evaluation.json without paths and commands."""
-    public: dict[str, Any] = {k: v for k, v in record.items() if k in EVALUATION_KEYS}
+    public: dict[str, Any] = {
+        name: value for name, value in record.items() if name in EVALUATION_KEYS
+    }
     for name in ("protocol", "warnings", "verdict"):
         if name in public:
             public[name] = redactor.value(public[name])

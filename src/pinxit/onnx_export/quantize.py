@@ -55,7 +55,7 @@ def quantize(model: ModelProto, part: ExportPart, examples: Sequence[Example]) -
         common: dict[str, Any] = {"per_channel": True, "weight_type": QuantType.QInt8}
         common["op_types_to_quantize"] = list(QUANTIZED)
         if "Conv" in kinds:
-            reader = _Calibration(part, examples)
+            reader: Any = _Calibration(part, examples)
             form = {"quant_format": QuantFormat.QDQ, "activation_type": QuantType.QUInt8}
             quantize_static(source, target, reader, **common, **form)
         else:

@@ -14,10 +14,11 @@ import numpy as np
 
 from pinxit.console import format_duration
 from pinxit.data.images import Images
+from pinxit.errors import PinxitError
 from pinxit.evaluation.estimates import estimate_mean
 from pinxit.models import get_family
 from pinxit.models.inputs import captions_within_limit
-from pinxit.models.protocols import CanDraw, CanSample, CanScore
+from pinxit.models.protocols import CanDraw, CanSample, CanScore, HasELBO
 from pinxit.reports.context import ReportContext
 from pinxit.reports.formatting import format_count, format_estimate, format_seconds
 from pinxit.reports.images import inline_grid
@@ -48,6 +49,7 @@ class Likelihood:
     unit: str
     kind: str  # exact, a lower bound, an estimate by importance sampling
     measured_on: str
+    variables: str  # of which p is the density: values of one description compare
 
     @property
     def text(self) -> str:
@@ -162,9 +164,8 @@ def _read_likelihood(context: ReportContext) -> Likelihood | None:
                 sign = 1 if suffix else -1  # shown as -log p: less is better in both units
                 kind = _describe_kind(context.model, name) + (", given the label" if given else "")
                 error = metrics.get(f"{key}_error")
-                return Likelihood(
-                    sign * metrics[key], error, unit, kind, f"evaluated on the {split} split"
-                )
+                where, variables = f"evaluated on the {split} split", _variables(context.model)
+                return Likelihood(sign * metrics[key], error, unit, kind, where, variables)
     return None
 
 
@@ -180,11 +181,18 @@ def _measure_likelihood(context: ReportContext) -> Likelihood | None:
     if not isinstance(model, CanScore) or images is None:
         return None
     images = images.evenly_spaced(min(NUM_SCORED, model.max_scored_images or NUM_SCORED))
-    nats = estimate_mean(-model.score(images), images.groups)
+    try:
+        scores = model.score(images)
+    except PinxitError:  # a masked model has the method, but no likelihood
+        return None
+    nats = estimate_mean(-scores, images.groups)
     dims = context.run.info.dims * math.log(2)
     scale, unit = (dims, "bits per dimension") if model.eight_bit else (1.0, "nats per image")
     kind = "exact" if model.likelihood_is_exact else "upper bound"
     error = nats.error / scale if math.isfinite(nats.error) else None
-    return Likelihood(
-        nats.value / scale, error, unit, kind, f"measured here on {len(images)} images"
-    )
+    where, variables = f"measured here on {len(images)} images", _variables(model)
+    return Likelihood(nats.value / scale, error, unit, kind, where, variables)
+
+
+def _variables(model: Any) -> str:
+    return model.likelihood_description if isinstance(model, CanScore | HasELBO) else ""

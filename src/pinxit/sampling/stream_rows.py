@@ -32,10 +32,12 @@ class StreamRows:
 
     def batches(self, max_images: int = MAX_BATCH_IMAGES) -> Iterator[Images]:
         """Yield the images in order, at most `max_images` at a time."""
-        for _, batch in self.numbered(slice(0, len(self)), max_images):
+        for _, batch in self.number_batches(slice(0, len(self)), max_images):
             yield batch
 
-    def numbered(self, selected: slice, max_images: int) -> Iterator[tuple[np.ndarray, Images]]:
+    def number_batches(
+        self, selected: slice, max_images: int
+    ) -> Iterator[tuple[np.ndarray, Images]]:
         """Yield batches of a range of the images, with the number that each has in the split."""
         batches = self.stream.batches(self.split, max_images, selected.start, selected.stop)
         for numbers, batch in batches:

@@ -257,6 +257,7 @@ def _approve(facts: RunFacts) -> Verdict:
         evidence.append(f"the {_loss_name(facts)} has levelled off")
     if not curve.is_validation:
         evidence.append("no validation images, so overfitting would not show")
+    evidence.append("this is said of the training; `pinxit evaluate` measures what it makes")
     return Verdict("good", tuple(evidence))
 
 

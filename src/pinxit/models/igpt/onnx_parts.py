@@ -115,7 +115,7 @@ def _logits(model: IGPT) -> ExportPart:
         masked = torch.rand(tokens.shape, generator=generator) < 0.5
         extra = (
             *(() if model.left_to_right else (masked,)),
-            *(labels and (labels_or_none(batch),)),
+            *((labels_or_none(batch),) if labels else ()),
         )
         return [Example((tokens, *extra))]
 
@@ -145,7 +145,7 @@ def _step(model: IGPT) -> ExportPart:
 
     def examples(batch: Batch) -> list[Example]:
         """Some steps, with what all logits at once are."""
-        tokens, label = _tokens(model, batch), labels and (labels_or_none(batch),)
+        tokens, label = _tokens(model, batch), (labels_or_none(batch),) if labels else ()
         previous = torch.cat((torch.full((len(tokens), 1), -1), tokens[:, :-1]), 1)
         logits = network.logits(tokens, *label)
         caches = split_caches(empty(len(tokens)), empty(len(tokens)))

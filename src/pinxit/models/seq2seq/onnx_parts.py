@@ -60,6 +60,7 @@ class Step(nn.Module):
     """The logits of the token after those whose keys and values are given."""
 
     head: Tensor
+    context: Tensor  # the embeddings of a code's neighbours
 
     def __init__(self, model: Seq2Seq) -> None:
         super().__init__()

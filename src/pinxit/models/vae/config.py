@@ -60,7 +60,7 @@ class Config:
     # standard deviation of p(x|z) (gaussian), for pixels from 0 to 1; None: see --variance
     sigma: float | None = None
     # variance of p(x|z) (gaussian) without --sigma; learned: a parameter; analytic: the best one,
-    # the mean squared error of the batch (sigma-VAE, Rybkin 2021); per-pixel: that of each pixel
+    # the mean squared error of the batch (sigma-VAE, Rybkin 2020); per-pixel: that of each pixel
     # and channel
     variance: Literal["learned", "analytic", "per-pixel"] = "learned"
     # mixture components (discretized-logistic)

@@ -86,13 +86,13 @@ class Bernoulli(nn.Module):
 
 
 class Gaussian(nn.Module):
-    """N(x; m, sigma^2) with one sigma for all pixels, learned or fixed (sigma-VAE, Rybkin 2021).
+    """N(x; m, sigma^2) with one sigma for all pixels, learned or fixed (sigma-VAE, Rybkin 2020).
 
     The log-density of (value + u) / 256, minus log 256 per dimension: a lower bound on the
     log-probability of the 8-bit value (Theis 2015, sec. 3.1), comparable with other likelihoods.
 
     With an analytic `variance` sigma^2 is the mean of (x - m)^2, its best value given m (Rybkin
-    2021): of the batch in training, and a running mean over batches afterwards.
+    2020): of the batch in training, and a running mean over batches afterwards.
     """
 
     eight_bit = True

@@ -104,6 +104,7 @@ def _distortion(
     if moved < len(x):
         if decoded is None:
             decoded = model.decode_params(z[rest], _take(labels, rest))
+        assert decoded is not None
         parts.append(_errors(model, decoded, x[rest]))
     distortion, l1 = (torch.cat(column) for column in zip(*parts, strict=True))
     return distortion, l1, Draw(z, labels, x[rest], decoded)

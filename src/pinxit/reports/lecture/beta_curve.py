@@ -13,7 +13,7 @@ from pinxit.errors import PinxitError
 from pinxit.evaluation.estimates import estimate_mean
 from pinxit.evaluation.trials import FOLDER, TrialRunner
 from pinxit.models.generation import preview_options
-from pinxit.models.protocols import CanEncode, CanSample, HasELBO
+from pinxit.models.protocols import CanEncode, CanReconstruct, CanSample, HasELBO
 from pinxit.reports.charts import Curve, draw_line_chart
 from pinxit.reports.context import ReportContext
 from pinxit.reports.formatting import format_estimate
@@ -100,6 +100,7 @@ def _is_of_curve(file: Path, weights: str) -> bool:
 def _measure(model: Any, images: Images, beta: float, *, is_own: bool) -> BetaRun:
     terms = elbo_terms(model, images)
     assert isinstance(model, CanSample)
+    assert isinstance(model, CanReconstruct)
     rate = estimate_mean(terms.rate.sum(1), images.groups)
     distortion = estimate_mean(terms.distortion, images.groups)
     return BetaRun(

@@ -97,15 +97,13 @@ def is_public(text: str) -> bool:
 
 def ipv4_addresses_in(address: ipaddress.IPv6Address) -> list[ipaddress.IPv4Address]:
     """Return the IPv4 addresses that packets to an IPv6 address reach in the end."""
-    if address.teredo is not None:
-        return list(address.teredo)
+    found = list(address.teredo or ())
     if address.sixtofour is not None:
-        return [address.sixtofour]
-    last = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-    if any(address in network for network in EMBEDDING):
-        return [last]
+        found.append(address.sixtofour)
     is_isatap = int(address) >> 32 & 0xFFFFFFFF in ISATAP
-    return [last] if is_isatap else []
+    if is_isatap or any(address in network for network in EMBEDDING):
+        found.append(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
+    return found
 
 
 def _is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
