@@ -81,7 +81,7 @@ def test_the_page_has_a_row_of_each_run_and_is_well_formed(folder, tmp_path, cap
     assert page.nesting_errors == []
     assert page.unclosed == []
     assert sum(a.get("scope") == "row" for a in page.attributes("th")) == len(RUNS)
-    assert len(page.attributes("img")) == 3  # vae and igpt from nothing, vae from a label
+    assert len(page.attributes("img")) == 4  # vae and both igpt from nothing, vae from a label
     assert "do not compare" not in page.text
 
 
