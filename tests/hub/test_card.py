@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pinxit.hub.card import CardOptions, escape, write_card
@@ -31,6 +31,7 @@ class FakeRun(Run):
         return self.record  # type: ignore[return-value]
 
 
+@settings(deadline=None)  # the first example imports huggingface_hub
 @given(text=TEXTS, value=st.floats(allow_nan=True, allow_infinity=True))
 def test_texts_of_a_run_are_no_markup_of_its_card(text, value):
     config = {"family": "vae", "dataset_info": INFO, "model": {"option": text}, "training": {}}
@@ -54,9 +55,9 @@ def test_texts_of_a_run_are_no_markup_of_its_card(text, value):
     ]
     tables = [line for line in body.splitlines() if line.startswith("|")]
     columns = [len(re.findall(r"(?<!\\)\|", line)) - 1 for line in tables]
-    settings = next(i for i, line in enumerate(tables) if line.startswith("| setting"))
-    assert set(columns[:settings]) == {5}
-    assert set(columns[settings:]) == {2}
+    first = next(i for i, line in enumerate(tables) if line.startswith("| setting"))
+    assert set(columns[:first]) == {5}
+    assert set(columns[first:]) == {2}
 
 
 @given(text=TEXTS)

@@ -212,7 +212,7 @@ def test_what_the_page_of_trackers_shows_works(tmp_path, recorders, monkeypatch)
     monkeypatch.chdir(tmp_path)
     assert main(shlex.split(line.replace("--steps 60", "--steps 2 --width 8 --no-report"))) == 0
     assert set(recorders) == {"limits", "tensorboard", "wandb"}
-    (toml,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    (toml,) = re.findall(r"```text\n(log = .*?)```", page, re.DOTALL)
     settings = tomllib.loads(toml)
     assert TrainingSettings(**settings).log == ("tensorboard", "wandb")
     (tmp_path / "run.toml").write_text(f'family = "vae"\ndata = ["digits"]\nsteps = 2\n{toml}')

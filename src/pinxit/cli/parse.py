@@ -47,7 +47,8 @@ def run_command(command: str, function: Callable[..., Any], args: Sequence[str])
     options = read_options(function)
     values = check_args(command, options, args)
     try:
-        return function(**_build_values(command, function, values)) or 0
+        built = _build_values(command, function, values)
+        return function(**{name: _download_runs(value) for name, value in built.items()}) or 0
     except UsageError as error:
         from pinxit.cli.errors import translate_error
 
@@ -205,7 +206,7 @@ def _build_values(
     arguments = [text for option, texts in values.items() if not option.flags for text in texts]
     args += ["--", *arguments] if arguments else []
     try:
-        built = tyro.cli(
+        return tyro.cli(
             functools.wraps(function)(collect),
             args=args,
             prog=f"pinxit {command}",
@@ -216,7 +217,6 @@ def _build_values(
         raise UsageError(
             f"invalid options: {' '.join(args)}. See: pinxit {command} --help"
         ) from None
-    return {name: _download_runs(value) for name, value in built.items()}
 
 
 def _download_runs(value: Any) -> Any:
