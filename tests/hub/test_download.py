@@ -143,7 +143,7 @@ def test_without_a_network_the_last_download_is_used(hub, files, monkeypatch, ca
     [
         ("GET /api/models", 403, "you may not do that"),
         ("GET /api/models", 500, "was not before: the Hub fails at the moment"),
-        ("GET /api/models", 429, "was not before: the Hub takes no more requests"),
+        ("GET /api/models", 429, "was not before: the Hub's rate limit is reached"),
         ("GET /api/models", "close", "was not before: the connection failed"),
         ("GET .*/tree/", 500, "the Hub fails at the moment"),
         ("GET .*/resolve/.*safetensors", 500, "the Hub fails at the moment"),

@@ -44,7 +44,7 @@ class FakeRun(Run):
 
 
 def make_run(source: str, **config) -> Run:
-    return FakeRun(Path("/work/of/anna/run"), {"data": {"source": source}, **config})
+    return FakeRun(Path("/exports/of/anna/run"), {"data": {"source": source}, **config})
 
 
 @given(path=paths())
@@ -128,6 +128,6 @@ def test_evaluation_json_is_published_without_paths(path):
 @given(path=paths(), before=st.binary(max_size=20))
 def test_a_folder_of_this_machine_is_found_in_any_content(path, before):
     run = make_run(path[0])
-    secret = Redactor(run).find_secret(before + b'{"x": "/work/of/anna/run/y"}')
-    assert secret == "/work/of/anna/run"
+    secret = Redactor(run).find_secret(before + b'{"x": "/exports/of/anna/run/y"}')
+    assert secret == "/exports/of/anna/run"
     assert Redactor(run).find_secret(b'{"x": "cats/dogs"}') is None

@@ -215,7 +215,7 @@ def test_bad_usage_has_exit_code_2(arguments, error, run, hub, capfd):
         ("POST /api/repos/create", 403, "you may not do that in me/blobs"),
         ("POST /api/repos/create", 500, "the Hub fails at the moment"),
         ("GET /api/models", 404, "not on the Hub, or it is private"),
-        ("GET /api/models", 429, "takes no more requests"),
+        ("GET /api/models", 429, "rate limit is reached"),
         ("POST .*/preupload/", 503, "the Hub fails at the moment"),
         ("POST .*/preupload/", "close", "the connection failed"),
         ("POST .*/batch", 403, "you may not do that"),
@@ -224,7 +224,7 @@ def test_bad_usage_has_exit_code_2(arguments, error, run, hub, capfd):
         ("POST .*/commit/", 409, "was changed at the same time"),
         ("POST .*/commit/", 412, "was changed at the same time"),
         ("POST .*/commit/", 413, "larger than the Hub takes"),
-        ("POST .*/commit/", 429, "takes no more requests"),
+        ("POST .*/commit/", 429, "rate limit is reached"),
         ("POST .*/commit/", "close", "the connection failed"),
     ],
 )

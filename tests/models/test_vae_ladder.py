@@ -51,16 +51,16 @@ def map_weights(plain, ladder) -> None:
         )
     stages = [module for stage in ladder.encoder.stages for module in stage]
     copy_in_order(plain.encoder.blocks, torch.nn.Sequential(*stages))
-    rungs = ladder.decoder.rungs
+    stages = ladder.decoder.stages
     convs = [m for m in plain.decoder.blocks if isinstance(m, torch.nn.Conv2d)]
     blocks = [m for m in plain.decoder.blocks if isinstance(m, ResidualConv)]
-    for block, rung in zip(blocks, rungs, strict=True):
-        rung.blocks[0].load_state_dict(block.state_dict())
-    for conv, rung in zip(convs[:-1], rungs[1:], strict=True):
-        rung.unpool.weight.copy_(conv.weight[::4])
-        rung.unpool.bias.copy_(conv.bias[::4])
-        conv.weight.copy_(rung.unpool.weight.repeat_interleave(4, 0))
-        conv.bias.copy_(rung.unpool.bias.repeat_interleave(4, 0))
+    for block, stage in zip(blocks, stages, strict=True):
+        stage.blocks[0].load_state_dict(block.state_dict())
+    for conv, stage in zip(convs[:-1], stages[1:], strict=True):
+        stage.channel_proj.weight.copy_(conv.weight[::4])
+        stage.channel_proj.bias.copy_(conv.bias[::4])
+        conv.weight.copy_(stage.channel_proj.weight.repeat_interleave(4, 0))
+        conv.bias.copy_(stage.channel_proj.bias.repeat_interleave(4, 0))
     ladder.decoder.out_proj.load_state_dict(convs[-1].state_dict())
 
 
@@ -110,7 +110,7 @@ def test_the_kl_is_that_of_the_conditional_gaussians_and_adds_up_over_levels():
         priors.append((mean, logvar))
         return parts[level]
 
-    decoder.descend(4, None, choose)
+    decoder.decode_top_down(4, None, choose)
     levels = [decoder.split(part) for part in (drawn.q.mean, drawn.q.logvar, rate)]
     for (mean_p, logvar_p), mean, logvar, of_level in zip(priors, *levels, strict=True):
         scale = (0.5 * logvar_p).exp()
@@ -224,10 +224,10 @@ def test_every_level_has_a_gradient_in_prior_and_posterior():
     model, images = build((32, 32), **BINARY)
     model.train().loss(images.batch(np.arange(16))).total.backward()
     assert len(model.decoder.levels) == 4
-    for rung in model.decoder.rungs:
-        if rung.latent_channels is not None:
-            assert rung.prior.conv2.weight.grad.abs().max() > 0
-            assert rung.in_proj.weight.grad.abs().max() > 0
+    for stage in model.decoder.stages:
+        if stage.latent_channels is not None:
+            assert stage.prior.conv2.weight.grad.abs().max() > 0
+            assert stage.in_proj.weight.grad.abs().max() > 0
     for head in model.encoder.posteriors:
         assert head.conv2.weight.grad.abs().max() > 0
     assert model.encoder.out_proj.weight.grad.abs().max() > 0

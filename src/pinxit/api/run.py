@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pinxit import console, runs
+from pinxit import runs
 from pinxit.api.describe import DescribeMethods
 from pinxit.api.generate import GenerateMethods
 from pinxit.data.images import Images
@@ -134,11 +134,9 @@ class Run(GenerateMethods, DescribeMethods):
     ) -> Path:
         """Write one HTML file that shows the run, and return its path; `live`: with its decoder."""
         from pinxit.reports import report
-        from pinxit.serve.exchange import try_record
+        from pinxit.serve.exchange import record_or_warn
 
-        problem = try_record(self)
-        if problem:
-            console.echo(f"warning: {problem}")
+        record_or_warn(self)
         return report(self, out, images=self.own_images, umap=umap, live=live)
 
     def export(

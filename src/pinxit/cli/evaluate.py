@@ -200,7 +200,7 @@ def report(
     """
     from pinxit.reports import report as write_report
     from pinxit.runs import Run
-    from pinxit.serve.exchange import try_record
+    from pinxit.serve.exchange import record_or_warn
 
     try:
         Run(run).check_weights()
@@ -209,7 +209,5 @@ def report(
     except PinxitError as error:  # the report has the data and the training curves
         console.echo(f"warning: {error}")
     path = check_suffix(out, ".html", ".htm")
-    problem = try_record(Run(run))
-    if problem:
-        console.echo(f"warning: {problem}")
+    record_or_warn(Run(run))
     print_result(write_report(run, path, umap=umap, live=live), json)

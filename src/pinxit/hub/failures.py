@@ -101,7 +101,7 @@ def _describe_status(status: int, text: str, repo_id: str) -> str:
     if status == 413:
         return "a file is larger than the Hub takes."
     if status == 429:
-        return "the Hub takes no more requests of yours for now.\nTry again in some minutes."
+        return "the Hub's rate limit is reached.\nTry again in a few minutes."
     if status >= 500:
         return f"the Hub fails at the moment (status {status}).\nTry again later."
     line = next((line.strip() for line in text.splitlines() if line.strip()), "")

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from pinxit import console
 from pinxit.errors import PinxitError
 from pinxit.extras import is_extra_installed
 from pinxit.reports.lecture.exchange_record import FOLLOW_UP, RECORD, first_input, read_exchange
@@ -23,18 +24,17 @@ TOOLS = [{"type": "image_generation"}]
 GENERATES = ("draw", "edit", "sample")  # abilities, one of which a run needs
 
 
-def try_record(run: Run) -> str:
-    """Record the exchange if that is possible, and return why it failed, "" if it did not.
+def record_or_warn(run: Run) -> None:
+    """Record the exchange for a report; warn if that fails: the report has all the rest.
 
     Without the packages of the server, or without weights, nothing is done.
     """
     if not is_extra_installed("serve") or not run.weights_path.is_file():
-        return ""
+        return
     try:
         record_exchange(run)
-    except (PinxitError, OSError) as error:  # the report has all the rest
-        return f"the report has no exchange with a server: {error}"
-    return ""
+    except (PinxitError, OSError) as error:
+        console.echo(f"warning: the report has no exchange with a server: {error}")
 
 
 def record_exchange(run: Run) -> bool:

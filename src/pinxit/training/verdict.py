@@ -257,7 +257,9 @@ def _approve(facts: RunFacts) -> Verdict:
         evidence.append(f"the {_loss_name(facts)} has levelled off")
     if not curve.is_validation:
         evidence.append("no validation images, so overfitting would not show")
-    evidence.append("this is said of the training; `pinxit evaluate` measures what it makes")
+    evidence.append(
+        "samples and reconstructions are not part of this verdict: `pinxit evaluate` measures them"
+    )
     return Verdict("good", tuple(evidence))
 
 

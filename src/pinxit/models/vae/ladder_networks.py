@@ -3,9 +3,9 @@
     p(z) = p(z_1) prod_l p(z_l | z_<l),    q(z|x) = q(z_1|x) prod_l q(z_l | z_<l, x)
 
 z_1 is a vector with p(z_1) = N(0, I), z_2 and so on are grids, each of twice the resolution of the
-one before. All conditionals are diagonal Gaussians. Prior and posterior share the path from coarse
-to fine: a level sees the coarser ones through the decoder's features h, and its posterior sees the
-image through features of the same resolution of a residual encoder.
+one before. All conditionals are diagonal Gaussians. Prior and posterior share the top-down path: a
+level depends on the coarser ones through the decoder's features h, and its posterior on the image
+through features of the same resolution of a residual bottom-up encoder.
 
 Outside this file the latents of an image are u `[batch, latent]`, the noise of all levels:
 
@@ -82,14 +82,14 @@ class ConditionalGaussian(nn.Module):
         return self.conv2(F.silu(self.conv1(F.silu(self.in_proj(F.silu(h))))))
 
 
-class Rung(nn.Module):
+class TopDownStage(nn.Module):
     """The part of the decoder at one resolution, and the prior of its latents, if it has any."""
 
     def __init__(
         self, coarser: int | None, channels: int, latent_channels: int | None, depth: int
     ) -> None:
         super().__init__()
-        self.unpool = None if coarser is None else nn.Conv2d(coarser, channels, 1)
+        self.channel_proj = None if coarser is None else nn.Conv2d(coarser, channels, 1)
         self.latent_channels = latent_channels
         if latent_channels is not None:
             outputs = 2 * latent_channels + channels
@@ -98,11 +98,11 @@ class Rung(nn.Module):
             self.in_proj = nn.Conv2d(latent_channels, channels, 1)
         self.blocks = nn.Sequential(*(ResidualConv(channels) for _ in range(depth)))
 
-    def enter(self, h: Maps) -> Maps:
-        """Bring coarser features to this resolution, by nearest neighbour."""
-        if self.unpool is None:
+    def upsample(self, h: Maps) -> Maps:
+        """Upsample coarser features to this resolution, by nearest neighbor."""
+        if self.channel_proj is None:
             return h
-        return F.interpolate(self.unpool(F.silu(h)), scale_factor=2.0, mode="nearest")
+        return F.interpolate(self.channel_proj(F.silu(h)), scale_factor=2.0, mode="nearest")
 
     def split_prior(self, h: Maps) -> tuple[Maps, Maps, Maps]:
         """Return mean and log-variance of p(z_l | z_<l), and h with what the prior adds to it."""
@@ -134,8 +134,8 @@ class LadderDecoder(nn.Module):
         self.label_embed = LabelEmbedding(num_classes, channels[0]) if num_classes else None
         latent_channels = [shape[0] for shape in levels[1:]]
         latents = [*latent_channels, *[None] * (len(channels) - len(latent_channels))]
-        self.rungs = nn.ModuleList(
-            Rung(coarser, own, latent, depth)
+        self.stages = nn.ModuleList(
+            TopDownStage(coarser, own, latent, depth)
             for coarser, own, latent in zip([None, *channels[:-1]], channels, latents, strict=True)
         )
         self.out_proj = nn.Conv2d(channels[-1], 4 * out_channels, 1)
@@ -154,9 +154,9 @@ class LadderDecoder(nn.Module):
     def forward(self, u: Latents, labels: Labels) -> Float[Tensor, "batch out height width"]:
         """Return likelihood parameters of images with latents u."""
         parts = self.split(u)
-        return self.descend(len(u), labels, lambda level, h, mean, logvar: parts[level])
+        return self.decode_top_down(len(u), labels, lambda level, h, mean, logvar: parts[level])
 
-    def descend(
+    def decode_top_down(
         self, batch: int, labels: Labels, choose: Choose
     ) -> Float[Tensor, "batch out height width"]:
         """Run all levels; `choose` returns the u of each."""
@@ -164,14 +164,14 @@ class LadderDecoder(nn.Module):
         h = self.in_proj(choose(0, None, zeros, zeros).flatten(1)).unflatten(1, self.shape)
         if self.label_embed is not None:
             h = h + self.label_embed(labels, batch)[:, :, None, None]
-        for number, rung in enumerate(self.rungs, 1):
-            assert isinstance(rung, Rung)
-            h = rung.enter(h)
-            if rung.latent_channels is not None:
-                mean, logvar, seen = rung.split_prior(h)
+        for number, stage in enumerate(self.stages, 1):
+            assert isinstance(stage, TopDownStage)
+            h = stage.upsample(h)
+            if stage.latent_channels is not None:
+                mean, logvar, seen = stage.split_prior(h)
                 z = mean + (0.5 * logvar).exp() * choose(number, h, mean, logvar)
-                h = seen + rung.in_proj(z)
-            h = rung.blocks(h)
+                h = seen + stage.in_proj(z)
+            h = stage.blocks(h)
         out = F.pixel_shuffle(self.out_proj(F.silu(h)), 2)
         return out[..., : self.crop[0], : self.crop[1]]
 
@@ -245,7 +245,7 @@ class LadderEncoder(nn.Module):
             parts.append(u.flatten(1))
             return u
 
-        decoded = decoder.descend(len(noise), labels, choose)
+        decoded = decoder.decode_top_down(len(noise), labels, choose)
         return Inferred(torch.cat(parts, 1), torch.cat(means, 1), torch.cat(logvars, 1), decoded)
 
     def _posterior(
