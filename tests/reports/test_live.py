@@ -118,7 +118,7 @@ def test_the_page_is_well_formed_and_self_contained(page_file):
     assert 4.5e6 < page_file.stat().st_size < 7e6
 
 
-def test_a_report_runs_no_script_unless_it_is_to_be_alive(run, images, tmp_path):
+def test_a_report_runs_no_script_unless_it_is_live(run, images, tmp_path):
     page = HtmlPage(report(run, tmp_path / "plain.html", images=images))
     assert not page.attributes("script")
     assert 'id="live"' not in page.html

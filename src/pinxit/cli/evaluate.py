@@ -188,7 +188,7 @@ def report(
     Examples:
         pinxit report runs/digits-vae
         pinxit report runs/digits-vae --umap --out digits.html
-        pinxit report runs/digits-vae --live --out alive.html
+        pinxit report runs/digits-vae --live --out live.html
 
     Args:
         run: run folder

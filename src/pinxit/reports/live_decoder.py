@@ -1,4 +1,4 @@
-"""The decoder of a run, alive in the page: sliders of z, and what is decoded from it.
+"""The decoder of a run, executed in the page: sliders of z, and what is decoded from it.
 
 The page holds the decoder as ONNX, and ONNX Runtime Web (MIT License), which runs it: it needs no
 server and no other host. Without a script the page shows the image at which the sliders start.
@@ -24,7 +24,7 @@ from pinxit.reports.sections import MAX_THUMBNAIL_SIDE, Section, shrink_images
 from pinxit.sampling.inputs import is_label_conditional
 from pinxit.sampling.latents import TRAVERSAL_RANGE
 
-TITLE = "The decoder, alive: move z"
+TITLE = "Decode in this page: move z"
 MAX_SLIDERS = 8
 PLANE_SIDE = 13  # decoded images along a side
 RUNTIME = Path(__file__).parent / "runtime"
@@ -52,7 +52,7 @@ class Sliders:
 
 
 def live_decoder(context: ReportContext) -> Section | None:
-    """Show sliders of z over the decoder, if the report is to be alive."""
+    """Show sliders of z over the decoder, for a live report."""
     model = context.model
     if not context.live or not isinstance(model, CanEncode):
         return None
