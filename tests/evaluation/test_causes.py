@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pinxit.evaluation.advice import list_remedies, retrain_command
+from pinxit.evaluation.advice import list_remedies
 from pinxit.evaluation.causes import explain_state, find_causes, find_state
+from pinxit.evaluation.retrain_command import retrain_command
 from pinxit.models.vae import Config
 from pinxit.runs import Run
 from pinxit.training.verdict import assess
@@ -38,7 +39,7 @@ STATES = {
 FIRST = {
     "undertrained": "longer",
     "overfits": "capacity",
-    "collapsed": "free_bits",
+    "collapsed": "kl_warmup",
     "wrong variance": "sigma",
     "prior hole": "mixture",
     "good": "per_pixel",
@@ -77,6 +78,8 @@ def test_each_state_is_found_and_its_remedy_comes_first(run, state, monkeypatch)
     is_promising = [remedy.promising for remedy in remedies]
     assert is_promising == sorted(is_promising, reverse=True)
     assert explain_state(state, verdict, metrics).endswith(".")
+    if state == "collapsed":
+        assert verdict.remedy.replace("`", "") == remedies[0].text
     if state in ("undertrained", "overfits", "collapsed"):
         assert find_causes(metrics, verdict)[0].key == "training"
         assert not any(r.promising for r in remedies if r.prior)

@@ -57,22 +57,18 @@ def test_encoded_images_need_weights_and_data(context):
 
 def test_remedies_are_options_of_the_family_and_cite_the_run(context):
     assert context.verdict.state == "too few images"
-    assert find_remedies(context)[0].option == "more images"
+    assert find_remedies(context)[0].text == "more images"
     context.verdict = Verdict("good", ())  # as if there were enough
-    remedies = {remedy.option: remedy for remedy in find_remedies(context)}
-    assert remedies["`--beta 0.5`"].promising
+    remedies = {remedy.key: remedy for remedy in find_remedies(context)}
+    assert remedies["beta"].promising
     assert "of 4 latents are active" in " ".join(r.evidence for r in remedies.values())
-    assert context.model is not None
-    options = set(vars(context.model.config)) | {"minutes"}
-    for option in remedies:
-        for word in option.replace("`", " ").split():
-            if word.startswith("--"):
-                assert word[2:].replace("-", "_") in options
+    options = set(vars(context.model.config))
+    assert {name for r in remedies.values() for name in r.changes or {}} <= options
 
 
 @pytest.mark.parametrize(("beta", "lowers_elbo"), [(1.0, True), (4.0, False)])
 def test_halving_beta_lowers_the_elbo_only_below_one(tmp_path, beta, lowers_elbo):
     images = blobs(n=64)
     context = load_context(make_run(tmp_path, images, steps=5, beta=beta), images)
-    effects = {remedy.option: remedy.effect for remedy in find_remedies(context)}
-    assert ("lower ELBO" in effects[f"`--beta {beta / 2:g}`"]) == lowers_elbo
+    effects = {remedy.text: remedy.effect for remedy in find_remedies(context)}
+    assert ("lower ELBO" in effects[f"--beta {beta / 2:g}"]) == lowers_elbo

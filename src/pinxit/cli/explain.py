@@ -85,7 +85,7 @@ def describe_explanation(record: dict[str, Any]) -> list[str]:
     """Return the summary of a record, a few lines."""
     protocol = record["protocol"]
     lines = [
-        f"state: {record['state']}; why its samples are blurry, largest cause first "
+        f"state: {record['state']}; why its samples are blurry "
         f"({protocol['test_images']:,} test images, {protocol['seconds']:.0f} s):"
     ]
     lines += [

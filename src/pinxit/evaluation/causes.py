@@ -77,7 +77,11 @@ def has_prior_hole(metrics: Metrics) -> bool:
 
 
 def find_causes(metrics: Metrics, verdict: Verdict) -> list[Cause]:
-    """Return the causes by size: what is wrong with the training, then shares of the gap."""
+    """Return the causes in order: the training's, parts of the gap by size, then those in nats.
+
+    The decoder and the prior divide the distance of samples to images between them. What the
+    latents and the likelihood cost is measured in nats, which do not compare with such parts.
+    """
     measured = [*_decoder_cause(metrics), *_prior_cause(metrics)]
     measured.sort(key=lambda cause: -(cause.share or 0.0))
     return [

@@ -10,12 +10,11 @@ from pinxit.evaluation.advice import LONGER
 from pinxit.evaluation.trials import BETA_FACTORS, FOLDER
 from pinxit.models.protocols import CanReconstruct, CanSample
 from pinxit.reports.context import ReportContext
-from pinxit.reports.explain_record import read_explanation
 from pinxit.reports.formatting import format_number
+from pinxit.reports.remedies import read_current_explanation
 from pinxit.reports.sections import Section, inline_thumbnails
 from pinxit.reports.stepper import Frame
 from pinxit.runs import Run
-from pinxit.training.trials import hash_file
 
 TITLE = "Beta: the weight of the KL"
 NUM_IMAGES = 8  # of the split, and samples, for each beta
@@ -23,10 +22,8 @@ NUM_IMAGES = 8  # of the split, and samples, for each beta
 
 def beta_runs(context: ReportContext) -> Section | None:
     """Show images, reconstructions and samples of short trainings at each beta."""
-    record, weights = read_explanation(context.run), context.run.weights_path
-    if not record or context.subset is None or not weights.is_file():
-        return None
-    if (record.get("protocol") or {}).get("weights") != hash_file(weights):
+    record = read_current_explanation(context)
+    if not record or context.subset is None:
         return None
     points = sorted(
         (p for p in record.get("curve") or [] if not p["is_run"]), key=lambda p: p["beta"]

@@ -36,7 +36,7 @@ def explain(
     in `RUN/explain/`; those that are finished are not trained again.
 
     Return the record that is written to `explain.json`, beside the page `explain.html` (or `out`),
-    unless `write` is False: `state`, `causes` by size, `remedies`, `trials` by measured gain,
+    unless `write` is False: `state`, `causes`, `remedies`, `trials` by measured gain,
     `curve`, `metrics` {name: number}, the error of `x` as `x_error`, `curves`, `protocol`,
     `warnings`.
 

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from pinxit.reports.context import ReportContext
 from pinxit.reports.explain_page import show_curve, show_trials
-from pinxit.reports.explain_record import PAGE, read_explanation
+from pinxit.reports.explain_record import PAGE
+from pinxit.reports.remedies import read_current_explanation
 from pinxit.reports.sections import Section
-from pinxit.training.trials import hash_file
 
 
 def explanation(context: ReportContext) -> Section | None:
-    """The causes by size, the curve and the trials of explain.json, if it is of these weights."""
-    record = read_explanation(context.run)
-    weights = context.run.weights_path
-    if not record or not weights.is_file():
-        return None
-    if record["protocol"]["weights"] != hash_file(weights):
+    """The causes, the curve and the trials of explain.json, if it is of these weights."""
+    record = read_current_explanation(context)
+    if not record:
         return None
     values = {
         "state": record["state"],

@@ -1,182 +1,61 @@
-"""Remedies against blurry reconstructions and samples, given the measurements on the run.
+"""What may help a run, for its report: the remedies of `pinxit explain`, or the same rules.
 
-A remedy is listed only if the family has the option that it changes.
+The rules are those of `pinxit.evaluation.advice`. A report measures less than `explain`, whose
+record is taken where it is of the run's weights.
 """
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
-from pinxit.evaluation.advice import MIN_DETAIL, measure_bound_gap
+from pinxit.evaluation.advice import Remedy, list_remedies
+from pinxit.evaluation.causes import Metrics, find_state
 from pinxit.reports.context import ReportContext
-from pinxit.reports.formatting import format_number
-from pinxit.training.learning_curve import read_learning_curve
+from pinxit.reports.explain_record import read_explanation
+from pinxit.training.trials import hash_file
+from pinxit.training.verdict import assess
 
-Options = dict[str, Any]
-
-MIN_MARGINAL_KL = 0.05  # of the rate: a prior further from the z of the images has holes
+SURGERY = ("marginal_kl", "total_correlation", "dimension_wise_kl")
 
 
-@dataclass(frozen=True)
-class Remedy:
-    """An option to change, what this run measured, and the effect to expect."""
-
-    option: str
-    evidence: str
-    effect: str
-    promising: bool = True  # the evidence suggests that it helps this run
+def read_current_explanation(context: ReportContext) -> dict[str, Any]:
+    """Return the content of explain.json; {} if there is none of these weights."""
+    record, weights = read_explanation(context.run), context.run.weights_path
+    if not record or not weights.is_file():
+        return {}
+    is_current = (record.get("protocol") or {}).get("weights") == hash_file(weights)
+    return record if is_current else {}
 
 
 def find_remedies(context: ReportContext) -> list[Remedy]:
-    """Return the remedies that apply to the run: that of its verdict first, then promising ones.
-
-    While a run is undertrained, collapsed or has too few images, no other option is promising: what
-    it measures says little about them.
-    """
-    verdict, options = context.verdict, context.model_options
-    remedies = [remedy for rule in RULES if (remedy := rule(context, options)) is not None]
-    if verdict.remedy:
-        first = Remedy(verdict.remedy, "; ".join(verdict.evidence), verdict.effect)
-        others = [r for r in remedies if r.option != verdict.remedy]
-        return [first, *(dataclasses.replace(r, promising=False) for r in others)]
-    remedies.insert(0, _suggest_longer_training(context))
-    return sorted(remedies, key=lambda remedy: not remedy.promising)
+    """Return the remedies of a VAE's run in the order in which `pinxit explain` shows them."""
+    record = read_current_explanation(context)
+    if record:
+        metrics = _numbers(record.get("metrics"))
+        verdict = assess(context.run, {"metrics": metrics, "warnings": record.get("warnings")})
+    else:
+        metrics, verdict = collect_metrics(context), context.verdict
+    return list_remedies(context.run, find_state(verdict, metrics), verdict, metrics)
 
 
-def _suggest_longer_training(context: ReportContext) -> Remedy:
-    """For a run in a good state: whether its loss was still falling."""
-    curve = read_learning_curve(context.run.metrics())
-    kind = "validation loss" if curve.is_validation else "training loss"
-    fall = curve.last_fall
-    evidence = "too few losses to see a trend"
-    if fall is not None:
-        amount = format_number(fall, 2)
-        evidence = f"the {kind} fell by {amount} nats per image in the last quarter"
-    effect = "fine details are learned last"
-    return Remedy("higher `--minutes`", evidence, effect, promising=curve.still_falls)
+def _numbers(record: Any) -> Metrics:
+    """The numbers of a record, which is a file that anybody may have changed."""
+    if not isinstance(record, Mapping):
+        return {}
+    return {name: v for name, v in record.items() if isinstance(v, int | float) or v is None}
 
 
-def _suggest_more_latents(context: ReportContext, options: Options) -> Remedy | None:
-    if context.activity is None or context.activity.levels:
-        return None
-    if not {"latent_dim", "latent_channels"} & set(options):
-        return None
-    flag = "--latent-dim" if context.activity.num_channels is None else "--latent-channels"
-    active, count = int(context.activity.active.sum()), len(context.activity.active)
-    evidence = f"{active} of {count} {context.activity.unit}s are active units"
-    if active >= 0.9 * count:
-        effect = "a larger z holds more detail; samples may get worse"
-        return Remedy(f"`{flag} {2 * count}`", evidence, effect)
-    effect = "none: the model does not use all its latents"
-    return Remedy(f"higher `{flag}`", evidence, effect, promising=False)
-
-
-def _suggest_smaller_beta(context: ReportContext, options: Options) -> Remedy | None:
-    beta = options.get("beta")
-    if not beta or context.elbo_terms is None:
-        return None
-    kl = format_number(float(context.elbo_terms.rate.sum(1).mean()), 3)
-    evidence = f"β = {beta:g}; the KL is {kl} nats per image"
-    effect = "larger KL, sharper reconstructions, worse samples"
-    if beta <= 1:
-        effect += " and a lower ELBO"
-    return Remedy(f"`--beta {beta / 2:g}`", evidence, effect, promising=beta >= 1)
-
-
-def _suggest_likelihood(context: ReportContext, options: Options) -> Remedy | None:
-    if options.get("likelihood") != "gaussian":
-        return None
-    if options.get("sigma") is not None:
-        evidence = f"σ is fixed at {format_number(options['sigma'], 3)}"
-        effect = "a learned σ balances reconstruction error and KL; a fixed σ² and β are one knob"
-        return Remedy("no `--sigma`", evidence, effect)
-    effect = "a mixture with its own scales for each pixel; slower; the image shown is still a mean"
-    return Remedy("`--likelihood discretized-logistic`", "one σ for all pixels", effect)
-
-
-def _suggest_flow_prior(context: ReportContext, options: Options) -> Remedy | None:
-    samples = context.sharpness.get("samples")
-    reconstructions = context.sharpness.get("reconstructions")
-    if options.get("prior") != "standard" or samples is None or reconstructions is None:
-        return None
-    effect = "fits p(z) to the z of the images (closes the prior hole): better samples"
-    marginal_kl, rate = (context.metrics.get(name) for name in ("marginal_kl", "rate"))
-    if marginal_kl is not None and rate is not None and context.measures_mutual_information:
-        part, whole = format_number(marginal_kl, 2), format_number(rate, 2)
-        evidence = f"KL(q(z) || p(z)) is {part} of {whole} nats of the rate"
-        return Remedy("`--prior flow`", evidence, effect, marginal_kl > MIN_MARGINAL_KL * rate)
-    evidence = (
-        f"samples have {format_number(samples, 2)} of the data's high-frequency power, "
-        f"reconstructions {format_number(reconstructions, 2)}"
-    )
-    return Remedy("`--prior flow`", evidence, effect, abs(samples - reconstructions) > 0.1)
-
-
-def _suggest_analytic_variance(context: ReportContext, options: Options) -> Remedy | None:
-    """In place of a fixed sigma, or of one that gradient steps have to find."""
-    if options.get("likelihood") != "gaussian" or options.get("variance") != "learned":
-        return None
-    is_fixed = options.get("sigma") is not None
-    evidence = "σ is learned by gradient steps"
-    if is_fixed:
-        evidence = f"σ is fixed at {format_number(options['sigma'], 3)}"
-    effect = "σ² is the mean squared error at each step: calibrated from the start"
-    return Remedy("`--variance analytic`", evidence, effect, promising=is_fixed)
-
-
-def _suggest_pixel_variance(context: ReportContext, options: Options) -> Remedy | None:
-    if options.get("likelihood") != "gaussian" or options.get("variance") in (None, "per-pixel"):
-        return None
-    effect = "backgrounds and borders, which are certain, no longer share the σ of edges"
-    return Remedy("`--variance per-pixel`", "one σ for all pixels", effect, promising=False)
-
-
-def _suggest_vamp_prior(context: ReportContext, options: Options) -> Remedy | None:
-    """Where a flow as the prior is suggested, with the same evidence."""
-    other = _suggest_flow_prior(context, options)
-    if other is None or options.get("latents") == "grid" or "pseudo_inputs" not in options:
-        return None
-    effect = "p(z) is the mixture of the posteriors of learned images: a z where images are"
-    return dataclasses.replace(other, option="`--prior vamp`", effect=effect)
-
-
-def _suggest_structure(context: ReportContext, options: Options) -> Remedy | None:
-    """Losses beside the likelihood, where reconstructions lack fine detail."""
-    detail = context.sharpness.get("reconstructions")
-    if detail is None or not {"perceptual", "adversarial", "ms_ssim"} <= set(options):
-        return None
-    names = [n for n in ("perceptual", "adversarial", "ms_ssim") if not options[n]]
-    if not names:
-        return None
-    values = {"perceptual": "0.1", "adversarial": "0.5", "ms_ssim": "0.1"}
-    flags = [f"`--{name.replace('_', '-')} {values[name]}`" for name in names]
-    evidence = f"reconstructions have {format_number(detail, 2)} of the data's high-frequency power"
-    effect = "structure and texture count beside the error of each pixel; fewer nats"
-    return Remedy(" or ".join(flags), evidence, effect, promising=detail < MIN_DETAIL)
-
-
-def _suggest_tighter_bound(context: ReportContext, options: Options) -> Remedy | None:
-    gap = measure_bound_gap(context.metrics)
-    if gap is None or options.get("posterior") != "gaussian" or options.get("iw_samples") != 1:
-        return None
-    evidence = f"the ELBO is {format_number(gap, 2)} nats per image below log p(x)"
-    effect = "a tighter bound, or a richer q(z|x): more of an image in z"
-    option = "`--iw-samples 8`"
-    if options.get("latents") != "grid" and options.get("prior") != "vamp":
-        option += " or `--posterior iaf`"
-    return Remedy(option, evidence, effect)
-
-
-RULES = (
-    _suggest_more_latents,
-    _suggest_smaller_beta,
-    _suggest_likelihood,
-    _suggest_analytic_variance,
-    _suggest_pixel_variance,
-    _suggest_flow_prior,
-    _suggest_vamp_prior,
-    _suggest_tighter_bound,
-    _suggest_structure,
-)
+def collect_metrics(context: ReportContext) -> Metrics:
+    """Return the metrics that the rules read, as far as a report or `evaluate` measured them."""
+    metrics: dict[str, float | None] = dict(context.metrics)
+    if not context.measures_mutual_information:  # the parts of the rate are bounds only
+        for name in SURGERY:
+            metrics.pop(name, None)
+    for kind, value in context.sharpness.items():
+        metrics[f"sharpness_{kind}"] = value
+    if context.activity is not None:
+        metrics.setdefault("rate", context.activity.total_rate)
+        metrics["active_units"] = float(context.activity.active.sum())
+        metrics["units"] = float(len(context.activity.active))
+    return metrics

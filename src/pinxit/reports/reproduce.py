@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 from collections.abc import Mapping
 from typing import Any
 
+from pinxit.models import get_family
 from pinxit.reports.context import ReportContext
 from pinxit.reports.formatting import flatten_record, format_option, format_value
 from pinxit.reports.sections import Section
@@ -18,14 +20,13 @@ SETTINGS = {
     "data": "Data",
     "versions": "Versions",
 }
-OPTION_RECORDS = ("model", "training")  # records of command line options
 
 
 def reproduce(context: ReportContext) -> Section:
     """Show the command that trained the run, and every setting in config.json."""
     config = context.run.config
     tables = [
-        (title, _list_settings(key, config[key]))
+        (title, _list_settings(key, config[key], config["family"]))
         for key, title in SETTINGS.items()
         if config.get(key)
     ]
@@ -37,14 +38,25 @@ def reproduce(context: ReportContext) -> Section:
     return Section("reproduce", "Reproduce this run", values)
 
 
-def _list_settings(key: str, record: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _list_settings(key: str, record: Mapping[str, Any], family: str) -> list[tuple[str, str]]:
     """Name and value of each setting; options as the command line writes them."""
-    if key in OPTION_RECORDS:
+    if key == "model":
+        return _list_model_options(record, family)
+    if key == "training":
         return _list_options(record)
     if key == "data":
         rows = flatten_record({k: value for k, value in record.items() if k != "options"})
         return rows + _list_options(record.get("options") or {})
     return flatten_record(record)
+
+
+def _list_model_options(record: Mapping[str, Any], family: str) -> list[tuple[str, str]]:
+    """The options of a family; what training itself recorded has a name, but is no option."""
+    fields = dataclasses.fields(get_family(family).Config)
+    internal = {field.name for field in fields if field.metadata.get("internal")}
+    options = {name: value for name, value in record.items() if name not in internal}
+    recorded = {name: record[name] for name in sorted(internal) if record.get(name) is not None}
+    return _list_options(options) + flatten_record(recorded)
 
 
 def _list_options(options: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -29,7 +29,7 @@ from pinxit.reports.images import (
     make_error_map,
     shrink,
 )
-from pinxit.reports.remedies import find_remedies
+from pinxit.reports.remedies import find_remedies, read_current_explanation
 from pinxit.reports.sections import MAX_IMAGE_SIDE, Section, inline_shrunk
 from pinxit.sampling.elbo import ElboTerms
 from pinxit.sampling.inputs import labels_for
@@ -85,6 +85,7 @@ def why_blurry(context: ReportContext) -> Section | None:
     if encoded is None or not encoded.suffice or not has_posterior_density(model):
         return None
     row = _select_image(encoded.mse)
+    has_trials = bool(read_current_explanation(context).get("trials"))
     values: dict[str, Any] = {
         "posterior_samples": _show_posterior_samples(encoded, row),
         "neighbors": _show_neighbors(encoded, row),
@@ -100,7 +101,8 @@ def why_blurry(context: ReportContext) -> Section | None:
         "surgery_is_bound": not context.measures_mutual_information,
         "mutual_information": context.metrics.get("mutual_information"),
         "marginal_kl": context.metrics.get("marginal_kl"),
-        "remedies": find_remedies(context),
+        "remedies": [] if has_trials else find_remedies(context),
+        "has_trials": has_trials,
         "command": f"pinxit explain {context.run.shell_path}",
     }
     return Section("why_blurry", "Why is it blurry?", values)
