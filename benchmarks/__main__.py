@@ -23,6 +23,7 @@ PARTS = {
     "drawing": "text to image: one image, and many at once",
     "serve": "the server on loopback: overhead of the API, batching, overload, memory, kills",
     "streams": "memory of training and embedding on a stream, 10,000 and 1,000,000 images",
+    "scale": "one node of this machine, and the plan for 100 million images",
     "studio": "the studio in Chromium: time to the first image (needs Chromium)",
     "peers": "Fashion-MNIST against pythae (needs the extra `benchmark`)",
     "blur": "VAEs: variances, priors and sharpening losses after the same steps: an hour and more",
@@ -42,7 +43,7 @@ def benchmarks(
 
     Args:
         names: startup, throughput, scaling, likelihood, masking, languages, generation, drawing,
-            serve, streams, studio, peers, blur or samples (default: all but the last two, which
+            serve, streams, scale, studio, peers, blur or samples (default: all but the last two, which
             take hours; with --quick all)
         quick: run each benchmark in less than a minute; the numbers are not meaningful
         data: of blur: data sets (default: mnist and fashion-mnist)

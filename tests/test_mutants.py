@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections import Counter
+from multiprocessing import forkserver
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,7 @@ def test_add():
 @pytest.fixture
 def repository(tmp_path, monkeypatch) -> Path:
     """A package of one module, with a test that checks a part of it."""
+    forkserver.ensure_running()  # once for all tests of this process: not in this folder, nor path
     for folder in ("src/pinxit", "tests"):
         (tmp_path / folder).mkdir(parents=True)
     (tmp_path / "src/pinxit/__init__.py").touch()

@@ -29,7 +29,7 @@ def test_commands_run_in_order(tmp_path, monkeypatch, capfd):
     for words in commands():
         if words.startswith("explain"):  # takes half a minute; tests/reports/test_explain.py
             continue
-        words = words.replace("--minutes 0.2", "--minutes 0.05")  # at least 50 steps all the same
+        words = re.sub(r"--minutes [\d.]+", "--steps 12", words)  # minutes make 50 steps at least
         code = main(shlex.split(words))
         out, err = capfd.readouterr()
         assert code == 0, f"pinxit {words}: {err}"

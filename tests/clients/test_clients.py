@@ -26,7 +26,9 @@ ENVIRONMENTS = dict.fromkeys(
     ("instructor_client", "llamaindex", "semantic_kernel_client"), ".venv-clients-openai2"
 )  # of a program; else .venv-clients
 NODE_MODULES = ROOT / "build" / "clients" / "node_modules"
-LONG = ("instructor_client", "semantic_kernel_client")  # they use what openai_python tries
+LONG = (  # they use what openai_python tries, and take long to import
+    "instructor_client", "semantic_kernel_client", "llamaindex", "litellm_calls",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -81,6 +81,7 @@ def test_emoji_instructions_follow_from_gender_and_skin_tone():
     assert instruction_between(emoji_row("🏄‍♀️"), emoji_row("🏄")) is None
 
 
+@pytest.mark.long
 @pytest.mark.skipif("PINXIT_DATA" not in os.environ, reason="PINXIT_DATA names no data folder")
 def test_emoji_pairs_have_instructions_and_different_pixels():
     images = load_images("emoji-edits", size=16, progress=False)

@@ -60,6 +60,7 @@ def distance_to_modes(x: torch.Tensor) -> float:
     return float(torch.cdist(x.view(-1, 2), MEANS).amin(1).mean())
 
 
+@pytest.mark.long
 def test_one_learned_step_lands_where_one_of_euler_does_not():
     field_of, counts = learn(shortcuts=True)
     noise = torch.randn(1_000, 2, 1, 1, generator=torch.Generator().manual_seed(1))

@@ -234,7 +234,10 @@ def test_unmasked_image_depends_on_seed_and_index_only():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("masking", KINDS)
+@pytest.mark.parametrize(
+    "masking",
+    [pytest.param(k, marks=() if k == "random" else pytest.mark.long) for k in KINDS],
+)
 def test_training_beats_filling_with_the_mean(masking):
     images = blobs(1200)
     config = Config(masking=masking, mask_ratio=0.5, width=48, depth=2, decoder_width=32)

@@ -53,7 +53,7 @@ def run(request, tmp_path_factory) -> Run:
     options = {} if request.param == "tokenizer" else {"width": 32, "depth": 2}
     config = get_family(request.param).Config(**options)
     run = pinxit.train(config, "digits", out=out, steps=30, batch_size=32, quiet=True)
-    evaluate(run, likelihood_images=40, max_images=64, probe_train_size=200, progress=False)
+    evaluate(run, likelihood_images=10, max_images=24, probe_train_size=60, progress=False)
     return run
 
 

@@ -53,6 +53,7 @@ def interrupt(args: list[str], run: Path) -> int:
     return process.returncode
 
 
+@pytest.mark.long
 def test_two_processes_train_one_run_and_resume_it_exactly_after_ctrl_c(tmp_path):
     whole = tmp_path / "whole"
     out, err = run_command([*TRAIN, "--out", str(whole)])

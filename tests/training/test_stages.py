@@ -76,7 +76,15 @@ def test_the_model_works_without_the_components_run(whole, tmp_path):
     assert np.array_equal(pinxit.load(copy.path).sample(2).pixels, expected.pixels)
 
 
-@pytest.mark.parametrize("stage", ["before the first", "in the first", "between", "in the second"])
+@pytest.mark.parametrize(
+    "stage",
+    [
+        pytest.param("before the first", marks=pytest.mark.long),
+        "in the first",
+        pytest.param("between", marks=pytest.mark.long),
+        "in the second",
+    ],
+)
 def test_a_run_stopped_in_either_stage_ends_with_the_same_weights(
     whole, tmp_path, monkeypatch, stage
 ):

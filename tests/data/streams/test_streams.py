@@ -341,6 +341,7 @@ def count_rows() -> int:
     return sum(type(thing) is StreamRow for thing in gc.get_objects())
 
 
+@pytest.mark.long
 def test_what_is_in_memory_does_not_grow_with_the_number_of_shards(tmp_path):
     first = write_shards(tmp_path / "set", [20]) / "0000.tar"
     for k in range(1, 16):
