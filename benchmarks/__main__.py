@@ -43,8 +43,8 @@ def benchmarks(
 
     Args:
         names: startup, throughput, scaling, likelihood, masking, languages, generation, drawing,
-            serve, streams, scale, studio, peers, blur or samples (default: all but the last two, which
-            take hours; with --quick all)
+            serve, streams, scale, studio, peers, blur or samples (default: all but the last two,
+            which take hours; with --quick all)
         quick: run each benchmark in less than a minute; the numbers are not meaningful
         data: of blur: data sets (default: mnist and fashion-mnist)
         minutes: of blur: training of each run (default: 10)
