@@ -97,7 +97,7 @@ def simulate_training(training: Training, nodes: int, given: Assumptions, seed: 
     step = {
         "model": model,
         "decode": busy - model + wait,
-        "slowest node": busy * (slowest - 1),
+        "slowest node": busy * max(0.0, slowest - 1),
         "network and store": max(0.0, read - busy - wait),
         "all-reduce": reduce,
     }

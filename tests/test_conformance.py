@@ -140,11 +140,12 @@ def test_every_parameter_changes_within_three_steps(config):
 def test_loss_decreases(config):
     model, images = build_fresh(config).train(), blobs()
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    batch_size = 12 if family_of(config) in ("igpt", "seq2seq") else 48  # their steps are slow
     losses = []
-    for step in range(40):
+    for step in range(60):
         torch.manual_seed(step)
         optimizer.zero_grad()
-        loss = model.loss(images.batch(np.arange(16))).total
+        loss = model.loss(images.batch(np.arange(batch_size))).total
         loss.backward()
         optimizer.step()
         losses.append(loss.item())

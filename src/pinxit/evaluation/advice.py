@@ -167,7 +167,9 @@ def _remedies_of_prior(run: Run, metrics: Metrics) -> Iterator[Remedy]:
                      promising=promising)  # fmt: skip
     elif options.get("prior") == "standard":
         effect = "prior and encoder meet while both are trained"
-        remedy = _change(run, "learned_prior", "--prior flow", effect, {"prior": "flow"}, evidence)
+        text = "--prior flow"
+        changes = {"prior": text.split()[1]}
+        remedy = _change(run, "learned_prior", text, effect, changes, evidence)
         yield dataclasses.replace(remedy, promising=promising)
         effect = "a prior with a component where images are encoded (Tomczak 2018)"
         remedy = _change(run, "vamp_prior", "--prior vamp", effect, {"prior": "vamp"}, evidence)

@@ -19,6 +19,7 @@ from pinxit.serve.memory import release_free_memory
 
 MAX_WHOLE_CHARS = 2**20  # of the base64 of an image that is sent at once
 PART_CHARS = 2**20
+IMAGE_KEYS = {"data": "b64_json", "output": "result"}  # where the images of a list are
 
 
 def image_response(body: Mapping[str, Any]) -> Response:
@@ -34,11 +35,14 @@ def image_response(body: Mapping[str, Any]) -> Response:
 
 
 def _take_images(body: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, Any]]:
-    """Return large images by a random text that stands for each, and the body with these texts."""
+    """Return large images by a random text that stands for each, and the body with these texts.
+
+    The images are in the order in which they stand in the body.
+    """
     images, bare = {}, dict(body)
-    for name, key in (("data", "b64_json"), ("output", "result")):
-        items = body.get(name)
-        if not isinstance(items, list):
+    for name, items in body.items():
+        key = IMAGE_KEYS.get(name)
+        if key is None or not isinstance(items, list):
             continue
         bare[name] = []
         for item in items:
