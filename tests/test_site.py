@@ -45,7 +45,7 @@ def site(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_every_page_of_the_site_is_built(site):
     for name in ("index", "lecture", "models", "serve", "api", "commands", "recipes/index", "log"):
         assert (site / f"{name}.html").is_file()
@@ -56,7 +56,7 @@ def test_every_page_of_the_site_is_built(site):
     assert all(f"pinxit train {family}" in commands for family in list_families())
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_pages_load_nothing_from_other_hosts(site):
     for file in site.rglob("*.html"):
         for tag, attributes in HtmlPage(file).elements:
@@ -66,7 +66,7 @@ def test_pages_load_nothing_from_other_hosts(site):
         assert "fonts.googleapis" not in file.read_text("utf-8")
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_formulas_are_mathml(site):
     for source in [ROOT / "docs" / "lecture.md", *FAMILY_PAGES]:
         name = source.relative_to(ROOT / "docs").with_suffix(".html")
@@ -77,7 +77,7 @@ def test_formulas_are_mathml(site):
         assert not re.search(r"\\(frac|mathrm|lVert|underbrace|sum)", page)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_tables_of_a_family_are_those_of_the_program(site):
     for family in list_families():
         page = (site / "models" / f"{family}.html").read_text("utf-8")
