@@ -154,7 +154,7 @@ class LadderDecoder(nn.Module):
     def forward(self, u: Latents, labels: Labels) -> Float[Tensor, "batch out height width"]:
         """Return likelihood parameters of images with latents u."""
         parts = self.split(u)
-        return self.decode_top_down(len(u), labels, lambda level, h, mean, logvar: parts[level])
+        return self.decode_top_down(u.shape[0], labels, lambda level, h, mean, logvar: parts[level])
 
     def decode_top_down(
         self, batch: int, labels: Labels, choose: Choose
@@ -216,12 +216,12 @@ class LadderEncoder(nn.Module):
             x = stage(x)
             maps.append(x)
         if self.label_embed is not None:
-            x = x + self.label_embed(labels, len(x))[:, :, None, None]
+            x = x + self.label_embed(labels, x.shape[0])[:, :, None, None]
         first = self.out_proj(F.silu(x).flatten(1))
         return Features(first, maps[::-1][: len(self.posteriors)])
 
     def forward(self, x: Float[Tensor, "b c h w"], labels: Labels) -> Float[Tensor, "b two_latent"]:
-        noise = x.new_zeros(len(x), sum(self.decoder.module.sizes))
+        noise = x.new_zeros(x.shape[0], sum(self.decoder.module.sizes))
         inferred = self.infer(self.features(x, labels), labels, noise)
         return torch.cat([inferred.mean, inferred.logvar], 1)
 
@@ -245,7 +245,7 @@ class LadderEncoder(nn.Module):
             parts.append(u.flatten(1))
             return u
 
-        decoded = decoder.decode_top_down(len(noise), labels, choose)
+        decoded = decoder.decode_top_down(noise.shape[0], labels, choose)
         return Inferred(torch.cat(parts, 1), torch.cat(means, 1), torch.cat(logvars, 1), decoded)
 
     def _posterior(
