@@ -248,6 +248,8 @@ def test_downloads_are_bounded_and_fetched_again(memory, monkeypatch, tmp_path):
     assert read_all(images) == expected
     held = sum(file.stat().st_size for file in downloads._root().rglob("*.tar"))
     assert held <= store.max_bytes
+    # a file that was fetched just now is not removed while it is opened
+    monkeypatch.setattr(downloads, "MIN_AGE_SECONDS", 60.0)
     reader = images.stream.open_training(0)
     store.max_bytes = 1
     reader.read(np.arange(3))
