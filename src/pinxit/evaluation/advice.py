@@ -155,7 +155,7 @@ def _remedies_of_prior(run: Run, metrics: Metrics) -> Iterator[Remedy]:
             f"{text} fitted to the latents, as the prior of samples",
             "samples start where images are encoded; the weights stay as they are",
             f"pinxit sample {run.shell_path} --prior {kind}",
-            evidence if closed is None else f"{evidence}; it closes {100 * closed:.0f} % of it",
+            _join(evidence, "" if closed is None else f"closes {100 * closed:.0f} % of the gap"),
             prior=kind,
             promising=promising and (closed is None or closed > 0),
         )
@@ -175,6 +175,10 @@ def _remedies_of_prior(run: Run, metrics: Metrics) -> Iterator[Remedy]:
         remedy = _change(run, "vamp_prior", "--prior vamp", effect, {"prior": "vamp"}, evidence)
         yield dataclasses.replace(remedy, promising=promising)
     yield from _penalty_of_correlation(run, metrics, promising)
+
+
+def _join(*parts: str) -> str:
+    return "; ".join(part for part in parts if part)
 
 
 def _penalty_of_correlation(run: Run, metrics: Metrics, promising: bool) -> Iterator[Remedy]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shlex
 from collections.abc import Mapping
 from typing import Any
@@ -11,6 +10,7 @@ from pinxit.models import get_family
 from pinxit.reports.context import ReportContext
 from pinxit.reports.formatting import flatten_record, format_option, format_value
 from pinxit.reports.sections import Section
+from pinxit.training.option_types import option_types
 
 # records of config.json -> heading
 SETTINGS = {
@@ -52,10 +52,9 @@ def _list_settings(key: str, record: Mapping[str, Any], family: str) -> list[tup
 
 def _list_model_options(record: Mapping[str, Any], family: str) -> list[tuple[str, str]]:
     """The options of a family; what training itself recorded has a name, but is no option."""
-    fields = dataclasses.fields(get_family(family).Config)
-    internal = {field.name for field in fields if field.metadata.get("internal")}
-    options = {name: value for name, value in record.items() if name not in internal}
-    recorded = {name: record[name] for name in sorted(internal) if record.get(name) is not None}
+    names = option_types(get_family(family).Config)
+    options = {name: value for name, value in record.items() if name in names}
+    recorded = {k: value for k, value in record.items() if k not in names and value is not None}
     return _list_options(options) + flatten_record(recorded)
 
 
