@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -50,6 +51,7 @@ def benchmarks(
         minutes: of blur: training of each run (default: 10)
         json_file: also write all tables to this file
     """
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # before torch is imported, as in the commands
     from benchmarks.measure import machine
     from pinxit.data.atomic_write import write_atomically
     from pinxit.errors import PinxitError, UsageError, did_you_mean
