@@ -37,6 +37,63 @@ def test_discretized_logistic_sums_to_one_over_256_values(num_mixtures, spread):
     assert torch.allclose(total, torch.zeros(5, dtype=torch.float64), atol=2e-4)
 
 
+def slow_log_prob(params, x, k):
+    """log p of one pixel `[3]` by loops over eq. 3 of PixelCNN++, in double precision."""
+    shape = (1 + 3 + 3 + 3, k)
+    weights, means, scales, coefs = params.double().view(shape).split((1, 3, 3, 3))
+    starts = torch.linspace(-0.5, 0.5, k + 2, dtype=torch.float64)[1:-1]
+    total = 0.0
+    for i, weight in enumerate(weights[0].softmax(0)):
+        p = weight
+        for c, name in enumerate(("red", "green", "blue")):
+            mean = 0.5 + means[c, i] + starts[i]
+            if name == "green":
+                mean += coefs[0, i].tanh() * (x[0] - 0.5)
+            if name == "blue":
+                mean += coefs[1, i].tanh() * (x[0] - 0.5) + coefs[2, i].tanh() * (x[1] - 0.5)
+            scale = math.exp(max(scales[c, i].item() - 2, -7))
+            edges = [(x[c] + sign * 0.5 / 255 - mean) / scale for sign in (1, -1)]
+            above = 1.0 if x[c] == 1 else torch.sigmoid(edges[0])
+            below = 0.0 if x[c] == 0 else torch.sigmoid(edges[1])
+            p = p * (above - below)
+        total = total + p
+    return math.log(total)
+
+
+@pytest.mark.parametrize("k", [1, 3])
+def test_channels_of_a_pixel_follow_the_formula(k):
+    torch.manual_seed(0)
+    likelihood = DiscretizedLogistic(3, k)
+    params = torch.randn(20, likelihood.out_channels, 1, 1)
+    x = torch.randint(0, 256, (20, 3, 1, 1)) / 255
+    x[0], x[1] = 0, 1
+    expected = [slow_log_prob(p.flatten(), v.flatten().double(), k) for p, v in zip(params, x)]
+    assert likelihood.log_prob(params, x).tolist() == pytest.approx(expected, abs=1e-3)
+
+
+def test_probabilities_of_all_values_of_two_channels_sum_to_one():
+    torch.manual_seed(0)
+    likelihood = DiscretizedLogistic(2, 2)
+    params = torch.randn(1, likelihood.out_channels, 1, 1)
+    values = torch.cartesian_prod(torch.arange(256), torch.arange(256)) / 255
+    total = likelihood.log_prob(params, values[..., None, None]).double().logsumexp(0)
+    assert total.item() == pytest.approx(0, abs=2e-4)
+
+
+def test_samples_of_channels_depend_on_one_another_as_the_probabilities_say():
+    torch.manual_seed(0)
+    likelihood = DiscretizedLogistic(2, 1)
+    weight, mean, scale, coef = 0.0, 0.0, -0.5, 2.0
+    params = torch.tensor([weight, mean, mean, scale, scale, coef]).view(1, 6, 1, 1)
+    values = torch.cartesian_prod(torch.arange(256), torch.arange(256)) / 255
+    p = likelihood.log_prob(params, values[..., None, None]).double().exp()
+    samples = likelihood.sample(params.expand(40_000, -1, -1, -1)).double()[..., 0, 0]
+    for moment in (lambda v: v[:, 0] * v[:, 1], lambda v: v[:, 1], lambda v: v[:, 1] ** 2):
+        expected, found = (p * moment(values.double())).sum(), moment(samples)
+        assert abs(found.mean() - expected) < 5 * found.std() / 200 + 1e-3
+    assert torch.corrcoef(samples.T)[0, 1] > 0.5
+
+
 def test_discretized_logistic_stays_finite_far_from_its_means():
     likelihood = DiscretizedLogistic(1, 2)
     params = torch.zeros(1, likelihood.out_channels, 1, 1, requires_grad=True)

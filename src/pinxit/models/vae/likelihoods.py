@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int64, UInt8
 from torch import Tensor, nn
 
 from pinxit.data.batch import DatasetInfo
@@ -181,11 +182,47 @@ class Gaussian(nn.Module):
         return self.mean(m + self.sigma * noise)
 
 
+class Mixture(NamedTuple):
+    """The components of a mixture of logistics, `[*batch, channel, mixture, h, w]`."""
+
+    log_weights: Tensor  # of no channel: `[*batch, mixture, h, w]`
+    means: Tensor  # from 0 to 1; given that the channels before are 1/2
+    log_scales: Tensor
+    coefs: Tensor  # of channel 1 on 0, of 2 on 0 and on 1
+
+    def mean_given(self, c: int, before: Tensor | None) -> Float[Tensor, "*batch mixture h w"]:
+        """Return the means of channel c given the channels before it."""
+        mean, first = self.means[..., c, :, :, :], c * (c - 1) // 2
+        for j in range(c):
+            assert before is not None, "a channel after the first"
+            coef = self.coefs[..., first + j, :, :, :]
+            mean = mean + coef * (before[..., j, :, :, :] - 0.5)
+        return mean
+
+    def select(self, chosen: Int64[Tensor, "*batch one h w"]) -> Mixture:
+        """Return the mixture of one component of each pixel."""
+        return Mixture(
+            self.log_weights.gather(-3, chosen), *(select_of_each(p, chosen) for p in self[1:])
+        )
+
+
+def select_of_each(
+    values: Float[Tensor, "*batch channel mixture h w"], chosen: Int64[Tensor, "*batch one h w"]
+) -> Float[Tensor, "*batch channel one h w"]:
+    """Return the values of one component of each pixel, the same for all channels."""
+    index = chosen.unsqueeze(-4)
+    return values.gather(-3, index.expand(*values.shape[:-3], *index.shape[-3:]))
+
+
 class DiscretizedLogistic(nn.Module):
     """A mixture of logistics, integrated over each 8-bit value's bin (PixelCNN++, Salimans 2017).
 
-    Their eq. 1, with channels independent given z. The bins of 0 and 255 include the tails, so that
-    the probabilities of the 256 values sum to one.
+    Their eq. 1 to 3: the channels of a pixel share the weights of the mixture, and the mean of each
+    is linear in the channels before it,
+
+        m_c(x) = m_c + sum_j<c tanh(k_cj) (x_j - 1/2),   j and c red, green, blue.
+
+    The bins of 0 and 255 include the tails, so that the probabilities of the 256 values sum to one.
     """
 
     eight_bit = True
@@ -194,26 +231,28 @@ class DiscretizedLogistic(nn.Module):
         super().__init__()
         self.channels = channels
         self.num_mixtures = num_mixtures
-        self.out_channels = 3 * num_mixtures * channels
+        # a weight, and of each channel a mean, a scale and a coefficient per channel before it
+        self.sizes = (1, channels, channels, channels * (channels - 1) // 2)
+        self.out_channels = sum(self.sizes) * num_mixtures
 
     def observe(
         self, pixels: UInt8[Tensor, "b h w c"], seeds: Sequence[int] | None = None
     ) -> Float[Tensor, "b c h w"]:
         return pixels.permute(0, 3, 1, 2).float() / 255
 
-    def _split(self, params: Params) -> tuple[Tensor, Tensor, Tensor]:
-        """Split into log-weights, means (0 to 1) and log-scales: `[*batch, mixture, c, h, w]`."""
-        shape, (h, w) = params.shape[:-3], params.shape[-2:]
-        parts = params.reshape(*shape, 3, self.num_mixtures, self.channels, h, w)
-        weights, means, log_scales = parts.unbind(-5)
+    def _split(self, params: Params) -> Mixture:
+        parts = params.unflatten(-3, (sum(self.sizes), self.num_mixtures))
+        weights, means, log_scales, coefs = parts.split(self.sizes, -4)
         spread = torch.linspace(-0.5, 0.5, self.num_mixtures + 2, device=means.device)[1:-1]
-        means = 0.5 + means + spread.view(-1, 1, 1, 1)  # the components start apart
-        return weights.log_softmax(-4), means, (log_scales - 2).clamp(min=-7)
+        means = 0.5 + means + spread.view(-1, 1, 1)  # the components start apart
+        scales = (log_scales - 2).clamp(min=-7)
+        return Mixture(weights.squeeze(-4).log_softmax(-3), means, scales, coefs.tanh())
 
     def log_prob(self, params: Params, x: Observed) -> Float[Tensor, "*batch"]:
-        log_weights, means, log_scales = self._split(params)
-        x = x.unsqueeze(-4)
-        centered, inverse_scale = x - means, torch.exp(-log_scales)
+        mixture = self._split(params)
+        x = x.unsqueeze(-3)
+        means = torch.broadcast_tensors(*(mixture.mean_given(c, x) for c in range(self.channels)))
+        centered, inverse_scale = x - torch.stack(means, -4), torch.exp(-mixture.log_scales)
         upper = inverse_scale * (centered + 0.5 / 255)
         lower = inverse_scale * (centered - 0.5 / 255)
         # log(sigmoid(a) - sigmoid(b)) = a - softplus(a) - softplus(b) + log(1 - exp(b - a)),
@@ -224,37 +263,50 @@ class DiscretizedLogistic(nn.Module):
         below = upper - F.softplus(upper)  # log sigmoid(upper): everything below 0.5
         above = -F.softplus(lower)  # log(1 - sigmoid(lower)): everything above 254.5
         log_p = torch.where(x < 0.5 / 255, below, torch.where(x > 254.5 / 255, above, inside))
-        return torch.logsumexp(log_weights + log_p, -4).flatten(-3).sum(-1)
+        return torch.logsumexp(mixture.log_weights + log_p.sum(-4), -3).flatten(-2).sum(-1)
 
     def to_pixels(self, x: Observed) -> Observed:
         """Return observed images on the scale of `mean`: from 0 to 1."""
         return x
 
     def mean(self, params: Params) -> Observed:
-        """The mean of the logistics clipped to [0, 1]: their tails count as black and white."""
-        log_weights, means, log_scales = self._split(params)
-        return (log_weights.exp() * mean_of_clipped_logistic(means, log_scales)).sum(-4)
+        """The mean of the logistics clipped to [0, 1]: their tails count as black and white.
+
+        Of a channel after the first, given the means of those before it in the same component.
+        """
+        mixture, means = self._split(params), []
+        for c in range(self.channels):
+            given = mixture.mean_given(c, torch.stack(means, -4) if means else None)
+            means.append(mean_of_clipped_logistic(given, mixture.log_scales[..., c, :, :, :]))
+        return (mixture.log_weights.exp().unsqueeze(-4) * torch.stack(means, -4)).sum(-3)
 
     def sample(self, params: Params, generator: torch.Generator | None = None) -> Observed:
         *batch, _, height, width = params.shape
-        shape = (2, *batch, self.num_mixtures, self.channels, height, width)
+        shape = (1 + self.channels, *batch, self.num_mixtures, height, width)
         u = torch.rand(shape, generator=generator, device=params.device)
-        return self.transform(params, u.movedim(0, -5).flatten(-5, -3))
+        return self.transform(params, u.movedim(0, -4).flatten(-4, -3))
 
     @property
     def num_uniforms(self) -> int:
         """Uniform numbers that a pixel is a function of."""
-        return 2 * self.num_mixtures * self.channels
+        return (1 + self.channels) * self.num_mixtures
 
     def transform(self, params: Params, u: Float[Tensor, "*batch uniform h w"]) -> Observed:
         """Make a sample of uniform numbers from 0 to 1; between the values that pixels have."""
-        log_weights, means, log_scales = self._split(params)
-        uniforms = u.clamp(1e-6, 1 - 1e-6).unflatten(-3, (2, self.num_mixtures, self.channels))
-        gumbel, logistic = uniforms.unbind(-5)
-        component = (log_weights - (-gumbel.log()).log()).argmax(-4, keepdim=True)  # Gumbel-max
-        m, s = means.gather(-4, component), log_scales.gather(-4, component).exp()
-        x = m + s * torch.logit(logistic.gather(-4, component))
-        return x.squeeze(-4).clamp(0, 1)
+        uniforms = u.clamp(1e-6, 1 - 1e-6).unflatten(-3, (1 + self.channels, self.num_mixtures))
+        gumbel, logistic = uniforms[..., 0, :, :, :], uniforms[..., 1:, :, :, :]
+        mixture = self._split(params)
+        gumbel_max = mixture.log_weights - (-gumbel.log()).log()
+        chosen = gumbel_max.argmax(-3, keepdim=True)
+        component = mixture.select(chosen)
+        noise = torch.logit(select_of_each(logistic, chosen))
+        values: list[Tensor] = []
+        for c in range(self.channels):
+            seen = [self.round(value) for value in values]  # as in `log_prob`: 8-bit values
+            mean = component.mean_given(c, torch.stack(seen, -4) if seen else None)
+            scale = component.log_scales[..., c, :, :, :].exp()
+            values.append((mean + scale * noise[..., c, :, :, :]).clamp(0, 1))
+        return torch.stack(values, -4).squeeze(-3)
 
     def round(self, x: Observed) -> Observed:
         """Return the nearest values that pixels have."""
