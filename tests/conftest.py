@@ -47,6 +47,14 @@ def _few_steps_of_features():
         yield
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _few_previews():
+    """A training makes its first and last preview, and others while they take 0.2 s, not 5."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pinxit.training.session.FREE_PREVIEW_SECONDS", 0.2)
+        yield
+
+
 @pytest.fixture(scope="module")
 def browser():
     """Chromium, with a camera that shows a test image."""

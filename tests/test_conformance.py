@@ -178,7 +178,7 @@ def test_saved_and_loaded_model_has_the_same_loss(model):
 def test_samples_depend_on_seed_and_index_only(model):
     pixels = model.sample(70, seed=0).pixels
     assert pixels.shape == (70, *blobs().pixels.shape[1:])
-    assert np.array_equal(pixels, model.sample(70, seed=0).pixels)
+    assert np.array_equal(pixels[62:], model.sample(8, seed=0, start=62).pixels)
     assert np.array_equal(pixels[:8], model.sample(8, seed=0).pixels)
     assert not np.array_equal(pixels[:8], model.sample(8, seed=1).pixels)
     for n in (0, -3):

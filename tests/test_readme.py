@@ -30,6 +30,8 @@ def test_commands_run_in_order(tmp_path, monkeypatch, capfd):
         if words.startswith("explain"):  # takes half a minute; tests/reports/test_explain.py
             continue
         words = re.sub(r"--minutes [\d.]+", "--steps 12", words)  # minutes make 50 steps at least
+        if words.startswith("train "):
+            words += " --num-evals 1"  # each makes a sheet
         if re.match("train (?!vae digits)", words):
             words += " --no-report"  # takes longer than these steps; tests/reports/ writes them
         code = main(shlex.split(words))

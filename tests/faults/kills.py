@@ -135,6 +135,11 @@ def sample_trial(run: Path, folder: Path) -> Trial:
     return Trial("sample", args, lambda path: hash_folder(path / "out", "*.[tj]*"), folder)
 
 
+def shard_trial(data: str, folder: Path) -> Trial:
+    args = ["shard", data, "FOLDER/out", "--per-shard", "3"]
+    return Trial("shard", args, lambda path: hash_folder(path / "out", "*.[tj]*"), folder)
+
+
 def hash_folder(folder: Path, pattern: str) -> dict[str, str]:
     """Return a hash of each file; there must be nothing half-written."""
     assert not list(folder.glob(".*.part"))

@@ -71,7 +71,7 @@ def make_trials(root: Path, phases: list[str]) -> Iterator[tuple[kills.Trial, ob
     base = root / "base"
     known: dict[str, tuple[object, float]] = {}
     for number in itertools.count():
-        for phase in [*kills.MODELS, "cache", *OF_A_RUN]:
+        for phase in [*kills.MODELS, "cache", "shard", *OF_A_RUN]:
             if phases and phase not in phases:
                 continue
             if phase not in known:
@@ -87,6 +87,8 @@ def make_trials(root: Path, phases: list[str]) -> Iterator[tuple[kills.Trial, ob
 def make_trial(phase: str, base: Path, folder: Path) -> kills.Trial:
     if phase == "cache":
         return kills.cache_trial(DATA, folder)
+    if phase == "shard":
+        return kills.shard_trial(DATA, folder)
     if phase == "evaluate":
         return kills.evaluate_trial(base / "vae/run", folder)
     if phase == "report":

@@ -22,18 +22,15 @@ def test_a_killed_command_that_is_run_again_ends_as_an_uninterrupted_one(model, 
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("phase", ["map", "sample"])
+@pytest.mark.parametrize("phase", ["map", "sample", "shard"])
 def test_a_killed_output_goes_on_where_it_stopped(phase, tmp_path):
     kills.training_trial("vae", DATA, tmp_path / "vae").run_to_end()
     run = tmp_path / "vae" / "run"
-
-    def make_trial(folder):
-        return (
-            kills.map_trial(run, DATA, folder)
-            if phase == "map"
-            else kills.sample_trial(run, folder)
-        )
-
+    make_trial = {
+        "map": lambda folder: kills.map_trial(run, DATA, folder),
+        "sample": lambda folder: kills.sample_trial(run, folder),
+        "shard": lambda folder: kills.shard_trial(DATA, folder),
+    }[phase]
     whole = make_trial(tmp_path / "whole")
     seconds = whole.run_to_end()
     expected = whole.result(whole.folder)

@@ -67,7 +67,9 @@ def test_channels_of_a_pixel_follow_the_formula(k):
     params = torch.randn(20, likelihood.out_channels, 1, 1)
     x = torch.randint(0, 256, (20, 3, 1, 1)) / 255
     x[0], x[1] = 0, 1
-    expected = [slow_log_prob(p.flatten(), v.flatten().double(), k) for p, v in zip(params, x)]
+    expected = [
+        slow_log_prob(p.flatten(), v.flatten().double(), k) for p, v in zip(params, x, strict=True)
+    ]
     assert likelihood.log_prob(params, x).tolist() == pytest.approx(expected, abs=1e-3)
 
 

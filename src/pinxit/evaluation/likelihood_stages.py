@@ -10,6 +10,7 @@ from pinxit.console import StageProgress
 from pinxit.data.images import Images
 from pinxit.errors import PinxitError
 from pinxit.evaluation import likelihood
+from pinxit.evaluation.compression import compression_metrics
 from pinxit.evaluation.log_weights import (
     IWLogLikelihood,
     LabelProbs,
@@ -46,6 +47,8 @@ class LikelihoodStages:
             num_samples = 0 if has_grid else IW_SAMPLES
         if num_samples:
             yield from self.importance_sampling(model, num_samples)
+        if model.eight_bit:
+            yield from compression_metrics(self.test)
 
     def importance_sampling(self, model: HasELBO, k: int) -> Iterator[MetricValue]:
         """Yield the estimate of k importance samples and its diagnostics; with warnings."""
@@ -79,6 +82,8 @@ class LikelihoodStages:
         if is_held is not None and not is_held.all():
             description += "; of the quantized images"
             self.warnings.append(likelihood.loss_warning(is_held))
+        elif model.eight_bit:
+            yield from compression_metrics(images)
         self.protocol["likelihood"] = description
 
     def _describe(self, model: CanScore | HasELBO) -> str:

@@ -74,6 +74,8 @@ METRICS = {
     "iw_gain": Metric("gain from k/2 to k samples", "nats", "lower", LIKELIHOOD),
     "elbo": Metric("ELBO", "nats", "higher", LIKELIHOOD),
     "elbo_bits_per_dim": Metric("negative ELBO", "bits/dim", "lower", LIKELIHOOD),
+    "png_bits_per_dim": Metric("the same images as PNG", "bits/dim", "", LIKELIHOOD),
+    "webp_bits_per_dim": Metric("the same images as lossless WebP", "bits/dim", "", LIKELIHOOD),
     "distortion": Metric("reconstruction term, -E log p(x|z)", "nats", "lower", LIKELIHOOD),
     "rate": Metric("KL term, KL(q(z|x) || p(z))", "nats", "", LIKELIHOOD),
     "mutual_information": Metric("I(x; z), lower bound", "nats", "", LIKELIHOOD),
