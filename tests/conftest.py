@@ -7,9 +7,14 @@ import shutil
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from pinxit.data.batch import DatasetInfo
 from tests.builders import blobs
+
+# an example that takes long on a busy machine is no failure
+settings.register_profile("pinxit", deadline=None)
+settings.load_profile("pinxit")
 
 # before any process of a test imports torch
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -41,9 +46,10 @@ def _one_thread():
 
 @pytest.fixture(autouse=True, scope="session")
 def _few_steps_of_features():
-    """The network of a perceptual loss is trained for 3 steps, not 500."""
+    """A perceptual network is trained for 3 steps, that of distances for 40, not 500."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("pinxit.models.vae.perceptual.NETWORK_STEPS", 3)
+        patch.setattr("pinxit.evaluation.feature_space.STEPS", 40)
         yield
 
 

@@ -142,7 +142,7 @@ def test_loss_decreases(config):
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     batch_size = 12 if family_of(config) in ("igpt", "seq2seq") else 48  # their steps are slow
     losses = []
-    for step in range(60):
+    for step in range(60 if family_of(config) == "vae" else 30):
         torch.manual_seed(step)
         optimizer.zero_grad()
         loss = model.loss(images.batch(np.arange(batch_size))).total
@@ -217,10 +217,11 @@ def test_embed_returns_one_vector_per_image(model):
 
 @parametrize_models_with("score")
 def test_scores_are_finite_and_independent(model):
-    scores = model.score(blobs())
-    assert scores.shape == (len(blobs()),)
+    images = blobs(20)
+    scores = model.score(images)
+    assert scores.shape == (20,)
     assert np.isfinite(scores).all()
-    assert np.array_equal(scores[:4], model.score(blobs()[:4]))
+    assert np.array_equal(scores[:4], model.score(images[:4]))
 
 
 def corner_masks(images):
@@ -233,7 +234,7 @@ def corner_masks(images):
 
 @parametrize_models_with("complete")
 def test_completion_changes_masked_pixels_only(model):
-    images = blobs()
+    images = blobs(20)
     mask = corner_masks(images)
     completed = model.complete(images, mask, seed=0)
     assert completed.pixels.dtype == np.uint8
@@ -244,7 +245,7 @@ def test_completion_changes_masked_pixels_only(model):
 
 @parametrize_models_with("complete")
 def test_completion_depends_on_seed_and_known_pixels_only(model):
-    images = blobs()
+    images = blobs(20)
     mask = corner_masks(images)
     completed = model.complete(images, mask, seed=3).pixels
     assert np.array_equal(completed[:5], model.complete(images[:5], mask[:5], seed=3).pixels)

@@ -26,8 +26,9 @@ ENVIRONMENTS = dict.fromkeys(
     ("instructor_client", "llamaindex", "semantic_kernel_client"), ".venv-clients-openai2"
 )  # of a program; else .venv-clients
 NODE_MODULES = ROOT / "build" / "clients" / "node_modules"
-LONG = (  # they use what openai_python tries, and take long to import
-    "instructor_client", "semantic_kernel_client", "llamaindex", "litellm_calls",
+LONG = (  # they take long, and use what openai_python or test_mcp_server tries
+    "instructor_client", "semantic_kernel_client", "llamaindex", "litellm_calls", "llm_command",
+    "mcp_client",
 )  # fmt: skip
 
 

@@ -58,7 +58,7 @@ def test_blur_multiplies_power_by_its_squared_transfer_function(height):
     assert np.abs(curve - continuous).max() < 0.05
 
 
-@pytest.mark.parametrize("paired", [True, False])
+@pytest.mark.parametrize("paired", [True, pytest.param(False, marks=pytest.mark.long)])
 def test_errors_of_spectra_are_those_of_other_images(paired):
     """The stated errors are the scatter of the ratio over many sets of images."""
     rng = np.random.default_rng(0)

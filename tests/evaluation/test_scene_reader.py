@@ -16,7 +16,9 @@ from pinxit.data.scenes.scene import (
 from pinxit.evaluation.scene_reader import match_scenes, parse_scene
 
 
-@pytest.mark.parametrize(("side", "max_errors"), [(64, 0.005), (32, 0.01)])
+@pytest.mark.parametrize(
+    ("side", "max_errors"), [pytest.param(64, 0.005, marks=pytest.mark.long), (32, 0.01)]
+)
 def test_rendered_scenes_are_read_correctly(side, max_errors):
     num_errors = 0
     for index in range(200):

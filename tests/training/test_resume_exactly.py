@@ -158,7 +158,9 @@ def test_a_run_killed_during_each_kind_of_write_ends_with_the_same_weights(refer
     assert is_equal(run, reference_run)
 
 
-@pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "signal_number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.long)]
+)
 def test_a_signal_stops_cleanly_and_prints_how_to_resume(reference_run, tmp_path, signal_number):
     run, log = tmp_path / "stopped", tmp_path / "log"
     process = start([*TRAIN, "--out", str(run)], log)

@@ -36,7 +36,7 @@ def compression_metrics(images: Images) -> Iterator[MetricValue]:
     for name, options in FORMATS.items():
         bits = [8 * len(encode(strip, options)) / strip.size for strip in strips]
         error = np.std(bits, ddof=1) / math.sqrt(len(bits)) if len(bits) > 1 else math.nan
-        yield f"{name}_bits_per_dim", Estimate(float(np.mean(bits)), float(error))
+        yield f"{name}_bits", Estimate(float(np.mean(bits)), float(error))
 
 
 def stack_images(pixels: np.ndarray) -> list[np.ndarray]:
