@@ -200,19 +200,22 @@ GAP_NOTE = (
 
 
 def compare_variances(name: str, results: Mapping[str, Result], notes: tuple[str, ...]) -> Table:
-    """The Frechet distance with variance one, divided by that with others."""
+    """The Frechet distance with variance one, divided by that with others: of each prior."""
     rows: list[tuple[Cell, ...]] = []
-    for variant in (ONE, ANALYTIC, PER_PIXEL):
-        if variant not in results or ONE not in results:
-            continue
-        distance = results[variant].distances["samples"]
-        own = combine(lambda value: value, distance)
-        one = results[ONE].distances["samples"]
-        ratio = Estimate(1.0, 0.0) if variant == ONE else combine(lambda a, b: a / b, one, distance)
-        rows.append((variant, own.value, own.error, ratio.value, ratio.error))
+    variants = [variant for variant in (ONE, ANALYTIC, PER_PIXEL) if variant in results]
+    kinds = results[ONE].distances if ONE in results else ()
+    for kind in (kind for kind in kinds if kind != "reconstructions"):
+        one = results[ONE].distances[kind]
+        for variant in variants:
+            distance = results[variant].distances[kind]
+            own = combine(lambda value: value, distance)
+            is_one = variant == ONE
+            ratio = Estimate(1.0, 0.0) if is_one else combine(lambda a, b: a / b, one, distance)
+            title = "N(0, I)" if kind == "samples" else kind
+            rows.append((variant, title, own.value, own.error, ratio.value, ratio.error))
     return Table(
         f"{name}: Frechet distance of samples by the variance of p(x|z) (must: 1.8 times; goal: 3)",
-        ("p(x|z)", "distance", "+-", "that of variance one over it", "+- "),
+        ("p(x|z)", "prior", "distance", "+-", "that of variance one over it", "+- "),
         tuple(rows),
         notes,
     )
