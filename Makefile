@@ -95,11 +95,14 @@ onnxruntime-web:
 	for name in ort.wasm.bundle.min.mjs ort-wasm-simd-threaded.wasm; do \
 	gzip -9nc build/onnxruntime-web/package/dist/$$name >$(RUNTIME)/$$name.gz || exit 1; done
 
+# Types are checked beside the tests, and three processes share two cores: a quarter of the time of a test is waiting.
 test: $(VENV)/.installed-test clients
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/pyright
-	$(BIN)/python -m pytest -q -m "not long" --randomly-seed 1 --durations=25 --numprocesses 2 --dist loadfile
+	mkdir -p build
+	$(BIN)/pyright >build/pyright.txt & types=$$!; \
+	$(BIN)/python -m pytest -q -m "not long" --randomly-seed 1 --durations=25 --numprocesses 3 --dist loadfile; \
+	tests=$$?; wait $$types || tests=1; cat build/pyright.txt; exit $$tests
 
 # the tests that take less than a second or so each
 test-fast: $(VENV)/.installed-test

@@ -28,7 +28,7 @@ ENVIRONMENTS = dict.fromkeys(
 NODE_MODULES = ROOT / "build" / "clients" / "node_modules"
 LONG = (  # they take long, and use what openai_python or test_mcp_server tries
     "instructor_client", "semantic_kernel_client", "llamaindex", "litellm_calls", "llm_command",
-    "mcp_client",
+    "mcp_client", "pydantic_ai_agent",
 )  # fmt: skip
 
 
