@@ -71,6 +71,19 @@ def test_one_variance_for_all_pixels_that_costs_nats_calls_for_one_of_each(run):
     assert "per_pixel" not in advise_all(run, model={"likelihood": "bernoulli"})
 
 
+def test_averages_of_a_decoder_call_for_pixels_that_follow_one_another(run):
+    soft = {"sharpness_reconstructions": 0.4}
+    assert {"decoder_head", "perceptual"} <= set(advise(run, model=GAUSSIAN, **soft)[0])
+    assert "decoder_head" in advise(run, **soft)[0]
+    assert "decoder_head" not in advise_all(run, model={"decoder_head": "autoregressive"}, **soft)
+    info = run.config["dataset_info"] | {"height": 96, "width": 96}
+    large = Run(run.path.with_name("large"))
+    large.write("config.json", run.config | {"dataset_info": info})
+    keys = {remedy.key for remedy in list_remedies(large, "good", GOOD, FINE | soft)}
+    assert "perceptual" in keys
+    assert "decoder_head" not in keys, "it takes images of up to 64 x 64"
+
+
 def test_a_prior_hole_calls_for_priors_and_penalties_of_its_parts(run):
     hole = {"prior_share": 0.7, "closed_by_mixture": 0.6, "closed_by_realnvp": -0.1}
     promising, others = advise(run, **hole)

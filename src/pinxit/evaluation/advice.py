@@ -33,6 +33,7 @@ from pinxit.training.verdict import Verdict
 
 LONGER = "longer"
 ANALYTIC: dict[str, Any] = {"variance": "analytic", "sigma": None}
+DISCRETIZED = {"likelihood": "discretized-logistic", "sigma": None, "l1_weight": 0.0}
 ANALYTIC_EFFECT = "the variance is the mean squared error at each step: calibrated (Rybkin 2020)"
 MIN_DETAIL = 0.9  # of the data's, in reconstructions: with less the decoder shows averages
 MIN_ACTIVE = 0.9  # of the latents: with fewer, more latents would not be used either
@@ -121,9 +122,10 @@ def _remedies_of_variance(
 
 
 def _is_allowed(run: Run, remedy: Remedy) -> bool:
-    """Whether the options that a remedy changes go with the other ones of the run."""
+    """Whether the options that a remedy changes go with the run's others, and its images."""
     try:
-        get_family(run.family).Config(**{**run.config["model"], **(remedy.changes or {})})
+        changed = {**run.config["model"], **(remedy.changes or {})}
+        get_family(run.family).Config(**changed).resolve(run.info)
     except UsageError:
         return False
     return True
@@ -241,7 +243,7 @@ def _remedies_of_bound(run: Run, metrics: Metrics) -> Iterator[Remedy]:
 
 
 def _remedies_of_decoder(run: Run, metrics: Metrics) -> Iterator[Remedy]:
-    """Losses beside the likelihood, which ask for structure where it shows an average."""
+    """Pixels that follow one another, or losses for structure, where it shows an average."""
     options = run.config["model"]
     detail, prior = metrics.get("sharpness_reconstructions"), metrics.get("prior_share")
     is_cause = detail is not None and detail < MIN_DETAIL and (prior is None or prior < 0.5)
@@ -249,6 +251,16 @@ def _remedies_of_decoder(run: Run, metrics: Metrics) -> Iterator[Remedy]:
     if detail is not None:
         amount = format_number(detail, 2)
         evidence = f"reconstructions have {amount} of the data's high-frequency power"
+    if options.get("decoder_head") == "independent":
+        changes: dict[str, Any] = {"decoder_head": "autoregressive"}
+        if options.get("likelihood") == "gaussian":
+            changes |= DISCRETIZED
+        effect = (
+            "samples with texture: each pixel follows those beside it; a lower rate, and slower"
+        )
+        text = "--decoder-head autoregressive"
+        remedy = _change(run, "decoder_head", text, effect, changes, evidence)
+        yield dataclasses.replace(remedy, promising=is_cause)
     for name, value, effect in (
         ("perceptual", 0.1, "images whose features are those of the data, at some loss of nats"),
         ("adversarial", 0.5, "textures that a discriminator takes for real; fewer nats"),
@@ -272,10 +284,9 @@ def _remedies_of_options(run: Run, metrics: Metrics) -> Iterator[Remedy]:
         yield _change(run, "beta", f"--beta {beta / 2:g}", effect, {"beta": beta / 2}, evidence)
     yield from _more_latents(run, metrics)
     if options.get("likelihood") == "gaussian":
-        changes = {"likelihood": "discretized-logistic", "sigma": None, "l1_weight": 0.0}
         effect = "a scale for each pixel: certain where it can be; the image shown is still a mean"
         text, evidence = "--likelihood discretized-logistic", "p(x|z) is Gaussian"
-        yield _change(run, "likelihood", text, effect, changes, evidence)
+        yield _change(run, "likelihood", text, effect, DISCRETIZED, evidence)
 
 
 def _more_latents(run: Run, metrics: Metrics) -> Iterator[Remedy]:
