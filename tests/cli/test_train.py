@@ -162,7 +162,7 @@ def test_a_dry_run_prints_options_and_cost_and_writes_nothing(tmp_path, capsys):
 
 @pytest.mark.parametrize("name", list_families())
 def test_a_dry_run_names_only_options_that_the_command_has(name, capsys):
-    data = ["emoji", "--size", "8", "--limit", "32"] if name == "seq2seq" else ["digits"]
+    data = ["shapes:32", "--size", "16"] if name == "seq2seq" else ["digits"]
     out, _ = run_command(["train", name, *data, "--steps", "1", "--dry-run"], capsys)
     options = [line.split()[0] for line in out.splitlines() if line.lstrip().startswith("--")]
     page, _ = run_command(["train", name, "--help"], capsys)

@@ -17,6 +17,7 @@ from tyro.conf import Positional, arg
 
 from pinxit import console
 from pinxit.cli.common import Flag, Json
+from pinxit.data.typed_json import decode_json
 from pinxit.errors import PinxitError, UsageError, did_you_mean
 from pinxit.runs import Run
 
@@ -96,9 +97,7 @@ def run_command(line: str, folder: Path, *, quiet: bool = False) -> float:
     """
     folder.mkdir(parents=True, exist_ok=True)
     done = folder / "commands.json"
-    finished: dict[str, float] = (
-        json_format.loads(done.read_text("utf-8")) if done.is_file() else {}
-    )
+    finished: dict[str, float] = decode_json(done.read_text("utf-8")) if done.is_file() else {}
     arguments = _arguments(line, folder)
     if line in finished or not arguments:
         return finished.get(line, 0.0)
@@ -148,7 +147,7 @@ def read_metrics(folder: Path) -> dict[str, Metrics]:
     """Return the metrics of every evaluation in a folder of runs, by `runs/NAME, SPLIT`."""
     measured = {}
     for file in sorted(folder.glob("runs/*/evaluation*.json")):
-        record = json_format.loads(file.read_text("utf-8"))
+        record = decode_json(file.read_text("utf-8"))
         split = record["protocol"].get("split", "test")
         key = f"{file.parent.relative_to(folder).as_posix()}, {split}"
         measured[key] = dict(_pair_errors(record))

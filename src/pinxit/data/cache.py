@@ -35,6 +35,7 @@ from pinxit.data.cache_entries import (
     touch,
 )
 from pinxit.data.images import Images, SkippedFile
+from pinxit.data.typed_json import decode_json
 from pinxit.errors import PinxitError, describe_os_error
 
 VERSION = 9  # increase it when decoding or the files change: older folders are then ignored
@@ -72,7 +73,7 @@ def load_cached(key: str, root: Path | None = None) -> Images | None:
 
 
 def _load_folder(folder: Path) -> Images:
-    info: dict[str, Any] = json.loads((folder / "info.json").read_text(encoding="utf-8"))
+    info: dict[str, Any] = decode_json((folder / "info.json").read_text(encoding="utf-8"))
     pixels = np.load(folder / "pixels.npy", mmap_mode="r")
     labels = np.load(folder / "labels.npy") if info["has_labels"] else None
     splits = np.load(folder / "splits.npy")

@@ -27,7 +27,7 @@ from typing import TypedDict
 from filelock import FileLock, Timeout
 
 from pinxit.data.atomic_write import write_atomically
-from pinxit.data.typed_json import convert_json, read_json
+from pinxit.data.typed_json import convert_json, decode_json, read_json
 from pinxit.errors import PinxitError, UsageError
 
 SETTINGS_FILE, LOCK_FILE = "settings.json", ".lock"
@@ -107,7 +107,7 @@ def _children(folder: Path) -> list[Path]:
 
 def _read_source(file: Path) -> str:
     try:
-        record = json.loads(file.read_text(encoding="utf-8"))
+        record = decode_json(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return ""
     source = record.get("source") if isinstance(record, dict) else None

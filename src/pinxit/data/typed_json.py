@@ -36,6 +36,14 @@ def read_text(file: Path) -> str:
         raise PinxitError(f"{file} is damaged: it is not UTF-8 ({error.reason}).") from None
 
 
+def decode_json(text: str | bytes) -> Any:
+    """Parse JSON as `json.loads` does; nested too deeply, it is a JSONDecodeError, too."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise json.JSONDecodeError("nested too deeply", "", 0) from None
+
+
 def parse_json(text: str, where: str, *, allow_nan: bool = False) -> Any:
     """Parse JSON; `where` names it in errors. Raises PinxitError if it is invalid."""
 

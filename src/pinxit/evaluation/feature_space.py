@@ -27,6 +27,7 @@ from pinxit.data.atomic_write import write_atomically
 from pinxit.data.cache import cache_dir
 from pinxit.data.cache_entries import touch
 from pinxit.data.images import Images
+from pinxit.data.typed_json import decode_json
 from pinxit.errors import UsageError, describe_os_error
 from pinxit.evaluation.estimates import estimate_proportion
 from pinxit.evaluation.jackknife import random_rows
@@ -160,7 +161,7 @@ def _load_cached(file: Path) -> TrainedSpace | None:
     """Return the cached feature space; None if there is none or it is damaged."""
     try:
         content = file.read_bytes()
-        record = dict(json.loads(file.with_suffix(".json").read_text(encoding="utf-8")))
+        record = dict(decode_json(file.with_suffix(".json").read_text(encoding="utf-8")))
         record.pop("source", None)
         network = FeatureNetwork(record["channels"], record["side"], record["classes"])
         network.load_state_dict(load(content))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import re
 import shutil
 import tempfile
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pinxit.console import format_bytes, pluralize
+from pinxit.data.typed_json import decode_json
 from pinxit.errors import PinxitError, UsageError
 from pinxit.extras import require_extra
 from pinxit.hub.card import LIBRARY, CardOptions, write_card
@@ -126,7 +126,7 @@ def prepare(run: Run, target: HubName, options: PushOptions) -> Contents:
     contents = collect_contents(run, options.with_images)
     evaluation: Mapping[str, Any] = {}
     if "evaluation.json" in contents.files:
-        evaluation = json.loads(contents.files["evaluation.json"].read())
+        evaluation = decode_json(contents.files["evaluation.json"].read())
     with _folder_of(contents) as folder:
         from pinxit.models.abilities import abilities
 

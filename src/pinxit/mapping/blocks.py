@@ -10,6 +10,7 @@ from typing import Any
 
 from pinxit.data.atomic_write import open_atomically
 from pinxit.data.skipped import SkippedFile
+from pinxit.data.typed_json import decode_json
 from pinxit.errors import PinxitError, UsageError
 from pinxit.mapping.job import Job
 from pinxit.mapping.output import COMPARED, missing_blocks, part_path, write_skipped
@@ -104,8 +105,8 @@ def _read_facts(path: Path) -> tuple[int, dict[str, Any], list[SkippedFile]]:
     try:
         with pq.ParquetFile(path) as file:
             count, facts = file.metadata.num_rows, file.metadata.metadata or {}
-        found = json.loads(facts.get(METADATA_KEY, b"{}"))
-        unreadable = [SkippedFile(**item) for item in json.loads(facts.get(UNREADABLE_KEY, b"[]"))]
+        found = decode_json(facts.get(METADATA_KEY, b"{}"))
+        unreadable = [SkippedFile(**item) for item in decode_json(facts.get(UNREADABLE_KEY, b"[]"))]
         return count, dict(found), unreadable
     except (OSError, pa.ArrowException, ValueError, TypeError, AttributeError) as error:
         reason = str(error).splitlines()[0]

@@ -18,6 +18,7 @@ import numpy as np
 
 from pinxit.data.images import Images
 from pinxit.data.skipped import SkippedFile
+from pinxit.data.typed_json import decode_json
 from pinxit.errors import PinxitError
 from pinxit.mapping.output import Record, describe_difference, part_path
 from pinxit.mapping.source import MappedImages, open_images
@@ -139,7 +140,7 @@ def open_job(spec: JobSpec) -> Job:
     """
     from pinxit.models.abilities import require
 
-    run, record = Run(spec.run), Record.from_json(json.loads(spec.record), "the job")
+    run, record = Run(spec.run), Record.from_json(decode_json(spec.record), "the job")
     found_model = hash_model(run)
     model = require(run.load(resolve_device(spec.device)), record.task)
     images = open_images(run, spec.data, spec.split, progress=False)

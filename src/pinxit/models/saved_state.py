@@ -10,6 +10,7 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor, nn
 
+from pinxit.data.typed_json import decode_json
 from pinxit.errors import PinxitError, did_you_mean
 from pinxit.extras import require_extra
 
@@ -48,7 +49,7 @@ class JsonState(nn.Module):
         return json_to_tensor(self.record)
 
     def set_extra_state(self, state: Tensor) -> None:
-        self.record = json.loads(bytes(state.cpu().tolist()))
+        self.record = decode_json(bytes(state.cpu().tolist()))
 
 
 class TextTokenizerState(JsonState):

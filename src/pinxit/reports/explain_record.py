@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
+from pinxit.data.typed_json import decode_json
 from pinxit.errors import PinxitError
 from pinxit.runs import Run
 
@@ -15,7 +15,7 @@ TRIAL_MINUTES = 0.5
 def read_explanation(run: Run) -> dict[str, Any]:
     """Return the content of explain.json; {} if there is none, or if it cannot be read."""
     try:
-        record = json.loads((run.path / RECORD).read_text(encoding="utf-8"))
+        record = decode_json((run.path / RECORD).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return record if isinstance(record, dict) and "causes" in record else {}

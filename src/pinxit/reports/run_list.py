@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import html
-import json as json_format
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pinxit import console
+from pinxit.data.typed_json import decode_json
 from pinxit.errors import PinxitError
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def is_run(folder: Path) -> bool:
     if not file.is_file():
         return False
     try:
-        record = json_format.loads(file.read_text(encoding="utf-8"))
+        record = decode_json(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return (folder / "model.safetensors").exists() or (folder / "metrics.csv").exists()
     return isinstance(record, dict) and "family" in record

@@ -28,7 +28,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from pinxit.data.atomic_write import write_atomically
-from pinxit.data.typed_json import convert_json, parse_json
+from pinxit.data.typed_json import convert_json, decode_json, parse_json
 from pinxit.data.unicode_forms import utf8_path
 from pinxit.errors import PinxitError
 from pinxit.models.build_check import check_finite, describe_error
@@ -134,7 +134,7 @@ def load_checkpoint(folder: Path, state: TrainState) -> str | None:
             damaged.append(f"{files[0]} is damaged ({error})")
             continue
         try:
-            _restore(state, tensors, convert_json(json.loads(parts[0].counters), Counters, "it"))
+            _restore(state, tensors, convert_json(decode_json(parts[0].counters), Counters, "it"))
         except (KeyError, RuntimeError) as error:
             raise PinxitError(
                 f"{files[0]} does not fit the model in config.json "
@@ -182,7 +182,7 @@ def _step_of(file: Path) -> float:
         return int(match[1])
     try:
         with utf8_path(file) as path, safe_open(path, "pt") as opened:
-            return json.loads(opened.metadata()["counters"])["step"]
+            return decode_json(opened.metadata()["counters"])["step"]
     except Exception:  # safetensors, JSON and the disk each raise their own
         return float("inf")
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from pinxit.data.atomic_write import write_atomically
 from pinxit.data.images import Images
 from pinxit.data.masks import random_patch_mask, show_masked
+from pinxit.data.typed_json import decode_json
 from pinxit.models.generation import preview_options
 from pinxit.models.inputs import captions_within_limit
 from pinxit.models.protocols import (
@@ -74,7 +75,7 @@ def list_grids(folder: Path, step: int, *, only_generated: bool = False) -> dict
 def read_titles(folder: Path) -> dict[str, str]:
     """Return the title of each kind of grid; none if `titles.json` is missing or damaged."""
     try:
-        titles = json.loads((folder / "titles.json").read_text(encoding="utf-8"))
+        titles = decode_json((folder / "titles.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     names = titles if isinstance(titles, dict) else {}

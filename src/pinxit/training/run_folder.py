@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import glob
-import json
 import os
 import platform
 import shutil
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pinxit.data.atomic_write import is_unfinished, remove_unfinished
+from pinxit.data.typed_json import decode_json
 from pinxit.errors import PinxitError, UsageError
 from pinxit.models import family_of
 from pinxit.runs import FITTED_FILE, FORMAT, Run, default_run_path
@@ -75,7 +75,7 @@ def _is_empty(folder: Path) -> bool:
 def is_run_folder(path: Path) -> bool:
     """Return whether the folder has the config.json of a run, of any format."""
     try:
-        record = json.loads((path / "config.json").read_text(encoding="utf-8"))
+        record = decode_json((path / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
     return isinstance(record, dict) and {"format", "family"} <= record.keys()

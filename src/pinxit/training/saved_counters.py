@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import struct
 from pathlib import Path
 from typing import Any
 
-from pinxit.data.typed_json import convert_json, parse_json
+from pinxit.data.typed_json import convert_json, decode_json, parse_json
 from pinxit.errors import PinxitError
 
 CURRENT, PREVIOUS = "state.safetensors", "state.previous.safetensors"
@@ -32,7 +31,7 @@ def _read_header(file: Path) -> dict[str, Any]:
         if length > MAX_HEADER:
             raise ValueError("the header is too long")
         header = opened.read(length)
-    metadata = json.loads(header)["__metadata__"] if header else {}
+    metadata = decode_json(header)["__metadata__"] if header else {}
     return parse_counters(metadata.get("counters", "{}"), str(file))
 
 

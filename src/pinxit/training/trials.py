@@ -11,13 +11,13 @@ interrupted goes on from its checkpoint.
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pinxit.data.images import Images
+from pinxit.data.typed_json import decode_json
 from pinxit.models import component_of, get_family
 from pinxit.models.config import config_from_dict
 from pinxit.runs import Run
@@ -80,7 +80,7 @@ def _remove(folder: Path) -> None:
 def has_new_layers(run: Run) -> bool:
     """Whether a trial has tensors that its run has not: a short training does not tell of them."""
     try:
-        return bool(json.loads((run.path / NEW_LAYERS).read_text(encoding="utf-8"))["names"])
+        return bool(decode_json((run.path / NEW_LAYERS).read_text(encoding="utf-8"))["names"])
     except (OSError, ValueError, KeyError):
         return False
 
@@ -92,7 +92,7 @@ def hash_file(path: Path) -> str:
 
 def _read(folder: Path) -> Any:
     try:
-        return json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        return decode_json((folder / RECORD).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
 

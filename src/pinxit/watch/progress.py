@@ -5,7 +5,6 @@ A run may be a stranger's, or half written at this moment: what cannot be read i
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import stat
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pinxit.console import format_number
+from pinxit.data.typed_json import decode_json
 from pinxit.errors import PinxitError
 from pinxit.runs import Run
 from pinxit.watch.metric_columns import MetricsRows, describe_column, select_loss_columns
@@ -232,7 +232,7 @@ def _read_titles(folder: Path) -> dict[str, str]:
     """Return what each kind of image shows, as training recorded it."""
     content = _read_bytes(folder / "titles.json")
     try:
-        record = _as_dict(json.loads(content or b"{}"))
+        record = _as_dict(decode_json(content or b"{}"))
     except UNREADABLE:
         return {}
     return {kind: text for kind, value in record.items() if (text := _text(value))}
@@ -279,7 +279,7 @@ def _config(run: Run) -> Json:
     """Return config.json as it is now; empty if it cannot be read."""
     content = _read_bytes(run.path / "config.json")
     try:
-        return _as_dict(json.loads(content or b"{}"))
+        return _as_dict(decode_json(content or b"{}"))
     except UNREADABLE:
         return {}
 

@@ -5,7 +5,6 @@ Links to folders are followed. A folder is read once, under its own name if it i
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import stat
@@ -21,6 +20,7 @@ from pinxit.data.skipped import (
     is_system_file,
     is_system_folder,
 )
+from pinxit.data.typed_json import decode_json
 
 METADATA_NAME = re.compile(
     r"(?:metadata.*|captions?|labels?|annotations?|prompts?)\.(?:jsonl|ndjson|json|csv|tsv|parquet)"
@@ -140,7 +140,7 @@ def _is_run_folder(entries: list[os.DirEntry[str]]) -> bool:
     if config is None:
         return False
     try:
-        content = json.loads(Path(config.path).read_bytes())
+        content = decode_json(Path(config.path).read_bytes())
     except (OSError, ValueError):
         return False
     return isinstance(content, dict) and {"format", "family"} <= content.keys()

@@ -8,7 +8,6 @@ from __future__ import annotations
 import csv
 import io
 import itertools
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 
 from pinxit.data.imagefolder.image_index import to_nfc
 from pinxit.data.skipped import SkippedFile
+from pinxit.data.typed_json import decode_json
 from pinxit.data.unicode_forms import utf8_path
 from pinxit.extras import require_extra
 
@@ -217,7 +217,7 @@ def _parse_json_lines(text: str) -> Iterator[Any]:
     for line in text.split("\n"):  # not splitlines: U+2028 may stand within a caption
         if line.strip():
             try:
-                yield json.loads(line)
+                yield decode_json(line)
             except ValueError:
                 yield _Unusable("not valid JSON")
 
@@ -228,7 +228,7 @@ def _parse_json(text: str) -> Iterator[Any]:
     A list of records, alone or under one key; COCO's `images` with `annotations`; columns, as lists
     of one length; or records or captions by the name of their image.
     """
-    content = json.loads(text)
+    content = decode_json(text)
     if isinstance(content, list):
         yield from content
     elif not isinstance(content, dict):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
@@ -17,6 +16,7 @@ from pinxit.data.shards.rows import RowReader
 from pinxit.data.shards.shard_set import LocalShard, Located, ShardItem
 from pinxit.data.shards.source import open_shards
 from pinxit.data.skipped import SkippedFile
+from pinxit.data.typed_json import decode_json
 from pinxit.data.unicode_forms import utf8_path
 from pinxit.errors import PinxitError
 from pinxit.extras import require_extra
@@ -169,7 +169,7 @@ def _read_rows(
 def _find_class_column(schema: pa.Schema) -> tuple[str, Sequence[str]]:
     """Return the column of labels and the class names, in files that `datasets` wrote; or ""."""
     try:
-        features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
+        features = decode_json((schema.metadata or {})[b"huggingface"])["info"]["features"]
         classes = {
             name: tuple(feature["names"])
             for name, feature in features.items()

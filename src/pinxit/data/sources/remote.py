@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,6 +17,7 @@ from pinxit.data.shards.patterns import expand_braces
 from pinxit.data.shards.shard_set import Located, ReadShard, Shard, ShardSet
 from pinxit.data.sources import parquet, webdataset
 from pinxit.data.streams.lazy_records import read_again
+from pinxit.data.typed_json import decode_json
 from pinxit.errors import PinxitError, UsageError
 from pinxit.extras import require_extra
 
@@ -106,7 +106,7 @@ def _read_manifest(base: str) -> Manifest | None:
     if content is None:
         return None
     try:
-        return parse_manifest(json.loads(content), f"{base}/{MANIFEST}")
+        return parse_manifest(decode_json(content), f"{base}/{MANIFEST}")
     except (PinxitError, ValueError) as error:
         echo(f"{base}/{MANIFEST} is not used: {str(error).splitlines()[0]}")
         return None

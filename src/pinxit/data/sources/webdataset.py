@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from pinxit.data.shards.shard_set import LocalShard, Located, ShardItem
 from pinxit.data.shards.source import open_shards
 from pinxit.data.shards.tar_members import TRUNCATED, Member, list_members
 from pinxit.data.skipped import SkippedFile
+from pinxit.data.typed_json import decode_json
 from pinxit.errors import UsageError
 
 MAX_SIBLINGS = 16  # images of a sample; more are numbered ones, as `frame.0001.png`
@@ -139,7 +139,7 @@ def _key(sample: Sample) -> str:
 def _parse_json(text: str) -> dict[str, Any]:
     """Return the row of a JSON file, with normalized names of columns. Raises ValueError."""
     try:
-        row = json.loads(text)
+        row = decode_json(text)
     except ValueError:
         raise ValueError("not valid JSON") from None
     if not isinstance(row, dict):

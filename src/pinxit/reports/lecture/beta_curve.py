@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pinxit.data.images import Images
+from pinxit.data.typed_json import decode_json
 from pinxit.errors import PinxitError
 from pinxit.evaluation.estimates import estimate_mean
 from pinxit.evaluation.trials import FOLDER, TrialRunner
@@ -89,7 +89,7 @@ def _measure_recorded(context: ReportContext, images: Images) -> Iterator[BetaRu
 def _is_of_curve(file: Path, weights: str) -> bool:
     """Return whether a trial is finished, of these weights, and changes at most beta."""
     try:
-        record = json.loads(file.read_text(encoding="utf-8"))
+        record = decode_json(file.read_text(encoding="utf-8"))
         changes = set(record["changes"])
         is_finished = bool(Run(file.parent).config.get("finished"))
     except (OSError, ValueError, KeyError, TypeError, PinxitError):

@@ -7,6 +7,7 @@ import binascii
 import json
 from typing import Any
 
+from pinxit.data.typed_json import decode_json
 from pinxit.models.protocols import CanDraw
 from pinxit.runs import EXAMPLES_FILE, Run
 from pinxit.training.trials import hash_file
@@ -54,7 +55,7 @@ def first_input(run: Run, model: Any) -> str:
     if not isinstance(model, CanDraw):
         return FIRST
     try:
-        record = json.loads((run.path / EXAMPLES_FILE).read_text(encoding="utf-8"))
+        record = decode_json((run.path / EXAMPLES_FILE).read_text(encoding="utf-8"))
         captions = [text for image in record["images"] for text in image["captions"].values()]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return FIRST
@@ -68,7 +69,7 @@ def read_exchange(run: Run) -> list[dict[str, Any]] | None:
     try:
         if file.stat().st_size > MAX_RECORD_BYTES:
             return None
-        record = json.loads(file.read_text(encoding="utf-8"))
+        record = decode_json(file.read_text(encoding="utf-8"))
         if record["weights"] != hash_file(run.weights_path):
             return None
         turns = [_check_turn(turn) for turn in record["turns"]]

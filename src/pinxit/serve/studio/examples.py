@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 import logging
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -18,6 +17,7 @@ import numpy as np
 
 from pinxit.data.sources import list_source_names
 from pinxit.data.text_tokenizer import TextTokenizer
+from pinxit.data.typed_json import decode_json
 from pinxit.models.generation import GenerationParams
 from pinxit.models.protocols import HasText
 from pinxit.runs import EXAMPLES_FILE
@@ -66,7 +66,7 @@ def _read_file(run: LoadedRun) -> dict[str, Any]:
     file = run.run.path / EXAMPLES_FILE
     if not file.is_file() or file.stat().st_size > MAX_FILE_BYTES:
         return {}
-    record = json.loads(file.read_text(encoding="utf-8"))
+    record = decode_json(file.read_text(encoding="utf-8"))
     return record if isinstance(record, dict) else {}
 
 
