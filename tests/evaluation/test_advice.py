@@ -82,6 +82,10 @@ def test_averages_of_a_decoder_call_for_pixels_that_follow_one_another(run):
     keys = {remedy.key for remedy in list_remedies(large, "good", GOOD, FINE | soft)}
     assert "perceptual" in keys
     assert "decoder_head" not in keys, "it takes images of up to 64 x 64"
+    info = run.config["dataset_info"] | {"channels": 3}
+    large.write("config.json", run.config | {"dataset_info": info})
+    keys = {remedy.key for remedy in list_remedies(Run(large.path), "good", GOOD, FINE | soft)}
+    assert "decoder_head" not in keys, "measured on grey images"
 
 
 def test_a_prior_hole_calls_for_priors_and_penalties_of_its_parts(run):

@@ -251,7 +251,8 @@ def _remedies_of_decoder(run: Run, metrics: Metrics) -> Iterator[Remedy]:
     if detail is not None:
         amount = format_number(detail, 2)
         evidence = f"reconstructions have {amount} of the data's high-frequency power"
-    if options.get("decoder_head") == "independent":
+    # in color it took long to use z at all (docs/log.md, "What sharpens a VAE")
+    if options.get("decoder_head") == "independent" and run.info.channels == 1:
         changes: dict[str, Any] = {"decoder_head": "autoregressive"}
         if options.get("likelihood") == "gaussian":
             changes |= DISCRETIZED
