@@ -358,6 +358,15 @@ def test_missing_ability_names_families_that_have_it():
         require(WithoutAbilities(), "sample")
 
 
+def test_an_ability_that_other_models_of_a_family_have_is_missing_for_a_reason(model):
+    family = family_of(model.config)
+    for ability in set(get_family(family).ABILITIES) - set(abilities(model)):
+        with pytest.raises(PinxitError) as error:
+            require(model, ability)
+        assert "families can" not in str(error.value), "its own is among them"
+        assert f"this {family} run can" in str(error.value)
+
+
 @pytest.mark.parametrize(("family", "text"), [("vae", "a vae"), ("mae", "an mae"),
     ("igpt", "an igpt"), ("tokenizer", "a tokenizer"), ("seq2seq", "a seq2seq")])  # fmt: skip
 def test_families_have_the_right_article(family, text):

@@ -12,12 +12,15 @@ import pinxit
 from pinxit.errors import UsageError
 from pinxit.models import build_model, family_of, get_family
 from pinxit.models.export_parts import DYNAMIC, ExportPart, RefusedPart
-from pinxit.onnx_export.api import choose_parts
+from pinxit.onnx_export.api import choose_parts, refused_parts
 from pinxit.onnx_export.images import NUM_IMAGES, random_batch
 from tests.builders import blobs
 from tests.test_conformance import CONFIGS, config_id
 
 SMALL = {"width": 16, "depth": 1, "heads": 2}
+HEAD = pinxit.VAE(
+    decoder_head="autoregressive", likelihood="bernoulli", latent_dim=3, width=16, network="mlp"
+)
 
 
 def build(config, images=None):
@@ -100,6 +103,7 @@ def test_steps_are_compared_with_all_logits_at_once():
     [
         (pinxit.IGPT(objective="masked", **SMALL), "step", "has no next token"),
         (pinxit.VAE(prior="vamp", latent_dim=3, width=16), "prior", "by bisection"),
+        (HEAD, "decoder", "one pixel after another"),
     ],
 )
 def test_a_part_that_cannot_be_exported_says_why(config, name, reason):
@@ -108,6 +112,14 @@ def test_a_part_that_cannot_be_exported_says_why(config, name, reason):
     assert [part.name for part in declared if isinstance(part, RefusedPart)] == [name]
     with pytest.raises(UsageError, match=reason):
         choose_parts(model, name, family_of(config))
+    every = choose_parts(model, None, family_of(config), every=True)
+    refused = refused_parts(model, family_of(config))
+    assert sorted(part.name for part in (*every, *refused)) == sorted(p.name for p in declared)
+
+
+def test_the_default_is_no_other_part_than_the_most_useful_one():
+    with pytest.raises(UsageError, match=r"decoder cannot be exported.*\n.*encoder"):
+        choose_parts(build(HEAD), None, "vae")
 
 
 # -- in onnxruntime ------------------------------------------------------------------------------

@@ -61,6 +61,7 @@ def export(
         "opset": exported.opset,
         "compared_on": exported.compared_on,
         "parts": [{**dataclasses.asdict(each), "path": str(each.path)} for each in exported.parts],
+        "left_out": {part.name: part.reason for part in exported.left_out},
     }
     if not json and not quiet:
         console.out("\n".join(exported.lines()))

@@ -108,7 +108,7 @@ def _children(folder: Path) -> list[Path]:
 def _read_source(file: Path) -> str:
     try:
         record = decode_json(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+    except (OSError, ValueError):
         return ""
     source = record.get("source") if isinstance(record, dict) else None
     return source if isinstance(source, str) else ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -36,12 +37,15 @@ def read_text(file: Path) -> str:
         raise PinxitError(f"{file} is damaged: it is not UTF-8 ({error.reason}).") from None
 
 
-def decode_json(text: str | bytes) -> Any:
-    """Parse JSON as `json.loads` does; nested too deeply, it is a JSONDecodeError, too."""
+def decode_json(text: str | bytes, parse_constant: Callable[[str], float] | None = None) -> Any:
+    """Parse JSON as `json.loads` does; too deep a nesting is a ValueError, too.
+
+    `parse_constant` makes a number of the words NaN, Infinity and -Infinity.
+    """
     try:
-        return json.loads(text)
+        return json.loads(text, parse_constant=parse_constant)
     except RecursionError:
-        raise json.JSONDecodeError("nested too deeply", "", 0) from None
+        raise ValueError("it is nested too deeply") from None
 
 
 def parse_json(text: str, where: str, *, allow_nan: bool = False) -> Any:
@@ -51,9 +55,7 @@ def parse_json(text: str, where: str, *, allow_nan: bool = False) -> Any:
         raise ValueError(f"{constant} is no number of JSON")
 
     try:
-        return json.loads(text, parse_constant=float if allow_nan else refuse)
-    except RecursionError:
-        raise PinxitError(f"{where} is not valid JSON: it is nested too deeply.") from None
+        return decode_json(text, float if allow_nan else refuse)
     except ValueError as error:
         raise PinxitError(f"{where} is not valid JSON: {error}.") from None
 

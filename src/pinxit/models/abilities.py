@@ -57,6 +57,9 @@ def require(model: Any, ability: str) -> Any:
             f"this {name} run can {', '.join(abilities(model))}, but not {ability}; "
             f"train one with --source {source} --target {target}."
         )
+    if data := getattr(get_family(name), "NEEDS", {}).get(ability):
+        cannot = PHRASES.get(ability, ability)
+        raise PinxitError(f"this {name} run cannot {cannot}: it was trained without {data}.")
     others = [other for other in list_families() if ability in get_family(other).ABILITIES]
     hint = getattr(get_family(name), "USED_BY", "")
     raise PinxitError(

@@ -18,7 +18,7 @@ from pinxit.onnx_export.output import resolve_output
 from pinxit.runs import Run
 
 if TYPE_CHECKING:
-    from pinxit.models.export_parts import ExportPart
+    from pinxit.models.export_parts import ExportPart, RefusedPart
     from pinxit.onnx_export.images import Samples
 
 DEFAULT_OPSET = 18  # of the exporter: the oldest it writes, which most runtimes have
@@ -52,19 +52,23 @@ class ExportedPart:
 
 @dataclass(frozen=True)
 class Exported:
-    """What `export` wrote: `path` is the file, or the folder of all parts."""
+    """What `export` wrote: `path` is the file, or the folder of all parts.
+
+    `left_out` has the parts that ONNX cannot express, and why, where all were asked for.
+    """
 
     path: Path
     opset: int
     compared_on: str
     parts: tuple[ExportedPart, ...]
+    left_out: tuple[RefusedPart, ...] = ()
 
     def lines(self) -> list[str]:
         """Return the parts with their inputs, outputs, sizes and differences."""
         lines = []
         for part in self.parts:
             lines += [f"{part.name}: {part.summary}", *_describe(part, self)]
-        return lines
+        return lines + [f"{name} cannot be exported: {reason}" for name, reason in self.left_out]
 
     def __repr__(self) -> str:
         return "\n".join([f"Exported({str(self.path)!r})", *self.lines()])
@@ -127,7 +131,8 @@ def export(
         parts.append(made)
     output.write(contents)
     path = output.path if output.every_part and part is None else output.file(chosen[0].name)
-    return Exported(path, opset, samples.description, tuple(parts))
+    left_out = refused_parts(model, run.family) if output.every_part and part is None else ()
+    return Exported(path, opset, samples.description, tuple(parts), left_out)
 
 
 def export_bytes(run: Run, model: Any, part: str, images: Images | None = None) -> bytes:
@@ -152,24 +157,35 @@ def choose_parts(
 ) -> list[ExportPart]:
     """Return the parts to export: the named one, all, or the most useful one.
 
-    Raises UsageError for a name that the model has no part of, with the reason if it is known.
+    Raises UsageError for a part that the model does not have, with the reason if it is known.
     """
     from pinxit.models.export_parts import ExportPart
 
     declared = get_family(family).export_parts(model)
     parts = [part for part in declared if isinstance(part, ExportPart)]
-    if name is None:
-        return parts if every else parts[:1]
+    if name is None and every:
+        return parts
+    names = [part.name for part in parts]
     for part in declared:
-        if part.name == name:
+        if part.name == name or name is None:
             if isinstance(part, ExportPart):
                 return [part]
-            raise UsageError(f"this run's {name} cannot be exported: {part.reason}.")
-    names = [part.name for part in parts]
+            raise UsageError(
+                f"this run's {part.name} cannot be exported: {part.reason}.\n"
+                f"Its other parts: {', '.join(names)}."
+            )
     text = f"this {family} run has no part '{name}'; its parts: {', '.join(names)}."
     if name in CANNOT_BE_EXPORTED:
         raise UsageError(f"{text}\n{CANNOT_BE_EXPORTED[name]}")
     raise UsageError(text + did_you_mean(name, names))
+
+
+def refused_parts(model: Any, family: str) -> tuple[RefusedPart, ...]:
+    """Return the parts that ONNX cannot express."""
+    from pinxit.models.export_parts import RefusedPart
+
+    declared = get_family(family).export_parts(model)
+    return tuple(part for part in declared if isinstance(part, RefusedPart))
 
 
 def _export_part(

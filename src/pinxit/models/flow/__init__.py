@@ -49,6 +49,7 @@ EXAMPLES = (
     "pinxit train flow captioned-photos/ --vae runs/photos-vae --minutes 10",
 )
 ABILITIES = ("sample", "invert", "score", "complete", "draw", "edit")
+NEEDS = {"draw": "captions", "edit": "captions"}  # the data that an ability comes from
 
 KEEP = "last"  # the loss of unseen images is a poor guide to samples (docs/log.md)
 MAX_AUGMENTED = 1_000  # images that are augmented by default: more are learned slowly (docs/log.md)

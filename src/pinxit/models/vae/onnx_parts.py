@@ -84,7 +84,7 @@ def export_parts(model: VAE) -> tuple[AnyPart, ...]:
     has_std = isinstance(model.posteriors, GaussianFamily)
     mean = Value("mean", axes, "mean of q(z|x)", "mean")
     std = Value("std", axes, "standard deviation of q(z|x), above 0", "std")
-    decoder = ExportPart(
+    decoder: AnyPart = ExportPart(
         "decoder",
         "latents to an image: the mean of p(x|z)",
         Decoder(model),
@@ -92,6 +92,9 @@ def export_parts(model: VAE) -> tuple[AnyPart, ...]:
         (image_value(),),
         decoder_examples,
     )
+    if not model.mean_is_differentiable:
+        reason = "an autoregressive head decodes one pixel after another; sample in pinxit"
+        decoder = RefusedPart("decoder", reason)
     encoder = ExportPart(
         "encoder",
         f"an image to the {'mean and standard deviation' if has_std else 'centre'} of q(z|x)",
