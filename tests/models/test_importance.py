@@ -44,7 +44,8 @@ def black_and_white(model, n: int = 5):
 
 def weights_of(model, x, labels, noise, uniforms, share):
     posterior = model.posterior(x, labels)
-    weights = ImportanceWeights(x, labels, posterior, model.decoder, model.prior, noise.shape[1])
+    parts = (x, labels, posterior, model.decoder, model.prior, model.likelihood)
+    weights = ImportanceWeights(*parts, noise.shape[1])
     return torch.stack([weights(i, noise[i], uniforms[i], share) for i in range(len(x))])
 
 
@@ -58,8 +59,11 @@ def weights_of(model, x, labels, noise, uniforms, share):
         {"size": (28, 28), "latent_dim": 50, "width": 200},
         {"size": (9, 13), "channels": 3},  # 351 dimensions: products of 88 factors, one padded
         {"gain": 8.0},  # logits far beyond where a softplus is linear
+        {"decoder_head": "linear", "prior": "flow", "gain": 0.5},
+        {"decoder_head": "linear", "size": (9, 13), "channels": 3},
+        {"decoder_head": "linear", "gain": 8.0},
     ],
-    ids=["standard", "flow", "labels", "mnist", "odd", "extreme"],
+    ids=["standard", "flow", "labels", "mnist", "odd", "extreme", "head", "color", "large head"],
 )
 @torch.no_grad()
 def test_fast_weights_equal_plain_weights_for_the_same_noise(options, share):

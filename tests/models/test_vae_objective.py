@@ -386,6 +386,7 @@ OPTIONS = {
     **BOUNDS,
     "dreg": {"iw_samples": 3, "iw_gradient": DREG},
     "head": {"decoder_head": "autoregressive", "likelihood": "discretized-logistic"},
+    "linear-head": {"decoder_head": "linear", "likelihood": "bernoulli"},
     "label": {"condition": "label"},
     "tc": {"total_correlation": 1.0},
     "mmd": {"mmd": 1.0},

@@ -103,7 +103,13 @@ def variants() -> tuple[Config, ...]:
             gradient_penalty=1e-3,
             latent_adversarial=1.0,
         ),
-        Config(posterior="iaf", prior="flow", iw_samples=2),
+        Config(
+            posterior="iaf",
+            prior="flow",
+            iw_samples=2,
+            likelihood="bernoulli",
+            decoder_head="linear",
+        ),
         Config(posterior="vmf", likelihood="gaussian", mmd=10.0),
         Config(
             latents="ladder",

@@ -27,6 +27,7 @@ RADIUS = 2  # pixels above and to each side that a pixel sees
 WINDOW = 2 * RADIUS * (RADIUS + 1)  # pixels that a pixel sees
 
 Maps = Float[Tensor, "batch channel height width"]
+Choose = Callable[[Maps, int, int], tuple[Tensor, Tensor]]
 
 
 class ChannelLinear(nn.Module):
@@ -48,7 +49,7 @@ class AutoregressiveHead(nn.Module):
 
     def __init__(self, channels: int, outputs: int) -> None:
         super().__init__()
-        self.channels = channels
+        self.channels, self.num_features = channels, FEATURES
         self.feature_proj = ChannelLinear(FEATURES, HIDDEN)
         self.window_proj = ChannelLinear(channels * WINDOW, HIDDEN)
         self.out_proj = ChannelLinear(HIDDEN, outputs)
@@ -63,9 +64,7 @@ class AutoregressiveHead(nn.Module):
         return outputs.movedim(0, -2).unflatten(-1, features.shape[-2:])
 
     @torch.no_grad()
-    def generate(
-        self, features: Maps, choose: Callable[[Maps, int, int], tuple[Tensor, Tensor]]
-    ) -> Maps:
+    def generate(self, features: Maps, choose: Choose) -> Maps:
         """Generate images pixel by pixel.
 
         `choose` gets the parameters `[batch, outputs, 1, 1]` of the pixel at a row and a column; it

@@ -9,7 +9,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from pinxit.data.batch import DatasetInfo
-from pinxit.models.vae.autoregressive_head import FEATURES, AutoregressiveHead
+from pinxit.models.vae.autoregressive_head import AutoregressiveHead
 from pinxit.models.vae.config import Config
 from pinxit.models.vae.likelihoods import (
     Bernoulli,
@@ -17,6 +17,7 @@ from pinxit.models.vae.likelihoods import (
     Gaussian,
     build_likelihood,
 )
+from pinxit.models.vae.linear_head import LinearHead
 from pinxit.nn.image_seeds import draw_uniforms
 
 Features = Float[Tensor, "*batch feature height width"]
@@ -29,10 +30,12 @@ class Autoregressive(nn.Module):
     The decoder gives features; the head makes them and the pixels before x_i parameters of it.
     """
 
-    def __init__(self, pixels: Bernoulli | DiscretizedLogistic, channels: int) -> None:
+    def __init__(
+        self, pixels: Bernoulli | DiscretizedLogistic, head: AutoregressiveHead | LinearHead
+    ) -> None:
         super().__init__()
-        self.pixels, self.eight_bit, self.out_channels = pixels, pixels.eight_bit, FEATURES
-        self.head = AutoregressiveHead(channels, pixels.out_channels)
+        self.pixels, self.head = pixels, head
+        self.eight_bit, self.out_channels = pixels.eight_bit, head.num_features
 
     def observe(
         self, pixels: UInt8[Tensor, "b h w c"], seeds: Sequence[int] | None = None
@@ -82,7 +85,10 @@ def build_decoder_likelihood(config: Config, info: DatasetInfo) -> DecoderLikeli
     if config.decoder_head == "independent":
         return likelihood
     assert not isinstance(likelihood, Gaussian), "refused by the configuration"
-    return Autoregressive(likelihood, info.channels)
+    if config.decoder_head == "linear":
+        head = LinearHead(info.channels, info.height, info.width)
+        return Autoregressive(likelihood, head)
+    return Autoregressive(likelihood, AutoregressiveHead(info.channels, likelihood.out_channels))
 
 
 def of_pixels(likelihood: DecoderLikelihood) -> Bernoulli | Gaussian | DiscretizedLogistic:

@@ -146,7 +146,7 @@ def _is_deterministic(config: Any) -> bool:
 
 
 def _has_head(config: Any) -> bool:
-    return config.decoder_head == "autoregressive"
+    return config.decoder_head != "independent"
 
 
 def _uses_density(config: Any) -> bool:
@@ -188,9 +188,15 @@ RULES = (
     *(
         Rule(
             lambda c, name=name: _has_head(c) and getattr(c, name) > 0,
-            f"{name} takes the mean of p(x|z), which decoder_head autoregressive does not have.",
+            f"{name} takes the mean of p(x|z), which only decoder_head independent has.",
         )
         for name in ("gradient_penalty", "ms_ssim", "perceptual", "adversarial")
+    ),
+    Rule(
+        lambda c: (
+            c.decoder_head == "linear" and c.likelihood in ("gaussian", "discretized-logistic")
+        ),
+        "decoder_head linear gives logits of binary pixels: it needs likelihood bernoulli.",
     ),
     Rule(
         lambda c: _has_head(c) and c.likelihood == "gaussian",
@@ -199,7 +205,7 @@ RULES = (
     ),
     Rule(
         lambda c: _has_head(c) and c.equivariance > 0,
-        "decoder_head autoregressive reads pixels in one order, which equivariance turns.",
+        "a decoder_head reads pixels in one order, which equivariance turns.",
     ),
     Rule(
         lambda c: c.iaf_steps is not None and c.posterior != "iaf",

@@ -20,6 +20,7 @@ GRID_L1_WEIGHT = 4.0  # 0.9 dB more on unseen images after as many minutes (docs
 GRID_WIDTH = 64  # channels of the networks at twice the grid's resolution, by default
 LADDER_CHANNELS = 4  # latents per position of each grid of a ladder, by default
 MAX_HEAD_SIDE = 64  # of images that are sampled pixel by pixel
+MAX_LINEAR_HEAD_DIMS = 4096  # 64 MB of weights
 MAX_PSEUDO_INPUTS = 500  # of a VampPrior, by default, as in its paper
 NORM_GROUPS = 8  # of channels, each normalized together
 
@@ -66,8 +67,9 @@ class Config:
     # mixture components (discretized-logistic)
     mixtures: int = 4
     # pixels of p(x|z); independent: given z; autoregressive: each also given a few before it, by a
-    # small masked convolution; sampled one after another (PixelVAE, Gulrajani 2016)
-    decoder_head: Literal["independent", "autoregressive"] = "independent"
+    # small masked convolution (PixelVAE, Gulrajani 2016); linear: its logit is also linear in all
+    # before it (bernoulli; DARN, Gregor 2014); both are sampled one pixel after another
+    decoder_head: Literal["independent", "autoregressive", "linear"] = "independent"
     # weight of the KL term; 1: the ELBO
     beta: float = 1.0
     # fraction of training over which the KL weight rises from 0 to beta
@@ -170,8 +172,8 @@ class Config:
         ):
             if likelihood != "gaussian" and is_given:
                 raise UsageError(f"--{name} needs --likelihood gaussian; here it is {likelihood}.")
-        if self.decoder_head == "autoregressive":
-            _check_head(likelihood, info)
+        if self.decoder_head != "independent":
+            _check_head(self.decoder_head, likelihood, info)
         binarize = self.binarize
         if binarize == "auto":
             binarize = "static" if info.binary_fraction == 1 else "dynamic"
@@ -284,8 +286,18 @@ def _is_black_and_white(info: DatasetInfo) -> bool:
     return info.channels == 1 and info.binary_fraction > 0.5 and info.near_binary_fraction >= 0.85
 
 
-def _check_head(likelihood: str, info: DatasetInfo) -> None:
-    """Raise UsageError for images and likelihoods that an autoregressive head does not have."""
+def _check_head(head: str, likelihood: str, info: DatasetInfo) -> None:
+    """Raise UsageError for images and likelihoods that a head does not have."""
+    if head == "linear" and likelihood != "bernoulli":
+        raise UsageError(
+            "--decoder-head linear gives logits of binary pixels: it needs --likelihood bernoulli; "
+            f"here it is {likelihood}."
+        )
+    if head == "linear" and info.dims > MAX_LINEAR_HEAD_DIMS:
+        raise UsageError(
+            "--decoder-head linear has a weight for each two values of an image: it takes up to "
+            f"{MAX_LINEAR_HEAD_DIMS:,} values, not {info.dims:,}."
+        )
     if likelihood == "gaussian":
         raise UsageError(
             "--decoder-head autoregressive gives probabilities of values: it needs --likelihood "
@@ -293,7 +305,7 @@ def _check_head(likelihood: str, info: DatasetInfo) -> None:
         )
     if max(info.height, info.width) > MAX_HEAD_SIDE:
         raise UsageError(
-            "--decoder-head autoregressive samples one pixel after another: it takes images of up "
+            f"--decoder-head {head} samples one pixel after another: it takes images of up "
             f"to {MAX_HEAD_SIDE} x {MAX_HEAD_SIDE}, not {info.height} x {info.width}."
         )
 

@@ -24,7 +24,9 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from pinxit.models.vae.autoregressive_likelihood import Autoregressive
 from pinxit.models.vae.likelihoods import Bernoulli
+from pinxit.models.vae.linear_head import LinearHead
 from pinxit.models.vae.networks import Labels, MLPDecoder
 from pinxit.models.vae.proposal import propose
 from pinxit.models.vae.vamp_prior import Prior
@@ -43,9 +45,11 @@ def supports_fast_importance(
 ) -> TypeGuard[MLPDecoder]:
     """Return whether the fast weights are supported and faster than `log_weights`.
 
-    They need logits that are one matrix product of the decoder's last hidden layer.
+    They need logits that are one matrix product of the decoder's last hidden layer, and a shift
+    that is the same for all z.
     """
-    if num_samples < MIN_SAMPLES or not isinstance(likelihood, Bernoulli):
+    is_linear = isinstance(likelihood, Autoregressive) and isinstance(likelihood.head, LinearHead)
+    if num_samples < MIN_SAMPLES or not (is_linear or isinstance(likelihood, Bernoulli)):
         return False
     return isinstance(decoder, MLPDecoder)
 
@@ -112,6 +116,7 @@ class ImportanceWeights:
         posterior: Posterior,
         decoder: MLPDecoder,
         prior: Prior,
+        likelihood: nn.Module,
         tile_samples: int,
     ) -> None:
         self.prior, self.decoder, self.labels = prior, decoder, labels
@@ -121,7 +126,10 @@ class ImportanceWeights:
         self.num_products = math.ceil(self.dims / FACTORS_PER_PRODUCT)
         num_outputs = self.num_products * math.ceil(self.dims / self.num_products)
         self.scales = math.log2(math.e) * (1 - 2 * x.flatten(1))
-        self.weight, self.bias = last.weight.t().contiguous(), last.bias
+        self.weight = last.weight.t().contiguous()
+        self.biases = last.bias.expand_as(self.scales)
+        if isinstance(likelihood, Autoregressive):  # a shift of the logits, the same for each z
+            self.biases = self.biases + likelihood.head.shift(x).flatten(1)
         # the selected image's last layer, which outputs margins; padded with outputs of no effect
         self.image = -1
         self.margin_weight = x.new_zeros(last.in_features, num_outputs)
@@ -167,7 +175,7 @@ class ImportanceWeights:
     def _select_image(self, image: int) -> None:
         scale = self.scales[image]
         torch.mul(self.weight, scale, out=self.margin_weight[:, : self.dims])
-        torch.mul(self.bias, scale, out=self.margin_bias[: self.dims])
+        torch.mul(self.biases[image], scale, out=self.margin_bias[: self.dims])
         torch.exp2(self.margin_bias, out=self.exp2_bias)
         self.image = image
 

@@ -343,7 +343,8 @@ def build_likelihood(config: Config, info: DatasetInfo) -> Likelihood:
 
 def describe_likelihood(config: Config) -> str:
     """Say which likelihood a resolved configuration has, and over which values."""
-    head = ", autoregressive head" if config.decoder_head == "autoregressive" else ""
+    has_head = config.decoder_head != "independent"
+    head = f", {config.decoder_head} head" if has_head else ""
     if config.likelihood == "bernoulli" and config.binarize == "dynamic":
         return (
             f"bernoulli{head}; each test image binarized once, pixels sampled by their grey value"

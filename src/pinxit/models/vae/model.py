@@ -198,13 +198,13 @@ class VAE(nn.Module):
         defensive_share: float = 0.0,
     ) -> Weights | None:
         """Compute `log_weights` faster; None if the model is unsupported."""
-        if not self.posterior_is_gaussian:
-            return None
-        if not supports_fast_importance(self.decoder, self.likelihood, samples):
+        is_supported = supports_fast_importance(self.decoder, self.likelihood, samples)
+        if not (self.posterior_is_gaussian and is_supported):
             return None
         with torch.inference_mode():
             posterior = self.posterior(x, labels)
-        make = partial(ImportanceWeights, x, labels, posterior, self.decoder, self.prior)
+        parts = (x, labels, posterior, self.decoder, self.prior, self.likelihood)
+        make = partial(ImportanceWeights, *parts)
         return fast_log_weights(make, x.device, samples, seeds, defensive_share)
 
     # -- abilities ----------------------------------------------------------------------------
