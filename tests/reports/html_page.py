@@ -1,4 +1,4 @@
-"""A parsed HTML page: its tags, its text and its nesting errors."""
+"""A parsed HTML page: its tags, its text, and errors of its markup."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ VOID_TAGS = {"meta", "link", "img", "br", "hr", "input", "wbr"}
 
 
 class HtmlPage(HTMLParser):
-    """Parses a file; `nesting_errors` and `unclosed` are empty if it is well formed."""
+    """Parses a file; `markup_errors` and `unclosed` are empty if it is well formed."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
         self.unclosed: list[str] = []
         self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.nesting_errors: list[str] = []
+        self.markup_errors: list[str] = []
         self._texts: list[str] = []
         self.html = path.read_text()
         self.feed(self.html)
@@ -31,11 +31,13 @@ class HtmlPage(HTMLParser):
 
     def handle_endtag(self, tag):
         if not self.unclosed or self.unclosed.pop() != tag:
-            self.nesting_errors.append(f"</{tag}> at {self.getpos()}")
+            self.markup_errors.append(f"</{tag}> at {self.getpos()}")
 
     def handle_data(self, data):
         if "style" not in self.unclosed:
             self._texts.append(data)
+        if "`" in data and not {"style", "script", "code", "pre"} & set(self.unclosed):
+            self.markup_errors.append(f"backticks as text: {data}")
 
     def attributes(self, tag: str) -> list[dict[str, str | None]]:
         """The attributes of every element with this tag."""

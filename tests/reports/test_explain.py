@@ -67,7 +67,7 @@ def test_the_record_has_a_size_for_each_cause_and_is_on_disk(run, record):
 
 def test_the_page_is_well_formed_and_self_contained(run, record):
     page = HtmlPage(run.path / "explain.html")
-    assert page.nesting_errors == []
+    assert page.markup_errors == []
     assert page.unclosed == []
     assert page.sections == SECTIONS
     assert all(src.startswith("data:") for src in (i["src"] for i in page.attributes("img")) if src)
@@ -182,7 +182,7 @@ def test_other_vaes_are_explained_too(tmp_path, options):
     result = explain(run, images)
     page = HtmlPage(run.path / "explain.html")
     assert page.sections == SECTIONS
-    assert page.nesting_errors == []
+    assert page.markup_errors == []
     has_parts = options.get("prior") != "flow"
     assert ("total_correlation" in result["metrics"]) == has_parts
     assert result["metrics"]["calibration"] > 0
@@ -276,7 +276,7 @@ def test_trials_and_curve_are_measured_kept_and_not_trained_again(short_run, mon
     assert again["curve"] == result["curve"]
     page = HtmlPage(short_run.path / "explain.html")
     assert "Distortion over rate" in page.text
-    assert page.nesting_errors == []
+    assert page.markup_errors == []
 
 
 @pytest.mark.long

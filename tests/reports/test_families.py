@@ -68,7 +68,7 @@ def test_page_has_the_sections_of_the_family(run, page):
 
 
 def test_page_is_well_formed_and_complete(page):
-    assert page.nesting_errors == []
+    assert page.markup_errors == []
     assert page.unclosed == []
     assert "Missing from this report" not in page.text
     assert not re.search(r"\b(nan|undefined)\b", page.text.lower())
@@ -105,7 +105,7 @@ def test_page_of_a_text_model_shows_its_task(tmp_path, name):
     images = blobs()
     run = pinxit.train(config, images, out=tmp_path / name, steps=3, batch_size=8, quiet=True)
     page = HtmlPage(report(run, images=images))
-    assert page.nesting_errors == []
+    assert page.markup_errors == []
     assert "captions" in page.sections
     assert title in page.text
     assert statement in page.text

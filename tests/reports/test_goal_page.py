@@ -78,7 +78,7 @@ def test_the_page_has_a_row_of_each_run_and_is_well_formed(folder, tmp_path, cap
     assert main(["compare", *(str(folder / name) for name in RUNS), "--page", str(path)]) == 0
     assert capsys.readouterr().out.strip() == str(path)
     page = HtmlPage(path)
-    assert page.nesting_errors == []
+    assert page.markup_errors == []
     assert page.unclosed == []
     assert sum(a.get("scope") == "row" for a in page.attributes("th")) == len(RUNS)
     assert len(page.attributes("img")) == 4  # vae and both igpt from nothing, vae from a label

@@ -172,7 +172,7 @@ def test_clouds_are_shown_for_runs_with_snapshots(context, tmp_path):
     run = pinxit.train(config, images, out=tmp_path / "run", steps=40, batch_size=16, quiet=True)
     path = report(run.path, images=images)
     page = HtmlPage(path)
-    assert page.nesting_errors == []
+    assert page.markup_errors == []
     assert page.unclosed == []
     inputs = [
         attributes for attributes in page.attributes("input") if attributes["name"] == "clouds"

@@ -52,7 +52,7 @@ def test_the_slider_needs_no_script_and_is_well_formed(run_and_images, tmp_path)
     context = load_context(*run_and_images)
     (tmp_path / "x.html").write_text(render_page(context, build_sections(context)))
     page = HtmlPage(tmp_path / "x.html")
-    assert page.nesting_errors == []
+    assert page.markup_errors == []
     assert page.unclosed == []
     names = [a["name"] for a in page.attributes("input") if a["name"] == "beta"]
     assert len(names) == 5  # play, and one of each run

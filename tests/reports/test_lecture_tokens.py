@@ -112,7 +112,7 @@ def test_the_page_has_the_slide_of_the_family(tmp_path, name):
     images = blobs()
     run = pinxit.train(config, images, out=tmp_path / name, steps=3, batch_size=8, quiet=True)
     page = HtmlPage(report(run, images=images))
-    assert page.nesting_errors == []
+    assert page.markup_errors == []
     assert page.unclosed == []
     assert f'id="slide-{slide}"' in page.html
     assert statement in page.text

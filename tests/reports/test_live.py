@@ -112,7 +112,7 @@ def test_without_a_script_the_report_is_complete(browser, page_file, run):
 
 def test_the_page_is_well_formed_and_self_contained(page_file):
     page = HtmlPage(page_file)
-    assert not page.nesting_errors
+    assert not page.markup_errors
     assert all("src" not in script for script in page.attributes("script"))
     assert "Microsoft Corporation, MIT License" in page.text
     assert 4.5e6 < page_file.stat().st_size < 7e6

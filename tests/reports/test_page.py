@@ -85,7 +85,7 @@ def test_each_section_has_a_template_of_its_name():
 
 
 def test_tags_are_nested_and_closed(page):
-    assert page.nesting_errors == []
+    assert page.markup_errors == []
     assert page.unclosed == []
 
 
@@ -162,7 +162,7 @@ def test_markup_in_names_is_escaped(tmp_path):
         source="<script>alert(1)</script>",
     )
     page = HtmlPage(report(make_run(tmp_path, marked_up, steps=5), images=marked_up))
-    assert page.nesting_errors == []
+    assert page.markup_errors == []
     assert not page.attributes("script")
     assert not page.attributes("b")
     assert "a & b" in page.text
@@ -211,7 +211,7 @@ def test_undertrained_run_is_warned_of_at_the_top_and_not_praised(tmp_path):
     run = make_run(tmp_path, images, steps=2)
     evaluate(run)
     page = HtmlPage(report(run, images=images))
-    assert page.nesting_errors == []
+    assert page.markup_errors == []
     head, _, rest = page.text.partition("Why is it blurry?")
     warning = "trained for 2 steps (2.0 epochs) only; train longer"
     assert head.index("Verdict: undertrained") < head.index("Warnings") < head.index(warning)
@@ -321,7 +321,7 @@ def test_images_without_variance(tmp_path):
     images = constant(blobs())
     page = HtmlPage(report(make_run(tmp_path, images, steps=5), images=images))
     assert not re.search(r"\bnan\b", page.html.lower())
-    assert page.nesting_errors == []
+    assert page.markup_errors == []
 
 
 def test_two_images_are_enough(tmp_path):

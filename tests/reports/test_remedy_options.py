@@ -77,7 +77,7 @@ def test_a_row_goes_through_all_commands(row, tmp_path):
     assert explained["causes"]
     assert explained["remedies"]
     page = HtmlPage(run.path / "explain.html")
-    assert page.nesting_errors == []
+    assert page.markup_errors == []
     assert page.unclosed == []
     page = HtmlPage(report(run, images=images))
     assert "why_blurry" in page.sections

@@ -257,9 +257,8 @@ def _approve(facts: RunFacts) -> Verdict:
         evidence.append(f"the {_loss_name(facts)} has levelled off")
     if not curve.is_validation:
         evidence.append("no validation images, so overfitting would not show")
-    evidence.append(
-        "samples and reconstructions are not part of this verdict: `pinxit evaluate` measures them"
-    )
+    where = "see their metrics" if facts.metrics else "`pinxit evaluate` measures them"
+    evidence.append(f"samples and reconstructions are not part of this verdict: {where}")
     return Verdict("good", tuple(evidence))
 
 
