@@ -27,10 +27,12 @@ PARTS = {
     "scale": "one node of this machine, and the plan for 100 million images",
     "studio": "the studio in Chromium: time to the first image (needs Chromium)",
     "peers": "Fashion-MNIST against pythae (needs the extra `benchmark`)",
+    "vaes": "Fashion-MNIST: VAEs of pinxit and pythae after the same minutes: an hour",
     "blur": "VAEs: variances, priors and sharpening losses after the same steps: an hour and more",
     "samples": "Frechet distances beside diffusers, denoising_diffusion_pytorch and pythae: hours",
 }
-HOURS = {"samples", "blur"}  # only if named, or with --quick
+OPTIONS = {"vaes": ("minutes",), "blur": ("data", "minutes")}
+HOURS = {"samples", "blur", "vaes"}  # only if named, or with --quick
 
 
 def benchmarks(
@@ -44,11 +46,11 @@ def benchmarks(
 
     Args:
         names: startup, throughput, scaling, likelihood, masking, languages, generation, drawing,
-            serve, streams, scale, studio, peers, blur or samples (default: all but the last two,
-            which take hours; with --quick all)
+            serve, streams, scale, studio, peers, vaes, blur or samples (default: all but the last
+            three, which take hours; with --quick all)
         quick: run each benchmark in less than a minute; the numbers are not meaningful
         data: of blur: data sets (default: mnist and fashion-mnist)
-        minutes: of blur: training of each run (default: 10)
+        minutes: of blur and vaes: training of each run (default: 10 and 3)
         json_file: also write all tables to this file
     """
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # before torch is imported, as in the commands
@@ -65,8 +67,7 @@ def benchmarks(
                 )
         options = {"data": data or None, "minutes": minutes}
         options = {key: value for key, value in options.items() if value is not None}
-        if options and tuple(names) != ("blur",):
-            raise UsageError(f"--{next(iter(options))} is an option of the benchmark blur alone.")
+        check_options(names, options)
         environment = {**machine(), "quick": quick}
         print(", ".join(f"{key} {value}" for key, value in environment.items()), flush=True)
         tables = {}
@@ -85,6 +86,14 @@ def benchmarks(
         record = {"machine": environment, "tables": tables}
         print(write_atomically(json_file, json.dumps(record, indent=2, ensure_ascii=False)))
     return 0
+
+
+def check_options(names: tuple[str, ...], options: dict[str, object]) -> None:
+    """Raise UsageError for an option that the named benchmarks do not have."""
+    for option in options:
+        if not names or not all(option in OPTIONS.get(name, ()) for name in names):
+            owners = " and ".join(name for name, known in OPTIONS.items() if option in known)
+            raise UsageError(f"--{option} is an option of {owners}, which are to be named.")
 
 
 def select_default(quick: bool) -> list[str]:

@@ -53,8 +53,8 @@ def train_vae(pixels: np.ndarray, args: argparse.Namespace) -> tuple[Any, dict[s
     config = VAEConfig(input_dim=x.shape[1:], latent_dim=LATENTS[x.shape[-1]])
     encoder, decoder = _network_classes(x.shape[-1], "Encoder_ResNet_VAE", "Decoder_ResNet_AE")
     model = VAE(config, encoder=encoder(config), decoder=decoder(config))
-    stopwatch = _train(model, x, args.minutes, args)
-    return (model.eval(), x), _describe([stopwatch], len(x), model)
+    stopwatch = train_for(model, x, args.minutes, args)
+    return (model.eval(), x), describe([stopwatch], len(x), model)
 
 
 def sample_vae(trained: tuple[Any, np.ndarray], args: argparse.Namespace) -> np.ndarray:
@@ -91,16 +91,16 @@ def train_vqvae(pixels: np.ndarray, args: argparse.Namespace) -> tuple[Any, dict
     names = ("Encoder_ResNet_VQVAE", "Decoder_ResNet_VQVAE")
     encoder, decoder = _network_classes(x.shape[-1], *names)
     model = VQVAE(config, encoder=encoder(config), decoder=decoder(config))
-    first = _train(model, x, args.minutes / 2, args)
+    first = train_for(model, x, args.minutes / 2, args)
     sampler = PixelCNNSampler(model=model.eval())
-    codes = _encode(model, x)
-    second = _train(sampler.pixelcnn_model, codes, args.minutes / 2, args)
+    codes = encode_codes(model, x)
+    second = train_for(sampler.pixelcnn_model, codes, args.minutes / 2, args)
     sampler.pixelcnn_model.eval()
     sampler.is_fitted = True
-    return sampler, _describe([first, second], len(x), model, sampler.pixelcnn_model)
+    return sampler, describe([first, second], len(x), model, sampler.pixelcnn_model)
 
 
-def _encode(model: Any, x: np.ndarray) -> np.ndarray:
+def encode_codes(model: Any, x: np.ndarray) -> np.ndarray:
     import torch
 
     batches = torch.from_numpy(x).split(ENCODE_BATCH)
@@ -125,7 +125,7 @@ class TimeUpError(Exception):
     """The time for training is over."""
 
 
-def _train(model: Any, data: np.ndarray, minutes: float, args: argparse.Namespace) -> Stopwatch:
+def train_for(model: Any, data: np.ndarray, minutes: float, args: argparse.Namespace) -> Stopwatch:
     """Train a model with its trainer's default settings until the time is over."""
     import torch
     from pythae.data.datasets import BaseDataset  # pyright: ignore[reportMissingImports]
@@ -168,7 +168,7 @@ def _network_classes(side: int, *names: str) -> tuple[Any, ...]:
     return tuple(getattr(module, f"{name}_{suffix}") for name in names)
 
 
-def _describe(stopwatches: list[Stopwatch], num_images: int, *models: Any) -> dict[str, Any]:
+def describe(stopwatches: list[Stopwatch], num_images: int, *models: Any) -> dict[str, Any]:
     """Return the measurements, with images seen at its batch size (a pass's last batch is less)."""
     steps = [stopwatch.steps for stopwatch in stopwatches]
     per_pass = -(-num_images // BATCH_SIZE)

@@ -360,12 +360,15 @@ def test_variances_and_priors_are_compared_by_ratios_with_errors():
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["startup", "--minutes", "2"], "--minutes is an option of the benchmark blur"),
-        (["--data", "mnist"], "--data is an option of the benchmark blur"),
+        (["startup", "--minutes", "2"], "--minutes is an option of vaes and blur"),
+        (["vaes", "startup", "--minutes", "2"], "--minutes is an option of vaes and blur"),
+        (["vaes", "--data", "mnist"], "--data is an option of blur"),
+        (["--data", "mnist"], "--data is an option of blur"),
+        (["vaes", "--minutes", "0"], "--minutes must be above 0"),
         (["blur", "--minutes", "0"], "--minutes must be above 0"),
     ],
 )
-def test_options_of_blur_are_checked(words, message, capsys):
+def test_options_of_benchmarks_are_checked(words, message, capsys):
     import tyro
 
     from benchmarks.__main__ import benchmarks

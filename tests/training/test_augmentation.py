@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 import torch
 
+import pinxit
 from pinxit.data.batch import NUM_AMOUNTS, Batch
 from pinxit.data.images import Images
 from pinxit.errors import UsageError
+from pinxit.models import get_family
+from pinxit.training import loop
 from pinxit.training.augmentation import KINDS, ORDERS, apply_amounts, augment_batch
 from pinxit.training.mirroring import mirror_accuracy, reason_against_mirroring, resolve_augment
 from pinxit.training.settings import TrainingSettings
@@ -159,3 +162,34 @@ def test_only_models_that_reconstruct_see_images_turned():
 def test_invalid_kinds_raise(augment):
     with pytest.raises(UsageError, match="augment"):
         TrainingSettings(augment=augment)
+
+
+@pytest.mark.parametrize("family", ["vae", "flow"])
+def test_images_are_as_they_are_after_the_fraction_that_is_set(family, tmp_path, monkeypatch):
+    kinds = []
+
+    def record(batch, given):
+        kinds.append(given)
+        return augment_batch(batch, given)
+
+    monkeypatch.setattr(loop, "augment_batch", record)
+    config = get_family(family).Config(width=16, depth=1)
+    pinxit.train(
+        config, gradients(60, 0.5), out=tmp_path / "run", steps=10, batch_size=8, quiet=True,
+        augment="move", augment_until=0.6, report=False,
+    )  # fmt: skip
+    assert kinds[-10:] == [("move",)] * 6 + [()] * 4
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"augment": "move", "augment_until": 0.0}, "augment_until must be above 0 and at most 1"),
+        ({"augment": "move", "augment_until": 1.5}, "augment_until must be above 0 and at most 1"),
+        ({"augment": "off", "augment_until": 0.5}, "augment_until has no effect"),
+    ],
+)
+def test_a_fraction_out_of_range_or_without_effect_is_refused(options, message, tmp_path):
+    with pytest.raises(UsageError, match=message):
+        pinxit.train("vae", gradients(20, 0.5), out=tmp_path / "run", steps=1, **options)
+    assert not (tmp_path / "run").exists()

@@ -239,7 +239,7 @@ def _compute_gradients(
         seed_generators(mix_seed(seed, share.index), batch)
         with share_batch(share), _synchronize(state, share.is_last):
             if cache is None:
-                batch = augment_batch(batch, settings.augment_kinds)
+                batch = augment_batch(batch, settings.augment_kinds_at(progress))
             else:
                 batch = cache.encode(batch, drawn)
             with fabric.autocast():  # Fabric wraps `forward` in it, but not a marked method

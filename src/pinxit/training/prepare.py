@@ -129,6 +129,8 @@ def prepare_training(
         settings, images, rows, reconstructs=reconstructs, max_images=max_images, quiet=quiet
     )
     settings = dataclasses.replace(settings, augment=augment)
+    if settings.augment_until < 1 and not settings.augment_kinds and component is None:
+        raise UsageError("augment_until has no effect: these images are not changed; see augment.")
     settings = _resolve_settings(settings, built, images, rows)
     check_whole_batches(built, settings)
     return TrainingPlan(

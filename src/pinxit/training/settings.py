@@ -57,6 +57,9 @@ class TrainingSettings:
     # strong: all kinds, for autoencoders that only reconstruct: auto means strong for a tokenizer,
     # and for the VAE of a flow
     augment: tuple[Augment, ...] = ("auto",)
+    # fraction of training after which images are not changed any more, so that the model ends with
+    # images as they are
+    augment_until: float = 1.0
     # precision of matrix products; auto: the faster one, measured before training
     precision: Precision = "auto"
     # compile networks with torch.compile, which takes about 20 seconds before the first steps;
@@ -130,6 +133,10 @@ class TrainingSettings:
             )
         if len(self.augment) > 1 and set(PRESETS) & set(self.augment):
             raise UsageError("augment auto, strong and off stand alone.")
+        if not 0 < self.augment_until <= 1:
+            raise UsageError(
+                f"augment_until must be above 0 and at most 1, not {self.augment_until}."
+            )
         if self.keep not in get_args(Keep):
             raise UsageError(f"keep is auto, best or last, not '{self.keep}'.")
         if self.optimizer not in get_args(Optimizer):
@@ -152,6 +159,10 @@ class TrainingSettings:
     def augment_kinds(self) -> tuple[Augment, ...]:
         """The kinds of changes, of resolved settings; those of older runs have none."""
         return () if self.augment[0] in PRESETS else self.augment
+
+    def augment_kinds_at(self, progress: float) -> tuple[Augment, ...]:
+        """The kinds of changes at a fraction of training."""
+        return self.augment_kinds if progress < self.augment_until else ()
 
     @property
     def seconds(self) -> float | None:
