@@ -90,6 +90,8 @@ def benchmarks(
 
 def check_options(names: tuple[str, ...], options: dict[str, object]) -> None:
     """Raise UsageError for an option that the named benchmarks do not have."""
+    from pinxit.errors import UsageError
+
     for option in options:
         if not names or not all(option in OPTIONS.get(name, ()) for name in names):
             owners = " and ".join(name for name, known in OPTIONS.items() if option in known)

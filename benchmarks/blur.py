@@ -53,11 +53,14 @@ MAX_IMAGES = 5_000  # on each side of a distance
 
 ONE, ANALYTIC, PER_PIXEL = "variance one", "variance analytic", "variance per pixel"
 DEFAULT, FLOW = "default", "prior flow"
+ONE_FLOW, ANALYTIC_FLOW = f"{ONE}, {FLOW}", f"{ANALYTIC}, {FLOW}"
 VARIANTS: dict[str, dict[str, Any]] = {
     DEFAULT: {},
     ONE: {"likelihood": "gaussian", "sigma": 1.0},
     ANALYTIC: {"likelihood": "gaussian", "variance": "analytic"},
     PER_PIXEL: {"likelihood": "gaussian", "variance": "per-pixel"},
+    ONE_FLOW: {"likelihood": "gaussian", "sigma": 1.0, "prior": "flow"},
+    ANALYTIC_FLOW: {"likelihood": "gaussian", "variance": "analytic", "prior": "flow"},
     FLOW: {"prior": "flow"},
     "ms-ssim": {"ms_ssim": 0.1},
     "perceptual": {"perceptual": 0.1},
@@ -202,17 +205,22 @@ GAP_NOTE = (
 def compare_variances(name: str, results: Mapping[str, Result], notes: tuple[str, ...]) -> Table:
     """The Frechet distance with variance one, divided by that with others: of each prior."""
     rows: list[tuple[Cell, ...]] = []
-    variants = [variant for variant in (ONE, ANALYTIC, PER_PIXEL) if variant in results]
     kinds = results[ONE].distances if ONE in results else ()
-    for kind in (kind for kind in kinds if kind != "reconstructions"):
-        one = results[ONE].distances[kind]
-        for variant in variants:
-            distance = results[variant].distances[kind]
-            own = combine(lambda value: value, distance)
-            is_one = variant == ONE
-            ratio = Estimate(1.0, 0.0) if is_one else combine(lambda a, b: a / b, one, distance)
-            title = "N(0, I)" if kind == "samples" else kind
-            rows.append((variant, title, own.value, own.error, ratio.value, ratio.error))
+    pairs = [
+        (variant, "N(0, I)" if kind == "samples" else kind, ONE, kind)
+        for kind in kinds if kind != "reconstructions"
+        for variant in (ONE, ANALYTIC, PER_PIXEL) if variant in results
+    ]  # fmt: skip
+    learned = (ONE_FLOW, ANALYTIC_FLOW)
+    if set(learned) <= set(results):
+        pairs += [(variant, "flow, learned together", ONE_FLOW, "samples") for variant in learned]
+    for variant, prior, one, kind in pairs:
+        distance = results[variant].distances[kind]
+        own, ratio = combine(lambda value: value, distance), Estimate(1.0, 0.0)
+        if variant != one:
+            ratio = combine(lambda a, b: a / b, results[one].distances[kind], distance)
+        title = variant.removesuffix(f", {FLOW}")
+        rows.append((title, prior, own.value, own.error, ratio.value, ratio.error))
     return Table(
         f"{name}: Frechet distance of samples by the variance of p(x|z) (must: 1.8 times; goal: 3)",
         ("p(x|z)", "prior", "distance", "+-", "that of variance one over it", "+- "),

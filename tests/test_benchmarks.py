@@ -339,6 +339,8 @@ def test_variances_and_priors_are_compared_by_ratios_with_errors():
             blur.FLOW: plain | {"samples": 1.0},
             blur.ONE: plain | {"samples": 4.0},
             blur.ANALYTIC: plain,
+            blur.ONE_FLOW: plain | {"samples": 3.0},
+            blur.ANALYTIC_FLOW: plain | {"samples": 1.0},
         }
     )
     rows = {row[:2]: row for row in blur.compare_variances("x", results, ()).rows}
@@ -347,6 +349,8 @@ def test_variances_and_priors_are_compared_by_ratios_with_errors():
     assert 0 < error < 0.6
     assert rows[blur.ONE, "N(0, I)"][4:] == (1.0, 0.0)
     assert {variant for variant, _ in rows} == {blur.ONE, blur.ANALYTIC}
+    assert rows[blur.ANALYTIC, "flow, learned together"][4] == pytest.approx(9, rel=0.2)
+    assert rows[blur.ONE, "flow, learned together"][4:] == (1.0, 0.0)
     rows = {row[0]: row for row in blur.compare_priors("x", results, ()).rows}
     assert rows["N(0, I)"][3] == pytest.approx(1)
     for prior in ("mixture", blur.FLOW):
