@@ -165,9 +165,10 @@ def choose_parts(
     parts = [part for part in declared if isinstance(part, ExportPart)]
     if name is None and every:
         return parts
+    name = declared[0].name if name is None else name
     names = [part.name for part in parts]
     for part in declared:
-        if part.name == name or name is None:
+        if part.name == name:
             if isinstance(part, ExportPart):
                 return [part]
             raise UsageError(

@@ -48,10 +48,15 @@ def supports_fast_importance(
     They need logits that are one matrix product of the decoder's last hidden layer, and a shift
     that is the same for all z.
     """
-    is_linear = isinstance(likelihood, Autoregressive) and isinstance(likelihood.head, LinearHead)
-    if num_samples < MIN_SAMPLES or not (is_linear or isinstance(likelihood, Bernoulli)):
+    if num_samples < MIN_SAMPLES or not isinstance(decoder, MLPDecoder):
         return False
-    return isinstance(decoder, MLPDecoder)
+    return isinstance(likelihood, Bernoulli) or linear_head(likelihood) is not None
+
+
+def linear_head(likelihood: nn.Module) -> LinearHead | None:
+    """Return the linear head of a likelihood, if it has one."""
+    head = likelihood.head if isinstance(likelihood, Autoregressive) else None
+    return head if isinstance(head, LinearHead) else None
 
 
 def fast_log_weights(
@@ -128,8 +133,8 @@ class ImportanceWeights:
         self.scales = math.log2(math.e) * (1 - 2 * x.flatten(1))
         self.weight = last.weight.t().contiguous()
         self.biases = last.bias.expand_as(self.scales)
-        if isinstance(likelihood, Autoregressive):  # a shift of the logits, the same for each z
-            self.biases = self.biases + likelihood.head.shift(x).flatten(1)
+        if head := linear_head(likelihood):  # a shift of the logits, the same for each z
+            self.biases = self.biases + head.shift(x).flatten(1)
         # the selected image's last layer, which outputs margins; padded with outputs of no effect
         self.image = -1
         self.margin_weight = x.new_zeros(last.in_features, num_outputs)
