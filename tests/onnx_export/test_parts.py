@@ -12,7 +12,7 @@ import pinxit
 from pinxit.errors import UsageError
 from pinxit.models import build_model, family_of, get_family
 from pinxit.models.export_parts import DYNAMIC, ExportPart, RefusedPart
-from pinxit.onnx_export.api import choose_parts, refused_parts
+from pinxit.onnx_export.api import choose_parts, list_refused_parts
 from pinxit.onnx_export.images import NUM_IMAGES, random_batch
 from tests.builders import blobs
 from tests.test_conformance import CONFIGS, config_id
@@ -113,7 +113,7 @@ def test_a_part_that_cannot_be_exported_says_why(config, name, reason):
     with pytest.raises(UsageError, match=reason):
         choose_parts(model, name, family_of(config))
     every = choose_parts(model, None, family_of(config), every=True)
-    refused = refused_parts(model, family_of(config))
+    refused = list_refused_parts(model, family_of(config))
     assert sorted(part.name for part in (*every, *refused)) == sorted(p.name for p in declared)
 
 

@@ -131,7 +131,7 @@ def export(
         parts.append(made)
     output.write(contents)
     path = output.path if output.every_part and part is None else output.file(chosen[0].name)
-    left_out = refused_parts(model, run.family) if output.every_part and part is None else ()
+    left_out = list_refused_parts(model, run.family) if output.every_part and part is None else ()
     return Exported(path, opset, samples.description, tuple(parts), left_out)
 
 
@@ -181,7 +181,7 @@ def choose_parts(
     raise UsageError(text + did_you_mean(name, names))
 
 
-def refused_parts(model: Any, family: str) -> tuple[RefusedPart, ...]:
+def list_refused_parts(model: Any, family: str) -> tuple[RefusedPart, ...]:
     """Return the parts that ONNX cannot express."""
     from pinxit.models.export_parts import RefusedPart
 
