@@ -45,7 +45,7 @@ from pinxit.sampling.fitted_priors import (
 from pinxit.sampling.inputs import labels_for, match_labels, select_rows
 from pinxit.sampling.label_matched import sample_with_label_frequencies
 from pinxit.sampling.latents import LatentActivity, latent_activity
-from pinxit.sampling.observation import mean_observation, observe_images
+from pinxit.sampling.observation import decode_as_sampled, images_like_samples, observe_images
 from pinxit.training.undertraining import is_undertrained
 
 MAX_PIXEL_VALUES = 8_000_000  # that are decoded of each set of images
@@ -91,8 +91,8 @@ class Explainer:
 
     @cached_property
     def reference(self) -> Images:
-        """The mean of what is observed: decoded means are compared with it."""
-        return mean_observation(self.model, self.test, self.seed)
+        """The test images that samples are compared with."""
+        return images_like_samples(self.model, self.test, self.seed)
 
     @cached_property
     def _fitting(self) -> tuple[Images, Images]:
@@ -238,7 +238,8 @@ class Explainer:
             rows = np.sort(np.resize(rows, count))
             z = self.sample_posterior(self.train_posterior.take(rows), 2)
             labels = labels_for(self.model, self.train.take(rows))
-            sets = {"prior": prior, "posterior": self.model.decode(z, labels)}
+            posterior = decode_as_sampled(self.model, z, labels, self.seed)
+            sets = {"prior": prior, "posterior": posterior}
             for kind, density in self.densities.items():
                 sets[kind] = sample_from_density(
                     self.model, density, count, self.seed, like=self.test
@@ -264,7 +265,7 @@ class Explainer:
             return None
         rows = np.random.default_rng(self.seed + 1).permutation(len(self.train))
         train = self.train.take(np.sort(np.resize(rows, len(self.test))))
-        real = mean_observation(self.model, train, self.seed)
+        real = images_like_samples(self.model, train, self.seed)
         with self.progress.stage("distances"):
             sets = {name: self.space.embed(images) for name, images in self.sets.items()}
             sets["train"] = self.space.embed(real)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Float32, UInt8
     from torch import Tensor
 
+    from pinxit.data.batch import Seed
     from pinxit.data.images import Images
 
 
@@ -72,7 +73,7 @@ class CanSamplePixels(Protocol):
         self, z: np.ndarray, labels: np.ndarray | None = None
     ) -> Float32[np.ndarray, "n height width channel"]: ...
     def sample_pixels(
-        self, z: np.ndarray, labels: np.ndarray | None = None, *, seed: int = 0
+        self, z: np.ndarray, labels: np.ndarray | None = None, *, seed: Seed = 0
     ) -> Images: ...
 
 

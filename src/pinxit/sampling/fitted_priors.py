@@ -31,7 +31,7 @@ from pinxit.models.results import LatentPosterior
 from pinxit.runs import Run
 from pinxit.sampling.inputs import is_label_conditional, load_run_data, match_labels
 from pinxit.sampling.label_matched import largest_remainder
-from pinxit.sampling.observation import observe_images
+from pinxit.sampling.observation import decode_as_sampled, observe_images
 
 FittedPrior = Literal["mixture", "realnvp"]
 
@@ -164,7 +164,10 @@ def sample_from_density(
     A label-conditional model gets `label`, or else the label frequencies of the images `like`.
     """
     z = density.sample(n, seed, start, temperature)
-    return model.decode(z, choose_labels(model, n, like, label, seed))
+    labels = choose_labels(model, n, like, label, seed)
+    if temperature == 0:
+        return model.decode(z, labels)
+    return decode_as_sampled(model, z, labels, seed, start)
 
 
 def choose_labels(

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import torch
 
 from pinxit.data.images import Images
-from pinxit.models.likelihood_protocols import CanBinarize
+from pinxit.models.likelihood_protocols import CanBinarize, HasMeanImage
 from pinxit.nn.image_seeds import Draw, image_seeds
+from pinxit.nn.rng import mix_seed, per_image_seeds
 
 OBSERVE_BATCH = 1_000  # images; bounds memory
 
@@ -55,4 +57,28 @@ def comparable_images(model: object, images: Images, generated: Images, seed: in
     Black-and-white samples are like the observed images, decoded means like the mean of these.
     """
     show = observe_images if is_black_and_white(generated) else mean_observation
+    return show(model, images, seed)
+
+
+def samples_pixels(model: object) -> bool:
+    """Return whether `sample` shows samples of p(x|z), not its mean: pixels see one another."""
+    return isinstance(model, HasMeanImage) and not model.mean_is_differentiable
+
+
+def decode_as_sampled(
+    model: Any, z: np.ndarray, labels: np.ndarray | None, seed: int = 0, start: int = 0
+) -> Images:
+    """Decode latents as `sample` shows its own: image i is a function of z_i and (seed, start + i).
+
+    `model` decodes latents `[n, latent]` (`CanEncode`).
+    """
+    if not samples_pixels(model):
+        return model.decode(z, labels)
+    seeds = [mix_seed(own, 1) for own in per_image_seeds(seed, len(z), start)]
+    return model.sample_pixels(z, labels, seed=seeds)
+
+
+def images_like_samples(model: object, images: Images, seed: int = 0) -> Images:
+    """Return images that samples are compared with: observed ones, or the mean of these."""
+    show = observe_images if samples_pixels(model) else mean_observation
     return show(model, images, seed)
