@@ -36,7 +36,10 @@ def train_tiny(path, images=None, config=TINY, **settings) -> Run:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory) -> Run:
-    return train_tiny(tmp_path_factory.mktemp("runs") / "blobs", tensorboard=True)
+    """With all of its previews, however busy the machine is."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pinxit.training.session.FREE_PREVIEW_SECONDS", 600.0)
+        return train_tiny(tmp_path_factory.mktemp("runs") / "blobs", tensorboard=True)
 
 
 def test_a_run_folder_has_all_files(run):
