@@ -165,20 +165,20 @@ def choose_parts(
     parts = [part for part in declared if isinstance(part, ExportPart)]
     if name is None and every:
         return parts
-    wanted = declared[0].name if name is None else name
+    chosen = declared[0].name if name is None else name
     names = [part.name for part in parts]
     for part in declared:
-        if part.name == wanted:
+        if part.name == chosen:
             if isinstance(part, ExportPart):
                 return [part]
             raise UsageError(
                 f"this run's {part.name} cannot be exported: {part.reason}.\n"
                 f"Its other parts: {', '.join(names)}."
             )
-    text = f"this {family} run has no part '{wanted}'; its parts: {', '.join(names)}."
-    if wanted in CANNOT_BE_EXPORTED:
-        raise UsageError(f"{text}\n{CANNOT_BE_EXPORTED[wanted]}")
-    raise UsageError(text + did_you_mean(wanted, names))
+    text = f"this {family} run has no part '{chosen}'; its parts: {', '.join(names)}."
+    if chosen in CANNOT_BE_EXPORTED:
+        raise UsageError(f"{text}\n{CANNOT_BE_EXPORTED[chosen]}")
+    raise UsageError(text + did_you_mean(chosen, names))
 
 
 def list_refused_parts(model: Any, family: str) -> tuple[RefusedPart, ...]:
