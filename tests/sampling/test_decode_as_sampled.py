@@ -10,7 +10,7 @@ from pinxit.models import build_model
 from pinxit.models.vae import Config
 from pinxit.nn.rng import per_image_normal, per_image_seeds
 from pinxit.sampling.fitted_priors import sample_from_density
-from pinxit.sampling.observation import images_like_samples, samples_pixels
+from pinxit.sampling.observation import comparable_images, samples_pixels
 from tests.builders import blobs
 
 OPTIONS = {
@@ -50,6 +50,6 @@ def test_a_density_equal_to_the_prior_gives_the_samples_of_the_model(name, tempe
 @pytest.mark.parametrize("name", OPTIONS)
 def test_samples_are_compared_with_images_of_their_kind(name):
     model, images = build(name), blobs()
-    shown = images_like_samples(model, images)
+    shown = comparable_images(model, images, model.sample(8))
     assert samples_pixels(model) == (name != "independent")
     assert (set(np.unique(shown.pixels)) <= {0, 255}) == (name == "linear")

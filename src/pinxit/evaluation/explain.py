@@ -45,7 +45,7 @@ from pinxit.sampling.fitted_priors import (
 from pinxit.sampling.inputs import labels_for, match_labels, select_rows
 from pinxit.sampling.label_matched import sample_with_label_frequencies
 from pinxit.sampling.latents import LatentActivity, latent_activity
-from pinxit.sampling.observation import decode_as_sampled, images_like_samples, observe_images
+from pinxit.sampling.observation import comparable_images, decode_as_sampled, observe_images
 from pinxit.training.undertraining import is_undertrained
 
 MAX_PIXEL_VALUES = 8_000_000  # that are decoded of each set of images
@@ -92,7 +92,7 @@ class Explainer:
     @cached_property
     def reference(self) -> Images:
         """The test images that samples are compared with."""
-        return images_like_samples(self.model, self.test, self.seed)
+        return comparable_images(self.model, self.test, self.sets["prior"], self.seed)
 
     @cached_property
     def _fitting(self) -> tuple[Images, Images]:
@@ -265,7 +265,7 @@ class Explainer:
             return None
         rows = np.random.default_rng(self.seed + 1).permutation(len(self.train))
         train = self.train.take(np.sort(np.resize(rows, len(self.test))))
-        real = images_like_samples(self.model, train, self.seed)
+        real = comparable_images(self.model, train, self.sets["prior"], self.seed)
         with self.progress.stage("distances"):
             sets = {name: self.space.embed(images) for name, images in self.sets.items()}
             sets["train"] = self.space.embed(real)

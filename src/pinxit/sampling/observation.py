@@ -76,9 +76,3 @@ def decode_as_sampled(
         return model.decode(z, labels)
     seeds = [mix_seed(own, 1) for own in per_image_seeds(seed, len(z), start)]
     return model.sample_pixels(z, labels, seed=seeds)
-
-
-def images_like_samples(model: object, images: Images, seed: int = 0) -> Images:
-    """Return images that samples are compared with: observed ones, or the mean of these."""
-    show = observe_images if samples_pixels(model) else mean_observation
-    return show(model, images, seed)

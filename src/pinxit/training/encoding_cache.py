@@ -110,7 +110,7 @@ def create_cache(
     if images.before is not None or images.stream is not None or not len(rows):
         return None  # images before their edits are encoded too; those of a stream are too many
     if settings.augment_kinds and settings.augment_until < 1:
-        return None  # its images are changed until the end
+        return None  # cached encodings are of images that are changed until the end
     cache = EncodingCache(
         model.frozen_encoder, images, rows, settings.augment_kinds, settings.seed, device
     )
