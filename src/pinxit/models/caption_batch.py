@@ -26,6 +26,9 @@ class CaptionBatch(NamedTuple):
     texts: list[str | None]
     languages: list[str]
 
+    def select(self, rows: slice) -> CaptionBatch:
+        return CaptionBatch(self.texts[rows], self.languages[rows])
+
 
 def sample_captions(batch: Batch, languages: Sequence[str]) -> tuple[CaptionBatch, CaptionBatch]:
     """Sample a caption for each image, and one of the same image in another language.

@@ -104,7 +104,8 @@ class Editing(_TextInput):
 
         Raises UsageError as `draw` does, and if images and instructions differ in number.
         """
-        *_, last = self.edit_stream(images, instructions, params, language=language, **options)
+        pixels, texts, params = self._check_editing(images, instructions, params, language, options)
+        *_, last = self._edit(pixels, texts, params, progress=False)
         return last
 
     def edit_stream(
@@ -117,6 +118,17 @@ class Editing(_TextInput):
         **options: Any,
     ) -> Iterator[Images]:
         """Yield what the images of `edit` become, after each step or each row of codes."""
+        pixels, texts, params = self._check_editing(images, instructions, params, language, options)
+        return self._edit(pixels, texts, params, progress=True)
+
+    def _check_editing(
+        self,
+        images: Images,
+        instructions: Sequence[str],
+        params: GenerationParams | None,
+        language: str | None,
+        options: dict[str, Any],
+    ) -> tuple[UInt8[Tensor, "n height width channel"], CaptionBatch, GenerationParams]:
         if len(images) != len(instructions):
             raise UsageError(
                 f"{len(images)} images and {len(instructions)} instructions; give one each."
@@ -125,15 +137,17 @@ class Editing(_TextInput):
             params, options, self.edit_options, self.edit_temperature, self.default_guidance
         )
         texts = self.check_texts(instructions, language)
-        return self._edit(check_images(self.info, images), texts, params)
+        return check_images(self.info, images), texts, params
 
     def _edit(
         self,
         pixels: UInt8[Tensor, "n height width channel"],
         instructions: CaptionBatch,
         params: GenerationParams,
+        *,
+        progress: bool,
     ) -> Iterator[Images]:
-        """Yield what the images become."""
+        """Yield the images; with `progress` also what they become."""
         raise NotImplementedError
 
 

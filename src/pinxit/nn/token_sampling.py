@@ -52,7 +52,7 @@ class SamplingParams:
 
         After top-p they sum to less than 1; `sample` divides by the sum.
         """
-        logits = logits.float() / self.temperature
+        logits = logits.float() if self.temperature == 1 else logits.float() / self.temperature
         if self.top_k is not None and self.top_k < logits.shape[-1]:
             logits = logits.masked_fill(~_is_top_k(logits, self.top_k), -math.inf)
         probs = logits.softmax(-1)

@@ -150,9 +150,14 @@ class TextFlow(MorphingFlow, Drawing, Editing):
         return token_maps(tokens[0].tolist(), maps, self.text_tokenizer, self.codec.shape[1:])
 
     def _edit(
-        self, pixels: Pixels, instructions: CaptionBatch, params: GenerationParams
+        self,
+        pixels: Pixels,
+        instructions: CaptionBatch,
+        params: GenerationParams,
+        *,
+        progress: bool,
     ) -> Iterator[Images]:
-        """Yield what the images become, after each step.
+        """Yield the images; with `progress` after each step.
 
         A model of pairs generates the edited image given the one before (Brooks 2022); with a
         `strength` it starts from that. Others do only the latter (SDEdit, Meng 2021).
@@ -162,13 +167,13 @@ class TextFlow(MorphingFlow, Drawing, Editing):
         noise, strength = self.noise(len(pixels), params), params.strength
         if not self.network.with_source:
             task = Task(known, strength=DEFAULT_STRENGTH if strength is None else strength)
-            return self._generate_edits(noise, condition_of, params, task)
+            return self._generate_edits(noise, condition_of, params, task, progress)
 
         def condition_with_source(rows: Rows) -> Condition:
             return condition_of(rows)._replace(source=known[rows].to(self.device))
 
         task = None if strength is None else Task(known, strength=strength)
-        return self._generate_edits(noise, condition_with_source, params, task)
+        return self._generate_edits(noise, condition_with_source, params, task, progress)
 
     @torch.inference_mode()
     def _generate_edits(
@@ -177,5 +182,6 @@ class TextFlow(MorphingFlow, Drawing, Editing):
         condition_of: Callable[[Rows], Condition],
         params: GenerationParams,
         task: Task | None,
+        progress: bool,
     ) -> Iterator[Images]:
-        yield from self.generate(noise, condition_of, params, task)
+        yield from self.generate(noise, condition_of, params, task, progress=progress)

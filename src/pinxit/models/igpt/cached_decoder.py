@@ -21,6 +21,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from pinxit.models.igpt.network import TokenTransformer
+from pinxit.nn.folding import fold_norm
 from pinxit.nn.positions import apply_rotary
 from pinxit.nn.transformer import Block
 
@@ -134,12 +135,8 @@ def _fold_block(block: Block, num_heads: int, centered: bool) -> LayerWeights:
 
 def _fold_norm(norm: nn.Module, weight: Tensor, bias: Tensor | None) -> Linear:
     """Fold a norm's gain and bias into the linear layer after it."""
-    assert isinstance(norm, nn.LayerNorm | nn.RMSNorm)
-    assert norm.weight is not None
-    total = weight.new_zeros(len(weight)) if bias is None else bias
-    if isinstance(norm, nn.LayerNorm):
-        total = total + weight @ norm.bias
-    return Linear(weight * norm.weight, total[:, None])
+    matrix, bias = fold_norm(norm, weight, bias)
+    return Linear(matrix, bias[:, None])
 
 
 def _center_output(layer: nn.Linear, centered: bool) -> Linear:

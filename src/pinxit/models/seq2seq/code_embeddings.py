@@ -71,6 +71,7 @@ class LocalContextEmbedding(nn.Module):
     """
 
     neighbours: Tensor  # `[positions, 4]`, indices of codes
+    table_starts: Tensor  # `[4]`, the first row of each table
 
     def __init__(
         self, num_codes: int, fsq_levels: Sequence[int], grid: tuple[int, int], width: int
@@ -81,25 +82,33 @@ class LocalContextEmbedding(nn.Module):
         self.embedding = CodeEmbedding(num_codes, fsq_levels, width, neighbours.shape[1])
         self.outside = nn.Parameter(0.02 * torch.randn(neighbours.shape[1], 1, width))
         self.register_buffer("neighbours", neighbours, persistent=False)
+        starts = torch.arange(neighbours.shape[1]) * (num_codes + 1)
+        self.register_buffer("table_starts", starts, persistent=False)
 
     def table(self) -> Float[Tensor, "rows width"]:
         """Stack the four tables; the last row of each is for positions outside the grid."""
         return torch.cat((self.embedding(), self.outside), 1).flatten(0, 1)
 
-    def forward(
-        self, prefix: Codes, table: Float[Tensor, "rows width"] | None = None, start: int = 0
-    ) -> Float[Tensor, "batch positions width"]:
-        """Embed the context of positions `start` to `t`, given the first `t` codes.
-
-        `table` is the result of `table()`, to compute it only once.
-        """
-        table = self.table() if table is None else table
-        neighbours = self.neighbours[start : prefix.shape[1] + 1]
+    def forward(self, prefix: Codes) -> Float[Tensor, "batch positions width"]:
+        """Embed the context of positions 0 to `t`, given the first `t` codes."""
+        neighbours = self.neighbours[: prefix.shape[1] + 1]
         missing = len(self.neighbours) + 1 - prefix.shape[1]
         codes = F.pad(prefix, (0, missing), value=self.num_codes)
-        table_starts = torch.arange(neighbours.shape[1], device=neighbours.device)
-        rows = codes[:, neighbours] + table_starts * (self.num_codes + 1)
-        return F.embedding_bag(rows.flatten(0, 1), table, mode="sum").unflatten(0, rows.shape[:2])
+        rows = codes[:, neighbours] + self.table_starts
+        bags = F.embedding_bag(rows.flatten(0, 1), self.table(), mode="sum")
+        return bags.unflatten(0, rows.shape[:2])
+
+    def embed_position(
+        self,
+        codes: Int64[Tensor, "batch length_and_one"],
+        table: Float[Tensor, "rows width"],
+        t: int,
+    ) -> Float[Tensor, "batch width"]:
+        """Embed the context of position t. `num_codes` stands for codes that are not there: those
+        to come, and the last one, outside the grid. `table`: `table()`, to compute it only once.
+        """
+        rows = codes.index_select(1, self.neighbours[t]) + self.table_starts
+        return F.embedding_bag(rows, table, mode="sum")
 
 
 def _causal_neighbours(rows: int, columns: int) -> Int64[Tensor, "positions 4"]:

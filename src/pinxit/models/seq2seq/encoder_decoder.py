@@ -58,12 +58,12 @@ class Decoder(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     @property
-    def _blocks(self) -> list[DecoderBlock]:
+    def layers(self) -> list[DecoderBlock]:
         return cast(list[DecoderBlock], list(self.blocks))
 
     def project_source(self, encoded: EncoderOutput) -> list[CrossKV]:
         """Return each layer's keys and values of the source, which serve all positions."""
-        return [block.cross.project_source(encoded.hidden, encoded.mask) for block in self._blocks]
+        return [block.cross.project_source(encoded.hidden, encoded.mask) for block in self.layers]
 
     def empty_caches(self, batch: int, max_len: int, like: Tensor) -> list[KVCache]:
         """Return one empty key/value cache for each layer."""
@@ -73,7 +73,7 @@ class Decoder(nn.Module):
     def forward(self, h: Hidden, encoded: EncoderOutput, rotary: RotaryCache) -> Hidden:
         """Decode all positions at once."""
         sources = self.project_source(encoded)
-        for block, source in zip(self._blocks, sources, strict=True):
+        for block, source in zip(self.layers, sources, strict=True):
             h = self.dropout(block(h, source, rotary))
         return self.norm(h)
 
@@ -86,7 +86,7 @@ class Decoder(nn.Module):
         t: int,
     ) -> Float[Tensor, "batch width"]:
         """Decode position `t` only, with the keys and values of the previous ones in `caches`."""
-        for block, source, cache in zip(self._blocks, sources, caches, strict=True):
+        for block, source, cache in zip(self.layers, sources, caches, strict=True):
             h = block(h, source, rotary, cache, t)
         return self.norm(h[:, 0])
 
@@ -95,7 +95,7 @@ class Decoder(nn.Module):
     ) -> Float[Tensor, "batch length source"]:
         """Cross-attention of each position over the source, the mean over layers and heads."""
         maps, sources = [], self.project_source(encoded)
-        for block, source in zip(self._blocks, sources, strict=True):
+        for block, source in zip(self.layers, sources, strict=True):
             maps.append(block.cross_attention_map(h, source, rotary).mean(1))
             h = block(h, source, rotary)
         return torch.stack(maps).mean(0)

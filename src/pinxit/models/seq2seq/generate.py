@@ -25,10 +25,11 @@ class GeneratedCodes(NamedTuple):
     """The codes of images, possibly not complete yet."""
 
     codes: Int64[Tensor, "n codes"]  # -1: not generated yet
-    log_prob: Float[Tensor, " n"]  # of the codes given the source, at temperature 1, no guidance
+    log_prob: Float[Tensor, " n"] | None  # given the source, at temperature 1, without guidance
 
 
-Scorer = Callable[[GeneratedCodes], Float[Tensor, " n"]]  # rates each image; higher is better
+# rates images given their codes and which of the sources each is of; higher is better
+Scorer = Callable[[Int64[Tensor, "n codes"], Int64[Tensor, " n"]], Float[Tensor, " n"]]
 
 
 def generate_codes(
@@ -37,6 +38,7 @@ def generate_codes(
     uniforms: Uniforms,
     sampling: SamplingParams,
     guidance: float = 1.0,
+    with_log_prob: bool = True,
 ) -> Iterator[GeneratedCodes]:
     """Generate code by code; yields after each row of codes.
 
@@ -46,13 +48,14 @@ def generate_codes(
     decoder, n = CachedDecoder(model, encoded), len(uniforms)
     columns = model.target.grid[1]
     codes = torch.full(uniforms.shape, -1, device=uniforms.device)
-    log_prob, token = uniforms.new_zeros(n), None
+    log_prob, token = uniforms.new_zeros(n) if with_log_prob else None, None
     for t in range(model.target.length):
         check_interrupted()
         logits = decoder(token, t)
         codes[:, t] = sampling.sample(apply_guidance(logits, n, guidance), uniforms[:, t])
-        log_probs = logits[:n].log_softmax(-1)
-        log_prob = log_prob + log_probs.gather(1, codes[:, t : t + 1])[:, 0]
+        if log_prob is not None:
+            log_probs = logits[:n].log_softmax(-1)
+            log_prob = log_prob + log_probs.gather(1, codes[:, t : t + 1])[:, 0]
         token = codes[:, t] if guidance == 1 else codes[:, t].repeat(2)
         if (t + 1) % columns == 0:
             yield GeneratedCodes(codes, log_prob)
@@ -78,34 +81,46 @@ def generate_best_of(
     sampling: SamplingParams,
     guidance: float = 1.0,
     scorer: Scorer | None = None,
-) -> Iterator[GeneratedCodes]:
-    """Generate one candidate for each row of uniforms; yields the first one as `generate_codes`
-    does, then the best candidate of each image.
+) -> Iterator[Int64[Tensor, "n codes"]]:
+    """Generate a candidate of each of the first n <= `DECODE_BATCH` sources for each row of
+    uniforms. Yields the first ones after each row of codes, then the best one of each source.
 
     The best has the highest score, or log-probability without a `scorer`; the first of equals.
     """
-    first, *others = candidate_uniforms
-    best = None
-    for best in generate_codes(model, encoded, first, sampling, guidance):
-        yield best
-    if best is None or not others:
+    num_candidates, n, _ = candidate_uniforms.shape
+    uniforms = candidate_uniforms.flatten(0, 1)  # the first candidates come first
+    sources = torch.arange(n, device=uniforms.device).repeat(num_candidates)
+    with_log_prob = num_candidates > 1 and scorer is None
+    finished = []
+    for start in range(0, len(sources), DECODE_BATCH):
+        rows = torch.arange(start, start + DECODE_BATCH, device=uniforms.device)
+        rows = rows.clamp(max=len(sources) - 1)
+        own = _select_sources(encoded, sources[rows], guidance)
+        stream = generate_codes(model, own, uniforms[rows], sampling, guidance, with_log_prob)
+        generated = None
+        for generated in stream:
+            if start == 0:
+                yield generated.codes[:n]
+        assert generated is not None, "an image has codes"
+        finished.append(generated)
+    if num_candidates == 1:
         return
-    scorer = scorer or _log_prob
-    best_score = scorer(best)
-    for uniforms in others:
-        *_, candidate = generate_codes(model, encoded, uniforms, sampling, guidance)
-        score = scorer(candidate)
-        better = score > best_score
-        best_score = torch.where(better, score, best_score)
-        best = GeneratedCodes(
-            torch.where(better[:, None], candidate.codes, best.codes),
-            torch.where(better, candidate.log_prob, best.log_prob),
-        )
-    yield best
+    codes = torch.cat([part.codes for part in finished])[: len(sources)]
+    if scorer is None:
+        scores = torch.cat([part.log_prob for part in finished if part.log_prob is not None])
+    else:
+        scores = scorer(codes, sources)
+    best = scores[: len(sources)].view(num_candidates, n).argmax(0)
+    yield codes.unflatten(0, (num_candidates, n))[best, torch.arange(n, device=best.device)]
 
 
-def _log_prob(generated: GeneratedCodes) -> Float[Tensor, " n"]:
-    return generated.log_prob
+def _select_sources(
+    encoded: EncoderOutput, rows: Int64[Tensor, " rows"], guidance: float
+) -> EncoderOutput:
+    """Return these sources; with guidance, also the same ones without text."""
+    if guidance == 1:
+        return encoded.index_select(rows)
+    return encoded.index_select(torch.cat((rows, rows + len(encoded.hidden) // 2)))
 
 
 def generate_codes_reference(

@@ -33,7 +33,9 @@ Logits = Float[Tensor, "batch length vocab"]
 class DecodingState(Protocol):
     """What cached decoding of a batch keeps of the tokens generated so far."""
 
-    def append_and_embed(self, token: Int64[Tensor, " batch"] | None, t: int) -> Hidden:
+    def append_and_embed(
+        self, token: Int64[Tensor, " batch"] | None, t: int
+    ) -> Float[Tensor, "batch width"]:
         """Append the token before position `t` and return the decoder's input at `t`.
 
         `token` is None if nothing comes before position 0.
@@ -130,9 +132,11 @@ class TextDecodingState:
     def __init__(self, target: TextTarget) -> None:
         self.target = target
 
-    def append_and_embed(self, token: Int64[Tensor, " batch"] | None, t: int) -> Hidden:
+    def append_and_embed(
+        self, token: Int64[Tensor, " batch"] | None, t: int
+    ) -> Float[Tensor, "batch width"]:
         assert token is not None, "a text starts with its language token"
-        return self.target.embed_tokens(token)[:, None] + self.target.pos_embed[t]
+        return self.target.embed_tokens(token) + self.target.pos_embed[t]
 
     def logits(self, h: Float[Tensor, "batch width"]) -> Float[Tensor, "batch vocab"]:
         return self.target.head(h)
@@ -189,11 +193,10 @@ class CodeTarget(Target):
         return Loss(nll, {"nll": nll.detach()})
 
     def start_decoding(self, encoded: EncoderOutput) -> CodeDecodingState:
-        batch, device = len(encoded.hidden), encoded.hidden.device
-        codes = torch.empty(batch, 0, dtype=torch.long, device=device)
+        batch, outside = len(encoded.hidden), self.local_context.num_codes
         return CodeDecodingState(
             target=self,
-            codes=codes,
+            codes=self.local_context.neighbours.new_full((batch, self.length + 1), outside),
             aligned_source=self.project_aligned_source(encoded),
             context_table=self.local_context.table(),
             output_weight=self.head.weight_matrix(),
@@ -205,17 +208,19 @@ class CodeDecodingState:
     """The codes generated so far, and tensors that are computed once per batch."""
 
     target: CodeTarget
-    codes: Codes
+    codes: Int64[Tensor, "batch length_and_one"]  # those to come, and the last: outside the grid
     aligned_source: Hidden | None  # at all positions
     context_table: Float[Tensor, "rows width"]  # of `target.local_context`
     output_weight: Float[Tensor, "codes width"]  # of `target.head`
 
-    def append_and_embed(self, token: Int64[Tensor, " batch"] | None, t: int) -> Hidden:
+    def append_and_embed(
+        self, token: Int64[Tensor, " batch"] | None, t: int
+    ) -> Float[Tensor, "batch width"]:
         if token is not None:
-            self.codes = torch.cat((self.codes, token[:, None]), 1)
-        h = self.target.local_context(self.codes, self.context_table, start=t)
+            self.codes[:, t - 1] = token
+        h = self.target.local_context.embed_position(self.codes, self.context_table, t)
         h = h + self.target.pos_embed[t]
-        return h if self.aligned_source is None else h + self.aligned_source[:, t : t + 1]
+        return h if self.aligned_source is None else h + self.aligned_source[:, t]
 
     def logits(self, h: Float[Tensor, "batch width"]) -> Float[Tensor, "batch codes"]:
         return h @ self.output_weight.T

@@ -6,6 +6,7 @@ decoded in batches of one size, and texts are padded to one length.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from functools import partial
 
@@ -25,7 +26,6 @@ from pinxit.models.seq2seq.code_embeddings import Codes
 from pinxit.models.seq2seq.encoder_decoder import EncoderOutput
 from pinxit.models.seq2seq.generate import (
     DECODE_BATCH,
-    GeneratedCodes,
     apply_guidance,
     generate_best_of,
     generate_codes,
@@ -82,11 +82,12 @@ class _ImageDecoder(Seq2Seq[CodeTarget]):
         self,
         pixels: Tensor | None,
         captions: CaptionBatch,
-        uniforms: Float32[Tensor, "candidates n codes"],
         params: GenerationParams,
+        progress: bool,
     ) -> Iterator[Images]:
-        """Yield the first candidate row by row, then the best candidate of each image."""
+        """Yield the best candidates; with `progress`, before that the first ones row by row."""
         n, guidance = len(captions.texts), params.guidance
+        uniforms = self._uniforms(params, n).to(self.device)
         assert guidance is not None, "resolved"
         text_tokens = pad_tokens(self.text.tokenize(*captions), self.text.max_len)
         codes = torch.full((n, self.target.length), -1)
@@ -94,28 +95,27 @@ class _ImageDecoder(Seq2Seq[CodeTarget]):
             rows = (torch.arange(DECODE_BATCH) + start).clamp(max=n - 1)
             source_pixels = None if pixels is None else pixels[rows].to(self.device)
             encoded = self.encode_with_guidance(text_tokens[rows], source_pixels, guidance)
+            own = slice(start, min(start + DECODE_BATCH, n))
             scorer = None
             if params.reranker is not None:
-                scorer = partial(self._rerank, params.reranker, captions, rows.tolist())
-            u = uniforms[:, rows].to(self.device)
-            sampling = SamplingParams.from_options(params)
+                scorer = partial(self._rerank, params.reranker, captions.select(own))
+            u, sampling = uniforms[:, own], SamplingParams.from_options(params)
             stream = generate_best_of(self, encoded, u, sampling, guidance, scorer)
-            for generated in stream:
-                codes[start : start + DECODE_BATCH] = generated.codes[: n - start].cpu()
-                yield self.decode_codes(codes)
+            for generated in stream if progress else deque(stream, maxlen=1):
+                codes[own] = generated.cpu()
+                if progress:
+                    yield self.decode_codes(codes)
+        if not progress:
+            yield self.decode_codes(codes)
 
     def _rerank(
-        self,
-        reranker: Reranker,
-        captions: CaptionBatch,
-        rows: Sequence[int],
-        generated: GeneratedCodes,
+        self, reranker: Reranker, captions: CaptionBatch, codes: Codes, sources: Int64[Tensor, " n"]
     ) -> Float32[Tensor, " n"]:
-        """log p(caption | image) of each generated image, by the reranker."""
-        images = self.decode_codes(generated.codes)
+        """log p(caption | image) of each image, by the reranker; `sources`: of which caption."""
+        rows = sources.tolist()
         texts, languages = ([column[i] or "" for i in rows] for column in captions)
-        scores = reranker.caption_log_prob(images, texts, languages)
-        return torch.from_numpy(scores).to(generated.codes.device)
+        scores = reranker.caption_log_prob(self.decode_codes(codes), texts, languages)
+        return torch.from_numpy(scores).to(codes.device)
 
     def encode_with_guidance(
         self, text_tokens: Tokens, pixels: Pixels | None, guidance: float
@@ -139,9 +139,8 @@ class TextToImage(_ImageDecoder, Drawing):
     def _draw(
         self, captions: CaptionBatch, params: GenerationParams, *, progress: bool
     ) -> Iterator[Images]:
-        """Yield the images after each row of codes; grey where none is generated yet."""
-        uniforms = self._uniforms(params, len(captions.texts))
-        return self._generate(None, captions, uniforms, params)
+        """Yield the images; with `progress` after each row of codes, grey where none is yet."""
+        return self._generate(None, captions, params, progress)
 
     @torch.inference_mode()
     def trace_drawing(
@@ -156,7 +155,7 @@ class TextToImage(_ImageDecoder, Drawing):
         tokens = self.text.tokenize(*captions)
         encoded = self.encode_with_guidance(tokens, None, guidance)
         u, sampling = self._uniforms(params, 1)[0].to(self.device), SamplingParams()
-        *_, generated = generate_codes(self, encoded, u, sampling, guidance)
+        *_, generated = generate_codes(self, encoded, u, sampling, guidance, with_log_prob=False)
         codes = generated.codes
         prefix = codes[:, :-1].repeat(1 if guidance == 1 else 2, 1)
         logits = apply_guidance(self.logits(encoded, prefix).float().flatten(1), 1, guidance)
@@ -226,7 +225,12 @@ class ImageEditing(_ImageDecoder, Editing):
         return [self._sample_training_text(batch), batch.before], self.encode_images(batch.pixels)
 
     def _edit(
-        self, pixels: Pixels, instructions: CaptionBatch, params: GenerationParams
+        self,
+        pixels: Pixels,
+        instructions: CaptionBatch,
+        params: GenerationParams,
+        *,
+        progress: bool,
     ) -> Iterator[Images]:
-        """Yield the images after each row of codes."""
-        return self._generate(pixels, instructions, self._uniforms(params, len(pixels)), params)
+        """Yield the images; with `progress` after each row of codes."""
+        return self._generate(pixels, instructions, params, progress)
