@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 
-from pinxit.nn.attention import Attention, KVCache, attention
+from pinxit.nn.attention import (
+    FEW_KEYS,
+    LARGE_HEAD,
+    MAX_KEYS,
+    Attention,
+    KVCache,
+    attention,
+)
 from pinxit.nn.positions import apply_rotary, axial_rotary_cache, rotary_cache
 from pinxit.nn.transformer import Block
 
@@ -28,7 +35,7 @@ def test_attention_equals_its_definition_in_both_precisions(causal, bf16, traini
     mask = None if causal else torch.rand(2, 1, 1, 7) > 0.3
     with torch.set_grad_enabled(training), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
         output = attention(q, k, v, mask, causal)
-    exact = not bf16 or training  # training runs in fp32, whatever the precision around it
+    exact = not bf16 or training  # inputs in fp32 are trained in fp32, whatever is around them
     assert output.dtype == (torch.float32 if exact else torch.bfloat16)
     expected = reference_attention(q, k, v, mask, causal)
     torch.testing.assert_close(output.float(), expected, atol=1e-5 if exact else 0.03, rtol=0)
@@ -37,6 +44,35 @@ def test_attention_equals_its_definition_in_both_precisions(causal, bf16, traini
         expected_grads = torch.autograd.grad(expected.square().sum(), (q, k, v))
         for grad, expected_grad in zip(grads, expected_grads, strict=True):
             torch.testing.assert_close(grad, expected_grad, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("num_keys", "head_dim", "by_products"),
+    [
+        (FEW_KEYS, 8, True),
+        (FEW_KEYS + 1, 8, False),
+        (200, LARGE_HEAD, True),
+        (MAX_KEYS + 1, 64, False),
+    ],
+)
+def test_training_in_bf16_attends_by_products_where_they_are_faster(
+    num_keys, head_dim, by_products
+):
+    torch.manual_seed(0)
+    shape = 2, 2, num_keys, head_dim
+    inputs = [torch.randn(shape, dtype=torch.bfloat16, requires_grad=True) for _ in range(3)]
+    with torch.autocast("cpu", torch.bfloat16):
+        output = attention(*inputs)
+        masked = attention(*inputs, mask=torch.ones(2, 1, 1, num_keys, dtype=torch.bool))
+    assert output.dtype == (torch.bfloat16 if by_products else torch.float32)
+    assert masked.dtype == torch.float32
+    expected = reference_attention(*(x.float() for x in inputs), None, False)
+    torch.testing.assert_close(output.float(), expected, atol=0.03, rtol=0.03)
+    grads = torch.autograd.grad(output.float().square().sum(), inputs)
+    expected_grads = torch.autograd.grad(expected.square().sum(), inputs)
+    for grad, expected_grad in zip(grads, expected_grads, strict=True):
+        error = (grad.float() - expected_grad.float()).norm() / expected_grad.float().norm()
+        assert error < 0.03
 
 
 @torch.inference_mode()
