@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pinxit.data.images import Images
-from pinxit.evaluation.latents import collapse_warnings, latent_metrics
+from pinxit.evaluation.latents import (
+    MIN_VARIANCE_RATIO,
+    collapse_warnings,
+    latent_metrics,
+    pixel_variance,
+    share_of_matched_pairs,
+)
 from pinxit.sampling.latents import LatentActivity
+from pinxit.training.verdict import COLLAPSE_SIGNS
 from tests.builders import blobs, noise_images
 
 
@@ -50,6 +59,25 @@ def test_posterior_collapse_gives_a_warning():
     constant = Images(np.repeat(images.pixels[:1], 50, 0))
     assert "hardly depend" in next(collapse_warnings(active, images, constant))
     assert not list(collapse_warnings(active, images, images))
+
+
+@given(seed=st.integers(0, 1000), contrast=st.floats(0.05, 1.0))
+@settings(max_examples=25, deadline=None)
+def test_reconstructions_that_vary_but_not_with_the_image_give_a_warning(seed, contrast):
+    """As samples of an autoregressive head do where z is not used."""
+    rng = np.random.default_rng(seed)
+    active = activity_of([1.0] * 3, [1.0] * 3)
+    x, noise = rng.normal(128, 30, (2, 200, 8, 8, 1))
+    images, independent = (Images(a.clip(0, 255).astype(np.uint8)) for a in (x, noise))
+    (warning,) = collapse_warnings(active, images, independent)
+    assert "hardly depend" in warning
+    assert warning.startswith(COLLAPSE_SIGNS)
+    assert share_of_matched_pairs(images, independent) == pytest.approx(0.5, abs=0.2)
+    soft = Images((128 + contrast * (x - 128)).clip(0, 255).astype(np.uint8))
+    mixed = Images((128 + 0.5 * (x - 128) + 0.5 * (noise - 128)).clip(0, 255).astype(np.uint8))
+    for dependent in (soft, mixed):
+        if pixel_variance(dependent) > MIN_VARIANCE_RATIO * pixel_variance(images):
+            assert not list(collapse_warnings(active, images, dependent))
 
 
 def test_undertrained_run_is_not_advised_to_change_beta():

@@ -21,6 +21,7 @@ from pinxit.sampling.latents import ACTIVE_UNIT_VARIANCE, LatentActivity
 
 MIN_TOTAL_KL = 0.1  # nats per image; with less z hardly distinguishes two images
 MIN_VARIANCE_RATIO = 0.01  # of reconstructions to data
+MIN_MATCHED, MIN_PAIRS = 0.75, 20  # 0.5: reconstructions that do not depend on the image
 
 
 def latent_metrics(activity: LatentActivity, images: Images) -> Iterator[MetricValue]:
@@ -91,6 +92,28 @@ def collapse_warnings(
     ratio = pixel_variance(reconstructions) / max(pixel_variance(originals), 1e-9)
     if ratio < MIN_VARIANCE_RATIO:
         yield f"reconstructions hardly depend on the image: {ratio:.2%} of the data's variance"
+        return
+    matched = share_of_matched_pairs(originals, reconstructions)
+    if len(originals) >= 2 * MIN_PAIRS and matched < MIN_MATCHED:
+        yield (
+            "reconstructions hardly depend on the image: of two images each reconstruction is "
+            f"nearer to its own in {matched:.0%} of the pairs (50% by chance)"
+        )
+
+
+def share_of_matched_pairs(originals: Images, reconstructions: Images) -> float:
+    """Return the share of pairs of images that their reconstructions are matched with rightly.
+
+    Those of x and x' with reconstructions y and y', whose squared distances |x - y|^2 + |x' - y'|^2
+    are less than those of the other way round, so (x - x') . (y - y') > 0. It is 0.5 where y is
+    independent of x, also where it varies as much, as samples of an autoregressive head do.
+    """
+    half = len(originals) // 2
+    x, y = (
+        np.asarray(images.pixels[: 2 * half], np.float32).reshape(2, half, -1)
+        for images in (originals, reconstructions)
+    )
+    return float(np.mean(((x[0] - x[1]) * (y[0] - y[1])).sum(1) > 0))
 
 
 def pixel_variance(images: Images) -> float:
