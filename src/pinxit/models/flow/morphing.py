@@ -69,13 +69,13 @@ class MorphingFlow(InvertibleFlow):
         rows = torch.from_numpy(np.asarray(noise, np.float32)).to(self.device)
         for one, weight in zip(rows, weights.tolist(), strict=True):
             first, second = (self._field_of_rows(row, end, params, None) for end in ends)
-            blended = _blend(first, second, weight)
+            blended = blend_fields(first, second, weight)
             *_, latents = Task().solve(blended, one[None], params)
             images.append(Images(self.codec.decode(latents).cpu().numpy()))
         return Images.concatenate(images)
 
 
-def _blend(first: Field, second: Field, weight: float) -> Field:
+def blend_fields(first: Field, second: Field, weight: float) -> Field:
     """Return (1 - w) v_a + w v_b; at the ends a single field is evaluated."""
     if weight in (0, 1):
         return second if weight else first
