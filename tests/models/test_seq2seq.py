@@ -57,7 +57,7 @@ def tiny(source="text", target="image", **options):
     return build_model(config, blobs(), np.arange(48))[0].eval()
 
 
-def moved(model):
+def add_noise(model):
     """Move all weights by noise: gains of norms are no longer 1, and biases not 0."""
     torch.manual_seed(0)
     with torch.no_grad():
@@ -222,7 +222,7 @@ def test_the_loss_of_a_caption_equals_a_loop_over_its_tokens():
 @pytest.mark.parametrize("guidance", [1.0, 2.5])
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
 def test_cached_generation_equals_the_reference(guidance, temperature):
-    model, sampling = moved(tiny()), SamplingParams(temperature)
+    model, sampling = add_noise(tiny()), SamplingParams(temperature)
     encoded = model.encode_with_guidance(tokens_of(model), None, guidance)
     uniforms = per_image_uniform(3, model.target.length, 0)[:, 0]
     *_, cached = generate_codes(model, encoded, uniforms, sampling, guidance)
@@ -233,7 +233,7 @@ def test_cached_generation_equals_the_reference(guidance, temperature):
 @torch.inference_mode()
 @pytest.mark.parametrize("guidance", [1.0, 2.5])
 def test_best_of_n_returns_the_most_likely_candidate(guidance):
-    model, sampling = moved(tiny()), SamplingParams()
+    model, sampling = add_noise(tiny()), SamplingParams()
     encoded = model.encode_with_guidance(tokens_of(model), None, guidance)
     unguided = model.encode_with_guidance(tokens_of(model), None, 1.0)
     length = model.target.length
@@ -249,7 +249,7 @@ def test_best_of_n_returns_the_most_likely_candidate(guidance):
 @torch.inference_mode()
 @pytest.mark.parametrize("guidance", [1.0, 2.5])
 def test_the_log_prob_of_generated_codes_is_that_of_one_pass(guidance):
-    model = moved(tiny())
+    model = add_noise(tiny())
     encoded = model.encode_with_guidance(tokens_of(model), None, guidance)
     unguided = model.encode_with_guidance(tokens_of(model), None, 1.0)
     uniforms = per_image_uniform(3, model.target.length, 0)[:, 0]
@@ -270,10 +270,10 @@ def test_candidates_that_are_generated_together_are_those_generated_alone(
     num_texts, best_of, first, guidance, with_reranker
 ):
     """The image of a caption is the same beside any other captions and candidates."""
-    model = moved(tiny())
+    model = add_noise(tiny())
     options = {"guidance": guidance, "best_of": best_of}
     if with_reranker and best_of > 1:
-        options["reranker"] = moved(tiny("image", "text"))
+        options["reranker"] = add_noise(tiny("image", "text"))
     texts = [TEXTS[(first + i) % 3] for i in range(num_texts)]
     together = model.draw(texts, seed=[7 + i for i in range(num_texts)], **options)
     for i, text in enumerate(texts):
@@ -382,7 +382,7 @@ def test_guidance_1_has_no_effect():
 
 @torch.inference_mode()
 def test_cached_text_decoding_equals_full_decoding_also_after_selecting_rows():
-    model = moved(tiny("image", "text"))
+    model = add_noise(tiny("image", "text"))
     encoded = encode(model)
     tokenizer = model.text_tokenizer
     tokens = torch.randint(tokenizer.num_special_tokens, tokenizer.vocab_size, (3, 5))
@@ -399,7 +399,7 @@ def test_cached_text_decoding_equals_full_decoding_also_after_selecting_rows():
 
 @torch.inference_mode()
 def test_cached_code_decoding_equals_full_decoding_also_after_selecting_rows():
-    model = moved(tiny("image+text"))
+    model = add_noise(tiny("image+text"))
     encoded, codes = encode(model), torch.randint(8, (3, 6))
     decoder, rows = CachedDecoder(model, encoded), torch.tensor([2, 0, 0])
     for t in range(3):

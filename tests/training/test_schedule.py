@@ -11,7 +11,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pinxit.training.schedule import Clock, batch_order, ema_decay_at, learning_rate
+from pinxit.training.schedule import (
+    EMA_DENSE_STEPS,
+    EMA_INTERVAL,
+    Clock,
+    batch_order,
+    ema_decay_after,
+    ema_decay_at,
+    learning_rate,
+)
 
 
 def test_learning_rate_is_linear_warmup_then_cosine_decay():
@@ -29,6 +37,23 @@ def test_ema_decay_is_low_at_first():
     assert ema_decay_at(0.999, 90) == 0.91
     assert ema_decay_at(0.999, 10**6) == 0.999
     assert ema_decay_at(0.0, 50) == 0, "no averaging"
+
+
+@given(max_decay=st.floats(0, 0.9999), steps=st.integers(1, 1000))
+@settings(max_examples=60)
+def test_a_moving_average_of_some_steps_is_that_of_all(max_decay, steps):
+    """Of weights that rise by 1 a step both are as far behind, up to the interval."""
+    of_all = of_some = 0.0
+    for step in range(steps):
+        decay = ema_decay_at(max_decay, step)
+        of_all = decay * of_all + (1 - decay) * (step + 1)
+        updated = ema_decay_after(max_decay, step)
+        assert step >= EMA_DENSE_STEPS or updated == decay
+        if updated is not None:
+            of_some = updated * of_some + (1 - updated) * (step + 1)
+    assert of_some == pytest.approx(of_all, abs=EMA_INTERVAL)
+    if max_decay == 0:
+        assert of_some == steps, "no averaging"
 
 
 @given(n=st.integers(1, 40), batch=st.integers(1, 60), seed=st.integers(0, 5))

@@ -30,7 +30,7 @@ from pinxit.training.augmentation import augment_batch
 from pinxit.training.compilation import compile_networks
 from pinxit.training.encoding_cache import Drawn, EncodingCache, create_cache
 from pinxit.training.optimizers import build_optimizer
-from pinxit.training.schedule import batch_order, ema_decay_at, learning_rate
+from pinxit.training.schedule import batch_order, ema_decay_after, learning_rate
 from pinxit.training.settings import TrainingSettings
 from pinxit.training.sharding import average_undivided, is_sharded, locals_of, total_norm
 
@@ -321,8 +321,9 @@ def _optimizer_step(state: TrainState, grad_norm: float, settings: TrainingSetti
     mean = counters.mean_grad_norm
     _clip(parameters, grad_norm, settings.grad_clip_factor * mean)
     state.optimizer.step()
-    decay = ema_decay_at(settings.ema_decay, counters.step)
-    foreach._foreach_lerp_(locals_of(state.ema_params), locals_of(parameters), 1 - decay)
+    decay = ema_decay_after(settings.ema_decay, counters.step)
+    if decay is not None:
+        foreach._foreach_lerp_(locals_of(state.ema_params), locals_of(parameters), 1 - decay)
     bounded = min(grad_norm, MAX_NORM_RATIO * mean)  # an outlier hardly moves the mean
     counters.mean_grad_norm = 0.99 * mean + 0.01 * bounded if mean else grad_norm
 

@@ -61,7 +61,7 @@ class Muon(torch.optim.AdamW):
             if p.grad is not None:
                 by_shape[p.shape].append(p)
         for shape, parameters in by_shape.items():
-            momentum = torch.stack(self._nesterov_momentum(parameters)).flatten(2)
+            momentum = self._nesterov_momentum(parameters).flatten(2)
             updates = self._orthogonalize(momentum, group["bf16"]).to(momentum.dtype)
             lr = group["lr"] * max(1.0, momentum.shape[1] / momentum.shape[2]) ** 0.5
             updates = list(updates.unflatten(2, shape[1:]))
@@ -85,7 +85,7 @@ class Muon(torch.optim.AdamW):
         torch.distributed.all_gather_single(whole, own)
         return whole[: len(matrices)]
 
-    def _nesterov_momentum(self, parameters: list[Tensor]) -> list[Tensor]:
+    def _nesterov_momentum(self, parameters: list[Tensor]) -> Float[Tensor, "count ..."]:
         """Update the moving averages of the gradients and blend the gradients into them.
 
         Of divided parameters the whole matrices are returned, which can be orthogonalized.
@@ -96,12 +96,16 @@ class Muon(torch.optim.AdamW):
                 self.state[p]["momentum"] = torch.zeros_like(p)
         means = [self.state[p]["momentum"] for p in parameters]
         foreach._foreach_lerp_(locals_of(means), locals_of(gradients), 1 - MOMENTUM)
-        if not is_sharded(parameters[0]):
-            return foreach._foreach_lerp(gradients, means, MOMENTUM)
-        return [
-            torch.lerp(gather_full(gradient), gather_full(mean), MOMENTUM)
-            for gradient, mean in zip(gradients, means, strict=True)
-        ]
+        if is_sharded(parameters[0]):
+            gradients, means = (
+                [gather_full(tensor) for tensor in tensors] for tensors in (gradients, means)
+            )
+        if gradients[0].device.type != "cpu":  # few kernels
+            return torch.stack(foreach._foreach_lerp(gradients, means, MOMENTUM))
+        blended = gradients[0].new_empty(len(parameters), *gradients[0].shape)
+        for gradient, mean, row in zip(gradients, means, blended, strict=True):
+            torch.lerp(gradient, mean, MOMENTUM, out=row)  # `stack` would copy it
+        return blended
 
 
 def orthogonalize(matrices: Matrices, bf16: bool = False) -> Matrices:
@@ -111,9 +115,9 @@ def orthogonalize(matrices: Matrices, bf16: bool = False) -> Matrices:
     on a CPU core with AMX.
     """
     tall = matrices.shape[1] > matrices.shape[2]
-    x = matrices.transpose(1, 2) if tall else matrices
+    x = matrices.to(torch.bfloat16 if bf16 else torch.float32)
     x = x / (torch.linalg.matrix_norm(x, keepdim=True) + 1e-7)
-    x = x.to(torch.bfloat16 if bf16 else torch.float32).contiguous()
+    x = (x.transpose(1, 2) if tall else x).contiguous()
     a, b, c = NEWTON_SCHULZ_COEFFICIENTS
     for _ in range(NEWTON_SCHULZ_STEPS):
         square = x @ x.transpose(1, 2)

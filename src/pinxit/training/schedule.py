@@ -9,6 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+EMA_INTERVAL, EMA_DENSE_STEPS = 4, 100  # steps between updates of the moving average, after these
+MIN_LONG_DECAY = 0.99  # of a moving average that is so much longer than the interval
+
 
 @dataclass
 class Clock:
@@ -42,6 +45,18 @@ def learning_rate(max_lr: float, step: int, warmup_steps: int, progress: float) 
 def ema_decay_at(max_decay: float, step: int) -> float:
     """Return the decay of the moving average: low at first, to forget the initial weights."""
     return min(max_decay, (1 + step) / (10 + step))
+
+
+def ema_decay_after(max_decay: float, step: int) -> float | None:
+    """Return the decay of the moving average's update after a step; None: there is none then.
+
+    A long average is updated every `EMA_INTERVAL` steps once the first ones are over: it reads and
+    writes all weights, which takes a twentieth of a small model's step.
+    """
+    decay = ema_decay_at(max_decay, step)
+    if step < EMA_DENSE_STEPS or max_decay < MIN_LONG_DECAY:
+        return decay
+    return None if step % EMA_INTERVAL else decay**EMA_INTERVAL
 
 
 def batch_order(n: int, batch_size: int, seed: int, step: int) -> Iterator[np.ndarray]:
