@@ -105,12 +105,14 @@ def _compare_with_peer(images: Images, rounds: int, seconds: float, batch_size: 
     info = images.info()
     model = MaskedAutoencoder(Config(patch_size=2, **MODELS[0][3]).resolve(info), info)
     loop = Loop(model, images, batch_size=batch_size, optimizer="adamw")
-    warmup_seconds = {
-        name: _peer_trainer(model, images, 4, bf16)(2)
+    peers = {
+        name: _peer_trainer(model, images, batch_size, bf16)
         for name, bf16 in (("fp32", False), ("bf16", True))
     }
-    precision = min(warmup_seconds, key=warmup_seconds.__getitem__)
-    peer = _peer_trainer(model, images, batch_size, precision == "bf16")
+    for train in peers.values():  # the first step takes longer
+        train(1)
+    precision = min(peers, key=lambda name: peers[name](2))
+    peer = peers[precision]
     ours, theirs = time_alternately([loop.train, peer], rounds, seconds)
     our_precision = "bf16" if loop.bf16 else "fp32"
     rows = (
