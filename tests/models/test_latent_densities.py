@@ -77,6 +77,33 @@ def test_a_mixture_finds_clusters_that_one_gaussian_misses():
     assert abs((samples[:, 0] > 0).mean() - 0.5) < 0.06
 
 
+def test_a_mixture_is_fitted_to_all_latents_and_has_as_many_components_as_they_show(monkeypatch):
+    """It was fitted to 6,000 of them, which determine 5 components of 64 latents."""
+    rng = np.random.default_rng(0)
+    centres = 4 * rng.normal(size=(20, 3))
+    mean = centres[rng.integers(20, size=9_000)] + 0.1 * rng.normal(size=(9_000, 3))
+    std = np.full((9_000, 3), 0.05, np.float32)
+    train, held_out = (
+        Posterior(mean[rows].astype(np.float32), std[rows])
+        for rows in (slice(8_000), slice(8_000, None))
+    )
+    tried = []
+    fit = latent_densities._fit_components
+
+    def count(z, num_components, seed):
+        tried.append((len(z), num_components))
+        return fit(z, num_components, seed)
+
+    monkeypatch.setattr(latent_densities, "_fit_components", count)
+    monkeypatch.setattr(latent_densities, "COMPONENTS", (1, 4, 20))
+    assert fit_mixture(train, held_out).num_components == 20
+    assert tried == [(8_000, 1), (8_000, 4), (8_000, 20)]
+    tried.clear()
+    monkeypatch.setattr(latent_densities, "COMPONENTS", (20, 1, 4))
+    assert fit_mixture(train, held_out).num_components == 20
+    assert len(tried) == 2, "one that is worse on held-out latents ends the search"
+
+
 def test_a_flow_gains_over_its_start():
     train, held_out = clusters(1_000, 4, 0), clusters(300, 4, 1)
     flow = fit_flow(train, held_out, steps=40)

@@ -35,7 +35,7 @@ from pinxit.sampling.observation import decode_as_sampled, observe_images
 
 FittedPrior = Literal["mixture", "realnvp"]
 
-MAX_TRAIN_IMAGES, MAX_VALID_IMAGES = 10_000, 1_000
+MAX_TRAIN_IMAGES, MAX_VALID_IMAGES = 50_000, 1_000
 HELD_OUT_SHARE = 0.1  # of training images, where there are no validation images
 KINDS: dict[str, type[MixtureDensity] | type[FlowDensity]] = {
     "mixture": MixtureDensity,
