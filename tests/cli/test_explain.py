@@ -79,6 +79,17 @@ def test_samples_of_a_fitted_prior_are_kept_and_repeatable(run_folder, run_pinxi
     assert Image.open(path).tobytes() == first
 
 
+def test_a_long_fit_is_announced_once(run_folder, run_pinxit, monkeypatch):
+    messages = []
+    monkeypatch.setattr("pinxit.sampling.fitted_priors.LONG_FIT_IMAGES", 10)
+    monkeypatch.setattr("pinxit.sampling.fitted_priors.echo", messages.append)
+    (run_folder / "prior-mixture.safetensors").unlink(missing_ok=True)
+    for _ in range(2):
+        run_pinxit("sample", run_folder, "-n", 2, "--prior", "mixture")
+    (message,) = messages
+    assert message.startswith("fitting a mixture of Gaussians to the latents of")
+
+
 def test_a_label_is_sampled_from_a_fitted_prior(vae_folder, tmp_path, run_pinxit, fail):
     run = Path(shutil.copytree(vae_folder / "labelled", tmp_path / "labelled"))
     run_pinxit("sample", run, "-n", 2, "--prior", "mixture", "--label", "north-west")

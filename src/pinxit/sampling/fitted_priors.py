@@ -13,6 +13,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
+from pinxit.console import echo
 from pinxit.data.images import Images, evenly_spaced_indices
 from pinxit.data.unicode_forms import utf8_path
 from pinxit.errors import UsageError
@@ -36,11 +37,13 @@ from pinxit.sampling.observation import decode_as_sampled, observe_images
 FittedPrior = Literal["mixture", "realnvp"]
 
 MAX_TRAIN_IMAGES, MAX_VALID_IMAGES = 50_000, 1_000
+LONG_FIT_IMAGES = 5_000  # of more a fit takes seconds, and says so
 HELD_OUT_SHARE = 0.1  # of training images, where there are no validation images
 KINDS: dict[str, type[MixtureDensity] | type[FlowDensity]] = {
     "mixture": MixtureDensity,
     "realnvp": FlowDensity,
 }
+NAMES = {"mixture": "a mixture of Gaussians", "realnvp": "a RealNVP flow"}
 
 
 def sample_fitted(
@@ -113,6 +116,8 @@ def load_or_fit_prior(run: Run, model: CanEncode, kind: FittedPrior) -> Density:
     if kept is not None:
         return kept
     train, valid = select_for_fitting(load_run_data(run))
+    if len(train) >= LONG_FIT_IMAGES:
+        echo(f"fitting {NAMES[kind]} to the latents of {len(train):,} images, once for these weights")
     density = fit_prior(kind, encode_for_fitting(model, train), encode_for_fitting(model, valid))
     keep_prior(run, density, digest)
     return density
