@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pinxit.data.atomic_write import is_unfinished, write_atomically
+from pinxit.data.atomic_write import is_unfinished, remove_unfinished, write_atomically
 from pinxit.data.skipped import SkippedFile
 from pinxit.data.typed_json import convert_json, read_json
 from pinxit.errors import PinxitError, UsageError
@@ -125,7 +125,7 @@ def write_skipped(out: Path, skipped: Sequence[SkippedFile]) -> None:
     lines = [json.dumps(dataclasses.asdict(item)) + "\n" for item in skipped]
     text, file = "".join(lines), out / SKIPPED_FILE
     if not file.is_file() or file.read_text("utf-8") != text:
-        write_atomically(file, text)
+        _write_shared(file, text)
 
 
 def read_record(out: Path) -> Record:
@@ -159,9 +159,19 @@ def finish_output(out: Path, record: Record) -> int:
     """Mark an output that is complete, and return how many parts are missing."""
     missing = missing_blocks(out, range(record.num_blocks))
     if not missing:
-        for path in out.iterdir():
-            if is_unfinished(path.name) and path.name.startswith(".part-"):  # of killed processes
-                path.unlink(missing_ok=True)
         if not (out / SUCCESS_FILE).exists():
-            write_atomically(out / SUCCESS_FILE, "")
+            _write_shared(out / SUCCESS_FILE, "")
+        remove_unfinished(out)  # of killed processes; one that still writes finds its file written
     return len(missing)
+
+
+def _write_shared(path: Path, text: str) -> None:
+    """Write a file of which several processes write the same.
+
+    Whoever finishes the output removes unfinished files, those of processes that live included.
+    """
+    try:
+        write_atomically(path, text)
+    except FileNotFoundError:
+        if not path.exists():
+            raise
