@@ -38,6 +38,7 @@ ROWS_PER_PARAMETER = 5  # rows of a component and direction, at least
 MIN_ROWS, MAX_ROWS = 3_000, 50_000  # latents that a mixture is fitted to
 MIN_SCALE = 1e-6
 FLOW_STEPS, FLOW_BATCH, FLOW_LEARNING_RATE = 300, 256, 3e-3
+ROWS_PER_STEP, MAX_FLOW_STEPS = 25, 2_000  # of more latents a flow has more to learn
 FLOW_SAMPLES = 8  # of each q(z|x) that is no Gaussian
 FLOW_CHECKS = 3  # evaluations on validation latents; the best weights are kept
 
@@ -267,7 +268,7 @@ def fit_flow(
 ) -> FlowDensity:
     """Fit a flow to samples z ~ q(z|x), drawn anew at each step; keep the best on validation.
 
-    `steps` is 300 if it is None.
+    `steps` is 300 if it is None, and up to 2,000 for 50,000 latents.
 
     Raises UsageError for fewer than two training images.
     """
@@ -281,7 +282,8 @@ def fit_flow(
         density.mean.copy_(mean.mean(0))
         variance = mean.var(0, correction=0) + std.square().mean(0)
         density.scale.copy_(variance.sqrt().clamp(min=MIN_SCALE))
-        _train_flow(density, mean, std, held_out, steps or FLOW_STEPS)
+        more_steps = min(MAX_FLOW_STEPS, len(mean) // ROWS_PER_STEP)
+        _train_flow(density, mean, std, held_out, steps or max(FLOW_STEPS, more_steps))
     return density.eval()
 
 
