@@ -16,7 +16,7 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from pinxit.nn.attention import CrossKV
 from pinxit.nn.folding import fold_norm
@@ -76,7 +76,9 @@ class FoldedLayer:
     def __init__(self, block: DecoderBlock, source: CrossKV, max_len: int) -> None:
         own, cross = block.self_block, block.cross
         self.num_heads = own.attention.num_heads
-        self.norm_shape, self.eps = own.norm1.normalized_shape, own.norm1.eps
+        norm = own.norm1
+        assert isinstance(norm, nn.LayerNorm), "as in `DecoderBlock`"
+        self.norm_shape, self.eps = norm.normalized_shape, norm.eps
         self.qkv = _fold_qkv(block)
         self.out = Linear.from_weight(own.attention.out.weight, own.attention.out.bias)
         scale = (len(cross.q.weight) // self.num_heads) ** -0.5
