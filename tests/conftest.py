@@ -61,6 +61,14 @@ def _few_previews():
         yield
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _one_precision():
+    """Training has one precision: `auto` measures, and two trainings of a test could differ."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pinxit.training.devices.measure_precision", lambda *_: "fp32")
+        yield
+
+
 @pytest.fixture(scope="module")
 def browser():
     """Chromium, with a camera that shows a test image."""
