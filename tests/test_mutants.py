@@ -55,6 +55,14 @@ def test_the_sample_is_reproducible_and_of_code_alone(repository):
     assert list(mutants.draw_mutations([], 3, seed=0)) == []
 
 
+def test_imports_of_types_are_left_out(repository):
+    path = Path("src/pinxit/small.py")
+    path.write_text(
+        "TYPE_CHECKING = False\nif TYPE_CHECKING:\n    import os\n\nif 1 < 2:\n    A = 3\n"
+    )
+    assert {mutation.start_pos[0] for mutation in mutants.list_mutations(path)} == {1, 5, 6}
+
+
 @pytest.mark.long
 def test_changes_are_killed_or_survive(repository):
     path, tests = Path("src/pinxit/small.py"), [Path("tests/test_small.py")]

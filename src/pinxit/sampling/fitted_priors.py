@@ -117,7 +117,9 @@ def load_or_fit_prior(run: Run, model: CanEncode, kind: FittedPrior) -> Density:
         return kept
     train, valid = select_for_fitting(load_run_data(run))
     if len(train) >= LONG_FIT_IMAGES:
-        echo(f"fitting {NAMES[kind]} to the latents of {len(train):,} images, once for these weights")
+        echo(
+            f"fitting {NAMES[kind]} to the latents of {len(train):,} images, once for these weights"
+        )
     density = fit_prior(kind, encode_for_fitting(model, train), encode_for_fitting(model, valid))
     keep_prior(run, density, digest)
     return density
