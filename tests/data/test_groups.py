@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from pinxit.data.groups import burst_of, index_groups, parse_group
+from pinxit.data.groups import burst_of, describe_groups, index_groups, parse_group
 from pinxit.data.images import Images
 from pinxit.data.load import load_images
 from pinxit.data.records import Record
@@ -120,3 +120,10 @@ def test_selecting_images_keeps_their_groups():
     images = Images(np.zeros((4, 8, 8, 1), np.uint8), groups=np.array([0, 1, 1, 2]))
     assert images.take(np.array([3, 1])).groups.tolist() == [2, 1]
     assert images[1:3].groups.tolist() == [1, 1]
+
+
+def test_the_note_counts_groups_of_two_images_and_more():
+    records = [Record(f"{i}.png", lambda: b"") for i in range(6)]
+    note = describe_groups(records, np.array([0, 0, 1, 2, 2, 2]), "burst")
+    assert note.startswith("2 groups of images by name")
+    assert describe_groups(records, np.array([0, 0, 1, 2, 3, 4]), "burst").startswith("1 group of")

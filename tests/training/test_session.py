@@ -479,3 +479,10 @@ def test_sample_grids_that_take_long_are_left_out_but_the_last(tmp_path, monkeyp
     assert (output.out + output.err).count("some are left out") == 1
     evaluated = [row for row in run.metrics() if "val_loss" in row]
     assert len(evaluated) == 4  # the validation loss is measured as often as before
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_a_training_says_what_it_trains_unless_quiet(tmp_path, capsys, quiet):
+    train(TINY, blobs(), out=tmp_path / "run", quiet=quiet, **{**SHORT, "steps": 2})
+    summary = "48 training images of"
+    assert (summary in " ".join(capsys.readouterr().err.split())) == (not quiet)

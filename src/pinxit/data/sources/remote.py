@@ -58,7 +58,7 @@ def find_set(data: str) -> ShardSet:
     is_file = all(suffix_of(name) in READERS for name in names)
     has_magic = any(mark in name for name in names for mark in "*?[")
     folders = {_parent(name) if is_file else name for name in names}
-    base = _common_folder(sorted(folders))
+    base = common_folder(sorted(folders))
     manifest = _read_manifest(base) if len(folders) == 1 else None
     if manifest is not None and not has_magic:
         known = {info.name: info for info in manifest.shards}
@@ -78,7 +78,7 @@ def find_set(data: str) -> ShardSet:
             f"{data} has no shards: no file there ends in .tar or .parquet.\n"
             "Check the address, or write shards (pinxit shard DATA OUT) and copy them there."
         )
-    base = _common_folder(sorted({_parent(file.address) for file in found}))
+    base = common_folder(sorted({_parent(file.address) for file in found}))
     shards = [Shard(f.address.removeprefix(f"{base}/"), f.size, f.version) for f in found]
     return _make_set(data, base, shards, manifest)
 
@@ -134,7 +134,7 @@ def _parent(address: str) -> str:
     return address.rpartition("/")[0]
 
 
-def _common_folder(folders: Sequence[str]) -> str:
+def common_folder(folders: Sequence[str]) -> str:
     """Return the folder that holds all of these, which are sorted."""
     first, last = folders[0].split("/"), folders[-1].split("/")
     common = []
