@@ -6,10 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from pinxit.data.load import load_images
 from pinxit.data.load_options import LoadOptions, make_load_options
-from pinxit.errors import UsageError
+from pinxit.errors import PinxitError, UsageError
 
 
 @pytest.mark.parametrize(
@@ -61,3 +62,11 @@ def test_height_and_width_are_parsed_from_the_size():
     assert LoadOptions().height_width is None
     assert LoadOptions(size=32).height_width == (32, 32)
     assert LoadOptions(size="96x64").height_width == (64, 96)
+
+
+def test_a_broken_file_is_skipped_unless_strict(tmp_path):
+    Image.new("L", (8, 8)).save(tmp_path / "whole.png")
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    assert len(load_images(tmp_path, progress=False, **LoadOptions().to_json())) == 1
+    with pytest.raises(PinxitError, match=r"broken\.png"):
+        load_images(tmp_path, strict=True, progress=False)

@@ -82,7 +82,8 @@ def test_other_pages_and_host_names_are_refused(headers, monkeypatch):
 
 
 @pytest.mark.parametrize("path", [
-    "/nothing", "/static/../server.py", "/static/%2e%2e/server.py", "/static/", "/stop",
+    "/!", "/a", "/datas", "/faq", "/nothing", "/sheets", "/~", "/static/../server.py",
+    "/static/%2e%2e/server.py", "/static/", "/stop",
     "/sheet?stage=9&name=step-1.png", "/sheet", "/sheet?stage=1&name=../config.json",
 ])  # fmt: skip
 def test_there_is_nothing_else(path, monkeypatch):
