@@ -65,11 +65,6 @@ class Decoder(nn.Module):
         """Return each layer's keys and values of the source, which serve all positions."""
         return [block.cross.project_source(encoded.hidden, encoded.mask) for block in self.layers]
 
-    def empty_caches(self, batch: int, max_len: int, like: Tensor) -> list[KVCache]:
-        """Return one empty key/value cache for each layer."""
-        shape = (batch, self.num_heads, max_len, self.head_dim)
-        return [KVCache.empty(*shape, like) for _ in self.blocks]
-
     def forward(self, h: Hidden, encoded: EncoderOutput, rotary: RotaryCache) -> Hidden:
         """Decode all positions at once."""
         sources = self.project_source(encoded)
