@@ -10,7 +10,9 @@ from pinxit.models import build_model
 from pinxit.models.decoding_protocols import CanTraceCaption, CanTraceDrawing, HasImageTokens
 from pinxit.reports import report
 from pinxit.reports.context import load_context
+from pinxit.reports.images import ERROR_COLOR
 from pinxit.reports.lecture.masking import masking
+from pinxit.reports.lecture.row_of_tokens import _show_strip
 from pinxit.runs import Run
 from tests.builders import blobs
 from tests.reports.html_page import HtmlPage
@@ -83,6 +85,26 @@ def test_hidden_tokens_do_not_influence_a_masked_model():
     assert np.allclose(one, two, atol=1e-5)
     visible = np.zeros_like(mask)
     assert not np.allclose(model.token_probs(images[0], visible), one, atol=1e-5)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_row_of_tokens_shows_their_patches(channels, monkeypatch):
+    images = blobs(channels=channels)
+    config = pinxit.IGPT(width=16, depth=1, heads=2, patch_size=2, palette_size=16)
+    model = build_model(config, images, np.arange(48))[0].eval()
+    tokens = model.image_tokens(images[0])[0]
+    hidden = np.arange(tokens.size) % 3 == 0
+    monkeypatch.setitem(_show_strip.__globals__, "inline_row", lambda row, alt: row.pixels)
+    strip = _show_strip(model, tokens, np.arange(tokens.size), hidden)
+    pixels = model.tokens_to_images(tokens[None]).pixels[0]
+    assert pixels.shape == (8, 8, channels)
+    for i, shown in enumerate(strip):
+        row, column = divmod(i, 4)
+        patch = pixels[2 * row : 2 * row + 2, 2 * column : 2 * column + 2]
+        expected = (
+            np.full((2, 2, 3), ERROR_COLOR) if hidden[i] else np.broadcast_to(patch, (2, 2, 3))
+        )
+        assert np.array_equal(shown, expected.repeat(8, 0).repeat(8, 1))
 
 
 RUNS = {
