@@ -1,4 +1,4 @@
-"""Residual layers, label embedding and module sharing, for several model families."""
+"""Residual layers, layouts, label embedding and module sharing, for several model families."""
 
 from __future__ import annotations
 
@@ -12,6 +12,21 @@ from torch import Tensor, nn
 from pinxit.nn.batch_share import batch_rand
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
+
+
+def channels_last(h: Float[Tensor, "batch c h w"]) -> Float[Tensor, "batch c h w"]:
+    """Store the channels of each position beside one another, on a CPU.
+
+    Convolutions keep that order, and need no reordering of their own.
+    """
+    return h.contiguous(memory_format=torch.channels_last) if h.device.type == "cpu" else h
+
+
+class FoldPixels(nn.PixelUnshuffle):
+    """Fold squares of pixels into channels (space to depth), which are stored last on a CPU."""
+
+    def forward(self, input: Float[Tensor, "batch c h w"]) -> Float[Tensor, "batch folded h2 w2"]:
+        return channels_last(super().forward(input))
 
 
 class SharedModule(Generic[ModuleT]):

@@ -29,7 +29,14 @@ from torch import Tensor, nn
 
 from pinxit.data.batch import DatasetInfo
 from pinxit.models.vae.pyramid import LevelShape, ResolutionPyramid
-from pinxit.nn.layers import LabelEmbedding, ResidualConv, SharedModule, zero_init
+from pinxit.nn.layers import (
+    FoldPixels,
+    LabelEmbedding,
+    ResidualConv,
+    SharedModule,
+    channels_last,
+    zero_init,
+)
 
 Labels = Int64[Tensor, " batch"] | None
 Maps = Float[Tensor, "batch channel row column"]
@@ -161,7 +168,8 @@ class LadderDecoder(nn.Module):
     ) -> Float[Tensor, "batch out height width"]:
         """Run all levels; `choose` returns the u of each."""
         zeros = self.in_proj.weight.new_zeros(batch, *self.levels[0])
-        h = self.in_proj(choose(0, None, zeros, zeros).flatten(1)).unflatten(1, self.shape)
+        h = self.in_proj(choose(0, None, zeros, zeros).flatten(1))
+        h = channels_last(h.unflatten(1, self.shape))
         if self.label_embed is not None:
             h = h + self.label_embed(labels, batch)[:, :, None, None]
         for number, stage in enumerate(self.stages, 1):
@@ -191,7 +199,7 @@ class LadderEncoder(nn.Module):
         self.padding, self.decoder = pyramid.padding, SharedModule(decoder)
         self.stages = nn.ModuleList(
             nn.Sequential(
-                nn.PixelUnshuffle(2),
+                FoldPixels(2),
                 nn.Conv2d(4 * finer, channels, 1),
                 *(ResidualConv(channels) for _ in range(depth)),
             )

@@ -22,7 +22,13 @@ from pinxit.models.vae.ladder_networks import LadderDecoder, LadderEncoder
 from pinxit.models.vae.posteriors import encoder_latents
 from pinxit.models.vae.pyramid import ResolutionPyramid
 from pinxit.models.vae.von_mises_fisher import OnSphere
-from pinxit.nn.layers import LabelEmbedding, ResidualConv, ResidualLinear
+from pinxit.nn.layers import (
+    FoldPixels,
+    LabelEmbedding,
+    ResidualConv,
+    ResidualLinear,
+    channels_last,
+)
 
 Labels = Int64[Tensor, " batch"] | None
 
@@ -122,7 +128,7 @@ class ConvEncoder(nn.Module):
         self.padding = pyramid.padding
         in_channels, layers = info.channels, []
         for channels in pyramid.channels:
-            layers += [nn.PixelUnshuffle(2), nn.Conv2d(4 * in_channels, channels, 1)]
+            layers += [FoldPixels(2), nn.Conv2d(4 * in_channels, channels, 1)]
             layers += [ResidualConv(channels) for _ in range(size.depth)]
             in_channels = channels
         self.blocks = nn.Sequential(*layers)
@@ -158,7 +164,7 @@ class ConvDecoder(nn.Module):
         self.blocks = nn.Sequential(*layers)
 
     def forward(self, z: Float[Tensor, "b latent"], labels: Labels) -> Float[Tensor, "b o h w"]:
-        h = self.in_proj(z).unflatten(1, self.shape)
+        h = channels_last(self.in_proj(z).unflatten(1, self.shape))
         if self.label_embed is not None:
             h = h + self.label_embed(labels, h.shape[0])[:, :, None, None]
         return self.blocks(h)[..., : self.crop[0], : self.crop[1]]
