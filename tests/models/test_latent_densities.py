@@ -90,9 +90,9 @@ def test_a_mixture_is_fitted_to_all_latents_and_has_as_many_components_as_they_s
     tried = []
     fit = latent_densities._fit_components
 
-    def count(z, num_components, seed):
+    def count(z, num_components, *rest):
         tried.append((len(z), num_components))
-        return fit(z, num_components, seed)
+        return fit(z, num_components, *rest)
 
     monkeypatch.setattr(latent_densities, "_fit_components", count)
     monkeypatch.setattr(latent_densities, "COMPONENTS", (1, 4, 20))
@@ -102,6 +102,31 @@ def test_a_mixture_is_fitted_to_all_latents_and_has_as_many_components_as_they_s
     monkeypatch.setattr(latent_densities, "COMPONENTS", (20, 1, 4))
     assert fit_mixture(train, held_out).num_components == 20
     assert len(tried) == 2, "one that is worse on held-out latents ends the search"
+
+
+@settings(max_examples=6, deadline=None)
+@given(num_unused=st.integers(1, 60), seed=st.integers(0, 50))
+def test_unused_latents_cost_a_mixture_nothing(num_unused, seed):
+    """Each component had a covariance with all of them, fitted to their noise."""
+    rng = np.random.default_rng(seed)
+    train, held_out = clusters(1_500, 4, seed), clusters(400, 4, seed + 1)
+    places = rng.permutation(4 + num_unused)
+    noisy = []
+    for part in (train, held_out):
+        n = len(part.mean)
+        mean = np.concatenate([part.mean, 0.05 * rng.normal(size=(n, num_unused))], 1)
+        std = np.concatenate([part.std, np.full((n, num_unused), 0.98)], 1)
+        noisy.append(Posterior(*(a[:, places].astype(np.float32) for a in (mean, std))))
+    mixture, alone = fit_mixture(*noisy), fit_mixture(train, held_out)
+    assert mixture.basis.shape == (4 + num_unused, 4)
+    assert mixture.num_components == alone.num_components
+    z = rng.normal(size=(20_000, 4 + num_unused)).astype(np.float32)
+    rows = rng.integers(len(held_out.mean), size=len(z))
+    z[:, :4] = held_out.take(rows).draw(z[:, :4])[0]
+    unused = -0.5 * (np.square(z[:, 4:]).sum(1) + num_unused * math.log(2 * math.pi))
+    difference = mixture.log_prob(z[:, places]) - unused - alone.log_prob(z[:, :4])
+    assert abs(difference.mean()) < 0.05 + 0.002 * num_unused
+    assert mixture.sample(3_000, 1)[:, np.argsort(places)[4:]].std() == pytest.approx(1, abs=0.05)
 
 
 def test_a_flow_gains_over_its_start():

@@ -20,7 +20,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Float64
+from jaxtyping import Float, Float32, Float64, Int64
 from torch import Tensor, nn
 
 from pinxit.data.batch import Seed
@@ -36,6 +36,7 @@ MAX_DIRECTIONS = 64  # principal directions with full covariances; the others sh
 ROWS_PER_DIRECTION = 20  # fewer latents do not determine a covariance
 ROWS_PER_PARAMETER = 5  # rows of a component and direction, at least
 MIN_ROWS, MAX_ROWS = 3_000, 50_000  # latents that a mixture is fitted to
+MIN_USED_SHARE = 0.05  # variance of the means of q(z|x) over that of z, of a latent that is used
 MIN_SCALE = 1e-6
 FLOW_STEPS, FLOW_BATCH, FLOW_LEARNING_RATE = 300, 256, 3e-3
 ROWS_PER_STEP, MAX_FLOW_STEPS = 25, 2_000  # of more latents a flow has more to learn
@@ -44,6 +45,7 @@ FLOW_CHECKS = 3  # evaluations on validation latents; the best weights are kept
 
 Z = Float32[np.ndarray, "n latent"]
 LogProb = Float64[np.ndarray, " n"]
+Columns = Int64[np.ndarray, " used"]
 
 
 class LatentDensity(Protocol):
@@ -69,10 +71,11 @@ class LatentDensity(Protocol):
 
 @dataclass(frozen=True)
 class MixtureDensity:
-    """A mixture of Gaussians over principal directions of standardized latents.
+    """A mixture of Gaussians over some directions of standardized latents.
 
     With P directions below the number of latents D, the remaining D - P have one variance, as in
-    probabilistic PCA: the density is one over all D.
+    probabilistic PCA: the density is one over all D. The directions are the latents that are used,
+    or the principal ones if these are many.
     """
 
     mean: Float64[np.ndarray, " latent"]
@@ -149,9 +152,10 @@ def fit_mixture(train: LatentPosterior, valid: LatentPosterior, seed: int = 0) -
     if len(train.mean) < 2:
         raise UsageError("a prior is fitted to the latents of two training images or more.")
     z, held_out = _draw_rows(train, seed), _draw_rows(valid, seed + 1)
+    used = _find_used(train)
     best, best_log_prob = None, -math.inf
     for num_components in COMPONENTS:
-        mixture = _fit_components(z, num_components, seed)
+        mixture = _fit_components(z, num_components, seed, used)
         log_prob = -math.inf if mixture is None else float(mixture.log_prob(held_out).mean())
         if best is not None and log_prob <= best_log_prob:
             break  # with more components it is fitted too closely, and takes longer
@@ -170,6 +174,20 @@ def _draw_rows(posterior: LatentPosterior, seed: int) -> Z:
     return posterior.take(rows).draw(eps)[0].astype(np.float32)
 
 
+def _find_used(posterior: LatentPosterior) -> Columns | None:
+    """Return the latents whose means differ between images; None for all of a density without them.
+
+    q(z|x) of the others is the prior, or nearly so: a component's covariance would only be fitted
+    to their noise.
+    """
+    posterior = posterior.flatten()
+    if not isinstance(posterior, Posterior):
+        return None
+    between, within = posterior.mean.var(0), np.square(posterior.std).mean(0)
+    share = between / np.maximum(between + within, MIN_SCALE**2)
+    return np.flatnonzero(share >= min(MIN_USED_SHARE, share.max()))
+
+
 def _as_gaussians(posterior: LatentPosterior, seed: int) -> tuple[Tensor, Tensor]:
     """Return means and standard deviations; of q(z|x) that is no Gaussian samples, and 0."""
     posterior = posterior.flatten()
@@ -182,25 +200,32 @@ def _as_gaussians(posterior: LatentPosterior, seed: int) -> tuple[Tensor, Tensor
     return mean, std
 
 
-def _fit_components(z: Z, num_components: int, seed: int) -> MixtureDensity | None:
-    """Fit a mixture of so many components; None if there are too few latents for them."""
+def _fit_components(
+    z: Z, num_components: int, seed: int, used: Columns | None = None
+) -> MixtureDensity | None:
+    """Fit a mixture of so many components; None if there are too few latents for them.
+
+    Components differ in the latents `used` (None: all); the others are independent of them.
+    """
     require_extra("explain", "fitting a mixture of Gaussians", "use a RealNVP prior")
     from sklearn.decomposition import PCA  # takes a second to import
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import GaussianMixture
 
     n, dim = z.shape
-    directions = min(dim, MAX_DIRECTIONS, max(1, n // ROWS_PER_DIRECTION))
+    used = np.arange(dim) if used is None else used
+    directions = min(len(used), MAX_DIRECTIONS, max(1, n // ROWS_PER_DIRECTION))
     if num_components > 1 and n < ROWS_PER_PARAMETER * num_components * directions:
         return None
     rows = z.astype(np.float64)
     mean, scale = rows.mean(0), np.maximum(rows.std(0), MIN_SCALE)
     y = (rows - mean) / scale
-    basis, residual = np.eye(dim), 1.0
-    if directions < dim:
+    basis, residual = np.eye(dim)[:, used], 1.0
+    if directions < len(used):
         pca: Any = PCA(directions, svd_solver="randomized", random_state=seed)
-        pca.fit(y)
-        basis = np.ascontiguousarray(pca.components_.T)
+        pca.fit(y[:, used])
+        basis = basis @ pca.components_.T
+    if directions < dim:
         rest = np.square(y).sum() - np.square(y @ basis).sum()
         residual = max(math.sqrt(max(rest, 0) / (n * (dim - directions))), MIN_SCALE)
     directed = (y @ basis).astype(np.float32)  # a third of the time of float64
