@@ -30,19 +30,19 @@ def test_the_layout_changes_no_value_and_no_gradient(name, channels, monkeypatch
     for module in model.modules():
         if isinstance(module, ResidualConv):
             module.register_forward_pre_hook(lambda _, args: layouts.append(_is_last(args[0])))
-    last = _bound_and_gradients(model, images)
+    last = _compute_gradients(model, images)
     assert layouts, "a network of convolutions"
     assert all(layouts)
     layouts.clear()
     for module in (layers, networks, ladder_networks):
         monkeypatch.setattr(module, "channels_last", lambda h: h)
-    first = _bound_and_gradients(model, images)
+    first = _compute_gradients(model, images)
     assert not all(layouts)  # the decoder
     for ours, plain in zip(last, first, strict=True):
         torch.testing.assert_close(ours, plain, rtol=1e-4, atol=1e-4)
 
 
-def _bound_and_gradients(model, images) -> list[torch.Tensor]:
+def _compute_gradients(model, images) -> list[torch.Tensor]:
     torch.manual_seed(0)
     x = model.likelihood.observe(torch.from_numpy(images.pixels[:4]))
     labels = torch.from_numpy(images.labels[:4]) if model.label_conditional else None

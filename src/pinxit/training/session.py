@@ -356,7 +356,7 @@ class Session:
         trained: dict[str, Any] = {
             "steps": counters.step,
             "images_seen": counters.step * self.batch_size,
-            "seconds": round(counters.seconds, 1),
+            "seconds": round(counters.seconds, 3),
             "startup_seconds": round(self.startup_seconds, 1),
             "skipped": counters.skipped,
             "best_step": counters.best_step or None,
