@@ -8,7 +8,8 @@
     samples/           sample grids at each evaluation
     latents/           the posterior of some images at up to 12 steps
     examples.json      some images of the test split with their captions, to show in the studio
-    evaluation.json    metrics on the test split; evaluation-SPLIT.json on another one
+    evaluation.json    metrics on the test split; evaluation-SPLIT.json on another one,
+                       evaluation-PRIOR.json of samples of a prior fitted afterwards
     report.html, README.md
     explain.html       why its samples are blurry; the numbers are in explain.json
     explain/           short trainings of `pinxit explain --curve` and `--try`
@@ -269,9 +270,13 @@ def suggest_run(path: Path, root: Path = Path("runs")) -> str:
     return ""
 
 
-def evaluation_file(split: str = "test") -> str:
-    """Return the name of the file of a run that holds what was measured on a split."""
-    return "evaluation.json" if split == "test" else f"evaluation-{split}.json"
+def evaluation_file(split: str = "test", prior: str = "own") -> str:
+    """Return the name of the file of a run that holds what was measured on a split.
+
+    Samples of a `prior` that was fitted afterwards have a file of their own.
+    """
+    parts = ([] if split == "test" else [split]) + ([] if prior == "own" else [prior])
+    return "-".join(["evaluation", *parts]) + ".json"
 
 
 def load(run: str | Path, device: str = "cpu") -> Any:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 from urllib.error import URLError
 
@@ -17,6 +19,7 @@ from pinxit.errors import PinxitError
 from pinxit.evaluation import evaluator, feature_space
 from pinxit.evaluation.fid import fid_metrics
 from pinxit.evaluation.frechet import fit_gaussian, frechet_distance
+from pinxit.models import latent_densities
 from pinxit.runs import Run
 from tests.builders import blobs
 
@@ -85,6 +88,17 @@ def test_evaluate_warns_of_changed_data(folder, tmp_path):
     run.write("config.json", config)
     record = pinxit.evaluate(run, iw_samples=0, distances=False, quiet=True)
     assert any("has changed since" in warning for warning in record["warnings"])
+
+
+def test_evaluate_says_where_samples_come_from(folder, tmp_path, run_pinxit, monkeypatch):
+    monkeypatch.setattr(latent_densities, "COMPONENTS", (1,))
+    run = Path(shutil.copytree(folder / "run", tmp_path / "run"))
+    words = ("evaluate", run, "--iw-samples", 0, "--no-distances", "--quiet")
+    lines = run_pinxit(*words, "--prior", "mixture")
+    assert lines[-1] == str(run / "evaluation-mixture.json")
+    where = "samples: z of a mixture of Gaussians, fitted afterwards; likelihoods: its own prior"
+    assert where in lines
+    assert where not in run_pinxit(*words)
 
 
 def test_evaluate_without_distances_trains_no_feature_space(folder, monkeypatch, run_pinxit):

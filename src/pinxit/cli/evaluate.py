@@ -32,12 +32,13 @@ def evaluate(
     """Measure how good a run is, on images that it was not trained on.
 
     Prints a table and writes evaluation.json to the run folder, or evaluation-SPLIT.json for
-    another split than test. What is measured depends on the model: likelihood, reconstruction,
-    samples, features, inpainting, text to image, captions.
+    another split than test, or evaluation-PRIOR.json with --prior. What is measured depends on
+    the model: likelihood, reconstruction, samples, features, inpainting, text to image, captions.
 
     Examples:
         pinxit evaluate runs/digits-vae
         pinxit evaluate runs/digits-vae --iw-samples 500 --no-distances
+        pinxit evaluate runs/digits-vae --prior mixture
         pinxit evaluate runs/shapes-draw --split validation --guidance 2
 
     Args:
@@ -65,7 +66,7 @@ def evaluate(
         console.out_json(measured.record)
     else:
         _print_table(measured.record)
-    path = measured.write(Run(run), options.split, out)  # printed first: a disk may be full
+    path = measured.write(Run(run), options, out)  # printed first: a disk may be full
     if not json:
         console.out(str(path))
 
@@ -123,6 +124,9 @@ def _describe_protocol(protocol: dict[str, Any]) -> list[str]:
             f"importance-weighted: {sampling['samples_per_image']:,} samples per image, "
             f"{sampling['images']:,} images"
         )
+    if (prior := protocol.get("prior", "own")) != "own":
+        name = {"mixture": "a mixture of Gaussians", "realnvp": "a RealNVP flow"}[prior]
+        lines.append(f"samples: z of {name}, fitted afterwards; likelihoods: its own prior")
     if surgery := protocol.get("elbo_surgery"):
         limit = surgery["upper_limit_of_mutual_information"]
         lines.append(

@@ -19,6 +19,7 @@ from pinxit.errors import PinxitError
 from pinxit.evaluation import captioning, editing, text_to_image
 from pinxit.evaluation.codebook_usage import codebook_metrics
 from pinxit.evaluation.disentanglement import disentanglement_metrics
+from pinxit.evaluation.drawn_samples import draw_samples
 from pinxit.evaluation.elbo_surgery import surgery_metrics, surgery_protocol
 from pinxit.evaluation.estimates import Estimate, estimate_over
 from pinxit.evaluation.feature_space import (
@@ -69,7 +70,6 @@ from pinxit.models.protocols import (
 from pinxit.runs import run_of
 from pinxit.sampling.elbo import ElboTerms, elbo_terms
 from pinxit.sampling.inputs import match_labels, select_rows
-from pinxit.sampling.label_matched import sample_with_label_frequencies
 from pinxit.sampling.latents import latent_activity
 from pinxit.sampling.observation import (
     comparable_images,
@@ -167,7 +167,7 @@ class Evaluator:
         count = min(self.options.max_images, len(self.test))
         self.protocol["samples"] = count
         with self.progress.stage(f"{count:,} samples"):
-            return sample_with_label_frequencies(self.model, self.test, count, self.options.seed)
+            return draw_samples(self.model, self.test, count, self.options)
 
     @cached_property
     def classifier_samples(self) -> Images | None:
@@ -177,7 +177,7 @@ class Evaluator:
         if not isinstance(self.model, CanSample) or len(self.samples or ()) >= needed:
             return self.samples
         with self.progress.stage(f"{count:,} samples for a classifier"):
-            return sample_with_label_frequencies(self.model, self.test, count, self.options.seed)
+            return draw_samples(self.model, self.test, count, self.options)
 
     @cached_property
     def caption_pairs(self) -> tuple[Images, list[str]]:

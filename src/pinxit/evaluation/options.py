@@ -6,11 +6,13 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from pinxit.data.split_names import SPLITS, SplitOrAll
 from pinxit.errors import UsageError, did_you_mean
 from pinxit.models.generation import GenerationParams
+
+PriorOfSamples = Literal["own", "mixture", "realnvp"]
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,9 @@ class EvalOptions:
     likelihood_images: int | None = None
     # images on each side of a distance; also the most samples and captions
     max_images: int = 5_000
+    # where z of the samples comes from: the model's own prior, or one fitted to its latents after
+    # training and kept in the run folder, as of `pinxit sample --prior`; likelihoods are of its own
+    prior: PriorOfSamples = "own"
     # Frechet distance, precision, recall and memorisation
     distances: bool = True
     # FID too; needs torch-fidelity (`pip install 'pinxit[fid]'`) and the Inception-v3 weights
@@ -59,6 +64,9 @@ class EvalOptions:
             )
         if self.likelihood_images is not None and self.likelihood_images < 1:
             raise UsageError(f"likelihood_images must be 1 or more, not {self.likelihood_images}.")
+        if self.prior not in get_args(PriorOfSamples):
+            hint = did_you_mean(self.prior, get_args(PriorOfSamples))
+            raise UsageError(f"there is no prior '{self.prior}'.{hint}")
         if not isinstance(self.generation.seed, int):
             raise UsageError("an evaluation has one seed, not one for each image.")
 

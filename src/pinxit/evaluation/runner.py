@@ -11,13 +11,14 @@ from typing import Any
 from pinxit.console import StageProgress, echo
 from pinxit.data.images import Images
 from pinxit.errors import PinxitError, describe_os_error
+from pinxit.evaluation.drawn_samples import check_prior
 from pinxit.evaluation.evaluator import Evaluator
 from pinxit.evaluation.metrics import collect
 from pinxit.evaluation.options import EvalOptions, resolve_options
 from pinxit.evaluation.per_image import PerImage, collect_per_image, per_image_name, write_per_image
 from pinxit.evaluation.provenance import environment
 from pinxit.extras import require_extra
-from pinxit.models.protocols import HasText
+from pinxit.models.protocols import CanEncode, HasText
 from pinxit.nn.device import resolve_device
 from pinxit.runs import Run, evaluation_file
 from pinxit.sampling.inputs import load_for_run, load_run_data
@@ -32,9 +33,10 @@ class Measured:
     record: dict[str, Any]
     per_image: PerImage
 
-    def write(self, run: Run, split: str, out: Path | None = None) -> Path:
+    def write(self, run: Run, options: EvalOptions, out: Path | None = None) -> Path:
         """Write evaluation.json, or `out`, and beside it the values of single images."""
-        folder, name = (run.path, evaluation_file(split)) if out is None else (out.parent, out.name)
+        own = run.path / evaluation_file(options.split, options.prior)
+        folder, name = (out or own).parent, (out or own).name
         Run(folder).write(name, self.record)
         write_per_image(folder / per_image_name(name), self.per_image)
         return folder / name
@@ -55,7 +57,8 @@ def evaluate(
 
     `changes` are fields of `EvalOptions` or of `GenerationParams`; they override `options`.
     Return the record that is written to the run's `evaluation.json`, or for another split than
-    `test` to `evaluation-SPLIT.json` (unless `write` is False): `metrics` and `facts`
+    `test` to `evaluation-SPLIT.json`, for samples of a fitted prior to `evaluation-PRIOR.json`
+    (unless `write` is False): `metrics` and `facts`
     {name: number}, `curves` {name: numbers}, `protocol`, `warnings`,
     `verdict`; see
     `pinxit.evaluation.metrics`. The same seed gives the same values.
@@ -71,7 +74,7 @@ def evaluate(
     measured = measure(run, data, options, device=device, progress=progress)
     if write:
         try:
-            measured.write(run, options.split, None if out is None else Path(out))
+            measured.write(run, options, None if out is None else Path(out))
         except OSError as error:
             warning = f"not written: {describe_os_error(error)}"
             echo(f"warning: {warning}")
@@ -95,6 +98,7 @@ def measure(
     if options.feature_run is not None:
         Run(options.feature_run).check_weights()
     model: Any = run.load(resolve_device(device or "auto"))
+    check_prior(model, options.prior)
     has_text = isinstance(model, HasText)
     if has_text:
         require_extra("text", "evaluating a model of captions")
@@ -110,6 +114,7 @@ def measure(
         "data": images.source,
         "fingerprint": images.fingerprint,
         "seed": options.seed,
+        **({"prior": options.prior} if isinstance(model, CanEncode) else {}),
         **environment(model.device),
         "seconds": round(time.monotonic() - start, 1),
     }

@@ -16,7 +16,7 @@ from safetensors.torch import save
 from pinxit.console import echo
 from pinxit.data.images import Images, evenly_spaced_indices
 from pinxit.data.unicode_forms import utf8_path
-from pinxit.errors import UsageError
+from pinxit.errors import UsageError, describe_os_error
 from pinxit.models.generation import SEEDED, GenerationParams, resolve_params
 from pinxit.models.inputs import label_index
 from pinxit.models.latent_densities import (
@@ -121,7 +121,10 @@ def load_or_fit_prior(run: Run, model: CanEncode, kind: FittedPrior) -> Density:
             f"fitting {NAMES[kind]} to the latents of {len(train):,} images, once for these weights"
         )
     density = fit_prior(kind, encode_for_fitting(model, train), encode_for_fitting(model, valid))
-    keep_prior(run, density, digest)
+    try:
+        keep_prior(run, density, digest)
+    except OSError as error:
+        echo(f"warning: the prior is not kept for the next time: {describe_os_error(error)}")
     return density
 
 
