@@ -114,6 +114,8 @@ def test_samples_as_shards(folder, run_pinxit, fail, tmp_path):
         (["--shard-size", "5"], "--shard-size is of a folder of shards: name one"),
         (["--engine", "ray"], "--engine ray is of a folder of shards: name one"),
         (["--out", "grid.bmp"], "--out ends in .png"),
+        (["--prior", "mixture", "--live"], "--live shows images that are generated token by token"),
+        (["--prior", "realnvp", "--out", "x.gif"], "--out *.gif shows images that are generated"),
     ],
 )
 def test_options_of_shards_and_of_grids_are_kept_apart(words, error, folder, fail, monkeypatch):

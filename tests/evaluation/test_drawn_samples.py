@@ -73,6 +73,19 @@ def test_a_folder_that_cannot_be_written_loses_nothing(run, tmp_path, monkeypatc
     assert not (run.path / "prior-mixture.safetensors").exists()
 
 
+def test_a_prior_that_an_older_version_fitted_is_fitted_again(run, monkeypatch):
+    pinxit.Run(run.path).sample(2, prior="mixture")
+    kept = run.path / "prior-mixture.safetensors"
+    before = kept.read_bytes()
+    monkeypatch.setattr(fitted_priors, "FIT", "0")
+    pinxit.Run(run.path).sample(2, prior="mixture")
+    older = kept.read_bytes()
+    assert older != before
+    monkeypatch.setattr(fitted_priors, "FIT", "1")
+    pinxit.Run(run.path).sample(2, prior="mixture")
+    assert kept.read_bytes() != older
+
+
 def test_what_has_no_such_prior_is_refused(tmp_path, run):
     with pytest.raises(UsageError, match=r"no prior 'mixtures'\. Did you mean 'mixture'"):
         pinxit.evaluate(run, **FAST, prior="mixtures")

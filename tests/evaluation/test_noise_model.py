@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,9 +16,12 @@ from pinxit.evaluation.noise_model import (
     frequency_ratio,
     measure_noise_model,
     noise_variance,
+    single_sigma,
 )
 from pinxit.sampling.elbo import elbo_terms
 from tests.builders import blobs, build_vae
+
+GENERATOR = torch.Generator()
 
 
 def white_errors(n: int, sigma: float, seed: int = 0) -> np.ndarray:
@@ -92,6 +96,46 @@ def test_the_stated_variance_is_that_of_sampled_pixels(likelihood):
     assert not np.array_equal(draws[0], draws[1])
     assert np.array_equal(model.sample_pixels(z, seed=3).pixels, draws[3])
     assert np.array_equal(model.sample_pixels(z[:2], seed=3).pixels, draws[3][:2])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"likelihood": "bernoulli"},
+        {"likelihood": "bernoulli", "decoder_head": "linear"},
+        {"likelihood": "bernoulli", "decoder_head": "autoregressive"},
+    ],
+    ids=["independent", "linear", "autoregressive"],
+)
+def test_images_of_the_model_are_calibrated(options):
+    """Its own pixels, given those before them, differ by more from their means than p (1 - p)."""
+    model = build_vae(**options)
+    GENERATOR.manual_seed(0)
+    with torch.no_grad():
+        for parameter in model.likelihood.parameters():
+            parameter += 0.2 * torch.randn(parameter.shape, generator=GENERATOR)
+    z = np.random.default_rng(0).standard_normal((400, 5)).astype(np.float32)
+    errors = model.sample_pixels(z, seed=99).pixels - model.decode_means(z)
+    stated = noise_variance(model, z, model.decode(z))
+    assert stated is not None
+    assert np.square(errors).mean() > 1e3, "pixels that z leaves open"
+    ratio = calibration_ratio(errors, stated)
+    assert abs(ratio.value - 1) < 0.02 + 4 * ratio.error
+
+
+def test_each_pixel_states_the_variance_of_its_own_sigma():
+    model = build_vae(likelihood="gaussian", variance="per-pixel")
+    z = np.random.default_rng(0).standard_normal((6, 5)).astype(np.float32)
+    with torch.no_grad():
+        model.likelihood.running_variance.copy_(
+            0.1 * torch.rand(model.likelihood.running_variance.shape, generator=GENERATOR)
+        )
+    sigma = model.decoder_sigma_per_pixel
+    assert sigma.shape == (8, 8, 1)
+    stated = noise_variance(model, z, model.decode(z))
+    assert stated == pytest.approx(np.broadcast_to((LEVELS * sigma) ** 2, stated.shape), rel=1e-5)
+    assert single_sigma(model) is None
+    assert single_sigma(build_vae(likelihood="gaussian", sigma=0.2)) == pytest.approx(0.2)
 
 
 def test_calibration_is_one_for_errors_of_the_stated_variance():

@@ -129,6 +129,20 @@ def test_unused_latents_cost_a_mixture_nothing(num_unused, seed):
     assert mixture.sample(3_000, 1)[:, np.argsort(places)[4:]].std() == pytest.approx(1, abs=0.05)
 
 
+def test_many_latents_that_say_a_little_each_are_all_in_use():
+    rng = np.random.default_rng(0)
+    weak = 0.15 * rng.normal(size=(2_000, 40)), np.full((2_000, 40), 0.99)
+    posterior = Posterior(*(a.astype(np.float32) for a in weak))
+    assert latent_densities._find_used(posterior) is None
+    strong = Posterior(posterior.mean.copy(), posterior.std)
+    strong.mean[:, 3] *= 2  # says more than the others, and less than they together
+    assert latent_densities._find_used(strong) is None
+    strong.mean[:, 3:9] *= 30
+    used = latent_densities._find_used(strong)
+    assert used is not None
+    assert used.tolist() == list(range(3, 9))
+
+
 def test_a_flow_gains_over_its_start():
     train, held_out = clusters(1_000, 4, 0), clusters(300, 4, 1)
     flow = fit_flow(train, held_out, steps=40)

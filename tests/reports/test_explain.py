@@ -173,8 +173,13 @@ def test_ten_steps_are_undertrained_and_zero_latents_collapsed(run, tmp_path, mo
         {"latents": "grid", "latent_dim": None, "network": "conv", "width": 8, "downscale": 2},
         {"prior": "flow", "likelihood": "bernoulli"},
         {"condition": "label", "likelihood": "discretized-logistic"},
+        {"likelihood": "bernoulli", "decoder_head": "linear"},
+        {"likelihood": "bernoulli", "decoder_head": "autoregressive"},
+        {"likelihood": "gaussian", "variance": "per-pixel"},
+        {"posterior": "iaf"},
+        {"posterior": "vmf"},
     ],
-    ids=["grid", "learned prior", "labels"],
+    ids=["grid", "learned prior", "labels", "linear head", "head", "sigma of pixels", "iaf", "vmf"],
 )
 def test_other_vaes_are_explained_too(tmp_path, options):
     images = blobs(120, 10, 8, channels=3 if "condition" in options else 1)
@@ -183,9 +188,18 @@ def test_other_vaes_are_explained_too(tmp_path, options):
     page = HtmlPage(run.path / "explain.html")
     assert page.sections == SECTIONS
     assert page.markup_errors == []
-    has_parts = options.get("prior") != "flow"
-    assert ("total_correlation" in result["metrics"]) == has_parts
-    assert result["metrics"]["calibration"] > 0
+    assert not re.search(r"\b(None|nan)\b", page.text)
+    metrics = result["metrics"]
+    has_parts = options.get("prior") != "flow" and "posterior" not in options
+    assert ("total_correlation" in metrics) == has_parts
+    assert ("prior of this run is learned" in page.text) == (options.get("prior") == "flow")
+    assert metrics["calibration"] > 0
+    has_head = "decoder_head" in options
+    assert ("independent from pixel to pixel" in page.text) != has_head
+    assert ("each given those before it" in page.text) == has_head
+    assert ("likelihood" in {cause["key"] for cause in result["causes"]}) != has_head
+    is_single = options.get("likelihood", "gaussian") == "gaussian" and "variance" not in options
+    assert ("one_sigma" in metrics) == ("This run has σ" in page.text) == is_single
 
 
 def test_few_images_without_labels_and_splits_are_explained(tmp_path):
@@ -212,6 +226,9 @@ def test_bad_input_is_refused_in_two_lines(run, tmp_path):
             explain(run, blobs(12), trial_minutes=minutes)
     with pytest.raises(UsageError, match="is a folder"):
         explain(run, blobs(12), out=tmp_path)
+    zero = make_run(tmp_path / "zero", blobs(24), steps=5, beta=0.0)
+    with pytest.raises(UsageError, match="multiples of beta, which is 0"):
+        explain(zero, blobs(24), curve=True)
     mae = pinxit.train(
         pinxit.MAE(width=16, depth=1, heads=2), blobs(24), out=tmp_path / "mae", steps=1, quiet=True
     )

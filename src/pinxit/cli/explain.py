@@ -61,7 +61,7 @@ def explain(
     from pinxit.runs import Run
 
     page = check_suffix(out, ".html", ".htm")
-    check_arguments(Run(run), trial_minutes, page)  # before torch is imported
+    check_arguments(Run(run), trial_minutes, page, curve=curve)  # before torch is imported
     source = None if not data else data[0] if len(data) == 1 else list(data)
     record = explain_run(
         run,
@@ -106,7 +106,8 @@ def _describe_remedies(record: dict[str, Any]) -> list[str]:
 
 
 def _describe_trials(record: dict[str, Any]) -> list[str]:
-    lines = ["what helped in short trials, by gain in the distance of samples (validation images):"]
+    kind = "validation" if record["protocol"].get("has_validation", True) else "test"
+    lines = [f"what helped in short trials, by gain in the distance of samples ({kind} images):"]
     for trial in record["trials"]:
         if trial["error"]:
             lines.append(f"  {trial['text']}: not trained: {trial['error']}")

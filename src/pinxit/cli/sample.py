@@ -106,6 +106,12 @@ def sample(
     name = _sample_name(num_images, label, params) + (f"-{prior}" if prior != "own" else "")
     path = path or run / f"{name}.png"
     if prior != "own":
+        if live or path.suffix == ".gif":
+            flag = "--live" if live else "--out *.gif"
+            raise UsageError(
+                f"{flag} shows images that are generated token by token, and --prior is of latents "
+                "that are decoded at once."
+            )
         check_at_least(1, num_images, "--num-images")
         if prior == "mixture":
             require_extra("explain", "--prior mixture", "use --prior realnvp")
@@ -113,7 +119,9 @@ def sample(
         from pinxit.runs import Run
         from pinxit.sampling.fitted_priors import sample_fitted
 
-        images = sample_fitted(Run(run), encoder, prior, num_images, label, params)
+        images = sample_fitted(
+            Run(run), encoder, prior, num_images, label, params, progress=not quiet
+        )
         write_or_raise(path, images.save)
     elif live or path.suffix == ".gif":
         if not isinstance(model, CanSampleStream):

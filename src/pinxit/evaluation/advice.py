@@ -308,7 +308,7 @@ def _more_latents(run: Run, metrics: Metrics) -> Iterator[Remedy]:
 def _train_longer(run: Run, evidence: str) -> Remedy:
     trained = run.config.get("trained") or {}
     minutes = 2 * (trained.get("seconds") or 150.0) / 60
-    command = f"{run.resume_command} --minutes {minutes:.2g}"
+    command = f"{run.resume_command} --minutes {minutes:.3g}"
     text, effect = "longer training", "fine details are learned last"
     return Remedy(LONGER, text, effect, command, evidence, changes={})
 

@@ -76,19 +76,20 @@ def has_prior_hole(metrics: Metrics) -> bool:
     return share is not None and share > MIN_HOLE and share > NUM_ERRORS * error
 
 
-def find_causes(metrics: Metrics, verdict: Verdict) -> list[Cause]:
+def find_causes(metrics: Metrics, verdict: Verdict, *, pixels_depend: bool = False) -> list[Cause]:
     """Return the causes in order: the training's, parts of the gap by size, then those in nats.
 
     The decoder and the prior divide the distance of samples to images between them. What the
-    latents and the likelihood cost is measured in nats, which do not compare with such parts.
+    latents and the likelihood cost is measured in nats, which do not compare with such parts. Where
+    `pixels_depend` on one another given z, the likelihood does not take errors for white noise.
     """
-    measured = [*_decoder_cause(metrics), *_prior_cause(metrics)]
+    measured = [*_decoder_cause(metrics, pixels_depend), *_prior_cause(metrics)]
     measured.sort(key=lambda cause: -(cause.share or 0.0))
     return [
         *_training_cause(verdict),
         *measured,
         *_latent_cause(metrics),
-        *_likelihood_cause(metrics),
+        *(() if pixels_depend else _likelihood_cause(metrics)),
     ]
 
 
@@ -103,7 +104,7 @@ def _training_cause(verdict: Verdict) -> Iterator[Cause]:
     )
 
 
-def _decoder_cause(metrics: Metrics) -> Iterator[Cause]:
+def _decoder_cause(metrics: Metrics, pixels_depend: bool) -> Iterator[Cause]:
     sharpness = metrics.get("sharpness_reconstructions")
     prior = metrics.get("prior_share")
     parts = []
@@ -115,15 +116,20 @@ def _decoder_cause(metrics: Metrics) -> Iterator[Cause]:
     if sharpness is not None:
         detail = format_estimate(sharpness, metrics.get("sharpness_reconstructions_error"))
         parts.append(f"reconstructions have {detail} of the data's fine detail")
-    if parts:
-        yield Cause(
-            "decoder",
-            "the decoder answers with a mean",
-            "; ".join(parts),
-            "z leaves open where edges and textures lie exactly; the decoder shows the average of "
-            "all images that z could stand for.",
-            share,
+    if not parts:
+        return
+    title, sentence = (
+        "the decoder answers with a mean",
+        "z leaves open where edges and textures lie exactly; the decoder shows the average of all "
+        "images that z could stand for.",
+    )
+    if pixels_depend:
+        title, sentence = (
+            "z leaves much to the pixels",
+            "What z leaves open each pixel takes from those before it: sharp, but what is far "
+            "apart need not fit together.",
         )
+    yield Cause("decoder", title, "; ".join(parts), sentence, share)
 
 
 def _prior_cause(metrics: Metrics) -> Iterator[Cause]:

@@ -16,13 +16,14 @@ from jaxtyping import Float, Float32
 from pinxit.console import StageProgress
 from pinxit.data.images import Images
 from pinxit.evaluation.estimates import Estimate, estimate_mean
-from pinxit.evaluation.feature_space import MIN_IMAGES, FeatureSpace, get_feature_space
+from pinxit.evaluation.feature_space import FeatureSpace, get_feature_space
 from pinxit.evaluation.latents import collapse_warnings
 from pinxit.evaluation.noise_model import (
     NoiseModel,
     calibration_ratio,
     measure_noise_model,
     noise_variance,
+    single_sigma,
 )
 from pinxit.evaluation.posterior_cover import Cover, Region, find_cover
 from pinxit.evaluation.prior_gap import PriorGap, measure_gap
@@ -45,7 +46,12 @@ from pinxit.sampling.fitted_priors import (
 from pinxit.sampling.inputs import labels_for, match_labels, select_rows
 from pinxit.sampling.label_matched import sample_with_label_frequencies
 from pinxit.sampling.latents import LatentActivity, latent_activity
-from pinxit.sampling.observation import comparable_images, decode_as_sampled, observe_images
+from pinxit.sampling.observation import (
+    comparable_images,
+    decode_as_sampled,
+    observe_images,
+    samples_pixels,
+)
 from pinxit.training.undertraining import is_undertrained
 
 MAX_PIXEL_VALUES = 8_000_000  # that are decoded of each set of images
@@ -101,6 +107,12 @@ class Explainer:
         return match_labels(self.model, train), match_labels(self.model, valid)
 
     @property
+    def has_validation(self) -> bool:
+        """Whether there are images to choose by that were not trained on."""
+        splits = self.images.splits
+        return splits is not None and len(self.images.split_indices("validation")) > 0
+
+    @property
     def train(self) -> Images:
         """Training images."""
         return self._fitting[0]
@@ -138,6 +150,11 @@ class Explainer:
     def has_standard_prior(self) -> bool:
         """Whether p(z) is N(0, I), whose latents are independent."""
         return not (isinstance(self.model, HasPrior) and self.model.prior_is_learned)
+
+    @property
+    def pixels_depend(self) -> bool:
+        """Whether pixels depend on those before them given z: p(x|z) has a head."""
+        return samples_pixels(self.model)
 
     @cached_property
     def rate_parts(self) -> RateParts | None:
@@ -249,7 +266,7 @@ class Explainer:
     @cached_property
     def space(self) -> FeatureSpace | None:
         """The feature space of distances; None for too few images."""
-        if len(self.test) < MIN_DISTANCE_IMAGES or len(self.images) < MIN_IMAGES:
+        if len(self.test) < MIN_DISTANCE_IMAGES:
             self.warnings.append(
                 f"no distances: {len(self.test):,} test images are too few (it takes "
                 f"{MIN_DISTANCE_IMAGES})"
@@ -302,18 +319,16 @@ class Explainer:
 
     @cached_property
     def noise_model(self) -> NoiseModel | None:
-        """Distortions under several variances; None where p(x|z) is no Gaussian."""
+        """Distortions under several variances; None where p(x|z) has not one sigma."""
         model: Any = self.model
-        likelihood = model if isinstance(model, HasPixelLikelihood) else None
-        if likelihood is None or likelihood.decoder_sigma is None:
+        sigma = single_sigma(model) if isinstance(model, HasPixelLikelihood) else None
+        if sigma is None:
             return None
         valid = self._fitting[1].evenly_spaced(MAX_NOISE_IMAGES)
         posterior = encode_for_fitting(self.model, valid, self.seed)
         calibration = self.decoding_errors(valid, posterior, 4)
         with self.progress.stage("variances of the likelihood"):
-            return measure_noise_model(
-                self.errors, calibration, likelihood.decoder_sigma, self._noise_images.groups
-            )
+            return measure_noise_model(self.errors, calibration, sigma, self._noise_images.groups)
 
     def measure_calibration(self) -> Estimate | None:
         """Return the squared error over the variance that p(x|z) states."""

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Float32, Float64
@@ -24,7 +25,7 @@ from pinxit.data.images import Images
 from pinxit.evaluation.estimates import Estimate, Groups, estimate_mean, subtract_estimates
 from pinxit.evaluation.power_spectrum import cosine_transform
 from pinxit.models.likelihood_protocols import CanSamplePixels, HasPixelLikelihood
-from pinxit.models.protocols import CanEncode
+from pinxit.sampling.observation import samples_pixels
 
 DEQUANTIZATION = 1 / 12  # variance of the uniform noise of one grey level, in squared grey levels
 MIN_VARIANCE = DEQUANTIZATION  # in squared grey levels: below it is rounding
@@ -119,27 +120,39 @@ def _transform(errors: Errors) -> Errors:
 
 
 def noise_variance(
-    model: CanEncode,
+    model: Any,  # CanEncode
     z: Float32[np.ndarray, "n latent"],
     decoded: Images,
     labels: np.ndarray | None = None,
     seed: int = 0,
 ) -> Float[np.ndarray, "n height width channel"] | None:
-    """Return the variance of p(x|z) at each pixel, in squared grey levels; None if unknown."""
-    if isinstance(model, HasPixelLikelihood) and model.binary_pixels:
-        is_exact = isinstance(model, CanSamplePixels)
-        p = (model.decode_means(z, labels) if is_exact else decoded.pixels) / np.float32(255)
-        return 255.0**2 * p * (1 - p)
-    if isinstance(model, HasPixelLikelihood) and model.decoder_sigma is not None:
-        variance = (LEVELS * model.decoder_sigma) ** 2
-        return np.full(decoded.pixels.shape, variance, np.float32)
-    if not isinstance(model, CanSamplePixels):
+    """Return what p(x|z) states of the squared error of the decoded means at each pixel, in squared
+    grey levels; None if unknown.
+
+    It is the variance. Where pixels depend on one another the decoded means are those given the
+    rounded means before them, from which whole samples differ by more.
+    """
+    is_exact = isinstance(model, CanSamplePixels)
+    means = model.decode_means(z, labels) if is_exact else decoded.pixels.astype(np.float32)
+    if isinstance(model, HasPixelLikelihood) and not samples_pixels(model):
+        if model.binary_pixels:
+            return means * (255 - means)
+        if model.decoder_sigma is not None:
+            sigma = single_sigma(model) or model.decoder_sigma_per_pixel
+            return np.broadcast_to((LEVELS * np.float32(sigma)) ** 2, means.shape)
+    if not is_exact:
         return None
-    squares = np.zeros(decoded.pixels.shape, np.float32)
+    squares = np.zeros(means.shape, np.float32)
     for draw in range(NOISE_DRAWS):
         noisy = model.sample_pixels(z, labels, seed=seed + draw).pixels.astype(np.float32)
-        squares += np.square(noisy - decoded.pixels) / NOISE_DRAWS
+        squares += np.square(noisy - means) / NOISE_DRAWS
     return squares
+
+
+def single_sigma(model: Any) -> float | None:
+    """Return the one sigma of a Gaussian p(x|z), pixels from 0 to 1; None without, or per pixel."""
+    per_pixel = getattr(model, "decoder_sigma_per_pixel", None)
+    return None if per_pixel is not None else model.decoder_sigma
 
 
 def calibration_ratio(

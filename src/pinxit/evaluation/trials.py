@@ -108,7 +108,7 @@ class TrialRunner:
 
     def trace_curve(self) -> list[CurvePoint]:
         """Measure the run, and short trainings at several beta, on test images; by beta."""
-        own = float(self.run.config["model"].get("beta") or 1.0)
+        own = float(self.run.config["model"].get("beta", 1.0))
         points = [CurvePoint(own, self._measure(self.model, "test").metrics, is_run=True)]
         for number, factor in enumerate(BETA_FACTORS, 1):
             beta = float(f"{own * factor:.3g}")

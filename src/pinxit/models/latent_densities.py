@@ -37,6 +37,7 @@ ROWS_PER_DIRECTION = 20  # fewer latents do not determine a covariance
 ROWS_PER_PARAMETER = 5  # rows of a component and direction, at least
 MIN_ROWS, MAX_ROWS = 3_000, 50_000  # latents that a mixture is fitted to
 MIN_USED_SHARE = 0.05  # variance of the means of q(z|x) over that of z, of a latent that is used
+MIN_USED_NATS = 0.9  # of what all latents say, by those that are used; or else all are
 MIN_SCALE = 1e-6
 FLOW_STEPS, FLOW_BATCH, FLOW_LEARNING_RATE = 300, 256, 3e-3
 ROWS_PER_STEP, MAX_FLOW_STEPS = 25, 2_000  # of more latents a flow has more to learn
@@ -175,17 +176,20 @@ def _draw_rows(posterior: LatentPosterior, seed: int) -> Z:
 
 
 def _find_used(posterior: LatentPosterior) -> Columns | None:
-    """Return the latents whose means differ between images; None for all of a density without them.
+    """Return the latents whose means differ between images; None for all latents.
 
     q(z|x) of the others is the prior, or nearly so: a component's covariance would only be fitted
-    to their noise.
+    to their noise. None also where many latents say a little each, which together is not.
     """
-    posterior = posterior.flatten()
-    if not isinstance(posterior, Posterior):
+    if not posterior.has_lebesgue_density:  # on a sphere no latent is independent of the others
         return None
+    posterior = posterior.flatten()
     between, within = posterior.mean.var(0), np.square(posterior.std).mean(0)
     share = between / np.maximum(between + within, MIN_SCALE**2)
-    return np.flatnonzero(share >= min(MIN_USED_SHARE, share.max()))
+    used = share >= MIN_USED_SHARE
+    nats = -0.5 * np.log1p(-np.minimum(share, 1 - MIN_SCALE))  # of independent Gaussians
+    is_enough = nats[used].sum() >= MIN_USED_NATS * nats.sum()
+    return np.flatnonzero(used) if used.any() and is_enough else None
 
 
 def _as_gaussians(posterior: LatentPosterior, seed: int) -> tuple[Tensor, Tensor]:
@@ -215,6 +219,8 @@ def _fit_components(
     n, dim = z.shape
     used = np.arange(dim) if used is None else used
     directions = min(len(used), MAX_DIRECTIONS, max(1, n // ROWS_PER_DIRECTION))
+    if directions < len(used):  # what principal directions leave has one variance with the others
+        used = np.arange(dim)
     if num_components > 1 and n < ROWS_PER_PARAMETER * num_components * directions:
         return None
     rows = z.astype(np.float64)
@@ -223,8 +229,8 @@ def _fit_components(
     basis, residual = np.eye(dim)[:, used], 1.0
     if directions < len(used):
         pca: Any = PCA(directions, svd_solver="randomized", random_state=seed)
-        pca.fit(y[:, used])
-        basis = basis @ pca.components_.T
+        pca.fit(y)
+        basis = np.ascontiguousarray(pca.components_.T)
     if directions < dim:
         rest = np.square(y).sum() - np.square(y @ basis).sum()
         residual = max(math.sqrt(max(rest, 0) / (n * (dim - directions))), MIN_SCALE)

@@ -44,7 +44,7 @@ def explain(
     or if its data cannot be found any more.
     """
     run = run if isinstance(run, Run) else Run(Path(run))
-    check_arguments(run, trial_minutes, out)
+    check_arguments(run, trial_minutes, out, curve=curve)
     require_extra("explain", "pinxit explain")
     from pinxit.reports.explain_measure import measure_run  # imports torch
 
@@ -76,7 +76,9 @@ def explain(
     return record
 
 
-def check_arguments(run: Run, trial_minutes: float, out: str | Path | None) -> None:
+def check_arguments(
+    run: Run, trial_minutes: float, out: str | Path | None, *, curve: bool = False
+) -> None:
     """Check what can be checked without torch.
 
     Raises UsageError for an invalid argument, PinxitError for a run without weights.
@@ -86,3 +88,5 @@ def check_arguments(run: Run, trial_minutes: float, out: str | Path | None) -> N
     if out is not None and Path(out).is_dir():
         raise UsageError(f"{out} is a folder. Name the file to write, e.g. {out}/explain.html.")
     run.check_weights()
+    if curve and run.config["model"].get("beta") == 0:
+        raise UsageError("a curve is over multiples of beta, which is 0 in this run.")

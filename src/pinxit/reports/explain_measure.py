@@ -63,7 +63,8 @@ def measure_run(
     collapse = explainer.collapse_warnings()
     verdict = assess(run, {"metrics": metrics, "warnings": collapse})
     state = find_state(verdict, metrics)
-    causes, remedies = find_causes(metrics, verdict), list_remedies(run, state, verdict, metrics)
+    causes = find_causes(metrics, verdict, pixels_depend=explainer.pixels_depend)
+    remedies = list_remedies(run, state, verdict, metrics)
     record: dict[str, Any] = {
         "state": state,
         "verdict": verdict.to_json(),
@@ -140,6 +141,7 @@ def _describe_protocol(run: Run, explainer: Explainer, seed: int) -> dict[str, A
         "split": explainer.split,
         "test_images": len(explainer.test),
         "training_images": len(explainer.train),
+        "has_validation": explainer.has_validation,
         "surgery_images": None if explainer.rate_parts is None else explainer.rate_parts.images,
         "feature_space": None if space is None else space.description,
         "seed": seed,

@@ -62,7 +62,7 @@ def render_explanation(explanation: Explanation) -> str:
         metrics=record["metrics"],
         cover=show_cover(explainer),
         likelihood=show_likelihood(record, explainer),
-        rate=show_rate(record),
+        rate=show_rate(record, explainer),
         prior=show_prior(record, explainer),
         remedies=explanation.remedies,
         trials=show_trials(record["trials"]),
@@ -167,6 +167,7 @@ def show_likelihood(record: Row, explainer: Explainer) -> Row:
         "beta_of_one": None if noise is None else format_number(noise.beta_of_sigma_one, 2),
         "weight_at_one": None if noise is None else format_number(1 / noise.beta_of_sigma_one, 2),
         "binary": getattr(explainer.model, "binary_pixels", False),
+        "pixels_depend": explainer.pixels_depend,
     }  # fmt: skip
 
 
@@ -175,7 +176,7 @@ def _top(curves: Sequence[Curve]) -> float:
     return min(MAX_RATIO, max([1.1, *values]))
 
 
-def show_rate(record: Row) -> Row:
+def show_rate(record: Row, explainer: Explainer) -> Row:
     """Rate and distortion of the run, the KL of each latent, and the curve over beta."""
     metrics, per_latent = record["metrics"], record["curves"].get("kl_per_latent")
     chart = ""
@@ -193,7 +194,8 @@ def show_rate(record: Row) -> Row:
         "elbo": number_of(metrics, "elbo"),
         "active": active,
         "units": units,
-        "per_unit": format_number(metrics["rate"] / max(units, 1), 2),
+        "unit": explainer.activity.unit,
+        "per_latent": format_number(metrics["rate"] / explainer.model.latent_dim, 2),
         "chart": chart,
         **show_curve(record["curve"]),
     }
@@ -264,6 +266,8 @@ def show_prior(record: Row, explainer: Explainer) -> Row:
         "share": number_of(metrics, "prior_share", 100),
         "gain": number_of(metrics, "prior_gain"),
         "marginal_kl": number_of(metrics, "marginal_kl"),
+        "is_learned": not explainer.has_standard_prior,
+        "on_sphere": not explainer.posterior.has_lebesgue_density,
         "images": limit,
         "limit": None if limit is None else format_number(float(np.log(limit)), 3),
         "is_bound": is_bound,

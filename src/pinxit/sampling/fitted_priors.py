@@ -1,7 +1,7 @@
 """Sample from a prior that is fitted to the latents of the training images after training.
 
 It is kept in the run folder as `prior-mixture.safetensors` or `prior-realnvp.safetensors`, with a
-hash of the weights whose latents it was fitted to.
+hash of the weights whose latents it was fitted to and the number of the way of fitting.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ FittedPrior = Literal["mixture", "realnvp"]
 MAX_TRAIN_IMAGES, MAX_VALID_IMAGES = 50_000, 1_000
 LONG_FIT_IMAGES = 5_000  # of more a fit takes seconds, and says so
 HELD_OUT_SHARE = 0.1  # of training images, where there are no validation images
+FIT = "2"  # how a prior is fitted; one that was fitted otherwise is fitted again
 KINDS: dict[str, type[MixtureDensity] | type[FlowDensity]] = {
     "mixture": MixtureDensity,
     "realnvp": FlowDensity,
@@ -53,8 +54,10 @@ def sample_fitted(
     num_images: int,
     label: str | None,
     params: GenerationParams,
+    *,
+    progress: bool = True,
 ) -> Images:
-    """Sample from a prior that is fitted now, or was before.
+    """Sample from a prior that is fitted now, or was before; `progress` says so.
 
     Raises UsageError for options without effect, and for an unknown label.
     """
@@ -64,7 +67,7 @@ def sample_fitted(
     assert resolved.temperature is not None
     return sample_from_density(
         model,
-        load_or_fit_prior(run, model, prior),
+        load_or_fit_prior(run, model, prior, progress=progress),
         num_images,
         resolved.seed,
         label=None if label is None else label_index(model.config, model.info, label),
@@ -106,7 +109,9 @@ def fit_prior(
     return fit(train, valid, seed)
 
 
-def load_or_fit_prior(run: Run, model: CanEncode, kind: FittedPrior) -> Density:
+def load_or_fit_prior(
+    run: Run, model: CanEncode, kind: FittedPrior, *, progress: bool = True
+) -> Density:
     """Return the prior kept in the run folder; fitted to the run's own images if there is none.
 
     Raises PinxitError if these cannot be found any more.
@@ -115,8 +120,8 @@ def load_or_fit_prior(run: Run, model: CanEncode, kind: FittedPrior) -> Density:
     kept = _load_prior(run, kind, digest)
     if kept is not None:
         return kept
-    train, valid = select_for_fitting(load_run_data(run))
-    if len(train) >= LONG_FIT_IMAGES:
+    train, valid = select_for_fitting(load_run_data(run, progress=progress))
+    if progress and len(train) >= LONG_FIT_IMAGES:
         echo(
             f"fitting {NAMES[kind]} to the latents of {len(train):,} images, once for these weights"
         )
@@ -131,7 +136,7 @@ def load_or_fit_prior(run: Run, model: CanEncode, kind: FittedPrior) -> Density:
 def keep_prior(run: Run, density: Density, digest: str) -> None:
     """Write the prior to the run folder."""
     tensors = {name: tensor.contiguous() for name, tensor in density.tensors().items()}
-    run.write(_file_name(density.kind), save(tensors, {"weights": digest}))
+    run.write(_file_name(density.kind), save(tensors, {"weights": digest, "fit": FIT}))
 
 
 def hash_weights(run: Run) -> str:
@@ -150,7 +155,7 @@ def _load_prior(run: Run, kind: FittedPrior, digest: str) -> Density | None:
         return None
     try:
         with utf8_path(file) as path, safe_open(path, "pt") as content:
-            if (content.metadata() or {}).get("weights") != digest:
+            if (content.metadata() or {}) != {"weights": digest, "fit": FIT}:
                 return None
             tensors = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118
         return KINDS[kind].from_tensors(tensors)

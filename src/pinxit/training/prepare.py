@@ -120,7 +120,8 @@ def prepare_training(
     """
     images = data.images
     rows = images.split_indices("train")
-    if component is None:
+    is_complete = component is None
+    if is_complete:
         component = _load_component(config)
     built, fitted = build_model(config, images, rows, settings.seed, component)
     reconstructs = is_component or _only_reconstructs(config)
@@ -129,7 +130,7 @@ def prepare_training(
         settings, images, rows, reconstructs=reconstructs, max_images=max_images, quiet=quiet
     )
     settings = dataclasses.replace(settings, augment=augment)
-    if settings.augment_until < 1 and not settings.augment_kinds and component is None:
+    if settings.augment_until < 1 and not settings.augment_kinds and is_complete:
         raise UsageError("augment_until has no effect: these images are not changed; see augment.")
     settings = _resolve_settings(settings, built, images, rows)
     check_whole_batches(built, settings)

@@ -107,7 +107,8 @@ def _start(base: Run, images: Images, record: dict[str, Any], folder: Path) -> R
     )
     settings = config_from_dict(TrainingSettings, base.config["training"] | {
         "minutes": None, "epochs": None, "steps": record["steps"], "keep": "last",
-        "num_evals": NUM_EVALS, "tensorboard": False, "log": (), "devices": 1,
+        "num_evals": NUM_EVALS, "tensorboard": False, "log": (), "devices": 1, "nodes": 1,
+        "strategy": TrainingSettings().strategy,
     })  # fmt: skip
     data = TrainingData(
         images, base.load_options, (base.config.get("data") or {}).get("files") or []

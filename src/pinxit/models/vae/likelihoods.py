@@ -15,6 +15,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int64, UInt8
@@ -136,6 +137,12 @@ class Gaussian(nn.Module):
     def mean_sigma(self) -> float:
         """One standard deviation for all pixels: the square root of the mean variance."""
         return float(self.sigma.detach().square().mean().sqrt())
+
+    @property
+    def sigma_per_pixel(self) -> np.ndarray | None:
+        """`sigma` of each value, `[height, width, channel]`; None if all have one."""
+        sigma = self.sigma.detach()
+        return sigma.permute(1, 2, 0).cpu().numpy() if sigma.ndim else None
 
     @torch.no_grad()
     def update(self, m: Params, x: Observed) -> Float[Tensor, "*shape"] | None:

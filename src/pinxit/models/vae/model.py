@@ -75,6 +75,8 @@ class VAE(nn.Module):
         self.has_point_posterior = config.posterior == "deterministic"
         self.whole_batch_options = whole_batch_options(config)
         self.eight_bit = self.likelihood.eight_bit
+        self.binary_pixels = isinstance(of_pixels(self.likelihood), Bernoulli)
+        self.decoder_sigma_is_learned = config.sigma is None
         self.mean_is_differentiable = not isinstance(self.likelihood, Autoregressive)
         self.label_conditional = config.condition == "label"
         self.posterior_is_gaussian = self.posteriors.is_gaussian and len(self.level_shapes) < 2
@@ -92,7 +94,7 @@ class VAE(nn.Module):
 
     def binarize(self, pixels: Pixels, seeds: Sequence[int]) -> Pixels:
         """Return the images as `observe` shows them: black and white if the likelihood is."""
-        if not isinstance(of_pixels(self.likelihood), Bernoulli):
+        if not self.binary_pixels:
             return pixels
         x = self.likelihood.observe(pixels, seeds)
         return (255 * x).to(torch.uint8).permute(0, 2, 3, 1)
@@ -210,18 +212,14 @@ class VAE(nn.Module):
     # -- abilities ----------------------------------------------------------------------------
 
     @property
-    def binary_pixels(self) -> bool:
-        return isinstance(of_pixels(self.likelihood), Bernoulli)
-
-    @property
     def decoder_sigma(self) -> float | None:
         """Standard deviation of a Gaussian p(x|z), on the scale 0 to 1; None: not Gaussian."""
         return self.likelihood.mean_sigma if isinstance(self.likelihood, Gaussian) else None
 
     @property
-    def decoder_sigma_is_learned(self) -> bool:
-        """Whether `decoder_sigma` is a parameter of the model."""
-        return self.config.sigma is None
+    def decoder_sigma_per_pixel(self) -> np.ndarray | None:
+        """`decoder_sigma` of each value, `[height, width, channel]`; None if all have one."""
+        return self.likelihood.sigma_per_pixel if isinstance(self.likelihood, Gaussian) else None
 
     @torch.inference_mode()
     def sample(
