@@ -183,6 +183,12 @@ class Explainer:
                 )
         return fitted
 
+    @property
+    def best_density(self) -> str:
+        """The kind that is densest at the latents of validation images."""
+        z = self.sample_posterior(self.valid_posterior, 6)
+        return max(self.densities, key=lambda kind: float(self.densities[kind].log_prob(z).mean()))
+
     def sample_posterior(
         self, posterior: LatentPosterior, seed: int
     ) -> Float32[np.ndarray, "n latent"]:

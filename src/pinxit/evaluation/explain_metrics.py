@@ -63,7 +63,7 @@ def _rate_metrics(explainer: Explainer) -> Values:
     gains = explainer.prior_gains()
     values = {f"prior_gain_{kind}": gain for kind, gain in gains.items()}
     if gains:
-        values["prior_gain"] = max(gains.values(), key=lambda gain: gain.value)
+        values["prior_gain"] = gains[explainer.best_density]
     parts = explainer.rate_parts
     if parts is not None:
         error = float(np.hypot(parts.total_correlation.error, parts.dimension_wise.error))
