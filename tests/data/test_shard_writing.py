@@ -227,3 +227,12 @@ def test_arrays_are_encoded_without_loss(tmp_path, dtype, shape):
     original = load_images(tmp_path / "a.npy", progress=False)
     copy = load_images(tmp_path / "out", progress=False)
     np.testing.assert_array_equal(original.pixels, copy.pixels)
+
+
+def test_a_label_that_is_not_utf8_is_written_with_escapes():
+    content = encode(Image.new("L", (4, 4)))
+    for number in (None, 3):
+        record = Record("a.png", lambda: content, label="caf\udce9", label_index=number)
+        files = dict(sample_files("00000000", record, content))
+        text = files["00000000.cls"] if number is None else files["00000000.json"]
+        assert b"udce9" in text

@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 
 from pinxit.data.skipped import SkippedFile
 from pinxit.mapping import output
-from pinxit.mapping.output import Record, finish_output, part_path, prepare_output, write_skipped
+from pinxit.mapping.output import (
+    Record,
+    finish_output,
+    mark_unfinished,
+    part_path,
+    prepare_output,
+    write_skipped,
+)
 
 RECORD = Record("embed", "12ab", "34cd", "all", images=20, block_size=10, options={})
 WRITTEN = ("_SUCCESS", "_map.json", "_skipped.jsonl", "part-00000.parquet", "part-00001.parquet")
@@ -65,3 +72,14 @@ def test_a_file_that_another_process_wrote_meanwhile_is_no_error(tmp_path, monke
     monkeypatch.setattr(output, "write_atomically", fail)
     with pytest.raises(FileNotFoundError):
         finish_output(tmp_path, RECORD)
+
+
+def test_an_output_that_lost_a_part_is_not_marked_complete(tmp_path):
+    write_all_but_success(tmp_path)
+    finish_output(tmp_path, RECORD)
+    mark_unfinished(tmp_path, RECORD)
+    assert (tmp_path / "_SUCCESS").exists()
+    (tmp_path / "part-00001.parquet").unlink()
+    mark_unfinished(tmp_path, RECORD)
+    assert not (tmp_path / "_SUCCESS").exists()
+    assert finish_output(tmp_path, RECORD) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -533,3 +534,12 @@ def test_divided_batches_and_single_images_are_refused(options, message):
     with pytest.raises(UsageError, match=message):
         check_whole_batches(tiny(mmd=1.0), TrainingSettings(steps=1, **options))
     check_whole_batches(tiny(), TrainingSettings(steps=1, **options))
+
+
+def test_processes_of_a_launcher_divide_a_batch_too(monkeypatch):
+    """torchrun's are not in the settings."""
+    processes = SimpleNamespace(world_size=2)
+    monkeypatch.setattr("pinxit.training.prepare.current_processes", lambda: processes)
+    with pytest.raises(UsageError, match="of a batch as a whole"):
+        check_whole_batches(tiny(mmd=1.0), TrainingSettings(steps=1))
+    check_whole_batches(tiny(), TrainingSettings(steps=1))

@@ -89,6 +89,7 @@ def test_command_prints_a_table_and_writes_a_plot(runs, tmp_path, capsys):
     assert main(["compare", *paths, "--metric", "psnr", "--against", "mask_ratio"]) == 2
     assert main(["compare", *paths[:1]]) == 2
     assert main(["compare", *paths, "--metric", "psnr"]) == 2
+    assert main(["compare", *paths, "--out", "x.svg"]) == 2
     capsys.readouterr()
     arguments = ["--metric", "probe_accuracy", "--against", "mask_ratio"]
     assert main(["compare", *paths, *arguments, "--json"]) == 0

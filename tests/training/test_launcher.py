@@ -195,6 +195,11 @@ def test_several_machines_need_an_address(monkeypatch):
     monkeypatch.setenv("NODE_RANK", "2")
     with pytest.raises(UsageError, match="NODE_RANK must be from 0 to 1"):
         launch([], lambda run: [], settings)
+    for name, value in (("NODE_RANK", "node0"), ("MASTER_PORT", "")):
+        monkeypatch.setenv("NODE_RANK", "0")
+        monkeypatch.setenv(name, value)
+        with pytest.raises(UsageError, match=f"{name} must be a number, not '{value}'"):
+            launch([], lambda run: [], settings)
 
 
 def test_processes_that_were_launched_already_launch_no_others(monkeypatch):

@@ -65,6 +65,8 @@ def compare(
         )
     if page is not None and (metric is not None or out is not None):
         raise UsageError("--page is a file of its own: leave out --metric, --against and --out.")
+    if out is not None and metric is None:
+        raise UsageError("--out is the file of a plot: give --metric and --against.")
     if page is not None and page.suffix.lower() not in (".html", ".htm"):
         raise UsageError(f"--page ends in .html or .htm, not '{page.suffix}': {page}")
     path = check_suffix(out, ".svg")

@@ -101,6 +101,8 @@ def complete(
         raise UsageError(f"{' and '.join(given)} cannot be combined: give one of them.")
     _check_ratios(data, ratio, compare)
     path = check_suffix(out, *IMAGE_SUFFIXES, ".npy")
+    if compare is not None:
+        _check_comparison(completions, only_completions, path)
     model: CanComplete = load_model(run, "complete", device)
     from pinxit.sampling.grids import columns_with_titles
     from pinxit.sampling.inpainting import (
@@ -136,6 +138,17 @@ def complete(
     share = float(missing.mean())
     summary = f"{pluralize(len(images), 'image')}, {share:.0%} of the pixels missing"
     print_result(path, json, summary=summary, num_images=len(images), missing=share)
+
+
+def _check_comparison(completions: int, only_completions: bool, path: Path | None) -> None:
+    """Raise UsageError for what a sheet of several mask ratios does not have."""
+    for flag, is_set in (
+        ("--completions", completions > 1),
+        ("--only-completions", only_completions),
+        ("--out *.npy", path is not None and path.suffix == ".npy"),
+    ):
+        if is_set:
+            raise UsageError(f"--compare is one sheet of several mask ratios, without {flag}.")
 
 
 def _check_ratios(data: Sequence[str], ratio: float | None, compare: str | None) -> None:

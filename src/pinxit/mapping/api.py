@@ -18,7 +18,13 @@ from pinxit.errors import UsageError
 from pinxit.extras import require_extra
 from pinxit.mapping.blocks import check_parts, compute_here, parse_shard, record_skipped
 from pinxit.mapping.job import Job, JobSpec, hash_model
-from pinxit.mapping.output import Record, finish_output, missing_blocks, prepare_output
+from pinxit.mapping.output import (
+    Record,
+    finish_output,
+    mark_unfinished,
+    missing_blocks,
+    prepare_output,
+)
 from pinxit.mapping.source import of_images, open_images
 from pinxit.mapping.tasks import resolve_options
 from pinxit.nn.device import resolve_device
@@ -157,6 +163,7 @@ def _run(
     blocks = range(shard[0], record.num_blocks, shard[1])
     check_parts(job.out, job, blocks)
     missing = missing_blocks(job.out, blocks)
+    mark_unfinished(job.out, record)  # a part may have been removed
     done = _compute(job, spec, address, missing)
     total = sum(s.stop - s.start for s in map(job.block_rows, missing))
     computed = sum(1 for _ in console.track(done, total, record.task, progress))

@@ -155,6 +155,12 @@ def missing_blocks(out: Path, blocks: Iterable[int]) -> list[int]:
     return [block for block in blocks if part_path(out, block).name not in names]
 
 
+def mark_unfinished(out: Path, record: Record) -> None:
+    """Take the mark of a complete output away where parts are missing."""
+    if missing_blocks(out, range(record.num_blocks)):
+        (out / SUCCESS_FILE).unlink(missing_ok=True)
+
+
 def finish_output(out: Path, record: Record) -> int:
     """Mark an output that is complete, and return how many parts are missing."""
     missing = missing_blocks(out, range(record.num_blocks))

@@ -21,6 +21,7 @@ from pinxit.models import family_of
 from pinxit.models.components import missing_component
 from pinxit.models.config import make_config
 from pinxit.runs import Run
+from pinxit.training.accelerators import training_device
 from pinxit.training.agreement import describe_training
 from pinxit.training.expectations import describe_expectation
 from pinxit.training.prepare import (
@@ -41,6 +42,7 @@ from pinxit.training.run_folder import (
 )
 from pinxit.training.run_lock import lock_run
 from pinxit.training.running import (
+    check_batch_size,
     explain_interrupt,
     resume_session,
     resume_stages,
@@ -162,7 +164,7 @@ def _train(
     check_watch_port(watch_port)
     training_settings = make_config(TrainingSettings, settings)
     options = make_load_options(load)
-    request = describe_request(model, training_settings, options)
+    request = describe_request(model, images, training_settings, options)
     processes = join_processes(training_settings)
     if resume_or_start and not dry_run:
         with processes.main_may_fail():  # on a shared disk others may see the folder later
@@ -313,6 +315,8 @@ def _resume(
     check_watch_port(watch_port)
     training_settings = resolve_resume_settings(run, settings)
     processes = join_processes(training_settings)
+    processes.together(lambda: check_batch_size(training_settings, processes))
+    training_device(training_settings)  # before anything is written: raises if there is none
     quiet = quiet or not is_first_process()
     with ExitStack() as held:
         watched = _watch(watch_port, processes, held)

@@ -255,11 +255,19 @@ def _main_address(settings: TrainingSettings) -> tuple[str, int] | None:
         )
     if not 0 <= _node_rank(settings) < settings.nodes:
         raise UsageError(f"NODE_RANK must be from 0 to {settings.nodes - 1}.")
-    return os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    return os.environ["MASTER_ADDR"], _read_number("MASTER_PORT")
 
 
 def _node_rank(settings: TrainingSettings) -> int:
-    return int(os.environ["NODE_RANK"]) if settings.nodes > 1 else 0
+    return _read_number("NODE_RANK") if settings.nodes > 1 else 0
+
+
+def _read_number(name: str) -> int:
+    """Return an environment variable as a number. Raises UsageError if it is none."""
+    try:
+        return int(os.environ[name])
+    except ValueError:
+        raise UsageError(f"{name} must be a number, not '{os.environ[name]}'.") from None
 
 
 def _free_port() -> int:

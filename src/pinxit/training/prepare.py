@@ -25,6 +25,7 @@ from pinxit.models.components import choose_family
 from pinxit.models.protocols import Model
 from pinxit.runs import Run
 from pinxit.training.mirroring import MAX_AUGMENTED_IMAGES, resolve_augment
+from pinxit.training.processes import current_processes
 from pinxit.training.settings import TrainingSettings, default_batch_size, default_learning_rate
 
 if TYPE_CHECKING:
@@ -153,7 +154,8 @@ def check_whole_batches(model: Model, settings: TrainingSettings) -> None:
     if not names:
         return
     option = "--" + names[0].replace("_", "-")
-    if settings.accumulate > 1 or settings.devices * settings.nodes > 1:
+    num_processes = max(settings.devices * settings.nodes, current_processes().world_size)
+    if settings.accumulate > 1 or num_processes > 1:
         raise UsageError(
             f"{option} is of a batch as a whole; it does not go with --accumulate, --devices or "
             "--nodes above 1."

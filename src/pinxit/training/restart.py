@@ -25,13 +25,16 @@ if TYPE_CHECKING:
     from pinxit.data.load import Data
 
 
-def describe_request(model: Any, settings: TrainingSettings, load: LoadOptions) -> dict[str, Any]:
+def describe_request(
+    model: Any, images: Data, settings: TrainingSettings, load: LoadOptions
+) -> dict[str, Any]:
     """Return what a call of `train` requests, as JSON: before anything is chosen or resolved."""
     record = {
         "family": model if isinstance(model, str) else family_of(model),
         "model": {} if isinstance(model, str) else dataclasses.asdict(model),
         "training": dataclasses.asdict(settings),
         "load": load.to_json(),
+        "data": _name_source(images),
     }
     return json.loads(json.dumps(record, default=str))
 
@@ -53,11 +56,22 @@ def find_started(
     _check_data(run, images)
     before = run.config.get("requested")
     if before is not None:
-        for part in ("family", "model", "load"):
+        for part in ("family", "model", "load", *(("data",) if before.get("data") else ())):
             _check_equal(run, part, before.get(part), request[part])
     elif request["family"] not in ("auto", run.family):
         _check_equal(run, "family", run.family, request["family"])
     return run
+
+
+def _name_source(images: Data) -> str | None:
+    """Return the name or the absolute path of one source; None of images, or of several files."""
+    if isinstance(images, Images):
+        return None
+    sources = [images] if isinstance(images, str | Path) else list(images)
+    if len(sources) != 1:
+        return None
+    path = Path(sources[0])
+    return str(path.absolute()) if path.exists() else str(sources[0])
 
 
 def find_changes(run: Run, request: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from pinxit.data.captions import UNDETERMINED
 from pinxit.data.encoding import encode_image, to_pil
 from pinxit.data.formats import SUFFIXES
 from pinxit.data.records import Record
+from pinxit.data.unicode_forms import escape_surrogates
 
 MAX_KEY_NAME = 80  # characters of an image's name in its key
 
@@ -87,7 +88,9 @@ def _class_text(record: Record) -> str | None:
     """
     if record.label_index is not None:
         return str(record.label_index)
-    return None if record.label is None or _is_number(record.label) else record.label
+    if record.label is None or _is_number(record.label):
+        return None
+    return escape_surrogates(record.label)  # a folder's name need not be UTF-8
 
 
 def _is_number(label: str) -> bool:
@@ -106,7 +109,7 @@ def _describe(record: Record) -> dict[str, Any]:
     """Return the columns that `RowReader` reads as the fields of the record."""
     row: dict[str, Any] = {}
     if record.label is not None and (record.label_index is not None or _is_number(record.label)):
-        row["label_name"] = record.label
+        row["label_name"] = escape_surrogates(record.label)
     for language, text in record.captions.items():
         more = record.more_captions.get(language, ())
         row[_column("caption", language)] = [text, *more] if more else text
