@@ -128,7 +128,7 @@ def translation_metrics(model: CanTranslate, images: Images) -> Iterator[MetricV
         references: list[tuple[str, ...]] = []
         groups: list[int] = []
         for source in languages:
-            if source == target:
+            if source == target or source not in images.captions:
                 continue
             captions = zip(
                 images.captions[source], all_captions(images, target), image_groups, strict=True

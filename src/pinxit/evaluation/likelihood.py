@@ -103,9 +103,10 @@ def low_ess(estimate: IWLogLikelihood, images: Images) -> Estimate:
     )
 
 
-def sampling_error(estimate: IWLogLikelihood) -> float:
-    """Return the Monte Carlo standard error of the mean over the images."""
-    return float(np.sqrt(np.square(estimate.std_error).sum()) / len(estimate.std_error))
+def sampling_error(estimate: IWLogLikelihood) -> float | None:
+    """Return the Monte Carlo standard error of the mean over the images; None for one sample."""
+    error = float(np.sqrt(np.square(estimate.std_error).sum()) / len(estimate.std_error))
+    return error if math.isfinite(error) else None
 
 
 def iw_protocol(estimate: IWLogLikelihood, num_samples: int, defensive: float) -> dict[str, Any]:

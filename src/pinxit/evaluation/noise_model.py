@@ -138,8 +138,9 @@ def noise_variance(
         if model.binary_pixels:
             return means * (255 - means)
         if model.decoder_sigma is not None:
-            sigma = single_sigma(model) or model.decoder_sigma_per_pixel
-            return np.broadcast_to((LEVELS * np.float32(sigma)) ** 2, means.shape)
+            per_pixel = getattr(model, "decoder_sigma_per_pixel", None)
+            sigma = np.float32(model.decoder_sigma) if per_pixel is None else per_pixel
+            return np.broadcast_to((LEVELS * sigma) ** 2, means.shape)
     if not is_exact:
         return None
     squares = np.zeros(means.shape, np.float32)

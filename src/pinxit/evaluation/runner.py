@@ -114,7 +114,7 @@ def measure(
         "data": images.source,
         "fingerprint": images.fingerprint,
         "seed": options.seed,
-        **({"prior": options.prior} if isinstance(model, CanEncode) else {}),
+        **({"prior": options.prior} if isinstance(evaluator.model, CanEncode) else {}),
         **environment(model.device),
         "seconds": round(time.monotonic() - start, 1),
     }

@@ -181,7 +181,9 @@ class TrialRunner:
             return Measured(metrics, None)
         features = self.space.embed(samples)
         test = self.space.embed(shown)
-        metrics |= flatten({"frechet_samples": compare_distances(features, None, test)})
+        metrics |= flatten(
+            {"frechet_samples": compare_distances(features, None, test, images.groups)}
+        )
         return Measured(metrics, features)
 
     def _gain(self, own: Measured, other: Measured) -> Estimate | None:

@@ -217,17 +217,17 @@ def _fit_components(
     from sklearn.mixture import GaussianMixture
 
     n, dim = z.shape
-    used = np.arange(dim) if used is None else used
-    directions = min(len(used), MAX_DIRECTIONS, max(1, n // ROWS_PER_DIRECTION))
-    if directions < len(used):  # what principal directions leave has one variance with the others
-        used = np.arange(dim)
+    columns: Columns = np.arange(dim) if used is None else used
+    directions = min(len(columns), MAX_DIRECTIONS, max(1, n // ROWS_PER_DIRECTION))
+    if directions < len(columns):  # what principal directions leave has one variance with others
+        columns = np.arange(dim)
     if num_components > 1 and n < ROWS_PER_PARAMETER * num_components * directions:
         return None
     rows = z.astype(np.float64)
     mean, scale = rows.mean(0), np.maximum(rows.std(0), MIN_SCALE)
     y = (rows - mean) / scale
-    basis, residual = np.eye(dim)[:, used], 1.0
-    if directions < len(used):
+    basis, residual = np.eye(dim)[:, columns], 1.0
+    if directions < len(columns):
         pca: Any = PCA(directions, svd_solver="randomized", random_state=seed)
         pca.fit(y)
         basis = np.ascontiguousarray(pca.components_.T)

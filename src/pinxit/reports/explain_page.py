@@ -181,12 +181,14 @@ def show_rate(record: Row, explainer: Explainer) -> Row:
     metrics, per_latent = record["metrics"], record["curves"].get("kl_per_latent")
     chart = ""
     active, units = int(metrics["active_units"]), int(metrics["units"])
+    unit = explainer.activity.unit
     if per_latent:
-        values = sorted(per_latent, reverse=True)
-        colors = [0] * active + [9] * (len(values) - active)
+        order = sorted(range(len(per_latent)), key=lambda i: -per_latent[i])
+        values = [per_latent[i] for i in order]
+        colors = [0 if explainer.activity.active[i] else 9 for i in order]
         chart = draw_bar_chart(
-            values, colors, label="KL of each latent, largest first",
-            x_title="latents, largest KL first", y_title="KL, nats",
+            values, colors, label=f"KL of each {unit}, largest first",
+            x_title=f"{unit}s, largest KL first", y_title="KL, nats",
         )  # fmt: skip
     return {
         "rate": number_of(metrics, "rate"),
@@ -194,7 +196,7 @@ def show_rate(record: Row, explainer: Explainer) -> Row:
         "elbo": number_of(metrics, "elbo"),
         "active": active,
         "units": units,
-        "unit": explainer.activity.unit,
+        "unit": unit,
         "per_latent": format_number(metrics["rate"] / explainer.model.latent_dim, 2),
         "chart": chart,
         **show_curve(record["curve"]),

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 
 from pinxit.data.images import Images
+from pinxit.models.levels import level_shapes
 from pinxit.models.protocols import CanEmbed, CanEncode
 from pinxit.nn.principal_components import PrincipalComponents, fit_principal_components
 from pinxit.reports.charts import (
@@ -48,7 +49,10 @@ def traversals(context: ReportContext) -> Section | None:
         return None
     assert isinstance(context.model, CanEncode)
     images = context.subset.evenly_spaced(NUM_RANKING_IMAGES)
-    count = min(MAX_LATENTS, context.posterior.mean.shape[1], len(images) - 1)
+    units = context.posterior.mean.shape[1]
+    if level_shapes(context.model):  # whose units are channels of levels
+        units = len(context.activity.variance)
+    count = min(MAX_LATENTS, units, len(images) - 1)
     if count < 1:
         return None
     result = traverse(context.model, images, count, steps=NUM_STEPS)

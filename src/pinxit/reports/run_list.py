@@ -123,11 +123,13 @@ def _score(run: Run, trained: Mapping[str, Any]) -> tuple[str | None, float | No
     """Return name, value and unit of the score of a run."""
     metrics = run.evaluation().get("metrics") or {}
     if metrics:
-        from pinxit.evaluation.metrics import METRICS
+        from pinxit.evaluation.metrics import METRICS, get_metric
 
-        name = next((name for name in METRICS if name in metrics), None)
+        ranked = [name for name, metric in METRICS.items() if metric.better and name != "iw_gain"]
+        named = {name.partition(":")[0]: name for name in reversed(metrics)}
+        name = next((named[name] for name in ranked if name in named), None)
         if name is not None:
-            return name, metrics[name], METRICS[name].unit
+            return name, metrics[name], get_metric(name).unit
     loss = trained.get("best_validation_loss")
     if loss is None:
         return None, None, None

@@ -155,6 +155,10 @@ def _uses_density(config: Any) -> bool:
 
 RULES = (
     Rule(
+        lambda c: c.network == "linear" and c.condition == "label",
+        "network linear takes no labels; take network mlp or conv.",
+    ),
+    Rule(
         lambda c: c.sigma is not None and c.variance != "learned",
         "sigma fixes the variance of p(x|z); leave out sigma or variance.",
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -361,8 +362,9 @@ class VAE(nn.Module):
         return self.decode(self.encode(images).mean, self.visible(images.labels))
 
     def embed(self, images: Images) -> np.ndarray:
-        """Return the mean of q(z|x), `[n, latent]`."""
-        return self.encode(images).mean.reshape(len(images), self.latent_dim)
+        """Return the mean of q(z|x), `[n, latent]`; it does not depend on the labels of images."""
+        unlabelled = dataclasses.replace(images, labels=None)
+        return self.encode(unlabelled).mean.reshape(len(images), self.latent_dim)
 
     likelihood_is_exact = False
     max_scored_images = None

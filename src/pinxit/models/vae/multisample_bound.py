@@ -57,7 +57,7 @@ def multisample_bound(
     entering = z.view_as(z)  # as the decoder and the prior take it
     log_p_x, log_p_z = _log_joint(model, x, labels, entering, decoded)
     log_w = (log_p_x + beta * (log_p_z - log_q)).detach()
-    value, of_model, of_encoder = _coefficients(model.config, log_w)
+    value, of_model, of_encoder = _coefficients(model.config, log_w, beta)
     if entering.requires_grad and of_encoder is not of_model:
         # the encoder's gradient comes back through z
         ratio = (of_encoder / of_model.clamp(min=TINY))[..., None]
@@ -80,8 +80,14 @@ def _log_joint(
     return model.fit_log_prob(params, x[:, None]), log_p_z
 
 
-def _coefficients(config: Any, log_w: Weights) -> tuple[Float[Tensor, " batch"], Weights, Weights]:
-    """Return the bound, and the coefficients of the gradients of model and encoder."""
+def _coefficients(
+    config: Any, log_w: Weights, beta: float
+) -> tuple[Float[Tensor, " batch"], Weights, Weights]:
+    """Return the bound, and the coefficients of the gradients of model and encoder.
+
+    Of a weight share a the doubly-reparameterized one is a - beta (a - a^2): a^2 for beta 1 (Tucker
+    2018, eq. 8), since d a / dz = (a - a^2) d log w / dz takes the place of beta d log q.
+    """
     share, groups = config.iw_elbo_share, log_w.unflatten(1, (config.iw_groups, -1))
     num_groups, num_samples = groups.shape[1:]
     in_group = groups.softmax(2)
@@ -93,7 +99,8 @@ def _coefficients(config: Any, log_w: Weights) -> tuple[Float[Tensor, " batch"],
         bound = log_w.logsumexp(1) - math.log(log_w.shape[1])
     of_encoder = of_groups
     if config.iw_gradient == "doubly-reparameterized":
-        of_encoder = (in_group.square() / num_groups).flatten(1)
+        doubly = (1 - beta) * in_group + beta * in_group.square()
+        of_encoder = (doubly / num_groups).flatten(1)
     is_same = of_encoder is of_model
     if share:
         elbo = share / log_w.shape[1]
