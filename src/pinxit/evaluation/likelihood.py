@@ -131,7 +131,8 @@ def iw_warnings(estimate: IWLogLikelihood, num_samples: int) -> Iterator[str]:
             f"(Pareto k above {MAX_PARETO_K})"
         )
     gain = float(np.mean(estimate.log_likelihood - estimate.half))
-    if gain > 2 * sampling_error(estimate):
+    error = sampling_error(estimate)
+    if error is not None and gain > 2 * error:
         yield (
             f"the importance-weighted likelihood is too low: it still rises, by {gain:.2g} nats "
             f"from {num_samples // 2:,} to {num_samples:,} samples"

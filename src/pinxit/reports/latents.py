@@ -50,8 +50,8 @@ def traversals(context: ReportContext) -> Section | None:
     assert isinstance(context.model, CanEncode)
     images = context.subset.evenly_spaced(NUM_RANKING_IMAGES)
     units = context.posterior.mean.shape[1]
-    if level_shapes(context.model):  # whose units are channels of levels
-        units = len(context.activity.variance)
+    if level_shapes(context.model) and context.activity is not None:
+        units = len(context.activity.variance)  # the channels of its levels
     count = min(MAX_LATENTS, units, len(images) - 1)
     if count < 1:
         return None
