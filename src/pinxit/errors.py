@@ -120,7 +120,7 @@ def check_keys(keys: Iterable[str], known: Iterable[str], owner: str) -> None:
     known = list(known)
     for key in keys:
         if key not in known:
-            raise UsageError(f"{owner} has no '{key}'.{_suggest_keys(key, known)}")
+            raise UsageError(f"{owner} has no {key!r}.{_suggest_keys(key, known)}")
 
 
 def _suggest_keys(key: str, known: Iterable[str]) -> str:

@@ -37,7 +37,6 @@ def evaluate(
 
     Examples:
         pinxit evaluate runs/digits-vae
-        pinxit evaluate runs/digits-vae --iw-samples 500 --no-distances
         pinxit evaluate runs/digits-vae --prior mixture
         pinxit evaluate runs/shapes-draw --split validation --guidance 2
 
