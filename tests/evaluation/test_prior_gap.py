@@ -81,3 +81,15 @@ def test_a_difference_of_distances_has_the_error_of_both():
     assert alone.value == pytest.approx(4.0, rel=0.1)
     same = compare_distances(features(800, 1.0, 2), features(800, 1.0, 2), real)
     assert same.value == pytest.approx(0)
+
+
+@pytest.mark.parametrize("n", [60, 300])
+def test_a_gap_within_its_error_is_not_divided(n):
+    """Shares of such a gap were -161 % and 261 %."""
+    shares = []
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        sets = {name: rng.standard_normal((n, 4)) for name in ("prior", "posterior", "train")}
+        gap = measure_gap(sets, rng.standard_normal((n, 4)))
+        shares += [] if gap.share is None else [gap.share]
+    assert len(shares) <= 2

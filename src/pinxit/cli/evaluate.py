@@ -124,8 +124,9 @@ def _describe_protocol(protocol: dict[str, Any]) -> list[str]:
             f"{sampling['images']:,} images"
         )
     if (prior := protocol.get("prior", "own")) != "own":
-        name = {"mixture": "a mixture of Gaussians", "realnvp": "a RealNVP flow"}[prior]
-        lines.append(f"samples: z of {name}, fitted afterwards; likelihoods: its own prior")
+        from pinxit.sampling.fitted_priors import NAMES
+
+        lines.append(f"samples: z of {NAMES[prior]}, fitted afterwards; likelihoods: its own prior")
     if surgery := protocol.get("elbo_surgery"):
         limit = surgery["upper_limit_of_mutual_information"]
         lines.append(

@@ -43,6 +43,9 @@ class PriorGap:
     closed: dict[str, Estimate]  # of the gap of the samples, by a fitted prior; as a share
 
 
+NUM_ERRORS = 2.0  # standard errors that a gap must exceed
+
+
 def measure_gap(
     sets: Mapping[str, Features], test: Features, groups: Groups | None = None
 ) -> PriorGap:
@@ -79,8 +82,16 @@ def measure_gap(
 def _share(
     value: Mapping[str, float], replicates: Mapping[str, list[float]], better: str
 ) -> Estimate | None:
-    """(F(prior) - F(better)) / (F(prior) - F(train)); None where samples are as near as images."""
-    if not {"prior", "train", better} <= value.keys() or value["prior"] <= value["train"]:
+    """(F(prior) - F(better)) / (F(prior) - F(train)); None where samples are as near as images.
+
+    So they are where the denominator is within two standard errors of 0: the ratio is noise then.
+    """
+    if not {"prior", "train", better} <= value.keys():
+        return None
+    sides = zip(replicates["prior"], replicates["train"], strict=False)
+    gap = jackknife_estimate(value["prior"] - value["train"], [a - b for a, b in sides])
+    error = gap.error if math.isfinite(gap.error) else 0.0
+    if gap.value <= NUM_ERRORS * error:
         return None
 
     def ratio(prior: float, other: float, floor: float) -> float:
