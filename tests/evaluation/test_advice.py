@@ -109,6 +109,11 @@ def test_blurry_reconstructions_call_for_losses_of_structure(run):
 def test_a_loose_bound_or_unused_latents_call_for_several_samples(run):
     loose = {"log_likelihood": -80.0, "elbo": -86.0, "log_likelihood_error": 0.2}
     assert {"iw_samples", "iaf"} <= set(advise(run, evaluation=loose)[0])
+    # of the same images where `evaluate` says so, however far apart the means of others are
+    same = loose | {"bound_gap": 0.5, "bound_gap_error": 0.01}
+    assert "iaf" not in advise(run, evaluation=same)[0]
+    noisy = loose | {"bound_gap": 3.0, "bound_gap_error": 2.0}
+    assert "iaf" not in advise(run, evaluation=noisy)[0]
     promising, others = advise(run, active_units=2.0)
     assert "iw_samples" in promising
     assert "iaf" in others

@@ -11,7 +11,7 @@ import torch
 
 import pinxit
 from pinxit.console import StageProgress
-from pinxit.data.images import Images
+from pinxit.data.images import Images, evenly_spaced_indices
 from pinxit.errors import PinxitError, UsageError
 from pinxit.evaluation import feature_space
 from pinxit.evaluation.evaluator import Evaluator
@@ -63,6 +63,9 @@ def test_the_protocol_of_a_vae_has_the_likelihood_and_the_importance_samples():
     metrics = values_of(evaluator.metrics())
     assert metrics["log_likelihood"] > metrics["elbo"]
     assert {"psnr", "active_units", "probe_accuracy", "sharpness_reconstructions"} <= set(metrics)
+    rows = evenly_spaced_indices(len(evaluator.test), 3)  # the images of the samples
+    elbo = evaluator.elbo_terms.elbo[rows].mean()
+    assert metrics["bound_gap"] == pytest.approx(metrics["log_likelihood"] - elbo)
     sampling = evaluator.protocol["importance_sampling"]
     assert sampling.pop("sampling_error") > 0
     assert sampling == {"samples_per_image": 4, "images": 3, "defensive_share": 0.1}

@@ -205,6 +205,11 @@ def test_importance_weighted_metrics_have_errors_and_show_the_gain(model, images
     assert metrics["log_likelihood_quarter"].value == pytest.approx(estimate.quarter.mean())
     assert metrics["iw_gain"].value == pytest.approx(full.value - half.value)
     assert metrics["iw_gain"].error < full.error  # paired
+    elbo = estimate.log_likelihood - np.linspace(1, 3, 60)
+    gap = dict(likelihood.iw_metrics(model, estimate, images, elbo))["bound_gap"]
+    assert "bound_gap" not in metrics
+    assert gap.value == pytest.approx(2)
+    assert gap.error == pytest.approx(np.linspace(1, 3, 60).std(ddof=1) / 60**0.5)  # paired
     assert metrics["effective_samples"].value == pytest.approx(np.quantile(estimate.ess, 0.05))
     assert 0 <= metrics["pareto_k_share"].value <= 1
     assert all(np.isfinite(value.error) and value.error > 0 for value in metrics.values())

@@ -67,11 +67,17 @@ def elbo_metrics(model: HasELBO, terms: ElboTerms, images: Images) -> Iterator[M
 
 
 def iw_metrics(
-    model: HasELBO, estimate: IWLogLikelihood, images: Images, *, averaged: bool = False
+    model: HasELBO,
+    estimate: IWLogLikelihood,
+    images: Images,
+    elbo: PerImage | None = None,
+    *,
+    averaged: bool = False,
 ) -> Iterator[MetricValue]:
     """Yield the importance-weighted log-likelihood of k, k/2 and k/4 samples, and diagnostics.
 
-    Errors are over the images. An estimate that still rises from k/2 to k is below log p(x).
+    Errors are over the images. An estimate that still rises from k/2 to k is below log p(x). With
+    the ELBO of the same images also its gap to the estimate.
     """
     if averaged:
         yield from _in_nats_and_bits(model, "log_likelihood", estimate.log_likelihood, images)
@@ -85,6 +91,8 @@ def iw_metrics(
     quarter = estimate_mean(estimate.quarter, images.groups)
     yield name_given_label(model, "log_likelihood_quarter"), quarter
     yield "iw_gain", estimate_mean(estimate.log_likelihood - estimate.half, images.groups)
+    if elbo is not None:
+        yield "bound_gap", estimate_mean(estimate.log_likelihood - elbo, images.groups)
     if np.isfinite(estimate.pareto_k).all():
         yield "pareto_k_share", estimate_proportion(is_unreliable(estimate), images.groups)
     yield "effective_samples", low_ess(estimate, images)

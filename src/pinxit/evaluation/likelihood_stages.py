@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pinxit.console import StageProgress
-from pinxit.data.images import Images
+from pinxit.data.images import Images, evenly_spaced_indices
 from pinxit.errors import PinxitError
 from pinxit.evaluation import likelihood
 from pinxit.evaluation.compression import compression_metrics
@@ -46,18 +46,21 @@ class LikelihoodStages:
             has_grid = isinstance(model, CanEncode) and len(model.latent_shape) > 1
             num_samples = 0 if has_grid else IW_SAMPLES
         if num_samples:
-            yield from self.importance_sampling(model, num_samples)
+            yield from self.importance_sampling(model, num_samples, terms)
         if model.eight_bit:
             yield from compression_metrics(self.test)
 
-    def importance_sampling(self, model: HasELBO, k: int) -> Iterator[MetricValue]:
+    def importance_sampling(
+        self, model: HasELBO, k: int, terms: ElboTerms
+    ) -> Iterator[MetricValue]:
         """Yield the estimate of k importance samples and its diagnostics; with warnings."""
         share = self.options.defensive_share
         images = select_images(model, self.test, k, self.options.likelihood_images)
         estimate = self._estimate(model, images, k, None)
         self.protocol["importance_sampling"] = likelihood.iw_protocol(estimate, k, share)
         self.warnings += likelihood.iw_warnings(estimate, k)
-        yield from likelihood.iw_metrics(model, estimate, images)
+        elbo = terms.elbo[evenly_spaced_indices(len(self.test), len(images))]
+        yield from likelihood.iw_metrics(model, estimate, images, elbo)
         if self.label_probs is not None:
             estimate = self._estimate(model, images, k, self.label_probs)
             self.warnings += likelihood.iw_warnings(estimate, k)

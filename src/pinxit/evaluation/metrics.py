@@ -72,6 +72,7 @@ METRICS = {
     "log_likelihood_half": Metric("log-likelihood, k/2 samples", "nats", "higher", LIKELIHOOD),
     "log_likelihood_quarter": Metric("log-likelihood, k/4 samples", "nats", "higher", LIKELIHOOD),
     "iw_gain": Metric("gain from k/2 to k samples", "nats", "lower", LIKELIHOOD),
+    "bound_gap": Metric("log-likelihood less ELBO, of the same images", "nats", "", LIKELIHOOD),
     "elbo": Metric("ELBO", "nats", "higher", LIKELIHOOD),
     "elbo_bits_per_dim": Metric("negative ELBO", "bits/dim", "lower", LIKELIHOOD),
     "png_bits": Metric("the same images as PNG", "bits/dim", "", LIKELIHOOD),

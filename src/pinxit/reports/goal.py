@@ -170,9 +170,11 @@ def _read_likelihood(context: ReportContext) -> Likelihood | None:
 
 
 def _describe_kind(model: Any, name: str) -> str:
+    """Say what a negative log-likelihood is: `evaluate` samples those of models with an ELBO."""
     if isinstance(model, CanScore) and model.likelihood_is_exact:
         return "exact"
-    return "upper bound" if name == "elbo" else "estimate by importance sampling"
+    is_sampled = name == "log_likelihood" and isinstance(model, HasELBO)
+    return "estimate by importance sampling" if is_sampled else "upper bound"
 
 
 def _measure_likelihood(context: ReportContext) -> Likelihood | None:
@@ -188,7 +190,8 @@ def _measure_likelihood(context: ReportContext) -> Likelihood | None:
     nats = estimate_mean(-scores, images.groups)
     dims = context.run.info.dims * math.log(2)
     scale, unit = (dims, "bits per dimension") if model.eight_bit else (1.0, "nats per image")
-    kind = "exact" if model.likelihood_is_exact else "upper bound"
+    kind = _describe_kind(model, "elbo")
+    kind += ", given the label" if is_label_conditional(model) else ""
     error = nats.error / scale if math.isfinite(nats.error) else None
     where, variables = f"measured here on {len(images)} images", _variables(model)
     return Likelihood(nats.value / scale, error, unit, kind, where, variables)

@@ -59,7 +59,7 @@ def traversals(context: ReportContext) -> Section | None:
     pixels = shrink_images(result.images, MAX_THUMBNAIL_SIDE)
     rows = []
     activity, unit = result.rate, "nats"
-    if activity is None:  # of a learned prior, or of directions
+    if activity is None:  # no latent has a KL of its own
         activity, unit = result.variance, "variance"
     for i, (latent, value) in enumerate(zip(result.latents, activity, strict=True)):
         alt = f"{result.unit.capitalize()} {latent} from -3 to 3 in {NUM_STEPS} images"
@@ -67,7 +67,8 @@ def traversals(context: ReportContext) -> Section | None:
         rows.append((image, latent, f"{format_number(value, 2)} {unit}"))
     values = {
         "rows": rows,
-        "learned_prior": result.rate is None and result.unit == "latent",
+        "noise_map": result.noise_map,
+        "sorted_by": "KL" if result.rate is not None else "variance",
         "unit": result.unit,
         "shrunk": is_shrunk(result.images, MAX_THUMBNAIL_SIDE),
     }
@@ -100,7 +101,7 @@ def latent_map(context: ReportContext) -> Section | None:
 
 
 def _embed_subset(context: ReportContext) -> Float[np.ndarray, "n dim"] | None:
-    """Return the posterior means, of a learned prior f^-1 of them, else the model's features."""
+    """Return the posterior means, or the noise that maps to them, else the model's features."""
     if context.activity is not None:
         return context.activity.mean
     if context.subset is not None and isinstance(context.model, CanEmbed):
@@ -179,6 +180,7 @@ def kl_per_latent(context: ReportContext) -> Section | None:
     values = {
         "kl_chart": _draw_kl_chart(activity, colors),
         "activity_chart": _draw_activity_chart(activity, colors),
+        "noise_map": activity.noise_map,
         "num_active": int(activity.active.sum()),
         "num_latents": len(activity.variance),
         "unit": activity.unit,
@@ -191,7 +193,7 @@ def kl_per_latent(context: ReportContext) -> Section | None:
 
 
 def _draw_kl_chart(activity: LatentActivity, colors: list[int]) -> str:
-    """Draw the KL of each latent; nothing for a learned prior, which has only a total."""
+    """Draw the KL of each latent; nothing where only their sum is a KL."""
     if activity.rate is None:
         return ""
     rate, order, active = activity.rate, activity.order, activity.active
@@ -209,13 +211,13 @@ def _draw_kl_chart(activity: LatentActivity, colors: list[int]) -> str:
 
 
 def _draw_activity_chart(activity: LatentActivity, colors: list[int]) -> str:
-    learned = activity.rate is None
+    by_variance = activity.rate is None
     return draw_dot_plot(
         activity.variance[activity.order].tolist(),
         colors,
         label=f"Variance of each {activity.unit}'s posterior mean over the images, and threshold",
-        x_title=f"{activity.unit}s, {'largest variance first' if learned else 'same order'}",
-        y_title="Var(E[u|x])" if learned else "Var(E[z|x])",
+        x_title=f"{activity.unit}s, {'largest variance first' if by_variance else 'same order'}",
+        y_title="Var(E[z|x])" if activity.noise_map == "none" else "Var(E[u|x])",
         threshold=ACTIVE_UNIT_VARIANCE,
         threshold_text=f"active unit above {ACTIVE_UNIT_VARIANCE}",
     )

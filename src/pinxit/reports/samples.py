@@ -24,6 +24,7 @@ from pinxit.reports.sections import (
     shrink_images,
 )
 from pinxit.sampling.inputs import is_label_conditional
+from pinxit.sampling.observation import samples_pixels
 
 MAX_LABELS = 12  # rows of samples by label
 IMAGES_PER_LABEL = 8
@@ -43,6 +44,7 @@ def samples(context: ReportContext) -> Section | None:
         "grid": inline_grid(pixels[:count], columns, f"{count} samples from seed 0"),
         "count": count,
         "has_latents": isinstance(context.model, CanEncode) and isinstance(context.model, HasELBO),
+        "pixels_depend": samples_pixels(context.model),
         "shrunk": is_shrunk(context.samples),
         "by_label": _sample_by_label(context),
         "during_training": _load_training_samples(context),

@@ -33,6 +33,7 @@ from pinxit.reports.remedies import find_remedies, read_current_explanation
 from pinxit.reports.sections import MAX_IMAGE_SIDE, Section, inline_shrunk
 from pinxit.sampling.elbo import ElboTerms
 from pinxit.sampling.inputs import labels_for
+from pinxit.sampling.observation import samples_pixels
 
 NUM_SAMPLES = 24  # posterior samples of the image that is shown
 NUM_SHOWN_SAMPLES = 6
@@ -93,6 +94,8 @@ def why_blurry(context: ReportContext) -> Section | None:
         "split": context.split,
         "sigma": _describe_sigma(model),
         "binary_pixels": isinstance(model, HasPixelLikelihood) and model.binary_pixels,
+        "pixels_depend": samples_pixels(model),
+        "is_gaussian": encoded.posterior.is_gaussian,
         "sharpness": context.sharpness,
         "sharpness_doubt": NOISE_NOTE if context.quality_warnings else "",
         "undertrained": context.verdict.state == "undertrained",

@@ -30,6 +30,7 @@ MAX_TRAVERSED_IMAGES = 2_000  # over which the activity of each latent is averag
 MAX_KL_IMAGES = 1_000  # for the mean KL of a model with an ELBO
 
 InterpolationPath = Literal["spherical", "linear"]
+NoiseMap = Literal["none", "learned", "sphere"]  # from u ~ N(0, I) to z: none where z is u
 Latents = Float32[np.ndarray, "n latent"]
 
 
@@ -51,6 +52,14 @@ def noise_of(model: CanEncode | CanInvert, images: Images) -> Latents:
     if isinstance(model, CanInvert):
         return model.invert(images).reshape(len(images), -1)
     return to_noise(model, model.encode(images).flatten().mean)
+
+
+def noise_map(model: object, posterior: LatentPosterior | None) -> NoiseMap:
+    """Return what maps noise u to z, by the model and the posterior of any images."""
+    if not (isinstance(model, CanEncode) and _has_learned_prior(model)):
+        return "none"
+    on_sphere = posterior is not None and not posterior.has_lebesgue_density
+    return "sphere" if on_sphere else "learned"
 
 
 def _has_learned_prior(model: CanEncode) -> TypeGuard[HasPrior]:
@@ -174,6 +183,7 @@ class LatentActivity(NamedTuple):
     total_rate: float  # sum over latents, mean over x, nats
     num_channels: int | None = None  # of a grid
     levels: tuple[LevelShape, ...] = ()  # of a ladder: a unit is a channel of a level
+    noise_map: NoiseMap = "none"  # to z from the space of `mean`
 
     @property
     def unit(self) -> str:
@@ -201,7 +211,7 @@ class LatentActivity(NamedTuple):
 
     @property
     def rate(self) -> Float32[np.ndarray, " unit"] | None:
-        """KL of each unit, mean over x, nats; None for a learned prior."""
+        """KL of each unit, mean over x, nats; None where only their sum is a KL."""
         return None if self.image_rate is None else self.image_rate.mean(0)
 
     @property
@@ -241,7 +251,8 @@ def latent_activity(
     rate = gaussian_kl(posterior) if terms is None else terms.rate.astype(np.float32)
     total, mean = float(rate.sum(1).mean()), to_noise(model, posterior.mean)
     channels = model.latent_shape[0] if len(model.latent_shape) == 3 else None
-    activity = LatentActivity(mean, None, total, channels, level_shapes(model))
+    mapped = noise_map(model, posterior)
+    activity = LatentActivity(mean, None, total, channels, level_shapes(model), mapped)
     if _has_learned_prior(model) or not posterior.is_gaussian:
         return activity
     return activity._replace(image_rate=sum_over_units(rate, activity.unit_sizes))
@@ -274,10 +285,11 @@ class Traversal(NamedTuple):
 
     images: Images  # [rows * steps]
     latents: list[int]
-    rate: list[float] | None  # KL of these latents, nats; None for a learned prior and directions
+    rate: list[float] | None  # KL of these latents, nats; None where none has its own
     variance: list[float]  # of the posterior means over the images
     steps: int
     unit: str = "latent"  # what each row moves along: a latent, a channel or a direction
+    noise_map: NoiseMap = "none"  # to z from where the latents are moved
 
     def __repr__(self) -> str:
         quantity, values = self.activity
@@ -287,12 +299,12 @@ class Traversal(NamedTuple):
 
     @property
     def activity(self) -> tuple[str, list[float]]:
-        """What is known of each row: `kl` in nats, or `variance` of a learned prior, directions."""
+        """What is known of each row: `kl` in nats, or `variance` where it has no KL."""
         return ("variance", self.variance) if self.rate is None else ("kl", self.rate)
 
     def row_texts(self) -> list[str]:
         """Return the text beside each row: `z3`, `1.25 nats`."""
-        letter = "u" if self.rate is None else "z"
+        letter = "z" if self.noise_map == "none" else "u"
         letter = letter if self.unit == "latent" else f"{self.unit} "
         quantity, values = self.activity
         unit = "nats" if quantity == "kl" else quantity
@@ -350,7 +362,8 @@ def traverse(
     labels = None if labels is None else np.repeat(labels[:1], num_latents * steps)
     unit = activity.unit if along == "latents" else "direction"
     decoded = model.decode(z, labels)
-    return Traversal(decoded, moves.numbers, moves.rate, moves.variance, steps, unit)
+    mapped = activity.noise_map
+    return Traversal(decoded, moves.numbers, moves.rate, moves.variance, steps, unit, mapped)
 
 
 class _Moves(NamedTuple):

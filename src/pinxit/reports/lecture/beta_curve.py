@@ -13,6 +13,7 @@ from pinxit.errors import PinxitError
 from pinxit.evaluation.estimates import estimate_mean
 from pinxit.evaluation.trials import FOLDER, TrialRunner
 from pinxit.models.generation import preview_options
+from pinxit.models.levels import has_posterior_density
 from pinxit.models.protocols import CanEncode, CanReconstruct, CanSample, HasELBO
 from pinxit.reports.charts import Curve, draw_line_chart
 from pinxit.reports.context import ReportContext
@@ -55,13 +56,14 @@ def beta_curve(context: ReportContext) -> Slide | None:
     runs += _measure_recorded(context, images)
     runs.sort(key=lambda run: (run.beta, not run.is_own))
     shown = images.evenly_spaced(NUM_SHOWN)
+    command = f"pinxit explain {context.run.shell_path} --curve"
     values = {
         "frames": [_make_frame(run, shown) for run in runs[:MAX_FRAMES]],
         "chart": _draw_chart(runs),
         "rows": [_describe(run) for run in runs],
         "num_recorded": len(runs) - 1,
         "num_images": len(images),
-        "command": f"pinxit explain {context.run.shell_path} --curve",
+        "command": command if has_posterior_density(model) else "",  # it takes no ladder
     }
     code = (locate(TrialRunner.trace_curve), locate(type(model).loss))
     return Slide("beta_curve", TITLE, values, code)

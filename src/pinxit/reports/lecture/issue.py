@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from pinxit.models.levels import has_posterior_density
 from pinxit.reports.context import ReportContext
 from pinxit.reports.explanation import explanation
 from pinxit.reports.formatting import format_number
@@ -35,5 +36,6 @@ def issue(context: ReportContext) -> Slide | None:
         "command": f"pinxit explain {context.run.shell_path}",
         "causes": [] if explained is None else explained.values["causes"],
         "doubt": bool(context.quality_warnings),
+        "is_explained": has_posterior_density(context.model),
     }
     return Slide("issue", TITLE, values, (locate(decompose_error),))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pinxit.models.protocols import CanEncode, CanSample, HasELBO, HasPrior
+from pinxit.models.protocols import CanEncode, CanSample, HasELBO
 from pinxit.nn.rng import per_image_normal
 from pinxit.reports.context import ReportContext
 from pinxit.reports.formatting import format_number
@@ -12,6 +12,7 @@ from pinxit.reports.lecture.slide import Slide, locate
 from pinxit.reports.lecture.vectors import MAX_BARS, draw_vector
 from pinxit.reports.sections import inline_shrunk
 from pinxit.sampling.inputs import is_label_conditional
+from pinxit.sampling.latents import noise_map
 
 TITLE = "Sample a Gaussian z, decode"
 NUM_SAMPLES = 6
@@ -42,7 +43,7 @@ def prior_samples(context: ReportContext) -> Slide | None:
         "dims": context.run.info.dims,
         "mean": format_number(float(noise.mean()), 2),
         "std": format_number(float(noise.std()), 2),
-        "learned": isinstance(model, HasPrior) and model.prior_is_learned,
+        "noise_map": noise_map(model, context.posterior),
         "labels": is_label_conditional(model),
     }
     code = (locate(type(model).sample), locate(per_image_normal), locate(type(model).decode))

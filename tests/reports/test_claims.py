@@ -1,0 +1,46 @@
+"""What a report says of prior, posterior and pixels is so for each configuration of the VAE."""
+
+from __future__ import annotations
+
+import pytest
+
+import pinxit
+from pinxit.models.vae import Config
+from tests.builders import blobs, save_npz
+from tests.reports.html_page import HtmlPage
+
+SMALL = {"latent_dim": 4, "width": 16, "depth": 1}
+CONFIGS = {
+    "plain": Config(**SMALL),
+    "flow": Config(**SMALL, prior="flow"),
+    "vamp": Config(**SMALL, prior="vamp", pseudo_inputs=4),
+    "iaf": Config(**SMALL, posterior="iaf"),
+    "iaf and flow": Config(**SMALL, posterior="iaf", prior="flow"),
+    "sphere": Config(**SMALL, posterior="vmf"),
+    "point": Config(**SMALL, posterior="deterministic"),
+    "head": Config(**SMALL, likelihood="bernoulli", decoder_head="linear"),
+    "ladder": Config(**SMALL, levels=2),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_report_claims_only_what_the_run_is(name, tmp_path):
+    config, data = CONFIGS[name], save_npz(tmp_path / "blobs.npz", blobs(80))
+    run = pinxit.train(config, data, out=tmp_path / "run", steps=4, batch_size=16, quiet=True)
+    page = HtmlPage(pinxit.report(run.path))
+    text = page.text
+    assert ("prior is learned" in text) == (config.prior != "standard")
+    assert ("on a sphere" in text) == (config.posterior == "vmf")
+    assert ("z = f(u)" in text) == (config.prior != "standard")
+    has_head = config.decoder_head != "independent"
+    assert ("one pixel after another" in text) == has_head
+    assert ("Each is the mean of p(x|z)" in text) != has_head
+    is_gaussian = config.posterior in ("gaussian", "deterministic") and not config.levels
+    if "The encoder outputs a distribution" in text:
+        assert ("q(z|x) = N(μ, σ²), not one z" in text) == is_gaussian
+    targets = {fields["id"] for _, fields in page.elements if fields.get("id")}
+    links = {fields["href"] for tag, fields in page.elements if tag == "a" and fields.get("href")}
+    inside = {link[1:] for link in links if link.startswith("#")}
+    assert inside <= targets, "links that lead nowhere"
+    assert ("pinxit explain" in text) != bool(config.levels)  # which does not take a ladder
