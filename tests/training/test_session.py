@@ -160,6 +160,21 @@ def test_the_last_weights_are_kept_on_request(tmp_path, monkeypatch):
     assert run.config["trained"]["best_step"] == 5
 
 
+def test_the_loss_without_penalties_chooses_no_weights_of_an_adversarial_run(tmp_path):
+    """It is the lowest before the term takes effect, whose pictures are the blurry ones."""
+    kept = {}
+    for options in ({"adversarial": 0.5}, {"ms_ssim": 0.1}, {}):
+        config = dataclasses.replace(TINY, **options)
+        run = train_tiny(tmp_path / f"run{len(kept)}", config=config, steps=4)
+        kept[tuple(options)] = run.config["training"]["keep"]
+        row = run.metrics()[-1]
+        assert ("unpenalized_loss" in row) == bool(options)
+        if "ms_ssim" in options:
+            total = row["unpenalized_loss"] + 0.1 * run.info.dims * row["ms_ssim"]
+            assert row["loss"] == pytest.approx(total, rel=1e-4)
+    assert kept == {("adversarial",): "last", ("ms_ssim",): "best", (): "best"}
+
+
 def test_without_validation_images_the_last_average_is_saved(tmp_path):
     images = blobs()
     images = pinxit.Images(images.pixels, source="x", fingerprint="x")

@@ -18,6 +18,7 @@ from pinxit.evaluation.sample_quality import _memorisation_warnings
 from pinxit.models import get_family, list_families
 from pinxit.runs import FORMAT, Run
 from pinxit.sampling.latents import LatentActivity
+from pinxit.training.learning_curve import read_learning_curve
 from pinxit.training.verdict import Verdict, assess
 
 STEPS = np.linspace(0, 1, 201)[1:]
@@ -44,7 +45,7 @@ def record_run(
 ) -> Run:
     """Write config.json and metrics.csv as a training leaves them; times from 0 to 1."""
     config = get_family(family).Config(**options)
-    names = ["step", "images_seen", "loss", "val_loss", "val_kl"]
+    names = ["step", "images_seen", "loss", "val_loss", "val_kl", "progress"]
     lines = [",".join(names)]
     for i, t in enumerate(STEPS):
         row = [str(round(t * steps)), str(round(t * epochs * num_images))]
@@ -52,6 +53,7 @@ def record_run(
         is_evaluated = validation and i % EVERY == EVERY - 1
         row.append(f"{losses(t):.5f}" if is_evaluated else "")
         row.append(str(last_val_kl) if is_evaluated and last_val_kl is not None else "")
+        row.append(f"{t:.6f}")
         lines.append(",".join(row))
     run = Run(folder)
     run.write("metrics.csv", "\n".join(lines) + "\n")
@@ -144,6 +146,24 @@ def test_a_run_whose_training_loss_rises_too_has_diverged(tmp_path, family):
     verdict = assess(run)
     assert verdict.state == "diverged"
     assert "--learning-rate" in verdict.remedy
+
+
+def test_a_loss_that_rises_where_an_adversarial_term_starts_has_not_diverged(tmp_path):
+    def losses(t):
+        return falling(t) + (80 if t >= 0.5 else 0)
+
+    assert assess(record_run(tmp_path / "with", "vae", losses, adversarial=0.5)).state == "good"
+    assert assess(record_run(tmp_path / "without", "vae", losses)).state == "diverged"
+
+
+@given(st.lists(st.floats(0, 1e4), min_size=12, max_size=40), st.floats(0.1, 1e4))
+def test_penalties_of_the_training_loss_change_no_learning_curve(losses, penalty):
+    """Those of validation images are without them: a gap would be theirs."""
+    rows = [{"loss": loss} | ({"val_loss": loss + 1} if i % 3 == 2 else {}) for i, loss in
+            enumerate(losses)]  # fmt: skip
+    penalized = [row | {"loss": row["loss"] + penalty, "unpenalized_loss": row["loss"]}
+                 for row in rows]  # fmt: skip
+    assert read_learning_curve(penalized) == read_learning_curve(rows)
 
 
 @pytest.mark.parametrize(

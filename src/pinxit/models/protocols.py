@@ -25,7 +25,7 @@ and optionally
     USED_BY                what to do with a run that generates nothing by itself, for errors
     NEAR_KINDS             names of other kinds of models, to which this family is the nearest
     SUMMARY, EXAMPLES      first line and examples of `pinxit train FAMILY --help`
-    KEEP                   weights that are saved by default: `best` (if not said) or `last`
+    default_keep(config)   weights that are saved by default: `best` (if not said) or `last`
     learning_rate_factor(config)
                            of the default learning rate; 1 if it is not said
     max_cpu_batch(config)  upper bound of the default batch size on a CPU, or None

@@ -127,7 +127,12 @@ class LearningCurve:
 
 
 def read_learning_curve(rows: Sequence[Mapping[str, float]]) -> LearningCurve:
-    """Read the curve from the rows of metrics.csv."""
+    """Read the curve from the rows of metrics.csv.
+
+    The training loss is that without penalties, where there are some: so is that of validation.
+    """
+    name = "unpenalized_loss"
+    rows = [{**row, "loss": row[name]} if name in row else row for row in rows]
     train = [row["loss"] for row in rows if "loss" in row]
     end = float(np.mean(train[-max(1, int(END * len(train))) :])) if train else None
     losses, between, since = [], [], 0

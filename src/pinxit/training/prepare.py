@@ -191,7 +191,9 @@ def _resolve_settings(
     factor = 1.0
     if hasattr(family, "learning_rate_factor"):
         factor = family.learning_rate_factor(model.config)
-    keep = getattr(family, "KEEP", "best") if settings.keep == "auto" else settings.keep
+    keep = settings.keep
+    if keep == "auto":
+        keep = family.default_keep(model.config) if hasattr(family, "default_keep") else "best"
     return dataclasses.replace(
         settings,
         keep=keep,

@@ -83,7 +83,7 @@ class TrainingSettings:
     num_evals: int = 20
     # which weights are saved: those of the best validation loss, or the last; training ends early
     # where the best ones are kept and the validation loss has long stopped falling; auto: last for
-    # a flow, else best
+    # a flow and with an adversarial term, else best
     keep: Keep = "auto"
     # seconds between checkpoints
     checkpoint_seconds: float = 30.0

@@ -111,7 +111,7 @@ def read_facts(run: Run, evaluation: Mapping[str, Any]) -> RunFacts:
         option_names=tuple(field.name for field in fields),
         num_images=run.info.num_images,
         length=get_training_length(run),
-        curve=read_learning_curve(rows),
+        curve=read_learning_curve(_select_comparable(rows, run.config["model"])),
         total_kl=metrics.get("rate", last_kl),
         active_units=metrics.get("active_units"),
         metrics=metrics,
@@ -120,6 +120,16 @@ def read_facts(run: Run, evaluation: Mapping[str, Any]) -> RunFacts:
         keeps_last=run.config["training"].get("keep") == "last",
         few_steps=getattr(get_family(run.family), "FEW_STEPS", 0),
     )
+
+
+def _select_comparable(
+    rows: list[dict[str, float]], options: Mapping[str, Any]
+) -> list[dict[str, float]]:
+    """Return the rows since an adversarial term takes effect, which makes the loss rise."""
+    start = options.get("adversarial_from") if options.get("adversarial") else None
+    if start is None:
+        return rows
+    return [row for row in rows if row.get("progress", 1.0) >= start] or rows
 
 
 # -- the rules, in their order -----------------------------------------------------------------

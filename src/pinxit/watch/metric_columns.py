@@ -19,6 +19,7 @@ LOSS_UNIT = None  # a part in the unit of the loss, which depends on the model
 # title and unit of the loss and its parts, as the models name them
 TITLES: dict[str, tuple[str, str | None]] = {
     "loss": ("loss", LOSS_UNIT),
+    "unpenalized_loss": ("loss without penalties, as in validation", LOSS_UNIT),
     "elbo": ("ELBO, a bound of log p(x)", "nats per image"),
     "reconstruction": ("reconstruction error, −log p(x|z)", "nats per image"),
     "kl": ("KL divergence from the prior", "nats per image"),

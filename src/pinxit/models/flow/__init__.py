@@ -51,10 +51,14 @@ EXAMPLES = (
 ABILITIES = ("sample", "invert", "score", "complete", "draw", "edit")
 NEEDS = {"draw": "captions", "edit": "captions"}  # the data that an ability comes from
 
-KEEP = "last"  # the loss of unseen images is a poor guide to samples (docs/log.md)
 MAX_AUGMENTED = 1_000  # images that are augmented by default: more are learned slowly (docs/log.md)
 VAE_SHARE = 0.35  # of the budget
 FEW_STEPS = 5_000  # with fewer, samples are shapes more than things, whatever the loss
+
+
+def default_keep(config: Config) -> str:
+    """Return `last`: the loss of unseen images is a poor guide to samples (docs/log.md)."""
+    return "last"
 
 
 def max_cpu_batch(config: Config) -> int | None:

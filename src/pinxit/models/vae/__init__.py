@@ -46,6 +46,11 @@ def max_cpu_batch(config: Config) -> int | None:
     return 16 if config.latents in ("grid", "ladder") else None
 
 
+def default_keep(config: Config) -> str:
+    """Return which weights are kept: an adversarial term raises the loss by which they are best."""
+    return "last" if config.adversarial else "best"
+
+
 def learning_rate_factor(config: Config) -> float:
     """Return the factor of the default learning rate: grids learn faster with twice of it."""
     return 2.0 if config.latents in ("grid", "ladder") else 1.0

@@ -21,7 +21,7 @@ from pinxit.models.results import Loss
 from pinxit.models.vae.equivariance import list_transforms, sample_transform
 from pinxit.models.vae.inference import draw as draw_z
 from pinxit.models.vae.multisample_bound import multisample_bound
-from pinxit.models.vae.penalties import Draw, penalty_terms
+from pinxit.models.vae.penalties import PENALTIES, Draw, penalty_terms
 from pinxit.models.vae.posteriors import BatchPosterior, GaussianPosterior
 from pinxit.nn.batch_share import batch_randn, count_first
 from pinxit.nn.layers import drop_labels
@@ -54,7 +54,8 @@ def training_loss(model: Any, batch: Batch, progress: float) -> Loss:
     else:
         bound = _elbo_loss(model, x, labels, beta)
     total, parts = bound.loss, bound.parts
-    if model.training:
+    if model.training and any(getattr(config, name) for name in PENALTIES):
+        parts["unpenalized_loss"] = bound.loss.detach()  # comparable with that of validation
         for name, term in penalty_terms(model, bound.draw, progress):
             total = total + term.loss
             parts[name] = term.value.detach()
