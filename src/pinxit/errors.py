@@ -5,12 +5,19 @@ from __future__ import annotations
 import difflib
 import errno
 from collections.abc import Iterable, Mapping
+from typing import Self
 
 
 class PinxitError(Exception):
     """An operation failed. The command line exits with 1."""
 
     exit_code = 1
+
+    def with_text(self, text: str) -> Self:
+        """Return an error of the same class and attributes with another text."""
+        error = type(self).__new__(type(self), text)
+        error.__dict__.update(self.__dict__)
+        return error
 
 
 class UsageError(PinxitError):

@@ -252,7 +252,7 @@ def naming(path: Path) -> Iterator[None]:
     try:
         yield
     except PinxitError as error:
-        raise type(error)(f"{path}: {error}") from None
+        raise error.with_text(f"{path}: {error}") from None
 
 
 _RUN_OF_MODEL: WeakKeyDictionary[Any, Run] = WeakKeyDictionary()

@@ -31,7 +31,7 @@ from tests.builders import blobs, build_vae
 
 pytestmark = pytest.mark.slow
 
-FLOW = pinxit.Flow(width=16, depth=1, heads=1, text_depth=1, condition="none")
+FLOW = pinxit.Flow(width=16, depth=1, heads=1, condition="none")
 VAE = pinxit.VAE(network="mlp", latent_dim=2, width=16, depth=1)
 STEPS = 5
 SHORT = {"steps": STEPS, "num_evals": 1, "precision": "fp32", "tensorboard": False, "quiet": True}

@@ -25,7 +25,7 @@ from tests.builders import blobs
 
 pytestmark = pytest.mark.slow
 
-FLOW = pinxit.Flow(width=16, depth=1, heads=1, text_depth=1, condition="none")
+FLOW = pinxit.Flow(width=16, depth=1, heads=1, condition="none")
 STEPS = 20
 SHORT = {"steps": STEPS, "num_evals": 2, "checkpoint_seconds": 0, "quiet": True}
 

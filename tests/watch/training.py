@@ -20,7 +20,7 @@ from pinxit.training.api import train
 from tests.builders import blobs
 
 VAE = pinxit.VAE(network="mlp", latent_dim=2, width=16, depth=1)
-FLOW = pinxit.Flow(width=16, depth=1, heads=1, text_depth=1, condition="none")
+FLOW = pinxit.Flow(width=16, depth=1, heads=1, condition="none")
 ENDLESS = {"steps": 1_000_000, "num_evals": 100_000, "checkpoint_seconds": 60, "tensorboard": False}
 
 

@@ -11,6 +11,15 @@ from pinxit.data.records import Record
 from pinxit.data.unicode_forms import normalize_label
 
 
+def renumber_labels(
+    labels: np.ndarray, label_names: Sequence[str], names: Sequence[str]
+) -> np.ndarray:
+    """Return class indices `[n]` of `label_names` as those of `names`; -1 for a name not there."""
+    numbers = {normalize_label(name): i for i, name in enumerate(names)}
+    table = np.array([numbers.get(normalize_label(name), -1) for name in label_names] + [-1])
+    return table.astype(np.int64)[labels]  # label -1, for none, takes the last entry
+
+
 def index_labels(records: Sequence[Record]) -> tuple[np.ndarray | None, tuple[str, ...]]:
     """Return the class index of each record, int64 `[n]` with -1 for none, and the class names.
 

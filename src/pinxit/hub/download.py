@@ -46,7 +46,7 @@ def download(name: str) -> Path:
         Run(folder).check()
     except PinxitError as error:
         text = str(error).replace(str(folder / "config.json"), f"config.json of {target}")
-        raise type(error)(text.replace(str(folder), str(target))) from None
+        raise error.with_text(text.replace(str(folder), str(target))) from None
     return folder
 
 

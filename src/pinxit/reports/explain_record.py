@@ -23,5 +23,5 @@ def read_explanation(run: Run) -> dict[str, Any]:
 
 def explain_missing_data(run: Run, error: PinxitError) -> PinxitError:
     """Return the error of a run whose data cannot be loaded, with the command that names other."""
-    return type(error)(f"{error}\nTo explain the run on other images: pinxit explain "
-                       f"{run.shell_path} DATA")  # fmt: skip
+    command = f"pinxit explain {run.shell_path} DATA"
+    return error.with_text(f"{error}\nTo explain the run on other images: {command}")

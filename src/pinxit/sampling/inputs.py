@@ -12,8 +12,8 @@ import numpy as np
 from pinxit.console import pluralize
 from pinxit.data.image_rows import ImageRows
 from pinxit.data.images import Images
+from pinxit.data.labels import renumber_labels
 from pinxit.data.load import load_images
-from pinxit.data.unicode_forms import normalize_label
 from pinxit.errors import PinxitError, UsageError, did_you_mean
 from pinxit.models.protocols import HasLabels
 from pinxit.runs import Run
@@ -153,7 +153,5 @@ def match_labels(model: object, images: Images) -> Images:
     names = model.info.label_names
     if images.label_names == names:
         return images
-    numbers = {normalize_label(name): i for i, name in enumerate(names)}
-    table = np.array([numbers.get(name, -1) for name in images.label_names] + [-1], np.int64)
-    labels = table[images.labels]  # label -1, for none, takes the last entry
+    labels = renumber_labels(images.labels, images.label_names, names)
     return dataclasses.replace(images, labels=labels, label_names=names)

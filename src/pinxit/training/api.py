@@ -18,8 +18,9 @@ from pinxit.data.atomic_write import remove_unfinished
 from pinxit.data.images import Images
 from pinxit.data.load_options import LoadOptions, make_load_options
 from pinxit.models import family_of
-from pinxit.models.components import missing_component
+from pinxit.models.components import Component, missing_component
 from pinxit.models.config import make_config
+from pinxit.models.option_effects import check_effects
 from pinxit.runs import Run
 from pinxit.training.accelerators import training_device
 from pinxit.training.agreement import describe_training
@@ -43,6 +44,7 @@ from pinxit.training.run_folder import (
 from pinxit.training.run_lock import lock_run
 from pinxit.training.running import (
     check_batch_size,
+    check_resumed,
     explain_interrupt,
     resume_session,
     resume_stages,
@@ -191,6 +193,7 @@ def _train(
         info = data.images.info(data.images.split_indices("train"))
         component = processes.together(lambda: missing_component(config, info))
         stages = None if component is None else Stages.of(component, training_settings)
+        processes.together(lambda: check_effects(_name_component(config, component), info))
         if not quiet:
             echo(describe_annotations(data.images))
             if expectation := describe_expectation(family_of(config), info.num_images):
@@ -217,6 +220,13 @@ def _train(
             return create_run(plan, component_path(run), processes, command=command)
 
         return train_stages(config, data, stages, create_both, clock, quiet=quiet)
+
+
+def _name_component(config: Any, component: Component | None) -> Any:
+    """Return the configuration as it will be once its component is trained."""
+    if component is None:
+        return config
+    return dataclasses.replace(config, **{component.option: "trained first"})
 
 
 def _watch(port: int | None, processes: Processes, held: ExitStack) -> WatchedTraining:
@@ -279,7 +289,7 @@ def _estimate(
             stages.component.config, data, stages.first, is_component=True, quiet=True
         )
         component, settings = first.model, stages.second
-        config = dataclasses.replace(config, **{stages.component.option: "trained first"})
+        config = _name_component(config, stages.component)
     plan = prepare_training(config, data, settings, component, quiet=quiet)
     fabric = set_up_fabric(plan.settings)
     if not quiet:
@@ -326,6 +336,7 @@ def _resume(
             files=run.config["data"].get("files") or [],
         )
         processes.check_agreement(describe_training(data, training_settings, run.config["model"]))
+        processes.together(lambda: check_resumed(run, training_settings, processes))
         if not quiet:
             echo(describe_annotations(data.images))
         held.enter_context(explain_interrupt(run))

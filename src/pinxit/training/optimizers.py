@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from pinxit.errors import UsageError
 from pinxit.training.muon import LR_RATIO, Muon, find_hidden_matrices
 from pinxit.training.settings import TrainingSettings
 from pinxit.training.sharding import is_sharded
@@ -15,14 +14,9 @@ def build_optimizer(model: nn.Module, settings: TrainingSettings) -> torch.optim
     """Build AdamW (Loshchilov 2017), and Muon for hidden matrices unless `optimizer` is `adamw`.
 
     Vectors and scalars (biases, norms, sigma) have no weight decay. The loop multiplies the
-    learning rate by a group's `lr_ratio`. Raises UsageError for `muon` without hidden matrices.
+    learning rate by a group's `lr_ratio`.
     """
     matrices = [] if settings.optimizer == "adamw" else find_hidden_matrices(model)
-    if settings.optimizer == "muon" and not matrices:
-        raise UsageError(
-            "--optimizer muon needs a model with transformer layers or residual convolutions; "
-            "use adamw."
-        )
     hidden = {id(p) for p in matrices}
     rest = [p for p in model.parameters() if id(p) not in hidden]
     decay = settings.weight_decay

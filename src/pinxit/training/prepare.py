@@ -111,30 +111,27 @@ def prepare_training(
     component: Any = None,
     *,
     is_component: bool = False,
+    is_second: bool = False,
     quiet: bool = False,
 ) -> TrainingPlan:
     """Build the model and resolve the settings.
 
     `component` is the model that the configured one contains; None: that of the run it names.
-    `is_component`: of the configured one another model uses the reconstructions only.
+    `is_component`: of the configured one another model uses the reconstructions only. `is_second`:
+    the options of two stages were checked before the first one.
     Raises UsageError for invalid options.
     """
     images = data.images
     rows = images.split_indices("train")
-    is_complete = component is None
-    if is_complete:
+    is_alone = component is None and not is_component and not is_second
+    if component is None:
         component = _load_component(config)
     built, fitted = build_model(config, images, rows, settings.seed, component)
-    reconstructs = is_component or _only_reconstructs(config)
-    max_images = getattr(get_family(family_of(config)), "MAX_AUGMENTED", MAX_AUGMENTED_IMAGES)
-    augment = resolve_augment(
-        settings, images, rows, reconstructs=reconstructs, max_images=max_images, quiet=quiet
-    )
-    settings = dataclasses.replace(settings, augment=augment)
-    if settings.augment_until < 1 and not settings.augment_kinds and is_complete:
-        raise UsageError("augment_until has no effect: these images are not changed; see augment.")
+    settings = choose_augment(config, images, settings, is_component=is_component, quiet=quiet)
+    if is_alone:
+        check_augment_until(settings)
     settings = _resolve_settings(settings, built, images, rows)
-    check_whole_batches(built, settings)
+    check_model_settings(built, settings)
     return TrainingPlan(
         family=family_of(config),
         config=built.config,
@@ -143,6 +140,42 @@ def prepare_training(
         model=built,
         fitted=fitted,
     )
+
+
+def choose_augment(
+    config: Any,
+    images: Images,
+    settings: TrainingSettings,
+    *,
+    is_component: bool = False,
+    quiet: bool = False,
+) -> TrainingSettings:
+    """Return the settings with the changes of training images that suit a model and its images."""
+    reconstructs = is_component or _only_reconstructs(config)
+    max_images = getattr(get_family(family_of(config)), "MAX_AUGMENTED", MAX_AUGMENTED_IMAGES)
+    rows = images.split_indices("train")
+    augment = resolve_augment(
+        settings, images, rows, reconstructs=reconstructs, max_images=max_images, quiet=quiet
+    )
+    return dataclasses.replace(settings, augment=augment)
+
+
+def check_augment_until(*stages: TrainingSettings) -> None:
+    """Raise UsageError for an end of augmentation where no stage has any."""
+    if stages[0].augment_until < 1 and not any(stage.augment_kinds for stage in stages):
+        raise UsageError("augment_until has no effect: these images are not changed; see augment.")
+
+
+def check_model_settings(model: Model, settings: TrainingSettings) -> None:
+    """Raise UsageError for settings of training that a model does not go with."""
+    from pinxit.training.muon import find_hidden_matrices
+
+    check_whole_batches(model, settings)
+    if settings.optimizer == "muon" and not find_hidden_matrices(model):
+        raise UsageError(
+            "--optimizer muon needs a model with transformer layers or residual convolutions; "
+            "use adamw."
+        )
 
 
 def check_whole_batches(model: Model, settings: TrainingSettings) -> None:

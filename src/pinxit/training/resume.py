@@ -6,7 +6,9 @@ import dataclasses
 import os
 from typing import TYPE_CHECKING, Any
 
+from pinxit.data.labels import renumber_labels
 from pinxit.data.load import Data, load_images
+from pinxit.data.unicode_forms import normalize_label
 from pinxit.errors import PinxitError, UsageError
 from pinxit.models.config import config_from_dict, make_config
 from pinxit.runs import naming
@@ -30,6 +32,8 @@ def resolve_resume_settings(run: Run, changes: dict[str, Any]) -> TrainingSettin
     changes = {name: value for name, value in changes.items() if value is not None}
     new_budget = any(budget in changes for budget in BUDGETS)
     training = run.config["training"]
+    if "log" in changes:  # what the recorded trackers need is not needed then
+        training = {**training, "log": changes["log"], "tensorboard": False}
     with naming(run.path):
         recorded = config_from_dict(TrainingSettings, training)
     record = {**dataclasses.asdict(recorded), **changes}
@@ -93,14 +97,36 @@ def reload_images(run: Run, images: Data | None = None, *, progress: bool = True
     except PinxitError as error:
         if images is not None:
             raise
-        raise type(error)(f"{error}\nIf the images of {run.path} have moved: --data") from None
+        raise error.with_text(f"{error}\nIf the images of {run.path} have moved: --data") from None
     _check_shape(run, loaded)
     if loaded.fingerprint != record.get("fingerprint") and images is None:
         raise UsageError(
             f"the images of {loaded.source} have changed since {run.path} was created.\n"
             f"To continue with them as they are now: --data {loaded.source}; else train a new run."
         )
-    return loaded
+    return _match_labels(run, loaded)
+
+
+def _match_labels(run: Run, images: Images) -> Images:
+    """Number the labels as the model of a label-conditional run has learned them.
+
+    Raises UsageError for images without labels, with others, or in a stream of another numbering.
+    """
+    names = run.info.label_names
+    if run.config["model"].get("condition") != "label" or images.label_names == names:
+        return images
+    if images.labels is None or not images.label_names:
+        raise UsageError(f"{run.path} is conditioned on labels, and these images have none.")
+    known = {normalize_label(name) for name in names}
+    unknown = [name for name in images.label_names if normalize_label(name) not in known]
+    if unknown or images.stream is not None:
+        what = ", ".join(unknown or images.label_names)
+        raise UsageError(
+            f"{run.path} is conditioned on the labels {', '.join(names)}; these images have "
+            f"{what}.\nTo learn them, train a new run."
+        )
+    labels = renumber_labels(images.labels, images.label_names, names)
+    return dataclasses.replace(images, labels=labels, label_names=names)
 
 
 def _check_shape(run: Run, images: Images) -> None:

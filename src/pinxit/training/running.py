@@ -17,7 +17,14 @@ from pinxit.errors import UsageError
 from pinxit.models import build_model, get_family
 from pinxit.models.config import config_from_dict
 from pinxit.runs import Run
-from pinxit.training.prepare import TrainingData, TrainingPlan, prepare_training
+from pinxit.training.prepare import (
+    TrainingData,
+    TrainingPlan,
+    check_augment_until,
+    check_model_settings,
+    choose_augment,
+    prepare_training,
+)
 from pinxit.training.processes import (
     Processes,
     explain_lost_process,
@@ -28,7 +35,13 @@ from pinxit.training.resume import rebuild_model
 from pinxit.training.run_folder import complete_run, create_run, write_error
 from pinxit.training.schedule import Clock
 from pinxit.training.settings import TrainingSettings
-from pinxit.training.stages import Stages, component_path, is_component_trained, second_config
+from pinxit.training.stages import (
+    Stages,
+    component_path,
+    is_component_trained,
+    is_pending,
+    second_config,
+)
 
 if TYPE_CHECKING:
     from pinxit.training.session import Session
@@ -93,23 +106,27 @@ def train_stages(
             stages.component.config, data, stages.first, is_component=True, quiet=quiet
         )
     )
-    processes.together(lambda: check_second(config, data, stages, plan.model))
+    processes.together(lambda: check_second(config, data, stages, plan))
     component = train_plan(plan, open_run, clock, quiet=quiet)
     run = Run(component.path.parent)
     with explain_interrupt(run):
         return train_second(run, data, stages, quiet=quiet)
 
 
-def check_second(config: Any, data: TrainingData, stages: Stages, component: Any) -> None:
+def check_second(config: Any, data: TrainingData, stages: Stages, first: TrainingPlan) -> None:
     """Build the model on a few images with its component, which is not trained yet.
 
     Raises UsageError for what it would refuse after the training of the component.
     """
+    second, processes = stages.second, join_processes(stages.second)
+    check_batch_size(second, processes)
+    check_augment_until(choose_augment(config, data.images, second, quiet=True), first.settings)
     images, rows = data.images, data.images.split_indices("train")
     named = dataclasses.replace(config, **{stages.component.option: "trained first"})
     resolved = named.resolve(images.info(rows))
     with redirect_stderr(io.StringIO()):  # its notes are printed when it is built to be trained
-        build_model(resolved, images, _few_rows(images, rows), stages.second.seed, component)
+        model, _ = build_model(resolved, images, _few_rows(images, rows), second.seed, first.model)
+    check_model_settings(model, second)
 
 
 def _few_rows(images: Images, rows: np.ndarray) -> np.ndarray:
@@ -145,7 +162,9 @@ def train_second(run: Run, data: TrainingData, stages: Stages, *, quiet: bool) -
         echo(f"stage 2 of 2: {run.family}")
     processes = join_processes(stages.second)
     plan = processes.together(
-        lambda: prepare_training(second_config(run), data, stages.second, quiet=quiet)
+        lambda: prepare_training(
+            second_config(run), data, stages.second, is_second=True, quiet=quiet
+        )
     )
 
     def complete(plan: TrainingPlan, processes: Processes) -> Run:
@@ -166,8 +185,15 @@ def resume_session(
     fabric = set_up_fabric(settings)
     report_run(str(run.owner.path.absolute()))
     model = rebuild_model(run, settings.seed)
+    processes.together(lambda: check_model_settings(model, settings))
     session = Session(run, model, data.images, settings, fabric, clock, quiet=quiet)
     return run_session(session, resumed=True)
+
+
+def check_resumed(run: Run, settings: TrainingSettings, processes: Processes) -> None:
+    """Raise UsageError, before anything is written, for settings that the run's model refuses."""
+    if settings.accumulate * processes.world_size > 1 and not is_pending(run):
+        check_model_settings(rebuild_model(run, settings.seed), settings)
 
 
 def run_session(session: Session, resumed: bool = False) -> Run:

@@ -154,6 +154,7 @@ class TrainingSettings:
         for name in self.log:
             if name != "csv":
                 require_extra(name, "--tensorboard" if self.tensorboard else f"--log {name}")
+        object.__setattr__(self, "tensorboard", False)  # of `log` by now, which alone is recorded
 
     @property
     def augment_kinds(self) -> tuple[Augment, ...]:

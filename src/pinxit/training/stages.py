@@ -21,6 +21,9 @@ from pinxit.run_records import ComponentRecord
 from pinxit.runs import Run
 from pinxit.training.settings import BUDGETS, DEFAULT_MINUTES, TrainingSettings
 
+# settings that a resumed session may change
+OF_A_SESSION = ("device", "devices", "nodes", "strategy", "accumulate", "log", "tensorboard")
+
 
 @dataclasses.dataclass(frozen=True)
 class Stages:
@@ -43,7 +46,8 @@ class Stages:
 
     def settings_to_resume(self, component: Run) -> TrainingSettings:
         """Return the settings of the component's run, with its share of the budget as it is now."""
-        record = {**component.config["training"], **budget_of(self.first)}
+        given = {name: getattr(self.first, name) for name in OF_A_SESSION}
+        record = {**component.config["training"], **budget_of(self.first), **given}
         return config_from_dict(TrainingSettings, record)
 
     def describe(self) -> str:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from pinxit.console import format_number, pluralize
+from pinxit.errors import UsageError
 from pinxit.models import get_family
 from pinxit.runs import Run
 from pinxit.training.learning_curve import LearningCurve, read_learning_curve
@@ -210,9 +211,20 @@ def _choose_kl_remedy(facts: RunFacts) -> tuple[str, str]:
         return "no `--sigma`", "a learned σ balances reconstruction error and KL"
     if (options.get("beta") or 0) > 1:
         return "`--beta 1`", "the ELBO's own weight of the KL"
-    if not options.get("kl_warmup"):
+    if not options.get("kl_warmup") and options.get("posterior") != "vmf":
         return "`--kl-warmup 0.3`", "z is in use before the KL counts in full"
-    return "`--free-bits 0.1`", "no gain from a KL below 0.1 nats per latent"
+    if _is_allowed(options, {"free_bits": 0.1}):
+        return "`--free-bits 0.1`", "no gain from a KL below 0.1 nats per latent"
+    return "`--beta 0.5`", "a KL of half the weight, so that z costs less"
+
+
+def _is_allowed(options: Mapping[str, Any], changes: Mapping[str, Any]) -> bool:
+    """Whether a VAE may have these options, changed."""
+    try:
+        get_family("vae").Config(**{**options, **changes})
+    except UsageError:
+        return False
+    return True
 
 
 def _assess_memorisation(facts: RunFacts) -> Verdict | None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pinxit.data.batch import DatasetInfo
 from pinxit.errors import UsageError
 from pinxit.models.config import DEFAULT_KEYWORD_SHARE, model_config
+from pinxit.models.option_effects import Need
 
 MAX_PIXEL_POSITIONS = 256  # of images whose pixels are modelled without a VAE
 HEAD_DIM = 64
@@ -20,6 +21,15 @@ POSITIVE = (
     "width", "depth", "heads", "text_depth", "vocab_size", "max_text_tokens", "num_clusters",
 )  # fmt: skip
 IMAGES_PER_CLUSTER, MAX_CLUSTERS = 10, 128
+NEEDS = (
+    Need("num_clusters", "condition cluster", lambda c: c.condition == "cluster"),
+    Need("caption_dropout", "a condition", lambda c: c.condition != "none"),
+    *(
+        Need(name, "condition text", lambda c: c.condition == "text")
+        for name in ("text_depth", "vocab_size", "max_text_tokens")
+    ),
+    Need("keyword_share", "condition text and source text", lambda c: c.reads_text),
+)
 
 
 @model_config
@@ -73,6 +83,8 @@ class Config:
     # how the VAE is built (family, config, dataset info); set in training
     codec_spec: dict[str, Any] | None = dataclasses.field(default=None, metadata={"internal": True})
 
+    option_needs: ClassVar[tuple[Need, ...]] = NEEDS
+
     def __post_init__(self) -> None:
         for name in POSITIVE:
             value = getattr(self, name)
@@ -90,10 +102,14 @@ class Config:
             raise UsageError(f"time_mean must be a number, not {self.time_mean}.")
 
     @property
-    def reads_keywords(self) -> bool:
+    def reads_text(self) -> bool:
         """Whether images are drawn from text; an instruction for an edit has no keywords."""
-        is_drawn = self.condition == "text" and self.source == "text"
-        return is_drawn and self.keyword_share > 0
+        return self.condition == "text" and self.source == "text"
+
+    @property
+    def reads_keywords(self) -> bool:
+        """Whether images are drawn from text that has keywords."""
+        return self.reads_text and self.keyword_share > 0
 
     def resolve(self, info: DatasetInfo) -> Config:
         """Return the configuration with every None chosen from the images.

@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pinxit.data.batch import DatasetInfo
 from pinxit.errors import UsageError
 from pinxit.models.config import choose_num_heads, model_config, num_patches_by_size
+from pinxit.models.option_effects import Need
 
 MAX_TOKENS = 1_024  # per image: the cost of attention grows with the square
 MAX_DEFAULT_TOKENS = 256  # per image, for the default patch size
 MAX_BINARY_BITS = 9  # pixel values per patch of a binary palette, which has 2^bits entries
 SMALL_IMAGE_DIMS = 256  # height * width * channels; up to here the default network is smaller
+NEEDS = (
+    Need("mask_ratio", "objective masked", lambda c: c.objective == "masked"),
+    Need("label_dropout", "condition label", lambda c: c.condition == "label"),
+    *(
+        Need(name, "a palette: no image_tokenizer", lambda c: c.image_tokenizer is None)
+        for name in ("patch_size", "palette_size")
+    ),
+)
 
 
 @model_config
@@ -60,6 +69,8 @@ class Config:
     condition: Literal["none", "label"] = "none"
     # probability of dropping a training image's label, so that the model also samples without one
     label_dropout: float = 0.1
+
+    option_needs: ClassVar[tuple[Need, ...]] = NEEDS
 
     def __post_init__(self) -> None:
         if self.objective == "bert":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pinxit.data.batch import DatasetInfo
 from pinxit.errors import UsageError
@@ -14,6 +14,7 @@ from pinxit.models.config import (
     model_config,
     num_patches_by_size,
 )
+from pinxit.models.option_effects import Need
 
 # ability -> (source, target)
 DIRECTIONS = {
@@ -32,6 +33,25 @@ AT_LEAST_1 = (
     "palette_patch_size", "patch_size", "vocab_size", "max_text_tokens", "width", "depth",
     "decoder_depth", "heads",
 )  # fmt: skip
+NEEDS = (
+    Need("image_tokenizer", "images as codes", lambda c: c.has_codes),
+    *(
+        Need(
+            name,
+            "images as codes of a palette: no image_tokenizer",
+            lambda c: c.has_codes and c.image_tokenizer is None,
+        )
+        for name in ("palette_size", "palette_patch_size")
+    ),
+    Need("source_encoding", "a source with an image", lambda c: "image" in c.source),
+    Need(
+        "patch_size",
+        "a source with an image, as patches",
+        lambda c: "image" in c.source and c.source_encoding == "patches",
+    ),
+    Need("caption_dropout", "target image", lambda c: c.target == "image"),
+    Need("keyword_share", "source text and target image", lambda c: c.ability == "draw"),
+)
 
 
 @model_config
@@ -54,7 +74,9 @@ class Config:
     # number of palette entries; None: 512, or all distinct patches if there are fewer
     palette_size: int | None = None
     # FSQ levels of the image codes; None: those of the image tokenizer
-    fsq_levels: tuple[int, ...] | None = None
+    fsq_levels: tuple[int, ...] | None = dataclasses.field(
+        default=None, metadata={"internal": True}
+    )
     # how a source image is encoded; None: as codes if the target is an image and --patch-size is
     # not set, since most of an edit is copied
     source_encoding: Literal["patches", "codes"] | None = None
@@ -81,6 +103,8 @@ class Config:
     # probability that an image's text in training has some of its keywords: after the caption, or
     # alone; only from text to image
     keyword_share: float = DEFAULT_KEYWORD_SHARE
+
+    option_needs: ClassVar[tuple[Need, ...]] = NEEDS
 
     def __post_init__(self) -> None:
         if (self.source, self.target) not in DIRECTIONS.values():

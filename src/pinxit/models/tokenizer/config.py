@@ -5,13 +5,24 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pinxit.data.batch import DatasetInfo
 from pinxit.errors import UsageError
 from pinxit.models.config import model_config, num_patches_by_size
+from pinxit.models.option_effects import Need
 
 MAX_DEFAULT_TOKENS = 256  # for the default patch size
+NEEDS = (
+    *(
+        Need(name, "quantizer vq", lambda c: c.quantizer == "vq")
+        for name in ("codebook_size", "codebook_dim", "commitment")
+    ),
+    *(
+        Need(name, "quantizer fsq", lambda c: c.quantizer == "fsq")
+        for name in ("fsq_levels", "code_noise")
+    ),
+)
 
 
 @model_config
@@ -42,6 +53,8 @@ class Config:
     depth: int = 3
     # weight of the L1 error in the reconstruction loss; the rest is MSE
     l1_weight: float = 0.0
+
+    option_needs: ClassVar[tuple[Need, ...]] = NEEDS
 
     def __post_init__(self) -> None:
         for name in ("patch_size", "codebook_size", "codebook_dim", "width", "depth"):

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from pinxit.errors import UsageError
+from pinxit.models.option_effects import Need
 
 POSITIVE = (
     "latent_dim", "latent_channels", "width", "depth", "mixtures", "iw_samples", "iw_groups",
@@ -23,8 +24,30 @@ WEIGHTS = ("beta", "free_bits", "l1_weight", *PENALTIES)
 FRACTIONS = (
     "kl_warmup", "label_dropout", "iw_from", "equivariance", "iw_elbo_share", "adversarial_from",
 )  # fmt: skip
+STARTS = ("iw_from", "adversarial_from")
 OF_SEVERAL_SAMPLES = ("iw_elbo_share", "iw_decoder", "iw_gradient")
-OF_WHOLE_BATCH = ("total_correlation", "mmd", "latent_adversarial", "adversarial")
+OF_WHOLE_BATCH = ("free_bits", "total_correlation", "mmd", "latent_adversarial", "adversarial")
+
+
+# what an option needs to have an effect
+NEEDS = (
+    Need(
+        "mixtures",
+        "likelihood discretized-logistic without a decoder_head",
+        lambda c: _has_mixtures(c),
+    ),
+    Need("binarize", "likelihood bernoulli", lambda c: c.likelihood == "bernoulli"),
+    Need("width", "network mlp or conv", lambda c: c.network != "linear"),
+    Need("depth", "network mlp or conv", lambda c: c.network != "linear"),
+    Need("kl_warmup", "beta above 0", lambda c: c.beta > 0),
+    Need("free_bits", "beta above 0", lambda c: c.beta > 0),
+    Need("latent_channels", "levels above 1", lambda c: not is_ladder(c) or c.levels > 1),
+    Need("tc_estimate", "total_correlation above 0", lambda c: c.total_correlation > 0),
+    Need("iw_from", "iw_samples or iw_groups above 1", lambda c: c.num_iw_samples > 1),
+    Need("iw_decoder", "iw_groups above 1", lambda c: c.iw_groups > 1),
+    Need("adversarial_from", "adversarial above 0", lambda c: c.adversarial > 0),
+    Need("label_dropout", "condition label", lambda c: c.condition == "label"),
+)
 
 
 class Rule(NamedTuple):
@@ -46,6 +69,9 @@ def check_ranges(config: Any) -> None:
     for name in FRACTIONS:
         if not 0 <= getattr(config, name) <= 1:
             raise UsageError(f"{name} must be between 0 and 1, not {getattr(config, name)}.")
+    for name in STARTS:
+        if getattr(config, name) == 1:
+            raise UsageError(f"{name} 1 is the end of training, where nothing can start.")
     downscale = config.downscale
     if downscale is not None and (downscale < 2 or downscale.bit_count() != 1):
         raise UsageError(f"downscale must be a power of two from 2 on, not {downscale}.")

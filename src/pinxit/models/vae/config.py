@@ -5,13 +5,19 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pinxit.data.batch import DatasetInfo
 from pinxit.errors import UsageError
 from pinxit.models.components import are_large
 from pinxit.models.config import model_config
-from pinxit.models.vae.compatibility import check_options, check_ranges, vector_options
+from pinxit.models.option_effects import Need
+from pinxit.models.vae.compatibility import (
+    NEEDS,
+    check_options,
+    check_ranges,
+    vector_options,
+)
 from pinxit.models.vae.pyramid import max_levels
 
 MIN_GRID_POSITIONS = 8  # positions per side, by default
@@ -151,6 +157,8 @@ class Config:
     # probability of dropping a label in training, so that the model also samples without one
     label_dropout: float = 0.1
 
+    option_needs: ClassVar[tuple[Need, ...]] = NEEDS
+
     def __post_init__(self) -> None:
         check_ranges(self)
         check_options(self)
@@ -176,7 +184,8 @@ class Config:
             _check_head(self.decoder_head, likelihood, info)
         binarize = self.binarize
         if binarize == "auto":
-            binarize = "static" if info.binary_fraction == 1 else "dynamic"
+            binary = "static" if info.binary_fraction == 1 else "dynamic"
+            binarize = binary if likelihood == "bernoulli" else "auto"
         resolved = dataclasses.replace(
             self,
             likelihood=likelihood,

@@ -36,6 +36,7 @@ class Bound(NamedTuple):
     """Minus the bound, its parts, and one z of each image with what it decodes to."""
 
     loss: Tensor
+    plain_loss: Tensor  # without free bits: of a batch's mean, which validation has not
     parts: dict[str, Tensor]
     draw: Draw
 
@@ -54,8 +55,8 @@ def training_loss(model: Any, batch: Batch, progress: float) -> Loss:
     else:
         bound = _elbo_loss(model, x, labels, beta)
     total, parts = bound.loss, bound.parts
-    if model.training and any(getattr(config, name) for name in PENALTIES):
-        parts["unpenalized_loss"] = bound.loss.detach()  # comparable with that of validation
+    if model.training and any(getattr(config, name) for name in ("free_bits", *PENALTIES)):
+        parts["unpenalized_loss"] = bound.plain_loss.detach()  # comparable with that of validation
         for name, term in penalty_terms(model, bound.draw, progress):
             total = total + term.loss
             parts[name] = term.value.detach()
@@ -75,10 +76,12 @@ def _elbo_loss(model: Any, x: X, labels: Labels, beta: float) -> Bound:
         z, rate = drawn.q.mean, 0.5 * drawn.q.mean.square()
     distortion, l1, draw = _distortion(model, z, x, labels, drawn.decoded)
     draw = _with_gaussian(draw, drawn.q)
-    total = distortion.mean() + beta * _kl_with_free_bits(rate, config.free_bits)
-    total = total + config.l1_weight * l1.mean()
+    errors = distortion.mean() + config.l1_weight * l1.mean()
+    total = plain = errors + beta * rate.sum(1).mean()
+    if config.free_bits and model.training:
+        total = errors + beta * _kl_with_free_bits(rate, config.free_bits)
     parts = _parts(model, distortion.mean(), rate.sum(1).mean())
-    return Bound(total, parts, draw)
+    return Bound(total, plain, parts, draw)
 
 
 def _distortion(
@@ -132,7 +135,8 @@ def _importance_weighted_loss(model: Any, x: X, labels: Labels, beta: float) -> 
     parts = _parts(model, -bound.log_p_x.mean(), (bound.log_q - bound.log_p_z).mean())
     parts[f"iw_{config.iw_samples}"] = bound.value.mean().detach()
     draw = _with_gaussian(Draw(bound.z[:, 0], labels, x, None), bound.q)
-    return Bound(-bound.value.mean(), parts, draw)
+    loss = -bound.value.mean()
+    return Bound(loss, loss, parts, draw)
 
 
 def _with_gaussian(draw: Draw, q: BatchPosterior) -> Draw:
@@ -160,6 +164,4 @@ def _kl_weight(model: Any, progress: float) -> float:
 
 def _kl_with_free_bits(rate: Float[Tensor, "batch latent"], free_bits: float) -> Float[Tensor, ""]:
     """Return the KL, with each latent's batch mean at least `free_bits` (Kingma 2016)."""
-    if free_bits == 0:
-        return rate.sum(1).mean()
     return rate.mean(0).clamp(min=free_bits).sum()

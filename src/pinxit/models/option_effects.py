@@ -1,0 +1,40 @@
+"""Options that have no effect without another one: given alone they are an error, not dropped."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from pinxit.data.batch import DatasetInfo
+from pinxit.errors import UsageError
+
+
+class Need(NamedTuple):
+    """An option of a configuration, and what it needs to have an effect."""
+
+    option: str
+    needs: str  # as an error says it: "likelihood bernoulli"
+    is_met: Callable[[Any], bool]  # by a resolved configuration
+
+
+def check_effects(config: Any, info: DatasetInfo) -> None:
+    """Raise UsageError for an option of a configuration, as it was given, that has no effect.
+
+    Also for what the images do not allow.
+
+    An option counts as given where its value is neither the default nor what is chosen without it.
+    """
+    for need in getattr(config, "option_needs", ()):
+        given, default = getattr(config, need.option), _default(config, need.option)
+        if given == default:
+            continue
+        resolved = config.resolve(info)
+        without = dataclasses.replace(config, **{need.option: default}).resolve(info)
+        if not need.is_met(resolved) and given != getattr(without, need.option):
+            raise UsageError(f"{need.option} {given} has no effect here: it needs {need.needs}.")
+
+
+def _default(config: Any, name: str) -> Any:
+    (field,) = (field for field in dataclasses.fields(config) if field.name == name)
+    return field.default
