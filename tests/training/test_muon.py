@@ -16,6 +16,7 @@ from pinxit.models.vae.config import Config as VAEConfig
 from pinxit.nn.layers import ResidualConv
 from pinxit.training.muon import LR_RATIO, find_hidden_matrices, orthogonalize
 from pinxit.training.optimizers import build_optimizer
+from pinxit.training.prepare import check_model_settings
 from pinxit.training.settings import TrainingSettings
 from tests.builders import blobs
 
@@ -104,7 +105,7 @@ def test_auto_uses_muon_if_the_model_has_hidden_matrices():
     assert num_muon_groups(mlp) == 0
     assert num_muon_groups(build(VAEConfig(network="conv"))) == 1
     with pytest.raises(UsageError, match="needs a model with transformer layers or residual conv"):
-        num_muon_groups(mlp, optimizer="muon")
+        check_model_settings(mlp, TrainingSettings(optimizer="muon"))
     with pytest.raises(UsageError, match="auto, adamw or muon"):
         TrainingSettings(optimizer="sgd")  # type: ignore[arg-type]
 

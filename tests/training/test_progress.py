@@ -56,8 +56,8 @@ def test_without_a_terminal_a_line_is_printed_every_ten_seconds(clock, capsys):
     assert lines[0].startswith("  5%  step 10  loss 81.25  elbo -81.25  kl 24.50  ")
     assert "val" not in lines[0]
     assert "val 82" in lines[-1]
-    assert "98 images/s" in lines[-1]
-    assert "2 min 33 s left" in lines[-1]
+    assert "100 images/s" in lines[-1]
+    assert "2 min 30 s left" in lines[-1]
     assert "\x1b" not in err
 
 
@@ -85,7 +85,19 @@ def test_speed_and_time_left_are_shown_once_they_are_known(clock, capsys):
         line.update(make_step(number, 200), val_loss=82.0)
     first, second = capsys.readouterr().err.splitlines()
     assert first == " 46%  step 91  loss 81.25  val 82  elbo -81.25  kl 24.50"
-    assert second.endswith("  2 images/s  1 h 12 min left")
+    assert second.endswith("  5 images/s  36 min left")
+
+
+@pytest.mark.parametrize("startup", [0.0, 30.0, 600.0])
+def test_speed_and_time_left_are_those_of_steps_however_long_the_start_took(clock, capsys, startup):
+    line = ProgressLine(batch_size=100)
+    clock[0] += startup  # compiling, measuring precisions, the first batch
+    for number in range(1, 31):
+        clock[0] += 1
+        line.update(make_step(number, 60))
+    last = capsys.readouterr().err.splitlines()[-1]
+    step = int(last.split("step ")[1].split()[0])
+    assert last.endswith(f"100 images/s  {60 - step} s left")
 
 
 def test_large_losses_have_no_exponent(clock, capsys):

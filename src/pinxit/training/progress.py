@@ -115,15 +115,16 @@ class ProgressLine:
 
     def __init__(self, batch_size: int, quiet: bool = False) -> None:
         self.batch_size = batch_size
-        self.start_time = self.last_time = time.perf_counter()
+        self.last_time = time.perf_counter()
+        self.start_time: float | None = None  # at the end of the first step
         self.first_step: StepResult | None = None  # of this session
         self.display: Display | None = None if quiet else choose_display()
 
     def update(self, step: StepResult, val_loss: float | None = None) -> None:
         """Report a step, unless the last report was a moment ago."""
-        if self.first_step is None:
-            self.first_step = step
         now = time.perf_counter()
+        if self.first_step is None or self.start_time is None:
+            self.first_step, self.start_time = step, now
         if self.display is None or now - self.last_time < self.display.interval:
             return
         self.last_time = now
