@@ -31,7 +31,7 @@ SHORT |= {"precision": "fp32"}  # measuring which is faster takes time
 
 def train_tiny(path, images=None, config=TINY, **settings) -> Run:
     images = blobs() if images is None else images
-    return train(config, images, out=path, quiet=True, **{**SHORT, **settings})
+    return train(config, images, out=path, **{"quiet": True, **SHORT, **settings})
 
 
 @pytest.fixture(scope="module")
@@ -128,6 +128,35 @@ def test_training_ends_when_the_validation_loss_has_long_stopped_falling(
     assert 10 + 100 / 3 <= trained["steps"] <= 50
     assert run.config["finished"] is True
     assert "lowest at step 10, whose weights are kept: training ends" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "settings", "mark"),
+    [
+        ({"iw_samples": 2, "iw_from": 0.6}, {}, 0.6),
+        ({"kl_warmup": 0.5}, {}, 0.5),
+        ({"adversarial": 0.5, "adversarial_from": 0.7}, {"keep": "best"}, 0.7),
+        ({}, {"augment": "move", "augment_until": 0.8}, 0.8),
+    ],
+)
+def test_training_does_not_end_before_what_is_still_to_change(
+    tmp_path, monkeypatch, capsys, options, settings, mark
+):
+    record_evaluations(monkeypatch, [5.0, 4.0, *(4.0 + i for i in range(1, 19))])
+    config = dataclasses.replace(TINY, **options)
+    settings = {"steps": 100, "num_evals": 20} | settings
+    run = train_tiny(tmp_path / "run", config=config, quiet=False, **settings)
+    last = run.config["trained"]["steps"]
+    assert min(100, 100 * (mark + 1 / 3)) <= last <= 100
+    assert capsys.readouterr().err.count("whose weights are kept: training ends") == (last < 100)
+
+
+def test_a_run_that_ended_early_goes_on_with_its_last_weights(tmp_path, monkeypatch):
+    record_evaluations(monkeypatch, [5.0, 4.0, *(4.0 + i for i in range(1, 40))])
+    run = train_tiny(tmp_path / "run", steps=100, num_evals=20)
+    assert run.config["trained"]["steps"] < 100
+    longer = resume(run, blobs(), quiet=True, steps=120, keep="last")
+    assert longer.config["trained"]["steps"] == 120
 
 
 def test_a_run_killed_before_it_ends_early_ends_at_the_same_step(tmp_path, monkeypatch):

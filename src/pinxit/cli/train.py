@@ -7,7 +7,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 from tyro.conf import Positional
@@ -302,6 +302,7 @@ def resume(
     accumulate: int | None = None,
     device: Device | None = None,
     log: tuple[Log, ...] | None = None,
+    keep: Literal["best", "last"] | None = None,
     data: str | None = None,
     report: bool = True,
     watch_port: int | None = None,
@@ -325,6 +326,8 @@ def resume(
         accumulate: parts of a batch that are computed one after another; None: as before
         device: where to train; None: as before
         log: tensorboard, wandb or both, for this session; None: as before
+        keep: weights that are saved: best, or last, which also ends no training early; None: as
+            before
         data: training images, if they have moved or changed
         report: write report.html at the end
         watch_port: show the training in a browser, at this port of 127.0.0.1; 0: a free one
@@ -335,7 +338,7 @@ def resume(
 
     changes = {"minutes": minutes, "steps": steps, "epochs": epochs, "devices": devices}
     changes |= {"nodes": nodes, "strategy": strategy, "accumulate": accumulate}
-    changes |= {"device": device, "log": log}
+    changes |= {"device": device, "log": log, "keep": keep}
     settings = resolve_resume_settings(Run(resume), changes)
     if needs_launcher(settings):
         return launch(_command_line, lambda _: _command_line, settings)

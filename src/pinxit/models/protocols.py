@@ -26,6 +26,7 @@ and optionally
     NEAR_KINDS             names of other kinds of models, to which this family is the nearest
     SUMMARY, EXAMPLES      first line and examples of `pinxit train FAMILY --help`
     default_keep(config)   weights that are saved by default: `best` (if not said) or `last`
+    last_change(config)    fraction of training at which the loss changes last; 0 if it is not said
     learning_rate_factor(config)
                            of the default learning rate; 1 if it is not said
     max_cpu_batch(config)  upper bound of the default batch size on a CPU, or None

@@ -30,6 +30,8 @@ def resolve_resume_settings(run: Run, changes: dict[str, Any]) -> TrainingSettin
     whatever the run recorded.
     """
     changes = {name: value for name, value in changes.items() if value is not None}
+    if changes.get("keep") == "auto":  # it was chosen as the run was started
+        del changes["keep"]
     new_budget = any(budget in changes for budget in BUDGETS)
     training = run.config["training"]
     if "log" in changes:  # what the recorded trackers need is not needed then

@@ -16,6 +16,7 @@ from pinxit.console import format_duration
 from pinxit.data.images import Images
 from pinxit.data.row_samples import sample_rows
 from pinxit.errors import PinxitError
+from pinxit.models import get_family
 from pinxit.models.protocols import Model
 from pinxit.runs import Run
 from pinxit.training.checkpoint import CheckpointWriter, has_checkpoint, load_checkpoint
@@ -67,6 +68,7 @@ class Session:
         quiet: bool = False,
     ) -> None:
         self.run_folder, self.images, self.settings = run_folder, images, settings
+        self.config = model.config
         self.fabric, self.clock = fabric, clock
         self.train_rows = images.split_indices("train")
         self.valid_rows = self.train_rows[:0]
@@ -96,6 +98,7 @@ class Session:
         self.eval_seconds = 0.0  # in this session
         self.preview_seconds: list[float] = []  # of each preview in this session
         self.left_out_previews = False
+        self.levelled_off = False
         self.startup_seconds = 0.0  # before the first step of this session
 
     @property
@@ -161,7 +164,15 @@ class Session:
             return False
         last = self._fraction_of_budget(counters.eval_step, counters.eval_seconds)
         best = self._fraction_of_budget(counters.best_step, counters.best_seconds)
+        best = max(best, self._last_change())  # what begins or ends there may bring better ones
         return last - best >= max(PATIENCE, MIN_PATIENCE_EVALS / self.settings.num_evals)
+
+    def _last_change(self) -> float:
+        """Return the fraction of training at which the loss, or the images, change last."""
+        family = get_family(self.run_folder.family)
+        of_loss = family.last_change(self.config) if hasattr(family, "last_change") else 0.0
+        until = self.settings.augment_until
+        return max(of_loss, until if until < 1 and self.settings.augment_kinds else 0.0)
 
     def _request_stop(self) -> None:
         self.stop_requested = True
@@ -269,7 +280,8 @@ class Session:
         taken = time.perf_counter() - start if self.is_main else 0.0
         self.eval_seconds += sum_of_numbers(self.fabric, [taken])[0]
         counters.eval_step, counters.eval_seconds = counters.step, counters.seconds
-        if self._has_levelled_off(counters) and not self._is_over(counters):
+        was_told, self.levelled_off = self.levelled_off, self._has_levelled_off(counters)
+        if self.levelled_off and not was_told and not self._is_over(counters):
             self.console.print(
                 f"the validation loss was lowest at step {counters.best_step:,}, whose weights are "
                 "kept: training ends here (--keep last goes on)"

@@ -51,6 +51,14 @@ def default_keep(config: Config) -> str:
     return "last" if config.adversarial else "best"
 
 
+def last_change(config: Config) -> float:
+    """Return the fraction of training at which the loss changes last."""
+    starts = [config.kl_warmup]
+    starts += [config.iw_from] if config.num_iw_samples > 1 else []
+    starts += [config.adversarial_from] if config.adversarial else []
+    return max(starts)
+
+
 def learning_rate_factor(config: Config) -> float:
     """Return the factor of the default learning rate: grids learn faster with twice of it."""
     return 2.0 if config.latents in ("grid", "ladder") else 1.0
