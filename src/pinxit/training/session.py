@@ -262,7 +262,12 @@ class Session:
         self.last_eval_step = counters.step
         if len(self.valid_rows):
             self.val_metrics = validate(
-                self.state, self.images, self.valid_rows, self.batch_size, self.settings.seed
+                self.state,
+                self.images,
+                self.valid_rows,
+                self.batch_size,
+                self.settings.seed,
+                self.settings.accumulate,
             )
             self.val_loss = self.val_metrics.get("loss")
         is_best = self._is_best(counters)

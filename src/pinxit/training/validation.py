@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
@@ -55,20 +56,27 @@ def whole_model(state: TrainState) -> Iterator[nn.Module | None]:
 
 
 def validate(
-    state: TrainState, images: Images, rows: np.ndarray, batch_size: int, seed: int
+    state: TrainState,
+    images: Images,
+    rows: np.ndarray,
+    batch_size: int,
+    seed: int,
+    accumulate: int = 1,
 ) -> dict[str, float]:
     """Return the mean `loss` and its parts on these rows, with averaged weights, in fp32.
 
-    Each process computes its share of every batch. The noise is the same at each call.
+    Each process computes its share of every batch, in as many parts as in training: more may not
+    fit into memory. The noise is the same at each call, however a batch is divided.
     """
     fabric, totals = state.fabric, dict[str, float]()
     with ema_weights(state), torch.no_grad(), torch.random.fork_rng(devices=[]):
         seed_generators(mix_seed(seed, -2), images.batch(rows[:1]).to(fabric.device))
-        for start in range(0, len(rows), batch_size):
+        num_parts = fabric.world_size * accumulate
+        starts = range(0, len(rows), batch_size)
+        for start, number in itertools.product(starts, range(accumulate)):
             whole = rows[start : start + batch_size]
-            share = BatchShare(
-                fabric.global_rank, fabric.world_size, len(whole), mix_seed(seed, -2 - start)
-            )
+            part = fabric.global_rank + number * fabric.world_size
+            share = BatchShare(part, num_parts, len(whole), mix_seed(seed, -2 - start))
             own = whole[share.rows]
             # a process without a row computes one that does not count: all have to take part
             batch = images.batch(own if len(own) else whole[:1]).to(fabric.device)
