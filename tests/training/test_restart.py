@@ -39,6 +39,22 @@ def test_a_run_without_a_record_of_its_data_goes_on(tmp_path, monkeypatch):
     assert train(VAE, "first.npz", **options).path == run.path
 
 
+@pytest.mark.parametrize(
+    "change",
+    [{"batch_size": 7}, {"augment": ("move",)}, {"learning_rate": 0.5}, {"seed": 3},
+     {"precision": "bf16"}, {"optimizer": "adamw"}],
+)  # fmt: skip
+def test_a_restart_with_settings_that_no_session_changes_is_refused(tmp_path, change):
+    options = {**SETTINGS, "out": tmp_path / "run", "resume_or_start": True}
+    run = train(VAE, blobs(), **options)
+    before = (run.path / "config.json").read_bytes()
+    with pytest.raises(UsageError, match=f"was started with another {next(iter(change))}"):
+        train(VAE, blobs(), **{**options, **change})
+    assert (run.path / "config.json").read_bytes() == before
+    longer = train(VAE, blobs(), **{**options, "steps": 6, "num_evals": 2})
+    assert longer.config["trained"]["steps"] == 6
+
+
 def test_images_and_several_files_have_no_name(tmp_path):
     described = (
         describe_request(VAE, data, TrainingSettings(), LoadOptions())["data"]

@@ -19,10 +19,15 @@ from pinxit.models import family_of
 from pinxit.runs import Run
 from pinxit.training.prepare import list_files
 from pinxit.training.run_folder import is_run_folder
-from pinxit.training.settings import TrainingSettings
+from pinxit.training.settings import BUDGETS, TrainingSettings
+from pinxit.training.stages import OF_A_SESSION
 
 if TYPE_CHECKING:
     from pinxit.data.load import Data
+
+OF_ANY_SESSION = (
+    *BUDGETS, *OF_A_SESSION, "keep", "num_evals", "checkpoint_seconds", "max_skipped_updates",
+)  # fmt: skip
 
 
 def describe_request(
@@ -75,9 +80,17 @@ def _name_source(images: Data) -> str | None:
 
 
 def find_changes(run: Run, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of training that differ from those that the run was started with."""
+    """Return the settings of training that differ from those that the run was started with.
+
+    Raises UsageError for one that no later session changes: what was chosen from it is recorded.
+    """
     before = (run.config.get("requested") or {}).get("training") or request["training"]
-    return {name: v for name, v in request["training"].items() if before.get(name) != v}
+    now = request["training"]
+    changes = {name: v for name, v in now.items() if name in before and before[name] != v}
+    for name in changes:
+        if name not in OF_ANY_SESSION:
+            _check_equal(run, name, before[name], now[name])
+    return changes
 
 
 def _check_equal(run: Run, part: str, before: Any, now: Any) -> None:
