@@ -42,6 +42,7 @@ from pinxit.errors import PinxitError, UsageError, find_closest
 from pinxit.models import get_family
 from pinxit.models.config import config_from_dict
 from pinxit.run_records import (
+    ComponentRecord,
     EvaluationRecord,
     RunConfig,
     read_config,
@@ -98,13 +99,22 @@ class Run:
     @property
     def owner(self) -> Run:
         """The run that this one is part of while that is trained, else the run itself."""
+        record = self._whole_record()
+        return Run(self.path.parent) if record is not None and record["pending"] else self
+
+    @property
+    def is_component(self) -> bool:
+        """Whether another run contains this one: it is trained once, before that."""
+        return self._whole_record() is not None
+
+    def _whole_record(self) -> ComponentRecord | None:
+        """Return what the run that contains this one records of it; None for a run by itself."""
         folder = self.path.absolute()
         try:
-            record = Run(folder.parent).config.get("component") or {}
+            record = Run(folder.parent).config.get("component")
         except PinxitError:
-            return self
-        is_part = record.get("pending") and record.get("folder") == folder.name
-        return Run(self.path.parent) if is_part else self
+            return None
+        return record if record is not None and record["folder"] == folder.name else None
 
     @property
     def resume_command(self) -> str:

@@ -21,6 +21,7 @@ from pinxit.training.api import resume, train
 from pinxit.training.prepare import choose_config
 from pinxit.training.settings import TrainingSettings
 from pinxit.training.stages import divide_budget
+from pinxit.training.verdict import assess
 from tests.builders import blobs
 
 pytestmark = pytest.mark.slow
@@ -170,3 +171,24 @@ def test_drawings_of_large_images_get_a_tokenizer(tmp_path):
     assert Run(run.path / "tokenizer").config["finished"] is True
     shutil.rmtree(run.path / "tokenizer")
     assert len(pinxit.load(run.path).draw(["a blob at the top left"])) == 1
+
+
+def test_no_verdict_on_a_component_sends_to_a_training_that_cannot_reach_it(whole):
+    """Once it is trained, what contains it holds its weights: a resume trains that alone."""
+    component = Run(whole.path / "vae")
+    assert component.is_component
+    assert not whole.is_component
+    verdict = assess(component)
+    assert verdict.state == "undertrained"
+    assert "anew" in verdict.remedy
+    assert verdict.command == ""
+    assert assess(whole).command == f"pinxit train --resume {whole.shell_path} --minutes N"
+
+
+def test_the_first_line_names_options_that_the_first_stage_does_not_have(capsys, tmp_path):
+    options = {"batch_size": 8, "optimizer": "adamw"}
+    train(FLOW, images(), out=tmp_path / "run", **{**SHORT, "steps": 2, "quiet": False}, **options)
+    text = " ".join(capsys.readouterr().err.split())
+    assert "with --batch-size and --optimizer: stage 1 chooses its own" in text
+    component = Run(tmp_path / "run" / "vae").config["training"]
+    assert component["optimizer"] == "auto"

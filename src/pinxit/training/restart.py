@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pinxit.data.load import Data
 
 OF_ANY_SESSION = (
-    *BUDGETS, *OF_A_SESSION, "keep", "num_evals", "checkpoint_seconds", "max_skipped_updates",
+    *BUDGETS, *OF_A_SESSION, "num_evals", "checkpoint_seconds", "max_skipped_updates",
 )  # fmt: skip
 
 

@@ -22,7 +22,10 @@ from pinxit.runs import Run
 from pinxit.training.settings import BUDGETS, DEFAULT_MINUTES, TrainingSettings
 
 # settings that a resumed session may change
-OF_A_SESSION = ("device", "devices", "nodes", "strategy", "accumulate", "log", "tensorboard")
+OF_A_SESSION = (
+    "device", "devices", "nodes", "strategy", "accumulate", "log", "tensorboard", "keep",
+)  # fmt: skip
+OWN = ("batch_size", "learning_rate", "optimizer")  # that the component chooses for itself
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,21 +44,26 @@ class Stages:
         own.
         """
         first, second = divide_budget(settings, component.share)
-        own = dataclasses.replace(first, batch_size=None, learning_rate=None, optimizer="auto")
-        return cls(component, own, second)
+        own = {name: getattr(TrainingSettings(), name) for name in OWN}
+        return cls(component, dataclasses.replace(first, **own), second)
 
     def settings_to_resume(self, component: Run) -> TrainingSettings:
         """Return the settings of the component's run, with its share of the budget as it is now."""
         given = {name: getattr(self.first, name) for name in OF_A_SESSION}
+        if given["keep"] == "auto":  # the component chose
+            del given["keep"]
         record = {**component.config["training"], **budget_of(self.first), **given}
         return config_from_dict(TrainingSettings, record)
 
     def describe(self) -> str:
         """Return what is trained first and how long, as a line to show."""
         family = family_of(self.component.config)
+        given = [name for name in OWN if getattr(self.second, name) != getattr(self.first, name)]
+        names = " and ".join(f"--{name.replace('_', '-')}" for name in given)
+        of_second = f", with {names}: stage 1 chooses its own" if given else ""
         return (
             f"stage 1 of 2: the {family} that it contains, {format_budget(self.first)}; "
-            f"then {format_budget(self.second)}"
+            f"then {format_budget(self.second)}{of_second}"
         )
 
 

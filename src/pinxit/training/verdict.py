@@ -74,7 +74,7 @@ class RunFacts:
     active_units: float | None = None
     metrics: Mapping[str, float] = dataclasses.field(default_factory=dict)
     warnings: tuple[str, ...] = ()  # of the evaluation
-    resume_command: str = ""
+    resume_command: str = ""  # "" of a component: what contains it holds its weights as they are
     keeps_last: bool = False  # the last weights, whatever their validation loss
     few_steps: int = 0  # with fewer the family's samples are poor, whatever the loss
 
@@ -117,7 +117,7 @@ def read_facts(run: Run, evaluation: Mapping[str, Any]) -> RunFacts:
         active_units=metrics.get("active_units"),
         metrics=metrics,
         warnings=tuple(evaluation.get("warnings") or ()),
-        resume_command=f"{run.resume_command} --minutes N",
+        resume_command="" if run.is_component else f"{run.resume_command} --minutes N",
         keeps_last=run.config["training"].get("keep") == "last",
         few_steps=getattr(get_family(run.family), "FEW_STEPS", 0),
     )
@@ -165,8 +165,11 @@ def _assess_late_fall(facts: RunFacts) -> Verdict | None:
 def _call_undertrained(facts: RunFacts, *evidence: str) -> Verdict:
     if facts.num_images < MIN_TRAIN_IMAGES:
         evidence = (*evidence, f"only {pluralize(facts.num_images, 'training image')}")
+    remedy = "higher `--minutes`"
+    if not facts.resume_command:
+        remedy = "train both anew, with higher `--minutes`"
     effect = "fine details are learned last"
-    return Verdict("undertrained", evidence, "higher `--minutes`", effect, facts.resume_command)
+    return Verdict("undertrained", evidence, remedy, effect, facts.resume_command)
 
 
 def _assess_num_images(facts: RunFacts) -> Verdict | None:
