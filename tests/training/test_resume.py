@@ -20,6 +20,7 @@ from pinxit.models import vae
 from pinxit.runs import Run
 from pinxit.training import progress, session
 from pinxit.training.api import resume, train
+from pinxit.training.resume import resolve_resume_settings
 from pinxit.training.run_folder import check_output_dir
 from tests.builders import blobs
 
@@ -85,6 +86,18 @@ def test_a_larger_budget_continues_a_finished_run(run, budget, steps):
     if "minutes" in budget:
         # recorded to a tenth of a second
         assert 60 * budget["minutes"] - 0.1 < resumed.config["trained"]["seconds"] < seconds + 10
+
+
+@pytest.mark.parametrize(("total", "local"), [(1, 1), (4, 4), (6, 3)])
+def test_a_resume_takes_as_many_processes_as_a_launcher_started(run, monkeypatch, total, local):
+    config = {**run.config, "training": {**run.config["training"], "devices": 2}}
+    run.write("config.json", config)
+    monkeypatch.setenv("WORLD_SIZE", str(total))
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", str(local))
+    settings = resolve_resume_settings(Run(run.path), {"steps": 40})
+    assert (settings.devices, settings.nodes) == (local, total // local)
+    given = resolve_resume_settings(Run(run.path), {"steps": 40, "devices": 7})
+    assert given.devices == 7, "which is then compared with the launcher's"
 
 
 def test_a_run_killed_before_its_first_checkpoint_starts_from_the_beginning(base_run, tmp_path):

@@ -190,6 +190,15 @@ def is_launched() -> bool:
     return "WORLD_SIZE" in os.environ
 
 
+def count_launched() -> dict[str, int]:
+    """Return the devices and nodes that a launcher has started; {} without one that says both."""
+    try:
+        total, local = int(os.environ["WORLD_SIZE"]), int(os.environ["LOCAL_WORLD_SIZE"])
+    except (KeyError, ValueError):
+        return {}
+    return {"devices": local, "nodes": total // local} if 1 <= local <= total else {}
+
+
 def join_processes(settings: TrainingSettings) -> Processes:
     """Connect the processes of a training; a single one is not connected.
 

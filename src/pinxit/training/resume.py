@@ -12,6 +12,7 @@ from pinxit.data.unicode_forms import normalize_label
 from pinxit.errors import PinxitError, UsageError
 from pinxit.models.config import config_from_dict, make_config
 from pinxit.runs import naming
+from pinxit.training.processes import count_launched
 from pinxit.training.saved_counters import read_counters
 from pinxit.training.settings import BUDGETS, TrainingSettings
 from pinxit.training.stages import subtract_budget
@@ -39,7 +40,9 @@ def resolve_resume_settings(run: Run, changes: dict[str, Any]) -> TrainingSettin
     with naming(run.path):
         recorded = config_from_dict(TrainingSettings, training)
     record = {**dataclasses.asdict(recorded), **changes}
-    if "devices" not in changes:
+    if launched := count_launched():  # as many as the launcher says, unless the call says more
+        record |= {**launched, **changes}
+    elif "devices" not in changes:
         record["devices"] = min(recorded.devices, max(2, os.cpu_count() or 1))
     if new_budget:
         record |= {budget: changes.get(budget) for budget in BUDGETS}
