@@ -236,3 +236,20 @@ def test_a_label_that_is_not_utf8_is_written_with_escapes():
         files = dict(sample_files("00000000", record, content))
         text = files["00000000.cls"] if number is None else files["00000000.json"]
         assert b"udce9" in text
+
+
+@pytest.mark.parametrize("fault", ["unfinished", "missing"])
+def test_a_folder_that_lacks_shards_is_refused_and_its_files_are_not(photos, tmp_path, fault):
+    """What is left would be trained on as if it were all."""
+    out = tmp_path / "out"
+    manifest = shard(photos, out, per_shard=4, quiet=True)
+    if fault == "missing":
+        (out / manifest.shards[1].name).unlink()
+    else:
+        dataclasses.replace(manifest, finished=False, shards=manifest.shards[:2]).write(out)
+    with pytest.raises(PinxitError, match="has not all of its shards") as error:
+        load_images(out, progress=False)
+    assert str(error.value).endswith(f"take it as it is: '{out}/*.tar'.")
+    assert len(load_images(f"{out}/*.tar", progress=False)) >= 8
+    shard(photos, out, per_shard=4, quiet=True)
+    assert len(load_images(out, progress=False)) == 12

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -90,6 +90,18 @@ class Manifest:
         """Write the file atomically."""
         text = json.dumps(dataclasses.asdict(self), indent=1)
         write_atomically(folder / MANIFEST, text + "\n")
+
+
+def check_complete(manifest: Manifest, names: Collection[str], folder: str) -> None:
+    """Raise PinxitError if a folder does not have all shards that were to be written there."""
+    missing = [info.name for info in manifest.shards if info.name not in names]
+    if manifest.finished and not missing:
+        return
+    lacks = f"{missing[0]} is not there" if missing else "its writing was not finished"
+    raise PinxitError(
+        f"{folder} has not all of its shards: {lacks}.\n"
+        f"Give the command that writes it again, or take it as it is: '{folder}/*.tar'."
+    )
 
 
 def read_manifest(folder: Path) -> Manifest | None:

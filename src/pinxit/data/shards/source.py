@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pinxit.data.records import Listed, Source, hash_files
 from pinxit.data.shards.files import find_shards, list_beside, splits_of_shards
-from pinxit.data.shards.manifest import read_manifest
+from pinxit.data.shards.manifest import check_complete, read_manifest
 from pinxit.data.shards.patterns import find_matches, is_pattern
 from pinxit.data.shards.shard_set import LocalShard, ReadShard, Shard, ShardSet
 from pinxit.data.sources.folder import has_images
@@ -34,6 +34,7 @@ def open_shards(
         root, shards = path, find_shards(path, suffix)
         if not shards or has_images(path):
             return None
+        _check_complete(root, shards)
     elif path.is_file() and path.suffix.lower() == suffix:
         root, shards = path.parent, [path]
     elif is_pattern(data, suffix):
@@ -53,6 +54,17 @@ def open_shards(
         )
 
     return with_groups("auto")
+
+
+def _check_complete(root: Path, files: Sequence[Path]) -> None:
+    """Raise PinxitError for a folder that lacks shards; a damaged manifest says nothing."""
+    try:
+        manifest = read_manifest(root)
+    except PinxitError:
+        return
+    if manifest is not None:
+        names = {file.relative_to(root).as_posix() for file in files}
+        check_complete(manifest, names, str(root))
 
 
 def _local_set(data: str, root: Path, files: Sequence[Path], read: ReadShard) -> ShardSet:

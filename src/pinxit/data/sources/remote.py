@@ -12,7 +12,7 @@ from pinxit.data.records import Source, SourceType
 from pinxit.data.remote.downloads import Downloads
 from pinxit.data.remote.files import describe_remote, find_remote, is_remote, read_remote
 from pinxit.data.shards.files import splits_of_shards
-from pinxit.data.shards.manifest import MANIFEST, Manifest, parse_manifest
+from pinxit.data.shards.manifest import MANIFEST, Manifest, check_complete, parse_manifest
 from pinxit.data.shards.patterns import expand_braces
 from pinxit.data.shards.shard_set import Located, ReadShard, Shard, ShardSet
 from pinxit.data.sources import parquet, webdataset
@@ -62,6 +62,8 @@ def find_set(data: str) -> ShardSet:
     manifest = _read_manifest(base) if len(folders) == 1 else None
     if manifest is not None and not has_magic:
         known = {info.name: info for info in manifest.shards}
+        if not is_file:
+            check_complete(manifest, known, base)
         chosen = [name.removeprefix(f"{base}/") for name in names] if is_file else list(known)
         if all(name in known for name in chosen):
             infos = [known[name] for name in chosen]
