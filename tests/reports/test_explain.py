@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from pinxit.evaluation.trials import TrialRunner
 from pinxit.models import latent_densities
 from pinxit.reports import report
 from pinxit.runs import Run
+from pinxit.training.trials import train_trial
 from tests.builders import blobs, make_run, without_labels
 from tests.reports.html_page import HtmlPage
 
@@ -294,6 +296,16 @@ def test_trials_and_curve_are_measured_kept_and_not_trained_again(short_run, mon
     page = HtmlPage(short_run.path / "explain.html")
     assert "Distortion over rate" in page.text
     assert page.markup_errors == []
+
+
+def test_a_trial_trains_where_the_run_is_explained(short_run, tmp_path):
+    """Not where the run was trained: on a GPU, perhaps, that this machine does not have."""
+    run = Run(shutil.copytree(short_run.path, tmp_path / "run"))
+    training = {**run.config["training"], "device": "cuda"}
+    run.write("config.json", {**run.config, "training": training})
+    trial = train_trial(Run(run.path), blobs(240), {"beta": 0.5}, 2, tmp_path / "trial", "cpu")
+    assert trial.config["training"]["device"] == "cpu"
+    assert trial.config["finished"]
 
 
 @pytest.mark.long

@@ -122,8 +122,9 @@ class TrialRunner:
 
     def _train(self, name: str, changes: dict[str, Any]) -> Any:
         folder = self.run.path / FOLDER / name
-        run = train_trial(self.run, self.images, changes, self.steps, folder)
-        return run.load(resolve_device(self.model.device.type))
+        device = self.model.device.type
+        run = train_trial(self.run, self.images, changes, self.steps, folder, device)
+        return run.load(resolve_device(device))
 
     def _try(self, remedy: Remedy, own: dict[str, Measured]) -> Trial:
         density = self.densities.get(remedy.prior)

@@ -20,6 +20,7 @@ from pinxit.data.images import Images
 from pinxit.data.typed_json import decode_json
 from pinxit.models import component_of, get_family
 from pinxit.models.config import config_from_dict
+from pinxit.nn.device import Device
 from pinxit.runs import Run
 from pinxit.training.prepare import TrainingData, TrainingPlan, prepare_training
 from pinxit.training.run_lock import lock_run
@@ -46,7 +47,12 @@ def choose_steps(run: Run, minutes: float) -> int:
 
 
 def train_trial(
-    base: Run, images: Images, changes: dict[str, Any], steps: int, folder: Path
+    base: Run,
+    images: Images,
+    changes: dict[str, Any],
+    steps: int,
+    folder: Path,
+    device: Device = "auto",
 ) -> Run:
     """Train from the weights of `base` with options of the model changed, and return the run.
 
@@ -63,9 +69,9 @@ def train_trial(
         return run
     try:
         if is_same and has_checkpoint(folder / "checkpoint"):
-            return Run(resume(run, images, quiet=True).path)
+            return Run(resume(run, images, quiet=True, device=device).path)
         _remove(folder)
-        return _start(base, images, record, folder)
+        return _start(base, images, record, folder, device)
     except KeyboardInterrupt:
         raise KeyboardInterrupt("stopped; the same command continues") from None
 
@@ -97,7 +103,7 @@ def _read(folder: Path) -> Any:
         return None
 
 
-def _start(base: Run, images: Images, record: dict[str, Any], folder: Path) -> Run:
+def _start(base: Run, images: Images, record: dict[str, Any], folder: Path, device: Device) -> Run:
     from pinxit.training.run_folder import create_run
     from pinxit.training.running import train_plan
     from pinxit.training.schedule import Clock
@@ -108,7 +114,7 @@ def _start(base: Run, images: Images, record: dict[str, Any], folder: Path) -> R
     settings = config_from_dict(TrainingSettings, base.config["training"] | {
         "minutes": None, "epochs": None, "steps": record["steps"], "keep": "last",
         "num_evals": NUM_EVALS, "tensorboard": False, "log": (), "devices": 1, "nodes": 1,
-        "strategy": TrainingSettings().strategy,
+        "strategy": TrainingSettings().strategy, "device": device,
     })  # fmt: skip
     data = TrainingData(
         images, base.load_options, (base.config.get("data") or {}).get("files") or []
