@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import re
 import sys
@@ -169,6 +170,15 @@ def test_a_dry_run_names_only_options_that_the_command_has(name, capsys):
     assert len(options) > 15
     assert [option for option in options if option not in page] == []
     assert not re.search(r"\bNone\b", out)
+
+
+@pytest.mark.parametrize(("budget", "value"), [("minutes", 7.0), ("steps", 9), ("epochs", 3.0)])
+def test_a_dry_run_of_two_stages_shows_the_budget_that_it_is_given(capsys, budget, value):
+    options = ["--width", "16", "--depth", "1", "--heads", "1", f"--{budget}", str(value)]
+    command = ["train", "flow", "shapes:32", "--size", "32", *options, "--dry-run", "--json"]
+    out, _ = run_command(command, capsys)
+    shown = json.loads(out)["options"]
+    assert shown[budget] == pytest.approx(value)
 
 
 def test_estimated_flops_are_those_of_the_matrix_products():

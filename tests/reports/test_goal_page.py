@@ -87,7 +87,8 @@ def test_the_page_has_a_row_of_each_run_and_is_well_formed(folder, tmp_path, cap
 
 def test_wrong_calls_of_the_page_are_errors(folder, tmp_path):
     runs = [str(folder / "vae"), str(folder / "igpt")]
-    for words in (["--page", "x.txt"], ["--page", "x.html", "--out", "x.svg"]):
+    for words in (["--page", "x.txt"], ["--page", "x.html", "--out", "x.svg"],
+                  ["--page", "x.html", "--split", "all"]):  # fmt: skip
         assert main(["compare", *runs, *words]) == 2
     assert main(["compare", runs[0], "--page", "x.html"]) == 2
     with pytest.raises(UsageError):

@@ -16,10 +16,12 @@ def compare_runs(
     paths: Sequence[Path],
     metric: str | None,
     against: str | None,
-    split: str,
+    split: str | None = None,
     page: str | Path | None = None,
 ) -> CompareTable | Chart | Path:
     """Return the metrics of evaluated runs, or a plot of one of them against an option.
+
+    They are those of the test split, unless `split` names another.
 
     With `page`, write images, likelihood and time of each run to that file, and return its path.
     Raises UsageError for fewer than two runs, and for a run that is not evaluated on the split.
@@ -33,11 +35,12 @@ def compare_runs(
             f"against='mask_ratio'; only {reports.BY_LAYER} takes no against."
         )
     if page is not None:
-        if metric is not None:
-            raise UsageError("page is a file of its own: leave out metric and against.")
+        if metric is not None or split is not None:
+            raise UsageError("page is a file of its own: leave out metric, against and split.")
         from pinxit.reports.goal_page import render_goal_page  # imports torch
 
         return write_atomically(Path(page), render_goal_page(opened))
+    split = split or "test"
     if metric == reports.BY_LAYER:
         curves = reports.collect_layer_probes(opened, split)
         return Chart(reports.plot_layer_probes(curves), curves)

@@ -116,7 +116,7 @@ class Run(GenerateMethods, DescribeMethods):
         *others: runs.Run | str | Path,
         metric: str | None = None,
         against: str | None = None,
-        split: SplitOrAll = "test",
+        split: SplitOrAll | None = None,
         page: str | Path | None = None,
     ) -> CompareTable | Chart | Path:
         """Compare the metrics of evaluated runs; with `metric` and `against` plot one of them.

@@ -27,7 +27,7 @@ def compare(
     runs: Runs = (),
     metric: str | None = None,
     against: str | None = None,
-    split: SplitOrAll = "test",
+    split: SplitOrAll | None = None,
     page: Path | None = None,
     out: Out = None,
     json: Json = False,
@@ -47,7 +47,7 @@ def compare(
         metric: metric to plot, a name in evaluation.json, for example probe_accuracy
         against: option of the runs for the x axis, for example mask_ratio; probe_by_layer is
             plotted by layer and takes none
-        split: compare what was measured on this split
+        split: compare what was measured on this split; None: test
         page: HTML file to write in place of the table: the images that each run generates from
             nothing and from words, its likelihood, seconds per image and of training; the runs need
             no evaluation
@@ -63,8 +63,10 @@ def compare(
             "a plot needs both --metric and --against, for example "
             f"--metric probe_accuracy --against mask_ratio; only {BY_LAYER} takes no --against."
         )
-    if page is not None and (metric is not None or out is not None):
-        raise UsageError("--page is a file of its own: leave out --metric, --against and --out.")
+    if page is not None and not metric is out is split is None:
+        raise UsageError(
+            "--page is a file of its own: leave out --metric, --against, --out and --split."
+        )
     if out is not None and metric is None:
         raise UsageError("--out is the file of a plot: give --metric and --against.")
     if page is not None and page.suffix.lower() not in (".html", ".htm"):
@@ -78,11 +80,11 @@ def compare(
 
         print_result(write_file(page, render_goal_page(opened)), json)
     elif metric == BY_LAYER:
-        _plot_by_layer(opened, split, path, json)
+        _plot_by_layer(opened, split or "test", path, json)
     elif metric is not None and against is not None:
-        _plot_by_option(opened, metric, against, split, path, json)
+        _plot_by_option(opened, metric, against, split or "test", path, json)
     else:
-        _print_metrics(opened, split, json)
+        _print_metrics(opened, split or "test", json)
 
 
 def _plot_by_layer(runs: list[Run], split: str, path: Path | None, json: bool) -> None:

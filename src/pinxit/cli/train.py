@@ -359,12 +359,12 @@ def _print_estimate(estimate: CostEstimate, load: LoadOptions, json: bool) -> in
     plan = estimate.plan
     origins = name_origins(plan, load, _origins)
     if json:
-        record = {"options": plan.options(), "origins": origins, "cost": dict(estimate.rows())}
+        record = {"options": estimate.options(), "origins": origins, "cost": dict(estimate.rows())}
         console.out_json(record)
         return 0
     table = Table(box=None, show_header=False)
     given = {name: value for name, value in load.to_json().items() if name in _origins}
-    for name, value in {**plan.options(), **given}.items():
+    for name, value in {**estimate.options(), **given}.items():
         if value is not None and name not in _internal_fields(plan.config):
             table.add_row(f"--{name.replace('_', '-')}", str(value), origins[name])
     costs = Table(box=None, show_header=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from pinxit.training.devices import resolve_precision
 from pinxit.training.loop import TrainState, create_train_state
 from pinxit.training.precision import measure_matmul_rate
 from pinxit.training.prepare import TrainingPlan
+from pinxit.training.settings import BUDGETS
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -46,6 +47,15 @@ class CostEstimate:
     def utilization(self) -> float:
         """The model's FLOP/s as a fraction of `matmul_rate`."""
         return self.flops_per_image * self.images_per_second / self.matmul_rate
+
+    def options(self) -> dict[str, Any]:
+        """Return all options by name, for display; the budget is that of both stages."""
+        options = self.plan.options()
+        if self.first_stage is not None:
+            for name in BUDGETS:
+                values = (options[name], self.first_stage.plan.options()[name])
+                options[name] = None if None in values else sum(values)
+        return options
 
     def rows(self) -> list[tuple[str, str]]:
         """Names and formatted values, for a table."""
