@@ -66,12 +66,11 @@ def _rate_metrics(explainer: Explainer) -> Values:
         values["prior_gain"] = gains[explainer.best_density]
     parts = explainer.rate_parts
     if parts is not None:
-        error = float(np.hypot(parts.total_correlation.error, parts.dimension_wise.error))
         return values | {
             "mutual_information": parts.information,
             "total_correlation": parts.total_correlation,
             "dimension_wise_kl": parts.dimension_wise,
-            "marginal_kl": Estimate(parts.marginal_kl, error),
+            "marginal_kl": parts.marginal_kl,
             "surgery_rate": parts.rate,
         }
     if len(explainer.test) < 2:

@@ -37,12 +37,8 @@ class RateParts:
     information: Estimate  # I(x; z), at most log n
     total_correlation: Estimate
     dimension_wise: Estimate
+    marginal_kl: Estimate  # KL(q(z) || p(z)), the sum of the last two
     images: int
-
-    @property
-    def marginal_kl(self) -> float:
-        """KL(q(z) || p(z))."""
-        return self.total_correlation.value + self.dimension_wise.value
 
     @property
     def is_bound(self) -> bool:
@@ -74,11 +70,9 @@ def split_rate(
     information = aggregate.information - (aggregate.responsibility - 1)
     log_marginals, influence = marginal_log_densities(mean, std, z)
     dimension_wise = log_marginals.numpy() - prior.numpy() + influence.numpy()
-    total = rate - information - dimension_wise
-    return RateParts(
-        *(estimate_mean(part, groups) for part in (rate, information, total, dimension_wise)),
-        images=len(mean),
-    )
+    marginal = rate - information
+    parts = (rate, information, marginal - dimension_wise, dimension_wise, marginal)
+    return RateParts(*(estimate_mean(part, groups) for part in parts), images=len(mean))
 
 
 def marginal_log_densities(
