@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -69,6 +71,21 @@ def test_scores_of_any_importance_are_between_zero_and_one(latents, factors, see
     permuted = importance[rng.permutation(latents)][:, rng.permutation(factors)]
     assert d.disentanglement(permuted) == pytest.approx(d.disentanglement(importance))
     assert d.completeness(permuted) == pytest.approx(d.completeness(importance))
+
+
+def test_a_conditional_model_is_measured_without_the_labels_that_are_a_factor():
+    """Its encoder would hand them on: the shape would be found in latents that do not hold it."""
+    images = load_images("shapes:30", size=16, progress=False)
+    info = images.info(images.split_indices("train"))
+    options = {"latents": "vector", "latent_dim": 3, "network": "mlp", "condition": "label"}
+    config = vae.Config(width=8, depth=1, **options)
+    info = dataclasses.replace(info, label_names=("circle", "square"))
+    model = vae.build(config.resolve(info), info).eval()
+    seen, encode = [], model.encode
+    model.encode = lambda images: (seen.append(images), encode(images))[1]
+    assert dict(d.disentanglement_metrics(model, images, num_scenes=40))
+    assert seen
+    assert all(images.labels is None for images in seen)
 
 
 def test_only_models_of_shapes_are_measured_and_scenes_are_new():

@@ -53,7 +53,7 @@ def disentanglement_metrics(
         return
     count = num_scenes or NUM_SCENES
     scenes = list(_single_objects(2 * count))
-    rendered = _render(scenes, model, images)
+    rendered = _render(scenes, model)
     latents = model.encode(rendered).flatten().mean
     factors = _factors_of(scenes)
     fit, test = np.arange(count), np.arange(count, 2 * count)
@@ -81,21 +81,13 @@ def _single_objects(count: int) -> Iterator[Scene]:
             yield scene
 
 
-def _render(scenes: list[Scene], model: Model, images: Images) -> Images:
-    """Draw scenes in the model's size and channels, with the labels that `images` would have."""
+def _render(scenes: list[Scene], model: Model) -> Images:
+    """Draw scenes in the model's size and channels, without labels: those are a factor to find."""
     info = model.info
     pixels = [render_scene(scene, (info.height, info.width)) for scene in scenes]
     if info.channels == 1:
         pixels = [np.asarray(Image.fromarray(image).convert("L"))[..., None] for image in pixels]
-    names = info.label_names
-    labels = [names.index(s.objects[0].shape) if s.objects[0].shape in names else -1
-              for s in scenes]  # fmt: skip
-    has_labels = images.labels is not None and names
-    return Images(
-        np.stack(pixels),
-        labels=np.array(labels, np.int64) if has_labels else None,
-        label_names=names if has_labels else (),
-    )
+    return Images(np.stack(pixels))
 
 
 def _factors_of(scenes: list[Scene]) -> Factors:
