@@ -530,3 +530,10 @@ def test_a_training_says_what_it_trains_unless_quiet(tmp_path, capsys, quiet):
     train(TINY, blobs(), out=tmp_path / "run", quiet=quiet, **{**SHORT, "steps": 2})
     summary = "48 training images of"
     assert (summary in " ".join(capsys.readouterr().err.split())) == (not quiet)
+
+
+def test_a_batch_larger_than_the_training_images_is_said_to_be_smaller(tmp_path, capsys):
+    run = train_tiny(tmp_path / "run", steps=1, batch_size=1000, quiet=False)
+    most = run.info.num_images
+    assert f"batches of {most} images, not 1000" in capsys.readouterr().err
+    assert run.config["training"]["batch_size"] == most

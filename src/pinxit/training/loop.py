@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pinxit.console import echo
 from pinxit.data.batch import Batch
 from pinxit.data.images import Images
 from pinxit.models.protocols import Model
@@ -115,6 +116,8 @@ def create_train_state(
     divided = settings.strategy == "fsdp" and fabric.world_size > 1
     if not divided:
         compile_networks(model, settings, fabric.device.type)
+    elif settings.compile == "on" and fabric.is_global_zero:
+        echo("not compiled: with --strategy fsdp the weights are divided")
     # whole weights, in the main process: images are generated from them while it trains
     replica = copy.deepcopy(model) if divided and fabric.is_global_zero else None
     wrapped: Any

@@ -130,7 +130,10 @@ def prepare_training(
     settings = choose_augment(config, images, settings, is_component=is_component, quiet=quiet)
     if is_alone:
         check_augment_until(settings)
-    settings = _resolve_settings(settings, built, images, rows)
+    given, settings = settings, _resolve_settings(settings, built, images, rows)
+    most = built.info.num_images
+    if given.batch_size and given.batch_size > most and not quiet:
+        echo(f"batches of {most} images, not {given.batch_size}: there are no more to train on")
     check_model_settings(built, settings)
     return TrainingPlan(
         family=family_of(config),
