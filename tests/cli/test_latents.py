@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
+import pinxit
 from pinxit.data.load import load_images
+from pinxit.runs import Run
+from pinxit.sampling.grids import encode_gif
+from pinxit.sampling.inputs import load_for_run, match_labels
+from tests.builders import blobs, make_run
 
 
 def test_interpolate_between_images_and_seeds(folder, run_pinxit):
@@ -73,3 +81,38 @@ def test_sheets_are_written_in_the_format_of_their_suffix(folder, run_pinxit, tm
     path = tmp_path / f"sheet{suffix}"
     run_pinxit("traverse", folder / "run", "--latents", 2, "-o", path)
     assert Image.open(path).format == {".webp": "WEBP"}.get(suffix, "JPEG")
+
+
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory) -> tuple[Run, list[Path]]:
+    """A run of a VAE of four labels, and an image file of each label and of an unknown one."""
+    folder, images = tmp_path_factory.mktemp("labels"), blobs(64)
+    files = []
+    for i, label in enumerate(images.labels.tolist()):
+        file = folder / "data" / images.label_names[label] / f"{i}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(images.pixels[i, ..., 0]).save(file)
+        if label not in images.labels[:i]:
+            files.append(file)
+    other = folder / "elsewhere" / "other.png"
+    other.parent.mkdir()
+    shutil.copy(files[0], other)
+    loaded = load_images(folder / "data", progress=False)
+    assert set(loaded.label_names) == set(images.label_names)
+    return make_run(folder / "run", loaded, steps=60, condition="label"), [*files, other]
+
+
+@pytest.mark.parametrize("pair", list(itertools.product(range(5), repeat=2)))
+def test_an_interpolation_has_the_labels_of_its_two_images(labelled, pair, run_pinxit, tmp_path):
+    run, files = labelled
+    ends = [files[i] for i in pair]
+    opened = pinxit.Run(run.path)
+    expected = [
+        opened.model.reconstruct(match_labels(opened.model, load_for_run(run, [end])))
+        for end in ends
+    ]
+    frames = opened.interpolate(*ends, steps=4)
+    for frame, end in zip(frames.pixels[[0, -1]], expected, strict=True):
+        assert np.abs(frame.astype(int) - end.pixels[0]).max() <= 1
+    run_pinxit("interpolate", run.path, *ends, "--steps", 4, "-o", tmp_path / "way.gif")
+    assert (tmp_path / "way.gif").read_bytes() == encode_gif(frames)

@@ -6,6 +6,8 @@ import dataclasses
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pinxit.data.images import Images
 from pinxit.data.load import load_images
@@ -13,6 +15,7 @@ from pinxit.data.load_options import LoadOptions
 from pinxit.errors import PinxitError, UsageError
 from pinxit.runs import FORMAT, Run
 from pinxit.sampling.inputs import (
+    join_images,
     labels_for,
     load_for_run,
     load_run_data,
@@ -33,6 +36,41 @@ def test_labels_are_matched_by_name_to_those_of_a_label_conditional_model():
     assert labels_for(conditional, matched) is matched.labels
     assert labels_for(unconditional, other) is None
     assert match_labels(unconditional, other) is other
+
+
+@given(
+    label=st.integers(-4, 6),
+    names=st.lists(st.sampled_from([*blobs().label_names, "elsewhere"]), unique=True),
+)
+def test_labels_are_matched_by_name_or_refused(label, names):
+    model = build_vae(condition="label")
+    image = Images(blobs(1).pixels, labels=np.array([label]), label_names=tuple(names))
+    if not -1 <= label < len(names):
+        with pytest.raises(UsageError, match="has no name"):
+            match_labels(model, image)
+        return
+    known = ("", *model.info.label_names)
+    name = "" if label == -1 or names[label] not in known else names[label]
+    assert match_labels(model, image).labels.tolist() == [known.index(name) - 1]
+
+
+@given(st.lists(st.tuples(st.permutations(blobs().label_names), st.integers(-2, 3)), min_size=1))
+def test_images_are_joined_with_their_labels_by_name(parts):
+    pixels = blobs(1).pixels
+    images = [
+        Images(pixels, labels=np.array([label]), label_names=tuple(names))
+        if label > -2
+        else Images(pixels)
+        for names, label in parts
+    ]
+    joined = join_images(images)
+    assert len(joined) == len(images)
+    expected = [names[label] if label >= 0 else None for names, label in parts]
+    if joined.labels is None:
+        assert all(label == -2 for _, label in parts)
+    else:
+        found = [joined.label_names[label] if label >= 0 else None for label in joined.labels]
+        assert found == expected
 
 
 def test_without_a_test_split_all_images_are_used_with_a_warning():

@@ -158,7 +158,7 @@ class GenerateMethods(LoadedRun):
         UsageError unless there are two images, two seeds or two texts.
         """
         from pinxit.models import get_family
-        from pinxit.sampling.inputs import match_labels
+        from pinxit.sampling.inputs import join_images, match_labels
         from pinxit.sampling.latents import interpolate_images, interpolate_seeds, interpolate_texts
 
         pair = images[0] if len(images) == 1 and isinstance(images[0], Images) else None
@@ -174,7 +174,7 @@ class GenerateMethods(LoadedRun):
         elif seeds is not None:
             frames = interpolate_seeds(model, seeds, steps, path)
         else:
-            pair = _join([self.read_one(image) for image in images]) if pair is None else pair
+            pair = join_images([self.read_one(image) for image in images]) if pair is None else pair
             frames = interpolate_images(model, match_labels(model, pair), steps, path)
         return dataclasses.replace(frames, columns=min(steps, 12))
 
@@ -190,21 +190,10 @@ class GenerateMethods(LoadedRun):
 
         `image` gives the other latents (default: the most typical test image).
         """
+        from pinxit.sampling.inputs import match_labels
         from pinxit.sampling.latents import MAX_TRAVERSED_IMAGES, traverse
 
         model = self.require("encode")
-        start = None if image is None else self.read_one(image)
+        start = None if image is None else match_labels(model, self.read_one(image))
         images = self.read(model, None, None, MAX_TRAVERSED_IMAGES)
         return traverse(model, images, latents, start, steps, along)
-
-
-def _join(images: Sequence[Images]) -> Images:
-    """Concatenate images with their labels, if all have some."""
-    import numpy as np
-
-    joined = Images.concatenate(images)
-    labels = [part.labels for part in images if part.labels is not None]
-    if len(labels) < len(images):
-        return joined
-    names = images[0].label_names
-    return dataclasses.replace(joined, labels=np.concatenate(labels), label_names=names)

@@ -172,10 +172,13 @@ def traverse(
     check_at_least(2, steps, "--steps")
     path = check_suffix(out, *IMAGE_SUFFIXES)
     model: CanEncode = load_model(run, "encode", device)
+    from pinxit.sampling.inputs import match_labels
     from pinxit.sampling.latents import MAX_TRAVERSED_IMAGES
     from pinxit.sampling.latents import traverse as traverse_latents
 
-    start = None if image is None else load_named(run, (image,), quiet=quiet)
+    start = None
+    if image is not None:
+        start = match_labels(model, load_named(run, (image,), quiet=quiet))
     images = load_images_for(model, run, (), quiet=quiet)
     traversal = traverse_latents(
         model, images.evenly_spaced(MAX_TRAVERSED_IMAGES), latents, start, steps, along

@@ -53,12 +53,26 @@ def load_named_images(run: Run, names: Sequence[str | Path], *, progress: bool =
         else:
             own = _load_own(run, name, progress) if own is None else own
             part = own[find_image(own, name)]
-        parts.append(dataclasses.replace(Images(part.pixels), labels=part.labels))
-    labels = [part.labels for part in parts]
+        parts.append(part)
+    return join_images(parts)
+
+
+def join_images(parts: Sequence[Images]) -> Images:
+    """Concatenate images with their labels, which are renumbered by name.
+
+    Images of a part without labels have the label -1; without any labels there are none.
+    """
     joined = Images.concatenate(parts)
-    if any(label is None for label in labels):
+    if all(part.labels is None for part in parts):
         return joined
-    return dataclasses.replace(joined, labels=np.concatenate(labels))
+    names = tuple(dict.fromkeys(name for part in parts for name in part.label_names))
+    labels = [
+        np.full(len(part), -1)
+        if part.labels is None
+        else renumber_labels(_check_labels(part), part.label_names, names)
+        for part in parts
+    ]
+    return dataclasses.replace(joined, labels=np.concatenate(labels), label_names=names)
 
 
 def _load_own(run: Run, name: str, progress: bool) -> Images:
@@ -146,12 +160,27 @@ def labels_for(model: object, images: Images) -> np.ndarray | None:
 def match_labels(model: object, images: Images) -> Images:
     """Renumber the labels by the model's label names; -1 for a name that it does not know.
 
-    A model that does not condition on labels gets the images unchanged.
+    A model that does not condition on labels gets the images unchanged. Raises UsageError for
+    labels without a name.
     """
     if not isinstance(model, HasLabels) or not model.label_conditional or images.labels is None:
         return images
+    _check_labels(images)
     names = model.info.label_names
     if images.label_names == names:
         return images
     labels = renumber_labels(images.labels, images.label_names, names)
     return dataclasses.replace(images, labels=labels, label_names=names)
+
+
+def _check_labels(images: Images) -> np.ndarray:
+    """Return the labels. Raises UsageError for a number that is not one of `label_names`."""
+    labels, count = images.labels, len(images.label_names)
+    assert labels is not None, "labelled images"
+    unnamed = labels[(labels < -1) | (labels >= count)]
+    if len(unnamed):
+        raise UsageError(
+            f"the label {unnamed[0]} has no name: `label_names` has {count}. Give one for each "
+            "label, -1 stands for none."
+        )
+    return labels
