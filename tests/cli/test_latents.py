@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import shutil
@@ -12,10 +13,11 @@ import pytest
 from PIL import Image
 
 import pinxit
+from pinxit.data.images import Images
 from pinxit.data.load import load_images
 from pinxit.runs import Run
 from pinxit.sampling.grids import encode_gif
-from pinxit.sampling.inputs import load_for_run, match_labels
+from pinxit.sampling.inputs import match_labels
 from tests.builders import blobs, make_run
 
 
@@ -84,35 +86,32 @@ def test_sheets_are_written_in_the_format_of_their_suffix(folder, run_pinxit, tm
 
 
 @pytest.fixture(scope="module")
-def labelled(tmp_path_factory) -> tuple[Run, list[Path]]:
-    """A run of a VAE of four labels, and an image file of each label and of an unknown one."""
+def labelled(tmp_path_factory) -> tuple[Run, list[str], Images]:
+    """A run of a VAE of four labels, the names of an image of each and of a file without one."""
     folder, images = tmp_path_factory.mktemp("labels"), blobs(64)
-    files = []
     for i, label in enumerate(images.labels.tolist()):
         file = folder / "data" / images.label_names[label] / f"{i}.png"
         file.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(images.pixels[i, ..., 0]).save(file)
-        if label not in images.labels[:i]:
-            files.append(file)
-    other = folder / "elsewhere" / "other.png"
-    other.parent.mkdir()
-    shutil.copy(files[0], other)
     loaded = load_images(folder / "data", progress=False)
-    assert set(loaded.label_names) == set(images.label_names)
-    return make_run(folder / "run", loaded, steps=60, condition="label"), [*files, other]
+    first = np.unique(loaded.labels, return_index=True)[1]
+    assert len(first) == 4
+    other = shutil.copy(file, folder / "other.png")
+    names = [*(loaded.names[i] for i in first), str(other)]
+    ends = Images.concatenate([loaded[first], load_images(other, progress=False)])
+    ends = dataclasses.replace(
+        ends, labels=np.array([0, 1, 2, 3, -1]), label_names=loaded.label_names
+    )
+    return make_run(folder / "run", loaded, steps=60, condition="label"), names, ends
 
 
 @pytest.mark.parametrize("pair", list(itertools.product(range(5), repeat=2)))
 def test_an_interpolation_has_the_labels_of_its_two_images(labelled, pair, run_pinxit, tmp_path):
-    run, files = labelled
-    ends = [files[i] for i in pair]
+    run, names, ends = labelled
     opened = pinxit.Run(run.path)
-    expected = [
-        opened.model.reconstruct(match_labels(opened.model, load_for_run(run, [end])))
-        for end in ends
-    ]
-    frames = opened.interpolate(*ends, steps=4)
-    for frame, end in zip(frames.pixels[[0, -1]], expected, strict=True):
-        assert np.abs(frame.astype(int) - end.pixels[0]).max() <= 1
-    run_pinxit("interpolate", run.path, *ends, "--steps", 4, "-o", tmp_path / "way.gif")
+    frames = opened.interpolate(*(names[i] for i in pair), steps=4)
+    expected = opened.model.reconstruct(match_labels(opened.model, ends[list(pair)]))
+    assert np.abs(frames.pixels[[0, -1]].astype(int) - expected.pixels).max() <= 1
+    words = [*(names[i] for i in pair), "--steps", 4, "-o", tmp_path / "way.gif"]
+    run_pinxit("interpolate", run.path, *words)
     assert (tmp_path / "way.gif").read_bytes() == encode_gif(frames)
