@@ -54,6 +54,15 @@ class SamplesFromCaptions(Protocol):
         ...
 
 
+@runtime_checkable
+class SamplesFromLabels(Protocol):
+    """Its samples have the labels of images of the training."""
+
+    def labels_of_samples(self, n: int, params: GenerationParams) -> list[str | None] | None:
+        """Return the label of each image of `sample`; [] if it has none, None if it is unknown."""
+        ...
+
+
 @dataclass(frozen=True)
 class GenerationParams:
     """How images are generated. Raises UsageError for a value out of range."""
