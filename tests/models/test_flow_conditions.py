@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+import pinxit
 from pinxit.data.masks import half_mask
+from pinxit.errors import UsageError
 from pinxit.models import build_model
 from pinxit.models.flow.config import Config
 from tests.builders import blobs
@@ -53,3 +55,16 @@ def test_an_image_is_completed_by_parameters_that_were_trained(condition, dropou
         for flow in (model, randomize_untrained(model))
     ]
     assert np.array_equal(*completed)
+
+
+@pytest.mark.parametrize("condition", ["none", "label"])
+def test_a_vae_is_taken_only_if_it_gets_all_that_it_is_conditioned_on(condition, tmp_path):
+    settings = {"steps": 1, "batch_size": 8, "quiet": True}
+    config = pinxit.VAE(latents="grid", width=8, depth=1, condition=condition)
+    vae = pinxit.train(config, blobs(32, 16, 16), out=tmp_path / "vae", **settings)
+    flow = pinxit.Flow(vae=str(vae.path), width=32, depth=1, heads=1, condition="label")
+    if condition == "label":
+        with pytest.raises(UsageError, match="labels, which a flow does not give it"):
+            pinxit.train(flow, blobs(32, 16, 16), out=tmp_path / "flow", **settings)
+    else:
+        pinxit.train(flow, blobs(32, 16, 16), out=tmp_path / "flow", **settings)
