@@ -21,8 +21,15 @@ Columns = list[tuple[str, Images]]
 def complete_n_times(
     model: CanComplete, images: Images, mask: PixelMask, params: GenerationParams, n: int = 1
 ) -> list[Images]:
-    """Return `n` completions of every image: the first with the seed, others with mixed seeds."""
+    """Return `n` completions of every image: the first with the seed, others with mixed seeds.
+
+    Raises UsageError for several of a model that completes an image in one way only.
+    """
     assert isinstance(params.seed, int)
+    if n > 1 and params.temperature == 0:
+        raise UsageError("completions at temperature 0 are equal: it must be above 0 for several.")
+    if n > 1 and getattr(model, "completion_is_deterministic", False):
+        raise UsageError("this model completes an image in one way only: several would be equal.")
     seeds = [params.seed, *(mix_seed(params.seed, k) for k in range(1, n))]
     return [model.complete(images, mask, params, seed=seed) for seed in seeds]
 

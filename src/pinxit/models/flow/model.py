@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from pinxit.data.batch import Batch, DatasetInfo
 from pinxit.data.images import Images
-from pinxit.errors import UsageError
+from pinxit.errors import UnusedOptionError, UsageError
 from pinxit.models.flow.clusters import Clusters
 from pinxit.models.flow.conditions import ConditionEncoder, ConditionOf, example_uniforms
 from pinxit.models.flow.config import Config
@@ -40,6 +40,7 @@ from pinxit.models.flow.tasks import (
     Rows,
     Task,
     Visible,
+    fill_masked,
     join_visible,
     sample_visible,
 )
@@ -229,6 +230,8 @@ class Flow(nn.Module):
         self, n: int, params: GenerationParams, label: str | None
     ) -> ConditionOf:
         """The label's, or those of training images; of nothing with a guidance of 0."""
+        if self.config.condition == "none" and params.guidance != 1:
+            raise UnusedOptionError(["guidance"], sorted(COMPLETED))
         if label is not None:
             index = label_index(self.config, self.info, label)
             return self.conditions.of_label_rows(torch.full((n,), index))
@@ -388,10 +391,3 @@ class Flow(nn.Module):
 def _mean_latents(batch: Batch, drawn: Latents) -> Latents:
     """Return the means of q(z|x) where they are known, else what was drawn from it."""
     return drawn if batch.encoding is None else batch.encoding[:, 0]
-
-
-def fill_masked(pixels: Pixels, mask: Bool[Tensor, "n height width"]) -> Pixels:
-    """Replace masked pixels by the mean of the others: they hardly disturb their neighbours."""
-    kept = ~mask[..., None]
-    mean = (pixels * kept).sum((1, 2), keepdim=True) / kept.sum((1, 2), keepdim=True).clamp(min=1)
-    return torch.where(kept, pixels, mean.round().to(torch.uint8))
