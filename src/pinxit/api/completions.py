@@ -14,7 +14,12 @@ from pinxit.errors import UsageError
 from pinxit.models.generation import GenerationParams
 from pinxit.models.protocols import CanComplete
 from pinxit.runs import Run
-from pinxit.sampling.inpainting import choose_mask, complete_n_times, parse_mask_ratios
+from pinxit.sampling.inpainting import (
+    check_mask_ratios,
+    choose_mask,
+    complete_n_times,
+    parse_mask_ratios,
+)
 
 if TYPE_CHECKING:
     from pinxit.data.masks import PixelMask
@@ -75,8 +80,8 @@ def _compare_ratios(
 
 
 def _parse_ratios(ratios: str | Sequence[float]) -> tuple[float, ...]:
-    text = ratios if isinstance(ratios, str) else ",".join(map(str, ratios))
-    return parse_mask_ratios(text)
+    """Return fractions; a text may have percentages too, see `parse_mask_ratios`."""
+    return parse_mask_ratios(ratios) if isinstance(ratios, str) else check_mask_ratios(ratios)
 
 
 def _read_mask(run: Run, images: Images, mask: Any) -> PixelMask:

@@ -84,15 +84,31 @@ def mask_ratio_columns(
 
 
 def parse_mask_ratios(text: str) -> tuple[float, ...]:
-    """Parse `75,85,95` (percent) or `0.75,0.85` into fractions.
+    """Parse `75,85,95` (percent) or `0.75,0.85` into fractions; a list has one kind of numbers.
 
-    Raises UsageError for anything that is not between 0 and 1.
+    Raises UsageError for a mixture, and for anything that is not between 0 and 1.
     """
+    parts = [part.strip() for part in text.split(",")]
     try:
-        numbers = [float(number) for number in text.replace("%", "").split(",")]
+        numbers = [float(part.removesuffix("%")) for part in parts]
     except ValueError:
-        numbers = []
-    ratios = tuple(number / 100 if number >= 1 else number for number in numbers)
-    if not ratios or not all(0 < ratio < 1 for ratio in ratios):
-        raise UsageError(f"mask ratios are percentages such as 75,85,95, not '{text}'.")
-    return ratios
+        raise UsageError(_invalid_ratios(text)) from None
+    if all(part.endswith("%") for part in parts) or all(number >= 1 for number in numbers):
+        numbers = [number / 100 for number in numbers]
+    elif "%" in text:
+        raise UsageError(_invalid_ratios(text))
+    return check_mask_ratios(numbers, text)
+
+
+def check_mask_ratios(ratios: Sequence[float], text: str | None = None) -> tuple[float, ...]:
+    """Return fractions as they are. Raises UsageError for one that is not between 0 and 1."""
+    if len(ratios) == 0 or not all(0 < ratio < 1 for ratio in ratios):
+        if text is not None:
+            raise UsageError(_invalid_ratios(text))
+        given = ", ".join(map(str, ratios))
+        raise UsageError(f"mask ratios are fractions such as (0.75, 0.85), not ({given}).")
+    return tuple(float(ratio) for ratio in ratios)
+
+
+def _invalid_ratios(text: str) -> str:
+    return f"mask ratios are percentages such as 75,85,95, not '{text}'."
