@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import itertools
 import json
 import shutil
@@ -15,6 +16,7 @@ from PIL import Image
 import pinxit
 from pinxit.data.images import Images
 from pinxit.data.load import load_images
+from pinxit.errors import PinxitError
 from pinxit.runs import Run
 from pinxit.sampling.grids import encode_gif
 from pinxit.sampling.inputs import match_labels
@@ -46,12 +48,33 @@ def test_interpolate_between_images_and_seeds(folder, run_pinxit):
         (["--seeds", "0", "1", "--steps", "1"], "2 or more"),
         (["{}/0.png", "{}/1.png", "--texts", "a", "b"], "two images"),
         (["--seeds", "0", "1", "--language", "en"], "is that of --texts"),
+        (["{}/0.png", "{}/1.png", "--language", "en"], "is that of --texts"),
         (["--texts", "a", "b"], "a vae run cannot"),
     ],
 )
 def test_interpolate_refuses_invalid_options(folder, fail, words, text):
     words = [word.format(folder) for word in words]
     assert text in fail("interpolate", folder / "run", *words)
+
+
+@pytest.mark.parametrize("ends", [{"images": (0, 1)}, {"seeds": (0, 1)}], ids=str)
+def test_each_option_of_an_interpolation_changes_it_or_is_refused(folder, ends):
+    """Of the Python method, whose options are those of the command."""
+    run = pinxit.Run(folder / "run")
+    options = {"steps": 4, "path": "linear", "language": "en", "texts": ("a", "b"), "seeds": (2, 3)}
+    images, ends = ends.get("images", ()), {k: v for k, v in ends.items() if k != "images"}
+    names = set(inspect.signature(run.interpolate).parameters) - {"images"}
+    assert set(options) == names
+    plain = run.interpolate(*images, **ends)
+    for name, value in options.items():
+        try:
+            changed = run.interpolate(*images, **{**ends, name: value})
+        except PinxitError:
+            assert name in ("language", "texts", "seeds")
+        else:
+            assert (
+                changed.pixels.shape != plain.pixels.shape or (changed.pixels != plain.pixels).any()
+            )
 
 
 def test_traverse_takes_the_most_active_latents(folder, run_pinxit, fail):

@@ -155,7 +155,8 @@ class GenerateMethods(LoadedRun):
 
         `images` are two of what `edit` takes, or `Images` of two; `seeds` give the first sample of
         each; `texts`, for a flow of captions, the drawings of `seeds` (default: 0 and 0). Raises
-        UsageError unless there are two images, two seeds or two texts.
+        UsageError unless there are two images, two seeds or two texts, and for a `language`
+        without texts.
         """
         from pinxit.models import get_family
         from pinxit.sampling.inputs import join_images, match_labels
@@ -167,6 +168,8 @@ class GenerateMethods(LoadedRun):
             raise UsageError(
                 "interpolate takes two images, or two seeds: interpolate(seeds=(0, 1))"
             )
+        if language is not None and texts is None:
+            raise UsageError("language is that of texts; give two captions.")
         can_invert = "invert" in get_family(self.family).ABILITIES
         model = self.require("invert" if can_invert or texts is not None else "encode")
         if texts is not None:

@@ -75,7 +75,9 @@ def interpolate(
         json: print the path as JSON
     """
     check_at_least(2, steps, "--steps")
-    _check_ends(run, images, seeds, texts, language)
+    if language is not None and texts is None:
+        raise UsageError("--language is that of --texts; give two captions.")
+    _check_ends(run, images, seeds, texts)
     file = check_suffix(out, *IMAGE_SUFFIXES, ".gif")
     gif = gif if file is None else file.suffix == ".gif"
     ability = "invert" if texts is not None else _ability_to_interpolate(run)
@@ -116,7 +118,6 @@ def _check_ends(
     images: Sequence[str],
     seeds: tuple[int, int] | None,
     texts: tuple[str, str] | None,
-    language: str | None,
 ) -> None:
     """Raise UsageError unless the two ends are given in one way, and completely."""
     if images and len(images) == 2 and seeds is None and texts is None:
@@ -125,8 +126,6 @@ def _check_ends(
         given = f", not {len(images)}" if images and len(images) != 2 else ""
         example = shell_join("pinxit", "interpolate", run, "--seeds", "0", "1")
         raise UsageError(f"interpolate takes two images{given}, or two seeds: {example}")
-    if language is not None and texts is None:
-        raise UsageError("--language is that of --texts; give two captions.")
 
 
 def _ability_to_interpolate(run: Path) -> str:
