@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -92,3 +94,58 @@ def test_a_parameter_that_is_taken_changes_the_images(config, ability):
         is_exempt = name == "seed" and family_of(config) == "mae"  # it chooses the mask
         assert is_exempt or any((pixels != plain).any() for pixels in images), name
     assert "seed" in taken
+
+
+SMALL, WIDE = blobs(1), blobs(1, width=12)
+STREAMS = {
+    "sample": [((1,), {}), ((0,), {}), ((1,), {"label": "nowhere"}), ((1,), {"label": TEXTS[0]})],
+    "draw": [((TEXTS[:1],), {}), (([""],), {}), ((["blob " * 99],), {"language": "xx"})],
+    "edit": [((SMALL, TEXTS[:1]), {}), ((WIDE, TEXTS[:1]), {}), ((SMALL, TEXTS), {})],
+    "complete": [
+        ((SMALL, half_mask(SMALL, "lower")), {}),
+        ((WIDE, half_mask(WIDE, "lower")), {}),
+        ((SMALL, half_mask(WIDE, "lower")), {}),
+    ],
+}
+OPTIONS = [
+    {},
+    {"solver": "shortcut"},
+    {"solver": "shortcut", "steps": 2},
+    {"solver": "shortcut", "steps": 3},
+    {"solver": "shortcut", "strength": 0.5},
+    {"solver": "dopri5"},
+    {"strength": 2.0},
+    {"steps": 0},
+    {"guidance": -1.0},
+    {"temperature": -1.0},
+    {"top_k": 0},
+    {"start": -1},
+    {"level_temperatures": (0.5,)},
+    {"unknown": 1},
+]
+
+
+def list_stream_cases():
+    """The cases with a stream, those of a flow also with shortcuts."""
+    for config, ability in CASES:
+        if hasattr(build(config), f"{ability}_stream"):
+            yield config, ability
+            if isinstance(config, flow.Config):
+                yield dataclasses.replace(config, shortcut_share=0.25), ability
+
+
+@pytest.mark.parametrize(
+    ("config", "ability"),
+    list(list_stream_cases()),
+    ids=lambda v: v if isinstance(v, str) else family_of(v),
+)
+def test_a_stream_that_is_refused_is_refused_at_the_call(config, ability):
+    stream_of = getattr(build(config), f"{ability}_stream")
+    for arguments, words in STREAMS[ability]:
+        for options in OPTIONS:
+            few = {"steps": 1} if family_of(config) == "flow" and "solver" not in options else {}
+            try:
+                stream = stream_of(*arguments, **words, **{**few, **options})
+            except UsageError:
+                continue
+            next(iter(stream))

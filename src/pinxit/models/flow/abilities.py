@@ -70,11 +70,17 @@ class TextFlow(MorphingFlow, Drawing, Editing):
         """Return texts and their languages, as `TextEmbedding.check` does."""
         return self.reader.text.check(texts, language)
 
-    @torch.inference_mode()
     def _draw(
         self, captions: CaptionBatch, params: GenerationParams, *, progress: bool
     ) -> Iterator[Images]:
         """Yield the first candidate of each image as it becomes clear, then the best one."""
+        self.check_solver(params)
+        return self._draw_candidates(captions, params, progress)
+
+    @torch.inference_mode()
+    def _draw_candidates(
+        self, captions: CaptionBatch, params: GenerationParams, progress: bool
+    ) -> Iterator[Images]:
         n = len(captions.texts)
         condition_of = self.conditions.of_text_rows(captions, self.network)
         candidates, scores = [], []
@@ -162,17 +168,20 @@ class TextFlow(MorphingFlow, Drawing, Editing):
         A model of pairs generates the edited image given the one before (Brooks 2022); with a
         `strength` it starts from that. Others do only the latter (SDEdit, Meng 2021).
         """
+        self.check_solver(params)
         condition_of = self.conditions.of_text_rows(instructions, self.network)
         known = self.mean_latents(pixels)
         noise, strength = self.noise(len(pixels), params), params.strength
         if not self.network.with_source:
             task = Task(known, strength=DEFAULT_STRENGTH if strength is None else strength)
+            task.check_solver(params)
             return self._generate_edits(noise, condition_of, params, task, progress)
 
         def condition_with_source(rows: Rows) -> Condition:
             return condition_of(rows)._replace(source=known[rows].to(self.device))
 
-        task = None if strength is None else Task(known, strength=strength)
+        task = Task() if strength is None else Task(known, strength=strength)
+        task.check_solver(params)
         return self._generate_edits(noise, condition_with_source, params, task, progress)
 
     @torch.inference_mode()

@@ -30,6 +30,7 @@ from pinxit.models.flow.path import Field, Times, interpolate, sample_times, to_
 from pinxit.models.flow.shortcut import (
     DEFAULT_STEPS,
     StepCounts,
+    check_shortcut,
     level_of,
     sample_steps,
     take_rows,
@@ -224,6 +225,7 @@ class Flow(nn.Module):
         guidance = 1.0 if self.config.condition == "none" else GUIDANCE
         resolved = resolve_params(params, options, SAMPLED, guidance=guidance)
         condition_of = self._condition_of_samples(n, resolved, label)
+        self.check_solver(resolved)
         return self._generate(self.noise(n, resolved), condition_of, resolved, progress=progress)
 
     def _condition_of_samples(
@@ -296,12 +298,13 @@ class Flow(nn.Module):
         guidance = 1.0 if params.guidance is None else params.guidance
         return field_with_guidance(self.velocity, condition, nothing, guidance)
 
+    def check_solver(self, params: GenerationParams) -> None:
+        """Raise UsageError for shortcuts that the model has not learned."""
+        if params.solver == "shortcut":
+            check_shortcut(self.step_counts, params.steps)
+
     def _take_shortcut(self, condition: Condition, params: GenerationParams) -> Condition:
-        if self.step_counts is None:
-            raise UsageError(
-                "this run was trained without shortcuts: train with --shortcut-share 0.25, or use "
-                "the solver heun or euler."
-            )
+        assert self.step_counts is not None, "a model of shortcuts"
         level = level_of(params.steps or DEFAULT_STEPS)
         levels = torch.full((len(condition.vector),), level, device=self.device)
         return self.step_counts.add_to(condition, levels)
@@ -347,6 +350,7 @@ class Flow(nn.Module):
         progress: bool,
     ) -> Iterator[Images]:
         resolved = resolve_params(params, options, COMPLETED)
+        self.check_solver(resolved)
         pixels = check_images(self.info, images)
         check_mask(images, mask)
         return self._fill_in(pixels, torch.from_numpy(mask.copy()), resolved, progress=progress)

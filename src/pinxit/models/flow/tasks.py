@@ -48,6 +48,12 @@ class Task:
             return None
         return join_visible(self.known, self.is_known)
 
+    def check_solver(self, params: GenerationParams) -> None:
+        """Raise UsageError for a solver that begins with noise, if this begins with an image."""
+        is_edit = self.known is not None and self.is_known is None
+        if is_edit and params.solver == "shortcut":
+            raise UsageError("an edit by strength needs the solver heun or euler.")
+
     def solve(self, field: Field, noise: Latents, params: GenerationParams) -> Iterator[Latents]:
         """Yield the denoised estimate after each step, and last the latents of the image."""
         solver = params.solver or "heun"
@@ -57,8 +63,6 @@ class Task:
             yield from _estimates(integrate(field, noise, times, solver))
         elif self.is_known is None:
             # SDEdit (Meng 2021): from a noisy version of the image on
-            if solver == "shortcut":
-                raise UsageError("an edit by strength needs the solver heun or euler.")
             start = 1 - self.strength
             times = start + (1 - start) * times
             x = interpolate(noise, self.known, torch.full((len(noise),), start).to(noise))
