@@ -109,7 +109,7 @@ def test_sheets_are_written_in_the_format_of_their_suffix(folder, run_pinxit, tm
 
 
 @pytest.fixture(scope="module")
-def labelled(tmp_path_factory) -> tuple[Run, list[str], Images]:
+def label_run(tmp_path_factory) -> tuple[Run, list[str], Images]:
     """A run of a VAE of four labels, the names of an image of each and of a file without one."""
     folder, images = tmp_path_factory.mktemp("labels"), blobs(64)
     for i, label in enumerate(images.labels.tolist()):
@@ -129,8 +129,8 @@ def labelled(tmp_path_factory) -> tuple[Run, list[str], Images]:
 
 
 @pytest.mark.parametrize("pair", list(itertools.product(range(5), repeat=2)))
-def test_an_interpolation_has_the_labels_of_its_two_images(labelled, pair, run_pinxit, tmp_path):
-    run, names, ends = labelled
+def test_an_interpolation_has_the_labels_of_its_two_images(label_run, pair, run_pinxit, tmp_path):
+    run, names, ends = label_run
     opened = pinxit.Run(run.path)
     frames = opened.interpolate(*(names[i] for i in pair), steps=4)
     expected = opened.model.reconstruct(match_labels(opened.model, ends[list(pair)]))
