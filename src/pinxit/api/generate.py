@@ -84,7 +84,7 @@ class GenerateMethods(LoadedRun):
         params = merge_params(self.edit, params, options)
         model = self.require("edit")
         warn_of_unknown_words(model, [text])
-        before = self.read_one(image)[[0] * num_images]
+        before = self.read_one(image, sources=True)[[0] * num_images]
         edited = model.edit(before, [text] * num_images, params, language=language)
         return dataclasses.replace(edited, before=before.pixels)
 

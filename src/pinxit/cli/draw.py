@@ -105,7 +105,8 @@ def edit(
 
     Args:
         run: run folder
-        image: image file, or an image of the run's data by name or number (0: the first test image)
+        image: image file, or an image of the run's data before its edit, by name or number (0: the
+            first test image)
         text: the instruction, for example "make the circle green"
         num_images: number of images; they differ if --temperature is above 0
         language: language of the text (default: detected)
@@ -126,7 +127,7 @@ def edit(
         warn_of_unknown_words(model, (text,))
     import numpy as np
 
-    before = load_named(run, (image,), quiet=quiet).take(np.zeros(num_images, int))
+    before = load_named(run, (image,), quiet=quiet, sources=True).take(np.zeros(num_images, int))
     stream = model.edit_stream(before, [text] * num_images, params, language=language)
     name = f"edit-{slug(Path(image).stem)}-{_text_slug((text,))}"
     name += f"-seed{params.seed}" if params.seed else ""
