@@ -269,6 +269,7 @@ class Evaluator:
         if isinstance(model, CanTranslate):
             images, _ = self.caption_pairs
             self.record_text_metrics(model)
+            self.warnings += captioning.translation_warnings(model, images)
             with self.progress.stage(f"translations of {len(images):,} captions"):
                 yield from captioning.translation_metrics(model, images)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -38,11 +39,19 @@ def check_mask(images: Images, mask: Bool[np.ndarray, "n height width"]) -> None
 def captions_within_limit(model: HasText, images: Images) -> tuple[np.ndarray, list[str]]:
     """Return one caption per image as `captions_round_robin` does, cut to what the model takes.
 
-    Returns the rows of the images that have a caption, int64 `[k]`, and the k captions.
+    Returns the rows of the images that have a caption, int64 `[k]`, and the k captions. A caption
+    of which nothing is left counts as none.
     """
     rows, texts = captions_round_robin(images, model.text_tokenizer.languages)
+    texts = texts_within_limit(model, texts)
+    return rows[np.array([bool(text) for text in texts], bool)], [text for text in texts if text]
+
+
+def texts_within_limit(model: HasText, texts: Sequence[str]) -> list[str]:
+    """Return texts, stripped and cut to what the model takes; "" where not one token fits."""
     encode, limit = model.text_tokenizer.encode, model.max_text_tokens
-    return rows, [model.truncate_text(t) if len(encode(t)) > limit else t for t in texts]
+    texts = [text.strip() for text in texts]
+    return [model.truncate_text(t).strip() if len(encode(t)) > limit else t for t in texts]
 
 
 def other_language(model: HasText, source: str) -> str:

@@ -255,8 +255,11 @@ class Translation(_TextDecoder):
     ) -> list[ScoredText]:
         """Translate each text to the `target` language, by beam search.
 
-        Raises UsageError for a text that is empty or too long, and for an unknown language.
+        Raises UsageError for no text, for one that is empty or too long, and for an unknown
+        language.
         """
+        if not texts:
+            raise UsageError("no text: there is nothing to translate.")
         if not all(text.strip() for text in texts):
             raise UsageError("a text is empty: there is nothing to translate.")
         language_token = self.text_tokenizer.language_token(target)
