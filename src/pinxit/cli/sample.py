@@ -6,6 +6,7 @@ writes each image beside its reconstruction and prints the PSNR.
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -28,10 +29,10 @@ from pinxit.cli.common import (
     load_model,
     pluralize,
     print_result,
-    slug,
     write_or_raise,
     write_sheet,
 )
+from pinxit.cli.file_names import label_slug, params_suffix
 from pinxit.cli.terminal import save_stream
 from pinxit.data.image_suffixes import IMAGE_SUFFIXES
 from pinxit.errors import UsageError
@@ -178,13 +179,8 @@ def _sample_shards(
 
 def _sample_name(num_images: int, label: str | None, params: GenerationParams) -> str:
     name = f"sample-seed{params.seed}-n{num_images}"
-    name += f"-start{params.start}" if params.start else ""
-    name += f"-t{params.temperature:g}" if params.temperature not in (None, 1) else ""
-    for value in params.level_temperatures or ():
-        name += f"-t{value:g}"
-    name += f"-k{params.top_k}" if params.top_k else ""
-    name += f"-p{params.top_p:g}" if params.top_p else ""
-    return name + (f"-{slug(label)}" if label is not None else "")
+    name += params_suffix(dataclasses.replace(params, seed=0))
+    return name + (f"-{label_slug(label)}" if label is not None else "")
 
 
 def reconstruct(
