@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float32
 
     from pinxit.data.images import Images
+    from pinxit.data.text_tokenizer import TextTokenizer
 
 # parameters of every generator; of a ladder of latents; of token generators; of generators
 # conditioned on text
@@ -39,6 +40,7 @@ class Reranker(Protocol):
     """Scores images by log p(text | image) in nats: any model that `CanCaption`."""
 
     info: DatasetInfo
+    text_tokenizer: TextTokenizer
 
     def caption_log_prob(
         self, images: Images, texts: Sequence[str], languages: Sequence[str]
@@ -143,11 +145,25 @@ def resolve_params(
         raise UnusedOptionError(unused, sorted(used))
     if params.level_temperatures is not None:
         temperature = None
-    return dataclasses.replace(
+    resolved = dataclasses.replace(
         params,
         temperature=temperature if params.temperature is None else params.temperature,
         guidance=guidance if params.guidance is None else params.guidance,
     )
+    if resolved.temperature == 0:
+        _check_greedy(resolved)
+    return resolved
+
+
+def _check_greedy(params: GenerationParams) -> None:
+    """Raise UsageError for options that change nothing at temperature 0."""
+    values = {"best_of": params.best_of > 1, "top_k": params.top_k, "top_p": params.top_p}
+    names = [name for name, value in values.items() if value and (name, value) != ("top_p", 1)]
+    if names:
+        verb = "needs" if len(names) == 1 else "need"
+        raise UsageError(
+            f"{' and '.join(names)} {verb} a temperature above 0: at 0 all candidates are equal."
+        )
 
 
 def preview_options(model: object) -> dict[str, Any]:

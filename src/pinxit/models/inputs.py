@@ -11,10 +11,10 @@ from jaxtyping import Bool, UInt8
 from torch import Tensor
 
 from pinxit.data.batch import DatasetInfo
-from pinxit.data.captions import captions_round_robin
+from pinxit.data.captions import UNDETERMINED, captions_round_robin
 from pinxit.data.images import Images
 from pinxit.errors import UsageError
-from pinxit.models.generation import Reranker
+from pinxit.models.generation import GenerationParams, Reranker
 from pinxit.models.protocols import CanCaption, HasText
 
 
@@ -73,6 +73,42 @@ def label_index(config: Any, info: DatasetInfo, label: str) -> int:
     if config.condition != "label":
         raise UsageError("this model was trained without labels; train one with --condition label.")
     return info.label_index(label)
+
+
+def check_guidance(params: GenerationParams, dropout: float) -> None:
+    """Raises UsageError for guidance of a model that has not learned to generate without text."""
+    if params.guidance != 1 and dropout == 0:
+        raise UsageError("guidance needs a model trained with --caption-dropout above 0.")
+
+
+def rerank_languages(reranker: Reranker, languages: Sequence[str]) -> list[str]:
+    """Return the languages in which a reranker scores texts of these languages.
+
+    An undetermined language stands for the only one of the other side. Raises UsageError for a
+    language that the reranker does not know.
+    """
+    known = reranker.text_tokenizer.languages
+    only = known[0] if len(known) == 1 else None
+    scored = [
+        name if name in known else only if UNDETERMINED in (name, only) else None
+        for name in languages
+    ]
+    missing = [name for name, found in zip(languages, scored, strict=True) if found is None]
+    if missing:
+        raise UsageError(
+            f"the reranker captions in {', '.join(known)}, not in "
+            f"{', '.join(dict.fromkeys(missing))}; give one that was trained on such captions."
+        )
+    return [name for name in scored if name is not None]
+
+
+def can_rerank(reranker: Reranker, languages: Sequence[str]) -> bool:
+    """Return whether a reranker scores texts of all these languages."""
+    try:
+        rerank_languages(reranker, languages)
+    except UsageError:
+        return False
+    return True
 
 
 def check_reranker(reranker: Reranker, info: DatasetInfo) -> None:
