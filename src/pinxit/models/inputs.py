@@ -65,6 +65,29 @@ def other_language(model: HasText, source: str) -> str:
     return others[0]
 
 
+def check_translation(source: str, target: str, *, is_detected: bool = False) -> None:
+    """Raises UsageError for a translation into the language of the texts."""
+    if source == target:
+        how = "was detected as" if is_detected else "is"
+        raise UsageError(
+            f"the language of the texts {how} {source}, "
+            "which is also the language to translate into."
+        )
+
+
+def translation_languages(
+    model: HasText, texts: Sequence[str], source: str | None, target: str | None
+) -> tuple[str, str]:
+    """Return source and target; None: detected from the texts, the other language of two.
+
+    Raises UsageError if both are the same, or if there are several languages to choose from.
+    """
+    language = source or model.text_tokenizer.detect_language(" ".join(texts))
+    target = target or other_language(model, language)
+    check_translation(language, target, is_detected=source is None)
+    return language, target
+
+
 def label_index(config: Any, info: DatasetInfo, label: str) -> int:
     """Return the class number of a label's name.
 
