@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from pinxit.api.loaded_run import LoadedRun, merge_params, warn_of_unknown_words
+from pinxit.data.seeds import check_seed
 from pinxit.data.split_names import SplitOrAll
 from pinxit.models.generation import GenerationParams
 
@@ -103,6 +104,7 @@ class DescribeMethods(LoadedRun):
         from pinxit.sampling.stream_rows import all_rows
         from pinxit.sampling.stream_scores import StreamScores
 
+        check_seed(seed)
         model = self.require("score")
         rows = self.read_rows(model, images, split)
         if rows.images.stream is not None:

@@ -28,6 +28,7 @@ from pinxit.cli.common import (
 )
 from pinxit.cli.draw import warn_of_unknown_words
 from pinxit.data.image_suffixes import IMAGE_SUFFIXES
+from pinxit.data.seeds import check_seed
 from pinxit.errors import UsageError
 from pinxit.nn.device import Device
 
@@ -119,6 +120,8 @@ def _check_ends(
     language: str | None,
 ) -> None:
     """Raise UsageError unless the two ends are given in one way, and completely."""
+    for seed in seeds or ():
+        check_seed(seed, "--seeds")
     if images and len(images) == 2 and seeds is None and texts is None:
         return
     if images or (seeds is None and texts is None):

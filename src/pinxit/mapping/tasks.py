@@ -11,6 +11,7 @@ import numpy as np
 
 from pinxit.data.image_rows import MAX_BATCH_IMAGES
 from pinxit.data.images import Images
+from pinxit.data.seeds import check_seed
 from pinxit.errors import UsageError
 from pinxit.models.generation import GenerationParams
 from pinxit.models.text_options import LENGTH_PENALTY, NUM_BEAMS, resolve_beam_search
@@ -50,6 +51,7 @@ def resolve_options(task: str, options: Options) -> dict[str, Any]:
         users = [other for other, known in TASKS.items() if name in known.defaults]
         raise UsageError(f"{name} is an option of {' and '.join(users)}, not of {task}.")
     resolved = {**defaults, **given}
+    check_seed(resolved.get("seed", 0))
     for name in ("samples", "num_captions", "num_beams"):
         if resolved.get(name, 1) < 1:
             raise UsageError(f"{name} must be 1 or more, not {resolved[name]}.")

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from pinxit.data.batch import DatasetInfo, Seed
+from pinxit.data.seeds import check_seed
 from pinxit.errors import UnusedOptionError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from jaxtyping import Float32
 
     from pinxit.data.images import Images
-    from pinxit.data.text_tokenizer import TextTokenizer
 
 # parameters of every generator; of a ladder of latents; of token generators; of generators
 # conditioned on text
@@ -40,7 +40,7 @@ class Reranker(Protocol):
     """Scores images by log p(text | image) in nats: any model that `CanCaption`."""
 
     info: DatasetInfo
-    text_tokenizer: TextTokenizer
+    text_tokenizer: Any  # TextTokenizer; the command line evaluates these types without torch
 
     def caption_log_prob(
         self, images: Images, texts: Sequence[str], languages: Sequence[str]
@@ -91,6 +91,8 @@ class GenerationParams:
     start: int = 0
 
     def __post_init__(self) -> None:
+        for seed in (self.seed,) if isinstance(self.seed, int) else self.seed:
+            check_seed(seed)
         if self.temperature is not None and not 0 <= self.temperature < math.inf:
             raise UsageError(f"temperature must be 0 or more, not {self.temperature}.")
         for value in self.level_temperatures or ():
