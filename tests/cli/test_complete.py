@@ -91,6 +91,14 @@ def test_completions_with_other_options_are_other_files(run, run_pinxit):
     assert len(set(paths)) == len(paths) - (default_mask is not None)
 
 
+@pytest.mark.parametrize("suffix", [".NPY", ".Png"])
+def test_a_suffix_in_capitals_is_that_in_small_letters(run, suffix, tmp_path, run_pinxit):
+    paths = [tmp_path / f"{k}{name}" for k, name in enumerate((suffix, suffix.lower()))]
+    for path in paths:
+        run_pinxit("complete", run, "-n", 1, "-o", path)
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+
+
 @pytest.mark.parametrize(
     ("words", "text"),
     [

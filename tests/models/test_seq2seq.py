@@ -648,3 +648,11 @@ def test_the_unit_of_a_text_loss_is_that_of_all_images_with_and_without_captions
 @functools.cache
 def cached_tiny(*direction: str):
     return tiny(*direction)
+
+
+@pytest.mark.parametrize("num_candidates", [1, 5, 10_000])
+def test_a_trace_shows_at_most_all_tokens_as_candidates(num_candidates):
+    model = cached_tiny("image", "text")
+    steps = model.trace_caption(blobs(1), num_candidates=num_candidates)
+    sizes = {len(step.candidates) for step in steps}
+    assert sizes == {min(num_candidates, model.text.vocab_size)}

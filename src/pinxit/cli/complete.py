@@ -130,7 +130,7 @@ def complete(
     completed = complete_n_times(model, images, missing, params, completions)
     name += f"-{removed}" + (f"-x{completions}" if completions > 1 else "")
     path = path or run / f"{name}{'-only' if only_completions else ''}.png"
-    if only_completions or path.suffix == ".npy":
+    if only_completions or path.suffix.lower() == ".npy":
         from pinxit.data.images import Images
 
         write_or_raise(path, Images.concatenate(completed).save)
@@ -146,7 +146,7 @@ def _check_comparison(completions: int, only_completions: bool, path: Path | Non
     for flag, is_set in (
         ("--completions", completions > 1),
         ("--only-completions", only_completions),
-        ("--out *.npy", path is not None and path.suffix == ".npy"),
+        ("--out *.npy", path is not None and path.suffix.lower() == ".npy"),
     ):
         if is_set:
             raise UsageError(f"--compare is one sheet of several mask ratios, without {flag}.")

@@ -63,7 +63,7 @@ def embed(
         json: print the path and the number and size of the vectors as JSON
     """
     path = check_suffix(out, ".parquet", ".npz")
-    if path is None or path.suffix == ".parquet":
+    if path is None or path.suffix.lower() == ".parquet":
         require_extra("parquet", "a Parquet file", "--out FILE.npz")
     model: CanEmbed = load_model(run, "embed", device)
     from pinxit.sampling.exports import write_embeddings_npz, write_embeddings_parquet

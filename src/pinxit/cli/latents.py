@@ -78,7 +78,7 @@ def interpolate(
     check_at_least(2, steps, "--steps")
     _check_ends(run, images, seeds, texts, language)
     file = check_suffix(out, *IMAGE_SUFFIXES, ".gif")
-    gif = gif if file is None else file.suffix == ".gif"
+    gif = gif if file is None else file.suffix.lower() == ".gif"
     ability = "invert" if texts is not None else _ability_to_interpolate(run)
     model: Any = load_model(run, ability, device)
     from pinxit.models.protocols import HasText

@@ -107,7 +107,7 @@ def sample(
     name = _sample_name(num_images, label, params) + (f"-{prior}" if prior != "own" else "")
     path = path or run / f"{name}.png"
     if prior != "own":
-        if live or path.suffix == ".gif":
+        if live or path.suffix.lower() == ".gif":
             flag = "--live" if live else "--out *.gif"
             raise UsageError(
                 f"{flag} shows images that are generated token by token, and --prior is of latents "
@@ -124,7 +124,7 @@ def sample(
             Run(run), encoder, prior, num_images, label, params, progress=not quiet
         )
         write_or_raise(path, images.save)
-    elif live or path.suffix == ".gif":
+    elif live or path.suffix.lower() == ".gif":
         if not isinstance(model, CanSampleStream):
             raise UsageError(
                 f"{'--live' if live else '--out *.gif'} shows images that are generated token by "

@@ -196,7 +196,8 @@ class ImageCaptioning(_TextDecoder):
         step, candidates = NextTokenLogProbs(self, encoded), []
         for t in range(self.max_text_tokens):
             last = torch.tensor(tokens[-1:], device=self.device)
-            best = step(last, t, None)[0].exp().topk(num_candidates)
+            probs = step(last, t, None)[0].exp()
+            best = probs.topk(min(num_candidates, len(probs)))
             candidates.append(list(zip(best.indices.tolist(), best.values.tolist(), strict=True)))
             tokens.append(candidates[-1][0][0])
             if tokens[-1] == EOS:
