@@ -631,7 +631,7 @@ def test_prompts_in_any_unicode_form_give_the_same_images(text):
 @given(missing=st.sets(st.integers(0, 7), max_size=7))
 @settings(max_examples=10)
 def test_the_unit_of_a_text_loss_is_that_of_all_images_with_and_without_captions(missing):
-    model = cached_tiny("image", "text")
+    model = small_model("image", "text")
     rows = [i for i in range(8) if i not in missing]
     images = blobs(8)
     texts = {"en": ["" if i in missing else text for i, text in enumerate(images.captions["en"])]}
@@ -646,13 +646,13 @@ def test_the_unit_of_a_text_loss_is_that_of_all_images_with_and_without_captions
 
 
 @functools.cache
-def cached_tiny(*direction: str):
+def small_model(*direction: str):
     return tiny(*direction)
 
 
 @pytest.mark.parametrize("num_candidates", [1, 5, 10_000])
 def test_a_trace_shows_at_most_all_tokens_as_candidates(num_candidates):
-    model = cached_tiny("image", "text")
+    model = small_model("image", "text")
     steps = model.trace_caption(blobs(1), num_candidates=num_candidates)
     sizes = {len(step.candidates) for step in steps}
     assert sizes == {min(num_candidates, model.text.vocab_size)}

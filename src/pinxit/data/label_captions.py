@@ -128,6 +128,6 @@ def _fill_template(
             f'such as {{ {language} = "a cat" }}.'
         )
     text = by_language.get(language)
-    if not _is_text(text):
+    if not isinstance(text, str) or not text.strip():
         raise UsageError(f"[{name}.labels] has no text for '{label}' in '{language}'.")
     return normalize_text(template.replace("{}", text))

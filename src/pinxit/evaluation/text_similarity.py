@@ -35,10 +35,10 @@ def bleu_metric(language: str, references: References) -> BLEU:
 
     from pinxit.data.text_vocabulary import is_written_unspaced  # imports the extra `text`
 
-    tokenizer = UNSPACED_TOKENIZERS.get(language.split("-")[0].lower())
+    tokenize = UNSPACED_TOKENIZERS.get(language.split("-")[0].lower())
     if language == UNDETERMINED and is_written_unspaced(itertools.chain(*references)):
-        tokenizer = "char"
-    return BLEU(tokenize=tokenizer, effective_order=True)
+        tokenize = "char"
+    return BLEU(tokenize=tokenize, effective_order=True)
 
 
 def chrf_metric() -> CHRF:
