@@ -20,6 +20,7 @@ from pinxit.models.flow.clusters import Clusters
 from pinxit.models.flow.conditions import ConditionEncoder, ConditionOf, example_uniforms
 from pinxit.models.flow.config import Config
 from pinxit.models.flow.guidance import (
+    default_guidance,
     evaluation_batch_size,
     field_in_parts,
     field_with_guidance,
@@ -44,7 +45,7 @@ from pinxit.models.flow.tasks import (
     sample_visible,
 )
 from pinxit.models.generation import SEEDED, GenerationParams, resolve_params
-from pinxit.models.inputs import check_images, check_mask, label_index
+from pinxit.models.inputs import check_guidance, check_images, check_mask, label_index
 from pinxit.models.latent_codecs import FrozenVAE, Latents, PixelCodec, Pixels
 from pinxit.models.results import Loss
 from pinxit.nn.batch_share import batch_rand, batch_randn, count_first, count_last
@@ -52,7 +53,6 @@ from pinxit.nn.batching import map_in_fixed_batches
 from pinxit.nn.palette import MID_GREY
 from pinxit.nn.rng import per_image_normal
 
-GUIDANCE = 2.0  # of images with a condition, by default: cleaner than 1 (docs/log.md)
 DRAW_BATCH = 16  # images that become clear together
 COMPLETED = (*SEEDED, "steps", "solver")  # without a condition: guidance has no effect
 SAMPLED = (*COMPLETED, "guidance")
@@ -220,8 +220,9 @@ class Flow(nn.Module):
     ) -> Iterator[Images]:
         if n < 1:
             raise UsageError(f"the number of images must be at least 1, not {n}.")
-        guidance = 1.0 if self.config.condition == "none" else GUIDANCE
-        resolved = resolve_params(params, options, SAMPLED, guidance=guidance)
+        resolved = resolve_params(params, options, SAMPLED, guidance=default_guidance(self.config))
+        if self.config.condition != "none":
+            check_guidance(resolved, self.config.caption_dropout)
         condition_of = self._condition_of_samples(n, resolved, label)
         return self._generate(self.noise(n, resolved), condition_of, resolved, progress=progress)
 
