@@ -131,7 +131,7 @@ def test_images_are_drawn_and_edited_from_text(open_run, capsys):
     assert "not in the training captions: purple" in capsys.readouterr().err
     edited = open_run("edit").edit(0, "a blob at the top left", 2)
     test = blobs(channels=1).split("test")
-    assert (edited.before == test.pixels[[0, 0]]).all()
+    assert (edited.before == test.before[[0, 0]]).all()
 
 
 def test_images_are_described(open_run):

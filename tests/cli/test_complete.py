@@ -82,6 +82,25 @@ def test_the_same_seed_gives_the_same_sheet(run, tmp_path, run_pinxit):
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
+def test_completions_with_other_options_are_other_files(run, run_pinxit):
+    options = [(), ("--seed", 1), ("--only-completions",), ("--ratio", 0.5), ("--half", "lower")]
+    if run.name != "mae":
+        options += [("--completions", 2), ("--completions", 2, "--only-completions")]
+    if run.name == "igpt":
+        options += [("--temperature", 0.5), ("--top-k", 3), ("--top-p", 0.5)]
+    paths = [run_pinxit("complete", run, "-n", 1, *words)[-1] for words in options]
+    default_mask = {"igpt": "--half lower"}.get(run.name)
+    assert len(set(paths)) == len(paths) - (default_mask is not None)
+
+
+@pytest.mark.parametrize("suffix", [".NPY", ".Png"])
+def test_a_suffix_in_capitals_is_that_in_small_letters(run, suffix, tmp_path, run_pinxit):
+    paths = [tmp_path / f"{k}{name}" for k, name in enumerate((suffix, suffix.lower()))]
+    for path in paths:
+        run_pinxit("complete", run, "-n", 1, "-o", path)
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+
+
 @pytest.mark.parametrize(
     ("words", "text"),
     [

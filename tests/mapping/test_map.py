@@ -253,6 +253,14 @@ def test_a_bad_shard_is_refused_before_anything_is_read(shard, tmp_path):
         ("score", {"samples": 0}, "samples must be 1 or more, not 0"),
         ("caption", {"top_k": 3}, "need temperature"),
         ("caption", {"temperature": -1.0}, "temperature"),
+        (
+            "caption",
+            {"temperature": 1.0, "num_beams": 4},
+            "num_beams and length_penalty are of beam",
+        ),
+        ("caption", {"length_penalty": 11.0}, "length_penalty must be between 0 and 10"),
+        ("caption", {"num_beams": 2, "num_captions": 3}, "num_beams must be 3 or more"),
+        ("caption", {"seed": 1}, "seed needs temperature"),
     ],
 )
 def test_options_of_another_task_are_refused(task, options, words, run, tmp_path):

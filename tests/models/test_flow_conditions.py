@@ -47,14 +47,14 @@ def randomize_untrained(model):
 
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
 @pytest.mark.parametrize("condition", CONDITIONS)
-def test_an_image_is_completed_by_parameters_that_were_trained(condition, dropout):
+def test_images_are_generated_by_parameters_that_were_trained(condition, dropout):
     model = build(condition, caption_dropout=dropout, mask_share=0.5)
-    images = blobs(2)
+    images, flows = blobs(2), (model, randomize_untrained(model))
     completed = [
-        flow.complete(images, half_mask(images, "lower"), steps=3).pixels
-        for flow in (model, randomize_untrained(model))
+        flow.complete(images, half_mask(images, "lower"), steps=3).pixels for flow in flows
     ]
     assert np.array_equal(*completed)
+    assert np.array_equal(*(flow.sample(4, steps=3).pixels for flow in flows))
 
 
 @pytest.mark.parametrize("condition", ["none", "label"])

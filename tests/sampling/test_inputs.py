@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import pinxit
 from pinxit.data.images import Images
 from pinxit.data.load import load_images
 from pinxit.data.load_options import LoadOptions
@@ -18,6 +19,7 @@ from pinxit.sampling.inputs import (
     join_images,
     labels_for,
     load_for_run,
+    load_named_images,
     load_run_data,
     match_labels,
     select_split,
@@ -135,3 +137,25 @@ def test_a_run_of_images_given_in_python_needs_data(tmp_path):
     run = write_run(tmp_path, "", LoadOptions(), blobs(8))
     with pytest.raises(PinxitError, match="was trained on images given in Python; name DATA"):
         load_run_data(run)
+
+
+@pytest.mark.parametrize("source", ["shapes-edits:24", "shapes-edits:50"])
+def test_the_source_of_a_pair_is_the_image_before_its_edit(source, tmp_path):
+    options = LoadOptions(size=16)
+    pairs = load_images(source, options, progress=False)
+    run = write_run(tmp_path, source, options, pairs)
+    attached = pinxit.Run(run.path)
+    attached.attach_images(pairs)
+    for k, row in enumerate(pairs.split_indices("test")[:5]):
+        for name in (str(k), pairs.names[int(row)]):
+            by_name = [load_named_images(run, [name], sources=True, progress=False)]
+            by_name += [pinxit.Run(run.path).read_one(name, sources=True)]
+            by_name += [attached.read_one(name, sources=True)]
+            assert all((image.pixels[0] == pairs.before[row]).all() for image in by_name)
+            after = load_named_images(run, [name], progress=False)
+            assert (after.pixels[0] == pairs.pixels[row]).all()
+
+
+def test_an_image_of_an_edit_is_edited_again_as_it_is():
+    edited = blobs(1)
+    assert pinxit.Run("runs/none").read_one(edited, sources=True) is edited

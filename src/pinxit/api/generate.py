@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pinxit.api.loaded_run import LoadedRun, merge_params, warn_of_unknown_words
 from pinxit.data.images import Images
+from pinxit.data.seeds import check_seed
 from pinxit.data.split_names import SplitOrAll
 from pinxit.errors import UsageError
 from pinxit.models.generation import GenerationParams
@@ -84,7 +85,7 @@ class GenerateMethods(LoadedRun):
         params = merge_params(self.edit, params, options)
         model = self.require("edit")
         warn_of_unknown_words(model, [text])
-        before = self.read_one(image)[[0] * num_images]
+        before = self.read_one(image, sources=True)[[0] * num_images]
         edited = model.edit(before, [text] * num_images, params, language=language)
         return dataclasses.replace(edited, before=before.pixels)
 
@@ -162,6 +163,8 @@ class GenerateMethods(LoadedRun):
         from pinxit.sampling.inputs import join_images, match_labels
         from pinxit.sampling.latents import interpolate_images, interpolate_seeds, interpolate_texts
 
+        for seed in seeds or ():
+            check_seed(seed, "seeds")
         pair = images[0] if len(images) == 1 and isinstance(images[0], Images) else None
         is_named = seeds is not None or texts is not None
         if is_named == bool(images) or (images and pair is None and len(images) != 2):

@@ -22,6 +22,7 @@ from pinxit.sampling.inputs import (
     load_run_data,
     match_labels,
     select_rows,
+    source_images,
 )
 
 # anything that `load_images` takes, a Pillow image, or uint8 pixels of one image or of several
@@ -86,10 +87,11 @@ def load_own(run: Run, own: Images | None) -> Images:
     return load_run_data(run, progress=False) if own is None else own
 
 
-def read_image(run: Run, image: AnyImage, own: Images | None) -> Images:
+def read_image(run: Run, image: AnyImage, own: Images | None, sources: bool = False) -> Images:
     """Return one image: a file, a name or number among the run's images, an array, or `Images`.
 
-    Raises UsageError for several images.
+    With `sources` a name or number of a pair of an edit gives the image before it. Raises
+    UsageError for several images.
     """
     if isinstance(image, Image.Image | np.ndarray):
         image = convert(run, image)
@@ -99,8 +101,9 @@ def read_image(run: Run, image: AnyImage, own: Images | None) -> Images:
         return image
     name = str(image)
     if own is not None and not Path(name).is_file():
-        return own[find_image(own, name)]
-    return load_named_images(run, [name], progress=False)
+        named = own[find_image(own, name)]
+        return source_images(named) if sources else named
+    return load_named_images(run, [name], progress=False, sources=sources)
 
 
 def convert(run: Run, images: Image.Image | np.ndarray) -> Images:

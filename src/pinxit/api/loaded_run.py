@@ -97,11 +97,14 @@ class LoadedRun(runs.Run):
 
         return read_rows(self, model, images, split, self.own_images)
 
-    def read_one(self, image: AnyImage) -> Images:
-        """Return one image; a name or a number is that of one of the run's own images."""
+    def read_one(self, image: AnyImage, *, sources: bool = False) -> Images:
+        """Return one image; a name or a number is that of one of the run's own images.
+
+        With `sources` the name of a pair of an edit stands for the image before it.
+        """
         from pinxit.api.inputs import read_image
 
-        return read_image(self, image, self.own_images)
+        return read_image(self, image, self.own_images, sources)
 
 
 def merge_params(

@@ -92,15 +92,18 @@ def load_rows_for(
     return rows
 
 
-def load_named(run: Path, names: Sequence[str], quiet: bool = False) -> Images:
+def load_named(
+    run: Path, names: Sequence[str], quiet: bool = False, sources: bool = False
+) -> Images:
     """Return one image per name: an image file, or an image of the run's data by name or number.
 
-    Raises UsageError for a name that is neither.
+    With `sources` a pair of an edit gives the image before it. Raises UsageError for a name that is
+    neither.
     """
     from pinxit.runs import Run
     from pinxit.sampling.inputs import load_named_images
 
-    images = load_named_images(Run(run), names, progress=not quiet)
+    images = load_named_images(Run(run), names, progress=not quiet, sources=sources)
     if not quiet:
         _report_conversion(run, [Path(name) for name in names])
     return images

@@ -28,6 +28,7 @@ from pinxit.cli.common import (
 )
 from pinxit.cli.draw import warn_of_unknown_words
 from pinxit.data.image_suffixes import IMAGE_SUFFIXES
+from pinxit.data.seeds import check_seed
 from pinxit.errors import UsageError
 from pinxit.nn.device import Device
 
@@ -79,7 +80,7 @@ def interpolate(
         raise UsageError("--language is that of --texts; give two captions.")
     _check_ends(run, images, seeds, texts)
     file = check_suffix(out, *IMAGE_SUFFIXES, ".gif")
-    gif = gif if file is None else file.suffix == ".gif"
+    gif = gif if file is None else file.suffix.lower() == ".gif"
     ability = "invert" if texts is not None else _ability_to_interpolate(run)
     model: Any = load_model(run, ability, device)
     from pinxit.models.protocols import HasText
@@ -120,6 +121,8 @@ def _check_ends(
     texts: tuple[str, str] | None,
 ) -> None:
     """Raise UsageError unless the two ends are given in one way, and completely."""
+    for seed in seeds or ():
+        check_seed(seed, "--seeds")
     if images and len(images) == 2 and seeds is None and texts is None:
         return
     if images or (seeds is None and texts is None):

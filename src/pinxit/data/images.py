@@ -315,7 +315,7 @@ class Images:
         Grids are saved as `.png`, `.jpg` or `.webp`.
         """
         path = Path(path)
-        if path.suffix == ".npy":
+        if path.suffix.lower() == ".npy":
             return write_atomically(path, self._to_npy())
         if path.suffix.lower() not in IMAGE_SUFFIXES:
             known = ", ".join(IMAGE_SUFFIXES)

@@ -265,9 +265,9 @@ def _choose_labels(
         return [spec.label] * count
     if not is_label_conditional(model):
         return None
+    names = model.info.label_names
     if isinstance(model, SamplesFromLabels) and model.labels_of_samples(1, params) is not None:
         return None
-    names = model.info.label_names
     seeds = per_image_seeds(params.seed, count, params.start)
     return [names[mix_seed(seed, LABEL_STREAM) % len(names)] for seed in seeds]
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from pinxit.data.batch import DatasetInfo, Seed
+from pinxit.data.seeds import check_seed
 from pinxit.errors import UnusedOptionError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class Reranker(Protocol):
     """Scores images by log p(text | image) in nats: any model that `CanCaption`."""
 
     info: DatasetInfo
+    text_tokenizer: Any  # TextTokenizer; the command line evaluates these types without torch
 
     def caption_log_prob(
         self, images: Images, texts: Sequence[str], languages: Sequence[str]
@@ -98,6 +100,8 @@ class GenerationParams:
     start: int = 0
 
     def __post_init__(self) -> None:
+        for seed in (self.seed,) if isinstance(self.seed, int) else self.seed:
+            check_seed(seed)
         if self.temperature is not None and not 0 <= self.temperature < math.inf:
             raise UsageError(f"temperature must be 0 or more, not {self.temperature}.")
         for value in self.level_temperatures or ():
@@ -152,11 +156,25 @@ def resolve_params(
         raise UnusedOptionError(unused, sorted(used))
     if params.level_temperatures is not None:
         temperature = None
-    return dataclasses.replace(
+    resolved = dataclasses.replace(
         params,
         temperature=temperature if params.temperature is None else params.temperature,
         guidance=guidance if params.guidance is None else params.guidance,
     )
+    if resolved.temperature == 0:
+        _check_greedy(resolved)
+    return resolved
+
+
+def _check_greedy(params: GenerationParams) -> None:
+    """Raise UsageError for options that change nothing at temperature 0."""
+    values = {"best_of": params.best_of > 1, "top_k": params.top_k, "top_p": params.top_p}
+    names = [name for name, value in values.items() if value and (name, value) != ("top_p", 1)]
+    if names:
+        verb = "needs" if len(names) == 1 else "need"
+        raise UsageError(
+            f"{' and '.join(names)} {verb} a temperature above 0: at 0 all candidates are equal."
+        )
 
 
 def preview_options(model: object) -> dict[str, Any]:

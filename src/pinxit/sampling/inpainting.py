@@ -55,7 +55,7 @@ def choose_mask(
     if half is not None:
         return half_mask(images, half), half
     assert ratio is not None
-    return random_patch_mask(images, ratio, model.patch_size, seed), f"{ratio:g}"
+    return random_patch_mask(images, ratio, model.patch_size, seed), str(ratio)
 
 
 def comparison_columns(images: Images, mask: PixelMask, completions: Sequence[Images]) -> Columns:

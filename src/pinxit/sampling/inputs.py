@@ -36,12 +36,14 @@ def own_data(run: Run) -> str | list[str]:
     return source
 
 
-def load_named_images(run: Run, names: Sequence[str | Path], *, progress: bool = True) -> Images:
+def load_named_images(
+    run: Run, names: Sequence[str | Path], *, progress: bool = True, sources: bool = False
+) -> Images:
     """Return one image per name: an image file, or an image of the run's own data.
 
     Those of the data go by their names, as `pinxit score` lists them, or by a number k: the k-th
-    test image, from 0. Raises UsageError for a name that is neither, and for a file that holds
-    several images.
+    test image, from 0. With `sources` a pair of an edit gives the image before it. Raises
+    UsageError for a name that is neither, and for a file that holds several images.
     """
     names = [str(name) for name in names]
     own, parts = None, []
@@ -53,7 +55,7 @@ def load_named_images(run: Run, names: Sequence[str | Path], *, progress: bool =
         else:
             own = _load_own(run, name, progress) if own is None else own
             part = own[find_image(own, name)]
-        parts.append(part)
+        parts.append(source_images(part) if sources else part)
     return join_images(parts)
 
 
@@ -73,6 +75,13 @@ def join_images(parts: Sequence[Images]) -> Images:
         for part in parts
     ]
     return dataclasses.replace(joined, labels=np.concatenate(labels), label_names=names)
+
+
+def source_images(images: Images) -> Images:
+    """Return the images before their edits; images that are no pairs are returned as they are."""
+    if images.before is None:
+        return images
+    return dataclasses.replace(images, pixels=images.before, before=None)
 
 
 def _load_own(run: Run, name: str, progress: bool) -> Images:

@@ -171,9 +171,12 @@ def check_augment_until(*stages: TrainingSettings) -> None:
 
 def check_model_settings(model: Model, settings: TrainingSettings) -> None:
     """Raise UsageError for settings of training that a model does not go with."""
+    from torch import nn
+
     from pinxit.training.muon import find_hidden_matrices
 
     check_whole_batches(model, settings)
+    assert isinstance(model, nn.Module)
     if settings.optimizer == "muon" and not find_hidden_matrices(model):
         raise UsageError(
             "--optimizer muon needs a model with transformer layers or residual convolutions; "

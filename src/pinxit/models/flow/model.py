@@ -15,11 +15,12 @@ from torch import Tensor, nn
 
 from pinxit.data.batch import Batch, DatasetInfo
 from pinxit.data.images import Images
-from pinxit.errors import UnusedOptionError, UsageError
+from pinxit.errors import UsageError
 from pinxit.models.flow.clusters import Clusters
 from pinxit.models.flow.conditions import ConditionEncoder, ConditionOf, example_uniforms
 from pinxit.models.flow.config import Config
 from pinxit.models.flow.guidance import (
+    default_guidance,
     evaluation_batch_size,
     field_in_parts,
     field_with_guidance,
@@ -46,7 +47,7 @@ from pinxit.models.flow.tasks import (
     sample_visible,
 )
 from pinxit.models.generation import SEEDED, GenerationParams, resolve_params
-from pinxit.models.inputs import check_images, check_mask, label_index
+from pinxit.models.inputs import check_guidance, check_images, check_mask, label_index
 from pinxit.models.latent_codecs import FrozenVAE, Latents, PixelCodec, Pixels
 from pinxit.models.results import Loss
 from pinxit.nn.batch_share import batch_rand, batch_randn, count_first, count_last
@@ -54,7 +55,6 @@ from pinxit.nn.batching import map_in_fixed_batches
 from pinxit.nn.palette import MID_GREY
 from pinxit.nn.rng import per_image_normal
 
-GUIDANCE = 2.0  # of images with a condition, by default: cleaner than 1 (docs/log.md)
 DRAW_BATCH = 16  # images that become clear together
 COMPLETED = (*SEEDED, "steps", "solver")  # without a condition: guidance has no effect
 SAMPLED = (*COMPLETED, "guidance")
@@ -222,8 +222,10 @@ class Flow(nn.Module):
     ) -> Iterator[Images]:
         if n < 1:
             raise UsageError(f"the number of images must be at least 1, not {n}.")
-        guidance = 1.0 if self.config.condition == "none" else GUIDANCE
-        resolved = resolve_params(params, options, SAMPLED, guidance=guidance)
+        used = COMPLETED if self.config.condition == "none" else SAMPLED
+        resolved = resolve_params(params, options, used, guidance=default_guidance(self.config))
+        if self.config.condition != "none":
+            check_guidance(resolved, self.config.caption_dropout)
         condition_of = self._condition_of_samples(n, resolved, label)
         self.check_solver(resolved)
         return self._generate(self.noise(n, resolved), condition_of, resolved, progress=progress)
@@ -232,8 +234,6 @@ class Flow(nn.Module):
         self, n: int, params: GenerationParams, label: str | None
     ) -> ConditionOf:
         """The label's, or those of training images; of nothing with a guidance of 0."""
-        if self.config.condition == "none" and params.guidance != 1:
-            raise UnusedOptionError(["guidance"], sorted(COMPLETED))
         if label is not None:
             index = label_index(self.config, self.info, label)
             return self.conditions.of_label_rows(torch.full((n,), index))

@@ -13,8 +13,8 @@ import torch
 from pinxit.data.images import Images
 from pinxit.errors import UsageError
 from pinxit.models.flow.conditions import ConditionOf, example_uniforms
+from pinxit.models.flow.guidance import default_guidance
 from pinxit.models.flow.inversion import InvertibleFlow
-from pinxit.models.flow.model import GUIDANCE
 from pinxit.models.flow.path import Field, Times, X
 from pinxit.models.flow.tasks import Task
 from pinxit.models.generation import GenerationParams
@@ -55,8 +55,7 @@ class MorphingFlow(InvertibleFlow):
         return self._generate_between(noise, weights, ends, self._params_of(0))
 
     def _params_of(self, seed: int) -> GenerationParams:
-        guidance = 1.0 if self.config.condition == "none" else GUIDANCE
-        return GenerationParams(seed=seed, guidance=guidance)
+        return GenerationParams(seed=seed, guidance=default_guidance(self.config))
 
     @torch.inference_mode()
     def _generate_between(

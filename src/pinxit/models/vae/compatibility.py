@@ -34,7 +34,7 @@ NEEDS = (
     Need(
         "mixtures",
         "likelihood discretized-logistic without a decoder_head",
-        lambda c: _has_mixtures(c),
+        lambda c: c.likelihood == "discretized-logistic" and not _has_head(c),
     ),
     Need("binarize", "likelihood bernoulli", lambda c: c.likelihood == "bernoulli"),
     Need("width", "network mlp or conv", lambda c: c.network != "linear"),

@@ -71,8 +71,9 @@ def _settings(model: Any, task: str) -> dict[str, float]:
     else:
         return {}
     guidance = model.default_guidance
-    config: Any = getattr(model, "config", None)
-    if "top_p" in names and getattr(config, "caption_dropout", 0):
+    if not model.config.caption_dropout:
+        names = [name for name in names if name != "guidance"]  # `draw` refuses it
+    elif "top_p" in names:
         guidance = max(guidance, BEST_GUIDANCE)
     best = {"temperature": temperature, "guidance": guidance, "top_p": 1.0, "best_of": 1}
     if task == "draw":
