@@ -22,14 +22,14 @@ from pinxit.serve.api.chat_stream import (
 )
 from pinxit.serve.api.sse import byte_stream, run_while_connected
 from pinxit.serve.dialogue.event_log import EventLog
-from pinxit.serve.dialogue.parse import ParsedRequest, parse_request
+from pinxit.serve.dialogue.parse import Conversation, ParsedRequest, parse_request
 from pinxit.serve.dialogue.response import AnswerFunction, ResponseBuilder, answer_without_llm
 from pinxit.serve.errors import ApiError, truncate
 from pinxit.serve.inference.registry import ModelRegistry
 from pinxit.serve.inference.router import Router
 from pinxit.serve.media.sources import ImageSources, RequestImages
 from pinxit.serve.pools import read_in_thread
-from pinxit.serve.prompts import requests_image
+from pinxit.serve.prompts import instructs_edit, requests_image, wants_text
 from pinxit.serve.schemas import ChatRequest, ResponsesRequest
 from pinxit.serve.store import Store, new_id
 from pinxit.serve.validation import parse_json_body, validate
@@ -71,7 +71,7 @@ class ChatRoutes:
         parsed = await read_in_thread(self._parse, fields)
         parsed = replace(parsed, stop=tuple(_stop_sequences(fields)))
         may_generate = self.with_llm or router.only_generates  # else it hangs on the prompt's words
-        if not (may_generate or requests_image(parsed.conversation.prompt)):
+        if not (may_generate or _wants_image(parsed.conversation)):
             parsed = replace(parsed, tool=None)
         emit = None if events is None else events.append
         builder = ResponseBuilder(parsed, router, emit, with_llm=self.with_llm)
@@ -122,6 +122,14 @@ async def _chain(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[byte
             yield chunk
     finally:
         await rest.aclose()  # type: ignore[attr-defined]
+
+
+def _wants_image(conversation: Conversation) -> bool:
+    """Return whether the last prompt asks for an image, or for an edit of the one there is."""
+    prompt = conversation.prompt
+    if conversation.image is None:
+        return requests_image(prompt)
+    return instructs_edit(prompt) or (requests_image(prompt) and not wants_text(prompt))
 
 
 def _check_tool_choice(choice: str | dict[str, Any] | None) -> None:
