@@ -32,6 +32,19 @@ def store(request, tmp_path):
     return Store(request.getfixturevalue("postgres"))
 
 
+@pytest.mark.parametrize("name", ["max_days", "max_mib"])
+@pytest.mark.parametrize("value", [-1.0, 0.0, float("nan"), float("inf"), float("-inf")])
+def test_a_bound_of_the_store_is_refused_or_keeps_what_is_stored(tmp_path, name, value):
+    path = str(tmp_path / "s.sqlite")
+    Store(path).save_file("file_1", "a", "vision", b"x" * 1000)
+    if value == float("inf"):
+        Store(path, **{name: value}).save_file("file_2", "b", "vision", b"x")
+    else:
+        with pytest.raises(UsageError, match="must be above 0"):
+            Store(path, **{name: value})
+    assert Store(path).load_file("file_1") is not None
+
+
 def test_a_response_and_its_image_are_stored_and_deleted(store):
     items = [{"type": "message", "role": "user", "content": "x"}]
     store.save_response(make_body(), items)

@@ -55,8 +55,8 @@ def serve(
         alias: further model names, as NAME=RUN
         store: stores responses and files: a SQLite file, or a database URL such as
             postgresql://... (default: ~/.local/share/pinxit/serve.sqlite)
-        store_days: delete responses and files after this many days
-        store_max_mib: delete the oldest responses and files above this size
+        store_days: delete responses and files after this many days; inf: never
+        store_max_mib: delete the oldest responses and files above this size; inf: no bound
         max_queue: images that may wait for one model; further requests get status 429
         llm: URL of an OpenAI-compatible language model that answers and calls the runs as tools;
             PINXIT_LLM_API_KEY is its key

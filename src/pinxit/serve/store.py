@@ -62,9 +62,12 @@ class Store:
     def __init__(self, url: str, max_days: float = 30.0, max_mib: float = 1024.0) -> None:
         """Open or create the database at `url`: a URL, or the path of a SQLite file.
 
-        Raises UsageError for an invalid URL, PinxitError if the database does not answer or has
-        tables of another version.
+        Raises UsageError for an invalid URL or bound, PinxitError if the database does not answer
+        or has tables of another version.
         """
+        for bound, flag in ((max_days, "--store-days"), (max_mib, "--store-max-mib")):
+            if not bound > 0:  # also NaN; all that is stored would be deleted
+                raise UsageError(f"{flag} must be above 0 (inf: no bound), not {bound:g}.")
         self.max_days, self.max_mib = max_days, max_mib
         self._num_writes, self._num_bytes, self._count_lock = 0, 0, threading.Lock()
         try:
