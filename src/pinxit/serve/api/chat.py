@@ -13,6 +13,7 @@ from fastapi import Request
 from fastapi.responses import JSONResponse, Response
 
 from pinxit.serve.api.chat_stream import (
+    IMAGE_MARKDOWN,
     SEPARATOR,
     ChunkEncoder,
     DeltaConverter,
@@ -186,18 +187,41 @@ def _to_items(message: dict[str, Any], index: int) -> list[dict[str, Any]]:
     if content is None and role == "assistant":
         return items
     if isinstance(content, str):
-        return [{"role": role, "content": content}, *items]
+        content = [{"type": "text", "text": content}]
     if not isinstance(content, list):
         text = "The content must be a string or a list of parts."
         raise ApiError(text, param=f"messages[{index}].content")
-    parts = []
-    for part in content:
-        if isinstance(part, dict) and part.get("type") == "image_url":
-            url = part.get("image_url")
-            url = url.get("url") if isinstance(url, dict) else url
-            part = {"type": "input_image", "image_url": url}
-        parts.append(part)
+    parts = [_to_part(part) for part in content]
+    if role == "assistant":
+        return [*_split_answer(parts), *items]
     return [{"role": role, "content": parts}, *items]
+
+
+def _to_part(part: Any) -> Any:
+    if not (isinstance(part, dict) and part.get("type") == "image_url"):
+        return part
+    url = part.get("image_url")
+    return {"type": "input_image", "image_url": url.get("url") if isinstance(url, dict) else url}
+
+
+def _split_answer(parts: list[Any]) -> list[dict[str, Any]]:
+    """Return the items of an answer: each image that it shows in Markdown is one of its own."""
+    items: list[dict[str, Any]] = []
+    texts: list[Any] = []
+    for part in parts:
+        text = part.get("text") if isinstance(part, dict) else None
+        if not (isinstance(text, str) and IMAGE_MARKDOWN.search(text)):
+            texts.append(part)
+            continue
+        for i, segment in enumerate(IMAGE_MARKDOWN.split(text)):
+            if i % 2 == 0:  # a text, else the URL between two texts
+                texts += [{"type": "text", "text": segment.strip()}] if segment.strip() else []
+                continue
+            items += [{"role": "assistant", "content": texts}] if texts else []
+            image = {"type": "input_image", "image_url": segment}
+            items.append({"role": "assistant", "content": [image]})
+            texts = []
+    return [*items, {"role": "assistant", "content": texts}] if texts else items
 
 
 def _to_call(call: object) -> dict[str, Any]:

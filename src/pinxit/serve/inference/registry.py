@@ -47,8 +47,11 @@ class ModelRegistry:
 
     @property
     def names(self) -> list[str]:
-        """The names that requests may use; none while all runs wait for their weights."""
-        return [*self.runs, *self.aliases] if self.runs else []
+        """The names that requests may use now: runs without weights have none, nor any alias."""
+        if not self.runs:
+            return []
+        ready = (*self.runs, ALL_RUNS)
+        return [*self.runs, *(name for name, target in self.aliases.items() if target in ready)]
 
     def add(self, run: LoadedRun) -> None:
         """Serve a run that was pending. Other threads read the dicts, so they are replaced."""
