@@ -41,6 +41,10 @@ class ModelRegistry:
         for alias, name in (aliases or {}).items():
             if name not in (*self.runs, *self.pending, ALL_RUNS):
                 raise UsageError(f"--alias {alias}={name}: no run is named '{name}'.")
+            if alias in (*self.runs, *self.pending):
+                raise UsageError(
+                    f"--alias {alias}={name}: '{alias}' is a run; choose another name."
+                )
             self.aliases[alias] = name
         for name in (*self.runs, *self.pending):
             self.aliases.pop(name, None)
