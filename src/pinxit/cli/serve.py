@@ -74,8 +74,11 @@ def serve(
     _check_runs(runs)
     _check_port(port)
     check_at_least(1, max_queue, "--max-queue")
+    _check_llm(llm, llm_model, llm_sees_images)
+    _check_hosts("--allow-host", allow_host)
+    _check_hosts("--allow-remote", allow_remote)
     api_key = api_key or os.environ.get("PINXIT_API_KEY") or None
-    if host not in LOOPBACK and api_key is None and not allow_no_auth:
+    if host.lower() not in LOOPBACK and api_key is None and not allow_no_auth:
         raise UsageError(
             f"other machines can reach {host}: set --api-key, or pass --allow-no-auth."
         )
@@ -156,6 +159,22 @@ def _check_port(port: int) -> int:
     if not 0 <= port <= MAX_PORT:
         raise UsageError(f"--port must be from 0 to {MAX_PORT}, not {port}.")
     return port
+
+
+def _check_llm(llm: str | None, llm_model: str | None, llm_sees_images: bool) -> None:
+    """Raises UsageError for an invalid URL, and for options of a model that is not named."""
+    if llm is None:
+        given = "--llm-model" if llm_model is not None else "--llm-sees-images"
+        if llm_model is not None or llm_sees_images:
+            raise UsageError(f"{given} needs --llm, the URL of a language model.")
+    elif not re.fullmatch(r"https?://[^\s/?#]+[^\s?#]*", llm):
+        raise UsageError(f"--llm {llm}: give an address such as http://127.0.0.1:8080/v1.")
+
+
+def _check_hosts(flag: str, hosts: tuple[str, ...]) -> None:
+    for host in hosts:
+        if not re.fullmatch(r"[^\s/?#@]+", host):
+            raise UsageError(f"{flag} {host}: give a host's name or address, without a scheme.")
 
 
 def _parse_origins(origins: tuple[str, ...]) -> tuple[str, ...]:
