@@ -10,6 +10,7 @@ from pathlib import Path
 from sqlite3 import Connection as SqliteConnection
 
 import sqlalchemy as sql
+from sqlalchemy.exc import ArgumentError
 
 BUSY_MILLISECONDS, PROBE_MILLISECONDS = 10_000, 500  # to wait for a lock
 CONNECT_SECONDS = 5
@@ -70,14 +71,25 @@ def connect(url: str) -> sql.Engine:
     """
     options: dict[str, object] = {}
     if "://" not in url:
+        target = sql.URL.create("sqlite", database=url)  # a path may have any characters
+        _check_file_database(target)
         make_private(Path(url))
-        url = f"sqlite:///{url}"
+        return sql.create_engine(target)
     for scheme in ("postgresql://", "postgres://"):
         if url.startswith(scheme):
             url = "postgresql+psycopg://" + url.removeprefix(scheme)
             options = {"connect_args": {"connect_timeout": CONNECT_SECONDS}}
     is_file = url.startswith("sqlite")  # which does not hang up
+    if is_file:
+        _check_file_database(sql.make_url(url))
     return sql.create_engine(url, pool_pre_ping=not is_file, **options)
+
+
+def _check_file_database(url: sql.URL) -> None:
+    """Raises ArgumentError for SQLite in memory: each connection would have a store of its own."""
+    name = url.database or ""
+    if name in ("", ":memory:") or url.query.get("mode") == "memory" or "uri" in url.query:
+        raise ArgumentError("a store is a file: give its path, or sqlite:///PATH")
 
 
 def make_private(path: Path) -> None:
