@@ -35,6 +35,14 @@ images = sql.Table(
     sql.Column("content", sql.LargeBinary, nullable=False),
     sql.Column("size", sql.Integer, nullable=False),
 )
+# the items of responses, their input and output, which later requests may refer to by id
+response_items = sql.Table(
+    "response_items",
+    metadata,
+    sql.Column("id", sql.String(80), primary_key=True),
+    sql.Column("response", sql.String(80), primary_key=True, index=True),
+    sql.Column("created", sql.Float, index=True, nullable=False),
+)
 files = sql.Table(
     "files",
     metadata,
@@ -60,7 +68,7 @@ secrets_table = sql.Table(
     sql.Column("value", sql.LargeBinary, nullable=False),
 )
 SIZED = (responses, images, files)
-DATED = (*SIZED, active_responses)
+DATED = (*SIZED, active_responses, response_items)
 ALL = (*DATED, secrets_table)
 
 
@@ -172,3 +180,9 @@ def delete_oldest(connection: sql.Connection, size: int, max_bytes: float) -> in
             connection.execute(sql.delete(table).where(table.c.id == row_id))
             size -= row_size
     return size
+
+
+def delete_unowned_items(connection: sql.Connection) -> None:
+    """Delete the ids of items whose response was deleted for its size."""
+    is_owned = response_items.c.response.in_(sql.select(responses.c.id))
+    connection.execute(sql.delete(response_items).where(~is_owned))

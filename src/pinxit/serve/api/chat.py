@@ -181,6 +181,7 @@ def _to_items(message: dict[str, Any], index: int) -> list[dict[str, Any]]:
     content, role = message.get("content"), message.get("role")
     if role in ("tool", "function"):
         call_id = message.get("tool_call_id")
+        content = [_to_part(part) for part in content] if isinstance(content, list) else content
         return [{"type": "function_call_output", "call_id": call_id, "output": content}]
     calls = message.get("tool_calls")
     items = [_to_call(call) for call in calls] if isinstance(calls, list) else []
