@@ -35,6 +35,11 @@ from pinxit.serve.schemas import ChatRequest, ResponsesRequest
 from pinxit.serve.store import Store, new_id
 from pinxit.serve.validation import parse_json_body, validate
 
+# that /v1/responses does not have, or not by this name
+LLM_OPTIONS = {
+    "presence_penalty", "frequency_penalty", "logit_bias", "reasoning_effort", "verbosity",
+}  # fmt: skip
+
 
 @dataclass(frozen=True)
 class ChatRoutes:
@@ -70,7 +75,8 @@ class ChatRoutes:
         self, fields: ChatRequest, router: Router, events: EventLog | None
     ) -> ResponseBuilder:
         parsed = await read_in_thread(self._parse, fields)
-        parsed = replace(parsed, stop=tuple(_stop_sequences(fields)))
+        options = fields.model_dump(include=LLM_OPTIONS, exclude_none=True)
+        parsed = replace(parsed, stop=tuple(_stop_sequences(fields)), llm_options=options)
         may_generate = self.with_llm or router.only_generates  # else it hangs on the prompt's words
         if not (may_generate or _wants_image(parsed.conversation)):
             parsed = replace(parsed, tool=None)

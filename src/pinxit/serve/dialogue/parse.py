@@ -63,6 +63,7 @@ class ParsedRequest:
     functions: tuple[dict[str, Any], ...] = ()  # of the client, for a language model to call
     forced_function: str | None = None  # which of them it has to call
     stop: tuple[str, ...] = ()  # a language model stops before these
+    llm_options: dict[str, Any] = field(default_factory=dict)  # of a chat, for a language model
 
     @property
     def needs_image(self) -> bool:
