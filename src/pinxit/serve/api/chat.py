@@ -29,7 +29,7 @@ from pinxit.serve.errors import ApiError, truncate
 from pinxit.serve.inference.registry import ModelRegistry
 from pinxit.serve.inference.router import Router
 from pinxit.serve.media.sources import ImageSources, RequestImages
-from pinxit.serve.pools import read_in_thread
+from pinxit.serve.pools import read_in_thread, work_on_images
 from pinxit.serve.prompts import instructs_edit, requests_image, wants_text
 from pinxit.serve.schemas import ChatRequest, ResponsesRequest
 from pinxit.serve.store import Store, new_id
@@ -77,7 +77,11 @@ class ChatRoutes:
         parsed = await read_in_thread(self._parse, fields)
         options = fields.model_dump(include=LLM_OPTIONS, exclude_none=True)
         parsed = replace(parsed, stop=tuple(_stop_sequences(fields)), llm_options=options)
-        may_generate = self.with_llm or router.only_generates  # else it hangs on the prompt's words
+        router = self.models.find_tools_model(parsed.tool, router)
+        if parsed.mask is not None:
+            await work_on_images(router.check_mask, parsed.mask)
+        # else it hangs on the prompt's words
+        may_generate = self.with_llm or router.only_generates or _has_image_tool(fields.tools)
         if not (may_generate or _wants_image(parsed.conversation)):
             parsed = replace(parsed, tool=None)
         emit = None if events is None else events.append
@@ -90,11 +94,13 @@ class ChatRoutes:
         if not self.with_llm:
             _check_tool_choice(fields.tool_choice)
         per_message = [_to_items(message, i) for i, message in enumerate(fields.messages)]
-        functions = [_to_function(tool, i) for i, tool in enumerate(fields.tools or [])]
+        tools = [_to_function(tool, i) for i, tool in enumerate(fields.tools or [])]
+        if not _has_image_tool(tools):
+            tools.append({"type": "image_generation"})
         same = {
             "model": fields.model,
             "input": [item for items in per_message for item in items],
-            "tools": [*functions, {"type": "image_generation"}],
+            "tools": tools,
             "tool_choice": _to_tool_choice(fields.tool_choice),
             "store": False,
             "seed": fields.seed,
@@ -172,7 +178,14 @@ def _to_function(tool: dict[str, Any], index: int) -> dict[str, Any]:
         return {**function, "type": "function"}
     if not isinstance(tool.get("type"), str):
         raise ApiError("A tool needs a type.", param=f"tools[{index}].type")
+    if tool["type"] == "image_generation" and tool.get("partial_images"):
+        message = "A chat has no partial images; /v1/responses has."
+        raise ApiError(message, param=f"tools[{index}].partial_images")
     return tool
+
+
+def _has_image_tool(tools: list[dict[str, Any]] | None) -> bool:
+    return any(tool.get("type") == "image_generation" for tool in tools or [])
 
 
 def _to_tool_choice(choice: str | dict[str, Any] | None) -> str | dict[str, Any] | None:

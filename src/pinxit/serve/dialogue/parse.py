@@ -11,8 +11,9 @@ from pinxit.serve.dialogue.items import Message, parse_item
 from pinxit.serve.dialogue.structured import Format, parse_format
 from pinxit.serve.dialogue.tool_choice import is_tool_type, parse_tool_choice
 from pinxit.serve.errors import ApiError, truncate
+from pinxit.serve.media.outputs import check_options
 from pinxit.serve.media.sources import RequestImages
-from pinxit.serve.media.uploads import EditMask, UploadedImage, check_pixel_budget, parse_size
+from pinxit.serve.media.uploads import EditMask, UploadedImage, check_pixel_budget
 from pinxit.serve.prompts import wants_text
 from pinxit.serve.schemas import ImageGenerationTool, ResponsesRequest
 from pinxit.serve.store import Store, new_id
@@ -165,9 +166,11 @@ def _parse_tools(
             message = f"Unknown tool type '{truncate(tool['type'])}'."
             raise ApiError(message, param=f"{param}.type")
         parsed = validate(tool, ImageGenerationTool, param)
-        parse_size(parsed.size, f"{param}.size")
-        if parsed.background == "transparent" and parsed.output_format == "jpeg":
-            raise ApiError("A JPEG cannot be transparent.", param=f"{param}.background")
+        has_mask = parsed.input_image_mask is not None
+        check_options(parsed, f"{param}.", has_mask=has_mask)
+        if has_mask and parsed.action == "generate":
+            message = "A mask is for the action 'edit'; a new image has none."
+            raise ApiError(message, param=f"{param}.input_image_mask")
     return parsed, tuple(functions)
 
 

@@ -39,7 +39,10 @@ class RequestImages:
         self._deadline = time.monotonic() + MAX_FETCH_SECONDS
 
     def load(self, ref: ImageRef, param: str) -> UploadedImage:
-        """Load an image by its URL or file id. Raises ApiError if there is no image."""
+        """Load an image by its URL or file id. Raises ApiError if there is no image, or two."""
+        if ref.image_url is not None and ref.file_id is not None:
+            message = "An image has either 'image_url' or 'file_id', not both."
+            raise ApiError(message, param=f"{param}.file_id")
         if ref.image_url is not None:
             return self.load_url(ref.image_url, f"{param}.image_url")
         if ref.file_id is None:
