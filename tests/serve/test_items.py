@@ -44,11 +44,11 @@ def make_output(kind: str, image: bytes) -> dict:
 
 
 def make_input(kind: str, image: bytes) -> dict:
-    picture = {"type": "input_image", "image_url": data_url(image)}
+    part = {"type": "input_image", "image_url": data_url(image)}
     if kind == "answer":
-        answer = {"type": "function_call_output", "call_id": "c", "output": [picture]}
+        answer = {"type": "function_call_output", "call_id": "c", "output": [part]}
         return {**answer, "id": new_id("item")}
-    parts = [{"type": "input_text", "text": kind}, *([picture] if kind == "shown" else [])]
+    parts = [{"type": "input_text", "text": kind}, *([part] if kind == "shown" else [])]
     return {"type": "message", "role": "user", "id": new_id("msg"), "content": parts}
 
 

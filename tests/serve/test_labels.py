@@ -26,7 +26,7 @@ NAMES = ("001.Black_footed_Albatross", "St. Bernard", "A", "a")
 
 
 @pytest.fixture(scope="module")
-def labelled(tmp_path_factory):
+def label_run(tmp_path_factory):
     """A run that is conditional on labels whose names are not plain words."""
     folder = tmp_path_factory.mktemp("labels") / "labelled"
     images = dataclasses.replace(blobs(), label_names=NAMES)
@@ -75,8 +75,8 @@ def last_event(answer):
     return json.loads(answer.text.strip().splitlines()[-1].removeprefix("data: "))
 
 
-def test_the_studio_uses_the_label_that_was_chosen_or_refuses_it(labelled, tmp_path):
-    with serving([labelled], tmp_path / "s.sqlite") as url:
+def test_the_studio_uses_the_label_that_was_chosen_or_refuses_it(label_run, tmp_path):
+    with serving([label_run], tmp_path / "s.sqlite") as url:
         answers = {label: generate(url, label) for label in (*NAMES, "3", "nobody")}
     refused = answers.pop("nobody")
     assert refused.status_code == 400
@@ -85,8 +85,8 @@ def test_the_studio_uses_the_label_that_was_chosen_or_refuses_it(labelled, tmp_p
     assert pngs["3"] == pngs["a"] != pngs["A"]
 
 
-def test_the_tool_sample_uses_the_label_or_refuses_it(labelled):
-    models = ModelRegistry(load_runs([labelled], "cpu", 64))
+def test_the_tool_sample_uses_the_label_or_refuses_it(label_run):
+    models = ModelRegistry(load_runs([label_run], "cpu", 64))
     try:
         calls = [("sample", {"label": label}) for label in (*NAMES, "nobody")]
         _, (*results, refused) = call_tools(create_mcp_server(models), *calls)
