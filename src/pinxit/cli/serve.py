@@ -134,7 +134,7 @@ def mcp(
     if not http and (host is not None or port is not None):
         given = "--host" if port is None else "--port"
         raise UsageError(f"{given} needs --http: without it, mcp uses standard input and output.")
-    host, port = host or "127.0.0.1", _check_port(8001 if port is None else port)
+    host, port = (host or "127.0.0.1").lower(), _check_port(8001 if port is None else port)
     if host not in LOOPBACK:
         raise UsageError(
             f"other machines can reach {host}, and pinxit mcp has no API key; use pinxit serve."
