@@ -131,6 +131,15 @@ def test_the_log_has_no_keys_prompts_or_images(url_with_key, caplog):
         (["RUN", "--store", "nonsense://x"], "--store"),
         (["RUN", "RUN"], "two runs are named"),
         (["RUN", "--max-queue", "0"], "1 or more"),
+        (["RUN", "--store-days", "0"], "--store-days must be above 0"),
+        (["RUN", "--store-max-mib", "nan"], "--store-max-mib must be above 0"),
+        (["RUN", "--llm-model", "x"], "--llm-model needs --llm"),
+        (["RUN", "--llm-sees-images"], "--llm-sees-images needs --llm"),
+        (["RUN", "--llm", "localhost:1/v1"], "give an address such as"),
+        (["RUN", "--llm", "http://"], "give an address such as"),
+        (["RUN", "--allow-host", "https://x.example"], "without a scheme"),
+        (["RUN", "--allow-remote", ""], "without a scheme"),
+        (["RUN", "--alias", "blobs-vae=pinxit"], "'blobs-vae' is a run"),
     ],
 )
 def test_invalid_options_of_the_command_are_errors(

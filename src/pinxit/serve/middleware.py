@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from pinxit.serve import links
 from pinxit.serve.connections import BODY_SECONDS, MAX_BODY_SECONDS
 from pinxit.serve.errors import ApiError, RequestTooLarge, internal_error
+from pinxit.serve.host_names import host_name
 from pinxit.serve.logs import log_fault
 from pinxit.serve.metrics import Metrics
 from pinxit.serve.origins import (
@@ -62,6 +63,7 @@ class RequestMiddleware:
 
     def __init__(self, app: ASGIApp, rules: AccessRules, metrics: Metrics) -> None:
         self.app, self.rules, self.metrics = app, rules, metrics
+        self._hosts = frozenset(map(host_name, rules.hosts))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -120,9 +122,8 @@ class RequestMiddleware:
 
     def _check_access(self, scope: Scope, headers: Headers) -> None:
         """Check host, origin, key and announced body size. Raises ApiError: 403, 401, 413."""
-        host = headers.get(b"host", b"").decode("latin-1").lower()
-        name = host if host.endswith("]") else host.rsplit(":", 1)[0]
-        if "*" not in self.rules.hosts and name not in self.rules.hosts:
+        name = host_name(headers.get(b"host", b"").decode("latin-1"))
+        if "*" not in self._hosts and name not in self._hosts:
             raise ApiError("This host name is not allowed (see --allow-host).", status=403)
         if not scope["path"].startswith(links.PREFIX):  # whoever has the link may show the image
             check_origin(scope, headers, self.rules.origins)

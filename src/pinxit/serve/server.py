@@ -18,6 +18,7 @@ from pinxit.serve.app import AppSettings, create_app
 from pinxit.serve.connections import TimedProtocol, bind_socket
 from pinxit.serve.dialogue.llm import LanguageModel
 from pinxit.serve.dialogue.response import answer_without_llm
+from pinxit.serve.host_names import host_name
 from pinxit.serve.inference.loading import LoadedRun, load_runs, load_served_run
 from pinxit.serve.inference.pending import load_when_ready, split_pending
 from pinxit.serve.inference.registry import ModelRegistry
@@ -108,7 +109,7 @@ def _app_settings(options: ServerOptions) -> AppSettings:
         parts = urlsplit(options.public_url.lower())
         hosts = (*hosts, parts.hostname or "")
         origins = (*origins, f"{parts.scheme}://{parts.netloc}")
-    if options.host in ("0.0.0.0", "::"):  # other machines may know this one by any name
+    if host_name(options.host) in ("0.0.0.0", "::"):  # other machines may know this one by any name
         hosts = ("*",)
     answer = answer_without_llm
     if options.llm is not None:
