@@ -14,6 +14,7 @@ import pinxit
 from pinxit.api.run import METHODS
 from pinxit.data.images import Images
 from pinxit.errors import PinxitError, UsageError
+from pinxit.sampling import inputs
 from tests.builders import blobs, noise_images, train_runs
 
 
@@ -330,6 +331,38 @@ def test_a_server_runs_beside_python_and_is_closed(open_run, tmp_path):
         run.serve(host="0.0.0.0")
     with pytest.raises(UsageError, match="no 'studi'"):
         run.serve(studi=False)
+
+
+CALLS = {
+    "sample": lambda run, out: run.sample(2, prior="mixture"),
+    "reconstruct": lambda run, out: run.reconstruct(),
+    "interpolate": lambda run, out: run.interpolate(0, "blob-003", steps=2),
+    "traverse": lambda run, out: run.traverse(1, steps=2),
+    "embed": lambda run, out: run.embed(),
+    "score": lambda run, out: run.score(),
+    "map": lambda run, out: run.map("embed", out=out / "map", quiet=True),
+    "evaluate": lambda run, out: run.evaluate(
+        iw_samples=0, distances=False, probe_train_size=0, prior="mixture", quiet=True
+    ),
+    "report": lambda run, out: run.report(out / "report.html"),
+    "explain": lambda run, out: run.explain(out=out / "explain.html", quiet=True),
+    "export": lambda run, out: run.export(out / "parts/"),
+    "complete": lambda run, out: run.complete(half="lower"),
+    "caption": lambda run, out: run.caption(),
+    "edit": lambda run, out: run.edit(0, "a blob"),
+}
+# of methods that take no images of the run, or load them by name
+WITHOUT_IMAGES = {"draw", "translate", "compare", "serve", "push", "resume"}
+RUNS = {"complete": "igpt", "caption": "caption", "edit": "edit"}
+
+
+@pytest.mark.parametrize("method", sorted({*METHODS} - WITHOUT_IMAGES))
+def test_attached_images_are_used_in_place_of_loaded_ones(method, open_run, tmp_path, monkeypatch):
+    def fail(*args, **options):
+        raise AssertionError("loads images")
+
+    monkeypatch.setattr(inputs, "load_images", fail)
+    CALLS[method](open_run(RUNS.get(method, "vae")), tmp_path)
 
 
 def test_a_copied_run_is_independent_of_the_first(open_run, tmp_path):

@@ -20,10 +20,13 @@ from pinxit.runs import Run
 
 
 def load_run_data(run: Run, *, progress: bool = True) -> Images:
-    """Load the images that a run was trained on, validation and test images included.
+    """Return the images that a run was trained on, validation and test images included.
 
-    Raises PinxitError if they cannot be found any more.
+    Those that were given in Python are there already; others are loaded. Raises PinxitError if they
+    cannot be found any more.
     """
+    if run.own_images is not None:
+        return run.own_images
     return load_images(own_data(run), run.load_options, progress=progress)
 
 
