@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from pinxit.api.checks import check_count, check_seed
 from pinxit.api.loaded_run import LoadedRun, merge_params, warn_of_unknown_words
 from pinxit.data.split_names import SplitOrAll
 from pinxit.models.generation import GenerationParams
@@ -38,6 +39,9 @@ class DescribeMethods(LoadedRun):
         """
         from pinxit.sampling.captions import caption_images
 
+        check_count("num_images", num_images, optional=True)
+        check_count("num_captions", num_captions)
+        check_count("num_beams", num_beams)
         params = merge_params(self.caption, params, options)
         model = self.require("caption")
         num_images = 8 if images is None and num_images is None else num_images
@@ -66,6 +70,7 @@ class DescribeMethods(LoadedRun):
         """
         from pinxit.models.inputs import other_language
 
+        check_count("num_beams", num_beams)
         model = self.require("translate")
         texts = [texts] if isinstance(texts, str) else list(texts)
         warn_of_unknown_words(model, texts)
@@ -103,6 +108,8 @@ class DescribeMethods(LoadedRun):
         from pinxit.sampling.stream_rows import all_rows
         from pinxit.sampling.stream_scores import StreamScores
 
+        check_count("samples", samples)
+        check_seed(seed)
         model = self.require("score")
         rows = self.read_rows(model, images, split)
         if rows.images.stream is not None:

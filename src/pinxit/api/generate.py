@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
+from pinxit.api.checks import check_choice, check_count, check_integers, check_texts
 from pinxit.api.loaded_run import LoadedRun, merge_params, warn_of_unknown_words
 from pinxit.data.images import Images
 from pinxit.data.split_names import SplitOrAll
@@ -15,6 +16,7 @@ from pinxit.models.generation import GenerationParams
 if TYPE_CHECKING:
     from pinxit.api.inputs import AnyImage, AnyImages
     from pinxit.data.masks import Half, PixelMask
+    from pinxit.evaluation.options import PriorOfSamples
     from pinxit.sampling.latents import Along, InterpolationPath, Traversal
 
 
@@ -26,7 +28,7 @@ class GenerateMethods(LoadedRun):
         num_images: int = 64,
         *,
         label: str | None = None,
-        prior: Literal["own", "mixture", "realnvp"] = "own",
+        prior: PriorOfSamples = "own",
         params: GenerationParams | None = None,
         **options: Any,
     ) -> Images:
@@ -36,6 +38,10 @@ class GenerateMethods(LoadedRun):
         depends on the seed and i only. A `prior` other than the model's own is fitted to the
         latents of a VAE's training images. Raises PinxitError if the model cannot sample.
         """
+        from pinxit.evaluation.options import PriorOfSamples
+
+        check_count("num_images", num_images)
+        check_choice("prior", prior, PriorOfSamples)
         params = merge_params(self.sample, params, options)
         if prior != "own":
             from pinxit.sampling.fitted_priors import sample_fitted
@@ -58,6 +64,7 @@ class GenerateMethods(LoadedRun):
 
         `options` are fields of `GenerationParams`. Raises PinxitError if the model cannot draw.
         """
+        check_count("num_images", num_images)
         params = merge_params(self.draw, params, options)
         texts = [texts] if isinstance(texts, str) else list(texts)
         model = self.require("draw")
@@ -81,6 +88,7 @@ class GenerateMethods(LoadedRun):
         `image` is a file, `Images` of one image, an array, or an image of the run's data by its
         name or its number among the test images. `options` are fields of `GenerationParams`.
         """
+        check_count("num_images", num_images)
         params = merge_params(self.edit, params, options)
         model = self.require("edit")
         warn_of_unknown_words(model, [text])
@@ -133,6 +141,7 @@ class GenerateMethods(LoadedRun):
         """
         from pinxit.sampling.levels import reconstruct_from_levels
 
+        check_count("levels", levels, optional=True)
         model = self.require("reconstruct" if levels is None else "encode")
         num_images = 32 if images is None and num_images is None else num_images
         originals = self.read(model, images, split, num_images)
@@ -159,8 +168,17 @@ class GenerateMethods(LoadedRun):
         """
         from pinxit.models import get_family
         from pinxit.sampling.inputs import match_labels
-        from pinxit.sampling.latents import interpolate_images, interpolate_seeds, interpolate_texts
+        from pinxit.sampling.latents import (
+            InterpolationPath,
+            interpolate_images,
+            interpolate_seeds,
+            interpolate_texts,
+        )
 
+        check_count("steps", steps, 2)
+        check_choice("path", path, InterpolationPath)
+        check_integers("seeds", seeds, 2)
+        check_texts(texts)
         pair = images[0] if len(images) == 1 and isinstance(images[0], Images) else None
         is_named = seeds is not None or texts is not None
         if is_named == bool(images) or (images and pair is None and len(images) != 2):
@@ -190,8 +208,11 @@ class GenerateMethods(LoadedRun):
 
         `image` gives the other latents (default: the most typical test image).
         """
-        from pinxit.sampling.latents import MAX_TRAVERSED_IMAGES, traverse
+        from pinxit.sampling.latents import MAX_TRAVERSED_IMAGES, Along, traverse
 
+        check_count("latents", latents)
+        check_count("steps", steps, 2)
+        check_choice("along", along, Along, optional=True)
         model = self.require("encode")
         start = None if image is None else self.read_one(image)
         images = self.read(model, None, None, MAX_TRAVERSED_IMAGES)

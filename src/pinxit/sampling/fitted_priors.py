@@ -63,7 +63,8 @@ def sample_fitted(
     """
     require_posterior_density(model, f"--prior {prior}")
     resolved = resolve_params(params, {}, SEEDED)
-    assert isinstance(resolved.seed, int)
+    if not isinstance(resolved.seed, int):
+        raise UsageError("samples of a fitted prior have one seed, not one for each image.")
     assert resolved.temperature is not None
     return sample_from_density(
         model,
