@@ -84,12 +84,13 @@ class DescribeMethods(LoadedRun):
         """Return a feature vector per image, float32 `[n, dim]`; without `images` of all splits."""
         import numpy as np
 
+        from pinxit.sampling.inputs import match_labels
         from pinxit.sampling.stream_rows import all_rows
 
         model = self.require("embed")
         rows = self.read_rows(model, images, split or "all")
-        batches = all_rows(model, rows, split or "all").batches()
-        return np.concatenate([model.embed(batch) for batch in batches])
+        batches = all_rows(rows, split or "all").batches()
+        return np.concatenate([model.embed(match_labels(model, batch)) for batch in batches])
 
     def score(
         self,
@@ -113,7 +114,7 @@ class DescribeMethods(LoadedRun):
         model = self.require("score")
         rows = self.read_rows(model, images, split)
         if rows.images.stream is not None:
-            streamed = all_rows(model, rows, split or ("test" if images is None else "all"))
+            streamed = all_rows(rows, split or ("test" if images is None else "all"))
             scored = StreamScores(model, samples, seed).rows(streamed)
             return sorted(scored, key=lambda row: row["log_likelihood"])
         return list(score_rows(model, rows, score_images(model, rows, samples, seed)))

@@ -24,6 +24,7 @@ from pinxit.sampling.inputs import (
     load_run_data,
     match_labels,
     select_rows,
+    warn_of_unknown_labels,
 )
 
 # anything that `load_images` takes, a Pillow image, or uint8 pixels of one image or of several
@@ -50,9 +51,13 @@ def read_images(
     num_images: int | None,
     own: Images | None,
 ) -> Images:
-    """Return images as `read_rows` does, in memory: `num_images` of them, evenly spaced."""
+    """Return `num_images` of the images of `read_rows`, evenly spaced, in memory.
+
+    Their labels have the numbers that the model gives them.
+    """
     check_count("num_images", num_images, optional=True)
-    return read_rows(run, model, images, split, own).evenly_spaced(num_images).load()
+    rows = read_rows(run, model, images, split, own).evenly_spaced(num_images)
+    return match_labels(model, rows.load())
 
 
 def read_rows(
@@ -62,20 +67,21 @@ def read_rows(
     split: str | None,
     own: Images | None,
 ) -> ImageRows:
-    """Return images in the form that a model takes; `own` are those of the training, if loaded.
+    """Return images in the size and channels of a model; `own` are of the training, if loaded.
 
-    None stands for the test split of the run's own images. Raises UsageError for a split without
-    images and for no images, PinxitError if they cannot be read.
+    Their labels are those of the source: those that the model does not know are printed. None
+    stands for the test split of the run's own images. Raises UsageError for a split without images
+    and for no images, PinxitError if they cannot be read.
     """
     data = name_data(run, images, own)
     if isinstance(data, Images):
         loaded = data
     else:
         loaded = load_for_run(run, data) if data else load_run_data(run, progress=False)
-    matched = match_labels(model, loaded)
-    selected, warning = select_rows(matched, split or ("test" if images is None else "all"))
+    selected, warning = select_rows(loaded, split or ("test" if images is None else "all"))
     if warning:
         console.echo(f"warning: {warning}")
+    warn_of_unknown_labels(model, loaded)
     return selected
 
 

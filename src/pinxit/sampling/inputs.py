@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from pinxit.console import pluralize
+from pinxit.console import echo, pluralize
 from pinxit.data.image_rows import ImageRows
 from pinxit.data.images import Images
 from pinxit.data.labels import renumber_labels
@@ -17,6 +17,8 @@ from pinxit.data.load import load_images
 from pinxit.errors import PinxitError, UsageError, did_you_mean
 from pinxit.models.protocols import HasLabels
 from pinxit.runs import Run
+
+MAX_LABELS_SHOWN = 8
 
 
 def load_run_data(run: Run, *, progress: bool = True) -> Images:
@@ -158,3 +160,15 @@ def match_labels(model: object, images: Images) -> Images:
         return images
     labels = renumber_labels(images.labels, images.label_names, names)
     return dataclasses.replace(images, labels=labels, label_names=names)
+
+
+def warn_of_unknown_labels(model: object, images: Images) -> None:
+    """Print the labels that a label-conditional model does not know: it takes them for none."""
+    matched = match_labels(model, images)
+    if matched is images or images.labels is None or matched.labels is None:
+        return
+    numbers = np.unique(images.labels[(matched.labels < 0) & (images.labels >= 0)]).tolist()
+    if numbers:
+        names = [images.label_names[number] for number in numbers]
+        shown = ", ".join([*names[:MAX_LABELS_SHOWN], *["..."][: len(names) > MAX_LABELS_SHOWN]])
+        echo(f"labels that this model does not know: {shown}")
