@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import io
+import json
 import math
+import re
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +18,8 @@ from pinxit.api.run import METHODS
 from pinxit.data.images import Images
 from pinxit.errors import PinxitError, UsageError
 from pinxit.sampling import inputs
+from pinxit.training import progress
+from pinxit.training.progress import PREVIEWS
 from tests.builders import blobs, noise_images, train_runs
 
 
@@ -331,6 +336,37 @@ def test_a_server_runs_beside_python_and_is_closed(open_run, tmp_path):
         run.serve(host="0.0.0.0")
     with pytest.raises(UsageError, match="no 'studi'"):
         run.serve(studi=False)
+
+
+@pytest.mark.parametrize("name", ["vae", "igpt", "draw", "edit", "caption", "mae", "tokenizer"])
+def test_a_preview_is_called_what_its_title_says(name, folder, tmp_path, monkeypatch):
+    path = folder / f"blobs-{name}"
+    if not path.is_dir():
+        small = {"mae": {"width": 16, "depth": 1, "heads": 2}, "tokenizer": {"width": 8}}
+        path = tmp_path / name
+        pinxit.train(
+            name, blobs(channels=1), out=path, steps=1, num_evals=1, quiet=True, **small[name]
+        )
+    file = path / "samples" / "titles.json"  # none of a model that generates no images
+    titles = json.loads(file.read_text()) if file.is_file() else {}
+    kind = next((kind for kind in PREVIEWS if kind in titles), None)
+    shown = pinxit.Run(path)._repr_html_()
+    found = re.findall(r'<img alt="([^"]*) at step [\d,]+"', shown)
+    assert found == ([] if kind is None else [titles[kind].partition(":")[0]])
+    said = []
+    display = SimpleNamespace(show_samples=lambda file, title: said.append(title))
+    monkeypatch.setattr(progress, "choose_display", lambda: display)
+    line = progress.ProgressLine(batch_size=1)
+    files = sorted((path / "samples").glob(f"{kind}-*.png"))
+    line.show_samples(path / "samples", int(files[-1].stem.rpartition("-")[2]) if files else 1)
+    assert [title.partition(" at step")[0] for title in said] == found
+
+
+def test_a_path_of_a_run_may_begin_with_the_home(folder, monkeypatch):
+    monkeypatch.setenv("HOME", str(folder))
+    run = pinxit.Run("~/blobs-vae")
+    assert run.path == folder / "blobs-vae"
+    assert len(run.sample(2)) == 2
 
 
 CALLS = {
