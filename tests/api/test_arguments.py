@@ -17,7 +17,7 @@ from pinxit.errors import PinxitError, UsageError
 from tests.builders import blobs, train_runs
 
 RUNS = {"draw": "draw", "edit": "edit", "caption": "caption", "complete": "igpt"}
-# what a call of a method needs beside the argument that is tried
+# what a call of a method needs beside the argument that is invalid
 NEEDED = {
     "draw": ("a blob",),
     "edit": (0, "a blob"),
@@ -26,7 +26,7 @@ NEEDED = {
     "map": ("embed",),
     "translate": ("a blob",),
 }
-TRIES = {  # by what stands in the annotation
+INVALID = {  # by what stands in the annotation
     "int": [0, -1, 2.5, "2", True, [3]],
     "Literal": ["curvy", "", 0, "Ray"],
     "Half": ["top", 1],
@@ -58,19 +58,19 @@ def open_run(folder):
     return open_named
 
 
-def list_tries():
+def list_invalid():
     """Each int and Literal parameter of each method, with values that it does not take."""
     for method in sorted({*METHODS} - TRAINING):
         for name, parameter in inspect.signature(getattr(pinxit.Run, method)).parameters.items():
             kinds = re.findall(r"\w+", str(parameter.annotation))
-            for kind, values in TRIES.items():
+            for kind, values in INVALID.items():
                 if kind in kinds and "tuple" not in kinds and "AnyImage" not in kinds:
                     for value in values:
                         if not (name == "seed" and value in (0, -1)):
                             yield method, name, value
 
 
-@pytest.mark.parametrize(("method", "name", "value"), list_tries())
+@pytest.mark.parametrize(("method", "name", "value"), list_invalid())
 def test_an_invalid_number_or_choice_is_bad_usage(method, name, value, open_run, tmp_path):
     run = open_run(RUNS.get(method, "vae"))
     options = {"out": tmp_path / "out", "quiet": True} if method == "map" else {}

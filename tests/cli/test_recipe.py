@@ -100,20 +100,20 @@ def test_a_relative_data_folder_is_found_from_the_folder_of_the_recipe(tmp_path,
 
 
 @pytest.fixture
-def started(monkeypatch) -> list[list[str]]:
+def calls(monkeypatch) -> list[list[str]]:
     """The commands that are run; none is."""
-    started: list[list[str]] = []
+    calls: list[list[str]] = []
 
     class Process:
         returncode = 0
 
     monkeypatch.setattr(
-        recipe.subprocess, "run", lambda words, **_: started.append(words[3:]) or Process()
+        recipe.subprocess, "run", lambda words, **_: calls.append(words[3:]) or Process()
     )
-    return started
+    return calls
 
 
-def test_a_list_of_finished_commands_that_is_cut_off_is_named(tmp_path, started):
+def test_a_list_of_finished_commands_that_is_cut_off_is_named(tmp_path, calls):
     run_command("pinxit look digits", tmp_path)
     file = tmp_path / "commands.json"
     content = file.read_bytes()
@@ -126,11 +126,11 @@ def test_a_list_of_finished_commands_that_is_cut_off_is_named(tmp_path, started)
         file.write_bytes(other)
         with pytest.raises(PinxitError, match=r"commands\.json .*\nRemove it"):
             run_command("pinxit look digits", tmp_path)
-    assert len(started) == 1
+    assert len(calls) == 1
 
 
 @pytest.mark.parametrize("finished", [False, True])
-def test_a_run_of_another_command_is_not_taken_for_that_of_the_recipe(finished, tmp_path, started):
+def test_a_run_of_another_command_is_not_taken_for_that_of_the_recipe(finished, tmp_path, calls):
     line = "pinxit train vae 'my digits' --steps 3 --out runs/a"
     record = {
         "finished": finished,
@@ -138,12 +138,12 @@ def test_a_run_of_another_command_is_not_taken_for_that_of_the_recipe(finished, 
     }
     Run(tmp_path / "runs" / "a").write("config.json", UNFINISHED | record)
     run_command(line, tmp_path)
-    assert started == ([] if finished else [["train", "--resume", "runs/a"]])
+    assert calls == ([] if finished else [["train", "--resume", "runs/a"]])
     with pytest.raises(UsageError, match="was trained by another command: pinxit train vae"):
         run_command(line.replace("--steps 3", "--steps 4"), tmp_path)
 
 
-def test_seconds_are_those_of_all_sessions(tmp_path, started):
+def test_seconds_are_those_of_all_sessions(tmp_path, calls):
     line = "pinxit train vae digits --out runs/a"
     trained = {"trained": {"seconds": 1234.56}}
     Run(tmp_path / "runs" / "a").write("config.json", UNFINISHED | trained)

@@ -150,7 +150,7 @@ def _arguments(line: str, folder: Path) -> list[str]:
     """
     program, *arguments = shlex.split(line)
     assert program == "pinxit"
-    run = _trained_run(line, folder)
+    run = _run_of_training(line, folder)
     if run is None:
         return arguments
     command = run.config.get("command")
@@ -163,7 +163,7 @@ def _arguments(line: str, folder: Path) -> list[str]:
     return [] if run.config.get("finished") else ["train", "--resume", path]
 
 
-def _trained_run(line: str, folder: Path) -> Run | None:
+def _run_of_training(line: str, folder: Path) -> Run | None:
     """Return the run that a command trains, if it was begun."""
     arguments = shlex.split(line)
     if arguments[1:2] != ["train"] or "--out" not in arguments:
@@ -174,7 +174,7 @@ def _trained_run(line: str, folder: Path) -> Run | None:
 
 def _training_seconds(line: str, folder: Path) -> float | None:
     """Return the seconds that a run was trained in all sessions; None of another command."""
-    run = _trained_run(line, folder)
+    run = _run_of_training(line, folder)
     trained = {} if run is None else run.config.get("trained") or {}
     seconds = trained.get("seconds")
     return None if seconds is None else round(seconds, 1)
