@@ -14,7 +14,8 @@ def rank_tests(
 ) -> list[Path]:
     """Return the test files that are nearest to a module, at most `limit` of them.
 
-    A file that imports the module itself is at distance 1. Of equal distance, a file of the same
+    A file that imports the module itself is at distance 1; one of the same name and folder at 2 at
+    most, since commands are imported by their names. Of equal distance, a file of the same
     name comes first, then one of the same folder, then one that imports little else.
     """
     target = module_name(module)
@@ -22,6 +23,8 @@ def rank_tests(
     reached = {}
     for file, names in tests.items():
         found = [distance_to[name] + 1 for name in names if name in distance_to]
+        if file.stem == f"test_{module.stem}" and file.parent.name == module.parent.name:
+            found.append(2)
         if found:
             reached[file] = min(found)
 

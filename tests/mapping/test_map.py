@@ -363,3 +363,10 @@ def test_an_output_beside_the_data_is_no_output_among_them(run, data, tmp_path):
             run, "embed", (str(shards),), out=tmp_path / "shards-out", progress=False
         )
     assert (result.images, result.computed, result.is_complete) == (120, 0, True)
+
+
+def test_other_images_of_the_same_set_are_refused(run, data, tmp_path):
+    images = pinxit.load_images(data[0], progress=False)
+    map_images(run, "embed", images[:30], out=tmp_path, progress=False)
+    with pytest.raises(UsageError, match="another call: set of images"):
+        map_images(run, "embed", images[30:60], out=tmp_path, progress=False)

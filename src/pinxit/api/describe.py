@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from pinxit.api.checks import check_count
 from pinxit.api.loaded_run import LoadedRun, merge_params, warn_of_unknown_words
 from pinxit.data.seeds import check_seed
 from pinxit.data.split_names import SplitOrAll
@@ -40,6 +41,9 @@ class DescribeMethods(LoadedRun):
         """
         from pinxit.sampling.captions import caption_images
 
+        check_count("num_images", num_images, optional=True)
+        check_count("num_captions", num_captions)
+        check_count("num_beams", num_beams)
         params = merge_params(self.caption, params, options)
         model = self.require("caption")
         num_images = 8 if images is None and num_images is None else num_images
@@ -68,6 +72,7 @@ class DescribeMethods(LoadedRun):
         """
         from pinxit.models.inputs import translation_languages
 
+        check_count("num_beams", num_beams)
         model = self.require("translate")
         texts = [texts] if isinstance(texts, str) else list(texts)
         warn_of_unknown_words(model, texts)
@@ -80,12 +85,13 @@ class DescribeMethods(LoadedRun):
         """Return a feature vector per image, float32 `[n, dim]`; without `images` of all splits."""
         import numpy as np
 
+        from pinxit.sampling.inputs import match_labels
         from pinxit.sampling.stream_rows import all_rows
 
         model = self.require("embed")
         rows = self.read_rows(model, images, split or "all")
-        batches = all_rows(model, rows, split or "all").batches()
-        return np.concatenate([model.embed(batch) for batch in batches])
+        batches = all_rows(rows, split or "all").batches()
+        return np.concatenate([model.embed(match_labels(model, batch)) for batch in batches])
 
     def score(
         self,
@@ -104,11 +110,12 @@ class DescribeMethods(LoadedRun):
         from pinxit.sampling.stream_rows import all_rows
         from pinxit.sampling.stream_scores import StreamScores
 
+        check_count("samples", samples)
         check_seed(seed)
         model = self.require("score")
         rows = self.read_rows(model, images, split)
         if rows.images.stream is not None:
-            streamed = all_rows(model, rows, split or ("test" if images is None else "all"))
+            streamed = all_rows(rows, split or ("test" if images is None else "all"))
             scored = StreamScores(model, samples, seed).rows(streamed)
             return sorted(scored, key=lambda row: row["log_likelihood"])
         return list(score_rows(model, rows, score_images(model, rows, samples, seed)))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
+from pinxit.api.checks import check_choice, check_count, check_integers, check_texts
 from pinxit.api.loaded_run import LoadedRun, merge_params, warn_of_unknown_words
 from pinxit.data.images import Images
 from pinxit.data.seeds import check_seed
@@ -16,6 +17,7 @@ from pinxit.models.generation import GenerationParams
 if TYPE_CHECKING:
     from pinxit.api.inputs import AnyImage, AnyImages
     from pinxit.data.masks import Half, PixelMask
+    from pinxit.evaluation.options import PriorOfSamples
     from pinxit.sampling.latents import Along, InterpolationPath, Traversal
 
 
@@ -27,7 +29,7 @@ class GenerateMethods(LoadedRun):
         num_images: int = 64,
         *,
         label: str | None = None,
-        prior: Literal["own", "mixture", "realnvp"] = "own",
+        prior: PriorOfSamples = "own",
         params: GenerationParams | None = None,
         **options: Any,
     ) -> Images:
@@ -37,6 +39,10 @@ class GenerateMethods(LoadedRun):
         depends on the seed and i only. A `prior` other than the model's own is fitted to the
         latents of a VAE's training images. Raises PinxitError if the model cannot sample.
         """
+        from pinxit.evaluation.options import PriorOfSamples
+
+        check_count("num_images", num_images)
+        check_choice("prior", prior, PriorOfSamples)
         params = merge_params(self.sample, params, options)
         if prior != "own":
             from pinxit.sampling.fitted_priors import sample_fitted
@@ -59,6 +65,7 @@ class GenerateMethods(LoadedRun):
 
         `options` are fields of `GenerationParams`. Raises PinxitError if the model cannot draw.
         """
+        check_count("num_images", num_images)
         params = merge_params(self.draw, params, options)
         texts = [texts] if isinstance(texts, str) else list(texts)
         model = self.require("draw")
@@ -82,6 +89,7 @@ class GenerateMethods(LoadedRun):
         `image` is a file, `Images` of one image, an array, or an image of the run's data by its
         name or its number among the test images. `options` are fields of `GenerationParams`.
         """
+        check_count("num_images", num_images)
         params = merge_params(self.edit, params, options)
         model = self.require("edit")
         warn_of_unknown_words(model, [text])
@@ -134,6 +142,7 @@ class GenerateMethods(LoadedRun):
         """
         from pinxit.sampling.levels import reconstruct_from_levels
 
+        check_count("levels", levels, optional=True)
         model = self.require("reconstruct" if levels is None else "encode")
         num_images = 32 if images is None and num_images is None else num_images
         originals = self.read(model, images, split, num_images)
@@ -161,8 +170,17 @@ class GenerateMethods(LoadedRun):
         """
         from pinxit.models import get_family
         from pinxit.sampling.inputs import join_images, match_labels
-        from pinxit.sampling.latents import interpolate_images, interpolate_seeds, interpolate_texts
+        from pinxit.sampling.latents import (
+            InterpolationPath,
+            interpolate_images,
+            interpolate_seeds,
+            interpolate_texts,
+        )
 
+        check_count("steps", steps, 2)
+        check_choice("path", path, InterpolationPath)
+        check_integers("seeds", seeds, 2)
+        check_texts(texts)
         for seed in seeds or ():
             check_seed(seed, "seeds")
         pair = images[0] if len(images) == 1 and isinstance(images[0], Images) else None
@@ -197,8 +215,11 @@ class GenerateMethods(LoadedRun):
         `image` gives the other latents (default: the most typical test image).
         """
         from pinxit.sampling.inputs import match_labels
-        from pinxit.sampling.latents import MAX_TRAVERSED_IMAGES, traverse
+        from pinxit.sampling.latents import MAX_TRAVERSED_IMAGES, Along, traverse
 
+        check_count("latents", latents)
+        check_count("steps", steps, 2)
+        check_choice("along", along, Along, optional=True)
         model = self.require("encode")
         start = None if image is None else match_labels(model, self.read_one(image))
         images = self.read(model, None, None, MAX_TRAVERSED_IMAGES)

@@ -39,7 +39,9 @@ class LoadedRun(runs.Run):
         from pinxit.api.hub import PREFIX, find_run
 
         is_hub = str(self.path).startswith(PREFIX)
-        object.__setattr__(self, "path", find_run(self.path) if is_hub else Path(self.path))
+        object.__setattr__(
+            self, "path", find_run(self.path) if is_hub else Path(self.path).expanduser()
+        )
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r})"

@@ -67,13 +67,14 @@ def embed(
         require_extra("parquet", "a Parquet file", "--out FILE.npz")
     model: CanEmbed = load_model(run, "embed", device)
     from pinxit.sampling.exports import write_embeddings_npz, write_embeddings_parquet
+    from pinxit.sampling.inputs import match_labels
     from pinxit.sampling.stream_rows import StreamRows, all_rows
 
     rows = load_rows_for(model, run, data, split or "all", quiet)
-    rows = all_rows(model, rows, split or "all")
+    rows = all_rows(rows, split or "all")
     if isinstance(rows, StreamRows) and path is not None and path.suffix.lower() == ".npz":
         raise UsageError("an NPZ file holds all names at once: of a stream, --out FILE.parquet")
-    embedded = ((images, model.embed(images)) for images in rows.batches())
+    embedded = ((images, model.embed(match_labels(model, images))) for images in rows.batches())
     path = path or run / f"embeddings-{data_slug(data, split, 'all')}.parquet"
     with open_file(path) as file:
         if path.suffix.lower() == ".npz":
@@ -128,7 +129,7 @@ def score(
     name = f"scores-{data_slug(data, split)}-k{samples}" + (f"-seed{seed}" if seed else "")
     path = path or run / f"{name}.csv"
     if images.images.stream is not None:
-        rows = all_rows(model, images, split or ("all" if data else "test"))
+        rows = all_rows(images, split or ("all" if data else "test"))
         _score_stream(model, rows, path, samples, seed, json)
         return
     scores = score_images(model, images, samples, seed)

@@ -33,7 +33,7 @@ from pinxit.data.shards.split_counts import ShardCount
 from pinxit.data.shards.write import ChecksumFile, describe_shard, shard_name
 from pinxit.errors import PinxitError, UsageError
 from pinxit.extras import require_extra
-from pinxit.mapping.blocks import parse_shard
+from pinxit.mapping.blocks import check_engine, parse_shard
 from pinxit.mapping.job import hash_model
 from pinxit.models.generation import GenerationParams, SamplesFromCaptions, SamplesFromLabels
 from pinxit.nn.device import resolve_device
@@ -128,8 +128,7 @@ def sample_shards(
             raise UsageError(f"{name} must be 1 or more, not {value}.")
     if not isinstance(params.seed, int):
         raise UsageError("shards are generated from one seed.")
-    if address is not None and engine != "ray":
-        raise UsageError("address is that of a Ray cluster: it needs engine ray.")
+    check_engine(engine, address)
     if engine == "ray":
         require_extra("ray", "engine ray", "give each machine a shard i/n")
     with contextlib.ExitStack() as stack:

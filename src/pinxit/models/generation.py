@@ -14,6 +14,7 @@ import dataclasses
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from pinxit.data.batch import DatasetInfo, Seed
@@ -33,6 +34,8 @@ LEVELS = (*SEEDED, "level_temperatures")
 TOKENS = (*SEEDED, "top_k", "top_p")
 GUIDED = (*TOKENS, "guidance", "best_of")
 
+INTEGERS = ("top_k", "best_of", "steps", "start")
+NUMBERS = ("temperature", "top_p", "guidance", "strength")
 MAX_STEPS = 1_000  # from noise to image: more change nothing that can be seen
 
 
@@ -100,6 +103,7 @@ class GenerationParams:
     start: int = 0
 
     def __post_init__(self) -> None:
+        self._check_types()
         for seed in (self.seed,) if isinstance(self.seed, int) else self.seed:
             check_seed(seed)
         if self.temperature is not None and not 0 <= self.temperature < math.inf:
@@ -127,6 +131,18 @@ class GenerationParams:
             raise UsageError(f"best_of must be at least 1, not {self.best_of}.")
         if self.reranker is not None and self.best_of < 2:
             raise UsageError("a reranker needs best_of 2 or more.")
+
+    def _check_types(self) -> None:
+        for names, kind in ((INTEGERS, Integral), (NUMBERS, Real)):
+            for name in names:
+                value = getattr(self, name)
+                if value is not None and (isinstance(value, bool) or not isinstance(value, kind)):
+                    what = "an integer" if kind is Integral else "a number"
+                    raise UsageError(f"{name} is {what}, not {value!r}.")
+        is_list = hasattr(self.seed, "__iter__") and not isinstance(self.seed, str)
+        seeds: Any = self.seed if is_list else (self.seed,)
+        if not all(isinstance(seed, Integral) and not isinstance(seed, bool) for seed in seeds):
+            raise UsageError(f"seed is an integer, or one for each image, not {self.seed!r}.")
 
     def overrides(self) -> dict[str, Any]:
         """Return the parameters that differ from their defaults, by name."""

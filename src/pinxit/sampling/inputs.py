@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from pinxit.console import pluralize
+from pinxit.console import echo, pluralize
 from pinxit.data.image_rows import ImageRows
 from pinxit.data.images import Images
 from pinxit.data.labels import renumber_labels
@@ -18,12 +18,17 @@ from pinxit.errors import PinxitError, UsageError, did_you_mean
 from pinxit.models.protocols import HasLabels
 from pinxit.runs import Run
 
+MAX_LABELS_SHOWN = 8
+
 
 def load_run_data(run: Run, *, progress: bool = True) -> Images:
-    """Load the images that a run was trained on, validation and test images included.
+    """Return the images that a run was trained on, validation and test images included.
 
-    Raises PinxitError if they cannot be found any more.
+    Those that were given in Python are there already; others are loaded. Raises PinxitError if they
+    cannot be found any more.
     """
+    if run.own_images is not None:
+        return run.own_images
     return load_images(own_data(run), run.load_options, progress=progress)
 
 
@@ -193,3 +198,15 @@ def _check_labels(images: Images) -> np.ndarray:
             "label, -1 stands for none."
         )
     return labels
+
+
+def warn_of_unknown_labels(model: object, images: Images) -> None:
+    """Print the labels that a label-conditional model does not know: it takes them for none."""
+    matched = match_labels(model, images)
+    if matched is images or images.labels is None or matched.labels is None:
+        return
+    numbers = np.unique(images.labels[(matched.labels < 0) & (images.labels >= 0)]).tolist()
+    if numbers:
+        names = [images.label_names[number] for number in numbers]
+        shown = ", ".join([*names[:MAX_LABELS_SHOWN], *["..."][: len(names) > MAX_LABELS_SHOWN]])
+        echo(f"labels that this model does not know: {shown}")

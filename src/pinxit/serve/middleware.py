@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from pinxit.errors import UsageError
 from pinxit.serve import links
 from pinxit.serve.connections import BODY_SECONDS, MAX_BODY_SECONDS
 from pinxit.serve.errors import ApiError, RequestTooLarge, internal_error
@@ -56,6 +57,15 @@ class AccessRules:
     hosts: tuple[str, ...] = ("127.0.0.1", "localhost", "[::1]")
     origins: tuple[str, ...] = ()  # of other pages that may use the server; "*": any
     max_body_bytes: int = MAX_BODY_BYTES
+
+    def __post_init__(self) -> None:
+        check_api_key(self.api_key)
+
+
+def check_api_key(key: str | None) -> None:
+    """Raise UsageError for a blank key: requests without one would be authorised by it."""
+    if key is not None and not key.strip():
+        raise UsageError("the API key is blank: choose another one.")
 
 
 class RequestMiddleware:
@@ -143,8 +153,9 @@ class RequestMiddleware:
         if self.rules.api_key is None:
             return True
         scheme, _, key = headers.get(b"authorization", b"").partition(b" ")
-        is_equal = hmac.compare_digest(key.strip(), self.rules.api_key.encode())
-        return is_equal and scheme.lower() == b"bearer"
+        key = key.strip()
+        is_equal = hmac.compare_digest(key, self.rules.api_key.encode())
+        return bool(key) and is_equal and scheme.lower() == b"bearer"
 
     def _log_request(self, scope: Scope, request_id: str, status: int, seconds: float) -> None:
         """Count the request and log one line of JSON, without keys, prompts or images."""

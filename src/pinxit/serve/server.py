@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import uvicorn
 
+from pinxit.errors import UsageError
 from pinxit.serve.app import AppSettings, create_app
 from pinxit.serve.connections import TimedProtocol, bind_socket
 from pinxit.serve.dialogue.llm import LanguageModel
@@ -24,9 +25,10 @@ from pinxit.serve.inference.pending import load_when_ready, split_pending
 from pinxit.serve.inference.registry import ModelRegistry
 from pinxit.serve.media.sources import ImageSources
 from pinxit.serve.memory import release_large_blocks
-from pinxit.serve.middleware import AccessRules
+from pinxit.serve.middleware import AccessRules, check_api_key
 from pinxit.serve.store import Store
 
+MAX_PORT = 65_535
 SHUTDOWN_SECONDS = 20  # for requests in progress, after a signal
 
 
@@ -52,6 +54,11 @@ class ServerOptions:
     device: str = "cpu"
     studio: bool = True
     public_url: str | None = None
+
+    def __post_init__(self) -> None:
+        check_api_key(self.api_key)
+        if not 0 <= self.port <= MAX_PORT:
+            raise UsageError(f"port must be from 0 to {MAX_PORT}, not {self.port}.")
 
 
 def run_server(paths: Sequence[Path], options: ServerOptions) -> None:
