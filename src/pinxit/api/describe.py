@@ -43,7 +43,7 @@ class DescribeMethods(LoadedRun):
 
         check_count("num_images", num_images, optional=True)
         check_count("num_captions", num_captions)
-        check_count("num_beams", num_beams)
+        check_count("num_beams", num_beams, optional=True)
         params = merge_params(self.caption, params, options)
         model = self.require("caption")
         num_images = 8 if images is None and num_images is None else num_images
