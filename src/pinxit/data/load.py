@@ -26,7 +26,7 @@ from pinxit.data.decoding.set_facts import SetFacts
 from pinxit.data.division import assign_by_names, divide
 from pinxit.data.edit_pairs import join_pairs
 from pinxit.data.formats import CAN_READ_AVIF, CAN_READ_HEIF
-from pinxit.data.groups import MODES, describe_groups, index_groups
+from pinxit.data.groups import MODES, NoGroups, describe_groups, describe_no_groups, index_groups
 from pinxit.data.images import NO_SPLIT, SPLITS, Images
 from pinxit.data.keywords import keywords_by_language
 from pinxit.data.labels import index_labels
@@ -40,7 +40,7 @@ from pinxit.data.skipped import SkippedFile, summarize_skipped, without_system_f
 from pinxit.data.sources import open_source
 from pinxit.data.streams.plan import Finish, StreamPlan, plan_stream
 from pinxit.data.text_choice import finish_texts
-from pinxit.errors import PinxitError, UsageError
+from pinxit.errors import PinxitError
 
 Data = str | Path | Sequence[str | Path] | Images
 
@@ -173,7 +173,7 @@ def _account_for_files(images: Images, source: Source) -> Images:
 
 def _group_by_column(source: Source, column: str) -> Source:
     if source.with_groups is None:
-        raise UsageError(
+        raise NoGroups(
             f"{source.name} has no columns to group by; group_by is 'auto', 'none' or 'burst'."
         )
     return _keep_identity(source.with_groups(column), source)
@@ -251,8 +251,9 @@ def _read(
     records, skipped = listing.records, listing.skipped
     labels, label_names = index_labels(records)
     groups = index_groups(records, options.group_by)
-    if groups is None and options.group_by not in MODES:
-        raise UsageError(f"no two images of {source.name} share a value of `{options.group_by}`.")
+    is_explicit = options.group_by not in ("auto", "none") and not source.has_final_splits
+    if groups is None and is_explicit:
+        raise NoGroups(describe_no_groups(source.name, options.group_by))
     names = make_unique([record.name for record in records])
     source_splits = [record.split for record in records]
     if source.has_final_splits:
@@ -281,7 +282,8 @@ def _read(
     if not decoded_rows:
         raise PinxitError(describe_unreadable(source, skipped))
     notes += note_several_captions(selected)
-    notes += [] if groups is None else [describe_groups(records, groups, options.group_by)]
+    if groups is not None and not source.has_final_splits:  # a stream counts all of its groups
+        notes.append(describe_groups(records, groups, options.group_by))
     notes += facts.notes(len(decoded_rows))
     captioned = [records[i] for i in decoded_rows]
     images = Images(

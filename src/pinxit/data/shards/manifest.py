@@ -45,6 +45,7 @@ class Manifest:
     labels: tuple[Label, ...] = ()  # of all images
     captions: tuple[str, ...] = ()  # languages that images have captions in
     keywords: tuple[str, ...] = ()  # likewise
+    has_groups: bool | None = None  # None in lists of versions that did not look
     format: int = FORMAT
 
     @property
@@ -72,13 +73,21 @@ class Manifest:
             labels=tuple(sorted({*self.labels, *count.labels}, key=repr)),
             captions=tuple(sorted({*self.captions, *count.captions})),
             keywords=tuple(sorted({*self.keywords, *count.keywords})),
+            has_groups=None if self.has_groups is None else self.has_groups or bool(count.groups),
         )
 
     def counts_of(self, shards: Sequence[Shard]) -> SetCounts | None:
-        """Return what the shards hold; None if they are others, or not as they were written."""
+        """Return what the shards hold; None if they are others, or not as they were written.
+
+        Also None if there are groups, or if an earlier version wrote the list: its numbers of
+        training images do not say how many of them a hash holds out.
+        """
+        is_complete = self.finished and self.has_groups is False
+        if any(info.splits.given.get("train") for info in self.shards):
+            return None
         known = {info.name: info for info in self.shards}
         found = [known.get(shard.name) for shard in shards]
-        if not self.finished or any(
+        if not is_complete or any(
             info is None or shard.size not in (None, info.bytes)
             for info, shard in zip(found, shards, strict=True)
         ):

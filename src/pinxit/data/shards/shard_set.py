@@ -30,6 +30,7 @@ class LocalShard:
 
     root: Path
     file: Path
+    is_only: bool = False  # of the source, which is one file of this machine
 
 
 @dataclass(frozen=True, slots=True)

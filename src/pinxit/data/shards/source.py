@@ -79,7 +79,7 @@ def _local_set(data: str, root: Path, files: Sequence[Path], read: ReadShard) ->
                 f"{root / shard.name} is not there any more.\n"
                 "Put it back and start the same command again; a training goes on with --resume."
             )
-        return LocalShard(root, root / shard.name)
+        return LocalShard(root, root / shard.name, is_only=len(files) == 1)
 
     try:
         manifest = read_manifest(root)

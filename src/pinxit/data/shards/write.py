@@ -67,7 +67,7 @@ def shard(
     folder, source = Path(out).expanduser(), open_source(data)
     records = _list_records(source)
     key = cache_key(source.compute_key())
-    planned = Manifest(source.name, key, per_shard, len(records))
+    planned = Manifest(source.name, key, per_shard, len(records), has_groups=False)
     found = check_output(folder, planned)
     folder.mkdir(parents=True, exist_ok=True)
     try:

@@ -52,10 +52,11 @@ def _list_all(root: Path, files: Sequence[Path], group_by: str) -> Iterator[List
 
 
 def read_shard(shard: LocalShard, split: str | None, group_by: str) -> Iterator[ShardItem]:
-    """Yield the rows of one file of several, and what of it is not used."""
+    """Yield the rows of one file, and what of it is not used."""
     rows = RowReader(group_by)
+    prefix = "" if shard.is_only else f"{shard.file.stem}/"  # the names that loading gives
     try:
-        for record in _list_records(shard.file, f"{shard.file.stem}/", split, rows):
+        for record in _list_records(shard.file, prefix, split, rows):
             yield Located(record.name.rpartition("/")[2], record)
     except PinxitError as error:
         name = shard.file.relative_to(shard.root).as_posix()

@@ -16,7 +16,7 @@ from pinxit.data.images import evenly_spaced_indices
 from pinxit.data.record import Listed, Note, Record
 from pinxit.data.records import Source
 from pinxit.data.shards.shard_set import Located, ShardSet
-from pinxit.data.streams.division import Division
+from pinxit.data.streams.division import LEFT_OUT, Division
 from pinxit.data.streams.lazy_records import read_again
 
 MAX_TRAINING = 4_096  # images
@@ -53,7 +53,8 @@ def _list_sample(
             if isinstance(item, Note):
                 notes[item.text] = None
             elif isinstance(item, Located):
-                split = division.split_of(item)
+                if (split := division.split_of(item)) == LEFT_OUT:
+                    continue
                 record = dataclasses.replace(item.record, split=split)
                 if division.folder_labels:
                     label = division.label_of(item)
@@ -70,6 +71,8 @@ def choose_shards(division: Division, share: float = 1.0) -> dict[int, dict[str,
     """Return how many images of each split are sampled from which shards."""
     chosen: dict[int, dict[str, int]] = {}
     for split, counts in division.counts.items():
+        if split == LEFT_OUT:
+            continue
         rows = np.flatnonzero(counts)
         size = MAX_TRAINING if split == "train" else MAX_HELD_OUT
         rows = rows[np.unique(evenly_spaced_indices(len(rows), NUM_SHARDS))]
