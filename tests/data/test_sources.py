@@ -353,6 +353,18 @@ def test_a_missing_named_dataset_names_the_folder_and_the_hub(monkeypatch):
         load("omniglot")
 
 
+@pytest.mark.parametrize("columns", [(), ("url",), ("label",), ("caption",), ("url", "caption")])
+def test_a_hub_dataset_has_the_rows_of_its_images_whatever_its_other_columns(monkeypatch, columns):
+    import datasets
+
+    table = {"image": [{"bytes": png_bytes(i), "path": None} for i in range(7)]}
+    table |= {name: [str(i) for i in range(7)] for name in columns}
+    rows = datasets.Dataset.from_dict(table).cast_column("image", datasets.Image())
+    monkeypatch.setattr(hub, "_download", lambda *_: {"train": rows, "test": rows})
+    monkeypatch.setattr(hub, "_fetch_revision", lambda _: None)
+    assert len(load_images("hf:a/b", progress=False, cache=False)) == 14
+
+
 def test_a_hub_dataset_is_downloaded_once_per_revision(monkeypatch):
     import datasets
 

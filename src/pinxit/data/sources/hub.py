@@ -112,7 +112,8 @@ def _list_records(
         images = images.cast_column(image_column, Image(decode=False))
         reader.set_class_column(label_column, class_names)
         keep = reader.select_columns(c for c in rows.column_names if c != image_column)
-        others: Any = rows.remove_columns([c for c in rows.column_names if c not in keep])
+        # without columns `datasets` has no rows
+        others: Any = rows.select_columns(keep) if keep else ({} for _ in range(len(rows)))
         split = reader.read_split({"split": part})
         for i, row in enumerate(others):
             fields = reader.read(row)
