@@ -218,6 +218,22 @@ def test_every_field_of_a_record_is_read_again(label, number, captions, split, g
     assert dataclasses.replace(record, **same) == found
 
 
+@pytest.mark.parametrize("channels", [(), (1,), (3,), (4,)])
+@pytest.mark.parametrize(
+    "dtype",
+    ["bool", "uint8", "int16", "uint16", "int32", "int64", "float16", "float32", "float64"],
+)
+def test_arrays_load_as_their_shards_do(tmp_path, dtype, channels):
+    rng = np.random.default_rng(0)
+    top = {"bool": 2, "uint8": 256}.get(dtype, 1 if dtype.startswith("float") else 4_000)
+    images = (rng.random((12, 8, 8, *channels)) * top).astype(dtype)
+    np.savez(tmp_path / "set.npz", images=images)
+    shard(tmp_path / "set.npz", tmp_path / "out", quiet=True)
+    expected = load_images(tmp_path / "set.npz", progress=False)
+    found = load_images(tmp_path / "out", progress=False)
+    np.testing.assert_array_equal(found.pixels, expected.pixels)
+
+
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
 @pytest.mark.parametrize("shape", [(6, 6), (6, 6, 3)])
 def test_arrays_are_encoded_without_loss(tmp_path, dtype, shape):
