@@ -11,7 +11,6 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +29,11 @@ from pinxit.data.groups import MODES, NoGroups, describe_groups, describe_no_gro
 from pinxit.data.images import NO_SPLIT, SPLITS, Images
 from pinxit.data.keywords import keywords_by_language
 from pinxit.data.labels import index_labels
+from pinxit.data.listing import Listing, list_source
 from pinxit.data.load_options import LoadOptions, make_load_options
 from pinxit.data.parallel_decode import decode_all, guess_conversion
 from pinxit.data.record_columns import captions_by_language, more_captions_by_language
-from pinxit.data.records import Listed, Note, Record, Source, UsedFile
+from pinxit.data.records import Source
 from pinxit.data.selection import make_unique, select_rows
 from pinxit.data.shape_choice import choose_shape, describe_unreadable
 from pinxit.data.skipped import SkippedFile, summarize_skipped, without_system_files
@@ -247,7 +247,7 @@ def _read(
     source: Source, options: LoadOptions, progress: bool, writer: CacheWriter | None = None
 ) -> Images:
     """Decode a source: to a folder of the cache, or into memory if `writer` is None."""
-    listing = _list_records(source)
+    listing = _list_images(source)
     records, skipped = listing.records, listing.skipped
     labels, label_names = index_labels(records)
     groups = index_groups(records, options.group_by)
@@ -314,37 +314,8 @@ def _read(
     return dataclasses.replace(images, fingerprint=compute_fingerprint(images))
 
 
-@dataclass
-class _Listing:
-    """What a source lists, by type."""
-
-    records: list[Record] = field(default_factory=list)
-    skipped: list[SkippedFile] = field(default_factory=list)
-    used: Counter[str] = field(default_factory=Counter)  # files that are no images, by role
-    notes: list[str] = field(default_factory=list)
-
-    def add(self, item: Listed) -> None:
-        match item:
-            case Record():
-                self.records.append(item)
-            case SkippedFile():
-                self.skipped.append(item)
-            case UsedFile():
-                self.used[item.role] += 1
-            case Note():
-                self.notes.append(item.text)
-
-    def count_files(self, num_selected: int, num_decoded: int) -> dict[str, int]:
-        """Return the number of files that are used, by role; `limit` leaves out some images."""
-        excluded = len(self.records) - num_selected
-        by_limit = {"excluded by limit": excluded} if excluded else {}
-        return {"images": num_decoded, **by_limit, **self.used}
-
-
-def _list_records(source: Source) -> _Listing:
-    listing = _Listing()
-    for item in source.list_records():
-        listing.add(item)
+def _list_images(source: Source) -> Listing:
+    listing = list_source(source)
     if not listing.records:
         skipped = without_system_files([*listing.skipped, *source.list_unused()])
         raise PinxitError(describe_unreadable(source, skipped))
