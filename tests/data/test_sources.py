@@ -258,6 +258,24 @@ def test_a_folder_of_parquet_files_from_the_hub(tmp_path):
     assert (images.pixels == TWELVE[[8, 9, 10, 11, *range(8)]]).all()
 
 
+@pytest.mark.parametrize("stem", ["00000", "metadata", "sub/00000"])
+@pytest.mark.parametrize("stream", ["off", "on"])
+def test_tables_beside_shards_do_not_change_which_images_are_read(tmp_path, stem, stream):
+    for k in range(2):
+        files = {f"{i:04d}.png": png_bytes(i % 12) for i in range(40 * k, 40 * k + 40)}
+        (tmp_path / "set").mkdir(exist_ok=True)
+        write_shard(tmp_path / f"set/{k:05d}.tar", files)
+    expected = load(str(tmp_path / "set"), stream=stream)
+    (tmp_path / f"set/{stem}.parquet").parent.mkdir(exist_ok=True)
+    rows = {"url": ["x"] * 40, "caption": ["y"] * 40}
+    pq.write_table(pa.table(rows), tmp_path / f"set/{stem}.parquet")
+    (tmp_path / "set/00000_stats.json").write_text("{}")
+    images = load(str(tmp_path / "set"), stream=stream)
+    assert images.names == expected.names
+    np.testing.assert_array_equal(images.pixels, expected.pixels)
+    assert stream == "on" or f"{stem}.parquet" in [file.name for file in images.skipped]
+
+
 def test_a_parquet_file_in_a_folder_of_images_is_ignored(tmp_path):
     save_png(tmp_path, "cats/a.png", 0)
     pq.write_table(pa.table({"vector": [[0.5, 1.0]]}), tmp_path / "embeddings.parquet")

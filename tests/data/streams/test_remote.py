@@ -136,6 +136,22 @@ def test_a_list_that_names_files_elsewhere_is_not_used(tmp_path, memory, capsys,
     }
 
 
+def test_tables_beside_remote_shards_are_left_out(shards, capsys):
+    system = fsspec.filesystem("memory")
+    system.store.clear()
+    for file in sorted(shards.glob("*.tar")):
+        system.pipe_file(f"/bucket/set/{file.name}", file.read_bytes())
+    expected = read_all(load("memory://bucket/set"))
+    for file in shards.glob("*.tar"):
+        system.pipe_file(f"/bucket/set/{file.stem}.parquet", b"a table")
+        system.pipe_file(f"/bucket/set/{file.stem}_stats.json", b"{}")
+    assert read_all(load("memory://bucket/set")) == expected
+    assert "5 Parquet files beside shards of the same name not used" in capsys.readouterr().err
+    system.pipe_file("/bucket/set/other.parquet", b"a table")
+    with pytest.raises(UsageError, match="several kinds"):
+        load("memory://bucket/set")
+
+
 @pytest.mark.parametrize("name", ["../evil.tar", "/evil.tar", "a/../../evil.tar", "a\0.tar"])
 def test_nothing_is_written_outside_the_folder_of_downloads(tmp_path, memory, name):
     fsspec.filesystem("memory").pipe_file("/bucket/evil.tar", b"content")

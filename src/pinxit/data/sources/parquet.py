@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pinxit.data.decode import UnreadableImage
 from pinxit.data.records import Listed, Note, Record, Source, SourceType
-from pinxit.data.shards.files import splits_of_shards
+from pinxit.data.shards.files import find_shards, splits_of_shards
 from pinxit.data.shards.rows import RowReader
 from pinxit.data.shards.shard_set import LocalShard, Located, ShardItem
 from pinxit.data.shards.source import open_shards
@@ -29,10 +29,39 @@ MAX_CACHED_GROUPS = 2  # row groups in memory; rows are read in order, so neighb
 
 
 def open_parquet(data: str, seed: int) -> Source | None:
+    if _is_beside_shards(Path(data).expanduser()):
+        return None
     source = open_shards(data, ".parquet", _list_all, read_shard)
     if source is not None:
         require_extra("parquet", f"reading {data}")
     return source
+
+
+def _is_beside_shards(folder: Path) -> bool:
+    """Return whether the Parquet files of a folder describe its `.tar` shards, as img2dataset's do.
+
+    They have no column of images.
+    """
+    if not folder.is_dir() or not find_shards(folder, ".tar"):
+        return False
+    tables = find_shards(folder, ".parquet")
+    return bool(tables) and not any(map(_has_images, tables))
+
+
+def _has_images(path: Path) -> bool:
+    try:
+        require_extra("parquet", f"reading {path}")
+    except PinxitError:  # the shards can be read without it
+        return False
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with utf8_path(path) as readable:
+            find_image_column(pq.read_schema(readable), path)
+    except (PinxitError, OSError, pa.ArrowException):
+        return False
+    return True
 
 
 def _list_all(root: Path, files: Sequence[Path], group_by: str) -> Iterator[Listed]:
