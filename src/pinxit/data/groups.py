@@ -27,6 +27,8 @@ class NoGroups(UsageError):
     """A source in which `--group-by` makes no group."""
 
 
+# in front of an image's name in the shards that `pinxit shard` writes
+_SHARD_AND_NUMBER = re.compile(r"(?:^|(?<=/))shard-\d{6}/\d{8}-(?=[^/]*$)")
 _FINAL_NUMBER = re.compile(r"[-_.\s]*\(?\d+\)?$")
 
 
@@ -55,10 +57,12 @@ def parse_group(row: Mapping[str, Any], group_by: str = "auto") -> str | None:
 def burst_of(name: str) -> str | None:
     """Return an image's name up to its final number, with its folder; None without a number.
 
-    >>> burst_of("walk/cat_017.png")
-    'walk/cat'
+    The shards of `pinxit shard` and the numbers there are no part of the name; folders are lost.
+
+    >>> burst_of("walk/cat_017.png"), burst_of("shard-000002/00002345-cat_017")
+    ('walk/cat', './cat')
     """
-    path = PurePosixPath(name)
+    path = PurePosixPath(_SHARD_AND_NUMBER.sub("", name))
     stem = path.name if path.suffix[1:].isdecimal() else path.stem
     match = _FINAL_NUMBER.search(stem)
     return f"{path.parent}/{stem[: match.start()]}" if match else None
