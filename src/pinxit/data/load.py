@@ -45,6 +45,7 @@ from pinxit.errors import PinxitError
 Data = str | Path | Sequence[str | Path] | Images
 
 FINGERPRINT_BATCH = 4_096  # images that are hashed at a time
+LISTING_VERSION = 2  # increase it when other labels, texts or splits are read of a source
 MAX_SKIPPED_SHOWN = 3
 MIN_SAMPLE_SHARE = 1e-4  # of the usual number of images
 
@@ -204,7 +205,8 @@ def _read_cached(source: Source, options: LoadOptions, progress: bool) -> Images
         CAN_READ_HEIF,
     )  # else files are skipped
     selection = (options.limit, options.seed if options.limit else None)
-    key = cache_key(source.compute_key(), *shape, *selection, options.group_by, *readable)
+    facts = (*shape, *selection, options.group_by, *readable, LISTING_VERSION)
+    key = cache_key(source.compute_key(), *facts)
     images = load_cached(key)
     if images is not None:
         return images

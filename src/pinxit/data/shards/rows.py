@@ -7,7 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypedDict
 
 from pinxit.console import pluralize
-from pinxit.data.captions import caption_columns, parse_captions, separate_first
+from pinxit.data.captions import (
+    caption_columns,
+    list_number_columns,
+    parse_captions,
+    separate_first,
+)
 from pinxit.data.groups import group_columns, parse_group
 from pinxit.data.imagefolder import descriptions
 from pinxit.data.imagefolder.split_words import read_split_name
@@ -106,8 +111,10 @@ class RowReader:
     def _check_texts(self, row: Mapping[str, Any]) -> None:
         checks = ((caption_columns(row), _is_text), (keyword_columns(row), has_keyword_type))
         for by_language, is_text in checks:
+            numbers = list_number_columns(row, by_language)
+            self.unused |= dict.fromkeys(sorted(numbers))
             for column in (name for names in by_language.values() for name in names):
-                if not is_text(row[column]):
+                if column not in numbers and not is_text(row[column]):
                     self.unused_values[f"`{column}` has values that are not text"] += 1
 
     def list_notes(self) -> Iterator[str]:
