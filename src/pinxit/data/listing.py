@@ -17,6 +17,7 @@ class Listing:
     skipped: list[SkippedFile] = field(default_factory=list)
     used: Counter[str] = field(default_factory=Counter)  # files that are no images, by role
     notes: list[str] = field(default_factory=list)
+    losses: list[str] = field(default_factory=list)  # those of the notes that --strict refuses
 
     def add(self, item: Listed) -> None:
         match item:
@@ -28,6 +29,7 @@ class Listing:
                 self.used[item.role] += 1
             case Note():
                 self.notes.append(item.text)
+                self.losses += [item.text] if item.is_loss else []
 
     def count_files(self, num_selected: int, num_decoded: int) -> dict[str, int]:
         """Return the number of files that are used, by role; `limit` leaves out some images."""

@@ -104,6 +104,8 @@ def read_images(
             images = finish(_account_for_files(join_pairs(images), opened))
     if options.strict and (skipped := without_system_files(images.skipped)):
         raise PinxitError(f"cannot read {_describe_skipped(skipped, opened)}")
+    if options.strict and images.losses:
+        raise PinxitError(f"cannot use all of {opened.name}: {'; '.join(images.losses)}.")
     return images
 
 
@@ -302,6 +304,7 @@ def _read(
         if source.counts_files
         else {},
         notes=(*listing.notes, *notes),
+        losses=tuple(listing.losses),
         conversion=conversion.to_options(),
     )
     if source.has_final_splits:

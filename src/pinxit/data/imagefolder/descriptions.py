@@ -226,6 +226,8 @@ def _first_text(row: Mapping[str, Any], columns: Sequence[str]) -> str | None:
     """Return the first value that is not empty, as text."""
     for column in columns:
         value = row.get(column)
+        if isinstance(value, list | tuple) and len(value) == 1:
+            value = value[0]
         if isinstance(value, float) and value.is_integer():
             value = int(value)  # an empty cell makes a column of numbers one of floats
         is_value = isinstance(value, str | int | float) and value == value  # not NaN
@@ -243,7 +245,8 @@ def _skip_values(name: str, row: Mapping[str, Any]) -> Iterator[SkippedFile]:
             if column not in numbers and not is_text(row[column]):
                 yield SkippedFile(f"{name}, {column}", "a value that is not text", "record")
     for column in (*LABEL_COLUMNS, *SPLIT_COLUMNS):
-        if isinstance(row.get(column), list | tuple | dict):
+        value = row.get(column)
+        if isinstance(value, dict) or (isinstance(value, list | tuple) and len(value) != 1):
             yield SkippedFile(f"{name}, {column}", "several values instead of one", "record")
 
 

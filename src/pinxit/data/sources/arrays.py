@@ -45,7 +45,8 @@ def _list_records(path: Path, group_by: str) -> Iterator[Record | Note]:
     rows.unused |= dict.fromkeys(others)
     for part, arrays in parts.items():
         yield from _list_part(path, arrays, part, file_split, rows)
-    yield from map(Note, (*notes, *rows.list_notes()))
+    yield from map(Note, notes)
+    yield from rows.list_notes()
 
 
 Arrays = dict[str, np.ndarray]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from pinxit.data.atomic_write import write_atomically
 from pinxit.data.cache import cache_dir
 from pinxit.data.decode import UnreadableImage
-from pinxit.data.records import Listed, Note, Record, Source, SourceType
+from pinxit.data.records import Listed, Record, Source, SourceType
 from pinxit.data.shards.rows import RowReader
 from pinxit.errors import PinxitError, UsageError
 from pinxit.extras import require_extra
@@ -120,7 +120,7 @@ def _list_records(
             fields["split"] = fields["split"] or split
             read = functools.partial(_read_image, images, i, image_column)
             yield Record(f"{part}-{i:06d}", read, **fields)
-    yield from map(Note, reader.list_notes())
+    yield from reader.list_notes()
 
 
 def _download(name: str, split: str | None, offline_message: str) -> dict[str, Dataset]:

@@ -77,7 +77,7 @@ def _list_all(root: Path, files: Sequence[Path], group_by: str) -> Iterator[List
             if len(files) == 1:
                 raise
             yield SkippedFile(file.relative_to(root).as_posix(), str(error).removesuffix("."))
-    yield from map(Note, rows.list_notes())
+    yield from rows.list_notes()
 
 
 def read_shard(shard: LocalShard, split: str | None, group_by: str) -> Iterator[ShardItem]:
@@ -90,7 +90,7 @@ def read_shard(shard: LocalShard, split: str | None, group_by: str) -> Iterator[
     except PinxitError as error:
         name = shard.file.relative_to(shard.root).as_posix()
         yield SkippedFile(name, str(error).removesuffix("."))
-    yield from map(Note, rows.list_notes())
+    yield from rows.list_notes()
 
 
 class ImageColumn:

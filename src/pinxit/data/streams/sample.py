@@ -46,12 +46,12 @@ def sample_source(
 def _list_sample(
     shards: ShardSet, division: Division, group_by: str, chosen: dict[int, dict[str, int]]
 ) -> Iterator[Listed]:
-    notes: dict[str, None] = {}
+    notes: dict[Note, None] = {}
     for i, quotas in sorted(chosen.items()):
         shard, found = shards.shards[i], dict[str, list[Record]]()
         for item in shards.items(i, group_by):
             if isinstance(item, Note):
-                notes[item.text] = None
+                notes[item] = None
             elif isinstance(item, Located):
                 if (split := division.split_of(item)) == LEFT_OUT:
                     continue
@@ -64,7 +64,7 @@ def _list_sample(
         for split, quota in quotas.items():
             records = found.get(split, [])
             yield from (records[k] for k in evenly_spaced_indices(len(records), quota))
-    yield from map(Note, notes)
+    yield from notes
 
 
 def choose_shards(division: Division, share: float = 1.0) -> dict[int, dict[str, int]]:

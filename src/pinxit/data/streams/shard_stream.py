@@ -16,7 +16,7 @@ from pinxit.data.image_rows import size_of_batch
 from pinxit.data.images import NO_SPLIT, SPLITS, Images
 from pinxit.data.keywords import keywords_by_language
 from pinxit.data.parallel_decode import ImageShape
-from pinxit.data.record import Record
+from pinxit.data.record import Note, Record
 from pinxit.data.record_columns import captions_by_language, more_captions_by_language
 from pinxit.data.shards.shard_set import Located, ShardSet
 from pinxit.data.shards.split_counts import SetCounts
@@ -122,6 +122,8 @@ class ShardStream:
                 )
             elif isinstance(item, SkippedFile):
                 skipped.append(item)
+            elif self.strict and isinstance(item, Note) and item.is_loss:
+                self.report(shard.name, f"{shard.name}: {item.text}")
         expected = self._count_in(i, split)
         if len(rows) < expected:
             reason = f" ({skipped[-1].reason})" if skipped else ""
