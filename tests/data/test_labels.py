@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pinxit.data.batch import DatasetInfo
 from pinxit.data.labels import index_labels
 from pinxit.data.records import Record
+from pinxit.errors import UsageError
 
 
 def records(*labels):
@@ -48,6 +50,16 @@ def test_each_label_of_a_shard_is_the_text_given_streamed_or_not(texts):
         for label, i in zip(labels, [] if indices is None else indices.tolist(), strict=False)
         if label != (None, None)
     )
+
+
+@given(st.text(st.characters(categories=["N"]), min_size=1, max_size=3))
+def test_a_label_that_is_no_number_of_a_class_is_an_error(text):
+    info = DatasetInfo(4, 8, 8, 1, label_names=("cat", "dog"))
+    if text.isascii() and int(text) < 2:
+        assert info.label_index(text) == int(text)
+    else:
+        with pytest.raises(UsageError, match="no label"):
+            info.label_index(text)
 
 
 def test_labels_in_any_unicode_form_are_one_class_and_bytes_remain_distinct():

@@ -258,6 +258,31 @@ def test_a_folder_of_parquet_files_from_the_hub(tmp_path):
     assert (images.pixels == TWELVE[[8, 9, 10, 11, *range(8)]]).all()
 
 
+@pytest.mark.parametrize("change", ["add", "replace", "remove"])
+def test_files_that_a_table_names_are_read_again_when_they_change(tmp_path, change):
+    for i in range(5):
+        save_png(tmp_path, f"{i}.png", i)
+    rows = [{"bytes": None, "path": f"{i}.png"} for i in range(6)]
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    pq.write_table(pa.table({"image": pa.array(rows, kind)}), tmp_path / "set.parquet")
+    assert len(load(tmp_path / "set.parquet")) == 5
+    if change == "remove":
+        (tmp_path / "0.png").unlink()
+    else:
+        save_png(tmp_path, "5.png" if change == "add" else "0.png", 7)
+    cached, read = load(tmp_path / "set.parquet"), load(tmp_path / "set.parquet", cache=False)
+    assert cached.fingerprint == read.fingerprint
+    assert len(read) == {"add": 6, "replace": 5, "remove": 4}[change]
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz"])
+@pytest.mark.parametrize("content", ["one array", "several"])
+def test_the_content_of_an_array_file_says_what_it_is(tmp_path, suffix, content):
+    with (tmp_path / f"set{suffix}").open("wb") as file:
+        np.save(file, GREY) if content == "one array" else np.savez(file, images=GREY)
+    assert (load(tmp_path / f"set{suffix}").pixels[..., 0] == GREY).all()
+
+
 @pytest.mark.parametrize("stem", ["00000", "metadata", "sub/00000"])
 @pytest.mark.parametrize("stream", ["off", "on"])
 def test_tables_beside_shards_do_not_change_which_images_are_read(tmp_path, stem, stream):

@@ -41,7 +41,7 @@ def own_cache(tmp_path, monkeypatch):
     monkeypatch.setattr(split_module, "validation_fraction", lambda n: VALIDATION_FRACTION)
 
 
-def loaded_splits(source: Source) -> dict[str, str]:
+def splits_by_loading(source: Source) -> dict[str, str]:
     """The split of each image by the names alone: copies of images have no part in it."""
     from pinxit.data.division import assign_by_names
 
@@ -60,7 +60,7 @@ def plan_of(source: Source, **options) -> StreamPlan:
     return plan
 
 
-def streamed_splits(source: Source) -> dict[str, str]:
+def splits_of_stream(source: Source) -> dict[str, str]:
     plan, splits = plan_of(source), {}
     for i in range(len(plan.shards.shards)):
         for item in plan.shards.items(i, "auto"):
@@ -101,8 +101,8 @@ def test_an_image_has_one_split_streamed_or_not(per_group, given, num_shards, fo
                 files += [(f"{key}.png", PNG), (f"{key}.json", json.dumps(rows[i]).encode())]
             write_shard(Path(name) / f"set/{k}.tar", files)
         source = open_source(f"{name}/set")
-        splits = loaded_splits(source)
-        streamed = streamed_splits(source)
+        splits = splits_by_loading(source)
+        streamed = splits_of_stream(source)
         # of a split without images, loading takes one all the same
         assume({"test", "validation"} <= set(streamed.values()))
         assert streamed == splits
@@ -125,7 +125,7 @@ def test_rows_of_parquet_have_one_split_streamed_or_not(tmp_path, file_name, num
         path.parent.mkdir(exist_ok=True)
         pq.write_table(pa.table(table), path)
     source = open_source(str(path if num_files == 1 else path.parent))
-    assert streamed_splits(source) == loaded_splits(source)
+    assert splits_of_stream(source) == splits_by_loading(source)
 
 
 def test_a_list_of_shards_gives_the_splits_of_a_pass(tmp_path):
@@ -135,7 +135,7 @@ def test_a_list_of_shards_gives_the_splits_of_a_pass(tmp_path):
         files += [(f"{i:04d}.png", PNG), (f"{i:04d}.json", json.dumps(row).encode())]
     source = write_shard(tmp_path / "0.tar", files)
     shard(source, tmp_path / "out", per_shard=100, quiet=True)
-    by_list = streamed_splits(open_source(str(tmp_path / "out")))
+    by_list = splits_of_stream(open_source(str(tmp_path / "out")))
     record = json.loads((tmp_path / "out" / MANIFEST).read_text())
     assert record["has_groups"] is False
     old = {name: value for name, value in record.items() if name != "has_groups"}
@@ -143,7 +143,7 @@ def test_a_list_of_shards_gives_the_splits_of_a_pass(tmp_path):
         numbers = info["splits"].pop("train")
         info["splits"]["given"]["train"] = sum(numbers.values())
     (tmp_path / "out" / MANIFEST).write_text(json.dumps(old))
-    assert streamed_splits(open_source(str(tmp_path / "out"))) == by_list
+    assert splits_of_stream(open_source(str(tmp_path / "out"))) == by_list
     assert set(by_list.values()) == {"train", "validation", "test"}
 
 

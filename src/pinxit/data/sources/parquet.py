@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pinxit.data.decode import UnreadableImage
-from pinxit.data.records import Listed, Note, Record, Source, SourceType
+from pinxit.data.records import Listed, Note, Record, Source, SourceType, hash_files
 from pinxit.data.shards.files import find_shards, splits_of_shards
 from pinxit.data.shards.rows import RowReader
 from pinxit.data.shards.shard_set import LocalShard, Located, ShardItem
@@ -31,7 +31,7 @@ MAX_CACHED_GROUPS = 2  # row groups in memory; rows are read in order, so neighb
 def open_parquet(data: str, seed: int) -> Source | None:
     if _is_beside_shards(Path(data).expanduser()):
         return None
-    source = open_shards(data, ".parquet", _list_all, read_shard)
+    source = open_shards(data, ".parquet", _list_all, read_shard, hash_linked=_hash_linked)
     if source is not None:
         require_extra("parquet", f"reading {data}")
     return source
@@ -62,6 +62,54 @@ def _has_images(path: Path) -> bool:
     except (PinxitError, OSError, pa.ArrowException):
         return False
     return True
+
+
+def _hash_linked(root: Path, files: Sequence[Path]) -> str:
+    """Return a hash of the image files that rows name instead of their bytes; "" for none."""
+    root = root.resolve()
+    linked = [file for table in files for file in _list_linked(table) if file.is_relative_to(root)]
+    return f" {hash_files(root, linked)}" if linked else ""
+
+
+def _list_linked(path: Path) -> list[Path]:
+    try:
+        require_extra("parquet", f"reading {path}")
+    except PinxitError:  # said when the file is read
+        return []
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with utf8_path(path) as readable, pq.ParquetFile(readable) as file:
+            column = find_image_column(file.schema_arrow, path)
+            if not _has_rows_without_bytes(file, column):
+                return []
+            rows = file.read([f"{column}.path"])[column].to_pylist()
+    except (PinxitError, OSError, pa.ArrowException):  # said when the file is read
+        return []
+    root = path.parent.resolve()
+    names = dict.fromkeys(row["path"] for row in rows if row and row.get("path"))
+    return [(root / name).resolve() for name in names]
+
+
+def _has_rows_without_bytes(file: pq.ParquetFile, column: str) -> bool:
+    """Return whether images are named by a path alone, by the statistics of the file."""
+    import pyarrow as pa
+
+    kind = file.schema_arrow.field(column).type
+    if not pa.types.is_struct(kind) or "path" not in [field.name for field in kind]:
+        return False
+    metadata = file.metadata
+    chunks = (
+        metadata.row_group(i).column(k)
+        for i in range(metadata.num_row_groups)
+        for k in range(metadata.num_columns)
+    )
+    return any(
+        chunk.path_in_schema == f"{column}.bytes"
+        and (chunk.statistics is None or chunk.statistics.null_count)
+        for chunk in chunks
+    )
 
 
 def _list_all(root: Path, files: Sequence[Path], group_by: str) -> Iterator[Listed]:
